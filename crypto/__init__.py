@@ -1,0 +1,1 @@
+"""Keys, envelopes and blind indexes; knows nothing of the web, the database or the service."""

@@ -1,0 +1,65 @@
+"""Where a sealed field lives: the associated data that keeps it from opening anywhere else."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+from uuid import UUID
+
+_LONGEST_PART: Final = 0xFFFF
+
+
+class OwnerKind(IntEnum):
+    """To whom a data key belongs."""
+
+    SUBJECT = 1
+    PAYEE = 2
+    CLIENT = 3
+    SERVICE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The holder of a data key: a subject, payee, client, or a reserved purpose of the service."""
+
+    kind: OwnerKind
+    id: UUID
+
+    def to_bytes(self) -> bytes:
+        """Return 17 bytes: the kind, then the id."""
+        return bytes((self.kind,)) + self.id.bytes
+
+
+def length_prefixed(value: bytes) -> bytes:
+    """Return a 2-byte big-endian length and the value.
+
+    Raises:
+        ValueError: The value is longer than 65,535 bytes.
+    """
+    if len(value) > _LONGEST_PART:
+        raise ValueError("a part of the associated data is longer than 65535 bytes")
+    return len(value).to_bytes(2, "big") + value
+
+
+@dataclass(frozen=True, slots=True)
+class FieldContext:
+    """One cell: table, column, owner, row, and what the row adds (a type and status)."""
+
+    table: str
+    column: str
+    owner: Owner
+    row: UUID
+    extra: bytes = b""
+
+    def associated_data(self, header: bytes) -> bytes:
+        """Return the bytes that the cipher authenticates beside the plaintext."""
+        return b"".join(
+            (
+                header,
+                b"lamina/1/field",
+                length_prefixed(self.table.encode()),
+                length_prefixed(self.column.encode()),
+                self.owner.to_bytes(),
+                self.row.bytes,
+                length_prefixed(self.extra),
+            )
+        )

@@ -1,0 +1,122 @@
+"""The key-encryption keys that this process holds, by class and version."""
+
+import threading
+from typing import Final, NoReturn
+
+from crypto import aead, opaque
+from crypto.errors import KeyUnavailable, OpenError
+from crypto.fields import length_prefixed
+from crypto.providers.base import RootProvider
+
+FORMAT: Final = 0xF9
+_KEK_MARK: Final = 0x4B
+_HEADER_BYTES: Final = 10
+
+KEY_CLASSES: Final = (
+    "contact",
+    "identity",
+    "factor",
+    "biometric",
+    "behavior",
+    "transaction",
+    "receipt",
+    "signing",
+    "service",
+    "index",
+)
+
+
+class KeyEncryptionKey:
+    """One KEK, ready to wrap data keys; shows no key in repr and refuses to be pickled."""
+
+    __slots__ = ("cipher", "key_class", "version")
+
+    def __init__(self, key_class: str, version: int, key: bytes) -> None:
+        self.key_class = key_class
+        self.version = version
+        self.cipher = aead.cipher(aead.Algorithm.XAES_256_GCM, key)
+
+    def __repr__(self) -> str:
+        return f"KeyEncryptionKey({self.key_class!r}, version={self.version})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is never pickled")
+
+
+def _associated(header: bytes, key_class: str) -> bytes:
+    return header + b"lamina/1/kek" + length_prefixed(key_class.encode())
+
+
+def create_kek(root: RootProvider, key_class: str, version: int) -> tuple[bytes, KeyEncryptionKey]:
+    """Make a KEK and wrap it under the root.
+
+    Returns:
+        ``0xF9 | 0x4B | root version u32 | KEK version u32 | what the provider returned``, and the
+        key. The header and the class are the provider's associated data.
+    """
+    key = opaque.random_bytes(aead.KEY_BYTES)
+    header = bytes((FORMAT, _KEK_MARK)) + root.version(key_class).to_bytes(4, "big")
+    header += version.to_bytes(4, "big")
+    wrapped = header + root.wrap(key_class, key, _associated(header, key_class))
+    return wrapped, KeyEncryptionKey(key_class, version, key)
+
+
+def open_kek(root: RootProvider, key_class: str, version: int, wrapped: bytes) -> KeyEncryptionKey:
+    """Unwrap a stored KEK.
+
+    Raises:
+        OpenError: The bytes were altered, or belong to another class or version.
+        KeyUnavailable: The root of this process lacks that class or root version.
+    """
+    header = wrapped[:_HEADER_BYTES]
+    if header[:2] != bytes((FORMAT, _KEK_MARK)) or header[6:] != version.to_bytes(4, "big"):
+        raise OpenError
+    root_version = int.from_bytes(header[2:6], "big")
+    body = wrapped[_HEADER_BYTES:]
+    key = root.unwrap(key_class, root_version, body, _associated(header, key_class))
+    return KeyEncryptionKey(key_class, version, key)
+
+
+class KeyRing:
+    """The unwrapped KEKs of this process; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, int], KeyEncryptionKey] = {}
+        self._active: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"KeyRing({sorted(self._keys)})"
+
+    def add(self, kek: KeyEncryptionKey, *, active: bool = True) -> None:
+        """Hold a key; an active one of a higher version becomes the one that seals."""
+        with self._lock:
+            self._keys[kek.key_class, kek.version] = kek
+            if active and kek.version > self._active.get(kek.key_class, 0):
+                self._active[kek.key_class] = kek.version
+
+    def active(self, key_class: str) -> KeyEncryptionKey:
+        """Return the key that wraps new data keys of a class.
+
+        Raises:
+            KeyUnavailable: This process holds no active key of the class.
+        """
+        version = self._active.get(key_class)
+        if version is None:
+            raise KeyUnavailable(key_class)
+        return self._keys[key_class, version]
+
+    def get(self, key_class: str, version: int) -> KeyEncryptionKey:
+        """Return one key.
+
+        Raises:
+            KeyUnavailable: This process does not hold it.
+        """
+        try:
+            return self._keys[key_class, version]
+        except KeyError:
+            raise KeyUnavailable(key_class, version) from None
+
+    def classes(self) -> frozenset[str]:
+        """Return the classes that can be sealed here."""
+        return frozenset(self._active)

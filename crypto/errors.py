@@ -29,3 +29,32 @@ class KeyUnavailable(CryptoError):
 
 class KeyFileError(CryptoError):
     """A root key file cannot be used; the text names the file and what to mend."""
+
+
+class PasswordMismatch(CryptoError):
+    """The password is not the one that was hashed, or the hash is none of ours."""
+
+    def __init__(self) -> None:
+        super().__init__("the password does not match")
+
+
+class HasherBusy(CryptoError):
+    """Too many hashes wait already; memory is bounded, so this one is not begun."""
+
+    def __init__(self) -> None:
+        super().__init__("too many passwords are being hashed")
+
+
+class SignatureInvalid(CryptoError):
+    """A signed token is not taken; one text for every reason."""
+
+    def __init__(self) -> None:
+        super().__init__("the signed token is not valid")
+
+
+class ChainBroken(CryptoError):
+    """The log was changed; names the first position that does not fit."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        super().__init__(f"the chain is broken at position {position}")

@@ -66,3 +66,8 @@ def uuid7(unix_ms: int) -> uuid.UUID:
     tail = secrets.randbits(74)
     value = unix_ms << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & ((1 << 62) - 1)
     return uuid.UUID(int=value)
+
+
+def digits(length: int) -> str:
+    """Return ``length`` random decimal digits."""
+    return "".join(secrets.choice("0123456789") for _ in range(length))

@@ -1,0 +1,34 @@
+"""A hash chain: each head covers its leaf and every leaf before it."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Final
+
+from crypto.errors import ChainBroken
+
+GENESIS: Final = hashlib.sha256(b"lamina/1/chain").digest()
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """Return the hash of a leaf, apart from the hash of a link (RFC 6962 section 2.1)."""
+    return hashlib.sha256(b"\x00" + leaf).digest()
+
+
+def link(previous: bytes, leaf: bytes) -> bytes:
+    """Return the head after a leaf: 32 bytes."""
+    return hashlib.sha256(b"\x01" + previous + leaf_hash(leaf)).digest()
+
+
+def verify_chain(
+    entries: Iterable[tuple[int, bytes, bytes]], position: int = 0, head: bytes = GENESIS
+) -> tuple[int, bytes]:
+    """Recompute (position, leaf, head) entries that follow a position; return where they end.
+
+    Raises:
+        ChainBroken: An entry was changed, left out or moved.
+    """
+    for number, leaf, claimed in entries:
+        position, head = position + 1, link(head, leaf)
+        if number != position or head != claimed:
+            raise ChainBroken(position)
+    return position, head

@@ -1,0 +1,192 @@
+"""Signed tokens: ES256 access tokens, HS256 device tokens, and client assertions (RFC 7523)."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn, cast
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, KeySet, OctKey
+
+from crypto.errors import SignatureInvalid
+
+_LONGEST: Final = 16 * 1024
+_ASSERTION_LIFE: Final = 300
+_CLOCK_SKEW: Final = 5
+_ASSERTION_ALGORITHMS: Final = ["ES256", "PS256", "RS256", "Ed25519"]
+_LEAST_RSA_MODULUS: Final = 342  # 2048 bits in base64url
+
+
+class SigningKey:
+    """A P-256 key that signs tokens; shows no key in repr and refuses to be pickled."""
+
+    __slots__ = ("jwk", "kid")
+
+    def __init__(self, jwk: ECKey) -> None:
+        self.jwk = jwk
+        self.kid = jwk.thumbprint()
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.kid!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is never pickled")
+
+    @classmethod
+    def generate(cls) -> "SigningKey":
+        """Return a new key."""
+        return cls(ECKey.generate_key("P-256", private=True))
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> "SigningKey":
+        """Return the key that `to_bytes` wrote."""
+        return cls(ECKey.import_key(stored))
+
+    def to_bytes(self) -> bytes:
+        """Return the private key as PKCS #8 in DER, to be sealed."""
+        private = cast("EllipticCurvePrivateKey", self.jwk.private_key)
+        return private.private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+    def public_jwk(self) -> dict[str, Any]:
+        """Return the public part as a JWK with `kid`, `use` and `alg`; kid is RFC 7638's."""
+        public = self.jwk.as_dict(private=False)
+        members = {name: public[name] for name in ("kty", "crv", "x", "y")}
+        return members | {"kid": self.kid, "use": "sig", "alg": "ES256"}
+
+
+def sign_jwt(key: SigningKey, claims: Mapping[str, Any], typ: str) -> str:
+    """Return a compact JWS over the claims."""
+    header = {"alg": "ES256", "kid": key.kid, "typ": typ}
+    return jwt.encode(header, dict(claims), key.jwk, algorithms=["ES256"])
+
+
+def verify_jwt(
+    token: str, jwks: Mapping[str, Any], *, typ: str, issuer: str, audience: str | None, now: int
+) -> dict[str, Any]:
+    """Return the claims of a token that one of the published keys signed.
+
+    Args:
+        token: Compact serialization, 16 KiB at most.
+        jwks: The key set; only the key that the header names by `kid` is tried.
+        typ: The media type that the header must carry, such as ``at+jwt``.
+        issuer: The value of `iss`.
+        audience: A value that `aud` must hold; None leaves it to the caller.
+        now: Unix seconds.
+
+    Raises:
+        SignatureInvalid: Anything at all is not as it must be.
+    """
+    header = _header(token, {"alg", "kid", "typ"})
+    if header.get("alg") != "ES256" or str(header.get("typ")).lower() != typ:
+        raise SignatureInvalid
+    known = [key for key in jwks["keys"] if key["kid"] == header.get("kid")]
+    if not known:
+        raise SignatureInvalid
+    public = {name: known[0][name] for name in ("kty", "crv", "x", "y")}
+    claims = _verify(token, ECKey.import_key(public), ["ES256"])
+    _check_times(claims, now)
+    if claims.get("iss") != issuer:
+        raise SignatureInvalid
+    if audience is not None and audience not in _audiences(claims):
+        raise SignatureInvalid
+    return claims
+
+
+def sign_mac_jwt(secret: bytes, claims: Mapping[str, Any], typ: str) -> str:
+    """Return a compact JWS under a 32-byte key of the service itself."""
+    return jwt.encode({"alg": "HS256", "typ": typ}, dict(claims), OctKey.import_key(secret))
+
+
+def verify_mac_jwt(secret: bytes, token: str, *, typ: str, now: int) -> dict[str, Any]:
+    """Return the claims of a token that this service signed; raises SignatureInvalid."""
+    header = _header(token, {"alg", "typ"})
+    if header != {"alg": "HS256", "typ": typ}:
+        raise SignatureInvalid
+    claims = _verify(token, OctKey.import_key(secret), ["HS256"])
+    _check_times(claims, now)
+    return claims
+
+
+def verify_client_assertion(
+    token: str, jwks: Mapping[str, Any], *, client_id: str, audience: list[str], now: int
+) -> dict[str, Any]:
+    """Return the claims of a `private_key_jwt` assertion (RFC 7523 section 3).
+
+    Raises:
+        SignatureInvalid: Anything is not as it must be; it lives for 300 s at most.
+    """
+    header = _header(token, {"alg", "kid", "typ"})
+    if header.get("alg") not in _ASSERTION_ALGORITHMS:
+        raise SignatureInvalid
+    claims = _verify(token, _strong(jwks), _ASSERTION_ALGORITHMS)
+    _check_times(claims, now)
+    names = claims.get("iss"), claims.get("sub")
+    if names != (client_id, client_id) or not set(audience) & set(_audiences(claims)):
+        raise SignatureInvalid
+    if claims["exp"] > now + _ASSERTION_LIFE or not isinstance(claims.get("jti"), str):
+        raise SignatureInvalid
+    return claims
+
+
+def _strong(jwks: Mapping[str, Any]) -> KeySet:
+    try:
+        for key in jwks["keys"]:
+            short = key["kty"] == "RSA" and len(key["n"]) < _LEAST_RSA_MODULUS
+            if short or key["kty"] == "oct":
+                raise SignatureInvalid
+        return KeySet.import_key_set({"keys": list(jwks["keys"])})
+    except (JoseError, ValueError, KeyError, TypeError):
+        raise SignatureInvalid from None
+
+
+def _header(token: str, allowed: set[str]) -> dict[str, Any]:
+    """Return the protected header of a token whose three parts are canonical base64url."""
+    parts = token.split(".")
+    if len(token) > _LONGEST or len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
+        raise SignatureInvalid
+    try:
+        decoded = [
+            base64.b64decode(part + "=" * (-len(part) % 4), b"-_", validate=True) for part in parts
+        ]
+        header = json.loads(decoded[0])
+    except (ValueError, binascii.Error, RecursionError):
+        raise SignatureInvalid from None
+    # Two spellings of one token would slip past every list that knows its text.
+    again = [base64.urlsafe_b64encode(value).rstrip(b"=").decode() for value in decoded]
+    if again != parts or not isinstance(header, dict) or not set(header) <= allowed:
+        raise SignatureInvalid
+    return header
+
+
+def _verify(token: str, key: Any, algorithms: list[str]) -> dict[str, Any]:  # noqa: ANN401 - any joserfc key
+    try:
+        payload = jws.deserialize_compact(token, key, algorithms=algorithms).payload
+        claims = json.loads(payload)
+    except (JoseError, ValueError, RecursionError):
+        raise SignatureInvalid from None
+    if not isinstance(claims, dict):
+        raise SignatureInvalid
+    return claims
+
+
+def _check_times(claims: Mapping[str, Any], now: int) -> None:
+    expires = claims.get("exp")
+    begins = [claims.get(name, now) for name in ("iat", "nbf")]
+    times = [expires, *begins]
+    if not all(isinstance(value, int) and not isinstance(value, bool) for value in times):
+        raise SignatureInvalid
+    if claims["exp"] <= now or max(begins) > now + _CLOCK_SKEW:
+        raise SignatureInvalid
+
+
+def _audiences(claims: Mapping[str, Any]) -> list[str]:
+    audience = claims.get("aud")
+    return audience if isinstance(audience, list) else [str(audience)]

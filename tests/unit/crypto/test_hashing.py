@@ -1,0 +1,52 @@
+"""Password hashing: one error for what does not match, and a bound on memory."""
+
+import threading
+
+import pytest
+
+from crypto.errors import HasherBusy, PasswordMismatch
+from crypto.hashing import PasswordHasher
+
+
+def test_a_password_verifies_against_its_hash():
+    """The right password passes; another one, and a foreign hash, raise the same error."""
+    hasher = PasswordHasher.unsafe_for_tests()
+    encoded = hasher.hash("correct horse")
+    hasher.verify(encoded, "correct horse")
+    for wrong in ((encoded, "Correct horse"), ("$1$md5", "correct horse"), ("", "")):
+        with pytest.raises(PasswordMismatch):
+            hasher.verify(*wrong)
+
+
+def test_old_parameters_are_noticed():
+    """A hash of weaker parameters is to be made anew; one of today's is not."""
+    hasher = PasswordHasher(concurrency=1)
+    assert hasher.needs_rehash(PasswordHasher.unsafe_for_tests().hash("x"))
+    assert not hasher.needs_rehash(hasher.hash("x"))
+
+
+@pytest.mark.parametrize("weak", [{"memory_kib": 19 * 1024 - 1}, {"passes": 1}])
+def test_parameters_below_the_floor_are_refused(weak):
+    """19 MiB and two passes are the least."""
+    with pytest.raises(ValueError, match="19 MiB"):
+        PasswordHasher(concurrency=1, **weak)
+
+
+def test_a_hash_beyond_the_bound_is_not_begun():
+    """While every turn is taken, another hash raises after its waiting time."""
+    hasher = PasswordHasher.unsafe_for_tests(concurrency=1, wait_seconds=0.01)
+    taken, done = threading.Event(), threading.Event()
+
+    def hold():
+        with hasher._turn():
+            taken.set()
+            done.wait(5)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(5)
+    with pytest.raises(HasherBusy):
+        hasher.hash("x")
+    done.set()
+    thread.join()
+    assert hasher.hash("x")

@@ -1,0 +1,168 @@
+"""Signed tokens: what is taken, and every way to be refused."""
+
+import base64
+import json
+import pickle
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+from crypto.errors import SignatureInvalid
+from crypto.signing import (
+    SigningKey,
+    sign_jwt,
+    sign_mac_jwt,
+    verify_client_assertion,
+    verify_jwt,
+    verify_mac_jwt,
+)
+
+NOW = 1_800_000_000
+KEY = SigningKey.generate()
+JWKS = {"keys": [KEY.public_jwk()]}
+CLAIMS = {"iss": "https://i", "aud": ["https://i"], "iat": NOW, "exp": NOW + 300, "sub": "s"}
+
+
+def _verify(token, **change):
+    arguments = {"typ": "at+jwt", "issuer": "https://i", "audience": "https://i", "now": NOW}
+    return verify_jwt(token, JWKS, **(arguments | change))
+
+
+def _encode(value):
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def test_a_signed_token_gives_its_claims():
+    """The claims come back, with and without an audience to check."""
+    token = sign_jwt(KEY, CLAIMS, "at+jwt")
+    assert _verify(token) == CLAIMS
+    assert _verify(token, audience=None)["sub"] == "s"
+    assert _verify(sign_jwt(KEY, CLAIMS | {"aud": "https://i"}, "at+jwt"))["sub"] == "s"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exp": NOW}, {"exp": None}, {"exp": True}, {"exp": float(NOW + 9)}, {"iat": NOW + 60},
+        {"nbf": NOW + 60}, {"iss": "https://j"}, {"aud": "https://j"}, {"aud": []},
+    ],
+)  # fmt: skip
+def test_a_claim_out_of_order_is_refused(change):
+    """Expired, early, of another issuer or for another audience: one error."""
+    with pytest.raises(SignatureInvalid, match=r"^the signed token is not valid$"):
+        _verify(sign_jwt(KEY, CLAIMS | change, "at+jwt"))
+
+
+def test_a_token_of_another_type_or_key_is_refused():
+    """An ID token is no access token; an unknown kid is not tried."""
+    with pytest.raises(SignatureInvalid):
+        _verify(sign_jwt(KEY, CLAIMS, "jwt"))
+    with pytest.raises(SignatureInvalid):
+        _verify(sign_jwt(SigningKey.generate(), CLAIMS, "at+jwt"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "none"}, {"alg": "HS256"}, {"crit": ["x"]}, {"jwk": {}}, {"jku": "https://x"},
+        {"kid": 7}, {"typ": None},
+    ],
+)  # fmt: skip
+def test_a_header_that_asks_for_more_is_refused(header):
+    """Algorithms, keys and extensions are ours to choose, not the token's."""
+    original = {"alg": "ES256", "kid": KEY.kid, "typ": "at+jwt"}
+    _, payload, signature = sign_jwt(KEY, CLAIMS, "at+jwt").split(".")
+    forged = _encode(json.dumps(original | header).encode())
+    with pytest.raises(SignatureInvalid):
+        _verify(f"{forged}.{payload}.{signature}")
+
+
+def test_malformed_tokens_are_refused():
+    """Too long, too few parts, no base64, other spellings, no JSON object: one error."""
+    token = sign_jwt(KEY, CLAIMS, "at+jwt")
+    header, payload, signature = token.split(".")
+    other = "B" if signature[-1] == "A" else chr(ord(signature[-1]) + 1)
+    attempts = [
+        "", "a.b", token + "=", f"{header}.{payload}.{signature[:-1]}{other}", "a" * 17_000,
+        f"{_encode(b'[]')}.{payload}.{signature}", f"{_encode(b'x')}.{payload}.{signature}",
+        f"{header}.{payload}.!{signature}", f"{header}.{_encode(b'{}')}.{signature}",
+    ]  # fmt: skip
+    for attempt in attempts:
+        with pytest.raises(SignatureInvalid):
+            _verify(attempt)
+
+
+def test_a_payload_that_is_no_object_is_refused():
+    """A correctly signed list carries no claims."""
+    from joserfc import jws
+
+    header = {"alg": "HS256", "typ": "device"}
+    token = jws.serialize_compact(header, b"[1]", OctKey.import_key(bytes(32)))
+    with pytest.raises(SignatureInvalid):
+        verify_mac_jwt(bytes(32), token, typ="device", now=NOW)
+
+
+def test_a_signing_key_is_stored_and_never_shown():
+    """It comes back from its bytes; repr shows the kid; the public part has no `d`."""
+    assert SigningKey.from_bytes(KEY.to_bytes()).kid == KEY.kid
+    assert repr(KEY) == f"SigningKey({KEY.kid!r})"
+    assert set(KEY.public_jwk()) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+    with pytest.raises(TypeError, match="never pickled"):
+        pickle.dumps(KEY)
+
+
+def test_a_device_token_opens_with_its_secret_and_type_only():
+    """Another secret, type or time is refused."""
+    token = sign_mac_jwt(b"k" * 32, {"exp": NOW + 9, "gen": 1}, "device")
+    assert verify_mac_jwt(b"k" * 32, token, typ="device", now=NOW)["gen"] == 1
+    good = (b"k" * 32, "device", NOW)
+    for secret, typ, now in ((b"j" * 32, *good[1:]), (good[0], "x", NOW), (*good[:2], NOW + 9)):
+        with pytest.raises(SignatureInvalid):
+            verify_mac_jwt(secret, token, typ=typ, now=now)
+
+
+ASSERTION = {"iss": "c", "sub": "c", "aud": "https://i/t", "jti": "1", "exp": NOW + 60}
+
+
+def _assert(claims, key, alg, jwks=None):
+    token = jwt.encode({"alg": alg}, claims, key, algorithms=[alg])
+    keys = jwks or {"keys": [key.as_dict(private=False)]}
+    audience = ["https://i/t", "https://i"]
+    return verify_client_assertion(token, keys, client_id="c", audience=audience, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("key", "alg"),
+    [
+        (ECKey.generate_key("P-256"), "ES256"),
+        (RSAKey.generate_key(2048), "PS256"),
+        (RSAKey.generate_key(2048), "RS256"),
+        (OKPKey.generate_key("Ed25519"), "Ed25519"),
+    ],
+)
+def test_client_assertions_of_each_algorithm_are_taken(key, alg):
+    """RFC 7523 assertions under four algorithms."""
+    assert _assert(ASSERTION, key, alg)["jti"] == "1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"iss": "d"}, {"sub": "d"}, {"aud": "x"}, {"jti": None}, {"exp": NOW + 301}, {"exp": NOW}],
+)
+def test_an_assertion_out_of_order_is_refused(change):
+    """Another client, audience, no jti, or too long a life."""
+    with pytest.raises(SignatureInvalid):
+        _assert(ASSERTION | change, ECKey.generate_key("P-256"), "ES256")
+
+
+def test_weak_keys_and_algorithms_are_refused():
+    """Short RSA keys, shared secrets, broken key sets and other algorithms are refused."""
+    key = ECKey.generate_key("P-256")
+    short = {"keys": [{"kty": "RSA", "e": "AQAB", "n": "s" * 171}]}
+    secret = {"keys": [OctKey.generate_key(256).as_dict()]}
+    for jwks in (short, secret, {"keys": [{"kty": "x"}]}, {"other": []}):
+        with pytest.raises(SignatureInvalid):
+            _assert(ASSERTION, key, "ES256", jwks)
+    with pytest.raises(SignatureInvalid):
+        _assert(ASSERTION, ECKey.generate_key("P-384"), "ES384")

@@ -1,0 +1,1 @@
+"""The Flask service: features, one folder each, composed in `app`."""

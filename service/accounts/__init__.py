@@ -1,0 +1,1 @@
+"""Subjects, their identifiers and consents."""

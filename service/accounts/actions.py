@@ -1,0 +1,318 @@
+"""Register, find and change subjects; consents; proof that an address is read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from crypto import opaque
+from service.accounts import store
+from service.accounts.model import Field, identify, normalize
+from service.accounts.store import Consent, Subject, VerificationCode
+from service.audit.actions import AuditLog
+from service.domain.caller import Caller
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import (
+    BadInput,
+    Conflict,
+    Expired,
+    Fault,
+    Forbidden,
+    NotFound,
+)
+from service.domain.ids import new_id
+from service.keys.actions import Vault
+from service.notifications.actions import Outbox
+from service.store.engine import Tx
+
+DECOY: Final = "decoy"
+ACTIVE: Final = "active"
+_CODE_LIFE: Final = timedelta(minutes=10)
+_CODE_ATTEMPTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What other features may know of a subject; nothing of it is personal data."""
+
+    id: UUID
+    status: str
+    segment: str
+    client: UUID
+    created_at: datetime
+    first_login_at: datetime | None
+
+    @property
+    def usable(self) -> bool:
+        """Whether this subject can sign in at all."""
+        return self.status == ACTIVE
+
+
+def _account(row: Subject) -> Account:
+    return Account(
+        row.id, row.status, row.segment, row.client_id, row.created_at, row.first_login_at
+    )
+
+
+def _pointer(code: str, field: str, detail: str) -> BadInput:
+    return BadInput(Fault(f"/identifiers/{field}", code, detail))
+
+
+class Accounts:
+    """Subjects and what leads to them."""
+
+    def __init__(self, vault: Vault, outbox: Outbox, audit: AuditLog, clock: Clock) -> None:
+        self._vault = vault
+        self._outbox = outbox
+        self._audit = audit
+        self._clock = clock
+
+    def register(
+        self, tx: Tx, caller: Caller, identifiers: Mapping[str, str], *, segment: str | None,
+        profile: Mapping[str, Any] | None = None, consents: Sequence[Mapping[str, str]] = (),
+    ) -> Account:  # fmt: skip
+        """Add a subject.
+
+        Raises:
+            BadInput: An identifier is not of its kind, or none was given.
+            Forbidden: The caller may not serve the segment.
+            Conflict: Another subject holds an identifier.
+        """
+        if not identifiers:
+            fault = Fault("/identifiers", "missing", "name a username, an email or a phone")
+            raise BadInput(fault)
+        row = self._new(tx, caller.client, self._segment(caller, segment), ACTIVE)
+        for name, value in identifiers.items():
+            setattr(row, name, value)
+        if profile:
+            row.profile = orjson.dumps(dict(profile)).decode()
+        tx.flush()
+        for name, value in identifiers.items():
+            self._claim(tx, row.id, Field(name), value)
+        for consent in consents:
+            self.give_consent(tx, row.id, consent)
+        self._audit.append(
+            tx, "subject.registered", subject=row.id, actor=str(caller.client), segment=row.segment
+        )
+        return _account(row)
+
+    def ensure_decoy(self, tx: Tx, client: UUID, subject: UUID) -> bool:
+        """Make the subject whose verifiers stand in for unknown ones; True when it is new."""
+        if store.get(tx, subject):
+            return False
+        row = self._new(tx, client, "default", DECOY)
+        row.id = subject
+        tx.flush()
+        return True
+
+    def find(self, tx: Tx, typed: str) -> Account | None:
+        """Return the subject that an identifier leads to; unverified addresses lead nowhere."""
+        row = self._lookup(tx, typed)
+        if row is None or not self._may_sign_in(row, typed):
+            return None
+        return _account(row)
+
+    def lookup(self, tx: Tx, typed: str) -> dict[str, Any]:
+        """Return the view of a subject for a client; raises NotFound."""
+        row = self._lookup(tx, typed)
+        if row is None:
+            raise NotFound("subject_not_found", "No subject has this identifier.")
+        return self._view(row)
+
+    def get(self, tx: Tx, subject: UUID) -> Account:
+        """Return a subject; raises NotFound."""
+        return _account(self._row(tx, subject))
+
+    def view(self, tx: Tx, subject: UUID) -> dict[str, Any]:
+        """Return everything a client with `subjects:read` may see; raises NotFound."""
+        return self._view(self._row(tx, subject))
+
+    def update(
+        self, tx: Tx, caller: Caller, subject: UUID, *,
+        identifiers: Mapping[str, str | None] | None = None,
+        profile: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Replace identifiers (None removes one) and the profile; tell the old addresses."""
+        row = self._row(tx, subject)
+        for name, value in (identifiers or {}).items():
+            self._replace(tx, row, Field(name), value)
+        if profile is not None:
+            row.profile = orjson.dumps(dict(profile)).decode()
+        if not (row.username or row.email or row.phone):
+            fault = Fault("/identifiers", "missing", "the last identifier cannot be removed")
+            raise BadInput(fault)
+        row.updated_at = self._clock.now()
+        self._audit.append(
+            tx, "subject.changed", subject=subject, actor=str(caller.client),
+            fields=sorted(identifiers or {}),
+        )  # fmt: skip
+        return self._view(row)
+
+    def notify(self, tx: Tx, subject: UUID, kind: str) -> None:
+        """Put a notice to every verified address, else every known one, into the outbox."""
+        row = store.get(tx, subject)
+        addresses = [value for value in (row.email, row.phone) if value] if row else []
+        for address in addresses:
+            self._outbox.put(tx, kind, subject, {"to": address})
+
+    def completed_login(self, tx: Tx, subject: UUID) -> None:
+        """Note a completed login; from the first one on a scope alone changes nothing."""
+        store.mark_login(tx, subject, self._clock.now())
+
+    def send_code(self, tx: Tx, subject: UUID, name: str) -> None:
+        """Send a code to the stored address, never to a typed one."""
+        row, now = self._row(tx, subject), self._clock.now()
+        address = getattr(row, name)
+        if not address:
+            raise NotFound("identifier_not_found", f"This subject has no {name}.")
+        if old := store.verification(tx, subject, name):
+            tx.delete(old)
+            tx.flush()
+        code = opaque.digits(8)
+        pending = VerificationCode(
+            id=new_id(now), subject_id=subject, field=name, expires_at=now + _CODE_LIFE, attempts=0
+        )
+        pending.code = code.encode()
+        tx.add(pending)
+        self._outbox.put(tx, "identifier.verification", subject, {"to": address, "code": code})
+
+    def check_code(self, tx: Tx, subject: UUID, name: str, typed: str) -> bool:
+        """Confirm an address; the caller commits either way, so that attempts stay counted."""
+        row, now = self._row(tx, subject), self._clock.now()
+        pending = store.verification(tx, subject, name)
+        if pending is None or pending.expires_at <= now or pending.attempts >= _CODE_ATTEMPTS:
+            raise Expired("verification_expired", "Ask for a new code.")
+        pending.attempts += 1
+        if not opaque.equal(pending.code, typed.strip().encode()):
+            return False
+        setattr(row, f"{name}_verified_at", now)
+        tx.delete(pending)
+        self._audit.append(tx, "identifier.verified", subject=subject, field=name)
+        return True
+
+    def give_consent(self, tx: Tx, subject: UUID, consent: Mapping[str, str]) -> dict[str, Any]:
+        """Record a consent; an earlier one to the same purpose is superseded."""
+        self._row(tx, subject)
+        now = self._clock.now()
+        for old in store.consents(tx, subject):
+            if old.purpose == consent["purpose"] and old.withdrawn_at is None:
+                old.withdrawn_at = now
+        row = Consent(
+            id=new_id(now), subject_id=subject, given_at=now, withdrawn_at=None, **consent
+        )
+        tx.add(row)
+        tx.flush()
+        self._audit.append(
+            tx, "consent.given", subject=subject, purpose=row.purpose, version=row.version
+        )
+        return _consent(row)
+
+    def withdraw_consent(self, tx: Tx, subject: UUID, purpose: str) -> None:
+        """Withdraw a consent; raises NotFound when none is in force."""
+        row = self._consent(tx, subject, purpose)
+        if row is None:
+            raise NotFound("consent_not_found", "No consent to this purpose is in force.")
+        row.withdrawn_at = self._clock.now()
+        self._audit.append(tx, "consent.withdrawn", subject=subject, purpose=purpose)
+
+    def consents(self, tx: Tx, subject: UUID) -> list[dict[str, Any]]:
+        """Return every consent, the withdrawn ones too."""
+        self._row(tx, subject)
+        return [_consent(row) for row in store.consents(tx, subject)]
+
+    def consented(self, tx: Tx, subject: UUID, purpose: str) -> bool:
+        """Tell whether a consent to a purpose is in force."""
+        return self._consent(tx, subject, purpose) is not None
+
+    def _new(self, tx: Tx, client: UUID, segment: str, status: str) -> Subject:
+        now = self._clock.now()
+        row = Subject(
+            id=new_id(now), status=status, segment=segment, client_id=client,
+            created_at=now, updated_at=now,
+        )  # fmt: skip
+        tx.add(row)
+        return row
+
+    def _segment(self, caller: Caller, wanted: str | None) -> str:
+        segment = wanted or caller.segments[0]
+        if segment not in caller.segments:
+            raise Forbidden("segment_not_allowed", "This client does not serve that segment.")
+        return segment
+
+    def _claim(self, tx: Tx, subject: UUID, field: Field, value: str) -> None:
+        index = self._vault.blind_index(tx)
+        values = {
+            "id": new_id(self._clock.now()), "field": field.value, "key_version": index.version,
+            "digest": index.digest("subject", field.value, normalize(field, value)),
+            "subject_id": subject,
+        }  # fmt: skip
+        if not store.add_digest(tx, values):
+            raise Conflict("identifier_taken", f"Another subject has this {field.value}.")
+
+    def _replace(self, tx: Tx, row: Subject, field: Field, value: str | None) -> None:
+        old = getattr(row, field.value)
+        store.drop_digests(tx, row.id, field.value)
+        if value is not None:
+            self._claim(tx, row.id, field, value)
+        setattr(row, field.value, value)
+        if field is not Field.USERNAME:
+            setattr(row, f"{field.value}_verified_at", None)
+        if old:
+            self._outbox.put(tx, "identifier.changed", row.id, {"to": old, "field": field.value})
+
+    def _lookup(self, tx: Tx, typed: str) -> Subject | None:
+        found = identify(typed)
+        # Something that is no identifier is looked up too, so that it costs the same.
+        field, normal = found or (Field.USERNAME, "")
+        index = self._vault.blind_index(tx)
+        digest = index.digest("subject", field.value, normal)
+        return store.by_digest(tx, field.value, index.version, digest)
+
+    def _may_sign_in(self, row: Subject, typed: str) -> bool:
+        found = identify(typed)
+        if found is None or found[0] is Field.USERNAME:
+            return True
+        return getattr(row, f"{found[0].value}_verified_at") is not None
+
+    def _row(self, tx: Tx, subject: UUID) -> Subject:
+        row = store.get(tx, subject)
+        if row is None or row.status == DECOY:
+            raise NotFound("subject_not_found", "There is no such subject.")
+        return row
+
+    def _consent(self, tx: Tx, subject: UUID, purpose: str) -> Consent | None:
+        in_force = [
+            row
+            for row in store.consents(tx, subject)
+            if row.purpose == purpose and row.withdrawn_at is None
+        ]
+        return in_force[-1] if in_force else None
+
+    def _view(self, row: Subject) -> dict[str, Any]:
+        identifiers = {name.value: getattr(row, name.value) for name in Field}
+        verified = [name for name in ("email", "phone") if getattr(row, f"{name}_verified_at")]
+        return {
+            "id": str(row.id),
+            "status": row.status,
+            "segment": row.segment,
+            "identifiers": {name: value for name, value in identifiers.items() if value},
+            "verified": verified,
+            "profile": orjson.loads(row.profile) if row.profile else {},
+            "created_at": rfc3339(row.created_at),
+            "updated_at": rfc3339(row.updated_at),
+        }
+
+
+def _consent(row: Consent) -> dict[str, Any]:
+    return {
+        "purpose": row.purpose,
+        "version": row.version,
+        "text_hash": row.text_hash,
+        "locale": row.locale,
+        "channel": row.channel,
+        "given_at": rfc3339(row.given_at),
+        "withdrawn_at": rfc3339(row.withdrawn_at) if row.withdrawn_at else None,
+    }

@@ -1,0 +1,140 @@
+"""Tables of subjects, their look-up digests, verification codes and consents."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crypto.fields import Owner
+from service.domain.ids import subject_owner
+from service.store.base import Base
+from service.store.engine import Tx, insert_once
+from service.store.sealed import encrypted_bytes, encrypted_optional
+
+
+class Subject(Base):
+    """A person, whose data is sealed field by field."""
+
+    __tablename__ = "subject"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    status: Mapped[str] = mapped_column(String(16))
+    segment: Mapped[str] = mapped_column(String(64))
+    client_id: Mapped[UUID]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    first_login_at: Mapped[datetime | None]
+    email_verified_at: Mapped[datetime | None]
+    phone_verified_at: Mapped[datetime | None]
+    username = encrypted_optional("contact")
+    email = encrypted_optional("contact")
+    phone = encrypted_optional("contact")
+    profile = encrypted_optional("identity")
+
+    def field_owner(self) -> Owner:
+        """Return the subject itself."""
+        return subject_owner(self.id)
+
+
+class SubjectIndex(Base):
+    """Blind-index digests that lead to a subject; unique, so that no identifier has two."""
+
+    __tablename__ = "subject_index"
+    __table_args__ = (UniqueConstraint("field", "key_version", "digest"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    field: Mapped[str] = mapped_column(String(16))
+    key_version: Mapped[int]
+    digest: Mapped[bytes] = mapped_column(LargeBinary(16))
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
+
+
+class VerificationCode(Base):
+    """A code that was sent to an address and proves that it is read."""
+
+    __tablename__ = "verification_code"
+    __table_args__ = (UniqueConstraint("subject_id", "field"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
+    field: Mapped[str] = mapped_column(String(16))
+    expires_at: Mapped[datetime]
+    attempts: Mapped[int]
+    code = encrypted_bytes("factor", bound=("field",))
+
+    def field_owner(self) -> Owner:
+        """Return the subject whose address is verified."""
+        return subject_owner(self.subject_id)
+
+
+class Consent(Base):
+    """One consent: to what, in which wording, when and how; and its withdrawal."""
+
+    __tablename__ = "consent"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
+    purpose: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(64))
+    text_hash: Mapped[str] = mapped_column(String(128))
+    locale: Mapped[str] = mapped_column(String(35))
+    channel: Mapped[str] = mapped_column(String(64))
+    given_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+
+
+def add_digest(tx: Tx, values: Mapping[str, object]) -> bool:
+    """Claim an identifier; False when another subject holds it."""
+    return insert_once(tx, SubjectIndex.metadata.tables["subject_index"], values)
+
+
+def by_digest(tx: Tx, field: str, key_version: int, digest: bytes) -> Subject | None:
+    """Return the subject that a digest leads to."""
+    query = (
+        select(Subject)
+        .join(SubjectIndex, SubjectIndex.subject_id == Subject.id)
+        .where(
+            SubjectIndex.field == field,
+            SubjectIndex.key_version == key_version,
+            SubjectIndex.digest == digest,
+        )
+    )
+    return tx.scalars(query).first()
+
+
+def drop_digests(tx: Tx, subject: UUID, field: str) -> None:
+    """Let go of a subject's identifier of one kind."""
+    table = SubjectIndex.__table__
+    tx.execute(
+        table.delete().where(table.c.subject_id == subject, table.c.field == field)  # type: ignore[attr-defined]  # Table at run time
+    )
+
+
+def get(tx: Tx, subject: UUID) -> Subject | None:
+    """Return a subject by id."""
+    return tx.get(Subject, subject)
+
+
+def mark_login(tx: Tx, subject: UUID, now: datetime) -> None:
+    """Note the first completed login."""
+    tx.execute(
+        update(Subject)
+        .where(Subject.id == subject, Subject.first_login_at.is_(None))
+        .values(first_login_at=now)
+    )
+
+
+def verification(tx: Tx, subject: UUID, field: str) -> VerificationCode | None:
+    """Return the code that was sent for an address."""
+    query = select(VerificationCode).where(
+        VerificationCode.subject_id == subject, VerificationCode.field == field
+    )
+    return tx.scalars(query).first()
+
+
+def consents(tx: Tx, subject: UUID) -> list[Consent]:
+    """Return every consent of a subject, oldest first."""
+    query = select(Consent).where(Consent.subject_id == subject).order_by(Consent.id)
+    return list(tx.scalars(query))

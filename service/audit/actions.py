@@ -1,0 +1,78 @@
+"""Append leaves in the deciding transaction; chain them afterwards; prove the chain."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from crypto import chain
+from crypto.canonical import canonical_json
+from crypto.errors import ChainBroken
+from service.audit import store
+from service.audit.store import Leaf
+from service.domain.clock import Clock
+from service.domain.ids import new_id
+from service.store.engine import Tx
+
+_PAGE: Final = 500
+
+
+def _bytes(leaf: Leaf) -> bytes:
+    return canonical_json(
+        {
+            "id": str(leaf.id),
+            "at": leaf.at.isoformat(),
+            "kind": leaf.kind,
+            "subject": str(leaf.subject_id) if leaf.subject_id else None,
+            "actor": leaf.actor,
+            "data": leaf.data,
+        }
+    )
+
+
+class AuditLog:
+    """The log; what is appended commits or rolls back with the decision itself."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def append(
+        self, tx: Tx, kind: str, *, subject: UUID | None = None, actor: str | None = None,
+        **data: Any,  # noqa: ANN401 - JSON members of any kind
+    ) -> None:  # fmt: skip
+        """Leave an unsequenced leaf; `data` must hold no personal data and no secret."""
+        now = self._clock.now()
+        tx.add(
+            Leaf(
+                id=new_id(now), at=now, kind=kind, subject_id=subject, actor=actor, data=data,
+                position=None,
+            )
+        )  # fmt: skip
+
+    def sequence(self, tx: Tx, limit: int = _PAGE) -> int:
+        """Give waiting leaves their place in the chain; return how many."""
+        store.lock(tx)
+        last = store.last_link(tx)
+        position, head = (last.position, last.head) if last else (0, chain.GENESIS)
+        leaves = store.waiting(tx, limit)
+        for leaf in leaves:
+            position += 1
+            head = chain.link(head, _bytes(leaf))
+            store.place(tx, leaf, position, head)
+        return len(leaves)
+
+    def verify(self, tx: Tx) -> int:
+        """Recompute the whole chain; return its length.
+
+        Raises:
+            ChainBroken: A leaf was changed, removed or put elsewhere; names the position.
+        """
+        position, head = 0, chain.GENESIS
+        while page := store.chained(tx, position, _PAGE):
+            for link, leaf in page:
+                head = chain.link(head, _bytes(leaf))
+                if link.position != position + 1 or head != link.head:
+                    raise ChainBroken(position + 1)
+                position = link.position
+        last = store.last_link(tx)
+        if last and last.position != position:
+            raise ChainBroken(position + 1)
+        return position

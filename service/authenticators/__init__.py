@@ -1,0 +1,1 @@
+"""What subjects have enrolled, its life cycle, and the grants that let it change."""

@@ -1,0 +1,186 @@
+"""Enroll, confirm, revoke and find authenticators; issue and use grants."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from crypto import opaque
+from service.accounts.actions import Account, Accounts
+from service.audit.actions import AuditLog
+from service.authenticators import store
+from service.authenticators.store import AuthenticatorRow, Grant, RecoveryCode
+from service.domain.authenticator import Authenticator, Status, Verifier
+from service.domain.caller import Caller
+from service.domain.clock import Clock
+from service.domain.errors import Conflict, Forbidden, NotFound
+from service.domain.ids import new_id
+from service.store.engine import Tx
+
+GRANT_LIFE: Final = timedelta(minutes=5)
+_REGISTRATION: Final = timedelta(hours=24)
+
+
+def _value(row: AuthenticatorRow) -> Authenticator:
+    return Authenticator(
+        row.id, row.subject_id, row.type, Status(row.status), row.created_at, row.last_used_at
+    )
+
+
+class Authenticators:
+    """What subjects have enrolled."""
+
+    def __init__(self, accounts: Accounts, audit: AuditLog, clock: Clock) -> None:
+        self._accounts = accounts
+        self._audit = audit
+        self._clock = clock
+
+    def add(
+        self, tx: Tx, subject: UUID, kind: str, verifier: bytes, *, status: Status
+    ) -> Authenticator:
+        """Enroll; an active one takes the place of an earlier one of its type."""
+        now = self._clock.now()
+        row = AuthenticatorRow(
+            id=new_id(now), subject_id=subject, type=kind, status=status.value, created_at=now,
+            confirmed_at=now if status is Status.ACTIVE else None, last_used_at=None,
+        )  # fmt: skip
+        row.verifier = verifier
+        tx.add(row)
+        tx.flush()
+        if status is Status.ACTIVE:
+            self._activated(tx, row)
+        return _value(row)
+
+    def add_codes(self, tx: Tx, authenticator: Authenticator, digests: Sequence[bytes]) -> None:
+        """Store the digests of a set of recovery codes."""
+        now = self._clock.now()
+        for digest in digests:
+            row = RecoveryCode(
+                id=new_id(now), authenticator_id=authenticator.id, subject_id=authenticator.subject
+            )
+            row.digest = digest
+            tx.add(row)
+
+    def pending(self, tx: Tx, subject: UUID, authenticator: UUID) -> Verifier:
+        """Return what is to be confirmed; raises NotFound or Conflict."""
+        row = self._row(tx, subject, authenticator)
+        if row.status != Status.PENDING:
+            raise Conflict("not_pending", "This authenticator is not waiting for confirmation.")
+        return Verifier(row.id, row.subject_id, row.type, row.verifier)
+
+    def confirm(
+        self, tx: Tx, subject: UUID, authenticator: UUID, verifier: bytes | None = None
+    ) -> Authenticator:
+        """Make a pending authenticator active, sealing its verifier under the new status."""
+        row = self._row(tx, subject, authenticator)
+        if row.status != Status.PENDING:
+            raise Conflict("not_pending", "This authenticator is not waiting for confirmation.")
+        if verifier is not None:
+            row.verifier = verifier
+        row.status, row.confirmed_at = Status.ACTIVE.value, self._clock.now()
+        tx.flush()
+        self._activated(tx, row)
+        return _value(row)
+
+    def revoke(self, tx: Tx, subject: UUID, authenticator: UUID) -> Authenticator:
+        """End an authenticator; what it was checked against is forgotten."""
+        row = self._row(tx, subject, authenticator)
+        if row.status == Status.REVOKED:
+            raise Conflict("already_revoked", "This authenticator is revoked already.")
+        self._end(tx, row)
+        self._accounts.notify(tx, subject, "authenticator.revoked")
+        return _value(row)
+
+    def listing(self, tx: Tx, subject: UUID) -> list[Authenticator]:
+        """Return what is enrolled or pending."""
+        rows = store.of_subject(tx, subject)
+        return [_value(row) for row in rows if row.status != Status.REVOKED]
+
+    def enrolled(self, tx: Tx, subject: UUID) -> frozenset[str]:
+        """Return the types that are active."""
+        return frozenset(
+            item.type for item in self.listing(tx, subject) if item.status is Status.ACTIVE
+        )
+
+    def verifier(self, tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Verifier | None:
+        """Return the active verifier of a type, or the decoy's: one query, one opening."""
+        rows = {row.subject_id: row for row in store.active(tx, (subject, decoy), kind)}
+        row = rows.get(subject) or rows.get(decoy)
+        return Verifier(row.id, row.subject_id, row.type, row.verifier) if row else None
+
+    def codes(self, tx: Tx, authenticator: UUID) -> list[tuple[UUID, bytes]]:
+        """Return ids and digests of the codes that are left."""
+        return [(row.id, row.digest) for row in store.unused_codes(tx, authenticator)]
+
+    def use_code(self, tx: Tx, code: UUID) -> bool:
+        """Use a recovery code; False when another request did."""
+        return store.use_code(tx, code, self._clock.now())
+
+    def use_step(self, tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
+        """Use a TOTP step; False when it or a later acceptable one was used."""
+        return store.use_step(tx, authenticator, step, newest)
+
+    def used(self, tx: Tx, authenticator: UUID, verifier: bytes | None = None) -> None:
+        """Note a use, and a verifier that moved on with it."""
+        if verifier is None:
+            store.touch(tx, authenticator, self._clock.now())
+        elif row := store.get(tx, authenticator):
+            row.verifier, row.last_used_at = verifier, self._clock.now()
+
+    def issue_grant(self, tx: Tx, subject: UUID, client: UUID, act: str) -> str:
+        """Return a grant, shown this once."""
+        now, token = self._clock.now(), opaque.new_token("lgrant_")
+        tx.add(
+            Grant(
+                id=new_id(now), digest=opaque.digest(token, "grant"), subject_id=subject,
+                client_id=client, act=act, expires_at=now + GRANT_LIFE, used_at=None,
+            )
+        )  # fmt: skip
+        self._audit.append(tx, "grant.issued", subject=subject, actor=str(client), act=act)
+        return token
+
+    def authorize(self, tx: Tx, caller: Caller, account: Account, act: str, grant: str) -> None:
+        """Let a change through, by a grant or by the short right of the registering client.
+
+        Raises:
+            Forbidden: The grant is not good for this act, or one is needed.
+        """
+        now = self._clock.now()
+        if grant:
+            digest = opaque.digest(grant, "grant")
+            if store.use_grant(tx, digest, account.id, caller.client, act, now):
+                return
+            raise Forbidden("grant_invalid", "The grant is used, expired or for another act.")
+        if not self._registering(caller, account, now):
+            detail = f"This change needs a grant for {act} from an enrollment or recovery flow."
+            raise Forbidden("grant_required", detail, act=act)
+
+    def drop_expired(self, tx: Tx, now: datetime) -> int:
+        """Forget expired grants; return how many."""
+        return store.drop_grants(tx, now)
+
+    def _registering(self, caller: Caller, account: Account, now: datetime) -> bool:
+        fresh = now - account.created_at < _REGISTRATION
+        return fresh and account.first_login_at is None and account.client == caller.client
+
+    def _activated(self, tx: Tx, row: AuthenticatorRow) -> None:
+        for other in store.active(tx, (row.subject_id,), row.type):
+            if other.id != row.id:
+                self._end(tx, other)
+        self._audit.append(
+            tx, "authenticator.enrolled", subject=row.subject_id, type=row.type, id=str(row.id)
+        )
+        self._accounts.notify(tx, row.subject_id, "authenticator.enrolled")
+
+    def _end(self, tx: Tx, row: AuthenticatorRow) -> None:
+        row.status, row.verifier = Status.REVOKED.value, b""
+        store.drop_codes(tx, row.id)
+        self._audit.append(
+            tx, "authenticator.revoked", subject=row.subject_id, type=row.type, id=str(row.id)
+        )
+
+    def _row(self, tx: Tx, subject: UUID, authenticator: UUID) -> AuthenticatorRow:
+        row = store.get(tx, authenticator)
+        if row is None or row.subject_id != subject:
+            raise NotFound("authenticator_not_found", "This subject has no such authenticator.")
+        return row

@@ -1,0 +1,167 @@
+"""Tables of authenticators, used TOTP steps, recovery codes and grants."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint, delete, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crypto.fields import Owner
+from service.domain.ids import subject_owner
+from service.store.base import Base
+from service.store.engine import Tx, insert_once
+from service.store.sealed import encrypted_bytes
+
+
+def _verifier_class(row: Any) -> str:  # noqa: ANN401 - a row of this table
+    return "biometric" if row.type == "face" else "factor"
+
+
+class AuthenticatorRow(Base):
+    """One authenticator; its verifier opens only with this id, subject, type and status."""
+
+    __tablename__ = "authenticator"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
+    type: Mapped[str] = mapped_column(String(32))
+    status: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    verifier = encrypted_bytes(_verifier_class, bound=("type", "status"))
+
+    def field_owner(self) -> Owner:
+        """Return the subject who enrolled it."""
+        return subject_owner(self.subject_id)
+
+
+class UsedStep(Base):
+    """A TOTP time step that was accepted; it is never accepted again."""
+
+    __tablename__ = "totp_used_step"
+
+    authenticator_id: Mapped[UUID] = mapped_column(ForeignKey("authenticator.id"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class RecoveryCode(Base):
+    """One recovery code, as a sealed digest; it is used by one guarded update."""
+
+    __tablename__ = "recovery_code"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    authenticator_id: Mapped[UUID] = mapped_column(ForeignKey("authenticator.id"), index=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
+    used_at: Mapped[datetime | None]
+    digest = encrypted_bytes("factor", bound=("authenticator_id",))
+
+    def field_owner(self) -> Owner:
+        """Return the subject who holds the code."""
+        return subject_owner(self.subject_id)
+
+
+class Grant(Base):
+    """Leave to do one act for one subject, once, within five minutes."""
+
+    __tablename__ = "grant"
+    __table_args__ = (UniqueConstraint("digest"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
+    client_id: Mapped[UUID]
+    act: Mapped[str] = mapped_column(String(64))
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+def get(tx: Tx, authenticator: UUID) -> AuthenticatorRow | None:
+    """Return an authenticator by id."""
+    return tx.get(AuthenticatorRow, authenticator)
+
+
+def of_subject(tx: Tx, subject: UUID) -> list[AuthenticatorRow]:
+    """Return the authenticators of a subject, oldest first."""
+    query = select(AuthenticatorRow).where(AuthenticatorRow.subject_id == subject)
+    return list(tx.scalars(query.order_by(AuthenticatorRow.id)))
+
+
+def active(tx: Tx, subjects: tuple[UUID, ...], kind: str) -> list[AuthenticatorRow]:
+    """Return the active authenticators of one type of the named subjects."""
+    query = select(AuthenticatorRow).where(
+        AuthenticatorRow.subject_id.in_(subjects),
+        AuthenticatorRow.type == kind,
+        AuthenticatorRow.status == "active",
+    )
+    return list(tx.scalars(query))
+
+
+def use_step(tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
+    """Accept a time step once; False when it, or a later acceptable one, was used."""
+    later = select(UsedStep.step).where(
+        UsedStep.authenticator_id == authenticator, UsedStep.step >= step, UsedStep.step <= newest
+    )
+    if tx.scalars(later.limit(1)).first() is not None:
+        return False
+    values = {"authenticator_id": authenticator, "step": step}
+    return insert_once(tx, UsedStep.metadata.tables["totp_used_step"], values)
+
+
+def unused_codes(tx: Tx, authenticator: UUID) -> list[RecoveryCode]:
+    """Return the codes that are left."""
+    query = select(RecoveryCode).where(
+        RecoveryCode.authenticator_id == authenticator, RecoveryCode.used_at.is_(None)
+    )
+    return list(tx.scalars(query))
+
+
+def use_code(tx: Tx, code: UUID, now: datetime) -> bool:
+    """Use a code; False when it was used before."""
+    statement = (
+        update(RecoveryCode)
+        .where(RecoveryCode.id == code, RecoveryCode.used_at.is_(None))
+        .values(used_at=now)
+        .returning(RecoveryCode.id)
+        .execution_options(synchronize_session=False)
+    )
+    return tx.execute(statement).first() is not None
+
+
+def drop_codes(tx: Tx, authenticator: UUID) -> None:
+    """Forget the codes of a revoked set."""
+    tx.execute(delete(RecoveryCode).where(RecoveryCode.authenticator_id == authenticator))
+
+
+def touch(tx: Tx, authenticator: UUID, now: datetime) -> None:
+    """Note the time of use."""
+    tx.execute(
+        update(AuthenticatorRow)
+        .where(AuthenticatorRow.id == authenticator)
+        .values(last_used_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def use_grant(tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now: datetime) -> bool:
+    """Use a grant; False when it is not for this act, or was used, or has expired."""
+    statement = (
+        update(Grant)
+        .where(
+            Grant.digest == digest,
+            Grant.subject_id == subject,
+            Grant.client_id == client,
+            Grant.act == act,
+            Grant.expires_at > now,
+            Grant.used_at.is_(None),
+        )
+        .values(used_at=now)
+        .returning(Grant.id)
+    )
+    return tx.execute(statement).first() is not None
+
+
+def drop_grants(tx: Tx, now: datetime) -> int:
+    """Forget grants that have expired; return how many."""
+    return len(tx.execute(delete(Grant).where(Grant.expires_at <= now).returning(Grant.id)).all())

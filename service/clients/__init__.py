@@ -1,0 +1,1 @@
+"""Service accounts: who may call, with which scopes and flags."""

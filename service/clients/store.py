@@ -1,0 +1,66 @@
+"""The table of clients and the list of assertions that were used."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, String, delete, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crypto.fields import Owner
+from service.domain.ids import client_owner
+from service.store.base import Base
+from service.store.engine import Tx, insert_once
+from service.store.sealed import encrypted_bytes
+
+
+class ClientRow(Base):
+    """A service account; the digest of its secret is sealed and bound to its status."""
+
+    __tablename__ = "client"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(120))
+    status: Mapped[str] = mapped_column(String(16))
+    scopes: Mapped[list[Any]]
+    first_party: Mapped[bool]
+    asserts_context: Mapped[bool]
+    segments: Mapped[list[Any]]
+    jwks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime]
+    secret = encrypted_bytes("service", bound=("status",))
+
+    def field_owner(self) -> Owner:
+        """Return the client itself."""
+        return client_owner(self.id)
+
+
+class UsedAssertion(Base):
+    """A client assertion that was presented; its `jti` counts once."""
+
+    __tablename__ = "used_assertion"
+
+    client_id: Mapped[UUID] = mapped_column(primary_key=True)
+    jti: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime]
+
+
+def get(tx: Tx, client: UUID) -> ClientRow | None:
+    """Return a client by id."""
+    return tx.get(ClientRow, client)
+
+
+def clients(tx: Tx) -> list[ClientRow]:
+    """Return every client, oldest first."""
+    return list(tx.scalars(select(ClientRow).order_by(ClientRow.id)))
+
+
+def use_assertion(tx: Tx, client: UUID, jti: str, expires_at: datetime) -> bool:
+    """Note an assertion; False when it was used before."""
+    values = {"client_id": client, "jti": jti, "expires_at": expires_at}
+    return insert_once(tx, UsedAssertion.metadata.tables["used_assertion"], values)
+
+
+def drop_assertions(tx: Tx, now: datetime) -> None:
+    """Forget assertions that have expired anyway."""
+    tx.execute(delete(UsedAssertion).where(UsedAssertion.expires_at <= now))

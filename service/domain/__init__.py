@@ -1,0 +1,1 @@
+"""Words shared by every feature; pure, and the lowest floor of the service."""

@@ -1,0 +1,163 @@
+"""Evidence and the authenticator assurance level that follows from it (NIST SP 800-63B-4)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+
+class Kind(StrEnum):
+    """What a factor proves: something known, held, or one's own body."""
+
+    KNOWLEDGE = "knowledge"
+    POSSESSION = "possession"
+    INHERENCE = "inherence"
+
+
+class Acr(IntEnum):
+    """The ladder of authentication context classes, in ascending order."""
+
+    NONE = 0
+    AAL1 = 1
+    AAL2 = 2
+    AAL2_PHR = 3
+
+    @property
+    def urn(self) -> str:
+        """Return the value of the `acr` claim; empty for none."""
+        return _URNS.get(self, "")
+
+    @property
+    def aal(self) -> int:
+        """Return the number of the assurance level."""
+        return min(int(self), 2)
+
+
+_URNS: Final = {
+    Acr.AAL1: "urn:lamina:acr:aal1",
+    Acr.AAL2: "urn:lamina:acr:aal2",
+    Acr.AAL2_PHR: "urn:lamina:acr:aal2:phr",
+}
+_BY_URN: Final = {urn: acr for acr, urn in _URNS.items()} | {"phr": Acr.AAL2_PHR}
+
+
+def parse_acr(values: str) -> Acr:
+    """Return the strictest context class named in a space-separated `acr_values`.
+
+    Raises:
+        ValueError: A value is not on the ladder.
+    """
+    found = [_BY_URN.get(value) for value in values.split()]
+    if not found or None in found:
+        raise ValueError("acr_values names an unknown class; known: " + " ".join(_BY_URN))
+    return max(acr for acr in found if acr is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one verified factor proves, about whom, and when."""
+
+    subject: UUID
+    flow: str
+    factor: str
+    authenticator: UUID
+    kind: Kind
+    amr: tuple[str, ...]
+    at: datetime
+    user_verified: bool = False
+    phishing_resistant: bool = False
+    endpoint_authenticated: bool = False
+    llr: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the members as JSON values, for the session and the flow."""
+        return {
+            "subject": str(self.subject),
+            "flow": self.flow,
+            "factor": self.factor,
+            "authenticator": str(self.authenticator),
+            "kind": self.kind.value,
+            "amr": list(self.amr),
+            "at": self.at.isoformat(),
+            "user_verified": self.user_verified,
+            "phishing_resistant": self.phishing_resistant,
+            "endpoint_authenticated": self.endpoint_authenticated,
+            "llr": self.llr,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Evidence":
+        """Return the evidence that `to_json` wrote."""
+        return cls(
+            **value
+            | {
+                "subject": UUID(value["subject"]),
+                "authenticator": UUID(value["authenticator"]),
+                "kind": Kind(value["kind"]),
+                "amr": tuple(value["amr"]),
+                "at": datetime.fromisoformat(value["at"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Achieved:
+    """The level that a set of evidence reaches, and the oldest evidence it rests on."""
+
+    acr: Acr
+    amr: tuple[str, ...]
+    auth_time: datetime | None
+
+
+_SECOND: Final = frozenset({"totp", "recovery_code", "webauthn"})
+
+
+def _resting(evidence: Sequence[Evidence]) -> tuple[Acr, list[Evidence]]:
+    """Return the highest level and the evidence it rests on, the freshest of each factor."""
+    fresh: dict[str, Evidence] = {}
+    for item in sorted(evidence, key=lambda item: item.at):
+        fresh[item.factor] = item
+    password = fresh.get("password")
+    held = [fresh[name] for name in fresh if name in _SECOND]
+    verified = [item for item in held if item.user_verified and item.phishing_resistant]
+    bound = [item for item in held if item.phishing_resistant]
+    # A biometric counts only with a physical authenticator whose endpoint is authenticated.
+    face = fresh.get("face")
+    face = face if face and face.endpoint_authenticated else None
+    if verified:
+        return Acr.AAL2_PHR, [max(verified, key=lambda item: item.at)]
+    if password and bound:
+        return Acr.AAL2_PHR, [password, bound[-1]]
+    first = password or face
+    if first and held:
+        return Acr.AAL2, [first, max(held, key=lambda item: item.at)]
+    single = [item for item in (*held, password) if item]
+    return (Acr.AAL1, [max(single, key=lambda item: item.at)]) if single else (Acr.NONE, [])
+
+
+def _amr(evidence: Iterable[Evidence]) -> tuple[str, ...]:
+    items = list(evidence)
+    values = dict.fromkeys(value for item in items for value in item.amr)
+    # A biometric is a layer, not a factor of the level (SP 800-63B-4 section 2.2.1).
+    counted = {item.kind for item in items if item.kind is not Kind.INHERENCE}
+    if len(counted) > 1:
+        values["mfa"] = None
+    return tuple(values)
+
+
+def achieved(evidence: Iterable[Evidence], now: datetime, max_age: int | None = None) -> Achieved:
+    """Compute the level from the evidence alone.
+
+    Args:
+        evidence: Everything that verified, for one subject.
+        now: The present time.
+        max_age: Evidence older than this many seconds does not count.
+    """
+    counted = [
+        item for item in evidence if max_age is None or (now - item.at).total_seconds() <= max_age
+    ]
+    acr, resting = _resting(counted)
+    oldest = min((item.at for item in resting), default=None)
+    return Achieved(acr, _amr(counted), oldest)

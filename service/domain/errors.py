@@ -1,0 +1,105 @@
+"""What can go wrong, in the words of the domain; only `service.web.problems` knows HTTP."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing to mend in the input: a JSON pointer, a stable code and a sentence."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class LaminaError(Exception):
+    """Base of every expected refusal.
+
+    Args:
+        code: A stable snake_case name that callers may test.
+        detail: A sentence for people that holds no secret and no personal data.
+        extra: Members added to the problem document.
+    """
+
+    def __init__(self, code: str, detail: str, **extra: Any) -> None:  # noqa: ANN401 - JSON members of any kind
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.extra = extra
+
+
+class BadInput(LaminaError):
+    """The request can be understood but not accepted; `faults` point at what to mend."""
+
+    def __init__(self, *faults: Fault, code: str = "invalid_input") -> None:
+        super().__init__(code, faults[0].detail if faults else "The input is not valid.")
+        self.faults = faults
+
+
+class Malformed(LaminaError):
+    """The bytes are no request of this kind at all."""
+
+
+class TooLarge(LaminaError):
+    """The input passes a stated limit."""
+
+
+class Unauthorized(LaminaError):
+    """The caller's own token is missing, wrong or expired."""
+
+
+class Forbidden(LaminaError):
+    """The caller is known and may not do this."""
+
+
+class Denied(Forbidden):
+    """Policy ended the flow."""
+
+
+class NotFound(LaminaError):
+    """There is no such thing, or none that this caller may know of."""
+
+
+class Conflict(LaminaError):
+    """The state of things does not allow it."""
+
+
+class Expired(LaminaError):
+    """It was valid once."""
+
+
+class VerificationFailed(LaminaError):
+    """What was presented does not verify; the reason goes to audit, not to the caller."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("verification_failed", "What was presented does not verify.")
+        self.reason = reason
+
+
+class Throttled(LaminaError):
+    """Too many attempts; `retry_after` in seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("too_many_attempts", "Too many attempts; try again later.")
+        self.retry_after = max(1, retry_after)
+
+
+class Unavailable(LaminaError):
+    """A part the answer depends on is away; must be taken as not allowed."""
+
+    def __init__(self, code: str, detail: str, retry_after: int = 5) -> None:
+        super().__init__(code, detail)
+        self.retry_after = retry_after
+
+
+class OAuthError(LaminaError):
+    """A refusal at an OAuth endpoint, which has its own form (RFC 6749 section 5.2)."""
+
+    def __init__(self, code: str, detail: str, status: int = 400) -> None:
+        super().__init__(code, detail)
+        self.status = status
+
+
+class SetupError(LaminaError):
+    """The service cannot start or the command cannot run; the detail says what to mend."""

@@ -1,0 +1,59 @@
+"""What the flow asks of a factor, in three phases, so that no lock waits for slow work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from service.domain.assurance import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a person presents to a factor, and the challenge it answers; shows neither."""
+
+    values: Mapping[str, Any] = field(repr=False)
+    challenge: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A check that succeeded: what it used, and the verifier as it moved on."""
+
+    authenticator: UUID
+    used: Any = None
+    verifier: bytes | None = field(default=None, repr=False)
+    llr: float | None = None
+
+
+class Factor(Protocol):
+    """One way to verify a subject. `tx` is a unit of work of `service.store`."""
+
+    name: str
+    kind: Kind
+    counter: str
+    amr: tuple[str, ...]
+    slow: bool
+    """Slow work is done outside every transaction, between a reservation and its acceptance."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the input."""
+
+    def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the validated input, or raise BadInput."""
+
+    def challenge(self) -> dict[str, Any]:
+        """Return a fresh challenge to keep with the flow; empty when the factor needs none."""
+
+    def available(self) -> bool:
+        """Tell whether this process can check the factor at all."""
+
+    def load(self, tx: Any, subject: UUID) -> Any:  # noqa: ANN401 - a unit of work; the factor's own material
+        """Read what the check needs; a subject without this factor gets the decoy's."""
+
+    def check(self, material: Any, presented: Presented, now: datetime) -> Match:  # noqa: ANN401 - the factor's own material
+        """Compare; raises VerificationFailed, or BadInput for what cannot be compared."""
+
+    def settle(self, tx: Any, match: Match, now: datetime) -> None:  # noqa: ANN401 - a unit of work
+        """Use up what counts once; raises VerificationFailed when another request did."""

@@ -1,0 +1,1 @@
+"""The factors, one small package each, which do not know each other."""

@@ -1,0 +1,103 @@
+"""Enroll and check passwords."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from crypto.errors import HasherBusy, PasswordMismatch
+from crypto.hashing import PasswordHasher
+from service.authenticators.actions import Authenticators
+from service.domain.assurance import Kind
+from service.domain.authenticator import Authenticator, Status, Verifier
+from service.domain.errors import Unavailable, VerificationFailed
+from service.domain.factor import Match, Presented
+from service.factors.password.model import LONGEST, admit, normalize
+from service.store.engine import Tx
+from service.web.inputs import parse
+
+TYPE: Final = "password"
+
+
+class Input(BaseModel):
+    """The input of the action."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: Annotated[str, Field(min_length=1, max_length=4 * LONGEST)]
+
+
+class PasswordFactor:
+    """The factor `password`."""
+
+    name = "password"
+    kind = Kind.KNOWLEDGE
+    counter = "knowledge"
+    amr = ("pwd",)
+    slow = True
+
+    def __init__(self, authenticators: Authenticators, hasher: PasswordHasher, decoy: UUID) -> None:
+        self._authenticators = authenticators
+        self._hasher = hasher
+        self._decoy = decoy
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the input."""
+        return Input.model_json_schema()
+
+    def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the validated input."""
+        return parse(Input, values).model_dump()
+
+    def challenge(self) -> dict[str, Any]:
+        """Return nothing: a password answers no challenge."""
+        return {}
+
+    def available(self) -> bool:
+        """Return whether this can be checked here: always."""
+        return True
+
+    def hash(self, password: str, pointer: str = "/password") -> bytes:
+        """Return the verifier of a new password; slow, so outside every transaction.
+
+        Raises:
+            BadInput: The password is not taken.
+            Unavailable: Too many hashes wait already.
+        """
+        admitted = admit(password, pointer)
+        try:
+            return self._hasher.hash(admitted).encode()
+        except HasherBusy:
+            raise _busy() from None
+
+    def enroll(self, tx: Tx, subject: UUID, verifier: bytes) -> Authenticator:
+        """Add a password, in the place of an earlier one."""
+        return self._authenticators.add(tx, subject, TYPE, verifier, status=Status.ACTIVE)
+
+    def load(self, tx: Tx, subject: UUID) -> Verifier | None:
+        """Read the hash, or the decoy's."""
+        return self._authenticators.verifier(tx, subject, self._decoy, TYPE)
+
+    def check(self, material: Verifier | None, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - a hash does not ask the time
+        """Compare; a hash of older parameters is made anew."""
+        if material is None:
+            raise VerificationFailed("no_password")
+        password, encoded = normalize(presented.values["password"]), material.secret.decode()
+        try:
+            self._hasher.verify(encoded, password)
+            renewed = self._hasher.hash(password) if self._hasher.needs_rehash(encoded) else None
+        except PasswordMismatch:
+            raise VerificationFailed("password_mismatch") from None
+        except HasherBusy:
+            raise _busy() from None
+        return Match(material.authenticator, None, renewed.encode() if renewed else None)
+
+    def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+        """Note the use."""
+        self._authenticators.used(tx, match.authenticator, match.verifier)
+
+
+def _busy() -> Unavailable:
+    return Unavailable("overloaded", "Too many passwords are being checked.", 1)

@@ -1,0 +1,1 @@
+"""Look-up secrets to fall back on."""

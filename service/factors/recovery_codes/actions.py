@@ -1,0 +1,94 @@
+"""Make, check and use recovery codes: 80 random bits each, kept as sealed digests, once."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from crypto import opaque
+from service.authenticators.actions import Authenticators
+from service.domain.assurance import Kind
+from service.domain.authenticator import Authenticator, Status
+from service.domain.errors import VerificationFailed
+from service.domain.factor import Match, Presented
+from service.store.engine import Tx
+from service.web.inputs import parse
+
+TYPE: Final = "recovery_codes"
+CODES: Final = 10
+_PURPOSE: Final = "recovery-code"
+Material = tuple[UUID, list[tuple[UUID, bytes]]]
+
+
+class Input(BaseModel):
+    """The input of the action; case and separators do not matter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Annotated[str, Field(min_length=8, max_length=64)]
+
+
+class RecoveryCodeFactor:
+    """The factor `recovery_code`."""
+
+    name = "recovery_code"
+    kind = Kind.POSSESSION
+    counter = "other"
+    amr = ("otp",)
+    slow = False
+
+    def __init__(self, authenticators: Authenticators, decoy: UUID) -> None:
+        self._authenticators = authenticators
+        self._decoy = decoy
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the input."""
+        return Input.model_json_schema()
+
+    def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the validated input."""
+        return parse(Input, values).model_dump()
+
+    def challenge(self) -> dict[str, Any]:
+        """Return nothing: the code answers no challenge."""
+        return {}
+
+    def available(self) -> bool:
+        """Return whether this can be checked here: always."""
+        return True
+
+    def enroll(self, tx: Tx, subject: UUID) -> tuple[Authenticator, list[str]]:
+        """Make ten codes in the place of all earlier ones; they are shown this once."""
+        codes = [opaque.new_code() for _ in range(CODES)]
+        added = self._authenticators.add(tx, subject, TYPE, b"10", status=Status.ACTIVE)
+        digests = [opaque.digest(opaque.normalize_code(code), _PURPOSE) for code in codes]
+        self._authenticators.add_codes(tx, added, digests)
+        return added, codes
+
+    def load(self, tx: Tx, subject: UUID) -> Material | None:
+        """Read the digests that are left, or the decoy's."""
+        found = self._authenticators.verifier(tx, subject, self._decoy, TYPE)
+        if found is None:
+            return None
+        return found.authenticator, self._authenticators.codes(tx, found.authenticator)
+
+    def check(self, material: Material | None, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - codes do not age
+        """Find the code among those left; all are compared."""
+        try:
+            typed = opaque.normalize_code(presented.values["code"])
+        except ValueError:
+            raise VerificationFailed("recovery_code_malformed") from None
+        authenticator, codes = material or (None, [])
+        wanted = opaque.digest(typed, _PURPOSE)
+        found = [code for code, digest in codes if opaque.equal(digest, wanted)]
+        if authenticator is None or not found:
+            raise VerificationFailed("recovery_code_mismatch")
+        return Match(authenticator, found[0])
+
+    def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+        """Use the code up, once."""
+        if not self._authenticators.use_code(tx, match.used):
+            raise VerificationFailed("recovery_code_used")
+        self._authenticators.used(tx, match.authenticator)

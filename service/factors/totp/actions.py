@@ -1,0 +1,109 @@
+"""Enroll, confirm and check time-based codes."""
+
+import io
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import orjson
+import pyotp
+import segno
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.authenticators.actions import Authenticators
+from service.domain.assurance import Kind
+from service.domain.authenticator import Authenticator, Status, Verifier
+from service.domain.clock import unix
+from service.domain.errors import VerificationFailed
+from service.domain.factor import Match, Presented
+from service.factors.totp.model import DIGITS, PERIOD, Step, match
+from service.store.engine import Tx
+from service.web.inputs import parse
+
+TYPE: Final = "totp"
+
+
+class Input(BaseModel):
+    """The input of the action; spaces inside the code are allowed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Annotated[str, Field(pattern=r"^[0-9\s]{6,16}$")]
+
+
+def _pack(secret: str, offset: int) -> bytes:
+    return orjson.dumps({"secret": secret, "offset": offset})
+
+
+class TotpFactor:
+    """The factor `totp`."""
+
+    name = "totp"
+    kind = Kind.POSSESSION
+    counter = "other"
+    amr = ("otp",)
+    slow = False
+
+    def __init__(self, authenticators: Authenticators, issuer: str, decoy: UUID) -> None:
+        self._authenticators = authenticators
+        self._issuer = issuer
+        self._decoy = decoy
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the input."""
+        return Input.model_json_schema()
+
+    def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the validated input."""
+        return parse(Input, values).model_dump()
+
+    def challenge(self) -> dict[str, Any]:
+        """Return nothing: time is the challenge."""
+        return {}
+
+    def available(self) -> bool:
+        """Return whether this can be checked here: always."""
+        return True
+
+    def enroll(
+        self, tx: Tx, subject: UUID, label: str, *, status: Status = Status.PENDING
+    ) -> tuple[Authenticator, dict[str, Any]]:
+        """Make a secret of 160 bits; return it as text, URI and picture, this once."""
+        secret = pyotp.random_base32(32)
+        added = self._authenticators.add(tx, subject, TYPE, _pack(secret, 0), status=status)
+        totp = pyotp.TOTP(secret, digits=DIGITS, interval=PERIOD)
+        uri = totp.provisioning_uri(name=label, issuer_name=self._issuer)
+        picture = io.BytesIO()
+        segno.make(uri, error="m").save(picture, kind="svg", scale=4, xmldecl=False)
+        return added, {"secret": secret, "otpauth_uri": uri, "qr_svg": picture.getvalue().decode()}
+
+    def confirm(self, tx: Tx, material: Verifier, presented: Presented, now: datetime) -> None:
+        """Take the first code, which counts as used from then on."""
+        found = self.check(material, presented, now)
+        step: Step = found.used
+        if not self._authenticators.use_step(tx, material.authenticator, step.number, step.newest):
+            raise VerificationFailed("totp_step_used")
+        self._authenticators.confirm(tx, material.subject, material.authenticator, found.verifier)
+
+    def load(self, tx: Tx, subject: UUID) -> Verifier | None:
+        """Read the secret, or the decoy's."""
+        return self._authenticators.verifier(tx, subject, self._decoy, TYPE)
+
+    def check(self, material: Verifier | None, presented: Presented, now: datetime) -> Match:
+        """Find the step of the code."""
+        if material is None:
+            raise VerificationFailed("no_totp")
+        kept = orjson.loads(material.secret)
+        step = match(kept["secret"], presented.values["code"], unix(now), kept["offset"])
+        if step is None:
+            raise VerificationFailed("totp_mismatch")
+        moved = _pack(kept["secret"], step.offset) if step.offset != kept["offset"] else None
+        return Match(material.authenticator, step, moved)
+
+    def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+        """Use the step up, once."""
+        step: Step = match.used
+        if not self._authenticators.use_step(tx, match.authenticator, step.number, step.newest):
+            raise VerificationFailed("totp_step_used")
+        self._authenticators.used(tx, match.authenticator, match.verifier)

@@ -1,0 +1,40 @@
+"""The comparison that tells which time step matched, and how far a clock may drift."""
+
+import hmac
+from typing import Final, NamedTuple
+
+import pyotp
+
+PERIOD: Final = 30
+WINDOW: Final = 1
+LARGEST_OFFSET: Final = 2
+DIGITS: Final = 6
+
+
+class Step(NamedTuple):
+    """A step that matched: its number, the newest acceptable one, and the drift it shows."""
+
+    number: int
+    newest: int
+    offset: int
+
+
+def clean(code: str) -> str:
+    """Return the code without the spaces that people and apps put into it."""
+    return "".join(code.split())
+
+
+def match(secret: str, code: str, unix_now: int, offset: int) -> Step | None:
+    """Find the step of a code among the three around now plus the learned offset.
+
+    Every step is compared, so that the time does not tell which one matched.
+    """
+    totp = pyotp.TOTP(secret, digits=DIGITS, interval=PERIOD)
+    center = unix_now // PERIOD + offset
+    found = None
+    for delta in range(-WINDOW, WINDOW + 1):
+        expected = totp.generate_otp(center + delta)
+        if hmac.compare_digest(expected.encode(), clean(code).encode()):
+            drift = max(-LARGEST_OFFSET, min(LARGEST_OFFSET, offset + delta))
+            found = Step(center + delta, center + WINDOW, drift)
+    return found

@@ -1,0 +1,92 @@
+"""Keep the first answer to a request and give it again; bodies are compared by a keyed digest."""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from crypto import opaque
+from service.domain.clock import Clock
+from service.domain.errors import BadInput, Conflict, Fault
+from service.domain.ids import new_id
+from service.idempotency import store
+from service.store.engine import Store, Tx
+from service.web.answers import Answer
+
+_LIFE: Final = timedelta(hours=24)
+_SECRET_LIFE: Final = timedelta(minutes=10)
+_IN_FLIGHT: Final = timedelta(minutes=2)
+
+
+class Answers:
+    """The kept answers; implements `service.web.api.AnswerStore`."""
+
+    def __init__(
+        self, database: Store, purpose_key: Callable[[Tx, str], bytes], clock: Clock
+    ) -> None:
+        self._database = database
+        self._purpose_key = purpose_key
+        self._clock = clock
+
+    def begin(self, caller: UUID, operation: str, key: str, body: bytes) -> Answer | None:
+        """Return the first answer, or claim the key.
+
+        Raises:
+            BadInput: The key was used with another body.
+            Conflict: The first request is still in flight.
+        """
+        now, name = self._clock.now(), _name(caller, operation, key)
+        with self._database.transaction() as tx:
+            mac = hmac.new(self._purpose_key(tx, "idempotency"), body, hashlib.sha256).digest()
+            kept = store.find(tx, name)
+            if kept is not None and kept.expires_at <= now:
+                store.drop(tx, name)
+                tx.expunge(kept)
+                kept = None
+            if kept is None:
+                values = {
+                    "id": new_id(now), "client_id": caller, "name": name, "body_mac": mac,
+                    "status": None, "content_type": "", "expires_at": now + _IN_FLIGHT,
+                    "answer": None,
+                }  # fmt: skip
+                if store.claim(tx, values):
+                    return None
+                raise _in_flight()
+            if not opaque.equal(kept.body_mac, mac):
+                code = "idempotency_mismatch"
+                fault = Fault("", code, "This Idempotency-Key was used with another body.")
+                raise BadInput(fault, code=code)
+            if kept.status is None:
+                raise _in_flight()
+            return Answer(kept.status, (kept.answer or "").encode(), kept.content_type)
+
+    def finish(
+        self, caller: UUID, operation: str, key: str, answer: Answer, secret: bool  # noqa: FBT001 - a flag of the operation
+    ) -> None:  # fmt: skip
+        """Keep the answer, sealed; one that holds a secret for ten minutes only."""
+        with self._database.transaction() as tx:
+            kept = store.find(tx, _name(caller, operation, key))
+            if kept is None:
+                return
+            kept.status, kept.content_type = answer.status, answer.content_type
+            kept.answer = answer.body.decode()
+            kept.expires_at = self._clock.now() + (_SECRET_LIFE if secret else _LIFE)
+
+    def abandon(self, caller: UUID, operation: str, key: str) -> None:
+        """Free the key: the request may be tried again."""
+        with self._database.transaction() as tx:
+            store.drop(tx, _name(caller, operation, key))
+
+    def drop_expired(self, tx: Tx, now: datetime) -> int:
+        """Forget answers past their time; return how many."""
+        return store.drop_expired(tx, now)
+
+
+def _name(caller: UUID, operation: str, key: str) -> str:
+    return hashlib.sha256(f"{caller}\n{operation}\n{key}".encode()).hexdigest()
+
+
+def _in_flight() -> Conflict:
+    return Conflict("request_in_flight", "The first request with this key is not answered yet.")

@@ -1,0 +1,54 @@
+"""The table of kept answers."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import LargeBinary, String, delete, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crypto.fields import Owner
+from service.domain.ids import client_owner
+from service.store.base import Base
+from service.store.engine import Tx, insert_once
+from service.store.sealed import encrypted_optional
+
+
+class KeptAnswer(Base):
+    """The answer to one request, or the mark that it is in flight."""
+
+    __tablename__ = "kept_answer"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    client_id: Mapped[UUID]
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    body_mac: Mapped[bytes] = mapped_column(LargeBinary(32))
+    status: Mapped[int | None]
+    content_type: Mapped[str] = mapped_column(String(64))
+    expires_at: Mapped[datetime]
+    answer = encrypted_optional("service")
+
+    def field_owner(self) -> Owner:
+        """Return the client whose answer it is."""
+        return client_owner(self.client_id)
+
+
+def claim(tx: Tx, values: dict[str, Any]) -> bool:
+    """Take a key for a request; False when it is taken."""
+    return insert_once(tx, KeptAnswer.metadata.tables["kept_answer"], values)
+
+
+def find(tx: Tx, name: str) -> KeptAnswer | None:
+    """Return the row of a key."""
+    return tx.scalars(select(KeptAnswer).where(KeptAnswer.name == name)).first()
+
+
+def drop(tx: Tx, name: str) -> None:
+    """Free a key."""
+    tx.execute(delete(KeptAnswer).where(KeptAnswer.name == name))
+
+
+def drop_expired(tx: Tx, now: datetime) -> int:
+    """Forget answers past their time; return how many."""
+    gone = delete(KeptAnswer).where(KeptAnswer.expires_at <= now).returning(KeptAnswer.id)
+    return len(tx.execute(gone).all())

@@ -1,0 +1,1 @@
+"""Rows of wrapped keys, and the vault that seals and opens fields with them."""

@@ -1,0 +1,1 @@
+"""The outbox: events and notices, written in the deciding transaction."""

@@ -1,0 +1,129 @@
+"""The only reader of the environment: each setting checked, with one line when wrong."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from crypto.keyring import KEY_CLASSES
+from service.domain.errors import SetupError
+
+PREFIX: Final = "LAMINA_"
+_CLASS_PREFIX: Final = "ROOT_KEY_"
+
+
+class Settings(BaseModel):
+    """Everything that can be set, named as in the environment, less the prefix, in lower case."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["production", "development"] = "production"
+    database_url: str = "sqlite:///lamina.db"
+    redis_url: str = ""
+    root_key: str = "file:keys"
+    root_key_classes: dict[str, str] = Field(default_factory=dict)
+    key_classes: tuple[str, ...] = KEY_CLASSES
+    issuer: str = "http://localhost:8000"
+    bind: str = "127.0.0.1:8000"
+    face_engine: Literal["dlib", "off"] = "dlib"
+    face_models: Path | None = None
+    trusted_proxies: Annotated[int, Field(ge=0, le=8)] = 0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+
+    @field_validator("key_classes", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("key_classes")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(value) - set(KEY_CLASSES))
+        if unknown or not value:
+            known = " ".join(KEY_CLASSES)
+            raise ValueError(f"unknown key class {' '.join(unknown) or '(none)'}; known: {known}")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        return value
+
+    @field_validator("issuer")
+    @classmethod
+    def _issuer(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query:
+            raise ValueError("must be an http or https URL without a query")
+        return value.rstrip("/")
+
+    @field_validator("bind")
+    @classmethod
+    def _bind(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
+            raise ValueError("must be HOST:PORT")
+        return value
+
+    @model_validator(mode="after")
+    def _safe(self) -> "Settings":
+        if self.mode == "production":
+            if not self.issuer.startswith("https://"):
+                raise ValueError("issuer must be https in production (or set mode=development)")
+            if self.workers > 1 and not self.redis_url:
+                raise ValueError("several workers need redis_url in production")
+        return self
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether the database is SQLite, in one file on this machine."""
+        return self.database_url.startswith("sqlite")
+
+    def root_for(self, key_class: str) -> str:
+        """Return the provider specification that holds the root of a class."""
+        return self.root_key_classes.get(key_class, self.root_key)
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
+    """Read the settings from a `.env` file and the environment, which wins.
+
+    Raises:
+        SetupError: A value is wrong or a `LAMINA_` name is unknown; the text names it.
+    """
+    file = dotenv if dotenv is not None else Path(".env")
+    merged: dict[str, str] = {
+        name: value for name, value in dotenv_values(file).items() if value is not None
+    }
+    merged.update(os.environ if environ is None else environ)
+    values: dict[str, Any] = {}
+    roots: dict[str, str] = {}
+    for name, value in merged.items():
+        if not name.startswith(PREFIX) or name.startswith(f"{PREFIX}TEST_"):
+            continue
+        bare = name.removeprefix(PREFIX)
+        if bare.startswith(_CLASS_PREFIX):
+            roots[_key_class(name, bare)] = value
+        elif bare == "ROOT_KEY_CLASSES" or bare.lower() not in Settings.model_fields:
+            raise SetupError("unknown_setting", f"{name}: no such setting")
+        else:
+            values[bare.lower()] = value
+    try:
+        return Settings(**values, root_key_classes=roots)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = "".join(f"{PREFIX}{str(part).upper()}: " for part in first["loc"][:1])
+        raise SetupError("bad_setting", f"{where}{first['msg']}") from None
+
+
+def _key_class(name: str, bare: str) -> str:
+    key_class = bare.removeprefix(_CLASS_PREFIX).lower()
+    if key_class not in KEY_CLASSES:
+        raise SetupError("unknown_setting", f"{name}: no such key class")
+    return key_class

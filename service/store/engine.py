@@ -1,0 +1,104 @@
+"""The engine and the unit of work: no transaction spans a hash or an inference."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from service.domain.errors import Unavailable
+from service.store.sealed import FieldSealer, seal_before_flush, use_sealer
+
+Tx = Session
+_READ: Final = "lamina_read"
+_BUSY_MS: Final = 10_000
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # Autocommit mode: SQLAlchemy's own BEGIN below decides when a transaction starts.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        f"busy_timeout={_BUSY_MS}",
+        "secure_delete=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock at once: a deferred one cannot wait for it later.
+    read = connection.get_execution_options().get(_READ)
+    connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
+
+
+def make_engine(url: str) -> Engine:
+    """Return an engine whose errors never show a bound value."""
+    if url.startswith("sqlite"):
+        engine = create_engine(url, hide_parameters=True, connect_args={"check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        url, hide_parameters=True, pool_size=8, max_overflow=24, pool_timeout=5, pool_pre_ping=True
+    )
+
+
+class Store:
+    """Opens units of work; knows whether this thread is inside one."""
+
+    def __init__(self, engine: Engine, sealer: FieldSealer) -> None:
+        self.engine = engine
+        self._sealer = sealer
+        self._local = threading.local()
+
+    @contextmanager
+    def transaction(self, *, read: bool = False) -> Iterator[Tx]:
+        """Open one transaction: committed at the end, rolled back on any error.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        if getattr(self._local, "open", False):
+            raise RuntimeError("a unit of work is open already in this thread")
+        self._local.open = True
+        options = {_READ: True} if read else {}
+        session = Session(self.engine.execution_options(**options), expire_on_commit=False)
+        use_sealer(session, self._sealer)
+        event.listen(session, "before_flush", seal_before_flush)
+        try:
+            with session.begin():
+                yield session
+        except DBAPIError as error:
+            if error.connection_invalidated or _away(error):
+                raise Unavailable("database_away", "The database does not answer.") from error
+            raise
+        finally:
+            session.close()
+            self._local.open = False
+
+    def outside(self) -> None:
+        """Refuse slow work while a transaction is open: locks must not wait for a hash."""
+        if getattr(self._local, "open", False):
+            raise RuntimeError("slow work inside a unit of work")
+
+
+def _away(error: DBAPIError) -> bool:
+    return type(error.orig).__name__ in {"OperationalError", "InterfaceError", "AdminShutdown"}
+
+
+def insert_once(tx: Tx, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless a unique constraint has it already; return whether it was inserted."""
+    dialect = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
+    first = next(iter(table.primary_key.columns))
+    return tx.execute(statement.returning(first)).first() is not None

@@ -1,0 +1,196 @@
+"""Encrypted columns: assigned in the clear, sealed before the flush, opened when they are read.
+
+The plaintext never reaches the engine: the column type takes sealed bytes only, and until the
+flush an assigned value waits inside an object that shows nothing and refuses to be pickled.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Generic, NoReturn, Protocol, Self, TypeVar, cast, overload
+from uuid import UUID
+
+from sqlalchemy import Dialect, LargeBinary
+from sqlalchemy.orm import Mapped, Session, mapped_column, object_session
+from sqlalchemy.orm.attributes import get_history
+from sqlalchemy.types import TypeDecorator
+
+from crypto.envelope import looks_sealed
+from crypto.fields import FieldContext, Owner
+
+T = TypeVar("T")
+_SEALER: Final = "lamina_sealer"
+
+
+class SealedRow(Protocol):
+    """What a row must tell so that its fields can be bound to it."""
+
+    id: Mapped[UUID]
+
+    def field_owner(self) -> Owner:
+        """Return the owner of the data key."""
+
+
+class FieldSealer(Protocol):
+    """Seals and opens cells with the data key of their owner."""
+
+    def seal(
+        self, session: Session, key_class: str, context: FieldContext, plaintext: bytes
+    ) -> bytes:
+        """Return the sealed value."""
+
+    def open(self, session: Session, key_class: str, context: FieldContext, sealed: bytes) -> bytes:
+        """Return the plaintext, or raise OpenError or KeyUnavailable."""
+
+
+class Unsealed:
+    """A plaintext on its way to the flush."""
+
+    __slots__ = ("plaintext",)
+
+    def __init__(self, plaintext: bytes) -> None:
+        self.plaintext = plaintext
+
+    def __repr__(self) -> str:
+        return "Unsealed()"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an unsealed value is never pickled")
+
+
+class SealedType(TypeDecorator[bytes]):
+    """Bytes that carry the mark of a sealed field; anything else is refused."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Let sealed bytes through."""
+        if value is None:
+            return None
+        if not isinstance(value, bytes) or not looks_sealed(value):
+            raise TypeError("only a sealed value can be stored or compared in this column")
+        return value
+
+
+class Encrypted(Generic[T]):
+    """The descriptor of one encrypted field, made by `encrypted_text` and its siblings."""
+
+    def __init__(
+        self,
+        key_class: str | Callable[[Any], str],
+        encode: Callable[[T], bytes],
+        decode: Callable[[bytes], T],
+        bound: tuple[str, ...],
+        *,
+        nullable: bool,
+    ) -> None:
+        self._key_class = key_class
+        self._encode = encode
+        self._decode = decode
+        self._bound = bound
+        self._nullable = nullable
+        self.name = ""
+        self.column = ""
+        self._table = ""
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self.name = name
+        self.column = f"sealed_{name}"
+        self._table = owner.__tablename__
+        setattr(owner, self.column, mapped_column(name, SealedType(), nullable=self._nullable))
+        # A fresh list per class: a table declares its own fields only.
+        owner.__encrypted__ = [*vars(owner).get("__encrypted__", ()), self]
+
+    @overload
+    def __get__(self, row: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, row: object, owner: type[Any]) -> T: ...
+    def __get__(self, row: Any, owner: type[Any]) -> Self | T:
+        if row is None:
+            return self
+        raw = getattr(row, self.column)
+        if raw is None:
+            return cast("T", None)
+        if isinstance(raw, Unsealed):
+            return self._decode(raw.plaintext)
+        return self._decode(self._open(row, raw, self._extra(row)))
+
+    def __set__(self, row: object, value: T) -> None:
+        setattr(row, self.column, None if value is None else Unsealed(self._encode(value)))
+
+    def __eq__(self, other: object) -> NoReturn:
+        raise TypeError(f"{self.name} is sealed: look it up through its blind index")
+
+    __hash__ = None  # type: ignore[assignment]  # not comparable, so not hashable
+
+    def key_class(self, row: object) -> str:
+        """Return the key class of a row's value."""
+        return self._key_class if isinstance(self._key_class, str) else self._key_class(row)
+
+    def seal_pending(self, session: Session, row: Any) -> None:
+        """Seal what was assigned; seal again what is bound to columns that changed."""
+        raw = getattr(row, self.column)
+        if isinstance(raw, Unsealed):
+            plaintext = raw.plaintext
+        elif raw is not None and any(get_history(row, name).has_changes() for name in self._bound):
+            plaintext = self._open(row, raw, self._former_extra(row))
+        else:
+            return
+        sealer, context = session.info[_SEALER], self._context(row, self._extra(row))
+        sealed = sealer.seal(session, self.key_class(row), context, plaintext)
+        setattr(row, self.column, sealed)
+
+    def _open(self, row: Any, raw: bytes, extra: bytes) -> bytes:
+        session = object_session(row)
+        if session is None:
+            raise RuntimeError(f"{self.name} is sealed: read it inside the transaction")
+        sealer = cast("FieldSealer", session.info[_SEALER])
+        context = self._context(row, extra)
+        return sealer.open(session, self.key_class(row), context, raw)
+
+    def _extra(self, row: object) -> bytes:
+        return "|".join(str(getattr(row, name)) for name in self._bound).encode()
+
+    def _former_extra(self, row: object) -> bytes:
+        parts = []
+        for name in self._bound:
+            history = get_history(row, name)
+            parts.append(str(history.deleted[0] if history.deleted else getattr(row, name)))
+        return "|".join(parts).encode()
+
+    def _context(self, row: SealedRow, extra: bytes) -> FieldContext:
+        return FieldContext(self._table, self.name, row.field_owner(), cast("UUID", row.id), extra)
+
+
+def encrypted_text(
+    key_class: str | Callable[[Any], str], *, bound: tuple[str, ...] = ()
+) -> Encrypted[str]:
+    """Declare text that is always there; `bound` names columns whose change seals it anew."""
+    return Encrypted(key_class, str.encode, bytes.decode, bound, nullable=False)
+
+
+def encrypted_optional(
+    key_class: str | Callable[[Any], str], *, bound: tuple[str, ...] = ()
+) -> Encrypted[str | None]:
+    """Declare text that may be absent."""
+    return Encrypted(
+        key_class, lambda value: (value or "").encode(), bytes.decode, bound, nullable=True
+    )
+
+
+def encrypted_bytes(
+    key_class: str | Callable[[Any], str], *, bound: tuple[str, ...] = ()
+) -> Encrypted[bytes]:
+    """Declare bytes that are always there."""
+    return Encrypted(key_class, bytes, bytes, bound, nullable=False)
+
+
+def seal_before_flush(session: Session, _context: object, _instances: object) -> None:
+    """Listen to `before_flush`: no plaintext is left when SQL is made."""
+    for row in (*session.new, *session.dirty):
+        for field in getattr(row, "__encrypted__", ()):
+            field.seal_pending(session, row)
+
+
+def use_sealer(session: Session, sealer: FieldSealer) -> None:
+    """Give a session the keys that its rows are sealed with."""
+    session.info[_SEALER] = sealer

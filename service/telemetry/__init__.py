@@ -1,0 +1,1 @@
+"""Logs that cannot hold a secret, and metrics."""

@@ -1,0 +1,54 @@
+"""Structured logs, one JSON object a line, whose fields are a closed list."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import orjson
+import structlog
+
+# A name that is not here is dropped: what cannot be logged cannot leak.
+FIELDS: Final = frozenset(
+    {
+        "event", "level", "timestamp", "trace_id", "method", "route", "status", "ms", "code",
+        "client", "factor", "outcome", "job", "rows", "error", "bind", "workers", "version",
+    }
+)  # fmt: skip
+_LONGEST: Final = 200
+
+
+def _closed(_logger: object, _name: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in event.items():
+        if name not in FIELDS:
+            continue
+        plain = isinstance(value, int | float | bool) or value is None
+        kept[name] = value if plain else str(value)[:_LONGEST]
+    return kept
+
+
+def _render(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
+    return orjson.dumps(dict(event)).decode()
+
+
+def configure(level: str) -> None:
+    """Set up logging for the process; libraries log warnings by logger name and level only."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _closed,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get() -> Any:  # noqa: ANN401 - structlog's bound loggers are typed so
+    """Return the logger."""
+    return structlog.get_logger()

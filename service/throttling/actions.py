@@ -1,0 +1,61 @@
+"""Reserve an attempt before it is checked; give it back only when it verifies."""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from service.domain.clock import Clock
+from service.domain.errors import Throttled
+from service.domain.ids import new_id
+from service.store.engine import Tx
+from service.throttling import store
+from service.throttling.model import LONGEST_DELAY, Counter, Lane, delay
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """One counted attempt."""
+
+    row: UUID
+    counter: Counter
+
+
+class Throttling:
+    """The attempt counters."""
+
+    def __init__(self, purpose_key: Callable[[Tx, str], bytes], clock: Clock) -> None:
+        self._purpose_key = purpose_key
+        self._clock = clock
+
+    def bucket(self, tx: Tx, name: str) -> str:
+        """Return the keyed digest of an account or of an identifier that has none."""
+        key = self._purpose_key(tx, "throttle")
+        return hmac.new(key, name.encode(), hashlib.sha256).hexdigest()
+
+    def reserve(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> Reservation:
+        """Count an attempt; the caller commits it before the check begins.
+
+        Raises:
+            Throttled: The account must wait, or its limit is used up.
+        """
+        now = self._clock.now()
+        store.ensure(tx, new_id(now), bucket, lane, now)
+        count = store.raise_count(tx, bucket, lane, counter, now)
+        if count is None:
+            until = store.locked_until(tx, bucket, lane)
+            left = int((until - now).total_seconds()) + 1 if until and until > now else None
+            raise Throttled(left or LONGEST_DELAY)
+        if seconds := delay(count.failures):
+            store.lock(tx, count.row, now + timedelta(seconds=seconds))
+        return Reservation(count.row, counter)
+
+    def release(self, tx: Tx, reservation: Reservation) -> None:
+        """Take back the attempt that verified; earlier failures stay counted."""
+        store.lower_count(tx, reservation.row, reservation.counter)
+
+    def reset(self, tx: Tx, bucket: str, lane: Lane | None = None) -> int:
+        """Forget failures, after a flow completed at its level or by an operator."""
+        return store.clear(tx, bucket, lane)

@@ -1,0 +1,1 @@
+"""The HTTP kit: strict input, one registry of operations, problem documents."""

@@ -1,0 +1,216 @@
+"""One registry of operations: guard, strict input, idempotency, metrics; OpenAPI reads it too."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from flask import Flask, Response, g, request
+from flask_limiter import Limiter
+from pydantic import BaseModel
+
+from crypto import opaque
+from service.domain.caller import Caller
+from service.domain.errors import (
+    BadInput,
+    Fault,
+    Forbidden,
+    LaminaError,
+    Malformed,
+    NotFound,
+    Unauthorized,
+)
+from service.domain.ids import parse_id
+from service.telemetry import logs
+from service.telemetry.metrics import Metrics
+from service.web import inputs, problems, strict_json
+from service.web.answers import Answer, AnswerStore
+
+DEFAULT_BODY: Final = 256 * 1024
+_LONGEST_KEY: Final = 255
+_SERVER_FAULT: Final = 500
+_TOO_MANY: Final = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What OpenAPI, the guard and the docs need to know of a route.
+
+    Args:
+        scope: The scope a caller needs; empty for any client, None for a public route.
+        secret: The answer holds a secret, so that it is kept for a replay only briefly.
+        limit: The edge limit of a public route, in flask-limiter's words.
+    """
+
+    method: str
+    path: str
+    summary: str
+    scope: str | None = ""
+    body: type[BaseModel] | None = None
+    status: int = 200
+    idempotent: bool = False
+    secret: bool = False
+    limit: str = ""
+    max_body: int = DEFAULT_BODY
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, after the guard and the validation."""
+
+    path: Mapping[str, str]
+    caller: Caller | None = None
+    body: Any = None
+    raw: bytes = field(default=b"", repr=False)
+
+    @property
+    def by(self) -> Caller:
+        """Return the caller of a guarded route."""
+        if self.caller is None:
+            raise Unauthorized("token_missing", "This needs an access token.")
+        return self.caller
+
+    def id(self, name: str, what: str) -> UUID:
+        """Return an id from the path; one that cannot be an id is not found."""
+        found = parse_id(self.path[name])
+        if found is None:
+            raise NotFound(f"{what}_not_found", f"There is no such {what}.")
+        return found
+
+    def header(self, name: str) -> str:
+        """Return a request header, or the empty string."""
+        return str(request.headers.get(name, ""))
+
+
+View = Callable[[Call], Any]
+
+
+class Api:
+    """The operations of one app."""
+
+    def __init__(
+        self, guard: Callable[[str], Caller], answers: AnswerStore, metrics: Metrics
+    ) -> None:
+        self.operations: list[Operation] = []
+        self._views: list[View] = []
+        self._guard = guard
+        self._answers = answers
+        self._metrics = metrics
+
+    def add(self, operation: Operation, view: View) -> None:
+        """Register an operation with its view, which returns JSON, None or a Response."""
+        self.operations.append(operation)
+        self._views.append(view)
+
+    def install(self, app: Flask, limiter: Limiter) -> None:
+        """Add every operation to the app as a route."""
+        for operation, view in zip(self.operations, self._views, strict=True):
+            endpoint = f"{operation.method} {operation.path}".replace(".", "_")
+            handler = self._handler(operation, view)
+            if operation.limit:
+                handler = limiter.limit(operation.limit)(handler)
+            rule = operation.path.replace("{", "<").replace("}", ">")
+            app.add_url_rule(rule, endpoint, handler, methods=[operation.method])
+        app.before_request(_start)
+        app.after_request(self._finish)
+        problems.install(app)
+
+    def _handler(self, operation: Operation, view: View) -> Callable[..., Response]:
+        def handle(**path: str) -> Response:
+            g.operation = operation
+            request.max_content_length = operation.max_body
+            call = Call(path)
+            if operation.scope is not None:
+                call.caller = self._authorize(operation)
+                g.client = str(call.caller.client)
+            if operation.body is not None:
+                call.raw = request.get_data()
+                call.body = self._body(operation.body, call.raw)
+            return self._answer(operation, view, call)
+
+        handle.__name__ = f"{operation.method}_{operation.path}"
+        return handle
+
+    def _authorize(self, operation: Operation) -> Caller:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthorized("token_missing", "This needs an access token: Authorization: Bearer")
+        caller = self._guard(token.strip())
+        if operation.scope and operation.scope not in caller.scopes:
+            detail = f"This needs the scope {operation.scope}."
+            raise Forbidden("insufficient_scope", detail, scope=operation.scope)
+        return caller
+
+    def _body(self, model: type[BaseModel], raw: bytes) -> BaseModel:
+        if raw and request.mimetype != "application/json":
+            raise Malformed("not_json", "The body must be sent as application/json.")
+        return inputs.parse(model, strict_json.loads(raw or b"{}"))
+
+    def _answer(self, operation: Operation, view: View, call: Call) -> Response:
+        key = request.headers.get("Idempotency-Key", "")
+        if not (operation.idempotent and key and call.caller):
+            return _response(operation, view(call))
+        if len(key) > _LONGEST_KEY or not key.isascii() or not key.isprintable():
+            detail = f"must be 1 to {_LONGEST_KEY} printable ASCII characters"
+            raise BadInput(Fault("", "bad_idempotency_key", f"Idempotency-Key {detail}"))
+        client, name = call.caller.client, f"{operation.method} {request.path}"
+        # What a replay must match is all that shapes the answer: the body and the flow's proof.
+        shape = (
+            call.raw + b"\n" + call.header("Flow-Token").encode() + call.header("Grant").encode()
+        )
+        kept = self._answers.begin(client, name, key, shape)
+        if kept is not None:
+            response = Response(kept.body, kept.status, content_type=kept.content_type)
+            response.headers["Idempotent-Replayed"] = "true"
+            return response
+        settled = False
+        try:
+            response = self._try(operation, view, call)
+            if response.status_code < _SERVER_FAULT and response.status_code != _TOO_MANY:
+                answer = Answer(
+                    response.status_code, response.get_data(), response.content_type or ""
+                )
+                self._answers.finish(client, name, key, answer, operation.secret)
+                settled = True
+        finally:
+            if not settled:
+                self._answers.abandon(client, name, key)
+        return response
+
+    def _try(self, operation: Operation, view: View, call: Call) -> Response:
+        try:
+            return _response(operation, view(call))
+        except LaminaError as error:
+            return problems.render(error)
+
+    def _finish(self, response: Response) -> Response:
+        operation: Operation | None = g.get("operation")
+        route = operation.path if operation else "unmatched"
+        seconds = time.perf_counter() - g.started
+        self._metrics.requests.labels(route, request.method, str(response.status_code)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Trace-Id"] = problems.trace_id()
+        logs.get().info(
+            "request", method=request.method, route=route, status=response.status_code,
+            ms=round(seconds * 1000, 2), trace_id=problems.trace_id(), client=g.get("client"),
+            code=g.get("problem_code"),
+        )  # fmt: skip
+        return response
+
+
+def _start() -> None:
+    g.started = time.perf_counter()
+    g.trace_id = opaque.random_bytes(16).hex()
+
+
+def _response(operation: Operation, result: object) -> Response:
+    if isinstance(result, Response):
+        return result
+    if result is None:
+        return Response(status=204)
+    return Response(orjson.dumps(result), operation.status, content_type="application/json")

@@ -1,0 +1,120 @@
+"""The only place that turns errors into HTTP (RFC 9457, RFC 6749 section 5.2, RFC 6750)."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from crypto.errors import CryptoError, KeyUnavailable
+from service.domain import errors
+from service.domain.errors import LaminaError, OAuthError
+from service.telemetry import logs
+
+_STATUS: Final[dict[type[LaminaError], int]] = {
+    errors.BadInput: 422,
+    errors.Malformed: 400,
+    errors.TooLarge: 413,
+    errors.Unauthorized: 401,
+    errors.Denied: 403,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Expired: 410,
+    errors.VerificationFailed: 422,
+    errors.Throttled: 429,
+    errors.Unavailable: 503,
+}
+
+
+def trace_id() -> str:
+    """Return the id that this request's log line and problem document share."""
+    return str(g.get("trace_id", ""))
+
+
+def _document(status: int, code: str, detail: str, **extra: Any) -> Response:  # noqa: ANN401 - JSON members
+    body = {
+        "type": f"urn:lamina:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        "code": code,
+        "trace_id": trace_id(),
+    } | extra
+    return Response(orjson.dumps(body), status, content_type="application/problem+json")
+
+
+def render(error: LaminaError) -> Response:
+    """Return the answer to an expected refusal."""
+    if isinstance(error, OAuthError):
+        return _oauth(error)
+    status = _STATUS[type(error)]
+    extra = dict(error.extra)
+    if isinstance(error, errors.BadInput):
+        extra["errors"] = [
+            {"pointer": fault.pointer, "code": fault.code, "detail": fault.detail}
+            for fault in error.faults
+        ]
+    response = _document(status, error.code, error.detail, **extra)
+    g.problem_code = error.code
+    if isinstance(error, errors.Throttled | errors.Unavailable):
+        response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.Throttled):
+        response.headers["RateLimit-Remaining"] = "0"
+        response.headers["RateLimit-Reset"] = str(error.retry_after)
+    if isinstance(error, errors.Unauthorized):
+        response.headers["WWW-Authenticate"] = f'Bearer error="{error.code}"'
+    return response
+
+
+def _oauth(error: OAuthError) -> Response:
+    g.problem_code = error.code
+    body = {"error": error.code, "error_description": error.detail}
+    response = Response(orjson.dumps(body), error.status, content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = 'Basic realm="lamina"'
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "5"
+    return response
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    if status < HTTPStatus.BAD_REQUEST:
+        return Response(status=status, headers={"Location": getattr(error, "new_url", "/")})
+    phrase = HTTPStatus(status).phrase
+    code = phrase.lower().replace(" ", "_").replace("-", "_")
+    g.problem_code = code
+    response = _document(status, code, f"{phrase}.")
+    for name, value in error.get_headers():
+        if name in {"Allow", "Retry-After"}:
+            response.headers[name] = value
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        response.headers.setdefault("Retry-After", "1")
+    return response
+
+
+def _crypto(error: CryptoError) -> Response:
+    # A value that does not open is an alarm, not the caller's fault; which one, the log says.
+    logs.get().error("sealed_value_refused", error=type(error).__name__, trace_id=trace_id())
+    if isinstance(error, KeyUnavailable):
+        refusal = errors.Unavailable("key_unavailable", "A key this needs is not held here.")
+    else:
+        refusal = errors.Unavailable("sealed_value_refused", "A stored value does not open.")
+    return render(refusal)
+
+
+def _unexpected(error: Exception) -> Response:
+    logs.get().error("unexpected", error=type(error).__name__, trace_id=trace_id())
+    return _document(500, "internal_error", "Something went wrong here; the log knows the trace.")
+
+
+def install(app: Flask) -> None:
+    """Answer every error of an app with a problem document."""
+    app.register_error_handler(LaminaError, render)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(CryptoError, _crypto)
+    app.register_error_handler(Exception, _unexpected)

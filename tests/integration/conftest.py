@@ -1,0 +1,116 @@
+"""A whole set of features on a fresh database: SQLite always, PostgreSQL where there is one."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from crypto.hashing import PasswordHasher
+from crypto.keyring import KEY_CLASSES
+from crypto.providers.file import FileRoot
+from service.accounts.actions import Accounts
+from service.audit.actions import AuditLog
+from service.authenticators.actions import Authenticators
+from service.clients.actions import Clients
+from service.domain.caller import Caller
+from service.domain.clock import FrozenClock
+from service.factors.password.actions import PasswordFactor
+from service.factors.recovery_codes.actions import RecoveryCodeFactor
+from service.factors.totp.actions import TotpFactor
+from service.idempotency.actions import Answers
+from service.keys.actions import SigningKeys, Vault
+from service.notifications.actions import Outbox
+from service.store.base import Base
+from service.store.engine import Store, make_engine
+from service.throttling.actions import Throttling
+
+DECOY = uuid.UUID(int=99)
+START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@dataclass
+class House:
+    """The features, wired as the app wires them."""
+
+    clock: FrozenClock
+    vault: Vault
+    store: Store
+    audit: AuditLog
+    outbox: Outbox
+    accounts: Accounts
+    clients: Clients
+    authenticators: Authenticators
+    throttling: Throttling
+    answers: Answers
+    signing: SigningKeys
+    password: PasswordFactor
+    totp: TotpFactor
+    codes: RecoveryCodeFactor
+    caller: Caller
+
+    def register(self, **identifiers):
+        """Register a subject and return its account."""
+        with self.store.transaction() as tx:
+            return self.accounts.register(tx, self.caller, identifiers, segment=None)
+
+
+def build(url: str, roots: FileRoot) -> House:
+    """Wire the features on a database whose tables are made."""
+    clock = FrozenClock(START)
+    vault = Vault(dict.fromkeys(KEY_CLASSES, roots), clock)
+    store = Store(make_engine(url), vault)
+    audit, outbox, signing = AuditLog(clock), Outbox(clock), SigningKeys(clock)
+    with store.transaction() as tx:
+        vault.load(tx)
+        signing.load(tx)
+    accounts = Accounts(vault, outbox, audit, clock)
+    authenticators = Authenticators(accounts, audit, clock)
+    hasher = PasswordHasher.unsafe_for_tests()
+    return House(
+        clock, vault, store, audit, outbox, accounts, Clients(audit, clock), authenticators,
+        Throttling(vault.purpose_key, clock), Answers(store, vault.purpose_key, clock), signing,
+        PasswordFactor(authenticators, hasher, DECOY), TotpFactor(authenticators, "Lamina", DECOY),
+        RecoveryCodeFactor(authenticators, DECOY), Caller(uuid.UUID(int=5), frozenset()),
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path) -> Iterator[str]:
+    """A database of its own, empty."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'lamina.db'}"
+        return
+    server = os.environ.get("LAMINA_TEST_POSTGRES_URL")
+    if not server:
+        if os.environ.get("CI"):
+            pytest.fail("LAMINA_TEST_POSTGRES_URL is not set, and CI must test PostgreSQL")
+        pytest.skip("LAMINA_TEST_POSTGRES_URL is not set, so PostgreSQL is not tested")
+    name = f"lamina_{uuid.uuid4().hex}"
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield server.rsplit("/", 1)[0] + f"/{name}"
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def roots(tmp_path) -> FileRoot:
+    """Root keys of every class."""
+    return FileRoot.init(tmp_path / "keys", KEY_CLASSES)
+
+
+@pytest.fixture
+def house(url, roots) -> Iterator[House]:
+    """The features on each database."""
+    engine = make_engine(url)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    built = build(url, roots)
+    yield built
+    built.store.engine.dispose()

@@ -136,6 +136,17 @@ def verify_client_assertion(
     return claims
 
 
+def unverified_subject(token: str) -> str:
+    """Return whom an assertion names, to find the key to check it with; empty for none."""
+    try:
+        _header(token, {"alg", "kid", "typ"})
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (SignatureInvalid, ValueError, RecursionError):
+        return ""
+    return str(claims.get("sub", "")) if isinstance(claims, dict) else ""
+
+
 def _strong(jwks: Mapping[str, Any]) -> KeySet:
     try:
         for key in jwks["keys"]:

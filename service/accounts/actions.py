@@ -30,6 +30,8 @@ from service.store.engine import Tx
 
 DECOY: Final = "decoy"
 ACTIVE: Final = "active"
+LOGIN: Final = "login"
+"""The capability without which nobody signs in."""
 _CODE_LIFE: Final = timedelta(minutes=10)
 _CODE_ATTEMPTS: Final = 5
 
@@ -226,6 +228,46 @@ class Accounts:
     def consented(self, tx: Tx, subject: UUID, purpose: str) -> bool:
         """Tell whether a consent to a purpose is in force."""
         return self._consent(tx, subject, purpose) is not None
+
+    def may_sign_in(self, tx: Tx, subject: UUID) -> bool:
+        """Tell whether a subject is active and its login is not suspended."""
+        row = store.get(tx, subject)
+        suspended = {item.capability for item in store.suspensions(tx, subject)}
+        return row is not None and row.status == ACTIVE and LOGIN not in suspended
+
+    def suspend(self, tx: Tx, subject: UUID, capability: str, reason: str, actor: str) -> bool:
+        """Suspend a capability and tell the subject; False when it is suspended already."""
+        self._row(tx, subject)
+        now = self._clock.now()
+        values = {
+            "id": new_id(now), "subject_id": subject, "capability": capability,
+            "reason": reason, "since": now,
+        }  # fmt: skip
+        if not store.suspend(tx, values):
+            return False
+        self._audit.append(
+            tx, "subject.suspended", subject=subject, actor=actor, capability=capability,
+            reason=reason,
+        )  # fmt: skip
+        self.notify(tx, subject, "subject.suspended")
+        return True
+
+    def lift(self, tx: Tx, subject: UUID, capability: str, actor: str) -> None:
+        """Lift a suspension; raises NotFound when there is none."""
+        self._row(tx, subject)
+        if not store.lift(tx, subject, capability):
+            raise NotFound("suspension_not_found", "This capability is not suspended.")
+        self._audit.append(
+            tx, "subject.suspension_lifted", subject=subject, actor=actor, capability=capability
+        )
+
+    def suspensions(self, tx: Tx, subject: UUID) -> list[dict[str, Any]]:
+        """Return what a subject may not use, and since when."""
+        self._row(tx, subject)
+        return [
+            {"capability": row.capability, "reason": row.reason, "since": rfc3339(row.since)}
+            for row in store.suspensions(tx, subject)
+        ]
 
     def _new(self, tx: Tx, client: UUID, segment: str, status: str) -> Subject:
         now = self._clock.now()

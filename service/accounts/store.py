@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint, select, update
+from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
@@ -83,6 +83,38 @@ class Consent(Base):
     channel: Mapped[str] = mapped_column(String(64))
     given_at: Mapped[datetime]
     withdrawn_at: Mapped[datetime | None]
+
+
+class Suspension(Base):
+    """One capability that a subject may not use until it is lifted."""
+
+    __tablename__ = "suspension"
+    __table_args__ = (UniqueConstraint("subject_id", "capability"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
+    capability: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(String(64))
+    since: Mapped[datetime]
+
+
+def suspend(tx: Tx, values: Mapping[str, object]) -> bool:
+    """Suspend a capability; False when it is suspended already."""
+    return insert_once(tx, Suspension.metadata.tables["suspension"], values)
+
+
+def lift(tx: Tx, subject: UUID, capability: str) -> bool:
+    """Lift a suspension; False when there is none."""
+    gone = delete(Suspension).where(
+        Suspension.subject_id == subject, Suspension.capability == capability
+    )
+    return tx.execute(gone.returning(Suspension.id)).first() is not None
+
+
+def suspensions(tx: Tx, subject: UUID) -> list[Suspension]:
+    """Return what is suspended, oldest first."""
+    query = select(Suspension).where(Suspension.subject_id == subject).order_by(Suspension.id)
+    return list(tx.scalars(query))
 
 
 def add_digest(tx: Tx, values: Mapping[str, object]) -> bool:

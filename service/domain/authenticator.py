@@ -18,6 +18,9 @@ class Status(StrEnum):
 TYPES: Final = ("password", "totp", "recovery_codes", "face")
 """The kinds that can be enrolled on this floor."""
 
+FACTOR_OF_TYPE: Final = {name: name for name in TYPES} | {"recovery_codes": "recovery_code"}
+"""The factor that checks a type: a set of codes is enrolled, one code is shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:

@@ -9,6 +9,9 @@ from crypto.fields import Owner, OwnerKind
 
 _RESERVED: Final = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 
+DECOY: Final = uuid5(_RESERVED, "urn:lamina:subject:decoy")
+"""The subject whose verifiers stand in wherever an identifier leads to nobody."""
+
 
 def new_id(now: datetime) -> UUID:
     """Return a UUIDv7 for a row, made before the flush so that it can be associated data."""

@@ -8,6 +8,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
+from crypto import signing
 from crypto.errors import SignatureInvalid
 from crypto.signing import (
     SigningKey,
@@ -166,3 +167,13 @@ def test_weak_keys_and_algorithms_are_refused():
             _assert(ASSERTION, key, "ES256", jwks)
     with pytest.raises(SignatureInvalid):
         _assert(ASSERTION, ECKey.generate_key("P-384"), "ES384")
+
+
+def test_the_subject_of_an_assertion_is_read_before_it_is_checked():
+    """What an assertion claims leads to its key; anything else leads to nobody."""
+    token = signing.sign_jwt(signing.SigningKey.generate(), {"sub": "client-1"}, "JWT")
+    assert signing.unverified_subject(token) == "client-1"
+    header = token.split(".")[0]
+    assert signing.unverified_subject(f"{header}.W10.AA") == ""
+    assert signing.unverified_subject(f"{header}.e30.AA") == ""
+    assert signing.unverified_subject("no token") == ""

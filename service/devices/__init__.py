@@ -1,0 +1,1 @@
+"""Devices that completed a login before, and the token that says so."""

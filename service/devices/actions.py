@@ -1,0 +1,73 @@
+"""Recognize a device by its signed token, which is rotated at each completed login."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from crypto.errors import SignatureInvalid
+from crypto.signing import sign_mac_jwt, verify_mac_jwt
+from service.devices import store
+from service.devices.store import KnownDevice
+from service.domain.clock import Clock, unix
+from service.domain.ids import new_id, parse_id
+from service.store.engine import Tx
+
+LIFE: Final = timedelta(days=180)
+_TYP: Final = "lamina-device+jwt"
+_PURPOSE: Final = "device-token"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A recognized device, in one generation of its token."""
+
+    id: UUID
+    generation: int
+
+
+class Devices:
+    """The known devices."""
+
+    def __init__(self, purpose_key: Callable[[Tx, str], bytes], clock: Clock) -> None:
+        self._purpose_key = purpose_key
+        self._clock = clock
+
+    def recognize(self, tx: Tx, token: str, subject: UUID) -> Device | None:
+        """Return the device whose newest token this is, if it is one of the subject's."""
+        now = self._clock.now()
+        try:
+            claims = verify_mac_jwt(self._purpose_key(tx, _PURPOSE), token, typ=_TYP, now=unix(now))
+        except SignatureInvalid:
+            return None
+        found = parse_id(str(claims.get("did")))
+        row = store.get(tx, found) if found else None
+        if row is None or row.subject_id != subject or row.generation != claims.get("gen"):
+            return None
+        return Device(row.id, row.generation)
+
+    def renew(self, tx: Tx, subject: UUID, known: Device | None) -> str:
+        """Return the next token of a known device, or the first of a new one."""
+        now = self._clock.now()
+        expires = now + LIFE
+        if known and store.rotate(tx, known.id, known.generation, expires):
+            return self._token(tx, known.id, known.generation + 1, expires)
+        row = KnownDevice(
+            id=new_id(now), subject_id=subject, generation=1, created_at=now, expires_at=expires
+        )
+        tx.add(row)
+        return self._token(tx, row.id, 1, expires)
+
+    def forget(self, tx: Tx, subject: UUID) -> int:
+        """Forget every device of a subject: its security setup has changed."""
+        return store.drop(tx, subject)
+
+    def drop_expired(self, tx: Tx, now: datetime) -> int:
+        """Forget devices that were not seen for long; return how many."""
+        return store.drop_expired(tx, now)
+
+    def _token(self, tx: Tx, device: UUID, generation: int, expires: datetime) -> str:
+        now = self._clock.now()
+        claims = {"did": str(device), "gen": generation, "iat": unix(now), "exp": unix(expires)}
+        return sign_mac_jwt(self._purpose_key(tx, _PURPOSE), claims, _TYP)

@@ -1,0 +1,51 @@
+"""The table of known devices."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, delete, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.store.base import Base
+from service.store.engine import Tx
+
+
+class KnownDevice(Base):
+    """A device that completed a login; its token counts in its newest generation only."""
+
+    __tablename__ = "known_device"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
+    generation: Mapped[int]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+def get(tx: Tx, device: UUID) -> KnownDevice | None:
+    """Return a known device."""
+    return tx.get(KnownDevice, device)
+
+
+def rotate(tx: Tx, device: UUID, generation: int, expires_at: datetime) -> bool:
+    """Move a device to its next generation; False when another request did."""
+    statement = (
+        update(KnownDevice)
+        .where(KnownDevice.id == device, KnownDevice.generation == generation)
+        .values(generation=generation + 1, expires_at=expires_at)
+        .returning(KnownDevice.id)
+        .execution_options(synchronize_session=False)
+    )
+    return tx.execute(statement).first() is not None
+
+
+def drop(tx: Tx, subject: UUID) -> int:
+    """Forget the devices of a subject; return how many."""
+    gone = delete(KnownDevice).where(KnownDevice.subject_id == subject)
+    return len(tx.execute(gone.returning(KnownDevice.id)).all())
+
+
+def drop_expired(tx: Tx, now: datetime) -> int:
+    """Forget devices that were not seen for long; return how many."""
+    gone = delete(KnownDevice).where(KnownDevice.expires_at <= now)
+    return len(tx.execute(gone.returning(KnownDevice.id)).all())

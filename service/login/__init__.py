@@ -1,0 +1,1 @@
+"""The layered flow: a pure state machine, and the verbs around it."""

@@ -1,0 +1,391 @@
+"""Begin a flow, act in it, cancel it; a slow check holds no transaction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from crypto import opaque
+from service.accounts.actions import Account, Accounts
+from service.accounts.model import identify
+from service.audit.actions import AuditLog
+from service.authenticators.actions import Authenticators
+from service.devices.actions import Device, Devices
+from service.domain.assurance import Acr, Evidence
+from service.domain.authenticator import FACTOR_OF_TYPE
+from service.domain.caller import Caller
+from service.domain.clock import Clock
+from service.domain.decision import Facts
+from service.domain.errors import (
+    BadInput,
+    Conflict,
+    Denied,
+    Expired,
+    Fault,
+    NotFound,
+    Throttled,
+    Unavailable,
+    VerificationFailed,
+)
+from service.domain.factor import Factor, Match, Presented
+from service.domain.ids import DECOY
+from service.domain.risk import Assessment, Signal, SignalFacts, assess_all
+from service.login import model, store
+from service.login.model import Begin, Flow, FlowKind, FlowStatus, Outcome, Terms
+from service.policy.actions import Policy
+from service.sessions.actions import Sessions, SessionValue
+from service.signals.behavior.actions import Behaviors
+from service.signals.behavior.model import Behavior
+from service.store.engine import Store, Tx
+from service.telemetry.metrics import Metrics
+from service.throttling.actions import Reservation, Throttling
+from service.throttling.model import Counter, Lane
+from service.tokens.actions import Tokens
+
+TYPED: Final = frozenset({"password", "totp"})
+"""Factors that are typed, so that keystroke timings may come with them."""
+RECOVERY_ACT: Final = "enroll:password"
+_KEPT: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the flow is made of."""
+
+    database: Store
+    accounts: Accounts
+    authenticators: Authenticators
+    sessions: Sessions
+    tokens: Tokens
+    devices: Devices
+    throttling: Throttling
+    policy: Policy
+    behaviors: Behaviors
+    signals: tuple[Signal, ...]
+    factors: Mapping[str, Factor]
+    audit: AuditLog
+    metrics: Metrics
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One reserved attempt on its way through the check."""
+
+    flow: Flow
+    factor: Factor
+    reservation: Reservation
+    presented: Presented = field(repr=False)
+    sample: Behavior | None = field(repr=False)
+
+
+class Login:
+    """The layered flow."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def begin(self, caller: Caller, wanted: Begin) -> Outcome:
+        """Begin a flow; one for an unknown identifier is like any other.
+
+        Raises:
+            NotFound: The session is not this client's, or is over.
+        """
+        parts, now = self._parts, self._parts.clock.now()
+        with parts.database.transaction() as tx:
+            terms, evidence = self._terms(tx, caller, wanted)
+            flow = Flow(_flow_id(), terms, now, now, evidence=evidence)
+            flow = self._decide(tx, flow, sampled=False)
+            token = opaque.new_token("lflow_")
+            store.add(tx, flow, opaque.digest(token, "flow"))
+            self._note(tx, flow, "flow.begun")
+            return replace(self._conclude(tx, flow), flow_token=token)
+
+    def act(
+        self, caller: Caller, flow_id: UUID, token: str, name: str, values: Mapping[str, Any],
+        revision: int | None = None,
+    ) -> Outcome:  # fmt: skip
+        """Verify one factor, or go back.
+
+        Raises:
+            NotFound: There is no such flow for this client and token.
+            Conflict: The flow has moved on, or the action is not legal now.
+            Expired: The flow has ended by itself.
+            Throttled: The account must wait.
+        """
+        parts = self._parts
+        with parts.database.transaction() as tx:
+            flow = self._open(tx, caller, flow_id, token, revision)
+            if name not in flow.actions:
+                raise _not_legal(flow)
+            if name == model.BACK:
+                return self._back(tx, flow, values)
+            attempt = self._reserve(tx, flow, parts.factors[name], values)
+            material = attempt.factor.load(tx, flow.terms.subject)
+            if not attempt.factor.slow:
+                return self._settle(tx, attempt, *self._check(attempt, material))
+            attempt = replace(attempt, flow=store.save(tx, attempt.flow))
+        return self._act_slowly(attempt, material)
+
+    def get(self, caller: Caller, flow_id: UUID, token: str) -> Flow:
+        """Return a flow as it is now; raises NotFound."""
+        with self._parts.database.transaction(read=True) as tx:
+            return self._find(tx, caller, flow_id, token)
+
+    def cancel(self, caller: Caller, flow_id: UUID, token: str) -> None:
+        """End a flow; one that has ended stays as it is. Raises NotFound."""
+        with self._parts.database.transaction() as tx:
+            flow = self._find(tx, caller, flow_id, token)
+            if flow.status is FlowStatus.PENDING:
+                self._note(tx, store.save(tx, model.cancel(flow)), "flow.cancelled")
+
+    def drop_ended(self, tx: Tx, now: datetime) -> int:
+        """Forget flows that ended an hour ago; return how many."""
+        return store.drop_ended(tx, now - _KEPT)
+
+    def _terms(self, tx: Tx, caller: Caller, wanted: Begin) -> tuple[Terms, tuple[Evidence, ...]]:
+        session = None
+        if wanted.kind in {FlowKind.STEP_UP, FlowKind.ENROLLMENT}:
+            session = self._session(tx, caller, wanted)
+            account: Account | None = self._parts.accounts.get(tx, session.subject)
+        else:
+            account = self._parts.accounts.find(tx, wanted.identifier)
+        account = account if account and account.usable else None
+        subject = account.id if account else DECOY
+        name = f"subject:{account.id}" if account else _bucket(wanted.identifier)
+        device = self._parts.devices.recognize(tx, wanted.device_token, subject)
+        act = RECOVERY_ACT if wanted.kind is FlowKind.RECOVERY else wanted.act
+        terms = Terms(
+            kind=wanted.kind,
+            client=caller.client,
+            subject=subject,
+            known=account is not None,
+            bucket=self._parts.throttling.bucket(tx, name),
+            lane=Lane.KNOWN_DEVICE if device else Lane.STRANGER,
+            segment=caller.segments[0],
+            requested=wanted.requested,
+            max_age=wanted.max_age,
+            act=act,
+            session=session.id if session else None,
+            device=(device.id, device.generation) if device else None,
+        )
+        return terms, session.evidence if session else ()
+
+    def _session(self, tx: Tx, caller: Caller, wanted: Begin) -> SessionValue:
+        if wanted.access_token:
+            found = self._parts.tokens.session_of(tx, wanted.access_token, caller.client)
+        else:
+            found = self._parts.sessions.find(tx, wanted.session) if wanted.session else None
+        if found is None or found.client != caller.client:
+            raise NotFound("session_not_found", "There is no such session in force.")
+        return found
+
+    def _find(self, tx: Tx, caller: Caller, flow_id: UUID, token: str) -> Flow:
+        found = store.find(tx, flow_id)
+        if found is not None:
+            flow, client, digest = found
+            proven = opaque.equal(digest, opaque.digest(token, "flow"))
+            if proven and client == caller.client:
+                return model.aged(flow, self._parts.clock.now())
+        raise NotFound("flow_not_found", "There is no such flow.")
+
+    def _open(
+        self, tx: Tx, caller: Caller, flow_id: UUID, token: str, revision: int | None
+    ) -> Flow:
+        flow = self._find(tx, caller, flow_id, token)
+        if flow.status is FlowStatus.EXPIRED:
+            raise Expired("flow_expired", "This flow has expired; begin another.")
+        if flow.status is not FlowStatus.PENDING:
+            raise Conflict("flow_ended", f"This flow is {flow.status.value}; begin another.")
+        if revision is not None and revision != flow.revision:
+            raise store.moved()
+        return flow
+
+    def _back(self, tx: Tx, flow: Flow, values: Mapping[str, Any]) -> Outcome:
+        if values:
+            raise BadInput(Fault("", "extra_forbidden", "back takes no input"))
+        flow = self._decide(tx, model.back(flow), sampled=False)
+        return Outcome(store.save(tx, flow))
+
+    def _reserve(self, tx: Tx, flow: Flow, factor: Factor, values: Mapping[str, Any]) -> _Attempt:
+        rest, sample = dict(values), None
+        if factor.name in TYPED and "behavior" in rest:
+            sample = self._parts.behaviors.parse(rest.pop("behavior"), "/behavior")
+        challenge = flow.challenges.get(factor.name, {})
+        # A sample that answers another challenge, or none, is a replay: it is not kept.
+        if sample is not None and sample.capture_id != challenge.get("capture_id"):
+            sample = None
+        presented = Presented(factor.parse(rest), challenge)
+        try:
+            reservation = self._parts.throttling.reserve(
+                tx, flow.terms.bucket, Lane(flow.terms.lane), Counter(factor.counter)
+            )
+        except Throttled:
+            self._parts.metrics.factors.labels(factor.name, "throttled").inc()
+            raise
+        return _Attempt(model.reserve(flow), factor, reservation, presented, sample)
+
+    def _check(
+        self, attempt: _Attempt, material: object
+    ) -> tuple[Match | None, VerificationFailed | None]:
+        try:
+            now = self._parts.clock.now()
+            return attempt.factor.check(material, attempt.presented, now), None
+        except VerificationFailed as failure:
+            return None, failure
+
+    def _act_slowly(self, attempt: _Attempt, material: object) -> Outcome:
+        """Check outside every transaction; what could not be checked does not count."""
+        database = self._parts.database
+        database.outside()
+        try:
+            match, failure = self._check(attempt, material)
+        except (BadInput, Unavailable):
+            with database.transaction() as tx:
+                self._parts.throttling.release(tx, attempt.reservation)
+                flow = self._challenged(model.release(attempt.flow))
+                store.save(tx, flow)
+            raise
+        with database.transaction() as tx:
+            return self._settle(tx, attempt, match, failure)
+
+    def _settle(
+        self, tx: Tx, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None
+    ) -> Outcome:
+        if match is not None and not attempt.flow.terms.known:
+            match, failure = None, VerificationFailed("unknown_subject")
+        if match is not None:
+            try:
+                attempt.factor.settle(tx, match, self._parts.clock.now())
+            except VerificationFailed as used:
+                match, failure = None, used
+        if match is None:
+            return self._failed(tx, attempt, failure or VerificationFailed("no_match"))
+        return self._verified(tx, attempt, match)
+
+    def _failed(self, tx: Tx, attempt: _Attempt, failure: VerificationFailed) -> Outcome:
+        flow = self._challenged(model.fail(attempt.flow, self._parts.clock.now()))
+        flow = store.save(tx, flow)
+        self._count(attempt, "failed")
+        self._note(tx, flow, "factor.failed", factor=attempt.factor.name, reason=failure.reason)
+        return Outcome(flow, refusal=failure)
+
+    def _verified(self, tx: Tx, attempt: _Attempt, match: Match) -> Outcome:
+        parts, factor, terms = self._parts, attempt.factor, attempt.flow.terms
+        now = parts.clock.now()
+        parts.throttling.release(tx, attempt.reservation)
+        evidence = Evidence(
+            subject=terms.subject, flow=str(attempt.flow.id), factor=factor.name,
+            authenticator=match.authenticator, kind=factor.kind, amr=factor.amr, at=now,
+            llr=match.llr,
+        )  # fmt: skip
+        flow = model.accept(attempt.flow, evidence, now)
+        if attempt.sample is not None:
+            parts.behaviors.keep(tx, terms.subject, str(flow.id), factor.name, attempt.sample)
+        flow = self._decide(tx, flow, sampled=attempt.sample is not None)
+        flow = store.save(tx, flow)
+        self._count(attempt, "verified")
+        self._note(tx, flow, "factor.verified", factor=factor.name)
+        return self._conclude(tx, flow)
+
+    def _decide(self, tx: Tx, flow: Flow, *, sampled: bool) -> Flow:
+        parts, terms = self._parts, flow.terms
+        segment, enrolled = terms.segment, self._available()
+        assessments: tuple[Assessment, ...] = ()
+        suspended = False
+        # Until a factor has verified, the answer depends on client and policy only.
+        if flow.disclosing:
+            account = parts.accounts.get(tx, terms.subject)
+            types = parts.authenticators.enrolled(tx, terms.subject)
+            enrolled &= frozenset(FACTOR_OF_TYPE[name] for name in types)
+            segment = account.segment
+            suspended = not parts.accounts.may_sign_in(tx, terms.subject)
+            seen = SignalFacts(
+                terms.subject, str(flow.id), terms.client, {"behavior": sampled},
+                terms.device is not None,
+            )  # fmt: skip
+            assessments = assess_all(parts.signals, seen)
+        facts = Facts(
+            purpose=terms.kind.value, segment=segment, evidence=flow.evidence, enrolled=enrolled,
+            assessments=assessments, requested=terms.requested, max_age=terms.max_age,
+            now=parts.clock.now(), suspended=suspended,
+        )  # fmt: skip
+        return self._challenged(model.settle(flow, parts.policy.decide(facts)))
+
+    def _available(self) -> frozenset[str]:
+        factors = self._parts.factors
+        return frozenset(name for name, factor in factors.items() if factor.available())
+
+    def _challenged(self, flow: Flow) -> Flow:
+        """Give every legal action a fresh challenge; the old ones are void."""
+        fresh: dict[str, dict[str, Any]] = {}
+        for name in flow.actions:
+            if name != model.BACK:
+                fresh[name] = self._parts.factors[name].challenge()
+            if name in TYPED:
+                fresh[name] |= {"capture_id": opaque.random_bytes(16).hex()}
+        return replace(flow, challenges=fresh)
+
+    def _conclude(self, tx: Tx, flow: Flow) -> Outcome:
+        """Give what a flow ends with; a pending one goes on."""
+        if flow.status is FlowStatus.PENDING:
+            return Outcome(flow)
+        self._parts.metrics.flows.labels(flow.terms.kind.value, flow.status.value).inc()
+        self._note(
+            tx, flow, f"flow.{flow.status.value}", acr=flow.required.urn, band=flow.band.label,
+            policy=self._parts.policy.version,
+            reasons=[item.code for item in flow.reasons],
+        )  # fmt: skip
+        if flow.status is FlowStatus.COMPLETED:
+            return self._completed(tx, flow)
+        reason = flow.reasons[-1]
+        return Outcome(flow, refusal=Denied(reason.code, reason.detail))
+
+    def _completed(self, tx: Tx, flow: Flow) -> Outcome:
+        parts, terms = self._parts, flow.terms
+        parts.throttling.reset(tx, terms.bucket, Lane(terms.lane))
+        if terms.kind in {FlowKind.ENROLLMENT, FlowKind.RECOVERY}:
+            grant = parts.authenticators.issue_grant(tx, terms.subject, terms.client, terms.act)
+            return Outcome(flow, grant=grant)
+        account = parts.accounts.get(tx, terms.subject)
+        if terms.session:
+            session = parts.sessions.raise_level(
+                tx, terms.session, account, terms.client, flow.evidence
+            )
+        else:
+            session = parts.sessions.start(tx, account, terms.client, flow.evidence)
+            parts.accounts.completed_login(tx, terms.subject)
+        if session.level.acr >= Acr.AAL2:
+            parts.behaviors.learn(tx, str(flow.id))
+        device = Device(*terms.device) if terms.device else None
+        return Outcome(
+            flow,
+            completion_code=parts.tokens.issue_code(tx, session),
+            device_token=parts.devices.renew(tx, terms.subject, device),
+        )
+
+    def _count(self, attempt: _Attempt, outcome: str) -> None:
+        self._parts.metrics.factors.labels(attempt.factor.name, outcome).inc()
+
+    def _note(self, tx: Tx, flow: Flow, kind: str, **data: Any) -> None:  # noqa: ANN401 - JSON members of any kind
+        subject = flow.terms.subject if flow.terms.known else None
+        self._parts.audit.append(
+            tx, kind, subject=subject, actor=str(flow.terms.client), flow=str(flow.id),
+            flow_kind=flow.terms.kind.value, **data,
+        )  # fmt: skip
+
+
+def _flow_id() -> UUID:
+    return UUID(bytes=opaque.random_bytes(16))
+
+
+def _bucket(typed: str) -> str:
+    """Name the counter of an identifier that leads to nobody, by its normal form."""
+    kind, normal = identify(typed) or ("none", typed.strip().casefold())
+    return f"identifier:{kind}:{normal}"
+
+
+def _not_legal(flow: Flow) -> Conflict:
+    legal = ", ".join(flow.actions) or "none"
+    return Conflict("action_not_available", f"This action is not legal now; legal: {legal}.")

@@ -1,0 +1,255 @@
+"""The flow as a value: every transition is a pure function with `now` as an argument."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from service.domain.assurance import Acr, Evidence
+from service.domain.decision import Decision, Effect
+from service.domain.errors import LaminaError
+from service.domain.risk import Band, Reason
+
+WHOLE: Final = timedelta(minutes=15)
+IDLE: Final = timedelta(minutes=5)
+ATTEMPTS: Final = 10
+BACK: Final = "back"
+
+
+class FlowKind(StrEnum):
+    """What a flow is for."""
+
+    LOGIN = "login"
+    STEP_UP = "step_up"
+    ENROLLMENT = "enrollment"
+    RECOVERY = "recovery"
+
+
+class FlowStatus(StrEnum):
+    """Where a flow stands."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a flow was begun with; it never changes.
+
+    Args:
+        subject: Who is to be verified; the decoy where the identifier leads to nobody.
+        known: Whether `subject` is a real one.
+        bucket: The keyed name of the attempt counter, and `lane` its lane.
+        act: The change that a completed enrollment or recovery gives a grant for.
+        session: The session that a step-up raises.
+        device: The recognized device and the generation of its token.
+    """
+
+    kind: FlowKind
+    client: UUID
+    subject: UUID
+    known: bool
+    bucket: str
+    lane: str
+    segment: str
+    requested: Acr
+    max_age: int | None
+    act: str
+    session: UUID | None
+    device: tuple[UUID, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One layered sign-in; `revision` grows with each save."""
+
+    id: UUID
+    terms: Terms
+    began_at: datetime
+    active_at: datetime
+    status: FlowStatus = FlowStatus.PENDING
+    revision: int = 1
+    attempts_left: int = ATTEMPTS
+    evidence: tuple[Evidence, ...] = ()
+    layers: tuple[tuple[str, ...], ...] = ()
+    required: Acr = Acr.NONE
+    band: Band = Band.LOW
+    reasons: tuple[Reason, ...] = ()
+    challenges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def expires_at(self) -> datetime:
+        """Return when the flow ends by itself: unused for 5 minutes, or after 15 in all."""
+        return min(self.began_at + WHOLE, self.active_at + IDLE)
+
+    @property
+    def own_evidence(self) -> tuple[Evidence, ...]:
+        """Return what was verified in this flow, not brought along from a session."""
+        return tuple(item for item in self.evidence if item.flow == str(self.id))
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Return the names of the actions that are legal now."""
+        if self.status is not FlowStatus.PENDING or not self.layers:
+            return ()
+        return (*self.layers[0], BACK) if self.own_evidence else self.layers[0]
+
+    @property
+    def disclosing(self) -> bool:
+        """Whether answers may depend on the subject: only after a factor has verified."""
+        return bool(self.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """What a flow is begun with, as the caller said it."""
+
+    kind: FlowKind
+    identifier: str = field(default="", repr=False)
+    session: UUID | None = None
+    access_token: str = field(default="", repr=False)
+    act: str = ""
+    requested: Acr = Acr.NONE
+    max_age: int | None = None
+    device_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A flow after a verb, what is shown this once, and the refusal to answer with."""
+
+    flow: Flow
+    flow_token: str = field(default="", repr=False)
+    completion_code: str = field(default="", repr=False)
+    device_token: str = field(default="", repr=False)
+    grant: str = field(default="", repr=False)
+    refusal: LaminaError | None = None
+
+
+def aged(flow: Flow, now: datetime) -> Flow:
+    """Return the flow as it is now: a pending one may have expired."""
+    if flow.status is FlowStatus.PENDING and now >= flow.expires_at:
+        return replace(flow, status=FlowStatus.EXPIRED)
+    return flow
+
+
+def reserve(flow: Flow) -> Flow:
+    """Count an attempt before it is checked."""
+    return replace(flow, attempts_left=flow.attempts_left - 1)
+
+
+def release(flow: Flow) -> Flow:
+    """Take back an attempt that could not be checked."""
+    return replace(flow, attempts_left=flow.attempts_left + 1)
+
+
+def fail(flow: Flow, now: datetime) -> Flow:
+    """Keep the attempt that was reserved; the last one ends the flow."""
+    status = flow.status if flow.attempts_left > 0 else FlowStatus.DENIED
+    return replace(flow, status=status, active_at=now)
+
+
+def accept(flow: Flow, evidence: Evidence, now: datetime) -> Flow:
+    """Add evidence and give back the attempt; what it is worth, the decision says."""
+    if evidence.subject != flow.terms.subject or not flow.terms.known:
+        raise ValueError("evidence about somebody else")
+    return replace(release(flow), evidence=(*flow.evidence, evidence), active_at=now)
+
+
+def settle(flow: Flow, decision: Decision) -> Flow:
+    """Take over a decision: go on, end well, or end."""
+    status = {
+        Effect.REQUIRE: FlowStatus.PENDING,
+        Effect.ALLOW: FlowStatus.COMPLETED,
+        Effect.DENY: FlowStatus.DENIED,
+        Effect.SUSPEND: FlowStatus.DENIED,
+    }[decision.effect]
+    if status is FlowStatus.COMPLETED and not flow.evidence:
+        raise ValueError("a flow completes on evidence only")
+    return replace(
+        flow, status=status, layers=decision.layers, required=decision.required,
+        band=decision.band, reasons=decision.reasons,
+    )  # fmt: skip
+
+
+def back(flow: Flow) -> Flow:
+    """Give up what was verified last in this flow; what it used up stays used."""
+    if not flow.own_evidence:
+        return flow
+    last = flow.own_evidence[-1]
+    return replace(flow, evidence=tuple(item for item in flow.evidence if item is not last))
+
+
+def cancel(flow: Flow) -> Flow:
+    """End a pending flow at the caller's wish; one that has ended stays as it is."""
+    pending = flow.status is FlowStatus.PENDING
+    return replace(flow, status=FlowStatus.CANCELLED) if pending else flow
+
+
+def to_json(flow: Flow) -> dict[str, Any]:
+    """Return the members as JSON values, to be sealed."""
+    terms = flow.terms
+    return {
+        "kind": terms.kind.value,
+        "client": str(terms.client),
+        "subject": str(terms.subject),
+        "known": terms.known,
+        "bucket": terms.bucket,
+        "lane": terms.lane,
+        "segment": terms.segment,
+        "requested": int(terms.requested),
+        "max_age": terms.max_age,
+        "act": terms.act,
+        "session": str(terms.session) if terms.session else None,
+        "device": [str(terms.device[0]), terms.device[1]] if terms.device else None,
+        "began_at": flow.began_at.isoformat(),
+        "active_at": flow.active_at.isoformat(),
+        "status": flow.status.value,
+        "attempts_left": flow.attempts_left,
+        "evidence": [item.to_json() for item in flow.evidence],
+        "layers": [list(layer) for layer in flow.layers],
+        "required": int(flow.required),
+        "band": int(flow.band),
+        "reasons": [[item.code, item.signal, item.contribution, item.detail]
+                    for item in flow.reasons],
+        "challenges": {name: dict(value) for name, value in flow.challenges.items()},
+    }  # fmt: skip
+
+
+def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
+    """Return the flow that `to_json` wrote."""
+    device = value["device"]
+    terms = Terms(
+        kind=FlowKind(value["kind"]),
+        client=UUID(value["client"]),
+        subject=UUID(value["subject"]),
+        known=value["known"],
+        bucket=value["bucket"],
+        lane=value["lane"],
+        segment=value["segment"],
+        requested=Acr(value["requested"]),
+        max_age=value["max_age"],
+        act=value["act"],
+        session=UUID(value["session"]) if value["session"] else None,
+        device=(UUID(device[0]), device[1]) if device else None,
+    )
+    return Flow(
+        id=flow_id,
+        terms=terms,
+        began_at=datetime.fromisoformat(value["began_at"]),
+        active_at=datetime.fromisoformat(value["active_at"]),
+        status=FlowStatus(value["status"]),
+        revision=revision,
+        attempts_left=value["attempts_left"],
+        evidence=tuple(Evidence.from_json(item) for item in value["evidence"]),
+        layers=tuple(tuple(layer) for layer in value["layers"]),
+        required=Acr(value["required"]),
+        band=Band(value["band"]),
+        reasons=tuple(Reason(*item) for item in value["reasons"]),
+        challenges=value["challenges"],
+    )

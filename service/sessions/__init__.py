@@ -1,0 +1,1 @@
+"""Sessions: stored evidence, from which the level is computed anew at each read."""

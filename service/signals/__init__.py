@@ -1,0 +1,1 @@
+"""Evidence about a session that can only raise what is asked."""

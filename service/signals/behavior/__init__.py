@@ -1,0 +1,1 @@
+"""Behavioral samples: taken in with consent, learned from only after a strong login."""

@@ -1,0 +1,76 @@
+"""The form of a behavioral sample: timings and contact, never which key."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MOST_KEYS = 64
+"""Presses in one sample; a longer one is refused, not cut."""
+_Ms = Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False)]
+_Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+_Triple = tuple[_Number, _Number, _Number]
+_Key = tuple[_Ms, _Ms, Literal["char", "shift", "backspace", "enter"]]
+
+
+class Keystroke(BaseModel):
+    """Presses in order: down and up in ms from the first press, and the class of the key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    field: Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")]
+    keys: Annotated[list[_Key], Field(max_length=MOST_KEYS)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Keystroke":
+        presses = [key[0] for key in self.keys]
+        if presses != sorted(presses) or any(key[1] < key[0] for key in self.keys):
+            raise ValueError("keys must be in press order, each released after its press")
+        return self
+
+
+class Motion(BaseModel):
+    """Acceleration and rotation rate at a fixed rate; no compass."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hz: Annotated[float, Field(gt=0, le=400)]
+    start: Annotated[float, Field(alias="from", ge=-600_000, le=600_000)]
+    acc: Annotated[list[_Triple], Field(max_length=400)] = []
+    rot: Annotated[list[_Triple], Field(max_length=400)] = []
+
+
+class Flags(BaseModel):
+    """What makes a sample unfit to be scored as fixed text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paste: bool = False
+    autofill: bool = False
+    edited: bool = False
+
+
+class Behavior(BaseModel):
+    """One sample, version 1 of the contract."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    v: Literal[1]
+    capture_id: Annotated[str, Field(max_length=64)] | None = None
+    clock_step_ms: Annotated[float, Field(ge=0, le=1000)] | None = None
+    missing: Annotated[
+        dict[
+            Literal["keystroke", "touch", "pointer", "motion"], Annotated[str, Field(max_length=32)]
+        ],
+        Field(max_length=4),
+    ] = {}
+    flags: Flags = Flags()
+    keystroke: Keystroke | None = None
+    touch: Annotated[
+        list[tuple[Annotated[int, Field(ge=0, lt=MOST_KEYS)], _Number, _Number, _Number, _Number,
+                   _Number]],
+        Field(max_length=MOST_KEYS),
+    ] | None = None  # fmt: skip
+    pointer: Annotated[
+        list[tuple[_Ms, _Number, _Number, Literal["move", "down", "up"]]], Field(max_length=500)
+    ] | None = None  # fmt: skip
+    motion: Motion | None = None

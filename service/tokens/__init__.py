@@ -1,0 +1,1 @@
+"""Access and refresh tokens, completion codes, introspection and revocation."""

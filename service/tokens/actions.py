@@ -1,0 +1,296 @@
+"""Issue, refresh, introspect and revoke tokens (RFC 6749, 7009, 7662, 9068)."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from crypto import opaque
+from crypto.errors import SignatureInvalid
+from crypto.signing import sign_jwt, unverified_subject, verify_jwt
+from service.audit.actions import AuditLog
+from service.clients.actions import Clients
+from service.clients.model import Client
+from service.domain.caller import Caller
+from service.domain.clock import Clock, unix
+from service.domain.errors import OAuthError, Unauthorized
+from service.domain.ids import new_id, parse_id
+from service.keys.actions import SigningKeys
+from service.sessions.actions import Sessions, SessionValue
+from service.store.engine import Store, Tx
+from service.tokens import store
+from service.tokens.model import (
+    ACCESS_LIFE,
+    CODE_LIFE,
+    FLOW_GRANT,
+    REFRESH_GRACE,
+    Credentials,
+    granted_scope,
+    invalid_client,
+    invalid_grant,
+)
+from service.tokens.store import CompletionCode, RefreshToken
+
+_TYP: Final = "at+jwt"
+_USED: Final = "The refresh token is used, revoked or expired."
+_INACTIVE: Final = {"active": False}
+_REFRESH_PREFIX: Final = "lref_"
+_CODE_PREFIX: Final = "lcode_"
+
+
+class AccessTokens:
+    """Signs and reads access tokens (RFC 9068)."""
+
+    def __init__(self, signing: SigningKeys, clock: Clock, issuer: str) -> None:
+        self._signing = signing
+        self._clock = clock
+        self.issuer = issuer
+
+    def answer(self, client: Client, claims: Mapping[str, Any], scope: str) -> dict[str, Any]:
+        """Return a token response with a new access token."""
+        now = self._clock.now()
+        whole = {
+            "iss": self.issuer, "client_id": str(client.id), "iat": unix(now),
+            "exp": unix(now + ACCESS_LIFE), "jti": str(new_id(now)), "scope": scope,
+        } | dict(claims)  # fmt: skip
+        return {
+            "access_token": sign_jwt(self._signing.active, whole, _TYP),
+            "token_type": "Bearer",
+            "expires_in": int(ACCESS_LIFE.total_seconds()),
+            "scope": scope,
+        }
+
+    def claims(self, token: str, audience: str | None) -> dict[str, Any] | None:
+        """Return the claims of a token of this issuer, or None."""
+        try:
+            return verify_jwt(
+                token, self._signing.jwks(), typ=_TYP, issuer=self.issuer, audience=audience,
+                now=unix(self._clock.now()),
+            )  # fmt: skip
+        except SignatureInvalid:
+            return None
+
+
+class Tokens:
+    """The token endpoint and what stands beside it."""
+
+    def __init__(
+        self, database: Store, clients: Clients, sessions: Sessions, access: AccessTokens,
+        audit: AuditLog, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._clients = clients
+        self._sessions = sessions
+        self._access = access
+        self._audit = audit
+        self._clock = clock
+
+    def issue_code(self, tx: Tx, session: SessionValue) -> str:
+        """Return a completion code, shown this once, for the client of a session."""
+        code = opaque.new_token(_CODE_PREFIX)
+        tx.add(
+            CompletionCode(
+                digest=opaque.digest(code, "completion"), client_id=session.client,
+                session_id=session.id, expires_at=self._clock.now() + CODE_LIFE, used_at=None,
+            )
+        )  # fmt: skip
+        return code
+
+    def authorize(self, token: str) -> Caller:
+        """Return the client behind an access token for this API.
+
+        Raises:
+            Unauthorized: The token is not valid, or its client may not act any more.
+        """
+        claims = self._access.claims(token, self._access.issuer)
+        jti = parse_id(str(claims.get("jti"))) if claims else None
+        client_id = parse_id(str(claims.get("client_id"))) if claims else None
+        if claims is None or jti is None or client_id is None or claims["sub"] != str(client_id):
+            raise _unauthorized()
+        with self._database.transaction(read=True) as tx:
+            client = None if store.revoked(tx, jti) else self._clients.active(tx, client_id)
+        if client is None:
+            raise _unauthorized()
+        scopes = frozenset(str(claims["scope"]).split()) & client.scopes
+        return Caller(
+            client.id, scopes, client.first_party, client.asserts_context, client.segments
+        )
+
+    def session_of(self, tx: Tx, token: str, client: UUID) -> SessionValue | None:
+        """Return the session of a subject's access token that was issued to a client."""
+        claims = self._access.claims(token, str(client))
+        session = parse_id(str(claims.get("sid"))) if claims else None
+        found = self._sessions.find(tx, session) if session else None
+        return found if found and found.client == client else None
+
+    def introspect(self, credentials: Credentials, token: str) -> dict[str, Any]:
+        """Tell a client about a token of its own; of any other only that it is not active."""
+        with self._database.transaction() as tx:
+            client = self.authenticate(tx, credentials)
+            if "introspect" not in client.scopes:
+                raise OAuthError("unauthorized_client", "This needs the scope introspect.", 403)
+            if token.startswith(_REFRESH_PREFIX):
+                return self._introspect_refresh(tx, client, token)
+            return self._introspect_access(tx, client, token)
+
+    def revoke(self, credentials: Credentials, token: str) -> None:
+        """End a token of the client; a refresh token ends its session (RFC 7009)."""
+        with self._database.transaction() as tx:
+            client = self.authenticate(tx, credentials)
+            row = store.refresh_token(tx, opaque.digest(token, "refresh"))
+            if row is not None and row.client_id == client.id:
+                self._sessions.end(tx, row.session_id, "revoked")
+                return
+            claims = self._access.claims(token, None)
+            jti = parse_id(str(claims.get("jti"))) if claims else None
+            if claims and jti and claims.get("client_id") == str(client.id):
+                store.revoke(tx, jti, datetime.fromtimestamp(claims["exp"], UTC))
+                self._audit.append(tx, "token.revoked", actor=str(client.id), jti=str(jti))
+
+    def authenticate(self, tx: Tx, credentials: Credentials) -> Client:
+        """Return the client; raises OAuthError `invalid_client`."""
+        try:
+            if credentials.assertion:
+                audiences = [self._access.issuer, f"{self._access.issuer}/oauth2/token"]
+                return self._clients.authenticate_assertion(
+                    tx, _assertion_client(credentials), credentials.assertion, audiences
+                )
+            return self._clients.authenticate_secret(tx, credentials.client_id, credentials.secret)
+        except Unauthorized:
+            raise invalid_client() from None
+
+    def drop_expired(self, tx: Tx, now: datetime) -> int:
+        """Forget what has expired; return how many rows."""
+        return store.drop_expired(tx, now)
+
+    def token(self, credentials: Credentials, form: Mapping[str, str]) -> dict[str, Any]:
+        """Answer a request at the token endpoint; raises OAuthError."""
+        grant = form.get("grant_type", "")
+        if not grant:
+            raise OAuthError("invalid_request", "grant_type is missing.")
+        refusal: OAuthError | None = None
+        answer: dict[str, Any] = {}
+        with self._database.transaction() as tx:
+            client = self.authenticate(tx, credentials)
+            if grant == "client_credentials":
+                answer = self._for_client(client, form.get("scope"))
+            elif grant == FLOW_GRANT:
+                answer = self._for_code(tx, client, form)
+            elif grant == "refresh_token":
+                outcome = self._refresh(tx, client, form)
+                # A reuse ends the session; that must commit before the refusal is raised.
+                refusal = outcome if isinstance(outcome, OAuthError) else None
+                answer = {} if isinstance(outcome, OAuthError) else outcome
+            else:
+                raise OAuthError("unsupported_grant_type", "This grant type is not known here.")
+        if refusal is not None:
+            raise refusal
+        return answer
+
+    def _for_client(self, client: Client, scope: str | None) -> dict[str, Any]:
+        granted = granted_scope(scope, client.scopes)
+        claims = {"sub": str(client.id), "aud": self._access.issuer}
+        return self._access.answer(client, claims, granted)
+
+    def _for_code(self, tx: Tx, client: Client, form: Mapping[str, str]) -> dict[str, Any]:
+        if not client.first_party:
+            raise OAuthError("unauthorized_client", "Only first-party clients use this grant.")
+        digest = opaque.digest(form.get("code", ""), "completion")
+        session_id = store.use_code(tx, digest, client.id, self._clock.now())
+        session = self._sessions.find(tx, session_id) if session_id else None
+        if session is None:
+            raise invalid_grant("The completion code is used, expired or not this client's.")
+        return self._for_session(tx, client, session)
+
+    def _for_session(self, tx: Tx, client: Client, session: SessionValue) -> dict[str, Any]:
+        return self._session_answer(client, session) | {
+            "refresh_token": self._new_refresh(tx, session)
+        }
+
+    def _session_answer(self, client: Client, session: SessionValue) -> dict[str, Any]:
+        claims = {
+            "sub": str(session.subject), "aud": str(client.id),
+            "sid": str(session.id),
+        } | _level(session)  # fmt: skip
+        return self._access.answer(client, claims, "")
+
+    def _new_refresh(self, tx: Tx, session: SessionValue) -> str:
+        token, now = opaque.new_token(_REFRESH_PREFIX), self._clock.now()
+        tx.add(
+            RefreshToken(
+                id=new_id(now), digest=opaque.digest(token, "refresh"), client_id=session.client,
+                session_id=session.id, scope="", expires_at=session.expires_at, used_at=None,
+            )
+        )  # fmt: skip
+        return token
+
+    def _refresh(
+        self, tx: Tx, client: Client, form: Mapping[str, str]
+    ) -> dict[str, Any] | OAuthError:
+        now, digest = self._clock.now(), opaque.digest(form.get("refresh_token", ""), "refresh")
+        won = store.use_refresh(tx, digest, client.id, now)
+        row = store.refresh_token(tx, digest)
+        if row is None or row.client_id != client.id:
+            return invalid_grant(_USED)
+        session = self._sessions.find(tx, row.session_id)
+        if session is None:
+            return invalid_grant(_USED)
+        if won:
+            row.successor = self._new_refresh(tx, session)
+            tx.flush()
+        elif not self._in_grace(tx, row, now):
+            self._sessions.end(tx, session.id, "refresh_token_reused")
+            return invalid_grant(_USED)
+        self._sessions.seen(tx, session)
+        return self._session_answer(client, session) | {"refresh_token": row.successor}
+
+    def _in_grace(self, tx: Tx, row: RefreshToken, now: datetime) -> bool:
+        """Tell whether an answer may have been lost: the successor is unused, the use is fresh."""
+        if row.used_at is None or now - row.used_at > REFRESH_GRACE or row.successor is None:
+            return False
+        successor = store.refresh_token(tx, opaque.digest(row.successor, "refresh"))
+        return successor is not None and successor.used_at is None
+
+    def _introspect_access(self, tx: Tx, client: Client, token: str) -> dict[str, Any]:
+        claims = self._access.claims(token, str(client.id))
+        jti = parse_id(str(claims.get("jti"))) if claims else None
+        if claims is None or jti is None or store.revoked(tx, jti):
+            return _INACTIVE
+        session_id = parse_id(str(claims.get("sid")))
+        session = self._sessions.find(tx, session_id) if session_id else None
+        if session is None:
+            return _INACTIVE
+        return {"active": True, "token_type": "Bearer"} | claims | _level(session)
+
+    def _introspect_refresh(self, tx: Tx, client: Client, token: str) -> dict[str, Any]:
+        row = store.refresh_token(tx, opaque.digest(token, "refresh"))
+        if row is None or row.client_id != client.id or row.used_at is not None:
+            return _INACTIVE
+        session = self._sessions.find(tx, row.session_id)
+        if session is None:
+            return _INACTIVE
+        return {
+            "active": True,
+            "iss": self._access.issuer,
+            "sub": str(session.subject),
+            "client_id": str(client.id),
+            "exp": unix(row.expires_at),
+            "sid": str(session.id),
+        } | _level(session)
+
+
+def _level(session: SessionValue) -> dict[str, Any]:
+    level = session.level
+    claims: dict[str, Any] = {"acr": level.acr.urn, "amr": list(level.amr)}
+    if level.auth_time:
+        claims["auth_time"] = unix(level.auth_time)
+    return claims
+
+
+def _unauthorized() -> Unauthorized:
+    return Unauthorized("invalid_token", "The access token is not valid here, or has expired.")
+
+
+def _assertion_client(credentials: Credentials) -> str:
+    """Return the client an assertion speaks for; its `sub` when no `client_id` is sent."""
+    return credentials.client_id or unverified_subject(credentials.assertion)

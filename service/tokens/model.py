@@ -1,0 +1,83 @@
+"""Lifetimes, and the form of requests at the token endpoint (RFC 6749)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+from urllib.parse import unquote_plus
+
+from service.domain.errors import OAuthError
+
+ACCESS_LIFE: Final = timedelta(minutes=5)
+CODE_LIFE: Final = timedelta(seconds=60)
+REFRESH_GRACE: Final = timedelta(seconds=10)
+FLOW_GRANT: Final = "urn:lamina:params:oauth:grant-type:flow"
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_LONGEST: Final = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client authenticates with; shows none of it."""
+
+    client_id: str
+    secret: str = field(default="", repr=False)
+    assertion: str = field(default="", repr=False)
+
+
+def single(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the parameters of a form; one that comes twice is refused (RFC 6749 section 3.2)."""
+    form: dict[str, str] = {}
+    for name, value in pairs:
+        if name in form:
+            raise OAuthError("invalid_request", "A parameter is repeated.")
+        if len(value) > _LONGEST:
+            raise OAuthError("invalid_request", f"A parameter is longer than {_LONGEST}.")
+        form[name] = value
+    return form
+
+
+def credentials(basic: tuple[str, str] | None, form: Mapping[str, str]) -> Credentials:
+    """Return how the client authenticates: by exactly one method.
+
+    Args:
+        basic: User and password of the Authorization header, still form-url-encoded.
+        form: The parameters of the body.
+
+    Raises:
+        OAuthError: No method, or more than one.
+    """
+    offered = [basic is not None, "client_secret" in form, "client_assertion" in form]
+    if sum(offered) > 1:
+        raise OAuthError("invalid_request", "The client must authenticate in one way only.")
+    if basic is not None:
+        return Credentials(unquote_plus(basic[0]), unquote_plus(basic[1]))
+    if "client_assertion" in form:
+        if form.get("client_assertion_type") != ASSERTION_TYPE:
+            raise OAuthError("invalid_request", f"client_assertion_type must be {ASSERTION_TYPE}.")
+        return Credentials(form.get("client_id", ""), assertion=form["client_assertion"])
+    if "client_secret" in form:
+        return Credentials(form.get("client_id", ""), form["client_secret"])
+    raise invalid_client()
+
+
+def invalid_client() -> OAuthError:
+    """Return the one answer to every client that does not authenticate."""
+    return OAuthError("invalid_client", "The client does not authenticate.", 401)
+
+
+def invalid_grant(detail: str) -> OAuthError:
+    """Return the refusal of a code or refresh token."""
+    return OAuthError("invalid_grant", detail)
+
+
+def granted_scope(requested: str | None, allowed: frozenset[str]) -> str:
+    """Return the scope to grant: everything the client holds, or the named part of it.
+
+    Raises:
+        OAuthError: Something is asked for that the client does not hold.
+    """
+    wanted = set(requested.split()) if requested else set(allowed)
+    if not wanted <= allowed:
+        raise OAuthError("invalid_scope", "The client does not hold every scope it asks for.")
+    return " ".join(sorted(wanted))

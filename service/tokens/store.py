@@ -1,0 +1,118 @@
+"""Tables of completion codes, refresh tokens and revoked access tokens."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, LargeBinary, String, delete, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crypto.fields import Owner
+from service.domain.ids import service_owner
+from service.store.base import Base
+from service.store.engine import Tx, insert_once
+from service.store.sealed import encrypted_optional
+
+
+class CompletionCode(Base):
+    """What a completed flow is exchanged with, once, within a minute."""
+
+    __tablename__ = "completion_code"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    client_id: Mapped[UUID]
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("session.id"))
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class RefreshToken(Base):
+    """A refresh token and, once it is used, its one successor, sealed for the short grace."""
+
+    __tablename__ = "refresh_token"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    client_id: Mapped[UUID]
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("session.id"), index=True)
+    scope: Mapped[str] = mapped_column(String(1024))
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    successor = encrypted_optional("service", bound=("client_id", "session_id"))
+
+    def field_owner(self) -> Owner:
+        """Return the reserved owner of refresh tokens."""
+        return service_owner("refresh")
+
+
+class RevokedToken(Base):
+    """An access token that was revoked before its time, by `jti`."""
+
+    __tablename__ = "revoked_token"
+
+    jti: Mapped[UUID] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime]
+
+
+def use_code(tx: Tx, digest: bytes, client: UUID, now: datetime) -> UUID | None:
+    """Use a completion code; None when it is not this client's, or was used, or has expired."""
+    statement = (
+        update(CompletionCode)
+        .where(
+            CompletionCode.digest == digest,
+            CompletionCode.client_id == client,
+            CompletionCode.expires_at > now,
+            CompletionCode.used_at.is_(None),
+        )
+        .values(used_at=now)
+        .returning(CompletionCode.session_id)
+    )
+    return tx.scalars(statement).first()
+
+
+def refresh_token(tx: Tx, digest: bytes) -> RefreshToken | None:
+    """Return a refresh token by its digest, as the database has it now."""
+    query = select(RefreshToken).where(RefreshToken.digest == digest)
+    return tx.scalars(query.execution_options(populate_existing=True)).first()
+
+
+def use_refresh(tx: Tx, digest: bytes, client: UUID, now: datetime) -> bool:
+    """Use a refresh token; False when it is not this client's, or was used, or has expired."""
+    statement = (
+        update(RefreshToken)
+        .where(
+            RefreshToken.digest == digest,
+            RefreshToken.client_id == client,
+            RefreshToken.expires_at > now,
+            RefreshToken.used_at.is_(None),
+        )
+        .values(used_at=now)
+        .returning(RefreshToken.id)
+        .execution_options(synchronize_session=False)
+    )
+    return tx.execute(statement).first() is not None
+
+
+def revoke(tx: Tx, jti: UUID, expires_at: datetime) -> None:
+    """List an access token as revoked until it expires."""
+    values = {"jti": jti, "expires_at": expires_at}
+    insert_once(tx, RevokedToken.metadata.tables["revoked_token"], values)
+
+
+def revoked(tx: Tx, jti: UUID) -> bool:
+    """Tell whether an access token was revoked."""
+    return tx.get(RevokedToken, jti) is not None
+
+
+def drop_expired(tx: Tx, now: datetime) -> int:
+    """Forget what has expired; return how many rows."""
+    count = 0
+    tables: list[tuple[Any, Any]] = [
+        (CompletionCode, CompletionCode.digest),
+        (RefreshToken, RefreshToken.id),
+        (RevokedToken, RevokedToken.jti),
+    ]
+    for table, key in tables:
+        gone = delete(table).where(table.expires_at <= now).returning(key)
+        count += len(tx.execute(gone).all())
+    return count

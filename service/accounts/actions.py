@@ -110,6 +110,10 @@ class Accounts:
         tx.flush()
         return True
 
+    def exists(self, tx: Tx, subject: UUID) -> bool:
+        """Tell whether there is a subject with an id, the decoy too."""
+        return store.get(tx, subject) is not None
+
     def find(self, tx: Tx, typed: str) -> Account | None:
         """Return the subject that an identifier leads to; unverified addresses lead nowhere."""
         row = self._lookup(tx, typed)
@@ -159,6 +163,11 @@ class Accounts:
         addresses = [value for value in (row.email, row.phone) if value] if row else []
         for address in addresses:
             self._outbox.put(tx, kind, subject, {"to": address})
+
+    def label(self, tx: Tx, subject: UUID) -> str:
+        """Return the name that an authenticator app shows: the username, or an address."""
+        row = self._row(tx, subject)
+        return row.username or row.email or row.phone or str(subject)
 
     def completed_login(self, tx: Tx, subject: UUID) -> None:
         """Note a completed login; from the first one on a scope alone changes nothing."""

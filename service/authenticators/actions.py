@@ -1,8 +1,8 @@
 """Enroll, confirm, revoke and find authenticators; issue and use grants."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
@@ -12,10 +12,13 @@ from service.authenticators import store
 from service.authenticators.store import AuthenticatorRow, Grant, RecoveryCode
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.caller import Caller
-from service.domain.clock import Clock
-from service.domain.errors import Conflict, Forbidden, NotFound
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import BadInput, Conflict, Forbidden, NotFound, Unavailable
+from service.domain.factor import Confirmation, Enrollment
 from service.domain.ids import new_id
-from service.store.engine import Tx
+from service.store.engine import Store, Tx
+from service.throttling.actions import Throttling
+from service.throttling.model import Counter, Lane
 
 GRANT_LIFE: Final = timedelta(minutes=5)
 _REGISTRATION: Final = timedelta(hours=24)
@@ -25,6 +28,11 @@ def _value(row: AuthenticatorRow) -> Authenticator:
     return Authenticator(
         row.id, row.subject_id, row.type, Status(row.status), row.created_at, row.last_used_at
     )
+
+
+def not_pending() -> Conflict:
+    """Return the refusal to confirm what waits for no confirmation."""
+    return Conflict("not_pending", "This authenticator is not waiting for confirmation.")
 
 
 class Authenticators:
@@ -65,7 +73,7 @@ class Authenticators:
         """Return what is to be confirmed; raises NotFound or Conflict."""
         row = self._row(tx, subject, authenticator)
         if row.status != Status.PENDING:
-            raise Conflict("not_pending", "This authenticator is not waiting for confirmation.")
+            raise not_pending()
         return Verifier(row.id, row.subject_id, row.type, row.verifier)
 
     def confirm(
@@ -74,7 +82,7 @@ class Authenticators:
         """Make a pending authenticator active, sealing its verifier under the new status."""
         row = self._row(tx, subject, authenticator)
         if row.status != Status.PENDING:
-            raise Conflict("not_pending", "This authenticator is not waiting for confirmation.")
+            raise not_pending()
         if verifier is not None:
             row.verifier = verifier
         row.status, row.confirmed_at = Status.ACTIVE.value, self._clock.now()
@@ -184,3 +192,91 @@ class Authenticators:
         if row is None or row.subject_id != subject:
             raise NotFound("authenticator_not_found", "This subject has no such authenticator.")
         return row
+
+
+class Enrolling:
+    """Enroll, confirm and revoke on behalf of a caller, with the rights that takes."""
+
+    def __init__(
+        self, database: Store, accounts: Accounts, authenticators: Authenticators,
+        throttling: Throttling, enrollments: Mapping[str, Enrollment], clock: Clock,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._accounts = accounts
+        self._authenticators = authenticators
+        self._throttling = throttling
+        self._enrollments = enrollments
+        self._clock = clock
+
+    def enroll(
+        self, caller: Caller, subject: UUID, kind: str, values: Mapping[str, Any], grant: str
+    ) -> dict[str, Any]:
+        """Begin an enrollment; return what the person is shown.
+
+        Raises:
+            NotFound: There is no such subject.
+            Forbidden: A grant is needed or not good, or a consent is missing.
+            BadInput: The input is not of this type.
+        """
+        enrollment = self._enrollments[kind]
+        with self._database.transaction(read=True) as tx:
+            self._accounts.get(tx, subject)
+        prepared = enrollment.prepare(values)
+        with self._database.transaction() as tx:
+            account = self._accounts.get(tx, subject)
+            if enrollment.consent and not self._accounts.consented(tx, subject, enrollment.consent):
+                detail = f"This needs the subject's consent to the purpose {enrollment.consent}."
+                raise Forbidden("consent_required", detail, purpose=enrollment.consent)
+            self._authenticators.authorize(tx, caller, account, f"enroll:{kind}", grant)
+            label = self._accounts.label(tx, subject)
+            return {"type": kind} | enrollment.begin(tx, subject, label, prepared)
+
+    def confirm(
+        self, subject: UUID, authenticator: UUID, values: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Make a pending authenticator active; counts as an attempt until it succeeds.
+
+        Raises:
+            VerificationFailed: What was presented does not verify.
+        """
+        with self._database.transaction() as tx:
+            account = self._accounts.get(tx, subject)
+            pending = self._authenticators.pending(tx, subject, authenticator)
+            bucket = self._throttling.bucket(tx, f"subject:{account.id}")
+            counter = Counter.FACE if pending.type == "face" else Counter.OTHER
+            attempt = self._throttling.reserve(tx, bucket, Lane.STRANGER, counter)
+        confirmation = self._enrollments[pending.type]
+        if not isinstance(confirmation, Confirmation):
+            raise not_pending()
+        try:
+            match = confirmation.compare(pending, values, self._clock.now())
+        except (BadInput, Unavailable):
+            with self._database.transaction() as tx:
+                self._throttling.release(tx, attempt)
+            raise
+        with self._database.transaction() as tx:
+            confirmation.confirm(tx, pending, match)
+            self._throttling.release(tx, attempt)
+        return {"id": str(authenticator), "type": pending.type, "status": Status.ACTIVE.value}
+
+    def revoke(self, caller: Caller, subject: UUID, authenticator: UUID, grant: str) -> None:
+        """End an authenticator; raises NotFound, Conflict or Forbidden."""
+        with self._database.transaction() as tx:
+            account = self._accounts.get(tx, subject)
+            self._authenticators.authorize(tx, caller, account, "revoke:authenticator", grant)
+            self._authenticators.revoke(tx, subject, authenticator)
+
+    def listing(self, subject: UUID) -> list[dict[str, Any]]:
+        """Return what a subject has enrolled, without any verifier."""
+        with self._database.transaction(read=True) as tx:
+            self._accounts.get(tx, subject)
+            return [
+                {
+                    "id": str(item.id),
+                    "type": item.type,
+                    "status": item.status.value,
+                    "created_at": rfc3339(item.created_at),
+                    "last_used_at": rfc3339(item.last_used_at) if item.last_used_at else None,
+                }
+                for item in self._authenticators.listing(tx, subject)
+            ]

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from service.domain.assurance import Kind
+from service.domain.authenticator import Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,28 @@ class Factor(Protocol):
 
     def settle(self, tx: Any, match: Match, now: datetime) -> None:  # noqa: ANN401 - a unit of work
         """Use up what counts once; raises VerificationFailed when another request did."""
+
+
+class Enrollment(Protocol):
+    """How one type of authenticator comes to be."""
+
+    type: str
+    consent: str
+    """The purpose that must be consented to first; empty for none."""
+
+    def prepare(self, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what `begin` of the same type takes
+        """Validate the input and do slow work, outside every transaction."""
+
+    def begin(self, tx: Any, subject: UUID, label: str, prepared: Any) -> dict[str, Any]:  # noqa: ANN401 - a unit of work; what `prepare` gave
+        """Enroll; return what the caller is shown, with `id` and `status`."""
+
+
+@runtime_checkable
+class Confirmation(Protocol):
+    """How a pending authenticator of one type is confirmed."""
+
+    def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
+        """Check what confirms a pending one; raises VerificationFailed or BadInput."""
+
+    def confirm(self, tx: Any, pending: Verifier, match: Match) -> None:  # noqa: ANN401 - a unit of work
+        """Make it active; raises VerificationFailed when another request was first."""

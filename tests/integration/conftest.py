@@ -1,13 +1,11 @@
 """A whole set of features on a fresh database: SQLite always, PostgreSQL where there is one."""
 
-import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
@@ -27,6 +25,7 @@ from service.notifications.actions import Outbox
 from service.store.base import Base
 from service.store.engine import Store, make_engine
 from service.throttling.actions import Throttling
+from tests.databases import database_url
 
 DECOY = uuid.UUID(int=99)
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -81,22 +80,8 @@ def build(url: str, roots: FileRoot) -> House:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path) -> Iterator[str]:
     """A database of its own, empty."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'lamina.db'}"
-        return
-    server = os.environ.get("LAMINA_TEST_POSTGRES_URL")
-    if not server:
-        if os.environ.get("CI"):
-            pytest.fail("LAMINA_TEST_POSTGRES_URL is not set, and CI must test PostgreSQL")
-        pytest.skip("LAMINA_TEST_POSTGRES_URL is not set, so PostgreSQL is not tested")
-    name = f"lamina_{uuid.uuid4().hex}"
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.rsplit("/", 1)[0] + f"/{name}"
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    with database_url(request.param, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

@@ -35,8 +35,10 @@ class PasswordFactor:
     name = "password"
     kind = Kind.KNOWLEDGE
     counter = "knowledge"
-    amr = ("pwd",)
+    amr: tuple[str, ...] = ("pwd",)
     slow = True
+    type = TYPE
+    consent = ""
 
     def __init__(self, authenticators: Authenticators, hasher: PasswordHasher, decoy: UUID) -> None:
         self._authenticators = authenticators
@@ -75,6 +77,15 @@ class PasswordFactor:
     def enroll(self, tx: Tx, subject: UUID, verifier: bytes) -> Authenticator:
         """Add a password, in the place of an earlier one."""
         return self._authenticators.add(tx, subject, TYPE, verifier, status=Status.ACTIVE)
+
+    def prepare(self, values: Mapping[str, Any]) -> bytes:
+        """Return the verifier of the password to enroll."""
+        return self.hash(parse(Input, values).password)
+
+    def begin(self, tx: Tx, subject: UUID, label: str, prepared: bytes) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
+        """Enroll; a password needs no confirmation."""
+        added = self.enroll(tx, subject, prepared)
+        return {"id": str(added.id), "status": added.status.value}
 
     def load(self, tx: Tx, subject: UUID) -> Verifier | None:
         """Read the hash, or the decoy's."""

@@ -30,14 +30,22 @@ class Input(BaseModel):
     code: Annotated[str, Field(min_length=8, max_length=64)]
 
 
+class Nothing(BaseModel):
+    """The input where there is nothing to say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class RecoveryCodeFactor:
     """The factor `recovery_code`."""
 
     name = "recovery_code"
     kind = Kind.POSSESSION
     counter = "other"
-    amr = ("otp",)
+    amr: tuple[str, ...] = ("otp",)
     slow = False
+    type = TYPE
+    consent = ""
 
     def __init__(self, authenticators: Authenticators, decoy: UUID) -> None:
         self._authenticators = authenticators
@@ -66,6 +74,15 @@ class RecoveryCodeFactor:
         digests = [opaque.digest(opaque.normalize_code(code), _PURPOSE) for code in codes]
         self._authenticators.add_codes(tx, added, digests)
         return added, codes
+
+    def prepare(self, values: Mapping[str, Any]) -> None:
+        """Take no input: the codes are made here."""
+        parse(Nothing, values)
+
+    def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
+        """Enroll; the codes are shown this once."""
+        added, codes = self.enroll(tx, subject)
+        return {"id": str(added.id), "status": added.status.value, "codes": codes}
 
     def load(self, tx: Tx, subject: UUID) -> Material | None:
         """Read the digests that are left, or the decoy's."""

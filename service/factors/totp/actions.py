@@ -32,6 +32,12 @@ class Input(BaseModel):
     code: Annotated[str, Field(pattern=r"^[0-9\s]{6,16}$")]
 
 
+class Nothing(BaseModel):
+    """The input where there is nothing to say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 def _pack(secret: str, offset: int) -> bytes:
     return orjson.dumps({"secret": secret, "offset": offset})
 
@@ -42,8 +48,10 @@ class TotpFactor:
     name = "totp"
     kind = Kind.POSSESSION
     counter = "other"
-    amr = ("otp",)
+    amr: tuple[str, ...] = ("otp",)
     slow = False
+    type = TYPE
+    consent = ""
 
     def __init__(self, authenticators: Authenticators, issuer: str, decoy: UUID) -> None:
         self._authenticators = authenticators
@@ -78,13 +86,23 @@ class TotpFactor:
         segno.make(uri, error="m").save(picture, kind="svg", scale=4, xmldecl=False)
         return added, {"secret": secret, "otpauth_uri": uri, "qr_svg": picture.getvalue().decode()}
 
-    def confirm(self, tx: Tx, material: Verifier, presented: Presented, now: datetime) -> None:
-        """Take the first code, which counts as used from then on."""
-        found = self.check(material, presented, now)
-        step: Step = found.used
-        if not self._authenticators.use_step(tx, material.authenticator, step.number, step.newest):
-            raise VerificationFailed("totp_step_used")
-        self._authenticators.confirm(tx, material.subject, material.authenticator, found.verifier)
+    def prepare(self, values: Mapping[str, Any]) -> None:
+        """Take no input: the secret is made here."""
+        parse(Nothing, values)
+
+    def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
+        """Enroll, pending until a first code confirms that the secret arrived."""
+        added, shown = self.enroll(tx, subject, label)
+        return {"id": str(added.id), "status": added.status.value} | shown
+
+    def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
+        """Find the step of the first code."""
+        return self.check(pending, Presented(self.parse(values)), now)
+
+    def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
+        """Make it active; the first code counts as used from then on."""
+        self._use(tx, match)
+        self._authenticators.confirm(tx, pending.subject, pending.authenticator, match.verifier)
 
     def load(self, tx: Tx, subject: UUID) -> Verifier | None:
         """Read the secret, or the decoy's."""
@@ -103,7 +121,10 @@ class TotpFactor:
 
     def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Use the step up, once."""
+        self._use(tx, match)
+        self._authenticators.used(tx, match.authenticator, match.verifier)
+
+    def _use(self, tx: Tx, match: Match) -> None:
         step: Step = match.used
         if not self._authenticators.use_step(tx, match.authenticator, step.number, step.newest):
             raise VerificationFailed("totp_step_used")
-        self._authenticators.used(tx, match.authenticator, match.verifier)

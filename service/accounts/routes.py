@@ -1,0 +1,251 @@
+"""HTTP of subjects, identifiers, consents and suspensions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.accounts.actions import Account, Accounts
+from service.domain.caller import Caller
+from service.domain.errors import Conflict, NotFound, VerificationFailed
+from service.store.engine import Store, Tx
+from service.web.api import Api, Call, Operation
+
+_ONE = "/v1/subjects/{subject}"
+_CONSENTS = f"{_ONE}/consents"
+_SUSPENSIONS = f"{_ONE}/suspensions"
+_Name = Annotated[str, Field(min_length=1, max_length=254)]
+_Short = Annotated[str, Field(min_length=1, max_length=64)]
+_Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
+class Consent(BaseModel):
+    """A consent: to what, in which version and wording, how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    purpose: _Code
+    version: _Short
+    text_hash: Annotated[str, Field(min_length=1, max_length=128)]
+    locale: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
+    channel: _Short
+
+
+class Identifiers(BaseModel):
+    """What a person is found by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    username: _Name | None = None
+    email: _Name | None = None
+    phone: _Name | None = None
+
+
+class Profile(BaseModel):
+    """Personal data, each member sealed with the rest of the profile."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(max_length=256)] | None = None
+    birthdate: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    national_id: Annotated[str, Field(max_length=64)] | None = None
+    address: Annotated[str, Field(max_length=1024)] | None = None
+    locale: Annotated[str, Field(max_length=35)] | None = None
+
+
+class NewSubject(BaseModel):
+    """Whom to register."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    identifiers: Identifiers
+    password: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    profile: Profile | None = None
+    segment: _Short | None = None
+    consents: Annotated[list[Consent], Field(max_length=20)] = []
+
+
+class SubjectPatch(BaseModel):
+    """What to replace; an identifier given as null is removed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    identifiers: Identifiers | None = None
+    profile: Profile | None = None
+
+
+class Lookup(BaseModel):
+    """Whom to find; the kind of identifier follows from its syntax."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    identifier: _Name
+
+
+class Verification(BaseModel):
+    """The code that was sent; absent to have one sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Annotated[str, Field(min_length=1, max_length=16)] | None = None
+
+
+class NewSuspension(BaseModel):
+    """What to suspend, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    capability: Literal["payment", "login"]
+    reason: _Code
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What other features do when a subject changes; given by the composition root."""
+
+    hash_password: Callable[[str], bytes]
+    enroll_password: Callable[[Tx, UUID, bytes], object]
+    authorize: Callable[[Tx, Caller, Account, str, str], None]
+    withdrawn: Callable[[Tx, UUID, str], object]
+    suspended: Callable[[Tx, UUID], object]
+
+
+class SubjectRoutes:
+    """The operations on a subject."""
+
+    def __init__(self, database: Store, accounts: Accounts, hooks: Hooks) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._hooks = hooks
+
+    def register(self, call: Call) -> Mapping[str, Any]:
+        """Register a subject, with its password where one is given: all of it, or nothing."""
+        wanted: NewSubject = call.body
+        verifier = self._hooks.hash_password(wanted.password) if wanted.password else None
+        profile = wanted.profile.model_dump(exclude_none=True) if wanted.profile else None
+        with self._database.transaction() as tx:
+            account = self._accounts.register(
+                tx, call.by, wanted.identifiers.model_dump(exclude_none=True),
+                segment=wanted.segment, profile=profile,
+                consents=[item.model_dump() for item in wanted.consents],
+            )  # fmt: skip
+            if verifier is not None:
+                self._hooks.enroll_password(tx, account.id, verifier)
+            return self._accounts.view(tx, account.id)
+
+    def show(self, call: Call) -> Mapping[str, Any]:
+        """Show a subject."""
+        with self._database.transaction(read=True) as tx:
+            return self._accounts.view(tx, _subject(call))
+
+    def lookup(self, call: Call) -> Mapping[str, Any]:
+        """Find a subject by an identifier."""
+        with self._database.transaction(read=True) as tx:
+            return self._accounts.lookup(tx, call.body.identifier)
+
+    def change(self, call: Call) -> Mapping[str, Any]:
+        """Replace identifiers or the profile; an identifier needs the right to change it."""
+        wanted: SubjectPatch = call.body
+        given = wanted.identifiers.model_dump(exclude_unset=True) if wanted.identifiers else {}
+        profile = wanted.profile.model_dump(exclude_none=True) if wanted.profile else None
+        with self._database.transaction() as tx:
+            account = self._accounts.get(tx, _subject(call))
+            if given:
+                grant = call.header("Grant")
+                self._hooks.authorize(tx, call.by, account, "change:identifier", grant)
+            return self._accounts.update(
+                tx, call.by, account.id, identifiers=given, profile=profile
+            )
+
+    def verify(self, call: Call) -> Mapping[str, Any]:
+        """Send a code to a stored address, or confirm the address with it."""
+        subject, name = _subject(call), call.path["name"]
+        if name not in {"email", "phone"}:
+            raise NotFound("identifier_not_found", "Only email and phone can be verified.")
+        with self._database.transaction() as tx:
+            if call.body.code is None:
+                self._accounts.send_code(tx, subject, name)
+                return {"status": "sent"}
+            right = self._accounts.check_code(tx, subject, name, call.body.code)
+        # The attempt is committed before the refusal, so that it stays counted.
+        if not right:
+            raise VerificationFailed("verification_code_mismatch")
+        return {"status": "verified"}
+
+    def consents(self, call: Call) -> Mapping[str, Any]:
+        """List every consent, the withdrawn ones too."""
+        with self._database.transaction(read=True) as tx:
+            return {"items": self._accounts.consents(tx, _subject(call))}
+
+    def consent(self, call: Call) -> Mapping[str, Any]:
+        """Record a consent."""
+        with self._database.transaction() as tx:
+            return self._accounts.give_consent(tx, _subject(call), call.body.model_dump())
+
+    def withdraw(self, call: Call) -> None:
+        """Withdraw a consent; what was kept under it goes in the same transaction."""
+        subject, purpose = _subject(call), call.path["purpose"]
+        with self._database.transaction() as tx:
+            self._accounts.withdraw_consent(tx, subject, purpose)
+            self._hooks.withdrawn(tx, subject, purpose)
+
+    def suspensions(self, call: Call) -> Mapping[str, Any]:
+        """List what is suspended."""
+        with self._database.transaction(read=True) as tx:
+            return {"items": self._accounts.suspensions(tx, _subject(call))}
+
+    def suspend(self, call: Call) -> Mapping[str, Any]:
+        """Suspend a capability; suspending login ends every session."""
+        wanted: NewSuspension = call.body
+        subject, actor = _subject(call), str(call.by.client)
+        with self._database.transaction() as tx:
+            new = self._accounts.suspend(tx, subject, wanted.capability, wanted.reason, actor)
+            if not new:
+                raise Conflict("already_suspended", "This capability is suspended already.")
+            if wanted.capability == "login":
+                self._hooks.suspended(tx, subject)
+            return self._accounts.suspensions(tx, subject)[-1]
+
+    def lift(self, call: Call) -> None:
+        """Lift a suspension."""
+        with self._database.transaction() as tx:
+            self._accounts.lift(tx, _subject(call), call.path["capability"], str(call.by.client))
+
+
+def routes(api: Api, subjects: SubjectRoutes) -> None:
+    """Register the operations."""
+    read, write, consent = "subjects:read", "subjects:write", "consents:write"
+    suspension, grant = "suspensions:write", ("Grant",)
+    table = (
+        Operation("POST", "/v1/subjects", "Register a subject", write, NewSubject, 201, True),
+        Operation("POST", "/v1/subjects/lookup", "Find a subject", read, Lookup),
+        Operation("GET", _ONE, "Show a subject", read),
+        Operation(
+            "PATCH", _ONE, "Change identifiers or profile", write, SubjectPatch, headers=grant
+        ),
+        Operation(
+            "POST", f"{_ONE}/identifiers/{{name}}/verification", "Send or confirm a code", write,
+            Verification, idempotent=True,
+        ),
+        Operation("GET", _CONSENTS, "List consents", read),
+        Operation("POST", _CONSENTS, "Record a consent", consent, Consent, 201, True),
+        Operation("DELETE", f"{_CONSENTS}/{{purpose}}", "Withdraw a consent", consent, status=204),
+        Operation("GET", _SUSPENSIONS, "List suspensions", read),
+        Operation("POST", _SUSPENSIONS, "Suspend", suspension, NewSuspension, 201, True),
+        Operation(
+            "DELETE", f"{_SUSPENSIONS}/{{capability}}", "Lift a suspension", suspension, status=204
+        ),
+    )  # fmt: skip
+    views = (
+        subjects.register, subjects.lookup, subjects.show, subjects.change, subjects.verify,
+        subjects.consents, subjects.consent, subjects.withdraw, subjects.suspensions,
+        subjects.suspend, subjects.lift,
+    )  # fmt: skip
+    for operation, view in zip(table, views, strict=True):
+        api.add(operation, view)
+
+
+def _subject(call: Call) -> UUID:
+    return call.id("subject", "subject")

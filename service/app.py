@@ -1,0 +1,244 @@
+"""The composition root: every feature is wired here, and nowhere else."""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from flask import Flask
+from flask_limiter import Limiter
+from flask_limiter.constants import HeaderNames
+from flask_limiter.util import get_remote_address
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from crypto.errors import CryptoError
+from crypto.hashing import PasswordHasher
+from crypto.opaque import new_token
+from crypto.providers import open_root
+from service.accounts.actions import Accounts
+from service.accounts.routes import Hooks, SubjectRoutes
+from service.accounts.routes import routes as account_routes
+from service.audit.actions import AuditLog
+from service.authenticators.actions import Authenticators, Enrolling
+from service.authenticators.routes import routes as authenticator_routes
+from service.clients.actions import Clients
+from service.devices.actions import Devices
+from service.domain.authenticator import Status
+from service.domain.clock import Clock, SystemClock
+from service.domain.errors import SetupError
+from service.domain.factor import Enrollment, Factor
+from service.domain.ids import DECOY
+from service.factors.password.actions import PasswordFactor
+from service.factors.recovery_codes.actions import RecoveryCodeFactor
+from service.factors.totp.actions import TotpFactor
+from service.idempotency.actions import Answers
+from service.jobs.actions import Jobs, Task
+from service.keys.actions import SigningKeys, Vault
+from service.login.actions import Login, Parts
+from service.login.routes import FlowRoutes
+from service.login.routes import routes as flow_routes
+from service.notifications.actions import Outbox
+from service.policy.actions import Policy
+from service.sessions.actions import Sessions
+from service.sessions.routes import routes as session_routes
+from service.settings import Settings
+from service.signals.behavior.actions import PURPOSE as BEHAVIOR
+from service.signals.behavior.actions import Behaviors, BehaviorSignal
+from service.store import migrate
+from service.store.engine import Store, Tx, make_engine
+from service.telemetry import logs
+from service.telemetry.metrics import Metrics
+from service.throttling.actions import Throttling
+from service.tokens.actions import AccessTokens, Tokens
+from service.tokens.routes import routes as token_routes
+from service.web import system
+from service.web.api import Api
+
+_NOBODY: Final = UUID(int=0)
+_LARGEST_BODY: Final = 16 * 1024 * 1024
+_FALLBACK: Final = "600/minute"
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The features of one process."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    vault: Vault
+    signing: SigningKeys
+    audit: AuditLog
+    outbox: Outbox
+    accounts: Accounts
+    clients: Clients
+    throttling: Throttling
+    authenticators: Authenticators
+    enrolling: Enrolling
+    sessions: Sessions
+    tokens: Tokens
+    devices: Devices
+    behaviors: Behaviors
+    answers: Answers
+    password: PasswordFactor
+    factors: dict[str, Factor]
+    login: Login
+    metrics: Metrics
+    jobs: Jobs
+
+
+def open_house(
+    settings: Settings, clock: Clock | None = None, hasher: PasswordHasher | None = None
+) -> House:
+    """Open database and keys, and wire the features.
+
+    Raises:
+        SetupError: A key file is missing or unsafe, the schema is another, or the keys are not
+            those the database was made with; the detail says what to mend.
+        Unavailable: The database does not answer.
+    """
+    clock = clock or SystemClock()
+    vault, signing = _vault(settings, clock), SigningKeys(clock)
+    engine = make_engine(settings.database_url)
+    migrate.require_current(engine)
+    store = Store(engine, vault)
+    _load(store, vault, signing)
+    audit, outbox, metrics = AuditLog(clock), Outbox(clock), Metrics()
+    accounts = Accounts(vault, outbox, audit, clock)
+    authenticators = Authenticators(accounts, audit, clock)
+    clients, sessions = Clients(audit, clock), Sessions(accounts, audit, clock)
+    devices, behaviors = Devices(vault.purpose_key, clock), Behaviors(accounts, clock)
+    throttling = Throttling(vault.purpose_key, clock)
+    answers = Answers(store, vault.purpose_key, clock)
+    access = AccessTokens(signing, clock, settings.issuer)
+    tokens = Tokens(store, clients, sessions, access, audit, clock)
+    password = PasswordFactor(authenticators, hasher or _hasher(), DECOY)
+    totp = TotpFactor(authenticators, "Lamina", DECOY)
+    codes = RecoveryCodeFactor(authenticators, DECOY)
+    factors: dict[str, Factor] = {item.name: item for item in (password, totp, codes)}
+    enrollments: dict[str, Enrollment] = {item.type: item for item in (password, totp, codes)}
+    login = Login(
+        Parts(
+            store, accounts, authenticators, sessions, tokens, devices, throttling,
+            Policy.shipped(), behaviors, (BehaviorSignal(),), factors, audit, metrics, clock,
+        )
+    )  # fmt: skip
+    enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
+    _ensure_decoy(store, accounts, password, totp, codes)
+
+    def sequence(tx: Tx, _now: datetime) -> int:
+        return audit.sequence(tx)
+
+    tasks = (
+        Task("audit.sequence", timedelta(seconds=1), sequence),
+        Task("flows.drop", timedelta(minutes=5), login.drop_ended),
+        Task("tokens.drop", timedelta(minutes=5), tokens.drop_expired),
+        Task("sessions.drop", timedelta(hours=1), sessions.drop_ended),
+        Task("answers.drop", timedelta(minutes=1), answers.drop_expired),
+        Task("grants.drop", timedelta(minutes=5), authenticators.drop_expired),
+        Task("behavior.drop", timedelta(minutes=5), behaviors.drop_unlearned),
+        Task("devices.drop", timedelta(hours=1), devices.drop_expired),
+    )
+    return House(
+        settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
+        outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
+        authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
+        devices=devices, behaviors=behaviors, answers=answers, password=password, factors=factors,
+        login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
+    )  # fmt: skip
+
+
+def create_app(house: House) -> Flask:
+    """Return the Flask app over the features."""
+    settings = house.settings
+    logs.configure(settings.log_level)
+    app = Flask("lamina", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops)  # type: ignore[method-assign]  # as werkzeug documents it
+    limiter = Limiter(
+        get_remote_address,
+        app=app,
+        storage_uri=settings.redis_url or "memory://",
+        headers_enabled=True,
+        header_name_mapping={
+            HeaderNames.LIMIT: "RateLimit-Limit",
+            HeaderNames.REMAINING: "RateLimit-Remaining",
+            HeaderNames.RESET: "RateLimit-Reset",
+            HeaderNames.RETRY_AFTER: "Retry-After",
+        },
+        # With Redis away each process counts by itself, more strictly than together.
+        in_memory_fallback_enabled=True,
+        in_memory_fallback=[_FALLBACK],
+    )
+    api = Api(house.tokens.authorize, house.answers, house.metrics)
+    _routes(api, house)
+    api.install(app, limiter)
+    return app
+
+
+def _routes(api: Api, house: House) -> None:
+    def withdrawn(tx: Tx, subject: UUID, purpose: str) -> None:
+        if purpose == BEHAVIOR:
+            house.behaviors.forget(tx, subject)
+
+    def suspended(tx: Tx, subject: UUID) -> None:
+        house.sessions.end_all(tx, subject, "suspended")
+
+    hooks = Hooks(
+        house.password.hash, house.password.enroll, house.authenticators.authorize, withdrawn,
+        suspended,
+    )  # fmt: skip
+    checks = {
+        "database": lambda: migrate.current(house.store.engine) is not None,
+        "migrations": lambda: migrate.current(house.store.engine) == migrate.head(),
+        "keys": lambda: house.vault.classes() >= frozenset(house.settings.key_classes),
+    }
+    system.routes(api, house.metrics, house.settings.issuer, checks)
+    token_routes(api, house.tokens, house.signing, house.metrics)
+    account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
+    authenticator_routes(api, house.enrolling)
+    session_routes(api, house.store, house.accounts, house.sessions)
+    flow_routes(api, FlowRoutes(house.login, house.factors, house.clock))
+
+
+def _vault(settings: Settings, clock: Clock) -> Vault:
+    try:
+        roots = {
+            key_class: open_root(settings.root_for(key_class), [key_class])
+            for key_class in settings.key_classes
+        }
+    except CryptoError as error:
+        raise SetupError("bad_key_file", f"{error} (new here? run: lamina keys init)") from None
+    return Vault(roots, clock)
+
+
+def _load(store: Store, vault: Vault, signing: SigningKeys) -> None:
+    try:
+        with store.transaction() as tx:
+            vault.load(tx)
+            signing.load(tx)
+    except CryptoError:
+        detail = "the root keys are not those that this database was made with"
+        raise SetupError("wrong_root_keys", detail) from None
+
+
+def _hasher() -> PasswordHasher:
+    return PasswordHasher(concurrency=max(2, os.cpu_count() or 1))
+
+
+def _ensure_decoy(
+    store: Store, accounts: Accounts, password: PasswordFactor, totp: TotpFactor,
+    codes: RecoveryCodeFactor,
+) -> None:  # fmt: skip
+    with store.transaction(read=True) as tx:
+        if accounts.exists(tx, DECOY):
+            return
+    verifier = password.hash(new_token())
+    with store.transaction() as tx:
+        if accounts.ensure_decoy(tx, _NOBODY, DECOY):
+            password.enroll(tx, DECOY, verifier)
+            totp.enroll(tx, DECOY, "decoy", status=Status.ACTIVE)
+            codes.enroll(tx, DECOY)

@@ -1,0 +1,89 @@
+"""HTTP of enrolled authenticators."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.authenticators.actions import Enrolling
+from service.web.api import Api, Call, Operation
+
+_MEDIA = 12 * 1024 * 1024
+_PATH = "/v1/subjects/{subject}/authenticators"
+
+
+class Enroll(BaseModel):
+    """What to enroll."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["password", "totp", "recovery_codes", "face"]
+    password: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+
+
+class Frame(BaseModel):
+    """One picture and when it was taken, in ms."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    t: Annotated[float, Field(ge=0, le=600_000)]
+    image: Annotated[str, Field(max_length=4 * 1024 * 1024)]
+
+
+class Confirm(BaseModel):
+    """What confirms a pending one: a first code, or frames for its challenge."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Annotated[str, Field(max_length=16)] | None = None
+    challenge_id: Annotated[str, Field(max_length=64)] | None = None
+    frames: Annotated[list[Frame], Field(min_length=1, max_length=16)] | None = None
+
+
+def routes(api: Api, enrolling: Enrolling) -> None:
+    """Register the operations."""
+
+    def listing(call: Call) -> Mapping[str, Any]:
+        return {"items": enrolling.listing(_subject(call))}
+
+    def enroll(call: Call) -> Mapping[str, Any]:
+        values = call.body.model_dump(exclude={"type"}, exclude_none=True)
+        grant = call.header("Grant")
+        return enrolling.enroll(call.by, _subject(call), call.body.type, values, grant)
+
+    def confirm(call: Call) -> Mapping[str, Any]:
+        found = call.id("authenticator", "authenticator")
+        return enrolling.confirm(_subject(call), found, call.body.model_dump(exclude_none=True))
+
+    def revoke(call: Call) -> None:
+        found = call.id("authenticator", "authenticator")
+        enrolling.revoke(call.by, _subject(call), found, call.header("Grant"))
+
+    write = "authenticators:write"
+    api.add(Operation("GET", _PATH, "List what a subject has enrolled", "subjects:read"), listing)
+    api.add(
+        Operation(
+            "POST", _PATH, "Enroll an authenticator", write, Enroll, 201, idempotent=True,
+            secret=True, headers=("Grant",),
+        ),
+        enroll,
+    )  # fmt: skip
+    api.add(
+        Operation(
+            "POST", f"{_PATH}/{{authenticator}}/confirm", "Confirm a pending authenticator", write,
+            Confirm, idempotent=True, max_body=_MEDIA,
+        ),
+        confirm,
+    )  # fmt: skip
+    api.add(
+        Operation(
+            "DELETE", f"{_PATH}/{{authenticator}}", "Revoke an authenticator", write, status=204,
+            headers=("Grant",),
+        ),
+        revoke,
+    )  # fmt: skip
+
+
+def _subject(call: Call) -> UUID:
+    return call.id("subject", "subject")

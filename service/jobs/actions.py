@@ -1,0 +1,84 @@
+"""Run what is due, as the holder of the lease, until told to stop."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from crypto import opaque
+from service.domain.clock import Clock
+from service.domain.errors import LaminaError
+from service.jobs import store
+from service.store.engine import Store, Tx
+from service.telemetry import logs
+
+_NAME: Final = "worker"
+_LEASE: Final = timedelta(seconds=30)
+_TICK: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One kind of work: how often, and what it does in one unit of work (returns rows)."""
+
+    name: str
+    every: timedelta
+    run: Callable[[Tx, datetime], int]
+
+
+class Jobs:
+    """The background work of one process."""
+
+    def __init__(self, database: Store, tasks: Sequence[Task], clock: Clock) -> None:
+        self._database = database
+        self._tasks = tuple(tasks)
+        self._clock = clock
+        self._holder = opaque.random_bytes(16).hex()
+        self._last: dict[str, datetime] = {}
+        self._stop = threading.Event()
+
+    def run_due(self) -> dict[str, int]:
+        """Run every task that is due, if this process leads; return rows by task."""
+        now = self._clock.now()
+        with self._database.transaction() as tx:
+            if not store.take(tx, _NAME, self._holder, now, now + _LEASE):
+                return {}
+        done = {}
+        for task in self._tasks:
+            last = self._last.get(task.name)
+            if last is None or now - last >= task.every:
+                done[task.name] = self._run(task, now)
+                self._last[task.name] = now
+        return done
+
+    def loop(self) -> None:
+        """Work until `stop`; a failure is logged and tried again at the next turn."""
+        while not self._stop.wait(_TICK):
+            try:
+                self.run_due()
+            except LaminaError as error:
+                logs.get().warning("jobs_paused", code=error.code)
+        self._give_up()
+
+    def start(self) -> None:
+        """Work in a thread of this process."""
+        threading.Thread(target=self.loop, name="lamina-jobs", daemon=True).start()
+
+    def stop(self) -> None:
+        """Let the loop end after the task at hand."""
+        self._stop.set()
+
+    def _run(self, task: Task, now: datetime) -> int:
+        with self._database.transaction() as tx:
+            rows = task.run(tx, now)
+        if rows:
+            logs.get().info("job", job=task.name, rows=rows)
+        return rows
+
+    def _give_up(self) -> None:
+        try:
+            with self._database.transaction() as tx:
+                store.give_up(tx, _NAME, self._holder, self._clock.now())
+        except LaminaError as error:
+            logs.get().warning("jobs_paused", code=error.code)

@@ -1,0 +1,231 @@
+"""HTTP of the flow: the answer tells which actions are legal, with schema and challenge."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+
+from service.domain.assurance import Acr, achieved, parse_acr
+from service.domain.caller import Caller
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import BadInput, Fault
+from service.domain.factor import Factor
+from service.login.actions import TYPED, Login
+from service.login.model import BACK, Begin, Flow, FlowKind, Outcome
+from service.web.api import Api, Call, Operation
+
+_MEDIA = 12 * 1024 * 1024
+_PATH = "/v1/flows/{flow}"
+Text = Annotated[str, Field(max_length=1024)]
+
+
+class Context(BaseModel):
+    """What the caller says of the person's surroundings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ip: Annotated[str, Field(max_length=64)] | None = None
+    user_agent: Text | None = None
+    device_id: Annotated[str, Field(max_length=256)] | None = None
+    device_token: Annotated[str, Field(max_length=4096)] = ""
+    accept_language: Text | None = None
+
+
+class FirstAction(BaseModel):
+    """An action that rides along."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(max_length=32)]
+    input: dict[str, Any]
+
+
+class NewFlow(BaseModel):
+    """What to begin."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["login", "step_up", "enrollment", "recovery"]
+    identifier: Annotated[str, Field(min_length=1, max_length=254)] | None = None
+    session: UUID | None = None
+    access_token: Annotated[str, Field(max_length=16384)] | None = None
+    act: Literal[
+        "enroll:password", "enroll:totp", "enroll:recovery_codes", "enroll:face",
+        "revoke:authenticator", "change:identifier",
+    ] | None = None  # fmt: skip
+    acr_values: Text | None = None
+    max_age: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    context: Context = Context()
+    action: FirstAction | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "NewFlow":
+        named = self.kind in {"login", "recovery"}
+        if named != (self.identifier is not None):
+            raise ValueError("login and recovery, and only they, take an identifier")
+        given = (self.session is not None) + (self.access_token is not None)
+        if given != (0 if named else 1):
+            raise ValueError("step_up and enrollment, and only they, take session or access_token")
+        if (self.kind == "enrollment") != (self.act is not None):
+            raise ValueError("enrollment, and only it, takes act")
+        return self
+
+
+class Input(RootModel[dict[str, Any]]):
+    """The input of an action; its schema stands in the flow."""
+
+
+class FlowRoutes:
+    """The operations of the flow."""
+
+    def __init__(self, login: Login, factors: Mapping[str, Factor], clock: Clock) -> None:
+        self._login = login
+        self._factors = factors
+        self._clock = clock
+
+    def begin(self, call: Call) -> Any:  # noqa: ANN401 - JSON, or a response with its status
+        """Begin a flow; an action that rides along is answered as if it came next."""
+        wanted: NewFlow = call.body
+        outcome = self._login.begin(call.by, _begin(wanted))
+        if wanted.action is not None and outcome.refusal is None:
+            token, flow = outcome.flow_token, outcome.flow
+            try:
+                outcome = self._login.act(
+                    call.by, flow.id, token, wanted.action.name, wanted.action.input
+                )
+            except BadInput as error:
+                raise BadInput(*(_below(fault) for fault in error.faults)) from None
+            return self._answer(call.by, outcome, token)
+        return self._answer(call.by, outcome)
+
+    def act(self, call: Call) -> Any:  # noqa: ANN401 - JSON
+        """Verify one factor."""
+        flow_id, revision = call.id("flow", "flow"), _revision(call.header("If-Match"))
+        outcome = self._login.act(
+            call.by, flow_id, call.header("Flow-Token"), call.path["name"], call.body.root, revision
+        )
+        return self._answer(call.by, outcome)
+
+    def get(self, call: Call) -> Any:  # noqa: ANN401 - JSON
+        """Show a flow as it is now."""
+        flow = self._login.get(call.by, call.id("flow", "flow"), call.header("Flow-Token"))
+        return self._view(call.by, flow)
+
+    def cancel(self, call: Call) -> None:
+        """End a flow."""
+        self._login.cancel(call.by, call.id("flow", "flow"), call.header("Flow-Token"))
+
+    def _answer(self, caller: Caller, outcome: Outcome, token: str = "") -> dict[str, Any]:
+        shown = {
+            "flow_token": outcome.flow_token or token,
+            "completion_code": outcome.completion_code if caller.first_party else "",
+            "device_token": outcome.device_token,
+            "grant": outcome.grant,
+        }
+        view = self._view(caller, outcome.flow) | {
+            name: value for name, value in shown.items() if value
+        }
+        if outcome.refusal is not None:
+            outcome.refusal.extra["flow"] = view
+            raise outcome.refusal
+        return view
+
+    def _view(self, caller: Caller, flow: Flow) -> dict[str, Any]:
+        level = achieved(flow.evidence, self._clock.now(), flow.terms.max_age)
+        required: dict[str, Any] = {"acr": flow.required.urn}
+        if flow.terms.max_age is not None:
+            required["max_age"] = flow.terms.max_age
+        view: dict[str, Any] = {
+            "id": str(flow.id),
+            "kind": flow.terms.kind.value,
+            "status": flow.status.value,
+            "revision": flow.revision,
+            "expires_at": rfc3339(flow.expires_at),
+            "attempts_left": flow.attempts_left,
+            "assurance": {
+                "required": required,
+                "achieved": {
+                    "acr": level.acr.urn or None,
+                    "aal": level.acr.aal,
+                    "amr": list(level.amr),
+                    "auth_time": rfc3339(level.auth_time) if level.auth_time else None,
+                },
+            },
+            "actions": {name: self._action(flow, name) for name in flow.actions},
+        }
+        if flow.disclosing and "risk:read" in caller.scopes:
+            view["risk"] = {
+                "band": flow.band.label,
+                "reasons": [
+                    {
+                        "code": item.code, "signal": item.signal,
+                        "contribution": item.contribution, "detail": item.detail,
+                    }
+                    for item in flow.reasons
+                ],
+            }  # fmt: skip
+        return view
+
+    def _action(self, flow: Flow, name: str) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "object", "additionalProperties": False}
+        if name != BACK:
+            schema = self._factors[name].schema()
+        if name in TYPED:
+            members = schema.get("properties", {}) | {"behavior": {"type": "object"}}
+            schema = schema | {"properties": members}
+        return {
+            "href": f"/v1/flows/{flow.id}/actions/{name}",
+            "method": "POST",
+            "schema": schema,
+            "options": dict(flow.challenges.get(name, {})),
+        }
+
+
+def routes(api: Api, flows: FlowRoutes) -> None:
+    """Register the operations."""
+    scope, proof = "flows:write", ("Flow-Token",)
+    api.add(
+        Operation(
+            "POST", "/v1/flows", "Begin a flow", scope, NewFlow, 201, idempotent=True, secret=True,
+            max_body=_MEDIA,
+        ),
+        flows.begin,
+    )  # fmt: skip
+    api.add(Operation("GET", _PATH, "Show a flow", scope, headers=proof), flows.get)
+    api.add(
+        Operation("DELETE", _PATH, "Cancel a flow", scope, status=204, headers=proof), flows.cancel
+    )
+    api.add(
+        Operation(
+            "POST", f"{_PATH}/actions/{{name}}", "Act in a flow", scope, Input, idempotent=True,
+            secret=True, max_body=_MEDIA, headers=(*proof, "If-Match"),
+        ),
+        flows.act,
+    )  # fmt: skip
+
+
+def _begin(wanted: NewFlow) -> Begin:
+    requested = Acr.NONE
+    if wanted.acr_values:
+        try:
+            requested = parse_acr(wanted.acr_values)
+        except ValueError as error:
+            raise BadInput(Fault("/acr_values", "unknown_acr", str(error))) from None
+    return Begin(
+        FlowKind(wanted.kind), wanted.identifier or "", wanted.session, wanted.access_token or "",
+        wanted.act or "", requested, wanted.max_age, wanted.context.device_token,
+    )  # fmt: skip
+
+
+def _below(fault: Fault) -> Fault:
+    return Fault(f"/action/input{fault.pointer}", fault.code, fault.detail)
+
+
+def _revision(header: str) -> int | None:
+    if not header:
+        return None
+    text = header.removeprefix("W/").strip('"')
+    if not text.isascii() or not text.isdigit() or len(text) > 9:  # noqa: PLR2004 - more than any flow has
+        raise BadInput(Fault("", "bad_if_match", "If-Match must be the revision of the flow"))
+    return int(text)

@@ -1,0 +1,79 @@
+"""HTTP of the token, introspection and revocation endpoints and the key set."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flask import request
+
+from service.domain.errors import OAuthError, TooLarge
+from service.keys.actions import SigningKeys
+from service.telemetry.metrics import Metrics
+from service.tokens.actions import Tokens
+from service.tokens.model import FLOW_GRANT, Credentials, credentials, single
+from service.web.api import Api, Call, Operation
+
+_LIMIT: Final = "1200/minute"
+_BODY: Final = 64 * 1024
+_FORM: Final = "application/x-www-form-urlencoded"
+_GRANTS: Final = {
+    "client_credentials": "client_credentials", FLOW_GRANT: "flow",
+    "refresh_token": "refresh_token",
+}  # fmt: skip
+
+
+def routes(api: Api, tokens: Tokens, signing: SigningKeys, metrics: Metrics) -> None:
+    """Register the operations."""
+
+    def token(_call: Call) -> Mapping[str, Any]:
+        client, form = _form()
+        label = _GRANTS.get(form.get("grant_type", ""), "other")
+        try:
+            answer = tokens.token(client, form)
+        except OAuthError as error:
+            metrics.grants.labels(label, error.code).inc()
+            raise
+        metrics.grants.labels(label, "ok").inc()
+        return answer
+
+    def introspect(_call: Call) -> Mapping[str, Any]:
+        client, form = _form()
+        return tokens.introspect(client, _token(form))
+
+    def revoke(_call: Call) -> Mapping[str, Any]:
+        client, form = _form()
+        tokens.revoke(client, _token(form))
+        return {}
+
+    def jwks(_call: Call) -> Mapping[str, Any]:
+        return signing.jwks()
+
+    for path, summary, view in (
+        ("/oauth2/token", "Exchange credentials, a completion code or a refresh token", token),
+        ("/oauth2/introspect", "Tell what a token of one's own stands for", introspect),
+        ("/oauth2/revoke", "End a token of one's own", revoke),
+    ):
+        operation = Operation("POST", path, summary, None, limit=_LIMIT, max_body=_BODY)
+        api.add(operation, view)
+    api.add(
+        Operation("GET", "/.well-known/jwks.json", "The keys that sign tokens", None, limit=_LIMIT),
+        jwks,
+    )
+
+
+def _form() -> tuple[Credentials, dict[str, str]]:
+    if request.content_length and request.content_length > _BODY:
+        raise TooLarge("body_too_large", f"The body must have at most {_BODY} bytes.")
+    if request.mimetype != _FORM:
+        raise OAuthError("invalid_request", f"The body must be sent as {_FORM}.")
+    form = single(request.form.items(multi=True))
+    header = request.authorization
+    basic = None
+    if header is not None and header.type == "basic":
+        basic = (str(header.username or ""), str(header.password or ""))
+    return credentials(basic, form), form
+
+
+def _token(form: Mapping[str, str]) -> str:
+    if not form.get("token"):
+        raise OAuthError("invalid_request", "token is missing.")
+    return form["token"]

@@ -1,0 +1,161 @@
+"""The whole service over HTTP, in process: SQLite always, PostgreSQL where there is one."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pyotp
+import pytest
+from flask.testing import FlaskClient
+
+from crypto.hashing import PasswordHasher
+from crypto.keyring import KEY_CLASSES
+from crypto.providers.file import FileRoot
+from service.app import House, create_app, open_house
+from service.clients.model import SCOPES, NewClient
+from service.domain.clock import FrozenClock
+from service.settings import Settings
+from service.store import migrate
+from service.store.engine import make_engine
+from service.tokens.model import FLOW_GRANT
+from tests.databases import database_url
+
+START = datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)
+PASSWORD = "a long enough pass phrase"
+CONSENT = {"version": "1", "text_hash": "sha256:00", "locale": "en", "channel": "web"}
+
+
+@dataclass
+class Person:
+    """Somebody who was registered, with what they hold."""
+
+    id: str
+    name: str
+    secret: str = ""
+    codes: list[str] = field(default_factory=list)
+
+
+class Service:
+    """A client service that calls the API."""
+
+    def __init__(self, house: House, clock: FrozenClock) -> None:
+        self.house = house
+        self.clock = clock
+        self.app = create_app(house)
+        self.http: FlaskClient = self.app.test_client()
+        self.client_id, self.secret = self.new_client()
+        self.bearer = self.access()
+
+    def new_client(self, **flags):
+        """Register a client that holds every scope, unless told otherwise."""
+        new = NewClient(**{"name": "shop", "scopes": tuple(SCOPES), "first_party": True} | flags)
+        with self.house.store.transaction() as tx:
+            client, secret = self.house.clients.create(tx, new)
+        return str(client.id), secret
+
+    def oauth(self, path, client=None, **form):
+        """Post a form as a client."""
+        user, secret = client or (self.client_id, self.secret)
+        basic = base64.b64encode(f"{user}:{secret}".encode()).decode()
+        return self.http.post(
+            f"/oauth2/{path}", data=form, headers={"Authorization": f"Basic {basic}"}
+        )
+
+    def access(self, client=None):
+        """Return a fresh access token."""
+        answer = self.oauth("token", client, grant_type="client_credentials")
+        assert answer.status_code == 200, answer.json
+        return answer.json["access_token"]
+
+    def call(self, method, path, body=None, bearer=None, **headers):
+        """Call the API; header names are given with underscores."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named["Authorization"] = f"Bearer {bearer or self.bearer}"
+        return self.http.open(path, method=method, json=body, headers=named)
+
+    def register(self, name="alice", **more):
+        """Register a person with a password, TOTP and recovery codes."""
+        body = {"identifiers": {"username": name}, "password": PASSWORD} | more
+        answer = self.call("POST", "/v1/subjects", body)
+        assert answer.status_code == 201, answer.json
+        person = Person(answer.json["id"], name)
+        self.enroll_totp(person)
+        person.codes = self.enroll(person, "recovery_codes").json["codes"]
+        return person
+
+    def enroll(self, person, kind, **more):
+        """Enroll an authenticator."""
+        path = f"/v1/subjects/{person.id}/authenticators"
+        headers = {"Grant": more.pop("grant")} if "grant" in more else {}
+        return self.call("POST", path, {"type": kind} | more, **headers)
+
+    def enroll_totp(self, person, **more):
+        """Enroll TOTP and confirm it with the previous step's code."""
+        added = self.enroll(person, "totp", **more)
+        assert added.status_code == 201, added.json
+        person.secret = added.json["secret"]
+        path = f"/v1/subjects/{person.id}/authenticators/{added.json['id']}/confirm"
+        confirmed = self.call("POST", path, {"code": self.code(person, -1)})
+        assert confirmed.status_code == 200, confirmed.json
+
+    def code(self, person, step=0):
+        """Return the code of a step around now."""
+        return pyotp.TOTP(person.secret).at(int(self.clock.now().timestamp()) + 30 * step)
+
+    def begin(self, identifier="alice", kind="login", **more):
+        """Begin a flow."""
+        body = {"kind": kind} | ({"identifier": identifier} if identifier else {}) | more
+        return self.call("POST", "/v1/flows", body)
+
+    def act(self, flow, name, body, **headers):
+        """Act in a flow that was begun."""
+        path = f"/v1/flows/{flow['id']}/actions/{name}"
+        return self.call("POST", path, body, Flow_Token=flow["flow_token"], **headers)
+
+    def login(self, person):
+        """Sign in with password and TOTP; return the completed flow."""
+        flow = self.begin(person.name).json
+        first = self.act(flow, "password", {"password": PASSWORD})
+        assert first.status_code == 200, first.json
+        done = self.act(flow, "totp", {"code": self.code(person)})
+        assert done.status_code == 200, done.json
+        return done.json
+
+    def exchange(self, completion_code, client=None):
+        """Exchange a completion code for tokens."""
+        return self.oauth("token", client, grant_type=FLOW_GRANT, code=completion_code)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path) -> Iterator[str]:
+    """A database of its own, empty."""
+    with database_url(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def settings(url, tmp_path) -> Settings:
+    """Settings of a development setup with keys of its own."""
+    FileRoot.init(tmp_path / "keys", KEY_CLASSES)
+    return Settings(
+        mode="development", database_url=url, root_key=f"file:{tmp_path / 'keys'}",
+        log_level="error", face_engine="off",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    """A clock that stands until it is moved."""
+    return FrozenClock(START)
+
+
+@pytest.fixture
+def service(settings, clock) -> Iterator[Service]:
+    """The service with one client."""
+    engine = make_engine(settings.database_url)
+    migrate.upgrade(engine)
+    engine.dispose()
+    house = open_house(settings, clock, PasswordHasher.unsafe_for_tests())
+    yield Service(house, clock)
+    house.store.engine.dispose()

@@ -1,0 +1,37 @@
+"""Faces: detect, judge, align, embed, and compare as transformed templates."""
+
+from biometrics.face.engine import FaceEngine, FaceReading
+from biometrics.face.errors import (
+    BadTemplate,
+    EngineUnavailable,
+    FaceError,
+    FaceMismatch,
+    FrameRefused,
+    PortraitsMissing,
+)
+from biometrics.face.quality import ENROLLMENT, PROBE, SMALL_FACES, QualityPolicy
+from biometrics.face.template import (
+    MATCH_THRESHOLD,
+    enroll_template,
+    match_template,
+    renew_template,
+)
+
+__all__ = [
+    "ENROLLMENT",
+    "MATCH_THRESHOLD",
+    "PROBE",
+    "SMALL_FACES",
+    "BadTemplate",
+    "EngineUnavailable",
+    "FaceEngine",
+    "FaceError",
+    "FaceMismatch",
+    "FaceReading",
+    "FrameRefused",
+    "PortraitsMissing",
+    "QualityPolicy",
+    "enroll_template",
+    "match_template",
+    "renew_template",
+]

@@ -1,0 +1,70 @@
+"""Cuts the upright face that the embedder was trained on: 150x150, padding 0.25, as dlib does."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from biometrics.face.dat import Floats
+from biometrics.face.geometry import Points, Similarity
+from biometrics.face.images import Picture, shrink, warp
+
+SIDE: Final = 150
+_PADDING: Final = 0.25
+# Where the five points lie on the mean face (dlib, image_transforms/interpolation.h).
+_MEAN: Final = np.array(
+    [
+        [0.8595674595992, 0.2134981538014],
+        [0.6460604764104, 0.2289674387677],
+        [0.1205750620789, 0.2137274526848],
+        [0.3340850613712, 0.2290642403242],
+        [0.4901123135679, 0.6277975316475],
+    ]
+)
+_TARGET: Final = (_MEAN + _PADDING) / (2 * _PADDING + 1) * SIDE
+
+
+def chip(picture: Picture, points: Points) -> Picture:
+    """Return the cut, uint8 (150, 150, 3).
+
+    Args:
+        picture: The whole picture, BGR.
+        points: The five points, (5, 2), in the order of `landmarks`.
+    """
+    scale = abs(Similarity.between(points, _TARGET).turn)
+    if scale < 0.5:  # noqa: PLR2004 - below half a size linear interpolation skips pixels
+        picture = shrink(picture, 2 * scale)
+        points = points.astype(np.float64) * (2 * scale)
+    transform = Similarity.between(points, _TARGET)
+    shift = [[transform.shift.real], [transform.shift.imag]]
+    return warp(picture, np.hstack([transform.linear(), np.array(shift)]), SIDE)
+
+
+def eyes(points: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the centers of the eye on the right and of the eye on the left of the picture."""
+    exact = points.astype(np.float64)
+    return exact[:2].mean(axis=0), exact[2:4].mean(axis=0)
+
+
+def interocular(points: Points) -> float:
+    """Return the distance between the centers of the eyes in pixels."""
+    right, left = eyes(points)
+    return float(np.hypot(*(right - left)))
+
+
+def pose(points: Points) -> tuple[float, float]:
+    """Return how far the nose base lies beside and below the middle between the eyes.
+
+    Both in units of the distance between the eyes; a frontal face has about (0, 0.77).
+    """
+    right, left = eyes(points)
+    along = (right - left) / max(interocular(points), 1e-9)
+    nose = points[4].astype(np.float64) - (right + left) / 2
+    across = np.array([-along[1], along[0]])
+    distance = max(interocular(points), 1e-9)
+    return float(nose @ along / distance), float(nose @ across / distance)
+
+
+def unit(vector: npt.NDArray[np.float64]) -> Floats:
+    """Return the vector at unit length, float32."""
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)

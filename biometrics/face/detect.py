@@ -1,0 +1,92 @@
+"""Finds faces with dlib's max-margin network over a pyramid of the picture."""
+
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from biometrics.face.geometry import Box
+from biometrics.face.images import Picture, shrink
+
+WINDOW: Final = 80
+RIVAL_WIDTH: Final = 0.7
+"""A second face of at least this share of the largest one's width makes two people."""
+_STRIDE: Final = 8
+_CENTER: Final = 14
+_STEP: Final = 5 / 6
+_OVERLAP: Final = 0.4
+_COVERED: Final = 0.8
+
+
+class Detection(NamedTuple):
+    """A face: where, and how sure the network is (above 0)."""
+
+    box: Box
+    score: float
+
+
+class Scores(Protocol):
+    """The network: uint8 (1, rows, columns, 3) BGR to float32 (rows', columns')."""
+
+    def __call__(self, picture: Picture) -> npt.NDArray[np.float32]:
+        """Return the score of each cell."""
+
+
+def find(picture: Picture, smallest: float, network: Scores) -> list[Detection]:
+    """Return the faces, surest first, from the largest down to rivals of the largest.
+
+    The pyramid is searched from its coarse end, where levels are cheap, and left as soon as a face
+    was found and whatever is smaller could be no rival of it.
+
+    Args:
+        picture: uint8 (rows, columns, 3).
+        smallest: Width in pixels of the smallest face to look for; the cost falls with its square.
+        network: The detector.
+    """
+    found: list[Detection] = []
+    for scale in reversed(_scales(min(picture.shape[:2]), smallest)):
+        largest = max((item.box.width for item in found), default=0.0)
+        if largest and WINDOW / scale < RIVAL_WIDTH * largest:
+            break
+        found += _hits(network(shrink(picture, scale)), scale)
+    return _distinct(sorted(found, key=lambda item: -item.score))
+
+
+def _scales(side: int, smallest: float) -> list[float]:
+    """Return the scales of the pyramid, the finest first."""
+    scales, scale = [], WINDOW / smallest
+    while side * scale >= WINDOW:
+        scales.append(scale)
+        scale *= _STEP
+    return scales
+
+
+def _hits(scores: npt.NDArray[np.float32], scale: float) -> list[Detection]:
+    rows, columns = np.nonzero(scores > 0)
+    half = WINDOW / 2
+    return [
+        Detection(
+            Box(
+                (_STRIDE * column + _CENTER - half) / scale,
+                (_STRIDE * row + _CENTER - half) / scale,
+                (_STRIDE * column + _CENTER + half) / scale - 1,
+                (_STRIDE * row + _CENTER + half) / scale - 1,
+            ),
+            float(scores[row, column]),
+        )
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+    ]
+
+
+def _distinct(found: list[Detection]) -> list[Detection]:
+    kept: list[Detection] = []
+    for item in found:
+        if not any(_same(item.box, other.box) for other in kept):
+            kept.append(item)
+    return kept
+
+
+def _same(one: Box, other: Box) -> bool:
+    shared = one.overlap(other)
+    union = one.area + other.area - shared
+    return shared / union > _OVERLAP or shared / min(one.area, other.area) > _COVERED

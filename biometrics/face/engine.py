@@ -1,0 +1,146 @@
+"""The engine: a picture in, a reading out."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime
+
+from biometrics.face import align, cache, convert, convert_landmarks, weights
+from biometrics.face.dat import Floats
+from biometrics.face.detect import find
+from biometrics.face.errors import EngineUnavailable
+from biometrics.face.geometry import Box
+from biometrics.face.images import Picture, decode, grey
+from biometrics.face.landmarks import Predictor
+from biometrics.face.liveness import cues
+from biometrics.face.quality import ENROLLMENT, QualityPolicy, judge, only_face
+
+_MARGIN: Final = 0.8
+"""The smallest face that is looked for, as a share of the smallest that is taken."""
+_SMALLEST: Final = 64.0
+_ERRORS_ONLY: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FaceReading:
+    """One face in one picture; its repr shows no measurement of the person.
+
+    Args:
+        vector: Unit vector, float32 (128,).
+        quality: 0 to 1.
+        box: Where the face is, in pixels of the picture as it was decoded.
+        interocular: Pixels between the eyes.
+        turned: How far the nose lies beside the middle, in distances between the eyes.
+        points: The five points, (5, 2).
+        cues: Passive cues, see `liveness`.
+        sha256: Hash of the bytes of the picture.
+    """
+
+    vector: Floats = field(repr=False)
+    quality: float
+    box: Box = field(repr=False)
+    interocular: float
+    turned: float
+    points: Floats = field(repr=False)
+    cues: Mapping[str, float] = field(repr=False)
+    sha256: bytes = field(repr=False)
+
+
+class FaceEngine:
+    """Detector, landmarks and embedder, loaded once; may be used by several threads."""
+
+    def __init__(self, embedder: bytes, detector: bytes, predictor: Predictor) -> None:
+        self._embedder = _session(embedder)
+        self._detector = _session(detector)
+        self._predictor = predictor
+
+    @classmethod
+    def open(cls, directory: Path, models: Path | None = None) -> "FaceEngine":
+        """Open the engine; the first time converts the weights into `directory`.
+
+        Args:
+            directory: Where converted weights are kept.
+            models: Where the weight files are; the installed package by default.
+
+        Raises:
+            EngineUnavailable: A weight file is missing or is not the known one.
+        """
+        source = weights.directory(models)
+
+        def load(weight: weights.Weight, version: int, build: Callable[[bytes], bytes]) -> bytes:
+            weights.check(weight, source)
+            file = cache.path(directory, weight.name, weight.sha256, version)
+            return cache.load_or_build(file, lambda: build(weights.read(weight, source)))
+
+        version = convert.CONVERTER_VERSION
+        packed = load(
+            weights.LANDMARKS, convert_landmarks.CONVERTER_VERSION,
+            lambda data: convert_landmarks.predictor(data).pack(),
+        )  # fmt: skip
+        return cls(
+            load(weights.EMBEDDER, version, convert.embedder),
+            load(weights.DETECTOR, version, convert.detector),
+            Predictor.unpack(packed),
+        )
+
+    @staticmethod
+    def info() -> list[dict[str, str]]:
+        """Return name, SHA-256, license and origin of every weight."""
+        return [weight.info() for weight in weights.ALL]
+
+    def read(self, image: bytes, policy: QualityPolicy = ENROLLMENT) -> FaceReading:
+        """Return the reading of the one face in a picture.
+
+        Args:
+            image: JPEG, PNG or WebP, at most 2 MiB.
+            policy: What the picture must offer.
+
+        Raises:
+            FrameRefused: The picture is not usable; tells the person what to do.
+        """
+        picture = decode(image)
+        width = picture.shape[1]
+        smallest = max(_SMALLEST, policy.least_share * width * _MARGIN)
+        found = only_face(find(picture, smallest, self._scores), width, policy)
+        points = self._predictor.find(grey(picture), found.box.rounded())
+        chip = align.chip(picture, points)
+        quality = judge(points, chip, policy)
+        return FaceReading(
+            vector=self.embed(chip),
+            quality=quality,
+            box=found.box,
+            interocular=align.interocular(points),
+            turned=align.pose(points)[0],
+            points=points,
+            cues=cues(chip),
+            sha256=hashlib.sha256(image).digest(),
+        )
+
+    def embed(self, chip: Picture) -> Floats:
+        """Return the unit vector of an aligned face and its mirror image, float32 (128,)."""
+        both = np.stack([chip, chip[:, ::-1]])
+        vectors = self._embedder.run(None, {"chips": both})[0]
+        return align.unit(np.asarray(vectors, dtype=np.float64).mean(axis=0))
+
+    def _scores(self, picture: Picture) -> Floats:
+        scores = self._detector.run(None, {"picture": picture[None]})[0]
+        cells: Floats = np.asarray(scores, dtype=np.float32)[0, 0]
+        return cells
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Requests run side by side already; more threads in each only cost them.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    # Pictures differ in size: an arena would keep the largest of each for ever.
+    options.enable_cpu_mem_arena = False
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except (RuntimeError, ValueError) as error:
+        raise EngineUnavailable(f"onnxruntime refuses a model: {type(error).__name__}") from None

@@ -1,0 +1,45 @@
+"""What the face part raises; no text here ever holds a vector, a distance or a pixel."""
+
+
+class FaceError(Exception):
+    """Base of every error of this package."""
+
+
+class EngineUnavailable(FaceError):
+    """The engine cannot be opened; the text is one line and names what to mend."""
+
+
+class BadWeights(EngineUnavailable):
+    """A weight file does not hold what its format says; the text names the position."""
+
+
+class FrameRefused(FaceError):
+    """A picture is not used.
+
+    Args:
+        code: A stable name in snake_case, such as ``no_face``.
+        advice: One sentence that tells the person what to do.
+    """
+
+    def __init__(self, code: str, advice: str) -> None:
+        self.code = code
+        self.advice = advice
+        super().__init__(f"{code}: {advice}")
+
+
+class FaceMismatch(FaceError):
+    """The face is not the enrolled one; how far it was is not told."""
+
+    def __init__(self) -> None:
+        super().__init__("the face does not match")
+
+
+class BadTemplate(FaceError):
+    """The stored bytes are not a template of this format."""
+
+    def __init__(self) -> None:
+        super().__init__("the template is not of this format")
+
+
+class PortraitsMissing(FaceError):
+    """The packages that carry the demo portraits are not installed; the text names them."""

@@ -1,0 +1,90 @@
+"""Boxes and similarity transforms, in pixels with x to the right and y down."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Points = npt.NDArray[np.float64] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle; ``right`` and ``bottom`` are the last pixels that belong to it."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Width in pixels."""
+        return self.right - self.left + 1
+
+    @property
+    def height(self) -> float:
+        """Height in pixels."""
+        return self.bottom - self.top + 1
+
+    @property
+    def area(self) -> float:
+        """Area in pixels."""
+        return max(self.width, 0) * max(self.height, 0)
+
+    def rounded(self) -> "Box":
+        """Return the box on whole pixels, as dlib's detections are."""
+        return Box(
+            *(float(np.floor(v + 0.5)) for v in (self.left, self.top, self.right, self.bottom))
+        )
+
+    def times(self, factor: float) -> "Box":
+        """Return the box of a picture that is enlarged by ``factor``."""
+        return Box(
+            self.left * factor,
+            self.top * factor,
+            (self.right + 1) * factor - 1,
+            (self.bottom + 1) * factor - 1,
+        )
+
+    def overlap(self, other: "Box") -> float:
+        """Return the area that both share."""
+        width = min(self.right, other.right) - max(self.left, other.left) + 1
+        height = min(self.bottom, other.bottom) - max(self.top, other.top) + 1
+        return max(width, 0) * max(height, 0)
+
+    def scaled_up(self, points: Points) -> npt.NDArray[np.float64]:
+        """Map points of the unit square, shape (n, 2), into the box."""
+        size = np.array([self.right - self.left, self.bottom - self.top])
+        return np.asarray(points.astype(np.float64) * size + np.array([self.left, self.top]))
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """``z -> turn * z + shift`` on complex numbers x + iy: scale, rotation and translation."""
+
+    turn: complex
+    shift: complex
+
+    @classmethod
+    def between(cls, source: Points, target: Points) -> "Similarity":
+        """Return the least-squares transform of source onto target, both (n, 2).
+
+        In two dimensions Umeyama's solution (1991) without reflection is this quotient.
+        """
+        a = source[:, 0].astype(np.float64) + 1j * source[:, 1].astype(np.float64)
+        b = target[:, 0].astype(np.float64) + 1j * target[:, 1].astype(np.float64)
+        centered = a - a.mean()
+        spread = np.vdot(centered, centered).real
+        turn = complex(np.vdot(centered, b - b.mean()) / spread) if spread else 1 + 0j
+        return cls(turn, complex(b.mean() - turn * a.mean()))
+
+    def linear(self) -> npt.NDArray[np.float64]:
+        """Return the 2x2 part that scales and rotates."""
+        real, imaginary = self.turn.real, self.turn.imag
+        return np.array([[real, -imaginary], [imaginary, real]])
+
+    def apply(self, points: Points) -> npt.NDArray[np.float64]:
+        """Map points of shape (n, 2)."""
+        moved = points.astype(np.float64) @ self.linear().T
+        return np.asarray(moved + np.array([self.shift.real, self.shift.imag]))

@@ -1,0 +1,150 @@
+"""Guards and decodes pictures: what the header says is checked before a pixel is decoded."""
+
+import os
+import struct
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from biometrics.face.errors import FrameRefused
+
+LARGEST_BYTES: Final = 2 * 1024 * 1024
+LONGEST_SIDE: Final = 4096
+MOST_PIXELS: Final = 4096 * 3072
+WORKING_SIDE: Final = 1280
+_SHORTEST_SIDE: Final = 48
+# OpenCV reads this once, when it is first imported: a second lock behind the guard below.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # noqa: TID251 - OpenCV takes no other way
+
+import cv2  # noqa: E402 - only after its limit is set
+
+cv2.setNumThreads(1)
+
+Picture = npt.NDArray[np.uint8]
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_TAIL: Final = 1024
+# Start-of-frame markers of JPEG: all of C0..CF that are not DHT, JPG or DAC.
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+_START_OF_SCAN: Final = 0xDA
+
+
+def _not_an_image() -> FrameRefused:
+    return FrameRefused("not_an_image", "Send a JPEG, PNG or WebP picture.")
+
+
+def _truncated() -> FrameRefused:
+    return FrameRefused("image_truncated", "The picture is cut off; send it again.")
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    at = 2
+    while at + 9 <= len(data):
+        if data[at] != 0xFF:  # noqa: PLR2004 - every marker begins so
+            raise _not_an_image()
+        marker = data[at + 1]
+        if marker == 0xFF:  # noqa: PLR2004 - a fill byte
+            at += 1
+        elif marker in _ALONE:
+            at += 2
+        elif marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        elif marker == _START_OF_SCAN:
+            raise _not_an_image()
+        else:
+            at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
+    raise _truncated()
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    raise _not_an_image()
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    """Return width and height from the header, of a picture that is there to its end."""
+    if len(data) < 32:  # noqa: PLR2004 - no header is shorter
+        raise _not_an_image()
+    if data.startswith(b"\xff\xd8\xff"):
+        size = _jpeg_size(data)
+        whole = b"\xff\xd9" in data[-_TAIL:]
+    elif data.startswith(_PNG) and data[12:16] == b"IHDR":
+        size = struct.unpack_from(">II", data, 16)
+        whole = b"IEND" in data[-_TAIL:]
+    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        size = _webp_size(data)
+        whole = int.from_bytes(data[4:8], "little") + 8 <= len(data)
+    else:
+        raise _not_an_image()
+    _check_size(*size)
+    if not whole:
+        raise _truncated()
+    return size
+
+
+def _check_size(width: int, height: int) -> None:
+    if max(width, height) > LONGEST_SIDE or width * height > MOST_PIXELS:
+        detail = f"at most {LONGEST_SIDE} pixels a side and {MOST_PIXELS} in all"
+        raise FrameRefused("image_too_large", f"Send a smaller picture: {detail}.")
+    if min(width, height) < _SHORTEST_SIDE:
+        raise FrameRefused(
+            "image_too_small", f"Send a picture of at least {_SHORTEST_SIDE} pixels."
+        )
+
+
+def decode(data: bytes) -> Picture:
+    """Return the picture, uint8 (rows, columns, 3) as BGR, at most 1280 pixels a side.
+
+    Metadata is ignored, the orientation too: the picture is taken as it was stored.
+
+    Raises:
+        FrameRefused: Too large, cut off, or no picture at all; decided by the header first.
+    """
+    if len(data) > LARGEST_BYTES:
+        limit = LARGEST_BYTES // 1024
+        raise FrameRefused("image_too_large", f"Send a picture of at most {limit} KiB.")
+    _size(data)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error:
+        raise _not_an_image() from None
+    if picture is None:
+        raise _not_an_image()
+    factor = WORKING_SIDE / max(picture.shape[:2])
+    if factor < 1:
+        picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(picture, dtype=np.uint8)
+
+
+def grey(picture: Picture) -> Picture:
+    """Return the grey values, uint8 (rows, columns)."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+
+
+def shrink(picture: Picture, factor: float) -> Picture:
+    """Return the picture resized by a factor."""
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    resized = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=interpolation)
+    return np.ascontiguousarray(resized, dtype=np.uint8)
+
+
+def warp(picture: Picture, matrix: npt.NDArray[np.float64], side: int) -> Picture:
+    """Return a square cut of a picture; ``matrix`` (2, 3) maps picture to cut."""
+    cut = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR)
+    return np.asarray(cut, dtype=np.uint8)
+
+
+def sharpness(grey_cut: Picture) -> float:
+    """Return the variance of the Laplacian: what is blurred has little."""
+    return float(cv2.Laplacian(grey_cut, cv2.CV_64F).var())

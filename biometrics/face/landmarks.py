@@ -1,0 +1,95 @@
+"""Finds five points of a face: dlib's cascade of regression trees, evaluated in numpy.
+
+The points are, in this order: outer and inner corner of the eye on the right of the picture, outer
+and inner corner of the eye on its left, base of the nose. Source: Kazemi and Sullivan, "One
+millisecond face alignment with an ensemble of regression trees", CVPR 2014; dlib,
+``shape_predictor.h``.
+"""
+
+import io
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from biometrics.face.dat import Floats, Integers
+from biometrics.face.geometry import Box, Similarity
+
+PARTS: Final = 5
+
+Grey = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """The cascade, as arrays; c stages of t trees with s splits and s + 1 leaves each.
+
+    Args:
+        initial: Mean shape, float32 (5, 2), in a box of side 1.
+        pixels: Which two pixels each split compares, int64 (c, t, s, 2).
+        thresholds: float32 (c, t, s).
+        leaves: What each leaf adds to the shape, float32 (c, t, s + 1, 10).
+        anchors: The point each pixel is measured from, int64 (c, p).
+        deltas: And how far from it, float32 (c, p, 2).
+    """
+
+    initial: Floats
+    pixels: Integers
+    thresholds: Floats
+    leaves: Floats
+    anchors: Integers
+    deltas: Floats
+
+    def find(self, grey: Grey, box: Box) -> Floats:
+        """Return the points, float32 (5, 2) as x and y in pixels of ``grey``, not rounded.
+
+        Args:
+            grey: The whole picture, (rows, columns).
+            box: Where the face is.
+        """
+        shape = self.initial
+        for stage in range(len(self.pixels)):
+            values = self._sample(grey, box, shape, stage)
+            steps = self.leaves[stage][self._reached(values, stage)]
+            # Added one after the other, as dlib does, so that the last bit is the same too.
+            first = np.concatenate([shape.reshape(1, -1), steps])
+            shape = np.add.reduce(first, axis=0).reshape(PARTS, 2)
+        return box.scaled_up(shape).astype(np.float32)
+
+    def _sample(self, grey: Grey, box: Box, shape: Floats, stage: int) -> Floats:
+        """Return the grey values at this stage's pixels, float32 (p,); 0 outside the picture."""
+        turn = Similarity.between(self.initial, shape).linear().astype(np.float32)
+        relative = self.deltas[stage] @ turn.T + shape[self.anchors[stage]]
+        at = np.floor(box.scaled_up(relative) + 0.5).astype(np.int64)
+        rows, columns = grey.shape
+        inside = (at >= 0).all(axis=1) & (at[:, 0] < columns) & (at[:, 1] < rows)
+        at[~inside] = 0
+        values = grey[at[:, 1], at[:, 0]].astype(np.float32)
+        values[~inside] = 0
+        return values
+
+    def _reached(self, values: Floats, stage: int) -> tuple[Integers, Integers]:
+        """Walk all trees of a stage at once; return each tree and the leaf it ends in."""
+        pixels, thresholds = self.pixels[stage], self.thresholds[stage]
+        trees = np.arange(len(pixels))
+        splits = pixels.shape[1]
+        left = values[pixels[..., 0]] - values[pixels[..., 1]] > thresholds
+        node = np.zeros(len(pixels), dtype=np.int64)
+        while node[0] < splits:
+            node = 2 * node + 2 - left[trees, node]
+        return trees, node - splits
+
+    def pack(self) -> bytes:
+        """Return the arrays as an ``.npz`` archive without pickles."""
+        archive = io.BytesIO()
+        np.savez(
+            archive, allow_pickle=False, **{f.name: getattr(self, f.name) for f in fields(self)}
+        )
+        return archive.getvalue()
+
+    @classmethod
+    def unpack(cls, archive: bytes) -> "Predictor":
+        """Return the predictor that ``pack`` wrote."""
+        with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
+            return cls(**{f.name: arrays[f.name] for f in fields(cls)})

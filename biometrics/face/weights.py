@@ -1,0 +1,124 @@
+"""Finds the weight files, checks their hashes, and says under which terms they may be used."""
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from biometrics.face.errors import EngineUnavailable
+
+_PACKAGE: Final = "face_recognition_models"
+# The 68-point predictor lies beside the others; its README forbids commercial use.
+_POINTS_68: Final = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One file that the engine runs on.
+
+    Args:
+        name: What it does.
+        file: Its name in the package, or in the directory of models.
+        sha256: The only content that is taken, in hexadecimal.
+        license: Its terms.
+        origin: Where it comes from.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    license: str
+    origin: str
+
+    def info(self) -> dict[str, str]:
+        """Return what may be shown to anyone."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "license": self.license,
+            "origin": self.origin,
+        }
+
+
+_ORIGIN: Final = "davisking/dlib-models, packaged by face_recognition_models 0.3.0"
+EMBEDDER: Final = Weight(
+    "embedder",
+    "dlib_face_recognition_resnet_model_v1.dat",
+    "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    "CC0-1.0",
+    _ORIGIN,
+)
+DETECTOR: Final = Weight(
+    "detector",
+    "mmod_human_face_detector.dat",
+    "4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
+    "CC0-1.0",
+    _ORIGIN,
+)
+LANDMARKS: Final = Weight(
+    "landmarks",
+    "shape_predictor_5_face_landmarks.dat",
+    "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+    "CC0-1.0",
+    _ORIGIN,
+)
+ALL: Final = (EMBEDDER, DETECTOR, LANDMARKS)
+
+
+def directory(models: Path | None = None) -> Path:
+    """Return where the weight files are: ``models``, or the installed package.
+
+    The package is never imported: its own import fails with setuptools 82 and later.
+
+    Raises:
+        EngineUnavailable: Neither is there.
+    """
+    if models is not None:
+        found = models
+    else:
+        spec = importlib.util.find_spec(_PACKAGE)
+        if spec is None or not spec.submodule_search_locations:
+            raise EngineUnavailable(f"the package {_PACKAGE} is not installed")
+        found = Path(spec.submodule_search_locations[0]) / "models"
+    if not found.is_dir():
+        raise EngineUnavailable(f"there is no directory of models at {found}")
+    return found
+
+
+def check(weight: Weight, models: Path) -> None:
+    """Check one file by its hash, without holding it in memory.
+
+    Raises:
+        EngineUnavailable: The file is missing, is not the one that is known, or is the 68-point
+            predictor under another name.
+    """
+    path = models / weight.file
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise EngineUnavailable(f"{weight.file} cannot be read: {error.strerror}") from error
+    _compare(weight, digest)
+
+
+def read(weight: Weight, models: Path) -> bytes:
+    """Return the bytes of one file whose hash is right.
+
+    Raises:
+        EngineUnavailable: As for check.
+    """
+    check(weight, models)
+    data = (models / weight.file).read_bytes()
+    # The file is hashed again: it may have changed between the check and this read.
+    _compare(weight, hashlib.sha256(data).hexdigest())
+    return data
+
+
+def _compare(weight: Weight, digest: str) -> None:
+    if digest == _POINTS_68:
+        raise EngineUnavailable(
+            f"{weight.file} is the 68-point predictor, which may not be used commercially"
+        )
+    if digest != weight.sha256:
+        raise EngineUnavailable(f"{weight.file} is not the known file, by its SHA-256")

@@ -29,6 +29,8 @@ from service.domain.clock import Clock, SystemClock
 from service.domain.errors import SetupError
 from service.domain.factor import Enrollment, Factor
 from service.domain.ids import DECOY
+from service.factors.face.actions import CONSENT as FACE
+from service.factors.face.actions import FaceFactor, Reader
 from service.factors.password.actions import PasswordFactor
 from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
@@ -82,6 +84,7 @@ class House:
     behaviors: Behaviors
     answers: Answers
     password: PasswordFactor
+    face: FaceFactor
     factors: dict[str, Factor]
     login: Login
     metrics: Metrics
@@ -116,8 +119,10 @@ def open_house(
     password = PasswordFactor(authenticators, hasher or _hasher(), DECOY)
     totp = TotpFactor(authenticators, "Lamina", DECOY)
     codes = RecoveryCodeFactor(authenticators, DECOY)
-    factors: dict[str, Factor] = {item.name: item for item in (password, totp, codes)}
-    enrollments: dict[str, Enrollment] = {item.type: item for item in (password, totp, codes)}
+    reader = Reader.of(settings.face_engine, settings.face_models, at_once=_cores())
+    face = FaceFactor(authenticators, reader, clock)
+    factors: dict[str, Factor] = {item.name: item for item in (password, totp, codes, face)}
+    enrollments: dict[str, Enrollment] = {item.type: item for item in (password, totp, codes, face)}
     login = Login(
         Parts(
             store, accounts, authenticators, sessions, tokens, devices, throttling,
@@ -144,7 +149,8 @@ def open_house(
         settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
         outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
-        devices=devices, behaviors=behaviors, answers=answers, password=password, factors=factors,
+        devices=devices, behaviors=behaviors, answers=answers, password=password, face=face,
+        factors=factors,
         login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
     )  # fmt: skip
 
@@ -183,6 +189,8 @@ def _routes(api: Api, house: House) -> None:
     def withdrawn(tx: Tx, subject: UUID, purpose: str) -> None:
         if purpose == BEHAVIOR:
             house.behaviors.forget(tx, subject)
+        if purpose == FACE:
+            house.face.forget(tx, subject)
 
     def suspended(tx: Tx, subject: UUID) -> None:
         house.sessions.end_all(tx, subject, "suspended")
@@ -226,7 +234,11 @@ def _load(store: Store, vault: Vault, signing: SigningKeys) -> None:
 
 
 def _hasher() -> PasswordHasher:
-    return PasswordHasher(concurrency=max(2, os.cpu_count() or 1))
+    return PasswordHasher(concurrency=max(2, _cores()))
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 def _ensure_decoy(

@@ -11,6 +11,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 TABLES = (
+    "face_template_secret",
     "totp_used_step",
     "refresh_token",
     "recovery_code",
@@ -259,6 +260,32 @@ def upgrade() -> None:
             name=op.f("fk_totp_used_step_authenticator_id_authenticator"),
         ),
         sa.PrimaryKeyConstraint("authenticator_id", "step", name=op.f("pk_totp_used_step")),
+    )
+    op.create_table(
+        "face_template_secret",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("authenticator_id", sa.Uuid(), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["authenticator_id"],
+            ["authenticator.id"],
+            name=op.f("fk_face_template_secret_authenticator_id_authenticator"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["subject_id"], ["subject.id"], name=op.f("fk_face_template_secret_subject_id_subject")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_face_template_secret")),
+        sa.UniqueConstraint(
+            "authenticator_id", name=op.f("uq_face_template_secret_authenticator_id")
+        ),
+    )
+    op.create_index(
+        op.f("ix_face_template_secret_subject_id"),
+        "face_template_secret",
+        ["subject_id"],
+        unique=False,
     )
 
 

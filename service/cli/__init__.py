@@ -1,0 +1,26 @@
+"""The command `lamina`."""
+
+import click
+
+from service.cli import clients, database, demo, keys, operations, serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option("0.1.0", prog_name="lamina")
+def main() -> None:
+    r"""Layered sign-in for services.
+
+    Settings come from the environment (LAMINA_…) or a .env file. Begin with:
+
+    \b
+      lamina keys init
+      lamina clients create shop --scope flows:write --first-party
+      lamina serve
+    """
+
+
+for group in (
+    serve.serve, serve.worker, demo.demo, keys.keys, database.database, clients.clients,
+    operations.outbox, operations.subjects, operations.audit,
+):  # fmt: skip
+    main.add_command(group)

@@ -1,0 +1,88 @@
+"""What every command shares: one line for an error, `--json`, an opened house."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Final, NoReturn, ParamSpec
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from crypto.errors import CryptoError
+from service.domain.errors import LaminaError, SetupError
+from service.settings import Settings, load
+from service.store import migrate
+from service.store.engine import make_engine
+
+P = ParamSpec("P")
+CANNOT_START: Final = 2
+FAILED: Final = 1
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn expected errors of a command into one line on stderr and an honest exit code."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except SetupError as error:
+            _fail(error.detail, CANNOT_START)
+        except LaminaError as error:
+            _fail(error.detail, FAILED)
+        except CryptoError as error:
+            _fail(str(error), FAILED)
+
+    return run
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    click.echo(f"lamina: {text}", err=True)
+    raise SystemExit(code)
+
+
+def show(value: object, *, as_json: bool, text: str = "") -> None:
+    """Print a value as JSON, or its readable form."""
+    if as_json:
+        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(text)
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
+    """Print rows as JSON or as a table."""
+    if as_json:
+        show(list(rows), as_json=True)
+        return
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(str(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def prepare(settings: Settings) -> None:
+    """Make the schema of a database that is still empty; any other is left as it is."""
+    engine = make_engine(settings.database_url)
+    try:
+        if migrate.is_empty(engine):
+            migrate.upgrade(engine)
+    finally:
+        engine.dispose()
+
+
+def settings() -> Settings:
+    """Return the settings; raises SetupError."""
+    return load()

@@ -1,0 +1,43 @@
+"""`lamina db`: the schema."""
+
+import click
+
+from service.cli.base import command, json_option, settings, show
+from service.store import migrate
+from service.store.engine import make_engine
+
+
+@click.group("db")
+def database() -> None:
+    """Look at and change the schema."""
+
+
+@database.command()
+@json_option
+@command
+def upgrade(*, as_json: bool) -> None:
+    """Migrate the database to the schema of this program.
+
+    Example: lamina db upgrade
+    """
+    engine = make_engine(settings().database_url)
+    before = migrate.current(engine)
+    migrate.upgrade(engine)
+    after = migrate.current(engine)
+    found = {"before": before, "after": after}
+    show(found, as_json=as_json, text=f"revision {before or 'none'} -> {after}")
+
+
+@database.command()
+@json_option
+@command
+def current(*, as_json: bool) -> None:
+    """Tell the revision of the database and the one this program needs.
+
+    Example: lamina db current --json
+    """
+    engine = make_engine(settings().database_url)
+    found = {"current": migrate.current(engine), "needed": migrate.head()}
+    show(found, as_json=as_json, text=f"{found['current'] or 'none'} (needed: {found['needed']})")
+    if found["current"] != found["needed"]:
+        raise SystemExit(1)

@@ -1,0 +1,152 @@
+"""`lamina demo`: the real service, driven over HTTP as a client service would."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import httpx
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from service.cli.base import command, json_option, show
+from service.cli.scenario import Scenario, Unexpected
+from service.domain.errors import SetupError
+
+_START_SECONDS: Final = 30
+_STOP_SECONDS: Final = 20
+
+
+@click.command()
+@json_option
+@command
+def demo(*, as_json: bool) -> None:
+    """Make keys and a database, start the service, and sign a person in through every layer.
+
+    Then shows what is refused and what the database really holds. Everything happens in a
+    temporary directory. Exit code 0 only if every step did what it should.
+
+    Example: lamina demo
+    """
+    rows: list[dict[str, Any]] = []
+    console = Console(stderr=as_json)
+    with tempfile.TemporaryDirectory(prefix="lamina-demo-") as place:
+        passed = _run(Path(place), rows, console)
+    if as_json:
+        show({"passed": passed, "steps": rows}, as_json=True)
+    else:
+        console.print(_table(rows))
+    if not passed:
+        raise SetupError("demo_failed", f"the step {rows[-1]['step']!r} did not do what it should")
+
+
+def _run(place: Path, rows: list[dict[str, Any]], console: Console) -> bool:
+    """Run every step until one fails; return whether all passed."""
+    environment = _environment(place)
+
+    def step(name: str, act: Callable[[], str]) -> bool:
+        started = time.perf_counter()
+        with console.status(name):
+            try:
+                seen, passed = act(), True
+            except (Unexpected, SetupError, httpx.HTTPError) as error:
+                seen, passed = getattr(error, "detail", str(error)), False
+        spent = round((time.perf_counter() - started) * 1000, 1)
+        rows.append({"step": name, "seen": seen, "ms": spent, "passed": passed})
+        return passed
+
+    made: dict[str, Any] = {}
+
+    def client() -> str:
+        flags = ("clients", "create", "demo", "--scope", "all", "--first-party", "--json")
+        made.update(orjson.loads(_lamina(environment, *flags)))
+        return f"client {made['client_id'][:8]}…, its secret shown once"
+
+    prepared = (
+        ("Make a file key ring", lambda: _lamina(environment, "keys", "init")),
+        ("Migrate SQLite", lambda: _lamina(environment, "db", "upgrade")),
+        ("Register a client service", client),
+    )
+    if not all(step(name, act) for name, act in prepared):
+        return False
+    with _server(place, environment) as url:
+        if not step("Start the service", lambda: _wait(url)):
+            return False
+        with httpx.Client(base_url=url, timeout=20) as http:
+            scenario = Scenario(http, made["client_id"], made["client_secret"], place / "lamina.db")
+            return all(step(name, act) for name, act in scenario.steps())
+
+
+def _environment(place: Path) -> dict[str, str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    inherited = {name: value for name, value in _inherited() if not name.startswith("LAMINA_")}
+    return inherited | {
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": f"sqlite:///{place / 'lamina.db'}",
+        "LAMINA_ROOT_KEY": f"file:{place / 'keys'}",
+        "LAMINA_BIND": f"127.0.0.1:{port}",
+        "LAMINA_ISSUER": f"http://localhost:{port}",
+        "LAMINA_LOG_LEVEL": "warning",
+    }
+
+
+def _inherited() -> list[tuple[str, str]]:
+    return list(os.environ.items())  # noqa: TID251 - handed on to the processes it starts, not read
+
+
+def _lamina(environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603 - this very program
+        [sys.executable, "-m", "service.cli", *arguments], env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SetupError("command_failed", (done.stderr or done.stdout).strip())
+    return done.stdout.strip()
+
+
+@contextmanager
+def _server(place: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Run `lamina serve` and stop it afterwards."""
+    with (place / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service.cli", "serve"], env=environment, stdout=log, stderr=log
+        )
+        try:
+            yield f"http://{environment['LAMINA_BIND']}"
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(url: str) -> str:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=2).status_code == httpx.codes.OK:
+                return f"ready on {url}"
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    raise SetupError("not_ready", f"the service was not ready within {_START_SECONDS} s")
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (("", "left"), ("step", "left"), ("ms", "right"), ("seen", "left")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's literal
+    for row in rows:
+        mark = "[green]ok[/]" if row["passed"] else "[red]FAILED[/]"
+        table.add_row(mark, row["step"], f"{row['ms']:.0f}", row["seen"])
+    return table

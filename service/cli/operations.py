@@ -1,0 +1,73 @@
+"""`lamina outbox`, `lamina subjects` and `lamina audit`."""
+
+import click
+
+from service.app import open_house
+from service.cli.base import command, json_option, settings, show, show_rows
+from service.domain.errors import NotFound
+from service.domain.ids import parse_id
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--reveal", is_flag=True, help="Show payloads: addresses and codes.")
+@json_option
+@command
+def outbox(limit: int, *, reveal: bool, as_json: bool) -> None:
+    """List the events and notices that wait for delivery.
+
+    Example: lamina outbox --limit 10 --json
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        rows = house.outbox.waiting(tx, limit, reveal=reveal)
+        if reveal:
+            house.audit.append(tx, "break_glass", actor="cli", act="outbox --reveal")
+    show_rows(rows, as_json=as_json, empty="nothing waits")
+
+
+@click.group()
+def subjects() -> None:
+    """Help a person who is locked out."""
+
+
+@subjects.command()
+@click.argument("subject")
+@json_option
+@command
+def unlock(subject: str, *, as_json: bool) -> None:
+    """Forget the failed attempts of a subject, given by id or identifier.
+
+    Example: lamina subjects unlock alice
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        found = parse_id(subject)
+        account = house.accounts.get(tx, found) if found else house.accounts.find(tx, subject)
+        if account is None:
+            raise NotFound("subject_not_found", "No subject can sign in with this identifier.")
+        rows = house.throttling.reset(tx, house.throttling.bucket(tx, f"subject:{account.id}"))
+        house.audit.append(
+            tx, "break_glass", subject=account.id, actor="cli", act="subjects unlock"
+        )
+    answer = {"subject": str(account.id), "counters": rows}
+    show(answer, as_json=as_json, text=f"{rows} counters set to zero")
+
+
+@click.group()
+def audit() -> None:
+    """Look after the log."""
+
+
+@audit.command()
+@json_option
+@command
+def verify(*, as_json: bool) -> None:
+    """Recompute the whole chain of the log; names the first place where it does not hold.
+
+    Example: lamina audit verify --json
+    """
+    house = open_house(settings())
+    with house.store.transaction(read=True) as tx:
+        length = house.audit.verify(tx)
+    show({"leaves": length, "intact": True}, as_json=as_json, text=f"{length} leaves, intact")

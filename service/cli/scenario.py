@@ -1,0 +1,255 @@
+"""What the demo does over HTTP, each step checked; knows the API and nothing of the service."""
+
+import base64
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pyotp
+
+from biometrics.face import portraits
+
+FLOW_GRANT: Final = "urn:lamina:params:oauth:grant-type:flow"
+AAL2: Final = "urn:lamina:acr:aal2"
+PASSWORD: Final = "a demo pass phrase"  # noqa: S105 - of a person who lives for twenty seconds
+NAME: Final = "Eileen Collins"
+_CONSENT: Final = {"version": "1", "text_hash": "sha256:demo", "locale": "en", "channel": "demo"}
+_PERIOD: Final = 30
+_LEFT: Final = 2
+"""Seconds below which a person waits for the next code."""
+_WRONG: Final = 5
+_TOO_MANY: Final = 429
+_REFUSED: Final = 422
+
+
+class Unexpected(Exception):
+    """A step did not do what it should; the text says what was seen instead."""
+
+
+def _expect(answer: httpx.Response, status: int) -> dict[str, Any]:
+    if answer.status_code != status:
+        raise Unexpected(f"expected {status}, got {answer.status_code}: {answer.text[:300]}")
+    value: dict[str, Any] = answer.json() if answer.content else {}
+    return value
+
+
+def _true(condition: bool, detail: str) -> None:  # noqa: FBT001 - what was seen
+    if not condition:
+        raise Unexpected(detail)
+
+
+def _shape(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _shape(member) for name, member in value.items()}
+    return [_shape(item) for item in value] if isinstance(value, list) else type(value).__name__
+
+
+def _frames(pictures: list[bytes]) -> list[dict[str, Any]]:
+    return [
+        {"t": 200.0 * number, "image": base64.b64encode(picture).decode()}
+        for number, picture in enumerate(pictures)
+    ]
+
+
+class Scenario:
+    """One person, from registration to everything that is refused."""
+
+    def __init__(self, http: httpx.Client, client_id: str, secret: str, database: Path) -> None:
+        self._http = http
+        self._client = (client_id, secret)
+        self._database = database
+        self._bearer = ""
+        self._subject = ""
+        self._app = pyotp.TOTP("")
+        self._used_code = ""
+        self._granted: dict[str, Any] = {}
+        self._completion = ""
+        self._flow: dict[str, Any] = {}
+        me = portraits.collins()
+        self._me = [me, *portraits.variants(me)]
+        self._other = portraits.hopper()
+
+    def steps(self) -> list[tuple[str, Callable[[], str]]]:
+        """Return the steps in order; each returns what was seen, or raises Unexpected."""
+        return [
+            ("Client credentials", self._client_credentials),
+            ("Register with consents", self._register),
+            ("Enroll TOTP", self._enroll_totp),
+            ("Enroll recovery codes", self._enroll_codes),
+            ("Enroll face", self._enroll_face),
+            ("Sign in: password + timings", self._password),
+            ("Sign in: TOTP", self._totp),
+            ("Sign in: another's face", self._wrong_face),
+            ("Sign in: face", self._face),
+            ("Tokens", self._tokens),
+            ("Introspection", self._introspection),
+            ("Refresh", self._refresh),
+            ("Completion code again", self._code_again),
+            ("TOTP code again", self._totp_again),
+            ("Unknown person", self._unknown),
+            ("Wrong password, five times", self._wrong_password),
+            ("What the database holds", self._stored),
+        ]
+
+    def _client_credentials(self) -> str:
+        answer = self._oauth("token", grant_type="client_credentials")
+        self._bearer = answer["access_token"]
+        return f"at+jwt for {answer['expires_in']} s"
+
+    def _register(self) -> str:
+        consents = [{"purpose": name, **_CONSENT} for name in ("face", "behavior")]
+        body = {
+            "identifiers": {"username": "eileen", "email": "eileen@example.com"},
+            "password": PASSWORD,
+            "profile": {"name": NAME},
+            "consents": consents,
+        }
+        self._subject = _expect(self._post("/v1/subjects", body), 201)["id"]
+        return f"subject {self._subject[:8]}…"
+
+    def _enroll_totp(self) -> str:
+        added = self._enroll("totp")
+        self._app = pyotp.TOTP(added["secret"])
+        # The previous step's code confirms, so that a fresh one is left for the login.
+        code = self._app.at(int(time.time()) - _PERIOD)  # noqa: TID251 - a person's clock, not the service's
+        _expect(self._post(self._authenticator(added["id"]), {"code": code}), 200)
+        return f"confirmed; QR picture of {len(added['qr_svg'])} bytes"
+
+    def _enroll_codes(self) -> str:
+        return f"{len(self._enroll('recovery_codes')['codes'])} codes, shown once"
+
+    def _enroll_face(self) -> str:
+        added = self._enroll("face")
+        body = {
+            "challenge_id": added["challenge"]["challenge_id"],
+            "frames": _frames(self._me[:3]),
+        }
+        _expect(self._post(self._authenticator(added["id"]), body), 200)
+        return "three frames of one person, kept as a sealed template"
+
+    def _password(self) -> str:
+        flow = self._begin("eileen")
+        self._flow = flow
+        capture = flow["actions"]["password"]["options"]["capture_id"]
+        keys = [[140.0 * n, 140.0 * n + 80 + n % 7, "char"] for n in range(len(PASSWORD))]
+        sample = {
+            "v": 1, "capture_id": capture, "keystroke": {"field": "password", "keys": keys}
+        }  # fmt: skip
+        self._flow |= self._ok("password", {"password": PASSWORD, "behavior": sample})
+        return f"next: {' or '.join(name for name in self._flow['actions'] if name != 'back')}"
+
+    def _totp(self) -> str:
+        self._used_code = self._code()
+        self._flow |= self._ok("totp", {"code": self._used_code})
+        level = self._flow["assurance"]["achieved"]["acr"]
+        _true("face" in self._flow["actions"], "the face was not asked for")
+        return f"{level.rsplit(':', 1)[-1]}; policy asks for one layer more"
+
+    def _wrong_face(self) -> str:
+        answer = self._act("face", self._capture([self._other]))
+        problem = _expect(answer, _REFUSED)
+        self._flow |= problem["flow"]
+        return f"refused: {problem['code']}, {problem['flow']['attempts_left']} attempts left"
+
+    def _face(self) -> str:
+        self._flow |= self._ok("face", self._capture(self._me[3:4]))
+        _true(self._flow["status"] == "completed", "the flow did not complete")
+        self._completion = self._flow["completion_code"]
+        return "completed; a code for one minute, once"
+
+    def _tokens(self) -> str:
+        self._granted = self._oauth("token", grant_type=FLOW_GRANT, code=self._completion)
+        return "access token and refresh token"
+
+    def _introspection(self) -> str:
+        seen = self._oauth("introspect", token=self._granted["access_token"])
+        _true(seen.get("active") is True and seen.get("acr") == AAL2, f"not active at AAL2: {seen}")
+        return f"{seen['acr']} amr={'+'.join(seen['amr'])}"
+
+    def _refresh(self) -> str:
+        token = self._granted["refresh_token"]
+        self._granted = self._oauth("token", grant_type="refresh_token", refresh_token=token)
+        _true(self._granted["refresh_token"] != token, "the refresh token was not rotated")
+        return "rotated"
+
+    def _code_again(self) -> str:
+        body = {"grant_type": FLOW_GRANT, "code": self._completion}
+        answer = self._http.post("/oauth2/token", data=body, auth=self._client)
+        return f"refused: {_expect(answer, 400)['error']}"
+
+    def _totp_again(self) -> str:
+        self._flow = self._begin("eileen")
+        self._flow |= self._ok("password", {"password": PASSWORD})
+        problem = _expect(self._act("totp", {"code": self._used_code}), _REFUSED)
+        return f"refused: {problem['code']}"
+
+    def _unknown(self) -> str:
+        answers = []
+        for name in ("eileen", "nobody"):
+            self._flow = self._begin(name)
+            answers.append(_expect(self._act("password", {"password": "wrong"}), _REFUSED))
+        _true(_shape(answers[0]) == _shape(answers[1]), "the answers differ")
+        _true(answers[0]["code"] == answers[1]["code"], "the codes differ")
+        return "answered as a known one is"
+
+    def _wrong_password(self) -> str:
+        for _ in range(_WRONG):
+            self._flow = self._begin("eileen")
+            answer = self._act("password", {"password": "wrong"})
+            if answer.status_code == _TOO_MANY:
+                break
+        self._flow = self._begin("eileen")
+        answer = self._act("password", {"password": PASSWORD})
+        _expect(answer, _TOO_MANY)
+        return f"the right one must wait too: 429, Retry-After {answer.headers['Retry-After']} s"
+
+    def _stored(self) -> str:
+        with sqlite3.connect(self._database) as connection:
+            rows = connection.execute("SELECT email, profile FROM subject").fetchall()
+        cells = [cell for row in rows for cell in row if cell]
+        _true(bool(cells) and all(cell[0] == 0xF9 for cell in cells), "a cell is not sealed")  # noqa: PLR2004 - the mark of a sealed field
+        files = list(self._database.parent.glob("lamina.db*"))
+        content = b"".join(file.read_bytes() for file in files).lower()
+        secrets = (NAME, "eileen@example.com", PASSWORD, self._app.secret)
+        _true(not any(text.lower().encode() in content for text in secrets), "plaintext found")
+        return f"email = {cells[0][:10].hex()}… ; no plaintext in {len(content) // 1024} KiB"
+
+    def _oauth(self, endpoint: str, **form: str) -> dict[str, Any]:
+        answer = self._http.post(f"/oauth2/{endpoint}", data=form, auth=self._client)
+        return _expect(answer, 200)
+
+    def _post(self, path: str, body: object, **headers: str) -> httpx.Response:
+        named = {"Authorization": f"Bearer {self._bearer}"} | headers
+        return self._http.post(path, json=body, headers=named)
+
+    def _authenticator(self, authenticator: str) -> str:
+        return f"/v1/subjects/{self._subject}/authenticators/{authenticator}/confirm"
+
+    def _enroll(self, kind: str) -> dict[str, Any]:
+        path = f"/v1/subjects/{self._subject}/authenticators"
+        return _expect(self._post(path, {"type": kind}), 201)
+
+    def _begin(self, identifier: str) -> dict[str, Any]:
+        return _expect(self._post("/v1/flows", {"kind": "login", "identifier": identifier}), 201)
+
+    def _act(self, name: str, body: object) -> httpx.Response:
+        path = f"/v1/flows/{self._flow['id']}/actions/{name}"
+        return self._post(path, body, **{"Flow-Token": self._flow["flow_token"]})
+
+    def _ok(self, name: str, body: object) -> dict[str, Any]:
+        return _expect(self._act(name, body), 200)
+
+    def _capture(self, pictures: list[bytes]) -> dict[str, Any]:
+        options = self._flow["actions"]["face"]["options"]
+        return {"challenge_id": options["challenge_id"], "frames": _frames(pictures)}
+
+    def _code(self) -> str:
+        now = time.time()  # noqa: TID251 - a person's clock, not the service's
+        left = _PERIOD - now % _PERIOD
+        if left < _LEFT:
+            # Like a person who waits for the next code rather than race the clock.
+            time.sleep(left + 0.1)
+        return self._app.now()

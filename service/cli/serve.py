@@ -1,0 +1,67 @@
+"""`lamina serve` and `lamina worker`."""
+
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from service.cli.base import command, prepare, settings
+
+_THREADS = 32
+_BACKLOG = 1024
+
+
+@click.command()
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes; else LAMINA_WORKERS.")
+@command
+def serve(workers: int | None) -> None:
+    """Serve the API until SIGTERM; requests at hand are finished.
+
+    An empty database gets its schema first; an older one stops the start.
+
+    Example: LAMINA_MODE=development lamina serve
+    """
+    from granian import Granian  # noqa: PLC0415 - the other commands need no server
+    from granian.constants import Interfaces  # noqa: PLC0415 - as above
+    from granian.log import LogLevels  # noqa: PLC0415 - as above
+
+    from service.app import open_house  # noqa: PLC0415 - as above
+
+    found = settings()
+    count = workers or found.workers
+    prepare(found)
+    # Keys, decoy and schema are settled once here, before several workers need them.
+    open_house(found).store.engine.dispose()
+    if count > 1 and not found.redis_url:
+        click.echo(
+            "lamina: several workers without LAMINA_REDIS_URL count edge limits each", err=True
+        )
+    host, _, port = found.bind.rpartition(":")
+    click.echo(f"lamina: serving {found.issuer} on {found.bind}", err=True)
+    Granian(
+        "service.wsgi:app", address=host, port=int(port), interface=Interfaces.WSGI, workers=count,
+        blocking_threads=_THREADS, backlog=_BACKLOG, respawn_failed_workers=True,
+        workers_kill_timeout=20, log_access=False, log_level=LogLevels.error,
+    ).serve()  # fmt: skip
+
+
+@click.command()
+@command
+def worker() -> None:
+    """Do the background work until SIGTERM (inside `serve` on SQLite, a process otherwise).
+
+    Example: LAMINA_DATABASE_URL=postgresql+psycopg://lamina@db/lamina lamina worker
+    """
+    from service.app import open_house  # noqa: PLC0415 - the other commands need not wait for it
+
+    house = open_house(settings())
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        house.jobs.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    click.echo("lamina: working", err=True)
+    house.jobs.loop()
+    sys.exit(0)

@@ -157,26 +157,23 @@ def _asked(segment: Segment, facts: Facts, found: Band) -> _Asked:
 
 def _measure(decision: Decision, asked: _Asked, facts: Facts) -> Decision:
     fresh = [item for item in facts.evidence if _young(item, asked.max_age, facts.now)]
+    if highest(facts.enrolled | {item.factor for item in fresh}, facts.now) < asked.acr:
+        return _unreachable(decision)
     missing = unmet(asked.layers, fresh)
     if not missing:
         level = achieved(fresh, facts.now).acr
         if level >= asked.acr:
             return replace(decision, effect=Effect.ALLOW)
-        missing = (_lifting(fresh, facts, asked.acr),)
+        missing = (_lifting(fresh, facts),)
     # What nobody enrolled cannot be shown; a layer without a way left ends the flow.
     open_ways = tuple(tuple(name for name in layer if name in facts.enrolled) for layer in missing)
     if not all(open_ways):
-        return _denied(
-            decision, "unmet_authentication_requirements",
-            "The required level cannot be reached with what is enrolled.",
-        )  # fmt: skip
+        return _unreachable(decision)
     return replace(decision, layers=open_ways)
 
 
-def _lifting(fresh: Sequence[Evidence], facts: Facts, wanted: Acr) -> tuple[str, ...]:
+def _lifting(fresh: Sequence[Evidence], facts: Facts) -> tuple[str, ...]:
     """Return the factors that bring the level nearer to the one that is wanted."""
-    if highest(facts.enrolled | {item.factor for item in fresh}, facts.now) < wanted:
-        return ()
     now = achieved(fresh, facts.now).acr
     with_each = {
         name: achieved([*fresh, _supposed(name, facts.now)], facts.now).acr
@@ -194,6 +191,11 @@ def _supposed(factor: str, now: datetime) -> Evidence:
     nobody = UUID(int=0)
     kind = Kind.KNOWLEDGE if factor == "password" else Kind.POSSESSION
     return Evidence(nobody, "", factor, nobody, kind, (), now)
+
+
+def _unreachable(decision: Decision) -> Decision:
+    detail = "The required level cannot be reached with what is enrolled."
+    return _denied(decision, "unmet_authentication_requirements", detail)
 
 
 def _denied(decision: Decision, code: str, detail: str) -> Decision:

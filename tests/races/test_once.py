@@ -1,0 +1,155 @@
+"""Twenty at once: exactly one wins."""
+
+import threading
+
+from tests.functional.conftest import PASSWORD
+
+AT_ONCE = 20
+
+
+def together(acts):
+    """Run every act in a thread of its own, at the same moment; return what they answered."""
+    barrier, answers = threading.Barrier(len(acts)), [None] * len(acts)
+
+    def run(number):
+        barrier.wait()
+        answers[number] = acts[number]()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(acts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def poster(service, path, body, **headers):
+    """Return a call of its own client, so that threads share nothing."""
+    client = service.app.test_client()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named["Authorization"] = f"Bearer {service.bearer}"
+    return lambda: client.post(path, json=body, headers=named)
+
+
+def after_password(service, count):
+    """Return flows in which the password has verified."""
+    flows = [service.begin().json for _ in range(count)]
+    for flow in flows:
+        assert service.act(flow, "password", {"password": PASSWORD}).status_code == 200
+    return flows
+
+
+def statuses(answers):
+    """Return how often each status came."""
+    found = [answer.status_code for answer in answers]
+    return {status: found.count(status) for status in set(found)}
+
+
+def race(service, name, body):
+    """Present the same thing in as many flows at once; nobody but the winner completes."""
+    flows = after_password(service, AT_ONCE)
+    acts = [
+        poster(service, f"/v1/flows/{flow['id']}/actions/{name}", body,
+               Flow_Token=flow["flow_token"])
+        for flow in flows
+    ]  # fmt: skip
+    answers = together(acts)
+    found = statuses(answers)
+    assert found.pop(200) == 1, found
+    assert set(found) <= {422, 429}, [answer.json for answer in answers]
+
+
+def test_a_totp_code_wins_once(service):
+    """In twenty flows at once the same code completes one."""
+    person = service.register()
+    race(service, "totp", {"code": service.code(person)})
+
+
+def test_a_recovery_code_wins_once(service):
+    """In twenty flows at once the same code completes one."""
+    person = service.register()
+    race(service, "recovery_code", {"code": person.codes[0]})
+
+
+def test_one_flow_completes_once(service):
+    """Twenty requests in one flow complete it once; the others find it moved, ended or used."""
+    person = service.register()
+    flow = after_password(service, 1)[0]
+    path, code = f"/v1/flows/{flow['id']}/actions/totp", service.code(person)
+    acts = [
+        poster(service, path, {"code": code}, Flow_Token=flow["flow_token"]) for _ in range(AT_ONCE)
+    ]
+    found = statuses(together(acts))
+    assert found.pop(200) == 1, found
+    assert set(found) <= {409, 422, 429}
+
+
+def test_a_completion_code_wins_once(service):
+    """One exchange gets tokens."""
+    code = service.login(service.register())["completion_code"]
+    found = statuses(together([lambda: service.exchange(code)] * AT_ONCE))
+    assert found == {200: 1, 400: AT_ONCE - 1}
+
+
+def test_a_refresh_token_has_exactly_one_successor(service):
+    """All that answer within the grace give the same successor."""
+    code = service.login(service.register())["completion_code"]
+    token = service.exchange(code).json["refresh_token"]
+
+    def refresh():
+        return service.oauth("token", grant_type="refresh_token", refresh_token=token)
+
+    answers = together([refresh] * AT_ONCE)
+    assert {answer.status_code for answer in answers} == {200}
+    successors = {answer.json["refresh_token"] for answer in answers}
+    assert len(successors) == 1
+    after = service.oauth("token", grant_type="refresh_token", refresh_token=successors.pop())
+    assert after.status_code == 200
+
+
+def test_a_grant_wins_once(service):
+    """Of twenty enrollments with one grant, one is let through."""
+    person = service.register()
+    tokens = service.exchange(service.login(person)["completion_code"]).json
+    flow = service.begin(
+        None, "enrollment", access_token=tokens["access_token"], act="enroll:recovery_codes"
+    ).json
+    path = f"/v1/subjects/{person.id}/authenticators"
+    acts = [
+        poster(service, path, {"type": "recovery_codes"}, Grant=flow["grant"])
+        for _ in range(AT_ONCE)
+    ]
+    assert statuses(together(acts)) == {201: 1, 403: AT_ONCE - 1}
+
+
+def test_an_identifier_is_taken_once(service):
+    """Of twenty registrations of one name, one succeeds and nothing else is left."""
+    body = {"identifiers": {"username": "alice"}}
+    acts = [poster(service, "/v1/subjects", body) for _ in range(AT_ONCE)]
+    found = statuses(together(acts))
+    assert found == {201: 1, 409: AT_ONCE - 1}
+
+
+def test_a_key_that_is_sent_twenty_times_acts_once(service):
+    """One Idempotency-Key registers one subject; the others wait or get the same answer."""
+    body = {"identifiers": {"username": "alice"}}
+    acts = [poster(service, "/v1/subjects", body, Idempotency_Key="same") for _ in range(AT_ONCE)]
+    answers = together(acts)
+    assert set(statuses(answers)) <= {201, 409}
+    ids = {answer.json["id"] for answer in answers if answer.status_code == 201}
+    codes = {answer.json["code"] for answer in answers if answer.status_code == 409}
+    assert len(ids) == 1
+    assert codes <= {"request_in_flight"}
+
+
+def test_guesses_at_once_are_all_counted(service):
+    """Of twenty wrong passwords at once, no more than the free five are compared."""
+    service.register()
+    flows = [service.begin().json for _ in range(AT_ONCE)]
+    acts = [
+        poster(service, f"/v1/flows/{flow['id']}/actions/password", {"password": "wrong one"},
+               Flow_Token=flow["flow_token"])
+        for flow in flows
+    ]  # fmt: skip
+    found = statuses(together(acts))
+    assert found == {422: 5, 429: AT_ONCE - 5}

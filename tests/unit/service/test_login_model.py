@@ -1,0 +1,198 @@
+"""The flow as a value: nothing completes without evidence, and everything ends."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from service.domain.assurance import Acr, Evidence, Kind, achieved
+from service.domain.decision import Decision, Effect, Facts
+from service.domain.risk import Band, Reason
+from service.login import model
+from service.login.model import Flow, FlowKind, FlowStatus, Terms
+from service.policy.actions import Policy
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+SUBJECT = UUID(int=1)
+OWN = UUID(int=3)
+TERMS = Terms(
+    kind=FlowKind.LOGIN, client=UUID(int=2), subject=SUBJECT, known=True, bucket="b",
+    lane="stranger", segment="default", requested=Acr.NONE, max_age=None, act="", session=None,
+    device=None,
+)  # fmt: skip
+KINDS = {"password": Kind.KNOWLEDGE, "face": Kind.INHERENCE}
+
+
+def fresh(**changes):
+    """Return a flow that has just begun."""
+    begun = Flow(UUID(int=3), TERMS, NOW, NOW, layers=(("password",),), required=Acr.AAL2)
+    return replace(begun, **changes)
+
+
+def shown(factor="password", flow=OWN, at=NOW):
+    """Return evidence from a flow."""
+    kind = KINDS.get(factor, Kind.POSSESSION)
+    return Evidence(SUBJECT, str(flow), factor, UUID(int=4), kind, (), at)
+
+
+def decision(effect, *layers):
+    """Return a decision."""
+    return Decision(effect, Acr.AAL2, layers, Band.LOW, (Reason("c", "s", 0.0, "d"),), "1")
+
+
+def test_a_flow_expires_by_idling_and_in_all():
+    """Five minutes without an action, or fifteen in all, end a pending flow and no other."""
+    flow = fresh()
+    assert model.aged(flow, NOW + model.IDLE - timedelta(seconds=1)).status is FlowStatus.PENDING
+    assert model.aged(flow, NOW + model.IDLE).status is FlowStatus.EXPIRED
+    busy = replace(flow, active_at=NOW + timedelta(minutes=14))
+    assert busy.expires_at == NOW + model.WHOLE
+    ended = replace(flow, status=FlowStatus.COMPLETED)
+    assert model.aged(ended, NOW + model.WHOLE) == ended
+
+
+def test_actions_are_the_first_layer_and_back_once_something_is_shown():
+    """An ended flow and one without layers offer nothing."""
+    assert fresh().actions == ("password",)
+    assert fresh(evidence=(shown(),)).actions == ("password", "back")
+    assert fresh(evidence=(shown(flow=UUID(int=9)),)).actions == ("password",)
+    assert fresh(layers=()).actions == ()
+    assert fresh(status=FlowStatus.DENIED).actions == ()
+    assert not fresh().disclosing
+    assert fresh(evidence=(shown(),)).disclosing
+
+
+def test_an_attempt_is_counted_before_it_is_checked():
+    """A failure keeps the reservation, an acceptance gives it back, the last one ends the flow."""
+    reserved = model.reserve(fresh())
+    assert reserved.attempts_left == model.ATTEMPTS - 1
+    assert model.fail(reserved, NOW).status is FlowStatus.PENDING
+    assert model.accept(reserved, shown(), NOW).attempts_left == model.ATTEMPTS
+    assert model.fail(replace(reserved, attempts_left=0), NOW).status is FlowStatus.DENIED
+    assert model.release(reserved).attempts_left == model.ATTEMPTS
+
+
+def test_evidence_about_somebody_else_is_refused():
+    """Neither another subject's evidence nor any for an unknown one gets in."""
+    with pytest.raises(ValueError, match="somebody else"):
+        model.accept(fresh(), replace(shown(), subject=UUID(int=8)), NOW)
+    with pytest.raises(ValueError, match="somebody else"):
+        model.accept(fresh(terms=replace(TERMS, known=False)), shown(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("effect", "status"),
+    [
+        (Effect.REQUIRE, FlowStatus.PENDING),
+        (Effect.ALLOW, FlowStatus.COMPLETED),
+        (Effect.DENY, FlowStatus.DENIED),
+        (Effect.SUSPEND, FlowStatus.DENIED),
+    ],
+)
+def test_a_decision_sets_the_status(effect, status):
+    """Each effect leads to its status."""
+    assert model.settle(fresh(evidence=(shown(),)), decision(effect)).status is status
+
+
+def test_nothing_completes_without_evidence():
+    """Even a decision that allows is refused for an empty flow."""
+    with pytest.raises(ValueError, match="on evidence only"):
+        model.settle(fresh(), decision(Effect.ALLOW))
+
+
+def test_back_gives_up_the_last_of_its_own():
+    """Evidence that a session brought along stays."""
+    brought, own = shown(flow=UUID(int=9)), shown("totp")
+    assert model.back(fresh(evidence=(brought, own))).evidence == (brought,)
+    assert model.back(fresh(evidence=(brought,))).evidence == (brought,)
+
+
+def test_cancel_ends_a_pending_flow_only():
+    """A completed flow stays completed."""
+    assert model.cancel(fresh()).status is FlowStatus.CANCELLED
+    done = fresh(status=FlowStatus.COMPLETED)
+    assert model.cancel(done) == done
+
+
+@given(st.booleans(), st.booleans(), st.sampled_from(list(FlowStatus)))
+def test_a_flow_survives_json(with_session, with_device, status):
+    """What is sealed comes back equal."""
+    terms = replace(
+        TERMS, session=UUID(int=6) if with_session else None,
+        device=(UUID(int=7), 3) if with_device else None, max_age=60,
+    )  # fmt: skip
+    challenges = {"password": {"capture_id": "x"}}
+    flow = fresh(
+        terms=terms, status=status, evidence=(shown(),), challenges=challenges,
+        reasons=(Reason("c", "s", -1.5, "d"),), band=Band.HIGH,
+    )  # fmt: skip
+    assert model.from_json(flow.id, flow.revision, model.to_json(flow)) == flow
+
+
+class Walk(RuleBasedStateMachine):
+    """Any sequence of verbs; the flow completes only on the evidence that the policy asks for."""
+
+    @initialize(face=st.booleans(), requested=st.sampled_from(list(Acr)))
+    def begin(self, face, requested):
+        self.policy, self.now = Policy.shipped(), NOW
+        self.enrolled = frozenset(
+            {"password", "totp", "recovery_code"} | ({"face"} if face else set())
+        )
+        self.flow = Flow(UUID(int=3), replace(TERMS, requested=requested), NOW, NOW)
+        self.decide()
+
+    def decide(self):
+        facts = Facts(
+            "login", "default", self.flow.evidence, self.enrolled, (), self.flow.terms.requested,
+            None, self.now,
+        )  # fmt: skip
+        self.flow = model.settle(self.flow, self.policy.decide(facts))
+
+    @rule(name=st.sampled_from(["password", "totp", "recovery_code", "face"]), right=st.booleans())
+    def act(self, name, right):
+        self.flow = model.aged(self.flow, self.now)
+        if name not in self.flow.actions:
+            return
+        reserved = model.reserve(self.flow)
+        if not right:
+            self.flow = model.fail(reserved, self.now)
+            return
+        self.flow = model.accept(reserved, shown(name, at=self.now), self.now)
+        self.decide()
+
+    @rule()
+    def back(self):
+        if model.BACK in self.flow.actions:
+            self.flow = model.back(self.flow)
+            self.decide()
+
+    @rule(seconds=st.integers(1, 400))
+    def wait(self, seconds):
+        self.now += timedelta(seconds=seconds)
+        self.flow = model.aged(self.flow, self.now)
+
+    @rule()
+    def cancel(self):
+        self.flow = model.cancel(self.flow)
+
+    @invariant()
+    def completed_only_on_evidence(self):
+        if self.flow.status is FlowStatus.COMPLETED:
+            factors = [item.factor for item in self.flow.evidence]
+            assert "password" in factors
+            assert {"totp", "recovery_code"} & set(factors)
+            assert "face" not in self.enrolled or len(factors) >= 3
+            assert achieved(self.flow.evidence, self.now).acr >= self.flow.terms.requested
+
+    @invariant()
+    def attempts_are_bounded(self):
+        assert 0 <= self.flow.attempts_left <= model.ATTEMPTS
+        if self.flow.attempts_left == 0:
+            assert self.flow.status is not FlowStatus.PENDING
+
+
+TestWalk = Walk.TestCase

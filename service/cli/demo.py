@@ -17,6 +17,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from biometrics.face import PortraitsMissing
 from service.cli.base import command, json_option, show
 from service.cli.scenario import Scenario, Unexpected
 from service.domain.errors import SetupError
@@ -81,8 +82,15 @@ def _run(place: Path, rows: list[dict[str, Any]], console: Console) -> bool:
         if not step("Start the service", lambda: _wait(url)):
             return False
         with httpx.Client(base_url=url, timeout=20) as http:
-            scenario = Scenario(http, made["client_id"], made["client_secret"], place / "lamina.db")
+            scenario = _scenario(http, made, place / "lamina.db")
             return all(step(name, act) for name, act in scenario.steps())
+
+
+def _scenario(http: httpx.Client, made: dict[str, Any], database: Path) -> Scenario:
+    try:
+        return Scenario(http, made["client_id"], made["client_secret"], database)
+    except PortraitsMissing as error:
+        raise SetupError("portraits_missing", str(error)) from None
 
 
 def _environment(place: Path) -> dict[str, str]:

@@ -63,7 +63,7 @@ class Scenario:
         self._database = database
         self._bearer = ""
         self._subject = ""
-        self._app = pyotp.TOTP("")
+        self._app = pyotp.TOTP(pyotp.random_base32())
         self._used_code = ""
         self._granted: dict[str, Any] = {}
         self._completion = ""

@@ -44,7 +44,9 @@ def only_face(found: list[Detection], picture_width: int, policy: QualityPolicy)
         FrameRefused: No face, several, or one that is too far away.
     """
     if not found:
-        raise FrameRefused("no_face", "No face was found: look into the camera, in good light.")
+        raise FrameRefused(
+            "no_face", "No face was found: come close and look into the camera, in good light."
+        )
     largest = max(found, key=lambda item: item.box.area)
     rival = RIVAL_WIDTH * largest.box.width
     if any(item is not largest and item.box.width >= rival for item in found):

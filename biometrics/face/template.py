@@ -102,7 +102,14 @@ def enroll_template(readings: Sequence[Reading], secret: bytes) -> bytes:
     Args:
         readings: One or more; three give the shipped accuracy.
         secret: 32 random bytes of this template alone.
+
+    Raises:
+        FaceMismatch: Two frames show different people; their mean would match both.
     """
+    vectors = np.array([reading.vector for reading in readings], dtype=np.float64)
+    apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2) if len(readings) else vectors
+    if apart.max(initial=0) > MATCH_THRESHOLD:
+        raise FaceMismatch
     return _pack(_turn(_mean(readings), secret))
 
 

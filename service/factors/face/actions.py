@@ -154,9 +154,8 @@ class FaceFactor:
         answer(orjson.loads(pending.secret), presented["challenge_id"], now)
         readings = self._reader.read(presented["pictures"], ENROLLMENT)
         secret = opaque.random_bytes(_SECRET_BYTES)
-        template = enroll_template(readings, secret)
         try:
-            match_template(template, secret, readings)
+            template = enroll_template(readings, secret)
         except FaceMismatch:
             raise VerificationFailed("face_frames_differ") from None
         return Match(pending.authenticator, secret, template)

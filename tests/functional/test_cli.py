@@ -1,0 +1,199 @@
+"""The commands, as an operator types them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from service.cli import main
+
+
+@pytest.fixture
+def lamina(tmp_path):
+    """Run a command on a database and keys of its own."""
+    environment = {
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": f"sqlite:///{tmp_path / 'lamina.db'}",
+        "LAMINA_ROOT_KEY": f"file:{tmp_path / 'keys'}",
+        "LAMINA_FACE_ENGINE": "off",
+    }
+
+    def run(*arguments, **changes):
+        return CliRunner().invoke(main, arguments, env=environment | changes)
+
+    run.environment = environment
+    return run
+
+
+@pytest.fixture
+def ready(lamina):
+    """The command after keys and schema were made."""
+    assert lamina("keys", "init").exit_code == 0
+    assert lamina("db", "upgrade").exit_code == 0
+    return lamina
+
+
+def test_keys_are_made_once(lamina):
+    """A second init refuses, and status tells what is held."""
+    made = lamina("keys", "init", "--json")
+    assert len(json.loads(made.stdout)["classes"]) == 10
+    again = lamina("keys", "init")
+    assert again.exit_code == 1
+    assert "never overwritten" in again.stderr
+    lamina("db", "upgrade")
+    status = json.loads(lamina("keys", "status", "--json").stdout)
+    assert status == {"held": status["held"], "missing": [], "signing_keys": 1}
+    assert {row["status"] for row in json.loads(lamina("keys", "list", "--json").stdout)} == {
+        "active"
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"LAMINA_ROOT_KEY": "file:nowhere"}, "lamina keys init"),
+        ({"LAMINA_MODE": "production"}, "https in production"),
+        ({"LAMINA_DATABASE": "x"}, "LAMINA_DATABASE: no such setting"),
+        ({"LAMINA_WORKERS": "many"}, "LAMINA_WORKERS"),
+        ({"LAMINA_DATABASE_URL": "mysql://x"}, "LAMINA_DATABASE_URL"),
+    ],
+)
+def test_a_wrong_setup_stops_with_one_clear_line(ready, changes, said):
+    """The line names what to mend, and the exit code is 2."""
+    answer = ready("keys", "status", **changes)
+    assert answer.exit_code == 2
+    assert said in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+def test_an_old_schema_stops_the_start(lamina):
+    """Commands on a database without the schema name the upgrade."""
+    lamina("keys", "init")
+    answer = lamina("clients", "list")
+    assert answer.exit_code == 2
+    assert "lamina db upgrade" in answer.stderr
+    assert lamina("db", "current").exit_code == 1
+    lamina("db", "upgrade")
+    assert json.loads(lamina("db", "current", "--json").stdout)["current"] == "0002"
+
+
+def test_a_key_file_that_others_can_read_stops_the_start(ready, tmp_path):
+    """The line says which file and which chmod."""
+    (tmp_path / "keys" / "factor.1.key").chmod(0o644)
+    answer = ready("keys", "status")
+    assert answer.exit_code == 2
+    assert "chmod 600 factor.1.key" in answer.stderr
+
+
+def test_keys_of_another_database_are_refused(ready, tmp_path):
+    """The database opens only with the root keys it was made with."""
+    ready("keys", "status")
+    other = {"LAMINA_ROOT_KEY": f"file:{tmp_path / 'other'}"}
+    ready("keys", "init", **other)
+    answer = ready("keys", "status", **other)
+    assert answer.exit_code == 2
+    assert "not those that this database was made with" in answer.stderr
+
+
+def test_clients_are_managed(ready, tmp_path):
+    """Created with keys and flags, listed, rotated, revoked; each leaves a mark in the log."""
+    keys = tmp_path / "jwks.json"
+    keys.write_text('{"keys": []}')
+    made = json.loads(
+        ready(
+            "clients", "create", "shop", "--scope", "flows:write", "--first-party", "--jwks",
+            str(keys), "--json",
+        ).stdout
+    )  # fmt: skip
+    assert made["client_secret"].startswith("lsec_")
+    rotated = json.loads(ready("clients", "rotate-secret", made["client_id"], "--json").stdout)
+    assert rotated["client_secret"] != made["client_secret"]
+    assert ready("clients", "revoke", made["client_id"]).stdout == "revoked\n"
+    listed = json.loads(ready("clients", "list", "--json").stdout)
+    assert [(row["name"], row["status"]) for row in listed] == [("shop", "revoked")]
+    assert "shop" in ready("clients", "list").stdout
+    assert ready("clients", "create", "shop", "--scope", "everything").exit_code == 1
+    assert ready("clients", "revoke", "00000000-0000-0000-0000-000000000001").exit_code == 1
+    assert ready("clients", "revoke", "nobody").exit_code == 2
+
+
+def test_the_outbox_the_log_and_unlocking(ready):
+    """Nothing waits, nobody is found, and the log of an untouched service holds."""
+    assert "nothing waits" in ready("outbox").stdout
+    assert json.loads(ready("outbox", "--reveal", "--json").stdout) == []
+    assert ready("subjects", "unlock", "nobody").exit_code == 1
+    assert json.loads(ready("audit", "verify", "--json").stdout) == {"leaves": 0, "intact": True}
+
+
+def test_every_command_has_help_with_an_example():
+    """`--help` of each command shows how it is called."""
+
+    def walk(command, path):
+        if hasattr(command, "commands"):
+            for name, child in command.commands.items():
+                yield from walk(child, [*path, name])
+        else:
+            yield path
+
+    for path in walk(main, []):
+        text = CliRunner().invoke(main, [*path, "--help"]).stdout
+        assert "Example:" in text, path
+
+
+def spawn(environment, *arguments):
+    """Start a command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "service.cli", *arguments], env=os.environ | environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_worker_stops_when_told(ready):
+    """SIGTERM ends it with exit code 0."""
+    process = spawn(ready.environment, "worker")
+    assert "working" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.slow
+def test_serve_finishes_what_it_has_and_stops(ready, tmp_path):
+    """An empty database is migrated, requests are answered, SIGTERM ends it with exit code 0."""
+    import httpx
+
+    bind = {
+        "LAMINA_BIND": "127.0.0.1:18423",
+        "LAMINA_ISSUER": "http://localhost:18423",
+        "LAMINA_DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}",
+    }
+    process = spawn(ready.environment | bind, "serve")
+    deadline = time.monotonic() + 30
+    answer = None
+    while answer is None and time.monotonic() < deadline:
+        try:
+            answer = httpx.get("http://127.0.0.1:18423/readyz", timeout=2)
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert answer is not None, errors
+    assert answer.json()["status"] == "ready"
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.slow
+def test_the_demo_passes():
+    """Every step does what it should, and the exit code says so."""
+    process = spawn({}, "demo", "--json")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    found = json.loads(output)
+    assert found["passed"] is True
+    assert len(found["steps"]) == 21

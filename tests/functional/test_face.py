@@ -1,0 +1,171 @@
+"""The face as a further layer, over HTTP, on two public-domain portraits."""
+
+import base64
+
+import pytest
+
+from biometrics.face import FaceEngine, portraits
+from service.factors.face.actions import Reader
+from tests.functional.conftest import CONSENT, PASSWORD
+
+
+@pytest.fixture(scope="session")
+def face_engine(tmp_path_factory):
+    """The engine, opened once."""
+    return FaceEngine.open(tmp_path_factory.mktemp("face"))
+
+
+@pytest.fixture
+def faces(service, face_engine):
+    """The service with a face engine."""
+    service.house.face._reader = Reader(lambda: face_engine, 1)
+    return service
+
+
+ME = portraits.collins()
+MINE = [ME, *portraits.variants(ME)]
+
+
+def frames(*pictures):
+    """Return pictures as frames."""
+    return [
+        {"t": 100.0 * number, "image": base64.b64encode(picture).decode()}
+        for number, picture in enumerate(pictures)
+    ]
+
+
+def enroll(service, person, *pictures):
+    """Enroll a face with pictures; return the answer to the confirmation."""
+    added = service.enroll(person, "face")
+    assert added.status_code == 201, added.json
+    path = f"/v1/subjects/{person.id}/authenticators/{added.json['id']}/confirm"
+    challenge = added.json["challenge"]["challenge_id"]
+    return service.call("POST", path, {"challenge_id": challenge, "frames": frames(*pictures)})
+
+
+@pytest.fixture
+def person(faces):
+    """Somebody with a face."""
+    found = faces.register(consents=[CONSENT | {"purpose": "face"}])
+    assert enroll(faces, found, *MINE[:3]).status_code == 200
+    return found
+
+
+def at_face(service, person):
+    """Return a flow in which only the face is left."""
+    flow = service.begin().json
+    service.act(flow, "password", {"password": PASSWORD})
+    after = service.act(flow, "totp", {"code": service.code(person)})
+    assert after.status_code == 200, after.json
+    return flow | after.json
+
+
+def capture(flow, *pictures):
+    """Return the input of the action."""
+    challenge = flow["actions"]["face"]["options"]["challenge_id"]
+    return {"challenge_id": challenge, "frames": frames(*pictures)}
+
+
+def test_the_right_face_completes_and_another_does_not(faces, person):
+    """After password and TOTP the policy asks for the enrolled face."""
+    flow = at_face(faces, person)
+    assert flow["assurance"]["achieved"]["acr"] == "urn:lamina:acr:aal2"
+    other = faces.act(flow, "face", capture(flow, portraits.hopper()))
+    assert (other.status_code, other.json["code"]) == (422, "verification_failed")
+    stale = faces.act(flow, "face", capture(flow, MINE[4]))
+    assert stale.status_code == 422
+    flow |= stale.json["flow"]
+    done = faces.act(flow, "face", capture(flow, MINE[4]))
+    assert done.json["status"] == "completed"
+    assert "face" in done.json["assurance"]["achieved"]["amr"]
+
+
+def test_a_recovery_code_is_offered_beside_the_face(faces, person):
+    """Nobody is forced to show a face."""
+    flow = at_face(faces, person)
+    assert "recovery_code" in flow["actions"]
+    done = faces.act(flow, "recovery_code", {"code": person.codes[0]})
+    assert done.json["status"] == "completed"
+
+
+def test_an_unusable_picture_is_no_attempt(faces, person):
+    """The fault points at the frame, with an advice; the challenge is a fresh one."""
+    flow = at_face(faces, person)
+    bad = faces.act(flow, "face", capture(flow, b"no picture at all, but long enough for it"))
+    assert bad.json["errors"][0] == {
+        "pointer": "/frames/0/image",
+        "code": "not_an_image",
+        "detail": "Send a JPEG, PNG or WebP picture.",
+    }
+    path = f"/v1/flows/{flow['id']}"
+    seen = faces.call("GET", path, Flow_Token=flow["flow_token"]).json
+    assert seen["attempts_left"] == flow["attempts_left"]
+    flow |= seen
+    assert faces.act(flow, "face", capture(flow, MINE[5])).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        (lambda f: f[0].update(image="%%%"), "/frames/0/image"),
+        (lambda f: f[1].update(image=f[0]["image"]), "/frames/1/image"),
+        (lambda f: f[1].update(t=0), "/frames/1/t"),
+        (lambda f: f.clear(), "/frames"),
+        (lambda f: f.extend(f * 3), "/frames"),
+    ],
+)
+def test_frames_are_checked_before_they_are_read(faces, person, change, pointer):
+    """Not base64, twice the same, out of order, none or too many: each points at its place."""
+    flow = at_face(faces, person)
+    body = capture(flow, MINE[0], MINE[1])
+    change(body["frames"])
+    assert faces.act(flow, "face", body).json["errors"][0]["pointer"] == pointer
+
+
+def test_a_challenge_expires(faces, person):
+    """Two minutes after it was given a capture comes too late."""
+    flow = at_face(faces, person)
+    faces.clock.advance(seconds=121)
+    assert faces.act(flow, "face", capture(flow, MINE[0])).status_code == 422
+
+
+def test_two_people_cannot_enroll_as_one(faces):
+    """Frames that differ too much are refused, and so is a wrong challenge."""
+    found = faces.register(consents=[CONSENT | {"purpose": "face"}])
+    assert enroll(faces, found, ME, portraits.hopper()).status_code == 422
+    added = faces.enroll(found, "face").json
+    path = f"/v1/subjects/{found.id}/authenticators/{added['id']}/confirm"
+    wrong = faces.call("POST", path, {"challenge_id": "other", "frames": frames(ME)})
+    assert wrong.status_code == 422
+
+
+def test_a_face_needs_consent_and_goes_with_it(faces, person):
+    """Withdrawing the consent revokes the face and forgets template and secret."""
+    other = faces.register("bob")
+    refused = faces.enroll(other, "face")
+    assert (refused.status_code, refused.json["code"]) == (403, "consent_required")
+    path = f"/v1/subjects/{person.id}"
+    assert faces.call("DELETE", f"{path}/consents/face").status_code == 204
+    items = faces.call("GET", f"{path}/authenticators").json["items"]
+    assert "face" not in {item["type"] for item in items}
+    from service.factors.face.store import TemplateSecret
+
+    with faces.house.store.transaction() as tx:
+        assert tx.query(TemplateSecret).count() == 0
+
+
+def test_a_new_face_takes_the_place_of_the_old(faces, person):
+    """The earlier template no longer matches, and one secret is left."""
+    assert enroll(faces, person, portraits.hopper()).status_code == 200
+    flow = at_face(faces, person)
+    flow |= faces.act(flow, "face", capture(flow, MINE[0])).json["flow"]
+    done = faces.act(flow, "face", capture(flow, portraits.variants(portraits.hopper())[1]))
+    assert done.json["status"] == "completed"
+
+
+def test_without_an_engine_no_face_passes(faces, person):
+    """The layer falls away as unavailable; what it would have checked is never passed."""
+    flow = at_face(faces, person)
+    faces.house.face._reader = Reader(None, 1)
+    answer = faces.act(flow, "face", capture(flow, MINE[0]))
+    assert (answer.status_code, answer.json["code"]) == (503, "face_unavailable")

@@ -201,7 +201,7 @@ def _routes(api: Api, house: House) -> None:
     )  # fmt: skip
     checks = {
         "database": lambda: migrate.current(house.store.engine) is not None,
-        "migrations": lambda: migrate.current(house.store.engine) == migrate.head(),
+        "migrations": lambda: migrate.current(house.store.engine) == migrate.HEAD,
         "keys": lambda: house.vault.classes() >= frozenset(house.settings.key_classes),
     }
     system.routes(api, house.metrics, house.settings.issuer, checks)
@@ -246,7 +246,7 @@ def _ensure_decoy(
     codes: RecoveryCodeFactor,
 ) -> None:  # fmt: skip
     with store.transaction(read=True) as tx:
-        if accounts.exists(tx, DECOY):
+        if accounts.known(tx, DECOY):
             return
     verifier = password.hash(new_token())
     with store.transaction() as tx:

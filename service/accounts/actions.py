@@ -30,8 +30,6 @@ from service.store.engine import Tx
 
 DECOY: Final = "decoy"
 ACTIVE: Final = "active"
-LOGIN: Final = "login"
-"""The capability without which nobody signs in."""
 _CODE_LIFE: Final = timedelta(minutes=10)
 _CODE_ATTEMPTS: Final = 5
 
@@ -46,11 +44,17 @@ class Account:
     client: UUID
     created_at: datetime
     first_login_at: datetime | None
+    suspended: bool = False
 
     @property
     def usable(self) -> bool:
-        """Whether this subject can sign in at all."""
+        """Whether this subject is one that signs in at all."""
         return self.status == ACTIVE
+
+    @property
+    def may_sign_in(self) -> bool:
+        """Whether it may do so now."""
+        return self.usable and not self.suspended
 
 
 def _account(row: Subject) -> Account:
@@ -110,10 +114,6 @@ class Accounts:
         tx.flush()
         return True
 
-    def exists(self, tx: Tx, subject: UUID) -> bool:
-        """Tell whether there is a subject with an id, the decoy too."""
-        return store.get(tx, subject) is not None
-
     def find(self, tx: Tx, typed: str) -> Account | None:
         """Return the subject that an identifier leads to; unverified addresses lead nowhere."""
         row = self._lookup(tx, typed)
@@ -130,7 +130,20 @@ class Accounts:
 
     def get(self, tx: Tx, subject: UUID) -> Account:
         """Return a subject; raises NotFound."""
-        return _account(self._row(tx, subject))
+        account = self.known(tx, subject)
+        if account is None or account.status == DECOY:
+            raise _no_subject()
+        return account
+
+    def known(self, tx: Tx, subject: UUID) -> Account | None:
+        """Return a subject by id, the decoy too."""
+        row = store.plain(tx, subject)
+        if row is None:
+            return None
+        return Account(
+            row.id, row.status, row.segment, row.client_id, row.created_at, row.first_login_at,
+            bool(row.suspended),
+        )  # fmt: skip
 
     def view(self, tx: Tx, subject: UUID) -> dict[str, Any]:
         """Return everything a client with `subjects:read` may see; raises NotFound."""
@@ -236,13 +249,7 @@ class Accounts:
 
     def consented(self, tx: Tx, subject: UUID, purpose: str) -> bool:
         """Tell whether a consent to a purpose is in force."""
-        return self._consent(tx, subject, purpose) is not None
-
-    def may_sign_in(self, tx: Tx, subject: UUID) -> bool:
-        """Tell whether a subject is active and its login is not suspended."""
-        row = store.get(tx, subject)
-        suspended = {item.capability for item in store.suspensions(tx, subject)}
-        return row is not None and row.status == ACTIVE and LOGIN not in suspended
+        return store.consented(tx, subject, purpose)
 
     def suspend(self, tx: Tx, subject: UUID, capability: str, reason: str, actor: str) -> bool:
         """Suspend a capability and tell the subject; False when it is suspended already."""
@@ -331,7 +338,7 @@ class Accounts:
     def _row(self, tx: Tx, subject: UUID) -> Subject:
         row = store.get(tx, subject)
         if row is None or row.status == DECOY:
-            raise NotFound("subject_not_found", "There is no such subject.")
+            raise _no_subject()
         return row
 
     def _consent(self, tx: Tx, subject: UUID, purpose: str) -> Consent | None:
@@ -355,6 +362,10 @@ class Accounts:
             "created_at": rfc3339(row.created_at),
             "updated_at": rfc3339(row.updated_at),
         }
+
+
+def _no_subject() -> NotFound:
+    return NotFound("subject_not_found", "There is no such subject.")
 
 
 def _consent(row: Consent) -> dict[str, Any]:

@@ -2,14 +2,25 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint, delete, select, update
+from sqlalchemy import (
+    ForeignKey,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    exists,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import subject_owner
-from service.store.base import Base
+from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
 from service.store.sealed import encrypted_bytes, encrypted_optional
 
@@ -147,6 +158,37 @@ def drop_digests(tx: Tx, subject: UUID, field: str) -> None:
 def get(tx: Tx, subject: UUID) -> Subject | None:
     """Return a subject by id."""
     return tx.get(Subject, subject)
+
+
+_SUBJECTS: Final = table_of(Subject)
+_SUSPENSIONS: Final = table_of(Suspension)
+_CONSENTS: Final = table_of(Consent)
+_PLAIN: Final = select(
+    _SUBJECTS.c.id, _SUBJECTS.c.status, _SUBJECTS.c.segment, _SUBJECTS.c.client_id,
+    _SUBJECTS.c.created_at, _SUBJECTS.c.first_login_at,
+    exists()
+    .where(_SUSPENSIONS.c.subject_id == _SUBJECTS.c.id, _SUSPENSIONS.c.capability == "login")
+    .label("suspended"),
+).where(_SUBJECTS.c.id == bindparam("b_id"))  # fmt: skip
+_IN_FORCE: Final = (
+    select(_CONSENTS.c.id)
+    .where(
+        _CONSENTS.c.subject_id == bindparam("b_id"),
+        _CONSENTS.c.purpose == bindparam("b_purpose"),
+        _CONSENTS.c.withdrawn_at.is_(None),
+    )
+    .limit(1)
+)
+
+
+def plain(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None
+    """Return what is not sealed of a subject, and whether its login is suspended."""
+    return tx.execute(_PLAIN, {"b_id": subject}).first()
+
+
+def consented(tx: Tx, subject: UUID, purpose: str) -> bool:
+    """Tell whether a consent is in force."""
+    return tx.execute(_IN_FORCE, {"b_id": subject, "b_purpose": purpose}).first() is not None
 
 
 def mark_login(tx: Tx, subject: UUID, now: datetime) -> None:

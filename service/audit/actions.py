@@ -40,12 +40,11 @@ class AuditLog:
     ) -> None:  # fmt: skip
         """Leave an unsequenced leaf; `data` must hold no personal data and no secret."""
         now = self._clock.now()
-        tx.add(
-            Leaf(
-                id=new_id(now), at=now, kind=kind, subject_id=subject, actor=actor, data=data,
-                position=None,
-            )
-        )  # fmt: skip
+        values = {
+            "id": new_id(now), "at": now, "kind": kind, "subject_id": subject, "actor": actor,
+            "data": data,
+        }  # fmt: skip
+        store.add(tx, values)
 
     def sequence(self, tx: Tx, limit: int = _PAGE) -> int:
         """Give waiting leaves their place in the chain; return how many."""

@@ -1,13 +1,13 @@
 """Tables of the log: leaves as they were decided, and the chain that orders them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Index, LargeBinary, String, select, text, update
+from sqlalchemy import Index, LargeBinary, String, insert, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.store.base import Base
+from service.store.base import Base, table_of
 from service.store.engine import Tx
 
 
@@ -39,6 +39,14 @@ class Link(Base):
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     leaf_id: Mapped[UUID] = mapped_column(unique=True)
     head: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+_APPEND: Final = insert(table_of(Leaf))
+
+
+def add(tx: Tx, values: dict[str, Any]) -> None:
+    """Add a leaf that has no place in the chain yet."""
+    tx.execute(_APPEND, values | {"position": None})
 
 
 def lock(tx: Tx) -> None:

@@ -106,9 +106,7 @@ class Authenticators:
 
     def enrolled(self, tx: Tx, subject: UUID) -> frozenset[str]:
         """Return the types that are active."""
-        return frozenset(
-            item.type for item in self.listing(tx, subject) if item.status is Status.ACTIVE
-        )
+        return store.active_types(tx, subject)
 
     def verifier(self, tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Verifier | None:
         """Return the active verifier of a type, or the decoy's: one query, one opening."""

@@ -1,15 +1,24 @@
 """Tables of authenticators, used TOTP steps, recovery codes and grants."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint, delete, select, update
+from sqlalchemy import (
+    ForeignKey,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import subject_owner
-from service.store.base import Base
+from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
 from service.store.sealed import encrypted_bytes
 
@@ -88,25 +97,46 @@ def of_subject(tx: Tx, subject: UUID) -> list[AuthenticatorRow]:
     return list(tx.scalars(query.order_by(AuthenticatorRow.id)))
 
 
+_ROWS: Final = table_of(AuthenticatorRow)
+_STEPS: Final = table_of(UsedStep)
+_ACTIVE: Final = select(AuthenticatorRow).where(
+    AuthenticatorRow.subject_id.in_(bindparam("b_subjects", expanding=True)),
+    AuthenticatorRow.type == bindparam("b_type"),
+    AuthenticatorRow.status == "active",
+)
+_TYPES: Final = select(_ROWS.c.type).where(
+    _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.status == "active"
+)
+_LATER: Final = (
+    select(_STEPS.c.step)
+    .where(
+        _STEPS.c.authenticator_id == bindparam("b_id"),
+        _STEPS.c.step >= bindparam("b_step"),
+        _STEPS.c.step <= bindparam("b_newest"),
+    )
+    .limit(1)
+)
+_TOUCH: Final = (
+    update(_ROWS).where(_ROWS.c.id == bindparam("b_id")).values(last_used_at=bindparam("b_now"))
+)
+
+
 def active(tx: Tx, subjects: tuple[UUID, ...], kind: str) -> list[AuthenticatorRow]:
     """Return the active authenticators of one type of the named subjects."""
-    query = select(AuthenticatorRow).where(
-        AuthenticatorRow.subject_id.in_(subjects),
-        AuthenticatorRow.type == kind,
-        AuthenticatorRow.status == "active",
-    )
-    return list(tx.scalars(query))
+    return list(tx.scalars(_ACTIVE, {"b_subjects": list(subjects), "b_type": kind}))
+
+
+def active_types(tx: Tx, subject: UUID) -> frozenset[str]:
+    """Return the types that are active."""
+    return frozenset(tx.execute(_TYPES, {"b_subject": subject}).scalars())
 
 
 def use_step(tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
     """Accept a time step once; False when it, or a later acceptable one, was used."""
-    later = select(UsedStep.step).where(
-        UsedStep.authenticator_id == authenticator, UsedStep.step >= step, UsedStep.step <= newest
-    )
-    if tx.scalars(later.limit(1)).first() is not None:
+    values = {"b_id": authenticator, "b_step": step, "b_newest": newest}
+    if tx.execute(_LATER, values).first() is not None:
         return False
-    values = {"authenticator_id": authenticator, "step": step}
-    return insert_once(tx, UsedStep.metadata.tables["totp_used_step"], values)
+    return insert_once(tx, _STEPS, {"authenticator_id": authenticator, "step": step})
 
 
 def unused_codes(tx: Tx, authenticator: UUID) -> list[RecoveryCode]:
@@ -136,12 +166,7 @@ def drop_codes(tx: Tx, authenticator: UUID) -> None:
 
 def touch(tx: Tx, authenticator: UUID, now: datetime) -> None:
     """Note the time of use."""
-    tx.execute(
-        update(AuthenticatorRow)
-        .where(AuthenticatorRow.id == authenticator)
-        .values(last_used_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    tx.execute(_TOUCH, {"b_id": authenticator, "b_now": now})
 
 
 def use_grant(tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now: datetime) -> bool:

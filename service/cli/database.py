@@ -37,7 +37,7 @@ def current(*, as_json: bool) -> None:
     Example: lamina db current --json
     """
     engine = make_engine(settings().database_url)
-    found = {"current": migrate.current(engine), "needed": migrate.head()}
+    found = {"current": migrate.current(engine), "needed": migrate.HEAD}
     show(found, as_json=as_json, text=f"{found['current'] or 'none'} (needed: {found['needed']})")
     if found["current"] != found["needed"]:
         raise SystemExit(1)

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Row
+
 from crypto import opaque
 from crypto.errors import SignatureInvalid
 from crypto.signing import verify_client_assertion
@@ -26,7 +28,7 @@ def refused() -> Unauthorized:
     return Unauthorized("invalid_client", "The client does not authenticate.")
 
 
-def _client(row: ClientRow) -> Client:
+def _client(row: ClientRow | Row[Any]) -> Client:
     return Client(
         row.id, row.name, frozenset(row.scopes), row.first_party, row.asserts_context,
         tuple(row.segments), row.jwks,
@@ -93,7 +95,7 @@ class Clients:
 
     def active(self, tx: Tx, client: UUID) -> Client | None:
         """Return a client that may act now."""
-        row = store.get(tx, client)
+        row = store.plain(tx, client)
         return _client(row) if row and row.status == _ACTIVE else None
 
     def authenticate_secret(self, tx: Tx, client_id: str, secret: str) -> Client:

@@ -1,15 +1,15 @@
 """The table of clients and the list of assertions that were used."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import JSON, String, delete, select
+from sqlalchemy import JSON, String, bindparam, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import client_owner
-from service.store.base import Base
+from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
 from service.store.sealed import encrypted_bytes
 
@@ -48,6 +48,18 @@ class UsedAssertion(Base):
 def get(tx: Tx, client: UUID) -> ClientRow | None:
     """Return a client by id."""
     return tx.get(ClientRow, client)
+
+
+_ROWS: Final = table_of(ClientRow)
+_PLAIN: Final = select(
+    _ROWS.c.id, _ROWS.c.name, _ROWS.c.status, _ROWS.c.scopes, _ROWS.c.first_party,
+    _ROWS.c.asserts_context, _ROWS.c.segments, _ROWS.c.jwks,
+).where(_ROWS.c.id == bindparam("b_id"))  # fmt: skip
+
+
+def plain(tx: Tx, client: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None
+    """Return what is not sealed of a client."""
+    return tx.execute(_PLAIN, {"b_id": client}).first()
 
 
 def clients(tx: Tx) -> list[ClientRow]:

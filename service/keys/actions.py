@@ -121,9 +121,9 @@ class Vault:
 
     def _load(self, session: Session, owner: Owner, key_class: str) -> envelope.DataKey | None:
         newest = None
-        for row in store.deks(session, owner, key_class):
-            kek = self._ring.get(key_class, envelope.wrapped_kek_version(row.wrapped))
-            newest = envelope.open_data_key(kek, owner, row.wrapped)
+        for wrapped in store.deks(session, owner, key_class):
+            kek = self._ring.get(key_class, envelope.wrapped_kek_version(wrapped))
+            newest = envelope.open_data_key(kek, owner, wrapped)
             self._remember(session, newest)
         return newest
 

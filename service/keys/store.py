@@ -1,15 +1,15 @@
 """Tables of wrapped KEKs and DEKs, and of token-signing keys."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, String, UniqueConstraint, select
+from sqlalchemy import LargeBinary, String, UniqueConstraint, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import service_owner
-from service.store.base import Base
+from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
 from service.store.sealed import encrypted_bytes
 
@@ -70,18 +70,22 @@ def add_kek(tx: Tx, values: dict[str, Any]) -> bool:
     return insert_once(tx, Kek.metadata.tables["kek"], values)
 
 
-def deks(session: Session, owner: Owner, key_class: str) -> list[Dek]:
-    """Return the data keys of an owner and class, oldest generation first."""
-    return list(
-        session.scalars(
-            select(Dek)
-            .where(
-                Dek.owner_id == owner.id, Dek.owner_kind == int(owner.kind),
-                Dek.key_class == key_class,
-            )
-            .order_by(Dek.generation)
-        )
-    )  # fmt: skip
+_DEKS: Final = table_of(Dek)
+_OF_OWNER: Final = (
+    select(_DEKS.c.wrapped)
+    .where(
+        _DEKS.c.owner_id == bindparam("b_id"),
+        _DEKS.c.owner_kind == bindparam("b_kind"),
+        _DEKS.c.key_class == bindparam("b_class"),
+    )
+    .order_by(_DEKS.c.generation)
+)
+
+
+def deks(session: Session, owner: Owner, key_class: str) -> list[bytes]:
+    """Return the wrapped data keys of an owner and class, oldest generation first."""
+    values = {"b_id": owner.id, "b_kind": int(owner.kind), "b_class": key_class}
+    return list(session.execute(_OF_OWNER, values).scalars())
 
 
 def add_dek(session: Session, values: dict[str, Any]) -> bool:

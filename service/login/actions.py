@@ -125,7 +125,6 @@ class Login:
             material = attempt.factor.load(tx, flow.terms.subject)
             if not attempt.factor.slow:
                 return self._settle(tx, attempt, *self._check(attempt, material))
-            attempt = replace(attempt, flow=store.save(tx, attempt.flow))
         return self._act_slowly(attempt, material)
 
     def get(self, caller: Caller, flow_id: UUID, token: str) -> Flow:
@@ -236,7 +235,11 @@ class Login:
             return None, failure
 
     def _act_slowly(self, attempt: _Attempt, material: object) -> Outcome:
-        """Check outside every transaction; what could not be checked does not count."""
+        """Check outside every transaction; what could not be checked does not count.
+
+        The attempt is counted in the committed counter. The flow itself is saved once, afterwards,
+        guarded by its revision: of several checks at once in one flow only one is accepted.
+        """
         database = self._parts.database
         database.outside()
         try:
@@ -247,8 +250,13 @@ class Login:
                 flow = self._challenged(model.release(attempt.flow))
                 store.save(tx, flow)
             raise
-        with database.transaction() as tx:
-            return self._settle(tx, attempt, match, failure)
+        try:
+            with database.transaction() as tx:
+                return self._settle(tx, attempt, match, failure)
+        except Conflict:
+            with database.transaction() as tx:
+                self._note(tx, attempt.flow, "factor.outrun", factor=attempt.factor.name)
+            raise
 
     def _settle(
         self, tx: Tx, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None
@@ -300,7 +308,7 @@ class Login:
             types = parts.authenticators.enrolled(tx, terms.subject)
             enrolled &= frozenset(FACTOR_OF_TYPE[name] for name in types)
             segment = account.segment
-            suspended = not parts.accounts.may_sign_in(tx, terms.subject)
+            suspended = not account.may_sign_in
             seen = SignalFacts(
                 terms.subject, str(flow.id), terms.client, {"behavior": sampled},
                 terms.device is not None,

@@ -1,7 +1,7 @@
 """HTTP of the flow: the answer tells which actions are legal, with schema and challenge."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
@@ -12,11 +12,12 @@ from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Fault
 from service.domain.factor import Factor
 from service.login.actions import TYPED, Login
-from service.login.model import BACK, Begin, Flow, FlowKind, Outcome
+from service.login.model import Begin, Flow, FlowKind, Outcome
 from service.web.api import Api, Call, Operation
 
 _MEDIA = 12 * 1024 * 1024
 _PATH = "/v1/flows/{flow}"
+_NO_INPUT: Final = {"type": "object", "additionalProperties": False}
 Text = Annotated[str, Field(max_length=1024)]
 
 
@@ -81,8 +82,8 @@ class FlowRoutes:
 
     def __init__(self, login: Login, factors: Mapping[str, Factor], clock: Clock) -> None:
         self._login = login
-        self._factors = factors
         self._clock = clock
+        self._schemas = {name: _schema(factor) for name, factor in factors.items()}
 
     def begin(self, call: Call) -> Any:  # noqa: ANN401 - JSON, or a response with its status
         """Begin a flow; an action that rides along is answered as if it came next."""
@@ -168,16 +169,10 @@ class FlowRoutes:
         return view
 
     def _action(self, flow: Flow, name: str) -> dict[str, Any]:
-        schema: dict[str, Any] = {"type": "object", "additionalProperties": False}
-        if name != BACK:
-            schema = self._factors[name].schema()
-        if name in TYPED:
-            members = schema.get("properties", {}) | {"behavior": {"type": "object"}}
-            schema = schema | {"properties": members}
         return {
             "href": f"/v1/flows/{flow.id}/actions/{name}",
             "method": "POST",
-            "schema": schema,
+            "schema": self._schemas.get(name, _NO_INPUT),
             "options": dict(flow.challenges.get(name, {})),
         }
 
@@ -203,6 +198,14 @@ def routes(api: Api, flows: FlowRoutes) -> None:
         ),
         flows.act,
     )  # fmt: skip
+
+
+def _schema(factor: Factor) -> dict[str, Any]:
+    schema = factor.schema()
+    if factor.name in TYPED:
+        members = schema.get("properties", {}) | {"behavior": {"type": "object"}}
+        return schema | {"properties": members}
+    return schema
 
 
 def _begin(wanted: NewFlow) -> Begin:

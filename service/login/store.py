@@ -1,6 +1,8 @@
 """The table of flows; the state is sealed and every save is guarded by its revision."""
 
+from dataclasses import replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -15,6 +17,8 @@ from service.login.model import Flow, from_json, to_json
 from service.store.base import Base
 from service.store.engine import Tx
 from service.store.sealed import encrypted_text
+
+_HELD: Final = "lamina_flow"
 
 
 class FlowRow(Base):
@@ -52,7 +56,10 @@ def find(tx: Tx, flow_id: UUID) -> tuple[Flow, UUID, bytes] | None:
     row = tx.get(FlowRow, flow_id)
     if row is None:
         return None
-    return _flow(row), row.client_id, row.token_digest
+    # A session forgets rows that nobody holds: this one is saved in the same unit of work.
+    tx.info[_HELD] = row
+    flow = from_json(row.id, row.revision, orjson.loads(row.state))
+    return flow, row.client_id, row.token_digest
 
 
 def save(tx: Tx, flow: Flow) -> Flow:
@@ -70,7 +77,7 @@ def save(tx: Tx, flow: Flow) -> Flow:
         tx.flush()
     except StaleDataError:
         raise moved() from None
-    return _flow(row)
+    return replace(flow, revision=row.revision)
 
 
 def drop_ended(tx: Tx, before: datetime) -> int:
@@ -82,7 +89,3 @@ def drop_ended(tx: Tx, before: datetime) -> int:
 def moved() -> Conflict:
     """Return the refusal of a request that came second."""
     return Conflict("flow_moved", "Another request has moved this flow on; read it again.")
-
-
-def _flow(row: FlowRow) -> Flow:
-    return from_json(row.id, row.revision, orjson.loads(row.state))

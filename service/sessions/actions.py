@@ -80,7 +80,8 @@ class Sessions:
             return None
         if now - row.last_seen_at > timedelta(seconds=row.idle_seconds):
             return None
-        if not self._accounts.may_sign_in(tx, row.subject_id):
+        account = self._accounts.known(tx, row.subject_id)
+        if account is None or not account.may_sign_in:
             return None
         evidence = tuple(Evidence.from_json(item) for item in orjson.loads(row.evidence))
         return self._value(row, evidence, current(evidence, now))

@@ -53,11 +53,19 @@ def make_engine(url: str) -> Engine:
     )
 
 
+class _UnitOfWork(Session):
+    """A session that seals before it flushes."""
+
+
+event.listen(_UnitOfWork, "before_flush", seal_before_flush)
+
+
 class Store:
     """Opens units of work; knows whether this thread is inside one."""
 
     def __init__(self, engine: Engine, sealer: FieldSealer) -> None:
         self.engine = engine
+        self._reader = engine.execution_options(**{_READ: True})
         self._sealer = sealer
         self._local = threading.local()
 
@@ -71,10 +79,8 @@ class Store:
         if getattr(self._local, "open", False):
             raise RuntimeError("a unit of work is open already in this thread")
         self._local.open = True
-        options = {_READ: True} if read else {}
-        session = Session(self.engine.execution_options(**options), expire_on_commit=False)
+        session = _UnitOfWork(self._reader if read else self.engine, expire_on_commit=False)
         use_sealer(session, self._sealer)
-        event.listen(session, "before_flush", seal_before_flush)
         try:
             with session.begin():
                 yield session

@@ -1,20 +1,23 @@
 """Bring a database to the schema of this program, or tell that it is not there."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, MetaData, inspect
+from sqlalchemy import Connection, Engine, MetaData, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from service.domain.errors import SetupError, Unavailable
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD: Final = "0002"
+"""The revision that this program needs; the newest of `migrations`."""
 _SCRIPTS: Final = "migrations:"
 
 
-def _config(**attributes: Any) -> Config:  # noqa: ANN401 - what env.py takes
+def _config(**attributes: Any) -> "Config":  # noqa: ANN401 - what env.py takes
+    from alembic.config import Config  # noqa: PLC0415 - a serving process needs no Alembic
+
     config = Config()
     config.set_main_option("script_location", _SCRIPTS)
     config.set_main_option("path_separator", "os")
@@ -22,16 +25,13 @@ def _config(**attributes: Any) -> Config:  # noqa: ANN401 - what env.py takes
     return config
 
 
-def head() -> str:
-    """Return the revision that this program needs."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
-
-
 def current(engine: Engine) -> str | None:
     """Return the revision of the database, None for an empty one; raises Unavailable."""
     try:
         with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     except DBAPIError:
         raise Unavailable("database_away", "The database does not answer.") from None
 
@@ -46,19 +46,24 @@ def is_empty(engine: Engine) -> bool:
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Migrate up, in one transaction."""
+    from alembic import command  # noqa: PLC0415 - as above
+
     with engine.begin() as connection:
         command.upgrade(_config(connection=connection), revision)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Migrate down, in one transaction."""
+    from alembic import command  # noqa: PLC0415 - as above
+
     with engine.begin() as connection:
         command.downgrade(_config(connection=connection), revision)
 
 
 def differences(connection: Connection, metadata: MetaData) -> list[Any]:
     """Return how the database differs from the models; empty when it does not."""
-    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - only tests and makers of migrations compare
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - as above
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - as above
 
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     return list(compare_metadata(context, metadata))
@@ -70,7 +75,7 @@ def require_current(engine: Engine) -> None:
     Raises:
         SetupError: It is older, newer or empty; the detail names the command that mends it.
     """
-    found, wanted = current(engine), head()
+    found, wanted = current(engine), HEAD
     if found != wanted:
         detail = f"the database is at revision {found or 'none'}, this program needs {wanted}"
         raise SetupError("wrong_schema", f"{detail}; run: lamina db upgrade")

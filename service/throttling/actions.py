@@ -42,8 +42,9 @@ class Throttling:
             Throttled: The account must wait, or its limit is used up.
         """
         now = self._clock.now()
-        store.ensure(tx, new_id(now), bucket, lane, now)
         count = store.raise_count(tx, bucket, lane, counter, now)
+        if count is None and store.ensure(tx, new_id(now), bucket, lane, now):
+            count = store.raise_count(tx, bucket, lane, counter, now)
         if count is None:
             until = store.locked_until(tx, bucket, lane)
             left = int((until - now).total_seconds()) + 1 if until and until > now else None

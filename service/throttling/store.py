@@ -1,13 +1,14 @@
 """The table of attempt counters."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import String, UniqueConstraint, or_, select, update
+from sqlalchemy import String, UniqueConstraint, Update, bindparam, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from service.store.base import Base
+from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
 from service.throttling.model import HARD_TOTAL, Counter, limit
 
@@ -36,58 +37,73 @@ class Count(NamedTuple):
     failures: int
 
 
-def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
-    """Make the row of a bucket when there is none."""
+_TABLE: Final = table_of(Bucket)
+_KEY: Final = (_TABLE.c.bucket == bindparam("b_bucket"), _TABLE.c.lane == bindparam("b_lane"))
+
+
+def _raising(counter: Counter) -> ReturningUpdate[Any]:
+    column = _TABLE.c[counter.value]
+    free = or_(_TABLE.c.locked_until.is_(None), _TABLE.c.locked_until <= bindparam("b_now"))
+    return (
+        update(_TABLE)
+        .where(*_KEY, free, column < limit(counter), _TABLE.c.total < HARD_TOTAL)
+        .values({column: column + 1, _TABLE.c.total: _TABLE.c.total + 1,
+                 _TABLE.c.updated_at: bindparam("b_now")})
+        .returning(_TABLE.c.id, column)
+    )  # fmt: skip
+
+
+def _lowering(counter: Counter) -> Update:
+    column = _TABLE.c[counter.value]
+    return (
+        update(_TABLE)
+        .where(_TABLE.c.id == bindparam("b_id"), column > 0)
+        .values(
+            {column: column - 1, _TABLE.c.total: _TABLE.c.total - 1, _TABLE.c.locked_until: None}
+        )
+    )
+
+
+_RAISE: Final = {counter: _raising(counter) for counter in Counter}
+_LOWER: Final = {counter: _lowering(counter) for counter in Counter}
+_UNTIL: Final = select(_TABLE.c.locked_until).where(*_KEY)
+
+
+def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> bool:
+    """Make the row of a bucket; False when there is one."""
     values = {
         "id": row, "bucket": bucket, "lane": lane, "knowledge": 0, "other": 0, "face": 0,
         "total": 0, "locked_until": None, "updated_at": now,
     }  # fmt: skip
-    insert_once(tx, Bucket.metadata.tables["throttle"], values)
+    return insert_once(tx, _TABLE, values)
 
 
 def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> Count | None:
-    """Count one attempt in a guarded update; None when the bucket is locked or full."""
-    column = Bucket.__table__.c[counter.value]
-    found = tx.execute(
-        update(Bucket)
-        .where(
-            Bucket.bucket == bucket,
-            Bucket.lane == lane,
-            or_(Bucket.locked_until.is_(None), Bucket.locked_until <= now),
-            column < limit(counter),
-            Bucket.total < HARD_TOTAL,
-        )
-        .values({column: column + 1, Bucket.total: Bucket.total + 1, Bucket.updated_at: now})
-        .returning(Bucket.id, column)
-    ).first()
+    """Count one attempt in a guarded update; None when the bucket is locked, full or missing."""
+    values = {"b_bucket": bucket, "b_lane": lane, "b_now": now}
+    found = tx.execute(_RAISE[counter], values).first()
     return Count(found[0], found[1]) if found else None
 
 
 def lower_count(tx: Tx, row: UUID, counter: Counter) -> None:
     """Take one attempt back and end the wait that it began."""
-    column = Bucket.__table__.c[counter.value]
-    tx.execute(
-        update(Bucket)
-        .where(Bucket.id == row, column > 0)
-        .values({column: column - 1, Bucket.total: Bucket.total - 1, Bucket.locked_until: None})
-    )
+    tx.execute(_LOWER[counter], {"b_id": row})
 
 
 def lock(tx: Tx, row: UUID, until: datetime) -> None:
     """Make a bucket wait."""
-    tx.execute(update(Bucket).where(Bucket.id == row).values(locked_until=until))
+    tx.execute(update(_TABLE).where(_TABLE.c.id == row).values(locked_until=until))
 
 
 def locked_until(tx: Tx, bucket: str, lane: str) -> datetime | None:
     """Return the end of the wait."""
-    query = select(Bucket.locked_until).where(Bucket.bucket == bucket, Bucket.lane == lane)
-    return tx.scalars(query).first()
+    return tx.execute(_UNTIL, {"b_bucket": bucket, "b_lane": lane}).scalar()
 
 
 def clear(tx: Tx, bucket: str, lane: str | None) -> int:
     """Set the counters of a bucket to zero, in one lane or in all; return how many rows."""
-    statement = update(Bucket).where(Bucket.bucket == bucket)
+    statement = update(_TABLE).where(_TABLE.c.bucket == bucket)
     if lane is not None:
-        statement = statement.where(Bucket.lane == lane)
+        statement = statement.where(_TABLE.c.lane == lane)
     zero = {"knowledge": 0, "other": 0, "face": 0, "total": 0, "locked_until": None}
-    return len(tx.execute(statement.values(**zero).returning(Bucket.id)).all())
+    return len(tx.execute(statement.values(**zero).returning(_TABLE.c.id)).all())

@@ -1,10 +1,11 @@
 """Which passwords are taken: length and a blocklist decide (SP 800-63B-4 section 3.1.1.2)."""
 
+import runpy
 import unicodedata
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
-
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from service.domain.errors import BadInput, Fault
 
@@ -15,7 +16,12 @@ LONGEST: Final = 256
 
 @cache
 def _blocklist() -> frozenset[str]:
-    return frozenset(word for word in FREQUENCY_LISTS["passwords"] if len(word) >= SHORTEST)
+    # Run apart from its package, which would keep all of its dictionaries in memory.
+    spec = find_spec("zxcvbn")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    names = runpy.run_path(str(Path(places[0]) / "frequency_lists.py"))
+    words: list[str] = names["FREQUENCY_LISTS"]["passwords"]
+    return frozenset(word for word in words if len(word) >= SHORTEST)
 
 
 def normalize(password: str) -> str:

@@ -1,0 +1,79 @@
+"""Signals are asked one by one, and a fault is never good news."""
+
+from uuid import UUID
+
+import pytest
+
+from service.domain.risk import Assessment, Band, Reason, SignalFacts, assess_all
+
+FACTS = SignalFacts(UUID(int=1), "flow", UUID(int=2), {"ip": "192.0.2.1"}, known_device=True)
+
+
+class Fake:
+    """A signal that answers or fails as it is told."""
+
+    def __init__(self, name, answer):
+        self.name = name
+        self.worst = -4.0
+        self.answer = answer
+        self.asked = []
+
+    def assess(self, facts):
+        self.asked.append(facts)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ZeroDivisionError(),
+        OverflowError(),
+        KeyError("the-context"),
+        IndexError(),
+        ValueError("the-context"),
+        TypeError(),
+        OSError("the-context"),
+        TimeoutError(),
+        ConnectionError(),
+        RuntimeError(),
+        RecursionError(),
+    ],
+)
+def test_a_failing_signal_counts_as_its_worst(fault):
+    """A fault or a time-out is the signal's worst, named by type and never by what it said."""
+    (found,) = assess_all((Fake("device", fault),), FACTS)
+    assert (found.signal, found.llr) == ("device", -4.0)
+    assert not found.enough_history
+    (reason,) = found.reasons
+    assert (reason.code, reason.signal, reason.contribution) == ("signal_fault", "device", -4.0)
+    assert type(fault).__name__ in reason.detail
+    assert "the-context" not in reason.detail
+
+
+def test_every_signal_is_asked_once_in_order():
+    """The answers come in the order of the signals, and a failing one stops no other."""
+    good = Assessment("good", 1.5, (Reason("c", "good", 1.5, "d"),), enough_history=True)
+    signals = (Fake("bad", ValueError()), Fake("good", good), Fake("worse", OSError()))
+    found = assess_all(signals, FACTS)
+    assert [item.signal for item in found] == ["bad", "good", "worse"]
+    assert found[1] is good
+    assert [signal.asked for signal in signals] == [[FACTS]] * 3
+
+
+def test_no_signal_gives_no_assessment():
+    """Without signals nothing is assessed."""
+    assert assess_all((), FACTS) == ()
+
+
+def test_an_assessment_is_neither_hard_nor_informed_unless_it_says_so():
+    """A hard finding and enough history are claimed and never assumed."""
+    found = Assessment("device", 0.5)
+    assert (found.hard, found.enough_history, found.reasons) == (False, False, ())
+
+
+def test_bands_are_ordered_and_named():
+    """Risk has four steps in ascending order, named in lower case."""
+    assert [band.label for band in sorted(Band)] == ["low", "elevated", "high", "critical"]
+    assert Band.HIGH < Band.CRITICAL

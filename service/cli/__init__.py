@@ -8,7 +8,7 @@ from service.cli import clients, database, demo, keys, operations, serve
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option("0.1.0", prog_name="lamina")
 def main() -> None:
-    r"""Layered sign-in for services.
+    """Layered sign-in for services.
 
     Settings come from the environment (LAMINA_…) or a .env file. Begin with:
 
@@ -16,7 +16,7 @@ def main() -> None:
       lamina keys init
       lamina clients create shop --scope flows:write --first-party
       lamina serve
-    """
+    """  # noqa: D301 - click takes the control character, not its escape
 
 
 for group in (

@@ -130,6 +130,17 @@ def test_the_outbox_the_log_and_unlocking(ready):
     assert json.loads(ready("audit", "verify", "--json").stdout) == {"leaves": 0, "intact": True}
 
 
+def test_the_face_engine_is_prepared_ahead(lamina, tmp_path):
+    """The converted weights lie where they were asked for; info names their license."""
+    made = json.loads(lamina("face", "prepare", "--to", str(tmp_path / "m"), "--json").stdout)
+    assert len(made["files"]) == 3
+    blocked = tmp_path / "file"
+    blocked.write_text("x")
+    assert lamina("face", "prepare", "--to", str(blocked)).exit_code == 2
+    info = json.loads(lamina("face", "info", "--json").stdout)
+    assert {row["license"] for row in info} == {"CC0-1.0"}
+
+
 def test_every_command_has_help_with_an_example():
     """`--help` of each command shows how it is called."""
 

@@ -43,6 +43,11 @@ _WAIT_SECONDS: Final = 5.0
 Material = tuple[Verifier, bytes]
 
 
+def default_cache() -> Path:
+    """Return where converted weights are kept when no setting says so."""
+    return Path.home() / ".cache" / "lamina" / "face"
+
+
 class Reader:
     """The face engine of this process, opened when first needed; without one, no face passes."""
 
@@ -57,7 +62,7 @@ class Reader:
         """Return the engine that the settings name."""
         if setting == "off":
             return cls(None, at_once)
-        cache = models or Path.home() / ".cache" / "lamina" / "face"
+        cache = models or default_cache()
         return cls(lambda: FaceEngine.open(cache), at_once)
 
     def available(self) -> bool:

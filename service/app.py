@@ -8,7 +8,6 @@ from uuid import UUID
 
 from flask import Flask
 from flask_limiter import Limiter
-from flask_limiter.constants import HeaderNames
 from flask_limiter.util import get_remote_address
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -102,7 +101,7 @@ def open_house(
         Unavailable: The database does not answer.
     """
     clock = clock or SystemClock()
-    vault, signing = _vault(settings, clock), SigningKeys(clock)
+    vault, signing = open_vault(settings, clock), SigningKeys(clock)
     engine = make_engine(settings.database_url)
     migrate.require_current(engine)
     store = Store(engine, vault)
@@ -168,13 +167,6 @@ def create_app(house: House) -> Flask:
         get_remote_address,
         app=app,
         storage_uri=settings.redis_url or "memory://",
-        headers_enabled=True,
-        header_name_mapping={
-            HeaderNames.LIMIT: "RateLimit-Limit",
-            HeaderNames.REMAINING: "RateLimit-Remaining",
-            HeaderNames.RESET: "RateLimit-Reset",
-            HeaderNames.RETRY_AFTER: "Retry-After",
-        },
         # With Redis away each process counts by itself, more strictly than together.
         in_memory_fallback_enabled=True,
         in_memory_fallback=[_FALLBACK],
@@ -212,7 +204,8 @@ def _routes(api: Api, house: House) -> None:
     flow_routes(api, FlowRoutes(house.login, house.factors, house.clock))
 
 
-def _vault(settings: Settings, clock: Clock) -> Vault:
+def open_vault(settings: Settings, clock: Clock) -> Vault:
+    """Read the root keys; raises SetupError that names the file and what to mend."""
     try:
         roots = {
             key_class: open_root(settings.root_for(key_class), [key_class])

@@ -8,6 +8,8 @@ from types import FrameType
 import click
 
 from service.cli.base import command, prepare, settings
+from service.domain.clock import SystemClock
+from service.telemetry import logs
 
 _THREADS = 32
 _BACKLOG = 1024
@@ -27,9 +29,10 @@ def serve(workers: int | None) -> None:
     from granian.constants import Interfaces  # noqa: PLC0415 - as above
     from granian.log import LogLevels  # noqa: PLC0415 - as above
 
-    from service.app import open_house  # noqa: PLC0415 - as above
+    from service.app import open_house, open_vault  # noqa: PLC0415 - as above
 
     found = settings()
+    open_vault(found, SystemClock())
     count = workers or found.workers
     prepare(found)
     # Keys, decoy and schema are settled once here, before several workers need them.
@@ -58,7 +61,9 @@ def worker() -> None:
     """
     from service.app import open_house  # noqa: PLC0415 - the other commands need not wait for it
 
-    house = open_house(settings())
+    found = settings()
+    logs.configure(found.log_level)
+    house = open_house(found)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         house.jobs.stop()

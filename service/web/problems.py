@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import orjson
 from flask import Flask, Response, g, request
+from flask_limiter.errors import RateLimitExceeded
 from werkzeug.exceptions import HTTPException
 
 from crypto.errors import CryptoError, KeyUnavailable
@@ -92,8 +93,10 @@ def _http(error: HTTPException) -> Response:
     for name, value in error.get_headers():
         if name in {"Allow", "Retry-After"}:
             response.headers[name] = value
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        response.headers.setdefault("Retry-After", "1")
+    if isinstance(error, RateLimitExceeded):
+        seconds = str(error.limit.limit.get_expiry())
+        response.headers["Retry-After"] = response.headers["RateLimit-Reset"] = seconds
+        response.headers["RateLimit-Remaining"] = "0"
     return response
 
 

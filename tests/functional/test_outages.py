@@ -1,0 +1,127 @@
+"""What is answered when something that the service leans on is away."""
+
+import uuid
+
+import pytest
+from sqlalchemy import text
+
+from crypto.errors import HasherBusy
+from service.app import create_app, open_house
+from service.domain.risk import Assessment
+from service.store import migrate
+from service.store.engine import make_engine
+from tests.functional.conftest import PASSWORD
+
+
+def test_a_lost_database_is_unavailable_and_allows_nothing(service, settings):
+    """503 with Retry-After, on guarded and public routes alike, and not ready."""
+    if settings.sqlite:
+        pytest.skip("a database in a file of this machine is not lost while it runs")
+    service.register()
+    name = settings.database_url.rsplit("/", 1)[1]
+    admin = make_engine(settings.database_url.rsplit("/", 1)[0] + "/postgres")
+    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        try:
+            flow = service.begin()
+            assert flow.status_code == 503
+            assert flow.headers["Retry-After"] == "5"
+            assert flow.json["code"] == "database_away"
+            assert service.oauth("token", grant_type="client_credentials").status_code == 503
+            ready = service.http.get("/readyz")
+            assert (ready.status_code, ready.json["checks"]["database"]) == (503, False)
+            assert service.http.get("/healthz").status_code == 200
+        finally:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+
+
+def test_redis_away_does_not_stop_the_service(settings, clock):
+    """Edge limits are counted in the process until it is back."""
+    engine = make_engine(settings.database_url)
+    migrate.upgrade(engine)
+    engine.dispose()
+    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    house = open_house(away, clock)
+    http = create_app(house).test_client()
+    assert http.post("/oauth2/token", data={"grant_type": "x"}).status_code == 401
+    house.store.engine.dispose()
+
+
+def test_the_edge_limit_says_when_to_come_back(service):
+    """After its requests of a minute a caller gets 429 with Retry-After."""
+    answers = [service.http.get("/.well-known/jwks.json") for _ in range(1201)]
+    assert {answer.status_code for answer in answers[:1200]} == {200}
+    assert answers[-1].status_code == 429
+    assert answers[-1].headers["Retry-After"] == "60"
+    assert answers[-1].headers["RateLimit-Remaining"] == "0"
+    assert answers[-1].content_type == "application/problem+json"
+
+
+def test_too_many_hashes_at_once_are_told_to_wait(service):
+    """A password that finds no turn is 503 and no attempt."""
+    service.register()
+    flow = service.begin().json
+
+    class Busy:
+        def verify(self, encoded, password):
+            raise HasherBusy
+
+    service.house.password._hasher = Busy()
+    answer = service.act(flow, "password", {"password": PASSWORD})
+    assert (answer.status_code, answer.json["code"]) == (503, "overloaded")
+    seen = service.call("GET", f"/v1/flows/{flow['id']}", Flow_Token=flow["flow_token"]).json
+    assert seen["attempts_left"] == flow["attempts_left"]
+
+
+def test_a_value_that_was_tampered_with_is_refused(service):
+    """A flow whose revision was turned back in the database does not open: 503, no 500."""
+    service.register()
+    flow = service.begin().json
+    service.act(flow, "password", {"password": "not the right one"})
+    with service.house.store.transaction() as tx:
+        tx.execute(text("UPDATE flow SET revision = 1"))
+    answer = service.act(flow, "password", {"password": PASSWORD})
+    assert (answer.status_code, answer.json["code"]) == (503, "sealed_value_refused")
+
+
+def test_evidence_written_into_the_database_does_not_open(service):
+    """A session that is given to another subject has no level at all."""
+    alice, bob = service.register("alice"), service.register("bob")
+    tokens = service.exchange(service.login(alice)["completion_code"]).json
+    other = uuid.UUID(bob.id)
+    value = other.hex if service.house.settings.sqlite else other
+    with service.house.store.transaction() as tx:
+        tx.execute(text("UPDATE session SET subject_id = :id"), {"id": value})
+    assert service.oauth("introspect", token=tokens["access_token"]).status_code == 503
+
+
+def test_a_critical_signal_denies_after_a_factor(service):
+    """The signal is asked once something has verified, and ends the flow."""
+
+    class Alarm:
+        name = "alarm"
+        worst = -9.0
+
+        def assess(self, facts):
+            return Assessment(self.name, -9.0)
+
+    parts = service.house.login._parts
+    object.__setattr__(parts, "signals", (Alarm(),))
+    service.register()
+    flow = service.begin()
+    assert flow.status_code == 201
+    answer = service.act(flow.json, "password", {"password": PASSWORD})
+    assert (answer.status_code, answer.json["code"]) == (403, "critical_risk")
+
+
+def test_an_unexpected_error_tells_nothing(service):
+    """500 with a trace and no word of what happened."""
+
+    def broken(*_arguments):
+        raise ZeroDivisionError("secret detail")
+
+    service.house.login.begin = broken
+    answer = service.begin()
+    assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text

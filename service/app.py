@@ -141,7 +141,6 @@ def open_house(
         Task("sessions.drop", timedelta(hours=1), sessions.drop_ended),
         Task("answers.drop", timedelta(minutes=1), answers.drop_expired),
         Task("grants.drop", timedelta(minutes=5), authenticators.drop_expired),
-        Task("behavior.drop", timedelta(minutes=5), behaviors.drop_unlearned),
         Task("devices.drop", timedelta(hours=1), devices.drop_expired),
     )
     return House(

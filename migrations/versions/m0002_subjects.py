@@ -72,7 +72,6 @@ def upgrade() -> None:
         sa.Column("flow", sa.String(length=36), nullable=False),
         sa.Column("field", sa.String(length=32), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
-        sa.Column("learned", sa.Boolean(), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["subject_id"], ["subject.id"], name=op.f("fk_behavior_sample_subject_id_subject")

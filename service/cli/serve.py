@@ -42,7 +42,7 @@ def serve(workers: int | None) -> None:
             "lamina: several workers without LAMINA_REDIS_URL count edge limits each", err=True
         )
     # Many threads would each keep an arena of freed memory; the workers inherit this.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # noqa: TID251 - handed on, not read
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # noqa: TID251 - handed on, not read
     host, _, port = found.bind.rpartition(":")
     click.echo(f"lamina: serving {found.issuer} on {found.bind}", err=True)
     Granian(

@@ -289,10 +289,9 @@ class Login:
             llr=match.llr,
         )  # fmt: skip
         flow = model.accept(attempt.flow, evidence, now)
-        if attempt.sample is not None:
-            parts.behaviors.keep(tx, terms.subject, str(flow.id), factor.name, attempt.sample)
-        flow = self._decide(tx, flow, sampled=attempt.sample is not None)
-        flow = store.save(tx, flow)
+        if attempt.sample and (held := parts.behaviors.admit(tx, terms.subject, attempt.sample)):
+            flow = replace(flow, samples={**flow.samples, factor.name: held})
+        flow = store.save(tx, self._decide(tx, flow, sampled=attempt.sample is not None))
         self._count(attempt, "verified")
         self._note(tx, flow, "factor.verified", factor=factor.name)
         return self._conclude(tx, flow)
@@ -365,7 +364,7 @@ class Login:
             session = parts.sessions.start(tx, account, terms.client, flow.evidence)
             parts.accounts.completed_login(tx, terms.subject)
         if session.level.acr >= Acr.AAL2:
-            parts.behaviors.learn(tx, str(flow.id))
+            parts.behaviors.learn(tx, terms.subject, str(flow.id), flow.samples)
         device = Device(*terms.device) if terms.device else None
         return Outcome(
             flow,

@@ -81,6 +81,8 @@ class Flow:
     band: Band = Band.LOW
     reasons: tuple[Reason, ...] = ()
     challenges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    samples: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Behavioral samples by factor, held until the flow reaches its level or ends."""
 
     @property
     def expires_at(self) -> datetime:
@@ -191,6 +193,11 @@ def cancel(flow: Flow) -> Flow:
     return replace(flow, status=FlowStatus.CANCELLED) if pending else flow
 
 
+def stored(flow: Flow) -> Flow:
+    """Return what is stored of a flow: one that has ended holds no samples any more."""
+    return flow if flow.status is FlowStatus.PENDING else replace(flow, samples={})
+
+
 def to_json(flow: Flow) -> dict[str, Any]:
     """Return the members as JSON values, to be sealed."""
     terms = flow.terms
@@ -217,6 +224,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "band": int(flow.band),
         "reasons": [[item.code, item.signal, item.contribution, item.detail]
                     for item in flow.reasons],
+        "samples": dict(flow.samples),
         "challenges": {name: dict(value) for name, value in flow.challenges.items()},
     }  # fmt: skip
 
@@ -252,4 +260,5 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         band=Band(value["band"]),
         reasons=tuple(Reason(*item) for item in value["reasons"]),
         challenges=value["challenges"],
+        samples=value["samples"],
     )

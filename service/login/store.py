@@ -6,19 +6,16 @@ from typing import Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import LargeBinary, delete
+from sqlalchemy import LargeBinary, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.orm.exc import StaleDataError
 
-from crypto.fields import Owner
+from crypto.fields import FieldContext, Owner
 from service.domain.errors import Conflict
 from service.domain.ids import service_owner
-from service.login.model import Flow, from_json, to_json
-from service.store.base import Base
+from service.login.model import Flow, from_json, stored, to_json
+from service.store.base import Base, table_of
 from service.store.engine import Tx
-from service.store.sealed import encrypted_text
-
-_HELD: Final = "lamina_flow"
+from service.store.sealed import encrypted_text, open_value, seal_value
 
 
 class FlowRow(Base):
@@ -29,37 +26,49 @@ class FlowRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     client_id: Mapped[UUID]
     token_digest: Mapped[bytes] = mapped_column(LargeBinary(32))
-    revision: Mapped[int] = mapped_column()
+    revision: Mapped[int]
     expires_at: Mapped[datetime]
     state = encrypted_text("service", bound=("client_id", "revision"))
-
-    __mapper_args__ = {"version_id_col": revision, "version_id_generator": False}  # noqa: RUF012 - SQLAlchemy reads it from the class
 
     def field_owner(self) -> Owner:
         """Return the reserved owner of flows: their key is at hand in every process."""
         return service_owner("flows")
 
 
+_TABLE: Final = table_of(FlowRow)
+_OWNER: Final = service_owner("flows")
+_INSERT: Final = insert(_TABLE)
+_FIND: Final = select(
+    _TABLE.c.client_id, _TABLE.c.token_digest, _TABLE.c.revision, _TABLE.c.state
+).where(_TABLE.c.id == bindparam("b_id"))
+_SAVE: Final = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("b_id"), _TABLE.c.revision == bindparam("b_revision"))
+    .values(
+        revision=bindparam("b_next"), expires_at=bindparam("b_expires"), state=bindparam("b_state")
+    )
+    .returning(_TABLE.c.id)
+)
+
+
 def add(tx: Tx, flow: Flow, token_digest: bytes) -> None:
     """Save a new flow."""
-    row = FlowRow(
-        id=flow.id, client_id=flow.terms.client, token_digest=token_digest,
-        revision=flow.revision, expires_at=flow.expires_at,
-    )  # fmt: skip
-    row.state = orjson.dumps(to_json(flow)).decode()
-    tx.add(row)
-    tx.flush()
+    values = {
+        "id": flow.id, "client_id": flow.terms.client, "token_digest": token_digest,
+        "revision": flow.revision, "expires_at": flow.expires_at,
+        "state": _seal(tx, flow, flow.revision),
+    }  # fmt: skip
+    tx.execute(_INSERT, values)
 
 
 def find(tx: Tx, flow_id: UUID) -> tuple[Flow, UUID, bytes] | None:
     """Return a flow, its client and the digest of its token."""
-    row = tx.get(FlowRow, flow_id)
+    row = tx.execute(_FIND, {"b_id": flow_id}).first()
     if row is None:
         return None
-    # A session forgets rows that nobody holds: this one is saved in the same unit of work.
-    tx.info[_HELD] = row
-    flow = from_json(row.id, row.revision, orjson.loads(row.state))
-    return flow, row.client_id, row.token_digest
+    context = _context(flow_id, row.client_id, row.revision)
+    state = open_value(tx, "service", context, row.state)
+    return from_json(flow_id, row.revision, orjson.loads(state)), row.client_id, row.token_digest
 
 
 def save(tx: Tx, flow: Flow) -> Flow:
@@ -68,16 +77,24 @@ def save(tx: Tx, flow: Flow) -> Flow:
     Raises:
         Conflict: Another request has moved the flow on in the meantime.
     """
-    row = tx.get(FlowRow, flow.id)
-    if row is None or row.revision != flow.revision:
+    revision = flow.revision + 1
+    values = {
+        "b_id": flow.id, "b_revision": flow.revision, "b_next": revision,
+        "b_expires": flow.expires_at, "b_state": _seal(tx, stored(flow), revision),
+    }  # fmt: skip
+    if tx.execute(_SAVE, values).first() is None:
         raise moved()
-    row.revision, row.expires_at = flow.revision + 1, flow.expires_at
-    row.state = orjson.dumps(to_json(flow)).decode()
-    try:
-        tx.flush()
-    except StaleDataError:
-        raise moved() from None
-    return replace(flow, revision=row.revision)
+    return replace(flow, revision=revision)
+
+
+def _seal(tx: Tx, flow: Flow, revision: int) -> bytes:
+    context = _context(flow.id, flow.terms.client, revision)
+    return seal_value(tx, "service", context, orjson.dumps(to_json(flow)))
+
+
+def _context(flow_id: UUID, client: UUID, revision: int) -> FieldContext:
+    """Bind the state to its row as the descriptor of the column would."""
+    return FieldContext("flow", "state", _OWNER, flow_id, f"{client}|{revision}".encode())
 
 
 def drop_ended(tx: Tx, before: datetime) -> int:

@@ -48,8 +48,9 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    # No ping before each use: the first request after an outage is a 503, which renews the pool.
     return create_engine(
-        url, hide_parameters=True, pool_size=8, max_overflow=24, pool_timeout=5, pool_pre_ping=True
+        url, hide_parameters=True, pool_size=8, max_overflow=24, pool_timeout=5, pool_recycle=1800
     )
 
 
@@ -65,7 +66,11 @@ class Store:
 
     def __init__(self, engine: Engine, sealer: FieldSealer) -> None:
         self.engine = engine
-        self._reader = engine.execution_options(**{_READ: True})
+        options: dict[str, Any] = {_READ: True}
+        if engine.dialect.name == "postgresql":
+            # A read needs no transaction there: two round trips less.
+            options["isolation_level"] = "AUTOCOMMIT"
+        self._reader = engine.execution_options(**options)
         self._sealer = sealer
         self._local = threading.local()
 

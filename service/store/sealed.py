@@ -191,6 +191,18 @@ def seal_before_flush(session: Session, _context: object, _instances: object) ->
             field.seal_pending(session, row)
 
 
+def seal_value(session: Session, key_class: str, context: FieldContext, plaintext: bytes) -> bytes:
+    """Seal a cell that is written without its row's object."""
+    sealer = cast("FieldSealer", session.info[_SEALER])
+    return sealer.seal(session, key_class, context, plaintext)
+
+
+def open_value(session: Session, key_class: str, context: FieldContext, sealed: bytes) -> bytes:
+    """Open a cell that was read without its row's object; raises OpenError."""
+    sealer = cast("FieldSealer", session.info[_SEALER])
+    return sealer.open(session, key_class, context, sealed)
+
+
 def use_sealer(session: Session, sealer: FieldSealer) -> None:
     """Give a session the keys that its rows are sealed with."""
     session.info[_SEALER] = sealer

@@ -49,7 +49,7 @@ def test_an_unknown_identifier_is_answered_the_same(service):
 
 
 def test_behavior_is_kept_with_consent_only(service):
-    """Samples are stored where the person agreed, and learned after AAL2."""
+    """Samples are kept where the person agreed, after AAL2 and not before."""
     keystroke = {"field": "password", "keys": [[0, 90, "char"], [120, 200, "char"]]}
     for name, consents in (("alice", [CONSENT | {"purpose": "behavior"}]), ("bob", [])):
         person = service.register(name, consents=consents)

@@ -1,1 +1,1 @@
-"""Behavioral samples: taken in with consent, learned from only after a strong login."""
+"""Behavioral samples: held in the flow with consent, kept only after a strong login."""

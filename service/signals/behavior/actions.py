@@ -1,7 +1,6 @@
 """Take in behavioral samples with consent, and answer for the signal."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,7 +17,6 @@ from service.web.inputs import parse
 
 PURPOSE: Final = "behavior"
 LARGEST: Final = 32 * 1024
-_UNLEARNED_LIFE: Final = timedelta(minutes=15)
 
 
 class Behaviors:
@@ -35,22 +33,24 @@ class Behaviors:
             raise BadInput(Fault(at, "too_long", f"must have at most {LARGEST} bytes"))
         return sample
 
-    def keep(self, tx: Tx, subject: UUID, flow: str, field: str, sample: Behavior) -> bool:
-        """Keep a sample until its flow ends; without consent it is dropped, unstored."""
+    def admit(self, tx: Tx, subject: UUID, sample: Behavior) -> str | None:
+        """Return a sample to hold in its flow; None without consent, so that it is dropped."""
         if not self._accounts.consented(tx, subject, PURPOSE):
-            return False
-        now = self._clock.now()
-        row = Sample(
-            id=new_id(now), subject_id=subject, flow=flow, field=field, learned=False,
-            received_at=now,
-        )  # fmt: skip
-        row.content = sample.model_dump_json(by_alias=True, exclude_none=True).encode()
-        tx.add(row)
-        return True
+            return None
+        return sample.model_dump_json(by_alias=True, exclude_none=True)
 
-    def learn(self, tx: Tx, flow: str) -> int:
-        """Let the samples of a flow count, once it has reached AAL2; return how many."""
-        return store.learn(tx, flow)
+    def learn(self, tx: Tx, subject: UUID, flow: str, samples: Mapping[str, str]) -> int:
+        """Keep the samples of a flow that reached AAL2, by factor; return how many."""
+        if not samples or not self._accounts.consented(tx, subject, PURPOSE):
+            return 0
+        now = self._clock.now()
+        for field, content in samples.items():
+            row = Sample(
+                id=new_id(now), subject_id=subject, flow=flow, field=field, received_at=now
+            )
+            row.content = content.encode()
+            tx.add(row)
+        return len(samples)
 
     def forget(self, tx: Tx, subject: UUID) -> int:
         """Forget a subject's samples; return how many."""
@@ -59,10 +59,6 @@ class Behaviors:
     def learned(self, tx: Tx, subject: UUID) -> int:
         """Return how many samples a subject's profile could be made of, at most 200."""
         return store.count(tx, subject)
-
-    def drop_unlearned(self, tx: Tx, now: datetime) -> int:
-        """Forget samples whose flow never reached its level; return how many."""
-        return store.drop_unlearned(tx, now - _UNLEARNED_LIFE)
 
 
 class BehaviorSignal:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, String, delete, select, update
+from sqlalchemy import ForeignKey, String, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
@@ -22,7 +22,6 @@ class Sample(Base):
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
     flow: Mapped[str] = mapped_column(String(36), index=True)
     field: Mapped[str] = mapped_column(String(32))
-    learned: Mapped[bool]
     received_at: Mapped[datetime]
     content = encrypted_bytes("behavior", bound=("field",))
 
@@ -31,25 +30,13 @@ class Sample(Base):
         return subject_owner(self.subject_id)
 
 
-def learn(tx: Tx, flow: str) -> int:
-    """Let the samples of a flow count; return how many."""
-    statement = update(Sample).where(Sample.flow == flow).values(learned=True)
-    return len(tx.execute(statement.returning(Sample.id)).all())
-
-
 def count(tx: Tx, subject: UUID) -> int:
-    """Return how many samples were learned."""
-    query = select(Sample.id).where(Sample.subject_id == subject, Sample.learned)
+    """Return how many samples there are, at most 200."""
+    query = select(Sample.id).where(Sample.subject_id == subject)
     return len(tx.scalars(query.limit(200)).all())
 
 
 def drop(tx: Tx, subject: UUID) -> int:
     """Forget every sample of a subject; return how many."""
     gone = delete(Sample).where(Sample.subject_id == subject)
-    return len(tx.execute(gone.returning(Sample.id)).all())
-
-
-def drop_unlearned(tx: Tx, before: datetime) -> int:
-    """Forget samples of flows that never got far enough; return how many."""
-    gone = delete(Sample).where(Sample.learned.is_(False), Sample.received_at <= before)
     return len(tx.execute(gone.returning(Sample.id)).all())

@@ -1,0 +1,184 @@
+"""Settings: each name known, each value checked, one clear line when one is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crypto.keyring import KEY_CLASSES
+from service import settings
+from service.domain.errors import SetupError
+
+ROOT = Path(__file__).parents[3]
+SAFE = {"LAMINA_ISSUER": "https://id.example.com"}
+DEVELOPMENT = {"LAMINA_MODE": "development"}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read settings from an environment, with no file unless one is given."""
+    return lambda environ, file=None: settings.load(environ, file or tmp_path / "absent")
+
+
+def refusal(read, environ):
+    """Return the one line that refuses an environment."""
+    with pytest.raises(SetupError) as refused:
+        read(environ)
+    assert len(refused.value.detail.splitlines()) == 1
+    return refused.value
+
+
+def test_development_runs_on_defaults(read):
+    """With the mode alone everything else has a value that works on one machine."""
+    found = read(DEVELOPMENT)
+    assert found.sqlite
+    assert (found.issuer, found.bind) == ("http://localhost:8000", "127.0.0.1:8000")
+    assert (found.workers, found.trusted_proxies, found.log_level) == (1, 0, "info")
+    assert found.key_classes == KEY_CLASSES
+
+
+def test_production_is_what_nothing_said_means(read):
+    """Without a mode the rules of production hold, so that forgetting it is safe."""
+    assert refusal(read, {}).code == "bad_setting"
+    assert read(SAFE).mode == "production"
+
+
+def test_production_refuses_what_is_unsafe(read):
+    """An issuer without TLS and several workers without Redis are refused, each by name."""
+    plain = {"LAMINA_ISSUER": "http://id.example.com"}
+    assert "issuer must be https in production" in refusal(read, plain).detail
+    several = SAFE | {"LAMINA_WORKERS": "2"}
+    assert "several workers need redis_url" in refusal(read, several).detail
+    assert read(several | {"LAMINA_REDIS_URL": "redis://localhost"}).workers == 2
+    assert read(SAFE | {"LAMINA_WORKERS": "1"}).workers == 1
+    assert read(plain | DEVELOPMENT | {"LAMINA_WORKERS": "2"}).workers == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("MODE", "prod", "'production' or 'development'"),
+        ("DATABASE_URL", "mysql://user:canary@host/db", "must start with sqlite:///"),
+        ("DATABASE_URL", "postgresql://user:canary@host/db", "postgresql+psycopg://"),
+        ("DATABASE_URL", "", "must start with"),
+        ("KEY_CLASSES", "contact canary", "unknown key class canary"),
+        ("KEY_CLASSES", "", "unknown key class (none)"),
+        ("KEY_CLASSES", " , ", "unknown key class (none)"),
+        ("ISSUER", "ftp://id.example.com", "http or https URL without a query"),
+        ("ISSUER", "https://", "http or https URL without a query"),
+        ("ISSUER", "https://id.example.com?tenant=1", "without a query"),
+        ("ISSUER", "id.example.com", "http or https URL"),
+        ("ISSUER", "https://[::1", "Invalid IPv6 URL"),
+        ("BIND", "8000", "must be HOST:PORT"),
+        ("BIND", ":8000", "must be HOST:PORT"),
+        ("BIND", "localhost:", "must be HOST:PORT"),
+        ("BIND", "localhost:65536", "must be HOST:PORT"),
+        ("BIND", "localhost:-1", "must be HOST:PORT"),
+        ("FACE_ENGINE", "magic", "'dlib' or 'off'"),
+        ("TRUSTED_PROXIES", "9", "less than or equal to 8"),
+        ("TRUSTED_PROXIES", "-1", "greater than or equal to 0"),
+        ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("WORKERS", "0", "greater than or equal to 1"),
+        ("WORKERS", "257", "less than or equal to 256"),
+        ("WORKERS", "two", "valid integer"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_line(read, name, value, says):
+    """The line names the setting and what it must be; a password in it is not repeated."""
+    refused = refusal(read, SAFE | {f"LAMINA_{name}": value})
+    assert refused.code == "bad_setting"
+    assert refused.detail.startswith(f"LAMINA_{name}: ")
+    assert says in refused.detail
+    if "URL" in name:
+        assert "canary" not in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("LAMINA_DATABSE_URL", "no such setting"),
+        ("LAMINA_", "no such setting"),
+        ("LAMINA_ROOT_KEY_CLASSES", "no such key class"),
+        ("LAMINA_ROOT_KEY_CONTACTS", "no such key class"),
+        ("LAMINA_ROOT_KEY_", "no such key class"),
+    ],
+)
+def test_an_unknown_name_is_refused(read, name, says):
+    """A name that is misspelled stops the start, so that no default takes its place."""
+    refused = refusal(read, DEVELOPMENT | {name: "canary"})
+    assert (refused.code, refused.detail) == ("unknown_setting", f"{name}: {says}")
+
+
+def test_names_of_others_and_of_tests_are_let_be(read):
+    """Only names with the prefix are read, and those of the test suite are not settings."""
+    others = {"PATH": "/bin", "LAMINATE": "x", "LAMINA_TEST_POSTGRES_URL": "postgresql://x"}
+    assert read(DEVELOPMENT | others) == read(DEVELOPMENT)
+
+
+def test_a_class_may_have_a_root_of_its_own(read):
+    """A class without one takes the common root."""
+    found = read(
+        DEVELOPMENT | {"LAMINA_ROOT_KEY": "file:common", "LAMINA_ROOT_KEY_BIOMETRIC": "file:apart"}
+    )
+    assert found.root_for("biometric") == "file:apart"
+    assert found.root_for("contact") == "file:common"
+    assert found.root_key_classes == {"biometric": "file:apart"}
+
+
+@pytest.mark.parametrize("text", ["contact,index", "contact index", " contact ,  index "])
+def test_a_process_may_hold_some_classes_alone(read, text):
+    """Classes are listed with commas or spaces."""
+    assert read(DEVELOPMENT | {"LAMINA_KEY_CLASSES": text}).key_classes == ("contact", "index")
+
+
+def test_the_issuer_has_no_slash_at_its_end(read):
+    """One issuer has one spelling."""
+    assert read({"LAMINA_ISSUER": "https://id.example.com/a/"}).issuer == "https://id.example.com/a"
+
+
+def test_the_database_tells_its_kind(read):
+    """SQLite is told from PostgreSQL by the URL."""
+    assert read(DEVELOPMENT | {"LAMINA_DATABASE_URL": "sqlite:////var/lamina.db"}).sqlite
+    server = {"LAMINA_DATABASE_URL": "postgresql+psycopg://lamina@localhost/lamina"}
+    assert not read(DEVELOPMENT | server).sqlite
+
+
+def test_settings_do_not_change(read):
+    """What was checked at the start stays as it was checked."""
+    found = read(DEVELOPMENT)
+    with pytest.raises(ValueError, match="frozen"):
+        found.workers = 2
+
+
+def test_a_file_is_read_and_the_environment_wins(read, tmp_path):
+    """`.env` gives values, comments and quotes allowed; the environment replaces them."""
+    file = tmp_path / "settings.env"
+    file.write_text(
+        "# a comment\nLAMINA_MODE=development\nLAMINA_WORKERS='3'\nLAMINA_BIND=localhost:1\n"
+        "OTHER=1\nLAMINA_LOG_LEVEL\n"
+    )
+    found = read({"LAMINA_WORKERS": "4"}, file)
+    assert (found.mode, found.workers, found.bind) == ("development", 4, "localhost:1")
+    assert found.log_level == "info"
+
+
+def test_a_wrong_name_in_the_file_is_refused_too(read, tmp_path):
+    """The file is held to the same rules as the environment."""
+    file = tmp_path / "settings.env"
+    file.write_text("LAMINA_NOTHING=1\n")
+    with pytest.raises(SetupError, match="unknown_setting"):
+        read(DEVELOPMENT, file)
+
+
+def test_a_process_reads_its_own_environment_and_directory(tmp_path):
+    """Without arguments `.env` of the working directory and the environment are read."""
+    (tmp_path / ".env").write_text("LAMINA_MODE=development\nLAMINA_WORKERS=3\n")
+    code = "from service.settings import load; s = load(); print(s.mode, s.workers, s.bind)"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LAMINA_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True,
+        env=kept | {"PYTHONPATH": str(ROOT), "LAMINA_BIND": "localhost:2"},
+    )  # fmt: skip
+    assert done.stdout.split() == ["development", "3", "localhost:2"]

@@ -23,6 +23,7 @@ from biometrics.face import (
 )
 from crypto import opaque
 from service.authenticators.actions import Authenticators
+from service.authenticators.typed import TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Status, Verifier
 from service.domain.clock import Clock
@@ -34,7 +35,6 @@ from service.factors.face.model import Input, answer, decode, new_challenge
 from service.factors.face.store import TemplateSecret
 from service.store.engine import Tx
 from service.telemetry import logs
-from service.web.inputs import parse
 
 TYPE: Final = "face"
 CONSENT: Final = "face"
@@ -105,7 +105,7 @@ def _read(engine: FaceEngine, number: int, picture: bytes, policy: QualityPolicy
         raise BadInput(Fault(f"/frames/{number}/image", refused.code, refused.advice)) from None
 
 
-class FaceFactor:
+class FaceFactor(TypedFactor):
     """The factor `face`."""
 
     name = "face"
@@ -114,6 +114,7 @@ class FaceFactor:
     amr: tuple[str, ...] = ("face",)
     slow = True
     type = TYPE
+    form = Input
     consent = CONSENT
 
     def __init__(self, authenticators: Authenticators, reader: Reader, clock: Clock) -> None:
@@ -121,13 +122,9 @@ class FaceFactor:
         self._reader = reader
         self._clock = clock
 
-    def schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of the input."""
-        return Input.model_json_schema()
-
     def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the validated input, the pictures decoded from base64."""
-        found = parse(Input, values).model_dump()
+        found = dict(super().parse(values))
         return found | {"pictures": decode(found.pop("frames"))}
 
     def challenge(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from crypto.errors import HasherBusy, PasswordMismatch
 from crypto.hashing import PasswordHasher
 from service.authenticators.actions import Authenticators
+from service.authenticators.typed import TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.errors import Unavailable, VerificationFailed
@@ -29,7 +30,7 @@ class Input(BaseModel):
     password: Annotated[str, Field(min_length=1, max_length=4 * LONGEST)]
 
 
-class PasswordFactor:
+class PasswordFactor(TypedFactor):
     """The factor `password`."""
 
     name = "password"
@@ -38,28 +39,12 @@ class PasswordFactor:
     amr: tuple[str, ...] = ("pwd",)
     slow = True
     type = TYPE
-    consent = ""
+    form = Input
 
     def __init__(self, authenticators: Authenticators, hasher: PasswordHasher, decoy: UUID) -> None:
         self._authenticators = authenticators
         self._hasher = hasher
         self._decoy = decoy
-
-    def schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of the input."""
-        return Input.model_json_schema()
-
-    def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the validated input."""
-        return parse(Input, values).model_dump()
-
-    def challenge(self) -> dict[str, Any]:
-        """Return nothing: a password answers no challenge."""
-        return {}
-
-    def available(self) -> bool:
-        """Return whether this can be checked here: always."""
-        return True
 
     def hash(self, password: str, pointer: str = "/password") -> bytes:
         """Return the verifier of a new password; slow, so outside every transaction.

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crypto import opaque
 from service.authenticators.actions import Authenticators
+from service.authenticators.typed import Nothing, TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status
 from service.domain.errors import VerificationFailed
@@ -30,13 +31,7 @@ class Input(BaseModel):
     code: Annotated[str, Field(min_length=8, max_length=64)]
 
 
-class Nothing(BaseModel):
-    """The input where there is nothing to say."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class RecoveryCodeFactor:
+class RecoveryCodeFactor(TypedFactor):
     """The factor `recovery_code`."""
 
     name = "recovery_code"
@@ -45,27 +40,11 @@ class RecoveryCodeFactor:
     amr: tuple[str, ...] = ("otp",)
     slow = False
     type = TYPE
-    consent = ""
+    form = Input
 
     def __init__(self, authenticators: Authenticators, decoy: UUID) -> None:
         self._authenticators = authenticators
         self._decoy = decoy
-
-    def schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of the input."""
-        return Input.model_json_schema()
-
-    def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the validated input."""
-        return parse(Input, values).model_dump()
-
-    def challenge(self) -> dict[str, Any]:
-        """Return nothing: the code answers no challenge."""
-        return {}
-
-    def available(self) -> bool:
-        """Return whether this can be checked here: always."""
-        return True
 
     def enroll(self, tx: Tx, subject: UUID) -> tuple[Authenticator, list[str]]:
         """Make ten codes in the place of all earlier ones; they are shown this once."""

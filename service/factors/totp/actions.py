@@ -12,6 +12,7 @@ import segno
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.authenticators.actions import Authenticators
+from service.authenticators.typed import Nothing, TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.clock import unix
@@ -32,17 +33,11 @@ class Input(BaseModel):
     code: Annotated[str, Field(pattern=r"^[0-9\s]{6,16}$")]
 
 
-class Nothing(BaseModel):
-    """The input where there is nothing to say."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 def _pack(secret: str, offset: int) -> bytes:
     return orjson.dumps({"secret": secret, "offset": offset})
 
 
-class TotpFactor:
+class TotpFactor(TypedFactor):
     """The factor `totp`."""
 
     name = "totp"
@@ -51,28 +46,12 @@ class TotpFactor:
     amr: tuple[str, ...] = ("otp",)
     slow = False
     type = TYPE
-    consent = ""
+    form = Input
 
     def __init__(self, authenticators: Authenticators, issuer: str, decoy: UUID) -> None:
         self._authenticators = authenticators
         self._issuer = issuer
         self._decoy = decoy
-
-    def schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of the input."""
-        return Input.model_json_schema()
-
-    def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the validated input."""
-        return parse(Input, values).model_dump()
-
-    def challenge(self) -> dict[str, Any]:
-        """Return nothing: time is the challenge."""
-        return {}
-
-    def available(self) -> bool:
-        """Return whether this can be checked here: always."""
-        return True
 
     def enroll(
         self, tx: Tx, subject: UUID, label: str, *, status: Status = Status.PENDING

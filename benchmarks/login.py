@@ -101,6 +101,31 @@ class Bench:
     def _confirm(self, authenticator: str, body: object) -> None:
         self._post(f"/v1/subjects/{self.subject}/authenticators/{authenticator}/confirm", body)
 
+    def renew(self) -> None:
+        """Take a fresh access token."""
+        self._authorize()
+
+    def fail(self, name: str) -> tuple[float, float]:
+        """Begin as somebody and send a wrong password; return the seconds of both."""
+        with self.house.store.transaction() as tx:
+            for bucket in (f"subject:{self.subject}", f"identifier:username:{name}"):
+                self.house.throttling.reset(tx, self.house.throttling.bucket(tx, bucket))
+        begin = {"kind": "login", "identifier": name}
+        flow, begun = self._request("/v1/flows", begin, {})
+        path, proof = f"/v1/flows/{flow['id']}/actions/password", {"Flow-Token": flow["flow_token"]}
+        _, checked = self._request(path, {"password": "not the right one"}, proof)
+        return begun, checked
+
+    def _request(
+        self, path: str, body: object, headers: dict[str, str]
+    ) -> tuple[dict[str, Any], float]:
+        builder = EnvironBuilder(path, method="POST", json=body, headers=self.headers | headers)
+        environ = builder.get_environ()
+        started = time.perf_counter()
+        answer, _, _ = run_wsgi_app(self.app, environ)
+        content = b"".join(answer)
+        return json.loads(content), time.perf_counter() - started
+
     def login(self, note: Callable[[str, float], None]) -> None:
         """Run one login and note the CPU milliseconds of each step."""
         self.clock.advance(seconds=PERIOD)

@@ -1,7 +1,7 @@
 """Register, find and change subjects; consents; proof that an address is read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -13,6 +13,7 @@ from service.accounts import store
 from service.accounts.model import Field, identify, normalize
 from service.accounts.store import Consent, Subject, VerificationCode
 from service.audit.actions import AuditLog
+from service.domain import ids
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import (
@@ -55,6 +56,21 @@ class Account:
     def may_sign_in(self) -> bool:
         """Whether it may do so now."""
         return self.usable and not self.suspended
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Whom an identifier leads to, and the name of the attempt counter either way."""
+
+    account: Account | None
+    counter: str = field(repr=False)
+
+
+def _plain(row: Any) -> Account:  # noqa: ANN401 - a row of named columns
+    return Account(
+        row.id, row.status, row.segment, row.client_id, row.created_at, row.first_login_at,
+        bool(row.suspended),
+    )  # fmt: skip
 
 
 def _account(row: Subject) -> Account:
@@ -114,12 +130,25 @@ class Accounts:
         tx.flush()
         return True
 
-    def find(self, tx: Tx, typed: str) -> Account | None:
-        """Return the subject that an identifier leads to; unverified addresses lead nowhere."""
-        row = self._lookup(tx, typed)
-        if row is None or not self._may_sign_in(row, typed):
-            return None
-        return _account(row)
+    def find(self, tx: Tx, typed: str) -> Found:
+        """Return whom an identifier leads to; unverified addresses lead nowhere.
+
+        Somebody who is not there costs what somebody costs: the same statement finds the decoy.
+        """
+        field, normal = identify(typed) or (Field.USERNAME, "")
+        index = self._vault.blind_index(tx)
+        digest = index.digest("subject", field.value, normal)
+        row = store.led_to(tx, field.value, index.version, digest, ids.DECOY)
+        account = _plain(row)
+        proven = (
+            field is Field.USERNAME
+            or (field is Field.EMAIL and row.email_verified_at is not None)
+            or (field is Field.PHONE and row.phone_verified_at is not None)
+        )
+        names = (f"identifier:{field.value}:{normal or typed.strip().casefold()}",
+                 f"subject:{account.id}")  # fmt: skip
+        known = account.usable and proven
+        return Found(account if known else None, names[known])
 
     def lookup(self, tx: Tx, typed: str) -> dict[str, Any]:
         """Return the view of a subject for a client; raises NotFound."""
@@ -140,10 +169,7 @@ class Accounts:
         row = store.plain(tx, subject)
         if row is None:
             return None
-        return Account(
-            row.id, row.status, row.segment, row.client_id, row.created_at, row.first_login_at,
-            bool(row.suspended),
-        )  # fmt: skip
+        return _plain(row)
 
     def view(self, tx: Tx, subject: UUID) -> dict[str, Any]:
         """Return everything a client with `subjects:read` may see; raises NotFound."""
@@ -328,12 +354,6 @@ class Accounts:
         index = self._vault.blind_index(tx)
         digest = index.digest("subject", field.value, normal)
         return store.by_digest(tx, field.value, index.version, digest)
-
-    def _may_sign_in(self, row: Subject, typed: str) -> bool:
-        found = identify(typed)
-        if found is None or found[0] is Field.USERNAME:
-            return True
-        return getattr(row, f"{found[0].value}_verified_at") is not None
 
     def _row(self, tx: Tx, subject: UUID) -> Subject:
         row = store.get(tx, subject)

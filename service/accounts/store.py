@@ -13,6 +13,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    func,
     select,
     update,
 )
@@ -163,13 +164,14 @@ def get(tx: Tx, subject: UUID) -> Subject | None:
 _SUBJECTS: Final = table_of(Subject)
 _SUSPENSIONS: Final = table_of(Suspension)
 _CONSENTS: Final = table_of(Consent)
-_PLAIN: Final = select(
+_PLAIN_COLUMNS: Final = select(
     _SUBJECTS.c.id, _SUBJECTS.c.status, _SUBJECTS.c.segment, _SUBJECTS.c.client_id,
     _SUBJECTS.c.created_at, _SUBJECTS.c.first_login_at,
     exists()
     .where(_SUSPENSIONS.c.subject_id == _SUBJECTS.c.id, _SUSPENSIONS.c.capability == "login")
     .label("suspended"),
-).where(_SUBJECTS.c.id == bindparam("b_id"))  # fmt: skip
+)  # fmt: skip
+_PLAIN: Final = _PLAIN_COLUMNS.where(_SUBJECTS.c.id == bindparam("b_id"))
 _IN_FORCE: Final = (
     select(_CONSENTS.c.id)
     .where(
@@ -179,6 +181,27 @@ _IN_FORCE: Final = (
     )
     .limit(1)
 )
+
+
+_INDEX: Final = table_of(SubjectIndex)
+_LED_TO: Final = (
+    select(_INDEX.c.subject_id)
+    .where(
+        _INDEX.c.field == bindparam("b_field"),
+        _INDEX.c.key_version == bindparam("b_version"),
+        _INDEX.c.digest == bindparam("b_digest"),
+    )
+    .scalar_subquery()
+)
+_LED_TO_ALL: Final = _PLAIN_COLUMNS.add_columns(
+    _SUBJECTS.c.email_verified_at, _SUBJECTS.c.phone_verified_at
+).where(_SUBJECTS.c.id == func.coalesce(_LED_TO, bindparam("b_decoy", type_=_SUBJECTS.c.id.type)))
+
+
+def led_to(tx: Tx, field: str, key_version: int, digest: bytes, decoy: UUID) -> Any:  # noqa: ANN401 - a row of named columns
+    """Return the subject that a digest leads to, else the decoy: one row, one cost."""
+    values = {"b_field": field, "b_version": key_version, "b_digest": digest, "b_decoy": decoy}
+    return tx.execute(_LED_TO_ALL, values).first()
 
 
 def plain(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None

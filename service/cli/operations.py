@@ -2,6 +2,7 @@
 
 import click
 
+from service.accounts.actions import Account
 from service.app import open_house
 from service.cli.base import command, json_option, settings, show, show_rows
 from service.domain.errors import NotFound
@@ -43,7 +44,10 @@ def unlock(subject: str, *, as_json: bool) -> None:
     house = open_house(settings())
     with house.store.transaction() as tx:
         found = parse_id(subject)
-        account = house.accounts.get(tx, found) if found else house.accounts.find(tx, subject)
+        if found:
+            account: Account | None = house.accounts.get(tx, found)
+        else:
+            account = house.accounts.find(tx, subject).account
         if account is None:
             raise NotFound("subject_not_found", "No subject can sign in with this identifier.")
         rows = house.throttling.reset(tx, house.throttling.bucket(tx, f"subject:{account.id}"))

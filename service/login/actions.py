@@ -8,7 +8,6 @@ from uuid import UUID
 
 from crypto import opaque
 from service.accounts.actions import Account, Accounts
-from service.accounts.model import identify
 from service.audit.actions import AuditLog
 from service.authenticators.actions import Authenticators
 from service.devices.actions import Device, Devices
@@ -148,11 +147,11 @@ class Login:
         if wanted.kind in {FlowKind.STEP_UP, FlowKind.ENROLLMENT}:
             session = self._session(tx, caller, wanted)
             account: Account | None = self._parts.accounts.get(tx, session.subject)
+            counter = f"subject:{session.subject}"
         else:
-            account = self._parts.accounts.find(tx, wanted.identifier)
-        account = account if account and account.usable else None
+            found = self._parts.accounts.find(tx, wanted.identifier)
+            account, counter = found.account, found.counter
         subject = account.id if account else DECOY
-        name = f"subject:{account.id}" if account else _bucket(wanted.identifier)
         device = self._parts.devices.recognize(tx, wanted.device_token, subject)
         act = RECOVERY_ACT if wanted.kind is FlowKind.RECOVERY else wanted.act
         terms = Terms(
@@ -160,7 +159,7 @@ class Login:
             client=caller.client,
             subject=subject,
             known=account is not None,
-            bucket=self._parts.throttling.bucket(tx, name),
+            bucket=self._parts.throttling.bucket(tx, counter),
             lane=Lane.KNOWN_DEVICE if device else Lane.STRANGER,
             segment=caller.segments[0],
             requested=wanted.requested,
@@ -385,12 +384,6 @@ class Login:
 
 def _flow_id() -> UUID:
     return UUID(bytes=opaque.random_bytes(16))
-
-
-def _bucket(typed: str) -> str:
-    """Name the counter of an identifier that leads to nobody, by its normal form."""
-    kind, normal = identify(typed) or ("none", typed.strip().casefold())
-    return f"identifier:{kind}:{normal}"
 
 
 def _not_legal(flow: Flow) -> Conflict:

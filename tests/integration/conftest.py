@@ -16,6 +16,7 @@ from service.authenticators.actions import Authenticators
 from service.clients.actions import Clients
 from service.domain.caller import Caller
 from service.domain.clock import FrozenClock
+from service.domain.ids import DECOY
 from service.factors.password.actions import PasswordFactor
 from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
@@ -27,7 +28,6 @@ from service.store.engine import Store, make_engine
 from service.throttling.actions import Throttling
 from tests.databases import database_url
 
-DECOY = uuid.UUID(int=99)
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -67,6 +67,8 @@ def build(url: str, roots: FileRoot) -> House:
         vault.load(tx)
         signing.load(tx)
     accounts = Accounts(vault, outbox, audit, clock)
+    with store.transaction() as tx:
+        accounts.ensure_decoy(tx, uuid.UUID(int=0), DECOY)
     authenticators = Authenticators(accounts, audit, clock)
     hasher = PasswordHasher.unsafe_for_tests()
     return House(

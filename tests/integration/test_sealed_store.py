@@ -20,7 +20,7 @@ def test_a_field_is_sealed_at_rest_and_opens_when_read(house):
     """The row holds ciphertext; the attribute gives the text; SQL cannot compare it."""
     account = house.register(email=CANARY)
     with house.store.transaction() as tx:
-        raw = tx.execute(text("SELECT email FROM subject")).scalar()
+        raw = tx.execute(text("SELECT email FROM subject WHERE email IS NOT NULL")).scalar()
         assert bytes(raw)[0] == 0xF9
         assert CANARY.encode() not in bytes(raw)
         row = tx.get(Subject, account.id)
@@ -115,7 +115,7 @@ def test_another_process_opens_what_this_one_sealed(house, url, roots):
     other = build(url, roots)
     with other.store.transaction() as tx:
         assert other.accounts.view(tx, account.id)["identifiers"]["email"] == CANARY
-        assert other.accounts.find(tx, "ALICE").id == account.id
+        assert other.accounts.find(tx, "ALICE").account.id == account.id
         assert all(line["held"] for line in other.vault.status(tx))
     assert other.signing.jwks() == house.signing.jwks()
     assert other.vault.classes() == house.vault.classes()

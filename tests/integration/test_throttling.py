@@ -1,0 +1,204 @@
+"""Attempts are counted before they are checked, and given back only when they verify."""
+
+import pytest
+
+from service.domain.errors import Throttled
+from service.throttling.model import Counter, Lane
+
+
+def reserve(house, bucket="alice", lane=Lane.STRANGER, counter=Counter.OTHER):
+    """Count an attempt in a unit of work of its own."""
+    with house.store.transaction() as tx:
+        return house.throttling.reserve(tx, bucket, lane, counter)
+
+
+def release(house, reservation):
+    """Give an attempt back."""
+    with house.store.transaction() as tx:
+        house.throttling.release(tx, reservation)
+
+
+def reset(house, bucket="alice", lane=None):
+    """Forget the failures of a bucket."""
+    with house.store.transaction() as tx:
+        return house.throttling.reset(tx, bucket, lane)
+
+
+def wait(house, *arguments, **named):
+    """Return how long an attempt that is refused must wait."""
+    with pytest.raises(Throttled) as refused:
+        reserve(house, *arguments, **named)
+    return refused.value.retry_after
+
+
+def fill(house, failures, **named):
+    """Let attempts fail one after the other, each as soon as it may."""
+    for _ in range(failures):
+        reserve(house, **named)
+        house.clock.advance(hours=1)
+
+
+def test_five_attempts_are_let_through_at_once(house):
+    """The fifth failure begins a wait of 30 seconds, during which nothing is compared."""
+    for _ in range(5):
+        reserve(house)
+    assert wait(house) in (30, 31)
+    house.clock.advance(seconds=29)
+    assert wait(house) in (1, 2)
+    house.clock.advance(seconds=1)
+    reserve(house)
+
+
+def test_each_further_failure_waits_twice_as_long(house):
+    """The waits are 30 s, 60 s, 120 s and so on up to an hour."""
+    for _ in range(4):
+        reserve(house)
+    for seconds in (30, 60, 120, 240, 480, 960, 1920, 3600, 3600):
+        reserve(house)
+        house.clock.advance(seconds=seconds - 1)
+        assert wait(house) in (1, 2)
+        house.clock.advance(seconds=1)
+
+
+def test_a_refused_attempt_is_not_counted(house):
+    """Trying during the wait makes it no longer."""
+    for _ in range(5):
+        reserve(house)
+    for _ in range(10):
+        wait(house)
+    house.clock.advance(seconds=30)
+    reserve(house)
+    assert wait(house) in (60, 61)
+
+
+def test_an_attempt_is_kept_unless_it_is_released(house):
+    """Whoever never comes back has failed."""
+    for _ in range(5):
+        release(house, reserve(house))
+    for _ in range(5):
+        reserve(house)
+    wait(house)
+
+
+def test_release_takes_back_its_own_attempt_alone(house):
+    """Four failures and a success leave four failures, so that one more begins the wait."""
+    for _ in range(4):
+        reserve(house)
+    release(house, reserve(house))
+    reserve(house)
+    wait(house)
+
+
+def test_release_ends_the_wait_that_its_own_attempt_began(house):
+    """The right password at the fifth attempt leaves nobody waiting."""
+    for _ in range(4):
+        reserve(house)
+    release(house, reserve(house))
+    release(house, reserve(house))
+
+
+def test_counters_are_apart_and_make_a_total(house):
+    """Four failures of each factor begin no wait; one more of either does, for all of them."""
+    for counter in (Counter.KNOWLEDGE, Counter.OTHER, Counter.FACE):
+        for _ in range(4):
+            reserve(house, counter=counter)
+    reserve(house, counter=Counter.KNOWLEDGE)
+    for counter in Counter:
+        wait(house, counter=counter)
+
+
+def test_release_lowers_its_own_counter(house):
+    """A verified code does not give back a failed password."""
+    for _ in range(4):
+        reserve(house, counter=Counter.KNOWLEDGE)
+    for _ in range(3):
+        release(house, reserve(house, counter=Counter.OTHER))
+    reserve(house, counter=Counter.KNOWLEDGE)
+    wait(house)
+
+
+def test_lanes_are_apart(house):
+    """Strangers cannot lock out a known device, nor the other way round."""
+    for _ in range(5):
+        reserve(house, lane=Lane.STRANGER)
+    wait(house, lane=Lane.STRANGER)
+    for _ in range(5):
+        reserve(house, lane=Lane.KNOWN_DEVICE)
+    wait(house, lane=Lane.KNOWN_DEVICE)
+
+
+def test_buckets_are_apart(house):
+    """One account's failures are no other's."""
+    for _ in range(5):
+        reserve(house, bucket="alice")
+    reserve(house, bucket="bob")
+
+
+@pytest.mark.parametrize(
+    ("counter", "limit"), [(Counter.KNOWLEDGE, 100), (Counter.OTHER, 100), (Counter.FACE, 50)]
+)
+def test_a_counter_is_off_at_its_hard_limit(house, counter, limit):
+    """After 100 failures in a row (50 faces) no wait is long enough; a reset opens it again."""
+    fill(house, limit, counter=counter)
+    house.clock.advance(days=365)
+    assert wait(house, counter=counter) == 3600
+    assert reset(house) == 1
+    reserve(house, counter=counter)
+
+
+def test_a_face_that_is_off_leaves_the_other_factors(house):
+    """50 failed faces turn the face off and nothing else."""
+    fill(house, 50, counter=Counter.FACE)
+    wait(house, counter=Counter.FACE)
+    reserve(house, counter=Counter.KNOWLEDGE)
+
+
+def test_the_hard_limit_is_for_all_factors_together(house):
+    """A hundred failures end the account's attempts, however they are spread."""
+    fill(house, 40, counter=Counter.FACE)
+    fill(house, 30, counter=Counter.KNOWLEDGE)
+    fill(house, 30, counter=Counter.OTHER)
+    for counter in Counter:
+        assert wait(house, counter=counter) == 3600
+
+
+def test_a_success_does_not_reset_earlier_failures(house):
+    """At the limit a released attempt leaves one attempt, not a hundred."""
+    fill(house, 99)
+    release(house, reserve(house))
+    reserve(house)
+    house.clock.advance(hours=1)
+    assert wait(house) == 3600
+
+
+def test_a_reset_forgets_one_lane_or_all(house):
+    """A completed flow resets its lane; an operator all of them."""
+    for lane in Lane:
+        for _ in range(5):
+            reserve(house, lane=lane)
+    assert reset(house, lane=Lane.KNOWN_DEVICE) == 1
+    reserve(house, lane=Lane.KNOWN_DEVICE)
+    wait(house, lane=Lane.STRANGER)
+    assert reset(house) == 2
+    reserve(house, lane=Lane.STRANGER)
+    assert reset(house, bucket="nobody") == 0
+
+
+def test_an_attempt_that_is_rolled_back_was_none(house):
+    """The caller commits the reservation before the check begins, or nothing was begun."""
+    for _ in range(10):
+        with pytest.raises(ZeroDivisionError), house.store.transaction() as tx:
+            house.throttling.reserve(tx, "alice", Lane.STRANGER, Counter.OTHER)
+            _ = 1 / 0
+    for _ in range(5):
+        reserve(house)
+
+
+def test_a_bucket_shows_nobodys_name(house):
+    """The name of a bucket is a keyed digest: the same for the same name, and not the name."""
+    with house.store.transaction() as tx:
+        one, other = (house.throttling.bucket(tx, name) for name in ("alice", "bob"))
+        assert house.throttling.bucket(tx, "alice") == one
+    assert one != other
+    assert len(one) == 64
+    assert "alice" not in one

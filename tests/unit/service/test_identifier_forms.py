@@ -1,0 +1,228 @@
+"""Normal forms of identifiers: what normalizes together is one account and one bucket."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.accounts.model import Field, identify, normalize
+from service.domain.errors import BadInput
+
+
+def refusal(field, text):
+    """Return the code of the refusal of a text, which points at its field."""
+    with pytest.raises(BadInput) as refused:
+        normalize(field, text)
+    (fault,) = refused.value.faults
+    assert fault.pointer == f"/identifiers/{field.value}"
+    return fault.code
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("Alice@Example.COM", "alice@example.com"),
+        (" alice@example.com\n", "alice@example.com"),
+        ("\uff41lice@example.com", "alice@example.com"),
+        ("alice\uff20example.com", "alice@example.com"),
+        ("a@\uff45xample\u3002com", "a@example.com"),
+        ("a@b\u00fccher.de", "a@xn--bcher-kva.de"),
+        ("a@B\u00dcCHER.de", "a@xn--bcher-kva.de"),
+        ("a@bu\u0308cher.de", "a@xn--bcher-kva.de"),
+        ("a@xn--bcher-kva.de", "a@xn--bcher-kva.de"),
+        ("Jose\u0301@example.com", "jos\u00e9@example.com"),
+        ("\u212aelvin@example.com", "kelvin@example.com"),
+        ("a.b+c@example.com", "a.b+c@example.com"),
+        ("a@localhost", "a@localhost"),
+    ],
+)
+def test_spellings_of_one_address_are_one(text, normal):
+    """Case, width, composition and the form of the domain make no second address."""
+    assert normalize(Field.EMAIL, text) == normal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alice",
+        "@example.com",
+        "alice@",
+        "a@b@example.com",
+        "a b@example.com",
+        "a\u00a0b@example.com",
+        "a@exam ple.com",
+        "a\r\nbcc:x@example.com",
+        "a\x00@example.com",
+        "a@example..com",
+        "a@-example.com",
+        "a@example_.com",
+        "a@[192.0.2.1]",
+        "a@" + "x" * 64 + ".com",
+        "a" * 65 + "@example.com",
+        "a@example.com\u2100",
+        "a@\ud800.com",
+    ],
+)
+def test_what_is_no_address_is_refused(text):
+    """No second line, no space and no impossible domain gets into an address."""
+    assert refusal(Field.EMAIL, text) == "invalid_email"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+4930123456",
+        "+49 30 123456",
+        " +49-30-123456 ",
+        "+49 (0)30 123456",
+        "+49.30.123456",
+        "+49/30/123456",
+        "\uff0b\uff14\uff19\uff13\uff10\uff11\uff12\uff13\uff14\uff15\uff16",
+    ],
+)
+def test_spellings_of_one_number_are_one(text):
+    """Spaces, brackets, hyphens and full-width digits make no second number (E.164)."""
+    assert normalize(Field.PHONE, text) == "+4930123456"
+
+
+def test_a_leading_zero_that_belongs_to_the_number_stays():
+    """Italy dials the zero from abroad; Germany does not."""
+    assert normalize(Field.PHONE, "+39 06 12345678") == "+390612345678"
+    assert normalize(Field.PHONE, "+49 030 123456") == "+4930123456"
+
+
+@pytest.mark.parametrize(
+    "text", ["030123456", "0049 30 123456", "+", "+49", "+999123456", "alice", "\ud800", "+" * 20]
+)
+def test_what_is_no_international_number_is_refused(text):
+    """A number without its country could be anybody's."""
+    assert refusal(Field.PHONE, text) == "invalid_phone"
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("Alice", "alice"),
+        ("\uff21lice", "alice"),
+        ("\u212aelvin", "kelvin"),
+        ("Jose\u0301", "jos\u00e9"),
+        ("\u0141ukasz", "\u0142ukasz"),
+        ("al.ice_1-2", "al.ice_1-2"),
+        ("\u05d0\u05d1", "\u05d0\u05d1"),
+        ("123", "123"),
+    ],
+)
+def test_spellings_of_one_username_are_one(text, normal):
+    """Case, width and composition make no second username (RFC 8265)."""
+    assert normalize(Field.USERNAME, text) == normal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "al ice",
+        " alice",
+        "alice ",
+        "al\u200bice",
+        "al\u00adice",
+        "al\u200dice",
+        "al\u202eice",
+        "\ufeffalice",
+        "\ufb01x",
+        "\u2163",
+        "alice\U0001f600",
+        "a\x00b",
+        "a\tb",
+        "\ud800",
+        "1\u05d0",
+    ],
+)
+def test_invisible_and_compatible_characters_make_no_username(text):
+    """Nothing unseen, no ligature, no symbol and no mixed direction can look like another's."""
+    assert refusal(Field.USERNAME, text) == "invalid_username"
+
+
+@pytest.mark.parametrize("text", ["a@b", "@", "alice@example.com", "12345", "+49 30 123456"])
+def test_a_username_never_reads_as_another_kind(text):
+    """What is typed at login has one kind, told by its syntax alone."""
+    assert refusal(Field.USERNAME, text) == "ambiguous_username"
+
+
+@pytest.mark.parametrize(
+    ("field", "latin", "other"),
+    [
+        (Field.USERNAME, "alice", "\u0430lice"),
+        (Field.USERNAME, "kelvin", "\u03baelvin"),
+        (Field.EMAIL, "alice@example.com", "\u0430lice@example.com"),
+        (Field.EMAIL, "a@example.com", "a@ex\u0430mple.com"),
+        (Field.USERNAME, "omicron", "\u03bfmicron"),
+    ],
+)
+def test_a_letter_of_another_script_is_another_account(field, latin, other):
+    """Look-alikes across scripts never lead to each other's account."""
+    assert normalize(field, latin) != normalize(field, other)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        (Field.EMAIL, "canary"),
+        (Field.EMAIL, "x@canary..com"),
+        (Field.PHONE, "canary"),
+        (Field.USERNAME, "canary@x"),
+        (Field.USERNAME, "canary x"),
+        (Field.USERNAME, "canary" * 50),
+    ],
+)
+def test_a_refusal_does_not_repeat_the_text(field, text):
+    """What was typed is in no fault, as faults are logged and shown."""
+    with pytest.raises(BadInput) as refused:
+        normalize(field, text)
+    assert "canary" not in repr(refused.value.faults) + str(refused.value)
+
+
+@pytest.mark.parametrize("field", list(Field))
+def test_an_identifier_has_1_to_254_characters(field):
+    """Nothing and too much are refused before anything is parsed."""
+    assert refusal(field, "") == "invalid_length"
+    assert refusal(field, "a" * 255) == "invalid_length"
+    assert refusal(field, "1" * 10_000_000) == "invalid_length"
+
+
+def test_the_longest_username_is_taken():
+    """254 characters are allowed."""
+    assert normalize(Field.USERNAME, "a" * 254) == "a" * 254
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("Alice", (Field.USERNAME, "alice")),
+        ("Alice@Example.com", (Field.EMAIL, "alice@example.com")),
+        (" alice@example.com ", (Field.EMAIL, "alice@example.com")),
+        ("+49 30 123456", (Field.PHONE, "+4930123456")),
+        (" +4930123456 ", (Field.PHONE, "+4930123456")),
+        ("123", (Field.USERNAME, "123")),
+    ],
+)
+def test_what_was_typed_has_one_kind(typed, found):
+    """An at sign makes an address, digits make a number, the rest is a username."""
+    assert identify(typed) == found
+
+
+@pytest.mark.parametrize("typed", ["", " ", "@", "a@", "030123456", "two words", "x" * 255])
+def test_what_can_be_nothing_is_none(typed):
+    """What is no identifier at all is told without an error."""
+    assert identify(typed) is None
+
+
+text = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+
+
+@given(
+    text | text.map(lambda local: f"{local}@example.com") | st.from_regex(r"\+?[0-9 ()/.-]{4,20}")
+)
+def test_identify_never_raises_and_its_normal_form_is_final(typed):
+    """Whatever is typed is a kind with a normal form, or nothing; normal forms are stable."""
+    found = identify(typed)
+    if found is not None:
+        assert normalize(*found) == found[1]

@@ -1,0 +1,42 @@
+"""How long to wait after how many failures (SP 800-63B-4 section 3.2.2)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.throttling.model import Counter, delay, limit
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"),
+    [
+        (0, 0),
+        (1, 0),
+        (4, 0),
+        (5, 30),
+        (6, 60),
+        (7, 120),
+        (8, 240),
+        (9, 480),
+        (10, 960),
+        (11, 1920),
+        (12, 3600),
+        (13, 3600),
+        (99, 3600),
+    ],
+)
+def test_the_wait_doubles_to_an_hour(failures, seconds):
+    """Four failures are free; the fifth waits 30 seconds, and each further one twice as long."""
+    assert delay(failures) == seconds
+
+
+@given(st.integers(0, 10**9))
+def test_a_further_failure_never_waits_less(failures):
+    """The wait only grows, and never beyond an hour."""
+    assert 0 <= delay(failures) <= delay(failures + 1) <= 3600
+
+
+def test_a_counter_is_off_at_its_limit():
+    """100 failures in a row end a factor, and 50 end a biometric."""
+    assert limit(Counter.KNOWLEDGE) == limit(Counter.OTHER) == 100
+    assert limit(Counter.FACE) == 50

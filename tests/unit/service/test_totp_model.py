@@ -1,0 +1,85 @@
+"""Which time step a code belongs to (RFC 6238)."""
+
+import pyotp
+import pytest
+
+from service.factors.totp.model import LARGEST_OFFSET, PERIOD, Step, clean, match
+
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+NOW = 1_795_521_600
+CENTER = NOW // PERIOD
+
+
+def code(step):
+    """Return the code of a step, counted from now."""
+    return pyotp.TOTP(SECRET).generate_otp(CENTER + step)
+
+
+def test_the_vectors_of_the_rfc_match():
+    """The secret of RFC 6238 gives the last six digits of its test values."""
+    secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+    for moment, digits in ((59, "287082"), (1111111109, "081804"), (20000000000, "353130")):
+        found = match(secret, digits, moment, 0)
+        assert found == Step(moment // 30, moment // 30 + 1, 0)
+
+
+@pytest.mark.parametrize("delta", [-1, 0, 1])
+def test_the_step_of_now_and_its_neighbors_match(delta):
+    """The step that matched is told, with the newest acceptable one and the drift."""
+    assert match(SECRET, code(delta), NOW, 0) == Step(CENTER + delta, CENTER + 1, delta)
+
+
+@pytest.mark.parametrize("delta", [-100, -3, -2, 2, 3, 100])
+def test_other_steps_do_not_match(delta):
+    """One step to either side is all a clock may be off before anything was learned."""
+    assert match(SECRET, code(delta), NOW, 0) is None
+
+
+@pytest.mark.parametrize("second", [0, 1, 29])
+def test_a_step_lasts_thirty_seconds(second):
+    """Every second of a step gives the same answer, and the next one belongs to the next step."""
+    assert match(SECRET, code(0), NOW + second, 0) == Step(CENTER, CENTER + 1, 0)
+    assert match(SECRET, code(0), NOW + 30, 0) == Step(CENTER, CENTER + 2, -1)
+
+
+@pytest.mark.parametrize("offset", [-2, -1, 0, 1, 2])
+def test_the_window_moves_with_the_learned_offset(offset):
+    """Around a learned offset the same three steps match and no other."""
+    found = {delta for delta in range(-6, 7) if match(SECRET, code(delta), NOW, offset)}
+    assert found == {offset - 1, offset, offset + 1}
+    assert match(SECRET, code(offset), NOW, offset) == Step(
+        CENTER + offset, CENTER + offset + 1, offset
+    )
+
+
+def test_the_offset_is_never_learned_beyond_two_steps():
+    """At the edge the code still matches, and the offset stays at two."""
+    assert match(SECRET, code(3), NOW, LARGEST_OFFSET).offset == LARGEST_OFFSET == 2
+    assert match(SECRET, code(-3), NOW, -LARGEST_OFFSET).offset == -LARGEST_OFFSET
+    assert match(SECRET, code(4), NOW, LARGEST_OFFSET) is None
+    assert match(SECRET, code(-4), NOW, -LARGEST_OFFSET) is None
+
+
+@pytest.mark.parametrize("separator", [" ", "  ", "\t", "\n", "\u00a0", "\u2009"])
+def test_spaces_do_not_matter(separator):
+    """Spaces that people and apps put in give the same step as the bare code."""
+    digits = code(0)
+    spaced = f"{separator}{digits[:3]}{separator}{digits[3:]}{separator}"
+    assert clean(spaced) == digits
+    assert match(SECRET, spaced, NOW, 0) == match(SECRET, digits, NOW, 0)
+
+
+@pytest.mark.parametrize("change", ["", "12345", "1234567", "abcdef", "\uff11\uff12\uff13456"])
+def test_what_is_no_code_of_six_digits_does_not_match(change):
+    """Nothing, too few, too many, letters and full-width digits match no step."""
+    assert match(SECRET, change, NOW, 0) is None
+
+
+def test_every_digit_counts():
+    """A code that differs in one place does not match."""
+    digits = code(0)
+    neighbors = {code(delta) for delta in (-1, 0, 1)}
+    for place in range(6):
+        other = str((int(digits[place]) + 1) % 10)
+        changed = digits[:place] + other + digits[place + 1 :]
+        assert changed in neighbors or match(SECRET, changed, NOW, 0) is None

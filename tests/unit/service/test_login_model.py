@@ -196,3 +196,10 @@ class Walk(RuleBasedStateMachine):
 
 
 TestWalk = Walk.TestCase
+
+
+def test_an_ended_flow_holds_no_samples():
+    """What was typed is stored only while the flow may still reach its level."""
+    held = fresh(samples={"password": "{}"})
+    assert model.stored(held) == held
+    assert model.stored(model.cancel(held)).samples == {}

@@ -33,7 +33,8 @@ class BadInput(LaminaError):
     """The request can be understood but not accepted; `faults` point at what to mend."""
 
     def __init__(self, *faults: Fault, code: str = "invalid_input") -> None:
-        super().__init__(code, faults[0].detail if faults else "The input is not valid.")
+        first = faults[0] if faults else Fault("", code, "The input is not valid.")
+        super().__init__(code, f"{first.pointer} {first.detail}".strip())
         self.faults = faults
 
 

@@ -33,4 +33,5 @@ def parse(model: type[M], values: object, at: str = "") -> M:
 def _fault(item: Any, at: str) -> Fault:  # noqa: ANN401 - pydantic's ErrorDetails
     kind = str(item["type"])
     # Messages of custom checks are ours; pydantic's own name the limit, never the input.
-    return Fault(at + pointer(item["loc"]), kind, str(item["msg"]))
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return Fault(at + pointer(item["loc"]), kind, message)

@@ -47,7 +47,7 @@ def test_bad_input_speaks_with_its_first_fault():
     """The first fault gives the sentence; every fault is kept, in order."""
     faults = (errors.Fault("/a", "one", "first"), errors.Fault("/b", "two", "second"))
     refused = errors.BadInput(*faults)
-    assert (refused.code, refused.detail, refused.faults) == ("invalid_input", "first", faults)
+    assert (refused.code, refused.detail, refused.faults) == ("invalid_input", "/a first", faults)
     assert errors.BadInput(faults[0], code="mismatch").code == "mismatch"
     assert (errors.BadInput().faults, errors.BadInput().detail) == ((), "The input is not valid.")
 

@@ -95,7 +95,7 @@ def test_faults_are_listed_with_their_pointers(answer):
     """Each thing to mend comes with its place, its code and a sentence."""
     faults = [Fault("/a/0", "one", "first"), Fault("/b", "two", "second")]
     found = answer(errors.BadInput(*faults)).json
-    assert found["detail"] == "first"
+    assert found["detail"] == "/a/0 first"
     assert found["errors"] == [
         {"pointer": "/a/0", "code": "one", "detail": "first"},
         {"pointer": "/b", "code": "two", "detail": "second"},

@@ -185,6 +185,7 @@ def _routes(api: Api, house: House) -> None:
 
     def suspended(tx: Tx, subject: UUID) -> None:
         house.sessions.end_all(tx, subject, "suspended")
+        house.devices.forget(tx, subject)
 
     hooks = Hooks(
         house.password.hash, house.password.enroll, house.authenticators.authorize, withdrawn,

@@ -1,8 +1,7 @@
 """Register, find and change subjects; consents; proof that an address is read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,7 +9,7 @@ import orjson
 
 from crypto import opaque
 from service.accounts import store
-from service.accounts.model import Field, identify, normalize
+from service.accounts.model import ACTIVE, DECOY, Account, Field, Found, identify, normalize
 from service.accounts.store import Consent, Subject, VerificationCode
 from service.audit.actions import AuditLog
 from service.domain import ids
@@ -29,41 +28,8 @@ from service.keys.actions import Vault
 from service.notifications.actions import Outbox
 from service.store.engine import Tx
 
-DECOY: Final = "decoy"
-ACTIVE: Final = "active"
 _CODE_LIFE: Final = timedelta(minutes=10)
 _CODE_ATTEMPTS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What other features may know of a subject; nothing of it is personal data."""
-
-    id: UUID
-    status: str
-    segment: str
-    client: UUID
-    created_at: datetime
-    first_login_at: datetime | None
-    suspended: bool = False
-
-    @property
-    def usable(self) -> bool:
-        """Whether this subject is one that signs in at all."""
-        return self.status == ACTIVE
-
-    @property
-    def may_sign_in(self) -> bool:
-        """Whether it may do so now."""
-        return self.usable and not self.suspended
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Whom an identifier leads to, and the name of the attempt counter either way."""
-
-    account: Account | None
-    counter: str = field(repr=False)
 
 
 def _plain(row: Any) -> Account:  # noqa: ANN401 - a row of named columns
@@ -150,10 +116,10 @@ class Accounts:
         known = account.usable and proven
         return Found(account if known else None, names[known])
 
-    def lookup(self, tx: Tx, typed: str) -> dict[str, Any]:
-        """Return the view of a subject for a client; raises NotFound."""
+    def lookup(self, tx: Tx, caller: Caller, typed: str) -> dict[str, Any]:
+        """Return the view of a subject for a client that serves it; raises NotFound."""
         row = self._lookup(tx, typed)
-        if row is None:
+        if row is None or row.segment not in caller.segments:
             raise NotFound("subject_not_found", "No subject has this identifier.")
         return self._view(row)
 
@@ -161,6 +127,13 @@ class Accounts:
         """Return a subject; raises NotFound."""
         account = self.known(tx, subject)
         if account is None or account.status == DECOY:
+            raise _no_subject()
+        return account
+
+    def served(self, tx: Tx, caller: Caller, subject: UUID) -> Account:
+        """Return a subject of a segment that the caller serves; any other is not there for it."""
+        account = self.get(tx, subject)
+        if account.segment not in caller.segments:
             raise _no_subject()
         return account
 

@@ -2,8 +2,11 @@
 
 import re
 import unicodedata
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 import idna
 import phonenumbers
@@ -12,9 +15,42 @@ import precis_i18n
 from service.domain.errors import BadInput, Fault
 
 NORMAL_FORM: Final = 1
+ACTIVE: Final = "active"
+DECOY: Final = "decoy"
 _LONGEST: Final = 254
 _EMAIL: Final = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,253}")
 _PHONE_LIKE: Final = re.compile(r"\+?[0-9][0-9 ()./-]{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What other features may know of a subject; nothing of it is personal data."""
+
+    id: UUID
+    status: str
+    segment: str
+    client: UUID
+    created_at: datetime
+    first_login_at: datetime | None
+    suspended: bool = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether this subject is one that signs in at all."""
+        return self.status == ACTIVE
+
+    @property
+    def may_sign_in(self) -> bool:
+        """Whether it may do so now."""
+        return self.usable and not self.suspended
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Whom an identifier leads to, and the name of the attempt counter either way."""
+
+    account: Account | None
+    counter: str = field(repr=False)
 
 
 class Field(StrEnum):

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.accounts.actions import Account, Accounts
+from service.accounts.actions import Accounts
+from service.accounts.model import Account
 from service.domain.caller import Caller
 from service.domain.errors import Conflict, NotFound, VerificationFailed
 from service.store.engine import Store, Tx
@@ -138,12 +139,12 @@ class SubjectRoutes:
     def show(self, call: Call) -> Mapping[str, Any]:
         """Show a subject."""
         with self._database.transaction(read=True) as tx:
-            return self._accounts.view(tx, _subject(call))
+            return self._accounts.view(tx, self._served(tx, call).id)
 
     def lookup(self, call: Call) -> Mapping[str, Any]:
         """Find a subject by an identifier."""
         with self._database.transaction(read=True) as tx:
-            return self._accounts.lookup(tx, call.body.identifier)
+            return self._accounts.lookup(tx, call.by, call.body.identifier)
 
     def change(self, call: Call) -> Mapping[str, Any]:
         """Replace identifiers or the profile; an identifier needs the right to change it."""
@@ -151,7 +152,7 @@ class SubjectRoutes:
         given = wanted.identifiers.model_dump(exclude_unset=True) if wanted.identifiers else {}
         profile = wanted.profile.model_dump(exclude_none=True) if wanted.profile else None
         with self._database.transaction() as tx:
-            account = self._accounts.get(tx, _subject(call))
+            account = self._served(tx, call)
             if given:
                 grant = call.header("Grant")
                 self._hooks.authorize(tx, call.by, account, "change:identifier", grant)
@@ -161,10 +162,11 @@ class SubjectRoutes:
 
     def verify(self, call: Call) -> Mapping[str, Any]:
         """Send a code to a stored address, or confirm the address with it."""
-        subject, name = _subject(call), call.path["name"]
+        name = call.path["name"]
         if name not in {"email", "phone"}:
             raise NotFound("identifier_not_found", "Only email and phone can be verified.")
         with self._database.transaction() as tx:
+            subject = self._served(tx, call).id
             if call.body.code is None:
                 self._accounts.send_code(tx, subject, name)
                 return {"status": "sent"}
@@ -177,30 +179,33 @@ class SubjectRoutes:
     def consents(self, call: Call) -> Mapping[str, Any]:
         """List every consent, the withdrawn ones too."""
         with self._database.transaction(read=True) as tx:
-            return {"items": self._accounts.consents(tx, _subject(call))}
+            return {"items": self._accounts.consents(tx, self._served(tx, call).id)}
 
     def consent(self, call: Call) -> Mapping[str, Any]:
         """Record a consent."""
         with self._database.transaction() as tx:
-            return self._accounts.give_consent(tx, _subject(call), call.body.model_dump())
+            subject = self._served(tx, call).id
+            return self._accounts.give_consent(tx, subject, call.body.model_dump())
 
     def withdraw(self, call: Call) -> None:
         """Withdraw a consent; what was kept under it goes in the same transaction."""
-        subject, purpose = _subject(call), call.path["purpose"]
+        purpose = call.path["purpose"]
         with self._database.transaction() as tx:
+            subject = self._served(tx, call).id
             self._accounts.withdraw_consent(tx, subject, purpose)
             self._hooks.withdrawn(tx, subject, purpose)
 
     def suspensions(self, call: Call) -> Mapping[str, Any]:
         """List what is suspended."""
         with self._database.transaction(read=True) as tx:
-            return {"items": self._accounts.suspensions(tx, _subject(call))}
+            return {"items": self._accounts.suspensions(tx, self._served(tx, call).id)}
 
     def suspend(self, call: Call) -> Mapping[str, Any]:
         """Suspend a capability; suspending login ends every session."""
         wanted: NewSuspension = call.body
-        subject, actor = _subject(call), str(call.by.client)
+        actor = str(call.by.client)
         with self._database.transaction() as tx:
+            subject = self._served(tx, call).id
             new = self._accounts.suspend(tx, subject, wanted.capability, wanted.reason, actor)
             if not new:
                 raise Conflict("already_suspended", "This capability is suspended already.")
@@ -211,7 +216,11 @@ class SubjectRoutes:
     def lift(self, call: Call) -> None:
         """Lift a suspension."""
         with self._database.transaction() as tx:
-            self._accounts.lift(tx, _subject(call), call.path["capability"], str(call.by.client))
+            subject = self._served(tx, call).id
+            self._accounts.lift(tx, subject, call.path["capability"], str(call.by.client))
+
+    def _served(self, tx: Tx, call: Call) -> Account:
+        return self._accounts.served(tx, call.by, call.id("subject", "subject"))
 
 
 def routes(api: Api, subjects: SubjectRoutes) -> None:
@@ -245,7 +254,3 @@ def routes(api: Api, subjects: SubjectRoutes) -> None:
     )  # fmt: skip
     for operation, view in zip(table, views, strict=True):
         api.add(operation, view)
-
-
-def _subject(call: Call) -> UUID:
-    return call.id("subject", "subject")

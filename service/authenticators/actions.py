@@ -6,14 +6,22 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
-from service.accounts.actions import Account, Accounts
+from service.accounts.actions import Accounts
+from service.accounts.model import Account
 from service.audit.actions import AuditLog
 from service.authenticators import store
 from service.authenticators.store import AuthenticatorRow, Grant, RecoveryCode
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import BadInput, Conflict, Forbidden, NotFound, Unavailable
+from service.domain.errors import (
+    BadInput,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Unavailable,
+    VerificationFailed,
+)
 from service.domain.factor import Confirmation, Enrollment
 from service.domain.ids import new_id
 from service.store.engine import Store, Tx
@@ -127,11 +135,15 @@ class Authenticators:
         return store.use_step(tx, authenticator, step, newest)
 
     def used(self, tx: Tx, authenticator: UUID, verifier: bytes | None = None) -> None:
-        """Note a use, and a verifier that moved on with it."""
-        if verifier is None:
-            store.touch(tx, authenticator, self._clock.now())
-        elif row := store.get(tx, authenticator):
-            row.verifier, row.last_used_at = verifier, self._clock.now()
+        """Note a use, and a verifier that moved on with it.
+
+        Raises:
+            VerificationFailed: It was revoked while a slow check was under way.
+        """
+        if not store.touch(tx, authenticator, self._clock.now()):
+            raise VerificationFailed("authenticator_revoked")
+        if verifier is not None and (row := store.get(tx, authenticator)):
+            row.verifier = verifier
 
     def issue_grant(self, tx: Tx, subject: UUID, client: UUID, act: str) -> str:
         """Return a grant, shown this once."""
@@ -218,10 +230,10 @@ class Enrolling:
         """
         enrollment = self._enrollments[kind]
         with self._database.transaction(read=True) as tx:
-            self._accounts.get(tx, subject)
+            self._accounts.served(tx, caller, subject)
         prepared = enrollment.prepare(values)
         with self._database.transaction() as tx:
-            account = self._accounts.get(tx, subject)
+            account = self._accounts.served(tx, caller, subject)
             if enrollment.consent and not self._accounts.consented(tx, subject, enrollment.consent):
                 detail = f"This needs the subject's consent to the purpose {enrollment.consent}."
                 raise Forbidden("consent_required", detail, purpose=enrollment.consent)
@@ -230,7 +242,7 @@ class Enrolling:
             return {"type": kind} | enrollment.begin(tx, subject, label, prepared)
 
     def confirm(
-        self, subject: UUID, authenticator: UUID, values: Mapping[str, Any]
+        self, caller: Caller, subject: UUID, authenticator: UUID, values: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Make a pending authenticator active; counts as an attempt until it succeeds.
 
@@ -238,7 +250,7 @@ class Enrolling:
             VerificationFailed: What was presented does not verify.
         """
         with self._database.transaction() as tx:
-            account = self._accounts.get(tx, subject)
+            account = self._accounts.served(tx, caller, subject)
             pending = self._authenticators.pending(tx, subject, authenticator)
             bucket = self._throttling.bucket(tx, f"subject:{account.id}")
             counter = Counter.FACE if pending.type == "face" else Counter.OTHER
@@ -260,14 +272,14 @@ class Enrolling:
     def revoke(self, caller: Caller, subject: UUID, authenticator: UUID, grant: str) -> None:
         """End an authenticator; raises NotFound, Conflict or Forbidden."""
         with self._database.transaction() as tx:
-            account = self._accounts.get(tx, subject)
+            account = self._accounts.served(tx, caller, subject)
             self._authenticators.authorize(tx, caller, account, "revoke:authenticator", grant)
             self._authenticators.revoke(tx, subject, authenticator)
 
-    def listing(self, subject: UUID) -> list[dict[str, Any]]:
+    def listing(self, caller: Caller, subject: UUID) -> list[dict[str, Any]]:
         """Return what a subject has enrolled, without any verifier."""
         with self._database.transaction(read=True) as tx:
-            self._accounts.get(tx, subject)
+            self._accounts.served(tx, caller, subject)
             return [
                 {
                     "id": str(item.id),

@@ -45,7 +45,7 @@ def routes(api: Api, enrolling: Enrolling) -> None:
     """Register the operations."""
 
     def listing(call: Call) -> Mapping[str, Any]:
-        return {"items": enrolling.listing(_subject(call))}
+        return {"items": enrolling.listing(call.by, _subject(call))}
 
     def enroll(call: Call) -> Mapping[str, Any]:
         values = call.body.model_dump(exclude={"type"}, exclude_none=True)
@@ -54,7 +54,9 @@ def routes(api: Api, enrolling: Enrolling) -> None:
 
     def confirm(call: Call) -> Mapping[str, Any]:
         found = call.id("authenticator", "authenticator")
-        return enrolling.confirm(_subject(call), found, call.body.model_dump(exclude_none=True))
+        return enrolling.confirm(
+            call.by, _subject(call), found, call.body.model_dump(exclude_none=True)
+        )
 
     def revoke(call: Call) -> None:
         found = call.id("authenticator", "authenticator")

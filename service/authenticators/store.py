@@ -117,7 +117,10 @@ _LATER: Final = (
     .limit(1)
 )
 _TOUCH: Final = (
-    update(_ROWS).where(_ROWS.c.id == bindparam("b_id")).values(last_used_at=bindparam("b_now"))
+    update(_ROWS)
+    .where(_ROWS.c.id == bindparam("b_id"), _ROWS.c.status == "active")
+    .values(last_used_at=bindparam("b_now"))
+    .returning(_ROWS.c.id)
 )
 
 
@@ -164,9 +167,9 @@ def drop_codes(tx: Tx, authenticator: UUID) -> None:
     tx.execute(delete(RecoveryCode).where(RecoveryCode.authenticator_id == authenticator))
 
 
-def touch(tx: Tx, authenticator: UUID, now: datetime) -> None:
-    """Note the time of use."""
-    tx.execute(_TOUCH, {"b_id": authenticator, "b_now": now})
+def touch(tx: Tx, authenticator: UUID, now: datetime) -> bool:
+    """Note the time of use; False when it is not active any more."""
+    return tx.execute(_TOUCH, {"b_id": authenticator, "b_now": now}).first() is not None
 
 
 def use_grant(tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 import click
 
-from service.accounts.actions import Account
+from service.accounts.model import Account
 from service.app import open_house
 from service.cli.base import command, json_option, settings, show, show_rows
 from service.domain.errors import NotFound

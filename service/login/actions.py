@@ -7,7 +7,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
-from service.accounts.actions import Account, Accounts
+from service.accounts.actions import Accounts
+from service.accounts.model import Account
 from service.audit.actions import AuditLog
 from service.authenticators.actions import Authenticators
 from service.devices.actions import Device, Devices
@@ -151,6 +152,8 @@ class Login:
         else:
             found = self._parts.accounts.find(tx, wanted.identifier)
             account, counter = found.account, found.counter
+            # A person of a segment that this client does not serve is nobody to it.
+            account = account if account and account.segment in caller.segments else None
         subject = account.id if account else DECOY
         device = self._parts.devices.recognize(tx, wanted.device_token, subject)
         act = RECOVERY_ACT if wanted.kind is FlowKind.RECOVERY else wanted.act

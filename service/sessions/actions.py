@@ -8,7 +8,8 @@ from uuid import UUID
 
 import orjson
 
-from service.accounts.actions import Account, Accounts
+from service.accounts.actions import Accounts
+from service.accounts.model import Account
 from service.audit.actions import AuditLog
 from service.domain.assurance import Achieved, Evidence
 from service.domain.clock import Clock, rfc3339

@@ -158,3 +158,42 @@ def test_nothing_of_a_person_is_in_the_database(service, settings, tmp_path):
     content = b"".join(file.read_bytes() for file in tmp_path.glob("lamina.db*")).lower()
     assert b"canary" not in content
     assert PASSWORD.encode() not in content
+
+
+def test_a_client_sees_only_the_segments_it_serves(service):
+    """To a client of another segment a person is not there, nor can it sign that person in."""
+    person = service.register()
+    other = service.new_client(segments=("bank",))
+    mine, service.bearer = service.bearer, service.access(other)
+    path = f"/v1/subjects/{person.id}"
+    for method, rest, body in (
+        ("GET", "", None), ("PATCH", "", {}), ("GET", "/consents", None),
+        ("GET", "/authenticators", None), ("POST", "/authenticators", {"type": "totp"}),
+        ("GET", "/sessions", None), ("DELETE", "/sessions", None), ("GET", "/suspensions", None),
+        ("POST", "/suspensions", {"capability": "login", "reason": "x"}),
+    ):  # fmt: skip
+        assert service.call(method, path + rest, body).status_code == 404, (method, rest)
+    assert service.call("POST", "/v1/subjects/lookup", {"identifier": "alice"}).status_code == 404
+    flow = service.begin().json
+    assert service.act(flow, "password", {"password": PASSWORD}).status_code == 422
+    service.bearer = mine
+    assert service.call("GET", path).status_code == 200
+
+
+def test_an_authenticator_that_is_revoked_during_its_check_does_not_count(service):
+    """A password that is replaced while its hash is computed no longer signs in."""
+    person = service.register()
+    flow = service.begin().json
+    verify = service.house.password._hasher.verify
+
+    class Slow:
+        def verify(self, encoded, password):
+            service.house.password._hasher = hasher
+            service.enroll(person, "password", password="another long pass phrase")
+            verify(encoded, password)
+
+        def needs_rehash(self, encoded):
+            return False
+
+    hasher, service.house.password._hasher = service.house.password._hasher, Slow()
+    assert service.act(flow, "password", {"password": PASSWORD}).status_code == 422

@@ -76,58 +76,50 @@ def test_a_subject_is_shown_as_it_was_registered(house):
     assert (found.usable, found.client, found.first_login_at) == (True, house.caller.client, None)
 
 
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "alice", "ALICE", "\uff21lice", "alice@example.com", " ALICE@EXAMPLE.COM ",
-        "alice@\uff45xample.com", "+4930123456", "+49 (0)30 123456", "+49-30-123456 ",
-    ],
-)  # fmt: skip
-def test_every_spelling_finds_the_subject(house, typed):
+def test_every_spelling_finds_the_subject(house):
     """A look-up goes by the normal form of each identifier."""
     account = house.register(**WHOLE)
-    assert act(house, "lookup", typed)["id"] == str(account.id)
+    for typed in (
+        "alice", "ALICE", "\uff21lice", "alice@example.com", " ALICE@EXAMPLE.COM ",
+        "alice@\uff45xample.com", "+4930123456", "+49 (0)30 123456", "+49-30-123456 ",
+    ):  # fmt: skip
+        assert act(house, "lookup", house.caller, typed)["id"] == str(account.id), typed
 
 
-@pytest.mark.parametrize("typed", ["bob", "bob@example.com", "+4930999999", "", "a@", "\u0430lice"])
-def test_an_unknown_identifier_leads_nowhere(house, typed):
+def test_an_unknown_identifier_leads_nowhere(house):
     """Unknown, impossible and look-alike identifiers find nobody, without another error."""
     house.register(**WHOLE)
-    assert find(house, typed) is None
-    with pytest.raises(NotFound):
-        act(house, "lookup", typed)
+    for typed in ("bob", "bob@example.com", "+4930999999", "", "a@", "\u0430lice"):
+        assert find(house, typed) is None, typed
+        with pytest.raises(NotFound):
+            act(house, "lookup", house.caller, typed)
 
 
-@pytest.mark.parametrize(
-    "taken", [{"username": "ALICE"}, {"email": "alice@EXAMPLE.com"}, {"phone": "+4930123456"}]
-)
-def test_a_duplicate_is_refused_and_nothing_half_written(house, taken):
+def test_a_duplicate_is_refused_and_nothing_half_written(house):
     """Another spelling of any identifier is taken, and the refused subject leaves no row."""
     house.register(**WHOLE)
+    free = {"username": "bob", "email": "bob@example.com", "phone": "+4930999999"}
     before = sizes(house)
-    wanted = {"username": "bob", "email": "bob@example.com", "phone": "+4930999999"} | taken
-    with pytest.raises(Conflict) as refused:
-        house.register(**wanted)
-    assert refused.value.code == "identifier_taken"
-    assert sizes(house) == before
-    assert house.register(username="bob", email="bob@example.com", phone="+4930999999")
+    for taken in ({"username": "ALICE"}, {"email": "alice@EXAMPLE.com"}, {"phone": "+4930123456"}):
+        with pytest.raises(Conflict) as refused:
+            house.register(**free | taken)
+        assert refused.value.code == "identifier_taken"
+        assert sizes(house) == before
+    assert house.register(**free)
 
 
-@pytest.mark.parametrize(
-    ("identifiers", "pointer"),
-    [
+def test_bad_identifiers_leave_nothing(house):
+    """What is no identifier of its kind is refused with its place, and no row is left."""
+    before = sizes(house)
+    for identifiers, pointer in (
         ({}, "/identifiers"),
         ({"username": "alice", "email": "nobody"}, "/identifiers/email"),
         ({"phone": "030123456"}, "/identifiers/phone"),
-    ],
-)
-def test_bad_identifiers_leave_nothing(house, identifiers, pointer):
-    """What is no identifier of its kind is refused with its place, and no row is left."""
-    before = sizes(house)
-    with pytest.raises(BadInput) as refused:
-        house.register(**identifiers)
-    assert refused.value.faults[0].pointer == pointer
-    assert sizes(house) == before
+    ):
+        with pytest.raises(BadInput) as refused:
+            house.register(**identifiers)
+        assert refused.value.faults[0].pointer == pointer
+        assert sizes(house) == before
 
 
 def test_a_segment_is_one_of_the_callers(house):
@@ -206,17 +198,17 @@ def test_the_fifth_attempt_may_be_right(house):
     assert act(house, "check_code", account.id, "email", code)
 
 
-@pytest.mark.parametrize(("seconds", "taken"), [(599, True), (600, False)])
-def test_a_code_lives_ten_minutes(house, seconds, taken):
+def test_a_code_lives_ten_minutes(house):
     """Up to the last second it confirms; from then on it is expired."""
-    account = house.register(email=EMAIL)
-    code = sent_code(house, account.id)
-    house.clock.advance(seconds=seconds)
-    if taken:
-        assert act(house, "check_code", account.id, "email", code)
-    else:
-        with pytest.raises(Expired):
-            act(house, "check_code", account.id, "email", code)
+    for seconds, email in ((599, "a@example.com"), (600, "b@example.com")):
+        account = house.register(email=email)
+        code = sent_code(house, account.id)
+        house.clock.advance(seconds=seconds)
+        if seconds < 600:
+            assert act(house, "check_code", account.id, "email", code)
+        else:
+            with pytest.raises(Expired):
+                act(house, "check_code", account.id, "email", code)
 
 
 def test_a_new_code_ends_the_old_one(house):
@@ -257,9 +249,9 @@ def test_a_change_of_address_tells_the_old_one(house):
     assert (view["identifiers"]["email"], view["verified"]) == ("new@example.com", [])
     assert view["updated_at"] == "2026-11-24T13:00:00Z"
     assert find(house, "new@example.com") is None
-    assert act(house, "lookup", "new@example.com")["id"] == str(account.id)
+    assert act(house, "lookup", house.caller, "new@example.com")["id"] == str(account.id)
     with pytest.raises(NotFound):
-        act(house, "lookup", EMAIL)
+        act(house, "lookup", house.caller, EMAIL)
 
 
 def test_an_address_that_was_let_go_may_be_taken(house):
@@ -267,7 +259,7 @@ def test_an_address_that_was_let_go_may_be_taken(house):
     account = house.register(username="alice", email=EMAIL)
     act(house, "update", house.caller, account.id, identifiers={"email": "new@example.com"})
     other = house.register(email=EMAIL)
-    assert act(house, "lookup", EMAIL)["id"] == str(other.id)
+    assert act(house, "lookup", house.caller, EMAIL)["id"] == str(other.id)
     with pytest.raises(Conflict):
         house.register(email="NEW@example.com")
 

@@ -67,11 +67,11 @@ def test_an_unknown_scope_is_refused(house):
     assert act(house, "listing") == []
 
 
-@pytest.mark.parametrize("name", ["", "   ", "\t"])
-def test_a_client_has_a_name(house, name):
+def test_a_client_has_a_name(house):
     """A name of nothing but spaces is none."""
-    with pytest.raises(BadInput):
-        act(house, "create", NewClient(name, ()))
+    for name in ("", "   ", "\t"):
+        with pytest.raises(BadInput):
+            act(house, "create", NewClient(name, ()))
     assert act(house, "listing") == []
 
 
@@ -175,18 +175,15 @@ def test_two_clients_may_use_the_same_jti(house):
         assert tx.execute(text("SELECT count(*) FROM used_assertion")).scalar() == 1
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"aud": "https://evil.example"}, {"aud": []}, {"aud": None}, {"iss": "x"}, {"sub": "x"},
-        {"exp": 0}, {"jti": None}, {"jti": 7}, {"exp": 2**40}, {"iat": 2**40}, {"nbf": 2**40},
-    ],
-)  # fmt: skip
-def test_an_assertion_out_of_order_is_refused(house, change):
+def test_an_assertion_out_of_order_is_refused(house):
     """Another audience or client, no `jti`, expired, early or living too long: one answer."""
     client, _ = act(house, "create", NewClient("app", (), jwks=JWKS))
-    token = assertion(house, client, **change)
-    refused(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
+    for change in (
+        {"aud": "https://evil.example"}, {"aud": []}, {"aud": None}, {"iss": "x"}, {"sub": "x"},
+        {"exp": 0}, {"jti": None}, {"jti": 7}, {"exp": 2**40}, {"iat": 2**40}, {"nbf": 2**40},
+    ):  # fmt: skip
+        token = assertion(house, client, **change)
+        refused(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
 
 
 def test_an_assertion_of_another_key_or_client_is_refused(house):

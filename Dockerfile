@@ -1,7 +1,7 @@
 # The service and its worker; nothing in it is compiled, and the root may be read-only.
 FROM python:3.12-slim
 
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=1 \
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     LAMINA_FACE_MODELS=/opt/lamina/models LAMINA_BIND=0.0.0.0:8000
 WORKDIR /opt/lamina
 

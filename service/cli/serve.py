@@ -1,6 +1,5 @@
 """`lamina serve` and `lamina worker`."""
 
-import os
 import signal
 import sys
 from types import FrameType
@@ -41,8 +40,6 @@ def serve(workers: int | None) -> None:
         click.echo(
             "lamina: several workers without LAMINA_REDIS_URL count edge limits each", err=True
         )
-    # Many threads would each keep an arena of freed memory; the workers inherit this.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # noqa: TID251 - handed on, not read
     host, _, port = found.bind.rpartition(":")
     click.echo(f"lamina: serving {found.issuer} on {found.bind}", err=True)
     Granian(

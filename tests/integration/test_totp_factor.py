@@ -1,0 +1,259 @@
+"""TOTP: a step counts once, in order, and a clock that jumps locks nobody out."""
+
+import base64
+import uuid
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+import pyotp
+import pytest
+
+from service.domain.authenticator import Status
+from service.domain.clock import unix
+from service.domain.errors import BadInput, Conflict, NotFound, VerificationFailed
+from service.domain.factor import Presented
+
+
+@pytest.fixture
+def alice(house):
+    """Return a subject."""
+    return house.register(username="alice")
+
+
+@pytest.fixture
+def secret(house, alice):
+    """Enroll an active TOTP and return its secret."""
+    with house.store.transaction() as tx:
+        return house.totp.enroll(tx, alice.id, "alice", status=Status.ACTIVE)[1]["secret"]
+
+
+def code(house, secret, delta=0):
+    """Return the code of a step, counted from now."""
+    return pyotp.TOTP(secret).generate_otp(unix(house.clock.now()) // 30 + delta)
+
+
+def present(house, subject, typed):
+    """Present a code as a login does."""
+    now = house.clock.now()
+    with house.store.transaction() as tx:
+        material = house.totp.load(tx, subject)
+        presented = Presented(house.totp.parse({"code": typed}))
+        house.totp.settle(tx, house.totp.check(material, presented, now), now)
+
+
+def refusal(house, subject, typed):
+    """Return the reason for which a code is refused."""
+    with pytest.raises(VerificationFailed) as refused:
+        present(house, subject, typed)
+    return refused.value.reason
+
+
+def offset(house, subject):
+    """Return the drift that was learned."""
+    with house.store.transaction() as tx:
+        return orjson.loads(house.totp.load(tx, subject).secret)["offset"]
+
+
+def test_the_step_of_now_and_its_neighbors_are_taken(house, alice, secret):
+    """The previous, the present and the next code verify, in the order of time."""
+    for delta in (-1, 0, 1):
+        present(house, alice.id, code(house, secret, delta))
+
+
+def test_other_steps_are_refused(house, alice, secret):
+    """Two steps to either side are no match."""
+    for delta in (-2, 2):
+        assert refusal(house, alice.id, code(house, secret, delta)) == "totp_mismatch"
+
+
+def test_a_used_step_is_refused(house, alice, secret):
+    """The same code does not verify again, however often and however late it is shown."""
+    typed = code(house, secret)
+    present(house, alice.id, typed)
+    for _ in range(3):
+        assert refusal(house, alice.id, typed) == "totp_step_used"
+    house.clock.advance(seconds=30)
+    assert refusal(house, alice.id, typed) == "totp_step_used"
+
+
+def test_an_older_step_after_a_newer_one_is_refused(house, alice, secret):
+    """After the present code the previous one is not taken, after the next one neither is."""
+    present(house, alice.id, code(house, secret, 0))
+    assert refusal(house, alice.id, code(house, secret, -1)) == "totp_step_used"
+    house.clock.advance(minutes=5)
+    present(house, alice.id, code(house, secret, 1))
+    assert refusal(house, alice.id, code(house, secret, 0)) == "totp_step_used"
+
+
+def test_spaces_do_not_make_another_code(house, alice, secret):
+    """A spaced code verifies, and neither it nor any other spelling of it does again."""
+    typed = code(house, secret)
+    present(house, alice.id, f" {typed[:3]} {typed[3:]}")
+    for again in (typed, f"{typed[:3]} {typed[3:]}", f"{typed}   ", " ".join(typed)):
+        assert refusal(house, alice.id, again) == "totp_step_used"
+
+
+def test_a_clock_that_jumps_a_year_and_back_locks_nobody_out(house, alice, secret):
+    """Steps used in the future do not stand in the way of the present."""
+    present(house, alice.id, code(house, secret))
+    house.clock.advance(days=365)
+    present(house, alice.id, code(house, secret))
+    house.clock.advance(days=-365, seconds=30)
+    present(house, alice.id, code(house, secret))
+    assert refusal(house, alice.id, code(house, secret)) == "totp_step_used"
+
+
+def test_a_step_stays_used_through_a_jump_of_the_clock(house, alice, secret):
+    """Going back to a time at which codes were used does not make them new."""
+    used = code(house, secret)
+    present(house, alice.id, used)
+    house.clock.advance(days=365)
+    present(house, alice.id, code(house, secret))
+    house.clock.advance(days=-365)
+    assert refusal(house, alice.id, used) == "totp_step_used"
+
+
+def test_a_drift_is_learned_from_success_up_to_two_steps(house, alice, secret):
+    """A clock that is ahead is followed step by step, and not beyond the second."""
+    for delta, learned in ((1, 1), (2, 2), (3, 2)):
+        present(house, alice.id, code(house, secret, delta))
+        assert offset(house, alice.id) == learned
+    assert refusal(house, alice.id, code(house, secret, 4)) == "totp_mismatch"
+    assert offset(house, alice.id) == 2
+
+
+def test_a_drift_behind_is_learned_too(house, alice, secret):
+    """A clock that falls behind is followed in the same way."""
+    for delta, learned in ((-1, -1), (-2, -2), (-3, -2)):
+        present(house, alice.id, code(house, secret, delta))
+        assert offset(house, alice.id) == learned
+        house.clock.advance(minutes=1)
+    assert refusal(house, alice.id, code(house, secret, -4)) == "totp_mismatch"
+
+
+def test_a_refused_code_moves_no_drift(house, alice, secret):
+    """Only a code that counts is learned from."""
+    present(house, alice.id, code(house, secret, 0))
+    refusal(house, alice.id, code(house, secret, -1))
+    refusal(house, alice.id, code(house, secret, 2))
+    assert offset(house, alice.id) == 0
+
+
+def test_a_learned_drift_goes_back_by_success(house, alice, secret):
+    """When the clock is right again the offset returns, and the steps used stay used."""
+    present(house, alice.id, code(house, secret, 1))
+    assert offset(house, alice.id) == 1
+    house.clock.advance(minutes=2)
+    present(house, alice.id, code(house, secret, 0))
+    assert offset(house, alice.id) == 0
+
+
+def test_what_is_shown_once_is_all_an_app_needs(house, alice):
+    """160 bits as text, as URI and as a picture; the verifier is in none of what is stored."""
+    with house.store.transaction() as tx:
+        added, shown = house.totp.enroll(tx, alice.id, "alice@example.com")
+    assert len(base64.b32decode(shown["secret"])) == 20
+    uri = urlsplit(shown["otpauth_uri"])
+    query = {name: values[0] for name, values in parse_qs(uri.query).items()}
+    assert (uri.scheme, uri.netloc) == ("otpauth", "totp")
+    assert (query["secret"], query["issuer"]) == (shown["secret"], "Lamina")
+    assert shown["qr_svg"].startswith("<svg")
+    assert shown["secret"] not in repr(added)
+
+
+def test_a_pending_secret_verifies_nothing_until_it_is_confirmed(house, alice):
+    """A first code makes it active, and counts as used from then on."""
+    with house.store.transaction() as tx:
+        added, shown = house.totp.enroll(tx, alice.id, "alice")
+    assert refusal(house, alice.id, code(house, shown["secret"])) == "no_totp"
+    confirm(house, alice.id, added.id, code(house, shown["secret"]))
+    with house.store.transaction() as tx:
+        assert house.authenticators.enrolled(tx, alice.id) == {"totp"}
+    assert refusal(house, alice.id, code(house, shown["secret"])) == "totp_step_used"
+    house.clock.advance(seconds=30)
+    present(house, alice.id, code(house, shown["secret"]))
+
+
+def confirm(house, subject, authenticator, typed):
+    """Confirm a pending authenticator."""
+    with house.store.transaction() as tx:
+        pending = house.authenticators.pending(tx, subject, authenticator)
+        found = house.totp.compare(pending, {"code": typed}, house.clock.now())
+        house.totp.confirm(tx, pending, found)
+
+
+def test_a_wrong_first_code_confirms_nothing(house, alice):
+    """It stays pending, and may still be confirmed with the right one."""
+    with house.store.transaction() as tx:
+        added, shown = house.totp.enroll(tx, alice.id, "alice")
+    wrong = code(house, shown["secret"], 5)
+    with pytest.raises(VerificationFailed):
+        confirm(house, alice.id, added.id, wrong)
+    with house.store.transaction() as tx:
+        assert [item.status for item in house.authenticators.listing(tx, alice.id)] == ["pending"]
+    confirm(house, alice.id, added.id, code(house, shown["secret"]))
+
+
+def test_a_confirmed_secret_ends_the_earlier_one(house, alice, secret):
+    """Until the new one is confirmed the old one verifies, and from then on it does not."""
+    with house.store.transaction() as tx:
+        added, shown = house.totp.enroll(tx, alice.id, "alice")
+    present(house, alice.id, code(house, secret))
+    house.clock.advance(minutes=2)
+    confirm(house, alice.id, added.id, code(house, shown["secret"]))
+    house.clock.advance(minutes=2)
+    assert refusal(house, alice.id, code(house, secret)) == "totp_mismatch"
+    present(house, alice.id, code(house, shown["secret"]))
+
+
+def test_only_what_is_pending_and_ones_own_is_confirmed(house, alice, secret):
+    """An active one, a revoked one, another's and an unknown one are refused."""
+    other = house.register(username="bob")
+    with house.store.transaction() as tx:
+        (active,) = house.authenticators.listing(tx, alice.id)
+        pending, shown = house.totp.enroll(tx, alice.id, "alice")
+    typed = code(house, shown["secret"])
+    for subject, authenticator, error in (
+        (alice.id, active.id, Conflict),
+        (other.id, pending.id, NotFound),
+        (alice.id, uuid.UUID(int=404), NotFound),
+    ):
+        with pytest.raises(error):
+            confirm(house, subject, authenticator, typed)
+    with house.store.transaction() as tx:
+        house.authenticators.revoke(tx, alice.id, pending.id)
+    with pytest.raises(Conflict):
+        confirm(house, alice.id, pending.id, typed)
+
+
+def test_a_revoked_secret_verifies_nothing(house, alice, secret):
+    """From the revocation on there is no TOTP; a second revocation is told."""
+    with house.store.transaction() as tx:
+        (active,) = house.authenticators.listing(tx, alice.id)
+        house.authenticators.revoke(tx, alice.id, active.id)
+    assert refusal(house, alice.id, code(house, secret)) == "no_totp"
+    with pytest.raises(Conflict), house.store.transaction() as tx:
+        house.authenticators.revoke(tx, alice.id, active.id)
+
+
+def test_a_secret_that_was_revoked_after_the_check_does_not_count(house, alice, secret):
+    """The check and the use may be apart; what ended in between does not verify."""
+    now = house.clock.now()
+    with house.store.transaction() as tx:
+        material = house.totp.load(tx, alice.id)
+    for delta in (0, 1):
+        match = house.totp.check(material, Presented({"code": code(house, secret, delta)}), now)
+        if delta == 0:
+            with house.store.transaction() as tx:
+                house.authenticators.revoke(tx, alice.id, material.authenticator)
+        with pytest.raises(VerificationFailed), house.store.transaction() as tx:
+            house.totp.settle(tx, match, now)
+
+
+def test_the_form_of_a_code_is_checked_before_anything_else(house):
+    """Six digits with spaces at most; anything else is bad input and no failed attempt."""
+    for typed in ("", "12345", "1" * 17, "12345a", "\uff11" * 6, None, 123456, ["123456"]):
+        with pytest.raises(BadInput):
+            house.totp.parse({"code": typed})
+    with pytest.raises(BadInput):
+        house.totp.parse({"code": "123456", "more": 1})

@@ -1,6 +1,7 @@
 """The key-encryption keys that this process holds, by class and version."""
 
 import threading
+from collections.abc import Collection
 from typing import Final, NoReturn
 
 from crypto import aead, opaque
@@ -47,6 +48,20 @@ def _associated(header: bytes, key_class: str) -> bytes:
     return header + b"lamina/1/kek" + length_prefixed(key_class.encode())
 
 
+def _header(root: RootProvider, key_class: str, version: int) -> bytes:
+    mark = bytes((FORMAT, _KEK_MARK))
+    return mark + root.version(key_class).to_bytes(4, "big") + version.to_bytes(4, "big")
+
+
+def _unwrap(root: RootProvider, key_class: str, version: int, wrapped: bytes) -> bytes:
+    header = wrapped[:_HEADER_BYTES]
+    if header[:2] != bytes((FORMAT, _KEK_MARK)) or header[6:] != version.to_bytes(4, "big"):
+        raise OpenError
+    root_version = int.from_bytes(header[2:6], "big")
+    body = wrapped[_HEADER_BYTES:]
+    return root.unwrap(key_class, root_version, body, _associated(header, key_class))
+
+
 def create_kek(root: RootProvider, key_class: str, version: int) -> tuple[bytes, KeyEncryptionKey]:
     """Make a KEK and wrap it under the root.
 
@@ -55,8 +70,7 @@ def create_kek(root: RootProvider, key_class: str, version: int) -> tuple[bytes,
         key. The header and the class are the provider's associated data.
     """
     key = opaque.random_bytes(aead.KEY_BYTES)
-    header = bytes((FORMAT, _KEK_MARK)) + root.version(key_class).to_bytes(4, "big")
-    header += version.to_bytes(4, "big")
+    header = _header(root, key_class, version)
     wrapped = header + root.wrap(key_class, key, _associated(header, key_class))
     return wrapped, KeyEncryptionKey(key_class, version, key)
 
@@ -68,13 +82,19 @@ def open_kek(root: RootProvider, key_class: str, version: int, wrapped: bytes) -
         OpenError: The bytes were altered, or belong to another class or version.
         KeyUnavailable: The root of this process lacks that class or root version.
     """
-    header = wrapped[:_HEADER_BYTES]
-    if header[:2] != bytes((FORMAT, _KEK_MARK)) or header[6:] != version.to_bytes(4, "big"):
-        raise OpenError
-    root_version = int.from_bytes(header[2:6], "big")
-    body = wrapped[_HEADER_BYTES:]
-    key = root.unwrap(key_class, root_version, body, _associated(header, key_class))
-    return KeyEncryptionKey(key_class, version, key)
+    return KeyEncryptionKey(key_class, version, _unwrap(root, key_class, version, wrapped))
+
+
+def root_version_of(wrapped: bytes) -> int:
+    """Return the root version that a wrapped KEK names."""
+    return int.from_bytes(wrapped[2:6], "big")
+
+
+def rewrap_kek(root: RootProvider, key_class: str, version: int, wrapped: bytes) -> bytes:
+    """Return the same KEK under the newest root of its class; raises as `open_kek` does."""
+    body = _unwrap(root, key_class, version, wrapped)
+    header = _header(root, key_class, version)
+    return header + root.wrap(key_class, body, _associated(header, key_class))
 
 
 class KeyRing:
@@ -88,12 +108,28 @@ class KeyRing:
     def __repr__(self) -> str:
         return f"KeyRing({sorted(self._keys)})"
 
-    def add(self, kek: KeyEncryptionKey, *, active: bool = True) -> None:
-        """Hold a key; an active one of a higher version becomes the one that seals."""
+    def add(self, kek: KeyEncryptionKey) -> None:
+        """Hold a key; it seals nothing until `settle` says so."""
         with self._lock:
-            self._keys[kek.key_class, kek.version] = kek
-            if active and kek.version > self._active.get(kek.key_class, 0):
-                self._active[kek.key_class] = kek.version
+            self._keys = self._keys | {(kek.key_class, kek.version): kek}
+
+    def settle(
+        self, active: Collection[tuple[str, int]], known: Collection[tuple[str, int]]
+    ) -> None:
+        """Let each class seal under its newest active key; forget keys that are not known.
+
+        Args:
+            active: Class and version of the keys that may wrap new data keys.
+            known: Class and version of every key that still exists.
+        """
+        with self._lock:
+            self._keys = {name: kek for name, kek in self._keys.items() if name in known}
+            held = sorted(name for name in self._keys if name in active)
+            self._active = dict(held)
+
+    def holds(self, key_class: str, version: int) -> bool:
+        """Tell whether a key is held."""
+        return (key_class, version) in self._keys
 
     def active(self, key_class: str) -> KeyEncryptionKey:
         """Return the key that wraps new data keys of a class.
@@ -104,7 +140,7 @@ class KeyRing:
         version = self._active.get(key_class)
         if version is None:
             raise KeyUnavailable(key_class)
-        return self._keys[key_class, version]
+        return self.get(key_class, version)
 
     def get(self, key_class: str, version: int) -> KeyEncryptionKey:
         """Return one key.

@@ -1,6 +1,7 @@
 """The composition root: every feature is wired here, and nowhere else."""
 
 import os
+import platform
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,7 +16,9 @@ from crypto.errors import CryptoError
 from crypto.hashing import PasswordHasher
 from crypto.opaque import new_token
 from crypto.providers import open_root
+from crypto.providers.base import RootProvider
 from service.accounts.actions import Accounts
+from service.accounts.actions.indexing import Indexing
 from service.accounts.routes import Hooks, SubjectRoutes
 from service.accounts.routes import routes as account_routes
 from service.audit.actions import AuditLog
@@ -36,6 +39,10 @@ from service.factors.totp.actions import TotpFactor
 from service.idempotency.actions import Answers
 from service.jobs.actions import Jobs, Task
 from service.keys.actions import SigningKeys, Vault
+from service.keys.actions.instances import Instances
+from service.keys.actions.lifecycle import Lifecycle
+from service.keys.actions.moving import Moving
+from service.keys.actions.proving import Proving
 from service.login.actions import Login, Parts
 from service.login.routes import FlowRoutes
 from service.login.routes import routes as flow_routes
@@ -62,6 +69,21 @@ _FALLBACK: Final = "600/minute"
 
 
 @dataclass(frozen=True, slots=True)
+class KeyFeatures:
+    """What operators do with keys."""
+
+    instances: Instances
+    lifecycle: Lifecycle
+    moving: Moving
+    proving: Proving
+    indexing: Indexing
+
+    def destroy_due(self, tx: Tx, _now: datetime) -> int:
+        """Delete the keys whose grace period is over; return how many."""
+        return len(self.lifecycle.destroy_due(tx))
+
+
+@dataclass(frozen=True, slots=True)
 class House:
     """The features of one process."""
 
@@ -82,6 +104,7 @@ class House:
     devices: Devices
     behaviors: Behaviors
     answers: Answers
+    keys: KeyFeatures
     password: PasswordFactor
     face: FaceFactor
     factors: dict[str, Factor]
@@ -106,6 +129,7 @@ def open_house(
     migrate.require_current(engine)
     store = Store(engine, vault)
     _load(store, vault, signing)
+    vault.on_refresh(signing.refresh)
     audit, outbox, metrics = AuditLog(clock), Outbox(clock), Metrics()
     accounts = Accounts(vault, outbox, audit, clock)
     authenticators = Authenticators(accounts, audit, clock)
@@ -131,6 +155,8 @@ def open_house(
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
     _ensure_decoy(store, accounts, password, totp, codes)
 
+    keys = _keys(store, vault, signing, audit, clock)
+
     def sequence(tx: Tx, _now: datetime) -> int:
         return audit.sequence(tx)
 
@@ -142,14 +168,27 @@ def open_house(
         Task("answers.drop", timedelta(minutes=1), answers.drop_expired),
         Task("grants.drop", timedelta(minutes=5), authenticators.drop_expired),
         Task("devices.drop", timedelta(hours=1), devices.drop_expired),
+        Task("keys.destroy", timedelta(minutes=1), keys.destroy_due),
     )
     return House(
         settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
         outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
+        keys=keys,
         devices=devices, behaviors=behaviors, answers=answers, password=password, face=face,
         factors=factors,
         login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
+    )  # fmt: skip
+
+
+def _keys(
+    store: Store, vault: Vault, signing: SigningKeys, audit: AuditLog, clock: Clock
+) -> KeyFeatures:
+    instances = Instances(store, vault, signing, clock, f"{platform.node()} {os.getpid()}")
+    return KeyFeatures(
+        instances, Lifecycle(vault, signing, instances, audit, clock),
+        Moving(store, vault, instances, clock), Proving(store, vault),
+        Indexing(store, vault, clock),
     )  # fmt: skip
 
 
@@ -206,14 +245,15 @@ def _routes(api: Api, house: House) -> None:
 
 def open_vault(settings: Settings, clock: Clock) -> Vault:
     """Read the root keys; raises SetupError that names the file and what to mend."""
+
+    def reopen(key_class: str) -> RootProvider:
+        return open_root(settings.root_for(key_class), [key_class])
+
     try:
-        roots = {
-            key_class: open_root(settings.root_for(key_class), [key_class])
-            for key_class in settings.key_classes
-        }
+        roots = {key_class: reopen(key_class) for key_class in settings.key_classes}
     except CryptoError as error:
         raise SetupError("bad_key_file", f"{error} (new here? run: lamina keys init)") from None
-    return Vault(roots, clock)
+    return Vault(roots, clock, reopen)
 
 
 def _load(store: Store, vault: Vault, signing: SigningKeys) -> None:

@@ -1,6 +1,6 @@
 """Tables of subjects, their look-up digests, verification codes and consents."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -10,14 +10,18 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
+    and_,
     bindparam,
     delete,
     exists,
     func,
+    or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.elements import ColumnElement
 
 from crypto.fields import Owner
 from service.domain.ids import subject_owner
@@ -110,6 +114,9 @@ class Suspension(Base):
     since: Mapped[datetime]
 
 
+_INDEX: Final = table_of(SubjectIndex)
+
+
 def suspend(tx: Tx, values: Mapping[str, object]) -> bool:
     """Suspend a capability; False when it is suspended already."""
     return insert_once(tx, Suspension.metadata.tables["suspension"], values)
@@ -134,15 +141,14 @@ def add_digest(tx: Tx, values: Mapping[str, object]) -> bool:
     return insert_once(tx, SubjectIndex.metadata.tables["subject_index"], values)
 
 
-def by_digest(tx: Tx, field: str, key_version: int, digest: bytes) -> Subject | None:
+def by_digest(tx: Tx, field: str, digests: "Digests") -> Subject | None:
     """Return the subject that a digest leads to."""
     query = (
         select(Subject)
         .join(SubjectIndex, SubjectIndex.subject_id == Subject.id)
         .where(
             SubjectIndex.field == field,
-            SubjectIndex.key_version == key_version,
-            SubjectIndex.digest == digest,
+            tuple_(SubjectIndex.key_version, SubjectIndex.digest).in_(list(digests)),
         )
     )
     return tx.scalars(query).first()
@@ -154,6 +160,40 @@ def drop_digests(tx: Tx, subject: UUID, field: str) -> None:
     tx.execute(
         table.delete().where(table.c.subject_id == subject, table.c.field == field)  # type: ignore[attr-defined]  # Table at run time
     )
+
+
+def undigested(tx: Tx, version: int, after: UUID, limit: int) -> Sequence[Any]:
+    """Return the identifiers (id, subject_id, field) without a digest of a version."""
+    query = select(_INDEX.c.id, _INDEX.c.subject_id, _INDEX.c.field).where(
+        _lacks(version), _INDEX.c.id > after
+    )
+    return tx.execute(query.order_by(_INDEX.c.id).limit(limit)).all()
+
+
+def count_undigested(tx: Tx, version: int) -> int:
+    """Count the identifiers without a digest of a version."""
+    return tx.execute(select(func.count()).select_from(_INDEX).where(_lacks(version))).scalar_one()
+
+
+def _lacks(version: int) -> ColumnElement[bool]:
+    new = _INDEX.alias()
+    same = (new.c.subject_id == _INDEX.c.subject_id, new.c.field == _INDEX.c.field)
+    return and_(
+        _INDEX.c.key_version != version, ~exists().where(*same, new.c.key_version == version)
+    )
+
+
+def drop_dead_digests(tx: Tx, after: UUID, live: Collection[int], limit: int) -> list[UUID]:
+    """Delete digests of versions that are not live, a page of them; return their ids."""
+    page = (
+        select(_INDEX.c.id)
+        .where(_INDEX.c.key_version.not_in(live), _INDEX.c.id > after)
+        .order_by(_INDEX.c.id)
+        .limit(limit)
+    )
+    ids = list(tx.execute(page).scalars())
+    tx.execute(delete(_INDEX).where(_INDEX.c.id.in_(ids)))
+    return ids
 
 
 def get(tx: Tx, subject: UUID) -> Subject | None:
@@ -183,14 +223,23 @@ _IN_FORCE: Final = (
 )
 
 
-_INDEX: Final = table_of(SubjectIndex)
 _LED_TO: Final = (
     select(_INDEX.c.subject_id)
     .where(
         _INDEX.c.field == bindparam("b_field"),
-        _INDEX.c.key_version == bindparam("b_version"),
-        _INDEX.c.digest == bindparam("b_digest"),
+        # While the index key rotates a digest may be there under either of two versions.
+        or_(
+            and_(
+                _INDEX.c.key_version == bindparam("b_version"),
+                _INDEX.c.digest == bindparam("b_digest"),
+            ),
+            and_(
+                _INDEX.c.key_version == bindparam("b_other_version"),
+                _INDEX.c.digest == bindparam("b_other_digest"),
+            ),
+        ),
     )
+    .limit(1)
     .scalar_subquery()
 )
 _LED_TO_ALL: Final = _PLAIN_COLUMNS.add_columns(
@@ -198,9 +247,17 @@ _LED_TO_ALL: Final = _PLAIN_COLUMNS.add_columns(
 ).where(_SUBJECTS.c.id == func.coalesce(_LED_TO, bindparam("b_decoy", type_=_SUBJECTS.c.id.type)))
 
 
-def led_to(tx: Tx, field: str, key_version: int, digest: bytes, decoy: UUID) -> Any:  # noqa: ANN401 - a row of named columns
+Digests = Sequence[tuple[int, bytes]]
+"""One digest per live version of the index key."""
+
+
+def led_to(tx: Tx, field: str, digests: Digests, decoy: UUID) -> Any:  # noqa: ANN401 - a row of named columns
     """Return the subject that a digest leads to, else the decoy: one row, one cost."""
-    values = {"b_field": field, "b_version": key_version, "b_digest": digest, "b_decoy": decoy}
+    (version, digest), (other_version, other) = digests[0], digests[-1]
+    values = {
+        "b_field": field, "b_version": version, "b_digest": digest,
+        "b_other_version": other_version, "b_other_digest": other, "b_decoy": decoy,
+    }  # fmt: skip
     return tx.execute(_LED_TO_ALL, values).first()
 
 

@@ -1,7 +1,7 @@
 """Tables of authenticators, used TOTP steps, recovery codes and grants."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -20,11 +20,7 @@ from crypto.fields import Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
-from service.store.sealed import encrypted_bytes
-
-
-def _verifier_class(row: Any) -> str:  # noqa: ANN401 - a row of this table
-    return "biometric" if row.type == "face" else "factor"
+from service.store.sealed import ClassBy, encrypted_bytes
 
 
 class AuthenticatorRow(Base):
@@ -39,7 +35,9 @@ class AuthenticatorRow(Base):
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
-    verifier = encrypted_bytes(_verifier_class, bound=("type", "status"))
+    verifier = encrypted_bytes(
+        ClassBy("type", {"face": "biometric"}, "factor"), bound=("type", "status")
+    )
 
     def field_owner(self) -> Owner:
         """Return the subject who enrolled it."""

@@ -67,6 +67,8 @@ def worker() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    house.keys.instances.start()
     click.echo("lamina: working", err=True)
     house.jobs.loop()
+    house.keys.instances.stop()
     sys.exit(0)

@@ -50,8 +50,11 @@ def make_engine(url: str) -> Engine:
         return engine
     # No ping before each use: the first request after an outage is a 503, which renews the pool.
     return create_engine(
-        url, hide_parameters=True, pool_size=8, max_overflow=24, pool_timeout=5, pool_recycle=1800
-    )
+        url, hide_parameters=True, pool_size=8, max_overflow=24, pool_timeout=5, pool_recycle=1800,
+        # A process that was stopped inside a unit of work must not wake up and commit what it
+        # decided under keys that have been retired since.
+        connect_args={"options": "-c idle_in_transaction_session_timeout=30000"},
+    )  # fmt: skip
 
 
 class _UnitOfWork(Session):
@@ -88,6 +91,7 @@ class Store:
         use_sealer(session, self._sealer)
         try:
             with session.begin():
+                self._sealer.begin(session)
                 yield session
         except DBAPIError as error:
             if error.connection_invalidated or _away(error):
@@ -96,6 +100,7 @@ class Store:
         finally:
             session.close()
             self._local.open = False
+        self._sealer.ended(session)
 
     def outside(self) -> None:
         """Refuse slow work while a transaction is open: locks must not wait for a hash."""

@@ -4,7 +4,8 @@ The plaintext never reaches the engine: the column type takes sealed bytes only,
 flush an assigned value waits inside an object that shows nothing and refuses to be pickled.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Generic, NoReturn, Protocol, Self, TypeVar, cast, overload
 from uuid import UUID
 
@@ -31,6 +32,12 @@ class SealedRow(Protocol):
 
 class FieldSealer(Protocol):
     """Seals and opens cells with the data key of their owner."""
+
+    def begin(self, session: Session) -> None:
+        """Prepare for a unit of work."""
+
+    def ended(self, session: Session) -> None:
+        """Do what the opened fields of a unit of work call for, now that it is over."""
 
     def seal(
         self, session: Session, key_class: str, context: FieldContext, plaintext: bytes
@@ -71,12 +78,31 @@ class SealedType(TypeDecorator[bytes]):
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class ClassBy:
+    """A key class that a plain column of the row decides.
+
+    Args:
+        column: The name of that column.
+        special: The class for some of its values.
+        default: The class for every other value.
+    """
+
+    column: str
+    special: Mapping[str, str]
+    default: str
+
+    def of(self, row: object) -> str:
+        """Return the key class of a row."""
+        return self.special.get(getattr(row, self.column), self.default)
+
+
 class Encrypted(Generic[T]):
     """The descriptor of one encrypted field, made by `encrypted_text` and its siblings."""
 
     def __init__(
         self,
-        key_class: str | Callable[[Any], str],
+        key_class: str | ClassBy,
         encode: Callable[[T], bytes],
         decode: Callable[[bytes], T],
         bound: tuple[str, ...],
@@ -112,7 +138,7 @@ class Encrypted(Generic[T]):
             return cast("T", None)
         if isinstance(raw, Unsealed):
             return self._decode(raw.plaintext)
-        return self._decode(self._open(row, raw, self._extra(row)))
+        return self._decode(self._open(row, raw, self.bound_to(row)))
 
     def __set__(self, row: object, value: T) -> None:
         setattr(row, self.column, None if value is None else Unsealed(self._encode(value)))
@@ -124,7 +150,18 @@ class Encrypted(Generic[T]):
 
     def key_class(self, row: object) -> str:
         """Return the key class of a row's value."""
-        return self._key_class if isinstance(self._key_class, str) else self._key_class(row)
+        return self._key_class if isinstance(self._key_class, str) else self._key_class.of(row)
+
+    @property
+    def varies(self) -> ClassBy | None:
+        """Return what decides the key class, where it is not the same for all rows."""
+        return self._key_class if isinstance(self._key_class, ClassBy) else None
+
+    def may_be(self, key_class: str) -> bool:
+        """Tell whether a value of this column can be of a key class."""
+        if isinstance(self._key_class, str):
+            return self._key_class == key_class
+        return key_class in {self._key_class.default, *self._key_class.special.values()}
 
     def seal_pending(self, session: Session, row: Any) -> None:
         """Seal what was assigned; seal again what is bound to columns that changed."""
@@ -135,7 +172,7 @@ class Encrypted(Generic[T]):
             plaintext = self._open(row, raw, self._former_extra(row))
         else:
             return
-        sealer, context = session.info[_SEALER], self._context(row, self._extra(row))
+        sealer, context = session.info[_SEALER], self._context(row, self.bound_to(row))
         sealed = sealer.seal(session, self.key_class(row), context, plaintext)
         setattr(row, self.column, sealed)
 
@@ -147,7 +184,8 @@ class Encrypted(Generic[T]):
         context = self._context(row, extra)
         return sealer.open(session, self.key_class(row), context, raw)
 
-    def _extra(self, row: object) -> bytes:
+    def bound_to(self, row: object) -> bytes:
+        """Return what the row adds to the place of the cell."""
         return "|".join(str(getattr(row, name)) for name in self._bound).encode()
 
     def _former_extra(self, row: object) -> bytes:
@@ -161,15 +199,13 @@ class Encrypted(Generic[T]):
         return FieldContext(self._table, self.name, row.field_owner(), cast("UUID", row.id), extra)
 
 
-def encrypted_text(
-    key_class: str | Callable[[Any], str], *, bound: tuple[str, ...] = ()
-) -> Encrypted[str]:
+def encrypted_text(key_class: str | ClassBy, *, bound: tuple[str, ...] = ()) -> Encrypted[str]:
     """Declare text that is always there; `bound` names columns whose change seals it anew."""
     return Encrypted(key_class, str.encode, bytes.decode, bound, nullable=False)
 
 
 def encrypted_optional(
-    key_class: str | Callable[[Any], str], *, bound: tuple[str, ...] = ()
+    key_class: str | ClassBy, *, bound: tuple[str, ...] = ()
 ) -> Encrypted[str | None]:
     """Declare text that may be absent."""
     return Encrypted(
@@ -177,11 +213,16 @@ def encrypted_optional(
     )
 
 
-def encrypted_bytes(
-    key_class: str | Callable[[Any], str], *, bound: tuple[str, ...] = ()
-) -> Encrypted[bytes]:
+def encrypted_bytes(key_class: str | ClassBy, *, bound: tuple[str, ...] = ()) -> Encrypted[bytes]:
     """Declare bytes that are always there."""
     return Encrypted(key_class, bytes, bytes, bound, nullable=False)
+
+
+def encrypted_optional_bytes(
+    key_class: str | ClassBy, *, bound: tuple[str, ...] = ()
+) -> Encrypted[bytes | None]:
+    """Declare bytes that may be absent."""
+    return Encrypted(key_class, lambda value: value or b"", bytes, bound, nullable=True)
 
 
 def seal_before_flush(session: Session, _context: object, _instances: object) -> None:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from flask import request
+import orjson
+from flask import Response, request
 
 from service.domain.errors import OAuthError, TooLarge
 from service.keys.actions import SigningKeys
+from service.keys.model import JWKS_LIFE
 from service.telemetry.metrics import Metrics
 from service.tokens.actions import Tokens
 from service.tokens.model import FLOW_GRANT, Credentials, credentials, single
@@ -44,8 +46,12 @@ def routes(api: Api, tokens: Tokens, signing: SigningKeys, metrics: Metrics) -> 
         tokens.revoke(client, _token(form))
         return {}
 
-    def jwks(_call: Call) -> Mapping[str, Any]:
-        return signing.jwks()
+    def jwks(_call: Call) -> Response:
+        answer = Response(orjson.dumps(signing.jwks()), content_type="application/json")
+        # A new key is published this long before it signs.
+        answer.cache_control.public = True
+        answer.cache_control.max_age = int(JWKS_LIFE.total_seconds())
+        return answer
 
     for path, summary, view in (
         ("/oauth2/token", "Exchange credentials, a completion code or a refresh token", token),

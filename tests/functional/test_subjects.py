@@ -151,12 +151,12 @@ def test_nothing_of_a_person_is_in_the_database(service, settings, tmp_path):
     """Neither name, address, password nor secret is in any byte of the files."""
     if not settings.sqlite:
         pytest.skip("reads SQLite's own files")
-    body = {"identifiers": {"username": "canary-name", "email": "canary@example.com"},
+    body = {"identifiers": {"username": "kestrel-name", "email": "kestrel@example.com"},
             "password": PASSWORD, "profile": {"name": "Canary Person"}}  # fmt: skip
     service.call("POST", "/v1/subjects", body)
-    service.begin("canary-name")
+    service.begin("kestrel-name")
     content = b"".join(file.read_bytes() for file in tmp_path.glob("lamina.db*")).lower()
-    assert b"canary" not in content
+    assert b"kestrel" not in content
     assert PASSWORD.encode() not in content
 
 

@@ -13,7 +13,7 @@ from service.domain.authenticator import Status
 from service.store.sealed import Unsealed
 from tests.integration.conftest import build
 
-CANARY = "canary.person@example.com"
+CANARY = "kestrel.person@example.com"
 
 
 def test_a_field_is_sealed_at_rest_and_opens_when_read(house):
@@ -31,14 +31,14 @@ def test_a_field_is_sealed_at_rest_and_opens_when_read(house):
 
 
 def test_nothing_of_it_reaches_the_database_file(house, tmp_path):
-    """The canary is in no byte of the SQLite file or its log."""
+    """The address is in no byte of the SQLite file or its log."""
     if house.store.engine.dialect.name != "sqlite":
         pytest.skip("reads SQLite's own files")
-    house.register(email=CANARY, username="canary-name")
+    house.register(email=CANARY, username="kestrel-name")
     files = list(tmp_path.glob("lamina.db*"))
     assert files
     for file in files:
-        assert b"canary" not in file.read_bytes()
+        assert b"kestrel" not in file.read_bytes()
 
 
 def test_plaintext_is_refused_by_the_column(house):

@@ -57,9 +57,11 @@ def test_the_ring_seals_with_the_newest_active_key():
     """Pending keys open but do not seal; unknown ones are named without being shown."""
     ring = KeyRing()
     ring.add(KeyEncryptionKey("contact", 1, bytes(32)))
-    ring.add(KeyEncryptionKey("contact", 3, bytes(32)), active=False)
+    ring.add(KeyEncryptionKey("contact", 3, bytes(32)))
     ring.add(KeyEncryptionKey("contact", 2, bytes(32)))
-    ring.add(KeyEncryptionKey("contact", 1, bytes(32)))
+    ring.add(KeyEncryptionKey("identity", 1, bytes(32)))  # and its row is gone
+    everything = {("contact", 1), ("contact", 2), ("contact", 3)}
+    ring.settle({("contact", 1), ("contact", 2)}, everything)
     assert ring.active("contact").version == 2
     assert ring.get("contact", 3).version == 3
     assert ring.classes() == {"contact"}

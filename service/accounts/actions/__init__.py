@@ -102,9 +102,7 @@ class Accounts:
         Somebody who is not there costs what somebody costs: the same statement finds the decoy.
         """
         field, normal = identify(typed) or (Field.USERNAME, "")
-        index = self._vault.blind_index(tx)
-        digest = index.digest("subject", field.value, normal)
-        row = store.led_to(tx, field.value, index.version, digest, ids.DECOY)
+        row = store.led_to(tx, field.value, self._digests(tx, field, normal), ids.DECOY)
         account = _plain(row)
         proven = (
             field is Field.USERNAME
@@ -300,14 +298,13 @@ class Accounts:
         return segment
 
     def _claim(self, tx: Tx, subject: UUID, field: Field, value: str) -> None:
-        index = self._vault.blind_index(tx)
-        values = {
-            "id": new_id(self._clock.now()), "field": field.value, "key_version": index.version,
-            "digest": index.digest("subject", field.value, normalize(field, value)),
-            "subject_id": subject,
-        }  # fmt: skip
-        if not store.add_digest(tx, values):
-            raise Conflict("identifier_taken", f"Another subject has this {field.value}.")
+        for version, digest in self._digests(tx, field, normalize(field, value)):
+            values = {
+                "id": new_id(self._clock.now()), "field": field.value, "key_version": version,
+                "digest": digest, "subject_id": subject,
+            }  # fmt: skip
+            if not store.add_digest(tx, values):
+                raise Conflict("identifier_taken", f"Another subject has this {field.value}.")
 
     def _replace(self, tx: Tx, row: Subject, field: Field, value: str | None) -> None:
         old = getattr(row, field.value)
@@ -324,9 +321,13 @@ class Accounts:
         found = identify(typed)
         # Something that is no identifier is looked up too, so that it costs the same.
         field, normal = found or (Field.USERNAME, "")
-        index = self._vault.blind_index(tx)
-        digest = index.digest("subject", field.value, normal)
-        return store.by_digest(tx, field.value, index.version, digest)
+        return store.by_digest(tx, field.value, self._digests(tx, field, normal))
+
+    def _digests(self, tx: Tx, field: Field, normal: str) -> list[tuple[int, bytes]]:
+        return [
+            (index.version, index.digest("subject", field.value, normal))
+            for index in self._vault.blind_indexes(tx)
+        ]
 
     def _row(self, tx: Tx, subject: UUID) -> Subject:
         row = store.get(tx, subject)

@@ -1,0 +1,68 @@
+"""Write the digests of a new blind-index key for identifiers that are there already."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from crypto.errors import CryptoError
+from service.accounts import store
+from service.accounts.model import Field, normalize
+from service.domain.clock import Clock
+from service.domain.ids import new_id
+from service.keys.actions import Vault
+from service.keys.actions.moving import Page, bad_row, passes
+from service.store.engine import Store, Tx
+
+PAGE: Final = 500
+
+
+class Indexing:
+    """Fills one version of the index from another, and drops what no version needs."""
+
+    def __init__(self, database: Store, vault: Vault, clock: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._clock = clock
+
+    def left(self, tx: Tx, version: int) -> int:
+        """Count the identifiers without a digest of a version."""
+        return store.count_undigested(tx, version)
+
+    def fill_pages(self, version: int) -> Iterator[Page]:
+        """Add the missing digests of a version, until a pass finds none."""
+
+        def page(tx: Tx, after: UUID) -> Page:
+            return self._fill(tx, after, version)
+
+        yield from passes(self._database, page)
+
+    def drop_pages(self) -> Iterator[Page]:
+        """Delete the digests of versions that are not in use any more."""
+
+        def page(tx: Tx, after: UUID) -> Page:
+            gone = store.drop_dead_digests(tx, after, self._vault.index_versions(), PAGE)
+            return Page(moved=len(gone), last=max(gone, default=None))
+
+        yield from passes(self._database, page)
+
+    def _fill(self, tx: Tx, after: UUID, version: int) -> Page:
+        rows = store.undigested(tx, version, after, PAGE)
+        index, page = self._vault.blind_index(tx, version), Page(last=_last(rows))
+        for row in rows:
+            try:
+                subject = store.get(tx, row.subject_id)
+                value = getattr(subject, row.field)
+            except CryptoError as error:
+                page.bad.append(bad_row("subject", row.subject_id, "contact", str(error)))
+                continue
+            values = {
+                "id": new_id(self._clock.now()), "field": row.field, "key_version": version,
+                "digest": index.digest("subject", row.field, normalize(Field(row.field), value)),
+                "subject_id": row.subject_id,
+            }  # fmt: skip
+            page.moved += store.add_digest(tx, values)
+        return page
+
+
+def _last(rows: Sequence[Any]) -> UUID | None:
+    return rows[-1].id if rows else None

@@ -1,0 +1,77 @@
+"""Signs of life: which processes serve, and which keys each of them holds."""
+
+import threading
+from typing import Final
+
+from service.domain.clock import Clock
+from service.domain.errors import LaminaError
+from service.domain.ids import new_id
+from service.keys import store
+from service.keys.actions.signing import SigningKeys
+from service.keys.actions.vault import Vault
+from service.keys.model import ALIVE, REFRESH, Held, Instance, key_name
+from service.store.engine import Store, Tx
+from service.telemetry import logs
+
+_LABEL_LENGTH: Final = 128
+
+
+class Instances:
+    """The heartbeat of this process, and those of all."""
+
+    def __init__(
+        self, database: Store, vault: Vault, signing: SigningKeys, clock: Clock, label: str
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._signing = signing
+        self._clock = clock
+        self._label = label[:_LABEL_LENGTH]
+        self._started = clock.now()
+        self._id = new_id(self._started)
+        self._stop = threading.Event()
+
+    def listed(self, tx: Tx) -> list[Instance]:
+        """Return every instance that was heard of lately."""
+        return [
+            Instance(row.id, row.label, row.seen_at, Held.from_json(row.held))
+            for row in store.instances(tx)
+        ]
+
+    def beat(self) -> None:
+        """Give a sign of life: read the key states, then tell which keys are held."""
+        with self._database.transaction() as tx:
+            self._vault.refresh(tx)
+            signing = {
+                key_name("signing", kid): status for kid, status in self._signing.states().items()
+            }
+            held = Held(
+                tuple(sorted(self._vault.classes())), self._vault.held() | signing,
+                self._vault.roots_held(),
+            )  # fmt: skip
+            now = self._clock.now()
+            values = {
+                "id": self._id, "label": self._label, "started_at": self._started,
+                "seen_at": now, "held": held.to_json(),
+            }  # fmt: skip
+            store.beat(tx, values)
+            store.drop_instances(tx, now - 2 * ALIVE)
+
+    def start(self) -> None:
+        """Give a sign of life every few seconds, in a thread."""
+        threading.Thread(target=self._loop, name="lamina-heartbeat", daemon=True).start()
+
+    def stop(self) -> None:
+        """Tell that this process serves no more."""
+        self._stop.set()
+        with self._database.transaction() as tx:
+            store.leave(tx, self._id)
+
+    def _loop(self) -> None:
+        while True:
+            try:
+                self.beat()
+            except LaminaError as error:
+                logs.get().warning("heartbeat_missed", code=error.code)
+            if self._stop.wait(REFRESH.total_seconds()):
+                return

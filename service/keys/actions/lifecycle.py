@@ -1,0 +1,253 @@
+"""The life of keys: generate, promote, retire, destroy; each state waits for every instance."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from service.audit.actions import AuditLog
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import Conflict, NotFound
+from service.keys import store
+from service.keys.actions.instances import Instances
+from service.keys.actions.signing import SigningKeys
+from service.keys.actions.vault import INDEX_CLASS, INDEX_OWNER, Vault
+from service.keys.model import (
+    JWKS_LIFE,
+    SETTLE,
+    IndexStatus,
+    KekStatus,
+    SigningStatus,
+    key_name,
+    require_held,
+    require_settled,
+)
+from service.store.engine import Tx
+
+TOKEN_LIFE: Final = timedelta(minutes=6)
+"""How long after its last signature a token of a key can still be shown."""
+LEAST_GRACE: Final = timedelta(days=1)
+
+
+class Lifecycle:
+    """The states of every tier but the root, whose versions its provider keeps."""
+
+    def __init__(
+        self, vault: Vault, signing: SigningKeys, instances: Instances, audit: AuditLog,
+        clock: Clock,
+    ) -> None:  # fmt: skip
+        self._vault = vault
+        self._signing = signing
+        self._instances = instances
+        self._audit = audit
+        self._clock = clock
+
+    def generate_kek(self, tx: Tx, key_class: str, actor: str) -> int:
+        """Add a pending KEK under the newest root and return its version.
+
+        Raises:
+            Conflict: One is pending already.
+            KeyUnavailable: This process does not hold the class.
+        """
+        rows = store.class_keks(tx, key_class)
+        pending = [row.version for row in rows if row.status == KekStatus.PENDING]
+        if pending:
+            raise Conflict("key_pending", f"kek {key_class} {pending[0]} is pending already")
+        version = max((row.version for row in rows), default=0) + 1
+        self._vault.reopen_root(key_class)
+        if not self._vault.create_kek(tx, key_class, version, KekStatus.PENDING):
+            raise Conflict("key_pending", f"kek {key_class} {version} was just generated")
+        self._note(tx, "keys.generated", actor, tier="kek", key_class=key_class, version=version)
+        return version
+
+    def promote_kek(self, tx: Tx, key_class: str, actor: str) -> int:
+        """Let the pending KEK wrap new data keys; the former one only unwraps from now on.
+
+        Raises:
+            NotFound: None is pending.
+            Conflict: A live instance does not hold it yet; the detail names which.
+        """
+        rows = store.class_keks(tx, key_class)
+        pending = [row for row in rows if row.status == KekStatus.PENDING]
+        if not pending:
+            raise NotFound("no_pending_key", f"no kek of class {key_class} is pending")
+        newest, now = pending[-1], self._clock.now()
+        name = key_name("kek", key_class, newest.version)
+        require_held(self._instances.listed(tx), now, name, key_class)
+        for row in rows:
+            if row.status == KekStatus.ACTIVE:
+                row.status, row.changed_at = KekStatus.RETIRING, now
+        newest.status, newest.changed_at = KekStatus.ACTIVE, now
+        self._note(
+            tx, "keys.promoted", actor, tier="kek", key_class=key_class, version=newest.version
+        )
+        return newest.version
+
+    def retire_keks(self, tx: Tx, key_class: str, actor: str) -> list[int]:
+        """Retire the KEKs that were replaced.
+
+        Raises:
+            Conflict: Data keys are still under one (rewrap first), or it was replaced just now.
+        """
+        now, done = self._clock.now(), []
+        for row in store.class_keks(tx, key_class):
+            if row.status == KekStatus.RETIRING:
+                what = f"kek {key_class} {row.version}"
+                require_settled(row.changed_at or row.created_at, now, SETTLE, what)
+                self._require_unused(tx, key_class, row.version)
+                row.status, row.changed_at = KekStatus.RETIRED, now
+                done.append(row.version)
+        if done:
+            self._note(tx, "keys.retired", actor, tier="kek", key_class=key_class, versions=done)
+        return done
+
+    def schedule_destruction(
+        self, tx: Tx, key_class: str, version: int, grace: timedelta, actor: str
+    ) -> str:
+        """Let a retired KEK be destroyed after a grace period; return that time.
+
+        Raises:
+            NotFound: There is no such key.
+            Conflict: It is not retired, or the grace period is shorter than a day.
+        """
+        row = store.kek(tx, key_class, version)
+        if row is None:
+            raise NotFound("key_not_found", f"there is no kek {key_class} {version}")
+        if row.status != KekStatus.RETIRED:
+            raise Conflict("key_in_use", f"kek {key_class} {version} is {row.status}; retire it")
+        if grace < LEAST_GRACE:
+            raise Conflict("grace_too_short", "the grace period must be a day at least")
+        row.destroy_after = self._clock.now() + grace
+        when = rfc3339(row.destroy_after)
+        self._note(
+            tx, "keys.destruction_scheduled", actor, tier="kek", key_class=key_class,
+            version=version, after=when,
+        )  # fmt: skip
+        return when
+
+    def destroy_due(self, tx: Tx) -> list[tuple[str, int]]:
+        """Delete the KEKs whose grace period is over and to which nothing refers."""
+        done = []
+        for row in store.due_keks(tx, self._clock.now()):
+            if store.references(tx, row.key_class, row.version) == 0:
+                tx.delete(row)
+                done.append((row.key_class, row.version))
+                self._note(
+                    tx, "keys.destroyed", "schedule", tier="kek", key_class=row.key_class,
+                    version=row.version,
+                )  # fmt: skip
+        return done
+
+    def generate_index(self, tx: Tx, actor: str) -> int:
+        """Add a pending blind-index key and return its version; raises Conflict."""
+        rows = store.index_keys(tx)
+        if len(rows) != 1:
+            raise Conflict("rotation_running", "the index key is being rotated already")
+        version = int(rows[-1].version) + 1
+        self._vault.make_key(tx, INDEX_OWNER, INDEX_CLASS, version)
+        store.add_index_key(tx, version, IndexStatus.PENDING, self._clock.now())
+        self._note(tx, "keys.generated", actor, tier="index", version=version)
+        return version
+
+    def advance_index(self, tx: Tx, actor: str, *, filled: bool = False) -> str:
+        """Move the rotation of the index key on by one state and return what it did.
+
+        pending → writing (both are written) → active (read first; needs `filled`) → the old
+        one dropped. Each waits until every live instance knows the state before.
+
+        Raises:
+            NotFound: No rotation runs.
+            Conflict: An instance lags behind, or digests are still missing (reindex first).
+        """
+        rows = {row.status: row for row in store.index_keys(tx)}
+        now = self._clock.now()
+        if IndexStatus.PENDING in rows:
+            row = rows[IndexStatus.PENDING]
+            self._require_index(tx, row.version, IndexStatus.PENDING)
+            self._set_index(tx, row.version, IndexStatus.WRITING, actor)
+            return f"index {row.version} is written beside the old one"
+        if IndexStatus.WRITING in rows:
+            row = rows[IndexStatus.WRITING]
+            self._require_index(tx, row.version, IndexStatus.WRITING)
+            require_settled(row.changed_at, now, SETTLE, f"index {row.version}")
+            if not filled:
+                raise Conflict("not_reindexed", "digests are missing; run: lamina keys reindex")
+            old = rows[IndexStatus.ACTIVE]
+            self._set_index(tx, old.version, IndexStatus.RETIRING, actor)
+            self._set_index(tx, row.version, IndexStatus.ACTIVE, actor)
+            return f"index {row.version} is in use"
+        if IndexStatus.RETIRING in rows:
+            row = rows[IndexStatus.RETIRING]
+            self._require_index(tx, rows[IndexStatus.ACTIVE].version, IndexStatus.ACTIVE)
+            require_settled(row.changed_at, now, SETTLE, f"index {row.version}")
+            store.drop_index_key(tx, row.version, INDEX_OWNER)
+            self._note(tx, "keys.destroyed", actor, tier="index", version=row.version)
+            return f"index {row.version} is dropped"
+        raise NotFound("no_rotation", "the index key is not being rotated")
+
+    def generate_signing(self, tx: Tx, actor: str) -> str:
+        """Publish a new token-signing key and return its kid; raises Conflict."""
+        pending = [kid for kid, state in store.signing_states(tx) if state == SigningStatus.PENDING]
+        if pending:
+            raise Conflict("key_pending", f"signing key {pending[0]} is pending already")
+        kid = self._signing.create(tx, SigningStatus.PENDING)
+        self._note(tx, "keys.generated", actor, tier="signing", kid=kid)
+        return kid
+
+    def promote_signing(self, tx: Tx, actor: str) -> str:
+        """Let the published key sign; the former one only verifies.
+
+        Raises:
+            NotFound: None is pending.
+            Conflict: Others may hold a key set without it still, or a live instance lacks it.
+        """
+        rows, now = store.signing_keys(tx), self._clock.now()
+        pending = [row for row in rows if row.status == SigningStatus.PENDING]
+        if not pending:
+            raise NotFound("no_pending_key", "no signing key is pending")
+        newest = pending[-1]
+        require_settled(newest.created_at, now, JWKS_LIFE, f"signing key {newest.kid}")
+        name = key_name("signing", newest.kid)
+        require_held(self._instances.listed(tx), now, name, "signing")
+        for row in rows:
+            if row.status == SigningStatus.ACTIVE:
+                row.status, row.changed_at = SigningStatus.VERIFY_ONLY, now
+        newest.status, newest.changed_at = SigningStatus.ACTIVE, now
+        self._note(tx, "keys.promoted", actor, tier="signing", kid=newest.kid)
+        return newest.kid
+
+    def destroy_signing(self, tx: Tx, actor: str) -> list[str]:
+        """Delete the verify-only keys of which no token can be valid any more.
+
+        Raises:
+            Conflict: A token signed by one may still be in use.
+        """
+        done = []
+        for row in store.signing_keys(tx):
+            if row.status == SigningStatus.VERIFY_ONLY:
+                what = f"signing key {row.kid}"
+                require_settled(
+                    row.changed_at or row.created_at, self._clock.now(), TOKEN_LIFE, what
+                )
+                tx.delete(row)
+                done.append(row.kid)
+                self._note(tx, "keys.destroyed", actor, tier="signing", kid=row.kid)
+        return done
+
+    def _require_unused(self, tx: Tx, key_class: str, version: int) -> None:
+        count = store.references(tx, key_class, version)
+        if count:
+            detail = f"{count} data keys are under kek {key_class} {version}; run: lamina keys "
+            raise Conflict("key_in_use", f"{detail}rewrap --tier kek --class {key_class}")
+
+    def _require_index(self, tx: Tx, version: int, status: IndexStatus) -> None:
+        name = key_name("index", version)
+        require_held(self._instances.listed(tx), self._clock.now(), name, INDEX_CLASS, status)
+
+    def _set_index(self, tx: Tx, version: int, status: IndexStatus, actor: str) -> None:
+        row = store.index_key(tx, version)
+        if row is None:
+            raise NotFound("key_not_found", f"there is no index key {version}")
+        row.status, row.changed_at = status, self._clock.now()
+        self._note(tx, "keys.promoted", actor, tier="index", version=version, status=status.value)
+
+    def _note(self, tx: Tx, kind: str, actor: str, **data: Any) -> None:  # noqa: ANN401 - JSON members
+        self._audit.append(tx, kind, actor=actor, **data)

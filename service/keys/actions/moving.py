@@ -1,0 +1,230 @@
+"""Move wrapped keys and sealed fields to newer keys, page by page, while everything runs on.
+
+What is left to do is read from the rows themselves: there is no cursor to lose, so a run that was
+killed at any moment is finished by the next. A page is one unit of work; on PostgreSQL several
+workers share a table by skipping each other's locked rows.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from crypto import envelope
+from crypto.errors import CryptoError
+from crypto.fields import Owner, OwnerKind
+from crypto.keyring import rewrap_kek, root_version_of
+from service.domain.clock import Clock
+from service.domain.errors import Conflict
+from service.domain.ids import new_id
+from service.keys import store
+from service.keys.actions.instances import Instances
+from service.keys.actions.page_keys import PageKeys
+from service.keys.actions.vault import INDEX_CLASS, PURPOSE_OWNER, Vault
+from service.keys.model import require_root
+from service.keys.store import moves
+from service.store.engine import Store, Tx
+from service.store.fields import SealedTable, context, sealed_tables
+
+PAGE: Final = 500
+_LEAST: Final = UUID(int=0)
+
+
+@dataclass(slots=True)
+class Page:
+    """What one page did: rows moved, and the rows that could not be, by place and reason."""
+
+    moved: int = 0
+    bad: list[dict[str, str]] = field(default_factory=list)
+    last: UUID | None = None
+
+
+def bad_row(table: str, row: UUID, key: str, reason: str) -> dict[str, str]:
+    """Return the line of a report that names a row and its key, and no secret."""
+    return {"table": table, "row": str(row), "key": key, "reason": reason}
+
+
+def passes(database: Store, page_of: Callable[[Tx, UUID], Page]) -> Iterator[Page]:
+    """Give page after page, each its own unit of work, until a pass over all moves nothing.
+
+    Args:
+        database: Opens the units of work.
+        page_of: Does the page that comes after an id; its `last` is None at the end.
+    """
+    while True:
+        moved, after = 0, _LEAST
+        while True:
+            with database.transaction() as tx:
+                page = page_of(tx, after)
+            if page.last is None:
+                break
+            after, moved = page.last, moved + page.moved
+            yield page
+        if not moved:
+            return
+
+
+class Moving:
+    """The long acts on keys, each a series of pages."""
+
+    def __init__(self, database: Store, vault: Vault, instances: Instances, clock: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._instances = instances
+        self._clock = clock
+
+    def rewrap_roots(self, tx: Tx, key_class: str) -> Page:
+        """Move the KEKs of a class to the newest root.
+
+        Raises:
+            Conflict: A live instance does not hold that root yet.
+        """
+        root = self._vault.reopen_root(key_class)
+        newest = root.version(key_class)
+        require_root(self._instances.listed(tx), self._clock.now(), key_class, newest)
+        page = Page()
+        for row in store.class_keks(tx, key_class):
+            if root_version_of(row.wrapped) == newest:
+                continue
+            try:
+                row.wrapped = rewrap_kek(root, key_class, row.version, row.wrapped)
+                page.moved += 1
+            except CryptoError as error:
+                page.bad.append(bad_row("kek", row.id, f"kek {row.version}", str(error)))
+        return page
+
+    def rewrap_pages(self, key_class: str) -> Iterator[Page]:
+        """Move the data keys of a class to its active KEK, until a pass finds none."""
+        yield from passes(self._database, partial(self._rewrap, key_class=key_class))
+
+    def left_to_rewrap(self, tx: Tx, key_class: str) -> int:
+        """Count the data keys of a class that are not under its active KEK."""
+        return moves.count_foreign(tx, key_class, self._vault.active_kek(key_class).version)
+
+    def start_generation(self, tx: Tx, key_class: str) -> int:
+        """Let new data keys of a class be of a new generation; resume one that is unfinished.
+
+        Raises:
+            Conflict: The class has no fields (its keys are derived from, and rotate otherwise).
+        """
+        if key_class == INDEX_CLASS:
+            raise Conflict("not_reencrypted", "the index key rotates by: lamina keys reindex")
+        row = store.generation(tx, key_class)
+        current = row.generation if row else 1
+        if self.left_to_reencrypt(tx, key_class, current):
+            return current
+        return moves.set_generation(tx, key_class, current + 1, self._clock.now())
+
+    def left_to_reencrypt(self, tx: Tx, key_class: str, generation: int) -> int:
+        """Count the rows that hold a cell of a class under an older generation."""
+        return sum(
+            moves.count_stale(tx, table, key_class, generation)
+            for table in sealed_tables()
+            if table.of_class(key_class)
+        )
+
+    def reencrypt_pages(self, key_class: str, generation: int) -> Iterator[Page]:
+        """Seal every field of a class anew, until a pass over all tables finds none."""
+        for table in sealed_tables():
+            if table.of_class(key_class):
+                yield from passes(
+                    self._database,
+                    partial(
+                        self._reencrypt, table=table, key_class=key_class, generation=generation
+                    ),
+                )
+
+    def drop_old_data_keys(self, tx: Tx, key_class: str) -> int:
+        """Delete the data keys of older generations; raises Conflict while a cell needs one."""
+        row = store.generation(tx, key_class)
+        generation = row.generation if row else 1
+        left = self.left_to_reencrypt(tx, key_class, generation)
+        if left:
+            detail = f"{left} rows are under older data keys; run: lamina keys reencrypt"
+            raise Conflict("key_in_use", f"{detail} --class {key_class}")
+        return moves.drop_old_deks(tx, key_class, generation, [PURPOSE_OWNER])
+
+    def _rewrap(self, tx: Tx, after: UUID, key_class: str) -> Page:
+        new = self._vault.active_kek(key_class)
+        rows = moves.foreign_deks(tx, key_class, new.version, after, PAGE)
+        page, done = Page(last=rows[-1].id if rows else None), []
+        for row in rows:
+            owner = Owner(OwnerKind(row.owner_kind), row.owner_id)
+            try:
+                old = self._vault.kek(key_class, envelope.wrapped_kek_version(row.wrapped))
+                done.append((row.id, envelope.rewrap_data_key(old, new, owner, row.wrapped)))
+            except CryptoError as error:
+                page.bad.append(bad_row("dek", row.id, f"kek {row.kek_version}", str(error)))
+        moves.store_wrapped(tx, new.version, done)
+        page.moved = len(done)
+        return page
+
+    def _reencrypt(
+        self, tx: Tx, after: UUID, table: SealedTable, key_class: str, generation: int
+    ) -> Page:
+        rows = moves.stale_rows(tx, table, key_class, generation, after, PAGE)
+        page = Page(last=rows[-1].id if rows else None)
+        keys = self._data_keys(tx, key_class, {table.owner(row) for row in rows}, generation)
+        cells: dict[UUID, dict[str, bytes]] = {}
+        for row in rows:
+            try:
+                moved = self._reseal(table, key_class, row, keys, generation)
+            except CryptoError as error:
+                key = f"{key_class} data key"
+                page.bad.append(bad_row(table.name, row.id, key, str(error)))
+                continue
+            if moved:
+                cells[row.id] = moved
+        moves.store_cells(tx, table, [cell.name for cell in table.of_class(key_class)], cells)
+        page.moved = len(cells)
+        return page
+
+    def _reseal(
+        self, table: SealedTable, key_class: str, row: Row[Any], keys: PageKeys, generation: int
+    ) -> dict[str, bytes]:
+        done = {}
+        for cell in table.of_class(key_class):
+            sealed = getattr(row, cell.name)
+            if sealed is None or cell.key_class(row) != key_class:
+                continue
+            old = envelope.sealed_generation(sealed)
+            if old < generation:
+                place = context(table, cell, row)
+                plain = keys.get(place.owner, key_class, old).open(sealed, place)
+                done[cell.name] = keys.get(place.owner, key_class, generation).seal(plain, place)
+        return done
+
+    def _data_keys(
+        self, tx: Tx, key_class: str, owners: Iterable[Owner], generation: int
+    ) -> PageKeys:
+        wanted = set(owners)
+        keys = PageKeys(self._vault)
+        keys.add(moves.deks_of(tx, key_class, [owner.id for owner in wanted]))
+        known = {owner for owner, _, _ in keys.wrapped}
+        # Who has no key at all was shredded: nothing of theirs is given a new one.
+        missing = [
+            owner for owner in wanted & known if (owner, key_class, generation) not in keys.wrapped
+        ]
+        kek, now, made = self._vault.active_kek(key_class), self._clock.now(), {}
+        for owner in missing:
+            wrapped, key = envelope.create_data_key(kek, owner, generation)
+            made[new_id(now)] = (owner, wrapped, key)
+        rows = [
+            {
+                "id": row, "owner_kind": int(owner.kind), "owner_id": owner.id,
+                "key_class": key_class, "generation": generation, "kek_version": kek.version,
+                "wrapped": wrapped, "created_at": now,
+            }
+            for row, (owner, wrapped, _) in made.items()
+        ]  # fmt: skip
+        ours = moves.add_deks(tx, rows)
+        for row in ours:
+            owner, _, key = made[row]
+            keys.opened[owner, key_class, generation] = key
+        if len(ours) < len(made):
+            raced = [owner.id for row, (owner, _, _) in made.items() if row not in ours]
+            keys.add(moves.deks_of(tx, key_class, raced))
+        return keys

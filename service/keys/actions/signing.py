@@ -1,0 +1,75 @@
+"""The keys that sign tokens, as this process knows them."""
+
+from typing import Any
+
+from crypto.errors import KeyUnavailable
+from crypto.signing import SigningKey
+from service.domain.clock import Clock
+from service.domain.errors import Unavailable
+from service.domain.ids import new_id
+from service.keys import store
+from service.keys.model import SigningStatus
+from service.keys.store import SigningKeyRow
+from service.store.engine import Tx
+
+
+class SigningKeys:
+    """One active key signs; pending, active and verify-only ones are published."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._active: SigningKey | None = None
+        self._published: dict[str, dict[str, Any]] = {}
+        self._states: list[tuple[str, str]] = []
+
+    def load(self, tx: Tx) -> None:
+        """Read the keys, or make the first one."""
+        if not store.signing_states(tx):
+            self.create(tx, SigningStatus.ACTIVE)
+        self.refresh(tx)
+
+    def refresh(self, tx: Tx) -> None:
+        """Read the keys anew if any of them changed its state."""
+        states = store.signing_states(tx)
+        if states == self._states:
+            return
+        rows = store.signing_keys(tx)
+        active = [row for row in rows if row.status == SigningStatus.ACTIVE]
+        self._active = _private(active[-1]) if active else None
+        self._published = {row.kid: row.public_jwk for row in rows}
+        self._states = states
+
+    def create(self, tx: Tx, status: SigningStatus) -> str:
+        """Add a key in a state and return its kid; raises KeyUnavailable."""
+        key, now = SigningKey.generate(), self._clock.now()
+        row = SigningKeyRow(
+            id=new_id(now), kid=key.kid, status=status, public_jwk=key.public_jwk(),
+            created_at=now, changed_at=now,
+        )  # fmt: skip
+        row.private = key.to_bytes()
+        tx.add(row)
+        tx.flush()
+        return key.kid
+
+    @property
+    def active(self) -> SigningKey:
+        """Return the key that signs; raises Unavailable when this process holds none."""
+        if self._active is None:
+            raise Unavailable("signing_unavailable", "This process holds no signing key.")
+        return self._active
+
+    def states(self) -> dict[str, str]:
+        """Return the state of every key that this process publishes, by kid."""
+        return dict(self._states)
+
+    def jwks(self) -> dict[str, Any]:
+        """Return the JSON Web Key Set (RFC 7517) of every published key."""
+        return {"keys": list(self._published.values())}
+
+
+def _private(row: SigningKeyRow) -> SigningKey | None:
+    try:
+        return SigningKey.from_bytes(row.private)
+    except KeyUnavailable:
+        # A process without the signing class verifies tokens and issues none.
+        return None

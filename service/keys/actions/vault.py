@@ -1,0 +1,310 @@
+"""The vault: loads the key ring, finds or makes data keys, seals and opens fields."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from crypto import envelope
+from crypto.blind_index import BlindIndex
+from crypto.errors import CryptoError, KeyUnavailable, OpenError
+from crypto.fields import FieldContext, Owner, OwnerKind
+from crypto.keyring import KeyEncryptionKey, KeyRing, create_kek, open_kek, root_version_of
+from crypto.providers.base import RootProvider
+from service.domain.clock import Clock
+from service.domain.ids import new_id, service_owner
+from service.keys import store
+from service.keys.model import REFRESH, IndexStatus, KekStatus, key_name
+from service.store.engine import Tx
+
+_LOCAL: Final = "lamina_data_keys"
+_TOUCHED: Final = "lamina_canaries"
+_KeyName = tuple[Owner, str, int]
+INDEX_OWNER: Final = service_owner("index")
+PURPOSE_OWNER: Final = service_owner("purposes")
+INDEX_CLASS: Final = "index"
+
+
+class Vault:
+    """The keys of this process.
+
+    Data keys of subjects live as long as one unit of work, so that no cache outlives a shred and
+    a known subject costs exactly what an unknown one does. Those of the service and of clients
+    are kept until the key states are read again, every `REFRESH`, but never from the transaction
+    that made them: it may roll back.
+
+    Args:
+        roots: The holder of root keys of each class that this process may use.
+        clock: Tells when the key states must be read again.
+        reopen: Opens the root of a class anew, to see versions that were added since.
+    """
+
+    def __init__(
+        self, roots: Mapping[str, RootProvider], clock: Clock,
+        reopen: Callable[[str], RootProvider] | None = None,
+    ) -> None:  # fmt: skip
+        self._roots = dict(roots)
+        self._clock = clock
+        self._reopen = reopen
+        self._ring = KeyRing()
+        self._kept: dict[_KeyName, envelope.DataKey] = {}
+        self._newest: dict[tuple[Owner, str], int] = {}
+        self._generations: dict[str, int] = {}
+        self._index: dict[int, str] = {}
+        self._statuses: dict[tuple[str, int], str] = {}
+        self._read_at: datetime | None = None
+        self._canaries: frozenset[UUID] = frozenset()
+        self._listeners: list[Callable[[Session], None]] = []
+        self._alarm: Callable[[UUID], None] = _ignore
+
+    def load(self, tx: Tx) -> None:
+        """Unwrap the KEKs of the classes this process holds; make the first of each.
+
+        Raises:
+            KeyUnavailable, OpenError: The root keys are not those the database was made with.
+        """
+        present = {row.key_class for row in store.keks(tx)}
+        for key_class in self._roots:
+            if key_class not in present:
+                self.create_kek(tx, key_class, 1, KekStatus.ACTIVE)
+        for row in store.keks(tx):
+            if row.key_class in self._roots:
+                self._ring.add(self._opened(row))
+        store.add_index_key(tx, 1, IndexStatus.ACTIVE, self._clock.now())
+        self.refresh(tx)
+
+    def create_kek(self, tx: Tx, key_class: str, version: int, status: KekStatus) -> bool:
+        """Add a KEK under the newest root of its class; False when that version is there."""
+        wrapped, _ = create_kek(self.root(key_class), key_class, version)
+        now = self._clock.now()
+        values = {
+            "id": new_id(now), "key_class": key_class, "version": version, "status": status.value,
+            "wrapped": wrapped, "created_at": now, "changed_at": now, "destroy_after": None,
+        }  # fmt: skip
+        return store.add_kek(tx, values)
+
+    def begin(self, session: Session) -> None:
+        """Start a unit of work with key states that are at most `REFRESH` old."""
+        if self._read_at is not None and self._clock.now() - self._read_at >= REFRESH:
+            self.refresh(session)
+
+    def ended(self, session: Session) -> None:
+        """Raise the alarm for every canary that a unit of work opened."""
+        for subject in session.info.pop(_TOUCHED, ()):
+            self._alarm(subject)
+
+    def on_canary(self, alarm: Callable[[UUID], None]) -> None:
+        """Call this, outside any unit of work, with each canary subject that was opened."""
+        self._alarm = alarm
+
+    def refresh(self, session: Session) -> None:
+        """Read the states of all keys, take up new ones and let go of those that are gone."""
+        rows = store.keks(session)
+        for row in rows:
+            if row.key_class in self._roots and not self._ring.holds(row.key_class, row.version):
+                self._take_up(row)
+        statuses = {(row.key_class, row.version): row.status for row in rows}
+        self._ring.settle(
+            {name for name, status in statuses.items() if status == KekStatus.ACTIVE}, statuses
+        )
+        self._statuses = statuses
+        self._generations = store.generations(session)
+        self._index = {row.version: row.status for row in store.index_keys(session)}
+        self._canaries = store.canaries(session)
+        self._kept, self._newest = {}, {}
+        self._read_at = self._clock.now()
+        for listener in self._listeners:
+            listener(session)
+
+    def on_refresh(self, listener: Callable[[Session], None]) -> None:
+        """Call a listener whenever the key states are read."""
+        self._listeners.append(listener)
+
+    def root(self, key_class: str) -> RootProvider:
+        """Return the holder of a class's roots; raises KeyUnavailable."""
+        if key_class not in self._roots:
+            raise KeyUnavailable(key_class)
+        return self._roots[key_class]
+
+    def reopen_root(self, key_class: str) -> RootProvider:
+        """Open the root of a class anew, to see versions that were added since."""
+        if self._reopen is not None:
+            self._roots[key_class] = self._reopen(key_class)
+        return self.root(key_class)
+
+    def classes(self) -> frozenset[str]:
+        """Return the key classes that this process can seal."""
+        return self._ring.classes()
+
+    def kek(self, key_class: str, version: int) -> KeyEncryptionKey:
+        """Return a KEK; raises KeyUnavailable."""
+        return self._ring.get(key_class, version)
+
+    def active_kek(self, key_class: str) -> KeyEncryptionKey:
+        """Return the KEK that wraps new data keys; raises KeyUnavailable."""
+        return self._ring.active(key_class)
+
+    def generation(self, key_class: str) -> int:
+        """Return the generation that new data keys of a class have."""
+        return self._generations.get(key_class, 1)
+
+    def held(self) -> dict[str, str]:
+        """Return the KEKs and index keys held here, by name, with the state known here."""
+        found = {
+            key_name("kek", *name): status
+            for name, status in self._statuses.items()
+            if self._ring.holds(*name)
+        }
+        if INDEX_CLASS in self._roots:
+            found |= {key_name("index", number): state for number, state in self._index.items()}
+        return found
+
+    def roots_held(self) -> dict[str, int]:
+        """Return the newest root version of each class held here."""
+        return {name: root.version(name) for name, root in self._roots.items()}
+
+    def status(self, tx: Tx) -> list[dict[str, Any]]:
+        """Return one line per KEK: class, version, status, its root, and whether it is held."""
+        return [
+            {
+                "class": row.key_class,
+                "version": row.version,
+                "status": row.status,
+                "root_version": root_version_of(row.wrapped),
+                "created_at": row.created_at.isoformat(),
+                "destroy_after": row.destroy_after.isoformat() if row.destroy_after else None,
+                "held": self._ring.holds(row.key_class, row.version),
+            }
+            for row in store.keks(tx)
+        ]
+
+    def seal(
+        self, session: Session, key_class: str, context: FieldContext, plaintext: bytes
+    ) -> bytes:
+        """Seal a cell under the newest data key of its owner, which is made when there is none."""
+        return self._newest_key(session, context.owner, key_class).seal(plaintext, context)
+
+    def open(self, session: Session, key_class: str, context: FieldContext, sealed: bytes) -> bytes:
+        """Open a cell; raises OpenError when anything about it was changed."""
+        name = (context.owner, key_class, envelope.sealed_generation(sealed))
+        key = self._find(session, name)
+        if key is None:
+            self._load(session, context.owner, key_class)
+            key = self._find(session, name)
+        if key is None:
+            raise OpenError
+        if context.owner.id in self._canaries:
+            session.info.setdefault(_TOUCHED, set()).add(context.owner.id)
+        return key.open(sealed, context)
+
+    def index_versions(self) -> frozenset[int]:
+        """Return the versions of the index key that exist, pending ones too."""
+        return frozenset(self._index)
+
+    def blind_indexes(self, session: Session) -> list[BlindIndex]:
+        """Return the indexes that digests are written and looked up with, the one in use first."""
+        order = {IndexStatus.ACTIVE: 0, IndexStatus.WRITING: 1, IndexStatus.RETIRING: 2}
+        live = [number for number, state in self._index.items() if state in order]
+        return [
+            self.blind_index(session, number)
+            for number in sorted(live, key=lambda number: order[IndexStatus(self._index[number])])
+        ]
+
+    def blind_index(self, session: Session, version: int) -> BlindIndex:
+        """Return one version of the index; the first is made when there is none."""
+        name = (INDEX_OWNER, INDEX_CLASS, version)
+        key = self._find(session, name)
+        if key is None:
+            self._load(session, INDEX_OWNER, INDEX_CLASS)
+            key = self._find(session, name)
+        if key is None and version == 1:
+            key = self.make_key(session, INDEX_OWNER, INDEX_CLASS, 1)
+        if key is None:
+            raise KeyUnavailable(INDEX_CLASS, version)
+        return BlindIndex(key.derive("blind-index"), key.generation)
+
+    def purpose_key(self, session: Session, purpose: str) -> bytes:
+        """Return 32 bytes for one purpose of the service; they outlive every re-encryption."""
+        key = self._current(session, PURPOSE_OWNER, "service")
+        key = key or self.make_key(session, PURPOSE_OWNER, "service", 1)
+        return key.derive(purpose)
+
+    def make_key(
+        self, session: Session, owner: Owner, key_class: str, generation: int
+    ) -> envelope.DataKey:
+        """Add a data key, or return the one that another transaction added first."""
+        kek = self._ring.active(key_class)
+        wrapped, key = envelope.create_data_key(kek, owner, generation)
+        now = self._clock.now()
+        values = {
+            "id": new_id(now), "owner_kind": int(owner.kind), "owner_id": owner.id,
+            "key_class": key_class, "generation": generation, "kek_version": kek.version,
+            "wrapped": wrapped, "created_at": now,
+        }  # fmt: skip
+        if store.add_dek(session, values):
+            self._local(session)[owner, key_class, generation] = key
+            return key
+        self._load(session, owner, key_class)
+        raced = self._find(session, (owner, key_class, generation))
+        if raced is None:
+            raise KeyUnavailable(key_class)
+        return raced
+
+    def _opened(self, row: Any) -> KeyEncryptionKey:  # noqa: ANN401 - a row of named columns
+        return open_kek(self._roots[row.key_class], row.key_class, row.version, row.wrapped)
+
+    def _take_up(self, row: Any) -> None:  # noqa: ANN401 - a row of named columns
+        try:
+            self._ring.add(self._opened(row))
+        except CryptoError:
+            # Perhaps under a root that was added after the start; what still does not open is
+            # reported as not held, and a promotion waits for it.
+            try:
+                self.reopen_root(row.key_class)
+                self._ring.add(self._opened(row))
+            except CryptoError:
+                return
+
+    def _local(self, session: Session) -> dict[_KeyName, envelope.DataKey]:
+        keys: dict[_KeyName, envelope.DataKey] = session.info.setdefault(_LOCAL, {})
+        return keys
+
+    def _find(self, session: Session, name: _KeyName) -> envelope.DataKey | None:
+        return self._local(session).get(name) or self._kept.get(name)
+
+    def _current(self, session: Session, owner: Owner, key_class: str) -> envelope.DataKey | None:
+        local = [
+            name[2] for name in self._local(session) if name[0] == owner and name[1] == key_class
+        ]
+        generation = max(local, default=self._newest.get((owner, key_class), 0))
+        key = self._find(session, (owner, key_class, generation))
+        return key or self._load(session, owner, key_class)
+
+    def _newest_key(self, session: Session, owner: Owner, key_class: str) -> envelope.DataKey:
+        key, wanted = self._current(session, owner, key_class), self.generation(key_class)
+        if key is None or key.generation < wanted:
+            return self.make_key(session, owner, key_class, wanted)
+        return key
+
+    def _load(self, session: Session, owner: Owner, key_class: str) -> envelope.DataKey | None:
+        newest = None
+        for wrapped in store.deks(session, owner, key_class):
+            kek = self._ring.get(key_class, envelope.wrapped_kek_version(wrapped))
+            newest = envelope.open_data_key(kek, owner, wrapped)
+            self._remember(session, newest)
+        return newest
+
+    def _remember(self, session: Session, key: envelope.DataKey) -> None:
+        name = (key.owner, key.key_class, key.generation)
+        # A key this session made may still roll back; it is found in `_local` before any load.
+        if key.owner.kind is OwnerKind.SUBJECT:
+            self._local(session)[name] = key
+        else:
+            self._kept[name] = key
+            self._newest[key.owner, key.key_class] = key.generation
+
+
+def _ignore(_subject: UUID) -> None:
+    return None

@@ -1,0 +1,345 @@
+"""Tables of wrapped KEKs and DEKs, of index and signing keys, and of who holds them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from crypto.fields import Owner
+from service.domain.ids import service_owner
+from service.store.base import Base, table_of
+from service.store.engine import Tx, insert_once
+from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
+
+
+class Kek(Base):
+    """A key-encryption key, wrapped under the root of its class."""
+
+    __tablename__ = "kek"
+    __table_args__ = (UniqueConstraint("key_class", "version"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    key_class: Mapped[str] = mapped_column(String(32))
+    version: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime | None]
+    destroy_after: Mapped[datetime | None]
+
+
+class Dek(Base):
+    """A data key of one owner and class, wrapped under a KEK."""
+
+    __tablename__ = "dek"
+    __table_args__ = (
+        UniqueConstraint("owner_id", "owner_kind", "key_class", "generation"),
+        Index(None, "key_class", "kek_version"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner_kind: Mapped[int]
+    owner_id: Mapped[UUID]
+    key_class: Mapped[str] = mapped_column(String(32))
+    generation: Mapped[int]
+    kek_version: Mapped[int]
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
+class IndexKey(Base):
+    """The state of one version of the blind-index key, which is a data key of the service."""
+
+    __tablename__ = "index_key"
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    status: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+
+class DataGeneration(Base):
+    """The generation that new data keys of a class have; older ones are being re-encrypted."""
+
+    __tablename__ = "data_generation"
+
+    key_class: Mapped[str] = mapped_column(String(32), primary_key=True)
+    generation: Mapped[int]
+    since: Mapped[datetime]
+
+
+class SigningKeyRow(Base):
+    """A token-signing key; the private part is sealed, the public one is published."""
+
+    __tablename__ = "signing_key"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kid: Mapped[str] = mapped_column(String(64), unique=True)
+    status: Mapped[str] = mapped_column(String(16))
+    public_jwk: Mapped[dict[str, Any]]
+    private = encrypted_bytes("signing", bound=("kid",))
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime | None]
+
+    def field_owner(self) -> Owner:
+        """Return the reserved owner of token-signing keys."""
+        return service_owner("signing")
+
+
+class InstanceRow(Base):
+    """The last sign of life of one serving process, and the keys it holds."""
+
+    __tablename__ = "key_instance"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(String(128))
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    held: Mapped[dict[str, Any]]
+
+
+class RecordKeyRow(Base):
+    """A key that signs records meant to outlive it; its public part stays published forever."""
+
+    __tablename__ = "record_key"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kid: Mapped[str] = mapped_column(String(64), unique=True)
+    public_jwk: Mapped[dict[str, Any]]
+    private = encrypted_optional_bytes("receipt", bound=("kid",))
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+    def field_owner(self) -> Owner:
+        """Return the reserved owner of record-signing keys."""
+        return service_owner("records")
+
+
+class Tombstone(Base):
+    """What was erased, when, and until when a backup could bring it back."""
+
+    __tablename__ = "tombstone"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(index=True)
+    classes: Mapped[list[Any]]
+    erased_at: Mapped[datetime]
+    horizon: Mapped[datetime]
+    certificate: Mapped[str] = mapped_column(Text)
+
+
+class LegalHold(Base):
+    """A duty to keep a subject's data until a date; it refuses every erasure before."""
+
+    __tablename__ = "legal_hold"
+
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
+    until: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(String(128))
+    set_at: Mapped[datetime]
+
+
+class Canary(Base):
+    """A subject that nobody has a reason to open."""
+
+    __tablename__ = "canary"
+
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class KeyExport(Base):
+    """A recovery export, which can open what its keys wrap until it is destroyed."""
+
+    __tablename__ = "key_export"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    keys: Mapped[list[Any]]
+
+
+class KeyJob(Base):
+    """One long act on keys: what was asked, how far it is, how it ended."""
+
+    __tablename__ = "key_job"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    params: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(16))
+    actor: Mapped[str] = mapped_column(String(64))
+    report: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+_DEKS: Final = table_of(Dek)
+_KEKS: Final = table_of(Kek)
+_SIGNING: Final = table_of(SigningKeyRow)
+_OF_OWNER: Final = (
+    select(_DEKS.c.wrapped)
+    .where(
+        _DEKS.c.owner_id == bindparam("b_id"),
+        _DEKS.c.owner_kind == bindparam("b_kind"),
+        _DEKS.c.key_class == bindparam("b_class"),
+    )
+    .order_by(_DEKS.c.generation)
+)
+_SIGNING_STATES: Final = select(_SIGNING.c.kid, _SIGNING.c.status).order_by(_SIGNING.c.created_at)
+_ALL_KEKS: Final = select(_KEKS).order_by(_KEKS.c.key_class, _KEKS.c.version)
+_ALL_INDEX: Final = select(table_of(IndexKey)).order_by(table_of(IndexKey).c.version)
+_ALL_GENERATIONS: Final = select(table_of(DataGeneration))
+
+
+def keks(tx: Tx) -> Sequence[Any]:
+    """Return every KEK row, oldest first."""
+    return tx.execute(_ALL_KEKS).all()
+
+
+def add_kek(tx: Tx, values: dict[str, Any]) -> bool:
+    """Add a KEK unless another instance was first."""
+    return insert_once(tx, _KEKS, values)
+
+
+def kek(tx: Tx, key_class: str, version: int) -> Kek | None:
+    """Return one KEK row, locked until the unit of work ends."""
+    query = select(Kek).where(Kek.key_class == key_class, Kek.version == version)
+    return tx.scalars(query.with_for_update()).first()
+
+
+def class_keks(tx: Tx, key_class: str) -> list[Kek]:
+    """Return the KEK rows of a class, locked, oldest first."""
+    query = select(Kek).where(Kek.key_class == key_class).order_by(Kek.version)
+    return list(tx.scalars(query.with_for_update()))
+
+
+def deks(session: Session, owner: Owner, key_class: str) -> list[bytes]:
+    """Return the wrapped data keys of an owner and class, oldest generation first."""
+    values = {"b_id": owner.id, "b_kind": int(owner.kind), "b_class": key_class}
+    return list(session.execute(_OF_OWNER, values).scalars())
+
+
+def add_dek(session: Session, values: dict[str, Any]) -> bool:
+    """Add a data key unless another transaction was first."""
+    return insert_once(session, _DEKS, values)
+
+
+def references(tx: Tx, key_class: str, kek_version: int) -> int:
+    """Count the data keys under a KEK."""
+    query = select(func.count()).where(
+        _DEKS.c.key_class == key_class, _DEKS.c.kek_version == kek_version
+    )
+    return tx.execute(query).scalar_one()
+
+
+def canaries(tx: Tx) -> frozenset[UUID]:
+    """Return the canary subjects."""
+    return frozenset(tx.execute(select(table_of(Canary).c.subject_id)).scalars())
+
+
+def index_keys(tx: Tx) -> Sequence[Any]:
+    """Return every index key, oldest first."""
+    return tx.execute(_ALL_INDEX).all()
+
+
+def due_keks(tx: Tx, now: datetime) -> list[Kek]:
+    """Return the KEKs whose time of destruction has come, locked."""
+    query = select(Kek).where(Kek.status == "retired", Kek.destroy_after <= now)
+    return list(tx.scalars(query.with_for_update()))
+
+
+def drop_index_key(tx: Tx, version: int, owner: Owner) -> None:
+    """Forget an index key and the data key behind it."""
+    table = table_of(IndexKey)
+    tx.execute(delete(table).where(table.c.version == version))
+    tx.execute(
+        delete(_DEKS).where(
+            _DEKS.c.owner_id == owner.id,
+            _DEKS.c.owner_kind == int(owner.kind),
+            _DEKS.c.generation == version,
+        )
+    )
+
+
+def index_key(tx: Tx, version: int) -> IndexKey | None:
+    """Return the state of an index key, locked."""
+    return tx.get(IndexKey, version, with_for_update=True)
+
+
+def add_index_key(tx: Tx, version: int, status: str, now: datetime) -> bool:
+    """Add the state of an index key unless another instance was first."""
+    values = {"version": version, "status": status, "created_at": now, "changed_at": now}
+    return insert_once(tx, table_of(IndexKey), values)
+
+
+def generations(tx: Tx) -> dict[str, int]:
+    """Return the generation of new data keys by class, where it is not the first."""
+    return {row.key_class: row.generation for row in tx.execute(_ALL_GENERATIONS)}
+
+
+def generation(tx: Tx, key_class: str) -> DataGeneration | None:
+    """Return the generation of a class, locked."""
+    return tx.get(DataGeneration, key_class, with_for_update=True)
+
+
+def signing_keys(tx: Tx) -> list[SigningKeyRow]:
+    """Return every signing key, oldest first."""
+    return list(tx.scalars(select(SigningKeyRow).order_by(SigningKeyRow.created_at)))
+
+
+def signing_states(tx: Tx) -> list[tuple[str, str]]:
+    """Return kid and status of every signing key, oldest first."""
+    return [(row.kid, row.status) for row in tx.execute(_SIGNING_STATES)]
+
+
+def signing_key(tx: Tx, kid: str) -> SigningKeyRow | None:
+    """Return one signing key, locked."""
+    query = select(SigningKeyRow).where(SigningKeyRow.kid == kid)
+    return tx.scalars(query.with_for_update()).first()
+
+
+def beat(tx: Tx, values: dict[str, Any]) -> None:
+    """Store a sign of life."""
+    table = table_of(InstanceRow)
+    if not insert_once(tx, table, values):
+        tx.execute(
+            update(table)
+            .where(table.c.id == values["id"])
+            .values(seen_at=values["seen_at"], held=values["held"])
+        )
+
+
+def instances(tx: Tx) -> Sequence[Any]:
+    """Return every instance that was heard of."""
+    return tx.execute(select(table_of(InstanceRow)).order_by(table_of(InstanceRow).c.label)).all()
+
+
+def drop_instances(tx: Tx, before: datetime) -> int:
+    """Forget instances not heard of since a time; return how many."""
+    table = table_of(InstanceRow)
+    return len(
+        tx.execute(delete(table).where(table.c.seen_at < before).returning(table.c.id)).all()
+    )
+
+
+def leave(tx: Tx, instance: UUID) -> None:
+    """Forget an instance that ends in good order."""
+    table = table_of(InstanceRow)
+    tx.execute(delete(table).where(table.c.id == instance))

@@ -1,0 +1,156 @@
+"""Bulk statements over wrapped keys and sealed cells: one page is one read and one write."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from crypto.fields import Owner
+from service.keys.store import DataGeneration, Dek
+from service.store.base import table_of
+from service.store.engine import Tx, insert_once
+from service.store.fields import SealedTable
+
+_DEKS: Final = table_of(Dek)
+_GENERATIONS: Final = table_of(DataGeneration)
+
+
+def foreign_deks(
+    tx: Tx, key_class: str, kek_version: int, after: UUID, limit: int
+) -> Sequence[Any]:
+    """Return data keys of a class under another KEK than this, locked, by id."""
+    query = (
+        select(_DEKS)
+        .where(
+            _DEKS.c.key_class == key_class,
+            _DEKS.c.kek_version != kek_version,
+            _DEKS.c.id > after,
+        )
+        .order_by(_DEKS.c.id)
+        .limit(limit)
+    )
+    return tx.execute(query.with_for_update(skip_locked=True)).all()
+
+
+def count_foreign(tx: Tx, key_class: str, kek_version: int) -> int:
+    """Count the data keys of a class under another KEK than this."""
+    where = (_DEKS.c.key_class == key_class, _DEKS.c.kek_version != kek_version)
+    return tx.execute(select(func.count()).select_from(_DEKS).where(*where)).scalar_one()
+
+
+def store_wrapped(tx: Tx, kek_version: int, rows: Sequence[tuple[UUID, bytes]]) -> None:
+    """Replace the wrapped bytes of data keys, now under one KEK."""
+    if not rows:
+        return
+    if tx.get_bind().dialect.name == "sqlite":
+        statement = "UPDATE dek SET wrapped = ?, kek_version = ? WHERE id = ?"
+        tx.connection().exec_driver_sql(
+            statement, [(wrapped, kek_version, row.hex) for row, wrapped in rows]
+        )
+        return
+    statement = (
+        "UPDATE dek SET wrapped = v.wrapped, kek_version = %s "
+        "FROM unnest(%b::uuid[], %b::bytea[]) AS v(id, wrapped) WHERE dek.id = v.id"
+    )
+    values = (kek_version, [row for row, _ in rows], [wrapped for _, wrapped in rows])
+    tx.connection().exec_driver_sql(statement, values)
+
+
+def deks_of(tx: Tx, key_class: str, owners: Sequence[UUID]) -> Sequence[Any]:
+    """Return the data keys of a class of many owners, oldest generation first."""
+    query = (
+        select(_DEKS)
+        .where(_DEKS.c.owner_id.in_(owners), _DEKS.c.key_class == key_class)
+        .order_by(_DEKS.c.generation)
+    )
+    return tx.execute(query).all()
+
+
+def add_deks(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> set[UUID]:
+    """Add data keys; return the ids of those that no other transaction had added."""
+    if not rows:
+        return set()
+    dialect = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(_DEKS).on_conflict_do_nothing().returning(_DEKS.c.id)
+    return set(tx.execute(statement, [dict(row) for row in rows]).scalars())
+
+
+def set_generation(tx: Tx, key_class: str, generation: int, now: datetime) -> int:
+    """Set the generation of new data keys of a class."""
+    values = {"key_class": key_class, "generation": generation, "since": now}
+    if not insert_once(tx, _GENERATIONS, values):
+        tx.execute(
+            update(_GENERATIONS)
+            .where(_GENERATIONS.c.key_class == key_class)
+            .values(generation=generation, since=now)
+        )
+    return generation
+
+
+def stale_rows(
+    tx: Tx, table: SealedTable, key_class: str, generation: int, after: UUID, limit: int
+) -> Sequence[Any]:
+    """Return rows with a cell of a class under an older generation, locked, by id."""
+    query = table.rows().where(table.stale(key_class, generation), table.table.c.id > after)
+    return tx.execute(query.limit(limit).with_for_update(skip_locked=True)).all()
+
+
+def rows_after(tx: Tx, table: SealedTable, after: UUID, limit: int) -> Sequence[Any]:
+    """Return rows of a table by id, to be read only."""
+    return tx.execute(table.rows().where(table.table.c.id > after).limit(limit)).all()
+
+
+def count_rows(tx: Tx, table: SealedTable) -> int:
+    """Count the rows of a table."""
+    return tx.execute(select(func.count()).select_from(table.table)).scalar_one()
+
+
+def count_stale(tx: Tx, table: SealedTable, key_class: str, generation: int) -> int:
+    """Count the rows of a table with a cell of a class under an older generation."""
+    query = select(func.count()).select_from(table.table)
+    return tx.execute(query.where(table.stale(key_class, generation))).scalar_one()
+
+
+def store_cells(
+    tx: Tx, table: SealedTable, names: Sequence[str], rows: Mapping[UUID, Mapping[str, bytes]]
+) -> None:
+    """Replace sealed cells; a cell that is not named keeps what it has.
+
+    Only these columns are written: no event of the business fires and no other time moves.
+    """
+    if not rows:
+        return
+    quoted = {name: f'"{name}"' for name in names}
+    if tx.get_bind().dialect.name == "sqlite":
+        sets = ", ".join(f"{column} = COALESCE(?, {column})" for column in quoted.values())
+        statement = f'UPDATE "{table.name}" SET {sets} WHERE id = ?'  # noqa: S608 - names of our own tables
+        values = [(*(cells.get(name) for name in names), row.hex) for row, cells in rows.items()]
+        tx.connection().exec_driver_sql(statement, values)
+        return
+    sets = ", ".join(f"{column} = COALESCE(v.{column}, t.{column})" for column in quoted.values())
+    arrays = ", ".join("%b::bytea[]" for _ in names)
+    statement = (
+        f'UPDATE "{table.name}" AS t SET {sets} '  # noqa: S608 - names of our own tables
+        f"FROM unnest(%b::uuid[], {arrays}) AS v(id, {', '.join(quoted.values())}) "
+        "WHERE t.id = v.id"
+    )
+    columns = [[cells.get(name) for cells in rows.values()] for name in names]
+    tx.connection().exec_driver_sql(statement, (list(rows), *columns))
+
+
+def drop_old_deks(tx: Tx, key_class: str, generation: int, keep: Sequence[Owner]) -> int:
+    """Delete the data keys of a class of older generations, but those of some owners."""
+    statement = delete(_DEKS).where(
+        _DEKS.c.key_class == key_class,
+        _DEKS.c.generation < generation,
+        _DEKS.c.owner_id.not_in([owner.id for owner in keep]),
+    )
+    return len(tx.execute(statement.returning(_DEKS.c.id)).all())
+
+
+def deks_of_any(tx: Tx, owners: Sequence[UUID]) -> Sequence[Any]:
+    """Return the data keys of many owners, of every class."""
+    return tx.execute(select(_DEKS).where(_DEKS.c.owner_id.in_(owners))).all()

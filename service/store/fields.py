@@ -1,0 +1,95 @@
+"""Every encrypted column of every table, for the work that goes over all of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, Table, and_, func, literal, not_, or_, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from crypto.fields import FieldContext, Owner
+from service.store.base import Base, table_of
+from service.store.sealed import Encrypted
+
+
+@dataclass(frozen=True)
+class SealedTable:
+    """One table with encrypted columns.
+
+    Args:
+        model: The class that declares it.
+        fields: Its encrypted columns.
+    """
+
+    model: type[Base]
+    fields: tuple[Encrypted[Any], ...]
+
+    @cached_property
+    def table(self) -> Table:
+        """Return the table itself."""
+        return table_of(self.model)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the table."""
+        return self.table.name
+
+    def owner(self, row: Any) -> Owner:  # noqa: ANN401 - a row of named columns
+        """Return the owner of a row's data keys."""
+        owner: Owner = self.model.field_owner(row)  # type: ignore[attr-defined]  # every sealed row has it
+        return owner
+
+    def rows(self) -> Select[Any]:
+        """Select all columns, in the order of the ids."""
+        return select(self.table).order_by(self.table.c.id)
+
+    def older(self, field: Encrypted[Any], generation: int) -> ColumnElement[bool]:
+        """Return the condition that a cell is sealed under an older generation of data key.
+
+        The generation is bytes 3 and 4 of what is stored, so the database itself finds the rows.
+        """
+        column = self.table.c[field.name]
+        return func.substr(column, 3, 2) < literal(generation.to_bytes(2, "big"))
+
+    def of_class(self, key_class: str) -> tuple[Encrypted[Any], ...]:
+        """Return the columns that may hold values of a key class."""
+        return tuple(field for field in self.fields if field.may_be(key_class))
+
+    def stale(self, key_class: str, generation: int) -> ColumnElement[bool]:
+        """Return the condition that a row has a cell of a class that must be sealed anew."""
+        return or_(*self._stale(key_class, generation))
+
+    def _stale(self, key_class: str, generation: int) -> Iterator[ColumnElement[bool]]:
+        for field in self.of_class(key_class):
+            older, varies = self.older(field, generation), field.varies
+            if varies is None:
+                yield older
+                continue
+            column = self.table.c[varies.column]
+            named = column.in_(
+                [value for value, name in varies.special.items() if name == key_class]
+            )
+            others = column.in_(
+                [value for value, name in varies.special.items() if name != key_class]
+            )
+            yield and_(older, not_(others) if varies.default == key_class else named)
+
+
+def context(table: SealedTable, field: Encrypted[Any], row: Any) -> FieldContext:  # noqa: ANN401 - a row of named columns
+    """Return the place of a cell, as the column's descriptor would bind it."""
+    identity: UUID = row.id
+    return FieldContext(table.name, field.name, table.owner(row), identity, field.bound_to(row))
+
+
+def sealed_tables() -> Sequence[SealedTable]:
+    """Return every table with encrypted columns, by name."""
+    return sorted(_tables(), key=lambda table: table.name)
+
+
+def _tables() -> Iterator[SealedTable]:
+    for mapper in Base.registry.mappers:
+        fields = vars(mapper.class_).get("__encrypted__")
+        if fields:
+            yield SealedTable(mapper.class_, tuple(fields))

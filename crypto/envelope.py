@@ -18,6 +18,8 @@ _DEK_NONCE: Final = 24
 _DEK_BODY: Final = aead.KEY_BYTES + aead.TAG_BYTES
 WRAPPED_BYTES: Final = _DEK_HEADER + _DEK_NONCE + _DEK_BODY + 32
 _FIRST_MARK: Final = 0xF8
+ERASED: Final = bytes((FORMAT, 0, 0xFF, 0xFF))
+"""What stands in a cell whose value was erased: it opens under no key and is never re-sealed."""
 _FIELD_ALGORITHMS: Final = (Algorithm.AES_256_GCM, Algorithm.AES_256_GCM_SIV)
 
 

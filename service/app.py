@@ -4,6 +4,7 @@ import os
 import platform
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -43,11 +44,16 @@ from service.keys.actions.instances import Instances
 from service.keys.actions.lifecycle import Lifecycle
 from service.keys.actions.moving import Moving
 from service.keys.actions.proving import Proving
+from service.keys.actions.records import RecordKeys
+from service.keys.actions.shredding import Shredding
+from service.keys.ledger import Ledger
 from service.login.actions import Login, Parts
 from service.login.routes import FlowRoutes
 from service.login.routes import routes as flow_routes
 from service.notifications.actions import Outbox
 from service.policy.actions import Policy
+from service.privacy.actions import Ends, Erasure
+from service.privacy.routes import routes as privacy_routes
 from service.sessions.actions import Sessions
 from service.sessions.routes import routes as session_routes
 from service.settings import Settings
@@ -61,7 +67,7 @@ from service.throttling.actions import Throttling
 from service.tokens.actions import AccessTokens, Tokens
 from service.tokens.routes import routes as token_routes
 from service.web import system
-from service.web.api import Api
+from service.web.api import Api, Call
 
 _NOBODY: Final = UUID(int=0)
 _LARGEST_BODY: Final = 16 * 1024 * 1024
@@ -77,6 +83,8 @@ class KeyFeatures:
     moving: Moving
     proving: Proving
     indexing: Indexing
+    records: RecordKeys
+    shredding: Shredding
 
     def destroy_due(self, tx: Tx, _now: datetime) -> int:
         """Delete the keys whose grace period is over; return how many."""
@@ -105,6 +113,7 @@ class House:
     behaviors: Behaviors
     answers: Answers
     keys: KeyFeatures
+    erasure: Erasure
     password: PasswordFactor
     face: FaceFactor
     factors: dict[str, Factor]
@@ -124,12 +133,7 @@ def open_house(
         Unavailable: The database does not answer.
     """
     clock = clock or SystemClock()
-    vault, signing = open_vault(settings, clock), SigningKeys(clock)
-    engine = make_engine(settings.database_url)
-    migrate.require_current(engine)
-    store = Store(engine, vault)
-    _load(store, vault, signing)
-    vault.on_refresh(signing.refresh)
+    store, vault, signing = _foundation(settings, clock)
     audit, outbox, metrics = AuditLog(clock), Outbox(clock), Metrics()
     accounts = Accounts(vault, outbox, audit, clock)
     authenticators = Authenticators(accounts, audit, clock)
@@ -155,12 +159,59 @@ def open_house(
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
     _ensure_decoy(store, accounts, password, totp, codes)
 
-    keys = _keys(store, vault, signing, audit, clock)
+    keys = _keys(settings, store, vault, signing, audit, clock)
+    ends = Ends(
+        accounts.get,
+        {
+            "contact": (accounts.erase_contact, outbox.forget),
+            "biometric": (face.forget,),
+            "behavior": (behaviors.forget,),
+            "factor": (authenticators.revoke_all,),
+        },
+        (sessions.erase, devices.forget, accounts.mark_erased),
+        sessions.end_everything,
+    )
+    ledger = _ledger(settings, store, vault)
+    erasure = Erasure(store, keys.shredding, ends, ledger, audit, outbox)
+    _watch(store, vault, audit, outbox)
 
+    tasks = _tasks(
+        audit=audit, login=login, tokens=tokens, sessions=sessions, answers=answers,
+        authenticators=authenticators, devices=devices,
+    )  # fmt: skip
+    tasks += (
+        Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
+        Task("keys.destroy", timedelta(minutes=1), keys.destroy_due),
+    )
+    return House(
+        settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
+        outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
+        authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
+        keys=keys, erasure=erasure,
+        devices=devices, behaviors=behaviors, answers=answers, password=password, face=face,
+        factors=factors,
+        login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
+    )  # fmt: skip
+
+
+def _foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, SigningKeys]:
+    vault, signing = open_vault(settings, clock), SigningKeys(clock)
+    engine = make_engine(settings.database_url)
+    migrate.require_current(engine)
+    store = Store(engine, vault)
+    _load(store, vault, signing)
+    vault.on_refresh(signing.refresh)
+    return store, vault, signing
+
+
+def _tasks(  # noqa: PLR0913 - one argument per feature that forgets
+    *, audit: AuditLog, login: Login, tokens: Tokens, sessions: Sessions, answers: Answers,
+    authenticators: Authenticators, devices: Devices,
+) -> tuple[Task, ...]:  # fmt: skip
     def sequence(tx: Tx, _now: datetime) -> int:
         return audit.sequence(tx)
 
-    tasks = (
+    return (
         Task("audit.sequence", timedelta(seconds=1), sequence),
         Task("flows.drop", timedelta(minutes=5), login.drop_ended),
         Task("tokens.drop", timedelta(minutes=5), tokens.drop_expired),
@@ -168,27 +219,40 @@ def open_house(
         Task("answers.drop", timedelta(minutes=1), answers.drop_expired),
         Task("grants.drop", timedelta(minutes=5), authenticators.drop_expired),
         Task("devices.drop", timedelta(hours=1), devices.drop_expired),
-        Task("keys.destroy", timedelta(minutes=1), keys.destroy_due),
     )
-    return House(
-        settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
-        outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
-        authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
-        keys=keys,
-        devices=devices, behaviors=behaviors, answers=answers, password=password, face=face,
-        factors=factors,
-        login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
-    )  # fmt: skip
+
+
+def _ledger(settings: Settings, store: Store, vault: Vault) -> Ledger | None:
+    if settings.ledger_path is None:
+        return None
+    with store.transaction() as tx:
+        return Ledger(settings.ledger_path, vault.purpose_key(tx, "ledger"))
+
+
+def _watch(store: Store, vault: Vault, audit: AuditLog, outbox: Outbox) -> None:
+    def alarm(subject: UUID) -> None:
+        with store.transaction() as tx:
+            audit.append(tx, "canary.opened", subject=subject)
+            outbox.put(tx, "alarm.canary_opened", None, {"subject": str(subject)})
+
+    vault.on_canary(alarm)
 
 
 def _keys(
-    store: Store, vault: Vault, signing: SigningKeys, audit: AuditLog, clock: Clock
+    settings: Settings,
+    store: Store,
+    vault: Vault,
+    signing: SigningKeys,
+    audit: AuditLog,
+    clock: Clock,
 ) -> KeyFeatures:
+    records = RecordKeys(clock, settings.issuer)
     instances = Instances(store, vault, signing, clock, f"{platform.node()} {os.getpid()}")
     return KeyFeatures(
         instances, Lifecycle(vault, signing, instances, audit, clock),
         Moving(store, vault, instances, clock), Proving(store, vault),
-        Indexing(store, vault, clock),
+        Indexing(store, vault, clock), records,
+        Shredding(records, audit, clock, timedelta(days=settings.backup_days)),
     )  # fmt: skip
 
 
@@ -217,10 +281,9 @@ def create_app(house: House) -> Flask:
 
 def _routes(api: Api, house: House) -> None:
     def withdrawn(tx: Tx, subject: UUID, purpose: str) -> None:
-        if purpose == BEHAVIOR:
-            house.behaviors.forget(tx, subject)
-        if purpose == FACE:
-            house.face.forget(tx, subject)
+        key_class = {BEHAVIOR: "behavior", FACE: "biometric"}.get(purpose)
+        if key_class:
+            house.erasure.shred(tx, subject, "consent withdrawn", key_class)
 
     def suspended(tx: Tx, subject: UUID) -> None:
         house.sessions.end_all(tx, subject, "suspended")
@@ -239,8 +302,14 @@ def _routes(api: Api, house: House) -> None:
     token_routes(api, house.tokens, house.signing, house.metrics)
     account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
     authenticator_routes(api, house.enrolling)
+    privacy_routes(api, house.store, house.erasure, house.keys.records, partial(_served, house))
     session_routes(api, house.store, house.accounts, house.sessions)
     flow_routes(api, FlowRoutes(house.login, house.factors, house.clock))
+
+
+def _served(house: House, call: Call) -> None:
+    with house.store.transaction(read=True) as tx:
+        house.accounts.served(tx, call.by, call.id("subject", "subject"))
 
 
 def open_vault(settings: Settings, clock: Clock) -> Vault:

@@ -33,6 +33,8 @@ class Settings(BaseModel):
     face_models: Path | None = None
     trusted_proxies: Annotated[int, Field(ge=0, le=8)] = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    ledger: str = ""
+    backup_days: Annotated[int, Field(ge=1, le=3660)] = 35
     workers: Annotated[int, Field(ge=1, le=256)] = 1
 
     @field_validator("key_classes", mode="before")
@@ -54,6 +56,13 @@ class Settings(BaseModel):
     def _database(cls, value: str) -> str:
         if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        return value
+
+    @field_validator("ledger")
+    @classmethod
+    def _ledger(cls, value: str) -> str:
+        if value not in {"", "off"} and not (value.startswith("file:") and value[5:]):
+            raise ValueError("must be file:PATH or off")
         return value
 
     @field_validator("issuer")
@@ -85,6 +94,18 @@ class Settings(BaseModel):
     def sqlite(self) -> bool:
         """Whether the database is SQLite, in one file on this machine."""
         return self.database_url.startswith("sqlite")
+
+    @property
+    def ledger_path(self) -> Path | None:
+        """Where erasures are remembered outside the database; None where nothing was chosen.
+
+        Beside a SQLite file unless told otherwise, as its backups are copies of that file.
+        """
+        if self.ledger == "off" or not (self.ledger or self.sqlite):
+            return None
+        if self.ledger:
+            return Path(self.ledger.removeprefix("file:"))
+        return Path(self.database_url.removeprefix("sqlite:///") + ".ledger")
 
     def root_for(self, key_class: str) -> str:
         """Return the provider specification that holds the root of a class."""

@@ -18,6 +18,7 @@ house = open_house(load())
 app = create_app(house)
 # The first person must not wait for the models to load.
 house.face.available()
+house.erasure.compare()
 house.keys.instances.start()
 if house.settings.sqlite:
     # One file has one writer at a time: the background work runs inside the server.

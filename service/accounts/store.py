@@ -162,6 +162,24 @@ def drop_digests(tx: Tx, subject: UUID, field: str) -> None:
     )
 
 
+def drop_contact(tx: Tx, subject: UUID) -> None:
+    """Delete a subject's digests and verification codes."""
+    tx.execute(delete(_INDEX).where(_INDEX.c.subject_id == subject))
+    tx.execute(delete(VerificationCode).where(VerificationCode.subject_id == subject))
+    tx.execute(
+        update(Subject)
+        .where(Subject.id == subject)
+        .values(email_verified_at=None, phone_verified_at=None)
+    )
+
+
+def mark_erased(tx: Tx, subject: UUID, status: str, now: datetime) -> None:
+    """Set the last status of a subject and withdraw its consents."""
+    tx.execute(update(Subject).where(Subject.id == subject).values(status=status, updated_at=now))
+    open_ones = (Consent.subject_id == subject, Consent.withdrawn_at.is_(None))
+    tx.execute(update(Consent).where(*open_ones).values(withdrawn_at=now))
+
+
 def undigested(tx: Tx, version: int, after: UUID, limit: int) -> Sequence[Any]:
     """Return the identifiers (id, subject_id, field) without a digest of a version."""
     query = select(_INDEX.c.id, _INDEX.c.subject_id, _INDEX.c.field).where(

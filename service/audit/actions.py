@@ -58,6 +58,15 @@ class AuditLog:
             store.place(tx, leaf, position, head)
         return len(leaves)
 
+    def checkpoint(self, tx: Tx) -> tuple[int, bytes] | None:
+        """Return the last position of the chain and its head, None while it is empty."""
+        last = store.last_link(tx)
+        return (last.position, last.head) if last else None
+
+    def head_at(self, tx: Tx, position: int) -> bytes | None:
+        """Return the head of the chain at a position, None where it does not reach that far."""
+        return store.head_at(tx, position)
+
     def verify(self, tx: Tx) -> int:
         """Recompute the whole chain; return its length.
 

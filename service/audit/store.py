@@ -82,3 +82,8 @@ def chained(tx: Tx, after: int, limit: int) -> list[tuple[Link, Leaf]]:
         .limit(limit)
     )
     return [(link, leaf) for link, leaf in tx.execute(query)]
+
+
+def head_at(tx: Tx, position: int) -> bytes | None:
+    """Return the head at a position of the chain."""
+    return tx.scalars(select(Link.head).where(Link.position == position)).first()

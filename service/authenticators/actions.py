@@ -107,6 +107,12 @@ class Authenticators:
         self._accounts.notify(tx, subject, "authenticator.revoked")
         return _value(row)
 
+    def revoke_all(self, tx: Tx, subject: UUID) -> None:
+        """Revoke every authenticator of a subject that is to be erased; no notice is sent."""
+        for row in store.of_subject(tx, subject):
+            store.drop_codes(tx, row.id)
+            store.mark_revoked(tx, row.id)
+
     def listing(self, tx: Tx, subject: UUID) -> list[Authenticator]:
         """Return what is enrolled or pending."""
         rows = store.of_subject(tx, subject)

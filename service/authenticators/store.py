@@ -191,3 +191,9 @@ def use_grant(tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now:
 def drop_grants(tx: Tx, now: datetime) -> int:
     """Forget grants that have expired; return how many."""
     return len(tx.execute(delete(Grant).where(Grant.expires_at <= now).returning(Grant.id)).all())
+
+
+def mark_revoked(tx: Tx, authenticator: UUID) -> None:
+    """Revoke without opening the verifier, which is about to be erased."""
+    row = update(AuthenticatorRow).where(AuthenticatorRow.id == authenticator)
+    tx.execute(row.values(status="revoked"))

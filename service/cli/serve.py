@@ -35,7 +35,12 @@ def serve(workers: int | None) -> None:
     count = workers or found.workers
     prepare(found)
     # Keys, decoy and schema are settled once here, before several workers need them.
-    open_house(found).store.engine.dispose()
+    house = open_house(found)
+    undone = house.erasure.compare()
+    if any(undone.values()):
+        text = "{erased_again} erasures repeated, {sessions_ended} sessions ended"
+        click.echo(f"lamina: this database was restored: {text.format(**undone)}", err=True)
+    house.store.engine.dispose()
     if count > 1 and not found.redis_url:
         click.echo(
             "lamina: several workers without LAMINA_REDIS_URL count edge limits each", err=True
@@ -67,6 +72,7 @@ def worker() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    house.erasure.compare()
     house.keys.instances.start()
     click.echo("lamina: working", err=True)
     house.jobs.loop()

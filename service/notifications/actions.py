@@ -38,3 +38,7 @@ class Outbox:
             | ({"payload": orjson.loads(row.payload)} if reveal else {})
             for row in store.waiting(tx, limit)
         ]
+
+    def forget(self, tx: Tx, subject: UUID) -> None:
+        """Delete what waits about a subject that is erased: its addresses stand in there."""
+        store.forget(tx, subject)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import String, select
+from sqlalchemy import String, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
@@ -34,3 +34,8 @@ def waiting(tx: Tx, limit: int) -> list[Outgoing]:
     """Return what has not been delivered, oldest first."""
     query = select(Outgoing).where(Outgoing.delivered_at.is_(None)).order_by(Outgoing.id)
     return list(tx.scalars(query.limit(limit)))
+
+
+def forget(tx: Tx, subject: UUID) -> None:
+    """Delete what waits about a subject."""
+    tx.execute(delete(Outgoing).where(Outgoing.subject_id == subject))

@@ -112,6 +112,14 @@ class Sessions:
         rows = store.of_subject(tx, subject, self._clock.now())
         return sum(self.end(tx, row.id, reason) for row in rows)
 
+    def erase(self, tx: Tx, subject: UUID) -> None:
+        """End every session of a subject that is erased."""
+        self.end_all(tx, subject, "erased")
+
+    def end_everything(self, tx: Tx) -> int:
+        """End every session there is: the database was restored and may revive ended ones."""
+        return store.revoke_all(tx, self._clock.now())
+
     def listing(self, tx: Tx, subject: UUID) -> list[dict[str, Any]]:
         """Return the sessions of a subject that are in force."""
         rows = store.of_subject(tx, subject, self._clock.now())

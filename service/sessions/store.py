@@ -70,3 +70,9 @@ def drop_ended(tx: Tx, before: datetime) -> int:
     """Forget sessions that were over at a time; return how many."""
     gone = delete(SessionRow).where(SessionRow.expires_at <= before).returning(SessionRow.id)
     return len(tx.execute(gone).all())
+
+
+def revoke_all(tx: Tx, now: datetime) -> int:
+    """End every session in force; return how many."""
+    statement = update(SessionRow).where(SessionRow.revoked_at.is_(None)).values(revoked_at=now)
+    return len(tx.execute(statement.returning(SessionRow.id)).all())

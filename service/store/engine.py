@@ -102,6 +102,14 @@ class Store:
             self._local.open = False
         self._sealer.ended(session)
 
+    def scrub(self) -> None:
+        """Leave no residue of what was deleted in SQLite's log; PostgreSQL's lives its time."""
+        if self.engine.dialect.name == "sqlite":
+            with self.engine.connect() as connection:
+                raw = connection.connection.dbapi_connection
+                if raw is not None:
+                    raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def outside(self) -> None:
         """Refuse slow work while a transaction is open: locks must not wait for a hash."""
         if getattr(self._local, "open", False):

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Table, and_, func, literal, not_, or_, select
+from sqlalchemy import Select, Table, and_, func, literal, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from crypto.fields import FieldContext, Owner
@@ -63,18 +63,25 @@ class SealedTable:
 
     def _stale(self, key_class: str, generation: int) -> Iterator[ColumnElement[bool]]:
         for field in self.of_class(key_class):
-            older, varies = self.older(field, generation), field.varies
-            if varies is None:
-                yield older
-                continue
-            column = self.table.c[varies.column]
-            named = column.in_(
-                [value for value, name in varies.special.items() if name == key_class]
-            )
-            others = column.in_(
-                [value for value, name in varies.special.items() if name != key_class]
-            )
-            yield and_(older, not_(others) if varies.default == key_class else named)
+            yield and_(self.older(field, generation), *self.is_class(field, key_class))
+
+    def is_class(self, field: Encrypted[Any], key_class: str) -> tuple[ColumnElement[bool], ...]:
+        """Return the conditions under which a cell of this column is of a class it may be of."""
+        varies = field.varies
+        if varies is None:
+            return ()
+        column, special = self.table.c[varies.column], varies.special
+        if varies.default == key_class:
+            return (column.not_in([value for value, name in special.items() if name != key_class]),)
+        return (column.in_([value for value, name in special.items() if name == key_class]),)
+
+    def subject_column(self) -> ColumnElement[UUID] | None:
+        """Return the column that names the subject whose keys seal the rows, if one does."""
+        columns = self.table.c
+        owner: ColumnElement[UUID] | None = columns.get("subject_id")
+        if owner is None and self.name == "subject":
+            owner = columns.id
+        return owner
 
 
 def context(table: SealedTable, field: Encrypted[Any], row: Any) -> FieldContext:  # noqa: ANN401 - a row of named columns

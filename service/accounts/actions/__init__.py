@@ -9,7 +9,7 @@ import orjson
 
 from crypto import opaque
 from service.accounts import store
-from service.accounts.model import ACTIVE, DECOY, Account, Field, Found, identify, normalize
+from service.accounts.model import ACTIVE, DECOY, ERASED, Account, Field, Found, identify, normalize
 from service.accounts.store import Consent, Subject, VerificationCode
 from service.audit.actions import AuditLog
 from service.domain import ids
@@ -124,7 +124,7 @@ class Accounts:
     def get(self, tx: Tx, subject: UUID) -> Account:
         """Return a subject; raises NotFound."""
         account = self.known(tx, subject)
-        if account is None or account.status == DECOY:
+        if account is None or account.status in {DECOY, ERASED}:
             raise _no_subject()
         return account
 
@@ -282,6 +282,14 @@ class Accounts:
             for row in store.suspensions(tx, subject)
         ]
 
+    def erase_contact(self, tx: Tx, subject: UUID) -> None:
+        """Let go of every identifier and of what proves one; nobody is led here any more."""
+        store.drop_contact(tx, subject)
+
+    def mark_erased(self, tx: Tx, subject: UUID) -> None:
+        """Leave of a subject only that there was one."""
+        store.mark_erased(tx, subject, ERASED, self._clock.now())
+
     def _new(self, tx: Tx, client: UUID, segment: str, status: str) -> Subject:
         now = self._clock.now()
         row = Subject(
@@ -331,7 +339,7 @@ class Accounts:
 
     def _row(self, tx: Tx, subject: UUID) -> Subject:
         row = store.get(tx, subject)
-        if row is None or row.status == DECOY:
+        if row is None or row.status in {DECOY, ERASED}:
             raise _no_subject()
         return row
 

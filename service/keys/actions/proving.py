@@ -29,6 +29,7 @@ class Proof:
     rows: int = 0
     opened: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    erased: int = 0
     failed: int = 0
     bad: list[dict[str, str]] = field(default_factory=list)
 
@@ -42,8 +43,8 @@ class Proof:
         """Return the report: counts per `class/generation`, classes not held, bad rows."""
         return {
             "rows": self.rows, "opened": dict(sorted(self.opened.items())),
-            "not_held": dict(sorted(self.skipped.items())), "failed": self.failed,
-            "bad": self.bad,
+            "erased": self.erased, "not_held": dict(sorted(self.skipped.items())),
+            "failed": self.failed, "bad": self.bad,
         }  # fmt: skip
 
 
@@ -83,6 +84,9 @@ class Proving:
         for cell in table.fields:
             sealed = getattr(row, cell.name)
             if sealed is None:
+                continue
+            if sealed == envelope.ERASED:
+                proof.erased += 1
                 continue
             key_class, place = cell.key_class(row), context(table, cell, row)
             if key_class not in self._vault.classes():

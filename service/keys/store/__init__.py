@@ -1,6 +1,6 @@
 """Tables of wrapped KEKs and DEKs, of index and signing keys, and of who holds them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from crypto.fields import Owner
+from crypto.fields import Owner, OwnerKind
 from service.domain.ids import service_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
@@ -343,3 +343,27 @@ def leave(tx: Tx, instance: UUID) -> None:
     """Forget an instance that ends in good order."""
     table = table_of(InstanceRow)
     tx.execute(delete(table).where(table.c.id == instance))
+
+
+def record_keys(tx: Tx) -> list[RecordKeyRow]:
+    """Return every record-signing key, oldest first."""
+    return list(tx.scalars(select(RecordKeyRow).order_by(RecordKeyRow.created_at)))
+
+
+def tombstones(tx: Tx) -> list[Tombstone]:
+    """Return every erasure, oldest first."""
+    return list(tx.scalars(select(Tombstone).order_by(Tombstone.id)))
+
+
+def drop_subject_deks(
+    tx: Tx, subject: UUID, classes: Collection[str], before: datetime | None = None
+) -> int:
+    """Destroy the data keys of a subject's classes; return how many."""
+    statement = delete(_DEKS).where(
+        _DEKS.c.owner_id == subject,
+        _DEKS.c.owner_kind == int(OwnerKind.SUBJECT),
+        _DEKS.c.key_class.in_(classes),
+    )
+    if before is not None:
+        statement = statement.where(_DEKS.c.created_at <= before)
+    return len(tx.execute(statement.returning(_DEKS.c.id)).all())

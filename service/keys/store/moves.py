@@ -1,13 +1,15 @@
 """Bulk statements over wrapped keys and sealed cells: one page is one read and one write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.elements import ColumnElement
 
+from crypto.envelope import ERASED
 from crypto.fields import Owner
 from service.keys.store import DataGeneration, Dek
 from service.store.base import table_of
@@ -154,3 +156,36 @@ def drop_old_deks(tx: Tx, key_class: str, generation: int, keep: Sequence[Owner]
 def deks_of_any(tx: Tx, owners: Sequence[UUID]) -> Sequence[Any]:
     """Return the data keys of many owners, of every class."""
     return tx.execute(select(_DEKS).where(_DEKS.c.owner_id.in_(owners))).all()
+
+
+def blank(
+    tx: Tx, table: SealedTable, subject: UUID, classes: Collection[str], *,
+    unless_keyed: bool = False,
+) -> None:  # fmt: skip
+    """Overwrite the cells of a subject's classes: NULL where it may be, else the mark of erasure.
+
+    Args:
+        tx: The unit of work.
+        table: Whose cells.
+        subject: Whose data.
+        classes: Of which key classes.
+        unless_keyed: Leave the cells of a class for which the subject has a data key.
+    """
+    column = table.subject_column()
+    if column is None:
+        return
+    for field in table.fields:
+        for key_class in classes:
+            if not field.may_be(key_class):
+                continue
+            cell = table.table.c[field.name]
+            statement = update(table.table).where(
+                column == subject, cell.is_not(None), *table.is_class(field, key_class)
+            )
+            if unless_keyed:
+                statement = statement.where(~_keyed(subject, key_class))
+            tx.execute(statement.values({cell: None if cell.nullable else ERASED}))
+
+
+def _keyed(subject: UUID, key_class: str) -> ColumnElement[bool]:
+    return exists().where(_DEKS.c.owner_id == subject, _DEKS.c.key_class == key_class)

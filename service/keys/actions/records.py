@@ -1,0 +1,69 @@
+"""Sign what must be provable for longer than any token: erasure certificates, key reports."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crypto.signing import SigningKey, sign_jwt
+from service.domain.clock import Clock, rfc3339, unix
+from service.domain.ids import new_id
+from service.keys import store
+from service.keys.store import RecordKeyRow
+from service.store.engine import Tx
+
+
+class RecordKeys:
+    """The keys of class `receipt`; their public parts stay published forever."""
+
+    def __init__(self, clock: Clock, issuer: str) -> None:
+        self._clock = clock
+        self._issuer = issuer
+
+    def sign(self, tx: Tx, kind: str, claims: Mapping[str, Any]) -> str:
+        """Return a compact JWS (RFC 7515) over the claims, with `typ` ``lamina-<kind>+jwt``.
+
+        Raises:
+            KeyUnavailable: This process does not hold the class `receipt`.
+        """
+        now = self._clock.now()
+        whole = {"iss": self._issuer, "iat": unix(now), "jti": str(new_id(now))} | dict(claims)
+        return sign_jwt(self._key(tx), whole, f"lamina-{kind}+jwt")
+
+    def published(self, tx: Tx) -> dict[str, Any]:
+        """Return every public part as a JSON Web Key Set, each with its time of validity."""
+        return {
+            "keys": [
+                row.public_jwk
+                | {
+                    "valid_from": rfc3339(row.created_at),
+                    "valid_until": rfc3339(row.ended_at) if row.ended_at else None,
+                }
+                for row in store.record_keys(tx)
+            ]
+        }
+
+    def renew(self, tx: Tx) -> str:
+        """End the key in use, destroy its private part, and return the kid of a new one."""
+        for row in store.record_keys(tx):
+            if row.ended_at is None:
+                row.ended_at, row.private = self._clock.now(), None
+        tx.flush()
+        return self._create(tx).kid
+
+    def _key(self, tx: Tx) -> SigningKey:
+        current = [row for row in store.record_keys(tx) if row.ended_at is None]
+        if not current:
+            return self._create(tx)
+        private = current[-1].private
+        if private is None:
+            return self._create(tx)
+        return SigningKey.from_bytes(private)
+
+    def _create(self, tx: Tx) -> SigningKey:
+        key, now = SigningKey.generate(), self._clock.now()
+        row = RecordKeyRow(
+            id=new_id(now), kid=key.kid, public_jwk=key.public_jwk(), created_at=now, ended_at=None
+        )
+        row.private = key.to_bytes()
+        tx.add(row)
+        tx.flush()
+        return key

@@ -26,6 +26,7 @@ from service.audit.actions import AuditLog
 from service.authenticators.actions import Authenticators, Enrolling
 from service.authenticators.routes import routes as authenticator_routes
 from service.clients.actions import Clients
+from service.custody.actions import Custody, Room, plans
 from service.devices.actions import Devices
 from service.domain.authenticator import Status
 from service.domain.clock import Clock, SystemClock
@@ -39,6 +40,7 @@ from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
 from service.idempotency.actions import Answers
 from service.jobs.actions import Jobs, Task
+from service.jobs.actions.long import LongJobs
 from service.keys.actions import SigningKeys, Vault
 from service.keys.actions.instances import Instances
 from service.keys.actions.lifecycle import Lifecycle
@@ -75,23 +77,6 @@ _FALLBACK: Final = "600/minute"
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFeatures:
-    """What operators do with keys."""
-
-    instances: Instances
-    lifecycle: Lifecycle
-    moving: Moving
-    proving: Proving
-    indexing: Indexing
-    records: RecordKeys
-    shredding: Shredding
-
-    def destroy_due(self, tx: Tx, _now: datetime) -> int:
-        """Delete the keys whose grace period is over; return how many."""
-        return len(self.lifecycle.destroy_due(tx))
-
-
-@dataclass(frozen=True, slots=True)
 class House:
     """The features of one process."""
 
@@ -112,7 +97,9 @@ class House:
     devices: Devices
     behaviors: Behaviors
     answers: Answers
-    keys: KeyFeatures
+    keys: Room
+    shredding: Shredding
+    custody: Custody
     erasure: Erasure
     password: PasswordFactor
     face: FaceFactor
@@ -171,8 +158,9 @@ def open_house(
         (sessions.erase, devices.forget, accounts.mark_erased),
         sessions.end_everything,
     )
+    shredding = Shredding(keys.records, audit, clock, timedelta(days=settings.backup_days))
     ledger = _ledger(settings, store, vault)
-    erasure = Erasure(store, keys.shredding, ends, ledger, audit, outbox)
+    erasure = Erasure(store, shredding, ends, ledger, audit, outbox)
     _watch(store, vault, audit, outbox)
 
     tasks = _tasks(
@@ -181,13 +169,14 @@ def open_house(
     )  # fmt: skip
     tasks += (
         Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
-        Task("keys.destroy", timedelta(minutes=1), keys.destroy_due),
+        Task("keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled),
     )
     return House(
         settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
         outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
-        keys=keys, erasure=erasure,
+        keys=keys, shredding=shredding, erasure=erasure,
+        custody=Custody(keys, LongJobs(store, plans(keys), clock)),
         devices=devices, behaviors=behaviors, answers=answers, password=password, face=face,
         factors=factors,
         login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
@@ -245,14 +234,13 @@ def _keys(
     signing: SigningKeys,
     audit: AuditLog,
     clock: Clock,
-) -> KeyFeatures:
+) -> Room:
     records = RecordKeys(clock, settings.issuer)
     instances = Instances(store, vault, signing, clock, f"{platform.node()} {os.getpid()}")
-    return KeyFeatures(
-        instances, Lifecycle(vault, signing, instances, audit, clock),
+    return Room(
+        store, vault, signing, instances, Lifecycle(vault, signing, instances, audit, clock),
         Moving(store, vault, instances, clock), Proving(store, vault),
-        Indexing(store, vault, clock), records,
-        Shredding(records, audit, clock, timedelta(days=settings.backup_days)),
+        Indexing(store, vault, clock), records, clock,
     )  # fmt: skip
 
 

@@ -23,3 +23,4 @@ house.keys.instances.start()
 if house.settings.sqlite:
     # One file has one writer at a time: the background work runs inside the server.
     house.jobs.start()
+    house.custody.jobs.start()

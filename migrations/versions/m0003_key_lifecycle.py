@@ -16,7 +16,7 @@ TABLES = (
     "canary",
     "legal_hold",
     "tombstone",
-    "key_job",
+    "long_job",
     "key_instance",
     "data_generation",
     "index_key",
@@ -60,17 +60,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_key_instance")),
     )
     op.create_table(
-        "key_job",
+        "long_job",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("params", sa.JSON(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("actor", sa.String(length=64), nullable=False),
+        sa.Column("done", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("report", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_key_job")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_long_job")),
     )
     op.create_table(
         "tombstone",

@@ -69,11 +69,13 @@ def worker() -> None:
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         house.jobs.stop()
+        house.custody.jobs.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     house.erasure.compare()
     house.keys.instances.start()
+    house.custody.jobs.start()
     click.echo("lamina: working", err=True)
     house.jobs.loop()
     house.keys.instances.stop()

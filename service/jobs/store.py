@@ -1,8 +1,10 @@
 """The table of the lease that makes one process the worker."""
 
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import String, or_, update
+from sqlalchemy import String, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.base import Base
@@ -17,6 +19,35 @@ class Lease(Base):
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     holder: Mapped[str] = mapped_column(String(64))
     until: Mapped[datetime]
+
+
+class LongJob(Base):
+    """One long act: what was asked, how far it is, how it ended."""
+
+    __tablename__ = "long_job"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    params: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(16))
+    actor: Mapped[str] = mapped_column(String(64))
+    done: Mapped[int]
+    total: Mapped[int]
+    report: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+def job(tx: Tx, number: UUID) -> LongJob | None:
+    """Return a job."""
+    return tx.get(LongJob, number)
+
+
+def unfinished(tx: Tx) -> list[LongJob]:
+    """Return the jobs that wait or run, oldest first."""
+    query = select(LongJob).where(LongJob.status.in_(("queued", "running")))
+    return list(tx.scalars(query.order_by(LongJob.id)))
 
 
 def take(tx: Tx, name: str, holder: str, now: datetime, until: datetime) -> bool:

@@ -65,7 +65,7 @@ def test_a_legal_hold_refuses_until_its_date(service):
     with service.house.store.transaction() as tx:
         subject = service.house.accounts.lookup(tx, _caller(), "alice")["id"]
         assert subject == person.id
-        service.house.keys.shredding.hold(tx, _uuid(person), until, "money laundering", "op")
+        service.house.shredding.hold(tx, _uuid(person), until, "money laundering", "op")
     held = service.call("DELETE", f"/v1/subjects/{person.id}")
     assert (held.status_code, held.json["code"]) == (409, "legal_hold")
     assert "2026-11-25" in held.json["detail"]
@@ -133,7 +133,7 @@ def test_opening_a_canary_raises_an_alarm(service):
     """A subject nobody has a reason to open leaves an alarm when somebody does."""
     person = service.register("kestrel")
     with service.house.store.transaction() as tx:
-        service.house.keys.shredding.watch(tx, _uuid(person), "op")
+        service.house.shredding.watch(tx, _uuid(person), "op")
     service.clock.advance(seconds=6)
     service.register("bob")
     with service.house.store.transaction() as tx:

@@ -1,6 +1,6 @@
 """The life of keys: generate, promote, retire, destroy; each state waits for every instance."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from service.audit.actions import AuditLog
@@ -135,6 +135,10 @@ class Lifecycle:
                     version=row.version,
                 )  # fmt: skip
         return done
+
+    def destroy_scheduled(self, tx: Tx, _now: datetime) -> int:
+        """Do `destroy_due` as a task; return how many."""
+        return len(self.destroy_due(tx))
 
     def generate_index(self, tx: Tx, actor: str) -> int:
         """Add a pending blind-index key and return its version; raises Conflict."""

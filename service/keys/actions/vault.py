@@ -203,6 +203,10 @@ class Vault:
         """Return the versions of the index key that exist, pending ones too."""
         return frozenset(self._index)
 
+    def index_states(self) -> dict[int, str]:
+        """Return the state of every version of the index key, as known here."""
+        return dict(self._index)
+
     def blind_indexes(self, session: Session) -> list[BlindIndex]:
         """Return the indexes that digests are written and looked up with, the one in use first."""
         order = {IndexStatus.ACTIVE: 0, IndexStatus.WRITING: 1, IndexStatus.RETIRING: 2}

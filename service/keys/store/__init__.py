@@ -174,22 +174,6 @@ class KeyExport(Base):
     keys: Mapped[list[Any]]
 
 
-class KeyJob(Base):
-    """One long act on keys: what was asked, how far it is, how it ended."""
-
-    __tablename__ = "key_job"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(String(32))
-    params: Mapped[dict[str, Any]]
-    status: Mapped[str] = mapped_column(String(16))
-    actor: Mapped[str] = mapped_column(String(64))
-    report: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime]
-    started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
-
-
 _DEKS: Final = table_of(Dek)
 _KEKS: Final = table_of(Kek)
 _SIGNING: Final = table_of(SigningKeyRow)

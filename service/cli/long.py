@@ -1,0 +1,149 @@
+"""What every long command shares: options, a progress bar, workers, a stop at a page's end."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable
+from functools import wraps
+from types import FrameType
+from typing import Any, Final, ParamSpec
+from uuid import UUID
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from service.app import House, open_house
+from service.cli.base import command, json_option, settings, show
+from service.custody.actions import Custody
+from service.domain.errors import BadInput, Conflict, NotFound, SetupError
+from service.jobs.actions.long import Pace
+from service.jobs.actions.long import Progress as Done
+
+P = ParamSpec("P")
+REFUSED: Final = 2
+PARTIAL: Final = 3
+UNPROVEN: Final = 4
+_OPTIONS: Final = (
+    click.option("--dry-run", is_flag=True, help="Count what would be done, and do nothing."),
+    click.option("--max-rate", type=click.FloatRange(0), default=0.0, help="Rows per second."),
+    click.option("--max-latency", type=click.FloatRange(0), default=0.0,
+                 help="Milliseconds a page may take before the job pauses for as long."),
+    click.option("--workers", type=click.IntRange(1, 64), default=1, help="Processes."),
+    json_option,
+)  # fmt: skip
+
+
+def long_options(function: Callable[P, None]) -> Callable[P, None]:
+    """Add the options that every long command takes."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def refusals(function: Callable[P, None]) -> Callable[P, None]:
+    """Exit with 2, after one line, where the state of things or an argument does not allow it."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except (Conflict, NotFound, BadInput) as error:
+            raise SetupError(error.code, error.detail) from None
+
+    return command(run)
+
+
+def run_long(  # noqa: PLR0913 - one argument per option
+    kind: str, tier: str | None, key_class: str | None, *, dry_run: bool, max_rate: float,
+    max_latency: float, workers: int, as_json: bool, failure: int = PARTIAL,
+) -> None:  # fmt: skip
+    """Do a long job in this process and its helpers; exit 3 or 4 when rows were left."""
+    found = settings()
+    if workers > 1 and found.sqlite:
+        raise SetupError("one_writer", "SQLite has one writer at a time: --workers 1")
+    house = open_house(found)
+    params = house.custody.params(kind, tier, key_class)
+    if dry_run:
+        total = house.custody.jobs.work(kind, params).total()
+        show({"rows": total}, as_json=as_json, text=f"{total} rows would be done")
+        return
+    with house.store.transaction() as tx:
+        number = house.custody.jobs.plan(tx, kind, params, "break_glass")
+        house.audit.append(tx, "break_glass", actor="break_glass", command=f"keys {kind}")
+        house.outbox.put(tx, "alarm.break_glass", None, {"command": f"keys {kind}"})
+    pace = Pace(max_rate / workers if max_rate else 0.0, max_latency)
+    _stop_at_page_end(house.custody)
+    view = _run(house, number, pace, workers)
+    show(view, as_json=as_json, text=_sentence(view))
+    if view["status"] != "done":
+        raise SystemExit(REFUSED if "error" in view["report"] else failure)
+
+
+def _run(house: House, number: UUID, pace: Pace, workers: int) -> dict[str, Any]:
+    context = multiprocessing.get_context("spawn")
+    helpers = [context.Process(target=_help, args=(number, pace)) for _ in range(workers - 1)]
+    for helper in helpers:
+        helper.start()
+    try:
+        with _bar() as bar:
+            task = bar.add_task("", total=None)
+
+            def watch(done: Done) -> None:
+                bar.update(task, completed=done.done, total=max(done.total, done.done))
+
+            return house.custody.jobs.run(number, pace=pace, watch=watch)
+    finally:
+        for helper in helpers:
+            helper.join()
+
+
+def _help(number: UUID, pace: Pace) -> None:
+    house = open_house(settings())
+    _stop_at_page_end(house.custody)
+    house.custody.jobs.run(number, pace=pace, helper=True)
+
+
+def _stop_at_page_end(custody: Custody) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        custody.jobs.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+class _Rate(ProgressColumn):
+    """Rows per second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate, once there is one."""
+        return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
+
+
+def _bar() -> Progress:
+
+    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), TextColumn(""))
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _sentence(view: dict[str, Any]) -> str:
+    report = view["report"]
+    text = f"{view['kind']} {view['status']}: {view['done']} rows"
+    if "detail" in report:
+        return f"{text}; {report['detail']}"
+    lines = [
+        f"  {line['table']} {line['row']} ({line['key']}): {line['reason']}"
+        for line in report["bad"]
+    ]
+    if report["failed"]:
+        text += f", {report['failed']} could not be done"
+    signed = [report["signed"]] if "signed" in report else []
+    return "\n".join([text, *lines, *signed])

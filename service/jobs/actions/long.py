@@ -1,0 +1,240 @@
+"""Long acts: page after page, at a bounded pace, stoppable at a page's end, resumable anywhere."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from crypto import opaque
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import Conflict, LaminaError, NotFound
+from service.domain.ids import new_id
+from service.jobs import store
+from service.jobs.store import LongJob
+from service.store.engine import Store, Tx
+from service.telemetry import logs
+
+_LEASE: Final = timedelta(seconds=60)
+_LISTED: Final = 100
+_SAVE_EVERY: Final = 1.0
+_POLL: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one page did: rows it went over, and lines about those it could not do."""
+
+    rows: int
+    bad: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One kind of long act.
+
+    Args:
+        total: Counts the rows to do.
+        steps: Does them; each step is a finished unit of work.
+        finish: Returns what the report adds at the end.
+    """
+
+    total: Callable[[], int]
+    steps: Callable[[], Iterator[Step]]
+    finish: Callable[[], Mapping[str, Any]] = dict
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a job may go.
+
+    Args:
+        max_rate: Rows per second, 0 for no bound.
+        max_latency: Milliseconds that a page may take before the job pauses for as long.
+    """
+
+    max_rate: float = 0.0
+    max_latency: float = 0.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a job is."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    bad: list[Mapping[str, Any]] = field(default_factory=list)
+    stopped: bool = False
+
+    @property
+    def status(self) -> str:
+        """Return how it ended, or would if it ended now."""
+        if self.stopped:
+            return "stopped"
+        return "partial" if self.failed else "done"
+
+
+Plan = Callable[[Mapping[str, Any]], Work]
+Watch = Callable[[Progress], None]
+
+
+class LongJobs:
+    """Runs long acts, in a command or in the background; one of a kind and class at a time."""
+
+    def __init__(self, database: Store, plans: Mapping[str, Plan], clock: Clock) -> None:
+        self._database = database
+        self._plans = plans
+        self._clock = clock
+        self._holder = opaque.random_bytes(16).hex()
+        self._stop = threading.Event()
+
+    def plan(self, tx: Tx, kind: str, params: Mapping[str, Any], actor: str) -> UUID:
+        """Queue a job and return its id; raises NotFound for a kind there is not."""
+        if kind not in self._plans:
+            raise NotFound("job_kind_not_found", f"There is no job {kind}.")
+        number = new_id(self._clock.now())
+        tx.add(
+            LongJob(
+                id=number, kind=kind, params=dict(params), status="queued", actor=actor, done=0,
+                total=0, report={}, created_at=self._clock.now(), started_at=None,
+                finished_at=None,
+            )
+        )  # fmt: skip
+        return number
+
+    def work(self, kind: str, params: Mapping[str, Any]) -> Work:
+        """Return the work of a kind, to count it without doing it."""
+        return self._plans[kind](params)
+
+    def view(self, tx: Tx, number: UUID) -> dict[str, Any]:
+        """Return a job as the API shows it; raises NotFound."""
+        row = store.job(tx, number)
+        if row is None:
+            raise NotFound("job_not_found", "There is no such job.")
+        return {
+            "id": str(row.id), "kind": row.kind, "params": row.params, "status": row.status,
+            "actor": row.actor, "done": row.done, "total": row.total, "report": row.report,
+            "created_at": rfc3339(row.created_at),
+            "started_at": rfc3339(row.started_at) if row.started_at else None,
+            "finished_at": rfc3339(row.finished_at) if row.finished_at else None,
+        }  # fmt: skip
+
+    def run(
+        self, number: UUID, *, pace: Pace | None = None, watch: Watch | None = None,
+        helper: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Do a job to its end and return its view.
+
+        Args:
+            number: The job.
+            pace: How fast it may go.
+            watch: Hears of the progress after each page.
+            helper: Work beside the process that holds the lock; only that one keeps the record.
+
+        Raises:
+            Conflict: Another process does this work already.
+        """
+        with self._database.transaction() as tx:
+            row = store.job(tx, number)
+            if row is None:
+                raise NotFound("job_not_found", "There is no such job.")
+            kind, params = row.kind, dict(row.params)
+            lock = ":".join(("job", kind, *map(str, params.values())))[:32]
+            if not helper:
+                self._lock(tx, lock)
+                row.status, row.started_at = "running", self._clock.now()
+        work = self._plans[kind](params)
+        progress = Progress(work.total())
+        try:
+            self._steps(work, progress, pace or Pace(), watch, None if helper else (number, lock))
+            report = dict(work.finish()) | {"bad": progress.bad, "failed": progress.failed}
+        except LaminaError as error:
+            report = {"error": error.code, "detail": error.detail, "failed": progress.failed}
+            progress.failed += 1
+        return self._end(number, lock, progress, report, helper=helper)
+
+    def stop(self) -> None:
+        """End every job at the end of its page."""
+        self._stop.set()
+
+    def start(self) -> None:
+        """Do what is queued, and what a killed process left, in a thread."""
+        threading.Thread(target=self._loop, name="lamina-long-jobs", daemon=True).start()
+
+    def run_queued(self) -> int:
+        """Do every job that waits; return how many."""
+        with self._database.transaction(read=True) as tx:
+            waiting = [row.id for row in store.unfinished(tx)]
+        done = 0
+        for number in waiting:
+            try:
+                self.run(number)
+                done += 1
+            except Conflict:
+                continue
+        return done
+
+    def _loop(self) -> None:
+        while not self._stop.wait(_POLL):
+            try:
+                self.run_queued()
+            except LaminaError as error:
+                logs.get().warning("jobs_paused", code=error.code)
+
+    def _lock(self, tx: Tx, lock: str) -> None:
+        now = self._clock.now()
+        if not store.take(tx, lock, self._holder, now, now + _LEASE):
+            raise Conflict("job_running", "Another process does this already; wait for it.")
+
+    def _steps(
+        self, work: Work, progress: Progress, pace: Pace, watch: Watch | None,
+        record: tuple[UUID, str] | None,
+    ) -> None:  # fmt: skip
+        saved = begun = time.monotonic()
+        previous = begun
+        for step in work.steps():
+            progress.done += step.rows
+            progress.failed += len(step.bad)
+            progress.bad.extend(step.bad[: max(0, _LISTED - len(progress.bad))])
+            if watch:
+                watch(progress)
+            now = time.monotonic()
+            if record and now - saved >= _SAVE_EVERY:
+                saved = now
+                self._save(*record, progress)
+            if self._stop.is_set():
+                progress.stopped = True
+                return
+            time.sleep(_pause(pace, progress.done, now - begun, now - previous))
+            previous = time.monotonic()
+
+    def _save(self, number: UUID, lock: str, progress: Progress) -> None:
+        with self._database.transaction() as tx:
+            self._lock(tx, lock)
+            row = store.job(tx, number)
+            if row is not None:
+                row.done, row.total = progress.done, progress.total
+
+    def _end(
+        self, number: UUID, lock: str, progress: Progress, report: dict[str, Any], *, helper: bool
+    ) -> dict[str, Any]:
+        with self._database.transaction() as tx:
+            row = store.job(tx, number)
+            if row is not None and not helper:
+                row.status, row.finished_at = progress.status, self._clock.now()
+                row.done, row.total, row.report = progress.done, progress.total, report
+                store.give_up(tx, lock, self._holder, self._clock.now())
+                tx.flush()
+            return self.view(tx, number)
+
+
+def _pause(pace: Pace, rows: int, elapsed: float, page: float) -> float:
+    wait = 0.0
+    if pace.max_rate:
+        wait = max(wait, rows / pace.max_rate - elapsed)
+    if pace.max_latency and page * 1000 > pace.max_latency:
+        wait = max(wait, page)
+    return wait

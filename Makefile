@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races bench lock format
+.PHONY: help install demo serve check test races chaos bench lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,9 @@ test: install ## Run the tests; coverage at 90 % of lines, 100 % of branches whe
 
 races: install ## Run only the tests in which twenty compete and one wins
 	$(BIN)/pytest -q tests/races
+
+chaos: install ## Kill jobs, workers and databases 200 times each while keys rotate
+	LAMINA_TEST_KILLS=$(or $(KILLS),200) $(BIN)/pytest -q -rP tests/chaos
 
 bench: install ## Measure what a login costs (QUICK=1 for a short form, OUT=FILE for JSON)
 	$(BIN)/python -m benchmarks.login $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))

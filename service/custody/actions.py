@@ -196,6 +196,8 @@ class _Works:
                 with self._room.database.transaction() as tx:
                     generation = moving.start_generation(tx, name)
                 yield moving.reencrypt_pages(name, generation)
+                with self._room.database.transaction() as tx:
+                    moving.finish_generation(tx, name)
 
         return Work(total, lambda: _steps(pages()))
 

@@ -5,6 +5,7 @@ killed at any moment is finished by the next. A page is one unit of work; on Pos
 workers share a table by skipping each other's locked rows.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,13 +25,15 @@ from service.keys import store
 from service.keys.actions.instances import Instances
 from service.keys.actions.page_keys import PageKeys
 from service.keys.actions.vault import INDEX_CLASS, PURPOSE_OWNER, Vault
-from service.keys.model import require_root
+from service.keys.model import SETTLE, require_root, require_settled
 from service.keys.store import moves
 from service.store.engine import Store, Tx
 from service.store.fields import SealedTable, context, sealed_tables
 
 PAGE: Final = 500
 _LEAST: Final = UUID(int=0)
+_PATIENCE: Final = 200
+_PAUSE: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -47,24 +50,40 @@ def bad_row(table: str, row: UUID, key: str, reason: str) -> dict[str, str]:
     return {"table": table, "row": str(row), "key": key, "reason": reason}
 
 
-def passes(database: Store, page_of: Callable[[Tx, UUID], Page]) -> Iterator[Page]:
+def passes(
+    database: Store, page_of: Callable[[Tx, UUID], Page], left: Callable[[Tx], int] | None = None
+) -> Iterator[Page]:
     """Give page after page, each its own unit of work, until a pass over all moves nothing.
 
     Args:
         database: Opens the units of work.
         page_of: Does the page that comes after an id; its `last` is None at the end.
+        left: Counts what is left, locked rows too, which a page skips; those are waited for.
     """
-    while True:
-        moved, after = 0, _LEAST
+    empty, waiting, reported = 0, 0, set[str]()
+    while empty < _PATIENCE:
+        moved, bad, after = 0, 0, _LEAST
         while True:
             with database.transaction() as tx:
                 page = page_of(tx, after)
             if page.last is None:
                 break
-            after, moved = page.last, moved + page.moved
+            after, moved, bad = page.last, moved + page.moved, bad + len(page.bad)
+            # A row that stays bad is met by every pass and reported by the first.
+            page.bad = [line for line in page.bad if line["row"] not in reported]
+            reported.update(line["row"] for line in page.bad)
             yield page
-        if not moved:
+        if moved:
+            continue
+        if left is None:
             return
+        with database.transaction(read=True) as tx:
+            waiting = left(tx) - bad
+        if waiting <= 0:
+            return
+        empty += 1
+        time.sleep(_PAUSE)
+    raise Conflict("rows_locked", f"{waiting} rows stay locked by others; run it again")
 
 
 class Moving:
@@ -98,7 +117,8 @@ class Moving:
 
     def rewrap_pages(self, key_class: str) -> Iterator[Page]:
         """Move the data keys of a class to its active KEK, until a pass finds none."""
-        yield from passes(self._database, partial(self._rewrap, key_class=key_class))
+        left = partial(self.left_to_rewrap, key_class=key_class)
+        yield from passes(self._database, partial(self._rewrap, key_class=key_class), left)
 
     def left_to_rewrap(self, tx: Tx, key_class: str) -> int:
         """Count the data keys of a class that are not under its active KEK."""
@@ -130,17 +150,31 @@ class Moving:
         """Seal every field of a class anew, until a pass over all tables finds none."""
         for table in sealed_tables():
             if table.of_class(key_class):
-                yield from passes(
-                    self._database,
-                    partial(
-                        self._reencrypt, table=table, key_class=key_class, generation=generation
-                    ),
+                left = partial(
+                    moves.count_stale, table=table, key_class=key_class, generation=generation
                 )
+                page_of = partial(
+                    self._reencrypt, table=table, key_class=key_class, generation=generation
+                )
+                yield from passes(self._database, page_of, left)
+
+    def finish_generation(self, tx: Tx, key_class: str) -> None:
+        """Note when the last field was sealed anew: a reader may still hold what it read before."""
+        row = store.generation(tx, key_class)
+        if row is not None:
+            row.since = self._clock.now()
 
     def drop_old_data_keys(self, tx: Tx, key_class: str) -> int:
-        """Delete the data keys of older generations; raises Conflict while a cell needs one."""
+        """Delete the data keys of older generations.
+
+        Raises:
+            Conflict: A cell needs one still, or the last was sealed anew just now.
+        """
         row = store.generation(tx, key_class)
-        generation = row.generation if row else 1
+        if row is None:
+            return 0
+        generation = row.generation
+        require_settled(row.since, self._clock.now(), SETTLE, f"the re-encryption of {key_class}")
         left = self.left_to_reencrypt(tx, key_class, generation)
         if left:
             detail = f"{left} rows are under older data keys; run: lamina keys reencrypt"
@@ -154,7 +188,7 @@ class Moving:
         for row in rows:
             owner = Owner(OwnerKind(row.owner_kind), row.owner_id)
             try:
-                old = self._vault.kek(key_class, envelope.wrapped_kek_version(row.wrapped))
+                old = self._vault.kek_of(tx, key_class, row.wrapped)
                 done.append((row.id, envelope.rewrap_data_key(old, new, owner, row.wrapped)))
             except CryptoError as error:
                 page.bad.append(bad_row("dek", row.id, f"kek {row.kek_version}", str(error)))
@@ -201,7 +235,7 @@ class Moving:
         self, tx: Tx, key_class: str, owners: Iterable[Owner], generation: int
     ) -> PageKeys:
         wanted = set(owners)
-        keys = PageKeys(self._vault)
+        keys = PageKeys(self._vault, tx)
         keys.add(moves.deks_of(tx, key_class, [owner.id for owner in wanted]))
         known = {owner for owner, _, _ in keys.wrapped}
         # Who has no key at all was shredded: nothing of theirs is given a new one.

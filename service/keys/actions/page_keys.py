@@ -8,13 +8,15 @@ from crypto.envelope import DataKey
 from crypto.errors import OpenError
 from crypto.fields import Owner, OwnerKind
 from service.keys.actions.vault import Vault
+from service.store.engine import Tx
 
 
 class PageKeys:
     """The data keys of the owners of one page, of every class, each opened once."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, tx: Tx) -> None:
         self._vault = vault
+        self._tx = tx
         self.wrapped: dict[tuple[Owner, str, int], bytes] = {}
         self.opened: dict[tuple[Owner, str, int], DataKey] = {}
 
@@ -31,6 +33,6 @@ class PageKeys:
             if name not in self.wrapped:
                 raise OpenError
             wrapped = self.wrapped[name]
-            kek = self._vault.kek(key_class, envelope.wrapped_kek_version(wrapped))
+            kek = self._vault.kek_of(self._tx, key_class, wrapped)
             self.opened[name] = envelope.open_data_key(kek, owner, wrapped)
         return self.opened[name]

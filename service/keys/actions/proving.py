@@ -68,11 +68,11 @@ class Proving:
             while True:
                 with self._database.transaction(read=True) as tx:
                     rows = moves.rows_after(tx, table, after, PAGE)
-                    keys = PageKeys(self._vault)
+                    keys = PageKeys(self._vault, tx)
                     owners = {table.owner(row).id for row in rows}
                     keys.add(moves.deks_of_any(tx, list(owners)))
-                for row in rows:
-                    self._prove(table, row, keys, proof)
+                    for row in rows:
+                        self._prove(table, row, keys, proof)
                 if not rows:
                     break
                 after = rows[-1].id

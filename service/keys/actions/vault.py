@@ -142,6 +142,18 @@ class Vault:
         """Return a KEK; raises KeyUnavailable."""
         return self._ring.get(key_class, version)
 
+    def kek_of(self, session: Session, key_class: str, wrapped: bytes) -> KeyEncryptionKey:
+        """Return the KEK of a wrapped data key; one that was just promoted is read at once.
+
+        Raises:
+            KeyUnavailable: This process does not hold it.
+            OpenError: The bytes are no wrapped data key.
+        """
+        version = envelope.wrapped_kek_version(wrapped)
+        if key_class in self._roots and not self._ring.holds(key_class, version):
+            self.refresh(session)
+        return self._ring.get(key_class, version)
+
     def active_kek(self, key_class: str) -> KeyEncryptionKey:
         """Return the KEK that wraps new data keys; raises KeyUnavailable."""
         return self._ring.active(key_class)
@@ -295,7 +307,7 @@ class Vault:
     def _load(self, session: Session, owner: Owner, key_class: str) -> envelope.DataKey | None:
         newest = None
         for wrapped in store.deks(session, owner, key_class):
-            kek = self._ring.get(key_class, envelope.wrapped_kek_version(wrapped))
+            kek = self.kek_of(session, key_class, wrapped)
             newest = envelope.open_data_key(kek, owner, wrapped)
             self._remember(session, newest)
         return newest

@@ -27,6 +27,8 @@ from service.authenticators.actions import Authenticators, Enrolling
 from service.authenticators.routes import routes as authenticator_routes
 from service.clients.actions import Clients
 from service.custody.actions import Custody, Room, plans
+from service.custody.routes import KeyRoutes
+from service.custody.routes import routes as key_routes
 from service.devices.actions import Devices
 from service.domain.authenticator import Status
 from service.domain.clock import Clock, SystemClock
@@ -53,6 +55,10 @@ from service.login.actions import Login, Parts
 from service.login.routes import FlowRoutes
 from service.login.routes import routes as flow_routes
 from service.notifications.actions import Outbox
+from service.operators.actions import Operators
+from service.operators.model import required
+from service.operators.routes import OperatorRoutes
+from service.operators.routes import routes as operator_routes
 from service.policy.actions import Policy
 from service.privacy.actions import Ends, Erasure
 from service.privacy.routes import routes as privacy_routes
@@ -94,6 +100,7 @@ class House:
     enrolling: Enrolling
     sessions: Sessions
     tokens: Tokens
+    operators: Operators
     devices: Devices
     behaviors: Behaviors
     answers: Answers
@@ -129,7 +136,10 @@ def open_house(
     throttling = Throttling(vault.purpose_key, clock)
     answers = Answers(store, vault.purpose_key, clock)
     access = AccessTokens(signing, clock, settings.issuer)
-    tokens = Tokens(store, clients, sessions, access, audit, clock)
+    operators = Operators(
+        accounts, audit, outbox, clock, required(development=settings.mode == "development")
+    )
+    tokens = Tokens(store, clients, sessions, access, operators, audit, clock)
     password = PasswordFactor(authenticators, hasher or _hasher(), DECOY)
     totp = TotpFactor(authenticators, "Lamina", DECOY)
     codes = RecoveryCodeFactor(authenticators, DECOY)
@@ -159,8 +169,7 @@ def open_house(
         sessions.end_everything,
     )
     shredding = Shredding(keys.records, audit, clock, timedelta(days=settings.backup_days))
-    ledger = _ledger(settings, store, vault)
-    erasure = Erasure(store, shredding, ends, ledger, audit, outbox)
+    erasure = Erasure(store, shredding, ends, _ledger(settings, store, vault), audit, outbox)
     _watch(store, vault, audit, outbox)
 
     tasks = _tasks(
@@ -175,6 +184,7 @@ def open_house(
         settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
         outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
+        operators=operators,
         keys=keys, shredding=shredding, erasure=erasure,
         custody=Custody(keys, LongJobs(store, plans(keys), clock)),
         devices=devices, behaviors=behaviors, answers=answers, password=password, face=face,
@@ -291,6 +301,8 @@ def _routes(api: Api, house: House) -> None:
     account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
     authenticator_routes(api, house.enrolling)
     privacy_routes(api, house.store, house.erasure, house.keys.records, partial(_served, house))
+    operator_routes(api, OperatorRoutes(house.store, house.operators, house.tokens.operator_of))
+    key_routes(api, KeyRoutes(house.store, house.custody, house.operators.consume))
     session_routes(api, house.store, house.accounts, house.sessions)
     flow_routes(api, FlowRoutes(house.login, house.factors, house.clock))
 

@@ -2,7 +2,7 @@
 
 import click
 
-from service.cli import clients, database, demo, face, keys, operations, serve
+from service.cli import clients, database, demo, face, keys, operations, operators, serve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,6 +21,6 @@ def main() -> None:
 
 for group in (
     serve.serve, serve.worker, demo.demo, keys.keys, database.database, clients.clients, face.face,
-    operations.outbox, operations.subjects, operations.audit,
+    operations.outbox, operations.subjects, operations.audit, operators.operators,
 ):  # fmt: skip
     main.add_command(group)

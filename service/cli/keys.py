@@ -1,21 +1,20 @@
 """`lamina keys`: make, look at, rotate, retire, prove and destroy keys."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import click
 
 from crypto.providers.file import FileRoot
-from service.app import House, open_house
+from service.app import open_house
 from service.cli.base import command, json_option, settings, show, show_rows
 from service.cli.long import UNPROVEN, long_options, refusals, run_long
 from service.custody.actions import TIERS
 from service.domain.errors import SetupError
 from service.keys.actions.shredding import SUBJECT_CLASSES
-from service.store.engine import Tx
+from service.operators.actions import BREAK_GLASS
 
-ACTOR: Final = "break_glass"
 class_option = click.option("--class", "key_class", help="Only this key class.")
 tier_option = click.option(
     "--tier", type=click.Choice(TIERS), default="kek", show_default=True, help="Which keys."
@@ -204,8 +203,8 @@ def destroy(key_class: str, version: int, grace_days: int, *, yes: bool, as_json
         raise SetupError("not_confirmed", "say --yes: what only this key opens is gone for good")
     house = open_house(settings())
     with house.store.transaction() as tx:
-        when = house.custody.destroy(tx, key_class, version, grace_days, ACTOR)
-        _alarm(house, tx, "keys destroy")
+        when = house.custody.destroy(tx, key_class, version, grace_days, BREAK_GLASS)
+        house.operators.alarm(tx, "keys destroy")
     text = f"kek {key_class} {version} is destroyed after {when}"
     show({"destroyed_after": when}, as_json=as_json, text=text)
 
@@ -224,9 +223,9 @@ def shred(subject: UUID, key_class: str | None, *, yes: bool, as_json: bool) -> 
     if not yes:
         raise SetupError("not_confirmed", "say --yes: nobody can undo an erasure")
     house = open_house(settings())
-    done = house.erasure.erase(subject, ACTOR, key_class).to_json()
+    done = house.erasure.erase(subject, BREAK_GLASS, key_class).to_json()
     with house.store.transaction() as tx:
-        _alarm(house, tx, "keys shred")
+        house.operators.alarm(tx, "keys shred")
     text = f"{done['data_keys_destroyed']} data keys destroyed; erase horizon "
     show(done, as_json=as_json, text=f"{text}{done['erase_horizon']}\n{done['certificate']}")
 
@@ -234,12 +233,6 @@ def shred(subject: UUID, key_class: str | None, *, yes: bool, as_json: bool) -> 
 def _steps(verb: str, tier: str, key_class: str | None, *, as_json: bool) -> None:
     house = open_house(settings())
     with house.store.transaction() as tx:
-        names: list[str] = getattr(house.custody, verb)(tx, tier, key_class, ACTOR)
-        _alarm(house, tx, f"keys {verb}")
+        names: list[str] = getattr(house.custody, verb)(tx, tier, key_class, BREAK_GLASS)
+        house.operators.alarm(tx, f"keys {verb}")
     show({"keys": names}, as_json=as_json, text="\n".join(names) or "nothing to do")
-
-
-def _alarm(house: House, tx: Tx, what: str) -> None:
-    """Tell the officers that somebody on the host went past the two-person rule."""
-    house.audit.append(tx, "break_glass", actor=ACTOR, command=what)
-    house.outbox.put(tx, "alarm.break_glass", None, {"command": what})

@@ -27,6 +27,7 @@ from service.custody.actions import Custody
 from service.domain.errors import BadInput, Conflict, NotFound, SetupError
 from service.jobs.actions.long import Pace
 from service.jobs.actions.long import Progress as Done
+from service.operators.actions import BREAK_GLASS
 
 P = ParamSpec("P")
 REFUSED: Final = 2
@@ -77,9 +78,8 @@ def run_long(  # noqa: PLR0913 - one argument per option
         show({"rows": total}, as_json=as_json, text=f"{total} rows would be done")
         return
     with house.store.transaction() as tx:
-        number = house.custody.jobs.plan(tx, kind, params, "break_glass")
-        house.audit.append(tx, "break_glass", actor="break_glass", command=f"keys {kind}")
-        house.outbox.put(tx, "alarm.break_glass", None, {"command": f"keys {kind}"})
+        number = house.custody.jobs.plan(tx, kind, params, BREAK_GLASS)
+        house.operators.alarm(tx, f"keys {kind}")
     pace = Pace(max_rate / workers if max_rate else 0.0, max_latency)
     _stop_at_page_end(house.custody)
     view = _run(house, number, pace, workers)

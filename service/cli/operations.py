@@ -1,12 +1,17 @@
 """`lamina outbox`, `lamina subjects` and `lamina audit`."""
 
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
 import click
 
 from service.accounts.model import Account
 from service.app import open_house
 from service.cli.base import command, json_option, settings, show, show_rows
+from service.domain.clock import rfc3339
 from service.domain.errors import NotFound
 from service.domain.ids import parse_id
+from service.operators.actions import BREAK_GLASS
 
 
 @click.command()
@@ -29,7 +34,7 @@ def outbox(limit: int, *, reveal: bool, as_json: bool) -> None:
 
 @click.group()
 def subjects() -> None:
-    """Help a person who is locked out."""
+    """Unlock, hold or watch a subject; `lamina keys shred` erases one."""
 
 
 @subjects.command()
@@ -56,6 +61,42 @@ def unlock(subject: str, *, as_json: bool) -> None:
         )
     answer = {"subject": str(account.id), "counters": rows}
     show(answer, as_json=as_json, text=f"{rows} counters set to zero")
+
+
+@subjects.command()
+@click.argument("subject", type=click.UUID)
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The last day.")
+@click.option("--reason", required=True, help="The duty, such as money-laundering-act.")
+@json_option
+@command
+def hold(subject: UUID, until: datetime, reason: str, *, as_json: bool) -> None:
+    """Refuse every erasure of a subject until a date.
+
+    Example: lamina subjects hold SUBJECT_ID --until 2031-12-31 --reason aml
+    """
+    house, end = open_house(settings()), until.replace(tzinfo=UTC) + timedelta(days=1)
+    with house.store.transaction() as tx:
+        house.accounts.get(tx, subject)
+        house.shredding.hold(tx, subject, end, reason, BREAK_GLASS)
+        house.operators.alarm(tx, "subjects hold")
+    answer = {"subject": str(subject), "until": rfc3339(end)}
+    show(answer, as_json=as_json, text=f"no erasure before {rfc3339(end)}")
+
+
+@subjects.command()
+@click.argument("subject", type=click.UUID)
+@json_option
+@command
+def canary(subject: UUID, *, as_json: bool) -> None:
+    """Make a subject a canary: whoever opens one of its fields raises an alarm event.
+
+    Example: lamina subjects canary 0198c0de-0000-7000-8000-000000000000
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        house.accounts.get(tx, subject)
+        house.shredding.watch(tx, subject, BREAK_GLASS)
+    show({"subject": str(subject)}, as_json=as_json, text="opening it raises an alarm from now on")
 
 
 @click.group()

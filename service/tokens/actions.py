@@ -13,9 +13,10 @@ from service.clients.actions import Clients
 from service.clients.model import Client
 from service.domain.caller import Caller
 from service.domain.clock import Clock, unix
-from service.domain.errors import OAuthError, Unauthorized
+from service.domain.errors import Forbidden, OAuthError, Unauthorized
 from service.domain.ids import new_id, parse_id
 from service.keys.actions import SigningKeys
+from service.operators.actions import Operators
 from service.sessions.actions import Sessions, SessionValue
 from service.store.engine import Store, Tx
 from service.tokens import store
@@ -74,10 +75,11 @@ class AccessTokens:
 class Tokens:
     """The token endpoint and what stands beside it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
         self, database: Store, clients: Clients, sessions: Sessions, access: AccessTokens,
-        audit: AuditLog, clock: Clock,
+        operators: Operators, audit: AuditLog, clock: Clock,
     ) -> None:  # fmt: skip
+        self._operators = operators
         self._database = database
         self._clients = clients
         self._sessions = sessions
@@ -97,24 +99,56 @@ class Tokens:
         return code
 
     def authorize(self, token: str) -> Caller:
-        """Return the client behind an access token for this API.
+        """Return the client, or the operator, behind an access token for this API.
 
         Raises:
-            Unauthorized: The token is not valid, or its client may not act any more.
+            Unauthorized: The token is not valid, or who it was issued to may not act any more.
+            Forbidden: The operator must sign in more strongly (RFC 9470).
         """
         claims = self._access.claims(token, self._access.issuer)
         jti = parse_id(str(claims.get("jti"))) if claims else None
         client_id = parse_id(str(claims.get("client_id"))) if claims else None
-        if claims is None or jti is None or client_id is None or claims["sub"] != str(client_id):
+        if claims is None or jti is None or client_id is None:
             raise _unauthorized()
         with self._database.transaction(read=True) as tx:
             client = None if store.revoked(tx, jti) else self._clients.active(tx, client_id)
-        if client is None:
-            raise _unauthorized()
+            if client is None:
+                raise _unauthorized()
+            if claims["sub"] != str(client_id):
+                return self._operator(tx, client, claims)
         scopes = frozenset(str(claims["scope"]).split()) & client.scopes
         return Caller(
             client.id, scopes, client.first_party, client.asserts_context, client.segments
         )
+
+    def _operator(self, tx: Tx, client: Client, claims: Mapping[str, Any]) -> Caller:
+        session_id = parse_id(str(claims.get("sid")))
+        session = self._sessions.find(tx, session_id) if session_id else None
+        if session is None or session.client != client.id:
+            raise _unauthorized()
+        # Roles and level are looked up at every call: what was taken away is gone at once.
+        scopes = self._operators.scopes(tx, session.subject)
+        if not scopes:
+            raise _unauthorized()
+        self._require_level(session)
+        return Caller(
+            client.id, scopes, client.first_party, client.asserts_context, client.segments,
+            session.subject,
+        )  # fmt: skip
+
+    def _require_level(self, session: SessionValue) -> None:
+        needed = self._operators.level
+        if session.level.acr < needed:
+            detail = f"An operator must be signed in at {needed.urn}."
+            code = "insufficient_user_authentication"
+            raise Forbidden(code, detail, acr_values=needed.urn)
+
+    def operator_of(self, tx: Tx, token: str, client: UUID) -> UUID | None:
+        """Return whose access token it is, if signed in at the level of an operator."""
+        session = self.session_of(tx, token, client)
+        if session is None or session.level.acr < self._operators.level:
+            return None
+        return session.subject
 
     def session_of(self, tx: Tx, token: str, client: UUID) -> SessionValue | None:
         """Return the session of a subject's access token that was issued to a client."""
@@ -200,19 +234,24 @@ class Tokens:
         session = self._sessions.find(tx, session_id) if session_id else None
         if session is None:
             raise invalid_grant("The completion code is used, expired or not this client's.")
-        return self._for_session(tx, client, session)
+        answer = self._session_answer(tx, client, session, form)
+        return answer | {"refresh_token": self._new_refresh(tx, session)}
 
-    def _for_session(self, tx: Tx, client: Client, session: SessionValue) -> dict[str, Any]:
-        return self._session_answer(client, session) | {
-            "refresh_token": self._new_refresh(tx, session)
-        }
+    def _session_answer(
+        self, tx: Tx, client: Client, session: SessionValue, form: Mapping[str, str]
+    ) -> dict[str, Any]:
+        audience, scope = str(client.id), ""
+        if "resource" in form:
+            audience, scope = self._access.issuer, self._operator_scope(tx, session, form)
+        claims = {"sub": str(session.subject), "aud": audience, "sid": str(session.id)}
+        return self._access.answer(client, claims | _level(session), scope)
 
-    def _session_answer(self, client: Client, session: SessionValue) -> dict[str, Any]:
-        claims = {
-            "sub": str(session.subject), "aud": str(client.id),
-            "sid": str(session.id),
-        } | _level(session)  # fmt: skip
-        return self._access.answer(client, claims, "")
+    def _operator_scope(self, tx: Tx, session: SessionValue, form: Mapping[str, str]) -> str:
+        scopes = self._operators.scopes(tx, session.subject)
+        if form["resource"].rstrip("/") != self._access.issuer or not scopes:
+            # One answer for another resource and for people who operate nothing (RFC 8707).
+            raise OAuthError("invalid_target", "No token for this resource can be issued here.")
+        return " ".join(sorted(scopes))
 
     def _new_refresh(self, tx: Tx, session: SessionValue) -> str:
         token, now = opaque.new_token(_REFRESH_PREFIX), self._clock.now()
@@ -242,7 +281,7 @@ class Tokens:
             self._sessions.end(tx, session.id, "refresh_token_reused")
             return invalid_grant(_USED)
         self._sessions.seen(tx, session)
-        return self._session_answer(client, session) | {"refresh_token": row.successor}
+        return self._session_answer(tx, client, session, form) | {"refresh_token": row.successor}
 
     def _in_grace(self, tx: Tx, row: RefreshToken, now: datetime) -> bool:
         """Tell whether an answer may have been lost: the successor is unused, the use is fresh."""

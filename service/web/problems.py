@@ -67,6 +67,9 @@ def render(error: LaminaError) -> Response:
         response.headers["RateLimit-Reset"] = str(error.retry_after)
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = f'Bearer error="{error.code}"'
+    if error.code == "insufficient_user_authentication" and "acr_values" in extra:
+        challenge = f'Bearer error="{error.code}", acr_values="{extra["acr_values"]}"'
+        response.headers["WWW-Authenticate"] = challenge
     return response
 
 

@@ -1,0 +1,1 @@
+"""Operators: roles on subjects, and the acts that take two of them."""

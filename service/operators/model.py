@@ -1,0 +1,47 @@
+"""Which role may do what, and which acts take two people. Pure."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from service.domain.assurance import Acr
+
+
+class Role(StrEnum):
+    """What an operator is trusted with."""
+
+    OPERATOR = "operator"
+    SECURITY_OFFICER = "security_officer"
+    AUDITOR = "auditor"
+
+
+_RUN: Final = frozenset({"keys:admin", "clients:admin", "policy:write", "policy:read"})
+_SCOPES: Final = {
+    Role.OPERATOR: _RUN,
+    Role.SECURITY_OFFICER: _RUN | {"operators:admin", "subjects:erase", "audit:read"},
+    Role.AUDITOR: frozenset({"audit:read", "policy:read"}),
+}
+ADMIN_SCOPES: Final = frozenset({"keys:admin", "clients:admin", "policy:write", "operators:admin"})
+"""What only operators hold; no client is ever registered with one."""
+ACTS: Final = {
+    "keys.destroy": "keys:admin",
+    "keys.export": "keys:admin",
+    "operators.grant": "operators:admin",
+    "operators.revoke": "operators:admin",
+    "clients.scopes": "clients:admin",
+    "policy.activate": "policy:write",
+}
+"""The acts that take two people, and the scope that either of them needs."""
+APPROVAL_LIFE: Final = timedelta(hours=24)
+BOOTSTRAP_LIFE: Final = timedelta(hours=24)
+
+
+def scopes_of(roles: Iterable[str]) -> frozenset[str]:
+    """Return everything that roles allow."""
+    return frozenset[str]().union(*(_SCOPES[Role(role)] for role in roles))
+
+
+def required(*, development: bool) -> Acr:
+    """Return the level an operator must be signed in at: phishing-resistant outside development."""
+    return Acr.AAL2 if development else Acr.AAL2_PHR

@@ -1,0 +1,131 @@
+"""HTTP of operators and approvals."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.domain.errors import Forbidden, NotFound
+from service.domain.ids import parse_id
+from service.operators.actions import Operators
+from service.store.engine import Store, Tx
+from service.web.api import Api, Call, Operation
+
+SubjectOf = Callable[[Tx, str, UUID], UUID | None]
+Text = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class Bootstrap(BaseModel):
+    """The token from the host, and the access token of the person who becomes an operator."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    token: Text
+    access_token: Annotated[str, Field(min_length=1, max_length=16384)]
+
+
+class NewApproval(BaseModel):
+    """An act that takes two people."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    act: Text
+    target: Text
+    params: dict[str, Annotated[str, Field(max_length=128)]] = Field(
+        default_factory=dict, max_length=8
+    )
+    reason: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class OperatorRoutes:
+    """The operations.
+
+    Args:
+        subject_of: Returns whose access token it is, if signed in at the level of an operator.
+    """
+
+    def __init__(self, database: Store, operators: Operators, subject_of: SubjectOf) -> None:
+        self._database = database
+        self._operators = operators
+        self._subject_of = subject_of
+
+    def bootstrap(self, call: Call) -> Mapping[str, Any]:
+        """Make the first operator."""
+        wanted: Bootstrap = call.body
+        with self._database.transaction() as tx:
+            subject = self._subject_of(tx, wanted.access_token, call.by.client)
+            if subject is None:
+                detail = "Sign in at the level of an operator first."
+                raise Forbidden("insufficient_user_authentication", detail)
+            return {
+                "subject": str(subject),
+                "roles": self._operators.begin(tx, subject, wanted.token),
+            }
+
+    def listing(self, _call: Call) -> Mapping[str, Any]:
+        """List the operators."""
+        with self._database.transaction(read=True) as tx:
+            return {"items": self._operators.listing(tx)}
+
+    def request(self, call: Call) -> Mapping[str, Any]:
+        """Ask for an act that takes two people."""
+        new: NewApproval = call.body
+        with self._database.transaction() as tx:
+            return self._operators.request(tx, call.by, new.act, new.target, new.params, new.reason)
+
+    def waiting(self, call: Call) -> Mapping[str, Any]:
+        """List the approvals of the last day."""
+        _operator(call)
+        with self._database.transaction(read=True) as tx:
+            return {"items": self._operators.waiting(tx)}
+
+    def show(self, call: Call) -> Mapping[str, Any]:
+        """Show one approval."""
+        _operator(call)
+        with self._database.transaction(read=True) as tx:
+            return self._operators.show(tx, _number(call))
+
+    def approve(self, call: Call) -> Mapping[str, Any]:
+        """Approve what another operator asked for."""
+        with self._database.transaction() as tx:
+            return self._operators.decide(tx, call.by, _number(call), approve=True)
+
+    def reject(self, call: Call) -> Mapping[str, Any]:
+        """Reject what another operator asked for."""
+        with self._database.transaction() as tx:
+            return self._operators.decide(tx, call.by, _number(call), approve=False)
+
+
+def routes(api: Api, operators: OperatorRoutes) -> None:
+    """Register the operations."""
+    one = "/v1/approvals/{approval}"
+    table = (
+        (Operation("POST", "/v1/operators/bootstrap", "Make the first operator", "flows:write",
+                   Bootstrap), operators.bootstrap),
+        (Operation("GET", "/v1/operators", "List the operators", "operators:admin"),
+         operators.listing),
+        (Operation("POST", "/v1/approvals", "Ask for an act that takes two people", "",
+                   NewApproval, 201, idempotent=True), operators.request),
+        (Operation("GET", "/v1/approvals", "List the approvals of the last day", ""),
+         operators.waiting),
+        (Operation("GET", one, "Show an approval", ""), operators.show),
+        (Operation("POST", f"{one}/approve", "Approve what another operator asked for", "",
+                   idempotent=True), operators.approve),
+        (Operation("POST", f"{one}/reject", "Reject what another operator asked for", "",
+                   idempotent=True), operators.reject),
+    )  # fmt: skip
+    for operation, view in table:
+        api.add(operation, view)
+
+
+def _operator(call: Call) -> None:
+    if call.by.operator is None:
+        raise Forbidden("operators_only", "Only a signed-in operator may see this.")
+
+
+def _number(call: Call) -> UUID:
+    number = parse_id(call.path["approval"])
+    if number is None:
+        raise NotFound("approval_not_found", "There is no such approval.")
+    return number

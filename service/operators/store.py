@@ -1,0 +1,129 @@
+"""Tables of roles, approvals and one-time bootstrap tokens."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, LargeBinary, String, delete, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.store.base import Base, table_of
+from service.store.engine import Tx, insert_once
+
+
+class OperatorRole(Base):
+    """One role of one subject."""
+
+    __tablename__ = "operator_role"
+
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(32), primary_key=True)
+    granted_at: Mapped[datetime]
+    granted_by: Mapped[str] = mapped_column(String(64))
+
+
+class Approval(Base):
+    """An act that one operator asked for and another may approve, once, within a day."""
+
+    __tablename__ = "approval"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    act: Mapped[str] = mapped_column(String(32))
+    target: Mapped[str] = mapped_column(String(128))
+    params: Mapped[dict[str, Any]]
+    reason: Mapped[str] = mapped_column(String(256))
+    status: Mapped[str] = mapped_column(String(16))
+    requested_by: Mapped[str] = mapped_column(String(64))
+    decided_by: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class BootstrapToken(Base):
+    """What makes the first operator, once."""
+
+    __tablename__ = "bootstrap_token"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+_ROLES: Final = table_of(OperatorRole)
+_APPROVALS: Final = table_of(Approval)
+_TOKENS: Final = table_of(BootstrapToken)
+
+
+def roles(tx: Tx, subject: UUID) -> frozenset[str]:
+    """Return the roles of a subject."""
+    query = select(_ROLES.c.role).where(_ROLES.c.subject_id == subject)
+    return frozenset(tx.execute(query).scalars())
+
+
+def listing(tx: Tx) -> Sequence[Any]:
+    """Return every role that somebody has."""
+    return tx.execute(select(_ROLES).order_by(_ROLES.c.granted_at)).all()
+
+
+def grant(tx: Tx, subject: UUID, role: str, now: datetime, by: str) -> bool:
+    """Give a role; False when the subject has it."""
+    values = {"subject_id": subject, "role": role, "granted_at": now, "granted_by": by}
+    return insert_once(tx, _ROLES, values)
+
+
+def revoke(tx: Tx, subject: UUID, role: str) -> bool:
+    """Take a role; False when the subject does not have it."""
+    gone = delete(_ROLES).where(_ROLES.c.subject_id == subject, _ROLES.c.role == role)
+    return tx.execute(gone.returning(_ROLES.c.role)).first() is not None
+
+
+def approval(tx: Tx, number: UUID) -> Approval | None:
+    """Return an approval."""
+    return tx.get(Approval, number, populate_existing=True)
+
+
+def approvals(tx: Tx, now: datetime, limit: int) -> list[Approval]:
+    """Return the approvals that are open or were decided lately, newest first."""
+    query = select(Approval).where(Approval.expires_at > now).order_by(Approval.id.desc())
+    return list(tx.scalars(query.limit(limit)))
+
+
+def decide(tx: Tx, number: UUID, status: str, by: str, now: datetime) -> bool:
+    """Decide a pending approval; False when it was decided, has expired, or is one's own."""
+    statement = (
+        update(_APPROVALS)
+        .where(
+            _APPROVALS.c.id == number, _APPROVALS.c.status == "pending",
+            _APPROVALS.c.expires_at > now, _APPROVALS.c.requested_by != by,
+        )
+        .values(status=status, decided_by=by)
+        .returning(_APPROVALS.c.id)
+    )  # fmt: skip
+    return tx.execute(statement).first() is not None
+
+
+def use(tx: Tx, number: UUID, now: datetime) -> bool:
+    """Use an approval that was given; False when it was used before or has expired."""
+    statement = (
+        update(_APPROVALS)
+        .where(
+            _APPROVALS.c.id == number, _APPROVALS.c.status == "approved",
+            _APPROVALS.c.expires_at > now,
+        )
+        .values(status="used", used_at=now)
+        .returning(_APPROVALS.c.id)
+    )  # fmt: skip
+    return tx.execute(statement).first() is not None
+
+
+def use_token(tx: Tx, digest: bytes, now: datetime) -> bool:
+    """Use a bootstrap token; False when there is no such one, or it was used or has expired."""
+    statement = (
+        update(_TOKENS)
+        .where(_TOKENS.c.digest == digest, _TOKENS.c.used_at.is_(None), _TOKENS.c.expires_at > now)
+        .values(used_at=now)
+        .returning(_TOKENS.c.digest)
+    )
+    return tx.execute(statement).first() is not None

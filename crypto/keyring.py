@@ -85,6 +85,17 @@ def open_kek(root: RootProvider, key_class: str, version: int, wrapped: bytes) -
     return KeyEncryptionKey(key_class, version, _unwrap(root, key_class, version, wrapped))
 
 
+def export_kek(root: RootProvider, key_class: str, version: int, wrapped: bytes) -> bytes:
+    """Return the bytes of a KEK for a recovery export; raises as `open_kek` does."""
+    return _unwrap(root, key_class, version, wrapped)
+
+
+def import_kek(root: RootProvider, key_class: str, version: int, key: bytes) -> bytes:
+    """Return a recovered KEK, wrapped under the newest root of its class."""
+    header = _header(root, key_class, version)
+    return header + root.wrap(key_class, key, _associated(header, key_class))
+
+
 def root_version_of(wrapped: bytes) -> int:
     """Return the root version that a wrapped KEK names."""
     return int.from_bytes(wrapped[2:6], "big")
@@ -92,9 +103,7 @@ def root_version_of(wrapped: bytes) -> int:
 
 def rewrap_kek(root: RootProvider, key_class: str, version: int, wrapped: bytes) -> bytes:
     """Return the same KEK under the newest root of its class; raises as `open_kek` does."""
-    body = _unwrap(root, key_class, version, wrapped)
-    header = _header(root, key_class, version)
-    return header + root.wrap(key_class, body, _associated(header, key_class))
+    return import_kek(root, key_class, version, _unwrap(root, key_class, version, wrapped))
 
 
 class KeyRing:

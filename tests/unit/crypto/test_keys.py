@@ -64,6 +64,7 @@ def test_the_ring_seals_with_the_newest_active_key():
     ring.settle({("contact", 1), ("contact", 2)}, everything)
     assert ring.active("contact").version == 2
     assert ring.get("contact", 3).version == 3
+    assert (ring.holds("contact", 3), ring.holds("identity", 1)) == (True, False)
     assert ring.classes() == {"contact"}
     assert repr(ring) == "KeyRing([('contact', 1), ('contact', 2), ('contact', 3)])"
     with pytest.raises(KeyUnavailable, match="no active key"):
@@ -84,9 +85,9 @@ def test_a_process_reads_only_its_classes(directory):
 
 
 def test_an_unknown_provider_is_refused():
-    """Only file:DIRECTORY is there yet, and the message says so."""
-    for specification in ("vault:key", "file:", ""):
-        with pytest.raises(KeyFileError, match="file:DIRECTORY"):
+    """The message lists the providers that there are."""
+    for specification in ("paper:key", "file:", ""):
+        with pytest.raises(KeyFileError, match="file:…, credential:…"):
             open_root(specification, ["contact"])
 
 

@@ -1,0 +1,80 @@
+"""The text form of root keys: five lines each, with a checksum that names a damaged one."""
+
+import base64
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Final
+
+from crypto import opaque
+from crypto.errors import KeyFileError
+
+LARGEST: Final = 64 * 1024
+_RECORD: Final = re.compile(
+    rb"lamina-root-key 1\nclass (?P<key_class>[a-z]+)\nversion (?P<version>[1-9][0-9]{0,8})\n"
+    rb"key (?P<key>[A-Za-z0-9_-]{43}=)\nchecksum [0-9a-f]{16}\n"
+)
+
+
+def render(key_class: str, version: int, key: bytes) -> bytes:
+    """Return the record of one root key."""
+    text = base64.urlsafe_b64encode(key).decode()
+    body = f"lamina-root-key 1\nclass {key_class}\nversion {version}\nkey {text}\n".encode()
+    return body + b"checksum " + hashlib.sha256(body).hexdigest()[:16].encode() + b"\n"
+
+
+def parse(name: str, content: bytes) -> dict[str, dict[int, bytes]]:
+    """Return the keys of one record after the other, by class and version.
+
+    Args:
+        name: The name of the place, for the error.
+        content: The bytes.
+
+    Raises:
+        KeyFileError: Something is not a record, or its checksum does not fit.
+    """
+    keys: dict[str, dict[int, bytes]] = {}
+    end = 0
+    for match in _RECORD.finditer(content):
+        key_class, version = match["key_class"].decode(), int(match["version"])
+        key = base64.urlsafe_b64decode(match["key"])
+        # Rendering what was read and comparing checks every line, the checksum among them.
+        if match.start() != end or not opaque.equal(render(key_class, version, key), match[0]):
+            raise damaged(name)
+        keys.setdefault(key_class, {})[version] = key
+        end = match.end()
+    if not keys or end != len(content):
+        raise damaged(name)
+    return keys
+
+
+def damaged(name: str) -> KeyFileError:
+    """Return the refusal of a record that is not as it was written."""
+    detail = "damaged, or renamed from another class or version; restore it from a backup"
+    return KeyFileError(f"{name}: {detail}")
+
+
+def read_private(path: Path, largest: int = LARGEST) -> bytes:
+    """Return the content of a file that nobody else can read.
+
+    Raises:
+        KeyFileError: It is missing, another's, readable by others, or a symbolic link.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise KeyFileError(f"{path.name}: cannot be read ({error.strerror})") from None
+    with os.fdopen(handle, "rb") as file:
+        # The open handle is asked, not the path, so the file cannot be exchanged in between.
+        check_private(path.name, os.fstat(file.fileno()), "600")
+        return file.read(largest)
+
+
+def check_private(name: str, status: os.stat_result, mode: str) -> None:
+    """Refuse what others own or can read; raises KeyFileError that says what to run."""
+    if status.st_uid != os.geteuid():
+        raise KeyFileError(f"{name}: belongs to another user; chown it to the one that runs lamina")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise KeyFileError(f"{name}: others can read it; run: chmod {mode} {name}")

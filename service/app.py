@@ -49,6 +49,7 @@ from service.keys.actions.lifecycle import Lifecycle
 from service.keys.actions.moving import Moving
 from service.keys.actions.proving import Proving
 from service.keys.actions.records import RecordKeys
+from service.keys.actions.recovering import Recovery
 from service.keys.actions.shredding import Shredding
 from service.keys.ledger import Ledger
 from service.login.actions import Login, Parts
@@ -250,7 +251,8 @@ def _keys(
     return Room(
         store, vault, signing, instances, Lifecycle(vault, signing, instances, audit, clock),
         Moving(store, vault, instances, clock), Proving(store, vault),
-        Indexing(store, vault, clock), records, clock,
+        Indexing(store, vault, clock), records,
+        Recovery(vault, audit, clock, settings.issuer), clock,
     )  # fmt: skip
 
 
@@ -310,6 +312,15 @@ def _routes(api: Api, house: House) -> None:
 def _served(house: House, call: Call) -> None:
     with house.store.transaction(read=True) as tx:
         house.accounts.served(tx, call.by, call.id("subject", "subject"))
+
+
+def open_recovery(settings: Settings) -> tuple[Store, Recovery]:
+    """Open a database whose KEKs may be under roots that are lost, to recover them; raises."""
+    clock = SystemClock()
+    vault = open_vault(settings, clock)
+    engine = make_engine(settings.database_url)
+    migrate.require_current(engine)
+    return Store(engine, vault), Recovery(vault, AuditLog(clock), clock, settings.issuer)
 
 
 def open_vault(settings: Settings, clock: Clock) -> Vault:

@@ -11,7 +11,14 @@ from typing import Final
 from crypto import aead, opaque
 from crypto.errors import KeyFileError
 from crypto.providers.base import LocalRoots, ciphers, only
-from crypto.providers.records import check_private, damaged, parse, read_private, render
+from crypto.providers.records import (
+    check_private,
+    damaged,
+    parse,
+    read_private,
+    render,
+    write_private,
+)
 
 _NAME: Final = re.compile(r"(?P<key_class>[a-z]+)\.(?P<version>[1-9][0-9]{0,8})\.key")
 
@@ -41,8 +48,11 @@ class FileRoot(LocalRoots):
         try:
             for key_class in wanted:
                 content = render(key_class, 1, opaque.random_bytes(aead.KEY_BYTES))
-                _write(work / f"{key_class}.1.key", content)
+                write_private(work / f"{key_class}.1.key", content)
             work.rename(directory)
+        except KeyFileError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
         except OSError as error:
             shutil.rmtree(work, ignore_errors=True)
             raise KeyFileError(f"{directory.name}: cannot be made ({error.strerror})") from None
@@ -76,11 +86,8 @@ class FileRoot(LocalRoots):
         number = self.version(key_class) + 1
         key = opaque.random_bytes(aead.KEY_BYTES)
         path = self._directory / f"{key_class}.{number}.key"
-        try:
-            _write(path, render(key_class, number, key))
-            _sync(self._directory)
-        except OSError as error:
-            raise KeyFileError(f"{path.name}: cannot be made ({error.strerror})") from None
+        write_private(path, render(key_class, number, key))
+        _sync(self._directory)
         self._roots[key_class] |= ciphers({key_class: {number: key}})[key_class]
         return number
 
@@ -99,14 +106,6 @@ class FileRoot(LocalRoots):
         except OSError as error:
             raise KeyFileError(f"{path.name}: cannot be removed ({error.strerror})") from None
         del self._roots[key_class][version]
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync(directory: Path) -> None:

@@ -16,7 +16,7 @@ from crypto import aead, opaque
 from crypto.errors import KeyFileError
 from crypto.fields import length_prefixed
 from crypto.providers.base import LocalRoots, ciphers, only
-from crypto.providers.records import LARGEST, damaged, parse, read_private
+from crypto.providers.records import LARGEST, damaged, parse, read_private, write_private
 
 _MISSING: Final = "no root key of class {} was handed over"
 _MEMORY_KIB: Final = 64 * 1024
@@ -64,12 +64,7 @@ def create_parameters(path: Path, passphrase: bytes) -> None:
         "memory_kib": _MEMORY_KIB, "passes": _PASSES,
     }  # fmt: skip
     body["check"] = _check(_master(passphrase, body)).hex()
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise KeyFileError(f"{path.name}: cannot be made ({error.strerror})") from None
-    with os.fdopen(handle, "w") as file:
-        json.dump(body, file)
+    write_private(path, json.dumps(body).encode())
 
 
 def open_passphrase(path: Path, passphrase: bytes, classes: Iterable[str]) -> LocalRoots:

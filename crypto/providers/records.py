@@ -78,3 +78,15 @@ def check_private(name: str, status: os.stat_result, mode: str) -> None:
         raise KeyFileError(f"{name}: belongs to another user; chown it to the one that runs lamina")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise KeyFileError(f"{name}: others can read it; run: chmod {mode} {name}")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner can read; raises KeyFileError when it is there."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise KeyFileError(f"{path.name}: cannot be made ({error.strerror})") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

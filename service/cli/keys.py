@@ -7,7 +7,9 @@ from uuid import UUID
 import click
 
 from crypto.providers.file import FileRoot
-from service.app import open_house
+from crypto.providers.records import read_private, write_private
+from crypto.recovery import create_recipient
+from service.app import open_house, open_recovery
 from service.cli.base import command, json_option, settings, show, show_rows
 from service.cli.long import UNPROVEN, long_options, refusals, run_long
 from service.custody.actions import TIERS
@@ -188,14 +190,17 @@ def verify(**how: Any) -> None:  # noqa: ANN401 - the common options
 
 
 @keys.command()
+@click.option("--tier", type=click.Choice(["kek", "root"]), default="kek", show_default=True)
 @click.option("--class", "key_class", required=True, help="The key class.")
 @click.option("--version", type=click.IntRange(1), required=True, help="A retired version.")
 @click.option("--grace-days", type=click.IntRange(1, 365), default=7, show_default=True)
 @click.option("--yes", is_flag=True, help="Do it: what only this key opens is gone for good.")
 @json_option
 @refusals
-def destroy(key_class: str, version: int, grace_days: int, *, yes: bool, as_json: bool) -> None:
-    """Schedule a retired KEK for destruction after a grace period; raises an alarm.
+def destroy(
+    tier: str, key_class: str, version: int, grace_days: int, *, yes: bool, as_json: bool
+) -> None:  # fmt: skip
+    """Schedule a retired KEK for destruction, or destroy an old root at once; raises an alarm.
 
     Example: lamina keys destroy --class factor --version 1 --yes
     """
@@ -203,10 +208,72 @@ def destroy(key_class: str, version: int, grace_days: int, *, yes: bool, as_json
         raise SetupError("not_confirmed", "say --yes: what only this key opens is gone for good")
     house = open_house(settings())
     with house.store.transaction() as tx:
-        when = house.custody.destroy(tx, key_class, version, grace_days, BREAK_GLASS)
         house.operators.alarm(tx, "keys destroy")
-    text = f"kek {key_class} {version} is destroyed after {when}"
-    show({"destroyed_after": when}, as_json=as_json, text=text)
+        if tier == "root":
+            done = {"destroyed": house.custody.destroy_root(tx, key_class, version, BREAK_GLASS)}
+        else:
+            when = house.custody.destroy(tx, key_class, version, grace_days, BREAK_GLASS)
+            done = {"destroyed_after": when}
+    show(done, as_json=as_json, text=" ".join((*done.keys(), *done.values())))
+
+
+@keys.command()
+@click.argument("place", type=click.Path(path_type=Path))
+@json_option
+@refusals
+def recipient(place: Path, *, as_json: bool) -> None:
+    """Make the key pair of a recovery recipient: PLACE holds the private line, keep it offline.
+
+    The public line goes beside it as PLACE.pub.
+
+    Example: lamina keys recipient recovery.key
+    """
+    private, public = create_recipient()
+    write_private(place, f"{private}\n".encode())
+    write_private(place.with_name(f"{place.name}.pub"), f"{public}\n".encode())
+    show(
+        {"public": public},
+        as_json=as_json,
+        text=f"keep {place.name} offline; give {place.name}.pub",
+    )
+
+
+@keys.command("export-recovery")
+@click.option("--recipient", "line", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write.")
+@click.option("--days", type=click.IntRange(1, 3660), default=365, show_default=True)
+@json_option
+@refusals
+def export_recovery(line: Path, out: Path, days: int, *, as_json: bool) -> None:
+    """Seal every KEK held here for a recipient; an erase horizon counts it until it expires.
+
+    Example: lamina keys export-recovery --recipient recovery.key.pub --out export.json
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        content = house.keys.recovery.export(tx, line.read_text("utf-8"), days, BREAK_GLASS)
+        house.operators.alarm(tx, "keys export-recovery")
+        write_private(out, content)
+    show({"file": str(out)}, as_json=as_json, text=f"{out}: destroy it within {days} days")
+
+
+@keys.command()
+@click.argument("export", type=click.Path(exists=True, path_type=Path))
+@click.option("--private", type=click.Path(exists=True, path_type=Path), required=True)
+@json_option
+@refusals
+def recover(export: Path, private: Path, *, as_json: bool) -> None:
+    """Bring the KEKs of an export under this deployment's roots, when the former are lost.
+
+    Make new roots first (`lamina keys init`), stop every instance, and verify afterwards.
+
+    Example: lamina keys recover export.json --private recovery.key
+    """
+    store, recovery = open_recovery(settings())
+    secret = read_private(private).decode()
+    with store.transaction() as tx:
+        done = recovery.recover(tx, secret, export.read_bytes(), BREAK_GLASS)
+    show(done, as_json=as_json, text=f"{done['keys']} keys recovered; run: lamina keys verify")
 
 
 @keys.command()

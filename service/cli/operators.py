@@ -49,7 +49,7 @@ def listing(*, as_json: bool) -> None:
 
 @operators.command()
 @click.argument("subject", type=click.UUID)
-@click.option("--role", type=click.Choice(list(Role)), required=True)
+@click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
 @json_option
 @refusals
 def revoke(subject: UUID, role: str, *, as_json: bool) -> None:

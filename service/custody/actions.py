@@ -15,10 +15,11 @@ from service.keys.actions.lifecycle import Lifecycle
 from service.keys.actions.moving import Moving, Page
 from service.keys.actions.proving import Proof, Proving
 from service.keys.actions.records import RecordKeys
+from service.keys.actions.recovering import Recovery
 from service.keys.actions.vault import INDEX_CLASS
 from service.store.engine import Store, Tx
 
-TIERS: Final = ("kek", "data", "index", "signing")
+TIERS: Final = ("root", "kek", "data", "index", "signing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Room:
     proving: Proving
     indexing: Indexing
     records: RecordKeys
+    recovery: Recovery
     clock: Clock
 
 
@@ -54,13 +56,17 @@ class Custody:
         self.jobs = jobs
 
     def generate(self, tx: Tx, tier: str, key_class: str | None, actor: str) -> list[str]:
-        """Make pending keys of a tier (`kek`, `index`, `signing`); return their names.
+        """Make new keys of a tier (`root`, `kek`, `index`, `signing`); return their names.
 
         Raises:
             BadInput: There is no such tier or class.
             Conflict: One is pending already.
         """
         life = self._room.lifecycle
+        if tier == "root":
+            return [
+                f"root {name} {life.grow_root(tx, name, actor)}" for name in self._of(key_class)
+            ]
         if tier == "kek":
             return [
                 f"kek {name} {life.generate_kek(tx, name, actor)}" for name in self._of(key_class)
@@ -69,7 +75,7 @@ class Custody:
             return [f"index {life.generate_index(tx, actor)}"]
         if tier == "signing":
             return [f"signing key {life.generate_signing(tx, actor)}"]
-        raise _no_tier(tier, "kek index signing")
+        raise _no_tier(tier, "root kek index signing")
 
     def promote(self, tx: Tx, tier: str, key_class: str | None, actor: str) -> list[str]:
         """Let pending keys take over; raises Conflict while an instance lacks one."""
@@ -108,6 +114,12 @@ class Custody:
         return self._room.lifecycle.schedule_destruction(
             tx, key_class, version, timedelta(days=days), actor
         )
+
+    def destroy_root(self, tx: Tx, key_class: str, version: int, actor: str) -> str:
+        """Destroy an old root version at once; raises Conflict while a KEK is under it."""
+        self._of(key_class)
+        self._room.lifecycle.destroy_root(tx, key_class, version, actor)
+        return f"root {key_class} {version}"
 
     def params(self, kind: str, tier: str | None, key_class: str | None) -> dict[str, Any]:
         """Return the parameters of a long job, checked; raises BadInput."""

@@ -293,8 +293,6 @@ def _path(settings):
 
 
 def _new_root(settings, key_class, version):
-    from crypto import opaque
-    from crypto.providers import file
+    from crypto.providers.file import FileRoot
 
-    content = file._render(key_class, version, opaque.random_bytes(32))
-    file._write(_path(settings) / f"{key_class}.{version}.key", content)
+    assert FileRoot.open(_path(settings), [key_class]).grow(key_class) == version

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from crypto.keyring import root_version_of
 from service.audit.actions import AuditLog
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import Conflict, NotFound
@@ -39,6 +40,31 @@ class Lifecycle:
         self._instances = instances
         self._audit = audit
         self._clock = clock
+
+    def grow_root(self, tx: Tx, key_class: str, actor: str) -> int:
+        """Make a new root version; KEKs move to it by `rewrap --tier root`.
+
+        Raises:
+            KeyFileError: The provider's keys are made elsewhere; the text says where.
+        """
+        version = self._vault.reopen_root(key_class).grow(key_class)
+        self._note(tx, "keys.generated", actor, tier="root", key_class=key_class, version=version)
+        return version
+
+    def destroy_root(self, tx: Tx, key_class: str, version: int, actor: str) -> None:
+        """Destroy an old root version for good.
+
+        Raises:
+            Conflict: A KEK is under it (rewrap first).
+            KeyUnavailable, KeyFileError: There is none such, or it is the newest.
+        """
+        for row in store.class_keks(tx, key_class):
+            if root_version_of(row.wrapped) == version:
+                name = f"kek {key_class} {row.version} is under root {version}"
+                command = f"lamina keys rewrap --tier root --class {key_class}"
+                raise Conflict("key_in_use", f"{name}; run: {command}")
+        self._vault.reopen_root(key_class).destroy(key_class, version)
+        self._note(tx, "keys.destroyed", actor, tier="root", key_class=key_class, version=version)
 
     def generate_kek(self, tx: Tx, key_class: str, actor: str) -> int:
         """Add a pending KEK under the newest root and return its version.

@@ -102,14 +102,15 @@ def test_root_keys_are_never_overwritten(directory):
 
 def test_init_leaves_nothing_half_made(tmp_path, monkeypatch):
     """When a key cannot be written, no directory and no work files are left."""
+    for error in (OSError(28, "No space left on device"), KeyFileError("No space")):
 
-    def refuse(*_arguments):
-        raise OSError(28, "No space left on device")
+        def refuse(*_arguments, error=error):
+            raise error
 
-    monkeypatch.setattr("crypto.providers.file._write", refuse)
-    with pytest.raises(KeyFileError, match="No space"):
-        FileRoot.init(tmp_path / "keys", ["contact"])
-    assert list(tmp_path.iterdir()) == []
+        monkeypatch.setattr("crypto.providers.file.write_private", refuse)
+        with pytest.raises(KeyFileError, match="No space"):
+            FileRoot.init(tmp_path / "keys", ["contact"])
+        assert list(tmp_path.iterdir()) == []
     (tmp_path / "plain").write_text("")
     with pytest.raises(KeyFileError, match="cannot be made"):
         FileRoot.init(tmp_path / "plain" / "keys", ["contact"])

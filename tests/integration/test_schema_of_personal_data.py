@@ -1,0 +1,65 @@
+"""Every column is sealed, or is on the list of what may be seen."""
+
+import service.app  # noqa: F401 - so that every table is known
+from service.store.base import Base
+from service.store.fields import sealed_tables
+
+# What is no personal data: ids, times, states, counts, names of kinds, digests under a key.
+PUBLIC = {
+    "approval": "id act target params reason status requested_by decided_by created_at expires_at "
+    "used_at",
+    "audit_leaf": "id at kind subject_id actor data position",
+    "audit_link": "position leaf_id head",
+    "authenticator": "id subject_id type status created_at confirmed_at last_used_at",
+    "behavior_sample": "id subject_id flow field received_at",
+    "bootstrap_token": "digest expires_at used_at",
+    "canary": "subject_id created_at",
+    "client": "id name status scopes first_party asserts_context segments jwks created_at",
+    "completion_code": "digest client_id session_id expires_at used_at",
+    "consent": "id subject_id purpose version text_hash locale channel given_at withdrawn_at",
+    "data_generation": "key_class generation since",
+    "dek": "id owner_kind owner_id key_class generation kek_version wrapped created_at",
+    "face_template_secret": "id authenticator_id subject_id created_at",
+    "flow": "id client_id token_digest revision expires_at",
+    "grant": "id digest subject_id client_id act expires_at used_at",
+    "index_key": "version status created_at changed_at",
+    "job_lease": "name holder until",
+    "kek": "id key_class version status wrapped created_at changed_at destroy_after",
+    "kept_answer": "id client_id name body_mac status content_type expires_at",
+    "key_export": "id created_at expires_at keys",
+    "key_instance": "id label started_at seen_at held",
+    "known_device": "id subject_id generation created_at expires_at",
+    "legal_hold": "subject_id until reason set_at",
+    "long_job": "id kind params status actor done total report created_at started_at finished_at",
+    "operator_role": "subject_id role granted_at granted_by",
+    "outbox": "id at kind subject_id delivered_at",
+    "record_key": "id kid public_jwk created_at ended_at",
+    "recovery_code": "id authenticator_id subject_id used_at",
+    "refresh_token": "id digest client_id session_id scope expires_at used_at",
+    "revoked_token": "jti expires_at",
+    "session": "id subject_id client_id created_at last_seen_at expires_at idle_seconds revoked_at",
+    "signing_key": "id kid status public_jwk created_at changed_at",
+    "subject": "id status segment client_id created_at updated_at first_login_at email_verified_at "
+    "phone_verified_at",
+    "subject_index": "id field key_version digest subject_id",
+    "suspension": "id subject_id capability reason since",
+    "throttle": "id bucket lane knowledge other face total locked_until updated_at",
+    "tombstone": "id subject_id classes erased_at horizon certificate",
+    "totp_used_step": "authenticator_id step",
+    "used_assertion": "client_id jti expires_at",
+    "verification_code": "id subject_id field expires_at attempts",
+}
+
+
+def test_a_column_is_sealed_or_on_the_public_list():
+    """A new column fails here until somebody has decided which it is."""
+    sealed = {(table.name, field.name) for table in sealed_tables() for field in table.fields}
+    told = {(table, column) for table, columns in PUBLIC.items() for column in columns.split()}
+    there = {
+        (table.name, column.name)
+        for table in Base.metadata.tables.values()
+        for column in table.columns
+    }
+    assert there - sealed - told == set()
+    assert (told | sealed) - there == set()
+    assert told & sealed == set()

@@ -153,3 +153,40 @@ def test_guesses_at_once_are_all_counted(service):
     ]  # fmt: skip
     found = statuses(together(acts))
     assert found == {422: 5, 429: AT_ONCE - 5}
+
+
+def test_an_approval_is_given_and_used_once(service):
+    """Of twenty approvals at once one counts, and of twenty uses one."""
+    from uuid import UUID
+
+    from service.domain.caller import Caller
+    from service.domain.errors import Conflict
+    from service.operators.model import scopes_of
+
+    operators, database = service.house.operators, service.house.store
+    scopes = scopes_of(["security_officer"])
+    one, other = (Caller(UUID(int=n), scopes, operator=UUID(int=n)) for n in (1, 2))
+    with database.transaction() as tx:
+        asked = operators.request(tx, one, "keys.destroy", "kek factor 1", {}, "planned")
+    number = UUID(asked["id"])
+
+    def approve():
+        with database.transaction() as tx:
+            return operators.decide(tx, other, number, approve=True)
+
+    def consume():
+        with database.transaction() as tx:
+            return operators.consume(tx, number, "keys.destroy", "kek factor 1")
+
+    for act in (approve, consume):
+        done = together([lambda act=act: _outcome(act, Conflict) for _ in range(AT_ONCE)])
+        assert done.count("done") == 1
+        assert done.count("Conflict") == AT_ONCE - 1
+
+
+def _outcome(act, refusal):
+    try:
+        act()
+    except refusal as error:
+        return type(error).__name__
+    return "done"

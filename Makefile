@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races chaos bench lock format
+.PHONY: help install demo serve check test races chaos bench bench-keys lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ chaos: install ## Kill jobs, workers and databases 200 times each while keys rot
 
 bench: install ## Measure what a login costs (QUICK=1 for a short form, OUT=FILE for JSON)
 	$(BIN)/python -m benchmarks.login $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))
+
+bench-keys: install ## Measure opening, rewrapping and re-encrypting (QUICK=1, ROWS=N, OUT=FILE)
+	$(BIN)/python -m benchmarks.keys $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) $(if $(OUT),--out $(OUT))
 
 format: install ## Format and sort imports
 	$(BIN)/ruff format .

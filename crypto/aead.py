@@ -1,5 +1,6 @@
 """The three authenticated ciphers, with nonce lengths enforced and one error for every failure."""
 
+import threading
 from enum import IntEnum
 from typing import Final, Protocol
 
@@ -11,6 +12,9 @@ from crypto.errors import OpenError
 
 KEY_BYTES: Final = 32
 TAG_BYTES: Final = 16
+# The two counters of the key derivation of XAES, in the first two bytes of a block.
+_FIRST: Final = 1 << 112
+_SECOND: Final = 2 << 112
 
 
 class Algorithm(IntEnum):
@@ -59,26 +63,27 @@ class _Short:
 class _Extended:
     """XAES-256-GCM (C2SP): 24-byte nonces, so random ones never meet under one long-lived key."""
 
-    __slots__ = ("_block", "_subkey", "nonce_bytes")
+    __slots__ = ("_encryptor", "_lock", "_subkey", "nonce_bytes")
 
     def __init__(self, key: bytes) -> None:
         # One block at a time is the PRF of the CMAC that the specification derives keys with.
-        self._block = Cipher(algorithms.AES256(key), modes.ECB())  # noqa: S305 - PRF on single blocks
-        whole = int.from_bytes(self._encrypt_block(bytes(16)), "big")
+        block = Cipher(algorithms.AES256(key), modes.ECB())  # noqa: S305 - PRF on single blocks
+        self._encryptor, self._lock = block.encryptor(), threading.Lock()
+        whole = int.from_bytes(self._encrypt_blocks(bytes(16)), "big")
         reduced = (whole << 1) ^ (0x87 if whole >> 127 else 0)
         self._subkey = reduced & ((1 << 128) - 1)
         self.nonce_bytes = 24
 
-    def _encrypt_block(self, block: bytes) -> bytes:
-        encryptor = self._block.encryptor()
-        return encryptor.update(block) + encryptor.finalize()
+    def _encrypt_blocks(self, blocks: bytes) -> bytes:
+        # ECB keeps nothing from one whole block to the next, so one context serves all calls;
+        # making one would cost more than the rest of the derivation.
+        with self._lock:
+            return self._encryptor.update(blocks)
 
     def _derive(self, nonce: bytes) -> AESGCM:
-        halves = (
-            int.from_bytes(bytes((0, counter)) + b"X\0" + nonce[:12], "big") ^ self._subkey
-            for counter in (1, 2)
-        )
-        return AESGCM(b"".join(self._encrypt_block(half.to_bytes(16, "big")) for half in halves))
+        prefix = int.from_bytes(b"X\0" + nonce[:12], "big") ^ self._subkey
+        halves = (prefix ^ _FIRST).to_bytes(16, "big") + (prefix ^ _SECOND).to_bytes(16, "big")
+        return AESGCM(self._encrypt_blocks(halves))
 
     def encrypt(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
         if len(nonce) != self.nonce_bytes:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -55,11 +56,16 @@ class FieldContext:
         return b"".join(
             (
                 header,
-                b"lamina/1/field",
-                length_prefixed(self.table.encode()),
-                length_prefixed(self.column.encode()),
+                _place(self.table, self.column),
                 self.owner.to_bytes(),
                 self.row.bytes,
                 length_prefixed(self.extra),
             )
         )
+
+
+@lru_cache(maxsize=1024)
+def _place(table: str, column: str) -> bytes:
+    # There are as many as there are columns, and each is asked for with every value.
+    names = length_prefixed(table.encode()) + length_prefixed(column.encode())
+    return b"lamina/1/field" + names

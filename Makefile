@@ -22,6 +22,10 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 
 install: $(VENV)/.installed ## Make .venv with the locked dependencies and the command lamina
 
+$(VENV)/.bench: $(VENV)/.installed requirements-bench.lock
+	$(PIP) --require-hashes -r requirements-bench.lock
+	@touch $@
+
 demo: install ## Start the real service and sign a person in through every layer
 	@$(BIN)/lamina demo
 
@@ -74,3 +78,4 @@ lock: ## Resolve the dependencies anew, with hashes
 	test -x $(BIN)/uv || ($(PYTHON) -m venv $(VENV) && $(PIP) uv)
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --group dev --group bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock

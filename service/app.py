@@ -151,7 +151,8 @@ def open_house(
     login = Login(
         Parts(
             store, accounts, authenticators, sessions, tokens, devices, throttling,
-            Policy.shipped(), behaviors, (BehaviorSignal(),), factors, audit, metrics, clock,
+            Policy.shipped(), behaviors, (BehaviorSignal(behaviors),), factors, audit, metrics,
+            clock,
         )
     )  # fmt: skip
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)

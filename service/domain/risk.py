@@ -1,9 +1,10 @@
 """Signals: evidence about the session that may raise what is asked and never lower it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 
@@ -43,35 +44,69 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the caller says of the person's surroundings; empty where it says nothing.
+
+    Args:
+        asserted: Whether the client is registered to assert them, so that they count as evidence.
+    """
+
+    ip: str = field(default="", repr=False)
+    user_agent: str = field(default="", repr=False)
+    device_id: str = field(default="", repr=False)
+    accept_language: str = field(default="", repr=False)
+    asserted: bool = False
+
+
+UNSAID: Final = Surroundings()
+"""Surroundings of which nothing is said."""
+
+
+@dataclass(frozen=True, slots=True)
 class SignalFacts:
-    """What a signal may look at."""
+    """What a signal may look at.
+
+    Args:
+        samples: Behavioral samples of this flow as JSON, by the factor they came with.
+        shown: The factors that have verified in this flow.
+    """
 
     subject: UUID
     flow: str
     client: UUID
-    context: Mapping[str, Any]
+    segment: str
+    now: datetime
+    surroundings: Surroundings
+    samples: Mapping[str, str] = field(repr=False)
+    shown: tuple[str, ...]
     known_device: bool
 
 
 class Signal(Protocol):
-    """A source of assessments."""
+    """A source of assessments. `tx` is a unit of work of `service.store`."""
 
     name: str
     worst: float
     """The log-likelihood ratio that a fault or a time-out counts as."""
 
-    def assess(self, facts: SignalFacts) -> Assessment:
+    def assess(self, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401 - a unit of work
         """Score what was seen; may raise, which counts as `worst`."""
 
+    def learn(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - a unit of work
+        """Take in what was seen, after a flow that reached AAL2."""
 
-def assess_all(signals: tuple[Signal, ...], facts: SignalFacts) -> tuple[Assessment, ...]:
+    def failed(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - a unit of work
+        """Note that a factor failed to verify; the subject may be the decoy."""
+
+
+def assess_all(signals: tuple[Signal, ...], tx: Any, facts: SignalFacts) -> tuple[Assessment, ...]:  # noqa: ANN401 - a unit of work
     """Ask every signal; one that fails counts as its worst and never stops the login."""
-    return tuple(_assess(signal, facts) for signal in signals)
+    return tuple(_assess(signal, tx, facts) for signal in signals)
 
 
-def _assess(signal: Signal, facts: SignalFacts) -> Assessment:
+def _assess(signal: Signal, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401 - a unit of work
     try:
-        return signal.assess(facts)
+        return signal.assess(tx, facts)
     except (ArithmeticError, LookupError, ValueError, TypeError, OSError, RuntimeError) as error:
         detail = f"the signal failed with {type(error).__name__} and counts as its worst"
         reason = Reason("signal_fault", signal.name, signal.worst, detail)

@@ -96,7 +96,7 @@ class Login:
         with parts.database.transaction() as tx:
             terms, evidence = self._terms(tx, caller, wanted)
             flow = Flow(_flow_id(), terms, now, now, evidence=evidence)
-            flow = self._decide(tx, flow, sampled=False)
+            flow = self._decide(tx, flow)
             token = opaque.new_token("lflow_")
             store.add(tx, flow, opaque.digest(token, "flow"))
             self._note(tx, flow, "flow.begun")
@@ -170,6 +170,7 @@ class Login:
             act=act,
             session=session.id if session else None,
             device=(device.id, device.generation) if device else None,
+            surroundings=replace(wanted.surroundings, asserted=caller.asserts_context),
         )
         return terms, session.evidence if session else ()
 
@@ -206,7 +207,7 @@ class Login:
     def _back(self, tx: Tx, flow: Flow, values: Mapping[str, Any]) -> Outcome:
         if values:
             raise BadInput(Fault("", "extra_forbidden", "back takes no input"))
-        flow = self._decide(tx, model.back(flow), sampled=False)
+        flow = self._decide(tx, model.back(flow))
         return Outcome(store.save(tx, flow))
 
     def _reserve(self, tx: Tx, flow: Flow, factor: Factor, values: Mapping[str, Any]) -> _Attempt:
@@ -277,6 +278,9 @@ class Login:
     def _failed(self, tx: Tx, attempt: _Attempt, failure: VerificationFailed) -> Outcome:
         flow = self._challenged(model.fail(attempt.flow, self._parts.clock.now()))
         flow = store.save(tx, flow)
+        seen = self._seen(flow, flow.terms.segment)
+        for signal in self._parts.signals:
+            signal.failed(tx, seen)
         self._count(attempt, "failed")
         self._note(tx, flow, "factor.failed", factor=attempt.factor.name, reason=failure.reason)
         return Outcome(flow, refusal=failure)
@@ -293,12 +297,12 @@ class Login:
         flow = model.accept(attempt.flow, evidence, now)
         if attempt.sample and (held := parts.behaviors.admit(tx, terms.subject, attempt.sample)):
             flow = replace(flow, samples={**flow.samples, factor.name: held})
-        flow = store.save(tx, self._decide(tx, flow, sampled=attempt.sample is not None))
+        flow = store.save(tx, self._decide(tx, flow))
         self._count(attempt, "verified")
         self._note(tx, flow, "factor.verified", factor=factor.name)
         return self._conclude(tx, flow)
 
-    def _decide(self, tx: Tx, flow: Flow, *, sampled: bool) -> Flow:
+    def _decide(self, tx: Tx, flow: Flow) -> Flow:
         parts, terms = self._parts, flow.terms
         segment, enrolled = terms.segment, self._available()
         assessments: tuple[Assessment, ...] = ()
@@ -310,17 +314,22 @@ class Login:
             enrolled &= frozenset(FACTOR_OF_TYPE[name] for name in types)
             segment = account.segment
             suspended = not account.may_sign_in
-            seen = SignalFacts(
-                terms.subject, str(flow.id), terms.client, {"behavior": sampled},
-                terms.device is not None,
-            )  # fmt: skip
-            assessments = assess_all(parts.signals, seen)
+            assessments = assess_all(parts.signals, tx, self._seen(flow, segment))
         facts = Facts(
             purpose=terms.kind.value, segment=segment, evidence=flow.evidence, enrolled=enrolled,
             assessments=assessments, requested=terms.requested, max_age=terms.max_age,
             now=parts.clock.now(), suspended=suspended,
         )  # fmt: skip
         return self._challenged(model.settle(flow, parts.policy.decide(facts)))
+
+    def _seen(self, flow: Flow, segment: str) -> SignalFacts:
+        terms = flow.terms
+        return SignalFacts(
+            subject=terms.subject, flow=str(flow.id), client=terms.client, segment=segment,
+            now=self._parts.clock.now(), surroundings=terms.surroundings, samples=flow.samples,
+            shown=tuple(item.factor for item in flow.own_evidence),
+            known_device=terms.device is not None,
+        )  # fmt: skip
 
     def _available(self) -> frozenset[str]:
         factors = self._parts.factors
@@ -366,7 +375,9 @@ class Login:
             session = parts.sessions.start(tx, account, terms.client, flow.evidence)
             parts.accounts.completed_login(tx, terms.subject)
         if session.level.acr >= Acr.AAL2:
-            parts.behaviors.learn(tx, terms.subject, str(flow.id), flow.samples)
+            seen = self._seen(flow, account.segment)
+            for signal in parts.signals:
+                signal.learn(tx, seen)
         device = Device(*terms.device) if terms.device else None
         return Outcome(
             flow,

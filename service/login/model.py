@@ -1,7 +1,7 @@
 """The flow as a value: every transition is a pure function with `now` as an argument."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -10,7 +10,7 @@ from uuid import UUID
 from service.domain.assurance import Acr, Evidence
 from service.domain.decision import Decision, Effect
 from service.domain.errors import LaminaError
-from service.domain.risk import Band, Reason
+from service.domain.risk import UNSAID, Band, Reason, Surroundings
 
 WHOLE: Final = timedelta(minutes=15)
 IDLE: Final = timedelta(minutes=5)
@@ -62,6 +62,7 @@ class Terms:
     act: str
     session: UUID | None
     device: tuple[UUID, int] | None
+    surroundings: Surroundings = UNSAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class Begin:
     requested: Acr = Acr.NONE
     max_age: int | None = None
     device_token: str = field(default="", repr=False)
+    surroundings: Surroundings = UNSAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "act": terms.act,
         "session": str(terms.session) if terms.session else None,
         "device": [str(terms.device[0]), terms.device[1]] if terms.device else None,
+        "surroundings": asdict(terms.surroundings),
         "began_at": flow.began_at.isoformat(),
         "active_at": flow.active_at.isoformat(),
         "status": flow.status.value,
@@ -245,6 +248,7 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         act=value["act"],
         session=UUID(value["session"]) if value["session"] else None,
         device=(UUID(device[0]), device[1]) if device else None,
+        surroundings=Surroundings(**value["surroundings"]),
     )
     return Flow(
         id=flow_id,

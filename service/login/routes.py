@@ -11,6 +11,7 @@ from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Fault
 from service.domain.factor import Factor
+from service.domain.risk import Surroundings
 from service.login.actions import TYPED, Login
 from service.login.model import Begin, Flow, FlowKind, Outcome
 from service.web.api import Api, Call, Operation
@@ -215,9 +216,14 @@ def _begin(wanted: NewFlow) -> Begin:
             requested = parse_acr(wanted.acr_values)
         except ValueError as error:
             raise BadInput(Fault("/acr_values", "unknown_acr", str(error))) from None
+    context = wanted.context
+    surroundings = Surroundings(
+        context.ip or "", context.user_agent or "", context.device_id or "",
+        context.accept_language or "",
+    )  # fmt: skip
     return Begin(
         FlowKind(wanted.kind), wanted.identifier or "", wanted.session, wanted.access_token or "",
-        wanted.act or "", requested, wanted.max_age, wanted.context.device_token,
+        wanted.act or "", requested, wanted.max_age, context.device_token, surroundings,
     )  # fmt: skip
 
 

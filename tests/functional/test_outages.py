@@ -103,8 +103,11 @@ def test_a_critical_signal_denies_after_a_factor(service):
         name = "alarm"
         worst = -9.0
 
-        def assess(self, facts):
+        def assess(self, _tx, facts):
             return Assessment(self.name, -9.0)
+
+        def failed(self, _tx, facts):
+            raise AssertionError("nothing fails here")
 
     parts = service.house.login._parts
     object.__setattr__(parts, "signals", (Alarm(),))

@@ -1,7 +1,7 @@
 """Take in behavioral samples with consent, and answer for the signal."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from service.accounts.actions import Accounts
@@ -67,9 +67,18 @@ class BehaviorSignal:
     name = "behavior"
     worst = -6.0
 
-    def assess(self, facts: SignalFacts) -> Assessment:
+    def __init__(self, behaviors: Behaviors) -> None:
+        self._behaviors = behaviors
+
+    def assess(self, _tx: Tx, facts: SignalFacts) -> Assessment:
         """Return no evidence either way, with the reason."""
-        seen: Mapping[str, Any] = facts.context
-        code = "learning" if seen.get("behavior") else "not_offered"
+        code = "learning" if facts.samples else "not_offered"
         reason = Reason(code, self.name, 0.0, "behavior is collected and not scored yet")
         return Assessment(self.name, 0.0, (reason,))
+
+    def learn(self, tx: Tx, facts: SignalFacts) -> None:
+        """Keep the samples of the flow."""
+        self._behaviors.learn(tx, facts.subject, facts.flow, facts.samples)
+
+    def failed(self, tx: Tx, facts: SignalFacts) -> None:
+        """Learn nothing from a failure: the samples of a flow are kept when it succeeds."""

@@ -1,12 +1,17 @@
 """Signals are asked one by one, and a fault is never good news."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
-from service.domain.risk import Assessment, Band, Reason, SignalFacts, assess_all
+from service.domain.risk import Assessment, Band, Reason, SignalFacts, Surroundings, assess_all
 
-FACTS = SignalFacts(UUID(int=1), "flow", UUID(int=2), {"ip": "192.0.2.1"}, known_device=True)
+TX = object()
+FACTS = SignalFacts(
+    UUID(int=1), "flow", UUID(int=2), "default", datetime(2026, 11, 24, tzinfo=UTC),
+    Surroundings("192.0.2.1"), {}, ("password",), known_device=True,
+)  # fmt: skip
 
 
 class Fake:
@@ -18,8 +23,8 @@ class Fake:
         self.answer = answer
         self.asked = []
 
-    def assess(self, facts):
-        self.asked.append(facts)
+    def assess(self, tx, facts):
+        self.asked.append((tx, facts))
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -43,7 +48,7 @@ class Fake:
 )
 def test_a_failing_signal_counts_as_its_worst(fault):
     """A fault or a time-out is the signal's worst, named by type and never by what it said."""
-    (found,) = assess_all((Fake("device", fault),), FACTS)
+    (found,) = assess_all((Fake("device", fault),), TX, FACTS)
     assert (found.signal, found.llr) == ("device", -4.0)
     assert not found.enough_history
     (reason,) = found.reasons
@@ -56,15 +61,15 @@ def test_every_signal_is_asked_once_in_order():
     """The answers come in the order of the signals, and a failing one stops no other."""
     good = Assessment("good", 1.5, (Reason("c", "good", 1.5, "d"),), enough_history=True)
     signals = (Fake("bad", ValueError()), Fake("good", good), Fake("worse", OSError()))
-    found = assess_all(signals, FACTS)
+    found = assess_all(signals, TX, FACTS)
     assert [item.signal for item in found] == ["bad", "good", "worse"]
     assert found[1] is good
-    assert [signal.asked for signal in signals] == [[FACTS]] * 3
+    assert [signal.asked for signal in signals] == [[(TX, FACTS)]] * 3
 
 
 def test_no_signal_gives_no_assessment():
     """Without signals nothing is assessed."""
-    assert assess_all((), FACTS) == ()
+    assert assess_all((), TX, FACTS) == ()
 
 
 def test_an_assessment_is_neither_hard_nor_informed_unless_it_says_so():

@@ -1,8 +1,8 @@
-"""The three authenticated ciphers, with nonce lengths enforced and one error for every failure."""
+"""The three authenticated ciphers; the one that wraps keys has one error for every failure."""
 
 import threading
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -12,9 +12,10 @@ from crypto.errors import OpenError
 
 KEY_BYTES: Final = 32
 TAG_BYTES: Final = 16
-# The two counters of the key derivation of XAES, in the first two bytes of a block.
-_FIRST: Final = 1 << 112
-_SECOND: Final = 2 << 112
+# The key derivation of XAES encrypts two blocks that differ in the counter of their first two
+# bytes; both are made at once, as one number of 32 bytes.
+_TWICE: Final = (1 << 128) | 1
+_COUNTERS: Final = (1 << 240) | (2 << 112)
 
 
 class Algorithm(IntEnum):
@@ -25,54 +26,25 @@ class Algorithm(IntEnum):
     XAES_256_GCM = 4
 
 
-class Aead(Protocol):
-    """A cipher under one fixed key."""
-
-    nonce_bytes: int
-
-    def encrypt(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
-        """Return ciphertext and tag."""
-
-    def decrypt(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
-        """Return the plaintext, or raise OpenError."""
+FieldCipher = AESGCM | AESGCMSIV
 
 
-class _Short:
-    """AES-256-GCM or AES-256-GCM-SIV with 12-byte nonces (pyca itself takes 8 to 128)."""
-
-    __slots__ = ("_cipher", "nonce_bytes")
-
-    def __init__(self, cipher: AESGCM | AESGCMSIV) -> None:
-        self._cipher = cipher
-        self.nonce_bytes = 12
-
-    def encrypt(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
-        if len(nonce) != self.nonce_bytes:
-            raise ValueError("the nonce must have 12 bytes")
-        return self._cipher.encrypt(nonce, plaintext, associated)
-
-    def decrypt(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
-        if len(nonce) != self.nonce_bytes or len(ciphertext) < TAG_BYTES:
-            raise OpenError
-        try:
-            return self._cipher.decrypt(nonce, ciphertext, associated)
-        except InvalidTag:
-            raise OpenError from None
-
-
-class _Extended:
+class XaesGcm:
     """XAES-256-GCM (C2SP): 24-byte nonces, so random ones never meet under one long-lived key."""
 
-    __slots__ = ("_encryptor", "_lock", "_subkey", "nonce_bytes")
+    __slots__ = ("_encryptor", "_lock", "_subkeys")
+
+    nonce_bytes: Final = 24
 
     def __init__(self, key: bytes) -> None:
+        _require(key)
         # One block at a time is the PRF of the CMAC that the specification derives keys with.
         block = Cipher(algorithms.AES256(key), modes.ECB())  # noqa: S305 - PRF on single blocks
         self._encryptor, self._lock = block.encryptor(), threading.Lock()
         whole = int.from_bytes(self._encrypt_blocks(bytes(16)), "big")
         reduced = (whole << 1) ^ (0x87 if whole >> 127 else 0)
-        self._subkey = reduced & ((1 << 128) - 1)
-        self.nonce_bytes = 24
+        subkey = reduced & ((1 << 128) - 1)
+        self._subkeys = (subkey * _TWICE) ^ _COUNTERS
 
     def _encrypt_blocks(self, blocks: bytes) -> bytes:
         # ECB keeps nothing from one whole block to the next, so one context serves all calls;
@@ -81,16 +53,25 @@ class _Extended:
             return self._encryptor.update(blocks)
 
     def _derive(self, nonce: bytes) -> AESGCM:
-        prefix = int.from_bytes(b"X\0" + nonce[:12], "big") ^ self._subkey
-        halves = (prefix ^ _FIRST).to_bytes(16, "big") + (prefix ^ _SECOND).to_bytes(16, "big")
-        return AESGCM(self._encrypt_blocks(halves))
+        prefix = int.from_bytes(b"X\0" + nonce[:12], "big")
+        return AESGCM(self._encrypt_blocks((prefix * _TWICE ^ self._subkeys).to_bytes(32, "big")))
 
     def encrypt(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+        """Return ciphertext and tag.
+
+        Raises:
+            ValueError: The nonce does not have 24 bytes.
+        """
         if len(nonce) != self.nonce_bytes:
             raise ValueError("the nonce must have 24 bytes")
         return self._derive(nonce).encrypt(nonce[12:], plaintext, associated)
 
     def decrypt(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
+        """Return the plaintext.
+
+        Raises:
+            OpenError: Anything at all does not fit.
+        """
         if len(nonce) != self.nonce_bytes or len(ciphertext) < TAG_BYTES:
             raise OpenError
         try:
@@ -99,16 +80,24 @@ class _Extended:
             raise OpenError from None
 
 
-def cipher(algorithm: Algorithm, key: bytes) -> Aead:
-    """Return the cipher under a 32-byte key.
+def field_cipher(algorithm: Algorithm, key: bytes) -> FieldCipher:
+    """Return the cipher of fields under a 32-byte key.
+
+    It is pyca's own, so that opening a field costs no call more: nonces of another length than 12
+    and the many errors of a failure are the business of `crypto.envelope`, its only user.
 
     Raises:
-        ValueError: The key does not have 32 bytes.
+        ValueError: The algorithm seals no fields, or the key does not have 32 bytes.
     """
+    _require(key)
+    if algorithm is Algorithm.AES_256_GCM:
+        return AESGCM(key)
+    if algorithm is Algorithm.AES_256_GCM_SIV:
+        return AESGCMSIV(key)
+    raise ValueError("fields are sealed with AES-256-GCM or AES-256-GCM-SIV")
+
+
+def _require(key: bytes) -> None:
+    # A 16-byte key would silently be AES-128.
     if len(key) != KEY_BYTES:
         raise ValueError("the key must have 32 bytes")
-    if algorithm is Algorithm.AES_256_GCM:
-        return _Short(AESGCM(key))
-    if algorithm is Algorithm.AES_256_GCM_SIV:
-        return _Short(AESGCMSIV(key))
-    return _Extended(key)

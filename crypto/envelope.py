@@ -2,29 +2,39 @@
 
 from typing import Final, NoReturn
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from crypto import aead, opaque
 from crypto.aead import Algorithm
 from crypto.errors import OpenError
-from crypto.fields import FieldContext, Owner, length_prefixed
+from crypto.fields import NO_EXTRA, FieldContext, Owner, extra_part, length_prefixed, place_of
 from crypto.keyring import FORMAT, KeyEncryptionKey
 
 _FIELD_HEADER: Final = 4
 _FIELD_NONCE: Final = 12
+# Slices made once: cutting a field into its parts is a tenth of opening it.
+_HEADER: Final = slice(0, _FIELD_HEADER)
+_NONCE: Final = slice(_FIELD_HEADER, _FIELD_HEADER + _FIELD_NONCE)
+_BODY: Final = slice(_FIELD_HEADER + _FIELD_NONCE, None)
 _DEK_HEADER: Final = 9
 _DEK_NONCE: Final = 24
-_DEK_BODY: Final = aead.KEY_BYTES + aead.TAG_BYTES
-WRAPPED_BYTES: Final = _DEK_HEADER + _DEK_NONCE + _DEK_BODY + 32
+_DEK_BODY: Final = _DEK_HEADER + _DEK_NONCE
+WRAPPED_BYTES: Final = _DEK_BODY + aead.KEY_BYTES + aead.TAG_BYTES + 32
 _FIRST_MARK: Final = 0xF8
 ERASED: Final = bytes((FORMAT, 0, 0xFF, 0xFF))
 """What stands in a cell whose value was erased: it opens under no key and is never re-sealed."""
-_FIELD_ALGORITHMS: Final = (Algorithm.AES_256_GCM, Algorithm.AES_256_GCM_SIV)
+_FIELD_ALGORITHMS: Final = {
+    int(item): item for item in (Algorithm.AES_256_GCM, Algorithm.AES_256_GCM_SIV)
+}
+_SHA256: Final = hashes.SHA256()
+_FIELD_INFO: Final = {item: b"lamina/1/field" + bytes((item,)) for item in Algorithm}
+_DEK_MARK: Final = bytes((FORMAT, Algorithm.XAES_256_GCM))
 
 
 def _expand(key: bytes, info: bytes, length: int) -> bytes:
-    return HKDFExpand(hashes.SHA256(), length, info).derive(key)
+    return HKDFExpand(_SHA256, length, info).derive(key)
 
 
 class DataKey:
@@ -34,8 +44,10 @@ class DataKey:
     """
 
     __slots__ = (
-        "_cipher",
+        "_decrypt",
+        "_encrypt",
         "_header",
+        "_owner",
         "_secret",
         "algorithm",
         "commitment",
@@ -47,16 +59,16 @@ class DataKey:
     def __init__(
         self, key_class: str, owner: Owner, generation: int, algorithm: Algorithm, secret: bytes
     ) -> None:
-        if algorithm not in _FIELD_ALGORITHMS:
-            raise ValueError("fields are sealed with AES-256-GCM or AES-256-GCM-SIV")
+        material = _expand(secret, _FIELD_INFO[algorithm], 64)
         self.key_class = key_class
         self.owner = owner
         self.generation = generation
         self.algorithm = algorithm
-        material = _expand(secret, b"lamina/1/field" + bytes((algorithm,)), 64)
         self.commitment = material[32:]
-        self._cipher = aead.cipher(algorithm, material[:32])
+        cipher = aead.field_cipher(algorithm, material[:32])
+        self._encrypt, self._decrypt = cipher.encrypt, cipher.decrypt
         self._header = bytes((FORMAT, algorithm)) + generation.to_bytes(2, "big")
+        self._owner = owner.to_bytes()
         self._secret = secret
 
     def __repr__(self) -> str:
@@ -73,9 +85,8 @@ class DataKey:
         """
         if context.owner != self.owner:
             raise ValueError("the field belongs to another owner than the key")
-        nonce = opaque.random_bytes(_FIELD_NONCE)
-        associated = context.associated_data(self._header)
-        return self._header + nonce + self._cipher.encrypt(nonce, plaintext, associated)
+        place = place_of(context.table, context.column)
+        return self.seal_cell(plaintext, place, context.row.bytes, extra_part(context.extra))
 
     def open(self, sealed: bytes, context: FieldContext) -> bytes:
         """Return the plaintext.
@@ -83,35 +94,62 @@ class DataKey:
         Raises:
             OpenError: Anything at all does not fit: bytes, cell, owner, generation, algorithm.
         """
-        if sealed[:_FIELD_HEADER] != self._header or context.owner != self.owner:
+        if context.owner != self.owner:
             raise OpenError
-        nonce = sealed[_FIELD_HEADER : _FIELD_HEADER + _FIELD_NONCE]
-        body = sealed[_FIELD_HEADER + _FIELD_NONCE :]
-        return self._cipher.decrypt(nonce, body, context.associated_data(self._header))
+        place = place_of(context.table, context.column)
+        return self.open_cell(sealed, place, context.row.bytes, extra_part(context.extra))
+
+    def seal_cell(
+        self, plaintext: bytes, place: bytes, row: bytes, extra: bytes = NO_EXTRA
+    ) -> bytes:
+        """Seal a cell of this key's owner.
+
+        Args:
+            plaintext: Any bytes.
+            place: The column, from `place_of`.
+            row: The 16 bytes of the row's id.
+            extra: What the row adds, from `extra_part`.
+        """
+        header = self._header
+        nonce = opaque.random_bytes(_FIELD_NONCE)
+        associated = header + place + self._owner + row + extra
+        return header + nonce + self._encrypt(nonce, plaintext, associated)
+
+    def open_cell(self, sealed: bytes, place: bytes, row: bytes, extra: bytes = NO_EXTRA) -> bytes:
+        """Open a cell of this key's owner; the arguments are those of `seal_cell`.
+
+        Raises:
+            OpenError: Anything at all does not fit.
+        """
+        # The header that stands there is authenticated, so another than this key's never opens.
+        associated = sealed[_HEADER] + place + self._owner + row + extra
+        try:
+            return self._decrypt(sealed[_NONCE], sealed[_BODY], associated)
+        except (InvalidTag, ValueError):
+            # ValueError: too short to hold even a nonce.
+            raise OpenError from None
 
     def derive(self, purpose: str, length: int = 32) -> bytes:
         """Return a key for one purpose, independent of the key that seals fields."""
         return _expand(self._secret, b"lamina/1/derive" + length_prefixed(purpose.encode()), length)
 
 
-def _associated(header: bytes, key_class: str, owner: Owner, commitment: bytes) -> bytes:
-    label = b"lamina/1/dek" + length_prefixed(key_class.encode())
-    return header + label + owner.to_bytes() + commitment
-
-
-def _wrap(kek: KeyEncryptionKey, header: bytes, owner: Owner, dek: bytes, commit: bytes) -> bytes:
+def _wrap(kek: KeyEncryptionKey, header: bytes, owner: bytes, dek: bytes, commit: bytes) -> bytes:
     nonce = opaque.random_bytes(_DEK_NONCE)
-    associated = _associated(header, kek.key_class, owner, commit)
-    return header + nonce + kek.cipher.encrypt(nonce, dek, associated) + commit
+    return (
+        header
+        + nonce
+        + kek.cipher.encrypt(nonce, dek, header + kek.label + owner + commit)
+        + commit
+    )
 
 
-def _unwrap(kek: KeyEncryptionKey, owner: Owner, wrapped: bytes) -> bytes:
+def _unwrap(kek: KeyEncryptionKey, owner: bytes, wrapped: bytes) -> bytes:
     if wrapped_kek_version(wrapped) != kek.version:
         raise OpenError
     header, commitment = wrapped[:_DEK_HEADER], wrapped[-32:]
-    nonce = wrapped[_DEK_HEADER : _DEK_HEADER + _DEK_NONCE]
-    body = wrapped[_DEK_HEADER + _DEK_NONCE : -32]
-    return kek.cipher.decrypt(nonce, body, _associated(header, kek.key_class, owner, commitment))
+    associated = header + kek.label + owner + commitment
+    return kek.cipher.decrypt(wrapped[_DEK_HEADER:_DEK_BODY], wrapped[_DEK_BODY:-32], associated)
 
 
 def create_data_key(
@@ -125,7 +163,7 @@ def create_data_key(
     key = DataKey(kek.key_class, owner, generation, algorithm, secret)
     header = bytes((FORMAT, Algorithm.XAES_256_GCM, algorithm))
     header += kek.version.to_bytes(4, "big") + generation.to_bytes(2, "big")
-    return _wrap(kek, header, owner, secret, key.commitment), key
+    return _wrap(kek, header, owner.to_bytes(), secret, key.commitment), key
 
 
 def open_data_key(kek: KeyEncryptionKey, owner: Owner, wrapped: bytes) -> DataKey:
@@ -135,11 +173,12 @@ def open_data_key(kek: KeyEncryptionKey, owner: Owner, wrapped: bytes) -> DataKe
         OpenError: Altered bytes, another owner, class or KEK, or a key that does not match its
             commitment (a message made to open under two keys).
     """
-    secret = _unwrap(kek, owner, wrapped)
-    if wrapped[2] not in _FIELD_ALGORITHMS:
+    secret = _unwrap(kek, owner.to_bytes(), wrapped)
+    algorithm = _FIELD_ALGORITHMS.get(wrapped[2])
+    if algorithm is None:
         raise OpenError
     generation = int.from_bytes(wrapped[7:9], "big")
-    key = DataKey(kek.key_class, owner, generation, Algorithm(wrapped[2]), secret)
+    key = DataKey(kek.key_class, owner, generation, algorithm, secret)
     if not opaque.equal(key.commitment, wrapped[-32:]):
         raise OpenError
     return key
@@ -156,9 +195,10 @@ def rewrap_data_key(
     """
     if old.key_class != new.key_class:
         raise ValueError("a data key stays in its class")
-    secret = _unwrap(old, owner, wrapped)
+    name = owner.to_bytes()
+    secret = _unwrap(old, name, wrapped)
     header = wrapped[:3] + new.version.to_bytes(4, "big") + wrapped[7:9]
-    return _wrap(new, header, owner, secret, wrapped[-32:])
+    return _wrap(new, header, name, secret, wrapped[-32:])
 
 
 def wrapped_kek_version(wrapped: bytes) -> int:
@@ -167,7 +207,7 @@ def wrapped_kek_version(wrapped: bytes) -> int:
     Raises:
         OpenError: The bytes are no wrapped data key.
     """
-    if len(wrapped) != WRAPPED_BYTES or wrapped[:2] != bytes((FORMAT, Algorithm.XAES_256_GCM)):
+    if len(wrapped) != WRAPPED_BYTES or wrapped[:2] != _DEK_MARK:
         raise OpenError
     return int.from_bytes(wrapped[3:7], "big")
 

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 _LONGEST_PART: Final = 0xFFFF
+NO_EXTRA: Final = b"\0\0"
+"""The frame of nothing: what most rows add to the place of their cells."""
 
 
 class OwnerKind(IntEnum):
@@ -18,8 +20,7 @@ class OwnerKind(IntEnum):
     SERVICE = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """The holder of a data key: a subject, payee, client, or a reserved purpose of the service."""
 
     kind: OwnerKind
@@ -53,19 +54,18 @@ class FieldContext:
 
     def associated_data(self, header: bytes) -> bytes:
         """Return the bytes that the cipher authenticates beside the plaintext."""
-        return b"".join(
-            (
-                header,
-                _place(self.table, self.column),
-                self.owner.to_bytes(),
-                self.row.bytes,
-                length_prefixed(self.extra),
-            )
-        )
+        place = place_of(self.table, self.column)
+        return header + place + self.owner.to_bytes() + self.row.bytes + extra_part(self.extra)
+
+
+def extra_part(extra: bytes) -> bytes:
+    """Return what the row adds, framed; most rows add nothing."""
+    return length_prefixed(extra) if extra else NO_EXTRA
 
 
 @lru_cache(maxsize=1024)
-def _place(table: str, column: str) -> bytes:
+def place_of(table: str, column: str) -> bytes:
+    """Return the part of the associated data that all cells of a column share."""
     # There are as many as there are columns, and each is asked for with every value.
     names = length_prefixed(table.encode()) + length_prefixed(column.encode())
     return b"lamina/1/field" + names

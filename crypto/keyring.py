@@ -30,12 +30,14 @@ KEY_CLASSES: Final = (
 class KeyEncryptionKey:
     """One KEK, ready to wrap data keys; shows no key in repr and refuses to be pickled."""
 
-    __slots__ = ("cipher", "key_class", "version")
+    __slots__ = ("cipher", "key_class", "label", "version")
 
     def __init__(self, key_class: str, version: int, key: bytes) -> None:
         self.key_class = key_class
         self.version = version
-        self.cipher = aead.cipher(aead.Algorithm.XAES_256_GCM, key)
+        # The part of the associated data that all data keys of the class share.
+        self.label = b"lamina/1/dek" + length_prefixed(key_class.encode())
+        self.cipher = aead.XaesGcm(key)
 
     def __repr__(self) -> str:
         return f"KeyEncryptionKey({self.key_class!r}, version={self.version})"

@@ -49,7 +49,7 @@ class LocalRoots:
         source: Where the keys come from, for the sentence that says where to add one.
     """
 
-    def __init__(self, roots: dict[str, dict[int, aead.Aead]], source: str) -> None:
+    def __init__(self, roots: dict[str, dict[int, aead.XaesGcm]], source: str) -> None:
         self._roots = roots
         self._source = source
 
@@ -95,13 +95,10 @@ class LocalRoots:
             raise KeyFileError(f"root {key_class} {version} is the newest; make another first")
 
 
-def ciphers(keys: dict[str, dict[int, bytes]]) -> dict[str, dict[int, aead.Aead]]:
+def ciphers(keys: dict[str, dict[int, bytes]]) -> dict[str, dict[int, aead.XaesGcm]]:
     """Return the cipher of every root key."""
     return {
-        key_class: {
-            version: aead.cipher(aead.Algorithm.XAES_256_GCM, key)
-            for version, key in versions.items()
-        }
+        key_class: {version: aead.XaesGcm(key) for version, key in versions.items()}
         for key_class, versions in keys.items()
     }
 

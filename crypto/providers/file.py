@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"(?P<key_class>[a-z]+)\.(?P<version>[1-9][0-9]{0,8})\
 class FileRoot(LocalRoots):
     """The `file` provider: holds the roots of the classes it was opened for."""
 
-    def __init__(self, roots: dict[str, dict[int, aead.Aead]], directory: Path) -> None:
+    def __init__(self, roots: dict[str, dict[int, aead.XaesGcm]], directory: Path) -> None:
         super().__init__(roots, directory.name)
         self._directory = directory
 

@@ -24,7 +24,7 @@ NONCE = b"ABCDEFGHIJKLMNOPQRSTUVWX"
 )  # fmt: skip
 def test_xaes_matches_the_published_vectors(key, associated, expected):
     """XAES-256-GCM gives the ciphertexts of the C2SP specification, for both subkey cases."""
-    cipher = aead.cipher(Algorithm.XAES_256_GCM, key * 32)
+    cipher = aead.XaesGcm(key * 32)
     sealed = cipher.encrypt(NONCE, b"XAES-256-GCM", associated)
     assert sealed.hex() == expected
     assert cipher.decrypt(NONCE, sealed, associated) == b"XAES-256-GCM"
@@ -49,7 +49,7 @@ def test_xaes_matches_the_accumulated_vector():
         key, nonce = stream.read(32), stream.read(24)
         plaintext = stream.read(stream.read(1)[0])
         associated = stream.read(stream.read(1)[0])
-        cipher = aead.cipher(Algorithm.XAES_256_GCM, key)
+        cipher = aead.XaesGcm(key)
         sealed = cipher.encrypt(nonce, plaintext, associated)
         assert cipher.decrypt(nonce, sealed, associated) == plaintext
         outcome.update(sealed)
@@ -57,10 +57,9 @@ def test_xaes_matches_the_accumulated_vector():
     assert outcome.hexdigest(32) == expected
 
 
-@pytest.mark.parametrize("algorithm", list(Algorithm))
-def test_every_failure_is_the_same_error(algorithm):
+def test_every_failure_is_the_same_error():
     """A wrong nonce length, a short message, a changed byte and changed data all read alike."""
-    cipher = aead.cipher(algorithm, bytes(32))
+    cipher = aead.XaesGcm(bytes(32))
     nonce = bytes(cipher.nonce_bytes)
     sealed = cipher.encrypt(nonce, b"text", b"data")
     attempts = [
@@ -74,15 +73,16 @@ def test_every_failure_is_the_same_error(algorithm):
             cipher.decrypt(*attempt)
 
 
-@pytest.mark.parametrize("algorithm", list(Algorithm))
-def test_a_wrong_nonce_length_never_seals(algorithm):
+def test_a_wrong_nonce_length_never_seals():
     """The library takes 8 to 128 bytes; here the length is exact."""
-    cipher = aead.cipher(algorithm, bytes(32))
     with pytest.raises(ValueError, match="nonce"):
-        cipher.encrypt(bytes(cipher.nonce_bytes - 1), b"", b"")
+        aead.XaesGcm(bytes(32)).encrypt(bytes(23), b"", b"")
 
 
-def test_a_short_key_is_refused():
+@pytest.mark.parametrize("algorithm", [Algorithm.AES_256_GCM, Algorithm.AES_256_GCM_SIV])
+def test_a_short_key_is_refused(algorithm):
     """A 16-byte key would silently be AES-128."""
     with pytest.raises(ValueError, match="32 bytes"):
-        aead.cipher(Algorithm.AES_256_GCM, bytes(16))
+        aead.field_cipher(algorithm, bytes(16))
+    with pytest.raises(ValueError, match="32 bytes"):
+        aead.XaesGcm(bytes(16))

@@ -120,7 +120,7 @@ def test_a_message_that_opens_under_another_key_is_refused():
     """
     _, other = envelope.create_data_key(KEK, ALICE)
     header = bytes((0xF9, 4, 1)) + (1).to_bytes(4, "big") + (1).to_bytes(2, "big")
-    forged = envelope._wrap(KEK, header, ALICE, b"s" * 32, other.commitment)
+    forged = envelope._wrap(KEK, header, ALICE.to_bytes(), b"s" * 32, other.commitment)
     with pytest.raises(OpenError):
         envelope.open_data_key(KEK, ALICE, forged)
 
@@ -128,7 +128,7 @@ def test_a_message_that_opens_under_another_key_is_refused():
 def test_an_unknown_field_algorithm_is_refused():
     """A wrap that authenticates but names no field cipher is refused."""
     header = bytes((0xF9, 4, 9)) + (1).to_bytes(4, "big") + (1).to_bytes(2, "big")
-    forged = envelope._wrap(KEK, header, ALICE, b"s" * 32, bytes(32))
+    forged = envelope._wrap(KEK, header, ALICE.to_bytes(), b"s" * 32, bytes(32))
     with pytest.raises(OpenError):
         envelope.open_data_key(KEK, ALICE, forged)
 

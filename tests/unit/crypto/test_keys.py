@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from crypto import opaque
-from crypto.aead import Algorithm, cipher
+from crypto.aead import XaesGcm
 from crypto.blind_index import BlindIndex
 from crypto.errors import KeyFileError, KeyUnavailable, OpenError
 from crypto.keyring import KeyEncryptionKey, KeyRing, create_kek, open_kek
@@ -47,7 +47,7 @@ def test_the_kek_format_is_frozen(vectors):
 
     class Root:
         def unwrap(self, _class, _version, body, associated):
-            root = cipher(Algorithm.XAES_256_GCM, b"r" * 32)
+            root = XaesGcm(b"r" * 32)
             return root.decrypt(body[:24], body[24:], associated)
 
     assert open_kek(Root(), "contact", 3, bytes.fromhex(vectors("keys")["kek"])).version == 3

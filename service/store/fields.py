@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Select, Table, and_, func, literal, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from crypto.fields import FieldContext, Owner
+from crypto.fields import Owner
 from service.store.base import Base, table_of
 from service.store.sealed import Encrypted
 
@@ -82,12 +82,6 @@ class SealedTable:
         if owner is None and self.name == "subject":
             owner = columns.id
         return owner
-
-
-def context(table: SealedTable, field: Encrypted[Any], row: Any) -> FieldContext:  # noqa: ANN401 - a row of named columns
-    """Return the place of a cell, as the column's descriptor would bind it."""
-    identity: UUID = row.id
-    return FieldContext(table.name, field.name, table.owner(row), identity, field.bound_to(row))
 
 
 def sealed_tables() -> Sequence[SealedTable]:

@@ -4,18 +4,18 @@ The plaintext never reaches the engine: the column type takes sealed bytes only,
 flush an assigned value waits inside an object that shows nothing and refuses to be pickled.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NoReturn, Protocol, Self, TypeVar, cast, overload
 from uuid import UUID
 
 from sqlalchemy import Dialect, LargeBinary
 from sqlalchemy.orm import Mapped, Session, mapped_column, object_session
-from sqlalchemy.orm.attributes import get_history
+from sqlalchemy.orm.attributes import get_history, instance_state
 from sqlalchemy.types import TypeDecorator
 
-from crypto.envelope import looks_sealed
-from crypto.fields import FieldContext, Owner
+from crypto.envelope import DataKey, looks_sealed, sealed_generation
+from crypto.fields import NO_EXTRA, FieldContext, Owner, extra_part, place_of
 
 T = TypeVar("T")
 _SEALER: Final = "lamina_sealer"
@@ -30,8 +30,12 @@ class SealedRow(Protocol):
         """Return the owner of the data key."""
 
 
+Peers = Callable[[], Iterable[Owner]]
+"""Gives the owners whose cells are likely to be opened next, when their keys are to be read."""
+
+
 class FieldSealer(Protocol):
-    """Seals and opens cells with the data key of their owner."""
+    """Finds the data keys that cells are sealed and opened with."""
 
     def begin(self, session: Session) -> None:
         """Prepare for a unit of work."""
@@ -39,13 +43,16 @@ class FieldSealer(Protocol):
     def ended(self, session: Session) -> None:
         """Do what the opened fields of a unit of work call for, now that it is over."""
 
-    def seal(
-        self, session: Session, key_class: str, context: FieldContext, plaintext: bytes
-    ) -> bytes:
-        """Return the sealed value."""
+    def newest_key(self, session: Session, key_class: str, owner: Owner) -> DataKey:
+        """Return the key that an owner's cells are sealed under now."""
 
-    def open(self, session: Session, key_class: str, context: FieldContext, sealed: bytes) -> bytes:
-        """Return the plaintext, or raise OpenError or KeyUnavailable."""
+    def key(
+        self, session: Session, key_class: str, owner: Owner, generation: int, peers: Peers
+    ) -> DataKey:
+        """Return the key that a cell was sealed under; raises OpenError or KeyUnavailable.
+
+        Where it must be read first, the keys of `peers` are read with it in one statement.
+        """
 
 
 class Unsealed:
@@ -116,12 +123,12 @@ class Encrypted(Generic[T]):
         self._nullable = nullable
         self.name = ""
         self.column = ""
-        self._table = ""
+        self._place = b""
 
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self.name = name
         self.column = f"sealed_{name}"
-        self._table = owner.__tablename__
+        self._place = place_of(owner.__tablename__, name)
         setattr(owner, self.column, mapped_column(name, SealedType(), nullable=self._nullable))
         # A fresh list per class: a table declares its own fields only.
         owner.__encrypted__ = [*vars(owner).get("__encrypted__", ()), self]
@@ -138,7 +145,7 @@ class Encrypted(Generic[T]):
             return cast("T", None)
         if isinstance(raw, Unsealed):
             return self._decode(raw.plaintext)
-        return self._decode(self._open(row, raw, self.bound_to(row)))
+        return self._decode(self._open(row, raw, self.adds(row)))
 
     def __set__(self, row: object, value: T) -> None:
         setattr(row, self.column, None if value is None else Unsealed(self._encode(value)))
@@ -169,11 +176,12 @@ class Encrypted(Generic[T]):
         if isinstance(raw, Unsealed):
             plaintext = raw.plaintext
         elif raw is not None and any(get_history(row, name).has_changes() for name in self._bound):
-            plaintext = self._open(row, raw, self._former_extra(row))
+            plaintext = self._open(row, raw, extra_part(self._former(row)))
         else:
             return
-        sealer, context = session.info[_SEALER], self._context(row, self.bound_to(row))
-        sealed = sealer.seal(session, self.key_class(row), context, plaintext)
+        sealer = cast("FieldSealer", session.info[_SEALER])
+        key = sealer.newest_key(session, self.key_class(row), row.field_owner())
+        sealed = key.seal_cell(plaintext, self._place, row.id.bytes, self.adds(row))
         setattr(row, self.column, sealed)
 
     def _open(self, row: Any, raw: bytes, extra: bytes) -> bytes:
@@ -181,22 +189,37 @@ class Encrypted(Generic[T]):
         if session is None:
             raise RuntimeError(f"{self.name} is sealed: read it inside the transaction")
         sealer = cast("FieldSealer", session.info[_SEALER])
-        context = self._context(row, extra)
-        return sealer.open(session, self.key_class(row), context, raw)
+        owner = row.field_owner()
 
-    def bound_to(self, row: object) -> bytes:
-        """Return what the row adds to the place of the cell."""
-        return "|".join(str(getattr(row, name)) for name in self._bound).encode()
+        def peers() -> Iterator[Owner]:
+            # A result set is read row after row: the keys of all its owners are read at once.
+            for other in session.identity_map.values():
+                if type(other) is type(row) and not instance_state(other).expired:
+                    peer = cast("SealedRow", other).field_owner()
+                    if peer.kind is owner.kind:
+                        yield peer
 
-    def _former_extra(self, row: object) -> bytes:
+        generation = sealed_generation(raw)
+        key = sealer.key(session, self.key_class(row), owner, generation, peers)
+        return key.open_cell(raw, self._place, row.id.bytes, extra)
+
+    def adds(self, row: object) -> bytes:
+        """Return what the row adds to the place of the cell, framed."""
+        if not self._bound:
+            return NO_EXTRA
+        return extra_part("|".join(str(getattr(row, name)) for name in self._bound).encode())
+
+    def _former(self, row: object) -> bytes:
         parts = []
         for name in self._bound:
             history = get_history(row, name)
             parts.append(str(history.deleted[0] if history.deleted else getattr(row, name)))
         return "|".join(parts).encode()
 
-    def _context(self, row: SealedRow, extra: bytes) -> FieldContext:
-        return FieldContext(self._table, self.name, row.field_owner(), cast("UUID", row.id), extra)
+    @property
+    def place(self) -> bytes:
+        """Return the part of the associated data that all cells of the column share."""
+        return self._place
 
 
 def encrypted_text(key_class: str | ClassBy, *, bound: tuple[str, ...] = ()) -> Encrypted[str]:
@@ -235,13 +258,14 @@ def seal_before_flush(session: Session, _context: object, _instances: object) ->
 def seal_value(session: Session, key_class: str, context: FieldContext, plaintext: bytes) -> bytes:
     """Seal a cell that is written without its row's object."""
     sealer = cast("FieldSealer", session.info[_SEALER])
-    return sealer.seal(session, key_class, context, plaintext)
+    return sealer.newest_key(session, key_class, context.owner).seal(plaintext, context)
 
 
 def open_value(session: Session, key_class: str, context: FieldContext, sealed: bytes) -> bytes:
     """Open a cell that was read without its row's object; raises OpenError."""
     sealer = cast("FieldSealer", session.info[_SEALER])
-    return sealer.open(session, key_class, context, sealed)
+    key = sealer.key(session, key_class, context.owner, sealed_generation(sealed), tuple)
+    return key.open(sealed, context)
 
 
 def use_sealer(session: Session, sealer: FieldSealer) -> None:

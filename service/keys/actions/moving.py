@@ -23,12 +23,12 @@ from service.domain.errors import Conflict
 from service.domain.ids import new_id
 from service.keys import store
 from service.keys.actions.instances import Instances
-from service.keys.actions.page_keys import PageKeys
+from service.keys.actions.unit_keys import UnitKeys
 from service.keys.actions.vault import INDEX_CLASS, PURPOSE_OWNER, Vault
 from service.keys.model import SETTLE, require_root, require_settled
 from service.keys.store import moves
 from service.store.engine import Store, Tx
-from service.store.fields import SealedTable, context, sealed_tables
+from service.store.fields import SealedTable, sealed_tables
 
 PAGE: Final = 500
 _LEAST: Final = UUID(int=0)
@@ -217,25 +217,28 @@ class Moving:
         return page
 
     def _reseal(
-        self, table: SealedTable, key_class: str, row: Row[Any], keys: PageKeys, generation: int
+        self, table: SealedTable, key_class: str, row: Row[Any], keys: UnitKeys, generation: int
     ) -> dict[str, bytes]:
-        done = {}
+        done, owner, identity = {}, table.owner(row), row.id.bytes
         for cell in table.of_class(key_class):
             sealed = getattr(row, cell.name)
             if sealed is None or cell.key_class(row) != key_class:
                 continue
             old = envelope.sealed_generation(sealed)
             if old < generation:
-                place = context(table, cell, row)
-                plain = keys.get(place.owner, key_class, old).open(sealed, place)
-                done[cell.name] = keys.get(place.owner, key_class, generation).seal(plain, place)
+                extra = cell.adds(row)
+                plain = keys.get(owner, key_class, old).open_cell(
+                    sealed, cell.place, identity, extra
+                )
+                new = keys.get(owner, key_class, generation)
+                done[cell.name] = new.seal_cell(plain, cell.place, identity, extra)
         return done
 
     def _data_keys(
         self, tx: Tx, key_class: str, owners: Iterable[Owner], generation: int
-    ) -> PageKeys:
+    ) -> UnitKeys:
         wanted = set(owners)
-        keys = PageKeys(self._vault, tx)
+        keys = self._vault.unit(tx)
         keys.add(moves.deks_of(tx, key_class, [owner.id for owner in wanted]))
         known = {owner for owner, _, _ in keys.wrapped}
         # Who has no key at all was shredded: nothing of theirs is given a new one.
@@ -256,8 +259,7 @@ class Moving:
         ]  # fmt: skip
         ours = moves.add_deks(tx, rows)
         for row in ours:
-            owner, _, key = made[row]
-            keys.opened[owner, key_class, generation] = key
+            keys.put(made[row][2])
         if len(ours) < len(made):
             raced = [owner.id for row, (owner, _, _) in made.items() if row not in ours]
             keys.add(moves.deks_of(tx, key_class, raced))

@@ -11,11 +11,11 @@ from sqlalchemy import Row
 from crypto import envelope
 from crypto.errors import CryptoError
 from service.keys.actions.moving import bad_row
-from service.keys.actions.page_keys import PageKeys
+from service.keys.actions.unit_keys import UnitKeys
 from service.keys.actions.vault import Vault
 from service.keys.store import moves
 from service.store.engine import Store
-from service.store.fields import SealedTable, context, sealed_tables
+from service.store.fields import SealedTable, sealed_tables
 
 PAGE: Final = 500
 _LEAST: Final = UUID(int=0)
@@ -68,7 +68,7 @@ class Proving:
             while True:
                 with self._database.transaction(read=True) as tx:
                     rows = moves.rows_after(tx, table, after, PAGE)
-                    keys = PageKeys(self._vault, tx)
+                    keys = self._vault.unit(tx)
                     owners = {table.owner(row).id for row in rows}
                     keys.add(moves.deks_of_any(tx, list(owners)))
                     for row in rows:
@@ -79,7 +79,7 @@ class Proving:
                 yield proof
         yield proof
 
-    def _prove(self, table: SealedTable, row: Row[Any], keys: PageKeys, proof: Proof) -> None:
+    def _prove(self, table: SealedTable, row: Row[Any], keys: UnitKeys, proof: Proof) -> None:
         proof.rows += 1
         for cell in table.fields:
             sealed = getattr(row, cell.name)
@@ -88,7 +88,7 @@ class Proving:
             if sealed == envelope.ERASED:
                 proof.erased += 1
                 continue
-            key_class, place = cell.key_class(row), context(table, cell, row)
+            key_class = cell.key_class(row)
             if key_class not in self._vault.classes():
                 proof.skipped[key_class] += 1
                 continue
@@ -96,7 +96,8 @@ class Proving:
             try:
                 generation = envelope.sealed_generation(sealed)
                 name = f"{key_class}/{generation}"
-                keys.get(place.owner, key_class, generation).open(sealed, place)
+                key = keys.get(table.owner(row), key_class, generation)
+                key.open_cell(sealed, cell.place, row.id.bytes, cell.adds(row))
                 proof.opened[name] += 1
             except CryptoError as error:
                 line = bad_row(table.name, row.id, name, str(error))

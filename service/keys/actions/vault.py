@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,19 +10,21 @@ from sqlalchemy.orm import Session
 
 from crypto import envelope
 from crypto.blind_index import BlindIndex
+from crypto.envelope import DataKey
 from crypto.errors import CryptoError, KeyUnavailable, OpenError
-from crypto.fields import FieldContext, Owner, OwnerKind
+from crypto.fields import Owner, OwnerKind
 from crypto.keyring import KeyEncryptionKey, KeyRing, create_kek, open_kek, root_version_of
 from crypto.providers.base import RootProvider
 from service.domain.clock import Clock
 from service.domain.ids import new_id, service_owner
 from service.keys import store
+from service.keys.actions.unit_keys import KeyName, UnitKeys
 from service.keys.model import REFRESH, IndexStatus, KekStatus, key_name
 from service.store.engine import Tx
+from service.store.sealed import Peers
 
-_LOCAL: Final = "lamina_data_keys"
+_UNIT: Final = "lamina_data_keys"
 _TOUCHED: Final = "lamina_canaries"
-_KeyName = tuple[Owner, str, int]
 INDEX_OWNER: Final = service_owner("index")
 PURPOSE_OWNER: Final = service_owner("purposes")
 INDEX_CLASS: Final = "index"
@@ -49,7 +52,7 @@ class Vault:
         self._clock = clock
         self._reopen = reopen
         self._ring = KeyRing()
-        self._kept: dict[_KeyName, envelope.DataKey] = {}
+        self._kept: dict[KeyName, DataKey] = {}
         self._newest: dict[tuple[Owner, str], int] = {}
         self._generations: dict[str, int] = {}
         self._index: dict[int, str] = {}
@@ -192,24 +195,32 @@ class Vault:
             for row in store.keks(tx)
         ]
 
-    def seal(
-        self, session: Session, key_class: str, context: FieldContext, plaintext: bytes
-    ) -> bytes:
-        """Seal a cell under the newest data key of its owner, which is made when there is none."""
-        return self._newest_key(session, context.owner, key_class).seal(plaintext, context)
+    def newest_key(self, session: Session, key_class: str, owner: Owner) -> DataKey:
+        """Return the key that seals an owner's cells; made when there is none of its generation."""
+        key, wanted = self._current(session, owner, key_class), self.generation(key_class)
+        if key is None or key.generation < wanted:
+            return self.make_key(session, owner, key_class, wanted)
+        return key
 
-    def open(self, session: Session, key_class: str, context: FieldContext, sealed: bytes) -> bytes:
-        """Open a cell; raises OpenError when anything about it was changed."""
-        name = (context.owner, key_class, envelope.sealed_generation(sealed))
+    def key(
+        self, session: Session, key_class: str, owner: Owner, generation: int, peers: Peers
+    ) -> DataKey:
+        """Return the key that a cell was sealed under; those of its peers are read with it.
+
+        Raises:
+            OpenError: There is no such key: it was shredded, or never was.
+            KeyUnavailable: This process does not hold its KEK.
+        """
+        name = (owner, key_class, generation)
         key = self._find(session, name)
         if key is None:
-            self._load(session, context.owner, key_class)
+            self._load(session, owner, key_class, peers)
             key = self._find(session, name)
         if key is None:
             raise OpenError
-        if context.owner.id in self._canaries:
-            session.info.setdefault(_TOUCHED, set()).add(context.owner.id)
-        return key.open(sealed, context)
+        if owner.id in self._canaries:
+            session.info.setdefault(_TOUCHED, set()).add(owner.id)
+        return key
 
     def index_versions(self) -> frozenset[int]:
         """Return the versions of the index key that exist, pending ones too."""
@@ -247,9 +258,7 @@ class Vault:
         key = key or self.make_key(session, PURPOSE_OWNER, "service", 1)
         return key.derive(purpose)
 
-    def make_key(
-        self, session: Session, owner: Owner, key_class: str, generation: int
-    ) -> envelope.DataKey:
+    def make_key(self, session: Session, owner: Owner, key_class: str, generation: int) -> DataKey:
         """Add a data key, or return the one that another transaction added first."""
         kek = self._ring.active(key_class)
         wrapped, key = envelope.create_data_key(kek, owner, generation)
@@ -260,7 +269,7 @@ class Vault:
             "wrapped": wrapped, "created_at": now,
         }  # fmt: skip
         if store.add_dek(session, values):
-            self._local(session)[owner, key_class, generation] = key
+            self.unit(session).put(key)
             return key
         self._load(session, owner, key_class)
         raced = self._find(session, (owner, key_class, generation))
@@ -283,43 +292,39 @@ class Vault:
             except CryptoError:
                 return
 
-    def _local(self, session: Session) -> dict[_KeyName, envelope.DataKey]:
-        keys: dict[_KeyName, envelope.DataKey] = session.info.setdefault(_LOCAL, {})
+    def unit(self, session: Session) -> UnitKeys:
+        """Return the data keys of a unit of work."""
+        keys: UnitKeys | None = session.info.get(_UNIT)
+        if keys is None:
+            keys = session.info[_UNIT] = UnitKeys(partial(self.kek_of, session))
         return keys
 
-    def _find(self, session: Session, name: _KeyName) -> envelope.DataKey | None:
-        return self._local(session).get(name) or self._kept.get(name)
+    def _find(self, session: Session, name: KeyName) -> DataKey | None:
+        return self.unit(session).find(name) or self._kept.get(name)
 
-    def _current(self, session: Session, owner: Owner, key_class: str) -> envelope.DataKey | None:
-        local = [
-            name[2] for name in self._local(session) if name[0] == owner and name[1] == key_class
-        ]
-        generation = max(local, default=self._newest.get((owner, key_class), 0))
-        key = self._find(session, (owner, key_class, generation))
-        return key or self._load(session, owner, key_class)
-
-    def _newest_key(self, session: Session, owner: Owner, key_class: str) -> envelope.DataKey:
-        key, wanted = self._current(session, owner, key_class), self.generation(key_class)
-        if key is None or key.generation < wanted:
-            return self.make_key(session, owner, key_class, wanted)
+    def _current(self, session: Session, owner: Owner, key_class: str) -> DataKey | None:
+        key = self._newest_found(session, owner, key_class)
+        if key is None:
+            self._load(session, owner, key_class)
+            key = self._newest_found(session, owner, key_class)
         return key
 
-    def _load(self, session: Session, owner: Owner, key_class: str) -> envelope.DataKey | None:
-        newest = None
-        for wrapped in store.deks(session, owner, key_class):
-            kek = self.kek_of(session, key_class, wrapped)
-            newest = envelope.open_data_key(kek, owner, wrapped)
-            self._remember(session, newest)
-        return newest
+    def _newest_found(self, session: Session, owner: Owner, key_class: str) -> DataKey | None:
+        name = (owner, key_class)
+        generation = self.unit(session).newest.get(name) or self._newest.get(name, 0)
+        return self._find(session, (owner, key_class, generation))
 
-    def _remember(self, session: Session, key: envelope.DataKey) -> None:
-        name = (key.owner, key.key_class, key.generation)
-        # A key this session made may still roll back; it is found in `_local` before any load.
-        if key.owner.kind is OwnerKind.SUBJECT:
-            self._local(session)[name] = key
-        else:
-            self._kept[name] = key
-            self._newest[key.owner, key.key_class] = key.generation
+    def _load(self, session: Session, owner: Owner, key_class: str, peers: Peers = tuple) -> None:
+        if owner.kind is OwnerKind.SUBJECT:
+            unit = self.unit(session)
+            unit.add(store.deks(session, key_class, {owner, *peers()}))
+            return
+        # A key that this unit of work made may still roll back; it is found before any load.
+        for row in store.deks(session, key_class, {owner}):
+            kek = self.kek_of(session, key_class, row.wrapped)
+            key = envelope.open_data_key(kek, owner, row.wrapped)
+            self._kept[owner, key_class, key.generation] = key
+            self._newest[owner, key_class] = key.generation
 
 
 def _ignore(_subject: UUID) -> None:

@@ -174,18 +174,20 @@ class KeyExport(Base):
     keys: Mapped[list[Any]]
 
 
+_AT_ONCE: Final = 1000
 _DEKS: Final = table_of(Dek)
 _KEKS: Final = table_of(Kek)
 _SIGNING: Final = table_of(SigningKeyRow)
-_OF_OWNER: Final = (
-    select(_DEKS.c.wrapped)
-    .where(
-        _DEKS.c.owner_id == bindparam("b_id"),
-        _DEKS.c.owner_kind == bindparam("b_kind"),
-        _DEKS.c.key_class == bindparam("b_class"),
+_WRAPPED: Final = (
+    select(
+        _DEKS.c.owner_kind, _DEKS.c.owner_id, _DEKS.c.key_class, _DEKS.c.generation,
+        _DEKS.c.wrapped,
     )
+    .where(_DEKS.c.owner_kind == bindparam("b_kind"), _DEKS.c.key_class == bindparam("b_class"))
     .order_by(_DEKS.c.generation)
-)
+)  # fmt: skip
+_OF_OWNER: Final = _WRAPPED.where(_DEKS.c.owner_id == bindparam("b_id"))
+_OF_OWNERS: Final = _WRAPPED.where(_DEKS.c.owner_id.in_(bindparam("b_ids", expanding=True)))
 _SIGNING_STATES: Final = select(_SIGNING.c.kid, _SIGNING.c.status).order_by(_SIGNING.c.created_at)
 _ALL_KEKS: Final = select(_KEKS).order_by(_KEKS.c.key_class, _KEKS.c.version)
 _ALL_INDEX: Final = select(table_of(IndexKey)).order_by(table_of(IndexKey).c.version)
@@ -214,10 +216,20 @@ def class_keks(tx: Tx, key_class: str) -> list[Kek]:
     return list(tx.scalars(query.with_for_update()))
 
 
-def deks(session: Session, owner: Owner, key_class: str) -> list[bytes]:
-    """Return the wrapped data keys of an owner and class, oldest generation first."""
-    values = {"b_id": owner.id, "b_kind": int(owner.kind), "b_class": key_class}
-    return list(session.execute(_OF_OWNER, values).scalars())
+def deks(session: Session, key_class: str, owners: Collection[Owner]) -> list[Any]:
+    """Return the data keys of a class of owners of one kind, oldest generation first.
+
+    The rows have `owner_kind, owner_id, key_class, generation, wrapped`.
+    """
+    first = next(iter(owners))
+    values: dict[str, Any] = {"b_kind": int(first.kind), "b_class": key_class}
+    if len(owners) == 1:
+        return list(session.execute(_OF_OWNER, values | {"b_id": first.id}))
+    found: list[Any] = []
+    ids = [owner.id for owner in owners]
+    for start in range(0, len(ids), _AT_ONCE):
+        found += session.execute(_OF_OWNERS, values | {"b_ids": ids[start : start + _AT_ONCE]})
+    return found
 
 
 def add_dek(session: Session, values: dict[str, Any]) -> bool:

@@ -67,8 +67,9 @@ chaos: install ## Kill jobs, workers and databases 200 times each while keys rot
 bench: install ## Measure what a login costs (QUICK=1 for a short form, OUT=FILE for JSON)
 	$(BIN)/python -m benchmarks.login $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))
 
-bench-keys: install ## Measure opening, rewrapping and re-encrypting (QUICK=1, ROWS=N, OUT=FILE)
-	$(BIN)/python -m benchmarks.keys $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) $(if $(OUT),--out $(OUT))
+bench-keys: $(VENV)/.bench ## Measure keys against rivals (QUICK=1, ROWS=N, URL=postgresql…, OUT=FILE)
+	$(BIN)/python -m benchmarks.keys $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(URL),--url $(URL)) $(if $(OUT),--out $(OUT))
 
 format: install ## Format and sort imports
 	$(BIN)/ruff format .

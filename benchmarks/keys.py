@@ -8,10 +8,11 @@ are per CPU-second of this process; the database's own work shows in the shares 
 
 import argparse
 import json
+import multiprocessing
 import platform
-import statistics
-import sys
+import random
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -19,196 +20,99 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.fernet import Fernet
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from sqlalchemy import create_engine, text
 
-from crypto import envelope
-from crypto.fields import FieldContext, Owner, OwnerKind
+from benchmarks import key_rivals, key_rows
+from benchmarks.key_rivals import COLD, RAW, UNWRAP, WARM
 from crypto.hashing import PasswordHasher
-from crypto.keyring import KEY_CLASSES, KeyEncryptionKey
+from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.accounts.store import Subject
 from service.app import House, open_house
 from service.domain.clock import SystemClock
-from service.domain.ids import new_id
-from service.keys.store import moves
+from service.jobs.actions.long import Pace
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import make_engine
-from service.store.fields import sealed_tables
 
-SIZES = (20, 200)
-CALLS = 2000
 Measure = dict[str, float]
+READ = 4000
+MAX_LATENCY = 10.0
+SETTLE = 2.0
 
 
-def _time(act: Callable[[], object], calls: int) -> float:
-    """Return CPU microseconds a call."""
-    begun = time.process_time()
-    for _ in range(calls):
-        act()
-    return (time.process_time() - begun) / calls * 1e6
+def _settings(place: Path, url: str) -> Settings:
+    return Settings(
+        mode="development", database_url=url, root_key=f"file:{place / 'keys'}",
+        log_level="error", face_engine="off", ledger="off",
+    )  # fmt: skip
 
 
-def _rivals(size: int) -> dict[str, Callable[[], object]]:
-    """Return one call of each contender that opens a value of a size."""
-    plain, owner = b"x" * size, Owner(OwnerKind.SUBJECT, uuid.uuid4())
-    place = FieldContext("subject", "email", owner, uuid.uuid4())
-    kek = KeyEncryptionKey("contact", 1, b"k" * 32)
-    wrapped, key = envelope.create_data_key(kek, owner)
-    sealed = key.seal(plain, place)
-    raw, nonce = AESGCM(b"r" * 32), b"n" * 12
-    raw_sealed, associated = raw.encrypt(nonce, plain, b"a" * 80), b"a" * 80
-    fernet = Fernet(Fernet.generate_key())
-    token = fernet.encrypt(plain)
-    found: dict[str, Callable[[], object]] = {
-        "raw AESGCM": lambda: raw.decrypt(nonce, raw_sealed, associated),
-        "lamina, warm": lambda: key.open(sealed, place),
-        "lamina, cold": lambda: envelope.open_data_key(kek, owner, wrapped).open(sealed, place),
-        "Fernet": lambda: fernet.decrypt(token),
-    }
-    return found | _installed(plain)
+def _open(settings: Settings) -> House:
+    return open_house(settings, SystemClock(), PasswordHasher.unsafe_for_tests())
 
 
-def _installed(plain: bytes) -> dict[str, Callable[[], object]]:
-    """Return the rivals that are installed: `pip install sqlalchemy-utils tink` adds them."""
-    found: dict[str, Callable[[], object]] = {}
-    try:
-        from sqlalchemy import String  # noqa: PLC0415 - with the rival
-        from sqlalchemy_utils import StringEncryptedType  # noqa: PLC0415 - a rival
-        from sqlalchemy_utils.types.encrypted.encrypted_type import (  # noqa: PLC0415 - a rival
-            AesGcmEngine,
-        )
-    except ImportError:
-        print("sqlalchemy-utils is not installed: left out", file=sys.stderr)
-    else:
-        column = StringEncryptedType(String, "secret", AesGcmEngine)
-        stored = column.process_bind_param(plain.decode(), None)
-        found["sqlalchemy-utils"] = lambda: column.process_result_value(stored, None)
-    try:
-        import tink  # noqa: PLC0415 - a rival
-        from tink import aead  # noqa: PLC0415 - a rival
-    except ImportError:
-        print("tink is not installed: left out", file=sys.stderr)
-    else:
-        aead.register()
-        handle = tink.new_keyset_handle(aead.aead_key_templates.AES256_GCM)
-        primitive = handle.primitive(aead.Aead)
-        boxed = primitive.encrypt(plain, b"a" * 80)
-        found["Tink"] = lambda: primitive.decrypt(boxed, b"a" * 80)
-    return found
-
-
-def open_fields(rounds: int) -> dict[str, Measure]:
-    """Return microseconds for opening one value, by size and contender."""
-    result = {}
-    for size in SIZES:
-        rivals = _rivals(size)
-        times: dict[str, list[float]] = {name: [] for name in rivals}
-        for _ in range(rounds):
-            for name, act in rivals.items():
-                calls = CALLS // 20 if name == "sqlalchemy-utils" else CALLS
-                times[name].append(_time(act, calls))
-        result[f"open {size} B"] = {
-            name: statistics.median(values) for name, values in times.items()
-        }
-    return result
-
-
-class Bench:
-    """A database with sealed subjects."""
-
-    def __init__(self, place: Path, url: str, rows: int) -> None:
-        FileRoot.init(place / "keys", KEY_CLASSES)
-        settings = Settings(
-            mode="development", database_url=url, root_key=f"file:{place / 'keys'}",
-            log_level="error", face_engine="off", ledger="off",
-        )  # fmt: skip
-        engine = make_engine(url)
-        migrate.upgrade(engine)
-        engine.dispose()
-        clock = SystemClock()
-        self.house: House = open_house(settings, clock, PasswordHasher.unsafe_for_tests())
-        self.rows = rows
-        self._fill(clock)
-
-    def _fill(self, clock: SystemClock) -> None:
-        steps = range(0, self.rows, 500)
-        for start in track(steps, "rows", console=Console(stderr=True), transient=True):
-            with self.house.store.transaction() as tx:
-                for number in range(start, min(start + 500, self.rows)):
-                    now = clock.now()
-                    row = Subject(
-                        id=new_id(now), status="active", segment="default",
-                        client_id=uuid.UUID(int=1), created_at=now, updated_at=now,
-                    )  # fmt: skip
-                    row.username, row.email = f"person{number}", f"person{number}@example.com"
-                    row.phone, row.profile = f"+4930{number:08}", '{"name": "Somebody"}'
-                    tx.add(row)
-
-    def rewrap(self) -> Measure:
-        """Move every data key of a class to a new KEK, and write the same bytes without crypto."""
-        house = self.house
-        with house.store.transaction() as tx:
-            house.keys.lifecycle.generate_kek(tx, "contact", "bench")
-            house.keys.lifecycle.promote_kek(tx, "contact", "bench")
-            house.vault.refresh(tx)
-        wall, cpu = time.perf_counter(), time.process_time()
-        moved = sum(page.moved for page in house.keys.moving.rewrap_pages("contact"))
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        plain = self._update_deks()
-        return {
-            "rows": moved, "per_cpu_second": moved / cpu, "per_second": moved / wall,
-            "share_of_update_only": plain / (wall / moved),
-        }  # fmt: skip
-
-    def _update_deks(self) -> float:
-        """Return the seconds a row of the same pages and statements with ready bytes."""
-        store, done, after = self.house.store, 0, uuid.UUID(int=0)
+def _reader(settings: Settings, ids: list[uuid.UUID], until: Any, found: Any) -> None:  # noqa: ANN401 - multiprocessing's own
+    """Read one person after another at a steady pace, and give the milliseconds of each."""
+    house, order, times = _open(settings), random.Random(1), []
+    born = time.perf_counter()
+    while not until.is_set():
         begun = time.perf_counter()
-        while True:
-            with store.transaction() as tx:
-                page = moves.foreign_deks(tx, "contact", 0, after, 500)
-                if not page:
-                    break
-                moves.store_wrapped(tx, page[0].kek_version, [(r.id, r.wrapped) for r in page])
-                after, done = page[-1].id, done + len(page)
-        return (time.perf_counter() - begun) / max(done, 1)
+        with house.store.transaction(read=True) as tx:
+            person = tx.get(key_rows.SealedPerson, order.choice(ids))
+            if person is None or not person.email:
+                raise RuntimeError("a person is gone")
+        times.append((begun - born, (time.perf_counter() - begun) * 1e3))
+        time.sleep(0.002)
+    found.put(times)
 
-    def reencrypt(self) -> Measure:
-        """Seal three contact fields of every subject anew, and write the same without crypto."""
-        house = self.house
+
+def _percentile(values: list[float], share: float) -> float:
+    return sorted(values)[int(len(values) * share)]
+
+
+def _rotator(settings: Settings, until: Any, rows: Any) -> None:  # noqa: ANN401 - multiprocessing's own
+    """Do the job `lamina keys reencrypt` again and again, paced as the runbook says."""
+    house = _open(settings)
+    jobs = house.custody.jobs
+    threading.Thread(target=lambda: (until.wait(), jobs.stop()), daemon=True).start()
+    done = 0
+    while not until.is_set():
         with house.store.transaction() as tx:
-            generation = house.keys.moving.start_generation(tx, "contact")
-        house.store.engine.dispose()
-        wall, cpu = time.perf_counter(), time.process_time()
-        pages = house.keys.moving.reencrypt_pages("contact", generation)
-        moved = sum(page.moved for page in pages)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        plain = self._update_subjects(generation + 1)
-        return {
-            "rows": moved, "per_cpu_second": moved / cpu, "per_second": moved / wall,
-            "share_of_update_only": plain / (wall / moved),
-        }  # fmt: skip
+            params = house.custody.params("reencrypt", None, key_rows.CLASS)
+            number = jobs.plan(tx, "reencrypt", params, "bench")
+        done += jobs.run(number, pace=Pace(max_latency=MAX_LATENCY))["done"]
+    rows.put(done)
 
-    def _update_subjects(self, generation: int) -> float:
-        (table,) = (item for item in sealed_tables() if item.name == "subject")
-        names = ["username", "email", "phone"]
-        store, done, after = self.house.store, 0, uuid.UUID(int=0)
-        begun = time.perf_counter()
-        while True:
-            with store.transaction() as tx:
-                page = moves.stale_rows(tx, table, "contact", generation, after, 500)
-                if not page:
-                    break
-                cells = {r.id: {name: getattr(r, name) for name in names} for r in page}
-                moves.store_cells(tx, table, names, cells)
-                after, done = page[-1].id, done + len(page)
-        return (time.perf_counter() - begun) / max(done, 1)
+
+def readers(settings: Settings, ids: list[uuid.UUID], seconds: float) -> Measure:
+    """Return a reader's p99 idle and while keys rotate, in turns, in milliseconds."""
+    context = multiprocessing.get_context("spawn")
+    times: dict[str, list[float]] = {"idle": [], "rotating": []}
+    moved = 0
+    for _ in range(3):
+        for state, kept in times.items():
+            until, found, rows = context.Event(), context.Queue(), context.Queue()
+            workers = [context.Process(target=_reader, args=(settings, ids, until, found))]
+            if state == "rotating":
+                workers.append(context.Process(target=_rotator, args=(settings, until, rows)))
+            for worker in workers:
+                worker.start()
+            time.sleep(SETTLE + seconds)
+            until.set()
+            if state == "rotating":
+                moved += rows.get(timeout=60)
+            kept += [taken for at, taken in found.get(timeout=60) if at > SETTLE]
+            for worker in workers:
+                worker.join()
+    idle, busy = (_percentile(times[name], 0.99) for name in ("idle", "rotating"))
+    return {
+        "p99 idle (ms)": idle, "p99 rotating (ms)": busy, "ratio": busy / idle,
+        "p50 idle (ms)": _percentile(times["idle"], 0.5),
+        "p50 rotating (ms)": _percentile(times["rotating"], 0.5),
+        "rows re-encrypted meanwhile per second": moved / (3 * seconds),
+    }  # fmt: skip
 
 
 def _database(url: str, place: Path) -> tuple[str, Callable[[], None]]:
@@ -227,6 +131,27 @@ def _database(url: str, place: Path) -> tuple[str, Callable[[], None]]:
     return url.rsplit("/", 1)[0] + f"/{name}", drop
 
 
+def ratios(results: dict[str, Measure]) -> Measure:
+    """Return the figures that are aimed at, from what was measured."""
+    small, large, orm = results["open 20 B"], results["open 200 B"], results["orm"]
+    found = {
+        "open warm / raw (at most 2)": large[WARM] / large[RAW],
+        "open cold / (4 raw + unwrap) (at most 1)": large[COLD] / (4 * large[RAW] + large[UNWRAP]),
+        "ORM plain / warm (at least 0.70)": orm["plain"] / orm["lamina, warm"],
+        "ORM plain / cold (at least 0.55)": orm["plain"] / orm["lamina, cold"],
+    }
+    for name, label in (("Fernet", "at least 8"), ("sqlalchemy-utils", "at least 8")):
+        if name in large:
+            found[f"{name} / warm ({label})"] = large[name] / large[WARM]
+    if "Tink" in small:
+        found["open warm / Tink (at most 1.2)"] = large[WARM] / large["Tink"]
+    if "sqlalchemy-utils" in orm:
+        found["ORM sqlalchemy-utils / warm (at least 2)"] = (
+            orm["sqlalchemy-utils"] / orm["lamina, warm"]
+        )
+    return found
+
+
 def _show(results: dict[str, Measure]) -> None:
     for name, measure in results.items():
         table = Table(title=name, box=None)
@@ -237,8 +162,7 @@ def _show(results: dict[str, Measure]) -> None:
         Console().print(table)
 
 
-def main() -> None:
-    """Measure, print, and write JSON where asked."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -246,16 +170,36 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--url", default="")
     parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    rows = 5_000 if options.quick else options.rows
-    results = open_fields(3 if options.quick else 9)
-    with tempfile.TemporaryDirectory() as place:
-        url, drop = _database(options.url, Path(place))
+    return parser.parse_args()
+
+
+def _measure(place: Path, url: str, rows: int, *, quick: bool) -> dict[str, Measure]:
+    rounds = 3 if quick else 9
+    FileRoot.init(place / "keys", KEY_CLASSES)
+    settings = _settings(place, url)
+    engine = make_engine(url)
+    migrate.upgrade(engine)
+    engine.dispose()
+    results = key_rivals.opened(rounds)
+    house = _open(settings)
+    key_rows.fill(house, rows, READ // 10)
+    results["orm"] = key_rows.orm_reads(house, rounds, READ)
+    results["rewrap"] = key_rows.rewrap(house)
+    results["reencrypt"] = key_rows.reencrypt(house)
+    ids = key_rows.people(house, 5000)
+    results["reader"] = readers(settings, ids, 4 if quick else 10)
+    house.store.engine.dispose()
+    return results | {"ratios": ratios(results)}
+
+
+def main() -> None:
+    """Measure, print, and write JSON where asked."""
+    options = _options()
+    rows = 10_000 if options.quick else options.rows
+    with tempfile.TemporaryDirectory() as directory:
+        url, drop = _database(options.url, Path(directory))
         try:
-            bench = Bench(Path(place), url, rows)
-            results["rewrap"] = bench.rewrap()
-            results["reencrypt"] = bench.reencrypt()
-            bench.house.store.engine.dispose()
+            results = _measure(Path(directory), url, rows, quick=options.quick)
         finally:
             drop()
     _show(results)

@@ -1,5 +1,6 @@
 """Data keys and the sealed fields under them, in the two formats that crypto freezes."""
 
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -31,6 +32,10 @@ _FIELD_ALGORITHMS: Final = {
 _SHA256: Final = hashes.SHA256()
 _FIELD_INFO: Final = {item: b"lamina/1/field" + bytes((item,)) for item in Algorithm}
 _DEK_MARK: Final = bytes((FORMAT, Algorithm.XAES_256_GCM))
+
+
+Cell = tuple[bytes, bytes, bytes, bytes]
+"""What is stored in a cell, the place of its column, its row's id, and what the row adds."""
 
 
 def _expand(key: bytes, info: bytes, length: int) -> bytes:
@@ -129,6 +134,28 @@ class DataKey:
             # ValueError: too short to hold even a nonce.
             raise OpenError from None
 
+    def reseal_many(self, cells: Sequence[Cell], old: "DataKey") -> list[bytes]:
+        """Open cells of this key's owner under an older key and seal them under this one.
+
+        Args:
+            cells: Of each cell what is stored, its `place_of`, the 16 bytes of its row and its
+                `extra_part`.
+            old: The key that they were sealed under.
+
+        Raises:
+            OpenError: One of them does not open; none is returned.
+        """
+        header, around, encrypt = self._header, self._owner, self._encrypt
+        nonces = opaque.random_bytes(_FIELD_NONCE * len(cells))
+        done, at = [], 0
+        for sealed, place, row, extra in cells:
+            plain = old.open_cell(sealed, place, row, extra)
+            nonce = nonces[at : at + _FIELD_NONCE]
+            associated = header + place + around + row + extra
+            done.append(header + nonce + encrypt(nonce, plain, associated))
+            at += _FIELD_NONCE
+        return done
+
     def derive(self, purpose: str, length: int = 32) -> bytes:
         """Return a key for one purpose, independent of the key that seals fields."""
         return _expand(self._secret, b"lamina/1/derive" + length_prefixed(purpose.encode()), length)
@@ -185,9 +212,15 @@ def open_data_key(kek: KeyEncryptionKey, owner: Owner, wrapped: bytes) -> DataKe
 
 
 def rewrap_data_key(
-    old: KeyEncryptionKey, new: KeyEncryptionKey, owner: Owner, wrapped: bytes
+    old: KeyEncryptionKey, new: KeyEncryptionKey, owner: bytes, wrapped: bytes
 ) -> bytes:
     """Return the same data key under another KEK of its class; no field changes.
+
+    Args:
+        old: The KEK that it is under.
+        new: The KEK that it will be under.
+        owner: The 17 bytes of its owner.
+        wrapped: The 113 bytes as they are stored.
 
     Raises:
         OpenError: The bytes do not open under the old key.
@@ -195,10 +228,9 @@ def rewrap_data_key(
     """
     if old.key_class != new.key_class:
         raise ValueError("a data key stays in its class")
-    name = owner.to_bytes()
-    secret = _unwrap(old, name, wrapped)
+    secret = _unwrap(old, owner, wrapped)
     header = wrapped[:3] + new.version.to_bytes(4, "big") + wrapped[7:9]
-    return _wrap(new, header, name, secret, wrapped[-32:])
+    return _wrap(new, header, owner, secret, wrapped[-32:])
 
 
 def wrapped_kek_version(wrapped: bytes) -> int:

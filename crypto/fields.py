@@ -20,6 +20,9 @@ class OwnerKind(IntEnum):
     SERVICE = 4
 
 
+_KINDS: Final = tuple(bytes((kind,)) for kind in range(max(OwnerKind) + 1))
+
+
 class Owner(NamedTuple):
     """The holder of a data key: a subject, payee, client, or a reserved purpose of the service."""
 
@@ -28,7 +31,7 @@ class Owner(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return 17 bytes: the kind, then the id."""
-        return bytes((self.kind,)) + self.id.bytes
+        return _KINDS[self.kind] + self.id.bytes
 
 
 def length_prefixed(value: bytes) -> bytes:

@@ -18,9 +18,12 @@ def new_id(now: datetime) -> UUID:
     return opaque.uuid7(int(now.timestamp() * 1000))
 
 
+_SUBJECT: Final = OwnerKind.SUBJECT
+
+
 def subject_owner(subject: UUID) -> Owner:
     """Return the owner under whose keys a subject's fields are sealed."""
-    return Owner(OwnerKind.SUBJECT, subject)
+    return Owner(_SUBJECT, subject)
 
 
 def client_owner(client: UUID) -> Owner:

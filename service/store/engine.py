@@ -100,7 +100,10 @@ class Store:
         finally:
             session.close()
             self._local.open = False
-        self._sealer.ended(session)
+            touched = dict(session.info)
+            # The keys that were opened go now, not when a cycle is collected.
+            session.info.clear()
+        self._sealer.ended(touched)
 
     def scrub(self) -> None:
         """Leave no residue of what was deleted in SQLite's log; PostgreSQL's lives its time."""

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Table, and_, func, literal, or_, select
+from sqlalchemy import Select, Table, Uuid, and_, func, literal, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from crypto.fields import Owner
@@ -45,6 +45,15 @@ class SealedTable:
         """Select all columns, in the order of the ids."""
         return select(self.table).order_by(self.table.c.id)
 
+    def cells(self, key_class: str) -> Select[Any]:
+        """Select the cells of a class and what places them, in the order of the ids."""
+        columns = self.table.c
+        fields = self.of_class(key_class)
+        wanted = {column.name for column in columns if isinstance(column.type, Uuid)}
+        for field in fields:
+            wanted |= {field.name, *field.bound, *([field.varies.column] if field.varies else [])}
+        return select(*(columns[name] for name in sorted(wanted))).order_by(columns.id)
+
     def older(self, field: Encrypted[Any], generation: int) -> ColumnElement[bool]:
         """Return the condition that a cell is sealed under an older generation of data key.
 
@@ -52,6 +61,10 @@ class SealedTable:
         """
         column = self.table.c[field.name]
         return func.substr(column, 3, 2) < literal(generation.to_bytes(2, "big"))
+
+    def classes(self) -> frozenset[str]:
+        """Return the key classes that cells of the table may be of."""
+        return frozenset().union(*(field.classes() for field in self.fields))
 
     def of_class(self, key_class: str) -> tuple[Encrypted[Any], ...]:
         """Return the columns that may hold values of a key class."""

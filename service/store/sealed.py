@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, NoReturn, Protocol, Self, TypeVar, cast,
 from uuid import UUID
 
 from sqlalchemy import Dialect, LargeBinary
-from sqlalchemy.orm import Mapped, Session, mapped_column, object_session
+from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.orm.attributes import get_history, instance_state
 from sqlalchemy.types import TypeDecorator
 
@@ -19,6 +19,8 @@ from crypto.fields import NO_EXTRA, FieldContext, Owner, extra_part, place_of
 
 T = TypeVar("T")
 _SEALER: Final = "lamina_sealer"
+_OPENED: Final = "lamina_opened"
+_GENERATION: Final = slice(2, 4)
 
 
 class SealedRow(Protocol):
@@ -30,6 +32,8 @@ class SealedRow(Protocol):
         """Return the owner of the data key."""
 
 
+KeyName = tuple[str, bytes]
+"""What a data key is kept under: its class, and owner and generation as they stand in a cell."""
 Peers = Callable[[], Iterable[Owner]]
 """Gives the owners whose cells are likely to be opened next, when their keys are to be read."""
 
@@ -40,8 +44,12 @@ class FieldSealer(Protocol):
     def begin(self, session: Session) -> None:
         """Prepare for a unit of work."""
 
-    def ended(self, session: Session) -> None:
-        """Do what the opened fields of a unit of work call for, now that it is over."""
+    def ended(self, info: Mapping[str, Any]) -> None:
+        """Do what the opened fields of a unit of work call for, now that it is over.
+
+        Args:
+            info: What was noted in `session.info`.
+        """
 
     def newest_key(self, session: Session, key_class: str, owner: Owner) -> DataKey:
         """Return the key that an owner's cells are sealed under now."""
@@ -75,6 +83,9 @@ class SealedType(TypeDecorator[bytes]):
 
     impl = LargeBinary
     cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        """Take what the driver gives: both give bytes, and copying them costs as much as a read."""
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Let sealed bytes through."""
@@ -117,18 +128,19 @@ class Encrypted(Generic[T]):
         nullable: bool,
     ) -> None:
         self._key_class = key_class
+        self._fixed = key_class if isinstance(key_class, str) else None
         self._encode = encode
         self._decode = decode
-        self._bound = bound
+        self.bound = bound
         self._nullable = nullable
         self.name = ""
         self.column = ""
-        self._place = b""
+        self.place = b""
 
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self.name = name
         self.column = f"sealed_{name}"
-        self._place = place_of(owner.__tablename__, name)
+        self.place = place_of(owner.__tablename__, name)
         setattr(owner, self.column, mapped_column(name, SealedType(), nullable=self._nullable))
         # A fresh list per class: a table declares its own fields only.
         owner.__encrypted__ = [*vars(owner).get("__encrypted__", ()), self]
@@ -140,12 +152,10 @@ class Encrypted(Generic[T]):
     def __get__(self, row: Any, owner: type[Any]) -> Self | T:
         if row is None:
             return self
-        raw = getattr(row, self.column)
-        if raw is None:
-            return cast("T", None)
-        if isinstance(raw, Unsealed):
-            return self._decode(raw.plaintext)
-        return self._decode(self._open(row, raw, self.adds(row)))
+        raw = row.__dict__.get(self.column) or getattr(row, self.column)
+        if type(raw) is bytes:
+            return self._decode(self._open(row, raw, self.adds(row) if self.bound else NO_EXTRA))
+        return self._decode(raw.plaintext) if raw is not None else cast("T", None)
 
     def __set__(self, row: object, value: T) -> None:
         setattr(row, self.column, None if value is None else Unsealed(self._encode(value)))
@@ -166,31 +176,39 @@ class Encrypted(Generic[T]):
 
     def may_be(self, key_class: str) -> bool:
         """Tell whether a value of this column can be of a key class."""
+        return key_class in self.classes()
+
+    def classes(self) -> frozenset[str]:
+        """Return the key classes that values of this column are of."""
         if isinstance(self._key_class, str):
-            return self._key_class == key_class
-        return key_class in {self._key_class.default, *self._key_class.special.values()}
+            return frozenset((self._key_class,))
+        return frozenset((self._key_class.default, *self._key_class.special.values()))
 
     def seal_pending(self, session: Session, row: Any) -> None:
         """Seal what was assigned; seal again what is bound to columns that changed."""
         raw = getattr(row, self.column)
         if isinstance(raw, Unsealed):
             plaintext = raw.plaintext
-        elif raw is not None and any(get_history(row, name).has_changes() for name in self._bound):
+        elif raw is not None and any(get_history(row, name).has_changes() for name in self.bound):
             plaintext = self._open(row, raw, extra_part(self._former(row)))
         else:
             return
         sealer = cast("FieldSealer", session.info[_SEALER])
         key = sealer.newest_key(session, self.key_class(row), row.field_owner())
-        sealed = key.seal_cell(plaintext, self._place, row.id.bytes, self.adds(row))
+        sealed = key.seal_cell(plaintext, self.place, row.id.bytes, self.adds(row))
         setattr(row, self.column, sealed)
 
     def _open(self, row: Any, raw: bytes, extra: bytes) -> bytes:
-        session = object_session(row)
+        session = instance_state(row).session
         if session is None:
             raise RuntimeError(f"{self.name} is sealed: read it inside the transaction")
-        sealer = cast("FieldSealer", session.info[_SEALER])
-        owner = row.field_owner()
+        owner: Owner = row.field_owner()
+        name = (self._fixed or self.key_class(row), owner.to_bytes() + raw[_GENERATION])
+        key = session.info[_OPENED].get(name) or self._find(session, row, raw, owner)
+        plain: bytes = key.open_cell(raw, self.place, row.id.bytes, extra)
+        return plain
 
+    def _find(self, session: Session, row: Any, raw: bytes, owner: Owner) -> DataKey:
         def peers() -> Iterator[Owner]:
             # A result set is read row after row: the keys of all its owners are read at once.
             for other in session.identity_map.values():
@@ -199,27 +217,21 @@ class Encrypted(Generic[T]):
                     if peer.kind is owner.kind:
                         yield peer
 
-        generation = sealed_generation(raw)
-        key = sealer.key(session, self.key_class(row), owner, generation, peers)
-        return key.open_cell(raw, self._place, row.id.bytes, extra)
+        sealer = cast("FieldSealer", session.info[_SEALER])
+        return sealer.key(session, self.key_class(row), owner, sealed_generation(raw), peers)
 
     def adds(self, row: object) -> bytes:
         """Return what the row adds to the place of the cell, framed."""
-        if not self._bound:
+        if not self.bound:
             return NO_EXTRA
-        return extra_part("|".join(str(getattr(row, name)) for name in self._bound).encode())
+        return extra_part("|".join(str(getattr(row, name)) for name in self.bound).encode())
 
     def _former(self, row: object) -> bytes:
         parts = []
-        for name in self._bound:
+        for name in self.bound:
             history = get_history(row, name)
             parts.append(str(history.deleted[0] if history.deleted else getattr(row, name)))
         return "|".join(parts).encode()
-
-    @property
-    def place(self) -> bytes:
-        """Return the part of the associated data that all cells of the column share."""
-        return self._place
 
 
 def encrypted_text(key_class: str | ClassBy, *, bound: tuple[str, ...] = ()) -> Encrypted[str]:
@@ -271,3 +283,14 @@ def open_value(session: Session, key_class: str, context: FieldContext, sealed: 
 def use_sealer(session: Session, sealer: FieldSealer) -> None:
     """Give a session the keys that its rows are sealed with."""
     session.info[_SEALER] = sealer
+    session.info[_OPENED] = {}
+
+
+def opened_keys(session: Session) -> dict[KeyName, DataKey]:
+    """Return the data keys that a unit of work has opened, to look up and to add to."""
+    return cast("dict[KeyName, DataKey]", session.info[_OPENED])
+
+
+def data_key_name(key_class: str, owner: Owner, generation: int) -> KeyName:
+    """Return what a data key is kept under."""
+    return key_class, owner.to_bytes() + generation.to_bytes(2, "big")

@@ -6,7 +6,7 @@ workers share a table by skipping each other's locked rows.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -15,9 +15,10 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from crypto import envelope
+from crypto.envelope import Cell
 from crypto.errors import CryptoError
-from crypto.fields import Owner, OwnerKind
-from crypto.keyring import rewrap_kek, root_version_of
+from crypto.fields import Owner
+from crypto.keyring import KeyEncryptionKey, rewrap_kek, root_version_of
 from service.domain.clock import Clock
 from service.domain.errors import Conflict
 from service.domain.ids import new_id
@@ -29,6 +30,7 @@ from service.keys.model import SETTLE, require_root, require_settled
 from service.keys.store import moves
 from service.store.engine import Store, Tx
 from service.store.fields import SealedTable, sealed_tables
+from service.store.sealed import Encrypted
 
 PAGE: Final = 500
 _LEAST: Final = UUID(int=0)
@@ -184,14 +186,15 @@ class Moving:
     def _rewrap(self, tx: Tx, after: UUID, key_class: str) -> Page:
         new = self._vault.active_kek(key_class)
         rows = moves.foreign_deks(tx, key_class, new.version, after, PAGE)
-        page, done = Page(last=rows[-1].id if rows else None), []
+        page, done = Page(last=rows[-1].row if rows else None), []
+        olds: dict[int, KeyEncryptionKey] = {}
         for row in rows:
-            owner = Owner(OwnerKind(row.owner_kind), row.owner_id)
             try:
-                old = self._vault.kek_of(tx, key_class, row.wrapped)
-                done.append((row.id, envelope.rewrap_data_key(old, new, owner, row.wrapped)))
+                old = olds.get(row.kek_version) or self._vault.kek_of(tx, key_class, row.wrapped)
+                olds[row.kek_version] = old
+                done.append((row.id, envelope.rewrap_data_key(old, new, row.owner, row.wrapped)))
             except CryptoError as error:
-                page.bad.append(bad_row("dek", row.id, f"kek {row.kek_version}", str(error)))
+                page.bad.append(bad_row("dek", row.row, f"kek {row.kek_version}", str(error)))
         moves.store_wrapped(tx, new.version, done)
         page.moved = len(done)
         return page
@@ -201,66 +204,67 @@ class Moving:
     ) -> Page:
         rows = moves.stale_rows(tx, table, key_class, generation, after, PAGE)
         page = Page(last=rows[-1].id if rows else None)
-        keys = self._data_keys(tx, key_class, {table.owner(row) for row in rows}, generation)
+        owners = [table.owner(row) for row in rows]
+        keys = self._data_keys(tx, key_class, set(owners), generation)
         cells: dict[UUID, dict[str, bytes]] = {}
-        for row in rows:
+        fields = table.of_class(key_class)
+        for row, owner in zip(rows, owners, strict=True):
             try:
-                moved = self._reseal(table, key_class, row, keys, generation)
+                moved = _reseal(keys, fields, row, owner, key_class, generation)
             except CryptoError as error:
                 key = f"{key_class} data key"
                 page.bad.append(bad_row(table.name, row.id, key, str(error)))
                 continue
             if moved:
                 cells[row.id] = moved
-        moves.store_cells(tx, table, [cell.name for cell in table.of_class(key_class)], cells)
+        moves.store_cells(tx, table, [cell.name for cell in fields], cells)
         page.moved = len(cells)
         return page
 
-    def _reseal(
-        self, table: SealedTable, key_class: str, row: Row[Any], keys: UnitKeys, generation: int
-    ) -> dict[str, bytes]:
-        done, owner, identity = {}, table.owner(row), row.id.bytes
-        for cell in table.of_class(key_class):
-            sealed = getattr(row, cell.name)
-            if sealed is None or cell.key_class(row) != key_class:
-                continue
-            old = envelope.sealed_generation(sealed)
-            if old < generation:
-                extra = cell.adds(row)
-                plain = keys.get(owner, key_class, old).open_cell(
-                    sealed, cell.place, identity, extra
-                )
-                new = keys.get(owner, key_class, generation)
-                done[cell.name] = new.seal_cell(plain, cell.place, identity, extra)
-        return done
-
     def _data_keys(
-        self, tx: Tx, key_class: str, owners: Iterable[Owner], generation: int
+        self, tx: Tx, key_class: str, owners: Collection[Owner], generation: int
     ) -> UnitKeys:
-        wanted = set(owners)
+        """Return the keys of owners, each with one of the new generation."""
         keys = self._vault.unit(tx)
-        keys.add(moves.deks_of(tx, key_class, [owner.id for owner in wanted]))
-        known = {owner for owner, _, _ in keys.wrapped}
+        keys.add(key_class, store.deks(tx, key_class, owners))
         # Who has no key at all was shredded: nothing of theirs is given a new one.
         missing = [
-            owner for owner in wanted & known if (owner, key_class, generation) not in keys.wrapped
+            owner for owner in owners if 0 < keys.newest.get((key_class, owner), 0) < generation
         ]
-        kek, now, made = self._vault.active_kek(key_class), self._clock.now(), {}
-        for owner in missing:
-            wrapped, key = envelope.create_data_key(kek, owner, generation)
-            made[new_id(now)] = (owner, wrapped, key)
+        kek, now = self._vault.active_kek(key_class), self._clock.now()
+        made = [(owner, *envelope.create_data_key(kek, owner, generation)) for owner in missing]
         rows = [
-            {
-                "id": row, "owner_kind": int(owner.kind), "owner_id": owner.id,
-                "key_class": key_class, "generation": generation, "kek_version": kek.version,
-                "wrapped": wrapped, "created_at": now,
-            }
-            for row, (owner, wrapped, _) in made.items()
-        ]  # fmt: skip
-        ours = moves.add_deks(tx, rows)
-        for row in ours:
-            keys.put(made[row][2])
-        if len(ours) < len(made):
-            raced = [owner.id for row, (owner, _, _) in made.items() if row not in ours]
-            keys.add(moves.deks_of(tx, key_class, raced))
+            moves.NewDek(new_id(now), owner, key_class, generation, kek.version, wrapped, now)
+            for owner, wrapped, _ in made
+        ]
+        if moves.add_deks(tx, rows):
+            for _, _, key in made:
+                keys.put(key)
+        else:
+            # Another transaction was first with one of them: what stands there is what counts.
+            keys.add(key_class, store.deks(tx, key_class, missing))
         return keys
+
+
+def _reseal(
+    keys: UnitKeys, fields: Sequence[Encrypted[Any]], row: Row[Any], owner: Owner,
+    key_class: str, generation: int,
+) -> dict[str, bytes]:  # fmt: skip
+    """Return the cells of a class that were under older keys, sealed anew, by name."""
+    older: dict[bytes, dict[str, Cell]] = {}
+    identity, newest = row.id.bytes, generation.to_bytes(2, "big")
+    for item in fields:
+        sealed = getattr(row, item.name)
+        if sealed is None or (item.varies and item.key_class(row) != key_class):
+            continue
+        # The generation as it stands there; that the rest fits, opening it shows.
+        known = sealed[2:4]
+        if known < newest:
+            cells = older.get(known) or older.setdefault(known, {})
+            cells[item.name] = (sealed, item.place, identity, item.adds(row))
+    done: dict[str, bytes] = {}
+    for known, cells in older.items():
+        old = keys.get(key_class, owner, int.from_bytes(known, "big"))
+        new = keys.get(key_class, owner, generation)
+        done.update(zip(cells, new.reseal_many([*cells.values()], old), strict=True))
+    return done

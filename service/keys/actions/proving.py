@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from crypto import envelope
 from crypto.errors import CryptoError
+from service.keys import store
 from service.keys.actions.moving import bad_row
 from service.keys.actions.unit_keys import UnitKeys
 from service.keys.actions.vault import Vault
@@ -69,8 +70,9 @@ class Proving:
                 with self._database.transaction(read=True) as tx:
                     rows = moves.rows_after(tx, table, after, PAGE)
                     keys = self._vault.unit(tx)
-                    owners = {table.owner(row).id for row in rows}
-                    keys.add(moves.deks_of_any(tx, list(owners)))
+                    owners = {table.owner(row) for row in rows}
+                    for key_class in table.classes():
+                        keys.add(key_class, store.deks(tx, key_class, owners))
                     for row in rows:
                         self._prove(table, row, keys, proof)
                 if not rows:
@@ -96,7 +98,7 @@ class Proving:
             try:
                 generation = envelope.sealed_generation(sealed)
                 name = f"{key_class}/{generation}"
-                key = keys.get(table.owner(row), key_class, generation)
+                key = keys.get(key_class, table.owner(row), generation)
                 key.open_cell(sealed, cell.place, row.id.bytes, cell.adds(row))
                 proof.opened[name] += 1
             except CryptoError as error:

@@ -18,10 +18,10 @@ from crypto.providers.base import RootProvider
 from service.domain.clock import Clock
 from service.domain.ids import new_id, service_owner
 from service.keys import store
-from service.keys.actions.unit_keys import KeyName, UnitKeys
+from service.keys.actions.unit_keys import UnitKeys
 from service.keys.model import REFRESH, IndexStatus, KekStatus, key_name
 from service.store.engine import Tx
-from service.store.sealed import Peers
+from service.store.sealed import KeyName, Peers, data_key_name, opened_keys
 
 _UNIT: Final = "lamina_data_keys"
 _TOUCHED: Final = "lamina_canaries"
@@ -53,7 +53,7 @@ class Vault:
         self._reopen = reopen
         self._ring = KeyRing()
         self._kept: dict[KeyName, DataKey] = {}
-        self._newest: dict[tuple[Owner, str], int] = {}
+        self._newest: dict[tuple[str, Owner], int] = {}
         self._generations: dict[str, int] = {}
         self._index: dict[int, str] = {}
         self._statuses: dict[tuple[str, int], str] = {}
@@ -93,9 +93,9 @@ class Vault:
         if self._read_at is not None and self._clock.now() - self._read_at >= REFRESH:
             self.refresh(session)
 
-    def ended(self, session: Session) -> None:
+    def ended(self, info: Mapping[str, Any]) -> None:
         """Raise the alarm for every canary that a unit of work opened."""
-        for subject in session.info.pop(_TOUCHED, ()):
+        for subject in info.get(_TOUCHED, ()):
             self._alarm(subject)
 
     def on_canary(self, alarm: Callable[[UUID], None]) -> None:
@@ -211,7 +211,7 @@ class Vault:
             OpenError: There is no such key: it was shredded, or never was.
             KeyUnavailable: This process does not hold its KEK.
         """
-        name = (owner, key_class, generation)
+        name = data_key_name(key_class, owner, generation)
         key = self._find(session, name)
         if key is None:
             self._load(session, owner, key_class, peers)
@@ -241,7 +241,7 @@ class Vault:
 
     def blind_index(self, session: Session, version: int) -> BlindIndex:
         """Return one version of the index; the first is made when there is none."""
-        name = (INDEX_OWNER, INDEX_CLASS, version)
+        name = data_key_name(INDEX_CLASS, INDEX_OWNER, version)
         key = self._find(session, name)
         if key is None:
             self._load(session, INDEX_OWNER, INDEX_CLASS)
@@ -272,7 +272,7 @@ class Vault:
             self.unit(session).put(key)
             return key
         self._load(session, owner, key_class)
-        raced = self._find(session, (owner, key_class, generation))
+        raced = self._find(session, data_key_name(key_class, owner, generation))
         if raced is None:
             raise KeyUnavailable(key_class)
         return raced
@@ -296,7 +296,9 @@ class Vault:
         """Return the data keys of a unit of work."""
         keys: UnitKeys | None = session.info.get(_UNIT)
         if keys is None:
-            keys = session.info[_UNIT] = UnitKeys(partial(self.kek_of, session))
+            keys = session.info[_UNIT] = UnitKeys(
+                partial(self.kek_of, session), opened_keys(session)
+            )
         return keys
 
     def _find(self, session: Session, name: KeyName) -> DataKey | None:
@@ -310,21 +312,20 @@ class Vault:
         return key
 
     def _newest_found(self, session: Session, owner: Owner, key_class: str) -> DataKey | None:
-        name = (owner, key_class)
+        name = (key_class, owner)
         generation = self.unit(session).newest.get(name) or self._newest.get(name, 0)
-        return self._find(session, (owner, key_class, generation))
+        return self._find(session, data_key_name(key_class, owner, generation))
 
     def _load(self, session: Session, owner: Owner, key_class: str, peers: Peers = tuple) -> None:
         if owner.kind is OwnerKind.SUBJECT:
             unit = self.unit(session)
-            unit.add(store.deks(session, key_class, {owner, *peers()}))
+            unit.add(key_class, store.deks(session, key_class, {owner, *peers()}))
             return
         # A key that this unit of work made may still roll back; it is found before any load.
-        for row in store.deks(session, key_class, {owner}):
-            kek = self.kek_of(session, key_class, row.wrapped)
-            key = envelope.open_data_key(kek, owner, row.wrapped)
-            self._kept[owner, key_class, key.generation] = key
-            self._newest[owner, key_class] = key.generation
+        for _, _, wrapped in store.deks(session, key_class, {owner}):
+            key = envelope.open_data_key(self.kek_of(session, key_class, wrapped), owner, wrapped)
+            self._kept[data_key_name(key_class, owner, key.generation)] = key
+            self._newest[key_class, owner] = key.generation
 
 
 def _ignore(_subject: UUID) -> None:

@@ -2,11 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import delete, exists, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 from crypto.envelope import ERASED
@@ -20,21 +19,53 @@ _DEKS: Final = table_of(Dek)
 _GENERATIONS: Final = table_of(DataGeneration)
 
 
+class ForeignDek(NamedTuple):
+    """A data key to be wrapped anew, as the driver gives it: no object is made for its ids."""
+
+    id: Any
+    owner_kind: int
+    owner_id: Any
+    kek_version: int
+    wrapped: bytes
+
+    @property
+    def row(self) -> UUID:
+        """Return the id of the row."""
+        return self.id if isinstance(self.id, UUID) else UUID(self.id)
+
+    @property
+    def owner(self) -> bytes:
+        """Return the 17 bytes of the owner."""
+        identity = self.owner_id
+        kind = bytes((self.owner_kind,))
+        return kind + (bytes.fromhex(identity) if type(identity) is str else identity.bytes)
+
+
+class NewDek(NamedTuple):
+    """A data key to be added; one call adds keys of one class, generation, KEK and time."""
+
+    id: UUID
+    owner: Owner
+    key_class: str
+    generation: int
+    kek_version: int
+    wrapped: bytes
+    created_at: datetime
+
+
 def foreign_deks(
     tx: Tx, key_class: str, kek_version: int, after: UUID, limit: int
-) -> Sequence[Any]:
+) -> list[ForeignDek]:
     """Return data keys of a class under another KEK than this, locked, by id."""
-    query = (
-        select(_DEKS)
-        .where(
-            _DEKS.c.key_class == key_class,
-            _DEKS.c.kek_version != kek_version,
-            _DEKS.c.id > after,
-        )
-        .order_by(_DEKS.c.id)
-        .limit(limit)
+    sqlite_used = tx.get_bind().dialect.name == "sqlite"
+    statement = (
+        "SELECT id, owner_kind, owner_id, kek_version, wrapped FROM dek "
+        "WHERE key_class = ? AND kek_version <> ? AND id > ? ORDER BY id LIMIT ?"
     )
-    return tx.execute(query.with_for_update(skip_locked=True)).all()
+    if not sqlite_used:
+        statement = statement.replace("?", "%s") + " FOR UPDATE SKIP LOCKED"
+    values = (key_class, kek_version, after.hex if sqlite_used else after, limit)
+    return [ForeignDek(*row) for row in tx.connection().exec_driver_sql(statement, values)]
 
 
 def count_foreign(tx: Tx, key_class: str, kek_version: int) -> int:
@@ -43,14 +74,14 @@ def count_foreign(tx: Tx, key_class: str, kek_version: int) -> int:
     return tx.execute(select(func.count()).select_from(_DEKS).where(*where)).scalar_one()
 
 
-def store_wrapped(tx: Tx, kek_version: int, rows: Sequence[tuple[UUID, bytes]]) -> None:
-    """Replace the wrapped bytes of data keys, now under one KEK."""
+def store_wrapped(tx: Tx, kek_version: int, rows: Sequence[tuple[Any, bytes]]) -> None:
+    """Replace the wrapped bytes of data keys, by the id of `ForeignDek`, now under one KEK."""
     if not rows:
         return
     if tx.get_bind().dialect.name == "sqlite":
         statement = "UPDATE dek SET wrapped = ?, kek_version = ? WHERE id = ?"
         tx.connection().exec_driver_sql(
-            statement, [(wrapped, kek_version, row.hex) for row, wrapped in rows]
+            statement, [(wrapped, kek_version, row) for row, wrapped in rows]
         )
         return
     statement = (
@@ -61,23 +92,35 @@ def store_wrapped(tx: Tx, kek_version: int, rows: Sequence[tuple[UUID, bytes]]) 
     tx.connection().exec_driver_sql(statement, values)
 
 
-def deks_of(tx: Tx, key_class: str, owners: Sequence[UUID]) -> Sequence[Any]:
-    """Return the data keys of a class of many owners, oldest generation first."""
-    query = (
-        select(_DEKS)
-        .where(_DEKS.c.owner_id.in_(owners), _DEKS.c.key_class == key_class)
-        .order_by(_DEKS.c.generation)
-    )
-    return tx.execute(query).all()
-
-
-def add_deks(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> set[UUID]:
-    """Add data keys; return the ids of those that no other transaction had added."""
+def add_deks(tx: Tx, rows: Sequence[NewDek]) -> bool:
+    """Add data keys; return whether no other transaction had added one of them."""
     if not rows:
-        return set()
-    dialect = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(_DEKS).on_conflict_do_nothing().returning(_DEKS.c.id)
-    return set(tx.execute(statement, [dict(row) for row in rows]).scalars())
+        return True
+    columns = "id, owner_kind, owner_id, key_class, generation, kek_version, wrapped, created_at"
+    connection = tx.connection()
+    if tx.get_bind().dialect.name == "sqlite":
+        statement = f"INSERT OR IGNORE INTO dek ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own columns
+        values = [
+            (
+                row.id.hex, row.owner.kind, row.owner.id.hex, row.key_class, row.generation,
+                row.kek_version, row.wrapped,
+                row.created_at.replace(tzinfo=None).isoformat(" ", "microseconds"),
+            )
+            for row in rows
+        ]  # fmt: skip
+        return connection.exec_driver_sql(statement, values).rowcount == len(rows)
+    statement = (
+        f"INSERT INTO dek ({columns}) SELECT v.id, v.kind, v.owner, %s, %s, %s, v.wrapped, %s "  # noqa: S608 - our own columns
+        "FROM unnest(%b::uuid[], %b::int[], %b::uuid[], %b::bytea[]) "
+        "AS v(id, kind, owner, wrapped) ON CONFLICT DO NOTHING"
+    )
+    first = rows[0]
+    arrays = (
+        [row.id for row in rows], [int(row.owner.kind) for row in rows],
+        [row.owner.id for row in rows], [row.wrapped for row in rows],
+    )  # fmt: skip
+    shared = (first.key_class, first.generation, first.kek_version, first.created_at)
+    return connection.exec_driver_sql(statement, (*shared, *arrays)).rowcount == len(rows)
 
 
 def set_generation(tx: Tx, key_class: str, generation: int, now: datetime) -> int:
@@ -96,7 +139,9 @@ def stale_rows(
     tx: Tx, table: SealedTable, key_class: str, generation: int, after: UUID, limit: int
 ) -> Sequence[Any]:
     """Return rows with a cell of a class under an older generation, locked, by id."""
-    query = table.rows().where(table.stale(key_class, generation), table.table.c.id > after)
+    query = table.cells(key_class).where(
+        table.stale(key_class, generation), table.table.c.id > after
+    )
     return tx.execute(query.limit(limit).with_for_update(skip_locked=True)).all()
 
 
@@ -151,11 +196,6 @@ def drop_old_deks(tx: Tx, key_class: str, generation: int, keep: Sequence[Owner]
         _DEKS.c.owner_id.not_in([owner.id for owner in keep]),
     )
     return len(tx.execute(statement.returning(_DEKS.c.id)).all())
-
-
-def deks_of_any(tx: Tx, owners: Sequence[UUID]) -> Sequence[Any]:
-    """Return the data keys of many owners, of every class."""
-    return tx.execute(select(_DEKS).where(_DEKS.c.owner_id.in_(owners))).all()
 
 
 def blank(

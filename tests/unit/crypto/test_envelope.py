@@ -138,11 +138,13 @@ def test_rewrapping_changes_the_kek_and_no_field():
     wrapped, key = envelope.create_data_key(KEK, ALICE)
     sealed = key.seal(b"value", CELL)
     newer = KeyEncryptionKey("contact", 2, b"n" * 32)
-    moved = envelope.rewrap_data_key(KEK, newer, ALICE, wrapped)
+    moved = envelope.rewrap_data_key(KEK, newer, ALICE.to_bytes(), wrapped)
     assert envelope.wrapped_kek_version(moved) == 2
     assert envelope.open_data_key(newer, ALICE, moved).open(sealed, CELL) == b"value"
     with pytest.raises(ValueError, match="stays in its class"):
-        envelope.rewrap_data_key(KEK, KeyEncryptionKey("identity", 1, b"k" * 32), ALICE, wrapped)
+        envelope.rewrap_data_key(
+            KEK, KeyEncryptionKey("identity", 1, b"k" * 32), ALICE.to_bytes(), wrapped
+        )
 
 
 def test_keys_show_nothing_and_are_never_pickled(key):

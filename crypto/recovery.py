@@ -7,6 +7,7 @@ and the sealed key bytes; all that is readable is the HPKE `info`, so none of it
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -45,6 +46,16 @@ def create_recipient() -> tuple[str, str]:
     private = mlkem.private_bytes_raw() + x25519.private_bytes_raw()
     public = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
     return _line(_PRIVATE, private), _line(_PUBLIC, public)
+
+
+def recipient_id(recipient: str) -> str:
+    """Return the name of a recipient: the first 16 bytes of SHA-256 of its public key, in hex.
+
+    Raises:
+        KeyFileError: It is no public line of `create_recipient`.
+    """
+    public = _parse(_PUBLIC, recipient, _MLKEM_PUBLIC_BYTES + _X25519_BYTES)
+    return hashlib.sha256(public).hexdigest()[:32]
 
 
 def seal_export(recipient: str, keys: Sequence[ExportedKey], about: Mapping[str, Any]) -> bytes:

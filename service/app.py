@@ -56,7 +56,7 @@ from service.login.actions import Login, Parts
 from service.login.routes import FlowRoutes
 from service.login.routes import routes as flow_routes
 from service.notifications.actions import Outbox
-from service.operators.actions import Operators
+from service.operators.actions import Act, Operators
 from service.operators.model import required
 from service.operators.routes import OperatorRoutes
 from service.operators.routes import routes as operator_routes
@@ -138,7 +138,12 @@ def open_house(
     answers = Answers(store, vault.purpose_key, clock)
     access = AccessTokens(signing, clock, settings.issuer)
     operators = Operators(
-        accounts, audit, outbox, clock, required(development=settings.mode == "development")
+        accounts,
+        audit,
+        outbox,
+        clock,
+        required(development=settings.mode == "development"),
+        {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)},
     )
     tokens = Tokens(store, clients, sessions, access, operators, audit, clock)
     password = PasswordFactor(authenticators, hasher or _hasher(), DECOY)
@@ -250,7 +255,10 @@ def _keys(
     records = RecordKeys(clock, settings.issuer)
     instances = Instances(store, vault, signing, clock, f"{platform.node()} {os.getpid()}")
     return Room(
-        store, vault, signing, instances, Lifecycle(vault, signing, instances, audit, clock),
+        store, vault, signing, instances,
+        Lifecycle(
+            vault, signing, instances, audit, clock, timedelta(days=settings.backup_days)
+        ),
         Moving(store, vault, instances, clock), Proving(store, vault),
         Indexing(store, vault, clock), records,
         Recovery(vault, audit, clock, settings.issuer), clock,

@@ -4,6 +4,7 @@ import ctypes
 
 from service.app import create_app, open_house
 from service.settings import load
+from service.telemetry import cores
 
 # From glibc's malloc.h: what `mallopt` sets. One arena rather than one for each of many threads;
 # what an inference has used is given back, while a hash's 19 MiB are not mapped anew each time.
@@ -14,6 +15,7 @@ if _mallopt is not None:
     for _option, _value in _MALLOC.items():
         _mallopt(_option, _value)
 
+cores.forbid()
 house = open_house(load())
 app = create_app(house)
 # The first person must not wait for the models to load.

@@ -8,7 +8,7 @@ import click
 
 from crypto.providers.file import FileRoot
 from crypto.providers.records import read_private, write_private
-from crypto.recovery import create_recipient
+from crypto.recovery import create_recipient, recipient_id
 from service.app import open_house, open_recovery
 from service.cli.base import command, json_option, settings, show, show_rows
 from service.cli.long import UNPROVEN, long_options, refusals, run_long
@@ -210,11 +210,11 @@ def destroy(
     with house.store.transaction() as tx:
         house.operators.alarm(tx, "keys destroy")
         if tier == "root":
-            done = {"destroyed": house.custody.destroy_root(tx, key_class, version, BREAK_GLASS)}
+            gone = house.custody.destroy_root(tx, key_class, version, BREAK_GLASS)
+            done: dict[str, Any] = {"destroyed": gone}
         else:
-            when = house.custody.destroy(tx, key_class, version, grace_days, BREAK_GLASS)
-            done = {"destroyed_after": when}
-    show(done, as_json=as_json, text=" ".join((*done.keys(), *done.values())))
+            done = house.custody.destroy(tx, key_class, version, grace_days, BREAK_GLASS)
+    show(done, as_json=as_json, text="\n".join(f"{name}: {value}" for name, value in done.items()))
 
 
 @keys.command()
@@ -232,9 +232,9 @@ def recipient(place: Path, *, as_json: bool) -> None:
     write_private(place, f"{private}\n".encode())
     write_private(place.with_name(f"{place.name}.pub"), f"{public}\n".encode())
     show(
-        {"public": public},
+        {"public": public, "id": recipient_id(public)},
         as_json=as_json,
-        text=f"keep {place.name} offline; give {place.name}.pub",
+        text=f"recipient {recipient_id(public)}: keep {place.name} offline; give {place.name}.pub",
     )
 
 

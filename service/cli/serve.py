@@ -8,7 +8,7 @@ import click
 
 from service.cli.base import command, prepare, settings
 from service.domain.clock import SystemClock
-from service.telemetry import logs
+from service.telemetry import cores, logs
 
 _THREADS = 32
 _BACKLOG = 1024
@@ -30,6 +30,7 @@ def serve(workers: int | None) -> None:
 
     from service.app import open_house, open_vault  # noqa: PLC0415 - as above
 
+    cores.forbid()
     found = settings()
     open_vault(found, SystemClock())
     count = workers or found.workers
@@ -63,6 +64,7 @@ def worker() -> None:
     """
     from service.app import open_house  # noqa: PLC0415 - the other commands need not wait for it
 
+    cores.forbid()
     found = settings()
     logs.configure(found.log_level)
     house = open_house(found)

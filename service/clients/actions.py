@@ -1,6 +1,7 @@
 """Create, list, rotate, revoke and authenticate clients (RFC 6749 section 2.3, RFC 7523)."""
 
 import hashlib
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -35,6 +36,15 @@ def _client(row: ClientRow | Row[Any]) -> Client:
     )  # fmt: skip
 
 
+def known_scopes(scopes: Collection[str], at: str) -> list[str]:
+    """Return scopes in order, each once; raises BadInput for one that there is not."""
+    wanted = sorted(set(scopes))
+    if unknown := sorted(set(wanted) - SCOPES):
+        detail = f"unknown scope {unknown[0]}; known: {' '.join(sorted(SCOPES))}"
+        raise BadInput(Fault(at, "unknown_scope", detail))
+    return wanted
+
+
 class Clients:
     """Service accounts."""
 
@@ -48,10 +58,7 @@ class Clients:
         Raises:
             BadInput: A scope is unknown or the name is empty.
         """
-        wanted = sorted(set(new.scopes))
-        if unknown := sorted(set(wanted) - SCOPES):
-            detail = f"unknown scope {unknown[0]}; known: {' '.join(sorted(SCOPES))}"
-            raise BadInput(Fault("/scopes", "unknown_scope", detail))
+        wanted = known_scopes(new.scopes, "/scopes")
         if not new.name.strip():
             raise BadInput(Fault("/name", "missing", "name the client"))
         now, secret = self._clock.now(), opaque.new_token(SECRET_PREFIX)
@@ -64,6 +71,22 @@ class Clients:
         tx.add(row)
         self._audit.append(tx, "client.created", actor=str(row.id), scopes=wanted)
         return _client(row), secret
+
+    def check_scopes(self, tx: Tx, target: str, params: Mapping[str, Any]) -> None:
+        """Refuse an approval that could not be carried out; raises BadInput with its place."""
+        client = parse_id(target)
+        if client is None or store.get(tx, client) is None:
+            raise BadInput(Fault("/target", "client_not_found", "is no client"))
+        known_scopes(str(params.get("scopes", "none")).split(), "/params/scopes")
+
+    def approve_scopes(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
+        """Replace what a client may do: less at once, more with its next token."""
+        row = self._row(tx, UUID(target))
+        wanted = known_scopes(str(params["scopes"]).split(), "/params/scopes")
+        before, row.scopes = row.scopes, wanted
+        self._audit.append(
+            tx, "client.scopes_changed", actor=actor, client=target, before=before, scopes=wanted
+        )
 
     def rotate_secret(self, tx: Tx, client: UUID) -> str:
         """Replace the secret; the old one ends at once."""

@@ -1,5 +1,6 @@
 """The key life cycle as operators see it: tiers, steps, long jobs, and what is wrong."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -108,12 +109,19 @@ class Custody:
             return [f"signing key {kid}" for kid in room.lifecycle.destroy_signing(tx, actor)]
         raise _no_tier(tier, "kek data signing")
 
-    def destroy(self, tx: Tx, key_class: str, version: int, days: int, actor: str) -> str:
-        """Schedule a retired KEK for destruction; return when it will be gone."""
+    def destroy(
+        self, tx: Tx, key_class: str, version: int, days: int, actor: str
+    ) -> dict[str, Any]:
+        """Schedule a retired KEK for destruction; return when it is gone, everywhere."""
         self._of(key_class)
         return self._room.lifecycle.schedule_destruction(
             tx, key_class, version, timedelta(days=days), actor
-        )
+        ).to_json()
+
+    def export(self, tx: Tx, recipient: str, days: int, actor: str) -> dict[str, Any]:
+        """Return a recovery export for a recipient; raises KeyFileError when it is none."""
+        content: dict[str, Any] = json.loads(self._room.recovery.export(tx, recipient, days, actor))
+        return content
 
     def destroy_root(self, tx: Tx, key_class: str, version: int, actor: str) -> str:
         """Destroy an old root version at once; raises Conflict while a KEK is under it."""

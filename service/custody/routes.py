@@ -8,7 +8,10 @@ import orjson
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from crypto.errors import KeyFileError
+from crypto.recovery import recipient_id
 from service.custody.actions import Custody
+from service.domain.errors import BadInput, Fault
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 
@@ -54,6 +57,16 @@ class Destroy(BaseModel):
     key_class: Name = Field(alias="class")
     version: Annotated[int, Field(ge=1, le=2**31)]
     grace_days: Annotated[int, Field(ge=1, le=365)] = 7
+    approval: UUID
+
+
+class Export(BaseModel):
+    """The public line of a recipient, and the approval of another operator."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    recipient: Annotated[str, Field(min_length=1, max_length=4096)]
+    days: Annotated[int, Field(ge=1, le=3650)] = 365
     approval: UUID
 
 
@@ -116,10 +129,20 @@ class KeyRoutes:
         with self._database.transaction() as tx:
             target = f"kek {wanted.key_class} {wanted.version}"
             actor = self._consume(tx, wanted.approval, "keys.destroy", target)
-            when = self._custody.destroy(
+            return self._custody.destroy(
                 tx, wanted.key_class, wanted.version, wanted.grace_days, actor
             )
-            return {"destroyed_after": when}
+
+    def export(self, call: Call) -> Mapping[str, Any]:
+        """Give every KEK, sealed for one recipient that another operator has approved."""
+        wanted: Export = call.body
+        try:
+            target = f"recipient {recipient_id(wanted.recipient)}"
+        except KeyFileError as error:
+            raise BadInput(Fault("/recipient", "bad_recipient", str(error))) from None
+        with self._database.transaction() as tx:
+            actor = self._consume(tx, wanted.approval, "keys.export", target)
+            return {"export": self._custody.export(tx, wanted.recipient, wanted.days, actor)}
 
 
 def routes(api: Api, keys: KeyRoutes) -> None:
@@ -137,4 +160,6 @@ def routes(api: Api, keys: KeyRoutes) -> None:
     summary = "Schedule a retired KEK for destruction, with another operator's approval"
     path = "/v1/keys/destroy"
     api.add(Operation("POST", path, summary, _SCOPE, Destroy, idempotent=True), keys.destroy)
+    summary = "Export every KEK, sealed for a recipient, with another operator's approval"
+    api.add(Operation("POST", "/v1/keys/export", summary, _SCOPE, Export), keys.export)
     api.add(Operation("GET", "/v1/jobs/{job}", "Show a long job", _SCOPE), keys.show_job)

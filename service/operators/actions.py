@@ -1,6 +1,7 @@
 """Give and take roles; ask for, give and use approvals; make the first operator."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,16 +24,33 @@ _PREFIX: Final = "lboot_"
 _LISTED: Final = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An act of another feature that is carried out as soon as it is approved.
+
+    Args:
+        check: Refuses, with BadInput, a target and parameters that it cannot be done with.
+        do: Does it, in the name of the two.
+    """
+
+    check: Callable[[Tx, str, Mapping[str, Any]], None]
+    do: Callable[[Tx, str, Mapping[str, Any], str], None]
+
+
 class Operators:
     """Who operates, and what two of them have agreed on.
 
     Args:
         level: What an operator must be signed in at.
+        acts: What is carried out when it is approved, beside the granting of roles.
     """
 
     def __init__(
-        self, accounts: Accounts, audit: AuditLog, outbox: Outbox, clock: Clock, level: Acr
-    ) -> None:
+        self, accounts: Accounts, audit: AuditLog, outbox: Outbox, clock: Clock, level: Acr,
+        acts: Mapping[str, Act],
+    ) -> None:  # fmt: skip
+        roles = Act(self._check, self._change_role)
+        self._acts = {"operators.grant": roles, "operators.revoke": roles, **acts}
         self._accounts = accounts
         self._audit = audit
         self._outbox = outbox
@@ -93,8 +111,8 @@ class Operators:
         if scope is None:
             raise BadInput(Fault("/act", "unknown_act", f"must be one of {' '.join(ACTS)}"))
         _require(caller, scope)
-        if act.startswith("operators."):
-            self._check(tx, target, params)
+        if act in self._acts:
+            self._acts[act].check(tx, target, params)
         now = self._clock.now()
         row = Approval(
             id=new_id(now), act=act, target=target, params=dict(params), reason=reason,
@@ -124,8 +142,9 @@ class Operators:
             raise self._why(row)
         row = self._row(tx, number)
         self._note(tx, f"approval.{status}", row, caller.actor)
-        if approve and row.act.startswith("operators."):
-            self._carry_out(tx, row)
+        if approve and row.act in self._acts:
+            actor = self.consume(tx, row.id, row.act, row.target)
+            self._acts[row.act].do(tx, row.target, {"act": row.act, **row.params}, actor)
         return _view(self._row(tx, number))
 
     def consume(self, tx: Tx, number: UUID, act: str, target: str) -> str:
@@ -163,10 +182,9 @@ class Operators:
         self._audit.append(tx, "break_glass", actor=BREAK_GLASS, command=command)
         self._outbox.put(tx, "alarm.break_glass", None, {"command": command})
 
-    def _carry_out(self, tx: Tx, row: Approval) -> None:
-        actor = self.consume(tx, row.id, row.act, row.target)
-        subject, role = UUID(row.target), str(row.params["role"])
-        if row.act == "operators.grant":
+    def _change_role(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
+        subject, role = UUID(target), str(params["role"])
+        if params["act"] == "operators.grant":
             self._grant(tx, subject, Role(role), actor)
         else:
             self.revoke(tx, subject, role, actor)

@@ -32,7 +32,7 @@ class NewApproval(BaseModel):
 
     act: Text
     target: Text
-    params: dict[str, Annotated[str, Field(max_length=128)]] = Field(
+    params: dict[str, Annotated[str, Field(max_length=1024)]] = Field(
         default_factory=dict, max_length=8
     )
     reason: Annotated[str, Field(min_length=1, max_length=256)]

@@ -1,7 +1,10 @@
 """Operators, what two of them may do together, and keys over HTTP."""
 
+import json
+
 import pytest
 
+from crypto.recovery import create_recipient, open_export, recipient_id
 from service.operators.model import ADMIN_SCOPES, Role
 from tests.functional.conftest import PASSWORD
 
@@ -136,6 +139,60 @@ def test_a_key_is_destroyed_by_two(service, officers):
     assert service.call("POST", "/v1/keys/destroy", body, bearer=ada).status_code == 409
     assert service.call("GET", path, bearer=ada).json["status"] == "used"
     assert len(service.call("GET", "/v1/approvals", bearer=ada).json["items"]) == 1
+
+
+def approved(service, officers, act, target, **params):
+    """Let one ask and the other approve; return the answer to the second."""
+    ada, grace = officers
+    asked = ask(service, ada, act, target, **params).json
+    return service.call("POST", f"/v1/approvals/{asked['id']}/approve", {}, bearer=grace)
+
+
+def test_a_recovery_export_takes_two_and_delays_the_horizon(service, officers):
+    """Only the approved recipient gets it, and a key's erase horizon waits for its end."""
+    private, public = create_recipient()
+    target = f"recipient {recipient_id(public)}"
+    number = approved(service, officers, "keys.export", target).json["id"]
+    body = {"recipient": create_recipient()[1], "days": 400, "approval": number}
+    other = service.call("POST", "/v1/keys/export", body, bearer=officers[0])
+    assert (other.status_code, other.json["code"]) == (403, "approval_mismatch")
+    bad = service.call("POST", "/v1/keys/export", body | {"recipient": "x"}, bearer=officers[0])
+    assert (bad.status_code, bad.json["errors"][0]["pointer"]) == (422, "/recipient")
+    done = service.call("POST", "/v1/keys/export", body | {"recipient": public}, bearer=officers[0])
+    about, keys = open_export(private, json.dumps(done.json["export"]).encode())
+    assert ("behavior", 1) in [key[:2] for key in keys]
+    again = service.call(
+        "POST", "/v1/keys/export", body | {"recipient": public}, bearer=officers[0]
+    )
+    assert again.status_code == 409
+    for verb in ("generate", "promote"):
+        service.call("POST", f"/v1/keys/{verb}", {"class": "behavior"}, bearer=officers[0])
+    service.clock.advance(seconds=70)
+    service.call("POST", "/v1/keys/retire", {"class": "behavior"}, bearer=officers[0])
+    number = approved(service, officers, "keys.destroy", "kek behavior 1").json["id"]
+    body = {"class": "behavior", "version": 1, "approval": number}
+    answer = service.call("POST", "/v1/keys/destroy", body, bearer=officers[0]).json
+    assert answer["recovery_exports"] == [about["id"]]
+    assert answer["erase_horizon"] == about["expires_at"] > answer["destroyed_after"]
+    assert answer["root"] == "root behavior 1"
+
+
+def test_a_clients_scopes_are_changed_by_two(service, officers):
+    """What two agree on holds at once for what is taken away; nonsense is refused when asked."""
+    client = service.client_id
+    bad = ask(service, officers[0], "clients.scopes", client, scopes="everything")
+    assert bad.json["errors"][0]["pointer"] == "/params/scopes"
+    bad = ask(service, officers[0], "clients.scopes", client)
+    assert bad.json["errors"][0]["code"] == "unknown_scope"
+    bad = ask(service, officers[0], "clients.scopes", "nobody", scopes="flows:write")
+    assert bad.json["errors"][0]["pointer"] == "/target"
+    assert service.call("POST", "/v1/subjects/lookup", {"identifier": "ada"}).status_code == 200
+    done = approved(
+        service, officers, "clients.scopes", client, scopes="flows:write subjects:write"
+    )
+    assert (done.status_code, done.json["status"]) == (200, "used")
+    gone = service.call("POST", "/v1/subjects/lookup", {"identifier": "ada"})
+    assert (gone.status_code, gone.json["code"]) == (403, "insufficient_scope")
 
 
 def test_an_approval_is_good_for_a_day(service, officers):

@@ -1,5 +1,6 @@
 """The life of keys: generate, promote, retire, destroy; each state waits for every instance."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -28,13 +29,38 @@ TOKEN_LIFE: Final = timedelta(minutes=6)
 LEAST_GRACE: Final = timedelta(days=1)
 
 
+@dataclass(frozen=True, slots=True)
+class Destruction:
+    """When a KEK will be gone, and what could open it until then.
+
+    Args:
+        after: When its row is deleted.
+        horizon: When no backup of the database and no recovery export can bring it back.
+        root: The root version that opens it in a backup; destroying that ends it at once.
+        exports: The recovery exports that hold it.
+    """
+
+    after: datetime
+    horizon: datetime
+    root: str
+    exports: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer to whoever asked."""
+        return {
+            "destroyed_after": rfc3339(self.after), "erase_horizon": rfc3339(self.horizon),
+            "root": self.root, "recovery_exports": list(self.exports),
+        }  # fmt: skip
+
+
 class Lifecycle:
     """The states of every tier but the root, whose versions its provider keeps."""
 
     def __init__(
         self, vault: Vault, signing: SigningKeys, instances: Instances, audit: AuditLog,
-        clock: Clock,
+        clock: Clock, retention: timedelta,
     ) -> None:  # fmt: skip
+        self._retention = retention
         self._vault = vault
         self._signing = signing
         self._instances = instances
@@ -127,8 +153,8 @@ class Lifecycle:
 
     def schedule_destruction(
         self, tx: Tx, key_class: str, version: int, grace: timedelta, actor: str
-    ) -> str:
-        """Let a retired KEK be destroyed after a grace period; return that time.
+    ) -> Destruction:
+        """Let a retired KEK be destroyed after a grace period; return when it will be gone.
 
         Raises:
             NotFound: There is no such key.
@@ -142,12 +168,17 @@ class Lifecycle:
         if grace < LEAST_GRACE:
             raise Conflict("grace_too_short", "the grace period must be a day at least")
         row.destroy_after = self._clock.now() + grace
-        when = rfc3339(row.destroy_after)
+        exports = store.exports_of(tx, key_class, version, self._clock.now())
+        ends = [row.destroy_after + self._retention, *(export.expires_at for export in exports)]
+        root = f"root {key_class} {root_version_of(row.wrapped)}"
+        done = Destruction(
+            row.destroy_after, max(ends), root, tuple(str(export.id) for export in exports)
+        )
         self._note(
             tx, "keys.destruction_scheduled", actor, tier="kek", key_class=key_class,
-            version=version, after=when,
+            version=version, **done.to_json(),
         )  # fmt: skip
-        return when
+        return done
 
     def destroy_due(self, tx: Tx) -> list[tuple[str, int]]:
         """Delete the KEKs whose grace period is over and to which nothing refers."""

@@ -12,7 +12,6 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
-    bindparam,
     delete,
     func,
     select,
@@ -253,6 +252,12 @@ def references(tx: Tx, key_class: str, kek_version: int) -> int:
 def canaries(tx: Tx) -> frozenset[UUID]:
     """Return the canary subjects."""
     return frozenset(tx.execute(select(table_of(Canary).c.subject_id)).scalars())
+
+
+def exports_of(tx: Tx, key_class: str, version: int, now: datetime) -> list[KeyExport]:
+    """Return the recovery exports that hold a KEK and have not expired."""
+    live = tx.scalars(select(KeyExport).where(KeyExport.expires_at > now).order_by(KeyExport.id))
+    return [export for export in live if [key_class, version] in export.keys]
 
 
 def index_keys(tx: Tx) -> Sequence[Any]:

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,6 +12,7 @@ from sqlalchemy import text
 
 from service.cli import main
 from service.store.engine import make_engine
+from tests.databases import database_url
 
 
 @pytest.fixture
@@ -152,3 +156,35 @@ def test_operators_begin_with_a_link(lamina):
     assert ask(lamina, "operators", "list") == []
     kinds = [row["kind"] for row in ask(lamina, "outbox")]
     assert "alarm.break_glass" in kinds
+
+
+def test_several_workers_share_a_job(tmp_path, monkeypatch):
+    """On PostgreSQL two processes move each row once, and everything opens after."""
+    with database_url("postgresql", tmp_path) as url:
+        monkeypatch.chdir(tmp_path)
+        for name, value in {
+            "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": url,
+            "LAMINA_ROOT_KEY": "file:keys", "LAMINA_FACE_ENGINE": "off",
+        }.items():  # fmt: skip
+            monkeypatch.setenv(name, value)
+
+        def run(*arguments):
+            command = [sys.executable, "-m", "service.cli", *arguments, "--json"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+            return json.loads(done.stdout)
+
+        run("keys", "init")
+        run("db", "upgrade")
+        place = Path(__file__).parents[2]
+        people = "from tests.chaos import actors; from service.settings import load; "
+        people += "actors.populate(load(), 1200)"
+        monkeypatch.setenv("PYTHONPATH", str(place))
+        subprocess.run([sys.executable, "-c", people], check=True, timeout=120)
+        assert run("keys", "reencrypt", "--class", "contact", "--dry-run")["rows"] == 1200
+        done = run("keys", "reencrypt", "--class", "contact", "--workers", "2")
+        assert (done["status"], done["report"]["failed"]) == ("done", 0)
+        # The record is that of the process which held the lock: it did its share of the rows.
+        assert 0 < done["done"] <= 1210  # the notice of the break-glass act is a row too
+        assert run("keys", "verify")["report"]["failed"] == 0
+        old = "SELECT count(*) FROM subject WHERE substr(username, 3, 2) <> '\\x0002'::bytea"
+        assert execute(old) == [(0,)]

@@ -211,15 +211,18 @@ class _Works:
                     for name in classes
                 )
 
+        def prepare(tx: Tx) -> Mapping[str, Any]:
+            # Chosen once, by the process that holds the lock: a helper that comes late would
+            # otherwise find everything done and begin a generation of its own.
+            return {"generations": {name: moving.start_generation(tx, name) for name in classes}}
+
         def pages() -> Iterator[Iterable[Page]]:
-            for name in classes:
-                with self._room.database.transaction() as tx:
-                    generation = moving.start_generation(tx, name)
+            for name, generation in params["generations"].items():
                 yield moving.reencrypt_pages(name, generation)
                 with self._room.database.transaction() as tx:
                     moving.finish_generation(tx, name)
 
-        return Work(total, lambda: _steps(pages()))
+        return Work(total, lambda: _steps(pages()), prepare=prepare)
 
     def reindex(self, _params: Mapping[str, Any]) -> Work:
         indexing, vault = self._room.indexing, self._room.vault

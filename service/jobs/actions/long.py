@@ -22,6 +22,7 @@ _LISTED: Final = 100
 _SAVE_EVERY: Final = 1.0
 _POLL: Final = 2.0
 _YIELD: Final = 0.01
+_PATIENCE: Final = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,13 @@ class Work:
         total: Counts the rows to do.
         steps: Does them; each step is a finished unit of work.
         finish: Returns what the report adds at the end.
+        prepare: Returns what the parameters add, once, before the first step of the first process.
     """
 
     total: Callable[[], int]
     steps: Callable[[], Iterator[Step]]
     finish: Callable[[], Mapping[str, Any]] = dict
+    prepare: Callable[[Tx], Mapping[str, Any]] = lambda _tx: {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +143,20 @@ class LongJobs:
         Raises:
             Conflict: Another process does this work already.
         """
+        if helper and not self._begun(number):
+            with self._database.transaction(read=True) as tx:
+                return self.view(tx, number)
         with self._database.transaction() as tx:
             row = store.job(tx, number)
             if row is None:
                 raise NotFound("job_not_found", "There is no such job.")
             kind, params = row.kind, dict(row.params)
-            lock = ":".join(("job", kind, *map(str, params.values())))[:32]
+            lock = _lock_name(kind, params)
             if not helper:
                 self._lock(tx, lock)
                 row.status, row.started_at = "running", self._clock.now()
+                params |= self._plans[kind](params).prepare(tx)
+                row.params = params
         work = self._plans[kind](params)
         progress = Progress(work.total())
         try:
@@ -186,6 +194,17 @@ class LongJobs:
                 self.run_queued()
             except LaminaError as error:
                 logs.get().warning("jobs_paused", code=error.code)
+
+    def _begun(self, number: UUID) -> bool:
+        """Wait until the process that holds the lock has begun; False when the job is over."""
+        for _ in range(_PATIENCE):
+            with self._database.transaction(read=True) as tx:
+                row = store.job(tx, number)
+                status = row.status if row else "done"
+            if status != "queued":
+                return status == "running"
+            time.sleep(_YIELD)
+        return False
 
     def _lock(self, tx: Tx, lock: str) -> None:
         now = self._clock.now()
@@ -232,6 +251,12 @@ class LongJobs:
                 store.give_up(tx, lock, self._holder, self._clock.now())
                 tx.flush()
             return self.view(tx, number)
+
+
+def _lock_name(kind: str, params: Mapping[str, Any]) -> str:
+    """Return the lock of a kind of job and what it goes over; what it prepared names nothing."""
+    parts = [value for value in params.values() if isinstance(value, str)]
+    return ":".join(("job", kind, *parts))[:32]
 
 
 def _pause(pace: Pace, rows: int, elapsed: float, page: float) -> float:

@@ -245,7 +245,9 @@ def missed(found: dict[str, Any]) -> list[str]:
         if shares["context"][kind] > shares["rules"][kind]:
             misses.append(f"{kind} without the token: worse than rules")
     for name, gaps in found["below_freeman"].items():
-        misses += [f"{name}, {kind}: above Freeman somewhere" for kind, gap in gaps.items() if gap < 0]
+        misses += [
+            f"{name}, {kind}: above Freeman somewhere" for kind, gap in gaps.items() if gap < 0
+        ]
     if found["speed"]["us_p50"] > SLOWEST:
         misses.append(f"assessment slower than {SLOWEST:.0f} µs")
     return misses

@@ -99,9 +99,7 @@ class Freeman:
         found -= math.log((self._logins[person] + 1) / (total + len(self._logins)))
         return -found
 
-    def _person(
-        self, person: int, values: Values, levels: Sequence[tuple[Level, float]]
-    ) -> float:
+    def _person(self, person: int, values: Values, levels: Sequence[tuple[Level, float]]) -> float:
         exact, logins = levels[0][0], self._logins[person]
         total = self._logins.total()
         unseen = 1 / (total + len(self._everybody[exact]) + 1)

@@ -270,7 +270,11 @@ class World:
         if not person.travels or day < trip[1] + 7 or rng.random() > 1 - math.exp(-1 / 5):
             return trip
         abroad = rng.random() < 0.4
-        return day, day + rng.uniform(3, 14), rng.choice(self.countries) if abroad else person.country
+        return (
+            day,
+            day + rng.uniform(3, 14),
+            rng.choice(self.countries) if abroad else person.country,
+        )
 
     def _login(self, person: Person, day: float, trip: tuple[float, float, Country]) -> Event:
         rng = self._random
@@ -313,7 +317,10 @@ class World:
             place = rng.choices(self.countries, self._attack_countries)[0]
             bot = rng.random() < 0.3
             network = self._pick(place.fixed) if bot else rng.choice(place.hosting)
-            header, language = self._bot_header(day), "en-US" if rng.random() < 0.7 else place.language
+            header, language = (
+                self._bot_header(day),
+                "en-US" if rng.random() < 0.7 else place.language,
+            )
             at = START + timedelta(days=day)
             network, line = self._line(network)
             return _event(at, person, kind, network, line, header, False, language)

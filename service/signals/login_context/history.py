@@ -6,8 +6,8 @@ Format 1, little endian, frozen in ``tests/vectors/login_context/``::
     1..8    i64                  when it was last brought up to date, seconds
     9..16   i64                  the day its values were last counted for everybody
     17..28  3 x f32              logins · logins that could have held a token · that held one
-    29..40  i64 2 x i16          last success (0: none), latitude and longitude in tenths of a degree
-    41..112 9 x (f32 f32)        per level: logins that showed it, logins in which it was new
+    29..40  i64 2 x i16          last success (0: none), latitude and longitude in 0.1 degrees
+    41..112 9 x f32, 9 x f32     per level: logins that showed it; logins in which it was new
     113     u8, then u8 f32      hours of the week that have weight
     then    9 x (u8, then 8s f32 u16)  per level: digest, weight, highest version
 """
@@ -154,7 +154,6 @@ class History:
         return b"".join(parts)
 
 
-
 def digests(key: bytes, owner: bytes, values: Mapping[Level, bytes]) -> dict[Level, bytes]:
     """Return the keyed digest of each value: another for each owner, so that none can be linked."""
     return {
@@ -178,7 +177,9 @@ def unpack(packed: bytes) -> History:
 
 
 def _unpack(packed: bytes) -> History:
-    _, at, counted, logins, offered, tokens, last_at, latitude, longitude = _HEAD.unpack_from(packed)
+    _, at, counted, logins, offered, tokens, last_at, latitude, longitude = _HEAD.unpack_from(
+        packed
+    )
     totals = _TOTALS.unpack_from(packed, _HEAD.size)
     place = None if latitude == _NONE else (latitude, longitude)
     split = len(Level)

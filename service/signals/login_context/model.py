@@ -6,7 +6,7 @@ Dirichlet smoothing: MacKay and Peto 1995); the idea of the ratio is Freeman et 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +51,15 @@ VPN: Final = Attacker(0.3, 0.0005, 0.9, 0.02, 0.0, 0.5, 0.0)
 TARGETED: Final = Attacker(0.3, 0.005, 0.9, 0.15, 0.9, 0.9, 0.5)
 ATTACKERS: Final = (NAIVE, VPN, TARGETED)
 """The declared mixture: who tries at random, who hides in the person's country, who copies."""
+_TOKENS: Final = tuple(attacker.token for attacker in ATTACKERS)
+_COUNTRIES: Final = tuple(attacker.country for attacker in ATTACKERS)
+_NETWORKS: Final = tuple(attacker.network for attacker in ATTACKERS)
+_AGENTS: Final = tuple(attacker.agent for attacker in ATTACKERS)
+_LANGUAGES: Final = tuple(attacker.language for attacker in ATTACKERS)
+_HOURS: Final = tuple(attacker.hour for attacker in ATTACKERS)
+_FINEST: Final = frozenset(FINEST.values())
+_BY_DATABASE: Final = (Level.PREFIX, Level.ASN, Level.COUNTRY)
+_BY_PREFIX: Final = (Level.PREFIX, Level.WIDE, Level.COUNTRY)
 
 CONCENTRATION: Final = 0.5
 """How many logins the coarser level is worth; what was new before is added to it."""
@@ -80,8 +89,7 @@ def _kernel() -> tuple[float, ...]:
     week = [around(WEEK, at) for at in range(WEEK)]
     day = [around(24, at) for at in range(WEEK)]
     return tuple(
-        0.5 * one / sum(week) + 0.5 * other / sum(day)
-        for one, other in zip(week, day, strict=True)
+        0.5 * one / sum(week) + 0.5 * other / sum(day) for one, other in zip(week, day, strict=True)
     )
 
 
@@ -101,35 +109,47 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The whole and its parts."""
+    """The parts and their sum.
 
-    llr: float
+    Args:
+        enough: Whether the history has more than a few logins.
+    """
+
+    total: float
     contributions: tuple[Contribution, ...]
     enough: bool
 
+    @property
+    def llr(self) -> float:
+        """Return the ratio within its bounds."""
+        return bent(self.total)
 
-def score(history: History | None, login: Login, own: Population, shares: Sequence[float]) -> Score:
+
+def score(
+    history: History | None, login: Login, crowd: Population, shares: Sequence[float]
+) -> Score:
     """Return the ratio of a login against its subject's history.
 
     Args:
         history: None where nothing was learned yet, which gives 0.
         login: What is seen now.
-        own: The counts among everybody, for what is absent.
+        crowd: The counts among everybody, for what is absent.
         shares: How common what is seen now is among everybody, by level.
     """
     if history is None or history.logins <= 0:
         return Score(0.0, (Contribution("no_history", 0.0),), enough=False)
     factor = history.fade(login.at)
     found = [_token(history, login, factor)]
+    case = _Case(history, login, factor, crowd, shares)
     for chain in Chain:
-        found += _chain(chain, history, login, factor, own, shares)
+        found += _chain(chain, case)
     found.append(_hour(history, login, factor))
     contributions, total = _mix(found)
     logins = factor * history.logins
-    return Score(_bent(total), contributions, enough=logins >= COLD)
+    return Score(total, contributions, enough=logins >= COLD)
 
 
-def _bent(total: float) -> float:
+def bent(total: float) -> float:
     """Keep the whole above `LOWEST` and the order of what lies far below `BEND`."""
     if total >= BEND:
         return min(HIGHEST, total)
@@ -155,9 +175,7 @@ def _mix(found: Sequence[tuple[str, Ratios]]) -> tuple[tuple[Contribution, ...],
 
 
 def _bounded(person: float, attackers: Sequence[float]) -> Ratios:
-    return tuple(
-        min(HIGHEST, max(LOWEST, math.log(person / attacker))) for attacker in attackers
-    )
+    return tuple(min(HIGHEST, max(LOWEST, math.log(person / attacker))) for attacker in attackers)
 
 
 def _holding(history: History, factor: float) -> float:
@@ -173,10 +191,9 @@ def _fresh(history: History, login: Login, factor: float) -> float:
 def _token(history: History, login: Login, factor: float) -> tuple[str, Ratios]:
     rate = _holding(history, factor)
     if login.known_device:
-        return "device_known", _bounded(rate, [attacker.token for attacker in ATTACKERS])
-    without = [1 - attacker.token for attacker in ATTACKERS]
+        return "device_known", _bounded(rate, _TOKENS)
     # A person who mostly lacks the token does not gain by lacking it.
-    found = _bounded(1 - rate, without)
+    found = _bounded(1 - rate, [1 - token for token in _TOKENS])
     return "device_unknown", tuple(min(0.0, ratio) for ratio in found)
 
 
@@ -187,148 +204,151 @@ def _hour(history: History, login: Login, factor: float) -> tuple[str, Ratios]:
     everywhere = 1 / WEEK
     density = factor * near + _HOUR_PRIOR * everywhere
     density /= factor * sum(history.hours.values()) + _HOUR_PRIOR
-    attackers = [
-        attacker.hour * density + (1 - attacker.hour) * everywhere for attacker in ATTACKERS
-    ]
+    attackers = [own * density + (1 - own) * everywhere for own in _HOURS]
     code = "hour_usual" if density >= everywhere else "hour_unusual"
     return code, _bounded(density, attackers)
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """One chain of one login beside its history.
+class _Row:
+    """One level of one login beside its history, in logins as they weigh now.
 
     Args:
-        levels: From fine to coarse; those that were shown now and before.
-        digests: Of what is shown now.
-        shares: Among everybody.
-        fresh: How likely the person uses something new that anybody might have.
+        weight: Of the value that is shown.
+        total: Of all values.
+        worth: What the next coarser level counts as.
+        share: Of the value among everybody who has the same coarser one.
     """
 
+    weight: float
+    total: float
+    worth: float
+    share: float
+
+    @property
+    def part(self) -> float:
+        """Return which part of the history has this value."""
+        return self.weight / self.total
+
+
+Rows = Mapping[Level, _Row]
+"""From fine to coarse."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What every comparison of one login needs."""
+
     history: History
+    login: Login
     factor: float
-    levels: tuple[Level, ...]
-    digests: Mapping[Level, bytes]
+    crowd: Population
     shares: Sequence[float]
-    fresh: float
 
-    def weight(self, level: Level) -> float:
-        """Return how much the history has of this value."""
-        digest = self.digests.get(level)
-        found = self.history.values[level].get(digest) if digest is not None else None
-        return self.factor * found[0] if found else 0.0
+    def rows(self, levels: Sequence[Level]) -> Rows:
+        """Return what is shown at each level that has a history and is shown now."""
+        digests = self.login.digests
+        return {
+            level: self._row(level, digests[level], self.shares)
+            for level in levels
+            if level in digests
+        }
 
-    def part(self, level: Level) -> float:
-        """Return which part of the history has this value; 0 where the level says nothing."""
-        total = self.factor * self.history.totals[level]
-        return self.weight(level) / total if total > 0 else 0.0
+    def unseen(self, levels: Sequence[Level]) -> Rows:
+        """Return what a value would give that nobody was ever seen with."""
+        shares = self.crowd.rarest()
+        return {level: self._row(level, b"", shares) for level in levels}
 
-    def share(self, *levels: Level) -> float:
-        """Return the share among everybody over several levels."""
-        return math.prod(self.shares[level] for level in levels if level in self.levels)
+    def _row(self, level: Level, digest: bytes, shares: Sequence[float]) -> _Row:
+        history, factor = self.history, self.factor
+        found = history.values[level].get(digest)
+        return _Row(
+            factor * found[0] if found else 0.0, factor * history.totals[level],
+            CONCENTRATION + factor * history.novel[level], shares[level],
+        )  # fmt: skip
 
 
-def _chain(  # noqa: PLR0913 - the parts of one comparison
-    chain: Chain, history: History, login: Login, factor: float, own: Population,
-    shares: Sequence[float],
-) -> list[tuple[str, Ratios]]:  # fmt: skip
+def _chain(chain: Chain, case: _Case) -> list[tuple[str, Ratios]]:
     name = chain.name.lower()
-    usual = tuple(level for level in _levels(chain, history) if history.totals[level] > 0)
-    shown = FINEST[chain] in login.digests
+    totals = case.history.totals
+    usual = tuple(level for level in _levels(chain, totals) if totals[level] > 0)
+    shown = FINEST[chain] in case.login.digests
     if not usual:
         return [(f"{name}_learning" if shown else f"{name}_not_offered", NO_RATIOS)]
-    fresh = _fresh(history, login, factor) if chain is Chain.AGENT else 0.0
-    worst = _ratios(chain, _Seen(history, factor, usual, {}, own.rarest(), fresh))
     if not shown:
+        worst = _ratios(chain, case, case.unseen(usual))
         return [(f"{name}_withheld", tuple(min(0.0, ratio) for ratio in worst))]
-    levels = tuple(level for level in usual if level in login.digests)
-    seen = _Seen(history, factor, levels, login.digests, shares, fresh)
-    ratios = _ratios(chain, seen)
-    if not seen.weight(FINEST[chain]):
-        # Nothing that is new scores worse than what is withheld.
-        ratios = tuple(max(pair) for pair in zip(ratios, worst, strict=True))
-    found = [(f"{name}_{_nearest(seen, levels)}", ratios)]
+    rows = case.rows(usual)
+    found = [(f"{name}_{_nearest(rows)}", _ratios(chain, case, rows))]
     if chain is Chain.AGENT:
-        found += _version(seen, login)
-    return found
+        found += _version(case)
+    if rows[FINEST[chain]].weight:
+        return found
+    return _no_worse(found, _ratios(chain, case, case.unseen(usual)))
 
 
-def _levels(chain: Chain, history: History) -> tuple[Level, ...]:
+def _no_worse(found: Sequence[tuple[str, Ratios]], worst: Ratios) -> list[tuple[str, Ratios]]:
+    """Let nothing that is new score worse than what is withheld."""
+    kept, floor = [], worst
+    for code, ratios in reversed(found[1:]):
+        kept.append((code, tuple(max(0.0, ratio) for ratio in ratios)))
+    code, first = found[0]
+    for _, ratios in found[1:]:
+        first = tuple(one + min(0.0, other) for one, other in zip(first, ratios, strict=True))
+    return [(code, tuple(max(pair) for pair in zip(first, floor, strict=True))), *kept]
+
+
+def _levels(chain: Chain, totals: Sequence[float]) -> tuple[Level, ...]:
     if chain is not Chain.NETWORK:
         return (FINEST[chain], *COARSER[chain])
     # A wide prefix stands for the network where no database names it.
-    between = Level.ASN if history.totals[Level.ASN] > 0 else Level.WIDE
-    return (Level.PREFIX, between, Level.COUNTRY)
+    return _BY_DATABASE if totals[Level.ASN] > 0 else _BY_PREFIX
 
 
-def _nearest(seen: _Seen, levels: Sequence[Level]) -> str:
-    near = next((level for level in levels if seen.weight(level)), None)
+def _nearest(rows: Rows) -> str:
+    near = next((level for level, row in rows.items() if row.weight), None)
     if near is None:
         return "new"
-    return "known" if near is levels[0] else f"new_in_known_{near.name.lower()}"
+    return "known" if near in _FINEST else f"new_in_known_{near.name.lower()}"
 
 
-def _ratios(chain: Chain, seen: _Seen) -> Ratios:
-    person = 1.0
-    for level in reversed(seen.levels):
-        total = seen.factor * seen.history.totals[level]
-        worth = CONCENTRATION + seen.factor * seen.history.novel[level]
-        person = seen.weight(level) + worth * person * seen.shares[level]
-        person /= total + worth
-    person = (1 - seen.fresh) * person + seen.fresh * seen.share(*seen.levels)
-    return _bounded(person, _ATTACKING[chain](seen))
+def _ratios(chain: Chain, case: _Case, rows: Rows) -> Ratios:
+    person = common = 1.0
+    for row in reversed(tuple(rows.values())):
+        person = (row.weight + row.worth * person * row.share) / (row.total + row.worth)
+        common *= row.share
+    if chain is Chain.NETWORK:
+        return _bounded(person, _attacking_network(rows))
+    part = rows[FINEST[chain]].part
+    if chain is Chain.LANGUAGE:
+        return _bounded(person, [own * part + (1 - own) * common for own in _LANGUAGES])
+    fresh = _fresh(case.history, case.login, case.factor)
+    person = (1 - fresh) * person + fresh * common
+    return _bounded(person, [own * part + (1 - own) * common for own in _AGENTS])
 
 
-def _attacking_network(seen: _Seen) -> list[float]:
-    between = Level.ASN if Level.ASN in seen.levels else Level.WIDE
-    anywhere = 0.5 * seen.share(Level.COUNTRY) + 0.5 / ORIGINS
-    hosted = 0.5 * seen.share(between) + 0.5 / HOSTS
-    if Level.COUNTRY not in seen.levels:
-        anywhere, hosted = 1.0, 0.5 * seen.share(between) + 0.5 / (ORIGINS * HOSTS)
-    fine = seen.share(Level.PREFIX)
-    found = []
-    for attacker in ATTACKERS:
-        country = anywhere
-        if Level.COUNTRY in seen.levels:
-            country = (1 - attacker.country) * anywhere + attacker.country * seen.part(
-                Level.COUNTRY
-            )
-        network = (1 - attacker.network) * country * hosted
-        found.append((network + attacker.network * seen.part(between)) * fine)
-    return found
-
-
-def _attacking_agent(seen: _Seen) -> list[float]:
-    common = seen.share(*seen.levels)
-    part = seen.part(Level.DEVICE)
+def _attacking_network(rows: Rows) -> list[float]:
+    between, country = rows.get(Level.ASN) or rows.get(Level.WIDE), rows.get(Level.COUNTRY)
+    fine = rows[Level.PREFIX].share
+    part, share = (between.part, between.share) if between else (0.0, 1.0)
+    if country is None:
+        hosted = 0.5 * share + 0.5 / (ORIGINS * HOSTS)
+        return [((1 - own) * hosted + own * part) * fine for own in _NETWORKS]
+    hosted = 0.5 * share + 0.5 / HOSTS
+    anywhere, here = 0.5 * country.share + 0.5 / ORIGINS, country.part
     return [
-        attacker.agent * part + (1 - attacker.agent) * common for attacker in ATTACKERS
+        ((1 - own) * ((1 - near) * anywhere + near * here) * hosted + own * part) * fine
+        for own, near in zip(_NETWORKS, _COUNTRIES, strict=True)
     ]
 
 
-def _attacking_language(seen: _Seen) -> list[float]:
-    common = seen.share(*seen.levels)
-    part = seen.part(Level.LOCALE)
-    return [
-        attacker.language * part + (1 - attacker.language) * common for attacker in ATTACKERS
-    ]
-
-
-_ATTACKING: Final[Mapping[Chain, Callable[[_Seen], list[float]]]] = {
-    Chain.NETWORK: _attacking_network,
-    Chain.AGENT: _attacking_agent,
-    Chain.LANGUAGE: _attacking_language,
-}
-
-
-def _version(seen: _Seen, login: Login) -> list[tuple[str, Ratios]]:
-    known = seen.history.values[Level.PLATFORM].get(login.digests.get(Level.PLATFORM, b""))
-    if known is None or not known[1] or not login.version:
+def _version(case: _Case) -> list[tuple[str, Ratios]]:
+    platform = case.login.digests.get(Level.PLATFORM, b"")
+    known = case.history.values[Level.PLATFORM].get(platform)
+    if known is None or not known[1] or not case.login.version:
         return []
-    older = login.version < known[1]
+    older = case.login.version < known[1]
     person = OLDER if older else 1 - OLDER
     common = OLDER_ATTACK if older else 1 - OLDER_ATTACK
-    attackers = [
-        attacker.agent * person + (1 - attacker.agent) * common for attacker in ATTACKERS
-    ]
+    attackers = [own * person + (1 - own) * common for own in _AGENTS]
     return [("version_older" if older else "version_grown", _bounded(person, attackers))]

@@ -11,8 +11,9 @@ _SMOOTHING: Final = 5.0
 _EVEN: Final = 0.1
 """Which part of everybody is taken to be spread evenly: nobody is barred from anywhere."""
 _PARENT: Final = {
-    Level.ASN: Level.COUNTRY, Level.WIDE: Level.COUNTRY, Level.DEVICE: Level.PLATFORM,
-    Level.PLATFORM: Level.SYSTEM, Level.LOCALE: Level.LANGUAGE,
+    Level.PREFIX: Level.PREFIX, Level.WIDE: Level.COUNTRY, Level.ASN: Level.COUNTRY,
+    Level.COUNTRY: Level.COUNTRY, Level.DEVICE: Level.PLATFORM, Level.PLATFORM: Level.SYSTEM,
+    Level.SYSTEM: Level.SYSTEM, Level.LOCALE: Level.LANGUAGE, Level.LANGUAGE: Level.LANGUAGE,
 }  # fmt: skip
 _SIZES: Final = {
     Level.PREFIX: 256, Level.WIDE: 300, Level.ASN: 40, Level.COUNTRY: 200, Level.DEVICE: 20,
@@ -43,10 +44,9 @@ class Population:
         get = self.counts.get
         counts = [get(digests.get(level, b""), 0.0) for level in Level]
         found = []
-        for level in Level:
-            parent = _PARENT.get(level)
+        for level, part in zip(Level, counts, strict=True):
+            parent = _PARENT[level]
             whole = counts[parent] if parent in digests else self.totals[level]
-            part = counts[level]
             found.append(_share(level, part, max(whole, part)))
         found[Level.PREFIX] = 1 / _SIZES[Level.PREFIX]
         return found

@@ -36,7 +36,7 @@ def upgrade() -> None:
     op.create_table(
         "login_context_population",
         sa.Column("digest", sa.LargeBinary(length=9), nullable=False),
-        sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("weight", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_login_context_population")),
     )
     op.create_table(

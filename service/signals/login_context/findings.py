@@ -20,6 +20,8 @@ _TYPO: Final = 0.15
 """How often an honest person fails once more: failures before a login are geometric."""
 _GUESS: Final = 5 / 6
 """The same for an attacker who guesses; half of the attackers have the password already."""
+_GUESSES: Final = 20
+"""More failures say no more."""
 _NETWORK_USUAL: Final = 10
 """Failures an hour that a shared network has by itself."""
 _NETWORK_MOST: Final = 3.0
@@ -96,7 +98,8 @@ def failing(failures: Failures, *, known_device: bool) -> list[Finding]:
     return [finding for finding in found if finding.nats < 0]
 
 
-def _guessing(count: int) -> float:
+def _guessing(failures: int) -> float:
+    count = min(failures, _GUESSES)
     honest = (1 - _TYPO) * _TYPO**count
     attacker = 0.5 * (count == 0) + 0.5 * (1 - _GUESS) * _GUESS**count
     return max(LOWEST, min(0.0, math.log(honest / attacker)))

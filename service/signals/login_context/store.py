@@ -5,7 +5,17 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, delete, func, select, update
+from sqlalchemy import (
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -53,7 +63,7 @@ class PopulationRow(Base):
     __tablename__ = "login_context_population"
 
     digest: Mapped[bytes] = mapped_column(LargeBinary(9), primary_key=True)
-    weight: Mapped[float]
+    weight: Mapped[float] = mapped_column(Double)
 
 
 class FailureRow(Base):

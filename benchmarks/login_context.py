@@ -13,7 +13,7 @@ import json
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,8 +36,10 @@ HELD_OUT = 4242
 CAUGHT = 0.98
 BARS = {"naive": 0.015, "vpn": 0.05, "targeted": 0.10}
 SLOWEST = 150.0
+TRAINING = 2 / 3
 METHODS = ("context, token", "context", "rules, token", "rules", "Freeman 2016")
 Floats = npt.NDArray[np.float64]
+Scores = dict[str, dict[str, Floats]]
 
 
 class Everybody:
@@ -98,49 +100,71 @@ def _global(seen: Observed) -> dict[Level, bytes]:
     return digests(b"k" * 32, b"everybody", seen.values)
 
 
-def run(world: World, attacks: int) -> tuple[dict[str, dict[str, Floats]], Context, dict[str, Any]]:
+class Trial:
+    """All methods side by side on one world."""
+
+    def __init__(self) -> None:
+        self.context = Context(token=True)
+        self._without = Context(token=False)
+        self._ruled, self._plain = Rules(token=True), Rules(token=False)
+        self._freeman = Freeman()
+        self._scores: dict[str, dict[str, list[float]]] = {
+            name: defaultdict(list) for name in METHODS
+        }
+        self.tokens: list[bool] = []
+
+    def measure(self, event: Event, seen: Observed) -> None:
+        """Score a login by every method."""
+        scores = (
+            self.context.score(event, seen), self._without.score(event, seen),
+            self._ruled.score(event.person, seen, token=event.token),
+            self._plain.score(event.person, seen, token=event.token),
+            self._freeman.score(event.person, seen),
+        )  # fmt: skip
+        for name, score in zip(METHODS, scores, strict=True):
+            self._scores[name][event.kind].append(score)
+        if event.kind == "honest":
+            self.tokens.append(event.token)
+
+    def learn(self, event: Event, seen: Observed, *, training: bool) -> None:
+        """Learn an honest login; attacks only label the reputation, in the training days."""
+        honest = event.kind == "honest"
+        if training:
+            self._freeman.reputation(seen, attack=not honest)
+        if not honest:
+            return
+        for learner in (self.context, self._without):
+            learner.learn(event, seen)
+        for rival in (self._ruled, self._plain, self._freeman):
+            rival.learn(event.person, seen)
+
+    def scores(self) -> Scores:
+        """Return the scores by method and kind."""
+        return {
+            name: {kind: np.array(values) for kind, values in by_kind.items()}
+            for name, by_kind in self._scores.items()
+        }
+
+
+def run(world: World, attacks: int) -> tuple[Scores, Context, dict[str, Any]]:
     """Return the scores by method and kind, the model at the end, and what the world was like."""
-    with_token, without = Context(token=True), Context(token=False)
-    ruled, plain, freeman = Rules(token=True), Rules(token=False), Freeman()
-    scores: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in METHODS}
-    split = 2 / 3 * world.days
-    tokens: list[bool] = []
+    trial = Trial()
     events = world.events(attacks, 0.3)
     for event in events:
         seen = observe(event.ip, event.header, event.language, event.at, world.locate)
-        honest = event.kind == "honest"
-        measured = (event.at - events[0].at).days >= split
-        if measured and with_token.history(event.person).logins:
-            asked: dict[str, Callable[[], float]] = {
-                "context, token": lambda e=event, s=seen: with_token.score(e, s),  # type: ignore[misc]
-                "context": lambda e=event, s=seen: without.score(e, s),  # type: ignore[misc]
-                "rules, token": lambda e=event, s=seen: ruled.score(e.person, s, token=e.token),  # type: ignore[misc]
-                "rules": lambda e=event, s=seen: plain.score(e.person, s, token=e.token),  # type: ignore[misc]
-                "Freeman 2016": lambda e=event, s=seen: freeman.score(e.person, s),  # type: ignore[misc]
-            }
-            for name, score in asked.items():
-                scores[name][event.kind].append(score())
-            if honest:
-                tokens.append(event.token)
-        if not measured:
-            freeman.reputation(seen, attack=not honest)
-        if honest:
-            for learner in (with_token, without):
-                learner.learn(event, seen)
-            for rival in (ruled, plain, freeman):
-                rival.learn(event.person, seen)
-    arrays = {
-        name: {kind: np.array(values) for kind, values in by_kind.items()}
-        for name, by_kind in scores.items()
-    }
+        training = (event.at - events[0].at).days < TRAINING * world.days
+        if not training and trial.context.history(event.person).logins:
+            trial.measure(event, seen)
+        trial.learn(event, seen, training=training)
+    scores = trial.scores()
     about = {
         "people": len(world.people),
         "logins": sum(event.kind == "honest" for event in events),
-        "honest_measured": len(tokens),
-        "attacks_measured": len(arrays["context"]["naive"]),
-        "honest_without_token": round(1 - statistics.mean(tokens), 4),
+        "honest_measured": len(trial.tokens),
+        "attacks_measured": len(scores["context"]["naive"]),
+        "honest_without_token": round(1 - statistics.mean(trial.tokens), 4),
     }
-    return arrays, with_token, about
+    return scores, trial.context, about
 
 
 def challenged(honest: Floats, attacks: Floats, caught: float | Floats) -> Floats:
@@ -155,7 +179,7 @@ def challenged(honest: Floats, attacks: Floats, caught: float | Floats) -> Float
     return np.interp(caught, np.concatenate([[0.0], hit]), np.concatenate([[0.0], cost]))
 
 
-def table(scores: dict[str, dict[str, Floats]]) -> dict[str, dict[str, float]]:
+def table(scores: Scores) -> dict[str, dict[str, float]]:
     """Return the share challenged at 98 % caught, by method and strength."""
     return {
         name: {
@@ -166,7 +190,7 @@ def table(scores: dict[str, dict[str, Floats]]) -> dict[str, dict[str, float]]:
     }
 
 
-def better_everywhere(scores: dict[str, dict[str, Floats]], name: str) -> dict[str, float]:
+def better_everywhere(scores: Scores, name: str) -> dict[str, float]:
     """Return how far a method lies below Freeman's curve where it is nearest (more is better)."""
     caught = np.linspace(0.01, 0.999, 400)
     other = scores["Freeman 2016"]
@@ -215,7 +239,7 @@ def speed(context: Context, world: World, rounds: int) -> dict[str, float]:
     }
 
 
-def plot(scores: dict[str, dict[str, Floats]], to: Path) -> None:
+def plot(scores: Scores, to: Path) -> None:
     """Draw the curves, one panel for each strength."""
     import matplotlib as mpl  # noqa: PLC0415 - only when a plot is wanted
 

@@ -13,6 +13,7 @@ _POINTS = (
     (Level.COUNTRY, 3.0), (Level.ASN, 2.0), (Level.PREFIX, 1.0), (Level.SYSTEM, 2.0),
     (Level.PLATFORM, 1.0), (Level.DEVICE, 0.5), (Level.LOCALE, 1.0),
 )  # fmt: skip
+_NEAR = 2
 
 
 class Rules:
@@ -38,7 +39,7 @@ class Rules:
         )
         hour = seen.hour % 24
         apart = [min((hour - at) % 24, (at - hour) % 24) for at in self._hours[person]]
-        points += 0.5 * (min(apart, default=0) > 2)
+        points += 0.5 * (min(apart, default=0) > _NEAR)
         platform = seen.values.get(Level.PLATFORM, b"")
         points += seen.version < self._versions.get((person, platform), 0)
         return -(points + 2 * (self._token and not token))

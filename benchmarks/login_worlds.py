@@ -130,11 +130,19 @@ class Event:
     token: bool
 
 
+class Luck(Random):
+    """A seeded generator."""
+
+    def chance(self, share: float) -> bool:
+        """Return whether something of that probability happens."""
+        return self.random() < share
+
+
 class World:
     """Everything that is drawn from a seed."""
 
     def __init__(self, seed: int, people: int, days: int = 180, loss: float = 1.0) -> None:
-        self._random = Random(seed)
+        self._random = Luck(seed)
         self.days = days
         self._loss = loss
         self._next = _FIRST_PREFIX
@@ -195,25 +203,25 @@ class World:
 
     def _person(self, number: int) -> Person:
         rng = self._random
-        shared = self.people[-1] if self.people and rng.random() < 0.25 else None
+        shared = self.people[-1] if self.people and rng.chance(0.25) else None
         country = shared.country if shared else rng.choices(self.countries, self._weights)[0]
         mobile = self._pick(country.mobile)
         exits = []
-        if rng.random() < 0.08:
+        if rng.chance(0.08):
             for _ in range(rng.randint(1, 3)):
-                abroad = rng.random() < 1 / 3
+                abroad = rng.chance(1 / 3)
                 place = rng.choice(self.countries) if abroad else country
                 exits.append(self._line(rng.choice(place.exits)))
-        clears = 0.8 if rng.random() < 0.07 else 0.0
+        clears = 0.8 if rng.chance(0.07) else 0.0
         devices = [self._device("phone", -rng.uniform(0, 900))]
-        if rng.random() < 0.7:
+        if rng.chance(0.7):
             devices.append(self._device("computer", -rng.uniform(0, 1400)))
         return Person(
-            number, country, country.language if rng.random() < 0.9 else "en-US",
+            number, country, country.language if rng.chance(0.9) else "en-US",
             shared.home if shared else self._line(self._pick(country.fixed)),
             (mobile, 8 * rng.randrange(mobile.size // 8 - 3)),
-            self._line(rng.choice(country.fixed)) if rng.random() < 0.55 else None,
-            exits, rng.random() < 0.2, clears, 0.24 / 0.93 if not clears else 0.0,
+            self._line(rng.choice(country.fixed)) if rng.chance(0.55) else None,
+            exits, rng.chance(0.2), clears, 0.24 / 0.93 if not clears else 0.0,
             [rng.gauss(rng.choice((8, 12.5, 20)), 1.5) for _ in range(rng.randint(1, 3))],
             rng.lognormvariate(math.log(0.12), 0.6), devices,
         )  # fmt: skip
@@ -224,7 +232,7 @@ class World:
             system = system or rng.choices(("android", "ios"), (0.6, 0.4))[0]
             model = f"M-{int(60 * rng.random() ** 2)}" if system == "android" else "iPhone"
             family = "safari" if system == "ios" else rng.choices(("chrome", "samsung"), (3, 1))[0]
-            return Device(system, family, model, rng.random() < 0.5, rng.uniform(0, 40), since)
+            return Device(system, family, model, rng.chance(0.5), rng.uniform(0, 40), since)
         system = system or rng.choices(("windows", "macos", "linux"), (0.7, 0.25, 0.05))[0]
         family = rng.choices(("chrome", "edge", "firefox", "safari"),
                              (0.6, 0.2, 0.12, 0.2 if system == "macos" else 0))[0]  # fmt: skip
@@ -251,12 +259,12 @@ class World:
     def _change(self, person: Person, day: float, step: float) -> None:
         """Let time pass: lines renumber, devices are replaced, storage is cleared."""
         rng = self._random
-        if rng.random() < 1 - math.exp(-step / 60):
+        if rng.chance(1 - math.exp(-step / 60)):
             person.home = self._line(person.home[0])
         for place, device in enumerate(person.devices):
             life, kind = (900, "phone") if place == 0 else (1440, "computer")
-            if rng.random() < 1 - math.exp(-step / life):
-                system = device.system if rng.random() < 0.8 else ""
+            if rng.chance(1 - math.exp(-step / life)):
+                system = device.system if rng.chance(0.8) else ""
                 person.devices[place] = self._device(kind, day, system)
             elif not device.app:
                 monthly = 1 - (1 - min(0.95, person.monthly * self._loss)) ** (step / 30)
@@ -269,7 +277,7 @@ class World:
         rng = self._random
         if not person.travels or day < trip[1] + 7 or rng.random() > 1 - math.exp(-1 / 5):
             return trip
-        abroad = rng.random() < 0.4
+        abroad = rng.chance(0.4)
         return (
             day,
             day + rng.uniform(3, 14),
@@ -285,7 +293,7 @@ class World:
             device = person.devices[1]
         network, line = self._where(person, device, here, away=away)
         at = self._hour(person.peaks, day, here)
-        if rng.random() < 0.004:
+        if rng.chance(0.004):
             borrowed = self._device(rng.choice(("phone", "computer")), day)
             return _event(at, person, "honest", network, line, borrowed.header(day), False)
         held, device.tokened = device.tokened, True
@@ -295,16 +303,16 @@ class World:
         self, person: Person, device: Device, here: Country, *, away: bool
     ) -> tuple[Network, int]:
         rng = self._random
-        if person.exits and rng.random() < 0.5:
+        if person.exits and rng.chance(0.5):
             return rng.choice(person.exits)
         phone = device is person.devices[0]
-        moving = phone and rng.random() < 0.45
-        if away and not (moving and (here is person.country or rng.random() < 0.5)):
+        moving = phone and rng.chance(0.45)
+        if away and not (moving and (here is person.country or rng.chance(0.5))):
             return self._line(self._pick(here.mobile if moving else here.fixed))
         if moving:
             network, base = person.mobile
             return network, base + rng.randrange(24)
-        at_work = person.work is not None and rng.random() < 0.4
+        at_work = person.work is not None and rng.chance(0.4)
         return person.work if at_work and person.work else person.home
 
     def _hour(self, peaks: list[float], day: float, here: Country) -> datetime:
@@ -315,11 +323,11 @@ class World:
         rng = self._random
         if kind == "naive":
             place = rng.choices(self.countries, self._attack_countries)[0]
-            bot = rng.random() < 0.3
+            bot = rng.chance(0.3)
             network = self._pick(place.fixed) if bot else rng.choice(place.hosting)
             header, language = (
                 self._bot_header(day),
-                "en-US" if rng.random() < 0.7 else place.language,
+                "en-US" if rng.chance(0.7) else place.language,
             )
             at = START + timedelta(days=day)
             network, line = self._line(network)
@@ -333,21 +341,20 @@ class World:
             at = self._hour([12.0, 16.0, 20.0], day, place)
             return _event(at, person, kind, network, line, header, False)
         other = rng.choice(rng.choice(self.people).devices)
-        language = place.language if rng.random() < 0.6 else "en-US"
+        language = place.language if rng.chance(0.6) else "en-US"
         at = START + timedelta(days=day)
         return _event(at, person, kind, network, line, other.header(day), False, language)
 
     def _bot_header(self, day: float) -> str:
         rng = self._random
         version = int(112 + day / 28) - rng.choice((0, 0, 0, 1, 2, 8, 20))
-        choice = rng.random()
-        if choice < 0.1:
+        if rng.chance(0.1):
             return "python-requests/2.31"
         system = rng.choices(("windows", "linux", "macos", "android"), (6, 1.5, 1, 1.5))[0]
-        return _header(system, "chrome" if choice < 0.85 else "firefox", "K", version)
+        return _header(system, "chrome" if rng.chance(0.83) else "firefox", "K", version)
 
 
-def _event(  # noqa: PLR0913 - the fields of one event
+def _event(  # noqa: PLR0913, PLR0917 - the fields of one event
     at: datetime, person: Person, kind: str, network: Network, line: int, header: str,
     token: bool, language: str = "",  # noqa: FBT001 - as the event has it
 ) -> Event:  # fmt: skip
@@ -366,7 +373,7 @@ def _header(system: str, family: str, model: str, version: int) -> str:
     if family == "firefox":
         return f"{mozilla} Gecko/20100101 Firefox/{version}.0"
     if family == "safari":
-        return f"{mozilla} AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{version - 95}.0 Safari/605"
+        return f"{mozilla} AppleWebKit/605.1.15 Version/{version - 95}.0 Safari/605.1.15"
     webkit = f"{mozilla} AppleWebKit/537.36 (KHTML, like Gecko)"
     extra = {"edge": f" Edg/{version}.0", "samsung": f" SamsungBrowser/{version - 90}.0"}
     before = "" if family != "samsung" else extra["samsung"]

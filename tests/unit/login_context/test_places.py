@@ -1,6 +1,5 @@
 """Databases and lists of the operator: read, merged, replaced while the service runs."""
 
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -85,7 +84,7 @@ def test_a_list_is_read_anew_when_it_changes(tmp_path):
     assert second is not first
     path.write_text("nonsense, and more of it\n", "utf-8")
     assert seconds(62) is second
-    os.remove(path)
+    path.unlink()
     assert seconds(93) is second
     path.write_text("192.0.2.0/24\n", "utf-8")
     assert seconds(124) == first

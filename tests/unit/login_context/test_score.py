@@ -81,7 +81,7 @@ def test_what_is_usual_speaks_for_the_person():
 
 
 def test_it_backs_off_from_exact_to_coarse():
-    """A new prefix of a known network is worse than the known one, a new network than that, …"""
+    """A new prefix of a known network is worse than the known one, a new network than that."""
     steps = [
         {},
         {"prefix": "p2"},

@@ -7,12 +7,15 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from crypto.keyring import KEY_CLASSES
 from service.domain.ids import DECOY
 from service.domain.risk import SignalFacts, Surroundings
+from service.keys.actions import Vault
 from service.signals.login_context import store
 from service.signals.login_context.actions import LoginContextSignal
-from service.signals.login_context.history import LARGEST
+from service.signals.login_context.history import LARGEST, unpack
 from service.signals.login_context.observed import Level
+from service.store.engine import Store
 from tests import mmdb
 
 HOME = Surroundings(
@@ -145,6 +148,38 @@ def test_a_changed_row_counts_as_the_worst_until_a_strong_login(house, signal, f
     assert (found.llr, codes(found)) == (signal.worst, {"history_unreadable"})
     later = learn(house, signal, later)
     assert assess(house, signal, later).llr > 0
+
+
+def test_a_process_without_the_class_sees_the_worst_and_learns_nothing(house, signal, facts, roots):
+    """It can neither read nor write histories, and no login fails of it."""
+    later = learn(house, signal, facts, 3)
+    vault = Vault({name: roots for name in KEY_CLASSES if name != "behavior"}, house.clock)
+    other = Store(house.store.engine, vault)
+    with other.transaction() as tx:
+        vault.load(tx)
+    elsewhere = LoginContextSignal(vault.purpose_key)
+    with other.transaction() as tx:
+        found = elsewhere.assess(tx, later)
+        elsewhere.learn(tx, later)
+    assert (found.llr, codes(found)) == (signal.worst, {"history_unreadable"})
+    assert assess(house, signal, later).llr > 0
+
+
+def test_two_first_logins_at_once_make_one_history(house, signal, facts, monkeypatch):
+    """Who comes second adds to what the first one made."""
+    learn(house, signal, facts)
+    found, missed = store.history, []
+
+    def late(tx, subject, *, lock=False):
+        if not missed:
+            missed.append(subject)
+            return None
+        return found(tx, subject, lock=lock)
+
+    monkeypatch.setattr(store, "history", late)
+    learn(house, signal, facts)
+    with house.store.transaction() as tx:
+        assert unpack(found(tx, facts.subject)[1]).logins == 2
 
 
 def test_histories_that_weigh_nothing_are_dropped(house, signal, facts):

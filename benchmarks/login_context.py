@@ -37,6 +37,7 @@ CAUGHT = 0.98
 BARS = {"naive": 0.015, "vpn": 0.05, "targeted": 0.10}
 SLOWEST = 150.0
 TRAINING = 2 / 3
+POINTS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 METHODS = ("context, token", "context", "rules, token", "rules", "Freeman 2016")
 Floats = npt.NDArray[np.float64]
 Scores = dict[str, dict[str, Floats]]
@@ -190,6 +191,18 @@ def table(scores: Scores) -> dict[str, dict[str, float]]:
     }
 
 
+def curve(scores: Scores) -> dict[str, Any]:
+    """Return the shares challenged at several shares caught, by method and strength."""
+    found: dict[str, Any] = {"caught": list(POINTS)}
+    for name, by_kind in scores.items():
+        found[name] = {
+            kind: [round(float(challenged(by_kind["honest"], by_kind[kind], at)), 5)
+                   for at in POINTS]
+            for kind in STRENGTHS
+        }  # fmt: skip
+    return found
+
+
 def better_everywhere(scores: Scores, name: str) -> dict[str, float]:
     """Return how far a method lies below Freeman's curve where it is nearest (more is better)."""
     caught = np.linspace(0.01, 0.999, 400)
@@ -291,6 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found: dict[str, Any] = {
         "seed": options.seed, "loss": options.loss, "world": about,
         "challenged_at_98": table(scores),
+        "curve": curve(scores),
         "below_freeman": {name: better_everywhere(scores, name) for name in METHODS[:2]},
         "speed": speed(context, world, 2000 if options.quick else 10_000),
     }  # fmt: skip

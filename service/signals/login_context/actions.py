@@ -178,13 +178,11 @@ class LoginContextSignal:
         self, tx: Tx, key: bytes, facts: SignalFacts, seen: Observed, login: Login,
         history: History | None,
     ) -> list[Finding]:  # fmt: skip
-        since = facts.now - COUNTED
-        network = 0
-        if seen.address and not facts.known_device:
-            network = store.failures_of_network(tx, _of_network(key, seen), since)
-        subject = store.failures_of_subject(
-            tx, _of_subject(key, facts.subject), since, known_only=facts.known_device
-        )
+        strangers = bool(seen.address) and not facts.known_device
+        subject, network = store.failures(
+            tx, _of_subject(key, facts.subject), _of_network(key, seen) if strangers else b"",
+            facts.now - COUNTED, known_only=facts.known_device,
+        )  # fmt: skip
         failures = Failures(subject, network, self._crowd.surge)
         found = findings.failing(failures, known_device=facts.known_device)
         if self._bad and listed.holds(self._bad.get(facts.now), seen.address):

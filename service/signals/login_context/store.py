@@ -6,13 +6,18 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
+    Boolean,
+    ColumnElement,
     Double,
     ForeignKey,
     Index,
     LargeBinary,
+    ScalarSelect,
     bindparam,
     delete,
     func,
+    insert,
+    or_,
     select,
     update,
 )
@@ -103,6 +108,23 @@ _SAVE: Final = (
 )
 
 
+def _counted(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    after = _FAILURE.c.at > bindparam("b_since")
+    rows = select(_FAILURE.c.id).where(*conditions, after).limit(MOST_COUNTED).subquery()
+    return select(func.count()).select_from(rows).scalar_subquery()
+
+
+_FAILURES: Final = select(
+    _counted(
+        _FAILURE.c.subject_digest == bindparam("b_subject"),
+        or_(_FAILURE.c.known_device, bindparam("b_any", type_=Boolean)),
+    ),
+    _counted(_FAILURE.c.network_digest == bindparam("b_network")),
+)
+_FAIL: Final = insert(_FAILURE)
+_SEE: Final = insert(_SEEN)
+
+
 def history(tx: Tx, subject: UUID, *, lock: bool = False) -> tuple[UUID, bytes] | None:
     """Return the row and the opened history of a subject; `lock` holds it until the end.
 
@@ -157,7 +179,7 @@ def _context(row: UUID, subject: UUID) -> FieldContext:
 
 def note_seen(tx: Tx, row: UUID, now: datetime, digests: bytes) -> None:
     """Leave what the counts among everybody are to take in; an insert waits for nobody."""
-    tx.execute(_SEEN.insert(), {"id": row, "at": now, "digests": digests})
+    tx.execute(_SEE, {"id": row, "at": now, "digests": digests})
 
 
 def take_seen(tx: Tx, most: int) -> list[bytes]:
@@ -171,9 +193,9 @@ def fold(tx: Tx, weights: Mapping[bytes, float]) -> None:
     """Add to the counts; only the worker does, so that nobody waits for a row."""
     if not weights:
         return
-    insert = (sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql).insert
+    dialect = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
     rows = [{"digest": digest, "weight": weight} for digest, weight in sorted(weights.items())]
-    statement = insert(_POPULATION)
+    statement = dialect.insert(_POPULATION)
     added = {"weight": _POPULATION.c.weight + statement.excluded.weight}
     tx.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=added), rows)
 
@@ -193,28 +215,21 @@ def population(tx: Tx) -> list[tuple[bytes, float]]:
 
 def add_failure(tx: Tx, values: Mapping[str, Any]) -> None:
     """Note a failure; an insert waits for nobody."""
-    tx.execute(_FAILURE.insert(), dict(values))
+    tx.execute(_FAIL, dict(values))
 
 
-def failures_of_subject(tx: Tx, digest: bytes, since: datetime, *, known_only: bool) -> int:
-    """Return how many failures a subject had, at most `MOST_COUNTED`."""
-    query = select(_FAILURE.c.id).where(_FAILURE.c.subject_digest == digest, _FAILURE.c.at > since)
-    if known_only:
-        query = query.where(_FAILURE.c.known_device)
-    return _counted(tx, query)
+def failures(
+    tx: Tx, subject: bytes, network: bytes, since: datetime, *, known_only: bool
+) -> tuple[int, int]:
+    """Return the failures of a subject and from a network, each at most `MOST_COUNTED`.
 
-
-def failures_of_network(tx: Tx, digest: bytes, since: datetime) -> int:
-    """Return how many failures a network had, at most `MOST_COUNTED`."""
-    return _counted(
-        tx,
-        select(_FAILURE.c.id).where(_FAILURE.c.network_digest == digest, _FAILURE.c.at > since),
-    )
-
-
-def _counted(tx: Tx, query: Any) -> int:  # noqa: ANN401 - a select of ids
-    inner = query.limit(MOST_COUNTED).subquery()
-    return tx.scalar(select(func.count()).select_from(inner)) or 0
+    An empty network has none; with `known_only` the subject's on known devices alone count.
+    """
+    values = {
+        "b_subject": subject, "b_network": network, "b_since": since, "b_any": not known_only,
+    }  # fmt: skip
+    found = tx.execute(_FAILURES, values).one()
+    return found[0], found[1]
 
 
 def drop_failures(tx: Tx, before: datetime) -> int:

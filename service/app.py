@@ -68,6 +68,7 @@ from service.sessions.routes import routes as session_routes
 from service.settings import Settings
 from service.signals.behavior.actions import PURPOSE as BEHAVIOR
 from service.signals.behavior.actions import Behaviors, BehaviorSignal
+from service.signals.login_context.actions import LoginContextSignal
 from service.store import migrate
 from service.store.engine import Store, Tx, make_engine
 from service.telemetry import logs
@@ -134,7 +135,7 @@ def open_house(
     authenticators = Authenticators(accounts, audit, clock)
     clients, sessions = Clients(audit, clock), Sessions(accounts, audit, clock)
     devices, behaviors = Devices(vault.purpose_key, clock), Behaviors(accounts, clock)
-    throttling = Throttling(vault.purpose_key, clock)
+    throttling, context = Throttling(vault.purpose_key, clock), _context(settings, vault)
     answers = Answers(store, vault.purpose_key, clock)
     access = AccessTokens(signing, clock, settings.issuer)
     operators = Operators(
@@ -156,8 +157,8 @@ def open_house(
     login = Login(
         Parts(
             store, accounts, authenticators, sessions, tokens, devices, throttling,
-            Policy.shipped(), behaviors, (BehaviorSignal(behaviors),), factors, audit, metrics,
-            clock,
+            Policy.shipped(), behaviors, (BehaviorSignal(behaviors), context), factors, audit,
+            metrics, clock,
         )
     )  # fmt: skip
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
@@ -169,7 +170,7 @@ def open_house(
         {
             "contact": (accounts.erase_contact, outbox.forget),
             "biometric": (face.forget,),
-            "behavior": (behaviors.forget,),
+            "behavior": (behaviors.forget, context.forget),
             "factor": (authenticators.revoke_all,),
         },
         (sessions.erase, devices.forget, accounts.mark_erased),
@@ -186,6 +187,8 @@ def open_house(
     tasks += (
         Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
         Task("keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled),
+        Task("login_context.fold", timedelta(minutes=1), context.fold),
+        Task("login_context.drop", timedelta(hours=1), context.drop_older),
     )
     return House(
         settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
@@ -208,6 +211,10 @@ def _foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, Signing
     _load(store, vault, signing)
     vault.on_refresh(signing.refresh)
     return store, vault, signing
+
+
+def _context(settings: Settings, vault: Vault) -> LoginContextSignal:
+    return LoginContextSignal(vault.purpose_key, settings.geoip_db, settings.bad_networks)
 
 
 def _tasks(  # noqa: PLR0913 - one argument per feature that forgets

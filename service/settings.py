@@ -31,6 +31,8 @@ class Settings(BaseModel):
     bind: str = "127.0.0.1:8000"
     face_engine: Literal["dlib", "off"] = "dlib"
     face_models: Path | None = None
+    geoip_db: tuple[Path, ...] = ()
+    bad_networks: Path | None = None
     trusted_proxies: Annotated[int, Field(ge=0, le=8)] = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     ledger: str = ""
@@ -41,6 +43,18 @@ class Settings(BaseModel):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("geoip_db", mode="before")
+    @classmethod
+    def _paths(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("bad_networks", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        return value or None
 
     @field_validator("key_classes")
     @classmethod

@@ -113,6 +113,9 @@ def _rotate(here: House) -> None:
             except Conflict:
                 continue
         for kind, tier in (("rewrap", "kek"), ("reencrypt", None)):
-            work = here.custody.jobs.work(kind, here.custody.params(kind, tier, key_class))
+            params = here.custody.params(kind, tier, key_class)
+            with here.store.transaction() as tx:
+                params |= here.custody.jobs.work(kind, params).prepare(tx)
+            work = here.custody.jobs.work(kind, params)
             for _ in work.steps():
                 time.sleep(0.01)

@@ -102,7 +102,10 @@ def _finish(settings, people, lines, unheard):
     """Finish what was left, drop the old keys, and hold everything against the log."""
     house = actors.house(settings, timedelta(minutes=5))
     for kind, tier in (("rewrap", "kek"), ("reencrypt", None)):
-        for step in house.custody.jobs.work(kind, house.custody.params(kind, tier, None)).steps():
+        params = house.custody.params(kind, tier, None)
+        with house.store.transaction() as tx:
+            params |= house.custody.jobs.work(kind, params).prepare(tx)
+        for step in house.custody.jobs.work(kind, params).steps():
             assert step.bad == ()
     *_, proof = house.keys.proving.verify()
     assert proof.failed == 0, f"seed {SEED}: {proof.bad[:3]}"

@@ -119,14 +119,14 @@ def test_a_key_is_destroyed_by_two(service, officers):
     """Another operator approves exactly that key; the approval is used once, within a day."""
     ada, grace = officers
     for verb in ("generate", "promote"):
-        body = {"tier": "kek", "class": "behavior"}
+        body = {"tier": "kek", "class": "transaction"}
         answer = service.call("POST", f"/v1/keys/{verb}", body, bearer=ada)
-        assert answer.json == {"keys": ["kek behavior 2"]}, answer.json
+        assert answer.json == {"keys": ["kek transaction 2"]}, answer.json
     service.clock.advance(seconds=70)
-    retired = service.call("POST", "/v1/keys/retire", {"class": "behavior"}, bearer=ada)
-    assert retired.json == {"keys": ["kek behavior 1"]}
-    asked = ask(service, ada, "keys.destroy", "kek behavior 1").json
-    body = {"class": "behavior", "version": 1, "approval": asked["id"]}
+    retired = service.call("POST", "/v1/keys/retire", {"class": "transaction"}, bearer=ada)
+    assert retired.json == {"keys": ["kek transaction 1"]}
+    asked = ask(service, ada, "keys.destroy", "kek transaction 1").json
+    body = {"class": "transaction", "version": 1, "approval": asked["id"]}
     early = service.call("POST", "/v1/keys/destroy", body, bearer=ada)
     assert (early.status_code, early.json["code"]) == (409, "approval_decided")
     path = f"/v1/approvals/{asked['id']}"

@@ -182,3 +182,14 @@ def test_a_process_reads_its_own_environment_and_directory(tmp_path):
         env=kept | {"PYTHONPATH": str(ROOT), "LAMINA_BIND": "localhost:2"},
     )  # fmt: skip
     assert done.stdout.split() == ["development", "3", "localhost:2"]
+
+
+def test_files_of_the_login_context_are_paths(read):
+    """Databases are separated by commas; nothing said, or an empty value, is none."""
+    assert (read(DEVELOPMENT).geoip_db, read(DEVELOPMENT).bad_networks) == ((), None)
+    given = {"LAMINA_GEOIP_DB": "/geo/city.mmdb, /geo/asn.mmdb", "LAMINA_BAD_NETWORKS": "bad.txt"}
+    found = read(DEVELOPMENT | given)
+    assert found.geoip_db == (Path("/geo/city.mmdb"), Path("/geo/asn.mmdb"))
+    assert found.bad_networks == Path("bad.txt")
+    empty = read(DEVELOPMENT | {"LAMINA_GEOIP_DB": "", "LAMINA_BAD_NETWORKS": ""})
+    assert (empty.geoip_db, empty.bad_networks) == ((), None)

@@ -1,0 +1,214 @@
+"""Assess where from, with what and when a person signs in; learn after AAL2; hear of failures."""
+
+import hmac
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from crypto.errors import CryptoError, KeyUnavailable
+from service.domain.ids import new_id
+from service.domain.risk import UNSAID, Assessment, Reason, SignalFacts
+from service.signals.login_context import crowd, findings, listed, model, store
+from service.signals.login_context.crowd import NOBODY, Crowd
+from service.signals.login_context.findings import Failures, Finding
+from service.signals.login_context.history import DIGEST, History, Login, digests, unpack
+from service.signals.login_context.listed import Blocks
+from service.signals.login_context.model import LOWEST
+from service.signals.login_context.observed import Level, Observed, observe
+from service.signals.login_context.places import Places
+from service.signals.login_context.reasons import detail
+from service.signals.login_context.watched import Watched
+from service.store.engine import Tx
+from service.telemetry import logs
+
+KEPT: Final = timedelta(days=400)
+"""A history that was not added to for so long weighs nothing."""
+COUNTED: Final = timedelta(hours=1)
+"""For how long a failure counts."""
+FRESH: Final = timedelta(minutes=5)
+"""How old the snapshot of everybody may be."""
+_PURPOSE: Final = "login-context"
+_EVERYBODY: Final = b"everybody"
+_MOST_FOLDED: Final = 5000
+_LEAST_WEIGHT: Final = 0.5
+
+
+class LoginContextSignal:
+    """The signal `login_context`.
+
+    Args:
+        purpose_key: Gives the key of the digests.
+        geoip: Databases in MaxMind's format; without any, prefixes stand for networks.
+        bad_networks: A file of CIDR blocks that are known to be bad.
+
+    Raises:
+        SetupError: A file cannot be read; the detail names it.
+    """
+
+    name = "login_context"
+    worst = LOWEST
+
+    def __init__(
+        self, purpose_key: Callable[[Tx, str], bytes], geoip: Sequence[Path] = (),
+        bad_networks: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._purpose_key = purpose_key
+        self._places = Places(geoip)
+        self._bad = Watched[Blocks](bad_networks, listed.read) if bad_networks else None
+        self._crowd = NOBODY
+        self._read_at: datetime | None = None
+
+    def assess(self, tx: Tx, facts: SignalFacts) -> Assessment:
+        """Score what is seen against what the subject's logins showed before."""
+        seen, key = self._observe(facts), self._purpose_key(tx, _PURPOSE)
+        try:
+            found = store.history(tx, facts.subject)
+        except CryptoError:
+            return self._unreadable()
+        history = unpack(found[1]) if found else None
+        login, everybody = _login(key, facts, seen), self._everybody(tx, facts.now)
+        shares = everybody.population.shares(digests(key, _EVERYBODY, seen.values))
+        score = model.score(history, login, everybody.population, shares)
+        against = self._against(tx, key, facts, seen, login, history)
+        total = score.total + sum(finding.nats for finding in against)
+        parts = [(part.code, part.nats) for part in score.contributions]
+        parts += [(finding.code, finding.nats) for finding in against]
+        parts += [("address_unreadable", 0.0)] if seen.unreadable else []
+        return Assessment(
+            self.name, model.bent(total), tuple(self._reason(*part) for part in parts),
+            enough_history=score.enough, hard=any(finding.hard for finding in against),
+        )  # fmt: skip
+
+    def learn(self, tx: Tx, facts: SignalFacts) -> None:
+        """Add a login to its subject's history; only called when it reached AAL2."""
+        seen, key = self._observe(facts), self._purpose_key(tx, _PURPOSE)
+        login = _login(key, facts, seen)
+        try:
+            history = self._learned(tx, facts, login) or self._learned(tx, facts, login)
+        except KeyUnavailable:
+            logs.get().warning("login_context_not_learned", code="key_unavailable")
+            return
+        if history is not None and history[1]:
+            joined = crowd.joined(digests(key, _EVERYBODY, seen.values))
+            store.note_seen(tx, new_id(facts.now), facts.now, joined)
+
+    def failed(self, tx: Tx, facts: SignalFacts) -> None:
+        """Count a failure by keyed digests; for the decoy too, so that nobody can tell."""
+        key, seen = self._purpose_key(tx, _PURPOSE), self._observe(facts)
+        values = {
+            "id": new_id(facts.now), "at": facts.now, "known_device": facts.known_device,
+            "subject_digest": _of_subject(key, facts.subject),
+            "network_digest": _of_network(key, seen),
+        }  # fmt: skip
+        store.add_failure(tx, values)
+
+    def forget(self, tx: Tx, subject: UUID) -> int:
+        """Forget a subject's history and failures; return how many histories."""
+        store.forget_failures(tx, _of_subject(self._purpose_key(tx, _PURPOSE), subject))
+        return store.drop(tx, subject)
+
+    def drop_older(self, tx: Tx, now: datetime) -> int:
+        """Forget histories that weigh nothing any more; return how many."""
+        return store.drop_older(tx, now - KEPT)
+
+    def fold(self, tx: Tx, now: datetime) -> int:
+        """Bring the counts of everybody up to date; return how many logins were taken in.
+
+        Logins and failures only insert rows, which wait for nobody; this task, of which one runs
+        at a time, is alone in changing the counts.
+        """
+        logins = store.take_seen(tx, _MOST_FOLDED)
+        each = crowd.weight(now)
+        if logins:
+            store.fold(tx, crowd.folded(logins, each))
+            store.prune(tx, _LEAST_WEIGHT * each)
+        present = crowd.window_of(now)
+        store.set_tallies(
+            tx,
+            [
+                (start, store.failed_between(tx, start, start + crowd.WINDOW))
+                for start in (present - crowd.WINDOW, present)
+            ],
+        )
+        store.drop_failures(tx, now - COUNTED)
+        store.drop_tallies(tx, now - crowd.COMPARED - 2 * crowd.WINDOW)
+        return len(logins)
+
+    def _observe(self, facts: SignalFacts) -> Observed:
+        # What a client says that is not registered to assert it counts as unsaid.
+        said = facts.surroundings if facts.surroundings.asserted else UNSAID
+        locate = partial(self._places.locate, now=facts.now)
+        return observe(said.ip, said.user_agent, said.accept_language, facts.now, locate)
+
+    def _learned(self, tx: Tx, facts: SignalFacts, login: Login) -> tuple[History, bool] | None:
+        """Save the next history; None when another request made the first one meanwhile."""
+        row, history = self._former(tx, facts.subject)
+        history.learn(login)
+        due = history.due(login.at)
+        packed = history.pack()
+        if row is not None:
+            store.save(tx, row, facts.subject, facts.now, packed)
+        elif not store.add(tx, new_id(facts.now), facts.subject, facts.now, packed):
+            return None
+        return history, due
+
+    def _former(self, tx: Tx, subject: UUID) -> tuple[UUID | None, History]:
+        try:
+            found = store.history(tx, subject, lock=True)
+            return (found[0], unpack(found[1])) if found else (None, History())
+        except KeyUnavailable:
+            raise
+        except (CryptoError, ValueError):
+            # What does not open counted as the worst until now; after AAL2 it begins anew.
+            logs.get().warning("login_context_begun_anew", code="unreadable_history")
+            return store.row_of(tx, subject), History()
+
+    def _everybody(self, tx: Tx, now: datetime) -> Crowd:
+        if self._read_at is None or now - self._read_at >= FRESH:
+            self._read_at = now
+            self._crowd = Crowd(
+                crowd.population(store.population(tx), now), crowd.surge(store.tallies(tx), now)
+            )
+        return self._crowd
+
+    def _against(
+        self, tx: Tx, key: bytes, facts: SignalFacts, seen: Observed, login: Login,
+        history: History | None,
+    ) -> list[Finding]:  # fmt: skip
+        strangers = bool(seen.address) and not facts.known_device
+        subject, network = store.failures(
+            tx, _of_subject(key, facts.subject), _of_network(key, seen) if strangers else b"",
+            facts.now - COUNTED, known_only=facts.known_device,
+        )  # fmt: skip
+        failures = Failures(subject, network, self._crowd.surge)
+        found = findings.failing(failures, known_device=facts.known_device)
+        if self._bad and listed.holds(self._bad.get(facts.now), seen.address):
+            found.append(Finding("listed_network", findings.HARD, hard=True))
+        travel = findings.travel(history, login) if history else None
+        return [*found, travel] if travel else found
+
+    def _reason(self, code: str, nats: float) -> Reason:
+        return Reason(code, self.name, round(nats, 3), detail(code))
+
+    def _unreadable(self) -> Assessment:
+        reason = self._reason("history_unreadable", self.worst)
+        return Assessment(self.name, self.worst, (reason,))
+
+
+def _login(key: bytes, facts: SignalFacts, seen: Observed) -> Login:
+    return Login(
+        int(facts.now.timestamp()), seen.hour, facts.known_device,
+        digests(key, facts.subject.bytes, seen.values), seen.version, seen.place,
+    )  # fmt: skip
+
+
+def _of_subject(key: bytes, subject: UUID) -> bytes:
+    return hmac.digest(key, b"failed-subject" + subject.bytes, "sha256")[:DIGEST]
+
+
+def _of_network(key: bytes, seen: Observed) -> bytes:
+    prefix = seen.values.get(Level.PREFIX, b"")
+    return hmac.digest(key, b"failed-network" + prefix, "sha256")[:DIGEST]

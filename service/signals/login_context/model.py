@@ -1,0 +1,354 @@
+"""The score: how much likelier what is seen is for this person than for a declared attacker.
+
+A log-likelihood ratio in nats, genuine over a mixture of three attackers that is declared here, not
+learned. The person's side backs off from exact values to coarser ones to everybody (hierarchical
+Dirichlet smoothing: MacKay and Peto 1995); the idea of the ratio is Freeman et al., NDSS 2016.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from service.signals.login_context.history import History, Login
+from service.signals.login_context.observed import COARSER, FINEST, WEEK, Chain, Level
+from service.signals.login_context.population import Population
+
+LOWEST: Final = -6.0
+HIGHEST: Final = 4.0
+"""Each contribution and the whole lie between these."""
+BEND: Final = -4.0
+"""Where the whole begins to bend towards `LOWEST`: sums beyond it prove less than they say."""
+COLD: Final = 3.0
+"""Logins below which the history is named short; the smoothing keeps the ratio modest by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attacker:
+    """One kind of attacker: what is assumed of it.
+
+    Args:
+        weight: Its share of attacks.
+        token: How often it holds the person's newest device token.
+        country: How often it comes from a country of the person's.
+        network: How often from a network (ASN, or /16) of the person's.
+        agent: How often with the person's own user agent.
+        language: How often with the person's language.
+        hour: How often at the person's hours.
+    """
+
+    weight: float
+    token: float
+    country: float
+    network: float
+    agent: float
+    language: float
+    hour: float
+
+
+NAIVE: Final = Attacker(0.4, 0.0005, 0.0, 0.0, 0.0, 0.0, 0.0)
+VPN: Final = Attacker(0.3, 0.0005, 0.9, 0.02, 0.0, 0.5, 0.0)
+TARGETED: Final = Attacker(0.3, 0.005, 0.9, 0.15, 0.9, 0.9, 0.5)
+ATTACKERS: Final = (NAIVE, VPN, TARGETED)
+"""The declared mixture: who tries at random, who hides in the person's country, who copies."""
+_TOKENS: Final = tuple(attacker.token for attacker in ATTACKERS)
+_COUNTRIES: Final = tuple(attacker.country for attacker in ATTACKERS)
+_NETWORKS: Final = tuple(attacker.network for attacker in ATTACKERS)
+_AGENTS: Final = tuple(attacker.agent for attacker in ATTACKERS)
+_LANGUAGES: Final = tuple(attacker.language for attacker in ATTACKERS)
+_HOURS: Final = tuple(attacker.hour for attacker in ATTACKERS)
+_FINEST: Final = frozenset(FINEST.values())
+_BY_DATABASE: Final = (Level.PREFIX, Level.ASN, Level.COUNTRY)
+_BY_PREFIX: Final = (Level.PREFIX, Level.WIDE, Level.COUNTRY)
+
+CONCENTRATION: Final = 0.5
+"""How many logins the coarser level is worth; what was new before is added to it."""
+TOKEN_RATE: Final = 0.9
+"""How often a person who was here before holds the token, before it is known of this person."""
+TOKEN_PRIOR: Final = 2.0
+NEW_DEVICE: Final = 0.25
+"""How often a device without a token is one that was never seen."""
+ORIGINS: Final = 100
+"""Countries that naive attacks come from alike; half of them follow the population instead."""
+HOSTS: Final = 40
+"""Networks of a country that attackers use alike: mostly hosting; half follow the population."""
+OLDER: Final = 0.03
+"""How often a person shows an older version than before on the same platform."""
+OLDER_ATTACK: Final = 0.35
+_HOUR_PRIOR: Final = 4.0
+_HOUR_WIDTH: Final = 2.0
+
+
+def _kernel() -> tuple[float, ...]:
+    """Half on the hour of the week and half on the hour of the day, circular."""
+
+    def around(period: int, at: int) -> float:
+        distance = min(at % period, period - at % period)
+        return math.exp(-0.5 * (distance / _HOUR_WIDTH) ** 2)
+
+    week = [around(WEEK, at) for at in range(WEEK)]
+    day = [around(24, at) for at in range(WEEK)]
+    return tuple(
+        0.5 * one / sum(week) + 0.5 * other / sum(day) for one, other in zip(week, day, strict=True)
+    )
+
+
+_KERNEL: Final = _kernel()
+Ratios = tuple[float, ...]
+"""The ratio against each attacker, in nats."""
+NO_RATIOS: Final = (0.0,) * len(ATTACKERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one feature adds, in nats."""
+
+    code: str
+    nats: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The parts and their sum.
+
+    Args:
+        enough: Whether the history has more than a few logins.
+    """
+
+    total: float
+    contributions: tuple[Contribution, ...]
+    enough: bool
+
+    @property
+    def llr(self) -> float:
+        """Return the ratio within its bounds."""
+        return bent(self.total)
+
+
+def score(
+    history: History | None, login: Login, crowd: Population, shares: Sequence[float]
+) -> Score:
+    """Return the ratio of a login against its subject's history.
+
+    Args:
+        history: None where nothing was learned yet, which gives 0.
+        login: What is seen now.
+        crowd: The counts among everybody, for what is absent.
+        shares: How common what is seen now is among everybody, by level.
+    """
+    if history is None or history.logins <= 0:
+        return Score(0.0, (Contribution("no_history", 0.0),), enough=False)
+    factor = history.fade(login.at)
+    found = [_token(history, login, factor)]
+    case = _Case(history, login, factor, crowd, shares)
+    for chain in Chain:
+        found += _chain(chain, case)
+    found.append(_hour(history, login, factor))
+    contributions, total = _mix(found)
+    logins = factor * history.logins
+    return Score(total, contributions, enough=logins >= COLD)
+
+
+def bent(total: float) -> float:
+    """Keep the whole above `LOWEST` and the order of what lies far below `BEND`."""
+    if total >= BEND:
+        return min(HIGHEST, total)
+    depth = BEND - LOWEST
+    return BEND - depth * -math.expm1((total - BEND) / depth)
+
+
+def _mix(found: Sequence[tuple[str, Ratios]]) -> tuple[tuple[Contribution, ...], float]:
+    """Set the person against the mixture; what each feature adds follows the chain rule.
+
+    Each contribution lies between the lowest and the highest of its ratios, as it is a mean of
+    them, weighted by how likely each attacker is after the features before it.
+    """
+    weights = [attacker.weight for attacker in ATTACKERS]
+    contributions = []
+    total = 0.0
+    for code, ratios in found:
+        weights = [weight * math.exp(-ratio) for weight, ratio in zip(weights, ratios, strict=True)]
+        added = -math.log(sum(weights)) - total
+        total += added
+        contributions.append(Contribution(code, added))
+    return tuple(contributions), total
+
+
+def _bounded(person: float, attackers: Sequence[float]) -> Ratios:
+    return tuple(min(HIGHEST, max(LOWEST, math.log(person / attacker))) for attacker in attackers)
+
+
+def _holding(history: History, factor: float) -> float:
+    held = factor * history.tokens + TOKEN_PRIOR * TOKEN_RATE
+    return min(0.995, held / (factor * history.offered + TOKEN_PRIOR))
+
+
+def _fresh(history: History, login: Login, factor: float) -> float:
+    """A person who usually holds the token and now does not is often at a new device."""
+    return 0.0 if login.known_device else NEW_DEVICE * _holding(history, factor)
+
+
+def _token(history: History, login: Login, factor: float) -> tuple[str, Ratios]:
+    rate = _holding(history, factor)
+    if login.known_device:
+        return "device_known", _bounded(rate, _TOKENS)
+    # A person who mostly lacks the token does not gain by lacking it.
+    found = _bounded(1 - rate, [1 - token for token in _TOKENS])
+    return "device_unknown", tuple(min(0.0, ratio) for ratio in found)
+
+
+def _hour(history: History, login: Login, factor: float) -> tuple[str, Ratios]:
+    near = sum(
+        weight * _KERNEL[(login.hour - hour) % WEEK] for hour, weight in history.hours.items()
+    )
+    everywhere = 1 / WEEK
+    density = factor * near + _HOUR_PRIOR * everywhere
+    density /= factor * sum(history.hours.values()) + _HOUR_PRIOR
+    attackers = [own * density + (1 - own) * everywhere for own in _HOURS]
+    code = "hour_usual" if density >= everywhere else "hour_unusual"
+    return code, _bounded(density, attackers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One level of one login beside its history, in logins as they weigh now.
+
+    Args:
+        weight: Of the value that is shown.
+        total: Of all values.
+        worth: What the next coarser level counts as.
+        share: Of the value among everybody who has the same coarser one.
+    """
+
+    weight: float
+    total: float
+    worth: float
+    share: float
+
+    @property
+    def part(self) -> float:
+        """Return which part of the history has this value."""
+        return self.weight / self.total
+
+
+Rows = Mapping[Level, _Row]
+"""From fine to coarse."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What every comparison of one login needs."""
+
+    history: History
+    login: Login
+    factor: float
+    crowd: Population
+    shares: Sequence[float]
+
+    def rows(self, levels: Sequence[Level]) -> Rows:
+        """Return what is shown at each level that has a history and is shown now."""
+        digests = self.login.digests
+        return {
+            level: self._row(level, digests[level], self.shares)
+            for level in levels
+            if level in digests
+        }
+
+    def unseen(self, levels: Sequence[Level]) -> Rows:
+        """Return what a value would give that nobody was ever seen with."""
+        shares = self.crowd.rarest()
+        return {level: self._row(level, b"", shares) for level in levels}
+
+    def _row(self, level: Level, digest: bytes, shares: Sequence[float]) -> _Row:
+        history, factor = self.history, self.factor
+        found = history.values[level].get(digest)
+        return _Row(
+            factor * found[0] if found else 0.0, factor * history.totals[level],
+            CONCENTRATION + factor * history.novel[level], shares[level],
+        )  # fmt: skip
+
+
+def _chain(chain: Chain, case: _Case) -> list[tuple[str, Ratios]]:
+    name = chain.name.lower()
+    totals = case.history.totals
+    usual = tuple(level for level in _levels(chain, totals) if totals[level] > 0)
+    shown = FINEST[chain] in case.login.digests
+    if not usual:
+        return [(f"{name}_learning" if shown else f"{name}_not_offered", NO_RATIOS)]
+    if not shown:
+        worst = _ratios(chain, case, case.unseen(usual))
+        return [(f"{name}_withheld", tuple(min(0.0, ratio) for ratio in worst))]
+    rows = case.rows(usual)
+    found = [(f"{name}_{_nearest(rows)}", _ratios(chain, case, rows))]
+    if chain is Chain.AGENT:
+        found += _version(case)
+    if rows[FINEST[chain]].weight:
+        return found
+    return _no_worse(found, _ratios(chain, case, case.unseen(usual)))
+
+
+def _no_worse(found: Sequence[tuple[str, Ratios]], worst: Ratios) -> list[tuple[str, Ratios]]:
+    """Let nothing that is new score worse than what is withheld."""
+    kept, floor = [], worst
+    for code, ratios in reversed(found[1:]):
+        kept.append((code, tuple(max(0.0, ratio) for ratio in ratios)))
+    code, first = found[0]
+    for _, ratios in found[1:]:
+        first = tuple(one + min(0.0, other) for one, other in zip(first, ratios, strict=True))
+    return [(code, tuple(max(pair) for pair in zip(first, floor, strict=True))), *kept]
+
+
+def _levels(chain: Chain, totals: Sequence[float]) -> tuple[Level, ...]:
+    if chain is not Chain.NETWORK:
+        return (FINEST[chain], *COARSER[chain])
+    # A wide prefix stands for the network where no database names it.
+    return _BY_DATABASE if totals[Level.ASN] > 0 else _BY_PREFIX
+
+
+def _nearest(rows: Rows) -> str:
+    near = next((level for level, row in rows.items() if row.weight), None)
+    if near is None:
+        return "new"
+    return "known" if near in _FINEST else f"new_in_known_{near.name.lower()}"
+
+
+def _ratios(chain: Chain, case: _Case, rows: Rows) -> Ratios:
+    person = common = 1.0
+    for row in reversed(tuple(rows.values())):
+        person = (row.weight + row.worth * person * row.share) / (row.total + row.worth)
+        common *= row.share
+    if chain is Chain.NETWORK:
+        return _bounded(person, _attacking_network(rows))
+    part = rows[FINEST[chain]].part
+    if chain is Chain.LANGUAGE:
+        return _bounded(person, [own * part + (1 - own) * common for own in _LANGUAGES])
+    fresh = _fresh(case.history, case.login, case.factor)
+    person = (1 - fresh) * person + fresh * common
+    return _bounded(person, [own * part + (1 - own) * common for own in _AGENTS])
+
+
+def _attacking_network(rows: Rows) -> list[float]:
+    between, country = rows.get(Level.ASN) or rows.get(Level.WIDE), rows.get(Level.COUNTRY)
+    fine = rows[Level.PREFIX].share
+    part, share = (between.part, between.share) if between else (0.0, 1.0)
+    if country is None:
+        hosted = 0.5 * share + 0.5 / (ORIGINS * HOSTS)
+        return [((1 - own) * hosted + own * part) * fine for own in _NETWORKS]
+    hosted = 0.5 * share + 0.5 / HOSTS
+    anywhere, here = 0.5 * country.share + 0.5 / ORIGINS, country.part
+    return [
+        ((1 - own) * ((1 - near) * anywhere + near * here) * hosted + own * part) * fine
+        for own, near in zip(_NETWORKS, _COUNTRIES, strict=True)
+    ]
+
+
+def _version(case: _Case) -> list[tuple[str, Ratios]]:
+    platform = case.login.digests.get(Level.PLATFORM, b"")
+    known = case.history.values[Level.PLATFORM].get(platform)
+    if known is None or not known[1] or not case.login.version:
+        return []
+    older = case.login.version < known[1]
+    person = OLDER if older else 1 - OLDER
+    common = OLDER_ATTACK if older else 1 - OLDER_ATTACK
+    attackers = [own * person + (1 - own) * common for own in _AGENTS]
+    return [("version_older" if older else "version_grown", _bounded(person, attackers))]

@@ -1,0 +1,268 @@
+"""The tables of the login context: sealed histories, counts among everybody, failures."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    ScalarSelect,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crypto.fields import FieldContext, Owner
+from service.domain.ids import subject_owner
+from service.store.base import Base, table_of
+from service.store.engine import Tx, insert_once
+from service.store.sealed import encrypted_bytes, open_value, seal_value
+
+CLASS: Final = "behavior"
+MOST_VALUES: Final = 8192
+"""Values among everybody that are kept; the rarest go."""
+MOST_COUNTED: Final = 200
+"""Failures that are counted; more say no more."""
+
+
+class HistoryRow(Base):
+    """The history of one subject: keyed digests and weights, sealed."""
+
+    __tablename__ = "login_context_history"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), unique=True)
+    updated_at: Mapped[datetime]
+    content = encrypted_bytes(CLASS)
+
+    def field_owner(self) -> Owner:
+        """Return the subject who signed in."""
+        return subject_owner(self.subject_id)
+
+
+class SeenRow(Base):
+    """What one login adds to the counts among everybody; folded in and dropped within minutes."""
+
+    __tablename__ = "login_context_seen"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    digests: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class PopulationRow(Base):
+    """How common one value is; the weight grows with time instead of all others fading."""
+
+    __tablename__ = "login_context_population"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(9), primary_key=True)
+    weight: Mapped[float] = mapped_column(Double)
+
+
+class FailureRow(Base):
+    """One failure, by keyed digests; dropped after an hour."""
+
+    __tablename__ = "login_context_failure"
+    __table_args__ = (Index(None, "subject_digest", "at"), Index(None, "network_digest", "at"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    subject_digest: Mapped[bytes] = mapped_column(LargeBinary(8))
+    network_digest: Mapped[bytes] = mapped_column(LargeBinary(8))
+    known_device: Mapped[bool]
+
+
+class TallyRow(Base):
+    """How many failures there were in one window of time."""
+
+    __tablename__ = "login_context_tally"
+
+    window: Mapped[datetime] = mapped_column(primary_key=True)
+    failures: Mapped[int]
+
+
+_HISTORY: Final = table_of(HistoryRow)
+_SEEN: Final = table_of(SeenRow)
+_POPULATION: Final = table_of(PopulationRow)
+_FAILURE: Final = table_of(FailureRow)
+_TALLY: Final = table_of(TallyRow)
+_FIND: Final = select(_HISTORY.c.id, _HISTORY.c.content).where(
+    _HISTORY.c.subject_id == bindparam("b_subject")
+)
+_SAVE: Final = (
+    update(_HISTORY)
+    .where(_HISTORY.c.id == bindparam("b_id"))
+    .values(updated_at=bindparam("b_now"), content=bindparam("b_content"))
+)
+
+
+def _counted(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    after = _FAILURE.c.at > bindparam("b_since")
+    rows = select(_FAILURE.c.id).where(*conditions, after).limit(MOST_COUNTED).subquery()
+    return select(func.count()).select_from(rows).scalar_subquery()
+
+
+_FAILURES: Final = select(
+    _counted(
+        _FAILURE.c.subject_digest == bindparam("b_subject"),
+        or_(_FAILURE.c.known_device, bindparam("b_any", type_=Boolean)),
+    ),
+    _counted(_FAILURE.c.network_digest == bindparam("b_network")),
+)
+_FAIL: Final = insert(_FAILURE)
+_SEE: Final = insert(_SEEN)
+
+
+def history(tx: Tx, subject: UUID, *, lock: bool = False) -> tuple[UUID, bytes] | None:
+    """Return the row and the opened history of a subject; `lock` holds it until the end.
+
+    Raises:
+        OpenError: The row was changed.
+        KeyUnavailable: This process does not hold the class.
+    """
+    # SQLite has one writer at a time and no such lock.
+    row = tx.execute(_FIND.with_for_update() if lock else _FIND, {"b_subject": subject}).first()
+    if row is None:
+        return None
+    return row.id, open_value(tx, CLASS, _context(row.id, subject), row.content)
+
+
+def row_of(tx: Tx, subject: UUID) -> UUID | None:
+    """Return the row of a subject, opened or not."""
+    row = tx.execute(_FIND, {"b_subject": subject}).first()
+    return row.id if row else None
+
+
+def add(tx: Tx, row: UUID, subject: UUID, now: datetime, content: bytes) -> bool:
+    """Save the first history of a subject; False when another request was first."""
+    values = {
+        "id": row, "subject_id": subject, "updated_at": now,
+        "content": seal_value(tx, CLASS, _context(row, subject), content),
+    }  # fmt: skip
+    return insert_once(tx, _HISTORY, values)
+
+
+def save(tx: Tx, row: UUID, subject: UUID, now: datetime, content: bytes) -> None:
+    """Save the next state of a history."""
+    sealed = seal_value(tx, CLASS, _context(row, subject), content)
+    tx.execute(_SAVE, {"b_id": row, "b_now": now, "b_content": sealed})
+
+
+def drop(tx: Tx, subject: UUID) -> int:
+    """Forget the history of a subject; return how many rows."""
+    gone = delete(HistoryRow).where(HistoryRow.subject_id == subject)
+    return len(tx.execute(gone.returning(HistoryRow.id)).all())
+
+
+def drop_older(tx: Tx, before: datetime) -> int:
+    """Forget histories that were not added to since; return how many."""
+    gone = delete(HistoryRow).where(HistoryRow.updated_at <= before)
+    return len(tx.execute(gone.returning(HistoryRow.id)).all())
+
+
+def _context(row: UUID, subject: UUID) -> FieldContext:
+    """Bind the history to its row as the descriptor of the column would."""
+    return FieldContext("login_context_history", "content", subject_owner(subject), row, b"")
+
+
+def note_seen(tx: Tx, row: UUID, now: datetime, digests: bytes) -> None:
+    """Leave what the counts among everybody are to take in; an insert waits for nobody."""
+    tx.execute(_SEE, {"id": row, "at": now, "digests": digests})
+
+
+def take_seen(tx: Tx, most: int) -> list[bytes]:
+    """Take out what was left, oldest first."""
+    oldest = select(_SEEN.c.id).order_by(_SEEN.c.at).limit(most)
+    gone = delete(_SEEN).where(_SEEN.c.id.in_(oldest)).returning(_SEEN.c.digests)
+    return [row.digests for row in tx.execute(gone)]
+
+
+def fold(tx: Tx, weights: Mapping[bytes, float]) -> None:
+    """Add to the counts; only the worker does, so that nobody waits for a row."""
+    if not weights:
+        return
+    dialect = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
+    rows = [{"digest": digest, "weight": weight} for digest, weight in sorted(weights.items())]
+    statement = dialect.insert(_POPULATION)
+    added = {"weight": _POPULATION.c.weight + statement.excluded.weight}
+    tx.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=added), rows)
+
+
+def prune(tx: Tx, least: float) -> int:
+    """Drop values below a weight, and the rarest beyond `MOST_VALUES`; return how many."""
+    column = _POPULATION.c.weight
+    floor = tx.scalar(select(column).order_by(column.desc()).offset(MOST_VALUES).limit(1))
+    gone = delete(_POPULATION).where(column <= max(least, floor or 0.0))
+    return len(tx.execute(gone.returning(_POPULATION.c.digest)).all())
+
+
+def population(tx: Tx) -> list[tuple[bytes, float]]:
+    """Return every count."""
+    return [(row.digest, row.weight) for row in tx.execute(select(_POPULATION))]
+
+
+def add_failure(tx: Tx, values: Mapping[str, Any]) -> None:
+    """Note a failure; an insert waits for nobody."""
+    tx.execute(_FAIL, dict(values))
+
+
+def failures(
+    tx: Tx, subject: bytes, network: bytes, since: datetime, *, known_only: bool
+) -> tuple[int, int]:
+    """Return the failures of a subject and from a network, each at most `MOST_COUNTED`.
+
+    An empty network has none; with `known_only` the subject's on known devices alone count.
+    """
+    values = {
+        "b_subject": subject, "b_network": network, "b_since": since, "b_any": not known_only,
+    }  # fmt: skip
+    found = tx.execute(_FAILURES, values).one()
+    return found[0], found[1]
+
+
+def drop_failures(tx: Tx, before: datetime) -> int:
+    """Drop failures that are no longer counted; return how many."""
+    gone = delete(_FAILURE).where(_FAILURE.c.at <= before)
+    return len(tx.execute(gone.returning(_FAILURE.c.id)).all())
+
+
+def forget_failures(tx: Tx, digest: bytes) -> None:
+    """Drop the failures of a subject."""
+    tx.execute(delete(_FAILURE).where(_FAILURE.c.subject_digest == digest))
+
+
+def failed_between(tx: Tx, start: datetime, end: datetime) -> int:
+    """Return how many failures there were among everybody in [start, end)."""
+    query = select(func.count()).where(_FAILURE.c.at >= start, _FAILURE.c.at < end)
+    return tx.scalar(query) or 0
+
+
+def set_tallies(tx: Tx, tallies: Iterable[tuple[datetime, int]]) -> None:
+    """Write the counts of windows anew."""
+    for window, failures in tallies:
+        tx.execute(delete(_TALLY).where(_TALLY.c.window == window))
+        tx.execute(_TALLY.insert(), {"window": window, "failures": failures})
+
+
+def tallies(tx: Tx) -> list[tuple[datetime, int]]:
+    """Return the counts of all windows, oldest first."""
+    query = select(_TALLY.c.window, _TALLY.c.failures).order_by(_TALLY.c.window)
+    return [(row.window, row.failures) for row in tx.execute(query)]
+
+
+def drop_tallies(tx: Tx, before: datetime) -> int:
+    """Drop windows that are no longer compared with; return how many."""
+    gone = delete(_TALLY).where(_TALLY.c.window < before)
+    return len(tx.execute(gone.returning(_TALLY.c.window)).all())

@@ -55,6 +55,7 @@ class Decision:
     Args:
         policy_version: The content hash of the document that decided.
         delay: Seconds to wait before the next attempt.
+        hold: What is to be held against the subject beyond this session, in nats, 0 or below.
     """
 
     effect: Effect
@@ -65,3 +66,4 @@ class Decision:
     policy_version: str
     obligations: tuple[str, ...] = ()
     delay: int = 0
+    hold: float = 0.0

@@ -25,8 +25,6 @@ from service.policy.model.compiling import (
 )
 from service.policy.model.document import BIOMETRIC, Bands, Effect, ProbabilityBands, Relief, Then
 
-REMEMBER: Final = "remember_risk"
-"""The obligation to hold this session's risk against the subject."""
 _STEPS: Final = (Band.ELEVATED, Band.HIGH, Band.CRITICAL)
 _BY_LABEL: Final = {band.label: band for band in Band}
 
@@ -122,10 +120,9 @@ def decide(whole: Whole, facts: Facts) -> Decision:
     asked = _asked(segment, facts, risk)
     reasons = [reason for item in facts.assessments for reason in item.reasons]
     reasons += [*_told(risk, facts), *asked.reasons]
-    remember = risk.session >= _BY_LABEL[segment.subject_risk.remember]
     decision = Decision(
-        Outcome.REQUIRE, asked.acr, (), risk.band, tuple(reasons), whole.version,
-        (REMEMBER,) if remember else (), asked.delay,
+        Outcome.REQUIRE, asked.acr, (), risk.band, tuple(reasons), whole.version, (), asked.delay,
+        _hold(segment, risk, facts.tighten),
     )  # fmt: skip
     if facts.suspended:
         return _ended(decision, "suspended", "Signing in is suspended.")
@@ -145,6 +142,14 @@ def _risk(segment: Compiled, facts: Facts) -> _Risk:
         probability = facts.context.get("probability")
         session = max(session, _by_probability(bands.probability, probability, facts.tighten))
     return _Risk(fused, session, _by_total(bands, facts.standing, facts.tighten))
+
+
+def _hold(segment: Compiled, risk: _Risk, tighten: float) -> float:
+    """Return what is held against the subject: at least what keeps the band that was found."""
+    if risk.session < _BY_LABEL[segment.subject_risk.remember]:
+        return 0.0
+    kept: float = getattr(segment.bands, min(risk.session, Band.HIGH).label)
+    return min(risk.fused.total, kept + min(tighten, 0.0))
 
 
 def _by_total(bands: Bands, total: float, tighten: float) -> Band:

@@ -127,7 +127,8 @@ def decide(whole: Whole, facts: Facts) -> Decision:
     if facts.suspended:
         return _ended(decision, "suspended", "Signing in is suspended.")
     if risk.band is Band.CRITICAL:
-        effect = Outcome.SUSPEND if segment.critical.suspend else Outcome.DENY
+        suspend = segment.critical.suspend or asked.ends is Outcome.SUSPEND
+        effect = Outcome.SUSPEND if suspend else Outcome.DENY
         return replace(_ended(decision, "critical_risk", "The risk is critical."), effect=effect)
     if asked.ends is not None:
         detail = "A rule of the policy ends this."

@@ -23,9 +23,7 @@ _SIGNALS = ("behavior", "login_context", "other")
 
 
 def _layers(random, most):
-    return [
-        random.sample(FACTORS, random.randint(1, 3)) for _ in range(random.randint(0, most))
-    ]
+    return [random.sample(FACTORS, random.randint(1, 3)) for _ in range(random.randint(0, most))]
 
 
 def _rule(random, purpose):

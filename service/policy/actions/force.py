@@ -123,8 +123,12 @@ class Policies:
         if not known and sealing:
             with database.transaction() as tx:
                 self.ensure(tx)
-        with database.transaction(read=True) as tx:
-            self.refresh(tx)
+        try:
+            with database.transaction(read=True) as tx:
+                self.refresh(tx)
+        except SetupError:
+            database.engine.dispose()
+            raise
 
     def ensure(self, tx: Tx) -> None:
         """Take up the shipped document in a new database; later releases' come as drafts."""

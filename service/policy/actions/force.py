@@ -100,8 +100,8 @@ class Policies:
         store.add_decision(tx, values, orjson.dumps(content))
 
     def forget(self, tx: Tx, subject: UUID) -> int:
-        """Forget what was decided about a subject and what is held against it."""
-        return store.forget(tx, subject)
+        """Forget what was decided about a subject: its facts hold what signals and faces gave."""
+        return store.forget_decisions(tx, subject)
 
     def drop_old(self, tx: Tx, now: datetime) -> int:
         """Forget decisions past the retention of the active document; return how many."""

@@ -39,6 +39,10 @@ class Standing:
             tx, "risk.held", subject=subject, band=decision.band.label, codes=content["codes"]
         )
 
+    def forget(self, tx: Tx, subject: UUID) -> bool:
+        """Let go of what is held against a subject that is erased."""
+        return store.drop_risk(tx, subject)
+
     def clear(self, tx: Tx, subject: UUID, by: str) -> None:
         """Let go of what is held; raises NotFound when nothing is."""
         if not store.drop_risk(tx, subject):

@@ -14,7 +14,7 @@ from service.domain.decision import Decision, Effect, Facts
 from service.domain.risk import Band, Reason
 from service.login import model
 from service.login.model import Flow, FlowKind, FlowStatus, Terms
-from service.policy.actions import Policy
+from tests.policies import Policy
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SUBJECT = UUID(int=1)

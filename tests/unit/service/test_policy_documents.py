@@ -5,17 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.domain.assurance import Acr
 from service.domain.decision import Effect, Facts
 from service.domain.errors import BadInput
 from service.domain.risk import Assessment, Band
-from service.policy.actions import Policy, parse, shipped
+from service.policy.actions import parse, shipped
 from service.policy.model import document, reading
 from service.policy.model.compiling import compile_document, require_satisfiable
 from service.policy.model.document import FACTORS
 from service.policy.model.engine import decide
-from tests.policies import NOW, evidence
+from tests.policies import NOW, Policy, evidence
 
 ROOT = Path(__file__).parents[3]
 ALL = frozenset(FACTORS)
@@ -254,7 +256,7 @@ def test_the_shipped_policy_is_the_one_of_its_schema():
     assert set(shipped().model_dump(exclude_unset=True)) <= set(schema["properties"])
     assert "oneOf" in schema["$defs"]["Condition"]["properties"]["when"]
     require_satisfiable(compile_document(shipped()), NOW_REGISTERED)
-    assert len(Policy.shipped().version) == 64
+    assert len(Policy.shipped().whole.version) == 64
 
 
 def test_the_way_of_least_friction_comes_first():
@@ -392,3 +394,40 @@ def test_a_field_without_a_value_counts_against():
     assert decide(found, facts()).reasons[-1].code == "denied_by_rule"
     turned = compiled(**ruled({"deny": True}, {"not": leaf("known_device", "eq", True)}))
     assert decide(turned, facts()).reasons[-1].code == "denied_by_rule"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.sampled_from(["password", "totp", "default", "highest", "psd2", "deferred"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.text(max_size=6) | st.sampled_from(["all", "any", "not", "field", "op", "value", "when",
+                                               "then", "id", "layers", "acr", "extends"]),
+        inner, max_size=4),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@given(st.data(), JSON)
+def test_any_value_anywhere_is_taken_whole_or_refused(data, strange):
+    """Whatever stands in the place of a member, a document compiles or is bad input."""
+    whole = json.loads(reading.canonical(parse(
+        (ROOT / "docs" / "policies" / "bank-psd2.yaml").read_text("utf-8"))))  # fmt: skip
+    place = whole
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else
+                                        range(len(place))))  # fmt: skip
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = strange
+    faults = refused(whole)
+    assert all(fault.pointer[:1] in {"", "/"} and fault.detail for fault in faults)
+
+
+def refused(whole):
+    """Return the faults of a document, none where it is taken."""
+    try:
+        require_satisfiable(compile_document(reading.read(whole)), NOW_REGISTERED)
+    except BadInput as error:
+        return error.faults
+    return ()

@@ -11,8 +11,9 @@ from service.domain.assurance import Acr, Evidence, Kind
 from service.domain.decision import Effect, Facts
 from service.domain.errors import BadInput
 from service.domain.risk import Assessment, Band
-from service.policy.actions import Policy, parse
+from service.policy.actions import parse
 from service.policy.model.engine import band, highest, total, unmet
+from tests.policies import Policy
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ALL = frozenset({"password", "totp", "recovery_code", "face"})

@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races chaos bench bench-keys bench-context lock format
+.PHONY: help install demo serve check test races chaos bench bench-keys bench-context bench-policy lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ bench-keys: $(VENV)/.bench ## Measure keys against rivals (QUICK=1, ROWS=N, URL=
 
 bench-context: install ## Measure the login context and its rivals (QUICK=1, OUT=FILE, PLOT=FILE.png)
 	$(BIN)/python -m benchmarks.login_context $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(if $(PLOT),--plot $(PLOT))
+
+bench-policy: install ## Measure a decision; 100,000 random policies never ask for less (QUICK=1, OUT=FILE)
+	$(BIN)/python -m benchmarks.policy $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))
 
 format: install ## Format and sort imports
 	$(BIN)/ruff format .

@@ -52,7 +52,8 @@ from service.keys.actions.records import RecordKeys
 from service.keys.actions.recovering import Recovery
 from service.keys.actions.shredding import Shredding
 from service.keys.ledger import Ledger
-from service.login.actions import Login, Parts
+from service.login.actions import Login
+from service.login.parts import Parts
 from service.login.routes import FlowRoutes
 from service.login.routes import routes as flow_routes
 from service.notifications.actions import Outbox
@@ -60,7 +61,12 @@ from service.operators.actions import Act, Operators
 from service.operators.model import required
 from service.operators.routes import OperatorRoutes
 from service.operators.routes import routes as operator_routes
-from service.policy.actions import Policy
+from service.policy.actions.force import Policies
+from service.policy.actions.isolation import Signals
+from service.policy.actions.lives import Lives
+from service.policy.actions.standing import Standing
+from service.policy.routes import PolicyRoutes
+from service.policy.routes import routes as policy_routes
 from service.privacy.actions import Ends, Erasure
 from service.privacy.routes import routes as privacy_routes
 from service.sessions.actions import Sessions
@@ -113,6 +119,9 @@ class House:
     password: PasswordFactor
     face: FaceFactor
     factors: dict[str, Factor]
+    policies: Policies
+    lives: Lives
+    standing: Standing
     login: Login
     metrics: Metrics
     jobs: Jobs
@@ -147,18 +156,15 @@ def open_house(
         {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)},
     )
     tokens = Tokens(store, clients, sessions, access, operators, audit, clock)
-    password = PasswordFactor(authenticators, hasher or _hasher(), DECOY)
-    totp = TotpFactor(authenticators, "Lamina", DECOY)
-    codes = RecoveryCodeFactor(authenticators, DECOY)
-    reader = Reader.of(settings.face_engine, settings.face_models, at_once=_cores())
-    face = FaceFactor(authenticators, reader, clock)
+    password, totp, codes, face = _factors(settings, authenticators, hasher, clock)
     factors: dict[str, Factor] = {item.name: item for item in (password, totp, codes, face)}
     enrollments: dict[str, Enrollment] = {item.type: item for item in (password, totp, codes, face)}
+    policies, standing = _policies(store, vault, clock), Standing(audit, clock)
+    signals = Signals((BehaviorSignal(behaviors), context), lambda: policies.signal_budget_ms)
     login = Login(
         Parts(
             store, accounts, authenticators, sessions, tokens, devices, throttling,
-            Policy.shipped(), behaviors, (BehaviorSignal(behaviors), context), factors, audit,
-            metrics, clock,
+            policies, standing, behaviors, signals, factors, audit, metrics, clock,
         )
     )  # fmt: skip
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
@@ -169,9 +175,9 @@ def open_house(
         accounts.get,
         {
             "contact": (accounts.erase_contact, outbox.forget),
-            "biometric": (face.forget,),
-            "behavior": (behaviors.forget, context.forget),
-            "factor": (authenticators.revoke_all,),
+            "biometric": (face.forget, policies.forget),
+            "behavior": (behaviors.forget, context.forget, policies.forget),
+            "factor": (authenticators.revoke_all, policies.forget, standing.forget),
         },
         (sessions.erase, devices.forget, accounts.mark_erased),
         sessions.end_everything,
@@ -185,6 +191,7 @@ def open_house(
         authenticators=authenticators, devices=devices,
     )  # fmt: skip
     tasks += (
+        Task("policy.drop", timedelta(minutes=5), policies.drop_old),
         Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
         Task("keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled),
         Task("login_context.fold", timedelta(minutes=1), context.fold),
@@ -198,7 +205,8 @@ def open_house(
         keys=keys, shredding=shredding, erasure=erasure,
         custody=Custody(keys, LongJobs(store, plans(keys), clock)),
         devices=devices, behaviors=behaviors, answers=answers, password=password, face=face,
-        factors=factors,
+        factors=factors, policies=policies, lives=Lives(frozenset(factors), audit, clock),
+        standing=standing,
         login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
     )  # fmt: skip
 
@@ -215,6 +223,25 @@ def _foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, Signing
 
 def _context(settings: Settings, vault: Vault) -> LoginContextSignal:
     return LoginContextSignal(vault.purpose_key, settings.geoip_db, settings.bad_networks)
+
+
+def _policies(store: Store, vault: Vault, clock: Clock) -> Policies:
+    policies = Policies(clock)
+    policies.take_up(store, sealing="service" in vault.classes())
+    # Read again whenever key states are: every five seconds.
+    vault.on_refresh(policies.refresh)
+    return policies
+
+
+def _factors(
+    settings: Settings, authenticators: Authenticators, hasher: PasswordHasher | None, clock: Clock
+) -> tuple[PasswordFactor, TotpFactor, RecoveryCodeFactor, FaceFactor]:
+    reader = Reader.of(settings.face_engine, settings.face_models, at_once=_cores())
+    return (
+        PasswordFactor(authenticators, hasher or _hasher(), DECOY),
+        TotpFactor(authenticators, "Lamina", DECOY), RecoveryCodeFactor(authenticators, DECOY),
+        FaceFactor(authenticators, reader, clock),
+    )  # fmt: skip
 
 
 def _tasks(  # noqa: PLR0913 - one argument per feature that forgets
@@ -321,6 +348,9 @@ def _routes(api: Api, house: House) -> None:
     privacy_routes(api, house.store, house.erasure, house.keys.records, partial(_served, house))
     operator_routes(api, OperatorRoutes(house.store, house.operators, house.tokens.operator_of))
     key_routes(api, KeyRoutes(house.store, house.custody, house.operators.consume))
+    policy_routes(
+        api, PolicyRoutes(house.store, house.lives, house.standing, house.operators.consume)
+    )
     session_routes(api, house.store, house.accounts, house.sessions)
     flow_routes(api, FlowRoutes(house.login, house.factors, house.clock))
 

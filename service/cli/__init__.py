@@ -2,7 +2,17 @@
 
 import click
 
-from service.cli import clients, database, demo, face, keys, operations, operators, serve
+from service.cli import (
+    clients,
+    database,
+    demo,
+    face,
+    keys,
+    operations,
+    operators,
+    policy,
+    serve,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,5 +32,6 @@ def main() -> None:
 for group in (
     serve.serve, serve.worker, demo.demo, keys.keys, database.database, clients.clients, face.face,
     operations.outbox, operations.subjects, operations.audit, operators.operators,
+    policy.policy,
 ):  # fmt: skip
     main.add_command(group)

@@ -1,11 +1,13 @@
 """Signals: evidence about the session that may raise what is asked and never lower it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 from typing import Any, Final, Protocol
 from uuid import UUID
+
+from biometrics.fusion import Seen, bounded
 
 
 class Band(IntEnum):
@@ -34,13 +36,19 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What a signal says: a calibrated log-likelihood ratio, genuine over impostor (nats)."""
+    """What a signal says: a calibrated log-likelihood ratio, genuine over impostor (nats).
+
+    Args:
+        hard: A finding that nothing offsets: a list, a replay, impossible travel.
+        seen: What the signal had to go by; it bounds what the ratio may be.
+    """
 
     signal: str
     llr: float
     reasons: tuple[Reason, ...] = ()
     enough_history: bool = False
     hard: bool = False
+    seen: Seen = Seen.SCORED
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +107,63 @@ class Signal(Protocol):
         """Note that a factor failed to verify; the subject may be the decoy."""
 
 
-def assess_all(signals: tuple[Signal, ...], tx: Any, facts: SignalFacts) -> tuple[Assessment, ...]:  # noqa: ANN401 - a unit of work
-    """Ask every signal; one that fails counts as its worst and never stops the login."""
-    return tuple(_assess(signal, tx, facts) for signal in signals)
+Ask = Callable[[Signal, Any, SignalFacts], Assessment]
+FAULTS: Final = (
+    ArithmeticError, LookupError, ValueError, TypeError, OSError, RuntimeError, AttributeError,
+    AssertionError,
+)  # fmt: skip
+_MISSING: Final = {
+    Seen.NOT_OFFERED: "was never offered and says nothing",
+    Seen.NO_HISTORY: "has too little history to say anything",
+    Seen.WITHHELD: "was expected and is withheld",
+}
 
 
-def _assess(signal: Signal, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401 - a unit of work
+class SignalFault(RuntimeError):
+    """A signal that could not answer, with the name of what went wrong."""
+
+
+def assess_all(
+    signals: tuple[Signal, ...],
+    tx: Any,  # noqa: ANN401 - a unit of work
+    facts: SignalFacts,
+    ask: Ask | None = None,
+) -> tuple[Assessment, ...]:
+    """Ask every signal; one that fails counts as its worst and never stops the login.
+
+    Args:
+        signals: Whom to ask.
+        tx: A unit of work.
+        facts: What they may look at.
+        ask: How to ask one, where it is to be isolated and timed.
+    """
+    return tuple(_assess(signal, tx, facts, ask or _ask) for signal in signals)
+
+
+def _ask(signal: Signal, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401 - a unit of work
+    return signal.assess(tx, facts)
+
+
+def _assess(signal: Signal, tx: Any, facts: SignalFacts, ask: Ask) -> Assessment:  # noqa: ANN401 - a unit of work
     try:
-        return signal.assess(tx, facts)
-    except (ArithmeticError, LookupError, ValueError, TypeError, OSError, RuntimeError) as error:
-        detail = f"the signal failed with {type(error).__name__} and counts as its worst"
-        reason = Reason("signal_fault", signal.name, signal.worst, detail)
-        return Assessment(signal.name, signal.worst, (reason,))
+        return _settled(signal, ask(signal, tx, facts))
+    except SignalFault as fault:
+        return _fault(signal, str(fault))
+    except FAULTS as error:
+        return _fault(signal, type(error).__name__)
+
+
+def _settled(signal: Signal, found: Assessment) -> Assessment:
+    """Return the assessment within its bounds, with a reason that names what counts."""
+    llr = bounded(found.llr, signal.worst, found.seen)
+    if llr == found.llr and found.reasons:
+        return found
+    detail = f"the signal {_MISSING.get(found.seen, 'counts within what it can prove')}"
+    named = Reason(found.seen.value, found.signal, llr, detail)
+    return replace(found, llr=llr, reasons=(*found.reasons, named))
+
+
+def _fault(signal: Signal, name: str) -> Assessment:
+    detail = f"the signal failed with {name} and counts as its worst"
+    reason = Reason("signal_fault", signal.name, signal.worst, detail)
+    return Assessment(signal.name, signal.worst, (reason,), seen=Seen.FAULT)

@@ -7,16 +7,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
-from service.accounts.actions import Accounts
 from service.accounts.model import Account
-from service.audit.actions import AuditLog
-from service.authenticators.actions import Authenticators
-from service.devices.actions import Device, Devices
+from service.devices.actions import Device
 from service.domain.assurance import Acr, Evidence
-from service.domain.authenticator import FACTOR_OF_TYPE
 from service.domain.caller import Caller
-from service.domain.clock import Clock
-from service.domain.decision import Facts
 from service.domain.errors import (
     BadInput,
     Conflict,
@@ -30,43 +24,18 @@ from service.domain.errors import (
 )
 from service.domain.factor import Factor, Match, Presented
 from service.domain.ids import DECOY
-from service.domain.risk import Assessment, Signal, SignalFacts, assess_all
 from service.login import model, store
+from service.login.judging import TYPED, Judging
 from service.login.model import Begin, Flow, FlowKind, FlowStatus, Outcome, Terms
-from service.policy.actions import Policy
-from service.sessions.actions import Sessions, SessionValue
-from service.signals.behavior.actions import Behaviors
+from service.login.parts import Parts
+from service.sessions.actions import SessionValue
 from service.signals.behavior.model import Behavior
-from service.store.engine import Store, Tx
-from service.telemetry.metrics import Metrics
-from service.throttling.actions import Reservation, Throttling
+from service.store.engine import Tx
+from service.throttling.actions import Reservation
 from service.throttling.model import Counter, Lane
-from service.tokens.actions import Tokens
 
-TYPED: Final = frozenset({"password", "totp"})
-"""Factors that are typed, so that keystroke timings may come with them."""
 RECOVERY_ACT: Final = "enroll:password"
 _KEPT: Final = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the flow is made of."""
-
-    database: Store
-    accounts: Accounts
-    authenticators: Authenticators
-    sessions: Sessions
-    tokens: Tokens
-    devices: Devices
-    throttling: Throttling
-    policy: Policy
-    behaviors: Behaviors
-    signals: tuple[Signal, ...]
-    factors: Mapping[str, Factor]
-    audit: AuditLog
-    metrics: Metrics
-    clock: Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +54,7 @@ class Login:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._judging = Judging(parts)
 
     def begin(self, caller: Caller, wanted: Begin) -> Outcome:
         """Begin a flow; one for an unknown identifier is like any other.
@@ -96,7 +66,7 @@ class Login:
         with parts.database.transaction() as tx:
             terms, evidence = self._terms(tx, caller, wanted)
             flow = Flow(_flow_id(), terms, now, now, evidence=evidence)
-            flow = self._decide(tx, flow)
+            flow = self._judging.decide(tx, flow)
             token = opaque.new_token("lflow_")
             store.add(tx, flow, opaque.digest(token, "flow"))
             self._note(tx, flow, "flow.begun")
@@ -156,6 +126,7 @@ class Login:
             account = account if account and account.segment in caller.segments else None
         subject = account.id if account else DECOY
         device = self._parts.devices.recognize(tx, wanted.device_token, subject)
+        deferred, one_bucket = self._parts.policies.ways(caller.segments)
         act = RECOVERY_ACT if wanted.kind is FlowKind.RECOVERY else wanted.act
         terms = Terms(
             kind=wanted.kind,
@@ -163,7 +134,7 @@ class Login:
             subject=subject,
             known=account is not None,
             bucket=self._parts.throttling.bucket(tx, counter),
-            lane=Lane.KNOWN_DEVICE if device else Lane.STRANGER,
+            lane=Lane.KNOWN_DEVICE if device and not one_bucket else Lane.STRANGER,
             segment=caller.segments[0],
             requested=wanted.requested,
             max_age=wanted.max_age,
@@ -171,6 +142,7 @@ class Login:
             session=session.id if session else None,
             device=(device.id, device.generation) if device else None,
             surroundings=replace(wanted.surroundings, asserted=caller.asserts_context),
+            deferred=deferred,
         )
         return terms, session.evidence if session else ()
 
@@ -202,12 +174,14 @@ class Login:
             raise Conflict("flow_ended", f"This flow is {flow.status.value}; begin another.")
         if revision is not None and revision != flow.revision:
             raise store.moved()
+        if wait := model.waits(flow, self._parts.clock.now()):
+            raise Throttled(wait)
         return flow
 
     def _back(self, tx: Tx, flow: Flow, values: Mapping[str, Any]) -> Outcome:
         if values:
             raise BadInput(Fault("", "extra_forbidden", "back takes no input"))
-        flow = self._decide(tx, model.back(flow))
+        flow = self._judging.decide(tx, model.back(flow))
         return Outcome(store.save(tx, flow))
 
     def _reserve(self, tx: Tx, flow: Flow, factor: Factor, values: Mapping[str, Any]) -> _Attempt:
@@ -250,7 +224,7 @@ class Login:
         except (BadInput, Unavailable):
             with database.transaction() as tx:
                 self._parts.throttling.release(tx, attempt.reservation)
-                flow = self._challenged(model.release(attempt.flow))
+                flow = self._judging.challenged(model.release(attempt.flow))
                 store.save(tx, flow)
             raise
         try:
@@ -271,79 +245,69 @@ class Login:
                 attempt.factor.settle(tx, match, self._parts.clock.now())
             except VerificationFailed as used:
                 match, failure = None, used
+        if attempt.flow.deferring:
+            return self._deferred(tx, attempt, match, failure)
         if match is None:
             return self._failed(tx, attempt, failure or VerificationFailed("no_match"))
         return self._verified(tx, attempt, match)
 
     def _failed(self, tx: Tx, attempt: _Attempt, failure: VerificationFailed) -> Outcome:
-        flow = self._challenged(model.fail(attempt.flow, self._parts.clock.now()))
+        flow = self._judging.challenged(model.fail(attempt.flow, self._parts.clock.now()))
         flow = store.save(tx, flow)
-        seen = self._seen(flow, flow.terms.segment)
-        for signal in self._parts.signals:
-            signal.failed(tx, seen)
+        self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))
         self._count(attempt, "failed")
         self._note(tx, flow, "factor.failed", factor=attempt.factor.name, reason=failure.reason)
         return Outcome(flow, refusal=failure)
 
+    def _deferred(
+        self, tx: Tx, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None
+    ) -> Outcome:
+        """Go on without telling; at the end of the round tell of all of it at once.
+
+        The attempts stay counted until the flow completes, whatever they were worth: to give one
+        back would tell.
+        """
+        now = self._parts.clock.now()
+        evidence = self._evidence(attempt, match, now) if match else None
+        flow = model.defer(attempt.flow, attempt.factor.name, evidence, now)
+        flow = self._with_sample(tx, flow, attempt, keep=match is not None)
+        flow = store.save(tx, self._judging.decide(tx, flow))
+        self._count(attempt, "verified" if match else "failed")
+        reason = {"reason": failure.reason} if failure else {}
+        kind = "factor.verified" if match else "factor.failed"
+        self._note(tx, flow, kind, factor=attempt.factor.name, **reason)
+        if flow.told or flow.tried:
+            return self._conclude(tx, flow)
+        self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))
+        return Outcome(flow, refusal=VerificationFailed("deferred"))
+
     def _verified(self, tx: Tx, attempt: _Attempt, match: Match) -> Outcome:
-        parts, factor, terms = self._parts, attempt.factor, attempt.flow.terms
+        parts, factor = self._parts, attempt.factor
         now = parts.clock.now()
         parts.throttling.release(tx, attempt.reservation)
-        evidence = Evidence(
-            subject=terms.subject, flow=str(attempt.flow.id), factor=factor.name,
-            authenticator=match.authenticator, kind=factor.kind, amr=factor.amr, at=now,
-            llr=match.llr,
-        )  # fmt: skip
-        flow = model.accept(attempt.flow, evidence, now)
-        if attempt.sample and (held := parts.behaviors.admit(tx, terms.subject, attempt.sample)):
-            flow = replace(flow, samples={**flow.samples, factor.name: held})
-        flow = store.save(tx, self._decide(tx, flow))
+        flow = model.accept(attempt.flow, self._evidence(attempt, match, now), now)
+        flow = self._with_sample(tx, flow, attempt, keep=True)
+        flow = store.save(tx, self._judging.decide(tx, flow))
         self._count(attempt, "verified")
         self._note(tx, flow, "factor.verified", factor=factor.name)
         return self._conclude(tx, flow)
 
-    def _decide(self, tx: Tx, flow: Flow) -> Flow:
-        parts, terms = self._parts, flow.terms
-        segment, enrolled = terms.segment, self._available()
-        assessments: tuple[Assessment, ...] = ()
-        suspended = False
-        # Until a factor has verified, the answer depends on client and policy only.
-        if flow.disclosing:
-            account = parts.accounts.get(tx, terms.subject)
-            types = parts.authenticators.enrolled(tx, terms.subject)
-            enrolled &= frozenset(FACTOR_OF_TYPE[name] for name in types)
-            segment = account.segment
-            suspended = not account.may_sign_in
-            assessments = assess_all(parts.signals, tx, self._seen(flow, segment))
-        facts = Facts(
-            purpose=terms.kind.value, segment=segment, evidence=flow.evidence, enrolled=enrolled,
-            assessments=assessments, requested=terms.requested, max_age=terms.max_age,
-            now=parts.clock.now(), suspended=suspended,
-        )  # fmt: skip
-        return self._challenged(model.settle(flow, parts.policy.decide(facts)))
-
-    def _seen(self, flow: Flow, segment: str) -> SignalFacts:
-        terms = flow.terms
-        return SignalFacts(
-            subject=terms.subject, flow=str(flow.id), client=terms.client, segment=segment,
-            now=self._parts.clock.now(), surroundings=terms.surroundings, samples=flow.samples,
-            shown=tuple(item.factor for item in flow.own_evidence),
-            known_device=terms.device is not None,
+    def _evidence(self, attempt: _Attempt, match: Match, now: datetime) -> Evidence:
+        factor, flow = attempt.factor, attempt.flow
+        return Evidence(
+            subject=flow.terms.subject, flow=str(flow.id), factor=factor.name,
+            authenticator=match.authenticator, kind=factor.kind, amr=factor.amr, at=now,
+            llr=match.llr,
         )  # fmt: skip
 
-    def _available(self) -> frozenset[str]:
-        factors = self._parts.factors
-        return frozenset(name for name, factor in factors.items() if factor.available())
-
-    def _challenged(self, flow: Flow) -> Flow:
-        """Give every legal action a fresh challenge; the old ones are void."""
-        fresh: dict[str, dict[str, Any]] = {}
-        for name in flow.actions:
-            if name != model.BACK:
-                fresh[name] = self._parts.factors[name].challenge()
-            if name in TYPED:
-                fresh[name] |= {"capture_id": opaque.random_bytes(16).hex()}
-        return replace(flow, challenges=fresh)
+    def _with_sample(self, tx: Tx, flow: Flow, attempt: _Attempt, *, keep: bool) -> Flow:
+        """Hold the sample that came with a factor; the same is read whether or not it is kept."""
+        if attempt.sample is None:
+            return flow
+        held = self._parts.behaviors.admit(tx, flow.terms.subject, attempt.sample)
+        if held is None or not keep:
+            return flow
+        return replace(flow, samples={**flow.samples, attempt.factor.name: held})
 
     def _conclude(self, tx: Tx, flow: Flow) -> Outcome:
         """Give what a flow ends with; a pending one goes on."""
@@ -352,7 +316,7 @@ class Login:
         self._parts.metrics.flows.labels(flow.terms.kind.value, flow.status.value).inc()
         self._note(
             tx, flow, f"flow.{flow.status.value}", acr=flow.required.urn, band=flow.band.label,
-            policy=self._parts.policy.version,
+            policy=flow.policy,
             reasons=[item.code for item in flow.reasons],
         )  # fmt: skip
         if flow.status is FlowStatus.COMPLETED:
@@ -375,9 +339,8 @@ class Login:
             session = parts.sessions.start(tx, account, terms.client, flow.evidence)
             parts.accounts.completed_login(tx, terms.subject)
         if session.level.acr >= Acr.AAL2:
-            seen = self._seen(flow, account.segment)
-            for signal in parts.signals:
-                signal.learn(tx, seen)
+            parts.signals.learn(tx, self._judging.seen(flow, account.segment))
+        self._judging.cleared(tx, flow, account.segment)
         device = Device(*terms.device) if terms.device else None
         return Outcome(
             flow,

@@ -1,5 +1,6 @@
 """The flow as a value: every transition is a pure function with `now` as an argument."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -48,6 +49,8 @@ class Terms:
         act: The change that a completed enrollment or recovery gives a grant for.
         session: The session that a step-up raises.
         device: The recognized device and the generation of its token.
+        deferred: Whether it is told only at the end whether everything verified, and never what
+            did not (RTS (EU) 2018/389, article 4(3)).
     """
 
     kind: FlowKind
@@ -63,11 +66,21 @@ class Terms:
     session: UUID | None
     device: tuple[UUID, int] | None
     surroundings: Surroundings = UNSAID
+    deferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One layered sign-in; `revision` grows with each save."""
+    """One layered sign-in; `revision` grows with each save.
+
+    Args:
+        tried: Factors of which it is not told yet whether they verified, and whether they did.
+        told: Whether a deferred flow has told that everything verified.
+        not_before: When the next attempt may come, where risk delays it.
+        delayed: How many seconds of delay were asked for so far.
+        policy: The version of the policy that decided last.
+        held: Whether risk is held against the subject beyond this session.
+    """
 
     id: UUID
     terms: Terms
@@ -84,6 +97,12 @@ class Flow:
     challenges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     samples: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Behavioral samples by factor, held until the flow reaches its level or ends."""
+    tried: tuple[tuple[str, bool], ...] = ()
+    told: bool = False
+    not_before: datetime | None = None
+    delayed: int = 0
+    policy: str = ""
+    held: bool = False
 
     @property
     def expires_at(self) -> datetime:
@@ -100,12 +119,27 @@ class Flow:
         """Return the names of the actions that are legal now."""
         if self.status is not FlowStatus.PENDING or not self.layers:
             return ()
-        return (*self.layers[0], BACK) if self.own_evidence else self.layers[0]
+        return (*self.layers[0], BACK) if self.own_evidence or self.tried else self.layers[0]
+
+    @property
+    def deferring(self) -> bool:
+        """Whether it is not told yet which of the factors verified."""
+        return self.terms.deferred and not self.told
+
+    @property
+    def brought(self) -> tuple[Evidence, ...]:
+        """Return what a session brought along."""
+        return tuple(item for item in self.evidence if item.flow != str(self.id))
+
+    @property
+    def told_evidence(self) -> tuple[Evidence, ...]:
+        """Return the evidence that answers may depend on."""
+        return self.brought if self.deferring else self.evidence
 
     @property
     def disclosing(self) -> bool:
         """Whether answers may depend on the subject: only after a factor has verified."""
-        return bool(self.evidence)
+        return bool(self.told_evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +177,16 @@ def aged(flow: Flow, now: datetime) -> Flow:
 
 
 def reserve(flow: Flow) -> Flow:
-    """Count an attempt before it is checked."""
+    """Count an attempt before it is checked; a deferred round counts once."""
+    if flow.deferring and flow.tried:
+        return flow
     return replace(flow, attempts_left=flow.attempts_left - 1)
 
 
 def release(flow: Flow) -> Flow:
     """Take back an attempt that could not be checked."""
+    if flow.deferring and flow.tried:
+        return flow
     return replace(flow, attempts_left=flow.attempts_left + 1)
 
 
@@ -160,9 +198,28 @@ def fail(flow: Flow, now: datetime) -> Flow:
 
 def accept(flow: Flow, evidence: Evidence, now: datetime) -> Flow:
     """Add evidence and give back the attempt; what it is worth, the decision says."""
-    if evidence.subject != flow.terms.subject or not flow.terms.known:
-        raise ValueError("evidence about somebody else")
+    _require_own(flow, evidence)
     return replace(release(flow), evidence=(*flow.evidence, evidence), active_at=now)
+
+
+def defer(flow: Flow, factor: str, evidence: Evidence | None, now: datetime) -> Flow:
+    """Note a factor that was tried, and what it left if it verified; nothing of it is told."""
+    kept = flow.evidence
+    if evidence is not None:
+        _require_own(flow, evidence)
+        kept = (*kept, evidence)
+    tried = (*flow.tried, (factor, evidence is not None))
+    return replace(flow, evidence=kept, tried=tried, active_at=now)
+
+
+def verdict(flow: Flow) -> Flow:
+    """Tell at once whether all that was tried verified: it goes on, or begins anew."""
+    if all(verified for _, verified in flow.tried):
+        given_back = 1 if flow.tried else 0
+        left = flow.attempts_left + given_back
+        return replace(flow, attempts_left=left, tried=(), told=True)
+    status = flow.status if flow.attempts_left > 0 else FlowStatus.DENIED
+    return replace(flow, status=status, evidence=flow.brought, tried=(), samples={})
 
 
 def settle(flow: Flow, decision: Decision) -> Flow:
@@ -175,14 +232,29 @@ def settle(flow: Flow, decision: Decision) -> Flow:
     }[decision.effect]
     if status is FlowStatus.COMPLETED and not flow.evidence:
         raise ValueError("a flow completes on evidence only")
+    wait, delayed = flow.not_before, flow.delayed
+    if decision.delay > delayed:
+        wait = flow.active_at + timedelta(seconds=decision.delay - delayed)
+        delayed = decision.delay
     return replace(
         flow, status=status, layers=decision.layers, required=decision.required,
-        band=decision.band, reasons=decision.reasons,
+        band=decision.band, reasons=decision.reasons, policy=decision.policy_version,
+        not_before=wait, delayed=delayed,
     )  # fmt: skip
+
+
+def waits(flow: Flow, now: datetime) -> int:
+    """Return the seconds until the next attempt may come, 0 for none."""
+    left = (flow.not_before - now).total_seconds() if flow.not_before else 0.0
+    return math.ceil(max(left, 0.0))
 
 
 def back(flow: Flow) -> Flow:
     """Give up what was verified last in this flow; what it used up stays used."""
+    if flow.deferring and flow.tried:
+        *tried, (_, verified) = flow.tried
+        kept = flow.evidence[:-1] if verified else flow.evidence
+        return replace(flow, evidence=kept, tried=tuple(tried))
     if not flow.own_evidence:
         return flow
     last = flow.own_evidence[-1]
@@ -198,6 +270,11 @@ def cancel(flow: Flow) -> Flow:
 def stored(flow: Flow) -> Flow:
     """Return what is stored of a flow: one that has ended holds no samples any more."""
     return flow if flow.status is FlowStatus.PENDING else replace(flow, samples={})
+
+
+def _require_own(flow: Flow, evidence: Evidence) -> None:
+    if evidence.subject != flow.terms.subject or not flow.terms.known:
+        raise ValueError("evidence about somebody else")
 
 
 def to_json(flow: Flow) -> dict[str, Any]:
@@ -217,6 +294,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "session": str(terms.session) if terms.session else None,
         "device": [str(terms.device[0]), terms.device[1]] if terms.device else None,
         "surroundings": asdict(terms.surroundings),
+        "deferred": terms.deferred,
         "began_at": flow.began_at.isoformat(),
         "active_at": flow.active_at.isoformat(),
         "status": flow.status.value,
@@ -228,13 +306,19 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "reasons": [[item.code, item.signal, item.contribution, item.detail]
                     for item in flow.reasons],
         "samples": dict(flow.samples),
+        "tried": [list(item) for item in flow.tried],
+        "told": flow.told,
+        "not_before": flow.not_before.isoformat() if flow.not_before else None,
+        "delayed": flow.delayed,
+        "policy": flow.policy,
+        "held": flow.held,
         "challenges": {name: dict(value) for name, value in flow.challenges.items()},
     }  # fmt: skip
 
 
 def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
     """Return the flow that `to_json` wrote."""
-    device = value["device"]
+    device, not_before = value["device"], value["not_before"]
     terms = Terms(
         kind=FlowKind(value["kind"]),
         client=UUID(value["client"]),
@@ -249,6 +333,7 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         session=UUID(value["session"]) if value["session"] else None,
         device=(UUID(device[0]), device[1]) if device else None,
         surroundings=Surroundings(**value["surroundings"]),
+        deferred=value["deferred"],
     )
     return Flow(
         id=flow_id,
@@ -265,4 +350,10 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         reasons=tuple(Reason(*item) for item in value["reasons"]),
         challenges=value["challenges"],
         samples=value["samples"],
+        tried=tuple((factor, verified) for factor, verified in value["tried"]),
+        told=value["told"],
+        not_before=datetime.fromisoformat(not_before) if not_before else None,
+        delayed=value["delayed"],
+        policy=value["policy"],
+        held=value["held"],
     )

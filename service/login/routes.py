@@ -12,7 +12,8 @@ from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Fault
 from service.domain.factor import Factor
 from service.domain.risk import Surroundings
-from service.login.actions import TYPED, Login
+from service.login.actions import Login
+from service.login.judging import TYPED
 from service.login.model import Begin, Flow, FlowKind, Outcome
 from service.web.api import Api, Call, Operation
 
@@ -134,7 +135,7 @@ class FlowRoutes:
         return view
 
     def _view(self, caller: Caller, flow: Flow) -> dict[str, Any]:
-        level = achieved(flow.evidence, self._clock.now(), flow.terms.max_age)
+        level = achieved(flow.told_evidence, self._clock.now(), flow.terms.max_age)
         required: dict[str, Any] = {"acr": flow.required.urn}
         if flow.terms.max_age is not None:
             required["max_age"] = flow.terms.max_age
@@ -159,6 +160,7 @@ class FlowRoutes:
         if flow.disclosing and "risk:read" in caller.scopes:
             view["risk"] = {
                 "band": flow.band.label,
+                "policy_version": flow.policy,
                 "reasons": [
                     {
                         "code": item.code, "signal": item.signal,

@@ -109,8 +109,7 @@ def test_a_critical_signal_denies_after_a_factor(service):
         def failed(self, _tx, facts):
             raise AssertionError("nothing fails here")
 
-    parts = service.house.login._parts
-    object.__setattr__(parts, "signals", (Alarm(),))
+    service.house.login._parts.signals.signals = (Alarm(),)
     service.register()
     flow = service.begin()
     assert flow.status_code == 201

@@ -39,6 +39,9 @@ PUBLIC = {
     "operator_role": "subject_id role granted_at granted_by",
     "outbox": "id at kind subject_id delivered_at",
     "record_key": "id kid public_jwk created_at ended_at",
+    "policy_decision": "id subject_id at policy segment purpose effect shadow shadow_change",
+    "policy_document": "id version name created_at created_by validated_at",
+    "policy_state": "id revision changed_at",
     "recovery_code": "id authenticator_id subject_id used_at",
     "refresh_token": "id digest client_id session_id scope expires_at used_at",
     "revoked_token": "jti expires_at",
@@ -46,6 +49,7 @@ PUBLIC = {
     "signing_key": "id kid status public_jwk created_at changed_at",
     "subject": "id status segment client_id created_at updated_at first_login_at email_verified_at "
     "phone_verified_at",
+    "subject_risk": "id subject_id since",
     "subject_index": "id field key_version digest subject_id",
     "suspension": "id subject_id capability reason since",
     "throttle": "id bucket lane knowledge other face total locked_until updated_at",

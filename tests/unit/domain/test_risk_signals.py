@@ -5,7 +5,16 @@ from uuid import UUID
 
 import pytest
 
-from service.domain.risk import Assessment, Band, Reason, SignalFacts, Surroundings, assess_all
+from biometrics.fusion import Seen
+from service.domain.risk import (
+    Assessment,
+    Band,
+    Reason,
+    SignalFacts,
+    SignalFault,
+    Surroundings,
+    assess_all,
+)
 
 TX = object()
 FACTS = SignalFacts(
@@ -82,3 +91,32 @@ def test_bands_are_ordered_and_named():
     """Risk has four steps in ascending order, named in lower case."""
     assert [band.label for band in sorted(Band)] == ["low", "elevated", "high", "critical"]
     assert Band.HIGH < Band.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("said", "llr", "code"),
+    [
+        (Assessment("s", -9.0), -4.0, "scored"),
+        (Assessment("s", float("nan")), -4.0, "scored"),
+        (Assessment("s", 3.0, seen=Seen.WITHHELD), 0.0, "withheld"),
+        (Assessment("s", -1.0, seen=Seen.NOT_OFFERED), 0.0, "not_offered"),
+        (Assessment("s", 2.0, seen=Seen.NO_HISTORY), 0.0, "no_history"),
+        (Assessment("s", 2.0, seen=Seen.FAULT), -4.0, "fault"),
+    ],
+)
+def test_what_counts_is_bounded_and_named(said, llr, code):
+    """Whatever a signal says, what counts follows from what it had to go by."""
+    (found,) = assess_all((Fake("s", said),), TX, FACTS)
+    assert found.llr == llr
+    assert (found.reasons[-1].code, found.reasons[-1].contribution) == (code, llr)
+
+
+def test_whoever_asks_may_name_the_fault():
+    """A fault that was named by its border is told by that name."""
+
+    def ask(signal, tx, facts):
+        raise SignalFault("a time-out")
+
+    (found,) = assess_all((Fake("s", Assessment("s", 1.0)),), TX, FACTS, ask)
+    assert (found.llr, found.seen) == (-4.0, Seen.FAULT)
+    assert "a time-out" in found.reasons[0].detail

@@ -14,7 +14,7 @@ from service.domain.decision import Decision, Effect, Facts
 from service.domain.risk import Band, Reason
 from service.login import model
 from service.login.model import Flow, FlowKind, FlowStatus, Terms
-from service.policy.actions import Policy
+from tests.policies import Policy
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SUBJECT = UUID(int=1)
@@ -203,3 +203,70 @@ def test_an_ended_flow_holds_no_samples():
     held = fresh(samples={"password": "{}"})
     assert model.stored(held) == held
     assert model.stored(model.cancel(held)).samples == {}
+
+
+def deferring(**changes):
+    """Return a deferred flow that has just begun."""
+    return fresh(terms=replace(TERMS, deferred=True), **changes)
+
+
+def test_a_deferred_round_counts_once_and_tells_at_its_end():
+    """What verified is kept and not told; all right goes on, anything wrong begins anew."""
+    first = model.defer(model.reserve(deferring()), "password", shown(), NOW)
+    assert (first.attempts_left, first.disclosing, first.told_evidence) == (9, False, ())
+    assert first.actions == ("password", "back")
+    second = model.reserve(first)
+    assert second.attempts_left == model.release(second).attempts_left == 9
+    right = model.verdict(model.defer(second, "totp", shown("totp"), NOW))
+    assert (right.told, right.attempts_left, right.tried) == (True, 10, ())
+    assert right.disclosing
+    wrong = model.verdict(model.defer(second, "totp", None, NOW))
+    assert (wrong.told, wrong.attempts_left, wrong.evidence) == (False, 9, ())
+    assert wrong.status is FlowStatus.PENDING
+    last = model.verdict(model.defer(deferring(attempts_left=0), "totp", None, NOW))
+    assert last.status is FlowStatus.DENIED
+
+
+def test_a_verdict_on_nothing_gives_nothing_back():
+    """A flow in which nothing had to be tried is simply told."""
+    told = model.verdict(deferring())
+    assert (told.told, told.attempts_left) == (True, model.ATTEMPTS)
+
+
+def test_a_deferred_flow_takes_nobody_elses_evidence():
+    """Evidence about another subject is refused here too."""
+    with pytest.raises(ValueError, match="somebody else"):
+        model.defer(deferring(), "password", replace(shown(), subject=UUID(int=8)), NOW)
+
+
+def test_back_in_a_deferred_round_takes_the_last_try():
+    """Right or wrong, the last one that was tried is given up; what was brought stays."""
+    brought = shown(flow=UUID(int=9))
+    flow = model.defer(deferring(evidence=(brought,)), "password", shown(), NOW)
+    wrong = model.defer(flow, "totp", None, NOW)
+    once = model.back(wrong)
+    assert (once.tried, once.evidence) == (flow.tried, flow.evidence)
+    twice = model.back(once)
+    assert (twice.tried, twice.evidence) == ((), (brought,))
+    assert model.back(twice) == twice
+
+
+def test_a_delay_is_waited_for_once():
+    """A longer one later adds only what is missing."""
+    asked = replace(decision(Effect.REQUIRE, ("totp",)), delay=10)
+    flow = model.settle(fresh(evidence=(shown(),)), asked)
+    assert model.waits(flow, NOW) == 10
+    assert model.waits(flow, NOW + timedelta(seconds=9.5)) == 1
+    assert model.waits(flow, NOW + timedelta(seconds=10)) == 0
+    later = replace(flow, active_at=NOW + timedelta(seconds=20))
+    assert model.settle(later, asked).not_before == flow.not_before
+    more = model.settle(later, replace(asked, delay=15))
+    assert model.waits(more, NOW + timedelta(seconds=20)) == 5
+
+
+def test_a_deferred_flow_survives_json():
+    """What was tried, told and delayed comes back equal."""
+    flow = deferring(
+        tried=(("password", False),), told=True, not_before=NOW, delayed=5, policy="p", held=True,
+    )  # fmt: skip
+    assert model.from_json(flow.id, flow.revision, model.to_json(flow)) == flow

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from service.domain.assurance import Acr, Evidence, Kind
 from service.domain.decision import Effect, Facts
-from service.domain.errors import SetupError
+from service.domain.errors import BadInput
 from service.domain.risk import Assessment, Band
-from service.policy.actions import Policy, parse
-from service.policy.model import band, highest, unmet
+from service.policy.actions import parse
+from service.policy.model.engine import band, highest, total, unmet
+from tests.policies import Policy
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ALL = frozenset({"password", "totp", "recovery_code", "face"})
@@ -90,7 +91,7 @@ def test_an_enrollment_needs_the_highest_level_freshly():
     assert decide(*stale, purpose="enrollment").effect is Effect.REQUIRE
     only = frozenset({"password"})
     assert decide(*shown("password"), purpose="enrollment", enrolled=only).effect is Effect.ALLOW
-    assert highest(frozenset({"face"}), NOW) is Acr.NONE
+    assert highest(frozenset({"face"})) is Acr.NONE
 
 
 def test_suspension_and_critical_risk_deny():
@@ -104,10 +105,12 @@ def test_suspension_and_critical_risk_deny():
 def test_bands_and_the_cap_on_good_signals():
     """Good signals offset two nats at most, and never a hard finding."""
     bands = parse(policy_text()).bands
-    assert band(bands, []) is Band.LOW
-    assert band(bands, [Assessment("a", -2.0)]) is Band.ELEVATED
-    assert band(bands, [Assessment("a", -5.0), Assessment("b", 50.0)]) is Band.ELEVATED
-    assert band(bands, [Assessment("a", 50.0, hard=True)]) is Band.HIGH
+    found = lambda *items: band(bands, total(items))  # noqa: E731 - four calls alike
+    assert found() is Band.LOW
+    assert found(Assessment("a", -2.0)) is Band.ELEVATED
+    assert found(Assessment("a", -5.0), Assessment("b", 50.0)) is Band.ELEVATED
+    assert found(Assessment("a", 50.0, hard=True)) is Band.HIGH
+    assert found(Assessment("a", -7.0, hard=True), Assessment("b", 50.0)) is Band.CRITICAL
     risky = decide(*shown("password", "totp"), assessments=(Assessment("a", -5.0),),
                    enrolled=ALL - {"face"})  # fmt: skip
     assert risky.layers == (("recovery_code",),)
@@ -143,14 +146,15 @@ def policy_text(**changes):
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
-        ({"version": 3}, "/version"),
+        ({"name": 3}, "/name"),
         ({"bands": {"elevated": -5, "high": -4, "critical": -7}}, "/bands"),
-        ({"segments": {}}, "policy /"),
+        ({"segments": {}}, "/segments"),
+        ({"segments": {"other": {}}}, ""),
         ({"extra": 1}, "/extra"),
     ],
 )
 def test_a_document_that_is_not_valid_names_the_place(changes, place):
-    """A wrong policy stops with one line that names what to mend."""
-    with pytest.raises(SetupError) as error:
+    """A wrong policy is refused with the pointer of what to mend."""
+    with pytest.raises(BadInput) as error:
         parse(policy_text(**changes))
-    assert place in error.value.detail
+    assert error.value.faults[0].pointer == place

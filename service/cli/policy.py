@@ -1,0 +1,293 @@
+"""`lamina policy`: write, check, compare, try, put in force and take back policies."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from service.app import House, open_house
+from service.cli.base import json_option, settings, show, show_rows
+from service.cli.long import refusals
+from service.domain.errors import BadInput, SetupError
+from service.operators.actions import BREAK_GLASS
+from service.policy.actions import parse
+from service.policy.actions.backtest import Backtest
+from service.policy.model import document
+from service.policy.model.compiling import Whole, compile_document, require_satisfiable
+from service.policy.model.document import FACTORS
+
+DIFFERENT = 3
+_SHOWN = ("version", "name", "status", "created_at", "created_by")
+file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+yes_option = click.option("--yes", is_flag=True, help="Do it without a second operator: alarmed.")
+
+
+@click.group()
+def policy() -> None:
+    """Write, check, compare, try and put in force policies.
+
+    Exit codes: 0 done, 2 refused (nothing changed), 3 a replay found differences. What is done
+    on the host needs no second person, is written to the audit log and raises an alarm.
+    """
+
+
+@policy.command()
+@file_argument
+@click.option(
+    "--factor",
+    "factors",
+    multiple=True,
+    type=click.Choice(FACTORS),
+    help="A factor that the deployment can check; all but webauthn unless said.",
+)
+@json_option
+@refusals
+def validate(file: Path, factors: tuple[str, ...], *, as_json: bool) -> None:
+    """Check a YAML or JSON file: form, inheritance, conditions, and that it can be satisfied.
+
+    Needs neither keys nor a database. Each fault is a line with its JSON pointer.
+
+    Example: lamina policy validate docs/policies/retail.yaml
+    """
+    registered = frozenset(factors) or frozenset(FACTORS) - {"webauthn"}
+    try:
+        whole = compile_document(parse(file.read_text("utf-8")))
+        require_satisfiable(whole, registered)
+    except BadInput as error:
+        lines = [f"{fault.pointer or '/'}: {fault.detail}" for fault in error.faults]
+        raise SetupError("bad_policy", "\n".join(lines)) from None
+    found = {"version": whole.version, "name": whole.document.name, "segments": [*whole.segments]}
+    show(found, as_json=as_json, text=f"{whole.version} {whole.document.name}: valid")
+
+
+@policy.command()
+@json_option
+@refusals
+def schema(*, as_json: bool) -> None:  # noqa: ARG001 - every command takes it
+    """Print the JSON Schema of a policy document.
+
+    Example: lamina policy schema
+    """
+    show(document.schema(), as_json=True)
+
+
+@policy.command("list")
+@json_option
+@refusals
+def listing(*, as_json: bool) -> None:
+    """List the documents, newest first.
+
+    Example: lamina policy list --json
+    """
+    house = open_house(settings())
+    with house.store.transaction(read=True) as tx:
+        rows = [{name: row[name] for name in _SHOWN} for row in house.lives.listing(tx)]
+    show_rows(rows, as_json=as_json, empty="no policies yet")
+
+
+@policy.command("show")
+@click.argument("version")
+@json_option
+@refusals
+def show_one(version: str, *, as_json: bool) -> None:  # noqa: ARG001 - every command takes it
+    """Show a document, its status, and how it did as a shadow.
+
+    Example: lamina policy show 3f9a17c2
+    """
+    house = open_house(settings())
+    with house.store.transaction(read=True) as tx:
+        found = house.lives.show(tx, version)
+    show(found, as_json=True)
+
+
+@policy.command()
+@file_argument
+@json_option
+@refusals
+def draft(file: Path, *, as_json: bool) -> None:
+    """Add a file as a draft; its version is the hash of its content.
+
+    Example: lamina policy draft docs/policies/retail.yaml
+    """
+    read = parse(file.read_text("utf-8"))
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        done = house.lives.draft(tx, read, BREAK_GLASS)
+        done = house.lives.validate(tx, done["version"], BREAK_GLASS)
+        house.operators.alarm(tx, "policy draft")
+    _done(done, as_json=as_json)
+
+
+@policy.command()
+@click.argument("version")
+@click.option("--days", type=click.IntRange(1, 3660), help="How far back; all that is kept.")
+@json_option
+@refusals
+def backtest(version: str, days: int | None, *, as_json: bool) -> None:
+    """Decide what was decided again by another policy: old against new by segment.
+
+    Example: lamina policy backtest 3f9a17c2 --days 30
+    """
+    house = open_house(settings())
+    with house.store.transaction(read=True) as tx:
+        whole = house.lives.whole(tx, version)
+    test = _run(house, whole, days)
+    rows = test.table.listing()
+    if as_json:
+        show({"segments": rows, "unopened": test.table.unopened}, as_json=True)
+        return
+    show_rows(rows, as_json=False, empty="no decisions are stored")
+    if test.table.unopened:
+        click.echo(f"{test.table.unopened} decisions are of erased subjects", err=True)
+
+
+@policy.command()
+@click.option("--days", type=click.IntRange(1, 3660), help="How far back; all that is kept.")
+@json_option
+@refusals
+def replay(days: int | None, *, as_json: bool) -> None:
+    """Decide what was decided again by the policy that decided it; exit code 3 if any differs.
+
+    Example: lamina policy replay --json
+    """
+    test = _run(open_house(settings()), None, days)
+    same = sum(row["decisions"] for row in test.table.listing()) - len(test.different)
+    found = {
+        "reproduced": same, "different": test.different[:100], "unopened": test.table.unopened,
+    }  # fmt: skip
+    text = f"{same} reproduced, {len(test.different)} different, {test.table.unopened} unopened"
+    show(found, as_json=as_json, text=text)
+    if test.different:
+        raise SystemExit(DIFFERENT)
+
+
+@policy.command()
+@click.argument("version")
+@click.option("--off", is_flag=True, help="End it.")
+@json_option
+@refusals
+def shadow(version: str, *, off: bool, as_json: bool) -> None:
+    """Let a document decide beside the active one; it never changes an answer.
+
+    Example: lamina policy shadow 3f9a17c2
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        done = house.lives.shadow(tx, version, BREAK_GLASS, on=not off)
+        house.operators.alarm(tx, "policy shadow")
+    _done(done, as_json=as_json)
+
+
+@policy.command()
+@click.argument("version")
+@yes_option
+@json_option
+@refusals
+def activate(version: str, *, yes: bool, as_json: bool) -> None:
+    """Put a validated document in force; every process follows within five seconds.
+
+    Example: lamina policy activate 3f9a17c2 --yes
+    """
+    _confirmed(yes=yes)
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        done = house.lives.activate(tx, version, BREAK_GLASS)
+        house.operators.alarm(tx, "policy activate")
+    _done(done, as_json=as_json)
+
+
+@policy.command()
+@click.argument("version")
+@yes_option
+@json_option
+@refusals
+def rollback(version: str, *, yes: bool, as_json: bool) -> None:
+    """Take the active document out of force; the one before it is in force again.
+
+    Example: lamina policy rollback 3f9a17c2 --yes
+    """
+    _confirmed(yes=yes)
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        done = house.lives.rollback(tx, version, BREAK_GLASS)
+        house.operators.alarm(tx, "policy rollback")
+    _done(done, as_json=as_json)
+
+
+@policy.command()
+@click.argument("nats", type=click.FloatRange(-2, 2))
+@click.option(
+    "--ramp",
+    type=click.IntRange(1, 86_400),
+    default=600,
+    show_default=True,
+    help="Seconds in which it gets there.",
+)
+@click.option(
+    "--hours",
+    type=click.IntRange(1, 720),
+    default=24,
+    show_default=True,
+    help="How long it stands.",
+)
+@yes_option
+@json_option
+@refusals
+def tighten(nats: float, ramp: int, hours: int, *, yes: bool, as_json: bool) -> None:
+    """Move every threshold by NATS, above 0 stricter, for a while; looser needs --yes.
+
+    Example: lamina policy tighten 1.0 --hours 12
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        done = house.lives.tighten(
+            tx, nats, ramp, timedelta(hours=hours), BREAK_GLASS, approved=yes
+        )
+        house.operators.alarm(tx, "policy tighten")
+    show(done, as_json=as_json, text=f"on the way to {nats:+g} nats, for {hours} hours")
+
+
+@policy.command("clear-risk")
+@click.argument("subject", type=click.UUID)
+@json_option
+@refusals
+def clear_risk(subject: Any, *, as_json: bool) -> None:  # noqa: ANN401 - a UUID of click's
+    """Let go of the risk that is held against a subject.
+
+    Example: lamina policy clear-risk 0198c0de-0000-7000-8000-000000000000
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        house.standing.clear(tx, subject, BREAK_GLASS)
+        house.operators.alarm(tx, "policy clear-risk")
+    show({"cleared": str(subject)}, as_json=as_json, text=f"{subject}: cleared")
+
+
+def _run(house: House, whole: Whole | None, days: int | None) -> Backtest:
+    since = house.clock.now() - timedelta(days=days) if days else None
+    test = Backtest(whole, since)
+    with house.store.transaction(read=True) as tx:
+        total = test.total(tx)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        while True:
+            with house.store.transaction(read=True) as tx:
+                done = test.page(tx)
+            if not done:
+                return test
+            bar.advance(task, done)
+
+
+def _confirmed(*, yes: bool) -> None:
+    if not yes:
+        detail = "over HTTP two operators decide this; here say --yes, which raises an alarm"
+        raise SetupError("not_confirmed", detail)
+
+
+def _done(view: dict[str, Any], *, as_json: bool) -> None:
+    shown = {name: view[name] for name in _SHOWN}
+    show(shown, as_json=as_json, text=f"{view['version']} {view['name']}: {view['status']}")

@@ -1,0 +1,121 @@
+"""What a flow is decided on: facts gathered, signals asked, the decision kept and carried out."""
+
+from dataclasses import replace
+from typing import Any, Final
+from uuid import UUID
+
+from crypto import opaque
+from service.domain.assurance import Evidence, achieved
+from service.domain.authenticator import FACTOR_OF_TYPE
+from service.domain.decision import Decision, Effect, Facts
+from service.domain.risk import SignalFacts
+from service.login import model
+from service.login.model import Flow, FlowStatus
+from service.login.parts import Parts
+from service.policy.model.compiling import supposed
+from service.store.engine import Tx
+
+TYPED: Final = frozenset({"password", "totp"})
+"""Factors that are typed, so that keystroke timings may come with them."""
+
+
+class Judging:
+    """Asks the policy about a flow."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def decide(self, tx: Tx, flow: Flow) -> Flow:
+        """Return the flow as the decision leaves it, with fresh challenges.
+
+        A deferred flow is planned on what was tried, as if all of it had verified, until nothing
+        more is asked; then the verdict falls on all of it at once.
+        """
+        if flow.deferring:
+            planned = self._plan(tx, flow)
+            if planned.effect is not Effect.ALLOW:
+                return self.challenged(model.settle(flow, planned))
+            flow = model.verdict(flow)
+            if flow.status is not FlowStatus.PENDING:
+                return self.challenged(flow)
+            if not flow.told:
+                return self.challenged(model.settle(flow, self._plan(tx, flow)))
+        return self._decided(tx, flow)
+
+    def seen(self, flow: Flow, segment: str) -> SignalFacts:
+        """Return what signals may look at."""
+        terms = flow.terms
+        return SignalFacts(
+            subject=terms.subject, flow=str(flow.id), client=terms.client, segment=segment,
+            now=self._parts.clock.now(), surroundings=terms.surroundings, samples=flow.samples,
+            shown=tuple(item.factor for item in flow.own_evidence),
+            known_device=terms.device is not None,
+        )  # fmt: skip
+
+    def challenged(self, flow: Flow) -> Flow:
+        """Give every legal action a fresh challenge; the old ones are void."""
+        fresh: dict[str, dict[str, Any]] = {}
+        for name in flow.actions:
+            if name != model.BACK:
+                fresh[name] = self._parts.factors[name].challenge()
+            if name in TYPED:
+                fresh[name] |= {"capture_id": opaque.random_bytes(16).hex()}
+        return replace(flow, challenges=fresh)
+
+    def cleared(self, tx: Tx, flow: Flow, segment: str) -> None:
+        """Let go of what is held against the subject, where this flow was strong enough."""
+        parts, subject = self._parts, flow.terms.subject
+        # What a session brought along says nothing about who is here now.
+        level = achieved(flow.own_evidence, parts.clock.now()).acr
+        if flow.held and parts.policies.clears(segment, level, self._enrolled(tx, subject)):
+            parts.standing.clear(tx, subject, f"flow:{flow.id}")
+
+    def _decided(self, tx: Tx, flow: Flow) -> Flow:
+        parts, subject = self._parts, flow.terms.subject
+        judged = parts.policies.judge(self._facts(tx, flow, flow.evidence))
+        decision, facts = judged.decision, judged.facts
+        # Before that the answer depends on client and policy only: there is nobody to keep it of.
+        if flow.disclosing:
+            parts.policies.record(tx, subject, judged)
+            parts.standing.hold(tx, subject, decision, facts.standing)
+            flow = replace(flow, held=min(decision.hold, facts.standing) < 0)
+        if decision.effect is Effect.SUSPEND:
+            self._suspend(tx, subject)
+        return self.challenged(model.settle(flow, decision))
+
+    def _plan(self, tx: Tx, flow: Flow) -> Decision:
+        claimed = tuple(supposed(factor) for factor, _ in flow.tried)
+        facts = self._facts(tx, flow, (*flow.brought, *claimed))
+        return self._parts.policies.judge(facts).decision
+
+    def _facts(self, tx: Tx, flow: Flow, evidence: tuple[Evidence, ...]) -> Facts:
+        parts, terms = self._parts, flow.terms
+        facts = Facts(
+            purpose=terms.kind.value, segment=terms.segment, evidence=evidence,
+            enrolled=self._available(), assessments=(), requested=terms.requested,
+            max_age=terms.max_age, now=parts.clock.now(), disclosed=flow.disclosing,
+        )  # fmt: skip
+        if not flow.disclosing:
+            return facts
+        account = parts.accounts.get(tx, terms.subject)
+        return replace(
+            facts, segment=account.segment, suspended=not account.may_sign_in,
+            enrolled=facts.enrolled & self._enrolled(tx, terms.subject),
+            assessments=parts.signals.assess(tx, self.seen(flow, account.segment)),
+            standing=parts.standing.of(tx, terms.subject),
+            context={"known_device": terms.device is not None, "client": str(terms.client)},
+        )  # fmt: skip
+
+    def _enrolled(self, tx: Tx, subject: UUID) -> frozenset[str]:
+        types = self._parts.authenticators.enrolled(tx, subject)
+        return frozenset(FACTOR_OF_TYPE[name] for name in types)
+
+    def _available(self) -> frozenset[str]:
+        factors = self._parts.factors
+        return frozenset(name for name, factor in factors.items() if factor.available())
+
+    def _suspend(self, tx: Tx, subject: UUID) -> None:
+        parts = self._parts
+        if parts.accounts.suspend(tx, subject, "login", "risk", "policy"):
+            parts.sessions.end_all(tx, subject, "suspended")
+            parts.devices.forget(tx, subject)

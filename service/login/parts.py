@@ -1,0 +1,41 @@
+"""What the flow is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.accounts.actions import Accounts
+from service.audit.actions import AuditLog
+from service.authenticators.actions import Authenticators
+from service.devices.actions import Devices
+from service.domain.clock import Clock
+from service.domain.factor import Factor
+from service.policy.actions.force import Policies
+from service.policy.actions.isolation import Signals
+from service.policy.actions.standing import Standing
+from service.sessions.actions import Sessions
+from service.signals.behavior.actions import Behaviors
+from service.store.engine import Store
+from service.telemetry.metrics import Metrics
+from service.throttling.actions import Throttling
+from service.tokens.actions import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The features that a login leans on."""
+
+    database: Store
+    accounts: Accounts
+    authenticators: Authenticators
+    sessions: Sessions
+    tokens: Tokens
+    devices: Devices
+    throttling: Throttling
+    policies: Policies
+    standing: Standing
+    behaviors: Behaviors
+    signals: Signals
+    factors: Mapping[str, Factor]
+    audit: AuditLog
+    metrics: Metrics
+    clock: Clock

@@ -1,0 +1,83 @@
+"""Stored decisions decided again: by the policy that made them, or by another to compare."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from crypto.errors import CryptoError
+from service.domain.errors import LaminaError
+from service.policy import store
+from service.policy.actions import stored
+from service.policy.model import engine, replay
+from service.policy.model.compiling import Whole
+from service.policy.model.replay import Table
+from service.policy.store import PolicyDecision
+from service.store.engine import Tx
+
+PAGE: Final = 500
+
+
+class Backtest:
+    """Goes over the stored decisions, newest first, page by page.
+
+    Args:
+        whole: The document to compare with; None replays each by the one that made it.
+        since: How far back.
+    """
+
+    def __init__(self, whole: Whole | None, since: datetime | None = None) -> None:
+        self._whole = whole
+        self._since = since
+        self._before: UUID | None = None
+        self._by_version: dict[str, Whole | None] = {}
+        self.table = Table()
+        self.different: list[dict[str, Any]] = []
+
+    def total(self, tx: Tx) -> int:
+        """Return how many decisions there are to go over."""
+        return store.count_decisions(tx, self._since)
+
+    def page(self, tx: Tx, limit: int = PAGE) -> int:
+        """Go over the next page; return how many decisions it had, 0 at the end."""
+        rows = store.decisions(tx, self._before, self._since, limit)
+        for row, content in self._opened(rows):
+            self._again(tx, row, content)
+        if rows:
+            self._before = rows[-1].id
+        return len(rows)
+
+    def _opened(
+        self, rows: list[PolicyDecision]
+    ) -> Iterator[tuple[PolicyDecision, dict[str, Any]]]:
+        for row in rows:
+            try:
+                opened = row.facts
+            except CryptoError:
+                opened = None
+            if opened is None:
+                # The subject was erased: nothing is left to decide on.
+                self.table.unopened += 1
+            else:
+                yield row, orjson.loads(opened)
+
+    def _again(self, tx: Tx, row: PolicyDecision, content: dict[str, Any]) -> None:
+        whole = self._whole or self._made_by(tx, row.policy)
+        if whole is None:
+            self.table.unopened += 1
+            return
+        found = engine.decide(whole, replay.facts_from_json(content["facts"]))
+        new, old = replay.decision_to_json(found), content["outcome"]
+        self.table.add(row.segment, old, new)
+        if self._whole is None and new != old:
+            self.different.append({"decision": str(row.id), "policy": row.policy})
+
+    def _made_by(self, tx: Tx, version: str) -> Whole | None:
+        if version not in self._by_version:
+            try:
+                self._by_version[version] = stored.whole(tx, version)
+            except LaminaError:
+                self._by_version[version] = None
+        return self._by_version[version]

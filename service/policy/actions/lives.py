@@ -1,0 +1,230 @@
+"""The life of a document: draft, validated, shadow, active, retired; and the live parameter."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+import orjson
+
+from service.audit.actions import AuditLog
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import BadInput, Conflict, Fault, Forbidden
+from service.policy import store
+from service.policy.actions import stored
+from service.policy.model.compiling import Whole, compile_document, require_satisfiable
+from service.policy.model.document import TIGHTEN, Document
+from service.policy.model.live import (
+    LONGEST_AUTOMATIC,
+    LONGEST_LIFE,
+    LONGEST_RAMP,
+    Tighten,
+    never_looser,
+    value_at,
+)
+from service.policy.store import PolicyDocument
+from service.store.engine import Tx
+
+_KEPT: Final = 20
+
+
+class Lives:
+    """Leads documents through their lives.
+
+    Args:
+        registered: The factors that this deployment can check.
+    """
+
+    def __init__(self, registered: frozenset[str], audit: AuditLog, clock: Clock) -> None:
+        self._registered = registered
+        self._audit = audit
+        self._clock = clock
+
+    def listing(self, tx: Tx) -> list[dict[str, Any]]:
+        """Return every document with its status, newest first."""
+        _, content = stored.state(tx)
+        return [_view(row, content) for row in store.documents(tx)]
+
+    def show(self, tx: Tx, version: str) -> dict[str, Any]:
+        """Return a document, its status, and how it did as a shadow; raises NotFound."""
+        row = stored.row(tx, version)
+        counts = [
+            {"segment": item.segment, "change": item.shadow_change, "decisions": item.decisions}
+            for item in store.shadow_counts(tx, row.version)
+        ]
+        _, content = stored.state(tx)
+        return _view(row, content) | {"document": orjson.loads(row.body), "shadow": counts}
+
+    def draft(self, tx: Tx, document: Document, actor: str) -> dict[str, Any]:
+        """Add a document; the same one twice is one.
+
+        Raises:
+            BadInput: It could not decide anything: inheritance or a condition is wrong.
+        """
+        whole = compile_document(document)
+        if store.document(tx, whole.version) is None:
+            stored.add(tx, document, whole.version, actor, self._clock.now())
+            self._note(tx, "policy.drafted", whole.version, actor)
+        return self.show(tx, whole.version)
+
+    def validate(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
+        """Check that the factors of this deployment can satisfy a document.
+
+        Raises:
+            BadInput: Names the purpose, band or rule that nobody could satisfy.
+        """
+        row = stored.row(tx, version)
+        require_satisfiable(stored.whole(tx, row.version), self._registered)
+        if row.validated_at is None:
+            row.validated_at = self._clock.now()
+            self._note(tx, "policy.validated", row.version, actor)
+            tx.flush()
+        return self.show(tx, row.version)
+
+    def shadow(self, tx: Tx, version: str, actor: str, *, on: bool = True) -> dict[str, Any]:
+        """Let a validated document decide beside the active one, or end that."""
+        row = self._validated(tx, version)
+        revision, content = stored.state(tx)
+        if on and content["active"] == row.version:
+            raise Conflict("policy_active", "The active policy is no shadow of itself.")
+        shadow = row.version if on else None
+        if content["shadow"] != shadow:
+            self._replace(tx, revision, content | {"shadow": shadow})
+            self._note(tx, f"policy.shadow_{'begun' if on else 'ended'}", row.version, actor)
+        return self.show(tx, row.version)
+
+    def activate(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
+        """Put a validated document in force; every process follows within five seconds.
+
+        Raises:
+            Conflict: It is not validated, or is in force already.
+        """
+        row = self._validated(tx, version)
+        require_satisfiable(stored.whole(tx, row.version), self._registered)
+        revision, content = stored.state(tx)
+        if content["active"] == row.version:
+            raise Conflict("policy_active", "This policy is in force already.")
+        history = [*content["history"], content["active"]][-_KEPT:]
+        shadow = None if content["shadow"] == row.version else content["shadow"]
+        changed = {"active": row.version, "history": history, "shadow": shadow}
+        self._replace(tx, revision, content | changed)
+        self._note(tx, "policy.activated", row.version, actor, replaced=content["active"])
+        return self.show(tx, row.version)
+
+    def rollback(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
+        """Take the active document out of force; the one before it is in force again.
+
+        Raises:
+            Conflict: The version is not the active one, or there was none before it.
+        """
+        row = stored.row(tx, version)
+        revision, content = stored.state(tx)
+        if content["active"] != row.version:
+            raise Conflict("policy_not_active", "This policy is not in force.")
+        if not content["history"]:
+            raise Conflict("policy_first", "No policy was in force before this one.")
+        former = stored.whole(tx, content["history"][-1])
+        require_satisfiable(former, self._registered)
+        changed = {"active": former.version, "history": content["history"][:-1], "shadow": None}
+        self._replace(tx, revision, content | changed)
+        self._note(tx, "policy.rolled_back", row.version, actor, restored=former.version)
+        return self.show(tx, former.version)
+
+    def parameters(self, tx: Tx) -> dict[str, Any]:
+        """Return the live parameters: the value now, and the course it is on."""
+        _, content = stored.state(tx)
+        course = stored.course(content)
+        shown: dict[str, Any] = {
+            "value": round(value_at(course, self._clock.now()), 4),
+            "target": 0.0,
+        }
+        if course:
+            shown |= {
+                "target": course.target, "since": rfc3339(course.since), "ramp": course.ramp,
+                "expires_at": rfc3339(course.expires_at), "actor": course.actor,
+                "automatic": course.automatic,
+            }  # fmt: skip
+        return {"tighten": shown}
+
+    def tighten(  # noqa: PLR0913 - the course has this many members
+        self, tx: Tx, target: float, ramp: int, life: timedelta, actor: str, *,
+        approved: bool = False, automatic: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Set the live parameter that moves every threshold of every segment.
+
+        Args:
+            tx: A unit of work.
+            target: Nats from -2 to 2; above 0 is stricter.
+            ramp: Seconds in which it gets there.
+            life: How long it stands before it moves back.
+            actor: Who sets it.
+            approved: Whether a second person agreed.
+            automatic: Whether no person asked for it: then it may only tighten, for a day.
+
+        Raises:
+            BadInput: A value is out of bounds.
+            Forbidden: It is looser somewhere than what stands, and nobody else approved.
+        """
+        _bounded(target, ramp, life, LONGEST_AUTOMATIC if automatic else LONGEST_LIFE)
+        now = self._clock.now()
+        revision, content = stored.state(tx)
+        old = stored.course(content)
+        new = Tighten(value_at(old, now), target, now, ramp, now + life, actor, automatic)
+        if not never_looser(old, new, now) and (automatic or not approved):
+            detail = "This is looser than what stands: another operator must approve it."
+            raise Forbidden("approval_required", detail, act="policy.activate",
+                            target=loosening(target))  # fmt: skip
+        self._replace(tx, revision, content | {"tighten": new.to_json()})
+        self._audit.append(
+            tx, "policy.tightened", actor=actor, target=target, ramp=ramp,
+            expires_at=rfc3339(new.expires_at), automatic=automatic,
+        )  # fmt: skip
+        return self.parameters(tx)
+
+    def whole(self, tx: Tx, version: str) -> Whole:
+        """Return a stored document as it would decide; raises NotFound."""
+        return stored.whole(tx, stored.row(tx, version).version)
+
+    def _replace(self, tx: Tx, revision: int, content: Mapping[str, Any]) -> None:
+        if not store.replace_state(tx, revision, dict(content), self._clock.now()):
+            raise Conflict("policy_moved", "Another request changed the policy; look again.")
+
+    def _validated(self, tx: Tx, version: str) -> PolicyDocument:
+        row = stored.row(tx, version)
+        if row.validated_at is None:
+            raise Conflict("policy_not_validated", "Validate this policy first.")
+        return row
+
+    def _note(self, tx: Tx, kind: str, version: str, actor: str, **data: Any) -> None:  # noqa: ANN401 - JSON members
+        self._audit.append(tx, kind, actor=actor, policy=version, **data)
+
+
+def loosening(target: float) -> str:
+    """Return the target that an approval of a looser parameter must name."""
+    return f"tighten {target:+.2f}"
+
+
+def _bounded(target: float, ramp: int, life: timedelta, longest: timedelta) -> None:
+    if not -TIGHTEN <= target <= TIGHTEN:
+        detail = f"must be from {-TIGHTEN:g} to {TIGHTEN:g}"
+        raise BadInput(Fault("/tighten", "out_of_bounds", detail))
+    if not 1 <= ramp <= LONGEST_RAMP:
+        raise BadInput(Fault("/ramp", "out_of_bounds", f"must be from 1 to {LONGEST_RAMP}"))
+    if not timedelta(0) < life <= longest:
+        seconds = int(longest.total_seconds())
+        raise BadInput(Fault("/expires_in", "out_of_bounds", f"must be from 1 to {seconds}"))
+
+
+def _view(row: PolicyDocument, content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "version": row.version, "name": row.name, "status": _status(row, content),
+        "created_at": rfc3339(row.created_at), "created_by": row.created_by,
+        "validated_at": rfc3339(row.validated_at) if row.validated_at else None,
+    }  # fmt: skip
+
+
+def _status(row: PolicyDocument, content: Mapping[str, Any]) -> str:
+    if row.version in {content["active"], content["shadow"]}:
+        return "active" if row.version == content["active"] else "shadow"
+    if row.version in content["history"]:
+        return "retired"
+    return "validated" if row.validated_at else "draft"

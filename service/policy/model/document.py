@@ -1,0 +1,236 @@
+"""The form of a policy document: every member, its bounds, and the JSON Schema it publishes."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from service.policy.model import conditions
+
+PURPOSES: Final = ("login", "step_up", "enrollment", "recovery", "transaction")
+FACTORS: Final = ("webauthn", "password", "totp", "face", "recovery_code")
+"""Every factor by name; which of them a deployment can check, its registry knows."""
+BIOMETRIC: Final = frozenset({"face"})
+FRICTION: Final[dict[str, float]] = {
+    "webauthn": 1.0,
+    "password": 2.0,
+    "totp": 3.0,
+    "face": 3.0,
+    "recovery_code": 9.0,
+}
+"""What showing a factor costs a person, where a document does not say otherwise."""
+MOST_RULES: Final = 200
+LONGEST_DELAY: Final = 120
+TIGHTEN: Final = 2.0
+
+FactorName = Literal["webauthn", "password", "totp", "face", "recovery_code"]
+Layer = Annotated[tuple[FactorName, ...], Field(min_length=1, max_length=len(FACTORS))]
+Layers = Annotated[tuple[Layer, ...], Field(max_length=6)]
+AcrName = Literal[
+    "urn:lamina:acr:aal1", "urn:lamina:acr:aal2", "urn:lamina:acr:aal2:phr", "highest", "none"
+]
+RaisedAcr = Literal["urn:lamina:acr:aal1", "urn:lamina:acr:aal2", "urn:lamina:acr:aal2:phr"]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+Seconds = Annotated[int, Field(ge=0, le=LONGEST_DELAY)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+When = Annotated[Any, WithJsonSchema(conditions.SCHEMA)]
+
+
+class Part(BaseModel):
+    """What every part of a document has in common."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )  # fmt: skip
+
+
+class Rule(Part):
+    """What one purpose asks for before risk is looked at.
+
+    `ways` lists alternatives, each a list of layers; `layers` is the only way where there is one.
+    """
+
+    acr: AcrName
+    layers: Layers = ()
+    ways: Annotated[tuple[Layers, ...], Field(max_length=8)] = ()
+    when_enrolled: Layers = ()
+    max_age: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "Rule":
+        if self.layers and self.ways:
+            raise ValueError("name layers or ways, not both")
+        return self
+
+    @property
+    def alternatives(self) -> tuple[tuple[tuple[str, ...], ...], ...]:
+        """Return the ways, of which there is always one."""
+        return self.ways or (self.layers,)
+
+
+class Effect(Part):
+    """What a band or a rule adds, narrows, delays or ends."""
+
+    layers: Layers = ()
+    acr: RaisedAcr | None = None
+    forbid: tuple[FactorName, ...] = ()
+    delay: Seconds = 0
+
+
+class Critical(Part):
+    """What the highest band does: it ends the flow, and may switch the capability off."""
+
+    suspend: bool = False
+
+
+class Raise(Part):
+    """What each band adds to what the bands below it add."""
+
+    elevated: Effect = Effect()
+    high: Effect = Effect()
+    critical: Critical = Critical()
+
+
+class Relief(Part):
+    """What an exemption leaves of the base; it can take away only."""
+
+    acr: RaisedAcr | Literal["none"]
+    layers: Layers = ()
+
+
+class Then(Effect):
+    """What a rule does where its condition holds."""
+
+    deny: bool = False
+    suspend: bool = False
+    relief: Relief | None = None
+
+
+class Condition(Part):
+    """One rule; `audit_only` notes what it would have done and does nothing."""
+
+    id: Name
+    stage: Literal["admission", "approval", "transaction", "after"] = "admission"
+    purposes: tuple[Literal["login", "step_up", "enrollment", "recovery", "transaction"], ...] = ()
+    when: When = None
+    then: Then
+    audit_only: bool = False
+
+    @model_validator(mode="after")
+    def _relief_alone(self) -> "Condition":
+        if self.then.relief is None:
+            return self
+        if self.then.model_fields_set != {"relief"}:
+            raise ValueError("a rule relieves or raises, not both")
+        if self.stage != "transaction":
+            raise ValueError("only rules of the stage transaction relieve")
+        if self.when is None:
+            raise ValueError("a relief needs a condition")
+        return self
+
+
+class ProbabilityBands(Part):
+    """Where each band begins on the calibrated probability of fraud of a transaction."""
+
+    elevated: Probability
+    high: Probability
+    critical: Probability
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ProbabilityBands":
+        if not self.elevated < self.high < self.critical:
+            raise ValueError("probabilities must ascend: elevated < high < critical")
+        return self
+
+
+class Bands(Part):
+    """Where each band begins: the sum of log-likelihood ratios at or below the value."""
+
+    elevated: float
+    high: float
+    critical: float
+    hard: Literal["elevated", "high", "critical"] = "high"
+    probability: ProbabilityBands | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Bands":
+        if not self.critical < self.high < self.elevated < 0:
+            raise ValueError("bands must descend: elevated > high > critical, all below 0")
+        return self
+
+
+class SubjectRisk(Part):
+    """When risk is held against a subject beyond its session, and what clears it."""
+
+    remember: Literal["elevated", "high", "critical"] = "high"
+    clears: Literal["phr", "highest"] = "highest"
+
+
+class Segment(Part):
+    """The rules of one segment; what is not said comes from `extends`."""
+
+    extends: Name | None = None
+    regime: Literal["standard", "psd2"] | None = None
+    disclosure: Literal["stepwise", "deferred"] | None = None
+    attempts: Literal["lanes", "one_bucket"] | None = None
+    factors: Annotated[tuple[FactorName, ...], Field(min_length=1)] | None = None
+    fallback: tuple[FactorName, ...] | None = None
+    friction: Mapping[FactorName, Annotated[float, Field(ge=0, le=100)]] | None = None
+    bands: Bands | None = None
+    subject_risk: SubjectRisk | None = None
+    login: Rule | None = None
+    step_up: Rule | None = None
+    enrollment: Rule | None = None
+    recovery: Rule | None = None
+    transaction: Rule | None = None
+    raised: Raise | None = Field(default=None, alias="raise")
+    rules: Annotated[tuple[Condition, ...], Field(max_length=MOST_RULES)] = ()
+
+    @field_validator("fallback")
+    @classmethod
+    def _not_biometric(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value and BIOMETRIC & set(value):
+            raise ValueError("what stands in for a biometric is none itself")
+        return value
+
+    @model_validator(mode="after")
+    def _psd2(self) -> "Segment":
+        if self.regime == "psd2" and (self.disclosure == "stepwise" or self.attempts == "lanes"):
+            raise ValueError("under psd2 disclosure is deferred and attempts fill one_bucket")
+        return self
+
+
+class Document(Part):
+    """A whole policy; its version is the hash of its canonical form."""
+
+    format: Literal[1]
+    name: Name
+    description: Annotated[str, Field(max_length=1000)] = ""
+    bands: Bands
+    signal_budget_ms: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    retention_days: Annotated[int, Field(ge=1, le=3660)] = 180
+    segments: Annotated[dict[Name, Segment], Field(min_length=1, max_length=64)]
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Document":
+        if "default" not in self.segments:
+            raise ValueError("a policy needs the segment default")
+        if sum(len(segment.rules) for segment in self.segments.values()) > MOST_RULES:
+            raise ValueError(f"a policy has at most {MOST_RULES} rules")
+        return self
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a document."""
+    found = Document.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Lamina policy"} | {
+        name: value for name, value in found.items() if name != "title"
+    }

@@ -1,0 +1,357 @@
+"""The pure function that decides: `join(base, raise(signals))`, for logins and transactions alike.
+
+Every step of `raise` can only add: bands add what the bands below them add, layers and classes are
+joined, allowed factors are narrowed. So more evidence of risk never asks for less.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from biometrics.fusion import Fused, Share, fuse
+from service.domain.assurance import Acr, Evidence, achieved, parse_acr
+from service.domain.decision import Decision, Facts
+from service.domain.decision import Effect as Outcome
+from service.domain.risk import Assessment, Band, Reason
+from service.policy.model.compiling import (
+    SOMETIME,
+    Compiled,
+    CompiledRule,
+    Layers,
+    Whole,
+    supposed,
+)
+from service.policy.model.document import BIOMETRIC, Bands, Effect, ProbabilityBands, Relief, Then
+
+_STEPS: Final = (Band.ELEVATED, Band.HIGH, Band.CRITICAL)
+_BY_LABEL: Final = {band.label: band for band in Band}
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What is required before evidence is looked at; it grows while rules are read."""
+
+    acr: Acr
+    ways: tuple[Layers, ...]
+    extra: list[tuple[str, ...]]
+    allowed: set[str]
+    max_age: int | None
+    delay: int = 0
+    ends: Outcome | None = None
+    reasons: list[Reason] = field(default_factory=list)
+
+    def join(self, effect: Effect) -> None:
+        """Add what an effect adds and take away what it forbids."""
+        self.extra += [layer for layer in effect.layers if layer not in self.extra]
+        self.allowed.difference_update(effect.forbid)
+        self.delay = max(self.delay, effect.delay)
+        if effect.acr:
+            self.acr = max(self.acr, parse_acr(effect.acr))
+
+    def end(self, then: Then) -> None:
+        """End it where a rule says so; to suspend is more than to deny."""
+        if then.suspend:
+            self.ends = Outcome.SUSPEND
+        elif then.deny and self.ends is None:
+            self.ends = Outcome.DENY
+
+    def relieve(self, relief: Relief) -> None:
+        """Leave of the base what the exemption leaves; it never adds."""
+        self.acr = min(self.acr, _base(relief.acr, frozenset()))
+        kept = set(relief.layers)
+        self.ways = tuple(tuple(layer for layer in way if layer in kept) for way in self.ways)
+
+
+@dataclass(frozen=True, slots=True)
+class _Risk:
+    """How great the risk is, over both horizons."""
+
+    fused: Fused
+    session: Band
+    subject: Band
+
+    @property
+    def band(self) -> Band:
+        """Return the greater of both; a subject's own never ends a flow, or nothing clears it."""
+        return max(self.session, min(self.subject, Band.HIGH))
+
+
+def total(assessments: Sequence[Assessment]) -> Fused:
+    """Return the sum of what the signals say."""
+    return fuse(Share(item.signal, item.llr, item.hard) for item in assessments)
+
+
+def band(bands: Bands, fused: Fused, tighten: float = 0.0) -> Band:
+    """Return the band of a session.
+
+    Args:
+        bands: Where each begins.
+        fused: The sum of what the signals say.
+        tighten: Nats that every threshold is moved towards 0, from -2 to 2.
+    """
+    found = _by_total(bands, fused.total, tighten)
+    return max(found, _BY_LABEL[bands.hard]) if fused.hard else found
+
+
+def highest(factors: Iterable[str]) -> Acr:
+    """Return the highest level that factors reach together."""
+    return achieved(map(supposed, factors), SOMETIME).acr
+
+
+def unmet(layers: Layers, evidence: Sequence[Evidence]) -> Layers:
+    """Return the layers that lack evidence; each piece of evidence serves one layer only.
+
+    As many layers as possible are served (a bipartite matching by augmenting paths), the earlier
+    ones first; so one layer more never makes another one met.
+    """
+    served: dict[int, int] = {}
+    return tuple(
+        layer for number, layer in enumerate(layers)
+        if not _serve(number, layers, evidence, served, set())
+    )  # fmt: skip
+
+
+def decide(whole: Whole, facts: Facts) -> Decision:
+    """Return what is still to be shown, or that it is enough, or that it ends here."""
+    segment = whole.segment(facts.segment)
+    risk = _risk(segment, facts)
+    asked = _asked(segment, facts, risk)
+    reasons = [reason for item in facts.assessments for reason in item.reasons]
+    reasons += [*_told(risk, facts), *asked.reasons]
+    decision = Decision(
+        Outcome.REQUIRE, asked.acr, (), risk.band, tuple(reasons), whole.version, (), asked.delay,
+        _hold(segment, risk, facts.tighten),
+    )  # fmt: skip
+    if facts.suspended:
+        return _ended(decision, "suspended", "Signing in is suspended.")
+    if risk.band is Band.CRITICAL:
+        suspend = segment.critical.suspend or asked.ends is Outcome.SUSPEND
+        effect = Outcome.SUSPEND if suspend else Outcome.DENY
+        return replace(_ended(decision, "critical_risk", "The risk is critical."), effect=effect)
+    if asked.ends is not None:
+        detail = "A rule of the policy ends this."
+        return replace(_ended(decision, "denied_by_rule", detail), effect=asked.ends)
+    return _measure(decision, asked, segment, facts)
+
+
+def _risk(segment: Compiled, facts: Facts) -> _Risk:
+    fused, bands = total(facts.assessments), segment.bands
+    session = band(bands, fused, facts.tighten)
+    if facts.stage == "transaction" and bands.probability is not None:
+        probability = facts.context.get("probability")
+        session = max(session, _by_probability(bands.probability, probability, facts.tighten))
+    return _Risk(fused, session, _by_total(bands, facts.standing, facts.tighten))
+
+
+def _hold(segment: Compiled, risk: _Risk, tighten: float) -> float:
+    """Return what is held against the subject: at least what keeps the band that was found."""
+    if risk.session < _BY_LABEL[segment.subject_risk.remember]:
+        return 0.0
+    kept: float = getattr(segment.bands, min(risk.session, Band.HIGH).label)
+    return min(risk.fused.total, kept + min(tighten, 0.0))
+
+
+def _by_total(bands: Bands, total: float, tighten: float) -> Band:
+    found = Band.LOW
+    for step, begins in zip(_STEPS, (bands.elevated, bands.high, bands.critical), strict=True):
+        if total <= begins + tighten:
+            found = step
+    return found
+
+
+def _by_probability(begins: ProbabilityBands, probability: float | None, tighten: float) -> Band:
+    if probability is None or not 0 <= probability <= 1:
+        # Without a model that answers nothing is waved through.
+        return Band.ELEVATED
+    found = Band.LOW
+    for step, base in zip(_STEPS, (begins.elevated, begins.high, begins.critical), strict=True):
+        odds = math.log(base / (1 - base)) - tighten
+        if probability >= 1 / (1 + math.exp(-odds)):
+            found = step
+    return found
+
+
+def _told(risk: _Risk, facts: Facts) -> list[Reason]:
+    """Return what the policy itself has to say about the sum."""
+    told = []
+    favor = sum(max(item.llr, 0.0) for item in facts.assessments)
+    if favor > risk.fused.excused:
+        detail = "good signals excuse this much and no more"
+        told.append(Reason("offset", "policy", round(risk.fused.excused, 4), detail))
+    if facts.standing < 0:
+        detail = "risk that is held against the subject from earlier"
+        told.append(Reason("subject_risk", "policy", round(facts.standing, 4), detail))
+    if facts.tighten:
+        detail = "every threshold is moved by this much"
+        told.append(Reason("tighten", "policy", facts.tighten, detail))
+    return told
+
+
+def _asked(segment: Compiled, facts: Facts, risk: _Risk) -> _Asked:
+    rule = segment.purposes[facts.purpose]
+    usable = facts.enrolled & segment.factors
+    extra: list[tuple[str, ...]] = [
+        layer for layer in rule.when_enrolled if facts.disclosed and layer[0] in facts.enrolled
+    ]
+    ages = [age for age in (rule.max_age, facts.max_age) if age is not None]
+    asked = _Asked(
+        _base(rule.acr, usable), rule.alternatives, extra, set(segment.factors),
+        min(ages, default=None),
+    )  # fmt: skip
+    rules = segment.rules.get(facts.stage, ())
+    # Relief comes off the base; what is raised is joined afterwards, so that nothing lowers it.
+    effects = _apply(rules, asked, facts, _view(facts, risk)) if rules else []
+    for effect in (*segment.raised[risk.band], *effects):
+        asked.join(effect)
+    asked.acr = max(asked.acr, facts.requested)
+    return asked
+
+
+def _base(name: str, usable: frozenset[str]) -> Acr:
+    if name == "highest":
+        return highest(usable)
+    return Acr.NONE if name == "none" else parse_acr(name)
+
+
+def _apply(
+    rules: Sequence[CompiledRule], asked: _Asked, facts: Facts, view: Mapping[str, Any]
+) -> list[Effect]:
+    """Relieve and end as the rules say; return what they add."""
+    effects: list[Effect] = []
+    for rule in rules:
+        if facts.purpose not in rule.purposes or not _holds(rule, view):
+            continue
+        code = "rule_audit" if rule.audit_only else "rule"
+        asked.reasons.append(Reason(code, "policy", 0.0, rule.id))
+        if rule.audit_only:
+            continue
+        if rule.then.relief is not None:
+            asked.relieve(rule.then.relief)
+        else:
+            effects.append(rule.then)
+            asked.end(rule.then)
+    return effects
+
+
+def _holds(rule: CompiledRule, view: Mapping[str, Any]) -> bool:
+    if rule.match is None:
+        return True
+    try:
+        return rule.match(view)
+    except TypeError:
+        # A value that cannot be compared raises what is asked and relieves of nothing.
+        return rule.then.relief is None
+
+
+def _view(facts: Facts, risk: _Risk) -> dict[str, Any]:
+    reasons = {reason.code for item in facts.assessments for reason in item.reasons}
+    return {
+        **facts.context,
+        **{f"signal.{item.signal}": item.llr for item in facts.assessments},
+        "purpose": facts.purpose, "requested": facts.requested, "enrolled": facts.enrolled,
+        "shown": {item.factor for item in facts.evidence}, "band": risk.band,
+        "subject_band": risk.subject, "llr": risk.fused.total, "hard": risk.fused.hard,
+        "reasons": reasons, "hour": facts.now.hour, "weekday": facts.now.weekday(),
+    }  # fmt: skip
+
+
+def _measure(decision: Decision, asked: _Asked, segment: Compiled, facts: Facts) -> Decision:
+    fresh = [
+        item for item in facts.evidence
+        if item.factor in asked.allowed and _young(item, asked.max_age, facts.now)
+    ]  # fmt: skip
+    usable = facts.enrolled & asked.allowed
+    level = achieved(fresh, facts.now).acr
+    if achieved([*fresh, *map(supposed, usable)], facts.now).acr < asked.acr:
+        return _unreachable(decision)
+    own = facts.enrolled & segment.factors
+    plans = []
+    for way in asked.ways:
+        layers = (*way, *(layer for layer in asked.extra if layer not in way))
+        missing = unmet(_with_fallback(layers, segment, own), fresh)
+        if not missing and level < asked.acr:
+            missing = (_lifting(fresh, usable, asked.acr, facts.now, segment.friction),)
+        if not missing:
+            return replace(decision, effect=Outcome.ALLOW)
+        # What nobody enrolled cannot be shown; a layer without a way left ends this way.
+        ways = tuple(_ordered(layer, usable, segment.friction) for layer in missing)
+        if all(ways):
+            plans.append(ways)
+    return replace(decision, layers=_easiest(plans, segment)) if plans else _unreachable(decision)
+
+
+def _easiest(plans: Sequence[Layers], segment: Compiled) -> Layers:
+    """Return the way of least friction, its first layer widened by how the other ways begin."""
+    cost = segment.friction
+    by_cost = sorted(plans, key=lambda plan: sum(cost[layer[0]] for layer in plan))
+    first = dict.fromkeys(name for plan in by_cost for name in plan[0])
+    return (tuple(first), *by_cost[0][1:])
+
+
+def _with_fallback(layers: Layers, segment: Compiled, enrolled: frozenset[str]) -> Layers:
+    """Return the layers; one with only biometric ways for this subject gets another.
+
+    What is enrolled decides, not what risk has left of it: narrowing opens no other way.
+    """
+    return tuple(
+        (*layer, *segment.fallback)
+        if (own := enrolled & set(layer)) and own <= BIOMETRIC else layer
+        for layer in layers
+    )  # fmt: skip
+
+
+def _ordered(
+    layer: tuple[str, ...], usable: frozenset[str], friction: Mapping[str, float]
+) -> tuple[str, ...]:
+    return tuple(sorted((name for name in layer if name in usable), key=friction.__getitem__))
+
+
+def _lifting(
+    fresh: Sequence[Evidence], usable: frozenset[str], wanted: Acr, now: datetime,
+    friction: Mapping[str, float],
+) -> tuple[str, ...]:  # fmt: skip
+    """Return the factors that bring the level nearer, those that cost least in the end first."""
+    level = achieved(fresh, now).acr
+
+    def cost(name: str) -> float:
+        with_it = [*fresh, supposed(name)]
+        if achieved(with_it, now).acr >= wanted:
+            return friction[name]
+        rest = (
+            friction[other] for other in usable
+            if achieved([*with_it, supposed(other)], now).acr >= wanted
+        )  # fmt: skip
+        return friction[name] + min(rest, default=100.0)
+
+    lifting = [name for name in usable if achieved([*fresh, supposed(name)], now).acr > level]
+    return tuple(sorted(lifting, key=lambda name: (cost(name), friction[name], name)))
+
+
+def _serve(
+    number: int, layers: Layers, evidence: Sequence[Evidence], served: dict[int, int],
+    tried: set[int],
+) -> bool:  # fmt: skip
+    for place, item in enumerate(evidence):
+        if place in tried or item.factor not in layers[number]:
+            continue
+        tried.add(place)
+        if place not in served or _serve(served[place], layers, evidence, served, tried):
+            served[place] = number
+            return True
+    return False
+
+
+def _young(item: Evidence, max_age: int | None, now: datetime) -> bool:
+    return max_age is None or (now - item.at).total_seconds() <= max_age
+
+
+def _unreachable(decision: Decision) -> Decision:
+    detail = "The required level cannot be reached with what is enrolled."
+    return _ended(decision, "unmet_authentication_requirements", detail)
+
+
+def _ended(decision: Decision, code: str, detail: str) -> Decision:
+    reason = Reason(code, "policy", 0.0, detail)
+    return replace(decision, effect=Outcome.DENY, reasons=(*decision.reasons, reason))

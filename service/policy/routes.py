@@ -1,0 +1,204 @@
+"""HTTP of policies: their lives, the live risk parameter, and risk held against subjects."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from service.domain.errors import BadInput, Fault
+from service.policy.actions.backtest import PAGE, Backtest
+from service.policy.actions.lives import Lives, loosening
+from service.policy.actions.standing import Standing
+from service.policy.model import document, reading
+from service.store.engine import Store, Tx
+from service.web.api import Api, Call, Operation
+
+Consume = Callable[[Tx, UUID, str, str], str]
+ACT = "policy.activate"
+_DEFAULT_RAMP = 600
+_DEFAULT_LIFE = 86_400
+_MOST = 10_000
+
+
+class Draft(BaseModel):
+    """A document, as JSON."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    document: dict[str, Any]
+
+
+class Shadowing(BaseModel):
+    """Whether the document decides beside the active one."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    enabled: bool = True
+
+
+class Backtesting(BaseModel):
+    """How far back to go, and over how many decisions at most."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    since: AwareDatetime | None = None
+    limit: Annotated[int, Field(ge=1, le=_MOST)] = _MOST
+
+
+class Approved(BaseModel):
+    """The approval of another operator."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    approval: UUID
+
+
+class Parameters(BaseModel):
+    """A new course of the live parameter; a looser one needs an approval."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    tighten: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
+    ramp: Annotated[int, Field(ge=1, le=86_400)] = _DEFAULT_RAMP
+    expires_in: Annotated[int, Field(ge=1, le=2_592_000)] = _DEFAULT_LIFE
+    approval: UUID | None = None
+
+
+class PolicyRoutes:
+    """The operations.
+
+    Args:
+        consume: Uses an approval for one act and target; returns who stands for it.
+    """
+
+    def __init__(self, database: Store, lives: Lives, standing: Standing, consume: Consume) -> None:
+        self._database = database
+        self._lives = lives
+        self._standing = standing
+        self._consume = consume
+
+    def listing(self, _call: Call) -> Mapping[str, Any]:
+        """List the documents."""
+        with self._database.transaction(read=True) as tx:
+            return {"items": self._lives.listing(tx)}
+
+    def show(self, call: Call) -> Mapping[str, Any]:
+        """Show a document."""
+        with self._database.transaction(read=True) as tx:
+            return self._lives.show(tx, call.path["version"])
+
+    def schema(self, _call: Call) -> Mapping[str, Any]:
+        """Return the JSON Schema of a document."""
+        return document.schema()
+
+    def draft(self, call: Call) -> Mapping[str, Any]:
+        """Add a document."""
+        wanted: Draft = call.body
+        try:
+            read = reading.read(wanted.document)
+            with self._database.transaction() as tx:
+                return self._lives.draft(tx, read, call.by.actor)
+        except BadInput as error:
+            raise BadInput(*(_below(fault) for fault in error.faults), code=error.code) from None
+
+    def validate(self, call: Call) -> Mapping[str, Any]:
+        """Check that a document can be satisfied here."""
+        with self._database.transaction() as tx:
+            return self._lives.validate(tx, call.path["version"], call.by.actor)
+
+    def backtest(self, call: Call) -> Mapping[str, Any]:
+        """Compare a document with what was decided."""
+        wanted: Backtesting = call.body
+        with self._database.transaction(read=True) as tx:
+            test = Backtest(self._lives.whole(tx, call.path["version"]), wanted.since)
+            left, total = wanted.limit, test.total(tx)
+            while left and (done := test.page(tx, min(PAGE, left))):
+                left -= done
+        table = test.table
+        return {
+            "decisions": wanted.limit - left, "of": total, "unopened": table.unopened,
+            "segments": table.listing(),
+        }  # fmt: skip
+
+    def shadow(self, call: Call) -> Mapping[str, Any]:
+        """Let a document decide beside the active one."""
+        wanted: Shadowing = call.body
+        with self._database.transaction() as tx:
+            version, actor = call.path["version"], call.by.actor
+            return self._lives.shadow(tx, version, actor, on=wanted.enabled)
+
+    def activate(self, call: Call) -> Mapping[str, Any]:
+        """Put a document in force, as two operators agreed."""
+        wanted: Approved = call.body
+        with self._database.transaction() as tx:
+            version = call.path["version"]
+            actor = self._consume(tx, wanted.approval, ACT, version)
+            return self._lives.activate(tx, version, actor)
+
+    def rollback(self, call: Call) -> Mapping[str, Any]:
+        """Take a document out of force again, as two operators agreed."""
+        wanted: Approved = call.body
+        with self._database.transaction() as tx:
+            version = call.path["version"]
+            actor = self._consume(tx, wanted.approval, ACT, f"rollback {version}")
+            return self._lives.rollback(tx, version, actor)
+
+    def parameters(self, _call: Call) -> Mapping[str, Any]:
+        """Show the live parameters."""
+        with self._database.transaction(read=True) as tx:
+            return self._lives.parameters(tx)
+
+    def tighten(self, call: Call) -> Mapping[str, Any]:
+        """Set the live parameter."""
+        wanted: Parameters = call.body
+        life = timedelta(seconds=wanted.expires_in)
+        with self._database.transaction() as tx:
+            actor, approved = call.by.actor, wanted.approval is not None
+            if wanted.approval is not None:
+                actor = self._consume(tx, wanted.approval, ACT, loosening(wanted.tighten))
+            return self._lives.tighten(
+                tx, wanted.tighten, wanted.ramp, life, actor, approved=approved
+            )
+
+    def clear(self, call: Call) -> None:
+        """Let go of the risk that is held against a subject."""
+        with self._database.transaction() as tx:
+            self._standing.clear(tx, call.id("subject", "subject"), call.by.actor)
+
+
+def routes(api: Api, policies: PolicyRoutes) -> None:
+    """Register the operations."""
+    one, read, write = "/v1/policies/{version}", "policy:read", "policy:write"
+    table = (
+        (Operation("GET", "/v1/policies", "List the policy documents", read), policies.listing),
+        (Operation("GET", "/v1/policy-schema", "The JSON Schema of a policy document", read),
+         policies.schema),
+        (Operation("GET", one, "Show a policy document, and how it did as a shadow", read),
+         policies.show),
+        (Operation("POST", "/v1/policies", "Draft a policy document", write, Draft, 201,
+                   idempotent=True), policies.draft),
+        (Operation("POST", f"{one}/validate", "Check that a policy can be satisfied here", write,
+                   idempotent=True), policies.validate),
+        (Operation("POST", f"{one}/backtest", "Compare a policy with stored decisions", write,
+                   Backtesting), policies.backtest),
+        (Operation("POST", f"{one}/shadow", "Let a policy decide beside the active one", write,
+                   Shadowing, idempotent=True), policies.shadow),
+        (Operation("POST", f"{one}/activate", "Put a policy in force, as two operators agreed",
+                   write, Approved, idempotent=True), policies.activate),
+        (Operation("POST", f"{one}/rollback", "Put the policy before this one in force again",
+                   write, Approved, idempotent=True), policies.rollback),
+        (Operation("GET", "/v1/risk-parameters", "Show the live risk parameters", read),
+         policies.parameters),
+        (Operation("PATCH", "/v1/risk-parameters", "Set the live risk parameters", write,
+                   Parameters), policies.tighten),
+        (Operation("DELETE", "/v1/subjects/{subject}/risk", "Clear the risk held against a subject",
+                   write, status=204), policies.clear),
+    )  # fmt: skip
+    for operation, view in table:
+        api.add(operation, view)
+
+
+def _below(fault: Fault) -> Fault:
+    return Fault(f"/document{fault.pointer}", fault.code, fault.detail)

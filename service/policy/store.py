@@ -1,0 +1,241 @@
+"""Tables of policy documents, of what is in force, of decisions and of risk held against people."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from sqlalchemy import (
+    ForeignKey,
+    String,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crypto.fields import FieldContext, Owner
+from service.domain.ids import service_owner, subject_owner
+from service.store.base import Base, table_of
+from service.store.engine import Tx, insert_once
+from service.store.sealed import (
+    encrypted_bytes,
+    encrypted_optional_bytes,
+    encrypted_text,
+    open_value,
+    seal_value,
+)
+
+_OWNER: Final = service_owner("policies")
+
+
+class PolicyDocument(Base):
+    """One document under its content hash; nobody who can write to the table can change one."""
+
+    __tablename__ = "policy_document"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(64))
+    validated_at: Mapped[datetime | None]
+    body = encrypted_text("service", bound=("version",))
+
+    def field_owner(self) -> Owner:
+        """Return the reserved owner of policies."""
+        return _OWNER
+
+
+class PolicyState(Base):
+    """What is in force: one row, sealed under its revision, replaced by a guarded update."""
+
+    __tablename__ = "policy_state"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    revision: Mapped[int]
+    changed_at: Mapped[datetime]
+    state = encrypted_bytes("service", bound=("revision",))
+
+    def field_owner(self) -> Owner:
+        """Return the reserved owner of policies."""
+        return _OWNER
+
+
+class PolicyDecision(Base):
+    """One decision about a subject, with the facts it was made on."""
+
+    __tablename__ = "policy_decision"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    policy: Mapped[str] = mapped_column(String(64))
+    segment: Mapped[str] = mapped_column(String(64))
+    purpose: Mapped[str] = mapped_column(String(16))
+    effect: Mapped[str] = mapped_column(String(16))
+    shadow: Mapped[str | None] = mapped_column(String(64))
+    shadow_change: Mapped[str | None] = mapped_column(String(16))
+    # Blanked, not missing, where the subject's keys were destroyed.
+    facts = encrypted_optional_bytes("factor")
+
+    def field_owner(self) -> Owner:
+        """Return the subject it is about."""
+        return subject_owner(self.subject_id)
+
+
+class SubjectRisk(Base):
+    """What is held against a subject until a strong factor or an operator clears it."""
+
+    __tablename__ = "subject_risk"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), unique=True)
+    since: Mapped[datetime]
+    risk = encrypted_optional_bytes("factor")
+
+    def field_owner(self) -> Owner:
+        """Return the subject."""
+        return subject_owner(self.subject_id)
+
+
+STATE_ID: Final = UUID(int=1)
+_DECISIONS: Final = table_of(PolicyDecision)
+_STATES: Final = table_of(PolicyState)
+_RISKS: Final = table_of(SubjectRisk)
+_INSERT: Final = insert(_DECISIONS)
+_RISK: Final = select(_RISKS.c.id, _RISKS.c.risk).where(_RISKS.c.subject_id == bindparam("b_s"))
+_STATE: Final = select(_STATES.c.revision, _STATES.c.state).where(_STATES.c.id == STATE_ID)
+
+
+def documents(tx: Tx) -> Sequence[PolicyDocument]:
+    """Return every document, newest first."""
+    return tx.scalars(select(PolicyDocument).order_by(PolicyDocument.id.desc())).all()
+
+
+def document(tx: Tx, version: str) -> PolicyDocument | None:
+    """Return a document by its version."""
+    return tx.scalars(select(PolicyDocument).where(PolicyDocument.version == version)).first()
+
+
+def starting(tx: Tx, prefix: str) -> Sequence[PolicyDocument]:
+    """Return the documents whose version begins so, two at most."""
+    query = select(PolicyDocument).where(PolicyDocument.version.startswith(prefix))
+    return tx.scalars(query.limit(2)).all()
+
+
+def state(tx: Tx) -> tuple[int, dict[str, Any]] | None:
+    """Return the revision and content of what is in force; None in a new database."""
+    row = tx.execute(_STATE).first()
+    if row is None:
+        return None
+    opened = open_value(tx, "service", _state_context(row.revision), row.state)
+    return row.revision, orjson.loads(opened)
+
+
+def revision(tx: Tx) -> int | None:
+    """Return the revision of what is in force."""
+    found: int | None = tx.execute(select(_STATES.c.revision)).scalar()
+    return found
+
+
+def first_state(tx: Tx, content: dict[str, Any], now: datetime) -> bool:
+    """Write the first state; False when another process did."""
+    values = {"id": STATE_ID, "revision": 1, "changed_at": now, "state": _seal(tx, 1, content)}
+    return insert_once(tx, _STATES, values)
+
+
+def replace_state(tx: Tx, old: int, content: dict[str, Any], now: datetime) -> bool:
+    """Replace the state; False when another request was first."""
+    statement = (
+        update(_STATES)
+        .where(_STATES.c.id == STATE_ID, _STATES.c.revision == old)
+        .values(revision=old + 1, changed_at=now, state=_seal(tx, old + 1, content))
+        .returning(_STATES.c.id)
+    )
+    return tx.execute(statement).first() is not None
+
+
+def _seal(tx: Tx, number: int, content: dict[str, Any]) -> bytes:
+    return seal_value(tx, "service", _state_context(number), orjson.dumps(content))
+
+
+def _state_context(number: int) -> FieldContext:
+    return FieldContext("policy_state", "state", _OWNER, STATE_ID, str(number).encode())
+
+
+def add_decision(tx: Tx, values: dict[str, Any], facts: bytes) -> None:
+    """Store a decision with its facts sealed under the subject's key."""
+    owner = subject_owner(values["subject_id"])
+    context = FieldContext("policy_decision", "facts", owner, values["id"], b"")
+    tx.execute(_INSERT, values | {"facts": seal_value(tx, "factor", context, facts)})
+
+
+def decisions(
+    tx: Tx, before: UUID | None, since: datetime | None, limit: int
+) -> list[PolicyDecision]:
+    """Return a page of decisions, newest first, below an id."""
+    query = select(PolicyDecision).order_by(PolicyDecision.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(PolicyDecision.id < before)
+    if since is not None:
+        query = query.where(PolicyDecision.at >= since)
+    return list(tx.scalars(query))
+
+
+def count_decisions(tx: Tx, since: datetime | None) -> int:
+    """Return how many decisions there are."""
+    query = select(func.count()).select_from(_DECISIONS)
+    if since is not None:
+        query = query.where(_DECISIONS.c.at >= since)
+    return int(tx.execute(query).scalar() or 0)
+
+
+def shadow_counts(tx: Tx, version: str) -> Sequence[Any]:
+    """Return by segment and kind of change how often a shadow agreed or differed."""
+    columns = (_DECISIONS.c.segment, _DECISIONS.c.shadow_change)
+    query = select(*columns, func.count().label("decisions")).where(_DECISIONS.c.shadow == version)
+    return tx.execute(query.group_by(*columns)).all()
+
+
+def drop_decisions(tx: Tx, before: datetime, limit: int) -> int:
+    """Forget decisions made before a time, so many at once; return how many."""
+    old = select(_DECISIONS.c.id).where(_DECISIONS.c.at < before).limit(limit)
+    gone = delete(_DECISIONS).where(_DECISIONS.c.id.in_(old)).returning(_DECISIONS.c.id)
+    return len(tx.execute(gone).all())
+
+
+def forget_decisions(tx: Tx, subject: UUID) -> int:
+    """Forget every decision about a subject; return how many."""
+    gone = delete(_DECISIONS).where(_DECISIONS.c.subject_id == subject)
+    return len(tx.execute(gone.returning(_DECISIONS.c.id)).all())
+
+
+def risk(tx: Tx, subject: UUID) -> dict[str, Any] | None:
+    """Return what is held against a subject."""
+    row = tx.execute(_RISK, {"b_s": subject}).first()
+    if row is None or row.risk is None:
+        return None
+    opened = open_value(tx, "factor", _risk_context(subject, row.id), row.risk)
+    return dict(orjson.loads(opened))
+
+
+def hold_risk(tx: Tx, number: UUID, subject: UUID, content: dict[str, Any], now: datetime) -> None:
+    """Hold a risk against a subject, in the place of what was held before."""
+    drop_risk(tx, subject)
+    sealed = seal_value(tx, "factor", _risk_context(subject, number), orjson.dumps(content))
+    insert_once(tx, _RISKS, {"id": number, "subject_id": subject, "since": now, "risk": sealed})
+
+
+def drop_risk(tx: Tx, subject: UUID) -> bool:
+    """Let go of what is held against a subject; False when nothing was."""
+    gone = delete(_RISKS).where(_RISKS.c.subject_id == subject).returning(_RISKS.c.id)
+    return tx.execute(gone).first() is not None
+
+
+def _risk_context(subject: UUID, number: UUID) -> FieldContext:
+    return FieldContext("subject_risk", "risk", subject_owner(subject), number, b"")

@@ -1,0 +1,433 @@
+"""A policy is refused with the place to mend, or decides as it says."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain.assurance import Acr
+from service.domain.decision import Effect, Facts
+from service.domain.errors import BadInput
+from service.domain.risk import Assessment, Band
+from service.policy.actions import parse, shipped
+from service.policy.model import document, reading
+from service.policy.model.compiling import compile_document, require_satisfiable
+from service.policy.model.document import FACTORS
+from service.policy.model.engine import decide
+from tests.policies import NOW, Policy, evidence
+
+ROOT = Path(__file__).parents[3]
+ALL = frozenset(FACTORS)
+NOW_REGISTERED = ALL - {"webauthn"}
+AAL1, AAL2 = Acr.AAL1.urn, Acr.AAL2.urn
+
+
+class Always:
+    """Chooses the first of everything, so that evidence is fresh."""
+
+    @staticmethod
+    def choice(values):
+        return values[0]
+
+    @staticmethod
+    def random():
+        return 0.0
+
+
+def shown(*factors):
+    return tuple(evidence(Always, factor) for factor in factors)
+
+
+def value(**segment):
+    """Return a document with one segment, as JSON."""
+    whole = {
+        "login": {"acr": AAL2, "layers": [["password"], ["totp", "recovery_code"]]},
+        "step_up": {"acr": AAL2}, "enrollment": {"acr": "highest"},
+        "recovery": {"acr": AAL1, "layers": [["recovery_code"]]},
+    }  # fmt: skip
+    bands = {"elevated": -2, "high": -4, "critical": -7}
+    return {
+        "format": 1, "name": "test", "bands": bands, "segments": {"default": whole | segment},
+    }  # fmt: skip
+
+
+def compiled(**segment):
+    return compile_document(reading.read(value(**segment)))
+
+
+def facts(*evidence_shown, **changes):
+    found = Facts("login", "default", evidence_shown, ALL, (), Acr.NONE, None, NOW)
+    return replace(found, **changes)
+
+
+def ruled(then, when=None, **more):
+    rule = {"id": "r", "then": then} | ({"when": when} if when else {}) | more
+    return {"rules": [rule]}
+
+
+def leaf(field, op, operand):
+    return {"field": field, "op": op, "value": operand}
+
+
+def nested(depth):
+    found = leaf("hour", "lt", 5)
+    for _ in range(depth - 1):
+        found = {"all": [found]}
+    return found
+
+
+RULE = "/segments/default/rules/0"
+
+
+@pytest.mark.parametrize(
+    ("segment", "pointer", "code"),
+    [
+        ({"unknown": 1}, "/segments/default/unknown", "extra_forbidden"),
+        ({"login": {"acr": "gold"}}, "/segments/default/login/acr", "literal_error"),
+        ({"login": {"acr": "none"}}, "/segments/default/login/acr", "acr_none"),
+        ({"login": {"acr": AAL1, "layers": [["dna"]]}}, "/segments/default/login/layers/0/0",
+         "literal_error"),
+        ({"login": {"acr": AAL1, "layers": [["totp"]], "ways": [[["totp"]]]}},
+         "/segments/default/login", "value_error"),
+        ({"extends": "nobody"}, "/segments/default/extends", "unknown_segment"),
+        ({"extends": "default"}, "/segments/default/extends", "inheritance_cycle"),
+        ({"fallback": ["face"]}, "/segments/default/fallback", "value_error"),
+        ({"regime": "psd2", "disclosure": "stepwise"}, "/segments/default", "value_error"),
+        (ruled({"deny": True}, leaf("iq", "lt", 1)), f"{RULE}/when/field", "unknown_field"),
+        (ruled({"deny": True}, leaf("amount", "lt", 1)), f"{RULE}/when/field", "field_not_here"),
+        (ruled({"deny": True}, leaf("hour", "like", 1)), f"{RULE}/when/op", "unknown_operation"),
+        (ruled({"deny": True}, leaf("hour", "lt", "5")), f"{RULE}/when/value", "value_type"),
+        (ruled({"deny": True}, leaf("hour", "in", [])), f"{RULE}/when/value", "value_type"),
+        (ruled({"deny": True}, leaf("requested", "eq", "x")), f"{RULE}/when/value", "value_type"),
+        (ruled({"deny": True}, leaf("hour", "in", [1, "2"])), f"{RULE}/when/value/1",
+         "value_type"),
+        (ruled({"deny": True}, leaf("llr", "gt", -1)), f"{RULE}/when", "not_monotone"),
+        (ruled({"deny": True}, {"not": leaf("band", "gt", "low")}), f"{RULE}/when/not",
+         "not_monotone"),
+        (ruled({"deny": True}, leaf("llr", "eq", -1)), f"{RULE}/when", "not_monotone"),
+        (ruled({"deny": True}, {"all": []}), f"{RULE}/when/all", "condition_list"),
+        (ruled({"deny": True}, {"none": []}), f"{RULE}/when/none", "condition_form"),
+        (ruled({"deny": True}, {"all": [leaf("hour", "lt", 5)], "any": []}), f"{RULE}/when",
+         "condition_form"),
+        (ruled({"deny": True}, [1]), f"{RULE}/when", "condition_type"),
+        (ruled({"deny": True}, nested(5)), f"{RULE}/when/all/0/all/0/all/0/all/0", "too_deep"),
+        (ruled({"relief": {"acr": "none"}}, leaf("hour", "lt", 5)), RULE, "value_error"),
+        (ruled({"relief": {"acr": "none"}}, stage="transaction"), RULE, "value_error"),
+        (ruled({"relief": {"acr": "none"}, "deny": True}, nested(1), stage="transaction"), RULE,
+         "value_error"),
+        (ruled({"relief": {"acr": "none"}}, leaf("probability", "gt", 0.5), stage="transaction"),
+         f"{RULE}/when", "not_monotone"),
+        ({"rules": [{"id": "r", "then": {}}] * 2}, "/segments/default/rules/1/id",
+         "duplicate_rule"),
+        ({"rules": [{"id": "r", "then": {}}] * 201}, "/segments/default/rules", "too_long"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_refused_with_its_place(segment, pointer, code):
+    """The fault names the JSON pointer and says what kind of fault it is."""
+    with pytest.raises(BadInput) as error:
+        compiled(**segment)
+    fault = error.value.faults[0]
+    assert (fault.pointer, fault.code) == (pointer, code)
+    assert error.value.code == "bad_policy"
+
+
+def test_a_segment_that_lacks_a_purpose_is_refused():
+    """What is neither said nor inherited is named."""
+    whole = value()
+    whole["segments"]["other"] = {"login": {"acr": AAL1}}
+    with pytest.raises(BadInput) as error:
+        compile_document(reading.read(whole))
+    assert error.value.faults[0].pointer == "/segments/other/step_up"
+
+
+def test_a_circle_of_inheritance_is_shown():
+    """The detail names every segment on the way round."""
+    whole = value()
+    whole["segments"] |= {"a": {"extends": "b"}, "b": {"extends": "a"}}
+    with pytest.raises(BadInput) as error:
+        compile_document(reading.read(whole))
+    assert "a -> b -> a" in error.value.faults[0].detail
+
+
+def test_segments_inherit_and_override():
+    """A child keeps what it does not say; purposes are replaced whole, rules by their id."""
+    whole = value(rules=[{"id": "r", "then": {"deny": True}}, {"id": "s", "then": {}}])
+    whole["segments"]["child"] = {
+        "extends": "default", "login": {"acr": AAL1, "layers": [["password"]]},
+        "raise": {"high": {"delay": 7}}, "rules": [{"id": "r", "then": {"delay": 3}}],
+    }  # fmt: skip
+    found = compile_document(reading.read(whole))
+    child = found.segment("child")
+    assert child.purposes["login"].layers == (("password",),)
+    assert child.purposes["step_up"] == found.segment("default").purposes["step_up"]
+    assert [rule.id for rule in child.rules["admission"]] == ["s", "r"]
+    decision = decide(found, facts(*shown("password"), segment="child"))
+    assert (decision.effect, decision.delay) == (Effect.ALLOW, 3)
+    assert decide(found, facts(segment="nobody knows")).effect is Effect.DENY
+
+
+@pytest.mark.parametrize(
+    ("segment", "registered", "pointer"),
+    [
+        ({"login": {"acr": AAL2, "layers": [["webauthn"]]}}, NOW_REGISTERED,
+         "/segments/default/login"),
+        ({"step_up": {"acr": Acr.AAL2_PHR.urn}}, NOW_REGISTERED, "/segments/default/step_up"),
+        ({"login": {"acr": AAL2, "layers": [["password"], ["face"]]}}, ALL,
+         "/segments/default/login"),
+        ({"factors": ["password"]}, ALL, "/segments/default/login"),
+        ({"raise": {"high": {"forbid": ["password"]}}}, ALL, "/segments/default/raise/high"),
+        ({"raise": {"elevated": {"layers": [["face"]]}}}, ALL,
+         "/segments/default/raise/elevated"),
+        (ruled({"acr": Acr.AAL2_PHR.urn}), NOW_REGISTERED, "/segments/default/rules/r"),
+    ],
+)  # fmt: skip
+def test_what_nobody_could_satisfy_is_refused(segment, registered, pointer):
+    """A level or a layer out of reach, or reached by a biometric alone, is named."""
+    with pytest.raises(BadInput) as error:
+        require_satisfiable(compiled(**segment), registered)
+    fault = error.value.faults[0]
+    assert (fault.pointer, fault.code) == (pointer, "unsatisfiable")
+
+
+def test_webauthn_satisfies_once_it_is_registered():
+    """The same document is refused before and taken after the factor is there."""
+    found = compiled(login={"acr": Acr.AAL2_PHR.urn, "layers": [["webauthn"]]})
+    require_satisfiable(found, ALL)
+    require_satisfiable(
+        compiled(
+            fallback=["totp"],
+            login={"acr": AAL2, "layers": [["password"], ["totp"], ["face"]]},
+        ),
+        NOW_REGISTERED,
+    )
+
+
+@pytest.mark.parametrize("name", ["retail", "lender", "bank-psd2"])
+def test_the_worked_policies_are_valid(name):
+    """Each file of docs/policies can be satisfied by the factors of today."""
+    text = (ROOT / "docs" / "policies" / f"{name}.yaml").read_text("utf-8")
+    whole = compile_document(parse(text))
+    require_satisfiable(whole, NOW_REGISTERED)
+    assert f"policies/{name}.yaml" in (ROOT / "docs" / "policy.md").read_text("utf-8")
+    assert whole.segment("default").deferred == (name == "bank-psd2")
+    assert whole.segment("default").one_bucket == (name == "bank-psd2")
+
+
+def test_yaml_and_json_have_one_canonical_form():
+    """The version is the hash of what is said, not of how it is written."""
+    text = json.dumps(value(), indent=3)
+    yaml = """
+format: 1
+name: test
+bands: {critical: -7.0, elevated: -2.0, high: -4.0}
+segments:
+  default:
+    recovery: {layers: [[recovery_code]], acr: "urn:lamina:acr:aal1"}
+    login: {acr: "urn:lamina:acr:aal2", layers: [[password], [totp, recovery_code]]}
+    step_up: {acr: "urn:lamina:acr:aal2"}
+    enrollment: {acr: highest}
+"""
+    versions = {reading.version_of(parse(source)) for source in (text, yaml)}
+    assert len(versions) == 1
+    assert reading.version_of(parse(reading.canonical(parse(yaml)).decode())) in versions
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", '{"format": NaN}', '{"format": 1, "format": 1}', "a: 1\na: 2", "a: &x 1\nb: *x",
+        "a: [", "a: 2020-01-01", "x" * 300_000, "- a", "'", "\x00", "a: !!python/name:os.system",
+        "[" * 2000, "a: .nan", "1: 2", '{"a": ' * 3000,
+    ],
+)  # fmt: skip
+def test_what_is_no_document_is_refused(text):
+    """Malformed, ambiguous, bomb-like and foreign texts are bad input and nothing else."""
+    with pytest.raises(BadInput):
+        parse(text)
+
+
+def test_the_shipped_policy_is_the_one_of_its_schema():
+    """The JSON Schema names every member of the shipped document, and its conditions."""
+    schema = document.schema()
+    assert schema["$schema"].endswith("2020-12/schema")
+    assert set(shipped().model_dump(exclude_unset=True)) <= set(schema["properties"])
+    assert "oneOf" in schema["$defs"]["Condition"]["properties"]["when"]
+    require_satisfiable(compile_document(shipped()), NOW_REGISTERED)
+    assert len(Policy.shipped().whole.version) == 64
+
+
+def test_the_way_of_least_friction_comes_first():
+    """A passkey alone is offered before password and code; both ways begin the first layer."""
+    ways = [[["password"], ["totp"]], [["webauthn"]]]
+    found = compiled(login={"acr": AAL2, "ways": ways})
+    assert decide(found, facts()).layers == (("webauthn", "password"),)
+    assert decide(found, facts(*shown("webauthn"))).effect is Effect.ALLOW
+    assert decide(found, facts(*shown("password"))).layers == (("webauthn", "totp"),)
+    without = facts(*shown("password"), enrolled=ALL - {"webauthn"})
+    assert decide(found, without).layers == (("totp",),)
+    raised = compiled(login={"acr": AAL2, "ways": ways}, **ruled({"layers": [["totp"]]}))
+    assert decide(raised, facts(*shown("webauthn"))).layers[0][0] == "totp"
+    step_up = facts(purpose="step_up")
+    assert decide(found, step_up).layers[0][0] == "webauthn"
+    cheap = compiled(friction={"recovery_code": 0.5}, login={"acr": AAL2})
+    assert decide(cheap, facts(*shown("password"))).layers[0][0] == "recovery_code"
+
+
+def test_a_layer_with_only_a_biometric_left_gets_another_way():
+    """A person with a face and no recovery codes may show another code instead."""
+    found = Policy.shipped()
+    enrolled = frozenset({"password", "totp", "face"})
+    asked = found.decide(facts(*shown("password", "totp"), enrolled=enrolled))
+    assert [set(layer) for layer in asked.layers] == [{"face", "totp"}]
+    more = facts(*shown("password", "totp", "totp"), enrolled=enrolled)
+    assert found.decide(more).effect is Effect.ALLOW
+
+
+def test_bands_add_narrow_and_delay():
+    """A higher band has everything of the lower one; forbidden evidence counts no more."""
+    found = compiled(
+        **{"raise": {
+            "elevated": {"layers": [["recovery_code"]], "delay": 5},
+            "high": {"forbid": ["totp"], "acr": Acr.AAL2_PHR.urn},
+            "critical": {"suspend": True},
+        }}
+    )  # fmt: skip
+    both = shown("password", "totp")
+    assert decide(found, facts(*both)).effect is Effect.ALLOW
+    elevated = decide(found, facts(*both, assessments=(Assessment("s", -2.5),)))
+    assert (elevated.layers, elevated.delay) == ((("recovery_code",),), 5)
+    high = decide(found, facts(*both, assessments=(Assessment("s", -5),)))
+    assert (high.required, high.delay) == (Acr.AAL2_PHR, 5)
+    assert high.layers[0] == ("recovery_code",)
+    worst = decide(found, facts(*both, assessments=(Assessment("s", -8),)))
+    assert worst.effect is Effect.SUSPEND
+
+
+def test_what_is_held_against_a_subject_asks_for_more_and_never_ends_a_flow():
+    """The other horizon raises as far as high; it adds nothing to the session's own sum."""
+    found = compiled(**{"raise": {"high": {"layers": [["recovery_code"]]}}})
+    both = shown("password", "totp")
+    held = decide(found, facts(*both, standing=-20.0))
+    assert (held.effect, held.band, held.hold) == (Effect.REQUIRE, Band.HIGH, 0.0)
+    assert held.reasons[-1].code == "subject_risk"
+    fresh = decide(found, facts(*both, assessments=(Assessment("s", -5.0),)))
+    assert fresh.hold == -5.0
+    hard = decide(found, facts(*both, assessments=(Assessment("s", 1.0, hard=True),)))
+    assert (hard.band, hard.hold) == (Band.HIGH, -4.0)
+
+
+def test_the_live_parameter_moves_every_threshold():
+    """Tightened by a nat, what was low is elevated; the reasons say so."""
+    found = compiled()
+    near = (Assessment("s", -1.5),)
+    assert decide(found, facts(assessments=near)).band is Band.LOW
+    moved = decide(found, facts(assessments=near, tighten=1.0))
+    assert (moved.band, moved.reasons[-1].code) == (Band.ELEVATED, "tighten")
+    assert decide(found, facts(assessments=near, tighten=-2.0)).band is Band.LOW
+
+
+def test_an_audit_only_rule_is_noted_and_does_nothing():
+    """What it would have done is seen in the reasons alone."""
+    found = compiled(**ruled({"deny": True}, audit_only=True))
+    decision = decide(found, facts(*shown("password", "totp")))
+    assert decision.effect is Effect.ALLOW
+    assert [(item.code, item.detail) for item in decision.reasons] == [("rule_audit", "r")]
+
+
+def payment(**context):
+    return facts(purpose="transaction", stage="transaction", context=context)
+
+
+def test_an_exemption_takes_away_only_what_it_may():
+    """Relief comes off the base; risk, a flag or a field that is missing keeps the base."""
+    text = (ROOT / "docs" / "policies" / "bank-psd2.yaml").read_text("utf-8")
+    bank = compile_document(parse(text))
+    low = {
+        "amount": 20, "currency": "EUR", "sum_since_sca": 40, "count_since_sca": 2,
+        "probability": 0.001, "malware": False, "integrity": True, "new_payee": False,
+    }  # fmt: skip
+    assert decide(bank, payment(**low)).effect is Effect.ALLOW
+    for changed in (
+        {"amount": 251}, {"currency": "USD"}, {"probability": 0.05}, {"probability": None},
+    ):  # fmt: skip
+        assert decide(bank, payment(**low | changed)).effect is Effect.REQUIRE, changed
+    assert decide(bank, payment(**low | {"malware": True})).effect is Effect.SUSPEND
+    assert decide(bank, payment(**low | {"probability": 0.9})).effect is Effect.SUSPEND
+    assert decide(bank, payment(**low | {"amount": "many"})).effect is Effect.REQUIRE
+    assert decide(bank, payment()).effect is Effect.SUSPEND
+    missing = {name: value for name, value in low.items() if name != "count_since_sca"}
+    missing["new_payee"] = True
+    assert decide(bank, payment(**missing)).effect is Effect.REQUIRE
+
+
+def test_rules_look_at_what_is_there():
+    """Conditions on purpose, device, hour, sets and signals hold as written."""
+    when = {
+        "all": [
+            leaf("purpose", "in", ["login"]), leaf("client", "ne", "x"), leaf("hour", "gte", 12),
+            leaf("shown", "contains", "password"), leaf("requested", "lte", AAL2),
+            {"any": [leaf("known_device", "eq", False), leaf("enrolled", "contains_any", ["x"])]},
+            {"not": leaf("client", "not_in", ["c"])}, leaf("signal.behavior", "lt", -1),
+        ]
+    }  # fmt: skip
+    found = compiled(**ruled({"deny": True}, when))
+    bad = (Assessment("behavior", -1.5),)
+    context = {"known_device": False, "client": "c"}
+    before = facts(*shown("password"), assessments=bad, context=context)
+    denied = decide(found, before)
+    assert (denied.effect, denied.reasons[-1].code) == (Effect.DENY, "denied_by_rule")
+    for changed in (
+        {"context": {"known_device": False, "client": "d"}},
+        {"assessments": (Assessment("behavior", -0.5),)}, {"evidence": ()},
+        {"now": NOW.replace(hour=3)}, {"purpose": "step_up"}, {"requested": Acr.AAL2_PHR},
+    ):  # fmt: skip
+        codes = [item.code for item in decide(found, replace(before, **changed)).reasons]
+        assert "denied_by_rule" not in codes
+
+
+def test_a_field_without_a_value_counts_against():
+    """A raising rule whose field is missing holds, a device that is not known among them."""
+    found = compiled(**ruled({"deny": True}, leaf("known_device", "eq", False)))
+    assert decide(found, facts()).reasons[-1].code == "denied_by_rule"
+    turned = compiled(**ruled({"deny": True}, {"not": leaf("known_device", "eq", True)}))
+    assert decide(turned, facts()).reasons[-1].code == "denied_by_rule"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.sampled_from(["password", "totp", "default", "highest", "psd2", "deferred"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.text(max_size=6) | st.sampled_from(["all", "any", "not", "field", "op", "value", "when",
+                                               "then", "id", "layers", "acr", "extends"]),
+        inner, max_size=4),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@given(st.data(), JSON)
+def test_any_value_anywhere_is_taken_whole_or_refused(data, strange):
+    """Whatever stands in the place of a member, a document compiles or is bad input."""
+    whole = json.loads(reading.canonical(parse(
+        (ROOT / "docs" / "policies" / "bank-psd2.yaml").read_text("utf-8"))))  # fmt: skip
+    place = whole
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else
+                                        range(len(place))))  # fmt: skip
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = strange
+    faults = refused(whole)
+    assert all(fault.pointer[:1] in {"", "/"} and fault.detail for fault in faults)
+
+
+def refused(whole):
+    """Return the faults of a document, none where it is taken."""
+    try:
+        require_satisfiable(compile_document(reading.read(whole)), NOW_REGISTERED)
+    except BadInput as error:
+        return error.faults
+    return ()

@@ -160,21 +160,21 @@ def test_a_recovery_export_takes_two_and_delays_the_horizon(service, officers):
     assert (bad.status_code, bad.json["errors"][0]["pointer"]) == (422, "/recipient")
     done = service.call("POST", "/v1/keys/export", body | {"recipient": public}, bearer=officers[0])
     about, keys = open_export(private, json.dumps(done.json["export"]).encode())
-    assert ("behavior", 1) in [key[:2] for key in keys]
+    assert ("transaction", 1) in [key[:2] for key in keys]
     again = service.call(
         "POST", "/v1/keys/export", body | {"recipient": public}, bearer=officers[0]
     )
     assert again.status_code == 409
     for verb in ("generate", "promote"):
-        service.call("POST", f"/v1/keys/{verb}", {"class": "behavior"}, bearer=officers[0])
+        service.call("POST", f"/v1/keys/{verb}", {"class": "transaction"}, bearer=officers[0])
     service.clock.advance(seconds=70)
-    service.call("POST", "/v1/keys/retire", {"class": "behavior"}, bearer=officers[0])
-    number = approved(service, officers, "keys.destroy", "kek behavior 1").json["id"]
-    body = {"class": "behavior", "version": 1, "approval": number}
+    service.call("POST", "/v1/keys/retire", {"class": "transaction"}, bearer=officers[0])
+    number = approved(service, officers, "keys.destroy", "kek transaction 1").json["id"]
+    body = {"class": "transaction", "version": 1, "approval": number}
     answer = service.call("POST", "/v1/keys/destroy", body, bearer=officers[0]).json
     assert answer["recovery_exports"] == [about["id"]]
     assert answer["erase_horizon"] == about["expires_at"] > answer["destroyed_after"]
-    assert answer["root"] == "root behavior 1"
+    assert answer["root"] == "root transaction 1"
 
 
 def test_a_clients_scopes_are_changed_by_two(service, officers):

@@ -133,7 +133,8 @@ class PolicyRoutes:
         """Put a document in force, as two operators agreed."""
         wanted: Approved = call.body
         with self._database.transaction() as tx:
-            version = call.path["version"]
+            # An approval names the whole hash: a shortened one could be met by another document.
+            version = self._lives.full(tx, call.path["version"])
             actor = self._consume(tx, wanted.approval, ACT, version)
             return self._lives.activate(tx, version, actor)
 
@@ -141,7 +142,7 @@ class PolicyRoutes:
         """Take a document out of force again, as two operators agreed."""
         wanted: Approved = call.body
         with self._database.transaction() as tx:
-            version = call.path["version"]
+            version = self._lives.full(tx, call.path["version"])
             actor = self._consume(tx, wanted.approval, ACT, f"rollback {version}")
             return self._lives.rollback(tx, version, actor)
 

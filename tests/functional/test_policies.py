@@ -162,7 +162,59 @@ def test_nobody_skips_a_step_or_a_person(service, officers):  # noqa: F811 - the
     other = {"approval": agreed(service, officers, before)}
     refused = service.call("POST", f"{path}/activate", other, bearer=ada)
     assert (refused.status_code, refused.json["code"]) == (403, "approval_mismatch")
+    short = path[: len("/v1/policies/") + 8]
+    some = {"approval": agreed(service, officers, short.rpartition("/")[2])}
+    refused = service.call("POST", f"{short}/activate", some, bearer=ada)
+    assert (refused.status_code, refused.json["code"]) == (403, "approval_mismatch")
     assert service.call("GET", path).json["status"] == "validated"
+
+
+def test_of_two_changes_at_once_one_wins(service, monkeypatch):
+    """The second is refused and changes nothing: what it looked at is no longer so."""
+    from service.policy.actions import stored
+
+    with service.house.store.transaction(read=True) as tx:
+        old = stored.state(tx)
+    version = in_force(service, changed())
+    before = service.house.policies.version
+    monkeypatch.setattr(stored, "state", lambda _tx: old)
+    with pytest.raises(Exception, match="policy_moved"):
+        act(service, "tighten", 1.0, 60, timedelta(hours=1), "t")
+    monkeypatch.undo()
+    service.clock.advance(seconds=5)
+    with service.house.store.transaction(read=True) as tx:
+        assert service.house.lives.parameters(tx)["tighten"]["value"] == 0
+    assert service.house.policies.version == before == version
+
+
+def test_a_policy_that_is_gone_is_no_difference(service):
+    """A decision of a document that is not stored any more is counted apart."""
+    service.login(service.register())
+    with service.house.store.transaction() as tx:
+        tx.execute(text("UPDATE policy_decision SET policy = 'gone'"))
+    test = replayed(service)
+    assert (test.table.unopened, test.different) == (2, [])
+
+
+def test_a_replay_shows_what_differs(service):
+    """A stored outcome that the policy does not give again is named."""
+    person = service.register()
+    in_force(service, changed(login={"acr": Acr.AAL1.urn, "layers": [["password"]]}))
+    flow = service.begin().json
+    service.act(flow, "password", {"password": PASSWORD})
+    with service.house.store.transaction() as tx:
+        tx.execute(text("UPDATE policy_decision SET policy = :v"),
+                   {"v": act_shipped(service)})  # fmt: skip
+    test = replayed(service)
+    assert [item["policy"] for item in test.different] == [act_shipped(service)]
+    assert person
+
+
+def act_shipped(service):
+    """Return the version that ships."""
+    from service.policy.actions import shipped
+
+    return reading.version_of(shipped())
 
 
 def test_clients_read_policies_and_only_operators_write(service, officers):  # noqa: F811 - the fixture

@@ -180,6 +180,10 @@ class Lives:
         )  # fmt: skip
         return self.parameters(tx)
 
+    def full(self, tx: Tx, version: str) -> str:
+        """Return the whole version that a shortened one names; raises NotFound."""
+        return stored.row(tx, version).version
+
     def whole(self, tx: Tx, version: str) -> Whole:
         """Return a stored document as it would decide; raises NotFound."""
         return stored.whole(tx, stored.row(tx, version).version)

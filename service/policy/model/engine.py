@@ -50,6 +50,18 @@ class _Asked:
         if effect.acr:
             self.acr = max(self.acr, parse_acr(effect.acr))
 
+    def lean(self, effect: Effect, usable: frozenset[str]) -> None:
+        """Add of an effect what this subject can show, for risk that is only held against it.
+
+        Otherwise whoever fails badly in a person's name would lock that person out.
+        """
+        self.extra += [
+            layer for layer in effect.layers if layer not in self.extra and usable & set(layer)
+        ]
+        self.delay = max(self.delay, effect.delay)
+        if effect.acr and highest(usable) >= parse_acr(effect.acr):
+            self.acr = max(self.acr, parse_acr(effect.acr))
+
     def end(self, then: Then) -> None:
         """End it where a rule says so; to suspend is more than to deny."""
         if then.suspend:
@@ -203,8 +215,11 @@ def _asked(segment: Compiled, facts: Facts, risk: _Risk) -> _Asked:
     rules = segment.rules.get(facts.stage, ())
     # Relief comes off the base; what is raised is joined afterwards, so that nothing lowers it.
     effects = _apply(rules, asked, facts, _view(facts, risk)) if rules else []
-    for effect in (*segment.raised[risk.band], *effects):
+    certain = segment.raised[risk.session]
+    for effect in (*certain, *effects):
         asked.join(effect)
+    for effect in segment.raised[risk.band][len(certain) :]:
+        asked.lean(effect, usable)
     asked.acr = max(asked.acr, facts.requested)
     return asked
 

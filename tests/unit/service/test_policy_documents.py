@@ -319,6 +319,20 @@ def test_what_is_held_against_a_subject_asks_for_more_and_never_ends_a_flow():
     assert (hard.band, hard.hold) == (Band.HIGH, -4.0)
 
 
+def test_what_is_held_locks_nobody_out():
+    """A person who cannot show what it asks for signs in by all that there is."""
+    found = Policy.shipped()
+    few = frozenset({"password", "totp"})
+    both = facts(*shown("password", "totp"), enrolled=few, standing=-20.0)
+    assert found.decide(both).effect is Effect.ALLOW
+    assert found.decide(replace(both, enrolled=ALL)).layers[0][0] == "face"
+    now = replace(both, assessments=(Assessment("s", -5.0),))
+    assert found.decide(now).effect is Effect.DENY
+    phr = compiled(**{"raise": {"high": {"acr": Acr.AAL2_PHR.urn}}})
+    assert decide(phr, both).effect is Effect.ALLOW
+    assert decide(phr, replace(both, enrolled=ALL)).required is Acr.AAL2_PHR
+
+
 def test_the_live_parameter_moves_every_threshold():
     """Tightened by a nat, what was low is elevated; the reasons say so."""
     found = compiled()

@@ -36,7 +36,9 @@ from service.domain.errors import SetupError
 from service.domain.factor import Enrollment, Factor
 from service.domain.ids import DECOY
 from service.factors.face.actions import CONSENT as FACE
-from service.factors.face.actions import FaceFactor, Reader
+from service.factors.face.actions import FaceFactor
+from service.factors.face.model import Mode
+from service.factors.face.reader import Reader
 from service.factors.password.actions import PasswordFactor
 from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
@@ -145,7 +147,7 @@ def open_house(
     totp = TotpFactor(authenticators, "Lamina", DECOY)
     codes = RecoveryCodeFactor(authenticators, DECOY)
     reader = Reader.of(settings.face_engine, settings.face_models, at_once=_cores())
-    face = FaceFactor(authenticators, reader, clock)
+    face = FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness))
     factors: dict[str, Factor] = {item.name: item for item in (password, totp, codes, face)}
     enrollments: dict[str, Enrollment] = {item.type: item for item in (password, totp, codes, face)}
     login = Login(

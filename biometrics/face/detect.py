@@ -14,6 +14,9 @@ RIVAL_WIDTH: Final = 0.7
 _STRIDE: Final = 8
 _CENTER: Final = 14
 _STEP: Final = 5 / 6
+_AROUND: Final = 0.4
+"""How far beyond the last box a face is looked for, in its widths."""
+_SURE: Final = 0.6
 _OVERLAP: Final = 0.4
 _COVERED: Final = 0.8
 
@@ -50,6 +53,31 @@ def find(picture: Picture, smallest: float, network: Scores) -> list[Detection]:
             break
         found += _hits(network(shrink(picture, scale)), scale)
     return _distinct(sorted(found, key=lambda item: -item.score))
+
+
+def find_near(picture: Picture, near: Box, network: Scores) -> list[Detection]:
+    """Return the surest face around a place where one was, at about its size; or nothing.
+
+    Args:
+        picture: uint8 (rows, columns, 3).
+        near: Where the face was in the frame before.
+        network: The detector.
+    """
+    rows, columns = picture.shape[:2]
+    margin = near.width * _AROUND
+    left, top = max(int(near.left - margin), 0), max(int(near.top - margin), 0)
+    right, bottom = min(int(near.right + margin), columns), min(int(near.bottom + margin), rows)
+    cut = picture[top:bottom, left:right]
+    best: Detection | None = None
+    for change in (1.0, _STEP, 1 / _STEP):
+        scale = WINDOW / near.width * change
+        if min(cut.shape[:2]) * scale < WINDOW:
+            continue
+        for hit in _hits(network(shrink(cut, scale)), scale):
+            best = hit if best is None or hit.score > best.score else best
+        if best is not None and best.score >= _SURE:
+            break
+    return [Detection(best.box.shifted(left, top), best.score)] if best else []
 
 
 def _scales(side: int, smallest: float) -> list[float]:

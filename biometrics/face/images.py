@@ -132,6 +132,11 @@ def grey(picture: Picture) -> Picture:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
 
 
+def thumbnail(picture: Picture) -> Picture:
+    """Return the whole picture in grey, as 64x48 averages: what moved, shows."""
+    return np.asarray(cv2.resize(grey(picture), (64, 48), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def shrink(picture: Picture, factor: float) -> Picture:
     """Return the picture resized by a factor."""
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR

@@ -35,6 +35,8 @@ class QualityPolicy:
 ENROLLMENT: Final = QualityPolicy(0.25, 60, 25, 0.18)
 PROBE: Final = QualityPolicy(0.15, 36, 12, 0.25)
 SMALL_FACES: Final = QualityPolicy(0.10, 18, 2, 0.60)
+GESTURE: Final = QualityPolicy(0.15, 30, 6, 0.80)
+"""A frame of a capture that need not be frontal."""
 
 
 def only_face(found: list[Detection], picture_width: int, policy: QualityPolicy) -> Detection:

@@ -7,7 +7,7 @@ import click
 from biometrics.face import EngineUnavailable, FaceEngine
 from service.cli.base import command, json_option, settings, show, show_rows
 from service.domain.errors import SetupError
-from service.factors.face.actions import default_cache
+from service.factors.face.reader import default_cache
 
 
 @click.group()

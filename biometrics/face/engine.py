@@ -24,7 +24,6 @@ from biometrics.face.sequence import Vectors
 
 _MARGIN: Final = 0.8
 """The smallest face that is looked for, as a share of the smallest that is taken."""
-_SMALLEST: Final = 64.0
 _ERRORS_ONLY: Final = 3
 _BATCH: Final = 4
 
@@ -108,7 +107,12 @@ class FaceEngine:
         Raises:
             FrameRefused: The picture is not usable; tells the person what to do.
         """
-        picture = decode(image)
+        return self.measure(decode(image), policy, hashlib.sha256(image).digest())
+
+    def measure(
+        self, picture: Picture, policy: QualityPolicy = ENROLLMENT, sha256: bytes = b""
+    ) -> FaceReading:
+        """Return the reading of a decoded picture, as `read` does; raises FrameRefused."""
         box, points = self.look(picture, policy)
         chip = align.chip(picture, points)
         quality = judge(points, chip, policy)
@@ -120,7 +124,7 @@ class FaceEngine:
             turned=align.pose(points)[0],
             points=points,
             cues=cues(chip),
-            sha256=hashlib.sha256(image).digest(),
+            sha256=sha256,
         )
 
     def look(
@@ -139,7 +143,7 @@ class FaceEngine:
         width = picture.shape[1]
         found = find_near(picture, near, self._scores) if near else []
         if not found:
-            smallest = max(_SMALLEST, policy.least_share * width * _MARGIN)
+            smallest = max(policy.smallest, policy.least_share * width * _MARGIN)
             found = find(picture, smallest, self._scores)
         box = only_face(found, width, policy).box
         return box, self._predictor.find(grey(picture), box.rounded())

@@ -2,6 +2,7 @@
 
 import os
 import struct
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -125,6 +126,15 @@ def decode(data: bytes) -> Picture:
     if factor < 1:
         picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(picture, dtype=np.uint8)
+
+
+def load(file: Path) -> Picture | None:
+    """Return a picture of the operator's own, of any format OpenCV knows; None if it is none."""
+    try:
+        found = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if found is None else np.asarray(found, dtype=np.uint8)
 
 
 def grey(picture: Picture) -> Picture:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import onnxruntime
 
-from biometrics.face import align, cache, convert, convert_landmarks, weights
+from biometrics.face import align, cache, convert, convert_int8, convert_landmarks, weights
 from biometrics.face.dat import Floats
 from biometrics.face.detect import find, find_near
 from biometrics.face.errors import EngineUnavailable
@@ -19,13 +19,15 @@ from biometrics.face.geometry import Box
 from biometrics.face.images import Picture, decode, grey
 from biometrics.face.landmarks import Predictor
 from biometrics.face.passive import cues
-from biometrics.face.quality import ENROLLMENT, QualityPolicy, judge, only_face
+from biometrics.face.quality import ENROLLMENT, PROBE, QualityPolicy, judge, only_face
 from biometrics.face.sequence import Vectors
 
 _MARGIN: Final = 0.8
 """The smallest face that is looked for, as a share of the smallest that is taken."""
 _ERRORS_ONLY: Final = 3
 _BATCH: Final = 4
+_EIGHT: Final = 800 + convert_int8.CONVERTER_VERSION
+"""In the cache's name of the embedder in 8 bits, apart from that in 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,15 @@ class FaceEngine:
         self._predictor = predictor
 
     @classmethod
-    def open(cls, directory: Path, models: Path | None = None) -> "FaceEngine":
+    def open(
+        cls, directory: Path, models: Path | None = None, *, quick: bool = False
+    ) -> "FaceEngine":
         """Open the engine; the first time converts the weights into `directory`.
 
         Args:
             directory: Where converted weights are kept.
             models: Where the weight files are; the installed package by default.
+            quick: Take the embedder in 8 bits.
 
         Raises:
             EngineUnavailable: A weight file is missing or is not the known one.
@@ -87,7 +92,8 @@ class FaceEngine:
             weights.LANDMARKS, convert_landmarks.CONVERTER_VERSION,
             lambda data: convert_landmarks.predictor(data).pack(),
         ))  # fmt: skip
-        embedder = _session(load(weights.EMBEDDER, version, convert.embedder))
+        build, kind = (convert_int8.embedder, _EIGHT) if quick else (convert.embedder, version)
+        embedder = _session(load(weights.EMBEDDER, kind, build))
         detector = _session(load(weights.DETECTOR, version, convert.detector))
         _give_back()
         return cls(embedder, detector, predictor)
@@ -154,13 +160,22 @@ class FaceEngine:
         vectors = self._embedder.run(None, {"chips": both})[0]
         return align.unit(np.asarray(vectors, dtype=np.float64).mean(axis=0))
 
-    def vectors(self, chips: Sequence[Picture]) -> Vectors:
-        """Return the unit vector of each aligned face without its mirror image, (n, 128)."""
+    def cut(self, image: bytes, policy: QualityPolicy = PROBE) -> Picture:
+        """Return the aligned face of a picture, uint8 (150, 150, 3); raises FrameRefused."""
+        picture = decode(image)
+        return align.chip(picture, self.look(picture, policy)[1])
+
+    def raw(self, chips: Sequence[Picture]) -> Floats:
+        """Return the embeddings as dlib defines them, not of unit length, float32 (n, 128)."""
         parts = [
             self._embedder.run(None, {"chips": np.stack(chips[at : at + _BATCH])})[0]
             for at in range(0, len(chips), _BATCH)
         ]
-        found = np.concatenate(parts).astype(np.float64)
+        return np.concatenate(parts).astype(np.float32)
+
+    def vectors(self, chips: Sequence[Picture]) -> Vectors:
+        """Return the unit vector of each aligned face without its mirror image, (n, 128)."""
+        found = self.raw(chips).astype(np.float64)
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
 
     def _scores(self, picture: Picture) -> Floats:

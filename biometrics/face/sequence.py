@@ -17,8 +17,9 @@ from biometrics.face.geometry import Box, Points
 from biometrics.face.images import Picture, decode, grey, thumbnail
 from biometrics.face.planar import FLAT, depth
 from biometrics.face.quality import GESTURE, QualityPolicy, judge
+from biometrics.face.template import AGREEMENT
 
-SAME_PERSON: Final = 0.40
+SAME_PERSON: Final = 0.38
 """Distance of any frame to the mean of the frontal ones, unit vectors, without mirror images."""
 _STILL: Final = 0.15
 """Grey levels between two thumbnails; a camera on a living person never comes as near."""
@@ -119,10 +120,14 @@ def _check_moving(seen: Sequence[Seen]) -> None:
 def _check_same(vectors: Vectors, frontal: Sequence[int]) -> None:
     if not frontal:
         raise LivenessFailed("not_frontal_first")
-    mean = vectors[list(frontal)].mean(axis=0)
+    straight = vectors[list(frontal)]
+    # A mean of two people is near to both: the frames that make it agree with each other first.
+    apart = np.linalg.norm(straight[:, None] - straight[None], axis=2)
+    mean = straight.mean(axis=0)
     mean /= np.linalg.norm(mean)
-    # The comparison is written so that a NaN fails it.
-    if not float(np.linalg.norm(vectors - mean, axis=1).max()) <= SAME_PERSON:
+    far = np.linalg.norm(vectors - mean, axis=1)
+    # The comparisons are written so that a NaN fails them.
+    if not float(apart.max()) <= AGREEMENT or not float(far.max()) <= SAME_PERSON:
         raise LivenessFailed("another_face")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from biometrics.face import portraits
-from biometrics.face.active import Gesture
+from biometrics.face.active import ORDERS, Gesture
 from biometrics.face.frames import Frame
 from biometrics.face.geometry import Points
 from biometrics.face.images import Picture, decode
@@ -186,20 +186,22 @@ def jpeg(picture: Picture, quality: int = 90) -> bytes:
 
 
 def honest(
-    gestures: Sequence[Gesture], rng: np.random.Generator, swing: float = 0.04
-) -> list[Attitude]:
+    gestures: Sequence[Gesture], rng: np.random.Generator, swing: float = 0.04,
+    step: float = _STEP,
+) -> list[Attitude]:  # fmt: skip
     """Return how somebody holds the head who follows a command, frame by frame.
 
     Args:
         gestures: The command.
         rng: For how far the person goes, and the small movements that nobody can help.
         swing: Spread of how far the person goes, as a share.
+        step: Degrees from one frame to the next.
     """
     path, now = [Attitude()] * 3, Attitude()
     for gesture in gestures:
         reach = float(np.clip(rng.normal(1, swing), 0.94, 1.12))
         target = _scaled(TARGETS[gesture], reach)
-        path += _way(now, target)
+        path += _way(now, target, step)
         # Whoever is told to turn stays there a moment; the middle has to be held.
         path += [target] * (3 if gesture is Gesture.CENTER else 1)
         now = target
@@ -238,11 +240,11 @@ def _scaled(target: Attitude, by: float) -> Attitude:
     return Attitude(target.yaw * by, target.pitch * by, 0.0, 1 + (target.size - 1) * by)
 
 
-def _way(start: Attitude, end: Attitude) -> list[Attitude]:
+def _way(start: Attitude, end: Attitude, step: float = _STEP) -> list[Attitude]:
     """Return the frames from one attitude to another, the end included."""
     far = max(abs(end.yaw - start.yaw), abs(end.pitch - start.pitch))
     far = max(far, 60 * abs(end.size - start.size), abs(end.roll - start.roll))
-    count = max(1, int(np.ceil(far / _STEP)))
+    count = max(1, int(np.ceil(far / step)))
     names = ("yaw", "pitch", "roll", "size")
     return [
         Attitude(*(
@@ -260,3 +262,49 @@ def _alive(held: Attitude, rng: np.random.Generator) -> Attitude:
         held.yaw + turn, held.pitch + nod, held.roll + lean, held.size * (1 + size),
         held.across + across, held.down + down,
     )  # fmt: skip
+
+
+def presentations(
+    head: Head, stranger: Head, rng: np.random.Generator
+) -> dict[str, tuple[list[Frame], tuple[Gesture, ...]]]:
+    """Return one honest capture and one attack of each kind, each with its command.
+
+    What is replayed answers another command; a command that happens to be the same again (one in
+    96) is caught by the memory of accepted frames, which is the service's.
+    """
+    order = _drawn(rng)
+    capture = record(head, honest(order, rng), rng)
+    swapped = [*capture]
+    other = record(stranger, honest(order, rng), rng)
+    shared = min(len(capture), len(other))
+    first = int(rng.integers(2, shared - 2))
+    for number in range(first, min(first + int(rng.integers(1, 6)), shared)):
+        swapped[number] = other[number]
+    flat = head.flat(float(rng.uniform(4, 10)))
+    still = record(head, stills(order, rng), rng)
+    frozen = [replace_image(item, capture[0]) for item in capture]
+    mixed = tuple(Gesture(name) for name in rng.permutation(order))
+    while mixed == order:
+        mixed = tuple(Gesture(name) for name in rng.permutation(order))
+    elsewhere = _drawn(rng)
+    while elsewhere == order:
+        elsewhere = _drawn(rng)
+    return {
+        "honest": (capture, order),
+        "flat photograph, tilted": (record(flat, photograph(order, rng), rng), order),
+        "stills of the right poses": (still, order),
+        "one frame, over and over": (frozen, order),
+        "replayed, for another command": (capture, elsewhere),
+        "right gestures, wrong order": (capture, mixed),
+        "another face in some frames": (swapped, order),
+    }
+
+
+def replace_image(frame: Frame, source: Frame) -> Frame:
+    """Return a frame that shows another one's picture, encoded anew."""
+    quality = 70 + int(frame.t / EVERY) % 25
+    return Frame(frame.t, jpeg(decode(source.image), quality))
+
+
+def _drawn(rng: np.random.Generator) -> tuple[Gesture, ...]:
+    return ORDERS[int(rng.integers(len(ORDERS)))]

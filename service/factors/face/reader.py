@@ -61,7 +61,8 @@ class Reader:
         if setting == "off":
             return cls(None, at_once)
         cache = models or default_cache()
-        return cls(lambda: FaceEngine.open(cache), at_once)
+        quick = setting == "dlib-int8"
+        return cls(lambda: FaceEngine.open(cache, quick=quick), at_once)
 
     def available(self) -> bool:
         """Tell whether faces can be checked here; opens the engine."""

@@ -29,6 +29,7 @@ _DROP: Final = 0.13
 _SAME_SIZE: Final = (0.85, 1.15)
 _CLOSER: Final = 1.20
 _BASE_FRAMES: Final = 2
+_STRAIGHT: Final = 0.07
 _BASE_TURN: Final = 0.16
 # A gesture that nobody asked for must be clear before it counts against the person.
 _WRONG_TURN: Final = 0.22
@@ -153,6 +154,17 @@ def judge_gestures(gestures: Sequence[Gesture], poses: Sequence[Pose]) -> list[t
             turns.append((start + _BASE_FRAMES, end + _BASE_FRAMES))
         at, before = done, gesture
     return turns
+
+
+def frontal(poses: Sequence[Pose]) -> list[int]:
+    """Return the numbers of the frames that are held as the first, frontal ones are."""
+    base = _base(poses[:_BASE_FRAMES])
+    changes = [_change(base, pose) for pose in poses]
+    return [
+        number for number, change in enumerate(changes)
+        if abs(change.turn) <= _STRAIGHT and abs(change.nod) <= _STRAIGHT
+        and abs(change.drop) <= _STRAIGHT
+    ]  # fmt: skip
 
 
 def _span(

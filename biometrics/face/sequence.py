@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from biometrics.face import align
-from biometrics.face.active import Gesture, Pose, judge_gestures
+from biometrics.face.active import Gesture, Pose, frontal, judge_gestures
 from biometrics.face.errors import FrameRefused, LivenessFailed
 from biometrics.face.frames import Frame
 from biometrics.face.geometry import Box, Points
@@ -19,11 +19,10 @@ from biometrics.face.planar import FLAT, depth
 from biometrics.face.quality import GESTURE, QualityPolicy, judge
 from biometrics.face.template import AGREEMENT
 
-SAME_PERSON: Final = 0.38
+SAME_PERSON: Final = 0.41
 """Distance of any frame to the mean of the frontal ones, unit vectors, without mirror images."""
 _STILL: Final = 0.15
 """Grey levels between two thumbnails; a camera on a living person never comes as near."""
-_FRONTAL: Final = 0.12
 _BEST: Final = 3
 
 Vectors = npt.NDArray[np.float64]
@@ -83,9 +82,9 @@ def read_capture(
     cuts = [grey(item.chip) for item in seen]
     if any(depth(cuts[start : end + 1]) < FLAT for start, end in turns):
         raise LivenessFailed("flat")
-    frontal = [number for number, pose in enumerate(poses) if abs(pose.beside) <= _FRONTAL]
-    _check_same(eyes.vectors([item.chip for item in seen]), frontal)
-    return _best(eyes, [seen[number] for number in frontal], policy)
+    straight = frontal(poses)
+    _check_same(eyes.vectors([item.chip for item in seen]), straight)
+    return _best(eyes, [seen[number] for number in straight], policy)
 
 
 def _look(eyes: Eyes, frames: Sequence[Frame]) -> list[Seen]:
@@ -117,10 +116,8 @@ def _check_moving(seen: Sequence[Seen]) -> None:
             raise LivenessFailed("still")
 
 
-def _check_same(vectors: Vectors, frontal: Sequence[int]) -> None:
-    if not frontal:
-        raise LivenessFailed("not_frontal_first")
-    straight = vectors[list(frontal)]
+def _check_same(vectors: Vectors, numbers: Sequence[int]) -> None:
+    straight = vectors[list(numbers)]
     # A mean of two people is near to both: the frames that make it agree with each other first.
     apart = np.linalg.norm(straight[:, None] - straight[None], axis=2)
     mean = straight.mean(axis=0)
@@ -131,10 +128,10 @@ def _check_same(vectors: Vectors, frontal: Sequence[int]) -> None:
         raise LivenessFailed("another_face")
 
 
-def _best(eyes: Eyes, frontal: Sequence[Seen], policy: QualityPolicy) -> list[Frontal]:
+def _best(eyes: Eyes, straight: Sequence[Seen], policy: QualityPolicy) -> list[Frontal]:
     judged: list[tuple[float, Seen]] = []
     refusal: FrameRefused | None = None
-    for item in frontal:
+    for item in straight:
         try:
             judged.append((judge(item.points, item.chip, policy), item))
         except FrameRefused as refused:

@@ -56,8 +56,8 @@ class Attitude:
 TARGETS: Final = {
     Gesture.LEFT: Attitude(yaw=35),
     Gesture.RIGHT: Attitude(yaw=-35),
-    Gesture.UP: Attitude(pitch=20),
-    Gesture.DOWN: Attitude(pitch=-13.5),
+    Gesture.UP: Attitude(pitch=17),
+    Gesture.DOWN: Attitude(pitch=-12),
     Gesture.CLOSER: Attitude(size=1.38),
     Gesture.CENTER: Attitude(),
 }

@@ -45,9 +45,8 @@ from service.store.engine import Tx
 
 TYPE: Final = "face"
 CONSENT: Final = "face"
-MOST_STORED: Final = 100_000
-"""Faces from which on China's measures of 2025 ask for a filing within 30 working days."""
 ALERT_FROM: Final = 90_000
+"""Stored faces that raise the alarm: China's measures of 2025 ask for a filing from 100,000 on."""
 _SECRET_BYTES: Final = 32
 
 
@@ -201,6 +200,10 @@ class FaceFactor(TypedFactor):
     def stored(self, tx: Tx) -> int:
         """Return how many faces are stored."""
         return store.count(tx)
+
+    def near_limit(self, count: int) -> bool:
+        """Tell whether so many stored faces call for the operator (filing at 100,000)."""
+        return count >= ALERT_FROM
 
     def _read(
         self, frames: Sequence[Frame], gestures: Sequence[Gesture], policy: QualityPolicy

@@ -8,6 +8,7 @@ same parameters; rounds are interleaved, so that a slow moment meets every step 
 
 import argparse
 import base64
+import itertools
 import json
 import os
 import platform
@@ -49,7 +50,7 @@ class Bench:
         FileRoot.init(place / "keys", KEY_CLASSES)
         settings = Settings(
             mode="development", database_url=url or f"sqlite:///{place / 'lamina.db'}",
-            root_key=f"file:{place / 'keys'}", log_level="error",
+            root_key=f"file:{place / 'keys'}", log_level="error", face_liveness="passive",
         )  # fmt: skip
         migrate.upgrade(make_engine(settings.database_url))
         self.clock = FrozenClock(datetime(2026, 11, 24, tzinfo=UTC))
@@ -60,6 +61,7 @@ class Bench:
         self.hasher = PasswordHasher(2)
         self.encoded = self.hasher.hash(PASSWORD)
         self.picture = portraits.collins()
+        self.taken = itertools.count()
         self.probe = portraits.variants(self.picture)[1]
         self._prepare()
 
@@ -77,7 +79,13 @@ class Bench:
         self._confirm(added["id"], {"code": self._code(-1)})
         added = self._enroll("face")
         challenge = added["challenge"]["challenge_id"]
-        self._confirm(added["id"], {"challenge_id": challenge, "frames": frames(self.picture)})
+        self._confirm(
+            added["id"],
+            {
+                "challenge_id": challenge,
+                "frames": frames(self.picture, *portraits.variants(self.picture)[3:5]),
+            },
+        )
 
     def _authorize(self) -> None:
         form = {"grant_type": "client_credentials", "client_id": self.client,
@@ -160,13 +168,22 @@ class Bench:
         act("password", lambda: {"password": PASSWORD, "behavior": sample})
         act("totp", lambda: {"code": self._code()})
         options = flow["actions"]["face"]["options"]
-        frame = frames(self.probe)
-        act("face", lambda: {"challenge_id": options["challenge_id"], "frames": frame})
+        taken = frames(commented(self.probe, next(self.taken)))
+        act("face", lambda: {"challenge_id": options["challenge_id"], "frames": taken})
 
 
-def frames(picture: bytes) -> list[dict[str, Any]]:
-    """Return one picture as a frame."""
-    return [{"t": 0, "image": base64.b64encode(picture).decode()}]
+def frames(*pictures: bytes) -> list[dict[str, Any]]:
+    """Return pictures as frames."""
+    return [
+        {"t": 100 * number, "image": base64.b64encode(picture).decode()}
+        for number, picture in enumerate(pictures)
+    ]
+
+
+def commented(jpeg: bytes, number: int) -> bytes:
+    """Return a JPEG with a comment, as a frame is accepted only once."""
+    text = str(number).encode()
+    return jpeg[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + jpeg[2:]
 
 
 def worker_memory() -> float:

@@ -1,5 +1,6 @@
 """The composition root: every feature is wired here, and nowhere else."""
 
+import math
 import os
 import platform
 from dataclasses import dataclass
@@ -32,11 +33,13 @@ from service.custody.routes import routes as key_routes
 from service.devices.actions import Devices
 from service.domain.authenticator import Status
 from service.domain.clock import Clock, SystemClock
-from service.domain.errors import SetupError
+from service.domain.errors import SetupError, Unavailable
 from service.domain.factor import Enrollment, Factor
 from service.domain.ids import DECOY
 from service.factors.face.actions import CONSENT as FACE
-from service.factors.face.actions import FaceFactor, Reader
+from service.factors.face.actions import FaceFactor
+from service.factors.face.model import Mode
+from service.factors.face.reader import Reader
 from service.factors.password.actions import PasswordFactor
 from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
@@ -184,7 +187,7 @@ def open_house(
     )
     shredding = Shredding(keys.records, audit, clock, timedelta(days=settings.backup_days))
     erasure = Erasure(store, shredding, ends, _ledger(settings, store, vault), audit, outbox)
-    _watch(store, vault, audit, outbox)
+    _watch(store, vault, audit, outbox, metrics, face)
 
     tasks = _tasks(
         audit=audit, login=login, tokens=tokens, sessions=sessions, answers=answers,
@@ -196,6 +199,7 @@ def open_house(
         Task("keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled),
         Task("login_context.fold", timedelta(minutes=1), context.fold),
         Task("login_context.drop", timedelta(hours=1), context.drop_older),
+        Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
     )
     return House(
         settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
@@ -240,7 +244,7 @@ def _factors(
     return (
         PasswordFactor(authenticators, hasher or _hasher(), DECOY),
         TotpFactor(authenticators, "Lamina", DECOY), RecoveryCodeFactor(authenticators, DECOY),
-        FaceFactor(authenticators, reader, clock),
+        FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness)),
     )  # fmt: skip
 
 
@@ -269,7 +273,28 @@ def _ledger(settings: Settings, store: Store, vault: Vault) -> Ledger | None:
         return Ledger(settings.ledger_path, vault.purpose_key(tx, "ledger"))
 
 
-def _watch(store: Store, vault: Vault, audit: AuditLog, outbox: Outbox) -> None:
+def _stored_faces(store: Store, face: FaceFactor) -> float:
+    try:
+        with store.transaction(read=True) as tx:
+            return float(face.stored(tx))
+    except Unavailable:
+        # The other metrics are wanted most while the database is away.
+        return math.nan
+
+
+def _count_faces(face: FaceFactor, outbox: Outbox, tx: Tx, _now: datetime) -> int:
+    """Raise the alarm every day on which too many faces are stored."""
+    count = face.stored(tx)
+    if face.near_limit(count):
+        outbox.put(tx, "alarm.stored_faces", None, {"stored": count, "filing_at": 100_000})
+    return count
+
+
+def _watch(
+    store: Store, vault: Vault, audit: AuditLog, outbox: Outbox, metrics: Metrics, face: FaceFactor
+) -> None:
+    metrics.faces.set_function(partial(_stored_faces, store, face))
+
     def alarm(subject: UUID) -> None:
         with store.transaction() as tx:
             audit.append(tx, "canary.opened", subject=subject)

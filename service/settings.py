@@ -29,7 +29,8 @@ class Settings(BaseModel):
     key_classes: tuple[str, ...] = KEY_CLASSES
     issuer: str = "http://localhost:8000"
     bind: str = "127.0.0.1:8000"
-    face_engine: Literal["dlib", "off"] = "dlib"
+    face_engine: Literal["dlib", "dlib-int8", "off"] = "dlib"
+    face_liveness: Literal["active", "passive", "off"] = "active"
     face_models: Path | None = None
     geoip_db: tuple[Path, ...] = ()
     bad_networks: Path | None = None

@@ -7,6 +7,7 @@ from biometrics.face.errors import (
     FaceError,
     FaceMismatch,
     FrameRefused,
+    LivenessFailed,
     PortraitsMissing,
 )
 from biometrics.face.quality import ENROLLMENT, PROBE, SMALL_FACES, QualityPolicy
@@ -29,6 +30,7 @@ __all__ = [
     "FaceMismatch",
     "FaceReading",
     "FrameRefused",
+    "LivenessFailed",
     "PortraitsMissing",
     "QualityPolicy",
     "enroll_template",

@@ -19,7 +19,7 @@ _ALIAS_INTEGERS: Final = 5
 _RESNET_CONVOLUTIONS: Final = 29
 _MMOD_CONVOLUTIONS: Final = 7
 # Groups of equal blocks, first to last; True where a block halves the picture.
-_BLOCKS: Final = (
+BLOCKS: Final = (
     [(32, False)] * 3
     + [(64, True)]
     + [(64, False)] * 3
@@ -72,13 +72,13 @@ def embedder(data: bytes) -> bytes:
     Raises:
         BadWeights: The file does not hold this network.
     """
-    layers, projection = _embedder_layers(Reader(data))
+    layers, projection = embedder_layers(Reader(data))
     graph = Graph("embedder")
     value = _convolve(graph, _pixels(graph), layers[0].normalized())
     value = graph.node("Relu", [value], {})
     window = {"kernel_shape": [3, 3], "strides": [2, 2]}
     value = graph.node("MaxPool", [value], window)
-    for (channels, halves), at in zip(_BLOCKS, range(1, _RESNET_CONVOLUTIONS, 2), strict=True):
+    for (channels, halves), at in zip(BLOCKS, range(1, _RESNET_CONVOLUTIONS, 2), strict=True):
         value = _block(graph, value, (layers[at], layers[at + 1]), channels if halves else 0)
     value = graph.node("GlobalAveragePool", [value], {})
     value = graph.node("Flatten", [value], {})
@@ -130,22 +130,23 @@ def _block(graph: Graph, value: str, pair: tuple[Convolution, Convolution], wide
     inner = graph.node("Relu", [_convolve(graph, value, pair[0])], {})
     inner = _convolve(graph, inner, pair[1])
     if widen:
-        value = _convolve(graph, value, _halving(pair[0].weight.shape[1], widen))
-    if widen == _BLOCKS[-1][0]:
+        value = _convolve(graph, value, halving(pair[0].weight.shape[1], widen))
+    if widen == BLOCKS[-1][0]:
         # Here an even side leaves the block one smaller than its skip; dlib fills with zeros.
         edges = graph.constant(np.array([0, 0, 0, 0, 0, 0, 1, 1], dtype=np.int64))
         inner = graph.node("Pad", [inner, edges], {})
     return graph.node("Relu", [graph.node("Add", [inner, value], {})], {})
 
 
-def _halving(channels: int, widen: int) -> Convolution:
+def halving(channels: int, widen: int) -> Convolution:
     """Return a 2x2 average pool that also adds empty channels, written as one convolution."""
     weight = np.zeros((widen, channels, 2, 2), dtype=np.float32)
     weight[np.arange(channels), np.arange(channels)] = 0.25
     return Convolution(weight, np.zeros(widen, dtype=np.float32), stride=2, padding=0)
 
 
-def _embedder_layers(reader: Reader) -> tuple[list[Convolution], Floats]:
+def embedder_layers(reader: Reader) -> tuple[list[Convolution], Floats]:
+    """Return the 29 convolutions with what follows them folded in, and the projection."""
     layers = []
     channels = 3
     for _ in range(_RESNET_CONVOLUTIONS):

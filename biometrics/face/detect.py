@@ -14,6 +14,10 @@ RIVAL_WIDTH: Final = 0.7
 _STRIDE: Final = 8
 _CENTER: Final = 14
 _STEP: Final = 5 / 6
+_AROUND: Final = 0.4
+"""How far beyond the last box a face is looked for, in its widths."""
+_SURE: Final = 0.6
+_BETWEEN: Final = (_STEP, 1 / _STEP)
 _OVERLAP: Final = 0.4
 _COVERED: Final = 0.8
 
@@ -36,20 +40,79 @@ def find(picture: Picture, smallest: float, network: Scores) -> list[Detection]:
     """Return the faces, surest first, from the largest down to rivals of the largest.
 
     The pyramid is searched from its coarse end, where levels are cheap, and left as soon as a face
-    was found and whatever is smaller could be no rival of it.
+    was found and whatever is smaller could be no rival of it. A face is seen on about three levels
+    in a row, so every other level is enough; the others are looked at only if nothing was found.
 
     Args:
         picture: uint8 (rows, columns, 3).
         smallest: Width in pixels of the smallest face to look for; the cost falls with its square.
         network: The detector.
     """
+    scales = _scales(min(picture.shape[:2]), smallest)
+    halves = _Halves(picture)
+    found = _search(halves, scales[::2], network) or _search(halves, scales[1::2], network)
+    found = _distinct(sorted(found, key=lambda item: -item.score))
+    # Where the surest lies, the levels between those that were searched may fit it better.
+    return [*_around(picture, found[0], network, _BETWEEN), *found[1:]] if found else []
+
+
+class _Halves:
+    """A picture and its halves: what is far smaller is made from what is near it in size."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._pictures = [picture]
+
+    def at(self, scale: float) -> Picture:
+        depth = 0
+        while scale < 0.5:  # noqa: PLR2004 - down to one half more
+            scale *= 2
+            depth += 1
+        while len(self._pictures) <= depth:
+            self._pictures.append(shrink(self._pictures[-1], 0.5))
+        return shrink(self._pictures[depth], scale)
+
+
+def _search(halves: _Halves, scales: list[float], network: Scores) -> list[Detection]:
     found: list[Detection] = []
-    for scale in reversed(_scales(min(picture.shape[:2]), smallest)):
+    for scale in reversed(scales):
         largest = max((item.box.width for item in found), default=0.0)
         if largest and WINDOW / scale < RIVAL_WIDTH * largest:
             break
-        found += _hits(network(shrink(picture, scale)), scale)
-    return _distinct(sorted(found, key=lambda item: -item.score))
+        found += _hits(network(halves.at(scale)), scale)
+    return found
+
+
+def find_near(picture: Picture, near: Box, network: Scores) -> list[Detection]:
+    """Return the surest face around a place where one was, at about its size; or nothing.
+
+    Args:
+        picture: uint8 (rows, columns, 3).
+        near: Where the face was in the frame before.
+        network: The detector.
+    """
+    found = _around(picture, Detection(near, 0.0), network, (1.0,))
+    if found[0].score < _SURE:
+        found = _around(picture, found[0], network, _BETWEEN)
+    return found if found[0].score > 0 else []
+
+
+def _around(
+    picture: Picture, known: Detection, network: Scores, changes: tuple[float, ...]
+) -> list[Detection]:  # fmt: skip
+    """Return the surest of a face and what is seen around it at other scales."""
+    rows, columns = picture.shape[:2]
+    near, best = known.box, known
+    margin = near.width * _AROUND
+    left, top = max(int(near.left - margin), 0), max(int(near.top - margin), 0)
+    right, bottom = min(int(near.right + margin), columns), min(int(near.bottom + margin), rows)
+    cut = picture[top:bottom, left:right]
+    for change in changes:
+        scale = WINDOW / near.width * change
+        if min(cut.shape[:2], default=0) * scale >= WINDOW:
+            for hit in _hits(network(shrink(cut, scale)), scale):
+                if hit.score > best.score:
+                    best = Detection(hit.box.shifted(left, top), hit.score)
+    return [best]
 
 
 def _scales(side: int, smallest: float) -> list[float]:

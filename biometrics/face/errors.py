@@ -19,7 +19,11 @@ class FrameRefused(FaceError):
     Args:
         code: A stable name in snake_case, such as ``no_face``.
         advice: One sentence that tells the person what to do.
+
+    ``number`` is the frame's place in a capture.
     """
+
+    number: int = 0
 
     def __init__(self, code: str, advice: str) -> None:
         self.code = code
@@ -32,6 +36,18 @@ class FaceMismatch(FaceError):
 
     def __init__(self) -> None:
         super().__init__("the face does not match")
+
+
+class LivenessFailed(FaceError):
+    """A capture does not show a living head that follows the command.
+
+    Args:
+        reason: A stable name for the audit, such as ``gesture_missing``; not for the person.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
 
 
 class BadTemplate(FaceError):

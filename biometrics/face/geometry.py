@@ -47,6 +47,10 @@ class Box:
             (self.bottom + 1) * factor - 1,
         )
 
+    def shifted(self, across: float, down: float) -> "Box":
+        """Return the box moved to the right and down."""
+        return Box(self.left + across, self.top + down, self.right + across, self.bottom + down)
+
     def overlap(self, other: "Box") -> float:
         """Return the area that both share."""
         width = min(self.right, other.right) - max(self.left, other.left) + 1

@@ -2,6 +2,7 @@
 
 import os
 import struct
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,9 @@ cv2.setNumThreads(1)
 
 Picture = npt.NDArray[np.uint8]
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-_TAIL: Final = 1024
+_PNG_END: Final = b"IEND\xaeB`\x82"
+_BITS: Final = 8
+_ANIMATED: Final = 0x02
 # Start-of-frame markers of JPEG: all of C0..CF that are not DHT, JPG or DAC.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -34,13 +37,18 @@ def _not_an_image() -> FrameRefused:
     return FrameRefused("not_an_image", "Send a JPEG, PNG or WebP picture.")
 
 
+def _not_supported() -> FrameRefused:
+    detail = "neither animated nor CMYK nor of 16 bits"
+    return FrameRefused("image_not_supported", f"Send an ordinary picture, {detail}.")
+
+
 def _truncated() -> FrameRefused:
     return FrameRefused("image_truncated", "The picture is cut off; send it again.")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     at = 2
-    while at + 9 <= len(data):
+    while at + 10 <= len(data):
         if data[at] != 0xFF:  # noqa: PLR2004 - every marker begins so
             raise _not_an_image()
         marker = data[at + 1]
@@ -49,6 +57,9 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         elif marker in _ALONE:
             at += 2
         elif marker in _FRAMES:
+            # Bits of a sample, then (behind the size) the number of color components.
+            if data[at + 4] != _BITS or data[at + 9] not in {1, 3}:
+                raise _not_supported()
             height, width = struct.unpack_from(">HH", data, at + 5)
             return width, height
         elif marker == _START_OF_SCAN:
@@ -61,6 +72,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 def _webp_size(data: bytes) -> tuple[int, int]:
     kind = data[12:16]
     if kind == b"VP8X":
+        if data[20] & _ANIMATED:
+            raise _not_supported()
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
     if kind == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
@@ -71,24 +84,35 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise _not_an_image()
 
 
+def _png_size(data: bytes) -> tuple[int, int]:
+    if data[24] > _BITS or b"acTL" in data[: data.find(b"IDAT")]:
+        raise _not_supported()
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
 def _size(data: bytes) -> tuple[int, int]:
     """Return width and height from the header, of a picture that is there to its end."""
     if len(data) < 32:  # noqa: PLR2004 - no header is shorter
         raise _not_an_image()
     if data.startswith(b"\xff\xd8\xff"):
         size = _jpeg_size(data)
-        whole = b"\xff\xd9" in data[-_TAIL:]
+        tail = data.rpartition(b"\xff\xd9")
     elif data.startswith(_PNG) and data[12:16] == b"IHDR":
-        size = struct.unpack_from(">II", data, 16)
-        whole = b"IEND" in data[-_TAIL:]
+        size = _png_size(data)
+        tail = data.rpartition(_PNG_END)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         size = _webp_size(data)
-        whole = int.from_bytes(data[4:8], "little") + 8 <= len(data)
+        end = int.from_bytes(data[4:8], "little") + 8
+        tail = (b"", b"whole" if end <= len(data) else b"", data[end:])
     else:
         raise _not_an_image()
     _check_size(*size)
-    if not whole:
+    if not tail[1]:
         raise _truncated()
+    # Padding is harmless; anything else behind the end is another file that rides along.
+    if tail[2].strip(b"\0"):
+        raise FrameRefused("trailing_data", "Send only the picture, with nothing behind it.")
     return size
 
 
@@ -105,7 +129,7 @@ def _check_size(width: int, height: int) -> None:
 def decode(data: bytes) -> Picture:
     """Return the picture, uint8 (rows, columns, 3) as BGR, at most 1280 pixels a side.
 
-    Metadata is ignored, the orientation too: the picture is taken as it was stored.
+    Metadata is ignored but for the orientation, which turns the picture upright.
 
     Raises:
         FrameRefused: Too large, cut off, or no picture at all; decided by the header first.
@@ -114,9 +138,8 @@ def decode(data: bytes) -> Picture:
         limit = LARGEST_BYTES // 1024
         raise FrameRefused("image_too_large", f"Send a picture of at most {limit} KiB.")
     _size(data)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+        picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         raise _not_an_image() from None
     if picture is None:
@@ -127,9 +150,23 @@ def decode(data: bytes) -> Picture:
     return np.ascontiguousarray(picture, dtype=np.uint8)
 
 
+def load(file: Path) -> Picture | None:
+    """Return a picture of the operator's own, of any format OpenCV knows; None if it is none."""
+    try:
+        found = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if found is None else np.asarray(found, dtype=np.uint8)
+
+
 def grey(picture: Picture) -> Picture:
     """Return the grey values, uint8 (rows, columns)."""
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+
+
+def thumbnail(picture: Picture) -> Picture:
+    """Return the whole picture in grey, as 64x48 averages: what moved, shows."""
+    return np.asarray(cv2.resize(grey(picture), (64, 48), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def shrink(picture: Picture, factor: float) -> Picture:

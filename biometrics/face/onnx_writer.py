@@ -15,14 +15,24 @@ IR_VERSION: Final = 8
 OPERATOR_SET: Final = 13
 FLOAT: Final = 1
 UINT8: Final = 2
+INT8: Final = 3
+INT32: Final = 6
 INT64: Final = 7
 _ATTRIBUTE_INT: Final = 2
 _SEVEN_BITS: Final = 0x7F
 _ATTRIBUTE_INTS: Final = 7
-_TYPES: Final = {"float32": FLOAT, "int64": INT64}
+_TYPES: Final = {
+    "float32": FLOAT, "uint8": UINT8, "int8": INT8, "int32": INT32, "int64": INT64
+}  # fmt: skip
 
 Attributes = Mapping[str, int | Sequence[int]]
-Array = npt.NDArray[np.float32] | npt.NDArray[np.int64]
+Array = (
+    npt.NDArray[np.float32]
+    | npt.NDArray[np.uint8]
+    | npt.NDArray[np.int8]
+    | npt.NDArray[np.int32]
+    | npt.NDArray[np.int64]
+)
 
 
 def _varint(value: int) -> bytes:

@@ -24,17 +24,21 @@ class QualityPolicy:
         least_interocular: Pixels between the eyes.
         least_sharpness: Variance of the Laplacian of the aligned face.
         most_turned: How far the nose may lie beside the middle, in distances between the eyes.
+        smallest: Width in pixels of the smallest face that is looked for.
     """
 
     least_share: float
     least_interocular: float
     least_sharpness: float
     most_turned: float
+    smallest: float = 64.0
 
 
 ENROLLMENT: Final = QualityPolicy(0.25, 60, 25, 0.18)
 PROBE: Final = QualityPolicy(0.15, 36, 12, 0.25)
-SMALL_FACES: Final = QualityPolicy(0.10, 18, 2, 0.60)
+SMALL_FACES: Final = QualityPolicy(0.10, 18, 2, 0.60, 48)
+GESTURE: Final = QualityPolicy(0.15, 30, 6, 0.80)
+"""A frame of a capture that need not be frontal."""
 
 
 def only_face(found: list[Detection], picture_width: int, policy: QualityPolicy) -> Detection:

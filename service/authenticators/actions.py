@@ -22,7 +22,7 @@ from service.domain.errors import (
     Unavailable,
     VerificationFailed,
 )
-from service.domain.factor import Confirmation, Enrollment
+from service.domain.factor import Confirmation, Enrollment, Renewing
 from service.domain.ids import new_id
 from service.store.engine import Store, Tx
 from service.throttling.actions import Throttling
@@ -97,6 +97,13 @@ class Authenticators:
         tx.flush()
         self._activated(tx, row)
         return _value(row)
+
+    def rewrite(self, tx: Tx, authenticator: UUID, verifier: bytes) -> None:
+        """Replace what an authenticator is checked against; raises VerificationFailed."""
+        row = store.get(tx, authenticator)
+        if row is None or row.status == Status.REVOKED:
+            raise VerificationFailed("authenticator_revoked")
+        row.verifier = verifier
 
     def revoke(self, tx: Tx, subject: UUID, authenticator: UUID) -> Authenticator:
         """End an authenticator; what it was checked against is forgotten."""
@@ -266,9 +273,12 @@ class Enrolling:
             raise not_pending()
         try:
             match = confirmation.compare(pending, values, self._clock.now())
-        except (BadInput, Unavailable):
+        except (BadInput, Unavailable, VerificationFailed) as refused:
             with self._database.transaction() as tx:
-                self._throttling.release(tx, attempt)
+                if not isinstance(refused, VerificationFailed):
+                    self._throttling.release(tx, attempt)
+                if isinstance(confirmation, Renewing):
+                    refused.extra |= confirmation.again(tx, pending)
             raise
         with self._database.transaction() as tx:
             confirmation.confirm(tx, pending, match)

@@ -1,13 +1,22 @@
 """`lamina face`: the engine."""
 
 from pathlib import Path
+from typing import Final
+from uuid import UUID
 
 import click
+from rich.console import Console
+from rich.progress import Progress
 
-from biometrics.face import EngineUnavailable, FaceEngine
+from biometrics.face import SMALL_FACES, EngineUnavailable, FaceEngine, FrameRefused, evaluation
+from biometrics.face.dat import Floats
+from biometrics.face.images import load
+from service.app import House, open_house
 from service.cli.base import command, json_option, settings, show, show_rows
-from service.domain.errors import SetupError
-from service.factors.face.actions import default_cache
+from service.domain.errors import NotFound, SetupError
+from service.factors.face.reader import default_cache
+
+_AT_ONCE: Final = 100
 
 
 @click.group()
@@ -46,3 +55,108 @@ def prepare(to: Path | None, *, as_json: bool) -> None:
     size = sum(file.stat().st_size for file in files)
     found = {"directory": str(place), "files": [file.name for file in files], "bytes": size}
     show(found, as_json=as_json, text=f"{len(files)} files, {size // 2**20} MiB, in {place}")
+
+
+@face.command()
+@click.argument("pairs", type=click.Path(path_type=Path))
+@click.option("--images", type=click.Path(path_type=Path), required=True, help="Their directory.")
+@click.option("--enroll", type=click.IntRange(1, 50), help="Pictures in a template.")
+@click.option("--probe", type=click.IntRange(1, 50), default=1, help="Pictures in a probe.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw FNMR over FMR to this file.")
+@json_option
+@command
+def evaluate(
+    pairs: Path, images: Path, enroll: int | None, probe: int, plot: Path | None, *, as_json: bool
+) -> None:
+    """Measure how well faces are told apart, on pictures of your own.
+
+    PAIRS is a CSV with the columns path_a, path_b, same (0 or 1) and set. With --enroll the
+    identity is a picture's folder, and the first pictures by name enroll.
+
+    Example: lamina face evaluate pairs.csv --images faces --enroll 3 --probe 2 --json
+    """
+    try:
+        listed = evaluation.read_pairs(pairs)
+        engine = FaceEngine.open(settings().face_models or default_cache())
+    except EngineUnavailable as error:
+        raise SetupError("face_engine_unavailable", str(error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError("bad_pairs", f"{pairs}: {type(error).__name__}") from None
+    except evaluation.BadPairs as error:
+        raise SetupError("bad_pairs", f"{pairs}: {error}") from None
+    if not listed:
+        raise SetupError("bad_pairs", f"{pairs}: holds no pairs")
+    count = len({name for pair in listed for name in (pair.one, pair.other)})
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Reading faces", total=count)
+
+        def read(name: str) -> Floats | None:
+            progress.advance(task)
+            return _vector(engine, images / name)
+
+        found, compared = evaluation.evaluate(listed, read, enroll or 0, probe)
+    if plot is not None:
+        _draw(compared, plot)
+    rows = "\n".join(f"{name:18} {value}" for name, value in found.items() if name != "by_set")
+    show(found, as_json=as_json, text=rows)
+
+
+def _vector(engine: FaceEngine, file: Path) -> Floats | None:
+    picture = load(file)
+    if picture is None:
+        raise SetupError("bad_picture", f"{file} cannot be read as a picture")
+    try:
+        return engine.measure(picture, SMALL_FACES).vector
+    except FrameRefused:
+        return None
+
+
+def _draw(compared: evaluation.Compared, file: Path) -> None:
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 - of the extra `train` only
+    except ImportError:
+        raise SetupError(
+            "no_matplotlib", "a plot needs matplotlib: install lamina[train]"
+        ) from None
+    figure = Figure()
+    axes = figure.subplots()
+    axes.loglog(*evaluation.curve(compared))
+    axes.set(xlabel="FMR", ylabel="FNMR")
+    figure.savefig(file)
+
+
+@face.command()
+@click.option("--subject", type=click.UUID, help="Only this one; else every stored face.")
+@json_option
+@command
+def renew(subject: UUID | None, *, as_json: bool) -> None:
+    """Move stored templates to new secrets, without the people.
+
+    Example: lamina face renew --json
+    """
+    house = open_house(settings())
+    if subject is not None:
+        with house.store.transaction() as tx:
+            if not house.face.renew(tx, subject):
+                raise NotFound("no_face", "This subject has no face.")
+        count = 1
+    else:
+        count = _renew_all(house)
+    show({"renewed": count}, as_json=as_json, text=f"{count} templates moved to new secrets")
+
+
+def _renew_all(house: House) -> int:
+    """Renew a hundred subjects in each unit of work, with a bar."""
+    done, after = 0, None
+    with house.store.transaction(read=True) as tx:
+        total = house.face.stored(tx)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Renewing templates", total=total)
+        while True:
+            with house.store.transaction() as tx:
+                subjects = house.face.subjects(tx, after, _AT_ONCE)
+                done += sum(house.face.renew(tx, item) for item in subjects)
+            if not subjects:
+                return done
+            after = subjects[-1]
+            progress.advance(task, len(subjects))

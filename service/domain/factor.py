@@ -83,3 +83,11 @@ class Confirmation(Protocol):
 
     def confirm(self, tx: Any, pending: Verifier, match: Match) -> None:  # noqa: ANN401 - a unit of work
         """Make it active; raises VerificationFailed when another request was first."""
+
+
+@runtime_checkable
+class Renewing(Protocol):
+    """A pending authenticator whose challenge is used up by an attempt, whatever came of it."""
+
+    def again(self, tx: Any, pending: Verifier) -> dict[str, Any]:  # noqa: ANN401 - a unit of work
+        """Keep a fresh challenge; return what the caller is shown of it."""

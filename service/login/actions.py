@@ -214,6 +214,8 @@ class Login:
     def _act_slowly(self, attempt: _Attempt, material: object) -> Outcome:
         """Check outside every transaction; what could not be checked does not count.
 
+        What could not be read costs the flow one of its attempts, as each gives a fresh challenge
+        and nobody may draw until a wanted one comes; the account's counter is left alone.
         The attempt is counted in the committed counter. The flow itself is saved once, afterwards,
         guarded by its revision: of several checks at once in one flow only one is accepted.
         """
@@ -221,12 +223,10 @@ class Login:
         database.outside()
         try:
             match, failure = self._check(attempt, material)
-        except (BadInput, Unavailable):
+        except (BadInput, Unavailable) as refused:
             with database.transaction() as tx:
                 self._parts.throttling.release(tx, attempt.reservation)
-                flow = self._judging.challenged(model.release(attempt.flow))
-                store.save(tx, flow)
-            raise
+                return self._unread(tx, attempt.flow, refused)
         try:
             with database.transaction() as tx:
                 return self._settle(tx, attempt, match, failure)
@@ -234,6 +234,14 @@ class Login:
             with database.transaction() as tx:
                 self._note(tx, attempt.flow, "factor.outrun", factor=attempt.factor.name)
             raise
+
+    def _unread(self, tx: Tx, flow: Flow, refused: BadInput | Unavailable) -> Outcome:
+        """Go on with fresh challenges after what could not be read."""
+        if isinstance(refused, Unavailable):
+            flow = model.release(flow)
+        else:
+            flow = model.fail(flow, self._parts.clock.now())
+        return Outcome(store.save(tx, self._judging.challenged(flow)), refusal=refused)
 
     def _settle(
         self, tx: Tx, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None

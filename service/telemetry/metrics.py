@@ -1,6 +1,6 @@
 """Prometheus counters; labels come from closed sets, so that nobody can grow them."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 
 class Metrics:
@@ -37,6 +37,11 @@ class Metrics:
             "lamina_token_grants_total",
             "Token requests by grant and outcome.",
             ["grant", "outcome"],
+            registry=self.registry,
+        )
+        self.faces = Gauge(
+            "lamina_stored_faces",
+            "Faces that are stored; a filing is due at 100,000.",
             registry=self.registry,
         )
 

@@ -1,10 +1,8 @@
-"""Enroll and check faces: read outside every transaction, a bounded number at a time."""
+"""Enroll, check and renew faces: read outside every transaction."""
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -12,15 +10,15 @@ import orjson
 from biometrics.face import (
     ENROLLMENT,
     PROBE,
-    EngineUnavailable,
-    FaceEngine,
     FaceMismatch,
-    FaceReading,
-    FrameRefused,
     QualityPolicy,
     enroll_template,
     match_template,
+    renew_template,
 )
+from biometrics.face.active import Gesture
+from biometrics.face.frames import Frame
+from biometrics.face.sequence import Frontal
 from crypto import opaque
 from service.authenticators.actions import Authenticators
 from service.authenticators.typed import TypedFactor
@@ -31,78 +29,40 @@ from service.domain.errors import BadInput, Fault, Unavailable, VerificationFail
 from service.domain.factor import Match, Presented
 from service.domain.ids import new_id
 from service.factors.face import store
-from service.factors.face.model import Input, answer, decode, new_challenge
+from service.factors.face.model import (
+    ENROLLED_FRAMES,
+    Input,
+    Mode,
+    answer,
+    decode,
+    digests,
+    new_challenge,
+    remember,
+)
+from service.factors.face.reader import Reader
 from service.factors.face.store import TemplateSecret
 from service.store.engine import Tx
-from service.telemetry import logs
 
 TYPE: Final = "face"
 CONSENT: Final = "face"
+ALERT_FROM: Final = 90_000
+"""Stored faces that raise the alarm: China's measures of 2025 ask for a filing from 100,000 on."""
 _SECRET_BYTES: Final = 32
-_WAIT_SECONDS: Final = 5.0
-Material = tuple[Verifier, bytes]
 
 
-def default_cache() -> Path:
-    """Return where converted weights are kept when no setting says so."""
-    return Path.home() / ".cache" / "lamina" / "face"
+class Material(NamedTuple):
+    """What a check needs of a subject."""
+
+    verifier: Verifier
+    secret: bytes
+    seen: bytes
 
 
-class Reader:
-    """The face engine of this process, opened when first needed; without one, no face passes."""
+class Used(NamedTuple):
+    """What an accepted capture leaves: the secret of a new template, and hashes of its frames."""
 
-    def __init__(self, open_engine: Callable[[], FaceEngine] | None, at_once: int) -> None:
-        self._open = open_engine
-        self._engine: FaceEngine | None = None
-        self._lock = threading.Lock()
-        self._turns = threading.BoundedSemaphore(at_once)
-
-    @classmethod
-    def of(cls, setting: str, models: Path | None, at_once: int) -> "Reader":
-        """Return the engine that the settings name."""
-        if setting == "off":
-            return cls(None, at_once)
-        cache = models or default_cache()
-        return cls(lambda: FaceEngine.open(cache), at_once)
-
-    def available(self) -> bool:
-        """Tell whether faces can be checked here; opens the engine."""
-        return self.get() is not None
-
-    def get(self) -> FaceEngine | None:
-        """Return the engine, or None where it is off or cannot be opened."""
-        with self._lock:
-            if self._engine is None and self._open is not None:
-                try:
-                    self._engine = self._open()
-                except EngineUnavailable as error:
-                    logs.get().error("face_engine_unavailable", error=str(error))
-                    self._open = None
-            return self._engine
-
-    def read(self, pictures: Sequence[bytes], policy: QualityPolicy) -> list[FaceReading]:
-        """Return a reading of each picture.
-
-        Raises:
-            BadInput: A picture is not usable; the detail tells the person what to do.
-            Unavailable: There is no engine, or too many pictures wait.
-        """
-        engine = self.get()
-        if engine is None:
-            raise Unavailable("face_unavailable", "Faces cannot be checked here.", 60)
-        if not self._turns.acquire(timeout=_WAIT_SECONDS):
-            raise Unavailable("overloaded", "Too many faces are being checked.", 1)
-        try:
-            return [_read(engine, number, item, policy) for number, item in enumerate(pictures)]
-        finally:
-            self._turns.release()
-
-
-def _read(engine: FaceEngine, number: int, picture: bytes, policy: QualityPolicy) -> FaceReading:
-    try:
-        return engine.read(picture, policy)
-    except FrameRefused as refused:
-        raise BadInput(Fault(f"/frames/{number}/image", refused.code, refused.advice)) from None
+    secret: bytes
+    seen: bytes
 
 
 class FaceFactor(TypedFactor):
@@ -117,19 +77,23 @@ class FaceFactor(TypedFactor):
     form = Input
     consent = CONSENT
 
-    def __init__(self, authenticators: Authenticators, reader: Reader, clock: Clock) -> None:
+    def __init__(
+        self, authenticators: Authenticators, reader: Reader, clock: Clock,
+        mode: Mode = Mode.ACTIVE,
+    ) -> None:  # fmt: skip
         self._authenticators = authenticators
         self._reader = reader
         self._clock = clock
+        self._mode = mode
 
     def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the validated input, the pictures decoded from base64."""
         found = dict(super().parse(values))
-        return found | {"pictures": decode(found.pop("frames"))}
+        return found | {"frames": decode(found["frames"])}
 
     def challenge(self) -> dict[str, Any]:
         """Return a fresh challenge."""
-        return new_challenge(self._clock.now())
+        return new_challenge(self._clock.now(), self._mode)
 
     def available(self) -> bool:
         """Return whether this process has an engine."""
@@ -144,7 +108,7 @@ class FaceFactor(TypedFactor):
 
     def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
         """Enroll, pending until frames answer the challenge."""
-        challenge = self.challenge()
+        challenge = new_challenge(self._clock.now(), self._mode, ENROLLED_FRAMES)
         added = self._authenticators.add(
             tx, subject, TYPE, orjson.dumps(challenge), status=Status.PENDING
         )
@@ -153,14 +117,27 @@ class FaceFactor(TypedFactor):
     def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
         """Make a template of frames that answer the challenge and show one person."""
         presented = self.parse(values)
-        answer(orjson.loads(pending.secret), presented["challenge_id"], now)
-        readings = self._reader.read(presented["pictures"], ENROLLMENT)
+        frames = presented["frames"]
+        challenge = orjson.loads(pending.secret)
+        gestures = answer(challenge, presented["challenge_id"], frames, now)
+        readings = self._read(frames, gestures, ENROLLMENT)
+        if len(readings) < ENROLLED_FRAMES:
+            detail = (
+                f"Look straight into the camera at first: {ENROLLED_FRAMES} frames must show it."
+            )
+            raise BadInput(Fault("/frames", "too_few_frontal", detail))
         secret = opaque.random_bytes(_SECRET_BYTES)
         try:
             template = enroll_template(readings, secret)
         except FaceMismatch:
             raise VerificationFailed("face_frames_differ") from None
-        return Match(pending.authenticator, secret, template)
+        return Match(pending.authenticator, Used(secret, digests(frames)), template)
+
+    def again(self, tx: Tx, pending: Verifier) -> dict[str, Any]:
+        """Give a pending face a fresh challenge: the one before is used up."""
+        challenge = new_challenge(self._clock.now(), self._mode, ENROLLED_FRAMES)
+        self._authenticators.rewrite(tx, pending.authenticator, orjson.dumps(challenge))
+        return {"challenge": challenge}
 
     def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
         """Keep the template in the place of an earlier one, its secret in a row of its own."""
@@ -170,7 +147,7 @@ class FaceFactor(TypedFactor):
             id=new_id(now), authenticator_id=pending.authenticator, subject_id=pending.subject,
             created_at=now,
         )  # fmt: skip
-        row.secret = match.used
+        row.secret, row.seen = match.used
         tx.add(row)
         tx.flush()
         store.drop(tx, pending.subject, keep=pending.authenticator)
@@ -179,24 +156,61 @@ class FaceFactor(TypedFactor):
         """Read template and secret; a face is asked for only after another factor."""
         found = self._authenticators.verifier(tx, subject, subject, TYPE)
         row = store.secret_of(tx, found.authenticator) if found else None
-        return (found, row.secret) if found and row else None
+        return Material(found, row.secret, row.seen or b"") if found and row else None
 
     def check(self, material: Material | None, presented: Presented, now: datetime) -> Match:
-        """Compare the mean of the frames with the template."""
-        answer(presented.challenge, presented.values["challenge_id"], now)
+        """Compare the mean of the frontal frames with the template."""
+        frames = presented.values["frames"]
+        gestures = answer(presented.challenge, presented.values["challenge_id"], frames, now)
         if material is None:
             raise VerificationFailed("no_face")
-        readings = self._reader.read(presented.values["pictures"], PROBE)
-        verifier, secret = material
+        added = digests(frames)
+        remember(material.seen, added)
+        readings = self._read(frames, gestures, PROBE)
         try:
-            score = match_template(verifier.secret, secret, readings)
+            score = match_template(material.verifier.secret, material.secret, readings)
         except FaceMismatch:
             raise VerificationFailed("face_mismatch") from None
-        return Match(verifier.authenticator, llr=score.llr)
+        return Match(material.verifier.authenticator, Used(b"", added), llr=score.llr)
 
     def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
-        """Note the use; the flow has used the challenge up."""
+        """Note the use and the frames, which are accepted this once."""
+        row = store.secret_of(tx, match.authenticator, lock=True)
+        if row is None:
+            raise VerificationFailed("authenticator_revoked")
+        row.seen = remember(row.seen or b"", match.used.seen)
         self._authenticators.used(tx, match.authenticator)
+
+    def renew(self, tx: Tx, subject: UUID) -> bool:
+        """Move a subject's template to a new secret, without the subject; False without a face."""
+        found = self._authenticators.verifier(tx, subject, subject, TYPE)
+        row = store.secret_of(tx, found.authenticator, lock=True) if found else None
+        if found is None or row is None:
+            return False
+        secret = opaque.random_bytes(_SECRET_BYTES)
+        template = renew_template(found.secret, row.secret, secret)
+        self._authenticators.rewrite(tx, found.authenticator, template)
+        row.secret = secret
+        return True
+
+    def subjects(self, tx: Tx, after: UUID | None, limit: int) -> list[UUID]:
+        """Return subjects with a face, in the order of their ids."""
+        return store.subjects(tx, after, limit)
+
+    def stored(self, tx: Tx) -> int:
+        """Return how many faces are stored."""
+        return store.count(tx)
+
+    def near_limit(self, count: int) -> bool:
+        """Tell whether so many stored faces call for the operator (filing at 100,000)."""
+        return count >= ALERT_FROM
+
+    def _read(
+        self, frames: Sequence[Frame], gestures: Sequence[Gesture], policy: QualityPolicy
+    ) -> list[Frontal]:
+        if gestures:
+            return self._reader.capture(frames, gestures, policy)
+        return self._reader.stills(frames, policy)
 
     def forget(self, tx: Tx, subject: UUID) -> None:
         """End the face of a subject who withdrew the consent."""

@@ -2,79 +2,160 @@
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from biometrics.face.active import LEAST_FRAMES, MOST_FRAMES, ORDERS, Gesture
+from biometrics.face.frames import Frame
 from crypto import opaque
 from service.domain.clock import rfc3339
 from service.domain.errors import BadInput, Fault, VerificationFailed
 
-MOST_FRAMES: Final = 5
-LARGEST_FRAME: Final = 2 * 1024 * 1024
-CAPTURE_LIFE: Final = timedelta(minutes=2)
-_LONGEST_TEXT: Final = (LARGEST_FRAME + 2) // 3 * 4
+STILLS: Final = 5
+LARGEST_STILL: Final = 2 * 1024 * 1024
+LARGEST_FRAME: Final = 352 * 1024
+"""Of a capture: the most frames of this size, in base64, still fit into one request."""
+ENROLLED_FRAMES: Final = 3
+CAPTURE_LIFE: Final = timedelta(seconds=15)
+STILL_LIFE: Final = timedelta(minutes=2)
+CLOCK_SLACK: Final = timedelta(milliseconds=500)
+REMEMBERED: Final = 20 * MOST_FRAMES
+_DIGEST: Final = 8
+_LONGEST_TEXT: Final = (LARGEST_STILL + 2) // 3 * 4
 
 
-class Frame(BaseModel):
+class Mode(StrEnum):
+    """How hard a face must show that it lives."""
+
+    OFF = "off"
+    PASSIVE = "passive"
+    ACTIVE = "active"
+
+
+class InputFrame(BaseModel):
     """One picture (JPEG, PNG or WebP in base64) and when it was taken, in ms."""
 
     model_config = ConfigDict(extra="forbid")
 
-    t: Annotated[float, Field(ge=0, le=600_000)]
+    t: Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False)]
     image: Annotated[str, Field(max_length=_LONGEST_TEXT)]
 
 
 class Input(BaseModel):
-    """The input of the action."""
+    """The input of the action; without frames it asks for a fresh challenge."""
 
     model_config = ConfigDict(extra="forbid")
 
     challenge_id: Annotated[str, Field(min_length=1, max_length=64)]
-    frames: Annotated[list[Frame], Field(min_length=1, max_length=MOST_FRAMES)]
+    frames: Annotated[list[InputFrame], Field(max_length=MOST_FRAMES)]
 
 
-def new_challenge(now: datetime) -> dict[str, Any]:
-    """Return a fresh challenge; passive, so that it asks for no gestures."""
+def new_challenge(now: datetime, mode: Mode, least: int = 1) -> dict[str, Any]:
+    """Return a fresh challenge; only an active one commands gestures.
+
+    Args:
+        now: When it is issued; a capture must arrive before its life is over, by this same clock.
+        mode: How hard the face must show that it lives.
+        least: The fewest frames where no gestures are commanded.
+    """
+    active = mode is Mode.ACTIVE
+    frames = (
+        (LEAST_FRAMES, MOST_FRAMES, LARGEST_FRAME) if active else (least, STILLS, LARGEST_STILL)
+    )
     return {
         "challenge_id": opaque.random_bytes(16).hex(),
-        "mode": "passive",
-        "gestures": [],
-        "frames": {"min": 1, "max": MOST_FRAMES, "max_bytes": LARGEST_FRAME},
-        "expires_at": rfc3339(now + CAPTURE_LIFE),
+        "mode": mode.value,
+        "gestures": [gesture.value for gesture in _draw()] if active else [],
+        "frames": dict(zip(("min", "max", "max_bytes"), frames, strict=True)),
+        "issued_at": now.isoformat(),
+        "expires_at": rfc3339(now + (CAPTURE_LIFE if active else STILL_LIFE)),
     }
 
 
-def decode(frames: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    """Return the pictures.
+def _draw() -> tuple[Gesture, ...]:
+    # 64 bits over 96 orders: the bias is below 1e-17.
+    return ORDERS[int.from_bytes(opaque.random_bytes(8), "big") % len(ORDERS)]
+
+
+def decode(frames: Sequence[Mapping[str, Any]]) -> list[Frame]:
+    """Return the frames with their bytes.
 
     Raises:
         BadInput: A frame is not base64, comes twice, or was taken before the one it follows.
     """
-    pictures: list[bytes] = []
+    decoded: list[Frame] = []
+    seen: set[bytes] = set()
     for number, frame in enumerate(frames):
         try:
             picture = base64.b64decode(frame["image"], validate=True)
         except (binascii.Error, ValueError):
             raise _refuse(number, "not_base64", "must be base64 without line breaks") from None
-        if picture in pictures:
+        digest = hashlib.sha256(picture).digest()
+        if digest in seen:
             raise _refuse(number, "duplicate_frame", "is the same as an earlier frame")
         if number and frame["t"] <= frames[number - 1]["t"]:
             fault = Fault(f"/frames/{number}/t", "not_ascending", "must be later than before it")
             raise BadInput(fault)
-        pictures.append(picture)
-    return pictures
+        seen.add(digest)
+        decoded.append(Frame(frame["t"], picture))
+    return decoded
 
 
-def answer(challenge: Mapping[str, Any], challenge_id: str, now: datetime) -> None:
-    """Check that a capture answers its challenge in time; raises VerificationFailed."""
+def answer(
+    challenge: Mapping[str, Any], challenge_id: str, frames: Sequence[Frame], now: datetime
+) -> tuple[Gesture, ...]:  # fmt: skip
+    """Check that a capture answers its challenge in time; return the commanded gestures.
+
+    Raises:
+        VerificationFailed: It answers another challenge, or its times are longer than the time.
+        BadInput: It came too late, or with too few, too many or too large frames: nothing of it
+            is looked at, and a fresh challenge is given.
+    """
     wanted = str(challenge.get("challenge_id", ""))
     if not wanted or not opaque.equal(wanted.encode(), challenge_id.encode()):
         raise VerificationFailed("face_challenge_mismatch")
     if now > datetime.fromisoformat(str(challenge["expires_at"])):
-        raise VerificationFailed("face_challenge_expired")
+        detail = "came too late; answer the fresh challenge"
+        raise BadInput(Fault("/challenge_id", "challenge_expired", detail))
+    _check_frames(challenge["frames"], frames)
+    gestures = tuple(Gesture(name) for name in challenge["gestures"])
+    span = timedelta(milliseconds=frames[-1].t - frames[0].t)
+    issued = datetime.fromisoformat(str(challenge["issued_at"]))
+    if gestures and span > now - issued + CLOCK_SLACK:
+        raise VerificationFailed("face_times")
+    return gestures
+
+
+def _check_frames(limits: Mapping[str, int], frames: Sequence[Frame]) -> None:
+    if not limits["min"] <= len(frames) <= limits["max"]:
+        detail = f"takes {limits['min']} to {limits['max']} frames"
+        raise BadInput(Fault("/frames", "frame_count", detail))
+    for number, frame in enumerate(frames):
+        if len(frame.image) > limits["max_bytes"]:
+            detail = f"Send a picture of at most {limits['max_bytes'] // 1024} KiB."
+            raise _refuse(number, "image_too_large", detail)
+
+
+def digests(frames: Sequence[Frame]) -> bytes:
+    """Return what is remembered of accepted frames: 8 bytes of each one's SHA-256."""
+    return b"".join(hashlib.sha256(frame.image).digest()[:_DIGEST] for frame in frames)
+
+
+def remember(seen: bytes, added: bytes) -> bytes:
+    """Return the memory with new digests, without the oldest.
+
+    Raises:
+        VerificationFailed: One of them was accepted before.
+    """
+    known = {seen[at : at + _DIGEST] for at in range(0, len(seen), _DIGEST)}
+    if any(added[at : at + _DIGEST] in known for at in range(0, len(added), _DIGEST)):
+        raise VerificationFailed("face_replayed")
+    return (seen + added)[-REMEMBERED * _DIGEST :]
 
 
 def _refuse(number: int, code: str, detail: str) -> BadInput:

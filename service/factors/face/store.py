@@ -3,14 +3,14 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, delete, select
+from sqlalchemy import ForeignKey, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base
 from service.store.engine import Tx
-from service.store.sealed import encrypted_bytes
+from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 
 
 class TemplateSecret(Base):
@@ -23,16 +23,33 @@ class TemplateSecret(Base):
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
     created_at: Mapped[datetime]
     secret = encrypted_bytes("biometric", bound=("authenticator_id",))
+    seen = encrypted_optional_bytes("biometric", bound=("authenticator_id",))
+    """Short hashes of the frames that were accepted last, the newest at the end."""
 
     def field_owner(self) -> Owner:
         """Return the subject whose template it belongs to."""
         return subject_owner(self.subject_id)
 
 
-def secret_of(tx: Tx, authenticator: UUID) -> TemplateSecret | None:
-    """Return the secret of a template."""
+def secret_of(tx: Tx, authenticator: UUID, *, lock: bool = False) -> TemplateSecret | None:
+    """Return the secret of a template; locked, where two could change it at once."""
     query = select(TemplateSecret).where(TemplateSecret.authenticator_id == authenticator)
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
     return tx.scalars(query).first()
+
+
+def subjects(tx: Tx, after: UUID | None, limit: int) -> list[UUID]:
+    """Return subjects with a template, in the order of their ids."""
+    query = select(TemplateSecret.subject_id).distinct().order_by(TemplateSecret.subject_id)
+    if after is not None:
+        query = query.where(TemplateSecret.subject_id > after)
+    return list(tx.scalars(query.limit(limit)))
+
+
+def count(tx: Tx) -> int:
+    """Return how many templates are kept."""
+    return int(tx.scalar(select(func.count()).select_from(TemplateSecret)) or 0)
 
 
 def drop(tx: Tx, subject: UUID, keep: UUID | None = None) -> int:

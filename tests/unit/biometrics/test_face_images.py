@@ -59,6 +59,56 @@ BAD = {
 }
 
 
+def png(depth):
+    """Return a PNG of 8 or 16 bits."""
+    pixels = PIXELS if depth == 8 else PIXELS.astype(np.uint16) << 8
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def animated_webp():
+    """Return a WebP header that says it is animated."""
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes([2, 0, 0, 0]) + b"\x77\0\0\x59\0\0"
+    return b"RIFF" + struct.pack("<I", len(body) + 20) + body + bytes(20)
+
+
+def components(jpeg, count):
+    """Return a JPEG whose frame claims so many color components."""
+    at = jpeg.index(b"\xff\xc0")
+    return jpeg[: at + 9] + bytes([count]) + jpeg[at + 10 :]
+
+
+BAD |= {
+    "16 bits": (png(16), "image_not_supported"),
+    "cmyk": (components(JPEG, 4), "image_not_supported"),
+    "12 bits": (
+        JPEG.replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c"),
+        "image_not_supported",
+    ),
+    "animated png": (png(8).replace(b"IDAT", b"acTL", 1) + b"IDAT", "image_not_supported"),
+    "animated webp": (animated_webp(), "image_not_supported"),
+    "jpeg and zip": (JPEG + b"PK\x03\x04" + bytes(30), "trailing_data"),
+    "png and html": (png(8) + b"<script>", "trailing_data"),
+    "one pixel": (cv2.imencode(".png", PIXELS[:1, :1])[1].tobytes(), "image_too_small"),
+    "wrong magic": (b"\x89PNG\r\n\x1a\n" + JPEG, "not_an_image"),
+}
+
+
+def test_the_orientation_is_honored():
+    """A picture stored on its side and marked so comes out upright."""
+    side = np.ascontiguousarray(np.rot90(PIXELS))
+    stored = cv2.imencode(".jpg", side)[1].tobytes()
+    tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    exif = b"Exif\0\0" + tiff
+    marked = stored[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + stored[2:]
+    assert decode(stored).shape == (120, 90, 3)
+    assert decode(marked).shape == (90, 120, 3)
+
+
+def test_padding_is_no_second_file():
+    """Zeros behind a picture are left alone."""
+    assert decode(JPEG + bytes(16)).shape == (90, 120, 3)
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_usable_picture_is_refused_at_once(name):
     """Bombs, stumps and other files have their code, and cost no decoding."""

@@ -1,0 +1,258 @@
+"""Active liveness: commanded gestures, seen as the parallax of the nose on five points.
+
+The base of the nose lies in front of the eyes. When a head turns, it moves along the line of the
+eyes by more than any flat picture lets it, however that is tilted. So a turn is commanded until the
+bar is reached, at a random place among other gestures. Left and right are those of the person, in
+pictures as a camera takes them (not mirrored). Everything here is a pure function of numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise, permutations
+from typing import Final
+
+from biometrics.face.errors import LivenessFailed
+
+LEAST_FRAMES: Final = 8
+MOST_FRAMES: Final = 28
+LEAST_SPAN: Final = 1200.0
+"""Milliseconds below which nobody makes three gestures."""
+LONGEST_GAP: Final = 1500.0
+"""Milliseconds between two frames; more would leave room for another face."""
+TURN: Final = 0.15
+"""Movement of the nose along the eyes, in distances between the eyes (planar: at most 0.13)."""
+_UP: Final = -0.12
+_DOWN: Final = 0.10
+_DROP: Final = 0.13
+"""Who nods forward has eyes that sink by this, even where the predictor holds the nose up."""
+_SAME_SIZE: Final = (0.85, 1.15)
+_CLOSER: Final = 1.20
+_BASE_FRAMES: Final = 2
+_STRAIGHT: Final = 0.07
+_BASE_TURN: Final = 0.16
+# A gesture that nobody asked for must be clear before it counts against the person.
+_WRONG_TURN: Final = 0.22
+_WRONG_UP: Final = -0.28
+_WRONG_DOWN: Final = 0.26
+_WRONG_CLOSER: Final = 1.45
+# A return to the middle: within noise of the first frames, and held, not only passed.
+_MIDDLE_TURN: Final = 0.09
+_MIDDLE_NOD: Final = 0.10
+_HOLD: Final = 350.0
+_HELD_TURN: Final = 0.07
+# The greatest step between two frames: a head moves, a picture is exchanged.
+_STEP: Final = 0.30
+_GROWTH: Final = 1.40
+_APPROACH: Final = 0.2
+
+
+class Gesture(StrEnum):
+    """What a person may be told to do; left and right are the person's own."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    UP = "up"
+    DOWN = "down"
+    CLOSER = "closer"
+    CENTER = "center"
+
+
+_TURNS: Final = frozenset({Gesture.LEFT, Gesture.RIGHT})
+ORDERS: Final = tuple(order for order in permutations(Gesture, 3) if _TURNS.intersection(order))
+"""All 96 commands: three different gestures in an order, a turn always among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """What a frame shows of the head.
+
+    Args:
+        t: When, in milliseconds.
+        beside: How far the nose base lies to the right of the middle between the eyes.
+        below: And how far below, both in distances between the eyes.
+        between: Pixels between the eyes.
+        height: Where the middle between the eyes lies, in pixels from the top.
+    """
+
+    t: float
+    beside: float = field(repr=False)
+    below: float = field(repr=False)
+    between: float = field(repr=False)
+    height: float = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A pose against the first, frontal ones; lengths in their distances between the eyes."""
+
+    t: float
+    turn: float
+    nod: float
+    drop: float
+    size: float
+
+    def shows(self, gesture: Gesture) -> bool:
+        """Tell whether the bar of a gesture is reached."""
+        return {
+            Gesture.LEFT: self.turn >= TURN,
+            Gesture.RIGHT: self.turn <= -TURN,
+            Gesture.UP: self.nod <= _UP,
+            Gesture.DOWN: self.sunk or (self.nod >= _DOWN and abs(self.turn) < _MIDDLE_TURN),
+            Gesture.CLOSER: self.size >= _CLOSER,
+            Gesture.CENTER: self.middle,
+        }[gesture]
+
+    @property
+    def sunk(self) -> bool:
+        """Whether the eyes are lower, at the same distance and with the chin not raised."""
+        same = _SAME_SIZE[0] <= self.size <= _SAME_SIZE[1]
+        return same and self.drop >= _DROP and self.nod > _UP
+
+    @property
+    def middle(self) -> bool:
+        """Whether the head is where it began."""
+        level = abs(self.turn) <= _MIDDLE_TURN and abs(self.nod) <= _MIDDLE_NOD
+        return level and _SAME_SIZE[0] <= self.size <= _SAME_SIZE[1]
+
+    def clearly(self) -> frozenset[Gesture]:
+        """Return the gestures that are made beyond doubt."""
+        seen = {
+            Gesture.LEFT: self.turn >= _WRONG_TURN,
+            Gesture.RIGHT: self.turn <= -_WRONG_TURN,
+            Gesture.UP: self.nod <= _WRONG_UP,
+            # A turned nose seems lower, as the eyes come together.
+            Gesture.DOWN: self.nod >= _WRONG_DOWN and abs(self.turn) < TURN,
+            Gesture.CLOSER: self.size >= _WRONG_CLOSER,
+        }
+        return frozenset(gesture for gesture, made in seen.items() if made)
+
+
+def judge_gestures(gestures: Sequence[Gesture], poses: Sequence[Pose]) -> list[tuple[int, int]]:
+    """Check that a head made the commanded gestures, in their order and no others.
+
+    Args:
+        gestures: The command.
+        poses: One for each frame, in the order of time; the first ones face the camera.
+
+    Returns:
+        For each turn the numbers of the frame where it began and of that where it was widest; the
+        frames between are to show depth, see `planar`.
+
+    Raises:
+        LivenessFailed: Names what was not seen; meant for the audit, not for the person.
+    """
+    _check_times(poses)
+    _check_steps(poses)
+    base = _base(poses[:_BASE_FRAMES])
+    changes = [_change(base, pose) for pose in poses[_BASE_FRAMES:]]
+    at, before, turns = 0, None, []
+    for gesture in gestures:
+        done = _follow(gesture, before, changes, at)
+        if gesture in _TURNS:
+            start, end = _span(gesture, changes, at, done)
+            turns.append((start + _BASE_FRAMES, end + _BASE_FRAMES))
+        at, before = done, gesture
+    return turns
+
+
+def frontal(poses: Sequence[Pose]) -> list[int]:
+    """Return the numbers of the frames that are held as the first, frontal ones are."""
+    base = _base(poses[:_BASE_FRAMES])
+    changes = [_change(base, pose) for pose in poses]
+    return [
+        number for number, change in enumerate(changes)
+        if abs(change.turn) <= _STRAIGHT and abs(change.nod) <= _STRAIGHT
+        and abs(change.drop) <= _STRAIGHT
+    ]  # fmt: skip
+
+
+def _span(
+    gesture: Gesture, changes: Sequence[_Change], begun: int, done: int
+) -> tuple[int, int]:  # fmt: skip
+    """Return where a turn left the middle and where it was widest."""
+    start = min(range(begun, done), key=lambda number: abs(changes[number].turn))
+    end = done - 1
+    for number in range(done, len(changes)):
+        if not changes[number].shows(gesture):
+            break
+        if abs(changes[number].turn) > abs(changes[end].turn):
+            end = number
+    return start, end
+
+
+def _follow(
+    gesture: Gesture, before: Gesture | None, changes: Sequence[_Change], at: int
+) -> int:  # fmt: skip
+    """Return the number of the frame after the one that completes a gesture."""
+    approached = gesture not in _TURNS
+    for number in range(at, len(changes)):
+        if _complete(gesture, changes[at : number + 1]):
+            if not approached:
+                raise LivenessFailed("no_motion")
+            return number + 1
+        approached = approached or _nearing(gesture, changes[number])
+        # One frame alone may be a slip of the predictor; two are a gesture.
+        made = changes[number].clearly() & changes[max(number - 1, 0)].clearly()
+        if made - {gesture, before}:
+            raise LivenessFailed("wrong_gesture")
+    raise LivenessFailed("gesture_missing")
+
+
+def _complete(gesture: Gesture, changes: Sequence[_Change]) -> bool:
+    """Tell whether the last of the frames completes a gesture; the middle must be held."""
+    if gesture is not Gesture.CENTER:
+        return changes[-1].shows(gesture)
+    held: list[_Change] = []
+    for change in reversed(changes):
+        turns = [item.turn for item in (*held, change)]
+        if not change.middle or max(turns) - min(turns) > _HELD_TURN:
+            return False
+        held.append(change)
+        if held[0].t - change.t >= _HOLD:
+            return True
+    return False
+
+
+def _nearing(gesture: Gesture, change: _Change) -> bool:
+    """Tell whether a frame lies on the way to a turn."""
+    toward = change.turn if gesture is Gesture.LEFT else -change.turn
+    return _APPROACH * TURN <= toward < TURN
+
+
+def _base(first: Sequence[Pose]) -> Pose:
+    if max(abs(pose.beside) for pose in first) > _BASE_TURN:
+        raise LivenessFailed("not_frontal_first")
+    count = len(first)
+    return Pose(
+        first[0].t,
+        sum(pose.beside for pose in first) / count,
+        sum(pose.below for pose in first) / count,
+        sum(pose.between for pose in first) / count,
+        sum(pose.height for pose in first) / count,
+    )
+
+
+def _change(base: Pose, pose: Pose) -> _Change:
+    return _Change(
+        pose.t, pose.beside - base.beside, pose.below - base.below,
+        (pose.height - base.height) / base.between, pose.between / base.between,
+    )  # fmt: skip
+
+
+def _check_times(poses: Sequence[Pose]) -> None:
+    if not LEAST_FRAMES <= len(poses) <= MOST_FRAMES:
+        raise LivenessFailed("frame_count")
+    if poses[-1].t - poses[0].t < LEAST_SPAN:
+        raise LivenessFailed("too_fast")
+    gaps = [later.t - earlier.t for earlier, later in pairwise(poses)]
+    if min(gaps) <= 0 or max(gaps) > LONGEST_GAP:
+        raise LivenessFailed("times")
+
+
+def _check_steps(poses: Sequence[Pose]) -> None:
+    for earlier, later in pairwise(poses):
+        moved = max(abs(later.beside - earlier.beside), abs(later.below - earlier.below))
+        grown = max(later.between / earlier.between, earlier.between / later.between)
+        if moved > _STEP or grown > _GROWTH:
+            raise LivenessFailed("jump")

@@ -1,0 +1,142 @@
+"""Reads a capture: one person, frame by frame, alive, following the command."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from biometrics.face import align
+from biometrics.face.active import Gesture, Pose, frontal, judge_gestures
+from biometrics.face.errors import FrameRefused, LivenessFailed
+from biometrics.face.frames import Frame
+from biometrics.face.geometry import Box, Points
+from biometrics.face.images import Picture, decode, grey, thumbnail
+from biometrics.face.planar import FLAT, depth
+from biometrics.face.quality import GESTURE, QualityPolicy, judge
+from biometrics.face.template import AGREEMENT
+
+SAME_PERSON: Final = 0.41
+"""Distance of any frame to the mean of the frontal ones, unit vectors, without mirror images."""
+_STILL: Final = 0.15
+"""Grey levels between two thumbnails; a camera on a living person never comes as near."""
+_BEST: Final = 3
+
+Vectors = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One frame after detection: nothing of it is kept but the aligned cut."""
+
+    box: Box = field(repr=False)
+    points: Points = field(repr=False)
+    chip: Picture = field(repr=False)
+    thumbnail: Picture = field(repr=False)
+    sha256: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontal:
+    """A frontal frame of a capture, as the template compares it."""
+
+    vector: npt.NDArray[np.float32] = field(repr=False)
+    quality: float
+
+
+class Eyes(Protocol):
+    """What a capture is read with: the engine."""
+
+    def look(self, picture: Picture, policy: QualityPolicy, near: Box | None) -> tuple[Box, Points]:
+        """Return the one face and its points; raises FrameRefused."""
+
+    def vectors(self, chips: Sequence[Picture]) -> Vectors:
+        """Return a unit vector of each aligned face, (n, d)."""
+
+    def embed(self, chip: Picture) -> npt.NDArray[np.float32]:
+        """Return the unit vector of an aligned face and its mirror image."""
+
+
+def read_capture(
+    eyes: Eyes, frames: Sequence[Frame], gestures: Sequence[Gesture], policy: QualityPolicy
+) -> list[Frontal]:
+    """Return the best frontal frames of a living person who followed the command.
+
+    Args:
+        eyes: The engine.
+        frames: In the order of time.
+        gestures: The command.
+        policy: What a frontal frame must offer to be compared; the others only be seen.
+
+    Raises:
+        FrameRefused: A frame is not usable; ``number`` says which.
+        LivenessFailed: Somebody else in a frame, a still, a flat picture, or not as commanded.
+    """
+    seen = _look(eyes, frames)
+    _check_moving(seen)
+    poses = [_pose(frame.t, item.points) for frame, item in zip(frames, seen, strict=True)]
+    turns = judge_gestures(gestures, poses)
+    cuts = [grey(item.chip) for item in seen]
+    if any(depth(cuts[start : end + 1]) < FLAT for start, end in turns):
+        raise LivenessFailed("flat")
+    straight = frontal(poses)
+    _check_same(eyes.vectors([item.chip for item in seen]), straight)
+    return _best(eyes, [seen[number] for number in straight], policy)
+
+
+def _look(eyes: Eyes, frames: Sequence[Frame]) -> list[Seen]:
+    seen: list[Seen] = []
+    for number, frame in enumerate(frames):
+        try:
+            picture = decode(frame.image)
+            box, points = eyes.look(picture, GESTURE, seen[-1].box if seen else None)
+            chip = align.chip(picture, points)
+            judge(points, chip, GESTURE)
+        except FrameRefused as refused:
+            refused.number = number
+            raise
+        digest = hashlib.sha256(frame.image).digest()
+        seen.append(Seen(box, points, chip, thumbnail(picture), digest))
+    return seen
+
+
+def _pose(t: float, points: Points) -> Pose:
+    beside, below = align.pose(points)
+    right, left = align.eyes(points)
+    return Pose(t, beside, below, align.interocular(points), float(right[1] + left[1]) / 2)
+
+
+def _check_moving(seen: Sequence[Seen]) -> None:
+    small = [item.thumbnail.astype(np.float32) for item in seen]
+    for one, other in combinations(small, 2):
+        if one.shape == other.shape and float(np.abs(one - other).mean()) < _STILL:
+            raise LivenessFailed("still")
+
+
+def _check_same(vectors: Vectors, numbers: Sequence[int]) -> None:
+    straight = vectors[list(numbers)]
+    # A mean of two people is near to both: the frames that make it agree with each other first.
+    apart = np.linalg.norm(straight[:, None] - straight[None], axis=2)
+    mean = straight.mean(axis=0)
+    mean /= np.linalg.norm(mean)
+    far = np.linalg.norm(vectors - mean, axis=1)
+    # The comparisons are written so that a NaN fails them.
+    if not float(apart.max()) <= AGREEMENT or not float(far.max()) <= SAME_PERSON:
+        raise LivenessFailed("another_face")
+
+
+def _best(eyes: Eyes, straight: Sequence[Seen], policy: QualityPolicy) -> list[Frontal]:
+    judged: list[tuple[float, Seen]] = []
+    refusal: FrameRefused | None = None
+    for item in straight:
+        try:
+            judged.append((judge(item.points, item.chip, policy), item))
+        except FrameRefused as refused:
+            refusal = refused
+    if not judged:
+        raise refusal or FrameRefused("not_frontal", "Look straight into the camera.")
+    judged.sort(key=lambda pair: -pair[0])
+    return [Frontal(eyes.embed(item.chip), quality) for quality, item in judged[:_BEST]]

@@ -226,7 +226,7 @@ class Moving:
     ) -> UnitKeys:
         """Return the keys of owners, each with one of the new generation."""
         keys = self._vault.unit(tx)
-        keys.add(key_class, store.deks(tx, key_class, owners))
+        keys.add(store.deks(tx, key_class, owners))
         # Who has no key at all was shredded: nothing of theirs is given a new one.
         missing = [
             owner for owner in owners if 0 < keys.newest.get((key_class, owner), 0) < generation
@@ -242,7 +242,7 @@ class Moving:
                 keys.put(key)
         else:
             # Another transaction was first with one of them: what stands there is what counts.
-            keys.add(key_class, store.deks(tx, key_class, missing))
+            keys.add(store.deks(tx, key_class, missing))
         return keys
 
 

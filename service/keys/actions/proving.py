@@ -72,7 +72,7 @@ class Proving:
                     keys = self._vault.unit(tx)
                     owners = {table.owner(row) for row in rows}
                     for key_class in table.classes():
-                        keys.add(key_class, store.deks(tx, key_class, owners))
+                        keys.add(store.deks(tx, key_class, owners))
                     for row in rows:
                         self._prove(table, row, keys, proof)
                 if not rows:

@@ -28,9 +28,9 @@ class UnitKeys:
         self.opened = opened
         self.newest: dict[tuple[str, Owner], int] = {}
 
-    def add(self, key_class: str, rows: Iterable[tuple[Owner, int, bytes]]) -> None:
-        """Take up wrapped keys of a class, the oldest generation of each owner first."""
-        for owner, generation, wrapped in rows:
+    def add(self, rows: Iterable[tuple[str, Owner, int, bytes]]) -> None:
+        """Take up wrapped keys, the oldest generation of each class and owner first."""
+        for key_class, owner, generation, wrapped in rows:
             self._wrapped[data_key_name(key_class, owner, generation)] = (owner, wrapped)
             self.newest[key_class, owner] = generation
 

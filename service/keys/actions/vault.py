@@ -24,6 +24,7 @@ from service.store.engine import Tx
 from service.store.sealed import KeyName, Peers, data_key_name, opened_keys
 
 _UNIT: Final = "lamina_data_keys"
+_FEW: Final = 2
 _TOUCHED: Final = "lamina_canaries"
 INDEX_OWNER: Final = service_owner("index")
 PURPOSE_OWNER: Final = service_owner("purposes")
@@ -319,10 +320,12 @@ class Vault:
     def _load(self, session: Session, owner: Owner, key_class: str, peers: Peers = tuple) -> None:
         if owner.kind is OwnerKind.SUBJECT:
             unit = self.unit(session)
-            unit.add(key_class, store.deks(session, key_class, {owner, *peers()}))
+            owners = {owner, *peers()}
+            # One person's keys of every class in one statement: a login opens several.
+            unit.add(store.deks(session, None if len(owners) <= _FEW else key_class, owners))
             return
         # A key that this unit of work made may still roll back; it is found before any load.
-        for _, _, wrapped in store.deks(session, key_class, {owner}):
+        for _, _, _, wrapped in store.deks(session, key_class, {owner}):
             key = envelope.open_data_key(self.kek_of(session, key_class, wrapped), owner, wrapped)
             self._kept[data_key_name(key_class, owner, key.generation)] = key
             self._newest[key_class, owner] = key.generation

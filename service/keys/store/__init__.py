@@ -178,8 +178,7 @@ _DEKS: Final = table_of(Dek)
 _KEKS: Final = table_of(Kek)
 _SIGNING: Final = table_of(SigningKeyRow)
 _WRAPPED: Final = (
-    "SELECT owner_id, generation, wrapped FROM dek "
-    "WHERE owner_kind = {} AND key_class = {} AND owner_id {} ORDER BY generation"
+    "SELECT key_class, owner_id, generation, wrapped FROM dek WHERE owner_kind = {} AND owner_id {}"
 )
 _SIGNING_STATES: Final = select(_SIGNING.c.kid, _SIGNING.c.status).order_by(_SIGNING.c.created_at)
 _ALL_KEKS: Final = select(_KEKS).order_by(_KEKS.c.key_class, _KEKS.c.version)
@@ -210,29 +209,38 @@ def class_keks(tx: Tx, key_class: str) -> list[Kek]:
 
 
 def deks(
-    session: Session, key_class: str, owners: Collection[Owner]
-) -> list[tuple[Owner, int, bytes]]:
-    """Return owner, generation and wrapped bytes of a class's data keys, oldest generation first.
+    session: Session, key_class: str | None, owners: Collection[Owner]
+) -> list[tuple[str, Owner, int, bytes]]:
+    """Return class, owner, generation and wrapped bytes of data keys, oldest generation first.
 
     The driver is asked directly: this is read with every sealed row, and its rows need no objects.
+
+    Args:
+        session: The unit of work.
+        key_class: Of which class; None for all.
+        owners: Of whom.
     """
     connection = session.connection()
     lite = connection.dialect.name == "sqlite"
-    found: list[tuple[Owner, int, bytes]] = []
+    found: list[tuple[str, Owner, int, bytes]] = []
     for kind in {owner.kind for owner in owners}:
         known = {(owner.id.hex if lite else owner.id): owner for owner in owners
                  if owner.kind is kind}  # fmt: skip
         names = list(known)
         for start in range(0, len(names), _AT_ONCE):
             page = names[start : start + _AT_ONCE]
-            if lite:
-                marks = ", ".join("?" * len(page))
-                statement = _WRAPPED.format("?", "?", f"IN ({marks})")
-                rows = connection.exec_driver_sql(statement, (int(kind), key_class, *page))
-            else:
-                statement = _WRAPPED.format("%s", "%s", "= ANY(%s)")
-                rows = connection.exec_driver_sql(statement, (int(kind), key_class, page))
-            found += [(known[name], generation, wrapped) for name, generation, wrapped in rows]
+            mark, among = (
+                ("?", f"IN ({', '.join('?' * len(page))})") if lite else ("%s", "= ANY(%s)")
+            )
+            values: tuple[Any, ...] = (int(kind), *(page if lite else (page,)))
+            statement = _WRAPPED.format(mark, among)
+            if key_class is not None:
+                statement, values = f"{statement} AND key_class = {mark}", (*values, key_class)
+            rows = connection.exec_driver_sql(f"{statement} ORDER BY generation", values)
+            found += [
+                (name, known[owner], generation, wrapped)
+                for name, owner, generation, wrapped in rows
+            ]
     return found
 
 

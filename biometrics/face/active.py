@@ -44,7 +44,7 @@ _HELD_TURN: Final = 0.07
 # The greatest step between two frames: a head moves, a picture is exchanged.
 _STEP: Final = 0.30
 _GROWTH: Final = 1.40
-_APPROACH: Final = 0.2
+_APPROACH: Final = 0.3
 
 
 class Gesture(StrEnum):

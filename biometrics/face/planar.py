@@ -20,6 +20,7 @@ FLAT: Final = 1.3
 """Pixels of a cut (52 between the eyes): flat photographs leave at most 0.9, heads 2.0 and more."""
 _POINTS: Final = 100
 _FEWEST: Final = 20
+_STAYS: Final = 0.5
 _APART: Final = 5
 _AGREE: Final = 1.0
 _KEPT: Final = 0.9
@@ -46,6 +47,9 @@ def depth(cuts: Sequence[Picture]) -> float:
     last, kept = first, np.ones(len(first), dtype=bool)
     for before, after in pairwise(cuts):
         last, good = _track(before, after, last)
+        # Most of a face is still there a moment later, unless its picture was exchanged.
+        if good.mean() < _STAYS:
+            return 0.0
         kept &= good
     if kept.sum() < _FEWEST:
         return 0.0

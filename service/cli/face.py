@@ -11,6 +11,7 @@ from rich.progress import Progress
 from biometrics.face import SMALL_FACES, EngineUnavailable, FaceEngine, FrameRefused, evaluation
 from biometrics.face.dat import Floats
 from biometrics.face.images import load
+from biometrics.face.template import AGREEMENT, FRAME_THRESHOLD, MATCH_THRESHOLD, MODEL_VERSION
 from service.app import House, open_house
 from service.cli.base import command, json_option, settings, show, show_rows
 from service.domain.errors import NotFound, SetupError
@@ -28,11 +29,18 @@ def face() -> None:
 @json_option
 @command
 def info(*, as_json: bool) -> None:
-    """List the weights that the engine runs on: hash, license, origin.
+    """List what the engine runs on: model, thresholds, and hash, license, origin of each weight.
 
     Example: lamina face info --json
     """
-    show_rows(FaceEngine.info(), as_json=as_json, empty="no weights")
+    bars = {"match": MATCH_THRESHOLD, "frame": FRAME_THRESHOLD, "enrollment": AGREEMENT}
+    if as_json:
+        found = {"model": MODEL_VERSION, "thresholds": bars, "weights": FaceEngine.info()}
+        show(found, as_json=True)
+        return
+    named = ", ".join(f"{name} {value}" for name, value in bars.items())
+    click.echo(f"model {MODEL_VERSION}; distances: {named}")
+    show_rows(FaceEngine.info(), as_json=False, empty="no weights")
 
 
 @face.command()

@@ -139,7 +139,7 @@ def test_the_face_engine_is_prepared_ahead(lamina, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("x")
     assert lamina("face", "prepare", "--to", str(blocked)).exit_code == 2
-    info = json.loads(lamina("face", "info", "--json").stdout)
+    info = json.loads(lamina("face", "info", "--json").stdout)["weights"]
     assert {row["license"] for row in info} == {"CC0-1.0"}
 
 

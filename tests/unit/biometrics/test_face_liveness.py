@@ -59,23 +59,21 @@ def test_there_are_96_commands_with_a_turn_in_each():
 
 
 def test_honest_gestures_pass_and_others_do_not(heads):
-    """Of 300 each: honest ones at most 5 % refused; replays, wrong orders and stills all are."""
+    """Of 300 each: at most 5 % honest ones are refused, and all replays and wrong orders."""
     rng = np.random.default_rng(8)
-    counted = {"honest": 0, "replayed": 0, "wrong order": 0, "stills": 0}
+    counted = {"honest": 0, "replayed": 0, "wrong order": 0}
     for number in range(KINDS):
         head, order = heads[number % 2], drawn(rng)
         honest = poses(head, synthetic.honest(order, rng), rng)
         permuted = [item for item in ORDERS if set(item) == set(order)]
-        shown = poses(head, synthetic.stills(order, rng), rng)
         for kind, command, seen in (
             ("honest", order, honest),
             ("replayed", another(order, rng, ORDERS), honest),
             ("wrong order", another(order, rng, permuted), honest),
-            ("stills", order, shown),
         ):
             counted[kind] += outcome(command, seen) == "accepted"
     assert counted.pop("honest") >= 0.95 * KINDS
-    assert counted == {"replayed": 0, "wrong order": 0, "stills": 0}
+    assert counted == {"replayed": 0, "wrong order": 0}
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_production_refuses_what_is_unsafe(read):
         ("BIND", "localhost:", "must be HOST:PORT"),
         ("BIND", "localhost:65536", "must be HOST:PORT"),
         ("BIND", "localhost:-1", "must be HOST:PORT"),
-        ("FACE_ENGINE", "magic", "'dlib' or 'off'"),
+        ("FACE_ENGINE", "magic", "'dlib-int8' or 'off'"),
         ("TRUSTED_PROXIES", "9", "less than or equal to 8"),
         ("TRUSTED_PROXIES", "-1", "greater than or equal to 0"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),

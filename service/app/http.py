@@ -1,0 +1,97 @@
+"""The Flask app over the features."""
+
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from flask import Flask
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from service.accounts.routes import Hooks, SubjectRoutes
+from service.accounts.routes import routes as account_routes
+from service.app.house import House
+from service.authenticators.routes import routes as authenticator_routes
+from service.custody.routes import KeyRoutes
+from service.custody.routes import routes as key_routes
+from service.factors.face.actions import CONSENT as FACE
+from service.login.routes import FlowRoutes
+from service.login.routes import routes as flow_routes
+from service.operators.routes import OperatorRoutes
+from service.operators.routes import routes as operator_routes
+from service.policy.routes import PolicyRoutes
+from service.policy.routes import routes as policy_routes
+from service.privacy.routes import routes as privacy_routes
+from service.sessions.routes import routes as session_routes
+from service.signals.behavior.actions import PURPOSE as BEHAVIOR
+from service.store import migrate
+from service.store.engine import Tx
+from service.telemetry import logs
+from service.tokens.routes import routes as token_routes
+from service.web import system
+from service.web.api import Api, Call
+
+_LARGEST_BODY: Final = 16 * 1024 * 1024
+_FALLBACK: Final = "600/minute"
+
+
+def create_app(house: House) -> Flask:
+    """Return the Flask app over the features."""
+    settings = house.settings
+    logs.configure(settings.log_level)
+    app = Flask("lamina", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops)  # type: ignore[method-assign]  # as werkzeug documents it
+    limiter = Limiter(
+        get_remote_address,
+        app=app,
+        storage_uri=settings.redis_url or "memory://",
+        # With Redis away each process counts by itself, more strictly than together.
+        in_memory_fallback_enabled=True,
+        in_memory_fallback=[_FALLBACK],
+    )
+    api = Api(house.tokens.authorize, house.answers, house.metrics)
+    _routes(api, house)
+    api.install(app, limiter)
+    return app
+
+
+def _routes(api: Api, house: House) -> None:
+    def withdrawn(tx: Tx, subject: UUID, purpose: str) -> None:
+        key_class = {BEHAVIOR: "behavior", FACE: "biometric"}.get(purpose)
+        if key_class:
+            house.erasure.shred(tx, subject, "consent withdrawn", key_class)
+
+    def suspended(tx: Tx, subject: UUID) -> None:
+        house.sessions.end_all(tx, subject, "suspended")
+        house.devices.forget(tx, subject)
+
+    hooks = Hooks(
+        house.password.hash, house.password.enroll, house.authenticators.authorize, withdrawn,
+        suspended,
+    )  # fmt: skip
+    checks = {
+        "database": lambda: migrate.current(house.store.engine) is not None,
+        "migrations": lambda: migrate.current(house.store.engine) == migrate.HEAD,
+        "keys": lambda: house.vault.classes() >= frozenset(house.settings.key_classes),
+    }
+    system.routes(api, house.metrics, house.settings.issuer, checks)
+    token_routes(api, house.tokens, house.signing, house.metrics)
+    account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
+    authenticator_routes(api, house.enrolling)
+    privacy_routes(api, house.store, house.erasure, house.keys.records, partial(_served, house))
+    operator_routes(api, OperatorRoutes(house.store, house.operators, house.tokens.operator_of))
+    key_routes(api, KeyRoutes(house.store, house.custody, house.operators.consume))
+    policy_routes(
+        api, PolicyRoutes(house.store, house.lives, house.standing, house.operators.consume)
+    )
+    session_routes(api, house.store, house.accounts, house.sessions)
+    flow_routes(api, FlowRoutes(house.login, house.factors, house.clock))
+
+
+def _served(house: House, call: Call) -> None:
+    with house.store.transaction(read=True) as tx:
+        house.accounts.served(tx, call.by, call.id("subject", "subject"))

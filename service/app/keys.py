@@ -1,0 +1,98 @@
+"""How a process opens its keys: roots, vault, life cycle, ledger and recovery."""
+
+import os
+import platform
+from datetime import timedelta
+
+from crypto.errors import CryptoError
+from crypto.providers import open_root
+from crypto.providers.base import RootProvider
+from service.accounts.actions.indexing import Indexing
+from service.audit.actions import AuditLog
+from service.custody.actions import Room
+from service.domain.clock import Clock, SystemClock
+from service.domain.errors import SetupError
+from service.keys.actions import SigningKeys, Vault
+from service.keys.actions.instances import Instances
+from service.keys.actions.lifecycle import Lifecycle
+from service.keys.actions.moving import Moving
+from service.keys.actions.proving import Proving
+from service.keys.actions.records import RecordKeys
+from service.keys.actions.recovering import Recovery
+from service.keys.ledger import Ledger
+from service.settings import Settings
+from service.store import migrate
+from service.store.engine import Store, make_engine
+
+
+def foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, SigningKeys]:
+    """Return the database and the keys of this process, read; raises SetupError."""
+    vault, signing = open_vault(settings, clock), SigningKeys(clock)
+    engine = make_engine(settings.database_url)
+    migrate.require_current(engine)
+    store = Store(engine, vault)
+    _load(store, vault, signing)
+    vault.on_refresh(signing.refresh)
+    return store, vault, signing
+
+
+def open_ledger(settings: Settings, store: Store, vault: Vault) -> Ledger | None:
+    """Return the memory of erasures outside the database, where there is one."""
+    if settings.ledger_path is None:
+        return None
+    with store.transaction() as tx:
+        return Ledger(settings.ledger_path, vault.purpose_key(tx, "ledger"))
+
+
+def open_keys(
+    settings: Settings,
+    store: Store,
+    vault: Vault,
+    signing: SigningKeys,
+    audit: AuditLog,
+    clock: Clock,
+) -> Room:
+    """Return what the life cycle of keys works with."""
+    records = RecordKeys(clock, settings.issuer)
+    instances = Instances(store, vault, signing, clock, f"{platform.node()} {os.getpid()}")
+    return Room(
+        store, vault, signing, instances,
+        Lifecycle(
+            vault, signing, instances, audit, clock, timedelta(days=settings.backup_days)
+        ),
+        Moving(store, vault, instances, clock), Proving(store, vault),
+        Indexing(store, vault, clock), records,
+        Recovery(vault, audit, clock, settings.issuer), clock,
+    )  # fmt: skip
+
+
+def open_recovery(settings: Settings) -> tuple[Store, Recovery]:
+    """Open a database whose KEKs may be under roots that are lost, to recover them; raises."""
+    clock = SystemClock()
+    vault = open_vault(settings, clock)
+    engine = make_engine(settings.database_url)
+    migrate.require_current(engine)
+    return Store(engine, vault), Recovery(vault, AuditLog(clock), clock, settings.issuer)
+
+
+def open_vault(settings: Settings, clock: Clock) -> Vault:
+    """Read the root keys; raises SetupError that names the file and what to mend."""
+
+    def reopen(key_class: str) -> RootProvider:
+        return open_root(settings.root_for(key_class), [key_class])
+
+    try:
+        roots = {key_class: reopen(key_class) for key_class in settings.key_classes}
+    except CryptoError as error:
+        raise SetupError("bad_key_file", f"{error} (new here? run: lamina keys init)") from None
+    return Vault(roots, clock, reopen)
+
+
+def _load(store: Store, vault: Vault, signing: SigningKeys) -> None:
+    try:
+        with store.transaction() as tx:
+            vault.load(tx)
+            signing.load(tx)
+    except CryptoError:
+        detail = "the root keys are not those that this database was made with"
+        raise SetupError("wrong_root_keys", detail) from None

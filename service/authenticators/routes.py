@@ -38,7 +38,7 @@ class Confirm(BaseModel):
 
     code: Annotated[str, Field(max_length=16)] | None = None
     challenge_id: Annotated[str, Field(max_length=64)] | None = None
-    frames: Annotated[list[Frame], Field(min_length=1, max_length=16)] | None = None
+    frames: Annotated[list[Frame], Field(max_length=28)] | None = None
 
 
 def routes(api: Api, enrolling: Enrolling) -> None:

@@ -25,6 +25,7 @@ _LEFT: Final = 2
 _WRONG: Final = 5
 _TOO_MANY: Final = 429
 _REFUSED: Final = 422
+_AGAIN: Final = 2
 
 
 class Unexpected(Exception):
@@ -119,7 +120,9 @@ class Scenario:
         added = self._enroll("face")
         path, challenge = self._authenticator(added["id"]), added["challenge"]
         answer = self._post(path, self._capture(self._me, challenge))
-        if answer.status_code == _REFUSED:
+        for _ in range(_AGAIN):
+            if answer.status_code != _REFUSED:
+                break
             # A gesture that was not seen is made again, as a person would.
             challenge = answer.json()["challenge"]
             answer = self._post(path, self._capture(self._me, challenge))
@@ -153,7 +156,9 @@ class Scenario:
     def _face(self) -> str:
         options = self._face_options()
         answer = self._act("face", self._capture(self._me, options))
-        if answer.status_code == _REFUSED:
+        for _ in range(_AGAIN):
+            if answer.status_code != _REFUSED:
+                break
             self._flow |= answer.json()["flow"]
             options = self._face_options()
             answer = self._act("face", self._capture(self._me, options))
@@ -252,7 +257,7 @@ class Scenario:
         """Follow the challenge before a camera, which takes as long as it takes."""
         began = time.monotonic()
         gestures = [Gesture(name) for name in challenge["gestures"]]
-        path = synthetic.honest(gestures, self._rng)
+        path = synthetic.honest(gestures, self._rng, swing=0.01)
         frames = synthetic.record(head, path, self._rng)
         time.sleep(max(0.0, frames[-1].t / 1000 - (time.monotonic() - began)))
         return {

@@ -212,12 +212,11 @@ class Login:
             return None, failure
 
     def _act_slowly(self, attempt: _Attempt, material: object) -> Outcome:
-        """Check outside every transaction; what could not be checked does not count.
+        """Check outside every transaction; what could not be read counts for the flow only.
 
-        What could not be read costs the flow one of its attempts, as each gives a fresh challenge
-        and nobody may draw until a wanted one comes; the account's counter is left alone.
-        The attempt is counted in the committed counter. The flow itself is saved once, afterwards,
-        guarded by its revision: of several checks at once in one flow only one is accepted.
+        There it counts, as it gives a fresh challenge: nobody may draw until a wanted one comes.
+        The attempt is in the committed counter; the flow is saved once, afterwards, guarded by its
+        revision: of several checks at once in one flow only one is accepted.
         """
         database = self._parts.database
         database.outside()
@@ -236,11 +235,8 @@ class Login:
             raise
 
     def _unread(self, tx: Tx, flow: Flow, refused: BadInput | Unavailable) -> Outcome:
-        """Go on with fresh challenges after what could not be read."""
-        if isinstance(refused, Unavailable):
-            flow = model.release(flow)
-        else:
-            flow = model.fail(flow, self._parts.clock.now())
+        away = isinstance(refused, Unavailable)
+        flow = model.release(flow) if away else model.fail(flow, self._parts.clock.now())
         return Outcome(store.save(tx, self._judging.challenged(flow)), refusal=refused)
 
     def _settle(

@@ -60,10 +60,13 @@ def foreign_deks(
     sqlite_used = tx.get_bind().dialect.name == "sqlite"
     statement = (
         "SELECT id, owner_kind, owner_id, kek_version, wrapped FROM dek "
-        "WHERE key_class = ? AND kek_version <> ? AND id > ? ORDER BY id LIMIT ?"
+        "WHERE {}key_class = ? AND kek_version <> ? AND id > ? ORDER BY id LIMIT ?"
     )
-    if not sqlite_used:
-        statement = statement.replace("?", "%s") + " FOR UPDATE SKIP LOCKED"
+    if sqlite_used:
+        # The plus keeps SQLite from the index of the class, which it would sort for every page.
+        statement = statement.format("+")
+    else:
+        statement = statement.format("").replace("?", "%s") + " FOR UPDATE SKIP LOCKED"
     values = (key_class, kek_version, after.hex if sqlite_used else after, limit)
     return [ForeignDek(*row) for row in tx.connection().exec_driver_sql(statement, values)]
 

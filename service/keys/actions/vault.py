@@ -13,7 +13,14 @@ from crypto.blind_index import BlindIndex
 from crypto.envelope import DataKey
 from crypto.errors import CryptoError, KeyUnavailable, OpenError
 from crypto.fields import Owner, OwnerKind
-from crypto.keyring import KeyEncryptionKey, KeyRing, create_kek, open_kek, root_version_of
+from crypto.keyring import (
+    KEY_CLASSES,
+    KeyEncryptionKey,
+    KeyRing,
+    create_kek,
+    open_kek,
+    root_version_of,
+)
 from crypto.providers.base import RootProvider
 from service.domain.clock import Clock
 from service.domain.ids import new_id, service_owner
@@ -321,8 +328,10 @@ class Vault:
         if owner.kind is OwnerKind.SUBJECT:
             unit = self.unit(session)
             owners = {owner, *peers()}
-            # One person's keys of every class in one statement: a login opens several.
-            unit.add(store.deks(session, None if len(owners) <= _FEW else key_class, owners))
+            # One person's keys of every class in one statement, as a login opens several; but a
+            # process that may not use a class reads nothing of it.
+            every = len(owners) <= _FEW and len(self._roots) == len(KEY_CLASSES)
+            unit.add(store.deks(session, None if every else key_class, owners))
             return
         # A key that this unit of work made may still roll back; it is found before any load.
         for _, _, _, wrapped in store.deks(session, key_class, {owner}):

@@ -55,11 +55,6 @@ class FieldContext:
     row: UUID
     extra: bytes = b""
 
-    def associated_data(self, header: bytes) -> bytes:
-        """Return the bytes that the cipher authenticates beside the plaintext."""
-        place = place_of(self.table, self.column)
-        return header + place + self.owner.to_bytes() + self.row.bytes + extra_part(self.extra)
-
 
 def extra_part(extra: bytes) -> bytes:
     """Return what the row adds, framed; most rows add nothing."""

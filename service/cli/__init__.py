@@ -3,6 +3,7 @@
 import click
 
 from service.cli import (
+    behavior,
     clients,
     database,
     demo,
@@ -33,5 +34,6 @@ for group in (
     serve.serve, serve.worker, demo.demo, keys.keys, database.database, clients.clients, face.face,
     operations.outbox, operations.subjects, operations.audit, operators.operators,
     policy.policy,
+    behavior.behavior,
 ):  # fmt: skip
     main.add_command(group)

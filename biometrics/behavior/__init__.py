@@ -1,0 +1,1 @@
+"""Behavior: timings, touch, motion and pointer scored as calibrated log-likelihood ratios."""

@@ -1,0 +1,153 @@
+"""The columns of a sample: what each one measures, and which are kept and which follow.
+
+A typed text of n presses gives n hold times and n - 1 press-to-press times; the n - 1 times from
+release to the next press follow from them and are never stored. Touch adds pressure and contact
+size of each press. Times are in seconds, pressure and size as the sensor gives them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+HOLD: Final = "hold"
+PRESS: Final = "press"
+GAP: Final = "gap"
+PRESSURE: Final = "pressure"
+SIZE: Final = "size"
+MOTION: Final = "motion"
+POINTER: Final = "pointer"
+WORDS: Final = {
+    HOLD: "hold times",
+    PRESS: "times from press to press",
+    GAP: "times from release to press",
+    PRESSURE: "pressure",
+    SIZE: "contact size",
+    MOTION: "grip and motion",
+    POINTER: "pointer movement",
+}
+"""What a person reads for each kind of column."""
+FEWEST_KEYS: Final = 2
+MOST_KEYS: Final = 64
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of one signal.
+
+    Args:
+        signal: `keystroke`, `touch`, `motion` or `pointer`.
+        kinds: What each column measures, in order; the gaps stand behind the press-to-press times.
+    """
+
+    signal: str
+    kinds: tuple[str, ...]
+
+    @classmethod
+    def keystroke(cls, keys: int) -> "Layout":
+        """Return the layout of a text of that many presses."""
+        return cls("keystroke", _timing(keys))
+
+    @classmethod
+    def touch(cls, keys: int) -> "Layout":
+        """Return the layout of a text of that many touches."""
+        return cls("touch", _timing(keys) + (PRESSURE,) * keys + (SIZE,) * keys)
+
+    @classmethod
+    def statistics(cls, signal: str, columns: int) -> "Layout":
+        """Return the layout of a signal that is a row of statistics: motion or pointer."""
+        return cls(signal, (signal,) * columns)
+
+    @property
+    def columns(self) -> int:
+        """How many columns there are, the ones that follow included."""
+        return len(self.kinds)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The kinds that there are, in order."""
+        return tuple(dict.fromkeys(self.kinds))
+
+    @cached_property
+    def kept(self) -> Ints:
+        """The columns that are stored: all but those that follow from others."""
+        return np.flatnonzero(np.array(self.kinds) != GAP)
+
+    @cached_property
+    def places(self) -> Ints:
+        """The place of each column among its kind, so that neighbors can be told."""
+        return np.array([self.kinds[:at].count(kind) for at, kind in enumerate(self.kinds)])
+
+    def of(self, kind: str) -> Ints:
+        """Return the columns of a kind."""
+        return np.flatnonzero(np.array(self.kinds) == kind)
+
+    @cached_property
+    def timed(self) -> bool:
+        """Whether the columns are times of a typed text."""
+        return HOLD in self.kinds
+
+    def expand(self, stored: Floats) -> Floats:
+        """Return all columns (n, d) of rows that hold the kept ones (n, k)."""
+        if not self.timed:
+            return stored
+        keys = self.kinds.count(HOLD)
+        hold, press = stored[..., :keys], stored[..., keys : 2 * keys - 1]
+        gap = press - hold[..., :-1]
+        return np.concatenate([hold, press, gap, stored[..., 2 * keys - 1 :]], axis=-1)
+
+    def even(self, rows: Floats) -> Floats:
+        """Return rows whose long tails are drawn in: logarithms of times, the rest as it is."""
+        if not self.timed:
+            return rows
+        out = np.empty_like(rows)
+        for kind in self.names:
+            at = self.slices[kind]
+            out[..., at] = _EVEN[kind](rows[..., at])
+        return out
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """The columns of each kind, which always stand together."""
+        found = {}
+        for kind in self.names:
+            first = self.kinds.index(kind)
+            found[kind] = slice(first, first + self.kinds.count(kind))
+        return found
+
+
+def _timing(keys: int) -> tuple[str, ...]:
+    if not FEWEST_KEYS <= keys <= MOST_KEYS:
+        raise ValueError(f"a text has {FEWEST_KEYS} to {MOST_KEYS} presses")
+    return (HOLD,) * keys + (PRESS,) * (keys - 1) + (GAP,) * (keys - 1)
+
+
+def _log_hold(values: Floats) -> Floats:
+    return np.log(np.maximum(values, 0.01))
+
+
+def _log_press(values: Floats) -> Floats:
+    return np.log(np.maximum(values, 0.0) + 0.05)
+
+
+def _log_gap(values: Floats) -> Floats:
+    return np.arcsinh(values / 0.1)
+
+
+def _as_it_is(values: Floats) -> Floats:
+    return values
+
+
+_EVEN: Final[dict[str, Callable[[Floats], Floats]]] = {
+    HOLD: _log_hold,
+    PRESS: _log_press,
+    GAP: _log_gap,
+    PRESSURE: _as_it_is,
+    SIZE: _as_it_is,
+}

@@ -1,0 +1,181 @@
+"""Read the published data sets; what is wrong is told with its line and column.
+
+CMU: Killourhy and Maxion, DSN 2009, `subject,sessionIndex,rep,H.…,DD.…,UD.…` in seconds.
+MEU-Mobile: one file a person. Hold and Tap (Buriro et al. 2021): statistics, the person last.
+MOBIKEY (Antal and Nemes 2016): one row a key. Nothing of a compass is read: it names the room.
+"""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from biometrics.behavior.layout import FEWEST_KEYS, MOST_KEYS, Floats, Layout
+
+People = dict[str, Floats]
+_LONGEST: Final = 600.0
+_MEU_COLUMNS: Final = 71
+_MEU_KEYS: Final = 14
+_HOLD_AND_TAP: Final = 113
+_NO_COMPASS: Final = (*range(16), *range(16, 79))
+"""Statistics of acceleration, gravity, rotation and their changes; 80 to 111 know the azimuth."""
+
+
+class BadData(ValueError):
+    """A file that cannot be used; the text names line and column."""
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            yield from enumerate(csv.reader(file), 1)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadData(f"{path.name}: cannot be read as CSV: {error}") from None
+
+
+def _number(path: Path, line: int, column: str, text: str, *, blank: bool = False) -> float:
+    if blank and text.strip() in {"", "NA"}:
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        raise BadData(f"{path.name}: line {line}, column {column}: not a number") from None
+    if not math.isfinite(value) or abs(value) > 1e9:  # noqa: PLR2004 - beyond any sensor
+        raise BadData(f"{path.name}: line {line}, column {column}: not a finite number")
+    return value
+
+
+def load_cmu(path: Path) -> tuple[Layout, People]:
+    """Return layout and people of a file in the CMU layout, all columns, in order of typing.
+
+    Blank cells are filled with the person's median over the first half, as for the paper's table
+    on a set that lacks some.
+
+    Raises:
+        BadData: Something is wrong; the text names line and column.
+    """
+    rows = _rows(path)
+    first = next(rows, (1, []))[1]
+    layout, order = _cmu_header(path, first)
+    found: dict[str, list[list[float]]] = {}
+    for line, row in rows:
+        if len(row) != len(first):
+            raise BadData(f"{path.name}: line {line}: {len(row)} columns, not {len(first)}")
+        values = [_number(path, line, first[at], row[at], blank=True) for at in order]
+        for at, value in zip(order, values, strict=True):
+            low = -_LONGEST if first[at].startswith("UD.") else 0.0
+            if value < low or value > _LONGEST:
+                raise BadData(f"{path.name}: line {line}, column {first[at]}: not a duration")
+        if not row[0]:
+            raise BadData(f"{path.name}: line {line}, column {first[0]}: no subject")
+        found.setdefault(row[0], []).append(values)
+    if not found:
+        raise BadData(f"{path.name}: no rows")
+    return layout, {name: _filled(np.array(found[name])) for name in sorted(found)}
+
+
+def _cmu_header(path: Path, header: Sequence[str]) -> tuple[Layout, list[int]]:
+    if list(header[:3]) != ["subject", "sessionIndex", "rep"]:
+        raise BadData(f"{path.name}: line 1: must begin subject,sessionIndex,rep")
+    at = {kind: [i for i, name in enumerate(header) if name.startswith(kind)] for kind in _CMU}
+    keys = len(at["H."])
+    counts = [len(at[kind]) for kind in _CMU]
+    if counts != [keys, keys - 1, keys - 1] or sum(counts) + 3 != len(header):
+        raise BadData(f"{path.name}: line 1: must have n H., n-1 DD. and n-1 UD. columns")
+    if not FEWEST_KEYS <= keys <= MOST_KEYS:
+        raise BadData(f"{path.name}: line 1: {keys} keys, not {FEWEST_KEYS} to {MOST_KEYS}")
+    return Layout.keystroke(keys), [*at["H."], *at["DD."], *at["UD."]]
+
+
+_CMU: Final = ("H.", "DD.", "UD.")
+
+
+def _filled(rows: Floats) -> Floats:
+    known = rows[: max(1, len(rows) // 2)]
+    if np.isnan(rows).any():
+        with np.errstate(all="ignore"):
+            middle = np.nan_to_num(np.nanmedian(known, axis=0))
+        rows = np.where(np.isnan(rows), middle, rows)
+    return rows
+
+
+def load_meu(folder: Path) -> tuple[Layout, People]:
+    """Return layout and people of MEU-Mobile: 14 touches with pressure and contact size."""
+    people = {}
+    for path in sorted(folder.glob("*.csv")):
+        rows = []
+        for line, row in _rows(path):
+            if len(row) != _MEU_COLUMNS:
+                raise BadData(f"{path.name}: line {line}: {len(row)} columns, not {_MEU_COLUMNS}")
+            rows.append([_number(path, line, str(at + 1), cell) for at, cell in enumerate(row)])
+        values = np.array(rows)
+        n = _MEU_KEYS
+        hold, press = values[:, :n] / 1000, values[:, n : 2 * n - 1] / 1000
+        touch = values[:, 3 * n - 2 : 5 * n - 2]
+        people[path.stem] = np.concatenate([hold, press, press - hold[:, :-1], touch], axis=1)
+    if not people:
+        raise BadData(f"{folder}: no CSV files")
+    return Layout.touch(_MEU_KEYS), people
+
+
+def load_hold_and_tap(path: Path) -> tuple[Layout, People]:
+    """Return layout and people of one posture's motion statistics, without compass."""
+    found: dict[str, list[list[float]]] = {}
+    for line, row in _rows(path):
+        if len(row) != _HOLD_AND_TAP:
+            raise BadData(f"{path.name}: line {line}: {len(row)} columns, not {_HOLD_AND_TAP}")
+        cells = [row[at] for at in _NO_COMPASS]
+        values = [
+            math.nan if cell.strip().lower() == "nan" else _number(path, line, str(at + 1), cell)
+            for at, cell in zip(_NO_COMPASS, cells, strict=True)
+        ]
+        found.setdefault(row[-1], []).append(values)
+    if not found:
+        raise BadData(f"{path.name}: no rows")
+    people = {name: _without_gaps(np.array(rows)) for name, rows in found.items()}
+    return Layout.statistics("motion", len(_NO_COMPASS)), people
+
+
+def _without_gaps(rows: Floats) -> Floats:
+    middle = np.zeros(rows.shape[1])
+    some = ~np.isnan(rows).all(axis=0)
+    middle[some] = np.nanmedian(rows[:, some], axis=0)
+    return np.where(np.isnan(rows), middle, rows)
+
+
+def load_mobikey(path: Path, text: str = "0") -> tuple[Layout, People]:
+    """Return layout and people of one password of MOBIKEY, in order of sessions."""
+    rows = _rows(path)
+    header = next(rows, (1, []))[1]
+    need = ("person", "SessionId", "PasswordType", "Repetition", "DownTime", "UpTime", "Pressure",
+            "FingerArea")  # fmt: skip
+    missing = [name for name in need if name not in header]
+    if missing:
+        raise BadData(f"{path.name}: line 1: no column {missing[0]}")
+    at = {name: header.index(name) for name in need}
+    typed: dict[tuple[str, str, str], list[list[float]]] = {}
+    for line, row in rows:
+        if len(row) != len(header):
+            raise BadData(f"{path.name}: line {line}: {len(row)} columns, not {len(header)}")
+        if row[at["PasswordType"]] == text:
+            key = (row[at["person"]], row[at["SessionId"]], row[at["Repetition"]])
+            values = [_number(path, line, name, row[at[name]]) for name in need[4:]]
+            typed.setdefault(key, []).append(values)
+    lengths = [len(keys) for keys in typed.values()]
+    if not lengths:
+        raise BadData(f"{path.name}: no rows of password {text}")
+    usual = max(set(lengths), key=lengths.count)
+    people: dict[str, list[Floats]] = {}
+    for (person, _, _), keys in typed.items():
+        if len(keys) == usual:
+            people.setdefault(person, []).append(_touches(np.array(keys)))
+    return Layout.touch(usual), {name: np.array(rows) for name, rows in people.items()}
+
+
+def _touches(keys: Floats) -> Floats:
+    down, up = keys[:, 0] / 1000, keys[:, 1] / 1000
+    hold, press = np.maximum(up - down, 0), np.maximum(np.diff(down), 0)
+    return np.concatenate([hold, press, press - hold[:-1], keys[:, 2], keys[:, 3]])

@@ -1,0 +1,271 @@
+"""What is known of everybody: spreads, means and covariances of each column, and some samples.
+
+Columns are made normal by their ranks in the population (knots of the distribution, long tails
+drawn in); in that space a person's samples scatter with the covariance `within`, a person's mean
+wanders from session to session with `drift`, and the means of people scatter with `between`
+(two-covariance PLDA, Ioffe 2006, with the drift as a third).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+
+from biometrics.behavior.layout import Floats, Ints, Layout
+
+KNOTS: Final = 65
+CLIP: Final = 4.5
+_AT: Final = np.array([NormalDist().inv_cdf((at + 0.5) / KNOTS) for at in range(KNOTS)])
+_EDGE: Final = 8
+_SESSION: Final = 50
+_SETTLED: Final = 100
+"""Repetitions of the CMU set after which a person no longer learns the text."""
+_SHRINK_BETWEEN: Final = 0.6
+_SHRINK_WITHIN: Final = 0.1
+_EARLY: Final = 8
+_LATER: Final = 16
+_KERNEL_EARLY: Final = 2
+_KERNEL_LATER: Final = 6
+LAGS: Final = (0, 1, -1, None)
+"""How far apart two columns are among their kinds: same, next, before, farther."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """Statistics of one layout.
+
+    Args:
+        knots: Quantiles of each column, (d, 65), never falling.
+        mean: Mean of people's means in the normal space, (d,).
+        between: Covariance of people's means, (d, d).
+        within: Covariance of samples of one session, (d, d).
+        drift: Covariance of session means of one person, (d, d).
+        spread: Typical absolute deviation of each raw column for one person, (d,).
+        background: Samples of many people in the normal space, (m, d).
+        kernel: Which of them stand for the population in the kernel classifier.
+    """
+
+    layout: Layout
+    knots: Floats
+    mean: Floats
+    between: Floats
+    within: Floats
+    drift: Floats
+    spread: Floats
+    background: Floats
+    kernel: Ints
+
+    @cached_property
+    def kept(self) -> Ints:
+        """The columns that do not follow from others."""
+        return self.layout.kept
+
+    @cached_property
+    def typical(self) -> Floats:
+        """The covariance of one person's samples over sessions."""
+        return self.within + self.drift
+
+    @cached_property
+    def whitener(self) -> Floats:
+        """Symmetric inverse root of `typical`."""
+        return inverse_root(self.typical)[0]
+
+    @cached_property
+    def whitened(self) -> Floats:
+        """The background, whitened; (m, d)."""
+        return self.background @ self.whitener
+
+    @cached_property
+    def chosen(self) -> Floats:
+        """The part of the whitened background that the kernel classifier uses."""
+        return self.whitened[self.kernel]
+
+    @cached_property
+    def apart(self) -> Floats:
+        """Distances among `chosen`, as sums of absolute differences."""
+        return distances(self.chosen, self.chosen)
+
+    @cached_property
+    def everybody(self) -> tuple[tuple[Floats, Floats, float], ...]:
+        """How samples of anybody scatter, among the kept columns and among all.
+
+        Each is a mean, the inverse root of the covariance and the logarithm of its determinant.
+        """
+        found = []
+        for at in (self.kept, np.arange(self.layout.columns)):
+            pick = np.ix_(at, at)
+            root, size = inverse_root(self.between[pick] + self.typical[pick])
+            found.append((self.mean[at], root, size))
+        return tuple(found)
+
+    @cached_property
+    def _slopes(self) -> tuple[Floats, Floats]:
+        low = (_AT[_EDGE] - _AT[0]) / (self.knots[:, _EDGE] - self.knots[:, 0])
+        high = (_AT[-1] - _AT[-1 - _EDGE]) / (self.knots[:, -1] - self.knots[:, -1 - _EDGE])
+        return low, high
+
+    def normal(self, rows: Floats) -> Floats:
+        """Return rows (n, d) in the normal space; what is not a number becomes the mean."""
+        low, high = self._slopes
+        knots = self.knots
+        at = np.clip((rows[:, :, None] >= knots).sum(axis=2) - 1, 0, KNOTS - 2)
+        columns = np.arange(knots.shape[0])
+        left, right = knots[columns, at], knots[columns, at + 1]
+        part = np.clip((rows - left) / (right - left), 0.0, 1.0)
+        inside = _AT[at] + part * (_AT[at + 1] - _AT[at])
+        below = np.minimum(rows - knots[:, 0], 0.0) * low
+        above = np.log1p(np.maximum(rows - knots[:, -1], 0.0) * high)
+        found = np.clip(inside + below + above, -CLIP, CLIP)
+        return np.where(np.isnan(rows), self.mean, found)
+
+
+def inverse_root(matrix: Floats) -> tuple[Floats, float]:
+    """Return the symmetric inverse square root and the logarithm of the determinant."""
+    values, vectors = np.linalg.eigh(matrix)
+    values = np.maximum(values, 1e-6)
+    return (vectors / np.sqrt(values)) @ vectors.T, float(np.log(values).sum())
+
+
+def distances(left: Floats, right: Floats) -> Floats:
+    """Return the sums of absolute differences, (n, m)."""
+    found = np.empty((len(left), len(right)))
+    for start in range(0, len(left), 16):
+        part = left[start : start + 16, None] - right[None]
+        found[start : start + 16] = np.abs(part, out=part).sum(axis=2)
+    return found
+
+
+def positive(matrix: Floats, least: float = 1e-3) -> Floats:
+    """Return the matrix with its eigenvalues at or above a share of the largest."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    return np.asarray((vectors * np.maximum(values, least * values.max())) @ vectors.T)
+
+
+def relations(layout: Layout) -> dict[tuple[str, str, int], Floats]:
+    """Return masks (d, d): which pairs of columns stand in the same relation."""
+    kinds, places = np.array(layout.kinds), layout.places
+    apart = places[:, None] - places[None]
+    found = {}
+    for left in layout.names:
+        for right in layout.names:
+            both = (kinds[:, None] == left) & (kinds[None] == right)
+            for number, lag in enumerate(LAGS):
+                near = np.abs(apart) > 1 if lag is None else apart == lag
+                found[left, right, number] = both & near
+    return found
+
+
+def structured(matrix: Floats, layout: Layout) -> Floats:
+    """Return the covariance with each correlation averaged over pairs in the same relation."""
+    if not layout.timed:
+        return np.diag(np.diag(matrix))
+    sigma = np.sqrt(np.diag(matrix))
+    correlation = matrix / np.outer(sigma, sigma)
+    found: Floats = np.zeros_like(matrix)
+    for mask in relations(layout).values():
+        if mask.any():
+            found[mask] = correlation[mask].mean()
+    np.fill_diagonal(found, 1.0)
+    return np.asarray(found * np.outer(sigma, sigma))
+
+
+def knots_of(rows: Floats) -> Floats:
+    """Return the knots (d, 65) of rows (n, d), strictly rising."""
+    found: Floats = np.nanquantile(rows, (np.arange(KNOTS) + 0.5) / KNOTS, axis=0).T
+    span = np.maximum(found[:, -1] - found[:, 0], 1e-6)
+    found = found + span[:, None] * 1e-5 * np.arange(KNOTS)
+    return np.asarray(np.maximum.accumulate(found, axis=1))
+
+
+def learn_population(
+    layout: Layout, people: Sequence[Floats], *, session: int = _SESSION, settled: int = _SETTLED,
+    seed: int = 0,
+) -> Population:  # fmt: skip
+    """Return the statistics of people who all gave samples of one layout.
+
+    Args:
+        layout: Their columns.
+        people: One array (n, d) a person, in order of time.
+        session: How many samples make a session, so that drift between them is seen.
+        settled: After how many samples a person is taken to be used to the text.
+        seed: Which of their samples are kept as background.
+    """
+    blank = np.zeros(layout.columns)
+    square = np.eye(layout.columns)
+    picked = np.zeros(0, dtype=np.intp)
+    base = Population(
+        layout, knots_of(np.concatenate(people)), blank, square, square, square, blank,
+        np.zeros((0, layout.columns)), picked,
+    )  # fmt: skip
+    normal = [base.normal(rows) for rows in people]
+    means = np.array([_center(rows[min(settled, len(rows) // 4) :]) for rows in normal])
+    within, drift = _scatter(normal, session)
+    between = np.cov(means.T) - drift / max(2, len(normal[0]) // session)
+    background, kernel = _background(normal, seed)
+    between = positive(between)
+    return Population(
+        layout=layout,
+        knots=base.knots,
+        mean=means.mean(axis=0),
+        between=positive(_toward(between, layout, _SHRINK_BETWEEN)),
+        within=(1 - _SHRINK_WITHIN) * within + _SHRINK_WITHIN * np.diag(np.diag(within)),
+        drift=positive(_toward(drift, layout, 0.3)),
+        spread=_spread(people),
+        background=background,
+        kernel=kernel,
+    )
+
+
+def _center(rows: Floats) -> Floats:
+    return np.asarray((np.median(rows, axis=0) + rows.mean(axis=0)) / 2)
+
+
+def _toward(matrix: Floats, layout: Layout, share: float) -> Floats:
+    return (1 - share) * matrix + share * structured(matrix, layout)
+
+
+def _scatter(normal: Sequence[Floats], session: int) -> tuple[Floats, Floats]:
+    """Return the covariances within a session and between sessions of one person."""
+    residuals, shifts = [], []
+    for rows in normal:
+        parts = [rows[at : at + session] for at in range(0, len(rows), session)]
+        parts = [part for part in parts if len(part) > session // 2 or len(parts) == 1]
+        residuals += [part - part.mean(axis=0) for part in parts]
+        centers = np.array([part.mean(axis=0) for part in parts])
+        late = centers[min(3, len(centers) - 1) :]
+        if len(late) > 1:
+            shifts.append((late - late.mean(axis=0)) * np.sqrt(len(late) / (len(late) - 1)))
+    rest = np.concatenate(residuals)
+    edge = 2.5 * rest.std(axis=0)
+    within = np.cov(np.clip(rest, -edge, edge).T)
+    if not shifts:
+        return within, 0.2 * within
+    moved = np.concatenate(shifts)
+    drift: Floats = moved.T @ moved / len(moved)
+    return within, drift
+
+
+def _spread(people: Sequence[Floats]) -> Floats:
+    each = [np.nanmedian(np.abs(rows - np.nanmedian(rows, axis=0)), axis=0) for rows in people]
+    return np.asarray(np.maximum(np.median(each, axis=0) * 1.2, 1e-4))
+
+
+def _background(normal: Sequence[Floats], seed: int) -> tuple[Floats, Ints]:
+    """Pick samples of each person: some of their first, more of the later ones."""
+    random = np.random.default_rng(seed)
+    rows: list[Floats] = []
+    kernel: list[int] = []
+    for person in normal:
+        split = max(1, min(_SESSION, len(person) // 3))
+        early = random.choice(split, min(_EARLY, split), replace=False)
+        late = split + random.choice(
+            len(person) - split, min(_LATER, len(person) - split), replace=False
+        )
+        first = len(rows) + np.arange(min(_KERNEL_EARLY, len(early)))
+        then = len(rows) + len(early) + np.arange(min(_KERNEL_LATER, len(late)))
+        kernel += [*first.tolist(), *then.tolist()]
+        rows += [*person[early], *person[late]]
+    return np.array(rows), np.array(kernel, dtype=np.intp)

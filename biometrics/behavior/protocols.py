@@ -1,0 +1,151 @@
+"""The protocols of the published tables, run on people that the model never saw."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from biometrics.behavior.layout import Floats, Layout
+from biometrics.behavior.model import ENROLLED, LIVE, SignalModel
+from biometrics.behavior.profile import Profile
+from biometrics.behavior.scorer import llrs, own_scores, ready
+from biometrics.evaluation import Trial, summarize
+
+PROTOCOLS: Final = ("km", "settled", "live")
+NOVICE: Final = "novice"
+PRACTISED: Final = "practised"
+SHAM: Final = 5
+"""Samples of each impostor."""
+_LOOKS: Final = 20
+"""How often the impostors come back while a profile lives."""
+People = Mapping[str, Floats]
+Step = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One protocol with one number of samples to enroll."""
+
+    protocol: str
+    enroll: int
+
+    def needs(self) -> int:
+        """Return how many samples a person must have given."""
+        return {"km": 201, "settled": 301, "live": 251}[self.protocol]
+
+
+def practised(count: int, sham: int = SHAM) -> list[int]:
+    """Return the impostor's samples after practice: spread over the second half."""
+    half = count // 2
+    return [half + int((at + 0.5) * (count - half) / sham) for at in range(sham)]
+
+
+def attackers(people: People, person: str, kind: str) -> Floats:
+    """Return what every other person types against one."""
+    parts = []
+    for name, rows in people.items():
+        if name != person:
+            parts.append(rows[:SHAM] if kind == NOVICE else rows[practised(len(rows))])
+    return np.concatenate(parts)
+
+
+def trials(
+    layout: Layout, people: People, run: Run, scorer: str, model: SignalModel | None
+) -> dict[str, list[Trial]]:
+    """Return the trials of every person, by kind of impostor.
+
+    Raises:
+        ValueError: Somebody gave too few samples, or there are too few people.
+    """
+    short = [name for name, rows in people.items() if len(rows) < run.needs()]
+    if short or len(people) < 2:  # noqa: PLR2004 - somebody must be the impostor
+        who = f"{short[0]} has too few samples" if short else "there are fewer than two people"
+        raise ValueError(f"{who}: {run.protocol} needs {run.needs()} of at least two people")
+    found: dict[str, list[Trial]] = {NOVICE: [], PRACTISED: []}
+    for person, rows in people.items():
+        shams = {kind: attackers(people, person, kind) for kind in found}
+        if run.protocol == "live":
+            genuine, against = _live(layout, rows, run, model, shams)
+        else:
+            genuine, against = _batch(layout, rows, run, (scorer, model), shams)
+        for kind, impostor in against.items():
+            found[kind].append(Trial(person, genuine, impostor))
+    return found
+
+
+def _batch(
+    layout: Layout, rows: Floats, run: Run, how: tuple[str, SignalModel | None],
+    shams: Mapping[str, Floats],
+) -> tuple[Floats, dict[str, Floats]]:  # fmt: skip
+    start = 0 if run.protocol == "km" else 200
+    enrolled = rows[start : start + run.enroll]
+    genuine = rows[200:] if run.protocol == "km" else rows[250:]
+    score = _against(layout, enrolled, *how)
+    return score(genuine), {kind: score(sham) for kind, sham in shams.items()}
+
+
+def _against(
+    layout: Layout, enrolled: Floats, scorer: str, model: SignalModel | None
+) -> Callable[[Floats], Floats]:
+    if scorer == "scaled_manhattan":
+        return lambda rows: scaled_manhattan(enrolled, rows)
+    profile = replace(Profile.empty(layout).absorb(enrolled), total=len(enrolled))
+    if model is None:
+        return lambda rows: own_scores(profile, rows)
+    against = ready(profile, model, ENROLLED)
+    if against is None:
+        return lambda rows: np.zeros(len(rows))
+    return lambda rows: llrs(against, rows)
+
+
+def _live(
+    layout: Layout, rows: Floats, run: Run, model: SignalModel | None, shams: Mapping[str, Floats]
+) -> tuple[Floats, dict[str, Floats]]:
+    """Score each later sample, then absorb it; impostors come back at even intervals."""
+    profile = Profile.empty(layout).absorb(rows[: run.enroll])
+    later = rows[run.enroll :]
+    genuine = np.zeros(len(later))
+    sham: dict[str, list[Floats]] = {kind: [] for kind in shams}
+    every = max(1, len(later) // _LOOKS)
+    for at, row in enumerate(later):
+        score = _now(profile, model)
+        genuine[at] = score(row[None])[0]
+        if at % every == every // 2:
+            for kind, attack in shams.items():
+                sham[kind].append(score(attack))
+        profile = profile.absorb(row[None])
+    return genuine, {kind: np.concatenate(parts) for kind, parts in sham.items()}
+
+
+def _now(profile: Profile, model: SignalModel | None) -> Callable[[Floats], Floats]:
+    if model is None:
+        return lambda rows: own_scores(profile, rows)
+    against = ready(profile, model, LIVE)
+    if against is None:
+        return lambda rows: np.zeros(len(rows))
+    return lambda rows: llrs(against, rows)
+
+
+def scaled_manhattan(enrolled: Floats, rows: Floats) -> Floats:
+    """Return the paper's best detector, negated: mean center, mean absolute deviations."""
+    center = enrolled.mean(axis=0)
+    scale = np.maximum(np.abs(enrolled - center).mean(axis=0), 1e-6)
+    return np.asarray(-(np.abs(rows - center) / scale).sum(axis=1))
+
+
+def results(
+    found: Mapping[str, Sequence[Trial]], run: Run, scorer: str, clip: tuple[float, float] | None
+) -> list[dict[str, object]]:
+    """Return the rows of the contract."""
+    return [
+        {"protocol": run.protocol, "enroll": run.enroll, "impostors": kind, "scorer": scorer}
+        | {name: round(value, 5) for name, value in summarize(part, clip).items()}
+        for kind, part in found.items()
+    ]
+
+
+def folds(names: Sequence[str], count: int, seed: int = 0) -> list[list[str]]:
+    """Return people in that many groups, the same for the same names and seed."""
+    order = np.random.default_rng(seed).permutation(len(names))
+    return [[names[at] for at in sorted(part)] for part in np.array_split(order, count)]

@@ -1,0 +1,57 @@
+"""Make the model that ships: trained on the generator's people only, so it may say little."""
+
+from pathlib import Path
+from typing import Final
+
+from biometrics.behavior.generator import grips, people, touches
+from biometrics.behavior.layout import Floats, Layout
+from biometrics.behavior.model import ENROLLED, LIVE, SignalModel, save
+from biometrics.behavior.training import Enrollment, Plan, Step, keystroke_plan, train
+
+CLIP: Final = (-2.0, 2.0)
+WEAK: Final = (-1.0, 1.0)
+"""Pointer movement at a form is seconds of data: weak evidence."""
+KEYS: Final = 12
+MOTION_COLUMNS: Final = 32
+POINTER_COLUMNS: Final = 8
+_PEOPLE: Final = 60
+_SAMPLES: Final = 240
+_VERSION: Final = "generator/1"
+
+
+def make(people_count: int = _PEOPLE, step: Step | None = None) -> dict[str, SignalModel]:
+    """Return the models of every signal, of any text; `step` hears of progress."""
+    typed = people(people_count, KEYS, samples=_SAMPLES, session=30, seed=11)
+    plan = keystroke_plan(_SAMPLES, fixed=False)
+    stroke, touch = Layout.keystroke(KEYS), Layout.touch(KEYS)
+    touched = [touches(rows, KEYS, seed) for seed, rows in enumerate(typed)]
+    return {
+        "keystroke": train(stroke, _whole(stroke, typed), plan, _VERSION, CLIP, step),
+        "touch": train(touch, _whole(touch, touched), plan, _VERSION, CLIP, step),
+        "motion": _statistics("motion", MOTION_COLUMNS, people_count, CLIP),
+        "pointer": _statistics("pointer", POINTER_COLUMNS, people_count, WEAK),
+    }
+
+
+def _whole(layout: Layout, rows: list[Floats]) -> list[Floats]:
+    return [layout.expand(part) for part in rows]
+
+
+def _statistics(signal: str, columns: int, count: int, clip: tuple[float, float]) -> SignalModel:
+    rows = grips(count, columns, samples=120, seed=columns)
+    return train(Layout.statistics(signal, columns), rows, statistics_plan(120), _VERSION, clip)
+
+
+def statistics_plan(samples: int, *, fixed: bool = False) -> Plan:
+    """Return the plan for short rows of statistics: motion, pointer, or touches of one day."""
+    few = [bucket for bucket in (5, 10, 20, 50) if bucket < samples * 3 // 4]
+    ways = [
+        Enrollment(way, bucket, 0, bucket, slice(bucket, None))
+        for bucket in few for way in (ENROLLED, LIVE)
+    ]  # fmt: skip
+    return Plan(every=1, session=10, settled=0, fixed=fixed, enrollments=tuple(ways))
+
+
+def write(path: Path, step: Step | None = None) -> None:
+    """Make the shipped model and write it."""
+    save(make(step=step), path)

@@ -1,0 +1,192 @@
+"""Train heads: people are split, and each is scored by a population that never saw them.
+
+Within each split every held-out person enrolls as a service would see it, and is then attacked by
+the other held-out people: as novices (their first samples) and after practice (later ones). Each
+person weighs the same. Calibration uses scores of people on whom the head was not fitted.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from biometrics.behavior.anytext import AnyText, average
+from biometrics.behavior.head import Head, calibrate, fit
+from biometrics.behavior.layout import Floats, Layout
+from biometrics.behavior.model import ENROLLED, LIVE, FixedText, SignalModel
+from biometrics.behavior.population import learn_population
+from biometrics.behavior.profile import Profile
+from biometrics.behavior.statistics import prepare, statistics
+
+CLIP: Final = (-6.0, 5.0)
+_NOVICE: Final = slice(0, 10)
+Step = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Enrollment:
+    """One way to come to a profile.
+
+    Args:
+        way: `enrolled` or `live`.
+        bucket: Which head it trains.
+        start: First sample of the profile.
+        end: First sample after it.
+        genuine: The person's own samples that are scored against it.
+    """
+
+    way: str
+    bucket: int
+    start: int
+    end: int
+    genuine: slice
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How heads are trained.
+
+    Args:
+        repeats: How often people are split anew.
+        groups: Into how many groups.
+        every: Every how many genuine samples one is used.
+        session: Samples that make a session.
+        settled: Samples after which a person is used to the text.
+        fixed: Whether everybody typed the same text, and will.
+    """
+
+    repeats: int = 2
+    groups: int = 4
+    every: int = 4
+    session: int = 50
+    settled: int = 100
+    fixed: bool = True
+    seed: int = 0
+    enrollments: tuple[Enrollment, ...] = field(default=())
+
+
+@dataclass
+class _Pile:
+    """What one head is fitted on, with the person of each row."""
+
+    found: list[Floats] = field(default_factory=list)
+    genuine: list[Floats] = field(default_factory=list)
+    weights: list[Floats] = field(default_factory=list)
+    person: list[Floats] = field(default_factory=list)
+
+    def add(self, found: Floats, person: int, *, genuine: bool, share: float) -> None:
+        """Add statistics that together weigh `share`."""
+        count = len(found)
+        self.found.append(found)
+        self.genuine.append(np.full(count, float(genuine)))
+        self.weights.append(np.full(count, share / max(count, 1)))
+        self.person.append(np.full(count, float(person)))
+
+
+def even_spread(layout: Layout, people: Sequence[Floats]) -> Floats:
+    """Return how far a person's samples typically lie from their median, in `Layout.even`."""
+    each = []
+    for rows in people:
+        even = layout.even(rows)
+        each.append(np.abs(even - np.median(even, axis=0)).mean(axis=0))
+    return np.asarray(np.maximum(np.median(each, axis=0), 1e-4))
+
+
+def know(layout: Layout, people: Sequence[Floats], plan: Plan) -> FixedText | AnyText:
+    """Return what a population tells, of its text or of any."""
+    population = learn_population(
+        layout, people, session=plan.session, settled=plan.settled, seed=plan.seed
+    )
+    even = even_spread(layout, people)
+    return FixedText(population, even) if plan.fixed else average(population, even)
+
+
+def train(
+    layout: Layout, people: Sequence[Floats], plan: Plan, version: str,
+    clip: tuple[float, float] = CLIP, step: Step | None = None,
+) -> SignalModel:  # fmt: skip
+    """Return the model of one signal, trained on people (n, d) in order of time.
+
+    Raises:
+        ValueError: Too few people or samples.
+    """
+    if len(people) < 2 * plan.groups:
+        raise ValueError(f"training needs at least {2 * plan.groups} people")
+    piles: dict[tuple[str, int], _Pile] = {}
+    splits = list(_splits(len(people), plan))
+    for number, held in enumerate(splits):
+        rest = [people[at] for at in range(len(people)) if at not in held]
+        known = know(layout, rest, replace(plan, seed=plan.seed + number))
+        for enrollment in plan.enrollments:
+            pile = piles.setdefault((enrollment.way, enrollment.bucket), _Pile())
+            _attack(layout, people, held, known, (enrollment, plan.every), pile)
+        if step:
+            step(number + 1, len(splits))
+    heads = {key: _fit(pile, plan.seed) for key, pile in piles.items()}
+    return SignalModel(know(layout, people, plan), heads, clip, version)
+
+
+def _splits(people: int, plan: Plan) -> Iterator[list[int]]:
+    random = np.random.default_rng(plan.seed)
+    for _ in range(plan.repeats):
+        for part in np.array_split(random.permutation(people), plan.groups):
+            yield sorted(part.tolist())
+
+
+def _attack(
+    layout: Layout, people: Sequence[Floats], held: list[int], known: FixedText | AnyText,
+    how: tuple[Enrollment, int], pile: _Pile,
+) -> None:  # fmt: skip
+    enrollment, every = how
+    population, spread = known.population(layout), known.even_spread(layout)
+    for person in held:
+        rows = people[person]
+        profile = Profile.empty(layout).absorb(rows[enrollment.start : enrollment.end])
+        profile = replace(profile, total=enrollment.end - enrollment.start)
+        prepared = prepare(profile, population, spread)
+        genuine = rows[enrollment.genuine][::every]
+        pile.add(statistics(prepared, population, genuine), person, genuine=True, share=1.0)
+        others = [people[other] for other in held if other != person]
+        for part in (_NOVICE, _practised(rows)):
+            attack = np.concatenate([other[part] for other in others])
+            pile.add(statistics(prepared, population, attack), person, genuine=False, share=0.5)
+
+
+def _practised(rows: Floats) -> slice:
+    half = len(rows) // 2
+    return slice(half, None, max(1, half // 10))
+
+
+def _fit(pile: _Pile, seed: int) -> Head:
+    """Fit on everybody; calibrate on scores of people whom other fits never saw."""
+    found, genuine, weights, person = (
+        np.concatenate(part) for part in (pile.found, pile.genuine, pile.weights, pile.person)
+    )
+    scores = np.zeros(len(found))
+    everyone = np.unique(person)
+    for part in np.array_split(np.random.default_rng(seed).permutation(everyone), 4):
+        out = np.isin(person, part)
+        scores[out] = fit(found[~out], genuine[~out], weights[~out]).llr(found[out])
+    slope, shift = calibrate(scores, genuine, weights)
+    return replace(fit(found, genuine, weights), slope=slope, shift=shift)
+
+
+def keystroke_plan(samples: int, *, fixed: bool = True, seed: int = 0) -> Plan:
+    """Return the plan for people with that many typings each, 400 in the CMU set."""
+    half = samples // 2
+    settled = [
+        Enrollment(ENROLLED, bucket, half + shift, half + shift + bucket,
+                   slice(half + max(50, shift + bucket + 20), None))
+        for bucket in (5, 10, 20) for shift in (0, samples // 12)
+    ]  # fmt: skip
+    batch = [Enrollment(ENROLLED, 50, 0, half, slice(half, None))]
+    live = [
+        Enrollment(LIVE, bucket, at, at + bucket, slice(at + bucket, at + bucket + 10))
+        for bucket in (5, 10, 20) for at in (0, samples // 4, half, samples * 3 // 4)
+    ]  # fmt: skip
+    live += [
+        Enrollment(LIVE, 50, max(0, at - 100), at, slice(at, at + 20))
+        for at in range(samples // 6, samples - 20, samples // 12)
+    ]
+    return Plan(fixed=fixed, seed=seed, enrollments=(*settled, *batch, *live))

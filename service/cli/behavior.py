@@ -1,0 +1,247 @@
+"""`lamina behavior`: train population models, and measure them as the papers do."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from biometrics.behavior import loaders, protocols, shipped
+from biometrics.behavior.layout import Layout
+from biometrics.behavior.loaders import BadData, People
+from biometrics.behavior.model import DEFAULT, BadModel, SignalModel, load, save
+from biometrics.behavior.protocols import PROTOCOLS, Run
+from biometrics.behavior.training import CLIP, keystroke_plan, train
+from biometrics.evaluation import Trial, plot
+from service.cli.base import command, json_option, show, show_rows
+from service.domain.errors import SetupError
+
+_FEWEST: Final = 8
+_VERSION: Final = "trained/1"
+RIVALS: Final = (
+    {"protocol": "km", "enroll": 200, "scorer": "scaled Manhattan (Killourhy 2009)", "eer": 0.0962},
+    {"protocol": "km", "enroll": 200, "scorer": "nearest neighbor Mahalanobis (2009)",
+     "eer": 0.0996},
+    {"protocol": "km", "enroll": 200, "scorer": "one-class SVM (2009)", "eer": 0.1025},
+    {"protocol": "km", "enroll": 200, "scorer": "Zhong 2012", "eer": 0.084},
+    {"protocol": "km", "enroll": 200, "scorer": "GMM-UBM", "eer": 0.055},
+    {"protocol": "km", "enroll": 200, "scorer": "DBN with background users", "eer": 0.035},
+)  # fmt: skip
+"""Published, novice impostors, all 51 people."""
+
+
+@click.group()
+def behavior() -> None:
+    """Train and measure behavioral models."""
+
+
+@behavior.command("train")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where the model is written (.npz).")
+@click.option("--default", "make_default", is_flag=True, help="Make the shipped model anew.")
+@json_option
+@command
+def train_command(
+    files: tuple[Path, ...], out: Path | None, *, make_default: bool, as_json: bool
+) -> None:
+    """Train a model of any text on your own people (CMU layout); LAMINA_BEHAVIOR_MODEL names it.
+
+    Example: lamina behavior train typed.csv --out population.npz
+    """
+    if make_default == bool(files):
+        raise SetupError("bad_usage", "name CSV files, or --default without any")
+    target = out or (DEFAULT if make_default else Path("population.npz"))
+    with _progress("training") as step:
+        if make_default:
+            models = shipped.make(step=step)
+        else:
+            # Signals that the files say nothing of stay as they ship.
+            models = load(DEFAULT) | {"keystroke": _train_on(files, step, fixed=False)}
+    save(models, target)
+    size = target.stat().st_size
+    found = {"file": str(target), "bytes": size, "signals": sorted(models)}
+    show(found, as_json=as_json, text=f"{target}: {size} bytes, {' '.join(sorted(models))}")
+
+
+@behavior.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--train", "train_file", type=click.Path(path_type=Path), help="People to learn of.")
+@click.option("--folds", type=click.IntRange(2, 50), help="Learn from the other folds of people.")
+@click.option("--protocol", default="km", help="km, settled, live; several with commas.")
+@click.option("--enroll", default="200", help="Samples to enroll with, several with commas.")
+@click.option("--seed", default=0, help="Of the folds.")
+@click.option("--plot", "plots", type=click.Path(path_type=Path), help="Directory of PNG plots.")
+@json_option
+@command
+def evaluate(  # noqa: PLR0913, PLR0917 - one argument an option
+    file: Path, train_file: Path | None, folds: int | None, protocol: str, enroll: str, seed: int,
+    plots: Path | None, *, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure error rates of unseen people; the population model knows none of them.
+
+    Example: lamina behavior evaluate cmu.csv --folds 5 --protocol km,live --enroll 200 --json
+    """
+    runs = _runs(protocol, enroll)
+    if train_file and folds:
+        raise SetupError("bad_usage", "take --train or --folds, not both")
+    layout, people = _read(file)
+    trained = _read(train_file) if train_file else None
+    with _progress("evaluating") as step:
+        try:
+            found = measure(layout, people, runs, _Models(trained, folds, seed), step)
+        except ValueError as error:
+            raise SetupError("bad_data", f"{file.name}: {error}") from None
+    if plots:
+        _draw(found, plots)
+    rows = [row for key, part in found.items() for row in _told(key, part)]
+    if as_json:
+        show({"results": rows}, as_json=True)
+        return
+    names = ("protocol", "enroll", "impostors", "scorer", "eer", "pooled_eer", "zero_miss_far",
+             "frr_at_far_1pct", "cllr", "cllr_min", "worst_person")  # fmt: skip
+    published = [{"impostors": "novice", **row} for row in RIVALS]
+    shown = [{name: row.get(name) for name in names} for row in (*rows, *published)]
+    show_rows(shown, as_json=False, empty="nothing measured")
+
+
+Key = tuple[Run, str]
+Found = dict[Key, dict[str, list[Trial]]]
+
+
+class _Models:
+    """Where models come from: another file, the other folds, or nowhere."""
+
+    def __init__(self, trained: tuple[Layout, People] | None, folds: int | None, seed: int) -> None:
+        self.trained = trained
+        self.folds = folds
+        self.seed = seed
+
+    def parts(self, people: People) -> list[tuple[People, People]]:
+        """Return what is tested with what it is learned from; nothing where no model is made."""
+        if self.trained is not None:
+            twice = sorted(set(self.trained[1]) & set(people))
+            if twice:
+                raise ValueError(f"{twice[0]} stands in both files: people must be disjoint")
+            return [(people, self.trained[1])]
+        if self.folds is None:
+            return []
+        groups = protocols.folds(sorted(people), self.folds, self.seed)
+        if min(len(group) for group in groups) < 2:  # noqa: PLR2004 - one is the impostor
+            raise ValueError("folds of fewer than two people")
+        return [
+            (
+                {name: people[name] for name in group},
+                {name: rows for name, rows in people.items() if name not in group},
+            )
+            for group in groups
+        ]
+
+
+def measure(
+    layout: Layout,
+    people: People,
+    runs: Sequence[Run],
+    models: _Models,
+    step: Any,  # noqa: ANN401 - a callable of two numbers
+) -> Found:
+    """Return the trials of every run and scorer."""
+    found: Found = {}
+    parts = models.parts(people)
+    total = len(runs) * (2 + len(parts)) + len(parts)
+    done = 0
+    for run in runs:
+        for scorer in ("scaled_manhattan", "own"):
+            if run.protocol != "live" or scorer == "own":
+                found[run, scorer] = protocols.trials(layout, people, run, scorer, None)
+            done += 1
+            step(done, total)
+    for tested, learned in parts:
+        model = train(layout, list(learned.values()), keystroke_plan(_shortest(learned)), _VERSION)
+        for run in runs:
+            for kind, trials in protocols.trials(layout, tested, run, "head", model).items():
+                found.setdefault((run, "head"), {}).setdefault(kind, []).extend(trials)
+            done += 1
+            step(done, total)
+    return found
+
+
+def _shortest(people: People) -> int:
+    least = min(len(rows) for rows in people.values())
+    if least < 120:  # noqa: PLR2004 - fewer leave nothing between enrolling and testing
+        raise ValueError("training needs at least 120 samples of each person")
+    return least
+
+
+def _told(key: Key, found: Mapping[str, Sequence[Trial]]) -> list[dict[str, object]]:
+    run, scorer = key
+    return protocols.results(found, run, scorer, CLIP if scorer == "head" else None)
+
+
+def _runs(protocol: str, enroll: str) -> list[Run]:
+    wanted = [name.strip() for name in protocol.split(",")]
+    unknown = [name for name in wanted if name not in PROTOCOLS]
+    if unknown:
+        raise SetupError("bad_usage", f"--protocol {unknown[0]}: known: {' '.join(PROTOCOLS)}")
+    sizes = [size.strip() for size in enroll.split(",")]
+    if not all(size.isdigit() and 5 <= int(size) <= 200 for size in sizes):  # noqa: PLR2004 - the protocols' own bounds
+        raise SetupError("bad_usage", "--enroll takes numbers from 5 to 200 with commas")
+    runs = [Run(name, int(size)) for name in wanted for size in sizes]
+    runs = [run for run in runs if run.protocol != "settled" or run.enroll <= 50]  # noqa: PLR2004 - its genuine samples begin there
+    if not runs:
+        raise SetupError("bad_usage", "settled enrolls with at most 50")
+    return runs
+
+
+def _read(path: Path) -> tuple[Layout, People]:
+    try:
+        return loaders.load_cmu(path)
+    except BadData as error:
+        raise SetupError("bad_data", str(error)) from None
+
+
+def _train_on(files: Sequence[Path], step: Any, *, fixed: bool) -> SignalModel:  # noqa: ANN401 - a callable of two numbers
+    people: People = {}
+    layout: Layout | None = None
+    for path in files:
+        found, more = _read(path)
+        if layout not in {None, found}:
+            raise SetupError("bad_data", f"{path.name}: another number of keys than the first file")
+        layout, people = found, people | more
+    if layout is None or len(people) < _FEWEST:
+        raise SetupError("bad_data", f"training needs at least {_FEWEST} people")
+    try:
+        plan = keystroke_plan(_shortest(people), fixed=fixed)
+        return train(layout, list(people.values()), plan, _VERSION, step=step)
+    except (BadModel, ValueError) as error:
+        raise SetupError("bad_data", str(error)) from None
+
+
+def _draw(found: Found, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for (run, scorer), kinds in found.items():
+        if scorer == "head":
+            for kind, trials in kinds.items():
+                title = f"{run.protocol}, {run.enroll} enrolled, {kind}"
+                stem = directory / f"{run.protocol}-{run.enroll}-{kind}"
+                try:
+                    plot(trials, title, stem)
+                except ImportError:
+                    detail = "plots need matplotlib: pip install lamina[train]"
+                    raise SetupError("no_plots", detail) from None
+
+
+class _progress:  # noqa: N801 - used as a function
+    """A bar on stderr that is called with what is done and how much there is."""
+
+    def __init__(self, title: str) -> None:
+        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(title, total=None)
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self._bar.start()
+        return lambda done, total: self._bar.update(self._task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()

@@ -12,15 +12,18 @@ from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, own_scores, ready
 from biometrics.evaluation import Trial, summarize
 
-PROTOCOLS: Final = ("km", "settled", "live")
+MOST_ENROLLED: Final = {"km": 200, "settled": 50, "live": 200}
+"""By protocol, so that no sample is both enrolled and scored."""
+PROTOCOLS: Final = tuple(MOST_ENROLLED)
 NOVICE: Final = "novice"
 PRACTISED: Final = "practised"
 SHAM: Final = 5
 """Samples of each impostor."""
+_LIVES: Final = 51
+"""Fewest samples that are scored while a profile lives."""
 _LOOKS: Final = 20
 """How often the impostors come back while a profile lives."""
 People = Mapping[str, Floats]
-Step = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,17 @@ class Run:
 
     def needs(self) -> int:
         """Return how many samples a person must have given."""
-        return {"km": 201, "settled": 301, "live": 251}[self.protocol]
+        return {"km": 201, "settled": 301, "live": self.enroll + _LIVES}[self.protocol]
+
+    def check(self, people: People) -> None:
+        """Raise ValueError where the run cannot be made, or would score what it enrolled."""
+        most = MOST_ENROLLED[self.protocol]
+        if self.enroll > most:
+            raise ValueError(f"{self.protocol} enrolls at most {most} samples, not {self.enroll}")
+        short = [name for name, rows in people.items() if len(rows) < self.needs()]
+        if short or len(people) < 2:  # noqa: PLR2004 - somebody must be the impostor
+            who = f"{short[0]} has too few samples" if short else "there are fewer than two people"
+            raise ValueError(f"{who}: {self.protocol} needs {self.needs()} of at least two people")
 
 
 def practised(count: int, sham: int = SHAM) -> list[int]:
@@ -58,10 +71,7 @@ def trials(
     Raises:
         ValueError: Somebody gave too few samples, or there are too few people.
     """
-    short = [name for name, rows in people.items() if len(rows) < run.needs()]
-    if short or len(people) < 2:  # noqa: PLR2004 - somebody must be the impostor
-        who = f"{short[0]} has too few samples" if short else "there are fewer than two people"
-        raise ValueError(f"{who}: {run.protocol} needs {run.needs()} of at least two people")
+    run.check(people)
     found: dict[str, list[Trial]] = {NOVICE: [], PRACTISED: []}
     for person, rows in people.items():
         shams = {kind: attackers(people, person, kind) for kind in found}

@@ -248,6 +248,13 @@ def test_a_live_profile_is_scored_then_absorbs(typists):
         protocols.trials(LAYOUT, {"a": rows[0][:100], "b": rows[1]}, Run("km", 200), "own", None)
 
 
+def test_no_sample_is_both_enrolled_and_scored(typists):
+    """A run that would score what it enrolled is refused and says how many it takes."""
+    for protocol, most in (("km", 200), ("settled", 50), ("live", 200)):
+        with pytest.raises(ValueError, match=f"at most {most} samples"):
+            Run(protocol, most + 1).check({})
+
+
 def test_own_samples_need_no_population(typists):
     """Closeness to a person's own samples is higher for the person."""
     profile = Profile.empty(LAYOUT).absorb(typists[0][:100])

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from biometrics.behavior.head import Head
-from biometrics.behavior.layout import GAP, WORDS, Floats, Layout
+from biometrics.behavior.layout import WORDS, Floats
 from biometrics.behavior.model import LIVE, SignalModel
 from biometrics.behavior.population import Population
 from biometrics.behavior.profile import Profile
@@ -93,8 +91,3 @@ def _words(kind: str, name: str, away: dict[str, float]) -> str:
     return (
         f"{WORDS[kind]} {abs(away[kind]):.1f} scales {more if away[kind] > 0 else less} than usual"
     )
-
-
-def columns_of(layout: Layout) -> int:
-    """Return how many columns a sample has without those that follow from others."""
-    return int(np.sum(np.array(layout.kinds) != GAP))

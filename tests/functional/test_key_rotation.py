@@ -296,3 +296,18 @@ def _new_root(settings, key_class, version):
     from crypto.providers.file import FileRoot
 
     assert FileRoot.open(_path(settings), [key_class]).grow(key_class) == version
+
+
+def test_a_job_that_was_killed_at_its_end_begins_no_new_generation(service):
+    """Taken up again it finds its generation done: nothing is sealed anew a second time."""
+    service.register()
+    house = service.house
+    jobs = house.custody.jobs
+    with house.store.transaction() as tx:
+        number = jobs.plan(tx, "reencrypt", house.custody.params("reencrypt", None, "contact"), "t")
+    assert jobs.run(number)["done"] >= 1
+    with house.store.transaction() as tx:
+        tx.execute(text("UPDATE long_job SET status = 'running', finished_at = NULL"))
+    assert jobs.run(number)["done"] == 0
+    with house.store.transaction(read=True) as tx:
+        assert tx.execute(text("SELECT generation FROM data_generation")).scalars().all() == [2]

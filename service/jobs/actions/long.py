@@ -154,9 +154,10 @@ class LongJobs:
             lock = _lock_name(kind, params)
             if not helper:
                 self._lock(tx, lock)
+                if row.started_at is None:
+                    params |= self._plans[kind](params).prepare(tx)
+                    row.params = params
                 row.status, row.started_at = "running", self._clock.now()
-                params |= self._plans[kind](params).prepare(tx)
-                row.params = params
         work = self._plans[kind](params)
         progress = Progress(work.total())
         try:

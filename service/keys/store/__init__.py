@@ -323,12 +323,6 @@ def signing_states(tx: Tx) -> list[tuple[str, str]]:
     return [(row.kid, row.status) for row in tx.execute(_SIGNING_STATES)]
 
 
-def signing_key(tx: Tx, kid: str) -> SigningKeyRow | None:
-    """Return one signing key, locked."""
-    query = select(SigningKeyRow).where(SigningKeyRow.kid == kid)
-    return tx.scalars(query.with_for_update()).first()
-
-
 def beat(tx: Tx, values: dict[str, Any]) -> None:
     """Store a sign of life."""
     table = table_of(InstanceRow)

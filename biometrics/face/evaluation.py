@@ -7,20 +7,18 @@ identities can hold a regression, they cannot prove a rate of 1e-4.
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import lgamma, log, log1p
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from biometrics.face.calibration import GRID, upper
 from biometrics.face.dat import Floats
 from biometrics.face.template import MATCH_THRESHOLD
 
 Numbers = npt.NDArray[np.float64]
 _RATES: Final = (1e-2, 1e-3, 1e-4)
-_CONFIDENCE: Final = 0.05
-_HALVINGS: Final = 60
 
 
 class BadPairs(ValueError):
@@ -115,6 +113,7 @@ def report(compared: Compared, threshold: float = MATCH_THRESHOLD) -> dict[str, 
     found["threshold"] = threshold
     found["fmr_at_threshold"] = _share(false_matches, len(impostor))
     found["fmr_upper_95"] = upper(false_matches, len(impostor))
+    found["false_matches"] = {f"{at:.2f}": int((impostor <= at).sum()) for at in GRID}
     found["fnmr_at_threshold"] = _share(misses, len(genuine))
     found["fnmr_upper_95"] = upper(misses, len(genuine))
     return found
@@ -127,32 +126,6 @@ def curve(compared: Compared) -> tuple[Numbers, Numbers]:
     fmr = np.searchsorted(impostor, points, side="right") / max(len(impostor), 1)
     fnmr = 1 - np.searchsorted(genuine, points, side="right") / max(len(genuine), 1)
     return np.asarray(fmr, dtype=np.float64), np.asarray(fnmr, dtype=np.float64)
-
-
-def upper(events: int, trials: int) -> float | None:
-    """Return the 95 % upper bound of a rate of which `events` of `trials` were seen."""
-    if not trials:
-        return None
-    if events >= trials:
-        return 1.0
-    low, high = events / trials, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if _at_most(events, trials, middle) > _CONFIDENCE:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _at_most(events: int, trials: int, rate: float) -> float:
-    """Return the probability of so few events, summed in logarithms."""
-    ways = [
-        lgamma(trials + 1) - lgamma(k + 1) - lgamma(trials - k + 1)
-        + k * log(rate) + (trials - k) * log1p(-rate)
-        for k in range(events + 1)
-    ]  # fmt: skip
-    return float(np.exp(ways).sum())
 
 
 def _mean(vectors: Sequence[Floats]) -> Numbers:

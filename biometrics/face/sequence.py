@@ -1,7 +1,7 @@
 """Reads a capture: one person, frame by frame, alive, following the command."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final, Protocol
@@ -15,6 +15,7 @@ from biometrics.face.errors import FrameRefused, LivenessFailed
 from biometrics.face.frames import Frame
 from biometrics.face.geometry import Box, Points
 from biometrics.face.images import Picture, decode, grey, thumbnail
+from biometrics.face.passive import cues
 from biometrics.face.planar import FLAT, depth
 from biometrics.face.quality import GESTURE, QualityPolicy, judge
 from biometrics.face.template import AGREEMENT
@@ -45,6 +46,7 @@ class Frontal:
 
     vector: npt.NDArray[np.float32] = field(repr=False)
     quality: float
+    cues: Mapping[str, float] = field(default_factory=dict, repr=False)
 
 
 class Eyes(Protocol):
@@ -139,4 +141,6 @@ def _best(eyes: Eyes, straight: Sequence[Seen], policy: QualityPolicy) -> list[F
     if not judged:
         raise refusal or FrameRefused("not_frontal", "Look straight into the camera.")
     judged.sort(key=lambda pair: -pair[0])
-    return [Frontal(eyes.embed(item.chip), quality) for quality, item in judged[:_BEST]]
+    return [
+        Frontal(eyes.embed(item.chip), quality, cues(item.chip)) for quality, item in judged[:_BEST]
+    ]

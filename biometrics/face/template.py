@@ -8,11 +8,13 @@ The turn keeps every distance. Who holds the secret can undo it: the template re
 import hashlib
 import hmac
 from collections.abc import Sequence
+from math import log
 from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from biometrics.face.calibration import calibrated
 from biometrics.face.dat import Floats
 from biometrics.face.errors import BadTemplate, FaceMismatch
 from biometrics.score import Score
@@ -35,7 +37,8 @@ _VERSION: Final = 1
 _REFLECTIONS: Final = 63
 _STEPS: Final = 300.0
 _INFO: Final = b"lamina/1/face-template"
-# Log-likelihood ratio over distance: a line through calibrated points, clipped to what was seen.
+# Log-likelihood ratio over distance: a line through calibrated points, clipped to what was seen,
+# and to what the strangers that were measured can vouch for.
 _SLOPE: Final = -42.0
 _NEUTRAL: Final = 0.40
 _CLIP: Final = 7.0
@@ -136,9 +139,10 @@ def match_template(template: bytes, secret: bytes, readings: Sequence[Reading]) 
     worst = max(float(np.linalg.norm(single - stored)) for single in singles)
     if not distance <= MATCH_THRESHOLD or not worst <= FRAME_THRESHOLD:
         raise FaceMismatch
-    llr = max(-_CLIP, min(_CLIP, _SLOPE * (distance - _NEUTRAL)))
+    bound = calibrated(distance, len(readings)).upper
+    llr = max(-_CLIP, min(_CLIP, -log(bound), _SLOPE * (distance - _NEUTRAL)))
     quality = min(reading.quality for reading in readings)
-    return Score(llr, quality, (("face", llr),), MODEL_VERSION)
+    return Score(llr, quality, (("face", llr),), MODEL_VERSION, bound)
 
 
 def renew_template(template: bytes, old: bytes, new: bytes) -> bytes:

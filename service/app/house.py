@@ -22,9 +22,10 @@ from service.domain.clock import Clock, SystemClock
 from service.domain.errors import Unavailable
 from service.domain.factor import Enrollment, Factor
 from service.domain.ids import DECOY
-from service.factors.face.actions import FaceFactor
+from service.factors.face.actions import Asked, FaceFactor
 from service.factors.face.model import Mode
 from service.factors.face.reader import Reader
+from service.factors.face.scoring import FaceScores
 from service.factors.password.actions import PasswordFactor
 from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
@@ -46,6 +47,7 @@ from service.privacy.actions import Ends, Erasure
 from service.sessions.actions import Sessions
 from service.settings import Settings
 from service.signals.behavior.actions import Behaviors, BehaviorSignal
+from service.signals.face_passive.actions import FacePassiveSignal
 from service.signals.login_context.actions import LoginContextSignal
 from service.store.engine import Store, Tx
 from service.telemetry.metrics import Metrics
@@ -83,6 +85,7 @@ class House:
     erasure: Erasure
     password: PasswordFactor
     face: FaceFactor
+    scores: FaceScores
     factors: dict[str, Factor]
     policies: Policies
     lives: Lives
@@ -121,11 +124,15 @@ def open_house(
         {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)},
     )
     tokens = Tokens(store, clients, sessions, access, operators, audit, clock)
-    password, totp, codes, face = _factors(settings, authenticators, hasher, clock)
+    policies, standing = _policies(store, vault, clock), Standing(audit, clock)
+    asked = Asked(policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment)
+    password, totp, codes, face = _factors(settings, authenticators, hasher, clock, asked)
     factors: dict[str, Factor] = {item.name: item for item in (password, totp, codes, face)}
     enrollments: dict[str, Enrollment] = {item.type: item for item in (password, totp, codes, face)}
-    policies, standing = _policies(store, vault, clock), Standing(audit, clock)
-    signals = Signals((BehaviorSignal(behaviors), context), lambda: policies.signal_budget_ms)
+    signals = Signals(
+        (BehaviorSignal(behaviors), context, FacePassiveSignal()),
+        lambda: policies.signal_budget_ms,
+    )
     login = Login(
         Parts(
             store, accounts, authenticators, sessions, tokens, devices, throttling,
@@ -171,7 +178,8 @@ def open_house(
         keys=keys, shredding=shredding, erasure=erasure,
         custody=Custody(keys, LongJobs(store, plans(keys), clock)),
         devices=devices, behaviors=behaviors, answers=answers, password=password, face=face,
-        factors=factors, policies=policies, lives=Lives(frozenset(factors), audit, clock),
+        scores=FaceScores(store, accounts, throttling, face, audit), factors=factors,
+        policies=policies, lives=Lives(frozenset(factors), audit, clock),
         standing=standing,
         login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
     )  # fmt: skip
@@ -190,13 +198,17 @@ def _policies(store: Store, vault: Vault, clock: Clock) -> Policies:
 
 
 def _factors(
-    settings: Settings, authenticators: Authenticators, hasher: PasswordHasher | None, clock: Clock
+    settings: Settings,
+    authenticators: Authenticators,
+    hasher: PasswordHasher | None,
+    clock: Clock,
+    asked: Asked,
 ) -> tuple[PasswordFactor, TotpFactor, RecoveryCodeFactor, FaceFactor]:
     reader = Reader.of(settings.face_engine, settings.face_models, at_once=_cores())
     return (
         PasswordFactor(authenticators, hasher or _hasher(), DECOY),
         TotpFactor(authenticators, "Lamina", DECOY), RecoveryCodeFactor(authenticators, DECOY),
-        FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness)),
+        FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness), asked),
     )  # fmt: skip
 
 

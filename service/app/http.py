@@ -16,6 +16,7 @@ from service.authenticators.routes import routes as authenticator_routes
 from service.custody.routes import KeyRoutes
 from service.custody.routes import routes as key_routes
 from service.factors.face.actions import CONSENT as FACE
+from service.factors.face.routes import routes as face_routes
 from service.login.routes import FlowRoutes
 from service.login.routes import routes as flow_routes
 from service.operators.routes import OperatorRoutes
@@ -82,6 +83,7 @@ def _routes(api: Api, house: House) -> None:
     token_routes(api, house.tokens, house.signing, house.metrics)
     account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
     authenticator_routes(api, house.enrolling)
+    face_routes(api, house.scores)
     privacy_routes(api, house.store, house.erasure, house.keys.records, partial(_served, house))
     operator_routes(api, OperatorRoutes(house.store, house.operators, house.tokens.operator_of))
     key_routes(api, KeyRoutes(house.store, house.custody, house.operators.consume))

@@ -85,9 +85,18 @@ class Authenticators:
         return Verifier(row.id, row.subject_id, row.type, row.verifier)
 
     def confirm(
-        self, tx: Tx, subject: UUID, authenticator: UUID, verifier: bytes | None = None
-    ) -> Authenticator:
-        """Make a pending authenticator active, sealing its verifier under the new status."""
+        self, tx: Tx, subject: UUID, authenticator: UUID, verifier: bytes | None = None,
+        **record: str,
+    ) -> Authenticator:  # fmt: skip
+        """Make a pending authenticator active, sealing its verifier under the new status.
+
+        Args:
+            tx: A unit of work.
+            subject: Whose it is.
+            authenticator: Its id.
+            verifier: What it is checked against from now on, where that is another.
+            record: What the audit log keeps of what confirmed it.
+        """
         row = self._row(tx, subject, authenticator)
         if row.status != Status.PENDING:
             raise not_pending()
@@ -95,7 +104,7 @@ class Authenticators:
             row.verifier = verifier
         row.status, row.confirmed_at = Status.ACTIVE.value, self._clock.now()
         tx.flush()
-        self._activated(tx, row)
+        self._activated(tx, row, **record)
         return _value(row)
 
     def rewrite(self, tx: Tx, authenticator: UUID, verifier: bytes) -> None:
@@ -194,13 +203,14 @@ class Authenticators:
         fresh = now - account.created_at < _REGISTRATION
         return fresh and account.first_login_at is None and account.client == caller.client
 
-    def _activated(self, tx: Tx, row: AuthenticatorRow) -> None:
+    def _activated(self, tx: Tx, row: AuthenticatorRow, **record: str) -> None:
         for other in store.active(tx, (row.subject_id,), row.type):
             if other.id != row.id:
                 self._end(tx, other)
         self._audit.append(
-            tx, "authenticator.enrolled", subject=row.subject_id, type=row.type, id=str(row.id)
-        )
+            tx, "authenticator.enrolled", subject=row.subject_id, type=row.type, id=str(row.id),
+            **record,
+        )  # fmt: skip
         self._accounts.notify(tx, row.subject_id, "authenticator.enrolled")
 
     def _end(self, tx: Tx, row: AuthenticatorRow) -> None:
@@ -265,12 +275,12 @@ class Enrolling:
         with self._database.transaction() as tx:
             account = self._accounts.served(tx, caller, subject)
             pending = self._authenticators.pending(tx, subject, authenticator)
+            confirmation = self._enrollments[pending.type]
+            if not isinstance(confirmation, Confirmation):
+                raise not_pending()
             bucket = self._throttling.bucket(tx, f"subject:{account.id}")
-            counter = Counter.FACE if pending.type == "face" else Counter.OTHER
+            counter = Counter(confirmation.counted_pending(pending))
             attempt = self._throttling.reserve(tx, bucket, Lane.STRANGER, counter)
-        confirmation = self._enrollments[pending.type]
-        if not isinstance(confirmation, Confirmation):
-            raise not_pending()
         try:
             match = confirmation.compare(pending, values, self._clock.now())
         except (BadInput, Unavailable, VerificationFailed) as refused:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.authenticators.actions import Enrolling
 from service.web.api import Api, Call, Operation
+from service.web.multipart import MOST_PICTURES
 
 _MEDIA = 12 * 1024 * 1024
 _PATH = "/v1/subjects/{subject}/authenticators"
@@ -38,7 +39,7 @@ class Confirm(BaseModel):
 
     code: Annotated[str, Field(max_length=16)] | None = None
     challenge_id: Annotated[str, Field(max_length=64)] | None = None
-    frames: Annotated[list[Frame], Field(max_length=28)] | None = None
+    frames: Annotated[list[Frame], Field(max_length=MOST_PICTURES)] | None = None
 
 
 def routes(api: Api, enrolling: Enrolling) -> None:
@@ -74,7 +75,7 @@ def routes(api: Api, enrolling: Enrolling) -> None:
     api.add(
         Operation(
             "POST", f"{_PATH}/{{authenticator}}/confirm", "Confirm a pending authenticator", write,
-            Confirm, idempotent=True, max_body=_MEDIA,
+            Confirm, idempotent=True, max_body=_MEDIA, frames=True,
         ),
         confirm,
     )  # fmt: skip

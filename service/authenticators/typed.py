@@ -1,10 +1,12 @@
 """What factors have in common that take typed input and need no challenge."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from service.domain.authenticator import Verifier
+from service.domain.factor import Presented
 from service.web.inputs import parse
 
 
@@ -18,6 +20,7 @@ class TypedFactor:
     """The half of a factor that follows from the form of its input."""
 
     form: ClassVar[type[BaseModel]]
+    counter: str
     consent = ""
 
     def schema(self) -> dict[str, Any]:
@@ -28,8 +31,20 @@ class TypedFactor:
         """Return the validated input."""
         return parse(self.form, values).model_dump()
 
-    def challenge(self) -> dict[str, Any]:
+    def challenge(self, segments: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
         """Return nothing: what is typed answers no challenge."""
+        return {}
+
+    def counted(self, challenge: Mapping[str, Any]) -> str:  # noqa: ARG002 - the protocol's signature
+        """Return the one counter of this factor."""
+        return self.counter
+
+    def counted_pending(self, pending: Verifier) -> str:  # noqa: ARG002 - the protocol's signature
+        """Return the one counter of this factor."""
+        return self.counter
+
+    def record(self, presented: Presented) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
+        """Return nothing: what is typed is a secret."""
         return {}
 
     def available(self) -> bool:

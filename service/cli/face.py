@@ -143,14 +143,18 @@ def renew(subject: UUID | None, *, as_json: bool) -> None:
     Example: lamina face renew --json
     """
     house = open_house(settings())
-    if subject is not None:
-        with house.store.transaction() as tx:
-            if not house.face.renew(tx, subject):
-                raise NotFound("no_face", "This subject has no face.")
-        count = 1
-    else:
-        count = _renew_all(house)
+    try:
+        count = _renew_one(house, subject) if subject else _renew_all(house)
+    finally:
+        house.store.engine.dispose()
     show({"renewed": count}, as_json=as_json, text=f"{count} templates moved to new secrets")
+
+
+def _renew_one(house: House, subject: UUID) -> int:
+    with house.store.transaction() as tx:
+        if not house.face.renew(tx, subject):
+            raise NotFound("no_face", "This subject has no face.")
+    return 1
 
 
 def _renew_all(house: House) -> int:

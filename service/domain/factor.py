@@ -1,6 +1,6 @@
 """What the flow asks of a factor, in three phases, so that no lock waits for slow work."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +16,8 @@ class Presented:
 
     values: Mapping[str, Any] = field(repr=False)
     challenge: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    segments: tuple[str, ...] = ()
+    """The segments whose policy says, now, how hard the check is; the strictest counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Match:
     used: Any = None
     verifier: bytes | None = field(default=None, repr=False)
     llr: float | None = None
+    readings: Mapping[str, float] = field(default_factory=dict, repr=False)
+    """What signals may judge of it, as numbers; it ends with the flow."""
 
 
 class Factor(Protocol):
@@ -44,8 +48,18 @@ class Factor(Protocol):
     def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the validated input, or raise BadInput."""
 
-    def challenge(self) -> dict[str, Any]:
-        """Return a fresh challenge to keep with the flow; empty when the factor needs none."""
+    def challenge(self, segments: Sequence[str]) -> dict[str, Any]:
+        """Return a fresh challenge to keep with the flow; empty when the factor needs none.
+
+        Args:
+            segments: Those that the subject may be of; the strictest policy of them counts.
+        """
+
+    def counted(self, challenge: Mapping[str, Any]) -> str:
+        """Return the counter that an answer to a challenge counts on."""
+
+    def record(self, presented: Presented) -> dict[str, Any]:
+        """Return what the audit log keeps of what was presented: no secret, nothing personal."""
 
     def available(self) -> bool:
         """Tell whether this process can check the factor at all."""
@@ -77,6 +91,9 @@ class Enrollment(Protocol):
 @runtime_checkable
 class Confirmation(Protocol):
     """How a pending authenticator of one type is confirmed."""
+
+    def counted_pending(self, pending: Verifier) -> str:
+        """Return the counter that a confirmation counts on."""
 
     def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
         """Check what confirms a pending one; raises VerificationFailed or BadInput."""

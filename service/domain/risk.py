@@ -77,6 +77,7 @@ class SignalFacts:
     Args:
         samples: Behavioral samples of this flow as JSON, by the factor they came with.
         shown: The factors that have verified in this flow.
+        readings: Numbers that factors which verified in this flow left for signals to judge.
     """
 
     subject: UUID
@@ -88,6 +89,7 @@ class SignalFacts:
     samples: Mapping[str, str] = field(repr=False)
     shown: tuple[str, ...]
     known_device: bool
+    readings: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
 
 
 class Signal(Protocol):

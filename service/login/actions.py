@@ -9,7 +9,7 @@ from uuid import UUID
 from crypto import opaque
 from service.accounts.model import Account
 from service.devices.actions import Device
-from service.domain.assurance import Acr, Evidence
+from service.domain.assurance import Acr, Evidence, Kind
 from service.domain.caller import Caller
 from service.domain.errors import (
     BadInput,
@@ -47,6 +47,8 @@ class _Attempt:
     reservation: Reservation
     presented: Presented = field(repr=False)
     sample: Behavior | None = field(repr=False)
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What the audit log keeps of what was presented."""
 
 
 class Login:
@@ -136,6 +138,7 @@ class Login:
             bucket=self._parts.throttling.bucket(tx, counter),
             lane=Lane.KNOWN_DEVICE if device and not one_bucket else Lane.STRANGER,
             segment=caller.segments[0],
+            segments=caller.segments,
             requested=wanted.requested,
             max_age=wanted.max_age,
             act=act,
@@ -192,10 +195,11 @@ class Login:
         # A sample that answers another challenge, or none, is a replay: it is not kept.
         if sample is not None and sample.capture_id != challenge.get("capture_id"):
             sample = None
-        presented = Presented(factor.parse(rest), challenge)
+        segments = self._judging.segments(tx, flow) if factor.kind is Kind.INHERENCE else ()
+        presented = Presented(factor.parse(rest), challenge, segments)
         try:
             reservation = self._parts.throttling.reserve(
-                tx, flow.terms.bucket, Lane(flow.terms.lane), Counter(factor.counter)
+                tx, flow.terms.bucket, Lane(flow.terms.lane), Counter(factor.counted(challenge))
             )
         except Throttled:
             self._parts.metrics.factors.labels(factor.name, "throttled").inc()
@@ -220,6 +224,7 @@ class Login:
         """
         database = self._parts.database
         database.outside()
+        attempt = replace(attempt, record=attempt.factor.record(attempt.presented))
         try:
             match, failure = self._check(attempt, material)
         except (BadInput, Unavailable) as refused:
@@ -231,13 +236,15 @@ class Login:
                 return self._settle(tx, attempt, match, failure)
         except Conflict:
             with database.transaction() as tx:
-                self._note(tx, attempt.flow, "factor.outrun", factor=attempt.factor.name)
+                self._note(
+                    tx, attempt.flow, "factor.outrun", factor=attempt.factor.name, **attempt.record
+                )
             raise
 
     def _unread(self, tx: Tx, flow: Flow, refused: BadInput | Unavailable) -> Outcome:
         away = isinstance(refused, Unavailable)
         flow = model.release(flow) if away else model.fail(flow, self._parts.clock.now())
-        return Outcome(store.save(tx, self._judging.challenged(flow)), refusal=refused)
+        return Outcome(store.save(tx, self._judging.challenged(tx, flow)), refusal=refused)
 
     def _settle(
         self, tx: Tx, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None
@@ -256,11 +263,14 @@ class Login:
         return self._verified(tx, attempt, match)
 
     def _failed(self, tx: Tx, attempt: _Attempt, failure: VerificationFailed) -> Outcome:
-        flow = self._judging.challenged(model.fail(attempt.flow, self._parts.clock.now()))
-        flow = store.save(tx, flow)
+        flow = model.fail(attempt.flow, self._parts.clock.now())
+        flow = store.save(tx, self._judging.challenged(tx, flow))
         self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))
         self._count(attempt, "failed")
-        self._note(tx, flow, "factor.failed", factor=attempt.factor.name, reason=failure.reason)
+        self._note(
+            tx, flow, "factor.failed", factor=attempt.factor.name, reason=failure.reason,
+            **attempt.record,
+        )  # fmt: skip
         return Outcome(flow, refusal=failure)
 
     def _deferred(
@@ -274,12 +284,13 @@ class Login:
         now = self._parts.clock.now()
         evidence = self._evidence(attempt, match, now) if match else None
         flow = model.defer(attempt.flow, attempt.factor.name, evidence, now)
+        flow = _with_readings(flow, attempt, match)
         flow = self._with_sample(tx, flow, attempt, keep=match is not None)
         flow = store.save(tx, self._judging.decide(tx, flow))
         self._count(attempt, "verified" if match else "failed")
         reason = {"reason": failure.reason} if failure else {}
         kind = "factor.verified" if match else "factor.failed"
-        self._note(tx, flow, kind, factor=attempt.factor.name, **reason)
+        self._note(tx, flow, kind, factor=attempt.factor.name, **reason, **attempt.record)
         if flow.told or flow.tried:
             return self._conclude(tx, flow)
         self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))
@@ -290,10 +301,11 @@ class Login:
         now = parts.clock.now()
         parts.throttling.release(tx, attempt.reservation)
         flow = model.accept(attempt.flow, self._evidence(attempt, match, now), now)
+        flow = _with_readings(flow, attempt, match)
         flow = self._with_sample(tx, flow, attempt, keep=True)
         flow = store.save(tx, self._judging.decide(tx, flow))
         self._count(attempt, "verified")
-        self._note(tx, flow, "factor.verified", factor=factor.name)
+        self._note(tx, flow, "factor.verified", factor=factor.name, **attempt.record)
         return self._conclude(tx, flow)
 
     def _evidence(self, attempt: _Attempt, match: Match, now: datetime) -> Evidence:
@@ -361,6 +373,13 @@ class Login:
             tx, kind, subject=subject, actor=str(flow.terms.client), flow=str(flow.id),
             flow_kind=flow.terms.kind.value, **data,
         )  # fmt: skip
+
+
+def _with_readings(flow: Flow, attempt: _Attempt, match: Match | None) -> Flow:
+    """Hold what signals may judge of a factor that verified."""
+    if match is None or not match.readings:
+        return flow
+    return replace(flow, readings={**flow.readings, attempt.factor.name: match.readings})
 
 
 def _flow_id() -> UUID:

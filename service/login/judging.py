@@ -5,7 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
-from service.domain.assurance import Evidence, achieved
+from service.domain.assurance import Evidence, Kind, achieved
 from service.domain.authenticator import FACTOR_OF_TYPE
 from service.domain.decision import Decision, Effect, Facts
 from service.domain.risk import SignalFacts
@@ -34,12 +34,12 @@ class Judging:
         if flow.deferring:
             planned = self._plan(tx, flow)
             if planned.effect is not Effect.ALLOW:
-                return self.challenged(model.settle(flow, planned))
+                return self.challenged(tx, model.settle(flow, planned))
             flow = model.verdict(flow)
             if flow.status is not FlowStatus.PENDING:
-                return self.challenged(flow)
+                return self.challenged(tx, flow)
             if not flow.told:
-                return self.challenged(model.settle(flow, self._plan(tx, flow)))
+                return self.challenged(tx, model.settle(flow, self._plan(tx, flow)))
         return self._decided(tx, flow)
 
     def seen(self, flow: Flow, segment: str) -> SignalFacts:
@@ -49,18 +49,30 @@ class Judging:
             subject=terms.subject, flow=str(flow.id), client=terms.client, segment=segment,
             now=self._parts.clock.now(), surroundings=terms.surroundings, samples=flow.samples,
             shown=tuple(item.factor for item in flow.own_evidence),
-            known_device=terms.device is not None,
+            known_device=terms.device is not None, readings=flow.readings,
         )  # fmt: skip
 
-    def challenged(self, flow: Flow) -> Flow:
+    def segments(self, tx: Tx, flow: Flow) -> tuple[str, ...]:
+        """Return the subject's segment; before it may be told, all that the client serves."""
+        if not flow.disclosing:
+            return flow.terms.segments
+        return (self._parts.accounts.get(tx, flow.terms.subject).segment,)
+
+    def challenged(self, tx: Tx, flow: Flow) -> Flow:
         """Give every legal action a fresh challenge; the old ones are void."""
         fresh: dict[str, dict[str, Any]] = {}
         for name in flow.actions:
             if name != model.BACK:
-                fresh[name] = self._parts.factors[name].challenge()
+                fresh[name] = self._challenge(tx, flow, name)
             if name in TYPED:
                 fresh[name] |= {"capture_id": opaque.random_bytes(16).hex()}
         return replace(flow, challenges=fresh)
+
+    def _challenge(self, tx: Tx, flow: Flow, name: str) -> dict[str, Any]:
+        factor = self._parts.factors[name]
+        # Only a biometric is told to show more or less by segment; the others need no look-up.
+        segments = self.segments(tx, flow) if factor.kind is Kind.INHERENCE else ()
+        return factor.challenge(segments)
 
     def cleared(self, tx: Tx, flow: Flow, segment: str) -> None:
         """Let go of what is held against the subject, where this flow was strong enough."""
@@ -81,7 +93,7 @@ class Judging:
             flow = replace(flow, held=min(decision.hold, facts.standing) < 0)
         if decision.effect is Effect.SUSPEND:
             self._suspend(tx, subject)
-        return self.challenged(model.settle(flow, decision))
+        return self.challenged(tx, model.settle(flow, decision))
 
     def _plan(self, tx: Tx, flow: Flow) -> Decision:
         claimed = tuple(supposed(factor) for factor, _ in flow.tried)

@@ -67,6 +67,8 @@ class Terms:
     device: tuple[UUID, int] | None
     surroundings: Surroundings = UNSAID
     deferred: bool = False
+    segments: tuple[str, ...] = ()
+    """Those that the client serves, of which `segment` is the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Flow:
     challenges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     samples: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Behavioral samples by factor, held until the flow reaches its level or ends."""
+    readings: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
+    """Numbers that factors left for signals, held as the samples are."""
     tried: tuple[tuple[str, bool], ...] = ()
     told: bool = False
     not_before: datetime | None = None
@@ -219,7 +223,7 @@ def verdict(flow: Flow) -> Flow:
         left = flow.attempts_left + given_back
         return replace(flow, attempts_left=left, tried=(), told=True)
     status = flow.status if flow.attempts_left > 0 else FlowStatus.DENIED
-    return replace(flow, status=status, evidence=flow.brought, tried=(), samples={})
+    return replace(flow, status=status, evidence=flow.brought, tried=(), samples={}, readings={})
 
 
 def settle(flow: Flow, decision: Decision) -> Flow:
@@ -268,8 +272,9 @@ def cancel(flow: Flow) -> Flow:
 
 
 def stored(flow: Flow) -> Flow:
-    """Return what is stored of a flow: one that has ended holds no samples any more."""
-    return flow if flow.status is FlowStatus.PENDING else replace(flow, samples={})
+    """Return what is stored of a flow: one that has ended holds nothing of a person any more."""
+    ended = flow.status is not FlowStatus.PENDING
+    return replace(flow, samples={}, readings={}) if ended else flow
 
 
 def _require_own(flow: Flow, evidence: Evidence) -> None:
@@ -295,6 +300,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "device": [str(terms.device[0]), terms.device[1]] if terms.device else None,
         "surroundings": asdict(terms.surroundings),
         "deferred": terms.deferred,
+        "segments": list(terms.segments),
         "began_at": flow.began_at.isoformat(),
         "active_at": flow.active_at.isoformat(),
         "status": flow.status.value,
@@ -306,6 +312,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "reasons": [[item.code, item.signal, item.contribution, item.detail]
                     for item in flow.reasons],
         "samples": dict(flow.samples),
+        "readings": {name: dict(value) for name, value in flow.readings.items()},
         "tried": [list(item) for item in flow.tried],
         "told": flow.told,
         "not_before": flow.not_before.isoformat() if flow.not_before else None,
@@ -334,6 +341,7 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         device=(UUID(device[0]), device[1]) if device else None,
         surroundings=Surroundings(**value["surroundings"]),
         deferred=value["deferred"],
+        segments=tuple(value.get("segments", (value["segment"],))),
     )
     return Flow(
         id=flow_id,
@@ -350,6 +358,7 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         reasons=tuple(Reason(*item) for item in value["reasons"]),
         challenges=value["challenges"],
         samples=value["samples"],
+        readings=value.get("readings", {}),
         tried=tuple((factor, verified) for factor, verified in value["tried"]),
         told=value["told"],
         not_before=datetime.fromisoformat(not_before) if not_before else None,

@@ -197,7 +197,7 @@ def routes(api: Api, flows: FlowRoutes) -> None:
     api.add(
         Operation(
             "POST", f"{_PATH}/actions/{{name}}", "Act in a flow", scope, Input, idempotent=True,
-            secret=True, max_body=_MEDIA, headers=(*proof, "If-Match"),
+            secret=True, max_body=_MEDIA, headers=(*proof, "If-Match"), frames=True,
         ),
         flows.act,
     )  # fmt: skip

@@ -46,10 +46,10 @@ class Throttling:
         if count is None and store.ensure(tx, new_id(now), bucket, lane, now):
             count = store.raise_count(tx, bucket, lane, counter, now)
         if count is None:
-            until = store.locked_until(tx, bucket, lane)
+            until = store.locked_until(tx, bucket, lane, counter)
             left = int((until - now).total_seconds()) + 1 if until and until > now else None
             raise Throttled(left or LONGEST_DELAY)
-        if seconds := delay(count.failures):
+        if seconds := delay(count.failures, count.free):
             store.lock(tx, count.row, now + timedelta(seconds=seconds))
         return Reservation(count.row, counter)
 

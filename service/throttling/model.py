@@ -1,4 +1,10 @@
-"""How long to wait after how many failures (SP 800-63B-4 section 3.2.2)."""
+"""How long to wait after how many failures (SP 800-63B-4 sections 3.2.2 and 3.2.3).
+
+Faces are counted in one number, whether they were to show that they live or not. While all of the
+failures in a row followed a command, ten are free and a hundred end it; from the first that did
+not on, five and fifty, as if none had: to mix the two gives nobody more than the stricter grants.
+Such a row is told by its number, which then goes on above `STRICT`.
+"""
 
 from enum import StrEnum
 from typing import Final
@@ -8,6 +14,8 @@ FREE: Final = 5
 FIRST_DELAY: Final = 30
 LONGEST_DELAY: Final = 3600
 FACE_TOTAL: Final = 50
+LIVE_FREE: Final = 10
+STRICT: Final = 1000
 STEPS_TO_LONGEST: Final = 7
 
 
@@ -17,6 +25,13 @@ class Counter(StrEnum):
     KNOWLEDGE = "knowledge"
     OTHER = "other"
     FACE = "face"
+    LIVE_FACE = "live_face"
+    """A face that was told to move; with `FACE` it makes one count."""
+
+    @property
+    def column(self) -> str:
+        """Return the name of the number that it is counted in."""
+        return Counter.FACE.value if self is Counter.LIVE_FACE else self.value
 
 
 class Lane(StrEnum):
@@ -31,8 +46,18 @@ def limit(counter: Counter) -> int:
     return FACE_TOTAL if counter is Counter.FACE else HARD_TOTAL
 
 
-def delay(failures: int) -> int:
-    """Return the seconds to wait after so many failures: 0, then 30 doubling to an hour."""
-    if failures < FREE:
+def free(counter: Counter, value: int) -> int:
+    """Return how many failures in a row wait for nothing, in a row that stands at a number."""
+    return LIVE_FREE if counter is Counter.LIVE_FACE and value < STRICT else FREE
+
+
+def delay(failures: int, after: int = FREE) -> int:
+    """Return the seconds to wait after so many failures: 0, then 30 doubling to an hour.
+
+    Args:
+        failures: How many there are in a row.
+        after: How many of them are free.
+    """
+    if failures < after:
         return 0
-    return min(LONGEST_DELAY, FIRST_DELAY << min(failures - FREE, STEPS_TO_LONGEST))
+    return min(LONGEST_DELAY, FIRST_DELAY << min(failures - after, STEPS_TO_LONGEST))

@@ -1,16 +1,35 @@
 """The table of attempt counters."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import String, UniqueConstraint, Update, bindparam, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    UniqueConstraint,
+    Update,
+    and_,
+    bindparam,
+    case,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
-from service.throttling.model import HARD_TOTAL, Counter, limit
+from service.throttling.model import (
+    FIRST_DELAY,
+    FREE,
+    HARD_TOTAL,
+    STRICT,
+    Counter,
+    free,
+    limit,
+)
 
 
 class Bucket(Base):
@@ -31,42 +50,80 @@ class Bucket(Base):
 
 
 class Count(NamedTuple):
-    """A counter after it was raised."""
+    """A counter after it was raised.
+
+    Args:
+        row: Its bucket.
+        failures: How many in a row, with this one.
+        free: How many of them wait for nothing.
+    """
 
     row: UUID
     failures: int
+    free: int
 
 
 _TABLE: Final = table_of(Bucket)
+_SHORTEST: Final = timedelta(seconds=FIRST_DELAY)
 _KEY: Final = (_TABLE.c.bucket == bindparam("b_bucket"), _TABLE.c.lane == bindparam("b_lane"))
 
 
+_Rule = tuple[ColumnElement[bool], ColumnElement[int]]
+"""When a counter may be raised, and to what."""
+
+
 def _raising(counter: Counter) -> ReturningUpdate[Any]:
-    column = _TABLE.c[counter.value]
-    free = or_(_TABLE.c.locked_until.is_(None), _TABLE.c.locked_until <= bindparam("b_now"))
+    column = _TABLE.c[counter.column]
+    open_ = or_(_TABLE.c.locked_until.is_(None), _TABLE.c.locked_until <= bindparam("b_now"))
+    allowed, raised = _RULES.get(counter, _plain)(counter)
     return (
         update(_TABLE)
-        .where(*_KEY, free, column < limit(counter), _TABLE.c.total < HARD_TOTAL)
-        .values({column: column + 1, _TABLE.c.total: _TABLE.c.total + 1,
+        .where(*_KEY, open_, allowed, _TABLE.c.total < HARD_TOTAL)
+        .values({column: raised, _TABLE.c.total: _TABLE.c.total + 1,
                  _TABLE.c.updated_at: bindparam("b_now")})
         .returning(_TABLE.c.id, column)
     )  # fmt: skip
 
 
+def _plain(counter: Counter) -> _Rule:
+    column = _TABLE.c[counter.column]
+    return column < limit(counter), column + 1
+
+
+def _face(counter: Counter) -> _Rule:
+    """A face without a command makes the row strict; late in a free row it waits, as it would."""
+    column = _TABLE.c[counter.column]
+    due = or_(
+        column >= STRICT, column < FREE,
+        _TABLE.c.updated_at <= bindparam("b_before", type_=_TABLE.c.updated_at.type),
+    )  # fmt: skip
+    raised = case((column < STRICT, column + STRICT + 1), else_=column + 1)
+    return and_(column % STRICT < limit(counter), due), raised
+
+
+def _live_face(counter: Counter) -> _Rule:
+    column = _TABLE.c[counter.column]
+    strict = and_(column >= STRICT, column < STRICT + limit(Counter.FACE))
+    return or_(column < limit(counter), strict), column + 1
+
+
 def _lowering(counter: Counter) -> Update:
-    column = _TABLE.c[counter.value]
+    column = _TABLE.c[counter.column]
+    # A row that holds nothing any more is as if it had been nothing but free.
+    lowered = case((column == STRICT + 1, 0), else_=column - 1)
     return (
         update(_TABLE)
-        .where(_TABLE.c.id == bindparam("b_id"), column > 0)
-        .values(
-            {column: column - 1, _TABLE.c.total: _TABLE.c.total - 1, _TABLE.c.locked_until: None}
-        )
+        .where(_TABLE.c.id == bindparam("b_id"), column % STRICT > 0)
+        .values({column: lowered, _TABLE.c.total: _TABLE.c.total - 1, _TABLE.c.locked_until: None})
     )
+
+
+_RULES: Final = {Counter.FACE: _face, Counter.LIVE_FACE: _live_face}
 
 
 _RAISE: Final = {counter: _raising(counter) for counter in Counter}
 _LOWER: Final = {counter: _lowering(counter) for counter in Counter}
-_UNTIL: Final = select(_TABLE.c.locked_until).where(*_KEY)
+_UNTIL: Final = select(_TABLE.c.locked_until, _TABLE.c.face, _TABLE.c.updated_at).where(*_KEY)
 
 
 def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> bool:
@@ -81,8 +138,10 @@ def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> bool:
 def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> Count | None:
     """Count one attempt in a guarded update; None when the bucket is locked, full or missing."""
     values = {"b_bucket": bucket, "b_lane": lane, "b_now": now}
+    if counter is Counter.FACE:
+        values["b_before"] = now - _SHORTEST
     found = tx.execute(_RAISE[counter], values).first()
-    return Count(found[0], found[1]) if found else None
+    return Count(found[0], found[1] % STRICT, free(counter, found[1])) if found else None
 
 
 def lower_count(tx: Tx, row: UUID, counter: Counter) -> None:
@@ -95,9 +154,16 @@ def lock(tx: Tx, row: UUID, until: datetime) -> None:
     tx.execute(update(_TABLE).where(_TABLE.c.id == row).values(locked_until=until))
 
 
-def locked_until(tx: Tx, bucket: str, lane: str) -> datetime | None:
-    """Return the end of the wait."""
-    return tx.execute(_UNTIL, {"b_bucket": bucket, "b_lane": lane}).scalar()
+def locked_until(tx: Tx, bucket: str, lane: str, counter: Counter) -> datetime | None:
+    """Return the end of the wait; None where no wait is long enough."""
+    found = tx.execute(_UNTIL, {"b_bucket": bucket, "b_lane": lane}).first()
+    if found is None:
+        return None
+    if counter is Counter.FACE and FREE <= found.face < limit(counter):
+        due: datetime = found.updated_at + _SHORTEST
+        return max(due, found.locked_until or due)
+    until: datetime | None = found.locked_until
+    return until
 
 
 def clear(tx: Tx, bucket: str, lane: str | None) -> int:

@@ -25,7 +25,7 @@ from service.domain.errors import (
 from service.domain.ids import parse_id
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics
-from service.web import inputs, problems, strict_json
+from service.web import inputs, multipart, problems, strict_json
 from service.web.answers import Answer, AnswerStore
 
 DEFAULT_BODY: Final = 256 * 1024
@@ -42,6 +42,7 @@ class Operation:
         scope: The scope a caller needs; empty for any client, None for a public route.
         secret: The answer holds a secret, so that it is kept for a replay only briefly.
         limit: The edge limit of a public route, in flask-limiter's words.
+        frames: Whether frames may come as multipart/form-data as well.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Operation:
     limit: str = ""
     max_body: int = DEFAULT_BODY
     headers: tuple[str, ...] = ()
+    frames: bool = False
 
 
 @dataclass(slots=True)
@@ -127,8 +129,7 @@ class Api:
                 call.caller = self._authorize(operation)
                 g.client = str(call.caller.client)
             if operation.body is not None:
-                call.raw = request.get_data()
-                call.body = self._body(operation.body, call.raw)
+                call.raw, call.body = self._body(operation, operation.body)
             return self._answer(operation, view, call)
 
         handle.__name__ = f"{operation.method}_{operation.path}"
@@ -144,10 +145,15 @@ class Api:
             raise Forbidden("insufficient_scope", detail, scope=operation.scope)
         return caller
 
-    def _body(self, model: type[BaseModel], raw: bytes) -> BaseModel:
+    def _body(self, operation: Operation, model: type[BaseModel]) -> tuple[bytes, BaseModel]:
+        """Return what a replay must match, and the validated body."""
+        if operation.frames and request.mimetype == multipart.MEDIA_TYPE:
+            form = multipart.read(request.stream, request.headers.get("Content-Type", ""))
+            return form.digest, inputs.parse(model, form.values)
+        raw = request.get_data()
         if raw and request.mimetype != "application/json":
             raise Malformed("not_json", "The body must be sent as application/json.")
-        return inputs.parse(model, strict_json.loads(raw or b"{}"))
+        return raw, inputs.parse(model, strict_json.loads(raw or b"{}"))
 
     def _answer(self, operation: Operation, view: View, call: Call) -> Response:
         key = request.headers.get("Idempotency-Key", "")

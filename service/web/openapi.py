@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
+from service.web import multipart
 from service.web.api import Operation
 
 _REF: Final = "#/components/schemas/{model}"
@@ -39,7 +40,10 @@ def _operation(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     }
     if operation.body is not None:
         schema = schemas[operation.body, "validation"]
-        described["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+        content = {"application/json": {"schema": schema}}
+        if operation.frames:
+            content[multipart.MEDIA_TYPE] = {"schema": multipart.SCHEMA}
+        described["requestBody"] = {"content": content}
     return described
 
 

@@ -9,6 +9,7 @@ import pyotp
 import pytest
 from flask.testing import FlaskClient
 
+from biometrics.face import FaceEngine
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
@@ -142,6 +143,12 @@ def settings(url, tmp_path) -> Settings:
         mode="development", database_url=url, root_key=f"file:{tmp_path / 'keys'}",
         log_level="error", face_engine="off",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def face_engine(tmp_path_factory) -> FaceEngine:
+    """The engine, opened once."""
+    return FaceEngine.open(tmp_path_factory.mktemp("face"))
 
 
 @pytest.fixture

@@ -4,16 +4,10 @@ import base64
 
 import pytest
 
-from biometrics.face import FaceEngine, portraits
+from biometrics.face import portraits
 from service.factors.face.model import Mode
 from service.factors.face.reader import Reader
 from tests.functional.conftest import CONSENT, PASSWORD
-
-
-@pytest.fixture(scope="session")
-def face_engine(tmp_path_factory):
-    """The engine, opened once."""
-    return FaceEngine.open(tmp_path_factory.mktemp("face"))
 
 
 @pytest.fixture

@@ -6,19 +6,13 @@ import time
 import numpy as np
 import pytest
 
-from biometrics.face import FaceEngine, portraits, synthetic
+from biometrics.face import portraits, synthetic
 from biometrics.face.active import Gesture
 from service.domain.errors import Unavailable
 from service.factors.face.model import Mode
 from service.factors.face.reader import Reader
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.test_face import frames as stills
-
-
-@pytest.fixture(scope="session")
-def face_engine(tmp_path_factory):
-    """The engine, opened once."""
-    return FaceEngine.open(tmp_path_factory.mktemp("face"))
 
 
 @pytest.fixture

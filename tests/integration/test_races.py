@@ -21,7 +21,7 @@ from service.domain.errors import (
 )
 from service.domain.factor import Match, Presented
 from service.factors.totp.model import Step
-from service.throttling.model import FREE, Counter, Lane
+from service.throttling.model import FREE, LIVE_FREE, Counter, Lane
 from service.web.answers import Answer
 
 AT_ONCE = 20
@@ -173,6 +173,23 @@ def test_each_wait_ends_with_one_more_attempt(house):
     assert split(together(house, reserve(house)), Throttled) == []
     house.clock.advance(seconds=30)
     assert len(split(together(house, reserve(house)), Throttled)) == 1
+
+
+def faces(house, kinds):
+    """Return an act that reserves attempts of one kind after the other, in turn."""
+    return lambda tx, number: house.throttling.reserve(
+        tx, "alice", Lane.STRANGER, kinds[number % len(kinds)]
+    )
+
+
+def test_no_more_faces_than_are_free_get_through_in_any_mix(house):
+    """Ten of those told to move; five where one had failed before that was not."""
+    live, still = [Counter.LIVE_FACE], [Counter.LIVE_FACE, Counter.FACE]
+    assert len(split(together(house, faces(house, live)), Throttled)) == LIVE_FREE
+    with house.store.transaction() as tx:
+        house.throttling.reset(tx, "alice")
+        house.throttling.reserve(tx, "alice", Lane.STRANGER, Counter.FACE)
+    assert len(split(together(house, faces(house, still)), Throttled)) == FREE - 1
 
 
 def test_every_release_is_counted(house):

@@ -1,5 +1,6 @@
 """Attempts are counted before they are checked, and given back only when they verify."""
 
+import numpy as np
 import pytest
 
 from service.domain.errors import Throttled
@@ -201,3 +202,89 @@ def test_a_bucket_shows_nobodys_name(house):
     assert one != other
     assert len(one) == 64
     assert "alice" not in one
+
+
+def granted(house, counters, step):
+    """Try attempts one after the other, some seconds apart; return which were let through."""
+    found = []
+    for counter in counters:
+        try:
+            reserve(house, counter=counter)
+        except Throttled:
+            found.append(False)
+        else:
+            found.append(True)
+        house.clock.advance(seconds=step)
+    return found
+
+
+STILL, LIVE = Counter.FACE, Counter.LIVE_FACE
+
+
+def test_faces_that_were_told_to_move_have_ten_free_and_a_hundred_in_all(house):
+    """Twice as many as the others (SP 800-63B-4, section 3.2.3), and the same waits."""
+    assert granted(house, [LIVE] * 11, 1) == [True] * 10 + [False]
+    assert wait(house, counter=LIVE) <= 30
+    reset(house)
+    fill(house, 99, counter=LIVE)
+    reserve(house, counter=LIVE)
+    house.clock.advance(days=365)
+    assert wait(house, counter=LIVE) == 3600
+
+
+@pytest.mark.parametrize("first", range(5))
+def test_one_face_that_was_not_told_to_move_makes_the_whole_row_strict(house, first):
+    """Wherever it comes among the first five, five are free, as if none had been told to."""
+    row = [LIVE] * 12
+    row[first] = STILL
+    assert granted(house, row, 1) == [True] * 5 + [False] * 7
+
+
+def test_a_late_one_waits_as_it_would_have(house):
+    """After nine that were told to move, one that was not finds itself past five."""
+    assert granted(house, [LIVE] * 9, 1) == [True] * 9
+    assert 25 <= wait(house, counter=STILL) <= 31
+    # The row is as free as before for those that are told to move.
+    house.clock.advance(seconds=28)
+    wait(house, counter=STILL)
+    house.clock.advance(seconds=2)
+    reserve(house, counter=STILL)
+    assert wait(house, counter=LIVE) >= 30
+
+
+def test_a_strict_row_is_off_at_fifty_for_both(house):
+    """Of fifty failures one was not told to move: no more of either, and the rest go on."""
+    reserve(house, counter=STILL)
+    fill(house, 49, counter=LIVE)
+    house.clock.advance(days=365)
+    for counter in (STILL, LIVE):
+        assert wait(house, counter=counter) == 3600
+    reserve(house, counter=Counter.OTHER)
+    reset(house)
+    fill(house, 60, counter=LIVE)
+    assert wait(house, counter=STILL) == 3600
+    reserve(house, counter=LIVE)
+
+
+def test_a_match_leaves_a_free_row_free(house):
+    """What was let through and given back was no failure; only what failed makes a row strict."""
+    release(house, reserve(house, counter=STILL))
+    assert granted(house, [LIVE] * 11, 1) == [True] * 10 + [False]
+    reset(house)
+    reserve(house, counter=LIVE)
+    release(house, reserve(house, counter=LIVE))
+    assert granted(house, [LIVE] * 10, 1) == [True] * 9 + [False]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_mix_gets_more_than_the_stricter_kind_alone(house, seed):
+    """Rows of both kinds, at random paces: as soon as one was not told to move, as if all were."""
+    drawn = np.random.default_rng(seed)
+    row = [STILL if share < 0.3 else LIVE for share in drawn.random(40)]
+    row[int(drawn.integers(5))] = STILL
+    pace = int(drawn.integers(1, 200))
+    mixed = granted(house, row, pace)
+    house.clock.advance(days=1)
+    reset(house)
+    alone = granted(house, [STILL] * 40, pace)
+    assert np.all(np.cumsum(mixed) <= np.cumsum(alone))

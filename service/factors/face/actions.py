@@ -1,6 +1,7 @@
 """Enroll, check and renew faces: read outside every transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -14,11 +15,13 @@ from biometrics.face import (
     QualityPolicy,
     enroll_template,
     match_template,
+    passive,
     renew_template,
 )
 from biometrics.face.active import Gesture
 from biometrics.face.frames import Frame
 from biometrics.face.sequence import Frontal
+from biometrics.score import Score
 from crypto import opaque
 from service.authenticators.actions import Authenticators
 from service.authenticators.typed import TypedFactor
@@ -27,7 +30,8 @@ from service.domain.authenticator import Status, Verifier
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Fault, Unavailable, VerificationFailed
 from service.domain.factor import Match, Presented
-from service.domain.ids import new_id
+from service.domain.ids import DECOY, new_id
+from service.domain.risk import Band
 from service.factors.face import store
 from service.factors.face.model import (
     ENROLLED_FRAMES,
@@ -38,16 +42,20 @@ from service.factors.face.model import (
     digests,
     new_challenge,
     remember,
+    strictest,
+    transcribed,
 )
 from service.factors.face.reader import Reader
 from service.factors.face.store import TemplateSecret
 from service.store.engine import Tx
+from service.throttling.model import Counter
 
 TYPE: Final = "face"
 CONSENT: Final = "face"
 ALERT_FROM: Final = 90_000
 """Stored faces that raise the alarm: China's measures of 2025 ask for a filing from 100,000 on."""
 _SECRET_BYTES: Final = 32
+_TEMPLATE_BYTES: Final = 128
 
 
 class Material(NamedTuple):
@@ -59,10 +67,51 @@ class Material(NamedTuple):
 
 
 class Used(NamedTuple):
-    """What an accepted capture leaves: the secret of a new template, and hashes of its frames."""
+    """What an accepted capture leaves.
+
+    Args:
+        secret: The secret of a new template; empty where none is made.
+        seen: Short hashes of its frames.
+        record: What the audit log keeps of an enrollment.
+    """
 
     secret: bytes
     seen: bytes
+    record: Mapping[str, str]
+
+
+class Asked(NamedTuple):
+    """What other features know of how hard a face must show that it lives.
+
+    Args:
+        liveness: The mode that a segment's policy asks for; empty where it says nothing.
+        segment: The segment of a subject.
+    """
+
+    liveness: Callable[[str], str]
+    segment: Callable[[Tx, UUID], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What pictures without a challenge are worth; a reason where they do not match."""
+
+    quality: float
+    match: Match | None = None
+    reason: str = ""
+    against: tuple[str, ...] = ()
+    """The passive cues that speak against a living face."""
+
+    @property
+    def band(self) -> Band:
+        """Return a band that follows from match and cues, so that nobody can climb by it."""
+        if self.match is None:
+            return Band.HIGH
+        return Band.ELEVATED if self.against else Band.LOW
+
+    def refused(self, reason: str) -> "Scored":
+        """Return the same pictures without a match."""
+        return replace(self, match=None, reason=reason)
 
 
 class FaceFactor(TypedFactor):
@@ -78,22 +127,45 @@ class FaceFactor(TypedFactor):
     consent = CONSENT
 
     def __init__(
-        self, authenticators: Authenticators, reader: Reader, clock: Clock,
-        mode: Mode = Mode.ACTIVE,
+        self, authenticators: Authenticators, reader: Reader, clock: Clock, mode: Mode,
+        asked: Asked,
     ) -> None:  # fmt: skip
         self._authenticators = authenticators
         self._reader = reader
         self._clock = clock
         self._mode = mode
+        self._asked = asked
+        self._nobody = _nobody()
+
+    def mode(self, segments: Sequence[str]) -> Mode:
+        """Return how hard a face must show that it lives, by the strictest of segments.
+
+        A segment whose policy says nothing asks for what the setting says.
+        """
+        said = (self._asked.liveness(segment) for segment in segments)
+        return strictest((Mode(item) if item else self._mode for item in said), self._mode)
 
     def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the validated input, the pictures decoded from base64."""
         found = dict(super().parse(values))
         return found | {"frames": decode(found["frames"])}
 
-    def challenge(self) -> dict[str, Any]:
-        """Return a fresh challenge."""
-        return new_challenge(self._clock.now(), self._mode)
+    def challenge(self, segments: Sequence[str]) -> dict[str, Any]:
+        """Return a fresh challenge, as hard as the policy asks for."""
+        return new_challenge(self._clock.now(), self.mode(segments))
+
+    def counted(self, challenge: Mapping[str, Any]) -> str:
+        """Return the counter: more failures are free where the face was told to move."""
+        active = challenge.get("mode") == Mode.ACTIVE
+        return (Counter.LIVE_FACE if active else Counter.FACE).value
+
+    def counted_pending(self, pending: Verifier) -> str:
+        """Return the counter of a confirmation, by the mode of its challenge."""
+        return self.counted(orjson.loads(pending.secret))
+
+    def record(self, presented: Presented) -> dict[str, Any]:
+        """Return the hash of the capture: a dispute can check frames by it, nobody makes them."""
+        return transcribed(presented.challenge, presented.values["frames"])
 
     def available(self) -> bool:
         """Return whether this process has an engine."""
@@ -108,10 +180,8 @@ class FaceFactor(TypedFactor):
 
     def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
         """Enroll, pending until frames answer the challenge."""
-        challenge = new_challenge(self._clock.now(), self._mode, ENROLLED_FRAMES)
-        added = self._authenticators.add(
-            tx, subject, TYPE, orjson.dumps(challenge), status=Status.PENDING
-        )
+        challenge, kept = self._ask(tx, subject)
+        added = self._authenticators.add(tx, subject, TYPE, kept, status=Status.PENDING)
         return {"id": str(added.id), "status": added.status.value, "challenge": challenge}
 
     def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
@@ -119,7 +189,8 @@ class FaceFactor(TypedFactor):
         presented = self.parse(values)
         frames = presented["frames"]
         challenge = orjson.loads(pending.secret)
-        gestures = answer(challenge, presented["challenge_id"], frames, now)
+        present = self.mode((challenge.get("segment", "default"),))
+        gestures = answer(challenge, presented["challenge_id"], frames, now, present)
         readings = self._read(frames, gestures, ENROLLMENT)
         if len(readings) < ENROLLED_FRAMES:
             detail = (
@@ -131,23 +202,32 @@ class FaceFactor(TypedFactor):
             template = enroll_template(readings, secret)
         except FaceMismatch:
             raise VerificationFailed("face_frames_differ") from None
-        return Match(pending.authenticator, Used(secret, digests(frames)), template)
+        used = Used(secret, digests(frames), transcribed(challenge, frames))
+        return Match(pending.authenticator, used, template)
 
     def again(self, tx: Tx, pending: Verifier) -> dict[str, Any]:
         """Give a pending face a fresh challenge: the one before is used up."""
-        challenge = new_challenge(self._clock.now(), self._mode, ENROLLED_FRAMES)
-        self._authenticators.rewrite(tx, pending.authenticator, orjson.dumps(challenge))
+        challenge, kept = self._ask(tx, pending.subject)
+        self._authenticators.rewrite(tx, pending.authenticator, kept)
         return {"challenge": challenge}
+
+    def _ask(self, tx: Tx, subject: UUID) -> tuple[dict[str, Any], bytes]:
+        """Return the challenge of an enrollment as it is shown, and as it is kept."""
+        segment = self._asked.segment(tx, subject)
+        challenge = new_challenge(self._clock.now(), self.mode((segment,)), ENROLLED_FRAMES)
+        return challenge, orjson.dumps(challenge | {"segment": segment})
 
     def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
         """Keep the template in the place of an earlier one, its secret in a row of its own."""
-        now = self._clock.now()
-        self._authenticators.confirm(tx, pending.subject, pending.authenticator, match.verifier)
+        now, used = self._clock.now(), match.used
+        self._authenticators.confirm(
+            tx, pending.subject, pending.authenticator, match.verifier, **used.record
+        )
         row = TemplateSecret(
             id=new_id(now), authenticator_id=pending.authenticator, subject_id=pending.subject,
             created_at=now,
         )  # fmt: skip
-        row.secret, row.seen = match.used
+        row.secret, row.seen = used.secret, used.seen
         tx.add(row)
         tx.flush()
         store.drop(tx, pending.subject, keep=pending.authenticator)
@@ -161,7 +241,10 @@ class FaceFactor(TypedFactor):
     def check(self, material: Material | None, presented: Presented, now: datetime) -> Match:
         """Compare the mean of the frontal frames with the template."""
         frames = presented.values["frames"]
-        gestures = answer(presented.challenge, presented.values["challenge_id"], frames, now)
+        present = self.mode(presented.segments)
+        gestures = answer(
+            presented.challenge, presented.values["challenge_id"], frames, now, present
+        )
         if material is None:
             raise VerificationFailed("no_face")
         added = digests(frames)
@@ -171,10 +254,39 @@ class FaceFactor(TypedFactor):
             score = match_template(material.verifier.secret, material.secret, readings)
         except FaceMismatch:
             raise VerificationFailed("face_mismatch") from None
-        return Match(material.verifier.authenticator, Used(b"", added), llr=score.llr)
+        return Match(
+            material.verifier.authenticator, Used(b"", added, {}), llr=score.llr,
+            readings=_readings(score, readings, Mode(presented.challenge["mode"])),
+        )  # fmt: skip
+
+    def score(self, material: Material | None, frames: Sequence[Frame], mode: Mode) -> Scored:
+        """Compare pictures that answer no challenge; without a face it costs the same.
+
+        Raises:
+            BadInput: A picture is not usable.
+            Unavailable: There is no engine, or the line is too long.
+        """
+        readings = self._reader.stills(frames, PROBE)
+        against = tuple(passive.judge(_cues(readings, mode)))
+        scored = Scored(min(reading.quality for reading in readings), against=against)
+        known, added = material or self._nobody, digests(frames)
+        try:
+            remember(known.seen, added)
+            match_template(known.verifier.secret, known.secret, readings)
+        except FaceMismatch:
+            return scored.refused("face_mismatch" if material else "no_face")
+        except VerificationFailed as replayed:
+            return scored.refused(replayed.reason)
+        if material is None:
+            return scored.refused("no_face")
+        return replace(scored, match=Match(known.verifier.authenticator, Used(b"", added, {})))
 
     def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Note the use and the frames, which are accepted this once."""
+        self.use(tx, match)
+
+    def use(self, tx: Tx, match: Match) -> None:
+        """Remember the frames of a match; raises VerificationFailed where they were used."""
         row = store.secret_of(tx, match.authenticator, lock=True)
         if row is None:
             raise VerificationFailed("authenticator_revoked")
@@ -218,3 +330,21 @@ class FaceFactor(TypedFactor):
         for item in self._authenticators.listing(tx, subject):
             if item.type == TYPE:
                 self._authenticators.revoke(tx, subject, item.id)
+
+
+def _readings(score: Score, readings: Sequence[Frontal], mode: Mode) -> dict[str, float]:
+    """Return what the signal `face_passive` judges."""
+    cues = _cues(readings, mode)
+    return cues if score.fmr_upper is None else cues | {"fmr_upper": score.fmr_upper}
+
+
+def _cues(readings: Sequence[Frontal], mode: Mode) -> dict[str, float]:
+    """Return the mean cues; none where no liveness is asked for."""
+    return {} if mode is Mode.OFF else passive.mean([item.cues for item in readings])
+
+
+def _nobody() -> Material:
+    """Return the face of no one: what is compared where there is no template."""
+    template = bytes((1,)) + opaque.random_bytes(_TEMPLATE_BYTES)
+    verifier = Verifier(DECOY, DECOY, TYPE, template)
+    return Material(verifier, opaque.random_bytes(_SECRET_BYTES), b"")

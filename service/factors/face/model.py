@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from biometrics.face.active import LEAST_FRAMES, MOST_FRAMES, ORDERS, Gesture
-from biometrics.face.frames import Frame
+from biometrics.face.frames import Frame, transcript
 from crypto import opaque
 from service.domain.clock import rfc3339
 from service.domain.errors import BadInput, Fault, VerificationFailed
@@ -27,6 +27,8 @@ CLOCK_SLACK: Final = timedelta(milliseconds=500)
 REMEMBERED: Final = 20 * MOST_FRAMES
 _DIGEST: Final = 8
 _LONGEST_TEXT: Final = (LARGEST_STILL + 2) // 3 * 4
+NOT_ASKED: Final = "not_asked"
+"""Why pictures without a challenge show no life: nobody was told to move."""
 
 
 class Mode(StrEnum):
@@ -35,6 +37,16 @@ class Mode(StrEnum):
     OFF = "off"
     PASSIVE = "passive"
     ACTIVE = "active"
+
+    def weaker_than(self, other: "Mode") -> bool:
+        """Tell whether another asks for more."""
+        order = list(Mode)
+        return order.index(self) < order.index(other)
+
+
+def strictest(modes: Iterable[Mode], default: Mode) -> Mode:
+    """Return the mode that asks for most; the default where there is none."""
+    return max(modes, key=list(Mode).index, default=default)
 
 
 class InputFrame(BaseModel):
@@ -107,14 +119,22 @@ def decode(frames: Sequence[Mapping[str, Any]]) -> list[Frame]:
 
 
 def answer(
-    challenge: Mapping[str, Any], challenge_id: str, frames: Sequence[Frame], now: datetime
+    challenge: Mapping[str, Any], challenge_id: str, frames: Sequence[Frame], now: datetime,
+    present: Mode,
 ) -> tuple[Gesture, ...]:  # fmt: skip
     """Check that a capture answers its challenge in time; return the commanded gestures.
 
+    Args:
+        challenge: As it was issued, in the mode it was issued with.
+        challenge_id: The one that the capture names.
+        frames: The capture.
+        now: The server's time.
+        present: The mode that policy asks for now; a challenge of a weaker one is void.
+
     Raises:
         VerificationFailed: It answers another challenge, or its times are longer than the time.
-        BadInput: It came too late, or with too few, too many or too large frames: nothing of it
-            is looked at, and a fresh challenge is given.
+        BadInput: It came too late, after the policy began to ask for more, or with too few, too
+            many or too large frames: nothing of it is looked at, and a fresh challenge is given.
     """
     wanted = str(challenge.get("challenge_id", ""))
     if not wanted or not opaque.equal(wanted.encode(), challenge_id.encode()):
@@ -122,7 +142,10 @@ def answer(
     if now > datetime.fromisoformat(str(challenge["expires_at"])):
         detail = "came too late; answer the fresh challenge"
         raise BadInput(Fault("/challenge_id", "challenge_expired", detail))
-    _check_frames(challenge["frames"], frames)
+    if Mode(challenge["mode"]).weaker_than(present):
+        detail = "asks for less than the policy does by now; answer the fresh challenge"
+        raise BadInput(Fault("/challenge_id", "challenge_outdated", detail))
+    check_frames(challenge["frames"], frames)
     gestures = tuple(Gesture(name) for name in challenge["gestures"])
     span = timedelta(milliseconds=frames[-1].t - frames[0].t)
     issued = datetime.fromisoformat(str(challenge["issued_at"]))
@@ -131,7 +154,13 @@ def answer(
     return gestures
 
 
-def _check_frames(limits: Mapping[str, int], frames: Sequence[Frame]) -> None:
+def check_stills(frames: Sequence[Frame]) -> None:
+    """Check pictures that answer no challenge; raises BadInput."""
+    check_frames({"min": 1, "max": STILLS, "max_bytes": LARGEST_STILL}, frames)
+
+
+def check_frames(limits: Mapping[str, int], frames: Sequence[Frame]) -> None:
+    """Check how many frames there are and how large they are; raises BadInput."""
     if not limits["min"] <= len(frames) <= limits["max"]:
         detail = f"takes {limits['min']} to {limits['max']} frames"
         raise BadInput(Fault("/frames", "frame_count", detail))
@@ -144,6 +173,15 @@ def _check_frames(limits: Mapping[str, int], frames: Sequence[Frame]) -> None:
 def digests(frames: Sequence[Frame]) -> bytes:
     """Return what is remembered of accepted frames: 8 bytes of each one's SHA-256."""
     return b"".join(hashlib.sha256(frame.image).digest()[:_DIGEST] for frame in frames)
+
+
+def transcribed(challenge: Mapping[str, Any], frames: Sequence[Frame]) -> dict[str, str]:
+    """Return what the audit log keeps of a capture: its challenge and the hash of all of it.
+
+    Whoever holds the frames can show that they are those; from the hash nobody makes them.
+    """
+    nonce = str(challenge.get("challenge_id", ""))
+    return {"challenge": nonce, "transcript": transcript(nonce.encode(), frames).hex()}
 
 
 def remember(seen: bytes, added: bytes) -> bytes:

@@ -128,7 +128,7 @@ class Reader:
 
 def _still(engine: FaceEngine, frame: Frame, policy: QualityPolicy) -> Frontal:
     reading = engine.read(frame.image, policy)
-    return Frontal(reading.vector, reading.quality)
+    return Frontal(reading.vector, reading.quality, reading.cues)
 
 
 def _told(number: int | None, read: Callable[[], T]) -> T:

@@ -79,6 +79,10 @@ class Policies:
         found = [self._live.active.segment(name) for name in segments]
         return any(item.deferred for item in found), any(item.one_bucket for item in found)
 
+    def liveness(self, segment: str) -> str:
+        """Return how hard a face must show that it lives; empty where the policy says nothing."""
+        return self._live.active.segment(segment).liveness
+
     def clears(self, segment: str, level: Acr, enrolled: frozenset[str]) -> bool:
         """Tell whether a completed flow clears what is held against a subject."""
         if self._live.active.segment(segment).subject_risk.clears == "phr":

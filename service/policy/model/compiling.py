@@ -54,6 +54,7 @@ class Compiled:
     Args:
         raised: What each band adds, with what the bands below it add.
         forbidden: Factors that each band takes away, likewise.
+        liveness: How hard a face must show that it lives; empty where the document says nothing.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Compiled:
     raised: Mapping[Band, tuple[Effect, ...]]
     critical: Critical
     rules: Mapping[str, tuple[CompiledRule, ...]]
+    liveness: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,7 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
         },
         critical=raised.critical,
         rules={stage: tuple(found) for stage, found in rules.items()},
+        liveness=segment.face.liveness if segment.face else "",
     )  # fmt: skip
 
 

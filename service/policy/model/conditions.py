@@ -14,7 +14,7 @@ WIDEST: Final = 32
 LONGEST_LIST: Final = 1000
 LONGEST_TEXT: Final = 256
 STAGES: Final = ("admission", "approval", "transaction", "after")
-SIGNALS: Final = ("behavior", "login_context")
+SIGNALS: Final = ("behavior", "login_context", "face_passive")
 Condition = Callable[[Mapping[str, Any]], bool]
 _PAYMENT: Final = ("approval", "transaction", "after")
 

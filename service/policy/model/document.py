@@ -174,6 +174,12 @@ class SubjectRisk(Part):
     clears: Literal["phr", "highest"] = "highest"
 
 
+class Face(Part):
+    """What a segment asks of a face: how hard it must show that it lives."""
+
+    liveness: Literal["off", "passive", "active"]
+
+
 class Segment(Part):
     """The rules of one segment; what is not said comes from `extends`."""
 
@@ -184,6 +190,7 @@ class Segment(Part):
     factors: Annotated[tuple[FactorName, ...], Field(min_length=1)] | None = None
     fallback: tuple[FactorName, ...] | None = None
     friction: Mapping[FactorName, Annotated[float, Field(ge=0, le=100)]] | None = None
+    face: Face | None = None
     bands: Bands | None = None
     subject_risk: SubjectRisk | None = None
     login: Rule | None = None

@@ -445,3 +445,33 @@ def refused(whole):
     except BadInput as error:
         return error.faults
     return ()
+
+
+@pytest.mark.parametrize(
+    ("face", "pointer"),
+    [
+        ({"liveness": "strict"}, "/segments/default/face/liveness"),
+        ({"liveness": None}, "/segments/default/face/liveness"),
+        ({}, "/segments/default/face/liveness"),
+        ({"liveness": "off", "threshold": 0.9}, "/segments/default/face/threshold"),
+        ("active", "/segments/default/face"),
+    ],
+)
+def test_what_a_face_is_asked_for_is_one_of_three_words(face, pointer):
+    """Anything else is refused at its place, a threshold too: that is no matter of policy."""
+    with pytest.raises(BadInput) as refused:
+        reading.read(value(face=face))
+    assert [fault.pointer for fault in refused.value.faults] == [pointer]
+
+
+def test_liveness_is_inherited_and_may_be_unsaid():
+    """A segment that says nothing takes its parent's; without one, none is said."""
+    document = value(face={"liveness": "passive"})
+    document["segments"] |= {
+        "child": {"extends": "default"},
+        "grandchild": {"extends": "child", "face": {"liveness": "active"}},
+    }
+    whole = compile_document(reading.read(document))
+    found = [whole.segment(name).liveness for name in ("default", "child", "grandchild", "other")]
+    assert found == ["passive", "passive", "active", "passive"]
+    assert compiled().segment("default").liveness == ""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.throttling.model import Counter, delay, limit
+from service.throttling.model import STRICT, Counter, delay, free, limit
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,11 @@ def test_a_counter_is_off_at_its_limit():
     """100 failures in a row end a factor, and 50 end a biometric."""
     assert limit(Counter.KNOWLEDGE) == limit(Counter.OTHER) == 100
     assert limit(Counter.FACE) == 50
+
+
+def test_a_face_that_was_told_to_move_has_twice_as_many():
+    """Ten free and a hundred in all, until the row holds one that was not."""
+    assert (limit(Counter.LIVE_FACE), free(Counter.LIVE_FACE, 9)) == (100, 10)
+    assert free(Counter.LIVE_FACE, STRICT + 1) == free(Counter.FACE, STRICT + 1) == 5
+    assert [delay(failures, 10) for failures in (9, 10, 11, 99)] == [0, 30, 60, 3600]
+    assert Counter.LIVE_FACE.column == Counter.FACE.column == "face"

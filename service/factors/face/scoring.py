@@ -1,0 +1,95 @@
+"""Score pictures against a stored face, outside every flow: counted, and completing nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from biometrics.face.frames import Frame
+from service.accounts.actions import Accounts
+from service.audit.actions import AuditLog
+from service.domain.caller import Caller
+from service.domain.errors import BadInput, Unavailable, VerificationFailed
+from service.factors.face.actions import FaceFactor, Material, Scored
+from service.factors.face.model import NOT_ASKED, Mode, check_stills, decode, transcribed
+from service.store.engine import Store, Tx
+from service.throttling.actions import Reservation, Throttling
+from service.throttling.model import Counter, Lane
+
+
+class FaceScores:
+    """The face as a question that another service asks about pictures it holds."""
+
+    def __init__(
+        self, database: Store, accounts: Accounts, throttling: Throttling, face: FaceFactor,
+        audit: AuditLog,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._accounts = accounts
+        self._throttling = throttling
+        self._face = face
+        self._audit = audit
+
+    def score(
+        self, caller: Caller, subject: UUID, frames: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Tell whether pictures show a subject, no more exactly than yes or no.
+
+        It is an attempt on the counter that a flow's face counts on, reserved before anything is
+        read and given back by a match only. A subject without a face, or who has withdrawn the
+        consent, gets the answer and costs the work of one whose face differs.
+
+        Raises:
+            NotFound: There is no such subject for this caller.
+            BadInput: A picture is not usable; nothing was compared and nothing counted.
+            Throttled: The account must wait.
+            Unavailable: No engine, or too long a line before it.
+        """
+        pictures = decode(frames)
+        check_stills(pictures)
+        with self._database.transaction() as tx:
+            account = self._accounts.served(tx, caller, subject)
+            bucket = self._throttling.bucket(tx, f"subject:{account.id}")
+            attempt = self._throttling.reserve(tx, bucket, Lane.STRANGER, Counter.FACE)
+            material = self._face.load(tx, account.id)
+            mode = self._face.mode((account.segment,))
+        self._database.outside()
+        record = transcribed({}, pictures)
+        scored = self._compared(attempt, material, pictures, mode)
+        with self._database.transaction() as tx:
+            scored = self._settled(tx, attempt, scored)
+            self._audit.append(
+                tx, "face.scored", subject=account.id, actor=str(caller.client),
+                matched=scored.match is not None, reason=scored.reason, **record,
+            )  # fmt: skip
+        return {
+            "matched": scored.match is not None,
+            "band": scored.band.label,
+            "quality": round(scored.quality, 2),
+            "liveness": {
+                "mode": mode.value,
+                "passed": False,
+                "reasons": [NOT_ASKED, *scored.against],
+            },
+        }
+
+    def _compared(
+        self, attempt: Reservation, material: Material | None, pictures: Sequence[Frame],
+        mode: Mode,
+    ) -> Scored:  # fmt: skip
+        try:
+            return self._face.score(material, pictures, mode)
+        except (BadInput, Unavailable):
+            with self._database.transaction() as tx:
+                self._throttling.release(tx, attempt)
+            raise
+
+    def _settled(self, tx: Tx, attempt: Reservation, scored: Scored) -> Scored:
+        """Remember the frames of a match, which gives its attempt back; each passes once."""
+        if scored.match is None:
+            return scored
+        try:
+            self._face.use(tx, scored.match)
+        except VerificationFailed as used:
+            return scored.refused(used.reason)
+        self._throttling.release(tx, attempt)
+        return scored

@@ -1,4 +1,7 @@
-"""Turns dlib's two networks into ONNX, with every normalization folded into the convolutions."""
+"""Reads dlib's two networks, with every normalization folded into the convolutions.
+
+The embedder becomes ONNX in 32 bits here; in 8 bits, as the detector always is, in `convert_int8`.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -74,7 +77,7 @@ def embedder(data: bytes) -> bytes:
     """
     layers, projection = embedder_layers(Reader(data))
     graph = Graph("embedder")
-    value = _convolve(graph, _pixels(graph), layers[0].normalized())
+    value = convolve(graph, pixels(graph, "chips"), layers[0].normalized())
     value = graph.node("Relu", [value], {})
     window = {"kernel_shape": [3, 3], "strides": [2, 2]}
     value = graph.node("MaxPool", [value], window)
@@ -86,35 +89,14 @@ def embedder(data: bytes) -> bytes:
     return graph.model(("chips", UINT8, ["n", 150, 150, 3]), value)
 
 
-def detector(data: bytes) -> bytes:
-    """Convert the max-margin face detector.
-
-    Args:
-        data: The file whose hash is that of weights.DETECTOR.
-
-    Returns:
-        An ONNX model: uint8 (n, rows, columns, 3) BGR to float32 (n, 1, r, c); cell (r, c) scores
-        the window of 80x80 pixels around (8c + 14, 8r + 14), and means a face above 0.
-
-    Raises:
-        BadWeights: The file does not hold this network.
-    """
-    layers = _detector_layers(Reader(data))
-    graph = Graph("detector")
-    value = _convolve(graph, _pixels(graph), layers[0].normalized())
-    for layer in layers[1:]:
-        value = graph.node("Relu", [value], {})
-        value = _convolve(graph, value, layer)
-    return graph.model(("picture", UINT8, ["n", "rows", "columns", 3]), value)
-
-
-def _pixels(graph: Graph) -> str:
-    source = "chips" if graph.name == "embedder" else "picture"
+def pixels(graph: Graph, source: str) -> str:
+    """Add what turns bytes (n, rows, columns, 3) into float32 (n, 3, rows, columns)."""
     numbers = graph.node("Cast", [source], {"to": FLOAT})
     return graph.node("Transpose", [numbers], {"perm": [0, 3, 1, 2]})
 
 
-def _convolve(graph: Graph, value: str, layer: Convolution) -> str:
+def convolve(graph: Graph, value: str, layer: Convolution) -> str:
+    """Add a convolution in 32 bits."""
     side = layer.weight.shape[2]
     attributes = {
         "kernel_shape": [side, side],
@@ -127,10 +109,10 @@ def _convolve(graph: Graph, value: str, layer: Convolution) -> str:
 
 def _block(graph: Graph, value: str, pair: tuple[Convolution, Convolution], widen: int) -> str:
     """Add one residual block; ``widen`` is the number of channels where it halves the picture."""
-    inner = graph.node("Relu", [_convolve(graph, value, pair[0])], {})
-    inner = _convolve(graph, inner, pair[1])
+    inner = graph.node("Relu", [convolve(graph, value, pair[0])], {})
+    inner = convolve(graph, inner, pair[1])
     if widen:
-        value = _convolve(graph, value, halving(pair[0].weight.shape[1], widen))
+        value = convolve(graph, value, halving(pair[0].weight.shape[1], widen))
     if widen == BLOCKS[-1][0]:
         # Here an even side leaves the block one smaller than its skip; dlib fills with zeros.
         edges = graph.constant(np.array([0, 0, 0, 0, 0, 0, 1, 1], dtype=np.int64))
@@ -159,7 +141,8 @@ def embedder_layers(reader: Reader) -> tuple[list[Convolution], Floats]:
     return layers, _shaped(reader.tensor(), (inputs, outputs))
 
 
-def _detector_layers(reader: Reader) -> list[Convolution]:
+def detector_layers(reader: Reader) -> list[Convolution]:
+    """Return the 7 convolutions of the face detector with what follows them folded in."""
     layers = []
     channels = 3
     for _ in range(_MMOD_CONVOLUTIONS - 1):

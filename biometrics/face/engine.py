@@ -27,7 +27,7 @@ _MARGIN: Final = 0.8
 _ERRORS_ONLY: Final = 3
 _BATCH: Final = 4
 _EIGHT: Final = 800 + convert_int8.CONVERTER_VERSION
-"""In the cache's name of the embedder in 8 bits, apart from that in 32."""
+"""In the cache's names of what is in 8 bits, apart from what is in 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,17 @@ class FaceEngine:
             file = cache.path(directory, weight.name, weight.sha256, version)
             return cache.load_or_build(file, lambda: build(weights.read(weight, source)))
 
-        version = convert.CONVERTER_VERSION
         predictor = Predictor.unpack(load(
             weights.LANDMARKS, convert_landmarks.CONVERTER_VERSION,
             lambda data: convert_landmarks.predictor(data).pack(),
         ))  # fmt: skip
-        build, kind = (convert_int8.embedder, _EIGHT) if quick else (convert.embedder, version)
+        build, kind = (
+            (convert_int8.embedder, _EIGHT)
+            if quick
+            else (convert.embedder, convert.CONVERTER_VERSION)
+        )
         embedder = _session(load(weights.EMBEDDER, kind, build))
-        detector = _session(load(weights.DETECTOR, version, convert.detector))
+        detector = _session(load(weights.DETECTOR, _EIGHT, convert_int8.detector))
         _give_back()
         return cls(embedder, detector, predictor)
 

@@ -76,12 +76,13 @@ class Similarity:
 
         In two dimensions Umeyama's solution (1991) without reflection is this quotient.
         """
-        a = source[:, 0].astype(np.float64) + 1j * source[:, 1].astype(np.float64)
-        b = target[:, 0].astype(np.float64) + 1j * target[:, 1].astype(np.float64)
-        centered = a - a.mean()
-        spread = np.vdot(centered, centered).real
-        turn = complex(np.vdot(centered, b - b.mean()) / spread) if spread else 1 + 0j
-        return cls(turn, complex(b.mean() - turn * a.mean()))
+        x, y = source.astype(np.float64).T
+        u, v = target.astype(np.float64).T
+        middle = complex(x.sum(), y.sum()) / len(x)
+        x, y = x - middle.real, y - middle.imag
+        spread = float(x @ x + y @ y)
+        turn = complex(x @ u + y @ v, x @ v - y @ u) / spread if spread else 1 + 0j
+        return cls(turn, complex(u.sum(), v.sum()) / len(u) - turn * middle)
 
     def linear(self) -> npt.NDArray[np.float64]:
         """Return the 2x2 part that scales and rotates."""

@@ -170,15 +170,22 @@ def thumbnail(picture: Picture) -> Picture:
 
 
 def shrink(picture: Picture, factor: float) -> Picture:
-    """Return the picture resized by a factor."""
-    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    """Return the picture resized by a factor.
+
+    Down to one half linear interpolation sees every pixel, and costs a tenth of averaging areas.
+    """
+    interpolation = cv2.INTER_AREA if factor <= 0.5 else cv2.INTER_LINEAR  # noqa: PLR2004 - see above
     resized = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=interpolation)
     return np.ascontiguousarray(resized, dtype=np.uint8)
 
 
 def warp(picture: Picture, matrix: npt.NDArray[np.float64], side: int) -> Picture:
-    """Return a square cut of a picture; ``matrix`` (2, 3) maps picture to cut."""
-    cut = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR)
+    """Return a square cut of a picture; ``matrix`` (2, 3) maps picture to cut.
+
+    Beyond the picture its edge goes on: black corners, as dlib leaves them, look like a feature.
+    """
+    linear, goes_on = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    cut = cv2.warpAffine(picture, matrix, (side, side), flags=linear, borderMode=goes_on)
     return np.asarray(cut, dtype=np.uint8)
 
 

@@ -52,33 +52,29 @@ class Predictor:
         for stage in range(len(self.pixels)):
             values = self._sample(grey, box, shape, stage)
             steps = self.leaves[stage][self._reached(values, stage)]
-            # Added one after the other, as dlib does, so that the last bit is the same too.
-            first = np.concatenate([shape.reshape(1, -1), steps])
-            shape = np.add.reduce(first, axis=0).reshape(PARTS, 2)
+            shape = shape + (np.ones(len(steps), dtype=np.float32) @ steps).reshape(PARTS, 2)
         return box.scaled_up(shape).astype(np.float32)
 
     def _sample(self, grey: Grey, box: Box, shape: Floats, stage: int) -> Floats:
         """Return the grey values at this stage's pixels, float32 (p,); 0 outside the picture."""
         turn = Similarity.between(self.initial, shape).linear().astype(np.float32)
         relative = self.deltas[stage] @ turn.T + shape[self.anchors[stage]]
-        at = np.floor(box.scaled_up(relative) + 0.5).astype(np.int64)
+        across, down = np.floor(box.scaled_up(relative) + 0.5).astype(np.int64).T
         rows, columns = grey.shape
-        inside = (at >= 0).all(axis=1) & (at[:, 0] < columns) & (at[:, 1] < rows)
-        at[~inside] = 0
-        values = grey[at[:, 1], at[:, 0]].astype(np.float32)
-        values[~inside] = 0
-        return values
+        inside = (across >= 0) & (down >= 0) & (across < columns) & (down < rows)
+        values = grey[np.where(inside, down, 0), np.where(inside, across, 0)]
+        return np.asarray(values * inside, dtype=np.float32)
 
     def _reached(self, values: Floats, stage: int) -> tuple[Integers, Integers]:
         """Walk all trees of a stage at once; return each tree and the leaf it ends in."""
         pixels, thresholds = self.pixels[stage], self.thresholds[stage]
-        trees = np.arange(len(pixels))
-        splits = pixels.shape[1]
-        left = values[pixels[..., 0]] - values[pixels[..., 1]] > thresholds
-        node = np.zeros(len(pixels), dtype=np.int64)
+        trees, splits = thresholds.shape
+        left = (values[pixels[..., 0]] - values[pixels[..., 1]] > thresholds).ravel()
+        roots = np.arange(trees) * splits
+        node = np.zeros(trees, dtype=np.int64)
         while node[0] < splits:
-            node = 2 * node + 2 - left[trees, node]
-        return trees, node - splits
+            node = 2 * node + 2 - left[roots + node]
+        return np.arange(trees), node - splits
 
     def pack(self) -> bytes:
         """Return the arrays as an ``.npz`` archive without pickles."""

@@ -111,7 +111,7 @@ def test_embedding_does_not_depend_on_the_side(engine, collins):
     [
         (lambda p: np.full_like(p, 90), "no_face"),
         (lambda p: np.hstack([p, p]), "several_faces"),
-        (lambda p: cv2.copyMakeBorder(p, 90, 90, 150, 150, cv2.BORDER_REFLECT), "face_too_small"),
+        (lambda p: cv2.copyMakeBorder(p, 90, 90, 200, 200, cv2.BORDER_REFLECT), "face_too_small"),
         (lambda p: cv2.resize(p, (150, 150)), "face_too_small"),
         (lambda p: cv2.GaussianBlur(p, (0, 0), 9), "blurred"),
         (lambda p: (p * 0.12).astype(np.uint8), "badly_lit"),
@@ -127,7 +127,7 @@ def test_the_gate_names_what_is_wrong(engine, change, code):
 
 def test_a_probe_may_be_smaller_than_an_enrollment(engine):
     """A face of a fifth of the width is refused to enroll and taken to compare."""
-    far = changed(lambda p: cv2.copyMakeBorder(p, 100, 100, 170, 170, cv2.BORDER_REPLICATE))
+    far = changed(lambda p: cv2.copyMakeBorder(p, 100, 100, 230, 230, cv2.BORDER_REPLICATE))
     with pytest.raises(FrameRefused, match="face_too_small"):
         engine.read(far, ENROLLMENT)
     assert engine.read(far, PROBE).quality >= 0

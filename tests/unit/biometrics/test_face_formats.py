@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biometrics.face import BadTemplate, FaceMismatch, template
-from biometrics.face.convert import detector, embedder
+from biometrics.face import BadTemplate, FaceMismatch, portraits, template, weights
+from biometrics.face.convert import convolve, detector_layers, embedder, pixels
+from biometrics.face.convert_int8 import detector
 from biometrics.face.convert_landmarks import predictor
 from biometrics.face.dat import Reader, floats, integers
 from biometrics.face.errors import BadWeights
 from biometrics.face.geometry import Box, Similarity
-from biometrics.face.onnx_writer import FLOAT, Graph
+from biometrics.face.images import decode
+from biometrics.face.onnx_writer import FLOAT, UINT8, Graph
 
 
 class Seen:
@@ -73,6 +75,25 @@ def test_tensors_are_bounded_by_the_file():
         floats(np.array([1, 900]))
     with pytest.raises(BadWeights):
         Reader(b"nothing").skip_past(b"fc_2")
+
+
+def test_the_detector_in_eight_bits_scores_as_in_thirty_two():
+    """Filled up, split and rounded it keeps each score of a portrait to 0.2; a face has 1."""
+    data = weights.read(weights.DETECTOR, weights.directory())
+    layers = detector_layers(Reader(data))
+    graph = Graph("exact")
+    value = convolve(graph, pixels(graph, "picture"), layers[0].normalized())
+    for layer in layers[1:]:
+        value = convolve(graph, graph.node("Relu", [value], {}), layer)
+    exact = graph.model(("picture", UINT8, [1, "rows", "columns", 3]), value)
+    half = np.ascontiguousarray(decode(portraits.collins())[::2, ::2])
+    found = [
+        onnxruntime.InferenceSession(model).run(None, {"picture": half[None]})[0]
+        for model in (exact, detector(data))
+    ]
+    assert found[0].shape == found[1].shape
+    assert found[0].max() > 0.9
+    assert np.abs(found[0] - found[1]).max() < 0.2
 
 
 def test_the_writer_makes_what_onnxruntime_runs():

@@ -32,6 +32,8 @@ class Settings(BaseModel):
     face_engine: Literal["dlib", "dlib-int8", "off"] = "dlib"
     face_liveness: Literal["active", "passive", "off"] = "active"
     face_models: Path | None = None
+    face_detector: Path | None = None
+    face_embedder: Path | None = None
     geoip_db: tuple[Path, ...] = ()
     bad_networks: Path | None = None
     trusted_proxies: Annotated[int, Field(ge=0, le=8)] = 0
@@ -52,7 +54,7 @@ class Settings(BaseModel):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
-    @field_validator("bad_networks", mode="before")
+    @field_validator("bad_networks", "face_detector", "face_embedder", mode="before")
     @classmethod
     def _unset(cls, value: object) -> object:
         return value or None

@@ -10,9 +10,9 @@ from biometrics.face.errors import (
     LivenessFailed,
     PortraitsMissing,
 )
+from biometrics.face.model import MATCH_THRESHOLD
 from biometrics.face.quality import ENROLLMENT, PROBE, SMALL_FACES, QualityPolicy
 from biometrics.face.template import (
-    MATCH_THRESHOLD,
     enroll_template,
     match_template,
     renew_template,

@@ -31,13 +31,25 @@ def chip(picture: Picture, points: Points) -> Picture:
         picture: The whole picture, BGR.
         points: The five points, (5, 2), in the order of `landmarks`.
     """
-    scale = abs(Similarity.between(points, _TARGET).turn)
+    return cut(picture, points, _TARGET, SIDE)
+
+
+def cut(picture: Picture, points: Points, target: Points, side: int) -> Picture:
+    """Return the square cut that brings points to where they are wanted, as near as may be.
+
+    Args:
+        picture: The whole picture, BGR.
+        points: In the picture, (n, 2).
+        target: In the cut, (n, 2).
+        side: Of the cut, in pixels.
+    """
+    scale = abs(Similarity.between(points, target).turn)
     if scale < 0.5:  # noqa: PLR2004 - below half a size linear interpolation skips pixels
         picture = shrink(picture, 2 * scale)
         points = points.astype(np.float64) * (2 * scale)
-    transform = Similarity.between(points, _TARGET)
+    transform = Similarity.between(points, target)
     shift = [[transform.shift.real], [transform.shift.imag]]
-    return warp(picture, np.hstack([transform.linear(), np.array(shift)]), SIDE)
+    return warp(picture, np.hstack([transform.linear(), np.array(shift)]), side)
 
 
 def eyes(points: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

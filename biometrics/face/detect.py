@@ -38,24 +38,83 @@ class Scores(Protocol):
         """Return the score of each cell."""
 
 
-def find(picture: Picture, smallest: float, network: Scores) -> list[Detection]:
-    """Return the faces, surest first, from the largest down to rivals of the largest.
+class Finder(Protocol):
+    """Finds faces: over the pyramid of dlib's network, or as `yunet` does."""
+
+    def find(self, picture: Picture, smallest: float) -> list[Detection]:
+        """Return the faces, surest first, from the largest down to rivals of the largest.
+
+        Args:
+            picture: uint8 (rows, columns, 3).
+            smallest: Width in pixels of the smallest face to look for.
+        """
+
+    def near(self, picture: Picture, place: Box) -> list[Detection]:
+        """Return the surest face around a place where one was, at about its size; or nothing.
+
+        Args:
+            picture: uint8 (rows, columns, 3).
+            place: Where the face was in the frame before.
+        """
+
+
+class Pyramid:
+    """The finder that scores every place of a pyramid; its cost falls with the smallest face.
 
     The pyramid is searched from its coarse end, where levels are cheap, and left as soon as a face
     was found and whatever is smaller could be no rival of it. A face is seen on about three levels
     in a row, so every other level is enough; the others are looked at only if nothing was found.
 
     Args:
-        picture: uint8 (rows, columns, 3).
-        smallest: Width in pixels of the smallest face to look for; the cost falls with its square.
         network: The detector.
     """
-    scales = _scales(min(picture.shape[:2]), smallest)
-    halves = _Halves(picture)
-    found = _search(halves, scales[::2], network) or _search(halves, scales[1::2], network)
-    found = _distinct(sorted(found, key=lambda item: -item.score))
-    # Where the surest lies, the levels between those that were searched may fit it better.
-    return [_around(picture, found[0], network, _REFINED), *found[1:]] if found else []
+
+    def __init__(self, network: Scores) -> None:
+        self._network = network
+
+    def find(self, picture: Picture, smallest: float) -> list[Detection]:
+        """Return the faces; see `Finder`."""
+        scales = _scales(min(picture.shape[:2]), smallest)
+        halves = _Halves(picture)
+        found = self._search(halves, scales[::2]) or self._search(halves, scales[1::2])
+        found = _distinct(sorted(found, key=lambda item: -item.score))
+        # Where the surest lies, the levels between those that were searched may fit it better.
+        return [self._around(picture, found[0], _REFINED), *found[1:]] if found else []
+
+    def near(self, picture: Picture, place: Box) -> list[Detection]:
+        """Return the face around a place; see `Finder`."""
+        found = self._around(picture, Detection(place, 0.0), _AROUND, (1.0,))
+        if found.score < _SURE:
+            found = self._around(picture, found, _AROUND)
+        return [found] if found.score > 0 else []
+
+    def _search(self, halves: "_Halves", scales: list[float]) -> list[Detection]:
+        found: list[Detection] = []
+        for scale in reversed(scales):
+            largest = max((item.box.width for item in found), default=0.0)
+            if largest and WINDOW / scale < RIVAL_WIDTH * largest:
+                break
+            found += _hits(self._network(halves.at(scale)), scale)
+        return found
+
+    def _around(
+        self, picture: Picture, known: Detection, beyond: float,
+        changes: tuple[float, ...] = _BETWEEN,
+    ) -> Detection:  # fmt: skip
+        """Return the surest of a face and what is seen around it at other scales."""
+        rows, columns = picture.shape[:2]
+        near, best = known.box, known
+        margin = near.width * beyond
+        left, top = max(int(near.left - margin), 0), max(int(near.top - margin), 0)
+        right, bottom = min(int(near.right + margin), columns), min(int(near.bottom + margin), rows)
+        cut = picture[top:bottom, left:right]
+        for change in changes:
+            scale = WINDOW / near.width * change
+            if min(cut.shape[:2], default=0) * scale >= WINDOW:
+                for hit in _hits(self._network(shrink(cut, scale)), scale):
+                    if hit.score > best.score:
+                        best = Detection(hit.box.shifted(left, top), hit.score)
+        return best
 
 
 class _Halves:
@@ -72,50 +131,6 @@ class _Halves:
         while len(self._pictures) <= depth:
             self._pictures.append(shrink(self._pictures[-1], 0.5))
         return shrink(self._pictures[depth], scale)
-
-
-def _search(halves: _Halves, scales: list[float], network: Scores) -> list[Detection]:
-    found: list[Detection] = []
-    for scale in reversed(scales):
-        largest = max((item.box.width for item in found), default=0.0)
-        if largest and WINDOW / scale < RIVAL_WIDTH * largest:
-            break
-        found += _hits(network(halves.at(scale)), scale)
-    return found
-
-
-def find_near(picture: Picture, near: Box, network: Scores) -> list[Detection]:
-    """Return the surest face around a place where one was, at about its size; or nothing.
-
-    Args:
-        picture: uint8 (rows, columns, 3).
-        near: Where the face was in the frame before.
-        network: The detector.
-    """
-    found = _around(picture, Detection(near, 0.0), network, _AROUND, (1.0,))
-    if found.score < _SURE:
-        found = _around(picture, found, network, _AROUND)
-    return [found] if found.score > 0 else []
-
-
-def _around(
-    picture: Picture, known: Detection, network: Scores, beyond: float,
-    changes: tuple[float, ...] = _BETWEEN,
-) -> Detection:  # fmt: skip
-    """Return the surest of a face and what is seen around it at other scales."""
-    rows, columns = picture.shape[:2]
-    near, best = known.box, known
-    margin = near.width * beyond
-    left, top = max(int(near.left - margin), 0), max(int(near.top - margin), 0)
-    right, bottom = min(int(near.right + margin), columns), min(int(near.bottom + margin), rows)
-    cut = picture[top:bottom, left:right]
-    for change in changes:
-        scale = WINDOW / near.width * change
-        if min(cut.shape[:2], default=0) * scale >= WINDOW:
-            for hit in _hits(network(shrink(cut, scale)), scale):
-                if hit.score > best.score:
-                    best = Detection(hit.box.shifted(left, top), hit.score)
-    return best
 
 
 def _scales(side: int, smallest: float) -> list[float]:

@@ -10,22 +10,30 @@ from typing import Final
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
-from biometrics.face import align, cache, convert, convert_int8, convert_landmarks, weights
+from biometrics.face import align, cache, convert, convert_int8, convert_landmarks, weights, yunet
 from biometrics.face.dat import Floats
-from biometrics.face.detect import find, find_near
+from biometrics.face.detect import Finder, Pyramid, Scores
+from biometrics.face.embedder import Dlib, Embedder, Generic, described
 from biometrics.face.errors import EngineUnavailable
-from biometrics.face.geometry import Box
+from biometrics.face.geometry import Box, Points
 from biometrics.face.images import Picture, decode, grey
 from biometrics.face.landmarks import Predictor
+from biometrics.face.model import FaceModel
 from biometrics.face.passive import cues
 from biometrics.face.quality import ENROLLMENT, PROBE, QualityPolicy, judge, only_face
 from biometrics.face.sequence import Vectors
+from biometrics.face.yunet import YuNet
 
 _MARGIN: Final = 0.8
 """The smallest face that is looked for, as a share of the smallest that is taken."""
 _ERRORS_ONLY: Final = 3
-_BATCH: Final = 4
+_REFUSALS: Final = (
+    refusals.Fail, refusals.InvalidArgument, refusals.InvalidGraph, refusals.InvalidProtobuf,
+    refusals.NotImplemented,
+)  # fmt: skip
+"""What onnxruntime raises of a network that it does not take; none is a RuntimeError."""
 _EIGHT: Final = 800 + convert_int8.CONVERTER_VERSION
 """In the cache's names of what is in 8 bits, apart from what is in 32."""
 
@@ -35,7 +43,7 @@ class FaceReading:
     """One face in one picture; its repr shows no measurement of the person.
 
     Args:
-        vector: Unit vector, float32 (128,).
+        vector: Unit vector, float32 (d,).
         quality: 0 to 1.
         box: Where the face is, in pixels of the picture as it was decoded.
         interocular: Pixels between the eyes.
@@ -43,6 +51,7 @@ class FaceReading:
         points: The five points, (5, 2).
         cues: Passive cues, see `passive`.
         sha256: Hash of the bytes of the picture.
+        model: What made the vector.
     """
 
     vector: Floats = field(repr=False)
@@ -53,29 +62,32 @@ class FaceReading:
     points: Floats = field(repr=False)
     cues: Mapping[str, float] = field(repr=False)
     sha256: bytes = field(repr=False)
+    model: FaceModel
 
 
 class FaceEngine:
     """Detector, landmarks and embedder, loaded once; may be used by several threads."""
 
     def __init__(
-        self, embedder: onnxruntime.InferenceSession, detector: onnxruntime.InferenceSession,
-        predictor: Predictor,
+        self, embedder: Embedder, finder: Finder, predictor: Predictor
     ) -> None:  # fmt: skip
         self._embedder = embedder
-        self._detector = detector
+        self._finder = finder
         self._predictor = predictor
 
     @classmethod
     def open(
-        cls, directory: Path, models: Path | None = None, *, quick: bool = False
-    ) -> "FaceEngine":
+        cls, directory: Path, models: Path | None = None, *, quick: bool = False,
+        detector: Path | None = None, embedder: Path | None = None,
+    ) -> "FaceEngine":  # fmt: skip
         """Open the engine; the first time converts the weights into `directory`.
 
         Args:
             directory: Where converted weights are kept.
             models: Where the weight files are; the installed package by default.
             quick: Take the embedder in 8 bits.
+            detector: A file of YuNet, which finds faces in the place of dlib's network.
+            embedder: The description of a network in the place of dlib's, see `embedder.Generic`.
 
         Raises:
             EngineUnavailable: A weight file is missing or is not the known one.
@@ -96,15 +108,40 @@ class FaceEngine:
             if quick
             else (convert.embedder, convert.CONVERTER_VERSION)
         )
-        embedder = _session(load(weights.EMBEDDER, kind, build))
-        detector = _session(load(weights.DETECTOR, _EIGHT, convert_int8.detector))
+        network: Embedder = (
+            Generic(embedder, _session)
+            if embedder
+            else Dlib(_session(load(weights.EMBEDDER, kind, build)))
+        )
+        finder: Finder = (
+            YuNet(detector)
+            if detector
+            else Pyramid(_scorer(_session(load(weights.DETECTOR, _EIGHT, convert_int8.detector))))
+        )
         _give_back()
-        return cls(embedder, detector, predictor)
+        return cls(network, finder, predictor)
+
+    @property
+    def model(self) -> FaceModel:
+        """What makes its vectors."""
+        return self._embedder.model
 
     @staticmethod
-    def info() -> list[dict[str, str]]:
-        """Return name, SHA-256, license and origin of every weight."""
-        return [weight.info() for weight in weights.ALL]
+    def info(detector: Path | None = None, embedder: Path | None = None) -> list[dict[str, str]]:
+        """Return name, SHA-256, license and origin of every weight.
+
+        Args:
+            detector: As for `open`.
+            embedder: As for `open`.
+
+        Raises:
+            EngineUnavailable: A file cannot be read.
+        """
+        return [
+            described(embedder) if embedder else weights.EMBEDDER.info(),
+            yunet.info(detector) if detector else weights.DETECTOR.info(),
+            weights.LANDMARKS.info(),
+        ]
 
     def read(self, image: bytes, policy: QualityPolicy = ENROLLMENT) -> FaceReading:
         """Return the reading of the one face in a picture.
@@ -126,7 +163,7 @@ class FaceEngine:
         chip = align.chip(picture, points)
         quality = judge(points, chip, policy)
         return FaceReading(
-            vector=self.embed(chip),
+            vector=self.embed(self.face(picture, points, chip)),
             quality=quality,
             box=box,
             interocular=align.interocular(points),
@@ -134,6 +171,7 @@ class FaceEngine:
             points=points,
             cues=cues(chip),
             sha256=sha256,
+            model=self.model,
         )
 
     def look(
@@ -150,41 +188,44 @@ class FaceEngine:
             FrameRefused: No face, several, or one that is too small.
         """
         width = picture.shape[1]
-        found = find_near(picture, near, self._scores) if near else []
+        found = self._finder.near(picture, near) if near else []
         if not found:
             smallest = max(policy.smallest, policy.least_share * width * _MARGIN)
-            found = find(picture, smallest, self._scores)
+            found = self._finder.find(picture, smallest)
         box = only_face(found, width, policy).box
         return box, self._predictor.find(grey(picture), box.rounded())
 
-    def embed(self, chip: Picture) -> Floats:
-        """Return the unit vector of an aligned face and its mirror image, float32 (128,)."""
-        both = np.stack([chip, chip[:, ::-1]])
-        vectors = self._embedder.run(None, {"chips": both})[0]
-        return align.unit(np.asarray(vectors, dtype=np.float64).mean(axis=0))
+    def face(self, picture: Picture, points: Points, chip: Picture) -> Picture:
+        """Return the cut that vectors are made of; see `Embedder`."""
+        return self._embedder.face(picture, points, chip)
+
+    def embed(self, face: Picture) -> Floats:
+        """Return the unit vector of an aligned face and its mirror image, float32 (d,)."""
+        vectors = self._embedder.raw([face, np.ascontiguousarray(face[:, ::-1])])
+        return align.unit(vectors.astype(np.float64).mean(axis=0))
 
     def cut(self, image: bytes, policy: QualityPolicy = PROBE) -> Picture:
         """Return the aligned face of a picture, uint8 (150, 150, 3); raises FrameRefused."""
         picture = decode(image)
         return align.chip(picture, self.look(picture, policy)[1])
 
-    def raw(self, chips: Sequence[Picture]) -> Floats:
-        """Return the embeddings as dlib defines them, not of unit length, float32 (n, 128)."""
-        parts = [
-            self._embedder.run(None, {"chips": np.stack(chips[at : at + _BATCH])})[0]
-            for at in range(0, len(chips), _BATCH)
-        ]
-        return np.concatenate(parts).astype(np.float32)
+    def raw(self, faces: Sequence[Picture]) -> Floats:
+        """Return the embeddings as the network defines them, not of unit length, float32 (n, d)."""
+        return self._embedder.raw(faces)
 
-    def vectors(self, chips: Sequence[Picture]) -> Vectors:
-        """Return the unit vector of each aligned face without its mirror image, (n, 128)."""
-        found = self.raw(chips).astype(np.float64)
+    def vectors(self, faces: Sequence[Picture]) -> Vectors:
+        """Return the unit vector of each aligned face without its mirror image, (n, d)."""
+        found = self.raw(faces).astype(np.float64)
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
 
-    def _scores(self, picture: Picture) -> Floats:
-        scores = self._detector.run(None, {"picture": picture[None]})[0]
-        cells: Floats = np.asarray(scores, dtype=np.float32)[0, 0]
+
+def _scorer(session: onnxruntime.InferenceSession) -> Scores:
+    def scores(picture: Picture) -> Floats:
+        found = session.run(None, {"picture": picture[None]})[0]
+        cells: Floats = np.asarray(found, dtype=np.float32)[0, 0]
         return cells
+
+    return scores
 
 
 def _give_back() -> None:
@@ -210,5 +251,5 @@ def _session(model: bytes) -> onnxruntime.InferenceSession:
             return onnxruntime.InferenceSession(
                 file.name, options, providers=["CPUExecutionProvider"]
             )
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, *_REFUSALS) as error:
         raise EngineUnavailable(f"onnxruntime refuses a model: {type(error).__name__}") from None

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from biometrics.face.calibration import GRID, upper
 from biometrics.face.dat import Floats
-from biometrics.face.template import MATCH_THRESHOLD
+from biometrics.face.model import MATCH_THRESHOLD
 
 Numbers = npt.NDArray[np.float64]
 _RATES: Final = (1e-2, 1e-3, 1e-4)
@@ -150,7 +150,11 @@ def _eer(genuine: Numbers, impostor: Numbers) -> float:
 
 
 def evaluate(
-    pairs: Sequence[Pair], read: Callable[[str], Floats | None], enroll: int, probe: int
+    pairs: Sequence[Pair],
+    read: Callable[[str], Floats | None],
+    enroll: int,
+    probe: int,
+    threshold: float = MATCH_THRESHOLD,
 ) -> tuple[dict[str, Any], Compared]:
     """Read every picture once and report, in all and by set.
 
@@ -159,6 +163,7 @@ def evaluate(
         read: Returns the vector of a picture, None where no face was found.
         enroll: Pictures in a template; 0 compares the pairs as they are.
         probe: Pictures in a probe.
+        threshold: The distance that the rates are told of.
     """
     groups: dict[str, set[str]] = {}
     for pair in pairs:
@@ -171,9 +176,12 @@ def evaluate(
         return by_templates(known, enroll, probe) if enroll else by_pairs(chosen, known)
 
     compared = compare(pairs, set(names))
-    found = report(compared) | {"misses": len(names) - len(vectors), "images": len(names)}
+    found = report(compared, threshold) | {
+        "misses": len(names) - len(vectors),
+        "images": len(names),
+    }
     found["by_set"] = {
-        group: report(compare([pair for pair in pairs if pair.group == group], members))
+        group: report(compare([pair for pair in pairs if pair.group == group], members), threshold)
         | {"misses": len(members - vectors.keys()), "images": len(members)}
         for group, members in sorted(groups.items())
     }

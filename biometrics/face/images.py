@@ -17,6 +17,8 @@ WORKING_SIDE: Final = 1280
 _SHORTEST_SIDE: Final = 48
 # OpenCV reads this once, when it is first imported: a second lock behind the guard below.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # noqa: TID251 - OpenCV takes no other way
+# It warns of every network that it opens.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # noqa: TID251 - as above
 
 import cv2  # noqa: E402 - only after its limit is set
 

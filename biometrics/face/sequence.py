@@ -15,13 +15,11 @@ from biometrics.face.errors import FrameRefused, LivenessFailed
 from biometrics.face.frames import Frame
 from biometrics.face.geometry import Box, Points
 from biometrics.face.images import Picture, decode, grey, thumbnail
+from biometrics.face.model import DLIB, FaceModel
 from biometrics.face.passive import cues
 from biometrics.face.planar import FLAT, depth
 from biometrics.face.quality import GESTURE, QualityPolicy, judge
-from biometrics.face.template import AGREEMENT
 
-SAME_PERSON: Final = 0.41
-"""Distance of any frame to the mean of the frontal ones, unit vectors, without mirror images."""
 _STILL: Final = 0.15
 """Grey levels between two thumbnails; a camera on a living person never comes as near."""
 _BEST: Final = 3
@@ -36,6 +34,7 @@ class Seen:
     box: Box = field(repr=False)
     points: Points = field(repr=False)
     chip: Picture = field(repr=False)
+    face: Picture = field(repr=False)
     thumbnail: Picture = field(repr=False)
     sha256: bytes = field(repr=False)
 
@@ -47,18 +46,26 @@ class Frontal:
     vector: npt.NDArray[np.float32] = field(repr=False)
     quality: float
     cues: Mapping[str, float] = field(default_factory=dict, repr=False)
+    model: FaceModel = DLIB
 
 
 class Eyes(Protocol):
     """What a capture is read with: the engine."""
 
+    @property
+    def model(self) -> FaceModel:
+        """What makes its vectors."""
+
     def look(self, picture: Picture, policy: QualityPolicy, near: Box | None) -> tuple[Box, Points]:
         """Return the one face and its points; raises FrameRefused."""
 
-    def vectors(self, chips: Sequence[Picture]) -> Vectors:
+    def face(self, picture: Picture, points: Points, chip: Picture) -> Picture:
+        """Return the cut that vectors are made of."""
+
+    def vectors(self, faces: Sequence[Picture]) -> Vectors:
         """Return a unit vector of each aligned face, (n, d)."""
 
-    def embed(self, chip: Picture) -> npt.NDArray[np.float32]:
+    def embed(self, face: Picture) -> npt.NDArray[np.float32]:
         """Return the unit vector of an aligned face and its mirror image."""
 
 
@@ -85,7 +92,7 @@ def read_capture(
     if any(depth(cuts[start : end + 1]) < FLAT for start, end in turns):
         raise LivenessFailed("flat")
     straight = frontal(poses)
-    _check_same(eyes.vectors([item.chip for item in seen]), straight)
+    _check_same(eyes.vectors([item.face for item in seen]), straight, eyes.model)
     return _best(eyes, [seen[number] for number in straight], policy)
 
 
@@ -101,7 +108,8 @@ def _look(eyes: Eyes, frames: Sequence[Frame]) -> list[Seen]:
             refused.number = number
             raise
         digest = hashlib.sha256(frame.image).digest()
-        seen.append(Seen(box, points, chip, thumbnail(picture), digest))
+        face = eyes.face(picture, points, chip)
+        seen.append(Seen(box, points, chip, face, thumbnail(picture), digest))
     return seen
 
 
@@ -118,7 +126,7 @@ def _check_moving(seen: Sequence[Seen]) -> None:
             raise LivenessFailed("still")
 
 
-def _check_same(vectors: Vectors, numbers: Sequence[int]) -> None:
+def _check_same(vectors: Vectors, numbers: Sequence[int], model: FaceModel) -> None:
     straight = vectors[list(numbers)]
     # A mean of two people is near to both: the frames that make it agree with each other first.
     apart = np.linalg.norm(straight[:, None] - straight[None], axis=2)
@@ -126,7 +134,7 @@ def _check_same(vectors: Vectors, numbers: Sequence[int]) -> None:
     mean /= np.linalg.norm(mean)
     far = np.linalg.norm(vectors - mean, axis=1)
     # The comparisons are written so that a NaN fails them.
-    if not float(apart.max()) <= AGREEMENT or not float(far.max()) <= SAME_PERSON:
+    if not float(apart.max()) <= model.agreement or not float(far.max()) <= model.same_person:
         raise LivenessFailed("another_face")
 
 
@@ -142,5 +150,6 @@ def _best(eyes: Eyes, straight: Sequence[Seen], policy: QualityPolicy) -> list[F
         raise refusal or FrameRefused("not_frontal", "Look straight into the camera.")
     judged.sort(key=lambda pair: -pair[0])
     return [
-        Frontal(eyes.embed(item.chip), quality, cues(item.chip)) for quality, item in judged[:_BEST]
+        Frontal(eyes.embed(item.face), quality, cues(item.chip), eyes.model)
+        for quality, item in judged[:_BEST]
     ]

@@ -1,8 +1,10 @@
 """Templates: a transformed mean vector in 129 bytes, of no use without its secret.
 
-Layout: one version byte, then 128 int8. A unit vector is turned by 63 Householder reflections
-whose normals come from HKDF-SHA256 of the secret (RFC 5869), multiplied by 300 and rounded.
-The turn keeps every distance. Who holds the secret can undo it: the template rests on its seal.
+Layout: one version byte, then 128 int8; of a model other than the shipped one a version byte, the
+8 bytes that mark the model, then an int8 for each number of its vectors. A unit vector is turned by
+63 Householder reflections whose normals come from HKDF-SHA256 of the secret (RFC 5869), multiplied
+by 300 and rounded. The turn keeps every distance. Who holds the secret can undo it: the template
+rests on its seal.
 """
 
 import hashlib
@@ -17,23 +19,15 @@ import numpy.typing as npt
 from biometrics.face.calibration import calibrated
 from biometrics.face.dat import Floats
 from biometrics.face.errors import BadTemplate, FaceMismatch
+from biometrics.face.model import DLIB, FaceModel
 from biometrics.score import Score
 
-MATCH_THRESHOLD: Final = 0.31
-"""Euclidean distance of means on unit vectors, three frames enrolled.
-
-Means of frames bring strangers nearer as well: at 0.335, which suits single frames, 30 of 2,724
-probes matched somebody else's template. Below 0.317 none did (95 % bound 1.1e-3), and 4.7 % of
-single probes, 0 of 73 probes of two frames, fail at 0.31.
-"""
-FRAME_THRESHOLD: Final = 0.36
-"""Of each single frame to the template: a stranger's may not hide in the mean."""
-AGREEMENT: Final = 0.335
-"""Between any two frames of an enrollment."""
 SECRET_BYTES: Final = 32
-MODEL_VERSION: Final = "dlib-resnet-v1/mirror/1"
-_SIZE: Final = 128
-_VERSION: Final = 1
+_SHIPPED: Final = 1
+_MARKED: Final = 2
+_HEAD: Final = 1 + 8
+_LONGEST_STREAM: Final = 255 * 32
+"""Bytes that HKDF gives of one label."""
 _REFLECTIONS: Final = 63
 _STEPS: Final = 300.0
 _INFO: Final = b"lamina/1/face-template"
@@ -45,7 +39,7 @@ _CLIP: Final = 7.0
 
 
 class Reading(Protocol):
-    """What is needed of a reading: its unit vector, float32 (128,), and its quality."""
+    """What is needed of a reading: its unit vector, float32 (d,), its quality and its model."""
 
     @property
     def vector(self) -> Floats:
@@ -55,50 +49,64 @@ class Reading(Protocol):
     def quality(self) -> float:
         """0 to 1."""
 
+    @property
+    def model(self) -> FaceModel:
+        """What made the vector."""
 
-def _expand(secret: bytes, length: int) -> bytes:
+
+def _expand(secret: bytes, length: int, label: bytes) -> bytes:
     """HKDF-SHA256 (RFC 5869), without salt."""
     extracted = hmac.new(bytes(32), secret, hashlib.sha256).digest()
     stream, block = b"", b""
     for counter in range(1, -(-length // 32) + 1):
-        block = hmac.new(extracted, block + _INFO + bytes((counter,)), hashlib.sha256).digest()
+        block = hmac.new(extracted, block + label + bytes((counter,)), hashlib.sha256).digest()
         stream += block
     return stream[:length]
 
 
-def _normals(secret: bytes) -> npt.NDArray[np.float64]:
+def _normals(secret: bytes, size: int) -> npt.NDArray[np.float64]:
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"the secret of a template has {SECRET_BYTES} bytes")
-    raw = np.frombuffer(_expand(secret, _REFLECTIONS * _SIZE), dtype=np.uint8)
-    normals = raw.reshape(_REFLECTIONS, _SIZE).astype(np.float64) - 127.5
+    wanted, stream = _REFLECTIONS * size, b""
+    while len(stream) < wanted:
+        # The first stretch is named as where there is no other; a longer vector needs several.
+        part = len(stream) // _LONGEST_STREAM
+        label = _INFO + (bytes((part,)) if part else b"")
+        stream += _expand(secret, min(wanted - len(stream), _LONGEST_STREAM), label)
+    raw = np.frombuffer(stream, dtype=np.uint8)
+    normals = raw.reshape(_REFLECTIONS, size).astype(np.float64) - 127.5
     return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
 
 def _turn(vector: npt.NDArray[np.float64], secret: bytes) -> npt.NDArray[np.float64]:
-    for normal in _normals(secret):
+    for normal in _normals(secret, len(vector)):
         vector = vector - 2 * (vector @ normal) * normal
     return vector
 
 
 def _turn_back(vector: npt.NDArray[np.float64], secret: bytes) -> npt.NDArray[np.float64]:
-    for normal in _normals(secret)[::-1]:
+    for normal in _normals(secret, len(vector))[::-1]:
         vector = vector - 2 * (vector @ normal) * normal
     return vector
 
 
-def _pack(vector: npt.NDArray[np.float64]) -> bytes:
+def _pack(vector: npt.NDArray[np.float64], tag: bytes) -> bytes:
     steps = np.clip(np.rint(vector * _STEPS), -127, 127).astype(np.int8)
-    return bytes((_VERSION,)) + steps.tobytes()
+    return bytes((_MARKED if tag else _SHIPPED,)) + tag + steps.tobytes()
 
 
-def _unpack(template: bytes) -> npt.NDArray[np.float64]:
-    if len(template) != 1 + _SIZE or template[0] != _VERSION:
+def _unpack(template: bytes) -> tuple[npt.NDArray[np.float64], bytes]:
+    """Return the vector of a template and the mark of its model."""
+    version = template[0] if template else 0
+    head = {_SHIPPED: 1, _MARKED: _HEAD}.get(version, 0)
+    shipped = version == _SHIPPED and len(template) == 1 + DLIB.size
+    if not shipped and (version != _MARKED or len(template) <= _HEAD):
         raise BadTemplate
-    vector = np.frombuffer(template, dtype=np.int8, offset=1).astype(np.float64)
+    vector = np.frombuffer(template, dtype=np.int8, offset=head).astype(np.float64)
     length = np.linalg.norm(vector)
     if not length:
         raise BadTemplate
-    return np.asarray(vector / length)
+    return np.asarray(vector / length), template[1:head]
 
 
 def _mean(readings: Sequence[Reading]) -> npt.NDArray[np.float64]:
@@ -118,11 +126,13 @@ def enroll_template(readings: Sequence[Reading], secret: bytes) -> bytes:
     Raises:
         FaceMismatch: Two frames show different people; their mean would match both.
     """
+    mean, model = _mean(readings), readings[0].model
     vectors = np.array([reading.vector for reading in readings], dtype=np.float64)
-    apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2) if len(readings) else vectors
-    if apart.max(initial=0) > AGREEMENT:
+    apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
+    # Written so that a NaN is refused.
+    if not apart.max() <= model.agreement:
         raise FaceMismatch
-    return _pack(_turn(_mean(readings), secret))
+    return _pack(_turn(mean, secret), model.tag)
 
 
 def match_template(template: bytes, secret: bytes, readings: Sequence[Reading]) -> Score:
@@ -130,21 +140,33 @@ def match_template(template: bytes, secret: bytes, readings: Sequence[Reading]) 
 
     Raises:
         FaceMismatch: Somebody else, in the mean or in a single frame.
-        BadTemplate: The bytes are no template.
+        BadTemplate: The bytes are no template, or one of another model.
     """
-    stored = _unpack(template)
-    distance = float(np.linalg.norm(_turn(_mean(readings), secret) - stored))
+    stored, tag = _unpack(template)
+    mean, model = _mean(readings), readings[0].model
+    if tag != model.tag or len(stored) != model.size:
+        raise BadTemplate
+    distance = float(np.linalg.norm(_turn(mean, secret) - stored))
     # A stranger's frame may not hide among the person's own.
     singles = [_turn(reading.vector.astype(np.float64), secret) for reading in readings]
     worst = max(float(np.linalg.norm(single - stored)) for single in singles)
-    if not distance <= MATCH_THRESHOLD or not worst <= FRAME_THRESHOLD:
+    if not distance <= model.match or not worst <= model.frame:
         raise FaceMismatch
-    bound = calibrated(distance, len(readings)).upper
-    llr = max(-_CLIP, min(_CLIP, -log(bound), _SLOPE * (distance - _NEUTRAL)))
+    llr, bound = _evidence(distance, len(readings), model)
     quality = min(reading.quality for reading in readings)
-    return Score(llr, quality, (("face", llr),), MODEL_VERSION, bound)
+    return Score(llr, quality, (("face", llr),), model.name, bound)
+
+
+def _evidence(distance: float, frames: int, model: FaceModel) -> tuple[float, float]:
+    """Return the log-likelihood ratio, and the bound of the false match rate that clips it."""
+    if model is not DLIB:
+        # Nothing was measured of it: a match says no more than that it is none of the refused.
+        return 0.0, 1.0
+    bound = calibrated(distance, frames).upper
+    return max(-_CLIP, min(_CLIP, -log(bound), _SLOPE * (distance - _NEUTRAL))), bound
 
 
 def renew_template(template: bytes, old: bytes, new: bytes) -> bytes:
     """Return the template under a new secret, without the person."""
-    return _pack(_turn(_turn_back(_unpack(template), old), new))
+    vector, tag = _unpack(template)
+    return _pack(_turn(_turn_back(vector, old), new), tag)

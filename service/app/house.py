@@ -204,7 +204,7 @@ def _factors(
     clock: Clock,
     asked: Asked,
 ) -> tuple[PasswordFactor, TotpFactor, RecoveryCodeFactor, FaceFactor]:
-    reader = Reader.of(settings.face_engine, settings.face_models, at_once=_cores())
+    reader = Reader.of(settings, at_once=_cores())
     return (
         PasswordFactor(authenticators, hasher or _hasher(), DECOY),
         TotpFactor(authenticators, "Lamina", DECOY), RecoveryCodeFactor(authenticators, DECOY),

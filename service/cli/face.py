@@ -11,11 +11,11 @@ from rich.progress import Progress
 from biometrics.face import SMALL_FACES, EngineUnavailable, FaceEngine, FrameRefused, evaluation
 from biometrics.face.dat import Floats
 from biometrics.face.images import load
-from biometrics.face.template import AGREEMENT, FRAME_THRESHOLD, MATCH_THRESHOLD, MODEL_VERSION
+from biometrics.face.model import DLIB
 from service.app import House, open_house
 from service.cli.base import command, json_option, settings, show, show_rows
 from service.domain.errors import NotFound, SetupError
-from service.factors.face.reader import default_cache
+from service.factors.face.reader import default_cache, open_engine
 
 _AT_ONCE: Final = 100
 
@@ -33,14 +33,19 @@ def info(*, as_json: bool) -> None:
 
     Example: lamina face info --json
     """
-    bars = {"match": MATCH_THRESHOLD, "frame": FRAME_THRESHOLD, "enrollment": AGREEMENT}
+    chosen = settings()
+    try:
+        model = open_engine(chosen).model if chosen.face_embedder else DLIB
+        weights = FaceEngine.info(chosen.face_detector, chosen.face_embedder)
+    except EngineUnavailable as error:
+        raise SetupError("face_engine_unavailable", str(error)) from None
+    bars = {"match": model.match, "frame": model.frame, "enrollment": model.agreement}
     if as_json:
-        found = {"model": MODEL_VERSION, "thresholds": bars, "weights": FaceEngine.info()}
-        show(found, as_json=True)
+        show({"model": model.name, "thresholds": bars, "weights": weights}, as_json=True)
         return
     named = ", ".join(f"{name} {value}" for name, value in bars.items())
-    click.echo(f"model {MODEL_VERSION}; distances: {named}")
-    show_rows(FaceEngine.info(), as_json=False, empty="no weights")
+    click.echo(f"model {model.name}; distances: {named}")
+    show_rows(weights, as_json=False, empty="no weights")
 
 
 @face.command()
@@ -85,7 +90,7 @@ def evaluate(
     """
     try:
         listed = evaluation.read_pairs(pairs)
-        engine = FaceEngine.open(settings().face_models or default_cache())
+        engine = open_engine(settings())
     except EngineUnavailable as error:
         raise SetupError("face_engine_unavailable", str(error)) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -102,7 +107,7 @@ def evaluate(
             progress.advance(task)
             return _vector(engine, images / name)
 
-        found, compared = evaluation.evaluate(listed, read, enroll or 0, probe)
+        found, compared = evaluation.evaluate(listed, read, enroll or 0, probe, engine.model.match)
     if plot is not None:
         _draw(compared, plot)
     rows = "\n".join(f"{name:18} {value}" for name, value in found.items() if name != "by_set")

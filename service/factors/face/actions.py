@@ -11,6 +11,7 @@ import orjson
 from biometrics.face import (
     ENROLLMENT,
     PROBE,
+    BadTemplate,
     FaceMismatch,
     QualityPolicy,
     enroll_template,
@@ -254,6 +255,8 @@ class FaceFactor(TypedFactor):
             score = match_template(material.verifier.secret, material.secret, readings)
         except FaceMismatch:
             raise VerificationFailed("face_mismatch") from None
+        except BadTemplate:
+            raise VerificationFailed("face_of_another_model") from None
         return Match(
             material.verifier.authenticator, Used(b"", added, {}), llr=score.llr,
             readings=_readings(score, readings, Mode(presented.challenge["mode"])),
@@ -275,6 +278,8 @@ class FaceFactor(TypedFactor):
             match_template(known.verifier.secret, known.secret, readings)
         except FaceMismatch:
             return scored.refused("face_mismatch" if material else "no_face")
+        except BadTemplate:
+            return scored.refused("face_of_another_model" if material else "no_face")
         except VerificationFailed as replayed:
             return scored.refused(replayed.reason)
         if material is None:

@@ -21,6 +21,7 @@ from biometrics.face.active import Gesture
 from biometrics.face.frames import Frame
 from biometrics.face.sequence import Frontal, read_capture
 from service.domain.errors import BadInput, Fault, Unavailable, VerificationFailed
+from service.settings import Settings
 from service.telemetry import logs
 
 T = TypeVar("T")
@@ -33,6 +34,14 @@ _LATER: Final = 60
 def default_cache() -> Path:
     """Return where converted weights are kept when no setting says so."""
     return Path.home() / ".cache" / "lamina" / "face"
+
+
+def open_engine(settings: Settings) -> FaceEngine:
+    """Open the engine that the settings name; raises EngineUnavailable."""
+    return FaceEngine.open(
+        settings.face_models or default_cache(), quick=settings.face_engine == "dlib-int8",
+        detector=settings.face_detector, embedder=settings.face_embedder,
+    )  # fmt: skip
 
 
 class Reader:
@@ -56,13 +65,10 @@ class Reader:
         self._wait = wait
 
     @classmethod
-    def of(cls, setting: str, models: Path | None, at_once: int) -> "Reader":
+    def of(cls, settings: Settings, at_once: int) -> "Reader":
         """Return the engine that the settings name."""
-        if setting == "off":
-            return cls(None, at_once)
-        cache = models or default_cache()
-        quick = setting == "dlib-int8"
-        return cls(lambda: FaceEngine.open(cache, quick=quick), at_once)
+        off = settings.face_engine == "off"
+        return cls(None if off else lambda: open_engine(settings), at_once)
 
     def available(self) -> bool:
         """Tell whether faces can be checked here; opens the engine."""

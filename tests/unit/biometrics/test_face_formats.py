@@ -16,6 +16,7 @@ from biometrics.face.dat import Reader, floats, integers
 from biometrics.face.errors import BadWeights
 from biometrics.face.geometry import Box, Similarity
 from biometrics.face.images import decode
+from biometrics.face.model import DLIB
 from biometrics.face.onnx_writer import FLOAT, UINT8, Graph
 
 
@@ -23,6 +24,7 @@ class Seen:
     """A reading with a vector of its own."""
 
     quality = 1.0
+    model = DLIB
 
     def __init__(self, vector):
         self.vector = vector

@@ -38,6 +38,7 @@ class AnyText:
         even: The same in `Layout.even`, (k,).
         variances: Of `between`, `within`, `drift`, (3, k).
         correlations: Of the same, by kind, kind and lag, (3, k, k, 4).
+        early: What tells who still learns a text, (2, k).
     """
 
     kinds: tuple[str, ...]
@@ -47,6 +48,7 @@ class AnyText:
     even: Floats
     variances: Floats
     correlations: Floats
+    early: Floats
     _made: dict[Layout, Population] = field(default_factory=dict, compare=False, repr=False)
 
     def population(self, layout: Layout) -> Population:
@@ -76,7 +78,7 @@ class AnyText:
         )
         return Population(
             layout, self.knots[rows], mean, between, within, drift, self.spread[rows],
-            np.clip(everybody, -4.0, 4.0), np.arange(_KERNEL, dtype=np.intp),
+            np.clip(everybody, -4.0, 4.0), np.arange(_KERNEL, dtype=np.intp), self.early[:, rows],
         )  # fmt: skip
 
     def _matrix(self, layout: Layout, number: int, rows: Ints) -> Floats:
@@ -105,6 +107,7 @@ def average(population: Population, even_spread: Floats) -> AnyText:
         even=np.array([np.median(even_spread[part]) for part in at]),
         variances=np.array([[np.diag(matrix)[part].mean() for part in at] for matrix in matrices]),
         correlations=np.array([_correlations(matrix, layout) for matrix in matrices]),
+        early=np.array([population.early[:, part].mean(axis=1) for part in at]).T,
     )
 
 
@@ -133,14 +136,15 @@ def to_arrays(known: AnyText) -> dict[str, Floats]:
 
 def from_arrays(kinds: tuple[str, ...], arrays: Mapping[str, Floats]) -> AnyText:
     """Return it from its numbers; raises KeyError or ValueError for what is not whole."""
-    knots, mean, spread, even, variances, correlations = (
+    knots, mean, spread, even, variances, correlations, early = (
         np.asarray(arrays[name], float) for name in _NUMBERS
     )
-    known = AnyText(kinds, knots, mean, spread, even, variances, correlations)
+    known = AnyText(kinds, knots, mean, spread, even, variances, correlations, early)
     count = len(kinds)
     shapes = {
         "knots": (count, KNOTS), "mean": (count,), "spread": (count,), "even": (count,),
         "variances": (3, count), "correlations": (3, count, count, len(LAGS)),
+        "early": (2, count),
     }  # fmt: skip
     for name, shape in shapes.items():
         if getattr(known, name).shape != shape or not np.isfinite(getattr(known, name)).all():
@@ -148,4 +152,4 @@ def from_arrays(kinds: tuple[str, ...], arrays: Mapping[str, Floats]) -> AnyText
     return known
 
 
-_NUMBERS: Final = ("knots", "mean", "spread", "even", "variances", "correlations")
+_NUMBERS: Final = ("knots", "mean", "spread", "even", "variances", "correlations", "early")

@@ -1,4 +1,8 @@
-"""The learned head: one logistic regression for everybody, calibrated on people it never saw."""
+"""The learned head: one logistic regression for everybody, calibrated on people it never saw.
+
+It weighs the statistics, and the products of their principal components: what is far by one of
+them says less where another is near.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,8 +12,10 @@ import numpy as np
 from biometrics.behavior.layout import Floats
 
 _EDGE: Final = 8.0
+_BENT_EDGE: Final = 3.0
 _ROUNDS: Final = 50
-RIDGE: Final = 3e-3
+_BEND: Final = 0.3
+"""Size of the products beside the statistics: smaller is more shrunken."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,8 @@ class Head:
         center: Mean of each statistic in training, (k,).
         scale: Its standard deviation, (k,).
         weights: In nats per standard deviation, (k,).
+        turn: Takes standardized statistics to components of spread one, (k, c).
+        curve: Weights of products of components, symmetric, (c, c).
         offset: Added to the sum.
         slope: Calibration: the sum is multiplied by it, then
         shift: this is added.
@@ -28,26 +36,50 @@ class Head:
     center: Floats
     scale: Floats
     weights: Floats
+    turn: Floats
+    curve: Floats
     offset: float
     slope: float = 1.0
     shift: float = 0.0
 
-    def terms(self, found: Floats) -> Floats:
-        """Return the share of each statistic (n, k), in nats, before the constant."""
-        steady = np.clip((found - self.center) / self.scale, -_EDGE, _EDGE)
-        return np.asarray(steady * (self.weights * self.slope))
+    def terms(self, found: Floats) -> tuple[Floats, Floats]:
+        """Return what each statistic adds (n, k) and what all together do (n,), in nats.
 
-    @property
-    def constant(self) -> float:
-        """What is added to the terms."""
-        return self.offset * self.slope + self.shift
+        A statistic that is not a number adds nothing.
+        """
+        steady = _steady(found, self.center, self.scale)
+        each = steady * (self.weights * self.slope)
+        together = np.full(len(found), self.offset * self.slope + self.shift)
+        if self.curve.size:
+            bent = within(steady @ self.turn, _BENT_EDGE)
+            together += ((bent @ self.curve) * bent).sum(axis=1) * self.slope
+        return each, together
 
     def llr(self, found: Floats) -> Floats:
         """Return log-likelihood ratios (n,)."""
-        return np.asarray(self.terms(found).sum(axis=1) + self.constant)
+        each, together = self.terms(found)
+        return np.asarray(each.sum(axis=1) + together)
+
+    def finite(self) -> bool:
+        """Tell whether every weight is a number."""
+        numbers = [self.offset, self.slope, self.shift]
+        arrays = (self.center, self.scale, self.weights, self.turn, self.curve)
+        return all(bool(np.isfinite(part).all()) for part in (numbers, *arrays))
 
 
-def fit(found: Floats, genuine: Floats, weights: Floats, ridge: float = RIDGE) -> Head:
+def within(values: Floats, most: float | Floats) -> Floats:
+    """Return values drawn in to -most..most; less overhead than `np.clip` has."""
+    return np.asarray(np.minimum(np.maximum(values, -most), most))
+
+
+def _steady(found: Floats, center: Floats, scale: Floats) -> Floats:
+    steady = within((found - center) / scale, _EDGE)
+    return np.where(np.isnan(steady), 0.0, steady)
+
+
+def fit(
+    found: Floats, genuine: Floats, weights: Floats, *, ridge: float, components: int
+) -> Head:  # fmt: skip
     """Fit by Newton's method, with genuine and impostor samples weighing the same together.
 
     Args:
@@ -55,13 +87,29 @@ def fit(found: Floats, genuine: Floats, weights: Floats, ridge: float = RIDGE) -
         genuine: 1 for a genuine sample, 0 for an impostor's, (n,).
         weights: How much each counts among its side, (n,).
         ridge: Penalty on squared weights.
+        components: Of how many the products are weighed.
     """
     weights = balance(genuine, weights)
-    center = weights @ found
-    scale = np.sqrt(weights @ (found - center) ** 2) + 1e-9
-    steady = np.clip((found - center) / scale, -_EDGE, _EDGE)
-    solved = _newton(np.column_stack([steady, np.ones(len(found))]), genuine, weights, ridge)
-    return Head(center, scale, solved[:-1], float(solved[-1]))
+    known = np.nan_to_num(found)
+    center = weights @ known
+    scale = np.sqrt(weights @ (known - center) ** 2) + 1e-9
+    steady = _steady(found, center, scale)
+    turn = _components(steady, weights, components)
+    bent = within(steady @ turn, _BENT_EDGE)
+    left, right = np.triu_indices(turn.shape[1])
+    inputs = [steady, _BEND * bent[:, left] * bent[:, right], np.ones((len(found), 1))]
+    solved = _newton(np.concatenate(inputs, axis=1), genuine, weights, ridge)
+    curve = np.zeros((turn.shape[1], turn.shape[1]))
+    curve[left, right] = _BEND * solved[len(center) : -1]
+    curve = (curve + curve.T) / 2
+    return Head(center, scale, solved[: len(center)], turn, curve, float(solved[-1]))
+
+
+def _components(steady: Floats, weights: Floats, count: int) -> Floats:
+    """Return what takes standardized statistics to their principal components, (k, c)."""
+    values, vectors = np.linalg.eigh((steady * weights[:, None]).T @ steady)
+    count = min(count, len(values))
+    return np.asarray((vectors / np.sqrt(np.maximum(values, 1e-3)))[:, ::-1][:, :count])
 
 
 def balance(genuine: Floats, weights: Floats) -> Floats:

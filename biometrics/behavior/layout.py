@@ -33,6 +33,8 @@ WORDS: Final = {
     POINTER: "pointer movement",
 }
 """What a person reads for each kind of column."""
+TIMED: Final = (HOLD, PRESS)
+"""Kinds that are times: more is longer."""
 FEWEST_KEYS: Final = 2
 MOST_KEYS: Final = 64
 

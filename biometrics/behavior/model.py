@@ -1,7 +1,7 @@
 """The model file: what is known of everybody and the heads that weigh it, as numbers only.
 
 An `.npz` (no pickle) with one entry `header` of JSON in bytes and float32 arrays named
-`signal/part/name`. Version 1. A head is there for each way a profile came about (`enrolled`: all
+`signal/part/name`. Version 2. A head is there for each way a profile came about (`enrolled`: all
 at once and perhaps long ago; `live`: growing with each login) and each bucket of samples.
 """
 
@@ -20,14 +20,14 @@ from biometrics.behavior.head import Head
 from biometrics.behavior.layout import Floats, Layout
 from biometrics.behavior.population import Population
 
-VERSION: Final = 1
+VERSION: Final = 2
 BUCKETS: Final = (5, 10, 20, 50)
 """Fewest samples of each bucket."""
 ENROLLED: Final = "enrolled"
 LIVE: Final = "live"
 DEFAULT: Final = Path(__file__).with_name("default.npz")
 MOST_BYTES: Final = 16 * 1024 * 1024
-_HEAD: Final = ("center", "scale", "weights")
+_HEAD: Final = ("center", "scale", "weights", "turn", "curve")
 
 
 class BadModel(ValueError):
@@ -128,11 +128,13 @@ def _signal(name: str, told: Mapping[str, Any], arrays: Mapping[str, Floats]) ->
     known = {key.removeprefix(prefix): value for key, value in arrays.items() if prefix in key}
     heads = {}
     for number, head in enumerate(told["heads"]):
-        center, scale, weights = (arrays[f"{name}/{number}/{part}"].astype(float) for part in _HEAD)
+        center, scale, weights, turn, curve = (
+            arrays[f"{name}/{number}/{part}"].astype(float) for part in _HEAD
+        )
         offset, slope, shift = (float(head[key]) for key in ("offset", "slope", "shift"))
-        if not np.isfinite(np.concatenate([center, scale, weights, [offset, slope, shift]])).all():
+        found = Head(center, scale, weights, turn, curve, offset, slope, shift)
+        if not found.finite():
             raise BadModel("a weight is not a number")
-        found = Head(center, scale, weights, offset, slope, shift)
         heads[str(head["way"]), int(head["bucket"])] = found
     low, high = told["clip"]
     text = from_arrays(tuple(told["kinds"]), known)

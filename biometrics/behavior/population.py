@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from biometrics.behavior.head import fit, within
 from biometrics.behavior.layout import Floats, Ints, Layout
 
 KNOTS: Final = 65
@@ -25,6 +26,9 @@ _SETTLED: Final = 100
 """Repetitions of the CMU set after which a person no longer learns the text."""
 _SHRINK_BETWEEN: Final = 0.6
 _SHRINK_WITHIN: Final = 0.1
+_BEGIN: Final = 10
+"""First samples of a person that are a beginner's."""
+_EARLY_RIDGE: Final = 3e-2
 _EARLY: Final = 8
 _LATER: Final = 16
 _KERNEL_EARLY: Final = 2
@@ -46,6 +50,8 @@ class Population:
         spread: Typical absolute deviation of each raw column for one person, (d,).
         background: Samples of many people in the normal space, (m, d).
         kernel: Which of them stand for the population in the kernel classifier.
+        early: What tells who still learns the text: weights of the columns' places about the
+            mean, and of their distances from it, (2, d).
     """
 
     layout: Layout
@@ -57,6 +63,7 @@ class Population:
     spread: Floats
     background: Floats
     kernel: Ints
+    early: Floats
 
     @cached_property
     def kept(self) -> Ints:
@@ -89,37 +96,71 @@ class Population:
         return distances(self.chosen, self.chosen)
 
     @cached_property
-    def everybody(self) -> tuple[tuple[Floats, Floats, float], ...]:
-        """How samples of anybody scatter, among the kept columns and among all.
+    def deviation(self) -> Floats:
+        """Standard deviations of one person's samples over sessions, (d,)."""
+        return np.sqrt(np.diag(self.typical))
 
-        Each is a mean, the inverse root of the covariance and the logarithm of its determinant.
-        """
+    @cached_property
+    def everybody(self) -> tuple["Normal", "Normal"]:
+        """How samples of anybody scatter, among the kept columns and among all."""
         found = []
         for at in (self.kept, np.arange(self.layout.columns)):
             pick = np.ix_(at, at)
-            root, size = inverse_root(self.between[pick] + self.typical[pick])
-            found.append((self.mean[at], root, size))
-        return tuple(found)
+            scatter = self.between[pick] + self.typical[pick]
+            found.append(Normal(at, self.mean[at], *inverse_root(scatter)))
+        return found[0], found[1]
 
     @cached_property
-    def _slopes(self) -> tuple[Floats, Floats]:
+    def _pieces(self) -> tuple[Floats, Floats, Floats, Ints]:
+        """Of each piece of the way to the normal space: start, height there, slope, first index.
+
+        The first reaches down without end, the last (whose part is drawn in) up.
+        """
         low = (_AT[_EDGE] - _AT[0]) / (self.knots[:, _EDGE] - self.knots[:, 0])
         high = (_AT[-1] - _AT[-1 - _EDGE]) / (self.knots[:, -1] - self.knots[:, -1 - _EDGE])
-        return low, high
+        inside = np.diff(_AT) / np.diff(self.knots, axis=1)
+        slope = np.concatenate([low[:, None], inside, high[:, None]], axis=1)
+        start = np.concatenate([self.knots[:, :1], self.knots], axis=1)
+        height = np.tile(np.concatenate([_AT[:1], _AT]), (len(low), 1))
+        first = np.arange(len(low)) * (KNOTS + 1)
+        return start.ravel(), height.ravel(), slope.ravel(), first
 
     def normal(self, rows: Floats) -> Floats:
         """Return rows (n, d) in the normal space; what is not a number becomes the mean."""
-        low, high = self._slopes
-        knots = self.knots
-        at = np.clip((rows[:, :, None] >= knots).sum(axis=2) - 1, 0, KNOTS - 2)
-        columns = np.arange(knots.shape[0])
-        left, right = knots[columns, at], knots[columns, at + 1]
-        part = np.clip((rows - left) / (right - left), 0.0, 1.0)
-        inside = _AT[at] + part * (_AT[at + 1] - _AT[at])
-        below = np.minimum(rows - knots[:, 0], 0.0) * low
-        above = np.log1p(np.maximum(rows - knots[:, -1], 0.0) * high)
-        found = np.clip(inside + below + above, -CLIP, CLIP)
-        return np.where(np.isnan(rows), self.mean, found)
+        start, height, slope, first = self._pieces
+        piece = (rows[:, :, None] >= self.knots).sum(axis=2, dtype=np.uint8)
+        at = first + piece
+        part = (rows - start[at]) * slope[at]
+        part = np.where(piece == KNOTS, np.log1p(np.maximum(part, 0.0)), part)
+        return np.where(np.isnan(rows), self.mean, within(height[at] + part, CLIP))
+
+    def learning(self, normal: Floats) -> Floats:
+        """Return how much samples (n, d) of the normal space look like a beginner's, (n,)."""
+        away = normal - self.mean
+        return np.asarray(away @ self.early[0] + np.abs(away) @ self.early[1]) / len(self.mean)
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A normal distribution among some columns.
+
+    Args:
+        at: Which.
+        center: Its mean, (k,).
+        root: Inverse root of its covariance, (k, k).
+        size: Logarithm of the determinant.
+    """
+
+    at: Ints
+    center: Floats
+    root: Floats
+    size: float
+
+    def spread(self, columns: int) -> Floats:
+        """Return `root` for samples of all columns, (columns, k)."""
+        found = np.zeros((columns, len(self.at)))
+        found[self.at] = self.root
+        return found
 
 
 def inverse_root(matrix: Floats) -> tuple[Floats, float]:
@@ -130,11 +171,19 @@ def inverse_root(matrix: Floats) -> tuple[Floats, float]:
 
 
 def distances(left: Floats, right: Floats) -> Floats:
-    """Return the sums of absolute differences, (n, m)."""
-    found = np.empty((len(left), len(right)))
-    for start in range(0, len(left), 16):
-        part = left[start : start + 16, None] - right[None]
-        found[start : start + 16] = np.abs(part, out=part).sum(axis=2)
+    """Return the sums of absolute differences of rows (n, d) and (m, d); (n, m).
+
+    For many rows |a - b| is 2 max(a, b) - a - b: one pass over memory less.
+    """
+    if len(left) == 1:
+        return np.asarray(np.abs(right - left) @ np.ones(left.shape[1]))[None]
+    found = np.zeros((len(left), len(right)))
+    larger = np.empty_like(found)
+    for one, other in zip(left.T.copy(), right.T.copy(), strict=True):
+        found += np.maximum(one[:, None], other, out=larger)
+    found *= 2
+    found -= left.sum(axis=1)[:, None]
+    found -= right.sum(axis=1)
     return found
 
 
@@ -198,7 +247,7 @@ def learn_population(
     picked = np.zeros(0, dtype=np.intp)
     base = Population(
         layout, knots_of(np.concatenate(people)), blank, square, square, square, blank,
-        np.zeros((0, layout.columns)), picked,
+        np.zeros((0, layout.columns)), picked, np.zeros((2, layout.columns)),
     )  # fmt: skip
     normal = [base.normal(rows) for rows in people]
     means = np.array([_center(rows[min(settled, len(rows) // 4) :]) for rows in normal])
@@ -206,17 +255,32 @@ def learn_population(
     between = np.cov(means.T) - drift / max(2, len(normal[0]) // session)
     background, kernel = _background(normal, seed)
     between = positive(between)
+    mean = means.mean(axis=0)
     return Population(
         layout=layout,
         knots=base.knots,
-        mean=means.mean(axis=0),
+        mean=mean,
         between=positive(_toward(between, layout, _SHRINK_BETWEEN)),
         within=(1 - _SHRINK_WITHIN) * within + _SHRINK_WITHIN * np.diag(np.diag(within)),
         drift=positive(_toward(drift, layout, 0.3)),
         spread=_spread(people),
         background=background,
         kernel=kernel,
+        early=_early([rows - mean for rows in normal], settled),
     )
+
+
+def _early(people: Sequence[Floats], settled: int) -> Floats:
+    """Return what tells first samples (n, d), about the mean, from those of people used to it."""
+    if not settled:
+        return np.zeros((2, people[0].shape[1]))
+    first = [rows[:_BEGIN] for rows in people]
+    later = [rows[min(settled, len(rows) // 2) + settled // 2 :: _BEGIN] for rows in people]
+    rows = np.concatenate([*first, *later])
+    begins = np.repeat([1.0, 0.0], [sum(map(len, first)), sum(map(len, later))])
+    inputs = np.concatenate([rows, np.abs(rows)], axis=1)
+    found = fit(inputs, begins, np.ones(len(rows)), ridge=_EARLY_RIDGE, components=0)
+    return np.asarray(found.weights / found.scale * rows.shape[1]).reshape(2, -1)
 
 
 def _center(rows: Floats) -> Floats:

@@ -1,21 +1,25 @@
 """Score a sample against a profile: a calibrated log-likelihood ratio with readable reasons."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
+import numpy as np
+
 from biometrics.behavior.head import Head
-from biometrics.behavior.layout import WORDS, Floats
+from biometrics.behavior.layout import TIMED, WORDS, Floats, Layout
 from biometrics.behavior.model import LIVE, SignalModel
 from biometrics.behavior.population import Population
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.statistics import (
-    TIMED,
     Prepared,
-    deviations,
+    averages,
+    measure,
     names,
     prepare,
     prepare_own,
     statistics,
+    told,
 )
 from biometrics.score import Score
 
@@ -57,12 +61,17 @@ def llrs(against: Ready, rows: Floats) -> Floats:
 
 def score(against: Ready, row: Floats, quality: float = 1.0) -> Score:
     """Return the score of one sample (d,); a poor quality draws it towards 0."""
-    found = statistics(against.prepared, against.population, row[None])
-    terms = against.head.terms(found)[0]
-    total = float(terms.sum() + against.head.constant)
+    found, scaled = measure(against.prepared, against.population, row[None])
+    each, together = against.head.terms(found)
+    total = float(each.sum() + together[0])
     low, high = against.clip
     llr = min(max(total, low), high) * quality
-    return Score(llr, quality, _reasons(against, row, terms), against.model.version)
+    return Score(
+        llr,
+        quality,
+        _reasons(against, scaled[0], each[0], float(together[0])),
+        against.model.version,
+    )
 
 
 def own_scores(profile: Profile, rows: Floats) -> Floats:
@@ -71,23 +80,33 @@ def own_scores(profile: Profile, rows: Floats) -> Floats:
     return own.closeness(own.scaled(profile.layout.even(rows)))
 
 
-def _reasons(against: Ready, row: Floats, terms: Floats) -> tuple[tuple[str, float], ...]:
+def _reasons(
+    against: Ready, scaled: Floats, each: Floats, together: float
+) -> tuple[tuple[str, float], ...]:
     """Group the shares by what they measure, and say how far each kind is from usual."""
     layout = against.prepared.layout
-    away = deviations(against.prepared, row)
-    shares: dict[str, float] = {}
-    for name, share in zip(names(layout), terms, strict=True):
-        kind = name.rpartition("_")[2]
-        text = _words(kind, name, away) if kind in away else OVERALL
-        shares[text] = shares.get(text, 0.0) + float(share)
-    shares[OVERALL] = shares.get(OVERALL, 0.0) + against.head.constant
-    return tuple(sorted(shares.items(), key=lambda item: -abs(item[1])))
+    kinds, groups = _groups(layout)
+    away = (scaled @ averages(layout)[0]).tolist()
+    shares = (each @ groups).tolist()
+    texts = [OVERALL, *map(_words, kinds, away), *(f"rhythm of {WORDS[kind]}" for kind in kinds)]
+    shares[0] += together
+    return tuple(sorted(zip(texts, shares, strict=True), key=lambda item: -abs(item[1])))
 
 
-def _words(kind: str, name: str, away: dict[str, float]) -> str:
-    if name.startswith("rhythm"):
-        return f"rhythm of {WORDS[kind]}"
+@lru_cache(maxsize=256)
+def _groups(layout: Layout) -> tuple[tuple[str, ...], Floats]:
+    """Return the kinds, and which statistics speak of none, of each kind, and of its rhythm."""
+    kinds = told(layout)
+    found = []
+    for name in names(layout):
+        what, _, kind = name.rpartition("_")
+        group = 0
+        if kind in kinds:
+            group = 1 + kinds.index(kind) + (len(kinds) if what == "rhythm" else 0)
+        found.append(np.eye(1 + 2 * len(kinds))[group])
+    return kinds, np.array(found)
+
+
+def _words(kind: str, away: float) -> str:
     more, less = ("longer", "shorter") if kind in TIMED else ("more", "less")
-    return (
-        f"{WORDS[kind]} {abs(away[kind]):.1f} scales {more if away[kind] > 0 else less} than usual"
-    )
+    return f"{WORDS[kind]} {abs(away):.1f} scales {more if away > 0 else less} than usual"

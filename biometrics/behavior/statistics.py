@@ -1,16 +1,19 @@
 """Statistics of one sample against one profile: what the learned head weighs.
 
 A `Prepared` holds all that depends on the profile only, so that a score is a few products. The
-statistics are averages over columns, so that one head serves texts of any length.
+statistics are averages over columns, so that one head serves texts of any length; one that a
+short text cannot have is not a number.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
-from biometrics.behavior.layout import GAP, HOLD, PRESS, WORDS, Floats, Ints, Layout
-from biometrics.behavior.population import Population, distances, inverse_root
+from biometrics.behavior.head import within
+from biometrics.behavior.layout import GAP, Floats, Ints, Layout
+from biometrics.behavior.population import Normal, Population, distances, inverse_root
 from biometrics.behavior.profile import Profile, recency
 
 FREEDOM: Final = 4.0
@@ -22,13 +25,13 @@ PRIOR: Final = 12.0
 _POWER: Final = 0.7
 _OWN_PRIOR: Final = 6.0
 _SCALE: Final = 31.0
-_WIDTHS: Final = (0.05, 0.2)
+_WIDTH: Final = 0.05
+_TINY: Final = 1e-300
 _KERNEL: Final = 0.02
 _RIDGE: Final = 2e-4
 _OWN_WIDTH: Final = 0.3
 _OWN_SHRINK: Final = 0.7
 _RECENT: Final = 60
-Tail = tuple[Floats, Floats, float]
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Own:
 
     def scaled(self, even: Floats) -> Floats:
         """Return deviations in scales, capped."""
-        return np.clip((even - self.center) / self.scale, -CAP, CAP)
+        return within((even - self.center) / self.scale, CAP)
 
     def closeness(self, scaled: Floats) -> Floats:
         """Return the logarithm of a Laplacian kernel density at scaled rows (n, d); (n,)."""
@@ -62,27 +65,35 @@ class Own:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A profile made ready to be compared with.
+    """A profile made ready to be compared with: d columns, of which k are kept.
 
     Args:
-        samples: How many the profile holds.
-        tails: Where and how the person's next sample should fall, among the kept columns and
-            among all: mean, inverse root of the covariance, logarithm of its determinant.
-        rows: The samples in the whitened space, (m, d).
-        alphas: Weights of the kernel classifier: the samples' and the population's.
-        shift_scale: Spread of each column in the normal space.
+        views: Takes a sample in the normal space (d,) to all that is looked at: white places for
+            the person among the kept columns and among all, the same for anybody, the whitened
+            space, and how far each kind is moved; (d, 2 k + 3 d + kinds).
+        base: What is taken away after that.
+        sizes: Half the logarithms of the determinants, the person's less anybody's, (2,).
+        rows: The samples, then the background, in the whitened space, (m, d).
+        densities: Weights of `rows` in the densities of the person and of anybody, (m, 2).
+        alphas: Weights of `rows` in the kernel classifier, (m,).
+        level: The usual mean of each column's kind, in `Layout.even`, (d,).
+        rhythm: The usual deviations from it, by kind, of length one, (d, kinds).
+        habits: How much the person looks like a beginner, the logarithm of how much more than
+            others they vary, and how near their samples are to the nearest other, (3,).
     """
 
     layout: Layout
-    samples: int
-    total: int
     own: Own
-    tails: tuple[Tail, Tail]
+    views: Floats
+    base: Floats
+    sizes: Floats
     rows: Floats
-    weights: Floats
+    samples: int
+    densities: Floats
     alphas: Floats
-    mean: Floats
-    shift_scale: Floats
+    level: Floats
+    rhythm: Floats
+    habits: Floats
 
 
 def prepare_own(profile: Profile, spread: Floats | None = None) -> Own:
@@ -98,7 +109,7 @@ def prepare_own(profile: Profile, spread: Floats | None = None) -> Own:
     else:
         scale = (count * scale + _OWN_PRIOR * spread) / (count + _OWN_PRIOR)
     scale = np.maximum(scale, 1e-4)
-    rows = np.clip((even - center) / scale, -CAP, CAP)
+    rows = within((even - center) / scale, CAP)
     turn = _half_whitener(rows)
     return Own(center, scale, turn, rows @ turn, recency(count))
 
@@ -115,23 +126,34 @@ def _half_whitener(rows: Floats) -> Floats:
 
 def prepare(profile: Profile, population: Population, even_spread: Floats) -> Prepared:
     """Make a profile ready; `even_spread` is the population's spread in `Layout.even`."""
+    layout = profile.layout
     normal = population.normal(profile.rows)
     weights = recency(len(normal))
+    views, base, sizes = _views(population, _person(normal, weights, population))
+    whitened = normal @ population.whitener
+    apart = distances(whitened, np.concatenate([whitened, population.chosen]))
+    densities, alphas = _weights(apart, weights, population)
+    own = prepare_own(profile, even_spread)
+    varies = np.log((own.scale / even_spread).mean())
+    habits = [weights @ population.learning(normal), varies, _nearest(apart, weights)]
+    level, rhythm = _rhythm(layout, own.center)
+    return Prepared(
+        layout=layout, own=own, views=views, base=base, sizes=sizes,
+        rows=np.concatenate([whitened, population.whitened]), samples=len(normal),
+        densities=densities, alphas=alphas, level=level, rhythm=rhythm, habits=np.array(habits),
+    )  # fmt: skip
+
+
+def _person(normal: Floats, weights: Floats, population: Population) -> list[Normal]:
+    """Return how the person's next sample should fall, among the kept columns and among all."""
     effective = 1.0 / float((weights**2).sum())
     typical = np.sqrt(np.diag(population.within))
     middle = np.median(normal[-_RECENT:], axis=0)
-    steady = middle + np.clip(normal - middle, -3 * typical, 3 * typical)
+    steady = middle + within(normal - middle, 3 * typical)
     mean = weights @ steady
     ratio = _ratio(steady, weights, mean, effective, typical)
-    kept, every = population.kept, np.arange(population.layout.columns)
-    tails = tuple(_tail(population, at, mean, ratio, effective) for at in (kept, every))
-    whitened = normal @ population.whitener
-    return Prepared(
-        layout=profile.layout, samples=len(normal), total=profile.total,
-        own=prepare_own(profile, even_spread), tails=(tails[0], tails[1]), rows=whitened,
-        weights=weights, alphas=_alphas(whitened, weights, population), mean=tails[1][0],
-        shift_scale=np.sqrt(np.diag(population.typical)),
-    )  # fmt: skip
+    every = np.arange(population.layout.columns)
+    return [_next(population, at, mean, ratio, effective) for at in (population.kept, every)]
 
 
 def _ratio(
@@ -143,135 +165,164 @@ def _ratio(
     return np.asarray((variance / typical**2) ** (_POWER / 2))
 
 
-def _tail(population: Population, at: Ints, mean: Floats, ratio: Floats, effective: float) -> Tail:
+def _next(
+    population: Population, at: Ints, mean: Floats, ratio: Floats, effective: float
+) -> Normal:
     """Return the predictive distribution of the person's next sample among some columns."""
     pick = np.ix_(at, at)
     scale = np.outer(ratio[at], ratio[at])
-    within, drift, between = (
+    inside, drift, between = (
         matrix[pick] for matrix in (population.within, population.drift, population.between)
     )
-    noise = within * scale / effective + drift
+    noise = inside * scale / effective + drift
     gain = np.linalg.solve(between + noise, between).T
     center = population.mean[at] + gain @ (mean[at] - population.mean[at])
-    root, size = inverse_root(between - gain @ between + (within + drift) * scale)
-    return center, root, size
+    return Normal(at, center, *inverse_root(between - gain @ between + (inside + drift) * scale))
 
 
-def _alphas(rows: Floats, weights: Floats, population: Population) -> Floats:
+def _views(population: Population, person: list[Normal]) -> tuple[Floats, Floats, Floats]:
+    """Return `views`, `base` and `sizes` of a `Prepared`."""
+    both = [*person, *population.everybody]
+    moved = averages(population.layout)[0] / population.deviation[:, None]
+    still = np.zeros(population.layout.columns)
+    views = [*(fall.spread(len(still)) for fall in both), population.whitener, moved]
+    base = [*(fall.center @ fall.root for fall in both), still, person[1].center @ moved]
+    sizes = np.array([fall.size for fall in both])
+    return np.concatenate(views, axis=1), np.concatenate(base), (sizes[:2] - sizes[2:]) / 2
+
+
+def _nearest(apart: Floats, weights: Floats) -> float:
+    """Return how far a person's samples are from the nearest other one, on average."""
+    among = apart[:, : len(apart)].copy()
+    np.fill_diagonal(among, np.inf)
+    return float(weights @ among.min(axis=1)) if len(among) > 1 else 0.0
+
+
+def _weights(apart: Floats, weights: Floats, population: Population) -> tuple[Floats, Floats]:
+    """Return `densities` and `alphas` of a `Prepared`."""
+    count, others = len(apart), len(population.whitened)
+    densities = np.zeros((count + others, 2))
+    densities[:count, 0] = weights
+    densities[count:, 1] = 1 / others
+    solved = _classifier(apart, weights, population)
+    alphas = np.zeros(count + others)
+    alphas[:count] = solved[:count]
+    alphas[count + population.kernel] = solved[count:]
+    return densities, alphas
+
+
+def _classifier(apart: Floats, weights: Floats, population: Population) -> Floats:
     """Return the weights of a kernel ridge classifier: these samples against the population."""
-    width = _KERNEL * _SCALE / rows.shape[1]
-    across = np.exp(-width * distances(rows, population.chosen))
-    among = np.exp(-width * distances(rows, rows))
-    everybody = np.exp(-width * population.apart)
-    kernel = np.block([[among, across], [across.T, everybody]])
-    count = len(population.chosen)
-    share = np.concatenate([0.5 * weights, np.full(count, 0.5 / count)])
-    target = np.concatenate([np.ones(len(rows)), -np.ones(count)])
+    count, others = len(apart), len(population.chosen)
+    kernel = np.empty((count + others, count + others))
+    kernel[:count] = apart
+    kernel[count:, :count] = kernel[:count, count:].T
+    kernel[count:, count:] = population.apart
+    kernel *= -_KERNEL * _SCALE / population.layout.columns
+    np.exp(kernel, out=kernel)
+    share = np.concatenate([0.5 * weights, np.full(others, 0.5 / others)])
+    target = np.concatenate([np.ones(count), -np.ones(others)])
     kernel[np.diag_indices_from(kernel)] += _RIDGE / np.maximum(share, 1e-9)
     return np.asarray(np.linalg.solve(kernel, target))
 
 
+def _rhythm(layout: Layout, center: Floats) -> tuple[Floats, Floats]:
+    """Return `level` and `rhythm` of a `Prepared`."""
+    means, members = averages(layout)
+    level = members @ (center @ means)
+    rhythm = members * (center - level)[:, None]
+    return level, rhythm / (np.sqrt((rhythm * rhythm).sum(axis=0)) + 1e-9)
+
+
+@lru_cache(maxsize=256)
+def averages(layout: Layout) -> tuple[Floats, Floats]:
+    """Return what averages each kind but the gaps, (d, kinds), and which columns it has."""
+    members = np.array([[kind == name for name in told(layout)] for kind in layout.kinds], float)
+    return members / members.sum(axis=0), members
+
+
+def told(layout: Layout) -> tuple[str, ...]:
+    """Return the kinds that are told apart: the gaps follow from the others."""
+    return tuple(kind for kind in layout.names if kind != GAP)
+
+
 def names(layout: Layout) -> tuple[str, ...]:
     """Return the names of the statistics of a layout, in the order of `statistics`."""
-    kinds = [kind for kind in layout.names if kind != GAP]
+    kinds = told(layout)
     return (
         "plda", "plda_all", "kernel_wide", "kernel_narrow", "classifier", "own", "capped",
         "nearest", "common", "middle", "upper", "outliers",
+        "beginner", "beginner_moved", "varies", "own_nearest",
         *(f"{what}_{kind}" for kind in kinds for what in ("capped", "shift", "moved")),
-        *(f"rhythm_{kind}" for kind in kinds if len(layout.of(kind)) > 2),  # noqa: PLR2004 - two always agree
+        *(f"rhythm_{kind}" for kind in kinds),
     )  # fmt: skip
+
+
+_ALL: Final = 16
+"""Statistics that are of no kind."""
 
 
 def statistics(prepared: Prepared, population: Population, rows: Floats) -> Floats:
     """Return the statistics (n, k) of samples (n, d)."""
-    layout = prepared.layout
-    normal = population.normal(rows)
-    even = layout.even(rows)
+    return measure(prepared, population, rows)[0]
+
+
+def measure(prepared: Prepared, population: Population, rows: Floats) -> tuple[Floats, Floats]:
+    """Return the statistics (n, k), and the deviations in scales (n, d) for the reasons."""
+    columns, kinds = prepared.layout.columns, prepared.rhythm.shape[1]
+    even = prepared.layout.even(rows)
     scaled = prepared.own.scaled(even)
-    whitened = normal @ population.whitener
-    columns = layout.columns
-    own, others = distances(whitened, prepared.rows), distances(whitened, population.whitened)
+    normal = population.normal(rows)
+    seen = normal @ prepared.views - prepared.base
+    apart = distances(seen[:, -columns - kinds : -kinds], prepared.rows)
+    found = np.empty((len(rows), _ALL + 4 * kinds))
+    found[:, :2], found[:, 8] = _falls(seen, prepared)
+    found[:, 2:4] = _kernels(apart, prepared)
+    found[:, 4] = np.exp(apart * (-_KERNEL * _SCALE / columns)) @ prepared.alphas
+    found[:, 5] = prepared.own.closeness(scaled)
+    found[:, 7] = apart[:, : prepared.samples].min(axis=1) / columns
     deviation = np.abs(scaled)
     ordered = np.sort(deviation, axis=1)
-    common = _common(normal, population)
-    found = [
-        *(_plda(normal, prepared, population, at) for at in (0, 1)),
-        *(_kernel(own, others, prepared.weights, width * _SCALE / columns) for width in _WIDTHS),
-        _classify(own, others, prepared, population, _KERNEL * _SCALE / columns),
-        prepared.own.closeness(scaled),
-        deviation.mean(axis=1),
-        own.min(axis=1) / columns,
-        common / columns,
-        ordered[:, columns // 2],
-        ordered[:, columns * 3 // 4],
-        (deviation > CAP - 1).mean(axis=1),
-    ]
-    moved = (normal - prepared.mean) / prepared.shift_scale
-    for kind, at in layout.slices.items():
-        if kind != GAP:
-            shift = moved[:, at].mean(axis=1)
-            found += [deviation[:, at].mean(axis=1), np.abs(shift), shift]
-    for kind, at in layout.slices.items():
-        if kind != GAP and at.stop - at.start > 2:  # noqa: PLR2004 - two always agree
-            found.append(_agree(even[:, at], prepared.own.center[at]))
-    return np.stack(found, axis=1)
+    found[:, 6] = deviation.mean(axis=1)
+    found[:, 9], found[:, 10] = ordered[:, columns // 2], ordered[:, columns * 3 // 4]
+    found[:, 11] = (deviation > CAP - 1).mean(axis=1)
+    found[:, 12] = population.learning(normal)
+    found[:, 13] = found[:, 12] - prepared.habits[0]
+    found[:, 14], found[:, 15] = prepared.habits[1], prepared.habits[2] / columns
+    moved = seen[:, -kinds:]
+    found[:, _ALL:-kinds:3] = deviation @ averages(prepared.layout)[0]
+    found[:, _ALL + 1 : -kinds : 3] = np.abs(moved)
+    found[:, _ALL + 2 : -kinds : 3] = moved
+    found[:, -kinds:] = _agree(even, prepared)
+    return found, scaled
 
 
-def _log_tails(turned: Floats, size: float) -> Floats:
-    """Return log densities of independent t columns, less their common constant; (n,)."""
-    spread = -(FREEDOM + 1) / 2 * np.log1p(turned * turned / FREEDOM).sum(axis=1)
-    return np.asarray(spread - size / 2)
+def _falls(seen: Floats, prepared: Prepared) -> tuple[Floats, Floats]:
+    """Return the log ratios of t densities a column (n, 2), and how common a sample is (n,)."""
+    columns = prepared.layout.columns
+    kept = (seen.shape[1] - prepared.rhythm.shape[1] - 3 * columns) // 2
+    ends = (0, kept, kept + columns, 2 * kept + columns, 2 * (kept + columns))
+    square = seen[:, : ends[-1]] ** 2
+    tails = np.add.reduceat(np.log1p(square / FREEDOM), ends[:-1], axis=1)
+    ratios = (tails[:, 2:] - tails[:, :2]) * ((FREEDOM + 1) / 2) - prepared.sizes
+    return ratios / (kept, columns), square[:, ends[-2] :].sum(axis=1) * (-0.5 / columns)
 
 
-def _common(normal: Floats, population: Population) -> Floats:
-    turned = (normal - population.mean) @ population.everybody[1][1]
-    return np.asarray(-0.5 * (turned * turned).sum(axis=1))
+def _kernels(apart: Floats, prepared: Prepared) -> Floats:
+    """Return the log ratios of Laplacian kernel densities, this person's over everybody's."""
+    least = apart.min(axis=1, keepdims=True)
+    wide = np.exp((least - apart) * (_WIDTH * _SCALE / prepared.layout.columns))
+    narrow = np.square(np.square(wide))
+    densities = np.stack([wide @ prepared.densities, narrow @ prepared.densities], axis=1)
+    found = np.log(np.maximum(densities, _TINY))
+    return np.asarray(found[..., 0] - found[..., 1])
 
 
-def _plda(normal: Floats, prepared: Prepared, population: Population, which: int) -> Floats:
-    at = population.kept if which == 0 else slice(None)
-    part = normal[:, at]
-    center, root, size = prepared.tails[which]
-    general, general_root, general_size = population.everybody[which]
-    person = _log_tails((part - center) @ root, size)
-    anybody = _log_tails((part - general) @ general_root, general_size)
-    return np.asarray((person - anybody) / len(center))
-
-
-def _kernel(own: Floats, others: Floats, weights: Floats, width: float) -> Floats:
-    """Return the log ratio of Laplacian kernel densities: this person's over everybody's."""
-    near, far = own.min(axis=1), others.min(axis=1)
-    person = np.log(np.exp(width * (near[:, None] - own)) @ weights) - width * near
-    anybody = np.log(np.exp(width * (far[:, None] - others)).mean(axis=1)) - width * far
-    return np.asarray(person - anybody)
-
-
-def _classify(
-    own: Floats, others: Floats, prepared: Prepared, population: Population, width: float
-) -> Floats:
-    count = own.shape[1]
-    person = np.exp(-width * own) @ prepared.alphas[:count]
-    anybody = np.exp(-width * others[:, population.kernel]) @ prepared.alphas[count:]
-    return np.asarray(person + anybody)
-
-
-def _agree(rows: Floats, center: Floats) -> Floats:
-    """Return the correlations of rows (n, d) with a center (d,)."""
-    left = rows - rows.mean(axis=1, keepdims=True)
-    right = center - center.mean()
-    size = np.sqrt((left * left).sum(axis=1) * (right @ right)) + 1e-9
-    return np.asarray(left @ right / size)
-
-
-def deviations(prepared: Prepared, row: Floats) -> dict[str, float]:
-    """Return by kind how many scales a sample (d,) lies from what is usual: mean, with its sign."""
-    scaled = prepared.own.scaled(prepared.layout.even(row[None]))[0]
-    return {
-        kind: float(scaled[at].mean())
-        for kind, at in prepared.layout.slices.items()
-        if kind in WORDS and kind != GAP
-    }
-
-
-TIMED: Final = (HOLD, PRESS)
-"""Kinds that are times: more is longer."""
+def _agree(even: Floats, prepared: Prepared) -> Floats:
+    """Return how a sample's rhythm goes with the usual one: correlations by kind (n, kinds)."""
+    members = averages(prepared.layout)[1]
+    count = members.sum(axis=0)
+    moved = even - prepared.level
+    spread = (moved * moved) @ members - (moved @ members) ** 2 / count
+    found = (moved @ prepared.rhythm) / (np.sqrt(np.maximum(spread, 0.0)) + 1e-9)
+    return np.where(count > 2, found, np.nan)  # noqa: PLR2004 - two always agree

@@ -7,6 +7,7 @@ person weighs the same. Calibration uses scores of people on whom the head was n
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,13 @@ from biometrics.behavior.profile import Profile
 from biometrics.behavior.statistics import prepare, statistics
 
 CLIP: Final = (-6.0, 5.0)
-_NOVICE: Final = slice(0, 10)
+_NOVICE: Final = slice(0, 10, 2)
+_MOST: Final = 40
+"""Samples of a kind that are scored against one profile."""
+_FEWEST: Final = 10
+"""Genuine samples without which a profile is not worth making."""
+_HOW: Final = {ENROLLED: (1e-2, 14), LIVE: (3e-3, 0)}
+"""Ridge and components of a head: of a living profile, products only fit the noise."""
 Step = Callable[[int, int], None]
 
 
@@ -50,7 +57,6 @@ class Plan:
     Args:
         repeats: How often people are split anew.
         groups: Into how many groups.
-        every: Every how many genuine samples one is used.
         session: Samples that make a session.
         settled: Samples after which a person is used to the text.
         fixed: Whether everybody typed the same text, and will.
@@ -58,7 +64,6 @@ class Plan:
 
     repeats: int = 2
     groups: int = 4
-    every: int = 4
     session: int = 50
     settled: int = 100
     fixed: bool = True
@@ -120,10 +125,10 @@ def train(
         known = know(layout, rest, replace(plan, seed=plan.seed + number))
         for enrollment in plan.enrollments:
             pile = piles.setdefault((enrollment.way, enrollment.bucket), _Pile())
-            _attack(layout, people, held, known, (enrollment, plan.every), pile)
+            _attack(layout, people, held, known, enrollment, pile)
         if step:
             step(number + 1, len(splits))
-    heads = {key: _fit(pile, plan.seed) for key, pile in piles.items()}
+    heads = {key: _fit(pile, plan.seed, *_HOW[key[0]]) for key, pile in piles.items()}
     return SignalModel(know(layout, people, plan), heads, clip, version)
 
 
@@ -136,57 +141,73 @@ def _splits(people: int, plan: Plan) -> Iterator[list[int]]:
 
 def _attack(
     layout: Layout, people: Sequence[Floats], held: list[int], known: FixedText | AnyText,
-    how: tuple[Enrollment, int], pile: _Pile,
+    enrollment: Enrollment, pile: _Pile,
 ) -> None:  # fmt: skip
-    enrollment, every = how
     population, spread = known.population(layout), known.even_spread(layout)
     for person in held:
         rows = people[person]
         profile = Profile.empty(layout).absorb(rows[enrollment.start : enrollment.end])
         profile = replace(profile, total=enrollment.end - enrollment.start)
         prepared = prepare(profile, population, spread)
-        genuine = rows[enrollment.genuine][::every]
+        genuine = _thinned(rows[enrollment.genuine])
         pile.add(statistics(prepared, population, genuine), person, genuine=True, share=1.0)
         others = [people[other] for other in held if other != person]
         for part in (_NOVICE, _practised(rows)):
-            attack = np.concatenate([other[part] for other in others])
+            attack = _thinned(np.concatenate([other[part] for other in others]))
             pile.add(statistics(prepared, population, attack), person, genuine=False, share=0.5)
+
+
+def _thinned(rows: Floats) -> Floats:
+    """Return at most that many of the rows, evenly."""
+    return rows[:: -(-len(rows) // _MOST) or 1]
 
 
 def _practised(rows: Floats) -> slice:
     half = len(rows) // 2
-    return slice(half, None, max(1, half // 10))
+    return slice(half, None, max(1, half // 6))
 
 
-def _fit(pile: _Pile, seed: int) -> Head:
+def _fit(pile: _Pile, seed: int, ridge: float, components: int) -> Head:
     """Fit on everybody; calibrate on scores of people whom other fits never saw."""
     found, genuine, weights, person = (
         np.concatenate(part) for part in (pile.found, pile.genuine, pile.weights, pile.person)
     )
+    make = partial(fit, ridge=ridge, components=components)
     scores = np.zeros(len(found))
     everyone = np.unique(person)
     for part in np.array_split(np.random.default_rng(seed).permutation(everyone), 4):
         out = np.isin(person, part)
-        scores[out] = fit(found[~out], genuine[~out], weights[~out]).llr(found[out])
+        scores[out] = make(found[~out], genuine[~out], weights[~out]).llr(found[out])
     slope, shift = calibrate(scores, genuine, weights)
-    return replace(fit(found, genuine, weights), slope=slope, shift=shift)
+    return replace(make(found, genuine, weights), slope=slope, shift=shift)
 
 
 def keystroke_plan(samples: int, *, fixed: bool = True, seed: int = 0) -> Plan:
-    """Return the plan for people with that many typings each, 400 in the CMU set."""
-    half = samples // 2
-    settled = [
-        Enrollment(ENROLLED, bucket, half + shift, half + shift + bucket,
-                   slice(half + max(50, shift + bucket + 20), None))
-        for bucket in (5, 10, 20) for shift in (0, samples // 12)
+    """Return the plan for people with that many typings each, 400 in the CMU set.
+
+    Every bucket is enrolled at several places of the time line, so that a head sees many profiles
+    of each person; no sample that is scored was enrolled.
+    """
+    eighth = samples // 8
+    found = [
+        Enrollment(ENROLLED, bucket, start, start + bucket,
+                   slice(start + max(eighth, bucket + 20), samples))
+        for bucket in (5, 10, 20)
+        for start in (2 * eighth, 3 * eighth, 4 * eighth, samples * 7 // 12, samples * 2 // 3)
     ]  # fmt: skip
-    batch = [Enrollment(ENROLLED, 50, 0, half, slice(half, None))]
-    live = [
+    found += [
+        Enrollment(ENROLLED, 50, start, end, slice(end, end + 4 * eighth))
+        for start, end in (
+            (0, 4 * eighth), (0, 3 * eighth), (eighth, 5 * eighth), (2 * eighth, 4 * eighth)
+        )
+    ]  # fmt: skip
+    found += [
         Enrollment(LIVE, bucket, at, at + bucket, slice(at + bucket, at + bucket + 10))
-        for bucket in (5, 10, 20) for at in (0, samples // 4, half, samples * 3 // 4)
+        for bucket in (5, 10, 20) for at in range(0, 8 * eighth, eighth)
     ]  # fmt: skip
-    live += [
+    found += [
         Enrollment(LIVE, 50, max(0, at - 100), at, slice(at, at + 20))
         for at in range(samples // 6, samples - 20, samples // 12)
     ]
-    return Plan(fixed=fixed, seed=seed, enrollments=(*settled, *batch, *live))
+    kept = [one for one in found if samples - one.genuine.start >= _FEWEST]
+    return Plan(fixed=fixed, seed=seed, enrollments=tuple(kept))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from click.testing import CliRunner
 
 from biometrics import evaluation
 from biometrics.behavior import generator, loaders, protocols
+from biometrics.behavior.head import fit
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.loaders import BadData
 from biometrics.behavior.model import DEFAULT, BadModel, load, save
+from biometrics.behavior.population import learn_population
 from biometrics.behavior.profile import MOST_BYTES, BadProfile, Profile
 from biometrics.behavior.protocols import Run
 from biometrics.behavior.scorer import llrs, own_scores, ready, score
@@ -115,6 +118,45 @@ def test_a_score_says_why_and_its_shares_add_up(shipped, typists):
     assert score(against, row, 0.5).llr == pytest.approx(found.llr / 2)
 
 
+@pytest.mark.parametrize("keys", [2, 3])
+def test_the_shortest_texts_are_scored(shipped, keys):
+    """Where there are too few columns for a rhythm, it says nothing."""
+    layout = Layout.keystroke(keys)
+    own, other = (
+        layout.expand(rows) for rows in generator.people(2, keys, samples=60, seed=4)
+    )  # fmt: skip
+    against = ready(Profile.empty(layout).absorb(own[:40]), shipped["keystroke"])
+    assert llrs(against, own[40:]).mean() > llrs(against, other[40:]).mean()
+    shares = dict(score(against, own[50]).contributions)
+    assert shares["rhythm of times from press to press"] == 0.0
+
+
+def test_many_scores_at_once_are_those_one_by_one(shipped, typists):
+    """Rows scored together and each alone give the same ratios."""
+    against = ready(Profile.empty(LAYOUT).absorb(typists[0][:60]), shipped["keystroke"])
+    alone = [llrs(against, row[None])[0] for row in typists[1][:9]]
+    assert llrs(against, typists[1][:9]) == pytest.approx(alone, abs=1e-9)
+
+
+@pytest.mark.parametrize("way", ["enrolled", "live"])
+@pytest.mark.parametrize("samples", [5, 10, 30, 100])
+def test_what_nobody_types_scores_below_the_person(shipped, typists, way, samples):
+    """Products of statistics never turn an absurd sample into the person's."""
+    against = ready(Profile.empty(LAYOUT).absorb(typists[0][:samples]), shipped["keystroke"], way)
+    usual = typists[0][100, LAYOUT.kept]
+    absurd = [usual * 3, usual * 10, usual / 5, usual * 0, usual * 0 + 8.0]
+    rows = LAYOUT.expand(np.array(absurd))
+    assert llrs(against, rows).max() < llrs(against, typists[0][100:]).mean() - 5
+
+
+def test_what_is_not_a_number_is_scored_as_the_mean(shipped, typists):
+    """A column that a client left out moves no ratio to infinity or to no number."""
+    population = shipped["keystroke"].known.population(LAYOUT)
+    row = typists[0][:1].copy()
+    row[0, 3] = np.nan
+    assert population.normal(row)[0, 3] == population.mean[3]
+
+
 def test_a_fixed_profile_and_sample_give_a_fixed_score(shipped):
     """Frozen vectors: the bytes of a profile and the ratios of two samples never change."""
     file = Path(__file__).parents[2] / "vectors/behavior/scores.json"
@@ -145,13 +187,48 @@ def test_a_model_comes_back_from_its_file(shipped, typists, tmp_path):
 def test_a_model_of_one_text_is_not_written_and_knows_no_other(typists, tmp_path):
     """A fixed-text model serves an evaluation only."""
     plan = keystroke_plan(130)
-    model = train(LAYOUT, typists, Plan(1, 2, 8, enrollments=plan.enrollments[:2]), "t")
+    model = train(LAYOUT, typists, Plan(1, 2, enrollments=plan.enrollments[:2]), "t")
     with pytest.raises(BadModel):
         save({"keystroke": model}, tmp_path / "no.npz")
     with pytest.raises(LookupError):
         model.known.population(Layout.keystroke(9))
     with pytest.raises(ValueError, match="at least"):
         train(LAYOUT, typists[:3], plan, "t")
+
+
+def test_the_same_people_train_the_same_file(typists, tmp_path):
+    """Training draws nothing that its seed does not fix: byte for byte the same model."""
+    whole = keystroke_plan(130, fixed=False)
+    plan = replace(whole, repeats=1, groups=2, enrollments=whole.enrollments[:2])
+    for name in ("once.npz", "twice.npz"):
+        save({"keystroke": train(LAYOUT, typists, plan, "t")}, tmp_path / name)
+    assert (tmp_path / "once.npz").read_bytes() == (tmp_path / "twice.npz").read_bytes()
+
+
+@pytest.mark.parametrize("samples", [120, 240, 400])
+def test_training_never_scores_what_it_enrolled(samples):
+    """Every enrollment ends before its genuine samples begin, and leaves ten of them or more."""
+    for one in keystroke_plan(samples).enrollments:
+        assert 0 <= one.start < one.end <= one.genuine.start <= samples - 10
+
+
+def test_first_samples_look_like_a_beginners():
+    """What tells who learns the text is higher for the first samples of people nobody saw."""
+    rows = [LAYOUT.expand(part) for part in generator.people(30, KEYS, samples=130, seed=6)]
+    population = learn_population(LAYOUT, rows[:20], session=20, settled=40)
+    said = np.array([population.learning(population.normal(part)) for part in rows[20:]])
+    assert said[:, :5].mean() > said[:, 60:].mean()
+
+
+def test_a_head_tells_what_no_weighted_sum_can():
+    """Products of statistics are weighed: two that agree against two that differ."""
+    random = np.random.default_rng(1)
+    found = random.normal(0, 1, (400, 2)).clip(-2, 2)
+    genuine = (found[:, 0] * found[:, 1] > 0).astype(float)
+    said = fit(found, genuine, np.ones(400), ridge=1e-2, components=2).llr(found)
+    assert ((said > 0) == (genuine > 0)).mean() > 0.9
+    flat = fit(found, genuine, np.ones(400), ridge=1e-2, components=0).llr(found)
+    assert ((flat > 0) == (genuine > 0)).mean() < 0.7
 
 
 def test_touches_are_scored_with_pressure_and_size(shipped):

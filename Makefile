@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races chaos bench bench-keys bench-context bench-policy bench-face lock format
+.PHONY: help install demo serve check test races chaos bench bench-keys bench-context bench-policy bench-face bench-behavior lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,10 @@ bench-policy: install ## Measure a decision; 100,000 random policies never ask f
 bench-face: $(VENV)/.bench ## Measure faces against dlib (DATA=DIR, PORTRAIT=JPEG, QUICK=1, OUT=FILE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.face $(if $(DATA),--data $(DATA)) \
 		$(if $(PORTRAIT),--portrait $(PORTRAIT)) $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))
+
+bench-behavior: install ## Measure behavior on published sets (DATA=DIR, QUICK=1, OUT=FILE, PLOT=DIR)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.behavior $(if $(DATA),--data $(DATA)) \
+		$(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(if $(PLOT),--plot $(PLOT))
 
 format: install ## Format and sort imports
 	$(BIN)/ruff format .

@@ -68,7 +68,8 @@ def cllr_min(genuine: Floats, impostor: Floats) -> float:
     scores = np.concatenate([genuine, impostor])
     labels = np.concatenate([np.ones(len(genuine)), np.zeros(len(impostor))])
     weights = np.where(labels > 0, 0.5 / len(genuine), 0.5 / len(impostor))
-    order = np.lexsort((labels, scores))
+    # Genuine first among equal scores, so that they are pooled: no calibration tells them apart.
+    order = np.lexsort((-labels, scores))
     posterior = _isotonic(labels[order], weights[order])
     posterior = np.clip(posterior, 1e-12, 1 - 1e-12)
     llr = np.log(posterior / (1 - posterior))

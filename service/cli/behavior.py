@@ -8,11 +8,12 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from biometrics.behavior import loaders, protocols, shipped
+from biometrics.behavior import protocols, shipped
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.loaders import BadData, People
 from biometrics.behavior.model import DEFAULT, BadModel, SignalModel, load, save
 from biometrics.behavior.protocols import PROTOCOLS, Run
+from biometrics.behavior.sets import LAYOUTS, LONG, plan_of
 from biometrics.behavior.training import CLIP, keystroke_plan, train
 from biometrics.evaluation import Trial, plot
 from service.cli.base import command, json_option, show, show_rows
@@ -69,25 +70,39 @@ def train_command(
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--train", "train_file", type=click.Path(path_type=Path), help="People to learn of.")
 @click.option("--folds", type=click.IntRange(2, 50), help="Learn from the other folds of people.")
-@click.option("--protocol", default="km", help="km, settled, live; several with commas.")
-@click.option("--enroll", default="200", help="Samples to enroll with, several with commas.")
+@click.option(
+    "--layout",
+    "kind",
+    type=click.Choice(list(LAYOUTS)),
+    default="cmu",
+    help="Of the files; meu is a folder.",
+)
+@click.option(
+    "--protocol",
+    help="km, settled, live, short; several with commas. "
+    "By default km, or short for sets of few samples.",
+)
+@click.option("--enroll", help="Samples to enroll with, several with commas (200; short 20).")
 @click.option("--seed", default=0, help="Of the folds.")
 @click.option("--plot", "plots", type=click.Path(path_type=Path), help="Directory of PNG plots.")
 @json_option
 @command
 def evaluate(  # noqa: PLR0913, PLR0917 - one argument an option
-    file: Path, train_file: Path | None, folds: int | None, protocol: str, enroll: str, seed: int,
-    plots: Path | None, *, as_json: bool,
+    file: Path, train_file: Path | None, folds: int | None, kind: str, protocol: str | None,
+    enroll: str | None, seed: int, plots: Path | None, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure error rates of unseen people; the population model knows none of them.
 
     Example: lamina behavior evaluate cmu.csv --folds 5 --protocol km,live --enroll 200 --json
+
+    Example: lamina behavior evaluate meu_touch/ --layout meu --folds 5 --enroll 10,20,34
     """
-    runs = _runs(protocol, enroll)
+    protocol = protocol or ("km" if kind == "cmu" else "short")
+    runs = _runs(protocol, enroll or ("20" if protocol == "short" else "200"))
     if train_file and folds:
         raise SetupError("bad_usage", "take --train or --folds, not both")
-    layout, people = _read(file)
-    trained = _read(train_file) if train_file else None
+    layout, people = _read(file, kind)
+    trained = _read(train_file, kind) if train_file else None
     with _progress("evaluating") as step:
         try:
             found = measure(layout, people, runs, _Models(trained, folds, seed), step)
@@ -101,7 +116,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one argument an option
         return
     names = ("protocol", "enroll", "impostors", "scorer", "eer", "pooled_eer", "zero_miss_far",
              "frr_at_far_1pct", "cllr", "cllr_min", "worst_person")  # fmt: skip
-    published = [{"impostors": "novice", **row} for row in RIVALS]
+    published = [{"impostors": "novice", **row} for row in RIVALS if kind == "cmu"]
     shown = [{name: row.get(name) for name in names} for row in (*rows, *published)]
     show_rows(shown, as_json=False, empty="nothing measured")
 
@@ -118,9 +133,11 @@ class _Models:
         self.folds = folds
         self.seed = seed
 
-    def parts(self, people: People) -> list[tuple[People, People]]:
+    def parts(self, layout: Layout, people: People) -> list[tuple[People, People]]:
         """Return what is tested with what it is learned from; nothing where no model is made."""
         if self.trained is not None:
+            if self.trained[0] != layout:
+                raise ValueError("the two files have other columns than each other")
             twice = sorted(set(self.trained[1]) & set(people))
             if twice:
                 raise ValueError(f"{twice[0]} stands in both files: people must be disjoint")
@@ -148,7 +165,7 @@ def measure(
 ) -> Found:
     """Return the trials of every run and scorer."""
     found: Found = {}
-    parts = models.parts(people)
+    parts = models.parts(layout, people)
     total = len(runs) * (2 + len(parts)) + len(parts)
     done = 0
     for run in runs:
@@ -158,7 +175,8 @@ def measure(
             done += 1
             step(done, total)
     for tested, learned in parts:
-        model = train(layout, list(learned.values()), keystroke_plan(_shortest(learned)), _VERSION)
+        plan = plan_of(learned, [run.enroll for run in runs])
+        model = train(layout, list(learned.values()), plan, _VERSION)
         for run in runs:
             for kind, trials in protocols.trials(layout, tested, run, "head", model).items():
                 found.setdefault((run, "head"), {}).setdefault(kind, []).extend(trials)
@@ -169,8 +187,8 @@ def measure(
 
 def _shortest(people: People) -> int:
     least = min(len(rows) for rows in people.values())
-    if least < 120:  # noqa: PLR2004 - fewer leave nothing between enrolling and testing
-        raise ValueError("training needs at least 120 samples of each person")
+    if least < LONG:
+        raise ValueError(f"training needs at least {LONG} samples of each person")
     return least
 
 
@@ -194,9 +212,9 @@ def _runs(protocol: str, enroll: str) -> list[Run]:
     return runs
 
 
-def _read(path: Path) -> tuple[Layout, People]:
+def _read(path: Path, kind: str = "cmu") -> tuple[Layout, People]:
     try:
-        return loaders.load_cmu(path)
+        return LAYOUTS[kind](path)
     except BadData as error:
         raise SetupError("bad_data", str(error)) from None
 

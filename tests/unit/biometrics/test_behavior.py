@@ -249,6 +249,7 @@ def test_error_rates_of_known_scores():
     assert evaluation.frr_at_far(genuine, impostor, 0.01) == 0.25
     assert evaluation.cllr(np.zeros(2), np.zeros(2)) == pytest.approx(1.0)
     assert evaluation.cllr_min(np.ones(3), -np.ones(3)) == pytest.approx(0.0, abs=1e-6)
+    assert evaluation.cllr_min(np.ones(3), np.ones(5)) == pytest.approx(1.0)
     assert evaluation.cllr_min(genuine, impostor) <= evaluation.cllr(genuine, impostor)
 
 

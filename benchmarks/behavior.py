@@ -1,0 +1,383 @@
+"""What the scoring of behavior reaches on published sets, beside its goals.
+
+    python -m benchmarks.behavior --data DIR [--quick] [--out FILE] [--plot DIR]
+
+DIR has `cmu/`, `meu_touch/`, `hold_and_tap/` and `sapientia_touch/` (docs/behavior.md says where
+they come from); what is not there is told and left out. Models are made of the people of the other
+folds; impostors are people of the same fold, so that nothing has seen anybody who is measured.
+Tables are Markdown, error rates as novice / practised impostors, `±` the 95 % half-width over
+people.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import behavior_parts as parts
+from benchmarks.behavior_parts import Figures, Part, People, Trials
+from biometrics.behavior import loaders, protocols
+from biometrics.behavior.layout import Layout
+from biometrics.behavior.loaders import BadData
+from biometrics.behavior.model import DEFAULT, SignalModel, load
+from biometrics.behavior.protocols import NOVICE, PRACTISED, Run
+from biometrics.behavior.training import CLIP, keystroke_plan
+from biometrics.evaluation import plot, summarize
+
+FOLDS = 5
+CMU = "cmu/DSL-StrongPasswordData-31.csv"
+MOBIKEY = "sapientia_touch/keystrokes.csv"
+POSTURES = ("Sitting", "Standing", "Walking")
+SHIPPED_CLIP = (-2.0, 2.0)
+STEPS = (0.0, 0.002, 0.005, 0.0167, 0.1)
+GOALS: dict[tuple[str, int], tuple[float, float]] = {
+    ("settled", 5): (0.035, 0.055), ("settled", 10): (0.028, 0.042),
+    ("settled", 20): (0.022, 0.035), ("km", 200): (0.017, 0.030), ("live", 200): (0.010, 0.017),
+}  # fmt: skip
+TOUCH_GOALS = {10: 0.050, 20: 0.038, 34: 0.028}
+MOTION_GOALS = {"Sitting": 0.040, "Standing": 0.020, "Walking": 0.025}
+PUBLISHED = (
+    ("nearest neighbor Mahalanobis (2009)", 0.0996), ("one-class SVM (2009)", 0.1025),
+    ("scaled Manhattan (2009)", 0.0962), ("Zhong 2012", 0.084), ("GMM-UBM", 0.055),
+    ("DBN with background users", 0.035),
+)  # fmt: skip
+Cells = dict[str, str]
+
+
+@dataclass
+class Report:
+    """Tables that are printed as they are measured, and their figures for the JSON file."""
+
+    data: Path
+    quick: bool
+    plots: Path | None
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def table(self, title: str, rows: Sequence[Cells]) -> None:
+        """Print rows as a Markdown table; each row has the same columns."""
+        head = list(rows[0])
+        print(f"\n### {title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
+        for row in rows:
+            print(f"| {' | '.join(row.values())} |")
+        sys.stdout.flush()
+
+    def keep(self, title: str, name: str, found: object) -> None:
+        """Keep figures for the JSON file."""
+        self.figures.setdefault(title, {})[name] = found
+
+    def there(self, *names: str) -> bool:
+        """Say whether the files are there; tell what is left out when they are not."""
+        missing = [name for name in names if not (self.data / name).exists()]
+        if missing:
+            print(f"\nleft out: {self.data / missing[0]} is not there")
+        return not missing
+
+    def errors(self, title: str, name: str, trials: Trials, goal: Sequence[float] = (),
+               clip: tuple[float, float] | None = CLIP) -> Cells:  # fmt: skip
+        """Return the cells of one row of error rates, and keep its figures."""
+        found = parts.figures(trials, clip)
+        self.keep(title, name, found)
+        if self.plots and clip == CLIP:
+            for kind, some in trials.items():
+                stem = "".join(c if c.isalnum() else "-" for c in f"{title}-{name}-{kind}")
+                plot(some, f"{name}, {kind}", self.plots / stem.lower())
+        return {
+            "": name, "EER": pair(found, "eer"), "goal": told(goal),
+            "reached": reached(found, goal),
+            "±": pair(found, "eer_half_width"), "Cllr": pair(found, "cllr", 2),
+            "Cllr_min": pair(found, "cllr_min", 2), "worst person": pair(found, "worst_person", 2),
+        }  # fmt: skip
+
+
+def pair(found: Figures, name: str, digits: int = 3) -> str:
+    """Return a figure for novices and for practised impostors."""
+    values = [found[kind].get(name) for kind in (NOVICE, PRACTISED)]
+    return " / ".join("—" if value is None else f"{value:.{digits}f}" for value in values)
+
+
+def told(goal: Sequence[float]) -> str:
+    """Return the goal as text: of both kinds of impostors, or one for novices alone."""
+    return " / ".join(f"{value:.3f}" for value in goal) or "—"
+
+
+def reached(found: Figures, goal: Sequence[float]) -> str:
+    """Return whether each goal is met by the figure itself."""
+    kinds = (NOVICE, PRACTISED)
+    held = [found[kind]["eer"] <= bar for kind, bar in zip(kinds, goal, strict=False)]
+    return " / ".join("yes" if good else "no" for good in held) or "—"
+
+
+@dataclass(frozen=True)
+class Typing:
+    """The keystroke set with a model for each fold."""
+
+    layout: Layout
+    people: People
+    parts: list[Part]
+
+
+def typing(report: Report) -> Typing:
+    """Read the keystroke set and train on it; in the quick form twenty people and three folds."""
+    layout, people = loaders.load_cmu(report.data / CMU)
+    names = sorted(people)[: 20 if report.quick else None]
+    people = {name: people[name] for name in names}
+    folds = 3 if report.quick else FOLDS
+    return Typing(layout, people, parts.learn(layout, people, folds, (), "keystroke models"))
+
+
+def paper(report: Report) -> None:
+    """Reproduce the paper's best detector, on everybody."""
+    layout, people = loaders.load_cmu(report.data / CMU)
+    found = protocols.trials(layout, people, Run("km", 200), "scaled_manhattan", None)
+    eer = summarize(found[NOVICE])["eer"]
+    held = abs(eer - 0.092) <= 0.003  # noqa: PLR2004 - what the design measured
+    report.keep("paper", "scaled Manhattan", eer)
+    rows = [{"": f"scaled Manhattan, these {len(people)} people", "EER": f"{eer:.4f}",
+             "goal": "0.092 ± 0.003", "reached": "yes" if held else "no"}]  # fmt: skip
+    rows += [
+        {"": f"published, 51 people: {name}", "EER": f"{value:.4f}", "goal": "—", "reached": "—"}
+        for name, value in PUBLISHED
+    ]
+    report.table("The paper's table: 200 enrolled, novice", rows)
+
+
+def keystroke(report: Report, typed: Typing) -> None:
+    """Compare the head with scorers that know no population."""
+    title = "keystroke"
+    sizes = ("settled", 20), ("km", 200)
+    runs = [Run(*size) for size in (sizes if report.quick else GOALS)]
+    rows = []
+    for run in parts.follow(runs, "keystroke"):
+        name = f"{run.enroll} {run.protocol}"
+        goal = GOALS[run.protocol, run.enroll]
+        found = parts.run_head(typed.layout, typed.parts, run)
+        rows.append(report.errors(title, f"{name}: head", found, goal))
+        rivals = ("own",) if run.protocol == "live" else ("own", "scaled_manhattan")
+        for scorer in rivals:
+            found = parts.run_plain(typed.layout, typed.parts, run, scorer)
+            rows.append(report.errors(title, f"{name}: {RIVALS[scorer]}", found, clip=None))
+        if run.protocol == "km":
+            found = parts.run_mahalanobis(typed.parts)
+            rows.append(report.errors(title, f"{name}: {RIVALS['nearest']}", found, clip=None))
+    report.table(
+        "Keystroke (CMU); goals too: Cllr ≤ 0.12, Cllr less Cllr_min ≤ 0.02, worst ≤ 0.10", rows
+    )
+
+
+RIVALS = {
+    "own": "own samples only", "scaled_manhattan": "scaled Manhattan",
+    "nearest": "nearest neighbor Mahalanobis",
+}  # fmt: skip
+
+
+def touch(report: Report) -> None:
+    """Measure touches with and without pressure and contact size, and those of a second set."""
+    rows = []
+    sizes = (20,) if report.quick else (10, 20, 34)
+    if report.there("meu_touch"):
+        layout, people = loaders.load_meu(report.data / "meu_touch")
+        bare = parts.timing_only(layout, people)
+        for name, these in (("", (layout, people)), (" without pressure and size", bare)):
+            rows += _short(report, "touch", f"MEU{name}", these, sizes, goals=not name)
+        default, folds = load(DEFAULT)["touch"], 3 if report.quick else FOLDS
+        general = [Part(tested, default) for tested, _ in parts.split(people, folds)]
+        found = parts.run_head(layout, general, Run("short", 20))
+        rows.append(report.errors("touch", "MEU, n = 20, shipped model", found, clip=SHIPPED_CLIP))
+    if not report.quick and report.there(MOBIKEY):
+        keys = loaders.load_mobikey(report.data / MOBIKEY)
+        rows += _short(report, "touch", "MOBIKEY, first password", keys, (20, 40), goals=False)
+    if rows:
+        report.table("Touch: first samples enroll, the last third is genuine", rows)
+
+
+def _short(
+    report: Report, title: str, name: str, found: tuple[Layout, People], sizes: Sequence[int],
+    *, goals: bool,
+) -> list[Cells]:  # fmt: skip
+    layout, people = found
+    folds = 3 if report.quick else FOLDS
+    learned = parts.learn(layout, people, folds, sizes, name)
+    return [
+        report.errors(
+            title, f"{name}, n = {n}", parts.run_head(layout, learned, Run("short", n)),
+            (TOUCH_GOALS[n],) if goals else (),
+        )
+        for n in sizes
+    ]  # fmt: skip
+
+
+def motion(report: Report) -> None:
+    """Measure grip and motion in three postures, in an unseen one, and joined with the taps."""
+    postures = POSTURES[1:2] if report.quick else POSTURES
+    folder = "hold_and_tap"
+    files = {name: f"{folder}/{name}_Sensor_with_label.csv" for name in POSTURES}
+    if not report.there(*files.values()):
+        return
+    sets = {name: loaders.load_hold_and_tap(report.data / file) for name, file in files.items()}
+    folds = 3 if report.quick else FOLDS
+    rows, fusion = [], []
+    for name in postures:
+        layout, people = sets[name]
+        learned = parts.learn(layout, people, folds, (20,), name)
+        found = parts.run_head(layout, learned, Run("short", 20))
+        rows.append(
+            report.errors("motion", f"{name.lower()}, n = 20", found, (MOTION_GOALS[name],))
+        )
+        taps = f"{folder}/{name}_Touch_with_label.csv"
+        if report.there(taps):
+            fusion.append(_fusion(report, name, (layout, learned), taps))
+    for name in () if report.quick else POSTURES:
+        layout = sets[name][0]
+        seen = [sets[other][1] for other in POSTURES if other != name]
+        found = parts.unseen(layout, [*seen, sets[name][1]], folds, f"unseen: {name}")
+        rows.append(
+            report.errors("motion", f"{name.lower()}, enrolled in the others", found, (0.09,))
+        )
+    report.table("Grip and motion (Hold and Tap), no compass", rows)
+    if fusion:
+        report.table("Fusion of motion and taps, novices, Cllr", fusion)
+
+
+def _fusion(report: Report, name: str, moved: tuple[Layout, list[Part]], taps: str) -> Cells:
+    run, (layout, learned) = Run("short", 20), moved
+    keys, typed = loaders.load_taps(report.data / taps)
+    tapped = parts.learn(keys, typed, len(learned), (20,), f"{name}, taps")
+    found = parts.fused(
+        [parts.run_head(layout, [part], run) for part in learned],
+        [parts.run_head(keys, [part], run) for part in tapped],
+    )
+    report.keep("fusion", name, found)
+    cells = {"": name.lower(), "motion": found["first"], "taps": found["second"],
+             "sum": found["sum"], "joint fusion": found["joint"],
+             "lost by adding": found["loss"]}  # fmt: skip
+    shown = {
+        key: value if isinstance(value, str) else f"{value:.3f}" for key, value in cells.items()
+    }
+    return shown | {"goal": "≤ 0.003", "reached": "yes" if found["loss"] <= 0.003 else "no"}  # noqa: PLR2004 - the bar
+
+
+def shipped(report: Report, typed: Typing) -> None:
+    """Measure what the model of generated people loses against one of real people."""
+    default = load(DEFAULT)["keystroke"]
+    models: dict[str, list[Part]] = {
+        "shipped, of generated people": parts.with_model(typed.parts, default),
+        "real people, this text": typed.parts,
+    }
+    if not report.quick:
+        models["real people, any text"] = parts.learn(
+            typed.layout, typed.people, FOLDS, (), "models of any text",
+            lambda others: keystroke_plan(min(map(len, others.values())), fixed=False),
+        )  # fmt: skip
+    rows = []
+    for run in (Run("settled", 20), Run("km", 200)):
+        for name, learned in models.items():
+            found = parts.run_head(typed.layout, learned, run)
+            label = f"{run.enroll} {run.protocol}: {name}"
+            rows.append(report.errors("shipped", label, found, clip=SHIPPED_CLIP))
+    report.table("The shipped model against one of real people (Cllr within ±2 nats)", rows)
+
+
+def poisoning(report: Report, typed: Typing) -> None:
+    """Measure what an attacker reaches who knows the password."""
+    found = parts.poisoned(typed.layout, typed.parts, 2 if report.quick else 6)
+    report.keep("poisoning", "shares", found)
+    held = "yes" if found["aal2"] <= 0.01 else "no"  # noqa: PLR2004 - the bar
+    names = {"every": "learns from every login with the password",
+             "accepted": "learns from what it accepts itself",
+             "aal2": "learns after AAL2 only"}  # fmt: skip
+    rows = [
+        {"the profile": text, "accepted afterwards": f"{found[rule]:.1%}",
+         "goal": "≤ 1 %" if rule == "aal2" else "—", "reached": held if rule == "aal2" else "—"}
+        for rule, text in names.items()
+    ]  # fmt: skip
+    report.table("Poisoning: an attacker's samples after 60 logins (1 % of novices pass)", rows)
+    print(f"\nProfiles taken over that the anchor tells from every person's own: "
+          f"{found['parted']:.0%}.")  # fmt: skip
+
+
+def clock(report: Report, typed: Typing) -> None:
+    """Measure what a coarse clock costs."""
+    rows = []
+    for step in parts.follow(STEPS, "clock"):
+        coarse = [
+            Part(parts.stepped(typed.layout, part.tested, step), part.model) for part in typed.parts
+        ]
+        name = f"{step * 1000:g} ms" if step else "as recorded"
+        found = parts.run_head(typed.layout, coarse, Run("km", 200))
+        rows.append(report.errors("clock", name, found))
+    report.table("Steps of the clock, 200 km", rows)
+
+
+def speed(report: Report, layout: Layout, rows: Any, model: SignalModel, name: str) -> None:  # noqa: ANN401 - an array
+    """Measure what scoring costs."""
+    found = parts.speed(layout, rows, model, 20 if report.quick else 100)
+    report.keep("speed", name, found)
+    bars = {"score": 150.0, "absorb_and_pack": 2000.0}
+    rows_told = [
+        {"": step.replace("_", " "), "µs CPU, median": f"{value:.1f}",
+         "goal": f"≤ {bars[step]:g}" if step in bars else "—",
+         "reached": ("yes" if value <= bars[step] else "no") if step in bars else "—"}
+        for step, value in found.items() if step != "score_ratio"
+    ]  # fmt: skip
+    report.table(f"Cost, {name}", rows_told)
+    print(f"\nA score costs {found['score_ratio']:.0f} times a scaled Manhattan.")
+
+
+def measured(report: Report) -> None:
+    """Run every part whose files are there."""
+    if report.there(CMU):
+        paper(report)
+        typed = typing(report)
+        keystroke(report, typed)
+        clock(report, typed)
+        poisoning(report, typed)
+        shipped(report, typed)
+        first = typed.parts[0]
+        rows = next(iter(first.tested.values()))
+        speed(report, typed.layout, rows, first.model, f"{typed.layout.kinds.count('hold')} keys, "
+              "100 samples, a model of this text")  # fmt: skip
+        speed(report, typed.layout, rows, load(DEFAULT)["keystroke"], "the shipped model")
+    touch(report)
+    motion(report)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print and store."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="a directory with the sets")
+    parser.add_argument("--quick", action="store_true", help="few people, folds and sizes")
+    parser.add_argument("--out", type=Path, help="write JSON here")
+    parser.add_argument("--plot", type=Path, help="directory of DET and reliability plots")
+    options = parser.parse_args(arguments)
+    if not options.data.is_dir():
+        parser.error(f"--data: {options.data} is no directory")
+    if options.plot:
+        options.plot.mkdir(parents=True, exist_ok=True)
+    report, begun = Report(options.data, options.quick, options.plot), time.monotonic()
+    try:
+        measured(report)
+    except BadData as error:
+        parser.error(str(error))
+    if not report.figures:
+        parser.error(f"--data: {options.data} has none of the sets")
+    spent = time.monotonic() - begun
+    print(f"\n{spent:.0f} s")
+    told_all = {
+        "quick": options.quick, "seconds": round(spent, 1), "machine": platform.platform(),
+        "cores": os.cpu_count(), "python": platform.python_version(), "numpy": np.__version__,
+        "tables": report.figures,
+    }  # fmt: skip
+    if options.out:
+        options.out.write_text(json.dumps(told_all, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -131,7 +131,7 @@ def unseen(layout: Layout, postures: Sequence[People], folds: int, title: str) -
         name: np.concatenate([part[name][:_EACH] for part in (third, first, second, third)])
         for name in third
     }
-    plan = Plan(every=1, session=10, settled=0, enrollments=UNSEEN)
+    plan = Plan(session=10, settled=0, enrollments=UNSEEN)
     found: Trials = {NOVICE: [], PRACTISED: []}
     for part in learn(layout, joined, folds, (), title, lambda _: plan):
         met = {name: rows[:_EACH] for name, rows in part.tested.items()}
@@ -237,7 +237,7 @@ def fused(left: Sequence[Trials], right: Sequence[Trials]) -> dict[str, float]:
     for at, (rows, genuine) in enumerate(pairs):
         others = [pair for number, pair in enumerate(pairs) if number != at]
         known, labels = (np.concatenate(part) for part in zip(*others, strict=True))
-        fitted = head.fit(known, labels, np.ones(len(labels)), 1e-6)
+        fitted = head.fit(known, labels, np.ones(len(labels)), ridge=1e-6, components=0)
         added.append((rows.sum(axis=1), genuine))
         joint.append((fitted.llr(rows), genuine))
     found = {name: _cost(scores) for name, scores in (("sum", added), ("joint", joint))}

@@ -3,7 +3,8 @@
     python -m benchmarks.login [--quick] [--url postgresql+psycopg://…] [--out FILE]
 
 Prints a table and, with --out, JSON. The password is compared with the bare Argon2id call of the
-same parameters; rounds are interleaved, so that a slow moment meets every step alike.
+same parameters; rounds are interleaved, so that a slow moment meets every step alike. Each password
+comes with a typed sample that is scored, and learned with the code.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import httpx
 import pyotp
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from biometrics.behavior import generator
 from biometrics.face import portraits
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
@@ -41,6 +43,7 @@ from service.store.engine import make_engine
 PASSWORD = "a long enough pass phrase"
 CONSENT = {"version": "1", "text_hash": "x", "locale": "en", "channel": "bench"}
 PERIOD = 30
+KEYS = 20
 
 
 class Bench:
@@ -62,6 +65,7 @@ class Bench:
         self.encoded = self.hasher.hash(PASSWORD)
         self.picture = portraits.collins()
         self.taken = itertools.count()
+        self.typing = itertools.cycle(generator.people(1, KEYS, samples=400, seed=1)[0].tolist())
         self.probe = portraits.variants(self.picture)[1]
         self._prepare()
 
@@ -138,7 +142,7 @@ class Bench:
         """Run one login and note the CPU milliseconds of each step."""
         self.clock.advance(seconds=PERIOD)
         self._authorize()
-        keys = [[100.0 * n, 100.0 * n + 80, "char"] for n in range(20)]
+        keys = typed(next(self.typing))
 
         def act(name: str, body: Callable[[], object]) -> None:
             path, content = f"/v1/flows/{flow['id']}/actions/{name}", body()
@@ -170,6 +174,14 @@ class Bench:
         options = flow["actions"]["face"]["options"]
         taken = frames(commented(self.probe, next(self.taken)))
         act("face", lambda: {"challenge_id": options["challenge_id"], "frames": taken})
+
+
+def typed(row: Sequence[float]) -> list[list[Any]]:
+    """Return presses of a sample; hold and press-to-press times in seconds."""
+    down = itertools.accumulate(row[KEYS:], initial=0.0)
+    return [
+        [1000 * at, 1000 * (at + held), "char"] for at, held in zip(down, row[:KEYS], strict=True)
+    ]
 
 
 def frames(*pictures: bytes) -> list[dict[str, Any]]:

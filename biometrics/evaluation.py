@@ -150,7 +150,7 @@ def _reliability(
     scores = np.concatenate([genuine, impostor])
     labels = np.concatenate([np.ones(len(genuine)), np.zeros(len(impostor))])
     weights = np.where(labels > 0, 0.5 / len(genuine), 0.5 / len(impostor))
-    said = 1 / (1 + np.exp(-scores))
+    said = 1 / (1 + np.exp(-np.clip(scores, -30, 30)))
     bins = np.minimum((said * 10).astype(int), 9)
     mass = np.bincount(bins, weights, 10)
     there = mass > 0

@@ -34,6 +34,7 @@ class Settings(BaseModel):
     face_models: Path | None = None
     face_detector: Path | None = None
     face_embedder: Path | None = None
+    behavior_model: Path | None = None
     geoip_db: tuple[Path, ...] = ()
     bad_networks: Path | None = None
     trusted_proxies: Annotated[int, Field(ge=0, le=8)] = 0
@@ -54,7 +55,9 @@ class Settings(BaseModel):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
-    @field_validator("bad_networks", "face_detector", "face_embedder", mode="before")
+    @field_validator(
+        "bad_networks", "face_detector", "face_embedder", "behavior_model", mode="before"
+    )
     @classmethod
     def _unset(cls, value: object) -> object:
         return value or None

@@ -8,6 +8,7 @@ at once and perhaps long ago; `live`: growing with each login) and each bucket o
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ LIVE: Final = "live"
 DEFAULT: Final = Path(__file__).with_name("default.npz")
 MOST_BYTES: Final = 16 * 1024 * 1024
 _HEAD: Final = ("center", "scale", "weights", "turn", "curve")
+_BROKEN: Final = (
+    OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What reading a damaged file raises."""
 
 
 class BadModel(ValueError):
@@ -117,7 +123,7 @@ def load(path: Path) -> dict[str, SignalModel]:
         if header["version"] != VERSION:
             raise BadModel(f"{path}: version {header['version']}, this program reads {VERSION}")
         return {name: _signal(name, told, arrays) for name, told in header["signals"].items()}
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except _BROKEN as error:
         if isinstance(error, BadModel):
             raise
         raise BadModel(f"{path}: not a model ({error})") from None

@@ -54,4 +54,4 @@ def short_plan(samples: int, enroll: Iterable[int]) -> Plan:
     if not buckets:
         raise ValueError(f"{samples} samples of a person are too few to enroll that many")
     ways = tuple(Enrollment(ENROLLED, n, 0, n, slice(n, None)) for n in buckets)
-    return Plan(every=1, session=_SESSION, settled=0, enrollments=ways)
+    return Plan(session=_SESSION, settled=0, enrollments=ways)

@@ -46,7 +46,8 @@ from service.policy.actions.standing import Standing
 from service.privacy.actions import Ends, Erasure
 from service.sessions.actions import Sessions
 from service.settings import Settings
-from service.signals.behavior.actions import Behaviors, BehaviorSignal
+from service.signals.behavior.actions import Behaviors, BehaviorSignal, Measuring
+from service.signals.behavior.models import open_models
 from service.signals.face_passive.actions import FacePassiveSignal
 from service.signals.login_context.actions import LoginContextSignal
 from service.store.engine import Store, Tx
@@ -78,6 +79,7 @@ class House:
     operators: Operators
     devices: Devices
     behaviors: Behaviors
+    measuring: Measuring
     answers: Answers
     keys: Room
     shredding: Shredding
@@ -102,16 +104,17 @@ def open_house(
 
     Raises:
         SetupError: A key file is missing or unsafe, the schema is another, or the keys are not
-            those the database was made with; the detail says what to mend.
+            those the database was made with, or a model is bad; the detail says what to mend.
         Unavailable: The database does not answer.
     """
-    clock = clock or SystemClock()
+    clock, models = clock or SystemClock(), open_models(settings.behavior_model)
     store, vault, signing = foundation(settings, clock)
     audit, outbox, metrics = AuditLog(clock), Outbox(clock), Metrics()
     accounts = Accounts(vault, outbox, audit, clock)
     authenticators = Authenticators(accounts, audit, clock)
     clients, sessions = Clients(audit, clock), Sessions(accounts, audit, clock)
-    devices, behaviors = Devices(vault.purpose_key, clock), Behaviors(accounts, clock)
+    devices = Devices(vault.purpose_key, clock)
+    behaviors = Behaviors(accounts, models, audit, outbox, clock)
     throttling, context = Throttling(vault.purpose_key, clock), _context(settings, vault)
     answers = Answers(store, vault.purpose_key, clock)
     access = AccessTokens(signing, clock, settings.issuer)
@@ -126,7 +129,9 @@ def open_house(
     tokens = Tokens(store, clients, sessions, access, operators, audit, clock)
     policies, standing = _policies(store, vault, clock), Standing(audit, clock)
     asked = Asked(policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment)
-    password, totp, codes, face = _factors(settings, authenticators, hasher, clock, asked)
+    password, totp, codes, face = _factors(
+        settings, authenticators, hasher, clock, asked, behaviors
+    )
     factors: dict[str, Factor] = {item.name: item for item in (password, totp, codes, face)}
     enrollments: dict[str, Enrollment] = {item.type: item for item in (password, totp, codes, face)}
     signals = Signals(
@@ -168,6 +173,7 @@ def open_house(
         Task("keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled),
         Task("login_context.fold", timedelta(minutes=1), context.fold),
         Task("login_context.drop", timedelta(hours=1), context.drop_older),
+        Task("behavior.drop", timedelta(hours=1), behaviors.drop_older),
         Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
     )
     return House(
@@ -177,7 +183,9 @@ def open_house(
         operators=operators,
         keys=keys, shredding=shredding, erasure=erasure,
         custody=Custody(keys, LongJobs(store, plans(keys), clock)),
-        devices=devices, behaviors=behaviors, answers=answers, password=password, face=face,
+        devices=devices, behaviors=behaviors,
+        measuring=Measuring(store, accounts, authenticators, policies, behaviors),
+        answers=answers, password=password, face=face,
         scores=FaceScores(store, accounts, throttling, face, audit), factors=factors,
         policies=policies, lives=Lives(frozenset(factors), audit, clock),
         standing=standing,
@@ -198,15 +206,12 @@ def _policies(store: Store, vault: Vault, clock: Clock) -> Policies:
 
 
 def _factors(
-    settings: Settings,
-    authenticators: Authenticators,
-    hasher: PasswordHasher | None,
-    clock: Clock,
-    asked: Asked,
-) -> tuple[PasswordFactor, TotpFactor, RecoveryCodeFactor, FaceFactor]:
+    settings: Settings, authenticators: Authenticators, hasher: PasswordHasher | None,
+    clock: Clock, asked: Asked, behaviors: Behaviors,
+) -> tuple[PasswordFactor, TotpFactor, RecoveryCodeFactor, FaceFactor]:  # fmt: skip
     reader = Reader.of(settings, at_once=_cores())
     return (
-        PasswordFactor(authenticators, hasher or _hasher(), DECOY),
+        PasswordFactor(authenticators, hasher or _hasher(), DECOY, behaviors.forget),
         TotpFactor(authenticators, "Lamina", DECOY), RecoveryCodeFactor(authenticators, DECOY),
         FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness), asked),
     )  # fmt: skip

@@ -26,6 +26,7 @@ from service.policy.routes import routes as policy_routes
 from service.privacy.routes import routes as privacy_routes
 from service.sessions.routes import routes as session_routes
 from service.signals.behavior.actions import PURPOSE as BEHAVIOR
+from service.signals.behavior.routes import routes as behavior_routes
 from service.store import migrate
 from service.store.engine import Tx
 from service.telemetry import logs
@@ -91,6 +92,7 @@ def _routes(api: Api, house: House) -> None:
         api, PolicyRoutes(house.store, house.lives, house.standing, house.operators.consume)
     )
     session_routes(api, house.store, house.accounts, house.sessions)
+    behavior_routes(api, house.measuring)
     flow_routes(api, FlowRoutes(house.login, house.factors, house.clock))
 
 

@@ -12,6 +12,7 @@ from service.cli import (
     operations,
     operators,
     policy,
+    profiles,
     serve,
 )
 
@@ -37,3 +38,4 @@ for group in (
     behavior.behavior,
 ):  # fmt: skip
     main.add_command(group)
+behavior.behavior.add_command(profiles.reset)

@@ -11,6 +11,8 @@ import httpx
 import numpy as np
 import pyotp
 
+from biometrics.behavior import generator
+from biometrics.behavior.layout import Floats
 from biometrics.face import synthetic
 from biometrics.face.active import Gesture
 
@@ -26,6 +28,10 @@ _WRONG: Final = 5
 _TOO_MANY: Final = 429
 _REFUSED: Final = 422
 _AGAIN: Final = 2
+_TYPED: Final = 20
+"""Samples of typing from elsewhere; a profile speaks from five on, and says more from twenty."""
+_LEARNED: Final = 40
+"""Repetitions after which a person is used to the text."""
 
 
 class Unexpected(Exception):
@@ -50,6 +56,18 @@ def _shape(value: object) -> object:
     return [_shape(item) for item in value] if isinstance(value, list) else type(value).__name__
 
 
+def _sample(row: Floats) -> dict[str, Any]:
+    """Return a typed sample: when each key went down and up, in ms, never which key."""
+    keys = len(PASSWORD)
+    down = 1000 * np.concatenate([[0.0], np.cumsum(row[keys:])])
+    up = down + 1000 * row[:keys]
+    pressed = [
+        [round(at, 2), round(end, 2), "char"]
+        for at, end in zip(down.tolist(), up.tolist(), strict=True)
+    ]
+    return {"v": 1, "keystroke": {"field": "password", "keys": pressed}}
+
+
 class Scenario:
     """One person, from registration to everything that is refused."""
 
@@ -66,6 +84,8 @@ class Scenario:
         self._flow: dict[str, Any] = {}
         self._me, self._other = synthetic.collins(), synthetic.hopper()
         self._rng = np.random.default_rng()
+        rows = generator.people(2, len(PASSWORD), samples=_LEARNED + _TYPED + 1, seed=5)
+        self._typist, self._stranger = (part[_LEARNED:] for part in rows)
 
     def steps(self) -> list[tuple[str, Callable[[], str]]]:
         """Return the steps in order; each returns what was seen, or raises Unexpected."""
@@ -75,12 +95,15 @@ class Scenario:
             ("Enroll TOTP", self._enroll_totp),
             ("Enroll recovery codes", self._enroll_codes),
             ("Enroll face", self._enroll_face),
+            ("Import typed samples", self._import_samples),
             ("Sign in: password + timings", self._password),
             ("Sign in: TOTP", self._totp),
             ("Sign in: another's face", self._wrong_face),
             ("Sign in: face", self._face),
             ("Tokens", self._tokens),
             ("Introspection", self._introspection),
+            ("Another's typing", self._another_typist),
+            ("Typing again", self._typing_again),
             ("Refresh", self._refresh),
             ("Completion code again", self._code_again),
             ("TOTP code again", self._totp_again),
@@ -129,16 +152,37 @@ class Scenario:
         _expect(answer, 200)
         return f"did {', '.join(challenge['gestures'])}; kept as a sealed template"
 
+    def _import_samples(self) -> str:
+        body = {"samples": [_sample(row) for row in self._typist[:-1]]}
+        found = _expect(self._post(f"/v1/subjects/{self._subject}/behavior/samples", body), 200)
+        _true(found["accepted"] == _TYPED, f"accepted {found['accepted']} of {_TYPED}")
+        return f"{found['total']} into an empty profile; from now on AAL2 teaches it"
+
     def _password(self) -> str:
         flow = self._begin("eileen")
         self._flow = flow
         capture = flow["actions"]["password"]["options"]["capture_id"]
-        keys = [[140.0 * n, 140.0 * n + 80 + n % 7, "char"] for n in range(len(PASSWORD))]
-        sample = {
-            "v": 1, "capture_id": capture, "keystroke": {"field": "password", "keys": keys}
-        }  # fmt: skip
+        sample = _sample(self._typist[-1]) | {"capture_id": capture}
         self._flow |= self._ok("password", {"password": PASSWORD, "behavior": sample})
-        return f"next: {' or '.join(name for name in self._flow['actions'] if name != 'back')}"
+        said = [
+            item["contribution"] for item in self._flow["risk"]["reasons"]
+            if item["signal"] == "behavior"
+        ]  # fmt: skip
+        _true(sum(said) > 0, f"the typing was not known again: {said}")
+        following = " or ".join(name for name in self._flow["actions"] if name != "back")
+        return f"typing +{sum(said):.1f} nats; next: {following}"
+
+    def _another_typist(self) -> str:
+        found = self._score(self._stranger[-1])
+        _true(found["llr"] < 0, f"another's typing scored {found['llr']}")
+        reasons = found["signals"]["keystroke"]["reasons"]
+        plain = next(item["detail"] for item in reasons if "usual" in item["detail"])
+        return f"{found['llr']:.1f} nats: {plain}"
+
+    def _typing_again(self) -> str:
+        found = self._score(self._typist[-1])
+        _true(found["replayed"], "a sample that came before was not known again")
+        return f"the sample of the login is a replay: {found['llr']:.1f} nats, band {found['band']}"
 
     def _totp(self) -> str:
         self._used_code = self._code()
@@ -223,6 +267,10 @@ class Scenario:
         secrets = (NAME, "eileen@example.com", PASSWORD, self._app.secret)
         _true(not any(text.lower().encode() in content for text in secrets), "plaintext found")
         return f"email = {cells[0][:10].hex()}… ; no plaintext in {len(content) // 1024} KiB"
+
+    def _score(self, row: Floats) -> dict[str, Any]:
+        path = f"/v1/subjects/{self._subject}/behavior/score"
+        return _expect(self._post(path, {"behavior": _sample(row)}), 200)
 
     def _oauth(self, endpoint: str, **form: str) -> dict[str, Any]:
         answer = self._http.post(f"/oauth2/{endpoint}", data=form, auth=self._client)

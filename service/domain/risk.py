@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from biometrics.fusion import Seen, bounded
+from service.domain.assurance import Acr
 
 
 class Band(IntEnum):
@@ -78,6 +79,9 @@ class SignalFacts:
         samples: Behavioral samples of this flow as JSON, by the factor they came with.
         shown: The factors that have verified in this flow.
         readings: Numbers that factors which verified in this flow left for signals to judge.
+        password: The password that verified in this flow, by the id of the authenticator, which
+            is another after each change.
+        level: What was verified in this flow alone reaches, without what a session brought along.
     """
 
     subject: UUID
@@ -90,6 +94,8 @@ class SignalFacts:
     shown: tuple[str, ...]
     known_device: bool
     readings: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
+    password: UUID | None = None
+    level: Acr = Acr.NONE
 
 
 class Signal(Protocol):

@@ -44,12 +44,14 @@ class Judging:
 
     def seen(self, flow: Flow, segment: str) -> SignalFacts:
         """Return what signals may look at."""
-        terms = flow.terms
+        terms, now, own = flow.terms, self._parts.clock.now(), flow.own_evidence
+        passwords = [item.authenticator for item in own if item.factor == "password"]
         return SignalFacts(
             subject=terms.subject, flow=str(flow.id), client=terms.client, segment=segment,
-            now=self._parts.clock.now(), surroundings=terms.surroundings, samples=flow.samples,
-            shown=tuple(item.factor for item in flow.own_evidence),
-            known_device=terms.device is not None, readings=flow.readings,
+            now=now, surroundings=terms.surroundings, samples=flow.samples,
+            shown=tuple(item.factor for item in own), known_device=terms.device is not None,
+            readings=flow.readings,
+            password=passwords[-1] if passwords else None, level=achieved(own, now).acr,
         )  # fmt: skip
 
     def segments(self, tx: Tx, flow: Flow) -> tuple[str, ...]:

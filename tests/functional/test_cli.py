@@ -209,4 +209,4 @@ def test_the_demo_passes():
     assert process.returncode == 0, errors
     found = json.loads(output)
     assert found["passed"] is True
-    assert len(found["steps"]) == 21
+    assert len(found["steps"]) == 24

@@ -11,7 +11,7 @@ PUBLIC = {
     "audit_leaf": "id at kind subject_id actor data position",
     "audit_link": "position leaf_id head",
     "authenticator": "id subject_id type status created_at confirmed_at last_used_at",
-    "behavior_sample": "id subject_id flow field received_at",
+    "behavior_profile": "id subject_id device_class signal password_id samples absent updated_at",
     "bootstrap_token": "digest expires_at used_at",
     "canary": "subject_id created_at",
     "client": "id name status scopes first_party asserts_context segments jwks created_at",

@@ -2,7 +2,9 @@
 
 import threading
 
+from tests.functional.behaving import AGREED, learned, typed
 from tests.functional.conftest import PASSWORD
+from tests.typists import typists, wire
 
 AT_ONCE = 20
 
@@ -190,3 +192,33 @@ def _outcome(act, refusal):
     except refusal as error:
         return type(error).__name__
     return "done"
+
+
+def test_no_sample_is_lost_when_logins_complete_at_once(service):
+    """Ten flows that complete together, each with a sample, teach one profile ten."""
+    person = service.register(consents=AGREED)
+    people = typists(1)
+    flows = []
+    for row in people[0][: AT_ONCE // 2]:
+        flow, answer = typed(service, row)
+        assert answer.status_code == 200
+        flows.append(flow)
+    acts = [
+        poster(service, f"/v1/flows/{flow['id']}/actions/recovery_code", {"code": code},
+               Flow_Token=flow["flow_token"])
+        for flow, code in zip(flows, person.codes, strict=False)
+    ]  # fmt: skip
+    answers = together(acts)
+    assert statuses(answers) == {200: len(acts)}, [answer.json for answer in answers]
+    assert learned(service, person) == len(acts) >= 8
+
+
+def test_one_import_makes_a_profile(service):
+    """Twenty into an empty profile at once: one is taken, the others need a grant."""
+    person = service.register(consents=AGREED)
+    samples = [{"samples": [wire(row)]} for row in typists(1)[0][:AT_ONCE]]
+    path = f"/v1/subjects/{person.id}/behavior/samples"
+    found = statuses(together([poster(service, path, body) for body in samples]))
+    assert found.pop(200) == 1, found
+    assert set(found) <= {403, 409}
+    assert learned(service, person) == 1

@@ -1,6 +1,6 @@
 """Enroll and check passwords."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -41,10 +41,14 @@ class PasswordFactor(TypedFactor):
     type = TYPE
     form = Input
 
-    def __init__(self, authenticators: Authenticators, hasher: PasswordHasher, decoy: UUID) -> None:
+    def __init__(
+        self, authenticators: Authenticators, hasher: PasswordHasher, decoy: UUID,
+        replaced: Callable[[Tx, UUID], object] | None = None,
+    ) -> None:  # fmt: skip
         self._authenticators = authenticators
         self._hasher = hasher
         self._decoy = decoy
+        self._replaced = replaced
 
     def hash(self, password: str, pointer: str = "/password") -> bytes:
         """Return the verifier of a new password; slow, so outside every transaction.
@@ -60,7 +64,9 @@ class PasswordFactor(TypedFactor):
             raise _busy() from None
 
     def enroll(self, tx: Tx, subject: UUID, verifier: bytes) -> Authenticator:
-        """Add a password, in the place of an earlier one."""
+        """Add a password, in the place of an earlier one and of what was known of its typing."""
+        if self._replaced is not None:
+            self._replaced(tx, subject)
         return self._authenticators.add(tx, subject, TYPE, verifier, status=Status.ACTIVE)
 
     def prepare(self, values: Mapping[str, Any]) -> bytes:

@@ -14,6 +14,7 @@ from service.domain.clock import Clock
 from service.domain.decision import Decision, Facts
 from service.domain.errors import LaminaError, SetupError, Unavailable
 from service.domain.ids import new_id
+from service.domain.risk import Assessment, Band
 from service.policy import store
 from service.policy.actions import shipped, stored
 from service.policy.model import engine, reading, replay
@@ -88,6 +89,12 @@ class Policies:
         if self._live.active.segment(segment).subject_risk.clears == "phr":
             return level is Acr.AAL2_PHR
         return level >= max(Acr.AAL2, engine.highest(enrolled))
+
+    def band(self, segment: str, assessments: Sequence[Assessment]) -> Band:
+        """Return the band of what signals say outside a flow, by the thresholds in force now."""
+        tighten = value_at(self._live.tighten, self._clock.now())
+        bands = self._live.active.segment(segment).bands
+        return engine.band(bands, engine.total(assessments), tighten)
 
     def record(self, tx: Tx, subject: UUID, judged: Judged) -> None:
         """Store a decision about a subject with the facts it was made on."""

@@ -1,1 +1,1 @@
-"""Behavioral samples: held in the flow with consent, kept only after a strong login."""
+"""Behavior: how a person types, set against a sealed profile that only strong logins teach."""

@@ -1,11 +1,15 @@
-"""The form of a behavioral sample: timings and contact, never which key."""
+"""The form of a behavioral sample: timings and contact, never which key; classes of devices."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from service.domain.risk import Surroundings
+
 MOST_KEYS = 64
 """Presses in one sample; a longer one is refused, not cut."""
+_AGENT: Final = 512
+"""Characters of a user agent that are looked at."""
 _Ms = Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False)]
 _Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 _Triple = tuple[_Number, _Number, _Number]
@@ -74,3 +78,30 @@ class Behavior(BaseModel):
         list[tuple[_Ms, _Number, _Number, Literal["move", "down", "up"]]], Field(max_length=500)
     ] | None = None  # fmt: skip
     motion: Motion | None = None
+
+
+DESKTOP: Final = "desktop"
+PHONE: Final = "phone"
+TABLET: Final = "tablet"
+TOUCHED: Final = "touched"
+"""Nothing is said of the device, but it was touched."""
+UNKNOWN: Final = "unknown"
+_UNSAID: Final = (UNKNOWN, TOUCHED)
+_PHONES: Final = ("iPhone", "iPod", "Windows Phone")
+_TABLETS: Final = ("iPad", "Android", "Tablet")
+
+
+def device_classes(surroundings: Surroundings) -> tuple[str, ...]:
+    """Return the classes that the device may be of: one where a client asserts the user agent."""
+    agent = surroundings.user_agent[:_AGENT] if surroundings.asserted else ""
+    if not agent:
+        return _UNSAID
+    if any(mark in agent for mark in _PHONES) or ("Android" in agent and "Mobile" in agent):
+        return (PHONE,)
+    return (TABLET,) if any(mark in agent for mark in _TABLETS) else (DESKTOP,)
+
+
+def device_class(surroundings: Surroundings, sample: Behavior) -> str:
+    """Return the class of the device that a sample came from."""
+    found = device_classes(surroundings)
+    return TOUCHED if found == _UNSAID and sample.touch else found[0]

@@ -1,42 +1,163 @@
-"""The table of behavioral samples."""
+"""The table of behavioral profiles."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, String, delete, select
+from sqlalchemy import (
+    ForeignKey,
+    String,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crypto.fields import Owner
+from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
-from service.store.base import Base
-from service.store.engine import Tx
-from service.store.sealed import encrypted_bytes
+from service.store.base import Base, table_of
+from service.store.engine import Tx, insert_once
+from service.store.sealed import encrypted_bytes, open_value, seal_value
+
+CLASS: Final = "behavior"
 
 
-class Sample(Base):
-    """One sample, sealed like a secret: timing tells something about the password."""
+class ProfileRow(Base):
+    """How one subject types one password on one class of device, sealed like a secret.
 
-    __tablename__ = "behavior_sample"
+    Timing tells something about the password, so the profile opens with its password only.
+    """
+
+    __tablename__ = "behavior_profile"
+    __table_args__ = (UniqueConstraint("subject_id", "device_class", "signal"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
-    flow: Mapped[str] = mapped_column(String(36), index=True)
-    field: Mapped[str] = mapped_column(String(32))
-    received_at: Mapped[datetime]
-    content = encrypted_bytes("behavior", bound=("field",))
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
+    device_class: Mapped[str] = mapped_column(String(16))
+    signal: Mapped[str] = mapped_column(String(16))
+    password_id: Mapped[UUID]
+    samples: Mapped[int]
+    absent: Mapped[int]
+    updated_at: Mapped[datetime]
+    content = encrypted_bytes(CLASS, bound=("device_class", "signal", "password_id"))
 
     def field_owner(self) -> Owner:
         """Return the subject who typed."""
         return subject_owner(self.subject_id)
 
 
-def count(tx: Tx, subject: UUID) -> int:
-    """Return how many samples there are, at most 200."""
-    query = select(Sample.id).where(Sample.subject_id == subject)
-    return len(tx.scalars(query.limit(200)).all())
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose profile, of which password, where and of what.
+
+    Args:
+        password: The id of the password's authenticator: another after each change.
+    """
+
+    subject: UUID
+    password: UUID
+    device_class: str
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """One profile as it is stored.
+
+    Args:
+        samples: How many it was ever made of.
+        absent: Strong logins in a row that brought none.
+    """
+
+    id: UUID
+    place: Place
+    samples: int
+    absent: int
+    content: bytes = field(repr=False)
+
+    def open(self, tx: Tx) -> bytes:
+        """Return what is sealed; raises OpenError or KeyUnavailable."""
+        return open_value(tx, CLASS, _context(self.id, self.place), self.content)
+
+
+_TABLE: Final = table_of(ProfileRow)
+_FIND: Final = (
+    select(_TABLE).where(_TABLE.c.subject_id == bindparam("b_subject")).order_by(_TABLE.c.id)
+)
+_SAVE: Final = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("b_id"))
+    .values(
+        password_id=bindparam("b_password"), samples=bindparam("b_samples"), absent=0,
+        updated_at=bindparam("b_now"), content=bindparam("b_content"),
+    )
+)  # fmt: skip
+_MISS: Final = (
+    update(_TABLE)
+    .where(
+        _TABLE.c.subject_id == bindparam("b_subject"),
+        _TABLE.c.device_class.in_(bindparam("b_classes", expanding=True)),
+        _TABLE.c.signal.in_(bindparam("b_signals", expanding=True)),
+    )
+    .values(absent=_TABLE.c.absent + 1)
+)
+
+
+def of_subject(tx: Tx, subject: UUID, *, lock: bool = False) -> list[Sealed]:
+    """Return the profiles of a subject; `lock` holds them until the end, always in one order."""
+    # SQLite has one writer at a time and no such lock.
+    rows = tx.execute(_FIND.with_for_update() if lock else _FIND, {"b_subject": subject})
+    return [
+        Sealed(
+            row.id, Place(subject, row.password_id, row.device_class, row.signal), row.samples,
+            row.absent, row.content,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def add(tx: Tx, row: UUID, place: Place, now: datetime, samples: int, content: bytes) -> bool:
+    """Save a first profile; False when another request was first."""
+    values = {
+        "id": row, "subject_id": place.subject, "device_class": place.device_class,
+        "signal": place.signal, "password_id": place.password, "samples": samples, "absent": 0,
+        "updated_at": now, "content": seal_value(tx, CLASS, _context(row, place), content),
+    }  # fmt: skip
+    return insert_once(tx, _TABLE, values)
+
+
+def save(tx: Tx, row: UUID, place: Place, now: datetime, samples: int, content: bytes) -> None:
+    """Save the next state of a profile; a sample has come."""
+    values = {
+        "b_id": row, "b_password": place.password, "b_samples": samples, "b_now": now,
+        "b_content": seal_value(tx, CLASS, _context(row, place), content),
+    }  # fmt: skip
+    tx.execute(_SAVE, values)
+
+
+def missed(tx: Tx, subject: UUID, classes: Sequence[str], signals: Sequence[str]) -> None:
+    """Count a strong login that brought no sample."""
+    values = {"b_subject": subject, "b_classes": list(classes), "b_signals": list(signals)}
+    tx.execute(_MISS, values)
 
 
 def drop(tx: Tx, subject: UUID) -> int:
-    """Forget every sample of a subject; return how many."""
-    gone = delete(Sample).where(Sample.subject_id == subject)
-    return len(tx.execute(gone.returning(Sample.id)).all())
+    """Forget every profile of a subject; return how many."""
+    gone = delete(ProfileRow).where(ProfileRow.subject_id == subject)
+    return len(tx.execute(gone.returning(ProfileRow.id)).all())
+
+
+def drop_older(tx: Tx, before: datetime) -> int:
+    """Forget profiles that were not added to since; return how many."""
+    gone = delete(ProfileRow).where(ProfileRow.updated_at <= before)
+    return len(tx.execute(gone.returning(ProfileRow.id)).all())
+
+
+def _context(row: UUID, place: Place) -> FieldContext:
+    """Bind a profile to its row as the descriptor of the column would."""
+    bound = f"{place.device_class}|{place.signal}|{place.password}".encode()
+    return FieldContext("behavior_profile", "content", subject_owner(place.subject), row, bound)

@@ -144,7 +144,7 @@ def test_a_template_is_renewed_without_the_person():
     """Under a new secret the same face matches, under the old one no more."""
     person, old, new = seen(1), bytes(32), bytes(range(32))
     renewed = template.renew_template(template.enroll_template([person], old), old, new)
-    assert template.match_template(renewed, new, [person]).llr == pytest.approx(6.7834, abs=1e-4)
+    assert template.match_template(renewed, new, [person]).llr == pytest.approx(6.7849, abs=1e-4)
     with pytest.raises(FaceMismatch):
         template.match_template(renewed, old, [person])
 

@@ -193,3 +193,11 @@ def test_files_of_the_login_context_are_paths(read):
     assert found.bad_networks == Path("bad.txt")
     empty = read(DEVELOPMENT | {"LAMINA_GEOIP_DB": "", "LAMINA_BAD_NETWORKS": ""})
     assert (empty.geoip_db, empty.bad_networks) == ((), None)
+
+
+def test_a_model_of_behavior_is_a_path_or_unset(read):
+    """An empty value is none, and the shipped model serves."""
+    assert read(DEVELOPMENT).behavior_model is None
+    assert read(DEVELOPMENT | {"LAMINA_BEHAVIOR_MODEL": ""}).behavior_model is None
+    given = read(DEVELOPMENT | {"LAMINA_BEHAVIOR_MODEL": "/models/ours.npz"})
+    assert given.behavior_model == Path("/models/ours.npz")

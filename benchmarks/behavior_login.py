@@ -1,0 +1,163 @@
+"""What the signal `behavior` says at the login, of people whom the shipped model never saw.
+
+    python -m benchmarks.behavior_login [--data DIR] [--every N] [--out FILE]
+
+Every sample goes the way of a login: events, columns, the profile kept so far, nats within what the
+signal may say; then it is learned, as after a login at AAL2. Impostors have the password and are
+other people of the same set. Without DIR the people are generated, of another seed than the
+model's; DIR has `cmu/`, `meu_touch/` and `sapientia_touch/` (docs/behavior.md says where they come
+from).
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from biometrics.behavior import generator, loaders
+from biometrics.behavior.features import Key, NotScored, Told, Touch, Vector, keystroke, touch
+from biometrics.behavior.layout import Floats, Layout
+from biometrics.evaluation import cllr, eer
+from service.signals.behavior.comparing import compare
+from service.signals.behavior.kept import PARTED, Kept
+from service.signals.behavior.models import open_models
+
+LOOKS = 4
+"""How often the impostors come while a profile lives."""
+TAKEN = 30
+"""Samples of another person that are learned to see whether the alarm is raised."""
+CLOCK_MS = 1.0
+People = Mapping[str, list[Vector]]
+MODELS = open_models(None)
+
+
+@dataclass
+class Seen:
+    """What was seen of one set of people."""
+
+    own: list[float] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    typed: int = 0
+    replays: int = 0
+    parted: int = 0
+    taken: int = 0
+    people: int = 0
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return the figures."""
+        own, others = np.array(self.own), np.array(self.others)
+        return {
+            "set": name, "people": self.people, "samples": self.typed,
+            "eer": round(float(np.mean(self.rates)), 3), "cllr": round(cllr(own, others), 2),
+            "own_for": round(float((own > 0).mean()), 3),
+            "others_for": round(float((others > 0).mean()), 3),
+            "false_replays": self.replays, "false_alarms": self.parted,
+            "takeovers_alarmed": f"{self.taken}/{self.people}",
+        }  # fmt: skip
+
+
+def events(layout: Layout, row: Floats) -> Vector | None:
+    """Return what a login makes of the columns of a sample, None where it does not score it."""
+    n = layout.kinds.count("hold")
+    down = np.concatenate([[0.0], np.cumsum(row[n : 2 * n - 1])]) * 1000
+    times = np.round(np.stack([down, down + 1000 * row[:n]], axis=1) / CLOCK_MS) * CLOCK_MS
+    keys = [Key(at, up) for at, up in times.tolist()]
+    try:
+        if layout.signal == "keystroke":
+            return keystroke(keys, Told())
+        pressure, size = row[3 * n - 2 : 4 * n - 2].tolist(), row[4 * n - 2 :].tolist()
+        contacts = [Touch(at, pressure[at], size[at], size[at]) for at in range(n)]
+        return touch(keys, Told(), contacts)
+    except NotScored:
+        return None
+
+
+def typed(layout: Layout, people: Mapping[str, Floats]) -> People:
+    """Return the samples of people that a login scores, in order."""
+    return {
+        name: [found for row in rows if (found := events(layout, row)) is not None]
+        for name, rows in people.items()
+    }
+
+
+def nats(kept: Kept, vector: Vector) -> float:
+    """Return what is said of a sample; 0 while the profile learns."""
+    signal = vector.layout.signal
+    return compare(signal, vector, kept, MODELS[signal]).nats
+
+
+def measure(people: People, every: int) -> Seen:
+    """Let every profile live: each sample is scored, then learned."""
+    seen = Seen()
+    names = [name for name, samples in people.items() if len(samples) > LOOKS]
+    for name in names:
+        samples = people[name]
+        kept, own, against = Kept.empty(samples[0].layout), [], []
+        looks = {round((look + 1) * len(samples) / LOOKS) - 1 for look in range(LOOKS)}
+        for number, vector in enumerate(samples):
+            seen.typed += 1
+            seen.replays += kept.has(vector)
+            if kept.speaks and number % every == 0:
+                own.append(nats(kept, vector))
+            kept = kept.learn(vector)
+            if number in looks:
+                rest = (people[other] for other in names if other != name)
+                against += [nats(kept, part[number % len(part)]) for part in rest]
+        seen.own += own
+        seen.others += against
+        seen.rates.append(eer(np.array(own), np.array(against)))
+        seen.parted += kept.parted
+        seen.taken += taken_over(samples, people[names[(names.index(name) + 1) % len(names)]])
+        seen.people += 1
+    return seen
+
+
+def taken_over(samples: list[Vector], other: list[Vector]) -> bool:
+    """Tell whether another person's samples, learned after half of one's own, raise the alarm."""
+    kept = Kept.empty(samples[0].layout)
+    for vector in (*samples[: len(samples) // 2], *other[-TAKEN:]):
+        kept = kept.learn(vector)
+    return kept.parted
+
+
+def sets(data: Path | None) -> Iterator[tuple[str, Layout, Mapping[str, Floats]]]:
+    """Return the sets that are there."""
+    rows = generator.people(24, 12, samples=200, session=20, seed=101)
+    layout = Layout.keystroke(12)
+    yield "generated", layout, {str(at): layout.expand(part) for at, part in enumerate(rows)}
+    if data is None:
+        return
+    if (cmu := data / "cmu/DSL-StrongPasswordData-31.csv").exists():
+        yield "CMU", *loaders.load_cmu(cmu)
+    if (meu := data / "meu_touch").exists():
+        yield "MEU-Mobile, touch", *loaders.load_meu(meu)
+    if (mobikey := data / "sapientia_touch/keystrokes.csv").exists():
+        for text in "012":
+            name = f"MOBIKEY password {text}, touch"
+            yield name, *loaders.load_mobikey(mobikey, text)
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--every", type=int, default=5, help="score every Nth own sample")
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    print(f"alarm from {PARTED} spreads; clock of {CLOCK_MS:g} ms")
+    found = []
+    for name, layout, people in sets(chosen.data):
+        row = measure(typed(layout, people), chosen.every).row(name)
+        print(" | ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+        found.append(row)
+    if chosen.out:
+        chosen.out.write_text(json.dumps({"sets": found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The signal `behavior`: asked in every flow in which the password was typed."""
+
+import threading
+from collections.abc import Hashable
+from typing import Final
+
+from biometrics.fusion import Seen
+from crypto import opaque
+from crypto.errors import CryptoError, KeyUnavailable
+from service.domain.assurance import Acr
+from service.domain.risk import Assessment, SignalFacts
+from service.signals.behavior.actions.profiles import Behaviors, Typist
+from service.signals.behavior.comparing import LOWEST, NAME, Parts, assessment, told
+from service.signals.behavior.model import Behavior, device_class, device_classes
+from service.signals.behavior.reading import ANOTHER_TEXT, read
+from service.store.engine import Tx
+from service.telemetry import logs
+
+_TYPED: Final = "password"
+_MOST_FLOWS: Final = 256
+
+
+_Key = tuple[str, bytes, Hashable]
+
+
+class _Recent:
+    """What was said of the samples of the last flows: each action of a flow asks again.
+
+    A score costs as much as all the rest of the action. An entry is of one flow, one sample and
+    one state of the profiles, and goes with the end of its flow at AAL2, or as others come.
+    """
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[_Key, Parts]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: _Key) -> Parts | None:
+        """Return what was said; None for another sample, or of profiles as they were before."""
+        with self._lock:
+            found = self._said.get(key[0])
+        return found[1] if found and found[0] == key else None
+
+    def put(self, key: _Key, parts: Parts) -> None:
+        """Keep what was said; the oldest of too many goes."""
+        with self._lock:
+            self._said.pop(key[0], None)
+            self._said[key[0]] = key, parts
+            while len(self._said) > _MOST_FLOWS:
+                del self._said[next(iter(self._said))]
+
+    def forget(self, flow: str) -> None:
+        """Forget a flow."""
+        with self._lock:
+            self._said.pop(flow, None)
+
+
+class BehaviorSignal:
+    """The signal."""
+
+    name = NAME
+    worst = LOWEST
+
+    def __init__(self, behaviors: Behaviors) -> None:
+        self._behaviors = behaviors
+        self._recent = _Recent()
+
+    def assess(self, tx: Tx, facts: SignalFacts) -> Assessment:
+        """Set the sample that came with the password against the subject's profile."""
+        sample = _sample(facts)
+        if sample is None or facts.password is None:
+            return self._without(tx, facts)
+        typist = Typist(facts.subject, facts.password, device_class(facts.surroundings, sample))
+        try:
+            opened = self._behaviors.open(tx, typist)
+        except (CryptoError, ValueError):
+            reason = told("profile_unreadable", "a stored profile does not open", LOWEST)
+            return Assessment(NAME, LOWEST, (reason,))
+        found = read(sample)
+        key = (facts.flow, opaque.digest(facts.samples[_TYPED], "sample"), opened.state)
+        parts = self._recent.get(key) or self._behaviors.compare(found, opened)
+        self._recent.put(key, parts)
+        if not parts:
+            return _nothing()
+        return assessment(parts, replay=opened.replayed(found))
+
+    def learn(self, tx: Tx, facts: SignalFacts) -> None:
+        """Teach the profile, where what was verified in this flow alone reached AAL2."""
+        self._recent.forget(facts.flow)
+        if facts.level < Acr.AAL2 or facts.password is None:
+            return
+        sample = _sample(facts)
+        if sample is None:
+            self._behaviors.missed(tx, facts.subject, device_classes(facts.surroundings))
+        elif self._behaviors.consented(tx, facts.subject):
+            where = device_class(facts.surroundings, sample)
+            try:
+                self._behaviors.learn(tx, Typist(facts.subject, facts.password, where), sample)
+            except KeyUnavailable:
+                logs.get().warning("behavior_not_learned", code="key_unavailable")
+
+    def failed(self, tx: Tx, facts: SignalFacts) -> None:
+        """Learn nothing from a failure."""
+
+    def _without(self, tx: Tx, facts: SignalFacts) -> Assessment:
+        if facts.password is not None:
+            classes = device_classes(facts.surroundings)
+            part = self._behaviors.usual(tx, facts.subject, facts.password, classes)
+            if part is not None:
+                return Assessment(NAME, part.nats, part.reasons, seen=Seen.WITHHELD)
+        return _nothing(another=bool(facts.samples))
+
+
+def _sample(facts: SignalFacts) -> Behavior | None:
+    content = facts.samples.get(_TYPED)
+    return Behavior.model_validate_json(content) if content is not None else None
+
+
+def _nothing(*, another: bool = False) -> Assessment:
+    code, detail = ANOTHER_TEXT if another else ("not_offered", "no sample was sent")
+    return Assessment(NAME, 0.0, (told(code, detail),), seen=Seen.NOT_OFFERED)

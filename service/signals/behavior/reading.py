@@ -1,0 +1,65 @@
+"""From the wire to columns: what each part of a sample gives, or why it cannot be scored."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from biometrics.behavior.features import Key, NotScored, Told, Touch, Vector, keystroke, touch
+from service.signals.behavior.model import Behavior
+
+FIELD: Final = "password"
+"""The one text that is the same each time."""
+KEYSTROKE: Final = "keystroke"
+TOUCH: Final = "touch"
+SCORED: Final = (KEYSTROKE, TOUCH)
+"""Signals that are scored and learned; touch has the times of the keys in it."""
+UNSCORED: Final = ("motion", "pointer")
+"""Signals that are taken in and not scored."""
+NO_POPULATION: Final = (
+    "not_scored", "there is no population of real movement to set it against, so it is not kept",
+)  # fmt: skip
+ANOTHER_TEXT: Final = ("another_text", "only the password is the same text each time")
+NO_KEYS: Final = ("touch_without_keys", "a touch is scored with the times of its keys")
+Read = Mapping[str, Vector | NotScored]
+
+
+def read(sample: Behavior) -> Read:
+    """Return what each part of a sample gives; a part that was not sent is not in it."""
+    found: dict[str, Vector | NotScored] = {}
+    if sample.keystroke is not None:
+        found[KEYSTROKE] = _text(sample)
+    if sample.touch is not None:
+        found[TOUCH] = _touch(sample)
+    for name in UNSCORED:
+        if getattr(sample, name) is not None:
+            found[name] = NotScored(*NO_POPULATION)
+    return found
+
+
+def _text(sample: Behavior) -> Vector | NotScored:
+    if sample.keystroke is None or sample.keystroke.field != FIELD:
+        return NotScored(*ANOTHER_TEXT)
+    try:
+        return keystroke(_keys(sample), _told(sample))
+    except NotScored as why:
+        return why
+
+
+def _touch(sample: Behavior) -> Vector | NotScored:
+    if sample.keystroke is None:
+        return NotScored(*NO_KEYS)
+    if sample.keystroke.field != FIELD:
+        return NotScored(*ANOTHER_TEXT)
+    contacts = [Touch(key, *rest[:3]) for key, *rest in sample.touch or ()]
+    try:
+        return touch(_keys(sample), _told(sample), contacts)
+    except NotScored as why:
+        return why
+
+
+def _keys(sample: Behavior) -> list[Key]:
+    return [Key(*key) for key in sample.keystroke.keys] if sample.keystroke else []
+
+
+def _told(sample: Behavior) -> Told:
+    flags = sample.flags
+    return Told(sample.clock_step_ms or 0.0, flags.paste, flags.autofill, flags.edited)

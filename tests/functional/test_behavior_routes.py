@@ -1,0 +1,131 @@
+"""Behavior outside the flow: scored in a session, imported, reset."""
+
+from uuid import UUID
+
+import pytest
+
+from service.signals.behavior.store import ProfileRow
+from tests.functional.behaving import (
+    AGREED,
+    about,
+    behave,
+    grant,
+    learned,
+    settle,
+    stored,
+    typed,
+)
+from tests.functional.conftest import PASSWORD
+from tests.typists import typists, wire
+
+
+@pytest.fixture(scope="module")
+def people():
+    return typists(6)
+
+
+def test_the_score_of_a_running_session_changes_nothing(service, people):
+    """It tells nats, band and reasons; without profile or consent it tells the same nothing."""
+    person, other = service.register(consents=AGREED), service.register("bob")
+    settle(service, person, people[0][:8])
+    before = stored(service)
+    found = behave(service, person, rest="/score", body={"behavior": wire(people[1][0])})
+    assert found.status_code == 200
+    assert (found.json["samples"], found.json["replayed"]) == (8, False)
+    assert found.json["band"] in {"low", "elevated", "high"}
+    shares = [item["contribution"] for item in found.json["signals"]["keystroke"]["reasons"]]
+    assert sum(shares) == pytest.approx(found.json["llr"], abs=0.02)
+    assert stored(service) == before
+    third = service.register("carol", consents=AGREED)
+    nothing = [behave(service, one, rest="/score", body={"behavior": wire(people[0][0])}).json
+               for one in (other, third)]  # fmt: skip
+    assert nothing[0] == nothing[1]
+    assert (nothing[0]["llr"], nothing[0]["samples"], nothing[0]["band"]) == (0, 0, "low")
+
+
+def test_the_routes_take_their_scope_and_serve_their_segments(service, people):
+    """Another segment's or an unknown subject is not there; a scope too few is refused."""
+    person = service.register(consents=AGREED)
+    body = {"behavior": wire(people[0][0])}
+    strange = type(person)("0198c0de-0000-7000-8000-000000000000", "x")
+    for bearer, who, status in (
+        (service.access(service.new_client(segments=("bank",))), person, 404),
+        (service.access(service.new_client(scopes=("flows:write",))), person, 403),
+        (service.bearer, strange, 404),
+    ):  # fmt: skip
+        for method, rest, sent in (
+            ("POST", "/score", body), ("POST", "/samples", {"samples": [body["behavior"]]}),
+            ("DELETE", "", None),
+        ):  # fmt: skip
+            answer = behave(service, who, method, rest, sent, bearer=bearer)
+            assert answer.status_code == status, (rest, answer.json)
+
+
+def test_samples_are_imported_into_an_empty_profile_only(service, people):
+    """Then a grant at AAL2 is needed; what is unfit or comes twice is told by its place."""
+    person = service.register(consents=AGREED)
+    rows = [wire(row) for row in people[0][:6]]
+    pasted = wire(people[0][6], flags={"paste": True})
+    first = behave(service, person, rest="/samples", body={"samples": [*rows, pasted, rows[0]]})
+    assert first.status_code == 200, first.json
+    assert (first.json["accepted"], first.json["total"]) == (6, 6)
+    assert first.json["refused"] == [
+        {"index": 6, "code": "pasted"}, {"index": 7, "code": "behavior_replayed"},
+    ]  # fmt: skip
+    more = {"samples": [wire(people[0][10])]}
+    service.login(person)
+    service.clock.advance(seconds=31)
+    service.bearer = service.access()
+    refused = behave(service, person, rest="/samples", body=more)
+    assert (refused.status_code, refused.json["code"]) == (403, "grant_required")
+    assert learned(service, person) == 6
+    allowed = behave(service, person, rest="/samples", body=more, Grant=grant(service, person))
+    assert allowed.json["total"] == 7
+    captured = {"samples": [wire(people[0][11], "00ff")]}
+    bad = behave(service, person, rest="/samples", body=captured)
+    assert bad.json["errors"][0]["pointer"] == "/samples/0/capture_id"
+
+
+def test_a_profile_is_not_changed_where_aal2_is_out_of_reach(service, people):
+    """With a password alone there is no AAL2 grant; without consent nothing is taken."""
+    answer = service.call("POST", "/v1/subjects", {"identifiers": {"username": "dora"},
+                          "password": PASSWORD, "consents": AGREED}).json  # fmt: skip
+    path = f"/v1/subjects/{answer['id']}/behavior/samples"
+    body = {"samples": [wire(people[0][0])]}
+    assert service.call("POST", path, body).json["accepted"] == 1
+    again = service.call("POST", path, {"samples": [wire(people[0][1])]})
+    assert (again.status_code, again.json["code"]) == (403, "aal2_required")
+    person = service.register("bob")
+    assert behave(service, person, rest="/samples", body=body).json == {
+        "accepted": 0, "total": 0, "refused": [],
+    }  # fmt: skip
+    bare = service.call("POST", "/v1/subjects", {"identifiers": {"username": "eve"},
+                        "consents": AGREED}).json  # fmt: skip
+    none = service.call("POST", f"/v1/subjects/{bare['id']}/behavior/samples", body)
+    assert (none.status_code, none.json["code"]) == (409, "no_password")
+
+
+def test_a_profile_is_reset_by_its_person_with_a_grant(service, people):
+    """A scope alone does not after the first login; the log tells of it."""
+    person = service.register(consents=AGREED)
+    settle(service, person, people[0][:2])
+    assert behave(service, person, "DELETE").json["code"] == "grant_required"
+    assert len(stored(service)) == 1
+    assert behave(service, person, "DELETE", Grant=grant(service, person)).status_code == 204
+    assert stored(service) == []
+
+
+def test_a_profile_that_does_not_open_is_unavailable_and_mended_by_a_login(service, people):
+    """503 rather than a score of nothing; the next login at AAL2 begins it anew."""
+    person = service.register(consents=AGREED)
+    settle(service, person, people[0][:6])
+    with service.house.store.engine.begin() as connection:
+        connection.execute(ProfileRow.__table__.update().values(id=UUID(int=9)))
+    body = {"behavior": wire(people[0][9])}
+    answer = behave(service, person, rest="/score", body=body)
+    assert (answer.status_code, answer.json["code"]) == (503, "profile_unreadable")
+    assert answer.headers["Retry-After"]
+    _, after = typed(service, people[0][10])
+    assert about(after.json, "profile_unreadable")["contribution"] == -6
+    settle(service, person, people[0][11:12])
+    assert behave(service, person, rest="/score", body=body).json["samples"] == 1

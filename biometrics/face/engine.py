@@ -175,7 +175,12 @@ class FaceEngine:
         )
 
     def look(
-        self, picture: Picture, policy: QualityPolicy, near: Box | None = None
+        self,
+        picture: Picture,
+        policy: QualityPolicy,
+        near: Box | None = None,
+        *,
+        steady: bool = False,
     ) -> tuple[Box, Floats]:
         """Return the box and the five points of the one face.
 
@@ -183,6 +188,7 @@ class FaceEngine:
             picture: Decoded.
             policy: How large the face must be.
             near: Where it was a moment before: looked at first, and the whole only if it is gone.
+            steady: Whether points are to be compared with those of other frames.
 
         Raises:
             FrameRefused: No face, several, or one that is too small.
@@ -193,7 +199,8 @@ class FaceEngine:
             smallest = max(policy.smallest, policy.least_share * width * _MARGIN)
             found = self._finder.find(picture, smallest)
         box = only_face(found, width, policy).box
-        return box, self._predictor.find(grey(picture), box.rounded())
+        find = self._predictor.steady if steady else self._predictor.find
+        return box, find(grey(picture), box.rounded())
 
     def face(self, picture: Picture, points: Points, chip: Picture) -> Picture:
         """Return the cut that vectors are made of; see `Embedder`."""

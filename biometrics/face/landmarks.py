@@ -55,6 +55,22 @@ class Predictor:
             shape = shape + (np.ones(len(steps), dtype=np.float32) @ steps).reshape(PARTS, 2)
         return box.scaled_up(shape).astype(np.float32)
 
+    def steady(self, grey: Grey, box: Box) -> Floats:
+        """Return the points as `find` does, steadier from frame to frame at twice the cost.
+
+        A detector's box has one of a few sizes. So the cascade runs once more from the box that the
+        points themselves lie in, and the mean of both is taken.
+        """
+        first = self.find(grey, box)
+        second = self.find(grey, self._around(first))
+        return np.asarray((first + second) / 2, dtype=np.float32)
+
+    def _around(self, points: Floats) -> Box:
+        """Return the box in which the mean face lies as near to the points as may be."""
+        placed = Similarity.between(self.initial, points)
+        middle, half = placed.turn * (0.5 + 0.5j) + placed.shift, abs(placed.turn) / 2
+        return Box(middle.real - half, middle.imag - half, middle.real + half, middle.imag + half)
+
     def _sample(self, grey: Grey, box: Box, shape: Floats, stage: int) -> Floats:
         """Return the grey values at this stage's pixels, float32 (p,); 0 outside the picture."""
         turn = Similarity.between(self.initial, shape).linear().astype(np.float32)

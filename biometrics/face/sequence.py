@@ -56,7 +56,9 @@ class Eyes(Protocol):
     def model(self) -> FaceModel:
         """What makes its vectors."""
 
-    def look(self, picture: Picture, policy: QualityPolicy, near: Box | None) -> tuple[Box, Points]:
+    def look(
+        self, picture: Picture, policy: QualityPolicy, near: Box | None, *, steady: bool
+    ) -> tuple[Box, Points]:
         """Return the one face and its points; raises FrameRefused."""
 
     def face(self, picture: Picture, points: Points, chip: Picture) -> Picture:
@@ -101,7 +103,8 @@ def _look(eyes: Eyes, frames: Sequence[Frame]) -> list[Seen]:
     for number, frame in enumerate(frames):
         try:
             picture = decode(frame.image)
-            box, points = eyes.look(picture, GESTURE, seen[-1].box if seen else None)
+            near = seen[-1].box if seen else None
+            box, points = eyes.look(picture, GESTURE, near, steady=True)
             chip = align.chip(picture, points)
             judge(points, chip, GESTURE)
         except FrameRefused as refused:

@@ -44,7 +44,9 @@ _HELD_TURN: Final = 0.07
 # The greatest step between two frames: a head moves, a picture is exchanged.
 _STEP: Final = 0.30
 _GROWTH: Final = 1.40
-_APPROACH: Final = 0.3
+_APPROACH: Final = 0.2
+_ON_THE_WAY: Final = 0.02
+"""Movement from frame to frame within a turn; points of a face held still slip by less."""
 
 
 class Gesture(StrEnum):
@@ -191,7 +193,7 @@ def _follow(
             if not approached:
                 raise LivenessFailed("no_motion")
             return number + 1
-        approached = approached or _nearing(gesture, changes[number])
+        approached = approached or _nearing(gesture, changes, number)
         # One frame alone may be a slip of the predictor; two are a gesture.
         made = changes[number].clearly() & changes[max(number - 1, 0)].clearly()
         if made - {gesture, before}:
@@ -214,10 +216,17 @@ def _complete(gesture: Gesture, changes: Sequence[_Change]) -> bool:
     return False
 
 
-def _nearing(gesture: Gesture, change: _Change) -> bool:
-    """Tell whether a frame lies on the way to a turn."""
-    toward = change.turn if gesture is Gesture.LEFT else -change.turn
-    return _APPROACH * TURN <= toward < TURN
+def _nearing(gesture: Gesture, changes: Sequence[_Change], number: int) -> bool:
+    """Tell whether a frame lies on the way to a turn, behind one before it and soon passed.
+
+    Whoever exchanges photographs shows each for a while: one that is turned a little by chance
+    stands still. Points of a moving head may pause for one frame.
+    """
+    sign = 1 if gesture is Gesture.LEFT else -1
+    around = [sign * change.turn for change in changes[max(number - 1, 0) : number + 3]]
+    if len(around) < 3 or not _APPROACH * TURN <= around[1] < TURN:  # noqa: PLR2004 - before, at, behind
+        return False
+    return min(around[1] - around[0], max(around[2:]) - around[1]) >= _ON_THE_WAY
 
 
 def _base(first: Sequence[Pose]) -> Pose:

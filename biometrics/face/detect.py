@@ -14,11 +14,15 @@ RIVAL_WIDTH: Final = 0.7
 _STRIDE: Final = 8
 _CENTER: Final = 14
 _STEP: Final = 5 / 6
-_AROUND: Final = 0.4
-"""How far beyond the last box a face is looked for, in its widths."""
+_AROUND: Final = 30 / WINDOW
+"""How far beyond the last box a face is looked for, in its widths.
+
+So far that the middle of a cell lies where the box was (8 * 7 + 14 = 30 + 40): at other distances a
+face that is held still is followed to the side, a little in each frame.
+"""
 _REFINED: Final = 0.2
 """The same in one picture, where it is known to a cell or two."""
-_SURE: Final = 0.6
+_SURE: Final = 0.9
 _BETWEEN: Final = (_STEP, 1 / _STEP)
 _OVERLAP: Final = 0.4
 _COVERED: Final = 0.8

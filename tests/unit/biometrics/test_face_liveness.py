@@ -100,6 +100,26 @@ def test_each_rule_has_its_reason(heads, change, reason):
     assert outcome(ORDER, change(seen)) == reason
 
 
+@pytest.mark.parametrize(
+    ("way", "found"),
+    [
+        ([0.0, 0.08, 0.18], "accepted"),
+        # The points of a moving head may pause for one frame.
+        ([0.0, 0.09, 0.10, 0.18], "accepted"),
+        ([0.0, 0.0, 0.18], "no_motion"),
+        # A photograph that is turned a little by chance stands still, to one side at least.
+        ([0.0, 0.06, 0.065, 0.06, 0.18], "no_motion"),
+        ([0.06, 0.065, 0.06, 0.18], "no_motion"),
+    ],
+)
+def test_a_turn_passes_through_its_middle(way, found):
+    """A frame on the way lies behind one before it and is soon passed."""
+    turns = [0.0] * 4 + way + [0.2, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0]
+    order = (Gesture.LEFT, Gesture.CENTER)
+    seen = [Pose(150.0 * number, turn, 0.77, 80, 200) for number, turn in enumerate(turns)]
+    assert outcome(order, seen) == found
+
+
 def at(pose, t):
     """Return the pose at another time."""
     return Pose(t, pose.beside, pose.below, pose.between, pose.height)

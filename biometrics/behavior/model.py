@@ -126,7 +126,8 @@ def load(path: Path) -> dict[str, SignalModel]:
     except _BROKEN as error:
         if isinstance(error, BadModel):
             raise
-        raise BadModel(f"{path}: not a model ({error})") from None
+        why = error.strerror if isinstance(error, OSError) else None
+        raise BadModel(f"{path}: not a model ({why or type(error).__name__})") from None
 
 
 def _signal(name: str, told: Mapping[str, Any], arrays: Mapping[str, Floats]) -> SignalModel:

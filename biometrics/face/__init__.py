@@ -13,6 +13,7 @@ from biometrics.face.errors import (
 from biometrics.face.model import MATCH_THRESHOLD
 from biometrics.face.quality import ENROLLMENT, PROBE, SMALL_FACES, QualityPolicy
 from biometrics.face.template import (
+    decoy_template,
     enroll_template,
     match_template,
     renew_template,
@@ -33,6 +34,7 @@ __all__ = [
     "LivenessFailed",
     "PortraitsMissing",
     "QualityPolicy",
+    "decoy_template",
     "enroll_template",
     "match_template",
     "renew_template",

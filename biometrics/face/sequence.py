@@ -15,7 +15,7 @@ from biometrics.face.errors import FrameRefused, LivenessFailed
 from biometrics.face.frames import Frame
 from biometrics.face.geometry import Box, Points
 from biometrics.face.images import Picture, decode, grey, thumbnail
-from biometrics.face.model import DLIB, FaceModel
+from biometrics.face.model import FaceModel
 from biometrics.face.passive import cues
 from biometrics.face.planar import FLAT, depth
 from biometrics.face.quality import GESTURE, QualityPolicy, judge
@@ -45,8 +45,8 @@ class Frontal:
 
     vector: npt.NDArray[np.float32] = field(repr=False)
     quality: float
-    cues: Mapping[str, float] = field(default_factory=dict, repr=False)
-    model: FaceModel = DLIB
+    cues: Mapping[str, float] = field(repr=False)
+    model: FaceModel
 
 
 class Eyes(Protocol):

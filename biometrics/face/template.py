@@ -135,6 +135,12 @@ def enroll_template(readings: Sequence[Reading], secret: bytes) -> bytes:
     return _pack(_turn(mean, secret), model.tag)
 
 
+def decoy_template(model: FaceModel, seed: bytes) -> bytes:
+    """Return the template of no one: comparing with it costs what comparing with another does."""
+    noise = np.frombuffer(_expand(seed, model.size, b"nobody"), np.int8).astype(np.float64)
+    return _pack(noise / np.linalg.norm(noise), model.tag)
+
+
 def match_template(template: bytes, secret: bytes, readings: Sequence[Reading]) -> Score:
     """Compare the mean of the readings with a template; every single one must match too.
 

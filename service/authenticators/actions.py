@@ -22,13 +22,15 @@ from service.domain.errors import (
     Unavailable,
     VerificationFailed,
 )
-from service.domain.factor import Confirmation, Enrollment, Renewing
+from service.domain.factor import Confirmation, Enrollment, Renewing, Trailing
 from service.domain.ids import new_id
 from service.store.engine import Store, Tx
 from service.throttling.actions import Throttling
 from service.throttling.model import Counter, Lane
 
 GRANT_LIFE: Final = timedelta(minutes=5)
+RECOVERY_ACT: Final = "enroll:password"
+"""The one act that a recovery flow gives a grant for."""
 _REGISTRATION: Final = timedelta(hours=24)
 
 
@@ -40,7 +42,8 @@ def _value(row: AuthenticatorRow) -> Authenticator:
 
 def not_pending() -> Conflict:
     """Return the refusal to confirm what waits for no confirmation."""
-    return Conflict("not_pending", "This authenticator is not waiting for confirmation.")
+    detail = "This authenticator is not waiting for confirmation; enroll another."
+    return Conflict("not_pending", detail)
 
 
 class Authenticators:
@@ -192,7 +195,8 @@ class Authenticators:
                 return
             raise Forbidden("grant_invalid", "The grant is used, expired or for another act.")
         if not self._registering(caller, account, now):
-            detail = f"This change needs a grant for {act} from an enrollment or recovery flow."
+            kinds = "enrollment or recovery" if act == RECOVERY_ACT else "enrollment"
+            detail = f"This change needs a grant for {act} from an {kinds} flow."
             raise Forbidden("grant_required", detail, act=act)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
@@ -221,7 +225,7 @@ class Authenticators:
         )
 
     def _row(self, tx: Tx, subject: UUID, authenticator: UUID) -> AuthenticatorRow:
-        row = store.get(tx, authenticator)
+        row = store.get(tx, authenticator, lock=True)
         if row is None or row.subject_id != subject:
             raise NotFound("authenticator_not_found", "This subject has no such authenticator.")
         return row
@@ -285,10 +289,11 @@ class Enrolling:
             match = confirmation.compare(pending, values, self._clock.now())
         except (BadInput, Unavailable, VerificationFailed) as refused:
             with self._database.transaction() as tx:
-                if not isinstance(refused, VerificationFailed):
-                    self._throttling.release(tx, attempt)
+                # The authenticator before the counter, in the order of every other path.
                 if isinstance(confirmation, Renewing):
                     refused.extra |= confirmation.again(tx, pending)
+                if not isinstance(refused, VerificationFailed):
+                    self._throttling.release(tx, attempt)
             raise
         with self._database.transaction() as tx:
             confirmation.confirm(tx, pending, match)
@@ -300,7 +305,10 @@ class Enrolling:
         with self._database.transaction() as tx:
             account = self._accounts.served(tx, caller, subject)
             self._authenticators.authorize(tx, caller, account, "revoke:authenticator", grant)
-            self._authenticators.revoke(tx, subject, authenticator)
+            ended = self._authenticators.revoke(tx, subject, authenticator)
+            enrollment = self._enrollments[ended.type]
+            if isinstance(enrollment, Trailing):
+                enrollment.revoked(tx, subject)
 
     def listing(self, caller: Caller, subject: UUID) -> list[dict[str, Any]]:
         """Return what a subject has enrolled, without any verifier."""

@@ -84,9 +84,9 @@ class Grant(Base):
     used_at: Mapped[datetime | None]
 
 
-def get(tx: Tx, authenticator: UUID) -> AuthenticatorRow | None:
-    """Return an authenticator by id."""
-    return tx.get(AuthenticatorRow, authenticator)
+def get(tx: Tx, authenticator: UUID, *, lock: bool = False) -> AuthenticatorRow | None:
+    """Return an authenticator by id; locked, where its status decides what is written."""
+    return tx.get(AuthenticatorRow, authenticator, with_for_update=lock or None)
 
 
 def of_subject(tx: Tx, subject: UUID) -> list[AuthenticatorRow]:

@@ -35,7 +35,9 @@ def info(*, as_json: bool) -> None:
     """
     chosen = settings()
     try:
-        model = open_engine(chosen).model if chosen.face_embedder else DLIB
+        # A file of one's own is tried, so that a network that does not run is not listed as one.
+        own = chosen.face_embedder or chosen.face_detector
+        model = open_engine(chosen).model if own else DLIB
         weights = FaceEngine.info(chosen.face_detector, chosen.face_embedder)
     except EngineUnavailable as error:
         raise SetupError("face_engine_unavailable", str(error)) from None

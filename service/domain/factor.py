@@ -103,6 +103,14 @@ class Confirmation(Protocol):
 
 
 @runtime_checkable
+class Trailing(Protocol):
+    """A type of authenticator of which something else is kept that must not outlive it."""
+
+    def revoked(self, tx: Any, subject: UUID) -> None:  # noqa: ANN401 - a unit of work
+        """Forget it, as one of this type was revoked."""
+
+
+@runtime_checkable
 class Renewing(Protocol):
     """A pending authenticator whose challenge is used up by an attempt, whatever came of it."""
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from crypto import opaque
 from service.accounts.model import Account
+from service.authenticators.actions import RECOVERY_ACT
 from service.devices.actions import Device
 from service.domain.assurance import Acr, Evidence, Kind
 from service.domain.caller import Caller
@@ -34,7 +35,6 @@ from service.store.engine import Tx
 from service.throttling.actions import Reservation
 from service.throttling.model import Counter, Lane
 
-RECOVERY_ACT: Final = "enroll:password"
 _KEPT: Final = timedelta(hours=1)
 
 

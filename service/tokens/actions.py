@@ -216,7 +216,8 @@ class Tokens:
                 refusal = outcome if isinstance(outcome, OAuthError) else None
                 answer = {} if isinstance(outcome, OAuthError) else outcome
             else:
-                raise OAuthError("unsupported_grant_type", "This grant type is not known here.")
+                known = f"client_credentials, refresh_token and {FLOW_GRANT} are known here"
+                raise OAuthError("unsupported_grant_type", known)
         if refusal is not None:
             raise refusal
         return answer

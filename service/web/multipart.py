@@ -6,7 +6,7 @@ comes out is what the JSON form would have held, so that one validation serves b
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
@@ -20,25 +20,6 @@ from service.web import strict_json
 MEDIA_TYPE: Final = "multipart/form-data"
 MOST_PICTURES: Final = 28
 LARGEST_PICTURE: Final = 2 * 1024 * 1024
-SCHEMA: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["times", "frames"],
-    "additionalProperties": False,
-    "properties": {
-        "challenge_id": {"type": "string"},
-        "times": {"type": "string", "description": "JSON array: ms of each frame, in order."},
-        "frames": {
-            "type": "array",
-            "maxItems": MOST_PICTURES,
-            "items": {
-                "type": "string",
-                "format": "binary",
-                "description": f"JPEG, PNG or WebP of at most {LARGEST_PICTURE} bytes.",
-            },
-        },
-    },
-}
-"""What OpenAPI says of the form."""
 _PICTURE: Final = "frames"
 _LONGEST_TEXT: Final = {"challenge_id": 64, "times": 2048}
 _CHUNK: Final = 16 * 1024
@@ -61,6 +42,28 @@ class Form:
 
     values: dict[str, Any] = field(repr=False)
     digest: bytes = field(repr=False)
+
+
+def schema(json_form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what OpenAPI says of the form of a body, from the JSON schema of that body."""
+    known = json_form.get("properties", {"challenge_id": {}, _PICTURE: {}})
+    picture = {
+        "type": "string",
+        "format": "binary",
+        "description": f"JPEG, PNG or WebP of at most {LARGEST_PICTURE} bytes.",
+    }
+    most = known[_PICTURE].get("maxItems", MOST_PICTURES)
+    parts = {
+        "challenge_id": {"type": "string", "maxLength": _LONGEST_TEXT["challenge_id"]},
+        "times": {"type": "string", "description": "JSON array: ms of each frame, in order."},
+        _PICTURE: {"type": "array", "maxItems": most, "items": picture},
+    }
+    return {
+        "type": "object",
+        "required": ["times", _PICTURE],
+        "additionalProperties": False,
+        "properties": {name: parts[name] for name in parts if name in known or name == "times"},
+    }
 
 
 def read(stream: IO[bytes], content_type: str) -> Form:

@@ -42,7 +42,9 @@ def _operation(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
         schema = schemas[operation.body, "validation"]
         content = {"application/json": {"schema": schema}}
         if operation.frames:
-            content[multipart.MEDIA_TYPE] = {"schema": multipart.SCHEMA}
+            content[multipart.MEDIA_TYPE] = {
+                "schema": multipart.schema(operation.body.model_json_schema())
+            }
         described["requestBody"] = {"content": content}
     return described
 

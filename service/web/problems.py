@@ -6,7 +6,8 @@ from typing import Any, Final
 import orjson
 from flask import Flask, Response, g, request
 from flask_limiter.errors import RateLimitExceeded
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.http import HTTP_STATUS_CODES
 
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain import errors
@@ -37,7 +38,7 @@ def trace_id() -> str:
 def _document(status: int, code: str, detail: str, **extra: Any) -> Response:  # noqa: ANN401 - JSON members
     body = {
         "type": f"urn:lamina:problem:{code}",
-        "title": HTTPStatus(status).phrase,
+        "title": HTTP_STATUS_CODES[status],
         "status": status,
         "detail": detail,
         "instance": request.path,
@@ -89,7 +90,11 @@ def _http(error: HTTPException) -> Response:
     status = error.code or 500
     if status < HTTPStatus.BAD_REQUEST:
         return Response(status=status, headers={"Location": getattr(error, "new_url", "/")})
-    phrase = HTTPStatus(status).phrase
+    if isinstance(error, RequestEntityTooLarge):
+        detail = f"The body must have at most {request.max_content_length} bytes."
+        return render(errors.TooLarge("body_too_large", detail))
+    # Not those of `http`: Python 3.13 gave some of them another name.
+    phrase = HTTP_STATUS_CODES[status]
     code = phrase.lower().replace(" ", "_").replace("-", "_")
     g.problem_code = code
     response = _document(status, code, f"{phrase}.")

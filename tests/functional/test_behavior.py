@@ -175,6 +175,22 @@ def test_a_new_password_begins_a_new_profile(service, people):
     assert stored(service) == []
 
 
+def test_a_revoked_password_takes_its_profile_along(service, people):
+    """How it was typed tells something about it, and nothing is compared with it any more."""
+    person = service.register(consents=AGREED)
+    settle(service, person, people[0][:6])
+    path = f"/v1/subjects/{person.id}/authenticators"
+    listed = service.call("GET", path).json["items"]
+    of = {item["type"]: item["id"] for item in listed}
+    token = service.exchange(service.login(person)["completion_code"]).json["access_token"]
+    for kind, left in (("recovery_codes", 1), ("password", 0)):
+        wanted = {"access_token": token, "act": "revoke:authenticator"}
+        grant = service.begin(None, "enrollment", **wanted).json["grant"]
+        gone = service.call("DELETE", f"{path}/{of[kind]}", Grant=grant)
+        assert gone.status_code == 204
+        assert len(stored(service)) == left
+
+
 def test_a_profile_is_of_one_class_of_device(service, people):
     """A phone learns beside a desktop; a sample of one is not compared with the other."""
     service.client_id, service.secret = service.new_client(asserts_context=True)

@@ -110,3 +110,5 @@ def test_a_bad_model_stops_the_start_with_one_line(service, lamina, settings, tm
     assert answer.stderr.count("\n") == 1
     assert "LAMINA_BEHAVIOR_MODEL" in answer.stderr
     assert "bad.npz" in answer.stderr
+    # Nobody is advised to open a file of code.
+    assert "pickle" not in answer.stderr

@@ -4,6 +4,7 @@ from uuid import UUID
 
 import pytest
 
+from service.audit.store import Leaf
 from service.signals.behavior.store import ProfileRow
 from tests.functional.behaving import (
     AGREED,
@@ -79,11 +80,21 @@ def test_samples_are_imported_into_an_empty_profile_only(service, people):
     refused = behave(service, person, rest="/samples", body=more)
     assert (refused.status_code, refused.json["code"]) == (403, "grant_required")
     assert learned(service, person) == 6
+    assert "enrollment flow" in refused.json["detail"]
     allowed = behave(service, person, rest="/samples", body=more, Grant=grant(service, person))
     assert allowed.json["total"] == 7
+    kept = [(one["accepted"], one["total"], one["granted"]) for one in imports(service)]
+    assert kept == [(6, 6, False), (1, 7, True)]
     captured = {"samples": [wire(people[0][11], "00ff")]}
     bad = behave(service, person, rest="/samples", body=captured)
     assert bad.json["errors"][0]["pointer"] == "/samples/0/capture_id"
+
+
+def imports(service):
+    """Return what the audit log holds of imports, in their order."""
+    with service.house.store.transaction(read=True) as tx:
+        found = tx.query(Leaf).filter(Leaf.kind == "behavior.imported").order_by(Leaf.id)
+        return [leaf.data for leaf in found]
 
 
 def test_a_profile_is_not_changed_where_aal2_is_out_of_reach(service, people):
@@ -109,7 +120,9 @@ def test_a_profile_is_reset_by_its_person_with_a_grant(service, people):
     """A scope alone does not after the first login; the log tells of it."""
     person = service.register(consents=AGREED)
     settle(service, person, people[0][:2])
-    assert behave(service, person, "DELETE").json["code"] == "grant_required"
+    refused = behave(service, person, "DELETE").json
+    assert refused["code"] == "grant_required"
+    assert refused["detail"].endswith("a grant for change:behavior from an enrollment flow.")
     assert len(stored(service)) == 1
     assert behave(service, person, "DELETE", Grant=grant(service, person)).status_code == 204
     assert stored(service) == []

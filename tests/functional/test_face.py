@@ -5,8 +5,9 @@ import base64
 import pytest
 
 from biometrics.face import portraits
-from service.factors.face.model import Mode
+from service.factors.face.model import MOST_CHALLENGES, Mode
 from service.factors.face.reader import Reader
+from service.login.model import ATTEMPTS
 from tests.functional.conftest import CONSENT, PASSWORD
 
 
@@ -119,6 +120,50 @@ def test_frames_are_checked_before_they_are_read(faces, person, change, pointer)
     body = capture(flow, MINE[0], MINE[1])
     change(body["frames"])
     assert faces.act(flow, "face", body).json["errors"][0]["pointer"] == pointer
+
+
+def test_an_enrollment_draws_no_more_challenges_than_a_flow(faces):
+    """Or frames that were recorded for one order would wait until it comes, at no cost."""
+    person = faces.register(consents=[CONSENT | {"purpose": "face"}])
+    added = faces.enroll(person, "face").json
+    path = f"/v1/subjects/{person.id}/authenticators/{added['id']}/confirm"
+    challenge, drawn = added["challenge"], set()
+    while challenge is not None:
+        drawn.add(challenge["challenge_id"])
+        body = {"challenge_id": challenge["challenge_id"], "frames": frames(b"no picture")}
+        refused = faces.call("POST", path, body)
+        assert (refused.status_code, refused.json["code"]) == (422, "invalid_input")
+        challenge = refused.json.get("challenge")
+        assert len(drawn) <= MOST_CHALLENGES
+    assert len(drawn) == MOST_CHALLENGES == ATTEMPTS
+    ended = faces.call("POST", path, body)
+    assert (ended.status_code, ended.json["code"]) == (409, "not_pending")
+    assert "enroll" in ended.json["detail"]
+    assert enroll(faces, person, *MINE[:3]).status_code == 200
+
+
+def test_a_confirmation_that_is_refused_late_leaves_the_face_of_one_that_was_first(
+    faces, monkeypatch
+):
+    """It writes no challenge over a template: the face goes on to match."""
+    person = faces.register(consents=[CONSENT | {"purpose": "face"}])
+    added = faces.enroll(person, "face").json
+    path = f"/v1/subjects/{person.id}/authenticators/{added['id']}/confirm"
+    asked, read = {"challenge_id": added["challenge"]["challenge_id"]}, faces.house.face._read
+    first = []
+
+    def overtaken(pictures, *more):
+        if not first:
+            first.append(None)
+            first.append(faces.call("POST", path, asked | {"frames": frames(*MINE[:3])}))
+        return read(pictures, *more)
+
+    monkeypatch.setattr(faces.house.face, "_read", overtaken)
+    late = faces.call("POST", path, asked | {"frames": frames(b"no", b"picture", b"at all")})
+    assert first[1].json["status"] == "active"
+    assert (late.status_code, late.json["code"]) == (409, "not_pending")
+    flow = at_face(faces, person)
+    assert faces.act(flow, "face", capture(flow, MINE[4])).json["status"] == "completed"
 
 
 def test_a_challenge_expires(faces, person):

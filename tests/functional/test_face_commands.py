@@ -27,6 +27,18 @@ def test_info_names_model_thresholds_and_weights(lamina):
     assert "match 0.31" in lamina("info").stdout
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no network"])
+def test_info_lists_no_detector_that_does_not_run(lamina, tmp_path, monkeypatch, content):
+    """Whoever looks before the start is told what the start would meet."""
+    file = tmp_path / "yunet.onnx"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("LAMINA_FACE_DETECTOR", str(file))
+    done = lamina("info")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "YuNet" in done.stderr or "cannot be read" in done.stderr
+
+
 def test_evaluate_reports_what_api_md_names(lamina, tmp_path):
     """Pictures of two people give counts, rates and misses, in all and by set, and a plot."""
     people = {"collins": portraits.collins(), "hopper": portraits.hopper()}

@@ -1,5 +1,7 @@
 """What the API takes and refuses, and how it says so."""
 
+from http import HTTPStatus
+
 import pytest
 from openapi_spec_validator import validate
 
@@ -76,6 +78,8 @@ def test_a_body_that_is_too_large_is_refused(service):
     """The limit holds before the body is read into memory."""
     answer = service.call("POST", "/v1/subjects", {"profile": {"name": "x" * 300_000}})
     assert answer.status_code == 413
+    assert answer.json["code"] == "body_too_large"
+    assert f"{256 * 1024} bytes" in answer.json["detail"]
 
 
 def test_a_form_is_not_json(service):
@@ -145,3 +149,13 @@ def test_nothing_is_half_written(service):
     taken = {"identifiers": {"username": "frank", "email": "ERIN@example.com"}}
     assert service.call("POST", "/v1/subjects", taken).status_code == 409
     assert service.call("POST", "/v1/subjects/lookup", {"identifier": "frank"}).status_code == 404
+
+
+def test_codes_and_titles_are_not_of_the_python_that_serves(service, monkeypatch):
+    """Python 3.13 calls 413 and 422 by other names; what clients match stays."""
+    for status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus(422)):
+        monkeypatch.setattr(status, "phrase", "Another Name")
+    told = service.call("GET", "/nowhere").json
+    assert (told["code"], told["title"]) == ("not_found", "Not Found")
+    assert service.call("PUT", "/healthz").json["code"] == "method_not_allowed"
+    assert service.call("POST", "/v1/subjects", {"x": 1}).json["title"] == "Unprocessable Entity"

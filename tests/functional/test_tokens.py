@@ -168,6 +168,12 @@ def test_requests_that_are_wrong_are_told_why(service, form, error):
     assert service.oauth("token", **form).json["error"] == error
 
 
+def test_an_unknown_grant_type_is_told_the_known_ones(service):
+    """Whoever guessed wrong need not guess again."""
+    told = service.oauth("token", grant_type="password").json["error_description"]
+    assert FLOW_GRANT in told
+
+
 def test_clients_authenticate_in_three_ways(service):
     """Basic is form-url-decoded; post and private_key_jwt work; a wrong one is 401 and alike."""
     user, secret = service.new_client()

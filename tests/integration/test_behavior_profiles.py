@@ -19,6 +19,10 @@ from service.keys.actions import Vault
 from service.signals.behavior import store
 from service.signals.behavior.actions import Behaviors, BehaviorSignal
 from service.signals.behavior.actions.profiles import Typist
+from service.signals.behavior.kept import Kept
+from service.signals.behavior.model import Behavior
+from service.signals.behavior.reading import read
+from service.signals.behavior.store import Place
 from service.store.engine import Store
 from tests.functional.conftest import CONSENT
 from tests.typists import contacts, typists, wire
@@ -191,6 +195,33 @@ def test_what_does_not_open_begins_anew_after_aal2(house, signal, people):
     assert codes(assess(house, signal, subject, people[0][10])) == {"keystroke_learning"}
 
 
+def test_a_damaged_profile_of_another_device_is_mended_too_and_takes_no_other_along(
+    house, signal, people
+):
+    """It would speak against every login, and each of them would begin its own profile anew."""
+    subject, phone = agreed(house), replace(HOME, user_agent="Mozilla/5.0 (iPhone; …")
+    teach(house, signal, subject, people[0][:8], where=phone)
+    sealed = bytes(rows(house)[0].content)
+    change_content(house, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    with house.store.transaction() as tx:
+        damaged = store.of_subject(tx, subject)[0].id
+        other = Kept.empty(vector(people[0][8]).layout)
+        for row in people[0][8:16]:
+            other = other.learn(vector(row))
+        store.add(tx, UUID(int=7), Place(subject, FIRST, "desktop", "keystroke"),
+                  house.clock.now(), 8, other.pack())  # fmt: skip
+    assert assess(house, signal, subject, people[0][17]).llr == -6.0
+    teach(house, signal, subject, people[0][17:18])
+    assert {(row.device_class, row.samples) for row in rows(house)} == {("desktop", 9)}
+    assert damaged not in {row.id for row in rows(house)}
+    assert assess(house, signal, subject, people[0][18]).llr > 0
+
+
+def vector(row):
+    """Return the columns of a sample."""
+    return read(Behavior.model_validate(wire(row)))["keystroke"]
+
+
 def change_content(house, content):
     """Write the sealed bytes past the program."""
     table = store.ProfileRow.__table__
@@ -257,6 +288,12 @@ def test_touches_that_stay_away_count_against_beside_the_keys(house, signal, peo
     found = assess(house, signal, subject, people[0][9], where=phone)
     assert {"touch_withheld", "keystroke_hold"} <= codes(found)
     assert found.seen is Seen.WITHHELD
+    with house.store.transaction() as tx:
+        empty = facts(house, subject, where=phone)
+        hollow = signal.assess(tx, replace(empty, samples={"password": '{"v": 1}'}))
+    nothing = assess(house, signal, subject, where=phone)
+    # A sample without keys is one finding, and the same as none at all.
+    assert (hollow.llr, codes(hollow)) == (nothing.llr, {"keystroke_withheld"})
     first = next(item for item in found.reasons if item.code == "touch_withheld")
     teach(house, signal, subject, people[0][10:14], where=phone)
     found = assess(house, signal, subject, people[0][20], where=phone)

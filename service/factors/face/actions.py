@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from biometrics.face import (
     BadTemplate,
     FaceMismatch,
     QualityPolicy,
+    decoy_template,
     enroll_template,
     match_template,
     passive,
@@ -21,6 +23,7 @@ from biometrics.face import (
 )
 from biometrics.face.active import Gesture
 from biometrics.face.frames import Frame
+from biometrics.face.model import FaceModel
 from biometrics.face.sequence import Frontal
 from biometrics.score import Score
 from crypto import opaque
@@ -36,6 +39,7 @@ from service.domain.risk import Band
 from service.factors.face import store
 from service.factors.face.model import (
     ENROLLED_FRAMES,
+    MOST_CHALLENGES,
     Input,
     Mode,
     answer,
@@ -56,7 +60,6 @@ CONSENT: Final = "face"
 ALERT_FROM: Final = 90_000
 """Stored faces that raise the alarm: China's measures of 2025 ask for a filing from 100,000 on."""
 _SECRET_BYTES: Final = 32
-_TEMPLATE_BYTES: Final = 128
 
 
 class Material(NamedTuple):
@@ -136,7 +139,6 @@ class FaceFactor(TypedFactor):
         self._clock = clock
         self._mode = mode
         self._asked = asked
-        self._nobody = _nobody()
 
     def mode(self, segments: Sequence[str]) -> Mode:
         """Return how hard a face must show that it lives, by the strictest of segments.
@@ -207,16 +209,21 @@ class FaceFactor(TypedFactor):
         return Match(pending.authenticator, used, template)
 
     def again(self, tx: Tx, pending: Verifier) -> dict[str, Any]:
-        """Give a pending face a fresh challenge: the one before is used up."""
-        challenge, kept = self._ask(tx, pending.subject)
+        """Give a pending face a fresh challenge, or end it: the one before is used up."""
+        pending = self._authenticators.pending(tx, pending.subject, pending.authenticator)
+        drawn = orjson.loads(pending.secret).get("drawn", 1)
+        if drawn == MOST_CHALLENGES:
+            self._authenticators.revoke(tx, pending.subject, pending.authenticator)
+            return {}
+        challenge, kept = self._ask(tx, pending.subject, drawn + 1)
         self._authenticators.rewrite(tx, pending.authenticator, kept)
         return {"challenge": challenge}
 
-    def _ask(self, tx: Tx, subject: UUID) -> tuple[dict[str, Any], bytes]:
+    def _ask(self, tx: Tx, subject: UUID, drawn: int = 1) -> tuple[dict[str, Any], bytes]:
         """Return the challenge of an enrollment as it is shown, and as it is kept."""
         segment = self._asked.segment(tx, subject)
         challenge = new_challenge(self._clock.now(), self.mode((segment,)), ENROLLED_FRAMES)
-        return challenge, orjson.dumps(challenge | {"segment": segment})
+        return challenge, orjson.dumps(challenge | {"segment": segment, "drawn": drawn})
 
     def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
         """Keep the template in the place of an earlier one, its secret in a row of its own."""
@@ -272,7 +279,7 @@ class FaceFactor(TypedFactor):
         readings = self._reader.stills(frames, PROBE)
         against = tuple(passive.judge(_cues(readings, mode)))
         scored = Scored(min(reading.quality for reading in readings), against=against)
-        known, added = material or self._nobody, digests(frames)
+        known, added = material or _nobody(readings[0].model), digests(frames)
         try:
             remember(known.seen, added)
             match_template(known.verifier.secret, known.secret, readings)
@@ -348,8 +355,9 @@ def _cues(readings: Sequence[Frontal], mode: Mode) -> dict[str, float]:
     return {} if mode is Mode.OFF else passive.mean([item.cues for item in readings])
 
 
-def _nobody() -> Material:
+@lru_cache(maxsize=8)
+def _nobody(model: FaceModel) -> Material:
     """Return the face of no one: what is compared where there is no template."""
-    template = bytes((1,)) + opaque.random_bytes(_TEMPLATE_BYTES)
+    template = decoy_template(model, opaque.random_bytes(_SECRET_BYTES))
     verifier = Verifier(DECOY, DECOY, TYPE, template)
     return Material(verifier, opaque.random_bytes(_SECRET_BYTES), b"")

@@ -21,6 +21,8 @@ LARGEST_STILL: Final = 2 * 1024 * 1024
 LARGEST_FRAME: Final = 352 * 1024
 """Of a capture: the most frames of this size, in base64, still fit into one request."""
 ENROLLED_FRAMES: Final = 3
+MOST_CHALLENGES: Final = 10
+"""Of one enrollment, as many as a flow has attempts: nobody may draw until a wanted one comes."""
 CAPTURE_LIFE: Final = timedelta(seconds=15)
 STILL_LIFE: Final = timedelta(minutes=2)
 CLOCK_SLACK: Final = timedelta(milliseconds=500)

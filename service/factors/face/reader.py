@@ -134,7 +134,7 @@ class Reader:
 
 def _still(engine: FaceEngine, frame: Frame, policy: QualityPolicy) -> Frontal:
     reading = engine.read(frame.image, policy)
-    return Frontal(reading.vector, reading.quality, reading.cues)
+    return Frontal(reading.vector, reading.quality, reading.cues, reading.model)
 
 
 def _told(number: int | None, read: Callable[[], T]) -> T:

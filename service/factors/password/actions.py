@@ -43,12 +43,12 @@ class PasswordFactor(TypedFactor):
 
     def __init__(
         self, authenticators: Authenticators, hasher: PasswordHasher, decoy: UUID,
-        replaced: Callable[[Tx, UUID], object] | None = None,
+        ended: Callable[[Tx, UUID], object] | None = None,
     ) -> None:  # fmt: skip
         self._authenticators = authenticators
         self._hasher = hasher
         self._decoy = decoy
-        self._replaced = replaced
+        self._ended = ended
 
     def hash(self, password: str, pointer: str = "/password") -> bytes:
         """Return the verifier of a new password; slow, so outside every transaction.
@@ -65,9 +65,13 @@ class PasswordFactor(TypedFactor):
 
     def enroll(self, tx: Tx, subject: UUID, verifier: bytes) -> Authenticator:
         """Add a password, in the place of an earlier one and of what was known of its typing."""
-        if self._replaced is not None:
-            self._replaced(tx, subject)
+        self.revoked(tx, subject)
         return self._authenticators.add(tx, subject, TYPE, verifier, status=Status.ACTIVE)
+
+    def revoked(self, tx: Tx, subject: UUID) -> None:
+        """Forget what was known of the typing of a password that is no more."""
+        if self._ended is not None:
+            self._ended(tx, subject)
 
     def prepare(self, values: Mapping[str, Any]) -> bytes:
         """Return the verifier of the password to enroll."""

@@ -22,7 +22,9 @@ class Keystroke(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     field: Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")]
-    keys: Annotated[list[_Key], Field(max_length=MOST_KEYS)]
+    keys: Annotated[
+        list[_Key], Field(max_length=MOST_KEYS, description="Each `[down, up, class]`.")
+    ]
 
     @model_validator(mode="after")
     def _ordered(self) -> "Keystroke":
@@ -53,8 +55,15 @@ class Flags(BaseModel):
     edited: bool = False
 
 
+_TOUCHES: Final = "Each `[place of the press in keys, pressure, width, height, dx, dy]`."
+
+
 class Behavior(BaseModel):
-    """One sample, version 1 of the contract."""
+    """One sample, version 1 of the contract.
+
+    `capture_id` comes from the options of the action that the sample is sent with; `missing` says
+    why a part was not sent, such as `{"touch": "unsupported"}`.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,10 +81,11 @@ class Behavior(BaseModel):
     touch: Annotated[
         list[tuple[Annotated[int, Field(ge=0, lt=MOST_KEYS)], _Number, _Number, _Number, _Number,
                    _Number]],
-        Field(max_length=MOST_KEYS),
+        Field(max_length=MOST_KEYS, description=_TOUCHES),
     ] | None = None  # fmt: skip
     pointer: Annotated[
-        list[tuple[_Ms, _Number, _Number, Literal["move", "down", "up"]]], Field(max_length=500)
+        list[tuple[_Ms, _Number, _Number, Literal["move", "down", "up"]]],
+        Field(max_length=500, description="Each `[ms, x, y, event]`."),
     ] | None = None  # fmt: skip
     motion: Motion | None = None
 

@@ -151,6 +151,11 @@ def drop(tx: Tx, subject: UUID) -> int:
     return len(tx.execute(gone.returning(ProfileRow.id)).all())
 
 
+def drop_rows(tx: Tx, rows: Sequence[UUID]) -> None:
+    """Forget single profiles."""
+    tx.execute(delete(ProfileRow).where(ProfileRow.id.in_(rows)))
+
+
 def drop_older(tx: Tx, before: datetime) -> int:
     """Forget profiles that were not added to since; return how many."""
     gone = delete(ProfileRow).where(ProfileRow.updated_at <= before)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -23,9 +24,13 @@ from biometrics.face import (
     renew_template,
     template,
 )
+from biometrics.face.frames import Frame
 from biometrics.face.images import decode
+from biometrics.face.model import DLIB
 from biometrics.face.onnx_writer import FLOAT, Graph
+from biometrics.face.sequence import Frontal
 from biometrics.face.yunet import YuNet
+from service.factors.face.reader import Reader
 
 YUNET = os.environ.get("LAMINA_TEST_YUNET", "")
 SECRET = bytes(range(32))
@@ -81,6 +86,29 @@ def test_templates_of_two_models_never_meet(own, engine):
         match_template(enroll_template([theirs], SECRET), SECRET, [mine])
     with pytest.raises(BadTemplate):
         match_template(enroll_template([mine], SECRET), SECRET, [theirs])
+
+
+def test_stills_belong_to_the_network_that_read_them(own):
+    """A flow in the modes without gestures, and a score, judge by its distances, not by dlib's."""
+    pictures = portraits.variants(portraits.collins())[1:6]
+    frames = [Frame(float(at), picture) for at, picture in enumerate(pictures)]
+    mine = Reader(lambda: own, 1).stills(frames, PROBE)
+    assert {item.model for item in mine} == {own.model}
+    stored = enroll_template(mine[:3], SECRET)
+    assert len(stored) == 9 + 48
+    assert match_template(stored, SECRET, mine[3:]).model_version == "colors/1"
+
+
+@pytest.mark.parametrize("size", [48, 128, 512])
+def test_nobody_is_compared_like_anybody(size):
+    """The decoy is of the model that is compared with, so that it costs a whole comparison."""
+    model = replace(DLIB, name="x", size=size, tag=bytes(range(8)))
+    vector = np.random.default_rng(size).normal(size=size)
+    face = Frontal((vector / np.linalg.norm(vector)).astype(np.float32), 1.0, {}, model)
+    decoy = template.decoy_template(model, bytes(31) + b"x")
+    assert len(decoy) == len(enroll_template([face], SECRET))
+    with pytest.raises(FaceMismatch):
+        match_template(decoy, SECRET, [face])
 
 
 def test_long_vectors_are_turned_by_a_longer_stream():

@@ -95,8 +95,11 @@ class Measuring:
                 raise Conflict("no_password", "There is no password that this could be of.")
             typists = [Typist(subject, password, device_class(told, one)) for one in samples]
             refused = self._teach(tx, typists, samples, first=empty and not grant)
-            total = self._behaviors.learned(tx, subject)
-        return {"accepted": len(samples) - len(refused), "total": total, "refused": refused}
+            accepted, total = len(samples) - len(refused), self._behaviors.learned(tx, subject)
+            self._behaviors.note_import(
+                tx, subject, str(caller.client), accepted, total, granted=bool(grant)
+            )
+        return {"accepted": accepted, "total": total, "refused": refused}
 
     def _admissible(self, samples: Sequence[Behavior]) -> None:
         for number, sample in enumerate(samples):
@@ -129,11 +132,11 @@ class Measuring:
     def _authorize(self, tx: Tx, caller: Caller, account: Account, grant: str) -> None:
         types = self._authenticators.enrolled(tx, account.id)
         if highest(FACTOR_OF_TYPE[name] for name in types) < Acr.AAL2:
-            detail = "A profile that is there is changed at AAL2 only."
+            detail = "A profile that is there is changed at AAL2 only; enroll a second factor."
             raise Forbidden("aal2_required", detail)
         if not grant:
             # Here the short right of the client that registered the subject does not do.
-            detail = f"A profile that is there is changed with a grant for {ACT} only."
+            detail = f"A profile that is there takes a grant for {ACT} from an enrollment flow."
             raise Forbidden("grant_required", detail, act=ACT)
         self._authenticators.authorize(tx, caller, account, ACT, grant)
 

@@ -109,24 +109,14 @@ class Behaviors:
             CryptoError: One does not open, or this process does not hold the class.
             ValueError: One is not of a known form.
         """
-        rows = store.of_subject(tx, typist.subject, lock=lock)
-        mine = [row for row in rows if row.place.device_class == typist.device_class]
-        opened = {
-            row.id: Kept.unpack(row.open(tx)) for row in rows
-            if row.place.password == typist.password
-            and (row.place.signal == KEYSTROKE or row in mine)
-        }  # fmt: skip
-        return Opened(
-            {row.place.signal: opened[row.id] for row in mine if row.id in opened},
-            [opened[row.id] for row in rows
-             if row.id in opened and row.place.signal == KEYSTROKE],
-            {row.place.signal: row for row in mine},
-        )  # fmt: skip
+        return _opened(tx, store.of_subject(tx, typist.subject, lock=lock), typist)
 
     def compare(self, found: Read, opened: Opened) -> dict[str, Part]:
         """Return what each part of a sample says, and each usual part that was not sent."""
         parts = compare_all(found, opened.kept, self._models)
-        for signal in SCORED:
+        # A touch stays away from the keys it came with; without keys that they do says it all.
+        usual = SCORED if KEYSTROKE in found else (KEYSTROKE,)
+        for signal in usual:
             kept = opened.kept.get(signal)
             if signal not in found and kept is not None and kept.speaks:
                 row = opened.rows[signal]
@@ -191,6 +181,15 @@ class Behaviors:
         """Forget profiles that say nothing of today any more; return how many."""
         return store.drop_older(tx, now - KEPT)
 
+    def note_import(
+        self, tx: Tx, subject: UUID, actor: str, accepted: int, total: int, *, granted: bool
+    ) -> None:
+        """Write to the log that samples from elsewhere were learned, and by which right."""
+        self._audit.append(
+            tx, "behavior.imported", subject=subject, actor=actor, accepted=accepted, total=total,
+            granted=granted,
+        )  # fmt: skip
+
     def reset(self, tx: Tx, subject: UUID, actor: str) -> int:
         """Forget a subject's profiles at somebody's wish, alarms too; return how many."""
         count = store.drop(tx, subject)
@@ -202,16 +201,18 @@ class Behaviors:
         return max((row.samples for row in store.of_subject(tx, subject)), default=0)
 
     def _anew(self, tx: Tx, typist: Typist) -> Opened:
+        rows = store.of_subject(tx, typist.subject, lock=True)
         try:
-            return self.open(tx, typist, lock=True)
+            return _opened(tx, rows, typist)
         except KeyUnavailable:
             raise
         except (CryptoError, ValueError):
-            # What does not open counted as the worst until now; after AAL2 it begins anew.
+            # What does not open counted as the worst until now; after AAL2 it begins anew, on
+            # whatever class of device it is: left there it would speak against every login.
             logs.get().warning("behavior_begun_anew", code="unreadable_profile")
-            rows = store.of_subject(tx, typist.subject)
-            mine = [row for row in rows if row.place.device_class == typist.device_class]
-            return Opened({}, (), {row.place.signal: row for row in mine})
+            kept = [row for row in rows if row.place.password != typist.password or _opens(tx, row)]
+            store.drop_rows(tx, [row.id for row in rows if row not in kept])
+            return _opened(tx, kept, typist)
 
     def _keep(self, tx: Tx, place: Place, vector: Vector, opened: Opened) -> bool:
         """Save the next state; False when another request made the first one meanwhile."""
@@ -231,6 +232,31 @@ class Behaviors:
             device_class=place.device_class,
         )  # fmt: skip
         self._outbox.put(tx, "alarm.behavior_parted", None, {"subject": str(place.subject)})
+
+
+def _opened(tx: Tx, rows: Sequence[Sealed], typist: Typist) -> Opened:
+    mine = [row for row in rows if row.place.device_class == typist.device_class]
+    opened = {
+        row.id: Kept.unpack(row.open(tx)) for row in rows
+        if row.place.password == typist.password
+        and (row.place.signal == KEYSTROKE or row in mine)
+    }  # fmt: skip
+    return Opened(
+        {row.place.signal: opened[row.id] for row in mine if row.id in opened},
+        [opened[row.id] for row in rows
+         if row.id in opened and row.place.signal == KEYSTROKE],
+        {row.place.signal: row for row in mine},
+    )  # fmt: skip
+
+
+def _opens(tx: Tx, row: Sealed) -> bool:
+    try:
+        Kept.unpack(row.open(tx))
+    except KeyUnavailable:
+        raise
+    except (CryptoError, ValueError):
+        return False
+    return True
 
 
 def _not_empty() -> Conflict:

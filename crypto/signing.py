@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NoReturn, cast
 
 from cryptography.hazmat.primitives import serialization
@@ -19,6 +20,7 @@ _ASSERTION_LIFE: Final = 300
 _CLOCK_SKEW: Final = 5
 _ASSERTION_ALGORITHMS: Final = ["ES256", "PS256", "RS256", "Ed25519"]
 _LEAST_RSA_MODULUS: Final = 342  # 2048 bits in base64url
+_PUBLIC: Final = ("kty", "crv", "x", "y")
 
 
 class SigningKey:
@@ -58,7 +60,7 @@ class SigningKey:
     def public_jwk(self) -> dict[str, Any]:
         """Return the public part as a JWK with `kid`, `use` and `alg`; kid is RFC 7638's."""
         public = self.jwk.as_dict(private=False)
-        members = {name: public[name] for name in ("kty", "crv", "x", "y")}
+        members = {name: public[name] for name in _PUBLIC}
         return members | {"kid": self.kid, "use": "sig", "alg": "ES256"}
 
 
@@ -90,14 +92,20 @@ def verify_jwt(
     known = [key for key in jwks["keys"] if key["kid"] == header.get("kid")]
     if not known:
         raise SignatureInvalid
-    public = {name: known[0][name] for name in ("kty", "crv", "x", "y")}
-    claims = _verify(token, ECKey.import_key(public), ["ES256"])
+    key = _public(*(known[0][name] for name in _PUBLIC))
+    claims = _verify(token, key, ["ES256"])
     _check_times(claims, now)
     if claims.get("iss") != issuer:
         raise SignatureInvalid
     if audience is not None and audience not in _audiences(claims):
         raise SignatureInvalid
     return claims
+
+
+@lru_cache(maxsize=32)
+def _public(*members: str) -> ECKey:
+    """Return a public key; to check that its point is on the curve costs as much as a signature."""
+    return ECKey.import_key(dict(zip(_PUBLIC, members, strict=True)))
 
 
 def sign_mac_jwt(secret: bytes, claims: Mapping[str, Any], typ: str) -> str:

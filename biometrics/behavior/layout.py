@@ -7,7 +7,7 @@ size of each press. Times are in seconds, pressure and size as the sensor gives 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -54,12 +54,12 @@ class Layout:
     @classmethod
     def keystroke(cls, keys: int) -> "Layout":
         """Return the layout of a text of that many presses."""
-        return cls("keystroke", _timing(keys))
+        return _typed("keystroke", keys)
 
     @classmethod
     def touch(cls, keys: int) -> "Layout":
         """Return the layout of a text of that many touches."""
-        return cls("touch", _timing(keys) + (PRESSURE,) * keys + (SIZE,) * keys)
+        return _typed("touch", keys)
 
     @classmethod
     def statistics(cls, signal: str, columns: int) -> "Layout":
@@ -153,3 +153,10 @@ _EVEN: Final[dict[str, Callable[[Floats], Floats]]] = {
     PRESSURE: _as_it_is,
     SIZE: _as_it_is,
 }
+
+
+@lru_cache(maxsize=2 * MOST_KEYS)
+def _typed(signal: str, keys: int) -> Layout:
+    """Return the one layout of texts of a length: what follows from it is worked out once."""
+    more = (PRESSURE,) * keys + (SIZE,) * keys if signal == "touch" else ()
+    return Layout(signal, _timing(keys) + more)

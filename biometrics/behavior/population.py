@@ -10,15 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from biometrics.behavior.head import fit, within
 from biometrics.behavior.layout import Floats, Ints, Layout
 
+Real = TypeVar("Real", bound=np.floating[Any])
 KNOTS: Final = 65
 CLIP: Final = 4.5
+SCALE: Final = 31.0
+"""Columns for which the widths of kernels are given; they grow with the columns."""
+KERNEL: Final = 0.02
+"""Width of the kernel classifier, over a distance."""
+RIDGE: Final = 2e-4
+_AT_ONCE: Final = 8
 _AT: Final = np.array([NormalDist().inv_cdf((at + 0.5) / KNOTS) for at in range(KNOTS)])
 _EDGE: Final = 8
 _SESSION: Final = 50
@@ -96,6 +104,22 @@ class Population:
         return distances(self.chosen, self.chosen)
 
     @cached_property
+    def solver(self) -> Floats:
+        """Inverse of the part of the kernel classifier's matrix that is the population's own."""
+        kernel = np.exp(self.apart * (-KERNEL * SCALE / self.layout.columns))
+        kernel[np.diag_indices_from(kernel)] += RIDGE * 2 * len(kernel)
+        return np.linalg.inv(kernel)
+
+    @cached_property
+    def parts(self) -> tuple["Part", "Part"]:
+        """The covariances among the kept columns and among all."""
+        found = []
+        for at in (self.kept, np.arange(self.layout.columns)):
+            pick = np.ix_(at, at)
+            found.append(Part(at, self.between[pick], self.drift[pick], self.typical[pick]))
+        return found[0], found[1]
+
+    @cached_property
     def deviation(self) -> Floats:
         """Standard deviations of one person's samples over sessions, (d,)."""
         return np.sqrt(np.diag(self.typical))
@@ -103,12 +127,16 @@ class Population:
     @cached_property
     def everybody(self) -> tuple["Normal", "Normal"]:
         """How samples of anybody scatter, among the kept columns and among all."""
-        found = []
-        for at in (self.kept, np.arange(self.layout.columns)):
-            pick = np.ix_(at, at)
-            scatter = self.between[pick] + self.typical[pick]
-            found.append(Normal(at, self.mean[at], *inverse_root(scatter)))
-        return found[0], found[1]
+        kept, every = (
+            Normal(part.at, self.mean[part.at], *inverse_root(part.between + part.typical))
+            for part in self.parts
+        )
+        return kept, every
+
+    @cached_property
+    def _steps(self) -> Floats:
+        """The knots, one after another: to count along the first axis is to add whole rows."""
+        return np.ascontiguousarray(self.knots.T)[:, None]
 
     @cached_property
     def _pieces(self) -> tuple[Floats, Floats, Floats, Ints]:
@@ -128,7 +156,7 @@ class Population:
     def normal(self, rows: Floats) -> Floats:
         """Return rows (n, d) in the normal space; what is not a number becomes the mean."""
         start, height, slope, first = self._pieces
-        piece = (rows[:, :, None] >= self.knots).sum(axis=2, dtype=np.uint8)
+        piece = (rows >= self._steps).sum(axis=0, dtype=np.uint8)
         at = first + piece
         part = (rows - start[at]) * slope[at]
         part = np.where(piece == KNOTS, np.log1p(np.maximum(part, 0.0)), part)
@@ -138,6 +166,23 @@ class Population:
         """Return how much samples (n, d) of the normal space look like a beginner's, (n,)."""
         away = normal - self.mean
         return np.asarray(away @ self.early[0] + np.abs(away) @ self.early[1]) / len(self.mean)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a population tells of some of its columns.
+
+    Args:
+        at: Which.
+        between: Covariance of people's means, (k, k).
+        drift: Covariance of one person's means over sessions, (k, k).
+        typical: Covariance of one person's samples over sessions, (k, k).
+    """
+
+    at: Ints
+    between: Floats
+    drift: Floats
+    typical: Floats
 
 
 @dataclass(frozen=True)
@@ -170,20 +215,16 @@ def inverse_root(matrix: Floats) -> tuple[Floats, float]:
     return (vectors / np.sqrt(values)) @ vectors.T, float(np.log(values).sum())
 
 
-def distances(left: Floats, right: Floats) -> Floats:
-    """Return the sums of absolute differences of rows (n, d) and (m, d); (n, m).
-
-    For many rows |a - b| is 2 max(a, b) - a - b: one pass over memory less.
-    """
-    if len(left) == 1:
-        return np.asarray(np.abs(right - left) @ np.ones(left.shape[1]))[None]
-    found = np.zeros((len(left), len(right)))
-    larger = np.empty_like(found)
-    for one, other in zip(left.T.copy(), right.T.copy(), strict=True):
-        found += np.maximum(one[:, None], other, out=larger)
-    found *= 2
-    found -= left.sum(axis=1)[:, None]
-    found -= right.sum(axis=1)
+def distances(left: npt.NDArray[Real], right: npt.NDArray[Real]) -> npt.NDArray[Real]:
+    """Return the sums of absolute differences of rows (n, d) and (m, d), in their precision."""
+    ones = np.ones(left.shape[1], left.dtype)
+    found = np.empty((len(left), len(right)), left.dtype)
+    # Few rows at a time: what is between stays in the cache of the core.
+    room = np.empty((min(_AT_ONCE, len(left)), *right.shape), left.dtype)
+    for start in range(0, len(left), _AT_ONCE):
+        some = left[start : start + _AT_ONCE, None]
+        apart = np.subtract(some, right, out=room[: len(some)])
+        np.matmul(np.abs(apart, out=apart), ones, out=found[start : start + _AT_ONCE])
     return found
 
 

@@ -9,6 +9,7 @@ a symmetric square root where it is a statistic of motion or pointer). k counts 
 
 import struct
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -143,6 +144,7 @@ def recency(samples: int) -> Floats:
     return np.asarray(weights / weights.sum())
 
 
+@lru_cache(maxsize=256)
 def _units(layout: Layout) -> Floats:
     timed = np.isin(np.array(layout.kinds)[layout.kept], (HOLD, PRESS))
     return np.where(timed, _TIME, _STEP if layout.timed else 16 * _STEP)

@@ -12,8 +12,17 @@ from typing import Final
 import numpy as np
 
 from biometrics.behavior.head import within
-from biometrics.behavior.layout import GAP, Floats, Ints, Layout
-from biometrics.behavior.population import Normal, Population, distances, inverse_root
+from biometrics.behavior.layout import GAP, Floats, Layout
+from biometrics.behavior.population import (
+    KERNEL,
+    RIDGE,
+    SCALE,
+    Normal,
+    Part,
+    Population,
+    distances,
+    inverse_root,
+)
 from biometrics.behavior.profile import Profile, recency
 
 FREEDOM: Final = 4.0
@@ -24,11 +33,8 @@ PRIOR: Final = 12.0
 """Samples that the population's spread counts as, beside a person's own."""
 _POWER: Final = 0.7
 _OWN_PRIOR: Final = 6.0
-_SCALE: Final = 31.0
 _WIDTH: Final = 0.05
 _TINY: Final = 1e-300
-_KERNEL: Final = 0.02
-_RIDGE: Final = 2e-4
 _OWN_WIDTH: Final = 0.3
 _OWN_SHRINK: Final = 0.7
 _RECENT: Final = 60
@@ -58,7 +64,7 @@ class Own:
 
     def closeness(self, scaled: Floats) -> Floats:
         """Return the logarithm of a Laplacian kernel density at scaled rows (n, d); (n,)."""
-        apart = distances(scaled @ self.turn, self.rows) * (_OWN_WIDTH * _SCALE / scaled.shape[1])
+        apart = distances(scaled @ self.turn, self.rows) * (_OWN_WIDTH * SCALE / scaled.shape[1])
         least = apart.min(axis=1)
         return np.asarray(np.log(np.exp(least[:, None] - apart) @ self.weights) - least)
 
@@ -120,7 +126,8 @@ def _half_whitener(rows: Floats) -> Floats:
     spread = rows.std(axis=0)
     if len(rows) < 2 * rows.shape[1] // 3 or not spread.all():
         return square
-    correlation = np.corrcoef(rows.T)
+    apart = (rows - rows.mean(axis=0)) / (spread * np.sqrt(len(rows)))
+    correlation = apart.T @ apart
     return inverse_root((1 - _OWN_SHRINK) * correlation + _OWN_SHRINK * square)[0]
 
 
@@ -131,7 +138,9 @@ def prepare(profile: Profile, population: Population, even_spread: Floats) -> Pr
     weights = recency(len(normal))
     views, base, sizes = _views(population, _person(normal, weights, population))
     whitened = normal @ population.whitener
-    apart = distances(whitened, np.concatenate([whitened, population.chosen]))
+    # Half the bits are enough for what a kernel blurs, and take half the time.
+    among = np.concatenate([whitened, population.chosen], dtype=np.float32)
+    apart = distances(among[: len(whitened)], among).astype(np.float64)
     densities, alphas = _weights(apart, weights, population)
     own = prepare_own(profile, even_spread)
     varies = np.log((own.scale / even_spread).mean())
@@ -152,8 +161,7 @@ def _person(normal: Floats, weights: Floats, population: Population) -> list[Nor
     steady = middle + within(normal - middle, 3 * typical)
     mean = weights @ steady
     ratio = _ratio(steady, weights, mean, effective, typical)
-    every = np.arange(population.layout.columns)
-    return [_next(population, at, mean, ratio, effective) for at in (population.kept, every)]
+    return [_next(population, part, mean, ratio, effective) for part in population.parts]
 
 
 def _ratio(
@@ -166,18 +174,15 @@ def _ratio(
 
 
 def _next(
-    population: Population, at: Ints, mean: Floats, ratio: Floats, effective: float
+    population: Population, part: Part, mean: Floats, ratio: Floats, effective: float
 ) -> Normal:
     """Return the predictive distribution of the person's next sample among some columns."""
-    pick = np.ix_(at, at)
+    at, between, usual = part.at, part.between, population.mean[part.at]
     scale = np.outer(ratio[at], ratio[at])
-    inside, drift, between = (
-        matrix[pick] for matrix in (population.within, population.drift, population.between)
-    )
-    noise = inside * scale / effective + drift
+    noise = (part.typical - part.drift) * scale / effective + part.drift
     gain = np.linalg.solve(between + noise, between).T
-    center = population.mean[at] + gain @ (mean[at] - population.mean[at])
-    return Normal(at, center, *inverse_root(between - gain @ between + (inside + drift) * scale))
+    center = usual + gain @ (mean[at] - usual)
+    return Normal(at, center, *inverse_root(between - gain @ between + part.typical * scale))
 
 
 def _views(population: Population, person: list[Normal]) -> tuple[Floats, Floats, Floats]:
@@ -212,18 +217,18 @@ def _weights(apart: Floats, weights: Floats, population: Population) -> tuple[Fl
 
 
 def _classifier(apart: Floats, weights: Floats, population: Population) -> Floats:
-    """Return the weights of a kernel ridge classifier: these samples against the population."""
-    count, others = len(apart), len(population.chosen)
-    kernel = np.empty((count + others, count + others))
-    kernel[:count] = apart
-    kernel[count:, :count] = kernel[:count, count:].T
-    kernel[count:, count:] = population.apart
-    kernel *= -_KERNEL * _SCALE / population.layout.columns
-    np.exp(kernel, out=kernel)
-    share = np.concatenate([0.5 * weights, np.full(others, 0.5 / others)])
-    target = np.concatenate([np.ones(count), -np.ones(others)])
-    kernel[np.diag_indices_from(kernel)] += _RIDGE / np.maximum(share, 1e-9)
-    return np.asarray(np.linalg.solve(kernel, target))
+    """Return the weights of a kernel ridge classifier: these samples against the population.
+
+    The population's own block is inverted once; only its complement is the person's.
+    """
+    count = len(apart)
+    kernel = np.exp(apart * (-KERNEL * SCALE / population.layout.columns))
+    own, across = kernel[:, :count], kernel[:, count:]
+    own[np.diag_indices_from(own)] += RIDGE / np.maximum(0.5 * weights, 1e-9)
+    solver = population.solver
+    drawn = across @ solver
+    mine = np.linalg.solve(own - drawn @ across.T, 1.0 + drawn.sum(axis=1))
+    return np.concatenate([mine, -solver.sum(axis=0) - mine @ drawn])
 
 
 def _rhythm(layout: Layout, center: Floats) -> tuple[Floats, Floats]:
@@ -278,7 +283,7 @@ def measure(prepared: Prepared, population: Population, rows: Floats) -> tuple[F
     found = np.empty((len(rows), _ALL + 4 * kinds))
     found[:, :2], found[:, 8] = _falls(seen, prepared)
     found[:, 2:4] = _kernels(apart, prepared)
-    found[:, 4] = np.exp(apart * (-_KERNEL * _SCALE / columns)) @ prepared.alphas
+    found[:, 4] = np.exp(apart * (-KERNEL * SCALE / columns)) @ prepared.alphas
     found[:, 5] = prepared.own.closeness(scaled)
     found[:, 7] = apart[:, : prepared.samples].min(axis=1) / columns
     deviation = np.abs(scaled)
@@ -311,7 +316,7 @@ def _falls(seen: Floats, prepared: Prepared) -> tuple[Floats, Floats]:
 def _kernels(apart: Floats, prepared: Prepared) -> Floats:
     """Return the log ratios of Laplacian kernel densities, this person's over everybody's."""
     least = apart.min(axis=1, keepdims=True)
-    wide = np.exp((least - apart) * (_WIDTH * _SCALE / prepared.layout.columns))
+    wide = np.exp((least - apart) * (_WIDTH * SCALE / prepared.layout.columns))
     narrow = np.square(np.square(wide))
     densities = np.stack([wide @ prepared.densities, narrow @ prepared.densities], axis=1)
     found = np.log(np.maximum(densities, _TINY))

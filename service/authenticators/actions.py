@@ -143,9 +143,9 @@ class Authenticators:
 
     def verifier(self, tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Verifier | None:
         """Return the active verifier of a type, or the decoy's: one query, one opening."""
-        rows = {row.subject_id: row for row in store.active(tx, (subject, decoy), kind)}
+        rows = {row.subject_id: row for row in store.verifiers(tx, (subject, decoy), kind)}
         row = rows.get(subject) or rows.get(decoy)
-        return Verifier(row.id, row.subject_id, row.type, row.verifier) if row else None
+        return Verifier(row.id, row.subject_id, row.type, store.opened(tx, row)) if row else None
 
     def codes(self, tx: Tx, authenticator: UUID) -> list[tuple[UUID, bytes]]:
         """Return ids and digests of the codes that are left."""

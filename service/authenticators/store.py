@@ -1,7 +1,8 @@
 """Tables of authenticators, used TOTP steps, recovery codes and grants."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -16,11 +17,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crypto.fields import Owner
+from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
-from service.store.sealed import ClassBy, encrypted_bytes
+from service.store.sealed import ClassBy, encrypted_bytes, open_value
 
 
 class AuthenticatorRow(Base):
@@ -102,6 +103,13 @@ _ACTIVE: Final = select(AuthenticatorRow).where(
     AuthenticatorRow.type == bindparam("b_type"),
     AuthenticatorRow.status == "active",
 )
+_VERIFIERS: Final = select(
+    _ROWS.c.id, _ROWS.c.subject_id, _ROWS.c.type, _ROWS.c.status, _ROWS.c.verifier
+).where(
+    _ROWS.c.subject_id.in_(bindparam("b_subjects", expanding=True)),
+    _ROWS.c.type == bindparam("b_type"),
+    _ROWS.c.status == "active",
+)
 _TYPES: Final = select(_ROWS.c.type).where(
     _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.status == "active"
 )
@@ -125,6 +133,20 @@ _TOUCH: Final = (
 def active(tx: Tx, subjects: tuple[UUID, ...], kind: str) -> list[AuthenticatorRow]:
     """Return the active authenticators of one type of the named subjects."""
     return list(tx.scalars(_ACTIVE, {"b_subjects": list(subjects), "b_type": kind}))
+
+
+def verifiers(tx: Tx, subjects: tuple[UUID, ...], kind: str) -> Sequence[Any]:
+    """Return the same as `active` without objects, each verifier still sealed."""
+    return tx.execute(_VERIFIERS, {"b_subjects": list(subjects), "b_type": kind}).all()
+
+
+def opened(tx: Tx, row: Any) -> bytes:  # noqa: ANN401 - a row of named columns
+    """Return the verifier of a row; raises OpenError or KeyUnavailable."""
+    bound = f"{row.type}|{row.status}".encode()
+    context = FieldContext(
+        "authenticator", "verifier", subject_owner(row.subject_id), row.id, bound
+    )
+    return open_value(tx, AuthenticatorRow.verifier.key_class(row), context, row.verifier)
 
 
 def active_types(tx: Tx, subject: UUID) -> frozenset[str]:

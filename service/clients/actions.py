@@ -1,12 +1,12 @@
 """Create, list, rotate, revoke and authenticate clients (RFC 6749 section 2.3, RFC 7523)."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy import ColumnElement, Row
 
 from crypto import opaque
 from crypto.errors import SignatureInvalid
@@ -120,6 +120,23 @@ class Clients:
         """Return a client that may act now."""
         row = store.plain(tx, client)
         return _client(row) if row and row.status == _ACTIVE else None
+
+    def active_unless(
+        self, condition: ColumnElement[bool]
+    ) -> Callable[[Tx, UUID, Mapping[str, Any]], Client | None]:
+        """Return what finds a client as `active` does, and none where a condition holds.
+
+        Args:
+            condition: Of another table, with named values that come with each call; so one
+                statement answers both.
+        """
+        statement = store.plain_unless(condition)
+
+        def find(tx: Tx, client: UUID, values: Mapping[str, Any]) -> Client | None:
+            row = tx.execute(statement, {**values, "b_id": client}).first()
+            return _client(row) if row and row.status == _ACTIVE else None
+
+        return find
 
     def authenticate_secret(self, tx: Tx, client_id: str, secret: str) -> Client:
         """Check a client secret: 256 random bits, so that one digest is all it needs.

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import JSON, String, bindparam, delete, select
+from sqlalchemy import JSON, ColumnElement, Select, String, bindparam, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
@@ -55,6 +55,11 @@ _PLAIN: Final = select(
     _ROWS.c.id, _ROWS.c.name, _ROWS.c.status, _ROWS.c.scopes, _ROWS.c.first_party,
     _ROWS.c.asserts_context, _ROWS.c.segments, _ROWS.c.jwks,
 ).where(_ROWS.c.id == bindparam("b_id"))  # fmt: skip
+
+
+def plain_unless(condition: ColumnElement[bool]) -> Select[Any]:
+    """Return the statement that reads a client as `plain` does, unless a condition holds."""
+    return _PLAIN.where(~condition)
 
 
 def plain(tx: Tx, client: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None

@@ -60,21 +60,30 @@ class Judging:
             return flow.terms.segments
         return (self._parts.accounts.get(tx, flow.terms.subject).segment,)
 
-    def challenged(self, tx: Tx, flow: Flow) -> Flow:
-        """Give every legal action a fresh challenge; the old ones are void."""
+    def challenged(self, tx: Tx, flow: Flow, segments: tuple[str, ...] | None = None) -> Flow:
+        """Give every legal action a fresh challenge; the old ones are void.
+
+        Args:
+            tx: A unit of work.
+            flow: The flow.
+            segments: What `segments` would return, where it is known already.
+        """
         fresh: dict[str, dict[str, Any]] = {}
         for name in flow.actions:
             if name != model.BACK:
-                fresh[name] = self._challenge(tx, flow, name)
+                fresh[name] = self._challenge(tx, flow, name, segments)
             if name in TYPED:
                 fresh[name] |= {"capture_id": opaque.random_bytes(16).hex()}
         return replace(flow, challenges=fresh)
 
-    def _challenge(self, tx: Tx, flow: Flow, name: str) -> dict[str, Any]:
+    def _challenge(
+        self, tx: Tx, flow: Flow, name: str, segments: tuple[str, ...] | None
+    ) -> dict[str, Any]:
         factor = self._parts.factors[name]
         # Only a biometric is told to show more or less by segment; the others need no look-up.
-        segments = self.segments(tx, flow) if factor.kind is Kind.INHERENCE else ()
-        return factor.challenge(segments)
+        if factor.kind is not Kind.INHERENCE:
+            return factor.challenge(())
+        return factor.challenge(segments or self.segments(tx, flow))
 
     def cleared(self, tx: Tx, flow: Flow, segment: str) -> None:
         """Let go of what is held against the subject, where this flow was strong enough."""
@@ -95,7 +104,8 @@ class Judging:
             flow = replace(flow, held=min(decision.hold, facts.standing) < 0)
         if decision.effect is Effect.SUSPEND:
             self._suspend(tx, subject)
-        return self.challenged(tx, model.settle(flow, decision))
+        segments = (facts.segment,) if flow.disclosing else None
+        return self.challenged(tx, model.settle(flow, decision), segments)
 
     def _plan(self, tx: Tx, flow: Flow) -> Decision:
         claimed = tuple(supposed(factor) for factor, _ in flow.tried)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
@@ -11,6 +12,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.dml import ReturningInsert
 
 from service.domain.errors import Unavailable
 from service.store.sealed import FieldSealer, seal_before_flush, use_sealer
@@ -125,7 +127,13 @@ def _away(error: DBAPIError) -> bool:
 
 def insert_once(tx: Tx, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless a unique constraint has it already; return whether it was inserted."""
-    dialect = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
+    statement = _inserting(tx.get_bind().dialect.name, table)
+    return tx.execute(statement, dict(values)).first() is not None
+
+
+@lru_cache(maxsize=64)
+def _inserting(dialect: str, table: Table) -> ReturningInsert[Any]:
+    """Return the statement: to make one anew costs more than to run it."""
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     first = next(iter(table.primary_key.columns))
-    return tx.execute(statement.returning(first)).first() is not None
+    return insert(table).on_conflict_do_nothing().returning(first)

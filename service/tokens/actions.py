@@ -82,6 +82,7 @@ class Tokens:
         self._operators = operators
         self._database = database
         self._clients = clients
+        self._unrevoked = clients.active_unless(store.REVOKED)
         self._sessions = sessions
         self._access = access
         self._audit = audit
@@ -111,7 +112,7 @@ class Tokens:
         if claims is None or jti is None or client_id is None:
             raise _unauthorized()
         with self._database.transaction(read=True) as tx:
-            client = None if store.revoked(tx, jti) else self._clients.active(tx, client_id)
+            client = self._unrevoked(tx, client_id, {"b_jti": jti})
             if client is None:
                 raise _unauthorized()
             if claims["sub"] != str(client_id):

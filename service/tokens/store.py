@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, String, bindparam, delete, select, update
+from sqlalchemy import ForeignKey, LargeBinary, String, bindparam, delete, exists, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
@@ -55,6 +55,8 @@ class RevokedToken(Base):
 
 
 _LISTED: Final = table_of(RevokedToken)
+REVOKED: Final = exists().where(_LISTED.c.jti == bindparam("b_jti"))
+"""Whether an access token was revoked, as a condition."""
 _REVOKED: Final = select(_LISTED.c.jti).where(_LISTED.c.jti == bindparam("b_jti"))
 
 

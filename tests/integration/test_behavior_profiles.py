@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, select, text, update
 
 from biometrics.behavior.model import DEFAULT, load
 from biometrics.fusion import Seen
@@ -19,10 +19,11 @@ from service.keys.actions import Vault
 from service.signals.behavior import store
 from service.signals.behavior.actions import Behaviors, BehaviorSignal
 from service.signals.behavior.actions.profiles import Typist
+from service.signals.behavior.comparing import LOWEST
 from service.signals.behavior.kept import Kept
 from service.signals.behavior.model import Behavior
 from service.signals.behavior.reading import read
-from service.signals.behavior.store import Place
+from service.signals.behavior.store import Place, ProfileRow
 from service.store.engine import Store
 from tests.functional.conftest import CONSENT
 from tests.typists import contacts, typists, wire
@@ -368,6 +369,24 @@ def test_a_flow_that_asks_again_is_not_scored_again(house, behaviors, signal, pe
             seen = facts(house, subject, people[0][11])
             signal.assess(tx, replace(seen, flow=f"flow-{number}"))
     assert len(signal._recent._said) == 256
+
+
+def test_a_profile_that_is_changed_within_a_flow_is_not_vouched_for_by_an_earlier_answer(
+    house, signal, people
+):
+    """One byte of what is stored, and it counts as its worst at the next action."""
+    subject = agreed(house)
+    teach(house, signal, subject, people[0][:8])
+    before = assess(house, signal, subject, people[0][9])
+    assert before.enough_history
+    rows = ProfileRow.__table__
+    with house.store.transaction() as tx:
+        stored = tx.execute(select(rows.c.id, rows.c.content)).one()
+        changed = stored.content[:-1] + bytes([stored.content[-1] ^ 1])
+        tx.execute(update(rows).where(rows.c.id == stored.id).values(content=changed))
+    after = assess(house, signal, subject, people[0][9])
+    assert after.llr == LOWEST
+    assert codes(after) == {"profile_unreadable"}
 
 
 def test_profiles_are_dropped_after_400_days_and_with_their_person(

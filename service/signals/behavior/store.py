@@ -1,6 +1,7 @@
 """The table of behavioral profiles."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -78,6 +79,12 @@ class Sealed:
     samples: int
     absent: int
     content: bytes = field(repr=False)
+
+    @property
+    def state(self) -> Hashable:
+        """What tells it from every other state of it, with no more than a digest of it kept."""
+        digest = hashlib.sha256(self.content).digest()
+        return self.id, self.place, self.samples, self.absent, digest
 
     def open(self, tx: Tx) -> bytes:
         """Return what is sealed; raises OpenError or KeyUnavailable."""

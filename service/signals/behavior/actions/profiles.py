@@ -1,6 +1,6 @@
 """Sealed profiles: read with a sample, taught by one, forgotten with their consent or password."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -58,11 +58,6 @@ class Opened:
     everywhere: Sequence[Kept]
     rows: Mapping[str, Sealed]
 
-    @property
-    def state(self) -> Hashable:
-        """What a comparison depends on beside the sample: which profiles, and how far they are."""
-        return tuple((row.id, row.place, row.samples, row.absent) for row in self.rows.values())
-
     def replayed(self, found: Read) -> bool:
         """Tell whether the times of a sample were accepted before."""
         vector = found.get(KEYSTROKE)
@@ -102,14 +97,21 @@ class Behaviors:
         """Tell whether the subject agreed to it."""
         return self._accounts.consented(tx, subject, PURPOSE)
 
-    def open(self, tx: Tx, typist: Typist, *, lock: bool = False) -> Opened:
-        """Return the profiles of a typist: one statement.
+    def stored(self, tx: Tx, subject: UUID, *, lock: bool = False) -> Sequence[Sealed]:
+        """Return the profiles of a subject as they are stored: one statement."""
+        return store.of_subject(tx, subject, lock=lock)
+
+    def open(
+        self, tx: Tx, typist: Typist, rows: Sequence[Sealed] | None = None, *, lock: bool = False
+    ) -> Opened:
+        """Return the profiles of a typist; `rows` are what is stored, where it was read already.
 
         Raises:
             CryptoError: One does not open, or this process does not hold the class.
             ValueError: One is not of a known form.
         """
-        return _opened(tx, store.of_subject(tx, typist.subject, lock=lock), typist)
+        stored = self.stored(tx, typist.subject, lock=lock) if rows is None else rows
+        return _opened(tx, stored, typist)
 
     def compare(self, found: Read, opened: Opened) -> dict[str, Part]:
         """Return what each part of a sample says, and each usual part that was not sent."""

@@ -9,10 +9,10 @@ from crypto import opaque
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain.assurance import Acr
 from service.domain.risk import Assessment, SignalFacts
-from service.signals.behavior.actions.profiles import Behaviors, Typist
-from service.signals.behavior.comparing import LOWEST, NAME, Parts, assessment, told
+from service.signals.behavior.actions.profiles import Behaviors, Opened, Typist
+from service.signals.behavior.comparing import LOWEST, NAME, assessment, told
 from service.signals.behavior.model import Behavior, device_class, device_classes
-from service.signals.behavior.reading import ANOTHER_TEXT, read
+from service.signals.behavior.reading import ANOTHER_TEXT, Read, read
 from service.store.engine import Tx
 from service.telemetry import logs
 
@@ -27,24 +27,25 @@ class _Recent:
     """What was said of the samples of the last flows: each action of a flow asks again.
 
     A score costs as much as all the rest of the action. An entry is of one flow, one sample and
-    one state of the profiles, and goes with the end of its flow at AAL2, or as others come.
+    one state of the profiles, to the byte, and goes with the end of its flow at AAL2, or as others
+    come. It holds no sample and no profile.
     """
 
     def __init__(self) -> None:
-        self._said: dict[str, tuple[_Key, Parts]] = {}
+        self._said: dict[str, tuple[_Key, Assessment]] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: _Key) -> Parts | None:
+    def get(self, key: _Key) -> Assessment | None:
         """Return what was said; None for another sample, or of profiles as they were before."""
         with self._lock:
             found = self._said.get(key[0])
         return found[1] if found and found[0] == key else None
 
-    def put(self, key: _Key, parts: Parts) -> None:
+    def put(self, key: _Key, said: Assessment) -> None:
         """Keep what was said; the oldest of too many goes."""
         with self._lock:
             self._said.pop(key[0], None)
-            self._said[key[0]] = key, parts
+            self._said[key[0]] = key, said
             while len(self._said) > _MOST_FLOWS:
                 del self._said[next(iter(self._said))]
 
@@ -66,22 +67,24 @@ class BehaviorSignal:
 
     def assess(self, tx: Tx, facts: SignalFacts) -> Assessment:
         """Set the sample that came with the password against the subject's profile."""
-        sample = _sample(facts)
-        if sample is None or facts.password is None:
+        content = facts.samples.get(_TYPED)
+        if content is None or facts.password is None:
             return self._without(tx, facts)
+        rows = self._behaviors.stored(tx, facts.subject)
+        state = (facts.password, *(row.state for row in rows))
+        key = (facts.flow, opaque.digest(content, "sample"), state)
+        if (said := self._recent.get(key)) is not None:
+            return said
+        sample = Behavior.model_validate_json(content)
         typist = Typist(facts.subject, facts.password, device_class(facts.surroundings, sample))
         try:
-            opened = self._behaviors.open(tx, typist)
+            opened = self._behaviors.open(tx, typist, rows)
         except (CryptoError, ValueError):
             reason = told("profile_unreadable", "a stored profile does not open", LOWEST)
             return Assessment(NAME, LOWEST, (reason,))
-        found = read(sample)
-        key = (facts.flow, opaque.digest(facts.samples[_TYPED], "sample"), opened.state)
-        parts = self._recent.get(key) or self._behaviors.compare(found, opened)
-        self._recent.put(key, parts)
-        if not parts:
-            return _nothing()
-        return assessment(parts, replay=opened.replayed(found))
+        said = self._compared(opened, read(sample))
+        self._recent.put(key, said)
+        return said
 
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
         """Teach the profile, where what was verified in this flow alone reached AAL2."""
@@ -100,6 +103,10 @@ class BehaviorSignal:
 
     def failed(self, tx: Tx, facts: SignalFacts) -> None:
         """Learn nothing from a failure."""
+
+    def _compared(self, opened: Opened, found: Read) -> Assessment:
+        parts = self._behaviors.compare(found, opened)
+        return assessment(parts, replay=opened.replayed(found)) if parts else _nothing()
 
     def _without(self, tx: Tx, facts: SignalFacts) -> Assessment:
         if facts.password is not None:

@@ -5,8 +5,8 @@
 Every sample goes the way of a login: events, columns, the profile kept so far, nats within what the
 signal may say; then it is learned, as after a login at AAL2. Impostors have the password and are
 other people of the same set. Without DIR the people are generated, of another seed than the
-model's; DIR has `cmu/`, `meu_touch/` and `sapientia_touch/` (docs/behavior.md says where they come
-from).
+model's; DIR has `cmu/`, `meu_touch/`, `sapientia_touch/` and `hold_and_tap/` (docs/behavior.md says
+where they come from).
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from biometrics.behavior import generator, loaders
+from biometrics.behavior import generator, holders, loaders
 from biometrics.behavior.features import Key, NotScored, Told, Touch, Vector, keystroke, touch
 from biometrics.behavior.layout import Floats, Layout
 from biometrics.evaluation import cllr, eer
@@ -31,6 +31,7 @@ LOOKS = 4
 TAKEN = 30
 """Samples of another person that are learned to see whether the alarm is raised."""
 CLOCK_MS = 1.0
+POSTURES = ("Sitting", "Standing", "Walking")
 People = Mapping[str, list[Vector]]
 MODELS = open_models(None)
 
@@ -91,20 +92,26 @@ def nats(kept: Kept, vector: Vector) -> float:
     return compare(signal, vector, kept, MODELS[signal]).nats
 
 
-def measure(people: People, every: int) -> Seen:
-    """Let every profile live: each sample is scored, then learned."""
+def measure(people: People, every: int, unscored: int = 0) -> Seen:
+    """Let every profile live: each sample is scored, then learned.
+
+    Where the first ones are `unscored`, those of other postures, nothing else is learned: each
+    sample is the first in its posture.
+    """
     seen = Seen()
     names = [name for name, samples in people.items() if len(samples) > LOOKS]
     for name in names:
         samples = people[name]
         kept, own, against = Kept.empty(samples[0].layout), [], []
-        looks = {round((look + 1) * len(samples) / LOOKS) - 1 for look in range(LOOKS)}
+        scored = len(samples) - unscored
+        looks = {unscored + round((look + 1) * scored / LOOKS) - 1 for look in range(LOOKS)}
         for number, vector in enumerate(samples):
             seen.typed += 1
-            seen.replays += kept.has(vector)
-            if kept.speaks and number % every == 0:
+            seen.replays += kept.has(vector) and not copied(vector, samples[:number])
+            if kept.speaks and number >= unscored and number % every == 0:
                 own.append(nats(kept, vector))
-            kept = kept.learn(vector)
+            if not unscored or number < unscored:
+                kept = kept.learn(vector)
             if number in looks:
                 rest = (people[other] for other in names if other != name)
                 against += [nats(kept, part[number % len(part)]) for part in rest]
@@ -115,6 +122,11 @@ def measure(people: People, every: int) -> Seen:
         seen.taken += taken_over(samples, people[names[(names.index(name) + 1) % len(names)]])
         seen.people += 1
     return seen
+
+
+def copied(vector: Vector, before: list[Vector]) -> bool:
+    """Tell whether a set repeats a sample to the last digit, which is a replay indeed."""
+    return any(np.array_equal(vector.row, one.row) for one in before)
 
 
 def taken_over(samples: list[Vector], other: list[Vector]) -> bool:
@@ -142,6 +154,37 @@ def sets(data: Path | None) -> Iterator[tuple[str, Layout, Mapping[str, Floats]]
             yield name, *loaders.load_mobikey(mobikey, text)
 
 
+def moved(data: Path | None) -> Iterator[tuple[str, People, int]]:
+    """Return the sets of movement, with how many first samples are of other postures."""
+    layout = Layout.motion()
+    rows = holders.people(24, samples=200, seed=101)
+    made = {str(at): [Vector(layout, row) for row in part] for at, part in enumerate(rows)}
+    yield "generated, motion", made, 0
+    folder = (data or Path()) / "hold_and_tap"
+    files = [folder / f"{posture}_Sensor_with_label.csv" for posture in POSTURES]
+    if data is None or not all(file.exists() for file in files):
+        return
+    layout = loaders.load_held(files[0])[0]
+    held = [
+        {name: [Vector(layout, row) for row in rows] for name, rows in people.items()}
+        for _, people in map(loaders.load_held, files)
+    ]
+    for posture, people in zip(POSTURES, held, strict=True):
+        yield f"Hold and Tap, {posture.lower()}", people, 0
+    for number, posture in enumerate(POSTURES):
+        first, second = (part for at, part in enumerate(held) if at != number)
+        both = {name: [*first[name], *second[name]] for name in first if name in second}
+        whole = {name: [*both[name], *rows] for name, rows in held[number].items() if name in both}
+        unscored = min(len(rows) for rows in both.values())
+        yield f"Hold and Tap, {posture.lower()} unseen", whole, unscored
+
+
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Print the figures of a set and return them."""
+    print(" | ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    return row
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -152,9 +195,9 @@ def main() -> None:
     print(f"alarm from {PARTED} spreads; clock of {CLOCK_MS:g} ms")
     found = []
     for name, layout, people in sets(chosen.data):
-        row = measure(typed(layout, people), chosen.every).row(name)
-        print(" | ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-        found.append(row)
+        found.append(shown(measure(typed(layout, people), chosen.every).row(name)))
+    for name, samples, unscored in moved(chosen.data):
+        found.append(shown(measure(samples, 1, unscored).row(name)))
     if chosen.out:
         chosen.out.write_text(json.dumps({"sets": found}, indent=2))
 

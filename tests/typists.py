@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from biometrics.behavior import generator
+from biometrics.behavior import generator, holders
 
 KEYS = 12
 
@@ -31,3 +31,22 @@ def contacts(row, seed=0, keys=KEYS):
         [at, round(float(touched[at]), 4), *[round(float(100 * touched[keys + at]), 3)] * 2, 0, 0]
         for at in range(keys)
     ]
+
+
+def holding(count, samples=40, seed=31, posture="sitting"):
+    """Return what the sensors of made-up people give in one posture, in the wire format."""
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        person = holders.holder(random, holders.Holding())
+        given = [
+            one for _ in range(-(-samples // 10)) for one in person.session(random, posture, 10)
+        ]
+        found.append([moving(one) for one in given[:samples]])
+    return found
+
+
+def moving(series):
+    """Return a series in the wire format."""
+    acc, rot = (np.round(part, 3).tolist() for part in (series.acc, series.rot))
+    return {"hz": series.hz, "from": 0, "acc": acc, "rot": rot}

@@ -33,6 +33,13 @@ WHY: Final = {
     "touches_incomplete": "there is not exactly one touch for each key",
     "pressure_missing": "the pressure never changes: there is no sensor for it",
     "size_missing": "the contact size never changes: there is no sensor for it",
+    "lengths_differ": "acceleration and rotation rate have another number of values",
+    "rate_too_low": "the sensors gave fewer than 20 values a second",
+    "too_short": "the movement lasts less than half a second or has fewer than 10 values",
+    "sensor_constant": "acceleration or rotation rate never changes: there is no sensor for it",
+    "lies_still": "it lies still: nobody holds it",
+    "gravity_missing": "gravity is not in the acceleration, so the angle is not known",
+    "unknown_units": "no telephone moves so in m/s² and degrees a second: the units are others",
 }
 """Codes of what makes a sample unfit, and what a person reads."""
 

@@ -133,7 +133,7 @@ def touches(rows: Floats, keys: int, seed: int = 0) -> Floats:
 
 
 def grips(count: int, columns: int, *, samples: int = 60, seed: int = 0) -> list[Floats]:
-    """Return made-up people's rows of motion or pointer statistics, (samples, columns)."""
+    """Return made-up people's rows of pointer statistics, (samples, columns)."""
     random = np.random.default_rng(seed)
     mixed = random.normal(0, 1, (columns, columns)) * 0.3 + np.eye(columns)
     found = []

@@ -2,10 +2,11 @@
 
 A typed text of n presses gives n hold times and n - 1 press-to-press times; the n - 1 times from
 release to the next press follow from them and are never stored. Touch adds pressure and contact
-size of each press. Times are in seconds, pressure and size as the sensor gives them.
+size of each press. Times are in seconds, pressure and size as the sensor gives them. Motion is a
+row of statistics of how a telephone is held, shaken and turned.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
@@ -22,6 +23,9 @@ GAP: Final = "gap"
 PRESSURE: Final = "pressure"
 SIZE: Final = "size"
 MOTION: Final = "motion"
+HOLDING: Final = "holding"
+SHAKING: Final = "shaking"
+TURNING: Final = "turning"
 POINTER: Final = "pointer"
 WORDS: Final = {
     HOLD: "hold times",
@@ -30,9 +34,15 @@ WORDS: Final = {
     PRESSURE: "pressure",
     SIZE: "contact size",
     MOTION: "grip and motion",
+    HOLDING: "holding angle",
+    SHAKING: "shaking",
+    TURNING: "turning",
     POINTER: "pointer movement",
 }
 """What a person reads for each kind of column."""
+HELD: Final = {HOLDING: 2, SHAKING: 7, TURNING: 8}
+"""Columns of motion by kind: pitch and roll; spreads of acceleration (length, x, y, z) and of its
+changes (x, y, z); spreads of the rotation rate alike, its mean length, spreads of its changes."""
 TIMED: Final = (HOLD, PRESS)
 """Kinds that are times: more is longer."""
 FEWEST_KEYS: Final = 2
@@ -60,6 +70,17 @@ class Layout:
     def touch(cls, keys: int) -> "Layout":
         """Return the layout of a text of that many touches."""
         return _typed("touch", keys)
+
+    @classmethod
+    def motion(cls) -> "Layout":
+        """Return the layout of how a telephone is held and moved (`biometrics.behavior.motion`)."""
+        return cls.movement(HELD)
+
+    @classmethod
+    def movement(cls, columns: Mapping[str, int]) -> "Layout":
+        """Return the layout of movement of which some columns are there, by kind."""
+        kinds = (kind for kind in HELD for _ in range(columns[kind]))
+        return cls("motion", tuple(kinds))
 
     @classmethod
     def statistics(cls, signal: str, columns: int) -> "Layout":

@@ -13,7 +13,16 @@ from typing import Final
 
 import numpy as np
 
-from biometrics.behavior.layout import FEWEST_KEYS, MOST_KEYS, Floats, Layout
+from biometrics.behavior.layout import (
+    FEWEST_KEYS,
+    HOLDING,
+    MOST_KEYS,
+    SHAKING,
+    TURNING,
+    Floats,
+    Layout,
+)
+from biometrics.behavior.motion import USUAL_ACC, USUAL_ROT, angles, spreads
 
 People = dict[str, Floats]
 _LONGEST: Final = 600.0
@@ -29,6 +38,11 @@ Left out: 80 to 111, which know the azimuth; 79, a time; third and fourth moment
 in a second of movement; 23, the spread of the length of gravity, a constant: its rounding error
 (1e-7) names the telephone, not the person.
 """
+_ACC: Final = (*range(5, 8), *range(8, 12))
+"""Of acceleration: means of x, y, z; spreads of the length, x, y, z."""
+_ROT: Final = (*range(39, 43), 35)
+"""Of the rotation rate, rad/s: spreads of the length and each axis; the mean length."""
+_HELD: Final = Layout.movement({HOLDING: 2, SHAKING: 4, TURNING: 5})
 _TAPS: Final = 8
 _TAP_COLUMNS: Final = 31
 
@@ -132,20 +146,39 @@ def load_meu(folder: Path) -> tuple[Layout, People]:
 
 def load_hold_and_tap(path: Path) -> tuple[Layout, People]:
     """Return layout and people of one posture's motion statistics, without compass."""
+    return Layout.statistics("motion", len(_MOTION)), _sensors(path, _MOTION)
+
+
+def load_held(path: Path) -> tuple[Layout, People]:
+    """Return one posture of Hold and Tap as a login sees movement, of the columns that it has.
+
+    Its spreads are of the sensor's values rather than of means over 100 ms; those of the changes
+    are not in it.
+    """
+    people = {}
+    for name, rows in _sensors(path, (*_ACC, *_ROT)).items():
+        held = np.array([angles(gravity) for gravity in rows[:, :3]])
+        turned = np.degrees(rows[:, len(_ACC) :])
+        moved = [spreads(rows[:, 3 : len(_ACC)], USUAL_ACC), spreads(turned, USUAL_ROT)]
+        people[name] = np.concatenate([held, *moved], axis=1)
+    return _HELD, people
+
+
+def _sensors(path: Path, columns: Sequence[int]) -> People:
+    """Return some columns of one posture, by person."""
     found: dict[str, list[list[float]]] = {}
     for line, row in _rows(path):
         if len(row) != _HOLD_AND_TAP:
             raise BadData(f"{path.name}: line {line}: {len(row)} columns, not {_HOLD_AND_TAP}")
-        cells = [row[at] for at in _MOTION]
+        cells = [row[at] for at in columns]
         values = [
             math.nan if cell.strip().lower() == "nan" else _number(path, line, str(at + 1), cell)
-            for at, cell in zip(_MOTION, cells, strict=True)
+            for at, cell in zip(columns, cells, strict=True)
         ]
         found.setdefault(_person(path, line, row[-1]), []).append(values)
     if not found:
         raise BadData(f"{path.name}: no rows")
-    people = {name: _filled(np.array(rows)) for name, rows in found.items()}
-    return Layout.statistics("motion", len(_MOTION)), people
+    return {name: _filled(np.array(rows)) for name, rows in found.items()}
 
 
 def _person(path: Path, line: int, cell: str) -> str:

@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 
 from biometrics.behavior.head import Head
-from biometrics.behavior.layout import TIMED, WORDS, Floats, Layout
+from biometrics.behavior.layout import HOLDING, TIMED, WORDS, Floats, Layout
 from biometrics.behavior.model import LIVE, SignalModel
+from biometrics.behavior.motion import PITCH, ROLL
 from biometrics.behavior.population import Population
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.statistics import (
@@ -69,7 +70,7 @@ def score(against: Ready, row: Floats, quality: float = 1.0) -> Score:
     return Score(
         llr,
         quality,
-        _reasons(against, scaled[0], each[0], float(together[0])),
+        _reasons(against, row, scaled[0], each[0], float(together[0])),
         against.model.version,
     )
 
@@ -81,14 +82,18 @@ def own_scores(profile: Profile, rows: Floats) -> Floats:
 
 
 def _reasons(
-    against: Ready, scaled: Floats, each: Floats, together: float
+    against: Ready, row: Floats, scaled: Floats, each: Floats, together: float
 ) -> tuple[tuple[str, float], ...]:
     """Group the shares by what they measure, and say how far each kind is from usual."""
     layout = against.prepared.layout
     kinds, groups = _groups(layout)
     away = (scaled @ averages(layout)[0]).tolist()
     shares = (each @ groups).tolist()
-    texts = [OVERALL, *map(_words, kinds, away), *(f"rhythm of {WORDS[kind]}" for kind in kinds)]
+    words = [
+        _angle(row - against.prepared.own.center) if kind == HOLDING else _words(kind, far)
+        for kind, far in zip(kinds, away, strict=True)
+    ]
+    texts = [OVERALL, *words, *(f"rhythm of {WORDS[kind]}" for kind in kinds)]
     shares[0] += together
     return tuple(sorted(zip(texts, shares, strict=True), key=lambda item: -abs(item[1])))
 
@@ -110,3 +115,13 @@ def _groups(layout: Layout) -> tuple[tuple[str, ...], Floats]:
 def _words(kind: str, away: float) -> str:
     more, less = ("longer", "shorter") if kind in TIMED else ("more", "less")
     return f"{WORDS[kind]} {abs(away):.1f} scales {more if away > 0 else less} than usual"
+
+
+def _angle(moved: Floats) -> str:
+    """Say how a telephone is held, of how far its first two columns are from usual."""
+    pitch, roll = float(moved[0]) * PITCH, float(moved[1]) * ROLL
+    if abs(pitch) >= abs(roll):
+        told = f"{abs(pitch):.0f}° {'steeper' if pitch > 0 else 'flatter'}"
+    else:
+        told = f"{abs(roll):.0f}° more to the {'left' if roll > 0 else 'right'}"
+    return f"{WORDS[HOLDING]} {told} than usual"

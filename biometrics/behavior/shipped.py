@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from biometrics.behavior import holders
 from biometrics.behavior.generator import grips, people, touches
 from biometrics.behavior.layout import Floats, Layout
 from biometrics.behavior.model import ENROLLED, LIVE, SignalModel, save
@@ -13,11 +14,14 @@ CLIP: Final = (-2.0, 2.0)
 WEAK: Final = (-1.0, 1.0)
 """Pointer movement at a form is seconds of data: weak evidence."""
 KEYS: Final = 12
-MOTION_COLUMNS: Final = 32
+KIND: Final = (-1.0, 2.0)
+"""Grip and motion: whoever first walks looks like another, so little is said against."""
 POINTER_COLUMNS: Final = 8
 _PEOPLE: Final = 60
 _SAMPLES: Final = 240
-_VERSION: Final = "generator/2"
+_HOLDERS: Final = 100
+_HELD: Final = 120
+_VERSION: Final = "generator/3"
 
 
 def make(people_count: int = _PEOPLE, step: Step | None = None) -> dict[str, SignalModel]:
@@ -29,8 +33,8 @@ def make(people_count: int = _PEOPLE, step: Step | None = None) -> dict[str, Sig
     return {
         "keystroke": train(stroke, _whole(stroke, typed), plan, _VERSION, CLIP, step),
         "touch": train(touch, _whole(touch, touched), plan, _VERSION, CLIP, step),
-        "motion": _statistics("motion", MOTION_COLUMNS, people_count, CLIP),
-        "pointer": _statistics("pointer", POINTER_COLUMNS, people_count, WEAK),
+        "motion": motion(step=step),
+        "pointer": _pointer(people_count),
     }
 
 
@@ -38,9 +42,16 @@ def _whole(layout: Layout, rows: list[Floats]) -> list[Floats]:
     return [layout.expand(part) for part in rows]
 
 
-def _statistics(signal: str, columns: int, count: int, clip: tuple[float, float]) -> SignalModel:
-    rows = grips(count, columns, samples=120, seed=columns)
-    return train(Layout.statistics(signal, columns), rows, statistics_plan(120), _VERSION, clip)
+def motion(count: int = _HOLDERS, step: Step | None = None) -> SignalModel:
+    """Return the model of grip and motion, of people who hold telephones."""
+    rows = holders.people(count, samples=_HELD, seed=17)
+    return train(Layout.motion(), rows, statistics_plan(_HELD), _VERSION, KIND, step)
+
+
+def _pointer(count: int) -> SignalModel:
+    layout = Layout.statistics("pointer", POINTER_COLUMNS)
+    rows = grips(count, POINTER_COLUMNS, samples=120, seed=POINTER_COLUMNS)
+    return train(layout, rows, statistics_plan(120), _VERSION, WEAK)
 
 
 def statistics_plan(samples: int, *, fixed: bool = False) -> Plan:

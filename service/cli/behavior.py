@@ -10,10 +10,11 @@ from rich.progress import Progress
 
 from biometrics.behavior import protocols, shipped
 from biometrics.behavior.layout import Layout
+from biometrics.behavior.lines import load_motion
 from biometrics.behavior.loaders import BadData, People
 from biometrics.behavior.model import DEFAULT, BadModel, SignalModel, load, save
 from biometrics.behavior.protocols import PROTOCOLS, Run
-from biometrics.behavior.sets import LAYOUTS, LONG, plan_of
+from biometrics.behavior.sets import FEWEST, LAYOUTS, LONG, Loader, plan_of
 from biometrics.behavior.training import CLIP, keystroke_plan, train
 from biometrics.evaluation import Trial, plot
 from service.cli.base import command, json_option, show, show_rows
@@ -21,6 +22,8 @@ from service.domain.errors import SetupError
 
 _FEWEST: Final = 8
 _VERSION: Final = "trained/1"
+_MOVED: Final = (-2.0, 3.0)
+"""Nats that movement of one's own people may say: a posture nobody took yet is no theft."""
 RIVALS: Final = (
     {"protocol": "km", "enroll": 200, "scorer": "scaled Manhattan (Killourhy 2009)", "eer": 0.0962},
     {"protocol": "km", "enroll": 200, "scorer": "nearest neighbor Mahalanobis (2009)",
@@ -40,26 +43,40 @@ def behavior() -> None:
 
 @behavior.command("train")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--motion",
+    "moved",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Movement of your own people, a JSON object a line.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where the model is written (.npz).")
 @click.option("--default", "make_default", is_flag=True, help="Make the shipped model anew.")
 @json_option
 @command
 def train_command(
-    files: tuple[Path, ...], out: Path | None, *, make_default: bool, as_json: bool
-) -> None:
+    files: tuple[Path, ...], moved: tuple[Path, ...], out: Path | None, *, make_default: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Train a model of any text on your own people (CMU layout); LAMINA_BEHAVIOR_MODEL names it.
 
     Example: lamina behavior train typed.csv --out population.npz
+
+    Example: lamina behavior train --motion moved.jsonl --out population.npz
     """
-    if make_default == bool(files):
-        raise SetupError("bad_usage", "name CSV files, or --default without any")
+    if make_default == bool(files or moved):
+        raise SetupError("bad_usage", "name files to learn from, or --default without any")
     target = out or (DEFAULT if make_default else Path("population.npz"))
     with _progress("training") as step:
         if make_default:
             models = shipped.make(step=step)
         else:
             # Signals that the files say nothing of stay as they ship.
-            models = load(DEFAULT) | {"keystroke": _train_on(files, step, fixed=False)}
+            models = load(DEFAULT)
+            if files:
+                models["keystroke"] = _train_on(files, step, fixed=False)
+            if moved:
+                models["motion"] = _train_motion(moved, step)
     save(models, target)
     size = target.stat().st_size
     found = {"file": str(target), "bytes": size, "signals": sorted(models)}
@@ -212,9 +229,9 @@ def _runs(protocol: str, enroll: str) -> list[Run]:
     return runs
 
 
-def _read(path: Path, kind: str = "cmu") -> tuple[Layout, People]:
+def _read(path: Path, how: str | Loader = "cmu") -> tuple[Layout, People]:
     try:
-        return LAYOUTS[kind](path)
+        return LAYOUTS[how](path) if isinstance(how, str) else how(path)
     except BadData as error:
         raise SetupError("bad_data", str(error)) from None
 
@@ -234,6 +251,23 @@ def _train_on(files: Sequence[Path], step: Any, *, fixed: bool) -> SignalModel: 
         return train(layout, list(people.values()), plan, _VERSION, step=step)
     except (BadModel, ValueError) as error:
         raise SetupError("bad_data", str(error)) from None
+
+
+def _train_motion(files: Sequence[Path], step: Any) -> SignalModel:  # noqa: ANN401 - a callable of two numbers
+    people: People = {}
+    for path in files:
+        more = _read(path, load_motion)[1]
+        if twice := sorted(set(people) & set(more)):
+            raise SetupError("bad_data", f"{path.name}: {twice[0]} stands in two files")
+        people |= more
+    whole = [rows for rows in people.values() if len(rows) >= FEWEST]
+    if len(whole) < _FEWEST:
+        detail = (
+            f"training needs at least {_FEWEST} people with {FEWEST} samples that can be scored"
+        )
+        raise SetupError("bad_data", detail)
+    plan = shipped.statistics_plan(min(map(len, whole)))
+    return train(Layout.motion(), whole, plan, _VERSION, _MOVED, step)
 
 
 def _draw(found: Found, directory: Path) -> None:

@@ -117,7 +117,7 @@ def assessment(parts: Parts, *, replay: bool) -> Assessment:
     reasons = [reason for part in parts.values() for reason in part.reasons]
     nats = max(LOWEST, min(sum(part.nats for part in parts.values()), HIGHEST))
     if replay:
-        detail = "the same sample was accepted before, to a millisecond"
+        detail = "its times or its movement were accepted before"
         reasons.append(told("behavior_replayed", detail, REPLAYED))
         # What a recording says of its owner speaks for nobody.
         nats = max(LOWEST, min(nats, 0.0) + REPLAYED)

@@ -72,7 +72,7 @@ class Kept:
         profile = self.profile.absorb(vector.row[None])
         return Kept(
             profile, remember(self.marks, vector.kept),
-            parted=self.parted or profile.parted() > PARTED,
+            parted=self.parted or _parts(profile),
         )  # fmt: skip
 
     def pack(self) -> bytes:
@@ -97,3 +97,8 @@ class Kept:
             Profile.unpack(packed[end:]), marks.reshape(count, columns),
             parted=bool(flags & _PARTED), strays=strays,
         )  # fmt: skip
+
+
+def _parts(profile: Profile) -> bool:
+    """Tell whether a profile of typing has parted; a grip may: people sit and walk."""
+    return profile.layout.timed and profile.parted() > PARTED

@@ -35,7 +35,10 @@ class Keystroke(BaseModel):
 
 
 class Motion(BaseModel):
-    """Acceleration and rotation rate at a fixed rate; no compass."""
+    """Acceleration with gravity (m/s²) and rotation rate (degrees a second); no compass.
+
+    Both at one fixed rate, with one triple each a value: as a browser's `devicemotion` gives them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 

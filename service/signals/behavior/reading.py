@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from typing import Final
 
 from biometrics.behavior.features import Key, NotScored, Told, Touch, Vector, keystroke, touch
-from service.signals.behavior.model import Behavior
+from biometrics.behavior.motion import Series, motion
+from service.signals.behavior.model import Behavior, Motion
 
 FIELD: Final = "password"
 """The one text that is the same each time."""
 KEYSTROKE: Final = "keystroke"
 TOUCH: Final = "touch"
-SCORED: Final = (KEYSTROKE, TOUCH)
+MOTION: Final = "motion"
+SCORED: Final = (KEYSTROKE, TOUCH, MOTION)
 """Signals that are scored and learned; touch has the times of the keys in it."""
-UNSCORED: Final = ("motion", "pointer")
+MARKED: Final = (KEYSTROKE, MOTION)
+"""Signals by which a sample is found when it comes again, on any device."""
+UNSCORED: Final = ("pointer",)
 """Signals that are taken in and not scored."""
 NO_POPULATION: Final = (
     "not_scored", "there is no population of real movement to set it against, so it is not kept",
@@ -29,6 +33,8 @@ def read(sample: Behavior) -> Read:
         found[KEYSTROKE] = _text(sample)
     if sample.touch is not None:
         found[TOUCH] = _touch(sample)
+    if sample.motion is not None:
+        found[MOTION] = _motion(sample.motion)
     for name in UNSCORED:
         if getattr(sample, name) is not None:
             found[name] = NotScored(*NO_POPULATION)
@@ -52,6 +58,13 @@ def _touch(sample: Behavior) -> Vector | NotScored:
     contacts = [Touch(key, *rest[:3]) for key, *rest in sample.touch or ()]
     try:
         return touch(_keys(sample), _told(sample), contacts)
+    except NotScored as why:
+        return why
+
+
+def _motion(given: Motion) -> Vector | NotScored:
+    try:
+        return motion(Series(given.hz, given.acc, given.rot))
     except NotScored as why:
         return why
 

@@ -100,11 +100,11 @@ def test_what_says_nothing_says_why(models, people):
 
 
 def test_a_part_that_is_unknown_stays_silent_beside_others(models, people):
-    """Motion that is not scored takes nothing from the keys."""
+    """Movement of a pointer takes nothing from the keys."""
     kept = {"keystroke": taught(people[0][:30])}
-    found = {"motion": NotScored("not_scored", "no population"), "keystroke": people[0][40]}
+    found = {"pointer": NotScored("not_scored", "no population"), "keystroke": people[0][40]}
     parts = compare_all(found, kept, models)
-    assert set(parts) == {"motion", "keystroke"}
+    assert set(parts) == {"pointer", "keystroke"}
     assert parts["keystroke"] == compare(
         "keystroke", people[0][40], kept["keystroke"], models["keystroke"]
     )

@@ -19,7 +19,7 @@ from service.signals.behavior import store
 from service.signals.behavior.comparing import Models, Part, compare_all, withheld
 from service.signals.behavior.kept import Kept
 from service.signals.behavior.model import Behavior
-from service.signals.behavior.reading import KEYSTROKE, SCORED, Read, read
+from service.signals.behavior.reading import KEYSTROKE, MARKED, SCORED, Read, read
 from service.signals.behavior.store import Place, Sealed
 from service.store.engine import Tx
 from service.telemetry import logs
@@ -59,9 +59,12 @@ class Opened:
     rows: Mapping[str, Sealed]
 
     def replayed(self, found: Read) -> bool:
-        """Tell whether the times of a sample were accepted before."""
-        vector = found.get(KEYSTROKE)
-        return isinstance(vector, Vector) and any(kept.has(vector) for kept in self.everywhere)
+        """Tell whether the times of a sample, or its movement, were accepted before."""
+        vectors = [part for name, part in found.items() if name in MARKED]
+        return any(
+            kept.has(vector) for vector in vectors if isinstance(vector, Vector)
+            for kept in self.everywhere if kept.profile.layout.signal == vector.layout.signal
+        )  # fmt: skip
 
 
 class Behaviors:
@@ -241,12 +244,12 @@ def _opened(tx: Tx, rows: Sequence[Sealed], typist: Typist) -> Opened:
     opened = {
         row.id: Kept.unpack(row.open(tx)) for row in rows
         if row.place.password == typist.password
-        and (row.place.signal == KEYSTROKE or row in mine)
+        and (row.place.signal in MARKED or row in mine)
     }  # fmt: skip
     return Opened(
         {row.place.signal: opened[row.id] for row in mine if row.id in opened},
         [opened[row.id] for row in rows
-         if row.id in opened and row.place.signal == KEYSTROKE],
+         if row.id in opened and row.place.signal in MARKED],
         {row.place.signal: row for row in mine},
     )  # fmt: skip
 

@@ -1,0 +1,221 @@
+"""A generator of people who hold a telephone and type: series as its sensors give them.
+
+Nobody's data is in it; its numbers are round ones of physics and of the published literature:
+telephones are held at about 45 degrees, physiological tremor has 6 to 12 Hz, people walk 1.6 to
+2.1 steps a second and each step moves a hand by some m/s². A person has habits: an angle, a
+size of tremor and sway, a recoil at each tap, a gait with its own shares of the axes. Each session
+has a posture and moves all habits a little; each sample drifts on, so that a profile of one
+posture does not know the others.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from biometrics.behavior.layout import Floats
+from biometrics.behavior.motion import GRAVITY, Series, motion
+
+POSTURES: Final = ("sitting", "standing", "walking")
+
+
+@dataclass(frozen=True)
+class Holding:
+    """How people differ and vary: angles in degrees, sizes in logarithms.
+
+    Args:
+        pitch: Usual angle from flat, and its spread over people.
+        roll: Spread over people of the angle to a side.
+        posture: Spread of a person's angles from posture to posture (pitch, roll).
+        session: The same from session to session.
+        sample: Of a sample (of the pitch; the roll has half), and of what each one moves on.
+        size: Of people's tremor, sway, recoil and gait.
+        axis: Of a person's shares of the axes.
+        varies: Of a session's sizes, and of a sample's.
+        stays: Chance that the next session has the same posture, whatever it is.
+    """
+
+    pitch: tuple[float, float] = (45.0, 13.0)
+    roll: float = 6.0
+    posture: tuple[float, float] = (12.0, 5.0)
+    session: tuple[float, float] = (8.0, 3.0)
+    sample: tuple[float, float] = (2.5, 1.0)
+    size: float = 0.4
+    axis: float = 0.3
+    varies: tuple[float, float] = (0.3, 0.2)
+    stays: float = 0.85
+
+
+@dataclass(frozen=True)
+class Posture:
+    """What a posture does to everybody.
+
+    Args:
+        sway: Degrees by which the hand sways.
+        tremor: Tremor of the acceleration, m/s².
+        gait: Acceleration of a step, m/s², and rotation of it, degrees a second.
+    """
+
+    sway: float
+    tremor: float
+    gait: tuple[float, float] = (0.0, 0.0)
+
+
+HOW: Final = {
+    "sitting": Posture(0.8, 0.05),
+    "standing": Posture(1.2, 0.07),
+    "walking": Posture(1.8, 0.12, (1.2, 22.0)),
+}
+_RECOIL: Final = (1.5, 20.0)
+"""Acceleration of a tap, m/s², and rotation of it, degrees a second."""
+_RINGS: Final = 5.0
+"""Hz at which a hand swings after a tap."""
+_FADES: Final = 0.08
+_NOISE: Final = (0.02, 0.15)
+"""Of the sensors."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """One person.
+
+    Args:
+        angles: Pitch and roll of each posture, degrees, (postures, 2).
+        sizes: Logarithms of tremor, sway, recoil and gait beside everybody's, (4,).
+        shares: Logarithms of the axes' shares in acceleration and rotation of each, (4, 2, 3).
+        tempo: Seconds from tap to tap.
+        pace: Steps a second.
+        mix: How often each posture is taken.
+    """
+
+    traits: Holding
+    angles: Floats
+    sizes: Floats
+    shares: Floats
+    tempo: float
+    pace: float
+    mix: Floats
+
+    def session(
+        self, random: np.random.Generator, posture: str, count: int, hz: float = 50.0
+    ) -> list[Series]:
+        """Return the series of typings in one posture, one after another."""
+        traits, at = self.traits, POSTURES.index(posture)
+        begin = self.angles[at] + random.normal(0, traits.session)
+        sizes = self.sizes + random.normal(0, traits.varies[0], 4)
+        wander = np.cumsum(random.normal(0, traits.sample[1], (count, 2)), axis=0)
+        wander = wander + random.normal(0, traits.sample[0], (count, 2)) * (1.0, 0.5)
+        return [
+            self._series(
+                random, HOW[posture], begin + moved,
+                np.exp(sizes + random.normal(0, traits.varies[1], 4)), hz,
+            )
+            for moved in wander
+        ]  # fmt: skip
+
+    def _series(
+        self, random: np.random.Generator, how: Posture, angles: Floats, sizes: Floats, hz: float
+    ) -> Series:
+        tempo = self.tempo * np.exp(random.normal(0, 0.1))
+        taps = np.cumsum(tempo * np.exp(random.normal(0, 0.25, int(random.integers(8, 13)))))
+        times = np.arange(0.0, min(taps[-1] + 0.3, 399 / hz), 1 / hz)
+        swayed, turned = self._sway(random, times, how.sway * sizes[1])
+        acc = _gravity(angles + swayed)
+        rot = np.concatenate([turned, np.zeros((len(times), 1))], axis=1)
+        parts = (
+            (0, _tremor(random, times), how.tremor * sizes[0], 8 * how.tremor * sizes[0]),
+            (2, _recoil(random, times, taps), _RECOIL[0] * sizes[2], _RECOIL[1] * sizes[2]),
+            (3, _gait(random, times, self.pace), how.gait[0] * sizes[3], how.gait[1] * sizes[3]),
+        )
+        for which, shape, pushed, spun in parts:
+            share = np.exp(self.shares[which])
+            acc = acc + pushed * share[0] * shape[:, :3]
+            rot = rot + spun * share[1] * shape[:, 3:]
+        acc = acc + random.normal(0, _NOISE[0], acc.shape)
+        rot = rot + random.normal(0, _NOISE[1], rot.shape)
+        return Series(hz, acc.tolist(), rot.tolist())
+
+    def _sway(
+        self, random: np.random.Generator, times: Floats, size: float
+    ) -> tuple[Floats, Floats]:
+        """Return slow changes of pitch and roll (n, 2), degrees, and their rates."""
+        rates = random.uniform(0.2, 1.5, (3, 2)) * 2 * np.pi
+        phase = random.uniform(0, 2 * np.pi, (3, 2))
+        sizes = size * np.exp(self.shares[1, 0, :2]) * random.rayleigh(0.5, (3, 2))
+        angle = times[:, None, None] * rates + phase
+        return (np.sin(angle) * sizes).sum(axis=1), (np.cos(angle) * sizes * rates).sum(axis=1)
+
+
+def _gravity(angles: Floats) -> Floats:
+    """Return what gravity is along the axes (n, 3), of pitch and roll in degrees (n, 2)."""
+    pitch, roll = np.radians(angles).T
+    flat = GRAVITY * np.cos(roll)
+    return np.stack([GRAVITY * np.sin(roll), flat * np.sin(pitch), flat * np.cos(pitch)], axis=1)
+
+
+def _tremor(random: np.random.Generator, times: Floats) -> Floats:
+    """Return a tremor of size one: three tones of 6 to 12 Hz along each of six axes, (n, 6)."""
+    rates = random.uniform(6, 12, (3, 6)) * 2 * np.pi
+    phase = random.uniform(0, 2 * np.pi, (3, 6))
+    return np.asarray(np.sin(times[:, None, None] * rates + phase).sum(axis=1) / np.sqrt(1.5))
+
+
+def _recoil(random: np.random.Generator, times: Floats, taps: Floats) -> Floats:
+    """Return what taps do, each of about size one: into the screen mostly, turning x most."""
+    since = times[:, None] - taps
+    swing = np.where(since > 0, np.exp(-np.maximum(since, 0) / _FADES), 0.0)
+    force = random.lognormal(0, 0.3, len(taps))
+    side = random.normal(0, 1, len(taps))
+    ringing = np.sin(2 * np.pi * _RINGS * since) * swing
+    straight, aslant = ringing @ force, ringing @ (force * side)
+    return np.stack(
+        [0.4 * aslant, 0.5 * straight, -straight, straight, 0.7 * aslant, 0.4 * aslant], axis=1
+    )
+
+
+def _gait(random: np.random.Generator, times: Floats, pace: float) -> Floats:
+    """Return steps of size one: up and down at the pace, to the sides at half of it, (n, 6)."""
+    pace = pace * np.exp(random.normal(0, 0.03))
+    phase = random.uniform(0, 2 * np.pi, 6)
+    step = 2 * np.pi * pace * times
+    up, on, side = np.sin(step + phase[0]), np.sin(2 * step + phase[1]), np.sin(step / 2 + phase[2])
+    nod, turn, lean = (
+        np.sin(step * rate + at) for rate, at in zip((1, 0.5, 0.5), phase[3:], strict=True)
+    )
+    return np.stack([0.6 * side, 0.8 * up + 0.3 * on, 0.8 * up + 0.3 * on, nod, turn, lean], axis=1)
+
+
+def holder(random: np.random.Generator, traits: Holding) -> Holder:
+    """Return a person."""
+    center = (random.normal(*traits.pitch), random.normal(0, traits.roll))
+    return Holder(
+        traits, center + random.normal(0, traits.posture, (len(POSTURES), 2)),
+        random.normal(0, traits.size, 4), random.normal(0, traits.axis, (4, 2, 3)),
+        float(0.3 * np.exp(random.normal(0, 0.25))), float(random.normal(1.85, 0.12)),
+        random.dirichlet((2.0, 1.0, 1.0)),
+    )  # fmt: skip
+
+
+def series(
+    count: int, *, samples: int = 120, session: int = 10, seed: int = 0,
+    traits: Holding | None = None,
+) -> list[list[Series]]:  # fmt: skip
+    """Return what the sensors of made-up people gave, in order of time."""
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        person = holder(random, traits or Holding())
+        posture = str(random.choice(POSTURES, p=person.mix))
+        given: list[Series] = []
+        while len(given) < samples:
+            if random.random() > person.traits.stays:
+                posture = str(random.choice(POSTURES, p=person.mix))
+            given += person.session(random, posture, session)
+        found.append(given[:samples])
+    return found
+
+
+def people(count: int, *, samples: int = 120, session: int = 10, seed: int = 0) -> list[Floats]:
+    """Return made-up people's columns of movement, (samples, columns), in order of time."""
+    given = series(count, samples=samples, session=session, seed=seed)
+    return [np.array([motion(one).row for one in person]) for person in given]

@@ -1,0 +1,51 @@
+"""What the benchmark of the login says of movement is what a login would."""
+
+import csv
+
+import numpy as np
+
+from benchmarks.behavior_login import POSTURES, copied, measure, moved
+from biometrics.behavior import holders
+from biometrics.behavior.features import Vector
+from biometrics.behavior.layout import Layout
+
+
+def samples(count, seed):
+    rows = holders.people(count, samples=30, seed=seed)
+    return {str(at): [Vector(Layout.motion(), row) for row in part] for at, part in enumerate(rows)}
+
+
+def test_an_unseen_posture_is_scored_against_what_was_learned_before_it():
+    """Only samples after the others count, and none of them is learned."""
+    people = samples(4, 12)
+    seen = measure(people, 1, 20)
+    assert (seen.people, seen.typed, len(seen.own)) == (4, 120, 40)
+    # Were they learned, it would matter which of them comes first.
+    turned = {name: [*part[:20], *part[:19:-1]] for name, part in people.items()}
+    assert sorted(measure(turned, 1, 20).own) == sorted(seen.own)
+    assert len(measure(people, 1).own) == 4 * 25
+
+
+def test_a_row_that_a_set_repeats_is_no_false_replay():
+    """It is one; another sample is none."""
+    one, other = next(iter(samples(1, 3).values()))[:2]
+    assert copied(one, [other, one])
+    assert not copied(one, [other])
+
+
+def test_every_posture_is_measured_seen_and_unseen(tmp_path, monkeypatch):
+    """Three postures and each of them unseen, of the same people; without data the generated."""
+    made = holders.people(2, samples=5, seed=1)
+    monkeypatch.setattr(holders, "people", lambda *_, **__: made)
+    folder = tmp_path / "hold_and_tap"
+    folder.mkdir()
+    random = np.random.default_rng(2)
+    for posture in POSTURES:
+        with (folder / f"{posture}_Sensor_with_label.csv").open("w", newline="") as file:
+            rows = random.uniform(0.1, 5, (8, 112)).round(4).tolist()
+            csv.writer(file).writerows([*row, float(at % 2)] for at, row in enumerate(rows))
+    found = {name: (people, unscored) for name, people, unscored in moved(tmp_path)}
+    assert len(found) == 7
+    people, unscored = found["Hold and Tap, walking unseen"]
+    assert (set(people), unscored, len(people["0"])) == ({"0", "1"}, 8, 12)
+    assert [name for name, *_ in moved(None)] == ["generated, motion"]

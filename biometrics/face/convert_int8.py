@@ -24,7 +24,7 @@ from biometrics.face.dat import Reader
 from biometrics.face.onnx_writer import UINT8, Graph
 
 # Part of the key of the cache: a change of anything below needs a new number.
-CONVERTER_VERSION: Final = 2
+CONVERTER_VERSION: Final = 3
 _RANGES: Final[tuple[tuple[float, float], ...]] = (
     # The embedder's activations in order: the 99.99th percentile of 250 aligned faces.
     (0, 5.673),
@@ -77,9 +77,10 @@ _RANGES: Final[tuple[tuple[float, float], ...]] = (
 )
 _PEAKS: Final = (5.67, 5.87, 3.94, 3.54, 6.39, 13.2)
 """The largest activation of each layer of the detector in 51 pictures of faces."""
-_LARGEST: Final = 63
-"""Weights keep to 7 bits: two products of 8 bits by 8 overflow the 16 bits in which processors
-without VNNI add them."""
+_LARGEST: Final = 127
+_LARGEST_ANYWHERE: Final = 63
+"""Of 7 bits: two products of 8 bits by 8 overflow the 16 bits in which processors without VNNI add
+them."""
 _STEPS: Final = 255
 _BLOCK: Final = 16
 """Channels are filled up to a multiple of this, for which onnxruntime has its fastest kernels."""
@@ -88,8 +89,12 @@ Settle = Callable[[Graph, str, bool], tuple[str, float]]
 """Gives a value its 8-bit form (rectified or not); returns it, and its scale."""
 
 
-def embedder(data: bytes) -> bytes:
+def embedder(data: bytes, *, anywhere: bool) -> bytes:
     """Convert the residual network; as `convert.embedder`, in 8 bits.
+
+    Args:
+        data: The file whose hash is that of weights.EMBEDDER.
+        anywhere: Keep weights to 7 bits, for processors without VNNI.
 
     Raises:
         BadWeights: The file does not hold this network.
@@ -102,7 +107,7 @@ def embedder(data: bytes) -> bytes:
         zero = 0 if rectified else round(-low / scale)
         return _rounded(graph, value, scale, zero), scale
 
-    graph, value = build(data, settle)
+    graph, value = build(data, settle, _LARGEST_ANYWHERE if anywhere else _LARGEST)
     return graph.model(("chips", UINT8, ["n", 150, 150, 3]), value)
 
 
@@ -127,7 +132,7 @@ def detector(data: bytes) -> bytes:
     scale = _PEAKS[0] / _STEPS
     value = _rounded(graph, value, scale, 0)
     for layer, peak in zip(middle, _PEAKS[1:], strict=True):
-        value = _convolve(graph, value, scale, _filled(layer))
+        value = _convolve(graph, value, scale, _filled(layer), _LARGEST_ANYWHERE)
         scale = peak / _STEPS
         value = _rounded(graph, value, scale, 0)
     value = _in_two(graph, value, _filled(last))
@@ -161,18 +166,22 @@ def _in_two(graph: Graph, value: str, layer: Convolution) -> str:
     return value
 
 
-def build(data: bytes, settle: Settle) -> tuple[Graph, str]:
+def build(data: bytes, settle: Settle, largest: int) -> tuple[Graph, str]:
     """Return the graph and its output, with each activation given to `settle`, in order."""
     layers, projection = embedder_layers(Reader(data))
     graph = Graph("embedder")
     pixels = graph.node("Transpose", ["chips"], {"perm": [0, 3, 1, 2]})
     value = graph.node("DequantizeLinear", [pixels, *_point(graph, 1.0, 0)], {})
-    value, scale = settle(graph, _convolve(graph, value, 1.0, layers[0].normalized()), True)
+    value, scale = settle(
+        graph, _convolve(graph, value, 1.0, layers[0].normalized(), largest), True
+    )
     value = graph.node("MaxPool", [value], {"kernel_shape": [3, 3], "strides": [2, 2]})
     value = _rounded(graph, value, scale, 0)
     for (channels, halves), at in zip(BLOCKS, range(1, len(layers), 2), strict=True):
         pair = (layers[at], layers[at + 1])
-        value, scale = _block(graph, (value, scale), pair, channels if halves else 0, settle)
+        value, scale = _block(
+            graph, (value, scale), pair, channels if halves else 0, (settle, largest)
+        )
     value = graph.node("GlobalAveragePool", [value], {})
     value = graph.node("Flatten", [value], {})
     return graph, graph.node("MatMul", [value, graph.constant(projection)], {})
@@ -180,13 +189,13 @@ def build(data: bytes, settle: Settle) -> tuple[Graph, str]:
 
 def _block(
     graph: Graph, source: tuple[str, float], pair: tuple[Convolution, Convolution], widen: int,
-    settle: Settle,
+    how: tuple[Settle, int],
 ) -> tuple[str, float]:  # fmt: skip
-    value, scale = source
-    inner, inner_scale = settle(graph, _convolve(graph, value, scale, pair[0]), True)
-    inner, _ = settle(graph, _convolve(graph, inner, inner_scale, pair[1]), False)
+    (value, scale), (settle, largest) = source, how
+    inner, inner_scale = settle(graph, _convolve(graph, value, scale, pair[0], largest), True)
+    inner, _ = settle(graph, _convolve(graph, inner, inner_scale, pair[1], largest), False)
     if widen:
-        skip = _convolve(graph, value, scale, halving(pair[0].weight.shape[1], widen))
+        skip = _convolve(graph, value, scale, halving(pair[0].weight.shape[1], widen), largest)
         value, _ = settle(graph, skip, True)
     if widen == BLOCKS[-1][0]:
         edges = graph.constant(np.array([0, 0, 0, 0, 0, 0, 1, 1], dtype=np.int64))
@@ -194,10 +203,12 @@ def _block(
     return settle(graph, graph.node("Add", [inner, value], {}), True)
 
 
-def _convolve(graph: Graph, value: str, scale: float, layer: Convolution) -> str:
+def _convolve(
+    graph: Graph, value: str, scale: float, layer: Convolution, largest: int
+) -> str:  # fmt: skip
     peaks = np.abs(layer.weight).max(axis=(1, 2, 3)).astype(np.float64)
     # An empty channel of a skip has no peak; any scale keeps its zeros.
-    steps = np.where(peaks > 0, peaks, 1.0) / _LARGEST
+    steps = np.where(peaks > 0, peaks, 1.0) / largest
     weight = np.rint(layer.weight / steps[:, None, None, None]).astype(np.int8)
     bias = np.rint(layer.bias / (steps * scale)).astype(np.int32)
     parts = [

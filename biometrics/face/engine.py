@@ -2,9 +2,11 @@
 
 import ctypes
 import hashlib
+import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +37,8 @@ _REFUSALS: Final = (
 )  # fmt: skip
 """What onnxruntime raises of a network that it does not take; none is a RuntimeError."""
 _EIGHT: Final = 800 + convert_int8.CONVERTER_VERSION
-"""In the cache's names of what is in 8 bits, apart from what is in 32."""
+_SEVEN: Final = 700 + convert_int8.CONVERTER_VERSION
+"""In the cache's names of what is in 8 bits, and of 7 of them, apart from what is in 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,7 @@ class FaceEngine:
             weights.LANDMARKS, convert_landmarks.CONVERTER_VERSION,
             lambda data: convert_landmarks.predictor(data).pack(),
         ))  # fmt: skip
-        build, kind = (
-            (convert_int8.embedder, _EIGHT)
-            if quick
-            else (convert.embedder, convert.CONVERTER_VERSION)
-        )
+        build, kind = _eight_bits() if quick else (convert.embedder, convert.CONVERTER_VERSION)
         network: Embedder = (
             Generic(embedder, _session)
             if embedder
@@ -224,6 +223,22 @@ class FaceEngine:
         """Return the unit vector of each aligned face without its mirror image, (n, d)."""
         found = self.raw(faces).astype(np.float64)
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+
+def _eight_bits() -> tuple[Callable[[bytes], bytes], int]:
+    """Return what converts the embedder to 8 bits as this processor adds them, and its number."""
+    anywhere = not _adds_widely()
+    return partial(convert_int8.embedder, anywhere=anywhere), _SEVEN if anywhere else _EIGHT
+
+
+def _adds_widely() -> bool:
+    """Tell whether products of 8 bits are added in 32: everywhere but on x86 without VNNI."""
+    if platform.machine().lower() not in {"x86_64", "amd64", "i686"}:
+        return True
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def _scorer(session: onnxruntime.InferenceSession) -> Scores:

@@ -130,6 +130,9 @@ def _check_moving(seen: Sequence[Seen]) -> None:
 
 
 def _check_same(vectors: Vectors, numbers: Sequence[int], model: FaceModel) -> None:
+    if not numbers:
+        # The first two frames face the camera in the mean, and neither does by itself.
+        raise LivenessFailed("not_frontal_first")
     straight = vectors[list(numbers)]
     # A mean of two people is near to both: the frames that make it agree with each other first.
     apart = np.linalg.norm(straight[:, None] - straight[None], axis=2)

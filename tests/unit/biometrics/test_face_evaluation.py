@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from biometrics.face import FaceEngine, align, evaluation, portraits, synthetic
+from biometrics.face import engine as engine_module
 from biometrics.face.evaluation import BadPairs, Compared, Pair, evaluate, read_pairs, report, upper
 from biometrics.face.images import decode, load
 
@@ -84,6 +85,35 @@ def test_eight_bits_are_near_to_thirty_two(face_cache, engine):
     for portrait in (portraits.collins(), portraits.hopper()):
         cut = engine.cut(portrait)
         assert np.linalg.norm(quick.embed(cut) - engine.embed(cut)) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "bits"),
+    [("x86_64", "avx2", 7), ("x86_64", "avx2 avx512_vnni", 8), ("x86_64", None, 7),
+     ("aarch64", None, 8)],
+)  # fmt: skip
+def test_weights_fit_what_the_processor_adds(monkeypatch, machine, flags, bits):
+    """Without VNNI, or where nothing tells of it, 7 bits of a weight are used; none overflows."""
+
+    def read(*_):
+        if flags is None:
+            raise FileNotFoundError
+        return flags
+
+    monkeypatch.setattr(engine_module.platform, "machine", lambda: machine)
+    monkeypatch.setattr(engine_module.Path, "read_text", read)
+    build, number = engine_module._eight_bits()
+    assert number // 100 == bits
+    assert build.keywords == {"anywhere": bits == 7}
+
+
+def test_seven_bits_are_near_to_thirty_two(monkeypatch, tmp_path, engine):
+    """As eight are, and cached apart from them."""
+    monkeypatch.setattr(engine_module, "_adds_widely", lambda: False)
+    quick = FaceEngine.open(tmp_path, quick=True)
+    cut = engine.cut(portraits.hopper())
+    assert np.linalg.norm(quick.embed(cut) - engine.embed(cut)) < 0.1
+    assert len(list(tmp_path.glob("embedder-*"))) == 1
 
 
 def test_what_is_no_picture_loads_as_none(tmp_path):

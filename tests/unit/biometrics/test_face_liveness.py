@@ -7,7 +7,8 @@ from biometrics.face import PROBE, LivenessFailed, align, planar, synthetic
 from biometrics.face.active import ORDERS, Gesture, Pose, judge_gestures
 from biometrics.face.frames import Frame, transcript
 from biometrics.face.images import decode, grey
-from biometrics.face.sequence import read_capture
+from biometrics.face.model import DLIB
+from biometrics.face.sequence import _check_same, read_capture
 
 KINDS = 300
 ORDER = (Gesture.LEFT, Gesture.UP, Gesture.CLOSER)
@@ -189,3 +190,26 @@ def test_the_heads_are_the_portraits():
     head = synthetic.hopper()
     frame = synthetic.record(head, [synthetic.Attitude()], np.random.default_rng(1))[0]
     assert decode(frame.image).shape == (600, 512, 3)
+
+
+def turned(*degrees):
+    """Return unit vectors in a plane; two at 20 degrees are 0.35 apart."""
+    angles = np.radians(degrees)
+    return np.column_stack([np.cos(angles), np.sin(angles)])
+
+
+@pytest.mark.parametrize(
+    ("vectors", "straight", "reason"),
+    [
+        (turned(0, 5, 22), [0, 1, 2], "another_face"),
+        (turned(0, 5, 40), [0, 1], "another_face"),
+        (turned(0, 5, 5), [], "not_frontal_first"),
+        (np.array([[1.0, 0.0], [np.nan, 0.0]]), [0], "another_face"),
+    ],
+)
+def test_every_frame_shows_one_person(vectors, straight, reason):
+    """Straight frames agree and all are near their mean; nobody straight and a NaN are refused."""
+    _check_same(turned(0, 5, 10), [0, 1, 2], DLIB)
+    with pytest.raises(LivenessFailed) as failed:
+        _check_same(vectors, straight, DLIB)
+    assert failed.value.reason == reason

@@ -43,7 +43,9 @@ class Throttling:
         """
         now = self._clock.now()
         count = store.raise_count(tx, bucket, lane, counter, now)
-        if count is None and store.ensure(tx, new_id(now), bucket, lane, now):
+        if count is None:
+            # Another attempt may have made the row just now: it is counted there all the same.
+            store.ensure(tx, new_id(now), bucket, lane, now)
             count = store.raise_count(tx, bucket, lane, counter, now)
         if count is None:
             until = store.locked_until(tx, bucket, lane, counter)

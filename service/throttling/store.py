@@ -126,13 +126,13 @@ _LOWER: Final = {counter: _lowering(counter) for counter in Counter}
 _UNTIL: Final = select(_TABLE.c.locked_until, _TABLE.c.face, _TABLE.c.updated_at).where(*_KEY)
 
 
-def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> bool:
-    """Make the row of a bucket; False when there is one."""
+def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
+    """Make the row of a bucket where there is none."""
     values = {
         "id": row, "bucket": bucket, "lane": lane, "knowledge": 0, "other": 0, "face": 0,
         "total": 0, "locked_until": None, "updated_at": now,
     }  # fmt: skip
-    return insert_once(tx, _TABLE, values)
+    insert_once(tx, _TABLE, values)
 
 
 def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> Count | None:

@@ -107,7 +107,7 @@ def embedder(data: bytes, *, anywhere: bool) -> bytes:
         zero = 0 if rectified else round(-low / scale)
         return _rounded(graph, value, scale, zero), scale
 
-    graph, value = build(data, settle, _LARGEST_ANYWHERE if anywhere else _LARGEST)
+    graph, value = _build(data, settle, _LARGEST_ANYWHERE if anywhere else _LARGEST)
     return graph.model(("chips", UINT8, ["n", 150, 150, 3]), value)
 
 
@@ -166,12 +166,12 @@ def _in_two(graph: Graph, value: str, layer: Convolution) -> str:
     return value
 
 
-def build(data: bytes, settle: Settle, largest: int) -> tuple[Graph, str]:
+def _build(data: bytes, settle: Settle, largest: int) -> tuple[Graph, str]:
     """Return the graph and its output, with each activation given to `settle`, in order."""
     layers, projection = embedder_layers(Reader(data))
     graph = Graph("embedder")
-    pixels = graph.node("Transpose", ["chips"], {"perm": [0, 3, 1, 2]})
-    value = graph.node("DequantizeLinear", [pixels, *_point(graph, 1.0, 0)], {})
+    turned = graph.node("Transpose", ["chips"], {"perm": [0, 3, 1, 2]})
+    value = graph.node("DequantizeLinear", [turned, *_point(graph, 1.0, 0)], {})
     value, scale = settle(
         graph, _convolve(graph, value, 1.0, layers[0].normalized(), largest), True
     )

@@ -16,6 +16,8 @@ from crypto.providers.file import FileRoot
 from service.app import House, create_app, open_house
 from service.clients.model import SCOPES, NewClient
 from service.domain.clock import FrozenClock
+from service.policy.actions.force import Policies
+from service.policy.model.document import Document
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import make_engine
@@ -24,6 +26,8 @@ from tests.databases import database_url
 
 START = datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)
 PASSWORD = "a long enough pass phrase"
+SHIPPED_BUDGET = Document.model_fields["signal_budget_ms"].default
+PATIENCE = 60_000.0
 CONSENT = {"version": "1", "text_hash": "sha256:00", "locale": "en", "channel": "web"}
 
 
@@ -155,6 +159,21 @@ def face_engine(tmp_path_factory) -> FaceEngine:
 def clock() -> FrozenClock:
     """A clock that stands until it is moved."""
     return FrozenClock(START)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch) -> None:
+    """Do not take a machine that stalls for a second for a signal that is too slow.
+
+    What a signal says is tested here; a test of the budget itself sets one of its own.
+    """
+    told = Policies.signal_budget_ms.fget
+
+    def budget(policies: Policies) -> float:
+        asked = told(policies)
+        return PATIENCE if asked == SHIPPED_BUDGET else asked
+
+    monkeypatch.setattr(Policies, "signal_budget_ms", property(budget))
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ def test_what_cannot_be_scored_is_named(service, person, sample, code):
     body = {"password": PASSWORD, "behavior": sample | {"capture_id": capture}}
     after = service.act(flow, "password", body)
     assert after.status_code == 200, after.json
-    assert about(after.json, code)
+    assert about(after.json, code), after.json["risk"]
     assert stored(service) == before
 
 

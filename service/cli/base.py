@@ -10,15 +10,27 @@ from rich.console import Console
 from rich.table import Table
 
 from crypto.errors import CryptoError
-from service.domain.errors import LaminaError, SetupError
+from service.accounts.actions import Accounts
+from service.accounts.model import Account
+from service.domain.errors import LaminaError, NotFound, SetupError
+from service.domain.ids import parse_id
 from service.settings import Settings, load
 from service.store import migrate
-from service.store.engine import make_engine
+from service.store.engine import Tx, make_engine
 
 P = ParamSpec("P")
 CANNOT_START: Final = 2
 FAILED: Final = 1
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def account_of(accounts: Accounts, tx: Tx, given: str) -> Account:
+    """Return the account of an id or identifier; raises NotFound."""
+    known = parse_id(given)
+    found: Account | None = accounts.get(tx, known) if known else accounts.find(tx, given).account
+    if found is None:
+        raise NotFound("subject_not_found", "No subject can sign in with this identifier.")
+    return found
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:

@@ -5,12 +5,9 @@ from uuid import UUID
 
 import click
 
-from service.accounts.model import Account
 from service.app import open_house
-from service.cli.base import command, json_option, settings, show, show_rows
+from service.cli.base import account_of, command, json_option, settings, show, show_rows
 from service.domain.clock import rfc3339
-from service.domain.errors import NotFound
-from service.domain.ids import parse_id
 from service.operators.actions import BREAK_GLASS
 
 
@@ -48,13 +45,7 @@ def unlock(subject: str, *, as_json: bool) -> None:
     """
     house = open_house(settings())
     with house.store.transaction() as tx:
-        found = parse_id(subject)
-        if found:
-            account: Account | None = house.accounts.get(tx, found)
-        else:
-            account = house.accounts.find(tx, subject).account
-        if account is None:
-            raise NotFound("subject_not_found", "No subject can sign in with this identifier.")
+        account = account_of(house.accounts, tx, subject)
         rows = house.throttling.reset(tx, house.throttling.bucket(tx, f"subject:{account.id}"))
         house.audit.append(
             tx, "break_glass", subject=account.id, actor="cli", act="subjects unlock"

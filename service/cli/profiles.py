@@ -2,11 +2,8 @@
 
 import click
 
-from service.accounts.model import Account
 from service.app import open_house
-from service.cli.base import command, json_option, settings, show
-from service.domain.errors import NotFound
-from service.domain.ids import parse_id
+from service.cli.base import account_of, command, json_option, settings, show
 
 
 @click.command()
@@ -20,12 +17,7 @@ def reset(subject: str, *, as_json: bool) -> None:
     """
     house = open_house(settings())
     with house.store.transaction() as tx:
-        found = parse_id(subject)
-        account: Account | None = (
-            house.accounts.get(tx, found) if found else house.accounts.find(tx, subject).account
-        )
-        if account is None:
-            raise NotFound("subject_not_found", "No subject can sign in with this identifier.")
+        account = account_of(house.accounts, tx, subject)
         count = house.behaviors.reset(tx, account.id, "cli")
         house.operators.alarm(tx, "behavior reset")
     answer = {"subject": str(account.id), "profiles": count}

@@ -239,6 +239,7 @@ _IN_FORCE: Final = (
     )
     .limit(1)
 )
+_HELD: Final = _IN_FORCE.with_for_update(read=True)
 
 
 _LED_TO: Final = (
@@ -284,9 +285,10 @@ def plain(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named column
     return tx.execute(_PLAIN, {"b_id": subject}).first()
 
 
-def consented(tx: Tx, subject: UUID, purpose: str) -> bool:
-    """Tell whether a consent is in force."""
-    return tx.execute(_IN_FORCE, {"b_id": subject, "b_purpose": purpose}).first() is not None
+def consented(tx: Tx, subject: UUID, purpose: str, *, held: bool) -> bool:
+    """Tell whether a consent is in force; held, it stays so until this unit of work ends."""
+    query = _HELD if held else _IN_FORCE
+    return tx.execute(query, {"b_id": subject, "b_purpose": purpose}).first() is not None
 
 
 def mark_login(tx: Tx, subject: UUID, now: datetime) -> None:

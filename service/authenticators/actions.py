@@ -261,9 +261,10 @@ class Enrolling:
         prepared = enrollment.prepare(values)
         with self._database.transaction() as tx:
             account = self._accounts.served(tx, caller, subject)
-            if enrollment.consent and not self._accounts.consented(tx, subject, enrollment.consent):
-                detail = f"This needs the subject's consent to the purpose {enrollment.consent}."
-                raise Forbidden("consent_required", detail, purpose=enrollment.consent)
+            purpose = enrollment.consent
+            if purpose and not self._accounts.consented(tx, subject, purpose, held=True):
+                detail = f"This needs the subject's consent to the purpose {purpose}."
+                raise Forbidden("consent_required", detail, purpose=purpose)
             self._authenticators.authorize(tx, caller, account, f"enroll:{kind}", grant)
             label = self._accounts.label(tx, subject)
             return {"type": kind} | enrollment.begin(tx, subject, label, prepared)

@@ -1,6 +1,7 @@
 """Profiles on a database: sealed to person, password and device, taught by strong logins only."""
 
 import json
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -102,6 +103,31 @@ def share(house, signal, subject, samples):
     """Return the share of samples that pass."""
     found = [assess(house, signal, subject, row) for row in samples]
     return sum(one.llr >= ACCEPTED for one in found) / len(found)
+
+
+def test_a_consent_withdrawn_while_a_sample_is_learned_leaves_nothing(house, behaviors, people):
+    """The withdrawal waits for the login that keeps data by the consent, and takes it along."""
+    subject, asked = agreed(house), threading.Event()
+
+    def withdraw():
+        asked.wait(30)
+        with house.store.transaction() as tx:
+            house.accounts.withdraw_consent(tx, subject, "behavior")
+            behaviors.forget(tx, subject)
+
+    late = threading.Thread(target=withdraw)
+    late.start()
+    with house.store.transaction() as tx:
+        assert behaviors.consented(tx, subject, held=True)
+        asked.set()
+        late.join(0.5)
+        sample = Behavior.model_validate(wire(people[0][0]))
+        assert behaviors.learn(tx, Typist(subject, FIRST, "desktop"), sample) is None
+    late.join(30)
+    assert not late.is_alive()
+    assert rows(house) == []
+    with house.store.transaction() as tx:
+        assert not behaviors.consented(tx, subject, held=True)
 
 
 def test_an_attacker_with_the_password_teaches_nothing(house, signal, url):

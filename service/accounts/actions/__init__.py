@@ -244,9 +244,16 @@ class Accounts:
         self._row(tx, subject)
         return [_consent(row) for row in store.consents(tx, subject)]
 
-    def consented(self, tx: Tx, subject: UUID, purpose: str) -> bool:
-        """Tell whether a consent to a purpose is in force."""
-        return store.consented(tx, subject, purpose)
+    def consented(self, tx: Tx, subject: UUID, purpose: str, *, held: bool = False) -> bool:
+        """Tell whether a consent to a purpose is in force.
+
+        Args:
+            tx: A unit of work.
+            subject: Whose.
+            purpose: To what.
+            held: Let a withdrawal wait for the end of this unit of work, which keeps data by it.
+        """
+        return store.consented(tx, subject, purpose, held=held)
 
     def suspend(self, tx: Tx, subject: UUID, capability: str, reason: str, actor: str) -> bool:
         """Suspend a capability and tell the subject; False when it is suspended already."""

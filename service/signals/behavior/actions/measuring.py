@@ -85,7 +85,7 @@ class Measuring:
         self._admissible(samples)
         with self._database.transaction() as tx:
             account = self._accounts.served(tx, caller, subject)
-            if not self._behaviors.consented(tx, subject):
+            if not self._behaviors.consented(tx, subject, held=True):
                 return {"accepted": 0, "total": 0, "refused": []}
             empty = self._behaviors.learned(tx, subject) == 0
             if grant or not empty:

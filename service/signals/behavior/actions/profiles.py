@@ -96,9 +96,9 @@ class Behaviors:
             return None
         return sample.model_dump_json(by_alias=True, exclude_none=True)
 
-    def consented(self, tx: Tx, subject: UUID) -> bool:
-        """Tell whether the subject agreed to it."""
-        return self._accounts.consented(tx, subject, PURPOSE)
+    def consented(self, tx: Tx, subject: UUID, *, held: bool = False) -> bool:
+        """Tell whether the subject agreed to it; see `Accounts.consented`."""
+        return self._accounts.consented(tx, subject, PURPOSE, held=held)
 
     def stored(self, tx: Tx, subject: UUID, *, lock: bool = False) -> Sequence[Sealed]:
         """Return the profiles of a subject as they are stored: one statement."""

@@ -94,7 +94,7 @@ class BehaviorSignal:
         sample = _sample(facts)
         if sample is None:
             self._behaviors.missed(tx, facts.subject, device_classes(facts.surroundings))
-        elif self._behaviors.consented(tx, facts.subject):
+        elif self._behaviors.consented(tx, facts.subject, held=True):
             where = device_class(facts.surroundings, sample)
             try:
                 self._behaviors.learn(tx, Typist(facts.subject, facts.password, where), sample)

@@ -94,17 +94,17 @@ def write_forever(settings: Settings, people: list[UUID], log: Path) -> None:
             time.sleep(0.002)
 
 
-def rotate_forever(settings: Settings) -> None:
-    """Rotate KEKs and data keys over and over, as operators would, until killed."""
+def rotate_forever(settings: Settings, log: Path) -> None:
+    """Rotate KEKs and data keys over and over, as operators would; write down each new KEK."""
     here = house(settings)
     while True:
         try:
-            _rotate(here)
+            _rotate(here, log)
         except Unavailable:
             time.sleep(0.05)
 
 
-def _rotate(here: House) -> None:
+def _rotate(here: House, log: Path) -> None:
     for key_class in CLASSES:
         for verb in ("generate", "promote"):
             try:
@@ -112,6 +112,7 @@ def _rotate(here: House) -> None:
                     getattr(here.custody, verb)(tx, "kek", key_class, "chaos")
             except Conflict:
                 continue
+            _line(log, f"{verb}d {key_class}")
         for kind, tier in (("rewrap", "kek"), ("reencrypt", None)):
             params = here.custody.params(kind, tier, key_class)
             with here.store.transaction() as tx:

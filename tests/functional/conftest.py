@@ -19,10 +19,7 @@ from service.domain.clock import FrozenClock
 from service.policy.actions.force import Policies
 from service.policy.model.document import Document
 from service.settings import Settings
-from service.store import migrate
-from service.store.engine import make_engine
 from service.tokens.model import FLOW_GRANT
-from tests.databases import database_url
 
 START = datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)
 PASSWORD = "a long enough pass phrase"
@@ -133,9 +130,9 @@ class Service:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path) -> Iterator[str]:
-    """A database of its own, empty."""
-    with database_url(request.param, tmp_path) as url:
+def url(request, migrated, tmp_path) -> Iterator[str]:
+    """A database of its own, with today's schema and no row in it."""
+    with migrated.url(request.param, tmp_path) as url:
         yield url
 
 
@@ -179,9 +176,6 @@ def patient(monkeypatch) -> None:
 @pytest.fixture
 def service(settings, clock) -> Iterator[Service]:
     """The service with one client."""
-    engine = make_engine(settings.database_url)
-    migrate.upgrade(engine)
-    engine.dispose()
     house = open_house(settings, clock, PasswordHasher.unsafe_for_tests())
     yield Service(house, clock)
     house.store.engine.dispose()

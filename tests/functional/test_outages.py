@@ -1,5 +1,7 @@
 """What is answered when something that the service leans on is away."""
 
+import os
+import secrets
 import uuid
 
 import pytest
@@ -8,7 +10,6 @@ from sqlalchemy import text
 from crypto.errors import HasherBusy
 from service.app import create_app, open_house
 from service.domain.risk import Assessment
-from service.store import migrate
 from service.store.engine import make_engine
 from tests.functional.conftest import PASSWORD
 
@@ -38,13 +39,37 @@ def test_a_lost_database_is_unavailable_and_allows_nothing(service, settings):
 
 def test_redis_away_does_not_stop_the_service(settings, clock):
     """Edge limits are counted in the process until it is back."""
-    engine = make_engine(settings.database_url)
-    migrate.upgrade(engine)
-    engine.dispose()
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
     house = open_house(away, clock)
     http = create_app(house).test_client()
     assert http.post("/oauth2/token", data={"grant_type": "x"}).status_code == 401
+    house.store.engine.dispose()
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """A Redis at hand; the keys of a test are of an address that nobody else has."""
+    url = os.environ.get("LAMINA_TEST_REDIS_URL", "")
+    if not url:
+        if os.environ.get("CI"):
+            pytest.fail("LAMINA_TEST_REDIS_URL is not set, and CI must test Redis")
+        pytest.skip("LAMINA_TEST_REDIS_URL is not set, so Redis is not tested")
+    return url
+
+
+def test_processes_with_redis_count_a_caller_together(settings, clock, redis_url):
+    """What one process allowed is spent in the other; another caller has all of it."""
+    house = open_house(settings.model_copy(update={"redis_url": redis_url}), clock)
+    both = [create_app(house).test_client() for _ in range(2)]
+    caller, another = (f"2001:db8::{secrets.token_hex(2)}:{number}" for number in (1, 2))
+
+    def ask(http, address):
+        origin = {"REMOTE_ADDR": address}
+        return http.get("/.well-known/jwks.json", environ_base=origin).status_code
+
+    assert {ask(both[number % 2], caller) for number in range(1200)} == {200}
+    assert [ask(http, caller) for http in both] == [429, 429]
+    assert [ask(http, another) for http in both] == [200, 200]
     house.store.engine.dispose()
 
 

@@ -23,10 +23,8 @@ from service.factors.totp.actions import TotpFactor
 from service.idempotency.actions import Answers
 from service.keys.actions import SigningKeys, Vault
 from service.notifications.actions import Outbox
-from service.store.base import Base
 from service.store.engine import Store, make_engine
 from service.throttling.actions import Throttling
-from tests.databases import database_url
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -80,9 +78,9 @@ def build(url: str, roots: FileRoot) -> House:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path) -> Iterator[str]:
-    """A database of its own, empty."""
-    with database_url(request.param, tmp_path) as url:
+def url(request, migrated, tmp_path) -> Iterator[str]:
+    """A database of its own, with today's schema and no row in it."""
+    with migrated.url(request.param, tmp_path) as url:
         yield url
 
 
@@ -95,9 +93,6 @@ def roots(tmp_path) -> FileRoot:
 @pytest.fixture
 def house(url, roots) -> Iterator[House]:
     """The features on each database."""
-    engine = make_engine(url)
-    Base.metadata.create_all(engine)
-    engine.dispose()
     built = build(url, roots)
     yield built
     built.store.engine.dispose()

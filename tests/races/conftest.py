@@ -1,5 +1,5 @@
 """The service as the functional tests have it."""
 
-from tests.functional.conftest import clock, service, settings, url
+from tests.functional.conftest import clock, patient, service, settings, url
 
-__all__ = ["clock", "service", "settings", "url"]
+__all__ = ["clock", "patient", "service", "settings", "url"]

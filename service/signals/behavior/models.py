@@ -1,5 +1,6 @@
 """The population models that a process scores with: read once, and tried before anything starts."""
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,16 @@ def open_models(path: Path | None) -> Models:
     Raises:
         SetupError: It cannot be read, knows no keystrokes, or does not score; the detail names it.
     """
-    file = path or DEFAULT
+    return _shipped() if path is None else _opened(path)
+
+
+@cache
+def _shipped() -> Models:
+    """Return the models that ship, which stay what they are: read once in a process."""
+    return _opened(DEFAULT)
+
+
+def _opened(file: Path) -> Models:
     try:
         models = load(file)
         _check(file, models)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import behavior_parts as parts
+from benchmarks.behavior_motion import motion
 from benchmarks.behavior_parts import Figures, Part, People, Trials
 from biometrics.behavior import loaders, protocols
 from biometrics.behavior.layout import Layout
@@ -35,7 +36,6 @@ from biometrics.evaluation import plot, summarize
 FOLDS = 5
 CMU = "cmu/DSL-StrongPasswordData-31.csv"
 MOBIKEY = "sapientia_touch/keystrokes.csv"
-POSTURES = ("Sitting", "Standing", "Walking")
 SHIPPED_CLIP = (-2.0, 2.0)
 STEPS = (0.0, 0.002, 0.005, 0.0167, 0.1)
 GOALS: dict[tuple[str, int], tuple[float, float]] = {
@@ -43,7 +43,6 @@ GOALS: dict[tuple[str, int], tuple[float, float]] = {
     ("settled", 20): (0.022, 0.035), ("km", 200): (0.017, 0.030), ("live", 200): (0.010, 0.017),
 }  # fmt: skip
 TOUCH_GOALS = {10: 0.050, 20: 0.038, 34: 0.028}
-MOTION_GOALS = {"Sitting": 0.040, "Standing": 0.020, "Walking": 0.025}
 PUBLISHED = (
     ("nearest neighbor Mahalanobis (2009)", 0.0996), ("one-class SVM (2009)", 0.1025),
     ("scaled Manhattan (2009)", 0.0962), ("Zhong 2012", 0.084), ("GMM-UBM", 0.055),
@@ -212,56 +211,6 @@ def _short(
         )
         for n in sizes
     ]  # fmt: skip
-
-
-def motion(report: Report) -> None:
-    """Measure grip and motion in three postures, in an unseen one, and joined with the taps."""
-    postures = POSTURES[1:2] if report.quick else POSTURES
-    folder = "hold_and_tap"
-    files = {name: f"{folder}/{name}_Sensor_with_label.csv" for name in POSTURES}
-    if not report.there(*files.values()):
-        return
-    sets = {name: loaders.load_hold_and_tap(report.data / file) for name, file in files.items()}
-    folds = 3 if report.quick else FOLDS
-    rows, fusion = [], []
-    for name in postures:
-        layout, people = sets[name]
-        learned = parts.learn(layout, people, folds, (20,), name)
-        found = parts.run_head(layout, learned, Run("short", 20))
-        rows.append(
-            report.errors("motion", f"{name.lower()}, n = 20", found, (MOTION_GOALS[name],))
-        )
-        taps = f"{folder}/{name}_Touch_with_label.csv"
-        if report.there(taps):
-            fusion.append(_fusion(report, name, (layout, learned), taps))
-    for name in () if report.quick else POSTURES:
-        layout = sets[name][0]
-        seen = [sets[other][1] for other in POSTURES if other != name]
-        found = parts.unseen(layout, [*seen, sets[name][1]], folds, f"unseen: {name}")
-        rows.append(
-            report.errors("motion", f"{name.lower()}, enrolled in the others", found, (0.09,))
-        )
-    report.table("Grip and motion (Hold and Tap), no compass", rows)
-    if fusion:
-        report.table("Fusion of motion and taps, novices, Cllr", fusion)
-
-
-def _fusion(report: Report, name: str, moved: tuple[Layout, list[Part]], taps: str) -> Cells:
-    run, (layout, learned) = Run("short", 20), moved
-    keys, typed = loaders.load_taps(report.data / taps)
-    tapped = parts.learn(keys, typed, len(learned), (20,), f"{name}, taps")
-    found = parts.fused(
-        [parts.run_head(layout, [part], run) for part in learned],
-        [parts.run_head(keys, [part], run) for part in tapped],
-    )
-    report.keep("fusion", name, found)
-    cells = {"": name.lower(), "motion": found["first"], "taps": found["second"],
-             "sum": found["sum"], "joint fusion": found["joint"],
-             "lost by adding": found["loss"]}  # fmt: skip
-    shown = {
-        key: value if isinstance(value, str) else f"{value:.3f}" for key, value in cells.items()
-    }
-    return shown | {"goal": "≤ 0.003", "reached": "yes" if found["loss"] <= 0.003 else "no"}  # noqa: PLR2004 - the bar
 
 
 def shipped(report: Report, typed: Typing) -> None:

@@ -174,8 +174,11 @@ def moved(data: Path | None) -> Iterator[tuple[str, People, int]]:
     for number, posture in enumerate(POSTURES):
         first, second = (part for at, part in enumerate(held) if at != number)
         both = {name: [*first[name], *second[name]] for name in first if name in second}
-        whole = {name: [*both[name], *rows] for name, rows in held[number].items() if name in both}
         unscored = min(len(rows) for rows in both.values())
+        whole = {
+            name: [*both[name][:unscored], *rows]
+            for name, rows in held[number].items() if name in both
+        }  # fmt: skip
         yield f"Hold and Tap, {posture.lower()} unseen", whole, unscored
 
 

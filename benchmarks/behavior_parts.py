@@ -12,12 +12,12 @@ from rich.progress import track
 
 from biometrics.behavior import head, protocols
 from biometrics.behavior.layout import PRESSURE, SIZE, Floats, Layout
-from biometrics.behavior.model import ENROLLED, LIVE, SignalModel
+from biometrics.behavior.model import LIVE, SignalModel
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.protocols import NOVICE, PRACTISED, Run
 from biometrics.behavior.scorer import llrs, ready, score
 from biometrics.behavior.sets import plan_of
-from biometrics.behavior.training import CLIP, Enrollment, Plan, train
+from biometrics.behavior.training import CLIP, Plan, train
 from biometrics.evaluation import Trial, cllr, rates, summarize
 
 People = Mapping[str, Floats]
@@ -32,15 +32,6 @@ _AFTER = 20
 _LIVED = 200
 _PASSES = 0.01
 """Share of novices' samples above the threshold of the poisoning."""
-_EACH = 30
-"""Samples of a posture."""
-UNSEEN = tuple(
-    Enrollment(
-        ENROLLED, 50, start * _EACH, (start + 2) * _EACH, slice(at * _EACH, (at + 1) * _EACH)
-    )
-    for start, at in ((0, 2), (1, 0), (2, 1))
-)
-"""Two postures of three enroll, the other is unseen; the first stands once more at the end."""
 
 
 @dataclass(frozen=True)
@@ -122,27 +113,6 @@ def timing_only(layout: Layout, people: People) -> tuple[Layout, People]:
     at = np.flatnonzero(~np.isin(np.array(layout.kinds), (PRESSURE, SIZE)))
     keys = layout.kinds.count(PRESSURE)
     return Layout.keystroke(keys), {name: rows[:, at] for name, rows in people.items()}
-
-
-def unseen(layout: Layout, postures: Sequence[People], folds: int, title: str) -> Trials:
-    """Return the trials of people who enroll in two postures and are met in the last one."""
-    first, second, third = postures
-    joined = {
-        name: np.concatenate([part[name][:_EACH] for part in (third, first, second, third)])
-        for name in third
-    }
-    plan = Plan(session=10, settled=0, enrollments=UNSEEN)
-    found: Trials = {NOVICE: [], PRACTISED: []}
-    for part in learn(layout, joined, folds, (), title, lambda _: plan):
-        met = {name: rows[:_EACH] for name, rows in part.tested.items()}
-        for name, rows in part.tested.items():
-            profile = Profile.empty(layout).absorb(rows[_EACH : 3 * _EACH])
-            against = ready(profile, part.model, ENROLLED)
-            genuine = _score(against, rows[:_EACH])
-            for kind, trials in found.items():
-                sham = protocols.attackers(met, name, kind)
-                trials.append(Trial(name, genuine, _score(against, sham)))
-    return found
 
 
 def _score(against: Any, rows: Floats) -> Floats:  # noqa: ANN401 - ready, or None while learning

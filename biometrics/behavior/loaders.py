@@ -43,6 +43,13 @@ _ACC: Final = (*range(5, 8), *range(8, 12))
 _ROT: Final = (*range(39, 43), 35)
 """Of the rotation rate, rad/s: spreads of the length and each axis; the mean length."""
 _HELD: Final = Layout.movement({HOLDING: 2, SHAKING: 4, TURNING: 5})
+_LATE: Final = "Sitting"
+_LATE_FROM: Final = 10
+"""In files of this posture labels come one row late, from this person on.
+
+Compass, length of gravity and taps all say that the first row of each is the last one of whoever
+has the number before (34 of 38 have it in the set; the other four stand before the tenth).
+"""
 _TAPS: Final = 8
 _TAP_COLUMNS: Final = 31
 
@@ -178,7 +185,20 @@ def _sensors(path: Path, columns: Sequence[int]) -> People:
         found.setdefault(_person(path, line, row[-1]), []).append(values)
     if not found:
         raise BadData(f"{path.name}: no rows")
-    return {name: _filled(np.array(rows)) for name, rows in found.items()}
+    return _relabeled(path, {name: _filled(np.array(rows)) for name, rows in found.items()})
+
+
+def _relabeled(path: Path, people: People) -> People:
+    """Return rows by whose they are, where labels come late; some people then have 29 of 30."""
+    if not path.name.startswith(_LATE):
+        return people
+    late = {name for name in people if name.isdecimal() and int(name) >= _LATE_FROM}
+    own = {name: rows[1:] if name in late else rows for name, rows in people.items()}
+    for name in late:
+        before = str(int(name) - 1)
+        if before in own:
+            own[before] = np.concatenate([own[before], people[name][:1]])
+    return own
 
 
 def _person(path: Path, line: int, cell: str) -> str:
@@ -208,7 +228,7 @@ def load_taps(path: Path) -> tuple[Layout, People]:
         every = np.array(rows)
         hold, press = every[:, :_TAPS], every[:, _TAPS + 2 : _TAP_COLUMNS - 2 : 3]
         people[name] = layout.expand(np.concatenate([hold, press], axis=1))
-    return layout, people
+    return layout, _relabeled(path, people)
 
 
 def load_mobikey(path: Path, text: str = "0") -> tuple[Layout, People]:

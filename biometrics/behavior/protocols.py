@@ -1,7 +1,8 @@
 """The protocols of the published tables, run on people that the model never saw.
 
-`km`, `settled` and `live` are of the CMU set, with 400 samples a person. `short` is for sets with
-few: the first samples enroll, the last third is genuine, whatever the number enrolled.
+`km` and `settled` are of the CMU set, with 400 samples a person. `short` is for sets with few: the
+first samples enroll, the last third is genuine, whatever the number enrolled. In `live` every
+sample after the first ones is scored, then learned, as at the login.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ NOVICE: Final = "novice"
 PRACTISED: Final = "practised"
 SHAM: Final = 5
 """Samples of each impostor."""
-_LIVES: Final = 51
+_LIVES: Final = 19
 """Fewest samples that are scored while a profile lives."""
 _LOOKS: Final = 20
 """How often the impostors come back while a profile lives."""
@@ -40,7 +41,7 @@ class Run:
     def needs(self) -> int:
         """Return how many samples a person must have given."""
         counts = {"km": 201, "settled": 301, "live": self.enroll + _LIVES}
-        return counts.get(self.protocol) or -(-self.enroll * 3 // 2)
+        return counts.get(self.protocol) or self.enroll + -(-self.enroll * 9 // 20)
 
     def check(self, people: People) -> None:
         """Raise ValueError where the run cannot be made, or would score what it enrolled."""
@@ -81,7 +82,7 @@ def trials(
     for person, rows in people.items():
         shams = {kind: attackers(people, person, kind) for kind in found}
         if run.protocol == "live":
-            genuine, against = _live(layout, rows, run, model, shams)
+            genuine, against = living(layout, rows, run.enroll, model, shams)
         else:
             genuine, against = _batch(layout, rows, run, (scorer, model), shams)
         for kind, impostor in against.items():
@@ -95,7 +96,8 @@ def _batch(
 ) -> tuple[Floats, dict[str, Floats]]:  # fmt: skip
     start = 200 if run.protocol == "settled" else 0
     enrolled = rows[start : start + run.enroll]
-    genuine = rows[{"km": 200, "settled": 250, "short": 2 * len(rows) // 3}[run.protocol] :]
+    third = max(2 * len(rows) // 3, run.enroll)
+    genuine = rows[{"km": 200, "settled": 250, "short": third}[run.protocol] :]
     score = _against(layout, enrolled, *how)
     return score(genuine), {kind: score(sham) for kind, sham in shams.items()}
 
@@ -114,12 +116,13 @@ def _against(
     return lambda rows: llrs(against, rows)
 
 
-def _live(
-    layout: Layout, rows: Floats, run: Run, model: SignalModel | None, shams: Mapping[str, Floats]
-) -> tuple[Floats, dict[str, Floats]]:
-    """Score each later sample, then absorb it; impostors come back at even intervals."""
-    profile = Profile.empty(layout).absorb(rows[: run.enroll])
-    later = rows[run.enroll :]
+def living(
+    layout: Layout, rows: Floats, enroll: int, model: SignalModel | None,
+    shams: Mapping[str, Floats],
+) -> tuple[Floats, dict[str, Floats]]:  # fmt: skip
+    """Score each sample after the first ones, then absorb it; impostors come back evenly."""
+    profile = Profile.empty(layout).absorb(rows[:enroll])
+    later = rows[enroll:]
     genuine = np.zeros(len(later))
     sham: dict[str, list[Floats]] = {kind: [] for kind in shams}
     every = max(1, len(later) // _LOOKS)

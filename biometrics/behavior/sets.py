@@ -12,7 +12,7 @@ from biometrics.behavior.loaders import (
     load_meu,
     load_mobikey,
 )
-from biometrics.behavior.model import ENROLLED, bucket_of
+from biometrics.behavior.model import BUCKETS, ENROLLED, LIVE, bucket_of
 from biometrics.behavior.training import Enrollment, Plan, keystroke_plan
 
 Loader = Callable[[Path], tuple[Layout, People]]
@@ -27,14 +27,17 @@ LONG: Final = 120
 """Samples of each person from which sessions and live profiles can be trained."""
 FEWEST: Final = 15
 _SESSION: Final = 10
+_NEXT: Final = 5
+"""Samples that are scored against a living profile before it has learned them."""
 
 
-def plan_of(people: Mapping[str, Floats], enroll: Iterable[int]) -> Plan:
+def plan_of(people: Mapping[str, Floats], enroll: Iterable[int], *, live: bool = False) -> Plan:
     """Return the plan for a set: by sessions where everybody gave many samples, else a short one.
 
     Args:
         people: Whom a model is trained of.
         enroll: With how many samples profiles will be made.
+        live: Whether those of few samples are to learn each further one.
 
     Raises:
         ValueError: Somebody gave too few samples.
@@ -44,14 +47,22 @@ def plan_of(people: Mapping[str, Floats], enroll: Iterable[int]) -> Plan:
         return keystroke_plan(least)
     if least < FEWEST:
         raise ValueError(f"training needs at least {FEWEST} samples of each person")
-    return short_plan(least, enroll)
+    return short_plan(least, enroll, live=live)
 
 
-def short_plan(samples: int, enroll: Iterable[int]) -> Plan:
-    """Return the plan for people with few samples, whose first ones enroll them."""
-    wanted = {bucket_of(count) or 0 for count in enroll}
-    buckets = sorted(bucket for bucket in wanted if 0 < bucket <= samples * 3 // 4)
+def short_plan(samples: int, enroll: Iterable[int], *, live: bool = False) -> Plan:
+    """Return the plan for people with few samples, whose first ones enroll them.
+
+    A profile that lives grows into the buckets above, and meets the samples that follow at once.
+    """
+    wanted, most = {bucket_of(count) or 0 for count in enroll}, samples * 3 // 4
+    if live:
+        wanted, most = wanted | {each for each in BUCKETS if each > min(wanted)}, samples - 1
+    buckets = sorted(bucket for bucket in wanted if 0 < bucket <= most)
     if not buckets:
         raise ValueError(f"{samples} samples of a person are too few to enroll that many")
-    ways = tuple(Enrollment(ENROLLED, n, 0, n, slice(n, None)) for n in buckets)
-    return Plan(session=_SESSION, settled=0, enrollments=ways)
+    ways = [Enrollment(ENROLLED, n, 0, n, slice(n, None)) for n in buckets]
+    if live:
+        ages = [(n, min(n + n // 4, samples - 1)) for n in buckets]
+        ways += [Enrollment(LIVE, n, 0, age, slice(age, age + _NEXT)) for n, age in ages]
+    return Plan(session=_SESSION, settled=0, enrollments=tuple(ways))

@@ -7,7 +7,7 @@ from typing import Final
 from biometrics.behavior import holders
 from biometrics.behavior.generator import grips, people, touches
 from biometrics.behavior.layout import Floats, Layout
-from biometrics.behavior.model import ENROLLED, LIVE, SignalModel, save
+from biometrics.behavior.model import BUCKETS, ENROLLED, LIVE, SignalModel, save
 from biometrics.behavior.training import Enrollment, Plan, Step, keystroke_plan, train
 
 CLIP: Final = (-2.0, 2.0)
@@ -21,6 +21,8 @@ _PEOPLE: Final = 60
 _SAMPLES: Final = 240
 _HOLDERS: Final = 100
 _HELD: Final = 120
+_SOON: Final = 20
+"""Samples that a living profile of grip and motion is met by in training: two sessions."""
 _VERSION: Final = "generator/3"
 
 
@@ -45,7 +47,7 @@ def _whole(layout: Layout, rows: list[Floats]) -> list[Floats]:
 def motion(count: int = _HOLDERS, step: Step | None = None) -> SignalModel:
     """Return the model of grip and motion, of people who hold telephones."""
     rows = holders.people(count, samples=_HELD, seed=17)
-    return train(Layout.motion(), rows, statistics_plan(_HELD), _VERSION, KIND, step)
+    return train(Layout.motion(), rows, held_plan(_HELD), _VERSION, KIND, step)
 
 
 def _pointer(count: int) -> SignalModel:
@@ -55,13 +57,32 @@ def _pointer(count: int) -> SignalModel:
 
 
 def statistics_plan(samples: int, *, fixed: bool = False) -> Plan:
-    """Return the plan for short rows of statistics: motion, pointer, or touches of one day."""
-    few = [bucket for bucket in (5, 10, 20, 50) if bucket < samples * 3 // 4]
+    """Return the plan for short rows of statistics: pointer, or touches of one day."""
+    few = _buckets(samples)
     ways = [
         Enrollment(way, bucket, 0, bucket, slice(bucket, None))
         for bucket in few for way in (ENROLLED, LIVE)
     ]  # fmt: skip
     return Plan(session=10, settled=0, fixed=fixed, enrollments=tuple(ways))
+
+
+def held_plan(samples: int) -> Plan:
+    """Return the plan for grip and motion.
+
+    A living profile is met by what follows at once, as at a login: heads that were trained on all
+    later samples took more strangers for the person.
+    """
+    few = _buckets(samples)
+    ways = [Enrollment(ENROLLED, bucket, 0, bucket, slice(bucket, None)) for bucket in few]
+    ways += [
+        Enrollment(LIVE, bucket, 0, age, slice(age, age + _SOON))
+        for bucket in few for age in (bucket, bucket * 3 // 2) if age < samples
+    ]  # fmt: skip
+    return Plan(session=10, settled=0, fixed=False, enrollments=tuple(ways))
+
+
+def _buckets(samples: int) -> list[int]:
+    return [bucket for bucket in BUCKETS if bucket < samples * 3 // 4]
 
 
 def write(path: Path, step: Step | None = None) -> None:

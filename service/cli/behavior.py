@@ -192,7 +192,8 @@ def measure(
             done += 1
             step(done, total)
     for tested, learned in parts:
-        plan = plan_of(learned, [run.enroll for run in runs])
+        lives = any(run.protocol == "live" for run in runs)
+        plan = plan_of(learned, [run.enroll for run in runs], live=lives)
         model = train(layout, list(learned.values()), plan, _VERSION)
         for run in runs:
             for kind, trials in protocols.trials(layout, tested, run, "head", model).items():
@@ -266,7 +267,7 @@ def _train_motion(files: Sequence[Path], step: Any) -> SignalModel:  # noqa: ANN
             f"training needs at least {_FEWEST} people with {FEWEST} samples that can be scored"
         )
         raise SetupError("bad_data", detail)
-    plan = shipped.statistics_plan(min(map(len, whole)))
+    plan = shipped.held_plan(min(map(len, whole)))
     return train(Layout.motion(), whole, plan, _VERSION, _MOVED, step)
 
 

@@ -11,7 +11,7 @@ from biometrics.behavior import generator
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import DEFAULT, load
 from biometrics.behavior.protocols import Run
-from biometrics.evaluation import Trial, summarize
+from biometrics.evaluation import Trial
 
 KEYS = 8
 LAYOUT = Layout.keystroke(KEYS)
@@ -85,17 +85,6 @@ def test_adding_independent_ratios_loses_nothing_and_twice_the_same_does():
     assert abs(apart["loss"]) < 0.01
     assert apart["sum"] < min(apart["first"], apart["second"])
     assert parts.fused(left, left)["loss"] > 0.02
-
-
-def test_an_unseen_posture_is_measured_on_people_whom_nothing_saw():
-    """Rows of the third posture are scored against profiles of the two others."""
-    layout = Layout.statistics("motion", 6)
-    people = {str(n): rows for n, rows in enumerate(generator.grips(16, 6, samples=30, seed=5))}
-    postures = [{name: rows + shift for name, rows in people.items()} for shift in (0, 0.3, 0.6)]
-    trials = parts.unseen(layout, postures, 2, "unseen")
-    assert [len(trial.genuine) for trial in trials["novice"]] == [30] * 16
-    assert {len(trial.impostor) for trial in trials["practised"]} == {35}
-    assert summarize(trials["novice"])["eer"] < 0.4
 
 
 def test_touches_without_a_sensor_are_keystrokes():

@@ -4,10 +4,12 @@ import csv
 
 import numpy as np
 
+from benchmarks import behavior_motion as bench
 from benchmarks.behavior_login import POSTURES, copied, measure, moved
-from biometrics.behavior import holders
+from biometrics.behavior import generator, holders
 from biometrics.behavior.features import Vector
 from biometrics.behavior.layout import Layout
+from biometrics.evaluation import summarize
 
 
 def samples(count, seed):
@@ -49,3 +51,37 @@ def test_every_posture_is_measured_seen_and_unseen(tmp_path, monkeypatch):
     people, unscored = found["Hold and Tap, walking unseen"]
     assert (set(people), unscored, len(people["0"])) == ({"0", "1"}, 8, 12)
     assert [name for name, *_ in moved(None)] == ["generated, motion"]
+
+
+def test_people_are_met_in_a_posture_that_they_did_not_enroll_in():
+    """Its rows are scored against two others; a profile that learns them gets nearer to them."""
+    layout = Layout.statistics("motion", 6)
+    grips = generator.grips(16, 6, samples=30, seed=5)
+    postures = [{str(n): rows + shift for n, rows in enumerate(grips)} for shift in (0, 0.3, 0.6)]
+    once, lives = bench.across(layout, postures, 2, "unseen")
+    assert [len(trial.genuine) for trial in once["novice"]] == [bench.EACH] * 16
+    assert {len(trial.impostor) for trial in once["practised"]} == {35}
+    eer = [summarize(found["novice"])["eer"] for found in (once, lives)]
+    assert eer[1] <= eer[0] + 0.02 < 0.42
+    once, lives = bench.across(layout, postures, 2, "with own", 20)
+    assert {len(trial.genuine) for trial in (*once["novice"], *lives["novice"])} == {9}
+
+
+def test_no_sample_trains_a_head_that_its_profile_has_learned():
+    """Each posture takes its turn at being the last, and what is scored comes after."""
+    for own in (0, 20):
+        found = bench.turns(own)
+        ends = [each.genuine.start // bench.EACH for each in found if each.way == "enrolled"]
+        assert ends == [2, 3, 4]
+        for each in found:
+            assert each.end == each.genuine.start
+            assert each.end - each.start >= 2 * bench.EACH + own
+
+
+def test_dealing_samples_at_random_keeps_them_with_their_person():
+    """Only the order changes."""
+    people = {"a": np.arange(40.0)[:, None], "b": -np.arange(1.0, 41)[:, None]}
+    dealt = bench.shuffled(people)
+    for name, rows in people.items():
+        assert not np.array_equal(dealt[name], rows)
+        assert np.array_equal(np.sort(dealt[name], axis=0), np.sort(rows, axis=0))

@@ -18,6 +18,8 @@ NORMAL_FORM: Final = 1
 ACTIVE: Final = "active"
 DECOY: Final = "decoy"
 ERASED: Final = "erased"
+LIFTING: Final = "lift:suspension"
+"""The act by which somebody lifts a suspension of their own; no young authenticator may."""
 _LONGEST: Final = 254
 _EMAIL: Final = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,253}")
 _PHONE_LIKE: Final = re.compile(r"\+?[0-9][0-9 ()./-]{3,}")

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.accounts.actions import Accounts
-from service.accounts.model import Account
+from service.accounts.model import LIFTING, Account
 from service.domain.caller import Caller
 from service.domain.errors import Conflict, NotFound, VerificationFailed
 from service.store.engine import Store, Tx
@@ -214,10 +214,14 @@ class SubjectRoutes:
             return self._accounts.suspensions(tx, subject)[-1]
 
     def lift(self, call: Call) -> None:
-        """Lift a suspension."""
+        """Lift a suspension, on the client's own authority or by a grant of the person's."""
+        grant, actor = call.header("Grant"), str(call.by.client)
         with self._database.transaction() as tx:
-            subject = self._served(tx, call).id
-            self._accounts.lift(tx, subject, call.path["capability"], str(call.by.client))
+            account = self._served(tx, call)
+            if grant:
+                self._hooks.authorize(tx, call.by, account, LIFTING, grant)
+                actor = "subject"
+            self._accounts.lift(tx, account.id, call.path["capability"], actor)
 
     def _served(self, tx: Tx, call: Call) -> Account:
         return self._accounts.served(tx, call.by, call.id("subject", "subject"))
@@ -244,7 +248,8 @@ def routes(api: Api, subjects: SubjectRoutes) -> None:
         Operation("GET", _SUSPENSIONS, "List suspensions", read),
         Operation("POST", _SUSPENSIONS, "Suspend", suspension, NewSuspension, 201, True),
         Operation(
-            "DELETE", f"{_SUSPENSIONS}/{{capability}}", "Lift a suspension", suspension, status=204
+            "DELETE", f"{_SUSPENSIONS}/{{capability}}", "Lift a suspension", suspension, status=204,
+            headers=grant,
         ),
     )  # fmt: skip
     views = (

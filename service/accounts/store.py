@@ -27,6 +27,7 @@ from crypto.fields import Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
+from service.store.personal import Personal, as_json, plainly
 from service.store.sealed import encrypted_bytes, encrypted_optional
 
 
@@ -34,6 +35,11 @@ class Subject(Base):
     """A person, whose data is sealed field by field."""
 
     __tablename__ = "subject"
+    __personal__ = Personal(
+        "who the person is, how they are reached and found", "until erasure",
+        of=lambda columns, whose: columns.id == whose.subject,
+        shown={"username": plainly, "email": plainly, "phone": plainly, "profile": as_json},
+    )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     status: Mapped[str] = mapped_column(String(16))
@@ -59,6 +65,11 @@ class SubjectIndex(Base):
 
     __tablename__ = "subject_index"
     __table_args__ = (UniqueConstraint("field", "key_version", "digest"),)
+    __personal__ = Personal(
+        "to find the person by an identifier without storing it in the clear",
+        "until the identifier changes, or erasure",
+        withheld={"digest": "a keyed digest of the identifier, which is given with the subject"},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     field: Mapped[str] = mapped_column(String(16))
@@ -72,6 +83,11 @@ class VerificationCode(Base):
 
     __tablename__ = "verification_code"
     __table_args__ = (UniqueConstraint("subject_id", "field"),)
+    __personal__ = Personal(
+        "to prove that an address is read",
+        "10 minutes, or until another code is sent",
+        withheld={"code": "the code proves that the address is read, and was sent there"},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
@@ -89,6 +105,9 @@ class Consent(Base):
     """One consent: to what, in which wording, when and how; and its withdrawal."""
 
     __tablename__ = "consent"
+    __personal__ = Personal(
+        "to prove consent and its withdrawal", "kept after withdrawal, as proof"
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
@@ -106,6 +125,7 @@ class Suspension(Base):
 
     __tablename__ = "suspension"
     __table_args__ = (UniqueConstraint("subject_id", "capability"),)
+    __personal__ = Personal("to keep a capability from being used", "until it is lifted")
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))

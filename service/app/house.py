@@ -33,7 +33,7 @@ from service.idempotency.actions import Answers
 from service.jobs.actions import Jobs, Task
 from service.jobs.actions.long import LongJobs
 from service.keys.actions import SigningKeys, Vault
-from service.keys.actions.shredding import Shredding
+from service.keys.actions.shredding import SUBJECT_CLASSES, Shredding
 from service.login.actions import Login
 from service.login.parts import Parts
 from service.notifications.actions import Outbox
@@ -44,6 +44,7 @@ from service.policy.actions.isolation import Signals
 from service.policy.actions.lives import Lives
 from service.policy.actions.standing import Standing
 from service.privacy.actions import Ends, Erasure
+from service.privacy.actions.exporting import KIND, Exports, Ways
 from service.sessions.actions import Sessions
 from service.settings import Settings
 from service.signals.behavior.actions import Behaviors, BehaviorSignal, Measuring
@@ -85,6 +86,7 @@ class House:
     shredding: Shredding
     custody: Custody
     erasure: Erasure
+    exports: Exports
     password: PasswordFactor
     face: FaceFactor
     scores: FaceScores
@@ -112,9 +114,13 @@ def open_house(
     audit, outbox, metrics = AuditLog(clock), Outbox(clock), Metrics()
     accounts = Accounts(vault, outbox, audit, clock)
     authenticators = Authenticators(accounts, audit, clock)
-    clients, sessions = Clients(audit, clock), Sessions(accounts, audit, clock)
-    devices = Devices(vault.purpose_key, clock)
-    behaviors = Behaviors(accounts, models, audit, outbox, clock)
+    policies, standing = _policies(store, vault, clock), Standing(audit, clock)
+    clients, sessions = (
+        Clients(audit, clock), Sessions(accounts, audit, clock, policies.session_idle),
+    )  # fmt: skip
+    devices, behaviors = (
+        Devices(vault.purpose_key, clock), Behaviors(accounts, models, audit, outbox, clock),
+    )  # fmt: skip
     throttling, context = Throttling(vault.purpose_key, clock), _context(settings, vault)
     answers = Answers(store, vault.purpose_key, clock)
     access = AccessTokens(signing, clock, settings.issuer)
@@ -127,7 +133,6 @@ def open_house(
         {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)},
     )
     tokens = Tokens(store, clients, sessions, access, operators, audit, clock)
-    policies, standing = _policies(store, vault, clock), Standing(audit, clock)
     asked = Asked(policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment)
     password, totp, codes, face = _factors(
         settings, authenticators, hasher, clock, asked, behaviors
@@ -147,15 +152,20 @@ def open_house(
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
     _ensure_decoy(store, accounts, password, totp, codes)
 
-    keys = open_keys(settings, store, vault, signing, audit, clock)
+    keys, exports = (
+        open_keys(settings, store, vault, signing, audit, clock),
+        _exports(store, accounts, throttling, audit, clock, settings.issuer),
+    )
+    ending = {
+        "contact": (accounts.erase_contact, outbox.forget),
+        "biometric": (face.forget, policies.forget),
+        "behavior": (behaviors.forget, context.forget, policies.forget),
+        "factor": (authenticators.revoke_all, policies.forget, standing.forget),
+    }
     ends = Ends(
         accounts.get,
-        {
-            "contact": (accounts.erase_contact, outbox.forget),
-            "biometric": (face.forget, policies.forget),
-            "behavior": (behaviors.forget, context.forget, policies.forget),
-            "factor": (authenticators.revoke_all, policies.forget, standing.forget),
-        },
+        # An export holds something of every class.
+        {name: (*ending.get(name, ()), exports.forget) for name in SUBJECT_CLASSES},
         (sessions.erase, devices.forget, accounts.mark_erased),
         sessions.end_everything,
     )
@@ -174,6 +184,7 @@ def open_house(
         Task("login_context.fold", timedelta(minutes=1), context.fold),
         Task("login_context.drop", timedelta(hours=1), context.drop_older),
         Task("behavior.drop", timedelta(hours=1), behaviors.drop_older),
+        Task("exports.drop", timedelta(minutes=1), exports.drop_expired),
         Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
     )
     return House(
@@ -181,8 +192,8 @@ def open_house(
         outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
         operators=operators,
-        keys=keys, shredding=shredding, erasure=erasure,
-        custody=Custody(keys, LongJobs(store, plans(keys), clock)),
+        keys=keys, shredding=shredding, erasure=erasure, exports=exports,
+        custody=Custody(keys, LongJobs(store, plans(keys) | {KIND: exports.work}, clock)),
         devices=devices, behaviors=behaviors,
         measuring=Measuring(store, accounts, authenticators, policies, behaviors),
         answers=answers, password=password, face=face,
@@ -191,6 +202,16 @@ def open_house(
         standing=standing,
         login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
     )  # fmt: skip
+
+
+def _exports(
+    store: Store, accounts: Accounts, throttling: Throttling, audit: AuditLog, clock: Clock,
+    issuer: str,
+) -> Exports:  # fmt: skip
+    def bucket(tx: Tx, subject: UUID) -> str:
+        return throttling.bucket(tx, f"subject:{subject}")
+
+    return Exports(store, Ways(accounts.get, bucket, accounts.notify), audit, clock, issuer)
 
 
 def _context(settings: Settings, vault: Vault) -> LoginContextSignal:

@@ -15,6 +15,7 @@ from service.app.house import House
 from service.authenticators.routes import routes as authenticator_routes
 from service.custody.routes import KeyRoutes
 from service.custody.routes import routes as key_routes
+from service.domain.caller import Caller
 from service.factors.face.actions import CONSENT as FACE
 from service.factors.face.routes import routes as face_routes
 from service.login.routes import FlowRoutes
@@ -23,6 +24,7 @@ from service.operators.routes import OperatorRoutes
 from service.operators.routes import routes as operator_routes
 from service.policy.routes import PolicyRoutes
 from service.policy.routes import routes as policy_routes
+from service.privacy.routes import PrivacyRoutes, Rights
 from service.privacy.routes import routes as privacy_routes
 from service.sessions.routes import routes as session_routes
 from service.signals.behavior.actions import PURPOSE as BEHAVIOR
@@ -32,7 +34,7 @@ from service.store.engine import Tx
 from service.telemetry import logs
 from service.tokens.routes import routes as token_routes
 from service.web import system
-from service.web.api import Api, Call
+from service.web.api import Api
 
 _LARGEST_BODY: Final = 16 * 1024 * 1024
 _FALLBACK: Final = "600/minute"
@@ -85,7 +87,14 @@ def _routes(api: Api, house: House) -> None:
     account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
     authenticator_routes(api, house.enrolling)
     face_routes(api, house.scores)
-    privacy_routes(api, house.store, house.erasure, house.keys.records, partial(_served, house))
+    rights = Rights(house.accounts.served, partial(_granted, house), house.operators.consume)
+    privacy_routes(
+        api,
+        PrivacyRoutes(
+            house.store, house.erasure, house.exports, house.custody.jobs, house.keys.records,
+            rights,
+        ),
+    )  # fmt: skip
     operator_routes(api, OperatorRoutes(house.store, house.operators, house.tokens.operator_of))
     key_routes(api, KeyRoutes(house.store, house.custody, house.operators.consume))
     policy_routes(
@@ -96,6 +105,6 @@ def _routes(api: Api, house: House) -> None:
     flow_routes(api, FlowRoutes(house.login, house.factors, house.clock))
 
 
-def _served(house: House, call: Call) -> None:
-    with house.store.transaction(read=True) as tx:
-        house.accounts.served(tx, call.by, call.id("subject", "subject"))
+def _granted(house: House, tx: Tx, caller: Caller, subject: UUID, act: str, grant: str) -> None:
+    account = house.accounts.get(tx, subject)
+    house.authenticators.authorize(tx, caller, account, act, grant)

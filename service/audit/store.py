@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.base import Base, table_of
 from service.store.engine import Tx
+from service.store.personal import Personal, anybody
 
 
 class Leaf(Base):
@@ -21,6 +22,11 @@ class Leaf(Base):
             postgresql_where=text("position IS NULL"),
         ),
     )  # fmt: skip
+    __personal__ = Personal(
+        "tamper-evident record of what was decided and done",
+        "for as long as the log",
+        shown={"actor": anybody},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     at: Mapped[datetime]

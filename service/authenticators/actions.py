@@ -1,6 +1,6 @@
 """Enroll, confirm, revoke and find authenticators; issue and use grants."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -140,6 +140,12 @@ class Authenticators:
     def enrolled(self, tx: Tx, subject: UUID) -> frozenset[str]:
         """Return the types that are active."""
         return store.active_types(tx, subject)
+
+    def settled(
+        self, tx: Tx, authenticators: Collection[UUID], young: timedelta
+    ) -> frozenset[UUID]:  # fmt: skip
+        """Return those that are active and not young: confirmed that long ago, or longer."""
+        return store.settled(tx, authenticators, self._clock.now() - young)
 
     def verifier(self, tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Verifier | None:
         """Return the active verifier of a type, or the decoy's: one query, one opening."""

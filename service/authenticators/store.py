@@ -1,6 +1,6 @@
 """Tables of authenticators, used TOTP steps, recovery codes and grants."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -21,6 +21,7 @@ from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
+from service.store.personal import Personal, through
 from service.store.sealed import ClassBy, encrypted_bytes, open_value
 
 
@@ -28,6 +29,14 @@ class AuthenticatorRow(Base):
     """One authenticator; its verifier opens only with this id, subject, type and status."""
 
     __tablename__ = "authenticator"
+    __personal__ = Personal(
+        "to verify that it is this person who signs in",
+        "what it is checked against: until revoked or erased; that there was one: until erasure",
+        withheld={
+            "verifier": "password: its hash; totp: the shared secret; face: template vectors. "
+            "Whoever has it could pass for the person",
+        },
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
@@ -49,6 +58,9 @@ class UsedStep(Base):
     """A TOTP time step that was accepted; it is never accepted again."""
 
     __tablename__ = "totp_used_step"
+    __personal__ = Personal(
+        "to accept each code once", "as long as the authenticator", of=through("authenticator_id")
+    )
 
     authenticator_id: Mapped[UUID] = mapped_column(ForeignKey("authenticator.id"), primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -58,6 +70,11 @@ class RecoveryCode(Base):
     """One recovery code, as a sealed digest; it is used by one guarded update."""
 
     __tablename__ = "recovery_code"
+    __personal__ = Personal(
+        "to verify the person when other authenticators are lost",
+        "until the set is replaced, revoked or erased",
+        withheld={"digest": "a digest of the code, which was shown once"},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     authenticator_id: Mapped[UUID] = mapped_column(ForeignKey("authenticator.id"), index=True)
@@ -75,6 +92,11 @@ class Grant(Base):
 
     __tablename__ = "grant"
     __table_args__ = (UniqueConstraint("digest"),)
+    __personal__ = Personal(
+        "to allow one change, once",
+        "5 minutes",
+        withheld={"digest": "a digest of the grant, which was shown once"},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32))
@@ -152,6 +174,14 @@ def opened(tx: Tx, row: Any) -> bytes:  # noqa: ANN401 - a row of named columns
 def active_types(tx: Tx, subject: UUID) -> frozenset[str]:
     """Return the types that are active."""
     return frozenset(tx.execute(_TYPES, {"b_subject": subject}).scalars())
+
+
+def settled(tx: Tx, authenticators: Collection[UUID], before: datetime) -> frozenset[UUID]:
+    """Return those that are active and were confirmed by a time."""
+    query = select(_ROWS.c.id).where(
+        _ROWS.c.id.in_(authenticators), _ROWS.c.status == "active", _ROWS.c.confirmed_at <= before
+    )
+    return frozenset(tx.execute(query).scalars())
 
 
 def use_step(tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:

@@ -1,13 +1,16 @@
 """`lamina outbox`, `lamina subjects` and `lamina audit`."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import click
+import orjson
 
 from service.app import open_house
 from service.cli.base import account_of, command, json_option, settings, show, show_rows
 from service.domain.clock import rfc3339
+from service.domain.errors import BadInput, Fault
 from service.operators.actions import BREAK_GLASS
 
 
@@ -31,7 +34,7 @@ def outbox(limit: int, *, reveal: bool, as_json: bool) -> None:
 
 @click.group()
 def subjects() -> None:
-    """Unlock, hold or watch a subject; `lamina keys shred` erases one."""
+    """Unlock, export, hold or watch a subject; `lamina keys shred` erases one."""
 
 
 @subjects.command()
@@ -88,6 +91,34 @@ def canary(subject: UUID, *, as_json: bool) -> None:
         house.accounts.get(tx, subject)
         house.shredding.watch(tx, subject, BREAK_GLASS)
     show({"subject": str(subject)}, as_json=as_json, text="opening it raises an alarm from now on")
+
+
+@subjects.command()
+@click.argument("subject")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A file to be made.")
+@json_option
+@command
+def export(subject: str, out: Path, *, as_json: bool) -> None:
+    """Write everything held about a subject, given by id or identifier, to a new file.
+
+    Example: lamina subjects export alice --out alice.json
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        account = account_of(house.accounts, tx, subject)
+        house.operators.alarm(tx, "subjects export")
+    document = house.exports.whole(account.id, BREAK_GLASS)
+    content = orjson.dumps(document, option=orjson.OPT_INDENT_2)
+    try:
+        out.touch(0o600, exist_ok=False)
+        out.write_bytes(content)
+    except OSError as error:
+        raise BadInput(Fault("/out", "not_written", f"{out}: {error.strerror}")) from None
+    lost = sum(section["unreadable"] for section in document["sections"])
+    rows = sum(len(section["rows"]) for section in document["sections"])
+    answer = {"subject": str(account.id), "file": str(out), "rows": rows, "unreadable": lost}
+    text = f"{rows} rows written to {out}" + (f", {lost} fields do not open" if lost else "")
+    show(answer, as_json=as_json, text=text)
 
 
 @click.group()

@@ -6,7 +6,8 @@ from uuid import UUID
 
 SCOPES: Final = frozenset(
     {
-        "subjects:read", "subjects:write", "subjects:erase", "authenticators:write",
+        "subjects:read", "subjects:write", "subjects:erase", "subjects:export",
+        "authenticators:write",
         "consents:write", "sessions:write", "suspensions:write", "flows:write", "risk:read",
         "face:score", "behavior:read", "behavior:write", "transactions:write",
         "transactions:read", "policy:read", "signals:write", "receipts:read", "audit:read",

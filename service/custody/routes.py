@@ -12,6 +12,7 @@ from crypto.errors import KeyFileError
 from crypto.recovery import recipient_id
 from service.custody.actions import Custody
 from service.domain.errors import BadInput, Fault
+from service.jobs.actions.long import no_job
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 
@@ -119,9 +120,12 @@ class KeyRoutes:
         return view
 
     def show_job(self, call: Call) -> Mapping[str, Any]:
-        """Show how far a long job is."""
+        """Show how far a long job is, to who asked for it and to who runs the keys."""
         with self._database.transaction(read=True) as tx:
-            return self._custody.jobs.view(tx, call.id("job", "job"))
+            found = self._custody.jobs.view(tx, call.id("job", "job"))
+        if found["actor"] != call.by.actor and _SCOPE not in call.by.scopes:
+            raise no_job()
+        return found
 
     def destroy(self, call: Call) -> Mapping[str, Any]:
         """Schedule a retired KEK for destruction."""
@@ -162,4 +166,4 @@ def routes(api: Api, keys: KeyRoutes) -> None:
     api.add(Operation("POST", path, summary, _SCOPE, Destroy, idempotent=True), keys.destroy)
     summary = "Export every KEK, sealed for a recipient, with another operator's approval"
     api.add(Operation("POST", "/v1/keys/export", summary, _SCOPE, Export), keys.export)
-    api.add(Operation("GET", "/v1/jobs/{job}", "Show a long job", _SCOPE), keys.show_job)
+    api.add(Operation("GET", "/v1/jobs/{job}", "Show a long job", ""), keys.show_job)

@@ -8,12 +8,16 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.base import Base
 from service.store.engine import Tx
+from service.store.personal import Personal
 
 
 class KnownDevice(Base):
     """A device that completed a login; its token counts in its newest generation only."""
 
     __tablename__ = "known_device"
+    __personal__ = Personal(
+        "to recognize a device that signed in before", "180 days after its last login"
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)

@@ -11,6 +11,7 @@ from crypto.fields import Owner
 from service.domain.ids import client_owner
 from service.store.base import Base
 from service.store.engine import Tx, insert_once
+from service.store.personal import Unlinked
 from service.store.sealed import encrypted_optional
 
 
@@ -18,6 +19,11 @@ class KeptAnswer(Base):
     """The answer to one request, or the mark that it is in flight."""
 
     __tablename__ = "kept_answer"
+    __personal__ = Unlinked(
+        "to answer a repeated request alike",
+        "24 hours, 10 minutes where it holds a secret",
+        "answers are kept by client and key, not by person",
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     client_id: Mapped[UUID]

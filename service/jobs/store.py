@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.base import Base
 from service.store.engine import Tx, insert_once
+from service.store.personal import Personal, anybody, by_actor
 
 
 class Lease(Base):
@@ -25,6 +26,11 @@ class LongJob(Base):
     """One long act: what was asked, how far it is, how it ended."""
 
     __tablename__ = "long_job"
+    __personal__ = Personal(
+        "which operator or client asked for a long act", "for as long as the log",
+        of=by_actor("actor"), shown={"actor": anybody},
+        withheld={"params": "names keys or numbers, nobody", "report": "counts, nobody"},
+    )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))

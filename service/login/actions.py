@@ -344,6 +344,8 @@ class Login:
         parts, terms = self._parts, flow.terms
         parts.throttling.reset(tx, terms.bucket, Lane(terms.lane))
         if terms.kind in {FlowKind.ENROLLMENT, FlowKind.RECOVERY}:
+            if refusal := self._judging.too_young(tx, flow):
+                return Outcome(flow, refusal=refusal)
             grant = parts.authenticators.issue_grant(tx, terms.subject, terms.client, terms.act)
             return Outcome(flow, grant=grant)
         account = parts.accounts.get(tx, terms.subject)

@@ -1,13 +1,16 @@
 """What a flow is decided on: facts gathered, signals asked, the decision kept and carried out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
+from service.accounts.model import LIFTING
 from service.domain.assurance import Evidence, Kind, achieved
 from service.domain.authenticator import FACTOR_OF_TYPE
 from service.domain.decision import Decision, Effect, Facts
+from service.domain.errors import Denied
 from service.domain.risk import SignalFacts
 from service.login import model
 from service.login.model import Flow, FlowStatus
@@ -88,10 +91,37 @@ class Judging:
     def cleared(self, tx: Tx, flow: Flow, segment: str) -> None:
         """Let go of what is held against the subject, where this flow was strong enough."""
         parts, subject = self._parts, flow.terms.subject
+        if not flow.held:
+            return
         # What a session brought along says nothing about who is here now.
-        level = achieved(flow.own_evidence, parts.clock.now()).acr
-        if flow.held and parts.policies.clears(segment, level, self._enrolled(tx, subject)):
+        level = achieved(self.settled(tx, flow.own_evidence, segment), parts.clock.now()).acr
+        if parts.policies.clears(segment, level, self._enrolled(tx, subject)):
             parts.standing.clear(tx, subject, f"flow:{flow.id}")
+
+    def settled(
+        self, tx: Tx, evidence: Sequence[Evidence], segment: str
+    ) -> tuple[Evidence, ...]:  # fmt: skip
+        """Return the evidence that no young authenticator gave.
+
+        Whatever a young one may not do is decided on this: clearing risk, lifting a suspension,
+        and, with transactions, approving a payment of high risk.
+        """
+        young = self._parts.policies.young(segment)
+        named = {item.authenticator for item in evidence}
+        old = self._parts.authenticators.settled(tx, named, young)
+        return tuple(item for item in evidence if item.authenticator in old)
+
+    def too_young(self, tx: Tx, flow: Flow) -> Denied | None:
+        """Return why a completed flow gives no grant, where its authenticators are too young."""
+        if flow.terms.act != LIFTING:
+            return None
+        segment = self._parts.accounts.get(tx, flow.terms.subject).segment
+        proven = self.settled(tx, flow.evidence, segment)
+        if achieved(proven, self._parts.clock.now(), flow.terms.max_age).acr >= flow.required:
+            return None
+        hours = int(self._parts.policies.young(segment).total_seconds() // 3600)
+        detail = f"An authenticator younger than {hours} hours does not lift a suspension."
+        return Denied("young_authenticator", detail)
 
     def _decided(self, tx: Tx, flow: Flow) -> Flow:
         parts, subject = self._parts, flow.terms.subject

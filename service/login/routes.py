@@ -55,7 +55,8 @@ class NewFlow(BaseModel):
     access_token: Annotated[str, Field(max_length=16384)] | None = None
     act: Literal[
         "enroll:password", "enroll:totp", "enroll:recovery_codes", "enroll:face",
-        "revoke:authenticator", "change:identifier", "change:behavior",
+        "revoke:authenticator", "change:identifier", "change:behavior", "export:data",
+        "lift:suspension",
     ] | None = None  # fmt: skip
     acr_values: Text | None = None
     max_age: Annotated[int, Field(ge=0, le=31_536_000)] | None = None

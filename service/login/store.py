@@ -15,6 +15,7 @@ from service.domain.ids import service_owner
 from service.login.model import Flow, from_json, stored, to_json
 from service.store.base import Base, table_of
 from service.store.engine import Tx
+from service.store.personal import Unlinked
 from service.store.sealed import encrypted_text, open_value, seal_value
 
 
@@ -22,6 +23,11 @@ class FlowRow(Base):
     """One flow; nobody who can write to the table can advance it."""
 
     __tablename__ = "flow"
+    __personal__ = Unlinked(
+        "a sign-in under way",
+        "15 minutes, then an hour as ended",
+        "a flow is sealed whole and found by its own number only",
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     client_id: Mapped[UUID]

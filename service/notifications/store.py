@@ -10,6 +10,7 @@ from crypto.fields import Owner
 from service.domain.ids import service_owner, subject_owner
 from service.store.base import Base
 from service.store.engine import Tx
+from service.store.personal import Personal, without
 from service.store.sealed import encrypted_text
 
 
@@ -17,6 +18,12 @@ class Outgoing(Base):
     """One event or notice that waits for delivery; addresses and codes are sealed."""
 
     __tablename__ = "outbox"
+    __personal__ = Personal(
+        "to tell the person or other services what happened",
+        "until erasure, delivered or not",
+        withheld={"payload.code": "a code proves that its address is read"},
+        shown={"payload": without("code", "token")},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     at: Mapped[datetime]

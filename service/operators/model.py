@@ -19,7 +19,8 @@ class Role(StrEnum):
 _RUN: Final = frozenset({"keys:admin", "clients:admin", "policy:write", "policy:read"})
 _SCOPES: Final = {
     Role.OPERATOR: _RUN,
-    Role.SECURITY_OFFICER: _RUN | {"operators:admin", "subjects:erase", "audit:read"},
+    Role.SECURITY_OFFICER: _RUN
+    | {"operators:admin", "subjects:erase", "subjects:export", "audit:read"},
     Role.AUDITOR: frozenset({"audit:read", "policy:read"}),
 }
 ADMIN_SCOPES: Final = frozenset({"keys:admin", "clients:admin", "policy:write", "operators:admin"})
@@ -31,6 +32,7 @@ ACTS: Final = {
     "operators.revoke": "operators:admin",
     "clients.scopes": "clients:admin",
     "policy.activate": "policy:write",
+    "subjects.export": "subjects:export",
 }
 """The acts that take two people, and the scope that either of them needs."""
 APPROVAL_LIFE: Final = timedelta(hours=24)

@@ -5,17 +5,21 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, String, delete, select, update
+from sqlalchemy import ForeignKey, LargeBinary, String, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
+from service.store.personal import Personal, anybody
 
 
 class OperatorRole(Base):
     """One role of one subject."""
 
     __tablename__ = "operator_role"
+    __personal__ = Personal(
+        "what the person may do as an operator", "until revoked", shown={"granted_by": anybody}
+    )
 
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
     role: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -27,6 +31,14 @@ class Approval(Base):
     """An act that one operator asked for and another may approve, once, within a day."""
 
     __tablename__ = "approval"
+    __personal__ = Personal(
+        "acts that take two people, asked for, decided or suffered by the person", "as the log",
+        of=lambda columns, whose: or_(
+            columns.requested_by == whose.actor, columns.decided_by == whose.actor,
+            columns.target == str(whose.subject),
+        ),
+        shown={"requested_by": anybody, "decided_by": anybody},
+    )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     act: Mapped[str] = mapped_column(String(32))

@@ -79,10 +79,10 @@ class PolicyRoutes:
         self._standing = standing
         self._consume = consume
 
-    def listing(self, _call: Call) -> Mapping[str, Any]:
-        """List the documents."""
+    def listing(self, call: Call) -> Mapping[str, Any]:
+        """List the documents, newest first, by pages."""
         with self._database.transaction(read=True) as tx:
-            return {"items": self._lives.listing(tx)}
+            return self._lives.page(tx, call.page)
 
     def show(self, call: Call) -> Mapping[str, Any]:
         """Show a document."""
@@ -173,7 +173,8 @@ def routes(api: Api, policies: PolicyRoutes) -> None:
     """Register the operations."""
     one, read, write = "/v1/policies/{version}", "policy:read", "policy:write"
     table = (
-        (Operation("GET", "/v1/policies", "List the policy documents", read), policies.listing),
+        (Operation("GET", "/v1/policies", "List the policy documents, newest first", read,
+                   paged=True), policies.listing),
         (Operation("GET", "/v1/policy-schema", "The JSON Schema of a policy document", read),
          policies.schema),
         (Operation("GET", one, "Show a policy document, and how it did as a shadow", read),

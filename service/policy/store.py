@@ -22,6 +22,7 @@ from crypto.fields import FieldContext, Owner
 from service.domain.ids import service_owner, subject_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
+from service.store.personal import Personal, anybody, by_actor, without
 from service.store.sealed import (
     encrypted_bytes,
     encrypted_optional_bytes,
@@ -33,10 +34,31 @@ from service.store.sealed import (
 _OWNER: Final = service_owner("policies")
 
 
+def explained(raw: bytes) -> dict[str, Any]:
+    """Give what a decision was made on and why, without the weights of signals."""
+    content = orjson.loads(raw)
+    facts, outcome = content["facts"], content["outcome"]
+    return {
+        "requested": facts["requested"], "enrolled": facts["enrolled"],
+        "context": facts["context"],
+        "shown": [{"factor": item["factor"], "at": item["at"]} for item in facts["evidence"]],
+        "signals": [item[0] for item in facts["assessments"]],
+        "band": outcome["band"], "layers": outcome["layers"],
+        "reasons": [
+            {"code": code, "signal": signal, "detail": detail}
+            for code, signal, _, detail in outcome["reasons"]
+        ],
+    }  # fmt: skip
+
+
 class PolicyDocument(Base):
     """One document under its content hash; nobody who can write to the table can change one."""
 
     __tablename__ = "policy_document"
+    __personal__ = Personal(
+        "which operator drafted a policy", "as long as the policy", of=by_actor("created_by"),
+        shown={"created_by": anybody}, withheld={"body": "rules of the service, about nobody"},
+    )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[str] = mapped_column(String(64), unique=True)
@@ -70,6 +92,14 @@ class PolicyDecision(Base):
     """One decision about a subject, with the facts it was made on."""
 
     __tablename__ = "policy_decision"
+    __personal__ = Personal(
+        "automated decisions about sign-ins, with their reasons",
+        "as long as the policy says: 180 days",
+        withheld={
+            "facts.weights": "numbers of each signal: they would show a forger how near he is",
+        },
+        shown={"facts": explained},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
@@ -92,6 +122,12 @@ class SubjectRisk(Base):
     """What is held against a subject until a strong factor or an operator clears it."""
 
     __tablename__ = "subject_risk"
+    __personal__ = Personal(
+        "risk that is held against the person until a strong sign-in clears it",
+        "until cleared",
+        withheld={"risk.llr": "its number would show a forger how near he is"},
+        shown={"risk": without("llr")},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), unique=True)
@@ -112,9 +148,14 @@ _RISK: Final = select(_RISKS.c.id, _RISKS.c.risk).where(_RISKS.c.subject_id == b
 _STATE: Final = select(_STATES.c.revision, _STATES.c.state).where(_STATES.c.id == STATE_ID)
 
 
-def documents(tx: Tx) -> Sequence[PolicyDocument]:
-    """Return every document, newest first."""
-    return tx.scalars(select(PolicyDocument).order_by(PolicyDocument.id.desc())).all()
+def documents(
+    tx: Tx, before: UUID | None = None, limit: int | None = None
+) -> Sequence[PolicyDocument]:  # fmt: skip
+    """Return documents, newest first: all, or a page below an id."""
+    query = select(PolicyDocument).order_by(PolicyDocument.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(PolicyDocument.id < before)
+    return tx.scalars(query).all()
 
 
 def document(tx: Tx, version: str) -> PolicyDocument | None:

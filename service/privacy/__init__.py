@@ -1,1 +1,1 @@
-"""What a person may ask of their data: erasure now; export and retention have their rooms."""
+"""What a person may ask of their data: erasure, and an export of everything that is held."""

@@ -1,37 +1,112 @@
-"""HTTP of erasure."""
+"""HTTP of erasure and export."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
 
+import orjson
+from flask import Response
+
+from service.domain.caller import Caller
+from service.domain.errors import Forbidden
+from service.domain.ids import parse_id
+from service.jobs.actions.long import LongJobs
 from service.keys.actions.records import RecordKeys
 from service.privacy.actions import Erasure
-from service.store.engine import Store
+from service.privacy.actions.exporting import Exports
+from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 
-Served = Callable[[Call], None]
+SCOPE: Final = "subjects:export"
+ACT: Final = "subjects.export"
+GRANTED: Final = "export:data"
+_PATH: Final = "/v1/subjects/{subject}"
 
 
-def routes(
-    api: Api, database: Store, erasure: Erasure, records: RecordKeys, served: Served
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What decides who may.
+
+    Args:
+        served: Raises NotFound unless the caller serves the subject.
+        granted: Uses a grant for an act on a subject; raises Forbidden.
+        consume: Uses an approval for one act and target; returns who stands for it.
+    """
+
+    served: Callable[[Tx, Caller, UUID], object]
+    granted: Callable[[Tx, Caller, UUID, str, str], None]
+    consume: Callable[[Tx, UUID, str, str], str]
+
+
+class PrivacyRoutes:
+    """The operations."""
+
+    def __init__(
+        self, database: Store, erasure: Erasure, exports: Exports, jobs: LongJobs,
+        records: RecordKeys, rights: Rights,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._erasure = erasure
+        self._exports = exports
+        self._jobs = jobs
+        self._records = records
+        self._rights = rights
+
+    def erase(self, call: Call) -> Mapping[str, Any]:
+        """Erase a subject; answers the certificate."""
+        subject = call.id("subject", "subject")
+        with self._database.transaction(read=True) as tx:
+            self._rights.served(tx, call.by, subject)
+        return self._erasure.erase(subject, str(call.by.client)).to_json()
+
+    def export(self, call: Call) -> Response:
+        """Queue an export: the person's own by a grant, an operator's by an approval."""
+        subject = call.id("subject", "subject")
+        with self._database.transaction() as tx:
+            self._rights.served(tx, call.by, subject)
+            by = self._stands(tx, call, subject)
+            job = self._exports.request(tx, self._jobs, subject, call.by.actor, by)
+        response = Response(orjson.dumps(job), 202, content_type="application/json")
+        response.headers["Location"] = f"/v1/jobs/{job['id']}"
+        return response
+
+    def collect(self, call: Call) -> Response:
+        """Give an export to whom it was made for."""
+        subject, number = call.id("subject", "subject"), call.id("export", "export")
+        with self._database.transaction() as tx:
+            self._rights.served(tx, call.by, subject)
+            content = self._exports.collect(tx, subject, number, call.by.actor)
+        return Response(content, 200, content_type="application/json")
+
+    def keys(self, _call: Call) -> Mapping[str, Any]:
+        """Publish the keys that sign certificates."""
+        with self._database.transaction(read=True) as tx:
+            return self._records.published(tx)
+
+    def _stands(self, tx: Tx, call: Call, subject: UUID) -> str:
+        if call.by.operator is None:
+            self._rights.granted(tx, call.by, subject, GRANTED, call.header("Grant"))
+            return call.by.actor
+        approval = parse_id(call.header("Approval"))
+        if approval is None:
+            detail = "This needs another operator's approval, in the header Approval."
+            raise Forbidden("approval_required", detail, act=ACT)
+        return self._rights.consume(tx, approval, ACT, str(subject))
+
+
+def routes(api: Api, privacy: PrivacyRoutes) -> None:
     """Register the operations."""
-
-    def erase(call: Call) -> Mapping[str, Any]:
-        served(call)
-        return erasure.erase(call.id("subject", "subject"), str(call.by.client)).to_json()
-
-    def keys(_call: Call) -> Mapping[str, Any]:
-        with database.transaction(read=True) as tx:
-            return records.published(tx)
-
-    api.add(
-        Operation(
-            "DELETE", "/v1/subjects/{subject}", "Erase a subject; answers the certificate",
-            "subjects:erase",
-        ),
-        erase,
+    log_keys = "/.well-known/lamina-log-keys"
+    table = (
+        (Operation("DELETE", _PATH, "Erase a subject; answers the certificate", "subjects:erase"),
+         privacy.erase),
+        (Operation("GET", f"{_PATH}/export", "Export everything held about a subject, as a job",
+                   SCOPE, status=202, headers=("Grant", "Approval")), privacy.export),
+        (Operation("GET", f"{_PATH}/export/{{export}}", "Collect an export within its hour",
+                   SCOPE), privacy.collect),
+        (Operation("GET", log_keys, "The keys that sign certificates", None, limit="600/minute"),
+         privacy.keys),
     )  # fmt: skip
-    path = "/.well-known/lamina-log-keys"
-    api.add(
-        Operation("GET", path, "The keys that sign certificates", None, limit="600/minute"), keys
-    )
+    for operation, view in table:
+        api.add(operation, view)

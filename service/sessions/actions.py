@@ -1,6 +1,6 @@
 """Start, read, raise and end sessions; the subject's status is checked on every read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,9 +35,18 @@ class SessionValue:
 
 
 class Sessions:
-    """The sessions."""
+    """The sessions.
 
-    def __init__(self, accounts: Accounts, audit: AuditLog, clock: Clock) -> None:
+    Args:
+        idle: Returns how long a session of a segment may stay unused by the policy in force; None
+            where only the level says.
+    """
+
+    def __init__(
+        self, accounts: Accounts, audit: AuditLog, clock: Clock,
+        idle: Callable[[str], timedelta | None],
+    ) -> None:  # fmt: skip
+        self._idle = idle
         self._accounts = accounts
         self._audit = audit
         self._clock = clock
@@ -51,7 +60,8 @@ class Sessions:
         row = SessionRow(
             id=new_id(now), subject_id=account.id, client_id=client, created_at=now,
             last_seen_at=now, expires_at=now + life(level),
-            idle_seconds=int(idle(level).total_seconds()), revoked_at=None,
+            idle_seconds=int(idle(level, self._idle(account.segment)).total_seconds()),
+            revoked_at=None,
         )  # fmt: skip
         row.evidence = orjson.dumps([item.to_json() for item in evidence]).decode()
         tx.add(row)
@@ -79,10 +89,8 @@ class Sessions:
         row, now = store.get(tx, session), self._clock.now()
         if row is None or row.revoked_at is not None or row.expires_at <= now:
             return None
-        if now - row.last_seen_at > timedelta(seconds=row.idle_seconds):
-            return None
         account = self._accounts.known(tx, row.subject_id)
-        if account is None or not account.may_sign_in:
+        if account is None or not account.may_sign_in or self._idled(row, account.segment, now):
             return None
         evidence = tuple(Evidence.from_json(item) for item in orjson.loads(row.evidence))
         return self._value(row, evidence, current(evidence, now))
@@ -141,6 +149,11 @@ class Sessions:
     def drop_ended(self, tx: Tx, now: datetime) -> int:
         """Forget sessions long over; return how many."""
         return store.drop_ended(tx, now - timedelta(days=1))
+
+    def _idled(self, row: SessionRow, segment: str, now: datetime) -> bool:
+        """Tell whether a session was unused for too long, as it began or as the policy is now."""
+        allowed, policy = timedelta(seconds=row.idle_seconds), self._idle(segment)
+        return now - row.last_seen_at > (min(allowed, policy) if policy else allowed)
 
     def _value(
         self, row: SessionRow, evidence: tuple[Evidence, ...], level: Achieved

@@ -25,6 +25,12 @@ def life(level: Achieved) -> timedelta:
     return AAL2_LIFE if level.acr >= Acr.AAL2 else AAL1_LIFE
 
 
-def idle(level: Achieved) -> timedelta:
-    """Return how long a session may stay unused; at AAL1 as long as it lasts."""
-    return AAL2_IDLE if level.acr >= Acr.AAL2 else AAL1_LIFE
+def idle(level: Achieved, policy: timedelta | None = None) -> timedelta:
+    """Return how long a session may stay unused; at AAL1 as long as it lasts.
+
+    Args:
+        level: What the session is at.
+        policy: What the policy of the segment allows, where it says; it can only shorten.
+    """
+    by_level = AAL2_IDLE if level.acr >= Acr.AAL2 else AAL1_LIFE
+    return min(by_level, policy) if policy else by_level

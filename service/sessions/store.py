@@ -10,6 +10,7 @@ from crypto.fields import Owner
 from service.domain.ids import service_owner
 from service.store.base import Base
 from service.store.engine import Tx
+from service.store.personal import Personal, without
 from service.store.sealed import encrypted_text
 
 
@@ -17,6 +18,12 @@ class SessionRow(Base):
     """One session; its evidence is sealed, so that no level can be written into the database."""
 
     __tablename__ = "session"
+    __personal__ = Personal(
+        "that the person is signed in, and what proved it",
+        "a day after its end",
+        withheld={"evidence.llr": "how alike a face was: it would show a forger how near he is"},
+        shown={"evidence": without("llr")},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)

@@ -21,6 +21,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
+from service.store.personal import Personal
 from service.throttling.model import (
     FIRST_DELAY,
     FREE,
@@ -37,6 +38,11 @@ class Bucket(Base):
 
     __tablename__ = "throttle"
     __table_args__ = (UniqueConstraint("bucket", "lane"),)
+    __personal__ = Personal(
+        "to bound guessing",
+        "until a login completes; the row, always",
+        of=lambda columns, whose: columns.bucket == whose.bucket,
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     bucket: Mapped[str] = mapped_column(String(64))

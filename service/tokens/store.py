@@ -11,6 +11,7 @@ from crypto.fields import Owner
 from service.domain.ids import service_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
+from service.store.personal import Personal, through
 from service.store.sealed import encrypted_optional
 
 
@@ -18,6 +19,10 @@ class CompletionCode(Base):
     """What a completed flow is exchanged with, once, within a minute."""
 
     __tablename__ = "completion_code"
+    __personal__ = Personal(
+        "to hand a completed sign-in to the client", "60 seconds", of=through("session_id"),
+        withheld={"digest": "a digest of the code, which was shown once"},
+    )  # fmt: skip
 
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     client_id: Mapped[UUID]
@@ -30,6 +35,13 @@ class RefreshToken(Base):
     """A refresh token and, once it is used, its one successor, sealed for the short grace."""
 
     __tablename__ = "refresh_token"
+    __personal__ = Personal(
+        "to renew access while a session lasts", "as long as the session", of=through("session_id"),
+        withheld={
+            "digest": "a digest of the token, which was shown once",
+            "successor": "the next token: whoever has it could pass for the client",
+        },
+    )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)

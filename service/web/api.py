@@ -25,7 +25,7 @@ from service.domain.errors import (
 from service.domain.ids import parse_id
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics
-from service.web import inputs, multipart, problems, strict_json
+from service.web import inputs, multipart, paging, problems, strict_json
 from service.web.answers import Answer, AnswerStore
 
 DEFAULT_BODY: Final = 256 * 1024
@@ -43,6 +43,7 @@ class Operation:
         secret: The answer holds a secret, so that it is kept for a replay only briefly.
         limit: The edge limit of a public route, in flask-limiter's words.
         frames: Whether frames may come as multipart/form-data as well.
+        paged: Whether it is a list that is given in pages.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Operation:
     max_body: int = DEFAULT_BODY
     headers: tuple[str, ...] = ()
     frames: bool = False
+    paged: bool = False
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Call:
     caller: Caller | None = None
     body: Any = None
     raw: bytes = field(default=b"", repr=False)
+    page: paging.Page = field(default_factory=paging.Page)
 
     @property
     def by(self) -> Caller:
@@ -130,6 +133,8 @@ class Api:
                 g.client = str(call.caller.client)
             if operation.body is not None:
                 call.raw, call.body = self._body(operation, operation.body)
+            if operation.paged:
+                call.page = paging.read(request.args)
             return self._answer(operation, view, call)
 
         handle.__name__ = f"{operation.method}_{operation.path}"

@@ -7,6 +7,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from service.tokens.model import ASSERTION_TYPE, FLOW_GRANT
+from tests.functional.test_policies import changed, in_force
 
 
 @pytest.fixture
@@ -231,3 +232,55 @@ def test_the_key_set_holds_public_keys_only(service):
     """A token's `kid` is in it, and no private member."""
     keys = service.http.get("/.well-known/jwks.json").json["keys"]
     assert set(keys[0]) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+
+
+@pytest.fixture
+def under_psd2(service):
+    """The service under PSD2, and the tokens of a session."""
+    in_force(service, changed(regime="psd2"))
+    return service.exchange(service.login(service.register())["completion_code"]).json
+
+
+def test_a_session_under_psd2_idles_five_minutes(service, under_psd2):
+    """Used within five minutes it goes on; unused for longer it is over, wherever one looks."""
+    token = under_psd2["refresh_token"]
+    for _ in range(3):
+        service.clock.advance(minutes=5)
+        answer = refresh(service, token)
+        assert answer.status_code == 200, answer.json
+        token = answer.json["refresh_token"]
+    service.clock.advance(minutes=5, seconds=1)
+    assert service.oauth("introspect", token=token).json == {"active": False}
+    assert refresh(service, token).status_code == 400
+
+
+def test_the_policy_shortens_sessions_that_run(service, granted):
+    """As soon as it is in force, an unused session is over at introspection and at a step-up."""
+    in_force(service, changed(session_idle=60))
+    body = {"kind": "step_up", "access_token": granted["access_token"]}
+    assert service.oauth("introspect", token=granted["access_token"]).json["active"] is True
+    assert service.call("POST", "/v1/flows", body).status_code == 201
+    service.clock.advance(seconds=61)
+    assert service.oauth("introspect", token=granted["access_token"]).json == {"active": False}
+    gone = service.call("POST", "/v1/flows", body)
+    assert (gone.status_code, gone.json["code"]) == (404, "session_not_found")
+
+
+def test_no_policy_lengthens_a_session(service):
+    """A day of idling in the document leaves an hour at AAL2."""
+    in_force(service, changed(session_idle=86_400))
+    token = service.exchange(service.login(service.register())["completion_code"]).json
+    service.clock.advance(minutes=61)
+    assert refresh(service, token["refresh_token"]).status_code == 400
+
+
+def test_only_the_segment_that_says_so_is_short(service):
+    """Another segment of the same policy keeps what its level allows."""
+    document = changed(session_idle=60)
+    document["segments"]["calm"] = {"extends": "default", "session_idle": 3600}
+    in_force(service, document)
+    service.client_id, service.secret = service.new_client(segments=("calm",))
+    service.bearer = service.access()
+    tokens = service.exchange(service.login(service.register("calm"))["completion_code"]).json
+    service.clock.advance(minutes=59)
+    assert refresh(service, tokens["refresh_token"]).status_code == 200

@@ -1,8 +1,9 @@
-"""Every column is sealed, or is on the list of what may be seen."""
+"""Every column is sealed or may be seen, and every table says what it holds about people."""
 
 import service.app  # noqa: F401 - so that every table is known
 from service.store.base import Base
 from service.store.fields import sealed_tables
+from service.store.personal import Held, Personal, held, unlinked
 
 # What is no personal data: ids, times, states, counts, names of kinds, digests under a key.
 PUBLIC = {
@@ -50,6 +51,7 @@ PUBLIC = {
     "subject": "id status segment client_id created_at updated_at first_login_at email_verified_at "
     "phone_verified_at",
     "subject_risk": "id subject_id since",
+    "subject_export": "id subject_id actor created_at expires_at",
     "subject_index": "id field key_version digest subject_id",
     "suspension": "id subject_id capability reason since",
     "throttle": "id bucket lane knowledge other face total locked_until updated_at",
@@ -72,3 +74,60 @@ def test_a_column_is_sealed_or_on_the_public_list():
     assert there - sealed - told == set()
     assert (told | sealed) - there == set()
     assert told & sealed == set()
+
+
+# Tables that say nothing about any person: keys, clients, rules, counts of everybody.
+NOBODY = {
+    "audit_link", "bootstrap_token", "client", "data_generation", "index_key", "job_lease", "kek",
+    "key_export", "key_instance", "login_context_population", "login_context_tally",
+    "policy_state", "record_key", "revoked_token", "signing_key", "used_assertion",
+}  # fmt: skip
+
+
+def test_every_table_is_in_the_export_or_holds_nothing_about_anybody():
+    """A new table fails here until its class says what it holds about people, or it is listed."""
+    linked = {item.name for item in held()}
+    named = {item["name"] for item in unlinked()}
+    assert not linked & named
+    assert (linked | named | NOBODY) == set(Base.metadata.tables)
+    assert not (linked | named) & NOBODY
+
+
+def test_a_table_that_leads_to_a_subject_is_in_the_export():
+    """Neither a column that names a subject nor a key to such a row can be listed as nobody's."""
+    linked = {item.name for item in held()}
+    for table in Base.metadata.tables.values():
+        leads = {key.column.table.name for key in table.foreign_keys} & linked
+        if leads or "subject_id" in table.columns:
+            assert table.name in linked, table.name
+
+
+def test_what_is_sealed_or_binary_is_shown_or_withheld_with_a_reason():
+    """Nothing stays back without being named, and nothing is both."""
+    for item in held():
+        shown, withheld = item.declared.shown.keys(), item.declared.withheld.keys()
+        assert item.hidden <= shown | withheld, item.name
+        assert not {name for name in withheld if name in shown}, item.name
+        assert item.declared.purpose
+        assert item.declared.retention
+
+
+def test_secrets_are_withheld_everywhere():
+    """What would let somebody pass for the person is in no export."""
+    given = {(item.name, column) for item in held() for column in item.given}
+    secrets = {
+        ("authenticator", "verifier"), ("recovery_code", "digest"), ("grant", "digest"),
+        ("verification_code", "code"), ("face_template_secret", "secret"),
+        ("behavior_profile", "content"), ("refresh_token", "successor"),
+        ("refresh_token", "digest"), ("completion_code", "digest"), ("dek", "wrapped"),
+        ("subject_index", "digest"), ("subject_export", "content"),
+    }  # fmt: skip
+    assert not secrets & given
+
+
+def test_a_sealed_column_that_nobody_spoke_of_stays_back():
+    """Forgetting to say how a sealed column is shown withholds it."""
+    (subject,) = [item for item in held() if item.name == "subject"]
+    silent = Held(subject.model, Personal("test", "test"))
+    assert not {"username", "email", "phone", "profile"} & set(silent.given)
+    assert "segment" in silent.given

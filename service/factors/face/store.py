@@ -10,6 +10,7 @@ from crypto.fields import Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base
 from service.store.engine import Tx
+from service.store.personal import Personal
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 
 
@@ -17,6 +18,14 @@ class TemplateSecret(Base):
     """32 random bytes of one template; never derived from a key, and in a row of their own."""
 
     __tablename__ = "face_template_secret"
+    __personal__ = Personal(
+        "to keep a stolen face template from being compared with other faces",
+        "as long as the template; until consent is withdrawn",
+        withheld={
+            "secret": "random bytes that the template is transformed with",
+            "seen": "short hashes of the frames accepted last, so that none counts twice",
+        },
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     authenticator_id: Mapped[UUID] = mapped_column(ForeignKey("authenticator.id"), unique=True)

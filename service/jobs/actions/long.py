@@ -119,7 +119,7 @@ class LongJobs:
         """Return a job as the API shows it; raises NotFound."""
         row = store.job(tx, number)
         if row is None:
-            raise NotFound("job_not_found", "There is no such job.")
+            raise no_job()
         return {
             "id": str(row.id), "kind": row.kind, "params": row.params, "status": row.status,
             "actor": row.actor, "done": row.done, "total": row.total, "report": row.report,
@@ -149,7 +149,7 @@ class LongJobs:
         with self._database.transaction() as tx:
             row = store.job(tx, number)
             if row is None:
-                raise NotFound("job_not_found", "There is no such job.")
+                raise no_job()
             kind, params = row.kind, dict(row.params)
             lock = _lock_name(kind, params)
             if not helper:
@@ -252,6 +252,11 @@ class LongJobs:
                 store.give_up(tx, lock, self._holder, self._clock.now())
                 tx.flush()
             return self.view(tx, number)
+
+
+def no_job() -> NotFound:
+    """Return the refusal where there is no such job, or it is another's."""
+    return NotFound("job_not_found", "There is no such job.")
 
 
 def _lock_name(kind: str, params: Mapping[str, Any]) -> str:

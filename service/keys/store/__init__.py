@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    and_,
     delete,
     func,
     select,
@@ -23,6 +24,7 @@ from crypto.fields import Owner, OwnerKind
 from service.domain.ids import service_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
+from service.store.personal import Personal
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 
 
@@ -49,6 +51,14 @@ class Dek(Base):
     __table_args__ = (
         UniqueConstraint("owner_id", "owner_kind", "key_class", "generation"),
         Index(None, "key_class", "kek_version"),
+    )
+    __personal__ = Personal(
+        "the person's own data keys: destroying them is what erases",
+        "until erasure or rotation",
+        of=lambda columns, whose: and_(
+            columns.owner_kind == OwnerKind.SUBJECT.value, columns.owner_id == whose.subject
+        ),
+        withheld={"wrapped": "key material"},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -133,6 +143,9 @@ class Tombstone(Base):
     """What was erased, when, and until when a backup could bring it back."""
 
     __tablename__ = "tombstone"
+    __personal__ = Personal(
+        "to prove what was erased, and to repeat it on a restored backup", "always"
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(index=True)
@@ -146,6 +159,11 @@ class LegalHold(Base):
     """A duty to keep a subject's data until a date; it refuses every erasure before."""
 
     __tablename__ = "legal_hold"
+    __personal__ = Personal(
+        "a duty to keep the data",
+        "until the date",
+        withheld={"reason": "the duty may forbid to tell; ask the controller"},
+    )
 
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
     until: Mapped[datetime]
@@ -157,6 +175,7 @@ class Canary(Base):
     """A subject that nobody has a reason to open."""
 
     __tablename__ = "canary"
+    __personal__ = Personal("to find out who opens data without need", "until erasure")
 
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
     created_at: Mapped[datetime]

@@ -84,6 +84,15 @@ class Policies:
         """Return how hard a face must show that it lives; empty where the policy says nothing."""
         return self._live.active.segment(segment).liveness
 
+    def session_idle(self, segment: str) -> timedelta | None:
+        """Return how long a session may stay unused; None where only its level says."""
+        seconds = self._live.active.segment(segment).session_idle
+        return None if seconds is None else timedelta(seconds=seconds)
+
+    def young(self, segment: str) -> timedelta:
+        """Return for how long an authenticator is young: it proves too little for some acts."""
+        return timedelta(hours=self._live.active.segment(segment).young_hours)
+
     def clears(self, segment: str, level: Acr, enrolled: frozenset[str]) -> bool:
         """Tell whether a completed flow clears what is held against a subject."""
         if self._live.active.segment(segment).subject_risk.clears == "phr":

@@ -23,6 +23,7 @@ from service.policy.model.live import (
 )
 from service.policy.store import PolicyDocument
 from service.store.engine import Tx
+from service.web.paging import Page
 
 _KEPT: Final = 20
 
@@ -43,6 +44,12 @@ class Lives:
         """Return every document with its status, newest first."""
         _, content = stored.state(tx)
         return [_view(row, content) for row in store.documents(tx)]
+
+    def page(self, tx: Tx, page: Page) -> dict[str, Any]:
+        """Return a page of the same list."""
+        _, content = stored.state(tx)
+        rows = store.documents(tx, page.after, page.fetched)
+        return page.answer(rows, lambda row: row.id, lambda row: _view(row, content))
 
     def show(self, tx: Tx, version: str) -> dict[str, Any]:
         """Return a document, its status, and how it did as a shadow; raises NotFound."""

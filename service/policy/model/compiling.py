@@ -16,7 +16,9 @@ from service.policy.model.document import (
     BIOMETRIC,
     FACTORS,
     FRICTION,
+    PSD2_IDLE,
     PURPOSES,
+    YOUNG_HOURS,
     Bands,
     Condition,
     Critical,
@@ -55,6 +57,8 @@ class Compiled:
         raised: What each band adds, with what the bands below it add.
         forbidden: Factors that each band takes away, likewise.
         liveness: How hard a face must show that it lives; empty where the document says nothing.
+        session_idle: Seconds a session may stay unused; None where only its level says.
+        young_hours: For how long an authenticator is young.
     """
 
     name: str
@@ -70,6 +74,8 @@ class Compiled:
     critical: Critical
     rules: Mapping[str, tuple[CompiledRule, ...]]
     liveness: str = ""
+    session_idle: int | None = None
+    young_hours: int = YOUNG_HOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +224,8 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
         critical=raised.critical,
         rules={stage: tuple(found) for stage, found in rules.items()},
         liveness=segment.face.liveness if segment.face else "",
+        session_idle=segment.session_idle or (PSD2_IDLE if psd2 else None),
+        young_hours=YOUNG_HOURS if segment.young_hours is None else segment.young_hours,
     )  # fmt: skip
 
 

@@ -28,6 +28,10 @@ FRICTION: Final[dict[str, float]] = {
 """What showing a factor costs a person, where a document does not say otherwise."""
 MOST_RULES: Final = 200
 LONGEST_DELAY: Final = 120
+PSD2_IDLE: Final = 300
+"""Seconds without activity after which a session ends, RTS (EU) 2018/389 article 4(3)(d)."""
+YOUNG_HOURS: Final = 72
+"""For how long an authenticator is young where a document does not say otherwise."""
 TIGHTEN: Final = 2.0
 
 FactorName = Literal["webauthn", "password", "totp", "face", "recovery_code"]
@@ -191,6 +195,8 @@ class Segment(Part):
     fallback: tuple[FactorName, ...] | None = None
     friction: Mapping[FactorName, Annotated[float, Field(ge=0, le=100)]] | None = None
     face: Face | None = None
+    session_idle: Annotated[int, Field(ge=60, le=2_592_000)] | None = None
+    young_hours: Annotated[int, Field(ge=0, le=720)] | None = None
     bands: Bands | None = None
     subject_risk: SubjectRisk | None = None
     login: Rule | None = None
@@ -212,6 +218,8 @@ class Segment(Part):
     def _psd2(self) -> "Segment":
         if self.regime == "psd2" and (self.disclosure == "stepwise" or self.attempts == "lanes"):
             raise ValueError("under psd2 disclosure is deferred and attempts fill one_bucket")
+        if self.regime == "psd2" and (self.session_idle or 0) > PSD2_IDLE:
+            raise ValueError(f"under psd2 a session idles {PSD2_IDLE} s at most")
         return self
 
 

@@ -22,6 +22,7 @@ from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
+from service.store.personal import Personal
 from service.store.sealed import encrypted_bytes, open_value, seal_value
 
 CLASS: Final = "behavior"
@@ -35,6 +36,11 @@ class ProfileRow(Base):
 
     __tablename__ = "behavior_profile"
     __table_args__ = (UniqueConstraint("subject_id", "device_class", "signal"),)
+    __personal__ = Personal(
+        "to tell the person's typing and handling from another's",
+        "400 days after its last sample; until consent is withdrawn",
+        withheld={"content": "template vectors: a forger could imitate them"},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))

@@ -28,6 +28,7 @@ from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
+from service.store.personal import Personal, Unlinked
 from service.store.sealed import encrypted_bytes, open_value, seal_value
 
 CLASS: Final = "behavior"
@@ -41,6 +42,11 @@ class HistoryRow(Base):
     """The history of one subject: keyed digests and weights, sealed."""
 
     __tablename__ = "login_context_history"
+    __personal__ = Personal(
+        "to tell a usual place and device from an unusual one",
+        "each value fades with a half-life of 90 days; 400 days after the last login in all",
+        withheld={"content": "keyed digests with weights; which values they were is not stored"},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), unique=True)
@@ -56,6 +62,11 @@ class SeenRow(Base):
     """What one login adds to the counts among everybody; folded in and dropped within minutes."""
 
     __tablename__ = "login_context_seen"
+    __personal__ = Unlinked(
+        "how common places and devices are among everybody",
+        "minutes",
+        "keyed digests, nobody's name",
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)
@@ -76,6 +87,9 @@ class FailureRow(Base):
 
     __tablename__ = "login_context_failure"
     __table_args__ = (Index(None, "subject_digest", "at"), Index(None, "network_digest", "at"))
+    __personal__ = Unlinked(
+        "to find out attacks on many accounts", "an hour", "eight bytes of a keyed digest each"
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)

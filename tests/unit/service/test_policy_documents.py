@@ -96,6 +96,9 @@ RULE = "/segments/default/rules/0"
         ({"extends": "default"}, "/segments/default/extends", "inheritance_cycle"),
         ({"fallback": ["face"]}, "/segments/default/fallback", "value_error"),
         ({"regime": "psd2", "disclosure": "stepwise"}, "/segments/default", "value_error"),
+        ({"regime": "psd2", "session_idle": 301}, "/segments/default", "value_error"),
+        ({"session_idle": 59}, "/segments/default/session_idle", "greater_than_equal"),
+        ({"young_hours": -1}, "/segments/default/young_hours", "greater_than_equal"),
         (ruled({"deny": True}, leaf("iq", "lt", 1)), f"{RULE}/when/field", "unknown_field"),
         (ruled({"deny": True}, leaf("amount", "lt", 1)), f"{RULE}/when/field", "field_not_here"),
         (ruled({"deny": True}, leaf("hour", "like", 1)), f"{RULE}/when/op", "unknown_operation"),
@@ -214,6 +217,8 @@ def test_the_worked_policies_are_valid(name):
     assert f"policies/{name}.yaml" in (ROOT / "docs" / "policy.md").read_text("utf-8")
     assert whole.segment("default").deferred == (name == "bank-psd2")
     assert whole.segment("default").one_bucket == (name == "bank-psd2")
+    assert whole.segment("default").session_idle == (300 if name == "bank-psd2" else None)
+    assert whole.segment("default").young_hours == 72
 
 
 def test_yaml_and_json_have_one_canonical_form():

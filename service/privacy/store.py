@@ -1,0 +1,51 @@
+"""The table of exports that wait to be collected."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, String, delete
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crypto.fields import Owner
+from service.domain.ids import subject_owner
+from service.store.base import Base
+from service.store.engine import Tx
+from service.store.personal import Personal, anybody
+from service.store.sealed import encrypted_optional_bytes
+
+
+class SubjectExport(Base):
+    """One export: who asked, until when it may be collected, and what it holds, sealed."""
+
+    __tablename__ = "subject_export"
+    __personal__ = Personal(
+        "to hand the person, or who asks for them, what is held", "an hour",
+        withheld={"content": "an export like this one"}, shown={"actor": anybody},
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
+    actor: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    content = encrypted_optional_bytes("identity", bound=("subject_id", "actor", "expires_at"))
+
+    def field_owner(self) -> Owner:
+        """Return the subject it is about: with its keys the export is erased."""
+        return subject_owner(self.subject_id)
+
+
+def get(tx: Tx, export: UUID, *, lock: bool = False) -> SubjectExport | None:
+    """Return an export by id; locked, where an erasure must not slip in before it is filled."""
+    return tx.get(SubjectExport, export, with_for_update=lock or None)
+
+
+def forget(tx: Tx, subject: UUID) -> None:
+    """Delete the exports of a subject."""
+    tx.execute(delete(SubjectExport).where(SubjectExport.subject_id == subject))
+
+
+def drop_expired(tx: Tx, now: datetime) -> int:
+    """Delete exports past their time; return how many."""
+    gone = delete(SubjectExport).where(SubjectExport.expires_at <= now)
+    return len(tx.execute(gone.returning(SubjectExport.id)).all())

@@ -1,0 +1,245 @@
+"""What each table holds about people: declared in the table's own class, read for an export.
+
+A class says `__personal__ = Personal(...)` where its rows are found by a subject, and
+`__personal__ = Unlinked(...)` where they may be about people but cannot be found by one. A sealed
+or binary column is given out only where `shown` says how: what is new stays back by itself.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from sqlalchemy import LargeBinary, Select, select
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.elements import ColumnElement
+
+from crypto.errors import CryptoError
+from service.domain.clock import rfc3339
+from service.store.base import Base, table_of
+from service.store.engine import Tx
+
+Columns = ReadOnlyColumnCollection[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whom rows are looked for.
+
+    Args:
+        subject: The person.
+        bucket: The keyed digest that the person's attempts are counted under.
+    """
+
+    subject: UUID
+    bucket: str = field(repr=False)
+
+    @property
+    def actor(self) -> str:
+        """Return the name under which this person acts as an operator."""
+        return f"operator:{self.subject}"
+
+
+Of = Callable[[Columns, Whose], ColumnElement[bool]]
+Shown = Callable[[Any], Any]
+
+
+def by_subject(columns: Columns, whose: Whose) -> ColumnElement[bool]:
+    """Find rows by `subject_id`."""
+    found: ColumnElement[bool] = columns.subject_id == whose.subject
+    return found
+
+
+def through(name: str) -> Of:
+    """Find rows by a foreign key to a table that names the subject."""
+
+    def of(columns: Columns, whose: Whose) -> ColumnElement[bool]:
+        (key,) = columns[name].foreign_keys
+        owned = select(key.column).where(key.column.table.c.subject_id == whose.subject)
+        found: ColumnElement[bool] = columns[name].in_(owned)
+        return found
+
+    return of
+
+
+def by_actor(name: str) -> Of:
+    """Find what this person did as an operator; an approval by two names the first."""
+
+    def of(columns: Columns, whose: Whose) -> ColumnElement[bool]:
+        found: ColumnElement[bool] = columns[name].startswith(whose.actor)
+        return found
+
+    return of
+
+
+def plainly(value: object) -> object:
+    """Give a value as it is."""
+    return value
+
+
+def as_json(value: str | bytes) -> object:
+    """Give what JSON text holds."""
+    return orjson.loads(value)
+
+
+def without(*names: str) -> Shown:
+    """Give what JSON text holds but members of these names, at any depth."""
+
+    def shown(value: str | bytes) -> object:
+        return _without(orjson.loads(value), frozenset(names))
+
+    return shown
+
+
+def anybody(actor: str | None) -> str | None:
+    """Give who acted without telling which operator: that is personal data of another."""
+    return "operator" if actor and actor.startswith("operator:") else actor
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """What one table holds about a person.
+
+    Args:
+        purpose: What it is kept for.
+        retention: How long.
+        of: The condition under which a row is about the person.
+        withheld: What is not given in plain form, by column or member, and why.
+        shown: How a column is given; a sealed or binary one without an entry is not.
+    """
+
+    purpose: str
+    retention: str
+    of: Of = by_subject
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    shown: Mapping[str, Shown] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """What one table may hold about people, but nobody can find by the person.
+
+    Args:
+        why: Why it cannot be found.
+    """
+
+    purpose: str
+    retention: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One table with what it declares."""
+
+    model: type[Base]
+    declared: Personal
+
+    @property
+    def name(self) -> str:
+        """Return the name of the table."""
+        return table_of(self.model).name
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Return the sealed and binary columns, which are given only where it is said how."""
+        sealed = {item.name for item in vars(self.model).get("__encrypted__", ())}
+        columns = table_of(self.model).columns
+        return frozenset(sealed | {item.name for item in columns if _binary(item.type)})
+
+    @property
+    def given(self) -> Sequence[str]:
+        """Return the columns that an export gives, in the order of the table."""
+        declared, names = self.declared, map(str, table_of(self.model).columns.keys())
+        unsaid = self.hidden - declared.shown.keys()
+        return [name for name in names if name not in declared.withheld and name not in unsaid]
+
+    def section(self, tx: Tx, whose: Whose) -> dict[str, Any]:
+        """Return the rows about a person, and what is held beside that is not given."""
+        declared, lost = self.declared, 0
+        rows = []
+        for row in tx.scalars(self._query(whose)):
+            told, closed = self._row(row)
+            rows.append(told)
+            lost += closed
+        return {
+            "name": self.name, "purpose": declared.purpose, "retention": declared.retention,
+            "rows": rows,
+            "withheld": [
+                {"field": name, "reason": why} for name, why in declared.withheld.items()
+            ] if rows else [],
+            "unreadable": lost,
+        }  # fmt: skip
+
+    def _query(self, whose: Whose) -> Select[Any]:
+        table = table_of(self.model)
+        query = select(self.model).where(self.declared.of(table.columns, whose))
+        return query.order_by(*table.primary_key.columns)
+
+    def _row(self, row: Base) -> tuple[dict[str, Any], int]:
+        told, lost = {}, 0
+        for name in self.given:
+            try:
+                value = getattr(row, name)
+                told[name] = _plain(_shown(self.declared, name, value))
+            except CryptoError:
+                # The key was destroyed, or this process does not hold its class.
+                lost += 1
+        return told, lost
+
+
+def held() -> Sequence[Held]:
+    """Return every table that holds something about a person, by name."""
+    found = [Held(model, told) for model, told in _declared() if isinstance(told, Personal)]
+    return sorted(found, key=lambda item: item.name)
+
+
+def unlinked() -> Sequence[dict[str, str]]:
+    """Return what is kept that may be about people but cannot be found by one."""
+    return sorted(
+        (
+            {"name": table_of(model).name, "purpose": told.purpose,
+             "retention": told.retention, "why": told.why}
+            for model, told in _declared() if isinstance(told, Unlinked)
+        ),
+        key=lambda item: item["name"],
+    )  # fmt: skip
+
+
+def _declared() -> Iterator[tuple[type[Base], Personal | Unlinked]]:
+    for mapper in Base.registry.mappers:
+        told = vars(mapper.class_).get("__personal__")
+        if told is not None:
+            yield mapper.class_, told
+
+
+_BINARY: Final = (bytes, memoryview)
+
+
+def _binary(kind: object) -> bool:
+    return isinstance(getattr(kind, "impl", kind), LargeBinary)
+
+
+def _shown(declared: Personal, name: str, value: object) -> object:
+    return None if value is None else declared.shown.get(name, plainly)(value)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a value of any column
+    """Return a value as JSON takes it; raises TypeError for bytes."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, _BINARY):
+        raise TypeError("bytes are never given as they are")
+    return value
+
+
+def _without(value: Any, names: frozenset[str]) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, dict):
+        return {key: _without(item, names) for key, item in value.items() if key not in names}
+    if isinstance(value, list):
+        return [_without(item, names) for item in value]
+    return value

@@ -1,0 +1,78 @@
+"""Pages of a list: `limit` and an opaque `cursor` in, `next_cursor` out; by key, without totals."""
+
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from service.domain.errors import BadInput, Fault
+
+T = TypeVar("T")
+USUAL: Final = 50
+MOST: Final = 100
+SCHEMAS: Final = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL},
+    "cursor": {"type": "string", "maxLength": 22},
+}
+_LIMIT: Final = re.compile(r"[0-9]{1,3}")
+_CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which page is wanted.
+
+    Args:
+        limit: How many items at most.
+        after: The id of the last item of the page before; None for the first page.
+    """
+
+    limit: int = USUAL
+    after: UUID | None = None
+
+    @property
+    def fetched(self) -> int:
+        """Return how many rows to read: one more tells whether another page follows."""
+        return self.limit + 1
+
+    def answer(
+        self, rows: Sequence[T], number: Callable[[T], UUID], view: Callable[[T], Any]
+    ) -> dict[str, Any]:
+        """Return the page of what was read.
+
+        Args:
+            rows: Up to `fetched` rows in the order of the list.
+            number: Returns the id of a row.
+            view: Returns a row as the list shows it.
+        """
+        shown = rows[: self.limit]
+        more = len(rows) > self.limit
+        return {
+            "items": [view(row) for row in shown],
+            "next_cursor": _cursor(number(shown[-1])) if more else None,
+        }
+
+
+def read(query: Mapping[str, str]) -> Page:
+    """Return the page that a query asks for.
+
+    Raises:
+        BadInput: The limit is no number within the bounds, or the cursor is none of this API.
+    """
+    limit, cursor = query.get("limit", str(USUAL)), query.get("cursor")
+    # ASCII digits only: int() would take signs, spaces and digits of any script.
+    if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= MOST:
+        raise BadInput(Fault("", "bad_limit", f"limit must be a number from 1 to {MOST}"))
+    return Page(int(limit), None if cursor is None else _after(cursor))
+
+
+def _after(cursor: str) -> UUID:
+    if _CURSOR.fullmatch(cursor):
+        return UUID(bytes=base64.urlsafe_b64decode(f"{cursor}=="))
+    raise BadInput(Fault("", "bad_cursor", "cursor must be the next_cursor of an earlier page"))
+
+
+def _cursor(number: UUID) -> str:
+    return base64.urlsafe_b64encode(number.bytes).decode().rstrip("=")

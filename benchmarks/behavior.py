@@ -2,9 +2,10 @@
 
     python -m benchmarks.behavior --data DIR [--quick] [--out FILE] [--plot DIR]
 
-DIR has `cmu/`, `meu_touch/`, `hold_and_tap/` and `sapientia_touch/` (docs/behavior.md says where
-they come from); what is not there is told and left out. Models are made of the people of the other
-folds; impostors are people of the same fold, so that nothing has seen anybody who is measured.
+DIR has `cmu/`, `meu_touch/`, `hold_and_tap/`, `sapientia_touch/` and `balabit_mouse/` with its
+`training_files/` (docs/behavior.md says where they come from); what is not there is told and left
+out. Models are made of the people of the other folds; impostors are people of the same fold, so
+that nothing has seen anybody who is measured.
 Tables are Markdown, error rates as novice / practised impostors, `±` the 95 % half-width over
 people.
 """
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import behavior_parts as parts
+from benchmarks import behavior_pointer
 from benchmarks.behavior_motion import motion
 from benchmarks.behavior_parts import Figures, Part, People, Trials
 from biometrics.behavior import loaders, protocols
@@ -36,6 +38,7 @@ from biometrics.evaluation import plot, summarize
 FOLDS = 5
 CMU = "cmu/DSL-StrongPasswordData-31.csv"
 MOBIKEY = "sapientia_touch/keystrokes.csv"
+BALABIT = "balabit_mouse/training_files"
 SHIPPED_CLIP = (-2.0, 2.0)
 STEPS = (0.0, 0.002, 0.005, 0.0167, 0.1)
 GOALS: dict[tuple[str, int], tuple[float, float]] = {
@@ -296,6 +299,8 @@ def measured(report: Report) -> None:
         speed(report, typed.layout, rows, load(DEFAULT)["keystroke"], "the shipped model")
     touch(report)
     motion(report)
+    if report.there(BALABIT):
+        behavior_pointer.tables(report, report.data / BALABIT)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,8 +5,8 @@
 Every sample goes the way of a login: events, columns, the profile kept so far, nats within what the
 signal may say; then it is learned, as after a login at AAL2. Impostors have the password and are
 other people of the same set. Without DIR the people are generated, of another seed than the
-model's; DIR has `cmu/`, `meu_touch/`, `sapientia_touch/` and `hold_and_tap/` (docs/behavior.md says
-where they come from).
+model's; DIR has `cmu/`, `meu_touch/`, `sapientia_touch/`, `hold_and_tap/` and
+`balabit_mouse/training_files/` (docs/behavior.md says where they come from).
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from biometrics.behavior import generator, holders, loaders
+from biometrics.behavior import balabit, generator, hands, holders, loaders
 from biometrics.behavior.features import Key, NotScored, Told, Touch, Vector, keystroke, touch
 from biometrics.behavior.layout import Floats, Layout
 from biometrics.evaluation import cllr, eer
@@ -30,6 +30,8 @@ LOOKS = 4
 """How often the impostors come while a profile lives."""
 TAKEN = 30
 """Samples of another person that are learned to see whether the alarm is raised."""
+PIECES = 30
+"""Pieces of a session of a pointer."""
 CLOCK_MS = 1.0
 POSTURES = ("Sitting", "Standing", "Walking")
 People = Mapping[str, list[Vector]]
@@ -182,6 +184,28 @@ def moved(data: Path | None) -> Iterator[tuple[str, People, int]]:
         yield f"Hold and Tap, {posture.lower()} unseen", whole, unscored
 
 
+def pointed(data: Path | None) -> Iterator[tuple[str, People, int]]:
+    """Return the sets of pointers: those who give twenty samples that a login scores."""
+    layout = Layout.pointer()
+    rows = hands.people(24, samples=200, seed=101)
+    yield (
+        "generated, pointer",
+        {str(at): [Vector(layout, row) for row in part] for at, part in enumerate(rows)},
+        0,
+    )
+    folder = (data or Path()) / "balabit_mouse" / "training_files"
+    if data is None or not folder.exists():
+        return
+    found = {
+        name: [
+            Vector(layout, row) for session in sessions
+            for row in balabit.spread(balabit.columns(session), PIECES)
+        ]
+        for name, sessions in balabit.load_sessions(folder).items()
+    }  # fmt: skip
+    yield "Balabit, pointer", {name: part for name, part in found.items() if len(part) > TAKEN}, 0
+
+
 def shown(row: dict[str, Any]) -> dict[str, Any]:
     """Print the figures of a set and return them."""
     print(" | ".join(f"{key} {value}" for key, value in row.items()), flush=True)
@@ -199,7 +223,7 @@ def main() -> None:
     found = []
     for name, layout, people in sets(chosen.data):
         found.append(shown(measure(typed(layout, people), chosen.every).row(name)))
-    for name, samples, unscored in moved(chosen.data):
+    for name, samples, unscored in (*moved(chosen.data), *pointed(chosen.data)):
         found.append(shown(measure(samples, 1, unscored).row(name)))
     if chosen.out:
         chosen.out.write_text(json.dumps({"sets": found}, indent=2))

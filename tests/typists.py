@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from biometrics.behavior import generator, holders
+from biometrics.behavior import generator, hands, holders
+from biometrics.behavior.features import NotScored
+from biometrics.behavior.pointer import pointer
 
 KEYS = 12
 
@@ -50,3 +52,33 @@ def moving(series):
     """Return a series in the wire format."""
     acc, rot = (np.round(part, 3).tolist() for part in (series.acc, series.rot))
     return {"hz": series.hz, "from": 0, "acc": acc, "rot": rot}
+
+
+def pointing(count, samples=40, seed=41):
+    """Return what pages saw of made-up people's pointers, in the wire format; all are scored."""
+    found = []
+    for person in hands.trails(count, samples=samples + 10, seed=seed):
+        whole = [[list(event) for event in events] for events in person if _scored(events)]
+        found.append(whole[:samples])
+    return found
+
+
+def _scored(events):
+    try:
+        pointer(events)
+    except NotScored:
+        return False
+    return True
+
+
+def grips(count, columns, *, samples=60, seed=0):
+    """Return made-up people's rows of statistics, (samples, columns)."""
+    random = np.random.default_rng(seed)
+    mixed = random.normal(0, 1, (columns, columns)) * 0.3 + np.eye(columns)
+    found = []
+    for _ in range(count):
+        center = random.normal(0, 1.0, columns)
+        moved = np.repeat(random.normal(0, 0.5, (-(-samples // 10), columns)), 10, axis=0)
+        noise = random.standard_t(4, (samples, columns)) * 0.7
+        found.append((center + moved[:samples] + noise) @ mixed)
+    return found

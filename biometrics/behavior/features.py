@@ -30,6 +30,19 @@ WHY: Final = {
     "too_few_keys": f"there are fewer than {FEWEST_KEYS} keys",
     "too_many_keys": f"there are more than {MOST_KEYS} keys",
     "zero_variance": "every time is the same, which nobody types",
+    "not_used": "no pointer was used: the keyboard does as well",
+    "no_hover": "there are clicks without moves: a touch, or a device that helps",
+    "too_few_moves": "there are fewer than 10 moves",
+    "too_little": "the pointer moves for less than 0.3 s or in bits only",
+    "no_click": "nothing was clicked at one place",
+    "time_reversed": "the times of the pointer go back",
+    "seldom": "the pointer is told of fewer than 20 times a second",
+    "stays_put": "the pointer stays where it is",
+    "scripted_jump": "every click comes far from where the pointer was",
+    "scripted_line": "the pointer moves along a ruler",
+    "scripted_even": "the pointer moves by steps of one length",
+    "scripted_curve": "the pointer moves along a curve that a program drew",
+    "teleports": "the pointer is set elsewhere again and again, which no hand does",
     "touches_incomplete": "there is not exactly one touch for each key",
     "pressure_missing": "the pressure never changes: there is no sensor for it",
     "size_missing": "the contact size never changes: there is no sensor for it",
@@ -58,6 +71,10 @@ class NotScored(ValueError):
         self.detail = detail or WHY[code]
 
 
+class Scripted(NotScored):
+    """A sample that a program made; it speaks against whoever sends it."""
+
+
 @dataclass(frozen=True)
 class Vector:
     """The columns of one sample.
@@ -74,6 +91,11 @@ class Vector:
     def kept(self) -> Floats:
         """The columns that are stored, (k,)."""
         return np.asarray(self.row[self.layout.kept])
+
+    @property
+    def marked(self) -> Floats:
+        """The columns by which it is found when it comes again."""
+        return np.asarray(self.row[self.layout.marked])
 
 
 @dataclass(frozen=True)

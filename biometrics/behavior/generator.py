@@ -130,16 +130,3 @@ def touches(rows: Floats, keys: int, seed: int = 0) -> Floats:
     pressure = base[0] + habit[:, 0] + drift + 0.05 * random.standard_t(4, shape)
     size = base[1] + habit[:, 1] + 0.3 * (pressure - base[0]) + 0.02 * random.standard_t(4, shape)
     return np.concatenate([rows, pressure.clip(0.02, 1.0), size.clip(0.02, 1.0)], axis=1)
-
-
-def grips(count: int, columns: int, *, samples: int = 60, seed: int = 0) -> list[Floats]:
-    """Return made-up people's rows of pointer statistics, (samples, columns)."""
-    random = np.random.default_rng(seed)
-    mixed = random.normal(0, 1, (columns, columns)) * 0.3 + np.eye(columns)
-    found = []
-    for _ in range(count):
-        center = random.normal(0, 1.0, columns)
-        moved = np.repeat(random.normal(0, 0.5, (-(-samples // 10), columns)), 10, axis=0)
-        noise = random.standard_t(4, (samples, columns)) * 0.7
-        found.append((center + moved[:samples] + noise) @ mixed)
-    return found

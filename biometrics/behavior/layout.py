@@ -26,7 +26,11 @@ MOTION: Final = "motion"
 HOLDING: Final = "holding"
 SHAKING: Final = "shaking"
 TURNING: Final = "turning"
-POINTER: Final = "pointer"
+PACE: Final = "pace"
+BEND: Final = "bend"
+STEER: Final = "steer"
+REST: Final = "rest"
+CLICK: Final = "click"
 WORDS: Final = {
     HOLD: "hold times",
     PRESS: "times from press to press",
@@ -37,14 +41,20 @@ WORDS: Final = {
     HOLDING: "holding angle",
     SHAKING: "shaking",
     TURNING: "turning",
-    POINTER: "pointer movement",
+    PACE: "moves",
+    BEND: "paths",
+    STEER: "corrections",
+    REST: "rests",
+    CLICK: "clicks",
 }
 """What a person reads for each kind of column."""
 HELD: Final = {HOLDING: 2, SHAKING: 7, TURNING: 8}
 """Columns of motion by kind: pitch and roll; spreads of acceleration (length, x, y, z) and of its
 changes (x, y, z); spreads of the rotation rate alike, its mean length, spreads of its changes."""
-TIMED: Final = (HOLD, PRESS)
-"""Kinds that are times: more is longer."""
+POINTED: Final = {PACE: 3, BEND: 3, STEER: 7, REST: 4, CLICK: 2}
+"""Columns of a pointer by kind (`biometrics.behavior.pointer` tells them in this order)."""
+SCALED: Final = (0, 1, 5)
+"""Columns of a pointer that know how many pixels a way has: two of its pace, one of its turns."""
 FEWEST_KEYS: Final = 2
 MOST_KEYS: Final = 64
 
@@ -82,6 +92,11 @@ class Layout:
         kinds = (kind for kind in HELD for _ in range(columns[kind]))
         return cls("motion", tuple(kinds))
 
+    @staticmethod
+    def pointer() -> "Layout":
+        """Return the layout of how a pointer is moved (`biometrics.behavior.pointer`)."""
+        return _POINTER
+
     @classmethod
     def statistics(cls, signal: str, columns: int) -> "Layout":
         """Return the layout of a signal that is a row of statistics: motion or pointer."""
@@ -101,6 +116,14 @@ class Layout:
     def kept(self) -> Ints:
         """The columns that are stored: all but those that follow from others."""
         return np.flatnonzero(np.array(self.kinds) != GAP)
+
+    @cached_property
+    def marked(self) -> Ints:
+        """The stored columns by which a sample is found when it comes again.
+
+        Of a pointer those that stay as they are where a recording is drawn larger or smaller.
+        """
+        return np.setdiff1d(self.kept, SCALED) if self == _POINTER else self.kept
 
     @cached_property
     def places(self) -> Ints:
@@ -143,6 +166,11 @@ class Layout:
             first = self.kinds.index(kind)
             found[kind] = slice(first, first + self.kinds.count(kind))
         return found
+
+
+_POINTER: Final = Layout(
+    "pointer", tuple(kind for kind, count in POINTED.items() for _ in range(count))
+)
 
 
 def _timing(keys: int) -> tuple[str, ...]:

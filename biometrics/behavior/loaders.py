@@ -58,7 +58,8 @@ class BadData(ValueError):
     """A file that cannot be used; the text names line and column."""
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a file with the numbers of their lines; raises BadData."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             yield from enumerate(csv.reader(file), 1)
@@ -66,7 +67,8 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise BadData(f"{path.name}: cannot be read as CSV: {error}") from None
 
 
-def _number(path: Path, line: int, column: str, text: str, *, blank: bool = False) -> float:
+def read_number(path: Path, line: int, column: str, text: str, *, blank: bool = False) -> float:
+    """Return the number in a cell; a blank one is none where it may be; raises BadData."""
     if blank and text.strip() in {"", "NA"}:
         return math.nan
     try:
@@ -87,14 +89,14 @@ def load_cmu(path: Path) -> tuple[Layout, People]:
     Raises:
         BadData: Something is wrong; the text names line and column.
     """
-    rows = _rows(path)
+    rows = read_rows(path)
     first = next(rows, (1, []))[1]
     layout, order = _cmu_header(path, first)
     found: dict[str, list[list[float]]] = {}
     for line, row in rows:
         if len(row) != len(first):
             raise BadData(f"{path.name}: line {line}: {len(row)} columns, not {len(first)}")
-        values = [_number(path, line, first[at], row[at], blank=True) for at in order]
+        values = [read_number(path, line, first[at], row[at], blank=True) for at in order]
         for at, value in zip(order, values, strict=True):
             low = -_LONGEST if first[at].startswith("UD.") else 0.0
             if value < low or value > _LONGEST:
@@ -137,10 +139,10 @@ def load_meu(folder: Path) -> tuple[Layout, People]:
     people = {}
     for path in sorted(folder.glob("*.csv")):
         rows = []
-        for line, row in _rows(path):
+        for line, row in read_rows(path):
             if len(row) != _MEU_COLUMNS:
                 raise BadData(f"{path.name}: line {line}: {len(row)} columns, not {_MEU_COLUMNS}")
-            rows.append([_number(path, line, str(at + 1), cell) for at, cell in enumerate(row)])
+            rows.append([read_number(path, line, str(at + 1), cell) for at, cell in enumerate(row)])
         values = np.array(rows)
         n = _MEU_KEYS
         hold, press = values[:, :n] / 1000, values[:, n : 2 * n - 1] / 1000
@@ -174,12 +176,14 @@ def load_held(path: Path) -> tuple[Layout, People]:
 def _sensors(path: Path, columns: Sequence[int]) -> People:
     """Return some columns of one posture, by person."""
     found: dict[str, list[list[float]]] = {}
-    for line, row in _rows(path):
+    for line, row in read_rows(path):
         if len(row) != _HOLD_AND_TAP:
             raise BadData(f"{path.name}: line {line}: {len(row)} columns, not {_HOLD_AND_TAP}")
         cells = [row[at] for at in columns]
         values = [
-            math.nan if cell.strip().lower() == "nan" else _number(path, line, str(at + 1), cell)
+            math.nan
+            if cell.strip().lower() == "nan"
+            else read_number(path, line, str(at + 1), cell)
             for at, cell in zip(columns, cells, strict=True)
         ]
         found.setdefault(_person(path, line, row[-1]), []).append(values)
@@ -215,10 +219,12 @@ def load_taps(path: Path) -> tuple[Layout, People]:
     release to release and from press to press, in ms.
     """
     found: dict[str, list[list[float]]] = {}
-    for line, row in _rows(path):
+    for line, row in read_rows(path):
         if len(row) != _TAP_COLUMNS:
             raise BadData(f"{path.name}: line {line}: {len(row)} columns, not {_TAP_COLUMNS}")
-        values = [_number(path, line, str(at + 1), cell) / 1000 for at, cell in enumerate(row[:-1])]
+        values = [
+            read_number(path, line, str(at + 1), cell) / 1000 for at, cell in enumerate(row[:-1])
+        ]
         found.setdefault(_person(path, line, row[-1]), []).append(values)
     if not found:
         raise BadData(f"{path.name}: no rows")
@@ -233,7 +239,7 @@ def load_taps(path: Path) -> tuple[Layout, People]:
 
 def load_mobikey(path: Path, text: str = "0") -> tuple[Layout, People]:
     """Return layout and people of one password of MOBIKEY, in order of sessions."""
-    rows = _rows(path)
+    rows = read_rows(path)
     header = next(rows, (1, []))[1]
     need = ("person", "SessionId", "PasswordType", "Repetition", "DownTime", "UpTime", "Pressure",
             "FingerArea")  # fmt: skip
@@ -247,7 +253,7 @@ def load_mobikey(path: Path, text: str = "0") -> tuple[Layout, People]:
             raise BadData(f"{path.name}: line {line}: {len(row)} columns, not {len(header)}")
         if row[at["PasswordType"]] == text:
             key = (row[at["person"]], row[at["SessionId"]], row[at["Repetition"]])
-            values = [_number(path, line, name, row[at[name]]) for name in need[4:]]
+            values = [read_number(path, line, name, row[at[name]]) for name in need[4:]]
             typed.setdefault(key, []).append(values)
     lengths = [len(keys) for keys in typed.values()]
     if not lengths:

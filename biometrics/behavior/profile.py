@@ -126,15 +126,16 @@ def _anchor(profile: Profile, held: Floats) -> Profile:
 def layout_of(signal: str, keys: int) -> Layout:
     """Return the layout of a signal; `keys` is the number of columns for motion and pointer.
 
-    Motion with as many columns as a login gives is that; any other number is of a published set.
+    Motion and pointers with as many columns as a login gives are that; any other number is of a
+    published set.
     """
     if signal == "keystroke":
         return Layout.keystroke(keys)
     if signal == "touch":
         return Layout.touch(keys)
-    moved = Layout.motion()
-    if signal == moved.signal and keys == moved.columns:
-        return moved
+    for known in (Layout.motion(), Layout.pointer()):
+        if (signal, keys) == (known.signal, known.columns):
+            return known
     return Layout.statistics(signal, keys)
 
 

@@ -7,7 +7,18 @@ from typing import Final
 import numpy as np
 
 from biometrics.behavior.head import Head
-from biometrics.behavior.layout import HOLDING, TIMED, WORDS, Floats, Layout
+from biometrics.behavior.layout import (
+    BEND,
+    CLICK,
+    HOLD,
+    HOLDING,
+    PACE,
+    PRESS,
+    REST,
+    WORDS,
+    Floats,
+    Layout,
+)
 from biometrics.behavior.model import LIVE, SignalModel
 from biometrics.behavior.motion import PITCH, ROLL
 from biometrics.behavior.population import Population
@@ -29,6 +40,12 @@ FEWEST: Final = 5
 FEW: Final = 20
 FEW_CLIP: Final = 2.0
 OVERALL: Final = "overall closeness"
+_LONGER: Final = ("longer", "shorter")
+_MORE: Final = {
+    HOLD: _LONGER, PRESS: _LONGER, REST: _LONGER, CLICK: _LONGER,
+    PACE: ("faster", "slower"), BEND: ("more bent", "straighter"),
+}  # fmt: skip
+"""What a person reads for more and for less, where it is not that."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +130,7 @@ def _groups(layout: Layout) -> tuple[tuple[str, ...], Floats]:
 
 
 def _words(kind: str, away: float) -> str:
-    more, less = ("longer", "shorter") if kind in TIMED else ("more", "less")
+    more, less = _MORE.get(kind, ("more", "less"))
     return f"{WORDS[kind]} {abs(away):.1f} scales {more if away > 0 else less} than usual"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from biometrics.behavior.balabit import load_balabit
 from biometrics.behavior.layout import Floats, Layout
 from biometrics.behavior.loaders import (
     People,
@@ -21,8 +22,9 @@ LAYOUTS: Final[Mapping[str, Loader]] = {
     "meu": load_meu,
     "hold-and-tap": load_hold_and_tap,
     "mobikey": load_mobikey,
+    "balabit": load_balabit,
 }
-"""CMU, Hold and Tap (motion of one posture) and MOBIKEY are a file each; MEU is a folder."""
+"""CMU, Hold and Tap (motion of one posture) and MOBIKEY are a file each, the others a folder."""
 LONG: Final = 120
 """Samples of each person from which sessions and live profiles can be trained."""
 FEWEST: Final = 15

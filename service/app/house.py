@@ -195,7 +195,9 @@ def open_house(
         keys=keys, shredding=shredding, erasure=erasure, exports=exports,
         custody=Custody(keys, LongJobs(store, plans(keys) | {KIND: exports.work}, clock)),
         devices=devices, behaviors=behaviors,
-        measuring=Measuring(store, accounts, authenticators, policies, behaviors),
+        measuring=Measuring(
+            store, accounts, authenticators, policies, behaviors, throttling
+        ),
         answers=answers, password=password, face=face,
         scores=FaceScores(store, accounts, throttling, face, audit), factors=factors,
         policies=policies, lives=Lives(frozenset(factors), audit, clock),

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from biometrics.behavior import protocols, shipped
 from biometrics.behavior.layout import Layout
-from biometrics.behavior.lines import load_motion
+from biometrics.behavior.lines import load_motion, load_pointer
 from biometrics.behavior.loaders import BadData, People
 from biometrics.behavior.model import DEFAULT, BadModel, SignalModel, load, save
 from biometrics.behavior.protocols import PROTOCOLS, Run
@@ -24,6 +24,8 @@ _FEWEST: Final = 8
 _VERSION: Final = "trained/1"
 _MOVED: Final = (-2.0, 3.0)
 """Nats that movement of one's own people may say: a posture nobody took yet is no theft."""
+_POINTED: Final = (-1.0, 1.0)
+"""Nats that a pointer may say, whoever it was learned of: seconds of movement are weak evidence."""
 RIVALS: Final = (
     {"protocol": "km", "enroll": 200, "scorer": "scaled Manhattan (Killourhy 2009)", "eer": 0.0962},
     {"protocol": "km", "enroll": 200, "scorer": "nearest neighbor Mahalanobis (2009)",
@@ -50,21 +52,28 @@ def behavior() -> None:
     type=click.Path(path_type=Path),
     help="Movement of your own people, a JSON object a line.",
 )
+@click.option(
+    "--pointer",
+    "pointed",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Pointers of your own people, a JSON object a line.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where the model is written (.npz).")
 @click.option("--default", "make_default", is_flag=True, help="Make the shipped model anew.")
 @json_option
 @command
 def train_command(
-    files: tuple[Path, ...], moved: tuple[Path, ...], out: Path | None, *, make_default: bool,
-    as_json: bool,
+    files: tuple[Path, ...], moved: tuple[Path, ...], pointed: tuple[Path, ...],
+    out: Path | None, *, make_default: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train a model of any text on your own people (CMU layout); LAMINA_BEHAVIOR_MODEL names it.
 
     Example: lamina behavior train typed.csv --out population.npz
 
-    Example: lamina behavior train --motion moved.jsonl --out population.npz
+    Example: lamina behavior train --motion moved.jsonl --pointer pointed.jsonl
     """
-    if make_default == bool(files or moved):
+    if make_default == bool(files or moved or pointed):
         raise SetupError("bad_usage", "name files to learn from, or --default without any")
     target = out or (DEFAULT if make_default else Path("population.npz"))
     with _progress("training") as step:
@@ -76,7 +85,9 @@ def train_command(
             if files:
                 models["keystroke"] = _train_on(files, step, fixed=False)
             if moved:
-                models["motion"] = _train_motion(moved, step)
+                models["motion"] = _train_lines(moved, load_motion, _MOVED, step)
+            if pointed:
+                models["pointer"] = _train_lines(pointed, load_pointer, _POINTED, step)
     save(models, target)
     size = target.stat().st_size
     found = {"file": str(target), "bytes": size, "signals": sorted(models)}
@@ -92,7 +103,7 @@ def train_command(
     "kind",
     type=click.Choice(list(LAYOUTS)),
     default="cmu",
-    help="Of the files; meu is a folder.",
+    help="Of the files; meu and balabit are a folder.",
 )
 @click.option(
     "--protocol",
@@ -254,10 +265,15 @@ def _train_on(files: Sequence[Path], step: Any, *, fixed: bool) -> SignalModel: 
         raise SetupError("bad_data", str(error)) from None
 
 
-def _train_motion(files: Sequence[Path], step: Any) -> SignalModel:  # noqa: ANN401 - a callable of two numbers
+def _train_lines(
+    files: Sequence[Path],
+    loader: Loader,
+    clip: tuple[float, float],
+    step: Any,  # noqa: ANN401 - a callable of two numbers
+) -> SignalModel:
     people: People = {}
-    for path in files:
-        more = _read(path, load_motion)[1]
+    found = [_read(path, loader) for path in files]
+    for path, (_, more) in zip(files, found, strict=True):
         if twice := sorted(set(people) & set(more)):
             raise SetupError("bad_data", f"{path.name}: {twice[0]} stands in two files")
         people |= more
@@ -267,8 +283,9 @@ def _train_motion(files: Sequence[Path], step: Any) -> SignalModel:  # noqa: ANN
             f"training needs at least {_FEWEST} people with {FEWEST} samples that can be scored"
         )
         raise SetupError("bad_data", detail)
-    plan = shipped.held_plan(min(map(len, whole)))
-    return train(Layout.motion(), whole, plan, _VERSION, _MOVED, step)
+    layout = found[0][0]
+    plan = shipped.held_plan if layout == Layout.motion() else shipped.statistics_plan
+    return train(layout, whole, plan(min(map(len, whole))), _VERSION, clip, step)
 
 
 def _draw(found: Found, directory: Path) -> None:

@@ -242,15 +242,6 @@ def test_touch_is_scored_with_its_times_counted_once(service, people):
     assert found["signals"]["keystroke"]["samples"] == 6
 
 
-def test_a_pointer_is_named_and_not_scored(service, people):
-    """There is no population of its movement, so nothing is made up and nothing is kept."""
-    person = service.register(consents=AGREED)
-    moved = {"pointer": [[0, 1, 1, "move"], [30, 2, 2, "down"]]}
-    after, _ = sign_in(service, person, people[0][0], **moved)
-    assert about(after, "pointer_not_scored")
-    assert len(stored(service)) == 1
-
-
 def test_withdrawal_and_erasure_shred_profiles(service, people):
     """The rows go, and so does the key that an older backup would need."""
     for name, path in (("alice", "/consents/behavior"), ("bob", "")):

@@ -114,8 +114,9 @@ WHOLE = st.builds(
     st.just([]) | st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), max_size=20),
     st.fixed_dictionaries({}, optional={
         "clock_step_ms": st.floats(0, 1000),
-        "pointer": st.lists(st.tuples(st.floats(0, 6e5), NUMBERS, NUMBERS, st.just("move")),
-                            max_size=3),
+        "pointer": st.lists(st.tuples(st.floats(0, 6e5), NUMBERS, NUMBERS,
+                                      st.sampled_from(["move", "move", "down", "up"])),
+                            max_size=40),
         "motion": st.just({"hz": 50, "from": 0, "acc": [[0, 0, 9.8]]}),
     }),
 )  # fmt: skip

@@ -90,6 +90,63 @@ def test_samples_are_imported_into_an_empty_profile_only(service, people):
     assert bad.json["errors"][0]["pointer"] == "/samples/0/capture_id"
 
 
+def test_scores_against_a_person_are_counted_and_lock_out_of_no_login(service, people):
+    """Five in a row are free; what speaks for them ends the row, what says nothing counts not."""
+    person = service.register(consents=AGREED)
+    settle(service, person, people[0][:12])
+    path = f"/v1/subjects/{person.id}/behavior/score"
+
+    def score(row):
+        return service.call("POST", path, {"behavior": wire(row)})
+
+    for _ in range(2):
+        for number in range(4):
+            assert score(3 * people[0][13 + number]).json["llr"] < 0
+        assert score(people[0][20]).json["llr"] > 0
+    nothing = {"behavior": wire(people[0][30], flags={"paste": True})}
+    for _ in range(8):
+        assert service.call("POST", path, nothing).json["llr"] == 0
+    for number in range(5):
+        assert score(3 * people[0][13 + number]).status_code == 200
+    waits = score(people[0][21])
+    assert (waits.status_code, waits.json["code"]) == (429, "too_many_attempts")
+    assert 1 <= int(waits.headers["Retry-After"]) <= 31
+    other = service.register("bob", consents=AGREED)
+    assert behave(service, other, rest="/score", body=nothing).status_code == 200
+    settle(service, person, people[0][12:13])
+    assert score(3 * people[0][19]).status_code == 200
+    assert score(people[0][22]).status_code == 429
+    with service.house.store.transaction() as tx:
+        assert service.house.measuring.forgive(tx, UUID(person.id)) == 1
+    assert score(people[0][22]).json["llr"] > 0
+
+
+def test_a_first_import_is_of_the_client_that_registered_before_any_login(service, people):
+    """Another client's, a day later, and after a changed password it takes a grant at AAL2."""
+    body = {"samples": [wire(row) for row in people[0][:2]]}
+    person = service.register(consents=AGREED)
+    path = f"/v1/subjects/{person.id}/behavior/samples"
+    other = service.access(service.new_client(name="other"))
+    refused = service.call("POST", path, body, bearer=other)
+    assert (refused.status_code, refused.json["code"]) == (403, "grant_required")
+    assert stored(service) == []
+    service.clock.advance(hours=25)
+    service.bearer = service.access()
+    assert service.call("POST", path, body).json["code"] == "grant_required"
+    bob = service.register("bob", consents=AGREED)
+    assert behave(service, bob, rest="/samples", body=body).json["accepted"] == 2
+    settle(service, bob, people[0][2:3])
+    token = service.exchange(service.login(bob)["completion_code"]).json["access_token"]
+    wanted = {"access_token": token, "act": "enroll:password"}
+    allowed = service.begin(None, "enrollment", **wanted).json["grant"]
+    changed = service.enroll(bob, "password", password="a wholly other phrase", grant=allowed)
+    assert changed.status_code == 201
+    assert stored(service) == []
+    refused = behave(service, bob, rest="/samples", body=body)
+    assert (refused.status_code, refused.json["code"]) == (403, "grant_required")
+    assert stored(service) == []
+
+
 def imports(service):
     """Return what the audit log holds of imports, in their order."""
     with service.house.store.transaction(read=True) as tx:

@@ -61,7 +61,7 @@ class Kept:
 
     def has(self, vector: Vector) -> bool:
         """Tell whether a sample comes again, to a millisecond."""
-        return replayed(self.marks, vector.kept)
+        return replayed(self.marks, vector.marked)
 
     def learn(self, vector: Vector) -> "Kept":
         """Return it with one sample more; one of another length is only counted at first."""
@@ -71,7 +71,7 @@ class Kept:
             return replace(Kept.empty(vector.layout), parted=self.parted).learn(vector)
         profile = self.profile.absorb(vector.row[None])
         return Kept(
-            profile, remember(self.marks, vector.kept),
+            profile, remember(self.marks, vector.marked),
             parted=self.parted or _parts(profile),
         )  # fmt: skip
 

@@ -58,6 +58,7 @@ class Flags(BaseModel):
     edited: bool = False
 
 
+_POINTER: Final = "Each `[ms, x, y, event]`, in order; of a mouse or trackpad, in CSS pixels."
 _TOUCHES: Final = "Each `[place of the press in keys, pressure, width, height, dx, dy]`."
 
 
@@ -88,7 +89,7 @@ class Behavior(BaseModel):
     ] | None = None  # fmt: skip
     pointer: Annotated[
         list[tuple[_Ms, _Number, _Number, Literal["move", "down", "up"]]],
-        Field(max_length=500, description="Each `[ms, x, y, event]`."),
+        Field(max_length=500, description=_POINTER),
     ] | None = None  # fmt: skip
     motion: Motion | None = None
 

@@ -12,10 +12,11 @@ from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import ready, score
 from service.domain.errors import SetupError
 from service.signals.behavior.comparing import Models
-from service.signals.behavior.reading import KEYSTROKE, MOTION, TOUCH
+from service.signals.behavior.reading import KEYSTROKE, MOTION, POINTER, TOUCH
 
 _LAYOUTS: Final = {
     KEYSTROKE: Layout.keystroke(8), TOUCH: Layout.touch(8), MOTION: Layout.motion(),
+    POINTER: Layout.pointer(),
 }  # fmt: skip
 _SEED: Final = 1
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from biometrics.behavior.features import Key, NotScored, Told, Touch, Vector, keystroke, touch
 from biometrics.behavior.motion import Series, motion
+from biometrics.behavior.pointer import pointer
 from service.signals.behavior.model import Behavior, Motion
 
 FIELD: Final = "password"
@@ -12,15 +13,11 @@ FIELD: Final = "password"
 KEYSTROKE: Final = "keystroke"
 TOUCH: Final = "touch"
 MOTION: Final = "motion"
-SCORED: Final = (KEYSTROKE, TOUCH, MOTION)
-"""Signals that are scored and learned; touch has the times of the keys in it."""
-MARKED: Final = (KEYSTROKE, MOTION)
+POINTER: Final = "pointer"
+EXPECTED: Final = (KEYSTROKE, TOUCH, MOTION)
+"""Signals that say something by staying away; a keyboard does without a pointer any time."""
+MARKED: Final = (KEYSTROKE, MOTION, POINTER)
 """Signals by which a sample is found when it comes again, on any device."""
-UNSCORED: Final = ("pointer",)
-"""Signals that are taken in and not scored."""
-NO_POPULATION: Final = (
-    "not_scored", "there is no population of real movement to set it against, so it is not kept",
-)  # fmt: skip
 ANOTHER_TEXT: Final = ("another_text", "only the password is the same text each time")
 NO_KEYS: Final = ("touch_without_keys", "a touch is scored with the times of its keys")
 Read = Mapping[str, Vector | NotScored]
@@ -35,9 +32,8 @@ def read(sample: Behavior) -> Read:
         found[TOUCH] = _touch(sample)
     if sample.motion is not None:
         found[MOTION] = _motion(sample.motion)
-    for name in UNSCORED:
-        if getattr(sample, name) is not None:
-            found[name] = NotScored(*NO_POPULATION)
+    if sample.pointer is not None:
+        found[POINTER] = _pointer(sample)
     return found
 
 
@@ -65,6 +61,13 @@ def _touch(sample: Behavior) -> Vector | NotScored:
 def _motion(given: Motion) -> Vector | NotScored:
     try:
         return motion(Series(given.hz, given.acc, given.rot))
+    except NotScored as why:
+        return why
+
+
+def _pointer(sample: Behavior) -> Vector | NotScored:
+    try:
+        return pointer(sample.pointer or (), sample.clock_step_ms or 0.0)
     except NotScored as why:
         return why
 

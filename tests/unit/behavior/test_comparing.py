@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biometrics.behavior.features import NotScored, Vector
+from biometrics.behavior.features import NotScored, Scripted, Vector
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import DEFAULT, load
 from biometrics.fusion import bounded
@@ -18,6 +18,7 @@ from service.signals.behavior.comparing import (
     HIGHEST,
     LOWEST,
     REPLAYED,
+    SCRIPTED,
     Part,
     assessment,
     compare,
@@ -32,7 +33,13 @@ LAYOUT = Layout.keystroke(KEYS)
 PARTS = st.dictionaries(
     st.sampled_from(["keystroke", "touch", "motion", "pointer"]),
     st.builds(
-        Part, st.floats(-50, 50), st.just(()), st.integers(0, 200), st.booleans(), st.booleans()
+        Part,
+        st.floats(-50, 50),
+        st.just(()),
+        st.integers(0, 200),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
     ),
     max_size=4,
 )
@@ -99,15 +106,31 @@ def test_what_says_nothing_says_why(models, people):
         assert part.reasons[0].detail
 
 
-def test_a_part_that_is_unknown_stays_silent_beside_others(models, people):
-    """Movement of a pointer takes nothing from the keys."""
+def test_a_part_that_says_nothing_stays_silent_beside_others(models, people):
+    """A keyboard without a pointer takes nothing from the keys."""
     kept = {"keystroke": taught(people[0][:30])}
-    found = {"pointer": NotScored("not_scored", "no population"), "keystroke": people[0][40]}
+    found = {"pointer": NotScored("not_used"), "keystroke": people[0][40]}
     parts = compare_all(found, kept, models)
     assert set(parts) == {"pointer", "keystroke"}
     assert parts["keystroke"] == compare(
         "keystroke", people[0][40], kept["keystroke"], models["keystroke"]
     )
+
+
+def test_what_a_program_made_counts_without_a_profile(models, people):
+    """1.5 nats against, learning or not; beside the keys, and never below the floor."""
+    script = Scripted("scripted_even")
+    for kept in (None, taught(people[0][:30])):
+        part = compare("pointer", script, kept, models["pointer"])
+        assert (part.nats, part.scored, part.reasons[0].code) == (
+            SCRIPTED, False, "pointer_scripted_even",
+        )  # fmt: skip
+    said = assessment({"pointer": part}, replay=False)
+    assert bounded(said.llr, LOWEST, said.seen) == SCRIPTED
+    assert (said.hard, said.enough_history) == (False, False)
+    learning = compare("keystroke", people[0][0], None, models["keystroke"])
+    both = assessment({"pointer": part, "keystroke": learning}, replay=False)
+    assert bounded(both.llr, LOWEST, both.seen) == SCRIPTED
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
@@ -128,7 +151,7 @@ def test_what_is_said_is_bounded(parts, replay):
     assert said.hard is replay
     if replay:
         assert counts <= REPLAYED
-    elif not any(part.scored or part.withheld for part in parts.values()):
+    elif not any(part.scored or part.withheld or part.scripted for part in parts.values()):
         assert counts == 0
     if any(part.withheld for part in parts.values()):
         assert counts <= 0

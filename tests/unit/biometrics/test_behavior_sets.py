@@ -12,6 +12,7 @@ from biometrics.behavior.layout import Layout
 from biometrics.behavior.loaders import BadData
 from biometrics.behavior.protocols import Run
 from service.cli import main
+from tests.typists import grips
 
 PEOPLE = 12
 TOUCHES = 14
@@ -47,7 +48,7 @@ def meu(tmp_path, touched):
 @pytest.fixture
 def motion(tmp_path):
     """A file as Hold and Tap is: 112 statistics and the person."""
-    people = generator.grips(PEOPLE, 112, samples=30, seed=2)
+    people = grips(PEOPLE, 112, samples=30, seed=2)
     rows = [[*row, float(who)] for who, part in enumerate(people) for row in part.round(4).tolist()]
     return write(tmp_path / "motion.csv", rows)
 

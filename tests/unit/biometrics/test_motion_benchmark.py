@@ -6,10 +6,11 @@ import numpy as np
 
 from benchmarks import behavior_motion as bench
 from benchmarks.behavior_login import POSTURES, copied, measure, moved
-from biometrics.behavior import generator, holders
+from biometrics.behavior import holders
 from biometrics.behavior.features import Vector
 from biometrics.behavior.layout import Layout
 from biometrics.evaluation import summarize
+from tests.typists import grips
 
 
 def samples(count, seed):
@@ -56,8 +57,8 @@ def test_every_posture_is_measured_seen_and_unseen(tmp_path, monkeypatch):
 def test_people_are_met_in_a_posture_that_they_did_not_enroll_in():
     """Its rows are scored against two others; a profile that learns them gets nearer to them."""
     layout = Layout.statistics("motion", 6)
-    grips = generator.grips(16, 6, samples=30, seed=5)
-    postures = [{str(n): rows + shift for n, rows in enumerate(grips)} for shift in (0, 0.3, 0.6)]
+    people = grips(16, 6, samples=30, seed=5)
+    postures = [{str(n): rows + shift for n, rows in enumerate(people)} for shift in (0, 0.3, 0.6)]
     once, lives = bench.across(layout, postures, 2, "unseen")
     assert [len(trial.genuine) for trial in once["novice"]] == [bench.EACH] * 16
     assert {len(trial.impostor) for trial in once["practised"]} == {35}

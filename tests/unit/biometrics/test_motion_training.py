@@ -113,7 +113,7 @@ def test_a_file_that_says_nothing_is_refused(tmp_path):
     with pytest.raises(BadData, match="cannot be read"):
         load_motion(tmp_path / "bytes.jsonl")
     (tmp_path / "still.jsonl").write_text(json.dumps({"subject": "a", "motion": GOOD}))
-    with pytest.raises(BadData, match="no movement"):
+    with pytest.raises(BadData, match="no motion"):
         load_motion(tmp_path / "still.jsonl")
 
 

@@ -22,6 +22,8 @@ from service.signals.behavior.comparing import LOWEST, Part, assessment
 from service.signals.behavior.model import Behavior, device_class
 from service.signals.behavior.reading import read
 from service.store.engine import Store, Tx
+from service.throttling.actions import Reservation, Throttling
+from service.throttling.model import Counter, Lane
 
 ACT: Final = "change:behavior"
 _PASSWORD: Final = "password"  # noqa: S105 - the name of a type of authenticator
@@ -32,36 +34,44 @@ class Measuring:
 
     def __init__(
         self, database: Store, accounts: Accounts, authenticators: Authenticators,
-        policies: Policies, behaviors: Behaviors,
+        policies: Policies, behaviors: Behaviors, throttling: Throttling,
     ) -> None:  # fmt: skip
         self._database = database
         self._accounts = accounts
         self._authenticators = authenticators
         self._policies = policies
         self._behaviors = behaviors
+        self._throttling = throttling
 
     def score(
         self, caller: Caller, subject: UUID, sample: Behavior, user_agent: str
     ) -> dict[str, Any]:
         """Return what a sample says; the profile stays as it is.
 
-        Without consent, a password or a profile the answer is the same: nothing is known.
+        Without consent, a password or a profile the answer is the same: nothing is known. It is an
+        attempt on a counter of its own, which locks out of no login: what speaks against the person
+        stays counted, what says nothing is given back, and what speaks for them ends the row.
 
         Raises:
             NotFound: There is no such subject for this client.
             BadInput: The sample is too large.
-            Unavailable: A profile does not open here.
+            Throttled: Too many in a row spoke against the person.
+            Unavailable: A profile does not open here; nothing was counted.
         """
         self._behaviors.bounded(sample, "/behavior")
-        with self._database.transaction(read=True) as tx:
+        with self._database.transaction() as tx:
             account = self._accounts.served(tx, caller, subject)
             where = device_class(_surroundings(caller, user_agent), sample)
+            bucket = self._attempts(tx, account.id)
+            attempt = self._throttling.reserve(tx, bucket, Lane.STRANGER, Counter.OTHER)
             opened = self._opened(tx, account.id, where)
+        self._database.outside()
         found = read(sample)
         parts = self._behaviors.compare(found, opened)
         replayed = opened.replayed(found)
         said = assessment(parts, replay=replayed)
         said = replace(said, llr=bounded(said.llr, LOWEST, said.seen))
+        self._settle(attempt, bucket, said.llr)
         return {
             "llr": round(said.llr, 4),
             "band": self._policies.band(account.segment, [said]).label,
@@ -70,17 +80,36 @@ class Measuring:
             "signals": {name: _shown(part) for name, part in sorted(parts.items())},
         }
 
+    def forgive(self, tx: Tx, subject: UUID) -> int:
+        """Forget the scores that spoke against a subject; return how many rows."""
+        return self._throttling.reset(tx, self._attempts(tx, subject))
+
+    def _attempts(self, tx: Tx, subject: UUID) -> str:
+        return self._throttling.bucket(tx, f"behavior:{subject}")
+
+    def _settle(self, attempt: Reservation, bucket: str, llr: float) -> None:
+        if llr < 0:
+            return
+        with self._database.transaction() as tx:
+            if llr > 0:
+                self._throttling.reset(tx, bucket)
+            else:
+                self._throttling.release(tx, attempt)
+
     def take_in(
         self, caller: Caller, subject: UUID, samples: Sequence[Behavior], user_agent: str,
         grant: str,
     ) -> dict[str, Any]:  # fmt: skip
-        """Teach the profile samples from elsewhere: an empty one, or with a grant at AAL2.
+        """Teach the profile samples from elsewhere: a first one, or with a grant at AAL2.
+
+        The first is taken of the client that registered the subject, until the first login and for
+        a day at most: an empty profile may also be one that a new password has just emptied.
 
         Raises:
             NotFound: There is no such subject for this client.
             BadInput: A sample is too large, or was captured for a flow.
             Conflict: There is no password that they could be of.
-            Forbidden: There is a profile, and no grant at AAL2 for changing it.
+            Forbidden: It is not that first one, and there is no grant at AAL2 for changing it.
         """
         self._admissible(samples)
         with self._database.transaction() as tx:
@@ -88,8 +117,10 @@ class Measuring:
             if not self._behaviors.consented(tx, subject, held=True):
                 return {"accepted": 0, "total": 0, "refused": []}
             empty = self._behaviors.learned(tx, subject) == 0
-            if grant or not empty:
+            if grant or not empty or account.first_login_at is not None:
                 self._authorize(tx, caller, account, grant)
+            else:
+                self._authenticators.authorize(tx, caller, account, ACT, grant)
             password, told = self._password(tx, subject), _surroundings(caller, user_agent)
             if password is None:
                 raise Conflict("no_password", "There is no password that this could be of.")
@@ -132,11 +163,11 @@ class Measuring:
     def _authorize(self, tx: Tx, caller: Caller, account: Account, grant: str) -> None:
         types = self._authenticators.enrolled(tx, account.id)
         if highest(FACTOR_OF_TYPE[name] for name in types) < Acr.AAL2:
-            detail = "A profile that is there is changed at AAL2 only; enroll a second factor."
+            detail = "After the first login a profile changes at AAL2 only; enroll a second factor."
             raise Forbidden("aal2_required", detail)
         if not grant:
             # Here the short right of the client that registered the subject does not do.
-            detail = f"A profile that is there takes a grant for {ACT} from an enrollment flow."
+            detail = f"After the first login this takes a grant for {ACT} from an enrollment flow."
             raise Forbidden("grant_required", detail, act=ACT)
         self._authenticators.authorize(tx, caller, account, ACT, grant)
 

@@ -19,7 +19,7 @@ from service.signals.behavior import store
 from service.signals.behavior.comparing import Models, Part, compare_all, withheld
 from service.signals.behavior.kept import Kept
 from service.signals.behavior.model import Behavior
-from service.signals.behavior.reading import KEYSTROKE, MARKED, SCORED, Read, read
+from service.signals.behavior.reading import EXPECTED, KEYSTROKE, MARKED, Read, read
 from service.signals.behavior.store import Place, Sealed
 from service.store.engine import Tx
 from service.telemetry import logs
@@ -120,7 +120,7 @@ class Behaviors:
         """Return what each part of a sample says, and each usual part that was not sent."""
         parts = compare_all(found, opened.kept, self._models)
         # A touch stays away from the keys it came with; without keys that they do says it all.
-        usual = SCORED if KEYSTROKE in found else (KEYSTROKE,)
+        usual = EXPECTED if KEYSTROKE in found else (KEYSTROKE,)
         for signal in usual:
             kept = opened.kept.get(signal)
             if signal not in found and kept is not None and kept.speaks:
@@ -143,7 +143,7 @@ class Behaviors:
 
     def missed(self, tx: Tx, subject: UUID, classes: Sequence[str]) -> None:
         """Note a login at AAL2 without a sample: from then on it is less unusual."""
-        store.missed(tx, subject, classes, SCORED)
+        store.missed(tx, subject, classes, EXPECTED)
 
     def learn(self, tx: Tx, typist: Typist, sample: Behavior, *, first: bool = False) -> str | None:
         """Teach the profiles a sample; return why it was not taken, None where it was.
@@ -169,7 +169,7 @@ class Behaviors:
                 if first:
                     raise _not_empty()
                 self._keep(tx, typist.place(signal), vector, self._anew(tx, typist))
-        absent = [signal for signal in SCORED if signal not in found and signal in opened.rows]
+        absent = [signal for signal in EXPECTED if signal not in found and signal in opened.rows]
         if absent:
             store.missed(tx, typist.subject, (typist.device_class,), absent)
         refused = [part.code for part in found.values() if isinstance(part, NotScored)]

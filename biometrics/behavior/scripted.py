@@ -1,0 +1,102 @@
+"""Pointers that a program moves: what no hand does, by name.
+
+Lines along an axis or halfway between two are left alone: keys that move the pointer (Mouse Keys,
+for people who cannot hold a mouse) draw them, exactly straight and at one speed. So are clicks
+without any move: touch, switches and voice give them.
+"""
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from biometrics.behavior.layout import Floats
+from biometrics.behavior.strokes import Places, Strokes, Trail
+
+JUMP: Final = "scripted_jump"
+LINE: Final = "scripted_line"
+EVEN: Final = "scripted_even"
+CURVE: Final = "scripted_curve"
+FAR: Final = 30.0
+"""Pixels from the last move to a press: real ones come where the pointer is."""
+_LONG: Final = 150.0
+"""Pixels from begin to end below which a stroke is not looked at."""
+_CURVED: Final = 200.0
+_POINTS: Final = 8
+_CURVE_POINTS: Final = 12
+_OFF_LINE: Final = 1.5
+"""Pixels that rounding, of the ends too, takes off a line."""
+_OFF_CURVE: Final = 1.0
+"""The same off a curve, by its fit."""
+_OFF_STEP: Final = 2.0
+"""The same, of the length of a step."""
+_LEAST_STEP: Final = 3.0
+_KEYS: Final = 0.9
+"""Share of steps along an axis or a diagonal from which on keys may have moved it."""
+
+
+def scripted(of: Trail, found: Strokes) -> str | None:
+    """Return what tells that a program moved it, None where nothing does.
+
+    Of the strokes long enough to tell, more than half must.
+    """
+    if len(of.down) and _jumped(of):
+        return JUMP
+    named = [
+        _named(found.at[first : last + 1], reach)
+        for first, last, reach in zip(
+            found.first.tolist(), found.last.tolist(), found.reach.tolist(), strict=True
+        )
+        if reach >= _LONG and last - first + 1 >= _POINTS
+    ]
+    told = [name for name in named if name]
+    return told[0] if len(told) * 2 > len(named) else None
+
+
+def _jumped(of: Trail) -> bool:
+    """Tell whether every press came far from where the last move before it went."""
+    moves = np.ones(len(of.t), dtype=bool)
+    moves[of.down] = moves[of.up] = False
+    at = np.flatnonzero(moves)
+    before = at[np.maximum(np.searchsorted(at, of.down) - 1, 0)]
+    return bool((np.abs(of.at[of.down] - of.at[before]) > FAR).all())
+
+
+def _named(points: Places, reach: float) -> str | None:
+    step = points[1:] - points[:-1]
+    moves = int(np.flatnonzero(step)[-1]) + 1
+    points, step = points[: moves + 1], step[:moves]
+    if moves < _POINTS or _by_keys(step):
+        return None
+    turned = (points - points[0]) * ((points[-1] - points[0]).conjugate() / reach)
+    if np.abs(turned.imag).max() <= _OFF_LINE:
+        return LINE
+    if _even(np.abs(step[1:-1])):
+        return EVEN
+    if reach >= _CURVED and moves >= _CURVE_POINTS and _off(points) <= _OFF_CURVE:
+        return CURVE
+    return None
+
+
+def _by_keys(step: Places) -> bool:
+    across, along = np.abs(step.real), np.abs(step.imag)
+    return bool(((across == 0) | (along == 0) | (across == along)).mean() >= _KEYS)
+
+
+def _even(length: Floats) -> bool:
+    """Tell whether every step but the first and last is as long as the next, to a rounding."""
+    middle = float(np.sort(length)[len(length) // 2])
+    return middle >= _LEAST_STEP and bool(np.abs(length - middle).max() <= _OFF_STEP)
+
+
+def _off(points: Places) -> float:
+    """Return how far points lie from the best cubic through them, one step after another."""
+    basis = _cubics(len(points))
+    left = points - basis @ (basis.T @ points)
+    return float(max(np.abs(left.real).max(), np.abs(left.imag).max()))
+
+
+@lru_cache(maxsize=512)
+def _cubics(count: int) -> Floats:
+    """Return what spans the cubics at that many even steps, (count, 4)."""
+    return np.linalg.qr(np.vander(np.linspace(-1.0, 1.0, count), 4))[0]

@@ -5,7 +5,7 @@ the other held-out people: as novices (their first samples) and after practice (
 person weighs the same. Calibration uses scores of people on whom the head was not fitted.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -26,9 +26,27 @@ _MOST: Final = 40
 """Samples of a kind that are scored against one profile."""
 _FEWEST: Final = 10
 """Genuine samples without which a profile is not worth making."""
-_HOW: Final = {ENROLLED: (1e-2, 14), LIVE: (3e-3, 0)}
-"""Ridge and components of a head: of a living profile, products only fit the noise."""
 Step = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a head is fitted.
+
+    Args:
+        ridge: Penalty on squared weights.
+        components: Of how many the products are weighed.
+    """
+
+    ridge: float
+    components: int
+
+
+CAREFUL: Final[Mapping[str, Fitting]] = {ENROLLED: Fitting(1e-2, 14), LIVE: Fitting(3e-3, 0)}
+"""For few samples, or a text that nobody typed in training. Of a living profile, products only
+fit the noise."""
+CLOSE: Final[Mapping[str, Fitting]] = {ENROLLED: Fitting(3e-3, 14), LIVE: Fitting(1e-4, 0)}
+"""For people who all typed the one text many times, so that more is known."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,9 @@ class Plan:
         session: Samples that make a session.
         settled: Samples after which a person is used to the text.
         fixed: Whether everybody typed the same text, and will.
+        seed: Of the splits, and of what is kept as background.
+        enrollments: The profiles that are made of each person.
+        fitting: How heads are fitted, by way.
     """
 
     repeats: int = 2
@@ -69,6 +90,7 @@ class Plan:
     fixed: bool = True
     seed: int = 0
     enrollments: tuple[Enrollment, ...] = field(default=())
+    fitting: Mapping[str, Fitting] = field(default_factory=lambda: CAREFUL)
 
 
 @dataclass
@@ -128,7 +150,7 @@ def train(
             _attack(layout, people, held, known, enrollment, pile)
         if step:
             step(number + 1, len(splits))
-    heads = {key: _fit(pile, plan.seed, *_HOW[key[0]]) for key, pile in piles.items()}
+    heads = {key: _fit(pile, plan.seed, plan.fitting[key[0]]) for key, pile in piles.items()}
     return SignalModel(know(layout, people, plan), heads, clip, version)
 
 
@@ -167,12 +189,12 @@ def _practised(rows: Floats) -> slice:
     return slice(half, None, max(1, half // 6))
 
 
-def _fit(pile: _Pile, seed: int, ridge: float, components: int) -> Head:
+def _fit(pile: _Pile, seed: int, how: Fitting) -> Head:
     """Fit on everybody; calibrate on scores of people whom other fits never saw."""
     found, genuine, weights, person = (
         np.concatenate(part) for part in (pile.found, pile.genuine, pile.weights, pile.person)
     )
-    make = partial(fit, ridge=ridge, components=components)
+    make = partial(fit, ridge=how.ridge, components=how.components)
     scores = np.zeros(len(found))
     everyone = np.unique(person)
     for part in np.array_split(np.random.default_rng(seed).permutation(everyone), 4):
@@ -210,4 +232,5 @@ def keystroke_plan(samples: int, *, fixed: bool = True, seed: int = 0) -> Plan:
         for at in range(samples // 6, samples - 20, samples // 12)
     ]
     kept = [one for one in found if samples - one.genuine.start >= _FEWEST]
-    return Plan(fixed=fixed, seed=seed, enrollments=tuple(kept))
+    fitting = CLOSE if fixed else CAREFUL
+    return Plan(fixed=fixed, seed=seed, enrollments=tuple(kept), fitting=fitting)

@@ -202,7 +202,7 @@ class Authenticators:
             raise Forbidden("grant_invalid", "The grant is used, expired or for another act.")
         if not self._registering(caller, account, now):
             kinds = "enrollment or recovery" if act == RECOVERY_ACT else "enrollment"
-            detail = f"This change needs a grant for {act} from an {kinds} flow."
+            detail = f"This needs a grant for {act} from an {kinds} flow."
             raise Forbidden("grant_required", detail, act=act)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:

@@ -74,7 +74,7 @@ def compare(
         return silent(signal, "not_scored", "the model in force does not know this signal", samples)
     against = ready(kept.profile, model) if kept else None
     if kept is None or against is None:
-        detail = f"the profile is learning: {samples} samples of {FEWEST}"
+        detail = f"the profile is learning: {samples} of {FEWEST} samples"
         return silent(signal, "learning", detail, samples)
     if kept.profile.layout != found.layout:
         return silent(signal, "length_differs", "the text has another number of keys", samples)

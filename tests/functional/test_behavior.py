@@ -33,7 +33,7 @@ def test_a_profile_is_learned_and_then_speaks(service, people):
         after, _ = sign_in(service, person, row)
         learning = about(after, "keystroke_learning")
         assert learning["contribution"] == 0
-        assert f"{number} samples" in learning["detail"]
+        assert f"{number} of 5 samples" in learning["detail"]
     assert learned(service, person) == 5
     settle(service, person, people[0][5:25])
     own = [said(typed(service, row)[1].json) for row in people[0][30:36]]

@@ -69,7 +69,7 @@ def test_movement_is_learned_and_then_tells_a_stranger(service, rows, people):
     person = service.register(consents=AGREED)
     for number in range(5):
         after, _ = sign_in(service, person, rows[number], motion=people[0][number])
-        assert f"{number} samples" in about(after, "motion_learning")["detail"]
+        assert f"{number} of 5 samples" in about(after, "motion_learning")["detail"]
     for number in range(5, 22):
         sign_in(service, person, rows[number], motion=people[0][number])
     assert signals(service) == {"keystroke": 22, "motion": 22}

@@ -67,7 +67,7 @@ def test_a_pointer_is_learned_and_then_adds_to_the_typing(service, rows, people)
     person = service.register(consents=AGREED)
     for number in range(5):
         after, _ = sign_in(service, person, rows[number], pointer=people[0][number])
-        assert f"{number} samples" in about(after, "pointer_learning")["detail"]
+        assert f"{number} of 5 samples" in about(after, "pointer_learning")["detail"]
     sign_in(service, person, rows[5], pointer=people[0][5])
     assert signals(service) == {"keystroke": (6, 0), "pointer": (6, 0)}
     for trail in (people[0][10], people[1][10], people[2][10]):

@@ -17,7 +17,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from biometrics.behavior.layout import Layout
 from biometrics.behavior.loaders import BadData
 from biometrics.behavior.model import DEFAULT, SignalModel, load
 from biometrics.behavior.protocols import NOVICE, PRACTISED, Run
+from biometrics.behavior.sets import LAYOUTS, gather_beside, timing_only
 from biometrics.behavior.training import CLIP, keystroke_plan
 from biometrics.evaluation import plot, summarize
 
@@ -39,6 +40,12 @@ FOLDS = 5
 CMU = "cmu/DSL-StrongPasswordData-31.csv"
 MOBIKEY = "sapientia_touch/keystrokes.csv"
 BALABIT = "balabit_mouse/training_files"
+BESIDE = (
+    ("meu", "meu_touch"), ("mobikey", MOBIKEY), ("mobikey-1", MOBIKEY), ("mobikey-2", MOBIKEY),
+    *(("taps", f"hold_and_tap/{posture}_Touch_with_label.csv")
+      for posture in ("Sitting", "Standing", "Walking")),
+)  # fmt: skip
+"""Sets of whose people heads for the keystroke set learn as well, and how each is read."""
 SHIPPED_CLIP = (-2.0, 2.0)
 STEPS = (0.0, 0.002, 0.005, 0.0167, 0.1)
 GOALS: dict[tuple[str, int], tuple[float, float]] = {
@@ -119,11 +126,12 @@ def reached(found: Figures, goal: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class Typing:
-    """The keystroke set with a model for each fold."""
+    """The keystroke set with a model for each fold, and one that learned of other sets too."""
 
     layout: Layout
     people: People
     parts: list[Part]
+    beside: list[Part]
 
 
 def typing(report: Report) -> Typing:
@@ -132,7 +140,23 @@ def typing(report: Report) -> Typing:
     names = sorted(people)[: 20 if report.quick else None]
     people = {name: people[name] for name in names}
     folds = 3 if report.quick else FOLDS
-    return Typing(layout, people, parts.learn(layout, people, folds, (), "keystroke models"))
+    alone = parts.learn(layout, people, folds, (), "keystroke models")
+    return Typing(layout, people, alone, _beside(report, layout, people, folds))
+
+
+def _beside(report: Report, layout: Layout, people: People, folds: int) -> list[Part]:
+    """Return models whose heads learned of the people of every other set; none without a set."""
+    sets = BESIDE[: 1 if report.quick else None]
+    if not report.there(*(name for _, name in sets)):
+        return []
+    others = tuple(
+        gather_beside(layout, *LAYOUTS[kind](report.data / name))
+        for kind, name in parts.follow(sets, "people of other sets")
+    )
+    return parts.learn(
+        layout, people, folds, (), "keystroke models, others beside",
+        lambda known: replace(keystroke_plan(min(map(len, known.values()))), beside=others),
+    )  # fmt: skip
 
 
 def paper(report: Report) -> None:
@@ -160,8 +184,10 @@ def keystroke(report: Report, typed: Typing) -> None:
     for run in parts.follow(runs, "keystroke"):
         name = f"{run.enroll} {run.protocol}"
         goal = GOALS[run.protocol, run.enroll]
-        found = parts.run_head(typed.layout, typed.parts, run)
-        rows.append(report.errors(title, f"{name}: head", found, goal))
+        for what, learned in (("head", typed.parts), ("head, others beside", typed.beside)):
+            if learned:
+                found = parts.run_head(typed.layout, learned, run)
+                rows.append(report.errors(title, f"{name}: {what}", found, goal))
         rivals = ("own",) if run.protocol == "live" else ("own", "scaled_manhattan")
         for scorer in rivals:
             found = parts.run_plain(typed.layout, typed.parts, run, scorer)
@@ -186,7 +212,7 @@ def touch(report: Report) -> None:
     sizes = (20,) if report.quick else (10, 20, 34)
     if report.there("meu_touch"):
         layout, people = loaders.load_meu(report.data / "meu_touch")
-        bare = parts.timing_only(layout, people)
+        bare = timing_only(layout, people)
         for name, these in (("", (layout, people)), (" without pressure and size", bare)):
             rows += _short(report, "touch", f"MEU{name}", these, sizes, goals=not name)
         default, folds = load(DEFAULT)["touch"], 3 if report.quick else FOLDS

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from biometrics.behavior import head, protocols
-from biometrics.behavior.layout import PRESSURE, SIZE, Floats, Layout
+from biometrics.behavior.layout import Floats, Layout
 from biometrics.behavior.model import LIVE, SignalModel
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.protocols import NOVICE, PRACTISED, Run
@@ -106,13 +106,6 @@ def _joined(several: Iterable[Trials]) -> Trials:
 def figures(trials: Trials, clip: tuple[float, float] | None = CLIP) -> Figures:
     """Return the error rates by kind of impostor."""
     return {kind: summarize(part, clip) for kind, part in trials.items()}
-
-
-def timing_only(layout: Layout, people: People) -> tuple[Layout, People]:
-    """Return touches without pressure and contact size."""
-    at = np.flatnonzero(~np.isin(np.array(layout.kinds), (PRESSURE, SIZE)))
-    keys = layout.kinds.count(PRESSURE)
-    return Layout.keystroke(keys), {name: rows[:, at] for name, rows in people.items()}
 
 
 def _score(against: Any, rows: Floats) -> Floats:  # noqa: ANN401 - ready, or None while learning

@@ -3,6 +3,9 @@
 Within each split every held-out person enrolls as a service would see it, and is then attacked by
 the other held-out people: as novices (their first samples) and after practice (later ones). Each
 person weighs the same. Calibration uses scores of people on whom the head was not fitted.
+
+Statistics know no text, so people who typed other texts can stand beside: each set under a
+population of its own, all of them together weighing as much as the people of the text.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +21,7 @@ from biometrics.behavior.layout import Floats, Layout
 from biometrics.behavior.model import ENROLLED, LIVE, FixedText, SignalModel
 from biometrics.behavior.population import learn_population
 from biometrics.behavior.profile import Profile
-from biometrics.behavior.statistics import prepare, statistics
+from biometrics.behavior.statistics import names, prepare, statistics
 
 CLIP: Final = (-6.0, 5.0)
 _NOVICE: Final = slice(0, 10, 2)
@@ -68,33 +71,8 @@ class Enrollment:
     genuine: slice
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How heads are trained.
-
-    Args:
-        repeats: How often people are split anew.
-        groups: Into how many groups.
-        session: Samples that make a session.
-        settled: Samples after which a person is used to the text.
-        fixed: Whether everybody typed the same text, and will.
-        seed: Of the splits, and of what is kept as background.
-        enrollments: The profiles that are made of each person.
-        fitting: How heads are fitted, by way.
-    """
-
-    repeats: int = 2
-    groups: int = 4
-    session: int = 50
-    settled: int = 100
-    fixed: bool = True
-    seed: int = 0
-    enrollments: tuple[Enrollment, ...] = field(default=())
-    fitting: Mapping[str, Fitting] = field(default_factory=lambda: CAREFUL)
-
-
 @dataclass
-class _Pile:
+class Pile:
     """What one head is fitted on, with the person of each row."""
 
     found: list[Floats] = field(default_factory=list)
@@ -109,6 +87,57 @@ class _Pile:
         self.genuine.append(np.full(count, float(genuine)))
         self.weights.append(np.full(count, share / max(count, 1)))
         self.person.append(np.full(count, float(person)))
+
+    def rows(self, share: float = 1.0) -> tuple[Floats, Floats, Floats]:
+        """Return statistics (n, k), 1 for a genuine sample (n,), and weights times a share (n,)."""
+        found, genuine, weights = (
+            np.concatenate(part) for part in (self.found, self.genuine, self.weights)
+        )
+        return found, genuine, weights * share
+
+    def weighs(self) -> float:
+        """Return how much the genuine samples weigh."""
+        return float(sum(np.dot(*both) for both in zip(self.genuine, self.weights, strict=True)))
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What heads learn of the people of one text.
+
+    Args:
+        layout: Its columns.
+        piles: By way to come to a profile, and bucket.
+    """
+
+    layout: Layout
+    piles: Mapping[tuple[str, int], Pile]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How heads are trained.
+
+    Args:
+        repeats: How often people are split anew.
+        groups: Into how many groups.
+        session: Samples that make a session.
+        settled: Samples after which a person is used to the text.
+        fixed: Whether everybody typed the same text, and will.
+        seed: Of the splits, and of what is kept as background.
+        enrollments: The profiles that are made of each person.
+        fitting: How heads are fitted, by way.
+        beside: People of other texts, of whom heads learn as much again.
+    """
+
+    repeats: int = 2
+    groups: int = 4
+    session: int = 50
+    settled: int = 100
+    fixed: bool = True
+    seed: int = 0
+    enrollments: tuple[Enrollment, ...] = field(default=())
+    fitting: Mapping[str, Fitting] = field(default_factory=lambda: CAREFUL)
+    beside: tuple[Gathered, ...] = ()
 
 
 def even_spread(layout: Layout, people: Sequence[Floats]) -> Floats:
@@ -136,22 +165,39 @@ def train(
     """Return the model of one signal, trained on people (n, d) in order of time.
 
     Raises:
+        ValueError: Too few people or samples, or what stands beside is of another signal.
+    """
+    if any(names(other.layout) != names(layout) for other in plan.beside):
+        raise ValueError("what stands beside is of another signal")
+    gathered = gather(layout, people, plan, step)
+    heads = {}
+    for (way, bucket), pile in gathered.piles.items():
+        others = [other.piles[way, bucket] for other in plan.beside if (way, bucket) in other.piles]
+        heads[way, bucket] = _fit(pile, others, plan.seed, plan.fitting[way])
+    return SignalModel(know(layout, people, plan), heads, clip, version)
+
+
+def gather(
+    layout: Layout, people: Sequence[Floats], plan: Plan, step: Step | None = None
+) -> Gathered:
+    """Return what heads learn of people (n, d), each scored by a population of the others.
+
+    Raises:
         ValueError: Too few people or samples.
     """
     if len(people) < 2 * plan.groups:
         raise ValueError(f"training needs at least {2 * plan.groups} people")
-    piles: dict[tuple[str, int], _Pile] = {}
+    piles: dict[tuple[str, int], Pile] = {}
     splits = list(_splits(len(people), plan))
     for number, held in enumerate(splits):
         rest = [people[at] for at in range(len(people)) if at not in held]
         known = know(layout, rest, replace(plan, seed=plan.seed + number))
         for enrollment in plan.enrollments:
-            pile = piles.setdefault((enrollment.way, enrollment.bucket), _Pile())
+            pile = piles.setdefault((enrollment.way, enrollment.bucket), Pile())
             _attack(layout, people, held, known, enrollment, pile)
         if step:
             step(number + 1, len(splits))
-    heads = {key: _fit(pile, plan.seed, plan.fitting[key[0]]) for key, pile in piles.items()}
-    return SignalModel(know(layout, people, plan), heads, clip, version)
+    return Gathered(layout, piles)
 
 
 def _splits(people: int, plan: Plan) -> Iterator[list[int]]:
@@ -163,7 +209,7 @@ def _splits(people: int, plan: Plan) -> Iterator[list[int]]:
 
 def _attack(
     layout: Layout, people: Sequence[Floats], held: list[int], known: FixedText | AnyText,
-    enrollment: Enrollment, pile: _Pile,
+    enrollment: Enrollment, pile: Pile,
 ) -> None:  # fmt: skip
     population, spread = known.population(layout), known.even_spread(layout)
     for person in held:
@@ -189,19 +235,27 @@ def _practised(rows: Floats) -> slice:
     return slice(half, None, max(1, half // 6))
 
 
-def _fit(pile: _Pile, seed: int, how: Fitting) -> Head:
-    """Fit on everybody; calibrate on scores of people whom other fits never saw."""
-    found, genuine, weights, person = (
-        np.concatenate(part) for part in (pile.found, pile.genuine, pile.weights, pile.person)
-    )
+def _fit(pile: Pile, others: Sequence[Pile], seed: int, how: Fitting) -> Head:
+    """Fit on everybody; calibrate on scores of the pile's own people, whom other fits never saw.
+
+    All others together weigh as much as the pile.
+    """
     make = partial(fit, ridge=how.ridge, components=how.components)
+    own, person = pile.rows(), np.concatenate(pile.person)
+    beside = [other.rows(pile.weighs() / other.weighs() / len(others)) for other in others]
+    found, genuine, weights = own
     scores = np.zeros(len(found))
-    everyone = np.unique(person)
-    for part in np.array_split(np.random.default_rng(seed).permutation(everyone), 4):
+    for part in np.array_split(np.random.default_rng(seed).permutation(np.unique(person)), 4):
         out = np.isin(person, part)
-        scores[out] = make(found[~out], genuine[~out], weights[~out]).llr(found[out])
+        rest = (found[~out], genuine[~out], weights[~out])
+        scores[out] = make(*_stacked([rest, *beside])).llr(found[out])
     slope, shift = calibrate(scores, genuine, weights)
-    return replace(make(found, genuine, weights), slope=slope, shift=shift)
+    return replace(make(*_stacked([own, *beside])), slope=slope, shift=shift)
+
+
+def _stacked(parts: Sequence[tuple[Floats, Floats, Floats]]) -> tuple[Floats, Floats, Floats]:
+    found, genuine, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return found, genuine, weights
 
 
 def keystroke_plan(samples: int, *, fixed: bool = True, seed: int = 0) -> Plan:

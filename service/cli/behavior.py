@@ -1,6 +1,7 @@
 """`lamina behavior`: train population models, and measure them as the papers do."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +15,8 @@ from biometrics.behavior.lines import load_motion, load_pointer
 from biometrics.behavior.loaders import BadData, People
 from biometrics.behavior.model import DEFAULT, BadModel, SignalModel, load, save
 from biometrics.behavior.protocols import PROTOCOLS, Run
-from biometrics.behavior.sets import FEWEST, LAYOUTS, LONG, Loader, plan_of
-from biometrics.behavior.training import CLIP, keystroke_plan, train
+from biometrics.behavior.sets import FEWEST, LAYOUTS, LONG, Loader, gather_beside, origin, plan_of
+from biometrics.behavior.training import CLIP, Gathered, keystroke_plan, train
 from biometrics.evaluation import Trial, plot
 from service.cli.base import command, json_option, show, show_rows
 from service.domain.errors import SetupError
@@ -99,6 +100,12 @@ def train_command(
 @click.option("--train", "train_file", type=click.Path(path_type=Path), help="People to learn of.")
 @click.option("--folds", type=click.IntRange(2, 50), help="Learn from the other folds of people.")
 @click.option(
+    "--beside",
+    multiple=True,
+    metavar="LAYOUT:PATH",
+    help="People of another text, of whom the heads learn as well; may be repeated.",
+)
+@click.option(
     "--layout",
     "kind",
     type=click.Choice(list(LAYOUTS)),
@@ -116,12 +123,14 @@ def train_command(
 @json_option
 @command
 def evaluate(  # noqa: PLR0913, PLR0917 - one argument an option
-    file: Path, train_file: Path | None, folds: int | None, kind: str, protocol: str | None,
-    enroll: str | None, seed: int, plots: Path | None, *, as_json: bool,
+    file: Path, train_file: Path | None, folds: int | None, beside: tuple[str, ...], kind: str,
+    protocol: str | None, enroll: str | None, seed: int, plots: Path | None, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure error rates of unseen people; the population model knows none of them.
 
     Example: lamina behavior evaluate cmu.csv --folds 5 --protocol km,live --enroll 200 --json
+
+    Example: lamina behavior evaluate cmu.csv --folds 5 --enroll 200 --beside meu:meu_touch/
 
     Example: lamina behavior evaluate meu_touch/ --layout meu --folds 5 --enroll 10,20,34
     """
@@ -129,11 +138,15 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one argument an option
     runs = _runs(protocol, enroll or ("20" if protocol == "short" else "200"))
     if train_file and folds:
         raise SetupError("bad_usage", "take --train or --folds, not both")
+    if beside and not (train_file or folds):
+        raise SetupError("bad_usage", "--beside stands beside people of --train or --folds")
     layout, people = _read(file, kind)
     trained = _read(train_file, kind) if train_file else None
+    everybody = people | (trained[1] if trained else {})
     with _progress("evaluating") as step:
+        others = _gather(beside, layout, kind, everybody, step)
         try:
-            found = measure(layout, people, runs, _Models(trained, folds, seed), step)
+            found = measure(layout, people, runs, _Models(trained, folds, seed, others), step)
         except ValueError as error:
             raise SetupError("bad_data", f"{file.name}: {error}") from None
     if plots:
@@ -156,10 +169,14 @@ Found = dict[Key, dict[str, list[Trial]]]
 class _Models:
     """Where models come from: another file, the other folds, or nowhere."""
 
-    def __init__(self, trained: tuple[Layout, People] | None, folds: int | None, seed: int) -> None:
+    def __init__(
+        self, trained: tuple[Layout, People] | None, folds: int | None, seed: int,
+        beside: tuple[Gathered, ...],
+    ) -> None:  # fmt: skip
         self.trained = trained
         self.folds = folds
         self.seed = seed
+        self.beside = beside
 
     def parts(self, layout: Layout, people: People) -> list[tuple[People, People]]:
         """Return what is tested with what it is learned from; nothing where no model is made."""
@@ -205,6 +222,7 @@ def measure(
     for tested, learned in parts:
         lives = any(run.protocol == "live" for run in runs)
         plan = plan_of(learned, [run.enroll for run in runs], live=lives)
+        plan = replace(plan, beside=models.beside)
         model = train(layout, list(learned.values()), plan, _VERSION)
         for run in runs:
             for kind, trials in protocols.trials(layout, tested, run, "head", model).items():
@@ -246,6 +264,32 @@ def _read(path: Path, how: str | Loader = "cmu") -> tuple[Layout, People]:
         return LAYOUTS[how](path) if isinstance(how, str) else how(path)
     except BadData as error:
         raise SetupError("bad_data", str(error)) from None
+
+
+def _gather(
+    beside: Sequence[str],
+    layout: Layout,
+    kind: str,
+    known: People,
+    step: Any,  # noqa: ANN401 - a callable of two numbers
+) -> tuple[Gathered, ...]:
+    """Return what heads learn of the sets beside; who is measured or learned of is not in them."""
+    found = []
+    for told in beside:
+        other, _, path = told.partition(":")
+        if other not in LAYOUTS or not path:
+            detail = f"--beside {told}: takes LAYOUT:PATH, with one of {' '.join(LAYOUTS)}"
+            raise SetupError("bad_usage", detail)
+        columns, people = _read(Path(path), other)
+        twice = sorted(set(known) & set(people)) if origin(other) == origin(kind) else []
+        if twice:
+            detail = f"--beside {told}: {twice[0]} stands in two files: people must be disjoint"
+            raise SetupError("bad_data", detail)
+        try:
+            found.append(gather_beside(layout, columns, people, step=step))
+        except ValueError as error:
+            raise SetupError("bad_data", f"--beside {told}: {error}") from None
+    return tuple(found)
 
 
 def _train_on(files: Sequence[Path], step: Any, *, fixed: bool) -> SignalModel:  # noqa: ANN401 - a callable of two numbers

@@ -87,15 +87,6 @@ def test_adding_independent_ratios_loses_nothing_and_twice_the_same_does():
     assert parts.fused(left, left)["loss"] > 0.02
 
 
-def test_touches_without_a_sensor_are_keystrokes():
-    """Pressure and contact size are left out; the times stay."""
-    layout = Layout.touch(3)
-    rows = np.arange(14.0)[None]
-    bare, people = parts.timing_only(layout, {"a": rows})
-    assert bare == Layout.keystroke(3)
-    assert people["a"].tolist() == rows[:, :7].tolist()
-
-
 def test_each_cost_is_measured(typed):
     """Every step has a positive median; making a profile ready costs more than a score."""
     found = parts.speed(LAYOUT, typed[0].tested["0"], typed[0].model, 2)

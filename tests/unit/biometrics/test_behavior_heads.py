@@ -14,6 +14,7 @@ from biometrics.behavior.training import (
     Enrollment,
     Fitting,
     Plan,
+    gather,
     keystroke_plan,
     train,
 )
@@ -25,9 +26,14 @@ PLAN = Plan(repeats=1, groups=2, session=20, settled=40, enrollments=WAYS)
 
 
 @pytest.fixture(scope="module")
-def heads():
+def rows():
+    """Eight people."""
+    return [LAYOUT.expand(part) for part in generator.people(8, KEYS, samples=120, seed=8)]
+
+
+@pytest.fixture(scope="module")
+def heads(rows):
     """Heads of the same people, the enrolled ones fitted carefully and closely."""
-    rows = [LAYOUT.expand(part) for part in generator.people(8, KEYS, samples=120, seed=8)]
     found = {}
     for name, enrolled in (("careful", Fitting(1e-1, 0)), ("close", Fitting(1e-4, 4))):
         ways = {ENROLLED: enrolled, LIVE: Fitting(1e-2, 0)}
@@ -56,3 +62,54 @@ def test_only_a_text_that_was_typed_in_training_is_fitted_closely():
     assert keystroke_plan(400).fitting is CLOSE
     assert keystroke_plan(400, fixed=False).fitting is CAREFUL
     assert Plan().fitting is CAREFUL
+
+
+def weights(rows, *beside):
+    """Return the weights of one head of people and of those beside them."""
+    found = train(LAYOUT, rows, replace(PLAN, beside=beside), "t").heads[ENROLLED, 10]
+    return np.concatenate([found.weights, found.curve.ravel()])
+
+
+def test_people_beside_weigh_as_much_as_the_own_however_many_sets_they_are(rows):
+    """The same people again change nothing; others do, and twice the same others no more."""
+    alone = weights(rows)
+    assert weights(rows, gather(LAYOUT, rows, PLAN)) == pytest.approx(alone, abs=1e-6)
+    text = Layout.keystroke(9)
+    typed = [text.expand(part) for part in generator.people(9, 9, samples=120, seed=9)]
+    others = gather(text, typed, PLAN)
+    once = weights(rows, others)
+    assert np.abs(once - alone).max() > 0.01
+    assert weights(rows, others, others) == pytest.approx(once, abs=1e-6)
+
+
+def test_a_head_of_one_way_learns_of_the_same_way_only(rows):
+    """What stands beside may lack a way or a bucket: that head is as it was."""
+    typed = [LAYOUT.expand(part) for part in generator.people(8, KEYS, samples=120, seed=3)]
+    others = gather(LAYOUT, typed, replace(PLAN, enrollments=WAYS[:1]))
+    alone = train(LAYOUT, rows, PLAN, "t").heads
+    found = train(LAYOUT, rows, replace(PLAN, beside=(others,)), "t").heads
+    assert np.array_equal(found[LIVE, 10].weights, alone[LIVE, 10].weights)
+    assert not np.array_equal(found[ENROLLED, 10].weights, alone[ENROLLED, 10].weights)
+
+
+def test_calibration_is_of_the_own_people(rows):
+    """Others who are told apart the other way round make a timid fit, and the own scores mend it.
+
+    Calibrated on everybody the slope would stay near one, and the own ratios too small.
+    """
+    usual, odd = (gather(LAYOUT, rows, PLAN) for _ in range(2))
+    for pile in odd.piles.values():
+        pile.genuine[:] = [1 - part for part in pile.genuine]
+    found = train(LAYOUT, rows, replace(PLAN, beside=(usual, odd)), "t").heads[ENROLLED, 10]
+    assert found.slope > 2
+
+
+def test_another_signal_does_not_stand_beside(rows):
+    """Touches have statistics that keys have not."""
+    layout = Layout.touch(KEYS)
+    touched = [
+        layout.expand(generator.touches(part[:, : 2 * KEYS - 1], KEYS, seed))
+        for seed, part in enumerate(rows)
+    ]
+    with pytest.raises(ValueError, match="another signal"):
+        train(LAYOUT, rows, replace(PLAN, beside=(gather(layout, touched, PLAN),)), "t")

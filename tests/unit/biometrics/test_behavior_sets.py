@@ -117,6 +117,56 @@ def test_a_short_set_that_cannot_be_measured_is_refused(motion, tmp_path, how, t
     assert not plots.exists()
 
 
+def head_rows(done):
+    assert done.exit_code == 0, done.output
+    return [row for row in json.loads(done.stdout)["results"] if row["scorer"] == "head"]
+
+
+def test_heads_learn_of_people_of_another_set(meu, mobikey):
+    """Another fit, as good a one; what is measured without a head stays to the last digit."""
+    how = ["--layout", "mobikey", "--folds", 3, "--json"]
+    alone, both = (evaluate(mobikey, *how, *more) for more in ([], ["--beside", f"meu:{meu}"]))
+    pairs = list(zip(head_rows(both), head_rows(alone), strict=True))
+    assert all(one["cllr"] != other["cllr"] for one, other in pairs)
+    assert all(row["eer"] < 0.25 and row["cllr"] < 0.5 for row in head_rows(both))
+    plain = [
+        [row for row in json.loads(done.stdout)["results"] if row["scorer"] != "head"]
+        for done in (alone, both)
+    ]
+    assert plain[0] == plain[1]
+
+
+@pytest.mark.parametrize(
+    ("beside", "how", "told"),
+    [
+        ("nothing:{meu}", ["--folds", 3], "takes LAYOUT:PATH, with one of cmu meu"),
+        ("{meu}", ["--folds", 3], "takes LAYOUT:PATH"),
+        ("meu:", ["--folds", 3], "takes LAYOUT:PATH"),
+        ("meu:{meu}", [], "--train or --folds"),
+        ("hold-and-tap:{motion}", ["--folds", 3], "motion is another signal than touch"),
+        ("mobikey:{mobikey}", ["--folds", 3], "0 stands in two files"),
+        ("mobikey-1:{mobikey}", ["--folds", 3], "no rows of password 1"),
+        ("meu:{meu}/none", ["--folds", 3], "no CSV files"),
+    ],
+)  # fmt: skip
+def test_what_cannot_stand_beside_is_refused(meu, motion, mobikey, beside, how, told):
+    """One line says why."""
+    named = beside.format(meu=meu, motion=motion, mobikey=mobikey)
+    done = evaluate(mobikey, "--layout", "mobikey", *how, "--beside", named)
+    assert done.exit_code == 2
+    assert told in " ".join(done.output.split())
+
+
+def test_a_person_who_typed_two_texts_is_one(mobikey):
+    """Passwords of one set have the same people; other sets may use the same names."""
+    rows = list(csv.reader(mobikey.read_text().splitlines()))
+    both = rows + [[row[0], row[1], "1", *row[3:]] for row in rows[1:]]
+    done = evaluate(write(mobikey, both), "--layout", "mobikey", "--folds", 3,
+                    "--beside", f"mobikey-1:{mobikey}")  # fmt: skip
+    assert done.exit_code == 2
+    assert "0 stands in two files" in " ".join(done.output.split())
+
+
 def test_two_files_with_other_columns_are_refused(meu, mobikey, tmp_path, touched):
     """A model of one text is not tried on another."""
     lines = mobikey.read_text().splitlines()
@@ -224,3 +274,12 @@ def test_the_plan_follows_from_how_much_there_is():
     for short, enroll in (({"a": np.zeros((9, 3))}, (5,)), (few, (50,)), (few, (3,)), ({}, (5,))):
         with pytest.raises(ValueError, match=r"few|at least"):
             sets.plan_of(short, enroll)
+
+
+def test_touches_without_a_sensor_are_keystrokes():
+    """Pressure and contact size are left out; the times stay."""
+    layout = Layout.touch(3)
+    rows = np.arange(14.0)[None]
+    bare, people = sets.timing_only(layout, {"a": rows})
+    assert bare == Layout.keystroke(3)
+    assert people["a"].tolist() == rows[:, :7].tolist()

@@ -52,3 +52,8 @@ def configure(level: str) -> None:
 def get() -> Any:  # noqa: ANN401 - structlog's bound loggers are typed so
     """Return the logger."""
     return structlog.get_logger()
+
+
+def kind(error: Exception) -> dict[str, str | None]:
+    """Return what a log may tell of an error: its type and code, as its text may hold anything."""
+    return {"error": type(error).__name__, "code": getattr(error, "code", None)}

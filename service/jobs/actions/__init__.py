@@ -16,6 +16,8 @@ from service.telemetry import logs
 _NAME: Final = "worker"
 _LEASE: Final = timedelta(seconds=30)
 _TICK: Final = 1.0
+_AGAIN: Final = timedelta(minutes=1)
+"""After how long work that failed is tried again, where its turn would not come sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +37,29 @@ class Jobs:
         self._tasks = tuple(tasks)
         self._clock = clock
         self._holder = opaque.random_bytes(16).hex()
-        self._last: dict[str, datetime] = {}
+        self._due: dict[str, datetime] = {}
         self._stop = threading.Event()
 
     def run_due(self) -> dict[str, int]:
-        """Run every task that is due, if this process leads; return rows by task."""
+        """Run every task that is due, if this process leads; return rows by task.
+
+        One that fails is logged and tried again within a minute; it holds up no other.
+        """
         now = self._clock.now()
         with self._database.transaction() as tx:
             if not store.take(tx, _NAME, self._holder, now, now + _LEASE):
                 return {}
         done = {}
         for task in self._tasks:
-            last = self._last.get(task.name)
-            if last is None or now - last >= task.every:
+            if now < self._due.get(task.name, now):
+                continue
+            wait = task.every
+            try:
                 done[task.name] = self._run(task, now)
-                self._last[task.name] = now
+            except Exception as error:  # noqa: BLE001 - whatever it was, the others have their turn
+                logs.get().error("job_failed", job=task.name, **logs.kind(error))
+                wait = min(wait, _AGAIN)
+            self._due[task.name] = now + wait
         return done
 
     def loop(self) -> None:
@@ -57,8 +67,8 @@ class Jobs:
         while not self._stop.wait(_TICK):
             try:
                 self.run_due()
-            except LaminaError as error:
-                logs.get().warning("jobs_paused", code=error.code)
+            except Exception as error:  # noqa: BLE001 - a thread that ends would do nothing more
+                logs.get().warning("jobs_paused", **logs.kind(error))
         self._give_up()
 
     def start(self) -> None:
@@ -81,4 +91,4 @@ class Jobs:
             with self._database.transaction() as tx:
                 store.give_up(tx, _NAME, self._holder, self._clock.now())
         except LaminaError as error:
-            logs.get().warning("jobs_paused", code=error.code)
+            logs.get().warning("jobs_paused", **logs.kind(error))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from crypto import opaque
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import Conflict, LaminaError, NotFound
+from service.domain.errors import Conflict, LaminaError, NotFound, Unavailable
 from service.domain.ids import new_id
 from service.jobs import store
 from service.jobs.store import LongJob
@@ -158,13 +158,14 @@ class LongJobs:
                     params |= self._plans[kind](params).prepare(tx)
                     row.params = params
                 row.status, row.started_at = "running", self._clock.now()
-        work = self._plans[kind](params)
-        progress = Progress(work.total())
+        progress = Progress(0)
         try:
+            work = self._plans[kind](params)
+            progress.total = work.total()
             self._steps(work, progress, pace or Pace(), watch, None if helper else (number, lock))
             report = dict(work.finish()) | {"bad": progress.bad, "failed": progress.failed}
-        except LaminaError as error:
-            report = {"error": error.code, "detail": error.detail, "failed": progress.failed}
+        except Exception as error:  # noqa: BLE001 - a job that is left open would be begun for ever
+            report = _why(kind, error) | {"failed": progress.failed}
             progress.failed += 1
         return self._end(number, lock, progress, report, helper=helper)
 
@@ -177,24 +178,29 @@ class LongJobs:
         threading.Thread(target=self._loop, name="lamina-long-jobs", daemon=True).start()
 
     def run_queued(self) -> int:
-        """Do every job that waits; return how many."""
+        """Do every job that waits; return how many. One that cannot begin ends with the reason."""
         with self._database.transaction(read=True) as tx:
-            waiting = [row.id for row in store.unfinished(tx)]
+            waiting = [(row.id, row.kind) for row in store.unfinished(tx)]
         done = 0
-        for number in waiting:
+        for number, kind in waiting:
             try:
                 self.run(number)
                 done += 1
             except Conflict:
                 continue
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - as above; the others have their turn
+                report = _why(kind, error) | {"failed": 0}
+                self._end(number, "", Progress(0, failed=1), report, helper=False)
         return done
 
     def _loop(self) -> None:
         while not self._stop.wait(_POLL):
             try:
                 self.run_queued()
-            except LaminaError as error:
-                logs.get().warning("jobs_paused", code=error.code)
+            except Exception as error:  # noqa: BLE001 - a thread that ends would do nothing more
+                logs.get().warning("jobs_paused", **logs.kind(error))
 
     def _begun(self, number: UUID) -> bool:
         """Wait until the process that holds the lock has begun; False when the job is over."""
@@ -257,6 +263,14 @@ class LongJobs:
 def no_job() -> NotFound:
     """Return the refusal where there is no such job, or it is another's."""
     return NotFound("job_not_found", "There is no such job.")
+
+
+def _why(kind: str, error: Exception) -> dict[str, Any]:
+    """Return what the report tells of an error, and log it; only what is ours has words."""
+    logs.get().error("job_failed", job=kind, **logs.kind(error))
+    if isinstance(error, LaminaError):
+        return {"error": error.code, "detail": error.detail}
+    return {"error": "internal_error", "detail": f"It failed by {type(error).__name__}."}
 
 
 def _lock_name(kind: str, params: Mapping[str, Any]) -> str:

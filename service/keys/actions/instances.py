@@ -4,7 +4,6 @@ import threading
 from typing import Final
 
 from service.domain.clock import Clock
-from service.domain.errors import LaminaError
 from service.domain.ids import new_id
 from service.keys import store
 from service.keys.actions.signing import SigningKeys
@@ -71,7 +70,7 @@ class Instances:
         while True:
             try:
                 self.beat()
-            except LaminaError as error:
-                logs.get().warning("heartbeat_missed", code=error.code)
+            except Exception as error:  # noqa: BLE001 - a root that is away must not end the thread
+                logs.get().warning("heartbeat_missed", **logs.kind(error))
             if self._stop.wait(REFRESH.total_seconds()):
                 return

@@ -1,0 +1,199 @@
+"""Background work goes on after whatever fails in it, and tells what failed but not its text."""
+
+import json
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+import structlog
+
+from crypto.errors import KeyUnavailable
+from service.domain.errors import Unavailable
+from service.jobs import actions
+from service.jobs.actions import Jobs, Task, long
+from service.jobs.actions.long import LongJobs, Step, Work
+from service.keys.actions import instances
+from service.telemetry import logs
+
+TEXT = "ada@example.org"
+PATIENCE = 10.0
+
+
+class Clockwork:
+    """Work that fails as often as it is told to, and counts its turns."""
+
+    def __init__(self, failures, error=ValueError):
+        self.failures = failures
+        self.error = error
+        self.turns = 0
+
+    def __call__(self, *_):
+        self.turns += 1
+        if self.turns <= self.failures:
+            raise self.error(TEXT)
+        return 1
+
+    def gone_on(self):
+        """Wait until a turn after the last failure has come."""
+        end = time.monotonic() + PATIENCE
+        while self.turns <= self.failures:
+            assert time.monotonic() < end, "it ended with the failure"
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def logged(service):
+    """What was logged since the service was opened, which sets logging up; a list that grows."""
+    before = structlog.get_config()
+    logs.configure("warning")
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+    structlog.configure(**before)
+
+
+def jobs_of(service, *tasks):
+    """Background work with tasks of our own."""
+    return Jobs(service.house.store, tasks, service.clock)
+
+
+def test_a_task_that_fails_holds_up_no_other_and_is_tried_again_soon(service, logged):
+    """A daily task comes again after a minute, the one behind it keeps its turn."""
+    failing, sound = Clockwork(1), Clockwork(0)
+    jobs = jobs_of(
+        service,
+        Task("first", timedelta(days=1), failing), Task("second", timedelta(hours=1), sound),
+    )  # fmt: skip
+    assert jobs.run_due() == {"second": 1}
+    assert jobs.run_due() == {}
+    service.clock.advance(seconds=59)
+    assert jobs.run_due() == {}
+    service.clock.advance(seconds=1)
+    assert jobs.run_due() == {"first": 1}
+    assert (failing.turns, sound.turns) == (2, 1)
+    service.clock.advance(hours=1)
+    assert jobs.run_due() == {"second": 1}
+    assert logged == [
+        {"event": "job_failed", "log_level": "error", "job": "first", "error": "ValueError",
+         "code": None},
+    ]  # fmt: skip
+
+
+def test_a_frequent_task_that_fails_waits_no_longer_than_its_turn(service):
+    """The minute is a bound, no penalty."""
+    failing = Clockwork(1)
+    jobs = jobs_of(service, Task("often", timedelta(seconds=5), failing))
+    assert jobs.run_due() == {}
+    service.clock.advance(seconds=5)
+    assert jobs.run_due() == {"often": 1}
+
+
+def test_the_loop_goes_on_after_any_error(service, logged, monkeypatch):
+    """An error that none of ours is, at the lease itself, ends the thread no more."""
+    failing = Clockwork(2)
+    monkeypatch.setattr(actions, "_TICK", 0.001)
+    jobs = jobs_of(service)
+    monkeypatch.setattr(jobs, "run_due", failing)
+    thread = threading.Thread(target=jobs.loop)
+    thread.start()
+    failing.gone_on()
+    jobs.stop()
+    thread.join(PATIENCE)  # it gives its lease up in the database at last
+    told = [(line["event"], line["error"]) for line in logged]
+    assert told == [("jobs_paused", "ValueError")] * 2
+
+
+def test_the_heartbeat_goes_on_without_a_key(service, logged, monkeypatch):
+    """A root that is away for a moment makes no instance look dead for good."""
+    failing = Clockwork(2, KeyUnavailable)
+    monkeypatch.setattr(instances, "REFRESH", timedelta(milliseconds=1))
+    alive = service.house.keys.instances
+    monkeypatch.setattr(alive, "beat", failing)
+    alive.start()
+    failing.gone_on()
+    alive.stop()
+    told = [(line["event"], line["error"]) for line in logged]
+    assert told == [("heartbeat_missed", "KeyUnavailable")] * 2
+
+
+def a_step():
+    """Do one page of three rows."""
+    yield Step(3)
+
+
+def a_broken_step():
+    """Do one page, and fail in the second."""
+    yield Step(3)
+    raise ValueError(TEXT)
+
+
+def long_jobs_of(service, *works):
+    """Queue a long job for each work; return the jobs and their numbers."""
+    plans = {f"work-{n}": lambda _, work=work: work for n, work in enumerate(works)}
+    jobs = LongJobs(service.house.store, plans, service.clock)
+    with service.house.store.transaction() as tx:
+        return jobs, [jobs.plan(tx, kind, {}, "operator:test") for kind in plans]
+
+
+def shown(service, jobs, number):
+    """Return how a job stands."""
+    with service.house.store.transaction(read=True) as tx:
+        return jobs.view(tx, number)
+
+
+def test_a_long_job_that_fails_ends_and_is_not_begun_for_ever(service, logged):
+    """What it had done is told, why it ended by kind; the next one has its turn at once."""
+    jobs, (broken, sound) = long_jobs_of(
+        service, Work(lambda: 6, a_broken_step), Work(lambda: 3, a_step)
+    )
+    assert jobs.run_queued() == 2
+    ended = shown(service, jobs, broken)
+    assert (ended["status"], ended["done"], ended["total"]) == ("partial", 3, 6)
+    assert ended["report"] == {
+        "error": "internal_error", "detail": "It failed by ValueError.", "failed": 0,
+    }  # fmt: skip
+    assert shown(service, jobs, sound)["status"] == "done"
+    assert jobs.run_queued() == 0
+    (line,) = logged
+    assert (line["event"], line["job"], line["error"]) == ("job_failed", "work-0", "ValueError")
+    assert TEXT not in json.dumps([ended, line], default=str)
+
+
+def test_a_long_job_that_cannot_begin_ends_and_leaves_its_lock_free(service):
+    """Its preparation fails: nothing of it is kept, it is over, and another of its kind begins."""
+    prepare = Clockwork(1)
+    work = Work(lambda: 3, a_step, prepare=lambda tx: {"turn": prepare(tx)})
+    jobs, (first,) = long_jobs_of(service, work)
+    assert jobs.run_queued() == 0
+    ended = shown(service, jobs, first)
+    assert (ended["status"], ended["params"]) == ("partial", {})
+    assert ended["report"]["error"] == "internal_error"
+    with service.house.store.transaction() as tx:
+        second = jobs.plan(tx, "work-0", {}, "operator:test")
+    assert jobs.run_queued() == 1
+    assert shown(service, jobs, second)["status"] == "done"
+
+
+def test_a_long_job_waits_for_what_is_away(service):
+    """Where the database or a root is away the job is no worse for it."""
+    prepare = Clockwork(1, lambda text: Unavailable("store_unavailable", text))
+    work = Work(lambda: 3, a_step, prepare=lambda tx: {"turn": prepare(tx)})
+    jobs, (number,) = long_jobs_of(service, work)
+    with pytest.raises(Unavailable):
+        jobs.run_queued()
+    assert shown(service, jobs, number)["status"] == "queued"
+    assert jobs.run_queued() == 1
+    assert shown(service, jobs, number)["status"] == "done"
+
+
+def test_the_long_jobs_go_on_after_any_error(service, logged, monkeypatch):
+    """The thread outlives what fails outside of a job."""
+    failing = Clockwork(2)
+    monkeypatch.setattr(long, "_POLL", 0.001)
+    jobs, _ = long_jobs_of(service)
+    monkeypatch.setattr(jobs, "run_queued", failing)
+    jobs.start()
+    failing.gone_on()
+    jobs.stop()
+    told = [(line["event"], line["error"]) for line in logged]
+    assert told == [("jobs_paused", "ValueError")] * 2

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # pip, with hashes, takes an extra that a dependency asks for only where the lock names it too.
 LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-emit-index-url \
 	--no-strip-extras --custom-compile-command "make lock" --python-version 3.11
-PACKAGES := service biometrics crypto
+PACKAGES := service biometrics crypto benchmarks
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys
 

@@ -4,7 +4,7 @@ A posture's rows are in order of time while sitting only (its compass drifts fro
 jumps every ten; in the other files it does not), so only there is the last third another session.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,7 +98,9 @@ def shuffled(people: People, seed: int = 0) -> People:
     return {name: random.permutation(rows) for name, rows in people.items()}
 
 
-def _together(report: "Report", name: str, read: dict[str, Read], folds: int) -> Iterator["Cells"]:
+def _together(
+    report: "Report", name: str, read: Mapping[str, Read], folds: int
+) -> Iterator["Cells"]:
     """Give the rows of a posture for people who enrolled in the two others."""
     layout = read[name][0]
     postures = [people for other, (_, people) in read.items() if other != name]

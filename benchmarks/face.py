@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from biometrics.face import (
     weights,
 )
 from biometrics.face.active import Gesture
+from biometrics.face.calibration import upper
 from biometrics.face.frames import Frame
 from biometrics.face.images import Picture, load
 from biometrics.face.sequence import read_capture
@@ -67,6 +69,8 @@ class Theirs:
     def read(self, image: bytes) -> np.ndarray | None:
         """Return the descriptor of the first face of a JPEG."""
         bgr = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+        if bgr is None:
+            return None
         rgb = np.ascontiguousarray(bgr[..., ::-1])
         found = self._detector(rgb, 1)
         if not found:
@@ -141,9 +145,9 @@ def whole_cost(
     for width, height, bar in ((640, 480, 12), (1280, 720, 20)):
         image = synthetic.jpeg(_fitted(portrait, width, height))
         spent = interleaved(
-            rounds, theirs=lambda image=image: theirs.read(image),
-            fp32=lambda image=image: engines[0].read(image, SMALL_FACES),
-            int8=lambda image=image: engines[1].read(image, SMALL_FACES),
+            rounds, theirs=partial(theirs.read, image),
+            fp32=partial(engines[0].read, image, SMALL_FACES),
+            int8=partial(engines[1].read, image, SMALL_FACES),
         )  # fmt: skip
         found[f"jpeg_{width}x{height}_ms"] = spent
         for bits in ("fp32", "int8"):
@@ -173,8 +177,11 @@ def accuracy(engine: FaceEngine, data: Path, found: dict[str, Any], name: str) -
     def read(path: str) -> Any:  # noqa: ANN401 - a vector or None
         nonlocal no_face
         if path not in vectors:
+            picture = load(data / path)
+            if picture is None:
+                raise SystemExit(f"{data / path}: no picture")
             try:
-                vectors[path] = engine.measure(load(data / path), SMALL_FACES).vector
+                vectors[path] = engine.measure(picture, SMALL_FACES).vector
             except FrameRefused as refused:
                 vectors[path] = None
                 no_face += refused.code == "no_face"
@@ -260,7 +267,7 @@ def attacks(engine: FaceEngine, count: int, found: dict[str, Any]) -> list[Row]:
         accepted = counted["accepted"]
         if kind == "honest":
             share = 1 - accepted / count
-            bound = evaluation.upper(count - accepted, count)
+            bound = upper(count - accepted, count)
             text = f"{share:.1%} of {count} (<= {bound:.1%})"
             rows.append(("honest captures refused (BPCER)", text, "<= 5 %", share <= 0.05))  # noqa: PLR2004 - the bar
         else:

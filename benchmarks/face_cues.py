@@ -30,7 +30,7 @@ def printed(picture: Picture, rng: np.random.Generator) -> Picture:
     soft = 60 + soft * (150 / 255)
     grey = soft.mean(axis=2, keepdims=True)
     inked = grey + (soft - grey) * 0.6 + rng.normal(0, 2, soft.shape)
-    return np.clip(inked, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(inked, 0, 255).astype(np.uint8))
 
 
 def screened(picture: Picture, rng: np.random.Generator) -> Picture:
@@ -40,7 +40,7 @@ def screened(picture: Picture, rng: np.random.Generator) -> Picture:
     angle, period = rng.random() * 0.3, 2.3 + rng.random() * 2
     along = columns * np.cos(angle) + rows * np.sin(angle)
     grid = 1 + 0.08 * np.sin(2 * np.pi * along / period)[..., None] * np.array([1, 0.8, 1.1])
-    return np.clip(soft * grid * 1.1 + 8, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(soft * grid * 1.1 + 8, 0, 255).astype(np.uint8))
 
 
 def photographs(data: Path | None) -> Iterator[Picture]:

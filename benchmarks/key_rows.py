@@ -87,7 +87,7 @@ def person(number: int) -> dict[str, str]:
 
 def fill(house: House, rows: int, rivals: int) -> None:
     """Make the tables, with so many sealed and clear rows and fewer of the slow rival."""
-    models = [SealedPerson, PlainPerson, *([RivalPerson] if RivalPerson else [])]
+    models: list[type[Base]] = [SealedPerson, PlainPerson, *([RivalPerson] if RivalPerson else [])]
     Base.metadata.create_all(house.store.engine, tables=[table_of(model) for model in models])
     kek, clock = house.vault.active_kek(CLASS), house.clock
     places = {name: place_of("bench_sealed", name) for name in FIELDS}

@@ -31,7 +31,7 @@ from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
 from service.app import House, open_house
 from service.domain.clock import SystemClock
-from service.jobs.actions.long import Pace
+from service.jobs.actions.long import LongJobs, Pace
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import make_engine
@@ -72,11 +72,16 @@ def _percentile(values: list[float], share: float) -> float:
     return sorted(values)[int(len(values) * share)]
 
 
+def _stop(until: Any, jobs: LongJobs) -> None:  # noqa: ANN401 - multiprocessing's own
+    until.wait()
+    jobs.stop()
+
+
 def _rotator(settings: Settings, until: Any, rows: Any) -> None:  # noqa: ANN401 - multiprocessing's own
     """Do the job `lamina keys reencrypt` again and again, paced as the runbook says."""
     house = _open(settings)
     jobs = house.custody.jobs
-    threading.Thread(target=lambda: (until.wait(), jobs.stop()), daemon=True).start()
+    threading.Thread(target=_stop, args=(until, jobs), daemon=True).start()
     done = 0
     while not until.is_set():
         with house.store.transaction() as tx:

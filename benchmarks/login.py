@@ -26,6 +26,7 @@ from typing import Any
 
 import httpx
 import pyotp
+from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from biometrics.behavior import generator
@@ -95,22 +96,22 @@ class Bench:
         form = {"grant_type": "client_credentials", "client_id": self.client,
                 "client_secret": self.secret}  # fmt: skip
         answer = self.http.post("/oauth2/token", data=form)
-        self.headers = {"Authorization": f"Bearer {answer.json['access_token']}"}
+        self.headers = {"Authorization": f"Bearer {json.loads(answer.data)['access_token']}"}
 
     def _code(self, step: int = 0) -> str:
         return self.totp.at(int(self.clock.now().timestamp()) + PERIOD * step)
 
-    def _post(self, path: str, body: object, **headers: str) -> dict[str, Any]:
-        answer = self.http.post(path, json=body, headers=self.headers | headers)
+    def _post(self, path: str, body: dict[str, Any], **headers: str) -> dict[str, Any]:
+        answer = self.http.post(path, json=body, headers=Headers(self.headers | headers))
         if answer.status_code >= 400:  # noqa: PLR2004 - any refusal
             raise SystemExit(f"{path}: {answer.status_code} {answer.text}")
-        value: dict[str, Any] = answer.json
+        value: dict[str, Any] = json.loads(answer.data)
         return value
 
     def _enroll(self, kind: str) -> dict[str, Any]:
         return self._post(f"/v1/subjects/{self.subject}/authenticators", {"type": kind})
 
-    def _confirm(self, authenticator: str, body: object) -> None:
+    def _confirm(self, authenticator: str, body: dict[str, Any]) -> None:
         self._post(f"/v1/subjects/{self.subject}/authenticators/{authenticator}/confirm", body)
 
     def renew(self) -> None:
@@ -129,9 +130,11 @@ class Bench:
         return begun, checked
 
     def _request(
-        self, path: str, body: object, headers: dict[str, str]
+        self, path: str, body: dict[str, Any], headers: dict[str, str]
     ) -> tuple[dict[str, Any], float]:
-        builder = EnvironBuilder(path, method="POST", json=body, headers=self.headers | headers)
+        builder = EnvironBuilder(
+            path, method="POST", json=body, headers=Headers(self.headers | headers)
+        )
         environ = builder.get_environ()
         started = time.perf_counter()
         answer, _, _ = run_wsgi_app(self.app, environ)
@@ -144,14 +147,18 @@ class Bench:
         self._authorize()
         keys = typed(next(self.typing))
 
-        def act(name: str, body: Callable[[], object]) -> None:
+        def act(name: str, body: Callable[[], dict[str, Any]]) -> None:
             path, content = f"/v1/flows/{flow['id']}/actions/{name}", body()
             proof = {"Flow-Token": flow["flow_token"]}
             flow.update(timed(name, path, content, proof))
 
-        def timed(name: str, path: str, body: object, headers: dict[str, str]) -> dict[str, Any]:
+        def timed(
+            name: str, path: str, body: dict[str, Any], headers: dict[str, str]
+        ) -> dict[str, Any]:
             # The request is built before the clock starts: a client is not the application.
-            builder = EnvironBuilder(path, method="POST", json=body, headers=self.headers | headers)
+            builder = EnvironBuilder(
+                path, method="POST", json=body, headers=Headers(self.headers | headers)
+            )
             environ = builder.get_environ()
             started = time.process_time()
             answer, status, _ = run_wsgi_app(self.app, environ)

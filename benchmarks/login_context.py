@@ -177,7 +177,8 @@ def challenged(honest: Floats, attacks: Floats, caught: float | Floats) -> Float
     every = np.unique(np.concatenate([honest, attacks]))
     hit = np.searchsorted(np.sort(attacks), every, side="right") / len(attacks)
     cost = np.searchsorted(np.sort(honest), every, side="right") / len(honest)
-    return np.interp(caught, np.concatenate([[0.0], hit]), np.concatenate([[0.0], cost]))
+    drawn = np.interp(caught, np.concatenate([[0.0], hit]), np.concatenate([[0.0], cost]))
+    return np.asarray(drawn)
 
 
 def table(scores: Scores) -> dict[str, dict[str, float]]:

@@ -34,6 +34,7 @@ from service.domain.risk import Assessment, Reason
 from service.policy.actions import parse, shipped
 from service.policy.model import reading, replay
 from service.policy.model.compiling import Whole, compile_document, require_satisfiable
+from service.policy.model.document import FACTORS
 from service.policy.model.engine import decide
 from service.settings import Settings
 from service.store import migrate
@@ -181,7 +182,7 @@ def never_lowers(tried: int) -> dict[str, Any]:
 
 def _satisfiable(whole: Whole) -> bool:
     try:
-        require_satisfiable(whole, frozenset(policies.FACTORS))
+        require_satisfiable(whole, frozenset(FACTORS))
     except BadInput:
         return False
     return True

@@ -1,5 +1,7 @@
 """`lamina policy`: write, check, compare, try, put in force and take back policies."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from service.policy.actions.backtest import Backtest
 from service.policy.model import document
 from service.policy.model.compiling import Whole, compile_document, require_satisfiable
 from service.policy.model.document import FACTORS
+from service.store.engine import Tx
 
 DIFFERENT = 3
 _SHOWN = ("version", "name", "status", "created_at", "created_by")
@@ -113,11 +116,9 @@ def draft(file: Path, *, as_json: bool) -> None:
     Example: lamina policy draft docs/policies/retail.yaml
     """
     read = parse(file.read_text("utf-8"))
-    house = open_house(settings())
-    with house.store.transaction() as tx:
+    with _alarmed("draft") as (house, tx):
         done = house.lives.draft(tx, read, BREAK_GLASS)
         done = house.lives.validate(tx, done["version"], BREAK_GLASS)
-        house.operators.alarm(tx, "policy draft")
     _done(done, as_json=as_json)
 
 
@@ -174,10 +175,8 @@ def shadow(version: str, *, off: bool, as_json: bool) -> None:
 
     Example: lamina policy shadow 3f9a17c2
     """
-    house = open_house(settings())
-    with house.store.transaction() as tx:
+    with _alarmed("shadow") as (house, tx):
         done = house.lives.shadow(tx, version, BREAK_GLASS, on=not off)
-        house.operators.alarm(tx, "policy shadow")
     _done(done, as_json=as_json)
 
 
@@ -192,10 +191,8 @@ def activate(version: str, *, yes: bool, as_json: bool) -> None:
     Example: lamina policy activate 3f9a17c2 --yes
     """
     _confirmed(yes=yes)
-    house = open_house(settings())
-    with house.store.transaction() as tx:
+    with _alarmed("activate") as (house, tx):
         done = house.lives.activate(tx, version, BREAK_GLASS)
-        house.operators.alarm(tx, "policy activate")
     _done(done, as_json=as_json)
 
 
@@ -210,10 +207,8 @@ def rollback(version: str, *, yes: bool, as_json: bool) -> None:
     Example: lamina policy rollback 3f9a17c2 --yes
     """
     _confirmed(yes=yes)
-    house = open_house(settings())
-    with house.store.transaction() as tx:
+    with _alarmed("rollback") as (house, tx):
         done = house.lives.rollback(tx, version, BREAK_GLASS)
-        house.operators.alarm(tx, "policy rollback")
     _done(done, as_json=as_json)
 
 
@@ -241,12 +236,10 @@ def tighten(nats: float, ramp: int, hours: int, *, yes: bool, as_json: bool) -> 
 
     Example: lamina policy tighten 1.0 --hours 12
     """
-    house = open_house(settings())
-    with house.store.transaction() as tx:
+    with _alarmed("tighten") as (house, tx):
         done = house.lives.tighten(
             tx, nats, ramp, timedelta(hours=hours), BREAK_GLASS, approved=yes
         )
-        house.operators.alarm(tx, "policy tighten")
     show(done, as_json=as_json, text=f"on the way to {nats:+g} nats, for {hours} hours")
 
 
@@ -259,11 +252,18 @@ def clear_risk(subject: Any, *, as_json: bool) -> None:  # noqa: ANN401 - a UUID
 
     Example: lamina policy clear-risk 0198c0de-0000-7000-8000-000000000000
     """
+    with _alarmed("clear-risk") as (house, tx):
+        house.standing.clear(tx, subject, BREAK_GLASS)
+    show({"cleared": str(subject)}, as_json=as_json, text=f"{subject}: cleared")
+
+
+@contextmanager
+def _alarmed(act: str) -> Iterator[tuple[House, Tx]]:
+    """Give a unit of work in which a policy is changed on the host, and raise its alarm."""
     house = open_house(settings())
     with house.store.transaction() as tx:
-        house.standing.clear(tx, subject, BREAK_GLASS)
-        house.operators.alarm(tx, "policy clear-risk")
-    show({"cleared": str(subject)}, as_json=as_json, text=f"{subject}: cleared")
+        yield house, tx
+        house.operators.alarm(tx, f"policy {act}")
 
 
 def _run(house: House, whole: Whole | None, days: int | None) -> Backtest:

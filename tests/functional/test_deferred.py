@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.functional.conftest import PASSWORD
+from tests.functional.policing import SHIPPED, Feeling, changed, feel, in_force
 from tests.functional.test_login_flow import shape
-from tests.functional.test_policies import SHIPPED, Feeling, changed, feel, in_force
 
 WRONG = "not the right pass phrase"
 

@@ -10,9 +10,9 @@ from biometrics.face.frames import Frame, transcript
 from service.factors.face.model import Mode
 from service.factors.face.reader import Reader
 from tests.functional.conftest import CONSENT
+from tests.functional.policing import changed, in_force
 from tests.functional.test_face import HERS, MINE, at_face, capture, enroll, frames
 from tests.functional.test_face_score import audited, score
-from tests.functional.test_policies import changed, in_force
 
 
 @pytest.fixture

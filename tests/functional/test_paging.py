@@ -1,7 +1,7 @@
 """Lists over HTTP are given in pages."""
 
 from service.policy.model import reading
-from tests.functional.test_policies import act, changed
+from tests.functional.policing import act, changed
 
 
 def test_policies_are_listed_by_pages(service):

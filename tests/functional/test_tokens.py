@@ -7,7 +7,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from service.tokens.model import ASSERTION_TYPE, FLOW_GRANT
-from tests.functional.test_policies import changed, in_force
+from tests.functional.policing import changed, in_force
 
 
 @pytest.fixture

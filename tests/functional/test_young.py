@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from tests.functional.conftest import PASSWORD
-from tests.functional.test_policies import Feeling, changed, feel, in_force
+from tests.functional.policing import Feeling, changed, feel, in_force
 
 
 @pytest.fixture

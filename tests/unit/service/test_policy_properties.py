@@ -18,7 +18,7 @@ from service.policy.model.engine import decide, unmet
 from service.policy.model.live import Tighten, never_looser, value_at
 from service.policy.model.reading import read
 from tests.policies import NOW, ORDER, WORST, evidence, facts, lowered, policy, worse
-from tests.unit.service.test_policy_documents import leaf, ruled, value
+from tests.unit.service.documents import leaf, ruled, value
 
 SEEDS = range(20)
 EACH = 60

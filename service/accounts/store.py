@@ -250,6 +250,12 @@ _PLAIN_COLUMNS: Final = select(
     .label("suspended"),
 )  # fmt: skip
 _PLAIN: Final = _PLAIN_COLUMNS.where(_SUBJECTS.c.id == bindparam("b_id"))
+_LOCK: Final = (
+    select(_SUBJECTS.c.id)
+    .where(_SUBJECTS.c.id == bindparam("b_id"))
+    # FOR NO KEY UPDATE: rows that only refer to the subject can still be inserted.
+    .with_for_update(key_share=True)
+)
 _IN_FORCE: Final = (
     select(_CONSENTS.c.id)
     .where(
@@ -298,6 +304,12 @@ def led_to(tx: Tx, field: str, digests: Digests, decoy: UUID) -> Any:  # noqa: A
         "b_other_version": other_version, "b_other_digest": other, "b_decoy": decoy,
     }  # fmt: skip
     return tx.execute(_LED_TO_ALL, values).first()
+
+
+def lock(tx: Tx, subject: UUID) -> None:
+    """Lock a subject's row until the transaction ends; SQLite's write lock does so already."""
+    if tx.get_bind().dialect.name == "postgresql":
+        tx.execute(_LOCK, {"b_id": subject})
 
 
 def plain(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None

@@ -135,6 +135,19 @@ class Accounts:
             raise _no_subject()
         return account
 
+    def lock(self, tx: Tx, subject: UUID) -> Account:
+        """Lock a subject for a change of what it owns, then read it; raises NotFound.
+
+        Call it before anything else of the subject is read in the transaction (ADR 6).
+        """
+        store.lock(tx, subject)
+        return self.get(tx, subject)
+
+    def served_locked(self, tx: Tx, caller: Caller, subject: UUID) -> Account:
+        """Return the same as `served`, with the subject locked for a change (ADR 6)."""
+        store.lock(tx, subject)
+        return self.served(tx, caller, subject)
+
     def known(self, tx: Tx, subject: UUID) -> Account | None:
         """Return a subject by id, the decoy too."""
         row = store.plain(tx, subject)

@@ -11,6 +11,7 @@ from uuid import UUID
 from crypto.hashing import PasswordHasher
 from crypto.opaque import new_token
 from service.accounts.actions import Accounts
+from service.app.backtests import backtest_plan
 from service.app.keys import foundation, open_keys, open_ledger
 from service.audit.actions import AuditLog
 from service.authenticators.actions import Authenticators, Enrolling
@@ -31,7 +32,7 @@ from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
 from service.idempotency.actions import Answers
 from service.jobs.actions import Jobs, Task
-from service.jobs.actions.long import LongJobs
+from service.jobs.actions.long import LongJobs, Plan
 from service.keys.actions import SigningKeys, Vault
 from service.keys.actions.shredding import SUBJECT_CLASSES, Shredding
 from service.login.actions import Login
@@ -43,6 +44,7 @@ from service.policy.actions.force import Policies
 from service.policy.actions.isolation import Signals
 from service.policy.actions.lives import Lives
 from service.policy.actions.standing import Standing
+from service.policy.routes import BACKTEST
 from service.privacy.actions import Ends, Erasure
 from service.privacy.actions.exporting import KIND, Exports, Ways
 from service.sessions.actions import Sessions
@@ -152,9 +154,10 @@ def open_house(
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
     _ensure_decoy(store, accounts, password, totp, codes)
 
-    keys, exports = (
+    keys, exports, lives = (
         open_keys(settings, store, vault, signing, audit, clock),
         _exports(store, accounts, throttling, audit, clock, settings.issuer),
+        Lives(frozenset(factors), audit, clock),
     )
     ending = {
         "contact": (accounts.erase_contact, outbox.forget),
@@ -193,17 +196,25 @@ def open_house(
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
         operators=operators,
         keys=keys, shredding=shredding, erasure=erasure, exports=exports,
-        custody=Custody(keys, LongJobs(store, plans(keys) | {KIND: exports.work}, clock)),
+        custody=Custody(keys, _long_jobs(store, keys, exports, lives, clock)),
         devices=devices, behaviors=behaviors,
         measuring=Measuring(
             store, accounts, authenticators, policies, behaviors, throttling
         ),
         answers=answers, password=password, face=face,
         scores=FaceScores(store, accounts, throttling, face, audit), factors=factors,
-        policies=policies, lives=Lives(frozenset(factors), audit, clock),
+        policies=policies, lives=lives,
         standing=standing,
         login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
     )  # fmt: skip
+
+
+def _long_jobs(store: Store, keys: Room, exports: Exports, lives: Lives, clock: Clock) -> LongJobs:
+    others: dict[str, Plan] = {
+        KIND: exports.work,
+        BACKTEST: partial(backtest_plan, store, lives),
+    }
+    return LongJobs(store, plans(keys) | others, clock)
 
 
 def _exports(

@@ -98,7 +98,14 @@ def _routes(api: Api, house: House) -> None:
     operator_routes(api, OperatorRoutes(house.store, house.operators, house.tokens.operator_of))
     key_routes(api, KeyRoutes(house.store, house.custody, house.operators.consume))
     policy_routes(
-        api, PolicyRoutes(house.store, house.lives, house.standing, house.operators.consume)
+        api,
+        PolicyRoutes(
+            house.store,
+            house.lives,
+            house.custody.jobs.queue,
+            house.standing,
+            house.operators.consume,
+        ),
     )
     session_routes(api, house.store, house.accounts, house.sessions)
     behavior_routes(api, house.measuring)

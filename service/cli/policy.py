@@ -18,7 +18,12 @@ from service.operators.actions import BREAK_GLASS
 from service.policy.actions import parse
 from service.policy.actions.backtest import Backtest
 from service.policy.model import document
-from service.policy.model.compiling import Whole, compile_document, require_satisfiable
+from service.policy.model.compiling import (
+    Whole,
+    compile_document,
+    require_satisfiable,
+    warnings,
+)
 from service.policy.model.document import FACTORS
 from service.store.engine import Tx
 
@@ -62,8 +67,16 @@ def validate(file: Path, factors: tuple[str, ...], *, as_json: bool) -> None:
     except BadInput as error:
         lines = [f"{fault.pointer or '/'}: {fault.detail}" for fault in error.faults]
         raise SetupError("bad_policy", "\n".join(lines)) from None
-    found = {"version": whole.version, "name": whole.document.name, "segments": [*whole.segments]}
-    show(found, as_json=as_json, text=f"{whole.version} {whole.document.name}: valid")
+    told = warnings(whole)
+    found = {
+        "version": whole.version,
+        "name": whole.document.name,
+        "segments": [*whole.segments],
+        "warnings": told,
+    }
+    lines = [f"warning: {item['pointer']}: {item['detail']}" for item in told]
+    text = "\n".join([f"{whole.version} {whole.document.name}: valid", *lines])
+    show(found, as_json=as_json, text=text)
 
 
 @policy.command()

@@ -24,8 +24,9 @@ class Facts:
     """Everything a policy may look at.
 
     Args:
-        disclosed: Whether the answer may depend on the subject; before that, what depends on
-            what somebody has enrolled is left out.
+        disclosed: Whether the answer may depend on the subject. Before that the policy sees the
+            client and the time only, and no rule suspends or denies.
+        proven: Whether a factor has verified in this flow; nothing is suspended before that.
         standing: What is held against the subject from earlier, in nats, 0 or below.
         tighten: The live risk parameter: nats that every threshold is moved by, from -2 to 2.
         stage: When the decision is made: admission, approval, transaction or after.
@@ -42,6 +43,7 @@ class Facts:
     now: datetime
     suspended: bool = False
     disclosed: bool = True
+    proven: bool = True
     standing: float = 0.0
     tighten: float = 0.0
     stage: str = "admission"

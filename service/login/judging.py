@@ -148,6 +148,8 @@ class Judging:
             purpose=terms.kind.value, segment=terms.segment, evidence=evidence,
             enrolled=self._available(), assessments=(), requested=terms.requested,
             max_age=terms.max_age, now=parts.clock.now(), disclosed=flow.disclosing,
+            proven=bool(flow.own_evidence) and not flow.deferring,
+            context={"client": str(terms.client)},
         )  # fmt: skip
         if not flow.disclosing:
             return facts
@@ -157,7 +159,7 @@ class Judging:
             enrolled=facts.enrolled & self._enrolled(tx, terms.subject),
             assessments=parts.signals.assess(tx, self.seen(flow, account.segment)),
             standing=parts.standing.of(tx, terms.subject),
-            context={"known_device": terms.device is not None, "client": str(terms.client)},
+            context={**facts.context, "known_device": terms.device is not None},
         )  # fmt: skip
 
     def _enrolled(self, tx: Tx, subject: UUID) -> frozenset[str]:

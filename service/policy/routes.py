@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
+from flask import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.domain.errors import BadInput, Fault
-from service.policy.actions.backtest import PAGE, Backtest
 from service.policy.actions.lives import Lives, loosening
 from service.policy.actions.standing import Standing
 from service.policy.model import document, reading
@@ -16,7 +17,10 @@ from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 
 Consume = Callable[[Tx, UUID, str, str], str]
+Queue = Callable[[Tx, str, Mapping[str, Any], str], Mapping[str, Any]]
 ACT = "policy.activate"
+BACKTEST = "policy.backtest"
+"""The kind of long job that compares a document with what was decided."""
 _DEFAULT_RAMP = 600
 _DEFAULT_LIFE = 86_400
 _MOST = 10_000
@@ -39,7 +43,7 @@ class Shadowing(BaseModel):
 
 
 class Backtesting(BaseModel):
-    """How far back to go, and over how many decisions at most."""
+    """How far back to go, and over how many decisions at most; newest first."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -70,12 +74,16 @@ class PolicyRoutes:
     """The operations.
 
     Args:
+        queue: Queues a long job of a kind, with parameters, for an actor; returns its view.
         consume: Uses an approval for one act and target; returns who stands for it.
     """
 
-    def __init__(self, database: Store, lives: Lives, standing: Standing, consume: Consume) -> None:
+    def __init__(
+        self, database: Store, lives: Lives, queue: Queue, standing: Standing, consume: Consume
+    ) -> None:
         self._database = database
         self._lives = lives
+        self._queue = queue
         self._standing = standing
         self._consume = consume
 
@@ -108,19 +116,20 @@ class PolicyRoutes:
         with self._database.transaction() as tx:
             return self._lives.validate(tx, call.path["version"], call.by.actor)
 
-    def backtest(self, call: Call) -> Mapping[str, Any]:
-        """Compare a document with what was decided."""
+    def backtest(self, call: Call) -> Response:
+        """Queue a comparison of a document with what was decided."""
         wanted: Backtesting = call.body
-        with self._database.transaction(read=True) as tx:
-            test = Backtest(self._lives.whole(tx, call.path["version"]), wanted.since)
-            left, total = wanted.limit, test.total(tx)
-            while left and (done := test.page(tx, min(PAGE, left))):
-                left -= done
-        table = test.table
-        return {
-            "decisions": wanted.limit - left, "of": total, "unopened": table.unopened,
-            "segments": table.listing(),
-        }  # fmt: skip
+        since = wanted.since.isoformat() if wanted.since else None
+        with self._database.transaction() as tx:
+            params = {
+                "version": self._lives.full(tx, call.path["version"]),
+                "since": since,
+                "limit": wanted.limit,
+            }
+            job = self._queue(tx, BACKTEST, params, call.by.actor)
+        response = Response(orjson.dumps(job), 202, content_type="application/json")
+        response.headers["Location"] = f"/v1/jobs/{job['id']}"
+        return response
 
     def shadow(self, call: Call) -> Mapping[str, Any]:
         """Let a document decide beside the active one."""
@@ -183,8 +192,8 @@ def routes(api: Api, policies: PolicyRoutes) -> None:
                    idempotent=True), policies.draft),
         (Operation("POST", f"{one}/validate", "Check that a policy can be satisfied here", write,
                    idempotent=True), policies.validate),
-        (Operation("POST", f"{one}/backtest", "Compare a policy with stored decisions", write,
-                   Backtesting), policies.backtest),
+        (Operation("POST", f"{one}/backtest", "Compare a policy with stored decisions, as a job",
+                   write, Backtesting, 202, idempotent=True), policies.backtest),
         (Operation("POST", f"{one}/shadow", "Let a policy decide beside the active one", write,
                    Shadowing, idempotent=True), policies.shadow),
         (Operation("POST", f"{one}/activate", "Put a policy in force, as two operators agreed",

@@ -237,9 +237,13 @@ def count_decisions(tx: Tx, since: datetime | None) -> int:
 
 
 def shadow_counts(tx: Tx, version: str) -> Sequence[Any]:
-    """Return by segment and kind of change how often a shadow agreed or differed."""
+    """Return by segment and kind of change how often a shadow agreed or differed, for how many."""
     columns = (_DECISIONS.c.segment, _DECISIONS.c.shadow_change)
-    query = select(*columns, func.count().label("decisions")).where(_DECISIONS.c.shadow == version)
+    counts = (
+        func.count().label("decisions"),
+        func.count(_DECISIONS.c.subject_id.distinct()).label("people"),
+    )
+    query = select(*columns, *counts).where(_DECISIONS.c.shadow == version)
     return tx.execute(query.group_by(*columns)).all()
 
 

@@ -23,6 +23,7 @@ from tests.functional.policing import (
     drafted,
     feel,
     in_force,
+    validated,
 )
 from tests.functional.test_operators import ask, officers  # noqa: F401 - a fixture
 
@@ -180,8 +181,9 @@ def test_every_process_takes_up_a_policy_within_five_seconds(service, settings, 
     other.store.engine.dispose()
 
 
-def test_a_shadow_decides_beside_and_changes_nothing(service):
+def test_a_shadow_decides_beside_and_changes_nothing(service, monkeypatch):
     """Its differences are counted by segment and kind; the answers are those of the active one."""
+    monkeypatch.setattr("service.policy.model.replay.LEAST_PEOPLE", 1)
     person = service.register()
     harder = changed(login={"acr": Acr.AAL2.urn, "layers": [["password"], ["totp"],
                                                             ["recovery_code"]]})  # fmt: skip
@@ -201,6 +203,7 @@ def test_a_shadow_decides_beside_and_changes_nothing(service):
 
 def test_a_shadow_that_fails_is_counted_and_harmless(service, monkeypatch):
     """Even a fault of the shadow's own decision leaves the answer as it is."""
+    monkeypatch.setattr("service.policy.model.replay.LEAST_PEOPLE", 1)
     person = service.register()
     version = act(service, "draft", reading.read(changed()), "t")["version"]
     act(service, "validate", version, "t")
@@ -221,21 +224,48 @@ def test_a_shadow_that_fails_is_counted_and_harmless(service, monkeypatch):
     assert [(row["change"], row["decisions"]) for row in shown["shadow"]] == [("fault", 2)]
 
 
-def test_a_backtest_shows_old_against_new(service, officers):  # noqa: F811 - the fixture
+def test_a_backtest_shows_old_against_new(service, officers, monkeypatch):  # noqa: F811 - the fixture
     """By segment: what was allowed, asked and denied, and what would be."""
     harder = changed(login={"acr": Acr.AAL2.urn, "layers": [["password"], ["totp"],
                                                             ["recovery_code"]]})  # fmt: skip
     version = drafted(service, officers[0], harder)
-    path = f"/v1/policies/{version}/backtest"
-    answer = service.call("POST", path, {}, bearer=officers[0]).json
-    (row,) = answer["segments"]
-    assert (answer["decisions"], answer["of"], answer["unopened"]) == (4, 4, 0)
+    monkeypatch.setattr("service.app.backtests.LEAST_PEOPLE", 1)
+    answer = backtested(service, officers[0], version)
+    (row,) = answer["report"]["segments"]
+    assert (answer["kind"], answer["status"]) == ("policy.backtest", "done")
+    assert (answer["done"], answer["total"]) == (4, 4)
     assert (row["decisions"], row["old_allow"], row["new_allow"]) == (4, 2, 0)
     assert (row["step_ups"], row["denials"], row["eased"], row["same"]) == (2, 0, 0, 0)
-    few = service.call("POST", path, {"limit": 1}, bearer=officers[0]).json
-    assert few["decisions"] == 1
-    later = {"since": "2027-01-01T00:00:00Z"}
-    assert service.call("POST", path, later, bearer=officers[0]).json["segments"] == []
+    assert backtested(service, officers[0], version, limit=1)["done"] == 1
+    later = backtested(service, officers[0], version, since="2027-01-01T00:00:00Z")
+    assert later["report"]["segments"] == []
+
+
+def backtested(service, bearer, version, **body):
+    """Queue a backtest, let it be done, and return the job."""
+    path = f"/v1/policies/{version}/backtest"
+    queued = service.call("POST", path, body, bearer=bearer)
+    assert (queued.status_code, queued.json["status"]) == (202, "queued"), queued.json
+    assert service.house.custody.jobs.run_queued() == 1
+    return service.call("GET", queued.headers["Location"], bearer=bearer).json
+
+
+def test_a_comparison_reads_nobodys_risk(service, officers):  # noqa: F811 - the fixture
+    """A number with fewer than twenty people behind it is withheld, by job and by shadow."""
+    version = validated(service, officers[0], changed(bands={"elevated": -0.1, "high": -0.2,
+                                                             "critical": -0.3}))  # fmt: skip
+    act(service, "shadow", version, "t")
+    service.clock.advance(seconds=5)
+    feel(service, Feeling(-1.23456))
+    service.register()
+    service.act(service.begin().json, "password", {"password": PASSWORD})
+    for body in ({}, {"limit": 1}, {"limit": 3}):
+        for row in backtested(service, officers[0], version, **body)["report"]["segments"]:
+            numbers = {name: row[name] for name in row if name != "segment"}
+            assert set(numbers.values()) <= {None, 0}, row
+    shown = service.call("GET", f"/v1/policies/{version}", bearer=officers[0]).json["shadow"]
+    assert shown
+    assert {row["decisions"] for row in shown} == {None}
 
 
 def test_a_replay_reproduces_every_stored_decision(service):

@@ -41,6 +41,93 @@ def test_the_live_parameter_is_tightened_by_one_and_loosened_by_two(service, off
     assert bad.json["errors"][0]["pointer"] == "/tighten"
 
 
+def test_what_one_tightened_one_may_undo(service, officers):  # noqa: F811 - the fixture
+    """Down to what two agreed on, and no further; an automatic change takes two to end."""
+    ada, grace = officers
+    path = "/v1/risk-parameters"
+
+    def moved(value, bearer=ada, **more):
+        body = {"tighten": value, "ramp": 1, "expires_in": 1000} | more
+        answer = service.call("PATCH", path, body, bearer=bearer)
+        service.clock.advance(seconds=2)
+        return answer.status_code
+
+    assert moved(2.0) == 200
+    assert moved(0.0, grace) == 200
+    assert service.call("GET", path, bearer=ada).json["tighten"]["value"] == 0.0
+    assert moved(-0.25) == 403
+    assert moved(-0.5, approval=agreed(service, officers, "tighten -0.50")) == 200
+    assert moved(1.0) == 200
+    assert moved(-0.4, grace, expires_in=100) == 200
+    # Longer than what was agreed on would be looser once that has ended.
+    assert moved(-0.4, expires_in=2000) == moved(-0.6, expires_in=100) == 403
+    act(service, "tighten", 1.0, 1, timedelta(hours=1), "warning", automatic=True)
+    service.clock.advance(seconds=2)
+    assert moved(0.0) == 403
+    assert moved(0.0, approval=agreed(service, officers, "tighten +0.00")) == 200
+
+
+def test_the_tightest_setting_suspends_nobody_without_a_sign_of_risk(service, officers):  # noqa: F811 - the fixture
+    """Two nats stricter, and a person of whom no signal says anything signs in."""
+    person = service.register()
+    in_force(service, changed(**{"raise": {"critical": {"suspend": True}}}, bands={
+        "elevated": -0.5, "high": -1.0, "critical": -1.5}))  # fmt: skip
+    body = {"tighten": 2, "ramp": 1, "expires_in": 1000}
+    assert service.call("PATCH", "/v1/risk-parameters", body, bearer=officers[0]).status_code == 200
+    service.clock.advance(seconds=5)
+    feel(service, Feeling(0.0))
+    assert service.begin("nobody").status_code == service.begin().status_code == 201
+    assert service.login(person)["status"] == "completed"
+    listed = service.call("GET", f"/v1/subjects/{person.id}/suspensions").json
+    assert listed["items"] == []
+
+
+ENDING = (
+    ({"suspend": True}, {"field": "signal.behavior", "op": "lt", "value": -2}),
+    ({"suspend": True}, {"field": "signal.login_context", "op": "lt", "value": -2}),
+    ({"deny": True}, {"field": "known_device", "op": "eq", "value": False}),
+    ({"deny": True}, {"field": "client", "op": "ne", "value": "somebody"}),
+    ({"suspend": True}, None),
+    ({"deny": True}, None),
+)
+
+
+@pytest.mark.parametrize("disclosure", ["stepwise", "deferred"])
+@pytest.mark.parametrize(("then", "when"), ENDING)
+def test_a_name_alone_ends_nothing(service, then, when, disclosure):
+    """Known and unknown names get one answer, sessions go on; a wrong password proves nothing."""
+    person = service.register()
+    done = service.login(person)
+    tokens = service.exchange(done["completion_code"]).json
+    rule = {"id": "r", "then": then} | ({"when": when} if when else {})
+    in_force(service, changed(rules=[rule], disclosure=disclosure))
+
+    def seen(name):
+        begun = service.begin(name)
+        wrong = service.act(begun.json, "password", {"password": WRONG})
+        shape = [begun.status_code, sorted(begun.json["actions"]), wrong.status_code]
+        return [*shape, wrong.json.get("code"), sorted(wrong.json)]
+
+    assert seen("alice") == seen("nobody at all")
+    listed = service.call("GET", f"/v1/subjects/{person.id}/suspensions").json
+    assert listed["items"] == []
+    assert service.oauth("introspect", token=tokens["access_token"]).json["active"] is True
+    known = service.begin(context={"device_token": done["device_token"]}).json
+    assert known["status"] == "pending"
+
+
+def test_a_stolen_session_suspends_nobody(service):
+    """What a session brought along is looked at, and denied; to suspend takes a fresh factor."""
+    person = service.register()
+    tokens = service.exchange(service.login(person)["completion_code"]).json
+    in_force(service, changed(**{"raise": {"critical": {"suspend": True}}}))
+    feel(service, Feeling(-8.0))
+    begun = service.begin(None, "step_up", access_token=tokens["access_token"])
+    assert (begun.status_code, begun.json["code"]) == (403, "critical_risk")
+    listed = service.call("GET", f"/v1/subjects/{person.id}/suspensions").json
+    assert listed["items"] == []
+
+
 def test_an_automatic_change_only_tightens_for_a_day(service):
     """Nothing that no person asked for loosens, or stands for longer."""
     hour = timedelta(hours=1)

@@ -111,6 +111,12 @@ class LongJobs:
         )  # fmt: skip
         return number
 
+    def queue(self, tx: Tx, kind: str, params: Mapping[str, Any], actor: str) -> dict[str, Any]:
+        """Queue a job and return its view; raises NotFound for a kind there is not."""
+        number = self.plan(tx, kind, params, actor)
+        tx.flush()
+        return self.view(tx, number)
+
     def work(self, kind: str, params: Mapping[str, Any]) -> Work:
         """Return the work of a kind, to count it without doing it."""
         return self._plans[kind](params)

@@ -70,7 +70,7 @@ class Backtest:
             return
         found = engine.decide(whole, replay.facts_from_json(content["facts"]))
         new, old = replay.decision_to_json(found), content["outcome"]
-        self.table.add(row.segment, old, new)
+        self.table.add(row.segment, row.subject_id, old, new)
         if self._whole is None and new != old:
             self.different.append({"decision": str(row.id), "policy": row.policy})
 

@@ -11,7 +11,13 @@ from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Conflict, Fault, Forbidden
 from service.policy import store
 from service.policy.actions import stored
-from service.policy.model.compiling import Whole, compile_document, require_satisfiable
+from service.policy.model import replay
+from service.policy.model.compiling import (
+    Whole,
+    compile_document,
+    require_satisfiable,
+    warnings,
+)
 from service.policy.model.document import TIGHTEN, Document
 from service.policy.model.live import (
     LONGEST_AUTOMATIC,
@@ -55,9 +61,13 @@ class Lives:
         """Return a document, its status, and how it did as a shadow; raises NotFound."""
         row = stored.row(tx, version)
         counts = [
-            {"segment": item.segment, "change": item.shadow_change, "decisions": item.decisions}
+            {
+                "segment": item.segment, "change": item.shadow_change,
+                # A number with few people behind it would show one person's risk.
+                "decisions": item.decisions if item.people >= replay.LEAST_PEOPLE else None,
+            }
             for item in store.shadow_counts(tx, row.version)
-        ]
+        ]  # fmt: skip
         _, content = stored.state(tx)
         return _view(row, content) | {"document": orjson.loads(row.body), "shadow": counts}
 
@@ -76,16 +86,19 @@ class Lives:
     def validate(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
         """Check that the factors of this deployment can satisfy a document.
 
+        The answer has `warnings` about rules that may not act as their author expects.
+
         Raises:
             BadInput: Names the purpose, band or rule that nobody could satisfy.
         """
         row = stored.row(tx, version)
-        require_satisfiable(stored.whole(tx, row.version), self._registered)
+        whole = stored.whole(tx, row.version)
+        require_satisfiable(whole, self._registered)
         if row.validated_at is None:
             row.validated_at = self._clock.now()
             self._note(tx, "policy.validated", row.version, actor)
             tx.flush()
-        return self.show(tx, row.version)
+        return self.show(tx, row.version) | {"warnings": warnings(whole)}
 
     def shadow(self, tx: Tx, version: str, actor: str, *, on: bool = True) -> dict[str, Any]:
         """Let a validated document decide beside the active one, or end that."""
@@ -169,18 +182,22 @@ class Lives:
 
         Raises:
             BadInput: A value is out of bounds.
-            Forbidden: It is looser somewhere than what stands, and nobody else approved.
+            Forbidden: It is looser somewhere than what two people agreed on, or than an automatic
+                change that stands, and nobody else approved.
         """
         _bounded(target, ramp, life, LONGEST_AUTOMATIC if automatic else LONGEST_LIFE)
         now = self._clock.now()
         revision, content = stored.state(tx)
         old = stored.course(content)
         new = Tighten(value_at(old, now), target, now, ramp, now + life, actor, automatic)
-        if not never_looser(old, new, now) and (automatic or not approved):
-            detail = "This is looser than what stands: another operator must approve it."
+        if not never_looser(self._floor(content, automatic=automatic), new, now) and (
+            automatic or not approved
+        ):
+            detail = "This is looser than what was agreed on: another operator must approve it."
             raise Forbidden("approval_required", detail, act="policy.activate",
                             target=loosening(target))  # fmt: skip
-        self._replace(tx, revision, content | {"tighten": new.to_json()})
+        changed = {"tighten": new.to_json()} | ({"agreed": new.to_json()} if approved else {})
+        self._replace(tx, revision, content | changed)
         self._audit.append(
             tx, "policy.tightened", actor=actor, target=target, ramp=ramp,
             expires_at=rfc3339(new.expires_at), automatic=automatic,
@@ -194,6 +211,18 @@ class Lives:
     def whole(self, tx: Tx, version: str) -> Whole:
         """Return a stored document as it would decide; raises NotFound."""
         return stored.whole(tx, stored.row(tx, version).version)
+
+    @staticmethod
+    def _floor(content: Mapping[str, Any], *, automatic: bool) -> Tighten | None:
+        """Return the course below which one person may not go.
+
+        What one person tightened, one person may undo, down to what two agreed on. An automatic
+        change goes on until two people end it, and loosens nothing itself.
+        """
+        standing = stored.course(content)
+        if automatic or (standing is not None and standing.automatic):
+            return standing
+        return stored.course(content, "agreed")
 
     def _replace(self, tx: Tx, revision: int, content: Mapping[str, Any]) -> None:
         if not store.replace_state(tx, revision, dict(content), self._clock.now()):

@@ -1,6 +1,7 @@
 """What the tables of policies hold, read and checked; shared by those who decide and lead."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -27,9 +28,10 @@ def state(tx: Tx) -> tuple[int, dict[str, Any]]:
     return found
 
 
-def course(content: dict[str, Any]) -> Tighten | None:
-    """Return the course that the live parameter is on."""
-    return Tighten.from_json(content["tighten"]) if content["tighten"] else None
+def course(content: Mapping[str, Any], name: str = "tighten") -> Tighten | None:
+    """Return a course of the live parameter: the one it is on, or the last that two `agreed` on."""
+    found = content.get(name)
+    return Tighten.from_json(found) if found else None
 
 
 def row(tx: Tx, version: str) -> PolicyDocument:

@@ -35,16 +35,24 @@ Layers = tuple[tuple[str, ...], ...]
 _NOBODY: Final = UUID(int=0)
 SOMETIME: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """When supposed evidence is of: later than any other, so that it stands for a fresh check."""
+LEAST: Final = Acr.AAL1
+"""What `highest` asks for at least, also of a person who has nothing enrolled."""
 _NEEDED: Final = ("login", "step_up", "enrollment", "recovery")
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule whose condition is a closure; None where it always holds."""
+    """A rule whose condition is a closure; None where it always holds.
+
+    Args:
+        match: The condition once a factor has verified: a field without a value counts against.
+        unproven: The condition before that: a field without a value makes no rule hold.
+    """
 
     id: str
     purposes: frozenset[str]
     match: Matches | None
+    unproven: Matches | None
     then: Then
     audit_only: bool
 
@@ -131,6 +139,19 @@ def require_satisfiable(whole: Whole, registered: frozenset[str]) -> None:
                 _require(segment, found, at, (compiled.then,), registered)
 
 
+def warnings(whole: Whole) -> list[dict[str, str]]:
+    """Return what a valid document may not do as its author expects, with the place of each."""
+    found = []
+    for name, segment in whole.document.segments.items():
+        for number, rule in enumerate(segment.rules):
+            if rule.stage == "admission" and (rule.then.deny or rule.then.suspend):
+                act = "suspends" if rule.then.suspend else "denies"
+                detail = f"{act} only after a factor has verified in the flow"
+                pointer = f"/segments/{name}/rules/{number}/then"
+                found.append({"pointer": pointer, "code": "acts_after_proof", "detail": detail})
+    return found
+
+
 def _require(
     segment: Compiled, rule: Rule, at: str, effects: Iterable[Effect], registered: frozenset[str]
 ) -> None:
@@ -160,7 +181,9 @@ def _open(
 
 
 def _level(name: str) -> Acr:
-    return Acr.NONE if name in {"none", "highest"} else parse_acr(name)
+    if name == "highest":
+        return LEAST
+    return Acr.NONE if name == "none" else parse_acr(name)
 
 
 def _resolved(document: Document, name: str) -> Segment:
@@ -230,12 +253,13 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
 
 
 def _rule(rule: Condition, pointer: str) -> CompiledRule:
-    match = None
+    match = unproven = None
     if rule.when is not None:
-        relief = rule.then.relief is not None
-        match = compile_condition(rule.when, f"{pointer}/when", rule.stage, relief=relief)
+        relief, at = rule.then.relief is not None, f"{pointer}/when"
+        match = compile_condition(rule.when, at, rule.stage, relief=relief)
+        unproven = compile_condition(rule.when, at, rule.stage, relief=relief, unproven=True)
     purposes = frozenset(rule.purposes or PURPOSES)
-    return CompiledRule(rule.id, purposes, match, rule.then, rule.audit_only)
+    return CompiledRule(rule.id, purposes, match, unproven, rule.then, rule.audit_only)
 
 
 def _pointers(document: Document, name: str) -> dict[str, str]:

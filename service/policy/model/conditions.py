@@ -66,6 +66,8 @@ VOCABULARY: Final[Mapping[str, Field]] = {
 }
 """Every field that a condition may name; nothing else can be looked at."""
 
+UNPROVEN: Final = frozenset({"purpose", "client", "requested", "hour", "weekday"})
+"""The fields that have a value before any factor has verified."""
 _ORDER: Final = {"lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge}
 _OPS: Final = {
     "text": ("eq", "ne", "in", "not_in"),
@@ -130,7 +132,7 @@ class _Place:
 
 
 def compile_condition(
-    value: object, pointer: str, stage: str, *, relief: bool = False
+    value: object, pointer: str, stage: str, *, relief: bool = False, unproven: bool = False
 ) -> Condition:
     """Return the condition as a closure over a view of fields.
 
@@ -142,11 +144,14 @@ def compile_condition(
         pointer: Its place in the document.
         stage: The stage of its rule.
         relief: Whether the rule relieves.
+        unproven: Whether a field without a value makes no rule hold. By default it makes a raising
+            rule hold; that must not be while nothing is known of the person yet.
 
     Raises:
         BadInput: A field, an operation, a value or a limit is wrong; names the place.
     """
-    return _compile(value, _Place(pointer, stage, -1 if relief else 1, not relief))
+    missing = not relief and not unproven
+    return _compile(value, _Place(pointer, stage, -1 if relief else 1, missing))
 
 
 def _compile(value: object, place: _Place) -> Condition:

@@ -16,6 +16,7 @@ from service.domain.decision import Decision, Facts
 from service.domain.decision import Effect as Outcome
 from service.domain.risk import Assessment, Band, Reason
 from service.policy.model.compiling import (
+    LEAST,
     SOMETIME,
     Compiled,
     CompiledRule,
@@ -23,9 +24,12 @@ from service.policy.model.compiling import (
     Whole,
     supposed,
 )
+from service.policy.model.conditions import UNPROVEN
 from service.policy.model.document import BIOMETRIC, Bands, Effect, ProbabilityBands, Relief, Then
 
 _STEPS: Final = (Band.ELEVATED, Band.HIGH, Band.CRITICAL)
+_NO_RISK: Final = math.nextafter(0.0, -1.0)
+"""The greatest sum that any band but the low one may begin at."""
 _BY_LABEL: Final = {band.label: band for band in Band}
 
 
@@ -101,7 +105,9 @@ def band(bands: Bands, fused: Fused, tighten: float = 0.0) -> Band:
     Args:
         bands: Where each begins.
         fused: The sum of what the signals say.
-        tighten: Nats that every threshold is moved towards 0, from -2 to 2.
+        tighten: Nats that every threshold is moved towards 0, from -2 to 2. A threshold goes no
+            further than where the next milder band begins in the document, and none reaches 0:
+            without any evidence of risk the band is always low.
     """
     found = _by_total(bands, fused.total, tighten)
     return max(found, _BY_LABEL[bands.hard]) if fused.hard else found
@@ -128,6 +134,8 @@ def unmet(layers: Layers, evidence: Sequence[Evidence]) -> Layers:
 def decide(whole: Whole, facts: Facts) -> Decision:
     """Return what is still to be shown, or that it is enough, or that it ends here."""
     segment = whole.segment(facts.segment)
+    if not facts.disclosed:
+        facts = _unproven(facts)
     risk = _risk(segment, facts)
     asked = _asked(segment, facts, risk)
     reasons = [reason for item in facts.assessments for reason in item.reasons]
@@ -139,13 +147,26 @@ def decide(whole: Whole, facts: Facts) -> Decision:
     if facts.suspended:
         return _ended(decision, "suspended", "Signing in is suspended.")
     if risk.band is Band.CRITICAL:
-        suspend = segment.critical.suspend or asked.ends is Outcome.SUSPEND
-        effect = Outcome.SUSPEND if suspend else Outcome.DENY
-        return replace(_ended(decision, "critical_risk", "The risk is critical."), effect=effect)
+        ends = Outcome.SUSPEND if segment.critical.suspend else asked.ends or Outcome.DENY
+        decision = _ended(decision, "critical_risk", "The risk is critical.")
+        return replace(decision, effect=_irreversible(ends, facts))
     if asked.ends is not None:
-        detail = "A rule of the policy ends this."
-        return replace(_ended(decision, "denied_by_rule", detail), effect=asked.ends)
+        decision = _ended(decision, "denied_by_rule", "A rule of the policy ends this.")
+        return replace(decision, effect=_irreversible(asked.ends, facts))
     return _measure(decision, asked, segment, facts)
+
+
+def _unproven(facts: Facts) -> Facts:
+    """Return what may be looked at before a factor has verified: client and policy, nobody else."""
+    known = {name: value for name, value in facts.context.items() if name in UNPROVEN}
+    return replace(
+        facts, assessments=(), standing=0.0, suspended=False, proven=False, context=known
+    )
+
+
+def _irreversible(effect: Outcome, facts: Facts) -> Outcome:
+    """Return the effect; nobody is suspended by a name alone, the flow is denied instead."""
+    return Outcome.DENY if effect is Outcome.SUSPEND and not facts.proven else effect
 
 
 def _risk(segment: Compiled, facts: Facts) -> _Risk:
@@ -161,15 +182,17 @@ def _hold(segment: Compiled, risk: _Risk, tighten: float) -> float:
     """Return what is held against the subject: at least what keeps the band that was found."""
     if risk.session < _BY_LABEL[segment.subject_risk.remember]:
         return 0.0
-    kept: float = getattr(segment.bands, min(risk.session, Band.HIGH).label)
+    step = min(risk.session, Band.HIGH)
+    kept: float = getattr(segment.bands, step.label)
     return min(risk.fused.total, kept + min(tighten, 0.0))
 
 
 def _by_total(bands: Bands, total: float, tighten: float) -> Band:
-    found = Band.LOW
+    found, milder = Band.LOW, _NO_RISK
     for step, begins in zip(_STEPS, (bands.elevated, bands.high, bands.critical), strict=True):
-        if total <= begins + tighten:
+        if total <= min(begins + tighten, milder):
             found = step
+        milder = begins
     return found
 
 
@@ -177,11 +200,12 @@ def _by_probability(begins: ProbabilityBands, probability: float | None, tighten
     if probability is None or not 0 <= probability <= 1:
         # Without a model that answers nothing is waved through.
         return Band.ELEVATED
-    found = Band.LOW
+    found, milder = Band.LOW, 0.0
     for step, base in zip(_STEPS, (begins.elevated, begins.high, begins.critical), strict=True):
         odds = math.log(base / (1 - base)) - tighten
-        if probability >= 1 / (1 + math.exp(-odds)):
+        if probability >= max(1 / (1 + math.exp(-odds)), milder):
             found = step
+        milder = base
     return found
 
 
@@ -226,7 +250,7 @@ def _asked(segment: Compiled, facts: Facts, risk: _Risk) -> _Asked:
 
 def _base(name: str, usable: frozenset[str]) -> Acr:
     if name == "highest":
-        return highest(usable)
+        return max(LEAST, highest(usable))
     return Acr.NONE if name == "none" else parse_acr(name)
 
 
@@ -236,7 +260,7 @@ def _apply(
     """Relieve and end as the rules say; return what they add."""
     effects: list[Effect] = []
     for rule in rules:
-        if facts.purpose not in rule.purposes or not _holds(rule, view):
+        if facts.purpose not in rule.purposes or not _holds(rule, view, facts):
             continue
         code = "rule_audit" if rule.audit_only else "rule"
         asked.reasons.append(Reason(code, "policy", 0.0, rule.id))
@@ -246,29 +270,38 @@ def _apply(
             asked.relieve(rule.then.relief)
         else:
             effects.append(rule.then)
-            asked.end(rule.then)
+            # To end a flow tells of the person: that waits until a factor has verified.
+            if facts.disclosed:
+                asked.end(rule.then)
     return effects
 
 
-def _holds(rule: CompiledRule, view: Mapping[str, Any]) -> bool:
-    if rule.match is None:
+def _holds(rule: CompiledRule, view: Mapping[str, Any], facts: Facts) -> bool:
+    match = rule.match if facts.disclosed else rule.unproven
+    if match is None:
         return True
     try:
-        return rule.match(view)
+        return match(view)
     except TypeError:
         # A value that cannot be compared raises what is asked and relieves of nothing.
         return rule.then.relief is None
 
 
 def _view(facts: Facts, risk: _Risk) -> dict[str, Any]:
+    told = {
+        "purpose": facts.purpose, "requested": facts.requested, "hour": facts.now.hour,
+        "weekday": facts.now.weekday(),
+    }  # fmt: skip
+    if not facts.disclosed:
+        return {**facts.context, **told}
     reasons = {reason.code for item in facts.assessments for reason in item.reasons}
     return {
         **facts.context,
         **{f"signal.{item.signal}": item.llr for item in facts.assessments},
-        "purpose": facts.purpose, "requested": facts.requested, "enrolled": facts.enrolled,
+        **told, "enrolled": facts.enrolled,
         "shown": {item.factor for item in facts.evidence}, "band": risk.band,
         "subject_band": risk.subject, "llr": risk.fused.total, "hard": risk.fused.hard,
-        "reasons": reasons, "hour": facts.now.hour, "weekday": facts.now.weekday(),
+        "reasons": reasons,
     }  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import re
 from typing import Any, Final, NoReturn
 
 import yaml
@@ -16,8 +18,25 @@ LARGEST: Final = 256 * 1024
 _DEEPEST: Final = 24
 
 
+_GREATEST: Final = 2**53 - 1
+"""The greatest whole number that JSON carries exactly (RFC 8785, appendix D)."""
+_SCALARS: Final = {
+    "tag:yaml.org,2002:null": r"~|null|Null|NULL|",
+    "tag:yaml.org,2002:bool": r"true|True|TRUE|false|False|FALSE",
+    "tag:yaml.org,2002:int": r"[-+]?(?:0|[1-9][0-9]{0,18})",
+    "tag:yaml.org,2002:float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?",
+}
+"""The plain scalars that are no text: YAML 1.2's core schema, less what JSON does not have."""
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases, which can grow a short text beyond bounds, and without twin keys."""
+    """YAML of JSON values: no aliases, which can grow a text beyond bounds, and no twin keys.
+
+    Nothing is a date, a base-60 number or binary: `12:30` and `2026-11-01` are text.
+    """
+
+    # None of the resolvers of YAML 1.1 is inherited; those of `_SCALARS` are added below.
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         """Refuse an alias."""
@@ -28,10 +47,17 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
         """Refuse a member that is named twice."""
         names = [self.construct_object(name, deep=True) for name, _ in node.value]
-        if len(set(map(str, names))) != len(names):
-            line = node.start_mark.line + 1
+        line = node.start_mark.line + 1
+        if not all(isinstance(name, str) for name in names):
+            detail = f"the object at line {line} has a member whose name is no text; quote it"
+            raise _wrong("", "member_name", detail)
+        if len(set(names)) != len(names):
             raise _wrong("", "duplicate_member", f"the object at line {line} names a member twice")
         return super().construct_mapping(node, deep=deep)
+
+
+for _tag, _pattern in _SCALARS.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})\\Z"), None)
 
 
 def load(text: str) -> Any:  # noqa: ANN401 - any JSON value
@@ -53,7 +79,8 @@ def load(text: str) -> Any:  # noqa: ANN401 - any JSON value
         mark = error.problem_mark or error.context_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise _wrong("", "not_yaml", f"is not YAML: {error.problem}{place}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        # PyYAML lets some of these out of its own constructors, as of `!!bool maybe`.
         raise _wrong("", "not_yaml", "is neither YAML nor JSON") from None
 
 
@@ -63,7 +90,7 @@ def read(value: object) -> Document:
     Raises:
         BadInput: One fault per place to mend, with its pointer.
     """
-    _shallow(value, 0)
+    _json_only(value, "", 0)
     try:
         return Document.model_validate(value)
     except ValidationError as error:
@@ -84,13 +111,46 @@ def version_of(document: Document) -> str:
     return hashlib.sha256(canonical(document)).hexdigest()
 
 
-def _shallow(value: object, depth: int) -> None:
+def _json_only(value: object, pointer: str, depth: int) -> None:
+    """Refuse what JSON does not carry exactly; the version is the hash of the JSON form."""
     if depth > _DEEPEST:
         raise _wrong("", "too_deep", f"is nested deeper than {_DEEPEST}")
-    inner = value.values() if isinstance(value, dict) else value
-    if isinstance(value, dict | list):
-        for item in inner:  # type: ignore[attr-defined]  # one of the two
-            _shallow(item, depth + 1)
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _json_only(item, f"{pointer}/{_escaped(name)}", depth + 1)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            _json_only(item, f"{pointer}/{number}", depth + 1)
+    else:
+        _scalar(value, pointer)
+
+
+def _scalar(value: object, pointer: str) -> None:
+    if isinstance(value, str):
+        if not _encodable(value):
+            raise _wrong(pointer, "not_text", "holds half a surrogate pair, which is no text")
+    elif isinstance(value, int | float):
+        # True and False are numbers to Python, and in range.
+        if not math.isfinite(value) or abs(value) > _GREATEST:
+            detail = f"must be a number from {-_GREATEST} to {_GREATEST}"
+            raise _wrong(pointer, "number_out_of_range", detail)
+    elif value is not None:
+        detail = "must be a JSON value: an object, a list, text, a number, true, false or null"
+        raise _wrong(pointer, "not_json", detail)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(name: object) -> str:
+    if not isinstance(name, str) or not _encodable(name):
+        raise _wrong("", "member_name", "a member's name is no text")
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -107,7 +167,7 @@ def _no_constant(_name: str) -> NoReturn:
 def _pointer(location: tuple[int | str, ...]) -> str:
     """Return the JSON pointer (RFC 6901); pydantic marks a wrong key with a part of its own."""
     parts = [str(part) for part in location if part != "[key]"]
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+    return "".join(f"/{_escaped(part)}" for part in parts)
 
 
 def _text(message: str) -> str:

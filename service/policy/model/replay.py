@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from biometrics.fusion import Seen
 from service.domain.assurance import Acr, Evidence
@@ -12,6 +13,20 @@ from service.domain.decision import Decision, Effect, Facts
 from service.domain.risk import Assessment, Reason
 
 FORMAT: Final = 1
+LEAST_PEOPLE: Final = 20
+"""How many people must be behind a number that is shown without the right to read their risk."""
+_CELLS: Final = {
+    "step_up": "step_ups",
+    "denied": "denials",
+    "eased": "eased",
+    "other": "other",
+    "same": "same",
+}
+_COLUMNS: Final = (
+    "decisions",
+    *(f"{side}_{effect.value}" for side in ("old", "new") for effect in Effect),
+    *_CELLS.values(),
+)
 _ORDER: Final = (Effect.ALLOW, Effect.REQUIRE, Effect.DENY, Effect.SUSPEND)
 
 
@@ -28,7 +43,8 @@ def facts_to_json(facts: Facts) -> dict[str, Any]:
             for item in facts.assessments
         ],
         "requested": int(facts.requested), "max_age": facts.max_age, "now": facts.now.isoformat(),
-        "suspended": facts.suspended, "disclosed": facts.disclosed, "standing": facts.standing,
+        "suspended": facts.suspended, "disclosed": facts.disclosed, "proven": facts.proven,
+        "standing": facts.standing,
         "tighten": facts.tighten, "context": dict(facts.context),
     }  # fmt: skip
 
@@ -46,7 +62,8 @@ def facts_from_json(value: Mapping[str, Any]) -> Facts:
         ),
         requested=Acr(value["requested"]), max_age=value["max_age"],
         now=datetime.fromisoformat(value["now"]), suspended=value["suspended"],
-        disclosed=value["disclosed"], standing=value["standing"], tighten=value["tighten"],
+        disclosed=value["disclosed"], proven=value.get("proven", True),
+        standing=value["standing"], tighten=value["tighten"],
         context=value["context"],
     )  # fmt: skip
 
@@ -79,19 +96,27 @@ def change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class Row:
-    """Old against new in one segment."""
+    """Old against new in one segment: decisions by cell, and the people behind each."""
 
     decisions: int = 0
-    old: Counter[str] = field(default_factory=Counter)
-    new: Counter[str] = field(default_factory=Counter)
-    changes: Counter[str] = field(default_factory=Counter)
+    cells: Counter[str] = field(default_factory=Counter)
+    people: dict[str, set[UUID]] = field(default_factory=dict)
 
-    def add(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-        """Count one decision."""
+    def add(self, subject: UUID, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """Count one decision about a subject."""
         self.decisions += 1
-        self.old[old["effect"]] += 1
-        self.new[new["effect"]] += 1
-        self.changes[change(old, new)] += 1
+        names = (f"old_{old['effect']}", f"new_{new['effect']}", _CELLS[change(old, new)])
+        for name in ("decisions", *names):
+            self.cells[name] += 1
+            self.people.setdefault(name, set()).add(subject)
+
+    def cell(self, name: str, least: int) -> int | None:
+        """Return a count; None where fewer people than `least` are behind it, and not none."""
+        behind = len(self.people.get(name, ()))
+        if 0 < behind < least:
+            return None
+        # One person more or less must not show in two comparisons.
+        return self.cells[name] // least * least if least > 1 else self.cells[name]
 
 
 class Table:
@@ -101,27 +126,23 @@ class Table:
         self.rows: dict[str, Row] = {}
         self.unopened = 0
 
-    def add(self, segment: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-        """Count one decision."""
-        self.rows.setdefault(segment, Row()).add(old, new)
+    def add(
+        self, segment: str, subject: UUID, old: Mapping[str, Any], new: Mapping[str, Any]
+    ) -> None:
+        """Count one decision about a subject."""
+        self.rows.setdefault(segment, Row()).add(subject, old, new)
 
-    def listing(self) -> list[dict[str, Any]]:
-        """Return a line per segment."""
+    def listing(self, least: int = 1) -> list[dict[str, Any]]:
+        """Return a line per segment.
+
+        Args:
+            least: How many people must be behind a number; a smaller one is None, and the others
+                are rounded down to a multiple of it, so that nobody's own risk can be read.
+        """
         return [
-            {
-                "segment": name, "decisions": row.decisions,
-                **_counted("old", row.old, ("allow", "require", "deny", "suspend")),
-                **_counted("new", row.new, ("allow", "require", "deny", "suspend")),
-                "step_ups": row.changes["step_up"], "denials": row.changes["denied"],
-                "eased": row.changes["eased"], "other": row.changes["other"],
-                "same": row.changes["same"],
-            }
+            {"segment": name} | {cell: row.cell(cell, least) for cell in _COLUMNS}
             for name, row in sorted(self.rows.items())
-        ]  # fmt: skip
-
-
-def _counted(prefix: str, counts: Counter[str], names: Iterable[str]) -> dict[str, int]:
-    return {f"{prefix}_{name}": counts[name] for name in names}
+        ]
 
 
 def _reasons(reasons: Iterable[Reason]) -> list[list[Any]]:

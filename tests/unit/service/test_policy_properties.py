@@ -169,7 +169,7 @@ def test_what_cannot_be_compared_raises_and_never_relieves():
         {"deny": True}, leaf("amount", "gt", 5), stage="transaction"))))  # fmt: skip
     paying = replace(
         facts(Random(3)), purpose="transaction", stage="transaction", suspended=False,
-        assessments=(), standing=0.0, tighten=0.0, context={"amount": "much"},
+        assessments=(), standing=0.0, tighten=0.0, context={"amount": "much"}, disclosed=True,
     )  # fmt: skip
     assert decide(raising, paying).reasons[-1].code == "denied_by_rule"
 

@@ -1,7 +1,6 @@
 """The engine: a picture in, a reading out."""
 
 import ctypes
-import hashlib
 import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from biometrics.face.errors import EngineUnavailable
 from biometrics.face.geometry import Box, Points
 from biometrics.face.images import Picture, decode, grey
 from biometrics.face.landmarks import Predictor
+from biometrics.face.marks import mark
 from biometrics.face.model import FaceModel
 from biometrics.face.passive import cues
 from biometrics.face.quality import ENROLLMENT, PROBE, QualityPolicy, judge, only_face
@@ -53,7 +53,7 @@ class FaceReading:
         turned: How far the nose lies beside the middle, in distances between the eyes.
         points: The five points, (5, 2).
         cues: Passive cues, see `passive`.
-        sha256: Hash of the bytes of the picture.
+        mark: By which the picture is found when it comes again (`marks`).
         model: What made the vector.
     """
 
@@ -64,7 +64,7 @@ class FaceReading:
     turned: float
     points: Floats = field(repr=False)
     cues: Mapping[str, float] = field(repr=False)
-    sha256: bytes = field(repr=False)
+    mark: bytes = field(repr=False)
     model: FaceModel
 
 
@@ -152,11 +152,9 @@ class FaceEngine:
         Raises:
             FrameRefused: The picture is not usable; tells the person what to do.
         """
-        return self.measure(decode(image), policy, hashlib.sha256(image).digest())
+        return self.measure(decode(image), policy)
 
-    def measure(
-        self, picture: Picture, policy: QualityPolicy = ENROLLMENT, sha256: bytes = b""
-    ) -> FaceReading:
+    def measure(self, picture: Picture, policy: QualityPolicy = ENROLLMENT) -> FaceReading:
         """Return the reading of a decoded picture, as `read` does; raises FrameRefused."""
         box, points = self.look(picture, policy)
         chip = align.chip(picture, points)
@@ -169,7 +167,7 @@ class FaceEngine:
             turned=align.pose(points)[0],
             points=points,
             cues=cues(chip),
-            sha256=sha256,
+            mark=mark(picture),
             model=self.model,
         )
 

@@ -1,6 +1,5 @@
 """Reads a capture: one person, frame by frame, alive, following the command."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -15,6 +14,7 @@ from biometrics.face.errors import FrameRefused, LivenessFailed
 from biometrics.face.frames import Frame
 from biometrics.face.geometry import Box, Points
 from biometrics.face.images import Picture, decode, grey, thumbnail
+from biometrics.face.marks import mark
 from biometrics.face.model import FaceModel
 from biometrics.face.passive import cues
 from biometrics.face.planar import FLAT, depth
@@ -36,7 +36,7 @@ class Seen:
     chip: Picture = field(repr=False)
     face: Picture = field(repr=False)
     thumbnail: Picture = field(repr=False)
-    sha256: bytes = field(repr=False)
+    mark: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Frontal:
     quality: float
     cues: Mapping[str, float] = field(repr=False)
     model: FaceModel
+    marks: bytes = field(default=b"", repr=False)
+    """The marks of the whole capture it is of, or of the one still."""
 
 
 class Eyes(Protocol):
@@ -95,7 +97,8 @@ def read_capture(
         raise LivenessFailed("flat")
     straight = frontal(poses)
     _check_same(eyes.vectors([item.face for item in seen]), straight, eyes.model)
-    return _best(eyes, [seen[number] for number in straight], policy)
+    marks = b"".join(item.mark for item in seen)
+    return _best(eyes, [seen[number] for number in straight], policy, marks)
 
 
 def _look(eyes: Eyes, frames: Sequence[Frame]) -> list[Seen]:
@@ -110,9 +113,8 @@ def _look(eyes: Eyes, frames: Sequence[Frame]) -> list[Seen]:
         except FrameRefused as refused:
             refused.number = number
             raise
-        digest = hashlib.sha256(frame.image).digest()
         face = eyes.face(picture, points, chip)
-        seen.append(Seen(box, points, chip, face, thumbnail(picture), digest))
+        seen.append(Seen(box, points, chip, face, thumbnail(picture), mark(picture)))
     return seen
 
 
@@ -144,7 +146,9 @@ def _check_same(vectors: Vectors, numbers: Sequence[int], model: FaceModel) -> N
         raise LivenessFailed("another_face")
 
 
-def _best(eyes: Eyes, straight: Sequence[Seen], policy: QualityPolicy) -> list[Frontal]:
+def _best(
+    eyes: Eyes, straight: Sequence[Seen], policy: QualityPolicy, marks: bytes
+) -> list[Frontal]:
     judged: list[tuple[float, Seen]] = []
     refusal: FrameRefused | None = None
     for item in straight:
@@ -156,6 +160,6 @@ def _best(eyes: Eyes, straight: Sequence[Seen], policy: QualityPolicy) -> list[F
         raise refusal or FrameRefused("not_frontal", "Look straight into the camera.")
     judged.sort(key=lambda pair: -pair[0])
     return [
-        Frontal(eyes.embed(item.face), quality, cues(item.chip), eyes.model)
+        Frontal(eyes.embed(item.face), quality, cues(item.chip), eyes.model, marks)
         for quality, item in judged[:_BEST]
     ]

@@ -188,6 +188,7 @@ def open_house(
         Task("login_context.drop", timedelta(hours=1), context.drop_older),
         Task("behavior.drop", timedelta(hours=1), behaviors.drop_older),
         Task("exports.drop", timedelta(minutes=1), exports.drop_expired),
+        Task("budgets.drop", timedelta(minutes=5), throttling.drop_budgets),
         Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
     )
     return House(

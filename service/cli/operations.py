@@ -50,7 +50,6 @@ def unlock(subject: str, *, as_json: bool) -> None:
     with house.store.transaction() as tx:
         account = account_of(house.accounts, tx, subject)
         rows = house.throttling.reset(tx, house.throttling.bucket(tx, f"subject:{account.id}"))
-        rows += house.measuring.forgive(tx, account.id)
         house.audit.append(
             tx, "break_glass", subject=account.id, actor="cli", act="subjects unlock"
         )

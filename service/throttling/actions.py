@@ -2,9 +2,11 @@
 
 import hashlib
 import hmac
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from service.domain.clock import Clock
@@ -12,7 +14,10 @@ from service.domain.errors import Throttled
 from service.domain.ids import new_id
 from service.store.engine import Tx
 from service.throttling import store
-from service.throttling.model import LONGEST_DELAY, Counter, Lane, delay
+from service.throttling.model import LONGEST_DELAY, Allowance, Counter, Lane, delay
+
+_DAY: Final = timedelta(days=1)
+_PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +67,25 @@ class Throttling:
     def reset(self, tx: Tx, bucket: str, lane: Lane | None = None) -> int:
         """Forget failures, after a flow completed at its level or by an operator."""
         return store.clear(tx, bucket, lane)
+
+    def spend(self, tx: Tx, allowance: Allowance, key: str) -> None:
+        """Count one request against an allowance; whatever it leads to, it stays counted.
+
+        Args:
+            tx: A unit of work, which must commit.
+            allowance: How many there may be.
+            key: Whose they are; stored as a keyed digest.
+
+        Raises:
+            Throttled: The window is full.
+        """
+        now, bucket = self._clock.now(), self.bucket(tx, key)
+        values = {"id": new_id(now), "bucket": bucket, "name": allowance.name, "since": now}
+        if store.spend(tx, values, now - allowance.window, allowance.limit):
+            return
+        began = store.window_began(tx, bucket, allowance.name) or now
+        raise Throttled(math.ceil((began + allowance.window - now).total_seconds()))
+
+    def drop_budgets(self, tx: Tx, now: datetime) -> int:
+        """Delete a page of budgets whose window is over, of whatever length; return how many."""
+        return store.drop_budgets(tx, now - _DAY, _PAGE)

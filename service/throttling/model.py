@@ -6,6 +6,8 @@ not on, five and fifty, as if none had: to mix the two gives nobody more than th
 Such a row is told by its number, which then goes on above `STRICT`.
 """
 
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -61,3 +63,18 @@ def delay(failures: int, after: int = FREE) -> int:
     if failures < after:
         return 0
     return min(LONGEST_DELAY, FIRST_DELAY << min(failures - after, STEPS_TO_LONGEST))
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many requests of one kind a window of time may hold; nothing gives any back.
+
+    Args:
+        name: What is counted; several allowances may count the same requests.
+        limit: The number that a window holds.
+        window: How long it lasts, from its first request on; a day at most.
+    """
+
+    name: str
+    limit: int
+    window: timedelta

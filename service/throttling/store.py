@@ -1,5 +1,6 @@
 """The table of attempt counters."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -12,16 +13,18 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     or_,
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
-from service.store.personal import Personal
+from service.store.personal import Personal, Unlinked
 from service.throttling.model import (
     FIRST_DELAY,
     FREE,
@@ -179,3 +182,62 @@ def clear(tx: Tx, bucket: str, lane: str | None) -> int:
         statement = statement.where(_TABLE.c.lane == lane)
     zero = {"knowledge": 0, "other": 0, "face": 0, "total": 0, "locked_until": None}
     return len(tx.execute(statement.values(**zero).returning(_TABLE.c.id)).all())
+
+
+class Budget(Base):
+    """What is spent of one allowance in its window; the bucket is a keyed digest."""
+
+    __tablename__ = "budget"
+    __table_args__ = (UniqueConstraint("bucket", "name"),)
+    __personal__ = Unlinked(
+        "to bound how often something is asked",
+        "a day after the window began",
+        "a count is kept under a keyed digest of what it counts, not by person",
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    bucket: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(32))
+    since: Mapped[datetime] = mapped_column(index=True)
+    spent: Mapped[int]
+
+
+_BUDGETS: Final = table_of(Budget)
+
+
+def spend(tx: Tx, values: Mapping[str, Any], over: datetime, limit: int) -> bool:
+    """Count one request in one guarded statement; False when the window is full.
+
+    Args:
+        tx: A unit of work.
+        values: `id`, `bucket`, `name` and `since` (now) of the row, where it must be made.
+        over: When a window must have begun to be over by now.
+        limit: How many a window holds.
+    """
+    postgres = tx.get_bind().dialect.name == "postgresql"
+    insert = postgresql.insert(_BUDGETS) if postgres else sqlite.insert(_BUDGETS)
+    now = values["since"]
+    # A window that begins in the future was counted by a clock that went wrong: it is over.
+    ended = or_(_BUDGETS.c.since <= over, _BUDGETS.c.since > now)
+    statement = insert.values(**values, spent=1).on_conflict_do_update(
+        index_elements=["bucket", "name"],
+        set_={
+            "since": case((ended, now), else_=_BUDGETS.c.since),
+            "spent": case((ended, 1), else_=_BUDGETS.c.spent + 1),
+        },
+        where=or_(ended, _BUDGETS.c.spent < limit),
+    )
+    return tx.execute(statement.returning(_BUDGETS.c.id)).first() is not None
+
+
+def window_began(tx: Tx, bucket: str, name: str) -> datetime | None:
+    """Return when the window of a budget began."""
+    query = select(_BUDGETS.c.since).where(_BUDGETS.c.bucket == bucket, _BUDGETS.c.name == name)
+    return tx.execute(query).scalar()
+
+
+def drop_budgets(tx: Tx, before: datetime, limit: int) -> int:
+    """Delete budgets whose window began before a time, a page of them; return how many."""
+    page = select(_BUDGETS.c.id).where(_BUDGETS.c.since <= before).limit(limit)
+    gone = delete(_BUDGETS).where(_BUDGETS.c.id.in_(page.scalar_subquery()))
+    return len(tx.execute(gone.returning(_BUDGETS.c.id)).all())

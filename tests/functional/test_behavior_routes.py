@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from service.audit.store import Leaf
+from service.signals.behavior.actions.measuring import BY_CLIENT, OF_SUBJECT
 from service.signals.behavior.store import ProfileRow
 from tests.functional.behaving import (
     AGREED,
@@ -35,7 +36,7 @@ def test_the_score_of_a_running_session_changes_nothing(service, people):
     assert (found.json["samples"], found.json["replayed"]) == (8, False)
     assert found.json["band"] in {"low", "elevated", "high"}
     shares = [item["contribution"] for item in found.json["signals"]["keystroke"]["reasons"]]
-    assert sum(shares) == pytest.approx(found.json["llr"], abs=0.02)
+    assert sum(shares) == pytest.approx(found.json["llr"], abs=0.05 * (len(shares) + 1))
     assert stored(service) == before
     third = service.register("carol", consents=AGREED)
     nothing = [behave(service, one, rest="/score", body={"behavior": wire(people[0][0])}).json
@@ -90,35 +91,60 @@ def test_samples_are_imported_into_an_empty_profile_only(service, people):
     assert bad.json["errors"][0]["pointer"] == "/samples/0/capture_id"
 
 
-def test_scores_against_a_person_are_counted_and_lock_out_of_no_login(service, people):
-    """Five in a row are free; what speaks for them ends the row, what says nothing counts not."""
+def test_no_score_gives_a_request_back(service, people):
+    """Sixty an hour of one client and 300 a day of all, whatever the scores; no login is barred."""
     person = service.register(consents=AGREED)
     settle(service, person, people[0][:12])
     path = f"/v1/subjects/{person.id}/behavior/score"
+    pasted = {"behavior": wire(people[0][30], flags={"paste": True})}
+    kinds = (
+        {"behavior": wire(people[0][20])}, {"behavior": wire(3 * people[0][13])}, pasted,
+        {"behavior": wire(people[1][3])},
+    )  # fmt: skip
 
-    def score(row):
-        return service.call("POST", path, {"behavior": wire(row)})
+    def burst(bearer):
+        answers = [service.call("POST", path, kinds[n % 4], bearer=bearer) for n in range(70)]
+        taken = [answer for answer in answers if answer.status_code == 200]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        assert {answer.status_code for answer in answers[len(taken) :]} == {429}
+        last = answers[-1]
+        assert last.json["code"] == "too_many_attempts"
+        assert int(last.headers["Retry-After"]) >= 3600
+        return len(taken)
 
-    for _ in range(2):
-        for number in range(4):
-            assert score(3 * people[0][13 + number]).json["llr"] < 0
-        assert score(people[0][20]).json["llr"] > 0
-    nothing = {"behavior": wire(people[0][30], flags={"paste": True})}
-    for _ in range(8):
-        assert service.call("POST", path, nothing).json["llr"] == 0
-    for number in range(5):
-        assert score(3 * people[0][13 + number]).status_code == 200
-    waits = score(people[0][21])
-    assert (waits.status_code, waits.json["code"]) == (429, "too_many_attempts")
-    assert 1 <= int(waits.headers["Retry-After"]) <= 31
-    other = service.register("bob", consents=AGREED)
-    assert behave(service, other, rest="/score", body=nothing).status_code == 200
+    assert burst(service.bearer) == BY_CLIENT.limit == 60
+    others = [service.access(service.new_client(name=f"c{n}")) for n in range(5)]
+    assert sum(map(burst, others[:4])) == OF_SUBJECT.limit - 60
+    full = service.call("POST", path, pasted, bearer=others[4])
+    assert (full.status_code, full.headers["Retry-After"]) == (429, str(24 * 3600))
     settle(service, person, people[0][12:13])
-    assert score(3 * people[0][19]).status_code == 200
-    assert score(people[0][22]).status_code == 429
-    with service.house.store.transaction() as tx:
-        assert service.house.measuring.forgive(tx, UUID(person.id)) == 1
-    assert score(people[0][22]).json["llr"] > 0
+    other = service.register("bob", consents=AGREED)
+    path_of_another = f"/v1/subjects/{other.id}/behavior/score"
+    assert service.call("POST", path_of_another, pasted).status_code == 200
+    service.clock.advance(hours=1)
+    service.bearer = service.access()
+    full = service.call("POST", path, pasted)
+    assert full.status_code == 429
+    service.clock.advance(hours=23)
+    service.bearer = service.access()
+    assert service.call("POST", path, pasted).status_code == 200
+
+
+def test_a_band_is_all_without_the_scope(service, people):
+    """Neither values nor samples nor the length of the text are told without risk:read."""
+    person = service.register(consents=AGREED)
+    settle(service, person, people[0][:12])
+    client = service.new_client(name="plain", scopes=("behavior:read",))
+    bearer = service.access(client)
+    short = wire(people[0][20]) | {"keystroke": {"field": "password",
+             "keys": wire(people[0][20])["keystroke"]["keys"][:9]}}  # fmt: skip
+    for sample in (wire(people[0][20]), short, wire(people[1][4])):
+        answer = behave(service, person, rest="/score", body={"behavior": sample}, bearer=bearer)
+        assert set(answer.json) == {"band"}, answer.json
+    whole = behave(service, person, rest="/score", body={"behavior": wire(people[1][4])}).json
+    numbers = [whole["llr"], *(item["contribution"] for part in whole["signals"].values()
+                               for item in part["reasons"])]  # fmt: skip
+    assert all(round(number, 1) == number for number in numbers)
 
 
 def test_a_first_import_is_of_the_client_that_registered_before_any_login(service, people):

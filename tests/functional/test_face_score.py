@@ -2,6 +2,8 @@
 
 import base64
 
+import cv2
+import numpy as np
 import pytest
 
 from biometrics.face import portraits
@@ -129,6 +131,30 @@ def test_a_frame_passes_once_on_every_path(faces, person):
     flow |= replayed.json["flow"]
     assert faces.act(flow, "face", capture(flow, MINE[5])).json["status"] == "completed"
     assert score(faces, person, MINE[5]).json["matched"] is False
+
+
+def commented(picture):
+    """Return a JPEG with a comment in it: other bytes, the same pixels."""
+    text = b"another file"
+    return picture[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + picture[2:]
+
+
+def again(picture, quality):
+    """Return a picture compressed once more."""
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    "other", [commented, lambda one: again(one, 90), lambda one: again(one, 60)]
+)
+def test_another_file_of_an_accepted_picture_is_a_replay(faces, person, other):
+    """A comment or another compression makes it no new one: it is remembered by what it shows."""
+    taken = commented(MINE[4]) if other is not commented else MINE[4]
+    assert score(faces, person, taken).json["matched"] is True
+    assert score(faces, person, other(MINE[4])).json["matched"] is False
+    assert audited(faces, "face.scored")[-1]["reason"] == "face_replayed"
+    assert score(faces, person, MINE[5]).json["matched"] is True
 
 
 def test_an_unusable_picture_is_pointed_at_and_not_counted(faces, person):

@@ -14,6 +14,7 @@ PUBLIC = {
     "authenticator": "id subject_id type status created_at confirmed_at last_used_at",
     "behavior_profile": "id subject_id device_class signal password_id samples absent updated_at",
     "bootstrap_token": "digest expires_at used_at",
+    "budget": "id bucket name since spent",
     "canary": "subject_id created_at",
     "client": "id name status scopes first_party asserts_context segments jwks created_at",
     "completion_code": "digest client_id session_id expires_at used_at",

@@ -44,7 +44,6 @@ from service.factors.face.model import (
     Mode,
     answer,
     decode,
-    digests,
     new_challenge,
     remember,
     strictest,
@@ -75,7 +74,7 @@ class Used(NamedTuple):
 
     Args:
         secret: The secret of a new template; empty where none is made.
-        seen: Short hashes of its frames.
+        seen: Marks of its pictures.
         record: What the audit log keeps of an enrollment.
     """
 
@@ -205,7 +204,7 @@ class FaceFactor(TypedFactor):
             template = enroll_template(readings, secret)
         except FaceMismatch:
             raise VerificationFailed("face_frames_differ") from None
-        used = Used(secret, digests(frames), transcribed(challenge, frames))
+        used = Used(secret, _marks(readings), transcribed(challenge, frames))
         return Match(pending.authenticator, used, template)
 
     def again(self, tx: Tx, pending: Verifier) -> dict[str, Any]:
@@ -235,7 +234,7 @@ class FaceFactor(TypedFactor):
             id=new_id(now), authenticator_id=pending.authenticator, subject_id=pending.subject,
             created_at=now,
         )  # fmt: skip
-        row.secret, row.seen = used.secret, used.seen
+        row.secret, row.seen = used.secret, remember(b"", used.seen)
         tx.add(row)
         tx.flush()
         store.drop(tx, pending.subject, keep=pending.authenticator)
@@ -255,9 +254,9 @@ class FaceFactor(TypedFactor):
         )
         if material is None:
             raise VerificationFailed("no_face")
-        added = digests(frames)
-        remember(material.seen, added)
         readings = self._read(frames, gestures, PROBE)
+        added = _marks(readings)
+        remember(material.seen, added)
         try:
             score = match_template(material.verifier.secret, material.secret, readings)
         except FaceMismatch:
@@ -279,7 +278,7 @@ class FaceFactor(TypedFactor):
         readings = self._reader.stills(frames, PROBE)
         against = tuple(passive.judge(_cues(readings, mode)))
         scored = Scored(min(reading.quality for reading in readings), against=against)
-        known, added = material or _nobody(readings[0].model), digests(frames)
+        known, added = material or _nobody(readings[0].model), _marks(readings)
         try:
             remember(known.seen, added)
             match_template(known.verifier.secret, known.secret, readings)
@@ -342,6 +341,11 @@ class FaceFactor(TypedFactor):
         for item in self._authenticators.listing(tx, subject):
             if item.type == TYPE:
                 self._authenticators.revoke(tx, subject, item.id)
+
+
+def _marks(readings: Sequence[Frontal]) -> bytes:
+    """Return the marks of every picture that readings were made of, each once."""
+    return b"".join(dict.fromkeys(reading.marks for reading in readings))
 
 
 def _readings(score: Score, readings: Sequence[Frontal], mode: Mode) -> dict[str, float]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from biometrics.face.active import LEAST_FRAMES, MOST_FRAMES, ORDERS, Gesture
 from biometrics.face.frames import Frame, transcript
+from biometrics.face.marks import BYTES, repeated
 from crypto import opaque
 from service.domain.clock import rfc3339
 from service.domain.errors import BadInput, Fault, VerificationFailed
@@ -27,7 +28,7 @@ CAPTURE_LIFE: Final = timedelta(seconds=15)
 STILL_LIFE: Final = timedelta(minutes=2)
 CLOCK_SLACK: Final = timedelta(milliseconds=500)
 REMEMBERED: Final = 20 * MOST_FRAMES
-_DIGEST: Final = 8
+_MEMORY: Final = b"\x01"
 _LONGEST_TEXT: Final = (LARGEST_STILL + 2) // 3 * 4
 NOT_ASKED: Final = "not_asked"
 """Why pictures without a challenge show no life: nobody was told to move."""
@@ -172,11 +173,6 @@ def check_frames(limits: Mapping[str, int], frames: Sequence[Frame]) -> None:
             raise _refuse(number, "image_too_large", detail)
 
 
-def digests(frames: Sequence[Frame]) -> bytes:
-    """Return what is remembered of accepted frames: 8 bytes of each one's SHA-256."""
-    return b"".join(hashlib.sha256(frame.image).digest()[:_DIGEST] for frame in frames)
-
-
 def transcribed(challenge: Mapping[str, Any], frames: Sequence[Frame]) -> dict[str, str]:
     """Return what the audit log keeps of a capture: its challenge and the hash of all of it.
 
@@ -186,16 +182,23 @@ def transcribed(challenge: Mapping[str, Any], frames: Sequence[Frame]) -> dict[s
     return {"challenge": nonce, "transcript": transcript(nonce.encode(), frames).hex()}
 
 
-def remember(seen: bytes, added: bytes) -> bytes:
-    """Return the memory with new digests, without the oldest.
+def remember(memory: bytes, added: bytes) -> bytes:
+    """Return the memory of accepted pictures with those of a capture, without the oldest.
+
+    Layout, version 1: `u8` version · marks of 24 bytes, the oldest first. A memory of before had
+    8 bytes of each file's hash and no version; it is let go, as it says nothing of pixels.
+
+    Args:
+        memory: What is remembered; empty at first.
+        added: The marks of the capture.
 
     Raises:
-        VerificationFailed: One of them was accepted before.
+        VerificationFailed: The capture repeats pictures that were accepted before.
     """
-    known = {seen[at : at + _DIGEST] for at in range(0, len(seen), _DIGEST)}
-    if any(added[at : at + _DIGEST] in known for at in range(0, len(added), _DIGEST)):
+    seen = memory[1:] if memory[:1] == _MEMORY and len(memory) % BYTES == 1 else b""
+    if repeated(seen, added):
         raise VerificationFailed("face_replayed")
-    return (seen + added)[-REMEMBERED * _DIGEST :]
+    return _MEMORY + (seen + added)[-REMEMBERED * BYTES :]
 
 
 def _refuse(number: int, code: str, detail: str) -> BadInput:

@@ -134,7 +134,7 @@ class Reader:
 
 def _still(engine: FaceEngine, frame: Frame, policy: QualityPolicy) -> Frontal:
     reading = engine.read(frame.image, policy)
-    return Frontal(reading.vector, reading.quality, reading.cues, reading.model)
+    return Frontal(reading.vector, reading.quality, reading.cues, reading.model, reading.mark)
 
 
 def _told(number: int | None, read: Callable[[], T]) -> T:

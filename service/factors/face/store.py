@@ -23,7 +23,7 @@ class TemplateSecret(Base):
         "as long as the template; until consent is withdrawn",
         withheld={
             "secret": "random bytes that the template is transformed with",
-            "seen": "short hashes of the frames accepted last, so that none counts twice",
+            "seen": "marks of the pictures accepted last, so that none counts twice",
         },
     )
 

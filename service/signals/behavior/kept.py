@@ -60,8 +60,8 @@ class Kept:
         return self.profile.total >= FEWEST
 
     def has(self, vector: Vector) -> bool:
-        """Tell whether a sample comes again, to a millisecond."""
-        return replayed(self.marks, vector.marked)
+        """Tell whether a sample comes again, to a millisecond or, typed, with little noise."""
+        return replayed(self.marks, vector.marked, typed=vector.layout.timed)
 
     def learn(self, vector: Vector) -> "Kept":
         """Return it with one sample more; one of another length is only counted at first."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,10 +23,14 @@ from service.signals.behavior.comparing import LOWEST, Part, assessment
 from service.signals.behavior.model import Behavior, device_class
 from service.signals.behavior.reading import read
 from service.store.engine import Store, Tx
-from service.throttling.actions import Reservation, Throttling
-from service.throttling.model import Counter, Lane
+from service.throttling.actions import Throttling
+from service.throttling.model import Allowance
 
 ACT: Final = "change:behavior"
+VALUES: Final = "risk:read"
+"""The scope by which a score shows more than its band."""
+BY_CLIENT: Final = Allowance("score_client", 60, timedelta(hours=1))
+OF_SUBJECT: Final = Allowance("score_subject", 300, timedelta(days=1))
 _PASSWORD: Final = "password"  # noqa: S105 - the name of a type of authenticator
 
 
@@ -48,22 +53,24 @@ class Measuring:
     ) -> dict[str, Any]:
         """Return what a sample says; the profile stays as it is.
 
-        Without consent, a password or a profile the answer is the same: nothing is known. It is an
-        attempt on a counter of its own, which locks out of no login: what speaks against the person
-        stays counted, what says nothing is given back, and what speaks for them ends the row.
+        Without consent, a password or a profile the answer is the same: nothing is known. Every
+        request is counted, for the subject and the client, and no result gives one back: whoever
+        may ask often enough climbs towards the profile. Without the scope `risk:read` the answer
+        is the band alone.
 
         Raises:
             NotFound: There is no such subject for this client.
             BadInput: The sample is too large.
-            Throttled: Too many in a row spoke against the person.
-            Unavailable: A profile does not open here; nothing was counted.
+            Throttled: This client, or all clients together, asked too often of this subject.
+            Unavailable: A profile does not open here.
         """
         self._behaviors.bounded(sample, "/behavior")
         with self._database.transaction() as tx:
             account = self._accounts.served(tx, caller, subject)
+            self._throttling.spend(tx, BY_CLIENT, f"behavior:{subject}:{caller.client}")
+            self._throttling.spend(tx, OF_SUBJECT, f"behavior:{subject}")
+        with self._database.transaction(read=True) as tx:
             where = device_class(_surroundings(caller, user_agent), sample)
-            bucket = self._attempts(tx, account.id)
-            attempt = self._throttling.reserve(tx, bucket, Lane.STRANGER, Counter.OTHER)
             opened = self._opened(tx, account.id, where)
         self._database.outside()
         found = read(sample)
@@ -71,30 +78,15 @@ class Measuring:
         replayed = opened.replayed(found)
         said = assessment(parts, replay=replayed)
         said = replace(said, llr=bounded(said.llr, LOWEST, said.seen))
-        self._settle(attempt, bucket, said.llr)
-        return {
-            "llr": round(said.llr, 4),
-            "band": self._policies.band(account.segment, [said]).label,
+        answer = {"band": self._policies.band(account.segment, [said]).label}
+        if VALUES not in caller.scopes:
+            return answer
+        return answer | {
+            "llr": _coarse(said.llr),
             "samples": max((part.samples for part in parts.values()), default=0),
             "replayed": replayed,
             "signals": {name: _shown(part) for name, part in sorted(parts.items())},
         }
-
-    def forgive(self, tx: Tx, subject: UUID) -> int:
-        """Forget the scores that spoke against a subject; return how many rows."""
-        return self._throttling.reset(tx, self._attempts(tx, subject))
-
-    def _attempts(self, tx: Tx, subject: UUID) -> str:
-        return self._throttling.bucket(tx, f"behavior:{subject}")
-
-    def _settle(self, attempt: Reservation, bucket: str, llr: float) -> None:
-        if llr < 0:
-            return
-        with self._database.transaction() as tx:
-            if llr > 0:
-                self._throttling.reset(tx, bucket)
-            else:
-                self._throttling.release(tx, attempt)
 
     def take_in(
         self, caller: Caller, subject: UUID, samples: Sequence[Behavior], user_agent: str,
@@ -193,10 +185,15 @@ def _surroundings(caller: Caller, user_agent: str) -> Surroundings:
 
 def _shown(part: Part) -> dict[str, Any]:
     return {
-        "llr": round(part.nats, 4),
+        "llr": _coarse(part.nats),
         "samples": part.samples,
         "reasons": [
-            {"code": item.code, "contribution": item.contribution, "detail": item.detail}
+            {"code": item.code, "contribution": _coarse(item.contribution), "detail": item.detail}
             for item in part.reasons
         ],
-    }  # fmt: skip
+    }
+
+
+def _coarse(nats: float) -> float:
+    """Return nats to one decimal: finer steps would show a forger the way uphill."""
+    return round(nats, 1)

@@ -19,9 +19,8 @@ from biometrics.face.detect import Finder, Pyramid, Scores
 from biometrics.face.embedder import Dlib, Embedder, Generic, described
 from biometrics.face.errors import EngineUnavailable
 from biometrics.face.geometry import Box, Points
-from biometrics.face.images import Picture, decode, grey
+from biometrics.face.images import Picture, decode, grey, mark
 from biometrics.face.landmarks import Predictor
-from biometrics.face.marks import mark
 from biometrics.face.model import FaceModel
 from biometrics.face.passive import cues
 from biometrics.face.quality import ENROLLMENT, PROBE, QualityPolicy, judge, only_face

@@ -1,5 +1,6 @@
 """Guards and decodes pictures: what the header says is checked before a pixel is decoded."""
 
+import hashlib
 import os
 import struct
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from biometrics.face.errors import FrameRefused
+from biometrics.face.marks import EXACT
 
 LARGEST_BYTES: Final = 2 * 1024 * 1024
 LONGEST_SIDE: Final = 4096
@@ -33,6 +35,10 @@ _ANIMATED: Final = 0x02
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN: Final = 0xDA
+_HASHED_SIDE: Final = 64
+_LOW_ROWS: Final = 12
+_LOW_COLUMNS: Final = 11
+_LOW_BITS: Final = 128
 
 
 def _not_an_image() -> FrameRefused:
@@ -169,6 +175,15 @@ def grey(picture: Picture) -> Picture:
 def thumbnail(picture: Picture) -> Picture:
     """Return the whole picture in grey, as 64x48 averages: what moved, shows."""
     return np.asarray(cv2.resize(grey(picture), (64, 48), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def mark(picture: Picture) -> bytes:
+    """Return the mark by which a decoded picture is found again: 24 bytes (`marks`)."""
+    shape = repr(picture.shape).encode()
+    exact = hashlib.sha256(shape + np.ascontiguousarray(picture).tobytes()).digest()[:EXACT]
+    small = cv2.resize(grey(picture), (_HASHED_SIDE, _HASHED_SIDE), interpolation=cv2.INTER_AREA)
+    low = cv2.dct(small.astype(np.float32))[:_LOW_ROWS, :_LOW_COLUMNS].ravel()[1 : _LOW_BITS + 1]
+    return exact + np.packbits(low > np.median(low)).tobytes()
 
 
 def shrink(picture: Picture, factor: float) -> Picture:

@@ -13,8 +13,7 @@ from biometrics.face.active import Gesture, Pose, frontal, judge_gestures
 from biometrics.face.errors import FrameRefused, LivenessFailed
 from biometrics.face.frames import Frame
 from biometrics.face.geometry import Box, Points
-from biometrics.face.images import Picture, decode, grey, thumbnail
-from biometrics.face.marks import mark
+from biometrics.face.images import Picture, decode, grey, mark, thumbnail
 from biometrics.face.model import FaceModel
 from biometrics.face.passive import cues
 from biometrics.face.planar import FLAT, depth

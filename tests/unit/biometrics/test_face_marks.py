@@ -8,8 +8,8 @@ import pytest
 
 from biometrics.face import portraits, synthetic
 from biometrics.face.active import ORDERS
-from biometrics.face.images import decode
-from biometrics.face.marks import BYTES, mark, repeated
+from biometrics.face.images import decode, mark
+from biometrics.face.marks import BYTES, repeated
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,15 @@ class Settings(BaseModel):
     def _unset(cls, value: object) -> object:
         return value or None
 
+    @field_validator("geoip_db", "bad_networks", "face_detector", "face_embedder", "behavior_model")
+    @classmethod
+    def _regular(cls, value: tuple[Path, ...] | Path | None) -> tuple[Path, ...] | Path | None:
+        """Refuse pipes and devices: to read one could keep the start waiting for ever."""
+        for path in (value,) if isinstance(value, Path) else value or ():
+            if path.exists() and not path.is_file():
+                raise ValueError(f"{path.name} is no regular file")
+        return value
+
     @field_validator("key_classes")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -83,6 +92,9 @@ class Settings(BaseModel):
     def _ledger(cls, value: str) -> str:
         if value not in {"", "off"} and not (value.startswith("file:") and value[5:]):
             raise ValueError("must be file:PATH or off")
+        place = Path(value.removeprefix("file:")) if value.startswith("file:") else None
+        if place is not None and place.exists() and not place.is_file():
+            raise ValueError(f"{place.name} is no regular file")
         return value
 
     @field_validator("issuer")
@@ -139,6 +151,8 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         SetupError: A value is wrong or a `LAMINA_` name is unknown; the text names it.
     """
     file = dotenv if dotenv is not None else Path(".env")
+    if file.exists() and not file.is_file():
+        raise SetupError("bad_setting", f"{file.name} is no regular file")
     merged: dict[str, str] = {
         name: value for name, value in dotenv_values(file).items() if value is not None
     }

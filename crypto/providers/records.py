@@ -60,15 +60,20 @@ def read_private(path: Path, largest: int = LARGEST) -> bytes:
     """Return the content of a file that nobody else can read.
 
     Raises:
-        KeyFileError: It is missing, another's, readable by others, or a symbolic link.
+        KeyFileError: It is missing, another's, readable by others, a symbolic link, or no file but
+            a pipe or a device, which could keep the reader waiting for ever.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Without O_NONBLOCK the opening of a pipe waits until somebody writes to it.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise KeyFileError(f"{path.name}: cannot be read ({error.strerror})") from None
     with os.fdopen(handle, "rb") as file:
         # The open handle is asked, not the path, so the file cannot be exchanged in between.
-        check_private(path.name, os.fstat(file.fileno()), "600")
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError(f"{path.name}: is no regular file")
+        check_private(path.name, status, "600")
         return file.read(largest)
 
 

@@ -15,6 +15,7 @@ from service.cli import (
     profiles,
     serve,
 )
+from service.telemetry import logs
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,6 +30,8 @@ def main() -> None:
       lamina clients create shop --scope flows:write --first-party
       lamina serve
     """  # noqa: D301 - click takes the control character, not its escape
+    # Until a command sets the level that the settings name; what is printed is on stdout alone.
+    logs.configure("warning")
 
 
 for group in (

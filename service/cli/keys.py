@@ -260,9 +260,10 @@ def export_recovery(line: Path, out: Path, days: int, *, as_json: bool) -> None:
 @keys.command()
 @click.argument("export", type=click.Path(exists=True, path_type=Path))
 @click.option("--private", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--expired", is_flag=True, help="Take an export whose time is over.")
 @json_option
 @refusals
-def recover(export: Path, private: Path, *, as_json: bool) -> None:
+def recover(export: Path, private: Path, *, expired: bool, as_json: bool) -> None:
     """Bring the KEKs of an export under this deployment's roots, when the former are lost.
 
     Make new roots first (`lamina keys init`), stop every instance, and verify afterwards.
@@ -272,7 +273,8 @@ def recover(export: Path, private: Path, *, as_json: bool) -> None:
     store, recovery = open_recovery(settings())
     secret = read_private(private).decode()
     with store.transaction() as tx:
-        done = recovery.recover(tx, secret, export.read_bytes(), BREAK_GLASS)
+        content = export.read_bytes()
+        done = recovery.recover(tx, secret, content, BREAK_GLASS, expired=expired)
     show(done, as_json=as_json, text=f"{done['keys']} keys recovered; run: lamina keys verify")
 
 

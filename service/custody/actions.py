@@ -251,6 +251,8 @@ class _Works:
             for proof in proving.verify():
                 yield Step(proof.rows - rows, tuple(proof.bad[failed:]))
                 rows, failed, last = proof.rows, len(proof.bad), proof
+            # What was not opened is not proven: the job does not end as done.
+            yield Step(0, tuple(last.unproven()))
 
         def finish() -> Mapping[str, Any]:
             room, counts = self._room, last.to_json()

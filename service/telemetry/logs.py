@@ -13,6 +13,7 @@ FIELDS: Final = frozenset(
     {
         "event", "level", "timestamp", "trace_id", "method", "route", "status", "ms", "code",
         "client", "factor", "outcome", "job", "rows", "error", "bind", "workers", "version",
+        "key_class",
     }
 )  # fmt: skip
 _LONGEST: Final = 200
@@ -44,7 +45,8 @@ def configure(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        # Looked up for each line: what a command prints is on stdout, whoever replaced either.
+        logger_factory=lambda *_args: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
 

@@ -1,16 +1,21 @@
 """`lamina keys …` as an operator types it: exit codes, refusals, rotations, recovery."""
 
+import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
+from crypto.keyring import KEY_CLASSES
 from service.cli import main
+from service.domain.clock import SystemClock
 from service.store.engine import make_engine
 from tests.databases import database_url
 
@@ -43,8 +48,6 @@ def ask(lamina, *arguments, code=0):
 
 def execute(statement, **values):
     """Run a statement on the database behind the service's back."""
-    import os
-
     engine = make_engine(os.environ["LAMINA_DATABASE_URL"])
     with engine.begin() as connection:
         result = connection.execute(text(statement), values)
@@ -101,6 +104,56 @@ def test_a_lost_root_is_recovered_from_an_export(lamina, tmp_path):
     )
     assert ask(lamina, "keys", "recover", "export.json", "--private", "recovery.key")["keys"] == 10
     assert ask(lamina, "keys", "verify")["status"] == "done"
+
+
+def test_an_export_past_its_time_is_taken_only_when_told(lamina):
+    """It should have been destroyed; with --expired it is taken all the same."""
+    lamina("keys", "recipient", "recovery.key")
+    options = ("--recipient", "recovery.key.pub", "--out", "export.json", "--days", "1")
+    lamina("keys", "export-recovery", *options)
+    recover = ("keys", "recover", "export.json", "--private", "recovery.key")
+    with pytest.MonkeyPatch.context() as later:
+        real = SystemClock.now
+        later.setattr(SystemClock, "now", lambda self: real(self) + timedelta(days=1))
+        refused = lamina(*recover, code=1)
+        assert "expired at" in refused.stderr
+        assert "--expired" in refused.stderr
+        assert ask(lamina, *recover, "--expired")["keys"] == 10
+    assert ask(lamina, *recover)["keys"] == 10
+
+
+def test_what_a_class_not_held_here_hides_is_not_proven(lamina, monkeypatch):
+    """The report says so and is signed as incomplete; the exit code is 4."""
+    lamina("keys", "generate")
+    held = [name for name in KEY_CLASSES if name != "factor"]
+    monkeypatch.setenv("LAMINA_KEY_CLASSES", " ".join(held))
+    found = ask(lamina, "keys", "verify", code=4)
+    proof = found["report"]["proof"]
+    assert found["status"] == "partial"
+    assert (proof["failed"], proof["complete"]) == (0, False)
+    assert set(proof["not_held"]) == {"factor"}
+    assert found["report"]["failed"] == len(proof["not_held"]) > 0
+    assert all("does not hold" in row["reason"] for row in found["report"]["bad"])
+    payload = found["report"]["signed"].split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert claims["report"]["complete"] is False
+    monkeypatch.delenv("LAMINA_KEY_CLASSES")
+    whole = ask(lamina, "keys", "verify")["report"]["proof"]
+    assert (whole["complete"], whole["not_held"]) == (True, {})
+
+
+def test_a_pipe_as_a_key_file_is_refused_and_never_waited_for(lamina, tmp_path):
+    """So is one as the private line of a recovery: each start ends at once with one line."""
+    key = tmp_path / "keys" / "service.1.key"
+    kept = key.rename(tmp_path / "kept")
+    os.mkfifo(key, 0o600)
+    assert "is no regular file" in lamina("keys", "status", code=2).stderr
+    key.unlink()
+    kept.rename(key)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    (tmp_path / "export.json").write_text("{}")
+    refused = lamina("keys", "recover", "export.json", "--private", "pipe", code=1)
+    assert "is no regular file" in refused.stderr
 
 
 def test_a_value_that_does_not_open_is_exit_code_4_and_a_job_that_leaves_it_3(lamina):

@@ -3,8 +3,10 @@
 import pytest
 from sqlalchemy import text
 
+from service.app import open_house
 from service.domain.errors import Conflict, NotFound
 from service.keys.model import IndexStatus
+from service.keys.store import roots
 
 OPERATOR = "operator:test"
 
@@ -47,6 +49,51 @@ def test_a_kek_rotates_and_the_old_one_is_retired_when_nothing_refers_to_it(serv
         assert keys.lifecycle.retire_keks(tx, "factor", OPERATOR) == [1]
     service.login(service.register("bob"))
     assert verified(service).failed == 0
+
+
+def test_a_root_rotates_under_a_running_process(service, settings, clock):
+    """A process that runs on looks for a root that was made elsewhere, and then KEKs move to it."""
+    other = open_house(settings, clock)
+    service.login(service.register())
+    running, host = service.house.keys.instances, other.keys
+    running.beat()
+    with other.store.transaction() as tx:
+        assert host.lifecycle.grow_root(tx, "contact", OPERATOR) == 2
+    with other.store.transaction() as tx, pytest.raises(Conflict) as early:
+        host.moving.rewrap_roots(tx, "contact")
+    assert early.value.code == "key_not_everywhere"
+    clock.advance(seconds=5)
+    running.beat()
+    assert service.house.vault.roots_held()["contact"] == 2
+    with other.store.transaction() as tx:
+        assert host.moving.rewrap_roots(tx, "contact").moved == 1
+    with other.store.transaction() as tx:
+        host.lifecycle.destroy_root(tx, "contact", 1, OPERATOR)
+    clock.advance(seconds=5)
+    service.bearer = service.access()
+    assert service.register("bob")
+    assert verified(service).complete
+    other.store.engine.dispose()
+
+
+def test_a_root_that_is_not_there_yet_is_asked_for_once_a_minute(service, monkeypatch):
+    """A version that another host made and this one has not: the heart beats on."""
+    asked, keys = [], service.house.keys
+    reopen = service.house.vault.reopen_root
+    monkeypatch.setattr(
+        service.house.vault, "reopen_root", lambda name: asked.append(name) or reopen(name)
+    )
+    with tx_of(service) as tx:
+        roots.announce(tx, "contact", 7, service.clock.now())
+        roots.announce(tx, "contact", 3, service.clock.now())
+        assert roots.announced(tx) == {"contact": 7}
+    for _ in range(3):
+        keys.instances.beat()
+        service.clock.advance(seconds=5)
+    assert asked == ["contact"]
+    service.clock.advance(minutes=1)
+    keys.instances.beat()
+    assert asked == ["contact"] * 2
 
 
 def test_a_kek_in_use_is_not_retired(service):

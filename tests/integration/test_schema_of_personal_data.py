@@ -47,6 +47,7 @@ PUBLIC = {
     "recovery_code": "id authenticator_id subject_id used_at",
     "refresh_token": "id digest client_id session_id scope expires_at used_at",
     "revoked_token": "jti expires_at",
+    "root_version": "key_class version made_at",
     "session": "id subject_id client_id created_at last_seen_at expires_at idle_seconds revoked_at",
     "signing_key": "id kid status public_jwk created_at changed_at",
     "subject": "id status segment client_id created_at updated_at first_login_at email_verified_at "
@@ -81,7 +82,7 @@ def test_a_column_is_sealed_or_on_the_public_list():
 NOBODY = {
     "audit_link", "bootstrap_token", "client", "data_generation", "index_key", "job_lease", "kek",
     "key_export", "key_instance", "login_context_population", "login_context_tally",
-    "policy_state", "record_key", "revoked_token", "signing_key", "used_assertion",
+    "policy_state", "record_key", "revoked_token", "root_version", "signing_key", "used_assertion",
 }  # fmt: skip
 
 

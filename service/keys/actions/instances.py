@@ -1,18 +1,22 @@
 """Signs of life: which processes serve, and which keys each of them holds."""
 
 import threading
+from datetime import datetime, timedelta
 from typing import Final
 
+from crypto.errors import CryptoError
 from service.domain.clock import Clock
 from service.domain.ids import new_id
 from service.keys import store
 from service.keys.actions.signing import SigningKeys
 from service.keys.actions.vault import Vault
 from service.keys.model import ALIVE, REFRESH, Held, Instance, key_name
+from service.keys.store import roots
 from service.store.engine import Store, Tx
 from service.telemetry import logs
 
 _LABEL_LENGTH: Final = 128
+_ASK_AGAIN: Final = timedelta(minutes=1)
 
 
 class Instances:
@@ -29,6 +33,7 @@ class Instances:
         self._started = clock.now()
         self._id = new_id(self._started)
         self._stop = threading.Event()
+        self._asked: dict[str, datetime] = {}
 
     def listed(self, tx: Tx) -> list[Instance]:
         """Return every instance that was heard of lately."""
@@ -38,7 +43,8 @@ class Instances:
         ]
 
     def beat(self) -> None:
-        """Give a sign of life: read the key states, then tell which keys are held."""
+        """Give a sign of life: read the key states, then report which keys are held."""
+        self._look_for_roots()
         with self._database.transaction() as tx:
             self._vault.refresh(tx)
             signing = {
@@ -55,6 +61,27 @@ class Instances:
             }  # fmt: skip
             store.beat(tx, values)
             store.drop_instances(tx, now - 2 * ALIVE)
+
+    def _look_for_roots(self) -> None:
+        """Open the root of each class anew of which a newer version was announced.
+
+        A provider may derive its key slowly or be asked over a network: no transaction is open
+        meanwhile, and one that does not have the version yet is asked again in a minute only.
+        """
+        with self._database.transaction(read=True) as tx:
+            wanted = roots.announced(tx)
+        held, now = self._vault.roots_held(), self._clock.now()
+        for key_class in sorted(held.keys() & wanted.keys()):
+            asked = self._asked.get(key_class)
+            if held[key_class] >= wanted[key_class] or (
+                asked is not None and timedelta(0) <= now - asked < _ASK_AGAIN
+            ):
+                continue
+            self._asked[key_class] = now
+            try:
+                self._vault.reopen_root(key_class)
+            except CryptoError as error:
+                logs.get().warning("root_not_reopened", key_class=key_class, **logs.kind(error))
 
     def start(self) -> None:
         """Give a sign of life every few seconds, in a thread."""

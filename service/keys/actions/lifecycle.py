@@ -22,6 +22,7 @@ from service.keys.model import (
     require_held,
     require_settled,
 )
+from service.keys.store import roots
 from service.store.engine import Tx
 
 TOKEN_LIFE: Final = timedelta(minutes=6)
@@ -68,12 +69,13 @@ class Lifecycle:
         self._clock = clock
 
     def grow_root(self, tx: Tx, key_class: str, actor: str) -> int:
-        """Make a new root version; KEKs move to it by `rewrap --tier root`.
+        """Make a new root version and announce it; KEKs move to it by `rewrap --tier root`.
 
         Raises:
             KeyFileError: The provider's keys are made elsewhere; the text says where.
         """
         version = self._vault.reopen_root(key_class).grow(key_class)
+        roots.announce(tx, key_class, version, self._clock.now())
         self._note(tx, "keys.generated", actor, tier="root", key_class=key_class, version=version)
         return version
 

@@ -45,8 +45,23 @@ class Proof:
         return {
             "rows": self.rows, "opened": dict(sorted(self.opened.items())),
             "erased": self.erased, "not_held": dict(sorted(self.skipped.items())),
-            "failed": self.failed, "bad": self.bad,
+            "failed": self.failed, "complete": self.complete, "bad": self.bad,
         }  # fmt: skip
+
+    @property
+    def complete(self) -> bool:
+        """Whether every value was opened: none failed, and none is of a class not held here."""
+        return not self.failed and not self.skipped
+
+    def unproven(self) -> list[dict[str, str]]:
+        """Return a line for each class of which values were met and not opened."""
+        return [
+            {
+                "table": "any", "row": "any", "key": name,
+                "reason": f"{count} values were not opened: this process does not hold {name}",
+            }
+            for name, count in sorted(self.skipped.items())
+        ]  # fmt: skip
 
 
 class Proving:

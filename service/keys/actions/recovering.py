@@ -1,12 +1,15 @@
 """Recovery exports: sealed for one recipient now, taken back under another root later."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
+from crypto.errors import KeyFileError
 from crypto.keyring import export_kek, import_kek
 from crypto.recovery import ExportedKey, open_export, seal_export
 from service.audit.actions import AuditLog
 from service.domain.clock import Clock, rfc3339
+from service.domain.errors import Expired
 from service.domain.ids import new_id
 from service.keys import store
 from service.keys.actions.vault import Vault
@@ -51,14 +54,26 @@ class Recovery:
         )  # fmt: skip
         return content
 
-    def recover(self, tx: Tx, private: str, content: bytes, actor: str) -> dict[str, Any]:
+    def recover(
+        self, tx: Tx, private: str, content: bytes, actor: str, *, expired: bool = False
+    ) -> dict[str, Any]:
         """Wrap the KEKs of an export under the roots of this process; nothing else changes.
+
+        Args:
+            tx: A unit of work.
+            private: The private line of the recipient.
+            content: The export.
+            actor: Who recovers.
+            expired: Whether an export past its time is taken all the same.
 
         Raises:
             KeyFileError, OpenError: It is no export, or is for another recipient.
             KeyUnavailable: This process has no root for a class of it.
+            Expired: Its time is over: it should have been destroyed.
         """
         about, keys = open_export(private, content)
+        if not expired:
+            self._require_current(about)
         for key_class, version, key in keys:
             wrapped = import_kek(self._vault.root(key_class), key_class, version, key)
             row = store.kek(tx, key_class, version)
@@ -76,3 +91,13 @@ class Recovery:
             tx, "keys.recovered", actor=actor, export=about.get("id"), keys=len(keys)
         )
         return {"keys": len(keys), "about": about}
+
+    def _require_current(self, about: Mapping[str, Any]) -> None:
+        try:
+            expires = datetime.fromisoformat(str(about["expires_at"]))
+            over = expires <= self._clock.now()
+        except (KeyError, ValueError, TypeError):
+            raise KeyFileError("the export does not say when it expires") from None
+        if over:
+            detail = f"This export expired at {about['expires_at']}; say --expired to take it."
+            raise Expired("export_expired", detail)

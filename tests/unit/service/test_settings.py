@@ -201,3 +201,24 @@ def test_a_model_of_behavior_is_a_path_or_unset(read):
     assert read(DEVELOPMENT | {"LAMINA_BEHAVIOR_MODEL": ""}).behavior_model is None
     given = read(DEVELOPMENT | {"LAMINA_BEHAVIOR_MODEL": "/models/ours.npz"})
     assert given.behavior_model == Path("/models/ours.npz")
+
+
+FILES = ("GEOIP_DB", "BAD_NETWORKS", "FACE_DETECTOR", "FACE_EMBEDDER", "BEHAVIOR_MODEL", "LEDGER")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_setting_that_names_a_pipe_or_a_directory_stops_the_start(read, tmp_path, name):
+    """To read a pipe could keep the start waiting for ever; it is refused in one line."""
+    os.mkfifo(tmp_path / "pipe")
+    scheme = "file:" if name == "LEDGER" else ""
+    for place in ("pipe", "."):
+        line = refusal(read, DEVELOPMENT | {f"LAMINA_{name}": f"{scheme}{tmp_path / place}"})
+        assert f"LAMINA_{name}" in line.detail
+        assert "no regular file" in line.detail
+
+
+def test_a_pipe_as_the_file_of_settings_is_refused(tmp_path):
+    """It is not waited for either."""
+    os.mkfifo(tmp_path / ".env")
+    with pytest.raises(SetupError, match="bad_setting"):
+        settings.load({}, tmp_path / ".env")

@@ -1,0 +1,26 @@
+"""Root versions that were made, so that running processes look for them.
+
+Revision: 0018
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0018"
+down_revision = "0017"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "root_version",
+        sa.Column("key_class", sa.String(length=32), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("key_class", name=op.f("pk_root_version")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("root_version")

@@ -57,7 +57,7 @@ def create_app(house: House) -> Flask:
         in_memory_fallback_enabled=True,
         in_memory_fallback=[_FALLBACK],
     )
-    api = Api(house.tokens.authorize, house.answers, house.metrics)
+    api = Api(house.tokens.authorize, house.answers, house.metrics, house.store.repeat)
     _routes(api, house)
     api.install(app, limiter)
     return app

@@ -94,6 +94,18 @@ class Unavailable(LaminaError):
         self.retry_after = retry_after
 
 
+class Busy(Unavailable):
+    """The database let others go first; nothing of the unit of work was kept.
+
+    Args:
+        again: Whether the same may be tried at once: it was ended, not kept waiting.
+    """
+
+    def __init__(self, *, again: bool) -> None:
+        super().__init__("database_busy", "The database is busy; try again.", 1)
+        self.again = again
+
+
 class OAuthError(LaminaError):
     """A refusal at an OAuth endpoint, which has its own form (RFC 6749 section 5.2)."""
 

@@ -1,25 +1,36 @@
 """The engine and the unit of work: no transaction spans a hash or an inference."""
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.dml import ReturningInsert
 
-from service.domain.errors import Unavailable
+from crypto.errors import CryptoError
+from crypto.opaque import random_bytes
+from service.domain.errors import Busy, Conflict, LaminaError, Unavailable
 from service.store.sealed import FieldSealer, seal_before_flush, use_sealer
 
 Tx = Session
+_Result = TypeVar("_Result")
 _READ: Final = "lamina_read"
 _BUSY_MS: Final = 10_000
+_TRIES: Final = 5
+_PAUSE_MS: Final = 20.0
+_DEADLOCK, _SERIALIZATION, _LOCK_TIMEOUT, _UNIQUE = "40P01", "40001", "55P03", "23505"
+_LITE_BUSY: Final = frozenset({5, 6})
+_LITE_UNIQUE: Final = frozenset({1555, 2067})
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -85,6 +96,8 @@ class Store:
 
         Raises:
             Unavailable: The database does not answer.
+            Busy: It ended this unit of work, or a wait for a lock, because of others.
+            Conflict: A unique index or another's change stands against it.
         """
         if getattr(self._local, "open", False):
             raise RuntimeError("a unit of work is open already in this thread")
@@ -95,10 +108,11 @@ class Store:
             with session.begin():
                 self._sealer.begin(session)
                 yield session
-        except DBAPIError as error:
-            if error.connection_invalidated or _away(error):
-                raise Unavailable("database_away", "The database does not answer.") from error
-            raise
+        except SQLAlchemyError as error:
+            refusal = _refusal(error)
+            if refusal is None:
+                raise
+            raise refusal from error
         finally:
             session.close()
             self._local.open = False
@@ -106,6 +120,50 @@ class Store:
             # The keys that were opened go now, not when a cycle is collected.
             session.info.clear()
         self._sealer.ended(touched)
+        if not read:
+            self._local.committed = True
+
+    def unit(self, work: Callable[[Tx], _Result]) -> _Result:
+        """Do one unit of work, and do it again where the database ended it because of others.
+
+        For one that follows another of the same request; of the first `repeat` takes care.
+
+        Args:
+            work: What to do in it; it may run several times, of which one is committed.
+
+        Raises:
+            Busy: It was ended each time.
+        """
+
+        def once() -> _Result:
+            with self.transaction() as tx:
+                return work(tx)
+
+        return _again(once, lambda: True)
+
+    def repeat(self, work: Callable[[], _Result]) -> _Result:
+        """Do all that a request asks for, again where that was ended before anything was committed.
+
+        So it is done once more where a value did not open: an erasure may have come between the
+        reading of the value and of its key.
+
+        Args:
+            work: What to do; it opens its units of work by itself.
+
+        Raises:
+            Busy: It was ended each time, or after something was committed.
+        """
+
+        def once() -> _Result:
+            self._local.committed = False
+            try:
+                return work()
+            except CryptoError:
+                if self._local.committed:
+                    raise
+                return work()
+
+        return _again(once, lambda: not self._local.committed)
 
     def scrub(self) -> None:
         """Leave no residue of what was deleted in SQLite's log; PostgreSQL's lives its time."""
@@ -121,8 +179,58 @@ class Store:
             raise RuntimeError("slow work inside a unit of work")
 
 
+def _again(work: Callable[[], _Result], allowed: Callable[[], bool]) -> _Result:
+    for number in range(_TRIES - 1):
+        try:
+            return work()
+        except Busy as busy:
+            if not (busy.again and allowed()):
+                raise
+        # Those that met each other must not come back at the same moment.
+        jitter = 0.5 + int.from_bytes(random_bytes(2), "big") / 65536
+        time.sleep(_PAUSE_MS * 2**number * jitter / 1000)
+    return work()
+
+
+def outrun(error: SQLAlchemyError) -> bool:
+    """Tell whether the database ended a statement to let others go on: it can be done again."""
+    return isinstance(error, DBAPIError) and _state(error) in {_DEADLOCK, _SERIALIZATION}
+
+
+def _refusal(error: SQLAlchemyError) -> LaminaError | None:
+    """Return what is told of an error; None for one that nobody expects."""
+    if isinstance(error, StaleDataError | ObjectDeletedError):
+        return _changed()
+    if isinstance(error, PoolTimeout):
+        return Busy(again=False)
+    return _refused(error) if isinstance(error, DBAPIError) else None
+
+
+def _refused(error: DBAPIError) -> LaminaError | None:
+    state, lite = _state(error), int(getattr(error.orig, "sqlite_errorcode", 0))
+    if outrun(error):
+        return Busy(again=True)
+    if state == _LOCK_TIMEOUT or lite & 0xFF in _LITE_BUSY:
+        # It has waited for as long as anybody may.
+        return Busy(again=False)
+    if state == _UNIQUE or lite in _LITE_UNIQUE:
+        return _changed()
+    if error.connection_invalidated or _away(error):
+        return Unavailable("database_away", "The database does not answer.")
+    return None
+
+
+def _state(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
 def _away(error: DBAPIError) -> bool:
     return type(error.orig).__name__ in {"OperationalError", "InterfaceError", "AdminShutdown"}
+
+
+def _changed() -> Conflict:
+    detail = "Another request has changed this at the same time; read it again."
+    return Conflict("changed_meanwhile", detail)
 
 
 def insert_once(tx: Tx, table: Table, values: Mapping[str, Any]) -> bool:

@@ -91,19 +91,23 @@ class Call:
 
 
 View = Callable[[Call], Any]
+Repeat = Callable[[Callable[[], Any]], Any]
+"""Runs a view, again where the database ended it before anything was kept (`Store.repeat`)."""
 
 
 class Api:
     """The operations of one app."""
 
     def __init__(
-        self, guard: Callable[[str], Caller], answers: AnswerStore, metrics: Metrics
-    ) -> None:
+        self, guard: Callable[[str], Caller], answers: AnswerStore, metrics: Metrics,
+        repeat: Repeat,
+    ) -> None:  # fmt: skip
         self.operations: list[Operation] = []
         self._views: list[View] = []
         self._guard = guard
         self._answers = answers
         self._metrics = metrics
+        self._repeat = repeat
 
     def add(self, operation: Operation, view: View) -> None:
         """Register an operation with its view, which returns JSON, None or a Response."""
@@ -163,7 +167,7 @@ class Api:
     def _answer(self, operation: Operation, view: View, call: Call) -> Response:
         key = request.headers.get("Idempotency-Key", "")
         if not (operation.idempotent and key and call.caller):
-            return _response(operation, view(call))
+            return self._run(operation, view, call)
         if len(key) > _LONGEST_KEY or not key.isascii() or not key.isprintable():
             detail = f"must be 1 to {_LONGEST_KEY} printable ASCII characters"
             raise BadInput(Fault("", "bad_idempotency_key", f"Idempotency-Key {detail}"))
@@ -193,9 +197,12 @@ class Api:
 
     def _try(self, operation: Operation, view: View, call: Call) -> Response:
         try:
-            return _response(operation, view(call))
+            return self._run(operation, view, call)
         except LaminaError as error:
             return problems.render(error)
+
+    def _run(self, operation: Operation, view: View, call: Call) -> Response:
+        return _response(operation, self._repeat(lambda: view(call)))
 
     def _finish(self, response: Response) -> Response:
         operation: Operation | None = g.get("operation")

@@ -27,6 +27,7 @@ _STATUS: Final[dict[type[LaminaError], int]] = {
     errors.VerificationFailed: 422,
     errors.Throttled: 429,
     errors.Unavailable: 503,
+    errors.Busy: 503,
 }
 
 

@@ -9,7 +9,9 @@ from sqlalchemy import text
 
 from crypto.errors import HasherBusy
 from service.app import create_app, open_house
+from service.domain.errors import Busy
 from service.domain.risk import Assessment
+from service.store import engine
 from service.store.engine import make_engine
 from tests.functional.conftest import PASSWORD
 
@@ -35,6 +37,29 @@ def test_a_lost_database_is_unavailable_and_allows_nothing(service, settings):
         finally:
             connection.execute(text(f"CREATE DATABASE {name}"))
     admin.dispose()
+
+
+def test_a_busy_database_is_asked_again_and_then_503(service, monkeypatch):
+    """What others ended is done again by itself; after five times the caller is told when."""
+    person, runs = service.register(), []
+    changed, left = service.house.accounts.update, 4
+
+    def update(*arguments, **named):
+        runs.append(1)
+        if len(runs) <= left:
+            raise Busy(again=True)
+        return changed(*arguments, **named)
+
+    monkeypatch.setattr(engine, "_PAUSE_MS", 1.0)
+    monkeypatch.setattr(service.house.accounts, "update", update)
+    body = {"profile": {"name": "Alice"}}
+    answer = service.call("PATCH", f"/v1/subjects/{person.id}", body)
+    assert (answer.status_code, len(runs)) == (200, 5)
+    runs.clear()
+    left = 5
+    answer = service.call("PATCH", f"/v1/subjects/{person.id}", body)
+    assert (answer.status_code, answer.json["code"], len(runs)) == (503, "database_busy", 5)
+    assert answer.headers["Retry-After"] == "1"
 
 
 def test_redis_away_does_not_stop_the_service(settings, clock):

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.domain.risk import Assessment, Signal, SignalFacts, SignalFault, assess_all
-from service.store.engine import Tx
+from service.store.engine import Tx, outrun
 from service.telemetry import logs
 
 _MS: Final = 1000.0
@@ -55,6 +55,7 @@ class Signals:
         try:
             found = signal.assess(tx, facts)
         except SQLAlchemyError as error:
+            _not_outrun(error)
             raise _Poisoned from error
         except Exception as error:
             # Whatever a signal raises counts as its worst.
@@ -78,7 +79,14 @@ class Signals:
             with tx.begin_nested():
                 hear(tx, facts)
         except Exception as error:  # noqa: BLE001 - as above
+            _not_outrun(error)
             _fault(name, type(error).__name__)
+
+
+def _not_outrun(error: Exception) -> None:
+    """Let the unit of work be done again where others went first: that is no signal's fault."""
+    if isinstance(error, SQLAlchemyError) and outrun(error):
+        raise error
 
 
 def _fault(name: str, what: str, spent: float | None = None) -> SignalFault:

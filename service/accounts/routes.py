@@ -152,7 +152,7 @@ class SubjectRoutes:
         given = wanted.identifiers.model_dump(exclude_unset=True) if wanted.identifiers else {}
         profile = wanted.profile.model_dump(exclude_none=True) if wanted.profile else None
         with self._database.transaction() as tx:
-            account = self._served(tx, call)
+            account = self._locked(tx, call)
             if given:
                 grant = call.header("Grant")
                 self._hooks.authorize(tx, call.by, account, "change:identifier", grant)
@@ -166,7 +166,7 @@ class SubjectRoutes:
         if name not in {"email", "phone"}:
             raise NotFound("identifier_not_found", "Only email and phone can be verified.")
         with self._database.transaction() as tx:
-            subject = self._served(tx, call).id
+            subject = self._locked(tx, call).id
             if call.body.code is None:
                 self._accounts.send_code(tx, subject, name)
                 return {"status": "sent"}
@@ -184,14 +184,14 @@ class SubjectRoutes:
     def consent(self, call: Call) -> Mapping[str, Any]:
         """Record a consent."""
         with self._database.transaction() as tx:
-            subject = self._served(tx, call).id
+            subject = self._locked(tx, call).id
             return self._accounts.give_consent(tx, subject, call.body.model_dump())
 
     def withdraw(self, call: Call) -> None:
         """Withdraw a consent; what was kept under it goes in the same transaction."""
         purpose = call.path["purpose"]
         with self._database.transaction() as tx:
-            subject = self._served(tx, call).id
+            subject = self._locked(tx, call).id
             self._accounts.withdraw_consent(tx, subject, purpose)
             self._hooks.withdrawn(tx, subject, purpose)
 
@@ -205,7 +205,7 @@ class SubjectRoutes:
         wanted: NewSuspension = call.body
         actor = str(call.by.client)
         with self._database.transaction() as tx:
-            subject = self._served(tx, call).id
+            subject = self._locked(tx, call).id
             new = self._accounts.suspend(tx, subject, wanted.capability, wanted.reason, actor)
             if not new:
                 raise Conflict("already_suspended", "This capability is suspended already.")
@@ -217,11 +217,14 @@ class SubjectRoutes:
         """Lift a suspension, on the client's own authority or by a grant of the person's."""
         grant, actor = call.header("Grant"), str(call.by.client)
         with self._database.transaction() as tx:
-            account = self._served(tx, call)
+            account = self._locked(tx, call)
             if grant:
                 self._hooks.authorize(tx, call.by, account, LIFTING, grant)
                 actor = "subject"
             self._accounts.lift(tx, account.id, call.path["capability"], actor)
+
+    def _locked(self, tx: Tx, call: Call) -> Account:
+        return self._accounts.served_locked(tx, call.by, call.id("subject", "subject"))
 
     def _served(self, tx: Tx, call: Call) -> Account:
         return self._accounts.served(tx, call.by, call.id("subject", "subject"))

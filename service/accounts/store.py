@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ForeignKey,
+    Index,
     LargeBinary,
     String,
     UniqueConstraint,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     tuple_,
     update,
 )
@@ -105,6 +107,13 @@ class Consent(Base):
     """One consent: to what, in which wording, when and how; and its withdrawal."""
 
     __tablename__ = "consent"
+    __table_args__ = (
+        Index(
+            "uq_consent_in_force", "subject_id", "purpose", unique=True,
+            sqlite_where=text("withdrawn_at IS NULL"),
+            postgresql_where=text("withdrawn_at IS NULL"),
+        ),
+    )  # fmt: skip
     __personal__ = Personal(
         "to prove consent and its withdrawal", "kept after withdrawal, as proof"
     )
@@ -250,12 +259,10 @@ _PLAIN_COLUMNS: Final = select(
     .label("suspended"),
 )  # fmt: skip
 _PLAIN: Final = _PLAIN_COLUMNS.where(_SUBJECTS.c.id == bindparam("b_id"))
-_LOCK: Final = (
-    select(_SUBJECTS.c.id)
-    .where(_SUBJECTS.c.id == bindparam("b_id"))
-    # FOR NO KEY UPDATE: rows that only refer to the subject can still be inserted.
-    .with_for_update(key_share=True)
-)
+_STATUS: Final = select(_SUBJECTS.c.status).where(_SUBJECTS.c.id == bindparam("b_id"))
+# FOR NO KEY UPDATE: rows that only refer to the subject can still be inserted.
+_LOCK: Final = _STATUS.with_for_update(key_share=True)
+_LOCKED: Final = "lamina_locked"
 _IN_FORCE: Final = (
     select(_CONSENTS.c.id)
     .where(
@@ -308,8 +315,24 @@ def led_to(tx: Tx, field: str, digests: Digests, decoy: UUID) -> Any:  # noqa: A
 
 def lock(tx: Tx, subject: UUID) -> None:
     """Lock a subject's row until the transaction ends; SQLite's write lock does so already."""
-    if tx.get_bind().dialect.name == "postgresql":
-        tx.execute(_LOCK, {"b_id": subject})
+    locked: set[UUID] = tx.info.setdefault(_LOCKED, set())
+    if subject in locked or tx.get_bind().dialect.name != "postgresql":
+        return
+    tx.flush()
+    tx.execute(_LOCK, {"b_id": subject})
+    # What was read before may have changed while this waited.
+    tx.expire_all()
+    locked.add(subject)
+
+
+def added(tx: Tx, subject: UUID) -> None:
+    """Note that a transaction has made a subject, which nobody else can see or change yet."""
+    tx.info.setdefault(_LOCKED, set()).add(subject)
+
+
+def status(tx: Tx, subject: UUID) -> str | None:
+    """Return a subject's status; None where there is none."""
+    return tx.execute(_STATUS, {"b_id": subject}).scalar()
 
 
 def plain(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None

@@ -166,13 +166,15 @@ def open_house(
         "factor": (authenticators.revoke_all, policies.forget, standing.forget),
     }
     ends = Ends(
-        accounts.get,
+        accounts.lock,
         # An export holds something of every class.
         {name: (*ending.get(name, ()), exports.forget) for name in SUBJECT_CLASSES},
         (sessions.erase, devices.forget, accounts.mark_erased),
         sessions.end_everything,
     )
-    shredding = Shredding(keys.records, audit, clock, timedelta(days=settings.backup_days))
+    shredding = Shredding(
+        keys.records, audit, clock, timedelta(days=settings.backup_days), accounts.lock
+    )
     erasure = Erasure(store, shredding, ends, open_ledger(settings, store, vault), audit, outbox)
     _watch(store, vault, audit, outbox, metrics, face)
 
@@ -225,7 +227,7 @@ def _exports(
     def bucket(tx: Tx, subject: UUID) -> str:
         return throttling.bucket(tx, f"subject:{subject}")
 
-    return Exports(store, Ways(accounts.get, bucket, accounts.notify), audit, clock, issuer)
+    return Exports(store, Ways(accounts.lock, bucket, accounts.notify), audit, clock, issuer)
 
 
 def _context(settings: Settings, vault: Vault) -> LoginContextSignal:

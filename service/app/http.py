@@ -87,7 +87,10 @@ def _routes(api: Api, house: House) -> None:
     account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
     authenticator_routes(api, house.enrolling)
     face_routes(api, house.scores)
-    rights = Rights(house.accounts.served, partial(_granted, house), house.operators.consume)
+    accounts = house.accounts
+    rights = Rights(
+        accounts.served, accounts.served_locked, partial(_granted, house), house.operators.consume
+    )
     privacy_routes(
         api,
         PrivacyRoutes(
@@ -105,6 +108,7 @@ def _routes(api: Api, house: House) -> None:
             house.custody.jobs.queue,
             house.standing,
             house.operators.consume,
+            house.accounts.hold,
         ),
     )
     session_routes(api, house.store, house.accounts, house.sessions)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,10 +23,10 @@ from service.domain.errors import (
     Unavailable,
     VerificationFailed,
 )
-from service.domain.factor import Confirmation, Enrollment, Renewing, Trailing
+from service.domain.factor import Confirmation, Enrollment, Match, Renewing, Trailing
 from service.domain.ids import new_id
 from service.store.engine import Store, Tx
-from service.throttling.actions import Throttling
+from service.throttling.actions import Reservation, Throttling
 from service.throttling.model import Counter, Lane
 
 GRANT_LIFE: Final = timedelta(minutes=5)
@@ -58,7 +59,10 @@ class Authenticators:
         self, tx: Tx, subject: UUID, kind: str, verifier: bytes, *, status: Status
     ) -> Authenticator:
         """Enroll; an active one takes the place of an earlier one of its type."""
+        self._accounts.hold(tx, subject)
         now = self._clock.now()
+        if status is Status.ACTIVE:
+            self._supersede(tx, subject, kind)
         row = AuthenticatorRow(
             id=new_id(now), subject_id=subject, type=kind, status=status.value, created_at=now,
             confirmed_at=now if status is Status.ACTIVE else None, last_used_at=None,
@@ -100,9 +104,11 @@ class Authenticators:
             verifier: What it is checked against from now on, where that is another.
             record: What the audit log keeps of what confirmed it.
         """
+        self._accounts.hold(tx, subject)
         row = self._row(tx, subject, authenticator)
         if row.status != Status.PENDING:
             raise not_pending()
+        self._supersede(tx, subject, row.type)
         if verifier is not None:
             row.verifier = verifier
         row.status, row.confirmed_at = Status.ACTIVE.value, self._clock.now()
@@ -119,12 +125,17 @@ class Authenticators:
 
     def revoke(self, tx: Tx, subject: UUID, authenticator: UUID) -> Authenticator:
         """End an authenticator; what it was checked against is forgotten."""
+        self._accounts.hold(tx, subject)
         row = self._row(tx, subject, authenticator)
         if row.status == Status.REVOKED:
             raise Conflict("already_revoked", "This authenticator is revoked already.")
         self._end(tx, row)
         self._accounts.notify(tx, subject, "authenticator.revoked")
         return _value(row)
+
+    def hold(self, tx: Tx, subject: UUID) -> bool:
+        """Lock a subject for a change of what it has enrolled; see `Accounts.hold`."""
+        return self._accounts.hold(tx, subject)
 
     def revoke_all(self, tx: Tx, subject: UUID) -> None:
         """Revoke every authenticator of a subject that is to be erased; no notice is sent."""
@@ -213,10 +224,13 @@ class Authenticators:
         fresh = now - account.created_at < _REGISTRATION
         return fresh and account.first_login_at is None and account.client == caller.client
 
+    def _supersede(self, tx: Tx, subject: UUID, kind: str) -> None:
+        """End the active one of a type before another becomes it: there is one at any time."""
+        for row in store.active(tx, (subject,), kind):
+            self._end(tx, row)
+        tx.flush()
+
     def _activated(self, tx: Tx, row: AuthenticatorRow, **record: str) -> None:
-        for other in store.active(tx, (row.subject_id,), row.type):
-            if other.id != row.id:
-                self._end(tx, other)
         self._audit.append(
             tx, "authenticator.enrolled", subject=row.subject_id, type=row.type, id=str(row.id),
             **record,
@@ -265,15 +279,15 @@ class Enrolling:
         with self._database.transaction(read=True) as tx:
             self._accounts.served(tx, caller, subject)
         prepared = enrollment.prepare(values)
-        with self._database.transaction() as tx:
-            account = self._accounts.served(tx, caller, subject)
-            purpose = enrollment.consent
-            if purpose and not self._accounts.consented(tx, subject, purpose, held=True):
-                detail = f"This needs the subject's consent to the purpose {purpose}."
-                raise Forbidden("consent_required", detail, purpose=purpose)
+
+        def begin(tx: Tx) -> dict[str, Any]:
+            account = self._accounts.served_locked(tx, caller, subject)
+            self._agreed(tx, subject, enrollment)
             self._authenticators.authorize(tx, caller, account, f"enroll:{kind}", grant)
             label = self._accounts.label(tx, subject)
             return {"type": kind} | enrollment.begin(tx, subject, label, prepared)
+
+        return self._database.unit(begin)
 
     def confirm(
         self, caller: Caller, subject: UUID, authenticator: UUID, values: Mapping[str, Any]
@@ -284,7 +298,7 @@ class Enrolling:
             VerificationFailed: What was presented does not verify.
         """
         with self._database.transaction() as tx:
-            account = self._accounts.served(tx, caller, subject)
+            account = self._accounts.served_locked(tx, caller, subject)
             pending = self._authenticators.pending(tx, subject, authenticator)
             confirmation = self._enrollments[pending.type]
             if not isinstance(confirmation, Confirmation):
@@ -295,22 +309,22 @@ class Enrolling:
         try:
             match = confirmation.compare(pending, values, self._clock.now())
         except (BadInput, Unavailable, VerificationFailed) as refused:
-            with self._database.transaction() as tx:
-                # The authenticator before the counter, in the order of every other path.
-                if isinstance(confirmation, Renewing):
-                    refused.extra |= confirmation.again(tx, pending)
-                if not isinstance(refused, VerificationFailed):
-                    self._throttling.release(tx, attempt)
+            not_checked = None if isinstance(refused, VerificationFailed) else attempt
+            again = partial(self._again, confirmation, pending, not_checked)
+            refused.extra |= self._database.unit(again)
             raise
-        with self._database.transaction() as tx:
-            confirmation.confirm(tx, pending, match)
-            self._throttling.release(tx, attempt)
+        try:
+            self._database.unit(partial(self._confirmed, confirmation, pending, match, attempt))
+        except (Conflict, Forbidden):
+            # It verified, and came second: that is no failed attempt.
+            self._database.unit(lambda tx: self._throttling.release(tx, attempt))
+            raise
         return {"id": str(authenticator), "type": pending.type, "status": Status.ACTIVE.value}
 
     def revoke(self, caller: Caller, subject: UUID, authenticator: UUID, grant: str) -> None:
         """End an authenticator; raises NotFound, Conflict or Forbidden."""
         with self._database.transaction() as tx:
-            account = self._accounts.served(tx, caller, subject)
+            account = self._accounts.served_locked(tx, caller, subject)
             self._authenticators.authorize(tx, caller, account, "revoke:authenticator", grant)
             ended = self._authenticators.revoke(tx, subject, authenticator)
             enrollment = self._enrollments[ended.type]
@@ -331,3 +345,29 @@ class Enrolling:
                 }
                 for item in self._authenticators.listing(tx, subject)
             ]
+
+    def _confirmed(
+        self, confirmation: Confirmation, pending: Verifier, match: Match, attempt: Reservation,
+        tx: Tx,
+    ) -> None:  # fmt: skip
+        self._accounts.lock(tx, pending.subject)
+        # The consent may have been withdrawn while the slow check was under way.
+        self._agreed(tx, pending.subject, self._enrollments[pending.type])
+        confirmation.confirm(tx, pending, match)
+        self._throttling.release(tx, attempt)
+
+    def _again(
+        self, confirmation: Confirmation, pending: Verifier, attempt: Reservation | None, tx: Tx
+    ) -> dict[str, Any]:
+        """Keep what a refused confirmation leaves; return what the caller is shown of it."""
+        self._accounts.lock(tx, pending.subject)
+        shown = confirmation.again(tx, pending) if isinstance(confirmation, Renewing) else {}
+        if attempt is not None:
+            self._throttling.release(tx, attempt)
+        return shown
+
+    def _agreed(self, tx: Tx, subject: UUID, enrollment: Enrollment) -> None:
+        purpose = enrollment.consent
+        if purpose and not self._accounts.consented(tx, subject, purpose):
+            detail = f"This needs the subject's consent to the purpose {purpose}."
+            raise Forbidden("consent_required", detail, purpose=purpose)

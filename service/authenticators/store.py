@@ -7,12 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import (
     ForeignKey,
+    Index,
     LargeBinary,
     String,
     UniqueConstraint,
     bindparam,
     delete,
     select,
+    text,
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -29,6 +31,12 @@ class AuthenticatorRow(Base):
     """One authenticator; its verifier opens only with this id, subject, type and status."""
 
     __tablename__ = "authenticator"
+    __table_args__ = (
+        Index(
+            "uq_authenticator_active", "subject_id", "type", unique=True,
+            sqlite_where=text("status = 'active'"), postgresql_where=text("status = 'active'"),
+        ),
+    )  # fmt: skip
     __personal__ = Personal(
         "to verify that it is this person who signs in",
         "what it is checked against: until revoked or erased; that there was one: until erasure",

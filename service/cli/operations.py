@@ -70,7 +70,6 @@ def hold(subject: UUID, until: datetime, reason: str, *, as_json: bool) -> None:
     """
     house, end = open_house(settings()), until.replace(tzinfo=UTC) + timedelta(days=1)
     with house.store.transaction() as tx:
-        house.accounts.get(tx, subject)
         house.shredding.hold(tx, subject, end, reason, BREAK_GLASS)
         house.operators.alarm(tx, "subjects hold")
     answer = {"subject": str(subject), "until": rfc3339(end)}
@@ -88,7 +87,7 @@ def canary(subject: UUID, *, as_json: bool) -> None:
     """
     house = open_house(settings())
     with house.store.transaction() as tx:
-        house.accounts.get(tx, subject)
+        house.accounts.lock(tx, subject)
         house.shredding.watch(tx, subject, BREAK_GLASS)
     show({"subject": str(subject)}, as_json=as_json, text="opening it raises an alarm from now on")
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from service.domain.errors import (
 from service.domain.factor import Factor, Match, Presented
 from service.domain.ids import DECOY
 from service.login import model, store
+from service.login.holding import held, no_flow
 from service.login.judging import TYPED, Judging
 from service.login.model import Begin, Flow, FlowKind, FlowStatus, Outcome, Terms
 from service.login.parts import Parts
@@ -92,8 +94,11 @@ class Login:
             if name not in flow.actions:
                 raise _not_legal(flow)
             if name == model.BACK:
-                return self._back(tx, flow, values)
-            attempt = self._reserve(tx, flow, parts.factors[name], values)
+                return self._back(tx, held(tx, parts.accounts, flow), values)
+            factor = parts.factors[name]
+            # The subject before the counter (ADR 6); a slow one is held when it is settled.
+            flow = flow if factor.slow else held(tx, parts.accounts, flow)
+            attempt = self._reserve(tx, flow, factor, values)
             material = attempt.factor.load(tx, flow.terms.subject)
             if not attempt.factor.slow:
                 return self._settle(tx, attempt, *self._check(attempt, material))
@@ -107,7 +112,8 @@ class Login:
     def cancel(self, caller: Caller, flow_id: UUID, token: str) -> None:
         """End a flow; one that has ended stays as it is. Raises NotFound."""
         with self._parts.database.transaction() as tx:
-            flow = self._find(tx, caller, flow_id, token)
+            # Locked: whoever acts in it at this moment is waited for, and no reason to refuse.
+            flow = self._find(tx, caller, flow_id, token, lock=True)
             if flow.status is FlowStatus.PENDING:
                 self._note(tx, store.save(tx, model.cancel(flow)), "flow.cancelled")
 
@@ -118,6 +124,9 @@ class Login:
     def _terms(self, tx: Tx, caller: Caller, wanted: Begin) -> tuple[Terms, tuple[Evidence, ...]]:
         session = None
         if wanted.kind in {FlowKind.STEP_UP, FlowKind.ENROLLMENT}:
+            # Such a flow may complete at once. Only the session tells whom to lock, and it may
+            # have ended while this waited for the lock.
+            self._parts.accounts.hold(tx, self._session(tx, caller, wanted).subject)
             session = self._session(tx, caller, wanted)
             account: Account | None = self._parts.accounts.get(tx, session.subject)
             counter = f"subject:{session.subject}"
@@ -158,14 +167,16 @@ class Login:
             raise NotFound("session_not_found", "There is no such session in force.")
         return found
 
-    def _find(self, tx: Tx, caller: Caller, flow_id: UUID, token: str) -> Flow:
-        found = store.find(tx, flow_id)
+    def _find(
+        self, tx: Tx, caller: Caller, flow_id: UUID, token: str, *, lock: bool = False
+    ) -> Flow:
+        found = store.find(tx, flow_id, lock=lock)
         if found is not None:
             flow, client, digest = found
             proven = opaque.equal(digest, opaque.digest(token, "flow"))
             if proven and client == caller.client:
                 return model.aged(flow, self._parts.clock.now())
-        raise NotFound("flow_not_found", "There is no such flow.")
+        raise no_flow()
 
     def _open(
         self, tx: Tx, caller: Caller, flow_id: UUID, token: str, revision: int | None
@@ -228,12 +239,9 @@ class Login:
         try:
             match, failure = self._check(attempt, material)
         except (BadInput, Unavailable) as refused:
-            with database.transaction() as tx:
-                self._parts.throttling.release(tx, attempt.reservation)
-                return self._unread(tx, attempt.flow, refused)
+            return database.unit(partial(self._unread, attempt, refused))
         try:
-            with database.transaction() as tx:
-                return self._settle(tx, attempt, match, failure)
+            return database.unit(partial(self._settle_held, attempt, match, failure))
         except Conflict:
             with database.transaction() as tx:
                 self._note(
@@ -241,10 +249,17 @@ class Login:
                 )
             raise
 
-    def _unread(self, tx: Tx, flow: Flow, refused: BadInput | Unavailable) -> Outcome:
-        away = isinstance(refused, Unavailable)
+    def _unread(self, attempt: _Attempt, refused: BadInput | Unavailable, tx: Tx) -> Outcome:
+        away, flow = isinstance(refused, Unavailable), held(tx, self._parts.accounts, attempt.flow)
+        self._parts.throttling.release(tx, attempt.reservation)
         flow = model.release(flow) if away else model.fail(flow, self._parts.clock.now())
         return Outcome(store.save(tx, self._judging.challenged(tx, flow)), refusal=refused)
+
+    def _settle_held(
+        self, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None, tx: Tx
+    ) -> Outcome:
+        attempt = replace(attempt, flow=held(tx, self._parts.accounts, attempt.flow))
+        return self._settle(tx, attempt, match, failure)
 
     def _settle(
         self, tx: Tx, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None

@@ -172,6 +172,7 @@ class Judging:
 
     def _suspend(self, tx: Tx, subject: UUID) -> None:
         parts = self._parts
+        parts.accounts.lock(tx, subject)
         if parts.accounts.suspend(tx, subject, "login", "risk", "policy"):
             parts.sessions.end_all(tx, subject, "suspended")
             parts.devices.forget(tx, subject)

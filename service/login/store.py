@@ -47,6 +47,7 @@ _INSERT: Final = insert(_TABLE)
 _FIND: Final = select(
     _TABLE.c.client_id, _TABLE.c.token_digest, _TABLE.c.revision, _TABLE.c.state
 ).where(_TABLE.c.id == bindparam("b_id"))
+_FIND_LOCKED: Final = _FIND.with_for_update()
 _SAVE: Final = (
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("b_id"), _TABLE.c.revision == bindparam("b_revision"))
@@ -67,9 +68,9 @@ def add(tx: Tx, flow: Flow, token_digest: bytes) -> None:
     tx.execute(_INSERT, values)
 
 
-def find(tx: Tx, flow_id: UUID) -> tuple[Flow, UUID, bytes] | None:
-    """Return a flow, its client and the digest of its token."""
-    row = tx.execute(_FIND, {"b_id": flow_id}).first()
+def find(tx: Tx, flow_id: UUID, *, lock: bool = False) -> tuple[Flow, UUID, bytes] | None:
+    """Return a flow, its client and the digest of its token; locked, it stays as it is."""
+    row = tx.execute(_FIND_LOCKED if lock else _FIND, {"b_id": flow_id}).first()
     if row is None:
         return None
     context = _context(flow_id, row.client_id, row.revision)

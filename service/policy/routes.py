@@ -18,6 +18,7 @@ from service.web.api import Api, Call, Operation
 
 Consume = Callable[[Tx, UUID, str, str], str]
 Queue = Callable[[Tx, str, Mapping[str, Any], str], Mapping[str, Any]]
+Hold = Callable[[Tx, UUID], bool]
 ACT = "policy.activate"
 BACKTEST = "policy.backtest"
 """The kind of long job that compares a document with what was decided."""
@@ -76,16 +77,19 @@ class PolicyRoutes:
     Args:
         queue: Queues a long job of a kind, with parameters, for an actor; returns its view.
         consume: Uses an approval for one act and target; returns who stands for it.
+        hold: Locks a subject for a change; tells whether it is there.
     """
 
     def __init__(
-        self, database: Store, lives: Lives, queue: Queue, standing: Standing, consume: Consume
-    ) -> None:
+        self, database: Store, lives: Lives, queue: Queue, standing: Standing, consume: Consume,
+        hold: Hold,
+    ) -> None:  # fmt: skip
         self._database = database
         self._lives = lives
         self._queue = queue
         self._standing = standing
         self._consume = consume
+        self._hold = hold
 
     def listing(self, call: Call) -> Mapping[str, Any]:
         """List the documents, newest first, by pages."""
@@ -174,8 +178,10 @@ class PolicyRoutes:
 
     def clear(self, call: Call) -> None:
         """Let go of the risk that is held against a subject."""
+        subject = call.id("subject", "subject")
         with self._database.transaction() as tx:
-            self._standing.clear(tx, call.id("subject", "subject"), call.by.actor)
+            self._hold(tx, subject)
+            self._standing.clear(tx, subject, call.by.actor)
 
 
 def routes(api: Api, policies: PolicyRoutes) -> None:

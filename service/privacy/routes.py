@@ -30,11 +30,13 @@ class Rights:
 
     Args:
         served: Raises NotFound unless the caller serves the subject.
+        locked: Does the same and locks the subject for a change.
         granted: Uses a grant for an act on a subject; raises Forbidden.
         consume: Uses an approval for one act and target; returns who stands for it.
     """
 
     served: Callable[[Tx, Caller, UUID], object]
+    locked: Callable[[Tx, Caller, UUID], object]
     granted: Callable[[Tx, Caller, UUID, str, str], None]
     consume: Callable[[Tx, UUID, str, str], str]
 
@@ -64,7 +66,7 @@ class PrivacyRoutes:
         """Queue an export: the person's own by a grant, an operator's by an approval."""
         subject = call.id("subject", "subject")
         with self._database.transaction() as tx:
-            self._rights.served(tx, call.by, subject)
+            self._rights.locked(tx, call.by, subject)
             by = self._stands(tx, call, subject)
             job = self._exports.request(tx, self._jobs, subject, call.by.actor, by)
         response = Response(orjson.dumps(job), 202, content_type="application/json")
@@ -75,7 +77,7 @@ class PrivacyRoutes:
         """Give an export to whom it was made for."""
         subject, number = call.id("subject", "subject"), call.id("export", "export")
         with self._database.transaction() as tx:
-            self._rights.served(tx, call.by, subject)
+            self._rights.locked(tx, call.by, subject)
             content = self._exports.collect(tx, subject, number, call.by.actor)
         return Response(content, 200, content_type="application/json")
 

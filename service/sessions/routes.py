@@ -23,13 +23,13 @@ def routes(api: Api, database: Store, accounts: Accounts, sessions: Sessions) ->
     def end_all(call: Call) -> None:
         subject = call.id("subject", "subject")
         with database.transaction() as tx:
-            accounts.served(tx, call.by, subject)
+            accounts.served_locked(tx, call.by, subject)
             sessions.end_all(tx, subject, "ended_by_client")
 
     def end_one(call: Call) -> None:
         subject, session = call.id("subject", "subject"), call.id("session", "session")
         with database.transaction() as tx:
-            accounts.served(tx, call.by, subject)
+            accounts.served_locked(tx, call.by, subject)
             sessions.end_one(tx, subject, session, "ended_by_client")
 
     write = "sessions:write"

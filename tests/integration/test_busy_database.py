@@ -199,3 +199,24 @@ def test_a_value_whose_key_went_meanwhile_is_read_once_more(house):
     with pytest.raises(KeyUnavailable):
         store.repeat(lambda: view(2, keep=True))
     assert len(runs) == 1
+
+
+def test_what_waited_for_a_lock_is_read_anew(postgres):
+    """An object that was read before the lock shows what another has committed meanwhile."""
+    from service.accounts.store import Subject
+
+    account = postgres.register(username="alice")
+    with postgres.store.transaction() as tx:
+        row = tx.get(Subject, account.id)
+        before = row.updated_at
+
+        def change():
+            postgres.clock.advance(hours=1)
+            with postgres.store.transaction() as other:
+                postgres.accounts.update(other, postgres.caller, account.id, profile={"n": 1})
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        thread.join()
+        postgres.accounts.lock(tx, account.id)
+        assert row.updated_at > before

@@ -1,10 +1,14 @@
 """Migrations lead from nothing to the models, and back."""
 
+import uuid
+
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import Uuid, bindparam, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 import service.app  # noqa: F401 - so that every table is known
+from crypto.envelope import ERASED
 from service.domain.errors import SetupError
 from service.store import migrate
 from service.store.base import Base
@@ -63,3 +67,103 @@ def test_another_schema_is_refused(engine):
     with pytest.raises(SetupError) as old:
         migrate.require_current(engine)
     assert "revision 0001" in old.value.detail
+
+
+_S, _OTHER = "000000000000000000000000000000a1", "000000000000000000000000000000a2"
+
+
+def _twice(connection):
+    """Write what two requests at once could leave before 0010: of each kind too many."""
+    subject = (
+        "INSERT INTO subject (id, status, segment, client_id, created_at, updated_at)"
+        " VALUES (:id, 'active', 'default', :id, '2026-11-01', '2026-11-01')"
+    )
+    authenticator = (
+        "INSERT INTO authenticator (id, subject_id, type, status, created_at, confirmed_at,"
+        " verifier) VALUES (:id, :subject, :type, :status, :at, :at, :sealed)"
+    )
+    code = (
+        "INSERT INTO recovery_code (id, authenticator_id, subject_id, digest)"
+        " VALUES (:id, :authenticator, :subject, :sealed)"
+    )
+    consent = (
+        "INSERT INTO consent (id, subject_id, purpose, version, text_hash, locale, channel,"
+        " given_at, withdrawn_at) VALUES (:id, :subject, :purpose, '1', 'x', 'en', 'web', :at,"
+        " :until)"
+    )
+    for subject_id in (_S, _OTHER):
+        connection.execute(text(subject), {"id": subject_id})
+    rows = [
+        (1, _S, "totp", "active", "2026-11-02"), (2, _S, "totp", "active", "2026-11-04"),
+        (3, _S, "totp", "active", "2026-11-03"), (4, _S, "totp", "pending", "2026-11-05"),
+        (5, _S, "recovery_codes", "active", "2026-11-02"),
+        (6, _S, "recovery_codes", "active", "2026-11-03"),
+        (7, _OTHER, "totp", "active", "2026-11-01"), (8, _S, "password", "active", "2026-11-01"),
+    ]  # fmt: skip
+    for number, owner, kind, status, at in rows:
+        values = {"id": f"{number:032x}", "subject": owner, "type": kind, "status": status,
+                  "at": at, "sealed": b"sealed"}  # fmt: skip
+        connection.execute(text(authenticator), values)
+    for number, owner in ((51, 5), (61, 6)):
+        values = {"id": f"{number:032x}", "authenticator": f"{owner:032x}", "subject": _S,
+                  "sealed": b"sealed"}  # fmt: skip
+        connection.execute(text(code), values)
+    given = [
+        # Two at once, both in force.
+        (1, _S, "face", "2026-11-02", None), (2, _S, "face", "2026-11-03", None),
+        # Two at once, of which the withdrawal ended one.
+        (3, _S, "behavior", "2026-11-02", None), (4, _S, "behavior", "2026-11-03", "2026-11-04"),
+        # In order: superseded, and given anew after a withdrawal.
+        (5, _S, "terms", "2026-11-02", "2026-11-03"), (6, _S, "terms", "2026-11-03", None),
+        (7, _OTHER, "face", "2026-11-01", "2026-11-02"), (8, _OTHER, "face", "2026-11-03", None),
+    ]  # fmt: skip
+    for number, owner, purpose, at, until in given:
+        values = {"id": f"{number:032x}", "subject": owner, "purpose": purpose, "at": at,
+                  "until": until}  # fmt: skip
+        connection.execute(text(consent), values)
+
+
+def test_of_what_was_there_twice_the_newest_stays(engine):
+    """One active authenticator of a type and one consent in force; a withdrawal ends both."""
+    migrate.upgrade(engine, "0009")
+    with engine.begin() as connection:
+        _twice(connection)
+    migrate.upgrade(engine)
+
+    def numbers(query):
+        with engine.connect() as connection:
+            return sorted(int(str(found).replace("-", ""), 16) for found in connection.execute(
+                text(query)).scalars())  # fmt: skip
+
+    assert numbers("SELECT id FROM authenticator WHERE status = 'active'") == [2, 6, 7, 8]
+    assert numbers("SELECT id FROM authenticator WHERE status = 'pending'") == [4]
+    assert numbers("SELECT id FROM recovery_code") == [61]
+    assert numbers("SELECT id FROM consent WHERE withdrawn_at IS NULL") == [2, 6, 8]
+    with engine.connect() as connection:
+        left = connection.execute(text("SELECT verifier FROM authenticator WHERE type = 'totp'"
+                                       " AND status = 'revoked'")).scalars()  # fmt: skip
+        assert {bytes(cell) for cell in left} == {ERASED}
+
+
+_SECOND_AUTHENTICATOR = (
+    "INSERT INTO authenticator (id, subject_id, type, status, created_at, verifier)"
+    " SELECT :new, subject_id, type, status, created_at, verifier FROM authenticator"
+    " WHERE type = 'password'"
+)
+_SECOND_CONSENT = (
+    "INSERT INTO consent (id, subject_id, purpose, version, text_hash, locale, channel, given_at)"
+    " SELECT :new, subject_id, purpose, version, text_hash, locale, channel, given_at FROM consent"
+    " WHERE withdrawn_at IS NULL AND purpose = 'terms'"
+)
+
+
+@pytest.mark.parametrize("repeated", [_SECOND_AUTHENTICATOR, _SECOND_CONSENT])
+def test_the_database_itself_refuses_a_second_one(engine, repeated):
+    """Whoever writes past the rule of the lock meets a unique index."""
+    migrate.upgrade(engine, "0009")
+    with engine.begin() as connection:
+        _twice(connection)
+    migrate.upgrade(engine)
+    statement = text(repeated).bindparams(bindparam("new", uuid.UUID(int=99), Uuid()))
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(statement)

@@ -78,6 +78,7 @@ class Accounts:
         if profile:
             row.profile = orjson.dumps(dict(profile)).decode()
         tx.flush()
+        store.added(tx, row.id)
         for name, value in identifiers.items():
             self._claim(tx, row.id, Field(name), value)
         for consent in consents:
@@ -147,6 +148,11 @@ class Accounts:
         """Return the same as `served`, with the subject locked for a change (ADR 6)."""
         store.lock(tx, subject)
         return self.served(tx, caller, subject)
+
+    def hold(self, tx: Tx, subject: UUID) -> bool:
+        """Lock a subject for a change (ADR 6); False where there is none, or it was erased."""
+        store.lock(tx, subject)
+        return store.status(tx, subject) == ACTIVE
 
     def known(self, tx: Tx, subject: UUID) -> Account | None:
         """Return a subject by id, the decoy too."""
@@ -229,7 +235,7 @@ class Accounts:
 
     def give_consent(self, tx: Tx, subject: UUID, consent: Mapping[str, str]) -> dict[str, Any]:
         """Record a consent; an earlier one to the same purpose is superseded."""
-        self._row(tx, subject)
+        self.lock(tx, subject)
         now = self._clock.now()
         for old in store.consents(tx, subject):
             if old.purpose == consent["purpose"] and old.withdrawn_at is None:
@@ -246,6 +252,7 @@ class Accounts:
 
     def withdraw_consent(self, tx: Tx, subject: UUID, purpose: str) -> None:
         """Withdraw a consent; raises NotFound when none is in force."""
+        self.lock(tx, subject)
         row = self._consent(tx, subject, purpose)
         if row is None:
             raise NotFound("consent_not_found", "No consent to this purpose is in force.")
@@ -270,7 +277,7 @@ class Accounts:
 
     def suspend(self, tx: Tx, subject: UUID, capability: str, reason: str, actor: str) -> bool:
         """Suspend a capability and tell the subject; False when it is suspended already."""
-        self._row(tx, subject)
+        self.lock(tx, subject)
         now = self._clock.now()
         values = {
             "id": new_id(now), "subject_id": subject, "capability": capability,
@@ -287,7 +294,7 @@ class Accounts:
 
     def lift(self, tx: Tx, subject: UUID, capability: str, actor: str) -> None:
         """Lift a suspension; raises NotFound when there is none."""
-        self._row(tx, subject)
+        self.lock(tx, subject)
         if not store.lift(tx, subject, capability):
             raise NotFound("suspension_not_found", "This capability is not suspended.")
         self._audit.append(

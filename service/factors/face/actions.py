@@ -306,6 +306,7 @@ class FaceFactor(TypedFactor):
 
     def renew(self, tx: Tx, subject: UUID) -> bool:
         """Move a subject's template to a new secret, without the subject; False without a face."""
+        self._authenticators.hold(tx, subject)
         found = self._authenticators.verifier(tx, subject, subject, TYPE)
         row = store.secret_of(tx, found.authenticator, lock=True) if found else None
         if found is None or row is None:

@@ -55,12 +55,17 @@ class FaceScores:
         self._database.outside()
         record = transcribed({}, pictures)
         scored = self._compared(attempt, material, pictures, mode)
-        with self._database.transaction() as tx:
-            scored = self._settled(tx, attempt, scored)
+
+        def settle(tx: Tx) -> Scored:
+            self._accounts.lock(tx, subject)
+            settled = self._settled(tx, attempt, scored)
             self._audit.append(
                 tx, "face.scored", subject=account.id, actor=str(caller.client),
-                matched=scored.match is not None, reason=scored.reason, **record,
+                matched=settled.match is not None, reason=settled.reason, **record,
             )  # fmt: skip
+            return settled
+
+        scored = self._database.unit(settle)
         return {
             "matched": scored.match is not None,
             "band": scored.band.label,

@@ -80,8 +80,8 @@ class TotpFactor(TypedFactor):
 
     def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
         """Make it active; the first code counts as used from then on."""
-        self._use(tx, match)
         self._authenticators.confirm(tx, pending.subject, pending.authenticator, match.verifier)
+        self._use(tx, match)
 
     def load(self, tx: Tx, subject: UUID) -> Verifier | None:
         """Read the secret, or the decoy's."""

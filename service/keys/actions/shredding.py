@@ -1,6 +1,6 @@
 """Erase by destroying data keys; prove it; and keep a restored backup from undoing it."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -62,18 +62,27 @@ class Shredding:
 
     Args:
         retention: How long a backup of the database lives: until then it could bring data back.
+        lock: Locks a subject for a change; raises NotFound where there is none. So a hold and an
+            erasure wait for each other, and the second one sees the first.
     """
 
     def __init__(
-        self, records: RecordKeys, audit: AuditLog, clock: Clock, retention: timedelta
-    ) -> None:
+        self, records: RecordKeys, audit: AuditLog, clock: Clock, retention: timedelta,
+        lock: Callable[[Tx, UUID], object],
+    ) -> None:  # fmt: skip
         self._records = records
         self._audit = audit
         self._clock = clock
         self._retention = retention
+        self._lock = lock
 
     def hold(self, tx: Tx, subject: UUID, until: datetime, reason: str, actor: str) -> None:
-        """Refuse every erasure of a subject until a date (a duty to keep records)."""
+        """Refuse every erasure of a subject until a date (a duty to keep records).
+
+        Raises:
+            NotFound: There is no such subject, or it was erased before.
+        """
+        self._lock(tx, subject)
         now = self._clock.now()
         tx.merge(LegalHold(subject_id=subject, until=until, reason=reason, set_at=now))
         self._audit.append(
@@ -86,7 +95,13 @@ class Shredding:
         self._audit.append(tx, "canary.set", subject=subject, actor=actor)
 
     def require_free(self, tx: Tx, subject: UUID) -> None:
-        """Refuse while a legal hold stands; raises Conflict that names its end."""
+        """Refuse while a legal hold stands, and keep one from being set meanwhile.
+
+        Raises:
+            NotFound: There is no such subject, or it was erased before.
+            Conflict: A hold stands; the detail names its end.
+        """
+        self._lock(tx, subject)
         row = tx.get(LegalHold, subject)
         if row is not None and row.until > self._clock.now():
             until = rfc3339(row.until)

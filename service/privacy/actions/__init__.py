@@ -22,7 +22,7 @@ class Ends:
     """What erasure ends in other features.
 
     Args:
-        present: Raises NotFound when there is no such subject.
+        present: Locks the subject for a change; raises NotFound when there is none.
         by_class: What ends with one class of data, such as the look-up digests with `contact`.
         whole: What ends only when everything goes, such as sessions.
         end_sessions: Ends every session of every subject; for a restored database.

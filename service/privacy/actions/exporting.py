@@ -31,7 +31,7 @@ class Ways:
     """What exporting asks of other features.
 
     Args:
-        present: Raises NotFound when there is no such subject.
+        present: Locks the subject for a change; raises NotFound when there is none.
         bucket: Returns the keyed digest that a subject's attempts are counted under.
         notify: Puts a notice to the subject's addresses.
     """
@@ -94,8 +94,8 @@ class Exports:
 
         def finish() -> Mapping[str, Any]:
             with self._database.transaction() as tx:
+                self._ways.present(tx, self._row(tx, number).subject_id)
                 row = self._row(tx, number, lock=True)
-                self._ways.present(tx, row.subject_id)
                 row.content = orjson.dumps(self._document(row.subject_id, sections))
                 row.expires_at = self._clock.now() + LIFE
                 self._audit.append(

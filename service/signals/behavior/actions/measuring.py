@@ -105,7 +105,7 @@ class Measuring:
         """
         self._admissible(samples)
         with self._database.transaction() as tx:
-            account = self._accounts.served(tx, caller, subject)
+            account = self._accounts.served_locked(tx, caller, subject)
             if not self._behaviors.consented(tx, subject, held=True):
                 return {"accepted": 0, "total": 0, "refused": []}
             empty = self._behaviors.learned(tx, subject) == 0
@@ -148,7 +148,7 @@ class Measuring:
     def reset(self, caller: Caller, subject: UUID, grant: str) -> None:
         """Forget a subject's profiles; raises NotFound or Forbidden."""
         with self._database.transaction() as tx:
-            account = self._accounts.served(tx, caller, subject)
+            account = self._accounts.served_locked(tx, caller, subject)
             self._authenticators.authorize(tx, caller, account, ACT, grant)
             self._behaviors.reset(tx, subject, str(caller.client))
 

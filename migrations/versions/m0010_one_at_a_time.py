@@ -1,0 +1,82 @@
+"""At most one active authenticator of a type, and one consent in force for a purpose.
+
+A database that holds more, from before subjects were locked for a change, keeps the newest of
+them. A consent that was given before the last withdrawal for its purpose ends with it.
+
+Revision: 0010
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+_OTHERS = """
+SELECT id FROM (
+  SELECT id, row_number() OVER (
+    PARTITION BY subject_id, type ORDER BY coalesce(confirmed_at, created_at) DESC, id DESC
+  ) AS place FROM authenticator WHERE status = 'active'
+) AS ranked WHERE place > 1
+"""
+_ERASED = bytes((0xF9, 0, 0xFF, 0xFF))
+"""What an erasure leaves of a sealed value: here no key can seal an empty one."""
+_REPAIRS = (
+    """
+    UPDATE consent SET withdrawn_at = (
+      SELECT max(other.withdrawn_at) FROM consent AS other
+      WHERE other.subject_id = consent.subject_id AND other.purpose = consent.purpose
+    )
+    WHERE withdrawn_at IS NULL AND EXISTS (
+      SELECT 1 FROM consent AS other
+      WHERE other.subject_id = consent.subject_id AND other.purpose = consent.purpose
+        AND other.withdrawn_at > consent.given_at
+    )
+    """,
+    """
+    UPDATE consent SET withdrawn_at = (
+      SELECT max(other.given_at) FROM consent AS other
+      WHERE other.subject_id = consent.subject_id AND other.purpose = consent.purpose
+        AND other.withdrawn_at IS NULL
+    )
+    WHERE id IN (
+      SELECT id FROM (
+        SELECT id, row_number() OVER (
+          PARTITION BY subject_id, purpose ORDER BY given_at DESC, id DESC
+        ) AS place FROM consent WHERE withdrawn_at IS NULL
+      ) AS ranked WHERE place > 1
+    )
+    """,
+)
+
+
+def upgrade() -> None:
+    others = sa.text(_OTHERS).columns(sa.Column("id", sa.Uuid())).subquery("others")
+    surplus = sa.select(others.c.id)
+    for name in ("recovery_code", "face_template_secret"):
+        kept = sa.table(name, sa.column("authenticator_id", sa.Uuid()))
+        op.execute(kept.delete().where(kept.c.authenticator_id.in_(surplus)))
+    rows = sa.table(
+        "authenticator", sa.column("id", sa.Uuid()), sa.column("status", sa.String()),
+        sa.column("verifier", sa.LargeBinary()),
+    )  # fmt: skip
+    ended = rows.update().where(rows.c.id.in_(surplus))
+    op.execute(ended.values(status="revoked", verifier=_ERASED))
+    for repair in _REPAIRS:
+        op.execute(sa.text(repair))
+    active, in_force = sa.text("status = 'active'"), sa.text("withdrawn_at IS NULL")
+    op.create_index(
+        "uq_authenticator_active", "authenticator", ["subject_id", "type"], unique=True,
+        sqlite_where=active, postgresql_where=active,
+    )  # fmt: skip
+    op.create_index(
+        "uq_consent_in_force", "consent", ["subject_id", "purpose"], unique=True,
+        sqlite_where=in_force, postgresql_where=in_force,
+    )  # fmt: skip
+
+
+def downgrade() -> None:
+    op.drop_index("uq_consent_in_force", table_name="consent")
+    op.drop_index("uq_authenticator_active", table_name="authenticator")

@@ -75,8 +75,10 @@ def upgrade() -> None:
         "uq_consent_in_force", "consent", ["subject_id", "purpose"], unique=True,
         sqlite_where=in_force, postgresql_where=in_force,
     )  # fmt: skip
+    op.add_column("throttle", sa.Column("era", sa.Integer(), server_default="0", nullable=False))
 
 
 def downgrade() -> None:
+    op.drop_column("throttle", "era")
     op.drop_index("uq_consent_in_force", table_name="consent")
     op.drop_index("uq_authenticator_active", table_name="authenticator")

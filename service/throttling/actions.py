@@ -22,10 +22,17 @@ _PAGE: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """One counted attempt."""
+    """One counted attempt.
+
+    Args:
+        era: The era of the row that it was counted in.
+        until: The end of the wait that it began; None where it began none.
+    """
 
     row: UUID
     counter: Counter
+    era: int
+    until: datetime | None
 
 
 class Throttling:
@@ -56,13 +63,20 @@ class Throttling:
             until = store.locked_until(tx, bucket, lane, counter)
             left = int((until - now).total_seconds()) + 1 if until and until > now else None
             raise Throttled(left or LONGEST_DELAY)
-        if seconds := delay(count.failures, count.free):
-            store.lock(tx, count.row, now + timedelta(seconds=seconds))
-        return Reservation(count.row, counter)
+        seconds = delay(count.failures, count.free)
+        until = now + timedelta(seconds=seconds) if seconds else None
+        if until is not None:
+            store.lock(tx, count.row, until)
+        return Reservation(count.row, counter, count.era, until)
 
     def release(self, tx: Tx, reservation: Reservation) -> None:
-        """Take back the attempt that verified; earlier failures stay counted."""
-        store.lower_count(tx, reservation.row, reservation.counter)
+        """Take back the attempt that verified; other failures and their waits stay.
+
+        A wait that others began while this one was checked ends by time only; one set to zero
+        meanwhile has nothing left of it to give back.
+        """
+        taken = reservation
+        store.lower_count(tx, taken.row, taken.counter, taken.era, taken.until)
 
     def reset(self, tx: Tx, bucket: str, lane: Lane | None = None) -> int:
         """Forget failures, after a flow completed at its level or by an operator."""

@@ -54,6 +54,8 @@ class Bucket(Base):
     other: Mapped[int]
     face: Mapped[int]
     total: Mapped[int]
+    era: Mapped[int] = mapped_column(server_default="0")
+    """How often the row was set to zero: what was counted before cannot be given back after."""
     locked_until: Mapped[datetime | None]
     updated_at: Mapped[datetime]
 
@@ -65,11 +67,13 @@ class Count(NamedTuple):
         row: Its bucket.
         failures: How many in a row, with this one.
         free: How many of them wait for nothing.
+        era: The era of its bucket.
     """
 
     row: UUID
     failures: int
     free: int
+    era: int
 
 
 _TABLE: Final = table_of(Bucket)
@@ -90,7 +94,7 @@ def _raising(counter: Counter) -> ReturningUpdate[Any]:
         .where(*_KEY, open_, allowed, _TABLE.c.total < HARD_TOTAL)
         .values({column: raised, _TABLE.c.total: _TABLE.c.total + 1,
                  _TABLE.c.updated_at: bindparam("b_now")})
-        .returning(_TABLE.c.id, column)
+        .returning(_TABLE.c.id, column, _TABLE.c.era)
     )  # fmt: skip
 
 
@@ -120,11 +124,17 @@ def _lowering(counter: Counter) -> Update:
     column = _TABLE.c[counter.column]
     # A row that holds nothing any more is as if it had been nothing but free.
     lowered = case((column == STRICT + 1, 0), else_=column - 1)
+    until = _TABLE.c.locked_until
+    # While a wait lasts nobody else can begin one, so that an equal time is the attempt's own.
+    left = case((until == bindparam("b_until", type_=until.type), None), else_=until)
     return (
         update(_TABLE)
-        .where(_TABLE.c.id == bindparam("b_id"), column % STRICT > 0)
-        .values({column: lowered, _TABLE.c.total: _TABLE.c.total - 1, _TABLE.c.locked_until: None})
-    )
+        .where(
+            _TABLE.c.id == bindparam("b_id"), _TABLE.c.era == bindparam("b_era"),
+            column % STRICT > 0,
+        )
+        .values({column: lowered, _TABLE.c.total: _TABLE.c.total - 1, until: left})
+    )  # fmt: skip
 
 
 _RULES: Final = {Counter.FACE: _face, Counter.LIVE_FACE: _live_face}
@@ -139,7 +149,7 @@ def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
     """Make the row of a bucket where there is none."""
     values = {
         "id": row, "bucket": bucket, "lane": lane, "knowledge": 0, "other": 0, "face": 0,
-        "total": 0, "locked_until": None, "updated_at": now,
+        "total": 0, "era": 0, "locked_until": None, "updated_at": now,
     }  # fmt: skip
     insert_once(tx, _TABLE, values)
 
@@ -150,16 +160,18 @@ def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime)
     if counter is Counter.FACE:
         values["b_before"] = now - _SHORTEST
     found = tx.execute(_RAISE[counter], values).first()
-    return Count(found[0], found[1] % STRICT, free(counter, found[1])) if found else None
+    if found is None:
+        return None
+    return Count(found[0], found[1] % STRICT, free(counter, found[1]), found[2])
 
 
-def lower_count(tx: Tx, row: UUID, counter: Counter) -> None:
-    """Take one attempt back and end the wait that it began."""
-    tx.execute(_LOWER[counter], {"b_id": row})
+def lower_count(tx: Tx, row: UUID, counter: Counter, era: int, until: datetime | None) -> None:
+    """Take one attempt back, with the wait that it began itself and with no other."""
+    tx.execute(_LOWER[counter], {"b_id": row, "b_era": era, "b_until": until})
 
 
 def lock(tx: Tx, row: UUID, until: datetime) -> None:
-    """Make a bucket wait."""
+    """Make a bucket wait, in the unit of work that counted: its row is locked since."""
     tx.execute(update(_TABLE).where(_TABLE.c.id == row).values(locked_until=until))
 
 
@@ -180,7 +192,10 @@ def clear(tx: Tx, bucket: str, lane: str | None) -> int:
     statement = update(_TABLE).where(_TABLE.c.bucket == bucket)
     if lane is not None:
         statement = statement.where(_TABLE.c.lane == lane)
-    zero = {"knowledge": 0, "other": 0, "face": 0, "total": 0, "locked_until": None}
+    zero = {
+        "knowledge": 0, "other": 0, "face": 0, "total": 0, "locked_until": None,
+        "era": _TABLE.c.era + 1,
+    }  # fmt: skip
     return len(tx.execute(statement.values(**zero).returning(_TABLE.c.id)).all())
 
 

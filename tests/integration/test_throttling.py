@@ -98,6 +98,74 @@ def test_release_ends_the_wait_that_its_own_attempt_began(house):
     release(house, reserve(house))
 
 
+def test_release_leaves_the_wait_that_others_began_meanwhile(house):
+    """A right password in flight while codes fail: their wait ends by time, not by its success."""
+    password = reserve(house, counter=Counter.KNOWLEDGE)
+    for _ in range(5):
+        reserve(house, counter=Counter.OTHER)
+    release(house, password)
+    assert wait(house, counter=Counter.OTHER) in (30, 31)
+    assert wait(house, counter=Counter.KNOWLEDGE) in (30, 31)
+    house.clock.advance(seconds=30)
+    reserve(house, counter=Counter.OTHER)
+    assert wait(house) in (60, 61)
+
+
+def test_release_of_one_kind_leaves_a_wait_of_its_own_kind(house):
+    """Five passwords in flight, of which the first verifies: the other four began the wait."""
+    first = reserve(house)
+    others = [reserve(house) for _ in range(4)]
+    release(house, first)
+    assert wait(house) in (30, 31)
+    # The one that began it may take it back: it is the attempt of whoever waits.
+    release(house, others[-1])
+    reserve(house)
+
+
+def test_a_wait_that_was_begun_again_is_not_taken_back_by_the_first(house):
+    """A check that takes longer than its own wait gives nothing back of a later one."""
+    for _ in range(4):
+        reserve(house)
+    slow = reserve(house)
+    house.clock.advance(seconds=30)
+    reserve(house)
+    release(house, slow)
+    assert wait(house) in (60, 61)
+
+
+def test_an_attempt_of_before_a_reset_gives_nothing_back(house):
+    """What was set to zero meanwhile is nobody's to take back; later failures stay counted."""
+    old = [reserve(house) for _ in range(3)]
+    reset(house)
+    for _ in range(4):
+        reserve(house)
+    for one in old:
+        release(house, one)
+    reserve(house)
+    assert wait(house) in (30, 31)
+
+
+def test_right_passwords_in_flight_gain_no_guess(house):
+    """Whatever the order, a minute of guessing codes beside right passwords checks six at most."""
+    drawn = np.random.default_rng(17)
+    checked, flying = 0, []
+    for _second in range(60):
+        for _ in range(20):
+            counter = Counter.KNOWLEDGE if drawn.random() < 0.5 else Counter.OTHER
+            try:
+                taken = reserve(house, counter=counter)
+            except Throttled:
+                continue
+            checked += counter is Counter.OTHER
+            if counter is Counter.KNOWLEDGE:
+                flying.append(taken)
+        drawn.shuffle(flying)
+        while flying and drawn.random() < 0.7:
+            release(house, flying.pop())
+        house.clock.advance(seconds=1)
+    assert 1 <= checked <= 6
+
+
 def test_counters_are_apart_and_make_a_total(house):
     """Four failures of each factor begin no wait; one more of either does, for all of them."""
     for counter in (Counter.KNOWLEDGE, Counter.OTHER, Counter.FACE):

@@ -59,8 +59,8 @@ test: install ## Run the tests (WORKERS=N processes); coverage of 90 % of lines,
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --omit=crypto/providers/pkcs11.py --include='crypto/*,service/domain/*,service/login/model.py' --fail-under=100
 
-races: install ## Run only the tests in which twenty compete and one wins
-	$(BIN)/pytest -q tests/races
+races: install ## Race every operation against every other in two processes; print counts (ROUNDS=N)
+	LAMINA_TEST_RACES=$(or $(ROUNDS),50) $(BIN)/pytest -q -rP -p no:randomly tests/races
 
 chaos: install ## Kill jobs, workers and databases 200 times each while keys rotate
 	LAMINA_TEST_KILLS=$(or $(KILLS),200) $(BIN)/pytest -q -rP tests/chaos

@@ -1,0 +1,241 @@
+"""Somebody to race about: what they own, made when a request is built that needs it."""
+
+import base64
+import itertools
+from dataclasses import replace
+from functools import cached_property
+from uuid import UUID
+
+import orjson
+import pyotp
+from sqlalchemy import Uuid, bindparam, text
+
+from service.clients.model import SCOPES, NewClient
+from service.domain.ids import new_id
+from service.notifications.store import Outgoing
+from service.policy import store as policies
+from service.tokens.model import FLOW_GRANT
+from tests.functional.conftest import CONSENT, PASSWORD
+from tests.races.processes import Request, ask
+from tests.typists import typists, wire
+
+OTHER_PASSWORD = "another long pass phrase"
+_numbers = itertools.count(1)
+_rows = itertools.cycle(typists(1)[0])
+
+
+class World:
+    """The service as a client calls it, outside of every race.
+
+    Args:
+        house: One more process's house, here.
+        app: Its app.
+    """
+
+    def __init__(self, house, app) -> None:
+        self.house, self.app = house, app
+        new = NewClient(name="shop", scopes=tuple(SCOPES), first_party=True)
+        with house.store.transaction() as tx:
+            client, secret = house.clients.create(tx, new)
+        self.client = client.id
+        basic = base64.b64encode(f"{client.id}:{secret}".encode()).decode()
+        self.basic = {"Authorization": f"Basic {basic}"}
+        answer = self.ask(self.form("token", grant_type="client_credentials"))
+        self.bearer = answer.body["access_token"]
+
+    def form(self, path, **form):
+        """Return a request with a form."""
+        return Request("POST", f"/oauth2/{path}", form, self.basic, form=True)
+
+    def request(self, method, path, body=None, **headers):
+        """Return a request; header names are given with underscores."""
+        named = {name.replace("_", "-"): value for name, value in headers.items() if value}
+        return Request(method, path, body, named | {"Authorization": f"Bearer {self.bearer}"})
+
+    def ask(self, request):
+        """Ask here and now."""
+        return ask(self.house, self.app, request, next(_numbers))
+
+    def call(self, method, path, body=None, **headers):
+        """Ask for what must succeed; return what was answered."""
+        answer = self.ask(self.request(method, path, body, **headers))
+        assert 200 <= answer.status < 300, answer
+        return answer.body
+
+    def grant(self, subject, act):
+        """Return a grant, as a completed flow gives it."""
+        with self.house.store.transaction() as tx:
+            return self.house.authenticators.issue_grant(tx, UUID(subject), self.client, act)
+
+    def rows(self, statement, **values):
+        """Return rows of the database as they are."""
+        with self.house.store.engine.connect() as connection:
+            return connection.execute(text(statement), values).all()
+
+
+class Person:
+    """One subject of a round.
+
+    Args:
+        world: The service.
+        count: How many requests of each act will be built.
+    """
+
+    def __init__(self, world: World, count: int = 1) -> None:
+        self.world, self.count = world, count
+        self.name = f"person{next(_numbers)}"
+        self.email = f"{self.name}@example.com"
+        consents = [CONSENT | {"purpose": name} for name in ("face", "behavior")]
+        body = {
+            "identifiers": {"username": self.name, "email": self.email},
+            "password": PASSWORD, "consents": consents,
+        }  # fmt: skip
+        self.id = world.call("POST", "/v1/subjects", body)["id"]
+        self.path = f"/v1/subjects/{self.id}"
+
+    def request(self, method, rest="", body=None, **headers):
+        """Return a request about this subject."""
+        return self.world.request(method, self.path + rest, body, **headers)
+
+    def call(self, method, rest="", body=None, **headers):
+        """Ask about this subject, outside of the race."""
+        return self.world.call(method, self.path + rest, body, **headers)
+
+    @cached_property
+    def totp(self):
+        """The active TOTP: its id and secret."""
+        return self._confirmed(self.pending())
+
+    @cached_property
+    def codes(self):
+        """Ten recovery codes."""
+        self.codes_id = None
+        made = self.call("POST", "/authenticators", {"type": "recovery_codes"})
+        self.codes_id = made["id"]
+        return made["codes"]
+
+    @cached_property
+    def pendings(self):
+        """Two TOTPs that wait for confirmation."""
+        return [self.pending() for _ in range(2)]
+
+    @cached_property
+    def pending_face(self):
+        """A face that waits for its frames."""
+        return self.call("POST", "/authenticators", {"type": "face"})
+
+    @cached_property
+    def face(self):
+        """An enrolled face; its id."""
+        self.world.ask(self.confirming_face())
+        return self.pending_face["id"]
+
+    @cached_property
+    def session(self):
+        """Tokens of a session at AAL2; that there was a login is forgotten."""
+        flow = self.proven()
+        done = self.act(flow, "recovery_code", {"code": self.codes.pop()})
+        form = {"grant_type": FLOW_GRANT, "code": done["completion_code"]}
+        answer = self.world.ask(self.world.form("token", **form))
+        self.number = self.call("GET", "/sessions")["items"][0]["id"]
+        return answer.body
+
+    @cached_property
+    def profile(self):
+        """A profile of behavior."""
+        return self.call("POST", "/behavior/samples", {"samples": [self.sample()]})
+
+    @cached_property
+    def risk(self):
+        """A risk that is held."""
+        house = self.world.house
+        content = {"llr": -9.0, "codes": ["x"], "policy": ""}
+        with house.store.transaction() as tx:
+            now = house.clock.now()
+            policies.hold_risk(tx, new_id(now), UUID(self.id), content, now)
+        return True
+
+    def sample(self):
+        """Return a typed sample that nobody has sent before."""
+        return wire(next(_rows) + 1e-4 * next(_numbers))
+
+    def pending(self):
+        """Begin the enrollment of a TOTP; return its id and secret."""
+        return self.call("POST", "/authenticators", {"type": "totp"})
+
+    def code(self, made, step=0):
+        """Return the code of a TOTP."""
+        now = int(self.world.house.clock.now().timestamp())
+        return pyotp.TOTP(made["secret"]).at(now + 30 * step)
+
+    def wrong(self, made):
+        """Return a code that is not one of a TOTP by any clock of today."""
+        near = {self.code(made, step) for step in range(-9, 10)}
+        return next(code for code in (f"{n:06d}" for n in range(100)) if code not in near)
+
+    def begin(self, **more):
+        """Begin a login."""
+        return self.world.call(
+            "POST", "/v1/flows", {"kind": "login", "identifier": self.name} | more
+        )
+
+    def proven(self):
+        """Begin a login and verify the password."""
+        assert self.codes
+        return self.begin(action={"name": "password", "input": {"password": PASSWORD}})
+
+    def act(self, flow, name, body):
+        """Act in a flow, outside of the race."""
+        answer = self.world.ask(self.acting(flow, name, body))
+        assert answer.status == 200, answer
+        if answer.body["status"] == "completed":
+            # So that enrolling and changing goes on without a grant, on the right of who registers.
+            with self.world.house.store.transaction() as tx:
+                statement = text("UPDATE subject SET first_login_at = NULL WHERE id = :id")
+                values = {"id": UUID(self.id)}
+                tx.execute(statement.bindparams(bindparam("id", type_=Uuid())), values)
+        return answer.body
+
+    def acting(self, flow, name, body):
+        """Return a request in a flow."""
+        path = f"/v1/flows/{flow['id']}/actions/{name}"
+        return self.world.request("POST", path, body, Flow_Token=flow["flow_token"])
+
+    def confirming(self, made, code):
+        """Return a request that confirms an authenticator."""
+        return self.request("POST", f"/authenticators/{made['id']}/confirm", {"code": code})
+
+    def confirming_face(self):
+        """Return a request that confirms a pending face with fresh frames."""
+        made = self.pending_face
+        body = {"challenge_id": made["challenge"]["challenge_id"], "frames": self.frames(3)}
+        return self.request("POST", f"/authenticators/{made['id']}/confirm", body)
+
+    def frames(self, count):
+        """Return frames that nobody has sent before."""
+        pictures = [f"picture {next(_numbers)}".encode() for _ in range(count)]
+        return [
+            {"t": 100.0 * number, "image": base64.b64encode(picture).decode()}
+            for number, picture in enumerate(pictures)
+        ]
+
+    @cached_property
+    def sent(self):
+        """A code that was sent to the address, as the outbox holds it."""
+        self.call("POST", "/identifiers/email/verification", {})
+        with self.world.house.store.transaction(read=True) as tx:
+            query = tx.query(Outgoing).filter(
+                Outgoing.subject_id == UUID(self.id), Outgoing.kind == "identifier.verification"
+            )
+            (payload,) = [orjson.loads(row.payload) for row in query]
+        return payload["code"]
+
+    def _confirmed(self, made):
+        answer = self.world.ask(self.confirming(made, self.code(made, -1)))
+        assert answer.status == 200, answer
+        return made
+
+
+def named(request, name):
+    """Return a request under a name of its own."""
+    return replace(request, name=name)

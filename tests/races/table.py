@@ -1,0 +1,391 @@
+"""A builder of requests for each operation that changes something of a subject."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+from service.tokens.model import FLOW_GRANT
+from tests.functional.conftest import CONSENT, PASSWORD
+from tests.races.people import OTHER_PASSWORD, Person, named
+from tests.races.processes import Request
+
+MUTATING = frozenset({"POST", "PATCH", "DELETE", "PUT"})
+_ONE = "/v1/subjects/{subject}"
+_ACTION = "/v1/flows/{flow}/actions/{name}"
+_AUTHENTICATOR = f"{_ONE}/authenticators/{{authenticator}}"
+NOT_OF_A_SUBJECT = {
+    "/v1/keys/": "keys are the service's, and operators' acts are one at a time",
+    "/v1/policies": "a policy is the service's",
+    "/v1/risk-parameters": "a parameter is the service's",
+    "/v1/approvals": "an approval is of operators; tests/races/test_once.py races it",
+    "/v1/operators": "roles are of operators; tests of operators race them",
+}
+"""Beginnings of paths that concern no subject, and why."""
+
+
+class Operation(NamedTuple):
+    """A method and a path as the table of routes has them."""
+
+    method: str
+    path: str
+
+
+Build = Callable[[Person], Callable[[], Request]]
+"""Makes what the requests need, for one person; then one request after the other."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """One way to use an operation.
+
+    Args:
+        feature: Acts of one feature race in the short form.
+        most: How many of any number at once may succeed; None for all.
+        guesses: Of which guesses at one limit it is, where a refusal was a check; else empty.
+    """
+
+    name: str
+    operation: Operation
+    feature: str
+    build: Build
+    most: int | None = None
+    guesses: str = ""
+
+
+ACTS: dict[str, Act] = {}
+
+
+def act(method, path, feature, name, **more):
+    """Register the builder of an act."""
+
+    def registered(build):
+        ACTS[name] = Act(name, Operation(method, path), feature, build, **more)
+        return build
+
+    return registered
+
+
+def _always(make):
+    """Return a builder that needs nothing made before."""
+    return lambda person: lambda: make(person)
+
+
+def _simple(method, path, feature, name, make, **more):
+    ACTS[name] = Act(name, Operation(method, path), feature, _always(make), **more)
+
+
+def _other(person):
+    return f"{person.name}-other"
+
+
+# ------------------------------------------------------------------ accounts
+_simple(
+    "POST", "/v1/subjects", "identifiers", "register",
+    lambda p: p.world.request("POST", "/v1/subjects", {"identifiers": {"username": _other(p)}}),
+    most=1,
+)  # fmt: skip
+_simple(
+    "POST", "/v1/subjects/lookup", "identifiers", "lookup",
+    lambda p: p.world.request("POST", "/v1/subjects/lookup", {"identifier": _other(p)}),
+)  # fmt: skip
+_simple(
+    "PATCH", _ONE, "identifiers", "rename",
+    lambda p: p.request("PATCH", "", {"identifiers": {"username": _other(p)}}),
+)  # fmt: skip
+_simple(
+    "PATCH", _ONE, "identifiers", "rename back",
+    lambda p: p.request("PATCH", "", {"identifiers": {"username": p.name}}),
+)  # fmt: skip
+_simple(
+    "PATCH", _ONE, "identifiers", "another address",
+    lambda p: p.request("PATCH", "", {"identifiers": {"email": f"{p.name}@example.org"}}),
+)  # fmt: skip
+_simple(
+    "PATCH", _ONE, "identifiers", "profile",
+    lambda p: p.request("PATCH", "", {"profile": {"name": "Alice"}}),
+)  # fmt: skip
+_VERIFICATION = f"{_ONE}/identifiers/{{name}}/verification"
+_simple(
+    "POST", _VERIFICATION, "verification", "send code",
+    lambda p: p.request("POST", "/identifiers/email/verification", {}),
+)  # fmt: skip
+
+
+@act("POST", _VERIFICATION, "verification", "right code", most=1)
+def _right_code(person):
+    code = person.sent
+    return lambda: person.request("POST", "/identifiers/email/verification", {"code": code})
+
+
+@act("POST", _VERIFICATION, "verification", "wrong code", guesses="verification")
+def _wrong_code(person):
+    code = person.sent
+    other = f"{(int(code) + 1) % 10**8:08d}"
+    return lambda: person.request("POST", "/identifiers/email/verification", {"code": other})
+
+
+@act("PATCH", _ONE, "grants", "rename by a grant", most=1)
+def _granted_change(person):
+    grant = person.world.grant(person.id, "change:identifier")
+    body = {"identifiers": {"username": _other(person)}}
+    return lambda: person.request("PATCH", "", body, Grant=grant)
+
+
+# ------------------------------------------------------------------ consents, suspensions
+for _purpose in ("face", "behavior"):
+    _simple(
+        "POST", f"{_ONE}/consents", "consents", f"consent to {_purpose}",
+        lambda p, purpose=_purpose: p.request("POST", "/consents", CONSENT | {"purpose": purpose}),
+    )  # fmt: skip
+    _simple(
+        "DELETE", f"{_ONE}/consents/{{purpose}}", "consents", f"withdraw {_purpose}",
+        lambda p, purpose=_purpose: p.request("DELETE", f"/consents/{purpose}"),
+    )  # fmt: skip
+_simple(
+    "POST", f"{_ONE}/suspensions", "suspensions", "suspend",
+    lambda p: p.request("POST", "/suspensions", {"capability": "login", "reason": "fraud"}),
+)  # fmt: skip
+_simple(
+    "DELETE", f"{_ONE}/suspensions/{{capability}}", "suspensions", "lift",
+    lambda p: p.request("DELETE", "/suspensions/login"),
+)  # fmt: skip
+
+
+@act("DELETE", f"{_ONE}/risk", "suspensions", "clear risk", most=1)
+def _clear_risk(person):
+    assert person.risk
+    return lambda: person.request("DELETE", "/risk")
+
+
+# ------------------------------------------------------------------ authenticators
+for _kind, _body in {
+    "password": {"type": "password", "password": OTHER_PASSWORD},
+    "totp": {"type": "totp"},
+    "recovery_codes": {"type": "recovery_codes"},
+    "face": {"type": "face"},
+}.items():
+    _simple(
+        "POST", f"{_ONE}/authenticators", "authenticators", f"enroll {_kind}",
+        lambda p, body=_body: p.request("POST", "/authenticators", body),
+    )  # fmt: skip
+
+
+@act("POST", f"{_ONE}/authenticators", "grants", "enroll by a grant", most=1)
+def _granted_enrollment(person):
+    grant = person.world.grant(person.id, "enroll:totp")
+    return lambda: person.request("POST", "/authenticators", {"type": "totp"}, Grant=grant)
+
+
+@act("POST", f"{_AUTHENTICATOR}/confirm", "authenticators", "confirm totp", most=2)
+def _confirm(person):
+    made = person.pendings
+    turns = iter(range(10**6))
+    codes = [person.code(one) for one in made]
+
+    def build():
+        number = next(turns) % 2
+        return person.confirming(made[number], codes[number])
+
+    return build
+
+
+@act(
+    "POST", f"{_AUTHENTICATOR}/confirm", "authenticators", "confirm totp wrongly",
+    guesses="attempts",
+)  # fmt: skip
+def _confirm_wrongly(person):
+    made = person.pendings[0]
+    code = person.wrong(made)
+    return lambda: person.confirming(made, code)
+
+
+@act("POST", f"{_AUTHENTICATOR}/confirm", "consents", "confirm face", most=1)
+def _confirm_face(person):
+    assert person.pending_face
+    return person.confirming_face
+
+
+@act("DELETE", _AUTHENTICATOR, "authenticators", "revoke totp", most=1)
+def _revoke(person):
+    made = person.totp
+    return lambda: person.request("DELETE", f"/authenticators/{made['id']}")
+
+
+@act("DELETE", _AUTHENTICATOR, "authenticators", "revoke codes", most=1)
+def _revoke_codes(person):
+    assert person.codes
+    return lambda: person.request("DELETE", f"/authenticators/{person.codes_id}")
+
+
+@act("POST", f"{_ONE}/face/score", "consents", "score a face")
+def _score_face(person):
+    assert person.face
+    return lambda: person.request("POST", "/face/score", {"frames": person.frames(1)})
+
+
+# ------------------------------------------------------------------ behavior
+_simple(
+    "POST", f"{_ONE}/behavior/score", "behavior", "score typing",
+    lambda p: p.request("POST", "/behavior/score", {"behavior": p.sample()}),
+)  # fmt: skip
+_simple(
+    "POST", f"{_ONE}/behavior/samples", "behavior", "import typing",
+    lambda p: p.request("POST", "/behavior/samples", {"samples": [p.sample()]}),
+)  # fmt: skip
+_simple(
+    "DELETE", f"{_ONE}/behavior", "behavior", "forget typing",
+    lambda p: p.request("DELETE", "/behavior"),
+)  # fmt: skip
+
+
+@act("POST", f"{_ONE}/behavior/samples", "behavior", "import typing by a grant", most=1)
+def _granted_import(person):
+    grant = person.world.grant(person.id, "change:behavior")
+    assert person.totp
+    assert person.profile
+    return lambda: person.request(
+        "POST", "/behavior/samples", {"samples": [person.sample()]}, Grant=grant
+    )
+
+
+# ------------------------------------------------------------------ sessions and tokens
+@act("DELETE", f"{_ONE}/sessions", "sessions", "end sessions")
+def _end_sessions(person):
+    assert person.session
+    return lambda: person.request("DELETE", "/sessions")
+
+
+@act("DELETE", f"{_ONE}/sessions/{{session}}", "sessions", "end one session", most=1)
+def _end_session(person):
+    assert person.session
+    return lambda: person.request("DELETE", f"/sessions/{person.number}")
+
+
+@act("POST", "/oauth2/token", "sessions", "exchange a code", most=1)
+def _exchange(person):
+    done = person.act(person.proven(), "recovery_code", {"code": person.codes.pop()})
+    form = {"grant_type": FLOW_GRANT, "code": done["completion_code"]}
+    return lambda: person.world.form("token", **form)
+
+
+@act("POST", "/oauth2/token", "sessions", "refresh")
+def _refresh(person):
+    form = {"grant_type": "refresh_token", "refresh_token": person.session["refresh_token"]}
+    return lambda: person.world.form("token", **form)
+
+
+@act("POST", "/oauth2/introspect", "sessions", "introspect")
+def _introspect(person):
+    token = person.session["access_token"]
+    return lambda: person.world.form("introspect", token=token)
+
+
+@act("POST", "/oauth2/revoke", "sessions", "revoke a token")
+def _revoke_token(person):
+    token = person.session["refresh_token"]
+    return lambda: person.world.form("revoke", token=token)
+
+
+@act("POST", "/v1/flows", "sessions", "step up")
+def _step_up(person):
+    body = {"kind": "step_up", "access_token": person.session["access_token"]}
+    return lambda: person.world.request("POST", "/v1/flows", body)
+
+
+@act("POST", "/v1/flows", "sessions", "begin an enrollment")
+def _begin_enrollment(person):
+    body = {
+        "kind": "enrollment", "access_token": person.session["access_token"], "act": "enroll:totp",
+    }  # fmt: skip
+    return lambda: person.world.request("POST", "/v1/flows", body)
+
+
+# ------------------------------------------------------------------ flows
+def _begin(person, kind="login"):
+    body = {"kind": kind, "identifier": person.name}
+    return person.world.request("POST", "/v1/flows", body)
+
+
+_simple("POST", "/v1/flows", "flows", "begin a login", _begin)
+_simple("POST", "/v1/flows", "flows", "begin a recovery", lambda p: _begin(p, "recovery"))
+
+
+@act("DELETE", "/v1/flows/{flow}", "flows", "cancel a flow")
+def _cancel(person):
+    flow = _shared(person)
+    path = f"/v1/flows/{flow['id']}"
+    return lambda: person.world.request("DELETE", path, Flow_Token=flow["flow_token"])
+
+
+def _shared(person):
+    """Return the flow that several acts of a person meet in."""
+    if "shared" not in vars(person):
+        person.shared = person.proven()
+    return person.shared
+
+
+def _each(person, begin, name, body):
+    """Return a builder of requests, each in a flow of its own."""
+    flows = iter([begin() for _ in range(person.count)])
+    return lambda: person.acting(next(flows), name, body())
+
+
+@act("POST", _ACTION, "factors", "right password")
+def _password(person):
+    return _each(person, person.begin, "password", lambda: {"password": PASSWORD})
+
+
+@act("POST", _ACTION, "factors", "wrong password", guesses="attempts")
+def _wrong_password(person):
+    return _each(person, person.begin, "password", lambda: {"password": "not the right one"})
+
+
+@act("POST", _ACTION, "factors", "same totp", most=1)
+def _totp(person):
+    body = {"code": person.code(person.totp)}
+    return _each(person, person.proven, "totp", lambda: body)
+
+
+@act("POST", _ACTION, "factors", "wrong totp", guesses="attempts")
+def _wrong_totp(person):
+    body = {"code": person.wrong(person.totp)}
+    return _each(person, person.proven, "totp", lambda: body)
+
+
+@act("POST", _ACTION, "factors", "same recovery code", most=1)
+def _recovery_code(person):
+    body = {"code": person.codes.pop()}
+    return _each(person, person.proven, "recovery_code", lambda: body)
+
+
+@act("POST", _ACTION, "flows", "complete one flow", most=1)
+def _complete(person):
+    flow, body = _shared(person), {"code": person.codes.pop()}
+    return lambda: person.acting(flow, "recovery_code", body)
+
+
+@act("POST", _ACTION, "flows", "go back in one flow")
+def _back(person):
+    flow = _shared(person)
+    return lambda: person.acting(flow, "back", {})
+
+
+# ------------------------------------------------------------------ privacy
+_simple("DELETE", _ONE, "privacy", "erase", lambda p: p.request("DELETE"), most=1)
+_simple(
+    "HOST", "subjects hold", "privacy", "legal hold",
+    lambda p: Request("HOST", "subjects hold", UUID(p.id)),
+)  # fmt: skip
+
+
+@act("GET", f"{_ONE}/export", "privacy", "export", most=1)
+def _export(person):
+    grant = person.world.grant(person.id, "export:data")
+    return lambda: person.request("GET", "/export", Grant=grant)
+
+
+def requests(person, *names):
+    """Return the requests of each act, in turn; all that they need is made first."""
+    builds = {name: ACTS[name].build(person) for name in names}
+    return [named(builds[name](), name) for _ in range(person.count) for name in names]

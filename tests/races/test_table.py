@@ -1,0 +1,124 @@
+"""Every operation that changes something of a subject, against itself and against every other."""
+
+import itertools
+import random
+from collections import Counter
+
+import pytest
+
+from service.app import create_app
+from tests.races.checks import mark, state, violations
+from tests.races.people import Person
+from tests.races.table import ACTS, MUTATING, NOT_OF_A_SUBJECT, Operation, requests
+
+AT_ONCE = 20
+IN_ORDER = 6
+"""How many one after the other meet every limit that twenty at once meet."""
+FEATURES = sorted({act.feature for act in ACTS.values()})
+
+
+def operations(app):
+    """Return what the app serves that changes something."""
+    return {
+        Operation(method, rule.rule.replace("<", "{").replace(">", "}"))
+        for rule in app.url_map.iter_rules() for method in rule.methods & MUTATING
+    }  # fmt: skip
+
+
+def test_every_operation_that_changes_a_subject_races(service):
+    """A new route has a builder in `tests/races/table.py`, or a reason why it needs none."""
+    built = {act.operation for act in ACTS.values()}
+    without = {
+        item for item in operations(create_app(service.house))
+        if item not in built and not item.path.startswith(tuple(NOT_OF_A_SUBJECT))
+    }  # fmt: skip
+    assert without == set()
+    gone = {item for item in built if item.method in MUTATING} - operations(service.app)
+    assert gone == set(), "builders of operations that are no more"
+
+
+def heard(answers):
+    """Return which answers came to which act, without those that no order needs to give.
+
+    Attempts count as failed until they are checked, so that more than are free at once must wait;
+    and who acts in a flow as another moves it on is told so.
+    """
+    return {
+        (item.name, item.status, item.code)
+        for item in answers
+        if item.status != 429 and item.code != "flow_moved"
+    }
+
+
+def in_order(arena, names, chance):
+    """Do the same one after the other, in several orders; return answers and states that came."""
+    answers, states = set(), set()
+    for order in range(4):
+        person = Person(arena.world, IN_ORDER)
+        batch = requests(person, *names)
+        if order == 0:
+            batch.sort(key=lambda item: names.index(item.name))
+        if order == 1:
+            batch.sort(key=lambda item: -names.index(item.name))
+        if order == 3:
+            chance.shuffle(batch)
+        answers |= heard([arena.world.ask(item) for item in batch])
+        states.add(mark(state(arena.world, person)))
+    return answers, states
+
+
+def race(arena, names):
+    """Run one round; return the rules that it broke, what was heard and what it led to."""
+    person = Person(arena.world, AT_ONCE)
+    answers = arena.pair.race(requests(person, *names))
+    broken = violations(arena.world, person, answers)
+    return broken, heard(answers), mark(state(arena.world, person))
+
+
+def pairs_of(feature):
+    """Return the acts of a feature by twos, each with itself too."""
+    names = [name for name, act in ACTS.items() if act.feature == feature]
+    return list(itertools.combinations_with_replacement(names, 2))
+
+
+def one_name(pair):
+    """Return the names of a pair, one for an act against itself."""
+    return tuple(dict.fromkeys(pair))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("feature", FEATURES)
+def test_the_acts_of_a_feature_race(arena, feature):
+    """Twenty of each of two acts at once break no rule, and nobody hears of a fault."""
+    broken = {}
+    for pair in pairs_of(feature):
+        found, _, _ = race(arena, one_name(pair))
+        if found:
+            broken[pair] = found
+    assert broken == {}
+
+
+@pytest.mark.slow
+def test_all_pairs_race_as_in_some_order(arena, long):
+    """Every act against every other: answers and outcome are such as some order gives."""
+    if not long:
+        pytest.skip("the long form: make races")
+    chance, counts, broken = random.Random(17), Counter(), {}
+    pairs = list(itertools.combinations_with_replacement(ACTS, 2))
+    chance.shuffle(pairs)
+    for pair in pairs:
+        names = one_name(pair)
+        answers, states = in_order(arena, names, chance)
+        found, said, led_to = race(arena, names)
+        counts["pairs"] += 1
+        counts["requests"] += AT_ONCE * len(names)
+        found += [f"heard {item}" for item in sorted(said - answers)]
+        if led_to not in states:
+            found.append(f"led to {led_to}")
+        if found:
+            broken[pair] = found
+            counts["violations"] += len(found)
+            print(f"{' / '.join(names)}: {found}")  # noqa: T201 - as below
+    for name in ("pairs", "requests", "violations"):
+        print(f"{name}: {counts[name]}")  # noqa: T201 - `make races` shows it
+    assert broken == {}

@@ -69,7 +69,9 @@ class Measuring:
             account = self._accounts.served(tx, caller, subject)
             self._throttling.spend(tx, BY_CLIENT, f"behavior:{subject}:{caller.client}")
             self._throttling.spend(tx, OF_SUBJECT, f"behavior:{subject}")
-        with self._database.transaction(read=True) as tx:
+        with self._database.transaction() as tx:
+            # A withdrawal must not come between a profile and its key.
+            self._accounts.hold(tx, subject)
             where = device_class(_surroundings(caller, user_agent), sample)
             opened = self._opened(tx, account.id, where)
         self._database.outside()

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -14,15 +14,22 @@ import precis_i18n
 
 from service.domain.errors import BadInput, Fault
 
-NORMAL_FORM: Final = 1
+NORMAL_FORM: Final = 2
 ACTIVE: Final = "active"
 DECOY: Final = "decoy"
 ERASED: Final = "erased"
 LIFTING: Final = "lift:suspension"
 """The act by which somebody lifts a suspension of their own; no young authenticator may."""
 _LONGEST: Final = 254
-_EMAIL: Final = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,253}")
-_PHONE_LIKE: Final = re.compile(r"\+?[0-9][0-9 ()./-]{3,}")
+_LONGEST_LOCAL: Final = 64
+_AT: Final = {0xFF20: "@", 0xFE6B: "@"}
+"""The at signs of other widths: whoever reads one reads an address."""
+_ATOM: Final = r"[^\s\"(),.:;<>@\[\\\]\x00-\x20\x7f]+"
+_LOCAL: Final = re.compile(rf"{_ATOM}(\.{_ATOM})*")
+_DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MINUS: Final = "\u2212"
+_PHONE_LIKE: Final = re.compile(r"\(?\+? ?\(?[0-9][0-9 ()./-]{3,}")
+_INTERNATIONAL: Final = re.compile(r"\(?\+[0-9 ()./-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +76,79 @@ def _refuse(field: str, code: str, detail: str) -> BadInput:
 
 
 def _email(text: str) -> str:
-    value = unicodedata.normalize("NFKC", text).strip()
-    if not _EMAIL.fullmatch(value):
-        raise _refuse("email", "invalid_email", "must be an address like name@example.com")
-    local, domain = value.rsplit("@", 1)
+    local, at, domain = text.strip().translate(_AT).partition("@")
     try:
-        ascii_domain = idna.encode(domain.casefold(), uts46=True).decode()
-    except idna.IDNAError:
-        raise _refuse("email", "invalid_email", "the domain is not a valid name") from None
-    return f"{local.casefold()}@{ascii_domain}"
+        if not at or any(_hidden(character) for character in domain):
+            raise _no_address()
+        # IDNA maps case by itself: folded before, sharp s and final sigma would be other letters.
+        name = idna.encode(domain, uts46=True).decode().removesuffix(".")
+        local = str(precis_i18n.get_profile("UsernameCaseMapped").enforce(local))
+    except UnicodeError:
+        raise _no_address() from None
+    if not _LOCAL.fullmatch(local) or len(local.encode()) > _LONGEST_LOCAL or not name:
+        raise _no_address()
+    return f"{local}@{name}"
+
+
+def _no_address() -> BadInput:
+    return _refuse("email", "invalid_email", "must be an address like name@example.com")
+
+
+def _hidden(character: str) -> bool:
+    # The two joiners mean something in some scripts: IDNA knows where.
+    return unicodedata.category(character) in {"Cc", "Cf"} and character not in "\u200c\u200d"
 
 
 def _phone(text: str) -> str:
-    try:
-        number = phonenumbers.parse(text, None)
-    except phonenumbers.NumberParseException:
-        number = None
+    dialed = _dialed(text)
+    number = None
+    if _INTERNATIONAL.fullmatch(dialed):
+        try:
+            number = phonenumbers.parse("+" + re.sub("[^0-9]", "", dialed), None)
+        except phonenumbers.NumberParseException:
+            number = None
     if number is None or not phonenumbers.is_possible_number(number):
-        raise _refuse("phone", "invalid_phone", "must be an international number like +4930123456")
+        detail = "must be an international number like +4930123456, without an extension"
+        raise _refuse("phone", "invalid_phone", detail)
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+def _dialed(text: str) -> str:
+    """Return a number as it would be typed in ASCII: no marks that nobody sees, one hyphen."""
+    return "".join(map(_dialed_as, text)).strip().removeprefix("tel:").strip()
+
+
+def _dialed_as(character: str) -> str:
+    kind = unicodedata.category(character)
+    if kind == "Cf":
+        return ""
+    if kind == "Nd":
+        return str(unicodedata.decimal(character))
+    if kind == "Pd" or character == _MINUS:
+        return "-"
+    if kind == "Zs":
+        return " "
+    return unicodedata.normalize("NFKC", character).lower()
+
+
 def _username(text: str) -> str:
-    if "@" in text or _PHONE_LIKE.fullmatch(text.strip()):
-        detail = "must not contain @ nor read as a phone number"
-        raise _refuse("username", "ambiguous_username", detail)
+    if _kind(text) is not Field.USERNAME:
+        raise _ambiguous()
+    name = _enforced("UsernameCaseMapped", text)
+    # Width and composition may have made an at sign or a number of it.
+    if _kind(name) is not Field.USERNAME:
+        raise _ambiguous()
+    return name
+
+
+def _ambiguous() -> BadInput:
+    detail = "must not contain @ nor read as a phone number"
+    return _refuse("username", "ambiguous_username", detail)
+
+
+def _enforced(profile: str, text: str) -> str:
     try:
-        return str(precis_i18n.get_profile("UsernameCaseMapped").enforce(text))
+        return str(precis_i18n.get_profile(profile).enforce(text.strip()))
     except UnicodeEncodeError:
         detail = "must be letters, digits and marks without spaces (RFC 8265)"
         raise _refuse("username", "invalid_username", detail) from None
@@ -105,14 +158,37 @@ _NORMALIZERS: Final = {Field.USERNAME: _username, Field.EMAIL: _email, Field.PHO
 
 
 def normalize(field: Field, text: str) -> str:
-    """Return the normal form.
+    """Return the normal form, which is what is compared, kept and sent to.
 
     Raises:
         BadInput: The text is no identifier of this kind; the pointer names the field.
     """
     if not text or len(text) > _LONGEST:
-        raise _refuse(field, "invalid_length", f"must have 1 to {_LONGEST} characters")
-    return _NORMALIZERS[field](text)
+        raise _length(field)
+    normal = _NORMALIZERS[field](text)
+    if len(normal) > _LONGEST:
+        raise _length(field)
+    return normal
+
+
+def kept(field: Field, text: str) -> str:
+    """Return what is kept of an identifier that has a normal form.
+
+    An address is kept in its normal form; a username keeps the case in which it was chosen.
+    """
+    if field is Field.USERNAME:
+        return _enforced("UsernameCasePreserved", text)
+    return normalize(field, text)
+
+
+def _length(field: Field) -> BadInput:
+    return _refuse(field, "invalid_length", f"must have 1 to {_LONGEST} characters")
+
+
+def _kind(text: str) -> Field:
+    if "@" in text.translate(_AT):
+        return Field.EMAIL
+    return Field.PHONE if _PHONE_LIKE.fullmatch(_dialed(text)) else Field.USERNAME
 
 
 def identify(typed: str) -> tuple[Field, str] | None:
@@ -121,12 +197,21 @@ def identify(typed: str) -> tuple[Field, str] | None:
     Returns:
         The kind and the normal form, or None when it can be no identifier at all.
     """
-    field = Field.USERNAME
-    if "@" in typed:
-        field = Field.EMAIL
-    elif _PHONE_LIKE.fullmatch(typed.strip()):
-        field = Field.PHONE
+    if len(typed) > _LONGEST:
+        return None
+    field = _kind(typed)
     try:
         return field, normalize(field, typed)
     except BadInput:
         return None
+
+
+def born(text: str, today: date) -> None:
+    """Let a birth date pass that there is and that is over; raises BadInput with its pointer."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day >= today or not _DATE.fullmatch(text):
+        detail = "must be a date in the past like 1990-12-31"
+        raise BadInput(Fault("/profile/birthdate", "invalid_date", detail))

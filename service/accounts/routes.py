@@ -50,7 +50,7 @@ class Profile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(max_length=256)] | None = None
-    birthdate: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    birthdate: Annotated[str, Field(max_length=10)] | None = None
     national_id: Annotated[str, Field(max_length=64)] | None = None
     address: Annotated[str, Field(max_length=1024)] | None = None
     locale: Annotated[str, Field(max_length=35)] | None = None

@@ -27,7 +27,7 @@ def test_a_subject_is_shown_found_and_changed(service):
     with service.house.store.transaction() as tx:
         waiting = service.house.outbox.waiting(tx, reveal=True)
     told = [row["payload"]["to"] for row in waiting if row["kind"] == "identifier.changed"]
-    assert told == ["Alice@Example.com"]
+    assert told == ["alice@example.com"]
     assert service.call("PATCH", path, {"profile": {"name": "A."}}).json["profile"] == {
         "name": "A."
     }

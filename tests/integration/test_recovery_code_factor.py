@@ -115,13 +115,22 @@ def test_a_code_is_its_owners_alone(house, alice, codes):
 
 
 def test_what_is_no_code_is_refused(house, alice, codes):
-    """Characters that no code has are a failed attempt; no text of any length is bad input."""
-    assert refusal(house, alice.id, "!" * 16) == "recovery_code_malformed"
-    assert refusal(house, alice.id, "-" * 16) == "recovery_code_malformed"
+    """Text that can be no code is bad input, which costs no attempt; a longer code is wrong."""
     assert refusal(house, alice.id, codes[0] + "0") == "recovery_code_mismatch"
-    for typed in ("", "short", "x" * 65, None, 12345678):
+    for typed in ("", "short", "x" * 65, "!" * 16, "-" * 16, "UUUUUUUUU", None, 12345678):
         with pytest.raises(BadInput):
             house.codes.parse({"code": typed})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("-", "\u2011"), ("-", " "), ("-", "\u00a0"), ("-", "\u2013"), ("-", "\u200b-\n"), ("-", "")],
+)
+def test_what_a_clipboard_adds_counts_for_nothing(house, alice, codes, old, new):
+    """Other hyphens, spaces, line ends and unseen marks are read alike; width and case too."""
+    present(house, alice.id, codes[0].lower().replace(old, new) + "\r\n")
+    wide = "".join(chr(ord(character) + 0xFEE0) for character in codes[1])
+    present(house, alice.id, wide)
 
 
 def test_no_code_is_stored(house, codes):

@@ -9,7 +9,18 @@ import orjson
 
 from crypto import opaque
 from service.accounts import store
-from service.accounts.model import ACTIVE, DECOY, ERASED, Account, Field, Found, identify, normalize
+from service.accounts.model import (
+    ACTIVE,
+    DECOY,
+    ERASED,
+    Account,
+    Field,
+    Found,
+    born,
+    identify,
+    kept,
+    normalize,
+)  # fmt: skip
 from service.accounts.store import Consent, Subject, VerificationCode
 from service.audit.actions import AuditLog
 from service.domain import ids
@@ -74,9 +85,9 @@ class Accounts:
             raise BadInput(fault)
         row = self._new(tx, caller.client, self._segment(caller, segment), ACTIVE)
         for name, value in identifiers.items():
-            setattr(row, name, value)
+            setattr(row, name, kept(Field(name), value))
         if profile:
-            row.profile = orjson.dumps(dict(profile)).decode()
+            row.profile = self._profile(profile)
         tx.flush()
         store.added(tx, row.id)
         for name, value in identifiers.items():
@@ -175,7 +186,7 @@ class Accounts:
         for name, value in (identifiers or {}).items():
             self._replace(tx, row, Field(name), value)
         if profile is not None:
-            row.profile = orjson.dumps(dict(profile)).decode()
+            row.profile = self._profile(profile)
         if not (row.username or row.email or row.phone):
             fault = Fault("/identifiers", "missing", "the last identifier cannot be removed")
             raise BadInput(fault)
@@ -326,6 +337,11 @@ class Accounts:
         tx.add(row)
         return row
 
+    def _profile(self, profile: Mapping[str, Any]) -> str:
+        if profile.get("birthdate") is not None:
+            born(profile["birthdate"], self._clock.now().date())
+        return orjson.dumps(dict(profile)).decode()
+
     def _segment(self, caller: Caller, wanted: str | None) -> str:
         segment = wanted or caller.segments[0]
         if segment not in caller.segments:
@@ -346,7 +362,7 @@ class Accounts:
         store.drop_digests(tx, row.id, field.value)
         if value is not None:
             self._claim(tx, row.id, field, value)
-        setattr(row, field.value, value)
+        setattr(row, field.value, value and kept(field, value))
         if field is not Field.USERNAME:
             setattr(row, f"{field.value}_verified_at", None)
         if old:

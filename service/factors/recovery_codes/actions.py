@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crypto import opaque
 from service.authenticators.actions import Authenticators
 from service.authenticators.typed import Nothing, TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status
+from service.domain.codes import LONGEST, read_code
 from service.domain.errors import VerificationFailed
 from service.domain.factor import Match, Presented
 from service.store.engine import Tx
@@ -19,16 +20,27 @@ from service.web.inputs import parse
 
 TYPE: Final = "recovery_codes"
 CODES: Final = 10
+_SHORTEST: Final = 8
 _PURPOSE: Final = "recovery-code"
 Material = tuple[UUID, list[tuple[UUID, bytes]]]
 
 
+def _characters(typed: str) -> str:
+    try:
+        code = opaque.normalize_code(read_code(typed) or "")
+    except ValueError:
+        code = ""
+    if len(code) < _SHORTEST:
+        raise ValueError("must be the letters and digits of a recovery code")
+    return code
+
+
 class Input(BaseModel):
-    """The input of the action; case and separators do not matter."""
+    """The input of the action; case, separators and look-alike characters do not matter."""
 
     model_config = ConfigDict(extra="forbid")
 
-    code: Annotated[str, Field(min_length=8, max_length=64)]
+    code: Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_characters)]
 
 
 class RecoveryCodeFactor(TypedFactor):

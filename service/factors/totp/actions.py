@@ -9,13 +9,14 @@ from uuid import UUID
 import orjson
 import pyotp
 import segno
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from service.authenticators.actions import Authenticators
 from service.authenticators.typed import Nothing, TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.clock import unix
+from service.domain.codes import LONGEST, read_digits
 from service.domain.errors import VerificationFailed
 from service.domain.factor import Match, Presented
 from service.factors.totp.model import DIGITS, PERIOD, Step, match
@@ -25,12 +26,19 @@ from service.web.inputs import parse
 TYPE: Final = "totp"
 
 
+def _digits(typed: str) -> str:
+    code = read_digits(typed, DIGITS)
+    if code is None:
+        raise ValueError(f"must be {DIGITS} digits")
+    return code
+
+
 class Input(BaseModel):
-    """The input of the action; spaces inside the code are allowed."""
+    """The input of the action; spaces, hyphens and the digits of any script are read alike."""
 
     model_config = ConfigDict(extra="forbid")
 
-    code: Annotated[str, Field(pattern=r"^[0-9\s]{6,16}$")]
+    code: Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_digits)]
 
 
 def _pack(secret: str, offset: int) -> bytes:

@@ -1,10 +1,12 @@
 """Normal forms of identifiers: what normalizes together is one account and one bucket."""
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.accounts.model import Field, identify, normalize
+from service.accounts.model import Field, born, identify, kept, normalize
 from service.domain.errors import BadInput
 
 
@@ -33,6 +35,13 @@ def refusal(field, text):
         ("\u212aelvin@example.com", "kelvin@example.com"),
         ("a.b+c@example.com", "a.b+c@example.com"),
         ("a@localhost", "a@localhost"),
+        ("a@fa\u00df.example", "a@xn--fa-hia.example"),
+        ("a@XN--FA-HIA.example", "a@xn--fa-hia.example"),
+        (" ab@example.com\r\n", "ab@example.com"),
+        ("ab@example.com.", "ab@example.com"),
+        ("ab@example.com\u3002", "ab@example.com"),
+        ("ab\ufe6bexample.com", "ab@example.com"),
+        ("o'neil+x@example.com", "o'neil+x@example.com"),
     ],
 )
 def test_spellings_of_one_address_are_one(text, normal):
@@ -60,6 +69,23 @@ def test_spellings_of_one_address_are_one(text, normal):
         "a" * 65 + "@example.com",
         "a@example.com\u2100",
         "a@\ud800.com",
+        "a,b@example.com",
+        "a@b,example.com",
+        "a;b@example.com",
+        '"a"@example.com',
+        "a<b@example.com",
+        ".a@example.com",
+        "a..b@example.com",
+        "a\u200bb@example.com",
+        "a@exam\u200bple.com",
+        "a@exam\u00adple.com",
+        "\u202ea@example.com",
+        "a@example.com\u202c",
+        "a@\u2066example.com",
+        "a@example.com..",
+        "a@.",
+        "a@\r\nexample.com",
+        "\ufb01x@example.com",
     ],
 )
 def test_what_is_no_address_is_refused(text):
@@ -76,6 +102,16 @@ def test_what_is_no_address_is_refused(text):
         "+49 (0)30 123456",
         "+49.30.123456",
         "+49/30/123456",
+        "(+49) 30 123456",
+        "+49\u00a030\u00a0123456",
+        "+49\u202f30\u2009123456",
+        "\u202a+49 30 123456\u202c",
+        "\u2066+49\u2069 30\u200e 123456\u200b",
+        "+49\u201130\u2013123456",
+        "+49\u221230\u2014123456",
+        "tel:+49-30-123456",
+        "TEL: +49 30 123456",
+        "+\u0664\u0669\u0663\u0660\u0661\u0662\u0663\u0664\u0665\u0666",
         "\uff0b\uff14\uff19\uff13\uff10\uff11\uff12\uff13\uff14\uff15\uff16",
     ],
 )
@@ -91,8 +127,13 @@ def test_a_leading_zero_that_belongs_to_the_number_stays():
 
 
 @pytest.mark.parametrize(
-    "text", ["030123456", "0049 30 123456", "+", "+49", "+999123456", "alice", "\ud800", "+" * 20]
-)
+    "text", [
+        "030123456", "0049 30 123456", "+", "+49", "+999123456", "alice", "\ud800", "+" * 20,
+        "abc +4930123456", "+4930123456 abc", "+49 30 SIXPACK", "+4930123456 ext. 7",
+        "+4930123456x7", "+4930123456;ext=7", "+4930123456#7", "+4930123456,7",
+        "tel:+4930123456;phone-context=x", "+49 30 123456 / +49 30 123457", "+49+30123456",
+    ],
+)  # fmt: skip
 def test_what_is_no_international_number_is_refused(text):
     """A number without its country could be anybody's."""
     assert refusal(Field.PHONE, text) == "invalid_phone"
@@ -102,6 +143,9 @@ def test_what_is_no_international_number_is_refused(text):
     ("text", "normal"),
     [
         ("Alice", "alice"),
+        (" alice", "alice"),
+        ("ada ", "ada"),
+        ("\u00a0alice\u3000\r\n", "alice"),
         ("\uff21lice", "alice"),
         ("\u212aelvin", "kelvin"),
         ("Jose\u0301", "jos\u00e9"),
@@ -120,8 +164,6 @@ def test_spellings_of_one_username_are_one(text, normal):
     "text",
     [
         "al ice",
-        " alice",
-        "alice ",
         "al\u200bice",
         "al\u00adice",
         "al\u200dice",
@@ -141,7 +183,12 @@ def test_invisible_and_compatible_characters_make_no_username(text):
     assert refusal(Field.USERNAME, text) == "invalid_username"
 
 
-@pytest.mark.parametrize("text", ["a@b", "@", "alice@example.com", "12345", "+49 30 123456"])
+@pytest.mark.parametrize("text", [
+        "a@b", "@", "alice@example.com", "12345", "+49 30 123456", "ada\uff20example.com",
+        "ada\ufe6bexample.com", "\uff0b\uff14\uff1930123456", "\uff11\uff12\uff13\uff14\uff15",
+        "\u0661\u0662\u0663\u0664\u0665", "tel:4930123456", "(+49)30123456", " 12345 ",
+    ],
+)  # fmt: skip
 def test_a_username_never_reads_as_another_kind(text):
     """What is typed at login has one kind, told by its syntax alone."""
     assert refusal(Field.USERNAME, text) == "ambiguous_username"
@@ -155,6 +202,13 @@ def test_a_username_never_reads_as_another_kind(text):
         (Field.EMAIL, "alice@example.com", "\u0430lice@example.com"),
         (Field.EMAIL, "a@example.com", "a@ex\u0430mple.com"),
         (Field.USERNAME, "omicron", "\u03bfmicron"),
+        (Field.EMAIL, "max@strasse.example", "max@stra\u00dfe.example"),
+        (Field.EMAIL, "strasse@example.com", "stra\u00dfe@example.com"),
+        (
+            Field.EMAIL,
+            "a@\u03bb\u03cc\u03b3\u03bf\u03c3.example",
+            "a@\u03bb\u03cc\u03b3\u03bf\u03c2.example",
+        ),
     ],
 )
 def test_a_letter_of_another_script_is_another_account(field, latin, other):
@@ -202,6 +256,10 @@ def test_the_longest_username_is_taken():
         ("+49 30 123456", (Field.PHONE, "+4930123456")),
         (" +4930123456 ", (Field.PHONE, "+4930123456")),
         ("123", (Field.USERNAME, "123")),
+        ("ada ", (Field.USERNAME, "ada")),
+        ("(+49) 30 123456", (Field.PHONE, "+4930123456")),
+        ("\u202a+49\u00a030 123456\u202c", (Field.PHONE, "+4930123456")),
+        ("alice\uff20example.com", (Field.EMAIL, "alice@example.com")),
     ],
 )
 def test_what_was_typed_has_one_kind(typed, found):
@@ -226,3 +284,30 @@ def test_identify_never_raises_and_its_normal_form_is_final(typed):
     found = identify(typed)
     if found is not None:
         assert normalize(*found) == found[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2001-02-30", "2999-01-01", "2026-11-29", "2026-11-30", "0000-01-01", "2001-13-01",
+     "20010203", "2001-W05-6", "2001-2-3", "\u0662\u0660\u0660\u0661-02-03", "\uff12001-02-03",
+     "2001-02-03\n", " 2001-02-03", "", "yesterday"],
+)  # fmt: skip
+def test_a_birth_date_is_a_day_that_was(text):
+    """No day that there is not, none to come, no other spelling; the place is named."""
+    with pytest.raises(BadInput) as refused:
+        born(text, date(2026, 11, 29))
+    (fault,) = refused.value.faults
+    assert (fault.pointer, fault.code) == ("/profile/birthdate", "invalid_date")
+
+
+def test_a_day_that_was_is_a_birth_date():
+    """Up to yesterday, leap days and other centuries too."""
+    for text in ("2026-11-28", "2004-02-29", "1852-05-04"):
+        assert born(text, date(2026, 11, 29)) is None
+
+
+def test_an_address_is_kept_in_its_normal_form_and_a_name_in_its_case():
+    """What is stored is what is sent to; a username is shown as it was chosen."""
+    assert kept(Field.EMAIL, " Ab@Example.com.\r\n") == "ab@example.com"
+    assert kept(Field.PHONE, "(+49) 30 123456") == "+4930123456"
+    assert kept(Field.USERNAME, " Alice ") == "Alice"

@@ -14,7 +14,7 @@ from service.domain.errors import Throttled
 from service.domain.ids import new_id
 from service.store.engine import Tx
 from service.throttling import store
-from service.throttling.model import LONGEST_DELAY, Allowance, Counter, Lane, delay
+from service.throttling.model import LONGEST_DELAY, Allowance, Counter, Lane, Rule, delay
 
 _DAY: Final = timedelta(days=1)
 _PAGE: Final = 1000
@@ -103,3 +103,36 @@ class Throttling:
     def drop_budgets(self, tx: Tx, now: datetime) -> int:
         """Delete a page of budgets whose window is over, of whatever length; return how many."""
         return store.drop_budgets(tx, now - _DAY, _PAGE)
+
+
+class Limits:
+    """Counts of what may be done only so often, kept under keyed digests of names."""
+
+    def __init__(self, purpose_key: Callable[[Tx, str], bytes], clock: Clock) -> None:
+        self._purpose_key = purpose_key
+        self._clock = clock
+
+    def take(self, tx: Tx, rule: Rule, name: str) -> int:
+        """Count one time; return 0, or the seconds to wait where it is not allowed."""
+        bucket, now = self._bucket(tx, rule, name), self._clock.now()
+        if store.take(tx, bucket, rule, now) is None:
+            store.ensure_limit(tx, bucket, now)
+            if store.take(tx, bucket, rule, now) is None:
+                return max(1, self._left(tx, bucket, rule))
+        return 0
+
+    def left(self, tx: Tx, rule: Rule, name: str) -> int:
+        """Return the seconds to wait before the next time, and count nothing."""
+        return self._left(tx, self._bucket(tx, rule, name), rule)
+
+    def drop_ended(self, tx: Tx, now: datetime) -> int:
+        """Forget counts that have ended; return how many."""
+        return store.drop_ended(tx, now)
+
+    def _left(self, tx: Tx, bucket: str, rule: Rule) -> int:
+        at, now = store.free_at(tx, bucket, rule), self._clock.now()
+        return math.ceil((at - now).total_seconds()) if at and at > now else 0
+
+    def _bucket(self, tx: Tx, rule: Rule, name: str) -> str:
+        key, text = self._purpose_key(tx, "limits"), f"{rule.name}|{name}"
+        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

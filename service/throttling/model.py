@@ -78,3 +78,26 @@ class Allowance:
     name: str
     limit: int
     window: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How often one thing may be done.
+
+    Args:
+        name: What is counted; the same name with another rule is another count.
+        most: How often, until the count ends.
+        span: How long a count lasts.
+        gaps: Seconds to wait after the first, the second and so on; the last holds from then on.
+        rolling: Each time makes the count last its span anew; else it lasts from the first.
+    """
+
+    name: str
+    most: int
+    span: timedelta
+    gaps: tuple[int, ...] = (0,)
+    rolling: bool = True
+
+    def gap(self, count: int) -> timedelta:
+        """Return how long to wait after so many times."""
+        return timedelta(seconds=self.gaps[min(count, len(self.gaps)) - 1])

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.accounts.actions import Accounts
 from service.accounts.model import LIFTING, Account
 from service.domain.caller import Caller
+from service.domain.codes import LONGEST
 from service.domain.errors import Conflict, NotFound, VerificationFailed
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
@@ -90,7 +91,7 @@ class Verification(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    code: Annotated[str, Field(min_length=1, max_length=16)] | None = None
+    code: Annotated[str, Field(min_length=1, max_length=LONGEST)] | None = None
 
 
 class NewSuspension(BaseModel):
@@ -165,12 +166,12 @@ class SubjectRoutes:
         name = call.path["name"]
         if name not in {"email", "phone"}:
             raise NotFound("identifier_not_found", "Only email and phone can be verified.")
+        subject, code = call.id("subject", "subject"), call.body.code
         with self._database.transaction() as tx:
-            subject = self._locked(tx, call).id
-            if call.body.code is None:
-                self._accounts.send_code(tx, subject, name)
+            if code is None:
+                self._accounts.send_code(tx, subject, name, caller=call.by)
                 return {"status": "sent"}
-            right = self._accounts.check_code(tx, subject, name, call.body.code)
+            right = self._accounts.check_code(tx, subject, name, code, caller=call.by)
         # The attempt is committed before the refusal, so that it stays counted.
         if not right:
             raise VerificationFailed("verification_code_mismatch")

@@ -81,8 +81,11 @@ class VerificationFailed(LaminaError):
 class Throttled(LaminaError):
     """Too many attempts; `retry_after` in seconds."""
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__("too_many_attempts", "Too many attempts; try again later.")
+    def __init__(
+        self, retry_after: int, code: str = "too_many_attempts",
+        detail: str = "Too many attempts; try again later.",
+    ) -> None:  # fmt: skip
+        super().__init__(code, detail)
         self.retry_after = max(1, retry_after)
 
 

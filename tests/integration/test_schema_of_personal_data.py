@@ -51,17 +51,16 @@ PUBLIC = {
     "root_version": "key_class version made_at",
     "session": "id subject_id client_id created_at last_seen_at expires_at idle_seconds revoked_at",
     "signing_key": "id kid status public_jwk created_at changed_at",
-    "subject": "id status segment client_id created_at updated_at first_login_at email_verified_at "
-    "phone_verified_at",
+    "subject": "id status segment client_id created_at updated_at first_login_at",
     "subject_risk": "id subject_id since",
     "subject_export": "id subject_id actor created_at expires_at",
-    "subject_index": "id field key_version digest subject_id",
+    "subject_index": "id field key_version digest subject_id verified_at",
     "suspension": "id subject_id capability reason since",
     "throttle": "id bucket lane knowledge other face total era locked_until updated_at",
     "tombstone": "id subject_id classes erased_at horizon certificate",
     "totp_used_step": "authenticator_id step",
     "used_assertion": "client_id jti expires_at",
-    "verification_code": "id subject_id field expires_at attempts",
+    "verification_code": "id subject_id field expires_at",
 }
 
 

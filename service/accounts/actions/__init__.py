@@ -1,14 +1,15 @@
 """Register, find and change subjects; consents; proof that an address is read."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import orjson
 
-from crypto import opaque
 from service.accounts import store
+from service.accounts.actions.claims import ADDRESSES, Claims
+from service.accounts.actions.codes import Codes
 from service.accounts.model import (
     ACTIVE,
     DECOY,
@@ -19,17 +20,14 @@ from service.accounts.model import (
     born,
     identify,
     kept,
-    normalize,
 )  # fmt: skip
-from service.accounts.store import Consent, Subject, VerificationCode
+from service.accounts.store import Consent, Subject, claims
 from service.audit.actions import AuditLog
 from service.domain import ids
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import (
     BadInput,
-    Conflict,
-    Expired,
     Fault,
     Forbidden,
     NotFound,
@@ -38,9 +36,7 @@ from service.domain.ids import new_id
 from service.keys.actions import Vault
 from service.notifications.actions import Outbox
 from service.store.engine import Tx
-
-_CODE_LIFE: Final = timedelta(minutes=10)
-_CODE_ATTEMPTS: Final = 5
+from service.throttling.actions import Limits
 
 
 def _plain(row: Any) -> Account:  # noqa: ANN401 - a row of named columns
@@ -64,7 +60,9 @@ class Accounts:
     """Subjects and what leads to them."""
 
     def __init__(self, vault: Vault, outbox: Outbox, audit: AuditLog, clock: Clock) -> None:
-        self._vault = vault
+        self._limits = Limits(vault.purpose_key, clock)
+        self._claims = Claims(vault, self._limits, outbox, audit, clock)
+        self._codes = Codes(self._claims, self._limits, outbox, clock)
         self._outbox = outbox
         self._audit = audit
         self._clock = clock
@@ -91,7 +89,7 @@ class Accounts:
         tx.flush()
         store.added(tx, row.id)
         for name, value in identifiers.items():
-            self._claim(tx, row.id, Field(name), value)
+            self._claims.add(tx, caller, row.id, Field(name), value)
         for consent in consents:
             self.give_consent(tx, row.id, consent)
         self._audit.append(
@@ -114,24 +112,20 @@ class Accounts:
         Somebody who is not there costs what somebody costs: the same statement finds the decoy.
         """
         field, normal = identify(typed) or (Field.USERNAME, "")
-        row = store.led_to(tx, field.value, self._digests(tx, field, normal), ids.DECOY)
+        row = store.led_to(tx, field.value, self._claims.digests(tx, field, normal), ids.DECOY)
         account = _plain(row)
-        proven = (
-            field is Field.USERNAME
-            or (field is Field.EMAIL and row.email_verified_at is not None)
-            or (field is Field.PHONE and row.phone_verified_at is not None)
-        )
         names = (f"identifier:{field.value}:{normal or typed.strip().casefold()}",
                  f"subject:{account.id}")  # fmt: skip
-        known = account.usable and proven
-        return Found(account if known else None, names[known])
+        return Found(account if account.usable else None, names[account.usable])
 
     def lookup(self, tx: Tx, caller: Caller, typed: str) -> dict[str, Any]:
         """Return the view of a subject for a client that serves it; raises NotFound."""
-        row = self._lookup(tx, typed)
-        if row is None or row.segment not in caller.segments:
+        # Something that is no identifier is looked up too, so that it costs the same.
+        field, normal = identify(typed) or (Field.USERNAME, "")
+        found = self._claims.find(tx, caller, field, normal)
+        if found is None:
             raise NotFound("subject_not_found", "No subject has this identifier.")
-        return self._view(row)
+        return self.view(tx, found)
 
     def get(self, tx: Tx, subject: UUID) -> Account:
         """Return a subject; raises NotFound."""
@@ -174,34 +168,41 @@ class Accounts:
 
     def view(self, tx: Tx, subject: UUID) -> dict[str, Any]:
         """Return everything a client with `subjects:read` may see; raises NotFound."""
-        return self._view(self._row(tx, subject))
+        return self._view(tx, self._row(tx, subject))
 
     def update(
         self, tx: Tx, caller: Caller, subject: UUID, *,
         identifiers: Mapping[str, str | None] | None = None,
         profile: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Replace identifiers (None removes one) and the profile; tell the old addresses."""
+        """Replace identifiers (None removes one) and the profile; tell the old addresses.
+
+        What is the same in other words stays as it is, verified and untold.
+        """
+        store.lock(tx, subject)
         row = self._row(tx, subject)
-        for name, value in (identifiers or {}).items():
-            self._replace(tx, row, Field(name), value)
-        if profile is not None:
-            row.profile = self._profile(profile)
-        if not (row.username or row.email or row.phone):
+        changed = [
+            name for name, value in sorted((identifiers or {}).items())
+            if self._claims.replace(tx, caller, row, Field(name), value)
+        ]  # fmt: skip
+        written = None if profile is None else self._profile(profile)
+        anew = written is not None and written != row.profile
+        if anew:
+            row.profile = written
+        if changed and not (row.username or row.email or row.phone):
             fault = Fault("/identifiers", "missing", "the last identifier cannot be removed")
             raise BadInput(fault)
-        row.updated_at = self._clock.now()
-        self._audit.append(
-            tx, "subject.changed", subject=subject, actor=str(caller.client),
-            fields=sorted(identifiers or {}),
-        )  # fmt: skip
-        return self._view(row)
+        if changed or anew:
+            row.updated_at = self._clock.now()
+            self._audit.append(
+                tx, "subject.changed", subject=subject, actor=str(caller.client), fields=changed
+            )
+        return self._view(tx, row)
 
     def notify(self, tx: Tx, subject: UUID, kind: str) -> None:
         """Put a notice to every verified address, else every known one, into the outbox."""
         row = store.get(tx, subject)
-        addresses = [value for value in (row.email, row.phone) if value] if row else []
-        for address in addresses:
+        for address in self._claims.reached(tx, row) if row else []:
             self._outbox.put(tx, kind, subject, {"to": address})
 
     def label(self, tx: Tx, subject: UUID) -> str:
@@ -213,36 +214,35 @@ class Accounts:
         """Note a completed login; from the first one on a scope alone changes nothing."""
         store.mark_login(tx, subject, self._clock.now())
 
-    def send_code(self, tx: Tx, subject: UUID, name: str) -> None:
-        """Send a code to the stored address, never to a typed one."""
-        row, now = self._row(tx, subject), self._clock.now()
-        address = getattr(row, name)
-        if not address:
-            raise NotFound("identifier_not_found", f"This subject has no {name}.")
-        if old := store.verification(tx, subject, name):
-            tx.delete(old)
-            tx.flush()
-        code = opaque.digits(8)
-        pending = VerificationCode(
-            id=new_id(now), subject_id=subject, field=name, expires_at=now + _CODE_LIFE, attempts=0
-        )
-        pending.code = code.encode()
-        tx.add(pending)
-        self._outbox.put(tx, "identifier.verification", subject, {"to": address, "code": code})
+    def send_code(self, tx: Tx, subject: UUID, name: str, *, caller: Caller | None = None) -> None:
+        """Send a code to the stored address, never to a typed one.
 
-    def check_code(self, tx: Tx, subject: UUID, name: str, typed: str) -> bool:
+        Args:
+            tx: A unit of work.
+            subject: Whose address.
+            name: Which one.
+            caller: The client that asks, whose sends are counted; None for the service itself.
+
+        Raises:
+            NotFound: The caller serves no such subject, or it has no such address.
+            Throttled: Too much was sent to the address, for the subject or by the client.
+        """
+        store.lock(tx, subject)
+        row = self._seen(tx, subject, caller)
+        self._codes.send(tx, row, Field(name), caller.client if caller else None)
+
+    def check_code(
+        self, tx: Tx, subject: UUID, name: str, typed: str, *, caller: Caller | None = None
+    ) -> bool:
         """Confirm an address; the caller commits either way, so that attempts stay counted."""
-        row, now = self._row(tx, subject), self._clock.now()
-        pending = store.verification(tx, subject, name)
-        if pending is None or pending.expires_at <= now or pending.attempts >= _CODE_ATTEMPTS:
-            raise Expired("verification_expired", "Ask for a new code.")
-        pending.attempts += 1
-        if not opaque.equal(pending.code, typed.strip().encode()):
-            return False
-        setattr(row, f"{name}_verified_at", now)
-        tx.delete(pending)
-        self._audit.append(tx, "identifier.verified", subject=subject, field=name)
-        return True
+        # All who claim the address are locked before anything of them is read, in one order.
+        others = claims.claimants(tx, subject, name)
+        store.lock_all(tx, others)
+        return self._codes.check(tx, self._seen(tx, subject, caller), Field(name), typed, others)
+
+    def drop_ended(self, tx: Tx, now: datetime) -> int:
+        """Forget codes that count no more, and counts of them that have ended."""
+        return claims.drop_codes(tx, now) + self._limits.drop_ended(tx, now)
 
     def give_consent(self, tx: Tx, subject: UUID, consent: Mapping[str, str]) -> dict[str, Any]:
         """Record a consent; an earlier one to the same purpose is superseded."""
@@ -348,37 +348,11 @@ class Accounts:
             raise Forbidden("segment_not_allowed", "This client does not serve that segment.")
         return segment
 
-    def _claim(self, tx: Tx, subject: UUID, field: Field, value: str) -> None:
-        for version, digest in self._digests(tx, field, normalize(field, value)):
-            values = {
-                "id": new_id(self._clock.now()), "field": field.value, "key_version": version,
-                "digest": digest, "subject_id": subject,
-            }  # fmt: skip
-            if not store.add_digest(tx, values):
-                raise Conflict("identifier_taken", f"Another subject has this {field.value}.")
-
-    def _replace(self, tx: Tx, row: Subject, field: Field, value: str | None) -> None:
-        old = getattr(row, field.value)
-        store.drop_digests(tx, row.id, field.value)
-        if value is not None:
-            self._claim(tx, row.id, field, value)
-        setattr(row, field.value, value and kept(field, value))
-        if field is not Field.USERNAME:
-            setattr(row, f"{field.value}_verified_at", None)
-        if old:
-            self._outbox.put(tx, "identifier.changed", row.id, {"to": old, "field": field.value})
-
-    def _lookup(self, tx: Tx, typed: str) -> Subject | None:
-        found = identify(typed)
-        # Something that is no identifier is looked up too, so that it costs the same.
-        field, normal = found or (Field.USERNAME, "")
-        return store.by_digest(tx, field.value, self._digests(tx, field, normal))
-
-    def _digests(self, tx: Tx, field: Field, normal: str) -> list[tuple[int, bytes]]:
-        return [
-            (index.version, index.digest("subject", field.value, normal))
-            for index in self._vault.blind_indexes(tx)
-        ]
+    def _seen(self, tx: Tx, subject: UUID, caller: Caller | None) -> Subject:
+        row = self._row(tx, subject)
+        if caller is not None and row.segment not in caller.segments:
+            raise _no_subject()
+        return row
 
     def _row(self, tx: Tx, subject: UUID) -> Subject:
         row = store.get(tx, subject)
@@ -394,9 +368,10 @@ class Accounts:
         ]
         return in_force[-1] if in_force else None
 
-    def _view(self, row: Subject) -> dict[str, Any]:
+    def _view(self, tx: Tx, row: Subject) -> dict[str, Any]:
         identifiers = {name.value: getattr(row, name.value) for name in Field}
-        verified = [name for name in ("email", "phone") if getattr(row, f"{name}_verified_at")]
+        proven = claims.verified_fields(tx, row.id)
+        verified = [name.value for name in ADDRESSES if name.value in proven]
         return {
             "id": str(row.id),
             "status": row.status,

@@ -6,7 +6,9 @@ from uuid import UUID
 
 from crypto.errors import CryptoError
 from service.accounts import store
-from service.accounts.model import Field, normalize
+from service.accounts.actions.claims import normal_of
+from service.accounts.model import Field
+from service.accounts.store import claims
 from service.domain.clock import Clock
 from service.domain.ids import new_id
 from service.keys.actions import Vault
@@ -46,21 +48,34 @@ class Indexing:
         yield from passes(self._database, page)
 
     def _fill(self, tx: Tx, after: UUID, version: int) -> Page:
-        rows = store.undigested(tx, version, after, PAGE)
-        index, page = self._vault.blind_index(tx, version), Page(last=_last(rows))
-        for row in rows:
+        seen = store.undigested(tx, version, after, PAGE)
+        index, page = self._vault.blind_index(tx, version), Page(last=_last(seen))
+        # Nobody may change or prove an identifier between its being read and its being written.
+        held = {row.subject_id for row in seen}
+        store.lock_all(tx, held)
+        for row in store.undigested(tx, version, after, PAGE):
+            if row.subject_id not in held:
+                continue
             try:
                 subject = store.get(tx, row.subject_id)
                 value = getattr(subject, row.field)
             except CryptoError as error:
                 page.bad.append(bad_row("subject", row.subject_id, "contact", str(error)))
                 continue
+            normal = normal_of(Field(row.field), value) if value else None
+            if normal is None:
+                # What can be typed no more leads nowhere.
+                claims.drop_claim(tx, row.subject_id, row.field)
+                page.moved += 1
+                continue
             values = {
                 "id": new_id(self._clock.now()), "field": row.field, "key_version": version,
-                "digest": index.digest("subject", row.field, normalize(Field(row.field), value)),
-                "subject_id": row.subject_id,
+                "digest": index.digest("subject", row.field, normal),
+                "subject_id": row.subject_id, "verified_at": row.verified_at,
             }  # fmt: skip
-            page.moved += store.add_digest(tx, values)
+            # Two that were apart may be one by now: the second is to be proven anew.
+            unproven = values | {"verified_at": None}
+            page.moved += store.add_digest(tx, values) or store.add_digest(tx, unproven)
         return page
 
 

@@ -19,7 +19,6 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    tuple_,
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -50,8 +49,6 @@ class Subject(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     first_login_at: Mapped[datetime | None]
-    email_verified_at: Mapped[datetime | None]
-    phone_verified_at: Mapped[datetime | None]
     username = encrypted_optional("contact")
     email = encrypted_optional("contact")
     phone = encrypted_optional("contact")
@@ -63,10 +60,22 @@ class Subject(Base):
 
 
 class SubjectIndex(Base):
-    """Blind-index digests that lead to a subject; unique, so that no identifier has two."""
+    """What a subject says it is found by, as blind-index digests, and since when that is proven.
+
+    Several may say the same of an address; whoever verifies it is the one it leads to. A username,
+    to which nothing can be sent, is proven by being the first.
+    """
 
     __tablename__ = "subject_index"
-    __table_args__ = (UniqueConstraint("field", "key_version", "digest"),)
+    __table_args__ = (
+        UniqueConstraint("subject_id", "field", "key_version"),
+        Index(None, "field", "key_version", "digest"),
+        Index(
+            "uq_subject_index_verified", "field", "key_version", "digest", unique=True,
+            sqlite_where=text("verified_at IS NOT NULL"),
+            postgresql_where=text("verified_at IS NOT NULL"),
+        ),
+    )  # fmt: skip
     __personal__ = Personal(
         "to find the person by an identifier without storing it in the clear",
         "until the identifier changes, or erasure",
@@ -78,16 +87,18 @@ class SubjectIndex(Base):
     key_version: Mapped[int]
     digest: Mapped[bytes] = mapped_column(LargeBinary(16))
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
+    verified_at: Mapped[datetime | None]
 
 
 class VerificationCode(Base):
-    """A code that was sent to an address and proves that it is read."""
+    """A code that was sent to an address and proves that it is read; sealed with the address."""
 
     __tablename__ = "verification_code"
     __table_args__ = (UniqueConstraint("subject_id", "field"),)
     __personal__ = Personal(
         "to prove that an address is read",
-        "10 minutes, or until another code is sent",
+        "until another code is sent, the address changes or is verified, or erasure; it counts "
+        "for 10 minutes",
         withheld={"code": "the code proves that the address is read, and was sent there"},
     )
 
@@ -95,7 +106,6 @@ class VerificationCode(Base):
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
     field: Mapped[str] = mapped_column(String(16))
     expires_at: Mapped[datetime]
-    attempts: Mapped[int]
     code = encrypted_bytes("factor", bound=("field",))
 
     def field_owner(self) -> Owner:
@@ -170,36 +180,10 @@ def add_digest(tx: Tx, values: Mapping[str, object]) -> bool:
     return insert_once(tx, SubjectIndex.metadata.tables["subject_index"], values)
 
 
-def by_digest(tx: Tx, field: str, digests: "Digests") -> Subject | None:
-    """Return the subject that a digest leads to."""
-    query = (
-        select(Subject)
-        .join(SubjectIndex, SubjectIndex.subject_id == Subject.id)
-        .where(
-            SubjectIndex.field == field,
-            tuple_(SubjectIndex.key_version, SubjectIndex.digest).in_(list(digests)),
-        )
-    )
-    return tx.scalars(query).first()
-
-
-def drop_digests(tx: Tx, subject: UUID, field: str) -> None:
-    """Let go of a subject's identifier of one kind."""
-    table = SubjectIndex.__table__
-    tx.execute(
-        table.delete().where(table.c.subject_id == subject, table.c.field == field)  # type: ignore[attr-defined]  # Table at run time
-    )
-
-
 def drop_contact(tx: Tx, subject: UUID) -> None:
     """Delete a subject's digests and verification codes."""
     tx.execute(delete(_INDEX).where(_INDEX.c.subject_id == subject))
     tx.execute(delete(VerificationCode).where(VerificationCode.subject_id == subject))
-    tx.execute(
-        update(Subject)
-        .where(Subject.id == subject)
-        .values(email_verified_at=None, phone_verified_at=None)
-    )
 
 
 def mark_erased(tx: Tx, subject: UUID, status: str, now: datetime) -> None:
@@ -210,10 +194,9 @@ def mark_erased(tx: Tx, subject: UUID, status: str, now: datetime) -> None:
 
 
 def undigested(tx: Tx, version: int, after: UUID, limit: int) -> Sequence[Any]:
-    """Return the identifiers (id, subject_id, field) without a digest of a version."""
-    query = select(_INDEX.c.id, _INDEX.c.subject_id, _INDEX.c.field).where(
-        _lacks(version), _INDEX.c.id > after
-    )
+    """Return the identifiers (id, subject_id, field, verified_at) without a digest of a version."""
+    columns = (_INDEX.c.id, _INDEX.c.subject_id, _INDEX.c.field, _INDEX.c.verified_at)
+    query = select(*columns).where(_lacks(version), _INDEX.c.id > after)
     return tx.execute(query.order_by(_INDEX.c.id).limit(limit)).all()
 
 
@@ -279,6 +262,7 @@ _LED_TO: Final = (
     select(_INDEX.c.subject_id)
     .where(
         _INDEX.c.field == bindparam("b_field"),
+        _INDEX.c.verified_at.is_not(None),
         # While the index key rotates a digest may be there under either of two versions.
         or_(
             and_(
@@ -294,9 +278,9 @@ _LED_TO: Final = (
     .limit(1)
     .scalar_subquery()
 )
-_LED_TO_ALL: Final = _PLAIN_COLUMNS.add_columns(
-    _SUBJECTS.c.email_verified_at, _SUBJECTS.c.phone_verified_at
-).where(_SUBJECTS.c.id == func.coalesce(_LED_TO, bindparam("b_decoy", type_=_SUBJECTS.c.id.type)))
+_LED_TO_ALL: Final = _PLAIN_COLUMNS.where(
+    _SUBJECTS.c.id == func.coalesce(_LED_TO, bindparam("b_decoy", type_=_SUBJECTS.c.id.type))
+)
 
 
 Digests = Sequence[tuple[int, bytes]]
@@ -304,7 +288,7 @@ Digests = Sequence[tuple[int, bytes]]
 
 
 def led_to(tx: Tx, field: str, digests: Digests, decoy: UUID) -> Any:  # noqa: ANN401 - a row of named columns
-    """Return the subject that a digest leads to, else the decoy: one row, one cost."""
+    """Return whom a proven identifier leads to, else the decoy: one row, one cost."""
     (version, digest), (other_version, other) = digests[0], digests[-1]
     values = {
         "b_field": field, "b_version": version, "b_digest": digest,
@@ -335,6 +319,13 @@ def status(tx: Tx, subject: UUID) -> str | None:
     return tx.execute(_STATUS, {"b_id": subject}).scalar()
 
 
+def lock_all(tx: Tx, subjects: Collection[UUID]) -> None:
+    """Lock the rows of several subjects, by ascending id."""
+    if tx.get_bind().dialect.name == "postgresql":
+        query = select(_SUBJECTS.c.id).where(_SUBJECTS.c.id.in_(list(subjects)))
+        tx.execute(query.order_by(_SUBJECTS.c.id).with_for_update(key_share=True))
+
+
 def plain(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None
     """Return what is not sealed of a subject, and whether its login is suspended."""
     return tx.execute(_PLAIN, {"b_id": subject}).first()
@@ -353,14 +344,6 @@ def mark_login(tx: Tx, subject: UUID, now: datetime) -> None:
         .where(Subject.id == subject, Subject.first_login_at.is_(None))
         .values(first_login_at=now)
     )
-
-
-def verification(tx: Tx, subject: UUID, field: str) -> VerificationCode | None:
-    """Return the code that was sent for an address."""
-    query = select(VerificationCode).where(
-        VerificationCode.subject_id == subject, VerificationCode.field == field
-    )
-    return tx.scalars(query).first()
 
 
 def consents(tx: Tx, subject: UUID) -> list[Consent]:

@@ -1,0 +1,132 @@
+"""Codes that prove an address: bound to the normal form they were sent to, limited three ways."""
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from crypto import opaque
+from service.accounts.actions.claims import Claims, address
+from service.accounts.model import Field
+from service.accounts.store import Subject, VerificationCode, claims
+from service.domain.clock import Clock
+from service.domain.codes import read_digits
+from service.domain.errors import BadInput, Expired, Fault, NotFound, Throttled
+from service.domain.ids import new_id
+from service.notifications.actions import Outbox
+from service.store.engine import Tx
+from service.throttling.actions import Limits
+from service.throttling.model import Rule
+
+LIFE: Final = timedelta(minutes=10)
+LENGTH: Final = 8
+_HOUR: Final = 3600
+_DAY: Final = timedelta(days=1)
+TO_ADDRESS: Final = Rule("send:address", 20, _DAY, (0, 30, 120, 600, _HOUR))
+"""In one segment: five in the first hour, one an hour after that, twenty until a day is quiet."""
+ANYWHERE: Final = Rule("send:anywhere", 20, _DAY, (0, 0, 0, 0, _HOUR))
+"""In all segments together, in silence: no client hears what those of others ask for."""
+OF_SUBJECT: Final = Rule("send:subject", 40, _DAY, (0, 0, 0, 30, 60, 120, 300, 600, _HOUR))
+OF_CLIENT: Final = Rule("send:client", 3600, timedelta(hours=1), rolling=False)
+GUESSES: Final = Rule("guess", 5, timedelta(hours=1))
+"""At the codes for one address of one subject, however many of them were sent."""
+
+
+class Codes:
+    """Sends codes to addresses and compares what comes back."""
+
+    def __init__(self, claims: Claims, limits: Limits, outbox: Outbox, clock: Clock) -> None:
+        self._claims = claims
+        self._limits = limits
+        self._outbox = outbox
+        self._clock = clock
+
+    def send(self, tx: Tx, row: Subject, field: Field, client: UUID | None) -> None:
+        """Send a code to the address of a subject that is locked, in the place of earlier ones.
+
+        Where somebody else has verified the address, that person is told of the attempt instead;
+        the caller cannot tell, and no code that was not sent is ever right.
+
+        Raises:
+            NotFound: There is no such address.
+            Throttled: Too much was sent or guessed of late.
+        """
+        to, now = _address(row, field), self._clock.now()
+        quiet = self._reserve(tx, row, field, to, client)
+        claims.drop_code(tx, row.id, field.value)
+        code = opaque.digits(LENGTH)
+        pending = VerificationCode(
+            id=new_id(now), subject_id=row.id, field=field.value, expires_at=now + LIFE
+        )
+        pending.code = _sealed(code, to)
+        tx.add(pending)
+        tx.flush()
+        owner = self._claims.owner(tx, row, field)
+        if owner is None and not quiet:
+            self._outbox.put(tx, "identifier.verification", row.id, {"to": to, "code": code})
+        elif owner is not None and not quiet:
+            self._outbox.put(tx, "identifier.claimed", owner, {"to": to, "field": field.value})
+
+    def check(self, tx: Tx, row: Subject, field: Field, typed: str, others: list[UUID]) -> bool:
+        """Compare a code; the attempt counts if the caller commits, whatever comes out.
+
+        Args:
+            tx: A unit of work in which the subject and the others are locked.
+            row: Whose address.
+            field: Which.
+            typed: What came back.
+            others: Who claims the same address.
+
+        Raises:
+            BadInput: This is no code, which costs no attempt.
+            Expired: There is none to compare with, or the attempts are used up.
+        """
+        code = read_digits(typed, LENGTH)
+        if code is None:
+            detail = f"must be the {LENGTH} digits that were sent"
+            raise BadInput(Fault("/code", "invalid_code", detail))
+        to = address(row, field)
+        pending = claims.verification(tx, row.id, field.value)
+        if to is None or pending is None or pending.expires_at <= self._clock.now():
+            raise _expired()
+        if self._limits.take(tx, GUESSES, _guessed(row.id, field, to)):
+            raise _expired()
+        if not opaque.equal(pending.code, _sealed(code, to)):
+            return False
+        claims.drop_code(tx, row.id, field.value)
+        return self._claims.prove(tx, row, field, others)
+
+    def _reserve(self, tx: Tx, row: Subject, field: Field, to: str, client: UUID | None) -> bool:
+        """Count a send; True where it must look like one and nothing may go out."""
+        name = f"{field.value}|{to}"
+        # New codes give no fresh guesses: where those are used up, a code would be of no use.
+        wait = (
+            self._limits.left(tx, GUESSES, _guessed(row.id, field, to))
+            or self._limits.take(tx, TO_ADDRESS, f"{row.segment}|{name}")
+            or self._limits.take(tx, OF_SUBJECT, str(row.id))
+        )
+        quiet = not wait and self._limits.take(tx, ANYWHERE, name) > 0
+        # The client's count, which all of its requests share, is the last that is locked.
+        wait = wait or (self._limits.take(tx, OF_CLIENT, str(client)) if client else 0)
+        if wait:
+            detail = "Too many codes were asked for or guessed; try again later."
+            raise Throttled(wait, "verification_limited", detail)
+        return quiet
+
+
+def _address(row: Subject, field: Field) -> str:
+    to = address(row, field)
+    if to is None:
+        raise NotFound("identifier_not_found", f"This subject has no {field.value}.")
+    return to
+
+
+def _sealed(code: str, to: str) -> bytes:
+    return f"{code}|{to}".encode()
+
+
+def _guessed(subject: UUID, field: Field, to: str) -> str:
+    return f"{subject}|{field.value}|{to}"
+
+
+def _expired() -> Expired:
+    return Expired("verification_expired", "Ask for a new code.")

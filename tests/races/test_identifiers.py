@@ -1,0 +1,117 @@
+"""Identifiers and codes at once: every outcome is one that some order would have given."""
+
+import pytest
+
+from tests.functional.test_identifiers import outbox, register, sent, signs_in
+from tests.races.test_once import poster, statuses, together
+
+AT_ONCE = 20
+
+
+def path(subject, name="email"):
+    """Return where codes are asked for and confirmed."""
+    return f"/v1/subjects/{subject}/identifiers/{name}/verification"
+
+
+def wrong(code, number):
+    """Return one of many other codes."""
+    return f"{(int(code) + 1 + number) % 100_000_000:08}"
+
+
+def test_fifty_wrong_codes_at_once_are_five_guesses(service):
+    """Whatever is sent at the same moment, five are compared; the rest hear that it is over."""
+    person = register(service, email="ab@example.com").json["id"]
+    code = sent(service, person)
+    acts = [poster(service, path(person), {"code": wrong(code, number)}) for number in range(50)]
+    found = statuses(together(acts))
+    assert found == {422: 5, 410: 45}
+    assert service.call("POST", path(person), {"code": code}).status_code == 410
+
+
+def test_one_right_code_among_many_counts_once(service):
+    """Twenty times the right one: verified once."""
+    person = register(service, email="ab@example.com").json["id"]
+    code = sent(service, person)
+    found = statuses(together([poster(service, path(person), {"code": code})] * AT_ONCE))
+    assert found == {200: 1, 410: AT_ONCE - 1}
+
+
+def test_sending_and_confirming_at_once_is_never_an_error(service):
+    """Two codes at once at most, whatever comes between; none is a 500."""
+    person = register(service, email="ab@example.com").json["id"]
+    code = sent(service, person)
+    bodies = [{}, {"code": code}, {"code": wrong(code, 0)}, {}]
+    acts = [poster(service, path(person), bodies[number % 4]) for number in range(40)]
+    found = statuses(together(acts))
+    assert set(found) <= {200, 410, 422, 429}
+    assert len(outbox(service, "identifier.verification")) <= 2
+
+
+def test_an_address_gets_no_more_mail_from_many(service):
+    """Twenty subjects with one address ask at the same moment: two mails."""
+    people = [register(service, email="ab@example.com").json["id"] for _ in range(AT_ONCE)]
+    found = statuses(together([poster(service, path(person), {}) for person in people]))
+    assert found == {200: 2, 429: AT_ONCE - 2}
+    assert len(outbox(service, "identifier.verification")) == 2
+
+
+def test_an_address_is_verified_by_one(service):
+    """Several who have codes for it confirm at once: one owns it, the others have it no more."""
+    people, codes = [], []
+    for number, wait in enumerate((0, 30, 120, 0)):
+        person = register(service, username=f"p{number}", email="a@x.example").json["id"]
+        people.append(person)
+        codes.append(sent(service, person))
+        service.clock.advance(seconds=wait)
+    acts = [
+        poster(service, path(person), {"code": code})
+        for person, code in zip(people, codes, strict=True)
+    ]
+    assert statuses(together(acts)) == {200: 1, 410: 3}
+    views = [service.call("GET", f"/v1/subjects/{person}").json for person in people]
+    assert sorted(view["verified"] for view in views) == [[], [], [], ["email"]]
+    assert sum("email" in view["identifiers"] for view in views) == 1
+    assert len(outbox(service, "identifier.lapsed")) == 3
+
+
+@pytest.mark.parametrize("name", ["email", "phone", "username"])
+def test_changes_at_once_leave_one_identifier(service, name):
+    """Twenty changes, each to another: one is left, and only it leads to the person."""
+    values = {
+        "email": [f"a{number}@example.com" for number in range(AT_ONCE)],
+        "phone": [f"+49309018{number:02}" for number in range(AT_ONCE)],
+        "username": [f"name{number}" for number in range(AT_ONCE)],
+    }[name]
+    person = register(service, username="alice", email="zero@example.com").json["id"]
+    patch = f"/v1/subjects/{person}"
+    bearer = {"Authorization": f"Bearer {service.bearer}"}
+
+    def changer(value):
+        client = service.app.test_client()
+        return lambda: client.patch(patch, json={"identifiers": {name: value}}, headers=bearer)
+
+    assert statuses(together([changer(value) for value in values])) == {200: AT_ONCE}
+    left = service.call("GET", patch).json["identifiers"][name]
+    found = [
+        value for value in values
+        if service.call("POST", "/v1/subjects/lookup", {"identifier": value}).status_code == 200
+    ]  # fmt: skip
+    assert found == [left]
+
+
+def test_a_change_and_a_confirmation_at_once_prove_only_what_was_sent_to(service):
+    """Either the code was first and the proof went with the change, or it found nothing."""
+    for number in range(10):
+        mine, theirs = f"mine{number}@example.com", f"theirs{number}@example.com"
+        person = register(service, username=f"n{number}", email=mine).json["id"]
+        code = sent(service, person)
+        client, bearer = service.app.test_client(), {"Authorization": f"Bearer {service.bearer}"}
+
+        def change(client=client, bearer=bearer, person=person, theirs=theirs):
+            body = {"identifiers": {"email": theirs}}
+            return client.patch(f"/v1/subjects/{person}", json=body, headers=bearer)
+
+        together([change, poster(service, path(person), {"code": code})])
+        view = service.call("GET", f"/v1/subjects/{person}").json
+        assert (view["identifiers"]["email"], view["verified"]) == (theirs, [])
+        assert not signs_in(service, theirs)

@@ -64,12 +64,15 @@ def upgrade() -> None:
     op.add_column(
         "subject_index", sa.Column("verified_at", sa.DateTime(timezone=True), nullable=True)
     )
+    op.add_column("subject_index", sa.Column("form", sa.Integer(), nullable=True))
+    op.execute("UPDATE subject_index SET form = 1")
     op.execute(PROVEN)
     op.execute(DOUBTFUL)
     op.execute(OLDER)
     with op.batch_alter_table("subject_index") as table:
         table.drop_constraint(ALONE, type_="unique")
         table.create_unique_constraint(op.f(MINE), ["subject_id", "field", "key_version"])
+        table.alter_column("form", existing_type=sa.Integer(), nullable=False)
     columns = ["field", "key_version", "digest"]
     op.create_index(op.f("ix_subject_index_field_key_version_digest"), "subject_index", columns)
     proven = sa.text("verified_at IS NOT NULL")
@@ -108,6 +111,7 @@ def downgrade() -> None:
         table.drop_constraint(op.f(MINE), type_="unique")
         table.create_unique_constraint(op.f(ALONE), ["field", "key_version", "digest"])
         table.drop_column("verified_at")
+        table.drop_column("form")
     op.execute("DELETE FROM verification_code")
     with op.batch_alter_table("verification_code") as table:
         table.add_column(sa.Column("attempts", sa.Integer(), nullable=False))

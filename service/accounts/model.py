@@ -15,6 +15,7 @@ import precis_i18n
 from service.domain.errors import BadInput, Fault
 
 NORMAL_FORM: Final = 2
+"""Raised whenever the rules below change what a text normalizes to; kept with each digest."""
 ACTIVE: Final = "active"
 DECOY: Final = "decoy"
 ERASED: Final = "erased"

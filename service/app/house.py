@@ -191,6 +191,7 @@ def open_house(
         Task("behavior.drop", timedelta(hours=1), behaviors.drop_older),
         Task("exports.drop", timedelta(minutes=1), exports.drop_expired),
         Task("budgets.drop", timedelta(minutes=5), throttling.drop_budgets),
+        Task("identifiers.renew", timedelta(minutes=1), accounts.renew),
         Task("codes.drop", timedelta(minutes=1), accounts.drop_ended),
         Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
     )

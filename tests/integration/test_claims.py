@@ -5,10 +5,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from service.accounts.actions import codes
-from service.accounts.store import claims
+from service.accounts.model import Field
+from service.accounts.store import SubjectIndex, claims
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Conflict, Expired, NotFound, Throttled
 
@@ -396,3 +397,66 @@ def test_a_count_shows_no_address(house):
     with house.store.transaction(read=True) as tx:
         names = list(tx.execute(text("SELECT bucket FROM limit_count")).scalars())
     assert all(len(name) == 64 and int(name, 16) for name in names)
+
+
+def as_before(house, subject, **identifiers):
+    """Write a subject's identifiers as they stood before: raw text, digest of the older form."""
+    with house.store.transaction() as tx:
+        row = house.accounts._row(tx, subject)
+        for field, (raw, normal) in identifiers.items():
+            setattr(row, field, raw)
+            ((_, digest),) = house.accounts._claims.digests(tx, Field(field), normal)
+            tx.execute(
+                update(SubjectIndex)
+                .where(SubjectIndex.subject_id == subject, SubjectIndex.field == field)
+                .values(digest=digest, form=1)
+            )
+
+
+def renew(house):
+    """Run the task until nothing is left; return how many it met."""
+    met = 0
+    while found := act(house, "renew", house.clock.now()):
+        met += found
+    return met
+
+
+def test_what_an_older_form_had_made_one_is_two_again(house):
+    """The owner of the sharp s signs in by it, and the one of ss may have what is theirs."""
+    owner = house.register(username="a", email="max@stra\u00dfe.example")
+    prove(house, owner.id)
+    as_before(house, owner.id, email=("Max@stra\u00dfe.example", "max@strasse.example"))
+    assert find(house, "max@stra\u00dfe.example") is None
+    assert renew(house) == 1
+    assert find(house, "max@stra\u00dfe.example") == owner.id
+    assert find(house, "max@strasse.example") is None
+    view = act(house, "view", owner.id)
+    assert view["identifiers"]["email"] == "max@xn--strae-oqa.example"
+    assert view["verified"] == ["email"]
+    other = house.register(email="max@strasse.example")
+    prove(house, other.id)
+    assert find(house, "max@strasse.example") == other.id
+
+
+def test_of_two_that_are_one_by_now_the_second_is_to_be_proven_anew(house):
+    """An address with and without the dot at its end had been two accounts."""
+    first = house.register(username="a", email=MINE)
+    second = house.register(username="b", email=THEIRS)
+    for account in (first, second):
+        prove(house, account.id)
+    as_before(house, second.id, email=(f"{MINE}.", f"{MINE}."))
+    assert renew(house) == 1
+    assert find(house, MINE) == first.id
+    assert act(house, "view", second.id)["verified"] == []
+
+
+def test_what_can_be_typed_no_more_leads_nowhere(house):
+    """It is shown as it was, and may be replaced."""
+    account = house.register(username="a", email=MINE, phone=PHONES[0])
+    as_before(house, account.id, email=("a,b@example.com", "a,b@example.com"),
+              phone=(" (+49) 30 901820 ", PHONES[0]))  # fmt: skip
+    assert renew(house) == 2
+    view = act(house, "view", account.id)
+    assert view["identifiers"] == {"username": "a", "email": "a,b@example.com", "phone": PHONES[0]}
+    assert change(house, account.id, email=THEIRS)["identifiers"]["email"] == THEIRS
+    assert renew(house) == 0

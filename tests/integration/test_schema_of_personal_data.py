@@ -54,7 +54,7 @@ PUBLIC = {
     "subject": "id status segment client_id created_at updated_at first_login_at",
     "subject_risk": "id subject_id since",
     "subject_export": "id subject_id actor created_at expires_at",
-    "subject_index": "id field key_version digest subject_id verified_at",
+    "subject_index": "id field key_version digest subject_id verified_at form",
     "suspension": "id subject_id capability reason since",
     "throttle": "id bucket lane knowledge other face total era locked_until updated_at",
     "tombstone": "id subject_id classes erased_at horizon certificate",

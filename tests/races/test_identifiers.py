@@ -1,6 +1,7 @@
 """Identifiers and codes at once: every outcome is one that some order would have given."""
 
 import pytest
+from sqlalchemy import text
 
 from tests.functional.test_identifiers import outbox, register, sent, signs_in
 from tests.races.test_once import poster, statuses, together
@@ -112,6 +113,32 @@ def test_a_change_and_a_confirmation_at_once_prove_only_what_was_sent_to(service
             return client.patch(f"/v1/subjects/{person}", json=body, headers=bearer)
 
         together([change, poster(service, path(person), {"code": code})])
+        view = service.call("GET", f"/v1/subjects/{person}").json
+        assert (view["identifiers"]["email"], view["verified"]) == (theirs, [])
+        assert not signs_in(service, theirs)
+
+
+def test_the_task_that_renews_never_carries_a_proof_over_to_another_address(service):
+    """It and a change at once: the new address is not verified, whichever was first."""
+    house = service.house
+    for number in range(10):
+        mine, theirs = f"mine{number}@example.com", f"theirs{number}@example.com"
+        person = register(service, username=f"n{number}", email=mine).json["id"]
+        body = {"code": sent(service, person)}
+        assert service.call("POST", path(person), body).status_code == 200
+        with house.store.transaction() as tx:
+            tx.execute(text("UPDATE subject_index SET form = 1"))
+        client, bearer = service.app.test_client(), {"Authorization": f"Bearer {service.bearer}"}
+
+        def change(client=client, bearer=bearer, person=person, theirs=theirs):
+            body = {"identifiers": {"email": theirs}}
+            return client.patch(f"/v1/subjects/{person}", json=body, headers=bearer)
+
+        def renew():
+            with house.store.transaction() as tx:
+                return house.accounts.renew(tx, house.clock.now())
+
+        together([change, renew, renew])
         view = service.call("GET", f"/v1/subjects/{person}").json
         assert (view["identifiers"]["email"], view["verified"]) == (theirs, [])
         assert not signs_in(service, theirs)

@@ -20,18 +20,13 @@ from service.accounts.model import (
     born,
     identify,
     kept,
-)  # fmt: skip
+)
 from service.accounts.store import Consent, Subject, claims
 from service.audit.actions import AuditLog
 from service.domain import ids
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import (
-    BadInput,
-    Fault,
-    Forbidden,
-    NotFound,
-)
+from service.domain.errors import BadInput, Fault, Forbidden, NotFound
 from service.domain.ids import new_id
 from service.keys.actions import Vault
 from service.notifications.actions import Outbox
@@ -243,6 +238,10 @@ class Accounts:
     def drop_ended(self, tx: Tx, now: datetime) -> int:
         """Forget codes that count no more, and counts of them that have ended."""
         return claims.drop_codes(tx, now) + self._limits.drop_ended(tx, now)
+
+    def renew(self, tx: Tx, _now: datetime) -> int:
+        """Bring some identifiers under today's normal form; return how many there were."""
+        return self._claims.renew(tx)
 
     def give_consent(self, tx: Tx, subject: UUID, consent: Mapping[str, str]) -> dict[str, Any]:
         """Record a consent; an earlier one to the same purpose is superseded."""

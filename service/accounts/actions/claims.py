@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from service.accounts import store
-from service.accounts.model import Field, kept, normalize
+from service.accounts.model import NORMAL_FORM, Field, kept, normalize
 from service.accounts.store import Digests, Subject, claims
 from service.audit.actions import AuditLog
 from service.domain.caller import Caller
@@ -25,6 +25,7 @@ from service.store.engine import Tx
 from service.throttling.actions import Limits
 from service.throttling.model import Rule
 
+_PAGE: Final = 200
 ADDRESSES: Final = (Field.EMAIL, Field.PHONE)
 NOTICES: Final = Rule("notice:address", 20, timedelta(days=1), (*[0] * 8, 3600))
 """To an address that nobody has verified: eight at once, then one an hour."""
@@ -126,6 +127,30 @@ class Claims:
             self._lapse(tx, rival, field)
         return True
 
+    def renew(self, tx: Tx) -> int:
+        """Bring some identifiers under today's normal form; return how many there were."""
+        held = {item.subject_id for item in claims.outdated(tx, NORMAL_FORM, _PAGE)}
+        store.lock_all(tx, held)
+        # Read again under the lock: what was proven before may have been replaced meanwhile.
+        found = claims.outdated(tx, NORMAL_FORM, _PAGE) if held else ()
+        for item in found:
+            if item.subject_id in held and (row := store.get(tx, item.subject_id)):
+                self._renew(tx, row, Field(item.field), item.verified_at)
+        return len(found)
+
+    def _renew(self, tx: Tx, row: Subject, field: Field, proven: datetime | None) -> None:
+        text = getattr(row, field.value)
+        claims.drop_claim(tx, row.id, field.value)
+        if not text or normal_of(field, text) is None:
+            # What can be typed no more leads nowhere.
+            return
+        setattr(row, field.value, kept(field, text))
+        digests = self._digests_of(tx, field, text)
+        if not self._write(tx, row.id, field, digests, proven):
+            # Two that were apart are one by now: the second is to be proven anew.
+            claims.drop_claim(tx, row.id, field.value)
+            self._write(tx, row.id, field, digests, None)
+
     def reached(self, tx: Tx, row: Subject) -> list[str]:
         """Return the addresses at which a subject is told: the verified ones, else all.
 
@@ -142,7 +167,10 @@ class Claims:
     def _write(
         self, tx: Tx, subject: UUID, field: Field, digests: Digests, proven: datetime | None
     ) -> bool:
-        values = {"field": field.value, "subject_id": subject, "verified_at": proven}
+        values = {
+            "field": field.value, "subject_id": subject, "verified_at": proven,
+            "form": NORMAL_FORM,
+        }  # fmt: skip
         return all(
             store.add_digest(
                 tx,

@@ -7,7 +7,7 @@ from uuid import UUID
 from crypto.errors import CryptoError
 from service.accounts import store
 from service.accounts.actions.claims import normal_of
-from service.accounts.model import Field
+from service.accounts.model import NORMAL_FORM, Field
 from service.accounts.store import claims
 from service.domain.clock import Clock
 from service.domain.ids import new_id
@@ -72,6 +72,7 @@ class Indexing:
                 "id": new_id(self._clock.now()), "field": row.field, "key_version": version,
                 "digest": index.digest("subject", row.field, normal),
                 "subject_id": row.subject_id, "verified_at": row.verified_at,
+                "form": NORMAL_FORM,
             }  # fmt: skip
             # Two that were apart may be one by now: the second is to be proven anew.
             unproven = values | {"verified_at": None}

@@ -88,6 +88,7 @@ class SubjectIndex(Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary(16))
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
     verified_at: Mapped[datetime | None]
+    form: Mapped[int]
 
 
 class VerificationCode(Base):

@@ -44,9 +44,13 @@ def verified_fields(tx: Tx, subject: UUID) -> frozenset[str]:
 
 
 def claimants(tx: Tx, subject: UUID, field: str) -> list[UUID]:
-    """Return everybody who claims the same identifier as a subject, by id, the subject too."""
+    """Return who claims the same identifier as a subject, by id, the subject too.
+
+    Of very many claims some are left out, so that nobody can make a proof last for ever.
+    """
     query = _same_as(subject, field).with_only_columns(_OTHER.c.subject_id).distinct()
-    return sorted({subject, *tx.execute(query).scalars()})
+    some = query.order_by(_OTHER.c.subject_id).limit(_MOST_CLAIMS)
+    return sorted({subject, *tx.execute(some).scalars()})
 
 
 def owner(tx: Tx, field: str, digests: Digests) -> UUID | None:
@@ -57,6 +61,21 @@ def owner(tx: Tx, field: str, digests: Digests) -> UUID | None:
         _INDEX.c.verified_at.is_not(None),
     )
     return tx.execute(query).scalars().first()
+
+
+def outdated(tx: Tx, form: int, limit: int) -> Sequence[Any]:
+    """Return identifiers (subject_id, field, verified_at) whose digests are of an older form."""
+    query = (
+        select(
+            _INDEX.c.subject_id, _INDEX.c.field,
+            func.max(_INDEX.c.verified_at).label("verified_at"),
+        )
+        .where(_INDEX.c.form < form)
+        .group_by(_INDEX.c.subject_id, _INDEX.c.field)
+        .order_by(_INDEX.c.subject_id)
+        .limit(limit)
+    )  # fmt: skip
+    return tx.execute(query).all()
 
 
 def drop_claim(tx: Tx, subject: UUID, field: str) -> None:

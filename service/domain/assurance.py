@@ -1,8 +1,8 @@
 """Evidence and the authenticator assurance level that follows from it (NIST SP 800-63B-4)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 from uuid import UUID
@@ -161,3 +161,66 @@ def achieved(evidence: Iterable[Evidence], now: datetime, max_age: int | None = 
     acr, resting = _resting(counted)
     oldest = min((item.at for item in resting), default=None)
     return Achieved(acr, _amr(counted), oldest)
+
+
+AAL1_LIFE: Final = timedelta(days=30)
+AAL2_LIFE: Final = timedelta(hours=24)
+SKEW: Final = timedelta(minutes=5)
+"""How far the clocks of two processes may be apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What evidence is still worth at a time.
+
+    Args:
+        evidence: What may still count for a level.
+        level: What it reaches.
+    """
+
+    evidence: tuple[Evidence, ...]
+    level: Achieved
+
+
+def lasting(acr: Acr) -> timedelta:
+    """Return for how long evidence carries a level (SP 800-63B-4 sections 2.1.3 and 2.2.3)."""
+    return AAL2_LIFE if acr >= Acr.AAL2 else AAL1_LIFE
+
+
+def recent(
+    evidence: Iterable[Evidence], acr: Acr, now: datetime, max_age: int | None = None
+) -> tuple[Evidence, ...]:
+    """Return the evidence that is not too old to carry a level.
+
+    Args:
+        evidence: What verified.
+        acr: The level that it is to carry.
+        now: The present time.
+        max_age: Seconds after which it does not count, where that is sooner.
+    """
+    bound = lasting(acr)
+    if max_age is not None:
+        bound = min(bound, timedelta(seconds=max_age))
+    return tuple(item for item in evidence if now - item.at <= bound)
+
+
+def worth(
+    evidence: Iterable[Evidence], now: datetime, active: Collection[UUID],
+    max_age: int | None = None,
+) -> Worth:  # fmt: skip
+    """Tell what evidence is still worth; nothing else computes the level of a person.
+
+    Args:
+        evidence: What verified, for one subject.
+        now: The present time.
+        active: The authenticators of the subject that are active now; what one gave that was
+            revoked or replaced since is worth nothing.
+        max_age: Seconds after which evidence does not count, where that is sooner.
+    """
+    standing = [item for item in evidence if item.authenticator in active and item.at - now <= SKEW]
+    older = recent(standing, Acr.AAL1, now, max_age)
+    fresh = achieved(recent(older, Acr.AAL2, now), now)
+    if fresh.acr >= Acr.AAL2:
+        return Worth(older, fresh)
+    level = achieved(older, now)
+    return Worth(older, Achieved(min(level.acr, Acr.AAL1), level.amr, level.auth_time))

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from biometrics.fusion import Fused, Share, fuse
-from service.domain.assurance import Acr, Evidence, achieved, parse_acr
+from service.domain.assurance import Acr, Evidence, achieved, parse_acr, recent
 from service.domain.decision import Decision, Facts
 from service.domain.decision import Effect as Outcome
 from service.domain.risk import Assessment, Band, Reason
@@ -306,10 +306,8 @@ def _view(facts: Facts, risk: _Risk) -> dict[str, Any]:
 
 
 def _measure(decision: Decision, asked: _Asked, segment: Compiled, facts: Facts) -> Decision:
-    fresh = [
-        item for item in facts.evidence
-        if item.factor in asked.allowed and _young(item, asked.max_age, facts.now)
-    ]  # fmt: skip
+    young = recent(facts.evidence, asked.acr, facts.now, asked.max_age)
+    fresh = [item for item in young if item.factor in asked.allowed]
     usable = facts.enrolled & asked.allowed
     level = achieved(fresh, facts.now).acr
     if achieved([*fresh, *map(supposed, usable)], facts.now).acr < asked.acr:
@@ -389,10 +387,6 @@ def _serve(
             served[place] = number
             return True
     return False
-
-
-def _young(item: Evidence, max_age: int | None, now: datetime) -> bool:
-    return max_age is None or (now - item.at).total_seconds() <= max_age
 
 
 def _unreachable(decision: Decision) -> Decision:

@@ -48,6 +48,7 @@ from service.policy.routes import BACKTEST
 from service.privacy.actions import Ends, Erasure
 from service.privacy.actions.exporting import KIND, Exports, Ways
 from service.sessions.actions import Sessions
+from service.sessions.actions import Ways as SessionWays
 from service.settings import Settings
 from service.signals.behavior.actions import Behaviors, BehaviorSignal, Measuring
 from service.signals.behavior.models import open_models
@@ -117,11 +118,10 @@ def open_house(
     accounts = Accounts(vault, outbox, audit, clock)
     authenticators = Authenticators(accounts, audit, clock)
     policies, standing = _policies(store, vault, clock), Standing(audit, clock)
-    clients, sessions = (
-        Clients(audit, clock), Sessions(accounts, audit, clock, policies.session_idle),
-    )  # fmt: skip
-    devices, behaviors = (
-        Devices(vault.purpose_key, clock), Behaviors(accounts, models, audit, outbox, clock),
+    clients, devices = Clients(audit, clock), Devices(vault.purpose_key, clock)
+    sessions, behaviors = (
+        _sessions(accounts, authenticators, policies, devices, audit, clock),
+        Behaviors(accounts, models, audit, outbox, clock),
     )  # fmt: skip
     throttling, context = Throttling(vault.purpose_key, clock), _context(settings, vault)
     answers = Answers(store, vault.purpose_key, clock)
@@ -220,6 +220,18 @@ def _long_jobs(store: Store, keys: Room, exports: Exports, lives: Lives, clock: 
         BACKTEST: partial(backtest_plan, store, lives),
     }
     return LongJobs(store, plans(keys) | others, clock)
+
+
+def _sessions(
+    accounts: Accounts, authenticators: Authenticators, policies: Policies, devices: Devices,
+    audit: AuditLog, clock: Clock,
+) -> Sessions:  # fmt: skip
+    ways = SessionWays(
+        policies.session_idle, policies.keeps_sessions, authenticators.active, devices.forget
+    )
+    sessions = Sessions(accounts, audit, clock, ways)
+    authenticators.guard(sessions)
+    return sessions
 
 
 def _exports(

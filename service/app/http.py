@@ -70,8 +70,7 @@ def _routes(api: Api, house: House) -> None:
             house.erasure.shred(tx, subject, "consent withdrawn", key_class)
 
     def suspended(tx: Tx, subject: UUID) -> None:
-        house.sessions.end_all(tx, subject, "suspended")
-        house.devices.forget(tx, subject)
+        house.sessions.end_access(tx, subject, "suspended")
 
     hooks = Hooks(
         house.password.hash, house.password.enroll, house.authenticators.authorize, withdrawn,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from crypto import opaque
@@ -33,6 +33,10 @@ GRANT_LIFE: Final = timedelta(minutes=5)
 RECOVERY_ACT: Final = "enroll:password"
 """The one act that a recovery flow gives a grant for."""
 _REGISTRATION: Final = timedelta(hours=24)
+_ALWAYS: Final = frozenset({"password"})
+"""Types of which a new one ends access even where it replaces none, as after a recovery."""
+_ACTING: Final = "lamina_acting_session"
+"""Under which a unit of work knows the session by whose grant it acts."""
 
 
 def _value(row: AuthenticatorRow) -> Authenticator:
@@ -47,6 +51,16 @@ def not_pending() -> Conflict:
     return Conflict("not_pending", detail)
 
 
+class Access(Protocol):
+    """A person's access, of which authenticators are the ground."""
+
+    def stands(self, tx: Tx, session: UUID) -> bool:
+        """Tell whether a session, or the one that took its place, is in force."""
+
+    def security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:
+        """End what must not outlive an authenticator; a session that acts goes on."""
+
+
 class Authenticators:
     """What subjects have enrolled."""
 
@@ -54,6 +68,11 @@ class Authenticators:
         self._accounts = accounts
         self._audit = audit
         self._clock = clock
+        self._access: Access | None = None
+
+    def guard(self, access: Access) -> None:
+        """Let changes end access, and let grants hang on it."""
+        self._access = access
 
     def add(
         self, tx: Tx, subject: UUID, kind: str, verifier: bytes, *, status: Status
@@ -61,17 +80,17 @@ class Authenticators:
         """Enroll; an active one takes the place of an earlier one of its type."""
         self._accounts.hold(tx, subject)
         now = self._clock.now()
-        if status is Status.ACTIVE:
-            self._supersede(tx, subject, kind)
+        superseded = status is Status.ACTIVE and self._supersede(tx, subject, kind)
         row = AuthenticatorRow(
             id=new_id(now), subject_id=subject, type=kind, status=status.value, created_at=now,
             confirmed_at=now if status is Status.ACTIVE else None, last_used_at=None,
+            session_id=tx.info.get(_ACTING),
         )  # fmt: skip
         row.verifier = verifier
         tx.add(row)
         tx.flush()
         if status is Status.ACTIVE:
-            self._activated(tx, row)
+            self._activated(tx, row, superseded=superseded)
         return _value(row)
 
     def add_codes(self, tx: Tx, authenticator: Authenticator, digests: Sequence[bytes]) -> None:
@@ -108,12 +127,12 @@ class Authenticators:
         row = self._row(tx, subject, authenticator)
         if row.status != Status.PENDING:
             raise not_pending()
-        self._supersede(tx, subject, row.type)
+        superseded = self._supersede(tx, subject, row.type)
         if verifier is not None:
             row.verifier = verifier
         row.status, row.confirmed_at = Status.ACTIVE.value, self._clock.now()
         tx.flush()
-        self._activated(tx, row, **record)
+        self._activated(tx, row, superseded=superseded, **record)
         return _value(row)
 
     def rewrite(self, tx: Tx, authenticator: UUID, verifier: bytes) -> None:
@@ -123,13 +142,26 @@ class Authenticators:
             raise VerificationFailed("authenticator_revoked")
         row.verifier = verifier
 
-    def revoke(self, tx: Tx, subject: UUID, authenticator: UUID) -> Authenticator:
-        """End an authenticator; what it was checked against is forgotten."""
+    def revoke(
+        self, tx: Tx, subject: UUID, authenticator: UUID, *, withdrawn: bool = False
+    ) -> Authenticator:
+        """End an authenticator; what it was checked against is forgotten.
+
+        Args:
+            tx: A unit of work.
+            subject: Whose it is.
+            authenticator: Its id.
+            withdrawn: Whether a consent to it was withdrawn, which signs nobody out: what it gave
+                is worth nothing from now on, and that is all.
+        """
         self._accounts.hold(tx, subject)
         row = self._row(tx, subject, authenticator)
         if row.status == Status.REVOKED:
             raise Conflict("already_revoked", "This authenticator is revoked already.")
+        counted = row.status == Status.ACTIVE
         self._end(tx, row)
+        if counted and not withdrawn:
+            self._security_changed(tx, subject, tx.info.get(_ACTING))
         self._accounts.notify(tx, subject, "authenticator.revoked")
         return _value(row)
 
@@ -150,6 +182,10 @@ class Authenticators:
 
     def enrolled(self, tx: Tx, subject: UUID) -> frozenset[str]:
         """Return the types that are active."""
+        return frozenset(store.active_types(tx, subject).values())
+
+    def active(self, tx: Tx, subject: UUID) -> Mapping[UUID, str]:
+        """Return the ids and types of what is active: what others gave is worth nothing."""
         return store.active_types(tx, subject)
 
     def settled(
@@ -187,13 +223,16 @@ class Authenticators:
         if verifier is not None and (row := store.get(tx, authenticator)):
             row.verifier = verifier
 
-    def issue_grant(self, tx: Tx, subject: UUID, client: UUID, act: str) -> str:
-        """Return a grant, shown this once."""
+    def issue_grant(
+        self, tx: Tx, subject: UUID, client: UUID, act: str, session: UUID | None = None
+    ) -> str:
+        """Return a grant, shown this once; it falls with the session that earned it."""
         now, token = self._clock.now(), opaque.new_token("lgrant_")
         tx.add(
             Grant(
                 id=new_id(now), digest=opaque.digest(token, "grant"), subject_id=subject,
-                client_id=client, act=act, expires_at=now + GRANT_LIFE, used_at=None,
+                client_id=client, act=act, session_id=session, expires_at=now + GRANT_LIFE,
+                used_at=None,
             )
         )  # fmt: skip
         self._audit.append(tx, "grant.issued", subject=subject, actor=str(client), act=act)
@@ -208,9 +247,11 @@ class Authenticators:
         now = self._clock.now()
         if grant:
             digest = opaque.digest(grant, "grant")
-            if store.use_grant(tx, digest, account.id, caller.client, act, now):
-                return
-            raise Forbidden("grant_invalid", "The grant is used, expired or for another act.")
+            used = store.use_grant(tx, digest, account.id, caller.client, act, now)
+            if used is None or not self._earned(tx, account, *used):
+                raise Forbidden("grant_invalid", "The grant is used, expired or for another act.")
+            (tx.info[_ACTING],) = used
+            return
         if not self._registering(caller, account, now):
             kinds = "enrollment or recovery" if act == RECOVERY_ACT else "enrollment"
             detail = f"This needs a grant for {act} from an {kinds} flow."
@@ -224,13 +265,28 @@ class Authenticators:
         fresh = now - account.created_at < _REGISTRATION
         return fresh and account.first_login_at is None and account.client == caller.client
 
-    def _supersede(self, tx: Tx, subject: UUID, kind: str) -> None:
-        """End the active one of a type before another becomes it: there is one at any time."""
-        for row in store.active(tx, (subject,), kind):
+    def _supersede(self, tx: Tx, subject: UUID, kind: str) -> bool:
+        """End the active one of a type before another becomes it; return whether there was one."""
+        former = store.active(tx, (subject,), kind)
+        for row in former:
             self._end(tx, row)
         tx.flush()
+        return bool(former)
 
-    def _activated(self, tx: Tx, row: AuthenticatorRow, **record: str) -> None:
+    def _earned(self, tx: Tx, account: Account, session: UUID | None) -> bool:
+        """Tell whether what earned a grant still stands."""
+        if session is None:
+            return account.may_sign_in
+        return self._access is not None and self._access.stands(tx, session)
+
+    def _security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:
+        store.drop_recoveries(tx, subject)
+        if self._access is not None:
+            self._access.security_changed(tx, subject, acting)
+
+    def _activated(self, tx: Tx, row: AuthenticatorRow, *, superseded: bool, **record: str) -> None:
+        if superseded or row.type in _ALWAYS:
+            self._security_changed(tx, row.subject_id, row.session_id)
         self._audit.append(
             tx, "authenticator.enrolled", subject=row.subject_id, type=row.type, id=str(row.id),
             **record,
@@ -239,6 +295,7 @@ class Authenticators:
 
     def _end(self, tx: Tx, row: AuthenticatorRow) -> None:
         row.status, row.verifier = Status.REVOKED.value, b""
+        tx.flush()
         store.drop_codes(tx, row.id)
         self._audit.append(
             tx, "authenticator.revoked", subject=row.subject_id, type=row.type, id=str(row.id)

@@ -28,7 +28,10 @@ from service.store.sealed import ClassBy, encrypted_bytes, open_value
 
 
 class AuthenticatorRow(Base):
-    """One authenticator; its verifier opens only with this id, subject, type and status."""
+    """One authenticator; its verifier opens only with this id, subject, type and status.
+
+    `session_id` is the session whose grant enrolled it, which outlives what it replaces.
+    """
 
     __tablename__ = "authenticator"
     __table_args__ = (
@@ -53,6 +56,7 @@ class AuthenticatorRow(Base):
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    session_id: Mapped[UUID | None]
     verifier = encrypted_bytes(
         ClassBy("type", {"face": "biometric"}, "factor"), bound=("type", "status")
     )
@@ -96,7 +100,11 @@ class RecoveryCode(Base):
 
 
 class Grant(Base):
-    """Leave to do one act for one subject, once, within five minutes."""
+    """Leave to do one act for one subject, once, within five minutes.
+
+    It is worth something only while the session that earned it is in force; one that a recovery
+    earned has none.
+    """
 
     __tablename__ = "grant"
     __table_args__ = (UniqueConstraint("digest"),)
@@ -111,6 +119,7 @@ class Grant(Base):
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
     client_id: Mapped[UUID]
     act: Mapped[str] = mapped_column(String(64))
+    session_id: Mapped[UUID | None]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
 
@@ -140,7 +149,7 @@ _VERIFIERS: Final = select(
     _ROWS.c.type == bindparam("b_type"),
     _ROWS.c.status == "active",
 )
-_TYPES: Final = select(_ROWS.c.type).where(
+_TYPES: Final = select(_ROWS.c.id, _ROWS.c.type).where(
     _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.status == "active"
 )
 _LATER: Final = (
@@ -179,9 +188,9 @@ def opened(tx: Tx, row: Any) -> bytes:  # noqa: ANN401 - a row of named columns
     return open_value(tx, AuthenticatorRow.verifier.key_class(row), context, row.verifier)
 
 
-def active_types(tx: Tx, subject: UUID) -> frozenset[str]:
-    """Return the types that are active."""
-    return frozenset(tx.execute(_TYPES, {"b_subject": subject}).scalars())
+def active_types(tx: Tx, subject: UUID) -> dict[UUID, str]:
+    """Return what is active: ids and types."""
+    return {row.id: row.type for row in tx.execute(_TYPES, {"b_subject": subject})}
 
 
 def settled(tx: Tx, authenticators: Collection[UUID], before: datetime) -> frozenset[UUID]:
@@ -230,8 +239,14 @@ def touch(tx: Tx, authenticator: UUID, now: datetime) -> bool:
     return tx.execute(_TOUCH, {"b_id": authenticator, "b_now": now}).first() is not None
 
 
-def use_grant(tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now: datetime) -> bool:
-    """Use a grant; False when it is not for this act, or was used, or has expired."""
+def use_grant(
+    tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now: datetime
+) -> tuple[UUID | None] | None:
+    """Use a grant; None when it is not for this act, or was used, or has expired.
+
+    Returns:
+        The session that earned it, if one did.
+    """
     statement = (
         update(Grant)
         .where(
@@ -243,9 +258,16 @@ def use_grant(tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now:
             Grant.used_at.is_(None),
         )
         .values(used_at=now)
-        .returning(Grant.id)
+        .returning(Grant.session_id)
     )
-    return tx.execute(statement).first() is not None
+    found = tx.execute(statement).first()
+    return (found.session_id,) if found else None
+
+
+def drop_recoveries(tx: Tx, subject: UUID) -> None:
+    """Forget the grants of a subject that recoveries earned and nobody has used."""
+    earned = (Grant.subject_id == subject, Grant.session_id.is_(None), Grant.used_at.is_(None))
+    tx.execute(delete(Grant).where(*earned).execution_options(synchronize_session=False))
 
 
 def drop_grants(tx: Tx, now: datetime) -> int:

@@ -1,7 +1,7 @@
 """Recognize a device by its signed token, which is rotated at each completed login."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -27,6 +27,14 @@ class Device:
     generation: int
 
 
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A device with its newest token, shown this once."""
+
+    id: UUID
+    token: str = field(repr=False)
+
+
 class Devices:
     """The known devices."""
 
@@ -47,21 +55,24 @@ class Devices:
             return None
         return Device(row.id, row.generation)
 
-    def renew(self, tx: Tx, subject: UUID, known: Device | None) -> str:
-        """Return the next token of a known device, or the first of a new one."""
+    def renew(self, tx: Tx, subject: UUID, known: Device | None) -> Issued:
+        """Return the next token of a known device, or the first of a new one.
+
+        Only a flow in which the person has verified afresh may call it.
+        """
         now = self._clock.now()
         expires = now + LIFE
         if known and store.rotate(tx, known.id, known.generation, expires):
-            return self._token(tx, known.id, known.generation + 1, expires)
+            return Issued(known.id, self._token(tx, known.id, known.generation + 1, expires))
         row = KnownDevice(
             id=new_id(now), subject_id=subject, generation=1, created_at=now, expires_at=expires
         )
         tx.add(row)
-        return self._token(tx, row.id, 1, expires)
+        return Issued(row.id, self._token(tx, row.id, 1, expires))
 
-    def forget(self, tx: Tx, subject: UUID) -> int:
-        """Forget every device of a subject: its security setup has changed."""
-        return store.drop(tx, subject)
+    def forget(self, tx: Tx, subject: UUID, but: UUID | None = None) -> int:
+        """Forget every device of a subject, but one: its security setup has changed."""
+        return store.drop(tx, subject, but)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
         """Forget devices that were not seen for long; return how many."""

@@ -43,9 +43,11 @@ def rotate(tx: Tx, device: UUID, generation: int, expires_at: datetime) -> bool:
     return tx.execute(statement).first() is not None
 
 
-def drop(tx: Tx, subject: UUID) -> int:
-    """Forget the devices of a subject; return how many."""
+def drop(tx: Tx, subject: UUID, but: UUID | None) -> int:
+    """Forget the devices of a subject, but one; return how many."""
     gone = delete(KnownDevice).where(KnownDevice.subject_id == subject)
+    if but is not None:
+        gone = gone.where(KnownDevice.id != but)
     return len(tx.execute(gone.returning(KnownDevice.id)).all())
 
 

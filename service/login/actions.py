@@ -10,8 +10,7 @@ from uuid import UUID
 from crypto import opaque
 from service.accounts.model import Account
 from service.authenticators.actions import RECOVERY_ACT
-from service.devices.actions import Device
-from service.domain.assurance import Acr, Evidence, Kind
+from service.domain.assurance import Evidence, Kind
 from service.domain.caller import Caller
 from service.domain.errors import (
     BadInput,
@@ -19,7 +18,6 @@ from service.domain.errors import (
     Denied,
     Expired,
     Fault,
-    NotFound,
     Throttled,
     Unavailable,
     VerificationFailed,
@@ -27,6 +25,7 @@ from service.domain.errors import (
 from service.domain.factor import Factor, Match, Presented
 from service.domain.ids import DECOY
 from service.login import model, store
+from service.login.completing import Completing, no_session
 from service.login.holding import held, no_flow
 from service.login.judging import TYPED, Judging
 from service.login.model import Begin, Flow, FlowKind, FlowStatus, Outcome, Terms
@@ -59,12 +58,13 @@ class Login:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._judging = Judging(parts)
+        self._completing = Completing(parts, self._judging)
 
     def begin(self, caller: Caller, wanted: Begin) -> Outcome:
         """Begin a flow; one for an unknown identifier is like any other.
 
         Raises:
-            NotFound: The session is not this client's, or is over.
+            NotFound: The access token proves no session of this client that is in force.
         """
         parts, now = self._parts, self._parts.clock.now()
         with parts.database.transaction() as tx:
@@ -122,12 +122,12 @@ class Login:
         return store.drop_ended(tx, now - _KEPT)
 
     def _terms(self, tx: Tx, caller: Caller, wanted: Begin) -> tuple[Terms, tuple[Evidence, ...]]:
-        session = None
+        session, token = None, None
         if wanted.kind in {FlowKind.STEP_UP, FlowKind.ENROLLMENT}:
             # Such a flow may complete at once. Only the session tells whom to lock, and it may
             # have ended while this waited for the lock.
-            self._parts.accounts.hold(tx, self._session(tx, caller, wanted).subject)
-            session = self._session(tx, caller, wanted)
+            self._parts.accounts.hold(tx, self._session(tx, caller, wanted)[0].subject)
+            session, token = self._session(tx, caller, wanted)
             account: Account | None = self._parts.accounts.get(tx, session.subject)
             counter = f"subject:{session.subject}"
         else:
@@ -155,16 +155,15 @@ class Login:
             device=(device.id, device.generation) if device else None,
             surroundings=replace(wanted.surroundings, asserted=caller.asserts_context),
             deferred=deferred,
+            token=token,
         )
         return terms, session.evidence if session else ()
 
-    def _session(self, tx: Tx, caller: Caller, wanted: Begin) -> SessionValue:
-        if wanted.access_token:
-            found = self._parts.tokens.session_of(tx, wanted.access_token, caller.client)
-        else:
-            found = self._parts.sessions.find(tx, wanted.session) if wanted.session else None
-        if found is None or found.client != caller.client:
-            raise NotFound("session_not_found", "There is no such session in force.")
+    def _session(self, tx: Tx, caller: Caller, wanted: Begin) -> tuple[SessionValue, UUID]:
+        """Return the session that an access token proves, with its subject locked."""
+        found = self._parts.tokens.session_of(tx, wanted.access_token, caller.client)
+        if found is None:
+            raise no_session()
         return found
 
     def _find(
@@ -188,6 +187,9 @@ class Login:
             raise Conflict("flow_ended", f"This flow is {flow.status.value}; begin another.")
         if revision is not None and revision != flow.revision:
             raise store.moved()
+        if flow.terms.session:
+            self._parts.accounts.hold(tx, flow.terms.subject)
+            self._completing.require_session(tx, flow.terms)
         if wait := model.waits(flow, self._parts.clock.now()):
             raise Throttled(wait)
         return flow
@@ -267,6 +269,7 @@ class Login:
         if match is not None and not attempt.flow.terms.known:
             match, failure = None, VerificationFailed("unknown_subject")
         if match is not None:
+            self._parts.accounts.hold(tx, attempt.flow.terms.subject)
             try:
                 attempt.factor.settle(tx, match, self._parts.clock.now())
             except VerificationFailed as used:
@@ -278,7 +281,7 @@ class Login:
         return self._verified(tx, attempt, match)
 
     def _failed(self, tx: Tx, attempt: _Attempt, failure: VerificationFailed) -> Outcome:
-        flow = model.fail(attempt.flow, self._parts.clock.now())
+        flow = model.fail(self._judging.still(tx, attempt.flow), self._parts.clock.now())
         flow = store.save(tx, self._judging.challenged(tx, flow))
         self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))
         self._count(attempt, "failed")
@@ -351,35 +354,9 @@ class Login:
             reasons=[item.code for item in flow.reasons],
         )  # fmt: skip
         if flow.status is FlowStatus.COMPLETED:
-            return self._completed(tx, flow)
+            return self._completing.completed(tx, flow)
         reason = flow.reasons[-1]
         return Outcome(flow, refusal=Denied(reason.code, reason.detail))
-
-    def _completed(self, tx: Tx, flow: Flow) -> Outcome:
-        parts, terms = self._parts, flow.terms
-        parts.throttling.reset(tx, terms.bucket, Lane(terms.lane))
-        if terms.kind in {FlowKind.ENROLLMENT, FlowKind.RECOVERY}:
-            if refusal := self._judging.too_young(tx, flow):
-                return Outcome(flow, refusal=refusal)
-            grant = parts.authenticators.issue_grant(tx, terms.subject, terms.client, terms.act)
-            return Outcome(flow, grant=grant)
-        account = parts.accounts.get(tx, terms.subject)
-        if terms.session:
-            session = parts.sessions.raise_level(
-                tx, terms.session, account, terms.client, flow.evidence
-            )
-        else:
-            session = parts.sessions.start(tx, account, terms.client, flow.evidence)
-            parts.accounts.completed_login(tx, terms.subject)
-        if session.level.acr >= Acr.AAL2:
-            parts.signals.learn(tx, self._judging.seen(flow, account.segment))
-        self._judging.cleared(tx, flow, account.segment)
-        device = Device(*terms.device) if terms.device else None
-        return Outcome(
-            flow,
-            completion_code=parts.tokens.issue_code(tx, session),
-            device_token=parts.devices.renew(tx, terms.subject, device),
-        )
 
     def _count(self, attempt: _Attempt, outcome: str) -> None:
         self._parts.metrics.factors.labels(attempt.factor.name, outcome).inc()

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from crypto import opaque
 from service.accounts.model import LIFTING
-from service.domain.assurance import Evidence, Kind, achieved
+from service.domain.assurance import Acr, Evidence, Kind, worth
 from service.domain.authenticator import FACTOR_OF_TYPE
 from service.domain.decision import Decision, Effect, Facts
 from service.domain.errors import Denied
@@ -34,6 +34,7 @@ class Judging:
         A deferred flow is planned on what was tried, as if all of it had verified, until nothing
         more is asked; then the verdict falls on all of it at once.
         """
+        flow = self.still(tx, flow)
         if flow.deferring:
             planned = self._plan(tx, flow)
             if planned.effect is not Effect.ALLOW:
@@ -45,6 +46,34 @@ class Judging:
                 return self.challenged(tx, model.settle(flow, self._plan(tx, flow)))
         return self._decided(tx, flow)
 
+    def still(self, tx: Tx, flow: Flow) -> Flow:
+        """Return the flow with the evidence that is worth something now.
+
+        What an authenticator gave that is not active any more is not, nor what was brought along
+        from a session that is over. Where nothing of it may be told, it costs the same without any.
+        """
+        if not flow.evidence and not flow.deferring:
+            return flow
+        terms, parts = flow.terms, self._parts
+        active = parts.authenticators.active(tx, terms.subject)
+        found = worth(flow.evidence, parts.clock.now(), active).evidence
+        if terms.session and not parts.tokens.stands(tx, terms.session, terms.token):
+            found = tuple(item for item in found if item.flow == str(flow.id))
+        return replace(flow, evidence=found)
+
+    def shown_afresh(self, flow: Flow, evidence: Sequence[Evidence] | None = None) -> Acr:
+        """Return the level of what was verified in this flow alone.
+
+        What a session brought along says nothing about who is here now.
+
+        Args:
+            flow: A flow that `still` has looked over.
+            evidence: That part of its evidence which is to count, where not all of it is.
+        """
+        own = flow.own_evidence if evidence is None else evidence
+        active = {item.authenticator for item in own}
+        return worth(own, self._parts.clock.now(), active).level.acr
+
     def seen(self, flow: Flow, segment: str) -> SignalFacts:
         """Return what signals may look at."""
         terms, now, own = flow.terms, self._parts.clock.now(), flow.own_evidence
@@ -54,7 +83,7 @@ class Judging:
             now=now, surroundings=terms.surroundings, samples=flow.samples,
             shown=tuple(item.factor for item in own), known_device=terms.device is not None,
             readings=flow.readings,
-            password=passwords[-1] if passwords else None, level=achieved(own, now).acr,
+            password=passwords[-1] if passwords else None, level=self.shown_afresh(flow),
         )  # fmt: skip
 
     def segments(self, tx: Tx, flow: Flow) -> tuple[str, ...]:
@@ -93,8 +122,7 @@ class Judging:
         parts, subject = self._parts, flow.terms.subject
         if not flow.held:
             return
-        # What a session brought along says nothing about who is here now.
-        level = achieved(self.settled(tx, flow.own_evidence, segment), parts.clock.now()).acr
+        level = self.shown_afresh(flow, self.settled(tx, flow.own_evidence, segment))
         if parts.policies.clears(segment, level, self._enrolled(tx, subject)):
             parts.standing.clear(tx, subject, f"flow:{flow.id}")
 
@@ -116,8 +144,9 @@ class Judging:
         if flow.terms.act != LIFTING:
             return None
         segment = self._parts.accounts.get(tx, flow.terms.subject).segment
-        proven = self.settled(tx, flow.evidence, segment)
-        if achieved(proven, self._parts.clock.now(), flow.terms.max_age).acr >= flow.required:
+        proven, now = self.settled(tx, flow.evidence, segment), self._parts.clock.now()
+        active = {item.authenticator for item in proven}
+        if worth(proven, now, active, flow.terms.max_age).level.acr >= flow.required:
             return None
         hours = int(self._parts.policies.young(segment).total_seconds() // 3600)
         detail = f"An authenticator younger than {hours} hours does not lift a suspension."
@@ -174,5 +203,4 @@ class Judging:
         parts = self._parts
         parts.accounts.lock(tx, subject)
         if parts.accounts.suspend(tx, subject, "login", "risk", "policy"):
-            parts.sessions.end_all(tx, subject, "suspended")
-            parts.devices.forget(tx, subject)
+            parts.sessions.end_access(tx, subject, "suspended")

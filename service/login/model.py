@@ -47,7 +47,8 @@ class Terms:
         known: Whether `subject` is a real one.
         bucket: The keyed name of the attempt counter, and `lane` its lane.
         act: The change that a completed enrollment or recovery gives a grant for.
-        session: The session that a step-up raises.
+        session: The session that a step-up raises, or an enrollment is begun in.
+        token: The access token that proved it, by `jti`.
         device: The recognized device and the generation of its token.
         deferred: Whether it is told only at the end whether everything verified, and never what
             did not (RTS (EU) 2018/389, article 4(3)).
@@ -69,6 +70,7 @@ class Terms:
     deferred: bool = False
     segments: tuple[str, ...] = ()
     """Those that the client serves, of which `segment` is the first."""
+    token: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,6 @@ class Begin:
 
     kind: FlowKind
     identifier: str = field(default="", repr=False)
-    session: UUID | None = None
     access_token: str = field(default="", repr=False)
     act: str = ""
     requested: Acr = Acr.NONE
@@ -297,6 +298,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "max_age": terms.max_age,
         "act": terms.act,
         "session": str(terms.session) if terms.session else None,
+        "token": str(terms.token) if terms.token else None,
         "device": [str(terms.device[0]), terms.device[1]] if terms.device else None,
         "surroundings": asdict(terms.surroundings),
         "deferred": terms.deferred,
@@ -342,6 +344,7 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         surroundings=Surroundings(**value["surroundings"]),
         deferred=value["deferred"],
         segments=tuple(value.get("segments", (value["segment"],))),
+        token=UUID(value["token"]) if value.get("token") else None,
     )
     return Flow(
         id=flow_id,

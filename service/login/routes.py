@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
-from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
 
-from service.domain.assurance import Acr, achieved, parse_acr
+from service.domain.assurance import Acr, parse_acr, worth
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Fault
@@ -21,6 +28,12 @@ _MEDIA = 12 * 1024 * 1024
 _PATH = "/v1/flows/{flow}"
 _NO_INPUT: Final = {"type": "object", "additionalProperties": False}
 Text = Annotated[str, Field(max_length=1024)]
+
+
+def _no_proof(session: object) -> None:
+    if session is None:
+        return
+    raise ValueError("a session id proves nothing; send its access token in access_token")
 
 
 class Context(BaseModel):
@@ -51,7 +64,7 @@ class NewFlow(BaseModel):
 
     kind: Literal["login", "step_up", "enrollment", "recovery"]
     identifier: Annotated[str, Field(min_length=1, max_length=254)] | None = None
-    session: UUID | None = None
+    session: Annotated[SkipJsonSchema[None], BeforeValidator(_no_proof)] = None
     access_token: Annotated[str, Field(max_length=16384)] | None = None
     act: Literal[
         "enroll:password", "enroll:totp", "enroll:recovery_codes", "enroll:face",
@@ -68,9 +81,8 @@ class NewFlow(BaseModel):
         named = self.kind in {"login", "recovery"}
         if named != (self.identifier is not None):
             raise ValueError("login and recovery, and only they, take an identifier")
-        given = (self.session is not None) + (self.access_token is not None)
-        if given != (0 if named else 1):
-            raise ValueError("step_up and enrollment, and only they, take session or access_token")
+        if named != (self.access_token is None):
+            raise ValueError("step_up and enrollment, and only they, take access_token")
         if (self.kind == "enrollment") != (self.act is not None):
             raise ValueError("enrollment, and only it, takes act")
         return self
@@ -136,7 +148,9 @@ class FlowRoutes:
         return view
 
     def _view(self, caller: Caller, flow: Flow) -> dict[str, Any]:
-        level = achieved(flow.told_evidence, self._clock.now(), flow.terms.max_age)
+        told = flow.told_evidence
+        active = {item.authenticator for item in told}
+        level = worth(told, self._clock.now(), active, flow.terms.max_age).level
         required: dict[str, Any] = {"acr": flow.required.urn}
         if flow.terms.max_age is not None:
             required["max_age"] = flow.terms.max_age
@@ -225,8 +239,8 @@ def _begin(wanted: NewFlow) -> Begin:
         context.accept_language or "",
     )  # fmt: skip
     return Begin(
-        FlowKind(wanted.kind), wanted.identifier or "", wanted.session, wanted.access_token or "",
-        wanted.act or "", requested, wanted.max_age, context.device_token, surroundings,
+        FlowKind(wanted.kind), wanted.identifier or "", wanted.access_token or "", wanted.act or "",
+        requested, wanted.max_age, context.device_token, surroundings,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Start, read, raise and end sessions; the subject's status is checked on every read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,19 +11,19 @@ import orjson
 from service.accounts.actions import Accounts
 from service.accounts.model import Account
 from service.audit.actions import AuditLog
-from service.domain.assurance import Achieved, Evidence
+from service.domain.assurance import Achieved, Evidence, worth
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import NotFound
 from service.domain.ids import new_id
 from service.sessions import store
-from service.sessions.model import current, idle, life
+from service.sessions.model import ends, idle
 from service.sessions.store import SessionRow
 from service.store.engine import Tx
 
 
 @dataclass(frozen=True, slots=True)
 class SessionValue:
-    """A session that is in force, with the level it has now."""
+    """A session that is in force, with the evidence that is worth something now, and its level."""
 
     id: UUID
     subject: UUID
@@ -34,66 +34,110 @@ class SessionValue:
     expires_at: datetime
 
 
-class Sessions:
-    """The sessions.
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What sessions ask of other features.
 
     Args:
         idle: Returns how long a session of a segment may stay unused by the policy in force; None
             where only the level says.
+        keeps: Tells whether the policy of a segment lets a person's other sessions go on when a
+            signed-in person changes a password or revokes an authenticator.
+        active: Returns the authenticators of a subject that are active.
+        forget_devices: Forgets the known devices of a subject, but one.
     """
 
-    def __init__(
-        self, accounts: Accounts, audit: AuditLog, clock: Clock,
-        idle: Callable[[str], timedelta | None],
-    ) -> None:  # fmt: skip
-        self._idle = idle
+    idle: Callable[[str], timedelta | None]
+    keeps: Callable[[str], bool]
+    active: Callable[[Tx, UUID], Collection[UUID]]
+    forget_devices: Callable[[Tx, UUID, UUID | None], object]
+
+
+class Sessions:
+    """The sessions, and the one home of what ends a person's access."""
+
+    def __init__(self, accounts: Accounts, audit: AuditLog, clock: Clock, ways: Ways) -> None:
+        self._ways = ways
         self._accounts = accounts
         self._audit = audit
         self._clock = clock
 
     def start(
-        self, tx: Tx, account: Account, client: UUID, evidence: Sequence[Evidence]
-    ) -> SessionValue:
-        """Begin a session on the evidence of a completed flow."""
+        self, tx: Tx, account: Account, client: UUID, evidence: Sequence[Evidence], *,
+        device: UUID | None = None, replaces: UUID | None = None,
+    ) -> SessionValue:  # fmt: skip
+        """Begin a session on the evidence of a completed flow; `take_up` lets it come into force.
+
+        Args:
+            tx: A unit of work that has locked the subject.
+            account: Whose session it is.
+            client: The client that completed the flow.
+            evidence: What verified.
+            device: The known device that it begins on.
+            replaces: The session that ends when this one comes into force.
+        """
         now = self._clock.now()
-        level = current(evidence, now)
+        found = worth(evidence, now, self._ways.active(tx, account.id))
+        level, policy = found.level, self._ways.idle(account.segment)
+        if device is None and replaces is not None and (old := store.get(tx, replaces)):
+            device = old.device_id
         row = SessionRow(
             id=new_id(now), subject_id=account.id, client_id=client, created_at=now,
-            last_seen_at=now, expires_at=now + life(level),
-            idle_seconds=int(idle(level, self._idle(account.segment)).total_seconds()),
-            revoked_at=None,
+            last_seen_at=now, expires_at=ends(level, now),
+            idle_seconds=int(idle(level, policy).total_seconds()),
+            revoked_at=None, taken_up_at=None, replaces=replaces, device_id=device,
         )  # fmt: skip
-        row.evidence = orjson.dumps([item.to_json() for item in evidence]).decode()
+        row.evidence = orjson.dumps([item.to_json() for item in found.evidence]).decode()
         tx.add(row)
         tx.flush()
         self._audit.append(
             tx, "session.started", subject=account.id, actor=str(client), session=str(row.id),
             acr=level.acr.urn,
         )  # fmt: skip
-        return self._value(row, tuple(evidence), level)
+        return _value(row, found.evidence, level)
 
-    def raise_level(
-        self, tx: Tx, old: UUID, account: Account, client: UUID, evidence: Sequence[Evidence]
-    ) -> SessionValue:
-        """Replace a session by one with more evidence, under a new id.
+    def take_up(self, tx: Tx, session: UUID) -> SessionValue | None:
+        """Let a session come into force, and end the one it replaces, once.
 
-        Raises:
-            NotFound: The old session ended in the meantime.
+        Returns:
+            None when it did before, has ended, or replaces one that is over by now.
         """
-        if not store.revoke(tx, old, self._clock.now()):
-            raise _none()
-        return self.start(tx, account, client, evidence)
+        row = store.get(tx, session)
+        if row is None:
+            return None
+        old = row.replaces
+        if old is not None and self.find(tx, old) is None:
+            return None
+        if not store.take_up(tx, session, self._clock.now()):
+            return None
+        if old is not None:
+            self.end(tx, old, "replaced")
+        return self.find(tx, session)
+
+    def hold(self, tx: Tx, session: UUID) -> None:
+        """Lock the subject of a session before anything else of it is read (ADR 6)."""
+        if (subject := store.owner(tx, session)) is not None:
+            self._accounts.hold(tx, subject)
 
     def find(self, tx: Tx, session: UUID) -> SessionValue | None:
-        """Return a session in force: not ended, not idle for too long, its subject usable."""
+        """Return a session in force: taken up, not ended nor unused for long, its subject usable.
+
+        What it is still worth is computed anew: old evidence, and what an authenticator gave that
+        is not active any more, is worth nothing.
+        """
         row, now = store.get(tx, session), self._clock.now()
-        if row is None or row.revoked_at is not None or row.expires_at <= now:
+        if row is None or not _lasts(row, now):
             return None
         account = self._accounts.known(tx, row.subject_id)
         if account is None or not account.may_sign_in or self._idled(row, account.segment, now):
             return None
-        evidence = tuple(Evidence.from_json(item) for item in orjson.loads(row.evidence))
-        return self._value(row, evidence, current(evidence, now))
+        kept = tuple(Evidence.from_json(item) for item in orjson.loads(row.evidence))
+        found = worth(kept, now, self._ways.active(tx, row.subject_id))
+        return _value(row, found.evidence, found.level)
+
+    def stands(self, tx: Tx, session: UUID) -> bool:
+        """Tell whether a session, or the one that took its place, is in force."""
+        return self._heir(tx, session) is not None
 
     def seen(self, tx: Tx, session: SessionValue) -> None:
         """Note a use, which begins the idle time anew."""
@@ -115,10 +159,38 @@ class Sessions:
         if row is None or row.subject_id != subject or not self.end(tx, session, reason):
             raise _none()
 
-    def end_all(self, tx: Tx, subject: UUID, reason: str) -> int:
-        """End every session of a subject; return how many there were."""
+    def end_all(self, tx: Tx, subject: UUID, reason: str, but: UUID | None = None) -> int:
+        """End every session of a subject, but one; return how many there were."""
         rows = store.of_subject(tx, subject, self._clock.now())
-        return sum(self.end(tx, row.id, reason) for row in rows)
+        return sum(self.end(tx, row.id, reason) for row in rows if row.id != but)
+
+    def end_access(self, tx: Tx, subject: UUID, reason: str, but: UUID | None = None) -> None:
+        """End sessions, with their refresh tokens and codes, and known devices.
+
+        Args:
+            tx: A unit of work that has locked the subject.
+            subject: Whose access ends.
+            reason: Why, for the log.
+            but: A session that goes on, with the device it began on; None for none.
+        """
+        kept = store.get(tx, but) if but else None
+        self.end_all(tx, subject, reason, but)
+        self._ways.forget_devices(tx, subject, kept.device_id if kept else None)
+
+    def security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:
+        """End what an authenticator that is no more, or another password, must not outlive.
+
+        Args:
+            tx: A unit of work that has locked the subject.
+            subject: Whose authenticators changed.
+            acting: The session that changed them; it goes on. The policy may let the others go on
+                too, but not where nobody was signed in, as after a recovery.
+        """
+        acting = self._heir(tx, acting) if acting else None
+        account = self._accounts.known(tx, subject)
+        if acting and account and self._ways.keeps(account.segment):
+            return
+        self.end_access(tx, subject, "authenticators_changed", acting)
 
     def erase(self, tx: Tx, subject: UUID) -> None:
         """End every session of a subject that is erased."""
@@ -152,15 +224,26 @@ class Sessions:
 
     def _idled(self, row: SessionRow, segment: str, now: datetime) -> bool:
         """Tell whether a session was unused for too long, as it began or as the policy is now."""
-        allowed, policy = timedelta(seconds=row.idle_seconds), self._idle(segment)
+        allowed, policy = timedelta(seconds=row.idle_seconds), self._ways.idle(segment)
         return now - row.last_seen_at > (min(allowed, policy) if policy else allowed)
 
-    def _value(
-        self, row: SessionRow, evidence: tuple[Evidence, ...], level: Achieved
-    ) -> SessionValue:
-        return SessionValue(
-            row.id, row.subject_id, row.client_id, evidence, level, row.created_at, row.expires_at
-        )
+    def _heir(self, tx: Tx, session: UUID) -> UUID | None:
+        """Return a session, or the last of those that took its place, if that is in force."""
+        last: UUID | None = session
+        while last is not None and self.find(tx, last) is None:
+            last = store.heir(tx, last)
+        return last
+
+
+def _lasts(row: SessionRow, now: datetime) -> bool:
+    """Tell whether a session has come into force and has not ended."""
+    return row.taken_up_at is not None and row.revoked_at is None and row.expires_at > now
+
+
+def _value(row: SessionRow, evidence: tuple[Evidence, ...], level: Achieved) -> SessionValue:
+    return SessionValue(
+        row.id, row.subject_id, row.client_id, evidence, level, row.created_at, row.expires_at
+    )
 
 
 def _none() -> NotFound:

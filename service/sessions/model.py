@@ -1,28 +1,20 @@
-"""How long evidence carries a session, and at which level (SP 800-63B-4 section 2)."""
+"""How long a session lasts, and how long it may stay unused (SP 800-63B-4 section 2)."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from service.domain.assurance import Achieved, Acr, Evidence, achieved
+from service.domain.assurance import AAL1_LIFE, Achieved, Acr, lasting
 
-AAL1_LIFE: Final = timedelta(days=30)
-AAL2_LIFE: Final = timedelta(hours=24)
 AAL2_IDLE: Final = timedelta(hours=1)
 
 
-def current(evidence: Sequence[Evidence], now: datetime) -> Achieved:
-    """Return the level that the evidence still carries: AAL2 for a day, AAL1 for a month."""
-    fresh = achieved(evidence, now, int(AAL2_LIFE.total_seconds()))
-    if fresh.acr >= Acr.AAL2:
-        return fresh
-    older = achieved(evidence, now, int(AAL1_LIFE.total_seconds()))
-    return Achieved(min(older.acr, Acr.AAL1), older.amr, older.auth_time)
+def ends(level: Achieved, now: datetime) -> datetime:
+    """Return when a session that begins at a level is over, whatever it is used for.
 
-
-def life(level: Achieved) -> timedelta:
-    """Return how long a session begun at a level lasts at most."""
-    return AAL2_LIFE if level.acr >= Acr.AAL2 else AAL1_LIFE
+    It is counted from the oldest evidence that the level rests on, so that only fresh evidence at
+    that level makes it later.
+    """
+    return now if level.auth_time is None else level.auth_time + lasting(level.acr)
 
 
 def idle(level: Achieved, policy: timedelta | None = None) -> timedelta:

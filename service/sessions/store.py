@@ -1,21 +1,26 @@
 """The table of sessions."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, delete, select, update
+from sqlalchemy import ForeignKey, and_, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import service_owner
-from service.store.base import Base
+from service.store.base import Base, table_of
 from service.store.engine import Tx
 from service.store.personal import Personal, without
 from service.store.sealed import encrypted_text
 
 
 class SessionRow(Base):
-    """One session; its evidence is sealed, so that no level can be written into the database."""
+    """One session; its evidence is sealed, so that no level can be written into the database.
+
+    It comes into force when its completion code is exchanged (`taken_up_at`); `replaces` names the
+    session that ends by that, and `device_id` the known device that it began on.
+    """
 
     __tablename__ = "session"
     __personal__ = Personal(
@@ -33,6 +38,9 @@ class SessionRow(Base):
     expires_at: Mapped[datetime]
     idle_seconds: Mapped[int]
     revoked_at: Mapped[datetime | None]
+    taken_up_at: Mapped[datetime | None]
+    replaces: Mapped[UUID | None] = mapped_column(index=True)
+    device_id: Mapped[UUID | None]
     evidence = encrypted_text(
         "service", bound=("subject_id", "client_id", "expires_at", "idle_seconds")
     )
@@ -42,13 +50,47 @@ class SessionRow(Base):
         return service_owner("sessions")
 
 
+_ROWS: Final = table_of(SessionRow)
+
+
 def get(tx: Tx, session: UUID) -> SessionRow | None:
-    """Return a session by id."""
-    return tx.get(SessionRow, session)
+    """Return a session by id, as the database has it now."""
+    return tx.get(SessionRow, session, populate_existing=True)
+
+
+def owner(tx: Tx, session: UUID) -> UUID | None:
+    """Return whose session it is; that never changes, so it may be read before a lock."""
+    query = select(_ROWS.c.subject_id).where(_ROWS.c.id == session)
+    return tx.execute(query).scalar()
+
+
+def heir(tx: Tx, session: UUID) -> UUID | None:
+    """Return the session that came into force in the place of another, if one did."""
+    query = select(_ROWS.c.id).where(_ROWS.c.replaces == session, _ROWS.c.taken_up_at.is_not(None))
+    return tx.execute(query).scalar()
+
+
+def take_up(tx: Tx, session: UUID, now: datetime) -> bool:
+    """Let a session come into force; False when it did before or has ended."""
+    statement = (
+        update(SessionRow)
+        .where(
+            SessionRow.id == session,
+            SessionRow.taken_up_at.is_(None),
+            SessionRow.revoked_at.is_(None),
+        )
+        .values(taken_up_at=now, last_seen_at=now)
+        .returning(SessionRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return tx.execute(statement).first() is not None
 
 
 def of_subject(tx: Tx, subject: UUID, now: datetime) -> list[SessionRow]:
-    """Return the sessions of a subject that are neither revoked nor over, oldest first."""
+    """Return the sessions of a subject that are neither revoked nor over, oldest first.
+
+    Those that wait for the exchange of their code are among them.
+    """
     query = select(SessionRow).where(
         SessionRow.subject_id == subject,
         SessionRow.revoked_at.is_(None),
@@ -64,6 +106,7 @@ def revoke(tx: Tx, session: UUID, now: datetime) -> bool:
         .where(SessionRow.id == session, SessionRow.revoked_at.is_(None))
         .values(revoked_at=now)
         .returning(SessionRow.id)
+        .execution_options(synchronize_session=False)
     )
     return tx.execute(statement).first() is not None
 
@@ -74,8 +117,10 @@ def touch(tx: Tx, session: UUID, now: datetime) -> None:
 
 
 def drop_ended(tx: Tx, before: datetime) -> int:
-    """Forget sessions that were over at a time; return how many."""
-    gone = delete(SessionRow).where(SessionRow.expires_at <= before).returning(SessionRow.id)
+    """Forget sessions that were over at a time, or never came into force; return how many."""
+    never = and_(SessionRow.taken_up_at.is_(None), SessionRow.created_at <= before)
+    over = or_(SessionRow.expires_at <= before, never)
+    gone = delete(SessionRow).where(over).returning(SessionRow.id)
     return len(tx.execute(gone).all())
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -78,8 +78,22 @@ class Throttling:
         taken = reservation
         store.lower_count(tx, taken.row, taken.counter, taken.era, taken.until)
 
+    def give_back(self, tx: Tx, bucket: str, lane: Lane, counters: Iterable[Counter]) -> None:
+        """Take back attempts that verified but were kept until nothing could be told from them."""
+        row = store.row_of(tx, bucket, lane)
+        for counter in counters:
+            if row is not None:
+                store.lower_count(tx, row[0], counter, row[1], None)
+
+    def verified(self, tx: Tx, bucket: str, lane: Lane, counters: Iterable[Counter]) -> None:
+        """Forget the failures of the kinds that a flow has verified afresh at its level.
+
+        Others stay: whoever knows a password signs in with it to no new guesses at a code.
+        """
+        store.clear_some(tx, bucket, lane, {counter.column for counter in counters})
+
     def reset(self, tx: Tx, bucket: str, lane: Lane | None = None) -> int:
-        """Forget failures, after a flow completed at its level or by an operator."""
+        """Forget failures, by an operator."""
         return store.clear(tx, bucket, lane)
 
     def spend(self, tx: Tx, allowance: Allowance, key: str) -> None:

@@ -1,7 +1,9 @@
 """The table of attempt counters."""
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -15,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    literal,
     or_,
     select,
     update,
@@ -139,6 +142,7 @@ def _lowering(counter: Counter) -> Update:
     )  # fmt: skip
 
 
+_COUNTED: Final = sorted({counter.column for counter in Counter})
 _RULES: Final = {Counter.FACE: _face, Counter.LIVE_FACE: _live_face}
 
 
@@ -187,6 +191,25 @@ def locked_until(tx: Tx, bucket: str, lane: str, counter: Counter) -> datetime |
         return max(due, found.locked_until or due)
     until: datetime | None = found.locked_until
     return until
+
+
+def clear_some(tx: Tx, bucket: str, lane: str, columns: Collection[str]) -> None:
+    """Set some counters of a bucket to zero; the total counts what is left."""
+    left = [_TABLE.c[name] % STRICT for name in _COUNTED if name not in columns]
+    total: ColumnElement[int] = reduce(operator.add, left, literal(0))
+    statement = update(_TABLE).where(_TABLE.c.bucket == bucket, _TABLE.c.lane == lane)
+    # What was counted before has nothing left to give back.
+    values = dict.fromkeys(columns, 0) | {"total": total, "era": _TABLE.c.era + 1}
+    tx.execute(statement.values(**values))
+
+
+def row_of(tx: Tx, bucket: str, lane: str) -> tuple[UUID, int] | None:
+    """Return id and era of the row of a bucket, if there is one."""
+    query = select(_TABLE.c.id, _TABLE.c.era).where(
+        _TABLE.c.bucket == bucket, _TABLE.c.lane == lane
+    )
+    found = tx.execute(query).first()
+    return (found.id, found.era) if found else None
 
 
 def clear(tx: Tx, bucket: str, lane: str | None) -> int:

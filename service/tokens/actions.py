@@ -24,6 +24,7 @@ from service.tokens.model import (
     ACCESS_LIFE,
     CODE_LIFE,
     FLOW_GRANT,
+    FLOW_LIFE,
     REFRESH_GRACE,
     Credentials,
     granted_scope,
@@ -33,6 +34,7 @@ from service.tokens.model import (
 from service.tokens.store import CompletionCode, RefreshToken
 
 _TYP: Final = "at+jwt"
+_LEVEL: Final = frozenset({"acr", "amr", "auth_time"})
 _USED: Final = "The refresh token is used, revoked or expired."
 _INACTIVE: Final = {"active": False}
 _REFRESH_PREFIX: Final = "lref_"
@@ -47,17 +49,27 @@ class AccessTokens:
         self._clock = clock
         self.issuer = issuer
 
-    def answer(self, client: Client, claims: Mapping[str, Any], scope: str) -> dict[str, Any]:
-        """Return a token response with a new access token."""
+    def answer(
+        self, client: Client, claims: Mapping[str, Any], scope: str, until: datetime | None = None
+    ) -> dict[str, Any]:
+        """Return a token response with a new access token.
+
+        Args:
+            client: Whom it is issued to.
+            claims: What it says beside that.
+            scope: What it is good for.
+            until: When it ends at the latest: whoever checks it alone must not outlive a session.
+        """
         now = self._clock.now()
+        ends = min(now + ACCESS_LIFE, until or now + ACCESS_LIFE)
         whole = {
             "iss": self.issuer, "client_id": str(client.id), "iat": unix(now),
-            "exp": unix(now + ACCESS_LIFE), "jti": str(new_id(now)), "scope": scope,
+            "exp": unix(ends), "jti": str(new_id(now)), "scope": scope,
         } | dict(claims)  # fmt: skip
         return {
             "access_token": sign_jwt(self._signing.active, whole, _TYP),
             "token_type": "Bearer",
-            "expires_in": int(ACCESS_LIFE.total_seconds()),
+            "expires_in": unix(ends) - unix(now),
             "scope": scope,
         }
 
@@ -146,17 +158,31 @@ class Tokens:
 
     def operator_of(self, tx: Tx, token: str, client: UUID) -> UUID | None:
         """Return whose access token it is, if signed in at the level of an operator."""
-        session = self.session_of(tx, token, client)
-        if session is None or session.level.acr < self._operators.level:
+        found = self.session_of(tx, token, client)
+        if found is None or found[0].level.acr < self._operators.level:
             return None
-        return session.subject
+        return found[0].subject
 
-    def session_of(self, tx: Tx, token: str, client: UUID) -> SessionValue | None:
-        """Return the session of a subject's access token that was issued to a client."""
+    def stands(self, tx: Tx, session: UUID, token: UUID | None) -> bool:
+        """Tell whether a session is in force, and the access token that proved it not revoked."""
+        if token is not None and store.revoked(tx, token):
+            return False
+        return self._sessions.find(tx, session) is not None
+
+    def session_of(self, tx: Tx, token: str, client: UUID) -> tuple[SessionValue, UUID] | None:
+        """Return the session of a subject's access token, and the `jti`, with the subject locked.
+
+        None for a token that was issued to another client, has expired or was revoked, or whose
+        session is over.
+        """
         claims = self._access.claims(token, str(client))
+        jti = parse_id(str(claims.get("jti"))) if claims else None
         session = parse_id(str(claims.get("sid"))) if claims else None
-        found = self._sessions.find(tx, session) if session else None
-        return found if found and found.client == client else None
+        if session is None or jti is None:
+            return None
+        self._sessions.hold(tx, session)
+        found = None if store.revoked(tx, jti) else self._sessions.find(tx, session)
+        return (found, jti) if found and found.client == client else None
 
     def introspect(self, credentials: Credentials, token: str) -> dict[str, Any]:
         """Tell a client about a token of its own; of any other only that it is not active."""
@@ -172,14 +198,16 @@ class Tokens:
         """End a token of the client; a refresh token ends its session (RFC 7009)."""
         with self._database.transaction() as tx:
             client = self.authenticate(tx, credentials)
-            row = store.refresh_token(tx, opaque.digest(token, "refresh"))
-            if row is not None and row.client_id == client.id:
-                self._sessions.end(tx, row.session_id, "revoked")
+            session = store.session_of_refresh(tx, opaque.digest(token, "refresh"), client.id)
+            if session is not None:
+                self._sessions.hold(tx, session)
+                self._sessions.end(tx, session, "revoked")
                 return
             claims = self._access.claims(token, None)
             jti = parse_id(str(claims.get("jti"))) if claims else None
             if claims and jti and claims.get("client_id") == str(client.id):
-                store.revoke(tx, jti, datetime.fromtimestamp(claims["exp"], UTC))
+                known_until = datetime.fromtimestamp(claims["exp"], UTC) + FLOW_LIFE
+                store.revoke(tx, jti, known_until)
                 self._audit.append(tx, "token.revoked", actor=str(client.id), jti=str(jti))
 
     def authenticate(self, tx: Tx, credentials: Credentials) -> Client:
@@ -232,8 +260,10 @@ class Tokens:
         if not client.first_party:
             raise OAuthError("unauthorized_client", "Only first-party clients use this grant.")
         digest = opaque.digest(form.get("code", ""), "completion")
+        if (held := store.session_of_code(tx, digest, client.id)) is not None:
+            self._sessions.hold(tx, held)
         session_id = store.use_code(tx, digest, client.id, self._clock.now())
-        session = self._sessions.find(tx, session_id) if session_id else None
+        session = self._sessions.take_up(tx, session_id) if session_id else None
         if session is None:
             raise invalid_grant("The completion code is used, expired or not this client's.")
         answer = self._session_answer(tx, client, session, form)
@@ -246,7 +276,7 @@ class Tokens:
         if "resource" in form:
             audience, scope = self._access.issuer, self._operator_scope(tx, session, form)
         claims = {"sub": str(session.subject), "aud": audience, "sid": str(session.id)}
-        return self._access.answer(client, claims | _level(session), scope)
+        return self._access.answer(client, claims | _level(session), scope, session.expires_at)
 
     def _operator_scope(self, tx: Tx, session: SessionValue, form: Mapping[str, str]) -> str:
         scopes = self._operators.scopes(tx, session.subject)
@@ -269,6 +299,8 @@ class Tokens:
         self, tx: Tx, client: Client, form: Mapping[str, str]
     ) -> dict[str, Any] | OAuthError:
         now, digest = self._clock.now(), opaque.digest(form.get("refresh_token", ""), "refresh")
+        if (held := store.session_of_refresh(tx, digest, client.id)) is not None:
+            self._sessions.hold(tx, held)
         won = store.use_refresh(tx, digest, client.id, now)
         row = store.refresh_token(tx, digest)
         if row is None or row.client_id != client.id:
@@ -301,7 +333,9 @@ class Tokens:
         session = self._sessions.find(tx, session_id) if session_id else None
         if session is None:
             return _INACTIVE
-        return {"active": True, "token_type": "Bearer"} | claims | _level(session)
+        # The level is told as it is now, or not at all: never as it was when the token was signed.
+        said = {name: value for name, value in claims.items() if name not in _LEVEL}
+        return {"active": True, "token_type": "Bearer"} | said | _level(session)
 
     def _introspect_refresh(self, tx: Tx, client: Client, token: str) -> dict[str, Any]:
         row = store.refresh_token(tx, opaque.digest(token, "refresh"))
@@ -322,10 +356,10 @@ class Tokens:
 
 def _level(session: SessionValue) -> dict[str, Any]:
     level = session.level
-    claims: dict[str, Any] = {"acr": level.acr.urn, "amr": list(level.amr)}
-    if level.auth_time:
-        claims["auth_time"] = unix(level.auth_time)
-    return claims
+    if level.auth_time is None:
+        # A session whose evidence is worth nothing any more says nothing of how it came about.
+        return {"amr": []}
+    return {"acr": level.acr.urn, "amr": list(level.amr), "auth_time": unix(level.auth_time)}
 
 
 def _unauthorized() -> Unauthorized:

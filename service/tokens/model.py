@@ -9,6 +9,8 @@ from urllib.parse import unquote_plus
 from service.domain.errors import OAuthError
 
 ACCESS_LIFE: Final = timedelta(minutes=5)
+FLOW_LIFE: Final = timedelta(minutes=15)
+"""How long a flow goes on that was begun with an access token: so long its revocation is kept."""
 CODE_LIFE: Final = timedelta(seconds=60)
 REFRESH_GRACE: Final = timedelta(seconds=10)
 FLOW_GRANT: Final = "urn:lamina:params:oauth:grant-type:flow"

@@ -66,6 +66,8 @@ class RevokedToken(Base):
     expires_at: Mapped[datetime]
 
 
+_CODES: Final = table_of(CompletionCode)
+_REFRESH: Final = table_of(RefreshToken)
 _LISTED: Final = table_of(RevokedToken)
 REVOKED: Final = exists().where(_LISTED.c.jti == bindparam("b_jti"))
 """Whether an access token was revoked, as a condition."""
@@ -85,7 +87,23 @@ def use_code(tx: Tx, digest: bytes, client: UUID, now: datetime) -> UUID | None:
         .values(used_at=now)
         .returning(CompletionCode.session_id)
     )
-    return tx.scalars(statement).first()
+    return tx.scalars(statement.execution_options(synchronize_session=False)).first()
+
+
+def session_of_code(tx: Tx, digest: bytes, client: UUID) -> UUID | None:
+    """Return the session of a client's completion code, used or not; that never changes."""
+    query = select(_CODES.c.session_id).where(
+        _CODES.c.digest == digest, _CODES.c.client_id == client
+    )
+    return tx.execute(query).scalar()
+
+
+def session_of_refresh(tx: Tx, digest: bytes, client: UUID) -> UUID | None:
+    """Return the session of a client's refresh token, used or not; that never changes."""
+    query = select(_REFRESH.c.session_id).where(
+        _REFRESH.c.digest == digest, _REFRESH.c.client_id == client
+    )
+    return tx.execute(query).scalar()
 
 
 def refresh_token(tx: Tx, digest: bytes) -> RefreshToken | None:

@@ -1,6 +1,8 @@
 """Migrations lead from nothing to the models, and back."""
 
 import uuid
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -167,3 +169,46 @@ def test_the_database_itself_refuses_a_second_one(engine, repeated):
     statement = text(repeated).bindparams(bindparam("new", uuid.UUID(int=99), Uuid()))
     with pytest.raises(IntegrityError), engine.begin() as connection:
         connection.execute(statement)
+
+
+def test_sessions_of_before_are_in_force_unless_their_code_is_out(engine):
+    """Revision 0012 leaves those that wait for an exchange waiting, and back again ends them."""
+    migrate.upgrade(engine, "0009")
+    who, at = UUID(int=1).hex, datetime(2026, 11, 24, tzinfo=UTC)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO subject (id, status, segment, client_id, created_at, updated_at) "
+                "VALUES (:id, 'active', 'default', :id, :at, :at)"
+            ),
+            {"id": who, "at": at},
+        )
+        for number, used in ((2, at), (3, None)):
+            session = {"id": UUID(int=number).hex, "who": who, "at": at, "evidence": b"\xf9"}
+            connection.execute(
+                text(
+                    "INSERT INTO session (id, subject_id, client_id, created_at, last_seen_at, "
+                    "expires_at, idle_seconds, evidence) "
+                    "VALUES (:id, :who, :who, :at, :at, :at, 60, :evidence)"
+                ),
+                session,
+            )
+            code = {"digest": bytes([number]), "id": session["id"], "who": who, "at": at}
+            connection.execute(
+                text(
+                    "INSERT INTO completion_code (digest, client_id, session_id, expires_at, "
+                    "used_at) VALUES (:digest, :who, :id, :at, :used)"
+                ),
+                code | {"used": used},
+            )
+    migrate.upgrade(engine, "0012")
+    assert told(engine, "taken_up_at") == [True, False]
+    migrate.downgrade(engine, "0009")
+    assert told(engine, "revoked_at") == [False, True]
+
+
+def told(engine, column):
+    """Return for each session, the first first, whether a time is set."""
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT * FROM session ORDER BY id")).mappings()
+        return [row[column] is not None for row in rows]

@@ -341,7 +341,7 @@ class FaceFactor(TypedFactor):
         store.drop(tx, subject)
         for item in self._authenticators.listing(tx, subject):
             if item.type == TYPE:
-                self._authenticators.revoke(tx, subject, item.id)
+                self._authenticators.revoke(tx, subject, item.id, withdrawn=True)
 
 
 def _marks(readings: Sequence[Frontal]) -> bytes:

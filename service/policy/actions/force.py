@@ -89,6 +89,10 @@ class Policies:
         seconds = self._live.active.segment(segment).session_idle
         return None if seconds is None else timedelta(seconds=seconds)
 
+    def keeps_sessions(self, segment: str) -> bool:
+        """Tell whether other sessions go on when a signed-in person changes authenticators."""
+        return self._live.active.segment(segment).keep_sessions
+
     def young(self, segment: str) -> timedelta:
         """Return for how long an authenticator is young: it proves too little for some acts."""
         return timedelta(hours=self._live.active.segment(segment).young_hours)

@@ -67,6 +67,7 @@ class Compiled:
         liveness: How hard a face must show that it lives; empty where the document says nothing.
         session_idle: Seconds a session may stay unused; None where only its level says.
         young_hours: For how long an authenticator is young.
+        keep_sessions: Whether a person's other sessions go on when authenticators change.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Compiled:
     liveness: str = ""
     session_idle: int | None = None
     young_hours: int = YOUNG_HOURS
+    keep_sessions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
         liveness=segment.face.liveness if segment.face else "",
         session_idle=segment.session_idle or (PSD2_IDLE if psd2 else None),
         young_hours=YOUNG_HOURS if segment.young_hours is None else segment.young_hours,
+        keep_sessions=bool(segment.keep_sessions_on_change),
     )  # fmt: skip
 
 

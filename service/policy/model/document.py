@@ -197,6 +197,7 @@ class Segment(Part):
     face: Face | None = None
     session_idle: Annotated[int, Field(ge=60, le=2_592_000)] | None = None
     young_hours: Annotated[int, Field(ge=0, le=720)] | None = None
+    keep_sessions_on_change: bool | None = None
     bands: Bands | None = None
     subject_risk: SubjectRisk | None = None
     login: Rule | None = None

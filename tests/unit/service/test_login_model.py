@@ -123,6 +123,7 @@ def test_a_flow_survives_json(with_session, with_device, status):
     """What is sealed comes back equal."""
     terms = replace(
         TERMS, session=UUID(int=6) if with_session else None,
+        token=UUID(int=7) if with_session else None,
         device=(UUID(int=7), 3) if with_device else None, max_age=60,
     )  # fmt: skip
     challenges = {"password": {"capture_id": "x"}}

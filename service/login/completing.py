@@ -1,0 +1,73 @@
+"""What a completed flow gives: counters that fall, a grant or a session, and a device token."""
+
+from service.devices.actions import Device
+from service.domain.assurance import Acr
+from service.domain.errors import NotFound
+from service.login.judging import Judging
+from service.login.model import Flow, FlowKind, Outcome, Terms
+from service.login.parts import Parts
+from service.store.engine import Tx
+from service.throttling.model import Counter, Lane
+
+
+class Completing:
+    """Ends flows that reached their level."""
+
+    def __init__(self, parts: Parts, judging: Judging) -> None:
+        self._parts = parts
+        self._judging = judging
+
+    def require_session(self, tx: Tx, terms: Terms) -> None:
+        """Refuse to go on once the session that a flow was begun in is over; raises NotFound."""
+        if terms.session and not self._parts.tokens.stands(tx, terms.session, terms.token):
+            raise no_session()
+
+    def completed(self, tx: Tx, flow: Flow) -> Outcome:
+        """Give what a flow has earned; the subject is locked."""
+        parts, terms = self._parts, flow.terms
+        self.require_session(tx, terms)
+        afresh = self._settle_counters(tx, flow)
+        if terms.kind in {FlowKind.ENROLLMENT, FlowKind.RECOVERY}:
+            if refusal := self._judging.too_young(tx, flow):
+                return Outcome(flow, refusal=refusal)
+            grant = parts.authenticators.issue_grant(
+                tx, terms.subject, terms.client, terms.act, terms.session
+            )
+            return Outcome(flow, grant=grant)
+        account = parts.accounts.get(tx, terms.subject)
+        if terms.kind is FlowKind.LOGIN:
+            parts.accounts.completed_login(tx, terms.subject)
+        if self._judging.shown_afresh(flow) >= Acr.AAL2:
+            parts.signals.learn(tx, self._judging.seen(flow, account.segment))
+        self._judging.cleared(tx, flow, account.segment)
+        device = Device(*terms.device) if terms.device else None
+        issued = parts.devices.renew(tx, terms.subject, device) if afresh else None
+        known = issued or device
+        session = parts.sessions.start(
+            tx, account, terms.client, flow.evidence, device=known.id if known else None,
+            replaces=terms.session,
+        )  # fmt: skip
+        return Outcome(
+            flow,
+            completion_code=parts.tokens.issue_code(tx, session),
+            device_token=issued.token if issued else "",
+        )
+
+    def _settle_counters(self, tx: Tx, flow: Flow) -> bool:
+        """Let failures be forgotten, where this flow alone has reached its level; tell whether.
+
+        What a session brought along proves nothing about who is guessing now.
+        """
+        throttling, terms, own = self._parts.throttling, flow.terms, flow.own_evidence
+        counters = [Counter(self._parts.factors[item.factor].counter) for item in own]
+        afresh = bool(own) and self._judging.shown_afresh(flow) >= flow.required
+        if afresh:
+            throttling.verified(tx, terms.bucket, Lane(terms.lane), counters)
+        elif terms.deferred:
+            throttling.give_back(tx, terms.bucket, Lane(terms.lane), counters)
+        return afresh
+
+
+def no_session() -> NotFound:
+    """Return the refusal of a session that is not there, or not in force any more."""
+    return NotFound("session_not_found", "There is no such session in force.")

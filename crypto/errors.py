@@ -52,6 +52,24 @@ class SignatureInvalid(CryptoError):
         super().__init__("the signed token is not valid")
 
 
+class AssertionRefused(SignatureInvalid):
+    """A client assertion is not as it must be; the reason names a rule, never what came in."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class KeySetInvalid(CryptoError):
+    """A JWK set is not taken; names the place by a JSON pointer, and what to mend."""
+
+    def __init__(self, pointer: str, code: str, detail: str) -> None:
+        super().__init__(f"{pointer} {detail}".strip())
+        self.pointer = pointer
+        self.code = code
+        self.detail = detail
+
+
 class ChainBroken(CryptoError):
     """The log was changed; names the first position that does not fit."""
 

@@ -1,4 +1,4 @@
-"""Signed tokens: ES256 access tokens, HS256 device tokens, and client assertions (RFC 7523)."""
+"""Signed tokens of this service: ES256 access tokens and HS256 device tokens."""
 
 import base64
 import binascii
@@ -11,15 +11,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeySet, OctKey
+from joserfc.jwk import ECKey, OctKey
 
 from crypto.errors import SignatureInvalid
 
 _LONGEST: Final = 16 * 1024
-_ASSERTION_LIFE: Final = 300
 _CLOCK_SKEW: Final = 5
-_ASSERTION_ALGORITHMS: Final = ["ES256", "PS256", "RS256", "Ed25519"]
-_LEAST_RSA_MODULUS: Final = 342  # 2048 bits in base64url
 _PUBLIC: Final = ("kty", "crv", "x", "y")
 
 
@@ -121,49 +118,6 @@ def verify_mac_jwt(secret: bytes, token: str, *, typ: str, now: int) -> dict[str
     claims = _verify(token, OctKey.import_key(secret), ["HS256"])
     _check_times(claims, now)
     return claims
-
-
-def verify_client_assertion(
-    token: str, jwks: Mapping[str, Any], *, client_id: str, audience: list[str], now: int
-) -> dict[str, Any]:
-    """Return the claims of a `private_key_jwt` assertion (RFC 7523 section 3).
-
-    Raises:
-        SignatureInvalid: Anything is not as it must be; it lives for 300 s at most.
-    """
-    header = _header(token, {"alg", "kid", "typ"})
-    if header.get("alg") not in _ASSERTION_ALGORITHMS:
-        raise SignatureInvalid
-    claims = _verify(token, _strong(jwks), _ASSERTION_ALGORITHMS)
-    _check_times(claims, now)
-    names = claims.get("iss"), claims.get("sub")
-    if names != (client_id, client_id) or not set(audience) & set(_audiences(claims)):
-        raise SignatureInvalid
-    if claims["exp"] > now + _ASSERTION_LIFE or not isinstance(claims.get("jti"), str):
-        raise SignatureInvalid
-    return claims
-
-
-def unverified_subject(token: str) -> str:
-    """Return whom an assertion names, to find the key to check it with; empty for none."""
-    try:
-        _header(token, {"alg", "kid", "typ"})
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (SignatureInvalid, ValueError, RecursionError):
-        return ""
-    return str(claims.get("sub", "")) if isinstance(claims, dict) else ""
-
-
-def _strong(jwks: Mapping[str, Any]) -> KeySet:
-    try:
-        for key in jwks["keys"]:
-            short = key["kty"] == "RSA" and len(key["n"]) < _LEAST_RSA_MODULUS
-            if short or key["kty"] == "oct":
-                raise SignatureInvalid
-        return KeySet.import_key_set({"keys": list(jwks["keys"])})
-    except (JoseError, ValueError, KeyError, TypeError):
-        raise SignatureInvalid from None
 
 
 def _header(token: str, allowed: set[str]) -> dict[str, Any]:

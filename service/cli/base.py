@@ -1,6 +1,8 @@
 """What every command shares: one line for an error, `--json`, an opened house."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import wraps
 from typing import Any, Final, NoReturn, ParamSpec
 
@@ -22,6 +24,25 @@ P = ParamSpec("P")
 CANNOT_START: Final = 2
 FAILED: Final = 1
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_SPAN: Final = re.compile(r"(\d{1,9})([smhd])|0", re.ASCII)
+
+
+class Span(click.ParamType[timedelta]):
+    """A length of time as people write it: 90s, 15m, 24h or 7d; 0 for none."""
+
+    name = "span"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Return the length; ends the command where it is none."""
+        if isinstance(value, timedelta):
+            return value
+        found = _SPAN.fullmatch(str(value))
+        if found is None:
+            self.fail("write it as 90s, 15m, 24h or 7d; 0 for none", param, ctx)
+        return timedelta(seconds=int(found[1]) * _UNITS[found[2]] if found[1] else 0)
 
 
 def account_of(accounts: Accounts, tx: Tx, given: str) -> Account:

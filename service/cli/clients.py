@@ -1,15 +1,22 @@
 """`lamina clients`: service accounts."""
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any, Final
 from uuid import UUID
 
 import click
-import orjson
 
 from service.app import House, open_house
-from service.cli.base import command, json_option, settings, show, show_rows
+from service.cli.base import Span, command, json_option, settings, show, show_rows
+from service.clients.actions import key_set
 from service.clients.model import SCOPES, NewClient
+from service.domain.errors import BadInput, Fault
+from service.operators.actions import BREAK_GLASS
 from service.store.engine import Tx
+from service.web import strict_json
+
+_LARGEST_SET: Final = 64 * 1024
 
 
 @click.group()
@@ -35,12 +42,12 @@ def create(  # noqa: PLR0913 - one argument per option
 
     Example: lamina clients create shop --scope flows:write --scope subjects:write --first-party
     """
-    keys = orjson.loads(jwks.read_bytes()) if jwks else None
+    keys = _key_set(jwks) if jwks else None
     wanted = tuple(SCOPES) if "all" in scopes else scopes
     new = NewClient(name, wanted, first_party, asserts_context, segments, keys)
     house = _house()
     with house.store.transaction() as tx:
-        client, secret = house.clients.create(tx, new)
+        client, secret = house.clients.create(tx, new, BREAK_GLASS)
         _break_glass(house, tx, "clients create")
     found = {"client_id": str(client.id), "client_secret": secret}
     text = f"client_id      {client.id}\nclient_secret  {secret}\nThe secret is not shown again."
@@ -58,7 +65,10 @@ def listing(*, as_json: bool) -> None:
     house = _house()
     with house.store.transaction(read=True) as tx:
         rows = house.clients.listing(tx)
-    short = ("client_id", "name", "status", "first_party", "created_at")
+    short = (
+        "client_id", "name", "status", "first_party", "created_at", "old_secret_until",
+        "old_jwks_until",
+    )  # fmt: skip
     brief = [{name: row[name] for name in short} for row in rows]
     show_rows(rows if as_json else brief, as_json=as_json, empty="no clients yet")
 
@@ -74,32 +84,85 @@ def revoke(client: UUID, *, as_json: bool) -> None:
     """
     house = _house()
     with house.store.transaction() as tx:
-        house.clients.revoke(tx, client)
+        house.clients.revoke(tx, client, BREAK_GLASS)
         _break_glass(house, tx, "clients revoke")
     show({"client_id": str(client), "status": "revoked"}, as_json=as_json, text="revoked")
 
 
 @clients.command("rotate-secret")
 @click.argument("client", type=click.UUID)
+@click.option("--overlap", type=Span(), default="0", show_default=True,
+              help="How long the old secret still counts: 15m, 24h, 7d.")  # fmt: skip
 @json_option
 @command
-def rotate_secret(client: UUID, *, as_json: bool) -> None:
-    """Replace a client's secret; the old one ends at once.
+def rotate_secret(client: UUID, overlap: timedelta, *, as_json: bool) -> None:
+    """Replace a client's secret; the old one ends at once, or after the overlap.
 
-    Example: lamina clients rotate-secret 0198f2c0-0000-7000-8000-000000000000
+    Example: lamina clients rotate-secret 0198f2c0-0000-7000-8000-000000000000 --overlap 24h
     """
     house = _house()
     with house.store.transaction() as tx:
-        secret = house.clients.rotate_secret(tx, client)
+        secret = house.clients.rotate_secret(tx, client, overlap, BREAK_GLASS)
         _break_glass(house, tx, "clients rotate-secret")
-    found = {"client_id": str(client), "client_secret": secret}
-    show(found, as_json=as_json, text=f"client_secret  {secret}")
+        ends = _ends(house, tx, client)
+    found = {"client_id": str(client), "client_secret": secret} | ends
+    text = f"client_secret  {secret}\n{_told(ends['old_secret_until'], 'secret')}"
+    show(found, as_json=as_json, text=text)
+
+
+@clients.command("set-jwks")
+@click.argument("client", type=click.UUID)
+@click.option("--jwks", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="The new public keys, as a JWK set.")  # fmt: skip
+@click.option("--remove", is_flag=True, help="Take the keys away instead.")
+@click.option("--overlap", type=Span(), default="0", show_default=True,
+              help="How long the old keys still count: 15m, 24h, 7d.")  # fmt: skip
+@json_option
+@command
+def set_jwks(
+    client: UUID, jwks: Path | None, overlap: timedelta, *, remove: bool, as_json: bool
+) -> None:
+    """Replace a client's public keys; the old ones end at once, or after the overlap.
+
+    Example: lamina clients set-jwks 0198f2c0-0000-7000-8000-000000000000 --jwks new.json --overlap 24h
+    """  # noqa: E501 - an example stands on one line
+    if (jwks is None) != remove:
+        raise BadInput(Fault("/jwks", "missing", "give either --jwks FILE or --remove"))
+    keys = key_set(_key_set(jwks)) if jwks else None
+    house = _house()
+    with house.store.transaction() as tx:
+        house.clients.replace_jwks(tx, client, keys, overlap, BREAK_GLASS)
+        _break_glass(house, tx, "clients set-jwks")
+        ends = _ends(house, tx, client)
+    count = len(keys["keys"]) if keys else 0
+    text = f"{count} keys registered\n{_told(ends['old_jwks_until'], 'key set')}"
+    show({"client_id": str(client), "keys": count} | ends, as_json=as_json, text=text)
 
 
 def _house() -> House:
     return open_house(settings())
 
 
+def _key_set(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    """Return what a file of keys holds; raises Malformed or BadInput."""
+    with path.open("rb") as file:
+        content = file.read(_LARGEST_SET + 1)
+    if len(content) > _LARGEST_SET:
+        raise BadInput(Fault("/jwks", "too_large", f"must have at most {_LARGEST_SET} bytes"))
+    return strict_json.loads(content)
+
+
+def _ends(house: House, tx: Tx, client: UUID) -> dict[str, str | None]:
+    """Return until when what was replaced still counts."""
+    tx.flush()
+    (row,) = (row for row in house.clients.listing(tx) if row["client_id"] == str(client))
+    return {name: row[name] for name in ("old_secret_until", "old_jwks_until")}
+
+
+def _told(until: str | None, what: str) -> str:
+    return f"The old {what} counts until {until}." if until else f"The old {what} counts no more."
+
+
 def _break_glass(house: House, tx: Tx, act: str) -> None:
-    # Who works on the host passes every approval: that leaves a mark of its own.
-    house.audit.append(tx, "break_glass", actor="cli", act=act)
+    # Who works on the host passes every approval: that leaves a mark of its own, and an alarm.
+    house.operators.alarm(tx, act)

@@ -2,18 +2,25 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row
 
-from crypto import opaque
-from crypto.errors import SignatureInvalid
-from crypto.signing import verify_client_assertion
+from crypto import assertions, opaque
+from crypto.errors import AssertionRefused, KeySetInvalid, SignatureInvalid
+from crypto.jwks import public_set
 from service.audit.actions import AuditLog
 from service.clients import store
-from service.clients.model import SCOPES, SECRET_PREFIX, Client, NewClient
+from service.clients.model import (
+    LONGEST_OVERLAP,
+    SCOPES,
+    SECRET_PREFIX,
+    Client,
+    NewClient,
+    overlaps,
+)
 from service.clients.store import ClientRow
 from service.domain.clock import Clock, rfc3339, unix
 from service.domain.errors import BadInput, Fault, NotFound, Unauthorized
@@ -24,9 +31,13 @@ _ACTIVE = "active"
 _REVOKED = "revoked"
 
 
-def refused() -> Unauthorized:
-    """Return the one answer to every client that does not authenticate."""
-    return Unauthorized("invalid_client", "The client does not authenticate.")
+def refused(detail: str = "The client does not authenticate.") -> Unauthorized:
+    """Return the answer to a client that does not authenticate.
+
+    Args:
+        detail: A reason that is the same whether there is such a client or not.
+    """
+    return Unauthorized("invalid_client", detail)
 
 
 def _client(row: ClientRow | Row[Any]) -> Client:
@@ -45,6 +56,21 @@ def known_scopes(scopes: Collection[str], at: str) -> list[str]:
     return wanted
 
 
+def key_set(given: object) -> dict[str, Any]:
+    """Return a JWK set as it is stored, without anything private; raises BadInput."""
+    try:
+        return public_set(given)
+    except KeySetInvalid as error:
+        raise BadInput(Fault(f"/jwks{error.pointer}", error.code, error.detail)) from None
+
+
+def check_overlap(overlap: timedelta) -> None:
+    """Refuse an overlap that is negative or too long; raises BadInput."""
+    if not timedelta() <= overlap <= LONGEST_OVERLAP:
+        detail = f"must be 0 to {LONGEST_OVERLAP.days} days"
+        raise BadInput(Fault("/overlap", "bad_overlap", detail))
+
+
 class Clients:
     """Service accounts."""
 
@@ -52,11 +78,18 @@ class Clients:
         self._audit = audit
         self._clock = clock
 
-    def create(self, tx: Tx, new: NewClient) -> tuple[Client, str]:
+    def create(
+        self, tx: Tx, new: NewClient, actor: str | None = None
+    ) -> tuple[Client, str]:  # fmt: skip
         """Register a client; return it and its secret, which is shown this once.
 
+        Args:
+            tx: A unit of work.
+            new: What is said of it.
+            actor: Who does it; None for who is calling.
+
         Raises:
-            BadInput: A scope is unknown or the name is empty.
+            BadInput: A scope is unknown, the name is empty, or a key is not to be stored.
         """
         wanted = known_scopes(new.scopes, "/scopes")
         if not new.name.strip():
@@ -65,11 +98,12 @@ class Clients:
         row = ClientRow(
             id=new_id(now), name=new.name.strip(), status=_ACTIVE, scopes=wanted,
             first_party=new.first_party, asserts_context=new.asserts_context,
-            segments=list(new.segments), jwks=new.jwks, created_at=now,
+            segments=list(new.segments), jwks=None if new.jwks is None else key_set(new.jwks),
+            created_at=now,
         )  # fmt: skip
         row.secret = _digest(secret)
         tx.add(row)
-        self._audit.append(tx, "client.created", actor=str(row.id), scopes=wanted)
+        self._audit.append(tx, "client.created", actor=actor, client=str(row.id), scopes=wanted)
         return _client(row), secret
 
     def check_scopes(self, tx: Tx, target: str, params: Mapping[str, Any]) -> None:
@@ -88,20 +122,64 @@ class Clients:
             tx, "client.scopes_changed", actor=actor, client=target, before=before, scopes=wanted
         )
 
-    def rotate_secret(self, tx: Tx, client: UUID) -> str:
-        """Replace the secret; the old one ends at once."""
+    def rotate_secret(
+        self, tx: Tx, client: UUID, overlap: timedelta = timedelta(), actor: str | None = None
+    ) -> str:
+        """Replace the secret; return the new one, which is shown this once.
+
+        Args:
+            tx: A unit of work.
+            client: Whose.
+            overlap: How long the old one still counts; one that counted until now ends at once.
+            actor: Who does it; None for who is calling.
+
+        Raises:
+            BadInput: The overlap is too long.
+            NotFound: There is no such client.
+        """
+        check_overlap(overlap)
         row, secret = self._row(tx, client), opaque.new_token(SECRET_PREFIX)
+        until = self._clock.now() + overlap if overlap else None
+        row.old_secret_until, row.old_secret = until, row.secret if overlap else None
         row.secret = _digest(secret)
-        self._audit.append(tx, "client.secret_rotated", actor=str(client))
+        self._note(tx, "client.secret_rotated", row, actor, until)
         return secret
 
-    def revoke(self, tx: Tx, client: UUID) -> None:
-        """End a client: its tokens are refused from now on."""
-        self._row(tx, client).status = _REVOKED
-        self._audit.append(tx, "client.revoked", actor=str(client))
+    def replace_jwks(
+        self, tx: Tx, client: UUID, jwks: Mapping[str, Any] | None,
+        overlap: timedelta = timedelta(), actor: str | None = None,
+    ) -> None:  # fmt: skip
+        """Replace the public keys of a client, or take them away.
+
+        Args:
+            tx: A unit of work.
+            client: Whose.
+            jwks: A set as `key_set` returns it; None for no keys.
+            overlap: How long the old ones still count; others before them end at once.
+            actor: Who does it; None for who is calling.
+
+        Raises:
+            BadInput: The overlap is too long.
+            NotFound: There is no such client.
+        """
+        check_overlap(overlap)
+        row = self._row(tx, client)
+        kept = row.jwks if overlap else None
+        until = self._clock.now() + overlap if kept else None
+        row.old_jwks, row.old_jwks_until = kept, until
+        row.jwks = None if jwks is None else dict(jwks)
+        self._note(tx, "client.jwks_replaced", row, actor, until)
+
+    def revoke(self, tx: Tx, client: UUID, actor: str | None = None) -> None:
+        """End a client, its secrets and its keys: its tokens are refused from now on."""
+        row = self._row(tx, client)
+        row.status, row.old_secret, row.old_jwks = _REVOKED, None, None
+        row.old_secret_until = row.old_jwks_until = None
+        self._note(tx, "client.revoked", row, actor, None)
 
     def listing(self, tx: Tx) -> list[dict[str, Any]]:
-        """Return every client without its secret."""
+        """Return every client without its secret, and until when what was replaced counts."""
+        now = self._clock.now()
         return [
             {
                 "client_id": str(row.id),
@@ -112,6 +190,9 @@ class Clients:
                 "asserts_context": row.asserts_context,
                 "segments": row.segments,
                 "created_at": rfc3339(row.created_at),
+                "keys": len(row.jwks["keys"]) if row.jwks else 0,
+                "old_secret_until": _until(row.old_secret_until, now),
+                "old_jwks_until": _until(row.old_jwks_until, now),
             }
             for row in store.clients(tx)
         ]
@@ -146,8 +227,9 @@ class Clients:
         """
         identifier = parse_id(client_id)
         row = store.get(tx, identifier) if identifier else None
-        stored = row.secret if row else bytes(32)
-        equal = opaque.equal(stored, _digest(secret))
+        given = _digest(secret)
+        # Each is compared, so that the time does not tell which one it was.
+        equal = sum(opaque.equal(stored, given) for stored in self._secrets(row)) > 0
         if row is None or not equal or row.status != _ACTIVE:
             raise refused()
         return _client(row)
@@ -158,30 +240,59 @@ class Clients:
         """Check a `private_key_jwt` assertion; each counts once.
 
         Raises:
-            Unauthorized: Unknown client, no registered key, a bad or a used assertion.
+            Unauthorized: It is not as it must be, with the reason; or there is no such client, or
+                no key of it made this, all alike; or it was used before.
         """
-        identifier = parse_id(client_id)
-        client = self.active(tx, identifier) if identifier else None
-        if client is None or client.jwks is None:
-            raise refused()
         now = self._clock.now()
+        names = [name.removesuffix("/") for name in audiences]
         try:
-            claims = verify_client_assertion(
-                assertion, client.jwks, client_id=client_id, audience=audiences, now=unix(now)
-            )
-        except SignatureInvalid:
-            raise refused() from None
-        store.drop_assertions(tx, now)
-        jti = hashlib.sha256(str(claims["jti"]).encode()).hexdigest()
-        if not store.use_assertion(tx, client.id, jti, datetime.fromtimestamp(claims["exp"], UTC)):
+            said = assertions.read(assertion, client_id=client_id, audience=names, now=unix(now))
+        except AssertionRefused as error:
+            raise refused(f"client_assertion: {error.reason}.") from None
+        identifier = parse_id(said.client_id)
+        row = store.get(tx, identifier) if identifier else None
+        if row is None or row.status != _ACTIVE or not self._made(row, said, now):
             raise refused()
-        return client
+        store.drop_assertions(tx, now)
+        jti = hashlib.sha256(said.jti.encode()).hexdigest()
+        if not store.use_assertion(tx, row.id, jti, datetime.fromtimestamp(said.expires, UTC)):
+            raise refused("client_assertion: jti was used before.")
+        return _client(row)
+
+    @staticmethod
+    def _made(row: ClientRow, said: assertions.Assertion, now: datetime) -> bool:
+        """Tell whether a key of a client, or one that it replaced and that still counts, did it."""
+        old = row.old_jwks if overlaps(row.old_jwks_until, now) else None
+        for jwks in filter(None, (row.jwks, old)):
+            try:
+                assertions.verify(said, jwks)
+            except SignatureInvalid:
+                continue
+            return True
+        return False
+
+    def _secrets(self, row: ClientRow | None) -> list[bytes]:
+        """Return the digests that count: of the secret, and of one that was replaced lately."""
+        if row is None:
+            return [bytes(32)]
+        old = row.old_secret if overlaps(row.old_secret_until, self._clock.now()) else None
+        return [row.secret, *([old] if old else [])]
+
+    def _note(
+        self, tx: Tx, kind: str, row: ClientRow, actor: str | None, until: datetime | None
+    ) -> None:
+        data: dict[str, Any] = {"old_until": rfc3339(until)} if until else {}
+        self._audit.append(tx, kind, actor=actor, client=str(row.id), **data)
 
     def _row(self, tx: Tx, client: UUID) -> ClientRow:
-        row = store.get(tx, client)
+        row = store.get(tx, client, lock=True)
         if row is None:
             raise NotFound("client_not_found", "There is no such client.")
         return row
+
+
+def _until(until: datetime | None, now: datetime) -> str | None:
+    return rfc3339(until) if until and overlaps(until, now) else None
 
 
 def _digest(secret: str) -> bytes:

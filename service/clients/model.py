@@ -1,6 +1,7 @@
-"""The scopes that a client can hold, and what a client is."""
+"""The scopes that a client can hold, what a client is, and how long what it replaced counts."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +16,13 @@ SCOPES: Final = frozenset(
     }
 )  # fmt: skip
 SECRET_PREFIX: Final = "lsec_"  # noqa: S105 - a readable prefix, so that scanners find leaks
+LONGEST_OVERLAP: Final = timedelta(days=30)
+"""How long a secret or key set that was replaced may count at most."""
+
+
+def overlaps(until: datetime | None, now: datetime) -> bool:
+    """Tell whether what was replaced still counts; a time too far ahead is no time of ours."""
+    return until is not None and now < until <= now + LONGEST_OVERLAP
 
 
 @dataclass(frozen=True, slots=True)

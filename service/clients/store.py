@@ -11,11 +11,14 @@ from crypto.fields import Owner
 from service.domain.ids import client_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
-from service.store.sealed import encrypted_bytes
+from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 
 
 class ClientRow(Base):
-    """A service account; the digest of its secret is sealed and bound to its status."""
+    """A service account; the digest of its secret is sealed and bound to its status.
+
+    What a rotation replaced is kept beside it, with the time until which it still counts.
+    """
 
     __tablename__ = "client"
 
@@ -28,7 +31,11 @@ class ClientRow(Base):
     segments: Mapped[list[Any]]
     jwks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
+    old_jwks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    old_jwks_until: Mapped[datetime | None]
+    old_secret_until: Mapped[datetime | None]
     secret = encrypted_bytes("service", bound=("status",))
+    old_secret = encrypted_optional_bytes("service", bound=("status", "old_secret_until"))
 
     def field_owner(self) -> Owner:
         """Return the client itself."""
@@ -45,9 +52,9 @@ class UsedAssertion(Base):
     expires_at: Mapped[datetime]
 
 
-def get(tx: Tx, client: UUID) -> ClientRow | None:
-    """Return a client by id."""
-    return tx.get(ClientRow, client)
+def get(tx: Tx, client: UUID, *, lock: bool = False) -> ClientRow | None:
+    """Return a client by id; locked, where what it is decides what is written."""
+    return tx.get(ClientRow, client, with_for_update=lock or None)
 
 
 _ROWS: Final = table_of(ClientRow)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from crypto import opaque
 from crypto.errors import SignatureInvalid
-from crypto.signing import sign_jwt, unverified_subject, verify_jwt
+from crypto.signing import sign_jwt, verify_jwt
 from service.audit.actions import AuditLog
 from service.clients.actions import Clients
 from service.clients.model import Client
@@ -216,11 +216,11 @@ class Tokens:
             if credentials.assertion:
                 audiences = [self._access.issuer, f"{self._access.issuer}/oauth2/token"]
                 return self._clients.authenticate_assertion(
-                    tx, _assertion_client(credentials), credentials.assertion, audiences
+                    tx, credentials.client_id, credentials.assertion, audiences
                 )
             return self._clients.authenticate_secret(tx, credentials.client_id, credentials.secret)
-        except Unauthorized:
-            raise invalid_client() from None
+        except Unauthorized as error:
+            raise invalid_client(error.detail) from None
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
         """Forget what has expired; return how many rows."""
@@ -364,8 +364,3 @@ def _level(session: SessionValue) -> dict[str, Any]:
 
 def _unauthorized() -> Unauthorized:
     return Unauthorized("invalid_token", "The access token is not valid here, or has expired.")
-
-
-def _assertion_client(credentials: Credentials) -> str:
-    """Return the client an assertion speaks for; its `sub` when no `client_id` is sent."""
-    return credentials.client_id or unverified_subject(credentials.assertion)

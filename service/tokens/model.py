@@ -63,9 +63,13 @@ def credentials(basic: tuple[str, str] | None, form: Mapping[str, str]) -> Crede
     raise invalid_client()
 
 
-def invalid_client() -> OAuthError:
-    """Return the one answer to every client that does not authenticate."""
-    return OAuthError("invalid_client", "The client does not authenticate.", 401)
+def invalid_client(detail: str = "The client does not authenticate.") -> OAuthError:
+    """Return the answer to a client that does not authenticate: one, unless its form is at fault.
+
+    Args:
+        detail: A reason that is the same whether there is such a client or not.
+    """
+    return OAuthError("invalid_client", detail, 401)
 
 
 def invalid_grant(detail: str) -> OAuthError:

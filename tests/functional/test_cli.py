@@ -10,6 +10,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from crypto.signing import SigningKey
 from service.cli import main
 from service.store import migrate
 
@@ -122,6 +123,54 @@ def test_clients_are_managed(ready, tmp_path):
     assert ready("clients", "create", "shop", "--scope", "everything").exit_code == 1
     assert ready("clients", "revoke", "00000000-0000-0000-0000-000000000001").exit_code == 1
     assert ready("clients", "revoke", "nobody").exit_code == 2
+
+
+def test_secrets_and_keys_of_a_client_change_with_an_overlap(ready, tmp_path):
+    """The answer and the list tell how long the old ones count; each change is alarmed."""
+    made = json.loads(ready("clients", "create", "shop", "--json").stdout)["client_id"]
+    told = ready("clients", "rotate-secret", made, "--overlap", "24h").stdout
+    assert "The old secret counts until " in told
+    keys = tmp_path / "jwks.json"
+    keys.write_text(json.dumps({"keys": [SigningKey.generate().public_jwk()]}))
+    first = ready("clients", "set-jwks", made, "--jwks", str(keys), "--overlap", "90s")
+    assert first.stdout == "1 keys registered\nThe old key set counts no more.\n"
+    again = ready("clients", "set-jwks", made, "--jwks", str(keys), "--overlap", "7d", "--json")
+    assert json.loads(again.stdout)["old_jwks_until"]
+    (row,) = json.loads(ready("clients", "list", "--json").stdout)
+    assert (row["keys"], bool(row["old_secret_until"]), bool(row["old_jwks_until"])) == (1, 1, 1)
+    gone = ready("clients", "set-jwks", made, "--remove", "--json")
+    assert json.loads(gone.stdout) == {
+        "client_id": made, "keys": 0, "old_secret_until": row["old_secret_until"],
+        "old_jwks_until": None,
+    }  # fmt: skip
+    ended = ready("clients", "rotate-secret", made, "--overlap", "0").stdout
+    assert ended.endswith("The old secret counts no more.\n")
+    waiting = json.loads(ready("outbox", "--json").stdout)
+    assert [row["kind"] for row in waiting].count("alarm.break_glass") == 6
+
+
+def test_a_private_or_broken_key_set_is_refused_with_one_line(ready, tmp_path):
+    """Nothing is stored, nothing of the key is repeated, and the exit code is 1."""
+    made = json.loads(ready("clients", "create", "shop", "--json").stdout)["client_id"]
+    private = SigningKey.generate().jwk.as_dict(private=True)
+    keys = tmp_path / "jwks.json"
+    for content, said in (
+        (json.dumps({"keys": [private]}), "holds a private or shared key"),
+        (json.dumps({"keys": [{"kty": "oct", "k": "AA"}]}), "holds a private or shared key"),
+        (json.dumps(private), "must be a JWK set"), ("[", "is not JSON"), ("", "is not JSON"),
+        ("NaN", "is not taken"), (" " * 70_000, "at most 65536 bytes"),
+    ):  # fmt: skip
+        keys.write_text(content)
+        for command in (["set-jwks", made], ["create", "other"]):
+            answer = ready("clients", *command, "--jwks", str(keys))
+            assert (answer.exit_code, answer.stdout) == (1, ""), answer
+            assert said in answer.stderr
+            assert private["d"] not in answer.stderr
+    for wrong in (["--overlap", "31d"], ["--overlap", "soon"], ["--overlap", "-1h"]):
+        assert ready("clients", "rotate-secret", made, *wrong).exit_code in {1, 2}
+    assert ready("clients", "set-jwks", made).exit_code == 1
+    (row,) = json.loads(ready("clients", "list", "--json").stdout)
+    assert (row["name"], row["keys"], row["old_secret_until"]) == ("shop", 0, None)
 
 
 def test_the_outbox_the_log_and_unlocking(ready):

@@ -1,14 +1,18 @@
 """Service accounts: how they authenticate, and every way to be refused."""
 
 import hashlib
+import json
 import uuid
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from crypto.signing import SigningKey, sign_jwt
 from service.clients.model import SCOPES, NewClient
-from service.domain.clock import unix
+from service.clients.store import ClientRow
+from service.domain.clock import rfc3339, unix
 from service.domain.errors import BadInput, NotFound, Unauthorized
 
 KEY = SigningKey.generate()
@@ -22,14 +26,11 @@ def act(house, name, *arguments):
         return getattr(house.clients, name)(tx, *arguments)
 
 
-def refused(house, name, *arguments):
-    """Check that a client does not authenticate, with the one answer to all reasons."""
+def refused(house, name, *arguments, told="The client does not authenticate."):
+    """Check that a client does not authenticate: one answer, unless the form is at fault."""
     with pytest.raises(Unauthorized) as refusal:
         act(house, name, *arguments)
-    assert (refusal.value.code, refusal.value.detail) == (
-        "invalid_client",
-        "The client does not authenticate.",
-    )
+    assert (refusal.value.code, refusal.value.detail[: len(told)]) == ("invalid_client", told)
 
 
 def assertion(house, client, key=KEY, **changes):
@@ -124,7 +125,7 @@ def test_no_secret_is_stored_or_listed(house):
     (line,) = act(house, "listing")
     assert set(line) == {
         "client_id", "name", "status", "scopes", "first_party", "asserts_context", "segments",
-        "created_at",
+        "created_at", "keys", "old_secret_until", "old_jwks_until",
     }  # fmt: skip
     assert secret not in repr(line)
 
@@ -151,15 +152,27 @@ def test_an_assertion_authenticates(house):
 def test_a_replayed_assertion_is_refused(house):
     """Each `jti` counts once, for as long as it lives, whatever the token around it."""
     client, _ = act(house, "create", NewClient("app", (), jwks=JWKS))
+    used = {"told": "client_assertion: jti was used before."}
     token = assertion(house, client, jti="once")
     act(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
-    refused(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
-    again = assertion(house, client, jti="once", aud=[AUDIENCE])
-    refused(house, "authenticate_assertion", str(client.id), again, [AUDIENCE])
+    refused(house, "authenticate_assertion", str(client.id), token, [AUDIENCE], **used)
+    again = assertion(house, client, jti="once", aud=[AUDIENCE], exp=unix(house.clock.now()) + 600)
+    refused(house, "authenticate_assertion", str(client.id), again, [AUDIENCE], **used)
     house.clock.advance(seconds=59)
-    refused(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
+    refused(house, "authenticate_assertion", str(client.id), token, [AUDIENCE], **used)
     house.clock.advance(seconds=1)
-    refused(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
+    late = {"told": "client_assertion: exp must be"}
+    refused(house, "authenticate_assertion", str(client.id), token, [AUDIENCE], **late)
+
+
+def test_a_jti_is_remembered_as_long_as_its_assertion_counts(house):
+    """One that ends in ten minutes is refused until then, a broken second included."""
+    client, _ = act(house, "create", NewClient("app", (), jwks=JWKS))
+    token = assertion(house, client, exp=unix(house.clock.now()) + 600.5)
+    act(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
+    house.clock.advance(seconds=600)
+    used = {"told": "client_assertion: jti was used before."}
+    refused(house, "authenticate_assertion", str(client.id), token, [AUDIENCE], **used)
 
 
 def test_two_clients_may_use_the_same_jti(house):
@@ -175,33 +188,141 @@ def test_two_clients_may_use_the_same_jti(house):
         assert tx.execute(text("SELECT count(*) FROM used_assertion")).scalar() == 1
 
 
-def test_an_assertion_out_of_order_is_refused(house):
-    """Another audience or client, no `jti`, expired, early or living too long: one answer."""
+def test_an_assertion_out_of_order_is_told_why_whoever_it_names(house):
+    """The reason names the claim, and is the same for a client that there is not."""
     client, _ = act(house, "create", NewClient("app", (), jwks=JWKS))
-    for change in (
-        {"aud": "https://evil.example"}, {"aud": []}, {"aud": None}, {"iss": "x"}, {"sub": "x"},
-        {"exp": 0}, {"jti": None}, {"jti": 7}, {"exp": 2**40}, {"iat": 2**40}, {"nbf": 2**40},
-    ):  # fmt: skip
-        token = assertion(house, client, **change)
-        refused(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
+    nobody = replace(client, id=uuid.UUID(int=404))
+    for name, values in {
+        "aud": ["https://evil.example", [], None, [{}]], "iss and sub": [None],
+        "exp": [0, 2**40], "jti": [None, 7, {}, ""], "iat": [2**40], "nbf": [2**40],
+    }.items():  # fmt: skip
+        for value in values:
+            change = {"iss": "x"} if name == "iss and sub" else {name: value}
+            for who in (client, nobody):
+                token = assertion(house, who, **change)
+                told = f"client_assertion: {name} must"
+                refused(
+                    house, "authenticate_assertion", str(who.id), token, [AUDIENCE], told=told
+                )  # fmt: skip
 
 
 def test_an_assertion_of_another_key_or_client_is_refused(house):
-    """Only the registered keys count, and a client without any has no assertion."""
+    """Only the registered keys count; no keys and no such client are refused alike."""
     client, _ = act(house, "create", NewClient("app", (), jwks=JWKS))
     bare, _ = act(house, "create", NewClient("bare", ()))
+    nobody = replace(client, id=uuid.UUID(int=404))
     foreign = assertion(house, client, SigningKey.generate())
     refused(house, "authenticate_assertion", str(client.id), foreign, [AUDIENCE])
-    refused(house, "authenticate_assertion", str(bare.id), assertion(house, bare), [AUDIENCE])
-    refused(house, "authenticate_assertion", str(bare.id), assertion(house, client), [AUDIENCE])
-    refused(house, "authenticate_assertion", "nobody", assertion(house, client), [AUDIENCE])
-    refused(house, "authenticate_assertion", str(client.id), "no.token.this", [AUDIENCE])
+    for who in (bare, nobody):
+        refused(house, "authenticate_assertion", str(who.id), assertion(house, who), [AUDIENCE])
+        refused(house, "authenticate_assertion", "", assertion(house, who), [AUDIENCE])
+    told = "client_assertion: iss and sub must both be the client_id."
+    for name in (str(bare.id), "nobody"):
+        token = assertion(house, client)
+        refused(house, "authenticate_assertion", name, token, [AUDIENCE], told=told)
+    form = "client_assertion: it must be base64url"
+    refused(house, "authenticate_assertion", str(client.id), "n.t.t", [AUDIENCE], told=form)
 
 
 def test_a_refused_assertion_is_not_used_up(house):
     """A `jti` is noted only when everything else holds."""
     client, _ = act(house, "create", NewClient("app", (), jwks=JWKS))
-    wrong = assertion(house, client, jti="kept", aud="https://evil.example")
+    wrong = assertion(house, client, SigningKey.generate(), jti="kept")
     refused(house, "authenticate_assertion", str(client.id), wrong, [AUDIENCE])
     token = assertion(house, client, jti="kept")
     assert act(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
+
+
+def test_a_rotated_secret_may_overlap(house):
+    """Old and new count together until the stated time, which the listing tells."""
+    client, old = act(house, "create", NewClient("app", ()))
+    new = act(house, "rotate_secret", client.id, timedelta(hours=24))
+    for secret in (old, new):
+        assert act(house, "authenticate_secret", str(client.id), secret) == client
+    (line,) = act(house, "listing")
+    assert line["old_secret_until"] == rfc3339(house.clock.now() + timedelta(hours=24))
+    house.clock.advance(hours=23, minutes=59)
+    assert act(house, "authenticate_secret", str(client.id), old) == client
+    house.clock.advance(minutes=1)
+    refused(house, "authenticate_secret", str(client.id), old)
+    assert act(house, "authenticate_secret", str(client.id), new) == client
+    assert act(house, "listing")[0]["old_secret_until"] is None
+
+
+def test_only_one_old_secret_counts_and_a_rotation_without_overlap_ends_it(house):
+    """A second rotation ends the first secret at once, one without overlap ends all old ones."""
+    client, first = act(house, "create", NewClient("app", ()))
+    second = act(house, "rotate_secret", client.id, timedelta(hours=1))
+    third = act(house, "rotate_secret", client.id, timedelta(hours=1))
+    refused(house, "authenticate_secret", str(client.id), first)
+    assert act(house, "authenticate_secret", str(client.id), second)
+    last = act(house, "rotate_secret", client.id)
+    for secret in (first, second, third):
+        refused(house, "authenticate_secret", str(client.id), secret)
+    assert act(house, "authenticate_secret", str(client.id), last)
+
+
+def test_a_longer_overlap_than_was_stated_is_not_to_be_had_with_sql(house):
+    """The digest of an old secret is bound to its end; a month is the most."""
+    client, old = act(house, "create", NewClient("app", ()))
+    act(house, "rotate_secret", client.id, timedelta(hours=1))
+    later = house.clock.now() + timedelta(days=2)
+    with house.store.transaction() as tx:
+        tx.execute(update(ClientRow).values(old_secret_until=later))
+    with pytest.raises(Exception, match="does not open"):
+        act(house, "authenticate_secret", str(client.id), old)
+    for overlap in (timedelta(days=31), timedelta(seconds=-1)):
+        for name, arguments in (("rotate_secret", ()), ("replace_jwks", (JWKS,))):
+            with pytest.raises(BadInput) as refusal:
+                act(house, name, client.id, *arguments, overlap)
+            assert refusal.value.faults[0].code == "bad_overlap"
+
+
+def test_keys_are_replaced_with_an_overlap(house):
+    """Old and new keys count until the stated time; without overlap the old end at once."""
+    client, _ = act(house, "create", NewClient("app", (), jwks=JWKS))
+    new = SigningKey.generate()
+    fresh = {"keys": [new.public_jwk()]}
+    act(house, "replace_jwks", client.id, fresh, timedelta(hours=2))
+    for key in (KEY, new):
+        token = assertion(house, client, key)
+        assert act(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
+    assert act(house, "listing")[0]["old_jwks_until"]
+    house.clock.advance(hours=2)
+    refused(house, "authenticate_assertion", str(client.id), assertion(house, client), [AUDIENCE])
+    token = assertion(house, client, new)
+    assert act(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
+    act(house, "replace_jwks", client.id, JWKS)
+    refused(
+        house, "authenticate_assertion", str(client.id), assertion(house, client, new), [AUDIENCE]
+    )
+    assert act(
+        house, "authenticate_assertion", str(client.id), assertion(house, client), [AUDIENCE]
+    )
+    act(house, "replace_jwks", client.id, None)
+    refused(house, "authenticate_assertion", str(client.id), assertion(house, client), [AUDIENCE])
+
+
+def test_a_revocation_ends_what_overlaps_too(house):
+    """Neither of two secrets nor of two key sets is left."""
+    client, old = act(house, "create", NewClient("app", (), jwks=JWKS))
+    new = act(house, "rotate_secret", client.id, timedelta(hours=1))
+    act(house, "replace_jwks", client.id, JWKS, timedelta(hours=1))
+    act(house, "revoke", client.id)
+    for secret in (old, new):
+        refused(house, "authenticate_secret", str(client.id), secret)
+    refused(house, "authenticate_assertion", str(client.id), assertion(house, client), [AUDIENCE])
+    with house.store.transaction(read=True) as tx:
+        row = tx.execute(text("SELECT old_secret, old_jwks FROM client")).one()
+    assert tuple(row) == (None, None)
+
+
+def test_a_private_key_is_refused_and_not_stored(house):
+    """The place is told, and no client is made."""
+    private = json.loads(json.dumps(KEY.jwk.as_dict(private=True)))
+    with pytest.raises(BadInput) as refusal:
+        act(house, "create", NewClient("app", (), jwks={"keys": [private]}))
+    (fault,) = refusal.value.faults
+    assert (fault.pointer, fault.code) == ("/jwks/keys/0", "private_key")
+    assert private["d"] not in f"{fault} {refusal.value}"
+    assert act(house, "listing") == []

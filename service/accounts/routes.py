@@ -204,7 +204,7 @@ class SubjectRoutes:
     def suspend(self, call: Call) -> Mapping[str, Any]:
         """Suspend a capability; suspending login ends every session."""
         wanted: NewSuspension = call.body
-        actor = str(call.by.client)
+        actor = call.by.actor
         with self._database.transaction() as tx:
             subject = self._locked(tx, call).id
             new = self._accounts.suspend(tx, subject, wanted.capability, wanted.reason, actor)
@@ -216,7 +216,7 @@ class SubjectRoutes:
 
     def lift(self, call: Call) -> None:
         """Lift a suspension, on the client's own authority or by a grant of the person's."""
-        grant, actor = call.header("Grant"), str(call.by.client)
+        grant, actor = call.header("Grant"), call.by.actor
         with self._database.transaction() as tx:
             account = self._locked(tx, call)
             if grant:

@@ -8,6 +8,7 @@ from crypto.canonical import canonical_json
 from crypto.errors import ChainBroken
 from service.audit import store
 from service.audit.store import Leaf
+from service.domain.caller import SERVICE, who_acts
 from service.domain.clock import Clock
 from service.domain.ids import new_id
 from service.store.engine import Tx
@@ -38,8 +39,21 @@ class AuditLog:
         self, tx: Tx, kind: str, *, subject: UUID | None = None, actor: str | None = None,
         **data: Any,  # noqa: ANN401 - JSON members of any kind
     ) -> None:  # fmt: skip
-        """Leave an unsequenced leaf; `data` must hold no personal data and no secret."""
-        now = self._clock.now()
+        """Leave an unsequenced leaf; `data` must hold no personal data and no secret.
+
+        Args:
+            tx: The unit of work of the decision.
+            kind: What was decided.
+            subject: Whom it is about.
+            actor: Who did it; None for who is calling, or for the service itself. Where that is
+                not the calling client, the leaf names the client too, as `via`.
+            data: What else is to be kept.
+        """
+        now, caller = self._clock.now(), who_acts()
+        if actor is None:
+            actor = caller.actor if caller else SERVICE
+        if caller and actor != str(caller.client):
+            data = {"via": str(caller.client)} | data
         values = {
             "id": new_id(now), "at": now, "kind": kind, "subject_id": subject, "actor": actor,
             "data": data,

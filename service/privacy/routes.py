@@ -60,7 +60,7 @@ class PrivacyRoutes:
         subject = call.id("subject", "subject")
         with self._database.transaction(read=True) as tx:
             self._rights.served(tx, call.by, subject)
-        return self._erasure.erase(subject, str(call.by.client)).to_json()
+        return self._erasure.erase(subject, call.by.actor).to_json()
 
     def export(self, call: Call) -> Response:
         """Queue an export: the person's own by a grant, an operator's by an approval."""

@@ -143,14 +143,15 @@ class Sessions:
         """Note a use, which begins the idle time anew."""
         store.touch(tx, session.id, self._clock.now())
 
-    def end(self, tx: Tx, session: UUID, reason: str) -> bool:
+    def end(self, tx: Tx, session: UUID, reason: str, actor: str | None = None) -> bool:
         """End a session; False when it had ended."""
         row = store.get(tx, session)
         if row is None or not store.revoke(tx, session, self._clock.now()):
             return False
         self._audit.append(
-            tx, "session.ended", subject=row.subject_id, session=str(session), reason=reason
-        )
+            tx, "session.ended", subject=row.subject_id, actor=actor, session=str(session),
+            reason=reason,
+        )  # fmt: skip
         return True
 
     def end_one(self, tx: Tx, subject: UUID, session: UUID, reason: str) -> None:

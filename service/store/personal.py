@@ -65,10 +65,10 @@ def through(name: str) -> Of:
 
 
 def by_actor(name: str) -> Of:
-    """Find what this person did as an operator; an approval by two names the first."""
+    """Find what this person did as an operator, alone or as one of two."""
 
     def of(columns: Columns, whose: Whose) -> ColumnElement[bool]:
-        found: ColumnElement[bool] = columns[name].startswith(whose.actor)
+        found: ColumnElement[bool] = columns[name].contains(whose.actor)
         return found
 
     return of

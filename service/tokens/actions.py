@@ -201,7 +201,7 @@ class Tokens:
             session = store.session_of_refresh(tx, opaque.digest(token, "refresh"), client.id)
             if session is not None:
                 self._sessions.hold(tx, session)
-                self._sessions.end(tx, session, "revoked")
+                self._sessions.end(tx, session, "revoked", str(client.id))
                 return
             claims = self._access.claims(token, None)
             jti = parse_id(str(claims.get("jti"))) if claims else None
@@ -312,7 +312,7 @@ class Tokens:
             row.successor = self._new_refresh(tx, session)
             tx.flush()
         elif not self._in_grace(tx, row, now):
-            self._sessions.end(tx, session.id, "refresh_token_reused")
+            self._sessions.end(tx, session.id, "refresh_token_reused", str(client.id))
             return invalid_grant(_USED)
         self._sessions.seen(tx, session)
         return self._session_answer(tx, client, session, form) | {"refresh_token": row.successor}

@@ -12,7 +12,7 @@ from flask_limiter import Limiter
 from pydantic import BaseModel
 
 from crypto import opaque
-from service.domain.caller import Caller
+from service.domain.caller import Caller, acting
 from service.domain.errors import (
     BadInput,
     Fault,
@@ -31,7 +31,8 @@ from service.web.answers import Answer, AnswerStore
 DEFAULT_BODY: Final = 256 * 1024
 _LONGEST_KEY: Final = 255
 _SERVER_FAULT: Final = 500
-_TOO_MANY: Final = 429
+_NOT_KEPT: Final = frozenset({401, 403, 429})
+"""Refusals of the caller, who may be let in the next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +104,31 @@ class Api:
         repeat: Repeat,
     ) -> None:  # fmt: skip
         self.operations: list[Operation] = []
-        self._views: list[View] = []
+        self._views: list[tuple[View, Callable[[Call], None] | None]] = []
         self._guard = guard
         self._answers = answers
         self._metrics = metrics
         self._repeat = repeat
 
-    def add(self, operation: Operation, view: View) -> None:
-        """Register an operation with its view, which returns JSON, None or a Response."""
+    def add(
+        self, operation: Operation, view: View, may: Callable[[Call], None] | None = None
+    ) -> None:
+        """Register an operation.
+
+        Args:
+            operation: What is known of it.
+            view: Does it, and returns JSON, None or a Response.
+            may: Refuses callers whom a scope alone does not tell apart, before a kept answer is
+                given to them.
+        """
         self.operations.append(operation)
-        self._views.append(view)
+        self._views.append((view, may))
 
     def install(self, app: Flask, limiter: Limiter) -> None:
         """Add every operation to the app as a route."""
-        for operation, view in zip(self.operations, self._views, strict=True):
+        for operation, (view, may) in zip(self.operations, self._views, strict=True):
             endpoint = f"{operation.method} {operation.path}".replace(".", "_")
-            handler = self._handler(operation, view)
+            handler = self._handler(operation, view, may)
             if operation.limit:
                 handler = limiter.limit(operation.limit)(handler)
             rule = operation.path.replace("{", "<").replace("}", ">")
@@ -127,7 +137,9 @@ class Api:
         app.after_request(self._finish)
         problems.install(app)
 
-    def _handler(self, operation: Operation, view: View) -> Callable[..., Response]:
+    def _handler(
+        self, operation: Operation, view: View, may: Callable[[Call], None] | None
+    ) -> Callable[..., Response]:
         def handle(**path: str) -> Response:
             g.operation = operation
             request.max_content_length = operation.max_body
@@ -139,7 +151,10 @@ class Api:
                 call.raw, call.body = self._body(operation, operation.body)
             if operation.paged:
                 call.page = paging.read(request.args)
-            return self._answer(operation, view, call)
+            with acting(call.caller):
+                if may is not None:
+                    may(call)
+                return self._answer(operation, view, call)
 
         handle.__name__ = f"{operation.method}_{operation.path}"
         return handle
@@ -172,7 +187,10 @@ class Api:
             detail = f"must be 1 to {_LONGEST_KEY} printable ASCII characters"
             raise BadInput(Fault("", "bad_idempotency_key", f"Idempotency-Key {detail}"))
         client, name = call.caller.client, f"{operation.method} {request.path}"
-        # What a replay must match is all that shapes the answer: the body and the flow's proof.
+        if call.caller.operator is not None:
+            # What an operator is told is no answer for the client, nor for another operator.
+            name = f"{call.caller.actor} {name}"
+        # What a replay must match is all that shapes the answer: the body and the proofs.
         shape = (
             call.raw + b"\n" + call.header("Flow-Token").encode() + call.header("Grant").encode()
         )
@@ -184,7 +202,8 @@ class Api:
         settled = False
         try:
             response = self._try(operation, view, call)
-            if response.status_code < _SERVER_FAULT and response.status_code != _TOO_MANY:
+            status = response.status_code
+            if status < _SERVER_FAULT and status not in _NOT_KEPT:
                 answer = Answer(
                     response.status_code, response.get_data(), response.content_type or ""
                 )

@@ -1,6 +1,6 @@
 """Register, find and change subjects; consents; proof that an address is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -61,6 +61,11 @@ class Accounts:
         self._outbox = outbox
         self._audit = audit
         self._clock = clock
+        self._suspended: Callable[[Tx, UUID], object] = lambda _tx, _subject: None
+
+    def when_suspended(self, do: Callable[[Tx, UUID], object]) -> None:
+        """Let something be done in the same transaction when somebody's login is suspended."""
+        self._suspended = do
 
     def register(
         self, tx: Tx, caller: Caller, identifiers: Mapping[str, str], *, segment: str | None,
@@ -88,7 +93,7 @@ class Accounts:
         for consent in consents:
             self.give_consent(tx, row.id, consent)
         self._audit.append(
-            tx, "subject.registered", subject=row.id, actor=str(caller.client), segment=row.segment
+            tx, "subject.registered", subject=row.id, actor=caller.actor, segment=row.segment
         )
         return _account(row)
 
@@ -190,7 +195,7 @@ class Accounts:
         if changed or anew:
             row.updated_at = self._clock.now()
             self._audit.append(
-                tx, "subject.changed", subject=subject, actor=str(caller.client), fields=changed
+                tx, "subject.changed", subject=subject, actor=caller.actor, fields=changed
             )
         return self._view(tx, row)
 
@@ -300,6 +305,8 @@ class Accounts:
             reason=reason,
         )  # fmt: skip
         self.notify(tx, subject, "subject.suspended")
+        if capability == "login":
+            self._suspended(tx, subject)
         return True
 
     def lift(self, tx: Tx, subject: UUID, capability: str, actor: str) -> None:

@@ -60,7 +60,7 @@ class FaceScores:
             self._accounts.lock(tx, subject)
             settled = self._settled(tx, attempt, scored)
             self._audit.append(
-                tx, "face.scored", subject=account.id, actor=str(caller.client),
+                tx, "face.scored", subject=account.id, actor=caller.actor,
                 matched=settled.match is not None, reason=settled.reason, **record,
             )  # fmt: skip
             return settled

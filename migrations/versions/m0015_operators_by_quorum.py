@@ -1,4 +1,4 @@
-"""What a client replaced and still counts; keys of clients without anything private.
+"""First operators by seats, actors that are two, keys and enrollments of clients.
 
 Revision: 0015
 """
@@ -25,11 +25,48 @@ def upgrade() -> None:
     ):
         op.add_column("client", column)
     _keep_public_members()
+    _widen()
+    _seat_tokens()
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("bootstrap_token") as table:
+        table.drop_constraint(op.f("uq_bootstrap_token_round_seat"), type_="unique")
+        table.drop_column("seat")
+        table.drop_column("round")
     for name in ("old_secret_until", "old_secret", "old_jwks_until", "old_jwks"):
         op.drop_column("client", name)
+
+
+def _widen() -> None:
+    """Let an actor be two operators, each by the whole name; a way back would cut the log."""
+    for name, column, absent in (
+        ("audit_leaf", "actor", True),
+        ("operator_role", "granted_by", False),
+    ):
+        with op.batch_alter_table(name) as table:
+            table.alter_column(
+                column,
+                existing_type=sa.String(64),
+                type_=sa.String(128),
+                existing_nullable=absent,
+            )
+
+
+def _seat_tokens() -> None:
+    """Give every bootstrap token its place; those from before are round 1."""
+    with op.batch_alter_table("bootstrap_token") as table:
+        table.add_column(sa.Column("round", sa.Integer(), nullable=True))
+        table.add_column(sa.Column("seat", sa.Integer(), nullable=True))
+    columns = (sa.column(name) for name in ("digest", "round", "seat", "expires_at", "used_at"))
+    tokens, connection = sa.table("bootstrap_token", *columns), op.get_bind()
+    for seat, row in enumerate(connection.execute(sa.select(tokens)).all(), 1):
+        mine = sa.update(tokens).where(tokens.c.digest == row.digest)
+        connection.execute(mine.values(round=1, seat=seat))
+    with op.batch_alter_table("bootstrap_token") as table:
+        table.alter_column("round", existing_type=sa.Integer(), nullable=False)
+        table.alter_column("seat", existing_type=sa.Integer(), nullable=False)
+        table.create_unique_constraint(op.f("uq_bootstrap_token_round_seat"), ["round", "seat"])
 
 
 def _keep_public_members() -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,7 +23,7 @@ from service.domain.authenticator import Status
 from service.domain.clock import Clock, SystemClock
 from service.domain.errors import Unavailable
 from service.domain.factor import Enrollment, Factor
-from service.domain.ids import DECOY
+from service.domain.ids import DECOY, parse_id
 from service.factors.face.actions import Asked, FaceFactor
 from service.factors.face.model import Mode
 from service.factors.face.reader import Reader
@@ -126,14 +127,13 @@ def open_house(
     throttling, context = Throttling(vault.purpose_key, clock), _context(settings, vault)
     answers = Answers(store, vault.purpose_key, clock)
     access = AccessTokens(signing, clock, settings.issuer)
-    operators = Operators(
+    operators = _operators(
+        Operators(
+            accounts, audit, outbox, clock, required(development=settings.mode == "development"),
+            {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)},
+        ),
         accounts,
-        audit,
-        outbox,
-        clock,
-        required(development=settings.mode == "development"),
-        {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)},
-    )
+    )  # fmt: skip
     tokens = Tokens(store, clients, sessions, access, operators, audit, clock)
     asked = Asked(policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment)
     password, totp, codes, face = _factors(
@@ -169,7 +169,7 @@ def open_house(
         accounts.lock,
         # An export holds something of every class.
         {name: (*ending.get(name, ()), exports.forget) for name in SUBJECT_CLASSES},
-        (sessions.erase, devices.forget, accounts.mark_erased),
+        (operators.forget, sessions.erase, devices.forget, accounts.mark_erased),
         sessions.end_everything,
     )
     shredding = Shredding(
@@ -201,7 +201,10 @@ def open_house(
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
         operators=operators,
         keys=keys, shredding=shredding, erasure=erasure, exports=exports,
-        custody=Custody(keys, _long_jobs(store, keys, exports, lives, clock)),
+        custody=Custody(
+            keys,
+            _long_jobs(store, keys, exports, lives, clock, partial(_stands, operators, clients)),
+        ),
         devices=devices, behaviors=behaviors,
         measuring=Measuring(
             store, accounts, authenticators, policies, behaviors, throttling
@@ -214,12 +217,30 @@ def open_house(
     )  # fmt: skip
 
 
-def _long_jobs(store: Store, keys: Room, exports: Exports, lives: Lives, clock: Clock) -> LongJobs:
+def _long_jobs(
+    store: Store, keys: Room, exports: Exports, lives: Lives, clock: Clock,
+    stands: Callable[[Tx, str, str], bool],
+) -> LongJobs:  # fmt: skip
     others: dict[str, Plan] = {
         KIND: exports.work,
         BACKTEST: partial(backtest_plan, store, lives),
     }
-    return LongJobs(store, plans(keys) | others, clock)
+    return LongJobs(store, plans(keys) | others, clock, stands)
+
+
+def _operators(operators: Operators, accounts: Accounts) -> Operators:
+    """Let a suspension end what an operator asked for, whoever suspends."""
+    accounts.when_suspended(operators.suspended)
+    return operators
+
+
+def _stands(operators: Operators, clients: Clients, tx: Tx, actor: str, scope: str) -> bool:
+    """Tell whether who queued a job, an operator, a client or the host, may still do it."""
+    client = parse_id(actor)
+    if client is None:
+        return operators.stands(tx, actor, scope)
+    found = clients.active(tx, client)
+    return found is not None and scope in found.scopes
 
 
 def _sessions(

@@ -13,6 +13,8 @@ from service.accounts.routes import Hooks, SubjectRoutes
 from service.accounts.routes import routes as account_routes
 from service.app.house import House
 from service.authenticators.routes import routes as authenticator_routes
+from service.clients.routes import ClientRoutes
+from service.clients.routes import routes as client_routes
 from service.custody.routes import KeyRoutes
 from service.custody.routes import routes as key_routes
 from service.domain.caller import Caller
@@ -97,6 +99,7 @@ def _routes(api: Api, house: House) -> None:
             rights,
         ),
     )  # fmt: skip
+    client_routes(api, ClientRoutes(house.store, house.clients, house.operators.consume))
     operator_routes(api, OperatorRoutes(house.store, house.operators, house.tokens.operator_of))
     key_routes(api, KeyRoutes(house.store, house.custody, house.operators.consume))
     policy_routes(

@@ -32,7 +32,7 @@ class Leaf(Base):
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(String(64))
     subject_id: Mapped[UUID | None]
-    actor: Mapped[str | None] = mapped_column(String(64))
+    actor: Mapped[str | None] = mapped_column(String(128))
     data: Mapped[dict[str, Any]]
     position: Mapped[int | None]
 

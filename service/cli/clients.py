@@ -154,8 +154,7 @@ def _key_set(path: Path) -> Any:  # noqa: ANN401 - any JSON value
 
 def _ends(house: House, tx: Tx, client: UUID) -> dict[str, str | None]:
     """Return until when what was replaced still counts."""
-    tx.flush()
-    (row,) = (row for row in house.clients.listing(tx) if row["client_id"] == str(client))
+    row = house.clients.show(tx, client)
     return {name: row[name] for name in ("old_secret_until", "old_jwks_until")}
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row
 
 from crypto import assertions, opaque
+from crypto.canonical import canonical_json
 from crypto.errors import AssertionRefused, KeySetInvalid, SignatureInvalid
 from crypto.jwks import public_set
 from service.audit.actions import AuditLog
@@ -62,6 +63,11 @@ def key_set(given: object) -> dict[str, Any]:
         return public_set(given)
     except KeySetInvalid as error:
         raise BadInput(Fault(f"/jwks{error.pointer}", error.code, error.detail)) from None
+
+
+def digest_of(jwks: Mapping[str, Any]) -> str:
+    """Return the name of a key set, by which two operators agree on it and no other."""
+    return hashlib.sha256(canonical_json(jwks)).hexdigest()
 
 
 def check_overlap(overlap: timedelta) -> None:
@@ -177,25 +183,26 @@ class Clients:
         row.old_secret_until = row.old_jwks_until = None
         self._note(tx, "client.revoked", row, actor, None)
 
+    def show(self, tx: Tx, client: UUID) -> dict[str, Any]:
+        """Return a client as `listing` does; raises NotFound."""
+        tx.flush()
+        return self._view(self._row(tx, client))
+
     def listing(self, tx: Tx) -> list[dict[str, Any]]:
         """Return every client without its secret, and until when what was replaced counts."""
+        return [self._view(row) for row in store.clients(tx)]
+
+    def _view(self, row: ClientRow) -> dict[str, Any]:
         now = self._clock.now()
-        return [
-            {
-                "client_id": str(row.id),
-                "name": row.name,
-                "status": row.status,
-                "scopes": row.scopes,
-                "first_party": row.first_party,
-                "asserts_context": row.asserts_context,
-                "segments": row.segments,
-                "created_at": rfc3339(row.created_at),
-                "keys": len(row.jwks["keys"]) if row.jwks else 0,
-                "old_secret_until": _until(row.old_secret_until, now),
-                "old_jwks_until": _until(row.old_jwks_until, now),
-            }
-            for row in store.clients(tx)
-        ]
+        return {
+            "client_id": str(row.id), "name": row.name, "status": row.status,
+            "scopes": row.scopes, "first_party": row.first_party,
+            "asserts_context": row.asserts_context, "segments": row.segments,
+            "created_at": rfc3339(row.created_at),
+            "keys": len(row.jwks["keys"]) if row.jwks else 0,
+            "old_secret_until": _until(row.old_secret_until, now),
+            "old_jwks_until": _until(row.old_jwks_until, now),
+        }  # fmt: skip
 
     def active(self, tx: Tx, client: UUID) -> Client | None:
         """Return a client that may act now."""

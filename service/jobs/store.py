@@ -1,5 +1,6 @@
 """The table of the lease that makes one process the worker."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -45,9 +46,27 @@ class LongJob(Base):
     finished_at: Mapped[datetime | None]
 
 
-def job(tx: Tx, number: UUID) -> LongJob | None:
-    """Return a job."""
-    return tx.get(LongJob, number)
+def job(tx: Tx, number: UUID, *, lock: bool = False) -> LongJob | None:
+    """Return a job; locked, where its status decides whether it begins."""
+    return tx.get(LongJob, number, with_for_update=lock or None)
+
+
+def queued(tx: Tx, actor: str) -> Sequence[Any]:
+    """Return id and kind of what somebody queued and nobody began."""
+    query = select(LongJob.id, LongJob.kind)
+    return tx.execute(query.where(LongJob.actor == actor, LongJob.status == "queued")).all()
+
+
+def void(tx: Tx, number: UUID, values: Mapping[str, Any]) -> bool:
+    """End a job that waits; False when it has begun."""
+    statement = (
+        update(LongJob)
+        .where(LongJob.id == number, LongJob.status == "queued")
+        .values(**values)
+        .returning(LongJob.id)
+        .execution_options(synchronize_session=False)
+    )
+    return tx.execute(statement).first() is not None
 
 
 def unfinished(tx: Tx) -> list[LongJob]:

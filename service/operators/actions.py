@@ -1,6 +1,8 @@
-"""Give and take roles; ask for, give and use approvals; make the first operator."""
+"""Give and take roles; ask for, give and use approvals; make the first operators."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -9,19 +11,32 @@ from crypto import opaque
 from service.accounts.actions import Accounts
 from service.audit.actions import AuditLog
 from service.domain.assurance import Acr
-from service.domain.caller import Caller
+from service.domain.caller import SERVICE, Caller
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Conflict, Expired, Fault, Forbidden, NotFound
 from service.domain.ids import new_id
+from service.jobs.actions.long import void_queued
 from service.notifications.actions import Outbox
 from service.operators import store
-from service.operators.model import ACTS, APPROVAL_LIFE, BOOTSTRAP_LIFE, Role, scopes_of
-from service.operators.store import Approval, BootstrapToken
+from service.operators.model import (
+    ACTS,
+    APPROVAL_LIFE,
+    BOOTSTRAP_LIFE,
+    MOST_FIRST,
+    QUORUM,
+    Role,
+    actor_of,
+    acts_within,
+    operator_named,
+    scopes_of,
+)
+from service.operators.store import Approval
 from service.store.engine import Tx
 
 BREAK_GLASS: Final = "break_glass"
 _PREFIX: Final = "lboot_"
 _LISTED: Final = 100
+_ROLE_ACTS: Final = frozenset({"operators.grant", "operators.revoke"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +65,7 @@ class Operators:
         acts: Mapping[str, Act],
     ) -> None:  # fmt: skip
         roles = Act(self._check, self._change_role)
-        self._acts = {"operators.grant": roles, "operators.revoke": roles, **acts}
+        self._acts = dict.fromkeys(_ROLE_ACTS, roles) | dict(acts)
         self._accounts = accounts
         self._audit = audit
         self._outbox = outbox
@@ -71,32 +86,79 @@ class Operators:
             for row in store.listing(tx)
         ]  # fmt: skip
 
-    def bootstrap(self, tx: Tx) -> str:
-        """Return a one-time token that makes the first operator.
+    def short(self, tx: Tx) -> list[dict[str, Any]]:
+        """Return what takes two people while fewer than two can agree on it, and how many can."""
+        able = Counter(
+            scope
+            for subject in {row.subject_id for row in store.listing(tx)}
+            if self._usable(tx, subject)
+            for scope in self.scopes(tx, subject)
+        )
+        wanted = sorted(set(ACTS.values()))
+        return [{"scope": name, "able": able[name]} for name in wanted if able[name] < QUORUM]
+
+    def bootstrap(self, tx: Tx, seats: int = QUORUM, *, reopen: bool = False) -> list[str]:
+        """Return one-time tokens, each of which makes one of the first operators within a day.
+
+        Args:
+            tx: A unit of work.
+            seats: How many: two, so that they can agree on the next, or three.
+            reopen: End what was given out before and begin again, past those who operate.
 
         Raises:
-            Conflict: There is an operator already, who can grant roles.
+            BadInput: There cannot be so many.
+            Conflict: Tokens were given out before, or there are operators, who can grant roles.
         """
-        if store.listing(tx):
-            detail = "there are operators already; ask one of them for: operators.grant"
-            raise Conflict("operators_exist", detail)
-        token, now = opaque.new_token(_PREFIX), self._clock.now()
-        digest = opaque.digest(token, "bootstrap")
-        tx.add(BootstrapToken(digest=digest, expires_at=now + BOOTSTRAP_LIFE, used_at=None))
-        self.alarm(tx, "operators bootstrap")
-        return token
+        if not QUORUM <= seats <= MOST_FIRST:
+            raise BadInput(Fault("/operators", "bad_count", f"must be {QUORUM} to {MOST_FIRST}"))
+        if store.listing(tx) and not reopen:
+            detail = "there are operators already; two of them grant others: operators.grant"
+            raise Conflict("operators_exist", f"{detail}; or: lamina operators grant")
+        last = store.last_round(tx)
+        if last and not reopen:
+            detail = "bootstrap was opened before; to end its tokens and begin again: --reopen"
+            raise Conflict("bootstrap_opened", detail)
+        now = self._clock.now()
+        store.close_tokens(tx, now)
+        tokens = [opaque.new_token(_PREFIX) for _ in range(seats)]
+        for seat, token in enumerate(tokens, 1):
+            values = {
+                "digest": opaque.digest(token, "bootstrap"), "round": last + 1, "seat": seat,
+                "expires_at": now + BOOTSTRAP_LIFE, "used_at": None,
+            }  # fmt: skip
+            if not store.add_token(tx, values):
+                raise Conflict("bootstrap_opened", "another process opens bootstrap just now")
+        self.alarm(tx, "operators bootstrap --reopen" if reopen else "operators bootstrap")
+        return tokens
 
     def begin(self, tx: Tx, subject: UUID, token: str) -> list[str]:
-        """Make a subject the first security officer, with the token from the host.
+        """Make a subject one of the first security officers, with a token from the host.
 
         Raises:
-            Forbidden: The token is not good, or there is an operator by now.
+            Forbidden: The token is not good, or the first operators are complete.
+            Conflict: The subject is an officer: each token is for another person.
         """
-        digest = opaque.digest(token, "bootstrap")
-        if store.listing(tx) or not store.use_token(tx, digest, self._clock.now()):
+        self._accounts.lock(tx, subject)
+        store.lock_roles(tx)
+        if not store.use_token(tx, opaque.digest(token, "bootstrap"), self._clock.now()):
             raise Forbidden("bootstrap_refused", "The bootstrap token is used, expired or unknown.")
-        self._grant(tx, subject, Role.SECURITY_OFFICER, BREAK_GLASS)
+        if not self._grant(tx, subject, Role.SECURITY_OFFICER, BREAK_GLASS):
+            raise Conflict("already_operator", "Each token is for a person of its own.")
         return [Role.SECURITY_OFFICER.value]
+
+    def grant(self, tx: Tx, subject: UUID, role: Role) -> None:
+        """Give a role from the host, past the two-person rule; raises an alarm.
+
+        Raises:
+            NotFound: There is no such subject.
+            Conflict: It has the role.
+        """
+        self._accounts.lock(tx, subject)
+        store.lock_roles(tx)
+        if not self._grant(tx, subject, role, BREAK_GLASS):
+            raise Conflict("role_held", "This subject has that role already.")
+        store.close_tokens(tx, self._clock.now())
+        self.alarm(tx, "operators grant")
 
     def request(
         self, tx: Tx, caller: Caller, act: str, target: str, params: Mapping[str, Any], reason: str
@@ -110,7 +172,7 @@ class Operators:
         scope = ACTS.get(act)
         if scope is None:
             raise BadInput(Fault("/act", "unknown_act", f"must be one of {' '.join(ACTS)}"))
-        _require(caller, scope)
+        require(caller, scope)
         if act in self._acts:
             self._acts[act].check(tx, target, params)
         now = self._clock.now()
@@ -124,22 +186,33 @@ class Operators:
         self._note(tx, "approval.requested", row, caller.actor)
         return _view(row)
 
+    def require(self, tx: Tx, caller: Caller, number: UUID) -> None:
+        """Refuse who may not decide an approval; raises NotFound or Forbidden."""
+        require(caller, ACTS[self._row(tx, number).act])
+
     def decide(self, tx: Tx, caller: Caller, number: UUID, *, approve: bool) -> dict[str, Any]:
         """Approve or reject what another operator asked for.
 
         Raises:
             NotFound: There is no such approval.
             Forbidden: It is the caller's own request, or not theirs to decide.
-            Conflict: It was decided before.
+            Conflict: It was decided before, or who asked may not any more.
             Expired: It is older than a day.
         """
         row, now = self._row(tx, number), self._clock.now()
-        _require(caller, ACTS[row.act])
+        require(caller, ACTS[row.act])
+        if row.act in _ROLE_ACTS:
+            self._lock(tx, UUID(row.target))
+        store.lock_roles(tx)
+        if not self._may(tx, caller.actor, ACTS[row.act]):
+            raise _insufficient(ACTS[row.act])
         if row.requested_by == caller.actor:
             raise Forbidden("same_operator", "Another operator must decide this.")
         status = "approved" if approve else "rejected"
+        if approve and not self._may(tx, row.requested_by, ACTS[row.act]):
+            raise _void()
         if not store.decide(tx, number, status, caller.actor, now):
-            raise self._why(row)
+            raise self._why(self._row(tx, number))
         row = self._row(tx, number)
         self._note(tx, f"approval.{status}", row, caller.actor)
         if approve and row.act in self._acts:
@@ -152,15 +225,19 @@ class Operators:
 
         Raises:
             NotFound, Forbidden, Conflict, Expired: It is none, of another act or target, not
-                approved or used before, or older than a day.
+                approved or used before, of somebody who may not any more, or older than a day.
         """
+        store.lock_roles(tx)
         row = self._row(tx, number)
         if (row.act, row.target) != (act, target):
             raise Forbidden("approval_mismatch", "This approval is for another act or target.")
+        stand = [row.requested_by, str(row.decided_by)]
+        if row.status == "approved" and not all(self._may(tx, who, ACTS[act]) for who in stand):
+            raise _void()
         if not store.use(tx, number, self._clock.now()):
-            raise self._why(row)
-        self._note(tx, "approval.used", row, str(row.requested_by))
-        return f"{row.requested_by}+{row.decided_by}"[:64]
+            raise self._why(self._row(tx, number))
+        self._note(tx, "approval.used", row, None)
+        return "+".join(stand)
 
     def show(self, tx: Tx, number: UUID) -> dict[str, Any]:
         """Return an approval; raises NotFound."""
@@ -171,11 +248,39 @@ class Operators:
         return [_view(row) for row in store.approvals(tx, self._clock.now(), _LISTED)]
 
     def revoke(self, tx: Tx, subject: UUID, role: str, actor: str) -> None:
-        """Take a role at once; raises NotFound when the subject does not have it."""
+        """Take a role at once, and with it all that was asked for or given by it.
+
+        Raises:
+            NotFound: The subject does not have the role.
+        """
+        self._lock(tx, subject)
+        store.lock_roles(tx)
+        before = self.scopes(tx, subject)
         if not store.revoke(tx, subject, role):
             raise NotFound("role_not_found", "This subject does not have that role.")
+        # Who was dismissed must not come back by a token that was left.
+        store.close_tokens(tx, self._clock.now())
+        self._end_requests(tx, subject, before - self.scopes(tx, subject), actor)
         self._audit.append(tx, "operator.revoked", subject=subject, actor=actor, role=role)
         self._outbox.put(tx, "operator.revoked", None, {"subject": str(subject), "role": role})
+        if short := self.short(tx):
+            self._outbox.put(tx, "alarm.operators_short", None, {"short": short})
+
+    def suspended(self, tx: Tx, subject: UUID) -> None:
+        """End what an operator asked for or gave who may not sign in any more."""
+        if scopes := self.scopes(tx, subject):
+            store.lock_roles(tx)
+            self._end_requests(tx, subject, scopes, None)
+
+    def forget(self, tx: Tx, subject: UUID) -> None:
+        """Take every role of a subject that is erased."""
+        for role in sorted(store.roles(tx, subject)):
+            with suppress(NotFound):
+                self.revoke(tx, subject, role, SERVICE)
+
+    def stands(self, tx: Tx, actor: str, scope: str) -> bool:
+        """Tell whether who asked for something, if an operator did, may still do it."""
+        return operator_named(actor) is None or self._may(tx, actor, scope)
 
     def alarm(self, tx: Tx, command: str) -> None:
         """Tell that somebody on the host went past the two-person rule."""
@@ -185,14 +290,45 @@ class Operators:
     def _change_role(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
         subject, role = UUID(target), str(params["role"])
         if params["act"] == "operators.grant":
+            self._accounts.get(tx, subject)
             self._grant(tx, subject, Role(role), actor)
+            store.close_tokens(tx, self._clock.now())
         else:
             self.revoke(tx, subject, role, actor)
 
-    def _grant(self, tx: Tx, subject: UUID, role: Role, actor: str) -> None:
-        if store.grant(tx, subject, role, self._clock.now(), actor):
-            self._audit.append(tx, "operator.granted", subject=subject, actor=actor, role=role)
-            self._outbox.put(tx, "operator.granted", None, {"subject": str(subject), "role": role})
+    def _grant(self, tx: Tx, subject: UUID, role: Role, actor: str) -> bool:
+        if not store.grant(tx, subject, role, self._clock.now(), actor):
+            return False
+        self._audit.append(tx, "operator.granted", subject=subject, actor=actor, role=role)
+        self._outbox.put(tx, "operator.granted", None, {"subject": str(subject), "role": role})
+        return True
+
+    def _lock(self, tx: Tx, subject: UUID) -> None:
+        """Lock a subject, one that was erased too: a role may have been left to it."""
+        with suppress(NotFound):
+            self._accounts.lock(tx, subject)
+
+    def _usable(self, tx: Tx, subject: UUID) -> bool:
+        account = self._accounts.known(tx, subject)
+        return account is not None and account.may_sign_in
+
+    def _may(self, tx: Tx, actor: str, scope: str) -> bool:
+        subject = operator_named(actor)
+        if subject is None or scope not in self.scopes(tx, subject):
+            return False
+        return self._usable(tx, subject)
+
+    def _end_requests(
+        self, tx: Tx, subject: UUID, scopes: frozenset[str], actor: str | None
+    ) -> None:
+        """Void the approvals and the jobs, not begun, of somebody who lost some scopes."""
+        who = actor_of(subject)
+        for row in store.void(tx, who, acts_within(scopes)):
+            self._audit.append(
+                tx, "approval.void", subject=subject, actor=actor, approval=str(row.id), act=row.act
+            )
+        for number in void_queued(tx, who, scopes, self._clock.now()):
+            self._audit.append(tx, "job.void", subject=subject, actor=actor, job=str(number))
 
     def _check(self, tx: Tx, target: str, params: Mapping[str, Any]) -> None:
         if params.get("role") not in set(Role):
@@ -210,20 +346,31 @@ class Operators:
         return row
 
     def _why(self, row: Approval) -> Conflict | Expired:
+        if row.status == "void":
+            return _void()
         if row.expires_at <= self._clock.now():
             return Expired("approval_expired", "This approval is older than a day; ask again.")
         return Conflict("approval_decided", f"This approval is {row.status}.")
 
-    def _note(self, tx: Tx, kind: str, row: Approval, actor: str) -> None:
+    def _note(self, tx: Tx, kind: str, row: Approval, actor: str | None) -> None:
         self._audit.append(
             tx, kind, actor=actor, approval=str(row.id), act=row.act, target=row.target
         )
         self._outbox.put(tx, kind, None, {"approval": str(row.id), "act": row.act})
 
 
-def _require(caller: Caller, scope: str) -> None:
+def require(caller: Caller, scope: str) -> None:
+    """Refuse everybody but operators with a scope."""
     if caller.operator is None or scope not in caller.scopes:
-        raise Forbidden("insufficient_scope", f"This needs an operator with {scope}.", scope=scope)
+        raise _insufficient(scope)
+
+
+def _insufficient(scope: str) -> Forbidden:
+    return Forbidden("insufficient_scope", f"This needs an operator with {scope}.", scope=scope)
+
+
+def _void() -> Conflict:
+    return Conflict("approval_void", "Who asked for this, or gave it, may not any more; ask again.")
 
 
 def _view(row: Approval) -> dict[str, Any]:

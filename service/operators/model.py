@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 from service.domain.assurance import Acr
 
@@ -31,12 +32,34 @@ ACTS: Final = {
     "operators.grant": "operators:admin",
     "operators.revoke": "operators:admin",
     "clients.scopes": "clients:admin",
+    "clients.jwks": "clients:admin",
+    "clients.secret": "clients:admin",
     "policy.activate": "policy:write",
     "subjects.export": "subjects:export",
 }
 """The acts that take two people, and the scope that either of them needs."""
 APPROVAL_LIFE: Final = timedelta(hours=24)
 BOOTSTRAP_LIFE: Final = timedelta(hours=24)
+QUORUM: Final = 2
+"""How many it takes to agree on anything, so that fewer are no beginning."""
+MOST_FIRST: Final = 3
+_ACTOR: Final = "operator:"
+
+
+def operator_named(actor: str) -> UUID | None:
+    """Return the operator that a stored request names, None where it names nobody of them."""
+    return UUID(actor.removeprefix(_ACTOR)) if actor.startswith(_ACTOR) else None
+
+
+def actor_of(subject: UUID) -> str:
+    """Return the name under which a subject acts as an operator."""
+    return f"{_ACTOR}{subject}"
+
+
+def acts_within(scopes: Iterable[str]) -> list[str]:
+    """Return the acts of two people that need one of some scopes."""
+    wanted = frozenset(scopes)
+    return [act for act, scope in ACTS.items() if scope in wanted]
 
 
 def scopes_of(roles: Iterable[str]) -> frozenset[str]:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.domain.errors import Forbidden, NotFound
 from service.domain.ids import parse_id
-from service.operators.actions import Operators
+from service.operators.actions import Operators, require
+from service.operators.model import ACTS
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 
@@ -51,7 +52,7 @@ class OperatorRoutes:
         self._subject_of = subject_of
 
     def bootstrap(self, call: Call) -> Mapping[str, Any]:
-        """Make the first operator."""
+        """Make one of the first operators."""
         wanted: Bootstrap = call.body
         with self._database.transaction() as tx:
             subject = self._subject_of(tx, wanted.access_token, call.by.client)
@@ -66,13 +67,23 @@ class OperatorRoutes:
     def listing(self, _call: Call) -> Mapping[str, Any]:
         """List the operators."""
         with self._database.transaction(read=True) as tx:
-            return {"items": self._operators.listing(tx)}
+            return {"items": self._operators.listing(tx), "short": self._operators.short(tx)}
 
     def request(self, call: Call) -> Mapping[str, Any]:
         """Ask for an act that takes two people."""
         new: NewApproval = call.body
         with self._database.transaction() as tx:
             return self._operators.request(tx, call.by, new.act, new.target, new.params, new.reason)
+
+    def may_request(self, call: Call) -> None:
+        """Refuse who may not ask for an act; one that there is not has its own answer."""
+        if call.body.act in ACTS:
+            require(call.by, ACTS[call.body.act])
+
+    def may_decide(self, call: Call) -> None:
+        """Refuse who may not decide an approval."""
+        with self._database.transaction(read=True) as tx:
+            self._operators.require(tx, call.by, _number(call))
 
     def waiting(self, call: Call) -> Mapping[str, Any]:
         """List the approvals of the last day."""
@@ -100,23 +111,29 @@ class OperatorRoutes:
 def routes(api: Api, operators: OperatorRoutes) -> None:
     """Register the operations."""
     one = "/v1/approvals/{approval}"
-    table = (
-        (Operation("POST", "/v1/operators/bootstrap", "Make the first operator", "flows:write",
-                   Bootstrap), operators.bootstrap),
-        (Operation("GET", "/v1/operators", "List the operators", "operators:admin"),
-         operators.listing),
-        (Operation("POST", "/v1/approvals", "Ask for an act that takes two people", "",
-                   NewApproval, 201, idempotent=True), operators.request),
-        (Operation("GET", "/v1/approvals", "List the approvals of the last day", ""),
-         operators.waiting),
-        (Operation("GET", one, "Show an approval", ""), operators.show),
-        (Operation("POST", f"{one}/approve", "Approve what another operator asked for", "",
-                   idempotent=True), operators.approve),
-        (Operation("POST", f"{one}/reject", "Reject what another operator asked for", "",
-                   idempotent=True), operators.reject),
+    api.add(
+        Operation("POST", "/v1/operators/bootstrap", "Make one of the first operators",
+                  "flows:write", Bootstrap),
+        operators.bootstrap,
     )  # fmt: skip
-    for operation, view in table:
-        api.add(operation, view)
+    api.add(
+        Operation("GET", "/v1/operators", "List the operators", "operators:admin"),
+        operators.listing,
+    )
+    api.add(
+        Operation("POST", "/v1/approvals", "Ask for an act that takes two people", "",
+                  NewApproval, 201, idempotent=True),
+        operators.request, operators.may_request,
+    )  # fmt: skip
+    api.add(
+        Operation("GET", "/v1/approvals", "List the approvals of the last day", ""),
+        operators.waiting,
+    )
+    api.add(Operation("GET", one, "Show an approval", ""), operators.show)
+    for verb, view in (("approve", operators.approve), ("reject", operators.reject)):
+        summary = f"{verb.capitalize()} what another operator asked for"
+        operation = Operation("POST", f"{one}/{verb}", summary, "", idempotent=True)
+        api.add(operation, view, operators.may_decide)
 
 
 def _operator(call: Call) -> None:

@@ -1,11 +1,22 @@
 """Tables of roles, approvals and one-time bootstrap tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, String, delete, or_, select, update
+from sqlalchemy import (
+    ForeignKey,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.base import Base, table_of
@@ -24,7 +35,7 @@ class OperatorRole(Base):
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
     role: Mapped[str] = mapped_column(String(32), primary_key=True)
     granted_at: Mapped[datetime]
-    granted_by: Mapped[str] = mapped_column(String(64))
+    granted_by: Mapped[str] = mapped_column(String(128))
 
 
 class Approval(Base):
@@ -54,11 +65,14 @@ class Approval(Base):
 
 
 class BootstrapToken(Base):
-    """What makes the first operator, once."""
+    """What makes one of the first operators, once; a round of them is given out together."""
 
     __tablename__ = "bootstrap_token"
+    __table_args__ = (UniqueConstraint("round", "seat"),)
 
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    round: Mapped[int]
+    seat: Mapped[int]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
 
@@ -77,6 +91,12 @@ def roles(tx: Tx, subject: UUID) -> frozenset[str]:
 def listing(tx: Tx) -> Sequence[Any]:
     """Return every role that somebody has."""
     return tx.execute(select(_ROLES).order_by(_ROLES.c.granted_at)).all()
+
+
+def lock_roles(tx: Tx) -> None:
+    """Let what changes or relies on roles queue up: in one order, after the subject (ADR 6)."""
+    query = select(_ROLES.c.role).order_by(_ROLES.c.subject_id, _ROLES.c.role)
+    tx.execute(query.with_for_update()).all()
 
 
 def grant(tx: Tx, subject: UUID, role: str, now: datetime, by: str) -> bool:
@@ -128,6 +148,37 @@ def use(tx: Tx, number: UUID, now: datetime) -> bool:
         .returning(_APPROVALS.c.id)
     )  # fmt: skip
     return tx.execute(statement).first() is not None
+
+
+def void(tx: Tx, who: str, acts: Sequence[str]) -> Sequence[Any]:
+    """End the open approvals of some acts that somebody asked for or gave; return id and act."""
+    given = and_(_APPROVALS.c.status == "approved", _APPROVALS.c.decided_by == who)
+    statement = (
+        update(_APPROVALS)
+        .where(
+            _APPROVALS.c.status.in_(("pending", "approved")), _APPROVALS.c.act.in_(acts),
+            or_(_APPROVALS.c.requested_by == who, given),
+        )
+        .values(status="void")
+        .returning(_APPROVALS.c.id, _APPROVALS.c.act)
+    )  # fmt: skip
+    return tx.execute(statement).all()
+
+
+def last_round(tx: Tx) -> int:
+    """Return the number of the newest round of bootstrap tokens, 0 before the first."""
+    return tx.execute(select(func.max(_TOKENS.c.round))).scalar() or 0
+
+
+def add_token(tx: Tx, values: Mapping[str, Any]) -> bool:
+    """Add a token; False when another process fills that seat of that round."""
+    return insert_once(tx, _TOKENS, values)
+
+
+def close_tokens(tx: Tx, now: datetime) -> None:
+    """End every token that was not used."""
+    unused = update(_TOKENS).where(_TOKENS.c.used_at.is_(None), _TOKENS.c.expires_at > now)
+    tx.execute(unused.values(expires_at=now))
 
 
 def use_token(tx: Tx, digest: bytes, now: datetime) -> bool:

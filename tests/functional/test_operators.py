@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crypto.recovery import create_recipient, open_export, recipient_id
-from service.operators.model import ADMIN_SCOPES, Role
+from service.operators.model import ADMIN_SCOPES
 from tests.functional.conftest import PASSWORD
 
 
@@ -32,15 +32,12 @@ def officers(service):
     """Two security officers, by their tokens for the API."""
     first, tokens = signed_in(service, "ada")
     with service.house.store.transaction() as tx:
-        token = service.house.operators.bootstrap(tx)
-    body = {"token": token, "access_token": tokens["access_token"]}
-    made = service.call("POST", "/v1/operators/bootstrap", body)
-    assert made.json == {"subject": first.id, "roles": ["security_officer"]}
+        links = service.house.operators.bootstrap(tx)
     second, others = signed_in(service, "grace")
-    from uuid import UUID
-
-    with service.house.store.transaction() as tx:
-        service.house.operators._grant(tx, UUID(second.id), Role.SECURITY_OFFICER, "test")
+    for person, theirs, token in ((first, tokens, links[0]), (second, others, links[1])):
+        body = {"token": token, "access_token": theirs["access_token"]}
+        made = service.call("POST", "/v1/operators/bootstrap", body)
+        assert made.json == {"subject": person.id, "roles": ["security_officer"]}
     return operator_token(service, tokens), operator_token(service, others)
 
 
@@ -53,7 +50,7 @@ def test_the_bootstrap_token_works_once_and_only_for_the_first(service):
     """A used, wrong or late token is refused, and so is a second bootstrap."""
     _, tokens = signed_in(service, "ada")
     with service.house.store.transaction() as tx:
-        token = service.house.operators.bootstrap(tx)
+        token, *_ = service.house.operators.bootstrap(tx)
     path = "/v1/operators/bootstrap"
     access = tokens["access_token"]
     wrong = service.call("POST", path, {"token": "lboot_x", "access_token": access})

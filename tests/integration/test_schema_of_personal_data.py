@@ -13,10 +13,11 @@ PUBLIC = {
     "audit_link": "position leaf_id head",
     "authenticator": "id subject_id type status created_at confirmed_at last_used_at session_id",
     "behavior_profile": "id subject_id device_class signal password_id samples absent updated_at",
-    "bootstrap_token": "digest expires_at used_at",
+    "bootstrap_token": "digest round seat expires_at used_at",
     "budget": "id bucket name since spent",
     "canary": "subject_id created_at",
-    "client": "id name status scopes first_party asserts_context segments jwks created_at",
+    "client": "id name status scopes first_party asserts_context segments jwks created_at old_jwks "
+    "old_jwks_until old_secret_until",
     "completion_code": "digest client_id session_id expires_at used_at",
     "consent": "id subject_id purpose version text_hash locale channel given_at withdrawn_at",
     "data_generation": "key_class generation since",

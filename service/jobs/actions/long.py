@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,6 +23,7 @@ _SAVE_EVERY: Final = 1.0
 _POLL: Final = 2.0
 _YIELD: Final = 0.01
 _PATIENCE: Final = 3000
+_SCOPES: Final = {"export": "subjects:export", "backtest": "policy:write"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,17 @@ Watch = Callable[[Progress], None]
 
 
 class LongJobs:
-    """Runs long acts, in a command or in the background; one of a kind and class at a time."""
+    """Runs long acts, in a command or in the background; one of a kind and class at a time.
 
-    def __init__(self, database: Store, plans: Mapping[str, Plan], clock: Clock) -> None:
+    Args:
+        stands: Tells whether who asked for a job may still do what takes a scope.
+    """
+
+    def __init__(
+        self, database: Store, plans: Mapping[str, Plan], clock: Clock,
+        stands: Callable[[Tx, str, str], bool] = lambda _tx, _actor, _scope: True,
+    ) -> None:  # fmt: skip
+        self._stands = stands
         self._database = database
         self._plans = plans
         self._clock = clock
@@ -153,9 +162,11 @@ class LongJobs:
             with self._database.transaction(read=True) as tx:
                 return self.view(tx, number)
         with self._database.transaction() as tx:
-            row = store.job(tx, number)
+            row = store.job(tx, number, lock=True)
             if row is None:
                 raise no_job()
+            if not helper and self._refused(tx, row):
+                return self.view(tx, number)
             kind, params = row.kind, dict(row.params)
             lock = _lock_name(kind, params)
             if not helper:
@@ -174,6 +185,13 @@ class LongJobs:
             report = _why(kind, error) | {"failed": progress.failed}
             progress.failed += 1
         return self._end(number, lock, progress, report, helper=helper)
+
+    def _refused(self, tx: Tx, row: LongJob) -> bool:
+        """Tell whether a job is over, or ends here: who queued it may not any more."""
+        if row.status == "queued" and not self._stands(tx, row.actor, scope_of(row.kind)):
+            store.void(tx, row.id, _voided(self._clock.now()))
+            tx.refresh(row)
+        return row.status not in {"queued", "running"}
 
     def stop(self) -> None:
         """End every job at the end of its page."""
@@ -264,6 +282,27 @@ class LongJobs:
                 store.give_up(tx, lock, self._holder, self._clock.now())
                 tx.flush()
             return self.view(tx, number)
+
+
+def scope_of(kind: str) -> str:
+    """Return the scope that who asks for a kind of job needs."""
+    return _SCOPES.get(kind, "keys:admin")
+
+
+def void_queued(tx: Tx, actor: str, scopes: frozenset[str], now: datetime) -> list[UUID]:
+    """End what somebody queued by scopes that were taken away, and nobody began; return which."""
+    return [
+        row.id
+        for row in store.queued(tx, actor)
+        if scope_of(row.kind) in scopes and store.void(tx, row.id, _voided(now))
+    ]
+
+
+def _voided(now: datetime) -> dict[str, Any]:
+    detail = "Who asked for it may not any more; it did not begin."
+    return {
+        "status": "void", "finished_at": now, "report": {"error": "job_void", "detail": detail},
+    }  # fmt: skip
 
 
 def no_job() -> NotFound:

@@ -1,0 +1,102 @@
+"""HTTP of clients: list them, replace a secret or keys as two operators agreed, end one."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.clients.actions import Clients, digest_of, key_set
+from service.domain.errors import Forbidden
+from service.store.engine import Store, Tx
+from service.web.api import Api, Call, Operation
+
+Consume = Callable[[Tx, UUID, str, str], str]
+_SCOPE: Final = "clients:admin"
+_MOST: Final = 30 * 86_400
+Overlap = Annotated[int, Field(ge=0, le=_MOST)]
+
+
+class NewSecret(BaseModel):
+    """For how many seconds the old secret still counts, and what two operators agreed on."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    overlap: Overlap = 0
+    approval: UUID | None = None
+
+
+class NewKeys(BaseModel):
+    """Public keys, for how many seconds the old ones still count, and the approval."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    jwks: dict[str, Any]
+    overlap: Overlap = 0
+    approval: UUID | None = None
+
+
+class ClientRoutes:
+    """The operations.
+
+    Args:
+        consume: Uses an approval for one act and target; returns who stands for it.
+    """
+
+    def __init__(self, database: Store, clients: Clients, consume: Consume) -> None:
+        self._database = database
+        self._clients = clients
+        self._consume = consume
+
+    def listing(self, _call: Call) -> Mapping[str, Any]:
+        """List the clients."""
+        with self._database.transaction(read=True) as tx:
+            return {"items": self._clients.listing(tx)}
+
+    def secret(self, call: Call) -> Mapping[str, Any]:
+        """Replace a secret; a new way in takes two, as more scopes do."""
+        wanted: NewSecret = call.body
+        client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
+        with self._database.transaction() as tx:
+            actor = self._approved(tx, wanted.approval, "clients.secret", str(client))
+            secret = self._clients.rotate_secret(tx, client, overlap, actor)
+            return self._clients.show(tx, client) | {"client_secret": secret}
+
+    def keys(self, call: Call) -> Mapping[str, Any]:
+        """Replace the keys, by exactly those that were approved."""
+        wanted: NewKeys = call.body
+        client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
+        jwks = key_set(wanted.jwks)
+        with self._database.transaction() as tx:
+            target = f"{client} {digest_of(jwks)}"
+            actor = self._approved(tx, wanted.approval, "clients.jwks", target)
+            self._clients.replace_jwks(tx, client, jwks, overlap, actor)
+            return self._clients.show(tx, client)
+
+    def revoke(self, call: Call) -> None:
+        """End a client."""
+        with self._database.transaction() as tx:
+            self._clients.revoke(tx, call.id("client", "client"))
+
+    def _approved(self, tx: Tx, approval: UUID | None, act: str, target: str) -> str:
+        if approval is None:
+            detail = "This needs another operator's approval of this act and target."
+            raise Forbidden("approval_required", detail, act=act, target=target)
+        return self._consume(tx, approval, act, target)
+
+
+def routes(api: Api, clients: ClientRoutes) -> None:
+    """Register the operations."""
+    one = "/v1/clients/{client}"
+    table = (
+        (Operation("GET", "/v1/clients", "List the clients", _SCOPE), clients.listing),
+        (Operation("POST", f"{one}/secret", "Replace a client's secret, as two operators agreed",
+                   _SCOPE, NewSecret, idempotent=True, secret=True), clients.secret),
+        (Operation("POST", f"{one}/jwks", "Replace a client's public keys, as two operators agreed",
+                   _SCOPE, NewKeys, idempotent=True), clients.keys),
+        (Operation("DELETE", one, "End a client, its secrets and its keys", _SCOPE, status=204),
+         clients.revoke),
+    )  # fmt: skip
+    for operation, view in table:
+        api.add(operation, view)

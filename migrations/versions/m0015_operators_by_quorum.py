@@ -24,12 +24,14 @@ def upgrade() -> None:
         sa.Column("old_secret_until", sa.DateTime(timezone=True), nullable=True),
     ):
         op.add_column("client", column)
+    op.add_column("authenticator", sa.Column("begun_by", sa.Uuid(), nullable=True))
     _keep_public_members()
     _widen()
     _seat_tokens()
 
 
 def downgrade() -> None:
+    op.drop_column("authenticator", "begun_by")
     with op.batch_alter_table("bootstrap_token") as table:
         table.drop_constraint(op.f("uq_bootstrap_token_round_seat"), type_="unique")
         table.drop_column("seat")

@@ -103,9 +103,28 @@ class Authenticators:
             row.digest = digest
             tx.add(row)
 
-    def pending(self, tx: Tx, subject: UUID, authenticator: UUID) -> Verifier:
-        """Return what is to be confirmed; raises NotFound or Conflict."""
+    def begun(self, tx: Tx, authenticator: UUID, client: UUID) -> None:
+        """Note the client that began an enrollment."""
+        store.begin(tx, authenticator, client)
+
+    def pending(
+        self, tx: Tx, subject: UUID, authenticator: UUID, client: UUID | None = None
+    ) -> Verifier:
+        """Return what is to be confirmed.
+
+        Args:
+            tx: A unit of work.
+            subject: Whose it is.
+            authenticator: Its id.
+            client: Who asks for it, to be looked at once; None where that was done before.
+
+        Raises:
+            NotFound: There is none, or another client began it.
+            Conflict: It waits for no confirmation.
+        """
         row = self._row(tx, subject, authenticator)
+        if client is not None and not store.begun_by(tx, authenticator, client):
+            raise _none()
         if row.status != Status.PENDING:
             raise not_pending()
         return Verifier(row.id, row.subject_id, row.type, row.verifier)
@@ -304,8 +323,12 @@ class Authenticators:
     def _row(self, tx: Tx, subject: UUID, authenticator: UUID) -> AuthenticatorRow:
         row = store.get(tx, authenticator, lock=True)
         if row is None or row.subject_id != subject:
-            raise NotFound("authenticator_not_found", "This subject has no such authenticator.")
+            raise _none()
         return row
+
+
+def _none() -> NotFound:
+    return NotFound("authenticator_not_found", "This subject has no such authenticator.")
 
 
 class Enrolling:
@@ -342,7 +365,9 @@ class Enrolling:
             self._agreed(tx, subject, enrollment)
             self._authenticators.authorize(tx, caller, account, f"enroll:{kind}", grant)
             label = self._accounts.label(tx, subject)
-            return {"type": kind} | enrollment.begin(tx, subject, label, prepared)
+            shown = enrollment.begin(tx, subject, label, prepared)
+            self._authenticators.begun(tx, UUID(str(shown["id"])), caller.client)
+            return {"type": kind} | shown
 
         return self._database.unit(begin)
 
@@ -356,7 +381,7 @@ class Enrolling:
         """
         with self._database.transaction() as tx:
             account = self._accounts.served_locked(tx, caller, subject)
-            pending = self._authenticators.pending(tx, subject, authenticator)
+            pending = self._authenticators.pending(tx, subject, authenticator, caller.client)
             confirmation = self._enrollments[pending.type]
             if not isinstance(confirmation, Confirmation):
                 raise not_pending()

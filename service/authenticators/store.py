@@ -30,7 +30,8 @@ from service.store.sealed import ClassBy, encrypted_bytes, open_value
 class AuthenticatorRow(Base):
     """One authenticator; its verifier opens only with this id, subject, type and status.
 
-    `session_id` is the session whose grant enrolled it, which outlives what it replaces.
+    `session_id` is the session whose grant enrolled it, which outlives what it replaces;
+    `begun_by` is the client that began its enrollment, which alone may confirm it.
     """
 
     __tablename__ = "authenticator"
@@ -57,6 +58,7 @@ class AuthenticatorRow(Base):
     confirmed_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     session_id: Mapped[UUID | None]
+    begun_by: Mapped[UUID | None]
     verifier = encrypted_bytes(
         ClassBy("type", {"face": "biometric"}, "factor"), bound=("type", "status")
     )
@@ -273,6 +275,18 @@ def drop_recoveries(tx: Tx, subject: UUID) -> None:
 def drop_grants(tx: Tx, now: datetime) -> int:
     """Forget grants that have expired; return how many."""
     return len(tx.execute(delete(Grant).where(Grant.expires_at <= now).returning(Grant.id)).all())
+
+
+def begin(tx: Tx, authenticator: UUID, client: UUID) -> None:
+    """Note which client began an enrollment."""
+    row = update(AuthenticatorRow).where(AuthenticatorRow.id == authenticator)
+    tx.execute(row.values(begun_by=client).execution_options(synchronize_session=False))
+
+
+def begun_by(tx: Tx, authenticator: UUID, client: UUID) -> bool:
+    """Tell whether a client began the enrollment of an authenticator."""
+    query = select(_ROWS.c.id).where(_ROWS.c.id == authenticator, _ROWS.c.begun_by == client)
+    return tx.execute(query).first() is not None
 
 
 def mark_revoked(tx: Tx, authenticator: UUID) -> None:

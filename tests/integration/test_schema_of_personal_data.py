@@ -11,7 +11,8 @@ PUBLIC = {
     "used_at",
     "audit_leaf": "id at kind subject_id actor data position",
     "audit_link": "position leaf_id head",
-    "authenticator": "id subject_id type status created_at confirmed_at last_used_at session_id",
+    "authenticator": "id subject_id type status created_at confirmed_at last_used_at session_id "
+    "begun_by",
     "behavior_profile": "id subject_id device_class signal password_id samples absent updated_at",
     "bootstrap_token": "digest round seat expires_at used_at",
     "budget": "id bucket name since spent",

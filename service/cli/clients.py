@@ -145,6 +145,8 @@ def _house() -> House:
 
 def _key_set(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """Return what a file of keys holds; raises Malformed or BadInput."""
+    if not path.is_file():
+        raise BadInput(Fault("/jwks", "no_file", f"{path.name} is no regular file"))
     with path.open("rb") as file:
         content = file.read(_LARGEST_SET + 1)
     if len(content) > _LARGEST_SET:

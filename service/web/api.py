@@ -191,9 +191,8 @@ class Api:
             # What an operator is told is no answer for the client, nor for another operator.
             name = f"{call.caller.actor} {name}"
         # What a replay must match is all that shapes the answer: the body and the proofs.
-        shape = (
-            call.raw + b"\n" + call.header("Flow-Token").encode() + call.header("Grant").encode()
-        )
+        proofs = (call.header(proof).encode() for proof in ("Flow-Token", "Grant", "Approval"))
+        shape = b"\n".join((call.raw, *proofs))
         kept = self._answers.begin(client, name, key, shape)
         if kept is not None:
             response = Response(kept.body, kept.status, content_type=kept.content_type)

@@ -166,6 +166,11 @@ def test_a_private_or_broken_key_set_is_refused_with_one_line(ready, tmp_path):
             assert (answer.exit_code, answer.stdout) == (1, ""), answer
             assert said in answer.stderr
             assert private["d"] not in answer.stderr
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, "/dev/null"):
+        answer = ready("clients", "set-jwks", made, "--jwks", str(place))
+        assert (answer.exit_code, "is no regular file" in answer.stderr) == (1, True)
     for wrong in (["--overlap", "31d"], ["--overlap", "soon"], ["--overlap", "-1h"]):
         assert ready("clients", "rotate-secret", made, *wrong).exit_code in {1, 2}
     assert ready("clients", "set-jwks", made).exit_code == 1

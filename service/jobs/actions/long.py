@@ -23,7 +23,7 @@ _SAVE_EVERY: Final = 1.0
 _POLL: Final = 2.0
 _YIELD: Final = 0.01
 _PATIENCE: Final = 3000
-_SCOPES: Final = {"export": "subjects:export", "backtest": "policy:write"}
+_SCOPES: Final = {"export": "subjects:export", "policy.backtest": "policy:write"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class LongJob(Base):
 
 def job(tx: Tx, number: UUID, *, lock: bool = False) -> LongJob | None:
     """Return a job; locked, where its status decides whether it begins."""
-    return tx.get(LongJob, number, with_for_update=lock or None)
+    return tx.get(LongJob, number, with_for_update=lock or None, populate_existing=lock)
 
 
 def queued(tx: Tx, actor: str) -> Sequence[Any]:

@@ -162,19 +162,10 @@ class LongJobs:
             with self._database.transaction(read=True) as tx:
                 return self.view(tx, number)
         with self._database.transaction() as tx:
-            row = store.job(tx, number, lock=True)
-            if row is None:
-                raise no_job()
-            if not helper and self._refused(tx, row):
+            begun = self._begin(tx, number, helper=helper)
+            if begun is None:
                 return self.view(tx, number)
-            kind, params = row.kind, dict(row.params)
-            lock = _lock_name(kind, params)
-            if not helper:
-                self._lock(tx, lock)
-                if row.started_at is None:
-                    params |= self._plans[kind](params).prepare(tx)
-                    row.params = params
-                row.status, row.started_at = "running", self._clock.now()
+        kind, params, lock = begun
         progress = Progress(0)
         try:
             work = self._plans[kind](params)
@@ -185,6 +176,31 @@ class LongJobs:
             report = _why(kind, error) | {"failed": progress.failed}
             progress.failed += 1
         return self._end(number, lock, progress, report, helper=helper)
+
+    def _begin(
+        self, tx: Tx, number: UUID, *, helper: bool
+    ) -> tuple[str, dict[str, Any], str] | None:
+        """Return kind, parameters and lock of a job that begins; None for one that is over."""
+        row = store.job(tx, number)
+        if row is None:
+            raise no_job()
+        if helper:
+            return row.kind, dict(row.params), ""
+        lock = _lock_name(row.kind, row.params)
+        if self._refused(tx, row):
+            return None
+        # The lease before the job, as at every page's and the job's end.
+        self._lock(tx, lock)
+        row = store.job(tx, number, lock=True)
+        if row is None or self._refused(tx, row):
+            store.give_up(tx, lock, self._holder, self._clock.now())
+            return None
+        kind, params = row.kind, dict(row.params)
+        if row.started_at is None:
+            params |= self._plans[kind](params).prepare(tx)
+            row.params = params
+        row.status, row.started_at = "running", self._clock.now()
+        return kind, params, lock
 
     def _refused(self, tx: Tx, row: LongJob) -> bool:
         """Tell whether a job is over, or ends here: who queued it may not any more."""
@@ -275,11 +291,12 @@ class LongJobs:
         self, number: UUID, lock: str, progress: Progress, report: dict[str, Any], *, helper: bool
     ) -> dict[str, Any]:
         with self._database.transaction() as tx:
+            if not helper:
+                store.give_up(tx, lock, self._holder, self._clock.now())
             row = store.job(tx, number)
             if row is not None and not helper:
                 row.status, row.finished_at = progress.status, self._clock.now()
                 row.done, row.total, row.report = progress.done, progress.total, report
-                store.give_up(tx, lock, self._holder, self._clock.now())
                 tx.flush()
             return self.view(tx, number)
 

@@ -3,7 +3,7 @@
 Faces are counted in one number, whether they were to show that they live or not. While all of the
 failures in a row followed a command, ten are free and a hundred end it; from the first that did
 not on, five and fifty, as if none had: to mix the two gives nobody more than the stricter grants.
-Such a row is told by its number, which then goes on above `STRICT`.
+Such a row is marked strict.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ FIRST_DELAY: Final = 30
 LONGEST_DELAY: Final = 3600
 FACE_TOTAL: Final = 50
 LIVE_FREE: Final = 10
-STRICT: Final = 1000
 STEPS_TO_LONGEST: Final = 7
 
 
@@ -48,9 +47,9 @@ def limit(counter: Counter) -> int:
     return FACE_TOTAL if counter is Counter.FACE else HARD_TOTAL
 
 
-def free(counter: Counter, value: int) -> int:
-    """Return how many failures in a row wait for nothing, in a row that stands at a number."""
-    return LIVE_FREE if counter is Counter.LIVE_FACE and value < STRICT else FREE
+def free(counter: Counter, *, strict: bool) -> int:
+    """Return how many failures in a row wait for nothing, in a row that is strict or not."""
+    return LIVE_FREE if counter is Counter.LIVE_FACE and not strict else FREE
 
 
 def delay(failures: int, after: int = FREE) -> int:

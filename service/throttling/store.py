@@ -17,9 +17,12 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    false,
     literal,
+    not_,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -33,7 +36,6 @@ from service.throttling.model import (
     FIRST_DELAY,
     FREE,
     HARD_TOTAL,
-    STRICT,
     Counter,
     Rule,
     free,
@@ -58,6 +60,7 @@ class Bucket(Base):
     knowledge: Mapped[int]
     other: Mapped[int]
     face: Mapped[int]
+    strict: Mapped[bool] = mapped_column(server_default=false())
     total: Mapped[int]
     era: Mapped[int] = mapped_column(server_default="0")
     """How often the row was set to zero: what was counted before cannot be given back after."""
@@ -86,60 +89,57 @@ _SHORTEST: Final = timedelta(seconds=FIRST_DELAY)
 _KEY: Final = (_TABLE.c.bucket == bindparam("b_bucket"), _TABLE.c.lane == bindparam("b_lane"))
 
 
-_Rule = tuple[ColumnElement[bool], ColumnElement[int]]
-"""When a counter may be raised, and to what."""
+_Rule = tuple[ColumnElement[bool], ColumnElement[bool]]
+"""When a counter may be raised, and whether its row is strict from then on."""
 
 
 def _raising(counter: Counter) -> ReturningUpdate[Any]:
     column = _TABLE.c[counter.column]
     open_ = or_(_TABLE.c.locked_until.is_(None), _TABLE.c.locked_until <= bindparam("b_now"))
-    allowed, raised = _RULES.get(counter, _plain)(counter)
+    allowed, strict = _RULES.get(counter, _plain)(counter)
     return (
         update(_TABLE)
         .where(*_KEY, open_, allowed, _TABLE.c.total < HARD_TOTAL)
-        .values({column: raised, _TABLE.c.total: _TABLE.c.total + 1,
-                 _TABLE.c.updated_at: bindparam("b_now")})
-        .returning(_TABLE.c.id, column, _TABLE.c.era)
+        .values({column: column + 1, _TABLE.c.total: _TABLE.c.total + 1,
+                 _TABLE.c.strict: strict, _TABLE.c.updated_at: bindparam("b_now")})
+        .returning(_TABLE.c.id, column, _TABLE.c.strict, _TABLE.c.era)
     )  # fmt: skip
 
 
 def _plain(counter: Counter) -> _Rule:
-    column = _TABLE.c[counter.column]
-    return column < limit(counter), column + 1
+    return _TABLE.c[counter.column] < limit(counter), _TABLE.c.strict
 
 
 def _face(counter: Counter) -> _Rule:
     """A face without a command makes the row strict; late in a free row it waits, as it would."""
     column = _TABLE.c[counter.column]
     due = or_(
-        column >= STRICT, column < FREE,
+        _TABLE.c.strict, column < FREE,
         _TABLE.c.updated_at <= bindparam("b_before", type_=_TABLE.c.updated_at.type),
     )  # fmt: skip
-    raised = case((column < STRICT, column + STRICT + 1), else_=column + 1)
-    return and_(column % STRICT < limit(counter), due), raised
+    return and_(column < limit(counter), due), true()
 
 
 def _live_face(counter: Counter) -> _Rule:
     column = _TABLE.c[counter.column]
-    strict = and_(column >= STRICT, column < STRICT + limit(Counter.FACE))
-    return or_(column < limit(counter), strict), column + 1
+    free_row = and_(not_(_TABLE.c.strict), column < limit(counter))
+    return or_(column < limit(Counter.FACE), free_row), _TABLE.c.strict
 
 
 def _lowering(counter: Counter) -> Update:
     column = _TABLE.c[counter.column]
-    # A row that holds nothing any more is as if it had been nothing but free.
-    lowered = case((column == STRICT + 1, 0), else_=column - 1)
     until = _TABLE.c.locked_until
     # While a wait lasts nobody else can begin one, so that an equal time is the attempt's own.
     left = case((until == bindparam("b_until", type_=until.type), None), else_=until)
+    lowered = {column: column - 1, _TABLE.c.total: _TABLE.c.total - 1, until: left}
+    if column is _TABLE.c.face:
+        # A row that holds no face any more is as if it had been nothing but free.
+        lowered[_TABLE.c.strict] = and_(_TABLE.c.strict, column > 1)
     return (
         update(_TABLE)
-        .where(
-            _TABLE.c.id == bindparam("b_id"), _TABLE.c.era == bindparam("b_era"),
-            column % STRICT > 0,
-        )
-        .values({column: lowered, _TABLE.c.total: _TABLE.c.total - 1, until: left})
-    )  # fmt: skip
+        .where(_TABLE.c.id == bindparam("b_id"), _TABLE.c.era == bindparam("b_era"), column > 0)
+        .values(lowered)
+    )
 
 
 _COUNTED: Final = sorted({counter.column for counter in Counter})
@@ -148,14 +148,16 @@ _RULES: Final = {Counter.FACE: _face, Counter.LIVE_FACE: _live_face}
 
 _RAISE: Final = {counter: _raising(counter) for counter in Counter}
 _LOWER: Final = {counter: _lowering(counter) for counter in Counter}
-_UNTIL: Final = select(_TABLE.c.locked_until, _TABLE.c.face, _TABLE.c.updated_at).where(*_KEY)
+_UNTIL: Final = select(
+    _TABLE.c.locked_until, _TABLE.c.face, _TABLE.c.strict, _TABLE.c.updated_at
+).where(*_KEY)
 
 
 def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
     """Make the row of a bucket where there is none."""
     values = {
         "id": row, "bucket": bucket, "lane": lane, "knowledge": 0, "other": 0, "face": 0,
-        "total": 0, "era": 0, "locked_until": None, "updated_at": now,
+        "strict": False, "total": 0, "era": 0, "locked_until": None, "updated_at": now,
     }  # fmt: skip
     insert_once(tx, _TABLE, values)
 
@@ -168,7 +170,7 @@ def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime)
     found = tx.execute(_RAISE[counter], values).first()
     if found is None:
         return None
-    return Count(found[0], found[1] % STRICT, free(counter, found[1]), found[2])
+    return Count(found[0], found[1], free(counter, strict=found[2]), found[3])
 
 
 def lower_count(tx: Tx, row: UUID, counter: Counter, era: int, until: datetime | None) -> None:
@@ -186,7 +188,7 @@ def locked_until(tx: Tx, bucket: str, lane: str, counter: Counter) -> datetime |
     found = tx.execute(_UNTIL, {"b_bucket": bucket, "b_lane": lane}).first()
     if found is None:
         return None
-    if counter is Counter.FACE and FREE <= found.face < limit(counter):
+    if counter is Counter.FACE and not found.strict and FREE <= found.face < limit(counter):
         due: datetime = found.updated_at + _SHORTEST
         return max(due, found.locked_until or due)
     until: datetime | None = found.locked_until
@@ -195,11 +197,13 @@ def locked_until(tx: Tx, bucket: str, lane: str, counter: Counter) -> datetime |
 
 def clear_some(tx: Tx, bucket: str, lane: str, columns: Collection[str]) -> None:
     """Set some counters of a bucket to zero; the total counts what is left."""
-    left = [_TABLE.c[name] % STRICT for name in _COUNTED if name not in columns]
+    left = [_TABLE.c[name] for name in _COUNTED if name not in columns]
     total: ColumnElement[int] = reduce(operator.add, left, literal(0))
     statement = update(_TABLE).where(_TABLE.c.bucket == bucket, _TABLE.c.lane == lane)
     # What was counted before has nothing left to give back.
     values = dict.fromkeys(columns, 0) | {"total": total, "era": _TABLE.c.era + 1}
+    if Counter.FACE.value in columns:
+        values |= {"strict": False}
     tx.execute(statement.values(**values))
 
 
@@ -218,7 +222,7 @@ def clear(tx: Tx, bucket: str, lane: str | None) -> int:
     if lane is not None:
         statement = statement.where(_TABLE.c.lane == lane)
     zero = {
-        "knowledge": 0, "other": 0, "face": 0, "total": 0, "locked_until": None,
+        "knowledge": 0, "other": 0, "face": 0, "strict": False, "total": 0, "locked_until": None,
         "era": _TABLE.c.era + 1,
     }  # fmt: skip
     return len(tx.execute(statement.values(**zero).returning(_TABLE.c.id)).all())

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from service.cli import main
 from service.store.personal import held
+from service.throttling.model import Counter, Lane
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.test_operators import ask, officers  # noqa: F401 - a fixture
 
@@ -82,6 +83,21 @@ def test_everything_is_there_in_the_clear_and_secrets_are_named(service, alice):
     }  # fmt: skip
     assert {item["name"] for item in document["not_found_by_subject"]} >= {"flow", "kept_answer"}
     assert all(item["unreadable"] == 0 for item in document["sections"])
+
+
+def test_failed_faces_are_told_by_their_number(service, alice):
+    """A row that is strict says so beside its count, which is what was counted."""
+    house = service.house
+    with house.store.transaction() as tx:
+        bucket = house.throttling.bucket(tx, f"subject:{alice.id}")
+        house.throttling.reserve(tx, bucket, Lane.STRANGER, Counter.LIVE_FACE)
+        house.throttling.reserve(tx, bucket, Lane.STRANGER, Counter.FACE)
+    asked = export(service, alice)
+    assert house.custody.jobs.run_queued() == 1
+    job = service.call("GET", asked.headers["Location"]).json
+    document = service.call("GET", job["report"]["result"]).json
+    rows = {row["lane"]: row for row in sections(document)["throttle"]["rows"]}
+    assert (rows["stranger"]["face"], rows["stranger"]["strict"]) == (2, True)
 
 
 def test_no_secret_of_anybody_is_in_an_export(service, alice):

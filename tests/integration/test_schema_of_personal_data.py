@@ -59,7 +59,7 @@ PUBLIC = {
     "subject_export": "id subject_id actor created_at expires_at",
     "subject_index": "id field key_version digest subject_id verified_at form",
     "suspension": "id subject_id capability reason since",
-    "throttle": "id bucket lane knowledge other face total era locked_until updated_at",
+    "throttle": "id bucket lane knowledge other face strict total era locked_until updated_at",
     "tombstone": "id subject_id classes erased_at horizon certificate",
     "totp_used_step": "authenticator_id step",
     "used_assertion": "client_id jti expires_at",

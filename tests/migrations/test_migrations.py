@@ -60,6 +60,28 @@ def test_rows_survive_a_step_down_and_up(engine):
         assert connection.execute(text("SELECT total FROM throttle")).scalar() == 6
 
 
+def test_a_strict_row_of_faces_keeps_its_count_both_ways(engine):
+    """Revision 0016: a number above a thousand becomes the true count and a mark, and back."""
+    migrate.upgrade(engine, "0009")
+    row = "INSERT INTO throttle (id, bucket, lane, knowledge, other, face, total, updated_at) "
+    values = (
+        "VALUES ('0000000000000000000000000000000{0}', 'b{0}', 'stranger', 0, 0, {1}, 3, "
+        "'2026-11-24')"
+    )
+    with engine.begin() as connection:
+        for number, face in ((1, 1003), (2, 3), (3, 0)):
+            connection.execute(text(row + values.format(number, face)))
+    migrate.upgrade(engine)
+    query = text("SELECT face, strict FROM throttle ORDER BY id")
+    with engine.connect() as connection:
+        found = [(face, bool(strict)) for face, strict in connection.execute(query)]
+    assert found == [(3, True), (3, False), (0, False)]
+    migrate.downgrade(engine, "0009")
+    with engine.connect() as connection:
+        faces = connection.execute(text("SELECT face FROM throttle ORDER BY id")).scalars().all()
+    assert faces == [1003, 3, 0]
+
+
 def test_another_schema_is_refused(engine):
     """An empty and an old database stop the start with the command that mends it."""
     with pytest.raises(SetupError) as empty:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.throttling.model import STRICT, Counter, delay, free, limit
+from service.throttling.model import Counter, delay, free, limit
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_counter_is_off_at_its_limit():
 
 def test_a_face_that_was_told_to_move_has_twice_as_many():
     """Ten free and a hundred in all, until the row holds one that was not."""
-    assert (limit(Counter.LIVE_FACE), free(Counter.LIVE_FACE, 9)) == (100, 10)
-    assert free(Counter.LIVE_FACE, STRICT + 1) == free(Counter.FACE, STRICT + 1) == 5
+    assert (limit(Counter.LIVE_FACE), free(Counter.LIVE_FACE, strict=False)) == (100, 10)
+    assert free(Counter.LIVE_FACE, strict=True) == free(Counter.FACE, strict=True) == 5
     assert [delay(failures, 10) for failures in (9, 10, 11, 99)] == [0, 30, 60, 3600]
     assert Counter.LIVE_FACE.column == Counter.FACE.column == "face"

@@ -96,6 +96,20 @@ def test_authenticators_are_listed_confirmed_and_revoked(service):
     assert service.call("POST", confirm, {"code": "no code"}).status_code == 422
 
 
+@pytest.mark.parametrize("identifiers", [
+    {"username": "中" * 251}, {"username": "a:b"}, {"username": "𠀀" * 254},
+    {"email": "é" * 64 + "@" + ("b" * 60 + ".") * 3 + "museum"},
+], ids=["chinese", "colon", "astral", "email"])  # fmt: skip
+def test_an_account_of_any_name_can_enroll_a_totp(service, identifiers):
+    """The longest names that can be registered get a secret, a URI and a picture."""
+    subject = service.call("POST", "/v1/subjects", {"identifiers": identifiers})
+    assert subject.status_code == 201, subject.json
+    path = f"/v1/subjects/{subject.json['id']}/authenticators"
+    added = service.call("POST", path, {"type": "totp"})
+    assert added.status_code == 201, added.json
+    assert added.json["qr_svg"].startswith("<svg")
+
+
 def test_a_face_needs_consent_and_an_engine(service):
     """Without either nothing is enrolled."""
     person = service.register()

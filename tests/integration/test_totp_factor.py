@@ -2,7 +2,7 @@
 
 import base64
 import uuid
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
 import pyotp
@@ -159,6 +159,28 @@ def test_what_is_shown_once_is_all_an_app_needs(house, alice):
     assert (query["secret"], query["issuer"]) == (shown["secret"], "Lamina")
     assert shown["qr_svg"].startswith("<svg")
     assert shown["secret"] not in repr(added)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "a:b", ":", "a::b:", "a/b?c#d%3A&e=f", "Lamina:alice", "中" * 251, "\U00020000" * 254,
+        "a" * 64 + "@" + "b" * 189, "ש" * 100 + ":" + "ع" * 100, "e\u0301" * 127, "👩‍👩‍👧" * 40,
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_every_name_has_a_picture_and_a_label_with_one_colon(house, alice, label):
+    """Long names of any script are cut in their middle; a colon in one becomes a hyphen."""
+    with house.store.transaction() as tx:
+        _, shown = house.totp.enroll(tx, alice.id, label)
+    uri = urlsplit(shown["otpauth_uri"])
+    issuer, account = unquote(uri.path).removeprefix("/").split(":")
+    assert issuer == "Lamina"
+    assert 0 < len(account) <= 64
+    assert account[:40] == label.replace(":", "-")[:40]
+    assert account[-20:] == label.replace(":", "-")[-20:]
+    assert parse_qs(uri.query)["secret"] == [shown["secret"]]
+    assert shown["qr_svg"].startswith("<svg")
 
 
 def test_a_pending_secret_verifies_nothing_until_it_is_confirmed(house, alice):

@@ -19,7 +19,7 @@ from service.domain.clock import unix
 from service.domain.codes import LONGEST, read_digits
 from service.domain.errors import VerificationFailed
 from service.domain.factor import Match, Presented
-from service.factors.totp.model import DIGITS, PERIOD, Step, match
+from service.factors.totp.model import DIGITS, PERIOD, Step, match, shown_name
 from service.store.engine import Tx
 from service.web.inputs import parse
 
@@ -68,7 +68,7 @@ class TotpFactor(TypedFactor):
         secret = pyotp.random_base32(32)
         added = self._authenticators.add(tx, subject, TYPE, _pack(secret, 0), status=status)
         totp = pyotp.TOTP(secret, digits=DIGITS, interval=PERIOD)
-        uri = totp.provisioning_uri(name=label, issuer_name=self._issuer)
+        uri = totp.provisioning_uri(name=shown_name(label), issuer_name=self._issuer)
         picture = io.BytesIO()
         segno.make(uri, error="m").save(picture, kind="svg", scale=4, xmldecl=False)
         return added, {"secret": secret, "otpauth_uri": uri, "qr_svg": picture.getvalue().decode()}

@@ -9,6 +9,8 @@ PERIOD: Final = 30
 WINDOW: Final = 1
 LARGEST_OFFSET: Final = 2
 DIGITS: Final = 6
+_LONGEST_NAME: Final = 64
+_HEAD: Final = 40
 
 
 class Step(NamedTuple):
@@ -17,6 +19,19 @@ class Step(NamedTuple):
     number: int
     newest: int
     offset: int
+
+
+def shown_name(label: str) -> str:
+    """Return the name of an account as an authenticator app can show it.
+
+    The label of the URI parts issuer and account by its one colon, so the account holds none. A
+    long name is cut in its middle: each letter may take twelve characters of a URI, and a picture
+    of more than some hundred is too fine for a camera, or cannot be made at all.
+    """
+    name = label.replace(":", "-")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[:_HEAD]}…{name[_HEAD + 1 - _LONGEST_NAME :]}"
 
 
 def clean(code: str) -> str:

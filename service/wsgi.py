@@ -1,6 +1,7 @@
 """Entry point of the WSGI server."""
 
 import ctypes
+import os
 
 from service.app import create_app, open_house
 from service.settings import load
@@ -16,6 +17,8 @@ if _mallopt is not None:
         _mallopt(_option, _value)
 
 cores.forbid()
+# What this process makes on the disk is its own.
+os.umask(0o077)
 house = open_house(load())
 app = create_app(house)
 # The first person must not wait for the models to load.

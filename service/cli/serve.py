@@ -1,5 +1,6 @@
 """`lamina serve` and `lamina worker`."""
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -12,6 +13,7 @@ from service.telemetry import cores, logs
 
 _THREADS = 32
 _BACKLOG = 1024
+_OWNER_ONLY = 0o077
 
 
 @click.command()
@@ -31,6 +33,7 @@ def serve(workers: int | None) -> None:
     from service.app import open_house, open_vault  # noqa: PLC0415 - as above
 
     cores.forbid()
+    os.umask(_OWNER_ONLY)
     found = settings()
     open_vault(found, SystemClock())
     count = workers or found.workers
@@ -65,6 +68,7 @@ def worker() -> None:
     from service.app import open_house  # noqa: PLC0415 - the other commands need not wait for it
 
     cores.forbid()
+    os.umask(_OWNER_ONLY)
     found = settings()
     logs.configure(found.log_level)
     house = open_house(found)

@@ -18,10 +18,10 @@ import orjson
 
 from crypto import opaque
 from service.domain.errors import SetupError
+from service.store.files import OWNER_ONLY, tighten
 
 Entry = dict[str, Any]
 _START: Final = b"lamina/1/ledger"
-_MODE: Final = 0o600
 
 
 class Ledger:
@@ -63,11 +63,12 @@ class Ledger:
     @contextmanager
     def _locked(self, flags: int) -> Iterator[int]:
         try:
-            handle = os.open(self._path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+            handle = os.open(self._path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, OWNER_ONLY)
         except OSError as error:
             detail = f"the ledger {self._path.name} cannot be opened ({error.strerror})"
             raise SetupError("ledger_unreadable", detail) from None
         try:
+            tighten(self._path)
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield handle
         finally:

@@ -20,6 +20,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from crypto.errors import CryptoError
 from crypto.opaque import random_bytes
 from service.domain.errors import Busy, Conflict, LaminaError, Unavailable
+from service.store import files
 from service.store.sealed import FieldSealer, seal_before_flush, use_sealer
 
 Tx = Session
@@ -39,7 +40,8 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=WAL",
-        "synchronous=NORMAL",
+        # NORMAL would forget the last commits after a power cut: a used code would count again.
+        "synchronous=FULL",
         "foreign_keys=ON",
         f"busy_timeout={_BUSY_MS}",
         "secure_delete=ON",
@@ -54,10 +56,26 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
 
 
+def _closing(engine: Engine) -> Callable[..., None]:
+    """Return a listener that closes the database's files to others before the first connection."""
+    path = files.path_of(engine)
+
+    @lru_cache(maxsize=1)
+    def once() -> None:
+        if path is not None:
+            files.close(path)
+
+    def connecting(*_: object) -> None:
+        once()
+
+    return connecting
+
+
 def make_engine(url: str) -> Engine:
     """Return an engine whose errors never show a bound value."""
     if url.startswith("sqlite"):
         engine = create_engine(url, hide_parameters=True, connect_args={"check_same_thread": False})
+        event.listen(engine, "do_connect", _closing(engine))
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine

@@ -12,7 +12,7 @@ import structlog
 FIELDS: Final = frozenset(
     {
         "event", "level", "timestamp", "trace_id", "method", "route", "status", "ms", "code",
-        "client", "factor", "outcome", "job", "rows", "error", "bind", "workers", "version",
+        "client", "factor", "file", "outcome", "job", "rows", "error", "bind", "workers", "version",
         "key_class",
     }
 )  # fmt: skip

@@ -7,16 +7,17 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from crypto.keyring import KEY_CLASSES
+from service.domain.bounds import Bounds
 from service.domain.errors import SetupError
 
 PREFIX: Final = "LAMINA_"
 _CLASS_PREFIX: Final = "ROOT_KEY_"
 
 
-class Settings(BaseModel):
+class Settings(Bounds):
     """Everything that can be set, named as in the environment, less the prefix, in lower case."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -37,6 +37,7 @@ from service.telemetry import logs
 from service.tokens.routes import routes as token_routes
 from service.web import system
 from service.web.api import Api
+from service.web.pacing import Pace
 
 _LARGEST_BODY: Final = 16 * 1024 * 1024
 _FALLBACK: Final = "600/minute"
@@ -59,13 +60,21 @@ def create_app(house: House) -> Flask:
         in_memory_fallback_enabled=True,
         in_memory_fallback=[_FALLBACK],
     )
-    api = Api(house.tokens.authorize, house.answers, house.metrics, house.store.repeat)
-    _routes(api, house)
+    with house.store.transaction() as tx:
+        pace = Pace(limiter, settings, house.vault.purpose_key(tx, "pace"))
+
+    def guard(token: str) -> Caller:
+        caller = house.tokens.authorize(token)
+        pace.call(caller.client)
+        return caller
+
+    api = Api(guard, house.answers, house.metrics, house.store.repeat)
+    _routes(api, house, pace)
     api.install(app, limiter)
     return app
 
 
-def _routes(api: Api, house: House) -> None:
+def _routes(api: Api, house: House, pace: Pace) -> None:
     def withdrawn(tx: Tx, subject: UUID, purpose: str) -> None:
         key_class = {BEHAVIOR: "behavior", FACE: "biometric"}.get(purpose)
         if key_class:
@@ -115,7 +124,7 @@ def _routes(api: Api, house: House) -> None:
     )
     session_routes(api, house.store, house.accounts, house.sessions)
     behavior_routes(api, house.measuring)
-    flow_routes(api, FlowRoutes(house.login, house.factors, house.clock))
+    flow_routes(api, FlowRoutes(house.login, house.factors, house.clock, pace.flow))
 
 
 def _granted(house: House, tx: Tx, caller: Caller, subject: UUID, act: str, grant: str) -> None:

@@ -89,6 +89,16 @@ class Throttled(LaminaError):
         self.retry_after = max(1, retry_after)
 
 
+class TooMany(Throttled):
+    """A stated bound on what one owner may have or ask for is reached."""
+
+    def __init__(self, code: str, detail: str, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.args = (code,)
+        self.code = code
+        self.detail = detail
+
+
 class Unavailable(LaminaError):
     """A part the answer depends on is away; must be taken as not allowed."""
 

@@ -1,6 +1,6 @@
 """HTTP of the flow: the answer tells which actions are legal, with schema and challenge."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -13,6 +13,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from service.accounts.model import identify
 from service.domain.assurance import Acr, parse_acr, worth
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
@@ -93,9 +94,17 @@ class Input(RootModel[dict[str, Any]]):
 
 
 class FlowRoutes:
-    """The operations of the flow."""
+    """The operations of the flow.
 
-    def __init__(self, login: Login, factors: Mapping[str, Factor], clock: Clock) -> None:
+    Args:
+        pace: Counts a flow that a client begins for somebody, and refuses one too many.
+    """
+
+    def __init__(
+        self, login: Login, factors: Mapping[str, Factor], clock: Clock,
+        pace: Callable[[UUID, str], None],
+    ) -> None:  # fmt: skip
+        self._pace = pace
         self._login = login
         self._clock = clock
         self._schemas = {name: _schema(factor) for name, factor in factors.items()}
@@ -103,6 +112,7 @@ class FlowRoutes:
     def begin(self, call: Call) -> Any:  # noqa: ANN401 - JSON, or a response with its status
         """Begin a flow; an action that rides along is answered as if it came next."""
         wanted: NewFlow = call.body
+        self._pace(call.by.client, _counted(wanted))
         outcome = self._login.begin(call.by, _begin(wanted))
         if wanted.action is not None and outcome.refusal is None:
             token, flow = outcome.flow_token, outcome.flow
@@ -242,6 +252,13 @@ def _begin(wanted: NewFlow) -> Begin:
         FlowKind(wanted.kind), wanted.identifier or "", wanted.access_token or "", wanted.act or "",
         requested, wanted.max_age, context.device_token, surroundings,
     )  # fmt: skip
+
+
+def _counted(wanted: NewFlow) -> str:
+    """Return the name that flows for the same person are counted under, in any spelling."""
+    if wanted.identifier is not None:
+        return ":".join(identify(wanted.identifier) or ("", wanted.identifier))
+    return str(wanted.session or wanted.access_token)
 
 
 def _below(fault: Fault) -> Fault:

@@ -26,6 +26,7 @@ _STATUS: Final[dict[type[LaminaError], int]] = {
     errors.Expired: 410,
     errors.VerificationFailed: 422,
     errors.Throttled: 429,
+    errors.TooMany: 429,
     errors.Unavailable: 503,
     errors.Busy: 503,
 }

@@ -1,0 +1,43 @@
+"""How much anybody may own or ask for: every bound in one place, each a setting of its name."""
+
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Few = Annotated[int, Field(ge=1, le=1_000)]
+_Many = Annotated[int, Field(ge=1, le=100_000_000)]
+
+
+class Bounds(BaseModel):
+    """The bounds; `docs/retention.md` says what happens at each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_pending_authenticators: _Few = 5
+    """Of a subject, waiting for their confirmation."""
+    max_sessions: _Few = 50
+    """Of a subject, in force; the one that was unused longest ends."""
+    max_devices: _Few = 20
+    """Of a subject, known; the one that was unused longest is forgotten."""
+    max_consents: _Few = 200
+    """Of a subject, withdrawn or superseded; the oldest is dropped, which the log still tells."""
+    max_exports: _Few = 5
+    """Of what is held about a subject, waiting to be made or collected."""
+    max_approvals: _Few = 50
+    """Of an operator, undecided."""
+    max_jobs: _Few = 20
+    """Of whoever asks, unfinished."""
+    max_drafts: _Few = 100
+    """Of policies, neither in force now nor before."""
+    max_idempotency_keys: _Many = 100_000
+    """Of a client, kept."""
+    max_calls_per_minute: _Many = 60_000
+    """Of a client, under /v1."""
+    max_flows_per_minute: _Many = 3_000
+    """Of a client, begun."""
+    max_flows_per_identifier: _Many = 300
+    """Of a client for one identifier or session in a minute, begun."""
+
+
+USUAL: Final = Bounds()
+"""The bounds where nothing is set."""

@@ -1,0 +1,53 @@
+"""How often a client may call: counted at the edge, together with other processes over Redis."""
+
+import hashlib
+import hmac
+from typing import Final
+from uuid import UUID
+
+from flask_limiter import Limiter
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from service.domain.bounds import Bounds
+from service.domain.errors import TooMany
+
+_MINUTE: Final = 60
+
+
+class Pace:
+    """Counts calls and flows; a minute at a time.
+
+    Args:
+        limiter: The app's limiter, whose storage the processes share.
+        bounds: How many there may be.
+        key: What names of people are digested with: none of them leaves this process.
+    """
+
+    def __init__(self, limiter: Limiter, bounds: Bounds, key: bytes) -> None:
+        self._limiter = limiter
+        self._key = key
+        self._alone = FixedWindowRateLimiter(MemoryStorage())
+        self._calls = RateLimitItemPerMinute(bounds.max_calls_per_minute)
+        self._flows = RateLimitItemPerMinute(bounds.max_flows_per_minute)
+        self._one = RateLimitItemPerMinute(bounds.max_flows_per_identifier)
+
+    def call(self, client: UUID) -> None:
+        """Count a call of a client; raises TooMany."""
+        if not self._hit(self._calls, "calls", str(client)):
+            raise TooMany("too_many_calls", "This client calls too often; wait.", _MINUTE)
+
+    def flow(self, client: UUID, name: str) -> None:
+        """Count a flow that a client begins, known or not whom it is for; raises TooMany."""
+        one = hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()
+        # Both are counted each time: what one refuses, the other has seen.
+        allowed = self._hit(self._flows, "flows", str(client))
+        if not self._hit(self._one, "flow", str(client), one) or not allowed:
+            raise TooMany("too_many_flows", "Too many flows were begun; wait.", _MINUTE)
+
+    def _hit(self, item: RateLimitItemPerMinute, *names: str) -> bool:
+        try:
+            return self._limiter.limiter.hit(item, *names)
+        except Exception:  # noqa: BLE001 - whatever ails the storage, each process counts by itself
+            return self._alone.hit(item, *names)

@@ -1,0 +1,53 @@
+"""Calls and flows of a client are counted, by each process alone where what they share is away."""
+
+from uuid import UUID
+
+import pytest
+
+from service.domain.bounds import Bounds
+from service.domain.errors import TooMany
+from service.web.pacing import Pace
+
+ONE, OTHER = UUID(int=1), UUID(int=2)
+BOUNDS = Bounds(max_calls_per_minute=3, max_flows_per_minute=5, max_flows_per_identifier=2)
+
+
+class Away:
+    """A limiter whose storage does not answer."""
+
+    @property
+    def limiter(self):
+        """Fail as the client of a server that is gone."""
+        raise ConnectionError
+
+
+def allowed(count, *arguments):
+    """Return how many of three or more calls go through."""
+    done = 0
+    for _ in range(10):
+        try:
+            count(*arguments)
+        except TooMany:
+            continue
+        done += 1
+    return done
+
+
+def test_with_nothing_shared_the_same_bounds_hold():
+    """No error goes out, and no more goes through."""
+    pace = Pace(Away(), BOUNDS, b"key")
+    assert allowed(pace.call, ONE) == 3
+    assert allowed(pace.call, OTHER) == 3
+    assert allowed(pace.flow, ONE, "alice") == 2
+    assert allowed(pace.flow, OTHER, "alice") == 2
+    with pytest.raises(TooMany) as refused:
+        pace.flow(ONE, "alice")
+    assert (refused.value.code, refused.value.retry_after) == ("too_many_flows", 60)
+
+
+def test_what_one_name_is_refused_counts_for_the_client():
+    """Ten tries at one name leave none for another: a flood is one, whatever it names."""
+    pace = Pace(Away(), BOUNDS, b"key")
+    assert allowed(pace.flow, ONE, "alice") == 2
+    assert allowed(pace.flow, ONE, "bob") == 0
+    assert allowed(pace.flow, OTHER, "bob") == 2

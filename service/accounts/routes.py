@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.accounts.actions import Accounts
+from service.accounts.actions import Accounts, pages
 from service.accounts.model import LIFTING, Account
 from service.domain.caller import Caller
 from service.domain.codes import LONGEST
@@ -180,7 +180,7 @@ class SubjectRoutes:
     def consents(self, call: Call) -> Mapping[str, Any]:
         """List every consent, the withdrawn ones too."""
         with self._database.transaction(read=True) as tx:
-            return {"items": self._accounts.consents(tx, self._served(tx, call).id)}
+            return pages.consents(tx, self._served(tx, call).id, call.page)
 
     def consent(self, call: Call) -> Mapping[str, Any]:
         """Record a consent."""
@@ -199,7 +199,7 @@ class SubjectRoutes:
     def suspensions(self, call: Call) -> Mapping[str, Any]:
         """List what is suspended."""
         with self._database.transaction(read=True) as tx:
-            return {"items": self._accounts.suspensions(tx, self._served(tx, call).id)}
+            return pages.suspensions(tx, self._served(tx, call).id, call.page)
 
     def suspend(self, call: Call) -> Mapping[str, Any]:
         """Suspend a capability; suspending login ends every session."""
@@ -246,10 +246,10 @@ def routes(api: Api, subjects: SubjectRoutes) -> None:
             "POST", f"{_ONE}/identifiers/{{name}}/verification", "Send or confirm a code", write,
             Verification, idempotent=True,
         ),
-        Operation("GET", _CONSENTS, "List consents", read),
+        Operation("GET", _CONSENTS, "List consents", read, paged=True),
         Operation("POST", _CONSENTS, "Record a consent", consent, Consent, 201, True),
         Operation("DELETE", f"{_CONSENTS}/{{purpose}}", "Withdraw a consent", consent, status=204),
-        Operation("GET", _SUSPENSIONS, "List suspensions", read),
+        Operation("GET", _SUSPENSIONS, "List suspensions", read, paged=True),
         Operation("POST", _SUSPENSIONS, "Suspend", suspension, NewSuspension, 201, True),
         Operation(
             "DELETE", f"{_SUSPENSIONS}/{{capability}}", "Lift a suspension", suspension, status=204,

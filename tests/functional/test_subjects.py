@@ -144,7 +144,7 @@ def test_sessions_are_listed_and_ended(service):
     service.clock.advance(seconds=60)
     service.login(person)
     assert service.call("DELETE", path).status_code == 204
-    assert service.call("GET", path).json == {"items": []}
+    assert service.call("GET", path).json == {"items": [], "next_cursor": None}
 
 
 def test_a_registering_client_may_change_for_a_day_until_the_first_login(service):

@@ -8,6 +8,7 @@ from uuid import UUID
 import orjson
 
 from service.accounts import store
+from service.accounts.actions import pages
 from service.accounts.actions.claims import ADDRESSES, Claims
 from service.accounts.actions.codes import Codes
 from service.accounts.model import (
@@ -24,6 +25,7 @@ from service.accounts.model import (
 from service.accounts.store import Consent, Subject, claims
 from service.audit.actions import AuditLog
 from service.domain import ids
+from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Fault, Forbidden, NotFound
@@ -54,13 +56,16 @@ def _pointer(code: str, field: str, detail: str) -> BadInput:
 class Accounts:
     """Subjects and what leads to them."""
 
-    def __init__(self, vault: Vault, outbox: Outbox, audit: AuditLog, clock: Clock) -> None:
+    def __init__(
+        self, vault: Vault, outbox: Outbox, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL
+    ) -> None:
         self._limits = Limits(vault.purpose_key, clock)
         self._claims = Claims(vault, self._limits, outbox, audit, clock)
         self._codes = Codes(self._claims, self._limits, outbox, clock)
         self._outbox = outbox
         self._audit = audit
         self._clock = clock
+        self._bounds = bounds
         self._suspended: Callable[[Tx, UUID], object] = lambda _tx, _subject: None
 
     def when_suspended(self, do: Callable[[Tx, UUID], object]) -> None:
@@ -249,12 +254,16 @@ class Accounts:
         return self._claims.renew(tx)
 
     def give_consent(self, tx: Tx, subject: UUID, consent: Mapping[str, str]) -> dict[str, Any]:
-        """Record a consent; an earlier one to the same purpose is superseded."""
+        """Record a consent; an earlier one to the same purpose is superseded.
+
+        The same one again is the one that is in force: nothing is recorded twice.
+        """
         self.lock(tx, subject)
         now = self._clock.now()
-        for old in store.consents(tx, subject):
-            if old.purpose == consent["purpose"] and old.withdrawn_at is None:
-                old.withdrawn_at = now
+        for old in store.in_force(tx, subject, consent["purpose"]):
+            if all(getattr(old, name) == value for name, value in consent.items()):
+                return pages.consent(old)
+            old.withdrawn_at = now
         row = Consent(
             id=new_id(now), subject_id=subject, given_at=now, withdrawn_at=None, **consent
         )
@@ -263,7 +272,8 @@ class Accounts:
         self._audit.append(
             tx, "consent.given", subject=subject, purpose=row.purpose, version=row.version
         )
-        return _consent(row)
+        store.drop_consents(tx, subject, self._bounds.max_consents)
+        return pages.consent(row)
 
     def withdraw_consent(self, tx: Tx, subject: UUID, purpose: str) -> None:
         """Withdraw a consent; raises NotFound when none is in force."""
@@ -277,7 +287,7 @@ class Accounts:
     def consents(self, tx: Tx, subject: UUID) -> list[dict[str, Any]]:
         """Return every consent, the withdrawn ones too."""
         self._row(tx, subject)
-        return [_consent(row) for row in store.consents(tx, subject)]
+        return [pages.consent(row) for row in store.consents(tx, subject)]
 
     def consented(self, tx: Tx, subject: UUID, purpose: str, *, held: bool = False) -> bool:
         """Tell whether a consent to a purpose is in force.
@@ -321,10 +331,7 @@ class Accounts:
     def suspensions(self, tx: Tx, subject: UUID) -> list[dict[str, Any]]:
         """Return what a subject may not use, and since when."""
         self._row(tx, subject)
-        return [
-            {"capability": row.capability, "reason": row.reason, "since": rfc3339(row.since)}
-            for row in store.suspensions(tx, subject)
-        ]
+        return [pages.suspension(row) for row in store.suspensions(tx, subject)]
 
     def erase_contact(self, tx: Tx, subject: UUID) -> None:
         """Let go of every identifier and of what proves one; nobody is led here any more."""
@@ -367,11 +374,7 @@ class Accounts:
         return row
 
     def _consent(self, tx: Tx, subject: UUID, purpose: str) -> Consent | None:
-        in_force = [
-            row
-            for row in store.consents(tx, subject)
-            if row.purpose == purpose and row.withdrawn_at is None
-        ]
+        in_force = store.in_force(tx, subject, purpose)
         return in_force[-1] if in_force else None
 
     def _view(self, tx: Tx, row: Subject) -> dict[str, Any]:
@@ -392,15 +395,3 @@ class Accounts:
 
 def _no_subject() -> NotFound:
     return NotFound("subject_not_found", "There is no such subject.")
-
-
-def _consent(row: Consent) -> dict[str, Any]:
-    return {
-        "purpose": row.purpose,
-        "version": row.version,
-        "text_hash": row.text_hash,
-        "locale": row.locale,
-        "channel": row.channel,
-        "given_at": rfc3339(row.given_at),
-        "withdrawn_at": rfc3339(row.withdrawn_at) if row.withdrawn_at else None,
-    }

@@ -27,6 +27,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from crypto.fields import Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
+from service.store.dropping import PAGE, drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, as_json, plainly
 from service.store.sealed import encrypted_bytes, encrypted_optional
@@ -126,7 +127,8 @@ class Consent(Base):
         ),
     )  # fmt: skip
     __personal__ = Personal(
-        "to prove consent and its withdrawal", "kept after withdrawal, as proof"
+        "to prove consent and its withdrawal",
+        "until erasure; of those that are over the newest 200, the log tells of the rest",
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -170,10 +172,14 @@ def lift(tx: Tx, subject: UUID, capability: str) -> bool:
     return tx.execute(gone.returning(Suspension.id)).first() is not None
 
 
-def suspensions(tx: Tx, subject: UUID) -> list[Suspension]:
-    """Return what is suspended, oldest first."""
+def suspensions(
+    tx: Tx, subject: UUID, after: UUID | None = None, limit: int | None = None
+) -> list[Suspension]:
+    """Return what is suspended, oldest first: all, or a page beyond an id."""
     query = select(Suspension).where(Suspension.subject_id == subject).order_by(Suspension.id)
-    return list(tx.scalars(query))
+    if after is not None:
+        query = query.where(Suspension.id > after)
+    return list(tx.scalars(query.limit(limit)))
 
 
 def add_digest(tx: Tx, values: Mapping[str, object]) -> bool:
@@ -347,7 +353,28 @@ def mark_login(tx: Tx, subject: UUID, now: datetime) -> None:
     )
 
 
-def consents(tx: Tx, subject: UUID) -> list[Consent]:
-    """Return every consent of a subject, oldest first."""
-    query = select(Consent).where(Consent.subject_id == subject).order_by(Consent.id)
+def in_force(tx: Tx, subject: UUID, purpose: str) -> list[Consent]:
+    """Return the consents to a purpose that are in force."""
+    query = select(Consent).where(
+        Consent.subject_id == subject, Consent.purpose == purpose, Consent.withdrawn_at.is_(None)
+    )
     return list(tx.scalars(query))
+
+
+def drop_consents(tx: Tx, subject: UUID, keep: int) -> None:
+    """Forget the oldest consents of a subject that are over, beyond so many."""
+    over = select(_CONSENTS.c.id).where(
+        _CONSENTS.c.subject_id == subject, _CONSENTS.c.withdrawn_at.is_not(None)
+    )
+    surplus = over.order_by(_CONSENTS.c.id.desc()).limit(PAGE).offset(keep)
+    tx.execute(delete(_CONSENTS).where(_CONSENTS.c.id.in_(surplus)))
+
+
+def consents(
+    tx: Tx, subject: UUID, after: UUID | None = None, limit: int | None = None
+) -> list[Consent]:
+    """Return the consents of a subject, oldest first: all, or a page beyond an id."""
+    query = select(Consent).where(Consent.subject_id == subject).order_by(Consent.id)
+    if after is not None:
+        query = query.where(Consent.id > after)
+    return list(tx.scalars(query.limit(limit)))

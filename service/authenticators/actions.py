@@ -13,6 +13,7 @@ from service.audit.actions import AuditLog
 from service.authenticators import store
 from service.authenticators.store import AuthenticatorRow, Grant, RecoveryCode
 from service.domain.authenticator import Authenticator, Status, Verifier
+from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import (
@@ -20,6 +21,7 @@ from service.domain.errors import (
     Conflict,
     Forbidden,
     NotFound,
+    TooMany,
     Unavailable,
     VerificationFailed,
 )
@@ -28,8 +30,12 @@ from service.domain.ids import new_id
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
 from service.throttling.model import Counter, Lane
+from service.web.paging import Page
 
 GRANT_LIFE: Final = timedelta(minutes=5)
+PENDING_LIFE: Final = timedelta(hours=1)
+"""How long an authenticator may wait for its confirmation."""
+_REVOKED_KEPT: Final = timedelta(days=400)
 RECOVERY_ACT: Final = "enroll:password"
 """The one act that a recovery flow gives a grant for."""
 _REGISTRATION: Final = timedelta(hours=24)
@@ -43,6 +49,14 @@ def _value(row: AuthenticatorRow) -> Authenticator:
     return Authenticator(
         row.id, row.subject_id, row.type, Status(row.status), row.created_at, row.last_used_at
     )
+
+
+def _shown(row: AuthenticatorRow) -> dict[str, Any]:
+    return {
+        "id": str(row.id), "type": row.type, "status": row.status,
+        "created_at": rfc3339(row.created_at),
+        "last_used_at": rfc3339(row.last_used_at) if row.last_used_at else None,
+    }  # fmt: skip
 
 
 def not_pending() -> Conflict:
@@ -64,7 +78,10 @@ class Access(Protocol):
 class Authenticators:
     """What subjects have enrolled."""
 
-    def __init__(self, accounts: Accounts, audit: AuditLog, clock: Clock) -> None:
+    def __init__(
+        self, accounts: Accounts, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL
+    ) -> None:
+        self._bounds = bounds
         self._accounts = accounts
         self._audit = audit
         self._clock = clock
@@ -92,6 +109,19 @@ class Authenticators:
         if status is Status.ACTIVE:
             self._activated(tx, row, superseded=superseded)
         return _value(row)
+
+    def require_room(self, tx: Tx, subject: UUID) -> None:
+        """Refuse to add one more that waits for confirmation; the subject is locked.
+
+        Raises:
+            TooMany: Tells when the oldest of them lapses.
+        """
+        now, most = self._clock.now(), self._bounds.max_pending_authenticators
+        waiting = store.waiting(tx, subject, now - PENDING_LIFE)
+        if len(waiting) >= most:
+            left = waiting[most - 1] + PENDING_LIFE - now
+            detail = f"{most} authenticators wait for confirmation; confirm one or let one lapse."
+            raise TooMany("too_many_pending", detail, int(left.total_seconds()) + 1)
 
     def add_codes(self, tx: Tx, authenticator: Authenticator, digests: Sequence[bytes]) -> None:
         """Store the digests of a set of recovery codes."""
@@ -125,7 +155,8 @@ class Authenticators:
         row = self._row(tx, subject, authenticator)
         if client is not None and not store.begun_by(tx, authenticator, client):
             raise _none()
-        if row.status != Status.PENDING:
+        lapsed = self._clock.now() - row.created_at >= PENDING_LIFE
+        if row.status != Status.PENDING or lapsed:
             raise not_pending()
         return Verifier(row.id, row.subject_id, row.type, row.verifier)
 
@@ -198,6 +229,11 @@ class Authenticators:
         """Return what is enrolled or pending."""
         rows = store.of_subject(tx, subject)
         return [_value(row) for row in rows if row.status != Status.REVOKED]
+
+    def page(self, tx: Tx, subject: UUID, page: Page) -> dict[str, Any]:
+        """Return a page of the same, without any verifier."""
+        rows = store.page(tx, subject, page.after, page.fetched)
+        return page.answer(rows, lambda row: row.id, _shown)
 
     def enrolled(self, tx: Tx, subject: UUID) -> frozenset[str]:
         """Return the types that are active."""
@@ -277,8 +313,16 @@ class Authenticators:
             raise Forbidden("grant_required", detail, act=act)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
-        """Forget expired grants; return how many."""
+        """Forget a page of expired grants; return how many."""
         return store.drop_grants(tx, now)
+
+    def drop_ended(self, tx: Tx, now: datetime) -> int:
+        """Forget a page of authenticators that were never confirmed, or ended long ago."""
+        return store.drop_rows(tx, now - PENDING_LIFE, now - _REVOKED_KEPT)
+
+    def drop_steps(self, tx: Tx, before: int) -> int:
+        """Forget a page of used steps from before one, but the newest of each authenticator."""
+        return store.drop_steps(tx, before)
 
     def _registering(self, caller: Caller, account: Account, now: datetime) -> bool:
         fresh = now - account.created_at < _REGISTRATION
@@ -363,6 +407,8 @@ class Enrolling:
         def begin(tx: Tx) -> dict[str, Any]:
             account = self._accounts.served_locked(tx, caller, subject)
             self._agreed(tx, subject, enrollment)
+            if isinstance(enrollment, Confirmation):
+                self._authenticators.require_room(tx, subject)
             self._authenticators.authorize(tx, caller, account, f"enroll:{kind}", grant)
             label = self._accounts.label(tx, subject)
             shown = enrollment.begin(tx, subject, label, prepared)
@@ -413,20 +459,11 @@ class Enrolling:
             if isinstance(enrollment, Trailing):
                 enrollment.revoked(tx, subject)
 
-    def listing(self, caller: Caller, subject: UUID) -> list[dict[str, Any]]:
-        """Return what a subject has enrolled, without any verifier."""
+    def page(self, caller: Caller, subject: UUID, page: Page) -> dict[str, Any]:
+        """Return a page of what a subject has enrolled, without any verifier."""
         with self._database.transaction(read=True) as tx:
             self._accounts.served(tx, caller, subject)
-            return [
-                {
-                    "id": str(item.id),
-                    "type": item.type,
-                    "status": item.status.value,
-                    "created_at": rfc3339(item.created_at),
-                    "last_used_at": rfc3339(item.last_used_at) if item.last_used_at else None,
-                }
-                for item in self._authenticators.listing(tx, subject)
-            ]
+            return self._authenticators.page(tx, subject, page)
 
     def _confirmed(
         self, confirmation: Confirmation, pending: Verifier, match: Match, attempt: Reservation,

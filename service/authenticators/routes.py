@@ -46,7 +46,7 @@ def routes(api: Api, enrolling: Enrolling) -> None:
     """Register the operations."""
 
     def listing(call: Call) -> Mapping[str, Any]:
-        return {"items": enrolling.listing(call.by, _subject(call))}
+        return enrolling.page(call.by, _subject(call), call.page)
 
     def enroll(call: Call) -> Mapping[str, Any]:
         values = call.body.model_dump(exclude={"type"}, exclude_none=True)
@@ -64,7 +64,10 @@ def routes(api: Api, enrolling: Enrolling) -> None:
         enrolling.revoke(call.by, _subject(call), found, call.header("Grant"))
 
     write = "authenticators:write"
-    api.add(Operation("GET", _PATH, "List what a subject has enrolled", "subjects:read"), listing)
+    api.add(
+        Operation("GET", _PATH, "List what a subject has enrolled", "subjects:read", paged=True),
+        listing,
+    )
     api.add(
         Operation(
             "POST", _PATH, "Enroll an authenticator", write, Enroll, 201, idempotent=True,

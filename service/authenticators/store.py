@@ -11,8 +11,12 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
+    and_,
     bindparam,
     delete,
+    exists,
+    func,
+    or_,
     select,
     text,
     update,
@@ -22,6 +26,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, through
 from service.store.sealed import ClassBy, encrypted_bytes, open_value
@@ -43,7 +48,8 @@ class AuthenticatorRow(Base):
     )  # fmt: skip
     __personal__ = Personal(
         "to verify that it is this person who signs in",
-        "what it is checked against: until revoked or erased; that there was one: until erasure",
+        "what it is checked against: until revoked or erased; that there was one: 400 days after "
+        "its last use; unconfirmed, an hour",
         withheld={
             "verifier": "password: its hash; totp: the shared secret; face: template vectors. "
             "Whoever has it could pass for the person",
@@ -73,7 +79,9 @@ class UsedStep(Base):
 
     __tablename__ = "totp_used_step"
     __personal__ = Personal(
-        "to accept each code once", "as long as the authenticator", of=through("authenticator_id")
+        "to accept each code once",
+        "10 minutes; the newest, as long as the authenticator",
+        of=through("authenticator_id"),
     )
 
     authenticator_id: Mapped[UUID] = mapped_column(ForeignKey("authenticator.id"), primary_key=True)
@@ -131,6 +139,16 @@ def get(tx: Tx, authenticator: UUID, *, lock: bool = False) -> AuthenticatorRow 
     return tx.get(AuthenticatorRow, authenticator, with_for_update=lock or None)
 
 
+def page(tx: Tx, subject: UUID, after: UUID | None, limit: int) -> list[AuthenticatorRow]:
+    """Return a page of what a subject has enrolled or waits to confirm, beyond an id."""
+    query = select(AuthenticatorRow).where(
+        AuthenticatorRow.subject_id == subject, AuthenticatorRow.status != "revoked"
+    )
+    if after is not None:
+        query = query.where(AuthenticatorRow.id > after)
+    return list(tx.scalars(query.order_by(AuthenticatorRow.id).limit(limit)))
+
+
 def of_subject(tx: Tx, subject: UUID) -> list[AuthenticatorRow]:
     """Return the authenticators of a subject, oldest first."""
     query = select(AuthenticatorRow).where(AuthenticatorRow.subject_id == subject)
@@ -163,6 +181,14 @@ _LATER: Final = (
     )
     .limit(1)
 )
+_WAITING: Final = (
+    select(_ROWS.c.created_at)
+    .where(
+        _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.status == "pending",
+        _ROWS.c.created_at > bindparam("b_since"),
+    )
+    .order_by(_ROWS.c.created_at.desc())
+)  # fmt: skip
 _TOUCH: Final = (
     update(_ROWS)
     .where(_ROWS.c.id == bindparam("b_id"), _ROWS.c.status == "active")
@@ -188,6 +214,11 @@ def opened(tx: Tx, row: Any) -> bytes:  # noqa: ANN401 - a row of named columns
         "authenticator", "verifier", subject_owner(row.subject_id), row.id, bound
     )
     return open_value(tx, AuthenticatorRow.verifier.key_class(row), context, row.verifier)
+
+
+def waiting(tx: Tx, subject: UUID, since: datetime) -> Sequence[datetime]:
+    """Return when those were added that wait for confirmation, newest first."""
+    return tx.execute(_WAITING, {"b_subject": subject, "b_since": since}).scalars().all()
 
 
 def active_types(tx: Tx, subject: UUID) -> dict[UUID, str]:
@@ -273,8 +304,41 @@ def drop_recoveries(tx: Tx, subject: UUID) -> None:
 
 
 def drop_grants(tx: Tx, now: datetime) -> int:
-    """Forget grants that have expired; return how many."""
-    return len(tx.execute(delete(Grant).where(Grant.expires_at <= now).returning(Grant.id)).all())
+    """Forget a page of grants that have expired; return how many."""
+    grants = table_of(Grant)
+    return drop_page(tx, grants, grants.c.expires_at <= now)
+
+
+def drop_steps(tx: Tx, before: int) -> int:
+    """Forget a page of used steps; return how many.
+
+    The newest of an authenticator stays whatever the time: it refuses itself and all before it,
+    so that a clock that runs ahead for a while makes no code good again.
+    """
+    later, ended = _STEPS.alias(), select(_ROWS.c.id).where(_ROWS.c.status == "revoked")
+    newer = exists().where(
+        later.c.authenticator_id == _STEPS.c.authenticator_id, later.c.step > _STEPS.c.step
+    )
+    over = or_(and_(_STEPS.c.step < before, newer), _STEPS.c.authenticator_id.in_(ended))
+    return drop_page(tx, _STEPS, over)
+
+
+def drop_rows(tx: Tx, pending: datetime, revoked: datetime) -> int:
+    """Forget a page of authenticators: never confirmed since a time, or revoked and unused since.
+
+    Returns:
+        How many.
+    """
+    unused = func.coalesce(_ROWS.c.last_used_at, _ROWS.c.created_at)
+    over = or_(
+        and_(_ROWS.c.status == "pending", _ROWS.c.created_at <= pending),
+        and_(_ROWS.c.status == "revoked", unused <= revoked),
+    )
+    referring = (
+        ~exists().where(table_of(model).c.authenticator_id == _ROWS.c.id)
+        for model in (UsedStep, RecoveryCode)
+    )
+    return drop_page(tx, _ROWS, over, *referring)
 
 
 def begin(tx: Tx, authenticator: UUID, client: UUID) -> None:

@@ -2,11 +2,13 @@
 
 import base64
 import uuid
+from datetime import timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
 import pyotp
 import pytest
+from sqlalchemy import text
 
 from service.domain.authenticator import Status
 from service.domain.clock import unix
@@ -284,3 +286,32 @@ def test_the_form_of_a_code_is_checked_before_anything_else(house):
             house.totp.parse({"code": typed})
     with pytest.raises(BadInput):
         house.totp.parse({"code": "123456", "more": 1})
+
+
+def kept_steps(house, **ahead):
+    """Drop the used steps that have ended, at a clock that may run ahead, and count the rest."""
+    with house.store.transaction() as tx:
+        house.totp.drop_used(tx, house.clock.now() + timedelta(**ahead))
+        return len(tx.execute(text("SELECT step FROM totp_used_step")).all())
+
+
+def test_used_steps_end_but_the_newest_which_refuses_all_before_it(house, alice, secret):
+    """A clock that ran a year ahead as they were dropped makes no used code good again."""
+    for delta in (-1, 0, 1):
+        present(house, alice.id, code(house, secret, delta))
+    assert kept_steps(house) == 3
+    assert kept_steps(house, days=365) == 1
+    # The clock of the app was learned to be a step ahead: the first of them is too old by now.
+    reasons = [refusal(house, alice.id, code(house, secret, delta)) for delta in (-1, 0, 1)]
+    assert reasons == ["totp_mismatch", "totp_step_used", "totp_step_used"]
+    house.clock.advance(minutes=20)
+    present(house, alice.id, code(house, secret))
+    assert kept_steps(house) == 1
+    with house.store.transaction() as tx:
+        (row,) = house.authenticators.listing(tx, alice.id)
+        house.authenticators.revoke(tx, alice.id, row.id)
+    assert kept_steps(house) == 0
+    with house.store.transaction() as tx:
+        now = house.clock.now()
+        assert house.authenticators.drop_ended(tx, now + timedelta(days=399)) == 0
+        assert house.authenticators.drop_ended(tx, now + timedelta(days=401)) == 1

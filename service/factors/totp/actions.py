@@ -19,7 +19,7 @@ from service.domain.clock import unix
 from service.domain.codes import LONGEST, read_digits
 from service.domain.errors import VerificationFailed
 from service.domain.factor import Match, Presented
-from service.factors.totp.model import DIGITS, PERIOD, Step, match, shown_name
+from service.factors.totp.model import DIGITS, KEPT_STEPS, PERIOD, Step, match, shown_name
 from service.store.engine import Tx
 from service.web.inputs import parse
 
@@ -110,6 +110,10 @@ class TotpFactor(TypedFactor):
         """Use the step up, once."""
         self._use(tx, match)
         self._authenticators.used(tx, match.authenticator, match.verifier)
+
+    def drop_used(self, tx: Tx, now: datetime) -> int:
+        """Forget a page of steps that no clock allows any more; return how many."""
+        return self._authenticators.drop_steps(tx, unix(now) // PERIOD - KEPT_STEPS)
 
     def _use(self, tx: Tx, match: Match) -> None:
         step: Step = match.used

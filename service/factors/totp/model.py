@@ -9,6 +9,7 @@ PERIOD: Final = 30
 WINDOW: Final = 1
 LARGEST_OFFSET: Final = 2
 DIGITS: Final = 6
+KEPT_STEPS: Final = 20
 _LONGEST_NAME: Final = 64
 _HEAD: Final = 40
 

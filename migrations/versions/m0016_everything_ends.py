@@ -1,4 +1,4 @@
-"""What makes a row of faces strict is a column of its own, not a number above a thousand.
+"""Everything stored has an end: keys of clients are counted; strict rows of faces are marked.
 
 Revision: 0016
 """
@@ -23,9 +23,11 @@ def upgrade() -> None:
     op.execute(
         _THROTTLE.update().where(face >= _ABOVE).values(strict=face > _ABOVE, face=face - _ABOVE)
     )
+    op.create_index(op.f("ix_kept_answer_client_id"), "kept_answer", ["client_id"])
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_kept_answer_client_id"), "kept_answer")
     face = _THROTTLE.c.face
     op.execute(_THROTTLE.update().where(_THROTTLE.c.strict).values(face=face + _ABOVE))
     op.drop_column("throttle", "strict")

@@ -13,6 +13,7 @@ from crypto.hashing import PasswordHasher
 from crypto.opaque import new_token
 from service.accounts.actions import Accounts
 from service.app.backtests import backtest_plan
+from service.app.ending import Ending, ends_of
 from service.app.keys import foundation, open_keys, open_ledger
 from service.audit.actions import AuditLog
 from service.authenticators.actions import Authenticators, Enrolling
@@ -20,6 +21,7 @@ from service.clients.actions import Clients
 from service.custody.actions import Custody, Room, plans
 from service.devices.actions import Devices
 from service.domain.authenticator import Status
+from service.domain.bounds import Bounds
 from service.domain.clock import Clock, SystemClock
 from service.domain.errors import Unavailable
 from service.domain.factor import Enrollment, Factor
@@ -116,21 +118,21 @@ def open_house(
     clock, models = clock or SystemClock(), open_models(settings.behavior_model)
     store, vault, signing = foundation(settings, clock)
     audit, outbox, metrics = AuditLog(clock), Outbox(clock), Metrics()
-    accounts = Accounts(vault, outbox, audit, clock)
-    authenticators = Authenticators(accounts, audit, clock)
+    accounts = Accounts(vault, outbox, audit, clock, settings)
+    authenticators = Authenticators(accounts, audit, clock, settings)
     policies, standing = _policies(store, vault, clock), Standing(audit, clock)
-    clients, devices = Clients(audit, clock), Devices(vault.purpose_key, clock)
+    clients, devices = Clients(audit, clock), Devices(vault.purpose_key, clock, settings)
     sessions, behaviors = (
-        _sessions(accounts, authenticators, policies, devices, audit, clock),
+        _sessions(accounts, authenticators, policies, devices, audit, clock, bounds=settings),
         Behaviors(accounts, models, audit, outbox, clock),
     )  # fmt: skip
     throttling, context = Throttling(vault.purpose_key, clock), _context(settings, vault)
-    answers = Answers(store, vault.purpose_key, clock)
+    answers = Answers(store, vault.purpose_key, clock, settings)
     access = AccessTokens(signing, clock, settings.issuer)
     operators = _operators(
         Operators(
             accounts, audit, outbox, clock, required(development=settings.mode == "development"),
-            {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)},
+            {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)}, settings,
         ),
         accounts,
     )  # fmt: skip
@@ -156,8 +158,8 @@ def open_house(
 
     keys, exports, lives = (
         open_keys(settings, store, vault, signing, audit, clock),
-        _exports(store, accounts, throttling, audit, clock, settings.issuer),
-        Lives(frozenset(factors), audit, clock),
+        _exports(store, accounts, throttling, audit, clock, settings),
+        Lives(frozenset(factors), audit, clock, settings),
     )
     ending = {
         "contact": (accounts.erase_contact, outbox.forget),
@@ -178,33 +180,40 @@ def open_house(
     erasure = Erasure(store, shredding, ends, open_ledger(settings, store, vault), audit, outbox)
     _watch(store, vault, audit, outbox, metrics, face)
 
-    tasks = _tasks(
-        audit=audit, login=login, tokens=tokens, sessions=sessions, answers=answers,
-        authenticators=authenticators, devices=devices,
-    )  # fmt: skip
-    tasks += (
-        Task("policy.drop", timedelta(minutes=5), policies.drop_old),
+    custody = Custody(
+        keys,
+        _long_jobs(
+            store,
+            keys,
+            exports,
+            lives,
+            clock,
+            bounds=settings,
+            stands=partial(_stands, operators, clients),
+        ),
+    )
+    tasks = (
+        Task("audit.sequence", timedelta(seconds=1), lambda tx, _now: audit.sequence(tx)),
         Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
         Task("keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled),
-        Task("login_context.fold", timedelta(minutes=1), context.fold),
-        Task("login_context.drop", timedelta(hours=1), context.drop_older),
-        Task("behavior.drop", timedelta(hours=1), behaviors.drop_older),
-        Task("exports.drop", timedelta(minutes=1), exports.drop_expired),
-        Task("budgets.drop", timedelta(minutes=5), throttling.drop_budgets),
+        Task("login_context.fold", timedelta(minutes=1), context.fold, paged=True),
         Task("identifiers.renew", timedelta(minutes=1), accounts.renew),
-        Task("codes.drop", timedelta(minutes=1), accounts.drop_ended),
         Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
-    )
+        *ends_of(
+            Ending(
+                accounts, answers, authenticators, behaviors, clients, context, custody.jobs,
+                devices, exports, login, operators, outbox, policies, sessions, throttling, tokens,
+                totp,
+            )
+        ),
+    )  # fmt: skip
     return House(
         settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
         outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
         operators=operators,
         keys=keys, shredding=shredding, erasure=erasure, exports=exports,
-        custody=Custody(
-            keys,
-            _long_jobs(store, keys, exports, lives, clock, partial(_stands, operators, clients)),
-        ),
+        custody=custody,
         devices=devices, behaviors=behaviors,
         measuring=Measuring(
             store, accounts, authenticators, policies, behaviors, throttling
@@ -217,15 +226,15 @@ def open_house(
     )  # fmt: skip
 
 
-def _long_jobs(
-    store: Store, keys: Room, exports: Exports, lives: Lives, clock: Clock,
+def _long_jobs(  # noqa: PLR0913 - one argument per feature it leans on
+    store: Store, keys: Room, exports: Exports, lives: Lives, clock: Clock, *, bounds: Bounds,
     stands: Callable[[Tx, str, str], bool],
 ) -> LongJobs:  # fmt: skip
     others: dict[str, Plan] = {
         KIND: exports.work,
         BACKTEST: partial(backtest_plan, store, lives),
     }
-    return LongJobs(store, plans(keys) | others, clock, stands)
+    return LongJobs(store, plans(keys) | others, clock, bounds, stands)
 
 
 def _operators(operators: Operators, accounts: Accounts) -> Operators:
@@ -243,26 +252,28 @@ def _stands(operators: Operators, clients: Clients, tx: Tx, actor: str, scope: s
     return found is not None and scope in found.scopes
 
 
-def _sessions(
+def _sessions(  # noqa: PLR0913 - one argument per feature it leans on
     accounts: Accounts, authenticators: Authenticators, policies: Policies, devices: Devices,
-    audit: AuditLog, clock: Clock,
+    audit: AuditLog, clock: Clock, *, bounds: Bounds,
 ) -> Sessions:  # fmt: skip
     ways = SessionWays(
         policies.session_idle, policies.keeps_sessions, authenticators.active, devices.forget
     )
-    sessions = Sessions(accounts, audit, clock, ways)
+    sessions = Sessions(accounts, audit, clock, ways, bounds)
     authenticators.guard(sessions)
     return sessions
 
 
 def _exports(
     store: Store, accounts: Accounts, throttling: Throttling, audit: AuditLog, clock: Clock,
-    issuer: str,
+    settings: Settings,
 ) -> Exports:  # fmt: skip
     def bucket(tx: Tx, subject: UUID) -> str:
         return throttling.bucket(tx, f"subject:{subject}")
 
-    return Exports(store, Ways(accounts.lock, bucket, accounts.notify), audit, clock, issuer)
+    return Exports(
+        store, Ways(accounts.lock, bucket, accounts.notify), audit, clock, settings.issuer, settings
+    )
 
 
 def _context(settings: Settings, vault: Vault) -> LoginContextSignal:
@@ -287,24 +298,6 @@ def _factors(
         TotpFactor(authenticators, "Lamina", DECOY), RecoveryCodeFactor(authenticators, DECOY),
         FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness), asked),
     )  # fmt: skip
-
-
-def _tasks(  # noqa: PLR0913 - one argument per feature that forgets
-    *, audit: AuditLog, login: Login, tokens: Tokens, sessions: Sessions, answers: Answers,
-    authenticators: Authenticators, devices: Devices,
-) -> tuple[Task, ...]:  # fmt: skip
-    def sequence(tx: Tx, _now: datetime) -> int:
-        return audit.sequence(tx)
-
-    return (
-        Task("audit.sequence", timedelta(seconds=1), sequence),
-        Task("flows.drop", timedelta(minutes=5), login.drop_ended),
-        Task("tokens.drop", timedelta(minutes=5), tokens.drop_expired),
-        Task("sessions.drop", timedelta(hours=1), sessions.drop_ended),
-        Task("answers.drop", timedelta(minutes=1), answers.drop_expired),
-        Task("grants.drop", timedelta(minutes=5), authenticators.drop_expired),
-        Task("devices.drop", timedelta(hours=1), devices.drop_expired),
-    )
 
 
 def _stored_faces(store: Store, face: FaceFactor) -> float:

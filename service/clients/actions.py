@@ -260,9 +260,9 @@ class Clients:
         row = store.get(tx, identifier) if identifier else None
         if row is None or row.status != _ACTIVE or not self._made(row, said, now):
             raise refused()
-        store.drop_assertions(tx, now)
         jti = hashlib.sha256(said.jti.encode()).hexdigest()
-        if not store.use_assertion(tx, row.id, jti, datetime.fromtimestamp(said.expires, UTC)):
+        expires = datetime.fromtimestamp(said.expires, UTC)
+        if not store.use_assertion(tx, row.id, jti, expires, now):
             raise refused("client_assertion: jti was used before.")
         return _client(row)
 
@@ -290,6 +290,10 @@ class Clients:
     ) -> None:
         data: dict[str, Any] = {"old_until": rfc3339(until)} if until else {}
         self._audit.append(tx, kind, actor=actor, client=str(row.id), **data)
+
+    def drop_expired(self, tx: Tx, now: datetime) -> int:
+        """Forget a page of assertions that have expired; return how many."""
+        return store.drop_assertions(tx, now)
 
     def _row(self, tx: Tx, client: UUID) -> ClientRow:
         row = store.get(tx, client, lock=True)

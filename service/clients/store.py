@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crypto.fields import Owner
 from service.domain.ids import client_owner
 from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 
@@ -58,6 +59,7 @@ def get(tx: Tx, client: UUID, *, lock: bool = False) -> ClientRow | None:
 
 
 _ROWS: Final = table_of(ClientRow)
+_USED: Final = table_of(UsedAssertion)
 _PLAIN: Final = select(
     _ROWS.c.id, _ROWS.c.name, _ROWS.c.status, _ROWS.c.scopes, _ROWS.c.first_party,
     _ROWS.c.asserts_context, _ROWS.c.segments, _ROWS.c.jwks,
@@ -79,12 +81,13 @@ def clients(tx: Tx) -> list[ClientRow]:
     return list(tx.scalars(select(ClientRow).order_by(ClientRow.id)))
 
 
-def use_assertion(tx: Tx, client: UUID, jti: str, expires_at: datetime) -> bool:
-    """Note an assertion; False when it was used before."""
-    values = {"client_id": client, "jti": jti, "expires_at": expires_at}
-    return insert_once(tx, UsedAssertion.metadata.tables["used_assertion"], values)
+def use_assertion(tx: Tx, client: UUID, jti: str, expires_at: datetime, now: datetime) -> bool:
+    """Note an assertion; False when it was used before and has not expired since."""
+    same = (_USED.c.client_id == client, _USED.c.jti == jti)
+    tx.execute(delete(_USED).where(*same, _USED.c.expires_at <= now))
+    return insert_once(tx, _USED, {"client_id": client, "jti": jti, "expires_at": expires_at})
 
 
-def drop_assertions(tx: Tx, now: datetime) -> None:
-    """Forget assertions that have expired anyway."""
-    tx.execute(delete(UsedAssertion).where(UsedAssertion.expires_at <= now))
+def drop_assertions(tx: Tx, now: datetime) -> int:
+    """Forget a page of assertions that have expired anyway; return how many."""
+    return drop_page(tx, _USED, _USED.c.expires_at <= now)

@@ -10,6 +10,7 @@ from crypto.errors import SignatureInvalid
 from crypto.signing import sign_mac_jwt, verify_mac_jwt
 from service.devices import store
 from service.devices.store import KnownDevice
+from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, unix
 from service.domain.ids import new_id, parse_id
 from service.store.engine import Tx
@@ -38,9 +39,12 @@ class Issued:
 class Devices:
     """The known devices."""
 
-    def __init__(self, purpose_key: Callable[[Tx, str], bytes], clock: Clock) -> None:
+    def __init__(
+        self, purpose_key: Callable[[Tx, str], bytes], clock: Clock, bounds: Bounds = USUAL
+    ) -> None:
         self._purpose_key = purpose_key
         self._clock = clock
+        self._bounds = bounds
 
     def recognize(self, tx: Tx, token: str, subject: UUID) -> Device | None:
         """Return the device whose newest token this is, if it is one of the subject's."""
@@ -68,6 +72,8 @@ class Devices:
             id=new_id(now), subject_id=subject, generation=1, created_at=now, expires_at=expires
         )
         tx.add(row)
+        tx.flush()
+        store.drop_surplus(tx, subject, self._bounds.max_devices)
         return Issued(row.id, self._token(tx, row.id, 1, expires))
 
     def forget(self, tx: Tx, subject: UUID, but: UUID | None = None) -> int:

@@ -1,12 +1,14 @@
 """The table of known devices."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, delete, update
+from sqlalchemy import ForeignKey, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.store.base import Base
+from service.store.base import Base, table_of
+from service.store.dropping import PAGE, drop_page
 from service.store.engine import Tx
 from service.store.personal import Personal
 
@@ -24,6 +26,9 @@ class KnownDevice(Base):
     generation: Mapped[int]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+
+
+_TABLE: Final = table_of(KnownDevice)
 
 
 def get(tx: Tx, device: UUID) -> KnownDevice | None:
@@ -51,7 +56,13 @@ def drop(tx: Tx, subject: UUID, but: UUID | None) -> int:
     return len(tx.execute(gone.returning(KnownDevice.id)).all())
 
 
+def drop_surplus(tx: Tx, subject: UUID, keep: int) -> None:
+    """Forget the devices of a subject beyond so many, those that signed in last left out."""
+    owned = select(_TABLE.c.id).where(_TABLE.c.subject_id == subject)
+    surplus = owned.order_by(_TABLE.c.expires_at.desc(), _TABLE.c.id.desc())
+    tx.execute(delete(_TABLE).where(_TABLE.c.id.in_(surplus.limit(PAGE).offset(keep))))
+
+
 def drop_expired(tx: Tx, now: datetime) -> int:
-    """Forget devices that were not seen for long; return how many."""
-    gone = delete(KnownDevice).where(KnownDevice.expires_at <= now)
-    return len(tx.execute(gone.returning(KnownDevice.id)).all())
+    """Forget a page of devices that were not seen for long; return how many."""
+    return drop_page(tx, _TABLE, _TABLE.c.expires_at <= now)

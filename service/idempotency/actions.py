@@ -3,13 +3,15 @@
 import hashlib
 import hmac
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from crypto import opaque
+from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock
-from service.domain.errors import BadInput, Conflict, Fault
+from service.domain.errors import BadInput, Conflict, Fault, TooMany
 from service.domain.ids import new_id
 from service.idempotency import store
 from service.store.engine import Store, Tx
@@ -18,14 +20,27 @@ from service.web.answers import Answer
 _LIFE: Final = timedelta(hours=24)
 _SECRET_LIFE: Final = timedelta(minutes=10)
 _IN_FLIGHT: Final = timedelta(minutes=2)
+_RECOUNT: Final = timedelta(seconds=10)
+_FULL: Final = 60
+
+
+@dataclass(slots=True)
+class _Counted:
+    """How many keys a client had at a time, with those claimed here since."""
+
+    at: datetime
+    keys: int
 
 
 class Answers:
     """The kept answers; implements `service.web.api.AnswerStore`."""
 
     def __init__(
-        self, database: Store, purpose_key: Callable[[Tx, str], bytes], clock: Clock
-    ) -> None:
+        self, database: Store, purpose_key: Callable[[Tx, str], bytes], clock: Clock,
+        bounds: Bounds = USUAL,
+    ) -> None:  # fmt: skip
+        self._bounds = bounds
+        self._counted: dict[UUID, _Counted] = {}
         self._database = database
         self._purpose_key = purpose_key
         self._clock = clock
@@ -46,6 +61,7 @@ class Answers:
                 tx.expunge(kept)
                 kept = None
             if kept is None:
+                self._require_room(tx, caller, now)
                 values = {
                     "id": new_id(now), "client_id": caller, "name": name, "body_mac": mac,
                     "status": None, "content_type": "", "expires_at": now + _IN_FLIGHT,
@@ -61,6 +77,20 @@ class Answers:
             if kept.status is None:
                 raise _in_flight()
             return Answer(kept.status, (kept.answer or "").encode(), kept.content_type)
+
+    def _require_room(self, tx: Tx, client: UUID, now: datetime) -> None:
+        """Refuse a client that has too many keys.
+
+        The keys are counted every few seconds, and again before anybody is refused: to count a
+        hundred thousand for each request would cost more than to answer it.
+        """
+        known, most = self._counted.get(client), self._bounds.max_idempotency_keys
+        if known is None or known.keys >= most or abs(now - known.at) > _RECOUNT:
+            known = self._counted[client] = _Counted(now, store.count(tx, client, most))
+        if known.keys >= most:
+            detail = f"{most} Idempotency-Keys of this client are kept; use fewer, or wait."
+            raise TooMany("too_many_idempotency_keys", detail, _FULL)
+        known.keys += 1
 
     def finish(
         self, caller: UUID, operation: str, key: str, answer: Answer, secret: bool  # noqa: FBT001 - a flag of the operation

@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, String, delete, select
+from sqlalchemy import LargeBinary, String, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import client_owner
-from service.store.base import Base
+from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Unlinked
 from service.store.sealed import encrypted_optional
@@ -26,7 +27,7 @@ class KeptAnswer(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    client_id: Mapped[UUID]
+    client_id: Mapped[UUID] = mapped_column(index=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     body_mac: Mapped[bytes] = mapped_column(LargeBinary(32))
     status: Mapped[int | None]
@@ -49,12 +50,19 @@ def find(tx: Tx, name: str) -> KeptAnswer | None:
     return tx.scalars(select(KeptAnswer).where(KeptAnswer.name == name)).first()
 
 
+def count(tx: Tx, client: UUID, most: int) -> int:
+    """Return how many keys a client has, counted up to a number."""
+    table = table_of(KeptAnswer)
+    found = select(table.c.id).where(table.c.client_id == client).limit(most).subquery()
+    return tx.scalar(select(func.count()).select_from(found)) or 0
+
+
 def drop(tx: Tx, name: str) -> None:
     """Free a key."""
     tx.execute(delete(KeptAnswer).where(KeptAnswer.name == name))
 
 
 def drop_expired(tx: Tx, now: datetime) -> int:
-    """Forget answers past their time; return how many."""
-    gone = delete(KeptAnswer).where(KeptAnswer.expires_at <= now).returning(KeptAnswer.id)
-    return len(tx.execute(gone).all())
+    """Forget a page of answers past their time; return how many."""
+    table = table_of(KeptAnswer)
+    return drop_page(tx, table, table.c.expires_at <= now)

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import String, or_, select, update
+from sqlalchemy import String, func, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.store.base import Base
+from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, anybody, by_actor
 
@@ -28,7 +29,7 @@ class LongJob(Base):
 
     __tablename__ = "long_job"
     __personal__ = Personal(
-        "which operator or client asked for a long act", "for as long as the log",
+        "which operator or client asked for a long act", "400 days after its end",
         of=by_actor("actor"), shown={"actor": anybody},
         withheld={"params": "names keys or numbers, nobody", "report": "counts, nobody"},
     )  # fmt: skip
@@ -69,6 +70,13 @@ def void(tx: Tx, number: UUID, values: Mapping[str, Any]) -> bool:
     return tx.execute(statement).first() is not None
 
 
+def waiting_of(tx: Tx, actor: str) -> int:
+    """Return how many jobs of an actor wait or run."""
+    table = table_of(LongJob)
+    mine = (table.c.actor == actor, table.c.status.in_(("queued", "running")))
+    return tx.scalar(select(func.count()).select_from(table).where(*mine)) or 0
+
+
 def unfinished(tx: Tx) -> list[LongJob]:
     """Return the jobs that wait or run, oldest first."""
     query = select(LongJob).where(LongJob.status.in_(("queued", "running")))
@@ -87,6 +95,13 @@ def take(tx: Tx, name: str, holder: str, now: datetime, until: datetime) -> bool
         .returning(Lease.name)
     )
     return tx.execute(statement).first() is not None
+
+
+def drop_old(tx: Tx, before: datetime, idle: datetime) -> int:
+    """Forget jobs that ended before a time, and leases that nobody holds since another."""
+    jobs, leases = table_of(LongJob), table_of(Lease)
+    count = drop_page(tx, jobs, jobs.c.finished_at <= before)
+    return count + drop_page(tx, leases, leases.c.until <= idle)
 
 
 def give_up(tx: Tx, name: str, holder: str, now: datetime) -> None:

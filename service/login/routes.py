@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal
+from uuid import UUID
 
 from pydantic import (
     BaseModel,
@@ -258,7 +259,7 @@ def _counted(wanted: NewFlow) -> str:
     """Return the name that flows for the same person are counted under, in any spelling."""
     if wanted.identifier is not None:
         return ":".join(identify(wanted.identifier) or ("", wanted.identifier))
-    return str(wanted.session or wanted.access_token)
+    return str(wanted.access_token)
 
 
 def _below(fault: Fault) -> Fault:

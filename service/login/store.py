@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import LargeBinary, bindparam, delete, insert, select, update
+from sqlalchemy import LargeBinary, bindparam, insert, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
@@ -14,6 +14,7 @@ from service.domain.errors import Conflict
 from service.domain.ids import service_owner
 from service.login.model import Flow, from_json, stored, to_json
 from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx
 from service.store.personal import Unlinked
 from service.store.sealed import encrypted_text, open_value, seal_value
@@ -105,9 +106,8 @@ def _context(flow_id: UUID, client: UUID, revision: int) -> FieldContext:
 
 
 def drop_ended(tx: Tx, before: datetime) -> int:
-    """Forget flows that ended before a time; return how many."""
-    gone = delete(FlowRow).where(FlowRow.expires_at <= before).returning(FlowRow.id)
-    return len(tx.execute(gone).all())
+    """Forget a page of flows that ended before a time; return how many."""
+    return drop_page(tx, _TABLE, _TABLE.c.expires_at <= before)
 
 
 def moved() -> Conflict:

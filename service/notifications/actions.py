@@ -1,7 +1,8 @@
 """Write what others must hear of; delivery is another job."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -11,6 +12,11 @@ from service.domain.ids import new_id
 from service.notifications import store
 from service.notifications.store import Outgoing
 from service.store.engine import Tx
+
+_DELIVERED_KEPT: Final = timedelta(days=7)
+_CODE_KEPT: Final = timedelta(days=1)
+_PERSONAL_KEPT: Final = timedelta(days=30)
+_REST_KEPT: Final = timedelta(days=400)
 
 
 class Outbox:
@@ -38,6 +44,13 @@ class Outbox:
             | ({"payload": orjson.loads(row.payload)} if reveal else {})
             for row in store.waiting(tx, limit)
         ]
+
+    def drop_old(self, tx: Tx, now: datetime) -> int:
+        """Forget a page of messages that were delivered, or that nobody will; return how many."""
+        ends = store.Ends(
+            now - _DELIVERED_KEPT, now - _CODE_KEPT, now - _PERSONAL_KEPT, now - _REST_KEPT
+        )
+        return store.drop_old(tx, ends)
 
     def forget(self, tx: Tx, subject: UUID) -> None:
         """Delete what waits about a subject that is erased: its addresses stand in there."""

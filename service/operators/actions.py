@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,9 +13,10 @@ from crypto import opaque
 from service.accounts.actions import Accounts
 from service.audit.actions import AuditLog
 from service.domain.assurance import Acr
+from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import SERVICE, Caller
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import BadInput, Conflict, Expired, Fault, Forbidden, NotFound
+from service.domain.errors import BadInput, Conflict, Expired, Fault, Forbidden, NotFound, TooMany
 from service.domain.ids import new_id
 from service.jobs.actions.long import void_queued
 from service.notifications.actions import Outbox
@@ -32,11 +35,13 @@ from service.operators.model import (
 )
 from service.operators.store import Approval
 from service.store.engine import Tx
+from service.web.paging import Page
 
 BREAK_GLASS: Final = "break_glass"
 _PREFIX: Final = "lboot_"
-_LISTED: Final = 100
 _ROLE_ACTS: Final = frozenset({"operators.grant", "operators.revoke"})
+_APPROVALS_KEPT: Final = timedelta(days=400)
+_TOKENS_KEPT: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,11 @@ class Operators:
         acts: What is carried out when it is approved, beside the granting of roles.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
         self, accounts: Accounts, audit: AuditLog, outbox: Outbox, clock: Clock, level: Acr,
-        acts: Mapping[str, Act],
+        acts: Mapping[str, Act], bounds: Bounds = USUAL,
     ) -> None:  # fmt: skip
+        self._bounds = bounds
         roles = Act(self._check, self._change_role)
         self._acts = dict.fromkeys(_ROLE_ACTS, roles) | dict(acts)
         self._accounts = accounts
@@ -78,13 +84,14 @@ class Operators:
 
     def listing(self, tx: Tx) -> list[dict[str, Any]]:
         """Return every operator's roles."""
-        return [
-            {
-                "subject": str(row.subject_id), "role": row.role,
-                "granted_at": rfc3339(row.granted_at), "granted_by": row.granted_by,
-            }
-            for row in store.listing(tx)
-        ]  # fmt: skip
+        return [_role(row) for row in store.listing(tx)]
+
+    def page(self, tx: Tx, page: Page) -> dict[str, Any]:
+        """Return a page of operators by their ids, with a row for each role."""
+        rows = store.page(tx, page.after, page.fetched)
+        each = [list(group) for _, group in groupby(rows, key=lambda row: row.subject_id)]
+        answer = page.answer(each, lambda group: group[0].subject_id, list)
+        return answer | {"items": [_role(row) for group in answer["items"] for row in group]}
 
     def short(self, tx: Tx) -> list[dict[str, Any]]:
         """Return what takes two people while fewer than two can agree on it, and how many can."""
@@ -175,7 +182,10 @@ class Operators:
         require(caller, scope)
         if act in self._acts:
             self._acts[act].check(tx, target, params)
-        now = self._clock.now()
+        now, most = self._clock.now(), self._bounds.max_approvals
+        if store.undecided(tx, caller.actor, now) >= most:
+            detail = f"{most} acts that you asked for are not decided yet."
+            raise TooMany("too_many_approvals", detail, int(APPROVAL_LIFE.total_seconds()))
         row = Approval(
             id=new_id(now), act=act, target=target, params=dict(params), reason=reason,
             status="pending", requested_by=caller.actor, decided_by=None, created_at=now,
@@ -243,9 +253,10 @@ class Operators:
         """Return an approval; raises NotFound."""
         return _view(self._row(tx, number))
 
-    def waiting(self, tx: Tx) -> list[dict[str, Any]]:
-        """Return the approvals of the last day, newest first."""
-        return [_view(row) for row in store.approvals(tx, self._clock.now(), _LISTED)]
+    def waiting(self, tx: Tx, page: Page) -> dict[str, Any]:
+        """Return a page of the approvals of the last day, newest first."""
+        rows = store.approvals(tx, self._clock.now(), page.after, page.fetched)
+        return page.answer(rows, lambda row: row.id, _view)
 
     def revoke(self, tx: Tx, subject: UUID, role: str, actor: str) -> None:
         """Take a role at once, and with it all that was asked for or given by it.
@@ -339,6 +350,10 @@ class Operators:
         except (ValueError, NotFound):
             raise BadInput(Fault("/target", "subject_not_found", "is no subject")) from None
 
+    def drop_old(self, tx: Tx, now: datetime) -> int:
+        """Forget a page of approvals and of tokens that expired long ago; return how many."""
+        return store.drop_old(tx, now - _APPROVALS_KEPT, now - _TOKENS_KEPT)
+
     def _row(self, tx: Tx, number: UUID) -> Approval:
         row = store.approval(tx, number)
         if row is None:
@@ -371,6 +386,13 @@ def _insufficient(scope: str) -> Forbidden:
 
 def _void() -> Conflict:
     return Conflict("approval_void", "Who asked for this, or gave it, may not any more; ask again.")
+
+
+def _role(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
+    return {
+        "subject": str(row.subject_id), "role": row.role,
+        "granted_at": rfc3339(row.granted_at), "granted_by": row.granted_by,
+    }  # fmt: skip
 
 
 def _view(row: Approval) -> dict[str, Any]:

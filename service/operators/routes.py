@@ -64,10 +64,10 @@ class OperatorRoutes:
                 "roles": self._operators.begin(tx, subject, wanted.token),
             }
 
-    def listing(self, _call: Call) -> Mapping[str, Any]:
+    def listing(self, call: Call) -> Mapping[str, Any]:
         """List the operators."""
         with self._database.transaction(read=True) as tx:
-            return {"items": self._operators.listing(tx), "short": self._operators.short(tx)}
+            return self._operators.page(tx, call.page) | {"short": self._operators.short(tx)}
 
     def request(self, call: Call) -> Mapping[str, Any]:
         """Ask for an act that takes two people."""
@@ -89,7 +89,7 @@ class OperatorRoutes:
         """List the approvals of the last day."""
         _operator(call)
         with self._database.transaction(read=True) as tx:
-            return {"items": self._operators.waiting(tx)}
+            return self._operators.waiting(tx, call.page)
 
     def show(self, call: Call) -> Mapping[str, Any]:
         """Show one approval."""
@@ -117,7 +117,7 @@ def routes(api: Api, operators: OperatorRoutes) -> None:
         operators.bootstrap,
     )  # fmt: skip
     api.add(
-        Operation("GET", "/v1/operators", "List the operators", "operators:admin"),
+        Operation("GET", "/v1/operators", "List the operators", "operators:admin", paged=True),
         operators.listing,
     )
     api.add(
@@ -126,7 +126,7 @@ def routes(api: Api, operators: OperatorRoutes) -> None:
         operators.request, operators.may_request,
     )  # fmt: skip
     api.add(
-        Operation("GET", "/v1/approvals", "List the approvals of the last day", ""),
+        Operation("GET", "/v1/approvals", "List the approvals of the last day", "", paged=True),
         operators.waiting,
     )
     api.add(Operation("GET", one, "Show an approval", ""), operators.show)

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, anybody
 
@@ -43,7 +44,8 @@ class Approval(Base):
 
     __tablename__ = "approval"
     __personal__ = Personal(
-        "acts that take two people, asked for, decided or suffered by the person", "as the log",
+        "acts that take two people, asked for, decided or suffered by the person",
+        "400 days after the day in which it is decided; the log, always",
         of=lambda columns, whose: or_(
             columns.requested_by == whose.actor, columns.decided_by == whose.actor,
             columns.target == str(whose.subject),
@@ -93,6 +95,15 @@ def listing(tx: Tx) -> Sequence[Any]:
     return tx.execute(select(_ROLES).order_by(_ROLES.c.granted_at)).all()
 
 
+def page(tx: Tx, after: UUID | None, limit: int) -> Sequence[Any]:
+    """Return the roles of a page of operators, by subject beyond one."""
+    subjects = select(_ROLES.c.subject_id).distinct().order_by(_ROLES.c.subject_id).limit(limit)
+    if after is not None:
+        subjects = subjects.where(_ROLES.c.subject_id > after)
+    query = select(_ROLES).where(_ROLES.c.subject_id.in_(subjects))
+    return tx.execute(query.order_by(_ROLES.c.subject_id, _ROLES.c.role)).all()
+
+
 def lock_roles(tx: Tx) -> None:
     """Let what changes or relies on roles queue up: in one order, after the subject (ADR 6)."""
     query = select(_ROLES.c.role).order_by(_ROLES.c.subject_id, _ROLES.c.role)
@@ -116,9 +127,18 @@ def approval(tx: Tx, number: UUID) -> Approval | None:
     return tx.get(Approval, number, populate_existing=True)
 
 
-def approvals(tx: Tx, now: datetime, limit: int) -> list[Approval]:
-    """Return the approvals that are open or were decided lately, newest first."""
+def undecided(tx: Tx, actor: str, now: datetime) -> int:
+    """Return how many acts somebody asked for that nobody has decided yet."""
+    mine = (_APPROVALS.c.requested_by == actor, _APPROVALS.c.status == "pending",
+            _APPROVALS.c.expires_at > now)  # fmt: skip
+    return tx.scalar(select(func.count()).select_from(_APPROVALS).where(*mine)) or 0
+
+
+def approvals(tx: Tx, now: datetime, before: UUID | None, limit: int) -> list[Approval]:
+    """Return a page of the approvals that are open or were decided lately, newest first."""
     query = select(Approval).where(Approval.expires_at > now).order_by(Approval.id.desc())
+    if before is not None:
+        query = query.where(Approval.id < before)
     return list(tx.scalars(query.limit(limit)))
 
 
@@ -179,6 +199,12 @@ def close_tokens(tx: Tx, now: datetime) -> None:
     """End every token that was not used."""
     unused = update(_TOKENS).where(_TOKENS.c.used_at.is_(None), _TOKENS.c.expires_at > now)
     tx.execute(unused.values(expires_at=now))
+
+
+def drop_old(tx: Tx, approvals: datetime, tokens: datetime) -> int:
+    """Forget a page of approvals, and one of tokens, that had expired at a time."""
+    count = drop_page(tx, _APPROVALS, _APPROVALS.c.expires_at <= approvals)
+    return count + drop_page(tx, _TOKENS, _TOKENS.c.expires_at <= tokens)
 
 
 def use_token(tx: Tx, digest: bytes, now: datetime) -> bool:

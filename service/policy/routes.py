@@ -115,6 +115,11 @@ class PolicyRoutes:
         except BadInput as error:
             raise BadInput(*(_below(fault) for fault in error.faults), code=error.code) from None
 
+    def delete(self, call: Call) -> None:
+        """Delete a document that was never in force."""
+        with self._database.transaction() as tx:
+            self._lives.delete(tx, call.path["version"], call.by.actor)
+
     def validate(self, call: Call) -> Mapping[str, Any]:
         """Check that a document can be satisfied here."""
         with self._database.transaction() as tx:
@@ -196,6 +201,8 @@ def routes(api: Api, policies: PolicyRoutes) -> None:
          policies.show),
         (Operation("POST", "/v1/policies", "Draft a policy document", write, Draft, 201,
                    idempotent=True), policies.draft),
+        (Operation("DELETE", one, "Delete a policy document that was never in force", write,
+                   status=204), policies.delete),
         (Operation("POST", f"{one}/validate", "Check that a policy can be satisfied here", write,
                    idempotent=True), policies.validate),
         (Operation("POST", f"{one}/backtest", "Compare a policy with stored decisions, as a job",

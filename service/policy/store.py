@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import service_owner, subject_owner
 from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, anybody, by_actor, without
 from service.store.sealed import (
@@ -158,6 +159,16 @@ def documents(
     return tx.scalars(query).all()
 
 
+def drop_document(tx: Tx, number: UUID) -> None:
+    """Delete a document."""
+    tx.execute(delete(PolicyDocument).where(PolicyDocument.id == number))
+
+
+def count_documents(tx: Tx) -> int:
+    """Return how many documents there are."""
+    return tx.scalar(select(func.count()).select_from(table_of(PolicyDocument))) or 0
+
+
 def document(tx: Tx, version: str) -> PolicyDocument | None:
     """Return a document by its version."""
     return tx.scalars(select(PolicyDocument).where(PolicyDocument.version == version)).first()
@@ -247,11 +258,9 @@ def shadow_counts(tx: Tx, version: str) -> Sequence[Any]:
     return tx.execute(query.group_by(*columns)).all()
 
 
-def drop_decisions(tx: Tx, before: datetime, limit: int) -> int:
-    """Forget decisions made before a time, so many at once; return how many."""
-    old = select(_DECISIONS.c.id).where(_DECISIONS.c.at < before).limit(limit)
-    gone = delete(_DECISIONS).where(_DECISIONS.c.id.in_(old)).returning(_DECISIONS.c.id)
-    return len(tx.execute(gone).all())
+def drop_decisions(tx: Tx, before: datetime) -> int:
+    """Forget a page of decisions made before a time; return how many."""
+    return drop_page(tx, _DECISIONS, _DECISIONS.c.at < before)
 
 
 def forget_decisions(tx: Tx, subject: UUID) -> int:

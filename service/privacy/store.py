@@ -3,12 +3,13 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, String, delete
+from sqlalchemy import ForeignKey, String, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import subject_owner
-from service.store.base import Base
+from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx
 from service.store.personal import Personal, anybody
 from service.store.sealed import encrypted_optional_bytes
@@ -40,12 +41,19 @@ def get(tx: Tx, export: UUID, *, lock: bool = False) -> SubjectExport | None:
     return tx.get(SubjectExport, export, with_for_update=lock or None)
 
 
+def waiting(tx: Tx, subject: UUID, now: datetime) -> int:
+    """Return how many exports of a subject are not over."""
+    table = table_of(SubjectExport)
+    mine = (table.c.subject_id == subject, table.c.expires_at > now)
+    return tx.scalar(select(func.count()).select_from(table).where(*mine)) or 0
+
+
 def forget(tx: Tx, subject: UUID) -> None:
     """Delete the exports of a subject."""
     tx.execute(delete(SubjectExport).where(SubjectExport.subject_id == subject))
 
 
 def drop_expired(tx: Tx, now: datetime) -> int:
-    """Delete exports past their time; return how many."""
-    gone = delete(SubjectExport).where(SubjectExport.expires_at <= now)
-    return len(tx.execute(gone.returning(SubjectExport.id)).all())
+    """Delete a page of exports past their time; return how many."""
+    table = table_of(SubjectExport)
+    return drop_page(tx, table, table.c.expires_at <= now)

@@ -12,6 +12,7 @@ from service.accounts.actions import Accounts
 from service.accounts.model import Account
 from service.audit.actions import AuditLog
 from service.domain.assurance import Achieved, Evidence, worth
+from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import NotFound
 from service.domain.ids import new_id
@@ -19,6 +20,7 @@ from service.sessions import store
 from service.sessions.model import ends, idle
 from service.sessions.store import SessionRow
 from service.store.engine import Tx
+from service.web.paging import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,11 @@ class Ways:
 class Sessions:
     """The sessions, and the one home of what ends a person's access."""
 
-    def __init__(self, accounts: Accounts, audit: AuditLog, clock: Clock, ways: Ways) -> None:
+    def __init__(
+        self, accounts: Accounts, audit: AuditLog, clock: Clock, ways: Ways, bounds: Bounds = USUAL
+    ) -> None:
         self._ways = ways
+        self._bounds = bounds
         self._accounts = accounts
         self._audit = audit
         self._clock = clock
@@ -94,6 +99,8 @@ class Sessions:
             tx, "session.started", subject=account.id, actor=str(client), session=str(row.id),
             acr=level.acr.urn,
         )  # fmt: skip
+        for other in store.idlest(tx, account.id, now, self._bounds.max_sessions):
+            self.end(tx, other, "displaced")
         return _value(row, found.evidence, level)
 
     def take_up(self, tx: Tx, session: UUID) -> SessionValue | None:
@@ -201,27 +208,41 @@ class Sessions:
         """End every session there is: the database was restored and may revive ended ones."""
         return store.revoke_all(tx, self._clock.now())
 
-    def listing(self, tx: Tx, subject: UUID) -> list[dict[str, Any]]:
-        """Return the sessions of a subject that are in force."""
-        rows = store.of_subject(tx, subject, self._clock.now())
-        found = (self.find(tx, row.id) for row in rows)
-        return [
-            {
-                "id": str(item.id),
-                "client_id": str(item.client),
-                "acr": item.level.acr.urn,
-                "amr": list(item.level.amr),
-                "auth_time": rfc3339(item.level.auth_time) if item.level.auth_time else None,
-                "created_at": rfc3339(item.created_at),
-                "expires_at": rfc3339(item.expires_at),
-            }
-            for item in found
-            if item is not None
-        ]
+    def page(self, tx: Tx, subject: UUID, page: Page) -> dict[str, Any]:
+        """Return a page of the sessions that are in force; one that idled is left out of it."""
+        rows = store.page(tx, subject, self._clock.now(), page.after, page.fetched)
+        answer = page.answer(rows, lambda row: row.id, lambda row: self._shown(tx, row.id))
+        return answer | {"items": [item for item in answer["items"] if item]}
 
-    def drop_ended(self, tx: Tx, now: datetime) -> int:
-        """Forget sessions long over; return how many."""
-        return store.drop_ended(tx, now - timedelta(days=1))
+    def _shown(self, tx: Tx, session: UUID) -> dict[str, Any] | None:
+        item = self.find(tx, session)
+        if item is None:
+            return None
+        return {
+            "id": str(item.id),
+            "client_id": str(item.client),
+            "acr": item.level.acr.urn,
+            "amr": list(item.level.amr),
+            "auth_time": rfc3339(item.level.auth_time) if item.level.auth_time else None,
+            "created_at": rfc3339(item.created_at),
+            "expires_at": rfc3339(item.expires_at),
+        }
+
+    def drop_ended(
+        self, tx: Tx, now: datetime, let_go: Callable[[Tx, Sequence[UUID]], object]
+    ) -> int:
+        """Forget a page of sessions that were over a day ago; return how many.
+
+        Args:
+            tx: A unit of work.
+            now: The time.
+            let_go: Forgets what was issued for them.
+        """
+        over = store.ended(tx, now - timedelta(days=1))
+        if over:
+            let_go(tx, over)
+            store.drop(tx, over)
+        return len(over)
 
     def _idled(self, row: SessionRow, segment: str, now: datetime) -> bool:
         """Tell whether a session was unused for too long, as it began or as the policy is now."""

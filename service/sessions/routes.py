@@ -18,7 +18,7 @@ def routes(api: Api, database: Store, accounts: Accounts, sessions: Sessions) ->
         subject = call.id("subject", "subject")
         with database.transaction(read=True) as tx:
             accounts.served(tx, call.by, subject)
-            return {"items": sessions.listing(tx, subject)}
+            return sessions.page(tx, subject, call.page)
 
     def end_all(call: Call) -> None:
         subject = call.id("subject", "subject")
@@ -33,7 +33,7 @@ def routes(api: Api, database: Store, accounts: Accounts, sessions: Sessions) ->
             sessions.end_one(tx, subject, session, "ended_by_client")
 
     write = "sessions:write"
-    api.add(Operation("GET", _PATH, "List sessions in force", "subjects:read"), listing)
+    api.add(Operation("GET", _PATH, "List sessions in force", "subjects:read", paged=True), listing)
     api.add(Operation("DELETE", _PATH, "End every session", write, status=204), end_all)
     api.add(
         Operation("DELETE", f"{_PATH}/{{session}}", "End one session", write, status=204), end_one

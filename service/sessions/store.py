@@ -1,15 +1,17 @@
 """The table of sessions."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, and_, delete, or_, select, update
+from sqlalchemy import ForeignKey, Integer, and_, bindparam, delete, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import service_owner
 from service.store.base import Base, table_of
+from service.store.dropping import PAGE
 from service.store.engine import Tx
 from service.store.personal import Personal, without
 from service.store.sealed import encrypted_text
@@ -51,6 +53,17 @@ class SessionRow(Base):
 
 
 _ROWS: Final = table_of(SessionRow)
+_IDLEST: Final = (
+    select(_ROWS.c.id)
+    .where(
+        _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.revoked_at.is_(None),
+        _ROWS.c.taken_up_at.is_not(None),
+        _ROWS.c.expires_at > bindparam("b_now"),
+    )
+    .order_by(_ROWS.c.last_seen_at.desc(), _ROWS.c.id.desc())
+    .limit(PAGE)
+    .offset(bindparam("b_keep", type_=Integer))
+)  # fmt: skip
 
 
 def get(tx: Tx, session: UUID) -> SessionRow | None:
@@ -99,6 +112,18 @@ def of_subject(tx: Tx, subject: UUID, now: datetime) -> list[SessionRow]:
     return list(tx.scalars(query.order_by(SessionRow.id)))
 
 
+def page(tx: Tx, subject: UUID, now: datetime, after: UUID | None, limit: int) -> list[SessionRow]:
+    """Return a page of the same, beyond an id."""
+    query = select(SessionRow).where(
+        SessionRow.subject_id == subject,
+        SessionRow.revoked_at.is_(None),
+        SessionRow.expires_at > now,
+    )
+    if after is not None:
+        query = query.where(SessionRow.id > after)
+    return list(tx.scalars(query.order_by(SessionRow.id).limit(limit)))
+
+
 def revoke(tx: Tx, session: UUID, now: datetime) -> bool:
     """End a session; False when it had ended."""
     statement = (
@@ -111,17 +136,31 @@ def revoke(tx: Tx, session: UUID, now: datetime) -> bool:
     return tx.execute(statement).first() is not None
 
 
+def idlest(tx: Tx, subject: UUID, now: datetime, keep: int) -> Sequence[UUID]:
+    """Return the sessions in force beyond so many, those that were used last left out."""
+    values = {"b_subject": subject, "b_now": now, "b_keep": keep}
+    return tx.execute(_IDLEST, values).scalars().all()
+
+
 def touch(tx: Tx, session: UUID, now: datetime) -> None:
     """Note that a session was used."""
     tx.execute(update(SessionRow).where(SessionRow.id == session).values(last_seen_at=now))
 
 
-def drop_ended(tx: Tx, before: datetime) -> int:
-    """Forget sessions that were over at a time, or never came into force; return how many."""
+def ended(tx: Tx, before: datetime) -> list[UUID]:
+    """Return a page of sessions that were over at a time, or never came into force.
+
+    They are locked, so that nothing is added to them.
+    """
     never = and_(SessionRow.taken_up_at.is_(None), SessionRow.created_at <= before)
-    over = or_(SessionRow.expires_at <= before, never)
-    gone = delete(SessionRow).where(over).returning(SessionRow.id)
-    return len(tx.execute(gone).all())
+    over = or_(SessionRow.expires_at <= before, SessionRow.revoked_at <= before, never)
+    page = select(SessionRow.id).where(over).limit(PAGE)
+    return list(tx.scalars(page.with_for_update(skip_locked=True)))
+
+
+def drop(tx: Tx, sessions: Sequence[UUID]) -> None:
+    """Forget sessions."""
+    tx.execute(delete(SessionRow).where(SessionRow.id.in_(sessions)))
 
 
 def revoke_all(tx: Tx, now: datetime) -> int:

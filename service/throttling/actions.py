@@ -14,10 +14,19 @@ from service.domain.errors import Throttled
 from service.domain.ids import new_id
 from service.store.engine import Tx
 from service.throttling import store
-from service.throttling.model import LONGEST_DELAY, Allowance, Counter, Lane, Rule, delay
+from service.throttling.model import (
+    EMPTY_KEPT,
+    FEW_KEPT,
+    LONGEST_DELAY,
+    MANY_KEPT,
+    Allowance,
+    Counter,
+    Lane,
+    Rule,
+    delay,
+)
 
 _DAY: Final = timedelta(days=1)
-_PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,15 @@ class Throttling:
         """
         store.clear_some(tx, bucket, lane, {counter.column for counter in counters})
 
+    def drop_unused(self, tx: Tx, now: datetime) -> int:
+        """Forget a page of rows that have come to their end; return how many.
+
+        A hundred failures in a row end an account's attempts, so those that made it wait are kept
+        so long that what is forgotten adds up to no more: 4 in 30 days, or 100 in two years.
+        """
+        ends = store.Ends(now - EMPTY_KEPT, now - FEW_KEPT, now - MANY_KEPT)
+        return store.drop_unused(tx, ends)
+
     def reset(self, tx: Tx, bucket: str, lane: Lane | None = None) -> int:
         """Forget failures, by an operator."""
         return store.clear(tx, bucket, lane)
@@ -116,7 +134,7 @@ class Throttling:
 
     def drop_budgets(self, tx: Tx, now: datetime) -> int:
         """Delete a page of budgets whose window is over, of whatever length; return how many."""
-        return store.drop_budgets(tx, now - _DAY, _PAGE)
+        return store.drop_budgets(tx, now - _DAY)
 
 
 class Limits:

@@ -17,6 +17,9 @@ FIRST_DELAY: Final = 30
 LONGEST_DELAY: Final = 3600
 FACE_TOTAL: Final = 50
 LIVE_FREE: Final = 10
+EMPTY_KEPT: Final = timedelta(days=1)
+FEW_KEPT: Final = timedelta(days=30)
+MANY_KEPT: Final = timedelta(days=730)
 STEPS_TO_LONGEST: Final = 7
 
 

@@ -16,7 +16,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     false,
     literal,
     not_,
@@ -30,6 +29,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, Unlinked
 from service.throttling.model import (
@@ -50,7 +50,7 @@ class Bucket(Base):
     __table_args__ = (UniqueConstraint("bucket", "lane"),)
     __personal__ = Personal(
         "to bound guessing",
-        "until a login completes; the row, always",
+        "until a login completes; 30 days after fewer than five failures, 730 after more",
         of=lambda columns, whose: columns.bucket == whose.bucket,
     )
 
@@ -82,6 +82,20 @@ class Count(NamedTuple):
     failures: int
     free: int
     era: int
+
+
+class Ends(NamedTuple):
+    """Since when a row was not used that ends now.
+
+    Args:
+        empty: Where it holds no failure.
+        few: Where it holds fewer than make anybody wait.
+        many: Where it holds more.
+    """
+
+    empty: datetime
+    few: datetime
+    many: datetime
 
 
 _TABLE: Final = table_of(Bucket)
@@ -216,6 +230,17 @@ def row_of(tx: Tx, bucket: str, lane: str) -> tuple[UUID, int] | None:
     return (found.id, found.era) if found else None
 
 
+def drop_unused(tx: Tx, ends: Ends) -> int:
+    """Forget a page of rows that were not used since what they hold says; return how many."""
+    unused, total = _TABLE.c.updated_at, _TABLE.c.total
+    over = or_(
+        and_(total <= 0, unused <= ends.empty),
+        and_(total < FREE, unused <= ends.few),
+        unused <= ends.many,
+    )
+    return drop_page(tx, _TABLE, over)
+
+
 def clear(tx: Tx, bucket: str, lane: str | None) -> int:
     """Set the counters of a bucket to zero, in one lane or in all; return how many rows."""
     statement = update(_TABLE).where(_TABLE.c.bucket == bucket)
@@ -280,11 +305,9 @@ def window_began(tx: Tx, bucket: str, name: str) -> datetime | None:
     return tx.execute(query).scalar()
 
 
-def drop_budgets(tx: Tx, before: datetime, limit: int) -> int:
-    """Delete budgets whose window began before a time, a page of them; return how many."""
-    page = select(_BUDGETS.c.id).where(_BUDGETS.c.since <= before).limit(limit)
-    gone = delete(_BUDGETS).where(_BUDGETS.c.id.in_(page.scalar_subquery()))
-    return len(tx.execute(gone.returning(_BUDGETS.c.id)).all())
+def drop_budgets(tx: Tx, before: datetime) -> int:
+    """Delete a page of budgets whose window began before a time; return how many."""
+    return drop_page(tx, _BUDGETS, _BUDGETS.c.since <= before)
 
 
 class Limit(Base):
@@ -353,6 +376,5 @@ def free_at(tx: Tx, bucket: str, rule: Rule) -> datetime | None:
 
 
 def drop_ended(tx: Tx, now: datetime) -> int:
-    """Delete the counts that have ended; return how many."""
-    gone = delete(_LIMITS).where(_LIMITS.c.ends_at <= now).returning(_LIMITS.c.bucket)
-    return len(tx.execute(gone).all())
+    """Delete a page of the counts that have ended; return how many."""
+    return drop_page(tx, _LIMITS, _LIMITS.c.ends_at <= now)

@@ -1,6 +1,6 @@
 """Issue, refresh, introspect and revoke tokens (RFC 6749, 7009, 7662, 9068)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -223,8 +223,12 @@ class Tokens:
             raise invalid_client(error.detail) from None
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
-        """Forget what has expired; return how many rows."""
+        """Forget a page of what has expired; return how many rows."""
         return store.drop_expired(tx, now)
+
+    def let_go(self, tx: Tx, sessions: Sequence[UUID]) -> None:
+        """Forget what was issued for sessions that are forgotten themselves."""
+        store.let_go(tx, sessions)
 
     def token(self, credentials: Credentials, form: Mapping[str, str]) -> dict[str, Any]:
         """Answer a request at the token endpoint; raises OAuthError."""

@@ -1,7 +1,8 @@
 """Tables of completion codes, refresh tokens and revoked access tokens."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, LargeBinary, String, bindparam, delete, exists, select, update
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crypto.fields import Owner
 from service.domain.ids import service_owner
 from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, through
 from service.store.sealed import encrypted_optional
@@ -141,14 +143,12 @@ def revoked(tx: Tx, jti: UUID) -> bool:
 
 
 def drop_expired(tx: Tx, now: datetime) -> int:
-    """Forget what has expired; return how many rows."""
-    count = 0
-    tables: list[tuple[Any, Any]] = [
-        (CompletionCode, CompletionCode.digest),
-        (RefreshToken, RefreshToken.id),
-        (RevokedToken, RevokedToken.jti),
-    ]
-    for table, key in tables:
-        gone = delete(table).where(table.expires_at <= now).returning(key)
-        count += len(tx.execute(gone).all())
-    return count
+    """Forget a page of each kind that has expired; return how many rows."""
+    tables = map(table_of, (CompletionCode, RefreshToken, RevokedToken))
+    return sum(drop_page(tx, table, table.c.expires_at <= now) for table in tables)
+
+
+def let_go(tx: Tx, sessions: Sequence[UUID]) -> None:
+    """Forget what was issued for sessions."""
+    for model in (CompletionCode, RefreshToken):
+        tx.execute(delete(model).where(model.session_id.in_(sessions)))

@@ -14,6 +14,7 @@ from service.jobs import actions
 from service.jobs.actions import Jobs, Task, long
 from service.jobs.actions.long import LongJobs, Step, Work
 from service.keys.actions import instances
+from service.store.dropping import PAGE
 from service.telemetry import logs
 
 TEXT = "ada@example.org"
@@ -197,3 +198,19 @@ def test_the_long_jobs_go_on_after_any_error(service, logged, monkeypatch):
     jobs.stop()
     told = [(line["event"], line["error"]) for line in logged]
     assert told == [("jobs_paused", "ValueError")] * 2
+
+
+def test_a_task_that_drops_pages_goes_on_until_none_is_whole(service):
+    """Page after page, each a unit of work, so many a turn; what is left comes next."""
+    left = [PAGE * 23 + 5]
+
+    def drop(_tx, _now):
+        done = min(PAGE, left[0])
+        left[0] -= done
+        return done
+
+    jobs = jobs_of(service, Task("drop", timedelta(hours=1), drop, paged=True))
+    assert jobs.run_due() == {"drop": PAGE * 20}
+    assert jobs.run_due() == {"drop": PAGE * 3 + 5}
+    assert jobs.run_due() == {}
+    assert left == [0]

@@ -184,7 +184,8 @@ def test_two_clients_may_use_the_same_jti(house):
     house.clock.advance(minutes=2)
     token = assertion(house, client, jti="same")
     assert act(house, "authenticate_assertion", str(client.id), token, [AUDIENCE])
-    with house.store.transaction(read=True) as tx:
+    with house.store.transaction() as tx:
+        assert house.clients.drop_expired(tx, house.clock.now()) == 1
         assert tx.execute(text("SELECT count(*) FROM used_assertion")).scalar() == 1
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from service.domain.errors import Throttled
 from service.throttling.model import Counter, Lane
@@ -356,3 +357,37 @@ def test_no_mix_gets_more_than_the_stricter_kind_alone(house, seed):
     reset(house)
     alone = granted(house, [STILL] * 40, pace)
     assert np.all(np.cumsum(mixed) <= np.cumsum(alone))
+
+
+def rows(house):
+    """Return how many rows there are, after those that have ended were dropped."""
+    with house.store.transaction() as tx:
+        house.throttling.drop_unused(tx, house.clock.now())
+        return len(tx.execute(text("SELECT id FROM throttle")).all())
+
+
+def test_a_row_ends_a_day_after_its_last_failure_was_taken_back(house):
+    """What holds nothing is not kept; the next attempt makes it anew."""
+    release(house, reserve(house))
+    house.clock.advance(hours=23)
+    assert rows(house) == 1
+    house.clock.advance(hours=1)
+    assert rows(house) == 0
+    reserve(house)
+
+
+def test_failures_are_kept_so_long_that_no_more_are_allowed_in_all(house):
+    """Four for 30 days; five or more for two years, so that a hundred stay a hundred."""
+    fill(house, 5, bucket="more")
+    fill(house, 100, bucket="off")
+    for _ in range(4):
+        reserve(house, bucket="few")
+    house.clock.advance(days=29)
+    assert rows(house) == 3
+    house.clock.advance(days=2)
+    assert rows(house) == 2
+    house.clock.advance(days=690)
+    assert rows(house) == 2
+    assert wait(house, bucket="off") == 3600
+    house.clock.advance(days=15)
+    assert rows(house) == 0

@@ -27,7 +27,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from crypto.fields import Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
-from service.store.dropping import PAGE, drop_page
+from service.store.dropping import PAGE
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, as_json, plainly
 from service.store.sealed import encrypted_bytes, encrypted_optional

@@ -10,23 +10,30 @@ from crypto import opaque
 from service.domain.clock import Clock
 from service.domain.errors import LaminaError
 from service.jobs import store
+from service.store.dropping import PAGE
 from service.store.engine import Store, Tx
 from service.telemetry import logs
 
 _NAME: Final = "worker"
 _LEASE: Final = timedelta(seconds=30)
 _TICK: Final = 1.0
+_PAGES: Final = 20
+"""How many pages a task may drop in one turn; what is left has the next."""
 _AGAIN: Final = timedelta(minutes=1)
 """After how long work that failed is tried again, where its turn would not come sooner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One kind of work: how often, and what it does in one unit of work (returns rows)."""
+    """One kind of work: how often, and what it does in one unit of work (returns rows).
+
+    One that drops a page of rows is called again while there are whole pages.
+    """
 
     name: str
     every: timedelta
     run: Callable[[Tx, datetime], int]
+    paged: bool = False
 
 
 class Jobs:
@@ -55,7 +62,9 @@ class Jobs:
                 continue
             wait = task.every
             try:
-                done[task.name] = self._run(task, now)
+                rows = done[task.name] = self._run(task, now)
+                if task.paged and rows >= PAGE * _PAGES:
+                    wait = timedelta(0)
             except Exception as error:  # noqa: BLE001 - whatever it was, the others have their turn
                 logs.get().error("job_failed", job=task.name, **logs.kind(error))
                 wait = min(wait, _AGAIN)
@@ -80,8 +89,13 @@ class Jobs:
         self._stop.set()
 
     def _run(self, task: Task, now: datetime) -> int:
-        with self._database.transaction() as tx:
-            rows = task.run(tx, now)
+        rows = 0
+        for _ in range(_PAGES):
+            with self._database.transaction() as tx:
+                done = task.run(tx, now)
+            rows += done
+            if done < PAGE or not task.paged or self._stop.is_set():
+                break
         if rows:
             logs.get().info("job", job=task.name, rows=rows)
         return rows

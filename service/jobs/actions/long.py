@@ -9,8 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
+from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import Conflict, LaminaError, NotFound, Unavailable
+from service.domain.errors import Conflict, LaminaError, NotFound, TooMany, Unavailable
 from service.domain.ids import new_id
 from service.jobs import store
 from service.jobs.store import LongJob
@@ -18,6 +19,9 @@ from service.store.engine import Store, Tx
 from service.telemetry import logs
 
 _LEASE: Final = timedelta(seconds=60)
+_KEPT: Final = timedelta(days=400)
+_UNHELD: Final = timedelta(days=1)
+_FULL: Final = 60
 _LISTED: Final = 100
 _SAVE_EVERY: Final = 1.0
 _POLL: Final = 2.0
@@ -94,9 +98,10 @@ class LongJobs:
     """
 
     def __init__(
-        self, database: Store, plans: Mapping[str, Plan], clock: Clock,
+        self, database: Store, plans: Mapping[str, Plan], clock: Clock, bounds: Bounds = USUAL,
         stands: Callable[[Tx, str, str], bool] = lambda _tx, _actor, _scope: True,
     ) -> None:  # fmt: skip
+        self._bounds = bounds
         self._stands = stands
         self._database = database
         self._plans = plans
@@ -107,9 +112,17 @@ class LongJobs:
         self._yield = _YIELD if database.engine.dialect.name == "sqlite" else 0.0
 
     def plan(self, tx: Tx, kind: str, params: Mapping[str, Any], actor: str) -> UUID:
-        """Queue a job and return its id; raises NotFound for a kind there is not."""
+        """Queue a job and return its id.
+
+        Raises:
+            NotFound: There is no such kind.
+            TooMany: Whoever asks has as many unfinished ones as they may.
+        """
         if kind not in self._plans:
             raise NotFound("job_kind_not_found", f"There is no job {kind}.")
+        if store.waiting_of(tx, actor) >= self._bounds.max_jobs:
+            detail = f"{self._bounds.max_jobs} jobs that you asked for are not finished; wait."
+            raise TooMany("too_many_jobs", detail, _FULL)
         number = new_id(self._clock.now())
         tx.add(
             LongJob(
@@ -176,6 +189,10 @@ class LongJobs:
             report = _why(kind, error) | {"failed": progress.failed}
             progress.failed += 1
         return self._end(number, lock, progress, report, helper=helper)
+
+    def drop_old(self, tx: Tx, now: datetime) -> int:
+        """Forget jobs that ended long ago, and locks that nobody holds; return how many."""
+        return store.drop_old(tx, now - _KEPT, now - _UNHELD)
 
     def _begin(
         self, tx: Tx, number: UUID, *, helper: bool

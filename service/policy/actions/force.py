@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -22,8 +22,6 @@ from service.policy.model.compiling import Whole
 from service.policy.model.live import Tighten, value_at
 from service.store.engine import Store, Tx
 from service.telemetry import logs
-
-_PAGE: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ class Policies:
     def drop_old(self, tx: Tx, now: datetime) -> int:
         """Forget decisions past the retention of the active document; return how many."""
         kept = timedelta(days=self._live.active.document.retention_days)
-        return store.drop_decisions(tx, now - kept, _PAGE)
+        return store.drop_decisions(tx, now - kept)
 
     def take_up(self, database: Store, *, sealing: bool) -> None:
         """Read the policy in force as this process starts.

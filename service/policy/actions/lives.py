@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from service.audit.actions import AuditLog
+from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Conflict, Fault, Forbidden
 from service.policy import store
@@ -41,7 +42,10 @@ class Lives:
         registered: The factors that this deployment can check.
     """
 
-    def __init__(self, registered: frozenset[str], audit: AuditLog, clock: Clock) -> None:
+    def __init__(
+        self, registered: frozenset[str], audit: AuditLog, clock: Clock, bounds: Bounds = USUAL
+    ) -> None:
+        self._bounds = bounds
         self._registered = registered
         self._audit = audit
         self._clock = clock
@@ -79,9 +83,25 @@ class Lives:
         """
         whole = compile_document(document)
         if store.document(tx, whole.version) is None:
+            self._require_room(tx)
             stored.add(tx, document, whole.version, actor, self._clock.now())
             self._note(tx, "policy.drafted", whole.version, actor)
         return self.show(tx, whole.version)
+
+    def delete(self, tx: Tx, version: str, actor: str) -> None:
+        """Delete a document that is not in force and never was.
+
+        Raises:
+            NotFound: There is no such one.
+            Conflict: It is or was in force, or the policy changed meanwhile.
+        """
+        row, (revision, content) = stored.row(tx, version), stored.state(tx)
+        if _status(row, content) not in {"draft", "validated"}:
+            raise Conflict("policy_in_use", "Only a document that was never in force is deleted.")
+        # A new revision with the same content: who puts it in force at once is refused.
+        self._replace(tx, revision, content)
+        store.drop_document(tx, row.id)
+        self._note(tx, "policy.deleted", row.version, actor)
 
     def validate(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
         """Check that the factors of this deployment can satisfy a document.
@@ -211,6 +231,13 @@ class Lives:
     def whole(self, tx: Tx, version: str) -> Whole:
         """Return a stored document as it would decide; raises NotFound."""
         return stored.whole(tx, stored.row(tx, version).version)
+
+    def _require_room(self, tx: Tx) -> None:
+        _, content = stored.state(tx)
+        used = {content["active"], content["shadow"], *content["history"]} - {None}
+        if store.count_documents(tx) - len(used) >= self._bounds.max_drafts:
+            detail = f"there are {self._bounds.max_drafts} drafts; delete one that is not needed"
+            raise Conflict("too_many_drafts", detail)
 
     @staticmethod
     def _floor(content: Mapping[str, Any], *, automatic: bool) -> Tighten | None:

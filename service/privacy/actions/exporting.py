@@ -9,8 +9,9 @@ from uuid import UUID
 import orjson
 
 from service.audit.actions import AuditLog
+from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import NotFound
+from service.domain.errors import NotFound, TooMany
 from service.domain.ids import new_id
 from service.jobs.actions.long import LongJobs, Step, Work
 from service.privacy import store
@@ -45,8 +46,10 @@ class Exports:
     """The exports."""
 
     def __init__(
-        self, database: Store, ways: Ways, audit: AuditLog, clock: Clock, issuer: str
-    ) -> None:
+        self, database: Store, ways: Ways, audit: AuditLog, clock: Clock, issuer: str,
+        bounds: Bounds = USUAL,
+    ) -> None:  # fmt: skip
+        self._bounds = bounds
         self._database = database
         self._ways = ways
         self._audit = audit
@@ -65,7 +68,10 @@ class Exports:
             actor: Who may collect it.
             by: Who stands for it: the same, or two operators.
         """
-        now = self._clock.now()
+        now, most = self._clock.now(), self._bounds.max_exports
+        if store.waiting(tx, subject, now) >= most:
+            detail = f"{most} exports of this subject wait to be made or collected."
+            raise TooMany("too_many_exports", detail, int(LIFE.total_seconds()))
         row = SubjectExport(
             id=new_id(now), subject_id=subject, actor=actor, created_at=now, expires_at=now + WAITS
         )

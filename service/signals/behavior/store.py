@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal
 from service.store.sealed import encrypted_bytes, open_value, seal_value
@@ -170,9 +171,9 @@ def drop_rows(tx: Tx, rows: Sequence[UUID]) -> None:
 
 
 def drop_older(tx: Tx, before: datetime) -> int:
-    """Forget profiles that were not added to since; return how many."""
-    gone = delete(ProfileRow).where(ProfileRow.updated_at <= before)
-    return len(tx.execute(gone.returning(ProfileRow.id)).all())
+    """Forget a page of profiles that were not added to since; return how many."""
+    table = table_of(ProfileRow)
+    return drop_page(tx, table, table.c.updated_at <= before)
 
 
 def _context(row: UUID, place: Place) -> FieldContext:

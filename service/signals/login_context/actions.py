@@ -133,9 +133,12 @@ class LoginContextSignal:
                 for start in (present - crowd.WINDOW, present)
             ],
         )
-        store.drop_failures(tx, now - COUNTED)
         store.drop_tallies(tx, now - crowd.COMPARED - 2 * crowd.WINDOW)
         return len(logins)
+
+    def drop_failures(self, tx: Tx, now: datetime) -> int:
+        """Forget a page of failures that are no longer counted; return how many."""
+        return store.drop_failures(tx, now - COUNTED)
 
     def _observe(self, facts: SignalFacts) -> Observed:
         # What a client says that is not registered to assert it counts as unsaid.

@@ -27,6 +27,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
+from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, Unlinked
 from service.store.sealed import encrypted_bytes, open_value, seal_value
@@ -181,9 +182,8 @@ def drop(tx: Tx, subject: UUID) -> int:
 
 
 def drop_older(tx: Tx, before: datetime) -> int:
-    """Forget histories that were not added to since; return how many."""
-    gone = delete(HistoryRow).where(HistoryRow.updated_at <= before)
-    return len(tx.execute(gone.returning(HistoryRow.id)).all())
+    """Forget a page of histories that were not added to since; return how many."""
+    return drop_page(tx, _HISTORY, _HISTORY.c.updated_at <= before)
 
 
 def _context(row: UUID, subject: UUID) -> FieldContext:
@@ -247,9 +247,8 @@ def failures(
 
 
 def drop_failures(tx: Tx, before: datetime) -> int:
-    """Drop failures that are no longer counted; return how many."""
-    gone = delete(_FAILURE).where(_FAILURE.c.at <= before)
-    return len(tx.execute(gone.returning(_FAILURE.c.id)).all())
+    """Drop a page of failures that are no longer counted; return how many."""
+    return drop_page(tx, _FAILURE, _FAILURE.c.at <= before)
 
 
 def forget_failures(tx: Tx, digest: bytes) -> None:

@@ -1,0 +1,281 @@
+"""Nobody owns or asks for more than the bounds say; who is not known is bounded like who is."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+
+from service.domain.bounds import USUAL, Bounds
+from service.domain.caller import Caller
+from service.domain.errors import TooMany
+from service.operators.model import Role, scopes_of
+from service.policy.model import reading
+from service.settings import load
+from service.web.paging import Page
+from tests.functional.conftest import CONSENT
+from tests.functional.policing import act, changed
+
+SMALL = {
+    "max_pending_authenticators": 3, "max_sessions": 4, "max_devices": 3, "max_consents": 5,
+    "max_exports": 2, "max_approvals": 2, "max_jobs": 3, "max_drafts": 3,
+    "max_idempotency_keys": 6, "max_calls_per_minute": 400, "max_flows_per_minute": 30,
+    "max_flows_per_identifier": 8,
+}  # fmt: skip
+
+
+@pytest.fixture
+def settings(settings):
+    """Bounds that a test can reach."""
+    return settings.model_copy(update=SMALL)
+
+
+def refused(answer, code, status=429):
+    """Hold that an answer is the refusal of a bound, which says how long to wait."""
+    assert (answer.status_code, answer.json["code"]) == (status, code), answer.json
+    if status == 429:
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+def rows(service, person, part, **query):
+    """Return a list of a person, page after page."""
+    found, cursor = [], None
+    while True:
+        query |= {"cursor": cursor} if cursor else {}
+        text = "&".join(f"{name}={value}" for name, value in query.items())
+        page = service.call("GET", f"/v1/subjects/{person.id}/{part}?{text}").json
+        found += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
+
+
+def test_every_bound_is_a_setting_and_documented():
+    """Named as in the environment; each has a default that is safe, and a line in the docs."""
+    named = {f"LAMINA_{name.upper()}": str(value) for name, value in SMALL.items()}
+    found = load(named | {"LAMINA_MODE": "development"})
+    assert {name: getattr(found, name) for name in SMALL} == SMALL
+    assert set(SMALL) == set(Bounds.model_fields)
+    with open("docs/retention.md", encoding="utf-8") as file:  # noqa: PTH123 - one read
+        told = file.read()
+    for name, value in USUAL.model_dump().items():
+        assert f"| `LAMINA_{name.upper()}` | {value:,} |" in told, name
+
+
+def test_a_subject_has_few_authenticators_that_wait_and_they_lapse(service):
+    """The fourth is refused until one is confirmed or an hour is over; a lapsed one is no more."""
+    person = service.register()
+    added = [service.enroll(person, "totp") for _ in range(3)]
+    assert {answer.status_code for answer in added} == {201}
+    refused(service.enroll(person, "totp"), "too_many_pending")
+    # What needs no confirmation waits for none.
+    assert service.enroll(person, "recovery_codes").status_code == 201
+    service.clock.advance(minutes=61)
+    service.bearer = service.access()
+    late = f"/v1/subjects/{person.id}/authenticators/{added[0].json['id']}/confirm"
+    answer = service.call("POST", late, {"code": "000000"})
+    assert (answer.status_code, answer.json["code"]) == (409, "not_pending")
+    assert service.enroll(person, "totp").status_code == 201
+    service.house.jobs.run_due()
+    statuses = [row["status"] for row in rows(service, person, "authenticators")]
+    assert statuses.count("pending") == 1
+
+
+def test_many_enrollments_at_once_do_not_pass_the_bound(service):
+    """Twelve at once leave three that wait, on both databases."""
+    person = service.register()
+
+    def enroll(_):
+        with service.app.test_client() as http:
+            headers = {"Authorization": f"Bearer {service.bearer}"}
+            path = f"/v1/subjects/{person.id}/authenticators"
+            return http.post(path, json={"type": "totp"}, headers=headers).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        statuses = list(pool.map(enroll, range(12)))
+    assert sorted(statuses) == [201] * 3 + [429] * 9
+
+
+def test_the_same_consent_again_is_one_and_old_ones_are_few(service):
+    """Identical: the row in force. Others by turns: so many that are over, and one in force."""
+    person = service.register()
+    path = f"/v1/subjects/{person.id}/consents"
+    first = service.call("POST", path, CONSENT | {"purpose": "face"})
+    for _ in range(5):
+        again = service.call("POST", path, CONSENT | {"purpose": "face"})
+        assert (again.status_code, again.json) == (201, first.json)
+    assert len(rows(service, person, "consents")) == 1
+    for number in range(9):
+        service.clock.advance(seconds=1)
+        body = CONSENT | {"purpose": "face", "version": str(number + 2)}
+        assert service.call("POST", path, body).status_code == 201
+    found = rows(service, person, "consents", limit=2)
+    assert [item["version"] for item in found] == [str(number) for number in range(5, 11)]
+    assert [item["version"] for item in found if not item["withdrawn_at"]] == ["10"]
+
+
+def test_the_session_that_was_unused_longest_ends(service):
+    """The fifth session ends the idlest of four; what was used lately stays."""
+    person = service.register()
+    tokens = []
+    for number in range(4):
+        service.clock.advance(seconds=31)
+        tokens.append(service.exchange(service.login(person)["completion_code"]).json)
+        if number == 3:
+            used = service.oauth("token", grant_type="refresh_token",
+                                 refresh_token=tokens[0]["refresh_token"])  # fmt: skip
+            assert used.status_code == 200
+    before = {row["id"] for row in rows(service, person, "sessions", limit=3)}
+    assert len(before) == 4
+    service.clock.advance(seconds=31)
+    service.login(person)
+    after = {row["id"] for row in rows(service, person, "sessions", limit=3)}
+    assert len(after) == 4
+    assert len(before & after) == 3
+    ended = service.oauth("introspect", token=tokens[1]["access_token"])
+    assert ended.json == {"active": False}
+    kept = service.oauth("introspect", token=used.json["access_token"])
+    assert kept.json["active"] is True
+
+
+def test_the_device_that_was_unused_longest_is_forgotten(service):
+    """Of four devices the first is a stranger again; a known one that comes again is no new one."""
+    person = service.register()
+    tokens = []
+    for _ in range(4):
+        service.clock.advance(seconds=31)
+        tokens.append(service.login(person)["device_token"])
+    with service.house.store.transaction(read=True) as tx:
+        known = [
+            service.house.devices.recognize(tx, token, UUID(person.id)) is not None
+            for token in tokens
+        ]
+    assert known == [False, True, True, True]
+
+
+def begin_all(service, names, **more):
+    """Begin flows and return the statuses."""
+    return [service.begin(name, **more).status_code for name in names]
+
+
+def test_flows_for_one_name_are_bounded_alike_known_or_not(service):
+    """Any spelling of a name counts as the name; another name still goes."""
+    service.register("alice")
+    known = begin_all(service, itertools.islice(itertools.cycle(("alice", "ALICE")), 10))
+    unknown = begin_all(service, itertools.islice(itertools.cycle(("nobody", "Nobody")), 10))
+    assert known == unknown == [201] * 8 + [429] * 2
+    answer = service.begin("alice")
+    refused(answer, "too_many_flows")
+    other = service.begin("nobody")
+    assert {key: other.json[key] for key in ("code", "detail", "status")} == {
+        key: answer.json[key] for key in ("code", "detail", "status")
+    }
+    assert service.begin("bob").status_code == 201
+
+
+def test_flows_for_invented_names_are_bounded_by_client(service):
+    """Thirty of them, and then none of this client; another client goes on."""
+    statuses = begin_all(service, (f"invented-{number}" for number in range(34)))
+    assert statuses == [201] * 30 + [429] * 4
+    service.bearer = service.access(service.new_client(name="other"))
+    assert service.begin("invented-40").status_code == 201
+
+
+def test_calls_of_a_client_are_bounded(service):
+    """The four hundred and first call in a minute is refused; those of another are not."""
+    bearer = service.access(service.new_client(name="busy"))
+    codes = [service.call("GET", "/v1/policy-schema", bearer=bearer) for _ in range(402)]
+    assert [answer.status_code for answer in codes[398:]] == [200, 200, 429, 429]
+    refused(codes[-1], "too_many_calls")
+    assert service.call("GET", "/v1/policy-schema").status_code == 200
+
+
+def test_idempotency_keys_of_a_client_are_bounded_and_come_back(service):
+    """The seventh key is refused, an old one is answered still; a day later there is room."""
+    path, body = "/v1/subjects", {"identifiers": {"username": "one"}}
+    first = service.call("POST", path, body, Idempotency_Key="0")
+    for number in range(1, 6):
+        body = {"identifiers": {"username": f"n{number}"}}
+        assert service.call("POST", path, body, Idempotency_Key=str(number)).status_code == 201
+    body = {"identifiers": {"username": "seventh"}}
+    refused(service.call("POST", path, body, Idempotency_Key="6"), "too_many_idempotency_keys")
+    replay = service.call("POST", path, {"identifiers": {"username": "one"}}, Idempotency_Key="0")
+    assert replay.json == first.json
+    other = service.access(service.new_client(name="other"))
+    assert service.call("POST", path, body, bearer=other, Idempotency_Key="6").status_code == 201
+    service.clock.advance(hours=25)
+    service.house.jobs.run_due()
+    service.bearer = service.access()
+    body = {"identifiers": {"username": "later"}}
+    assert service.call("POST", path, body, Idempotency_Key="7").status_code == 201
+
+
+def test_drafts_are_bounded_and_can_be_deleted_but_not_what_was_in_force(service):
+    """The third draft beside those in force is the last; a deleted one makes room."""
+    documents = [reading.read(changed() | {"name": f"draft-{number}"}) for number in range(4)]
+    made = [act(service, "draft", document, "test")["version"] for document in documents[:3]]
+    with pytest.raises(Exception, match="too_many_drafts"):
+        act(service, "draft", documents[3], "test")
+    act(service, "delete", made[0], "test")
+    assert service.call("GET", f"/v1/policies/{made[0]}").status_code == 404
+    act(service, "draft", documents[3], "test")
+    for version in (made[1], made[2]):
+        act(service, "validate", version, "test")
+    act(service, "shadow", made[1], "test", on=True)
+    act(service, "activate", made[2], "test")
+    shipped = service.call("GET", "/v1/policies").json["items"][-1]["version"]
+    for version in (made[1], made[2], shipped):
+        with pytest.raises(Exception, match="policy_in_use"):
+            act(service, "delete", version, "test")
+    with pytest.raises(Exception, match="policy_not_found"):
+        act(service, "delete", made[0], "test")
+
+
+def test_acts_that_nobody_decides_exports_and_jobs_are_bounded(service):
+    """Two undecided acts of one operator, two exports of one person, three jobs of one caller."""
+    house, person = service.house, service.register()
+    roles = scopes_of(frozenset({Role.SECURITY_OFFICER.value}))
+    for actor in (UUID(person.id), UUID(int=7)):
+        caller = Caller(UUID(int=1), roles, operator=actor)
+        with house.store.transaction() as tx:
+            for number in range(2):
+                house.operators.request(tx, caller, "keys.destroy", f"kek x {number}", {}, "why")
+            with pytest.raises(TooMany, match="too_many_approvals"):
+                house.operators.request(tx, caller, "keys.destroy", "kek x 3", {}, "why")
+    path = f"/v1/subjects/{person.id}/export"
+    assert [service.call("GET", path).status_code for _ in range(2)] == [202, 202]
+    refused(service.call("GET", path), "too_many_exports")
+    with house.store.transaction() as tx:
+        for _ in range(3):
+            house.custody.jobs.plan(tx, "export", {"export": "x"}, "somebody")
+        with pytest.raises(TooMany, match="too_many_jobs"):
+            house.custody.jobs.plan(tx, "export", {"export": "x"}, "somebody")
+
+
+def test_lists_of_operators_and_approvals_are_paged(service):
+    """Each once, approvals newest first, operators by id with all their roles."""
+    house = service.house
+    people = sorted(UUID(service.register(f"p{number}").id) for number in range(3))
+    with house.store.transaction() as tx:
+        for subject in people:
+            for role in (Role.OPERATOR, Role.AUDITOR):
+                house.operators._grant(tx, subject, role, "test")
+    with house.store.transaction(read=True) as tx:
+        first = house.operators.page(tx, Page(2))
+        assert len(first["items"]) == 4
+        assert first["next_cursor"]
+        second = house.operators.page(tx, Page(2, people[1]))
+    assert [row["subject"] for row in second["items"]] == [str(people[2])] * 2
+    assert second["next_cursor"] is None
+    caller = Caller(UUID(int=1), scopes_of(frozenset({"security_officer"})), operator=people[0])
+    asked = []
+    for number in range(2):
+        service.clock.advance(seconds=1)
+        with house.store.transaction() as tx:
+            row = house.operators.request(tx, caller, "keys.destroy", f"kek x {number}", {}, "w")
+            asked.append(row["id"])
+    with house.store.transaction(read=True) as tx:
+        newest = house.operators.waiting(tx, Page(1))
+        oldest = house.operators.waiting(tx, Page(1, UUID(asked[1])))
+    assert [newest["items"][0]["id"], oldest["items"][0]["id"]] == asked[::-1]
+    assert oldest["next_cursor"] is None

@@ -84,4 +84,4 @@ def ends_of(of: Ending) -> Sequence[Task]:
         ("throttle.drop", _HOUR, of.throttling.drop_unused),
         ("tokens.drop", _OFTEN, of.tokens.drop_expired),
     )
-    return tuple(Task(name, every, run, paged=True) for name, every, run in table)
+    return tuple(Task(name, every, run, paged=True, final=True) for name, every, run in table)

@@ -36,6 +36,7 @@ from service.factors.totp.actions import TotpFactor
 from service.idempotency.actions import Answers
 from service.jobs.actions import Jobs, Task
 from service.jobs.actions.long import LongJobs, Plan
+from service.jobs.actions.readings import Readings
 from service.keys.actions import SigningKeys, Vault
 from service.keys.actions.shredding import SUBJECT_CLASSES, Shredding
 from service.login.actions import Login
@@ -57,7 +58,7 @@ from service.signals.behavior.actions import Behaviors, BehaviorSignal, Measurin
 from service.signals.behavior.models import open_models
 from service.signals.face_passive.actions import FacePassiveSignal
 from service.signals.login_context.actions import LoginContextSignal
-from service.store.engine import Store, Tx
+from service.store.engine import Store, Tx, database_time
 from service.telemetry.metrics import Metrics
 from service.throttling.actions import Throttling
 from service.tokens.actions import AccessTokens, Tokens
@@ -195,7 +196,9 @@ def open_house(
     tasks = (
         Task("audit.sequence", timedelta(seconds=1), lambda tx, _now: audit.sequence(tx)),
         Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
-        Task("keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled),
+        Task(
+            "keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled, final=True
+        ),
         Task("login_context.fold", timedelta(minutes=1), context.fold, paged=True),
         Task("identifiers.renew", timedelta(minutes=1), accounts.renew),
         Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
@@ -222,7 +225,8 @@ def open_house(
         scores=FaceScores(store, accounts, throttling, face, audit), factors=factors,
         policies=policies, lives=lives,
         standing=standing,
-        login=login, metrics=metrics, jobs=Jobs(store, tasks, clock),
+        login=login, metrics=metrics,
+        jobs=Jobs(store, tasks, clock, _readings(clock, audit, outbox)),
     )  # fmt: skip
 
 
@@ -262,6 +266,12 @@ def _sessions(  # noqa: PLR0913 - one argument per feature it leans on
     sessions = Sessions(accounts, audit, clock, ways, bounds)
     authenticators.guard(sessions)
     return sessions
+
+
+def _readings(clock: Clock, audit: AuditLog, outbox: Outbox) -> Readings:
+    # A clock that is set by hand, as in tests and replays, is not compared with the database's.
+    compared = database_time if isinstance(clock, SystemClock) else None
+    return Readings(clock, audit, outbox, compared)
 
 
 def _exports(

@@ -1,5 +1,6 @@
 """Append leaves in the deciding transaction; chain them afterwards; prove the chain."""
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -76,6 +77,10 @@ class AuditLog:
         """Return the last position of the chain and its head, None while it is empty."""
         last = store.last_link(tx)
         return (last.position, last.head) if last else None
+
+    def last_at(self, tx: Tx) -> datetime | None:
+        """Return when the newest entry of the chain was written, by the clock of its writer."""
+        return store.last_at(tx)
 
     def head_at(self, tx: Tx, position: int) -> bytes | None:
         """Return the head of the chain at a position, None where it does not reach that far."""

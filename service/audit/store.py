@@ -66,6 +66,12 @@ def last_link(tx: Tx) -> Link | None:
     return tx.scalars(select(Link).order_by(Link.position.desc()).limit(1)).first()
 
 
+def last_at(tx: Tx) -> datetime | None:
+    """Return when the newest link's leaf was written."""
+    query = select(Leaf.at).join(Link, Link.leaf_id == Leaf.id)
+    return tx.scalars(query.order_by(Link.position.desc()).limit(1)).first()
+
+
 def waiting(tx: Tx, limit: int) -> list[Leaf]:
     """Return leaves that have no place yet, oldest first."""
     query = select(Leaf).where(Leaf.position.is_(None)).order_by(Leaf.id).limit(limit)

@@ -15,7 +15,7 @@ from service.authenticators.store import AuthenticatorRow, Grant, RecoveryCode
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
-from service.domain.clock import Clock, rfc3339
+from service.domain.clock import SKEW, Clock, in_force, rfc3339
 from service.domain.errors import (
     BadInput,
     Conflict,
@@ -155,8 +155,8 @@ class Authenticators:
         row = self._row(tx, subject, authenticator)
         if client is not None and not store.begun_by(tx, authenticator, client):
             raise _none()
-        lapsed = self._clock.now() - row.created_at >= PENDING_LIFE
-        if row.status != Status.PENDING or lapsed:
+        waits = in_force(row.created_at + PENDING_LIFE, self._clock.now(), PENDING_LIFE)
+        if row.status != Status.PENDING or not waits:
             raise not_pending()
         return Verifier(row.id, row.subject_id, row.type, row.verifier)
 
@@ -302,7 +302,8 @@ class Authenticators:
         now = self._clock.now()
         if grant:
             digest = opaque.digest(grant, "grant")
-            used = store.use_grant(tx, digest, account.id, caller.client, act, now)
+            latest = now + GRANT_LIFE + SKEW
+            used = store.use_grant(tx, digest, account.id, caller.client, act, now, latest)
             if used is None or not self._earned(tx, account, *used):
                 raise Forbidden("grant_invalid", "The grant is used, expired or for another act.")
             (tx.info[_ACTING],) = used
@@ -325,7 +326,7 @@ class Authenticators:
         return store.drop_steps(tx, before)
 
     def _registering(self, caller: Caller, account: Account, now: datetime) -> bool:
-        fresh = now - account.created_at < _REGISTRATION
+        fresh = in_force(account.created_at + _REGISTRATION, now, _REGISTRATION)
         return fresh and account.first_login_at is None and account.client == caller.client
 
     def _supersede(self, tx: Tx, subject: UUID, kind: str) -> bool:

@@ -272,10 +272,12 @@ def touch(tx: Tx, authenticator: UUID, now: datetime) -> bool:
     return tx.execute(_TOUCH, {"b_id": authenticator, "b_now": now}).first() is not None
 
 
-def use_grant(
-    tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now: datetime
+def use_grant(  # noqa: PLR0913, PLR0917 - what a grant is bound to
+    tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now: datetime, latest: datetime
 ) -> tuple[UUID | None] | None:
     """Use a grant; None when it is not for this act, or was used, or has expired.
+
+    One that ends after the latest time was given by a clock that went wrong.
 
     Returns:
         The session that earned it, if one did.
@@ -288,6 +290,7 @@ def use_grant(
             Grant.client_id == client,
             Grant.act == act,
             Grant.expires_at > now,
+            Grant.expires_at <= latest,
             Grant.used_at.is_(None),
         )
         .values(used_at=now)

@@ -7,6 +7,7 @@ from service.cli import (
     clients,
     database,
     demo,
+    doctor,
     face,
     keys,
     operations,
@@ -35,7 +36,8 @@ def main() -> None:
 
 
 for group in (
-    serve.serve, serve.worker, demo.demo, keys.keys, database.database, clients.clients, face.face,
+    serve.serve, serve.worker, demo.demo, doctor.doctor, keys.keys, database.database,
+    clients.clients, face.face,
     operations.outbox, operations.subjects, operations.audit, operators.operators,
     policy.policy,
     behavior.behavior,

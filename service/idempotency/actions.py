@@ -10,7 +10,7 @@ from uuid import UUID
 
 from crypto import opaque
 from service.domain.bounds import USUAL, Bounds
-from service.domain.clock import Clock
+from service.domain.clock import Clock, in_force
 from service.domain.errors import BadInput, Conflict, Fault, TooMany
 from service.domain.ids import new_id
 from service.idempotency import store
@@ -56,7 +56,7 @@ class Answers:
         with self._database.transaction() as tx:
             mac = hmac.new(self._purpose_key(tx, "idempotency"), body, hashlib.sha256).digest()
             kept = store.find(tx, name)
-            if kept is not None and kept.expires_at <= now:
+            if kept is not None and not in_force(kept.expires_at, now, _LIFE):
                 store.drop(tx, name)
                 tx.expunge(kept)
                 kept = None

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import String, func, or_, select, update
+from sqlalchemy import ColumnElement, String, func, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.base import Base, table_of
@@ -84,13 +84,16 @@ def unfinished(tx: Tx) -> list[LongJob]:
 
 
 def take(tx: Tx, name: str, holder: str, now: datetime, until: datetime) -> bool:
-    """Take or renew a lease; False while another process holds it."""
+    """Take or renew a lease; False while another process holds it.
+
+    One that ends later than any could, by a clock that went wrong, is free.
+    """
     values = {"name": name, "holder": holder, "until": until}
     if insert_once(tx, Lease.metadata.tables["job_lease"], values):
         return True
     statement = (
         update(Lease)
-        .where(Lease.name == name, or_(Lease.holder == holder, Lease.until <= now))
+        .where(Lease.name == name, _free(holder, now, until))
         .values(holder=holder, until=until)
         .returning(Lease.name)
     )
@@ -102,6 +105,11 @@ def drop_old(tx: Tx, before: datetime, idle: datetime) -> int:
     jobs, leases = table_of(LongJob), table_of(Lease)
     count = drop_page(tx, jobs, jobs.c.finished_at <= before)
     return count + drop_page(tx, leases, leases.c.until <= idle)
+
+
+def _free(holder: str, now: datetime, until: datetime) -> ColumnElement[bool]:
+    beyond = until + (until - now)
+    return or_(Lease.holder == holder, Lease.until <= now, Lease.until > beyond)
 
 
 def give_up(tx: Tx, name: str, holder: str, now: datetime) -> None:

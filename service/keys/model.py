@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
+from service.domain.clock import has_come
 from service.domain.errors import Conflict
 
 REFRESH: Final = timedelta(seconds=5)
@@ -78,7 +79,7 @@ class Instance:
 
     def alive(self, now: datetime) -> bool:
         """Tell whether it counts."""
-        return now - self.seen_at <= ALIVE
+        return has_come(self.seen_at, now) and now - self.seen_at <= ALIVE
 
 
 def key_name(kind: str, *parts: object) -> str:

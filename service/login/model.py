@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from service.domain.assurance import Acr, Evidence
+from service.domain.clock import has_come
 from service.domain.decision import Decision, Effect
 from service.domain.errors import LaminaError
 from service.domain.risk import UNSAID, Band, Reason, Surroundings
@@ -176,7 +177,8 @@ class Outcome:
 
 def aged(flow: Flow, now: datetime) -> Flow:
     """Return the flow as it is now: a pending one may have expired."""
-    if flow.status is FlowStatus.PENDING and now >= flow.expires_at:
+    over = now >= flow.expires_at or not has_come(flow.began_at, now)
+    if flow.status is FlowStatus.PENDING and over:
         return replace(flow, status=FlowStatus.EXPIRED)
     return flow
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     ForeignKey,
     LargeBinary,
     String,
@@ -19,6 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from service.domain.clock import SKEW
+from service.operators.model import APPROVAL_LIFE, BOOTSTRAP_LIFE
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
@@ -142,13 +145,19 @@ def approvals(tx: Tx, now: datetime, before: UUID | None, limit: int) -> list[Ap
     return list(tx.scalars(query.limit(limit)))
 
 
+def _valid(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return that an approval is not over, and was not asked for in the future."""
+    ends = _APPROVALS.c.expires_at
+    return ends > now, ends <= now + APPROVAL_LIFE + SKEW
+
+
 def decide(tx: Tx, number: UUID, status: str, by: str, now: datetime) -> bool:
     """Decide a pending approval; False when it was decided, has expired, or is one's own."""
     statement = (
         update(_APPROVALS)
         .where(
             _APPROVALS.c.id == number, _APPROVALS.c.status == "pending",
-            _APPROVALS.c.expires_at > now, _APPROVALS.c.requested_by != by,
+            *_valid(now), _APPROVALS.c.requested_by != by,
         )
         .values(status=status, decided_by=by)
         .returning(_APPROVALS.c.id)
@@ -161,8 +170,7 @@ def use(tx: Tx, number: UUID, now: datetime) -> bool:
     statement = (
         update(_APPROVALS)
         .where(
-            _APPROVALS.c.id == number, _APPROVALS.c.status == "approved",
-            _APPROVALS.c.expires_at > now,
+            _APPROVALS.c.id == number, _APPROVALS.c.status == "approved", *_valid(now),
         )
         .values(status="used", used_at=now)
         .returning(_APPROVALS.c.id)
@@ -211,7 +219,12 @@ def use_token(tx: Tx, digest: bytes, now: datetime) -> bool:
     """Use a bootstrap token; False when there is no such one, or it was used or has expired."""
     statement = (
         update(_TOKENS)
-        .where(_TOKENS.c.digest == digest, _TOKENS.c.used_at.is_(None), _TOKENS.c.expires_at > now)
+        .where(
+            _TOKENS.c.digest == digest,
+            _TOKENS.c.used_at.is_(None),
+            _TOKENS.c.expires_at > now,
+            _TOKENS.c.expires_at <= now + BOOTSTRAP_LIFE + SKEW,
+        )
         .values(used_at=now)
         .returning(_TOKENS.c.digest)
     )

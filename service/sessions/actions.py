@@ -11,9 +11,9 @@ import orjson
 from service.accounts.actions import Accounts
 from service.accounts.model import Account
 from service.audit.actions import AuditLog
-from service.domain.assurance import Achieved, Evidence, worth
+from service.domain.assurance import AAL1_LIFE, Achieved, Evidence, worth
 from service.domain.bounds import USUAL, Bounds
-from service.domain.clock import Clock, rfc3339
+from service.domain.clock import Clock, has_come, in_force, rfc3339
 from service.domain.errors import NotFound
 from service.domain.ids import new_id
 from service.sessions import store
@@ -247,7 +247,9 @@ class Sessions:
     def _idled(self, row: SessionRow, segment: str, now: datetime) -> bool:
         """Tell whether a session was unused for too long, as it began or as the policy is now."""
         allowed, policy = timedelta(seconds=row.idle_seconds), self._ways.idle(segment)
-        return now - row.last_seen_at > (min(allowed, policy) if policy else allowed)
+        # Last seen in the future, by a clock that went wrong: not since it began.
+        seen = row.last_seen_at if has_come(row.last_seen_at, now) else row.created_at
+        return now - seen > (min(allowed, policy) if policy else allowed)
 
     def _heir(self, tx: Tx, session: UUID) -> UUID | None:
         """Return a session, or the last of those that took its place, if that is in force."""
@@ -259,7 +261,8 @@ class Sessions:
 
 def _lasts(row: SessionRow, now: datetime) -> bool:
     """Tell whether a session has come into force and has not ended."""
-    return row.taken_up_at is not None and row.revoked_at is None and row.expires_at > now
+    begun = row.taken_up_at is not None and has_come(row.created_at, now)
+    return begun and row.revoked_at is None and in_force(row.expires_at, now, AAL1_LIFE)
 
 
 def _value(row: SessionRow, evidence: tuple[Evidence, ...], level: Achieved) -> SessionValue:

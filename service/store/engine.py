@@ -4,10 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -244,6 +245,14 @@ def _state(error: DBAPIError) -> str:
 
 def _away(error: DBAPIError) -> bool:
     return type(error.orig).__name__ in {"OperationalError", "InterfaceError", "AdminShutdown"}
+
+
+def database_time(tx: Tx) -> datetime | None:
+    """Return the time by PostgreSQL's clock; SQLite has none of its own."""
+    if tx.get_bind().dialect.name != "postgresql":
+        return None
+    told: datetime = tx.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return told
 
 
 def _changed() -> Conflict:

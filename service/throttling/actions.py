@@ -71,7 +71,7 @@ class Throttling:
         if count is None:
             until = store.locked_until(tx, bucket, lane, counter)
             left = int((until - now).total_seconds()) + 1 if until and until > now else None
-            raise Throttled(left or LONGEST_DELAY)
+            raise Throttled(min(left or LONGEST_DELAY, LONGEST_DELAY + 1))
         seconds = delay(count.failures, count.free)
         until = now + timedelta(seconds=seconds) if seconds else None
         if until is not None:
@@ -162,7 +162,8 @@ class Limits:
         return store.drop_ended(tx, now)
 
     def _left(self, tx: Tx, bucket: str, rule: Rule) -> int:
-        at, now = store.free_at(tx, bucket, rule), self._clock.now()
+        now = self._clock.now()
+        at = store.free_at(tx, bucket, rule, now)
         return math.ceil((at - now).total_seconds()) if at and at > now else 0
 
     def _bucket(self, tx: Tx, rule: Rule, name: str) -> str:

@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from service.domain.clock import SKEW
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
@@ -36,6 +37,7 @@ from service.throttling.model import (
     FIRST_DELAY,
     FREE,
     HARD_TOTAL,
+    LONGEST_DELAY,
     Counter,
     Rule,
     free,
@@ -100,6 +102,7 @@ class Ends(NamedTuple):
 
 _TABLE: Final = table_of(Bucket)
 _SHORTEST: Final = timedelta(seconds=FIRST_DELAY)
+_LONGEST: Final = timedelta(seconds=LONGEST_DELAY) + SKEW
 _KEY: Final = (_TABLE.c.bucket == bindparam("b_bucket"), _TABLE.c.lane == bindparam("b_lane"))
 
 
@@ -109,7 +112,9 @@ _Rule = tuple[ColumnElement[bool], ColumnElement[bool]]
 
 def _raising(counter: Counter) -> ReturningUpdate[Any]:
     column = _TABLE.c[counter.column]
-    open_ = or_(_TABLE.c.locked_until.is_(None), _TABLE.c.locked_until <= bindparam("b_now"))
+    until = _TABLE.c.locked_until
+    # A wait longer than the longest was begun by a clock that went wrong: it holds nobody up.
+    open_ = or_(until.is_(None), until <= bindparam("b_now"), until > bindparam("b_beyond"))
     allowed, strict = _RULES.get(counter, _plain)(counter)
     return (
         update(_TABLE)
@@ -130,6 +135,7 @@ def _face(counter: Counter) -> _Rule:
     due = or_(
         _TABLE.c.strict, column < FREE,
         _TABLE.c.updated_at <= bindparam("b_before", type_=_TABLE.c.updated_at.type),
+        _TABLE.c.updated_at > bindparam("b_beyond", type_=_TABLE.c.updated_at.type),
     )  # fmt: skip
     return and_(column < limit(counter), due), true()
 
@@ -178,7 +184,7 @@ def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
 
 def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> Count | None:
     """Count one attempt in a guarded update; None when the bucket is locked, full or missing."""
-    values = {"b_bucket": bucket, "b_lane": lane, "b_now": now}
+    values = {"b_bucket": bucket, "b_lane": lane, "b_now": now, "b_beyond": now + _LONGEST}
     if counter is Counter.FACE:
         values["b_before"] = now - _SHORTEST
     found = tx.execute(_RAISE[counter], values).first()
@@ -328,7 +334,9 @@ class Limit(Base):
 
 _LIMITS: Final = table_of(Limit)
 _NOW: Final = bindparam("b_now", type_=_LIMITS.c.ends_at.type)
-_ENDED: Final = _LIMITS.c.ends_at <= _NOW
+# A count that ends later than any does was begun by a clock that went wrong: it is over.
+_FAR: Final = bindparam("b_far", type_=_LIMITS.c.ends_at.type)
+_ENDED: Final = or_(_LIMITS.c.ends_at <= _NOW, _LIMITS.c.ends_at > _FAR)
 _TAKING: Final = (
     update(_LIMITS)
     .where(
@@ -351,7 +359,7 @@ def take(tx: Tx, bucket: str, rule: Rule, now: datetime) -> int | None:
     """Count one time in a guarded update; None when it is not allowed, or there is no row."""
     values = {
         "b_bucket": bucket, "b_now": now, "b_most": rule.most, "b_rolling": rule.rolling,
-        "b_ends": now + rule.span,
+        "b_ends": now + rule.span, "b_far": now + rule.span + SKEW,
     }  # fmt: skip
     count: int | None = tx.execute(_TAKING, values).scalar()
     if count is not None:
@@ -365,11 +373,11 @@ def ensure_limit(tx: Tx, bucket: str, now: datetime) -> None:
     insert_once(tx, _LIMITS, {"bucket": bucket, "times": 0, "next_at": now, "ends_at": now})
 
 
-def free_at(tx: Tx, bucket: str, rule: Rule) -> datetime | None:
+def free_at(tx: Tx, bucket: str, rule: Rule, now: datetime) -> datetime | None:
     """Return when it may be done again, which may be over; None where nothing was counted."""
     query = select(_LIMITS.c.times, _LIMITS.c.next_at, _LIMITS.c.ends_at)
     found = tx.execute(query.where(_LIMITS.c.bucket == bucket)).first()
-    if found is None:
+    if found is None or found.ends_at > now + rule.span + SKEW:
         return None
     at: datetime = found.ends_at if found.times >= rule.most else min(found.next_at, found.ends_at)
     return at

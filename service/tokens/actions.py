@@ -12,7 +12,7 @@ from service.audit.actions import AuditLog
 from service.clients.actions import Clients
 from service.clients.model import Client
 from service.domain.caller import Caller
-from service.domain.clock import Clock, unix
+from service.domain.clock import Clock, in_force, unix
 from service.domain.errors import Forbidden, OAuthError, Unauthorized
 from service.domain.ids import new_id, parse_id
 from service.keys.actions import SigningKeys
@@ -323,7 +323,9 @@ class Tokens:
 
     def _in_grace(self, tx: Tx, row: RefreshToken, now: datetime) -> bool:
         """Tell whether an answer may have been lost: the successor is unused, the use is fresh."""
-        if row.used_at is None or now - row.used_at > REFRESH_GRACE or row.successor is None:
+        if row.used_at is None or row.successor is None:
+            return False
+        if not in_force(row.used_at + REFRESH_GRACE, now, REFRESH_GRACE):
             return False
         successor = store.refresh_token(tx, opaque.digest(row.successor, "refresh"))
         return successor is not None and successor.used_at is None

@@ -9,12 +9,14 @@ from sqlalchemy import ForeignKey, LargeBinary, String, bindparam, delete, exist
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
+from service.domain.clock import SKEW
 from service.domain.ids import service_owner
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, through
 from service.store.sealed import encrypted_optional
+from service.tokens.model import CODE_LIFE
 
 
 class CompletionCode(Base):
@@ -84,6 +86,7 @@ def use_code(tx: Tx, digest: bytes, client: UUID, now: datetime) -> UUID | None:
             CompletionCode.digest == digest,
             CompletionCode.client_id == client,
             CompletionCode.expires_at > now,
+            CompletionCode.expires_at <= now + CODE_LIFE + SKEW,
             CompletionCode.used_at.is_(None),
         )
         .values(used_at=now)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -184,6 +185,27 @@ def test_the_outbox_the_log_and_unlocking(ready):
     assert json.loads(ready("outbox", "--reveal", "--json").stdout) == []
     assert ready("subjects", "unlock", "nobody").exit_code == 1
     assert json.loads(ready("audit", "verify", "--json").stdout) == {"leaves": 0, "intact": True}
+
+
+def test_the_doctor_compares_clocks(ready, tmp_path):
+    """In order while they agree; an entry of the log from next year is told, with exit code 1."""
+    found = ready("doctor", "--json")
+    assert found.exit_code == 0, found.stderr
+    assert [row["ok"] for row in json.loads(found.stdout)] == [True] * len(json.loads(found.stdout))
+    assert ready("subjects", "unlock", "nobody").exit_code == 1
+    with sqlite3.connect(tmp_path / "lamina.db") as connection:
+        connection.execute(
+            "INSERT INTO audit_leaf (id, at, kind, data, position) "
+            "VALUES ('00000000000000000000000000000001', '2999-01-01 00:00:00', 'x', '{}', 1)"
+        )
+        connection.execute(
+            "INSERT INTO audit_link (position, leaf_id, head) "
+            "VALUES (1, '00000000000000000000000000000001', x'00')"
+        )
+    found = ready("doctor", "--json")
+    assert found.exit_code == 1
+    rows = {row["check"]: row["ok"] for row in json.loads(found.stdout)}
+    assert rows == {"clock.monotonic": True, "clock.log": False}
 
 
 def test_the_face_engine_is_prepared_ahead(lamina, tmp_path):

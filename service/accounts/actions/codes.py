@@ -8,7 +8,7 @@ from crypto import opaque
 from service.accounts.actions.claims import Claims, address
 from service.accounts.model import Field
 from service.accounts.store import Subject, VerificationCode, claims
-from service.domain.clock import Clock
+from service.domain.clock import Clock, in_force
 from service.domain.codes import read_digits
 from service.domain.errors import BadInput, Expired, Fault, NotFound, Throttled
 from service.domain.ids import new_id
@@ -86,7 +86,7 @@ class Codes:
             raise BadInput(Fault("/code", "invalid_code", detail))
         to = address(row, field)
         pending = claims.verification(tx, row.id, field.value)
-        if to is None or pending is None or pending.expires_at <= self._clock.now():
+        if to is None or pending is None or not self._fresh(pending):
             raise _expired()
         if self._limits.take(tx, GUESSES, _guessed(row.id, field, to)):
             raise _expired()
@@ -94,6 +94,9 @@ class Codes:
             return False
         claims.drop_code(tx, row.id, field.value)
         return self._claims.prove(tx, row, field, others)
+
+    def _fresh(self, pending: VerificationCode) -> bool:
+        return in_force(pending.expires_at, self._clock.now(), LIFE)
 
     def _reserve(self, tx: Tx, row: Subject, field: Field, to: str, client: UUID | None) -> bool:
         """Count a send; True where it must look like one and nothing may go out."""

@@ -1,0 +1,90 @@
+"""Whether the time can be relied on: clocks that agree, before anything is done for good.
+
+What is dropped or destroyed does not come back when a clock that ran ahead is put right. Such work
+waits until the process's clock runs as steadily as the time that passes (a monotonic count), stands
+near the database's, and is not far from the last entry of the log.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from service.audit.actions import AuditLog
+from service.domain.clock import SKEW, Clock, has_come, passed
+from service.notifications.actions import Outbox
+from service.store.engine import Tx
+from service.telemetry import logs
+
+STEADY: Final = timedelta(hours=1)
+"""How long clocks must agree after a jump, or a gap that only a jump or a long rest explains."""
+_GAP: Final = timedelta(days=1)
+
+DatabaseTime = Callable[[Tx], datetime | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one reading differs from the clock of this process.
+
+    Args:
+        name: What was read.
+        seconds: How far the clock is ahead of it.
+        agrees: Whether that is near enough.
+    """
+
+    name: str
+    seconds: int
+    agrees: bool
+
+
+class Readings:
+    """The clocks that this process can read."""
+
+    def __init__(
+        self, clock: Clock, audit: AuditLog, outbox: Outbox, database: DatabaseTime | None
+    ) -> None:
+        self._clock = clock
+        self._audit = audit
+        self._outbox = outbox
+        self._database = database
+        self._seen = (clock.now(), passed(clock))
+        self._steady_since = self._seen[1]
+        self._jumped = False
+        self._told = False
+
+    def agree(self, tx: Tx) -> bool:
+        """Tell whether what cannot be undone may be done now; alarm when it may not."""
+        findings = self.findings(tx)
+        moment = passed(self._clock)
+        if not all(item.agrees for item in findings):
+            self._steady_since, self._jumped = moment, True
+        rested = any(
+            item.name == "log" and item.seconds > _GAP.total_seconds() for item in findings
+        )
+        steady = moment - self._steady_since >= STEADY.total_seconds()
+        sure = steady or not (self._jumped or rested)
+        if sure:
+            self._jumped = False
+        elif not self._told:
+            off = {item.name: item.seconds for item in findings}
+            logs.get().error("clocks_disagree")
+            self._outbox.put(tx, "alarm.clocks_disagree", None, {"seconds": off})
+        self._told = not sure
+        return sure
+
+    def findings(self, tx: Tx) -> list[Finding]:
+        """Return how far the clock is from each other reading."""
+        now, moment = self._clock.now(), passed(self._clock)
+        (before, count), self._seen = self._seen, (now, moment)
+        found = [_near("monotonic", now - before - timedelta(seconds=moment - count))]
+        if self._database is not None and (told := self._database(tx)) is not None:
+            found.append(_near("database", now - told))
+        if (last := self._audit.last_at(tx)) is not None:
+            # The log may rest; what stands in it cannot be of the future.
+            found.append(Finding("log", int((now - last).total_seconds()), has_come(last, now)))
+        return found
+
+
+def _near(name: str, ahead: timedelta) -> Finding:
+    return Finding(name, int(ahead.total_seconds()), abs(ahead) <= SKEW)

@@ -1,0 +1,241 @@
+"""A clock that is set a year ahead for two minutes, or a day back, gives and blocks nothing."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from service.domain.caller import Caller
+from service.domain.clock import FrozenClock, in_force, passed
+from service.domain.errors import Forbidden, Throttled
+from service.jobs.actions import Jobs, Task
+from service.jobs.actions.readings import Readings
+from service.throttling.model import Counter, Lane
+from tests.functional.conftest import PASSWORD
+
+YEAR = {"days": 365}
+BACK = {"days": -365}
+
+
+def jobs_of(service, *tasks, readings=None):
+    """Return the background work of another process."""
+    return Jobs(service.house.store, tasks, service.clock, readings)
+
+
+def counted(service, times=1, counter=Counter.OTHER):
+    """Count attempts at an account; return whether the last was let through."""
+    for _ in range(times):
+        try:
+            with service.house.store.transaction() as tx:
+                service.house.throttling.reserve(tx, "somebody", Lane.STRANGER, counter)
+        except Throttled:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("off", [YEAR, {"days": -1}, {"hours": 2}], ids=str)
+def test_a_lease_from_another_time_is_free_within_its_length(service, off):
+    """The process that led is gone; the next leads at once, or as soon as a lease may last."""
+    service.clock.jump(**off)
+    assert jobs_of(service, Task("one", timedelta(0), lambda *_: 1)).run_due() == {"one": 1}
+    service.clock.jump(**{name: -value for name, value in off.items()})
+    service.clock.advance(seconds=31)
+    assert jobs_of(service, Task("two", timedelta(0), lambda *_: 1)).run_due() == {"two": 1}
+
+
+def test_a_lease_that_runs_is_not_free(service):
+    """Clocks that differ by less than the lease's own length take it from nobody."""
+    one, two = (jobs_of(service, Task("x", timedelta(0), lambda *_: 1)) for _ in range(2))
+    assert one.run_due()
+    service.clock.jump(seconds=-20)
+    assert two.run_due() == {}
+
+
+def test_a_task_is_due_again_after_the_clock_came_back(service):
+    """What ran in the future is not waited for until then."""
+    jobs = jobs_of(service, Task("hourly", timedelta(hours=1), lambda *_: 1))
+    service.clock.jump(**YEAR)
+    assert jobs.run_due() == {"hourly": 1}
+    service.clock.jump(**BACK)
+    assert jobs.run_due() == {"hourly": 1}
+    assert jobs.run_due() == {}
+
+
+@pytest.mark.parametrize("counter", list(Counter))
+def test_a_wait_of_a_year_holds_nobody_up_and_the_failures_stay(service, counter):
+    """Begun while the clock was ahead: one attempt goes on, and begins the wait of its number."""
+    service.clock.jump(**YEAR)
+    counted(service, 11, counter=counter)
+    assert not counted(service, counter=counter)
+    service.clock.jump(**BACK)
+    assert counted(service, counter=counter)
+    with service.house.store.transaction() as tx, pytest.raises(Throttled) as refused:
+        service.house.throttling.reserve(tx, "somebody", Lane.STRANGER, counter)
+    assert refused.value.retry_after <= 3601
+    service.clock.advance(hours=1)
+    assert counted(service, counter=counter)
+
+
+def test_what_was_begun_in_the_future_is_not_in_force_now(service):
+    """Flows, completion codes, sessions and grants of a clock a year ahead."""
+    person = service.register()
+    service.clock.jump(**YEAR)
+    service.bearer = service.access()
+    left = service.begin(person.name).json
+    code = service.login(person)["completion_code"]
+    service.clock.advance(seconds=31)
+    tokens = service.exchange(service.login(person)["completion_code"]).json
+    service.clock.advance(seconds=31)
+    flow = service.begin(
+        None, "enrollment", access_token=tokens["access_token"], act="enroll:totp"
+    ).json  # fmt: skip
+    assert flow["status"] == "completed"
+    service.clock.jump(**BACK)
+    service.bearer = service.access()
+    acted = service.act(left, "password", {"password": PASSWORD})
+    assert (acted.status_code, acted.json["code"]) == (410, "flow_expired")
+    assert service.exchange(code).status_code == 400
+    refreshed = service.oauth(
+        "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"]
+    )
+    assert refreshed.status_code == 400
+    assert service.oauth("introspect", token=tokens["access_token"]).json == {"active": False}
+    refused = service.enroll(person, "totp", grant=flow["grant"])
+    assert (refused.status_code, refused.json["code"]) == (403, "grant_invalid")
+    # A year later it is an old thing, and no better.
+    service.clock.advance(days=366)
+    service.bearer = service.access()
+    assert service.exchange(code).status_code == 400
+
+
+def test_a_session_that_was_seen_in_the_future_idles_from_its_beginning(service):
+    """It may go on within its idle time, and not for a year."""
+    person = service.register()
+    tokens = service.exchange(service.login(person)["completion_code"]).json
+    with service.house.store.transaction() as tx:
+        ahead = service.clock.now() + timedelta(days=365)
+        column = ahead if tx.get_bind().dialect.name == "postgresql" else ahead.replace(tzinfo=None)
+        tx.execute(text("UPDATE session SET last_seen_at = :at"), {"at": column})
+    assert service.oauth("introspect", token=tokens["access_token"]).json["active"]
+    service.clock.advance(minutes=61)
+    answer = service.oauth(
+        "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"]
+    )
+    assert answer.status_code == 400
+
+
+def test_the_right_of_the_registering_client_is_not_of_the_future(service):
+    """Registered a year ahead: a grant is needed, as it will be for ever."""
+    service.clock.jump(**YEAR)
+    service.bearer = service.access()
+    person = service.register()
+    service.clock.jump(**BACK)
+    service.bearer = service.access()
+    house = service.house
+    with house.store.transaction() as tx, pytest.raises(Forbidden, match="grant_required"):
+        account = house.accounts.get(tx, UUID(person.id))
+        house.authenticators.authorize(tx, Caller(account.client, frozenset()), account, "x", "")
+
+
+def test_a_kept_answer_of_the_future_is_no_answer(service):
+    """Its key can be used again now."""
+    body = {"identifiers": {"username": "one"}}
+    service.clock.jump(**YEAR)
+    service.bearer = service.access()
+    assert service.call("POST", "/v1/subjects", body, Idempotency_Key="k").status_code == 201
+    service.clock.jump(**BACK)
+    service.bearer = service.access()
+    body = {"identifiers": {"username": "two"}}
+    assert service.call("POST", "/v1/subjects", body, Idempotency_Key="k").status_code == 201
+
+
+def test_nothing_is_dropped_for_good_while_clocks_disagree(service):
+    """A revoked token stays revoked; after an hour of agreement work goes on, after one alarm."""
+    person, house = service.register(), service.house
+    tokens = service.exchange(service.login(person)["completion_code"]).json
+    service.oauth("revoke", token=tokens["access_token"])
+    assert house.jobs.run_due()["audit.sequence"]
+    service.clock.jump(**YEAR)
+    for _ in range(3):
+        service.clock.advance(seconds=40)
+        done = house.jobs.run_due()
+        assert {name for name in done if name.endswith(("drop", "destroy"))} == set()
+        assert "audit.sequence" in done
+    service.clock.jump(**BACK)
+    service.clock.advance(seconds=31)
+    assert not any(name.endswith("drop") for name in house.jobs.run_due())
+    assert service.oauth("introspect", token=tokens["access_token"]).json == {"active": False}
+    with house.store.transaction(read=True) as tx:
+        kinds = [row["kind"] for row in house.outbox.waiting(tx)]
+    assert kinds.count("alarm.clocks_disagree") == 1
+    service.clock.advance(minutes=61)
+    assert "tokens.drop" in house.jobs.run_due()
+
+
+def test_each_reading_is_compared(service):
+    """The count of time that passes, the database's clock, and the last entry of the log."""
+    house, clock = service.house, service.clock
+    told = {"now": clock.now()}
+    readings = Readings(clock, house.audit, house.outbox, lambda _tx: told["now"])
+
+    def agree():
+        with house.store.transaction() as tx:
+            return readings.agree(tx)
+
+    def off():
+        with house.store.transaction() as tx:
+            return {item.name for item in readings.findings(tx) if not item.agrees}
+
+    house.jobs.run_due()
+    assert agree()
+    assert off() == set()
+    told["now"] += timedelta(minutes=6)
+    assert not agree()
+    assert off() == {"database"}
+    told["now"] -= timedelta(minutes=6)
+    # Agreed again, but not yet for long.
+    assert not agree()
+    clock.advance(minutes=59)
+    told["now"] += timedelta(minutes=59)
+    assert not agree()
+    clock.advance(minutes=2)
+    told["now"] += timedelta(minutes=2)
+    assert agree()
+    clock.jump(days=-1)
+    assert off() == {"monotonic", "database", "log"}
+
+
+def test_a_start_after_a_gap_waits_until_time_has_passed(service):
+    """A process that starts a year after the last entry cannot tell a rest from a wrong clock."""
+    house, clock = service.house, service.clock
+    service.register()
+    house.jobs.run_due()
+    clock.jump(**YEAR)
+    readings = Readings(clock, house.audit, house.outbox, None)
+    with house.store.transaction() as tx:
+        assert not readings.agree(tx)
+    clock.advance(hours=1)
+    with house.store.transaction() as tx:
+        assert readings.agree(tx)
+
+
+def test_a_clock_without_a_count_of_its_own_is_compared_with_the_machines():
+    """Whatever it shows, time passes as it does."""
+
+    class Shown:
+        def now(self):
+            raise NotImplementedError
+
+    assert passed(Shown()) <= passed(Shown())
+    frozen = FrozenClock(None)
+    assert passed(frozen) == 0
+
+
+def test_what_lives_so_long_is_in_force_from_now_to_its_end(clock):
+    """Neither over nor further ahead than it lives, but for what clocks differ."""
+    now, life = clock.now(), timedelta(minutes=10)
+    assert in_force(now + life, now, life)
+    assert in_force(now + life + timedelta(minutes=5), now, life)
+    assert not in_force(now + life + timedelta(minutes=6), now, life)
+    assert not in_force(now, now, life)

@@ -10,7 +10,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races chaos bench bench-keys bench-context bench-policy bench-face bench-behavior lock format
+.PHONY: help install demo serve check test races clock chaos bench bench-keys bench-context bench-policy bench-face bench-behavior lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ test: install ## Run the tests (WORKERS=N processes); coverage of 90 % of lines,
 
 races: install ## Race every operation against every other in two processes; print counts (ROUNDS=N)
 	LAMINA_TEST_RACES=$(or $(ROUNDS),50) $(BIN)/pytest -q -rP -p no:randomly tests/races
+
+clock: install ## Set the clock between any two acts, 5,000 steps against a model (WALKS=N)
+	LAMINA_TEST_CLOCK_WALKS=$(or $(WALKS),100) $(BIN)/pytest -q -rP tests/functional/test_clock_machine.py
 
 chaos: install ## Kill jobs, workers and databases 200 times each while keys rotate
 	LAMINA_TEST_KILLS=$(or $(KILLS),200) $(BIN)/pytest -q -rP tests/chaos

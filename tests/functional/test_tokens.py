@@ -123,7 +123,7 @@ def test_a_suspension_ends_sessions_and_stops_logins(service, granted):
     denied = service.act(flow, "password", {"password": "a long enough pass phrase"})
     assert (denied.status_code, denied.json["code"]) == (403, "suspended")
     assert service.call("DELETE", f"{path}/login").status_code == 204
-    assert service.call("GET", path).json == {"items": []}
+    assert service.call("GET", path).json["items"] == []
 
 
 def test_scopes_are_granted_only_as_held(service):

@@ -107,7 +107,7 @@ class Login:
     def get(self, caller: Caller, flow_id: UUID, token: str) -> Flow:
         """Return a flow as it is now; raises NotFound."""
         with self._parts.database.transaction(read=True) as tx:
-            return self._find(tx, caller, flow_id, token)
+            return self._judging.still(tx, self._find(tx, caller, flow_id, token))
 
     def cancel(self, caller: Caller, flow_id: UUID, token: str) -> None:
         """End a flow; one that has ended stays as it is. Raises NotFound."""

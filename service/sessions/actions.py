@@ -221,7 +221,7 @@ class Sessions:
         return {
             "id": str(item.id),
             "client_id": str(item.client),
-            "acr": item.level.acr.urn,
+            "acr": item.level.acr.urn or None,
             "amr": list(item.level.amr),
             "auth_time": rfc3339(item.level.auth_time) if item.level.auth_time else None,
             "created_at": rfc3339(item.created_at),

@@ -306,6 +306,8 @@ def test_a_change_while_a_flow_is_under_way_counts_in_it(service, person):
     service.act(flow, "password", {"password": PASSWORD})
     grant = enrollment(service, mine, "enroll:password").json["grant"]
     assert service.enroll(person, "password", password=NEW, grant=grant).status_code == 201
+    seen = service.call("GET", f"/v1/flows/{flow['id']}", Flow_Token=flow["flow_token"]).json
+    assert seen["assurance"]["achieved"]["aal"] == 0
     answer = service.act(flow, "totp", {"code": service.code(person)}).json
     assert (answer["status"], next(iter(answer["actions"]))) == ("pending", "password")
     done = service.act(flow, "password", {"password": NEW}).json

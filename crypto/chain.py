@@ -1,6 +1,11 @@
-"""A hash chain: each head covers its leaf and every leaf before it."""
+"""A hash chain: each head covers its leaf and every leaf before it.
+
+Anybody can recompute the heads; a MAC beside each of them says that it was written by a holder of
+the key, so that a chain which was changed and then recomputed is found out.
+"""
 
 import hashlib
+import hmac
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,6 +22,11 @@ def leaf_hash(leaf: bytes) -> bytes:
 def link(previous: bytes, leaf: bytes) -> bytes:
     """Return the head after a leaf: 32 bytes."""
     return hashlib.sha256(b"\x01" + previous + leaf_hash(leaf)).digest()
+
+
+def link_mac(key: bytes, position: int, head: bytes) -> bytes:
+    """Return the MAC of a head at its position: HMAC-SHA-256 over a label, both."""
+    return hmac.new(key, b"lamina/1/link" + position.to_bytes(8, "big") + head, "sha256").digest()
 
 
 def verify_chain(

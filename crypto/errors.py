@@ -71,8 +71,15 @@ class KeySetInvalid(CryptoError):
 
 
 class ChainBroken(CryptoError):
-    """The log was changed; names the first position that does not fit."""
+    """The log was changed; names the first position that does not fit.
 
-    def __init__(self, position: int) -> None:
+    Args:
+        position: Counted from 1.
+        what: What does not fit there, as half a sentence.
+    """
+
+    def __init__(self, position: int, what: str = "") -> None:
         self.position = position
-        super().__init__(f"the chain is broken at position {position}")
+        self.what = what
+        told = f": {what}" if what else ""
+        super().__init__(f"the chain is broken at position {position}{told}")

@@ -14,7 +14,7 @@ from crypto.opaque import new_token
 from service.accounts.actions import Accounts
 from service.app.backtests import backtest_plan
 from service.app.ending import Ending, ends_of
-from service.app.keys import foundation, open_keys, open_ledger
+from service.app.keys import foundation, open_audit, open_keys, open_ledger
 from service.audit.actions import AuditLog
 from service.authenticators.actions import Authenticators, Enrolling
 from service.clients.actions import Clients
@@ -118,7 +118,7 @@ def open_house(
     """
     clock, models = clock or SystemClock(), open_models(settings.behavior_model)
     store, vault, signing = foundation(settings, clock)
-    audit, outbox, metrics = AuditLog(clock), Outbox(clock), Metrics()
+    audit, outbox, metrics = open_audit(settings, vault, clock), Outbox(clock), Metrics()
     accounts = Accounts(vault, outbox, audit, clock, settings)
     authenticators = Authenticators(accounts, audit, clock, settings)
     policies, standing = _policies(store, vault, clock), Standing(audit, clock)
@@ -194,7 +194,7 @@ def open_house(
         ),
     )
     tasks = (
-        Task("audit.sequence", timedelta(seconds=1), lambda tx, _now: audit.sequence(tx)),
+        Task("audit.sequence", timedelta(seconds=1), lambda tx, _now: audit.sequence_waiting(tx)),
         Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
         Task(
             "keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled, final=True

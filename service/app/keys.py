@@ -2,7 +2,9 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from crypto.errors import CryptoError
 from crypto.providers import open_root
@@ -22,7 +24,7 @@ from service.keys.actions.recovering import Recovery
 from service.keys.ledger import Ledger
 from service.settings import Settings
 from service.store import migrate
-from service.store.engine import Store, make_engine
+from service.store.engine import Store, Tx, make_engine
 
 
 def foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, SigningKeys]:
@@ -34,6 +36,29 @@ def foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, SigningK
     _load(store, vault, signing)
     vault.on_refresh(signing.refresh)
     return store, vault, signing
+
+
+class _Notary:
+    """What authenticates the audit log: keys of the vault, and the key of records."""
+
+    def __init__(self, vault: Vault, records: RecordKeys) -> None:
+        self._vault = vault
+        self._records = records
+
+    def key(self, tx: Tx, purpose: str) -> bytes:
+        """Return 32 bytes for a purpose; raises KeyUnavailable without the class `service`."""
+        return self._vault.purpose_key(tx, purpose)
+
+    def sign(self, tx: Tx, claims: Mapping[str, Any]) -> str:
+        """Return a JWS, empty where this process does not hold the class `receipt`."""
+        if "receipt" not in self._vault.classes():
+            return ""
+        return self._records.sign(tx, "checkpoint", claims)
+
+
+def open_audit(settings: Settings, vault: Vault, clock: Clock) -> AuditLog:
+    """Return the audit log under keys of the vault."""
+    return AuditLog(clock, _Notary(vault, RecordKeys(clock, settings.issuer)))
 
 
 def open_ledger(settings: Settings, store: Store, vault: Vault) -> Ledger | None:

@@ -1,23 +1,38 @@
 """Append leaves in the deciding transaction; chain them afterwards; prove the chain."""
 
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from crypto import chain
 from crypto.canonical import canonical_json
 from crypto.errors import ChainBroken
-from service.audit import store
-from service.audit.store import Leaf
+from service.audit import model, store
+from service.audit.model import Checkpoint, Keys, Placed, Point, Waiting
 from service.domain.caller import SERVICE, who_acts
 from service.domain.clock import Clock
 from service.domain.ids import new_id
 from service.store.engine import Tx
+from service.telemetry import logs
 
 _PAGE: Final = 500
+_ROUND: Final = 20_000
+_ASKED: Final = 500
 
 
-def _bytes(leaf: Leaf) -> bytes:
+class Seal(Protocol):
+    """What authenticates the chain: keys that the database does not hold."""
+
+    def key(self, tx: Tx, purpose: str) -> bytes:
+        """Return 32 bytes for a purpose."""
+
+    def sign(self, tx: Tx, claims: Mapping[str, Any]) -> str:
+        """Return a JWS, empty where this process holds no key of records."""
+
+
+def _bytes(leaf: Any) -> bytes:  # noqa: ANN401 - a row of named columns
     return canonical_json(
         {
             "id": str(leaf.id),
@@ -31,10 +46,17 @@ def _bytes(leaf: Leaf) -> bytes:
 
 
 class AuditLog:
-    """The log; what is appended commits or rolls back with the decision itself."""
+    """The log; what is appended commits or rolls back with the decision itself.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        clock: Tells when.
+        seal: Authenticates the chain. Without it, as where keys are recovered, there are no
+            checkpoints and links have no MAC.
+    """
+
+    def __init__(self, clock: Clock, seal: Seal | None = None) -> None:
         self._clock = clock
+        self._seal = seal
 
     def append(
         self, tx: Tx, kind: str, *, subject: UUID | None = None, actor: str | None = None,
@@ -62,16 +84,33 @@ class AuditLog:
         store.add(tx, values)
 
     def sequence(self, tx: Tx, limit: int = _PAGE) -> int:
-        """Give waiting leaves their place in the chain; return how many."""
+        """Give waiting leaves their place in the chain, and note how far it came.
+
+        Returns:
+            How many leaves got a place; at most `limit`.
+        """
         store.lock(tx)
-        last = store.last_link(tx)
+        keys, last = self._keys(tx), store.last_link(tx)
         position, head = (last.position, last.head) if last else (0, chain.GENESIS)
-        leaves = store.waiting(tx, limit)
-        for leaf in leaves:
-            position += 1
-            head = chain.link(head, _bytes(leaf))
-            store.place(tx, leaf, position, head)
-        return len(leaves)
+        before, links = position, []
+        for leaf in store.waiting(tx, limit):
+            position, head = position + 1, chain.link(head, _bytes(leaf))
+            mac = chain.link_mac(keys.link, position, head) if keys else None
+            links.append({"position": position, "leaf_id": leaf.id, "head": head, "mac": mac})
+        if links:
+            store.place(tx, before, links)
+        if keys and position:
+            self._note(tx, keys, last, Point(position, head))
+        return len(links)
+
+    def sequence_waiting(self, tx: Tx) -> int:
+        """Give a place to all that waits, or to as much as one unit of work should hold."""
+        done = 0
+        while done < _ROUND and (count := self.sequence(tx)):
+            done += count
+            if count < _PAGE:
+                break
+        return done
 
     def checkpoint(self, tx: Tx) -> tuple[int, bytes] | None:
         """Return the last position of the chain and its head, None while it is empty."""
@@ -82,24 +121,139 @@ class AuditLog:
         """Return when the newest entry of the chain was written, by the clock of its writer."""
         return store.last_at(tx)
 
+    def noted(self, tx: Tx) -> Checkpoint | None:
+        """Return the newest checkpoint of the database, None while there is none."""
+        return next(iter(store.checkpoints(tx, 1)), None)
+
     def head_at(self, tx: Tx, position: int) -> bytes | None:
         """Return the head of the chain at a position, None where it does not reach that far."""
         return store.head_at(tx, position)
 
-    def verify(self, tx: Tx) -> int:
-        """Recompute the whole chain; return its length.
+    def verify(self, tx: Tx, remembered: Iterable[Point] = ()) -> int:
+        """Recompute the whole chain and hold it against all checkpoints; return its length.
+
+        Args:
+            tx: The unit of work.
+            remembered: What the ledger remembers of the chain.
 
         Raises:
-            ChainBroken: A leaf was changed, removed or put elsewhere; names the position.
+            ChainBroken: A leaf was changed, removed or put elsewhere, the end was cut off, the
+                chain was recomputed, or a checkpoint is gone; names the first position.
         """
-        position, head = 0, chain.GENESIS
-        while page := store.chained(tx, position, _PAGE):
-            for link, leaf in page:
-                head = chain.link(head, _bytes(leaf))
-                if link.position != position + 1 or head != link.head:
-                    raise ChainBroken(position + 1)
-                position = link.position
+        keys, kept, broken = self._kept(tx)
+        found = None
+        try:
+            length = model.walk(_placed(tx), keys, kept, remembered)
+        except ChainBroken as error:
+            length, found = 0, error
+        if found or broken:
+            raise min((item for item in (found, broken) if item), key=_place)
+        return length
+
+    def disagreement(self, tx: Tx, remembered: Sequence[Point]) -> ChainBroken | None:
+        """Hold the heads at all checkpoints, and the leaves since the last, against the chain.
+
+        It does not read the whole log, so that a start need not wait for it.
+        """
+        keys, kept, broken = self._kept(tx)
+        sure = [row for row in kept if row.adopted != model.ACCEPTED]
+        points = [Point(row.position, row.head) for row in sure]
+        found = [broken] if broken else []
+        found += self._differing(tx, [*points, *remembered])
+        start = next((row.position for row in reversed(kept[:-1])), 0)
+        head = store.head_at(tx, start) if start else chain.GENESIS
+        if head is not None and not found:
+            try:
+                recent = [point for point in remembered if point.position > start]
+                model.walk(_placed(tx, start), keys, kept[-1:], recent, Point(start, head))
+            except ChainBroken as error:
+                found.append(error)
+        return min(found, key=_place, default=None)
+
+    def accept(self, tx: Tx, actor: str, reason: str) -> Point:
+        """Take the log as it stands, faults and all; return how far that goes."""
+        self.append(tx, "audit.accepted", actor=actor, reason=reason)
+        self.sequence_waiting(tx)
+        keys, last, rows = self._keys(tx), store.last_link(tx), store.checkpoints(tx, 1)
+        if keys is None or last is None:
+            raise RuntimeError("the log of a process without keys is not accepted")
+        here, now = Point(last.position, model.digest(_placed(tx))), self._clock.now()
+        number = rows[-1].number + 1 if rows else 1
+        self._write(tx, keys, model.begun(number, here, now, model.ACCEPTED), b"")
+        return Point(last.position, last.head)
+
+    def waiting(self, tx: Tx) -> Waiting:
+        """Return how many leaves have no place in the chain yet, and how many wait too long."""
+        now = self._clock.now()
+        count, late, oldest = store.waiting_since(tx, now - model.LATE, now + model.LATE)
+        return Waiting(count, late, now - oldest if oldest else timedelta(0))
+
+    def due(self, tx: Tx, name: str, every: timedelta) -> bool:
+        """Note that something is told now; False where it was told within a time."""
+        now = self._clock.now()
+        return store.due(tx, name, now, now - every)
+
+    def _keys(self, tx: Tx) -> Keys | None:
+        if self._seal is None:
+            return None
+        return Keys(self._seal.key(tx, "audit.link"), self._seal.key(tx, "audit.checkpoint"))
+
+    def _kept(self, tx: Tx) -> tuple[Keys | None, Sequence[Checkpoint], ChainBroken | None]:
+        keys = self._keys(tx)
+        if keys is None:
+            return None, (), None
+        return keys, *model.in_force(store.checkpoints(tx), keys.checkpoint)
+
+    def _differing(self, tx: Tx, points: Sequence[Point]) -> list[ChainBroken]:
         last = store.last_link(tx)
-        if last and last.position != position:
-            raise ChainBroken(position + 1)
-        return position
+        length, found = last.position if last else 0, []
+        for at in range(0, len(points), _ASKED):
+            page = points[at : at + _ASKED]
+            heads = store.heads_at(tx, [point.position for point in page])
+            for point in page:
+                if point.position > length:
+                    found.append(model.cut(length))
+                elif heads.get(point.position) != point.head:
+                    found.append(model.differs(point.position))
+        return found
+
+    def _note(self, tx: Tx, keys: Keys, last: store.Link | None, here: Point) -> None:
+        """Move the newest checkpoint on with the chain, or begin another.
+
+        One that is not as it was stays as evidence: the number after it is left out for ever.
+        """
+        now, rows = self._clock.now(), store.checkpoints(tx, 2)
+        end = Point(last.position, last.head) if last else None
+        if not rows and last and end and last.mac is None:
+            # Links of the first version, which had no MAC: taken as they are, once.
+            rows = [self._write(tx, keys, model.begun(1, end, now, model.UPGRADE), b"")]
+        tip = rows[-1] if rows else None
+        before = rows[-2].mac if len(rows) > 1 else b""
+        if not model.fits(tip, end, keys.checkpoint, before):
+            logs.get().error("audit_disagrees", position=end.position if end else 0)
+            number = (tip.number if tip else 0) + 2
+            self._write(tx, keys, model.begun(number, here, now), tip.mac if tip else b"")
+        elif tip is None:
+            self._write(tx, keys, model.begun(1, here, now), b"")
+        elif here.position > tip.position and tip.open_at(now):
+            self._write(tx, keys, tip.moved(here, now), before)
+        elif here.position > tip.position:
+            self._write(tx, keys, model.begun(tip.number + 1, here, now), tip.mac)
+
+    def _write(self, tx: Tx, keys: Keys, checkpoint: Checkpoint, before: bytes) -> Checkpoint:
+        signature = self._seal.sign(tx, checkpoint.claims) if self._seal else ""
+        sealed = replace(checkpoint, signature=signature).sealed(keys.checkpoint, before)
+        store.keep(tx, sealed)
+        return sealed
+
+
+def _placed(tx: Tx, after: int = 0) -> Iterator[Placed]:
+    """Read the chain page by page."""
+    while page := store.chained(tx, after, _PAGE):
+        for row in page:
+            yield Placed(row.position, _bytes(row) if row.id else b"", row.head, row.mac)
+            after = row.position
+
+
+def _place(error: ChainBroken) -> int:
+    return error.position

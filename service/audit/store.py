@@ -1,14 +1,31 @@
 """Tables of the log: leaves as they were decided, and the chain that orders them."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import Index, LargeBinary, String, insert, select, text, update
+from sqlalchemy import (
+    CursorResult,
+    Index,
+    LargeBinary,
+    Row,
+    String,
+    Text,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
+from service.audit.model import Checkpoint
 from service.store.base import Base, table_of
-from service.store.engine import Tx
+from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, anybody
 
 
@@ -45,9 +62,44 @@ class Link(Base):
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     leaf_id: Mapped[UUID] = mapped_column(unique=True)
     head: Mapped[bytes] = mapped_column(LargeBinary)
+    # None in links of the first version.
+    mac: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class CheckpointRow(Base):
+    """How far the chain had come, under a key that is not in the database."""
+
+    __tablename__ = "audit_checkpoint"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[int]
+    head: Mapped[bytes] = mapped_column(LargeBinary)
+    start: Mapped[int]
+    began_at: Mapped[datetime]
+    at: Mapped[datetime]
+    adopted: Mapped[str] = mapped_column(String(16))
+    signature: Mapped[str] = mapped_column(Text)
+    mac: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Notice(Base):
+    """What was told about the log, and when: an alarm is not raised again every second."""
+
+    __tablename__ = "audit_notice"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[datetime]
 
 
 _APPEND: Final = insert(table_of(Leaf))
+_LINK: Final = insert(table_of(Link))
+_PLACE: Final = text(
+    "UPDATE audit_leaf SET position = audit_link.position FROM audit_link "
+    "WHERE audit_link.leaf_id = audit_leaf.id AND audit_link.position > :after"
+)
+_LEAF: Final = (
+    table_of(Leaf).c.id, Leaf.at, Leaf.kind, Leaf.subject_id, Leaf.actor, Leaf.data,
+)  # fmt: skip
 
 
 def add(tx: Tx, values: dict[str, Any]) -> None:
@@ -72,30 +124,81 @@ def last_at(tx: Tx) -> datetime | None:
     return tx.scalars(query.order_by(Link.position.desc()).limit(1)).first()
 
 
-def waiting(tx: Tx, limit: int) -> list[Leaf]:
+def waiting(tx: Tx, limit: int) -> Sequence[Row[Any]]:
     """Return leaves that have no place yet, oldest first."""
-    query = select(Leaf).where(Leaf.position.is_(None)).order_by(Leaf.id).limit(limit)
-    return list(tx.scalars(query))
+    query = select(*_LEAF).where(Leaf.position.is_(None)).order_by(Leaf.id).limit(limit)
+    return tx.execute(query).all()
 
 
-def place(tx: Tx, leaf: Leaf, position: int, head: bytes) -> None:
-    """Give a leaf its place."""
-    tx.execute(update(Leaf).where(Leaf.id == leaf.id).values(position=position))
-    tx.add(Link(position=position, leaf_id=leaf.id, head=head))
+def waiting_since(tx: Tx, old: datetime, ahead: datetime) -> tuple[int, int, datetime | None]:
+    """Count the leaves without a place, and those outside two times; tell the oldest's time."""
+    late = func.count().filter(or_(Leaf.at <= old, Leaf.at > ahead))
+    query = select(func.count(), late, func.min(Leaf.at)).where(Leaf.position.is_(None))
+    count, beyond, oldest = tx.execute(query).one()
+    return count, beyond, oldest
 
 
-def chained(tx: Tx, after: int, limit: int) -> list[tuple[Link, Leaf]]:
-    """Return links with their leaves, from a position on; a missing leaf ends the page."""
+def place(tx: Tx, after: int, links: Sequence[Mapping[str, Any]]) -> None:
+    """Give leaves their places, which follow a position."""
+    tx.execute(_LINK, list(links))
+    tx.execute(_PLACE, {"after": after})
+
+
+def chained(tx: Tx, after: int, limit: int) -> Sequence[Row[Any]]:
+    """Return links with their leaves, from a position on; a missing leaf has no id."""
     query = (
-        select(Link, Leaf)
-        .join(Leaf, Leaf.id == Link.leaf_id)
+        select(Link.position, Link.head, Link.mac, *_LEAF)
+        .outerjoin(Leaf, Leaf.id == Link.leaf_id)
         .where(Link.position > after)
         .order_by(Link.position)
         .limit(limit)
     )
-    return [(link, leaf) for link, leaf in tx.execute(query)]
+    return tx.execute(query).all()
 
 
 def head_at(tx: Tx, position: int) -> bytes | None:
     """Return the head at a position of the chain."""
     return tx.scalars(select(Link.head).where(Link.position == position)).first()
+
+
+def heads_at(tx: Tx, positions: Sequence[int]) -> dict[int, bytes]:
+    """Return the heads at some positions of the chain."""
+    query = select(Link.position, Link.head).where(Link.position.in_(positions))
+    return {row.position: row.head for row in tx.execute(query)}
+
+
+def checkpoints(tx: Tx, newest: int | None = None) -> list[Checkpoint]:
+    """Return the checkpoints by number: all, or only so many of the newest."""
+    columns = table_of(CheckpointRow).c
+    query = select(*(columns[item.name] for item in fields(Checkpoint)))
+    rows = tx.execute(query.order_by(columns.number.desc()).limit(newest)).all()
+    return [Checkpoint(*row) for row in reversed(rows)]
+
+
+def keep(tx: Tx, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, over the one of its number where there is one."""
+    table, values = table_of(CheckpointRow), asdict(checkpoint)
+    moved = tx.execute(update(table).where(table.c.number == checkpoint.number).values(values))
+    if not cast("CursorResult[Any]", moved).rowcount:
+        tx.execute(insert(table), values)
+
+
+def due(tx: Tx, name: str, now: datetime, before: datetime) -> bool:
+    """Note that something is told now; False where it was told since a time."""
+    table = table_of(Notice)
+    if insert_once(tx, table, {"name": name, "at": now}):
+        return True
+    # A time of the future was noted by a clock that ran ahead.
+    old = or_(table.c.at <= before, table.c.at > now)
+    statement = update(table).where(table.c.name == name, old).values(at=now)
+    return bool(cast("CursorResult[Any]", tx.execute(statement)).rowcount)
+
+
+def noticed(tx: Tx, name: str) -> bool:
+    """Tell whether something was ever noted."""
+    return tx.get(Notice, name) is not None
+
+
+def forget(tx: Tx, name: str) -> None:
+    """Forget that something was told."""
+    tx.execute(delete(Notice).where(Notice.name == name))

@@ -10,7 +10,9 @@ PUBLIC = {
     "approval": "id act target params reason status requested_by decided_by created_at expires_at "
     "used_at",
     "audit_leaf": "id at kind subject_id actor data position",
-    "audit_link": "position leaf_id head",
+    "audit_link": "position leaf_id head mac",
+    "audit_checkpoint": "number position head start began_at at adopted signature mac",
+    "audit_notice": "name at",
     "authenticator": "id subject_id type status created_at confirmed_at last_used_at session_id "
     "begun_by",
     "behavior_profile": "id subject_id device_class signal password_id samples absent updated_at",
@@ -83,7 +85,8 @@ def test_a_column_is_sealed_or_on_the_public_list():
 
 # Tables that say nothing about any person: keys, clients, rules, counts of everybody.
 NOBODY = {
-    "audit_link", "bootstrap_token", "client", "data_generation", "index_key", "job_lease", "kek",
+    "audit_checkpoint", "audit_link", "audit_notice", "bootstrap_token", "client",
+    "data_generation", "index_key", "job_lease", "kek",
     "key_export", "key_instance", "login_context_population", "login_context_tally",
     "policy_state", "record_key", "revoked_token", "root_version", "signing_key", "used_assertion",
 }  # fmt: skip

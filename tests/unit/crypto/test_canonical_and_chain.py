@@ -76,6 +76,18 @@ def test_an_untouched_chain_verifies(vectors):
     assert (position, head.hex()) == (2, vectors("keys")["chain"])
 
 
+def test_the_mac_of_a_link_is_frozen(vectors):
+    """It covers the key, the position and the head."""
+    key = bytes(range(32))
+    mac = chain.link_mac(key, 7, chain.GENESIS)
+    assert mac.hex() == vectors("keys")["link_mac"]
+    others = {
+        chain.link_mac(bytes(32), 7, chain.GENESIS), chain.link_mac(key, 8, chain.GENESIS),
+        chain.link_mac(key, 7, bytes(32)),
+    }  # fmt: skip
+    assert len(others | {mac}) == 4
+
+
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_a_changed_removed_or_moved_leaf_is_found(at):
     """Every change breaks the chain at the position it was made."""

@@ -1,0 +1,263 @@
+"""What is noted beside the chain, and how a chain is held against it: no SQL here."""
+
+import hmac
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from crypto import chain, opaque
+from crypto.canonical import canonical_json
+from crypto.errors import ChainBroken
+
+LATE: Final = timedelta(seconds=10)
+"""A leaf that waits for its place for longer is told."""
+OPEN_FOR: Final = timedelta(minutes=1)
+"""For how long the newest checkpoint moves on with the chain; then it stays and another begins."""
+OPEN_LEAVES: Final = 5_000
+"""How far it moves at most."""
+UPGRADE: Final = "upgrade"
+ACCEPTED: Final = "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """How far the chain had come, as something outside of it remembers.
+
+    Args:
+        sealed: Whether the chain was under checkpoints then.
+    """
+
+    position: int
+    head: bytes
+    sealed: bool = False
+
+
+_BEGINNING: Final = Point(0, chain.GENESIS)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A leaf in its place of the chain."""
+
+    position: int
+    leaf: bytes
+    head: bytes
+    mac: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far the chain had come, authenticated by a key that the database does not hold.
+
+    Args:
+        number: Counted without a gap; the MAC covers the one of the checkpoint before.
+        start: The position where it began.
+        adopted: Empty; or `upgrade` where the links before it are of an earlier version and have
+            no MAC; or `accepted` where an operator took the log as it stood, faults and all: its
+            head is then a digest of everything before it.
+        signature: A JWS by the key of records; empty where the process does not hold that.
+        mac: HMAC-SHA-256 over all the rest.
+    """
+
+    number: int
+    position: int
+    head: bytes
+    start: int
+    began_at: datetime
+    at: datetime
+    adopted: str
+    signature: str
+    mac: bytes = b""
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """Return what is signed."""
+        return {
+            "sub": "lamina:audit", "number": self.number, "position": self.position,
+            "head": self.head.hex(), "adopted": self.adopted,
+        }  # fmt: skip
+
+    def open_at(self, now: datetime) -> bool:
+        """Tell whether it still moves on with the chain."""
+        young = timedelta(0) <= now - self.began_at < OPEN_FOR
+        return young and not self.adopted and self.position - self.start < OPEN_LEAVES
+
+    def moved(self, here: Point, now: datetime) -> "Checkpoint":
+        """Return it as it stands after the chain went on; it needs a signature and a MAC again."""
+        return replace(self, position=here.position, head=here.head, at=now)
+
+    def sealed(self, key: bytes, before: bytes) -> "Checkpoint":
+        """Return it with its MAC, which covers that of the checkpoint before it."""
+        return replace(self, mac=self._mac(key, before))
+
+    def genuine(self, key: bytes, before: bytes) -> bool:
+        """Tell whether a holder of the key wrote it, after that one."""
+        return opaque.equal(self._mac(key, b"" if self.adopted else before), self.mac)
+
+    def _mac(self, key: bytes, before: bytes) -> bytes:
+        content = self.claims | {
+            "start": self.start, "began_at": self.began_at.isoformat(), "at": self.at.isoformat(),
+            "signature": self.signature, "before": before.hex(),
+        }  # fmt: skip
+        return hmac.new(key, b"lamina/1/checkpoint" + canonical_json(content), "sha256").digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of links and of checkpoints."""
+
+    link: bytes
+    checkpoint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The leaves that have no place in the chain yet.
+
+    Args:
+        late: How many of them have waited for too long.
+        oldest: For how long the oldest has; zero where none waits.
+    """
+
+    count: int
+    late: int
+    oldest: timedelta
+
+
+def begun(number: int, here: Point, now: datetime, adopted: str = "") -> Checkpoint:
+    """Return a checkpoint that begins; it needs a signature and a MAC yet."""
+    return Checkpoint(number, here.position, here.head, here.position, now, now, adopted, "")
+
+
+def fits(tip: Checkpoint | None, end: Point | None, key: bytes, before: bytes) -> bool:
+    """Tell whether the newest checkpoint is one of ours and stands where the chain ends."""
+    if tip is None or end is None:
+        return tip is None and end is None
+    here = tip.position == end.position and (tip.adopted == ACCEPTED or tip.head == end.head)
+    return here and tip.genuine(key, before)
+
+
+def cut(length: int) -> ChainBroken:
+    """Return what is found where a chain is shorter than what is remembered of it."""
+    return ChainBroken(length + 1, "the chain ends before what is remembered of it")
+
+
+def differs(position: int) -> ChainBroken:
+    """Return what is found where a head is another than the one that is remembered."""
+    return ChainBroken(position, "it is not what is remembered of it")
+
+
+def in_force(
+    rows: Sequence[Checkpoint], key: bytes
+) -> tuple[Sequence[Checkpoint], ChainBroken | None]:
+    """Return the checkpoints since the last adoption, and where one of them is not as it was.
+
+    Args:
+        rows: All there are, by number.
+        key: The key of checkpoints.
+    """
+    adopted = [at for at, row in enumerate(rows) if row.adopted and row.genuine(key, b"")]
+    kept = rows[adopted[-1] if adopted else 0 :]
+    before, position, number = b"", 0, kept[0].number - 1 if adopted else 0
+    for row in kept:
+        if row.number != number + 1:
+            return kept, ChainBroken(position + 1, "a checkpoint of the database is missing")
+        if not row.genuine(key, before) or row.position < position:
+            return kept, ChainBroken(position + 1, "a checkpoint of the database was changed")
+        before, position, number = row.mac, row.position, row.number
+    return kept, None
+
+
+def walk(
+    placed: Iterable[Placed], keys: Keys | None, kept: Sequence[Checkpoint],
+    remembered: Iterable[Point], start: Point = _BEGINNING,
+) -> int:  # fmt: skip
+    """Recompute a chain and hold it against what is known of it; return where it ends.
+
+    Args:
+        placed: Its leaves, by position.
+        keys: The keys; None for a chain that has none.
+        kept: The checkpoints in force.
+        remembered: What is remembered outside the database.
+        start: What the first of these leaves follows.
+
+    Raises:
+        ChainBroken: Something disagrees; names the first position.
+    """
+    rows = iter(placed)
+    first = kept[0] if kept and kept[0].adopted else None
+    accepted = first if first and first.adopted == ACCEPTED else None
+    bare = first.position if first and not accepted else 0
+    known = _known(kept[1:] if accepted else kept, remembered, bare)
+    position, head = _prefix(rows, accepted, known) if accepted else (
+        start.position, start.head,
+    )  # fmt: skip
+    for row in rows:
+        position += 1
+        if row.position != position or chain.link(head, row.leaf) != row.head:
+            raise ChainBroken(position, "a leaf or its link is missing or was changed")
+        head = row.head
+        if keys and position > bare and not _linked(keys, row):
+            raise ChainBroken(position, "the chain was recomputed by somebody without the key")
+        _agree(known, position, head)
+    if known:
+        raise cut(position)
+    if keys and position > (kept[-1].position if kept else 0):
+        at = kept[-1].position if kept else 0
+        raise ChainBroken(at + 1, "no checkpoint of the database covers it")
+    return position
+
+
+def digest(placed: Iterable[Placed]) -> bytes:
+    """Return a digest of leaves and links as they stand, whether they fit or not."""
+    given = chain.GENESIS
+    for row in placed:
+        given = chain.link(given, _whole(row))
+    return given
+
+
+def _linked(keys: Keys, row: Placed) -> bool:
+    wanted = chain.link_mac(keys.link, row.position, row.head)
+    return row.mac is not None and opaque.equal(wanted, row.mac)
+
+
+def _prefix(
+    rows: Iterator[Placed], accepted: Checkpoint, known: dict[int, set[bytes]]
+) -> tuple[int, bytes]:
+    """Hold what was accepted against its digest; return where it ends."""
+    position, given, head, first = 0, chain.GENESIS, chain.GENESIS, 0
+    while position < accepted.position:
+        row = next(rows, None)
+        if row is None or row.position > accepted.position:
+            raise ChainBroken(first or position + 1, "what was accepted is no longer there")
+        fits = row.position == position + 1 and chain.link(head, row.leaf) == row.head
+        first = first or (0 if fits else position + 1)
+        position, head, given = row.position, row.head, chain.link(given, _whole(row))
+        _agree(known, position, head)
+    if given != accepted.head:
+        raise ChainBroken(first or accepted.position, "what was accepted has changed since")
+    return position, head
+
+
+def _whole(row: Placed) -> bytes:
+    return row.position.to_bytes(8, "big") + row.head + row.leaf
+
+
+def _known(
+    kept: Iterable[Checkpoint], remembered: Iterable[Point], bare: int
+) -> dict[int, set[bytes]]:
+    known: dict[int, set[bytes]] = {}
+    for row in kept:
+        known.setdefault(row.position, set()).add(row.head)
+    for point in remembered:
+        if point.sealed and point.position < bare:
+            raise ChainBroken(point.position, "it was under checkpoints, which are gone")
+        known.setdefault(point.position, set()).add(point.head)
+    return known
+
+
+def _agree(known: dict[int, set[bytes]], position: int, head: bytes) -> None:
+    """Take up what is known at a position; raises ChainBroken unless it is this head."""
+    if known.pop(position, {head}) != {head}:
+        raise differs(position)

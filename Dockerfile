@@ -16,7 +16,8 @@ RUN printf '#!/bin/sh\nexec python -m service.cli "$@"\n' > /usr/local/bin/lamin
     && chmod 755 /usr/local/bin/lamina \
     && useradd --system --uid 10001 lamina \
     && python -m service.cli face prepare --to /opt/lamina/models \
-    && mkdir /var/lib/lamina && chown lamina /var/lib/lamina
+    && mkdir /var/lib/lamina /var/lib/lamina-ledger \
+    && chown lamina /var/lib/lamina /var/lib/lamina-ledger
 
 ENV PYTHONPATH=/opt/lamina
 USER lamina

@@ -10,7 +10,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races clock chaos bench bench-keys bench-context bench-policy bench-face bench-behavior lock format
+.PHONY: help install demo serve check test races clock chaos bench bench-keys bench-log bench-context bench-policy bench-face bench-behavior lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,9 @@ bench: install ## Measure what a login costs (QUICK=1 for a short form, OUT=FILE
 bench-keys: $(VENV)/.bench ## Measure keys against rivals (QUICK=1, ROWS=N, URL=postgresql…, OUT=FILE)
 	$(BIN)/python -m benchmarks.keys $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(URL),--url $(URL)) $(if $(OUT),--out $(OUT))
+
+bench-log: install ## Measure how fast entries of the audit log get their place (URL=postgresql…)
+	$(BIN)/python -m benchmarks.sequencer $(if $(URL),--url $(URL))
 
 bench-context: install ## Measure the login context and its rivals (QUICK=1, OUT=FILE, PLOT=FILE.png)
 	$(BIN)/python -m benchmarks.login_context $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(if $(PLOT),--plot $(PLOT))

@@ -130,15 +130,20 @@ class Settings(Bounds):
 
     @property
     def ledger_path(self) -> Path | None:
-        """Where erasures are remembered outside the database; None where nothing was chosen.
+        """Where is remembered, outside the database, what a backup would undo; None for `off`.
 
-        Beside a SQLite file unless told otherwise, as its backups are copies of that file.
+        Beside a SQLite file unless told otherwise, as its backups are copies of that file. For
+        PostgreSQL beside the directory of root keys: that is kept and backed up by itself too.
         """
-        if self.ledger == "off" or not (self.ledger or self.sqlite):
+        if self.ledger == "off":
             return None
         if self.ledger:
             return Path(self.ledger.removeprefix("file:"))
-        return Path(self.database_url.removeprefix("sqlite:///") + ".ledger")
+        if self.sqlite:
+            return Path(self.database_url.removeprefix("sqlite:///") + ".ledger")
+        scheme, _, place = self.root_key.partition(":")
+        name = urlsplit(self.database_url).path.strip("/") or "lamina"
+        return (Path(place).parent if scheme == "file" else Path()) / f"{Path(name).name}.ledger"
 
     def root_for(self, key_class: str) -> str:
         """Return the provider specification that holds the root of a class."""

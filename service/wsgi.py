@@ -25,6 +25,7 @@ app = create_app(house)
 house.face.available()
 house.erasure.compare()
 house.keys.instances.start()
+house.watch.start()
 if house.settings.sqlite:
     # One file has one writer at a time: the background work runs inside the server.
     house.jobs.start()

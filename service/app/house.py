@@ -51,6 +51,8 @@ from service.policy.actions.standing import Standing
 from service.policy.routes import BACKTEST
 from service.privacy.actions import Ends, Erasure
 from service.privacy.actions.exporting import KIND, Exports, Ways
+from service.privacy.actions.memory import Memory
+from service.privacy.actions.watching import Watch
 from service.sessions.actions import Sessions
 from service.sessions.actions import Ways as SessionWays
 from service.settings import Settings
@@ -93,6 +95,8 @@ class House:
     shredding: Shredding
     custody: Custody
     erasure: Erasure
+    memory: Memory
+    watch: Watch
     exports: Exports
     password: PasswordFactor
     face: FaceFactor
@@ -175,10 +179,11 @@ def open_house(
         (operators.forget, sessions.erase, devices.forget, accounts.mark_erased),
         sessions.end_everything,
     )
-    shredding = Shredding(
-        keys.records, audit, clock, timedelta(days=settings.backup_days), accounts.lock
+    shredding, memory = (
+        Shredding(keys.records, audit, clock, timedelta(days=settings.backup_days), accounts.lock),
+        Memory(store, open_ledger(settings, store, vault), audit, outbox, metrics, clock),
     )
-    erasure = Erasure(store, shredding, ends, open_ledger(settings, store, vault), audit, outbox)
+    erasure = Erasure(store, shredding, ends, memory, audit, outbox)
     _watch(store, vault, audit, outbox, metrics, face)
 
     custody = Custody(
@@ -195,7 +200,7 @@ def open_house(
     )
     tasks = (
         Task("audit.sequence", timedelta(seconds=1), lambda tx, _now: audit.sequence_waiting(tx)),
-        Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
+        Task("ledger.remember", timedelta(seconds=1), erasure.remember_due),
         Task(
             "keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled, final=True
         ),
@@ -215,7 +220,8 @@ def open_house(
         outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
         operators=operators,
-        keys=keys, shredding=shredding, erasure=erasure, exports=exports,
+        keys=keys, shredding=shredding, erasure=erasure, memory=memory,
+        watch=Watch(store, memory, erasure.compare, erasure.remember), exports=exports,
         custody=custody,
         devices=devices, behaviors=behaviors,
         measuring=Measuring(

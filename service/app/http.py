@@ -91,8 +91,10 @@ def _routes(api: Api, house: House, pace: Pace) -> None:
         "database": lambda: migrate.current(house.store.engine) is not None,
         "migrations": lambda: migrate.current(house.store.engine) == migrate.HEAD,
         "keys": lambda: house.vault.classes() >= frozenset(house.settings.key_classes),
+        "audit": house.memory.sound,
+        "ledger": house.memory.there,
     }
-    system.routes(api, house.metrics, house.settings.issuer, checks)
+    system.routes(api, house.metrics, house.settings.issuer, checks, house.memory.codes)
     token_routes(api, house.tokens, house.signing, house.metrics)
     account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
     authenticator_routes(api, house.enrolling)

@@ -62,8 +62,8 @@ def open_audit(settings: Settings, vault: Vault, clock: Clock) -> AuditLog:
 
 
 def open_ledger(settings: Settings, store: Store, vault: Vault) -> Ledger | None:
-    """Return the memory of erasures outside the database, where there is one."""
-    if settings.ledger_path is None:
+    """Return the memory outside the database, where there is one that this process can read."""
+    if settings.ledger_path is None or "service" not in vault.classes():
         return None
     with store.transaction() as tx:
         return Ledger(settings.ledger_path, vault.purpose_key(tx, "ledger"))

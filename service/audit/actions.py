@@ -150,7 +150,7 @@ class AuditLog:
             raise min((item for item in (found, broken) if item), key=_place)
         return length
 
-    def disagreement(self, tx: Tx, remembered: Sequence[Point]) -> ChainBroken | None:
+    def disagreement(self, tx: Tx, remembered: Sequence[Point] = ()) -> ChainBroken | None:
         """Hold the heads at all checkpoints, and the leaves since the last, against the chain.
 
         It does not read the whole log, so that a start need not wait for it.
@@ -193,6 +193,14 @@ class AuditLog:
         now = self._clock.now()
         return store.due(tx, name, now, now - every)
 
+    def told(self, tx: Tx, name: str) -> bool:
+        """Tell whether something was ever noted by `due`."""
+        return store.noticed(tx, name)
+
+    def untold(self, tx: Tx, name: str) -> None:
+        """Forget what was noted by `due`."""
+        store.forget(tx, name)
+
     def _keys(self, tx: Tx) -> Keys | None:
         if self._seal is None:
             return None
@@ -203,6 +211,10 @@ class AuditLog:
         if keys is None:
             return None, (), None
         return keys, *model.in_force(store.checkpoints(tx), keys.checkpoint)
+
+    def differing(self, tx: Tx, points: Sequence[Point]) -> ChainBroken | None:
+        """Return the first of some places at which the head is another than remembered."""
+        return min(self._differing(tx, points), key=_place, default=None)
 
     def _differing(self, tx: Tx, points: Sequence[Point]) -> list[ChainBroken]:
         last = store.last_link(tx)

@@ -93,13 +93,13 @@ def listing(*, as_json: bool) -> None:
 @json_option
 @refusals
 def doctor(*, as_json: bool) -> None:
-    """Tell what is wrong or half done with keys, and the command that mends each.
+    """Tell what is wrong or half done with keys, log and ledger, and what mends each.
 
     Example: lamina keys doctor
     """
     house = open_house(settings())
     with house.store.transaction(read=True) as tx:
-        found = house.custody.findings(tx)
+        found = house.custody.findings(tx) + house.memory.findings(tx)
     show_rows(found, as_json=as_json, empty="nothing is wrong")
 
 

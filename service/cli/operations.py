@@ -8,10 +8,11 @@ import click
 import orjson
 
 from service.app import open_house
-from service.cli.base import account_of, command, json_option, settings, show, show_rows
+from service.cli.base import FAILED, account_of, command, json_option, settings, show, show_rows
 from service.domain.clock import rfc3339
 from service.domain.errors import BadInput, Fault
 from service.operators.actions import BREAK_GLASS
+from service.privacy.actions.memory import Verified
 
 
 @click.command()
@@ -129,11 +130,57 @@ def audit() -> None:
 @json_option
 @command
 def verify(*, as_json: bool) -> None:
-    """Recompute the whole chain of the log; names the first place where it does not hold.
+    """Recompute the whole log, and hold it against every checkpoint of database and ledger.
+
+    Exits with 1 where something disagrees, after the first position of it, and where entries have
+    waited for their place for more than 10 seconds.
 
     Example: lamina audit verify --json
     """
     house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        length = house.audit.verify(tx)
-    show({"leaves": length, "intact": True}, as_json=as_json, text=f"{length} leaves, intact")
+    found = house.memory.verify()
+    waiting, broken = found.waiting, found.broken
+    answer = {
+        "leaves": found.leaves, "intact": broken is None and not waiting.late,
+        "waiting": waiting.count, "late": waiting.late, "ledger": house.memory.configured,
+        "position": broken.position if broken else None, "what": broken.what if broken else None,
+    }  # fmt: skip
+    if as_json or not broken:
+        show(answer, as_json=as_json, text=_told(found, ledger=house.memory.configured))
+    if broken:
+        raise broken
+    if waiting.late:
+        raise SystemExit(FAILED)
+
+
+@audit.command("accept-ledger")
+@click.option("--reason", required=True, help="What was found out, in a few words.")
+@json_option
+@command
+def accept_ledger(reason: str, *, as_json: bool) -> None:
+    """Take log and ledger as they stand: after a restore, a loss, or a change that is explained.
+
+    From then on only what changes later is found. On several hosts, run it on each.
+
+    Example: lamina audit accept-ledger --reason "restored the backup of Monday"
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        house.operators.alarm(tx, "audit accept-ledger")
+    point = house.memory.accept(BREAK_GLASS, reason)
+    show(
+        {"position": point.position, "ledger": house.memory.configured},
+        as_json=as_json,
+        text=f"log and ledger are taken as they stand, {point.position} leaves",
+    )
+
+
+def _told(found: Verified, *, ledger: bool) -> str:
+    waiting = found.waiting
+    state = "not intact" if waiting.late else "intact"
+    told = f"{found.leaves} leaves, {state}" if not waiting.count else f"{found.leaves} leaves"
+    if waiting.count:
+        seconds = int(waiting.oldest.total_seconds())
+        told += f" in the chain; {waiting.count} wait for their place, {waiting.late} of them "
+        told += f"too long (the oldest for {seconds} s): is `lamina worker` running?"
+    return told if ledger else f"{told}; no ledger to hold it against (LAMINA_LEDGER)"

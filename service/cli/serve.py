@@ -4,12 +4,16 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from service.cli.base import command, prepare, settings
 from service.domain.clock import SystemClock
 from service.telemetry import cores, logs
+
+if TYPE_CHECKING:
+    from service.app import House
 
 _THREADS = 32
 _BACKLOG = 1024
@@ -40,10 +44,7 @@ def serve(workers: int | None) -> None:
     prepare(found)
     # Keys, decoy and schema are settled once here, before several workers need them.
     house = open_house(found)
-    undone = house.erasure.compare()
-    if any(undone.values()):
-        text = "{erased_again} erasures repeated, {sessions_ended} sessions ended"
-        click.echo(f"lamina: this database was restored: {text.format(**undone)}", err=True)
+    _compare(house)
     house.store.engine.dispose()
     if count > 1 and not found.redis_url:
         click.echo(
@@ -79,10 +80,24 @@ def worker() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    house.erasure.compare()
+    _compare(house)
     house.keys.instances.start()
+    house.watch.start()
     house.custody.jobs.start()
     click.echo("lamina: working", err=True)
     house.jobs.loop()
+    house.watch.stop()
     house.keys.instances.stop()
     sys.exit(0)
+
+
+def _compare(house: "House") -> None:
+    """Hold the database against the ledger, and tell on stderr what was found."""
+    undone = house.erasure.compare()
+    if any(undone.values()):
+        text = "{erased_again} erasures repeated, {sessions_ended} sessions ended"
+        click.echo(f"lamina: this database was restored: {text.format(**undone)}", err=True)
+    with house.store.transaction(read=True) as tx:
+        found = house.memory.findings(tx)
+    for item in found:
+        click.echo("lamina: {what} {state}; {mend}".format(**item), err=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
@@ -108,6 +109,8 @@ class Store:
         self._reader = engine.execution_options(**options)
         self._sealer = sealer
         self._local = threading.local()
+        self._file: tuple[int, int] | None = None
+        self.follow()
 
     @contextmanager
     def transaction(self, *, read: bool = False) -> Iterator[Tx]:
@@ -183,6 +186,20 @@ class Store:
                 return work()
 
         return _again(once, lambda: not self._local.committed)
+
+    def follow(self) -> None:
+        """Let go of a SQLite file that another was put in the place of, and open that one."""
+        place = self.engine.url.database
+        if self.engine.dialect.name != "sqlite" or not place:
+            return
+        try:
+            found = Path(place).stat()
+        except FileNotFoundError:
+            return
+        file = (found.st_dev, found.st_ino)
+        if self._file not in {None, file}:
+            self.engine.dispose()
+        self._file = file
 
     def scrub(self) -> None:
         """Leave no residue of what was deleted in SQLite's log; PostgreSQL's lives its time."""

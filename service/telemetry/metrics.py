@@ -44,6 +44,31 @@ class Metrics:
             "Faces that are stored; a filing is due at 100,000.",
             registry=self.registry,
         )
+        self.unsequenced = Gauge(
+            "lamina_audit_unsequenced",
+            "Entries of the audit log that have no place in the chain yet.",
+            registry=self.registry,
+        )
+        self.unsequenced_seconds = Gauge(
+            "lamina_audit_unsequenced_seconds",
+            "For how long the oldest of them has waited.",
+            registry=self.registry,
+        )
+        self.disagrees = Gauge(
+            "lamina_audit_disagrees",
+            "Whether the audit log is other than a checkpoint or the ledger remembers.",
+            registry=self.registry,
+        )
+        self.ledger = Gauge(
+            "lamina_ledger_configured",
+            "Whether there is a memory outside the database.",
+            registry=self.registry,
+        )
+        self.ledger_lost = Gauge(
+            "lamina_ledger_lost",
+            "Whether the ledger is not the one that there was.",
+            registry=self.registry,
+        )
 
     def render(self) -> bytes:
         """Return the text exposition format."""

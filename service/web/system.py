@@ -1,6 +1,6 @@
 """Liveness, readiness, metrics, and the description of the API."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 from flask import Response
@@ -14,8 +14,9 @@ VERSION = "0.1.0"
 
 
 def routes(
-    api: Api, metrics: Metrics, issuer: str, checks: Mapping[str, Callable[[], bool]]
-) -> None:
+    api: Api, metrics: Metrics, issuer: str, checks: Mapping[str, Callable[[], bool]],
+    findings: Callable[[], Sequence[str]],
+) -> None:  # fmt: skip
     """Register the operations.
 
     Args:
@@ -23,6 +24,7 @@ def routes(
         metrics: What `/metrics` shows.
         issuer: The base URL of this service.
         checks: What must be true before this process takes requests.
+        findings: Returns the names of what an operator should look at meanwhile.
     """
 
     def healthz(_call: Call) -> Mapping[str, str]:
@@ -30,10 +32,14 @@ def routes(
 
     def readyz(_call: Call) -> Response:
         states = {name: _passes(check) for name, check in checks.items()}
+        ready = all(states.values())
         body = orjson.dumps(
-            {"status": "ready" if all(states.values()) else "not_ready", "checks": states}
-        )
-        response = Response(body, 200 if all(states.values()) else 503)
+            {
+                "status": "ready" if ready else "not_ready", "checks": states,
+                "findings": _told(findings),
+            }
+        )  # fmt: skip
+        response = Response(body, 200 if ready else 503)
         response.content_type = "application/json"
         if response.status_code != 200:  # noqa: PLR2004 - ready
             response.headers["Retry-After"] = "5"
@@ -60,3 +66,10 @@ def _passes(check: Callable[[], bool]) -> bool:
         return check()
     except LaminaError:
         return False
+
+
+def _told(findings: Callable[[], Sequence[str]]) -> Sequence[str]:
+    try:
+        return findings()
+    except LaminaError:
+        return ()

@@ -81,7 +81,7 @@ class Instances:
             try:
                 self._vault.reopen_root(key_class)
             except CryptoError as error:
-                logs.get().warning("root_not_reopened", key_class=key_class, **logs.kind(error))
+                logs.get().warning("root_not_reopened", outcome=key_class, **logs.kind(error))
 
     def start(self) -> None:
         """Give a sign of life every few seconds, in a thread."""

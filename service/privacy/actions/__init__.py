@@ -3,14 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from service.audit.actions import AuditLog
 from service.domain.errors import NotFound
 from service.keys.actions.shredding import SUBJECT_CLASSES, Erased, Shredding
-from service.keys.ledger import Entry, Ledger
+from service.keys.ledger import Entry
 from service.notifications.actions import Outbox
+from service.privacy.actions.memory import Memory
+from service.privacy.model import TOMBSTONE
 from service.store.engine import Store, Tx
 
 End = Callable[[Tx, UUID], object]
@@ -38,13 +40,13 @@ class Erasure:
     """Erasure and its memory outside the database."""
 
     def __init__(
-        self, database: Store, shredding: Shredding, ends: Ends, ledger: Ledger | None,
+        self, database: Store, shredding: Shredding, ends: Ends, memory: Memory,
         audit: AuditLog, outbox: Outbox,
     ) -> None:  # fmt: skip
         self._database = database
         self._shredding = shredding
         self._ends = ends
-        self._ledger = ledger
+        self._memory = memory
         self._audit = audit
         self._outbox = outbox
 
@@ -61,7 +63,7 @@ class Erasure:
         with self._database.transaction() as tx:
             self._ends.present(tx, subject)
             done = self.shred(tx, subject, actor, key_class)
-        self._remember([done.entry()])
+        self._memory.write([done.entry()])
         self._database.scrub()
         return done
 
@@ -74,17 +76,12 @@ class Erasure:
 
     def remember(self, tx: Tx) -> int:
         """Bring the ledger up to date with the database; return how many lines were added."""
-        if self._ledger is None:
-            return 0
-        known = self._ledger.entries()
-        erased = {entry["id"] for entry in known if entry["kind"] == "tombstone"}
-        lines = [entry for entry in self._shredding.entries(tx) if entry["id"] not in erased]
-        here = self._audit.checkpoint(tx)
-        points = [entry for entry in known if entry["kind"] == "checkpoint"]
-        if here and (not points or points[-1]["position"] < here[0]):
-            lines.append({"kind": "checkpoint", "position": here[0], "head": here[1].hex()})
-        self._ledger.append(lines)
-        return len(lines)
+
+        def missing(known: Sequence[Entry]) -> list[Entry]:
+            erased = {entry["id"] for entry in known if entry["kind"] == TOMBSTONE}
+            return [entry for entry in self._shredding.entries(tx) if entry["id"] not in erased]
+
+        return self._memory.remember(tx, missing)
 
     def remember_due(self, tx: Tx, _now: datetime) -> int:
         """Do `remember` as a task."""
@@ -99,32 +96,25 @@ class Erasure:
         Raises:
             SetupError: The ledger is damaged.
         """
-        if self._ledger is None:
-            return {"erased_again": 0, "sessions_ended": 0}
-        entries = self._ledger.entries()
+        self._memory.look()
+        entries = self._memory.entries()
         with self._database.transaction() as tx:
             again = sum(self._repeat(tx, entry) for entry in entries)
-            points = [entry for entry in entries if entry["kind"] == "checkpoint"]
-            behind = bool(points) and not self._reaches(tx, points[-1])
+            behind = self._memory.behind(tx, entries)
             ended = self._ends.end_sessions(tx) if behind or again else 0
             if behind or again:
-                self._audit.append(
-                    tx, "database.restored", actor="ledger", erased_again=again,
-                    sessions_ended=ended,
-                )  # fmt: skip
-                found = {"erased_again": again, "sessions_ended": ended}
+                found: dict[str, Any] = {"erased_again": again, "sessions_ended": ended}
+                self._audit.append(tx, "database.restored", actor="ledger", **found)
                 self._outbox.put(tx, "alarm.database_restored", None, found)
+        if behind:
+            self._memory.restored()
         return {"erased_again": again, "sessions_ended": ended}
 
     def _repeat(self, tx: Tx, entry: Entry) -> bool:
-        if entry["kind"] != "tombstone" or not self._shredding.again(tx, entry):
+        if entry["kind"] != TOMBSTONE or not self._shredding.again(tx, entry):
             return False
         self._end(tx, UUID(entry["subject"]), frozenset(entry["classes"]))
         return True
-
-    def _reaches(self, tx: Tx, point: Entry) -> bool:
-        head = self._audit.head_at(tx, point["position"])
-        return head is not None and head.hex() == point["head"]
 
     def _end(self, tx: Tx, subject: UUID, classes: frozenset[str]) -> None:
         for name in sorted(classes):
@@ -133,7 +123,3 @@ class Erasure:
         if classes == _WHOLE:
             for end in self._ends.whole:
                 end(tx, subject)
-
-    def _remember(self, entries: Sequence[Entry]) -> None:
-        if self._ledger is not None:
-            self._ledger.append(entries)

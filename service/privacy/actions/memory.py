@@ -1,0 +1,251 @@
+"""Hold the audit log against the ledger: at each start, all the while, and when asked."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from crypto.errors import ChainBroken
+from service.audit.actions import AuditLog
+from service.audit.model import Point, Waiting
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import Unavailable
+from service.keys.ledger import Entry, Ledger
+from service.notifications.actions import Outbox
+from service.privacy import model
+from service.store.engine import Store, Tx
+from service.telemetry import logs
+from service.telemetry.metrics import Metrics
+
+_MARK: Final = "ledger"
+_ONCE: Final = timedelta(minutes=1)
+_HOURLY: Final = timedelta(hours=1)
+_EVER: Final = timedelta(days=36500)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a verification of the whole log found.
+
+    Args:
+        leaves: How many are in the chain; zero where it is broken.
+        broken: Where and how it is, None where everything fits.
+        waiting: The leaves that have no place yet.
+    """
+
+    leaves: int
+    broken: ChainBroken | None
+    waiting: Waiting
+
+
+class Memory:
+    """The ledger beside the log.
+
+    Args:
+        ledger: None where there is none.
+    """
+
+    def __init__(
+        self, database: Store, ledger: Ledger | None, audit: AuditLog, outbox: Outbox,
+        metrics: Metrics, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._ledger = ledger
+        self._audit = audit
+        self._outbox = outbox
+        self._clock = clock
+        self._broken: ChainBroken | None = None
+        self._behind: ChainBroken | None = None
+        self._lost = False
+        metrics.ledger.set(self.configured)
+        metrics.ledger_lost.set_function(lambda: float(self._lost))
+        metrics.disagrees.set_function(lambda: float(self.disagrees))
+        metrics.unsequenced.set_function(lambda: self._waits()[0])
+        metrics.unsequenced_seconds.set_function(lambda: self._waits()[1])
+
+    @property
+    def configured(self) -> bool:
+        """Tell whether there is a memory outside the database."""
+        return self._ledger is not None
+
+    @property
+    def disagrees(self) -> bool:
+        """Tell whether the log was found other than is remembered of it."""
+        return bool(self._broken or self._behind)
+
+    def entries(self) -> list[Entry]:
+        """Return the lines of the ledger; raises SetupError when it is damaged."""
+        return self._ledger.entries() if self._ledger else []
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Add lines to the ledger; raises SetupError."""
+        if self._ledger:
+            self._ledger.append(entries)
+
+    def verify(self) -> Verified:
+        """Recompute the whole log and hold it against the checkpoints of database and ledger."""
+        points = model.remembered(self.entries())
+        with self._database.transaction(read=True) as tx:
+            waiting = self._audit.waiting(tx)
+            try:
+                return Verified(self._audit.verify(tx, points), None, waiting)
+            except ChainBroken as error:
+                return Verified(0, error, waiting)
+
+    def look(self) -> ChainBroken | None:
+        """Hold the log against every checkpoint, and raise an alarm where one disagrees.
+
+        Returns:
+            What disagrees, None where nothing does.
+
+        Raises:
+            SetupError: The ledger is damaged.
+        """
+        lines = self.entries()
+        with self._database.transaction() as tx:
+            # Links of the first version are adopted before they are judged.
+            self._audit.sequence(tx, 0)
+            self._judge(tx, lines)
+            found = self._behind or self._broken
+            if found:
+                logs.get().error("audit_disagrees", position=found.position)
+                if self._audit.due(tx, f"disagrees:{found.position}", _ONCE):
+                    told: dict[str, Any] = {"position": found.position, "what": found.what}
+                    self._audit.append(tx, "audit.disagrees", actor="ledger", **told)
+                    self._outbox.put(tx, "alarm.audit_disagrees", None, told)
+            if self._lost:
+                logs.get().error("ledger_lost")
+                if self._audit.due(tx, "ledger_lost", _ONCE):
+                    self._outbox.put(tx, "alarm.ledger_lost", None, {})
+        self._begin(lines)
+        return found
+
+    def behind(self, tx: Tx, lines: Sequence[Entry]) -> ChainBroken | None:
+        """Return where the database is older than the ledger, unless that was put right."""
+        return self._audit.differing(tx, model.ahead(lines))
+
+    def restored(self) -> None:
+        """Note that a restored database is put right, and how far its log goes."""
+        with self._database.transaction() as tx:
+            self._audit.sequence_waiting(tx)
+            here = self._audit.checkpoint(tx)
+        if here:
+            self.write([self._line(model.RESTORED, Point(*here))])
+
+    def accept(self, actor: str, reason: str) -> Point:
+        """Take log and ledger as they stand, on an operator's word."""
+        with self._database.transaction() as tx:
+            point = self._audit.accept(tx, actor, reason)
+            if self._ledger is None:
+                self._audit.untold(tx, _MARK)
+            else:
+                self._audit.due(tx, _MARK, _EVER)
+        self.write([self._line(model.ACCEPTED, point) | {"actor": actor, "reason": reason}])
+        self._broken, self._behind, self._lost = None, None, False
+        return point
+
+    def remember(self, tx: Tx, more: Callable[[Sequence[Entry]], list[Entry]]) -> int:
+        """Bring the ledger up to date; return how many lines were added.
+
+        Args:
+            tx: The unit of work.
+            more: Returns the lines that are missing beside the end of the log.
+        """
+        here = self._audit.checkpoint(tx)
+
+        def missing(known: Sequence[Entry]) -> list[Entry]:
+            lines, points = more(known), model.ahead(known)
+            if here and (not points or points[-1].position < here[0]):
+                noted = self._audit.noted(tx)
+                lines.append(model.checkpoint_line(Point(*here), noted, self._clock.now()))
+            return lines
+
+        if self._ledger is None:
+            return 0
+        count = self._ledger.add(missing)
+        self._ledger.fold(lambda known: model.folded(known, self._clock.now()))
+        return count
+
+    def tell_late(self, tx: Tx) -> Waiting:
+        """Raise an alarm, once an hour, while leaves of the log wait for too long."""
+        waiting = self._audit.waiting(tx)
+        if waiting.late and self._audit.due(tx, "late", _HOURLY):
+            seconds = int(waiting.oldest.total_seconds())
+            told = {"count": waiting.late, "seconds": seconds}
+            logs.get().error("audit_unsequenced", rows=waiting.late)
+            self._outbox.put(tx, "alarm.audit_unsequenced", None, told)
+        return waiting
+
+    def sound(self) -> bool:
+        """Tell whether the log fits its own checkpoints."""
+        if self._broken:
+            self._again()
+        return self._broken is None
+
+    def there(self) -> bool:
+        """Tell whether the ledger is the one that there was."""
+        if self._lost:
+            self._again()
+        return not self._lost
+
+    def findings(self, tx: Tx) -> list[dict[str, str]]:
+        """Tell what is wrong with log and ledger, each with what mends it."""
+        self._judge(tx, self.entries())
+        found, waiting = [], self._audit.waiting(tx)
+        accept = "lamina audit verify; once it is explained, lamina audit accept-ledger --reason R"
+        if self._ledger is None:
+            found.append(("ledger", "is not configured", "set LAMINA_LEDGER=file:PATH"))
+        if self._lost:
+            found.append(("ledger", "is not the one that there was", "bring it back, or " + accept))
+        errors = [error for error in (self._broken, self._behind) if error]
+        found += [(f"audit log at {error.position}", error.what, accept) for error in errors]
+        if waiting.late:
+            state = f"waits for {int(waiting.oldest.total_seconds())} s"
+            found.append((f"audit log: {waiting.late} leaves", state, "run: lamina worker"))
+        return [{"what": what, "state": state, "mend": mend} for what, state, mend in found]
+
+    def codes(self) -> list[str]:
+        """Return the names of what is wrong, as far as it is known without looking again."""
+        with self._database.transaction(read=True) as tx:
+            waiting = self._audit.waiting(tx)
+        states = {
+            "ledger_not_configured": self._ledger is None, "ledger_lost": self._lost,
+            "audit_disagrees": self.disagrees,
+            "audit_unsequenced": waiting.late > 0,
+        }  # fmt: skip
+        return [name for name, holds in states.items() if holds]
+
+    def _waits(self) -> tuple[float, float]:
+        try:
+            with self._database.transaction(read=True) as tx:
+                waiting = self._audit.waiting(tx)
+        except Unavailable:
+            # The other metrics are wanted most while the database is away.
+            return math.nan, math.nan
+        return float(waiting.count), max(0.0, waiting.oldest.total_seconds())
+
+    def _again(self) -> None:
+        lines = self.entries()
+        with self._database.transaction(read=True) as tx:
+            self._judge(tx, lines)
+
+    def _judge(self, tx: Tx, lines: Sequence[Entry]) -> None:
+        self._broken = self._audit.disagreement(tx)
+        self._behind = self._audit.differing(tx, model.remembered(lines))
+        # Another file, none, or none any more.
+        self._lost = self._audit.told(tx, _MARK) and not model.begun(lines)
+
+    def _begin(self, lines: Sequence[Entry]) -> None:
+        """Begin a ledger for a database that never had one."""
+        if self._ledger is None or self._lost:
+            return
+        if not model.begun(lines):
+            self.write([{"kind": model.BEGUN, "at": rfc3339(self._clock.now())}])
+        with self._database.transaction() as tx:
+            self._audit.due(tx, _MARK, _EVER)
+
+    def _line(self, kind: str, here: Point) -> Entry:
+        at = rfc3339(self._clock.now())
+        head = here.head.hex()
+        return {"kind": kind, "position": here.position, "head": head, "at": at, "number": 0}

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
-    CursorResult,
     Index,
     LargeBinary,
     Row,
@@ -178,8 +177,8 @@ def checkpoints(tx: Tx, newest: int | None = None) -> list[Checkpoint]:
 def keep(tx: Tx, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, over the one of its number where there is one."""
     table, values = table_of(CheckpointRow), asdict(checkpoint)
-    moved = tx.execute(update(table).where(table.c.number == checkpoint.number).values(values))
-    if not cast("CursorResult[Any]", moved).rowcount:
+    statement = update(table).where(table.c.number == checkpoint.number).values(values)
+    if tx.execute(statement.returning(table.c.number)).first() is None:
         tx.execute(insert(table), values)
 
 
@@ -191,7 +190,7 @@ def due(tx: Tx, name: str, now: datetime, before: datetime) -> bool:
     # A time of the future was noted by a clock that ran ahead.
     old = or_(table.c.at <= before, table.c.at > now)
     statement = update(table).where(table.c.name == name, old).values(at=now)
-    return bool(cast("CursorResult[Any]", tx.execute(statement)).rowcount)
+    return tx.execute(statement.returning(table.c.name)).first() is not None
 
 
 def noticed(tx: Tx, name: str) -> bool:

@@ -15,6 +15,7 @@ from service.accounts.actions import Accounts
 from service.app.backtests import backtest_plan
 from service.app.ending import Ending, ends_of
 from service.app.keys import foundation, open_audit, open_keys, open_ledger
+from service.app.repeats import Again
 from service.audit.actions import AuditLog
 from service.authenticators.actions import Authenticators, Enrolling
 from service.clients.actions import Clients
@@ -131,8 +132,10 @@ def open_house(
         _sessions(accounts, authenticators, policies, devices, audit, clock, bounds=settings),
         Behaviors(accounts, models, audit, outbox, clock),
     )  # fmt: skip
-    throttling, context = Throttling(vault.purpose_key, clock), _context(settings, vault)
-    answers = Answers(store, vault.purpose_key, clock, settings)
+    throttling, context, answers = (
+        Throttling(vault.purpose_key, clock), _context(settings, vault),
+        Answers(store, vault.purpose_key, clock, settings),
+    )  # fmt: skip
     access = AccessTokens(signing, clock, settings.issuer)
     operators = _operators(
         Operators(
@@ -178,12 +181,20 @@ def open_house(
         {name: (*ending.get(name, ()), exports.forget) for name in SUBJECT_CLASSES},
         (operators.forget, sessions.erase, devices.forget, accounts.mark_erased),
         sessions.end_everything,
+        (
+            devices.forget_everybody,
+            authenticators.drop_grants,
+            partial(operators.close_approvals, actor="ledger"),
+        ),
     )
     shredding, memory = (
         Shredding(keys.records, audit, clock, timedelta(days=settings.backup_days), accounts.lock),
-        Memory(store, open_ledger(settings, store, vault), audit, outbox, metrics, clock),
+        Memory(store, open_ledger(settings, store, vault, clock), audit, outbox, metrics, clock),
     )
-    erasure = Erasure(store, shredding, ends, memory, audit, outbox)
+    again = Again(
+        accounts, authenticators, clients, operators, sessions, tokens, lives, shredding, clock
+    )
+    erasure = Erasure(store, shredding, ends, memory, again.repeating(store))
     _watch(store, vault, audit, outbox, metrics, face)
 
     custody = Custody(
@@ -200,7 +211,8 @@ def open_house(
     )
     tasks = (
         Task("audit.sequence", timedelta(seconds=1), lambda tx, _now: audit.sequence_waiting(tx)),
-        Task("ledger.remember", timedelta(seconds=1), erasure.remember_due),
+        Task("ledger.note", timedelta(seconds=1), memory.remember_due),
+        Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
         Task(
             "keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled, final=True
         ),

@@ -22,6 +22,7 @@ from service.keys.actions.proving import Proving
 from service.keys.actions.records import RecordKeys
 from service.keys.actions.recovering import Recovery
 from service.keys.ledger import Ledger
+from service.privacy.model import ABOUT, folded
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import Store, Tx, make_engine
@@ -58,15 +59,17 @@ class _Notary:
 
 def open_audit(settings: Settings, vault: Vault, clock: Clock) -> AuditLog:
     """Return the audit log under keys of the vault."""
-    return AuditLog(clock, _Notary(vault, RecordKeys(clock, settings.issuer)))
+    return AuditLog(clock, _Notary(vault, RecordKeys(clock, settings.issuer)), ABOUT)
 
 
-def open_ledger(settings: Settings, store: Store, vault: Vault) -> Ledger | None:
+def open_ledger(settings: Settings, store: Store, vault: Vault, clock: Clock) -> Ledger | None:
     """Return the memory outside the database, where there is one that this process can read."""
     if settings.ledger_path is None or "service" not in vault.classes():
         return None
     with store.transaction() as tx:
-        return Ledger(settings.ledger_path, vault.purpose_key(tx, "ledger"))
+        key = vault.purpose_key(tx, "ledger")
+    backups = timedelta(days=settings.backup_days)
+    return Ledger(settings.ledger_path, key, lambda lines: folded(lines, clock.now(), backups))
 
 
 def open_keys(

@@ -1,6 +1,6 @@
 """Append leaves in the deciding transaction; chain them afterwards; prove the chain."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -12,7 +12,7 @@ from crypto.errors import ChainBroken
 from service.audit import model, store
 from service.audit.model import Checkpoint, Keys, Placed, Point, Waiting
 from service.domain.caller import SERVICE, who_acts
-from service.domain.clock import Clock
+from service.domain.clock import Clock, rfc3339
 from service.domain.ids import new_id
 from service.store.engine import Tx
 from service.telemetry import logs
@@ -20,6 +20,7 @@ from service.telemetry import logs
 _PAGE: Final = 500
 _ROUND: Final = 20_000
 _ASKED: Final = 500
+_ACTS: Final = "lamina_acts"
 
 
 class Seal(Protocol):
@@ -30,6 +31,21 @@ class Seal(Protocol):
 
     def sign(self, tx: Tx, claims: Mapping[str, Any]) -> str:
         """Return a JWS, empty where this process holds no key of records."""
+
+
+def acts_of(info: Mapping[Any, Any]) -> list[dict[str, Any]]:
+    """Return what a unit of work has done that is kept outside the database."""
+    return list(info.get(_ACTS, ()))
+
+
+def act(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a leaf as it is kept outside the database."""
+    subject = values["subject_id"]
+    return {
+        "kind": "act", "id": str(values["id"]), "what": values["kind"],
+        "at": rfc3339(values["at"]), "subject": str(subject) if subject else None,
+        "data": values["data"],
+    }  # fmt: skip
 
 
 def _bytes(leaf: Any) -> bytes:  # noqa: ANN401 - a row of named columns
@@ -52,11 +68,15 @@ class AuditLog:
         clock: Tells when.
         seal: Authenticates the chain. Without it, as where keys are recovered, there are no
             checkpoints and links have no MAC.
+        kept: The kinds of leaves that are kept outside the database too.
     """
 
-    def __init__(self, clock: Clock, seal: Seal | None = None) -> None:
+    def __init__(
+        self, clock: Clock, seal: Seal | None = None, kept: Collection[str] = frozenset()
+    ) -> None:
         self._clock = clock
         self._seal = seal
+        self._kinds = frozenset(kept)
 
     def append(
         self, tx: Tx, kind: str, *, subject: UUID | None = None, actor: str | None = None,
@@ -82,6 +102,27 @@ class AuditLog:
             "data": data,
         }  # fmt: skip
         store.add(tx, values)
+        if kind in self._kinds:
+            self.keep(tx, act(values))
+
+    def remember(self, tx: Tx, what: str, **data: Any) -> None:  # noqa: ANN401 - JSON members
+        """Keep something outside the database, when this commits, without a leaf of its own."""
+        now = self._clock.now()
+        values = {"id": new_id(now), "at": now, "kind": what, "subject_id": None, "data": data}
+        self.keep(tx, act(values))
+
+    def keep(self, tx: Tx, entry: dict[str, Any]) -> None:
+        """Keep a line outside the database when this commits, before anybody is answered."""
+        tx.info.setdefault(_ACTS, []).append(entry)
+
+    def acts(self, tx: Tx, after: int) -> list[dict[str, Any]]:
+        """Return what is to be kept outside the database of the leaves after a position."""
+        return [act(row._asdict()) for row in store.leaves(tx, after, self._kinds)]
+
+    def lacks(self, tx: Tx, leaves: Sequence[UUID]) -> bool:
+        """Tell whether any of some leaves is not in the log."""
+        pages = (leaves[at : at + _ASKED] for at in range(0, len(leaves), _ASKED))
+        return any(store.there(tx, page) < len(page) for page in pages)
 
     def sequence(self, tx: Tx, limit: int = _PAGE) -> int:
         """Give waiting leaves their place in the chain, and note how far it came.
@@ -128,6 +169,13 @@ class AuditLog:
     def head_at(self, tx: Tx, position: int) -> bytes | None:
         """Return the head of the chain at a position, None where it does not reach that far."""
         return store.head_at(tx, position)
+
+    def heads_at(self, tx: Tx, positions: Sequence[int]) -> dict[int, bytes]:
+        """Return the heads at some positions, as far as the chain reaches."""
+        heads: dict[int, bytes] = {}
+        for at in range(0, len(positions), _ASKED):
+            heads |= store.heads_at(tx, positions[at : at + _ASKED])
+        return heads
 
     def verify(self, tx: Tx, remembered: Iterable[Point] = ()) -> int:
         """Recompute the whole chain and hold it against all checkpoints; return its length.
@@ -219,14 +267,12 @@ class AuditLog:
     def _differing(self, tx: Tx, points: Sequence[Point]) -> list[ChainBroken]:
         last = store.last_link(tx)
         length, found = last.position if last else 0, []
-        for at in range(0, len(points), _ASKED):
-            page = points[at : at + _ASKED]
-            heads = store.heads_at(tx, [point.position for point in page])
-            for point in page:
-                if point.position > length:
-                    found.append(model.cut(length))
-                elif heads.get(point.position) != point.head:
-                    found.append(model.differs(point.position))
+        heads = self.heads_at(tx, [point.position for point in points])
+        for point in points:
+            if point.position > length:
+                found.append(model.cut(length))
+            elif heads.get(point.position) != point.head:
+                found.append(model.differs(point.position))
         return found
 
     def _note(self, tx: Tx, keys: Keys, last: store.Link | None, here: Point) -> None:

@@ -1,6 +1,6 @@
 """Tables of the log: leaves as they were decided, and the chain that orders them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, Final
@@ -135,6 +135,18 @@ def waiting_since(tx: Tx, old: datetime, ahead: datetime) -> tuple[int, int, dat
     query = select(func.count(), late, func.min(Leaf.at)).where(Leaf.position.is_(None))
     count, beyond, oldest = tx.execute(query).one()
     return count, beyond, oldest
+
+
+def leaves(tx: Tx, after: int, kinds: Collection[str]) -> Sequence[Row[Any]]:
+    """Return leaves of some kinds whose place is after a position, or that have none yet."""
+    later = or_(Leaf.position > after, Leaf.position.is_(None))
+    query = select(*_LEAF).where(later, Leaf.kind.in_(sorted(kinds)))
+    return tx.execute(query.order_by(Leaf.id)).all()
+
+
+def there(tx: Tx, ids: Sequence[UUID]) -> int:
+    """Return how many of some leaves there are."""
+    return tx.execute(select(func.count()).where(Leaf.id.in_(ids))).scalar_one()
 
 
 def place(tx: Tx, after: int, links: Sequence[Mapping[str, Any]]) -> None:

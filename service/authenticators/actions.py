@@ -261,7 +261,10 @@ class Authenticators:
 
     def use_code(self, tx: Tx, code: UUID) -> bool:
         """Use a recovery code; False when another request did."""
-        return store.use_code(tx, code, self._clock.now())
+        if not store.use_code(tx, code, self._clock.now()):
+            return False
+        self._audit.append(tx, "recovery_code.used", id=str(code))
+        return True
 
     def use_step(self, tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
         """Use a TOTP step; False when it or a later acceptable one was used."""
@@ -312,6 +315,10 @@ class Authenticators:
             kinds = "enrollment or recovery" if act == RECOVERY_ACT else "enrollment"
             detail = f"This needs a grant for {act} from an {kinds} flow."
             raise Forbidden("grant_required", detail, act=act)
+
+    def drop_grants(self, tx: Tx) -> int:
+        """Forget every grant: the database was restored and may revive used ones."""
+        return store.drop_grants(tx, self._clock.now() + GRANT_LIFE)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
         """Forget a page of expired grants; return how many."""

@@ -95,7 +95,8 @@ def _compare(house: "House") -> None:
     """Hold the database against the ledger, and tell on stderr what was found."""
     undone = house.erasure.compare()
     if any(undone.values()):
-        text = "{erased_again} erasures repeated, {sessions_ended} sessions ended"
+        text = "{erased_again} erasures and {acts_repeated} other acts repeated, {acts_left} could "
+        text += "not be, {sessions_ended} sessions ended"
         click.echo(f"lamina: this database was restored: {text.format(**undone)}", err=True)
     with house.store.transaction(read=True) as tx:
         found = house.memory.findings(tx)

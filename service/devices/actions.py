@@ -80,6 +80,10 @@ class Devices:
         """Forget every device of a subject, but one: its security setup has changed."""
         return store.drop(tx, subject, but)
 
+    def forget_everybody(self, tx: Tx) -> int:
+        """Forget every device: the database was restored and may revive forgotten ones."""
+        return store.drop_expired(tx, self._clock.now() + LIFE)
+
     def drop_expired(self, tx: Tx, now: datetime) -> int:
         """Forget devices that were not seen for long; return how many."""
         return store.drop_expired(tx, now)

@@ -36,11 +36,17 @@ class Ledger:
     """One file; safe for several processes and threads of one machine at once.
 
     What was read before is not read again: only lines that were added since.
+
+    Args:
+        path: Where it is.
+        key: Of the MACs.
+        keep: Chooses the lines that a fold leaves; all of them unless said otherwise.
     """
 
-    def __init__(self, path: Path, key: bytes) -> None:
+    def __init__(self, path: Path, key: bytes, keep: Fold = list) -> None:
         self._path = path
         self._key = key
+        self._keep = keep
         self._guard = threading.Lock()
         self._large = LARGE
         self._file = (0, 0)
@@ -93,13 +99,13 @@ class Ledger:
             self._settle()
         return len(entries)
 
-    def fold(self, keep: Fold) -> bool:
+    def fold(self) -> bool:
         """Replace a file that has grown by one with fewer lines; return whether it was."""
         if not self._path.exists() or self._path.stat().st_size < self._large:
             return False
         with self._locked(os.O_RDWR) as handle:
             self._read(handle)
-            content = self._folded(keep(self._entries))
+            content = self._folded(self._keep(self._entries))
             self._replace(content)
             self._large = max(LARGE, 2 * len(content))
             # Whoever waits for the lock of the old file finds out that it is not the path's now.

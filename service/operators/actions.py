@@ -293,6 +293,15 @@ class Operators:
         """Tell whether who asked for something, if an operator did, may still do it."""
         return operator_named(actor) is None or self._may(tx, actor, scope)
 
+    def close_approvals(self, tx: Tx, actor: str) -> int:
+        """End what is asked for or approved: a restored database may revive used approvals."""
+        now = self._clock.now()
+        rows = store.approvals(tx, now, _LISTED)
+        return sum(
+            store.decide(tx, row.id, "rejected", actor, now) or store.use(tx, row.id, now)
+            for row in rows
+        )
+
     def alarm(self, tx: Tx, command: str) -> None:
         """Tell that somebody on the host went past the two-person rule."""
         self._audit.append(tx, "break_glass", actor=BREAK_GLASS, command=command)

@@ -1,8 +1,10 @@
-"""What the lines of the ledger mean: how far the log had come, and which lines are still needed."""
+"""What the lines of the ledger mean: how far the log had come, and what a restore would undo."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from service.audit.model import Checkpoint, Point
 from service.domain.clock import rfc3339
@@ -19,6 +21,107 @@ _STEPS: Final = (
     (timedelta(days=7), timedelta(hours=1)),
 )
 _RARELY: Final = timedelta(days=1)
+ACT: Final = "act"
+SESSION: Final = "session.ended"
+REVOKED: Final = "token.revoked"
+ABOUT: Final[dict[str, tuple[str, ...]]] = {
+    "authenticator.revoked": ("authenticator", "id"),
+    "recovery_code.used": ("code", "id"),
+    "consent.withdrawn": ("consent", "subject", "purpose"),
+    "consent.given": ("consent", "subject", "purpose"),
+    "subject.suspended": ("suspension", "subject", "capability"),
+    "subject.suspension_lifted": ("suspension", "subject", "capability"),
+    "subject.held": ("hold", "subject"),
+    "subject.changed": ("identifiers", "subject"),
+    SESSION: ("session", "session"),
+    REVOKED: ("token", "jti"),
+    "client.revoked": ("client", "client"),
+    "client.scopes_changed": ("scopes", "client"),
+    "client.secret_rotated": ("secret", "client"),
+    "operator.revoked": ("role", "subject", "role"),
+    "operator.granted": ("role", "subject", "role"),
+    "policy.activated": ("policy",),
+    "policy.rolled_back": ("policy",),
+    "policy.tightened": ("tighten",),
+}
+"""What each kind of act is about: of all that are about the same, the last one stands."""
+GIVES: Final = frozenset({"consent.given", "subject.suspension_lifted", "operator.granted"})
+"""Acts that give back what an earlier one took; a restore need not repeat them."""
+DOCUMENT: Final = "policy.document"
+_OVERLAP: Final = timedelta(minutes=1)
+_BRIEF: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that was taken away from somebody, as the ledger remembers it."""
+
+    what: str
+    at: datetime
+    subject: UUID | None
+    data: Line
+
+    @classmethod
+    def of(cls, line: Line) -> "Act":
+        """Return the act of a line."""
+        subject = UUID(line["subject"]) if line["subject"] else None
+        return cls(line["what"], datetime.fromisoformat(line["at"]), subject, line["data"])
+
+    @property
+    def policy(self) -> str:
+        """Return the version of the policy that it put in force, empty where it did not."""
+        return str(self.data.get("restored") or self.data.get("policy") or "")
+
+
+def standing(lines: Iterable[Line]) -> list[Act]:
+    """Return the acts that stand: the last of those about the same, unless it gives back."""
+    last: dict[tuple[Any, ...], Line] = {}
+    for line in lines:
+        if line["kind"] == ACT and line["what"] in ABOUT:
+            name = about(line)
+            last.pop(name, None)
+            last[name] = line
+    return [Act.of(line) for line in last.values() if line["what"] not in GIVES]
+
+
+def about(line: Line) -> tuple[Any, ...]:
+    """Return what an act is about."""
+    kind, *members = ABOUT[line["what"]]
+    values = line["data"] | {"subject": line["subject"]}
+    return (kind, *(values.get(name) for name in members))
+
+
+def since(lines: Sequence[Line], agreed: int) -> Sequence[Line]:
+    """Return the lines that a database may not know of.
+
+    Args:
+        lines: All of them.
+        agreed: The index of the last line whose place in the log is as the database has it; -1
+            where there is none. An act and the checkpoint that covers it may have been written in
+            either order, so what was done shortly before is taken along.
+    """
+    if agreed < 0:
+        return lines
+    moment = _time(lines[agreed]) - _OVERLAP
+    early = next((at for at, line in enumerate(lines[:agreed]) if _time(line) >= moment), agreed)
+    return lines[early:]
+
+
+def unproven(lines: Sequence[Line], agreed: int) -> list[UUID]:
+    """Return the leaves of acts that were done since the last place that is agreed on.
+
+    A database that is put right has new leaves for what was repeated, and never the old ones.
+    """
+    fixed = [at for at, line in enumerate(lines) if line["kind"] in {RESTORED, ACCEPTED}]
+    first = max(fixed[-1] if fixed else 0, len(lines) - len(since(lines, agreed)))
+    acts = [line for line in lines[first:] if line["kind"] == ACT and line["what"] != DOCUMENT]
+    return [UUID(line["id"]) for line in acts]
+
+
+def documents(lines: Iterable[Line]) -> dict[str, Line]:
+    """Return the policies that the ledger holds, by version."""
+    kept = [line["data"] for line in lines if line["kind"] == ACT and line["what"] == DOCUMENT]
+    return {data["policy"]: data["document"] for data in kept}
 
 
 def begun(lines: Iterable[Line]) -> bool:
@@ -54,21 +157,51 @@ def checkpoint_line(here: Point, noted: Checkpoint | None, now: datetime) -> Lin
     return line | {"number": noted.number} | ({"signature": noted.signature} if same else {})
 
 
-def folded(lines: Sequence[Line], now: datetime) -> list[Line]:
-    """Return the lines that are still needed: fewer checkpoints the older they are.
+def folded(lines: Sequence[Line], now: datetime, backups: timedelta) -> list[Line]:
+    """Return the lines that are still needed.
 
-    The newest of everything stays, and nothing that a restored backup could undo is dropped.
+    Checkpoints thin out with age. Of acts about the same the last one stays, until no backup is
+    old enough to undo it; the end of a session until a checkpoint covers it, as every session of a
+    restored database ends. The newest line always stays.
+
+    Args:
+        lines: All of them.
+        now: The time. Where it is far from that of the newest line, nothing is dropped for its age.
+        backups: How long a backup of the database lives.
     """
-    kept, last = [], None
+    steady = bool(lines) and abs(now - _time(lines[-1])) < _RARELY
+    oldest = now - backups - _RARELY if steady else datetime.min.replace(tzinfo=now.tzinfo)
+    thinned = _thinned(lines, now)
+    covered = max((at for at, line in enumerate(lines) if line["kind"] == CHECKPOINT), default=-1)
+    needed = _needed(lines, oldest, covered)
+    return [line for at, line in enumerate(lines) if at in thinned and at in needed]
+
+
+def _thinned(lines: Sequence[Line], now: datetime) -> set[int]:
+    kept, last = set(), None
     for at, line in enumerate(lines):
-        if line["kind"] != CHECKPOINT or at == len(lines) - 1:
-            kept.append(line)
-            continue
         moment = _time(line)
-        if last is None or not timedelta(0) <= moment - last < _step(now - moment):
-            kept.append(line)
+        if line["kind"] != CHECKPOINT or at == len(lines) - 1:
+            kept.add(at)
+        elif last is None or not timedelta(0) <= moment - last < _step(now - moment):
+            kept.add(at)
             last = moment
     return kept
+
+
+def _needed(lines: Sequence[Line], oldest: datetime, covered: int) -> set[int]:
+    kept: set[int] = set()
+    last: dict[tuple[Any, ...], int] = {}
+    for at, line in enumerate(lines):
+        if line["kind"] != ACT:
+            kept.add(at)
+        elif _time(line) < oldest or (at < covered and line["what"] in {SESSION, REVOKED}):
+            continue
+        elif line["what"] == DOCUMENT:
+            last[DOCUMENT, line["data"]["policy"]] = at
+        else:
+            last[about(line)] = at
+    return kept | set(last.values())
 
 
 def _since(lines: Sequence[Line], kinds: set[str]) -> Iterator[Line]:

@@ -109,6 +109,7 @@ class Store:
         self._reader = engine.execution_options(**options)
         self._sealer = sealer
         self._local = threading.local()
+        self._listeners: list[Callable[[Mapping[Any, Any]], None]] = []
         self._file: tuple[int, int] | None = None
         self.follow()
 
@@ -144,6 +145,12 @@ class Store:
         self._sealer.ended(touched)
         if not read:
             self._local.committed = True
+        for listener in self._listeners:
+            listener(touched)
+
+    def on_commit(self, listener: Callable[[Mapping[Any, Any]], None]) -> None:
+        """Call this with what a unit of work noted in `info`, after it has committed."""
+        self._listeners.append(listener)
 
     def unit(self, work: Callable[[Tx], _Result]) -> _Result:
         """Do one unit of work, and do it again where the database ended it because of others.

@@ -210,6 +210,13 @@ class Tokens:
                 store.revoke(tx, jti, known_until)
                 self._audit.append(tx, "token.revoked", actor=str(client.id), jti=str(jti))
 
+    def list_revoked(self, tx: Tx, jti: UUID, at: datetime) -> bool:
+        """List an access token as revoked again; False where it is, or is over anyway."""
+        if at + ACCESS_LIFE <= self._clock.now() or store.revoked(tx, jti):
+            return False
+        store.revoke(tx, jti, at + ACCESS_LIFE)
+        return True
+
     def authenticate(self, tx: Tx, credentials: Credentials) -> Client:
         """Return the client; raises OAuthError `invalid_client`."""
         try:

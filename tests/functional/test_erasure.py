@@ -110,14 +110,15 @@ def test_a_restored_backup_revives_nobody(service, settings, clock, tmp_path):
     with service.house.store.transaction() as tx:
         assert service.house.erasure.remember(tx) == 1
         assert service.house.erasure.remember(tx) == 0
-    assert service.house.erasure.compare() == {"erased_again": 0, "sessions_ended": 0}
+    assert set(service.house.erasure.compare().values()) == {0}
     service.house.store.engine.dispose()
     shutil.copy(backup, tmp_path / "lamina.db")
     for log in tmp_path.glob("lamina.db-*"):
         log.unlink()
     house = open_house(settings, clock)
-    assert house.erasure.compare() == {"erased_again": 1, "sessions_ended": 1}
-    assert house.erasure.compare() == {"erased_again": 0, "sessions_ended": 0}
+    found = house.erasure.compare()
+    assert (found["erased_again"], found["sessions_ended"]) == (1, 1)
+    assert set(house.erasure.compare().values()) == {0}
     *_, proof = house.keys.proving.verify()
     assert proof.failed == 0
     with house.store.transaction() as tx:

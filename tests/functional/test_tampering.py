@@ -137,12 +137,12 @@ def test_an_end_that_is_cut_off_is_told_by_everything(service, restart, lamina, 
     assert told.exit_code == 1
     assert f"at position {left + 1}" in told.stderr or remove
     house, found = restart()
-    assert found["erased_again"] == 0
+    assert found["acts_repeated"] == 0
     assert {"alarm.audit_disagrees", "alarm.database_restored"} <= set(alarms(house))
     assert "audit_disagrees" in probe(house).json["findings"]
     assert b"lamina_audit_disagrees 1.0" in house.metrics.render()
     again, found = restart()
-    assert found == {"erased_again": 0, "sessions_ended": 0}
+    assert set(found.values()) == {0}
     assert alarms(again).count("alarm.database_restored") == 1
     assert lamina("audit", "verify").exit_code == 1
     assert "audit log at" in lamina("keys", "doctor").stdout
@@ -177,7 +177,7 @@ def test_a_cut_at_a_checkpoint_is_told_by_the_ledger(service, restart, lamina):
         house.audit.append(tx, "test.done")
         house.audit.sequence_waiting(tx)
         house.erasure.remember(tx)
-    assert restart()[1] == {"erased_again": 0, "sessions_ended": 0}
+    assert set(restart()[1].values()) == {0}
 
 
 def test_a_leaf_edited_with_the_chain_recomputed_is_told(service, restart, lamina):
@@ -276,7 +276,12 @@ def test_a_ledger_that_has_grown_is_folded(tmp_path, monkeypatch):
     """Old checkpoints thin out; erasures and the newest line stay; another process goes on."""
     monkeypatch.setattr("service.keys.ledger.LARGE", 20_000)
     path = tmp_path / "ledger"
-    one, two = Ledger(path, bytes(32)), Ledger(path, bytes(32))
+    now = START + timedelta(days=2)
+
+    def keep(known):
+        return model.folded(known, now, timedelta(days=35))
+
+    one, two = Ledger(path, bytes(32), keep), Ledger(path, bytes(32), keep)
 
     def line(number):
         at = (START + timedelta(seconds=number)).isoformat()
@@ -285,16 +290,15 @@ def test_a_ledger_that_has_grown_is_folded(tmp_path, monkeypatch):
     one.append([{"kind": "begun"}, {"kind": "tombstone", "id": "1"}])
     for number in range(400):
         (one if number % 2 else two).append([line(number)])
-    now = START + timedelta(days=2)
     size = path.stat().st_size
-    assert one.fold(lambda known: model.folded(known, now))
+    assert one.fold()
     assert path.stat().st_size < size / 20
     assert [entry["kind"] for entry in two.entries()][:3] == ["snapshot", "begun", "tombstone"]
     assert two.entries()[0]["lines"] == 402
     assert two.entries()[-1]["position"] == 399
     two.append([line(400)])
     assert [entry["position"] for entry in one.entries() if "position" in entry][-2:] == [399, 400]
-    assert not one.fold(lambda known: model.folded(known, now))
+    assert not one.fold()
     assert Ledger(path, bytes(32)).entries() == one.entries()
 
 

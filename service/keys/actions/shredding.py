@@ -137,7 +137,9 @@ class Shredding:
             tx, "subject.shredded", subject=subject, actor=actor, classes=list(chosen),
             data_keys=keys,
         )  # fmt: skip
-        return Erased(number, subject, chosen, keys, now, horizon, certificate)
+        erased = Erased(number, subject, chosen, keys, now, horizon, certificate)
+        self._audit.keep(tx, erased.entry())
+        return erased
 
     def again(self, tx: Tx, entry: Mapping[str, Any]) -> bool:
         """Repeat an erasure that a restored backup has undone; False when it stands."""

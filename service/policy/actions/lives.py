@@ -148,6 +148,10 @@ class Lives:
         changed = {"active": row.version, "history": history, "shadow": shadow}
         self._replace(tx, revision, content | changed)
         self._note(tx, "policy.activated", row.version, actor, replaced=content["active"])
+        # A restored backup may not have it, and an older one would be in force again.
+        self._audit.remember(
+            tx, "policy.document", policy=row.version, document=orjson.loads(row.body)
+        )
         return self.show(tx, row.version)
 
     def rollback(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
@@ -168,6 +172,11 @@ class Lives:
         self._replace(tx, revision, content | changed)
         self._note(tx, "policy.rolled_back", row.version, actor, restored=former.version)
         return self.show(tx, former.version)
+
+    def restore(self, tx: Tx, document: Mapping[str, Any], actor: str) -> None:
+        """Bring back a document that was in force, validated, where it is not there."""
+        version = self.draft(tx, Document.model_validate(document), actor)["version"]
+        self.validate(tx, version, actor)
 
     def parameters(self, tx: Tx) -> dict[str, Any]:
         """Return the live parameters: the value now, and the course it is on."""

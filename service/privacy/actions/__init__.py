@@ -6,13 +6,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from service.audit.actions import AuditLog
 from service.domain.errors import NotFound
 from service.keys.actions.shredding import SUBJECT_CLASSES, Erased, Shredding
 from service.keys.ledger import Entry
-from service.notifications.actions import Outbox
 from service.privacy.actions.memory import Memory
-from service.privacy.model import TOMBSTONE
+from service.privacy.actions.repeating import Outcome, Repeating
+from service.privacy.model import TOMBSTONE, since
 from service.store.engine import Store, Tx
 
 End = Callable[[Tx, UUID], object]
@@ -27,6 +26,7 @@ class Ends:
         present: Locks the subject for a change; raises NotFound when there is none.
         by_class: What ends with one class of data, such as the look-up digests with `contact`.
         whole: What ends only when everything goes, such as sessions.
+        restored: What ends for everybody in a restored database beside sessions.
         end_sessions: Ends every session of every subject; for a restored database.
     """
 
@@ -34,6 +34,7 @@ class Ends:
     by_class: Mapping[str, Sequence[End]]
     whole: Sequence[End]
     end_sessions: Callable[[Tx], int]
+    restored: Sequence[Callable[[Tx], object]]
 
 
 class Erasure:
@@ -41,14 +42,13 @@ class Erasure:
 
     def __init__(
         self, database: Store, shredding: Shredding, ends: Ends, memory: Memory,
-        audit: AuditLog, outbox: Outbox,
+        repeating: Repeating,
     ) -> None:  # fmt: skip
         self._database = database
         self._shredding = shredding
         self._ends = ends
         self._memory = memory
-        self._audit = audit
-        self._outbox = outbox
+        self._repeating = repeating
 
     def erase(self, subject: UUID, actor: str, key_class: str | None = None) -> Erased:
         """Erase everything of a subject, or one class; the answer holds the certificate.
@@ -63,12 +63,11 @@ class Erasure:
         with self._database.transaction() as tx:
             self._ends.present(tx, subject)
             done = self.shred(tx, subject, actor, key_class)
-        self._memory.write([done.entry()])
         self._database.scrub()
         return done
 
     def shred(self, tx: Tx, subject: UUID, actor: str, key_class: str | None = None) -> Erased:
-        """Do it inside a unit of work; the ledger follows at the next `remember`."""
+        """Do it inside a unit of work; the ledger has it when that has committed."""
         self._shredding.require_free(tx, subject)
         classes = _WHOLE if key_class is None else frozenset({key_class})
         self._end(tx, subject, classes)
@@ -91,24 +90,39 @@ class Erasure:
         """Compare the database with the ledger and undo what a restored backup brought back.
 
         Returns:
-            How many erasures were repeated and how many sessions ended; zeros when all is well.
+            How many erasures and other acts were repeated, how many could not be, and how many
+            sessions ended; zeros when all is well.
 
         Raises:
             SetupError: The ledger is damaged.
         """
         self._memory.look()
-        entries = self._memory.entries()
+        lines = self._memory.entries()
         with self._database.transaction() as tx:
-            again = sum(self._repeat(tx, entry) for entry in entries)
-            behind = self._memory.behind(tx, entries)
-            ended = self._ends.end_sessions(tx) if behind or again else 0
-            if behind or again:
-                found: dict[str, Any] = {"erased_again": again, "sessions_ended": ended}
-                self._audit.append(tx, "database.restored", actor="ledger", **found)
-                self._outbox.put(tx, "alarm.database_restored", None, found)
-        if behind:
+            again = sum(self._repeat(tx, line) for line in lines)
+            behind = self._memory.behind(tx, lines)
+            unsure = since(lines, self._memory.agreed(tx, lines))
+        outcome = self._repeating.run(unsure, restored=behind)
+        acts = sum(outcome.repeated.values())
+        found = {"erased_again": again, "sessions_ended": 0, "acts_repeated": acts,
+                 "acts_left": sum(outcome.left.values())}  # fmt: skip
+        if behind or again or acts:
+            found["sessions_ended"] = self._restored(found, outcome)
             self._memory.restored()
-        return {"erased_again": again, "sessions_ended": ended}
+        else:
+            self._memory.catch_up()
+        return found
+
+    def _restored(self, found: Mapping[str, int], outcome: Outcome) -> int:
+        """End what may be alive again for everybody, and tell; return how many sessions ended."""
+        with self._database.transaction() as tx:
+            ended = self._ends.end_sessions(tx)
+            for end in self._ends.restored:
+                end(tx)
+            told: dict[str, Any] = {**found, "sessions_ended": ended}
+            told |= {"repeated": dict(+outcome.repeated), "left": dict(+outcome.left)}
+            self._memory.tell_restored(tx, told)
+        return ended
 
     def _repeat(self, tx: Tx, entry: Entry) -> bool:
         if entry["kind"] != TOMBSTONE or not self._shredding.again(tx, entry):

@@ -1,16 +1,16 @@
 """Hold the audit log against the ledger: at each start, all the while, and when asked."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from crypto.errors import ChainBroken
-from service.audit.actions import AuditLog
+from service.audit.actions import AuditLog, acts_of
 from service.audit.model import Point, Waiting
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import Unavailable
+from service.domain.errors import SetupError, Unavailable
 from service.keys.ledger import Entry, Ledger
 from service.notifications.actions import Outbox
 from service.privacy import model
@@ -58,6 +58,8 @@ class Memory:
         self._broken: ChainBroken | None = None
         self._behind: ChainBroken | None = None
         self._lost = False
+        self._unwritten: list[Entry] = []
+        database.on_commit(self._committed)
         metrics.ledger.set(self.configured)
         metrics.ledger_lost.set_function(lambda: float(self._lost))
         metrics.disagrees.set_function(lambda: float(self.disagrees))
@@ -121,12 +123,22 @@ class Memory:
         self._begin(lines)
         return found
 
-    def behind(self, tx: Tx, lines: Sequence[Entry]) -> ChainBroken | None:
-        """Return where the database is older than the ledger, unless that was put right."""
-        return self._audit.differing(tx, model.ahead(lines))
+    def behind(self, tx: Tx, lines: Sequence[Entry]) -> bool:
+        """Tell whether the database is older than the ledger, unless that was put right.
+
+        Either the log ends or goes on elsewhere than is remembered, or an act since is not in it.
+        """
+        if self._audit.differing(tx, model.ahead(lines)):
+            return True
+        return self._audit.lacks(tx, model.unproven(lines, self.agreed(tx, lines)))
+
+    def tell_restored(self, tx: Tx, told: Mapping[str, Any]) -> None:
+        """Leave it in the log and raise the alarm: the database was restored and put right."""
+        self._audit.append(tx, "database.restored", actor="ledger", **told)
+        self._outbox.put(tx, "alarm.database_restored", None, told)
 
     def restored(self) -> None:
-        """Note that a restored database is put right, and how far its log goes."""
+        """Note in the ledger that a restored database is put right, and how far its log goes."""
         with self._database.transaction() as tx:
             self._audit.sequence_waiting(tx)
             here = self._audit.checkpoint(tx)
@@ -145,27 +157,54 @@ class Memory:
         self._broken, self._behind, self._lost = None, None, False
         return point
 
-    def remember(self, tx: Tx, more: Callable[[Sequence[Entry]], list[Entry]]) -> int:
+    def remember(
+        self, tx: Tx, more: Callable[[Sequence[Entry]], list[Entry]] = lambda _known: []
+    ) -> int:
         """Bring the ledger up to date; return how many lines were added.
 
         Args:
             tx: The unit of work.
             more: Returns the lines that are missing beside the end of the log.
         """
-        here = self._audit.checkpoint(tx)
+        if self._ledger is None:
+            return 0
+        here, noted = self._audit.checkpoint(tx), self._audit.noted(tx)
 
         def missing(known: Sequence[Entry]) -> list[Entry]:
             lines, points = more(known), model.ahead(known)
             if here and (not points or points[-1].position < here[0]):
-                noted = self._audit.noted(tx)
                 lines.append(model.checkpoint_line(Point(*here), noted, self._clock.now()))
             return lines
 
+        count = self._ledger.add(missing)
+        self._ledger.fold()
+        return count
+
+    def remember_due(self, tx: Tx, _now: datetime) -> int:
+        """Note how far the log has come, as a task."""
+        return self.remember(tx)
+
+    def agreed(self, tx: Tx, lines: Sequence[Entry]) -> int:
+        """Return the index of the last line whose place in the log is as the database has it."""
+        places = [at for at, line in enumerate(lines) if "position" in line]
+        heads = self._audit.heads_at(tx, [lines[at]["position"] for at in places])
+        same = (at for at in reversed(places) if _same(heads, lines[at]))
+        return next(same, -1)
+
+    def catch_up(self) -> int:
+        """Keep acts that a process did and died of before the ledger had them."""
         if self._ledger is None:
             return 0
-        count = self._ledger.add(missing)
-        self._ledger.fold(lambda known: model.folded(known, self._clock.now()))
-        return count
+
+        def missing(known: Sequence[Entry]) -> list[Entry]:
+            there = {line["id"] for line in known if line["kind"] == model.ACT}
+            return [line for line in acts if line["id"] not in there]
+
+        lines = self.entries()
+        places = [line["position"] for line in lines if "position" in line]
+        with self._database.transaction(read=True) as tx:
+            acts = self._audit.acts(tx, places[-1] if places else 0)
+        return self._ledger.add(missing)
 
     def tell_late(self, tx: Tx) -> Waiting:
         """Raise an alarm, once an hour, while leaves of the log wait for too long."""
@@ -212,7 +251,7 @@ class Memory:
         states = {
             "ledger_not_configured": self._ledger is None, "ledger_lost": self._lost,
             "audit_disagrees": self.disagrees,
-            "audit_unsequenced": waiting.late > 0,
+            "audit_unsequenced": waiting.late > 0, "ledger_unwritten": bool(self._unwritten),
         }  # fmt: skip
         return [name for name, holds in states.items() if holds]
 
@@ -236,6 +275,19 @@ class Memory:
         # Another file, none, or none any more.
         self._lost = self._audit.told(tx, _MARK) and not model.begun(lines)
 
+    def _committed(self, info: Mapping[Any, Any]) -> None:
+        """Keep what a unit of work took away, before anybody is told that it is done."""
+        acts = acts_of(info)
+        if not acts or self._ledger is None:
+            return
+        try:
+            self._ledger.append([*self._unwritten, *acts])
+            self._unwritten = []
+        except SetupError as error:
+            # It is done, and a restore could undo it until the next line that can be written.
+            self._unwritten += acts
+            logs.get().error("ledger_unwritten", rows=len(self._unwritten), **logs.kind(error))
+
     def _begin(self, lines: Sequence[Entry]) -> None:
         """Begin a ledger for a database that never had one."""
         if self._ledger is None or self._lost:
@@ -249,3 +301,8 @@ class Memory:
         at = rfc3339(self._clock.now())
         head = here.head.hex()
         return {"kind": kind, "position": here.position, "head": head, "at": at, "number": 0}
+
+
+def _same(heads: Mapping[int, bytes], line: Entry) -> bool:
+    head = heads.get(line["position"])
+    return head is not None and head.hex() == line["head"]

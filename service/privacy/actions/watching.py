@@ -40,7 +40,7 @@ class Watch:
         with self._database.transaction() as tx:
             self._memory.tell_late(tx)
             self._remember(tx)
-        return behind is not None
+        return behind
 
     def start(self) -> None:
         """Look every few seconds, in a thread."""

@@ -1,0 +1,155 @@
+"""How each act that a restored backup has undone is done again."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+from service.accounts.actions import Accounts
+from service.authenticators.actions import Authenticators
+from service.clients.actions import Clients
+from service.domain.clock import Clock
+from service.domain.errors import Conflict
+from service.keys.actions.shredding import Shredding
+from service.operators.actions import Operators
+from service.policy.actions.lives import Lives
+from service.privacy.actions.repeating import Repeat, Repeating
+from service.privacy.model import Act
+from service.sessions.actions import Sessions
+from service.store.engine import Store, Tx
+from service.tokens.actions import Tokens
+
+_BY = "ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The features whose acts are repeated."""
+
+    accounts: Accounts
+    authenticators: Authenticators
+    clients: Clients
+    operators: Operators
+    sessions: Sessions
+    tokens: Tokens
+    lives: Lives
+    shredding: Shredding
+    clock: Clock
+
+    def repeating(self, database: Store) -> Repeating:
+        """Return what repeats acts, each in a unit of work of its own."""
+        return Repeating(database, self.repeats(), partial(self.lives.restore, actor=_BY))
+
+    def repeats(self) -> Mapping[str, Repeat]:
+        """Return what does each kind of act again."""
+        return {
+            "authenticator.revoked": self._owned(self._revoke),
+            "recovery_code.used": self._use_code,
+            "consent.withdrawn": self._owned(self._withdraw),
+            "subject.suspended": self._owned(self._suspend),
+            "subject.held": self._owned(self._hold),
+            "session.ended": self._end_session,
+            "token.revoked": self._revoke_token,
+            "client.revoked": self._revoke_client,
+            "client.scopes_changed": self._narrow,
+            "operator.revoked": self._dismiss,
+            "policy.activated": self._activate,
+            "policy.rolled_back": self._activate,
+            "policy.tightened": self._tighten,
+        }
+
+    def _owned(self, repeat: Callable[[Tx, UUID, Act], bool]) -> Repeat:
+        """Lock the subject first (ADR 6); one who is not there has nothing to lose."""
+
+        def run(tx: Tx, act: Act) -> bool:
+            if act.subject is None:
+                return False
+            self.accounts.lock(tx, act.subject)
+            return repeat(tx, act.subject, act)
+
+        return run
+
+    def _revoke(self, tx: Tx, subject: UUID, act: Act) -> bool:
+        authenticator = UUID(act.data["id"])
+        return _unless(
+            "already_revoked", partial(self.authenticators.revoke, tx, subject, authenticator)
+        )
+
+    def _use_code(self, tx: Tx, act: Act) -> bool:
+        return self.authenticators.use_code(tx, UUID(act.data["id"]))
+
+    def _withdraw(self, tx: Tx, subject: UUID, act: Act) -> bool:
+        self.accounts.withdraw_consent(tx, subject, act.data["purpose"])
+        return True
+
+    def _suspend(self, tx: Tx, subject: UUID, act: Act) -> bool:
+        capability, reason = act.data["capability"], act.data["reason"]
+        return self.accounts.suspend(tx, subject, capability, reason, _BY)
+
+    def _hold(self, tx: Tx, subject: UUID, act: Act) -> bool:
+        until = datetime.fromisoformat(act.data["until"])
+        try:
+            self.shredding.require_free(tx, subject)
+        except Conflict:
+            return False
+        if until > self.clock.now():
+            self.shredding.hold(tx, subject, until, act.data["reason"], _BY)
+        return until > self.clock.now()
+
+    def _end_session(self, tx: Tx, act: Act) -> bool:
+        return self.sessions.end(tx, UUID(act.data["session"]), act.data["reason"])
+
+    def _revoke_token(self, tx: Tx, act: Act) -> bool:
+        return self.tokens.list_revoked(tx, UUID(act.data["jti"]), act.at)
+
+    def _revoke_client(self, tx: Tx, act: Act) -> bool:
+        client = UUID(act.data["client"])
+        if self.clients.active(tx, client) is None:
+            return False
+        self.clients.revoke(tx, client)
+        return True
+
+    def _narrow(self, tx: Tx, act: Act) -> bool:
+        """Take what a change of scopes took; never give what it gave."""
+        client = self.clients.active(tx, UUID(act.data["client"]))
+        if client is None:
+            return False
+        kept = sorted(client.scopes & set(act.data["scopes"]))
+        if len(kept) == len(client.scopes):
+            return False
+        if kept:
+            scopes = {"scopes": " ".join(kept)}
+            self.clients.approve_scopes(tx, act.data["client"], scopes, _BY)
+        else:
+            self.clients.revoke(tx, client.id)
+        return True
+
+    def _dismiss(self, tx: Tx, act: Act) -> bool:
+        if act.subject is None:
+            return False
+        self.operators.revoke(tx, act.subject, act.data["role"], _BY)
+        return True
+
+    def _activate(self, tx: Tx, act: Act) -> bool:
+        return _unless("policy_active", partial(self.lives.activate, tx, act.policy, _BY))
+
+    def _tighten(self, tx: Tx, act: Act) -> bool:
+        """Set the live parameter again where that is stricter than what the backup has."""
+        left = datetime.fromisoformat(act.data["expires_at"]) - self.clock.now()
+        now = self.lives.parameters(tx)["tighten"]
+        if left.total_seconds() <= 0 or act.data["target"] <= max(now["target"], now["value"]):
+            return False
+        self.lives.tighten(tx, act.data["target"], 1, left, _BY, approved=True)
+        return True
+
+
+def _unless(code: str, do: Callable[[], object]) -> bool:
+    """Do something; False where it stands already, which is refused with this code."""
+    try:
+        do()
+    except Conflict as error:
+        if error.code != code:
+            raise
+        return False
+    return True

@@ -1,0 +1,428 @@
+"""A backup that is put back revives nothing that was taken away since."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy.engine import make_url
+
+from service.app import create_app, open_house
+from service.domain.errors import Conflict
+from service.operators.model import Role
+from service.policy.actions import shipped
+from tests.functional.conftest import CONSENT, PASSWORD
+from tests.functional.test_tampering import alarms, length, probe, sequence
+
+OTHER = "another pass phrase, quite long"
+ACTS = 13
+
+
+class Backup:
+    """A copy of a database that can be put back over it, as an operator does."""
+
+    def __init__(self, url: str, place: Path) -> None:
+        self._url = make_url(url)
+        self._file = place / "backup"
+        if self._url.get_backend_name() == "sqlite":
+            shutil.copy(self._url.database, self._file)
+        else:
+            self._run("pg_dump", "--clean", "--if-exists", "-f", str(self._file))
+
+    def put_back(self) -> None:
+        """Restore it."""
+        if self._url.get_backend_name() == "sqlite":
+            place = Path(self._url.database)
+            for log in place.parent.glob(f"{place.name}-*"):
+                log.unlink()
+            copy = place.with_name("restoring")
+            shutil.copy(self._file, copy)
+            copy.rename(place)
+        else:
+            self._run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(self._file))
+
+    def _run(self, command: str, *options: str) -> None:
+        environment = os.environ | {"PGOPTIONS": "-c client_min_messages=warning"}
+        line = [command, "-h", self._url.host, "-p", str(self._url.port or 5432)]
+        line += ["-U", self._url.username, *options, self._url.database]
+        subprocess.run(line, check=True, capture_output=True, env=environment)
+
+
+class Taken:
+    """Thirteen acts that take something away, and how each looks when it is undone."""
+
+    def __init__(self, service) -> None:
+        self.service = service
+        self.people = {
+            name: service.register(name, consents=[CONSENT | {"purpose": "behavior"}])
+            for name in ("alice", "bob", "carol", "dave", "eve", "frank", "grace", "heidi")
+        }
+        self.client = service.new_client()
+        self.narrowed = service.new_client()
+        self.device = service.login(self.people["dave"])["device_token"]
+        self.tokens = service.exchange(service.login(self.people["heidi"])["completion_code"]).json
+        self.bearer = service.access()
+        with self.tx() as tx:
+            service.house.operators._grant(tx, self.id("frank"), Role.AUDITOR, "op")
+            body = shipped().model_copy(update={"name": "stricter"})
+            drafted = service.house.lives.draft(tx, body, "op")
+        self.policy = drafted["version"]
+
+    def tx(self):
+        """Open a unit of work of the process that runs now."""
+        return self.service.house.store.transaction()
+
+    def id(self, name):
+        """Return the id of a person."""
+        return UUID(self.people[name].id)
+
+    def do(self):
+        """Do all thirteen."""
+        house, service = self.service.house, self.service
+        verifier = house.password.hash(OTHER)
+        with self.tx() as tx:
+            for row in house.authenticators.listing(tx, self.id("alice")):
+                if row.type == "totp":
+                    house.authenticators.revoke(tx, self.id("alice"), row.id)
+        flow = service.begin("bob").json
+        service.act(flow, "password", {"password": PASSWORD})
+        used = service.act(flow, "recovery_code", {"code": self.people["bob"].codes[0]})
+        assert used.status_code == 200, used.json
+        with self.tx() as tx:
+            house.password.enroll(tx, self.id("carol"), verifier)
+        path = f"/v1/subjects/{self.id('dave')}/consents/behavior"
+        assert service.call("DELETE", path).status_code == 204
+        with self.tx() as tx:
+            house.devices.forget(tx, self.id("dave"))
+            house.accounts.suspend(tx, self.id("eve"), "login", "fraud", "op")
+            house.operators.revoke(tx, self.id("frank"), Role.AUDITOR, "op")
+            house.clients.revoke(tx, UUID(self.client[0]))
+            scopes = {"scopes": "flows:write"}
+            house.clients.approve_scopes(tx, self.narrowed[0], scopes, "op")
+            until = service.clock.now() + timedelta(days=400)
+            house.shredding.hold(tx, self.id("alice"), until, "a duty", "op")
+            house.lives.validate(tx, self.policy, "op")
+            house.lives.activate(tx, self.policy, "op")
+        service.oauth("revoke", token=self.tokens["refresh_token"])
+        service.oauth("revoke", token=self.bearer)
+        assert service.call("DELETE", f"/v1/subjects/{self.id('grace')}").status_code == 200
+
+    def undone(self):
+        """Return the names of the acts that do not stand any more."""
+        return [name for name, stands in self.states().items() if not stands]
+
+    def states(self):
+        """Return whether each act stands."""
+        house, service = self.service.house, self.service
+        service.bearer = service.access()
+        password = service.act(service.begin("carol").json, "password", {"password": PASSWORD})
+        code = service.begin("bob").json
+        service.act(code, "password", {"password": PASSWORD})
+        used = service.act(code, "recovery_code", {"code": self.people["bob"].codes[0]})
+        erased = service.act(service.begin("grace").json, "password", {"password": PASSWORD})
+        seen = [
+            service.oauth("introspect", token=token).json["active"]
+            for token in (self.tokens["access_token"], self.tokens["refresh_token"])
+        ]
+        alive = service.http.get(
+            "/v1/subjects/" + self.people["bob"].id,
+            headers={"Authorization": f"Bearer {self.bearer}"},
+        )
+        with self.tx() as tx:
+            return {
+                "factor": "totp" not in house.authenticators.enrolled(tx, self.id("alice")),
+                "code": used.status_code == 422,
+                "password": password.status_code == 422,
+                "consent": not house.accounts.consented(tx, self.id("dave"), "behavior"),
+                "device": house.devices.recognize(tx, self.device, self.id("dave")) is None,
+                "suspension": not house.accounts.known(tx, self.id("eve")).may_sign_in,
+                "role": not house.operators.scopes(tx, self.id("frank")),
+                "client": service.oauth_unit(tx, self.client) is None,
+                "scopes": house.clients.active(tx, UUID(self.narrowed[0])).scopes
+                == {"flows:write"},
+                "hold": _held(house, tx, self.id("alice")),
+                "policy": house.lives.show(tx, self.policy)["status"] == "active",
+                "session": seen == [False, False] and alive.status_code == 401,
+                "erasure": erased.status_code == 422,
+            }
+
+
+def _held(house, tx, subject):
+    try:
+        house.shredding.require_free(tx, subject)
+    except Conflict:
+        return True
+    return False
+
+
+@pytest.fixture
+def opened():
+    """Houses that are opened on the way."""
+    houses = []
+    yield houses
+    for house in houses:
+        house.store.engine.dispose()
+
+
+def again(service, settings, clock, opened, **other):
+    """Stop the process and start another on what is there."""
+    service.house.store.engine.dispose()
+    service.house = open_house(
+        settings.model_copy(update=other), clock, service.house.password._hasher
+    )
+    opened.append(service.house)
+    found = service.house.erasure.compare()
+    service.app = create_app(service.house)
+    service.http = service.app.test_client()
+    service.oauth_unit = lambda tx, client: service.house.clients.active(tx, UUID(client[0]))
+    return found
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])
+@pytest.mark.parametrize("noted", [False, True], ids=["at-once", "later"])
+def test_thirteen_acts_stay_undone(  # noqa: PLR0917 - fixtures
+    service, settings, clock, tmp_path, opened, running, noted
+):
+    """All of them, with and without a process that runs, however soon after the last."""
+    taken = Taken(service)
+    service.oauth_unit = lambda tx, client: service.house.clients.active(tx, UUID(client[0]))
+    sequence(service)
+    service.house.erasure.compare()
+    service.house.watch.once()
+    service.house.store.scrub()
+    backup = Backup(settings.database_url, tmp_path)
+    service.clock.advance(minutes=3)
+    service.bearer = service.access()
+    taken.do()
+    assert len(taken.states()) == ACTS
+    assert taken.undone() == []
+    if noted:
+        sequence(service)
+    service.clock.advance(hours=1)
+    backup.put_back()
+    if running:
+        service.house.watch.once()
+        service.clock.advance(seconds=6)
+    else:
+        again(service, settings, clock, opened)
+    undone = taken.undone()
+    print(f"{ACTS - len(undone)} of {ACTS} acts stay undone after the restore")  # noqa: T201 - `make restore` shows it
+    assert undone == []
+    assert "alarm.database_restored" in alarms(service.house)
+    clock.advance(minutes=1)
+    found = again(service, settings, clock, opened)
+    assert set(found.values()) == {0}
+    assert taken.undone() == []
+
+
+def test_without_a_ledger_they_are_all_back(service, settings, clock, tmp_path, opened):
+    """What the ledger is for: nothing else remembers them."""
+    off = settings.model_copy(update={"ledger": "off"})
+    service.house.store.engine.dispose()
+    again(service, off, clock, opened)
+    taken = Taken(service)
+    sequence(service)
+    service.house.store.scrub()
+    backup = Backup(settings.database_url, tmp_path)
+    service.clock.advance(minutes=3)
+    service.bearer = service.access()
+    taken.do()
+    backup.put_back()
+    again(service, off, clock, opened)
+    assert len(taken.undone()) == ACTS
+
+
+def test_what_was_given_back_stays_given(service, settings, clock, tmp_path, opened):
+    """A suspension that was lifted, a consent and a role that were given anew are no acts."""
+    person = service.register(consents=[CONSENT | {"purpose": "behavior"}])
+    subject, house = UUID(person.id), service.house
+    house.erasure.compare()
+    with house.store.transaction() as tx:
+        house.operators._grant(tx, subject, Role.AUDITOR, "op")
+    sequence(service)
+    house.store.scrub()
+    backup = Backup(settings.database_url, tmp_path)
+    with house.store.transaction() as tx:
+        house.accounts.suspend(tx, subject, "login", "fraud", "op")
+        house.accounts.withdraw_consent(tx, subject, "behavior")
+        house.operators.revoke(tx, subject, Role.AUDITOR, "op")
+    with house.store.transaction() as tx:
+        house.accounts.lift(tx, subject, "login", "op")
+        house.accounts.give_consent(tx, subject, CONSENT | {"purpose": "behavior"})
+        house.operators._grant(tx, subject, Role.AUDITOR, "op")
+    sequence(service)
+    backup.put_back()
+    found = again(service, settings, clock, opened)
+    assert (found["acts_repeated"], found["acts_left"]) == (0, 0)
+    with service.house.store.transaction() as tx:
+        assert service.house.accounts.known(tx, subject).may_sign_in
+        assert service.house.accounts.consented(tx, subject, "behavior")
+        assert service.house.operators.scopes(tx, subject)
+
+
+def test_what_cannot_be_repeated_is_told(service, settings, clock, tmp_path, opened):
+    """A new secret, new identifiers: the alarm counts them by kind."""
+    person = service.register()
+    service.house.erasure.compare()
+    sequence(service)
+    service.house.store.scrub()
+    backup = Backup(settings.database_url, tmp_path)
+    body = {"identifiers": {"username": "alicia"}}
+    grant = _grant(service, person)
+    assert service.call("PATCH", f"/v1/subjects/{person.id}", body, Grant=grant).status_code == 200
+    with service.house.store.transaction() as tx:
+        service.house.clients.rotate_secret(tx, UUID(service.client_id))
+    backup.put_back()
+    found = again(service, settings, clock, opened)
+    assert found["acts_left"] == 2
+    with service.house.store.transaction(read=True) as tx:
+        rows = service.house.outbox.waiting(tx, 1000, reveal=True)
+    told = next(row["payload"] for row in rows if row["kind"] == "alarm.database_restored")
+    assert told["left"] == {"subject.changed": 1, "client.secret_rotated": 1}
+
+
+def test_an_act_is_kept_before_it_is_answered(service, settings):
+    """What is rolled back leaves nothing; a full disk is told, and made good by the next act."""
+    house, person = service.house, service.register()
+    house.erasure.compare()
+
+    def acts():
+        return [line["what"] for line in house.memory.entries() if line["kind"] == "act"]
+
+    with pytest.raises(ZeroDivisionError), house.store.transaction() as tx:
+        house.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+        _ = 1 / 0
+    before = acts()
+    assert "subject.suspended" not in before
+    with house.store.transaction() as tx:
+        house.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+    assert acts() == [*before, "subject.suspended"]
+    place = settings.ledger_path
+    kept = place.with_name("kept")
+    place.rename(kept)
+    place.mkdir()
+    with house.store.transaction() as tx:
+        house.accounts.lift(tx, UUID(person.id), "login", "op")
+    assert "ledger_unwritten" in house.memory.codes()
+    place.rmdir()
+    kept.rename(place)
+    with house.store.transaction() as tx:
+        house.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+    assert acts()[-2:] == ["subject.suspension_lifted", "subject.suspended"]
+    assert house.memory.codes() == []
+
+
+def test_a_class_that_is_shredded_is_kept_at_once(service):
+    """A consent that is withdrawn destroys keys; the ledger has it before the answer."""
+    service.house.erasure.compare()
+    person = service.register(consents=[CONSENT | {"purpose": "behavior"}])
+    path = f"/v1/subjects/{person.id}/consents/behavior"
+    assert service.call("DELETE", path).status_code == 204
+    lines = service.house.memory.entries()
+    (tombstone,) = [line for line in lines if line["kind"] == "tombstone"]
+    assert (tombstone["subject"], tombstone["classes"]) == (person.id, ["behavior"])
+    with service.house.store.transaction() as tx:
+        service.house.erasure.remember(tx)
+    assert str(service.house.memory.entries()).count("'tombstone'") == 1
+
+
+def test_an_act_that_a_process_died_of_is_caught_up(service, settings, clock, opened):
+    """Between the commit and the line there is a moment; the next start closes it."""
+    person = service.register()
+    service.house.erasure.compare()
+    sequence(service)
+    service.house.store._listeners.clear()
+    with service.house.store.transaction() as tx:
+        service.house.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+    assert "subject.suspended" not in str(service.house.memory.entries())
+    assert set(again(service, settings, clock, opened).values()) == {0}
+    assert str(service.house.memory.entries()).count("subject.suspended") == 1
+    again(service, settings, clock, opened)
+    assert str(service.house.memory.entries()).count("subject.suspended") == 1
+
+
+def test_an_erased_person_with_the_ledger_lost_is_told(service, settings, clock, tmp_path, opened):
+    """Nothing remembers the erasure; nothing is served before somebody has said so."""
+    service.house.erasure.compare()
+    person = service.register()
+    sequence(service)
+    service.house.store.scrub()
+    backup = Backup(settings.database_url, tmp_path)
+    assert service.call("DELETE", f"/v1/subjects/{person.id}").status_code == 200
+    settings.ledger_path.unlink()
+    backup.put_back()
+    again(service, settings, clock, opened)
+    answer = probe(service.house)
+    assert (answer.status_code, answer.json["checks"]["ledger"]) == (503, False)
+    assert "alarm.ledger_lost" in alarms(service.house)
+    assert service.house.memory.accept("op", "known").position == length(service)
+    assert probe(service.house).status_code == 200
+
+
+def test_an_answered_act_outlives_kill_9(service, settings, tmp_path):
+    """The process dies as soon as it has answered; the backup is put back; it stands."""
+    if not settings.sqlite:
+        pytest.skip("what is tested is the ledger, which is the same file")
+    person = service.register()
+    service.house.erasure.compare()
+    sequence(service)
+    service.house.store.engine.dispose()
+    backup = Backup(settings.database_url, tmp_path)
+    with _serving(settings) as http:
+        token = {"grant_type": "client_credentials"}
+        answer = http.post("/oauth2/token", data=token, auth=(service.client_id, service.secret))
+        http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        body = {"capability": "login", "reason": "fraud"}
+        done = http.post(f"/v1/subjects/{person.id}/suspensions", json=body)
+        assert done.status_code in {200, 201}, done.text
+    backup.put_back()
+    house = open_house(settings)
+    found = house.erasure.compare()
+    with house.store.transaction(read=True) as tx:
+        assert not house.accounts.known(tx, UUID(person.id)).may_sign_in
+    house.store.engine.dispose()
+    assert found["acts_repeated"] == 1
+
+
+@contextmanager
+def _serving(settings):
+    """Serve in a process of its own, which is killed at the end."""
+    environment = os.environ | {
+        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
+        "LAMINA_BIND": "127.0.0.1:18437",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "serve"], env=environment, start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        with httpx.Client(base_url="http://127.0.0.1:18437", timeout=30) as http:
+            for _ in range(300):
+                try:
+                    if http.get("/healthz").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    time.sleep(0.2)
+            yield http
+            os.killpg(process.pid, signal.SIGKILL)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _grant(service, person):
+    service.clock.advance(seconds=60)
+    with service.house.store.transaction() as tx:
+        return service.house.authenticators.issue_grant(
+            tx, UUID(person.id), UUID(service.client_id), "change:identifier"
+        )

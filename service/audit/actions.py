@@ -189,13 +189,14 @@ class AuditLog:
                 chain was recomputed, or a checkpoint is gone; names the first position.
         """
         keys, kept, broken = self._kept(tx)
-        found = None
+        length, found = 0, [broken] if broken else []
         try:
             length = model.walk(_placed(tx), keys, kept, remembered)
         except ChainBroken as error:
-            length, found = 0, error
-        if found or broken:
-            raise min((item for item in (found, broken) if item), key=_place)
+            found.append(error)
+        found += self._uncovered(tx, keys)
+        if found:
+            raise min(found, key=_place)
         return length
 
     def disagreement(self, tx: Tx, remembered: Sequence[Point] = ()) -> ChainBroken | None:
@@ -208,12 +209,15 @@ class AuditLog:
         points = [Point(row.position, row.head) for row in sure]
         found = [broken] if broken else []
         found += self._differing(tx, [*points, *remembered])
-        start = next((row.position for row in reversed(kept[:-1])), 0)
+        found += self._uncovered(tx, keys)
+        settled = kept if kept and kept[-1].adopted == model.UPGRADE else kept[:-1]
+        start = next((row.position for row in reversed(settled)), 0)
         head = store.head_at(tx, start) if start else chain.GENESIS
         if head is not None and not found:
             try:
                 recent = [point for point in remembered if point.position > start]
-                model.walk(_placed(tx, start), keys, kept[-1:], recent, Point(start, head))
+                tip = [row for row in kept[-1:] if row.position > start]
+                model.walk(_placed(tx, start), keys, tip, recent, Point(start, head))
             except ChainBroken as error:
                 found.append(error)
         return min(found, key=_place, default=None)
@@ -274,6 +278,10 @@ class AuditLog:
             elif heads.get(point.position) != point.head:
                 found.append(model.differs(point.position))
         return found
+
+    def _uncovered(self, tx: Tx, keys: Keys | None) -> list[ChainBroken]:
+        chained, noted = store.ends(tx)
+        return [model.uncovered(noted)] if keys and chained > noted else []
 
     def _note(self, tx: Tx, keys: Keys, last: store.Link | None, here: Point) -> None:
         """Move the newest checkpoint on with the chain, or begin another.

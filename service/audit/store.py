@@ -186,6 +186,14 @@ def checkpoints(tx: Tx, newest: int | None = None) -> list[Checkpoint]:
     return [Checkpoint(*row) for row in reversed(rows)]
 
 
+def ends(tx: Tx) -> tuple[int, int]:
+    """Return where the chain and its newest checkpoint end, both at one moment."""
+    newest = select(CheckpointRow.position).order_by(CheckpointRow.number.desc()).limit(1)
+    chain = select(func.max(Link.position)).scalar_subquery()
+    row = tx.execute(select(chain, newest.scalar_subquery())).one()
+    return row[0] or 0, row[1] or 0
+
+
 def keep(tx: Tx, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, over the one of its number where there is one."""
     table, values = table_of(CheckpointRow), asdict(checkpoint)

@@ -1,6 +1,7 @@
 """What the database alone cannot hide: a chain under keys that are not in it."""
 
 import itertools
+import threading
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import text
 
 from crypto import chain
 from crypto.errors import ChainBroken
-from service.audit import actions
+from service.audit import actions, model
 from service.audit.actions import AuditLog
 from service.audit.model import Point
 from service.audit.store import CheckpointRow, Leaf, Link
@@ -264,6 +265,22 @@ def test_an_accepted_log_holds_from_then_on(logged):
             logged.audit.verify(tx)
     run(logged, "DELETE FROM audit_checkpoint WHERE adopted = 'accepted'")
     assert found(logged)[0] == 11
+
+
+def test_a_chain_that_grows_while_it_is_read_is_in_order(logged, monkeypatch):
+    """Another process sequences after the checkpoints were read, and while the chain is."""
+    told = model.in_force
+
+    def meanwhile(rows, key):
+        if logged.store.engine.dialect.name != "sqlite":
+            thread = threading.Thread(target=lambda: (append(logged, 3), sequence(logged)))
+            thread.start()
+            thread.join()
+        return told(rows, key)
+
+    monkeypatch.setattr(model, "in_force", meanwhile)
+    assert found(logged) == (None, None)
+    assert found(logged) == (None, None)
 
 
 def test_leaves_that_wait_are_counted(house):

@@ -9,6 +9,8 @@ from service.store.engine import Store, Tx
 from service.telemetry import logs
 
 _EVERY: Final = 15.0
+_LOOKS: Final = 20
+"""At each of so many turns the log is held against the checkpoints of the database too."""
 
 
 class Watch:
@@ -28,6 +30,7 @@ class Watch:
         self._compare = compare
         self._remember = remember
         self._stop = threading.Event()
+        self._turn = 0
 
     def once(self) -> bool:
         """Look once; return whether the database had to be put right."""
@@ -35,8 +38,11 @@ class Watch:
         lines = self._memory.entries()
         with self._database.transaction(read=True) as tx:
             behind = self._memory.behind(tx, lines)
+        self._turn += 1
         if behind:
             self._compare()
+        elif self._turn % _LOOKS == 0:
+            self._memory.look()
         with self._database.transaction() as tx:
             self._memory.tell_late(tx)
             self._remember(tx)

@@ -250,7 +250,7 @@ def test_a_lost_ledger_is_told_until_it_is_accepted(service, settings, restart, 
     assert probe(restart()[0]).status_code == 200
 
 
-def test_a_restore_under_a_running_process_is_noticed(service, restart, lamina):
+def test_a_restore_under_a_running_process_is_noticed(service, settings, clock, opened):
     """A look every few seconds does what a start does."""
     person = service.register()
     grow(service, 4)
@@ -263,11 +263,15 @@ def test_a_restore_under_a_running_process_is_noticed(service, restart, lamina):
         service,
         "DELETE FROM audit_link WHERE position > :left",
         "DELETE FROM audit_checkpoint WHERE position > :left",
-        "UPDATE audit_leaf SET position = NULL WHERE position > :left",
+        "DELETE FROM audit_leaf WHERE position > :left",
         left=left,
     )
     assert service.house.watch.once() is True
     assert service.house.watch.once() is False
+    assert probe(service.house).json["findings"] == ["audit_disagrees"]
+    house = opened(settings, clock)
+    assert house.watch.once() is False
+    assert probe(house).json["findings"] == ["audit_disagrees"]
     assert service.oauth("introspect", token=tokens["access_token"]).json == {"active": False}
     assert "alarm.database_restored" in alarms(service.house)
 

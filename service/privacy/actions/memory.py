@@ -128,7 +128,9 @@ class Memory:
 
         Either the log ends or goes on elsewhere than is remembered, or an act since is not in it.
         """
-        if self._audit.differing(tx, model.ahead(lines)):
+        # Another process may have put it right: what is remembered still tells.
+        self._behind = self._audit.differing(tx, model.remembered(lines))
+        if self._behind and self._audit.differing(tx, model.ahead(lines)):
             return True
         return self._audit.lacks(tx, model.unproven(lines, self.agreed(tx, lines)))
 

@@ -40,6 +40,7 @@ from service.web.paging import Page
 BREAK_GLASS: Final = "break_glass"
 _PREFIX: Final = "lboot_"
 _ROLE_ACTS: Final = frozenset({"operators.grant", "operators.revoke"})
+_CLOSED: Final = 1000
 _APPROVALS_KEPT: Final = timedelta(days=400)
 _TOKENS_KEPT: Final = timedelta(days=1)
 
@@ -296,7 +297,7 @@ class Operators:
     def close_approvals(self, tx: Tx, actor: str) -> int:
         """End what is asked for or approved: a restored database may revive used approvals."""
         now = self._clock.now()
-        rows = store.approvals(tx, now, _LISTED)
+        rows = store.approvals(tx, now, None, _CLOSED)
         return sum(
             store.decide(tx, row.id, "rejected", actor, now) or store.use(tx, row.id, now)
             for row in rows

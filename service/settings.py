@@ -188,3 +188,8 @@ def _key_class(name: str, bare: str) -> str:
     if key_class not in KEY_CLASSES:
         raise SetupError("unknown_setting", f"{name}: no such key class")
     return key_class
+
+
+def hand_down(workers: int) -> None:
+    """Tell the processes that this one starts how many they are."""
+    os.environ[f"{PREFIX}WORKERS"] = str(workers)

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from flask import Flask
 from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.accounts.routes import Hooks, SubjectRoutes
@@ -35,12 +34,11 @@ from service.store import migrate
 from service.store.engine import Tx
 from service.telemetry import logs
 from service.tokens.routes import routes as token_routes
-from service.web import system
+from service.web import limits, system
 from service.web.api import Api
 from service.web.pacing import Pace
 
 _LARGEST_BODY: Final = 16 * 1024 * 1024
-_FALLBACK: Final = "600/minute"
 
 
 def create_app(house: House) -> Flask:
@@ -53,12 +51,10 @@ def create_app(house: House) -> Flask:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops)  # type: ignore[method-assign]  # as werkzeug documents it
     limiter = Limiter(
-        get_remote_address,
+        limits.caller,
         app=app,
-        storage_uri=settings.redis_url or "memory://",
-        # With Redis away each process counts by itself, more strictly than together.
-        in_memory_fallback_enabled=True,
-        in_memory_fallback=[_FALLBACK],
+        storage_uri=limits.STORAGE,
+        storage_options={"redis_url": settings.redis_url, "processes": settings.workers},
     )
     with house.store.transaction() as tx:
         pace = Pace(limiter, settings, house.vault.purpose_key(tx, "pace"))

@@ -10,6 +10,7 @@ import click
 
 from service.cli.base import command, prepare, settings
 from service.domain.clock import SystemClock
+from service.settings import hand_down
 from service.telemetry import cores, logs
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def serve(workers: int | None) -> None:
     house.store.engine.dispose()
     if count > 1 and not found.redis_url:
         click.echo(
-            "lamina: several workers without LAMINA_REDIS_URL count edge limits each", err=True
+            "lamina: without LAMINA_REDIS_URL each worker allows its share of an edge limit",
+            err=True,
         )
+    hand_down(count)
     host, _, port = found.bind.rpartition(":")
     click.echo(f"lamina: serving {found.issuer} on {found.bind}", err=True)
     Granian(

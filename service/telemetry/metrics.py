@@ -1,6 +1,15 @@
 """Prometheus counters; labels come from closed sets, so that nobody can grow them."""
 
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def method_label(method: str) -> str:
+    """Return the label of an HTTP method; every one that nobody serves is `OTHER`."""
+    return method if method in _METHODS else "OTHER"
 
 
 class Metrics:

@@ -24,7 +24,7 @@ from service.domain.errors import (
 )
 from service.domain.ids import parse_id
 from service.telemetry import logs
-from service.telemetry.metrics import Metrics
+from service.telemetry.metrics import Metrics, method_label
 from service.web import inputs, multipart, paging, problems, strict_json
 from service.web.answers import Answer, AnswerStore
 
@@ -226,13 +226,14 @@ class Api:
         operation: Operation | None = g.get("operation")
         route = operation.path if operation else "unmatched"
         seconds = time.perf_counter() - g.started
-        self._metrics.requests.labels(route, request.method, str(response.status_code)).inc()
+        method = method_label(request.method)
+        self._metrics.requests.labels(route, method, str(response.status_code)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Trace-Id"] = problems.trace_id()
         logs.get().info(
-            "request", method=request.method, route=route, status=response.status_code,
+            "request", method=method, route=route, status=response.status_code,
             ms=round(seconds * 1000, 2), trace_id=problems.trace_id(), client=g.get("client"),
             code=g.get("problem_code"),
         )  # fmt: skip

@@ -160,3 +160,26 @@ def test_codes_and_titles_are_not_of_the_python_that_serves(service, monkeypatch
     assert (told["code"], told["title"]) == ("not_found", "Not Found")
     assert service.call("PUT", "/healthz").json["code"] == "method_not_allowed"
     assert service.call("POST", "/v1/subjects", {"x": 1}).json["title"] == "Unprocessable Entity"
+
+
+def test_invented_methods_and_paths_do_not_grow_the_metrics(service):
+    """Ten thousand of each leave one label of each, in the metrics and in every other family."""
+    before = service.http.get("/metrics")
+    for number in range(10_000):
+        path = f"/invented/{number}" if number % 2 else "/v1/flows"
+        service.http.open(path, method=f"M{number}")
+    after = service.http.get("/metrics")
+    assert len(after.data) - len(before.data) < 4096
+    assert 'method="OTHER",route="unmatched"' in after.text
+    assert "M1" not in after.text
+
+
+@pytest.mark.parametrize("grant", ["invented", "", "a" * 5000, "é"])
+def test_labels_of_factors_and_grants_are_closed(service, grant):
+    """What a caller calls a grant or an action is no label."""
+    service.oauth("token", grant_type=grant)
+    service.register()
+    service.act(service.begin().json, "invented", {})
+    shown = service.http.get("/metrics").text
+    assert "invented" not in shown
+    assert "aaaa" not in shown

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
+from service.domain import addresses
 from service.signals.login_context import agent
 
 WEEK: Final = 168
@@ -91,12 +91,8 @@ def hour_of_week(now: datetime) -> int:
 
 def packed(text: str) -> bytes:
     """Return the bytes of an address, 4 or 16; empty for text that is no address."""
-    try:
-        found = ip_address(text.strip())
-    except ValueError:
-        return b""
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return (mapped or found).packed
+    found = addresses.parse(text)
+    return found.packed if found is not None else b""
 
 
 def observe(

@@ -62,7 +62,8 @@ def test_an_address_is_seen_at_each_level():
     assert found.place == (52.5, 13.4)
     six = observe("2001:db8:1:2::3", "", "", NOW, lambda _: NOWHERE).values
     assert (len(six[Level.PREFIX]), len(six[Level.WIDE])) == (6, 4)
-    assert packed("::ffff:192.0.2.77") == packed(" 192.0.2.77 ") == b"\xc0\x00\x02\x4d"
+    for spelled in ("::ffff:192.0.2.77", " 192.0.2.77 ", "192.0.2.77:4711", "0300.0.02.0115"):
+        assert packed(spelled) == b"\xc0\x00\x02\x4d"
 
 
 @pytest.mark.parametrize("text", ["unknown", "1.2.3", "1.2.3.4, 5.6.7.8", "999.1.1.1", "\0", "[::"])

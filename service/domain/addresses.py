@@ -1,0 +1,56 @@
+"""Client addresses in one normal form: whoever spells an address anew is the same caller."""
+
+import re
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+UNREADABLE: Final = "unreadable"
+"""The bucket of everything that is no address: it is shared, so that garbage buys nothing."""
+_LONGEST: Final = 64
+_SITE: Final = 64
+"""Bits of IPv6 that tell callers apart: one customer holds at least the rest (RFC 6177)."""
+_BRACKETED: Final = re.compile(r"\[([^\[\]]*)\](?::\d{1,5})?")
+_WITH_PORT: Final = re.compile(r"([^:]+):\d{1,5}")
+_NUMBERS: Final = re.compile(r"(?:0x[0-9a-f]{1,8}|\d{1,12})(?:\.(?:0x[0-9a-f]{1,8}|\d{1,12})){3}")
+
+
+def parse(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a text spells, or None.
+
+    A port, brackets, quotes, a zone, capitals, octal and hexadecimal parts, and IPv4 written as
+    IPv6 are spellings of the same address.
+    """
+    bare = text.strip().strip('"').lower()
+    if len(bare) > _LONGEST or not bare.isascii():
+        return None
+    found = _BRACKETED.fullmatch(bare) or _WITH_PORT.fullmatch(bare)
+    if found is not None:
+        bare = found[1]
+    address = _read(bare.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _read(bare: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(bare)
+    except ValueError:
+        pass
+    if not _NUMBERS.fullmatch(bare):
+        return None
+    try:
+        return IPv4Address(socket.inet_aton(bare))
+    except OSError:
+        return None
+
+
+def bucket(text: str) -> str:
+    """Return what a caller is counted by: the IPv4 address, or the /64 of IPv6."""
+    address = parse(text)
+    if address is None:
+        return UNREADABLE
+    if isinstance(address, IPv4Address):
+        return str(address)
+    site = int(address) >> (128 - _SITE) << (128 - _SITE)
+    return f"{IPv6Address(site)}/{_SITE}"

@@ -1,0 +1,184 @@
+"""Edge limits: one caller is one bucket; losing Redis loosens no limit and is no error."""
+
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from service.app import create_app, open_house
+from service.web.limits import EdgeCounts
+
+KEYS = "/.well-known/jwks.json"
+LIMIT = 1200
+LOG_KEYS = "/.well-known/lamina-log-keys"
+
+
+class Redis:
+    """A Redis of its own, which can be killed and started again."""
+
+    def __init__(self, port):
+        self.port = port
+        self.process = None
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+             "--appendonly", "no"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise AssertionError("redis-server did not start")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def redis():
+    """A server that nobody else uses."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("there is no redis-server to kill")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Redis(port)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def houses(settings, clock):
+    """Apps on one database, as several processes would have them."""
+    opened = []
+
+    def open_app(**changes):
+        house = open_house(settings.model_copy(update=changes), clock)
+        opened.append(house)
+        return create_app(house)
+
+    yield open_app
+    for house in opened:
+        house.store.engine.dispose()
+
+
+def ask(app, address="192.0.2.1", path=KEYS, **headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    client = app.test_client()
+    return client.get(path, environ_base={"REMOTE_ADDR": address}, headers=named).status_code
+
+
+def test_redis_that_was_never_there_does_not_stop_the_service(houses):
+    """Edge limits are counted in the process until it comes."""
+    assert ask(houses(redis_url="redis://127.0.0.1:1/0")) == 200
+
+
+def test_losing_redis_under_load_answers_every_request(houses, redis):
+    """Requests in flight while Redis dies are answered by the route, none with 500."""
+    app = houses(redis_url=redis.url)
+    begun, answers = threading.Event(), []
+
+    def send(number):
+        if number == 60:
+            begun.set()
+        answers.append(ask(app, f"192.0.2.{number % 8}"))
+
+    def kill():
+        assert begun.wait(60)
+        redis.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(send, range(400)))
+    killer.join()
+    assert (len(answers), set(answers)) == (400, {200})
+
+
+def test_without_redis_a_caller_gets_no_more_than_the_limit_of_the_route(houses, redis):
+    """What was spent stays spent, and what is left is divided among the processes."""
+    apps = [houses(redis_url=redis.url, workers=2) for _ in range(2)]
+    spent = [ask(apps[number % 2]) for number in range(600)]
+    redis.kill()
+    rest = [ask(apps[number % 2]) for number in range(900)]
+    assert (spent + rest).count(200) == LIMIT
+    assert set(spent + rest) == {200, 429}
+    assert ask(apps[0], "192.0.2.9") == 200
+    assert [ask(apps[0], "192.0.2.10", LOG_KEYS) for _ in range(400)].count(200) == 300
+
+
+def test_redis_that_comes_back_does_not_forget(houses, redis, monkeypatch):
+    """What came meanwhile counts on; a process asks again by itself."""
+    monkeypatch.setattr("service.web.limits._AGAIN", 0.0)
+    app = houses(redis_url=redis.url)
+    before = [ask(app) for _ in range(400)]
+    redis.kill()
+    meanwhile = [ask(app) for _ in range(400)]
+    redis.start()
+    after = [ask(app) for _ in range(600)]
+    assert (before + meanwhile + after).count(200) == LIMIT
+    assert 500 not in set(after)
+
+
+def test_a_redis_that_does_not_answer_is_lost(houses):
+    """One that takes connections and says nothing delays a request, and is no error."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        app = houses(redis_url=f"redis://127.0.0.1:{mute.getsockname()[1]}/0")
+        assert {ask(app) for _ in range(20)} == {200}
+
+
+def test_processes_without_redis_share_the_limit(houses):
+    """Four processes allow together what one route allows."""
+    apps = [houses(workers=4) for _ in range(4)]
+    assert [ask(apps[number % 4]) for number in range(1600)].count(200) == LIMIT
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("192.0.2.7", "192.0.2.7:47", "[::ffff:192.0.2.7]:443", "0300.0.2.07", "::FFFF:C000:207"),
+        ("2001:db8::1", "[2001:DB8::2]:443", "2001:db8::ffff:1%eth0", "2001:0db8:0:0:9::"),
+        ("unknown", "", "_hidden", "1.2.3.4.5", "9" * 5000, "192.0.2.256"),
+    ],
+)  # fmt: skip
+def test_another_spelling_is_no_other_caller(houses, spellings):
+    """Behind a proxy every spelling of an address, and every garbage, is counted together."""
+    app = houses(trusted_proxies=1)
+    answers = [
+        ask(app, "unix:" if not spelled else "10.0.0.1", X_Forwarded_For=spelled)
+        for _ in range(LIMIT // len(spellings) + 1) for spelled in spellings
+    ]  # fmt: skip
+    assert answers.count(200) == LIMIT
+    assert ask(app, X_Forwarded_For="198.51.100.1") == 200
+
+
+def test_counts_end_and_are_dropped(monkeypatch):
+    """A window ends by itself, and what ended is not kept."""
+    clock = [0.0]
+    monkeypatch.setattr("service.web.limits.time.monotonic", lambda: clock[0])
+    counts = EdgeCounts()
+    assert [counts.incr("a", 60) for _ in range(3)] == [1, 2, 3]
+    assert (counts.get("a"), counts.check()) == (3, True)
+    clock[0] = 61.0
+    assert (counts.get("a"), counts.incr("a", 60)) == (0, 1)
+    for number in range(20_000):
+        clock[0] += 1.0
+        counts.incr(f"caller {number}", 60)
+    assert counts.reset() <= 4096
+    counts.incr("a", 60)
+    counts.clear("a")
+    assert (counts.get("a"), counts.get_expiry("a") <= time.time()) == (0, True)

@@ -1,4 +1,4 @@
-"""Entry point of the WSGI server."""
+"""Entry points of servers: `front` for ASGI, with deadlines on bodies, and `app` for WSGI."""
 
 import ctypes
 import os
@@ -6,6 +6,7 @@ import os
 from service.app import create_app, open_house
 from service.settings import load
 from service.telemetry import cores
+from service.web.front import Front
 
 # From glibc's malloc.h: what `mallopt` sets. One arena rather than one for each of many threads;
 # what an inference has used is given back, while a hash's 19 MiB are not mapped anew each time.
@@ -21,6 +22,7 @@ cores.forbid()
 os.umask(0o077)
 house = open_house(load())
 app = create_app(house)
+front = Front(app)
 # The first person must not wait for the models to load.
 house.face.available()
 house.erasure.compare()

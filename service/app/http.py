@@ -1,7 +1,6 @@
 """The Flask app over the features."""
 
 from functools import partial
-from typing import Final
 from uuid import UUID
 
 from flask import Flask
@@ -36,9 +35,8 @@ from service.telemetry import logs
 from service.tokens.routes import routes as token_routes
 from service.web import limits, system
 from service.web.api import Api
+from service.web.front import LARGEST_BODY
 from service.web.pacing import Pace
-
-_LARGEST_BODY: Final = 16 * 1024 * 1024
 
 
 def create_app(house: House) -> Flask:
@@ -46,7 +44,7 @@ def create_app(house: House) -> Flask:
     settings = house.settings
     logs.configure(settings.log_level)
     app = Flask("lamina", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops)  # type: ignore[method-assign]  # as werkzeug documents it

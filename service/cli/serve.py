@@ -1,6 +1,7 @@
 """`lamina serve` and `lamina worker`."""
 
 import os
+import resource
 import signal
 import sys
 from types import FrameType
@@ -16,8 +17,10 @@ from service.telemetry import cores, logs
 if TYPE_CHECKING:
     from service.app import House
 
-_THREADS = 32
 _BACKLOG = 1024
+_CONNECTIONS = 4096
+_HEADER_MS = 10_000
+_HEADER_BYTES = 64 * 1024
 _OWNER_ONLY = 0o077
 
 
@@ -32,7 +35,8 @@ def serve(workers: int | None) -> None:
     Example: LAMINA_MODE=development lamina serve
     """
     from granian import Granian  # noqa: PLC0415 - the other commands need no server
-    from granian.constants import Interfaces  # noqa: PLC0415 - as above
+    from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415 - as above
+    from granian.http import HTTP1Settings  # noqa: PLC0415 - as above
     from granian.log import LogLevels  # noqa: PLC0415 - as above
 
     from service.app import open_house, open_vault  # noqa: PLC0415 - as above
@@ -55,11 +59,24 @@ def serve(workers: int | None) -> None:
     hand_down(count)
     host, _, port = found.bind.rpartition(":")
     click.echo(f"lamina: serving {found.issuer} on {found.bind}", err=True)
+    # HTTP/1.1 alone: only its headers and idle connections have time-outs.
     Granian(
-        "service.wsgi:app", address=host, port=int(port), interface=Interfaces.WSGI, workers=count,
-        blocking_threads=_THREADS, backlog=_BACKLOG, respawn_failed_workers=True,
-        workers_kill_timeout=20, log_access=False, log_level=LogLevels.error,
+        "service.wsgi:front", address=host, port=int(port), interface=Interfaces.ASGINL,
+        workers=count, backlog=_BACKLOG, backpressure=_connections(), http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(_HEADER_MS, max_buffer_size=_HEADER_BYTES),
+        websockets=False, respawn_failed_workers=True, workers_kill_timeout=20, log_access=False,
+        log_level=LogLevels.error,
     ).serve()  # fmt: skip
+
+
+def _connections() -> int:
+    """Return how many connections a worker holds: a slow one costs a file and little else."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _CONNECTIONS
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return min(_CONNECTIONS, soft // 2)
 
 
 @click.command()

@@ -46,6 +46,10 @@ class TooLarge(LaminaError):
     """The input passes a stated limit."""
 
 
+class TooSlow(LaminaError):
+    """The input did not arrive in the time it may take."""
+
+
 class Unauthorized(LaminaError):
     """The caller's own token is missing, wrong or expired."""
 

@@ -25,7 +25,7 @@ from service.domain.errors import (
 from service.domain.ids import parse_id
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics, method_label
-from service.web import inputs, multipart, paging, problems, strict_json
+from service.web import front, inputs, multipart, paging, problems, strict_json
 from service.web.answers import Answer, AnswerStore
 
 DEFAULT_BODY: Final = 256 * 1024
@@ -147,6 +147,8 @@ class Api:
             if operation.scope is not None:
                 call.caller = self._authorize(operation)
                 g.client = str(call.caller.client)
+            if front.ASK in request.environ:
+                return _admit(operation)
             if operation.body is not None:
                 call.raw, call.body = self._body(operation, operation.body)
             if operation.paged:
@@ -223,6 +225,9 @@ class Api:
         return _response(operation, self._repeat(lambda: view(call)))
 
     def _finish(self, response: Response) -> Response:
+        if front.ADMITTED in request.environ:
+            # The request itself is still to come, and is counted then.
+            return response
         operation: Operation | None = g.get("operation")
         route = operation.path if operation else "unmatched"
         seconds = time.perf_counter() - g.started
@@ -243,6 +248,18 @@ class Api:
 def _start() -> None:
     g.started = time.perf_counter()
     g.trace_id = opaque.random_bytes(16).hex()
+    refusal = request.environ.get(front.REFUSED)
+    if isinstance(refusal, LaminaError):
+        raise refusal
+
+
+def _admit(operation: Operation) -> Response:
+    """Answer whether a body would be read: the guard has passed, its size may be in the way."""
+    if (request.content_length or 0) > operation.max_body:
+        raise front.too_large(operation.max_body)
+    room = front.PUBLIC if operation.scope is None else front.GUARDED
+    request.environ[front.ADMITTED] = room, operation.max_body
+    return Response(status=204)
 
 
 def _response(operation: Operation, result: object) -> Response:

@@ -13,11 +13,13 @@ from crypto.errors import CryptoError, KeyUnavailable
 from service.domain import errors
 from service.domain.errors import LaminaError, OAuthError
 from service.telemetry import logs
+from service.web.front import LARGEST_BODY, too_large
 
 _STATUS: Final[dict[type[LaminaError], int]] = {
     errors.BadInput: 422,
     errors.Malformed: 400,
     errors.TooLarge: 413,
+    errors.TooSlow: 408,
     errors.Unauthorized: 401,
     errors.Denied: 403,
     errors.Forbidden: 403,
@@ -93,8 +95,7 @@ def _http(error: HTTPException) -> Response:
     if status < HTTPStatus.BAD_REQUEST:
         return Response(status=status, headers={"Location": getattr(error, "new_url", "/")})
     if isinstance(error, RequestEntityTooLarge):
-        detail = f"The body must have at most {request.max_content_length} bytes."
-        return render(errors.TooLarge("body_too_large", detail))
+        return render(too_large(request.max_content_length or LARGEST_BODY))
     # Not those of `http`: Python 3.13 gave some of them another name.
     phrase = HTTP_STATUS_CODES[status]
     code = phrase.lower().replace(" ", "_").replace("-", "_")

@@ -1,0 +1,133 @@
+"""The real server: slow senders stop nobody, work at hand is finished, workers are replaced."""
+
+import os
+import signal
+import socket
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from crypto.keyring import KEY_CLASSES
+from crypto.providers.file import FileRoot
+from tests.functional.test_cli import spawn
+
+SLOW = b"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+HALF = (
+    b"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n"
+    b"Content-Type: application/x-www-form-urlencoded\r\n\r\ngrant"
+)
+pytestmark = pytest.mark.slow
+
+
+class Server:
+    """`lamina serve` with a port of its own."""
+
+    def __init__(self, tmp_path, *arguments):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        FileRoot.init(tmp_path / "keys", KEY_CLASSES)
+        environment = {
+            "LAMINA_MODE": "development",
+            "LAMINA_DATABASE_URL": f"sqlite:///{tmp_path / 'lamina.db'}",
+            "LAMINA_ROOT_KEY": f"file:{tmp_path / 'keys'}",
+            "LAMINA_FACE_ENGINE": "off",
+            "LAMINA_LOG_LEVEL": "error",
+            "LAMINA_BIND": f"127.0.0.1:{self.port}",
+            "LAMINA_ISSUER": f"http://localhost:{self.port}",
+        }
+        self.process = spawn(environment, "serve", *arguments)
+        self.wait()
+
+    def get(self, path="/healthz"):
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
+
+    def wait(self):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                return self.get()
+            except httpx.HTTPError:
+                time.sleep(0.1)
+        raise AssertionError("the server did not answer")
+
+    def open(self, text):
+        connection = socket.create_connection(("127.0.0.1", self.port), 30)
+        connection.sendall(text)
+        return connection
+
+    def workers(self):
+        task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in task.read_text().split()]
+
+    def end(self):
+        """End it in any state; a worker that outlives its parent would keep the pipes open."""
+        if self.process.poll() is None:
+            workers = self.workers()
+            self.process.kill()
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server with one worker, ended in any case."""
+    made = Server(tmp_path_factory.mktemp("serving"))
+    yield made
+    made.end()
+
+
+def test_three_hundred_slow_bodies_stop_nobody(server):
+    """Others are answered meanwhile; each slow one is ended with 408."""
+    with ExitStack() as stack:
+        slow = [stack.enter_context(server.open(SLOW)) for _ in range(300)]
+        assert [server.get().status_code for _ in range(50)] == [200] * 50
+        for connection in slow:
+            connection.settimeout(60)
+        assert {connection.recv(12) for connection in slow} == {b"HTTP/1.1 408"}
+
+
+def test_what_is_at_hand_is_finished(tmp_path):
+    """A request whose body is under way when SIGTERM comes is answered before the end."""
+    server = Server(tmp_path)
+    with server.open(HALF) as connection:
+        time.sleep(1)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        connection.sendall(b"_type=x")
+        connection.settimeout(30)
+        answer = connection.recv(12)
+    code = server.process.wait(timeout=60)
+    server.end()
+    assert (answer, code) == (b"HTTP/1.1 401", 0)
+
+
+def test_a_dead_worker_is_replaced(server):
+    """The server goes on after its worker was killed."""
+    before = server.workers()
+    os.kill(before[-1], signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and set(server.workers()) <= set(before):
+        time.sleep(0.1)
+    assert server.wait().status_code == 200
+
+
+def test_a_connection_without_a_request_ends(server):
+    """Nothing, half of the headers, and HTTP/2 are closed; an idle one as well."""
+    texts = (
+        b"", b"GET /healthz HTTP/1.1\r\nX", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    )  # fmt: skip
+    with ExitStack() as stack:
+        opened = [stack.enter_context(server.open(text)) for text in texts]
+        ended = []
+        for connection in opened:
+            connection.settimeout(60)
+            while connection.recv(4096):
+                pass
+            ended.append(connection)
+    assert len(ended) == len(texts)

@@ -179,7 +179,10 @@ class Api:
         raw = request.get_data()
         if raw and request.mimetype != "application/json":
             raise Malformed("not_json", "The body must be sent as application/json.")
-        return raw, inputs.parse(model, strict_json.loads(raw or b"{}"))
+        value = strict_json.loads(raw or b"{}")
+        if len(raw) > DEFAULT_BODY:
+            inputs.beside_frames(raw, value, DEFAULT_BODY)
+        return raw, inputs.parse(model, value)
 
     def _answer(self, operation: Operation, view: View, call: Call) -> Response:
         key = request.headers.get("Idempotency-Key", "")

@@ -1,13 +1,16 @@
 """Validated input: pydantic models whose faults become pointers, never echoes of what came in."""
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from service.domain.errors import BadInput, Fault
+from service.domain.errors import BadInput, Fault, TooLarge
 
 M = TypeVar("M", bound=BaseModel)
+_TOLD: Final = 20
+_MOST_FAULTS: Final = 2000
+"""To describe a fault costs more than to find it."""
 
 
 def pointer(location: tuple[int | str, ...]) -> str:
@@ -26,8 +29,11 @@ def parse(model: type[M], values: object, at: str = "") -> M:
     try:
         return model.model_validate(dict(values), strict=False)
     except ValidationError as error:
+        if error.error_count() > _MOST_FAULTS:
+            detail = f"has more than {_MOST_FAULTS} faults"
+            raise BadInput(Fault(at, "too_many_faults", detail)) from None
         faults = [_fault(item, at) for item in error.errors(include_url=False, include_input=False)]
-        raise BadInput(*faults[:20]) from None
+        raise BadInput(*faults[:_TOLD]) from None
 
 
 def _fault(item: Any, at: str) -> Fault:  # noqa: ANN401 - pydantic's ErrorDetails
@@ -35,3 +41,27 @@ def _fault(item: Any, at: str) -> Fault:  # noqa: ANN401 - pydantic's ErrorDetai
     # Messages of custom checks are ours; pydantic's own name the limit, never the input.
     message = str(item["msg"]).removeprefix("Value error, ")
     return Fault(at + pointer(item["loc"]), kind, message)
+
+
+def beside_frames(raw: bytes, value: object, most: int) -> None:
+    """Refuse a body that holds more than some bytes beside the pictures of its frames.
+
+    Raises:
+        TooLarge: A picture that is written with escapes counts with them.
+    """
+    if len(raw) - sum(map(len, _pictures(value))) > most:
+        raise TooLarge("body_too_large", f"A body may have {most} bytes beside its frames.")
+
+
+def _pictures(value: object) -> Iterator[str]:
+    """Yield the pictures of an action, or of one that rides along when a flow begins."""
+    for holder in (value, _member(_member(value, "action"), "input")):
+        frames = _member(holder, "frames")
+        for frame in frames if isinstance(frames, list) else ():
+            picture = _member(frame, "image")
+            if isinstance(picture, str):
+                yield picture
+
+
+def _member(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None

@@ -1,4 +1,7 @@
-"""JSON as the contract takes it: no duplicate keys, no NaN, no lone surrogates, bounded depth."""
+"""JSON as the contract takes it: no duplicate keys, NaN or lone surrogates; depth and size bounded.
+
+What a body may cost is bounded before it is parsed: a list of nothing costs thirty times its bytes.
+"""
 
 import json
 from typing import Any, Final, NoReturn
@@ -6,6 +9,23 @@ from typing import Any, Final, NoReturn
 from service.domain.errors import Malformed
 
 DEEPEST: Final = 32
+MOST_VALUES: Final = 50_000
+MOST_NESTED: Final = 20_000
+"""Objects, lists and members, which cost more than a number does."""
+_CHUNK: Final = 64 * 1024
+
+
+def _bound(body: bytes) -> None:
+    """Count the marks between values, those inside of strings too: no text is made of them."""
+    values = nested = 0
+    for start in range(0, len(body), _CHUNK):
+        chunk = body[start : start + _CHUNK]
+        flat = chunk.translate(None, b"[{:")
+        nested += len(chunk) - len(flat)
+        values += len(chunk) - len(flat.translate(None, b","))
+        if values > MOST_VALUES or nested > MOST_NESTED:
+            detail = f"{MOST_VALUES} values, of them {MOST_NESTED} objects, lists and members"
+            raise Malformed("malformed_json", f"The body holds more than {detail}.")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -26,20 +46,26 @@ def _float(text: str) -> float:
     return value
 
 
-def _walk(value: object, depth: int) -> None:
+def _walk(value: object, depth: int, *, escaped: bool) -> None:
     if depth > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST}")
     if isinstance(value, str):
-        value.encode()
-        if "\0" in value:
-            raise ValueError("a string holds NUL")
+        # Only an escape can bring these in: as bytes they are no UTF-8 and no JSON.
+        if escaped:
+            _text(value)
     elif isinstance(value, dict):
         for name, member in value.items():
-            _walk(name, depth + 1)
-            _walk(member, depth + 1)
+            _walk(name, depth + 1, escaped=escaped)
+            _walk(member, depth + 1, escaped=escaped)
     elif isinstance(value, list):
         for item in value:
-            _walk(item, depth + 1)
+            _walk(item, depth + 1, escaped=escaped)
+
+
+def _text(value: str) -> None:
+    value.encode()
+    if "\0" in value:
+        raise ValueError("a string holds NUL")
 
 
 def loads(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
@@ -48,12 +74,13 @@ def loads(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
     Raises:
         Malformed: The bytes are not JSON as the contract takes it; the detail says why.
     """
+    _bound(body)
     try:
         value = json.loads(
             body.decode(), object_pairs_hook=_pairs, parse_constant=_no_constant,
             parse_float=_float,
         )  # fmt: skip
-        _walk(value, 0)
+        _walk(value, 0, escaped=b"\\u" in body)
     except UnicodeError:
         raise Malformed("malformed_json", "The body is not valid UTF-8 text.") from None
     except RecursionError:

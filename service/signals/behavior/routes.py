@@ -10,7 +10,6 @@ from service.signals.behavior.model import Behavior
 from service.web.api import Api, Call, Operation
 
 _PATH = "/v1/subjects/{subject}/behavior"
-_MANY = 2 * 1024 * 1024
 MOST_SAMPLES = 50
 _Agent = Annotated[str, Field(max_length=1024)]
 
@@ -59,7 +58,7 @@ def routes(api: Api, measuring: Measuring) -> None:
     api.add(
         Operation(
             "POST", f"{_PATH}/samples", "Teach a profile samples from elsewhere", write, Samples,
-            idempotent=True, max_body=_MANY, headers=grant,
+            idempotent=True, headers=grant,
         ),
         take_in,
     )  # fmt: skip

@@ -129,6 +129,11 @@ class Settings(Bounds):
         return self.database_url.startswith("sqlite")
 
     @property
+    def sqlite_file(self) -> Path | None:
+        """The file of SQLite; None for a server."""
+        return Path(self.database_url.removeprefix("sqlite:///")) if self.sqlite else None
+
+    @property
     def ledger_path(self) -> Path | None:
         """Where is remembered, outside the database, what a backup would undo; None for `off`.
 

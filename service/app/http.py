@@ -1,5 +1,6 @@
 """The Flask app over the features."""
 
+from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
@@ -31,6 +32,7 @@ from service.signals.behavior.actions import PURPOSE as BEHAVIOR
 from service.signals.behavior.routes import routes as behavior_routes
 from service.store import migrate
 from service.store.engine import Tx
+from service.store.room import Room
 from service.telemetry import logs
 from service.tokens.routes import routes as token_routes
 from service.web import limits, system
@@ -81,9 +83,10 @@ def _routes(api: Api, house: House, pace: Pace) -> None:
         house.password.hash, house.password.enroll, house.authenticators.authorize, withdrawn,
         suspended,
     )  # fmt: skip
-    checks = {
+    checks: dict[str, Callable[[], bool]] = {
         "database": lambda: migrate.current(house.store.engine) is not None,
         "migrations": lambda: migrate.current(house.store.engine) == migrate.HEAD,
+        "room": Room(house.store.engine, house.settings.sqlite_file),
         "keys": lambda: house.vault.classes() >= frozenset(house.settings.key_classes),
         "audit": house.memory.sound,
         "ledger": house.memory.there,

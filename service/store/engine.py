@@ -268,7 +268,11 @@ def _state(error: DBAPIError) -> str:
 
 
 def _away(error: DBAPIError) -> bool:
-    return type(error.orig).__name__ in {"OperationalError", "InterfaceError", "AdminShutdown"}
+    return type(error.orig).__name__ in {
+        "OperationalError", "InterfaceError", "AdminShutdown",
+        # Neither can be written until there is room again, or a server that may write.
+        "DiskFull", "ReadOnlySqlTransaction",
+    }  # fmt: skip
 
 
 def database_time(tx: Tx) -> datetime | None:

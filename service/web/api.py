@@ -30,6 +30,8 @@ from service.web.answers import Answer, AnswerStore
 
 DEFAULT_BODY: Final = 256 * 1024
 _LONGEST_KEY: Final = 255
+_FILLED: Final = ("Idempotency-Key", "If-Match", "Flow-Token", "Grant", "Approval")
+_READ: Final = (*_FILLED, "Authorization", "Content-Type")
 _SERVER_FAULT: Final = 500
 _NOT_KEPT: Final = frozenset({401, 403, 429})
 """Refusals of the caller, who may be let in the next time."""
@@ -143,6 +145,7 @@ class Api:
         def handle(**path: str) -> Response:
             g.operation = operation
             request.max_content_length = operation.max_body
+            _check_headers()
             call = Call(path)
             if operation.scope is not None:
                 call.caller = self._authorize(operation)
@@ -176,7 +179,7 @@ class Api:
         if operation.frames and request.mimetype == multipart.MEDIA_TYPE:
             form = multipart.read(request.stream, request.headers.get("Content-Type", ""))
             return form.digest, inputs.parse(model, form.values)
-        raw = request.get_data()
+        raw = _raw(operation)
         if raw and request.mimetype != "application/json":
             raise Malformed("not_json", "The body must be sent as application/json.")
         value = strict_json.loads(raw or b"{}")
@@ -188,9 +191,9 @@ class Api:
         key = request.headers.get("Idempotency-Key", "")
         if not (operation.idempotent and key and call.caller):
             return self._run(operation, view, call)
-        if len(key) > _LONGEST_KEY or not key.isascii() or not key.isprintable():
-            detail = f"must be 1 to {_LONGEST_KEY} printable ASCII characters"
-            raise BadInput(Fault("", "bad_idempotency_key", f"Idempotency-Key {detail}"))
+        if len(key) > _LONGEST_KEY:
+            detail = f"Idempotency-Key must have at most {_LONGEST_KEY} characters"
+            raise BadInput(Fault("", "bad_idempotency_key", detail))
         client, name = call.caller.client, f"{operation.method} {request.path}"
         if call.caller.operator is not None:
             # What an operator is told is no answer for the client, nor for another operator.
@@ -254,6 +257,27 @@ def _start() -> None:
     refusal = request.environ.get(front.REFUSED)
     if isinstance(refusal, LaminaError):
         raise refusal
+
+
+def _check_headers() -> None:
+    """Refuse a header that is read here and is not printable ASCII; none is ignored in silence.
+
+    Some servers give what is not ASCII as an empty value, so that one is refused as well.
+    """
+    for name in _READ:
+        value = request.headers.get(name)
+        empty = value == "" and name in _FILLED
+        if value is not None and (empty or not value.isascii() or not value.isprintable()):
+            raise Malformed("bad_header", f"{name} must be printable ASCII, and not empty.")
+
+
+def _raw(operation: Operation) -> bytes:
+    content = request.environ.get(front.BODY)
+    if content is None:
+        return request.get_data()
+    if (request.content_length or 0) > operation.max_body:
+        raise front.too_large(operation.max_body)
+    return bytes(content.getvalue())
 
 
 def _admit(operation: Operation) -> Response:

@@ -7,6 +7,7 @@ large or a slow one to a guarded route has shown its access token before more is
 import asyncio
 import io
 import sys
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ ASK: Final = "lamina.ask"
 ADMITTED: Final = "lamina.admitted"
 GUARDED: Final = "guarded"
 PUBLIC: Final = "public"
+BODY: Final = "lamina.body"
+"""Holds the body as it was read; the stream of WSGI would make two more copies of it."""
 REFUSED: Final = "lamina.refused"
 """Holds the error that the app must render instead of an answer."""
 
@@ -39,26 +42,63 @@ class Deadlines:
 
     Args:
         prompt: Seconds after which the sender of an unfinished body must be admitted first.
+        turn: Seconds that an admitted one waits for room.
         whole: Seconds for a body that brings nothing.
         rate: Bytes that buy one more second.
     """
 
     prompt: float = 0.25
+    turn: float = 5.0
     whole: float = 10.0
     rate: int = 64 * 1024
 
 
-@dataclass(slots=True)
 class _Room:
-    """How many bytes of unfinished bodies are held at most."""
+    """How many bytes of unfinished and large bodies are held at most."""
 
-    left: int
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def take(self, size: int) -> None:
         """Take room, or refuse."""
-        if size > self.left:
-            raise Unavailable("overloaded", "Too many bodies are being sent at once.", _LATER)
-        self.left -= size
+        if size > self._left:
+            raise _full()
+        self._left -= size
+
+    async def wait(self, size: int, seconds: float) -> None:
+        """Take room in turn, or refuse after some seconds."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        self._serve()
+        try:
+            await asyncio.wait_for(turn, seconds)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if turn.done() and not turn.cancelled():
+                self.leave(size)
+            self._serve()
+            if isinstance(error, TimeoutError):
+                raise _full() from None
+            raise
+
+    def leave(self, size: int) -> None:
+        """Give room back, and let the next in turn have it."""
+        self._left += size
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if not turn.cancelled() and size > self._left:
+                return
+            self._waiting.popleft()
+            if not turn.cancelled():
+                self._left -= size
+                turn.set_result(None)
+
+
+def _full() -> Unavailable:
+    return Unavailable("overloaded", "Too many bodies are being sent at once.", _LATER)
 
 
 class _Gone(Exception):
@@ -91,25 +131,34 @@ class _Body:
     most: int = LARGEST_BODY
     whole: bool = False
     room: _Room | None = None
+    taken: int = 0
 
     def add(self, chunk: bytes) -> None:
         """Keep a chunk, where there is room for it."""
-        if self.size + len(chunk) > self.most:
+        size = self.size + len(chunk)
+        if size > self.most:
             raise too_large(self.most)
-        if self.room is not None:
-            self.room.take(len(chunk))
-        self.size += len(chunk)
+        if self.room is not None and size > self.taken:
+            self.room.take(size - self.taken)
+            self.taken = size
+        self.size = size
         self.content.write(chunk)
 
-    def move(self, room: _Room) -> None:
-        """Count what was kept, and what follows, in a room."""
-        room.take(self.size)
-        self.room = room
+    async def move(self, room: _Room, size: int, seconds: float) -> None:
+        """Count what was kept, and what follows, in a room.
+
+        Args:
+            room: That of the admitted.
+            size: What is taken at once; more is taken as it comes.
+            seconds: How long to wait for it; nothing is read meanwhile.
+        """
+        await room.wait(size, seconds)
+        self.room, self.taken = room, size
 
     def leave(self) -> None:
         """Give the room back."""
         if self.room is not None:
-            self.room.left += self.size
+            self.room.leave(self.taken)
             self.room = None
 
 
@@ -152,13 +201,14 @@ class Front:
         app: The WSGI app; it knows of `ASK` and `REFUSED`.
         threads: How many requests it answers at once.
         deadlines: How long a body may take.
-        guarded: Bytes of unfinished and large bodies of admitted callers that are held.
-        public: The same for routes that need no token.
+        guarded: Bytes of unfinished and large bodies of admitted callers that are held; others
+            wait for their turn.
+        public: The same for routes that need no token, counted as they come.
     """
 
     def __init__(
         self, app: WSGIApplication, threads: int = 32, deadlines: Deadlines | None = None,
-        guarded: int = 32 * 1024 * 1024, public: int = 8 * 1024 * 1024,
+        guarded: int = LARGEST_BODY, public: int = 8 * 1024 * 1024,
     ) -> None:  # fmt: skip
         self._app = app
         self._pool = ThreadPoolExecutor(threads, "lamina")
@@ -203,7 +253,10 @@ class Front:
                     if body.whole:
                         return
             room, body.most = await self._admit(environ)
-            body.move(self._rooms[room])
+            # Who showed a token has room for all of it; who did not, for what is sent.
+            size = min(declared, body.most) if room == GUARDED else body.size
+            await body.move(self._rooms[room], size, limits.turn)
+            begun = loop.time()
             while not body.whole:
                 left = begun + limits.whole + body.size / limits.rate - loop.time()
                 if not await feed.take(body, left):
@@ -226,7 +279,7 @@ class Front:
             environ["CONTENT_LENGTH"] = str(body.size)
             environ.pop("HTTP_TRANSFER_ENCODING", None)
         body.content.seek(0)
-        environ["wsgi.input"] = body.content
+        environ["wsgi.input"] = environ[BODY] = body.content
         return await asyncio.get_running_loop().run_in_executor(
             self._pool, _call, self._app, environ
         )

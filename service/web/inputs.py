@@ -1,6 +1,8 @@
 """Validated input: pydantic models whose faults become pointers, never echoes of what came in."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from itertools import takewhile
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -32,15 +34,37 @@ def parse(model: type[M], values: object, at: str = "") -> M:
         if error.error_count() > _MOST_FAULTS:
             detail = f"has more than {_MOST_FAULTS} faults"
             raise BadInput(Fault(at, "too_many_faults", detail)) from None
-        faults = [_fault(item, at) for item in error.errors(include_url=False, include_input=False)]
+        known = _members(model)
+        found = error.errors(include_url=False, include_input=False)
+        faults = [_fault(item, at, known) for item in found]
         raise BadInput(*faults[:_TOLD]) from None
 
 
-def _fault(item: Any, at: str) -> Fault:  # noqa: ANN401 - pydantic's ErrorDetails
+def _fault(item: Any, at: str, known: frozenset[str]) -> Fault:  # noqa: ANN401 - pydantic's ErrorDetails
     kind = str(item["type"])
+    place = tuple(takewhile(lambda part: isinstance(part, int) or part in known, item["loc"]))
+    if kind == "extra_forbidden":
+        # What a caller calls a member may be a secret in the wrong place: its parent is named.
+        place = place[: len(item["loc"]) - 1]
+        return Fault(at + pointer(place), kind, "has a member that is not known")
     # Messages of custom checks are ours; pydantic's own name the limit, never the input.
     message = str(item["msg"]).removeprefix("Value error, ")
-    return Fault(at + pointer(item["loc"]), kind, message)
+    return Fault(at + pointer(place), kind, message)
+
+
+@lru_cache(maxsize=256)
+def _members(model: type[BaseModel]) -> frozenset[str]:
+    """Return the name of every member that a model, or one inside of it, has."""
+    found: set[str] = set()
+    waiting: list[object] = [model.model_json_schema()]
+    while waiting:
+        schema = waiting.pop()
+        if isinstance(schema, dict):
+            found.update(schema.get("properties", {}))
+            waiting.extend(schema.values())
+        elif isinstance(schema, list):
+            waiting.extend(schema)
+    return frozenset(found)
 
 
 def beside_frames(raw: bytes, value: object, most: int) -> None:

@@ -45,7 +45,8 @@ def _document(status: int, code: str, detail: str, **extra: Any) -> Response:  #
         "title": HTTP_STATUS_CODES[status],
         "status": status,
         "detail": detail,
-        "instance": request.path,
+        # The path is the caller's text; the trace names this one answer as well.
+        "instance": f"urn:lamina:trace:{trace_id()}",
         "code": code,
         "trace_id": trace_id(),
     } | extra

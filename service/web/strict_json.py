@@ -11,21 +11,25 @@ from service.domain.errors import Malformed
 DEEPEST: Final = 32
 MOST_VALUES: Final = 50_000
 MOST_NESTED: Final = 20_000
-"""Objects, lists and members, which cost more than a number does."""
+MOST_MEMBERS: Final = 4000
+"""Objects and lists cost more than a number does, and members most of all."""
+_BOUNDS: Final = ((b"[{", MOST_NESTED), (b":", MOST_MEMBERS), (b",", MOST_VALUES))
 _CHUNK: Final = 64 * 1024
 
 
 def _bound(body: bytes) -> None:
     """Count the marks between values, those inside of strings too: no text is made of them."""
-    values = nested = 0
+    counts = [0] * len(_BOUNDS)
     for start in range(0, len(body), _CHUNK):
         chunk = body[start : start + _CHUNK]
-        flat = chunk.translate(None, b"[{:")
-        nested += len(chunk) - len(flat)
-        values += len(chunk) - len(flat.translate(None, b","))
-        if values > MOST_VALUES or nested > MOST_NESTED:
-            detail = f"{MOST_VALUES} values, of them {MOST_NESTED} objects, lists and members"
-            raise Malformed("malformed_json", f"The body holds more than {detail}.")
+        for number, (marks, most) in enumerate(_BOUNDS):
+            counts[number] += len(chunk) - len(chunk.translate(None, marks))
+            if counts[number] > most:
+                detail = (
+                    f"{MOST_VALUES} values, {MOST_NESTED} objects and lists or "
+                    f"{MOST_MEMBERS} members"
+                )
+                raise Malformed("malformed_json", f"The body holds more than {detail}.")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from service.web.front import Deadlines, Front
 TOKEN = "/oauth2/token"
 FLOWS = "/v1/flows"
 JSON = (b"content-type", b"application/json")
-QUICK = Deadlines(prompt=0.05, whole=0.3, rate=1024)
+QUICK = Deadlines(prompt=0.05, turn=0.1, whole=0.3, rate=1024)
 
 
 class Sender:
@@ -171,6 +171,33 @@ def test_unfinished_bodies_share_a_bounded_room(service):
     again = asyncio.run(crowd())[1]
     held = [sum(sender.status == 408 for sender in senders) for senders in (slow, again)]
     assert held == [4, 4]
+    front.close()
+
+
+def test_large_bodies_wait_for_their_turn(service):
+    """Each has room for all of it before it is read; one that leaves its place holds up nobody."""
+    front = Front(service.app, deadlines=Deadlines(turn=30.0), guarded=100_000)
+    body = b'{"kind": "login", "identifier": "' + b"a" * 70_000 + b'"}'
+    headers = (length(len(body)), JSON, bearer(service))
+
+    async def crowd():
+        senders = [Sender(front, FLOWS, [body[:9], body[9:]], headers) for _ in range(6)]
+        tasks = [asyncio.create_task(sender.run()) for sender in senders]
+        await asyncio.sleep(0.05)
+        tasks[3].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return [sender.status for sender in senders]
+
+    statuses = asyncio.run(crowd())
+    assert statuses[:3] + statuses[4:] == [422] * 5
+    front.close()
+
+
+def test_a_body_larger_than_the_room_is_told_to_come_back(service):
+    """It waits its turn and no longer."""
+    front = Front(service.app, deadlines=QUICK, guarded=100_000)
+    answer = send(front, FLOWS, [b"x" * 65_536] * 3, length(3 * 65_536), JSON, bearer(service))
+    assert (answer.status, answer.json["code"]) == (503, "overloaded")
     front.close()
 
 

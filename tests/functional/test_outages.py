@@ -11,7 +11,7 @@ from crypto.errors import HasherBusy
 from service.app import create_app, open_house
 from service.domain.errors import Busy
 from service.domain.risk import Assessment
-from service.store import engine
+from service.store import engine, room
 from service.store.engine import make_engine
 from tests.functional.conftest import PASSWORD
 
@@ -169,3 +169,71 @@ def test_an_unexpected_error_tells_nothing(service):
     answer = service.begin()
     assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
+
+
+def test_a_full_disk_is_not_ready(service, settings, monkeypatch):
+    """SQLite: too little room, no file left to make, or a directory that is gone; and back."""
+    if not settings.sqlite:
+        pytest.skip("the disk of a server is asked by writing to it")
+
+    class Disk:
+        f_frsize, f_bavail, f_files, f_favail = 4096, 1000, 10, 10
+
+    ask = service.http.get
+    assert ask("/readyz").json["checks"]["room"] is True
+    monkeypatch.setattr(room.os, "statvfs", lambda _path: Disk)
+    full = ask("/readyz")
+    assert (full.status_code, full.json["checks"]["room"]) == (503, False)
+    assert (full.json["status"], full.headers["Retry-After"]) == ("not_ready", "5")
+    Disk.f_bavail = 10**9
+    assert ask("/readyz").status_code == 200
+    Disk.f_favail = 0
+    assert ask("/readyz").json["checks"]["room"] is False
+
+    def gone(_path):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(room.os, "statvfs", gone)
+    assert ask("/readyz").json["checks"]["room"] is False
+    assert ask("/healthz").status_code == 200
+
+
+def test_a_server_that_cannot_be_written_is_not_ready(service, settings, monkeypatch):
+    """PostgreSQL: read-only, as a full disk or a stand-by is; asked anew after a while."""
+    if settings.sqlite:
+        pytest.skip("SQLite has no server")
+    assert service.http.get("/readyz").json["checks"]["room"] is True
+    name = settings.database_url.rsplit("/", 1)[1]
+    with service.house.store.engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    service.house.store.engine.dispose()
+    try:
+        assert service.http.get("/readyz").json["checks"]["room"] is True
+        monkeypatch.setattr(room, "_KEPT", -1.0)
+        refused = service.http.get("/readyz")
+        assert (refused.status_code, refused.json["checks"]["room"]) == (503, False)
+        assert service.begin().status_code == 503
+    finally:
+        with service.house.store.engine.connect() as connection:
+            connection.execute(text("SET default_transaction_read_only = off"))
+            connection.commit()
+            connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+            connection.commit()
+        service.house.store.engine.dispose()
+    assert service.http.get("/readyz").json["checks"]["room"] is True
+
+
+def test_a_write_that_finds_no_room_is_unavailable(service, settings):
+    """SQLite's file may grow no more: 503 with Retry-After, and nothing is half written."""
+    if not settings.sqlite:
+        pytest.skip("the limit of a file is SQLite's")
+    pool = service.house.store.engine
+    with pool.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        pages = raw.execute("PRAGMA page_count").fetchone()[0]
+        raw.execute(f"PRAGMA max_page_count={pages}")
+    answers = [service.call("POST", "/v1/subjects", {"identifiers": {"username": f"name{n}"}})
+               for n in range(60)]  # fmt: skip
+    assert {answer.status_code for answer in answers} <= {201, 503}
+    full = answers[-1]
+    assert (full.status_code, full.json["code"]) == (503, "database_away")

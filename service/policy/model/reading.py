@@ -16,6 +16,7 @@ from service.policy.model.document import Document
 
 LARGEST: Final = 256 * 1024
 _DEEPEST: Final = 24
+_MOST_FAULTS: Final = 2000
 
 
 _GREATEST: Final = 2**53 - 1
@@ -94,11 +95,18 @@ def read(value: object) -> Document:
     try:
         return Document.model_validate(value)
     except ValidationError as error:
-        faults = [
-            Fault(_pointer(item["loc"]), str(item["type"]), _text(item["msg"]))
-            for item in error.errors(include_url=False, include_input=False)
-        ]
-        raise BadInput(*faults[:20], code="bad_policy") from None
+        if error.error_count() > _MOST_FAULTS:
+            raise _wrong("", "too_many_faults", f"has more than {_MOST_FAULTS} faults") from None
+        found = error.errors(include_url=False, include_input=False)
+        raise BadInput(*map(_fault, found[:20]), code="bad_policy") from None
+
+
+def _fault(item: Any) -> Fault:  # noqa: ANN401 - pydantic's ErrorDetails
+    kind = str(item["type"])
+    if kind == "extra_forbidden":
+        # A name that nobody knows is not repeated: the place it is in is told.
+        return Fault(_pointer(item["loc"][:-1]), kind, "has a member that is not known")
+    return Fault(_pointer(item["loc"]), kind, _text(item["msg"]))
 
 
 def canonical(document: Document) -> bytes:

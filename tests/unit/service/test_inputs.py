@@ -1,5 +1,7 @@
 """Validated input: every fault has its place, and none repeats what came in."""
 
+from typing import Annotated
+
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,7 +39,7 @@ def test_each_fault_points_at_its_place():
     found = faults({"items": [{"size": 1}, {"size": 0, "a/b~c": 1}], "other": 1})
     assert {(fault.pointer, fault.code) for fault in found} == {
         ("/name", "missing"), ("/items/1/size", "greater_than_equal"),
-        ("/items/1/a~1b~0c", "extra_forbidden"), ("/other", "extra_forbidden"),
+        ("/items/1", "extra_forbidden"), ("", "extra_forbidden"),
     }  # fmt: skip
 
 
@@ -57,6 +59,24 @@ def test_what_is_no_object_is_refused(values):
 def test_no_fault_repeats_a_value():
     """What came in is in no fault."""
     assert "canary" not in repr(faults({"name": "canary-canary", "items": "canary"}))
+
+
+def test_no_fault_repeats_a_name_that_a_caller_made_up():
+    """Neither of a member nor of an entry; the place above it is named."""
+
+    class Named(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+
+        known: dict[Annotated[str, Field(max_length=20)], Annotated[str, Field(max_length=3)]] = {}
+        deep: dict[str, Outer] = {}
+
+    wrong = {"canary": 1, "known": {"canary": "long", "canary" * 9: "a"}, "name": 1}
+    wrong["deep"] = {"canary": {"canary": 1, "items": [{"canary": 1}]}}
+    with pytest.raises(BadInput) as refused:
+        parse(Named, wrong)
+    told = refused.value.faults
+    assert "canary" not in repr(told) + refused.value.detail
+    assert {fault.pointer for fault in told} == {"", "/known", "/deep"}
 
 
 def test_there_are_twenty_faults_at_most():

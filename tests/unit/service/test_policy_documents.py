@@ -42,7 +42,7 @@ RULE = "/segments/default/rules/0"
 @pytest.mark.parametrize(
     ("segment", "pointer", "code"),
     [
-        ({"unknown": 1}, "/segments/default/unknown", "extra_forbidden"),
+        ({"unknown": 1}, "/segments/default", "extra_forbidden"),
         ({"login": {"acr": "gold"}}, "/segments/default/login/acr", "literal_error"),
         ({"login": {"acr": "none"}}, "/segments/default/login/acr", "acr_none"),
         ({"login": {"acr": AAL1, "layers": [["dna"]]}}, "/segments/default/login/layers/0/0",
@@ -264,7 +264,7 @@ def refused(whole):
         ({"liveness": "strict"}, "/segments/default/face/liveness"),
         ({"liveness": None}, "/segments/default/face/liveness"),
         ({}, "/segments/default/face/liveness"),
-        ({"liveness": "off", "threshold": 0.9}, "/segments/default/face/threshold"),
+        ({"liveness": "off", "threshold": 0.9}, "/segments/default/face"),
         ("active", "/segments/default/face"),
     ],
 )

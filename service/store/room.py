@@ -1,0 +1,69 @@
+"""Whether the database can still be written: a full disk must be told before a request meets it."""
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from service.telemetry import logs
+
+LEAST_FREE: Final = 64 * 1024 * 1024
+"""Bytes that must be free beside a SQLite file: its log grows before it is written back."""
+_KEPT: Final = 15.0
+"""Seconds for which an answer of PostgreSQL holds: each asks it to write."""
+
+
+def free_bytes(directory: Path) -> int:
+    """Return how much of a file system this process may still fill; 0 where no file can be made."""
+    found = os.statvfs(directory)
+    if found.f_files and not found.f_favail:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
+class Room:
+    """The check that `/readyz` asks.
+
+    Args:
+        engine: The database.
+        file: The file of SQLite; None for a server, which is asked to write to its log.
+    """
+
+    def __init__(self, engine: Engine, file: Path | None) -> None:
+        self._engine = engine
+        self._file = file
+        self._lock = threading.Lock()
+        self._asked = float("-inf")
+        self._writable = False
+
+    def __call__(self) -> bool:
+        """Tell whether there is room to write."""
+        if self._file is not None:
+            return self._beside(self._file)
+        with self._lock:
+            if time.monotonic() - self._asked > _KEPT:
+                self._writable = self._probe()
+                self._asked = time.monotonic()
+            return self._writable
+
+    def _beside(self, file: Path) -> bool:
+        directory = file.resolve().parent
+        try:
+            return free_bytes(directory) >= LEAST_FREE and os.access(directory, os.W_OK)
+        except OSError as error:
+            logs.get().error("database_directory", error=type(error).__name__)
+            return False
+
+    def _probe(self) -> bool:
+        """Write an empty message to the write-ahead log, which no table keeps."""
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(text("SELECT pg_logical_emit_message(true, 'lamina', '')"))
+        except DBAPIError as error:
+            logs.get().error("database_not_writable", error=type(error.orig).__name__)
+            return False
+        return True

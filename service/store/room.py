@@ -63,7 +63,9 @@ class Room:
         try:
             with self._engine.begin() as connection:
                 connection.execute(text("SELECT pg_logical_emit_message(true, 'lamina', '')"))
+                # A read-only session may write messages all the same.
+                only = connection.scalar(text("SHOW transaction_read_only"))
         except DBAPIError as error:
             logs.get().error("database_not_writable", error=type(error.orig).__name__)
             return False
-        return True
+        return only == "off"

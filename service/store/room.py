@@ -68,4 +68,4 @@ class Room:
         except DBAPIError as error:
             logs.get().error("database_not_writable", error=type(error.orig).__name__)
             return False
-        return only == "off"
+        return bool(only == "off")

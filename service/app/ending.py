@@ -67,7 +67,6 @@ def ends_of(of: Ending) -> Sequence[Task]:
         ("assertions.drop", _OFTEN, of.clients.drop_expired),
         ("authenticators.drop", _OFTEN, of.authenticators.drop_ended),
         ("behavior.drop", _HOUR, of.behaviors.drop_older),
-        ("budgets.drop", _OFTEN, of.throttling.drop_budgets),
         ("codes.drop", _MINUTE, of.accounts.drop_ended),
         ("devices.drop", _HOUR, of.devices.drop_expired),
         ("exports.drop", _MINUTE, of.exports.drop_expired),

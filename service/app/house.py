@@ -63,7 +63,7 @@ from service.signals.face_passive.actions import FacePassiveSignal
 from service.signals.login_context.actions import LoginContextSignal
 from service.store.engine import Store, Tx, database_time
 from service.telemetry.metrics import Metrics
-from service.throttling.actions import Throttling
+from service.throttling.actions import Limits, Throttling
 from service.tokens.actions import AccessTokens, Tokens
 
 _NOBODY: Final = UUID(int=0)
@@ -237,7 +237,8 @@ def open_house(
         custody=custody,
         devices=devices, behaviors=behaviors,
         measuring=Measuring(
-            store, accounts, authenticators, policies, behaviors, throttling
+            store, accounts, authenticators, policies, behaviors,
+            Limits(vault.purpose_key, clock),
         ),
         answers=answers, password=password, face=face,
         scores=FaceScores(store, accounts, throttling, face, audit), factors=factors,

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 from uuid import UUID
 
 from service.domain.clock import Clock
@@ -19,14 +18,11 @@ from service.throttling.model import (
     FEW_KEPT,
     LONGEST_DELAY,
     MANY_KEPT,
-    Allowance,
     Counter,
     Lane,
     Rule,
     delay,
 )
-
-_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,28 +109,6 @@ class Throttling:
     def reset(self, tx: Tx, bucket: str, lane: Lane | None = None) -> int:
         """Forget failures, by an operator."""
         return store.clear(tx, bucket, lane)
-
-    def spend(self, tx: Tx, allowance: Allowance, key: str) -> None:
-        """Count one request against an allowance; whatever it leads to, it stays counted.
-
-        Args:
-            tx: A unit of work, which must commit.
-            allowance: How many there may be.
-            key: Whose they are; stored as a keyed digest.
-
-        Raises:
-            Throttled: The window is full.
-        """
-        now, bucket = self._clock.now(), self.bucket(tx, key)
-        values = {"id": new_id(now), "bucket": bucket, "name": allowance.name, "since": now}
-        if store.spend(tx, values, now - allowance.window, allowance.limit):
-            return
-        began = store.window_began(tx, bucket, allowance.name) or now
-        raise Throttled(math.ceil((began + allowance.window - now).total_seconds()))
-
-    def drop_budgets(self, tx: Tx, now: datetime) -> int:
-        """Delete a page of budgets whose window is over, of whatever length; return how many."""
-        return store.drop_budgets(tx, now - _DAY)
 
 
 class Limits:

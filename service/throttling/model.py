@@ -68,21 +68,6 @@ def delay(failures: int, after: int = FREE) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
-    """How many requests of one kind a window of time may hold; nothing gives any back.
-
-    Args:
-        name: What is counted; several allowances may count the same requests.
-        limit: The number that a window holds.
-        window: How long it lasts, from its first request on; a day at most.
-    """
-
-    name: str
-    limit: int
-    window: timedelta
-
-
-@dataclass(frozen=True, slots=True)
 class Rule:
     """How often one thing may be done.
 

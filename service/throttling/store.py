@@ -1,7 +1,7 @@
 """The table of attempt counters."""
 
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any, Final, NamedTuple
@@ -24,7 +24,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -257,63 +256,6 @@ def clear(tx: Tx, bucket: str, lane: str | None) -> int:
         "era": _TABLE.c.era + 1,
     }  # fmt: skip
     return len(tx.execute(statement.values(**zero).returning(_TABLE.c.id)).all())
-
-
-class Budget(Base):
-    """What is spent of one allowance in its window; the bucket is a keyed digest."""
-
-    __tablename__ = "budget"
-    __table_args__ = (UniqueConstraint("bucket", "name"),)
-    __personal__ = Unlinked(
-        "to bound how often something is asked",
-        "a day after the window began",
-        "a count is kept under a keyed digest of what it counts, not by person",
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    bucket: Mapped[str] = mapped_column(String(64))
-    name: Mapped[str] = mapped_column(String(32))
-    since: Mapped[datetime] = mapped_column(index=True)
-    spent: Mapped[int]
-
-
-_BUDGETS: Final = table_of(Budget)
-
-
-def spend(tx: Tx, values: Mapping[str, Any], over: datetime, limit: int) -> bool:
-    """Count one request in one guarded statement; False when the window is full.
-
-    Args:
-        tx: A unit of work.
-        values: `id`, `bucket`, `name` and `since` (now) of the row, where it must be made.
-        over: When a window must have begun to be over by now.
-        limit: How many a window holds.
-    """
-    postgres = tx.get_bind().dialect.name == "postgresql"
-    insert = postgresql.insert(_BUDGETS) if postgres else sqlite.insert(_BUDGETS)
-    now = values["since"]
-    # A window that begins in the future was counted by a clock that went wrong: it is over.
-    ended = or_(_BUDGETS.c.since <= over, _BUDGETS.c.since > now)
-    statement = insert.values(**values, spent=1).on_conflict_do_update(
-        index_elements=["bucket", "name"],
-        set_={
-            "since": case((ended, now), else_=_BUDGETS.c.since),
-            "spent": case((ended, 1), else_=_BUDGETS.c.spent + 1),
-        },
-        where=or_(ended, _BUDGETS.c.spent < limit),
-    )
-    return tx.execute(statement.returning(_BUDGETS.c.id)).first() is not None
-
-
-def window_began(tx: Tx, bucket: str, name: str) -> datetime | None:
-    """Return when the window of a budget began."""
-    query = select(_BUDGETS.c.since).where(_BUDGETS.c.bucket == bucket, _BUDGETS.c.name == name)
-    return tx.execute(query).scalar()
-
-
-def drop_budgets(tx: Tx, before: datetime) -> int:
-    """Delete a page of budgets whose window began before a time; return how many."""
-    return drop_page(tx, _BUDGETS, _BUDGETS.c.since <= before)
 
 
 class Limit(Base):

@@ -67,9 +67,9 @@ def stored(service):
 
 
 def behave(service, person, method="POST", rest="", body=None, **headers):
-    """Call the routes of behavior, with nothing spent of any budget."""
+    """Call the routes of behavior, with nothing counted of what there may be."""
     with service.house.store.engine.begin() as connection:
-        connection.execute(text("DELETE FROM budget"))
+        connection.execute(text("DELETE FROM limit_count"))
     return service.call(method, f"/v1/subjects/{person.id}/behavior{rest}", body, **headers)
 
 

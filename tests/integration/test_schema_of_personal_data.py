@@ -17,7 +17,6 @@ PUBLIC = {
     "begun_by",
     "behavior_profile": "id subject_id device_class signal password_id samples absent updated_at",
     "bootstrap_token": "digest round seat expires_at used_at",
-    "budget": "id bucket name since spent",
     "canary": "subject_id created_at",
     "client": "id name status scopes first_party asserts_context segments jwks created_at old_jwks "
     "old_jwks_until old_secret_until",

@@ -14,7 +14,7 @@ from service.authenticators.actions import Authenticators
 from service.domain.assurance import Acr
 from service.domain.authenticator import FACTOR_OF_TYPE, Status
 from service.domain.caller import Caller
-from service.domain.errors import BadInput, Conflict, Fault, Forbidden, Unavailable
+from service.domain.errors import BadInput, Conflict, Fault, Forbidden, Throttled, Unavailable
 from service.domain.risk import Surroundings
 from service.policy.actions.force import Policies
 from service.policy.model.engine import highest
@@ -23,14 +23,14 @@ from service.signals.behavior.comparing import LOWEST, Part, assessment
 from service.signals.behavior.model import Behavior, device_class
 from service.signals.behavior.reading import read
 from service.store.engine import Store, Tx
-from service.throttling.actions import Throttling
-from service.throttling.model import Allowance
+from service.throttling.actions import Limits
+from service.throttling.model import Rule
 
 ACT: Final = "change:behavior"
 VALUES: Final = "risk:read"
 """The scope by which a score shows more than its band."""
-BY_CLIENT: Final = Allowance("score_client", 60, timedelta(hours=1))
-OF_SUBJECT: Final = Allowance("score_subject", 300, timedelta(days=1))
+BY_CLIENT: Final = Rule("score:client", 60, timedelta(hours=1), rolling=False)
+OF_SUBJECT: Final = Rule("score:subject", 300, timedelta(days=1), rolling=False)
 _PASSWORD: Final = "password"  # noqa: S105 - the name of a type of authenticator
 
 
@@ -39,14 +39,14 @@ class Measuring:
 
     def __init__(
         self, database: Store, accounts: Accounts, authenticators: Authenticators,
-        policies: Policies, behaviors: Behaviors, throttling: Throttling,
+        policies: Policies, behaviors: Behaviors, limits: Limits,
     ) -> None:  # fmt: skip
         self._database = database
         self._accounts = accounts
         self._authenticators = authenticators
         self._policies = policies
         self._behaviors = behaviors
-        self._throttling = throttling
+        self._limits = limits
 
     def score(
         self, caller: Caller, subject: UUID, sample: Behavior, user_agent: str
@@ -67,8 +67,10 @@ class Measuring:
         self._behaviors.bounded(sample, "/behavior")
         with self._database.transaction() as tx:
             account = self._accounts.served(tx, caller, subject)
-            self._throttling.spend(tx, BY_CLIENT, f"behavior:{subject}:{caller.client}")
-            self._throttling.spend(tx, OF_SUBJECT, f"behavior:{subject}")
+            wait = self._limits.take(tx, BY_CLIENT, f"{subject}|{caller.client}")
+            wait = wait or self._limits.take(tx, OF_SUBJECT, str(subject))
+            if wait:
+                raise Throttled(wait)
         with self._database.transaction() as tx:
             # A withdrawal must not come between a profile and its key.
             self._accounts.hold(tx, subject)

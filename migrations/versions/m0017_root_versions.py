@@ -1,13 +1,13 @@
 """Root versions that were made, so that running processes look for them.
 
-Revision: 0018
+Revision: 0017
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018"
-down_revision = "0017"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

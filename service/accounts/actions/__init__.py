@@ -161,8 +161,8 @@ class Accounts:
 
     def hold(self, tx: Tx, subject: UUID) -> bool:
         """Lock a subject for a change (ADR 6); False where there is none, or it was erased."""
-        store.lock(tx, subject)
-        return store.status(tx, subject) == ACTIVE
+        found = store.lock(tx, subject)
+        return (store.status(tx, subject) if found is None else found) == ACTIVE
 
     def known(self, tx: Tx, subject: UUID) -> Account | None:
         """Return a subject by id, the decoy too."""

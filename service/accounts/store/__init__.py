@@ -304,16 +304,21 @@ def led_to(tx: Tx, field: str, digests: Digests, decoy: UUID) -> Any:  # noqa: A
     return tx.execute(_LED_TO_ALL, values).first()
 
 
-def lock(tx: Tx, subject: UUID) -> None:
-    """Lock a subject's row until the transaction ends; SQLite's write lock does so already."""
+def lock(tx: Tx, subject: UUID) -> str | None:
+    """Lock a subject's row until the transaction ends; SQLite's write lock does so already.
+
+    Returns:
+        The subject's status, empty for none; None where nothing was locked just now.
+    """
     locked: set[UUID] = tx.info.setdefault(_LOCKED, set())
     if subject in locked or tx.get_bind().dialect.name != "postgresql":
-        return
+        return None
     tx.flush()
-    tx.execute(_LOCK, {"b_id": subject})
+    found = tx.execute(_LOCK, {"b_id": subject}).scalar() or ""
     # What was read before may have changed while this waited.
     tx.expire_all()
     locked.add(subject)
+    return str(found)
 
 
 def added(tx: Tx, subject: UUID) -> None:

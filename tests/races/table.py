@@ -264,8 +264,7 @@ def _end_session(person):
 
 @act("POST", "/oauth2/token", "sessions", "exchange a code", most=1)
 def _exchange(person):
-    done = person.act(person.proven(), "recovery_code", {"code": person.codes.pop()})
-    form = {"grant_type": FLOW_GRANT, "code": done["completion_code"]}
+    form = {"grant_type": FLOW_GRANT, "code": person.completed()["completion_code"]}
     return lambda: person.world.form("token", **form)
 
 

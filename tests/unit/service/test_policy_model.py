@@ -150,7 +150,7 @@ def policy_text(**changes):
         ({"bands": {"elevated": -5, "high": -4, "critical": -7}}, "/bands"),
         ({"segments": {}}, "/segments"),
         ({"segments": {"other": {}}}, ""),
-        ({"extra": 1}, "/extra"),
+        ({"extra": 1}, ""),
     ],
 )
 def test_a_document_that_is_not_valid_names_the_place(changes, place):

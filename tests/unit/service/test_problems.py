@@ -54,6 +54,7 @@ def lines(capsys):
         (errors.BadInput(Fault("/a", "c", "d")), 422, "Unprocessable Entity"),
         (errors.Malformed("a_code", "A sentence."), 400, "Bad Request"),
         (errors.TooLarge("a_code", "A sentence."), 413, "Request Entity Too Large"),
+        (errors.TooSlow("a_code", "A sentence."), 408, "Request Timeout"),
         (errors.Unauthorized("a_code", "A sentence."), 401, "Unauthorized"),
         (errors.Forbidden("a_code", "A sentence."), 403, "Forbidden"),
         (errors.Denied("a_code", "A sentence."), 403, "Forbidden"),
@@ -71,7 +72,7 @@ def test_each_refusal_has_its_status_and_document(answer, error, status, title):
     assert (found.status_code, found.content_type) == (status, "application/problem+json")
     assert {name: found.json[name] for name in ("type", "title", "status", "instance")} == {
         "type": f"urn:lamina:problem:{error.code}", "title": title, "status": status,
-        "instance": "/failing",
+        "instance": "urn:lamina:trace:trace-1",
     }  # fmt: skip
     assert (found.json["code"], found.json["detail"]) == (error.code, error.detail)
     assert found.json["trace_id"] == "trace-1"

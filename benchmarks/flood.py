@@ -4,8 +4,8 @@
 
 Starts `lamina serve` with one worker on a free port and a database of its own, sends one flood
 after the other while /healthz is asked all the time, prints a table, and ends by itself. The exit
-code is 1 where memory grows by more than 64 MiB, /healthz takes more than 200 ms (100 ms at the
-99th percentile), or an answer is none of those that the flood must get.
+code is 1 where memory grows by more than 64 MiB, the 99th percentile of /healthz is more than
+200 ms (100 ms beside slow senders), or an answer is none of those that the flood must get.
 """
 
 import argparse
@@ -57,7 +57,8 @@ class Found:
     @property
     def quick(self) -> bool:
         """Whether memory and waits are within their bars."""
-        return self.memory <= MOST_MEMORY and self.p99 <= MOST_P99 and self.longest <= MOST_WAIT
+        most = MOST_P99 if self.name.startswith("slow") else MOST_WAIT
+        return self.memory <= MOST_MEMORY and self.p99 <= most
 
 
 @dataclass

@@ -10,7 +10,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races restore clock flood chaos bench bench-keys bench-log bench-context bench-policy bench-face bench-behavior lock format
+.PHONY: help install demo serve check test races restore clock oracles flood chaos bench bench-keys bench-log bench-context bench-policy bench-face bench-behavior lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,9 @@ clock: install ## Set the clock between any two acts, 5,000 steps against a mode
 
 restore: install ## Put backups back after thirteen acts that take something away; counts are printed
 	$(BIN)/pytest -q -rP tests/functional/test_restore.py
+
+oracles: install ## Compare all that can be read of right and wrong elements, over 2,000 flows (ROUNDS=N)
+	LAMINA_TEST_ORACLES=$(or $(ROUNDS),334) $(BIN)/pytest -q -rP -k sqlite tests/functional/test_untold.py
 
 flood: install ## Send a real server what is cheap to send and dear to take (QUICK=1, OUT=FILE)
 	$(BIN)/python -m benchmarks.flood $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))

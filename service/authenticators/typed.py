@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
 from service.domain.authenticator import Verifier
-from service.domain.factor import Presented
+from service.domain.factor import Match, Presented
 from service.web.inputs import parse
 
 
@@ -50,3 +51,29 @@ class TypedFactor:
     def available(self) -> bool:
         """Return whether this can be checked here: always."""
         return True
+
+    def keep(self, match: Match) -> dict[str, Any]:
+        """Return a match as JSON values, for a flow that uses it up only when it tells."""
+        verifier = match.verifier
+        return {
+            "authenticator": str(match.authenticator),
+            "used": self.pack_used(match.used),
+            "verifier": None if verifier is None else verifier.hex(),
+        }
+
+    def kept(self, value: Mapping[str, Any]) -> Match:
+        """Return the match that `keep` wrote."""
+        verifier = value["verifier"]
+        return Match(
+            UUID(value["authenticator"]),
+            self.unpack_used(value["used"]),
+            None if verifier is None else bytes.fromhex(verifier),
+        )
+
+    def pack_used(self, used: Any) -> Any:  # noqa: ANN401, ARG002 - the factor's own material
+        """Return what a match uses up as a JSON value: nothing here."""
+        return None
+
+    def unpack_used(self, value: Any) -> Any:  # noqa: ANN401, ARG002 - the factor's own material
+        """Return what `pack_used` wrote."""
+        return None

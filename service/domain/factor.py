@@ -73,6 +73,12 @@ class Factor(Protocol):
     def settle(self, tx: Any, match: Match, now: datetime) -> None:  # noqa: ANN401 - a unit of work
         """Use up what counts once; raises VerificationFailed when another request did."""
 
+    def keep(self, match: Match) -> dict[str, Any]:
+        """Return a match as JSON values, for a flow that uses it up only when it tells."""
+
+    def kept(self, value: Mapping[str, Any]) -> Match:
+        """Return the match that `keep` wrote."""
+
 
 class Enrollment(Protocol):
     """How one type of authenticator comes to be."""

@@ -268,14 +268,13 @@ class Login:
     ) -> Outcome:
         if match is not None and not attempt.flow.terms.known:
             match, failure = None, VerificationFailed("unknown_subject")
+        if attempt.flow.deferring:
+            return self._deferred(tx, attempt, match)
         if match is not None:
-            self._parts.accounts.hold(tx, attempt.flow.terms.subject)
             try:
                 attempt.factor.settle(tx, match, self._parts.clock.now())
             except VerificationFailed as used:
                 match, failure = None, used
-        if attempt.flow.deferring:
-            return self._deferred(tx, attempt, match, failure)
         if match is None:
             return self._failed(tx, attempt, failure or VerificationFailed("no_match"))
         return self._verified(tx, attempt, match)
@@ -291,28 +290,38 @@ class Login:
         )  # fmt: skip
         return Outcome(flow, refusal=failure)
 
-    def _deferred(
-        self, tx: Tx, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None
-    ) -> Outcome:
+    def _deferred(self, tx: Tx, attempt: _Attempt, match: Match | None) -> Outcome:
         """Go on without telling; at the end of the round tell of all of it at once.
 
-        The attempts stay counted until the flow completes, whatever they were worth: to give one
-        back would tell.
+        Until then nothing that anybody can read depends on what verified: nothing is used up, no
+        time of use moves, metrics and log say that a factor was tried. The attempts stay counted
+        until the flow completes, whatever they were worth: to give one back would tell.
         """
-        now = self._parts.clock.now()
+        now, name = self._parts.clock.now(), attempt.factor.name
         evidence = self._evidence(attempt, match, now) if match else None
-        flow = model.defer(attempt.flow, attempt.factor.name, evidence, now)
+        kept = attempt.factor.keep(match) if match else {}
+        flow = model.defer(attempt.flow, name, evidence, kept, now)
         flow = _with_readings(flow, attempt, match)
         flow = self._with_sample(tx, flow, attempt, keep=match is not None)
+        tried = flow.tried
         flow = store.save(tx, self._judging.decide(tx, flow))
-        self._count(attempt, "verified" if match else "failed")
-        reason = {"reason": failure.reason} if failure else {}
-        kind = "factor.verified" if match else "factor.failed"
-        self._note(tx, flow, kind, factor=attempt.factor.name, **reason, **attempt.record)
+        self._count(attempt, "tried")
+        self._note(tx, flow, "factor.tried", factor=name, **attempt.record)
+        if flow.told or not flow.tried:
+            self._tell(tx, flow, tried)
         if flow.told or flow.tried:
             return self._conclude(tx, flow)
         self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))
         return Outcome(flow, refusal=VerificationFailed("deferred"))
+
+    def _tell(self, tx: Tx, flow: Flow, tried: tuple[tuple[str, bool], ...]) -> None:
+        """Note how a round ended that is over."""
+        self._parts.metrics.factors.labels("round", "verified" if flow.told else "failed").inc()
+        failed = [factor for factor, verified in tried if not verified]
+        self._note(
+            tx, flow, "round.verified" if flow.told else "round.failed",
+            factors=[factor for factor, _ in tried], failed=failed,
+        )  # fmt: skip
 
     def _verified(self, tx: Tx, attempt: _Attempt, match: Match) -> Outcome:
         parts, factor = self._parts, attempt.factor

@@ -10,7 +10,7 @@ from service.accounts.model import LIFTING
 from service.domain.assurance import Acr, Evidence, Kind, worth
 from service.domain.authenticator import FACTOR_OF_TYPE
 from service.domain.decision import Decision, Effect, Facts
-from service.domain.errors import Denied
+from service.domain.errors import Denied, VerificationFailed
 from service.domain.risk import SignalFacts
 from service.login import model
 from service.login.model import Flow, FlowStatus
@@ -39,12 +39,26 @@ class Judging:
             planned = self._plan(tx, flow)
             if planned.effect is not Effect.ALLOW:
                 return self.challenged(tx, model.settle(flow, planned))
-            flow = model.verdict(flow)
+            flow = model.verdict(self._used_up(tx, flow))
             if flow.status is not FlowStatus.PENDING:
                 return self.challenged(tx, flow)
             if not flow.told:
                 return self.challenged(tx, model.settle(flow, self._plan(tx, flow)))
         return self._decided(tx, flow)
+
+    def _used_up(self, tx: Tx, flow: Flow) -> Flow:
+        """Use up what a round has shown, once all of it verified: all of it or nothing."""
+        if not flow.tried or not all(verified for _, verified in flow.tried):
+            return flow
+        now = self._parts.clock.now()
+        try:
+            with tx.begin_nested():
+                for (name, _), match in zip(flow.tried, flow.matches, strict=True):
+                    factor = self._parts.factors[name]
+                    factor.settle(tx, factor.kept(match), now)
+        except VerificationFailed:
+            return model.spoil(flow)
+        return flow
 
     def still(self, tx: Tx, flow: Flow) -> Flow:
         """Return the flow with the evidence that is worth something now.
@@ -168,7 +182,8 @@ class Judging:
 
     def _plan(self, tx: Tx, flow: Flow) -> Decision:
         claimed = tuple(supposed(factor) for factor, _ in flow.tried)
-        facts = self._facts(tx, flow, (*flow.brought, *claimed))
+        # Nothing that a try has left may show in what is asked for next.
+        facts = self._facts(tx, model.untold(flow), (*flow.brought, *claimed))
         return self._parts.policies.judge(facts).decision
 
     def _facts(self, tx: Tx, flow: Flow, evidence: tuple[Evidence, ...]) -> Facts:

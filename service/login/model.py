@@ -105,6 +105,8 @@ class Flow:
     readings: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
     """Numbers that factors left for signals, held as the samples are."""
     tried: tuple[tuple[str, bool], ...] = ()
+    matches: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """Of each factor tried, what it is to use up once the flow tells; empty where it failed."""
     told: bool = False
     not_before: datetime | None = None
     delayed: int = 0
@@ -209,14 +211,35 @@ def accept(flow: Flow, evidence: Evidence, now: datetime) -> Flow:
     return replace(release(flow), evidence=(*flow.evidence, evidence), active_at=now)
 
 
-def defer(flow: Flow, factor: str, evidence: Evidence | None, now: datetime) -> Flow:
-    """Note a factor that was tried, and what it left if it verified; nothing of it is told."""
+def defer(
+    flow: Flow, factor: str, evidence: Evidence | None, match: Mapping[str, Any], now: datetime
+) -> Flow:
+    """Note a factor that was tried, and what it left if it verified; nothing of it is told.
+
+    Args:
+        flow: The flow.
+        factor: Which was tried.
+        evidence: What it left; None where it failed.
+        match: What it is to use up once the flow tells; empty where it failed.
+        now: When.
+    """
     kept = flow.evidence
     if evidence is not None:
         _require_own(flow, evidence)
         kept = (*kept, evidence)
     tried = (*flow.tried, (factor, evidence is not None))
-    return replace(flow, evidence=kept, tried=tried, active_at=now)
+    matches = (*flow.matches, match)
+    return replace(flow, evidence=kept, tried=tried, matches=matches, active_at=now)
+
+
+def spoil(flow: Flow) -> Flow:
+    """Let a round fail in which something was used up meanwhile by another."""
+    return replace(flow, tried=tuple((factor, False) for factor, _ in flow.tried))
+
+
+def untold(flow: Flow) -> Flow:
+    """Return the flow without anything of which it is not told yet whether it verified."""
+    return replace(flow, evidence=flow.brought, samples={}, readings={})
 
 
 def verdict(flow: Flow) -> Flow:
@@ -224,9 +247,9 @@ def verdict(flow: Flow) -> Flow:
     if all(verified for _, verified in flow.tried):
         given_back = 1 if flow.tried else 0
         left = flow.attempts_left + given_back
-        return replace(flow, attempts_left=left, tried=(), told=True)
+        return replace(flow, attempts_left=left, tried=(), matches=(), told=True)
     status = flow.status if flow.attempts_left > 0 else FlowStatus.DENIED
-    return replace(flow, status=status, evidence=flow.brought, tried=(), samples={}, readings={})
+    return replace(untold(flow), status=status, tried=(), matches=())
 
 
 def settle(flow: Flow, decision: Decision) -> Flow:
@@ -261,7 +284,7 @@ def back(flow: Flow) -> Flow:
     if flow.deferring and flow.tried:
         *tried, (_, verified) = flow.tried
         kept = flow.evidence[:-1] if verified else flow.evidence
-        return replace(flow, evidence=kept, tried=tuple(tried))
+        return replace(flow, evidence=kept, tried=tuple(tried), matches=flow.matches[:-1])
     if not flow.own_evidence:
         return flow
     last = flow.own_evidence[-1]
@@ -277,7 +300,7 @@ def cancel(flow: Flow) -> Flow:
 def stored(flow: Flow) -> Flow:
     """Return what is stored of a flow: one that has ended holds nothing of a person any more."""
     ended = flow.status is not FlowStatus.PENDING
-    return replace(flow, samples={}, readings={}) if ended else flow
+    return replace(flow, samples={}, readings={}, matches=()) if ended else flow
 
 
 def _require_own(flow: Flow, evidence: Evidence) -> None:
@@ -318,6 +341,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "samples": dict(flow.samples),
         "readings": {name: dict(value) for name, value in flow.readings.items()},
         "tried": [list(item) for item in flow.tried],
+        "matches": [dict(item) for item in flow.matches],
         "told": flow.told,
         "not_before": flow.not_before.isoformat() if flow.not_before else None,
         "delayed": flow.delayed,
@@ -365,6 +389,7 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         samples=value["samples"],
         readings=value.get("readings", {}),
         tried=tuple((factor, verified) for factor, verified in value["tried"]),
+        matches=tuple(value.get("matches", ())),
         told=value["told"],
         not_before=datetime.fromisoformat(not_before) if not_before else None,
         delayed=value["delayed"],

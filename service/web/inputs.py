@@ -55,7 +55,8 @@ def _fault(item: Any, at: str, known: frozenset[str]) -> Fault:  # noqa: ANN401 
 @lru_cache(maxsize=256)
 def _members(model: type[BaseModel]) -> frozenset[str]:
     """Return the name of every member that a model, or one inside of it, has."""
-    found: set[str] = set()
+    # A member that is refused by name need not be in the schema.
+    found: set[str] = set(model.model_fields)
     waiting: list[object] = [model.model_json_schema()]
     while waiting:
         schema = waiting.pop()

@@ -161,7 +161,7 @@ def test_what_says_nothing_of_a_grip_is_named_and_not_learned(service, rows, peo
     [({"hz": 401}, "/motion/hz"), ({"from": 1e9}, "/motion/from"),
      ({"acc": [[0, 0]]}, "/motion/acc/0/2"), ({"acc": [[0, 0, "x"]]}, "/motion/acc/0/2"),
      ({"acc": [[0, 0, 9.8]] * 401}, "/motion/acc"), ({"rot": [[0, 0, 2e6]]}, "/motion/rot/0/2"),
-     ({"heading": [1]}, "/motion/heading")],
+     ({"heading": [1]}, "/motion")],
 )  # fmt: skip
 def test_what_is_malformed_is_refused_with_its_place(service, rows, people, change, pointer):
     """422 with the pointer, and the profile stays as it is."""

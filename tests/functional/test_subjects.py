@@ -98,7 +98,7 @@ def test_authenticators_are_listed_confirmed_and_revoked(service):
 
 @pytest.mark.parametrize("identifiers", [
     {"username": "中" * 251}, {"username": "a:b"}, {"username": "𠀀" * 254},
-    {"email": "é" * 64 + "@" + ("b" * 60 + ".") * 3 + "museum"},
+    {"email": "é" * 32 + "@" + ("b" * 60 + ".") * 3 + "museum"},
 ], ids=["chinese", "colon", "astral", "email"])  # fmt: skip
 def test_an_account_of_any_name_can_enroll_a_totp(service, identifiers):
     """The longest names that can be registered get a secret, a URI and a picture."""

@@ -163,11 +163,15 @@ def test_an_approval_is_given_and_used_once(service):
 
     from service.domain.caller import Caller
     from service.domain.errors import Conflict
-    from service.operators.model import scopes_of
+    from service.operators.model import Role, scopes_of
 
     operators, database = service.house.operators, service.house.store
     scopes = scopes_of(["security_officer"])
-    one, other = (Caller(UUID(int=n), scopes, operator=UUID(int=n)) for n in (1, 2))
+    people = [UUID(service.register(name).id) for name in ("ada", "grace")]
+    with database.transaction() as tx:
+        for person in people:
+            operators.grant(tx, person, Role.SECURITY_OFFICER)
+    one, other = (Caller(person, scopes, operator=person) for person in people)
     with database.transaction() as tx:
         asked = operators.request(tx, one, "keys.destroy", "kek factor 1", {}, "planned")
     number = UUID(asked["id"])

@@ -292,6 +292,14 @@ class FaceFactor(TypedFactor):
             return scored.refused("no_face")
         return replace(scored, match=Match(known.verifier.authenticator, Used(b"", added, {})))
 
+    def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
+        """Return what a match uses up as a JSON value."""
+        return used.seen.hex()
+
+    def unpack_used(self, value: Any) -> Any:  # noqa: ANN401 - as above
+        """Return what `pack_used` wrote."""
+        return Used(b"", bytes.fromhex(value), {})
+
     def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Note the use and the frames, which are accepted this once."""
         self.use(tx, match)

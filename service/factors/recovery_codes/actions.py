@@ -95,6 +95,14 @@ class RecoveryCodeFactor(TypedFactor):
             raise VerificationFailed("recovery_code_mismatch")
         return Match(authenticator, found[0])
 
+    def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
+        """Return what a match uses up as a JSON value."""
+        return str(used)
+
+    def unpack_used(self, value: Any) -> Any:  # noqa: ANN401 - as above
+        """Return what `pack_used` wrote."""
+        return UUID(value)
+
     def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Use the code up, once."""
         if not self._authenticators.use_code(tx, match.used):

@@ -106,6 +106,14 @@ class TotpFactor(TypedFactor):
         moved = _pack(kept["secret"], step.offset) if step.offset != kept["offset"] else None
         return Match(material.authenticator, step, moved)
 
+    def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
+        """Return what a match uses up as a JSON value."""
+        return list(used)
+
+    def unpack_used(self, value: Any) -> Any:  # noqa: ANN401 - as above
+        """Return what `pack_used` wrote."""
+        return Step(*value)
+
     def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Use the step up, once."""
         self._use(tx, match)

@@ -71,7 +71,7 @@ def test_an_attempt_is_counted_before_it_is_checked():
     reserved = model.reserve(fresh())
     assert reserved.attempts_left == model.ATTEMPTS - 1
     assert model.fail(reserved, NOW).status is FlowStatus.PENDING
-    assert model.accept(reserved, shown(), NOW).attempts_left == model.ATTEMPTS
+    assert model.accept(reserved, shown(), {}, NOW).attempts_left == model.ATTEMPTS
     assert model.fail(replace(reserved, attempts_left=0), NOW).status is FlowStatus.DENIED
     assert model.release(reserved).attempts_left == model.ATTEMPTS
 
@@ -79,9 +79,9 @@ def test_an_attempt_is_counted_before_it_is_checked():
 def test_evidence_about_somebody_else_is_refused():
     """Neither another subject's evidence nor any for an unknown one gets in."""
     with pytest.raises(ValueError, match="somebody else"):
-        model.accept(fresh(), replace(shown(), subject=UUID(int=8)), NOW)
+        model.accept(fresh(), replace(shown(), subject=UUID(int=8)), {}, NOW)
     with pytest.raises(ValueError, match="somebody else"):
-        model.accept(fresh(terms=replace(TERMS, known=False)), shown(), NOW)
+        model.accept(fresh(terms=replace(TERMS, known=False)), shown(), {}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -213,18 +213,18 @@ def deferring(**changes):
 
 def test_a_deferred_round_counts_once_and_tells_at_its_end():
     """What verified is kept and not told; all right goes on, anything wrong begins anew."""
-    first = model.defer(model.reserve(deferring()), "password", shown(), NOW)
+    first = model.defer(model.reserve(deferring()), "password", shown(), {}, NOW)
     assert (first.attempts_left, first.disclosing, first.told_evidence) == (9, False, ())
     assert first.actions == ("password", "back")
     second = model.reserve(first)
     assert second.attempts_left == model.release(second).attempts_left == 9
-    right = model.verdict(model.defer(second, "totp", shown("totp"), NOW))
+    right = model.verdict(model.defer(second, "totp", shown("totp"), {}, NOW))
     assert (right.told, right.attempts_left, right.tried) == (True, 10, ())
     assert right.disclosing
-    wrong = model.verdict(model.defer(second, "totp", None, NOW))
+    wrong = model.verdict(model.defer(second, "totp", None, {}, NOW))
     assert (wrong.told, wrong.attempts_left, wrong.evidence) == (False, 9, ())
     assert wrong.status is FlowStatus.PENDING
-    last = model.verdict(model.defer(deferring(attempts_left=0), "totp", None, NOW))
+    last = model.verdict(model.defer(deferring(attempts_left=0), "totp", None, {}, NOW))
     assert last.status is FlowStatus.DENIED
 
 
@@ -237,14 +237,14 @@ def test_a_verdict_on_nothing_gives_nothing_back():
 def test_a_deferred_flow_takes_nobody_elses_evidence():
     """Evidence about another subject is refused here too."""
     with pytest.raises(ValueError, match="somebody else"):
-        model.defer(deferring(), "password", replace(shown(), subject=UUID(int=8)), NOW)
+        model.defer(deferring(), "password", replace(shown(), subject=UUID(int=8)), {}, NOW)
 
 
 def test_back_in_a_deferred_round_takes_the_last_try():
     """Right or wrong, the last one that was tried is given up; what was brought stays."""
     brought = shown(flow=UUID(int=9))
-    flow = model.defer(deferring(evidence=(brought,)), "password", shown(), NOW)
-    wrong = model.defer(flow, "totp", None, NOW)
+    flow = model.defer(deferring(evidence=(brought,)), "password", shown(), {}, NOW)
+    wrong = model.defer(flow, "totp", None, {}, NOW)
     once = model.back(wrong)
     assert (once.tried, once.evidence) == (flow.tried, flow.evidence)
     twice = model.back(once)
@@ -271,3 +271,33 @@ def test_a_deferred_flow_survives_json():
         tried=(("password", False),), told=True, not_before=NOW, delayed=5, policy="p", held=True,
     )  # fmt: skip
     assert model.from_json(flow.id, flow.revision, model.to_json(flow)) == flow
+
+
+def test_a_round_keeps_what_it_is_to_use_up_until_it_tells():
+    """By factor, dropped with the try, with the verdict and with the end of the flow."""
+    used = {"authenticator": "a", "used": [1, 2, 0], "verifier": None}
+    first = model.defer(deferring(), "password", None, {}, NOW)
+    flow = model.defer(first, "totp", shown("totp"), used, NOW)
+    assert flow.matches == ({}, used)
+    assert model.from_json(flow.id, 1, model.to_json(flow)).matches == flow.matches
+    assert model.back(flow).matches == ({},)
+    assert model.verdict(flow).matches == ()
+    assert model.stored(replace(flow, status=FlowStatus.DENIED)).matches == ()
+    assert "used" not in repr(flow)
+
+
+def test_a_round_of_which_something_was_used_up_meanwhile_fails_whole():
+    """It does not say which: none of it counts as verified."""
+    flow = model.defer(deferring(), "totp", shown("totp"), {}, NOW)
+    spoilt = model.spoil(flow)
+    assert spoilt.tried == (("totp", False),)
+    assert not model.verdict(spoilt).told
+
+
+def test_the_untold_part_of_a_flow_can_be_left_out():
+    """What a session brought along stays; what was shown in this flow does not."""
+    brought = shown("password", UUID(int=9))
+    flow = deferring(evidence=(brought, shown("totp")), samples={"totp": "{}"},
+                     readings={"face": {"llr": 1.0}})  # fmt: skip
+    left = model.untold(flow)
+    assert (left.evidence, left.samples, left.readings) == ((brought,), {}, {})

@@ -71,7 +71,7 @@ def test_an_attempt_is_counted_before_it_is_checked():
     reserved = model.reserve(fresh())
     assert reserved.attempts_left == model.ATTEMPTS - 1
     assert model.fail(reserved, NOW).status is FlowStatus.PENDING
-    assert model.accept(reserved, shown(), {}, NOW).attempts_left == model.ATTEMPTS
+    assert model.accept(reserved, shown(), NOW).attempts_left == model.ATTEMPTS
     assert model.fail(replace(reserved, attempts_left=0), NOW).status is FlowStatus.DENIED
     assert model.release(reserved).attempts_left == model.ATTEMPTS
 
@@ -79,9 +79,9 @@ def test_an_attempt_is_counted_before_it_is_checked():
 def test_evidence_about_somebody_else_is_refused():
     """Neither another subject's evidence nor any for an unknown one gets in."""
     with pytest.raises(ValueError, match="somebody else"):
-        model.accept(fresh(), replace(shown(), subject=UUID(int=8)), {}, NOW)
+        model.accept(fresh(), replace(shown(), subject=UUID(int=8)), NOW)
     with pytest.raises(ValueError, match="somebody else"):
-        model.accept(fresh(terms=replace(TERMS, known=False)), shown(), {}, NOW)
+        model.accept(fresh(terms=replace(TERMS, known=False)), shown(), NOW)
 
 
 @pytest.mark.parametrize(

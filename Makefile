@@ -10,7 +10,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races restore clock oracles flood chaos bench bench-keys bench-log bench-context bench-policy bench-face bench-behavior lock format
+.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-context bench-policy bench-face bench-behavior lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ oracles: install ## Compare all that can be read of right and wrong elements, ov
 
 flood: install ## Send a real server what is cheap to send and dear to take (QUICK=1, OUT=FILE)
 	$(BIN)/python -m benchmarks.flood $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))
+
+tamper: install ## Write 40 and more edits into the database by SQL; each is refused or reported
+	$(BIN)/pytest -q -s tests/tamper
 
 chaos: install ## Kill jobs, workers and databases 200 times each while keys rotate
 	LAMINA_TEST_KILLS=$(or $(KILLS),200) $(BIN)/pytest -q -rP tests/chaos

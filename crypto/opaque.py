@@ -30,6 +30,17 @@ def digest(token: str, purpose: str) -> bytes:
     return hashlib.sha256(message).digest()
 
 
+def keyed_digest(key: bytes, token: str, purpose: str, bound: bytes = b"") -> bytes:
+    """Return the 32 bytes under which a bearer's token is stored, so that no row can be forged.
+
+    HMAC-SHA-256 over ``"lamina/1/bearer" | lp(purpose) | lp(bound) | token``.
+    """
+    label = purpose.encode()
+    message = b"lamina/1/bearer" + len(label).to_bytes(2, "big") + label
+    message += len(bound).to_bytes(2, "big") + bound + token.encode("utf-8", "surrogatepass")
+    return hmac.digest(key, message, "sha256")
+
+
 def equal(left: bytes, right: bytes) -> bool:
     """Compare two byte strings in a time that does not depend on where they differ."""
     return hmac.compare_digest(left, right)

@@ -16,7 +16,9 @@ from service.app.backtests import backtest_plan
 from service.app.ending import Ending, ends_of
 from service.app.keys import foundation, open_audit, open_keys, open_ledger
 from service.app.repeats import Again
+from service.app.watching import Comparing, RefusedRows
 from service.audit.actions import AuditLog
+from service.audit.actions.state import RowState
 from service.authenticators.actions import Authenticators, Enrolling
 from service.clients.actions import Clients
 from service.custody.actions import Custody, Room, plans
@@ -35,7 +37,7 @@ from service.factors.password.actions import PasswordFactor
 from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
 from service.idempotency.actions import Answers
-from service.jobs.actions import Jobs, Task
+from service.jobs.actions import Apart, Jobs, Task
 from service.jobs.actions.long import LongJobs, Plan
 from service.jobs.actions.readings import Readings
 from service.keys.actions import SigningKeys, Vault
@@ -108,6 +110,7 @@ class House:
     standing: Standing
     login: Login
     metrics: Metrics
+    comparing: Comparing
     jobs: Jobs
 
 
@@ -195,19 +198,22 @@ def open_house(
         accounts, authenticators, clients, operators, sessions, tokens, lives, shredding, clock
     )
     erasure = Erasure(store, shredding, ends, memory, again.repeating(store))
-    _watch(store, vault, audit, outbox, metrics, face)
+    _watch(store, vault, audit, outbox, metrics, face, clock)
 
-    custody = Custody(
-        keys,
-        _long_jobs(
-            store,
+    custody, comparing = (
+        Custody(
             keys,
-            exports,
-            lives,
-            clock,
-            bounds=settings,
-            stands=partial(_stands, operators, clients),
+            _long_jobs(
+                store,
+                keys,
+                exports,
+                lives,
+                clock,
+                bounds=settings,
+                stands=partial(_stands, operators, clients),
+            ),
         ),
+        Comparing(store, RowState(store, audit, clock), outbox, metrics),
     )
     tasks = (
         Task("audit.sequence", timedelta(seconds=1), lambda tx, _now: audit.sequence_waiting(tx)),
@@ -244,8 +250,11 @@ def open_house(
         scores=FaceScores(store, accounts, throttling, face, audit), factors=factors,
         policies=policies, lives=lives,
         standing=standing,
-        login=login, metrics=metrics,
-        jobs=Jobs(store, tasks, clock, _readings(clock, audit, outbox)),
+        login=login, metrics=metrics, comparing=comparing,
+        jobs=Jobs(
+            store, tasks, clock, _readings(clock, audit, outbox),
+            (Apart("rows.compare", timedelta(days=1), comparing.due),),
+        ),
     )  # fmt: skip
 
 
@@ -346,9 +355,10 @@ def _count_faces(face: FaceFactor, outbox: Outbox, tx: Tx, _now: datetime) -> in
     return count
 
 
-def _watch(
-    store: Store, vault: Vault, audit: AuditLog, outbox: Outbox, metrics: Metrics, face: FaceFactor
-) -> None:
+def _watch(  # noqa: PLR0913, PLR0917 - one argument per feature that is told of
+    store: Store, vault: Vault, audit: AuditLog, outbox: Outbox, metrics: Metrics,
+    face: FaceFactor, clock: Clock,
+) -> None:  # fmt: skip
     metrics.faces.set_function(partial(_stored_faces, store, face))
 
     def alarm(subject: UUID) -> None:
@@ -357,6 +367,7 @@ def _watch(
             outbox.put(tx, "alarm.canary_opened", None, {"subject": str(subject)})
 
     vault.on_canary(alarm)
+    store.on_refused(RefusedRows(store, audit, outbox, metrics, clock).tell)
 
 
 def _hasher() -> PasswordHasher:

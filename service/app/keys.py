@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from crypto.errors import CryptoError
+from crypto.errors import ChainBroken, CryptoError
 from crypto.providers import open_root
 from crypto.providers.base import RootProvider
 from service.accounts.actions.indexing import Indexing
 from service.audit.actions import AuditLog
+from service.audit.actions.state import RowState
 from service.custody.actions import Room
 from service.domain.clock import Clock, SystemClock
 from service.domain.errors import SetupError
@@ -21,11 +22,13 @@ from service.keys.actions.moving import Moving
 from service.keys.actions.proving import Proving
 from service.keys.actions.records import RecordKeys
 from service.keys.actions.recovering import Recovery
+from service.keys.actions.vault import ROWS_CLASS
 from service.keys.ledger import Ledger
 from service.privacy.model import ABOUT, folded
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import Store, Tx, make_engine
+from service.telemetry import logs
 
 
 def foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, SigningKeys]:
@@ -34,7 +37,9 @@ def foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, SigningK
     engine = make_engine(settings.database_url)
     migrate.require_current(engine)
     store = Store(engine, vault)
+    store.at_end(AuditLog(clock).close)
     _load(store, vault, signing)
+    _settle(store, vault, clock)
     vault.on_refresh(signing.refresh)
     return store, vault, signing
 
@@ -114,6 +119,18 @@ def open_vault(settings: Settings, clock: Clock) -> Vault:
     except CryptoError as error:
         raise SetupError("bad_key_file", f"{error} (new here? run: lamina keys init)") from None
     return Vault(roots, clock, reopen)
+
+
+def _settle(store: Store, vault: Vault, clock: Clock) -> None:
+    if ROWS_CLASS not in vault.classes():
+        return
+    try:
+        count = RowState(store, AuditLog(clock), clock).settle()
+    except ChainBroken as error:
+        detail = f"rows have no MACs yet, and the log they must agree with is broken: {error}"
+        raise SetupError("log_broken", detail) from None
+    if count:
+        logs.get().warning("rows_authenticated", rows=count)
 
 
 def _load(store: Store, vault: Vault, signing: SigningKeys) -> None:

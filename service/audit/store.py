@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Text,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -23,9 +24,17 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.audit.model import Checkpoint
+from service.store import authentic
+from service.store.authentic import change, one, reading
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, anybody
+from service.store.shapes import Authentic
+
+
+def decided(data: dict[str, Any]) -> dict[str, Any]:
+    """Give what was decided, without the notes of rows that go with it."""
+    return {name: value for name, value in data.items() if name not in {"rows", "rows_mac"}}
 
 
 class Leaf(Base):
@@ -41,7 +50,7 @@ class Leaf(Base):
     __personal__ = Personal(
         "tamper-evident record of what was decided and done",
         "for as long as the log",
-        shown={"actor": anybody},
+        shown={"actor": anybody, "data": decided},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -90,6 +99,25 @@ class Notice(Base):
     at: Mapped[datetime]
 
 
+class RowMark(Authentic, Base):
+    """That every row has a MAC since a time: one row, so that none is trusted without ever again.
+
+    Also up to which place of the chain the rows were compared with the log.
+    """
+
+    __tablename__ = "row_mark"
+    __members__ = ("since", "position", "checked_at")
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+    position: Mapped[int]
+    checked_at: Mapped[datetime | None]
+
+
+MARK: Final = UUID(int=1)
+_LEAVES: Final = table_of(Leaf)
+_LINKS: Final = table_of(Link)
+_MARK: Final = reading(RowMark).where(RowMark.id == MARK)
 _APPEND: Final = insert(table_of(Leaf))
 _LINK: Final = insert(table_of(Link))
 _PLACE: Final = text(
@@ -101,9 +129,9 @@ _LEAF: Final = (
 )  # fmt: skip
 
 
-def add(tx: Tx, values: dict[str, Any]) -> None:
-    """Add a leaf that has no place in the chain yet."""
-    tx.execute(_APPEND, values | {"position": None})
+def add(tx: Tx, leaves: Sequence[dict[str, Any]]) -> None:
+    """Add leaves that have no place in the chain yet, in one statement."""
+    tx.execute(_APPEND, [leaf | {"position": None} for leaf in leaves])
 
 
 def lock(tx: Tx) -> None:
@@ -221,3 +249,44 @@ def noticed(tx: Tx, name: str) -> bool:
 def forget(tx: Tx, name: str) -> None:
     """Forget that something was told."""
     tx.execute(delete(Notice).where(Notice.name == name))
+
+
+def mark(tx: Tx) -> Row[Any] | None:
+    """Return the mark that rows have MACs; raises RowRefused where it is not this service's."""
+    return one(tx, RowMark, _MARK, {})
+
+
+def set_mark(tx: Tx, now: datetime) -> bool:
+    """Set the mark; False when another process did."""
+    values = {"id": MARK, "since": now, "position": 0, "checked_at": None}
+    return authentic.insert_once(tx, RowMark, values)
+
+
+def move_mark(tx: Tx, position: int, now: datetime) -> None:
+    """Note up to which place the rows were compared with the log."""
+    row = mark(tx)
+    if row is not None:
+        change(tx, RowMark, row, position=position, checked_at=now)
+
+
+def any_of_kind(tx: Tx, kind: str) -> bool:
+    """Tell whether the log holds a leaf of a kind."""
+    return bool(tx.execute(select(exists().where(Leaf.kind == kind))).scalar())
+
+
+def placed(tx: Tx, after: int, limit: int) -> Sequence[Any]:
+    """Return leaves with a place in the chain that comes after one, in their order."""
+    # By the link, which has an index; a leaf has none on its place.
+    joined = select(_LEAVES.c.id, _LINKS.c.position, _LEAVES.c.data).join_from(
+        _LINKS, _LEAVES, _LEAVES.c.id == _LINKS.c.leaf_id
+    )
+    query = joined.where(_LINKS.c.position > after).order_by(_LINKS.c.position).limit(limit)
+    return tx.execute(query).all()
+
+
+def unplaced(tx: Tx, after: UUID, limit: int) -> Sequence[Any]:
+    """Return leaves that wait for their place and come after one, by id."""
+    query = select(_LEAVES.c.id, _LEAVES.c.position, _LEAVES.c.data).where(
+        _LEAVES.c.position.is_(None), _LEAVES.c.id > after
+    )
+    return tx.execute(query.order_by(_LEAVES.c.id).limit(limit)).all()

@@ -27,6 +27,7 @@ from service.domain.errors import (
 )
 from service.domain.factor import Confirmation, Enrollment, Match, Renewing, Trailing
 from service.domain.ids import new_id
+from service.store.bearer import token_digest
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
 from service.throttling.model import Counter, Lane
@@ -223,7 +224,7 @@ class Authenticators:
         """Revoke every authenticator of a subject that is to be erased; no notice is sent."""
         for row in store.of_subject(tx, subject):
             store.drop_codes(tx, row.id)
-            store.mark_revoked(tx, row.id)
+            store.mark_revoked(tx, row)
 
     def listing(self, tx: Tx, subject: UUID) -> list[Authenticator]:
         """Return what is enrolled or pending."""
@@ -288,7 +289,7 @@ class Authenticators:
         now, token = self._clock.now(), opaque.new_token("lgrant_")
         tx.add(
             Grant(
-                id=new_id(now), digest=opaque.digest(token, "grant"), subject_id=subject,
+                id=new_id(now), digest=token_digest(tx, token, "grant"), subject_id=subject,
                 client_id=client, act=act, session_id=session, expires_at=now + GRANT_LIFE,
                 used_at=None,
             )
@@ -304,7 +305,7 @@ class Authenticators:
         """
         now = self._clock.now()
         if grant:
-            digest = opaque.digest(grant, "grant")
+            digest = token_digest(tx, grant, "grant")
             latest = now + GRANT_LIFE + SKEW
             used = store.use_grant(tx, digest, account.id, caller.client, act, now, latest)
             if used is None or not self._earned(tx, account, *used):

@@ -13,7 +13,6 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     bindparam,
-    delete,
     exists,
     func,
     or_,
@@ -25,14 +24,24 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
+from service.store.authentic import (
+    change,
+    delete_rows,
+    holding,
+    insert_once,
+    one,
+    reading,
+    sound,
+)
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx, insert_once
+from service.store.engine import Tx
 from service.store.personal import Personal, through
 from service.store.sealed import ClassBy, encrypted_bytes, open_value
+from service.store.shapes import Authentic, Noted
 
 
-class AuthenticatorRow(Base):
+class AuthenticatorRow(Authentic, Base):
     """One authenticator; its verifier opens only with this id, subject, type and status.
 
     `session_id` is the session whose grant enrolled it, which outlives what it replaces;
@@ -40,6 +49,9 @@ class AuthenticatorRow(Base):
     """
 
     __tablename__ = "authenticator"
+    __members__ = (
+        "subject_id", "type", "status", "created_at", "confirmed_at", "session_id", "begun_by",
+    )  # fmt: skip
     __table_args__ = (
         Index(
             "uq_authenticator_active", "subject_id", "type", unique=True,
@@ -74,7 +86,7 @@ class AuthenticatorRow(Base):
         return subject_owner(self.subject_id)
 
 
-class UsedStep(Base):
+class UsedStep(Noted, Base):
     """A TOTP time step that was accepted; it is never accepted again."""
 
     __tablename__ = "totp_used_step"
@@ -88,10 +100,11 @@ class UsedStep(Base):
     step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
-class RecoveryCode(Base):
+class RecoveryCode(Authentic, Base):
     """One recovery code, as a sealed digest; it is used by one guarded update."""
 
     __tablename__ = "recovery_code"
+    __members__ = ("authenticator_id", "subject_id", "used_at")
     __personal__ = Personal(
         "to verify the person when other authenticators are lost",
         "until the set is replaced, revoked or erased",
@@ -109,7 +122,7 @@ class RecoveryCode(Base):
         return subject_owner(self.subject_id)
 
 
-class Grant(Base):
+class Grant(Authentic, Base):
     """Leave to do one act for one subject, once, within five minutes.
 
     It is worth something only while the session that earned it is in force; one that a recovery
@@ -117,6 +130,16 @@ class Grant(Base):
     """
 
     __tablename__ = "grant"
+    __members__ = (
+        "digest",
+        "subject_id",
+        "client_id",
+        "act",
+        "session_id",
+        "expires_at",
+        "used_at",
+    )
+    __until__ = "expires_at"
     __table_args__ = (UniqueConstraint("digest"),)
     __personal__ = Personal(
         "to allow one change, once",
@@ -146,13 +169,13 @@ def page(tx: Tx, subject: UUID, after: UUID | None, limit: int) -> list[Authenti
     )
     if after is not None:
         query = query.where(AuthenticatorRow.id > after)
-    return list(tx.scalars(query.order_by(AuthenticatorRow.id).limit(limit)))
+    return sound(tx, query.order_by(AuthenticatorRow.id).limit(limit))
 
 
 def of_subject(tx: Tx, subject: UUID) -> list[AuthenticatorRow]:
     """Return the authenticators of a subject, oldest first."""
     query = select(AuthenticatorRow).where(AuthenticatorRow.subject_id == subject)
-    return list(tx.scalars(query.order_by(AuthenticatorRow.id)))
+    return sound(tx, query.order_by(AuthenticatorRow.id))
 
 
 _ROWS: Final = table_of(AuthenticatorRow)
@@ -162,16 +185,25 @@ _ACTIVE: Final = select(AuthenticatorRow).where(
     AuthenticatorRow.type == bindparam("b_type"),
     AuthenticatorRow.status == "active",
 )
-_VERIFIERS: Final = select(
-    _ROWS.c.id, _ROWS.c.subject_id, _ROWS.c.type, _ROWS.c.status, _ROWS.c.verifier
-).where(
-    _ROWS.c.subject_id.in_(bindparam("b_subjects", expanding=True)),
-    _ROWS.c.type == bindparam("b_type"),
-    _ROWS.c.status == "active",
+_VERIFIERS: Final = (
+    reading(AuthenticatorRow)
+    .add_columns(_ROWS.c.verifier)
+    .where(
+        _ROWS.c.subject_id.in_(bindparam("b_subjects", expanding=True)),
+        _ROWS.c.type == bindparam("b_type"),
+        _ROWS.c.status == "active",
+    )
 )
-_TYPES: Final = select(_ROWS.c.id, _ROWS.c.type).where(
+_TYPES: Final = reading(AuthenticatorRow).where(
     _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.status == "active"
 )
+_SETTLED: Final = reading(AuthenticatorRow).where(
+    _ROWS.c.id.in_(bindparam("b_ids", expanding=True)), _ROWS.c.status == "active",
+    _ROWS.c.confirmed_at <= bindparam("b_before"),
+)  # fmt: skip
+_ONE: Final = reading(AuthenticatorRow).where(_ROWS.c.id == bindparam("b_id"))
+_CODE: Final = reading(RecoveryCode).where(RecoveryCode.id == bindparam("b_id"))
+_GRANT: Final = reading(Grant).where(Grant.digest == bindparam("b_digest"))
 _LATER: Final = (
     select(_STEPS.c.step)
     .where(
@@ -199,12 +231,13 @@ _TOUCH: Final = (
 
 def active(tx: Tx, subjects: tuple[UUID, ...], kind: str) -> list[AuthenticatorRow]:
     """Return the active authenticators of one type of the named subjects."""
-    return list(tx.scalars(_ACTIVE, {"b_subjects": list(subjects), "b_type": kind}))
+    return sound(tx, _ACTIVE.params(b_subjects=list(subjects), b_type=kind))
 
 
 def verifiers(tx: Tx, subjects: tuple[UUID, ...], kind: str) -> Sequence[Any]:
     """Return the same as `active` without objects, each verifier still sealed."""
-    return tx.execute(_VERIFIERS, {"b_subjects": list(subjects), "b_type": kind}).all()
+    values = {"b_subjects": list(subjects), "b_type": kind}
+    return holding(tx, AuthenticatorRow, _VERIFIERS, values)
 
 
 def opened(tx: Tx, row: Any) -> bytes:  # noqa: ANN401 - a row of named columns
@@ -223,15 +256,14 @@ def waiting(tx: Tx, subject: UUID, since: datetime) -> Sequence[datetime]:
 
 def active_types(tx: Tx, subject: UUID) -> dict[UUID, str]:
     """Return what is active: ids and types."""
-    return {row.id: row.type for row in tx.execute(_TYPES, {"b_subject": subject})}
+    rows = holding(tx, AuthenticatorRow, _TYPES, {"b_subject": subject})
+    return {row.id: row.type for row in rows}
 
 
 def settled(tx: Tx, authenticators: Collection[UUID], before: datetime) -> frozenset[UUID]:
     """Return those that are active and were confirmed by a time."""
-    query = select(_ROWS.c.id).where(
-        _ROWS.c.id.in_(authenticators), _ROWS.c.status == "active", _ROWS.c.confirmed_at <= before
-    )
-    return frozenset(tx.execute(query).scalars())
+    values = {"b_ids": list(authenticators), "b_before": before}
+    return frozenset(row.id for row in holding(tx, AuthenticatorRow, _SETTLED, values))
 
 
 def use_step(tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
@@ -239,7 +271,7 @@ def use_step(tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
     values = {"b_id": authenticator, "b_step": step, "b_newest": newest}
     if tx.execute(_LATER, values).first() is not None:
         return False
-    return insert_once(tx, _STEPS, {"authenticator_id": authenticator, "step": step})
+    return insert_once(tx, UsedStep, {"authenticator_id": authenticator, "step": step})
 
 
 def unused_codes(tx: Tx, authenticator: UUID) -> list[RecoveryCode]:
@@ -247,24 +279,18 @@ def unused_codes(tx: Tx, authenticator: UUID) -> list[RecoveryCode]:
     query = select(RecoveryCode).where(
         RecoveryCode.authenticator_id == authenticator, RecoveryCode.used_at.is_(None)
     )
-    return list(tx.scalars(query))
+    return sound(tx, query)
 
 
 def use_code(tx: Tx, code: UUID, now: datetime) -> bool:
     """Use a code; False when it was used before."""
-    statement = (
-        update(RecoveryCode)
-        .where(RecoveryCode.id == code, RecoveryCode.used_at.is_(None))
-        .values(used_at=now)
-        .returning(RecoveryCode.id)
-        .execution_options(synchronize_session=False)
-    )
-    return tx.execute(statement).first() is not None
+    row = one(tx, RecoveryCode, _CODE, {"b_id": code})
+    return row is not None and row.used_at is None and change(tx, RecoveryCode, row, used_at=now)
 
 
 def drop_codes(tx: Tx, authenticator: UUID) -> None:
     """Forget the codes of a revoked set."""
-    tx.execute(delete(RecoveryCode).where(RecoveryCode.authenticator_id == authenticator))
+    delete_rows(tx, RecoveryCode, RecoveryCode.authenticator_id == authenticator)
 
 
 def touch(tx: Tx, authenticator: UUID, now: datetime) -> bool:
@@ -282,28 +308,17 @@ def use_grant(  # noqa: PLR0913, PLR0917 - what a grant is bound to
     Returns:
         The session that earned it, if one did.
     """
-    statement = (
-        update(Grant)
-        .where(
-            Grant.digest == digest,
-            Grant.subject_id == subject,
-            Grant.client_id == client,
-            Grant.act == act,
-            Grant.expires_at > now,
-            Grant.expires_at <= latest,
-            Grant.used_at.is_(None),
-        )
-        .values(used_at=now)
-        .returning(Grant.session_id)
-    )
-    found = tx.execute(statement).first()
-    return (found.session_id,) if found else None
+    row = one(tx, Grant, _GRANT, {"b_digest": digest})
+    if row is None or row.used_at is not None or not now < row.expires_at <= latest:
+        return None
+    meant = (row.subject_id, row.client_id, row.act) == (subject, client, act)
+    return (row.session_id,) if meant and change(tx, Grant, row, used_at=now) else None
 
 
 def drop_recoveries(tx: Tx, subject: UUID) -> None:
     """Forget the grants of a subject that recoveries earned and nobody has used."""
     earned = (Grant.subject_id == subject, Grant.session_id.is_(None), Grant.used_at.is_(None))
-    tx.execute(delete(Grant).where(*earned).execution_options(synchronize_session=False))
+    delete_rows(tx, Grant, *earned)
 
 
 def drop_grants(tx: Tx, now: datetime) -> int:
@@ -346,17 +361,17 @@ def drop_rows(tx: Tx, pending: datetime, revoked: datetime) -> int:
 
 def begin(tx: Tx, authenticator: UUID, client: UUID) -> None:
     """Note which client began an enrollment."""
-    row = update(AuthenticatorRow).where(AuthenticatorRow.id == authenticator)
-    tx.execute(row.values(begun_by=client).execution_options(synchronize_session=False))
+    row = one(tx, AuthenticatorRow, _ONE, {"b_id": authenticator})
+    if row is not None:
+        change(tx, AuthenticatorRow, row, begun_by=client)
 
 
 def begun_by(tx: Tx, authenticator: UUID, client: UUID) -> bool:
     """Tell whether a client began the enrollment of an authenticator."""
-    query = select(_ROWS.c.id).where(_ROWS.c.id == authenticator, _ROWS.c.begun_by == client)
-    return tx.execute(query).first() is not None
+    row = one(tx, AuthenticatorRow, _ONE, {"b_id": authenticator})
+    return row is not None and row.begun_by == client
 
 
-def mark_revoked(tx: Tx, authenticator: UUID) -> None:
+def mark_revoked(tx: Tx, row: AuthenticatorRow) -> None:
     """Revoke without opening the verifier, which is about to be erased."""
-    row = update(AuthenticatorRow).where(AuthenticatorRow.id == authenticator)
-    tx.execute(row.values(status="revoked"))
+    change(tx, AuthenticatorRow, row, status="revoked")

@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import click
 import orjson
 
 from service.app import open_house
+from service.audit.actions.state import Comparison
 from service.cli.base import FAILED, account_of, command, json_option, settings, show, show_rows
 from service.domain.clock import rfc3339
 from service.domain.errors import BadInput, Fault
@@ -127,30 +129,42 @@ def audit() -> None:
 
 
 @audit.command()
+@click.option("--state", is_flag=True, help="Also compare every row with the log.")
 @json_option
 @command
-def verify(*, as_json: bool) -> None:
+def verify(*, state: bool, as_json: bool) -> None:
     """Recompute the whole log, and hold it against every checkpoint of database and ledger.
 
-    Exits with 1 where something disagrees, after the first position of it, and where entries have
-    waited for their place for more than 10 seconds.
+    Exits with 1 where something disagrees, after the first position of it, where a row differs from
+    the log, and where entries have waited for their place for more than 10 seconds.
 
-    Example: lamina audit verify --json
+    Example: lamina audit verify --state --json
     """
     house = open_house(settings())
     found = house.memory.verify()
     waiting, broken = found.waiting, found.broken
-    answer = {
+    answer: dict[str, Any] = {
         "leaves": found.leaves, "intact": broken is None and not waiting.late,
         "waiting": waiting.count, "late": waiting.late, "ledger": house.memory.configured,
         "position": broken.position if broken else None, "what": broken.what if broken else None,
     }  # fmt: skip
+    text = _told(found, ledger=house.memory.configured)
+    if state and not broken:
+        compared = house.comparing.all()
+        answer |= {"intact": answer["intact"] and not compared.count, "state": compared.to_json()}
+        text = "\n".join([text, *_compared(compared)])
     if as_json or not broken:
-        show(answer, as_json=as_json, text=_told(found, ledger=house.memory.configured))
+        show(answer, as_json=as_json, text=text)
     if broken:
         raise broken
-    if waiting.late:
+    if not answer["intact"]:
         raise SystemExit(FAILED)
+
+
+def _compared(found: Comparison) -> list[str]:
+    lines = [f"{item['table']} {item['row']}: {item['what']}" for item in found.found]
+    differ = f"{found.count} rows differ from the log"
+    return [*lines, differ] if lines else [f"{found.rows} rows agree with the log"]
 
 
 @audit.command("accept-ledger")

@@ -50,6 +50,9 @@ def serve(workers: int | None) -> None:
     # Keys, decoy and schema are settled once here, before several workers need them.
     house = open_house(found)
     _compare(house)
+    if differing := house.comparing.lately().count:
+        told = "rows differ from the log; see: lamina audit verify --state"
+        click.echo(f"lamina: {differing} {told}", err=True)
     house.store.engine.dispose()
     if count > 1 and not found.redis_url:
         click.echo(

@@ -221,7 +221,7 @@ class Clients:
         statement = store.plain_unless(condition)
 
         def find(tx: Tx, client: UUID, values: Mapping[str, Any]) -> Client | None:
-            row = tx.execute(statement, {**values, "b_id": client}).first()
+            row = store.plain(tx, client, statement, values)
             return _client(row) if row and row.status == _ACTIVE else None
 
         return find

@@ -1,27 +1,34 @@
 """The table of clients and the list of assertions that were used."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import JSON, ColumnElement, Select, String, bindparam, delete, select
+from sqlalchemy import JSON, ColumnElement, Row, Select, String, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import client_owner
+from service.store.authentic import delete_rows, insert_once, one, reading, sound
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx, insert_once
+from service.store.engine import Tx
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
+from service.store.shapes import Authentic, Noted
 
 
-class ClientRow(Base):
+class ClientRow(Authentic, Base):
     """A service account; the digest of its secret is sealed and bound to its status.
 
     What a rotation replaced is kept beside it, with the time until which it still counts.
     """
 
     __tablename__ = "client"
+    __members__ = (
+        "name", "status", "scopes", "first_party", "asserts_context", "segments", "jwks",
+        "created_at", "secret", "old_jwks", "old_jwks_until", "old_secret_until", "old_secret",
+    )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120))
@@ -43,10 +50,12 @@ class ClientRow(Base):
         return client_owner(self.id)
 
 
-class UsedAssertion(Base):
+class UsedAssertion(Noted, Base):
     """A client assertion that was presented; its `jti` counts once."""
 
     __tablename__ = "used_assertion"
+    __members__ = ("expires_at",)
+    __until__ = "expires_at"
 
     client_id: Mapped[UUID] = mapped_column(primary_key=True)
     jti: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -58,12 +67,8 @@ def get(tx: Tx, client: UUID, *, lock: bool = False) -> ClientRow | None:
     return tx.get(ClientRow, client, with_for_update=lock or None)
 
 
-_ROWS: Final = table_of(ClientRow)
 _USED: Final = table_of(UsedAssertion)
-_PLAIN: Final = select(
-    _ROWS.c.id, _ROWS.c.name, _ROWS.c.status, _ROWS.c.scopes, _ROWS.c.first_party,
-    _ROWS.c.asserts_context, _ROWS.c.segments, _ROWS.c.jwks,
-).where(_ROWS.c.id == bindparam("b_id"))  # fmt: skip
+_PLAIN: Final = reading(ClientRow).where(ClientRow.id == bindparam("b_id"))
 
 
 def plain_unless(condition: ColumnElement[bool]) -> Select[Any]:
@@ -71,21 +76,24 @@ def plain_unless(condition: ColumnElement[bool]) -> Select[Any]:
     return _PLAIN.where(~condition)
 
 
-def plain(tx: Tx, client: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None
-    """Return what is not sealed of a client."""
-    return tx.execute(_PLAIN, {"b_id": client}).first()
+def plain(
+    tx: Tx, client: UUID, statement: Select[Any] = _PLAIN, values: Mapping[str, Any] | None = None
+) -> Row[Any] | None:
+    """Return a client without an object, by `_PLAIN` or a statement of `plain_unless`."""
+    return one(tx, ClientRow, statement, {**(values or {}), "b_id": client})
 
 
 def clients(tx: Tx) -> list[ClientRow]:
     """Return every client, oldest first."""
-    return list(tx.scalars(select(ClientRow).order_by(ClientRow.id)))
+    return sound(tx, select(ClientRow).order_by(ClientRow.id))
 
 
 def use_assertion(tx: Tx, client: UUID, jti: str, expires_at: datetime, now: datetime) -> bool:
     """Note an assertion; False when it was used before and has not expired since."""
     same = (_USED.c.client_id == client, _USED.c.jti == jti)
-    tx.execute(delete(_USED).where(*same, _USED.c.expires_at <= now))
-    return insert_once(tx, _USED, {"client_id": client, "jti": jti, "expires_at": expires_at})
+    delete_rows(tx, UsedAssertion, *same, _USED.c.expires_at <= now)
+    values = {"client_id": client, "jti": jti, "expires_at": expires_at}
+    return insert_once(tx, UsedAssertion, values)
 
 
 def drop_assertions(tx: Tx, now: datetime) -> int:

@@ -4,19 +4,23 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, delete, select, update
+from sqlalchemy import ForeignKey, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from service.store.authentic import change, delete_rows
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE, drop_page
 from service.store.engine import Tx
 from service.store.personal import Personal
+from service.store.shapes import Authentic
 
 
-class KnownDevice(Base):
+class KnownDevice(Authentic, Base):
     """A device that completed a login; its token counts in its newest generation only."""
 
     __tablename__ = "known_device"
+    __members__ = ("subject_id", "generation", "created_at", "expires_at")
+    __until__ = "expires_at"
     __personal__ = Personal(
         "to recognize a device that signed in before", "180 days after its last login"
     )
@@ -38,29 +42,25 @@ def get(tx: Tx, device: UUID) -> KnownDevice | None:
 
 def rotate(tx: Tx, device: UUID, generation: int, expires_at: datetime) -> bool:
     """Move a device to its next generation; False when another request did."""
-    statement = (
-        update(KnownDevice)
-        .where(KnownDevice.id == device, KnownDevice.generation == generation)
-        .values(generation=generation + 1, expires_at=expires_at)
-        .returning(KnownDevice.id)
-        .execution_options(synchronize_session=False)
-    )
-    return tx.execute(statement).first() is not None
+    row = get(tx, device)
+    if row is None or row.generation != generation:
+        return False
+    return change(tx, KnownDevice, row, generation=generation + 1, expires_at=expires_at)
 
 
 def drop(tx: Tx, subject: UUID, but: UUID | None) -> int:
     """Forget the devices of a subject, but one; return how many."""
-    gone = delete(KnownDevice).where(KnownDevice.subject_id == subject)
+    which = [_TABLE.c.subject_id == subject]
     if but is not None:
-        gone = gone.where(KnownDevice.id != but)
-    return len(tx.execute(gone.returning(KnownDevice.id)).all())
+        which.append(_TABLE.c.id != but)
+    return delete_rows(tx, KnownDevice, *which)
 
 
 def drop_surplus(tx: Tx, subject: UUID, keep: int) -> None:
     """Forget the devices of a subject beyond so many, those that signed in last left out."""
     owned = select(_TABLE.c.id).where(_TABLE.c.subject_id == subject)
     surplus = owned.order_by(_TABLE.c.expires_at.desc(), _TABLE.c.id.desc())
-    tx.execute(delete(_TABLE).where(_TABLE.c.id.in_(surplus.limit(PAGE).offset(keep))))
+    delete_rows(tx, KnownDevice, _TABLE.c.id.in_(surplus.limit(PAGE).offset(keep)))
 
 
 def drop_expired(tx: Tx, now: datetime) -> int:

@@ -123,6 +123,10 @@ class Busy(Unavailable):
         self.again = again
 
 
+class RowRefused(Unavailable):
+    """A stored row is not as the service wrote it; nothing is decided on it."""
+
+
 class OAuthError(LaminaError):
     """A refusal at an OAuth endpoint, which has its own form (RFC 6749 section 5.2)."""
 

@@ -32,6 +32,7 @@ from service.login.model import Begin, Flow, FlowKind, FlowStatus, Outcome, Term
 from service.login.parts import Parts
 from service.sessions.actions import SessionValue
 from service.signals.behavior.model import Behavior
+from service.store.bearer import token_digest
 from service.store.engine import Tx
 from service.throttling.actions import Reservation
 from service.throttling.model import Counter, Lane
@@ -72,7 +73,7 @@ class Login:
             flow = Flow(_flow_id(), terms, now, now, evidence=evidence)
             flow = self._judging.decide(tx, flow)
             token = opaque.new_token("lflow_")
-            store.add(tx, flow, opaque.digest(token, "flow"))
+            store.add(tx, flow, _digest(tx, flow.id, token))
             self._note(tx, flow, "flow.begun")
             return replace(self._conclude(tx, flow), flow_token=token)
 
@@ -172,7 +173,7 @@ class Login:
         found = store.find(tx, flow_id, lock=lock)
         if found is not None:
             flow, client, digest = found
-            proven = opaque.equal(digest, opaque.digest(token, "flow"))
+            proven = opaque.equal(digest, _digest(tx, flow_id, token))
             if proven and client == caller.client:
                 return model.aged(flow, self._parts.clock.now())
         raise no_flow()
@@ -383,6 +384,11 @@ def _with_readings(flow: Flow, attempt: _Attempt, match: Match | None) -> Flow:
     if match is None or not match.readings:
         return flow
     return replace(flow, readings={**flow.readings, attempt.factor.name: match.readings})
+
+
+def _digest(tx: Tx, flow_id: UUID, token: str) -> bytes:
+    """Bind the token to its flow: the digest of another flow's is nothing here."""
+    return token_digest(tx, token, "flow", flow_id.bytes)
 
 
 def _flow_id() -> UUID:

@@ -36,7 +36,7 @@ class Completing:
             return Outcome(flow, grant=grant)
         account = parts.accounts.get(tx, terms.subject)
         if terms.kind is FlowKind.LOGIN:
-            parts.accounts.completed_login(tx, terms.subject)
+            parts.accounts.completed_login(tx, account)
         if self._judging.shown_afresh(flow) >= Acr.AAL2:
             parts.signals.learn(tx, self._judging.seen(flow, account.segment))
         self._judging.cleared(tx, flow, account.segment)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Final
 from uuid import UUID
 
@@ -13,17 +14,22 @@ from crypto.fields import FieldContext, Owner
 from service.domain.errors import Conflict
 from service.domain.ids import service_owner
 from service.login.model import Flow, from_json, stored, to_json
+from service.store.authentic import note
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
 from service.store.personal import Unlinked
 from service.store.sealed import encrypted_text, open_value, seal_value
+from service.store.shapes import Noted, shape_of
 
 
-class FlowRow(Base):
+class FlowRow(Noted, Base):
     """One flow; nobody who can write to the table can advance it."""
 
     __tablename__ = "flow"
+    __members__ = ("client_id", "token_digest", "expires_at")
+    __until__ = "expires_at"
+    __revision__ = "revision"
     __personal__ = Unlinked(
         "a sign-in under way",
         "15 minutes, then an hour as ended",
@@ -55,7 +61,7 @@ _SAVE: Final = (
     .values(
         revision=bindparam("b_next"), expires_at=bindparam("b_expires"), state=bindparam("b_state")
     )
-    .returning(_TABLE.c.id)
+    .returning(*shape_of(FlowRow).columns)
 )
 
 
@@ -67,6 +73,7 @@ def add(tx: Tx, flow: Flow, token_digest: bytes) -> None:
         "state": _seal(tx, flow, flow.revision),
     }  # fmt: skip
     tx.execute(_INSERT, values)
+    note(tx, FlowRow, SimpleNamespace(**values))
 
 
 def find(tx: Tx, flow_id: UUID, *, lock: bool = False) -> tuple[Flow, UUID, bytes] | None:
@@ -90,8 +97,10 @@ def save(tx: Tx, flow: Flow) -> Flow:
         "b_id": flow.id, "b_revision": flow.revision, "b_next": revision,
         "b_expires": flow.expires_at, "b_state": _seal(tx, stored(flow), revision),
     }  # fmt: skip
-    if tx.execute(_SAVE, values).first() is None:
+    row = tx.execute(_SAVE, values).first()
+    if row is None:
         raise moved()
+    note(tx, FlowRow, row)
     return replace(flow, revision=revision)
 
 

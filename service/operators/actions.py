@@ -34,6 +34,7 @@ from service.operators.model import (
     scopes_of,
 )
 from service.operators.store import Approval
+from service.store.bearer import token_digest
 from service.store.engine import Tx
 from service.web.paging import Page
 
@@ -131,7 +132,7 @@ class Operators:
         tokens = [opaque.new_token(_PREFIX) for _ in range(seats)]
         for seat, token in enumerate(tokens, 1):
             values = {
-                "digest": opaque.digest(token, "bootstrap"), "round": last + 1, "seat": seat,
+                "digest": token_digest(tx, token, "bootstrap"), "round": last + 1, "seat": seat,
                 "expires_at": now + BOOTSTRAP_LIFE, "used_at": None,
             }  # fmt: skip
             if not store.add_token(tx, values):
@@ -148,7 +149,7 @@ class Operators:
         """
         self._accounts.lock(tx, subject)
         store.lock_roles(tx)
-        if not store.use_token(tx, opaque.digest(token, "bootstrap"), self._clock.now()):
+        if not store.use_token(tx, token_digest(tx, token, "bootstrap"), self._clock.now()):
             raise Forbidden("bootstrap_refused", "The bootstrap token is used, expired or unknown.")
         if not self._grant(tx, subject, Role.SECURITY_OFFICER, BREAK_GLASS):
             raise Conflict("already_operator", "Each token is for a person of its own.")

@@ -6,32 +6,41 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
     ForeignKey,
     LargeBinary,
     String,
     UniqueConstraint,
     and_,
-    delete,
+    bindparam,
     func,
     or_,
     select,
-    update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.domain.clock import SKEW
 from service.operators.model import APPROVAL_LIFE, BOOTSTRAP_LIFE
+from service.store.authentic import (
+    change,
+    delete_rows,
+    holding,
+    insert_once,
+    one,
+    reading,
+    sound,
+)
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx, insert_once
+from service.store.engine import Tx
 from service.store.personal import Personal, anybody
+from service.store.shapes import Authentic
 
 
-class OperatorRole(Base):
+class OperatorRole(Authentic, Base):
     """One role of one subject."""
 
     __tablename__ = "operator_role"
+    __members__ = ("granted_at", "granted_by")
     __personal__ = Personal(
         "what the person may do as an operator", "until revoked", shown={"granted_by": anybody}
     )
@@ -42,10 +51,14 @@ class OperatorRole(Base):
     granted_by: Mapped[str] = mapped_column(String(128))
 
 
-class Approval(Base):
+class Approval(Authentic, Base):
     """An act that one operator asked for and another may approve, once, within a day."""
 
     __tablename__ = "approval"
+    __members__ = (
+        "act", "target", "params", "reason", "status", "requested_by", "decided_by", "created_at",
+        "expires_at", "used_at",
+    )  # fmt: skip
     __personal__ = Personal(
         "acts that take two people, asked for, decided or suffered by the person",
         "400 days after the day in which it is decided; the log, always",
@@ -69,10 +82,12 @@ class Approval(Base):
     used_at: Mapped[datetime | None]
 
 
-class BootstrapToken(Base):
+class BootstrapToken(Authentic, Base):
     """What makes one of the first operators, once; a round of them is given out together."""
 
     __tablename__ = "bootstrap_token"
+    __members__ = ("round", "seat", "expires_at", "used_at")
+    __until__ = "expires_at"
     __table_args__ = (UniqueConstraint("round", "seat"),)
 
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
@@ -84,18 +99,24 @@ class BootstrapToken(Base):
 
 _ROLES: Final = table_of(OperatorRole)
 _APPROVALS: Final = table_of(Approval)
+_OF_SUBJECT: Final = reading(OperatorRole).where(_ROLES.c.subject_id == bindparam("b_subject"))
+_ALL: Final = reading(OperatorRole).order_by(_ROLES.c.granted_at)
 _TOKENS: Final = table_of(BootstrapToken)
+_ACTS: Final = reading(Approval).order_by(_APPROVALS.c.id).with_for_update()
+_FOR_CHANGE: Final = _ACTS.where(_APPROVALS.c.id == bindparam("b_id"))
+_BOOTSTRAP: Final = reading(BootstrapToken).order_by(_TOKENS.c.digest).with_for_update()
+_TOKEN: Final = _BOOTSTRAP.where(_TOKENS.c.digest == bindparam("b_digest"))
 
 
 def roles(tx: Tx, subject: UUID) -> frozenset[str]:
     """Return the roles of a subject."""
-    query = select(_ROLES.c.role).where(_ROLES.c.subject_id == subject)
-    return frozenset(tx.execute(query).scalars())
+    rows = holding(tx, OperatorRole, _OF_SUBJECT, {"b_subject": subject})
+    return frozenset(row.role for row in rows)
 
 
 def listing(tx: Tx) -> Sequence[Any]:
     """Return every role that somebody has."""
-    return tx.execute(select(_ROLES).order_by(_ROLES.c.granted_at)).all()
+    return holding(tx, OperatorRole, _ALL, {})
 
 
 def page(tx: Tx, after: UUID | None, limit: int) -> Sequence[Any]:
@@ -103,8 +124,8 @@ def page(tx: Tx, after: UUID | None, limit: int) -> Sequence[Any]:
     subjects = select(_ROLES.c.subject_id).distinct().order_by(_ROLES.c.subject_id).limit(limit)
     if after is not None:
         subjects = subjects.where(_ROLES.c.subject_id > after)
-    query = select(_ROLES).where(_ROLES.c.subject_id.in_(subjects))
-    return tx.execute(query.order_by(_ROLES.c.subject_id, _ROLES.c.role)).all()
+    query = reading(OperatorRole).where(_ROLES.c.subject_id.in_(subjects))
+    return holding(tx, OperatorRole, query.order_by(_ROLES.c.subject_id, _ROLES.c.role), {})
 
 
 def lock_roles(tx: Tx) -> None:
@@ -116,13 +137,13 @@ def lock_roles(tx: Tx) -> None:
 def grant(tx: Tx, subject: UUID, role: str, now: datetime, by: str) -> bool:
     """Give a role; False when the subject has it."""
     values = {"subject_id": subject, "role": role, "granted_at": now, "granted_by": by}
-    return insert_once(tx, _ROLES, values)
+    return insert_once(tx, OperatorRole, values)
 
 
 def revoke(tx: Tx, subject: UUID, role: str) -> bool:
     """Take a role; False when the subject does not have it."""
-    gone = delete(_ROLES).where(_ROLES.c.subject_id == subject, _ROLES.c.role == role)
-    return tx.execute(gone.returning(_ROLES.c.role)).first() is not None
+    which = (_ROLES.c.subject_id == subject, _ROLES.c.role == role)
+    return delete_rows(tx, OperatorRole, *which) > 0
 
 
 def approval(tx: Tx, number: UUID) -> Approval | None:
@@ -142,55 +163,40 @@ def approvals(tx: Tx, now: datetime, before: UUID | None, limit: int) -> list[Ap
     query = select(Approval).where(Approval.expires_at > now).order_by(Approval.id.desc())
     if before is not None:
         query = query.where(Approval.id < before)
-    return list(tx.scalars(query.limit(limit)))
+    return sound(tx, query.limit(limit))
 
 
-def _valid(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Return that an approval is not over, and was not asked for in the future."""
-    ends = _APPROVALS.c.expires_at
-    return ends > now, ends <= now + APPROVAL_LIFE + SKEW
+def _is_valid(row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of named columns
+    """Tell whether an approval is not over, and was not asked for in the future."""
+    ends: datetime = row.expires_at
+    return now < ends <= now + APPROVAL_LIFE + SKEW
 
 
 def decide(tx: Tx, number: UUID, status: str, by: str, now: datetime) -> bool:
     """Decide a pending approval; False when it was decided, has expired, or is one's own."""
-    statement = (
-        update(_APPROVALS)
-        .where(
-            _APPROVALS.c.id == number, _APPROVALS.c.status == "pending",
-            *_valid(now), _APPROVALS.c.requested_by != by,
-        )
-        .values(status=status, decided_by=by)
-        .returning(_APPROVALS.c.id)
-    )  # fmt: skip
-    return tx.execute(statement).first() is not None
+    row = one(tx, Approval, _FOR_CHANGE, {"b_id": number})
+    if row is None or row.status != "pending" or row.requested_by == by:
+        return False
+    return _is_valid(row, now) and change(tx, Approval, row, status=status, decided_by=by)
 
 
 def use(tx: Tx, number: UUID, now: datetime) -> bool:
     """Use an approval that was given; False when it was used before or has expired."""
-    statement = (
-        update(_APPROVALS)
-        .where(
-            _APPROVALS.c.id == number, _APPROVALS.c.status == "approved", *_valid(now),
-        )
-        .values(status="used", used_at=now)
-        .returning(_APPROVALS.c.id)
-    )  # fmt: skip
-    return tx.execute(statement).first() is not None
+    row = one(tx, Approval, _FOR_CHANGE, {"b_id": number})
+    if row is None or row.status != "approved" or not _is_valid(row, now):
+        return False
+    return change(tx, Approval, row, status="used", used_at=now)
 
 
 def void(tx: Tx, who: str, acts: Sequence[str]) -> Sequence[Any]:
     """End the open approvals of some acts that somebody asked for or gave; return id and act."""
     given = and_(_APPROVALS.c.status == "approved", _APPROVALS.c.decided_by == who)
-    statement = (
-        update(_APPROVALS)
-        .where(
-            _APPROVALS.c.status.in_(("pending", "approved")), _APPROVALS.c.act.in_(acts),
-            or_(_APPROVALS.c.requested_by == who, given),
-        )
-        .values(status="void")
-        .returning(_APPROVALS.c.id, _APPROVALS.c.act)
+    query = _ACTS.where(
+        _APPROVALS.c.status.in_(("pending", "approved")), _APPROVALS.c.act.in_(acts),
+        or_(_APPROVALS.c.requested_by == who, given),
     )  # fmt: skip
-    return tx.execute(statement).all()
+    rows = holding(tx, Approval, query, {})
+    return [row for row in rows if change(tx, Approval, row, status="void")]
 
 
 def last_round(tx: Tx) -> int:
@@ -200,13 +206,14 @@ def last_round(tx: Tx) -> int:
 
 def add_token(tx: Tx, values: Mapping[str, Any]) -> bool:
     """Add a token; False when another process fills that seat of that round."""
-    return insert_once(tx, _TOKENS, values)
+    return insert_once(tx, BootstrapToken, values)
 
 
 def close_tokens(tx: Tx, now: datetime) -> None:
     """End every token that was not used."""
-    unused = update(_TOKENS).where(_TOKENS.c.used_at.is_(None), _TOKENS.c.expires_at > now)
-    tx.execute(unused.values(expires_at=now))
+    unused = _BOOTSTRAP.where(_TOKENS.c.used_at.is_(None), _TOKENS.c.expires_at > now)
+    for row in holding(tx, BootstrapToken, unused, {}):
+        change(tx, BootstrapToken, row, expires_at=now)
 
 
 def drop_old(tx: Tx, approvals: datetime, tokens: datetime) -> int:
@@ -217,15 +224,9 @@ def drop_old(tx: Tx, approvals: datetime, tokens: datetime) -> int:
 
 def use_token(tx: Tx, digest: bytes, now: datetime) -> bool:
     """Use a bootstrap token; False when there is no such one, or it was used or has expired."""
-    statement = (
-        update(_TOKENS)
-        .where(
-            _TOKENS.c.digest == digest,
-            _TOKENS.c.used_at.is_(None),
-            _TOKENS.c.expires_at > now,
-            _TOKENS.c.expires_at <= now + BOOTSTRAP_LIFE + SKEW,
-        )
-        .values(used_at=now)
-        .returning(_TOKENS.c.digest)
-    )
-    return tx.execute(statement).first() is not None
+    row = one(tx, BootstrapToken, _TOKEN, {"b_digest": digest})
+    if row is None or row.used_at is not None:
+        return False
+    # One that ends later was given by a clock that went wrong.
+    valid = now < row.expires_at <= now + BOOTSTRAP_LIFE + SKEW
+    return valid and change(tx, BootstrapToken, row, used_at=now)

@@ -20,9 +20,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import service_owner, subject_owner
+from service.store.authentic import delete_rows, insert_once, note
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx, insert_once
+from service.store.engine import Tx
 from service.store.personal import Personal, anybody, by_actor, without
 from service.store.sealed import (
     encrypted_bytes,
@@ -31,6 +32,7 @@ from service.store.sealed import (
     open_value,
     seal_value,
 )
+from service.store.shapes import Noted, shape_of
 
 _OWNER: Final = service_owner("policies")
 
@@ -74,10 +76,12 @@ class PolicyDocument(Base):
         return _OWNER
 
 
-class PolicyState(Base):
+class PolicyState(Noted, Base):
     """What is in force: one row, sealed under its revision, replaced by a guarded update."""
 
     __tablename__ = "policy_state"
+    __members__ = ("changed_at",)
+    __revision__ = "revision"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     revision: Mapped[int]
@@ -119,10 +123,11 @@ class PolicyDecision(Base):
         return subject_owner(self.subject_id)
 
 
-class SubjectRisk(Base):
+class SubjectRisk(Noted, Base):
     """What is held against a subject until a strong factor or an operator clears it."""
 
     __tablename__ = "subject_risk"
+    __members__ = ("subject_id", "since")
     __personal__ = Personal(
         "risk that is held against the person until a strong sign-in clears it",
         "until cleared",
@@ -198,7 +203,7 @@ def revision(tx: Tx) -> int | None:
 def first_state(tx: Tx, content: dict[str, Any], now: datetime) -> bool:
     """Write the first state; False when another process did."""
     values = {"id": STATE_ID, "revision": 1, "changed_at": now, "state": _seal(tx, 1, content)}
-    return insert_once(tx, _STATES, values)
+    return insert_once(tx, PolicyState, values)
 
 
 def replace_state(tx: Tx, old: int, content: dict[str, Any], now: datetime) -> bool:
@@ -207,9 +212,13 @@ def replace_state(tx: Tx, old: int, content: dict[str, Any], now: datetime) -> b
         update(_STATES)
         .where(_STATES.c.id == STATE_ID, _STATES.c.revision == old)
         .values(revision=old + 1, changed_at=now, state=_seal(tx, old + 1, content))
-        .returning(_STATES.c.id)
+        .returning(*shape_of(PolicyState).columns)
     )
-    return tx.execute(statement).first() is not None
+    row = tx.execute(statement).first()
+    if row is None:
+        return False
+    note(tx, PolicyState, row)
+    return True
 
 
 def _seal(tx: Tx, number: int, content: dict[str, Any]) -> bytes:
@@ -282,13 +291,13 @@ def hold_risk(tx: Tx, number: UUID, subject: UUID, content: dict[str, Any], now:
     """Hold a risk against a subject, in the place of what was held before."""
     drop_risk(tx, subject)
     sealed = seal_value(tx, "factor", _risk_context(subject, number), orjson.dumps(content))
-    insert_once(tx, _RISKS, {"id": number, "subject_id": subject, "since": now, "risk": sealed})
+    values = {"id": number, "subject_id": subject, "since": now, "risk": sealed}
+    insert_once(tx, SubjectRisk, values)
 
 
 def drop_risk(tx: Tx, subject: UUID) -> bool:
     """Let go of what is held against a subject; False when nothing was."""
-    gone = delete(_RISKS).where(_RISKS.c.subject_id == subject).returning(_RISKS.c.id)
-    return tx.execute(gone).first() is not None
+    return delete_rows(tx, SubjectRisk, _RISKS.c.subject_id == subject) > 0
 
 
 def _risk_context(subject: UUID, number: UUID) -> FieldContext:

@@ -5,19 +5,21 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Integer, and_, bindparam, delete, or_, select, update
+from sqlalchemy import ForeignKey, Integer, and_, bindparam, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import service_owner
+from service.store.authentic import change, delete_rows, holding, one, reading, sound
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE
 from service.store.engine import Tx
 from service.store.personal import Personal, without
 from service.store.sealed import encrypted_text
+from service.store.shapes import Authentic
 
 
-class SessionRow(Base):
+class SessionRow(Authentic, Base):
     """One session; its evidence is sealed, so that no level can be written into the database.
 
     It comes into force when its completion code is exchanged (`taken_up_at`); `replaces` names the
@@ -25,6 +27,11 @@ class SessionRow(Base):
     """
 
     __tablename__ = "session"
+    __members__ = (
+        "subject_id", "client_id", "created_at", "last_seen_at", "expires_at", "idle_seconds",
+        "revoked_at", "taken_up_at", "replaces", "device_id",
+    )  # fmt: skip
+    __until__ = "expires_at"
     __personal__ = Personal(
         "that the person is signed in, and what proved it",
         "a day after its end",
@@ -64,6 +71,11 @@ _IDLEST: Final = (
     .limit(PAGE)
     .offset(bindparam("b_keep", type_=Integer))
 )  # fmt: skip
+_FOR_CHANGE: Final = reading(SessionRow).where(SessionRow.id == bindparam("b_id")).with_for_update()
+_HEIRS: Final = reading(SessionRow).where(
+    _ROWS.c.replaces == bindparam("b_id"), _ROWS.c.taken_up_at.is_not(None)
+)
+_OPEN: Final = reading(SessionRow).where(SessionRow.revoked_at.is_(None)).with_for_update()
 
 
 def get(tx: Tx, session: UUID) -> SessionRow | None:
@@ -79,24 +91,16 @@ def owner(tx: Tx, session: UUID) -> UUID | None:
 
 def heir(tx: Tx, session: UUID) -> UUID | None:
     """Return the session that came into force in the place of another, if one did."""
-    query = select(_ROWS.c.id).where(_ROWS.c.replaces == session, _ROWS.c.taken_up_at.is_not(None))
-    return tx.execute(query).scalar()
+    rows = holding(tx, SessionRow, _HEIRS, {"b_id": session})
+    return next((row.id for row in rows), None)
 
 
 def take_up(tx: Tx, session: UUID, now: datetime) -> bool:
     """Let a session come into force; False when it did before or has ended."""
-    statement = (
-        update(SessionRow)
-        .where(
-            SessionRow.id == session,
-            SessionRow.taken_up_at.is_(None),
-            SessionRow.revoked_at.is_(None),
-        )
-        .values(taken_up_at=now, last_seen_at=now)
-        .returning(SessionRow.id)
-        .execution_options(synchronize_session=False)
-    )
-    return tx.execute(statement).first() is not None
+    row = one(tx, SessionRow, _FOR_CHANGE, {"b_id": session})
+    if row is None or row.taken_up_at is not None or row.revoked_at is not None:
+        return False
+    return change(tx, SessionRow, row, taken_up_at=now, last_seen_at=now)
 
 
 def of_subject(tx: Tx, subject: UUID, now: datetime) -> list[SessionRow]:
@@ -109,7 +113,7 @@ def of_subject(tx: Tx, subject: UUID, now: datetime) -> list[SessionRow]:
         SessionRow.revoked_at.is_(None),
         SessionRow.expires_at > now,
     )
-    return list(tx.scalars(query.order_by(SessionRow.id)))
+    return sound(tx, query.order_by(SessionRow.id))
 
 
 def page(tx: Tx, subject: UUID, now: datetime, after: UUID | None, limit: int) -> list[SessionRow]:
@@ -121,19 +125,15 @@ def page(tx: Tx, subject: UUID, now: datetime, after: UUID | None, limit: int) -
     )
     if after is not None:
         query = query.where(SessionRow.id > after)
-    return list(tx.scalars(query.order_by(SessionRow.id).limit(limit)))
+    return sound(tx, query.order_by(SessionRow.id).limit(limit))
 
 
 def revoke(tx: Tx, session: UUID, now: datetime) -> bool:
     """End a session; False when it had ended."""
-    statement = (
-        update(SessionRow)
-        .where(SessionRow.id == session, SessionRow.revoked_at.is_(None))
-        .values(revoked_at=now)
-        .returning(SessionRow.id)
-        .execution_options(synchronize_session=False)
-    )
-    return tx.execute(statement).first() is not None
+    row = one(tx, SessionRow, _FOR_CHANGE, {"b_id": session})
+    return row is not None and row.revoked_at is None and change(
+        tx, SessionRow, row, revoked_at=now
+    )  # fmt: skip
 
 
 def idlest(tx: Tx, subject: UUID, now: datetime, keep: int) -> Sequence[UUID]:
@@ -144,7 +144,9 @@ def idlest(tx: Tx, subject: UUID, now: datetime, keep: int) -> Sequence[UUID]:
 
 def touch(tx: Tx, session: UUID, now: datetime) -> None:
     """Note that a session was used."""
-    tx.execute(update(SessionRow).where(SessionRow.id == session).values(last_seen_at=now))
+    row = one(tx, SessionRow, _FOR_CHANGE, {"b_id": session})
+    if row is not None:
+        change(tx, SessionRow, row, last_seen_at=now)
 
 
 def ended(tx: Tx, before: datetime) -> list[UUID]:
@@ -160,10 +162,10 @@ def ended(tx: Tx, before: datetime) -> list[UUID]:
 
 def drop(tx: Tx, sessions: Sequence[UUID]) -> None:
     """Forget sessions."""
-    tx.execute(delete(SessionRow).where(SessionRow.id.in_(sessions)))
+    delete_rows(tx, SessionRow, _ROWS.c.id.in_(sessions))
 
 
 def revoke_all(tx: Tx, now: datetime) -> int:
     """End every session in force; return how many."""
-    statement = update(SessionRow).where(SessionRow.revoked_at.is_(None)).values(revoked_at=now)
-    return len(tx.execute(statement.returning(SessionRow.id)).all())
+    rows = holding(tx, SessionRow, _OPEN, {})
+    return sum(change(tx, SessionRow, row, revoked_at=now) for row in rows)

@@ -23,11 +23,14 @@ from crypto.errors import CryptoError
 from crypto.opaque import random_bytes
 from service.domain.errors import Busy, Conflict, LaminaError, Unavailable
 from service.store import files
+from service.store.authentic import authenticate_before_flush, refusals
 from service.store.sealed import FieldSealer, seal_before_flush, use_sealer
 
 Tx = Session
 _Result = TypeVar("_Result")
 _READ: Final = "lamina_read"
+ENDINGS: Final = "lamina_endings"
+"""Where a unit of work holds what is to be called at its end, in `Session.info`."""
 _BUSY_MS: Final = 10_000
 _TRIES: Final = 5
 _PAUSE_MS: Final = 20.0
@@ -95,6 +98,8 @@ class _UnitOfWork(Session):
 
 
 event.listen(_UnitOfWork, "before_flush", seal_before_flush)
+# After it: the MAC of a row may cover what was sealed.
+event.listen(_UnitOfWork, "before_flush", authenticate_before_flush)
 
 
 class Store:
@@ -107,15 +112,33 @@ class Store:
             # A read needs no transaction there: two round trips less.
             options["isolation_level"] = "AUTOCOMMIT"
         self._reader = engine.execution_options(**options)
+        if engine.dialect.name == "postgresql":
+            options["isolation_level"] = "REPEATABLE READ"
+        # A reader of SQLite's log sees one state from its first statement on.
+        self._steady = engine.execution_options(**options)
         self._sealer = sealer
         self._local = threading.local()
         self._listeners: list[Callable[[Mapping[Any, Any]], None]] = []
         self._file: tuple[int, int] | None = None
+        self._endings: list[Callable[[Session], None]] = []
+        self._alarm: Callable[[list[tuple[str, str]]], None] = _ignore
         self.follow()
 
+    def at_end(self, ending: Callable[[Session], None]) -> None:
+        """Call this at the end of every unit of work that writes, before it commits."""
+        self._endings.append(ending)
+
+    def on_refused(self, alarm: Callable[[list[tuple[str, str]]], None]) -> None:
+        """Call this, outside any unit of work, with table and key of rows that failed."""
+        self._alarm = alarm
+
     @contextmanager
-    def transaction(self, *, read: bool = False) -> Iterator[Tx]:
+    def transaction(self, *, read: bool = False, steady: bool = False) -> Iterator[Tx]:
         """Open one transaction: committed at the end, rolled back on any error.
+
+        Args:
+            read: It writes nothing.
+            steady: It reads, and everything it reads is of one moment.
 
         Raises:
             Unavailable: The database does not answer.
@@ -125,12 +148,15 @@ class Store:
         if getattr(self._local, "open", False):
             raise RuntimeError("a unit of work is open already in this thread")
         self._local.open = True
-        session = _UnitOfWork(self._reader if read else self.engine, expire_on_commit=False)
+        engine = self._steady if steady else self._reader if read else self.engine
+        session = _UnitOfWork(engine, expire_on_commit=False)
         use_sealer(session, self._sealer)
         try:
             with session.begin():
                 self._sealer.begin(session)
                 yield session
+                if not (read or steady) or ENDINGS in session.info:
+                    self._end(session)
         except SQLAlchemyError as error:
             refusal = _refusal(error)
             if refusal is None:
@@ -142,8 +168,10 @@ class Store:
             touched = dict(session.info)
             # The keys that were opened go now, not when a cycle is collected.
             session.info.clear()
+            if failed := refusals(touched):
+                self._alarm(failed)
         self._sealer.ended(touched)
-        if not read:
+        if not (read or steady):
             self._local.committed = True
         for listener in self._listeners:
             listener(touched)
@@ -208,6 +236,12 @@ class Store:
             self.engine.dispose()
         self._file = file
 
+    def _end(self, session: Session) -> None:
+        session.flush()
+        endings: list[Callable[[Session], None]] = session.info.get(ENDINGS, [])
+        for ending in dict.fromkeys((*self._endings, *endings)):
+            ending(session)
+
     def scrub(self) -> None:
         """Leave no residue of what was deleted in SQLite's log; PostgreSQL's lives its time."""
         if self.engine.dialect.name == "sqlite":
@@ -220,6 +254,10 @@ class Store:
         """Refuse slow work while a transaction is open: locks must not wait for a hash."""
         if getattr(self._local, "open", False):
             raise RuntimeError("slow work inside a unit of work")
+
+
+def _ignore(_refused: list[tuple[str, str]]) -> None:
+    return None
 
 
 def _again(work: Callable[[], _Result], allowed: Callable[[], bool]) -> _Result:

@@ -12,6 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from crypto.fields import Owner
 from service.store.base import Base, table_of
 from service.store.sealed import Encrypted
+from service.store.shapes import Authentic, shape_of
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,19 @@ class SealedTable:
         """Select all columns, in the order of the ids."""
         return select(self.table).order_by(self.table.c.id)
 
+    @cached_property
+    def covered(self) -> frozenset[str]:
+        """Return the columns that a MAC over a sealed cell needs; none where no MAC covers one."""
+        if not issubclass(self.model, Authentic) or not shape_of(self.model).covers_cells:
+            return frozenset()
+        return frozenset(column.name for column in shape_of(self.model).columns)
+
     def cells(self, key_class: str) -> Select[Any]:
         """Select the cells of a class and what places them, in the order of the ids."""
         columns = self.table.c
         fields = self.of_class(key_class)
         wanted = {column.name for column in columns if isinstance(column.type, Uuid)}
+        wanted |= self.covered
         for field in fields:
             wanted |= {field.name, *field.bound, *([field.varies.column] if field.varies else [])}
         return select(*(columns[name] for name in sorted(wanted))).order_by(columns.id)

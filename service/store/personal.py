@@ -20,6 +20,7 @@ from crypto.errors import CryptoError
 from service.domain.clock import rfc3339
 from service.store.base import Base, table_of
 from service.store.engine import Tx
+from service.store.shapes import Authentic
 
 Columns = ReadOnlyColumnCollection[str, Any]
 
@@ -152,9 +153,16 @@ class Held:
     @property
     def given(self) -> Sequence[str]:
         """Return the columns that an export gives, in the order of the table."""
-        declared, names = self.declared, map(str, table_of(self.model).columns.keys())
-        unsaid = self.hidden - declared.shown.keys()
-        return [name for name in names if name not in declared.withheld and name not in unsaid]
+        names = map(str, table_of(self.model).columns.keys())
+        unsaid = self.hidden - self.declared.shown.keys()
+        return [name for name in names if name not in self.withheld and name not in unsaid]
+
+    @property
+    def withheld(self) -> Mapping[str, str]:
+        """Return what is not given in plain form, and why."""
+        if not issubclass(self.model, Authentic):
+            return self.declared.withheld
+        return {**self.declared.withheld, "mac": "a keyed digest of the row, which is given here"}
 
     def section(self, tx: Tx, whose: Whose) -> dict[str, Any]:
         """Return the rows about a person, and what is held beside that is not given."""
@@ -168,7 +176,7 @@ class Held:
             "name": self.name, "purpose": declared.purpose, "retention": declared.retention,
             "rows": rows,
             "withheld": [
-                {"field": name, "reason": why} for name, why in declared.withheld.items()
+                {"field": name, "reason": why} for name, why in self.withheld.items()
             ] if rows else [],
             "unreadable": lost,
         }  # fmt: skip

@@ -16,6 +16,7 @@ from sqlalchemy.types import TypeDecorator
 
 from crypto.envelope import DataKey, looks_sealed, sealed_generation
 from crypto.fields import NO_EXTRA, FieldContext, Owner, extra_part, place_of
+from crypto.rows import RowKey
 
 T = TypeVar("T")
 _SEALER: Final = "lamina_sealer"
@@ -61,6 +62,17 @@ class FieldSealer(Protocol):
 
         Where it must be read first, the keys of `peers` are read with it in one statement.
         """
+
+    def row_key(self, session: Session, generation: int | None) -> RowKey:
+        """Return the key of the MACs of rows, the newest where no generation is named.
+
+        Raises:
+            OpenError: There is no such generation.
+            KeyUnavailable: This process does not hold its KEK.
+        """
+
+    def purpose_key(self, session: Session, purpose: str) -> bytes:
+        """Return 32 bytes for one purpose of the service."""
 
 
 class Unsealed:
@@ -278,6 +290,11 @@ def open_value(session: Session, key_class: str, context: FieldContext, sealed: 
     sealer = cast("FieldSealer", session.info[_SEALER])
     key = sealer.key(session, key_class, context.owner, sealed_generation(sealed), tuple)
     return key.open(sealed, context)
+
+
+def sealer_of(session: Session) -> FieldSealer:
+    """Return what holds the keys of a unit of work."""
+    return cast("FieldSealer", session.info[_SEALER])
 
 
 def use_sealer(session: Session, sealer: FieldSealer) -> None:

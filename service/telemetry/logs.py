@@ -13,7 +13,7 @@ FIELDS: Final = frozenset(
     {
         "event", "level", "timestamp", "trace_id", "method", "route", "status", "ms", "code",
         "client", "factor", "file", "outcome", "job", "rows", "error", "bind", "workers", "version",
-        "position",
+        "position", "table", "row",
     }
 )  # fmt: skip
 _LONGEST: Final = 200

@@ -48,6 +48,17 @@ class Metrics:
             ["grant", "outcome"],
             registry=self.registry,
         )
+        self.refused = Counter(
+            "lamina_rows_refused_total",
+            "Stored rows that were not as this service wrote them, by table.",
+            ["table"],
+            registry=self.registry,
+        )
+        self.differing = Gauge(
+            "lamina_rows_differ",
+            "Rows that differed from the log when they were last compared.",
+            registry=self.registry,
+        )
         self.faces = Gauge(
             "lamina_stored_faces",
             "Faces that are stored; a filing is due at 100,000.",

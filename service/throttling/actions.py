@@ -23,6 +23,7 @@ from service.throttling.model import (
     Rule,
     delay,
 )
+from service.throttling.store import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,9 @@ class Limits:
     def take(self, tx: Tx, rule: Rule, name: str) -> int:
         """Count one time; return 0, or the seconds to wait where it is not allowed."""
         bucket, now = self._bucket(tx, rule, name), self._clock.now()
-        if store.take(tx, bucket, rule, now) is None:
-            store.ensure_limit(tx, bucket, now)
-            if store.take(tx, bucket, rule, now) is None:
+        if limits.take(tx, bucket, rule, now) is None:
+            limits.ensure_limit(tx, bucket, now)
+            if limits.take(tx, bucket, rule, now) is None:
                 return max(1, self._left(tx, bucket, rule))
         return 0
 
@@ -133,11 +134,11 @@ class Limits:
 
     def drop_ended(self, tx: Tx, now: datetime) -> int:
         """Forget counts that have ended; return how many."""
-        return store.drop_ended(tx, now)
+        return limits.drop_ended(tx, now)
 
     def _left(self, tx: Tx, bucket: str, rule: Rule) -> int:
         now = self._clock.now()
-        at = store.free_at(tx, bucket, rule, now)
+        at = limits.free_at(tx, bucket, rule, now)
         return math.ceil((at - now).total_seconds()) if at and at > now else 0
 
     def _bucket(self, tx: Tx, rule: Rule, name: str) -> str:

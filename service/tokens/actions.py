@@ -18,6 +18,7 @@ from service.domain.ids import new_id, parse_id
 from service.keys.actions import SigningKeys
 from service.operators.actions import Operators
 from service.sessions.actions import Sessions, SessionValue
+from service.store.bearer import token_digest
 from service.store.engine import Store, Tx
 from service.tokens import store
 from service.tokens.model import (
@@ -105,7 +106,7 @@ class Tokens:
         code = opaque.new_token(_CODE_PREFIX)
         tx.add(
             CompletionCode(
-                digest=opaque.digest(code, "completion"), client_id=session.client,
+                digest=token_digest(tx, code, "completion"), client_id=session.client,
                 session_id=session.id, expires_at=self._clock.now() + CODE_LIFE, used_at=None,
             )
         )  # fmt: skip
@@ -198,10 +199,11 @@ class Tokens:
         """End a token of the client; a refresh token ends its session (RFC 7009)."""
         with self._database.transaction() as tx:
             client = self.authenticate(tx, credentials)
-            session = store.session_of_refresh(tx, opaque.digest(token, "refresh"), client.id)
-            if session is not None:
-                self._sessions.hold(tx, session)
-                self._sessions.end(tx, session, "revoked", str(client.id))
+            # The row itself: to end a session is not left to one that is not this service's.
+            row = store.refresh_token(tx, token_digest(tx, token, "refresh"))
+            if row is not None and row.client_id == client.id:
+                self._sessions.hold(tx, row.session_id)
+                self._sessions.end(tx, row.session_id, "revoked", str(client.id))
                 return
             claims = self._access.claims(token, None)
             jti = parse_id(str(claims.get("jti"))) if claims else None
@@ -270,7 +272,7 @@ class Tokens:
     def _for_code(self, tx: Tx, client: Client, form: Mapping[str, str]) -> dict[str, Any]:
         if not client.first_party:
             raise OAuthError("unauthorized_client", "Only first-party clients use this grant.")
-        digest = opaque.digest(form.get("code", ""), "completion")
+        digest = token_digest(tx, form.get("code", ""), "completion")
         if (held := store.session_of_code(tx, digest, client.id)) is not None:
             self._sessions.hold(tx, held)
         session_id = store.use_code(tx, digest, client.id, self._clock.now())
@@ -300,7 +302,7 @@ class Tokens:
         token, now = opaque.new_token(_REFRESH_PREFIX), self._clock.now()
         tx.add(
             RefreshToken(
-                id=new_id(now), digest=opaque.digest(token, "refresh"), client_id=session.client,
+                id=new_id(now), digest=token_digest(tx, token, "refresh"), client_id=session.client,
                 session_id=session.id, scope="", expires_at=session.expires_at, used_at=None,
             )
         )  # fmt: skip
@@ -309,7 +311,7 @@ class Tokens:
     def _refresh(
         self, tx: Tx, client: Client, form: Mapping[str, str]
     ) -> dict[str, Any] | OAuthError:
-        now, digest = self._clock.now(), opaque.digest(form.get("refresh_token", ""), "refresh")
+        now, digest = self._clock.now(), token_digest(tx, form.get("refresh_token", ""), "refresh")
         if (held := store.session_of_refresh(tx, digest, client.id)) is not None:
             self._sessions.hold(tx, held)
         won = store.use_refresh(tx, digest, client.id, now)
@@ -334,7 +336,7 @@ class Tokens:
             return False
         if not in_force(row.used_at + REFRESH_GRACE, now, REFRESH_GRACE):
             return False
-        successor = store.refresh_token(tx, opaque.digest(row.successor, "refresh"))
+        successor = store.refresh_token(tx, token_digest(tx, row.successor, "refresh"))
         return successor is not None and successor.used_at is None
 
     def _introspect_access(self, tx: Tx, client: Client, token: str) -> dict[str, Any]:
@@ -351,7 +353,7 @@ class Tokens:
         return {"active": True, "token_type": "Bearer"} | said | _level(session)
 
     def _introspect_refresh(self, tx: Tx, client: Client, token: str) -> dict[str, Any]:
-        row = store.refresh_token(tx, opaque.digest(token, "refresh"))
+        row = store.refresh_token(tx, token_digest(tx, token, "refresh"))
         if row is None or row.client_id != client.id or row.used_at is not None:
             return _INACTIVE
         session = self._sessions.find(tx, row.session_id)

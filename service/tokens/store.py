@@ -5,24 +5,28 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, String, bindparam, delete, exists, select, update
+from sqlalchemy import ForeignKey, LargeBinary, String, bindparam, exists, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.clock import SKEW
 from service.domain.ids import service_owner
+from service.store.authentic import change, delete_rows, insert_once, one, reading
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx, insert_once
+from service.store.engine import Tx
 from service.store.personal import Personal, through
 from service.store.sealed import encrypted_optional
+from service.store.shapes import Authentic, Noted
 from service.tokens.model import CODE_LIFE
 
 
-class CompletionCode(Base):
+class CompletionCode(Authentic, Base):
     """What a completed flow is exchanged with, once, within a minute."""
 
     __tablename__ = "completion_code"
+    __members__ = ("client_id", "session_id", "expires_at", "used_at")
+    __until__ = "expires_at"
     __personal__ = Personal(
         "to hand a completed sign-in to the client", "60 seconds", of=through("session_id"),
         withheld={"digest": "a digest of the code, which was shown once"},
@@ -35,10 +39,12 @@ class CompletionCode(Base):
     used_at: Mapped[datetime | None]
 
 
-class RefreshToken(Base):
+class RefreshToken(Authentic, Base):
     """A refresh token and, once it is used, its one successor, sealed for the short grace."""
 
     __tablename__ = "refresh_token"
+    __members__ = ("digest", "client_id", "session_id", "scope", "expires_at", "used_at")
+    __until__ = "expires_at"
     __personal__ = Personal(
         "to renew access while a session lasts", "as long as the session", of=through("session_id"),
         withheld={
@@ -61,10 +67,12 @@ class RefreshToken(Base):
         return service_owner("refresh")
 
 
-class RevokedToken(Base):
+class RevokedToken(Noted, Base):
     """An access token that was revoked before its time, by `jti`."""
 
     __tablename__ = "revoked_token"
+    __members__ = ("expires_at",)
+    __until__ = "expires_at"
 
     jti: Mapped[UUID] = mapped_column(primary_key=True)
     expires_at: Mapped[datetime]
@@ -78,21 +86,18 @@ REVOKED: Final = exists().where(_LISTED.c.jti == bindparam("b_jti"))
 _REVOKED: Final = select(_LISTED.c.jti).where(_LISTED.c.jti == bindparam("b_jti"))
 
 
+_CODE: Final = reading(CompletionCode).where(CompletionCode.digest == bindparam("b_digest"))
+
+
 def use_code(tx: Tx, digest: bytes, client: UUID, now: datetime) -> UUID | None:
     """Use a completion code; None when it is not this client's, or was used, or has expired."""
-    statement = (
-        update(CompletionCode)
-        .where(
-            CompletionCode.digest == digest,
-            CompletionCode.client_id == client,
-            CompletionCode.expires_at > now,
-            CompletionCode.expires_at <= now + CODE_LIFE + SKEW,
-            CompletionCode.used_at.is_(None),
-        )
-        .values(used_at=now)
-        .returning(CompletionCode.session_id)
-    )
-    return tx.scalars(statement.execution_options(synchronize_session=False)).first()
+    row = one(tx, CompletionCode, _CODE, {"b_digest": digest})
+    if row is None or row.client_id != client or row.used_at is not None:
+        return None
+    # One that ends later was given by a clock that went wrong.
+    valid = now < row.expires_at <= now + CODE_LIFE + SKEW
+    session: UUID = row.session_id
+    return session if valid and change(tx, CompletionCode, row, used_at=now) else None
 
 
 def session_of_code(tx: Tx, digest: bytes, client: UUID) -> UUID | None:
@@ -119,25 +124,16 @@ def refresh_token(tx: Tx, digest: bytes) -> RefreshToken | None:
 
 def use_refresh(tx: Tx, digest: bytes, client: UUID, now: datetime) -> bool:
     """Use a refresh token; False when it is not this client's, or was used, or has expired."""
-    statement = (
-        update(RefreshToken)
-        .where(
-            RefreshToken.digest == digest,
-            RefreshToken.client_id == client,
-            RefreshToken.expires_at > now,
-            RefreshToken.used_at.is_(None),
-        )
-        .values(used_at=now)
-        .returning(RefreshToken.id)
-        .execution_options(synchronize_session=False)
-    )
-    return tx.execute(statement).first() is not None
+    row = refresh_token(tx, digest)
+    if row is None or row.client_id != client or row.expires_at <= now or row.used_at is not None:
+        return False
+    return change(tx, RefreshToken, row, used_at=now)
 
 
 def revoke(tx: Tx, jti: UUID, expires_at: datetime) -> None:
     """List an access token as revoked until it expires."""
     values = {"jti": jti, "expires_at": expires_at}
-    insert_once(tx, RevokedToken.metadata.tables["revoked_token"], values)
+    insert_once(tx, RevokedToken, values)
 
 
 def revoked(tx: Tx, jti: UUID) -> bool:
@@ -154,4 +150,4 @@ def drop_expired(tx: Tx, now: datetime) -> int:
 def let_go(tx: Tx, sessions: Sequence[UUID]) -> None:
     """Forget what was issued for sessions."""
     for model in (CompletionCode, RefreshToken):
-        tx.execute(delete(model).where(model.session_id.in_(sessions)))
+        delete_rows(tx, model, model.session_id.in_(sessions))

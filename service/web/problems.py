@@ -31,6 +31,7 @@ _STATUS: Final[dict[type[LaminaError], int]] = {
     errors.TooMany: 429,
     errors.Unavailable: 503,
     errors.Busy: 503,
+    errors.RowRefused: 503,
 }
 
 

@@ -68,7 +68,7 @@ def test_everything_is_there_in_the_clear_and_secrets_are_named(service, alice):
     kinds = {row["type"] for row in found["authenticator"]["rows"]}
     assert kinds == {"password", "totp", "recovery_codes"}
     assert all(row["created_at"] for row in found["authenticator"]["rows"])
-    (why,) = found["authenticator"]["withheld"]
+    why = found["authenticator"]["withheld"][0]
     assert why["field"] == "verifier"
     assert "hash" in why["reason"]
     assert len(found["recovery_code"]["rows"]) == len(alice.codes)

@@ -1,6 +1,7 @@
 """Operators, what two of them may do together, and keys over HTTP."""
 
 import json
+from uuid import UUID
 
 import pytest
 
@@ -197,10 +198,10 @@ def test_an_approval_is_good_for_a_day(service, officers):
     ada, grace = officers
     asked = ask(service, ada, "keys.destroy", "kek behavior 1").json
     with service.house.store.transaction() as tx:
-        from sqlalchemy import text
+        from service.operators.store import Approval
 
-        old = text("UPDATE approval SET expires_at = created_at")
-        tx.execute(old)
+        row = tx.get(Approval, UUID(asked["id"]))
+        row.expires_at = row.created_at
     path = f"/v1/approvals/{asked['id']}/approve"
     late = service.call("POST", path, {}, bearer=grace)
     assert (late.status_code, late.json["code"]) == (410, "approval_expired")

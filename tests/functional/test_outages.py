@@ -116,6 +116,7 @@ def test_too_many_hashes_at_once_are_told_to_wait(service):
     assert seen["attempts_left"] == flow["attempts_left"]
 
 
+@pytest.mark.edits_rows
 def test_a_value_that_was_tampered_with_is_refused(service):
     """A flow whose revision was turned back in the database does not open: 503, no 500."""
     service.register()
@@ -127,6 +128,7 @@ def test_a_value_that_was_tampered_with_is_refused(service):
     assert (answer.status_code, answer.json["code"]) == (503, "sealed_value_refused")
 
 
+@pytest.mark.edits_rows
 def test_evidence_written_into_the_database_does_not_open(service):
     """A session that is given to another subject has no level at all."""
     alice, bob = service.register("alice"), service.register("bob")

@@ -325,6 +325,7 @@ def test_decisions_whose_keys_are_gone_are_counted_apart(service):
     assert replayed(service).table.unopened == 2
 
 
+@pytest.mark.edits_rows
 def test_a_tampered_policy_leaves_the_last_good_in_force(service, settings, clock):
     """Neither a changed body nor a changed pointer gets in; a new process does not start on it."""
     version = service.house.policies.version

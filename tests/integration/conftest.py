@@ -79,6 +79,8 @@ def build(url: str, roots: FileRoot) -> House:
     accounts = Accounts(vault, outbox, audit, clock)
     with store.transaction() as tx:
         accounts.ensure_decoy(tx, uuid.UUID(int=0), DECOY)
+    # From here on, so that the log of a new house is empty.
+    store.at_end(audit.close)
     authenticators = Authenticators(accounts, audit, clock)
     hasher = PasswordHasher.unsafe_for_tests()
     return House(

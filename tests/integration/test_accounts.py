@@ -365,10 +365,10 @@ def test_a_suspended_payment_does_not_stop_the_login(house):
 def test_the_first_login_is_noted_once(house):
     """A later login does not move the time of the first."""
     account = house.register(username="alice")
-    act(house, "completed_login", account.id)
+    act(house, "completed_login", account)
     first = act(house, "get", account.id).first_login_at
     house.clock.advance(days=1)
-    act(house, "completed_login", account.id)
+    act(house, "completed_login", account)
     assert (
         act(house, "get", account.id).first_login_at == first == house.clock.now().replace(day=24)
     )

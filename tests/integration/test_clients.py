@@ -136,7 +136,7 @@ def test_a_client_flipped_to_active_with_sql_does_not_authenticate(house):
     act(house, "revoke", client.id)
     with house.store.transaction() as tx:
         tx.execute(text("UPDATE client SET status = 'active'"))
-    with pytest.raises(Exception, match="does not open"):
+    with pytest.raises(Exception, match="row_refused"):
         act(house, "authenticate_secret", str(client.id), secret)
 
 

@@ -18,7 +18,7 @@ def alice(house):
     """Return a subject that has signed in before, so that a grant is needed."""
     account = house.register(username="alice")
     with house.store.transaction() as tx:
-        house.accounts.completed_login(tx, account.id)
+        house.accounts.completed_login(tx, account)
         return house.accounts.get(tx, account.id)
 
 
@@ -109,7 +109,7 @@ def test_the_short_right_ends_with_the_first_login(house):
     account = house.register(username="alice")
     authorize(house, account)
     with house.store.transaction() as tx:
-        house.accounts.completed_login(tx, account.id)
+        house.accounts.completed_login(tx, account)
         account = house.accounts.get(tx, account.id)
     assert refusal(house, account) == "grant_required"
 

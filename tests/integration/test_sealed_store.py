@@ -4,12 +4,14 @@ import pickle
 import sqlite3
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from crypto.errors import OpenError
 from service.accounts.store import Subject
+from service.authenticators import store as authenticators
 from service.authenticators.store import AuthenticatorRow
 from service.domain.authenticator import Status
+from service.store.base import table_of
 from service.store.sealed import Unsealed
 from tests.integration.conftest import build
 
@@ -75,14 +77,17 @@ def test_a_verifier_copied_to_another_subject_does_not_open(house):
 
 
 def test_a_verifier_whose_status_was_flipped_does_not_open(house):
-    """Turning a revoked authenticator active with SQL gives a verifier that is refused."""
+    """Turning an authenticator active with SQL gives no verifier, whatever its MAC says."""
     account = house.register(username="alice")
     with house.store.transaction() as tx:
         added = house.authenticators.add(tx, account.id, "totp", b"seed", status=Status.PENDING)
     with house.store.transaction() as tx:
         tx.execute(text("UPDATE authenticator SET status = 'active'"))
-    with pytest.raises(OpenError), house.store.transaction() as tx:
-        house.authenticators.verifier(tx, added.subject, added.subject, "totp")
+    with house.store.transaction(read=True) as tx:
+        assert house.authenticators.verifier(tx, added.subject, added.subject, "totp") is None
+        row = tx.execute(select(table_of(AuthenticatorRow))).one()
+        with pytest.raises(OpenError):
+            authenticators.opened(tx, row)
 
 
 def test_confirming_seals_the_verifier_under_its_new_status(house):

@@ -215,9 +215,10 @@ class Accounts:
         row = self._row(tx, subject)
         return row.username or row.email or row.phone or str(subject)
 
-    def completed_login(self, tx: Tx, subject: UUID) -> None:
+    def completed_login(self, tx: Tx, account: Account) -> None:
         """Note a completed login; from the first one on a scope alone changes nothing."""
-        store.mark_login(tx, subject, self._clock.now())
+        if account.first_login_at is None:
+            store.mark_login(tx, account.id, self._clock.now())
 
     def send_code(self, tx: Tx, subject: UUID, name: str, *, caller: Caller | None = None) -> None:
         """Send a code to the stored address, never to a typed one.

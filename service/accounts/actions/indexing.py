@@ -28,7 +28,7 @@ class Indexing:
 
     def left(self, tx: Tx, version: int) -> int:
         """Count the identifiers without a digest of a version."""
-        return store.count_undigested(tx, version)
+        return claims.count_undigested(tx, version)
 
     def fill_pages(self, version: int) -> Iterator[Page]:
         """Add the missing digests of a version, until a pass finds none."""
@@ -42,18 +42,18 @@ class Indexing:
         """Delete the digests of versions that are not in use any more."""
 
         def page(tx: Tx, after: UUID) -> Page:
-            gone = store.drop_dead_digests(tx, after, self._vault.index_versions(), PAGE)
+            gone = claims.drop_dead_digests(tx, after, self._vault.index_versions(), PAGE)
             return Page(moved=len(gone), last=max(gone, default=None))
 
         yield from passes(self._database, page)
 
     def _fill(self, tx: Tx, after: UUID, version: int) -> Page:
-        seen = store.undigested(tx, version, after, PAGE)
+        seen = claims.undigested(tx, version, after, PAGE)
         index, page = self._vault.blind_index(tx, version), Page(last=_last(seen))
         # Nobody may change or prove an identifier between its being read and its being written.
         held = {row.subject_id for row in seen}
         store.lock_all(tx, held)
-        for row in store.undigested(tx, version, after, PAGE):
+        for row in claims.undigested(tx, version, after, PAGE):
             if row.subject_id not in held:
                 continue
             try:

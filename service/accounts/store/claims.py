@@ -1,46 +1,113 @@
 """Who claims an identifier, who has proven it, and the codes that are out to prove it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select, tuple_
 
 from service.accounts.store import Digests, Subject, SubjectIndex, VerificationCode
+from service.store.authentic import delete_rows, forgotten, holding, holds, lead, led_holds, reading
 from service.store.base import table_of
 from service.store.engine import Tx
 
 _INDEX: Final = table_of(SubjectIndex)
+_ROWS: Final = reading(SubjectIndex)
 _OTHER: Final = _INDEX.alias("other")
 _MOST_CLAIMS: Final = 100
 
 
-def claiming(tx: Tx, field: str, digests: Digests, segments: Collection[str]) -> Sequence[Any]:
-    """Return who of some segments claims an identifier (id, client_id, verified), the owner first.
+class Claim(NamedTuple):
+    """That a subject says it is found by an identifier, and since when that is proven."""
+
+    id: UUID
+    subject_id: UUID
+    field: str
+    verified_at: datetime | None
+
+
+def claims_of(tx: Tx, rows: Iterable[Any]) -> list[Claim]:
+    """Return what rows of the index say; one that this service did not write proves nothing."""
+    return [
+        Claim(
+            row.id, row.subject_id, row.field,
+            row.verified_at if holds(tx, SubjectIndex, row) else None,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def undigested(tx: Tx, version: int, after: UUID, limit: int) -> list[Claim]:
+    """Return the identifiers without a digest of a version."""
+    query = reading(SubjectIndex).where(_lacks(version), _INDEX.c.id > after)
+    return claims_of(tx, tx.execute(query.order_by(_INDEX.c.id).limit(limit)))
+
+
+def count_undigested(tx: Tx, version: int) -> int:
+    """Count the identifiers without a digest of a version."""
+    return tx.execute(select(func.count()).select_from(_INDEX).where(_lacks(version))).scalar_one()
+
+
+def _lacks(version: int) -> ColumnElement[bool]:
+    new = _INDEX.alias()
+    same = (new.c.subject_id == _INDEX.c.subject_id, new.c.field == _INDEX.c.field)
+    return and_(
+        _INDEX.c.key_version != version, ~exists().where(*same, new.c.key_version == version)
+    )
+
+
+def drop_dead_digests(tx: Tx, after: UUID, live: Collection[int], limit: int) -> list[UUID]:
+    """Delete digests of versions that are not live, a page of them; return their ids."""
+    page = (
+        select(_INDEX.c.id)
+        .where(_INDEX.c.key_version.not_in(live), _INDEX.c.id > after)
+        .order_by(_INDEX.c.id)
+        .limit(limit)
+    )
+    ids = list(tx.execute(page).scalars())
+    forgotten(tx, SubjectIndex, delete(_INDEX).where(_INDEX.c.id.in_(ids)))
+    return ids
+
+
+class Claimant(NamedTuple):
+    """Who claims an identifier, and whether it is proven."""
+
+    id: UUID
+    client_id: UUID
+    verified: bool
+
+
+def claiming(tx: Tx, field: str, digests: Digests, segments: Collection[str]) -> Sequence[Claimant]:
+    """Return who of some segments claims an identifier, the owner first.
 
     Of very many claims some are left out, which are nobody's alone in any case.
     """
-    verified = func.max(SubjectIndex.verified_at).is_not(None)
+    proven = SubjectIndex.verified_at.is_not(None)
     query = (
-        select(Subject.id, Subject.client_id, verified.label("verified"))
+        select(Subject.id, Subject.client_id, *lead(SubjectIndex))
         .join(SubjectIndex, SubjectIndex.subject_id == Subject.id)
         .where(
             SubjectIndex.field == field,
             tuple_(SubjectIndex.key_version, SubjectIndex.digest).in_(list(digests)),
             Subject.segment.in_(list(segments)),
         )
-        .group_by(Subject.id, Subject.client_id)
-        .order_by(verified.desc(), Subject.id)
+        .order_by(proven.desc(), Subject.id)
         .limit(_MOST_CLAIMS)
     )
-    return tx.execute(query).all()
+    found: dict[UUID, Claimant] = {}
+    for row in tx.execute(query):
+        # One of each version of the index key may lead to the same subject.
+        if led_holds(tx, SubjectIndex, row):
+            verified = row.lead_verified_at is not None
+            found.setdefault(row.id, Claimant(row.id, row.client_id, verified))
+    return list(found.values())
 
 
 def verified_fields(tx: Tx, subject: UUID) -> frozenset[str]:
     """Return the kinds of identifier that a subject has proven."""
     mine = (_INDEX.c.subject_id == subject, _INDEX.c.verified_at.is_not(None))
-    return frozenset(tx.execute(select(_INDEX.c.field).where(*mine)).scalars())
+    return frozenset(row.field for row in holding(tx, SubjectIndex, _ROWS.where(*mine), {}))
 
 
 def claimants(tx: Tx, subject: UUID, field: str) -> list[UUID]:
@@ -55,39 +122,36 @@ def claimants(tx: Tx, subject: UUID, field: str) -> list[UUID]:
 
 def owner(tx: Tx, field: str, digests: Digests) -> UUID | None:
     """Return who has proven an identifier."""
-    query = select(_INDEX.c.subject_id).where(
+    query = _ROWS.where(
         _INDEX.c.field == field,
         tuple_(_INDEX.c.key_version, _INDEX.c.digest).in_(list(digests)),
         _INDEX.c.verified_at.is_not(None),
     )
-    return tx.execute(query).scalars().first()
+    return next((row.subject_id for row in holding(tx, SubjectIndex, query, {})), None)
 
 
-def outdated(tx: Tx, form: int, limit: int) -> Sequence[Any]:
-    """Return identifiers (subject_id, field, verified_at) whose digests are of an older form."""
-    query = (
-        select(
-            _INDEX.c.subject_id, _INDEX.c.field,
-            func.max(_INDEX.c.verified_at).label("verified_at"),
-        )
-        .where(_INDEX.c.form < form)
-        .group_by(_INDEX.c.subject_id, _INDEX.c.field)
-        .order_by(_INDEX.c.subject_id)
-        .limit(limit)
-    )  # fmt: skip
-    return tx.execute(query).all()
+def outdated(tx: Tx, form: int, limit: int) -> Sequence[Claim]:
+    """Return identifiers whose digests are of an older form."""
+    order = (_INDEX.c.subject_id, _INDEX.c.field, _INDEX.c.verified_at.desc())
+    query = _ROWS.where(_INDEX.c.form < form).order_by(*order).limit(limit)
+    found: dict[tuple[UUID, str], Claim] = {}
+    for claim in claims_of(tx, tx.execute(query)):
+        key = (claim.subject_id, claim.field)
+        if key not in found or claim.verified_at:
+            found[key] = claim
+    return list(found.values())
 
 
 def drop_claim(tx: Tx, subject: UUID, field: str) -> None:
     """Let go of a subject's identifier of one kind, and of the code that was sent to it."""
-    tx.execute(delete(_INDEX).where(_INDEX.c.subject_id == subject, _INDEX.c.field == field))
+    delete_rows(tx, SubjectIndex, _INDEX.c.subject_id == subject, _INDEX.c.field == field)
     drop_code(tx, subject, field)
 
 
 def drop_code(tx: Tx, subject: UUID, field: str) -> None:
     """Delete the code that was sent to an address."""
     mine = (VerificationCode.subject_id == subject, VerificationCode.field == field)
-    tx.execute(delete(VerificationCode).where(*mine))
+    delete_rows(tx, VerificationCode, *mine)
 
 
 def drop_codes(tx: Tx, now: datetime) -> int:

@@ -39,16 +39,26 @@ class Task:
     final: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Work that takes long and opens its own units of work: the other work goes on beside it."""
+
+    name: str
+    every: timedelta
+    run: Callable[[], int]
+
+
 class Jobs:
     """The background work of one process."""
 
     def __init__(
         self, database: Store, tasks: Sequence[Task], clock: Clock,
-        readings: Readings | None = None,
+        readings: Readings | None = None, apart: Sequence[Apart] = (),
     ) -> None:  # fmt: skip
         self.readings = readings
         self._database = database
         self._tasks = tuple(tasks)
+        self._apart = tuple(apart)
         self._clock = clock
         self._holder = opaque.random_bytes(16).hex()
         self._due: dict[str, datetime] = {}
@@ -82,11 +92,23 @@ class Jobs:
             self._due[task.name] = now + wait
         return done
 
+    def begin_apart(self) -> list[threading.Thread]:
+        """Begin what is due of the work that goes on beside the other; return its threads."""
+        now, begun = self._clock.now(), []
+        for work in self._apart:
+            if now >= self._due.get(work.name, now):
+                self._due[work.name] = now + work.every
+                begun.append(threading.Thread(target=self._do_apart, args=(work,), daemon=True))
+        for thread in begun:
+            thread.start()
+        return begun
+
     def loop(self) -> None:
         """Work until `stop`; a failure is logged and tried again at the next turn."""
         while not self._stop.wait(_TICK):
             try:
-                self.run_due()
+                if self.run_due():
+                    self.begin_apart()
             except Exception as error:  # noqa: BLE001 - a thread that ends would do nothing more
                 logs.get().warning("jobs_paused", **logs.kind(error))
         self._give_up()
@@ -110,6 +132,14 @@ class Jobs:
         if rows:
             logs.get().info("job", job=task.name, rows=rows)
         return rows
+
+    def _do_apart(self, work: Apart) -> None:
+        try:
+            if rows := work.run():
+                logs.get().info("job", job=work.name, rows=rows)
+        except Exception as error:  # noqa: BLE001 - as above
+            logs.get().error("job_failed", job=work.name, **logs.kind(error))
+            self._due[work.name] = self._clock.now() + _AGAIN
 
     def _give_up(self) -> None:
         try:

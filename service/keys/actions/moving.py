@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import Row
@@ -20,17 +20,20 @@ from crypto.errors import CryptoError
 from crypto.fields import Owner
 from crypto.keyring import KeyEncryptionKey, rewrap_kek, root_version_of
 from service.domain.clock import Clock
-from service.domain.errors import Conflict
+from service.domain.errors import Conflict, RowRefused
 from service.domain.ids import new_id
 from service.keys import store
 from service.keys.actions.instances import Instances
 from service.keys.actions.unit_keys import UnitKeys
-from service.keys.actions.vault import INDEX_CLASS, PURPOSE_OWNER, Vault
+from service.keys.actions.vault import INDEX_CLASS, PURPOSE_OWNER, ROWS_CLASS, Vault
 from service.keys.model import SETTLE, require_root, require_settled
 from service.keys.store import moves
+from service.store import scanning
+from service.store.authentic import renewed
 from service.store.engine import Store, Tx
 from service.store.fields import SealedTable, sealed_tables
 from service.store.sealed import Encrypted
+from service.store.shapes import Authentic, Shape, shape_of, shapes
 
 PAGE: Final = 500
 _LEAST: Final = UUID(int=0)
@@ -142,10 +145,13 @@ class Moving:
 
     def left_to_reencrypt(self, tx: Tx, key_class: str, generation: int) -> int:
         """Count the rows that hold a cell of a class under an older generation."""
-        return sum(
+        cells = sum(
             moves.count_stale(tx, table, key_class, generation)
             for table in sealed_tables()
             if table.of_class(key_class)
+        )
+        return cells + sum(
+            scanning.count_older(tx, shape, generation) for shape in _keyed(key_class)
         )
 
     def reencrypt_pages(self, key_class: str, generation: int) -> Iterator[Page]:
@@ -159,6 +165,8 @@ class Moving:
                     self._reencrypt, table=table, key_class=key_class, generation=generation
                 )
                 yield from passes(self._database, page_of, left)
+        for shape in _keyed(key_class):
+            yield from self._renew_macs(shape, generation)
 
     def finish_generation(self, tx: Tx, key_class: str) -> None:
         """Note when the last field was sealed anew: a reader may still hold what it read before."""
@@ -217,9 +225,49 @@ class Moving:
                 continue
             if moved:
                 cells[row.id] = moved
-        moves.store_cells(tx, table, [cell.name for cell in fields], cells)
+        names = [cell.name for cell in fields]
+        if table.covered:
+            # The MAC covers a cell: it changes with it, in the same statement.
+            names = [*names, "mac"]
+            cells = _with_macs(tx, table, rows, cells, page)
+        moves.store_cells(tx, table, names, cells)
         page.moved = len(cells)
         return page
+
+    def _renew_macs(self, shape: Shape, generation: int) -> Iterator[Page]:
+        """Give every row of a table its MAC under the new key, until a pass finds none."""
+        empty = bad = 0
+        while empty < _PATIENCE:
+            moved, bad = 0, 0
+            for page in self._renew_pass(shape, generation):
+                moved, bad = moved + page.moved, bad + len(page.bad)
+                yield page
+            with self._database.transaction(read=True) as tx:
+                waiting = scanning.count_older(tx, shape, generation) - bad
+            if waiting <= 0:
+                return
+            empty += not moved
+            time.sleep(0 if moved else _PAUSE)
+        raise Conflict("rows_locked", f"rows of {shape.table.name} stay locked; run it again")
+
+    def _renew_pass(self, shape: Shape, generation: int) -> Iterator[Page]:
+        after = None
+        while True:
+            with self._database.transaction() as tx:
+                older = scanning.older(shape, generation)
+                rows = scanning.page_after(tx, shape, after, older, lock=True)
+                page = Page()
+                for row in rows:
+                    try:
+                        scanning.renew(tx, shape, row)
+                        page.moved += 1
+                    except RowRefused as error:
+                        line = {"table": shape.table.name, "row": shape.name_of(shape.of_row(row))}
+                        page.bad.append({**line, "key": "rows", "reason": error.code})
+            if not rows:
+                return
+            after = scanning.key_of(shape, rows[-1])
+            yield page
 
     def _data_keys(
         self, tx: Tx, key_class: str, owners: Collection[Owner], generation: int
@@ -244,6 +292,28 @@ class Moving:
             # Another transaction was first with one of them: what stands there is what counts.
             keys.add(store.deks(tx, key_class, missing))
         return keys
+
+
+def _keyed(key_class: str) -> list[Shape]:
+    """Return the tables whose rows have MACs under keys of a class."""
+    return [shape for shape in shapes() if shape.keyed] if key_class == ROWS_CLASS else []
+
+
+def _with_macs(
+    tx: Tx, table: SealedTable, rows: Sequence[Row[Any]], cells: dict[UUID, dict[str, bytes]],
+    page: Page,
+) -> dict[UUID, dict[str, bytes]]:  # fmt: skip
+    """Return cells that are sealed anew with the MACs of their rows; bad rows are left out."""
+    done: dict[UUID, dict[str, bytes]] = {}
+    for row in rows:
+        if row.id not in cells:
+            continue
+        try:
+            model = shape_of(cast("type[Authentic]", table.model)).keyed_model
+            done[row.id] = {**cells[row.id], "mac": renewed(tx, model, row, cells[row.id])}
+        except RowRefused as error:
+            page.bad.append(bad_row(table.name, row.id, "rows", error.code))
+    return done
 
 
 def _reseal(

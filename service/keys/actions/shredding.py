@@ -84,7 +84,11 @@ class Shredding:
         """
         self._lock(tx, subject)
         now = self._clock.now()
-        tx.merge(LegalHold(subject_id=subject, until=until, reason=reason, set_at=now))
+        row = tx.get(LegalHold, subject)
+        if row is None:
+            tx.add(LegalHold(subject_id=subject, until=until, reason=reason, set_at=now))
+        else:
+            row.until, row.reason, row.set_at = until, reason, now
         self._audit.append(
             tx, "subject.held", subject=subject, actor=actor, until=rfc3339(until), reason=reason
         )

@@ -22,6 +22,7 @@ from crypto.keyring import (
     root_version_of,
 )
 from crypto.providers.base import RootProvider
+from crypto.rows import RowKey
 from service.domain.clock import Clock
 from service.domain.ids import new_id, service_owner
 from service.keys import store
@@ -35,6 +36,8 @@ _FEW: Final = 2
 _TOUCHED: Final = "lamina_canaries"
 INDEX_OWNER: Final = service_owner("index")
 PURPOSE_OWNER: Final = service_owner("purposes")
+ROWS_OWNER: Final = service_owner("rows")
+ROWS_CLASS: Final = "service"
 INDEX_CLASS: Final = "index"
 
 
@@ -64,6 +67,8 @@ class Vault:
         self._newest: dict[tuple[str, Owner], int] = {}
         self._generations: dict[str, int] = {}
         self._index: dict[int, str] = {}
+        self._purposes: dict[str, bytes] = {}
+        self._row_keys: dict[int, RowKey] = {}
         self._statuses: dict[tuple[str, int], str] = {}
         self._read_at: datetime | None = None
         self._canaries: frozenset[UUID] = frozenset()
@@ -125,6 +130,7 @@ class Vault:
         self._index = {row.version: row.status for row in store.index_keys(session)}
         self._canaries = store.canaries(session)
         self._kept, self._newest = {}, {}
+        self._purposes, self._row_keys = {}, {}
         self._read_at = self._clock.now()
         for listener in self._listeners:
             listener(session)
@@ -262,9 +268,36 @@ class Vault:
 
     def purpose_key(self, session: Session, purpose: str) -> bytes:
         """Return 32 bytes for one purpose of the service; they outlive every re-encryption."""
+        known = self._purposes.get(purpose)
+        if known is not None:
+            return known
         key = self._current(session, PURPOSE_OWNER, "service")
         key = key or self.make_key(session, PURPOSE_OWNER, "service", 1)
-        return key.derive(purpose)
+        derived = key.derive(purpose)
+        if data_key_name("service", PURPOSE_OWNER, key.generation) in self._kept:
+            self._purposes[purpose] = derived
+        return derived
+
+    def row_key(self, session: Session, generation: int | None) -> RowKey:
+        """Return the key of the MACs of rows, which rotates with the class `service`.
+
+        Raises:
+            OpenError: There is no such generation.
+            KeyUnavailable: This process does not hold its KEK.
+        """
+        wanted = self.generation(ROWS_CLASS) if generation is None else generation
+        known = self._row_keys.get(wanted)
+        if known is not None:
+            return known
+        if generation is None:
+            key = self.newest_key(session, ROWS_CLASS, ROWS_OWNER)
+        else:
+            key = self.key(session, ROWS_CLASS, ROWS_OWNER, generation, tuple)
+        made = RowKey(key.derive("rows"), key.generation)
+        # One that this unit of work made may still roll back.
+        if data_key_name(ROWS_CLASS, ROWS_OWNER, key.generation) in self._kept:
+            self._row_keys[key.generation] = made
+        return made
 
     def make_key(self, session: Session, owner: Owner, key_class: str, generation: int) -> DataKey:
         """Add a data key, or return the one that another transaction added first."""

@@ -26,6 +26,7 @@ from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
 from service.store.personal import Personal
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
+from service.store.shapes import Authentic
 
 
 class Kek(Base):
@@ -155,10 +156,12 @@ class Tombstone(Base):
     certificate: Mapped[str] = mapped_column(Text)
 
 
-class LegalHold(Base):
+class LegalHold(Authentic, Base):
     """A duty to keep a subject's data until a date; it refuses every erasure before."""
 
     __tablename__ = "legal_hold"
+    __members__ = ("until", "reason", "set_at")
+    __until__ = "until"
     __personal__ = Personal(
         "a duty to keep the data",
         "until the date",

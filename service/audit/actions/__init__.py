@@ -9,18 +9,21 @@ from uuid import UUID
 from crypto import chain
 from crypto.canonical import canonical_json
 from crypto.errors import ChainBroken
-from service.audit import model, store
+from service.audit import model, notes, store
 from service.audit.model import Checkpoint, Keys, Placed, Point, Waiting
 from service.domain.caller import SERVICE, who_acts
 from service.domain.clock import Clock, rfc3339
 from service.domain.ids import new_id
-from service.store.engine import Tx
+from service.store.authentic import taken
+from service.store.engine import ENDINGS, Tx
+from service.store.sealed import sealer_of
 from service.telemetry import logs
 
 _PAGE: Final = 500
 _ROUND: Final = 20_000
 _ASKED: Final = 500
 _ACTS: Final = "lamina_acts"
+_LEAVES: Final = "lamina_leaves"
 
 
 class Seal(Protocol):
@@ -101,9 +104,28 @@ class AuditLog:
             "id": new_id(now), "at": now, "kind": kind, "subject_id": subject, "actor": actor,
             "data": data,
         }  # fmt: skip
-        store.add(tx, values)
+        leaves = tx.info.setdefault(_LEAVES, [])
+        if not leaves:
+            tx.info.setdefault(ENDINGS, []).append(self.close)
+        leaves.append(values)
         if kind in self._kinds:
             self.keep(tx, act(values))
+
+    def close(self, tx: Tx) -> None:
+        """Write the leaves of a unit of work, with what it changed in rows that carry a MAC."""
+        leaves, changed = tx.info.pop(_LEAVES, []), taken(tx)
+        if changed:
+            key = sealer_of(tx).purpose_key(tx, notes.PURPOSE)
+            notes.attach(key, leaves, changed, self._changed)
+        if leaves:
+            store.add(tx, leaves)
+
+    def _changed(self) -> dict[str, Any]:
+        now = self._clock.now()
+        return {
+            "id": new_id(now), "at": now, "kind": notes.CHANGED, "subject_id": None,
+            "actor": SERVICE, "data": {},
+        }  # fmt: skip
 
     def remember(self, tx: Tx, what: str, **data: Any) -> None:  # noqa: ANN401 - JSON members
         """Keep something outside the database, when this commits, without a leaf of its own."""
@@ -130,6 +152,7 @@ class AuditLog:
         Returns:
             How many leaves got a place; at most `limit`.
         """
+        self.close(tx)
         store.lock(tx)
         keys, last = self._keys(tx), store.last_link(tx)
         position, head = (last.position, last.head) if last else (0, chain.GENESIS)

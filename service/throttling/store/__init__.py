@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
     String,
     UniqueConstraint,
@@ -28,26 +27,32 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.domain.clock import SKEW
+from service.store.authentic import insert_once, note
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx, insert_once
+from service.store.engine import Tx
 from service.store.personal import Personal, Unlinked
+from service.store.shapes import Noted, shape_of
 from service.throttling.model import (
     FIRST_DELAY,
     FREE,
     HARD_TOTAL,
     LONGEST_DELAY,
     Counter,
-    Rule,
     free,
     limit,
 )
 
 
-class Bucket(Base):
+class Bucket(Noted, Base):
     """The counters of one account in one lane; the name is a keyed digest."""
 
     __tablename__ = "throttle"
+    __members__ = (
+        "bucket", "lane", "knowledge", "other", "face", "strict", "total", "era", "locked_until",
+        "updated_at",
+    )  # fmt: skip
+    __revision__ = "changes"
     __table_args__ = (UniqueConstraint("bucket", "lane"),)
     __personal__ = Personal(
         "to bound guessing",
@@ -67,6 +72,7 @@ class Bucket(Base):
     """How often the row was set to zero: what was counted before cannot be given back after."""
     locked_until: Mapped[datetime | None]
     updated_at: Mapped[datetime]
+    changes: Mapped[int] = mapped_column(server_default="1")
 
 
 class Count(NamedTuple):
@@ -105,6 +111,13 @@ _LONGEST: Final = timedelta(seconds=LONGEST_DELAY) + SKEW
 _KEY: Final = (_TABLE.c.bucket == bindparam("b_bucket"), _TABLE.c.lane == bindparam("b_lane"))
 
 
+def _told(statement: Update) -> ReturningUpdate[Any]:
+    """Count a change of the row, and return all that the log is told of it."""
+    return statement.values({_TABLE.c.changes: _TABLE.c.changes + 1}).returning(
+        *shape_of(Bucket).columns
+    )
+
+
 _Rule = tuple[ColumnElement[bool], ColumnElement[bool]]
 """When a counter may be raised, and whether its row is strict from then on."""
 
@@ -115,12 +128,11 @@ def _raising(counter: Counter) -> ReturningUpdate[Any]:
     # A wait longer than the longest was begun by a clock that went wrong: it holds nobody up.
     open_ = or_(until.is_(None), until <= bindparam("b_now"), until > bindparam("b_beyond"))
     allowed, strict = _RULES.get(counter, _plain)(counter)
-    return (
+    return _told(
         update(_TABLE)
         .where(*_KEY, open_, allowed, _TABLE.c.total < HARD_TOTAL)
         .values({column: column + 1, _TABLE.c.total: _TABLE.c.total + 1,
                  _TABLE.c.strict: strict, _TABLE.c.updated_at: bindparam("b_now")})
-        .returning(_TABLE.c.id, column, _TABLE.c.strict, _TABLE.c.era)
     )  # fmt: skip
 
 
@@ -145,7 +157,7 @@ def _live_face(counter: Counter) -> _Rule:
     return or_(column < limit(Counter.FACE), free_row), _TABLE.c.strict
 
 
-def _lowering(counter: Counter) -> Update:
+def _lowering(counter: Counter) -> ReturningUpdate[Any]:
     column = _TABLE.c[counter.column]
     until = _TABLE.c.locked_until
     # While a wait lasts nobody else can begin one, so that an equal time is the attempt's own.
@@ -154,7 +166,7 @@ def _lowering(counter: Counter) -> Update:
     if column is _TABLE.c.face:
         # A row that holds no face any more is as if it had been nothing but free.
         lowered[_TABLE.c.strict] = and_(_TABLE.c.strict, column > 1)
-    return (
+    return _told(
         update(_TABLE)
         .where(_TABLE.c.id == bindparam("b_id"), _TABLE.c.era == bindparam("b_era"), column > 0)
         .values(lowered)
@@ -167,6 +179,17 @@ _RULES: Final = {Counter.FACE: _face, Counter.LIVE_FACE: _live_face}
 
 _RAISE: Final = {counter: _raising(counter) for counter in Counter}
 _LOWER: Final = {counter: _lowering(counter) for counter in Counter}
+_LOCK: Final = _told(
+    update(_TABLE).where(_TABLE.c.id == bindparam("b_id")).values(locked_until=bindparam("b_until"))
+)
+_ZERO: Final = {
+    "knowledge": 0, "other": 0, "face": 0, "strict": False, "total": 0, "locked_until": None,
+    "era": _TABLE.c.era + 1,
+}  # fmt: skip
+_CLEAR: Final = _told(update(_TABLE).where(*_KEY).values(**_ZERO))
+_CLEAR_ALL: Final = _told(
+    update(_TABLE).where(_TABLE.c.bucket == bindparam("b_bucket")).values(**_ZERO)
+)
 _UNTIL: Final = select(
     _TABLE.c.locked_until, _TABLE.c.face, _TABLE.c.strict, _TABLE.c.updated_at
 ).where(*_KEY)
@@ -177,8 +200,9 @@ def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
     values = {
         "id": row, "bucket": bucket, "lane": lane, "knowledge": 0, "other": 0, "face": 0,
         "strict": False, "total": 0, "era": 0, "locked_until": None, "updated_at": now,
+        "changes": 1,
     }  # fmt: skip
-    insert_once(tx, _TABLE, values)
+    insert_once(tx, Bucket, values)
 
 
 def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> Count | None:
@@ -189,17 +213,19 @@ def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime)
     found = tx.execute(_RAISE[counter], values).first()
     if found is None:
         return None
-    return Count(found[0], found[1], free(counter, strict=found[2]), found[3])
+    note(tx, Bucket, found)
+    failures = getattr(found, counter.column)
+    return Count(found.id, failures, free(counter, strict=found.strict), found.era)
 
 
 def lower_count(tx: Tx, row: UUID, counter: Counter, era: int, until: datetime | None) -> None:
     """Take one attempt back, with the wait that it began itself and with no other."""
-    tx.execute(_LOWER[counter], {"b_id": row, "b_era": era, "b_until": until})
+    _change(tx, _LOWER[counter], {"b_id": row, "b_era": era, "b_until": until})
 
 
 def lock(tx: Tx, row: UUID, until: datetime) -> None:
     """Make a bucket wait, in the unit of work that counted: its row is locked since."""
-    tx.execute(update(_TABLE).where(_TABLE.c.id == row).values(locked_until=until))
+    _change(tx, _LOCK, {"b_id": row, "b_until": until})
 
 
 def locked_until(tx: Tx, bucket: str, lane: str, counter: Counter) -> datetime | None:
@@ -223,7 +249,7 @@ def clear_some(tx: Tx, bucket: str, lane: str, columns: Collection[str]) -> None
     values = dict.fromkeys(columns, 0) | {"total": total, "era": _TABLE.c.era + 1}
     if Counter.FACE.value in columns:
         values |= {"strict": False}
-    tx.execute(statement.values(**values))
+    _change(tx, _told(statement.values(**values)), {})
 
 
 def row_of(tx: Tx, bucket: str, lane: str) -> tuple[UUID, int] | None:
@@ -248,83 +274,13 @@ def drop_unused(tx: Tx, ends: Ends) -> int:
 
 def clear(tx: Tx, bucket: str, lane: str | None) -> int:
     """Set the counters of a bucket to zero, in one lane or in all; return how many rows."""
-    statement = update(_TABLE).where(_TABLE.c.bucket == bucket)
-    if lane is not None:
-        statement = statement.where(_TABLE.c.lane == lane)
-    zero = {
-        "knowledge": 0, "other": 0, "face": 0, "strict": False, "total": 0, "locked_until": None,
-        "era": _TABLE.c.era + 1,
-    }  # fmt: skip
-    return len(tx.execute(statement.values(**zero).returning(_TABLE.c.id)).all())
+    if lane is None:
+        return _change(tx, _CLEAR_ALL, {"b_bucket": bucket})
+    return _change(tx, _CLEAR, {"b_bucket": bucket, "b_lane": lane})
 
 
-class Limit(Base):
-    """How often one thing was done of late; the name is a keyed digest."""
-
-    __tablename__ = "limit_count"
-    __personal__ = Unlinked(
-        "to bound how often codes are sent to an address and guessed",
-        "until the count ends, a day after the last code",
-        why="a keyed digest of the address, alone or with the subject, is all that names it",
-    )
-
-    bucket: Mapped[str] = mapped_column(String(64), primary_key=True)
-    times: Mapped[int]
-    next_at: Mapped[datetime]
-    ends_at: Mapped[datetime] = mapped_column(index=True)
-
-
-_LIMITS: Final = table_of(Limit)
-_NOW: Final = bindparam("b_now", type_=_LIMITS.c.ends_at.type)
-# A count that ends later than any does was begun by a clock that went wrong: it is over.
-_FAR: Final = bindparam("b_far", type_=_LIMITS.c.ends_at.type)
-_ENDED: Final = or_(_LIMITS.c.ends_at <= _NOW, _LIMITS.c.ends_at > _FAR)
-_TAKING: Final = (
-    update(_LIMITS)
-    .where(
-        _LIMITS.c.bucket == bindparam("b_bucket"),
-        or_(_ENDED, and_(_LIMITS.c.next_at <= _NOW, _LIMITS.c.times < bindparam("b_most"))),
-    )
-    .values(
-        times=case((_ENDED, 1), else_=_LIMITS.c.times + 1),
-        ends_at=case(
-            (or_(_ENDED, bindparam("b_rolling", type_=Boolean())),
-             bindparam("b_ends", type_=_LIMITS.c.ends_at.type)),
-            else_=_LIMITS.c.ends_at,
-        ),
-    )
-    .returning(_LIMITS.c.times)
-)  # fmt: skip
-
-
-def take(tx: Tx, bucket: str, rule: Rule, now: datetime) -> int | None:
-    """Count one time in a guarded update; None when it is not allowed, or there is no row."""
-    values = {
-        "b_bucket": bucket, "b_now": now, "b_most": rule.most, "b_rolling": rule.rolling,
-        "b_ends": now + rule.span, "b_far": now + rule.span + SKEW,
-    }  # fmt: skip
-    count: int | None = tx.execute(_TAKING, values).scalar()
-    if count is not None:
-        row = update(_LIMITS).where(_LIMITS.c.bucket == bucket)
-        tx.execute(row.values(next_at=now + rule.gap(count)))
-    return count
-
-
-def ensure_limit(tx: Tx, bucket: str, now: datetime) -> None:
-    """Make the row of a count where there is none."""
-    insert_once(tx, _LIMITS, {"bucket": bucket, "times": 0, "next_at": now, "ends_at": now})
-
-
-def free_at(tx: Tx, bucket: str, rule: Rule, now: datetime) -> datetime | None:
-    """Return when it may be done again, which may be over; None where nothing was counted."""
-    query = select(_LIMITS.c.times, _LIMITS.c.next_at, _LIMITS.c.ends_at)
-    found = tx.execute(query.where(_LIMITS.c.bucket == bucket)).first()
-    if found is None or found.ends_at > now + rule.span + SKEW:
-        return None
-    at: datetime = found.ends_at if found.times >= rule.most else min(found.next_at, found.ends_at)
-    return at
-
-
-def drop_ended(tx: Tx, now: datetime) -> int:
-    """Delete a page of the counts that have ended; return how many."""
-    return drop_page(tx, _LIMITS, _LIMITS.c.ends_at <= now)
+def _change(tx: Tx, statement: ReturningUpdate[Any], values: Mapping[str, Any]) -> int:
+    changed = tx.execute(statement, dict(values)).all()
+    for row in changed:
+        note(tx, Bucket, row)
+    return len(changed)

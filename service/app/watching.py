@@ -1,0 +1,92 @@
+"""What is told when the database does not hold what this service wrote, and nothing else."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from service.audit.actions import AuditLog
+from service.audit.actions.state import Comparison, RowState
+from service.domain.clock import Clock
+from service.domain.errors import LaminaError
+from service.notifications.actions import Outbox
+from service.store.engine import Store
+from service.telemetry import logs
+from service.telemetry.metrics import Metrics
+
+_QUIET: Final = timedelta(hours=1)
+_REMEMBERED: Final = 10_000
+_LINES: Final = 50
+
+
+class Comparing:
+    """Compares rows with the log, at the start and every day, and raises the alarm."""
+
+    def __init__(self, store: Store, state: RowState, outbox: Outbox, metrics: Metrics) -> None:
+        self._store = store
+        self._state = state
+        self._outbox = outbox
+        self._metrics = metrics
+
+    def all(self) -> Comparison:
+        """Compare every row; return what was found."""
+        return self._told(self._state.compare())
+
+    def due(self) -> int:
+        """Compare every row as a task; return how many differ."""
+        return self.all().count
+
+    def lately(self) -> Comparison:
+        """Compare the rows that changed since all were compared; return what was found."""
+        return self._told(self._state.compare(lately=True))
+
+    def _told(self, found: Comparison) -> Comparison:
+        self._metrics.differing.set(found.count)
+        if found.count:
+            for item in found.found[:_LINES]:
+                logs.get().error("row_differs", table=item["table"], row=item["row"],
+                                 outcome=item["what"])  # fmt: skip
+            with self._store.transaction() as tx:
+                self._outbox.put(tx, "alarm.rows_differ", None, {"differ": found.count})
+        return found
+
+
+class RefusedRows:
+    """Raises the alarm about a row that was refused: once an hour for each."""
+
+    def __init__(
+        self, store: Store, audit: AuditLog, outbox: Outbox, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._store = store
+        self._audit = audit
+        self._outbox = outbox
+        self._metrics = metrics
+        self._clock = clock
+        self._told: dict[tuple[str, str], datetime] = {}
+
+    def tell(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Count and log every row, and put what is new into the log and the outbox."""
+        now = self._clock.now()
+        for table, row in rows:
+            self._metrics.refused.labels(table).inc()
+            logs.get().error("row_refused", table=table, row=row)
+        fresh = [row for row in dict.fromkeys(rows) if self._is_due(row, now)]
+        if not fresh:
+            return
+        try:
+            with self._store.transaction() as tx:
+                for table, row in fresh:
+                    self._audit.append(tx, "row.refused", actor="store", table=table, row=row)
+                    self._outbox.put(tx, "alarm.row_refused", None, {"table": table, "row": row})
+        except LaminaError as error:
+            # The request is answered all the same; the next that meets the row tells again.
+            for known in fresh:
+                self._told.pop(known, None)
+            logs.get().error("alarm_not_stored", **logs.kind(error))
+
+    def _is_due(self, row: tuple[str, str], now: datetime) -> bool:
+        if now - self._told.get(row, now - _QUIET) < _QUIET:
+            return False
+        if len(self._told) >= _REMEMBERED:
+            self._told.clear()
+        self._told[row] = now
+        return True

@@ -1,0 +1,309 @@
+"""Rows that carry a MAC over their members: nobody without the keys of the service can write one.
+
+A table says so by the class it is made from and names its members:
+
+    class Consent(Authentic, Base):
+        __members__ = ("subject_id", "purpose", "given_at", "withdrawn_at")
+
+Objects get their MAC when they are flushed and are checked when they are loaded. Statements without
+objects go through `insert`, `insert_once`, `change` and `delete`, and what they read through `one`
+and `sound`. Every change is noted, so that the log can tell which rows there must be.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, Final, TypeVar, cast
+
+from sqlalchemy import Delete, Insert, Row, Select, bindparam, delete, event, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy.sql.elements import ColumnElement
+
+from crypto import rows
+from crypto.errors import OpenError
+from crypto.rows import RowKey
+from service.domain.errors import RowRefused
+from service.store.sealed import sealer_of
+from service.store.shapes import Authentic, Noted, Shape, Told, shape_of
+
+T = TypeVar("T", bound="Authentic")
+GONE: Final = "gone"
+_TOUCHED: Final = "lamina_touched"
+_REFUSED: Final = "lamina_refused"
+_UNCHECKED: Final = "lamina_unchecked"
+
+Touched = list[Any]
+"""What one change left of a row: table, id, revision, the start of its MAC or GONE, and until when
+it may not be missing, in seconds since 1970, or None for ever."""
+
+
+def reading(model: type[Told]) -> Select[Any]:
+    """Select the covered columns of a table and the MAC; conditions are added to it."""
+    return select(*shape_of(model).columns)
+
+
+def one(tx: Session, model: type[Authentic], statement: Select[Any],
+        values: Mapping[str, Any]) -> Row[Any] | None:  # fmt: skip
+    """Return the first row of a statement made by `reading`; raises RowRefused where it fails."""
+    row = tx.execute(statement, dict(values)).first()
+    if row is not None and not holds(tx, model, row):
+        raise refused()
+    return row
+
+
+def holding(tx: Session, model: type[Authentic], statement: Select[Any],
+            values: Mapping[str, Any]) -> list[Row[Any]]:  # fmt: skip
+    """Return the rows of a statement made by `reading` that hold; the others are not there."""
+    return [row for row in tx.execute(statement, dict(values)) if holds(tx, model, row)]
+
+
+def sound(tx: Session, query: Select[T]) -> list[T]:
+    """Return the objects of a query that hold; the others are not there, and raise the alarm."""
+    found = []
+    for row in tx.scalars(query, execution_options={_UNCHECKED: True}).all():
+        if _object_holds(tx, row):
+            found.append(row)
+        else:
+            tx.expunge(row)
+    return found
+
+
+def holds(tx: Session, model: type[Authentic], row: Any) -> bool:
+    """Tell whether a row of named columns has the MAC of its members; notes one that has not."""
+    shape = shape_of(model)
+    values = shape.of_row(row)
+    return _holds(tx, shape, values, row.mac)
+
+
+def refused() -> RowRefused:
+    """Return the refusal of everything that needs a row which fails."""
+    return RowRefused("row_refused", "A stored row is not as this service wrote it.")
+
+
+def lead(model: type[Authentic]) -> list[Any]:
+    """Return the covered columns of a table that is joined to another, under names of its own."""
+    return [column.label(f"lead_{column.name}") for column in shape_of(model).columns]
+
+
+def led_holds(tx: Session, model: type[Authentic], row: Any) -> bool:
+    """Tell whether the joined row holds; one that is not there costs what one that is costs."""
+    shape = shape_of(model)
+    values = [getattr(row, f"lead_{name}") for name in shape.names]
+    if values[0] is None:
+        sealer_of(tx).row_key(tx, None).seal(shape.message(values), 1)
+        return True
+    return _holds(tx, shape, values, row.lead_mac)
+
+
+def insert_row(tx: Session, model: type[Authentic], values: Mapping[str, Any]) -> None:
+    """Insert a row with its MAC."""
+    shape = shape_of(model)
+    mac = _sealed(tx, shape, [values.get(name) for name in shape.names], 1)
+    tx.execute(_inserting(shape), {**values, "mac": mac})
+
+
+def insert_once(tx: Session, model: type[Told], values: Mapping[str, Any]) -> bool:
+    """Insert a row unless a unique constraint has it; tell whether it was inserted."""
+    shape, before = shape_of(model), len(touched(tx))
+    stored = dict(values)
+    if shape.keyed:
+        stored["mac"] = _sealed(tx, shape, [values.get(name) for name in shape.names], 1)
+    else:
+        touch(tx, shape.table.name, *shape.note_of(SimpleNamespace(**values)))
+    if tx.execute(_inserting_once(tx.get_bind().dialect.name, shape), stored).first() is not None:
+        return True
+    del touched(tx)[before:]
+    return False
+
+
+def change(tx: Session, model: type[Authentic], row: Any, **values: Any) -> bool:
+    """Change a row as it was read; False when another transaction has changed it since."""
+    shape = shape_of(model)
+    old = dict(zip(shape.names, shape.of_row(row), strict=True))
+    new = [values.get(name, old[name]) for name in shape.names]
+    before = len(touched(tx))
+    mac = _sealed(tx, shape, new, rows.revision_of(row.mac) + 1)
+    bound = {f"b_{name}": old[name] for name in shape.key} | {"b_mac": row.mac, "n_mac": mac}
+    bound |= {f"n_{name}": value for name, value in values.items()}
+    if tx.execute(_changing(shape, tuple(values)), bound).first() is None:
+        del touched(tx)[before:]
+        return False
+    _tell_object(tx, shape, new, {**values, "mac": mac})
+    return True
+
+
+def delete_rows(tx: Session, model: type[Told], *conditions: ColumnElement[bool]) -> int:
+    """Delete rows and note that they are gone; return how many."""
+    shape = shape_of(model)
+    statement = delete(shape.table).where(*conditions)
+    return forgotten(tx, model, statement)
+
+
+def forgotten(tx: Session, model: type[Told], statement: Delete) -> int:
+    """Run a statement that deletes rows of a table, note each as gone and return how many."""
+    shape = shape_of(model)
+    gone = tx.execute(statement.returning(*shape.columns)).all()
+    for row in gone:
+        name, revision, _, _ = shape.note_of(row)
+        touch(tx, shape.table.name, name, revision + 1, GONE, None)
+    return len(gone)
+
+
+def renewed(tx: Session, model: type[Authentic], row: Any, values: Mapping[str, Any]) -> bytes:
+    """Return the MAC of a row under the newest key, for a statement that writes it.
+
+    Args:
+        tx: The unit of work.
+        model: The table.
+        row: All covered columns and the MAC, as they stand.
+        values: What the statement changes beside the MAC.
+
+    Raises:
+        RowRefused: The row does not hold as it stands.
+    """
+    shape = shape_of(model)
+    if not holds(tx, model, row):
+        raise refused()
+    new = [values.get(name, getattr(row, name)) for name in shape.names]
+    return _sealed(tx, shape, new, rows.revision_of(row.mac) + 1)
+
+
+def first_mac(tx: Session, model: type[Authentic], row: Any) -> bytes:
+    """Return the MAC of a row that has none: it is trusted as it stands, once."""
+    shape = shape_of(model)
+    return _sealed(tx, shape, shape.of_row(row), 1)
+
+
+def touch(tx: Session, table: str, row: str, revision: int, tag: str, until: int | None) -> None:
+    """Note what a change left of a row; the log gets it with this unit of work."""
+    touched(tx).append([table, row, revision, tag, until])
+
+
+def note(tx: Session, model: type[Noted], row: Any) -> None:
+    """Note a row without a MAC as it stands now.
+
+    Args:
+        tx: The unit of work.
+        model: The table.
+        row: Its covered columns and what counts its changes, by name.
+    """
+    shape = shape_of(model)
+    touch(tx, shape.table.name, *shape.note_of(row))
+
+
+def touched(tx: Session) -> list[Touched]:
+    """Return what a unit of work has noted so far."""
+    return cast("list[Touched]", tx.info.setdefault(_TOUCHED, []))
+
+
+def taken(tx: Session) -> list[Touched]:
+    """Return what a unit of work has noted, which is told now, and note from here anew."""
+    return cast("list[Touched]", tx.info.pop(_TOUCHED, []))
+
+
+def refusals(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return table and key of every row that failed in a unit of work."""
+    return list(info.get(_REFUSED, ()))
+
+
+def authenticate_before_flush(session: Session, _context: object, _instances: object) -> None:
+    """Listen to `before_flush`: give what is new or changed its MAC, note what is deleted."""
+    for row in session.new:
+        if isinstance(row, Authentic):
+            _seal_object(session, row, 1)
+    for row in session.dirty:
+        if not isinstance(row, Authentic):
+            continue
+        changed = instance_state(row).committed_state.keys()
+        if changed & shape_of(type(row)).watched:
+            _seal_object(session, row, rows.revision_of(row.mac) + 1)
+    for row in session.deleted:
+        if isinstance(row, Authentic):
+            shape = shape_of(type(row))
+            name, revision = shape.name_of(shape.of_object(row)), rows.revision_of(row.mac) + 1
+            touch(session, shape.table.name, name, revision, GONE, None)
+
+
+def _seal_object(session: Session, row: Authentic, revision: int) -> None:
+    shape = shape_of(type(row))
+    row.mac = _sealed(session, shape, shape.of_object(row), revision)
+
+
+def _sealed(tx: Session, shape: Shape, values: Sequence[Any], revision: int) -> bytes:
+    mac = sealer_of(tx).row_key(tx, None).seal(shape.message(values), revision)
+    name, until = shape.name_of(values), shape.until_of(values)
+    touch(tx, shape.table.name, name, revision, rows.tag_of(mac), until)
+    return mac
+
+
+def _holds(tx: Session, shape: Shape, values: Sequence[Any], mac: bytes | None) -> bool:
+    key = _key_of(tx, mac) if mac else None
+    if key is not None and mac is not None and key.holds(shape.message(values), mac):
+        return True
+    tx.info.setdefault(_REFUSED, []).append((shape.table.name, shape.name_of(values)))
+    return False
+
+
+def _key_of(tx: Session, mac: bytes) -> RowKey | None:
+    generation = rows.generation_of(mac)
+    try:
+        return sealer_of(tx).row_key(tx, generation) if generation else None
+    except OpenError:
+        # A generation that there never was, or is not any more.
+        return None
+
+
+def _object_holds(tx: Session, row: Authentic) -> bool:
+    shape = shape_of(type(row))
+    return _holds(tx, shape, shape.of_object(row), row.mac)
+
+
+def _loaded(row: Authentic, context: Any) -> None:
+    session: Session = context.session
+    if context.execution_options.get(_UNCHECKED):
+        return
+    if not _object_holds(session, row):
+        raise refused()
+
+
+def _refreshed(row: Authentic, context: Any, _names: object) -> None:
+    _loaded(row, context)
+
+
+event.listen(Authentic, "load", _loaded, propagate=True)
+event.listen(Authentic, "refresh", _refreshed, propagate=True)
+
+
+def _tell_object(
+    tx: Session, shape: Shape, values: Sequence[Any], changed: Mapping[str, Any]
+) -> None:
+    """Let an object of this row that is loaded already have what was written beside it."""
+    identity = (shape.model, tuple(values[: len(shape.key)]), None)
+    row = tx.identity_map.get(identity) if tx.identity_map else None
+    if row is not None:
+        for name, value in changed.items():
+            set_committed_value(row, name, value)
+
+
+@lru_cache(maxsize=64)
+def _inserting(shape: Shape) -> Insert:
+    return insert(shape.table)
+
+
+@lru_cache(maxsize=64)
+def _inserting_once(dialect: str, shape: Shape) -> ReturningInsert[Any]:
+    table = shape.table
+    made = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return made(table).on_conflict_do_nothing().returning(table.c[shape.key[0]])
+
+
+@lru_cache(maxsize=128)
+def _changing(shape: Shape, names: tuple[str, ...]) -> ReturningUpdate[Any]:
+    """Return the statement: to make one anew costs more than to run it."""
+    columns = shape.table.c
+    where = [columns[name] == bindparam(f"b_{name}") for name in (*shape.key, "mac")]
+    values: dict[Any, Any] = {columns[name]: bindparam(f"n_{name}") for name in (*names, "mac")}
+    return update(shape.table).where(*where).values(values).returning(columns.mac)

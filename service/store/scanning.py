@@ -1,0 +1,95 @@
+"""Go over the rows of a table of which the log is told, page by page in the order of their keys."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Column, LargeBinary, Uuid, func, literal, select, tuple_, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from service.store.authentic import first_mac, reading, renewed
+from service.store.engine import Tx
+from service.store.shapes import Shape
+
+_PAGE = 500
+Key = tuple[Any, ...]
+
+
+def all_rows(tx: Tx, shape: Shape, *conditions: ColumnElement[bool]) -> Iterator[Any]:
+    """Give every row, its covered columns and its MAC."""
+    after: Key | None = None
+    while page := page_after(tx, shape, after, *conditions):
+        yield from page
+        after = key_of(shape, page[-1])
+
+
+def page_after(
+    tx: Tx, shape: Shape, after: Key | None, *conditions: ColumnElement[bool], lock: bool = False
+) -> Sequence[Any]:
+    """Return a page of rows whose key comes after one; locked, those that others lock left out."""
+    keys = [shape.table.c[name] for name in shape.key]
+    query = reading(shape.model).where(*conditions).order_by(*keys).limit(_PAGE)
+    if after is not None:
+        query = query.where(keys[0] > after[0] if len(keys) == 1 else tuple_(*keys) > after)
+    if lock:
+        query = query.with_for_update(skip_locked=True)
+    return tx.execute(query).all()
+
+
+def row_named(tx: Tx, shape: Shape, name: str) -> Any:  # noqa: ANN401 - a row of named columns
+    """Return the row with a key, as `Shape.name_of` wrote it; None where there is none."""
+    columns = [shape.table.c[part] for part in shape.key]
+    parts = name.split("|", len(columns) - 1)
+    where = [column == _parsed(column, part) for column, part in zip(columns, parts, strict=True)]
+    return tx.execute(reading(shape.model).where(*where)).first()
+
+
+def key_of(shape: Shape, row: Any) -> Key:  # noqa: ANN401 - a row of named columns
+    """Return the key of a row."""
+    return tuple(getattr(row, name) for name in shape.key)
+
+
+def unsealed(shape: Shape) -> ColumnElement[bool]:
+    """Return the condition that a row has no MAC."""
+    return shape.table.c.mac.is_(None)
+
+
+def older(shape: Shape, generation: int) -> ColumnElement[bool]:
+    """Return the condition that a MAC is under an older generation of the key."""
+    return func.substr(shape.table.c.mac, 2, 2) < literal(generation.to_bytes(2, "big"))
+
+
+def count_older(tx: Tx, shape: Shape, generation: int) -> int:
+    """Count the rows whose MAC is under an older generation of the key."""
+    query = select(func.count()).select_from(shape.table).where(older(shape, generation))
+    return tx.execute(query).scalar_one()
+
+
+def trust(tx: Tx, shape: Shape, page: Sequence[Any]) -> None:
+    """Give rows without a MAC one, as they stand."""
+    _write(tx, shape, [(row, first_mac(tx, shape.keyed_model, row)) for row in page])
+
+
+def renew(tx: Tx, shape: Shape, row: Any) -> None:  # noqa: ANN401 - a row of named columns
+    """Give a row a MAC under the newest key; raises RowRefused where it does not hold."""
+    _write(tx, shape, [(row, renewed(tx, shape.keyed_model, row, {}))])
+
+
+def _write(tx: Tx, shape: Shape, rows: Sequence[tuple[Any, bytes]]) -> None:
+    for row, mac in rows:
+        where = [shape.table.c[name] == getattr(row, name) for name in shape.key]
+        tx.execute(update(shape.table).where(*where).values(mac=mac))
+
+
+def _parsed(column: Column[Any], part: str) -> Any:  # noqa: ANN401 - a value of any key
+    if isinstance(column.type, Uuid):
+        return UUID(part)
+    if isinstance(column.type, LargeBinary):
+        return bytes.fromhex(part)
+    return column.type.python_type(part)
+
+
+def is_over(until: int | None, now: datetime) -> bool:
+    """Tell whether a row may be missing by now."""
+    return until is not None and until <= now.timestamp()

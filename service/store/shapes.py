@@ -1,0 +1,204 @@
+"""What the MAC of a row covers: declared by the table, in the columns' own order and form."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, ClassVar, Final, cast
+from uuid import UUID
+
+from sqlalchemy import JSON, Boolean, Column, Integer, LargeBinary, String, Table, Uuid
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
+
+from crypto import rows
+from crypto.rows import Form
+from service.store.base import Base, UtcDateTime, table_of
+from service.store.sealed import SealedType
+
+_FORMS: Final[tuple[tuple[type[Any], Form], ...]] = (
+    (Uuid, rows.identity), (UtcDateTime, rows.moment), (Boolean, rows.truth),
+    (Integer, rows.number), (String, rows.text), (SealedType, rows.binary),
+    (LargeBinary, rows.binary), (JSON, rows.document),
+)  # fmt: skip
+
+
+class Authentic:
+    """A mixin of tables whose rows carry a MAC."""
+
+    __members__: ClassVar[tuple[str, ...]]
+    """The columns that the MAC covers, beside the key of the row."""
+    __until__: ClassVar[str | None] = None
+    """The column with the time after which a row may be missing; None where it never may."""
+
+    mac: Mapped[bytes | None] = mapped_column(LargeBinary(rows.MAC_BYTES))
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy calls it with the class
+        """Let an update through only while the row still has the MAC that was read."""
+        return {"version_id_col": cls.mac, "version_id_generator": False}
+
+
+class Noted:
+    """A mixin of tables whose rows have no MAC, but whose changes the log is told all the same.
+
+    They change with every attempt, and are sealed or counted by guarded statements.
+    """
+
+    __members__: ClassVar[tuple[str, ...]] = ()
+    """The columns of which the log keeps a digest, beside the key of the row."""
+    __until__: ClassVar[str | None] = None
+    __revision__: ClassVar[str | None] = None
+    """The column that counts the changes of a row; None where a row never changes."""
+
+
+Told = Authentic | Noted
+"""A table of whose rows the log is told."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is covered of the rows of a table, and how.
+
+    Args:
+        model: The class that declares it.
+    """
+
+    model: type[Told]
+
+    @cached_property
+    def table(self) -> Table:
+        """Return the table itself."""
+        return table_of(cast("type[Base]", self.model))
+
+    @cached_property
+    def key(self) -> tuple[str, ...]:
+        """Return the names of the columns that are the key of a row."""
+        return tuple(column.name for column in self.table.primary_key.columns)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the columns that are covered, in their order."""
+        return (*self.key, *self.model.__members__)
+
+    @cached_property
+    def keyed(self) -> bool:
+        """Tell whether the rows carry a MAC."""
+        return issubclass(self.model, Authentic)
+
+    @property
+    def keyed_model(self) -> type[Authentic]:
+        """Return the class, of a table whose rows carry a MAC."""
+        return cast("type[Authentic]", self.model)
+
+    @cached_property
+    def columns(self) -> tuple[Column[Any], ...]:
+        """Return the covered columns and the MAC, or what counts the changes."""
+        last = "mac" if self.keyed else getattr(self.model, "__revision__", None)
+        return tuple(self.table.c[name] for name in (*self.names, *([last] if last else ())))
+
+    @cached_property
+    def attributes(self) -> tuple[str, ...]:
+        """Return the names under which an object holds the covered columns."""
+        sealed = {item.name: item.column for item in vars(self.model).get("__encrypted__", ())}
+        return tuple(sealed.get(name, name) for name in self.names)
+
+    @cached_property
+    def watched(self) -> frozenset[str]:
+        """Return the attributes whose change needs another MAC."""
+        return frozenset(self.attributes)
+
+    @cached_property
+    def covers_cells(self) -> bool:
+        """Tell whether a sealed column is covered, so that to seal it anew changes the MAC."""
+        return self.attributes != self.names
+
+    @cached_property
+    def _forms(self) -> tuple[Form, ...]:
+        return tuple(_form(self.table.c[name]) for name in self.names)
+
+    @cached_property
+    def _place(self) -> bytes:
+        return rows.place_of(self.table.name, self.names)
+
+    def message(self, values: Iterable[Any]) -> bytes:
+        """Return what the MAC is over, of the values of the covered columns."""
+        return self._place + b"".join(
+            [
+                rows.NOTHING if value is None else form(value)
+                for form, value in zip(self._forms, values, strict=True)
+            ]
+        )
+
+    @cached_property
+    def of_object(self) -> Callable[[Any], tuple[Any, ...]]:
+        """Return what gives the covered values of an object."""
+        return attrgetter(*self.attributes)
+
+    @cached_property
+    def of_row(self) -> Callable[[Any], tuple[Any, ...]]:
+        """Return what gives the covered values of a row of named columns."""
+        return attrgetter(*self.names)
+
+    def name_of(self, values: Sequence[Any]) -> str:
+        """Return the key of a row as text."""
+        return "|".join(_plain(value) for value in values[: len(self.key)])
+
+    def note_of(self, row: Any) -> tuple[str, int, str, int | None]:
+        """Return what the log is told of a row as it stands: key, revision, tag, until when."""
+        values = self.of_row(row)
+        name, until = self.name_of(values), self.until_of(values)
+        if self.keyed:
+            return name, rows.revision_of(row.mac), rows.tag_of(row.mac), until
+        column = getattr(self.model, "__revision__", None)
+        digest = rows.plain_tag(self.message(values))
+        return name, getattr(row, column) if column else 1, digest, until
+
+    def until_of(self, values: Sequence[Any]) -> int | None:
+        """Return until when a row may not be missing."""
+        name = self.model.__until__
+        until = values[self.names.index(name)] if name else None
+        return int(until.timestamp()) if until else None
+
+    @cached_property
+    def may_vanish(self) -> bool:
+        """Tell whether the log need not be told that a row is gone, once its time is over.
+
+        Not where a key may come again: what was told of the first row would be held against it.
+        """
+        return bool(self.model.__until__) and len(self.key) == 1
+
+
+_KNOWN: Final[dict[Any, Shape]] = {}
+
+
+def shape_of(model: type[Told]) -> Shape:
+    """Return what is covered of a table."""
+    found = _KNOWN.get(model)
+    if found is None:
+        found = _KNOWN[model] = Shape(model)
+    return found
+
+
+def shapes() -> list[Shape]:
+    """Return every table of whose rows the log is told, by name."""
+    found = {
+        shape_of(mapper.class_)
+        for mapper in Base.registry.mappers
+        if issubclass(mapper.class_, Authentic | Noted)
+    }
+    return sorted(found, key=lambda shape: shape.table.name)
+
+
+def told_of(table: Table) -> Shape | None:
+    """Return the shape of a table of whose rows the log is told, None of any other."""
+    return next((shape for shape in shapes() if shape.table is table), None)
+
+
+def _form(column: Column[Any]) -> Form:
+    return next(form for kind, form in _FORMS if isinstance(column.type, kind))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, UUID):
+        return str(value)
+    return value.hex() if isinstance(value, bytes) else str(value)

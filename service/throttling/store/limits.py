@@ -1,0 +1,86 @@
+"""The table of counts of what may be done only so often."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Boolean, String, and_, bindparam, case, or_, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.domain.clock import SKEW
+from service.store.base import Base, table_of
+from service.store.dropping import drop_page
+from service.store.engine import Tx, insert_once
+from service.store.personal import Unlinked
+from service.throttling.model import Rule
+
+
+class Limit(Base):
+    """How often one thing was done of late; the name is a keyed digest."""
+
+    __tablename__ = "limit_count"
+    __personal__ = Unlinked(
+        "to bound how often codes are sent to an address and guessed",
+        "until the count ends, a day after the last code",
+        why="a keyed digest of the address, alone or with the subject, is all that names it",
+    )
+
+    bucket: Mapped[str] = mapped_column(String(64), primary_key=True)
+    times: Mapped[int]
+    next_at: Mapped[datetime]
+    ends_at: Mapped[datetime] = mapped_column(index=True)
+
+
+_LIMITS: Final = table_of(Limit)
+_NOW: Final = bindparam("b_now", type_=_LIMITS.c.ends_at.type)
+# A count that ends later than any does was begun by a clock that went wrong: it is over.
+_FAR: Final = bindparam("b_far", type_=_LIMITS.c.ends_at.type)
+_ENDED: Final = or_(_LIMITS.c.ends_at <= _NOW, _LIMITS.c.ends_at > _FAR)
+_TAKING: Final = (
+    update(_LIMITS)
+    .where(
+        _LIMITS.c.bucket == bindparam("b_bucket"),
+        or_(_ENDED, and_(_LIMITS.c.next_at <= _NOW, _LIMITS.c.times < bindparam("b_most"))),
+    )
+    .values(
+        times=case((_ENDED, 1), else_=_LIMITS.c.times + 1),
+        ends_at=case(
+            (or_(_ENDED, bindparam("b_rolling", type_=Boolean())),
+             bindparam("b_ends", type_=_LIMITS.c.ends_at.type)),
+            else_=_LIMITS.c.ends_at,
+        ),
+    )
+    .returning(_LIMITS.c.times)
+)  # fmt: skip
+
+
+def take(tx: Tx, bucket: str, rule: Rule, now: datetime) -> int | None:
+    """Count one time in a guarded update; None when it is not allowed, or there is no row."""
+    values = {
+        "b_bucket": bucket, "b_now": now, "b_most": rule.most, "b_rolling": rule.rolling,
+        "b_ends": now + rule.span, "b_far": now + rule.span + SKEW,
+    }  # fmt: skip
+    count: int | None = tx.execute(_TAKING, values).scalar()
+    if count is not None:
+        row = update(_LIMITS).where(_LIMITS.c.bucket == bucket)
+        tx.execute(row.values(next_at=now + rule.gap(count)))
+    return count
+
+
+def ensure_limit(tx: Tx, bucket: str, now: datetime) -> None:
+    """Make the row of a count where there is none."""
+    insert_once(tx, _LIMITS, {"bucket": bucket, "times": 0, "next_at": now, "ends_at": now})
+
+
+def free_at(tx: Tx, bucket: str, rule: Rule, now: datetime) -> datetime | None:
+    """Return when it may be done again, which may be over; None where nothing was counted."""
+    query = select(_LIMITS.c.times, _LIMITS.c.next_at, _LIMITS.c.ends_at)
+    found = tx.execute(query.where(_LIMITS.c.bucket == bucket)).first()
+    if found is None or found.ends_at > now + rule.span + SKEW:
+        return None
+    at: datetime = found.ends_at if found.times >= rule.most else min(found.next_at, found.ends_at)
+    return at
+
+
+def drop_ended(tx: Tx, now: datetime) -> int:
+    """Delete a page of the counts that have ended; return how many."""
+    return drop_page(tx, _LIMITS, _LIMITS.c.ends_at <= now)

@@ -1,0 +1,121 @@
+"""The alarm about rows that this service did not write: over HTTP, on the host, by the worker."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import text
+
+pytestmark = pytest.mark.edits_rows
+
+
+def edit(service, statement):
+    with service.house.store.engine.begin() as db:
+        assert db.execute(text(statement)).rowcount
+
+
+def outgoing(service):
+    with service.house.store.transaction(read=True) as tx:
+        return [row["kind"] for row in service.house.outbox.waiting(tx)]
+
+
+@pytest.fixture
+def lamina(settings):
+    """Run a command with the settings of the service, in a process of its own."""
+    environment = os.environ | {
+        "LAMINA_MODE": settings.mode, "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
+    }  # fmt: skip
+
+    def run(*words):
+        command = [sys.executable, "-m", "service.cli", *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_a_refused_row_is_answered_logged_counted_and_told_once(service):
+    """The client gets 503; table and key go to the log, the outbox and the metrics."""
+    service.register("alice")
+    edit(service, "UPDATE subject SET segment = 'vip'")
+    for _ in range(3):
+        answer = service.begin("alice")
+        assert (answer.status_code, answer.json["code"]) == (503, "row_refused")
+        assert answer.headers["Retry-After"]
+    assert outgoing(service).count("alarm.row_refused") == 1
+    metrics = service.http.get("/metrics").text
+    assert 'lamina_rows_refused_total{table="subject"} 3.0' in metrics
+    service.clock.advance(seconds=3601)
+    service.bearer = service.access()
+    service.begin("alice")
+    assert outgoing(service).count("alarm.row_refused") == 2
+
+
+def test_a_forged_client_token_row_never_becomes_a_500(service):
+    """Whatever is refused, at whichever route, the answer is a problem document."""
+    person = service.register("alice")
+    done = service.login(person)
+    tokens = service.exchange(done["completion_code"]).json
+    statements = [
+        "UPDATE refresh_token SET scope = 'x'", "UPDATE session SET idle_seconds = 9",
+        "UPDATE authenticator SET type = 'face'", "UPDATE consent SET purpose = 'x'",
+        "UPDATE client SET name = 'x'",
+    ]  # fmt: skip
+    for statement in statements:
+        with service.house.store.engine.begin() as db:
+            db.execute(text(statement))
+        base = f"/v1/subjects/{person.id}"
+        answers = [
+            service.call("GET", f"{base}/{name}")
+            for name in ("sessions", "authenticators", "consents", "suspensions")
+        ]
+        answers.append(service.begin("alice"))
+        answers.append(service.oauth("token", grant_type="refresh_token",
+                                     refresh_token=tokens["refresh_token"]))  # fmt: skip
+        assert all(answer.status_code != 500 for answer in answers)
+
+
+def test_verify_names_what_differs(service, lamina):
+    """Exit code 0 and the number of rows where all is well, 1 and each row where it is not."""
+    service.register("alice")
+    fine = lamina("audit", "verify", "--state", "--json")
+    assert fine.returncode == 0, fine.stderr
+    assert json.loads(fine.stdout)["state"]["differ"] == 0
+    edit(service, "DELETE FROM recovery_code")  # the ten of the decoy, too
+    told = lamina("audit", "verify", "--state", "--json")
+    assert told.returncode == 1
+    found = json.loads(told.stdout)
+    assert (found["intact"], found["state"]["differ"]) == (False, 20)
+    assert {item["what"] for item in found["state"]["found"]} == {"missing"}
+    plain = lamina("audit", "verify", "--state")
+    assert "20 rows differ from the log" in plain.stdout
+    assert "alarm.rows_differ" in outgoing(service)
+
+
+def test_the_worker_compares_at_its_start_and_every_day(service):
+    """Beside its other work; what it finds is told and measured."""
+    jobs = service.house.jobs
+    service.register("alice")
+    edit(service, "UPDATE authenticator SET confirmed_at = NULL WHERE type = 'totp'")
+    for thread in jobs.begin_apart():
+        thread.join()
+    assert jobs.begin_apart() == []
+    assert "alarm.rows_differ" in outgoing(service)
+    assert "lamina_rows_differ 2.0" in service.http.get("/metrics").text
+    service.clock.advance(seconds=86_400)
+    (again,) = jobs.begin_apart()
+    again.join()
+
+
+def test_a_comparison_that_fails_is_tried_again(service, monkeypatch):
+    """It is logged, and its turn comes within a minute."""
+    jobs = service.house.jobs
+    with monkeypatch.context() as broken:
+        broken.setattr(service.house.comparing, "_state", None)
+        for thread in jobs.begin_apart():
+            thread.join()
+    service.clock.advance(seconds=61)
+    (again,) = jobs.begin_apart()
+    again.join()

@@ -1,0 +1,204 @@
+"""People, clients and operators in every state, and an attacker who can write the database."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select, update
+
+from crypto import opaque
+from service.domain.ids import new_id
+from service.operators.model import Role
+from service.policy import store as policy
+from service.store.base import Base
+from tests.functional.conftest import CONSENT, PASSWORD, Service
+
+TABLES = Base.metadata.tables
+
+
+@dataclass
+class World:
+    """The service, what was done in it, and the attacker's hand on its tables."""
+
+    service: Service
+    names: dict = field(default_factory=dict)
+    earlier: dict = field(default_factory=dict)
+    today: dict = field(default_factory=dict)
+
+    @property
+    def engine(self):
+        return self.service.house.store.engine
+
+    def rows(self):
+        """Return every row of every table."""
+        with self.engine.connect() as db:
+            return {
+                name: [dict(row._mapping) for row in db.execute(select(table))]
+                for name, table in TABLES.items()
+            }
+
+    def restore(self):
+        """Put everything back as it is today."""
+        with self.engine.begin() as db:
+            for table in reversed(Base.metadata.sorted_tables):
+                db.execute(delete(table))
+            for table in Base.metadata.sorted_tables:
+                if self.today[table.name]:
+                    db.execute(insert(table), self.today[table.name])
+
+    def _where(self, table, which):
+        return [TABLES[table].c[name] == value for name, value in which.items()]
+
+    def put(self, table, which, **values):
+        """Edit a row."""
+        with self.engine.begin() as db:
+            statement = update(TABLES[table]).where(*self._where(table, which)).values(**values)
+            assert db.execute(statement).rowcount >= 1, (table, which)
+
+    def drop(self, table, which):
+        """Delete a row."""
+        with self.engine.begin() as db:
+            statement = delete(TABLES[table]).where(*self._where(table, which))
+            assert db.execute(statement).rowcount >= 1, (table, which)
+
+    def copy(self, table, which, **values):
+        """Insert a row like another."""
+        with self.engine.begin() as db:
+            row = db.execute(select(TABLES[table]).where(*self._where(table, which))).first()
+            db.execute(insert(TABLES[table]).values(**{**row._mapping, **values}))
+
+    def back(self, table, which):
+        """Put a row back as it was earlier, its MAC too."""
+        (row,) = [
+            row for row in self.earlier[table]
+            if all(row[name] == value for name, value in which.items())
+        ]  # fmt: skip
+        with self.engine.begin() as db:
+            where = self._where(table, which)
+            there = db.execute(update(TABLES[table]).where(*where).values(**row)).rowcount
+            if not there:
+                db.execute(insert(TABLES[table]).values(**row))
+
+    def one(self, table, **which):
+        """Return the one row that is so."""
+        with self.engine.connect() as db:
+            rows = db.execute(select(TABLES[table]).where(*self._where(table, which))).all()
+        (row,) = rows
+        return row
+
+    def latest(self, table, **which):
+        """Return the newest row that is so."""
+        with self.engine.connect() as db:
+            query = select(TABLES[table]).where(*self._where(table, which))
+            return max(db.execute(query).all(), key=lambda row: row[0].bytes)
+
+
+def forged(purpose):
+    """Return a token of the attacker's choice with the digest that anybody can compute."""
+    token = opaque.new_token("l_")
+    return token, opaque.digest(token, purpose)
+
+
+def build(service) -> World:
+    """Make one of everything; the first half is what is rolled back to."""
+    world = World(service)
+    house, names = service.house, world.names
+    names["shop"] = UUID(service.client_id)
+    plain = service.new_client(name="plain", scopes=("introspect",), first_party=False)
+    gone = service.new_client(name="gone")
+    names["plain"], names["gone"] = UUID(plain[0]), UUID(gone[0])
+    names["plain_secret"], names["gone_secret"] = plain, gone
+    people = {
+        name: service.register(name, consents=[CONSENT | {"purpose": "face"}])
+        for name in ("alice", "mallory", "ada", "bob")
+    }
+    names |= {name: UUID(person.id) for name, person in people.items()}
+    names["people"] = people
+    _first(world, people)
+    world.earlier = world.rows()
+    _second(world, people, gone)
+    with house.store.transaction() as tx:
+        house.audit.sequence(tx, 5000)
+    world.today = world.rows()
+    return world
+
+
+def _first(world, people):
+    service, house, names = world.service, world.service.house, world.names
+    done = service.login(people["ada"])
+    house.clock.advance(seconds=31)
+    tokens = service.exchange(done["completion_code"]).json
+    names["refresh"] = tokens["refresh_token"]
+    names["session"] = world.latest("session", subject_id=names["ada"]).id
+    names["refresh_row"] = world.latest("refresh_token", session_id=names["session"]).id
+    done = service.login(people["alice"])
+    names["device_token"] = done["device_token"]
+    names["device"] = world.one("known_device", subject_id=names["alice"]).id
+    names["code"] = done["completion_code"]
+    names["code_row"] = world.latest("session", subject_id=names["alice"]).id
+    names["flow"] = service.begin("mallory").json
+    service.act(names["flow"], "password", {"password": "not the right one"})
+    names["bucket"] = next(row["id"] for row in world.rows()["throttle"] if row["total"])
+    with house.store.transaction() as tx:
+        subject, client = names["alice"], names["shop"]
+        names["grant"] = house.authenticators.issue_grant(tx, subject, client, "enroll:totp")
+        house.operators._grant(tx, names["ada"], Role.SECURITY_OFFICER, "test")
+        house.accounts.suspend(tx, names["bob"], "login", "fraud", "test")
+        house.shredding.hold(
+            tx, names["bob"], house.clock.now() + timedelta(days=400), "law", "test"
+        )
+    with house.store.transaction() as tx:
+        officer = _officer(house, names["ada"])
+        asked = house.operators.request(
+            tx, officer, "clients.scopes", str(names["plain"]), {"scopes": "introspect"}, "planned"
+        )
+        names["approval"] = UUID(asked["id"])
+    names["grant_row"] = world.one("grant", subject_id=names["alice"]).id
+    names["consent"] = world.one("consent", subject_id=names["alice"]).id
+
+
+def _officer(house, subject):
+    from service.domain.caller import Caller
+    from service.operators.model import ADMIN_SCOPES
+
+    return Caller(UUID(int=9), frozenset(ADMIN_SCOPES), operator=subject)
+
+
+def _second(world, people, gone):
+    service, house, names = world.service, world.service.house, world.names
+    house.clock.advance(seconds=31)
+    service.exchange(names["code"])
+    service.act(names["flow"], "password", {"password": "not the right one"})
+    with house.store.transaction() as tx:
+        house.clients.revoke(tx, names["gone"])
+        names["new_secret"] = house.clients.rotate_secret(tx, names["plain"])
+        house.sessions.end(tx, names["session"], "test")
+        account = house.accounts.get(tx, names["alice"])
+        caller = _of(names["shop"])
+        house.authenticators.authorize(tx, caller, account, "enroll:totp", names["grant"])
+        house.accounts.withdraw_consent(tx, names["alice"], "face")
+        house.operators.decide(tx, _officer(house, names["mallory"]), names["approval"],
+                               approve=False)  # fmt: skip
+    flow = service.begin("mallory").json
+    service.act(flow, "password", {"password": PASSWORD})
+    service.act(flow, "recovery_code", {"code": people["mallory"].codes[0]})
+    names["used_code"] = next(
+        row["id"] for row in world.rows()["recovery_code"]
+        if row["subject_id"] == names["mallory"] and row["used_at"]
+    )  # fmt: skip
+    house.clock.advance(seconds=31)
+    flow = service.begin("alice", context={"device_token": names["device_token"]}).json
+    service.act(flow, "password", {"password": PASSWORD})
+    service.act(flow, "totp", {"code": service.code(people["alice"])})
+    flow = service.begin("mallory").json
+    service.act(flow, "password", {"password": "not the right one"})
+    service.oauth("revoke", token=service.access())
+    with house.store.transaction() as tx:
+        held = {"llr": -9.0, "reasons": []}
+        policy.hold_risk(tx, new_id(house.clock.now()), names["mallory"], held, house.clock.now())
+
+
+def _of(client):
+    from service.domain.caller import Caller
+
+    return Caller(client, frozenset())

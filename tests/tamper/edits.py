@@ -133,6 +133,16 @@ def put(table, which, **values):
     return do
 
 
+def instead(table, gone, which, **values):
+    """Put a row in the place of another, which a unique index would not let stand beside it."""
+
+    def do(world):
+        world.drop(table, gone(world))
+        put(table, which, **values)(world)
+
+    return do
+
+
 def drop(table, which):
     return lambda world: world.drop(table, which(world))
 
@@ -194,7 +204,8 @@ def bootstrap(world):
 
     world.names["lboot"], digest = forged("bootstrap")
     with world.engine.begin() as db:
-        values = {"digest": digest, "expires_at": now(world).replace(year=2030)}
+        later = now(world).replace(year=2030)
+        values = {"digest": digest, "round": 1, "seat": 1, "expires_at": later}
         db.execute(insert(TABLES["bootstrap_token"]).values(**values))
     world.drop("operator_role", {"role": "security_officer"})
 
@@ -210,6 +221,12 @@ EDITS = [
          put("client", of("plain"), jwks={"keys": []}), plain),
     Edit("edit", "client", "revoked made active", put("client", of("gone"), status="active"), gone),
     Edit("roll back", "client", "revocation undone", back("client", of("gone"))),
+    Edit("edit", "client", "an old secret counts for years",
+         put("client", of("plain"),
+             old_secret_until=lambda world: now(world).replace(year=2030)), plain),
+    Edit("edit", "client", "an old key of its own counts",
+         put("client", of("plain"), old_jwks={"keys": []},
+             old_jwks_until=lambda world: now(world).replace(year=2030)), plain),
     Edit("edit", "client", "made first-party", put("client", of("plain"), first_party=True), plain),
     Edit("edit", "client", "may assert context",
          put("client", of("plain"), asserts_context=True), plain),
@@ -243,6 +260,10 @@ EDITS = [
     Edit("edit", "session", "lasts for years",
          put("session", of("session"), expires_at=lambda world: now(world).replace(year=2030)),
          refreshed),
+    Edit("edit", "session", "came into force at another time",
+         put("session", of("session"), revoked_at=None, taken_up_at=now), refreshed),
+    Edit("edit", "session", "in the place of another",
+         put("session", of("session"), replaces=named("code_row"))),
     Edit("move", "session", "of ada given to mallory",
          put("session", of("session"), subject_id=named("mallory"), revoked_at=None), refreshed),
     Edit("insert", "session", "one more of ada", copy("session", of("session"), id=new)),
@@ -267,6 +288,10 @@ EDITS = [
          lambda world: refreshed(world, world.names["forged"])),
     Edit("move", "refresh_token", "of another session",
          put("refresh_token", of("refresh_row"), session_id=named("code_row")), refreshed),
+    Edit("move", "grant", "of another session",
+         put("grant", of("grant_row"), used_at=None, session_id=None), granted),
+    Edit("move", "authenticator", "begun by another client",
+         put("authenticator", method("bob", "totp"), begun_by=named("plain"))),
     Edit("edit", "authenticator", "revoked",
          put("authenticator", method("bob", "totp"), status="revoked")),
     Edit("edit", "authenticator", "confirmed long ago",
@@ -274,7 +299,8 @@ EDITS = [
              confirmed_at=lambda world: now(world).replace(year=2020)),
          lambda world: enrolled(world, "totp", "bob")),
     Edit("move", "authenticator", "mallory's password for bob",
-         put("authenticator", method("mallory", "password"), subject_id=named("bob")),
+         instead("authenticator", method("bob", "password"), method("mallory", "password"),
+                 subject_id=named("bob")),
          lambda world: enrolled(world, "password", "mallory")),
     Edit("edit", "recovery_code", "used once more",
          put("recovery_code", of("used_code"), used_at=None), used_again),
@@ -286,14 +312,19 @@ EDITS = [
          put("subject", of("alice"), segment="vip"), lambda world: signs_in(world, "alice")),
     Edit("edit", "subject", "never signed in",
          put("subject", of("alice"), first_login_at=None), lambda world: signs_in(world, "alice")),
-    Edit("edit", "subject", "an address verified",
-         put("subject", of("alice"), email_verified_at=now),
+    Edit("edit", "subject_index", "proven at another time",
+         put("subject_index", of("alice", "subject_id"), verified_at=now),
+         lambda world: signs_in(world, "alice")),
+    Edit("edit", "subject_index", "of an older form, to be made anew",
+         put("subject_index", of("alice", "subject_id"), form=0),
          lambda world: signs_in(world, "alice")),
     Edit("move", "subject_index", "alice's name leads to mallory",
-         put("subject_index", of("alice", "subject_id"), subject_id=named("mallory")),
+         instead("subject_index", of("mallory", "subject_id"), of("alice", "subject_id"),
+                 subject_id=named("mallory")),
          lambda world: signs_in(world, "alice")),
     Edit("insert", "subject_index", "one more name of mallory",
-         copy("subject_index", of("mallory", "subject_id"), id=new, digest=b"0123456789abcdef")),
+         copy("subject_index", of("mallory", "subject_id"), id=new, field="email",
+              digest=b"0123456789abcdef")),
     Edit("delete", "subject_index", "alice cannot be found",
          drop("subject_index", of("alice", "subject_id")), lambda world: signs_in(world, "alice")),
     Edit("edit", "consent", "withdrawal undone",

@@ -110,7 +110,7 @@ def build(service) -> World:
     names["plain_secret"], names["gone_secret"] = plain, gone
     people = {
         name: service.register(name, consents=[CONSENT | {"purpose": "face"}])
-        for name in ("alice", "mallory", "ada", "bob")
+        for name in ("alice", "mallory", "ada", "bob", "dora")
     }
     names |= {name: UUID(person.id) for name, person in people.items()}
     names["people"] = people
@@ -141,8 +141,12 @@ def _first(world, people):
     names["bucket"] = next(row["id"] for row in world.rows()["throttle"] if row["total"])
     with house.store.transaction() as tx:
         subject, client = names["alice"], names["shop"]
-        names["grant"] = house.authenticators.issue_grant(tx, subject, client, "enroll:totp")
-        house.operators._grant(tx, names["ada"], Role.SECURITY_OFFICER, "test")
+        session = names["code_row"]
+        names["grant"] = house.authenticators.issue_grant(
+            tx, subject, client, "enroll:totp", session
+        )
+        for name in ("ada", "dora"):
+            house.operators._grant(tx, names[name], Role.SECURITY_OFFICER, "test")
         house.accounts.suspend(tx, names["bob"], "login", "fraud", "test")
         house.shredding.hold(
             tx, names["bob"], house.clock.now() + timedelta(days=400), "law", "test"
@@ -177,7 +181,7 @@ def _second(world, people, gone):
         caller = _of(names["shop"])
         house.authenticators.authorize(tx, caller, account, "enroll:totp", names["grant"])
         house.accounts.withdraw_consent(tx, names["alice"], "face")
-        house.operators.decide(tx, _officer(house, names["mallory"]), names["approval"],
+        house.operators.decide(tx, _officer(house, names["dora"]), names["approval"],
                                approve=False)  # fmt: skip
     flow = service.begin("mallory").json
     service.act(flow, "password", {"password": PASSWORD})

@@ -319,7 +319,7 @@ class Authenticators:
 
     def drop_grants(self, tx: Tx) -> int:
         """Forget every grant: the database was restored and may revive used ones."""
-        return store.drop_grants(tx, self._clock.now() + GRANT_LIFE)
+        return store.drop_grants(tx, self._clock.now() + GRANT_LIFE, early=True)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
         """Forget a page of expired grants; return how many."""

@@ -321,10 +321,10 @@ def drop_recoveries(tx: Tx, subject: UUID) -> None:
     delete_rows(tx, Grant, *earned)
 
 
-def drop_grants(tx: Tx, now: datetime) -> int:
-    """Forget a page of grants that have expired; return how many."""
+def drop_grants(tx: Tx, now: datetime, *, early: bool = False) -> int:
+    """Forget a page of grants that have expired, or do so by a later time; return how many."""
     grants = table_of(Grant)
-    return drop_page(tx, grants, grants.c.expires_at <= now)
+    return drop_page(tx, grants, grants.c.expires_at <= now, early=early)
 
 
 def drop_steps(tx: Tx, before: int) -> int:

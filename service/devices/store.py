@@ -63,6 +63,6 @@ def drop_surplus(tx: Tx, subject: UUID, keep: int) -> None:
     delete_rows(tx, KnownDevice, _TABLE.c.id.in_(surplus.limit(PAGE).offset(keep)))
 
 
-def drop_expired(tx: Tx, now: datetime) -> int:
-    """Forget a page of devices that were not seen for long; return how many."""
-    return drop_page(tx, _TABLE, _TABLE.c.expires_at <= now)
+def drop_expired(tx: Tx, now: datetime, *, early: bool = False) -> int:
+    """Forget a page of devices that were not seen for long, or early; return how many."""
+    return drop_page(tx, _TABLE, _TABLE.c.expires_at <= now, early=early)

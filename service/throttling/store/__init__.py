@@ -1,7 +1,7 @@
 """The table of attempt counters."""
 
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any, Final, NamedTuple
@@ -31,7 +31,7 @@ from service.store.authentic import insert_once, note
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
-from service.store.personal import Personal, Unlinked
+from service.store.personal import Personal
 from service.store.shapes import Noted, shape_of
 from service.throttling.model import (
     FIRST_DELAY,

@@ -222,7 +222,7 @@ def open_house(
         Task(
             "keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled, final=True
         ),
-        Task("login_context.fold", timedelta(minutes=1), context.fold, paged=True),
+        Task("login_context.fold", timedelta(minutes=1), context.fold, paged=True, final=True),
         Task("identifiers.renew", timedelta(minutes=1), accounts.renew),
         Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
         *ends_of(

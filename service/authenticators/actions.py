@@ -157,7 +157,7 @@ class Authenticators:
         if client is not None and not store.begun_by(tx, authenticator, client):
             raise _none()
         waits = in_force(row.created_at + PENDING_LIFE, self._clock.now(), PENDING_LIFE)
-        if row.status != Status.PENDING or not waits:
+        if row.status != Status.PENDING or not waits or not self._begun_in_force(tx, row):
             raise not_pending()
         return Verifier(row.id, row.subject_id, row.type, row.verifier)
 
@@ -176,7 +176,7 @@ class Authenticators:
         """
         self._accounts.hold(tx, subject)
         row = self._row(tx, subject, authenticator)
-        if row.status != Status.PENDING:
+        if row.status != Status.PENDING or not self._begun_in_force(tx, row):
             raise not_pending()
         superseded = self._supersede(tx, subject, row.type)
         if verifier is not None:
@@ -319,7 +319,7 @@ class Authenticators:
 
     def drop_grants(self, tx: Tx) -> int:
         """Forget every grant: the database was restored and may revive used ones."""
-        return store.drop_grants(tx, self._clock.now() + GRANT_LIFE, early=True)
+        return store.drop_all_grants(tx)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
         """Forget a page of expired grants; return how many."""
@@ -345,6 +345,15 @@ class Authenticators:
         tx.flush()
         return bool(former)
 
+    def _begun_in_force(self, tx: Tx, row: AuthenticatorRow) -> bool:
+        """Tell whether what let a person begin this enrollment still stands."""
+        account = self._accounts.get(tx, row.subject_id)
+        first = account.first_login_at
+        if row.session_id is None and first is not None and row.created_at <= first:
+            # What a client began on the short right of registering ended with the first login.
+            return False
+        return self._earned(tx, account, row.session_id)
+
     def _earned(self, tx: Tx, account: Account, session: UUID | None) -> bool:
         """Tell whether what earned a grant still stands."""
         if session is None:
@@ -353,6 +362,10 @@ class Authenticators:
 
     def _security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:
         store.drop_recoveries(tx, subject)
+        if self._accounts.get(tx, subject).first_login_at is not None:
+            # What anybody else began may not take the place of what was just set.
+            for row in store.pending(tx, subject, but=acting):
+                self._end(tx, row)
         if self._access is not None:
             self._access.security_changed(tx, subject, acting)
 

@@ -34,7 +34,7 @@ from service.store.authentic import (
     sound,
 )
 from service.store.base import Base, table_of
-from service.store.dropping import drop_page
+from service.store.dropping import drop_all, drop_page
 from service.store.engine import Tx
 from service.store.personal import Personal, through
 from service.store.sealed import ClassBy, encrypted_bytes, open_value
@@ -254,6 +254,14 @@ def waiting(tx: Tx, subject: UUID, since: datetime) -> Sequence[datetime]:
     return tx.execute(_WAITING, {"b_subject": subject, "b_since": since}).scalars().all()
 
 
+def pending(tx: Tx, subject: UUID, but: UUID | None) -> list[AuthenticatorRow]:
+    """Return what waits for confirmation, but for what one session began."""
+    query = select(AuthenticatorRow).where(
+        AuthenticatorRow.subject_id == subject, AuthenticatorRow.status == "pending"
+    )
+    return [row for row in sound(tx, query) if but is None or row.session_id != but]
+
+
 def active_types(tx: Tx, subject: UUID) -> dict[UUID, str]:
     """Return what is active: ids and types."""
     rows = holding(tx, AuthenticatorRow, _TYPES, {"b_subject": subject})
@@ -321,10 +329,15 @@ def drop_recoveries(tx: Tx, subject: UUID) -> None:
     delete_rows(tx, Grant, *earned)
 
 
-def drop_grants(tx: Tx, now: datetime, *, early: bool = False) -> int:
-    """Forget a page of grants that have expired, or do so by a later time; return how many."""
+def drop_grants(tx: Tx, now: datetime) -> int:
+    """Forget a page of grants that have expired; return how many."""
     grants = table_of(Grant)
-    return drop_page(tx, grants, grants.c.expires_at <= now, early=early)
+    return drop_page(tx, grants, grants.c.expires_at <= now)
+
+
+def drop_all_grants(tx: Tx) -> int:
+    """Forget every grant; return how many."""
+    return drop_all(tx, table_of(Grant))
 
 
 def drop_steps(tx: Tx, before: int) -> int:

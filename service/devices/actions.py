@@ -82,7 +82,7 @@ class Devices:
 
     def forget_everybody(self, tx: Tx) -> int:
         """Forget every device: the database was restored and may revive forgotten ones."""
-        return store.drop_expired(tx, self._clock.now() + LIFE, early=True)
+        return store.drop_all(tx)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
         """Forget devices that were not seen for long; return how many."""

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.authentic import change, delete_rows
 from service.store.base import Base, table_of
+from service.store import dropping
 from service.store.dropping import PAGE, drop_page
 from service.store.engine import Tx
 from service.store.personal import Personal
@@ -56,6 +57,11 @@ def drop(tx: Tx, subject: UUID, but: UUID | None) -> int:
     return delete_rows(tx, KnownDevice, *which)
 
 
+def drop_all(tx: Tx) -> int:
+    """Forget every device; return how many."""
+    return dropping.drop_all(tx, _TABLE)
+
+
 def drop_surplus(tx: Tx, subject: UUID, keep: int) -> None:
     """Forget the devices of a subject beyond so many, those that signed in last left out."""
     owned = select(_TABLE.c.id).where(_TABLE.c.subject_id == subject)
@@ -63,6 +69,6 @@ def drop_surplus(tx: Tx, subject: UUID, keep: int) -> None:
     delete_rows(tx, KnownDevice, _TABLE.c.id.in_(surplus.limit(PAGE).offset(keep)))
 
 
-def drop_expired(tx: Tx, now: datetime, *, early: bool = False) -> int:
-    """Forget a page of devices that were not seen for long, or early; return how many."""
-    return drop_page(tx, _TABLE, _TABLE.c.expires_at <= now, early=early)
+def drop_expired(tx: Tx, now: datetime) -> int:
+    """Forget a page of devices that were not seen for long; return how many."""
+    return drop_page(tx, _TABLE, _TABLE.c.expires_at <= now)

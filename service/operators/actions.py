@@ -298,6 +298,7 @@ class Operators:
     def close_approvals(self, tx: Tx, actor: str) -> int:
         """End what is asked for or approved: a restored database may revive used approvals."""
         now = self._clock.now()
+        store.close_tokens(tx, now)
         rows = store.approvals(tx, now, None, _CLOSED)
         return sum(
             store.decide(tx, row.id, "rejected", actor, now) or store.use(tx, row.id, now)

@@ -38,6 +38,7 @@ ABOUT: Final[dict[str, tuple[str, ...]]] = {
     "client.revoked": ("client", "client"),
     "client.scopes_changed": ("scopes", "client"),
     "client.secret_rotated": ("secret", "client"),
+    "client.jwks_replaced": ("keys", "client"),
     "operator.revoked": ("role", "subject", "role"),
     "operator.granted": ("role", "subject", "role"),
     "policy.activated": ("policy",),

@@ -99,8 +99,6 @@ class Sessions:
             tx, "session.started", subject=account.id, actor=str(client), session=str(row.id),
             acr=level.acr.urn,
         )  # fmt: skip
-        for other in store.idlest(tx, account.id, now, self._bounds.max_sessions):
-            self.end(tx, other, "displaced")
         return _value(row, found.evidence, level)
 
     def take_up(self, tx: Tx, session: UUID) -> SessionValue | None:
@@ -119,6 +117,10 @@ class Sessions:
             return None
         if old is not None:
             self.end(tx, old, "replaced")
+        for other in store.idlest(
+            tx, row.subject_id, self._clock.now(), self._bounds.max_sessions
+        ):
+            self.end(tx, other, "displaced")
         return self.find(tx, session)
 
     def hold(self, tx: Tx, session: UUID) -> None:

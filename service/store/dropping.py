@@ -12,7 +12,7 @@ PAGE: Final = 1000
 """Rows that one unit of work deletes at most."""
 
 
-def drop_page(tx: Tx, table: Table, *conditions: ColumnElement[bool], early: bool = False) -> int:
+def drop_page(tx: Tx, table: Table, *conditions: ColumnElement[bool]) -> int:
     """Delete up to a page of the rows that meet every condition; return how many.
 
     On PostgreSQL a row that another transaction holds is left for the next time. The conditions
@@ -23,7 +23,6 @@ def drop_page(tx: Tx, table: Table, *conditions: ColumnElement[bool], early: boo
         tx: The unit of work.
         table: Where.
         conditions: Which rows.
-        early: Whether there are such among them as were to stay for longer.
     """
     keys = tuple(table.primary_key.columns)
     page = select(*keys).where(*conditions).limit(PAGE)
@@ -32,6 +31,14 @@ def drop_page(tx: Tx, table: Table, *conditions: ColumnElement[bool], early: boo
     key: ColumnElement[Any] = keys[0] if len(keys) == 1 else tuple_(*keys)
     gone = delete(table).where(key.in_(page), *conditions)
     told = told_of(table)
-    if told is not None and (early or not told.may_vanish):
+    if told is not None and not told.may_vanish:
         return forgotten(tx, told.model, gone)
     return len(tx.execute(gone.returning(keys[0])).all())
+
+
+def drop_all(tx: Tx, table: Table) -> int:
+    """Delete every row, as a restore must, and tell the log of each; return how many."""
+    told = told_of(table)
+    if told is not None:
+        return forgotten(tx, told.model, delete(table))
+    return len(tx.execute(delete(table).returning(*table.primary_key.columns)).all())

@@ -7,10 +7,12 @@ other client it looks free, may be claimed, and never verifies as long as its ow
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from crypto.errors import CryptoError
 from service.accounts import store
 from service.accounts.model import NORMAL_FORM, Field, kept, normalize
 from service.accounts.store import Digests, Subject, claims
@@ -135,7 +137,9 @@ class Claims:
         found = claims.outdated(tx, NORMAL_FORM, _PAGE) if held else ()
         for item in found:
             if item.subject_id in held and (row := store.get(tx, item.subject_id)):
-                self._renew(tx, row, Field(item.field), item.verified_at)
+                with suppress(CryptoError):
+                    # One that does not open holds up none of the others.
+                    self._renew(tx, row, Field(item.field), item.verified_at)
         return len(found)
 
     def _renew(self, tx: Tx, row: Subject, field: Field, proven: datetime | None) -> None:

@@ -63,7 +63,9 @@ class Readings:
             item.name == "log" and item.seconds > _GAP.total_seconds() for item in findings
         )
         steady = moment - self._steady_since >= STEADY.total_seconds()
-        sure = steady or not (self._jumped or rested)
+        # Whatever is written to the log meanwhile: who began after a gap waits the hour out.
+        self._jumped = self._jumped or rested
+        sure = steady or not self._jumped
         if sure:
             self._jumped = False
         elif not self._told:

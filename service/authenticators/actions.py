@@ -347,7 +347,9 @@ class Authenticators:
 
     def _begun_in_force(self, tx: Tx, row: AuthenticatorRow) -> bool:
         """Tell whether what let a person begin this enrollment still stands."""
-        account = self._accounts.get(tx, row.subject_id)
+        account = self._accounts.known(tx, row.subject_id)
+        if account is None:
+            return False
         first = account.first_login_at
         if row.session_id is None and first is not None and row.created_at <= first:
             # What a client began on the short right of registering ended with the first login.
@@ -362,7 +364,8 @@ class Authenticators:
 
     def _security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:
         store.drop_recoveries(tx, subject)
-        if self._accounts.get(tx, subject).first_login_at is not None:
+        account = self._accounts.known(tx, subject)
+        if account is not None and account.first_login_at is not None:
             # What anybody else began may not take the place of what was just set.
             for row in store.pending(tx, subject, but=acting):
                 self._end(tx, row)

@@ -52,11 +52,13 @@ OWNED = PEOPLE + 3
 """The people with the decoy and two who operate."""
 BOUNDS = {
     "approval": Bound(24 * 401, each=1),
+    "audit_checkpoint": Bound(fixed=60, after=ALWAYS),
     "audit_leaf": Bound(24 * 400, each=25, fixed=100, after=ALWAYS),
     "audit_link": Bound(24 * 400, each=25, fixed=100, after=ALWAYS),
     "authenticator": Bound(1.2, each=1, fixed=3 * OWNED, after=FOR_ITS_LIFE),
     "behavior_profile": Bound(fixed=4 * OWNED),
     "bootstrap_token": Bound(25, fixed=1),
+    "audit_notice": Bound(fixed=4, after=ALWAYS),
     "canary": Bound(fixed=0),
     "client": Bound(fixed=2, after=FOR_ITS_LIFE),
     "completion_code": Bound(0.1, each=3),
@@ -91,6 +93,7 @@ BOUNDS = {
     "refresh_token": Bound(31 * DAY, each=2),
     "revoked_token": Bound(0.2, each=1),
     "root_version": Bound(fixed=10, after=FOR_ITS_LIFE),
+    "row_mark": Bound(fixed=1, after=ALWAYS),
     "session": Bound(31 * DAY, each=1),
     "signing_key": Bound(fixed=4, after=FOR_ITS_LIFE),
     "subject": Bound(fixed=OWNED, after=FOR_ITS_LIFE),

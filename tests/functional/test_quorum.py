@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import delete, text
 
+from service.audit.store import decided
 from service.cli import main
 from service.domain.errors import BadInput, Conflict, NotFound
 from service.operators.model import Role
@@ -51,8 +52,10 @@ def audited(service, kind):
     with service.house.store.transaction(read=True) as tx:
         found = text("SELECT actor, data FROM audit_leaf WHERE kind = :kind ORDER BY id")
         rows = tx.execute(found, {"kind": kind}).all()
-    return [(row.actor, json.loads(row.data) if isinstance(row.data, str) else row.data)
-            for row in rows]  # fmt: skip
+    return [
+        (row.actor, decided(json.loads(row.data) if isinstance(row.data, str) else row.data))
+        for row in rows
+    ]
 
 
 def outbox(service):
@@ -198,6 +201,7 @@ def test_what_a_dismissed_operator_approved_is_void(service, officers, way):  # 
     assert service.call("GET", f"/v1/approvals/{waits}", bearer=ada).json["status"] == "pending"
 
 
+@pytest.mark.edits_rows
 def test_it_is_asked_again_when_it_is_approved_and_when_it_is_used(service, officers):  # noqa: F811
     """Where a role went without a word, by SQL, the request is refused all the same."""
     ada, grace = officers
@@ -247,6 +251,7 @@ def test_a_job_that_a_dismissed_operator_queued_does_not_begin(service, officers
     assert service.house.custody.jobs.run(UUID(theirs))["status"] == "void"
 
 
+@pytest.mark.edits_rows
 def test_a_job_is_asked_again_when_it_begins(service, officers):  # noqa: F811
     """Of a role that went without a word, or a client that was revoked, no job begins."""
     ada, _ = officers

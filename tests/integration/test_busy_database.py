@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -140,7 +141,7 @@ def test_a_row_that_is_gone_is_a_conflict(house):
     with pytest.raises(Conflict), house.store.transaction() as tx:
         row = tx.query(VerificationCode).one()
         tx.execute(text("DELETE FROM verification_code"))
-        row.attempts += 1
+        row.expires_at += timedelta(minutes=1)
         tx.flush()
 
 

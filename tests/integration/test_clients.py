@@ -264,13 +264,13 @@ def test_only_one_old_secret_counts_and_a_rotation_without_overlap_ends_it(house
 
 
 def test_a_longer_overlap_than_was_stated_is_not_to_be_had_with_sql(house):
-    """The digest of an old secret is bound to its end; a month is the most."""
+    """The row of a client is refused when its end was edited; a month is the most."""
     client, old = act(house, "create", NewClient("app", ()))
     act(house, "rotate_secret", client.id, timedelta(hours=1))
     later = house.clock.now() + timedelta(days=2)
     with house.store.transaction() as tx:
         tx.execute(update(ClientRow).values(old_secret_until=later))
-    with pytest.raises(Exception, match="does not open"):
+    with pytest.raises(Exception, match="row_refused"):
         act(house, "authenticate_secret", str(client.id), old)
     for overlap in (timedelta(days=31), timedelta(seconds=-1)):
         for name, arguments in (("rotate_secret", ()), ("replace_jwks", (JWKS,))):

@@ -52,9 +52,9 @@ OWNED = PEOPLE + 3
 """The people with the decoy and two who operate."""
 BOUNDS = {
     "approval": Bound(24 * 401, each=1),
-    "audit_checkpoint": Bound(fixed=60, after=ALWAYS),
-    "audit_leaf": Bound(24 * 400, each=25, fixed=100, after=ALWAYS),
-    "audit_link": Bound(24 * 400, each=25, fixed=100, after=ALWAYS),
+    "audit_checkpoint": Bound(fixed=80, after=ALWAYS),
+    "audit_leaf": Bound(24 * 400, each=27, fixed=100, after=ALWAYS),
+    "audit_link": Bound(24 * 400, each=27, fixed=100, after=ALWAYS),
     "authenticator": Bound(1.2, each=1, fixed=3 * OWNED, after=FOR_ITS_LIFE),
     "behavior_profile": Bound(fixed=4 * OWNED),
     "bootstrap_token": Bound(25, fixed=1),

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import orjson
 import pyotp
-from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy import text
 
+from service.accounts.store import Subject
 from service.clients.model import SCOPES, NewClient
 from service.domain.ids import new_id
 from service.notifications.store import Outgoing
@@ -199,9 +200,7 @@ class Person:
         if answer.body["status"] == "completed":
             # So that enrolling and changing goes on without a grant, on the right of who registers.
             with self.world.house.store.transaction() as tx:
-                statement = text("UPDATE subject SET first_login_at = NULL WHERE id = :id")
-                values = {"id": UUID(self.id)}
-                tx.execute(statement.bindparams(bindparam("id", type_=Uuid())), values)
+                tx.get(Subject, UUID(self.id)).first_login_at = None
         return answer.body
 
     def acting(self, flow, name, body):

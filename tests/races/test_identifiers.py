@@ -1,8 +1,9 @@
 """Identifiers and codes at once: every outcome is one that some order would have given."""
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select
 
+from service.accounts.store import SubjectIndex
 from tests.functional.test_identifiers import outbox, register, sent, signs_in
 from tests.races.test_once import poster, statuses, together
 
@@ -127,7 +128,8 @@ def test_the_task_that_renews_never_carries_a_proof_over_to_another_address(serv
         body = {"code": sent(service, person)}
         assert service.call("POST", path(person), body).status_code == 200
         with house.store.transaction() as tx:
-            tx.execute(text("UPDATE subject_index SET form = 1"))
+            for claim in tx.scalars(select(SubjectIndex)):
+                claim.form = 1
         client, bearer = service.app.test_client(), {"Authorization": f"Bearer {service.bearer}"}
 
         def change(client=client, bearer=bearer, person=person, theirs=theirs):

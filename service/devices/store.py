@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from service.store import dropping
 from service.store.authentic import change, delete_rows
 from service.store.base import Base, table_of
-from service.store import dropping
 from service.store.dropping import PAGE, drop_page
 from service.store.engine import Tx
 from service.store.personal import Personal

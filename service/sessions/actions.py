@@ -117,9 +117,7 @@ class Sessions:
             return None
         if old is not None:
             self.end(tx, old, "replaced")
-        for other in store.idlest(
-            tx, row.subject_id, self._clock.now(), self._bounds.max_sessions
-        ):
+        for other in store.idlest(tx, row.subject_id, self._clock.now(), self._bounds.max_sessions):
             self.end(tx, other, "displaced")
         return self.find(tx, session)
 

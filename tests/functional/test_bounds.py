@@ -138,6 +138,29 @@ def test_the_session_that_was_unused_longest_ends(service):
     assert kept.json["active"] is True
 
 
+def test_a_session_that_nobody_takes_up_displaces_none(service):
+    """Codes that are thrown away sign nobody out; the one that is exchanged displaces one."""
+    person = service.register()
+    kept, codes = [], []
+    for number in range(8):
+        service.clock.advance(seconds=31)
+        code = service.login(person)["completion_code"]
+        if number < 4:
+            kept.append(service.exchange(code).json)
+        else:
+            codes.append(code)
+
+    def active():
+        return [
+            service.oauth("introspect", token=tokens["access_token"]).json["active"]
+            for tokens in kept
+        ]
+
+    assert active() == [True] * 4
+    assert service.exchange(codes[-1]).status_code == 200
+    assert active() == [False, True, True, True]
+
+
 def test_the_device_that_was_unused_longest_is_forgotten(service):
     """Of four devices the first is a stranger again; a known one that comes again is no new one."""
     person = service.register()

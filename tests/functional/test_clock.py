@@ -9,9 +9,12 @@ from sqlalchemy import select
 from service.domain.caller import Caller
 from service.domain.clock import FrozenClock, in_force, passed
 from service.domain.errors import Forbidden, Throttled
+from service.domain.ids import new_id
 from service.jobs.actions import Jobs, Task
 from service.jobs.actions.readings import Readings
 from service.sessions.store import SessionRow
+from service.signals.login_context import crowd
+from service.signals.login_context import store as context
 from service.throttling.model import Counter, Lane
 from tests.functional.conftest import PASSWORD
 
@@ -240,3 +243,44 @@ def test_what_lives_so_long_is_in_force_from_now_to_its_end(clock):
     assert in_force(now + life + timedelta(minutes=5), now, life)
     assert not in_force(now + life + timedelta(minutes=6), now, life)
     assert not in_force(now, now, life)
+
+
+def test_a_start_after_a_gap_waits_whatever_is_logged_meanwhile(service):
+    """The first entry of a process that began after a gap makes its clock no surer."""
+    house, clock = service.house, service.clock
+    service.register()
+    house.jobs.run_due()
+    clock.jump(**YEAR)
+    readings = Readings(clock, house.audit, house.outbox, None)
+    for _ in range(2):
+        with house.store.transaction() as tx:
+            assert not readings.agree(tx)
+        with house.store.transaction() as tx:
+            house.audit.append(tx, "somebody.wrote")
+            house.audit.sequence(tx)
+        clock.advance(seconds=2)
+    clock.advance(hours=1)
+    with house.store.transaction() as tx:
+        assert readings.agree(tx)
+
+
+def test_the_population_is_not_folded_by_a_clock_that_is_ahead(service):
+    """A fold divides by age what everybody is compared with, and that cannot be taken back."""
+    house, clock = service.house, service.clock
+    service.register()
+    house.jobs.run_due()
+    weight = crowd.weight(clock.now())
+    with house.store.transaction() as tx:
+        context.fold(tx, {bytes([1]) + n.to_bytes(8, "big"): weight for n in range(100)})
+
+    def kept():
+        with house.store.transaction(read=True) as tx:
+            return tx.execute(text("SELECT count(*) FROM login_context_population")).scalar()
+
+    before = kept()
+    clock.jump(**YEAR)
+    with house.store.transaction() as tx:
+        context.note_seen(tx, new_id(clock.now()), clock.now(), bytes([1]) + bytes(8))
+    clock.advance(seconds=61)
+    assert "login_context.fold" not in house.jobs.run_due()
+    assert kept() == before == 100

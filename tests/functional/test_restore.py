@@ -9,15 +9,19 @@ import time
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from service.app import create_app, open_house
+from service.authenticators.store import Grant
+from service.devices.store import KnownDevice
 from service.domain.errors import Conflict
 from service.operators.model import Role
+from service.operators.store import BootstrapToken
 from service.policy.actions import shipped
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.test_tampering import alarms, length, probe, sequence
@@ -426,3 +430,43 @@ def _grant(service, person):
         return service.house.authenticators.issue_grant(
             tx, UUID(person.id), UUID(service.client_id), "change:identifier"
         )
+
+
+@pytest.fixture
+def crowded(service):
+    """Somebody with more devices and grants than a page holds."""
+    now, person = service.clock.now(), service.register()
+    owner = UUID(person.id)
+    with service.house.store.transaction() as tx:
+        for _ in range(1001):
+            number = uuid4()
+            tx.add(
+                KnownDevice(
+                    id=number, subject_id=owner, generation=1, created_at=now,
+                    expires_at=now + timedelta(days=180),
+                )
+            )  # fmt: skip
+            tx.add(
+                Grant(
+                    id=number, digest=number.bytes * 2, subject_id=owner, client_id=owner,
+                    act="enroll:totp", session_id=None, expires_at=now + timedelta(minutes=5),
+                    used_at=None,
+                )
+            )  # fmt: skip
+    return person
+
+
+def test_a_restore_forgets_every_device_grant_and_bootstrap_token(service, crowded):
+    """However many there are: what the backup revives is nobody's to use."""
+    house, now = service.house, service.clock.now()
+    with house.store.transaction() as tx:
+        house.operators.bootstrap(tx)
+    with house.store.transaction() as tx:
+        for end in house.erasure._ends.restored:
+            end(tx)
+    with house.store.transaction(read=True) as tx:
+        left = [len(tx.scalars(select(model.id)).all()) for model in (KnownDevice, Grant)]
+        ends = tx.scalars(select(BootstrapToken.expires_at)).all()
+    assert left == [0, 0]
+    assert len(ends) == 2
+    assert all(end <= now for end in ends)

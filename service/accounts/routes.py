@@ -236,7 +236,10 @@ def routes(api: Api, subjects: SubjectRoutes) -> None:
     read, write, consent = "subjects:read", "subjects:write", "consents:write"
     suspension, grant = "suspensions:write", ("Grant",)
     table = (
-        Operation("POST", "/v1/subjects", "Register a subject", write, NewSubject, 201, True),
+        Operation(
+            "POST", "/v1/subjects", "Register a subject", write, NewSubject, 201, True,
+            makes_subject=True, classes=("contact", "identity"),
+        ),
         Operation("POST", "/v1/subjects/lookup", "Find a subject", read, Lookup),
         Operation("GET", _ONE, "Show a subject", read),
         Operation(

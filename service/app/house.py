@@ -194,10 +194,13 @@ def open_house(
         Shredding(keys.records, audit, clock, timedelta(days=settings.backup_days), accounts.lock),
         Memory(store, open_ledger(settings, store, vault, clock), audit, outbox, metrics, clock),
     )
-    again = Again(
-        accounts, authenticators, clients, operators, sessions, tokens, lives, shredding, clock
-    )
-    erasure = Erasure(store, shredding, ends, memory, again.repeating(store))
+    answers.watch(partial(_lasting, accounts, shredding))
+    erasure = Erasure(
+        store, shredding, ends, memory,
+        Again(
+            accounts, authenticators, clients, operators, sessions, tokens, lives, shredding, clock
+        ).repeating(store),
+    )  # fmt: skip
     _watch(store, vault, audit, outbox, metrics, face, clock)
 
     custody, comparing = (
@@ -256,6 +259,13 @@ def open_house(
             (Apart("rows.compare", timedelta(days=1), comparing.due),),
         ),
     )  # fmt: skip
+
+
+def _lasting(
+    accounts: Accounts, shredding: Shredding, tx: Tx, subject: UUID, since: datetime
+) -> bool:  # fmt: skip
+    """Lock a subject; tell whether it is there, and nothing of it was erased since a time."""
+    return accounts.hold(tx, subject) and not shredding.since(tx, subject, since)
 
 
 def _long_jobs(  # noqa: PLR0913 - one argument per feature it leans on

@@ -71,7 +71,7 @@ def routes(api: Api, enrolling: Enrolling) -> None:
     api.add(
         Operation(
             "POST", _PATH, "Enroll an authenticator", write, Enroll, 201, idempotent=True,
-            secret=True, headers=("Grant",),
+            secret=True, headers=("Grant",), classes=("factor",),
         ),
         enroll,
     )  # fmt: skip

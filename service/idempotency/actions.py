@@ -9,9 +9,10 @@ from typing import Final
 from uuid import UUID
 
 from crypto import opaque
+from crypto.errors import KeyUnavailable
 from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, in_force
-from service.domain.errors import BadInput, Conflict, Fault, TooMany
+from service.domain.errors import BadInput, Conflict, Expired, Fault, TooMany
 from service.domain.ids import new_id
 from service.idempotency import store
 from service.store.engine import Store, Tx
@@ -22,6 +23,8 @@ _SECRET_LIFE: Final = timedelta(minutes=10)
 _IN_FLIGHT: Final = timedelta(minutes=2)
 _RECOUNT: Final = timedelta(seconds=10)
 _FULL: Final = 60
+Lasting = Callable[[Tx, UUID, datetime], bool]
+"""Locks a subject; tells whether it is there, and nothing of it was erased since a time."""
 
 
 @dataclass(slots=True)
@@ -44,13 +47,19 @@ class Answers:
         self._database = database
         self._purpose_key = purpose_key
         self._clock = clock
+        self._lasting: Lasting = lambda _tx, _subject, _since: True
+
+    def watch(self, lasting: Lasting) -> None:
+        """Let nothing be kept about a subject that was erased while it was answered."""
+        self._lasting = lasting
 
     def begin(self, caller: UUID, operation: str, key: str, body: bytes) -> Answer | None:
         """Return the first answer, or claim the key.
 
         Raises:
-            BadInput: The key was used with another body.
+            BadInput: The key was used with another body, or by a token that sees something else.
             Conflict: The first request is still in flight.
+            Expired: What was answered is erased.
         """
         now, name = self._clock.now(), _name(caller, operation, key)
         with self._database.transaction() as tx:
@@ -72,11 +81,15 @@ class Answers:
                 raise _in_flight()
             if not opaque.equal(kept.body_mac, mac):
                 code = "idempotency_mismatch"
-                fault = Fault("", code, "This Idempotency-Key was used with another body.")
-                raise BadInput(fault, code=code)
+                detail = "This Idempotency-Key was used with another body, grant or set of scopes."
+                raise BadInput(Fault("", code, detail), code=code)
             if kept.status is None:
                 raise _in_flight()
-            return Answer(kept.status, (kept.answer or "").encode(), kept.content_type)
+            told = store.body(tx, kept)
+            if told is None:
+                detail = "What this Idempotency-Key was answered with is erased."
+                raise Expired("answer_erased", detail)
+            return Answer(kept.status, told, kept.content_type)
 
     def _require_room(self, tx: Tx, client: UUID, now: datetime) -> None:
         """Refuse a client that has too many keys.
@@ -96,13 +109,27 @@ class Answers:
         self, caller: UUID, operation: str, key: str, answer: Answer, secret: bool  # noqa: FBT001 - a flag of the operation
     ) -> None:  # fmt: skip
         """Keep the answer, sealed; one that holds a secret for ten minutes only."""
-        with self._database.transaction() as tx:
-            kept = store.find(tx, _name(caller, operation, key))
+        name, life = _name(caller, operation, key), _SECRET_LIFE if secret else _LIFE
+
+        def keep(tx: Tx) -> None:
+            begun, about = store.begun(tx, name), answer.about
+            # The subject before its rows (ADR 6).
+            lasts = begun is None or about is None or self._lasting(
+                tx, about.subject, begun - _IN_FLIGHT
+            )  # fmt: skip
+            kept = store.find(tx, name)
             if kept is None:
                 return
             kept.status, kept.content_type = answer.status, answer.content_type
-            kept.answer = answer.body.decode()
-            kept.expires_at = self._clock.now() + (_SECRET_LIFE if secret else _LIFE)
+            kept.expires_at = self._clock.now() + life
+            try:
+                store.keep(tx, kept, answer.body if lasts else None, about)
+            except KeyUnavailable:
+                # Another process did what this one has no key to keep.
+                tx.expunge(kept)
+                store.drop(tx, name)
+
+        self._database.unit(keep)
 
     def abandon(self, caller: UUID, operation: str, key: str) -> None:
         """Free the key: the request may be tried again."""

@@ -1,19 +1,26 @@
 """The table of kept answers."""
 
+from base64 import b64decode, b64encode
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import LargeBinary, String, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crypto.fields import Owner
-from service.domain.ids import client_owner
+from crypto.errors import OpenError
+from crypto.fields import FieldContext, Owner
+from service.domain.ids import client_owner, subject_owner
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
 from service.store.personal import Unlinked
-from service.store.sealed import encrypted_optional
+from service.store.sealed import encrypted_optional, open_value, seal_value
+from service.web.answers import About
+
+_ABOUT: Final = "\x00"
+"""Begins what is sealed under a subject's keys; no body does."""
+_GONE: Final = "\x00gone"
 
 
 class KeptAnswer(Base):
@@ -23,7 +30,8 @@ class KeptAnswer(Base):
     __personal__ = Unlinked(
         "to answer a repeated request alike",
         "24 hours, 10 minutes where it holds a secret",
-        "answers are kept by client and key, not by person",
+        "answers are kept by client and key, not by person; what tells of one opens by that "
+        "person's keys only, and is erased with them",
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -48,6 +56,47 @@ def claim(tx: Tx, values: dict[str, Any]) -> bool:
 def find(tx: Tx, name: str) -> KeptAnswer | None:
     """Return the row of a key."""
     return tx.scalars(select(KeptAnswer).where(KeptAnswer.name == name)).first()
+
+
+def begun(tx: Tx, name: str) -> datetime | None:
+    """Return when the claim of a key lapses, before it is answered."""
+    rows = table_of(KeptAnswer)
+    return tx.execute(select(rows.c.expires_at).where(rows.c.name == name)).scalar()
+
+
+def keep(tx: Tx, kept: KeptAnswer, body: bytes | None, about: About | None) -> None:
+    """Keep a body under the keys of whom it tells as well; None for one that is erased."""
+    if body is None:
+        kept.answer = _GONE
+        return
+    if about is None:
+        kept.answer = body.decode()
+        return
+    for key_class in about.classes:
+        body = seal_value(tx, key_class, _place(kept, about.subject), body)
+    head = f"{_ABOUT}{about.subject} {','.join(about.classes)} "
+    kept.answer = head + b64encode(body).decode()
+
+
+def body(tx: Tx, kept: KeptAnswer) -> bytes | None:
+    """Return what was kept; None where that is erased."""
+    text = kept.answer or ""
+    if text == _GONE:
+        return None
+    if not text.startswith(_ABOUT):
+        return text.encode()
+    subject, classes, sealed = text.removeprefix(_ABOUT).split(" ")
+    found = b64decode(sealed)
+    try:
+        for key_class in reversed(classes.split(",")):
+            found = open_value(tx, key_class, _place(kept, UUID(subject)), found)
+    except OpenError:
+        return None
+    return found
+
+
+def _place(kept: KeptAnswer, subject: UUID) -> FieldContext:
+    return FieldContext("kept_answer", "about", subject_owner(subject), kept.id)
 
 
 def count(tx: Tx, client: UUID, most: int) -> int:

@@ -26,7 +26,7 @@ from service.domain.ids import parse_id
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics, method_label
 from service.web import front, inputs, multipart, paging, problems, strict_json
-from service.web.answers import Answer, AnswerStore
+from service.web.answers import About, Answer, AnswerStore
 
 DEFAULT_BODY: Final = 256 * 1024
 _LONGEST_KEY: Final = 255
@@ -47,6 +47,9 @@ class Operation:
         limit: The edge limit of a public route, in flask-limiter's words.
         frames: Whether frames may come as multipart/form-data as well.
         paged: Whether it is a list that is given in pages.
+        makes_subject: Whether its answer shows a subject that was not there before.
+        classes: The classes of a subject's data that its answer tells of: what is kept of it is
+            erased with any of them.
     """
 
     method: str
@@ -62,6 +65,8 @@ class Operation:
     headers: tuple[str, ...] = ()
     frames: bool = False
     paged: bool = False
+    makes_subject: bool = False
+    classes: tuple[str, ...] = ("contact",)
 
 
 @dataclass(slots=True)
@@ -198,9 +203,11 @@ class Api:
         if call.caller.operator is not None:
             # What an operator is told is no answer for the client, nor for another operator.
             name = f"{call.caller.actor} {name}"
-        # What a replay must match is all that shapes the answer: the body and the proofs.
-        proofs = (call.header(proof).encode() for proof in ("Flow-Token", "Grant", "Approval"))
-        shape = b"\n".join((call.raw, *proofs))
+        # What a replay must match is all that shapes the answer: the body, the proofs, and what
+        # the caller's token lets them see.
+        proofs = [call.header(proof) for proof in ("Flow-Token", "Grant", "Approval")]
+        seen = [" ".join(sorted(call.caller.scopes)), " ".join(sorted(call.caller.segments))]
+        shape = b"\n".join((call.raw, *(part.encode() for part in proofs + seen)))
         kept = self._answers.begin(client, name, key, shape)
         if kept is not None:
             response = Response(kept.body, kept.status, content_type=kept.content_type)
@@ -212,8 +219,9 @@ class Api:
             status = response.status_code
             if status < _SERVER_FAULT and status not in _NOT_KEPT:
                 answer = Answer(
-                    response.status_code, response.get_data(), response.content_type or ""
-                )
+                    status, response.get_data(), response.content_type or "",
+                    _about(operation, call, response),
+                )  # fmt: skip
                 self._answers.finish(client, name, key, answer, operation.secret)
                 settled = True
         finally:
@@ -287,6 +295,15 @@ def _admit(operation: Operation) -> Response:
     room = front.PUBLIC if operation.scope is None else front.GUARDED
     request.environ[front.ADMITTED] = room, operation.max_body
     return Response(status=204)
+
+
+def _about(operation: Operation, call: Call, response: Response) -> About | None:
+    """Return of whom an answer tells: the subject of the path, or the one that was made."""
+    subject = call.path.get("subject")
+    if operation.makes_subject and response.is_json and response.status_code == operation.status:
+        subject = orjson.loads(response.get_data())["id"]
+    found = parse_id(subject) if subject else None
+    return About(found, operation.classes) if found else None
 
 
 def _response(operation: Operation, result: object) -> Response:

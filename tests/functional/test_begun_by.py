@@ -1,8 +1,10 @@
 """What one client began, no other client of the same people confirms, sees or collects."""
 
-import pytest
-from sqlalchemy import text
+from uuid import UUID
 
+import pytest
+
+from service.authenticators.store import AuthenticatorRow
 from tests.functional.conftest import CONSENT
 
 
@@ -36,7 +38,7 @@ def test_an_enrollment_from_before_is_begun_anew(service):
     person = service.register()
     added = service.enroll(person, "totp").json
     with service.house.store.transaction() as tx:
-        tx.execute(text("UPDATE authenticator SET begun_by = NULL"))
+        tx.get(AuthenticatorRow, UUID(added["id"])).begun_by = None
     path = f"/v1/subjects/{person.id}/authenticators/{added['id']}/confirm"
     assert service.call("POST", path, {"code": "000000"}).status_code == 404
 

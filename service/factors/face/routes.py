@@ -30,6 +30,7 @@ def routes(api: Api, scores: FaceScores) -> None:
         Operation(
             "POST", "/v1/subjects/{subject}/face/score", "Score pictures against a face",
             "face:score", Score, idempotent=True, max_body=_MEDIA, frames=True,
+            classes=("biometric",),
         ),
         score,
     )  # fmt: skip

@@ -166,6 +166,10 @@ class Shredding:
         )
         return True
 
+    def since(self, tx: Tx, subject: UUID, moment: datetime) -> bool:
+        """Tell whether anything of a subject was erased at a time or later."""
+        return store.erased_since(tx, subject, moment)
+
     def entries(self, tx: Tx) -> list[Entry]:
         """Return a ledger line for every erasure that the database knows of."""
         return [

@@ -380,6 +380,14 @@ def record_keys(tx: Tx) -> list[RecordKeyRow]:
     return list(tx.scalars(select(RecordKeyRow).order_by(RecordKeyRow.created_at)))
 
 
+def erased_since(tx: Tx, subject: UUID, moment: datetime) -> bool:
+    """Tell whether anything of a subject was erased at a time or later."""
+    query = select(Tombstone.id).where(
+        Tombstone.subject_id == subject, Tombstone.erased_at >= moment
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
 def tombstones(tx: Tx) -> list[Tombstone]:
     """Return every erasure, oldest first."""
     return list(tx.scalars(select(Tombstone).order_by(Tombstone.id)))

@@ -58,7 +58,7 @@ def routes(api: Api, measuring: Measuring) -> None:
     api.add(
         Operation(
             "POST", f"{_PATH}/samples", "Teach a profile samples from elsewhere", write, Samples,
-            idempotent=True, headers=grant,
+            idempotent=True, headers=grant, classes=("behavior",),
         ),
         take_in,
     )  # fmt: skip

@@ -274,3 +274,14 @@ def test_another_clients_subject_is_not_there_to_verify(service):
         assert verification(service, person, body, bearer=bank).status_code in {404, 422}
     assert outbox(service, "identifier.verification") == []
     assert verification(service, person, {}, name="username").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["\u03f4eta", "the \u03f4"])
+def test_a_name_that_cannot_be_kept_as_it_is_written_is_refused_with_its_place(service, name):
+    """Its lower case is a name; at registration and at a change it is 422 alike."""
+    person = register(service, username="zoe").json["id"]
+    path, body = f"/v1/subjects/{person}", {"identifiers": {"username": name}}
+    for answer in (register(service, username=name), service.call("PATCH", path, body)):
+        assert answer.status_code == 422
+        (fault,) = answer.json["errors"]
+        assert (fault["pointer"], fault["code"]) == ("/identifiers/username", "invalid_username")

@@ -19,7 +19,7 @@ from service.accounts.store import Digests, Subject, claims
 from service.audit.actions import AuditLog
 from service.domain.caller import Caller
 from service.domain.clock import Clock
-from service.domain.errors import BadInput, Conflict, VerificationFailed
+from service.domain.errors import BadInput, Conflict, RowRefused, VerificationFailed
 from service.domain.ids import new_id
 from service.keys.actions import Vault
 from service.notifications.actions import Outbox
@@ -44,6 +44,7 @@ class Claims:
         self._outbox = outbox
         self._audit = audit
         self._clock = clock
+        self._looked_at = claims.FIRST
 
     def digests(self, tx: Tx, field: Field, normal: str) -> Digests:
         """Return the digests of a normal form, one per live version of the index key."""
@@ -130,30 +131,41 @@ class Claims:
         return True
 
     def renew(self, tx: Tx) -> int:
-        """Bring some identifiers under today's normal form; return how many there were."""
-        held = {item.subject_id for item in claims.outdated(tx, NORMAL_FORM, _PAGE)}
+        """Bring a page of identifiers under today's normal form; return how many there were.
+
+        What cannot be read holds up none of the others: each page goes on behind the one before,
+        and the one after the last begins anew.
+        """
+        seen = claims.outdated(tx, NORMAL_FORM, self._looked_at, _PAGE)
+        held = {item.subject_id for item in seen}
         store.lock_all(tx, held)
         # Read again under the lock: what was proven before may have been replaced meanwhile.
-        found = claims.outdated(tx, NORMAL_FORM, _PAGE) if held else ()
+        found = claims.outdated(tx, NORMAL_FORM, self._looked_at, _PAGE) if held else ()
         for item in found:
-            if item.subject_id in held and (row := store.get(tx, item.subject_id)):
-                with suppress(CryptoError):
-                    # One that does not open holds up none of the others.
-                    self._renew(tx, row, Field(item.field), item.verified_at)
+            if item.subject_id in held:
+                self._renew(tx, item.subject_id, Field(item.field), item.verified_at)
+        self._looked_at = (seen[-1].subject_id, seen[-1].field) if seen else claims.FIRST
         return len(found)
 
-    def _renew(self, tx: Tx, row: Subject, field: Field, proven: datetime | None) -> None:
-        text = getattr(row, field.value)
-        claims.drop_claim(tx, row.id, field.value)
-        if not text or normal_of(field, text) is None:
+    def _renew(self, tx: Tx, subject: UUID, field: Field, proven: datetime | None) -> None:
+        try:
+            row = store.get(tx, subject)
+            text = getattr(row, field.value, None)
+        except (CryptoError, RowRefused):
+            # Nothing of it was written: it stays as it is, and is tried again with the next pass.
+            return
+        claims.drop_claim(tx, subject, field.value)
+        if row is None or not text or normal_of(field, text) is None:
             # What can be typed no more leads nowhere.
             return
-        setattr(row, field.value, kept(field, text))
+        with suppress(BadInput):
+            # What is found by its normal form, and cannot be kept in one today, stays as written.
+            setattr(row, field.value, kept(field, text))
         digests = self._digests_of(tx, field, text)
-        if not self._write(tx, row.id, field, digests, proven):
+        if not self._write(tx, subject, field, digests, proven):
             # Two that were apart are one by now: the second is to be proven anew.
-            claims.drop_claim(tx, row.id, field.value)
-            self._write(tx, row.id, field, digests, None)
+            claims.drop_claim(tx, subject, field.value)
+            self._write(tx, subject, field, digests, None)
 
     def reached(self, tx: Tx, row: Subject) -> list[str]:
         """Return the addresses at which a subject is told: the verified ones, else all.

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, tuple_
 
 from service.accounts.store import Digests, Subject, SubjectIndex, VerificationCode
 from service.store.authentic import delete_rows, forgotten, holding, holds, lead, led_holds, reading
@@ -16,6 +16,8 @@ _INDEX: Final = table_of(SubjectIndex)
 _ROWS: Final = reading(SubjectIndex)
 _OTHER: Final = _INDEX.alias("other")
 _MOST_CLAIMS: Final = 100
+FIRST: Final = (UUID(int=0), "")
+"""Before every identifier, in the order in which `outdated` gives them."""
 
 
 class Claim(NamedTuple):
@@ -130,10 +132,21 @@ def owner(tx: Tx, field: str, digests: Digests) -> UUID | None:
     return next((row.subject_id for row in holding(tx, SubjectIndex, query, {})), None)
 
 
-def outdated(tx: Tx, form: int, limit: int) -> Sequence[Claim]:
-    """Return identifiers whose digests are of an older form."""
+def outdated(tx: Tx, form: int, after: tuple[UUID, str], limit: int) -> Sequence[Claim]:
+    """Return a page of identifiers whose digests are of an older form, by subject and field."""
+    subject, field = after
     order = (_INDEX.c.subject_id, _INDEX.c.field, _INDEX.c.verified_at.desc())
-    query = _ROWS.where(_INDEX.c.form < form).order_by(*order).limit(limit)
+    query = (
+        _ROWS.where(
+            _INDEX.c.form < form,
+            or_(
+                _INDEX.c.subject_id > subject,
+                and_(_INDEX.c.subject_id == subject, _INDEX.c.field > field),
+            ),
+        )
+        .order_by(*order)
+        .limit(limit)
+    )
     found: dict[tuple[UUID, str], Claim] = {}
     for claim in claims_of(tx, tx.execute(query)):
         key = (claim.subject_id, claim.field)

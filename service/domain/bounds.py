@@ -20,7 +20,7 @@ class Bounds(BaseModel):
     max_devices: _Few = 20
     """Of a subject, known; the one that was unused longest is forgotten."""
     max_consents: _Few = 200
-    """Of a subject, withdrawn or superseded; the oldest is dropped, which the log still tells."""
+    """Of a subject, in force; and as many that are over, of which the oldest is dropped."""
     max_exports: _Few = 5
     """Of what is held about a subject, waiting to be made or collected."""
     max_approvals: _Few = 50

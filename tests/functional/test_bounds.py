@@ -114,6 +114,22 @@ def test_the_same_consent_again_is_one_and_old_ones_are_few(service):
     assert [item["version"] for item in found if not item["withdrawn_at"]] == ["10"]
 
 
+def test_consents_in_force_are_few_and_one_that_is_withdrawn_makes_room(service):
+    """Other purposes are refused; another version of one that is in force is not."""
+    person = service.register()
+    path = f"/v1/subjects/{person.id}/consents"
+    for number in range(5):
+        body = CONSENT | {"purpose": f"news{number}"}
+        assert service.call("POST", path, body).status_code == 201
+    more = CONSENT | {"purpose": "more"}
+    refused(service.call("POST", path, more), "too_many_consents", 409)
+    again = service.call("POST", path, CONSENT | {"purpose": "news0", "version": "2"})
+    assert again.status_code == 201
+    assert service.call("DELETE", f"{path}/news1").status_code == 204
+    assert service.call("POST", path, more).status_code == 201
+    refused(service.call("POST", path, CONSENT | {"purpose": "news1"}), "too_many_consents", 409)
+
+
 def test_the_session_that_was_unused_longest_ends(service):
     """The fifth session ends the idlest of four; what was used lately stays."""
     person = service.register()

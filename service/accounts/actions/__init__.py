@@ -28,7 +28,7 @@ from service.domain import ids
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import BadInput, Fault, Forbidden, NotFound
+from service.domain.errors import BadInput, Conflict, Fault, Forbidden, NotFound
 from service.domain.ids import new_id
 from service.keys.actions import Vault
 from service.notifications.actions import Outbox
@@ -47,10 +47,6 @@ def _account(row: Subject) -> Account:
     return Account(
         row.id, row.status, row.segment, row.client_id, row.created_at, row.first_login_at
     )
-
-
-def _pointer(code: str, field: str, detail: str) -> BadInput:
-    return BadInput(Fault(f"/identifiers/{field}", code, detail))
 
 
 class Accounts:
@@ -258,10 +254,17 @@ class Accounts:
         """Record a consent; an earlier one to the same purpose is superseded.
 
         The same one again is the one that is in force: nothing is recorded twice.
+
+        Raises:
+            Conflict: Consents to too many purposes are in force.
         """
         self.lock(tx, subject)
-        now = self._clock.now()
-        for old in store.in_force(tx, subject, consent["purpose"]):
+        now, most = self._clock.now(), self._bounds.max_consents
+        before = store.in_force(tx, subject, consent["purpose"])
+        if not before and store.count_in_force(tx, subject, most) >= most:
+            detail = f"Consents to {most} purposes are in force; withdraw one."
+            raise Conflict("too_many_consents", detail)
+        for old in before:
             if all(getattr(old, name) == value for name, value in consent.items()):
                 return pages.consent(old)
             old.withdrawn_at = now
@@ -273,7 +276,7 @@ class Accounts:
         self._audit.append(
             tx, "consent.given", subject=subject, purpose=row.purpose, version=row.version
         )
-        store.drop_consents(tx, subject, self._bounds.max_consents)
+        store.drop_consents(tx, subject, most)
         return pages.consent(row)
 
     def withdraw_consent(self, tx: Tx, subject: UUID, purpose: str) -> None:

@@ -351,6 +351,14 @@ def in_force(tx: Tx, subject: UUID, purpose: str) -> list[Consent]:
     return sound(tx, query)
 
 
+def count_in_force(tx: Tx, subject: UUID, most: int) -> int:
+    """Count the consents of a subject in force, up to a number."""
+    rows = select(_CONSENTS.c.id).where(
+        _CONSENTS.c.subject_id == subject, _CONSENTS.c.withdrawn_at.is_(None)
+    )
+    return tx.scalar(select(func.count()).select_from(rows.limit(most).subquery())) or 0
+
+
 def drop_consents(tx: Tx, subject: UUID, keep: int) -> None:
     """Forget the oldest consents of a subject that are over, beyond so many."""
     over = select(_CONSENTS.c.id).where(

@@ -1,13 +1,18 @@
 """What others did while something slow was checked, which holds no lock."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from service.domain.errors import NotFound
+from service.domain.ids import new_id
 from service.factors.face.model import Mode
+from service.keys.actions.shredding import SUBJECT_CLASSES, tombstone_entry
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.test_face import frames
 from tests.races.processes import Camera
@@ -131,3 +136,36 @@ def test_nobody_is_held_after_an_erasure(service):
     with pytest.raises(NotFound), house.store.transaction() as tx:
         house.shredding.hold(tx, UUID(person.id), until, "aml", "cli")
     assert rows(service, "legal_hold", person) == 0
+
+
+def test_a_repeated_erasure_waits_for_whoever_has_locked_the_subject(service, monkeypatch):
+    """Each line of the ledger is a unit of work of its own that locks its subject first."""
+    if service.house.store.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one lock for all")
+    house, people = service.house, [UUID(service.register(name).id) for name in ("alice", "bob")]
+    now = service.clock.now()
+    lines = [
+        tombstone_entry(new_id(now), subject, SUBJECT_CLASSES, now, now + timedelta(days=30))
+        for subject in people
+    ]
+    told = house.memory.entries
+    monkeypatch.setattr(house.memory, "entries", lambda: [*told(), *lines[::-1]])
+    with ThreadPoolExecutor(1) as pool:
+        with house.store.engine.begin() as db:
+            query = text("SELECT id FROM subject WHERE id = :id FOR UPDATE")
+            db.execute(query, {"id": str(max(people))})
+            repeated = pool.submit(house.erasure.compare)
+            deadline = time.monotonic() + 10
+            while _status(house, min(people)) != "erased" and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert _status(house, min(people)) == "erased"
+            assert not repeated.done()
+            assert rows(service, "dek", SimpleNamespace(id=str(max(people)))) > 0
+        assert repeated.result(timeout=20)["erased_again"] == 2
+    assert _status(house, max(people)) == "erased"
+
+
+def _status(house, subject):
+    with house.store.engine.connect() as db:
+        query = text("SELECT status FROM subject WHERE id = :id")
+        return db.execute(query, {"id": str(subject)}).scalar()

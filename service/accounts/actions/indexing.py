@@ -10,6 +10,7 @@ from service.accounts.actions.claims import normal_of
 from service.accounts.model import NORMAL_FORM, Field
 from service.accounts.store import claims
 from service.domain.clock import Clock
+from service.domain.errors import RowRefused
 from service.domain.ids import new_id
 from service.keys.actions import Vault
 from service.keys.actions.moving import Page, bad_row, passes
@@ -59,7 +60,7 @@ class Indexing:
             try:
                 subject = store.get(tx, row.subject_id)
                 value = getattr(subject, row.field)
-            except CryptoError as error:
+            except (CryptoError, RowRefused) as error:
                 page.bad.append(bad_row("subject", row.subject_id, "contact", str(error)))
                 continue
             normal = normal_of(Field(row.field), value) if value else None

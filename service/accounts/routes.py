@@ -111,7 +111,6 @@ class Hooks:
     enroll_password: Callable[[Tx, UUID, bytes], object]
     authorize: Callable[[Tx, Caller, Account, str, str], None]
     withdrawn: Callable[[Tx, UUID, str], object]
-    suspended: Callable[[Tx, UUID], object]
 
 
 class SubjectRoutes:
@@ -210,8 +209,6 @@ class SubjectRoutes:
             new = self._accounts.suspend(tx, subject, wanted.capability, wanted.reason, actor)
             if not new:
                 raise Conflict("already_suspended", "This capability is suspended already.")
-            if wanted.capability == "login":
-                self._hooks.suspended(tx, subject)
             return self._accounts.suspensions(tx, subject)[-1]
 
     def lift(self, call: Call) -> None:

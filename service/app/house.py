@@ -145,7 +145,7 @@ def open_house(
             accounts, audit, outbox, clock, required(development=settings.mode == "development"),
             {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)}, settings,
         ),
-        accounts,
+        accounts, sessions,
     )  # fmt: skip
     tokens = Tokens(store, clients, sessions, access, operators, audit, clock)
     asked = Asked(policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment)
@@ -279,9 +279,14 @@ def _long_jobs(  # noqa: PLR0913 - one argument per feature it leans on
     return LongJobs(store, plans(keys) | others, clock, bounds, stands)
 
 
-def _operators(operators: Operators, accounts: Accounts) -> Operators:
-    """Let a suspension end what an operator asked for, whoever suspends."""
-    accounts.when_suspended(operators.suspended)
+def _operators(operators: Operators, accounts: Accounts, sessions: Sessions) -> Operators:
+    """Let a suspension end access, and what an operator asked for, whoever suspends."""
+
+    def suspended(tx: Tx, subject: UUID) -> None:
+        sessions.end_access(tx, subject, "suspended")
+        operators.suspended(tx, subject)
+
+    accounts.when_suspended(suspended)
     return operators
 
 

@@ -76,13 +76,9 @@ def _routes(api: Api, house: House, pace: Pace) -> None:
         if key_class:
             house.erasure.shred(tx, subject, "consent withdrawn", key_class)
 
-    def suspended(tx: Tx, subject: UUID) -> None:
-        house.sessions.end_access(tx, subject, "suspended")
-
     hooks = Hooks(
-        house.password.hash, house.password.enroll, house.authenticators.authorize, withdrawn,
-        suspended,
-    )  # fmt: skip
+        house.password.hash, house.password.enroll, house.authenticators.authorize, withdrawn
+    )
     checks: dict[str, Callable[[], bool]] = {
         "database": lambda: migrate.current(house.store.engine) is not None,
         "migrations": lambda: migrate.current(house.store.engine) == migrate.HEAD,

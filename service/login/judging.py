@@ -215,7 +215,4 @@ class Judging:
         return frozenset(name for name, factor in factors.items() if factor.available())
 
     def _suspend(self, tx: Tx, subject: UUID) -> None:
-        parts = self._parts
-        parts.accounts.lock(tx, subject)
-        if parts.accounts.suspend(tx, subject, "login", "risk", "policy"):
-            parts.sessions.end_access(tx, subject, "suspended")
+        self._parts.accounts.suspend(tx, subject, "login", "risk", "policy")

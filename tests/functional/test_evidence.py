@@ -442,3 +442,16 @@ def test_a_withdrawn_consent_signs_nobody_out(service):
     path = f"/v1/subjects/{person.id}/consents/face"
     assert service.call("DELETE", path).status_code == 204
     assert active(service, tokens) == (True, True)
+
+
+@pytest.mark.parametrize("actor", ["policy", "ledger", "op"])
+def test_a_suspension_ends_access_whoever_suspends(service, person, actor):
+    """By a client, the policy or a repeated act: what ends hangs on the suspension alone."""
+    tokens = signed_in(service, person)
+    with service.house.store.transaction() as tx:
+        assert service.house.accounts.suspend(tx, UUID(person.id), "login", "fraud", actor)
+    assert active(service, tokens) == (False, False)
+    assert not listed(service, person)
+    with service.house.store.transaction() as tx:
+        service.house.accounts.lift(tx, UUID(person.id), "login", "op")
+    assert active(service, tokens) == (False, False)

@@ -455,3 +455,14 @@ def test_a_suspension_ends_access_whoever_suspends(service, person, actor):
     with service.house.store.transaction() as tx:
         service.house.accounts.lift(tx, UUID(person.id), "login", "op")
     assert active(service, tokens) == (False, False)
+
+
+def test_a_grant_falls_with_the_session_and_not_with_one_access_token(service, person):
+    """Whoever wants it ended revokes the refresh token, as the docs say."""
+    tokens = signed_in(service, person)
+    first, second = (enrollment(service, tokens, "enroll:totp").json["grant"] for _ in range(2))
+    assert service.oauth("revoke", token=tokens["access_token"]).status_code == 200
+    assert service.enroll(person, "totp", grant=first).status_code == 201
+    assert service.oauth("revoke", token=tokens["refresh_token"]).status_code == 200
+    refused = service.enroll(person, "totp", grant=second)
+    assert (refused.status_code, refused.json["code"]) == (403, "grant_invalid")

@@ -15,6 +15,8 @@ from service.domain.errors import SetupError
 
 PREFIX: Final = "LAMINA_"
 _CLASS_PREFIX: Final = "ROOT_KEY_"
+_PYDANTIC: Final = "Value error, "
+"""What pydantic puts before the words of a validator."""
 
 
 class Settings(Bounds):
@@ -88,6 +90,19 @@ class Settings(Bounds):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        scheme, _, place = value.partition("://")
+        if value and (scheme not in {"redis", "rediss", "unix"} or not place):
+            raise ValueError("must start with redis://, rediss:// or unix://, or be empty")
+        try:
+            urlsplit(value).port  # noqa: B018 - raises where it is none
+        except ValueError:
+            # What Python says of it may repeat a password.
+            raise ValueError("has a port that is none; write signs in a password as %XX") from None
+        return value
+
     @field_validator("ledger")
     @classmethod
     def _ledger(cls, value: str) -> str:
@@ -118,9 +133,10 @@ class Settings(Bounds):
     def _safe(self) -> "Settings":
         if self.mode == "production":
             if not self.issuer.startswith("https://"):
-                raise ValueError("issuer must be https in production (or set mode=development)")
+                told = "LAMINA_ISSUER must be https in production"
+                raise ValueError(f"{told} (or set LAMINA_MODE=development)")
             if self.workers > 1 and not self.redis_url:
-                raise ValueError("several workers need redis_url in production")
+                raise ValueError("several workers need LAMINA_REDIS_URL in production")
         return self
 
     @property
@@ -185,7 +201,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = "".join(f"{PREFIX}{str(part).upper()}: " for part in first["loc"][:1])
-        raise SetupError("bad_setting", f"{where}{first['msg']}") from None
+        raise SetupError("bad_setting", f"{where}{first['msg'].removeprefix(_PYDANTIC)}") from None
 
 
 def _key_class(name: str, bare: str) -> str:

@@ -65,12 +65,16 @@ def create_app(house: House) -> Flask:
         return caller
 
     api = Api(guard, house.answers, house.metrics, house.store.repeat)
-    _routes(api, house, pace)
+    _routes(api, house, pace, limiter)
     api.install(app, limiter)
     return app
 
 
-def _routes(api: Api, house: House, pace: Pace) -> None:
+def _routes(api: Api, house: House, pace: Pace, limiter: Limiter) -> None:
+    def findings() -> list[str]:
+        lost = [] if limiter.storage.check() else ["redis_lost"]
+        return [*house.memory.codes(), *lost]
+
     def withdrawn(tx: Tx, subject: UUID, purpose: str) -> None:
         key_class = {BEHAVIOR: "behavior", FACE: "biometric"}.get(purpose)
         if key_class:
@@ -87,7 +91,7 @@ def _routes(api: Api, house: House, pace: Pace) -> None:
         "audit": house.memory.sound,
         "ledger": house.memory.there,
     }
-    system.routes(api, house.metrics, house.settings.issuer, checks, house.memory.codes)
+    system.routes(api, house.metrics, house.settings.issuer, checks, findings)
     token_routes(api, house.tokens, house.signing, house.metrics)
     account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
     authenticator_routes(api, house.enrolling)

@@ -1,8 +1,10 @@
 """`lamina serve` and `lamina worker`."""
 
+import errno
 import os
 import resource
 import signal
+import socket
 import sys
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -11,7 +13,8 @@ import click
 
 from service.cli.base import command, prepare, settings
 from service.domain.clock import SystemClock
-from service.settings import hand_down
+from service.domain.errors import LaminaError
+from service.settings import Settings, hand_down
 from service.telemetry import cores, logs
 
 if TYPE_CHECKING:
@@ -22,6 +25,12 @@ _CONNECTIONS = 4096
 _HEADER_MS = 10_000
 _HEADER_BYTES = 64 * 1024
 _OWNER_ONLY = 0o077
+_MEND = "set LAMINA_BIND"
+_TAKEN = {
+    errno.EADDRINUSE: f"is taken; stop what listens there or {_MEND}",
+    errno.EACCES: f"may not be listened on by this user; {_MEND} to a port of 1024 or above",
+    errno.EADDRNOTAVAIL: f"is no address of this machine; {_MEND}",
+}
 
 
 @click.command()
@@ -46,6 +55,7 @@ def serve(workers: int | None) -> None:
     found = settings()
     open_vault(found, SystemClock())
     count = workers or found.workers
+    host, port = _listening(found.bind)
     prepare(found)
     # Keys, decoy and schema are settled once here, before several workers need them.
     house = open_house(found)
@@ -54,22 +64,53 @@ def serve(workers: int | None) -> None:
         told = "rows differ from the log; see: lamina audit verify --state"
         click.echo(f"lamina: {differing} {told}", err=True)
     house.store.engine.dispose()
-    if count > 1 and not found.redis_url:
-        click.echo(
-            "lamina: without LAMINA_REDIS_URL each worker allows its share of an edge limit",
-            err=True,
-        )
+    for line in _beside(found, count):
+        click.echo(f"lamina: {line}", err=True)
     hand_down(count)
-    host, _, port = found.bind.rpartition(":")
     click.echo(f"lamina: serving {found.issuer} on {found.bind}", err=True)
     # HTTP/1.1 alone: only its headers and idle connections have time-outs.
     Granian(
-        "service.wsgi:front", address=host, port=int(port), interface=Interfaces.ASGINL,
+        "service.wsgi:front", address=host, port=port, interface=Interfaces.ASGINL,
         workers=count, backlog=_BACKLOG, backpressure=_connections(), http=HTTPModes.http1,
         http1_settings=HTTP1Settings(_HEADER_MS, max_buffer_size=_HEADER_BYTES),
         websockets=False, respawn_failed_workers=True, workers_kill_timeout=20, log_access=False,
         log_level=LogLevels.error,
     ).serve()  # fmt: skip
+
+
+def _listening(bind: str) -> tuple[str, int]:
+    """Return address and port to listen on; raises LaminaError where that cannot be.
+
+    The server shares its port with whoever asks for that, a second server too, and finds a port
+    taken only after it said that it serves: so a socket that shares with nobody is bound first.
+    """
+    name, _, port = bind.rpartition(":")
+    try:
+        found = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        family, *_, address = found[0]
+        with socket.socket(family) as probe:
+            # Of an earlier server only connections that are over may be left.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        told = _TAKEN.get(error.errno or 0, f"cannot be listened on ({error.strerror}); {_MEND}")
+        raise LaminaError("port_taken", f"{bind} {told}") from None
+    return str(address[0]), int(port)
+
+
+def _beside(found: Settings, workers: int) -> list[str]:
+    """Return what else this server needs, and what of it is away."""
+    from service.web import limits  # noqa: PLC0415 - as in `serve`
+
+    lines = []
+    if workers > 1 and not found.redis_url:
+        lines.append("without LAMINA_REDIS_URL each worker allows its share of an edge limit")
+    if found.redis_url and not limits.reachable(found.redis_url):
+        lines.append("Redis does not answer (LAMINA_REDIS_URL); until it does each worker counts")
+        lines[-1] += " edge limits by itself"
+    if not found.sqlite:
+        lines.append("background work needs `lamina worker` beside this")
+    return lines
 
 
 def _connections() -> int:

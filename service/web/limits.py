@@ -27,6 +27,11 @@ def caller() -> str:
     return addresses.bucket(request.remote_addr or "")
 
 
+def reachable(url: str) -> bool:
+    """Tell whether Redis answers now; waits for it no longer than a request does."""
+    return _redis(url).check()
+
+
 class _Counts:
     """Counts with an end, in this process."""
 

@@ -84,7 +84,9 @@ def ask(app, address="192.0.2.1", path=KEYS, **headers):
 
 def test_redis_that_was_never_there_does_not_stop_the_service(houses):
     """Edge limits are counted in the process until it comes."""
-    assert ask(houses(redis_url="redis://127.0.0.1:1/0")) == 200
+    app = houses(redis_url="redis://127.0.0.1:1/0")
+    assert ask(app) == 200
+    assert "redis_lost" in app.test_client().get("/readyz").json["findings"]
 
 
 def test_losing_redis_under_load_answers_every_request(houses, redis):

@@ -5,15 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import wraps
 from typing import Any, Final, NoReturn, ParamSpec
+from uuid import UUID
 
 import click
 import orjson
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from crypto.errors import CryptoError
 from service.accounts.actions import Accounts
 from service.accounts.model import Account
+from service.cli.away import told
 from service.domain.errors import LaminaError, NotFound, SetupError
 from service.domain.ids import parse_id
 from service.settings import Settings, load
@@ -24,6 +27,12 @@ P = ParamSpec("P")
 CANNOT_START: Final = 2
 FAILED: Final = 1
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_WIDEST: Final = 10_000
+_LISTED: Final = {
+    "client_not_found": "clients list", "key_not_found": "keys list",
+    "policy_not_found": "policy list", "role_not_found": "operators list",
+}  # fmt: skip
+"""What lists the things of which one was not found."""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SPAN: Final = re.compile(r"(\d{1,9})([smhd])|0", re.ASCII)
 
@@ -45,6 +54,16 @@ class Span(click.ParamType[timedelta]):
         return timedelta(seconds=int(found[1]) * _UNITS[found[2]] if found[1] else 0)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, as in 1 row and 2 rows."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def subject_of(accounts: Accounts, tx: Tx, given: str) -> UUID:
+    """Return the subject of an identifier, or an id as it is: it may be of an erased one."""
+    return parse_id(given) or account_of(accounts, tx, given).id
+
+
 def account_of(accounts: Accounts, tx: Tx, given: str) -> Account:
     """Return the account of an id or identifier; raises NotFound."""
     known = parse_id(given)
@@ -62,13 +81,19 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except SetupError as error:
-            _fail(error.detail, CANNOT_START)
+            _fail(_hinted(error), CANNOT_START)
         except LaminaError as error:
-            _fail(error.detail, FAILED)
+            away = error.code == "database_away"
+            _fail(told(error, load().database_url) if away else _hinted(error), FAILED)
         except CryptoError as error:
             _fail(str(error), FAILED)
 
     return run
+
+
+def _hinted(error: LaminaError) -> str:
+    hint = _LISTED.get(error.code)
+    return f"{error.detail.rstrip('.')}; see: lamina {hint}" if hint else error.detail
 
 
 def _fail(text: str, code: int) -> NoReturn:
@@ -94,10 +119,13 @@ def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -
         return
     table = Table(box=None, pad_edge=False)
     for name in rows[0]:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console().print(table)
+    console = Console()
+    # Whole on any screen and in any pipe: what is shown is there to be copied.
+    width = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    Console(width=max(console.width, width)).print(table)
 
 
 def _cell(value: object) -> str:

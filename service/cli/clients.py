@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from service.app import House, open_house
-from service.cli.base import Span, command, json_option, settings, show, show_rows
+from service.cli.base import Span, command, counted, json_option, settings, show, show_rows
 from service.clients.actions import key_set
 from service.clients.model import SCOPES, NewClient
 from service.domain.errors import BadInput, Fault
@@ -135,7 +135,7 @@ def set_jwks(
         _break_glass(house, tx, "clients set-jwks")
         ends = _ends(house, tx, client)
     count = len(keys["keys"]) if keys else 0
-    text = f"{count} keys registered\n{_told(ends['old_jwks_until'], 'key set')}"
+    text = f"{counted(count, 'key')} registered\n{_told(ends['old_jwks_until'], 'key set')}"
     show({"client_id": str(client), "keys": count} | ends, as_json=as_json, text=text)
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Final
-from uuid import UUID
 
 import click
 from rich.console import Console
@@ -13,7 +12,7 @@ from biometrics.face.dat import Floats
 from biometrics.face.images import load
 from biometrics.face.model import DLIB
 from service.app import House, open_house
-from service.cli.base import command, json_option, settings, show, show_rows
+from service.cli.base import command, counted, json_option, settings, show, show_rows, subject_of
 from service.domain.errors import NotFound, SetupError
 from service.factors.face.reader import default_cache, open_engine
 
@@ -141,25 +140,31 @@ def _draw(compared: evaluation.Compared, file: Path) -> None:
 
 
 @face.command()
-@click.option("--subject", type=click.UUID, help="Only this one; else every stored face.")
+@click.option("--subject", help="Only this one, by id or identifier; else every stored face.")
 @json_option
 @command
-def renew(subject: UUID | None, *, as_json: bool) -> None:
+def renew(subject: str | None, *, as_json: bool) -> None:
     """Move stored templates to new secrets, without the people.
 
     Example: lamina face renew --json
     """
     house = open_house(settings())
+    with house.store.transaction() as tx:
+        house.operators.alarm(tx, "face renew")
     try:
         count = _renew_one(house, subject) if subject else _renew_all(house)
     finally:
         house.store.engine.dispose()
-    show({"renewed": count}, as_json=as_json, text=f"{count} templates moved to new secrets")
+    show(
+        {"renewed": count},
+        as_json=as_json,
+        text=f"{counted(count, 'template')} moved to new secrets",
+    )
 
 
-def _renew_one(house: House, subject: UUID) -> int:
+def _renew_one(house: House, subject: str) -> int:
     with house.store.transaction() as tx:
-        if not house.face.renew(tx, subject):
+        if not house.face.renew(tx, subject_of(house.accounts, tx, subject)):
             raise NotFound("no_face", "This subject has no face.")
     return 1
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import click
 
@@ -10,7 +9,7 @@ from crypto.providers.file import FileRoot
 from crypto.providers.records import read_private, write_private
 from crypto.recovery import create_recipient, recipient_id
 from service.app import open_house, open_recovery
-from service.cli.base import command, json_option, settings, show, show_rows
+from service.cli.base import command, counted, json_option, settings, show, show_rows, subject_of
 from service.cli.long import UNPROVEN, long_options, refusals, run_long
 from service.custody.actions import TIERS
 from service.domain.errors import SetupError
@@ -68,7 +67,8 @@ def status(*, as_json: bool) -> None:
     missing = sorted(set(house.settings.key_classes) - set(held))
     found |= {"held": held, "missing": missing, "findings": open_points}
     alive = sum(item["alive"] for item in found["instances"])
-    text = f"{len(held)} key classes held, {len(missing)} missing; {alive} instances serve"
+    text = f"{counted(len(held), 'key class', 'key classes')} held, {len(missing)} missing; "
+    text += counted(alive, "instance serves", "instances serve")
     if open_points:
         text += f"; {len(open_points)} points are open: lamina keys doctor"
     show(found, as_json=as_json, text=text)
@@ -275,27 +275,33 @@ def recover(export: Path, private: Path, *, expired: bool, as_json: bool) -> Non
     with store.transaction() as tx:
         content = export.read_bytes()
         done = recovery.recover(tx, secret, content, BREAK_GLASS, expired=expired)
-    show(done, as_json=as_json, text=f"{done['keys']} keys recovered; run: lamina keys verify")
+    show(
+        done,
+        as_json=as_json,
+        text=f"{counted(done['keys'], 'key')} recovered; run: lamina keys verify",
+    )
 
 
 @keys.command()
-@click.argument("subject", type=click.UUID)
+@click.argument("subject")
 @click.option("--class", "key_class", type=click.Choice(SUBJECT_CLASSES), help="Only this class.")
 @click.option("--yes", is_flag=True, help="Do it: nobody can undo it.")
 @json_option
 @refusals
-def shred(subject: UUID, key_class: str | None, *, yes: bool, as_json: bool) -> None:
-    """Erase a subject, or one class of its data, by destroying its data keys.
+def shred(subject: str, key_class: str | None, *, yes: bool, as_json: bool) -> None:
+    """Erase a subject, given by id or identifier, or one class of its data, by its data keys.
 
-    Example: lamina keys shred 0198c0de-0000-7000-8000-000000000000 --class biometric --yes
+    Example: lamina keys shred alice --class biometric --yes
     """
     if not yes:
         raise SetupError("not_confirmed", "say --yes: nobody can undo an erasure")
     house = open_house(settings())
-    done = house.erasure.erase(subject, BREAK_GLASS, key_class).to_json()
+    with house.store.transaction(read=True) as tx:
+        found = subject_of(house.accounts, tx, subject)
+    done = house.erasure.erase(found, BREAK_GLASS, key_class).to_json()
     with house.store.transaction() as tx:
-        house.operators.alarm(tx, "keys shred")
-    text = f"{done['data_keys_destroyed']} data keys destroyed; erase horizon "
+        house.operators.alarm(tx, "keys shred", found)
+    text = f"{counted(done['data_keys_destroyed'], 'data key')} destroyed; erase horizon "
     show(done, as_json=as_json, text=f"{text}{done['erase_horizon']}\n{done['certificate']}")
 
 

@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from service.app import House, open_house
-from service.cli.base import command, json_option, settings, show
+from service.cli.base import command, counted, json_option, settings, show
 from service.custody.actions import Custody
 from service.domain.errors import BadInput, Conflict, NotFound, SetupError
 from service.jobs.actions.long import Pace
@@ -75,7 +75,7 @@ def run_long(  # noqa: PLR0913 - one argument per option
     params = house.custody.params(kind, tier, key_class)
     if dry_run:
         total = house.custody.jobs.work(kind, params).total()
-        show({"rows": total}, as_json=as_json, text=f"{total} rows would be done")
+        show({"rows": total}, as_json=as_json, text=f"{counted(total, 'row')} would be done")
         return
     with house.store.transaction() as tx:
         number = house.custody.jobs.plan(tx, kind, params, BREAK_GLASS)
@@ -136,7 +136,7 @@ def _bar() -> Progress:
 
 def _sentence(view: dict[str, Any]) -> str:
     report = view["report"]
-    text = f"{view['kind']} {view['status']}: {view['done']} rows"
+    text = f"{view['kind']} {view['status']}: {counted(view['done'], 'row')}"
     if "detail" in report:
         return f"{text}; {report['detail']}"
     lines = [

@@ -3,14 +3,23 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import click
 import orjson
 
 from service.app import open_house
 from service.audit.actions.state import Comparison
-from service.cli.base import FAILED, account_of, command, json_option, settings, show, show_rows
+from service.cli.base import (
+    FAILED,
+    account_of,
+    command,
+    counted,
+    json_option,
+    settings,
+    show,
+    show_rows,
+    subject_of,
+)
 from service.domain.clock import rfc3339
 from service.domain.errors import BadInput, Fault
 from service.operators.actions import BREAK_GLASS
@@ -31,7 +40,7 @@ def outbox(limit: int, *, reveal: bool, as_json: bool) -> None:
     with house.store.transaction() as tx:
         rows = house.outbox.waiting(tx, limit, reveal=reveal)
         if reveal:
-            house.audit.append(tx, "break_glass", actor="cli", act="outbox --reveal")
+            house.operators.alarm(tx, "outbox --reveal")
     show_rows(rows, as_json=as_json, empty="nothing waits")
 
 
@@ -53,46 +62,47 @@ def unlock(subject: str, *, as_json: bool) -> None:
     with house.store.transaction() as tx:
         account = account_of(house.accounts, tx, subject)
         rows = house.throttling.reset(tx, house.throttling.bucket(tx, f"subject:{account.id}"))
-        house.audit.append(
-            tx, "break_glass", subject=account.id, actor="cli", act="subjects unlock"
-        )
+        house.operators.alarm(tx, "subjects unlock", account.id)
     answer = {"subject": str(account.id), "counters": rows}
-    show(answer, as_json=as_json, text=f"{rows} counters set to zero")
+    show(answer, as_json=as_json, text=f"{counted(rows, 'counter')} set to zero")
 
 
 @subjects.command()
-@click.argument("subject", type=click.UUID)
+@click.argument("subject")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The last day.")
 @click.option("--reason", required=True, help="The duty, such as money-laundering-act.")
 @json_option
 @command
-def hold(subject: UUID, until: datetime, reason: str, *, as_json: bool) -> None:
-    """Refuse every erasure of a subject until a date.
+def hold(subject: str, until: datetime, reason: str, *, as_json: bool) -> None:
+    """Refuse every erasure of a subject, given by id or identifier, until a date.
 
-    Example: lamina subjects hold SUBJECT_ID --until 2031-12-31 --reason aml
+    Example: lamina subjects hold alice --until 2031-12-31 --reason aml
     """
     house, end = open_house(settings()), until.replace(tzinfo=UTC) + timedelta(days=1)
     with house.store.transaction() as tx:
-        house.shredding.hold(tx, subject, end, reason, BREAK_GLASS)
-        house.operators.alarm(tx, "subjects hold")
-    answer = {"subject": str(subject), "until": rfc3339(end)}
+        found = subject_of(house.accounts, tx, subject)
+        house.shredding.hold(tx, found, end, reason, BREAK_GLASS)
+        house.operators.alarm(tx, "subjects hold", found)
+    answer = {"subject": str(found), "until": rfc3339(end)}
     show(answer, as_json=as_json, text=f"no erasure before {rfc3339(end)}")
 
 
 @subjects.command()
-@click.argument("subject", type=click.UUID)
+@click.argument("subject")
 @json_option
 @command
-def canary(subject: UUID, *, as_json: bool) -> None:
-    """Make a subject a canary: whoever opens one of its fields raises an alarm event.
+def canary(subject: str, *, as_json: bool) -> None:
+    """Make a subject, given by id or identifier, a canary: opening a field of it raises an alarm.
 
-    Example: lamina subjects canary 0198c0de-0000-7000-8000-000000000000
+    Example: lamina subjects canary alice
     """
     house = open_house(settings())
     with house.store.transaction() as tx:
-        house.accounts.lock(tx, subject)
-        house.shredding.watch(tx, subject, BREAK_GLASS)
-    show({"subject": str(subject)}, as_json=as_json, text="opening it raises an alarm from now on")
+        found = account_of(house.accounts, tx, subject).id
+        house.accounts.lock(tx, found)
+        house.shredding.watch(tx, found, BREAK_GLASS)
+        house.operators.alarm(tx, "subjects canary", found)
+    show({"subject": str(found)}, as_json=as_json, text="opening it raises an alarm from now on")
 
 
 @subjects.command()
@@ -108,7 +118,7 @@ def export(subject: str, out: Path, *, as_json: bool) -> None:
     house = open_house(settings())
     with house.store.transaction() as tx:
         account = account_of(house.accounts, tx, subject)
-        house.operators.alarm(tx, "subjects export")
+        house.operators.alarm(tx, "subjects export", account.id)
     document = house.exports.whole(account.id, BREAK_GLASS)
     content = orjson.dumps(document, option=orjson.OPT_INDENT_2)
     try:
@@ -119,7 +129,8 @@ def export(subject: str, out: Path, *, as_json: bool) -> None:
     lost = sum(section["unreadable"] for section in document["sections"])
     rows = sum(len(section["rows"]) for section in document["sections"])
     answer = {"subject": str(account.id), "file": str(out), "rows": rows, "unreadable": lost}
-    text = f"{rows} rows written to {out}" + (f", {lost} fields do not open" if lost else "")
+    text = f"{counted(rows, 'row')} written to {out}"
+    text += f", {counted(lost, 'field does', 'fields do')} not open" if lost else ""
     show(answer, as_json=as_json, text=text)
 
 
@@ -163,8 +174,9 @@ def verify(*, state: bool, as_json: bool) -> None:
 
 def _compared(found: Comparison) -> list[str]:
     lines = [f"{item['table']} {item['row']}: {item['what']}" for item in found.found]
-    differ = f"{found.count} rows differ from the log"
-    return [*lines, differ] if lines else [f"{found.rows} rows agree with the log"]
+    differ = f"{counted(found.count, 'row differs', 'rows differ')} from the log"
+    agree = f"{counted(found.rows, 'row agrees', 'rows agree')} with the log"
+    return [*lines, differ] if lines else [agree]
 
 
 @audit.command("accept-ledger")
@@ -185,16 +197,18 @@ def accept_ledger(reason: str, *, as_json: bool) -> None:
     show(
         {"position": point.position, "ledger": house.memory.configured},
         as_json=as_json,
-        text=f"log and ledger are taken as they stand, {point.position} leaves",
+        text=f"log and ledger are taken as they stand, {counted(point.position, 'leaf', 'leaves')}",
     )
 
 
 def _told(found: Verified, *, ledger: bool) -> str:
     waiting = found.waiting
     state = "not intact" if waiting.late else "intact"
-    told = f"{found.leaves} leaves, {state}" if not waiting.count else f"{found.leaves} leaves"
+    told = counted(found.leaves, "leaf", "leaves")
+    told += "" if waiting.count else f", {state}"
     if waiting.count:
         seconds = int(waiting.oldest.total_seconds())
-        told += f" in the chain; {waiting.count} wait for their place, {waiting.late} of them "
+        place = counted(waiting.count, "waits for its place", "wait for their place")
+        told += f" in the chain; {place}, {waiting.late} of them "
         told += f"too long (the oldest for {seconds} s): is `lamina worker` running?"
     return told if ledger else f"{told}; no ledger to hold it against (LAMINA_LEDGER)"

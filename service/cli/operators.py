@@ -5,13 +5,14 @@ from uuid import UUID
 import click
 
 from service.app import House, open_house
-from service.cli.base import account_of, json_option, settings, show, show_rows
+from service.cli.base import account_of, json_option, settings, show, show_rows, subject_of
 from service.cli.long import refusals
 from service.domain.errors import NotFound
 from service.operators.actions import BREAK_GLASS
 from service.operators.model import MOST_FIRST, QUORUM, Role
 from service.store.engine import Tx
 
+_BOOTSTRAP = "/v1/operators/bootstrap"
 _ROLES = click.Choice([role.value for role in Role])
 
 
@@ -22,12 +23,12 @@ def operators() -> None:
 
 @operators.command()
 @click.option("--operators", "seats", type=click.IntRange(QUORUM, MOST_FIRST), default=QUORUM,
-              show_default=True, help="How many: each gets a link of their own.")  # fmt: skip
-@click.option("--reopen", is_flag=True, help="End the links given out before and begin again.")
+              show_default=True, help="How many: each gets a token of their own.")  # fmt: skip
+@click.option("--reopen", is_flag=True, help="End the tokens given out before and begin again.")
 @json_option
 @refusals
 def bootstrap(seats: int, *, reopen: bool, as_json: bool) -> None:
-    """Print one-time links, each of which makes a signed-in person a security officer.
+    """Print one-time tokens, each of which makes a signed-in person a security officer.
 
     It takes two to agree on anything, so two or three are made. Each link works once, within a day,
     for a person of its own; others are granted by two operators. Raises an alarm.
@@ -37,13 +38,12 @@ def bootstrap(seats: int, *, reopen: bool, as_json: bool) -> None:
     house = open_house(settings())
     with house.store.transaction() as tx:
         tokens = house.operators.bootstrap(tx, seats, reopen=reopen)
-    found = [
-        {"link": f"{house.settings.issuer}/admin/bootstrap#{it}", "token": it} for it in tokens
-    ]
-    lines = "\n".join(item["link"] for item in found)
-    text = f"{lines}\nGive each to another person. Or: POST /v1/operators/bootstrap with the token"
-    answer = {**found[0], "operators": found}
-    show(answer, as_json=as_json, text=f"{text} after the #.\nNot shown again.")
+    place = f"{house.settings.issuer}{_BOOTSTRAP}"
+    answer = {"post": place, "token": tokens[0], "operators": [{"token": it} for it in tokens]}
+    body = '{"token": "lboot_…", "access_token": "…"}'
+    told = f"Give each to another person, who signs in; a client then sends:\nPOST {place} {body}"
+    text = "\n".join([*tokens, told, "Each works once, within a day. Not shown again."])
+    show(answer, as_json=as_json, text=text)
 
 
 @operators.command("list")
@@ -81,21 +81,22 @@ def grant(subject: str, role: str, *, as_json: bool) -> None:
 
 
 @operators.command()
-@click.argument("subject", type=click.UUID)
+@click.argument("subject")
 @click.option("--role", type=_ROLES, help="Only this one; else every role.")
 @json_option
 @refusals
-def revoke(subject: UUID, role: str | None, *, as_json: bool) -> None:
-    """Take roles away at once, and what was asked for by them; raises an alarm.
+def revoke(subject: str, role: str | None, *, as_json: bool) -> None:
+    """Take roles of a subject, by id or identifier, and what was asked for by them; alarms.
 
-    Example: lamina operators revoke 0198c0de-0000-7000-8000-000000000000 --role operator
+    Example: lamina operators revoke alice --role operator
     """
     house = open_house(settings())
     with house.store.transaction() as tx:
-        names = [role] if role else _held(house, tx, subject)
+        found = subject_of(house.accounts, tx, subject)
+        names = [role] if role else _held(house, tx, found)
         for name in names:
-            house.operators.revoke(tx, subject, name, BREAK_GLASS)
-        house.operators.alarm(tx, "operators revoke")
+            house.operators.revoke(tx, found, name, BREAK_GLASS)
+        house.operators.alarm(tx, "operators revoke", found)
     gone = ", ".join(names)
     show({"revoked": role or names}, as_json=as_json, text=f"{gone} revoked")
 

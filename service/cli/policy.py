@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from service.app import House, open_house
-from service.cli.base import json_option, settings, show, show_rows
+from service.cli.base import json_option, settings, show, show_rows, subject_of
 from service.cli.long import refusals
 from service.domain.errors import BadInput, SetupError
 from service.operators.actions import BREAK_GLASS
@@ -257,17 +257,18 @@ def tighten(nats: float, ramp: int, hours: int, *, yes: bool, as_json: bool) -> 
 
 
 @policy.command("clear-risk")
-@click.argument("subject", type=click.UUID)
+@click.argument("subject")
 @json_option
 @refusals
-def clear_risk(subject: Any, *, as_json: bool) -> None:  # noqa: ANN401 - a UUID of click's
-    """Let go of the risk that is held against a subject.
+def clear_risk(subject: str, *, as_json: bool) -> None:
+    """Let go of the risk that is held against a subject, given by id or identifier.
 
-    Example: lamina policy clear-risk 0198c0de-0000-7000-8000-000000000000
+    Example: lamina policy clear-risk alice
     """
     with _alarmed("clear-risk") as (house, tx):
-        house.standing.clear(tx, subject, BREAK_GLASS)
-    show({"cleared": str(subject)}, as_json=as_json, text=f"{subject}: cleared")
+        found = subject_of(house.accounts, tx, subject)
+        house.standing.clear(tx, found, BREAK_GLASS)
+    show({"cleared": str(found)}, as_json=as_json, text=f"{found}: cleared")
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 import click
 
 from service.app import open_house
-from service.cli.base import account_of, command, json_option, settings, show
+from service.cli.base import account_of, command, counted, json_option, settings, show
+from service.operators.actions import BREAK_GLASS
 
 
 @click.command()
@@ -18,7 +19,7 @@ def reset(subject: str, *, as_json: bool) -> None:
     house = open_house(settings())
     with house.store.transaction() as tx:
         account = account_of(house.accounts, tx, subject)
-        count = house.behaviors.reset(tx, account.id, "cli")
-        house.operators.alarm(tx, "behavior reset")
+        count = house.behaviors.reset(tx, account.id, BREAK_GLASS)
+        house.operators.alarm(tx, "behavior reset", account.id)
     answer = {"subject": str(account.id), "profiles": count}
-    show(answer, as_json=as_json, text=f"{count} profiles forgotten")
+    show(answer, as_json=as_json, text=f"{counted(count, 'profile')} forgotten")

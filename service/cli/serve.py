@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli.base import command, prepare, settings
+from service.cli.base import command, counted, prepare, settings
 from service.domain.clock import SystemClock
 from service.domain.errors import LaminaError
 from service.settings import Settings, hand_down
@@ -61,8 +61,8 @@ def serve(workers: int | None) -> None:
     house = open_house(found)
     _compare(house)
     if differing := house.comparing.lately().count:
-        told = "rows differ from the log; see: lamina audit verify --state"
-        click.echo(f"lamina: {differing} {told}", err=True)
+        told = f"{counted(differing, 'row differs', 'rows differ')} from the log"
+        click.echo(f"lamina: {told}; see: lamina audit verify --state", err=True)
     house.store.engine.dispose()
     for line in _beside(found, count):
         click.echo(f"lamina: {line}", err=True)

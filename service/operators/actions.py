@@ -305,9 +305,9 @@ class Operators:
             for row in rows
         )
 
-    def alarm(self, tx: Tx, command: str) -> None:
-        """Tell that somebody on the host went past the two-person rule."""
-        self._audit.append(tx, "break_glass", actor=BREAK_GLASS, command=command)
+    def alarm(self, tx: Tx, command: str, subject: UUID | None = None) -> None:
+        """Tell that somebody on the host went past the two-person rule, and at whom."""
+        self._audit.append(tx, "break_glass", subject=subject, actor=BREAK_GLASS, command=command)
         self._outbox.put(tx, "alarm.break_glass", None, {"command": command})
 
     def _change_role(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:

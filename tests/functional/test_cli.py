@@ -122,7 +122,9 @@ def test_clients_are_managed(ready, tmp_path):
     assert [(row["name"], row["status"]) for row in listed] == [("shop", "revoked")]
     assert "shop" in ready("clients", "list").stdout
     assert ready("clients", "create", "shop", "--scope", "everything").exit_code == 1
-    assert ready("clients", "revoke", "00000000-0000-0000-0000-000000000001").exit_code == 1
+    unknown = ready("clients", "revoke", "00000000-0000-0000-0000-000000000001")
+    assert unknown.exit_code == 1
+    assert unknown.stderr == "lamina: There is no such client; see: lamina clients list\n"
     assert ready("clients", "revoke", "nobody").exit_code == 2
 
 
@@ -134,7 +136,7 @@ def test_secrets_and_keys_of_a_client_change_with_an_overlap(ready, tmp_path):
     keys = tmp_path / "jwks.json"
     keys.write_text(json.dumps({"keys": [SigningKey.generate().public_jwk()]}))
     first = ready("clients", "set-jwks", made, "--jwks", str(keys), "--overlap", "90s")
-    assert first.stdout == "1 keys registered\nThe old key set counts no more.\n"
+    assert first.stdout == "1 key registered\nThe old key set counts no more.\n"
     again = ready("clients", "set-jwks", made, "--jwks", str(keys), "--overlap", "7d", "--json")
     assert json.loads(again.stdout)["old_jwks_until"]
     (row,) = json.loads(ready("clients", "list", "--json").stdout)

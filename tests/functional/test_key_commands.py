@@ -202,10 +202,11 @@ def test_what_cannot_be_is_refused_with_exit_code_2(lamina):
     assert "lamina keys promote --tier index" in pending["report"]["detail"]
 
 
-def test_operators_begin_with_a_link(lamina):
-    """The link is printed once for the first operator; the list is empty until then."""
+def test_operators_begin_with_a_token(lamina):
+    """The token is printed once for the first operator; the list is empty until then."""
     found = ask(lamina, "operators", "bootstrap")
-    assert found["link"] == f"http://localhost:8000/admin/bootstrap#{found['token']}"
+    assert found["post"] == "http://localhost:8000/v1/operators/bootstrap"
+    assert found["token"] == found["operators"][0]["token"]
     assert ask(lamina, "operators", "list") == []
     kinds = [row["kind"] for row in ask(lamina, "outbox")]
     assert "alarm.break_glass" in kinds

@@ -1,6 +1,7 @@
 """The first operators come by quorum; what a dismissed one asked for is not carried out."""
 
 import json
+import re
 from uuid import UUID
 
 import pytest
@@ -282,7 +283,7 @@ def test_too_few_are_told_and_alarmed(service, officers):  # noqa: F811
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_the_commands_make_grant_list_and_revoke(service, settings):
-    """Links as JSON and as lines; what too few can agree on goes to stderr; exit 2 on refusals."""
+    """Tokens as JSON and as lines; what too few can agree on goes to stderr; exit 2 on refusals."""
     environment = {
         "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
         "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
@@ -293,10 +294,12 @@ def test_the_commands_make_grant_list_and_revoke(service, settings):
 
     made = json.loads(lamina("bootstrap", "--operators", "3", "--json").stdout)
     assert len({row["token"] for row in made["operators"]}) == 3
-    assert made["link"] == f"http://localhost:8000/admin/bootstrap#{made['token']}"
+    assert made["post"] == "http://localhost:8000/v1/operators/bootstrap"
     assert lamina("bootstrap").exit_code == 2
     assert lamina("bootstrap", "--operators", "1").exit_code == 2
-    assert lamina("bootstrap", "--reopen").stdout.count("#lboot_") == 2
+    told = lamina("bootstrap", "--reopen").stdout
+    assert len(re.findall(r"^lboot_\w", told, re.MULTILINE)) == 2
+    assert 'POST http://localhost:8000/v1/operators/bootstrap {"token": ' in told
     person, _ = signed_in(service, "ada")
     assert lamina("grant", "ada", "king").exit_code == 2
     assert lamina("grant", "nobody", "auditor").exit_code == 2

@@ -166,7 +166,10 @@ class Lifecycle:
         if row is None:
             raise NotFound("key_not_found", f"there is no kek {key_class} {version}")
         if row.status != KekStatus.RETIRED:
-            raise Conflict("key_in_use", f"kek {key_class} {version} is {row.status}; retire it")
+            mend = "only a retired one is destroyed"
+            if row.status == KekStatus.RETIRING:
+                mend = f"first run: lamina keys retire --tier kek --class {key_class}"
+            raise Conflict("key_in_use", f"kek {key_class} {version} is {row.status}; {mend}")
         if grace < LEAST_GRACE:
             raise Conflict("grace_too_short", "the grace period must be a day at least")
         row.destroy_after = self._clock.now() + grace

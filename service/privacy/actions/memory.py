@@ -242,8 +242,9 @@ class Memory:
         errors = [error for error in (self._broken, self._behind) if error]
         found += [(f"audit log at {error.position}", error.what, accept) for error in errors]
         if waiting.late:
-            state = f"waits for {int(waiting.oldest.total_seconds())} s"
-            found.append((f"audit log: {waiting.late} leaves", state, "run: lamina worker"))
+            state = f"has {waiting.late} without a place, the oldest for"
+            state += f" {int(waiting.oldest.total_seconds())} s"
+            found.append(("audit log", state, "run: lamina worker"))
         return [{"what": what, "state": state, "mend": mend} for what, state, mend in found]
 
     def codes(self) -> list[str]:

@@ -123,7 +123,9 @@ def _routes(api: Api, house: House, pace: Pace, limiter: Limiter) -> None:
     )
     session_routes(api, house.store, house.accounts, house.sessions)
     behavior_routes(api, house.measuring)
-    flow_routes(api, FlowRoutes(house.login, house.factors, house.clock, pace.flow))
+    tokens, login = house.tokens, house.login
+    flows = FlowRoutes(login, house.factors, house.clock, pace.flow, tokens.named_session)
+    flow_routes(api, flows)
 
 
 def _granted(house: House, tx: Tx, caller: Caller, subject: UUID, act: str, grant: str) -> None:

@@ -1,7 +1,7 @@
 """HTTP of the flow: the answer tells which actions are legal, with schema and challenge."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 from uuid import UUID
 
 from pydantic import (
@@ -30,6 +30,11 @@ _MEDIA = 12 * 1024 * 1024
 _PATH = "/v1/flows/{flow}"
 _NO_INPUT: Final = {"type": "object", "additionalProperties": False}
 Text = Annotated[str, Field(max_length=1024)]
+Act = Literal[
+    "enroll:password", "enroll:totp", "enroll:recovery_codes", "enroll:face",
+    "revoke:authenticator", "change:identifier", "change:behavior", "export:data",
+    "lift:suspension",
+]  # fmt: skip
 
 
 def _no_proof(session: object) -> None:
@@ -68,11 +73,7 @@ class NewFlow(BaseModel):
     identifier: Annotated[str, Field(min_length=1, max_length=254)] | None = None
     session: Annotated[SkipJsonSchema[None], BeforeValidator(_no_proof)] = None
     access_token: Annotated[str, Field(max_length=16384)] | None = None
-    act: Literal[
-        "enroll:password", "enroll:totp", "enroll:recovery_codes", "enroll:face",
-        "revoke:authenticator", "change:identifier", "change:behavior", "export:data",
-        "lift:suspension",
-    ] | None = None  # fmt: skip
+    act: Act | None = None
     acr_values: Text | None = None
     max_age: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
     context: Context = Context()
@@ -86,7 +87,8 @@ class NewFlow(BaseModel):
         if named != (self.access_token is None):
             raise ValueError("step_up and enrollment, and only they, take access_token")
         if (self.kind == "enrollment") != (self.act is not None):
-            raise ValueError("enrollment, and only it, takes act")
+            acts = ", ".join(get_args(Act))
+            raise ValueError(f"enrollment, and only it, takes act, one of: {acts}")
         return self
 
 
@@ -99,13 +101,15 @@ class FlowRoutes:
 
     Args:
         pace: Counts a flow that a client begins for somebody, and refuses one too many.
+        named: Returns the session that an access token of a client names.
     """
 
     def __init__(
         self, login: Login, factors: Mapping[str, Factor], clock: Clock,
-        pace: Callable[[UUID, str], None],
+        pace: Callable[[UUID, str], None], named: Callable[[str, UUID], str | None],
     ) -> None:  # fmt: skip
         self._pace = pace
+        self._named = named
         self._login = login
         self._clock = clock
         self._schemas = {name: _schema(factor) for name, factor in factors.items()}
@@ -113,7 +117,7 @@ class FlowRoutes:
     def begin(self, call: Call) -> Any:  # noqa: ANN401 - JSON, or a response with its status
         """Begin a flow; an action that rides along is answered as if it came next."""
         wanted: NewFlow = call.body
-        self._pace(call.by.client, _counted(wanted))
+        self._pace(call.by.client, self._counted(call.by.client, wanted))
         outcome = self._login.begin(call.by, _begin(wanted))
         if wanted.action is not None and outcome.refusal is None:
             token, flow = outcome.flow_token, outcome.flow
@@ -142,6 +146,16 @@ class FlowRoutes:
     def cancel(self, call: Call) -> None:
         """End a flow."""
         self._login.cancel(call.by, call.id("flow", "flow"), call.header("Flow-Token"))
+
+    def _counted(self, client: UUID, wanted: NewFlow) -> str:
+        """Return what flows for the same person or session are counted under.
+
+        A name in any spelling; the session of an access token, which outlives the token.
+        """
+        if wanted.identifier is not None:
+            return ":".join(identify(wanted.identifier) or ("", wanted.identifier))
+        token = str(wanted.access_token)
+        return self._named(token, client) or token
 
     def _answer(self, caller: Caller, outcome: Outcome, token: str = "") -> dict[str, Any]:
         shown = {
@@ -253,13 +267,6 @@ def _begin(wanted: NewFlow) -> Begin:
         FlowKind(wanted.kind), wanted.identifier or "", wanted.access_token or "", wanted.act or "",
         requested, wanted.max_age, context.device_token, surroundings,
     )  # fmt: skip
-
-
-def _counted(wanted: NewFlow) -> str:
-    """Return the name that flows for the same person are counted under, in any spelling."""
-    if wanted.identifier is not None:
-        return ":".join(identify(wanted.identifier) or ("", wanted.identifier))
-    return str(wanted.access_token)
 
 
 def _below(fault: Fault) -> Fault:

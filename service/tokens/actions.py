@@ -185,6 +185,11 @@ class Tokens:
         found = None if store.revoked(tx, jti) else self._sessions.find(tx, session)
         return (found, jti) if found and found.client == client else None
 
+    def named_session(self, token: str, client: UUID) -> str | None:
+        """Return the session that an access token of a client names, in force or not."""
+        claims = self._access.claims(token, str(client))
+        return str(claims["sid"]) if claims and "sid" in claims else None
+
     def introspect(self, credentials: Credentials, token: str) -> dict[str, Any]:
         """Tell a client about a token of its own; of any other only that it is not active."""
         with self._database.transaction() as tx:

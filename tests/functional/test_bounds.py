@@ -212,6 +212,28 @@ def test_flows_for_one_name_are_bounded_alike_known_or_not(service):
     assert service.begin("bob").status_code == 201
 
 
+def test_flows_for_one_session_are_bounded_through_its_refreshes(service):
+    """A new access token of the same session begins no new count; another session has its own."""
+    person = service.register("alice")
+    tokens = service.exchange(service.login(person)["completion_code"]).json
+    for _ in range(2):
+        for _ in range(4):
+            assert step_up(service, tokens).status_code == 201
+        tokens = service.oauth(
+            "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"]
+        ).json
+    refused(step_up(service, tokens), "too_many_flows")
+    service.clock.advance(seconds=31)
+    other = service.exchange(service.login(person)["completion_code"]).json
+    assert step_up(service, other).status_code == 201
+
+
+def step_up(service, tokens):
+    """Begin a step-up of the session of some tokens."""
+    body = {"kind": "step_up", "access_token": tokens["access_token"]}
+    return service.call("POST", "/v1/flows", body)
+
+
 def test_flows_for_invented_names_are_bounded_by_client(service):
     """Thirty of them, and then none of this client; another client goes on."""
     statuses = begin_all(service, (f"invented-{number}" for number in range(34)))

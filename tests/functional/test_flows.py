@@ -263,3 +263,10 @@ def test_the_log_holds_every_decision_and_no_secret(service):
     assert {"flow.begun", "factor.verified", "factor.failed", "flow.completed"} <= kinds
     for secret in (PASSWORD, WRONG, person.secret, "alice"):
         assert secret not in text
+
+
+def test_an_enrollment_without_an_act_is_told_which_there_are(service):
+    """The refusal lists them, so that nobody has to guess."""
+    refused = service.begin(None, "enrollment", access_token="x")
+    assert refused.status_code == 422
+    assert "takes act, one of: enroll:password, enroll:totp" in refused.json["detail"]

@@ -7,7 +7,12 @@ LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --n
 	--no-strip-extras --custom-compile-command "make lock" --python-version 3.11
 PACKAGES := service biometrics crypto benchmarks
 PIP := $(BIN)/pip install -q --disable-pip-version-check
-DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys
+# Where `make serve` listens: another LAMINA_BIND moves the issuer and what is printed along.
+SET = $(shell sed -n 's/^$(1)=//p' .env 2>/dev/null)
+LAMINA_BIND ?= $(or $(call SET,LAMINA_BIND),127.0.0.1:8000)
+LAMINA_ISSUER ?= $(or $(call SET,LAMINA_ISSUER),http://localhost:$(lastword $(subst :, ,$(LAMINA_BIND))))
+DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys \
+	LAMINA_BIND='$(LAMINA_BIND)' LAMINA_ISSUER='$(LAMINA_ISSUER)'
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-context bench-policy bench-face bench-behavior lock format
@@ -30,7 +35,7 @@ $(VENV)/.bench: $(VENV)/.installed requirements-bench.lock
 demo: install ## Start the real service and sign a person in through every layer
 	@$(BIN)/lamina demo
 
-serve: install ## Serve on http://localhost:8000 with keys and database in var/
+serve: install ## Serve on http://localhost:8000 (LAMINA_BIND=HOST:PORT) with keys and database in var/
 	@mkdir -p var
 	@test -d var/keys || $(DEVELOPMENT) $(BIN)/lamina keys init
 	@$(DEVELOPMENT) $(BIN)/lamina db upgrade
@@ -40,9 +45,9 @@ serve: install ## Serve on http://localhost:8000 with keys and database in var/
 	@echo
 	@echo '  id=$$(python3 -c "import json;print(json.load(open(\"var/client.json\"))[\"client_id\"])")'
 	@echo '  secret=$$(python3 -c "import json;print(json.load(open(\"var/client.json\"))[\"client_secret\"])")'
-	@echo '  curl -su "$$id:$$secret" -d grant_type=client_credentials http://localhost:8000/oauth2/token'
+	@echo '  curl -su "$$id:$$secret" -d grant_type=client_credentials $(LAMINA_ISSUER)/oauth2/token'
 	@echo
-	@echo "The API is described at http://localhost:8000/docs; README.md goes on from here."
+	@echo "The API is described at $(LAMINA_ISSUER)/docs; README.md goes on from here."
 	@$(DEVELOPMENT) $(BIN)/lamina serve
 
 check: install ## Format, lint, types, import contracts, dependencies, dead code

@@ -106,8 +106,8 @@ def _beside(found: Settings, workers: int) -> list[str]:
     if workers > 1 and not found.redis_url:
         lines.append("without LAMINA_REDIS_URL each worker allows its share of an edge limit")
     if found.redis_url and not limits.reachable(found.redis_url):
-        lines.append("Redis does not answer (LAMINA_REDIS_URL); until it does each worker counts")
-        lines[-1] += " edge limits by itself"
+        lines.append("Redis does not answer (LAMINA_REDIS_URL); until it does each worker allows")
+        lines[-1] += " its share of edge limits"
     if not found.sqlite:
         lines.append("background work needs `lamina worker` beside this")
     return lines

@@ -8,11 +8,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.clients.actions import Clients, digest_of, key_set
+from service.domain import figures
+from service.domain.caller import Caller
 from service.domain.errors import Forbidden
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 
-Consume = Callable[[Tx, UUID, str, str], str]
+Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 _SCOPE: Final = "clients:admin"
 _MOST: Final = 30 * 86_400
 Overlap = Annotated[int, Field(ge=0, le=_MOST)]
@@ -23,7 +25,7 @@ class NewSecret(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    overlap: Overlap = 0
+    overlap: Overlap = figures.OVERLAP
     approval: UUID | None = None
 
 
@@ -33,7 +35,7 @@ class NewKeys(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     jwks: dict[str, Any]
-    overlap: Overlap = 0
+    overlap: Overlap = figures.OVERLAP
     approval: UUID | None = None
 
 
@@ -41,7 +43,8 @@ class ClientRoutes:
     """The operations.
 
     Args:
-        consume: Uses an approval for one act and target; returns who stands for it.
+        consume: Uses an approval of the caller for one act, target and figures; returns who
+            stands for it.
     """
 
     def __init__(self, database: Store, clients: Clients, consume: Consume) -> None:
@@ -59,7 +62,7 @@ class ClientRoutes:
         wanted: NewSecret = call.body
         client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
         with self._database.transaction() as tx:
-            actor = self._approved(tx, wanted.approval, "clients.secret", str(client))
+            actor = self._approved(tx, call, "clients.secret", str(client))
             secret = self._clients.rotate_secret(tx, client, overlap, actor)
             return self._clients.show(tx, client) | {"client_secret": secret}
 
@@ -70,7 +73,7 @@ class ClientRoutes:
         jwks = key_set(wanted.jwks)
         with self._database.transaction() as tx:
             target = f"{client} {digest_of(jwks)}"
-            actor = self._approved(tx, wanted.approval, "clients.jwks", target)
+            actor = self._approved(tx, call, "clients.jwks", target)
             self._clients.replace_jwks(tx, client, jwks, overlap, actor)
             return self._clients.show(tx, client)
 
@@ -79,11 +82,13 @@ class ClientRoutes:
         with self._database.transaction() as tx:
             self._clients.revoke(tx, call.id("client", "client"))
 
-    def _approved(self, tx: Tx, approval: UUID | None, act: str, target: str) -> str:
-        if approval is None:
+    def _approved(self, tx: Tx, call: Call, act: str, target: str) -> str:
+        wanted: NewSecret | NewKeys = call.body
+        params = {"overlap": str(wanted.overlap)}
+        if wanted.approval is None:
             detail = "This needs another operator's approval of this act and target."
-            raise Forbidden("approval_required", detail, act=act, target=target)
-        return self._consume(tx, approval, act, target)
+            raise Forbidden("approval_required", detail, act=act, target=target, params=params)
+        return self._consume(tx, call.by, wanted.approval, act, target, params)
 
 
 def routes(api: Api, clients: ClientRoutes) -> None:

@@ -11,12 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from crypto.errors import KeyFileError
 from crypto.recovery import recipient_id
 from service.custody.actions import Custody
+from service.domain import figures
+from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault
 from service.jobs.actions.long import no_job
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 
-Consume = Callable[[Tx, UUID, str, str], str]
+Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 Name = Annotated[str, Field(min_length=1, max_length=32)]
 _SCOPE = "keys:admin"
 _STEPS = {
@@ -57,7 +59,7 @@ class Destroy(BaseModel):
 
     key_class: Name = Field(alias="class")
     version: Annotated[int, Field(ge=1, le=2**31)]
-    grace_days: Annotated[int, Field(ge=1, le=365)] = 7
+    grace_days: Annotated[int, Field(ge=1, le=365)] = figures.GRACE_DAYS
     approval: UUID
 
 
@@ -67,7 +69,7 @@ class Export(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     recipient: Annotated[str, Field(min_length=1, max_length=4096)]
-    days: Annotated[int, Field(ge=1, le=3650)] = 365
+    days: Annotated[int, Field(ge=1, le=3650)] = figures.EXPORT_DAYS
     approval: UUID
 
 
@@ -75,7 +77,8 @@ class KeyRoutes:
     """The operations.
 
     Args:
-        consume: Uses an approval for one act and target; returns who stands for it.
+        consume: Uses an approval of the caller for one act, target and figures; returns who
+            stands for it.
     """
 
     def __init__(self, database: Store, custody: Custody, consume: Consume) -> None:
@@ -132,7 +135,8 @@ class KeyRoutes:
         wanted: Destroy = call.body
         with self._database.transaction() as tx:
             target = f"kek {wanted.key_class} {wanted.version}"
-            actor = self._consume(tx, wanted.approval, "keys.destroy", target)
+            params = {"grace_days": wanted.grace_days}
+            actor = self._consume(tx, call.by, wanted.approval, "keys.destroy", target, params)
             return self._custody.destroy(
                 tx, wanted.key_class, wanted.version, wanted.grace_days, actor
             )
@@ -145,7 +149,8 @@ class KeyRoutes:
         except KeyFileError as error:
             raise BadInput(Fault("/recipient", "bad_recipient", str(error))) from None
         with self._database.transaction() as tx:
-            actor = self._consume(tx, wanted.approval, "keys.export", target)
+            params = {"days": wanted.days}
+            actor = self._consume(tx, call.by, wanted.approval, "keys.export", target, params)
             return {"export": self._custody.export(tx, wanted.recipient, wanted.days, actor)}
 
 

@@ -15,7 +15,7 @@ from service.audit.actions import AuditLog
 from service.domain.assurance import Acr
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import SERVICE, Caller
-from service.domain.clock import Clock, rfc3339
+from service.domain.clock import Clock
 from service.domain.errors import BadInput, Conflict, Expired, Fault, Forbidden, NotFound, TooMany
 from service.domain.ids import new_id
 from service.jobs.actions.long import void_queued
@@ -30,18 +30,22 @@ from service.operators.model import (
     Role,
     actor_of,
     acts_within,
+    agreed,
     operator_named,
     scopes_of,
 )
 from service.operators.store import Approval
+from service.operators.views import of_approval, of_role
 from service.store.bearer import token_digest
 from service.store.engine import Tx
+from service.store.turns import take_turn
 from service.web.paging import Page
 
 BREAK_GLASS: Final = "break_glass"
 _PREFIX: Final = "lboot_"
 _ROLE_ACTS: Final = frozenset({"operators.grant", "operators.revoke"})
 _CLOSED: Final = 1000
+_NOTHING: Final[Mapping[str, object]] = {}
 _APPROVALS_KEPT: Final = timedelta(days=400)
 _TOKENS_KEPT: Final = timedelta(days=1)
 
@@ -72,8 +76,10 @@ class Operators:
         acts: Mapping[str, Act], bounds: Bounds = USUAL,
     ) -> None:  # fmt: skip
         self._bounds = bounds
-        roles = Act(self._check, self._change_role)
-        self._acts = dict.fromkeys(_ROLE_ACTS, roles) | dict(acts)
+        self._acts = {
+            "operators.grant": Act(self._check, self._give),
+            "operators.revoke": Act(self._check, self._take),
+        } | dict(acts)
         self._accounts = accounts
         self._audit = audit
         self._outbox = outbox
@@ -86,14 +92,14 @@ class Operators:
 
     def listing(self, tx: Tx) -> list[dict[str, Any]]:
         """Return every operator's roles."""
-        return [_role(row) for row in store.listing(tx)]
+        return [of_role(row) for row in store.listing(tx)]
 
     def page(self, tx: Tx, page: Page) -> dict[str, Any]:
         """Return a page of operators by their ids, with a row for each role."""
         rows = store.page(tx, page.after, page.fetched)
         each = [list(group) for _, group in groupby(rows, key=lambda row: row.subject_id)]
         answer = page.answer(each, lambda group: group[0].subject_id, list)
-        return answer | {"items": [_role(row) for group in answer["items"] for row in group]}
+        return answer | {"items": [of_role(row) for group in answer["items"] for row in group]}
 
     def short(self, tx: Tx) -> list[dict[str, Any]]:
         """Return what takes two people while fewer than two can agree on it, and how many can."""
@@ -175,28 +181,31 @@ class Operators:
         """Ask for an act that takes two people.
 
         Raises:
-            BadInput: There is no such act, or it cannot be done to that target.
+            BadInput: There is no such act, or it cannot be done to that target or with these
+                parameters.
             Forbidden: The caller may not do this act even with another.
         """
         scope = ACTS.get(act)
         if scope is None:
             raise BadInput(Fault("/act", "unknown_act", f"must be one of {' '.join(ACTS)}"))
         require(caller, scope)
+        params = agreed(act, target, params)
         if act in self._acts:
             self._acts[act].check(tx, target, params)
+        take_turn(tx, "approvals", caller.actor)
         now, most = self._clock.now(), self._bounds.max_approvals
         if store.undecided(tx, caller.actor, now) >= most:
             detail = f"{most} acts that you asked for are not decided yet."
             raise TooMany("too_many_approvals", detail, int(APPROVAL_LIFE.total_seconds()))
         row = Approval(
-            id=new_id(now), act=act, target=target, params=dict(params), reason=reason,
+            id=new_id(now), act=act, target=target, params=params, reason=reason,
             status="pending", requested_by=caller.actor, decided_by=None, created_at=now,
             expires_at=now + APPROVAL_LIFE, used_at=None,
         )  # fmt: skip
         tx.add(row)
         tx.flush()
         self._note(tx, "approval.requested", row, caller.actor)
-        return _view(row)
+        return of_approval(row)
 
     def require(self, tx: Tx, caller: Caller, number: UUID) -> None:
         """Refuse who may not decide an approval; raises NotFound or Forbidden."""
@@ -228,37 +237,55 @@ class Operators:
         row = self._row(tx, number)
         self._note(tx, f"approval.{status}", row, caller.actor)
         if approve and row.act in self._acts:
-            actor = self.consume(tx, row.id, row.act, row.target)
-            self._acts[row.act].do(tx, row.target, {"act": row.act, **row.params}, actor)
-        return _view(self._row(tx, number))
+            params = agreed(row.act, row.target, row.params)
+            actor = self.consume(tx, caller, row.id, row.act, row.target, params)
+            self._acts[row.act].do(tx, row.target, params, actor)
+        return of_approval(self._row(tx, number))
 
-    def consume(self, tx: Tx, number: UUID, act: str, target: str) -> str:
+    def consume(
+        self, tx: Tx, caller: Caller, number: UUID, act: str, target: str,
+        params: Mapping[str, object] = _NOTHING,
+    ) -> str:  # fmt: skip
         """Use an approval for exactly what was approved; return who stands for it.
 
+        Args:
+            tx: A unit of work.
+            caller: Who uses it: who asked for it or who gave it.
+            number: Which.
+            act: What it is used for.
+            target: On what.
+            params: With which figures.
+
         Raises:
-            NotFound, Forbidden, Conflict, Expired: It is none, of another act or target, not
-                approved or used before, of somebody who may not any more, or older than a day.
+            NotFound, Forbidden, Conflict, Expired: It is none, of two others, of another act,
+                target or figures, not approved or used before, of somebody who may not any more,
+                or older than a day.
         """
         store.lock_roles(tx)
         row = self._row(tx, number)
-        if (row.act, row.target) != (act, target):
-            raise Forbidden("approval_mismatch", "This approval is for another act or target.")
+        wanted = agreed(act, target, params)
+        if (row.act, row.target) != (act, target) or agreed(act, target, row.params) != wanted:
+            detail = "This approval is for another act, target or parameters."
+            raise Forbidden("approval_mismatch", detail, act=act, target=target, params=wanted)
         stand = [row.requested_by, str(row.decided_by)]
+        if row.status == "approved" and caller.actor not in stand:
+            detail = "Only who asked for this approval, or gave it, may use it."
+            raise Forbidden("approval_of_others", detail)
         if row.status == "approved" and not all(self._may(tx, who, ACTS[act]) for who in stand):
             raise _void()
         if not store.use(tx, number, self._clock.now()):
             raise self._why(self._row(tx, number))
-        self._note(tx, "approval.used", row, None)
+        self._note(tx, "approval.used", row, caller.actor)
         return "+".join(stand)
 
     def show(self, tx: Tx, number: UUID) -> dict[str, Any]:
         """Return an approval; raises NotFound."""
-        return _view(self._row(tx, number))
+        return of_approval(self._row(tx, number))
 
     def waiting(self, tx: Tx, page: Page) -> dict[str, Any]:
         """Return a page of the approvals of the last day, newest first."""
         rows = store.approvals(tx, self._clock.now(), page.after, page.fetched)
-        return page.answer(rows, lambda row: row.id, _view)
+        return page.answer(rows, lambda row: row.id, of_approval)
 
     def revoke(self, tx: Tx, subject: UUID, role: str, actor: str) -> None:
         """Take a role at once, and with it all that was asked for or given by it.
@@ -310,14 +337,14 @@ class Operators:
         self._audit.append(tx, "break_glass", subject=subject, actor=BREAK_GLASS, command=command)
         self._outbox.put(tx, "alarm.break_glass", None, {"command": command})
 
-    def _change_role(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
-        subject, role = UUID(target), str(params["role"])
-        if params["act"] == "operators.grant":
-            self._accounts.get(tx, subject)
-            self._grant(tx, subject, Role(role), actor)
-            store.close_tokens(tx, self._clock.now())
-        else:
-            self.revoke(tx, subject, role, actor)
+    def _give(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
+        subject = UUID(target)
+        self._accounts.get(tx, subject)
+        self._grant(tx, subject, Role(params["role"]), actor)
+        store.close_tokens(tx, self._clock.now())
+
+    def _take(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
+        self.revoke(tx, UUID(target), str(params["role"]), actor)
 
     def _grant(self, tx: Tx, subject: UUID, role: Role, actor: str) -> bool:
         if not store.grant(tx, subject, role, self._clock.now(), actor):
@@ -398,20 +425,3 @@ def _insufficient(scope: str) -> Forbidden:
 
 def _void() -> Conflict:
     return Conflict("approval_void", "Who asked for this, or gave it, may not any more; ask again.")
-
-
-def _role(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
-    return {
-        "subject": str(row.subject_id), "role": row.role,
-        "granted_at": rfc3339(row.granted_at), "granted_by": row.granted_by,
-    }  # fmt: skip
-
-
-def _view(row: Approval) -> dict[str, Any]:
-    return {
-        "id": str(row.id), "act": row.act, "target": row.target, "params": row.params,
-        "reason": row.reason, "status": row.status, "requested_by": row.requested_by,
-        "decided_by": row.decided_by, "created_at": rfc3339(row.created_at),
-        "expires_at": rfc3339(row.expires_at),
-        "used_at": rfc3339(row.used_at) if row.used_at else None,
-    }  # fmt: skip

@@ -1,12 +1,14 @@
 """Which role may do what, and which acts take two people. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from service.domain import figures
 from service.domain.assurance import Acr
+from service.domain.errors import BadInput, Fault
 
 
 class Role(StrEnum):
@@ -38,6 +40,20 @@ ACTS: Final = {
     "subjects.export": "subjects:export",
 }
 """The acts that take two people, and the scope that either of them needs."""
+_WORDS: Final = {
+    "operators.grant": ("role",),
+    "operators.revoke": ("role",),
+    "clients.scopes": ("scopes",),
+}
+_FIGURES: Final = {
+    "keys.destroy": {"grace_days": figures.GRACE_DAYS},
+    "keys.export": {"days": figures.EXPORT_DAYS},
+    "clients.jwks": {"overlap": figures.OVERLAP},
+    "clients.secret": {"overlap": figures.OVERLAP},
+    "policy.activate": {"ramp": figures.RAMP, "expires_in": figures.TIGHTEN_LIFE},
+}
+"""What is a whole number in the parameters of an act, and what it is where it is not said."""
+_DIGITS: Final = 10
 APPROVAL_LIFE: Final = timedelta(hours=24)
 BOOTSTRAP_LIFE: Final = timedelta(hours=24)
 QUORUM: Final = 2
@@ -60,6 +76,31 @@ def acts_within(scopes: Iterable[str]) -> list[str]:
     """Return the acts of two people that need one of some scopes."""
     wanted = frozenset(scopes)
     return [act for act, scope in ACTS.items() if scope in wanted]
+
+
+def agreed(act: str, target: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return all that an approval covers beside its target: what is not said is as usual.
+
+    Raises:
+        BadInput: A parameter is none of this act, or no whole number where it must be one.
+    """
+    usual = _FIGURES.get(act, {})
+    if act == "policy.activate" and not target.startswith(figures.LOOSENING):
+        usual = {}
+    known = {*usual, *_WORDS.get(act, ())}
+    if set(given) - known:
+        detail = f"has a member that is not known; known: {' '.join(sorted(known)) or 'none'}"
+        raise BadInput(Fault("/params", "unknown_param", detail))
+    found = {name: str(number) for name, number in usual.items()}
+    for name, value in given.items():
+        text = str(value)
+        if name not in usual:
+            found[name] = text
+        elif text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
+            found[name] = str(int(text))
+        else:
+            raise BadInput(Fault(f"/params/{name}", "bad_number", "must be a whole number"))
+    return found
 
 
 def scopes_of(roles: Iterable[str]) -> frozenset[str]:

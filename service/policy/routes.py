@@ -7,23 +7,23 @@ from uuid import UUID
 
 import orjson
 from flask import Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from service.domain import figures
+from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault
-from service.policy.actions.lives import Lives, loosening
+from service.policy.actions.lives import PLACES, Lives, loosening
 from service.policy.actions.standing import Standing
 from service.policy.model import document, reading
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 
-Consume = Callable[[Tx, UUID, str, str], str]
+Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 Queue = Callable[[Tx, str, Mapping[str, Any], str], Mapping[str, Any]]
 Hold = Callable[[Tx, UUID], bool]
 ACT = "policy.activate"
 BACKTEST = "policy.backtest"
 """The kind of long job that compares a document with what was decided."""
-_DEFAULT_RAMP = 600
-_DEFAULT_LIFE = 86_400
 _MOST = 10_000
 
 
@@ -60,14 +60,20 @@ class Approved(BaseModel):
     approval: UUID
 
 
+def _exact(target: float) -> float:
+    if round(target, PLACES) != target:
+        raise ValueError(f"must have at most {PLACES} decimal places")
+    return target
+
+
 class Parameters(BaseModel):
     """A new course of the live parameter; a looser one needs an approval."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    tighten: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
-    ramp: Annotated[int, Field(ge=1, le=86_400)] = _DEFAULT_RAMP
-    expires_in: Annotated[int, Field(ge=1, le=2_592_000)] = _DEFAULT_LIFE
+    tighten: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False), AfterValidator(_exact)]
+    ramp: Annotated[int, Field(ge=1, le=86_400)] = figures.RAMP
+    expires_in: Annotated[int, Field(ge=1, le=2_592_000)] = figures.TIGHTEN_LIFE
     approval: UUID | None = None
 
 
@@ -76,7 +82,8 @@ class PolicyRoutes:
 
     Args:
         queue: Queues a long job of a kind, with parameters, for an actor; returns its view.
-        consume: Uses an approval for one act and target; returns who stands for it.
+        consume: Uses an approval of the caller for one act, target and figures; returns who
+            stands for it.
         hold: Locks a subject for a change; tells whether it is there.
     """
 
@@ -153,7 +160,7 @@ class PolicyRoutes:
         with self._database.transaction() as tx:
             # An approval names the whole hash: a shortened one could be met by another document.
             version = self._lives.full(tx, call.path["version"])
-            actor = self._consume(tx, wanted.approval, ACT, version)
+            actor = self._consume(tx, call.by, wanted.approval, ACT, version, {})
             return self._lives.activate(tx, version, actor)
 
     def rollback(self, call: Call) -> Mapping[str, Any]:
@@ -161,7 +168,7 @@ class PolicyRoutes:
         wanted: Approved = call.body
         with self._database.transaction() as tx:
             version = self._lives.full(tx, call.path["version"])
-            actor = self._consume(tx, wanted.approval, ACT, f"rollback {version}")
+            actor = self._consume(tx, call.by, wanted.approval, ACT, f"rollback {version}", {})
             return self._lives.rollback(tx, version, actor)
 
     def parameters(self, _call: Call) -> Mapping[str, Any]:
@@ -176,7 +183,9 @@ class PolicyRoutes:
         with self._database.transaction() as tx:
             actor, approved = call.by.actor, wanted.approval is not None
             if wanted.approval is not None:
-                actor = self._consume(tx, wanted.approval, ACT, loosening(wanted.tighten))
+                params = {"ramp": wanted.ramp, "expires_in": wanted.expires_in}
+                target = loosening(wanted.tighten)
+                actor = self._consume(tx, call.by, wanted.approval, ACT, target, params)
             return self._lives.tighten(
                 tx, wanted.tighten, wanted.ramp, life, actor, approved=approved
             )

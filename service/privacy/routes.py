@@ -32,13 +32,13 @@ class Rights:
         served: Raises NotFound unless the caller serves the subject.
         locked: Does the same and locks the subject for a change.
         granted: Uses a grant for an act on a subject; raises Forbidden.
-        consume: Uses an approval for one act and target; returns who stands for it.
+        consume: Uses an approval of the caller for one act and target; returns who stands for it.
     """
 
     served: Callable[[Tx, Caller, UUID], object]
     locked: Callable[[Tx, Caller, UUID], object]
     granted: Callable[[Tx, Caller, UUID, str, str], None]
-    consume: Callable[[Tx, UUID, str, str], str]
+    consume: Callable[[Tx, Caller, UUID, str, str], str]
 
 
 class PrivacyRoutes:
@@ -94,7 +94,7 @@ class PrivacyRoutes:
         if approval is None:
             detail = "This needs another operator's approval, in the header Approval."
             raise Forbidden("approval_required", detail, act=ACT)
-        return self._rights.consume(tx, approval, ACT, str(subject))
+        return self._rights.consume(tx, call.by, approval, ACT, str(subject))
 
 
 def routes(api: Api, privacy: PrivacyRoutes) -> None:

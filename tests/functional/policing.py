@@ -56,9 +56,9 @@ def validated(service, bearer, document):
     return version
 
 
-def agreed(service, officers, target):
+def agreed(service, officers, target, **params):
     ada, grace = officers
-    asked = ask(service, ada, "policy.activate", target).json
+    asked = ask(service, ada, "policy.activate", target, **params).json
     path = f"/v1/approvals/{asked['id']}/approve"
     assert service.call("POST", path, {}, bearer=grace).status_code == 200
     return asked["id"]

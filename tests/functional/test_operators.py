@@ -150,7 +150,7 @@ def test_a_recovery_export_takes_two_and_delays_the_horizon(service, officers):
     """Only the approved recipient gets it, and a key's erase horizon waits for its end."""
     private, public = create_recipient()
     target = f"recipient {recipient_id(public)}"
-    number = approved(service, officers, "keys.export", target).json["id"]
+    number = approved(service, officers, "keys.export", target, days="400").json["id"]
     body = {"recipient": create_recipient()[1], "days": 400, "approval": number}
     other = service.call("POST", "/v1/keys/export", body, bearer=officers[0])
     assert (other.status_code, other.json["code"]) == (403, "approval_mismatch")

@@ -31,7 +31,9 @@ def test_the_live_parameter_is_tightened_by_one_and_loosened_by_two(service, off
     refused = service.call("PATCH", path, looser, bearer=ada)
     assert (refused.status_code, refused.json["code"]) == (403, "approval_required")
     assert refused.json["target"] == "tighten -0.50"
-    body = looser | {"approval": agreed(service, officers, "tighten -0.50")}
+    body = looser | {
+        "approval": agreed(service, officers, refused.json["target"], **refused.json["params"])
+    }
     assert service.call("PATCH", path, body, bearer=ada).status_code == 200
     service.clock.advance(seconds=10)
     assert service.call("GET", path, bearer=ada).json["tighten"]["value"] == -0.5
@@ -46,6 +48,8 @@ def test_what_one_tightened_one_may_undo(service, officers):  # noqa: F811 - the
     ada, grace = officers
     path = "/v1/risk-parameters"
 
+    course = {"ramp": "1", "expires_in": "1000"}
+
     def moved(value, bearer=ada, **more):
         body = {"tighten": value, "ramp": 1, "expires_in": 1000} | more
         answer = service.call("PATCH", path, body, bearer=bearer)
@@ -56,7 +60,7 @@ def test_what_one_tightened_one_may_undo(service, officers):  # noqa: F811 - the
     assert moved(0.0, grace) == 200
     assert service.call("GET", path, bearer=ada).json["tighten"]["value"] == 0.0
     assert moved(-0.25) == 403
-    assert moved(-0.5, approval=agreed(service, officers, "tighten -0.50")) == 200
+    assert moved(-0.5, approval=agreed(service, officers, "tighten -0.50", **course)) == 200
     assert moved(1.0) == 200
     assert moved(-0.4, grace, expires_in=100) == 200
     # Longer than what was agreed on would be looser once that has ended.
@@ -64,7 +68,7 @@ def test_what_one_tightened_one_may_undo(service, officers):  # noqa: F811 - the
     act(service, "tighten", 1.0, 1, timedelta(hours=1), "warning", automatic=True)
     service.clock.advance(seconds=2)
     assert moved(0.0) == 403
-    assert moved(0.0, approval=agreed(service, officers, "tighten +0.00")) == 200
+    assert moved(0.0, approval=agreed(service, officers, "tighten +0.00", **course)) == 200
 
 
 def test_the_tightest_setting_suspends_nobody_without_a_sign_of_risk(service, officers):  # noqa: F811 - the fixture

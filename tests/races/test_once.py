@@ -182,7 +182,7 @@ def test_an_approval_is_given_and_used_once(service):
 
     def consume():
         with database.transaction() as tx:
-            return operators.consume(tx, number, "keys.destroy", "kek factor 1")
+            return operators.consume(tx, one, number, "keys.destroy", "kek factor 1")
 
     for act in (approve, consume):
         done = together([lambda act=act: _outcome(act, Conflict) for _ in range(AT_ONCE)])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from service.clients.model import SCOPES
 from tests.functional.conftest import PASSWORD
@@ -98,12 +98,16 @@ def used_again(world):
 
 
 def approved(world):
+    from service.domain.caller import Caller
     from service.domain.errors import LaminaError
 
     house, names = world.service.house, world.names
     try:
         with house.store.transaction() as tx:
-            house.operators.consume(tx, names["approval"], "clients.scopes", str(names["plain"]))
+            house.operators.consume(
+                tx, Caller(UUID(int=9), frozenset(), operator=names["ada"]), names["approval"],
+                "clients.scopes", str(names["plain"]), {"scopes": "introspect"},
+            )  # fmt: skip
     except LaminaError:
         return True
     return False

@@ -16,6 +16,7 @@ from service.domain.ids import new_id
 from service.jobs import store
 from service.jobs.store import LongJob
 from service.store.engine import Store, Tx
+from service.store.turns import take_turn
 from service.telemetry import logs
 
 _LEASE: Final = timedelta(seconds=60)
@@ -120,6 +121,7 @@ class LongJobs:
         """
         if kind not in self._plans:
             raise NotFound("job_kind_not_found", f"There is no job {kind}.")
+        take_turn(tx, "jobs", actor)
         if store.waiting_of(tx, actor) >= self._bounds.max_jobs:
             detail = f"{self._bounds.max_jobs} jobs that you asked for are not finished; wait."
             raise TooMany("too_many_jobs", detail, _FULL)

@@ -10,6 +10,7 @@ from service.audit.actions import AuditLog
 from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Conflict, Fault, Forbidden
+from service.domain.figures import LOOSENING
 from service.policy import store
 from service.policy.actions import stored
 from service.policy.model import replay
@@ -30,9 +31,12 @@ from service.policy.model.live import (
 )
 from service.policy.store import PolicyDocument
 from service.store.engine import Tx
+from service.store.turns import take_turn
 from service.web.paging import Page
 
 _KEPT: Final = 20
+PLACES: Final = 2
+"""Decimal places of the live parameter over HTTP: an approval names exactly what is set."""
 
 
 class Lives:
@@ -224,7 +228,9 @@ class Lives:
         ):
             detail = "This is looser than what was agreed on: another operator must approve it."
             raise Forbidden("approval_required", detail, act="policy.activate",
-                            target=loosening(target))  # fmt: skip
+                            target=loosening(target),
+                            params={"ramp": str(ramp),
+                                    "expires_in": str(int(life.total_seconds()))})  # fmt: skip
         changed = {"tighten": new.to_json()} | ({"agreed": new.to_json()} if approved else {})
         self._replace(tx, revision, content | changed)
         self._audit.append(
@@ -242,6 +248,7 @@ class Lives:
         return stored.whole(tx, stored.row(tx, version).version)
 
     def _require_room(self, tx: Tx) -> None:
+        take_turn(tx, "drafts")
         _, content = stored.state(tx)
         used = {content["active"], content["shadow"], *content["history"]} - {None}
         if store.count_documents(tx) - len(used) >= self._bounds.max_drafts:
@@ -275,8 +282,8 @@ class Lives:
 
 
 def loosening(target: float) -> str:
-    """Return the target that an approval of a looser parameter must name."""
-    return f"tighten {target:+.2f}"
+    """Return the target that an approval of a looser parameter must name: that of `PLACES`."""
+    return f"{LOOSENING}{target + 0.0:+.{PLACES}f}"
 
 
 def _bounded(target: float, ramp: int, life: timedelta, longest: timedelta) -> None:

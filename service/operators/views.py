@@ -1,0 +1,24 @@
+"""What the API shows of roles and approvals."""
+
+from typing import Any
+
+from service.domain.clock import rfc3339
+
+
+def of_role(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
+    """Return a role that a subject has."""
+    return {
+        "subject": str(row.subject_id), "role": row.role,
+        "granted_at": rfc3339(row.granted_at), "granted_by": row.granted_by,
+    }  # fmt: skip
+
+
+def of_approval(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
+    """Return an act that was asked for."""
+    return {
+        "id": str(row.id), "act": row.act, "target": row.target, "params": row.params,
+        "reason": row.reason, "status": row.status, "requested_by": row.requested_by,
+        "decided_by": row.decided_by, "created_at": rfc3339(row.created_at),
+        "expires_at": rfc3339(row.expires_at),
+        "used_at": rfc3339(row.used_at) if row.used_at else None,
+    }  # fmt: skip

@@ -4,7 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from service.domain.caller import Caller
 from service.domain.clock import FrozenClock, in_force, passed

@@ -23,6 +23,8 @@ _KINDS: Final = (
     ("no pg_hba.conf entry", "it takes no connections from here (pg_hba.conf)"),
     ("timeout", "no answer in time"),
     ("too many", "it has no connection left"),
+    ("no space left", "no room is left"),
+    ("read-only", "it takes no writes"),
     ("starting up", "it is starting up"),
 )
 

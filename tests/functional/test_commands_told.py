@@ -4,7 +4,10 @@ import json
 import re
 
 import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
 
+from service.cli import main
 from service.cli.away import told
 from service.cli.base import counted
 from service.store.engine import make_engine
@@ -52,6 +55,30 @@ def test_what_is_revealed_or_unlocked_on_the_host_is_alarmed(ready):  # noqa: F8
     assert alarms(ready) == ["outbox --reveal"]
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_acts_on_a_subject_are_alarmed_and_name_it_in_the_log(service, settings):
+    """By name, each leaves an alarm with the command and an entry of the host at the subject."""
+    environment = {
+        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
+    }  # fmt: skip
+    person = service.register("alice")
+    acts = {
+        "subjects unlock": (), "subjects canary": (), "behavior reset": (),
+        "subjects hold": ("--until", "2999-01-01", "--reason", "aml"),
+    }  # fmt: skip
+    for act, options in acts.items():
+        done = CliRunner().invoke(main, [*act.split(), "alice", *options], env=environment)
+        assert done.exit_code == 0, done.stderr
+    with service.house.store.transaction(read=True) as tx:
+        rows = service.house.outbox.waiting(tx, 1000, reveal=True)
+        query = text("SELECT subject_id, actor FROM audit_leaf WHERE kind = 'break_glass'")
+        leaves = set(tx.execute(query))
+    told = [row["payload"]["command"] for row in rows if row["kind"] == "alarm.break_glass"]
+    assert sorted(told) == sorted(acts)
+    assert leaves == {(person.id.replace("-", ""), "break_glass")}
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -95,6 +122,7 @@ def test_a_database_that_is_away_is_told_with_its_place(lamina, url, says):  # n
         ('FATAL:  password authentication failed for user "canary"', "user or password refused"),
         ('FATAL:  role "my database" does not exist', "user or password refused"),
         ("connection timeout expired", "no answer in time"),
+        ("cannot execute UPDATE in a read-only transaction", "it takes no writes"),
         ("something else about canary", "the connection failed"),
     ],
 )

@@ -133,8 +133,14 @@ def test_a_kek_is_destroyed_after_its_grace_period(service):
 
     keys = service.house.keys
     rotate_kek(service, "behavior")
-    with tx_of(service) as tx, pytest.raises(Conflict):
-        keys.lifecycle.schedule_destruction(tx, "behavior", 1, timedelta(days=7), OPERATOR)
+    for version, mend in (
+        (1, "is retiring; first run: lamina keys retire --tier kek --class behavior"),
+        (2, "is active; only a retired one is destroyed"),
+    ):
+        with tx_of(service) as tx, pytest.raises(Conflict) as refused:
+            days = timedelta(days=7)
+            keys.lifecycle.schedule_destruction(tx, "behavior", version, days, OPERATOR)
+        assert refused.value.detail.endswith(mend)
     service.clock.advance(minutes=2)
     with tx_of(service) as tx:
         keys.lifecycle.retire_keks(tx, "behavior", OPERATOR)

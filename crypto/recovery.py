@@ -6,7 +6,6 @@ and the sealed key bytes; all that is readable is the HPKE `info`, so none of it
 """
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -116,7 +115,7 @@ def _line(label: str, value: bytes) -> str:
 def _parse(label: str, line: str, size: int) -> bytes:
     try:
         value = base64.b64decode(line.strip().removeprefix(label).strip(), validate=True)
-    except binascii.Error:
+    except ValueError:
         value = b""
     if not line.startswith(label) or len(value) != size:
         raise KeyFileError(f"a line that begins with '{label}' is needed")

@@ -36,7 +36,7 @@ from service.store.room import Room
 from service.telemetry import logs
 from service.tokens.routes import routes as token_routes
 from service.web import limits, system
-from service.web.api import Api
+from service.web.api import Api, counted
 from service.web.front import LARGEST_BODY
 from service.web.pacing import Pace
 
@@ -61,7 +61,8 @@ def create_app(house: House) -> Flask:
 
     def guard(token: str) -> Caller:
         caller = house.tokens.authorize(token)
-        pace.call(caller.client)
+        if not counted():
+            pace.call(caller.client)
         return caller
 
     api = Api(guard, house.answers, house.metrics, house.store.repeat)
@@ -78,7 +79,7 @@ def _routes(api: Api, house: House, pace: Pace, limiter: Limiter) -> None:
     def withdrawn(tx: Tx, subject: UUID, purpose: str) -> None:
         key_class = {BEHAVIOR: "behavior", FACE: "biometric"}.get(purpose)
         if key_class:
-            house.erasure.shred(tx, subject, "consent withdrawn", key_class)
+            house.erasure.shred(tx, subject, None, key_class)
 
     hooks = Hooks(
         house.password.hash, house.password.enroll, house.authenticators.authorize, withdrawn

@@ -51,8 +51,8 @@ def _client(row: ClientRow | Row[Any]) -> Client:
 def known_scopes(scopes: Collection[str], at: str) -> list[str]:
     """Return scopes in order, each once; raises BadInput for one that there is not."""
     wanted = sorted(set(scopes))
-    if unknown := sorted(set(wanted) - SCOPES):
-        detail = f"unknown scope {unknown[0]}; known: {' '.join(sorted(SCOPES))}"
+    if set(wanted) - SCOPES:
+        detail = f"holds an unknown scope; known: {' '.join(sorted(SCOPES))}"
         raise BadInput(Fault(at, "unknown_scope", detail))
     return wanted
 

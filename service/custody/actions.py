@@ -76,7 +76,7 @@ class Custody:
             return [f"index {life.generate_index(tx, actor)}"]
         if tier == "signing":
             return [f"signing key {life.generate_signing(tx, actor)}"]
-        raise _no_tier(tier, "root kek index signing")
+        raise _no_tier("root kek index signing")
 
     def promote(self, tx: Tx, tier: str, key_class: str | None, actor: str) -> list[str]:
         """Let pending keys take over; raises Conflict while an instance lacks one."""
@@ -89,7 +89,7 @@ class Custody:
             return [life.advance_index(tx, actor, filled=filled)]
         if tier == "signing":
             return [f"signing key {life.promote_signing(tx, actor)}"]
-        raise _no_tier(tier, "kek index signing")
+        raise _no_tier("kek index signing")
 
     def retire(self, tx: Tx, tier: str, key_class: str | None, actor: str) -> list[str]:
         """Retire what was replaced and is referred to no more; raises Conflict."""
@@ -107,7 +107,7 @@ class Custody:
             return done
         if tier == "signing":
             return [f"signing key {kid}" for kid in room.lifecycle.destroy_signing(tx, actor)]
-        raise _no_tier(tier, "kek data signing")
+        raise _no_tier("kek data signing")
 
     def destroy(
         self, tx: Tx, key_class: str, version: int, days: int, actor: str
@@ -134,7 +134,7 @@ class Custody:
         if key_class is not None:
             self._of(key_class)
         if kind == "rewrap" and tier not in {"root", "kek"}:
-            raise _no_tier(str(tier), "root kek")
+            raise _no_tier("root kek")
         found = {"tier": tier} if kind == "rewrap" else {}
         if kind in {"rewrap", "reencrypt"} and key_class:
             found["class"] = key_class
@@ -171,7 +171,7 @@ class Custody:
             return held
         if key_class not in held:
             detail = f"is no class that this process holds; held: {' '.join(held)}"
-            raise BadInput(Fault("/class", "unknown_class", f"{key_class} {detail}"))
+            raise BadInput(Fault("/class", "unknown_class", detail))
         return [key_class]
 
     def _pending(self, tx: Tx) -> list[str]:
@@ -344,5 +344,5 @@ def _finding(what: str, state: str, mend: str) -> dict[str, str]:
     return {"what": what, "state": state, "mend": mend}
 
 
-def _no_tier(tier: str, known: str) -> BadInput:
-    return BadInput(Fault("/tier", "unknown_tier", f"{tier} is no tier here; known: {known}"))
+def _no_tier(known: str) -> BadInput:
+    return BadInput(Fault("/tier", "unknown_tier", f"is no tier here; known: {known}"))

@@ -1,5 +1,6 @@
 """One registry of operations: guard, strict input, idempotency, metrics; OpenAPI reads it too."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ DEFAULT_BODY: Final = 256 * 1024
 _LONGEST_KEY: Final = 255
 _FILLED: Final = ("Idempotency-Key", "If-Match", "Flow-Token", "Grant", "Approval")
 _READ: Final = (*_FILLED, "Authorization", "Content-Type")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SERVER_FAULT: Final = 500
 _NOT_KEPT: Final = frozenset({401, 403, 429})
 """Refusals of the caller, who may be let in the next time."""
@@ -137,7 +139,7 @@ class Api:
             endpoint = f"{operation.method} {operation.path}".replace(".", "_")
             handler = self._handler(operation, view, may)
             if operation.limit:
-                handler = limiter.limit(operation.limit)(handler)
+                handler = limiter.limit(operation.limit, exempt_when=counted)(handler)
             rule = operation.path.replace("{", "<").replace("}", ">")
             app.add_url_rule(rule, endpoint, handler, methods=[operation.method])
         app.before_request(_start)
@@ -155,6 +157,7 @@ class Api:
             if operation.scope is not None:
                 call.caller = self._authorize(operation)
                 g.client = str(call.caller.client)
+            _check_texts(path)
             if front.ASK in request.environ:
                 return _admit(operation)
             if operation.body is not None:
@@ -277,6 +280,20 @@ def _check_headers() -> None:
         empty = value == "" and name in _FILLED
         if value is not None and (empty or not value.isascii() or not value.isprintable()):
             raise Malformed("bad_header", f"{name} must be printable ASCII, and not empty.")
+
+
+def counted() -> bool:
+    """Tell whether this request was counted when the front asked about it."""
+    return front.COUNTED in request.environ
+
+
+def _check_texts(path: Mapping[str, str]) -> None:
+    """Refuse control characters in what the address names: no database has such a name."""
+    if any(map(_CONTROL.search, path.values())):
+        raise NotFound("not_found", "There is nothing at an address with control characters.")
+    for name, value in request.args.items(multi=True):
+        if _CONTROL.search(name) or _CONTROL.search(value):
+            raise BadInput(Fault("", "bad_query", "the query must hold no control characters"))
 
 
 def _raw(operation: Operation) -> bytes:

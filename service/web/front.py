@@ -24,6 +24,8 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 ASK: Final = "lamina.ask"
 """Set where the app is asked whether it would read a body at all; it answers in ADMITTED."""
 ADMITTED: Final = "lamina.admitted"
+COUNTED: Final = "lamina.counted"
+"""Set where the app was asked before, which has counted the request against its limits."""
 GUARDED: Final = "guarded"
 PUBLIC: Final = "public"
 BODY: Final = "lamina.body"
@@ -270,6 +272,7 @@ class Front:
         answer = await self._answer(asked, _Body())
         if ADMITTED not in asked:
             raise _Turned(answer)
+        environ[COUNTED] = True
         room, most = asked[ADMITTED]
         return room, most
 

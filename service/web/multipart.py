@@ -104,7 +104,7 @@ def _form(texts: dict[str, str], pictures: list[bytes]) -> Form:
 def _times(text: str | None, count: int) -> list[Any]:
     try:
         times = strict_json.loads((text or "").encode())
-    except Malformed:
+    except (Malformed, BadInput):
         times = None
     if not isinstance(times, list) or len(times) != count:
         detail = f"must be a JSON array with the time of each of the {count} frames"

@@ -7,8 +7,6 @@ from uuid import UUID
 
 from flask_limiter import Limiter
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from service.domain.bounds import Bounds
 from service.domain.errors import TooMany
@@ -20,7 +18,8 @@ class Pace:
     """Counts calls and flows; a minute at a time.
 
     Args:
-        limiter: The app's limiter, whose storage the processes share.
+        limiter: The app's limiter, whose storage the processes share, and which counts on by
+            itself while Redis is away.
         bounds: How many there may be.
         key: What names of people are digested with: none of them leaves this process.
     """
@@ -28,7 +27,6 @@ class Pace:
     def __init__(self, limiter: Limiter, bounds: Bounds, key: bytes) -> None:
         self._limiter = limiter
         self._key = key
-        self._alone = FixedWindowRateLimiter(MemoryStorage())
         self._calls = RateLimitItemPerMinute(bounds.max_calls_per_minute)
         self._flows = RateLimitItemPerMinute(bounds.max_flows_per_minute)
         self._one = RateLimitItemPerMinute(bounds.max_flows_per_identifier)
@@ -47,7 +45,4 @@ class Pace:
             raise TooMany("too_many_flows", "Too many flows were begun; wait.", _MINUTE)
 
     def _hit(self, item: RateLimitItemPerMinute, *names: str) -> bool:
-        try:
-            return self._limiter.limiter.hit(item, *names)
-        except Exception:  # noqa: BLE001 - whatever ails the storage, each process counts by itself
-            return self._alone.hit(item, *names)
+        return self._limiter.limiter.hit(item, *names)

@@ -6,13 +6,15 @@ What a body may cost is bounded before it is parsed: a list of nothing costs thi
 import json
 from typing import Any, Final, NoReturn
 
-from service.domain.errors import Malformed
+from service.domain.errors import BadInput, Fault, Malformed
 
 DEEPEST: Final = 32
 MOST_VALUES: Final = 50_000
 MOST_NESTED: Final = 20_000
 MOST_MEMBERS: Final = 4000
 """Objects and lists cost more than a number does, and members most of all."""
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**63 - 1
 _BOUNDS: Final = ((b"[{", MOST_NESTED), (b":", MOST_MEMBERS), (b",", MOST_VALUES))
 _CHUNK: Final = 64 * 1024
 
@@ -41,6 +43,14 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
+
+
+def _int(text: str) -> int:
+    # As many digits as 64 bits have, and a sign: what is longer is not even read.
+    if len(text) > len(str(_LEAST)) or not _LEAST <= int(text) <= _MOST:
+        detail = "holds a whole number beyond 64 bits"
+        raise BadInput(Fault("", "number_out_of_range", detail))
+    return int(text)
 
 
 def _float(text: str) -> float:
@@ -77,12 +87,13 @@ def loads(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
     Raises:
         Malformed: The bytes are not JSON as the contract takes it; the detail says why.
+        BadInput: A whole number is greater than anything here counts to.
     """
     _bound(body)
     try:
         value = json.loads(
             body.decode(), object_pairs_hook=_pairs, parse_constant=_no_constant,
-            parse_float=_float,
+            parse_float=_float, parse_int=_int,
         )  # fmt: skip
         _walk(value, 0, escaped=b"\\u" in body)
     except UnicodeError:

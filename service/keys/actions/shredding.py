@@ -112,7 +112,7 @@ class Shredding:
             detail = f"A legal hold keeps this data until {until} ({row.reason})."
             raise Conflict("legal_hold", detail, until=until)
 
-    def shred(self, tx: Tx, subject: UUID, classes: Collection[str], actor: str) -> Erased:
+    def shred(self, tx: Tx, subject: UUID, classes: Collection[str], actor: str | None) -> Erased:
         """Destroy a subject's data keys of some classes, and blank what they sealed.
 
         The caller has checked `require_free` and ended what depends on the data.

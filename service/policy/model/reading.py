@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 from typing import Any, Final, NoReturn
 
@@ -138,8 +137,8 @@ def _scalar(value: object, pointer: str) -> None:
         if not _encodable(value):
             raise _wrong(pointer, "not_text", "holds half a surrogate pair, which is no text")
     elif isinstance(value, int | float):
-        # True and False are numbers to Python, and in range.
-        if not math.isfinite(value) or abs(value) > _GREATEST:
+        # True and False are numbers to Python, and in range; no comparison holds for NaN.
+        if not abs(value) <= _GREATEST:
             detail = f"must be a number from {-_GREATEST} to {_GREATEST}"
             raise _wrong(pointer, "number_out_of_range", detail)
     elif value is not None:

@@ -68,8 +68,17 @@ class Erasure:
         self._database.scrub()
         return done
 
-    def shred(self, tx: Tx, subject: UUID, actor: str, key_class: str | None = None) -> Erased:
-        """Do it inside a unit of work; the ledger has it when that has committed."""
+    def shred(
+        self, tx: Tx, subject: UUID, actor: str | None, key_class: str | None = None
+    ) -> Erased:
+        """Do it inside a unit of work; the ledger has it when that has committed.
+
+        Args:
+            tx: The unit of work.
+            subject: Whose data.
+            actor: Who does it; None for who is calling.
+            key_class: Which class of it; all where none is named.
+        """
         self._shredding.require_free(tx, subject)
         classes = _WHOLE if key_class is None else frozenset({key_class})
         self._end(tx, subject, classes)

@@ -1,24 +1,24 @@
 """Calls and flows of a client are counted, by each process alone where what they share is away."""
 
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
+from limits.strategies import FixedWindowRateLimiter
 
 from service.domain.bounds import Bounds
 from service.domain.errors import TooMany
+from service.web.limits import EdgeCounts
 from service.web.pacing import Pace
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 BOUNDS = Bounds(max_calls_per_minute=3, max_flows_per_minute=5, max_flows_per_identifier=2)
 
 
-class Away:
-    """A limiter whose storage does not answer."""
-
-    @property
-    def limiter(self):
-        """Fail as the client of a server that is gone."""
-        raise ConnectionError
+def away():
+    """Return a limiter as the app has it, whose Redis does not answer."""
+    storage = EdgeCounts(redis_url="redis://127.0.0.1:1/0", processes=1)
+    return SimpleNamespace(limiter=FixedWindowRateLimiter(storage))
 
 
 def allowed(count, *arguments):
@@ -35,7 +35,7 @@ def allowed(count, *arguments):
 
 def test_with_nothing_shared_the_same_bounds_hold():
     """No error goes out, and no more goes through."""
-    pace = Pace(Away(), BOUNDS, b"key")
+    pace = Pace(away(), BOUNDS, b"key")
     assert allowed(pace.call, ONE) == 3
     assert allowed(pace.call, OTHER) == 3
     assert allowed(pace.flow, ONE, "alice") == 2
@@ -47,7 +47,7 @@ def test_with_nothing_shared_the_same_bounds_hold():
 
 def test_what_one_name_is_refused_counts_for_the_client():
     """Ten tries at one name leave none for another: a flood is one, whatever it names."""
-    pace = Pace(Away(), BOUNDS, b"key")
+    pace = Pace(away(), BOUNDS, b"key")
     assert allowed(pace.flow, ONE, "alice") == 2
     assert allowed(pace.flow, ONE, "bob") == 0
     assert allowed(pace.flow, OTHER, "bob") == 2

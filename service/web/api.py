@@ -34,6 +34,7 @@ _LONGEST_KEY: Final = 255
 _FILLED: Final = ("Idempotency-Key", "If-Match", "Flow-Token", "Grant", "Approval")
 _READ: Final = (*_FILLED, "Authorization", "Content-Type")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_REFUSED: Final = 400
 _SERVER_FAULT: Final = 500
 _NOT_KEPT: Final = frozenset({401, 403, 429})
 """Refusals of the caller, who may be let in the next time."""
@@ -315,9 +316,14 @@ def _admit(operation: Operation) -> Response:
 
 
 def _about(operation: Operation, call: Call, response: Response) -> About | None:
-    """Return of whom an answer tells: the subject of the path, or the one that was made."""
+    """Return of whom an answer tells: the subject of the path, or the one that was made.
+
+    A refusal tells of nobody, and is given again alike whether or not there is such a subject.
+    """
+    if response.status_code >= _REFUSED:
+        return None
     subject = call.path.get("subject")
-    if operation.makes_subject and response.is_json and response.status_code == operation.status:
+    if operation.makes_subject:
         subject = orjson.loads(response.get_data())["id"]
     found = parse_id(subject) if subject else None
     return About(found, operation.classes) if found else None

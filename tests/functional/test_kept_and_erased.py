@@ -1,6 +1,6 @@
 """What is kept for an Idempotency-Key shows no erased data, and no more than the token may see."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -107,3 +107,15 @@ def test_a_token_that_sees_less_gets_no_answer_of_one_that_saw_more(service):
     assert (less.status_code, less.json["code"]) == (422, "idempotency_mismatch")
     again = service.act(flow, "password", {"password": PASSWORD}, bearer=service.access(), **KEY)
     assert (again.json, again.headers["Idempotent-Replayed"]) == (first.json, "true")
+
+
+def test_a_refusal_is_replayed_alike_for_who_is_not_there_and_whom_one_may_not_see(service):
+    """A replay tells no client whether there is a subject that it does not serve."""
+    person = service.register()
+    other = service.access(service.new_client(segments=("bank",)))
+    for subject in (person.id, str(uuid4())):
+        path = f"/v1/subjects/{subject}/consents"
+        for replayed in (None, "true"):
+            answer = service.call("POST", path, CONSENT | {"purpose": "news"}, bearer=other, **KEY)
+            assert (answer.status_code, answer.json["code"]) == (404, "subject_not_found")
+            assert answer.headers.get("Idempotent-Replayed") == replayed

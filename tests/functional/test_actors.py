@@ -265,6 +265,7 @@ def test_what_nobody_calls_for_is_the_services(service):
     do(service, "grant", UUID(person.id), Role.AUDITOR)
     with service.house.store.transaction() as tx:
         service.house.audit.append(tx, "test.leaf")
+    with service.house.store.transaction(read=True) as tx:
         found = tx.scalars(select(Leaf).where(Leaf.kind.in_(["test.leaf", "operator.granted"])))
         assert {row.kind: row.actor for row in found} == {
             "test.leaf": "service", "operator.granted": "break_glass",

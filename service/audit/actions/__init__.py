@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -95,15 +96,7 @@ class AuditLog:
                 not the calling client, the leaf names the client too, as `via`.
             data: What else is to be kept.
         """
-        now, caller = self._clock.now(), who_acts()
-        if actor is None:
-            actor = caller.actor if caller else SERVICE
-        if caller and actor != str(caller.client):
-            data = {"via": str(caller.client)} | data
-        values = {
-            "id": new_id(now), "at": now, "kind": kind, "subject_id": subject, "actor": actor,
-            "data": data,
-        }  # fmt: skip
+        values = self._leaf(kind, subject, actor, data)
         leaves = tx.info.setdefault(_LEAVES, [])
         if not leaves:
             tx.info.setdefault(ENDINGS, []).append(self.close)
@@ -116,15 +109,22 @@ class AuditLog:
         leaves, changed = tx.info.pop(_LEAVES, []), taken(tx)
         if changed:
             key = sealer_of(tx).purpose_key(tx, notes.PURPOSE)
-            notes.attach(key, leaves, changed, self._changed)
+            another = partial(self._leaf, notes.CHANGED, None, None, {})
+            notes.attach(key, leaves, changed, another)
         if leaves:
             store.add(tx, leaves)
 
-    def _changed(self) -> dict[str, Any]:
-        now = self._clock.now()
+    def _leaf(
+        self, kind: str, subject: UUID | None, actor: str | None, data: dict[str, Any]
+    ) -> dict[str, Any]:
+        now, caller = self._clock.now(), who_acts()
+        if actor is None:
+            actor = caller.actor if caller else SERVICE
+        if caller and actor != str(caller.client):
+            data = {"via": str(caller.client)} | data
         return {
-            "id": new_id(now), "at": now, "kind": notes.CHANGED, "subject_id": None,
-            "actor": SERVICE, "data": {},
+            "id": new_id(now), "at": now, "kind": kind, "subject_id": subject, "actor": actor,
+            "data": data,
         }  # fmt: skip
 
     def remember(self, tx: Tx, what: str, **data: Any) -> None:  # noqa: ANN401 - JSON members

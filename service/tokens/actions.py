@@ -225,16 +225,21 @@ class Tokens:
         return True
 
     def authenticate(self, tx: Tx, credentials: Credentials) -> Client:
-        """Return the client; raises OAuthError `invalid_client`."""
+        """Return the client, who acts from here on; raises OAuthError `invalid_client`."""
         try:
             if credentials.assertion:
                 audiences = [self._access.issuer, f"{self._access.issuer}/oauth2/token"]
-                return self._clients.authenticate_assertion(
+                client = self._clients.authenticate_assertion(
                     tx, credentials.client_id, credentials.assertion, audiences
                 )
-            return self._clients.authenticate_secret(tx, credentials.client_id, credentials.secret)
+            else:
+                client = self._clients.authenticate_secret(
+                    tx, credentials.client_id, credentials.secret
+                )
         except Unauthorized as error:
             raise invalid_client(error.detail) from None
+        self._audit.act_for(tx, client.id)
+        return client
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
         """Forget a page of what has expired; return how many rows."""

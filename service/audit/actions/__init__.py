@@ -24,6 +24,7 @@ _PAGE: Final = 500
 _ROUND: Final = 20_000
 _ASKED: Final = 500
 _ACTS: Final = "lamina_acts"
+_ACTOR: Final = "audit_actor"
 _LEAVES: Final = "lamina_leaves"
 
 
@@ -96,7 +97,7 @@ class AuditLog:
                 not the calling client, the leaf names the client too, as `via`.
             data: What else is to be kept.
         """
-        values = self._leaf(kind, subject, actor, data)
+        values = self._leaf(tx, kind, subject, actor, data)
         leaves = tx.info.setdefault(_LEAVES, [])
         if not leaves:
             tx.info.setdefault(ENDINGS, []).append(self.close)
@@ -109,17 +110,21 @@ class AuditLog:
         leaves, changed = tx.info.pop(_LEAVES, []), taken(tx)
         if changed:
             key = sealer_of(tx).purpose_key(tx, notes.PURPOSE)
-            another = partial(self._leaf, notes.CHANGED, None, None, {})
+            another = partial(self._leaf, tx, notes.CHANGED, None, None, {})
             notes.attach(key, leaves, changed, another)
         if leaves:
             store.add(tx, leaves)
 
+    def act_for(self, tx: Tx, client: UUID) -> None:
+        """Name the client for whom a unit of work is done, where the guard knows of no caller."""
+        tx.info[_ACTOR] = str(client)
+
     def _leaf(
-        self, kind: str, subject: UUID | None, actor: str | None, data: dict[str, Any]
+        self, tx: Tx, kind: str, subject: UUID | None, actor: str | None, data: dict[str, Any]
     ) -> dict[str, Any]:
         now, caller = self._clock.now(), who_acts()
         if actor is None:
-            actor = caller.actor if caller else SERVICE
+            actor = caller.actor if caller else tx.info.get(_ACTOR, SERVICE)
         if caller and actor != str(caller.client):
             data = {"via": str(caller.client)} | data
         return {

@@ -27,7 +27,8 @@ def parse(text: str) -> IPv4Address | IPv6Address | None:
     found = _BRACKETED.fullmatch(bare) or _WITH_PORT.fullmatch(bare)
     if found is not None:
         bare = found[1]
-    address = _read(bare.partition("%")[0])
+    number, mark, zone = bare.partition("%")
+    address = None if mark and not zone else _read(number)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 

@@ -184,6 +184,9 @@ def acting_on_policies(watch):
     watch.officer("POST", f"{one}/activate", {"approval": number})
     number = watch.agreed("policy.activate", f"rollback {version}")
     watch.officer("POST", f"{one}/rollback", {"approval": number})
+    draft = {"document": changed(young_hours=25)}
+    version = watch.officer("POST", "/v1/policies", draft)["version"]
+    watch.officer("DELETE", f"/v1/policies/{version}")
     watch.officer("PATCH", "/v1/risk-parameters", {"tighten": 0.5})
     person = watch.service.register("risky")
     now = watch.service.clock.now()

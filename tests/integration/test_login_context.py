@@ -261,6 +261,7 @@ def test_a_surge_of_failures_is_seen_by_those_without_a_device(house, signal, fa
     assert "failures_everywhere" in codes(assess(house, signal, later))
     with house.store.transaction() as tx:
         signal.fold(tx, now + timedelta(days=2))
+        assert signal.drop_failures(tx, now + timedelta(days=2)) == 120
         assert tx.execute(text("SELECT count(*) FROM login_context_failure")).scalar() == 0
         # Only the two windows of that moment are left.
         assert len(store.tallies(tx)) == 2

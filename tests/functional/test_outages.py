@@ -16,6 +16,7 @@ from service.store.engine import make_engine
 from tests.functional.conftest import PASSWORD
 
 
+@pytest.mark.edits_rows
 def test_a_lost_database_is_unavailable_and_allows_nothing(service, settings):
     """503 with Retry-After, on guarded and public routes alike, and not ready."""
     if settings.sqlite:
@@ -225,6 +226,7 @@ def test_a_server_that_cannot_be_written_is_not_ready(service, settings, monkeyp
     assert service.http.get("/readyz").json["checks"]["room"] is True
 
 
+@pytest.mark.edits_rows
 def test_a_write_that_finds_no_room_is_unavailable(service, settings):
     """SQLite's file may grow no more: 503 with Retry-After, and nothing is half written."""
     if not settings.sqlite:

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from service.app import open_house
+from service.audit.actions import AuditLog
 from service.cli import main
 from service.domain.errors import SetupError
 from service.keys.ledger import Ledger
@@ -324,3 +325,12 @@ def test_a_ledger_rewritten_while_it_is_open_is_read_anew(tmp_path):
     path.write_bytes(content.replace(b'"b"', b'"c"'))
     with pytest.raises(SetupError, match="ledger_damaged"):
         ledger.entries()
+
+
+def test_whoever_verifies_first_after_an_upgrade_adopts(service):
+    """`lamina audit verify` between `db upgrade` and the first start accuses nobody."""
+    service.register()
+    with service.house.store.transaction() as tx:
+        links = AuditLog(service.clock).sequence(tx)
+    told = service.house.memory.verify()
+    assert (told.broken, told.leaves) == (None, links)

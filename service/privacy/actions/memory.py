@@ -88,6 +88,9 @@ class Memory:
     def verify(self) -> Verified:
         """Recompute the whole log and hold it against the checkpoints of database and ledger."""
         points = model.remembered(self.entries())
+        with self._database.transaction() as tx:
+            # As `look` does: after an upgrade somebody may verify before anything is served.
+            self._audit.sequence(tx, 0)
         with self._database.transaction(read=True) as tx:
             waiting = self._audit.waiting(tx)
             try:

@@ -153,7 +153,8 @@ def test_another_file_of_an_accepted_picture_is_a_replay(faces, person, other):
     taken = commented(MINE[4]) if other is not commented else MINE[4]
     assert score(faces, person, taken).json["matched"] is True
     assert score(faces, person, other(MINE[4])).json["matched"] is False
-    assert audited(faces, "face.scored")[-1]["reason"] == "face_replayed"
+    # Leaves of one moment have no order.
+    assert sorted(leaf["reason"] for leaf in audited(faces, "face.scored")) == ["", "face_replayed"]
     assert score(faces, person, MINE[5]).json["matched"] is True
 
 

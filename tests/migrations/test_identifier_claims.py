@@ -5,8 +5,6 @@ from sqlalchemy import text
 
 import service.app  # noqa: F401 - so that every table is known
 from service.store import migrate
-from service.store.engine import make_engine
-from tests.databases import database_url
 
 SUBJECT = (
     "INSERT INTO subject (id, status, segment, client_id, created_at, updated_at,"
@@ -32,14 +30,10 @@ GOLDEN = [
 ]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request, tmp_path):
+@pytest.fixture
+def engine(released):
     """An engine over a database of the revision before."""
-    with database_url(request.param, tmp_path) as url:
-        made = make_engine(url)
-        migrate.upgrade(made, "0009")
-        yield made
-        made.dispose()
+    return released
 
 
 def name(number):

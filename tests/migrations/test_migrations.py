@@ -14,17 +14,12 @@ from crypto.envelope import ERASED
 from service.domain.errors import SetupError
 from service.store import migrate
 from service.store.base import Base
-from service.store.engine import make_engine
-from tests.databases import database_url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request, tmp_path):
+@pytest.fixture
+def engine(empty):
     """An engine over an empty database."""
-    with database_url(request.param, tmp_path) as url:
-        made = make_engine(url)
-        yield made
-        made.dispose()
+    return empty
 
 
 def test_the_schema_equals_the_models(engine):

@@ -8,8 +8,6 @@ from sqlalchemy import inspect, text
 import service.app  # noqa: F401 - so that every table is known
 from crypto.signing import SigningKey
 from service.store import migrate
-from service.store.engine import make_engine
-from tests.databases import database_url
 
 CLIENT = (
     "INSERT INTO client (id, name, status, scopes, first_party, asserts_context, segments, jwks, "
@@ -24,14 +22,10 @@ PUBLIC = SigningKey.generate().public_jwk()
 PRIVATE = SigningKey.generate().jwk.as_dict(private=True)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request, tmp_path):
-    """An engine over a database of revision 0009."""
-    with database_url(request.param, tmp_path) as url:
-        made = make_engine(url)
-        migrate.upgrade(made, "0009")
-        yield made
-        made.dispose()
+@pytest.fixture
+def engine(released):
+    """An engine over a database of the revision before."""
+    return released
 
 
 def number(count):

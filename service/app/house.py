@@ -19,7 +19,8 @@ from service.app.repeats import Again
 from service.app.watching import Comparing, RefusedRows
 from service.audit.actions import AuditLog
 from service.audit.actions.state import RowState
-from service.authenticators.actions import Authenticators, Enrolling
+from service.authenticators.actions import Authenticators
+from service.authenticators.enrolling import Enrolling
 from service.clients.actions import Clients
 from service.custody.actions import Custody, Room, plans
 from service.devices.actions import Devices

@@ -1,8 +1,7 @@
-"""Enroll, confirm, revoke and find authenticators; issue and use grants."""
+"""Authenticators as they stand: added, confirmed, revoked, found; grants given and used."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -17,20 +16,15 @@ from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
 from service.domain.clock import SKEW, Clock, in_force, rfc3339
 from service.domain.errors import (
-    BadInput,
     Conflict,
     Forbidden,
     NotFound,
     TooMany,
-    Unavailable,
     VerificationFailed,
 )
-from service.domain.factor import Confirmation, Enrollment, Match, Renewing, Trailing
 from service.domain.ids import new_id
 from service.store.bearer import token_digest
-from service.store.engine import Store, Tx
-from service.throttling.actions import Reservation, Throttling
-from service.throttling.model import Counter, Lane
+from service.store.engine import Tx
 from service.web.paging import Page
 
 GRANT_LIFE: Final = timedelta(minutes=5)
@@ -398,120 +392,3 @@ class Authenticators:
 
 def _none() -> NotFound:
     return NotFound("authenticator_not_found", "This subject has no such authenticator.")
-
-
-class Enrolling:
-    """Enroll, confirm and revoke on behalf of a caller, with the rights that takes."""
-
-    def __init__(
-        self, database: Store, accounts: Accounts, authenticators: Authenticators,
-        throttling: Throttling, enrollments: Mapping[str, Enrollment], clock: Clock,
-    ) -> None:  # fmt: skip
-        self._database = database
-        self._accounts = accounts
-        self._authenticators = authenticators
-        self._throttling = throttling
-        self._enrollments = enrollments
-        self._clock = clock
-
-    def enroll(
-        self, caller: Caller, subject: UUID, kind: str, values: Mapping[str, Any], grant: str
-    ) -> dict[str, Any]:
-        """Begin an enrollment; return what the person is shown.
-
-        Raises:
-            NotFound: There is no such subject.
-            Forbidden: A grant is needed or not good, or a consent is missing.
-            BadInput: The input is not of this type.
-        """
-        enrollment = self._enrollments[kind]
-        with self._database.transaction(read=True) as tx:
-            self._accounts.served(tx, caller, subject)
-        prepared = enrollment.prepare(values)
-
-        def begin(tx: Tx) -> dict[str, Any]:
-            account = self._accounts.served_locked(tx, caller, subject)
-            self._agreed(tx, subject, enrollment)
-            if isinstance(enrollment, Confirmation):
-                self._authenticators.require_room(tx, subject)
-            self._authenticators.authorize(tx, caller, account, f"enroll:{kind}", grant)
-            label = self._accounts.label(tx, subject)
-            shown = enrollment.begin(tx, subject, label, prepared)
-            self._authenticators.begun(tx, UUID(str(shown["id"])), caller.client)
-            return {"type": kind} | shown
-
-        return self._database.unit(begin)
-
-    def confirm(
-        self, caller: Caller, subject: UUID, authenticator: UUID, values: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Make a pending authenticator active; counts as an attempt until it succeeds.
-
-        Raises:
-            VerificationFailed: What was presented does not verify.
-        """
-        with self._database.transaction() as tx:
-            account = self._accounts.served_locked(tx, caller, subject)
-            pending = self._authenticators.pending(tx, subject, authenticator, caller.client)
-            confirmation = self._enrollments[pending.type]
-            if not isinstance(confirmation, Confirmation):
-                raise not_pending()
-            bucket = self._throttling.bucket(tx, f"subject:{account.id}")
-            counter = Counter(confirmation.counted_pending(pending))
-            attempt = self._throttling.reserve(tx, bucket, Lane.STRANGER, counter)
-        try:
-            match = confirmation.compare(pending, values, self._clock.now())
-        except (BadInput, Unavailable, VerificationFailed) as refused:
-            not_checked = None if isinstance(refused, VerificationFailed) else attempt
-            again = partial(self._again, confirmation, pending, not_checked)
-            refused.extra |= self._database.unit(again)
-            raise
-        try:
-            self._database.unit(partial(self._confirmed, confirmation, pending, match, attempt))
-        except (Conflict, Forbidden):
-            # It verified, and came second: that is no failed attempt.
-            self._database.unit(lambda tx: self._throttling.release(tx, attempt))
-            raise
-        return {"id": str(authenticator), "type": pending.type, "status": Status.ACTIVE.value}
-
-    def revoke(self, caller: Caller, subject: UUID, authenticator: UUID, grant: str) -> None:
-        """End an authenticator; raises NotFound, Conflict or Forbidden."""
-        with self._database.transaction() as tx:
-            account = self._accounts.served_locked(tx, caller, subject)
-            self._authenticators.authorize(tx, caller, account, "revoke:authenticator", grant)
-            ended = self._authenticators.revoke(tx, subject, authenticator)
-            enrollment = self._enrollments[ended.type]
-            if isinstance(enrollment, Trailing):
-                enrollment.revoked(tx, subject)
-
-    def page(self, caller: Caller, subject: UUID, page: Page) -> dict[str, Any]:
-        """Return a page of what a subject has enrolled, without any verifier."""
-        with self._database.transaction(read=True) as tx:
-            self._accounts.served(tx, caller, subject)
-            return self._authenticators.page(tx, subject, page)
-
-    def _confirmed(
-        self, confirmation: Confirmation, pending: Verifier, match: Match, attempt: Reservation,
-        tx: Tx,
-    ) -> None:  # fmt: skip
-        self._accounts.lock(tx, pending.subject)
-        # The consent may have been withdrawn while the slow check was under way.
-        self._agreed(tx, pending.subject, self._enrollments[pending.type])
-        confirmation.confirm(tx, pending, match)
-        self._throttling.release(tx, attempt)
-
-    def _again(
-        self, confirmation: Confirmation, pending: Verifier, attempt: Reservation | None, tx: Tx
-    ) -> dict[str, Any]:
-        """Keep what a refused confirmation leaves; return what the caller is shown of it."""
-        self._accounts.lock(tx, pending.subject)
-        shown = confirmation.again(tx, pending) if isinstance(confirmation, Renewing) else {}
-        if attempt is not None:
-            self._throttling.release(tx, attempt)
-        return shown
-
-    def _agreed(self, tx: Tx, subject: UUID, enrollment: Enrollment) -> None:
-        purpose = enrollment.consent
-        if purpose and not self._accounts.consented(tx, subject, purpose):
-            detail = f"This needs the subject's consent to the purpose {purpose}."
-            raise Forbidden("consent_required", detail, purpose=purpose)

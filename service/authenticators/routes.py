@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.authenticators.actions import Enrolling
+from service.authenticators.enrolling import Enrolling
 from service.web.api import Api, Call, Operation
 from service.web.multipart import MOST_PICTURES
 

@@ -1,6 +1,6 @@
 """What a flow is decided on: facts gathered, signals asked, the decision kept and carried out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
@@ -34,7 +34,7 @@ class Judging:
         A deferred flow is planned on what was tried, as if all of it had verified, until nothing
         more is asked; then the verdict falls on all of it at once.
         """
-        flow = self.still(tx, flow)
+        flow, active = self._looked_over(tx, flow)
         if flow.deferring:
             planned = self._plan(tx, flow)
             if planned.effect is not Effect.ALLOW:
@@ -44,7 +44,7 @@ class Judging:
                 return self.challenged(tx, flow)
             if not flow.told:
                 return self.challenged(tx, model.settle(flow, self._plan(tx, flow)))
-        return self._decided(tx, flow)
+        return self._decided(tx, flow, active)
 
     def _used_up(self, tx: Tx, flow: Flow) -> Flow:
         """Use up what a round has shown, once all of it verified: all of it or nothing."""
@@ -66,14 +66,18 @@ class Judging:
         What an authenticator gave that is not active any more is not, nor what was brought along
         from a session that is over. Where nothing of it may be told, it costs the same without any.
         """
+        return self._looked_over(tx, flow)[0]
+
+    def _looked_over(self, tx: Tx, flow: Flow) -> tuple[Flow, Mapping[UUID, str] | None]:
+        """Return the same, and what is active, where that had to be read."""
         if not flow.evidence and not flow.deferring:
-            return flow
+            return flow, None
         terms, parts = flow.terms, self._parts
         active = parts.authenticators.active(tx, terms.subject)
         found = worth(flow.evidence, parts.clock.now(), active).evidence
         if terms.session and not parts.tokens.stands(tx, terms.session, terms.token):
             found = tuple(item for item in found if item.flow == str(flow.id))
-        return replace(flow, evidence=found)
+        return replace(flow, evidence=found), active
 
     def shown_afresh(self, flow: Flow, evidence: Sequence[Evidence] | None = None) -> Acr:
         """Return the level of what was verified in this flow alone.
@@ -166,9 +170,9 @@ class Judging:
         detail = f"An authenticator younger than {hours} hours does not lift a suspension."
         return Denied("young_authenticator", detail)
 
-    def _decided(self, tx: Tx, flow: Flow) -> Flow:
+    def _decided(self, tx: Tx, flow: Flow, active: Mapping[UUID, str] | None) -> Flow:
         parts, subject = self._parts, flow.terms.subject
-        judged = parts.policies.judge(self._facts(tx, flow, flow.evidence))
+        judged = parts.policies.judge(self._facts(tx, flow, flow.evidence, active))
         decision, facts = judged.decision, judged.facts
         # Before that the answer depends on client and policy only: there is nobody to keep it of.
         if flow.disclosing:
@@ -186,7 +190,10 @@ class Judging:
         facts = self._facts(tx, model.untold(flow), (*flow.brought, *claimed))
         return self._parts.policies.judge(facts).decision
 
-    def _facts(self, tx: Tx, flow: Flow, evidence: tuple[Evidence, ...]) -> Facts:
+    def _facts(
+        self, tx: Tx, flow: Flow, evidence: tuple[Evidence, ...],
+        active: Mapping[UUID, str] | None = None,
+    ) -> Facts:  # fmt: skip
         parts, terms = self._parts, flow.terms
         facts = Facts(
             purpose=terms.kind.value, segment=terms.segment, evidence=evidence,
@@ -200,15 +207,18 @@ class Judging:
         account = parts.accounts.get(tx, terms.subject)
         return replace(
             facts, segment=account.segment, suspended=not account.may_sign_in,
-            enrolled=facts.enrolled & self._enrolled(tx, terms.subject),
+            enrolled=facts.enrolled & self._enrolled(tx, terms.subject, active),
             assessments=parts.signals.assess(tx, self.seen(flow, account.segment)),
             standing=parts.standing.of(tx, terms.subject),
             context={**facts.context, "known_device": terms.device is not None},
         )  # fmt: skip
 
-    def _enrolled(self, tx: Tx, subject: UUID) -> frozenset[str]:
-        types = self._parts.authenticators.enrolled(tx, subject)
-        return frozenset(FACTOR_OF_TYPE[name] for name in types)
+    def _enrolled(
+        self, tx: Tx, subject: UUID, active: Mapping[UUID, str] | None = None
+    ) -> frozenset[str]:
+        if active is None:
+            active = self._parts.authenticators.active(tx, subject)
+        return frozenset(FACTOR_OF_TYPE[name] for name in active.values())
 
     def _available(self) -> frozenset[str]:
         factors = self._parts.factors

@@ -45,6 +45,7 @@ BREAK_GLASS: Final = "break_glass"
 _PREFIX: Final = "lboot_"
 _ROLE_ACTS: Final = frozenset({"operators.grant", "operators.revoke"})
 _CLOSED: Final = 1000
+"""Approvals that a restore reads at once; it goes on until there are no more."""
 _NOTHING: Final[Mapping[str, object]] = {}
 _APPROVALS_KEPT: Final = timedelta(days=400)
 _TOKENS_KEPT: Final = timedelta(days=1)
@@ -324,13 +325,15 @@ class Operators:
 
     def close_approvals(self, tx: Tx, actor: str) -> int:
         """End what is asked for or approved: a restored database may revive used approvals."""
-        now = self._clock.now()
+        now, closed, last = self._clock.now(), 0, None
         store.close_tokens(tx, now)
-        rows = store.approvals(tx, now, None, _CLOSED)
-        return sum(
-            store.decide(tx, row.id, "rejected", actor, now) or store.use(tx, row.id, now)
-            for row in rows
-        )
+        while rows := store.approvals(tx, now, last, _CLOSED):
+            closed += sum(
+                store.decide(tx, row.id, "rejected", actor, now) or store.use(tx, row.id, now)
+                for row in rows
+            )
+            last = rows[-1].id
+        return closed
 
     def alarm(self, tx: Tx, command: str, subject: UUID | None = None) -> None:
         """Tell that somebody on the host went past the two-person rule, and at whom."""

@@ -165,3 +165,16 @@ def test_bounds_hold_for_twenty_at_once(service, officers, monkeypatch):  # noqa
     assert at_once(service, ada, "POST", "/v1/keys/verify", [{}] * 20) == {202: 5, 429: 15}
     drafts = [{"document": changed(young_hours=number)} for number in range(1, 21)]
     assert at_once(service, ada, "POST", "/v1/policies", drafts) == {201: 5, 409: 15}
+
+
+def test_a_restore_closes_every_approval(service, officers, monkeypatch):  # noqa: F811
+    """However many there are: what the backup revives is nobody's to decide or use."""
+    monkeypatch.setattr("service.operators.actions._CLOSED", 2)
+    ada, grace = officers
+    numbers = [ask(service, ada, "policy.activate", f"x{at}").json["id"] for at in range(5)]
+    given = service.call("POST", f"/v1/approvals/{numbers[0]}/approve", {}, bearer=grace)
+    assert given.json["status"] == "approved"
+    with service.house.store.transaction() as tx:
+        assert service.house.operators.close_approvals(tx, "ledger") == 5
+    shown = service.call("GET", "/v1/approvals", bearer=grace).json["items"]
+    assert sorted(item["status"] for item in shown) == ["rejected"] * 4 + ["used"]

@@ -88,9 +88,12 @@ class Memory:
     def verify(self) -> Verified:
         """Recompute the whole log and hold it against the checkpoints of database and ledger."""
         points = model.remembered(self.entries())
-        with self._database.transaction() as tx:
-            # As `look` does: after an upgrade somebody may verify before anything is served.
-            self._audit.sequence(tx, 0)
+        with self._database.transaction(read=True) as tx:
+            unnoted = self._audit.noted(tx) is None
+        if unnoted:
+            # After an upgrade somebody may verify before a start has adopted the chain.
+            with self._database.transaction() as tx:
+                self._audit.sequence(tx, 0)
         with self._database.transaction(read=True) as tx:
             waiting = self._audit.waiting(tx)
             try:

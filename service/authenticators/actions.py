@@ -246,8 +246,7 @@ class Authenticators:
 
     def verifier(self, tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Verifier | None:
         """Return the active verifier of a type, or the decoy's: one query, one opening."""
-        rows = {row.subject_id: row for row in store.verifiers(tx, (subject, decoy), kind)}
-        row = rows.get(subject) or rows.get(decoy)
+        row = store.verifier(tx, subject, decoy, kind)
         return Verifier(row.id, row.subject_id, row.type, store.opened(tx, row)) if row else None
 
     def codes(self, tx: Tx, authenticator: UUID) -> list[tuple[UUID, bytes]]:

@@ -28,10 +28,12 @@ from service.store.authentic import (
     change,
     delete_rows,
     holding,
+    holds,
     insert_once,
     one,
     reading,
     sound,
+    unchanged,
 )
 from service.store.base import Base, table_of
 from service.store.dropping import drop_all, drop_page
@@ -189,9 +191,7 @@ _VERIFIERS: Final = (
     reading(AuthenticatorRow)
     .add_columns(_ROWS.c.verifier)
     .where(
-        _ROWS.c.subject_id.in_(bindparam("b_subjects", expanding=True)),
-        _ROWS.c.type == bindparam("b_type"),
-        _ROWS.c.status == "active",
+        _ROWS.c.subject_id.in_(bindparam("b_subjects", expanding=True)), _ROWS.c.status == "active"
     )
 )
 _TYPES: Final = reading(AuthenticatorRow).where(
@@ -204,14 +204,16 @@ _SETTLED: Final = reading(AuthenticatorRow).where(
 _ONE: Final = reading(AuthenticatorRow).where(_ROWS.c.id == bindparam("b_id"))
 _CODE: Final = reading(RecoveryCode).where(RecoveryCode.id == bindparam("b_id"))
 _GRANT: Final = reading(Grant).where(Grant.digest == bindparam("b_digest"))
-_LATER: Final = (
-    select(_STEPS.c.step)
-    .where(
-        _STEPS.c.authenticator_id == bindparam("b_id"),
-        _STEPS.c.step >= bindparam("b_step"),
+_READ: Final = "lamina_active_read"
+_NEW_STEP: Final = select(
+    bindparam("authenticator_id", type_=_STEPS.c.authenticator_id.type),
+    bindparam("step", type_=_STEPS.c.step.type),
+).where(
+    ~exists().where(
+        _STEPS.c.authenticator_id == bindparam("authenticator_id"),
+        _STEPS.c.step >= bindparam("step"),
         _STEPS.c.step <= bindparam("b_newest"),
     )
-    .limit(1)
 )
 _WAITING: Final = (
     select(_ROWS.c.created_at)
@@ -234,10 +236,18 @@ def active(tx: Tx, subjects: tuple[UUID, ...], kind: str) -> list[AuthenticatorR
     return sound(tx, _ACTIVE.params(b_subjects=list(subjects), b_type=kind))
 
 
-def verifiers(tx: Tx, subjects: tuple[UUID, ...], kind: str) -> Sequence[Any]:
-    """Return the same as `active` without objects, each verifier still sealed."""
-    values = {"b_subjects": list(subjects), "b_type": kind}
-    return holding(tx, AuthenticatorRow, _VERIFIERS, values)
+def verifier(tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Any:  # noqa: ANN401 - a row of named columns, or None
+    """Return the active one of a type without an object, its verifier still sealed, or the decoy's.
+
+    One row is proven, whoever is asked about. What else is active is read along, for `active_types`
+    in the same unit of work.
+    """
+    rows = tx.execute(_VERIFIERS, {"b_subjects": [subject, decoy]}).all()
+    if unchanged(tx, AuthenticatorRow):
+        tx.info[_READ] = (subject, [row for row in rows if row.subject_id == subject])
+    mine = sorted(rows, key=lambda row: bool(row.subject_id != subject))
+    found = (row for row in mine if row.type == kind and holds(tx, AuthenticatorRow, row))
+    return next(found, None)
 
 
 def opened(tx: Tx, row: Any) -> bytes:  # noqa: ANN401 - a row of named columns
@@ -264,8 +274,18 @@ def pending(tx: Tx, subject: UUID, but: UUID | None) -> list[AuthenticatorRow]:
 
 def active_types(tx: Tx, subject: UUID) -> dict[UUID, str]:
     """Return what is active: ids and types."""
-    rows = holding(tx, AuthenticatorRow, _TYPES, {"b_subject": subject})
+    rows = _read_before(tx, subject)
+    if rows is None:
+        rows = holding(tx, AuthenticatorRow, _TYPES, {"b_subject": subject})
+    else:
+        rows = [row for row in rows if holds(tx, AuthenticatorRow, row)]
     return {row.id: row.type for row in rows}
+
+
+def _read_before(tx: Tx, subject: UUID) -> Sequence[Any] | None:
+    """Return what `verifier` read along, unless this unit of work has changed any since."""
+    owner, rows = tx.info.get(_READ, (None, ()))
+    return rows if owner == subject and unchanged(tx, AuthenticatorRow) else None
 
 
 def settled(tx: Tx, authenticators: Collection[UUID], before: datetime) -> frozenset[UUID]:
@@ -276,10 +296,8 @@ def settled(tx: Tx, authenticators: Collection[UUID], before: datetime) -> froze
 
 def use_step(tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
     """Accept a time step once; False when it, or a later acceptable one, was used."""
-    values = {"b_id": authenticator, "b_step": step, "b_newest": newest}
-    if tx.execute(_LATER, values).first() is not None:
-        return False
-    return insert_once(tx, UsedStep, {"authenticator_id": authenticator, "step": step})
+    values = {"authenticator_id": authenticator, "step": step}
+    return insert_once(tx, UsedStep, values, _NEW_STEP, {"b_newest": newest})
 
 
 def unused_codes(tx: Tx, authenticator: UUID) -> list[RecoveryCode]:

@@ -48,6 +48,10 @@ def _client(row: ClientRow | Row[Any]) -> Client:
     )  # fmt: skip
 
 
+def _active(row: Row[Any] | None) -> Client | None:
+    return _client(row) if row and row.status == _ACTIVE else None
+
+
 def known_scopes(scopes: Collection[str], at: str) -> list[str]:
     """Return scopes in order, each once; raises BadInput for one that there is not."""
     wanted = sorted(set(scopes))
@@ -83,6 +87,7 @@ class Clients:
     def __init__(self, audit: AuditLog, clock: Clock) -> None:
         self._audit = audit
         self._clock = clock
+        self._plain = store.Plain()
 
     def create(
         self, tx: Tx, new: NewClient, actor: str | None = None
@@ -206,8 +211,7 @@ class Clients:
 
     def active(self, tx: Tx, client: UUID) -> Client | None:
         """Return a client that may act now."""
-        row = store.plain(tx, client)
-        return _client(row) if row and row.status == _ACTIVE else None
+        return _active(self._plain.find(tx, client))
 
     def active_unless(
         self, condition: ColumnElement[bool]
@@ -218,11 +222,10 @@ class Clients:
             condition: Of another table, with named values that come with each call; so one
                 statement answers both.
         """
-        statement = store.plain_unless(condition)
+        plain = store.Plain(condition)
 
         def find(tx: Tx, client: UUID, values: Mapping[str, Any]) -> Client | None:
-            row = store.plain(tx, client, statement, values)
-            return _client(row) if row and row.status == _ACTIVE else None
+            return _active(plain.find(tx, client, **values))
 
         return find
 

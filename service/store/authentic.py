@@ -32,6 +32,7 @@ from service.store.shapes import Authentic, Noted, Shape, Told, shape_of
 T = TypeVar("T", bound="Authentic")
 GONE: Final = "gone"
 _TOUCHED: Final = "lamina_touched"
+_TABLES: Final = "lamina_touched_tables"
 _REFUSED: Final = "lamina_refused"
 _UNCHECKED: Final = "lamina_unchecked"
 
@@ -105,15 +106,27 @@ def insert_row(tx: Session, model: type[Authentic], values: Mapping[str, Any]) -
     tx.execute(_inserting(shape), {**values, "mac": mac})
 
 
-def insert_once(tx: Session, model: type[Told], values: Mapping[str, Any]) -> bool:
-    """Insert a row unless a unique constraint has it; tell whether it was inserted."""
+def insert_once(
+    tx: Session, model: type[Told], values: Mapping[str, Any],
+    unless: Select[Any] | None = None, bound: Mapping[str, Any] | None = None,
+) -> bool:  # fmt: skip
+    """Insert a row unless a unique constraint has it; tell whether it was inserted.
+
+    Args:
+        tx: The unit of work.
+        model: The table.
+        values: The row, without its MAC.
+        unless: Selects the values of the row, by their names, where something else allows it too.
+        bound: Other values that `unless` names.
+    """
     shape, before = shape_of(model), len(touched(tx))
     stored = dict(values)
     if shape.keyed:
         stored["mac"] = _sealed(tx, shape, [values.get(name) for name in shape.names], 1)
     else:
         touch(tx, shape.table.name, *shape.note_of(SimpleNamespace(**values)))
-    if tx.execute(_inserting_once(tx.get_bind().dialect.name, shape), stored).first() is not None:
+    statement = _inserting_once(tx.get_bind().dialect.name, shape, unless, tuple(values))
+    if tx.execute(statement, {**stored, **(bound or {})}).first() is not None:
         return True
     del touched(tx)[before:]
     return False
@@ -180,6 +193,12 @@ def first_mac(tx: Session, model: type[Authentic], row: Any) -> bytes:
 def touch(tx: Session, table: str, row: str, revision: int, tag: str, until: int | None) -> None:
     """Note what a change left of a row; the log gets it with this unit of work."""
     touched(tx).append([table, row, revision, tag, until])
+    tx.info.setdefault(_TABLES, set()).add(table)
+
+
+def unchanged(tx: Session, model: type[Told]) -> bool:
+    """Tell whether a unit of work has changed no row of a table so far."""
+    return shape_of(model).table.name not in tx.info.get(_TABLES, ())
 
 
 def note(tx: Session, model: type[Noted], row: Any) -> None:
@@ -294,10 +313,14 @@ def _inserting(shape: Shape) -> Insert:
 
 
 @lru_cache(maxsize=64)
-def _inserting_once(dialect: str, shape: Shape) -> ReturningInsert[Any]:
+def _inserting_once(
+    dialect: str, shape: Shape, unless: Select[Any] | None, names: tuple[str, ...]
+) -> ReturningInsert[Any]:
     table = shape.table
-    made = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    return made(table).on_conflict_do_nothing().returning(table.c[shape.key[0]])
+    made = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+    if unless is not None:
+        made = made.from_select(names, unless)
+    return made.on_conflict_do_nothing().returning(table.c[shape.key[0]])
 
 
 @lru_cache(maxsize=128)

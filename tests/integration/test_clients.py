@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import event, text, update
 
 from crypto.signing import SigningKey, sign_jwt
 from service.clients.model import SCOPES, NewClient
 from service.clients.store import ClientRow
 from service.domain.clock import rfc3339, unix
-from service.domain.errors import BadInput, NotFound, Unauthorized
+from service.domain.errors import BadInput, NotFound, RowRefused, Unauthorized
+from service.store.base import table_of
 
 KEY = SigningKey.generate()
 JWKS = {"keys": [KEY.public_jwk()]}
@@ -327,3 +328,39 @@ def test_a_private_key_is_refused_and_not_stored(house):
     assert (fault.pointer, fault.code) == ("/jwks/keys/0", "private_key")
     assert private["d"] not in f"{fault} {refusal.value}"
     assert act(house, "listing") == []
+
+
+def test_a_client_that_is_known_is_read_in_one_statement(house):
+    """It is proven again only where its row is another; what is written to it is seen at once."""
+    client, _ = act(house, "create", NewClient("app", ("flows:write",)))
+    asked = []
+    event.listen(
+        house.store.engine, "before_cursor_execute", lambda *of: asked.append(of[2])
+    )  # fmt: skip
+    first, once = act(house, "active", client.id), len(asked)
+    again, twice = act(house, "active", client.id), len(asked) - once
+    assert first == again
+    assert twice == once - 1
+    act(house, "revoke", client.id)
+    assert act(house, "active", client.id) is None
+
+
+@pytest.mark.parametrize("edited", [{"scopes": sorted(SCOPES)}, {"name": "another"}])
+def test_a_known_client_whose_row_is_edited_is_refused(house, edited):
+    """That it was proven before, says nothing about another row."""
+    client, _ = act(house, "create", NewClient("app", ("flows:write",)))
+    assert act(house, "active", client.id) == client
+    with house.store.engine.begin() as connection:
+        connection.execute(update(table_of(ClientRow)).values(edited))
+    for _ in range(2):
+        with pytest.raises(RowRefused):
+            act(house, "active", client.id)
+
+
+def test_clients_that_are_known_are_not_kept_without_end(house, monkeypatch):
+    """As many as there is room for; the others are read as before."""
+    monkeypatch.setattr("service.clients.store._MOST_KEPT", 2)
+    made = [act(house, "create", NewClient(name, ()))[0] for name in "abc"]
+    for _ in range(2):
+        assert [act(house, "active", each.id) for each in made] == made
+    assert len(house.clients._plain._known) <= 2

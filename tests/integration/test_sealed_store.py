@@ -2,6 +2,7 @@
 
 import pickle
 import sqlite3
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select, text
@@ -101,6 +102,21 @@ def test_confirming_seals_the_verifier_under_its_new_status(house):
         found = house.authenticators.verifier(tx, account.id, account.id, "totp")
         assert found.secret == b"seed"
         assert "seed" not in repr(found)
+
+
+def test_what_is_active_is_what_this_unit_of_work_has_left(house):
+    """The types that a verifier was read with count until one of them changes."""
+    account = house.register(username="alice")
+    with house.store.transaction() as tx:
+        added = house.authenticators.add(tx, account.id, "totp", b"seed", status=Status.ACTIVE)
+    with house.store.transaction() as tx:
+        assert house.authenticators.verifier(tx, account.id, uuid4(), "totp").secret == b"seed"
+        before = house.authenticators.enrolled(tx, account.id)
+        house.authenticators.revoke(tx, account.id, added.id)
+        tx.flush()
+        assert house.authenticators.enrolled(tx, account.id) == before - {"totp"}
+        assert house.authenticators.verifier(tx, account.id, uuid4(), "totp") is None
+        assert house.authenticators.enrolled(tx, account.id) == before - {"totp"}
 
 
 def test_a_key_made_in_a_rolled_back_transaction_is_not_used(house):

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.domain.errors import Busy
 from service.domain.risk import Assessment, Signal, SignalFacts, SignalFault, assess_all
 from service.store.engine import Tx, outrun
 from service.telemetry import logs
@@ -28,17 +29,23 @@ class Signals:
     def __init__(self, signals: tuple[Signal, ...], budget: Callable[[], float]) -> None:
         self.signals = signals
         self._budget = budget
+        self._careful = False
 
     def assess(self, tx: Tx, facts: SignalFacts) -> tuple[Assessment, ...]:
-        """Ask every signal; a fault, a refusal of the database or a delay is its worst."""
-        if not self.signals:
-            return ()
-        try:
-            # One savepoint for all while all is well: two statements, not two for each.
-            with tx.begin_nested():
-                return assess_all(self.signals, tx, facts, self._ask)
-        except _Poisoned:
+        """Ask every signal; a fault, a refusal of the database or a delay is its worst.
+
+        Raises:
+            Busy: The database refused something, which spoils this unit of work: it is to be done
+                again. From then on this process sets a savepoint for each signal; until then none,
+                as each is two statements.
+        """
+        if self._careful:
             return assess_all(self.signals, tx, facts, self._ask_alone)
+        try:
+            return assess_all(self.signals, tx, facts, self._ask)
+        except _Poisoned as error:
+            self._careful = True
+            raise Busy(again=True) from error
 
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
         """Let every signal take in what was seen; one that fails learns nothing."""

@@ -4,6 +4,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from service.store.base import table_of
+from service.store.dropping import drop_all
+from service.throttling.store.limits import Limit
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.typists import wire
 
@@ -68,8 +71,8 @@ def stored(service):
 
 def behave(service, person, method="POST", rest="", body=None, **headers):
     """Call the routes of behavior, with nothing counted of what there may be."""
-    with service.house.store.engine.begin() as connection:
-        connection.execute(text("DELETE FROM limit_count"))
+    with service.house.store.transaction() as tx:
+        drop_all(tx, table_of(Limit))
     return service.call(method, f"/v1/subjects/{person.id}/behavior{rest}", body, **headers)
 
 

@@ -36,7 +36,7 @@ PUBLIC = {
     "key_instance": "id label started_at seen_at held",
     "known_device": "id subject_id generation created_at expires_at",
     "legal_hold": "subject_id until reason set_at",
-    "limit_count": "bucket times next_at ends_at",
+    "limit_count": "id bucket times next_at ends_at changes",
     "login_context_failure": "id at subject_digest network_digest known_device",
     "login_context_history": "id subject_id updated_at",
     "login_context_population": "digest weight",

@@ -218,6 +218,10 @@ def bucket(world):
     return {"id": world.names["bucket"]}
 
 
+def limit(world):
+    return {"id": world.names["limit"]}
+
+
 EDITS = [
     Edit("edit", "client", "scopes widened",
          put("client", of("plain"), scopes=sorted(SCOPES)), plain),
@@ -350,6 +354,12 @@ EDITS = [
     Edit("roll back", "throttle", "as before the last failure", back("throttle", bucket)),
     Edit("move", "throttle", "another's failures",
          put("throttle", bucket, bucket="f" * 64)),
+    Edit("edit", "limit_count", "guesses of a code forgotten",
+         put("limit_count", limit, times=0, next_at=now)),
+    Edit("edit", "limit_count", "the count ends sooner", put("limit_count", limit, ends_at=now)),
+    Edit("delete", "limit_count", "no code guessed", drop("limit_count", limit)),
+    Edit("roll back", "limit_count", "as before the last guess", back("limit_count", limit)),
+    Edit("move", "limit_count", "another's guesses", put("limit_count", limit, bucket="f" * 64)),
     Edit("delete", "revoked_token", "a revoked access token is good",
          drop("revoked_token", lambda _world: {})),
     Edit("delete", "subject_risk", "nothing is held against mallory",

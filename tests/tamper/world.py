@@ -7,10 +7,12 @@ from uuid import UUID
 from sqlalchemy import delete, insert, select, update
 
 from crypto import opaque
+from service.accounts.actions.codes import GUESSES
 from service.domain.ids import new_id
 from service.operators.model import Role
 from service.policy import store as policy
 from service.store.base import Base
+from service.throttling.actions import Limits
 from tests.functional.conftest import CONSENT, PASSWORD, Service
 
 TABLES = Base.metadata.tables
@@ -157,8 +159,17 @@ def _first(world, people):
             tx, officer, "clients.scopes", str(names["plain"]), {"scopes": "introspect"}, "planned"
         )
         names["approval"] = UUID(asked["id"])
+    guess(world)
+    names["limit"] = world.one("limit_count")._mapping["id"]
     names["grant_row"] = world.one("grant", subject_id=names["alice"]).id
     names["consent"] = world.one("consent", subject_id=names["alice"]).id
+
+
+def guess(world):
+    """Count a guess of a code that was sent to alice."""
+    house = world.service.house
+    with house.store.transaction() as tx:
+        Limits(house.vault.purpose_key, house.clock).take(tx, GUESSES, "alice")
 
 
 def _officer(house, subject):
@@ -172,6 +183,7 @@ def _second(world, people, gone):
     service, house, names = world.service, world.service.house, world.names
     house.clock.advance(seconds=31)
     service.exchange(names["code"])
+    guess(world)
     service.act(names["flow"], "password", {"password": "not the right one"})
     with house.store.transaction() as tx:
         house.clients.revoke(tx, names["gone"])

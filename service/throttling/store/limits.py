@@ -2,32 +2,42 @@
 
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import Boolean, String, and_, bindparam, case, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.domain.clock import SKEW
+from service.domain.ids import new_id
+from service.store.authentic import insert_once, note
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx, insert_once
+from service.store.engine import Tx
 from service.store.personal import Unlinked
+from service.store.shapes import Noted, shape_of
 from service.throttling.model import Rule
 
 
-class Limit(Base):
+class Limit(Noted, Base):
     """How often one thing was done of late; the name is a keyed digest."""
 
     __tablename__ = "limit_count"
+    __members__ = ("bucket", "times", "next_at", "ends_at")
+    __revision__ = "changes"
+    __until__ = "ends_at"
     __personal__ = Unlinked(
         "to bound how often codes are sent to an address and guessed",
         "until the count ends, a day after the last code",
         why="a keyed digest of the address, alone or with the subject, is all that names it",
     )
 
-    bucket: Mapped[str] = mapped_column(String(64), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """Another one each time the row is made, so that the log tells it from one that has ended."""
+    bucket: Mapped[str] = mapped_column(String(64), unique=True)
     times: Mapped[int]
     next_at: Mapped[datetime]
     ends_at: Mapped[datetime] = mapped_column(index=True)
+    changes: Mapped[int]
 
 
 _LIMITS: Final = table_of(Limit)
@@ -53,6 +63,16 @@ _TAKING: Final = (
 )  # fmt: skip
 
 
+_TAKEN: Final = (
+    update(_LIMITS)
+    .where(_LIMITS.c.bucket == bindparam("b_bucket"))
+    .values(
+        next_at=bindparam("b_next", type_=_LIMITS.c.next_at.type), changes=_LIMITS.c.changes + 1
+    )
+    .returning(*shape_of(Limit).columns)
+)
+
+
 def take(tx: Tx, bucket: str, rule: Rule, now: datetime) -> int | None:
     """Count one time in a guarded update; None when it is not allowed, or there is no row."""
     values = {
@@ -61,14 +81,16 @@ def take(tx: Tx, bucket: str, rule: Rule, now: datetime) -> int | None:
     }  # fmt: skip
     count: int | None = tx.execute(_TAKING, values).scalar()
     if count is not None:
-        row = update(_LIMITS).where(_LIMITS.c.bucket == bucket)
-        tx.execute(row.values(next_at=now + rule.gap(count)))
+        values = {"b_bucket": bucket, "b_next": now + rule.gap(count)}
+        note(tx, Limit, tx.execute(_TAKEN, values).one())
     return count
 
 
 def ensure_limit(tx: Tx, bucket: str, now: datetime) -> None:
     """Make the row of a count where there is none."""
-    insert_once(tx, _LIMITS, {"bucket": bucket, "times": 0, "next_at": now, "ends_at": now})
+    values = {"id": new_id(now), "bucket": bucket, "times": 0, "next_at": now, "ends_at": now,
+              "changes": 1}  # fmt: skip
+    insert_once(tx, Limit, values)
 
 
 def free_at(tx: Tx, bucket: str, rule: Rule, now: datetime) -> datetime | None:

@@ -1,0 +1,44 @@
+"""Counts of codes sent and guessed are told to the log; those of before end with the upgrade.
+
+The log knows a row by its key, and the name of a count comes again: each row gets a key of its own.
+Rows that the log was never told of would be taken for ones that somebody wrote by hand.
+
+Revision: 0019
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0019"
+down_revision = "0018"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.drop_table("limit_count")
+    op.create_table(
+        "limit_count",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("bucket", sa.String(length=64), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changes", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_limit_count")),
+        sa.UniqueConstraint("bucket", name=op.f("uq_limit_count_bucket")),
+    )
+    op.create_index(op.f("ix_limit_count_ends_at"), "limit_count", ["ends_at"])
+
+
+def downgrade() -> None:
+    op.drop_table("limit_count")
+    op.create_table(
+        "limit_count",
+        sa.Column("bucket", sa.String(length=64), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("bucket", name=op.f("pk_limit_count")),
+    )
+    op.create_index(op.f("ix_limit_count_ends_at"), "limit_count", ["ends_at"])

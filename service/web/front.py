@@ -216,6 +216,8 @@ class Front:
         self._pool = ThreadPoolExecutor(threads, "lamina")
         self._deadlines = deadlines or Deadlines()
         self._rooms = {GUARDED: _Room(guarded), PUBLIC: _Room(public)}
+        # Hundreds of slow senders are asked about at once: whole requests do not wait for them.
+        self._asking = asyncio.Semaphore(max(1, threads // 8))
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -269,7 +271,8 @@ class Front:
     async def _admit(self, environ: Environ) -> tuple[str, int]:
         """Return in which room the body is counted, and how large it may be."""
         asked = environ | {ASK: True}
-        answer = await self._answer(asked, _Body())
+        async with self._asking:
+            answer = await self._answer(asked, _Body())
         if ADMITTED not in asked:
             raise _Turned(answer)
         environ[COUNTED] = True

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
 
-from service.web.front import Deadlines, Front
+from service.web.front import ASK, Deadlines, Front
 
 TOKEN = "/oauth2/token"
 FLOWS = "/v1/flows"
@@ -162,13 +163,15 @@ def test_unfinished_bodies_share_a_bounded_room(service):
         whole = await Sender(front, TOKEN, [b"grant_type=x"], [length(12)]).run()
         return whole, await asyncio.gather(*slow)
 
-    whole, slow = asyncio.run(crowd())
+    async def twice():
+        return await crowd(), await crowd()
+
+    (whole, slow), (_, again) = asyncio.run(twice())
     assert whole.status == 400
     assert {sender.status for sender in slow} == {408, 503}
     refused = next(sender for sender in slow if sender.status == 503)
     assert refused.json["code"] == "overloaded"
     assert refused.headers[b"retry-after"] == b"1"
-    again = asyncio.run(crowd())[1]
     held = [sum(sender.status == 408 for sender in senders) for senders in (slow, again)]
     assert held == [4, 4]
     front.close()
@@ -253,3 +256,32 @@ def test_refusals_are_counted_and_admissions_are_not(service, front):
     assert 'lamina_http_requests_total{method="POST",route="/v1/flows",status="422"} 1.0' in shown
     assert 'method="POST",route="unmatched",status="408"} 1.0' in shown
     assert 'status="204"' not in shown
+
+
+def test_senders_that_are_asked_about_take_no_thread_of_a_whole_request():
+    """As many slow senders as there are threads: a request that is whole is answered meanwhile."""
+    answered, threads = threading.Event(), 8
+
+    def app(environ, start):
+        if ASK in environ:
+            answered.wait(10)
+        start("200 OK", [])
+        return [b"{}"]
+
+    front = Front(app, threads=threads, deadlines=QUICK)
+
+    async def race():
+        slow = [Sender(front, FLOWS, [b"{", None], [length(9)]) for _ in range(threads)]
+        waiting = [asyncio.ensure_future(one.run()) for one in slow]
+        await asyncio.sleep(4 * QUICK.prompt)
+        try:
+            whole = await asyncio.wait_for(Sender(front, "/healthz", [], method="GET").run(), 5)
+        finally:
+            answered.set()
+        await asyncio.gather(*waiting)
+        return whole.status, {one.status for one in slow}
+
+    try:
+        assert asyncio.run(race()) == (200, {200})
+    finally:
+        front.close()

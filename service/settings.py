@@ -7,7 +7,14 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from crypto.keyring import KEY_CLASSES
 from service.domain.bounds import Bounds
@@ -32,6 +39,7 @@ class Settings(Bounds):
     key_classes: tuple[str, ...] = KEY_CLASSES
     issuer: str = "http://localhost:8000"
     bind: str = "127.0.0.1:8000"
+    metrics_bind: str = ""
     face_engine: Literal["dlib", "dlib-int8", "off"] = "dlib"
     face_liveness: Literal["active", "passive", "off"] = "active"
     face_models: Path | None = None
@@ -121,9 +129,11 @@ class Settings(Bounds):
             raise ValueError("must be an http or https URL without a query")
         return value.rstrip("/")
 
-    @field_validator("bind")
+    @field_validator("bind", "metrics_bind")
     @classmethod
-    def _bind(cls, value: str) -> str:
+    def _bind(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "metrics_bind":
+            return value
         host, _, port = value.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
             raise ValueError("must be HOST:PORT")

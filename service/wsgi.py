@@ -26,6 +26,8 @@ front = Front(app)
 # The first person must not wait for the models to load.
 house.face.available()
 house.erasure.compare()
+if house.settings.metrics_bind:
+    house.metrics.expose(house.settings.metrics_bind, house.settings.workers)
 house.keys.instances.start()
 house.watch.start()
 if house.settings.sqlite:

@@ -25,11 +25,10 @@ _CONNECTIONS = 4096
 _HEADER_MS = 10_000
 _HEADER_BYTES = 64 * 1024
 _OWNER_ONLY = 0o077
-_MEND = "set LAMINA_BIND"
 _TAKEN = {
-    errno.EADDRINUSE: f"is taken; stop what listens there or {_MEND}",
-    errno.EACCES: f"may not be listened on by this user; {_MEND} to a port of 1024 or above",
-    errno.EADDRNOTAVAIL: f"is no address of this machine; {_MEND}",
+    errno.EADDRINUSE: "is taken; stop what listens there or set {}",
+    errno.EACCES: "may not be listened on by this user; set {} to a port of 1024 or above",
+    errno.EADDRNOTAVAIL: "is no address of this machine; set {}",
 }
 
 
@@ -56,6 +55,8 @@ def serve(workers: int | None) -> None:
     open_vault(found, SystemClock())
     count = workers or found.workers
     host, port = _listening(found.bind)
+    if found.metrics_bind:
+        _listening(found.metrics_bind, "LAMINA_METRICS_BIND")
     prepare(found)
     # Keys, decoy and schema are settled once here, before several workers need them.
     house = open_house(found)
@@ -78,7 +79,7 @@ def serve(workers: int | None) -> None:
     ).serve()  # fmt: skip
 
 
-def _listening(bind: str) -> tuple[str, int]:
+def _listening(bind: str, setting: str = "LAMINA_BIND") -> tuple[str, int]:
     """Return address and port to listen on; raises LaminaError where that cannot be.
 
     The server shares its port with whoever asks for that, a second server too, and finds a port
@@ -93,8 +94,8 @@ def _listening(bind: str) -> tuple[str, int]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        told = _TAKEN.get(error.errno or 0, f"cannot be listened on ({error.strerror}); {_MEND}")
-        raise LaminaError("port_taken", f"{bind} {told}") from None
+        told = _TAKEN.get(error.errno or 0, f"cannot be listened on ({error.strerror}); set {{}}")
+        raise LaminaError("port_taken", f"{bind} {told.format(setting)}") from None
     return str(address[0]), int(port)
 
 

@@ -1,8 +1,19 @@
 """Prometheus counters; labels come from closed sets, so that nobody can grow them."""
 
+import errno
+import os
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    start_http_server,
+)
+
+from service.domain.errors import SetupError
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -13,10 +24,16 @@ def method_label(method: str) -> str:
 
 
 class Metrics:
-    """The counters of one app; several apps in one process do not share them."""
+    """The counters of one app; several apps in one process do not share them.
+
+    Whoever reaches the API may read `registry`; what tells how people's attempts ended is in
+    `private` alone, with all of the other.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.private = CollectorRegistry()
+        self.private.register(self.registry)
         self.requests = Counter(
             "lamina_http_requests_total",
             "Requests by route and status.",
@@ -34,13 +51,13 @@ class Metrics:
             "lamina_factor_attempts_total",
             "Attempts by factor and outcome.",
             ["factor", "outcome"],
-            registry=self.registry,
+            registry=self.private,
         )
         self.flows = Counter(
             "lamina_flows_total",
             "Flows by kind and status.",
             ["kind", "status"],
-            registry=self.registry,
+            registry=self.private,
         )
         self.grants = Counter(
             "lamina_token_grants_total",
@@ -91,5 +108,36 @@ class Metrics:
         )
 
     def render(self) -> bytes:
-        """Return the text exposition format."""
+        """Return the text exposition format of what anybody may read."""
         return generate_latest(self.registry)
+
+    def expose(self, bind: str, workers: int) -> tuple[str, int]:
+        """Answer with everything on an address of its own, from a thread.
+
+        Each of several workers has counters of its own, and takes the first free port.
+
+        Args:
+            bind: HOST:PORT, the port of the first worker.
+            workers: How many there are, on as many ports.
+
+        Returns:
+            The address and port.
+
+        Raises:
+            SetupError: No port is free.
+        """
+        host, _, port = bind.rpartition(":")
+        for number in range(int(port), int(port) + workers):
+            try:
+                start_http_server(number, host.strip("[]"), self.private)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise _unbound(bind, error) from None
+            else:
+                return host, number
+        raise _unbound(bind, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
+
+
+def _unbound(bind: str, error: OSError) -> SetupError:
+    detail = f"LAMINA_METRICS_BIND: {bind} cannot be listened on ({error.strerror})"
+    return SetupError("port_taken", detail)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 class Server:
     """`lamina serve` with a port of its own."""
 
-    def __init__(self, tmp_path, *arguments):
+    def __init__(self, tmp_path, *arguments, **settings):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -38,7 +38,7 @@ class Server:
             "LAMINA_LOG_LEVEL": "error",
             "LAMINA_BIND": f"127.0.0.1:{self.port}",
             "LAMINA_ISSUER": f"http://localhost:{self.port}",
-        }
+        } | settings
         self.process = spawn(environment, "serve", *arguments)
         self.wait()
 
@@ -131,3 +131,27 @@ def test_a_connection_without_a_request_ends(server):
                 pass
             ended.append(connection)
     assert len(ended) == len(texts)
+
+
+def test_how_attempts_end_is_told_on_the_private_address_alone(tmp_path):
+    """Each worker answers there with all that it counts; a stranger reads no outcome."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server(tmp_path, "--workers", "2", LAMINA_METRICS_BIND=f"127.0.0.1:{port}")
+    try:
+        shown = [httpx.get(f"http://127.0.0.1:{port + number}/metrics").text for number in (0, 1)]
+        public = server.get("/metrics").text
+    finally:
+        server.end()
+    for text in shown:
+        assert {"lamina_factor_attempts", "lamina_flows", "lamina_http_requests"} <= families(text)
+    assert families(public) & {"lamina_factor_attempts", "lamina_flows"} == set()
+    assert families(public) < families(shown[0])
+
+
+def families(text):
+    """Return the names of what a page of metrics shows."""
+    return {
+        line.split()[2].removesuffix("_total") for line in text.splitlines() if "# TYPE" in line
+    }

@@ -140,7 +140,7 @@ def test_how_attempts_end_is_told_on_the_private_address_alone(tmp_path):
         port = probe.getsockname()[1]
     server = Server(tmp_path, "--workers", "2", LAMINA_METRICS_BIND=f"127.0.0.1:{port}")
     try:
-        shown = [httpx.get(f"http://127.0.0.1:{port + number}/metrics").text for number in (0, 1)]
+        shown = [exposed(port + number) for number in (0, 1)]
         public = server.get("/metrics").text
     finally:
         server.end()
@@ -148,6 +148,18 @@ def test_how_attempts_end_is_told_on_the_private_address_alone(tmp_path):
         assert {"lamina_factor_attempts", "lamina_flows", "lamina_http_requests"} <= families(text)
     assert families(public) & {"lamina_factor_attempts", "lamina_flows"} == set()
     assert families(public) < families(shown[0])
+
+
+def exposed(port):
+    """Return what a worker shows as soon as it has started: another may answer before it."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        except httpx.TransportError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def families(text):

@@ -25,6 +25,7 @@ _CONNECTIONS = 4096
 _HEADER_MS = 10_000
 _HEADER_BYTES = 64 * 1024
 _OWNER_ONLY = 0o077
+_LAST_PORT = 65_535
 _TAKEN = {
     errno.EADDRINUSE: "is taken; stop what listens there or set {}",
     errno.EACCES: "may not be listened on by this user; set {} to a port of 1024 or above",
@@ -56,7 +57,10 @@ def serve(workers: int | None) -> None:
     count = workers or found.workers
     host, port = _listening(found.bind)
     if found.metrics_bind:
-        _listening(found.metrics_bind, "LAMINA_METRICS_BIND")
+        name, _, first = found.metrics_bind.rpartition(":")
+        for number in range(count):
+            port_of_worker = min(int(first) + number, _LAST_PORT)
+            _listening(f"{name}:{port_of_worker}", "LAMINA_METRICS_BIND")
     prepare(found)
     # Keys, decoy and schema are settled once here, before several workers need them.
     house = open_house(found)

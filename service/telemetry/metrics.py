@@ -1,7 +1,5 @@
 """Prometheus counters; labels come from closed sets, so that nobody can grow them."""
 
-import errno
-import os
 from typing import Final
 
 from prometheus_client import (
@@ -13,7 +11,7 @@ from prometheus_client import (
     start_http_server,
 )
 
-from service.domain.errors import SetupError
+from service.telemetry import logs
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -111,33 +109,21 @@ class Metrics:
         """Return the text exposition format of what anybody may read."""
         return generate_latest(self.registry)
 
-    def expose(self, bind: str, workers: int) -> tuple[str, int]:
+    def expose(self, bind: str, workers: int) -> None:
         """Answer with everything on an address of its own, from a thread.
 
-        Each of several workers has counters of its own, and takes the first free port.
+        Each of several workers has counters of its own, and takes the first free port. Where there
+        is none this process serves on without, and says so in its log.
 
         Args:
             bind: HOST:PORT, the port of the first worker.
             workers: How many there are, on as many ports.
-
-        Returns:
-            The address and port.
-
-        Raises:
-            SetupError: No port is free.
         """
         host, _, port = bind.rpartition(":")
         for number in range(int(port), int(port) + workers):
             try:
                 start_http_server(number, host.strip("[]"), self.private)
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise _unbound(bind, error) from None
-            else:
-                return host, number
-        raise _unbound(bind, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
-
-
-def _unbound(bind: str, error: OSError) -> SetupError:
-    detail = f"LAMINA_METRICS_BIND: {bind} cannot be listened on ({error.strerror})"
-    return SetupError("port_taken", detail)
+            except OSError:
+                continue
+            return
+        logs.get().error("metrics_not_exposed", setting="LAMINA_METRICS_BIND")

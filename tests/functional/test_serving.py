@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -135,19 +135,39 @@ def test_a_connection_without_a_request_ends(server):
 
 def test_how_attempts_end_is_told_on_the_private_address_alone(tmp_path):
     """Each worker answers there with all that it counts; a stranger reads no outcome."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Server(tmp_path, "--workers", "2", LAMINA_METRICS_BIND=f"127.0.0.1:{port}")
-    try:
-        shown = [exposed(port + number) for number in (0, 1)]
-        public = server.get("/metrics").text
-    finally:
-        server.end()
+    with two_ports() as port:
+        server = Server(tmp_path, "--workers", "2", LAMINA_METRICS_BIND=f"127.0.0.1:{port}")
+        try:
+            shown = [exposed(port + number) for number in (0, 1)]
+            public = server.get("/metrics").text
+        finally:
+            server.end()
     for text in shown:
         assert {"lamina_factor_attempts", "lamina_flows", "lamina_http_requests"} <= families(text)
     assert families(public) & {"lamina_factor_attempts", "lamina_flows"} == set()
     assert families(public) < families(shown[0])
+
+
+@contextmanager
+def two_ports():
+    """Return the first of two ports that nobody else is given meanwhile."""
+    while True:
+        with ExitStack() as held:
+            first = held.enter_context(reserved(0)).getsockname()[1]
+            try:
+                held.enter_context(reserved(first + 1))
+            except OSError:
+                continue
+            yield first
+            return
+
+
+def reserved(port):
+    """Return a socket that listens to nobody: another may listen on its port."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(("127.0.0.1", port))
+    return made
 
 
 def exposed(port):

@@ -256,7 +256,7 @@ def open_house(
         standing=standing,
         login=login, metrics=metrics, comparing=comparing,
         jobs=Jobs(
-            store, tasks, clock, _readings(clock, audit, outbox),
+            store, tasks, clock, _readings(clock, audit, outbox, memory),
             (Apart("rows.compare", timedelta(days=1), comparing.due),),
         ),
     )  # fmt: skip
@@ -312,10 +312,10 @@ def _sessions(  # noqa: PLR0913 - one argument per feature it leans on
     return sessions
 
 
-def _readings(clock: Clock, audit: AuditLog, outbox: Outbox) -> Readings:
+def _readings(clock: Clock, audit: AuditLog, outbox: Outbox, memory: Memory) -> Readings:
     # A clock that is set by hand, as in tests and replays, is not compared with the database's.
     compared = database_time if isinstance(clock, SystemClock) else None
-    return Readings(clock, audit, outbox, compared)
+    return Readings(clock, audit, outbox, compared, memory.last_at)
 
 
 def _exports(

@@ -210,6 +210,22 @@ def test_each_reading_is_compared(service):
     assert off() == {"monotonic", "database", "log"}
 
 
+def test_a_clock_behind_the_ledger_is_found_after_a_restore(service):
+    """The log went back with the database; what stands outside it did not."""
+    house, clock = service.house, service.clock
+    clock.jump(days=2)
+    house.memory.restored()
+    clock.jump(days=-2)
+    readings = Readings(clock, house.audit, house.outbox, None, house.memory.last_at)
+    with house.store.transaction() as tx:
+        wrong = {item.name: item.seconds for item in readings.findings(tx) if not item.agrees}
+        assert wrong == {"ledger": -2 * 86_400}
+        assert not readings.agree(tx)
+    with house.store.transaction() as tx:
+        found = {item.name: item.agrees for item in house.jobs.readings.findings(tx)}
+    assert found["ledger"] is False
+
+
 def test_a_start_after_a_gap_waits_until_time_has_passed(service):
     """A process that starts a year after the last entry cannot tell a rest from a wrong clock."""
     house, clock = service.house, service.clock

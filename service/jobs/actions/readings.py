@@ -2,7 +2,7 @@
 
 What is dropped or destroyed does not come back when a clock that ran ahead is put right. Such work
 waits until the process's clock runs as steadily as the time that passes (a monotonic count), stands
-near the database's, and is not far from the last entry of the log.
+near the database's, and is before neither the last entry of the log nor the last of the ledger.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ STEADY: Final = timedelta(hours=1)
 _GAP: Final = timedelta(days=1)
 
 DatabaseTime = Callable[[Tx], datetime | None]
+Remembered = Callable[[], datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,25 @@ class Finding:
 
 
 class Readings:
-    """The clocks that this process can read."""
+    """The clocks that this process can read.
+
+    Args:
+        clock: That of this process.
+        audit: The log, of whose last entry the time is read.
+        outbox: Where the alarm goes.
+        database: Reads the clock of the database; None where it is not compared.
+        ledger: Reads the time of the last line outside the database, which a restore leaves.
+    """
 
     def __init__(
-        self, clock: Clock, audit: AuditLog, outbox: Outbox, database: DatabaseTime | None
-    ) -> None:
+        self, clock: Clock, audit: AuditLog, outbox: Outbox, database: DatabaseTime | None,
+        ledger: Remembered = lambda: None,
+    ) -> None:  # fmt: skip
         self._clock = clock
         self._audit = audit
         self._outbox = outbox
         self._database = database
+        self._ledger = ledger
         self._seen = (clock.now(), passed(clock))
         self._steady_since = self._seen[1]
         self._jumped = False
@@ -84,9 +95,15 @@ class Readings:
             found.append(_near("database", now - told))
         if (last := self._audit.last_at(tx)) is not None:
             # The log may rest; what stands in it cannot be of the future.
-            found.append(Finding("log", int((now - last).total_seconds()), has_come(last, now)))
+            found.append(_past("log", last, now))
+        if (last := self._ledger()) is not None:
+            found.append(_past("ledger", last, now))
         return found
 
 
 def _near(name: str, ahead: timedelta) -> Finding:
     return Finding(name, int(ahead.total_seconds()), abs(ahead) <= SKEW)
+
+
+def _past(name: str, last: datetime, now: datetime) -> Finding:
+    return Finding(name, int((now - last).total_seconds()), has_come(last, now))

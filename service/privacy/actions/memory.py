@@ -80,6 +80,16 @@ class Memory:
         """Return the lines of the ledger; raises SetupError when it is damaged."""
         return self._ledger.entries() if self._ledger else []
 
+    def last_at(self) -> datetime | None:
+        """Return when the newest line that tells its time was written; None where none does."""
+        try:
+            lines = self.entries()
+        except SetupError:
+            # What is damaged is told by `look`; a time that it tells proves nothing.
+            return None
+        told = next((line["at"] for line in reversed(lines) if "at" in line), None)
+        return datetime.fromisoformat(told) if told else None
+
     def write(self, entries: Sequence[Entry]) -> None:
         """Add lines to the ledger; raises SetupError."""
         if self._ledger:

@@ -216,6 +216,7 @@ def open_house(
                 bounds=settings,
                 stands=partial(_stands, operators, clients),
             ),
+            _readings(clock, audit, outbox, memory).require,
         ),
         Comparing(store, RowState(store, audit, clock), outbox, metrics),
     )

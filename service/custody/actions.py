@@ -50,11 +50,19 @@ def plans(room: Room) -> dict[str, Plan]:
 
 
 class Custody:
-    """Each verb once, for the commands and for HTTP."""
+    """Each verb once, for the commands and for HTTP.
 
-    def __init__(self, room: Room, jobs: LongJobs) -> None:
+    Args:
+        room: What it works with.
+        jobs: The long jobs.
+        sure: Raises Conflict while clocks disagree; asked before an act that depends on the time
+            and cannot be undone.
+    """
+
+    def __init__(self, room: Room, jobs: LongJobs, sure: Callable[[Tx], None]) -> None:
         self._room = room
         self.jobs = jobs
+        self._sure = sure
 
     def generate(self, tx: Tx, tier: str, key_class: str | None, actor: str) -> list[str]:
         """Make new keys of a tier (`root`, `kek`, `index`, `signing`); return their names.
@@ -79,11 +87,16 @@ class Custody:
         raise _no_tier("root kek index signing")
 
     def promote(self, tx: Tx, tier: str, key_class: str | None, actor: str) -> list[str]:
-        """Let pending keys take over; raises Conflict while an instance lacks one."""
+        """Let pending keys take over.
+
+        Raises:
+            Conflict: An instance lacks one, or clocks disagree.
+        """
         life = self._room.lifecycle
         if tier == "kek":
             names = self._pending(tx) if key_class is None else self._of(key_class)
             return [f"kek {name} {life.promote_kek(tx, name, actor)}" for name in names]
+        self._sure(tx)
         if tier == "index":
             filled = self._room.indexing.left(tx, max(self._room.vault.index_versions())) == 0
             return [life.advance_index(tx, actor, filled=filled)]
@@ -106,6 +119,7 @@ class Custody:
                     done += [f"{count} data keys of {name}"] if count else []
             return done
         if tier == "signing":
+            self._sure(tx)
             return [f"signing key {kid}" for kid in room.lifecycle.destroy_signing(tx, actor)]
         raise _no_tier("kek data signing")
 
@@ -114,6 +128,7 @@ class Custody:
     ) -> dict[str, Any]:
         """Schedule a retired KEK for destruction; return when it is gone, everywhere."""
         self._of(key_class)
+        self._sure(tx)
         return self._room.lifecycle.schedule_destruction(
             tx, key_class, version, timedelta(days=days), actor
         ).to_json()

@@ -112,6 +112,8 @@ class _UnitOfWork(Session):
         """
         if options or statement._propagate_attrs.get("compile_state_plugin") == "orm":  # noqa: SLF001 - the mark by which a session tells
             return super().execute(statement, params, **options)
+        # As a session does: what is not written yet is part of what the statement finds.
+        self._autoflush()
         if self._direct is None:
             self._direct = self.connection()
         return self._direct.execute(statement, params)

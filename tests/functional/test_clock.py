@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 
 from service.domain.caller import Caller
 from service.domain.clock import FrozenClock, in_force, passed
-from service.domain.errors import Forbidden, Throttled
+from service.domain.errors import Conflict, Forbidden, Throttled
 from service.domain.ids import new_id
 from service.jobs.actions import Jobs, Task
 from service.jobs.actions.readings import Readings
@@ -224,6 +224,30 @@ def test_a_clock_behind_the_ledger_is_found_after_a_restore(service):
     with house.store.transaction() as tx:
         found = {item.name: item.agrees for item in house.jobs.readings.findings(tx)}
     assert found["ledger"] is False
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda custody, tx: custody.retire(tx, "signing", None, "cli"),
+        lambda custody, tx: custody.promote(tx, "index", None, "cli"),
+        lambda custody, tx: custody.promote(tx, "signing", None, "cli"),
+        lambda custody, tx: custody.destroy(tx, "factor", 1, 30, "cli"),
+    ],
+    ids=["old signing keys", "index", "signing", "kek"],
+)
+def test_what_an_operator_ends_by_the_time_waits_for_clocks_to_agree(service, act):
+    """A clock that is wrong would end a grace period early; the refusal names the reading."""
+    house, clock = service.house, service.clock
+    with house.store.transaction() as tx:
+        house.audit.append(tx, "somebody.wrote")
+    with house.store.transaction() as tx:
+        house.audit.sequence(tx, 10)
+    clock.jump(days=-2)
+    with house.store.transaction() as tx, pytest.raises(Conflict) as refused:
+        act(house.custody, tx)
+    assert refused.value.code == "clocks_disagree"
+    assert "log -172800 s" in refused.value.detail
 
 
 def test_a_start_after_a_gap_waits_until_time_has_passed(service):

@@ -12,6 +12,7 @@ from typing import Final
 
 from service.audit.actions import AuditLog
 from service.domain.clock import SKEW, Clock, has_come, passed
+from service.domain.errors import Conflict
 from service.notifications.actions import Outbox
 from service.store.engine import Tx
 from service.telemetry import logs
@@ -85,6 +86,17 @@ class Readings:
             self._outbox.put(tx, "alarm.clocks_disagree", None, {"seconds": off})
         self._told = not sure
         return sure
+
+    def require(self, tx: Tx) -> None:
+        """Refuse an act of an operator that cannot be undone and depends on the time.
+
+        Raises:
+            Conflict: The clock differs from another reading now; the text names it.
+        """
+        if wrong := [item for item in self.findings(tx) if not item.agrees]:
+            told = ", ".join(f"{item.name} {item.seconds:+d} s" for item in wrong)
+            detail = f"this clock differs from other readings ({told}); see: lamina keys doctor"
+            raise Conflict("clocks_disagree", detail)
 
     def findings(self, tx: Tx) -> list[Finding]:
         """Return how far the clock is from each other reading."""

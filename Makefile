@@ -65,7 +65,7 @@ test: install ## Run the tests (WORKERS=N processes); coverage of 90 % of lines,
 	$(BIN)/coverage report --omit=crypto/providers/pkcs11.py --include='crypto/*,service/domain/*,service/login/model.py' --fail-under=100
 
 races: install ## Race every operation against every other in two processes; print counts (ROUNDS=N)
-	LAMINA_TEST_RACES=$(or $(ROUNDS),50) $(BIN)/pytest -q -rP -p no:randomly tests/races
+	LAMINA_TEST_RACES=$(or $(ROUNDS),50) $(BIN)/pytest -q -s -p no:randomly tests/races
 
 clock: install ## Set the clock between any two acts, 5,000 steps against a model (WALKS=N)
 	LAMINA_TEST_CLOCK_WALKS=$(or $(WALKS),100) $(BIN)/pytest -q -rP tests/functional/test_clock_machine.py

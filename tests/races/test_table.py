@@ -116,6 +116,8 @@ def test_all_pairs_race_as_in_some_order(arena, long):
         found += [f"heard {item}" for item in sorted(said - answers)]
         if led_to not in states:
             found.append(f"led to {led_to}")
+        if counts["pairs"] % 50 == 0:
+            print(dict(counts), flush=True)  # noqa: T201 - an hour of work shows how far it is
         if found:
             broken[pair] = found
             counts["violations"] += len(found)

@@ -73,8 +73,9 @@ clock: install ## Set the clock between any two acts, 5,000 steps against a mode
 restore: install ## Put backups back after thirteen acts that take something away; counts are printed
 	$(BIN)/pytest -q -rP tests/functional/test_restore.py
 
-oracles: install ## Compare all that can be read of right and wrong elements, over 2,000 flows (ROUNDS=N)
+oracles: install ## Compare what can be read of right and wrong elements (ROUNDS=N); 10,000 questions (QUERIES=N)
 	LAMINA_TEST_ORACLES=$(or $(ROUNDS),334) $(BIN)/pytest -q -rP -k sqlite tests/functional/test_untold.py
+	LAMINA_TEST_QUERIES=$(or $(QUERIES),10000) $(BIN)/pytest -q -rP tests/functional/test_budgets.py
 
 flood: install ## Send a real server what is cheap to send and dear to take (QUICK=1, OUT=FILE)
 	$(BIN)/python -m benchmarks.flood $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT))

@@ -38,6 +38,8 @@ from service.throttling.actions import Reservation
 from service.throttling.model import Counter, Lane
 
 _KEPT: Final = timedelta(hours=1)
+_MOST_FAULTS: Final = 5
+"""How many of a sample's faults are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,30 @@ class Login:
             Expired: The flow has ended by itself.
             Throttled: The account must wait.
         """
+        values, aside = self._sampled(name, values)
+        return replace(self._act(caller, flow_id, token, name, values, revision), aside=aside)
+
+    def _sampled(
+        self, name: str, values: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], tuple[Fault, ...]]:
+        """Return the input with its sample read, and why one was set aside.
+
+        Timings are evidence and no input of the person: a key that never came up, or a device that
+        counts wrongly, must not cost somebody the login that the right password gives.
+        """
+        if name not in TYPED or "behavior" not in values:
+            return values, ()
+        rest = {key: value for key, value in values.items() if key != "behavior"}
+        try:
+            sample = self._parts.behaviors.parse(values["behavior"], "/behavior")
+        except BadInput as unfit:
+            return rest, unfit.faults[:_MOST_FAULTS]
+        return rest | {"behavior": sample}, ()
+
+    def _act(
+        self, caller: Caller, flow_id: UUID, token: str, name: str, values: Mapping[str, Any],
+        revision: int | None,
+    ) -> Outcome:  # fmt: skip
         parts = self._parts
         with parts.database.transaction() as tx:
             flow = self._open(tx, caller, flow_id, token, revision)
@@ -202,9 +228,8 @@ class Login:
         return Outcome(store.save(tx, flow))
 
     def _reserve(self, tx: Tx, flow: Flow, factor: Factor, values: Mapping[str, Any]) -> _Attempt:
-        rest, sample = dict(values), None
-        if factor.name in TYPED and "behavior" in rest:
-            sample = self._parts.behaviors.parse(rest.pop("behavior"), "/behavior")
+        rest = dict(values)
+        sample = rest.pop("behavior", None) if factor.name in TYPED else None
         challenge = flow.challenges.get(factor.name, {})
         # A sample that answers another challenge, or none, is a replay: it is not kept.
         if sample is not None and sample.capture_id != challenge.get("capture_id"):

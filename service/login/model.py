@@ -11,7 +11,7 @@ from uuid import UUID
 from service.domain.assurance import Acr, Evidence
 from service.domain.clock import has_come
 from service.domain.decision import Decision, Effect
-from service.domain.errors import LaminaError
+from service.domain.errors import Fault, LaminaError
 from service.domain.risk import UNSAID, Band, Reason, Surroundings
 
 WHOLE: Final = timedelta(minutes=15)
@@ -175,6 +175,8 @@ class Outcome:
     device_token: str = field(default="", repr=False)
     grant: str = field(default="", repr=False)
     refusal: LaminaError | None = None
+    aside: tuple[Fault, ...] = ()
+    """What was wrong with a typing sample, which was set aside for it."""
 
 
 def aged(flow: Flow, now: datetime) -> Flow:

@@ -1,6 +1,7 @@
 """HTTP of the flow: the answer tells which actions are legal, with schema and challenge."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Final, Literal, get_args
 from uuid import UUID
 
@@ -127,6 +128,7 @@ class FlowRoutes:
                 )
             except BadInput as error:
                 raise BadInput(*(_below(fault) for fault in error.faults)) from None
+            outcome = replace(outcome, aside=tuple(map(_below, outcome.aside)))
             return self._answer(call.by, outcome, token)
         return self._answer(call.by, outcome)
 
@@ -167,6 +169,8 @@ class FlowRoutes:
         view = self._view(caller, outcome.flow) | {
             name: value for name, value in shown.items() if value
         }
+        if outcome.aside:
+            view["set_aside"] = [asdict(fault) for fault in outcome.aside]
         if outcome.refusal is not None:
             outcome.refusal.extra["flow"] = view
             raise outcome.refusal

@@ -64,20 +64,56 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_malformed_is_refused_with_its_place(service, people, person, name):
-    """422 with the pointer, over every route that takes a sample; the profile stays as it is."""
+def test_what_is_malformed_is_named_with_its_place(service, people, person, name):
+    """422 with the pointer where a sample is what is asked about; the profile stays as it is."""
     sample, pointer = REFUSED[name]
     before = stored(service)
-    flow = service.begin().json
-    one = service.act(flow, "password", {"password": PASSWORD, "behavior": sample})
     two = behave(service, person, rest="/score", body={"behavior": sample})
     three = behave(service, person, rest="/samples", body={"samples": [wire(people[0][9]), sample]})
-    for answer, where in ((one, "/behavior"), (two, "/behavior"), (three, "/samples/1")):
+    for answer, where in ((two, "/behavior"), (three, "/samples/1")):
         assert answer.status_code == 422, (where, answer.json)
         assert answer.json["errors"][0]["pointer"] == where + pointer
     assert stored(service) == before
-    left = service.call("GET", f"/v1/flows/{flow['id']}", Flow_Token=flow["flow_token"]).json
-    assert left["attempts_left"] == flow["attempts_left"]
+
+
+HONEST = {
+    "a key-up that never came": (
+        keys([[0, 80, "char"], [120, None, "char"]]), "/keystroke/keys/1/1"),
+    "80 characters with their keys": (
+        keys([[100 * at, 100 * at + 80, "char"] for at in range(80)]), "/keystroke/keys"),
+    "presses that a script has sorted otherwise": (
+        keys([[120, 200, "char"], [0, 80, "char"]]), "/keystroke"),
+    "null": (None, ""), "a text": ("typed", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*REFUSED, *HONEST])
+def test_a_malformed_sample_never_blocks_a_right_password(service, people, person, name):
+    """It is set aside and named; it says as much as one that was never sent."""
+    sample, pointer = (REFUSED | HONEST)[name]
+    before = stored(service)
+    flow = service.begin().json
+    found = service.act(flow, "password", {"password": PASSWORD, "behavior": sample})
+    assert found.status_code == 200, found.json
+    assert found.json["set_aside"][0]["pointer"] == "/behavior" + pointer
+    assert found.json["attempts_left"] == flow["attempts_left"]
+    wrong = service.act(flow, "totp", {"code": "000000", "behavior": sample})
+    assert (wrong.status_code, wrong.json["code"]) == (422, "verification_failed")
+    assert wrong.json["flow"]["set_aside"][0]["pointer"] == "/behavior" + pointer
+    other = service.begin().json
+    without = service.act(other, "password", {"password": PASSWORD}).json
+    assert "set_aside" not in without
+    assert without["risk"] == found.json["risk"]
+    assert stored(service) == before
+
+
+def test_a_sample_of_the_first_request_is_set_aside_by_its_place(service, person):
+    """Where the flow begins with a password, the pointer leads into that input."""
+    action = {"name": "password", "input": {"password": PASSWORD, "behavior": {"v": 2}}}
+    found = service.call("POST", "/v1/flows", {"kind": "login", "identifier": "alice",
+                                               "action": action})  # fmt: skip
+    assert found.status_code == 201, found.json
+    assert found.json["set_aside"][0]["pointer"] == "/action/input/behavior/v"
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "null", "[]"])

@@ -53,6 +53,7 @@ class Settings(Bounds):
     ledger: str = ""
     backup_days: Annotated[int, Field(ge=1, le=3660)] = 35
     workers: Annotated[int, Field(ge=1, le=256)] = 1
+    refresh_grace: Annotated[int, Field(ge=0, le=300)] = 60
 
     @field_validator("key_classes", mode="before")
     @classmethod

@@ -148,7 +148,10 @@ def open_house(
         ),
         accounts, sessions,
     )  # fmt: skip
-    tokens = Tokens(store, clients, sessions, access, operators, audit, clock)
+    tokens = Tokens(
+        store, clients, sessions, access, operators, audit, clock,
+        timedelta(seconds=settings.refresh_grace),
+    )  # fmt: skip
     asked = Asked(policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment)
     password, totp, codes, face = _factors(
         settings, authenticators, hasher, clock, asked, behaviors

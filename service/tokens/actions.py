@@ -1,7 +1,7 @@
 """Issue, refresh, introspect and revoke tokens (RFC 6749, 7009, 7662, 9068)."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,7 +26,6 @@ from service.tokens.model import (
     CODE_LIFE,
     FLOW_GRANT,
     FLOW_LIFE,
-    REFRESH_GRACE,
     Credentials,
     granted_scope,
     invalid_client,
@@ -90,8 +89,22 @@ class Tokens:
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
         self, database: Store, clients: Clients, sessions: Sessions, access: AccessTokens,
-        operators: Operators, audit: AuditLog, clock: Clock,
+        operators: Operators, audit: AuditLog, clock: Clock, grace: timedelta,
     ) -> None:  # fmt: skip
+        """Take what is leaned on.
+
+        Args:
+            database: The database.
+            clients: Who may ask.
+            sessions: What tokens are of.
+            access: The access tokens.
+            operators: What an operator may do.
+            audit: The log.
+            clock: The clock.
+            grace: How long a used refresh token gives its successor again, while that is unused:
+                a client whose network lost the answer asks once more.
+        """
+        self._grace = grace
         self._operators = operators
         self._database = database
         self._clients = clients
@@ -344,7 +357,7 @@ class Tokens:
         """Tell whether an answer may have been lost: the successor is unused, the use is fresh."""
         if row.used_at is None or row.successor is None:
             return False
-        if not in_force(row.used_at + REFRESH_GRACE, now, REFRESH_GRACE):
+        if not in_force(row.used_at + self._grace, now, self._grace):
             return False
         successor = store.refresh_token(tx, token_digest(tx, row.successor, "refresh"))
         return successor is not None and successor.used_at is None

@@ -12,7 +12,6 @@ ACCESS_LIFE: Final = timedelta(minutes=5)
 FLOW_LIFE: Final = timedelta(minutes=15)
 """How long a flow goes on that was begun with an access token: so long its revocation is kept."""
 CODE_LIFE: Final = timedelta(seconds=60)
-REFRESH_GRACE: Final = timedelta(seconds=10)
 FLOW_GRANT: Final = "urn:lamina:params:oauth:grant-type:flow"
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _LONGEST: Final = 16 * 1024

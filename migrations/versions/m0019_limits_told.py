@@ -1,7 +1,8 @@
 """Counts of codes sent and guessed are told to the log; those of before end with the upgrade.
 
 The log knows a row by its key, and the name of a count comes again: each row gets a key of its own.
-Rows that the log was never told of would be taken for ones that somebody wrote by hand.
+Rows that the log was never told of would be taken for ones that somebody wrote by hand. Down and up
+again, those that the log was told of are reported as missing until they would have ended.
 
 Revision: 0019
 """

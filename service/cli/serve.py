@@ -58,9 +58,8 @@ def serve(workers: int | None) -> None:
     host, port = _listening(found.bind)
     if found.metrics_bind:
         name, _, first = found.metrics_bind.rpartition(":")
-        for number in range(count):
-            port_of_worker = min(int(first) + number, _LAST_PORT)
-            _listening(f"{name}:{port_of_worker}", "LAMINA_METRICS_BIND")
+        for number in range(int(first), int(first) + count):
+            _listening(f"{name}:{number}", "LAMINA_METRICS_BIND")
     prepare(found)
     # Keys, decoy and schema are settled once here, before several workers need them.
     house = open_house(found)
@@ -90,6 +89,8 @@ def _listening(bind: str, setting: str = "LAMINA_BIND") -> tuple[str, int]:
     taken only after it said that it serves: so a socket that shares with nobody is bound first.
     """
     name, _, port = bind.rpartition(":")
+    if int(port) > _LAST_PORT:
+        raise LaminaError("port_taken", f"{bind} is beyond the last port; set {setting}")
     try:
         found = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
         family, *_, address = found[0]

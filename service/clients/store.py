@@ -10,7 +10,7 @@ from sqlalchemy.types import NULLTYPE
 
 from crypto.fields import Owner
 from service.domain.ids import client_owner
-from service.store.authentic import delete_rows, insert_once, one, reading, sound
+from service.store.authentic import delete_rows, insert_once, key_there, one, reading, sound
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
@@ -96,7 +96,7 @@ class Plain:
         if found is None:
             return None
         cells, known = tuple(found), self._known.get(client)
-        if known is not None and known[0] == cells:
+        if known is not None and known[0] == cells and key_there(tx, bytes(cells[-1])):
             return known[1]
         row = one(tx, ClientRow, _PLAIN, {"b_id": client})
         # Between the two it may have changed: only what was proven is compared with later.

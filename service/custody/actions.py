@@ -93,10 +93,10 @@ class Custody:
             Conflict: An instance lacks one, or clocks disagree.
         """
         life = self._room.lifecycle
+        self._sure(tx)
         if tier == "kek":
             names = self._pending(tx) if key_class is None else self._of(key_class)
             return [f"kek {name} {life.promote_kek(tx, name, actor)}" for name in names]
-        self._sure(tx)
         if tier == "index":
             filled = self._room.indexing.left(tx, max(self._room.vault.index_versions())) == 0
             return [life.advance_index(tx, actor, filled=filled)]
@@ -105,8 +105,13 @@ class Custody:
         raise _no_tier("kek index signing")
 
     def retire(self, tx: Tx, tier: str, key_class: str | None, actor: str) -> list[str]:
-        """Retire what was replaced and is referred to no more; raises Conflict."""
+        """Retire what was replaced and is referred to no more.
+
+        Raises:
+            Conflict: It is in use, or clocks disagree.
+        """
         room, done = self._room, []
+        self._sure(tx)
         if tier == "kek":
             for name in self._of(key_class):
                 versions = room.lifecycle.retire_keks(tx, name, actor)
@@ -119,7 +124,6 @@ class Custody:
                     done += [f"{count} data keys of {name}"] if count else []
             return done
         if tier == "signing":
-            self._sure(tx)
             return [f"signing key {kid}" for kid in room.lifecycle.destroy_signing(tx, actor)]
         raise _no_tier("kek data signing")
 

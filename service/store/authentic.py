@@ -79,6 +79,11 @@ def holds(tx: Session, model: type[Authentic], row: Any) -> bool:
     return _holds(tx, shape, values, row.mac)
 
 
+def key_there(tx: Session, mac: bytes) -> bool:
+    """Tell whether the key of a MAC is there still, of a row that was proven with it before."""
+    return _key_of(tx, mac) is not None
+
+
 def refused() -> RowRefused:
     """Return the refusal of everything that needs a row which fails."""
     return RowRefused("row_refused", "A stored row is not as this service wrote it.")
@@ -216,6 +221,11 @@ def note(tx: Session, model: type[Noted], row: Any) -> None:
 def touched(tx: Session) -> list[Touched]:
     """Return what a unit of work has noted so far."""
     return cast("list[Touched]", tx.info.setdefault(_TOUCHED, []))
+
+
+def cut(tx: Session, count: int) -> None:
+    """Forget what was noted beyond a count: it was rolled back."""
+    del touched(tx)[count:]
 
 
 def taken(tx: Session) -> list[Touched]:

@@ -23,7 +23,7 @@ from crypto.errors import CryptoError
 from crypto.opaque import random_bytes
 from service.domain.errors import Busy, Conflict, LaminaError, Unavailable
 from service.store import files
-from service.store.authentic import authenticate_before_flush, refusals
+from service.store.authentic import authenticate_before_flush, cut, refusals, touched
 from service.store.sealed import FieldSealer, seal_before_flush, use_sealer
 
 Tx = Session
@@ -32,6 +32,7 @@ _BEGIN: Final = "lamina_begin"
 """How a transaction begins on SQLite; empty where each statement is one."""
 ENDINGS: Final = "lamina_endings"
 """Where a unit of work holds what is to be called at its end, in `Session.info`."""
+_NOTED: Final = "lamina_noted_at_savepoint"
 _BUSY_MS: Final = 10_000
 _TRIES: Final = 5
 _PAUSE_MS: Final = 20.0
@@ -122,9 +123,18 @@ class _UnitOfWork(Session):
         """Set a savepoint, and set it now: a session would wait for its own first statement."""
         nested = super().begin_nested()
         self.connection()
+        self.info.setdefault(_NOTED, {})[nested] = len(touched(self))
         return nested
 
 
+def _forget_notes(session: Session, ended: SessionTransaction) -> None:
+    """Listen to `after_soft_rollback`: the log is not told of what a savepoint took back."""
+    count = session.info.get(_NOTED, {}).pop(ended, None)
+    if count is not None:
+        cut(session, count)
+
+
+event.listen(_UnitOfWork, "after_soft_rollback", _forget_notes)
 event.listen(_UnitOfWork, "before_flush", seal_before_flush)
 # After it: the MAC of a row may cover what was sealed.
 event.listen(_UnitOfWork, "before_flush", authenticate_before_flush)

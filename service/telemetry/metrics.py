@@ -24,19 +24,18 @@ def method_label(method: str) -> str:
 class Metrics:
     """The counters of one app; several apps in one process do not share them.
 
-    Whoever reaches the API may read `registry`; what tells how people's attempts ended is in
-    `private` alone, with all of the other.
+    Whoever reaches the API may read `registry`. How requests, attempts, flows and grants ended is
+    in `private` alone, with all of the other: a stranger would read which passwords were right.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.private = CollectorRegistry()
-        self.private.register(self.registry)
         self.requests = Counter(
             "lamina_http_requests_total",
             "Requests by route and status.",
             ["route", "method", "status"],
-            registry=self.registry,
+            registry=self.private,
         )
         self.seconds = Histogram(
             "lamina_http_request_seconds",
@@ -61,7 +60,7 @@ class Metrics:
             "lamina_token_grants_total",
             "Token requests by grant and outcome.",
             ["grant", "outcome"],
-            registry=self.registry,
+            registry=self.private,
         )
         self.refused = Counter(
             "lamina_rows_refused_total",
@@ -104,6 +103,11 @@ class Metrics:
             "Whether the ledger is not the one that there was.",
             registry=self.registry,
         )
+        for shown in (
+            self.seconds, self.refused, self.differing, self.faces, self.unsequenced,
+            self.unsequenced_seconds, self.disagrees, self.ledger, self.ledger_lost,
+        ):  # fmt: skip
+            self.private.register(shown)
 
     def render(self) -> bytes:
         """Return the text exposition format of what anybody may read."""
@@ -123,7 +127,7 @@ class Metrics:
         for number in range(int(port), int(port) + workers):
             try:
                 start_http_server(number, host.strip("[]"), self.private)
-            except OSError:
+            except (OSError, OverflowError):
                 continue
             return
         logs.get().error("metrics_not_exposed", setting="LAMINA_METRICS_BIND")

@@ -217,7 +217,8 @@ class Front:
         self._deadlines = deadlines or Deadlines()
         self._rooms = {GUARDED: _Room(guarded), PUBLIC: _Room(public)}
         # Hundreds of slow senders are asked about at once: whole requests do not wait for them.
-        self._asking = asyncio.Semaphore(max(1, threads // 8))
+        few = max(1, threads // 8)
+        self._asking = {late: asyncio.Semaphore(few) for late in (True, False)}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -256,7 +257,7 @@ class Front:
                 while await feed.take(body, begun + limits.prompt - loop.time()):
                     if body.whole:
                         return
-            room, body.most = await self._admit(environ)
+            room, body.most = await self._admit(environ, late=declared <= _SMALL)
             # Who showed a token has room for all of it; who did not, for what is sent.
             size = min(declared, body.most) if room == GUARDED else body.size
             await body.move(self._rooms[room], size, limits.turn)
@@ -268,11 +269,24 @@ class Front:
         finally:
             feed.end()
 
-    async def _admit(self, environ: Environ) -> tuple[str, int]:
-        """Return in which room the body is counted, and how large it may be."""
+    async def _admit(self, environ: Environ, *, late: bool) -> tuple[str, int]:
+        """Return in which room the body is counted, and how large it may be.
+
+        Args:
+            environ: The request.
+            late: Whether its small body has not come in time; a large one, which may be prompt,
+                does not wait behind those.
+        """
         asked = environ | {ASK: True}
-        async with self._asking:
+        turn = self._asking[late]
+        try:
+            await asyncio.wait_for(turn.acquire(), self._deadlines.turn)
+        except TimeoutError:
+            raise _full() from None
+        try:
             answer = await self._answer(asked, _Body())
+        finally:
+            turn.release()
         if ADMITTED not in asked:
             raise _Turned(answer)
         environ[COUNTED] = True

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pyotp
 import pytest
 from flask.testing import FlaskClient
+from prometheus_client import generate_latest
 
 from biometrics.face import FaceEngine
 from crypto.hashing import PasswordHasher
@@ -123,6 +124,10 @@ class Service:
         done = self.act(flow, "totp", {"code": self.code(person)})
         assert done.status_code == 200, done.json
         return done.json
+
+    def measured(self):
+        """Return every metric, as the private address shows them."""
+        return generate_latest(self.house.metrics.private).decode()
 
     def exchange(self, completion_code, client=None):
         """Exchange a completion code for tokens."""

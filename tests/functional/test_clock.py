@@ -232,9 +232,11 @@ def test_a_clock_behind_the_ledger_is_found_after_a_restore(service):
         lambda custody, tx: custody.retire(tx, "signing", None, "cli"),
         lambda custody, tx: custody.promote(tx, "index", None, "cli"),
         lambda custody, tx: custody.promote(tx, "signing", None, "cli"),
+        lambda custody, tx: custody.promote(tx, "kek", "factor", "cli"),
+        lambda custody, tx: custody.retire(tx, "kek", "factor", "cli"),
         lambda custody, tx: custody.destroy(tx, "factor", 1, 30, "cli"),
     ],
-    ids=["old signing keys", "index", "signing", "kek"],
+    ids=["old signing keys", "index", "signing", "kek in use", "old kek", "end of a kek"],
 )
 def test_what_an_operator_ends_by_the_time_waits_for_clocks_to_agree(service, act):
     """A clock that is wrong would end a grace period early; the refusal names the reading."""
@@ -248,6 +250,26 @@ def test_what_an_operator_ends_by_the_time_waits_for_clocks_to_agree(service, ac
         act(house.custody, tx)
     assert refused.value.code == "clocks_disagree"
     assert "log -172800 s" in refused.value.detail
+
+
+def test_a_clock_that_was_set_ahead_stays_refused_until_it_has_run_for_an_hour(service):
+    """To ask a second time is no reading; the hour after which clocks count as steady is."""
+    house, clock = service.house, service.clock
+
+    def retire():
+        with house.store.transaction() as tx:
+            return house.custody.retire(tx, "signing", None, "cli")
+
+    assert retire() == []
+    clock.jump(days=2)
+    for said in ("monotonic +172800 s", "within the last hour", "within the last hour"):
+        with pytest.raises(Conflict) as refused:
+            retire()
+        assert refused.value.code == "clocks_disagree"
+        assert said in refused.value.detail
+        clock.advance(minutes=19)
+    clock.advance(minutes=5)
+    assert retire() == []
 
 
 def test_a_start_after_a_gap_waits_until_time_has_passed(service):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from service.web.front import ASK, Deadlines, Front
+from service.web.front import ADMITTED, ASK, GUARDED, REFUSED, Deadlines, Front
 
 TOKEN = "/oauth2/token"
 FLOWS = "/v1/flows"
@@ -252,7 +252,7 @@ def test_refusals_are_counted_and_admissions_are_not(service, front):
     body = b'{"kind": "login", "identifier": "' + b"a" * 70_000 + b'"}'
     assert send(front, FLOWS, [body], length(len(body)), JSON, bearer(service)).status == 422
     send(front, TOKEN, [b"{", None], length(100))
-    shown = service.http.get("/metrics").text
+    shown = service.measured()
     assert 'lamina_http_requests_total{method="POST",route="/v1/flows",status="422"} 1.0' in shown
     assert 'method="POST",route="unmatched",status="408"} 1.0' in shown
     assert 'status="204"' not in shown
@@ -271,6 +271,7 @@ def test_senders_that_are_asked_about_take_no_thread_of_a_whole_request():
     front = Front(app, threads=threads, deadlines=QUICK)
 
     async def race():
+        """Ask about as many as there are threads, and send a request beside them."""
         slow = [Sender(front, FLOWS, [b"{", None], [length(9)]) for _ in range(threads)]
         waiting = [asyncio.ensure_future(one.run()) for one in slow]
         await asyncio.sleep(4 * QUICK.prompt)
@@ -283,5 +284,38 @@ def test_senders_that_are_asked_about_take_no_thread_of_a_whole_request():
 
     try:
         assert asyncio.run(race()) == (200, {200})
+    finally:
+        front.close()
+
+
+def test_a_large_body_does_not_wait_behind_slow_senders():
+    """It is asked about in a line of its own, and none waits in one for ever."""
+    answered, threads = threading.Event(), 32
+
+    def app(environ, start):
+        if ASK in environ and environ["CONTENT_LENGTH"] == "9":
+            answered.wait(10)
+        if ASK in environ:
+            environ[ADMITTED] = (GUARDED, 200_000)
+        start("503 Refused" if REFUSED in environ else "200 OK", [])
+        return [b"{}"]
+
+    front = Front(app, threads=threads, deadlines=QUICK)
+
+    async def race():
+        slow = [Sender(front, FLOWS, [b"{", None], [length(9)]) for _ in range(threads)]
+        waiting = [asyncio.ensure_future(one.run()) for one in slow]
+        await asyncio.sleep(2 * QUICK.prompt)
+        try:
+            large = Sender(front, FLOWS, [b"x" * 100_000], [length(100_000)])
+            large = await asyncio.wait_for(large.run(), 5)
+            await asyncio.sleep(4 * QUICK.turn)
+        finally:
+            answered.set()
+        await asyncio.gather(*waiting)
+        return large.status, {one.status for one in slow}
+
+    try:
+        assert asyncio.run(race()) == (200, {503})
     finally:
         front.close()

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from tests.functional.conftest import PASSWORD
 from tests.functional.policing import (
@@ -242,6 +243,37 @@ def test_a_signal_that_fails_is_its_worst_and_spoils_nothing(service, fault):
     risk = seen.json["risk"]
     assert risk["band"] == "elevated"
     assert [item["code"] for item in risk["reasons"]] == ["scored", "signal_fault"]
+
+
+def careless(tx):
+    """Run into a refusal of the database and hide it."""
+    try:
+        poison(tx)
+    except SQLAlchemyError:
+        raise RuntimeError("something of its own") from None
+
+
+def half_done(tx):
+    """Write something and fail."""
+    tx.execute(text("INSERT INTO revoked_token (jti, expires_at) VALUES (:jti, :at)"),
+               {"jti": "0" * 32, "at": "2026-01-01 00:00:00"})  # fmt: skip
+    raise ValueError
+
+
+@pytest.mark.parametrize("fault", [careless, half_done])
+def test_a_signal_that_fails_half_way_leaves_nothing(service, fault):
+    """Whatever it raises: the unit of work is done again with a savepoint, the others answer."""
+    service.register()
+    feel(service, Feeling(0.5), Feeling(fault=fault))
+    service.house.login._parts.signals.signals[1].worst = -3.0
+    for _ in range(2):
+        flow = service.begin().json
+        seen = service.act(flow, "password", {"password": PASSWORD})
+        assert seen.status_code == 200, seen.json
+        found = [item["code"] for item in seen.json["risk"]["reasons"]]
+        assert found == ["scored", "signal_fault"]
+    with service.house.store.transaction(read=True) as tx:
+        assert tx.execute(text("SELECT count(*) FROM revoked_token")).scalar() == 0
 
 
 def test_a_login_survives_a_signal_that_cannot_learn(service):

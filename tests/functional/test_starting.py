@@ -42,6 +42,7 @@ def test_a_taken_port_is_told_before_anything_is_served(ready, taken):  # noqa: 
     [
         ("192.0.2.1:8000", "192.0.2.1:8000 is no address of this machine; set LAMINA_BIND"),
         ("nowhere.invalid:8000", "nowhere.invalid:8000 cannot be listened on ("),
+        ("127.0.0.1:65536", "127.0.0.1:65536 is beyond the last port; set LAMINA_BIND"),
     ],
 )
 def test_an_address_of_another_machine_is_told(bind, says):

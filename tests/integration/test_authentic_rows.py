@@ -1,6 +1,7 @@
 """Rows with MACs: given once, changed with their rows, rotated, and missed where they are gone."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import delete, insert, select, text, update
@@ -10,6 +11,7 @@ from service.audit.actions import AuditLog
 from service.audit.actions.state import RowState
 from service.audit.store import Leaf, Link, RowMark
 from service.clients.model import NewClient
+from service.clients.store import use_assertion
 from service.domain.errors import Conflict, RowRefused, SetupError
 from service.operators import store as operators
 from service.operators.store import OperatorRole
@@ -41,6 +43,28 @@ def without_macs(house):
                 db.execute(update(shape.table).values(mac=None))
         for model in (RowMark, Link, Leaf):
             db.execute(delete(model))
+
+
+def test_what_a_savepoint_takes_back_is_not_told(house):
+    """The log hears of what stays: before the savepoint, after it, and of none that was undone."""
+    names = [f"jti {number}" for number in range(3)]
+    now = house.clock.now()
+
+    def use(tx, name):
+        assert use_assertion(tx, UUID(int=1), name, now + timedelta(minutes=1), now)
+
+    with house.store.transaction() as tx:
+        use(tx, names[0])
+        with pytest.raises(ZeroDivisionError), tx.begin_nested():
+            use(tx, names[1])
+            with tx.begin_nested():
+                use(tx, names[2])
+            _ = 1 / 0
+        told = [item[1] for item in authentic.touched(tx) if item[0] == "used_assertion"]
+        assert [row.rpartition("|")[2] for row in told] == names[:1]
+        with tx.begin_nested():
+            use(tx, names[1])
+        assert len(authentic.touched(tx)) == len(told) + 1
 
 
 def test_rows_of_an_older_database_are_trusted_once(house):

@@ -357,6 +357,15 @@ def test_a_known_client_whose_row_is_edited_is_refused(house, edited):
             act(house, "active", client.id)
 
 
+def test_a_known_client_ends_with_the_key_that_proved_it(house, monkeypatch):
+    """A row under a generation that is gone is proven by nobody, here neither."""
+    client, _ = act(house, "create", NewClient("app", ("flows:write",)))
+    assert act(house, "active", client.id) == client
+    monkeypatch.setattr("service.store.authentic._key_of", lambda _tx, _mac: None)
+    with pytest.raises(RowRefused):
+        act(house, "active", client.id)
+
+
 def test_clients_that_are_known_are_not_kept_without_end(house, monkeypatch):
     """As many as there is room for; the others are read as before."""
     monkeypatch.setattr("service.clients.store._MOST_KEPT", 2)

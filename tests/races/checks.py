@@ -79,7 +79,14 @@ def _twice(found):
 
 
 def _done(answers):
-    return Counter(item.name for item in answers if 200 <= item.status < 300)
+    return Counter(
+        item.name for item in answers if 200 <= item.status < 300 and not _took_nothing(item.body)
+    )
+
+
+def _took_nothing(body):
+    """Tell whether an import was answered without taking anything, as without a consent."""
+    return isinstance(body, dict) and body.get("accepted") == 0
 
 
 def _used_once(answers):

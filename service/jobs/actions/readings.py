@@ -67,17 +67,13 @@ class Readings:
 
     def agree(self, tx: Tx) -> bool:
         """Tell whether what cannot be undone may be done now; alarm when it may not."""
-        findings = self.findings(tx)
-        moment = passed(self._clock)
-        if not all(item.agrees for item in findings):
-            self._steady_since, self._jumped = moment, True
+        findings = self._looked(tx)
         rested = any(
             item.name == "log" and item.seconds > _GAP.total_seconds() for item in findings
         )
-        steady = moment - self._steady_since >= STEADY.total_seconds()
         # Whatever is written to the log meanwhile: who began after a gap waits the hour out.
         self._jumped = self._jumped or rested
-        sure = steady or not self._jumped
+        sure = self._steady or not self._jumped
         if sure:
             self._jumped = False
         elif not self._told:
@@ -90,13 +86,33 @@ class Readings:
     def require(self, tx: Tx) -> None:
         """Refuse an act of an operator that cannot be undone and depends on the time.
 
+        A clock that was wrong before this process began, beside a database on the same machine,
+        shows in nothing that can be read here.
+
         Raises:
-            Conflict: The clock differs from another reading now; the text names it.
+            Conflict: The clock differs from another reading, which the text names, or did so within
+                the last hour.
         """
-        if wrong := [item for item in self.findings(tx) if not item.agrees]:
+        wrong = [item for item in self._looked(tx) if not item.agrees]
+        if wrong:
             told = ", ".join(f"{item.name} {item.seconds:+d} s" for item in wrong)
-            detail = f"this clock differs from other readings ({told}); see: lamina keys doctor"
+            detail = f"this clock differs from other readings ({told}); see: lamina doctor"
             raise Conflict("clocks_disagree", detail)
+        if self._jumped and not self._steady:
+            detail = "this clock differed from other readings within the last hour; wait until they"
+            raise Conflict("clocks_disagree", f"{detail} have agreed for an hour")
+        self._jumped = False
+
+    @property
+    def _steady(self) -> bool:
+        return passed(self._clock) - self._steady_since >= STEADY.total_seconds()
+
+    def _looked(self, tx: Tx) -> list[Finding]:
+        """Return the findings, and note when one of them did not agree."""
+        findings = self.findings(tx)
+        if not all(item.agrees for item in findings):
+            self._steady_since, self._jumped = passed(self._clock), True
+        return findings
 
     def findings(self, tx: Tx) -> list[Finding]:
         """Return how far the clock is from each other reading."""

@@ -15,7 +15,7 @@ _MS: Final = 1000.0
 
 
 class _Poisoned(Exception):
-    """The database refused something that a signal asked for; the transaction is spoilt."""
+    """A signal failed in the middle; what it had begun must not stay."""
 
 
 class Signals:
@@ -35,14 +35,14 @@ class Signals:
         """Ask every signal; a fault, a refusal of the database or a delay is its worst.
 
         Raises:
-            Busy: The database refused something, which spoils this unit of work: it is to be done
-                again. From then on this process sets a savepoint for each signal; until then none,
-                as each is two statements.
+            Busy: One failed, which may have spoilt this unit of work: it is to be done again. From
+                then on this process sets a savepoint for each signal; until then none, as each is
+                two statements.
         """
         if self._careful:
             return assess_all(self.signals, tx, facts, self._ask_alone)
         try:
-            return assess_all(self.signals, tx, facts, self._ask)
+            return assess_all(self.signals, tx, facts, self._ask_bare)
         except _Poisoned as error:
             self._careful = True
             raise Busy(again=True) from error
@@ -71,6 +71,15 @@ class Signals:
         if spent > self._budget():
             raise _fault(signal.name, "a time-out", spent)
         return found
+
+    def _ask_bare(self, signal: Signal, tx: Tx, facts: SignalFacts) -> Assessment:
+        try:
+            return self._ask(signal, tx, facts)
+        except SignalFault as fault:
+            if fault.__cause__ is None:
+                # A time-out: it has spoilt nothing.
+                raise
+            raise _Poisoned from fault
 
     def _ask_alone(self, signal: Signal, tx: Tx, facts: SignalFacts) -> Assessment:
         try:

@@ -2,7 +2,10 @@
 
 The log knows a row by its key, and the name of a count comes again: each row gets a key of its own.
 Rows that the log was never told of would be taken for ones that somebody wrote by hand. Down and up
-again, those that the log was told of are reported as missing until they would have ended.
+again, those that the log was told of are reported as missing.
+
+Both these counts and those of attempts keep what the last change found: the log is told of it, so
+that an edit is found after the next change too.
 
 Revision: 0019
 """
@@ -26,13 +29,21 @@ def upgrade() -> None:
         sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("changes", sa.Integer(), nullable=False),
+        sa.Column("was_times", sa.Integer(), nullable=True),
+        sa.Column("was_next_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("was_ends_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_limit_count")),
         sa.UniqueConstraint("bucket", name=op.f("uq_limit_count_bucket")),
     )
     op.create_index(op.f("ix_limit_count_ends_at"), "limit_count", ["ends_at"])
+    op.add_column("throttle", sa.Column("was", sa.String(length=120), nullable=True))
+    for name in ("was_locked_until", "was_updated_at"):
+        op.add_column("throttle", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
+    for name in ("was_updated_at", "was_locked_until", "was"):
+        op.drop_column("throttle", name)
     op.drop_table("limit_count")
     op.create_table(
         "limit_count",

@@ -37,8 +37,7 @@ _REFUSED: Final = "lamina_refused"
 _UNCHECKED: Final = "lamina_unchecked"
 
 Touched = list[Any]
-"""What one change left of a row: table, id, revision, the start of its MAC or GONE, and until when
-it may not be missing, in seconds since 1970, or None for ever."""
+"""What one change left of a row, as `touch` takes it."""
 
 
 def reading(model: type[Told]) -> Select[Any]:
@@ -195,9 +194,23 @@ def first_mac(tx: Session, model: type[Authentic], row: Any) -> bytes:
     return _sealed(tx, shape, shape.of_row(row), 1)
 
 
-def touch(tx: Session, table: str, row: str, revision: int, tag: str, until: int | None) -> None:
-    """Note what a change left of a row; the log gets it with this unit of work."""
-    touched(tx).append([table, row, revision, tag, until])
+def touch(  # noqa: PLR0913, PLR0917 - one argument for each member of a note
+    tx: Session, table: str, row: str, revision: int, tag: str, until: int | None,
+    before: str | None = None,
+) -> None:  # fmt: skip
+    """Note what a change left of a row; the log gets it with this unit of work.
+
+    Args:
+        tx: The unit of work.
+        table: The table.
+        row: The key of the row.
+        revision: Which change this is.
+        tag: The start of the MAC or digest of the row after it, or GONE.
+        until: Until when the row may not be missing, in seconds since 1970; None for ever.
+        before: The same of the row as this change found it, where no MAC was checked.
+    """
+    told = [table, row, revision, tag, until]
+    touched(tx).append(told if before is None else [*told, before])
     tx.info.setdefault(_TABLES, set()).add(table)
 
 
@@ -206,16 +219,19 @@ def unchanged(tx: Session, model: type[Told]) -> bool:
     return shape_of(model).table.name not in tx.info.get(_TABLES, ())
 
 
-def note(tx: Session, model: type[Noted], row: Any) -> None:
+def note(tx: Session, model: type[Noted], row: Any, before: Any = None) -> None:
     """Note a row without a MAC as it stands now.
 
     Args:
         tx: The unit of work.
         model: The table.
         row: Its covered columns and what counts its changes, by name.
+        before: Its covered columns as the change found them, where the row keeps them: the log
+            tells from them that nobody has edited it since the change before.
     """
     shape = shape_of(model)
-    touch(tx, shape.table.name, *shape.note_of(row))
+    found = None if before is None else shape.digest_of(before)
+    touch(tx, shape.table.name, *shape.note_of(row), before=found)
 
 
 def touched(tx: Session) -> list[Touched]:

@@ -49,6 +49,8 @@ class Noted:
     __until__: ClassVar[str | None] = None
     __revision__: ClassVar[str | None] = None
     """The column that counts the changes of a row; None where a row never changes."""
+    __followed__: ClassVar[bool] = False
+    """Whether the row keeps what the last change found, which the log is told too."""
 
 
 Told = Authentic | Noted
@@ -84,6 +86,11 @@ class Shape:
     def keyed(self) -> bool:
         """Tell whether the rows carry a MAC."""
         return issubclass(self.model, Authentic)
+
+    @property
+    def followed(self) -> bool:
+        """Tell whether each note says what the change found."""
+        return bool(getattr(self.model, "__followed__", False))
 
     @property
     def keyed_model(self) -> type[Authentic]:
@@ -150,8 +157,11 @@ class Shape:
         if self.keyed:
             return name, rows.revision_of(row.mac), rows.tag_of(row.mac), until
         column = getattr(self.model, "__revision__", None)
-        digest = rows.plain_tag(self.message(values))
-        return name, getattr(row, column) if column else 1, digest, until
+        return name, getattr(row, column) if column else 1, self.digest_of(row), until
+
+    def digest_of(self, row: Any) -> str:
+        """Return the start of a digest of a row without a MAC."""
+        return rows.plain_tag(self.message(self.of_row(row)))
 
     def until_of(self, values: Sequence[Any]) -> int | None:
         """Return until when a row may not be missing."""

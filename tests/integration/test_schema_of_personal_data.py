@@ -36,7 +36,7 @@ PUBLIC = {
     "key_instance": "id label started_at seen_at held",
     "known_device": "id subject_id generation created_at expires_at",
     "legal_hold": "subject_id until reason set_at",
-    "limit_count": "id bucket times next_at ends_at changes",
+    "limit_count": "id bucket times next_at ends_at changes was_times was_next_at was_ends_at",
     "login_context_failure": "id at subject_digest network_digest known_device",
     "login_context_history": "id subject_id updated_at",
     "login_context_population": "digest weight",
@@ -62,7 +62,8 @@ PUBLIC = {
     "subject_export": "id subject_id actor created_at expires_at",
     "subject_index": "id field key_version digest subject_id verified_at form",
     "suspension": "id subject_id capability reason since",
-    "throttle": "id bucket lane knowledge other face strict total era locked_until updated_at "
+    "throttle": "was was_locked_until was_updated_at "
+    "id bucket lane knowledge other face strict total era locked_until updated_at "
     "changes",
     "tombstone": "id subject_id classes erased_at horizon certificate",
     "totp_used_step": "authenticator_id step",

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 from service.clients.model import SCOPES
 from tests.functional.conftest import PASSWORD
-from tests.tamper.world import World, forged
+from tests.tamper.world import World, forged, guess
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,31 @@ def bucket(world):
     return {"id": world.names["bucket"]}
 
 
+def later(world):
+    return now(world) + timedelta(minutes=30)
+
+
+def long_ago(world):
+    return now(world) - timedelta(days=1)
+
+
+def then(edit, act):
+    """Edit, and let the service change the same row afterwards: what it finds is told too."""
+
+    def do(world):
+        edit(world)
+        act(world)
+
+    return do
+
+
+def fail(world):
+    """Show a wrong password once more."""
+    flow = world.service.begin("mallory").json
+    wrong = world.service.act(flow, "password", {"password": "not the right one"})
+    assert wrong.status_code == 422, wrong.json
+
+
 def limit(world):
     return {"id": world.names["limit"]}
 
@@ -360,6 +386,18 @@ EDITS = [
     Edit("delete", "limit_count", "no code guessed", drop("limit_count", limit)),
     Edit("roll back", "limit_count", "as before the last guess", back("limit_count", limit)),
     Edit("move", "limit_count", "another's guesses", put("limit_count", limit, bucket="f" * 64)),
+    *(Edit("edit", "limit_count", f"{what}, and another guess after it",
+           then(put("limit_count", limit, **values), guess))
+      for what, values in (
+          ("guesses forgotten", {"times": 0}), ("a wait shortened", {"next_at": now}),
+          ("an end put off", {"ends_at": later}))),
+    *(Edit("edit", "throttle", f"{what}, and another failure after it",
+           then(put("throttle", bucket, **values), fail))
+      for what, values in (
+          ("failures forgotten", {"knowledge": 0, "total": 0}), ("total forgotten", {"total": 0}),
+          ("faces forgotten", {"face": 3}), ("strict", {"strict": True}),
+          ("an era before", {"era": 7}), ("used at another time", {"updated_at": later}),
+          ("a wait that is over", {"locked_until": long_ago}))),
     Edit("delete", "revoked_token", "a revoked access token is good",
          drop("revoked_token", lambda _world: {})),
     Edit("delete", "subject_risk", "nothing is held against mallory",

@@ -42,6 +42,9 @@ class _Known:
         until: Until when it may not be missing.
         ends: How often it was deleted; a key may be used again.
         ended: The sum of the numbers of these deletions.
+        open: What the row was left as after a change, and was found as before one, by its number,
+            until the other of the two is heard.
+        broken: Whether a change found the row other than the one before had left it.
     """
 
     count: int = 0
@@ -51,6 +54,8 @@ class _Known:
     until: int | None = None
     ends: int = 0
     ended: int = 0
+    open: dict[tuple[int, bool], str] = field(default_factory=dict)
+    broken: bool = False
 
     def hear(self, revision: int, tag: str, until: int | None) -> None:
         """Take up one more note."""
@@ -60,6 +65,18 @@ class _Known:
             self.ends, self.ended = self.ends + 1, self.ended + revision
         elif revision >= self.top:
             self.top, self.tag, self.until = revision, tag, until
+
+    def follow(self, revision: int, left: str, before: str | None) -> None:
+        """Take up what a change left and what it found, which the change before must have left."""
+        ends = [(revision, False, left)] if left != GONE else []
+        if before is not None:
+            ends.append((revision - 1, True, before))
+        for number, found, other in ends:
+            known = self.open.pop((number, not found), None)
+            if known is None:
+                self.open[number, found] = other
+            else:
+                self.broken = self.broken or known != other
 
     @property
     def revision(self) -> int:
@@ -78,6 +95,8 @@ class _Known:
     @property
     def fault(self) -> str:
         """Return what is wrong with the numbers themselves; each must have been told once."""
+        if self.broken:
+            return "edited_before_a_change"
         told, due = self.count, self.top - self.first + 1
         if self.ends or told == due:
             return ""
@@ -212,6 +231,7 @@ class RowState:
     def _heard(self, tx: Tx, since: int, done: Comparison) -> _Heard:
         key = sealer_of(tx).purpose_key(tx, notes.PURPOSE)
         known: _Heard = {}
+        followed = {shape.table.name for shape in shapes() if shape.followed}
         done.position = since
         for leaf in _leaves(tx, since):
             done.leaves += 1
@@ -220,8 +240,11 @@ class RowState:
             if told is None:
                 done.add("audit_leaf", str(leaf.id), "forged_notes")
                 continue
-            for table, row, revision, tag, until in told:
-                known.setdefault((table, row), _Known()).hear(revision, tag, until)
+            for table, row, revision, tag, until, *before in told:
+                note = known.setdefault((table, row), _Known())
+                note.hear(revision, tag, until)
+                if table in followed:
+                    note.follow(revision, tag, before[0] if before else None)
         return known
 
     def _hold_all(self, tx: Tx, known: _Heard, done: Comparison) -> None:
@@ -242,6 +265,8 @@ class RowState:
         for (table, name), note in known.items():
             shape = by_name.get(table)
             row = scanning.row_named(tx, shape, name) if shape else None
+            if note.broken:
+                done.add(table, name, note.fault)
             if shape is not None and row is not None:
                 self._hold(tx, shape, row, note, done)
             elif not note.ends:

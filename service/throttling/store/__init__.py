@@ -4,6 +4,7 @@ import operator
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import reduce
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    cast,
     false,
     literal,
     not_,
@@ -53,6 +55,7 @@ class Bucket(Noted, Base):
         "updated_at",
     )  # fmt: skip
     __revision__ = "changes"
+    __followed__ = True
     __table_args__ = (UniqueConstraint("bucket", "lane"),)
     __personal__ = Personal(
         "to bound guessing",
@@ -73,6 +76,10 @@ class Bucket(Noted, Base):
     locked_until: Mapped[datetime | None]
     updated_at: Mapped[datetime]
     changes: Mapped[int] = mapped_column(server_default="1")
+    was: Mapped[str | None] = mapped_column(String(120))
+    """The numbers as the last change found them; what it found is told to the log."""
+    was_locked_until: Mapped[datetime | None]
+    was_updated_at: Mapped[datetime | None]
 
 
 class Count(NamedTuple):
@@ -106,16 +113,34 @@ class Ends(NamedTuple):
 
 
 _TABLE: Final = table_of(Bucket)
+_NUMBERS: Final = ("knowledge", "other", "face", "total", "era")
+_WAS: Final = (_TABLE.c.was, _TABLE.c.was_locked_until, _TABLE.c.was_updated_at)
 _SHORTEST: Final = timedelta(seconds=FIRST_DELAY)
 _LONGEST: Final = timedelta(seconds=LONGEST_DELAY) + SKEW
 _KEY: Final = (_TABLE.c.bucket == bindparam("b_bucket"), _TABLE.c.lane == bindparam("b_lane"))
 
 
 def _told(statement: Update) -> ReturningUpdate[Any]:
-    """Count a change of the row, and return all that the log is told of it."""
-    return statement.values({_TABLE.c.changes: _TABLE.c.changes + 1}).returning(
-        *shape_of(Bucket).columns
-    )
+    """Count a change of the row, and return all that the log is told of it, before and after."""
+    was: ColumnElement[Any] = case((_TABLE.c.strict, "1"), else_="0")
+    for name in _NUMBERS:
+        was = was + "," + cast(_TABLE.c[name], String)
+    found = {
+        _TABLE.c.changes: _TABLE.c.changes + 1, _TABLE.c.was_updated_at: _TABLE.c.updated_at,
+        _TABLE.c.was: was,
+        _TABLE.c.was_locked_until: _TABLE.c.locked_until,
+    }  # fmt: skip
+    return statement.values(found).returning(*shape_of(Bucket).columns, *_WAS)
+
+
+def _note(tx: Tx, row: Any) -> None:  # noqa: ANN401 - a row that `_told` returned
+    strict, *numbers = map(int, row.was.split(","))
+    before = SimpleNamespace(
+        id=row.id, bucket=row.bucket, lane=row.lane, strict=bool(strict),
+        locked_until=row.was_locked_until, updated_at=row.was_updated_at,
+        **dict(zip(_NUMBERS, numbers, strict=True)),
+    )  # fmt: skip
+    note(tx, Bucket, row, before)
 
 
 _Rule = tuple[ColumnElement[bool], ColumnElement[bool]]
@@ -213,7 +238,7 @@ def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime)
     found = tx.execute(_RAISE[counter], values).first()
     if found is None:
         return None
-    note(tx, Bucket, found)
+    _note(tx, found)
     failures = getattr(found, counter.column)
     return Count(found.id, failures, free(counter, strict=found.strict), found.era)
 
@@ -282,5 +307,5 @@ def clear(tx: Tx, bucket: str, lane: str | None) -> int:
 def _change(tx: Tx, statement: ReturningUpdate[Any], values: Mapping[str, Any]) -> int:
     changed = tx.execute(statement, dict(values)).all()
     for row in changed:
-        note(tx, Bucket, row)
+        _note(tx, row)
     return len(changed)

@@ -1,6 +1,7 @@
 """The table of counts of what may be done only so often."""
 
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Final
 from uuid import UUID
 
@@ -24,7 +25,7 @@ class Limit(Noted, Base):
     __tablename__ = "limit_count"
     __members__ = ("bucket", "times", "next_at", "ends_at")
     __revision__ = "changes"
-    __until__ = "ends_at"
+    __followed__ = True
     __personal__ = Unlinked(
         "to bound how often codes are sent to an address and guessed",
         "until the count ends, a day after the last code",
@@ -38,6 +39,10 @@ class Limit(Noted, Base):
     next_at: Mapped[datetime]
     ends_at: Mapped[datetime] = mapped_column(index=True)
     changes: Mapped[int]
+    was_times: Mapped[int | None]
+    """The row as the last change found it, which is told to the log."""
+    was_next_at: Mapped[datetime | None]
+    was_ends_at: Mapped[datetime | None]
 
 
 _LIMITS: Final = table_of(Limit)
@@ -58,6 +63,9 @@ _TAKING: Final = (
              bindparam("b_ends", type_=_LIMITS.c.ends_at.type)),
             else_=_LIMITS.c.ends_at,
         ),
+        was_times=_LIMITS.c.times,
+        was_next_at=_LIMITS.c.next_at,
+        was_ends_at=_LIMITS.c.ends_at,
     )
     .returning(_LIMITS.c.times)
 )  # fmt: skip
@@ -69,7 +77,12 @@ _TAKEN: Final = (
     .values(
         next_at=bindparam("b_next", type_=_LIMITS.c.next_at.type), changes=_LIMITS.c.changes + 1
     )
-    .returning(*shape_of(Limit).columns)
+    .returning(
+        *shape_of(Limit).columns,
+        _LIMITS.c.was_times,
+        _LIMITS.c.was_next_at,
+        _LIMITS.c.was_ends_at,
+    )
 )
 
 
@@ -82,7 +95,12 @@ def take(tx: Tx, bucket: str, rule: Rule, now: datetime) -> int | None:
     count: int | None = tx.execute(_TAKING, values).scalar()
     if count is not None:
         values = {"b_bucket": bucket, "b_next": now + rule.gap(count)}
-        note(tx, Limit, tx.execute(_TAKEN, values).one())
+        row = tx.execute(_TAKEN, values).one()
+        before = SimpleNamespace(
+            id=row.id, bucket=row.bucket, times=row.was_times, next_at=row.was_next_at,
+            ends_at=row.was_ends_at,
+        )  # fmt: skip
+        note(tx, Limit, row, before)
     return count
 
 

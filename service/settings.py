@@ -136,8 +136,11 @@ class Settings(Bounds):
         if not value and info.field_name == "metrics_bind":
             return value
         host, _, port = value.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
-            raise ValueError("must be HOST:PORT")
+        numbered = port.isascii() and port.isdigit() and int(port) <= 65535  # noqa: PLR2004 - the last port
+        if not host or not numbered or host.startswith("[") != host.endswith("]"):
+            raise ValueError("must be HOST:PORT, such as 127.0.0.1:8000 or [::1]:8000")
+        if info.field_name == "metrics_bind" and not int(port):
+            raise ValueError("must name its port")
         return value
 
     @model_validator(mode="after")

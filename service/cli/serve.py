@@ -58,6 +58,10 @@ def serve(workers: int | None) -> None:
     host, port = _listening(found.bind)
     if found.metrics_bind:
         name, _, first = found.metrics_bind.rpartition(":")
+        if port in range(int(first), int(first) + count):
+            detail = f"{found.metrics_bind} takes a port for each of {counted(count, 'worker')}, "
+            detail += "one of them that of LAMINA_BIND; set LAMINA_METRICS_BIND"
+            raise LaminaError("port_taken", detail)
         for number in range(int(first), int(first) + count):
             _listening(f"{name}:{number}", "LAMINA_METRICS_BIND")
     prepare(found)

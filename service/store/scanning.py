@@ -1,11 +1,13 @@
 """Go over the rows of a table of which the log is told, page by page in the order of their keys."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Column, LargeBinary, Uuid, func, literal, select, tuple_, update
+from sqlalchemy import Column, LargeBinary, Select, Uuid, func, literal, select, tuple_, update
+from sqlalchemy.exc import DataError
 from sqlalchemy.sql.elements import ColumnElement
 
 from service.store.authentic import first_mac, reading, renewed
@@ -16,12 +18,58 @@ _PAGE = 500
 Key = tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row with a cell that the driver cannot read, which this service did not write.
+
+    Args:
+        name: Its key, as `Shape.name_of` writes it.
+    """
+
+    name: str
+
+
+_UNREAD: Final = (ValueError, TypeError, LookupError, ArithmeticError, DataError)
+"""What drivers and types raise at a cell; no database ends its transaction for it."""
+
+
 def all_rows(tx: Tx, shape: Shape, *conditions: ColumnElement[bool]) -> Iterator[Any]:
-    """Give every row, its covered columns and its MAC."""
+    """Give every row, its covered columns and its MAC, or `Unreadable` in its place."""
     after: Key | None = None
-    while page := page_after(tx, shape, after, *conditions):
+    while True:
+        try:
+            page = page_after(tx, shape, after, *conditions)
+        except _UNREAD:
+            keys = _keys_after(tx, shape, after, *conditions)
+            yield from (_named(tx, shape, key) for key in keys)
+            after = keys[-1]
+            continue
+        if not page:
+            return
         yield from page
         after = key_of(shape, page[-1])
+
+
+def _keys_after(
+    tx: Tx, shape: Shape, after: Key | None, *conditions: ColumnElement[bool]
+) -> list[Key]:
+    keys = [shape.table.c[name] for name in shape.key]
+    query = select(*keys).where(*conditions).order_by(*keys).limit(_PAGE)
+    return [tuple(row) for row in tx.execute(_beyond(query, keys, after))]
+
+
+def _beyond(query: Select[Any], keys: Sequence[Column[Any]], after: Key | None) -> Select[Any]:
+    if after is None:
+        return query
+    return query.where(keys[0] > after[0] if len(keys) == 1 else tuple_(*keys) > after)
+
+
+def _named(tx: Tx, shape: Shape, key: Key) -> Any:  # noqa: ANN401 - a row, or Unreadable
+    where = [shape.table.c[name] == value for name, value in zip(shape.key, key, strict=True)]
+    try:
+        return tx.execute(reading(shape.model).where(*where)).one()
+    except _UNREAD:
+        return Unreadable(shape.name_of(key))
 
 
 def page_after(
@@ -30,19 +78,24 @@ def page_after(
     """Return a page of rows whose key comes after one; locked, those that others lock left out."""
     keys = [shape.table.c[name] for name in shape.key]
     query = reading(shape.model).where(*conditions).order_by(*keys).limit(_PAGE)
-    if after is not None:
-        query = query.where(keys[0] > after[0] if len(keys) == 1 else tuple_(*keys) > after)
+    query = _beyond(query, keys, after)
     if lock:
         query = query.with_for_update(skip_locked=True)
     return tx.execute(query).all()
 
 
 def row_named(tx: Tx, shape: Shape, name: str) -> Any:  # noqa: ANN401 - a row of named columns
-    """Return the row with a key, as `Shape.name_of` wrote it; None where there is none."""
+    """Return the row with a key, as `Shape.name_of` wrote it; None where there is none.
+
+    One that cannot be read is `Unreadable`.
+    """
     columns = [shape.table.c[part] for part in shape.key]
     parts = name.split("|", len(columns) - 1)
     where = [column == _parsed(column, part) for column, part in zip(columns, parts, strict=True)]
-    return tx.execute(reading(shape.model).where(*where)).first()
+    try:
+        return tx.execute(reading(shape.model).where(*where)).first()
+    except _UNREAD:
+        return Unreadable(name)
 
 
 def key_of(shape: Shape, row: Any) -> Key:  # noqa: ANN401 - a row of named columns

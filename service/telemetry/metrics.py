@@ -1,6 +1,6 @@
 """Prometheus counters; labels come from closed sets, so that nobody can grow them."""
 
-from typing import Final
+from typing import Final, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,6 +14,9 @@ from prometheus_client import (
 from service.telemetry import logs
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+_PATIENCE: Final = 10
 
 
 def method_label(method: str) -> str:
@@ -126,8 +129,11 @@ class Metrics:
         host, _, port = bind.rpartition(":")
         for number in range(int(port), int(port) + workers):
             try:
-                start_http_server(number, host.strip("[]"), self.private)
+                server, _ = start_http_server(number, host.strip("[]"), self.private)
             except (OSError, OverflowError):
                 continue
+            # Who sends nothing holds a thread and a file no longer than this.
+            handler = cast("type", server.RequestHandlerClass)
+            server.RequestHandlerClass = type("Deadline", (handler,), {"timeout": _PATIENCE})
             return
         logs.get().error("metrics_not_exposed", setting="LAMINA_METRICS_BIND")

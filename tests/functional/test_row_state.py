@@ -122,3 +122,23 @@ def test_a_comparison_that_fails_is_tried_again(service, monkeypatch):
     service.clock.advance(seconds=61)
     (again,) = jobs.begin_apart()
     again.join()
+
+
+@pytest.mark.edits_rows
+def test_a_cell_that_nobody_can_read_hides_no_other_row(service, lamina):
+    """It is listed by its key, beside all others that differ; no traceback, and a start goes on."""
+    service.register("alice")
+    service.register("bob")
+    service.act(service.begin("alice").json, "password", {"password": "not the right one"})
+    if service.house.settings.sqlite:
+        edit(service, "UPDATE throttle SET updated_at = 'never'")
+    else:
+        edit(service, "UPDATE throttle SET updated_at = 'infinity'")
+    edit(service, "UPDATE client SET name = 'another'")
+    for found in (service.house.comparing.all(), service.house.comparing.lately()):
+        what = {(item["table"], item["what"]) for item in found.found}
+        assert what >= {("throttle", "unreadable"), ("client", "edited")}
+    done = lamina("audit", "verify", "--state")
+    assert done.returncode != 0
+    assert "unreadable" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,7 +1,10 @@
 """What `lamina serve` says before it serves, and when it does not begin at all."""
 
 import errno
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -89,3 +92,21 @@ def test_what_a_server_needs_beside_it_is_told_once(changes, workers, says):
     lines = serve._beside(Settings(**{"mode": "development"} | changes), workers)
     assert [line[: len(said)] for line, said in zip(lines, says, strict=True)] == says
     assert "canary" not in "".join(lines)
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_metrics_do_not_take_the_port_of_the_api(settings, ahead):
+    """Each worker takes a port: the API's is none of them; one line says so."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {
+        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_BIND": f"127.0.0.1:{port}",
+        "LAMINA_METRICS_BIND": f"127.0.0.1:{port - ahead}",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "service.cli", "serve", "--workers", "2"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "one of them that of LAMINA_BIND; set LAMINA_METRICS_BIND" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -250,7 +250,8 @@ class RowState:
     def _hold_all(self, tx: Tx, known: _Heard, done: Comparison) -> None:
         for shape in shapes():
             for row in scanning.all_rows(tx, shape):
-                name = shape.name_of(shape.of_row(row))
+                unread = isinstance(row, scanning.Unreadable)
+                name = row.name if unread else shape.name_of(shape.of_row(row))
                 note = known.pop((shape.table.name, name), None)
                 self._hold(tx, shape, row, note, done)
                 if note is not None and note.fault:
@@ -276,6 +277,9 @@ class RowState:
         self, tx: Tx, shape: Shape, row: Any, note: _Known | None, done: Comparison  # noqa: ANN401
     ) -> None:  # fmt: skip
         done.rows += 1
+        if isinstance(row, scanning.Unreadable):
+            done.add(shape.table.name, row.name, "unreadable")
+            return
         name, revision, tag, _ = shape.note_of(row)
         what = ""
         if shape.keyed and not authentic.holds(tx, shape.keyed_model, row):

@@ -354,7 +354,7 @@ class Walk(RuleBasedStateMachine):
         reused = again and bool(session.spent)
         shown = session.spent[-1] if reused else session.refresh
         if reused:
-            self.service.clock.advance(seconds=11)
+            self.service.clock.advance(seconds=61)
         answer = self.token(grant_type="refresh_token", refresh_token=shown)
         if reused:
             assert answer is None

@@ -85,25 +85,16 @@ class AccessTokens:
 
 
 class Tokens:
-    """The token endpoint and what stands beside it."""
+    """The token endpoint and what stands beside it.
+
+    A used refresh token gives its successor again for the time of `grace`, while that is unused: a
+    client whose network lost the answer asks once more.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
         self, database: Store, clients: Clients, sessions: Sessions, access: AccessTokens,
         operators: Operators, audit: AuditLog, clock: Clock, grace: timedelta,
     ) -> None:  # fmt: skip
-        """Take what is leaned on.
-
-        Args:
-            database: The database.
-            clients: Who may ask.
-            sessions: What tokens are of.
-            access: The access tokens.
-            operators: What an operator may do.
-            audit: The log.
-            clock: The clock.
-            grace: How long a used refresh token gives its successor again, while that is unused:
-                a client whose network lost the answer asks once more.
-        """
         self._grace = grace
         self._operators = operators
         self._database = database

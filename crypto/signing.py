@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -83,20 +84,54 @@ def verify_jwt(
     Raises:
         SignatureInvalid: Anything at all is not as it must be.
     """
-    header = _header(token, {"alg", "kid", "typ"})
-    if header.get("alg") != "ES256" or str(header.get("typ")).lower() != typ:
+    found, claims = _proven(token, jwks)
+    if found != typ:
         raise SignatureInvalid
-    known = [key for key in jwks["keys"] if key["kid"] == header.get("kid")]
-    if not known:
-        raise SignatureInvalid
-    key = _public(*(known[0][name] for name in _PUBLIC))
-    claims = _verify(token, key, ["ES256"])
     _check_times(claims, now)
     if claims.get("iss") != issuer:
         raise SignatureInvalid
     if audience is not None and audience not in _audiences(claims):
         raise SignatureInvalid
     return claims
+
+
+_Proof = tuple[tuple[str, ...], str, dict[str, Any]]
+"""What was proven of a token: by which public key, its media type and its claims."""
+_PROVEN: Final[dict[bytes, _Proof]] = {}
+_MOST_PROVEN: Final = 4096
+
+
+def _proven(token: str, jwks: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the media type and the claims of a token with a valid ES256 signature.
+
+    A client sends one token with many requests: its signature is checked once, and remembered
+    under a digest. The key that made it must be in the key set at every call.
+    """
+    if len(token) > _LONGEST or not token.isascii():
+        raise SignatureInvalid
+    digest = hashlib.sha256(token.encode()).digest()
+    proof = _PROVEN.get(digest)
+    if proof is not None:
+        key, typ, claims = proof
+        if any(tuple(map(known.get, _PUBLIC)) == key for known in jwks["keys"]):
+            return typ, dict(claims)
+        raise SignatureInvalid
+    key, typ, claims = _prove(token, jwks)
+    if len(_PROVEN) >= _MOST_PROVEN:
+        _PROVEN.clear()
+    _PROVEN[digest] = key, typ, claims
+    return typ, dict(claims)
+
+
+def _prove(token: str, jwks: Mapping[str, Any]) -> _Proof:
+    header = _header(token, {"alg", "kid", "typ"})
+    if header.get("alg") != "ES256":
+        raise SignatureInvalid
+    known = [key for key in jwks["keys"] if key["kid"] == header.get("kid")]
+    if not known:
+        raise SignatureInvalid
+    key = tuple(str(known[0][name]) for name in _PUBLIC)
+    return key, str(header.get("typ")).lower(), _verify(token, _public(*key), ["ES256"])
 
 
 @lru_cache(maxsize=32)

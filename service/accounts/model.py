@@ -116,7 +116,8 @@ def _phone(text: str) -> str:
 
 def _dialed(text: str) -> str:
     """Return a number as it would be typed in ASCII: no marks that nobody sees, one hyphen."""
-    return "".join(map(_dialed_as, text)).strip().removeprefix("tel:").strip()
+    typed = text.lower() if text.isascii() else "".join(map(_dialed_as, text))
+    return typed.strip().removeprefix("tel:").strip()
 
 
 def _dialed_as(character: str) -> str:

@@ -52,6 +52,32 @@ def test_a_claim_out_of_order_is_refused(change):
         _verify(sign_jwt(KEY, CLAIMS | change, "at+jwt"))
 
 
+def test_a_token_that_was_valid_is_refused_once_its_key_or_time_is_gone():
+    """A remembered signature proves nothing of time, key set or audience; claims are no one's."""
+    token = sign_jwt(KEY, CLAIMS, "at+jwt")
+    _verify(token)["sub"] = "another"
+    assert _verify(token) == CLAIMS
+    other = {"keys": [SigningKey.generate().public_jwk() | {"kid": KEY.kid}]}
+    wanted = {"typ": "at+jwt", "issuer": "https://i", "audience": None, "now": NOW}
+    for keys in ({"keys": []}, other):
+        with pytest.raises(SignatureInvalid):
+            verify_jwt(token, keys, **wanted)
+    for change in ({"now": NOW + 300}, {"audience": "https://j"}, {"typ": "jwt"}):
+        with pytest.raises(SignatureInvalid):
+            _verify(token, **change)
+    assert _verify(token) == CLAIMS
+
+
+def test_every_changed_character_of_a_known_token_is_refused():
+    """Nothing but the very text that was proven is taken for it."""
+    token = sign_jwt(KEY, CLAIMS, "at+jwt")
+    _verify(token)
+    for place in range(len(token)):
+        changed = token[:place] + ("B" if token[place] == "A" else "A") + token[place + 1 :]
+        with pytest.raises(SignatureInvalid):
+            _verify(changed)
+
+
 def test_a_token_of_another_type_or_key_is_refused():
     """An ID token is no access token; an unknown kid is not tried."""
     with pytest.raises(SignatureInvalid):

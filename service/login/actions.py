@@ -1,6 +1,7 @@
 """Begin a flow, act in it, cancel it; a slow check holds no transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -48,7 +49,8 @@ class _Attempt:
 
     flow: Flow
     factor: Factor
-    reservation: Reservation
+    reservation: Reservation | None
+    """None where it is counted only if it fails."""
     presented: Presented = field(repr=False)
     sample: Behavior | None = field(repr=False)
     record: Mapping[str, Any] = field(default_factory=dict)
@@ -236,14 +238,27 @@ class Login:
             sample = None
         segments = self._judging.segments(tx, flow) if factor.kind is Kind.INHERENCE else ()
         presented = Presented(factor.parse(rest), challenge, segments)
+        attempt = _Attempt(model.reserve(flow), factor, None, presented, sample)
+        if factor.slow or flow.deferring:
+            # Checks of it may be under way at once, or it stays counted until the round is told.
+            return replace(attempt, reservation=self._counted(tx, attempt))
+        throttling, terms = self._parts.throttling, flow.terms
+        with self._throttled(factor):
+            throttling.require(tx, terms.bucket, Lane(terms.lane), _counter(attempt))
+        return attempt
+
+    def _counted(self, tx: Tx, attempt: _Attempt) -> Reservation:
+        throttling, terms = self._parts.throttling, attempt.flow.terms
+        with self._throttled(attempt.factor):
+            return throttling.reserve(tx, terms.bucket, Lane(terms.lane), _counter(attempt))
+
+    @contextmanager
+    def _throttled(self, factor: Factor) -> Iterator[None]:
         try:
-            reservation = self._parts.throttling.reserve(
-                tx, flow.terms.bucket, Lane(flow.terms.lane), Counter(factor.counted(challenge))
-            )
+            yield
         except Throttled:
             self._parts.metrics.factors.labels(factor.name, "throttled").inc()
             raise
-        return _Attempt(model.reserve(flow), factor, reservation, presented, sample)
 
     def _check(
         self, attempt: _Attempt, material: object
@@ -279,7 +294,7 @@ class Login:
 
     def _unread(self, attempt: _Attempt, refused: BadInput | Unavailable, tx: Tx) -> Outcome:
         away, flow = isinstance(refused, Unavailable), held(tx, self._parts.accounts, attempt.flow)
-        self._parts.throttling.release(tx, attempt.reservation)
+        self._release(tx, attempt)
         flow = model.release(flow) if away else model.fail(flow, self._parts.clock.now())
         return Outcome(store.save(tx, self._judging.challenged(tx, flow)), refusal=refused)
 
@@ -306,6 +321,8 @@ class Login:
         return self._verified(tx, attempt, match)
 
     def _failed(self, tx: Tx, attempt: _Attempt, failure: VerificationFailed) -> Outcome:
+        if attempt.reservation is None:
+            self._counted(tx, attempt)
         flow = model.fail(self._judging.still(tx, attempt.flow), self._parts.clock.now())
         flow = store.save(tx, self._judging.challenged(tx, flow))
         self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))
@@ -352,7 +369,7 @@ class Login:
     def _verified(self, tx: Tx, attempt: _Attempt, match: Match) -> Outcome:
         parts, factor = self._parts, attempt.factor
         now = parts.clock.now()
-        parts.throttling.release(tx, attempt.reservation)
+        self._release(tx, attempt)
         flow = model.accept(attempt.flow, self._evidence(attempt, match, now), now)
         flow = _with_readings(flow, attempt, match)
         flow = self._with_sample(tx, flow, attempt, keep=True)
@@ -360,6 +377,10 @@ class Login:
         self._count(attempt, "verified")
         self._note(tx, flow, "factor.verified", factor=factor.name, **attempt.record)
         return self._conclude(tx, flow)
+
+    def _release(self, tx: Tx, attempt: _Attempt) -> None:
+        if attempt.reservation is not None:
+            self._parts.throttling.release(tx, attempt.reservation)
 
     def _evidence(self, attempt: _Attempt, match: Match, now: datetime) -> Evidence:
         factor, flow = attempt.factor, attempt.flow
@@ -409,6 +430,10 @@ def _with_readings(flow: Flow, attempt: _Attempt, match: Match | None) -> Flow:
     if match is None or not match.readings:
         return flow
     return replace(flow, readings={**flow.readings, attempt.factor.name: match.readings})
+
+
+def _counter(attempt: _Attempt) -> Counter:
+    return Counter(attempt.factor.counted(attempt.presented.challenge))
 
 
 def _digest(tx: Tx, flow_id: UUID, token: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Reserve an attempt before it is checked; give it back only when it verifies."""
+"""Count attempts: a slow check before it begins, to be given back; a fast one when it fails."""
 
 import hashlib
 import hmac
@@ -66,14 +66,25 @@ class Throttling:
             store.ensure(tx, new_id(now), bucket, lane, now)
             count = store.raise_count(tx, bucket, lane, counter, now)
         if count is None:
-            until = store.locked_until(tx, bucket, lane, counter)
-            left = int((until - now).total_seconds()) + 1 if until and until > now else None
-            raise Throttled(min(left or LONGEST_DELAY, LONGEST_DELAY + 1))
+            raise _throttled(tx, bucket, lane, counter, now)
         seconds = delay(count.failures, count.free)
         until = now + timedelta(seconds=seconds) if seconds else None
         if until is not None:
             store.lock(tx, count.row, until)
         return Reservation(count.row, counter, count.era, until)
+
+    def require(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> None:
+        """Let an attempt begin that is counted, by `reserve`, only if it fails.
+
+        For a check that is decided in the same unit of work, under the lock of its subject: those
+        of one person come one after the other, each finds what the one before has counted.
+
+        Raises:
+            Throttled: The account must wait, or its limit is used up.
+        """
+        now = self._clock.now()
+        if not store.is_open(tx, bucket, lane, counter, now):
+            raise _throttled(tx, bucket, lane, counter, now)
 
     def release(self, tx: Tx, reservation: Reservation) -> None:
         """Take back the attempt that verified; other failures and their waits stay.
@@ -110,6 +121,12 @@ class Throttling:
     def reset(self, tx: Tx, bucket: str, lane: Lane | None = None) -> int:
         """Forget failures, by an operator."""
         return store.clear(tx, bucket, lane)
+
+
+def _throttled(tx: Tx, bucket: str, lane: Lane, counter: Counter, now: datetime) -> Throttled:
+    until = store.locked_until(tx, bucket, lane, counter)
+    left = int((until - now).total_seconds()) + 1 if until and until > now else None
+    return Throttled(min(left or LONGEST_DELAY, LONGEST_DELAY + 1))
 
 
 class Limits:

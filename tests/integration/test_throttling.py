@@ -359,6 +359,28 @@ def test_no_mix_gets_more_than_the_stricter_kind_alone(house, seed):
     assert np.all(np.cumsum(mixed) <= np.cumsum(alone))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_may_begin_is_what_would_be_counted(house, seed):
+    """To ask first lets through what counting would, and leaves the row as it is."""
+    drawn = np.random.default_rng(seed)
+    for _ in range(60):
+        counter = list(Counter)[int(drawn.integers(len(Counter)))]
+        with house.store.transaction() as tx:
+            before = tx.execute(text("SELECT * FROM throttle")).all()
+            asked = counted = 0
+            try:
+                house.throttling.require(tx, "alice", Lane.STRANGER, counter)
+            except Throttled as refused:
+                asked = refused.retry_after
+            assert tx.execute(text("SELECT * FROM throttle")).all() == before
+            try:
+                house.throttling.reserve(tx, "alice", Lane.STRANGER, counter)
+            except Throttled as refused:
+                counted = refused.retry_after
+            assert asked == counted
+        house.clock.advance(seconds=int(drawn.integers(1, 1200)))
+
+
 def rows(house):
     """Return how many rows there are, after those that have ended were dropped."""
     with house.store.transaction() as tx:

@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from tests.functional.behaving import AGREED, learned, typed
 from tests.functional.conftest import PASSWORD
 from tests.typists import typists, wire
@@ -144,16 +146,31 @@ def test_a_key_that_is_sent_twenty_times_acts_once(service):
     assert codes <= {"request_in_flight"}
 
 
+def guesses(service, flows, name, body):
+    """Send one wrong answer in each flow at once; return how often each status came."""
+    acts = [
+        poster(service, f"/v1/flows/{flow['id']}/actions/{name}", body,
+               Flow_Token=flow["flow_token"])
+        for flow in flows
+    ]  # fmt: skip
+    return statuses(together(acts))
+
+
 def test_guesses_at_once_are_all_counted(service):
     """Of twenty wrong passwords at once, no more than the free five are compared."""
     service.register()
     flows = [service.begin().json for _ in range(AT_ONCE)]
-    acts = [
-        poster(service, f"/v1/flows/{flow['id']}/actions/password", {"password": "wrong one"},
-               Flow_Token=flow["flow_token"])
-        for flow in flows
-    ]  # fmt: skip
-    found = statuses(together(acts))
+    found = guesses(service, flows, "password", {"password": "wrong one"})
+    assert found == {422: 5, 429: AT_ONCE - 5}
+
+
+@pytest.mark.parametrize("name", ["totp", "recovery_code"])
+def test_wrong_codes_at_once_are_all_counted(service, name):
+    """A code is counted only once it has failed: of twenty at once five are compared."""
+    person = service.register()
+    wrong = "000000" if service.code(person) != "000000" else "111111"
+    code = wrong if name == "totp" else "AAAA-AAAA-AAAA-AAAA"
+    found = guesses(service, after_password(service, AT_ONCE), name, {"code": code})
     assert found == {422: 5, 429: AT_ONCE - 5}
 
 

@@ -147,15 +147,24 @@ _Rule = tuple[ColumnElement[bool], ColumnElement[bool]]
 """When a counter may be raised, and whether its row is strict from then on."""
 
 
-def _raising(counter: Counter) -> ReturningUpdate[Any]:
-    column = _TABLE.c[counter.column]
+def _open(allowed: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return when a row takes an attempt that its own counter allows."""
     until = _TABLE.c.locked_until
     # A wait longer than the longest was begun by a clock that went wrong: it holds nobody up.
-    open_ = or_(until.is_(None), until <= bindparam("b_now"), until > bindparam("b_beyond"))
+    over = or_(
+        until.is_(None),
+        until <= bindparam("b_now", type_=until.type),
+        until > bindparam("b_beyond", type_=until.type),
+    )
+    return and_(over, allowed, _TABLE.c.total < HARD_TOTAL)
+
+
+def _raising(counter: Counter) -> ReturningUpdate[Any]:
+    column = _TABLE.c[counter.column]
     allowed, strict = _RULES.get(counter, _plain)(counter)
     return _told(
         update(_TABLE)
-        .where(*_KEY, open_, allowed, _TABLE.c.total < HARD_TOTAL)
+        .where(*_KEY, _open(allowed))
         .values({column: column + 1, _TABLE.c.total: _TABLE.c.total + 1,
                  _TABLE.c.strict: strict, _TABLE.c.updated_at: bindparam("b_now")})
     )  # fmt: skip
@@ -203,6 +212,10 @@ _RULES: Final = {Counter.FACE: _face, Counter.LIVE_FACE: _live_face}
 
 
 _RAISE: Final = {counter: _raising(counter) for counter in Counter}
+_OPEN: Final = {
+    counter: select(_open(_RULES.get(counter, _plain)(counter)[0])).where(*_KEY)
+    for counter in Counter
+}
 _LOWER: Final = {counter: _lowering(counter) for counter in Counter}
 _LOCK: Final = _told(
     update(_TABLE).where(_TABLE.c.id == bindparam("b_id")).values(locked_until=bindparam("b_until"))
@@ -232,15 +245,25 @@ def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
 
 def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> Count | None:
     """Count one attempt in a guarded update; None when the bucket is locked, full or missing."""
-    values = {"b_bucket": bucket, "b_lane": lane, "b_now": now, "b_beyond": now + _LONGEST}
-    if counter is Counter.FACE:
-        values["b_before"] = now - _SHORTEST
-    found = tx.execute(_RAISE[counter], values).first()
+    found = tx.execute(_RAISE[counter], _asked(bucket, lane, counter, now)).first()
     if found is None:
         return None
     _note(tx, found)
     failures = getattr(found, counter.column)
     return Count(found.id, failures, free(counter, strict=found.strict), found.era)
+
+
+def is_open(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> bool:
+    """Tell whether an attempt could be counted now; a bucket without a row takes any."""
+    found = tx.execute(_OPEN[counter], _asked(bucket, lane, counter, now)).first()
+    return found is None or bool(found[0])
+
+
+def _asked(bucket: str, lane: str, counter: Counter, now: datetime) -> dict[str, Any]:
+    values = {"b_bucket": bucket, "b_lane": lane, "b_now": now, "b_beyond": now + _LONGEST}
+    if counter is Counter.FACE:
+        values["b_before"] = now - _SHORTEST
+    return values
 
 
 def lower_count(tx: Tx, row: UUID, counter: Counter, era: int, until: datetime | None) -> None:

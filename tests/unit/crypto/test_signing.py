@@ -7,6 +7,7 @@ import pickle
 import pytest
 from joserfc.jwk import OctKey
 
+from crypto import signing
 from crypto.errors import SignatureInvalid
 from crypto.signing import (
     SigningKey,
@@ -66,6 +67,15 @@ def test_a_token_that_was_valid_is_refused_once_its_key_or_time_is_gone():
         with pytest.raises(SignatureInvalid):
             _verify(token, **change)
     assert _verify(token) == CLAIMS
+
+
+def test_no_more_than_so_many_tokens_are_remembered(monkeypatch):
+    """Whatever was remembered before, each is taken as it should be."""
+    monkeypatch.setattr(signing, "_MOST_PROVEN", 3)
+    tokens = [sign_jwt(KEY, CLAIMS | {"sub": str(number)}, "at+jwt") for number in range(8)]
+    for _ in range(2):
+        assert [_verify(token)["sub"] for token in tokens] == [str(n) for n in range(8)]
+        assert len(signing._PROVEN) <= 3
 
 
 def test_every_changed_character_of_a_known_token_is_refused():

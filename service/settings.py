@@ -1,6 +1,7 @@
 """The only reader of the environment: each setting checked, with one line when wrong."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -22,6 +23,9 @@ from service.domain.errors import SetupError
 
 PREFIX: Final = "LAMINA_"
 _CLASS_PREFIX: Final = "ROOT_KEY_"
+CONSOLE: Final = "console:"
+"""Prints what would be sent, while developing."""
+_ADDRESS: Final = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
 _PYDANTIC: Final = "Value error, "
 """What pydantic puts before the words of a validator."""
 
@@ -54,11 +58,65 @@ class Settings(Bounds):
     backup_days: Annotated[int, Field(ge=1, le=3660)] = 35
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     refresh_grace: Annotated[int, Field(ge=0, le=300)] = 60
+    service_name: Annotated[str, Field(min_length=1, max_length=64)] = "Lamina"
+    language: str = "en"
+    texts: Path | None = None
+    smtp_url: Annotated[str, Field(repr=False)] = ""
+    smtp_from: str = ""
+    sms_url: str = ""
+    sms_secret: Annotated[str, Field(repr=False)] = ""
+    alarm_email: tuple[str, ...] = ()
 
     @field_validator("key_classes", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("service_name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not value.isprintable() or not value.strip():
+            raise ValueError("must be one line of characters that show")
+        return value.strip()
+
+    @field_validator("alarm_email", mode="before")
+    @classmethod
+    def _addresses(cls, value: object) -> object:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("alarm_email", "smtp_from")
+    @classmethod
+    def _address(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        for address in (value,) if isinstance(value, str) else value:
+            if address and not _ADDRESS.fullmatch(address):
+                raise ValueError("must be an address like name@example.com")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp(cls, value: str) -> str:
+        if value and value != CONSOLE and not value.startswith(("smtp://", "smtps://")):
+            raise ValueError("must be smtp://HOST:PORT, smtps://HOST:PORT or console:")
+        return value
+
+    @field_validator("sms_url")
+    @classmethod
+    def _sms(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if (
+            value
+            and value != CONSOLE
+            and (parts.scheme not in {"http", "https"} or not parts.netloc)
+        ):
+            raise ValueError("must be an http or https URL, or console:")
+        return value
+
+    @field_validator("texts")
+    @classmethod
+    def _directory(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"{value.name} is no directory")
+        return value
 
     @field_validator("geoip_db", mode="before")
     @classmethod
@@ -68,7 +126,7 @@ class Settings(Bounds):
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator(
-        "bad_networks", "face_detector", "face_embedder", "behavior_model", mode="before"
+        "bad_networks", "face_detector", "face_embedder", "behavior_model", "texts", mode="before"
     )
     @classmethod
     def _unset(cls, value: object) -> object:
@@ -151,6 +209,10 @@ class Settings(Bounds):
                 raise ValueError(f"{told} (or set LAMINA_MODE=development)")
             if self.workers > 1 and not self.redis_url:
                 raise ValueError("several workers need LAMINA_REDIS_URL in production")
+            if CONSOLE in {self.smtp_url, self.sms_url}:
+                raise ValueError("console: prints codes, and is for LAMINA_MODE=development alone")
+            if self.sms_url.startswith("http:"):
+                raise ValueError("LAMINA_SMS_URL must be https in production")
         return self
 
     @property

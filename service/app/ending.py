@@ -17,7 +17,7 @@ from service.idempotency.actions import Answers
 from service.jobs.actions import Task
 from service.jobs.actions.long import LongJobs
 from service.login.actions import Login
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
 from service.operators.actions import Operators
 from service.policy.actions.force import Policies
 from service.privacy.actions.exporting import Exports

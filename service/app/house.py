@@ -13,6 +13,7 @@ from crypto.hashing import PasswordHasher
 from crypto.opaque import new_token
 from service.accounts.actions import Accounts
 from service.app.backtests import backtest_plan
+from service.app.delivery import Delivery, open_delivery
 from service.app.ending import Ending, ends_of
 from service.app.keys import foundation, open_audit, open_keys, open_ledger
 from service.app.repeats import Again
@@ -45,7 +46,7 @@ from service.keys.actions import SigningKeys, Vault
 from service.keys.actions.shredding import SUBJECT_CLASSES, Shredding
 from service.login.actions import Login
 from service.login.parts import Parts
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
 from service.operators.actions import Act, Operators
 from service.operators.model import required
 from service.policy.actions.force import Policies
@@ -83,6 +84,7 @@ class House:
     signing: SigningKeys
     audit: AuditLog
     outbox: Outbox
+    delivery: Delivery
     accounts: Accounts
     clients: Clients
     throttling: Throttling
@@ -115,7 +117,7 @@ class House:
     jobs: Jobs
 
 
-def open_house(
+def open_house(  # noqa: PLR0915 - the composition, in one place
     settings: Settings, clock: Clock | None = None, hasher: PasswordHasher | None = None
 ) -> House:
     """Open database and keys, and wire the features.
@@ -127,7 +129,8 @@ def open_house(
     """
     clock, models = clock or SystemClock(), open_models(settings.behavior_model)
     store, vault, signing = foundation(settings, clock)
-    audit, outbox, metrics = open_audit(settings, vault, clock), Outbox(clock), Metrics()
+    audit, metrics = open_audit(settings, vault, clock), Metrics()
+    outbox, delivery = open_delivery(settings, store, audit, clock, metrics)
     accounts = Accounts(vault, outbox, audit, clock, settings)
     authenticators = Authenticators(accounts, audit, clock, settings)
     policies, standing = _policies(store, vault, clock), Standing(audit, clock)
@@ -243,7 +246,8 @@ def open_house(
     )  # fmt: skip
     return House(
         settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
-        outbox=outbox, accounts=accounts, clients=clients, throttling=throttling,
+        outbox=outbox, delivery=delivery, accounts=accounts, clients=clients,
+        throttling=throttling,
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
         operators=operators,
         keys=keys, shredding=shredding, erasure=erasure, memory=memory,
@@ -261,7 +265,10 @@ def open_house(
         login=login, metrics=metrics, comparing=comparing,
         jobs=Jobs(
             store, tasks, clock, _readings(clock, audit, outbox, memory),
-            (Apart("rows.compare", timedelta(days=1), comparing.due),),
+            (
+                Apart("rows.compare", timedelta(days=1), comparing.due),
+                Apart("outbox.deliver", timedelta(seconds=1), delivery.delivering.due),
+            ),
         ),
     )  # fmt: skip
 

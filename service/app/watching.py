@@ -8,7 +8,7 @@ from service.audit.actions import AuditLog
 from service.audit.actions.state import Comparison, RowState
 from service.domain.clock import Clock
 from service.domain.errors import LaminaError
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
 from service.store.engine import Store
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics

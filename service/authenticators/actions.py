@@ -372,7 +372,10 @@ class Authenticators:
             tx, "authenticator.enrolled", subject=row.subject_id, type=row.type, id=str(row.id),
             **record,
         )  # fmt: skip
-        self._accounts.notify(tx, row.subject_id, "authenticator.enrolled")
+        account = self._accounts.known(tx, row.subject_id)
+        if account is not None and account.first_login_at is not None:
+            # Until then the account is being set up: that is no news to its owner.
+            self._accounts.notify(tx, row.subject_id, "authenticator.enrolled")
 
     def _end(self, tx: Tx, row: AuthenticatorRow) -> None:
         row.status, row.verifier = Status.REVOKED.value, b""

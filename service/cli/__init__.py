@@ -6,6 +6,7 @@ from service.cli import (
     behavior,
     clients,
     database,
+    delivery,
     demo,
     doctor,
     face,
@@ -38,7 +39,7 @@ def main() -> None:
 for group in (
     serve.serve, serve.worker, demo.demo, doctor.doctor, keys.keys, database.database,
     clients.clients, face.face,
-    operations.outbox, operations.subjects, operations.audit, operators.operators,
+    delivery.outbox, delivery.webhooks, operations.subjects, operations.audit, operators.operators,
     policy.policy,
     behavior.behavior,
 ):  # fmt: skip

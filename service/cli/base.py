@@ -31,6 +31,7 @@ _WIDEST: Final = 10_000
 _LISTED: Final = {
     "client_not_found": "clients list", "key_not_found": "keys list",
     "policy_not_found": "policy list", "role_not_found": "operators list",
+    "message_not_found": "outbox list", "webhook_not_found": "webhooks list",
 }  # fmt: skip
 """What lists the things of which one was not found."""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -1,4 +1,4 @@
-"""`lamina outbox`, `lamina subjects` and `lamina audit`."""
+"""`lamina subjects` and `lamina audit`."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,31 +17,12 @@ from service.cli.base import (
     json_option,
     settings,
     show,
-    show_rows,
     subject_of,
 )
 from service.domain.clock import rfc3339
 from service.domain.errors import BadInput, Fault
 from service.operators.actions import BREAK_GLASS
 from service.privacy.actions.memory import Verified
-
-
-@click.command()
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--reveal", is_flag=True, help="Show payloads: addresses and codes.")
-@json_option
-@command
-def outbox(limit: int, *, reveal: bool, as_json: bool) -> None:
-    """List the events and notices that wait for delivery.
-
-    Example: lamina outbox --limit 10 --json
-    """
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        rows = house.outbox.waiting(tx, limit, reveal=reveal)
-        if reveal:
-            house.operators.alarm(tx, "outbox --reveal")
-    show_rows(rows, as_json=as_json, empty="nothing waits")
 
 
 @click.group()

@@ -1,1 +1,1 @@
-"""The outbox: events and notices, written in the deciding transaction."""
+"""Messages to people and other services, written in the deciding transaction, then delivered."""

@@ -19,7 +19,7 @@ from service.domain.clock import Clock
 from service.domain.errors import BadInput, Conflict, Expired, Fault, Forbidden, NotFound, TooMany
 from service.domain.ids import new_id
 from service.jobs.actions.long import void_queued
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
 from service.operators import store
 from service.operators.model import (
     ACTS,

@@ -106,6 +106,24 @@ class Metrics:
             "Whether the ledger is not the one that there was.",
             registry=self.registry,
         )
+        self.deliveries = Counter(
+            "lamina_deliveries_total",
+            "Tries to deliver a message, by channel and outcome.",
+            ["channel", "outcome"],
+            registry=self.private,
+        )
+        self.outbox = Gauge(
+            "lamina_outbox_messages",
+            "Deliveries that wait or are dead, by channel.",
+            ["channel", "state"],
+            registry=self.private,
+        )
+        self.outbox_seconds = Gauge(
+            "lamina_outbox_oldest_seconds",
+            "Age of the oldest of them.",
+            ["channel", "state"],
+            registry=self.private,
+        )
         for shown in (
             self.seconds, self.refused, self.differing, self.faces, self.unsequenced,
             self.unsequenced_seconds, self.disagrees, self.ledger, self.ledger_lost,

@@ -147,7 +147,7 @@ def settings(url, tmp_path) -> Settings:
     FileRoot.init(tmp_path / "keys", KEY_CLASSES)
     return Settings(
         mode="development", database_url=url, root_key=f"file:{tmp_path / 'keys'}",
-        log_level="error", face_engine="off",
+        log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
     )  # fmt: skip
 
 

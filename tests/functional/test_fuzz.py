@@ -51,6 +51,7 @@ def fuzzed(tmp_path_factory):
     FileRoot.init(place / "keys", KEY_CLASSES)
     found = Settings(
         mode="development", database_url=f"sqlite:///{place / 'lamina.db'}", face_engine="off",
+        smtp_url="console:", sms_url="console:",
         root_key=f"file:{place / 'keys'}", log_level="error",
     )  # fmt: skip
     engine = make_engine(found.database_url)

@@ -85,6 +85,8 @@ BOUNDS = {
     "long_job": Bound(400 * DAY, each=1),
     "operator_role": Bound(fixed=3 * OWNED, after=FOR_ITS_LIFE),
     "outbox": Bound(30 * DAY, each=1, fixed=10),
+    "delivery": Bound(30 * DAY, each=1, fixed=10),
+    "webhook": Bound(fixed=0),
     "policy_decision": Bound(180 * DAY, each=6),
     "policy_document": Bound(fixed=2, after=FOR_ITS_LIFE),
     "policy_state": Bound(fixed=1, after=FOR_ITS_LIFE),

@@ -22,7 +22,8 @@ from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
 from service.idempotency.actions import Answers
 from service.keys.actions import SigningKeys, Vault
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
+from service.notifications.model import Channel
 from service.store.engine import Store, make_engine
 from service.throttling.actions import Throttling
 
@@ -72,7 +73,8 @@ def build(url: str, roots: FileRoot) -> House:
     clock = FrozenClock(START)
     vault = Vault(dict.fromkeys(KEY_CLASSES, roots), clock)
     store = Store(make_engine(url), vault)
-    audit, outbox, signing = AuditLog(clock, Notary(vault)), Outbox(clock), SigningKeys(clock)
+    audit, signing = AuditLog(clock, Notary(vault)), SigningKeys(clock)
+    outbox = Outbox(clock, list(Channel))
     with store.transaction() as tx:
         vault.load(tx)
         signing.load(tx)

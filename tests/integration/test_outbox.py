@@ -36,7 +36,8 @@ def test_a_payload_is_shown_only_when_asked_for(house):
     account = house.register(username="alice")
     put(house, subject=account.id, to=CANARY, code="12345678")
     (plain,) = waiting(house)
-    assert set(plain) == {"id", "at", "kind", "subject"}
+    shown = {"id", "at", "kind", "subject", "client", "state", "attempts", "error"}
+    assert set(plain) == shown
     assert plain["subject"] == str(account.id)
     (whole,) = waiting(house, reveal=True)
     assert whole == plain | {"payload": {"to": CANARY, "code": "12345678"}}

@@ -44,7 +44,9 @@ PUBLIC = {
     "login_context_tally": "window failures",
     "long_job": "id kind params status actor done total report created_at started_at finished_at",
     "operator_role": "subject_id role granted_at granted_by",
-    "outbox": "id at kind subject_id delivered_at",
+    "outbox": "id at kind subject_id channel client_id until routed_at delivered_at",
+    "delivery": "id message_id target state attempts next_at until error ended_at",
+    "webhook": "id url kinds client_id created_at old_until",
     "row_mark": "id since position checked_at",
     "record_key": "id kid public_jwk created_at ended_at",
     "policy_decision": "id subject_id at policy segment purpose effect shadow shadow_change",
@@ -93,7 +95,7 @@ NOBODY = {
     "data_generation", "index_key", "job_lease", "kek",
     "key_export", "key_instance", "login_context_population", "login_context_tally",
     "policy_state", "record_key", "revoked_token", "root_version", "signing_key", "used_assertion",
-    "row_mark",
+    "row_mark", "webhook",
 }  # fmt: skip
 
 

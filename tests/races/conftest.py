@@ -36,7 +36,7 @@ def arena(migrated, tmp_path_factory) -> Iterator["Arena"]:
         FileRoot.init(directory / "keys", KEY_CLASSES)
         settings = Settings(
             mode="development", database_url=url, root_key=f"file:{directory / 'keys'}",
-            log_level="error", face_engine="off",
+            log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
         )  # fmt: skip
         house, app = open_service(settings)
         pair = Pair(settings)

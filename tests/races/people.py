@@ -13,7 +13,7 @@ from sqlalchemy import text
 from service.accounts.store import Subject
 from service.clients.model import SCOPES, NewClient
 from service.domain.ids import new_id
-from service.notifications.store import Outgoing
+from service.notifications.store.outbox import Outgoing
 from service.policy import store as policies
 from service.tokens.model import FLOW_GRANT
 from tests.functional.conftest import CONSENT, PASSWORD

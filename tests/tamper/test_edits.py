@@ -26,7 +26,7 @@ def world(request, migrated, tmp_path_factory) -> Iterator[World]:
         FileRoot.init(place / "keys", KEY_CLASSES)
         settings = Settings(
             mode="development", database_url=url, root_key=f"file:{place / 'keys'}",
-            log_level="error", face_engine="off",
+            log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
         )  # fmt: skip
         clock = FrozenClock(START)
         house = open_house(settings, clock, PasswordHasher.unsafe_for_tests())

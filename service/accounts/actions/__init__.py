@@ -31,7 +31,7 @@ from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Conflict, Fault, Forbidden, NotFound
 from service.domain.ids import new_id
 from service.keys.actions import Vault
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
 from service.store.engine import Tx
 from service.throttling.actions import Limits
 

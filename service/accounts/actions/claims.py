@@ -22,7 +22,7 @@ from service.domain.clock import Clock
 from service.domain.errors import BadInput, Conflict, RowRefused, VerificationFailed
 from service.domain.ids import new_id
 from service.keys.actions import Vault
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
 from service.store.engine import Tx
 from service.throttling.actions import Limits
 from service.throttling.model import Rule

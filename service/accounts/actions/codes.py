@@ -10,9 +10,9 @@ from service.accounts.model import Field
 from service.accounts.store import Subject, VerificationCode, claims
 from service.domain.clock import Clock, in_force
 from service.domain.codes import read_digits
-from service.domain.errors import BadInput, Expired, Fault, NotFound, Throttled
+from service.domain.errors import BadInput, Expired, Fault, NotFound, Throttled, Unavailable
 from service.domain.ids import new_id
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
 from service.store.engine import Tx
 from service.throttling.actions import Limits
 from service.throttling.model import Rule
@@ -48,9 +48,14 @@ class Codes:
 
         Raises:
             NotFound: There is no such address.
+            Unavailable: Nothing is set up that delivers to addresses of this kind.
             Throttled: Too much was sent or guessed of late.
         """
         to, now = _address(row, field), self._clock.now()
+        if not self._outbox.reaches(to):
+            setting = "LAMINA_SMTP_URL" if field is Field.EMAIL else "LAMINA_SMS_URL"
+            detail = f"Nothing delivers to this address: {setting} is not set."
+            raise Unavailable("delivery_not_configured", detail, _HOUR)
         quiet = self._reserve(tx, row, field, to, client)
         claims.drop_code(tx, row.id, field.value)
         code = opaque.digits(LENGTH)
@@ -62,7 +67,7 @@ class Codes:
         tx.flush()
         owner = self._claims.owner(tx, row, field)
         if owner is None and not quiet:
-            self._outbox.put(tx, "identifier.verification", row.id, {"to": to, "code": code})
+            self._outbox.put(tx, "identifier.verification", row.id, {"to": to, "code": code}, LIFE)
         elif owner is not None and not quiet:
             self._outbox.put(tx, "identifier.claimed", owner, {"to": to, "field": field.value})
 

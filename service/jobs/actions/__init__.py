@@ -98,10 +98,15 @@ class Jobs:
         for work in self._apart:
             if now >= self._due.get(work.name, now):
                 self._due[work.name] = now + work.every
-                begun.append(threading.Thread(target=self._do_apart, args=(work,), daemon=True))
+                begun.append(self._thread(work))
         for thread in begun:
             thread.start()
         return begun
+
+    def _thread(self, work: Apart) -> threading.Thread:
+        return threading.Thread(
+            target=self._do_apart, args=(work,), name=f"lamina-{work.name}", daemon=True
+        )
 
     def loop(self) -> None:
         """Work until `stop`; a failure is logged and tried again at the next turn."""

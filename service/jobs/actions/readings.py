@@ -13,7 +13,7 @@ from typing import Final
 from service.audit.actions import AuditLog
 from service.domain.clock import SKEW, Clock, has_come, passed
 from service.domain.errors import Conflict
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
 from service.store.engine import Tx
 from service.telemetry import logs
 

@@ -12,7 +12,7 @@ from service.audit.model import Point, Waiting
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import SetupError, Unavailable
 from service.keys.ledger import Entry, Ledger
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
 from service.privacy import model
 from service.store.engine import Store, Tx
 from service.telemetry import logs

@@ -14,7 +14,7 @@ from service.audit.actions import AuditLog
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Conflict, Fault
 from service.domain.ids import new_id
-from service.notifications.actions import Outbox
+from service.notifications.actions.outbox import Outbox
 from service.signals.behavior import store
 from service.signals.behavior.comparing import Models, Part, compare_all, withheld
 from service.signals.behavior.kept import Kept

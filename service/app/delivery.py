@@ -1,0 +1,104 @@
+"""Build what delivers messages from the settings."""
+
+import sys
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from service.accounts.actions.language import locale
+from service.audit.actions import AuditLog
+from service.domain.clock import Clock
+from service.domain.errors import SetupError
+from service.notifications.actions.delivering import Delivering, Sender
+from service.notifications.actions.outbox import Outbox
+from service.notifications.actions.webhooks import Endpoint, Webhooks
+from service.notifications.model import Channel
+from service.notifications.senders.http import Poster, SmsSender, WebhookSender
+from service.notifications.senders.smtp import ConsoleSender, Letters, SmtpSender, server
+from service.notifications.texts import Texts
+from service.settings import CONSOLE, Settings
+from service.store.engine import Store
+from service.telemetry.metrics import Metrics
+
+_LEAST_SECRET = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What delivers messages, and who hears of events."""
+
+    delivering: Delivering
+    webhooks: Webhooks
+
+
+def open_delivery(
+    settings: Settings, store: Store, audit: AuditLog, clock: Clock, metrics: Metrics
+) -> tuple[Outbox, Delivery]:
+    """Return the outbox and what delivers from it.
+
+    Raises:
+        SetupError: A URL, a secret or a text cannot be; the detail names the setting.
+    """
+    webhooks = Webhooks(audit, clock, plain=settings.mode == "development")
+    senders = _senders(settings, partial(_endpoint, store, webhooks), clock)
+    delivering = Delivering(store, webhooks, senders, locale, clock, metrics)
+    people = {Channel.EMAIL, Channel.SMS} & set(senders)
+    return Outbox(clock, people), Delivery(delivering, webhooks)
+
+
+def _senders(
+    settings: Settings, endpoint: Callable[[UUID], Endpoint | None], clock: Clock
+) -> Mapping[Channel, Sender]:
+    texts = Texts(settings.service_name, settings.language, settings.texts)
+    poster = Poster(clock)
+    senders: dict[Channel, Sender] = {Channel.WEBHOOK: WebhookSender(poster, endpoint)}
+    if settings.smtp_url:
+        mail = _mail(settings, texts, clock)
+        senders |= {Channel.EMAIL: mail, Channel.ALARM: mail}
+    if settings.sms_url == CONSOLE:
+        senders[Channel.SMS] = ConsoleSender(None, texts, _print)
+    elif settings.sms_url:
+        secret = _secret(settings.sms_secret)
+        senders[Channel.SMS] = SmsSender(poster, texts, settings.sms_url, secret)
+    return senders
+
+
+def _mail(settings: Settings, texts: Texts, clock: Clock) -> Sender:
+    sender = settings.smtp_from or f"no-reply@{urlsplit(settings.issuer).hostname}"
+    if settings.smtp_url == CONSOLE:
+        letters = Letters(texts, sender, settings.service_name, clock, settings.alarm_email)
+        return ConsoleSender(letters, texts, _print)
+    try:
+        where = server(settings.smtp_url)
+    except ValueError as error:
+        raise SetupError("bad_setting", f"LAMINA_SMTP_URL: {error}") from None
+    if not settings.smtp_from:
+        detail = "LAMINA_SMTP_FROM: LAMINA_SMTP_URL needs the address that mail comes from"
+        raise SetupError("bad_setting", detail)
+    name, alarmed = settings.service_name, settings.alarm_email
+    return SmtpSender(where, texts, sender, name, clock, alarmed)
+
+
+def _secret(text: str) -> bytes:
+    try:
+        secret = b64decode(text.removeprefix("whsec_"), validate=True)
+    except (NotBase64, ValueError):
+        secret = b""
+    if len(secret) < _LEAST_SECRET:
+        detail = "LAMINA_SMS_SECRET: must be base64 of 16 bytes or more, which sign the requests"
+        raise SetupError("bad_setting", detail)
+    return secret
+
+
+def _endpoint(store: Store, webhooks: Webhooks, webhook: UUID) -> Endpoint | None:
+    with store.transaction(read=True) as tx:
+        return webhooks.endpoint(tx, webhook)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,177 @@
+"""`lamina outbox` and `lamina webhooks`."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import click
+
+from service.app import open_house
+from service.app.house import House
+from service.cli.base import Span, command, counted, json_option, settings, show, show_rows
+from service.domain.errors import BadInput, Fault, NotFound
+from service.domain.ids import parse_id
+from service.notifications.actions.webhooks import OVERLAP
+from service.store.engine import Tx
+
+_limit = click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+_reveal = click.option("--reveal", is_flag=True, help="Show payloads: addresses and codes.")
+_dead = click.option("--dead", is_flag=True, help="All that are dead, up to 1,000.")
+
+
+@click.group(invoke_without_command=True)
+@_limit
+@_reveal
+@json_option
+@click.pass_context
+def outbox(context: click.Context, limit: int, *, reveal: bool, as_json: bool) -> None:
+    """List, retry or drop the events and notices that were not delivered.
+
+    Without a command it lists.
+
+    Example: lamina outbox --limit 10 --json
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(list_messages, limit=limit, reveal=reveal, as_json=as_json)
+
+
+@outbox.command("list")
+@_limit
+@_reveal
+@json_option
+@command
+def list_messages(limit: int, *, reveal: bool, as_json: bool) -> None:
+    """List messages that were not delivered: new, waiting, held (nobody to tell) or dead.
+
+    Example: lamina outbox list --json
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        rows = house.outbox.waiting(tx, limit, reveal=reveal)
+        if reveal:
+            house.operators.alarm(tx, "outbox --reveal")
+    show_rows(rows, as_json=as_json, empty="nothing waits")
+
+
+@outbox.command()
+@click.argument("ids", nargs=-1)
+@_dead
+@json_option
+@command
+def retry(ids: tuple[str, ...], *, dead: bool, as_json: bool) -> None:
+    """Deliver messages again that are dead or were held; a code that is over stays as it is.
+
+    Example: lamina outbox retry --dead
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        chosen = _chosen(house, tx, ids, dead=dead)
+        count = house.outbox.retry(tx, chosen)
+    text = f"{counted(count, 'message')} of {len(chosen)} will be tried again"
+    show({"retried": count, "asked": len(chosen)}, as_json=as_json, text=text)
+
+
+@outbox.command()
+@click.argument("ids", nargs=-1)
+@_dead
+@json_option
+@command
+def drop(ids: tuple[str, ...], *, dead: bool, as_json: bool) -> None:
+    """Delete messages without delivering them.
+
+    Example: lamina outbox drop 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        count = house.outbox.drop(tx, _chosen(house, tx, ids, dead=dead))
+        house.operators.alarm(tx, "outbox drop")
+    show({"dropped": count}, as_json=as_json, text=f"{counted(count, 'message')} dropped")
+
+
+@click.group()
+def webhooks() -> None:
+    """Register where other services hear of events, by signed requests."""
+
+
+@webhooks.command("add")
+@click.argument("url")
+@click.option("--kinds", default="*", show_default=True,
+              help="Names of events, such as authenticator.* and subject.suspended.")  # fmt: skip
+@click.option("--client", help="Only what requests of this client caused, by its id.")
+@json_option
+@command
+def add_webhook(url: str, kinds: str, client: str | None, *, as_json: bool) -> None:
+    """Register a webhook and print the secret that signs, this once.
+
+    Example: lamina webhooks add https://shop.example/lamina --kinds "authenticator.*"
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        owner = _id(client, "client") if client else None
+        if owner is not None:
+            house.clients.show(tx, owner)
+        made = house.delivery.webhooks.add(tx, url, kinds, owner)
+        house.operators.alarm(tx, "webhooks add")
+    text = f"webhook {made['id']}\nsecret  {made['secret']}   (shown this once)"
+    show(made, as_json=as_json, text=text)
+
+
+@webhooks.command("list")
+@json_option
+@command
+def list_webhooks(*, as_json: bool) -> None:
+    """List webhooks.
+
+    Example: lamina webhooks list --json
+    """
+    house = open_house(settings())
+    with house.store.transaction(read=True) as tx:
+        rows = house.delivery.webhooks.listed(tx)
+    show_rows(rows, as_json=as_json, empty="no webhooks")
+
+
+@webhooks.command("rotate-secret")
+@click.argument("webhook")
+@click.option("--overlap", type=Span(), default=OVERLAP, show_default="24h",
+              help="For how long the secret of before signs too.")  # fmt: skip
+@json_option
+@command
+def rotate_secret(webhook: str, overlap: timedelta, *, as_json: bool) -> None:
+    """Give a webhook a new secret, printed this once; both sign meanwhile.
+
+    Example: lamina webhooks rotate-secret 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a --overlap 7d
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        made = house.delivery.webhooks.rotate(tx, _id(webhook, "webhook"), overlap)
+        house.operators.alarm(tx, "webhooks rotate-secret")
+    text = f"secret  {made['secret']}   (shown this once)"
+    show(made, as_json=as_json, text=text)
+
+
+@webhooks.command("remove")
+@click.argument("webhook")
+@json_option
+@command
+def remove_webhook(webhook: str, *, as_json: bool) -> None:
+    """Forget a webhook; what waits for it is not delivered.
+
+    Example: lamina webhooks remove 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a
+    """
+    house = open_house(settings())
+    with house.store.transaction() as tx:
+        house.delivery.webhooks.remove(tx, _id(webhook, "webhook"))
+        house.operators.alarm(tx, "webhooks remove")
+    show({"removed": webhook}, as_json=as_json, text="removed")
+
+
+def _chosen(house: House, tx: Tx, ids: tuple[str, ...], *, dead: bool) -> list[UUID]:
+    if bool(ids) == dead:
+        raise BadInput(Fault("", "choose", "name messages, or say --dead"))
+    return house.outbox.dead(tx) if dead else [_id(each, "message") for each in ids]
+
+
+def _id(text: str, what: str) -> UUID:
+    found = parse_id(text)
+    if found is None:
+        raise NotFound(f"{what}_not_found", f"{text[:40]!r} is no id of a {what}.")
+    return found

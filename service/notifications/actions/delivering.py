@@ -1,0 +1,266 @@
+"""Find out where messages go, and deliver each: once where the receiver tells repetitions."""
+
+import threading
+from collections import Counter as Tally
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import orjson
+
+from crypto import opaque
+from crypto.errors import CryptoError
+from service.domain.clock import SKEW, Clock
+from service.domain.errors import LaminaError
+from service.domain.ids import new_id
+from service.notifications.actions.webhooks import Webhooks
+from service.notifications.model import (
+    ALARM,
+    LEASE,
+    Channel,
+    Message,
+    State,
+    Undelivered,
+    pause,
+    wanted,
+)
+from service.notifications.store import deliveries
+from service.notifications.store import outbox as store
+from service.notifications.store.outbox import Outgoing
+from service.store.engine import Store, Tx
+from service.telemetry import logs
+from service.telemetry.metrics import Metrics
+
+_PAGE: Final = 200
+_BATCH: Final = 10
+_LONGEST: Final = pause(20, 1.0)
+_AT_ONCE: Final = {Channel.EMAIL.value: 3, Channel.SMS.value: 3}
+"""How many threads deliver to one target; one where it says nothing else."""
+_RARELY: Final = 3600
+"""Seconds until it is looked again whether there is a sender."""
+_LATE: Final = "too_late"
+_THREADS: Final = 12
+_FOR_HOOKS: Final = 5
+"""Webhooks that do not answer leave the other threads to people."""
+
+
+class Sender(Protocol):
+    """One way to deliver; it is called outside every unit of work, from several threads."""
+
+    def send(self, message: Message) -> None:
+        """Deliver a message; raises Undelivered."""
+
+
+class Delivering:
+    """Delivers what is in the outbox; of several processes the leader alone calls it.
+
+    Args:
+        database: Where the messages are.
+        webhooks: Who hears of events.
+        senders: By channel; what goes to a channel without one waits, and is dead in the end.
+        locale: Returns the language of a person.
+        clock: The time.
+        metrics: Where depth, age and outcomes are told.
+    """
+
+    def __init__(
+        self, database: Store, webhooks: Webhooks, senders: Mapping[Channel, Sender],
+        locale: Callable[[Tx, UUID], str], clock: Clock, metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._webhooks = webhooks
+        self._senders = senders
+        self._locale = locale
+        self._clock = clock
+        self._metrics = metrics
+        self._busy: Tally[str] = Tally()
+        self._guard = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def due(self) -> int:
+        """Begin to deliver what is due; return how many messages were found to go somewhere."""
+        routed = self._route()
+        self._begin()
+        self._measure()
+        return routed
+
+    def all_due(self) -> None:
+        """Deliver what is due and wait until each has been tried once."""
+        self._route()
+        wait(self._begin())
+
+    def _route(self) -> int:
+        now, number = self._clock.now(), 0
+        with self._database.transaction() as tx:
+            rows = store.unrouted(tx, _PAGE)
+            hooks = self._webhooks.listening(tx) if rows else []
+            found: list[dict[str, Any]] = []
+            for row in rows:
+                targets = [f"{Channel.WEBHOOK.value}:{hook.id}" for hook in hooks
+                           if _hears(hook, row)]  # fmt: skip
+                found += [_waiting(row, target, now) for target in _own(row) + targets]
+                number += 1
+            deliveries.add(tx, found)
+            store.mark_routed(tx, [row.id for row in rows], now)
+        return number
+
+    def _begin(self) -> list[Future[None]]:
+        now = self._clock.now()
+        with self._database.transaction(read=True) as tx:
+            targets = deliveries.due_targets(tx, now, now + _LONGEST + LEASE + SKEW)
+        places = (target for target in targets for _ in range(_AT_ONCE.get(target, 1)))
+        taken = [target for target in places if self._take(target)]
+        return [self._executor().submit(self._drain, target) for target in taken]
+
+    def _take(self, target: str) -> bool:
+        with self._guard:
+            hooks = sum(
+                count for name, count in self._busy.items() if name.startswith(Channel.WEBHOOK)
+            )
+            full = target.startswith(Channel.WEBHOOK) and hooks >= _FOR_HOOKS
+            if full or self._busy[target] >= _AT_ONCE.get(target, 1):
+                return False
+            self._busy[target] += 1
+            return True
+
+    def _executor(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lamina-deliver")
+        return self._pool
+
+    def _drain(self, target: str) -> None:
+        """Deliver to one target until nothing is due for it."""
+        try:
+            while batch := self._claim(target):
+                for message in batch:
+                    self._deliver(message)
+        except Exception as error:  # noqa: BLE001 - what was claimed is tried again after its lease
+            logs.get().error("delivery_stopped", target=_channel(target).value, **logs.kind(error))
+        finally:
+            with self._guard:
+                self._busy[target] -= 1
+
+    def _claim(self, target: str) -> list[Message]:
+        now = self._clock.now()
+        with self._database.transaction() as tx:
+            beyond = now + _LONGEST + LEASE + SKEW
+            taken = deliveries.claim(tx, target, now, beyond, now + LEASE, _BATCH)
+            rows = {row.id: row for row in store.messages(tx, [each.message_id for each in taken])}
+            return [
+                self._message(tx, rows[each.message_id], each, target)
+                for each in sorted(taken, key=lambda each: each.message_id)
+                if each.message_id in rows
+            ]
+
+    def _message(self, tx: Tx, row: Outgoing, each: Any, target: str) -> Message:  # noqa: ANN401 - a claimed row
+        message = Message(
+            row.id, each.id, row.kind, row.at, each.until, target, each.attempts, row.subject_id,
+            row.client_id,
+        )  # fmt: skip
+        try:
+            payload = orjson.loads(row.payload)
+        except CryptoError:
+            # Its keys are gone or away: it has nothing to say for now.
+            return message
+        return replace(message, payload=payload, locale=self._locale_of(tx, row, target))
+
+    def _locale_of(self, tx: Tx, row: Outgoing, target: str) -> str:
+        if row.subject_id is None or _channel(target) not in {Channel.EMAIL, Channel.SMS}:
+            return ""
+        try:
+            return self._locale(tx, row.subject_id)
+        except (CryptoError, LaminaError):
+            # What the profile says is erased or refused: the message goes out all the same.
+            return ""
+
+    def _deliver(self, message: Message) -> None:
+        channel, failure = _channel(message.target), None
+        if self._clock.now() > message.until:
+            failure = Undelivered(_LATE, final=True)
+        else:
+            try:
+                self._send(channel, message)
+            except Undelivered as undelivered:
+                failure = undelivered
+        self._database.unit(lambda tx: self._settle(tx, message, failure))
+        outcome = "delivered" if failure is None else "dead" if failure.final else "failed"
+        self._metrics.deliveries.labels(channel.value, outcome).inc()
+        if failure is not None:
+            logs.get().warning(
+                "not_delivered", channel=channel.value, kind=message.kind, reason=failure.reason,
+                message=str(message.id), attempts=message.attempts, final=failure.final,
+            )  # fmt: skip
+
+    def _send(self, channel: Channel, message: Message) -> None:
+        sender = self._senders.get(channel)
+        if sender is None:
+            raise Undelivered("not_configured", after=_RARELY)
+        if not message.payload and channel is not Channel.WEBHOOK:
+            raise Undelivered("not_readable")
+        try:
+            sender.send(message)
+        except LaminaError as error:
+            raise Undelivered(error.code) from None
+
+    def _settle(self, tx: Tx, message: Message, failure: Undelivered | None) -> None:
+        now = self._clock.now()
+        if failure is None:
+            values: dict[str, Any] = {"state": State.DELIVERED.value, "error": None}
+        else:
+            again = now + pause(message.attempts, _jitter(), failure.after)
+            over = failure.final or again > message.until
+            values = {"next_at": again}
+            if failure.reason != _LATE or message.attempts == 1:
+                # Why it was late is worth more than that it was.
+                values["error"] = failure.reason[:32]
+            values["state"] = (State.DEAD if over else State.WAITING).value
+        if values["state"] != State.WAITING:
+            values["ended_at"] = now
+        if not deliveries.settle(tx, message.delivery, message.attempts, values):
+            return
+        if deliveries.states(tx, message.id) == {State.DELIVERED.value}:
+            store.mark_delivered(tx, message.id, now)
+
+    def _measure(self) -> None:
+        now = self._clock.now()
+        with self._database.transaction(read=True) as tx:
+            depths = deliveries.depths(tx)
+        found = {(each.channel, each.state): each for each in depths}
+        for channel in Channel:
+            for state in (State.WAITING, State.DEAD):
+                # The name of a channel is cut in the statement as that of a webhook is.
+                each = found.get((channel.value[:7], state.value))
+                labels = (channel.value, state.value)
+                self._metrics.outbox.labels(*labels).set(each.number if each else 0)
+                age = max(0.0, (now - each.oldest).total_seconds()) if each else 0
+                self._metrics.outbox_seconds.labels(*labels).set(age)
+
+
+def _own(row: Outgoing) -> list[str]:
+    """Return where a message goes whoever listens: to the person, or to the operators."""
+    if row.kind.startswith(ALARM):
+        return [Channel.ALARM.value]
+    return [row.channel] if row.channel else []
+
+
+def _hears(hook: Any, row: Outgoing) -> bool:  # noqa: ANN401 - a row of webhooks
+    """Tell whether a webhook is told: of its own client's requests, or of everything."""
+    return wanted(hook.kinds, row.kind) and hook.client_id in {None, row.client_id}
+
+
+def _waiting(row: Outgoing, target: str, now: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id(now), "message_id": row.id, "target": target, "state": State.WAITING.value,
+        "attempts": 0, "next_at": now, "until": row.until, "error": None, "ended_at": None,
+    }  # fmt: skip
+
+
+def _channel(target: str) -> Channel:
+    return Channel(target.partition(":")[0])
+
+
+def _jitter() -> float:
+    return int.from_bytes(opaque.random_bytes(2), "big") / 65536

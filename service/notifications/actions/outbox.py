@@ -1,0 +1,128 @@
+"""Write what others must hear of; tell what became of it, and let an operator try it again."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from service.domain.caller import who_acts
+from service.domain.clock import Clock, rfc3339
+from service.domain.ids import new_id
+from service.notifications.model import CODE, TRIED, Channel, State
+from service.notifications.store import deliveries
+from service.notifications.store import outbox as store
+from service.notifications.store.outbox import Outgoing
+from service.store.engine import Tx
+
+_DELIVERED_KEPT: Final = timedelta(days=7)
+_CODE_KEPT: Final = timedelta(days=1)
+_PERSONAL_KEPT: Final = timedelta(days=30)
+_REST_KEPT: Final = timedelta(days=400)
+_PAGE: Final = 1000
+
+
+class Outbox:
+    """The outbox."""
+
+    def __init__(self, clock: Clock, channels: Collection[Channel] = ()) -> None:
+        self._clock = clock
+        self._channels = frozenset(channels)
+
+    def reaches(self, address: str) -> bool:
+        """Tell whether there is a way to deliver to an address of this kind."""
+        return Channel.of(address) in self._channels
+
+    def put(
+        self, tx: Tx, kind: str, subject: UUID | None, payload: Mapping[str, Any],
+        life: timedelta = TRIED,
+    ) -> None:  # fmt: skip
+        """Add a message; it commits with what caused it, and is delivered after that.
+
+        Args:
+            tx: The deciding unit of work.
+            kind: What happened.
+            subject: Whom it is about.
+            payload: What there is to say; an address under `to` makes it a message to the person.
+            life: How long it is of use.
+        """
+        now, caller, to = self._clock.now(), who_acts(), payload.get("to")
+        row = Outgoing(
+            id=new_id(now), at=now, kind=kind, subject_id=subject, until=now + life,
+            channel=Channel.of(to).value if to else None,
+            client_id=caller.client if caller else None, routed_at=None, delivered_at=None,
+        )  # fmt: skip
+        row.payload = orjson.dumps(dict(payload)).decode()
+        tx.add(row)
+
+    def waiting(self, tx: Tx, limit: int = 100, *, reveal: bool = False) -> list[dict[str, Any]]:
+        """Return what was not delivered; payloads only when asked for: they hold addresses."""
+        rows = store.waiting(tx, limit)
+        targets = defaultdict(list)
+        for each in deliveries.of_messages(tx, [row.id for row in rows]):
+            targets[each.message_id].append(each)
+        return [_view(row, targets[row.id], reveal=reveal) for row in rows]
+
+    def dead(self, tx: Tx) -> list[UUID]:
+        """Return a page of the messages of which a delivery is dead, oldest first."""
+        return deliveries.dead(tx, _PAGE)
+
+    def retry(self, tx: Tx, ids: Sequence[UUID]) -> int:
+        """Try messages again that are dead or went nowhere; return how many.
+
+        One whose use is over, as that of a code after ten minutes, stays as it is.
+        """
+        now, revived = self._clock.now(), 0
+        for row in store.messages(tx, ids):
+            if row.kind == CODE and row.until <= now:
+                continue
+            if row.channel is None and (to := orjson.loads(row.payload).get("to")):
+                # It was put in before there was delivery.
+                row.channel = Channel.of(to).value
+            if not deliveries.of_messages(tx, [row.id]):
+                revived += store.mark_routed(tx, [row.id], None)
+                row.until = now + TRIED
+            elif deliveries.revive(tx, [row.id], now, max(row.until, now + TRIED)):
+                revived += 1
+        return revived
+
+    def drop(self, tx: Tx, ids: Sequence[UUID]) -> int:
+        """Delete messages, delivered or not; return how many there were."""
+        return store.drop(tx, ids)
+
+    def drop_old(self, tx: Tx, now: datetime) -> int:
+        """Forget a page of messages that were delivered, or that nobody will; return how many."""
+        ends = store.Ends(
+            now - _DELIVERED_KEPT, now - _CODE_KEPT, now - _PERSONAL_KEPT, now - _REST_KEPT
+        )
+        return store.drop_old(tx, ends)
+
+    def forget(self, tx: Tx, subject: UUID) -> None:
+        """Delete what waits about a subject that is erased: its addresses stand in there."""
+        store.forget(tx, subject)
+
+
+def _view(row: Outgoing, targets: Sequence[Any], *, reveal: bool) -> dict[str, Any]:
+    view = {
+        "id": str(row.id),
+        "at": rfc3339(row.at),
+        "kind": row.kind,
+        "subject": str(row.subject_id) if row.subject_id else None,
+        "client": str(row.client_id) if row.client_id else None,
+        "state": _state(row, targets),
+        "attempts": max((each.attempts for each in targets), default=0),
+        "error": next((each.error for each in targets if each.error), None),
+    }
+    return view | ({"payload": orjson.loads(row.payload)} if reveal else {})
+
+
+def _state(row: Outgoing, targets: Sequence[Any]) -> str:
+    """Return `new`, `waiting` or `dead`; `held` where there is nobody to tell."""
+    if row.routed_at is None:
+        return "new"
+    if not targets:
+        return "held"
+    dead = any(each.state == State.DEAD for each in targets)
+    return (State.DEAD if dead else State.WAITING).value

@@ -1,0 +1,139 @@
+"""Register webhooks, and sign what they are told (Standard Webhooks 1.0)."""
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from crypto import opaque
+from service.audit.actions import AuditLog
+from service.domain.clock import Clock, in_force, rfc3339
+from service.domain.errors import BadInput, Fault, NotFound
+from service.domain.ids import new_id
+from service.notifications.model import readable
+from service.notifications.store import webhooks as store
+from service.notifications.store.webhooks import Webhook
+from service.store.engine import Tx
+
+OVERLAP: Final = timedelta(hours=24)
+"""How long the secret of before signs too, unless told otherwise."""
+LONGEST_OVERLAP: Final = timedelta(days=30)
+_PREFIX: Final = "whsec_"
+_SECRET_BYTES: Final = 32
+_LONGEST: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a webhook listens, and the secrets that sign, the newest first."""
+
+    url: str
+    secrets: tuple[bytes, ...] = field(repr=False)
+
+
+class Webhooks:
+    """The webhooks."""
+
+    def __init__(self, audit: AuditLog, clock: Clock, *, plain: bool) -> None:
+        self._audit = audit
+        self._clock = clock
+        self._plain = plain
+        """Whether http will do, as while developing."""
+
+    def add(self, tx: Tx, url: str, kinds: str, client: UUID | None) -> dict[str, Any]:
+        """Register a webhook; its secret is shown this once.
+
+        Args:
+            tx: A unit of work.
+            url: Where events are posted.
+            kinds: Names separated by spaces, `name.*` for all below one, `*` for all.
+            client: Whose requests it hears of; None for all of them, and for alarms.
+
+        Raises:
+            BadInput: The URL or the kinds cannot be.
+        """
+        url, kinds = url.strip(), " ".join(kinds.replace(",", " ").split())
+        self._check(url, kinds)
+        now, secret = self._clock.now(), opaque.random_bytes(_SECRET_BYTES)
+        row = Webhook(
+            id=new_id(now), url=url, kinds=kinds, client_id=client, created_at=now, old_until=None
+        )
+        row.secret, row.old_secret = secret, None
+        tx.add(row)
+        tx.flush()
+        self._audit.append(tx, "webhook.added", webhook=str(row.id), kinds=kinds)
+        return _view(row) | {"secret": _shown(secret)}
+
+    def listed(self, tx: Tx) -> list[dict[str, Any]]:
+        """Return every webhook without its secret."""
+        return [_view(row) for row in store.all_of(tx)]
+
+    def listening(self, tx: Tx) -> list[Webhook]:
+        """Return the webhooks that are told of events."""
+        return store.all_of(tx)
+
+    def rotate(self, tx: Tx, webhook: UUID, overlap: timedelta = OVERLAP) -> dict[str, Any]:
+        """Give a webhook a new secret; the one of before signs too for a while."""
+        row = self._row(tx, webhook)
+        if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
+            days = LONGEST_OVERLAP.days
+            raise BadInput(Fault("/overlap", "out_of_range", f"must be 0 to {days} days"))
+        old, secret = row.secret, opaque.random_bytes(_SECRET_BYTES)
+        row.old_until = self._clock.now() + overlap if overlap else None
+        row.secret, row.old_secret = secret, old if overlap else None
+        tx.flush()
+        self._audit.append(tx, "webhook.rotated", webhook=str(row.id))
+        return _view(row) | {"secret": _shown(secret)}
+
+    def remove(self, tx: Tx, webhook: UUID) -> None:
+        """Forget a webhook; what waits for it ends without a delivery."""
+        tx.delete(self._row(tx, webhook))
+        tx.flush()
+        self._audit.append(tx, "webhook.removed", webhook=str(webhook))
+
+    def endpoint(self, tx: Tx, webhook: UUID) -> Endpoint | None:
+        """Return where a webhook listens; None where it was removed."""
+        row = store.get(tx, webhook)
+        if row is None:
+            return None
+        old, until = row.old_secret, row.old_until
+        still = until is not None and in_force(until, self._clock.now(), LONGEST_OVERLAP)
+        return Endpoint(row.url, (row.secret, old) if old and still else (row.secret,))
+
+    def _row(self, tx: Tx, webhook: UUID) -> Webhook:
+        row = store.get(tx, webhook, lock=True)
+        if row is None:
+            raise NotFound("webhook_not_found", "There is no such webhook.")
+        return row
+
+    def _check(self, url: str, kinds: str) -> None:
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            parts, host = None, None
+        allowed = {"https", "http"} if self._plain else {"https"}
+        if parts is None or not host or parts.scheme not in allowed or len(url) > _LONGEST:
+            detail = f"must be an https URL of at most {_LONGEST} characters"
+            raise BadInput(Fault("/url", "invalid_url", detail))
+        if parts.username or parts.fragment or not url.isascii() or not url.isprintable():
+            detail = "must be ASCII, without credentials or fragment: requests are signed"
+            raise BadInput(Fault("/url", "invalid_url", detail))
+        if not readable(kinds) or len(kinds) > _LONGEST:
+            detail = "must be names like authenticator.revoked, authenticator.* or *"
+            raise BadInput(Fault("/kinds", "invalid_kinds", detail))
+
+
+def _view(row: Webhook) -> dict[str, Any]:
+    return {
+        "id": str(row.id), "url": row.url, "kinds": row.kinds,
+        "client": str(row.client_id) if row.client_id else None,
+        "created_at": rfc3339(row.created_at),
+        "old_secret_until": rfc3339(row.old_until) if row.old_until else None,
+    }  # fmt: skip
+
+
+def _shown(secret: bytes) -> str:
+    return _PREFIX + b64encode(secret).decode()

@@ -1,0 +1,104 @@
+"""Deliver by a signed POST: to webhooks, and to what sends text messages."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+import orjson
+
+from service.domain.clock import Clock, rfc3339, unix
+from service.notifications.actions.webhooks import Endpoint
+from service.notifications.model import Message, Undelivered
+from service.notifications.senders import signing
+from service.notifications.texts import Texts
+
+_TIMEOUT: Final = httpx.Timeout(10, connect=5)
+_GONE: Final = 410
+_LIMITS: Final = httpx.Limits(max_connections=32, max_keepalive_connections=8)
+
+
+class Poster:
+    """Posts signed JSON; follows no redirect, and reads nothing of the answer but its status."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._client: httpx.Client | None = None
+        self._guard = threading.Lock()
+
+    def post(
+        self, message: str, url: str, secrets: tuple[bytes, ...], value: Mapping[str, Any]
+    ) -> None:
+        """Post a value; raises Undelivered unless the answer is 2xx."""
+        body = orjson.dumps(value)
+        headers = signing.headers(message, unix(self._clock.now()), body, secrets)
+        headers |= {"Content-Type": "application/json", "User-Agent": "lamina"}
+        try:
+            with self._opened().stream("POST", url, content=body, headers=headers) as answer:
+                status, after = answer.status_code, answer.headers.get("Retry-After", "")
+        except httpx.TimeoutException:
+            raise Undelivered("timeout") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
+            raise Undelivered("unreachable") from None
+        if status == _GONE:
+            raise Undelivered("http_410", final=True)
+        if not 200 <= status < 300:  # noqa: PLR2004 - the class of success
+            seconds = int(after) if after.isascii() and after.isdigit() and len(after) < 6 else 0  # noqa: PLR2004 - a day
+            raise Undelivered(f"http_{status}", after=seconds)
+
+    def _opened(self) -> httpx.Client:
+        with self._guard:
+            if self._client is None:
+                # Without the environment: a proxy named there would read what is sent.
+                self._client = httpx.Client(timeout=_TIMEOUT, limits=_LIMITS, trust_env=False)
+            return self._client
+
+
+class WebhookSender:
+    """Tells a webhook of an event: without address and code, which are for the person alone.
+
+    Args:
+        poster: Posts.
+        endpoint: Returns where a webhook listens; it opens a unit of work of its own.
+    """
+
+    def __init__(self, poster: Poster, endpoint: Callable[[UUID], Endpoint | None]) -> None:
+        self._poster = poster
+        self._endpoint = endpoint
+
+    def send(self, message: Message) -> None:
+        """Post the event; raises Undelivered."""
+        found = self._endpoint(UUID(message.target.partition(":")[2]))
+        if found is None:
+            raise Undelivered("removed", final=True)
+        data = message.public | {
+            "subject": str(message.subject) if message.subject else None,
+            "client": str(message.client) if message.client else None,
+        }
+        event = {"type": message.kind, "timestamp": rfc3339(message.at), "data": data}
+        self._poster.post(str(message.id), found.url, found.secrets, event)
+
+
+class SmsSender:
+    """Hands a text message to what sends it: `{"id", "to", "text", "kind"}`, signed.
+
+    Args:
+        poster: Posts.
+        texts: What to say.
+        url: Where the adapter listens.
+        secret: Signs; the adapter has it too.
+    """
+
+    def __init__(self, poster: Poster, texts: Texts, url: str, secret: bytes) -> None:
+        self._poster = poster
+        self._texts = texts
+        self._url = url
+        self._secret = secret
+
+    def send(self, message: Message) -> None:
+        """Post the text with the number in its normal form; raises Undelivered."""
+        text = self._texts.of(message).sms
+        value = {"id": str(message.id), "to": message.payload["to"], "text": text,
+                 "kind": message.kind}  # fmt: skip
+        self._poster.post(str(message.id), self._url, (self._secret,), value)

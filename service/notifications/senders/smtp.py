@@ -1,0 +1,202 @@
+"""Deliver by SMTP (RFC 5321), over TLS unless told otherwise."""
+
+import smtplib
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from email import policy
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from service.domain.clock import Clock
+from service.notifications.model import ALARM, Message, Undelivered
+from service.notifications.texts import Texts
+
+_TIMEOUT: Final = 15
+_PORTS: Final = {"smtp": 587, "smtps": 465}
+_FINAL: Final = 500
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A mail server.
+
+    Args:
+        host: Its name, which its certificate must show.
+        port: Its port.
+        tls: `implicit`, `starttls` or `off`.
+        user: Who signs in; empty for nobody.
+        password: With what.
+        ca: A file of certificates to trust in place of the system's; empty for the system's.
+    """
+
+    host: str
+    port: int
+    tls: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca: str = ""
+
+
+def server(url: str) -> Server:
+    """Read smtp://USER:PASSWORD@HOST:PORT?tls=off&ca=FILE, or smtps://…; raises ValueError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        # What Python says of it may repeat the password.
+        raise ValueError("has a port that is none; write signs in a password as %XX") from None
+    query = parse_qs(parts.query, keep_blank_values=True)
+    if parts.scheme not in _PORTS or not parts.hostname or parts.path not in {"", "/"}:
+        raise ValueError("must be smtp://HOST:PORT, smtps://HOST:PORT or console:")
+    if unknown := set(query) - {"tls", "ca"}:
+        raise ValueError(f"knows tls=off and ca=FILE, not {min(unknown)[:20]}")
+    tls = "implicit" if parts.scheme == "smtps" else query.get("tls", ["starttls"])[-1]
+    if tls not in {"implicit", "starttls", "off"}:
+        raise ValueError("tls must be starttls or off")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if tls == "off" and (user or parts.hostname not in _LOOPBACK):
+        raise ValueError("tls=off is for a server on this machine, and without a password")
+    return Server(parts.hostname, port, tls, user, password, query.get("ca", [""])[-1])
+
+
+class SmtpSender:
+    """Sends mail, a connection for each.
+
+    Args:
+        where: The server.
+        texts: What to say.
+        sender: The address that it comes from.
+        name: The name beside it.
+        clock: The time.
+        alarmed: The operators' addresses, for alarms.
+    """
+
+    def __init__(
+        self, where: Server, texts: Texts, sender: str, name: str, clock: Clock,
+        alarmed: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        self._where = where
+        self._letters = Letters(texts, sender, name, clock, alarmed)
+
+    def send(self, message: Message) -> None:
+        """Send one mail; raises Undelivered."""
+        letter = self._letters.write(message)
+        with _told(), self._connected() as smtp:
+            try:
+                smtp.send_message(letter)
+            except smtplib.SMTPRecipientsRefused as refused:
+                codes = [code for code, _ in refused.recipients.values()]
+                raise Undelivered(f"smtp_{codes[0]}", final=min(codes) >= _FINAL) from None
+            except smtplib.SMTPDataError as refused:
+                final = refused.smtp_code >= _FINAL
+                raise Undelivered(f"smtp_{refused.smtp_code}", final=final) from None
+            except smtplib.SMTPNotSupportedError:
+                raise Undelivered("smtp_utf8", final=True) from None
+
+    @contextmanager
+    def _connected(self) -> Iterator[smtplib.SMTP]:
+        where = self._where
+        context = ssl.create_default_context(cafile=where.ca or None)
+        if where.tls == "implicit":
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
+                where.host, where.port, timeout=_TIMEOUT, context=context
+            )
+        else:
+            smtp = smtplib.SMTP(where.host, where.port, timeout=_TIMEOUT)
+        try:
+            if where.tls == "starttls":
+                smtp.starttls(context=context)
+            if where.user:
+                smtp.login(where.user, where.password)
+            yield smtp
+            # It is delivered: what the server says of a farewell changes nothing.
+            with suppress(smtplib.SMTPException, OSError):
+                smtp.quit()
+        finally:
+            smtp.close()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Give failures of the server or the way to it a code; they are tried again."""
+    try:
+        yield
+    except smtplib.SMTPAuthenticationError:
+        raise Undelivered("smtp_login") from None
+    except smtplib.SMTPNotSupportedError:
+        raise Undelivered("smtp_no_tls") from None
+    except smtplib.SMTPResponseException as refused:
+        raise Undelivered(f"smtp_{refused.smtp_code}") from None
+    except ssl.SSLError:
+        raise Undelivered("tls") from None
+    except TimeoutError:
+        raise Undelivered("timeout") from None
+    except (smtplib.SMTPException, OSError):
+        raise Undelivered("unreachable") from None
+
+
+class Letters:
+    """Writes mails: plain text, and nothing in them that was typed."""
+
+    def __init__(
+        self, texts: Texts, sender: str, name: str, clock: Clock, alarmed: tuple[str, ...]
+    ) -> None:  # fmt: skip
+        self._texts = texts
+        self._from = Address(name, addr_spec=sender)
+        self._clock = clock
+        self._alarmed = alarmed
+
+    def write(self, message: Message) -> EmailMessage:
+        """Return the mail; raises Undelivered where it has nobody to go to."""
+        text = self._texts.of(message)
+        to = self._alarmed if message.kind.startswith(ALARM) else (message.payload["to"],)
+        if not to:
+            raise Undelivered("not_configured")
+        plain = all(address.isascii() for address in to)
+        letter = EmailMessage(policy.SMTP if plain else policy.SMTPUTF8)
+        letter["From"] = self._from
+        letter["To"] = [_address(each) for each in to]
+        letter["Subject"] = text.subject
+        letter["Date"] = format_datetime(self._clock.now())
+        # The same at every try, so that a mailbox can leave a repetition out.
+        letter["Message-ID"] = f"<{message.delivery}@{self._from.domain}>"
+        letter["Auto-Submitted"] = "auto-generated"
+        letter.set_content(text.body)
+        return letter
+
+
+def _address(text: str) -> Address:
+    # As one text, Python takes no letters beyond ASCII before the @.
+    local, _, domain = text.rpartition("@")
+    return Address(username=local, domain=domain)
+
+
+class ConsoleSender:
+    """Prints what would be sent, while developing.
+
+    Args:
+        letters: Writes mails; None for a text message.
+        texts: What to say.
+        out: Takes the text.
+    """
+
+    def __init__(self, letters: Letters | None, texts: Texts, out: Callable[[str], None]) -> None:
+        self._letters = letters
+        self._texts = texts
+        self._out = out
+
+    def send(self, message: Message) -> None:
+        """Print it."""
+        if self._letters is None:
+            text, to = self._texts.of(message).sms, message.payload["to"]
+            self._out(f"--- text message to {to}\n{text}\n---")
+            return
+        letter = self._letters.write(message)
+        head = f"--- mail to {letter['To']}\nSubject: {letter['Subject']}"
+        self._out(f"{head}\n\n{letter.get_content().rstrip()}\n---")

@@ -1,0 +1,154 @@
+"""The table of deliveries: each message to each target, from put to delivered or dead."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Row, String, func, insert, or_, select, text, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.notifications.model import State
+from service.notifications.store.outbox import Outgoing
+from service.store.base import Base, table_of
+from service.store.engine import Tx
+from service.store.personal import Personal, through
+
+_WAITS = "state = 'waiting'"
+
+
+class Delivery(Base):
+    """How far one message has come on its way to one target."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        Index(
+            "ix_delivery_waiting", "target", "next_at",
+            sqlite_where=text(_WAITS), postgresql_where=text(_WAITS),
+        ),
+    )  # fmt: skip
+    __personal__ = Personal(
+        "to deliver a message once and tell what became of it",
+        "as long as the message",
+        of=through("message_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    message_id: Mapped[UUID] = mapped_column(
+        ForeignKey("outbox.id", ondelete="CASCADE"), index=True
+    )
+    target: Mapped[str] = mapped_column(String(48))
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int]
+    next_at: Mapped[datetime]
+    until: Mapped[datetime]
+    error: Mapped[str | None] = mapped_column(String(32))
+    """A code of the last failure; nothing that the other side said."""
+    ended_at: Mapped[datetime | None]
+
+
+class Depth(NamedTuple):
+    """What there is of one channel.
+
+    Args:
+        channel: Which.
+        state: Waiting or dead.
+        number: How many.
+        oldest: When the oldest was put in.
+    """
+
+    channel: str
+    state: str
+    number: int
+    oldest: datetime
+
+
+_TABLE = table_of(Delivery)
+_MESSAGES = table_of(Outgoing)
+_WAITING = _TABLE.c.state == State.WAITING.value
+
+
+def add(tx: Tx, rows: list[dict[str, Any]]) -> None:
+    """Insert deliveries that wait."""
+    if rows:
+        tx.execute(insert(_TABLE), rows)
+
+
+def due_targets(tx: Tx, now: datetime, beyond: datetime) -> list[str]:
+    """Return the targets that something is due for.
+
+    Args:
+        tx: A unit of work.
+        now: The time.
+        beyond: What is due later than any pause lasts was put there by a clock that went wrong.
+    """
+    query = select(_TABLE.c.target).where(_WAITING, _is_due(now, beyond)).distinct()
+    return list(tx.execute(query).scalars())
+
+
+def claim(tx: Tx, target: str, now: datetime, beyond: datetime, until: datetime,
+          limit: int) -> list[Row[Any]]:  # fmt: skip
+    """Take what is due for a target, oldest first; no other process has it until then."""
+    ids = select(_TABLE.c.id).where(_WAITING, _TABLE.c.target == target, _is_due(now, beyond))
+    page = ids.order_by(_TABLE.c.next_at).limit(limit).with_for_update(skip_locked=True)
+    taken = (
+        update(_TABLE)
+        .where(_TABLE.c.id.in_(page))
+        .values(attempts=_TABLE.c.attempts + 1, next_at=until)
+        .returning(_TABLE.c.id, _TABLE.c.message_id, _TABLE.c.attempts, _TABLE.c.until)
+    )
+    return list(tx.execute(taken).all())
+
+
+def settle(tx: Tx, delivery: UUID, attempts: int, values: dict[str, Any]) -> bool:
+    """Note how a try ended; False where another process has tried since, or it was taken away."""
+    same = (_TABLE.c.id == delivery, _TABLE.c.attempts == attempts, _WAITING)
+    done = update(_TABLE).where(*same).values(**values).returning(_TABLE.c.id)
+    return tx.execute(done).first() is not None
+
+
+def states(tx: Tx, message: UUID) -> set[str]:
+    """Return the states of all deliveries of a message that is locked for it."""
+    tx.execute(select(_MESSAGES.c.id).where(_MESSAGES.c.id == message).with_for_update())
+    query = select(_TABLE.c.state).where(_TABLE.c.message_id == message)
+    return set(tx.execute(query).scalars())
+
+
+def of_messages(tx: Tx, messages: Collection[UUID]) -> list[Row[Any]]:
+    """Return the deliveries of messages, by message and target."""
+    query = select(*_TABLE.c).where(_TABLE.c.message_id.in_(messages))
+    return list(tx.execute(query.order_by(_TABLE.c.message_id, _TABLE.c.target)).all())
+
+
+def dead(tx: Tx, limit: int) -> list[UUID]:
+    """Return the messages of which a delivery is dead, oldest first."""
+    query = select(_TABLE.c.message_id).where(_TABLE.c.state == State.DEAD.value).distinct()
+    return list(tx.execute(query.order_by(_TABLE.c.message_id).limit(limit)).scalars())
+
+
+def revive(tx: Tx, messages: Iterable[UUID], now: datetime, until: datetime) -> int:
+    """Let the dead deliveries of messages be tried again; return how many."""
+    statement = (
+        update(_TABLE)
+        .where(_TABLE.c.message_id.in_(list(messages)), _TABLE.c.state == State.DEAD.value)
+        .values(state=State.WAITING.value, attempts=0, next_at=now, until=until, ended_at=None)
+        .returning(_TABLE.c.id)
+    )
+    return len(tx.execute(statement).all())
+
+
+def depths(tx: Tx) -> list[Depth]:
+    """Return how much waits and how much is dead, by channel."""
+    # A webhook's id is no label: all of them are one channel.
+    channel = func.substr(_TABLE.c.target, 1, 7)
+    query = (
+        select(channel, _TABLE.c.state, func.count(), func.min(_MESSAGES.c.at))
+        .join(_MESSAGES, _MESSAGES.c.id == _TABLE.c.message_id)
+        .where(_TABLE.c.state != State.DELIVERED.value)
+        .group_by(channel, _TABLE.c.state)
+    )
+    return [Depth(*row) for row in tx.execute(query)]
+
+
+def _is_due(now: datetime, beyond: datetime) -> Any:  # noqa: ANN401 - a condition
+    return or_(_TABLE.c.next_at <= now, _TABLE.c.next_at > beyond)

@@ -1,0 +1,126 @@
+"""The table of messages."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Index, String, and_, delete, or_, select, text, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crypto.fields import Owner
+from service.domain.ids import service_owner, subject_owner
+from service.notifications.model import CODE
+from service.store.base import Base, table_of
+from service.store.dropping import drop_page
+from service.store.engine import Tx
+from service.store.personal import Personal, without
+from service.store.sealed import encrypted_text
+
+_UNROUTED = "routed_at IS NULL"
+
+
+class Outgoing(Base):
+    """One event or notice; addresses and codes are sealed."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index(
+            "ix_outbox_unrouted", "id",
+            sqlite_where=text(_UNROUTED), postgresql_where=text(_UNROUTED),
+        ),
+    )  # fmt: skip
+    __personal__ = Personal(
+        "to tell the person or other services what happened",
+        "7 days after delivery, 30 days without; one with a code, a day; until erasure",
+        withheld={"payload.code": "a code proves that its address is read"},
+        shown={"payload": without("code", "token")},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(64))
+    subject_id: Mapped[UUID | None]
+    payload = encrypted_text("contact", bound=("kind",))
+    channel: Mapped[str | None] = mapped_column(String(16))
+    """How it reaches the person; None where it has no address."""
+    client_id: Mapped[UUID | None]
+    """Whose request caused it."""
+    until: Mapped[datetime]
+    """After when it is of no use."""
+    routed_at: Mapped[datetime | None]
+    """Since when it is known where it goes."""
+    delivered_at: Mapped[datetime | None]
+
+    def field_owner(self) -> Owner:
+        """Return the subject the message is about, else the service."""
+        return subject_owner(self.subject_id) if self.subject_id else service_owner("outbox")
+
+
+class Ends(NamedTuple):
+    """From what time a message that ends now is, at the latest.
+
+    Args:
+        delivered: One that was delivered; when it was.
+        code: One that carries a code.
+        personal: One to or about a person.
+        rest: Any other, such as an alarm.
+    """
+
+    delivered: datetime
+    code: datetime
+    personal: datetime
+    rest: datetime
+
+
+_TABLE = table_of(Outgoing)
+
+
+def waiting(tx: Tx, limit: int) -> list[Outgoing]:
+    """Return what has not been delivered, oldest first."""
+    query = select(Outgoing).where(Outgoing.delivered_at.is_(None)).order_by(Outgoing.id)
+    return list(tx.scalars(query.limit(limit)))
+
+
+def messages(tx: Tx, ids: Collection[UUID]) -> list[Outgoing]:
+    """Return messages by id, oldest first."""
+    return list(tx.scalars(select(Outgoing).where(Outgoing.id.in_(ids)).order_by(Outgoing.id)))
+
+
+def unrouted(tx: Tx, limit: int) -> list[Outgoing]:
+    """Return messages of which it is not known yet where they go, locked, oldest first."""
+    query = select(Outgoing).where(Outgoing.routed_at.is_(None)).order_by(Outgoing.id).limit(limit)
+    return list(tx.scalars(query.with_for_update(skip_locked=True)))
+
+
+def mark_routed(tx: Tx, ids: Collection[UUID], at: datetime | None) -> int:
+    """Note that it is known where messages go; None lets that be asked again."""
+    statement = update(_TABLE).where(_TABLE.c.id.in_(ids)).values(routed_at=at)
+    return len(tx.execute(statement.returning(_TABLE.c.id)).all())
+
+
+def mark_delivered(tx: Tx, message: UUID, at: datetime) -> None:
+    """Note that a message has reached all that it reaches."""
+    tx.execute(update(_TABLE).where(_TABLE.c.id == message).values(delivered_at=at))
+
+
+def drop(tx: Tx, ids: Collection[UUID]) -> int:
+    """Delete messages with their deliveries; return how many there were."""
+    return len(tx.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)).returning(_TABLE.c.id)).all())
+
+
+def drop_old(tx: Tx, ends: Ends) -> int:
+    """Forget a page of messages that have come to their end; return how many."""
+    personal = _TABLE.c.subject_id.is_not(None)
+    over = or_(
+        _TABLE.c.delivered_at <= ends.delivered,
+        and_(_TABLE.c.kind == CODE, _TABLE.c.at <= ends.code),
+        and_(personal, _TABLE.c.at <= ends.personal),
+        _TABLE.c.at <= ends.rest,
+    )
+    return drop_page(tx, _TABLE, over)
+
+
+def forget(tx: Tx, subject: UUID) -> None:
+    """Delete what waits about a subject."""
+    tx.execute(delete(Outgoing).where(Outgoing.subject_id == subject))

@@ -1,0 +1,51 @@
+"""The table of webhooks: where other services hear of events."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import String, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crypto.fields import Owner
+from service.domain.ids import service_owner
+from service.store.authentic import sound
+from service.store.base import Base
+from service.store.engine import Tx
+from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
+from service.store.shapes import Authentic
+
+
+class Webhook(Authentic, Base):
+    """An address that is told of events; its secrets are sealed.
+
+    Whoever can write the database cannot send events elsewhere: the row carries a MAC.
+    """
+
+    __tablename__ = "webhook"
+    __members__ = (
+        "url", "kinds", "client_id", "created_at", "secret", "old_secret", "old_until",
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    url: Mapped[str] = mapped_column(String(512))
+    kinds: Mapped[str] = mapped_column(String(512))
+    client_id: Mapped[UUID | None]
+    """Whose requests it hears of; None for all, and for alarms."""
+    created_at: Mapped[datetime]
+    old_until: Mapped[datetime | None]
+    secret = encrypted_bytes("service", bound=("url",))
+    old_secret = encrypted_optional_bytes("service", bound=("url", "old_until"))
+
+    def field_owner(self) -> Owner:
+        """Return the service: a webhook is no person's."""
+        return service_owner("webhooks")
+
+
+def all_of(tx: Tx) -> list[Webhook]:
+    """Return the webhooks that hold, oldest first."""
+    return sound(tx, select(Webhook).order_by(Webhook.id))
+
+
+def get(tx: Tx, webhook: UUID, *, lock: bool = False) -> Webhook | None:
+    """Return a webhook by id."""
+    return tx.get(Webhook, webhook, with_for_update=lock or None)

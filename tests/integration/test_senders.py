@@ -1,0 +1,299 @@
+"""Senders, against real servers on this machine."""
+
+import base64
+import email
+import hashlib
+import hmac
+import json
+import socket
+import ssl
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.domain.clock import FrozenClock
+from service.domain.errors import SetupError
+from service.notifications.actions.webhooks import Endpoint
+from service.notifications.model import CODE, Message, Undelivered
+from service.notifications.senders.http import Poster, SmsSender, WebhookSender
+from service.notifications.senders.smtp import ConsoleSender, Letters, SmtpSender, server
+from service.notifications.texts import Texts
+from tests.letterbox import USER, WORD, certificate, letterbox, listener, posted
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+CLOCK = FrozenClock(NOW)
+TEXTS = Texts("Bank & Co", "en")
+
+
+def message(kind=CODE, to="alice@example.com", locale="", target="email", **more):
+    """Return a message."""
+    payload = {"to": to, "code": "12345678"} | more
+    return Message(
+        uuid.UUID(int=7), uuid.UUID(int=8), kind, NOW, NOW + timedelta(minutes=10), target, 1,
+        None, None, locale, payload,
+    )  # fmt: skip
+
+
+def sender(port, query="", scheme="smtp", user="", texts=TEXTS, alarmed=()):
+    """Return a sender to a port of this machine."""
+    where = server(f"{scheme}://{user}127.0.0.1:{port}{query}")
+    return SmtpSender(where, texts, "no-reply@bank.example", "Bank & Co", CLOCK, alarmed)
+
+
+def read(envelope):
+    """Return the letter in an envelope, as a mail program reads it."""
+    return email.message_from_bytes(envelope.content, policy=email.policy.default)
+
+
+def refusal(send, *arguments):
+    """Return why something was not delivered, and whether for good."""
+    with pytest.raises(Undelivered) as refused:
+        send(*arguments)
+    assert str(refused.value) == refused.value.reason
+    return refused.value.reason, refused.value.final
+
+
+def test_a_mail_arrives_as_it_should(tmp_path):
+    """Plain text, from and to whom, with an id that stays, and marked as sent by a program."""
+    with letterbox() as (box, port):
+        sender(port, "?tls=off").send(message())
+        sender(port, "?tls=off").send(message())
+    envelope, again = box.letters
+    letter = read(envelope)
+    assert (envelope.mail_from, envelope.rcpt_tos) == (
+        "no-reply@bank.example", ["alice@example.com"])  # fmt: skip
+    assert letter["From"] == "Bank & Co <no-reply@bank.example>"
+    assert letter["To"] == "alice@example.com"
+    assert letter["Subject"] == "12345678 is your Bank & Co code"
+    assert letter["Message-ID"] == f"<{uuid.UUID(int=8)}@bank.example>" == read(again)["Message-ID"]
+    assert letter["Auto-Submitted"] == "auto-generated"
+    assert letter["Date"] == "Tue, 24 Nov 2026 12:00:00 +0000"
+    assert "    12345678\n" in letter.get_content().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"),
+    [("zh", "验证码"), ("zh-CN", "验证码"), ("zh_Hans_SG", "验证码"), ("en-GB", "your code"),
+     ("de-AT", "your code"), ("", "your code"), ("x" * 35, "your code")],
+)  # fmt: skip
+def test_the_language_is_the_persons(locale, said):
+    """The nearest that there is, else the one that was set."""
+    assert said.lower() in TEXTS.of(message(locale=locale)).body.lower()
+    assert TEXTS.of(message(locale=locale)).sms.count("12345678") == 1
+
+
+def tls(place):
+    """Return a server's context and the file that trusts it."""
+    pem, key = certificate(place)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    return context, pem
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_mail_goes_over_tls_with_a_password(tmp_path, scheme):
+    """STARTTLS or TLS from the first byte; a wrong password is tried again, and shown nowhere."""
+    context, pem = tls(tmp_path)
+    where = {"implicit" if scheme == "smtps" else "starttls": context}
+    with letterbox(**where, auth=True) as (box, port):
+        user = f"{USER}:{WORD.replace('@', '%40').replace('/', '%2F')}@"
+        sender(port, f"?ca={pem}", scheme, user).send(message())
+        assert len(box.letters) == 1
+        wrong = sender(port, f"?ca={pem}", scheme, f"{USER}:wrong@")
+        assert refusal(wrong.send, message()) == ("smtp_login", False)
+        assert "wrong" not in repr(server(f"smtp://u:wrong@127.0.0.1:{port}"))
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_certificate_that_nobody_trusts_gets_no_mail(tmp_path, scheme):
+    """Nothing is sent, and it is tried again."""
+    context, _ = tls(tmp_path)
+    where = {"implicit" if scheme == "smtps" else "starttls": context}
+    with letterbox(**where) as (box, port):
+        assert refusal(sender(port, "", scheme).send, message()) == ("tls", False)
+        assert box.letters == []
+
+
+def test_a_server_without_tls_gets_no_mail():
+    """Without STARTTLS there is no fall-back to plain text."""
+    with letterbox() as (box, port):
+        assert refusal(sender(port).send, message()) == ("smtp_no_tls", False)
+        assert box.letters == []
+
+
+@pytest.mark.parametrize(
+    ("what", "said", "told"),
+    [("rcpt", "550 nobody", ("smtp_550", True)), ("rcpt", "451 later", ("smtp_451", False)),
+     ("data", "554 spam", ("smtp_554", True)), ("data", "452 full", ("smtp_452", False))],
+)  # fmt: skip
+def test_a_refusal_is_for_good_or_for_now(what, said, told):
+    """A recipient or a letter that is refused with 5xx is dead; all else is tried again."""
+    with letterbox() as (box, port):
+        setattr(box, what, said)
+        assert refusal(sender(port, "?tls=off").send, message()) == told
+
+
+def test_a_server_that_is_not_there_is_tried_again():
+    """The reason is a code; the text of the error is not kept."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert refusal(sender(port, "?tls=off").send, message()) == ("unreachable", False)
+
+
+def test_an_address_beyond_ascii_needs_a_server_that_takes_it():
+    """With SMTPUTF8 it arrives; without, it never will."""
+    to = "алиса@example.com"
+    with letterbox() as (box, port):
+        sender(port, "?tls=off").send(message(to=to))
+        assert box.letters[0].rcpt_tos == [to]
+        assert read(box.letters[0])["To"] == to
+    with letterbox(utf8=False) as (_, port):
+        assert refusal(sender(port, "?tls=off").send, message(to=to)) == ("smtp_utf8", True)
+
+
+def test_an_alarm_goes_to_the_operators():
+    """All of them; with nobody named there is nobody to tell."""
+    alarm = message("alarm.break_glass", command="keys destroy")
+    with letterbox() as (box, port):
+        sender(port, "?tls=off", alarmed=("a@ops.example", "b@ops.example")).send(alarm)
+        assert box.letters[0].rcpt_tos == ["a@ops.example", "b@ops.example"]
+        assert "keys destroy" in read(box.letters[0]).get_content()
+        assert refusal(sender(port, "?tls=off").send, alarm) == ("not_configured", False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["smtp://", "mail.example", "smtp://h:x", "smtp://h/path", "smtp://h?x=1", "smtp://h?tls=no",
+     "smtp://h?tls=off", "smtp://u:secret@localhost?tls=off", "smtp://h:99999", "http://h"],
+)  # fmt: skip
+def test_an_address_of_a_server_that_cannot_be_is_refused(url):
+    """The text says what to mend and repeats no password."""
+    with pytest.raises(ValueError, match=r"\w") as refused:
+        server(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_the_console_prints_what_would_be_sent():
+    """Mail and text message, whole."""
+    out = []
+    letters = Letters(TEXTS, "no-reply@bank.example", "Bank & Co", CLOCK, ())
+    ConsoleSender(letters, TEXTS, out.append).send(message())
+    ConsoleSender(None, TEXTS, out.append).send(message(to="+4930123456"))
+    assert "mail to alice@example.com" in out[0]
+    assert "12345678" in out[0]
+    assert out[1].splitlines()[:2] == ["--- text message to +4930123456", TEXTS.of(message()).sms]
+
+
+def hook(secrets, url):
+    """Return a sender to a webhook."""
+    return WebhookSender(Poster(CLOCK), lambda _id: Endpoint(url, secrets) if url else None)
+
+
+def test_a_webhook_is_told_by_a_signed_request():
+    """As Standard Webhooks says: an id that stays, a time, and a signature by each secret."""
+    secrets, target = (b"n" * 32, b"o" * 32), f"webhook:{uuid.UUID(int=9)}"
+    with listener() as (got, _, url):
+        hook(secrets, f"{url}/in").send(message("identifier.changed", target=target, field="email"))
+    (path, headers, body), = got  # fmt: skip
+    assert path == "/in"
+    assert json.loads(body) == {
+        "type": "identifier.changed", "timestamp": "2026-11-24T12:00:00Z",
+        "data": {"field": "email", "subject": None, "client": None},
+    }  # fmt: skip
+    assert headers["webhook-id"] == str(uuid.UUID(int=7))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    assert headers["webhook-timestamp"] == str(int(NOW.timestamp()))
+    assert headers["webhook-signature"].split(" ") == [
+        "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        for key in secrets
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told", "after"),
+    [
+        ((500, {}), ("http_500", False), 0), ((404, {}), ("http_404", False), 0),
+        ((410, {}), ("http_410", True), 0), ((429, {"Retry-After": "90"}), ("http_429", False), 90),
+        ((503, {"Retry-After": "soon"}), ("http_503", False), 0),
+        ((302, {"Location": "/elsewhere"}), ("http_302", False), 0),
+    ],
+)  # fmt: skip
+def test_what_a_webhook_answers_decides_what_becomes_of_it(answer, told, after):
+    """Only 2xx is delivered; 410 ends it; no redirect is followed."""
+    with listener() as (got, answers, url):
+        answers.append(answer)
+        with pytest.raises(Undelivered) as refused:
+            hook((b"k" * 32,), url).send(message(target=f"webhook:{uuid.UUID(int=9)}"))
+        assert (refused.value.reason, refused.value.final) == told
+        assert refused.value.after == after
+        assert len(got) == 1
+
+
+def test_a_webhook_that_is_away_or_gone():
+    """Away is tried again; removed is over."""
+    target = f"webhook:{uuid.UUID(int=9)}"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    away = hook((b"k",), f"http://127.0.0.1:{port}")
+    assert refusal(away.send, message(target=target)) == ("unreachable", False)
+    assert refusal(hook((), "").send, message(target=target)) == ("removed", True)
+
+
+def test_a_text_message_goes_to_its_adapter():
+    """The number in its normal form, the text, and a signature."""
+    with listener() as (got, _, url):
+        SmsSender(Poster(CLOCK), TEXTS, url, b"k" * 32).send(message(to="+4930123456"))
+    (value,) = posted(got)
+    assert value == {
+        "id": str(uuid.UUID(int=7)), "to": "+4930123456", "kind": CODE,
+        "text": "12345678 is your Bank & Co code, valid for 10 minutes. Never tell it to anyone.",
+    }  # fmt: skip
+    assert got[0][1]["webhook-signature"].startswith("v1,")
+
+
+def test_an_operators_texts_take_the_place_of_ours(tmp_path):
+    """One kind in one language, or a language of its own; what is not said stays as it was."""
+    entry = '["identifier.verification"]\nsubject = "{0}"\nbody = "{0} $code"\nsms = "{0} $code"\n'
+    (tmp_path / "en.toml").write_text(entry.format("Yours for $$1"))
+    (tmp_path / "de.toml").write_text(entry.format("Ihr Code"))
+    texts = Texts("Bank", "de", tmp_path)
+    assert texts.of(message(locale="en")).subject == "Yours for $1"
+    assert texts.of(message(locale="de-AT")).body == "Ihr Code 12345678"
+    assert texts.of(message(locale="fr")).subject == "Ihr Code"
+    assert "suspended" in texts.of(message("subject.suspended", locale="de")).subject
+    assert "changed" in texts.of(message("something.new")).body
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("en", "=", "is no TOML"), ("English!", "", "language"), ("en", "[nothing]", "nothing"),
+        ("en", '["alarm"]\nsubject = "x"', "subject, body and sms"),
+        ("en", '["alarm"]\nsubject = "$password"\nbody = "x"\nsms = "x"', "$password"),
+        ("en", '["alarm"]\nsubject = "5 $"\nbody = "x"\nsms = "x"', "$$"),
+        ("en", '["alarm"]\nsubject = " "\nbody = "x"\nsms = "x"', "alarm.subject"),
+    ],
+)  # fmt: skip
+def test_texts_that_cannot_be_stop_the_start(tmp_path, name, text, said):
+    """The error names the file and what to mend."""
+    (tmp_path / f"{name}.toml").write_text(text)
+    with pytest.raises(SetupError) as refused:
+        Texts("Bank", "en", tmp_path)
+    assert said in refused.value.detail
+    assert f"{name}.toml" in refused.value.detail
+
+
+def test_both_languages_say_all_of_it():
+    """Every kind has a text of its own in each language, and a language that is not there says."""
+    kinds = {
+        CODE, "identifier.claimed", "identifier.changed", "identifier.lapsed", "subject.suspended",
+        "authenticator.enrolled", "authenticator.revoked", "subject.export_requested",
+    }  # fmt: skip
+    for locale in ("en", "zh-Hans"):
+        texts = [TEXTS.of(message(kind, locale=locale, field="email")) for kind in sorted(kinds)]
+        assert len({text.subject for text in texts}) == len(kinds)
+        assert all(text.body and text.sms and "$" not in text.body for text in texts)
+    with pytest.raises(SetupError) as refused:
+        Texts("Bank", "tlh")
+    assert "LAMINA_LANGUAGE" in refused.value.detail

@@ -204,8 +204,12 @@ def frames(*pictures: bytes) -> list[dict[str, Any]]:
 
 def worker_memory() -> float:
     """Return the resident MiB of a serving worker after a whole demo's work on it."""
-    with tempfile.TemporaryDirectory() as place:
+    from service.cli.mailbox import mailbox  # noqa: PLC0415 - only this part drives the demo
+
+    with tempfile.TemporaryDirectory() as place, mailbox() as mail:
         base = {
+            "LAMINA_SMTP_URL": f"smtp://127.0.0.1:{mail.port}?tls=off",
+            "LAMINA_SMTP_FROM": "no-reply@lamina.example",
             "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": f"sqlite:///{place}/lamina.db",
             "LAMINA_ROOT_KEY": f"file:{place}/keys", "LAMINA_BIND": "127.0.0.1:18427",
             "LAMINA_ISSUER": "http://localhost:18427", "LAMINA_LOG_LEVEL": "error",
@@ -215,23 +219,16 @@ def worker_memory() -> float:
         subprocess.run([*command, "keys", "init"], env=environment, check=True, capture_output=True)
         server = subprocess.Popen([*command, "serve"], env=environment, stderr=subprocess.DEVNULL)
         try:
-            create = [
-                *command,
-                "clients",
-                "create",
-                "b",
-                "--scope",
-                "all",
-                "--first-party",
-                "--json",
-            ]
+            create = [*command, "clients", "create", "b", "--scope", "all", "--first-party"]
             await_ready("http://127.0.0.1:18427")
             made = json.loads(subprocess.check_output([*create, "--json"], env=environment))
             with httpx.Client(base_url="http://127.0.0.1:18427", timeout=30) as http:
                 from service.cli.scenario import Scenario  # noqa: PLC0415 - only this part drives it
 
                 database = Path(place) / "lamina.db"
-                scenario = Scenario(http, made["client_id"], made["client_secret"], database)
+                scenario = Scenario(
+                    http, made["client_id"], made["client_secret"], database, mail.letters
+                )
                 for _, act in scenario.steps():
                     act()
             return max(resident(pid) for pid in children(server.pid))

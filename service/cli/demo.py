@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from rich.table import Table
 
 from biometrics.face import PortraitsMissing
 from service.cli.base import command, json_option, show
+from service.cli.mailbox import Mailbox, mailbox
 from service.cli.scenario import Scenario, Unexpected
 from service.domain.errors import SetupError
 
@@ -39,8 +40,8 @@ def demo(*, as_json: bool) -> None:
     """
     rows: list[dict[str, Any]] = []
     console = Console(stderr=as_json)
-    with tempfile.TemporaryDirectory(prefix="lamina-demo-") as place:
-        passed = _run(Path(place), rows, console)
+    with tempfile.TemporaryDirectory(prefix="lamina-demo-") as place, mailbox() as mail:
+        passed = _run(Path(place), rows, console, mail)
     if as_json:
         show({"passed": passed, "steps": rows}, as_json=True)
     else:
@@ -49,9 +50,9 @@ def demo(*, as_json: bool) -> None:
         raise SetupError("demo_failed", f"the step {rows[-1]['step']!r} did not do what it should")
 
 
-def _run(place: Path, rows: list[dict[str, Any]], console: Console) -> bool:
+def _run(place: Path, rows: list[dict[str, Any]], console: Console, mail: Mailbox) -> bool:
     """Run every step until one fails; return whether all passed."""
-    environment = _environment(place)
+    environment = _environment(place, mail.port)
 
     def step(name: str, act: Callable[[], str]) -> bool:
         started = time.perf_counter()
@@ -82,18 +83,20 @@ def _run(place: Path, rows: list[dict[str, Any]], console: Console) -> bool:
         if not step("Start the service", lambda: _wait(url)):
             return False
         with httpx.Client(base_url=url, timeout=20) as http:
-            scenario = _scenario(http, made, place / "lamina.db")
+            scenario = _scenario(http, made, place / "lamina.db", mail.letters)
             return all(step(name, act) for name, act in scenario.steps())
 
 
-def _scenario(http: httpx.Client, made: dict[str, Any], database: Path) -> Scenario:
+def _scenario(
+    http: httpx.Client, made: dict[str, Any], database: Path, letters: Sequence[str]
+) -> Scenario:
     try:
-        return Scenario(http, made["client_id"], made["client_secret"], database)
+        return Scenario(http, made["client_id"], made["client_secret"], database, letters)
     except PortraitsMissing as error:
         raise SetupError("portraits_missing", str(error)) from None
 
 
-def _environment(place: Path) -> dict[str, str]:
+def _environment(place: Path, mail: int) -> dict[str, str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -105,6 +108,8 @@ def _environment(place: Path) -> dict[str, str]:
         "LAMINA_BIND": f"127.0.0.1:{port}",
         "LAMINA_ISSUER": f"http://localhost:{port}",
         "LAMINA_LOG_LEVEL": "warning",
+        "LAMINA_SMTP_URL": f"smtp://127.0.0.1:{mail}?tls=off",
+        "LAMINA_SMTP_FROM": "no-reply@lamina.example",
     }
 
 

@@ -3,7 +3,7 @@
 import base64
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,8 @@ _CONSENT: Final = {"version": "1", "text_hash": "sha256:demo", "locale": "en", "
 _PERIOD: Final = 30
 _LEFT: Final = 2
 """Seconds below which a person waits for the next code."""
+_MAIL_SECONDS: Final = 20
+_CODE: Final = 8
 _WRONG: Final = 5
 _TOO_MANY: Final = 429
 _REFUSED: Final = 422
@@ -71,8 +73,12 @@ def _sample(row: Floats) -> dict[str, Any]:
 class Scenario:
     """One person, from registration to everything that is refused."""
 
-    def __init__(self, http: httpx.Client, client_id: str, secret: str, database: Path) -> None:
+    def __init__(
+        self, http: httpx.Client, client_id: str, secret: str, database: Path,
+        letters: Sequence[str],
+    ) -> None:  # fmt: skip
         self._http = http
+        self._letters = letters
         self._client = (client_id, secret)
         self._database = database
         self._bearer = ""
@@ -92,6 +98,7 @@ class Scenario:
         return [
             ("Client credentials", self._client_credentials),
             ("Register with consents", self._register),
+            ("A code by mail", self._verify_email),
             ("Enroll TOTP", self._enroll_totp),
             ("Enroll recovery codes", self._enroll_codes),
             ("Enroll face", self._enroll_face),
@@ -127,6 +134,18 @@ class Scenario:
         }
         self._subject = _expect(self._post("/v1/subjects", body), 201)["id"]
         return f"subject {self._subject[:8]}…"
+
+    def _verify_email(self) -> str:
+        path = f"/v1/subjects/{self._subject}/identifiers/email/verification"
+        _expect(self._post(path, {}), 200)
+        deadline = time.monotonic() + _MAIL_SECONDS
+        while not self._letters and time.monotonic() < deadline:
+            time.sleep(0.1)
+        _true(bool(self._letters), f"no mail within {_MAIL_SECONDS} s")
+        letter = self._letters[-1]
+        code = next(word for word in letter.split() if len(word) == _CODE and word.isdigit())
+        _expect(self._post(path, {"code": code}), 200)
+        return "\n".join(line for line in letter.splitlines() if line) + "\n(verified with it)"
 
     def _enroll_totp(self) -> str:
         added = self._enroll("totp")

@@ -1,0 +1,50 @@
+"""A mail server on this machine, for the demo: what it is given is read from a list."""
+
+import email
+import email.policy
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.domain.errors import SetupError
+
+
+@dataclass
+class Mailbox:
+    """The mail that arrived, the oldest first."""
+
+    port: int
+    letters: list[str] = field(default_factory=list)
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: ANN401, N802 - as aiosmtpd calls it
+        """Take a mail."""
+        letter = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        body = letter.get_body(("plain",))
+        text = body.get_content() if body is not None else ""
+        self.letters.append(f"To: {letter['To']}\nSubject: {letter['Subject']}\n\n{text}")
+        return "250 OK"
+
+
+@contextmanager
+def mailbox() -> Iterator[Mailbox]:
+    """Run a mail server, without TLS as it is on this machine alone.
+
+    Raises:
+        SetupError: aiosmtpd is not installed.
+    """
+    try:
+        from aiosmtpd.controller import Controller  # noqa: PLC0415 - of the group `demo` only
+    except ImportError:
+        detail = "the demo needs aiosmtpd: pip install -r requirements-dev.lock"
+        raise SetupError("no_mail_server", detail) from None
+    # The controller asks its own port whether it is up, so that it must be told one.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        box = Mailbox(free.getsockname()[1])
+    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+    controller.start()
+    try:
+        yield box
+    finally:
+        controller.stop()

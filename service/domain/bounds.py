@@ -1,5 +1,8 @@
 """How much anybody may own or ask for: every bound in one place, each a setting of its name."""
 
+import math
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,3 +44,14 @@ class Bounds(BaseModel):
 
 USUAL: Final = Bounds()
 """The bounds where nothing is set."""
+
+
+def room_in(ends: Sequence[datetime], most: int, now: datetime) -> int:
+    """Return the seconds until one more fits.
+
+    Args:
+        ends: When what there is ends by itself, soonest first; as much as may be, or more.
+        most: How much there may be.
+        now: The time.
+    """
+    return max(1, math.ceil((ends[len(ends) - most] - now).total_seconds()))

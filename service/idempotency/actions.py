@@ -10,7 +10,7 @@ from uuid import UUID
 
 from crypto import opaque
 from crypto.errors import KeyUnavailable
-from service.domain.bounds import USUAL, Bounds
+from service.domain.bounds import USUAL, Bounds, room_in
 from service.domain.clock import Clock, in_force
 from service.domain.errors import BadInput, Conflict, Expired, Fault, TooMany
 from service.domain.ids import new_id
@@ -102,7 +102,10 @@ class Answers:
             known = self._counted[client] = _Counted(now, store.count(tx, client, most))
         if known.keys >= most:
             detail = f"{most} Idempotency-Keys of this client are kept; use fewer, or wait."
-            raise TooMany("too_many_idempotency_keys", detail, _FULL)
+            first = store.first_end(tx, client)
+            # One that is over is dropped by the next round of maintenance.
+            wait = room_in([first], 1, now) if first and first > now else _FULL
+            raise TooMany("too_many_idempotency_keys", detail, wait)
         known.keys += 1
 
     def finish(

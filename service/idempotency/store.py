@@ -106,6 +106,12 @@ def count(tx: Tx, client: UUID, most: int) -> int:
     return tx.scalar(select(func.count()).select_from(found)) or 0
 
 
+def first_end(tx: Tx, client: UUID) -> datetime | None:
+    """Return when the first of a client's keys is over."""
+    table = table_of(KeptAnswer)
+    return tx.scalar(select(func.min(table.c.expires_at)).where(table.c.client_id == client))
+
+
 def drop(tx: Tx, name: str) -> None:
     """Free a key."""
     tx.execute(delete(KeptAnswer).where(KeptAnswer.name == name))

@@ -13,7 +13,7 @@ from crypto import opaque
 from service.accounts.actions import Accounts
 from service.audit.actions import AuditLog
 from service.domain.assurance import Acr
-from service.domain.bounds import USUAL, Bounds
+from service.domain.bounds import USUAL, Bounds, room_in
 from service.domain.caller import SERVICE, Caller
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Conflict, Expired, Fault, Forbidden, NotFound, TooMany
@@ -195,9 +195,10 @@ class Operators:
             self._acts[act].check(tx, target, params)
         take_turn(tx, "approvals", caller.actor)
         now, most = self._clock.now(), self._bounds.max_approvals
-        if store.undecided(tx, caller.actor, now) >= most:
+        open_ones = store.undecided(tx, caller.actor, now)
+        if len(open_ones) >= most:
             detail = f"{most} acts that you asked for are not decided yet."
-            raise TooMany("too_many_approvals", detail, int(APPROVAL_LIFE.total_seconds()))
+            raise TooMany("too_many_approvals", detail, room_in(open_ones, most, now))
         row = Approval(
             id=new_id(now), act=act, target=target, params=params, reason=reason,
             status="pending", requested_by=caller.actor, decided_by=None, created_at=now,

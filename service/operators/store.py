@@ -151,11 +151,12 @@ def approval(tx: Tx, number: UUID) -> Approval | None:
     return tx.get(Approval, number, populate_existing=True)
 
 
-def undecided(tx: Tx, actor: str, now: datetime) -> int:
-    """Return how many acts somebody asked for that nobody has decided yet."""
+def undecided(tx: Tx, actor: str, now: datetime) -> Sequence[datetime]:
+    """Return when the acts that somebody asked for and nobody has decided lapse, soonest first."""
     mine = (_APPROVALS.c.requested_by == actor, _APPROVALS.c.status == "pending",
             _APPROVALS.c.expires_at > now)  # fmt: skip
-    return tx.scalar(select(func.count()).select_from(_APPROVALS).where(*mine)) or 0
+    query = select(_APPROVALS.c.expires_at).where(*mine).order_by(_APPROVALS.c.expires_at)
+    return tx.scalars(query).all()
 
 
 def approvals(tx: Tx, now: datetime, before: UUID | None, limit: int) -> list[Approval]:

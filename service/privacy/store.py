@@ -1,9 +1,10 @@
 """The table of exports that wait to be collected."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, String, delete, func, select
+from sqlalchemy import ForeignKey, String, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
@@ -41,11 +42,12 @@ def get(tx: Tx, export: UUID, *, lock: bool = False) -> SubjectExport | None:
     return tx.get(SubjectExport, export, with_for_update=lock or None)
 
 
-def waiting(tx: Tx, subject: UUID, now: datetime) -> int:
-    """Return how many exports of a subject are not over."""
+def waiting(tx: Tx, subject: UUID, now: datetime) -> Sequence[datetime]:
+    """Return when the exports of a subject that are not over end, soonest first."""
     table = table_of(SubjectExport)
     mine = (table.c.subject_id == subject, table.c.expires_at > now)
-    return tx.scalar(select(func.count()).select_from(table).where(*mine)) or 0
+    query = select(table.c.expires_at).where(*mine).order_by(table.c.expires_at)
+    return tx.scalars(query).all()
 
 
 def forget(tx: Tx, subject: UUID) -> None:

@@ -145,7 +145,7 @@ class Api:
             app.add_url_rule(rule, endpoint, handler, methods=[operation.method])
         app.before_request(_start)
         app.after_request(self._finish)
-        problems.install(app)
+        problems.install(app, limiter)
 
     def _handler(
         self, operation: Operation, view: View, may: Callable[[Call], None] | None

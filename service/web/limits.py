@@ -3,12 +3,15 @@
 Registers with `limits`, the library beneath flask-limiter, under the scheme `lamina`.
 """
 
+import math
 import threading
 import time
 from typing import Final
 
 from flask import request
+from limits import RateLimitItem
 from limits.storage import RedisStorage, Storage
+from limits.strategies import RateLimiter
 from redis import RedisError
 
 from service.domain import addresses
@@ -25,6 +28,12 @@ _PRUNED: Final = 4096
 def caller() -> str:
     """Return what the caller of this request is counted by."""
     return addresses.bucket(request.remote_addr or "")
+
+
+def left(limiter: RateLimiter, item: RateLimitItem, *names: str) -> int:
+    """Return in how many seconds a window ends: whoever waits so long finds the next one."""
+    ends = limiter.get_window_stats(item, *names).reset_time
+    return min(item.get_expiry(), max(1, math.ceil(ends - time.time())))
 
 
 def reachable(url: str) -> bool:
@@ -134,7 +143,18 @@ class EdgeCounts(Storage):
         return max(self._seen.get(key), self._alone.get(key))
 
     def get_expiry(self, key: str) -> float:
-        """Return when the window ends, in seconds since 1970."""
+        """Return when the window ends, in seconds since 1970.
+
+        Redis is asked, as another process may have begun the window; asked only of what is refused.
+        """
+        if self._redis is not None and not self._lost:
+            try:
+                left = int(self._redis.storage.pttl(self._redis.prefixed_key(key)))
+            except (RedisError, OSError) as error:
+                self._told(lost=True, why=type(error).__name__)
+            else:
+                if left > 0:
+                    return time.time() + max(left / 1000, self._alone.end(key))
         return time.time() + max(self._seen.end(key), self._alone.end(key))
 
     def check(self) -> bool:

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-from typing import Final
 from uuid import UUID
 
 from flask_limiter import Limiter
@@ -10,8 +9,7 @@ from limits import RateLimitItemPerMinute
 
 from service.domain.bounds import Bounds
 from service.domain.errors import TooMany
-
-_MINUTE: Final = 60
+from service.web.limits import left
 
 
 class Pace:
@@ -33,16 +31,20 @@ class Pace:
 
     def call(self, client: UUID) -> None:
         """Count a call of a client; raises TooMany."""
-        if not self._hit(self._calls, "calls", str(client)):
-            raise TooMany("too_many_calls", "This client calls too often; wait.", _MINUTE)
+        wait = self._wait(self._calls, "calls", str(client))
+        if wait:
+            raise TooMany("too_many_calls", "This client calls too often; wait.", wait)
 
     def flow(self, client: UUID, name: str) -> None:
         """Count a flow that a client begins, known or not whom it is for; raises TooMany."""
         one = hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()
         # Both are counted each time: what one refuses, the other has seen.
-        allowed = self._hit(self._flows, "flows", str(client))
-        if not self._hit(self._one, "flow", str(client), one) or not allowed:
-            raise TooMany("too_many_flows", "Too many flows were begun; wait.", _MINUTE)
+        wait = self._wait(self._flows, "flows", str(client))
+        wait = max(wait, self._wait(self._one, "flow", str(client), one))
+        if wait:
+            raise TooMany("too_many_flows", "Too many flows were begun; wait.", wait)
 
-    def _hit(self, item: RateLimitItemPerMinute, *names: str) -> bool:
-        return self._limiter.limiter.hit(item, *names)
+    def _wait(self, item: RateLimitItemPerMinute, *names: str) -> int:
+        """Count one time; return 0, or the seconds that are left of a window that is full."""
+        counts = self._limiter.limiter
+        return 0 if counts.hit(item, *names) else left(counts, item, *names)

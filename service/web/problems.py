@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import orjson
 from flask import Flask, Response, g, request
+from flask_limiter import Limiter
 from flask_limiter.errors import RateLimitExceeded
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
@@ -13,6 +14,7 @@ from crypto.errors import CryptoError, KeyUnavailable
 from service.domain import errors
 from service.domain.errors import LaminaError, OAuthError
 from service.telemetry import logs
+from service.web import limits
 from service.web.front import LARGEST_BODY, too_large
 
 _STATUS: Final[dict[type[LaminaError], int]] = {
@@ -106,10 +108,17 @@ def _http(error: HTTPException) -> Response:
     for name, value in error.get_headers():
         if name in {"Allow", "Retry-After"}:
             response.headers[name] = value
-    if isinstance(error, RateLimitExceeded):
-        seconds = str(error.limit.limit.get_expiry())
-        response.headers["Retry-After"] = response.headers["RateLimit-Reset"] = seconds
-        response.headers["RateLimit-Remaining"] = "0"
+    return response
+
+
+def _limited(error: RateLimitExceeded, limiter: Limiter) -> Response:
+    response = _http(error)
+    hit = limiter.current_limit
+    seconds = error.limit.limit.get_expiry()
+    if hit is not None:
+        seconds = limits.left(hit.limiter, hit.limit, *hit.request_args)
+    response.headers["Retry-After"] = response.headers["RateLimit-Reset"] = str(seconds)
+    response.headers["RateLimit-Remaining"] = "0"
     return response
 
 
@@ -128,8 +137,14 @@ def _unexpected(error: Exception) -> Response:
     return _document(500, "internal_error", "Something went wrong here; the log knows the trace.")
 
 
-def install(app: Flask) -> None:
-    """Answer every error of an app with a problem document."""
+def install(app: Flask, limiter: Limiter) -> None:
+    """Answer every error of an app with a problem document.
+
+    Args:
+        app: Whose.
+        limiter: Its edge limits, which know what is left of a window.
+    """
+    app.register_error_handler(RateLimitExceeded, lambda error: _limited(error, limiter))
     app.register_error_handler(LaminaError, render)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(CryptoError, _crypto)

@@ -259,7 +259,10 @@ def test_idempotency_keys_of_a_client_are_bounded_and_come_back(service):
         body = {"identifiers": {"username": f"n{number}"}}
         assert service.call("POST", path, body, Idempotency_Key=str(number)).status_code == 201
     body = {"identifiers": {"username": "seventh"}}
-    refused(service.call("POST", path, body, Idempotency_Key="6"), "too_many_idempotency_keys")
+    service.clock.advance(seconds=60)
+    full = service.call("POST", path, body, Idempotency_Key="6")
+    refused(full, "too_many_idempotency_keys")
+    assert full.headers["Retry-After"] == str(24 * 3600 - 60)
     replay = service.call("POST", path, {"identifiers": {"username": "one"}}, Idempotency_Key="0")
     assert replay.json == first.json
     other = service.access(service.new_client(name="other"))
@@ -301,11 +304,16 @@ def test_acts_that_nobody_decides_exports_and_jobs_are_bounded(service):
         with house.store.transaction() as tx:
             for number in range(2):
                 house.operators.request(tx, caller, "keys.destroy", f"kek x {number}", {}, "why")
-            with pytest.raises(TooMany, match="too_many_approvals"):
+                service.clock.advance(seconds=20)
+            with pytest.raises(TooMany, match="too_many_approvals") as full:
                 house.operators.request(tx, caller, "keys.destroy", "kek x 3", {}, "why")
+            assert full.value.retry_after == 24 * 3600 - 40
     path = f"/v1/subjects/{person.id}/export"
     assert [service.call("GET", path).status_code for _ in range(2)] == [202, 202]
-    refused(service.call("GET", path), "too_many_exports")
+    service.clock.advance(seconds=60)
+    full = service.call("GET", path)
+    refused(full, "too_many_exports")
+    assert full.headers["Retry-After"] == str(24 * 3600 - 60)
     with house.store.transaction() as tx:
         for _ in range(3):
             house.custody.jobs.plan(tx, "export", {"export": "x"}, "somebody")

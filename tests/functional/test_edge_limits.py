@@ -8,9 +8,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from limits import RateLimitItemPerMinute
+from limits.strategies import FixedWindowRateLimiter
+from redis import Redis as Asked
 
 from service.app import create_app, open_house
-from service.web.limits import EdgeCounts
+from service.web.limits import EdgeCounts, left
 
 KEYS = "/.well-known/jwks.json"
 LIMIT = 1200
@@ -184,3 +187,46 @@ def test_counts_end_and_are_dropped(monkeypatch):
     counts.incr("a", 60)
     counts.clear("a")
     assert (counts.get("a"), counts.get_expiry("a") <= time.time()) == (0, True)
+
+
+def test_what_is_told_is_what_is_left_of_the_window(monkeypatch):
+    """A third of a minute after the first of too many, forty seconds are left, and never none."""
+    clock = [1000.0]
+    monkeypatch.setattr("service.web.limits.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("service.web.limits.time.time", lambda: clock[0] + 1e9)
+    limiter, once = FixedWindowRateLimiter(EdgeCounts()), RateLimitItemPerMinute(1)
+    assert limiter.hit(once, "a")
+    assert left(limiter, once, "a") == 60
+    clock[0] += 20
+    assert not limiter.hit(once, "a")
+    assert left(limiter, once, "a") == 40
+    clock[0] += 39.9
+    assert left(limiter, once, "a") == 1
+
+
+def test_a_window_that_another_process_began_ends_where_redis_says(redis):
+    """What this process saw last is younger than the window; Redis away, this process tells."""
+    limiters = [FixedWindowRateLimiter(EdgeCounts(redis_url=redis.url)) for _ in range(2)]
+    once = RateLimitItemPerMinute(1)
+    assert limiters[0].hit(once, "a")
+    Asked.from_url(redis.url).pexpire(f"LIMITS:{once.key_for('a')}", 20_000)
+    assert not limiters[1].hit(once, "a")
+    assert left(limiters[1], once, "a") <= 20
+    redis.kill()
+    assert 20 < left(limiters[1], once, "a") <= 60
+
+
+def test_a_route_tells_what_is_left(service, monkeypatch):
+    """Asked too often in the first half of a minute, a route is free after the other half."""
+    clock = [1000.0]
+    monkeypatch.setattr("service.web.limits.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("service.web.limits.time.time", lambda: clock[0] + 1e9)
+    answers = [service.http.get(LOG_KEYS) for _ in range(600)]
+    assert {answer.status_code for answer in answers} == {200}
+    clock[0] += 30
+    refused = service.http.get(LOG_KEYS)
+    told = [refused.headers[name] for name in ("Retry-After", "RateLimit-Reset")]
+    assert (refused.status_code, told) == (429, ["30", "30"])
+    assert refused.headers["RateLimit-Remaining"] == "0"
+    clock[0] += 30
+    assert service.http.get(LOG_KEYS).status_code == 200

@@ -96,7 +96,7 @@ def test_the_edge_limit_says_when_to_come_back(service):
     answers = [service.http.get("/.well-known/jwks.json") for _ in range(1201)]
     assert {answer.status_code for answer in answers[:1200]} == {200}
     assert answers[-1].status_code == 429
-    assert answers[-1].headers["Retry-After"] == "60"
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
     assert answers[-1].headers["RateLimit-Remaining"] == "0"
     assert answers[-1].content_type == "application/problem+json"
 

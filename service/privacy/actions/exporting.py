@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 
 from service.audit.actions import AuditLog
-from service.domain.bounds import USUAL, Bounds
+from service.domain.bounds import USUAL, Bounds, room_in
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import NotFound, TooMany
 from service.domain.ids import new_id
@@ -69,9 +69,10 @@ class Exports:
             by: Who stands for it: the same, or two operators.
         """
         now, most = self._clock.now(), self._bounds.max_exports
-        if store.waiting(tx, subject, now) >= most:
+        waiting = store.waiting(tx, subject, now)
+        if len(waiting) >= most:
             detail = f"{most} exports of this subject wait to be made or collected."
-            raise TooMany("too_many_exports", detail, int(LIFE.total_seconds()))
+            raise TooMany("too_many_exports", detail, room_in(waiting, most, now))
         row = SubjectExport(
             id=new_id(now), subject_id=subject, actor=actor, created_at=now, expires_at=now + WAITS
         )

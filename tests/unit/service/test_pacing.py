@@ -51,3 +51,21 @@ def test_what_one_name_is_refused_counts_for_the_client():
     assert allowed(pace.flow, ONE, "alice") == 2
     assert allowed(pace.flow, ONE, "bob") == 0
     assert allowed(pace.flow, OTHER, "bob") == 2
+
+
+def test_a_client_is_told_what_is_left_of_its_minute(monkeypatch):
+    """Of the two windows of a flow the one that ends last is told."""
+    clock = [1000.0]
+    monkeypatch.setattr("service.web.limits.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("service.web.limits.time.time", lambda: clock[0] + 1e9)
+    pace = Pace(away(), BOUNDS, b"key")
+    assert allowed(pace.call, ONE) == 3
+    clock[0] += 45
+    with pytest.raises(TooMany) as refused:
+        pace.call(ONE)
+    assert refused.value.retry_after == 15
+    assert allowed(pace.flow, ONE, "alice") == 2
+    clock[0] += 50
+    with pytest.raises(TooMany) as refused:
+        pace.flow(ONE, "alice")
+    assert refused.value.retry_after == 10

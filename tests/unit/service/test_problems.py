@@ -3,6 +3,7 @@
 import pytest
 import structlog
 from flask import Flask, abort, g
+from flask_limiter import Limiter
 from werkzeug.exceptions import TooManyRequests
 
 from crypto.errors import KeyUnavailable, OpenError
@@ -18,7 +19,7 @@ SECRET = "canary"
 def answer():
     """Return the answer of an app whose only route raises a given error."""
     app = Flask("fake")
-    problems.install(app)
+    problems.install(app, Limiter(lambda: "", app=app, storage_uri="memory://"))
     raised = []
 
     @app.before_request

@@ -17,12 +17,23 @@ from joserfc.jwk import OKPKey
 from crypto.errors import AssertionRefused, SignatureInvalid
 from crypto.jwks import ALGORITHMS, Key, candidates
 
-LIFE: Final = 600
+LIFE: Final = 3600
 """How many seconds ahead an assertion may end."""
 _SKEW: Final = 5
 _LONGEST: Final = 16 * 1024
 _LONGEST_NAME: Final = 255
-_HEADER: Final = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
+_HEADER: Final = frozenset({"alg", "kid", "typ", "cty", "x5c", "x5t", "x5t#S256"})
+"""What libraries name a key by; it is looked for in the set that the client registered alone."""
+
+
+class _Sizes(jws.JWSRegistry):
+    """The bounds of the library, whose header has no room for a chain of certificates.
+
+    `read` has bounded the whole token before.
+    """
+
+    max_header_length = _LONGEST
+    max_signature_length = _LONGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,7 @@ def read(token: str, *, client_id: str, audience: Collection[str], now: int) -> 
         AssertionRefused: Says what to mend.
     """
     header, claims = _parts(token)
-    if not set(header) <= _HEADER or not all(_named(value) for value in header.values()):
+    if not set(header) <= _HEADER or not all(map(_told, header, header.values())):
         raise AssertionRefused(f"its header may hold {', '.join(sorted(_HEADER))} only, as text")
     alg = header.get("alg")
     if alg not in ALGORITHMS:
@@ -90,7 +101,7 @@ def _check(assertion: Assertion, key: Key) -> None:
         public = cast(Ed25519PublicKey, key.public_key)
         public.verify(base64.urlsafe_b64decode(signature + "=="), signed.encode())
     else:
-        jws.deserialize_compact(assertion.token, key, algorithms=[assertion.alg])
+        jws.deserialize_compact(assertion.token, key, registry=_Sizes(algorithms=[assertion.alg]))
 
 
 def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -124,6 +135,13 @@ def _named(value: object) -> bool:
     if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST_NAME:
         return False
     return not any(ord(sign) < ord(" ") or 0xD800 <= ord(sign) < 0xE000 for sign in value)  # noqa: PLR2004 - surrogates
+
+
+def _told(name: str, value: object) -> bool:
+    """Tell whether a header member is as it must be: text, or of certificates a list of it."""
+    if name != "x5c":
+        return _named(value)
+    return isinstance(value, list) and all(isinstance(part, str) for part in value)
 
 
 def _check_audience(given: object, audience: Collection[str]) -> None:

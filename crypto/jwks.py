@@ -51,8 +51,13 @@ def candidates(jwks: Mapping[str, Any], alg: str, kid: str | None) -> Iterator[K
         except KeySetInvalid:
             continue
         named = kid is None or jwk.get("kid", kid) == kid
-        if named and jwk["kty"] == ALGORITHMS[alg] and jwk.get("alg", alg) == alg:
+        if named and jwk["kty"] == ALGORITHMS[alg] and _same(jwk.get("alg", alg), alg):
             yield _import(jwk)
+
+
+def _same(one: str, other: str) -> bool:
+    """Tell whether two names are of one algorithm: `EdDSA` is the older one of `Ed25519`."""
+    return one == other or ALGORITHMS.get(one) == ALGORITHMS[other] == "OKP"
 
 
 def _public(jwk: object, at: str) -> dict[str, str]:

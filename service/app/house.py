@@ -134,7 +134,9 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
     accounts = Accounts(vault, outbox, audit, clock, settings)
     authenticators = Authenticators(accounts, audit, clock, settings)
     policies, standing = _policies(store, vault, clock), Standing(audit, clock)
-    clients, devices = Clients(audit, clock), Devices(vault.purpose_key, clock, settings)
+    clients, devices = (
+        Clients(audit, clock, settings), Devices(vault.purpose_key, clock, settings),
+    )  # fmt: skip
     sessions, behaviors = (
         _sessions(accounts, authenticators, policies, devices, audit, clock, bounds=settings),
         Behaviors(accounts, models, audit, outbox, clock),

@@ -23,13 +23,15 @@ from service.clients.model import (
     overlaps,
 )
 from service.clients.store import ClientRow
+from service.domain.bounds import USUAL, Bounds, Tally, room_in
 from service.domain.clock import Clock, rfc3339, unix
-from service.domain.errors import BadInput, Fault, NotFound, Unauthorized
+from service.domain.errors import BadInput, Fault, NotFound, TooMany, Unauthorized
 from service.domain.ids import new_id, parse_id
 from service.store.engine import Tx
 
 _ACTIVE = "active"
 _REVOKED = "revoked"
+_FULL = 60
 
 
 def refused(detail: str = "The client does not authenticate.") -> Unauthorized:
@@ -84,9 +86,11 @@ def check_overlap(overlap: timedelta) -> None:
 class Clients:
     """Service accounts."""
 
-    def __init__(self, audit: AuditLog, clock: Clock) -> None:
+    def __init__(self, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL) -> None:
         self._audit = audit
         self._clock = clock
+        self._bounds = bounds
+        self._tally = Tally()
         self._plain = store.Plain()
 
     def create(
@@ -252,6 +256,7 @@ class Clients:
         Raises:
             Unauthorized: It is not as it must be, with the reason; or there is no such client, or
                 no key of it made this, all alike; or it was used before.
+            TooMany: The client has used as many as are remembered.
         """
         now = self._clock.now()
         names = [name.removesuffix("/") for name in audiences]
@@ -263,11 +268,22 @@ class Clients:
         row = store.get(tx, identifier) if identifier else None
         if row is None or row.status != _ACTIVE or not self._made(row, said, now):
             raise refused()
+        self._require_room(tx, row.id, now)
         jti = hashlib.sha256(said.jti.encode()).hexdigest()
         expires = datetime.fromtimestamp(said.expires, UTC)
         if not store.use_assertion(tx, row.id, jti, expires, now):
             raise refused("client_assertion: jti was used before.")
         return _client(row)
+
+    def _require_room(self, tx: Tx, client: UUID, now: datetime) -> None:
+        """Refuse a client that would fill the list; whoever has no key of it comes no further."""
+        most = self._bounds.max_assertions
+        if self._tally.full(client, most, now, lambda: store.used(tx, client, most)):
+            detail = f"{most} assertions of this client are not over yet; let them end sooner."
+            first = store.first_end(tx, client)
+            # One that is over is dropped by the next round of maintenance.
+            wait = room_in([first], 1, now) if first and first > now else _FULL
+            raise TooMany("too_many_assertions", detail, wait)
 
     @staticmethod
     def _made(row: ClientRow, said: assertions.Assertion, now: datetime) -> bool:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import JSON, ColumnElement, Row, String, bindparam, select, type_coerce
+from sqlalchemy import JSON, ColumnElement, Row, String, bindparam, func, select, type_coerce
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import NULLTYPE
 
@@ -118,6 +118,19 @@ def use_assertion(tx: Tx, client: UUID, jti: str, expires_at: datetime, now: dat
     delete_rows(tx, UsedAssertion, *same, _USED.c.expires_at <= now)
     values = {"client_id": client, "jti": jti, "expires_at": expires_at}
     return insert_once(tx, UsedAssertion, values)
+
+
+def used(tx: Tx, client: UUID, most: int) -> int:
+    """Return how many assertions of a client are kept, counted up to a number."""
+    found = select(_USED.c.jti).where(_USED.c.client_id == client).limit(most).subquery()
+    return tx.scalar(select(func.count()).select_from(found)) or 0
+
+
+def first_end(tx: Tx, client: UUID) -> datetime | None:
+    """Return when the first of a client's assertions is over."""
+    query = select(func.min(_USED.c.expires_at)).where(_USED.c.client_id == client)
+    found: datetime | None = tx.scalar(query)
+    return found
 
 
 def drop_assertions(tx: Tx, now: datetime) -> int:

@@ -1,9 +1,11 @@
 """How much anybody may own or ask for: every bound in one place, each a setting of its name."""
 
 import math
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Final
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,6 +36,8 @@ class Bounds(BaseModel):
     """Of policies, neither in force now nor before."""
     max_idempotency_keys: _Many = 100_000
     """Of a client, kept."""
+    max_assertions: _Many = 100_000
+    """Of a client, used and not over yet."""
     max_calls_per_minute: _Many = 60_000
     """Of a client, under /v1."""
     max_flows_per_minute: _Many = 3_000
@@ -55,3 +59,33 @@ def room_in(ends: Sequence[datetime], most: int, now: datetime) -> int:
         now: The time.
     """
     return max(1, math.ceil((ends[len(ends) - most] - now).total_seconds()))
+
+
+@dataclass(slots=True)
+class _Counted:
+    """How many things an owner had at a time, with those added here since."""
+
+    at: datetime
+    kept: int
+
+
+class Tally:
+    """Holds owners to a bound on many things of one kind.
+
+    They are counted every few seconds, and again before anybody is refused: to count a hundred
+    thousand for each request would cost more than to answer it.
+    """
+
+    def __init__(self, recount: timedelta = timedelta(seconds=10)) -> None:
+        self._recount = recount
+        self._counted: dict[UUID, _Counted] = {}
+
+    def full(self, owner: UUID, most: int, now: datetime, count: Callable[[], int]) -> bool:
+        """Tell whether an owner may have no more; counts one more where it may."""
+        known = self._counted.get(owner)
+        if known is None or known.kept >= most or abs(now - known.at) > self._recount:
+            known = self._counted[owner] = _Counted(now, count())
+        if known.kept >= most:
+            return True
+        known.kept += 1
+        return False

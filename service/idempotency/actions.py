@@ -3,14 +3,13 @@
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from crypto import opaque
 from crypto.errors import KeyUnavailable
-from service.domain.bounds import USUAL, Bounds, room_in
+from service.domain.bounds import USUAL, Bounds, Tally, room_in
 from service.domain.clock import Clock, in_force
 from service.domain.errors import BadInput, Conflict, Expired, Fault, TooMany
 from service.domain.ids import new_id
@@ -21,18 +20,9 @@ from service.web.answers import Answer
 _LIFE: Final = timedelta(hours=24)
 _SECRET_LIFE: Final = timedelta(minutes=10)
 _IN_FLIGHT: Final = timedelta(minutes=2)
-_RECOUNT: Final = timedelta(seconds=10)
 _FULL: Final = 60
 Lasting = Callable[[Tx, UUID, datetime], bool]
 """Locks a subject; tells whether it is there, and nothing of it was erased since a time."""
-
-
-@dataclass(slots=True)
-class _Counted:
-    """How many keys a client had at a time, with those claimed here since."""
-
-    at: datetime
-    keys: int
 
 
 class Answers:
@@ -43,7 +33,7 @@ class Answers:
         bounds: Bounds = USUAL,
     ) -> None:  # fmt: skip
         self._bounds = bounds
-        self._counted: dict[UUID, _Counted] = {}
+        self._tally = Tally()
         self._database = database
         self._purpose_key = purpose_key
         self._clock = clock
@@ -92,21 +82,14 @@ class Answers:
             return Answer(kept.status, told, kept.content_type)
 
     def _require_room(self, tx: Tx, client: UUID, now: datetime) -> None:
-        """Refuse a client that has too many keys.
-
-        The keys are counted every few seconds, and again before anybody is refused: to count a
-        hundred thousand for each request would cost more than to answer it.
-        """
-        known, most = self._counted.get(client), self._bounds.max_idempotency_keys
-        if known is None or known.keys >= most or abs(now - known.at) > _RECOUNT:
-            known = self._counted[client] = _Counted(now, store.count(tx, client, most))
-        if known.keys >= most:
+        """Refuse a client that has too many keys; raises TooMany."""
+        most = self._bounds.max_idempotency_keys
+        if self._tally.full(client, most, now, lambda: store.count(tx, client, most)):
             detail = f"{most} Idempotency-Keys of this client are kept; use fewer, or wait."
             first = store.first_end(tx, client)
             # One that is over is dropped by the next round of maintenance.
             wait = room_in([first], 1, now) if first and first > now else _FULL
             raise TooMany("too_many_idempotency_keys", detail, wait)
-        known.keys += 1
 
     def finish(
         self, caller: UUID, operation: str, key: str, answer: Answer, secret: bool  # noqa: FBT001 - a flag of the operation

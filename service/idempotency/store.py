@@ -109,7 +109,9 @@ def count(tx: Tx, client: UUID, most: int) -> int:
 def first_end(tx: Tx, client: UUID) -> datetime | None:
     """Return when the first of a client's keys is over."""
     table = table_of(KeptAnswer)
-    return tx.scalar(select(func.min(table.c.expires_at)).where(table.c.client_id == client))
+    query = select(func.min(table.c.expires_at)).where(table.c.client_id == client)
+    found: datetime | None = tx.scalar(query)
+    return found
 
 
 def drop(tx: Tx, name: str) -> None:

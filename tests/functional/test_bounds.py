@@ -6,8 +6,11 @@ from uuid import UUID
 
 import pytest
 
+from crypto.signing import SigningKey, sign_jwt
+from service.clients.model import NewClient
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
+from service.domain.clock import unix
 from service.domain.errors import TooMany
 from service.operators.model import Role, scopes_of
 from service.policy.model import reading
@@ -15,12 +18,14 @@ from service.settings import load
 from service.web.paging import Page
 from tests.functional.conftest import CONSENT
 from tests.functional.policing import act, changed
+from tests.functional.test_client_assertions import ask as ask_with
+from tests.functional.test_client_assertions import claims
 
 SMALL = {
     "max_pending_authenticators": 3, "max_sessions": 4, "max_devices": 3, "max_consents": 5,
     "max_exports": 2, "max_approvals": 2, "max_jobs": 3, "max_drafts": 3,
-    "max_idempotency_keys": 6, "max_calls_per_minute": 400, "max_flows_per_minute": 30,
-    "max_flows_per_identifier": 8,
+    "max_idempotency_keys": 6, "max_assertions": 4, "max_calls_per_minute": 400,
+    "max_flows_per_minute": 30, "max_flows_per_identifier": 8,
 }  # fmt: skip
 
 
@@ -348,3 +353,27 @@ def test_lists_of_operators_and_approvals_are_paged(service):
         oldest = house.operators.waiting(tx, Page(1, UUID(asked[1])))
     assert [newest["items"][0]["id"], oldest["items"][0]["id"]] == asked[::-1]
     assert oldest["next_cursor"] is None
+
+
+def test_assertions_of_a_client_are_bounded_and_come_back(service):
+    """The fifth that is not over yet is refused, of another client none; then there is room."""
+    key = SigningKey.generate()
+    ids = []
+    for name in ("busy", "calm"):
+        new = NewClient(name, ("flows:write",), jwks={"keys": [key.public_jwk()]})
+        with service.house.store.transaction() as tx:
+            ids.append(str(service.house.clients.create(tx, new)[0].id))
+
+    def ask(client):
+        said = claims(service, client, exp=unix(service.clock.now()) + 3600)
+        return ask_with(service, sign_jwt(key, said, "JWT"))
+
+    assert [ask(ids[0]).status_code for _ in range(4)] == [200] * 4
+    service.clock.advance(seconds=60)
+    full = ask(ids[0])
+    refused(full, "too_many_assertions")
+    assert full.headers["Retry-After"] == str(3600 - 60)
+    assert ask(ids[1]).status_code == 200
+    service.clock.advance(seconds=3541)
+    service.house.jobs.run_due()
+    assert ask(ids[0]).status_code == 200

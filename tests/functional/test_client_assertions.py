@@ -1,10 +1,12 @@
 """`private_key_jwt` at the token endpoint: what libraries send, and whatever else may come."""
 
 import base64
+import itertools
 import json
 import uuid
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -50,10 +52,11 @@ def unsigned(header, body):
 
 
 def test_what_libraries_send_is_taken(service, client):
-    """Ten minutes of life, a slash behind the audience, the endpoint as audience, a list."""
+    """An hour of life, a slash behind the audience, the endpoint as audience, a list."""
     now, issuer = unix(service.clock.now()), service.house.settings.issuer
     for change in (
-        {}, {"exp": now + 600}, {"aud": f"{issuer}/"}, {"aud": f"{issuer}/oauth2/token"},
+        {}, {"exp": now + 600}, {"exp": now + 3603, "iat": now + 3}, {"aud": f"{issuer}/"},
+        {"aud": f"{issuer}/oauth2/token"},
         {"aud": f"{issuer}/oauth2/token/"}, {"aud": ["https://elsewhere.example", f"{issuer}/"]},
         {"exp": now + 59.9, "iat": now + 0.1},
     ):  # fmt: skip
@@ -64,7 +67,7 @@ def test_what_libraries_send_is_taken(service, client):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"exp": 2**40}, "exp must be a time, now to 600 seconds ahead"),
+        ({"exp": 2**40}, "exp must be a time, now to 3600 seconds ahead"),
         ({"aud": [{}]}, "aud must"),
         ({"jti": "\ud800"}, "jti must"),
         ({"aud": {}}, "aud must"),
@@ -104,6 +107,34 @@ def test_an_assertion_counts_once_at_every_endpoint(service, client):
     for path in ("token", "introspect", "revoke"):
         answer = ask(service, token, path, token="x")
         assert answer.json["error_description"] == "client_assertion: jti was used before."
+
+
+def test_an_assertion_counts_once_as_long_as_it_may_last(service, client):
+    """Just before its end, after every round of maintenance, it is remembered; then it is over."""
+    now = unix(service.clock.now())
+    token = sign_jwt(KEY, claims(service, client, exp=now + 3600.5), "JWT")
+    assert ask(service, token).status_code == 200
+    service.clock.advance(seconds=3599)
+    service.house.jobs.run_due()
+    assert ask(service, token).json["error_description"].endswith("jti was used before.")
+    service.clock.advance(seconds=2)
+    service.house.jobs.run_due()
+    assert "exp must" in ask(service, token).json["error_description"]
+
+
+def test_an_ed25519_key_goes_by_both_names(service, client):
+    """A library that knows `EdDSA` only, or `Ed25519`, with keys that are registered as either."""
+    key, now = Ed25519PrivateKey.generate(), unix(service.clock.now())
+    public = base64.urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=").decode()
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": public}
+    for registered, named in itertools.product((None, "EdDSA", "Ed25519"), ("EdDSA", "Ed25519")):
+        with service.house.store.transaction() as tx:
+            keys = {"keys": [jwk | ({"alg": registered} if registered else {})]}
+            service.house.clients.replace_jwks(tx, uuid.UUID(client), keys)
+        said = claims(service, client, exp=now + 3599.25)
+        text = unsigned({"alg": named, "x5t#S256": "AA"}, said).rpartition(".")[0]
+        signature = base64.urlsafe_b64encode(key.sign(text.encode())).rstrip(b"=").decode()
+        assert ask(service, f"{text}.{signature}").status_code == 200, (registered, named)
 
 
 JSON = st.recursive(

@@ -61,21 +61,22 @@ def test_each_algorithm_is_taken(key, alg):
 @pytest.mark.parametrize(
     "change",
     [
-        {"exp": NOW + 600}, {"exp": NOW + 605}, {"exp": NOW + 59.5}, {"iat": NOW, "nbf": NOW},
+        {"exp": NOW + 600}, {"exp": NOW + 3600}, {"exp": NOW + 3605.0}, {"exp": NOW + 59.5},
+        {"iat": NOW, "nbf": NOW},
         {"iat": NOW - 0.5}, {"iat": NOW + 5}, {"iat": -1}, {"aud": "https://i/"},
         {"aud": "https://i/oauth2/token/"}, {"aud": ["https://elsewhere", "https://i/"]},
         {"jti": "j" * 255}, {"jti": "ü"}, {"more": {"nested": [1]}},
     ],
 )  # fmt: skip
 def test_what_libraries_send_is_taken(change):
-    """An end ten minutes ahead, a slash behind the audience, several audiences, broken seconds."""
+    """An end an hour ahead, a slash behind the audience, several audiences, broken seconds."""
     read(signed(CLAIMS | change))
 
 
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("exp", [NOW, NOW + 606, 2**70, -1, True, None, "1", [NOW], {}, float("nan"), 1e300]),
+        ("exp", [NOW, NOW + 3606, 2**70, -1, True, None, "1", [NOW], {}, float("nan"), 1e300]),
         ("iat", [NOW + 6, 2**70, True, None, "1", [], {}, float("inf")]),
         ("nbf", [NOW + 6, 10**400, False, None, "x", [], {}]),
         ("aud", ["x", "https://i//", None, 7, True, [], {}, [{}], [[]], ["https://i", 7], [None]]),
@@ -98,12 +99,28 @@ def test_a_claim_of_any_kind_is_refused_by_name(name, values):
         {"alg": "ES256", "kid": []}, {"alg": "ES256", "kid": {}}, {"alg": "ES256", "kid": 7},
         {"alg": "ES256", "kid": "\ud800"}, {"alg": "ES256", "kid": "k" * 256},
         {"alg": "ES256", "typ": 7}, {"alg": "ES256", "jku": "https://evil"}, {"alg": {}},
-        {"alg": "ES256", "jwk": {}}, {"alg": "ES256", "crit": ["b64"], "b64": False},
+        {"alg": "ES256", "jwk": {}}, {"alg": "ES256", "x5c": "AA"}, {"alg": "ES256", "x5c": [7]},
+        {"alg": "ES256", "x5u": "https://evil"}, {"alg": "ES256", "crit": ["b64"], "b64": False},
     ],
 )  # fmt: skip
 def test_a_header_of_any_kind_is_refused(header):
     """Names of keys that are no text, other algorithms, and members that lead elsewhere."""
     assert reason(bare(header, CLAIMS)).startswith(("its header may", "alg must"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"typ": "client-authentication+jwt"}, {"x5t": "AA"}, {"x5t#S256": "AA"}, {"cty": "JWT"},
+        {"x5c": ["MIIB" * 200]}, {"kid": "any"},
+    ],
+)  # fmt: skip
+def test_names_of_keys_in_the_header_are_taken(header):
+    """Digests and chains of certificates name a key; only one of the set verifies."""
+    said = read(signed(CLAIMS, **header))
+    assertions.verify(said, JWKS)
+    with pytest.raises(SignatureInvalid):
+        assertions.verify(said, {"keys": [ECKey.generate_key("P-256").as_dict(private=False)]})
 
 
 def test_what_is_no_token_is_refused():

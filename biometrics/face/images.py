@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,16 @@ _ANIMATED: Final = 0x02
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN: Final = 0xDA
+_START_OF_IMAGE: Final = 0xD8
+_END_OF_IMAGE: Final = 0xD9
+# A marker among the bits of a scan: neither an escaped FF nor one that restarts the decoder.
+_MARKER: Final = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+_MOST_SEGMENTS: Final = 1000
+_PHONE_PICTURES: Final = {
+    b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"hevc": "HEIC",
+    b"hevx": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF",
+}  # fmt: skip
+"""What the first brand of a container (ISO 14496-12) says of the picture in it."""
 _HASHED_SIDE: Final = 64
 _LOW_ROWS: Final = 12
 _LOW_COLUMNS: Final = 11
@@ -54,9 +65,19 @@ def _truncated() -> FrameRefused:
     return FrameRefused("image_truncated", "The picture is cut off; send it again.")
 
 
+def _of_another_format(data: bytes) -> FrameRefused:
+    """Return the refusal of what begins like none of the three; a phone's format is named."""
+    name = _PHONE_PICTURES.get(data[8:12]) if data[4:8] == b"ftyp" else None
+    if name is None:
+        return _not_an_image()
+    return FrameRefused("image_not_supported", f"This is a picture in {name}; send JPEG.")
+
+
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     at = 2
-    while at + 10 <= len(data):
+    for _ in range(_MOST_SEGMENTS):
+        if at + 10 > len(data):
+            raise _truncated()
         if data[at] != 0xFF:  # noqa: PLR2004 - every marker begins so
             raise _not_an_image()
         marker = data[at + 1]
@@ -65,16 +86,43 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         elif marker in _ALONE:
             at += 2
         elif marker in _FRAMES:
-            # Bits of a sample, then (behind the size) the number of color components.
-            if data[at + 4] != _BITS or data[at + 9] not in {1, 3}:
-                raise _not_supported()
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
+            return _frame_size(data, at)
         elif marker == _START_OF_SCAN:
             raise _not_an_image()
         else:
             at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
-    raise _truncated()
+    raise _not_an_image()
+
+
+def _frame_size(data: bytes, at: int) -> tuple[int, int]:
+    # Bits of a sample, then (behind the size) the number of color components.
+    if data[at + 4] != _BITS or data[at + 9] not in {1, 3}:
+        raise _not_supported()
+    height, width = struct.unpack_from(">HH", data, at + 5)
+    return width, height
+
+
+def _jpeg_end(data: bytes) -> int:
+    """Return where a JPEG ends by its own markers, whatever a maker has put behind it.
+
+    A thumbnail inside a segment has an end of its own, which is passed over.
+
+    Raises:
+        FrameRefused: It is cut off, or has more segments than any camera writes.
+    """
+    at = 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None or found[1][0] == _START_OF_IMAGE:
+            raise _truncated()
+        marker, at = found[1][0], found.end()
+        if marker == _END_OF_IMAGE:
+            return at
+        if marker not in _ALONE:
+            if at + 2 > len(data):
+                raise _truncated()
+            at += max(2, int(struct.unpack_from(">H", data, at)[0]))
+    raise _not_an_image()
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -99,14 +147,15 @@ def _png_size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _size(data: bytes) -> tuple[int, int]:
-    """Return width and height from the header, of a picture that is there to its end."""
+def _end(data: bytes) -> int:
+    """Return where a picture ends that is there to its end."""
     if len(data) < 32:  # noqa: PLR2004 - no header is shorter
         raise _not_an_image()
     if data.startswith(b"\xff\xd8\xff"):
-        size = _jpeg_size(data)
-        tail = data.rpartition(b"\xff\xd9")
-    elif data.startswith(_PNG) and data[12:16] == b"IHDR":
+        _check_size(*_jpeg_size(data))
+        # What a maker puts behind the end is not looked at: a moving picture, a map of depth.
+        return _jpeg_end(data)
+    if data.startswith(_PNG) and data[12:16] == b"IHDR":
         size = _png_size(data)
         tail = data.rpartition(_PNG_END)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -114,14 +163,14 @@ def _size(data: bytes) -> tuple[int, int]:
         end = int.from_bytes(data[4:8], "little") + 8
         tail = (b"", b"whole" if end <= len(data) else b"", data[end:])
     else:
-        raise _not_an_image()
+        raise _of_another_format(data)
     _check_size(*size)
     if not tail[1]:
         raise _truncated()
     # Padding is harmless; anything else behind the end is another file that rides along.
     if tail[2].strip(b"\0"):
         raise FrameRefused("trailing_data", "Send only the picture, with nothing behind it.")
-    return size
+    return len(data)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -134,10 +183,25 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
+def behind(data: bytes) -> int:
+    """Return how many bytes are behind the end of a JPEG, which `decode` cuts off.
+
+    Padding is none of them; of what is no whole JPEG nothing is told, as `decode` refuses it.
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        return 0
+    try:
+        tail = data[_jpeg_end(data) :]
+    except FrameRefused:
+        return 0
+    return len(tail) if tail.strip(b"\0") else 0
+
+
 def decode(data: bytes) -> Picture:
     """Return the picture, uint8 (rows, columns, 3) as BGR, at most 1280 pixels a side.
 
-    Metadata is ignored but for the orientation, which turns the picture upright.
+    Metadata is ignored but for the orientation, which turns the picture upright. What is behind
+    the end of a JPEG is cut off, unread.
 
     Raises:
         FrameRefused: Too large, cut off, or no picture at all; decided by the header first.
@@ -145,9 +209,9 @@ def decode(data: bytes) -> Picture:
     if len(data) > LARGEST_BYTES:
         limit = LARGEST_BYTES // 1024
         raise FrameRefused("image_too_large", f"Send a picture of at most {limit} KiB.")
-    _size(data)
+    end = _end(data)
     try:
-        picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8, count=end), cv2.IMREAD_COLOR)
     except cv2.error:
         raise _not_an_image() from None
     if picture is None:

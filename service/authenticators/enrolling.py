@@ -10,7 +10,14 @@ from service.authenticators.actions import Authenticators, not_pending
 from service.domain.authenticator import Status, Verifier
 from service.domain.caller import Caller
 from service.domain.clock import Clock
-from service.domain.errors import BadInput, Conflict, Forbidden, Unavailable, VerificationFailed
+from service.domain.errors import (
+    BadInput,
+    Conflict,
+    Forbidden,
+    Unavailable,
+    VerificationFailed,
+    set_aside,
+)
 from service.domain.factor import Confirmation, Enrollment, Match, Renewing, Trailing
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
@@ -90,7 +97,8 @@ class Enrolling:
             # It verified, and came second: that is no failed attempt.
             self._database.unit(lambda tx: self._throttling.release(tx, attempt))
             raise
-        return {"id": str(authenticator), "type": pending.type, "status": Status.ACTIVE.value}
+        shown = {"id": str(authenticator), "type": pending.type, "status": Status.ACTIVE.value}
+        return shown | set_aside(match.aside)
 
     def revoke(self, caller: Caller, subject: UUID, authenticator: UUID, grant: str) -> None:
         """End an authenticator; raises NotFound, Conflict or Forbidden."""

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from service.domain.authenticator import Verifier
+from service.domain.errors import Fault
 from service.domain.factor import Match, Presented
 from service.web.inputs import parse
 
@@ -47,6 +48,10 @@ class TypedFactor:
     def record(self, presented: Presented) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
         """Return nothing: what is typed is a secret."""
         return {}
+
+    def aside(self, presented: Presented) -> tuple[Fault, ...]:  # noqa: ARG002 - as above
+        """Return nothing: all that is typed counts."""
+        return ()
 
     def available(self) -> bool:
         """Return whether this can be checked here: always."""

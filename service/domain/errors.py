@@ -1,6 +1,7 @@
 """What can go wrong, in the words of the domain; only `service.web.problems` knows HTTP."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -11,6 +12,11 @@ class Fault:
     pointer: str
     code: str
     detail: str
+
+
+def set_aside(faults: Sequence[Fault]) -> dict[str, Any]:
+    """Return the member of an answer that names what of the input counted for nothing."""
+    return {"set_aside": [asdict(fault) for fault in faults]} if faults else {}
 
 
 class LaminaError(Exception):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from service.domain.assurance import Kind
 from service.domain.authenticator import Verifier
+from service.domain.errors import Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Match:
     llr: float | None = None
     readings: Mapping[str, float] = field(default_factory=dict, repr=False)
     """What signals may judge of it, as numbers; it ends with the flow."""
+    aside: tuple[Fault, ...] = ()
+    """What of the input of a confirmation was set aside."""
 
 
 class Factor(Protocol):
@@ -60,6 +63,9 @@ class Factor(Protocol):
 
     def record(self, presented: Presented) -> dict[str, Any]:
         """Return what the audit log keeps of what was presented: no secret, nothing personal."""
+
+    def aside(self, presented: Presented) -> tuple[Fault, ...]:
+        """Return what of the input is set aside; it depends on nothing but the input."""
 
     def available(self) -> bool:
         """Tell whether this process can check the factor at all."""

@@ -94,7 +94,8 @@ class Login:
             Throttled: The account must wait.
         """
         values, aside = self._sampled(name, values)
-        return replace(self._act(caller, flow_id, token, name, values, revision), aside=aside)
+        outcome = self._act(caller, flow_id, token, name, values, revision)
+        return replace(outcome, aside=(*aside, *outcome.aside))
 
     def _sampled(
         self, name: str, values: Mapping[str, Any]
@@ -131,7 +132,9 @@ class Login:
             material = attempt.factor.load(tx, flow.terms.subject)
             if not attempt.factor.slow:
                 return self._settle(tx, attempt, *self._check(attempt, material))
-        return self._act_slowly(attempt, material)
+        outcome = self._act_slowly(attempt, material)
+        # Told whatever came of it, or it would tell whether it matched.
+        return replace(outcome, aside=attempt.factor.aside(attempt.presented))
 
     def get(self, caller: Caller, flow_id: UUID, token: str) -> Flow:
         """Return a flow as it is now; raises NotFound."""

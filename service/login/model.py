@@ -176,7 +176,7 @@ class Outcome:
     grant: str = field(default="", repr=False)
     refusal: LaminaError | None = None
     aside: tuple[Fault, ...] = ()
-    """What was wrong with a typing sample, which was set aside for it."""
+    """What of the input was set aside: a malformed typing sample, what is behind a picture."""
 
 
 def aged(flow: Flow, now: datetime) -> Flow:

@@ -1,7 +1,7 @@
 """HTTP of the flow: the answer tells which actions are legal, with schema and challenge."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, get_args
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from service.accounts.model import identify
 from service.domain.assurance import Acr, parse_acr, worth
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import BadInput, Fault
+from service.domain.errors import BadInput, Fault, set_aside
 from service.domain.factor import Factor
 from service.domain.risk import Surroundings
 from service.login.actions import Login
@@ -169,8 +169,7 @@ class FlowRoutes:
         view = self._view(caller, outcome.flow) | {
             name: value for name, value in shown.items() if value
         }
-        if outcome.aside:
-            view["set_aside"] = [asdict(fault) for fault in outcome.aside]
+        view |= set_aside(outcome.aside)
         if outcome.refusal is not None:
             outcome.refusal.extra["flow"] = view
             raise outcome.refusal

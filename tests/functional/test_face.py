@@ -229,3 +229,55 @@ def test_without_an_engine_no_face_passes(faces, person):
     faces.house.face._reader = Reader(None, 1)
     answer = faces.act(flow, "face", capture(flow, MINE[4]))
     assert (answer.status_code, answer.json["code"]) == (503, "face_unavailable")
+
+
+FILM = b"\0\0\0\x18ftypmp42" + bytes(3000)
+
+
+def test_a_film_behind_a_picture_is_cut_off_and_named(faces, person):
+    """A motion photo signs in like its still; the answer tells what was cut off, match or not."""
+    flow = at_face(faces, person)
+    named = {
+        "pointer": "/frames/0/image", "code": "trailing_data",
+        "detail": f"{len(FILM)} bytes behind it were cut off",
+    }  # fmt: skip
+    other = faces.act(flow, "face", capture(flow, portraits.hopper() + FILM))
+    assert (other.status_code, other.json["flow"]["set_aside"]) == (422, [named])
+    flow |= other.json["flow"]
+    body = capture(flow, MINE[4] + FILM)
+    done = faces.act(flow, "face", body)
+    assert (done.json["status"], done.json["set_aside"]) == ("completed", [named])
+    faces.clock.advance(seconds=31)
+    again = at_face(faces, person)
+    replayed = faces.act(again, "face", capture(again, MINE[4]))
+    assert replayed.status_code == 422
+
+
+def test_a_film_is_named_at_enrollment_and_in_a_score_too(faces):
+    """Confirming and scoring cut it off as a login does."""
+    person = faces.register(consents=[CONSENT | {"purpose": "face"}])
+    added = faces.enroll(person, "face").json
+    path = f"/v1/subjects/{person.id}/authenticators/{added['id']}/confirm"
+    challenge = added["challenge"]["challenge_id"]
+    body = {"challenge_id": challenge, "frames": frames(MINE[0], MINE[1] + FILM, MINE[2])}
+    done = faces.call("POST", path, body)
+    assert [item["pointer"] for item in done.json["set_aside"]] == ["/frames/1/image"]
+    scored = faces.call(
+        "POST", f"/v1/subjects/{person.id}/face/score", {"frames": frames(MINE[3] + FILM)}
+    )
+    assert [item["code"] for item in scored.json["set_aside"]] == ["trailing_data"]
+
+
+@pytest.mark.parametrize(
+    ("picture", "code", "detail"),
+    [
+        (MINE[5][:-500], "image_truncated", "The picture is cut off; send it again."),
+        (b"\0\0\0\x18ftypheic" + bytes(500), "image_not_supported",
+         "This is a picture in HEIC; send JPEG."),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_picture_is_told(faces, person, picture, code, detail):
+    """A picture that is cut off has a code of its own; HEIC is told to be sent as JPEG."""
+    flow = at_face(faces, person)
+    told = faces.act(flow, "face", capture(flow, picture)).json["errors"][0]
+    assert told == {"pointer": "/frames/0/image", "code": code, "detail": detail}

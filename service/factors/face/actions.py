@@ -43,6 +43,7 @@ from service.factors.face.model import (
     Input,
     Mode,
     answer,
+    cut_off,
     decode,
     new_challenge,
     remember,
@@ -169,6 +170,10 @@ class FaceFactor(TypedFactor):
         """Return the hash of the capture: a dispute can check frames by it, nobody makes them."""
         return transcribed(presented.challenge, presented.values["frames"])
 
+    def aside(self, presented: Presented) -> tuple[Fault, ...]:
+        """Return what was cut off behind the pictures."""
+        return cut_off(presented.values["frames"])
+
     def available(self) -> bool:
         """Return whether this process has an engine."""
         return self._reader.available()
@@ -205,7 +210,7 @@ class FaceFactor(TypedFactor):
         except FaceMismatch:
             raise VerificationFailed("face_frames_differ") from None
         used = Used(secret, _marks(readings), transcribed(challenge, frames))
-        return Match(pending.authenticator, used, template)
+        return Match(pending.authenticator, used, template, aside=cut_off(frames))
 
     def again(self, tx: Tx, pending: Verifier) -> dict[str, Any]:
         """Give a pending face a fresh challenge, or end it: the one before is used up."""

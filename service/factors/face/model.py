@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from biometrics.face.active import LEAST_FRAMES, MOST_FRAMES, ORDERS, Gesture
 from biometrics.face.frames import Frame, transcript
+from biometrics.face.images import behind
 from biometrics.face.marks import BYTES, repeated
 from crypto import opaque
 from service.domain.clock import rfc3339
@@ -119,6 +120,15 @@ def decode(frames: Sequence[Mapping[str, Any]]) -> list[Frame]:
         seen.add(digest)
         decoded.append(Frame(frame["t"], picture))
     return decoded
+
+
+def cut_off(frames: Sequence[Frame]) -> tuple[Fault, ...]:
+    """Return what is told of bytes behind pictures: a phone's moving picture, a map of depth."""
+    counted = ((number, behind(frame.image)) for number, frame in enumerate(frames))
+    return tuple(
+        Fault(f"/frames/{number}/image", "trailing_data", f"{size} bytes behind it were cut off")
+        for number, size in counted if size
+    )  # fmt: skip
 
 
 def answer(

@@ -8,9 +8,9 @@ from biometrics.face.frames import Frame
 from service.accounts.actions import Accounts
 from service.audit.actions import AuditLog
 from service.domain.caller import Caller
-from service.domain.errors import BadInput, Unavailable, VerificationFailed
+from service.domain.errors import BadInput, Unavailable, VerificationFailed, set_aside
 from service.factors.face.actions import FaceFactor, Material, Scored
-from service.factors.face.model import NOT_ASKED, Mode, check_stills, decode, transcribed
+from service.factors.face.model import NOT_ASKED, Mode, check_stills, cut_off, decode, transcribed
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
 from service.throttling.model import Counter, Lane
@@ -75,7 +75,7 @@ class FaceScores:
                 "passed": False,
                 "reasons": [NOT_ASKED, *scored.against],
             },
-        }
+        } | set_aside(cut_off(pictures))
 
     def _compared(
         self, attempt: Reservation, material: Material | None, pictures: Sequence[Frame],

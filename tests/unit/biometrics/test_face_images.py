@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biometrics.face import FrameRefused
-from biometrics.face.images import LARGEST_BYTES, decode
+from biometrics.face.images import LARGEST_BYTES, behind, decode
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 
@@ -77,6 +77,17 @@ def components(jpeg, count):
     return jpeg[: at + 9] + bytes([count]) + jpeg[at + 10 :]
 
 
+def thumbnailed(jpeg):
+    """Return a JPEG with another, whole one in a segment of its header."""
+    small = cv2.imencode(".jpg", PIXELS[:8, :8])[1].tobytes()
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(small) + 2) + small + jpeg[2:]
+
+
+def container(brand):
+    """Return the beginning of a file as phones store pictures and films."""
+    return struct.pack(">I", 24) + b"ftyp" + brand + bytes(4) + b"mif1" + brand + bytes(200)
+
+
 BAD |= {
     "16 bits": (png(16), "image_not_supported"),
     "cmyk": (components(JPEG, 4), "image_not_supported"),
@@ -86,7 +97,16 @@ BAD |= {
     ),
     "animated png": (png(8).replace(b"IDAT", b"acTL", 1) + b"IDAT", "image_not_supported"),
     "animated webp": (animated_webp(), "image_not_supported"),
-    "jpeg and zip": (JPEG + b"PK\x03\x04" + bytes(30), "trailing_data"),
+    "cut jpeg with a thumbnail": (thumbnailed(JPEG)[:-40], "image_truncated"),
+    "cut jpeg and another": (JPEG[:-2] + JPEG, "image_truncated"),
+    "cut segment": (JPEG[:-2] + b"\xff\xc4\x10", "image_truncated"),
+    "segments without end": (JPEG[:2] + b"\xff\xe0\0\2" * 2000 + JPEG[2:], "not_an_image"),
+    "scans without end": (JPEG[:-2] + b"\xff\xc4\0\2" * 2000 + JPEG[-2:], "not_an_image"),
+    "heic": (container(b"heic"), "image_not_supported"),
+    "heic of another brand": (container(b"mif1"), "image_not_supported"),
+    "avif": (container(b"avif"), "image_not_supported"),
+    "film": (container(b"isom"), "not_an_image"),
+    "webp and html": (cv2.imencode(".webp", PIXELS)[1].tobytes() + b"<script>", "trailing_data"),
     "png and html": (png(8) + b"<script>", "trailing_data"),
     "one pixel": (cv2.imencode(".png", PIXELS[:1, :1])[1].tobytes(), "image_too_small"),
     "wrong magic": (b"\x89PNG\r\n\x1a\n" + JPEG, "not_an_image"),
@@ -102,6 +122,43 @@ def test_the_orientation_is_honored():
     marked = stored[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + stored[2:]
     assert decode(stored).shape == (120, 90, 3)
     assert decode(marked).shape == (90, 120, 3)
+
+
+FILM = container(b"isom") + b"\xff\xd9" * 9
+TRAILERS = {
+    "motion photo": FILM,
+    "samsung": b"\0\0\x30\x0a\x10\0\0\0MotionPhoto_Data" + FILM + b"SEFH\x6b\0\0\0SEFT",
+    "gain map": JPEG,
+    "note": b"vivo{}",
+    "archive": b"PK\x03\x04" + bytes(30),
+}
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("name", TRAILERS)
+def test_what_a_maker_puts_behind_a_jpeg_is_cut_off(name, progressive):
+    """The pixels are those of the picture alone, also of several scans, and the size is told."""
+    plain = cv2.imencode(".jpg", PIXELS, [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)])
+    plain = thumbnailed(plain[1].tobytes())
+    assert np.array_equal(decode(plain + TRAILERS[name]), decode(plain))
+    assert behind(plain + TRAILERS[name]) == len(TRAILERS[name])
+    assert behind(plain) == behind(plain + bytes(16)) == behind(plain[:-40]) == 0
+
+
+def test_markers_that_restart_the_decoder_are_no_end():
+    """A picture with restart markers is read to its end."""
+    plain = cv2.imencode(".jpg", PIXELS, [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes()
+    assert b"\xff\xd3" in plain
+    assert behind(plain + FILM) == len(FILM)
+    assert decode(plain + FILM).shape == (90, 120, 3)
+
+
+@pytest.mark.parametrize(("brand", "name"), [(b"heic", "HEIC"), (b"avif", "AVIF")])
+def test_a_format_of_phones_is_named(brand, name):
+    """Whoever sends it is told what it is, and what to send instead."""
+    with pytest.raises(FrameRefused) as refused:
+        decode(container(brand))
+    assert refused.value.advice == f"This is a picture in {name}; send JPEG."
 
 
 def test_padding_is_no_second_file():

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.authenticators.enrolling import Enrolling
+from service.domain.codes import LONGEST
 from service.web.api import Api, Call, Operation
 from service.web.multipart import MOST_PICTURES
 
@@ -37,7 +38,7 @@ class Confirm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    code: Annotated[str, Field(max_length=16)] | None = None
+    code: Annotated[str, Field(max_length=LONGEST)] | None = None
     challenge_id: Annotated[str, Field(max_length=64)] | None = None
     frames: Annotated[list[Frame], Field(max_length=MOST_PICTURES)] | None = None
 

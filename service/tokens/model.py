@@ -15,6 +15,7 @@ CODE_LIFE: Final = timedelta(seconds=60)
 FLOW_GRANT: Final = "urn:lamina:params:oauth:grant-type:flow"
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _LONGEST: Final = 16 * 1024
+_SECRETS: Final = frozenset({"client_secret", "client_assertion"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ def credentials(basic: tuple[str, str] | None, form: Mapping[str, str]) -> Crede
     Raises:
         OAuthError: No method, or more than one.
     """
+    # An empty parameter is as one that was left out (RFC 6749, section 3.2).
+    form = {name: value for name, value in form.items() if value or name not in _SECRETS}
     offered = [basic is not None, "client_secret" in form, "client_assertion" in form]
     if sum(offered) > 1:
         raise OAuthError("invalid_request", "The client must authenticate in one way only.")

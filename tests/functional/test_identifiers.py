@@ -252,6 +252,34 @@ def test_a_pasted_code_signs_in_and_no_code_costs_no_attempt(service):
     assert service.act(flow, "recovery_code", {"code": pasted}).json["status"] == "completed"
 
 
+def test_the_first_code_of_a_generator_is_read_alike(service):
+    """Confirming, recovering and stepping up read what a login reads; no code costs nothing."""
+    person = service.register()
+    added = service.enroll(person, "totp").json
+    path = f"/v1/subjects/{person.id}/authenticators/{added['id']}/confirm"
+    for _ in range(10):
+        answer = service.call("POST", path, {"code": "no code"})
+        assert (answer.status_code, answer.json["code"]) == (422, "invalid_input")
+    person.secret = added["secret"]
+    spelled = "\u2066" + "\u200b\u00a0".join(service.code(person, -1)) + "\u2069\r\n"
+    assert service.call("POST", path, {"code": spelled}).status_code == 200
+    arabic = "".join(chr(0x06F0 + int(digit)) for digit in service.code(person))
+    flow = service.begin(kind="recovery").json
+    code = person.codes[0].lower().replace("-", "\u2011\u200b")
+    assert service.act(flow, "recovery_code", {"code": code}).status_code == 200
+    assert service.act(flow, "totp", {"code": arabic}).json["status"] == "completed"
+    service.clock.advance(seconds=31)
+    access = service.exchange(service.login(person)["completion_code"]).json["access_token"]
+    service.clock.advance(seconds=31)
+    flow = service.begin(None, "step_up", access_token=access, max_age=1).json
+    while flow["status"] == "pending":
+        name = "password" if "password" in flow["actions"] else "totp"
+        code = f" {service.code(person)}\n"
+        typed = {"password": PASSWORD} if name == "password" else {"code": code}
+        flow |= service.act(flow, name, typed).json
+    assert flow["status"] == "completed"
+
+
 def test_too_many_codes_are_429(service):
     """With the time to wait; the next code goes when it is over."""
     person = register(service, email="ab@example.com").json["id"]

@@ -307,3 +307,18 @@ def test_only_the_segment_that_says_so_is_short(service):
     tokens = service.exchange(service.login(service.register("calm"))["completion_code"]).json
     service.clock.advance(minutes=59)
     assert refresh(service, tokens["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["client_secret", "client_assertion"])
+def test_an_empty_parameter_is_no_second_way_to_authenticate(service, name):
+    """As RFC 6749, section 3.2 has it; two that hold something, and none that does, are refused."""
+    for path in ("token", "introspect", "revoke"):
+        form = {"grant_type": "client_credentials", "token": "x"}
+        empty = service.oauth(path, **form, **{name: "", "client_id": service.client_id})
+        assert empty.status_code == 200, empty.json
+        second = service.oauth(path, **form, **{name: " "})
+        assert (second.status_code, second.json["error"]) == (400, "invalid_request")
+        none = service.http.post(
+            f"/oauth2/{path}", data=form | {name: "", "client_id": service.client_id}
+        )
+        assert (none.status_code, none.json["error"]) == (401, "invalid_client")

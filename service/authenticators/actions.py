@@ -1,5 +1,6 @@
 """Authenticators as they stand: added, confirmed, revoked, found; grants given and used."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -11,7 +12,7 @@ from service.accounts.model import Account
 from service.audit.actions import AuditLog
 from service.authenticators import store
 from service.authenticators.store import AuthenticatorRow, Grant, RecoveryCode
-from service.domain.authenticator import Authenticator, Status, Verifier
+from service.domain.authenticator import TYPES, Authenticator, Status, Verifier
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
 from service.domain.clock import SKEW, Clock, in_force, rfc3339
@@ -234,6 +235,11 @@ class Authenticators:
         """Return the types that are active."""
         return frozenset(store.active_types(tx, subject).values())
 
+    def lacking(self, tx: Tx, subject: UUID) -> list[str]:
+        """Return the types of which a subject may enroll one that takes the place of none."""
+        have = Counter(self.active(tx, subject).values())
+        return [kind for kind in TYPES if have[kind] < self._most(kind)]
+
     def active(self, tx: Tx, subject: UUID) -> Mapping[UUID, str]:
         """Return the ids and types of what is active: what others gave is worth nothing."""
         return store.active_types(tx, subject)
@@ -263,6 +269,10 @@ class Authenticators:
     def use_step(self, tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
         """Use a TOTP step; False when it or a later acceptable one was used."""
         return store.use_step(tx, authenticator, step, newest)
+
+    def newest_step(self, tx: Tx, authenticator: UUID) -> int:
+        """Return the newest TOTP step that was used."""
+        return store.newest_step(tx, authenticator)
 
     def used(self, tx: Tx, authenticator: UUID, verifier: bytes | None = None) -> None:
         """Note a use, and a verifier that moved on with it.
@@ -325,6 +335,10 @@ class Authenticators:
     def drop_steps(self, tx: Tx, before: int) -> int:
         """Forget a page of used steps from before one, but the newest of each authenticator."""
         return store.drop_steps(tx, before)
+
+    @staticmethod
+    def _most(kind: str) -> int:  # noqa: ARG004 - one of each
+        return 1
 
     def _registering(self, caller: Caller, account: Account, now: datetime) -> bool:
         fresh = in_force(account.created_at + _REGISTRATION, now, _REGISTRATION)

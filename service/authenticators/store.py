@@ -300,6 +300,12 @@ def use_step(tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
     return insert_once(tx, UsedStep, values, _NEW_STEP, {"b_newest": newest})
 
 
+def newest_step(tx: Tx, authenticator: UUID) -> int:
+    """Return the newest time step that was accepted; 0 where none was."""
+    query = select(func.max(_STEPS.c.step)).where(_STEPS.c.authenticator_id == authenticator)
+    return tx.scalar(query) or 0
+
+
 def unused_codes(tx: Tx, authenticator: UUID) -> list[RecoveryCode]:
     """Return the codes that are left."""
     query = select(RecoveryCode).where(

@@ -81,11 +81,17 @@ class Expired(LaminaError):
 
 
 class VerificationFailed(LaminaError):
-    """What was presented does not verify; the reason goes to audit, not to the caller."""
+    """What was presented does not verify; the reason goes to audit, not to the caller.
 
-    def __init__(self, reason: str) -> None:
+    Args:
+        reason: A stable name for the audit.
+        holder: Members that may be told in a flow of somebody who is signed in, and in no other.
+    """
+
+    def __init__(self, reason: str, **holder: Any) -> None:  # noqa: ANN401 - JSON members of any kind
         super().__init__("verification_failed", "What was presented does not verify.")
         self.reason = reason
+        self.holder = holder
 
 
 class Throttled(LaminaError):

@@ -334,6 +334,8 @@ class Login:
             tx, flow, "factor.failed", factor=attempt.factor.name, reason=failure.reason,
             **attempt.record,
         )  # fmt: skip
+        if flow.terms.session and not flow.terms.deferred:
+            failure.extra |= failure.holder
         return Outcome(flow, refusal=failure)
 
     def _deferred(self, tx: Tx, attempt: _Attempt, match: Match | None) -> Outcome:

@@ -51,7 +51,14 @@ class Completing:
             flow,
             completion_code=parts.tokens.issue_code(tx, session),
             device_token=issued.token if issued else "",
+            enrollable=self._enrollable(tx, flow, account.segment),
         )
+
+    def _enrollable(self, tx: Tx, flow: Flow, segment: str) -> tuple[str, ...] | None:
+        """Return what a login may offer to enroll next; None of other flows."""
+        if flow.terms.kind is not FlowKind.LOGIN:
+            return None
+        return self._judging.enrollable(tx, flow.terms.subject, segment)
 
     def _settle_counters(self, tx: Tx, flow: Flow) -> bool:
         """Let failures be forgotten, where this flow alone has reached its level; tell whether.

@@ -170,6 +170,12 @@ class Judging:
         detail = f"An authenticator younger than {hours} hours does not lift a suspension."
         return Denied("young_authenticator", detail)
 
+    def enrollable(self, tx: Tx, subject: UUID, segment: str) -> tuple[str, ...]:
+        """Return the types that a subject may enroll, which policy accepts and this can check."""
+        usable = self._parts.policies.accepts(segment) & self._available()
+        lacking = self._parts.authenticators.lacking(tx, subject)
+        return tuple(kind for kind in lacking if FACTOR_OF_TYPE[kind] in usable)
+
     def _decided(self, tx: Tx, flow: Flow, active: Mapping[UUID, str] | None) -> Flow:
         parts, subject = self._parts, flow.terms.subject
         judged = parts.policies.judge(self._facts(tx, flow, flow.evidence, active))

@@ -174,6 +174,7 @@ class Outcome:
     completion_code: str = field(default="", repr=False)
     device_token: str = field(default="", repr=False)
     grant: str = field(default="", repr=False)
+    enrollable: tuple[str, ...] | None = None
     refusal: LaminaError | None = None
     aside: tuple[Fault, ...] = ()
     """What of the input was set aside: a malformed typing sample, what is behind a picture."""
@@ -182,9 +183,8 @@ class Outcome:
 def aged(flow: Flow, now: datetime) -> Flow:
     """Return the flow as it is now: a pending one may have expired."""
     over = now >= flow.expires_at or not has_come(flow.began_at, now)
-    if flow.status is FlowStatus.PENDING and over:
-        return replace(flow, status=FlowStatus.EXPIRED)
-    return flow
+    pending = flow.status is FlowStatus.PENDING
+    return replace(flow, status=FlowStatus.EXPIRED) if pending and over else flow
 
 
 def reserve(flow: Flow) -> Flow:

@@ -169,6 +169,8 @@ class FlowRoutes:
         view = self._view(caller, outcome.flow) | {
             name: value for name, value in shown.items() if value
         }
+        if outcome.enrollable is not None and caller.first_party:
+            view["enrollable"] = list(outcome.enrollable)
         view |= set_aside(outcome.aside)
         if outcome.refusal is not None:
             outcome.refusal.extra["flow"] = view

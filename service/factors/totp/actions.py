@@ -19,7 +19,7 @@ from service.domain.clock import unix
 from service.domain.codes import LONGEST, read_digits
 from service.domain.errors import VerificationFailed
 from service.domain.factor import Match, Presented
-from service.factors.totp.model import DIGITS, KEPT_STEPS, PERIOD, Step, match, shown_name
+from service.factors.totp.model import DIGITS, KEPT_STEPS, PERIOD, Step, match, next_in, shown_name
 from service.store.engine import Tx
 from service.web.inputs import parse
 
@@ -89,7 +89,9 @@ class TotpFactor(TypedFactor):
     def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
         """Make it active; the first code counts as used from then on."""
         self._authenticators.confirm(tx, pending.subject, pending.authenticator, match.verifier)
-        self._use(tx, match)
+        step: Step = match.used
+        if not self._authenticators.use_step(tx, match.authenticator, step.number, step.newest):
+            raise VerificationFailed("totp_step_used")
 
     def load(self, tx: Tx, subject: UUID) -> Verifier | None:
         """Read the secret, or the decoy's."""
@@ -114,16 +116,15 @@ class TotpFactor(TypedFactor):
         """Return what `pack_used` wrote."""
         return Step(*value)
 
-    def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+    def settle(self, tx: Tx, match: Match, now: datetime) -> None:
         """Use the step up, once."""
-        self._use(tx, match)
+        step: Step = match.used
+        if not self._authenticators.use_step(tx, match.authenticator, step.number, step.newest):
+            newest = self._authenticators.newest_step(tx, match.authenticator)
+            left = next_in(step, newest, unix(now))
+            raise VerificationFailed("totp_step_used", code_used=True, next_in=left)
         self._authenticators.used(tx, match.authenticator, match.verifier)
 
     def drop_used(self, tx: Tx, now: datetime) -> int:
         """Forget a page of steps that no clock allows any more; return how many."""
         return self._authenticators.drop_steps(tx, unix(now) // PERIOD - KEPT_STEPS)
-
-    def _use(self, tx: Tx, match: Match) -> None:
-        step: Step = match.used
-        if not self._authenticators.use_step(tx, match.authenticator, step.number, step.newest):
-            raise VerificationFailed("totp_step_used")

@@ -54,3 +54,15 @@ def match(secret: str, code: str, unix_now: int, offset: int) -> Step | None:
             drift = max(-LARGEST_OFFSET, min(LARGEST_OFFSET, offset + delta))
             found = Step(center + delta, center + WINDOW, drift)
     return found
+
+
+def next_in(matched: Step, newest_used: int, unix_now: int) -> int:
+    """Return the seconds until a code is shown that can still be used; 0 where one is shown now.
+
+    Args:
+        matched: The step of a right code that cannot be used any more.
+        newest_used: The newest step that was used.
+        unix_now: The time.
+    """
+    shown = matched.newest - WINDOW
+    return max(0, (newest_used + 1 - shown) * PERIOD - unix_now % PERIOD)

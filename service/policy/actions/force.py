@@ -82,6 +82,10 @@ class Policies:
         """Return how hard a face must show that it lives; empty where the policy says nothing."""
         return self._live.active.segment(segment).liveness
 
+    def accepts(self, segment: str) -> frozenset[str]:
+        """Return the factors that a segment accepts at all."""
+        return self._live.active.segment(segment).factors
+
     def session_idle(self, segment: str) -> timedelta | None:
         """Return how long a session may stay unused; None where only its level says."""
         seconds = self._live.active.segment(segment).session_idle

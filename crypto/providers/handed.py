@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
@@ -91,6 +90,8 @@ def open_passphrase(path: Path, passphrase: bytes, classes: Iterable[str]) -> Lo
 
 
 def _master(passphrase: bytes, body: dict[str, Any]) -> bytes:
+    from argon2.low_level import Type, hash_secret_raw  # noqa: PLC0415 - roots of files need none
+
     return hash_secret_raw(
         passphrase, base64.b64decode(body["salt"]), time_cost=int(body["passes"]),
         memory_cost=int(body["memory_kib"]), parallelism=1, hash_len=aead.KEY_BYTES, type=Type.ID,

@@ -1,7 +1,30 @@
-"""The composition root: every feature is wired here, and nowhere else."""
+"""The composition root: every feature is wired here, and nowhere else.
 
-from service.app.house import House, open_house
-from service.app.http import create_app
-from service.app.keys import open_recovery, open_vault
+What it offers is imported when it is first asked for: a command that lists clients needs neither
+Flask nor the models of faces.
+"""
 
-__all__ = ["House", "create_app", "open_house", "open_recovery", "open_vault"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from service.app.desk import Desk, open_desk
+    from service.app.ground import open_vault
+    from service.app.house import House, open_house
+    from service.app.http import create_app
+    from service.app.keys import open_recovery
+
+__all__ = [
+    "Desk", "House", "create_app", "open_desk", "open_house", "open_recovery", "open_vault",
+]  # fmt: skip
+_HOMES: Final = {
+    "Desk": "desk", "House": "house", "create_app": "http", "open_desk": "desk",
+    "open_house": "house", "open_recovery": "keys", "open_vault": "ground",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the above
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -15,9 +15,10 @@ from service.accounts.actions import Accounts
 from service.app.backtests import backtest_plan
 from service.app.delivery import Delivery, open_delivery
 from service.app.ending import Ending, ends_of
-from service.app.keys import foundation, open_audit, open_keys, open_ledger
+from service.app.ground import foundation, open_audit
+from service.app.keys import open_keys, open_ledger
 from service.app.repeats import Again
-from service.app.watching import Comparing, RefusedRows
+from service.app.watching import Comparing, RefusedRows, canary_opened
 from service.audit.actions import AuditLog
 from service.audit.actions.state import RowState
 from service.authenticators.actions import Authenticators
@@ -389,13 +390,7 @@ def _watch(  # noqa: PLR0913, PLR0917 - one argument per feature that is told of
     face: FaceFactor, clock: Clock,
 ) -> None:  # fmt: skip
     metrics.faces.set_function(partial(_stored_faces, store, face))
-
-    def alarm(subject: UUID) -> None:
-        with store.transaction() as tx:
-            audit.append(tx, "canary.opened", subject=subject)
-            outbox.put(tx, "alarm.canary_opened", None, {"subject": str(subject)})
-
-    vault.on_canary(alarm)
+    vault.on_canary(partial(canary_opened, store, audit, outbox))
     store.on_refused(RefusedRows(store, audit, outbox, metrics, clock).tell)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from service.audit.actions import AuditLog
 from service.audit.actions.state import Comparison, RowState
@@ -16,6 +17,13 @@ from service.telemetry.metrics import Metrics
 _QUIET: Final = timedelta(hours=1)
 _REMEMBERED: Final = 10_000
 _LINES: Final = 50
+
+
+def canary_opened(store: Store, audit: AuditLog, outbox: Outbox, subject: UUID) -> None:
+    """Raise the alarm that a field of a subject who is a canary was opened."""
+    with store.transaction() as tx:
+        audit.append(tx, "canary.opened", subject=subject)
+        outbox.put(tx, "alarm.canary_opened", None, {"subject": str(subject)})
 
 
 class Comparing:

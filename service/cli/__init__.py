@@ -1,26 +1,59 @@
 """The command `lamina`."""
 
+from typing import Final
+
 import click
 
-from service.cli import (
-    behavior,
-    clients,
-    database,
-    delivery,
-    demo,
-    doctor,
-    face,
-    keys,
-    operations,
-    operators,
-    policy,
-    profiles,
-    serve,
+from service.cli.lazy import LazyGroup, Place
+
+_PLACES: Final = {
+    "audit": Place("service.cli.operations:audit", "Look after the log."),
+    "behavior": Place("service.cli.behavior:behavior", "Train and measure behavioral models."),
+    "clients": Place("service.cli.clients:clients", "Manage the services that may call."),
+    "db": Place("service.cli.database:database", "Look at and change the schema."),
+    "demo": Place(
+        "service.cli.demo:demo",
+        "Make keys and a database, start the service, and sign a person in through every layer.",
+    ),
+    "doctor": Place(
+        "service.cli.doctor:doctor",
+        "Compare the clock with the database's and with the last entry of the log.",
+    ),
+    "face": Place("service.cli.face:face", "Look after the face engine."),
+    "keys": Place("service.cli.keys:keys", "Make, look at, rotate, prove and destroy keys."),
+    "operators": Place(
+        "service.cli.operators:operators",
+        "Make the first operators; list, grant and revoke roles.",
+    ),
+    "outbox": Place(
+        "service.cli.delivery:outbox",
+        "List, retry or drop the events and notices that were not delivered.",
+    ),
+    "policy": Place(
+        "service.cli.policy:policy", "Write, check, compare, try and put in force policies."
+    ),
+    "serve": Place(
+        "service.cli.serve:serve", "Serve the API until SIGTERM; requests at hand are finished."
+    ),
+    "subjects": Place(
+        "service.cli.operations:subjects",
+        "Unlock, export, hold or watch a subject; `lamina keys shred` erases one.",
+    ),
+    "webhooks": Place(
+        "service.cli.delivery:webhooks",
+        "Register where other services hear of events, by signed requests.",
+    ),
+    "worker": Place(
+        "service.cli.serve:worker",
+        "Do the background work until SIGTERM (inside `serve` on SQLite, a process otherwise).",
+    ),
+}
+"""Each with the first sentence of its help, so that `lamina --help` imports none of them."""
+
+
+@click.group(
+    cls=LazyGroup, places=_PLACES, context_settings={"help_option_names": ["-h", "--help"]}
 )
-from service.telemetry import logs
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option("0.1.0", prog_name="lamina")
 def main() -> None:
     """Layered sign-in for services.
@@ -32,16 +65,7 @@ def main() -> None:
       lamina clients create shop --scope flows:write --first-party
       lamina serve
     """  # noqa: D301 - click takes the control character, not its escape
+    from service.telemetry import logs
+
     # Until a command sets the level that the settings name; what is printed is on stdout alone.
-    logs.configure("warning")
-
-
-for group in (
-    serve.serve, serve.worker, demo.demo, doctor.doctor, keys.keys, database.database,
-    clients.clients, face.face,
-    delivery.outbox, delivery.webhooks, operations.subjects, operations.audit, operators.operators,
-    policy.policy,
-    behavior.behavior,
-):  # fmt: skip
-    main.add_command(group)
-behavior.behavior.add_command(profiles.reset)
+    logs.configure_later("warning")

@@ -1,33 +1,33 @@
-"""What every command shares: one line for an error, `--json`, an opened house."""
+"""What every command shares: one line for an error, `--json`, tables.
+
+Commands import what they use when they run: who asks for help waits for nothing else.
+"""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import wraps
-from typing import Any, Final, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec
 from uuid import UUID
 
 import click
-import orjson
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 
 from crypto.errors import CryptoError
-from service.accounts.actions import Accounts
-from service.accounts.model import Account
-from service.cli.away import told
 from service.domain.errors import LaminaError, NotFound, SetupError
 from service.domain.ids import parse_id
-from service.settings import Settings, load
-from service.store import migrate
-from service.store.engine import Tx, make_engine
+
+if TYPE_CHECKING:
+    from service.accounts.actions import Accounts
+    from service.accounts.model import Account
+    from service.settings import Settings
+    from service.store.engine import Tx
 
 P = ParamSpec("P")
 CANNOT_START: Final = 2
 FAILED: Final = 1
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_WIDEST: Final = 10_000
+_BETWEEN: Final = "  "
 _LISTED: Final = {
     "client_not_found": "clients list", "key_not_found": "keys list",
     "policy_not_found": "policy list", "role_not_found": "operators list",
@@ -60,12 +60,12 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
-def subject_of(accounts: Accounts, tx: Tx, given: str) -> UUID:
+def subject_of(accounts: "Accounts", tx: "Tx", given: str) -> UUID:
     """Return the subject of an identifier, or an id as it is: it may be of an erased one."""
     return parse_id(given) or account_of(accounts, tx, given).id
 
 
-def account_of(accounts: Accounts, tx: Tx, given: str) -> Account:
+def account_of(accounts: "Accounts", tx: "Tx", given: str) -> "Account":
     """Return the account of an id or identifier; raises NotFound."""
     known = parse_id(given)
     found: Account | None = accounts.get(tx, known) if known else accounts.find(tx, given).account
@@ -84,12 +84,17 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except SetupError as error:
             _fail(_hinted(error), CANNOT_START)
         except LaminaError as error:
-            away = error.code == "database_away"
-            _fail(told(error, load().database_url) if away else _hinted(error), FAILED)
+            _fail(_away(error) if error.code == "database_away" else _hinted(error), FAILED)
         except CryptoError as error:
             _fail(str(error), FAILED)
 
     return run
+
+
+def _away(error: LaminaError) -> str:
+    from service.cli.away import told
+
+    return told(error, settings().database_url)
 
 
 def _hinted(error: LaminaError) -> str:
@@ -105,6 +110,8 @@ def _fail(text: str, code: int) -> NoReturn:
 def show(value: object, *, as_json: bool, text: str = "") -> None:
     """Print a value as JSON, or its readable form."""
     if as_json:
+        import orjson
+
         click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
     else:
         click.echo(text)
@@ -118,25 +125,48 @@ def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -
     if not rows:
         click.echo(empty)
         return
-    table = Table(box=None, pad_edge=False)
-    for name in rows[0]:
-        table.add_column(name, no_wrap=True)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    console = Console()
-    # Whole on any screen and in any pipe: what is shown is there to be copied.
-    width = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
-    Console(width=max(console.width, width)).print(table)
+    for line in _table(
+        [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    ):
+        click.echo(line)
+
+
+def _table(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines in columns, whole on any screen and in any pipe: they are there to be copied."""
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    return [
+        _BETWEEN.join(
+            cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _width(text: str) -> int:
+    """Return how many places a text takes on a screen."""
+    return sum(
+        0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF")
+        for sign in text
+    )
 
 
 def _cell(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return " ".join(str(item) for item in value)
-    return "" if value is None else str(value)
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    # A name may hold signs that move the cursor or end the line.
+    return (
+        ""
+        if value is None
+        else "".join(
+            sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+        )
+    )
 
 
-def prepare(settings: Settings) -> None:
+def prepare(settings: "Settings") -> None:
     """Make the schema of a database that is still empty; any other is left as it is."""
+    from service.store import migrate
+    from service.store.engine import make_engine
+
     engine = make_engine(settings.database_url)
     try:
         if migrate.is_empty(engine):
@@ -145,6 +175,8 @@ def prepare(settings: Settings) -> None:
         engine.dispose()
 
 
-def settings() -> Settings:
+def settings() -> "Settings":
     """Return the settings; raises SetupError."""
+    from service.settings import load
+
     return load()

@@ -2,19 +2,18 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import click
 
-from service.app import House, open_house
 from service.cli.base import Span, command, counted, json_option, settings, show, show_rows
-from service.clients.actions import key_set
 from service.clients.model import SCOPES, NewClient
 from service.domain.errors import BadInput, Fault
-from service.operators.actions import BREAK_GLASS
-from service.store.engine import Tx
-from service.web import strict_json
+
+if TYPE_CHECKING:
+    from service.app import House
+    from service.store.engine import Tx
 
 _LARGEST_SET: Final = 64 * 1024
 
@@ -42,6 +41,8 @@ def create(  # noqa: PLR0913 - one argument per option
 
     Example: lamina clients create shop --scope flows:write --scope subjects:write --first-party
     """
+    from service.operators.actions import BREAK_GLASS
+
     keys = _key_set(jwks) if jwks else None
     wanted = tuple(SCOPES) if "all" in scopes else scopes
     new = NewClient(name, wanted, first_party, asserts_context, segments, keys)
@@ -62,9 +63,11 @@ def listing(*, as_json: bool) -> None:
 
     Example: lamina clients list --json
     """
-    house = _house()
-    with house.store.transaction(read=True) as tx:
-        rows = house.clients.listing(tx)
+    from service.app import open_desk
+
+    desk = open_desk(settings())
+    with desk.store.transaction(read=True) as tx:
+        rows = desk.clients.listing(tx)
     short = (
         "client_id", "name", "status", "first_party", "created_at", "old_secret_until",
         "old_jwks_until",
@@ -82,6 +85,8 @@ def revoke(client: UUID, *, as_json: bool) -> None:
 
     Example: lamina clients revoke 0198f2c0-0000-7000-8000-000000000000
     """
+    from service.operators.actions import BREAK_GLASS
+
     house = _house()
     with house.store.transaction() as tx:
         house.clients.revoke(tx, client, BREAK_GLASS)
@@ -100,6 +105,8 @@ def rotate_secret(client: UUID, overlap: timedelta, *, as_json: bool) -> None:
 
     Example: lamina clients rotate-secret 0198f2c0-0000-7000-8000-000000000000 --overlap 24h
     """
+    from service.operators.actions import BREAK_GLASS
+
     house = _house()
     with house.store.transaction() as tx:
         secret = house.clients.rotate_secret(tx, client, overlap, BREAK_GLASS)
@@ -126,6 +133,9 @@ def set_jwks(
 
     Example: lamina clients set-jwks 0198f2c0-0000-7000-8000-000000000000 --jwks new.json --overlap 24h
     """  # noqa: E501 - an example stands on one line
+    from service.clients.actions import key_set
+    from service.operators.actions import BREAK_GLASS
+
     if (jwks is None) != remove:
         raise BadInput(Fault("/jwks", "missing", "give either --jwks FILE or --remove"))
     keys = key_set(_key_set(jwks)) if jwks else None
@@ -139,12 +149,16 @@ def set_jwks(
     show({"client_id": str(client), "keys": count} | ends, as_json=as_json, text=text)
 
 
-def _house() -> House:
+def _house() -> "House":
+    from service.app import open_house
+
     return open_house(settings())
 
 
 def _key_set(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """Return what a file of keys holds; raises Malformed or BadInput."""
+    from service.web import strict_json
+
     if not path.is_file():
         raise BadInput(Fault("/jwks", "no_file", f"{path.name} is no regular file"))
     with path.open("rb") as file:
@@ -154,7 +168,7 @@ def _key_set(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     return strict_json.loads(content)
 
 
-def _ends(house: House, tx: Tx, client: UUID) -> dict[str, str | None]:
+def _ends(house: "House", tx: "Tx", client: UUID) -> dict[str, str | None]:
     """Return until when what was replaced still counts."""
     row = house.clients.show(tx, client)
     return {name: row[name] for name in ("old_secret_until", "old_jwks_until")}
@@ -164,6 +178,6 @@ def _told(until: str | None, what: str) -> str:
     return f"The old {what} counts until {until}." if until else f"The old {what} counts no more."
 
 
-def _break_glass(house: House, tx: Tx, act: str) -> None:
+def _break_glass(house: "House", tx: "Tx", act: str) -> None:
     # Who works on the host passes every approval: that leaves a mark of its own, and an alarm.
     house.operators.alarm(tx, act)

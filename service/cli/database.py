@@ -3,8 +3,6 @@
 import click
 
 from service.cli.base import command, json_option, settings, show
-from service.store import migrate
-from service.store.engine import make_engine
 
 
 @click.group("db")
@@ -20,6 +18,9 @@ def upgrade(*, as_json: bool) -> None:
 
     Example: lamina db upgrade
     """
+    from service.store import migrate
+    from service.store.engine import make_engine
+
     engine = make_engine(settings().database_url)
     before = migrate.current(engine)
     migrate.upgrade(engine)
@@ -36,6 +37,9 @@ def current(*, as_json: bool) -> None:
 
     Example: lamina db current --json
     """
+    from service.store import migrate
+    from service.store.engine import make_engine
+
     engine = make_engine(settings().database_url)
     found = {"current": migrate.current(engine), "needed": migrate.HEAD}
     show(found, as_json=as_json, text=f"{found['current'] or 'none'} (needed: {found['needed']})")

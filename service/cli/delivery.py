@@ -1,17 +1,20 @@
 """`lamina outbox` and `lamina webhooks`."""
 
 from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import click
 
-from service.app import open_house
-from service.app.house import House
 from service.cli.base import Span, command, counted, json_option, settings, show, show_rows
 from service.domain.errors import BadInput, Fault, NotFound
 from service.domain.ids import parse_id
-from service.notifications.actions.webhooks import OVERLAP
-from service.store.engine import Tx
+
+if TYPE_CHECKING:
+    from service.app.house import House
+    from service.store.engine import Tx
+
+_OVERLAP: Final = timedelta(hours=24)
 
 _limit = click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 _reveal = click.option("--reveal", is_flag=True, help="Show payloads: addresses and codes.")
@@ -44,11 +47,13 @@ def list_messages(limit: int, *, reveal: bool, as_json: bool) -> None:
 
     Example: lamina outbox list --json
     """
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        rows = house.outbox.waiting(tx, limit, reveal=reveal)
+    from service.app import open_desk
+
+    desk = open_desk(settings())
+    with desk.store.transaction() as tx:
+        rows = desk.outbox.waiting(tx, limit, reveal=reveal)
         if reveal:
-            house.operators.alarm(tx, "outbox --reveal")
+            desk.operators.alarm(tx, "outbox --reveal")
     show_rows(rows, as_json=as_json, empty="nothing waits")
 
 
@@ -62,6 +67,8 @@ def retry(ids: tuple[str, ...], *, dead: bool, as_json: bool) -> None:
 
     Example: lamina outbox retry --dead
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         chosen = _chosen(house, tx, ids, dead=dead)
@@ -80,6 +87,8 @@ def drop(ids: tuple[str, ...], *, dead: bool, as_json: bool) -> None:
 
     Example: lamina outbox drop 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         count = house.outbox.drop(tx, _chosen(house, tx, ids, dead=dead))
@@ -104,6 +113,8 @@ def add_webhook(url: str, kinds: str, client: str | None, *, as_json: bool) -> N
 
     Example: lamina webhooks add https://shop.example/lamina --kinds "authenticator.*"
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         owner = _id(client, "client") if client else None
@@ -123,6 +134,8 @@ def list_webhooks(*, as_json: bool) -> None:
 
     Example: lamina webhooks list --json
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction(read=True) as tx:
         rows = house.delivery.webhooks.listed(tx)
@@ -131,7 +144,7 @@ def list_webhooks(*, as_json: bool) -> None:
 
 @webhooks.command("rotate-secret")
 @click.argument("webhook")
-@click.option("--overlap", type=Span(), default=OVERLAP, show_default="24h",
+@click.option("--overlap", type=Span(), default=_OVERLAP, show_default="24h",
               help="For how long the secret of before signs too.")  # fmt: skip
 @json_option
 @command
@@ -140,6 +153,8 @@ def rotate_secret(webhook: str, overlap: timedelta, *, as_json: bool) -> None:
 
     Example: lamina webhooks rotate-secret 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a --overlap 7d
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         made = house.delivery.webhooks.rotate(tx, _id(webhook, "webhook"), overlap)
@@ -157,6 +172,8 @@ def remove_webhook(webhook: str, *, as_json: bool) -> None:
 
     Example: lamina webhooks remove 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         house.delivery.webhooks.remove(tx, _id(webhook, "webhook"))
@@ -164,7 +181,7 @@ def remove_webhook(webhook: str, *, as_json: bool) -> None:
     show({"removed": webhook}, as_json=as_json, text="removed")
 
 
-def _chosen(house: House, tx: Tx, ids: tuple[str, ...], *, dead: bool) -> list[UUID]:
+def _chosen(house: "House", tx: "Tx", ids: tuple[str, ...], *, dead: bool) -> list[UUID]:
     if bool(ids) == dead:
         raise BadInput(Fault("", "choose", "name messages, or say --dead"))
     return house.outbox.dead(tx) if dead else [_id(each, "message") for each in ids]

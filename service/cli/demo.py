@@ -9,19 +9,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-import httpx
-import orjson
-from rich.console import Console
-from rich.table import Table
 
-from biometrics.face import PortraitsMissing
 from service.cli.base import command, json_option, show
-from service.cli.mailbox import Mailbox, mailbox
-from service.cli.scenario import Scenario, Unexpected
 from service.domain.errors import SetupError
+
+if TYPE_CHECKING:
+    import httpx
+    from rich.console import Console
+    from rich.table import Table
+
+    from service.cli.mailbox import Mailbox
+    from service.cli.scenario import Scenario
 
 _START_SECONDS: Final = 30
 _STOP_SECONDS: Final = 20
@@ -38,6 +39,10 @@ def demo(*, as_json: bool) -> None:
 
     Example: lamina demo
     """
+    from rich.console import Console
+
+    from service.cli.mailbox import mailbox
+
     rows: list[dict[str, Any]] = []
     console = Console(stderr=as_json)
     with tempfile.TemporaryDirectory(prefix="lamina-demo-") as place, mailbox() as mail:
@@ -50,8 +55,13 @@ def demo(*, as_json: bool) -> None:
         raise SetupError("demo_failed", f"the step {rows[-1]['step']!r} did not do what it should")
 
 
-def _run(place: Path, rows: list[dict[str, Any]], console: Console, mail: Mailbox) -> bool:
+def _run(place: Path, rows: list[dict[str, Any]], console: "Console", mail: "Mailbox") -> bool:
     """Run every step until one fails; return whether all passed."""
+    import httpx
+    import orjson
+
+    from service.cli.scenario import Unexpected
+
     environment = _environment(place, mail.port)
 
     def step(name: str, act: Callable[[], str]) -> bool:
@@ -88,8 +98,11 @@ def _run(place: Path, rows: list[dict[str, Any]], console: Console, mail: Mailbo
 
 
 def _scenario(
-    http: httpx.Client, made: dict[str, Any], database: Path, letters: Sequence[str]
-) -> Scenario:
+    http: "httpx.Client", made: dict[str, Any], database: Path, letters: Sequence[str]
+) -> "Scenario":
+    from biometrics.face import PortraitsMissing
+    from service.cli.scenario import Scenario
+
     try:
         return Scenario(http, made["client_id"], made["client_secret"], database, letters)
     except PortraitsMissing as error:
@@ -145,6 +158,8 @@ def _server(place: Path, environment: dict[str, str]) -> Iterator[str]:
 
 
 def _wait(url: str) -> str:
+    import httpx
+
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -155,7 +170,9 @@ def _wait(url: str) -> str:
     raise SetupError("not_ready", f"the service was not ready within {_START_SECONDS} s")
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _table(rows: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for name, justify in (("", "left"), ("step", "left"), ("ms", "right"), ("seen", "left")):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # rich's literal

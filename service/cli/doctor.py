@@ -2,7 +2,6 @@
 
 import click
 
-from service.app import open_house
 from service.cli.base import FAILED, command, json_option, settings, show_rows
 
 
@@ -17,6 +16,8 @@ def doctor(*, as_json: bool) -> None:
 
     Example: lamina doctor --json
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction(read=True) as tx:
         findings = house.jobs.readings.findings(tx) if house.jobs.readings else []

@@ -1,20 +1,17 @@
 """`lamina face`: the engine."""
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
-from biometrics.face import SMALL_FACES, EngineUnavailable, FaceEngine, FrameRefused, evaluation
-from biometrics.face.dat import Floats
-from biometrics.face.images import load
-from biometrics.face.model import DLIB
-from service.app import House, open_house
 from service.cli.base import command, counted, json_option, settings, show, show_rows, subject_of
 from service.domain.errors import NotFound, SetupError
-from service.factors.face.reader import default_cache, open_engine
+
+if TYPE_CHECKING:
+    from biometrics.face import FaceEngine, evaluation
+    from biometrics.face.dat import Floats
+    from service.app import House
 
 _AT_ONCE: Final = 100
 
@@ -32,6 +29,10 @@ def info(*, as_json: bool) -> None:
 
     Example: lamina face info --json
     """
+    from biometrics.face import EngineUnavailable, FaceEngine
+    from biometrics.face.model import DLIB
+    from service.factors.face.reader import open_engine
+
     chosen = settings()
     try:
         # A file of one's own is tried, so that a network that does not run is not listed as one.
@@ -58,6 +59,9 @@ def prepare(to: Path | None, *, as_json: bool) -> None:
 
     Example: lamina face prepare --to models
     """
+    from biometrics.face import EngineUnavailable, FaceEngine
+    from service.factors.face.reader import default_cache
+
     place = to or settings().face_models or default_cache()
     try:
         FaceEngine.open(place)
@@ -89,6 +93,12 @@ def evaluate(
 
     Example: lamina face evaluate pairs.csv --images faces --enroll 3 --probe 2 --json
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from biometrics.face import EngineUnavailable, evaluation
+    from service.factors.face.reader import open_engine
+
     try:
         listed = evaluation.read_pairs(pairs)
         engine = open_engine(settings())
@@ -104,7 +114,7 @@ def evaluate(
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Reading faces", total=count)
 
-        def read(name: str) -> Floats | None:
+        def read(name: str) -> "Floats | None":
             progress.advance(task)
             return _vector(engine, images / name)
 
@@ -115,7 +125,10 @@ def evaluate(
     show(found, as_json=as_json, text=rows)
 
 
-def _vector(engine: FaceEngine, file: Path) -> Floats | None:
+def _vector(engine: "FaceEngine", file: Path) -> "Floats | None":
+    from biometrics.face import SMALL_FACES, FrameRefused
+    from biometrics.face.images import load
+
     picture = load(file)
     if picture is None:
         raise SetupError("bad_picture", f"{file} cannot be read as a picture")
@@ -125,9 +138,11 @@ def _vector(engine: FaceEngine, file: Path) -> Floats | None:
         return None
 
 
-def _draw(compared: evaluation.Compared, file: Path) -> None:
+def _draw(compared: "evaluation.Compared", file: Path) -> None:
+    from biometrics.face import evaluation
+
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - of the extra `train` only
+        from matplotlib.figure import Figure  # of the extra `train` only
     except ImportError:
         raise SetupError(
             "no_matplotlib", "a plot needs matplotlib: install lamina[train]"
@@ -148,6 +163,8 @@ def renew(subject: str | None, *, as_json: bool) -> None:
 
     Example: lamina face renew --json
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         house.operators.alarm(tx, "face renew")
@@ -162,15 +179,18 @@ def renew(subject: str | None, *, as_json: bool) -> None:
     )
 
 
-def _renew_one(house: House, subject: str) -> int:
+def _renew_one(house: "House", subject: str) -> int:
     with house.store.transaction() as tx:
         if not house.face.renew(tx, subject_of(house.accounts, tx, subject)):
             raise NotFound("no_face", "This subject has no face.")
     return 1
 
 
-def _renew_all(house: House) -> int:
+def _renew_all(house: "House") -> int:
     """Renew a hundred subjects in each unit of work, with a bar."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     done, after = 0, None
     with house.store.transaction(read=True) as tx:
         total = house.face.stored(tx)

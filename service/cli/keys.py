@@ -5,16 +5,10 @@ from typing import Any
 
 import click
 
-from crypto.providers.file import FileRoot
-from crypto.providers.records import read_private, write_private
-from crypto.recovery import create_recipient, recipient_id
-from service.app import open_house, open_recovery
 from service.cli.base import command, counted, json_option, settings, show, show_rows, subject_of
+from service.cli.choices import SUBJECT_CLASSES, TIERS
 from service.cli.long import UNPROVEN, long_options, refusals, run_long
-from service.custody.actions import TIERS
 from service.domain.errors import SetupError
-from service.keys.actions.shredding import SUBJECT_CLASSES
-from service.operators.actions import BREAK_GLASS
 
 class_option = click.option("--class", "key_class", help="Only this key class.")
 tier_option = click.option(
@@ -41,6 +35,8 @@ def init(*, as_json: bool) -> None:
 
     Example: LAMINA_ROOT_KEY=file:keys lamina keys init
     """
+    from crypto.providers.file import FileRoot
+
     found = settings()
     scheme, _, place = found.root_key.partition(":")
     if scheme != "file" or not place:
@@ -59,6 +55,8 @@ def status(*, as_json: bool) -> None:
 
     Example: lamina keys status --json
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction(read=True) as tx:
         found = house.custody.overview(tx)
@@ -84,9 +82,11 @@ def listing(*, as_json: bool) -> None:
 
     Example: lamina keys list
     """
-    house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        show_rows(house.vault.status(tx), as_json=as_json, empty="no keys yet")
+    from service.app import open_desk
+
+    desk = open_desk(settings())
+    with desk.store.transaction(read=True) as tx:
+        show_rows(desk.vault.status(tx), as_json=as_json, empty="no keys yet")
 
 
 @keys.command()
@@ -97,6 +97,8 @@ def doctor(*, as_json: bool) -> None:
 
     Example: lamina keys doctor
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction(read=True) as tx:
         found = house.custody.findings(tx) + house.memory.findings(tx)
@@ -204,6 +206,9 @@ def destroy(
 
     Example: lamina keys destroy --class factor --version 1 --yes
     """
+    from service.app import open_house
+    from service.operators.actions import BREAK_GLASS
+
     if not yes:
         raise SetupError("not_confirmed", "say --yes: what only this key opens is gone for good")
     house = open_house(settings())
@@ -228,6 +233,9 @@ def recipient(place: Path, *, as_json: bool) -> None:
 
     Example: lamina keys recipient recovery.key
     """
+    from crypto.providers.records import write_private
+    from crypto.recovery import create_recipient, recipient_id
+
     private, public = create_recipient()
     write_private(place, f"{private}\n".encode())
     write_private(place.with_name(f"{place.name}.pub"), f"{public}\n".encode())
@@ -249,6 +257,10 @@ def export_recovery(line: Path, out: Path, days: int, *, as_json: bool) -> None:
 
     Example: lamina keys export-recovery --recipient recovery.key.pub --out export.json
     """
+    from crypto.providers.records import write_private
+    from service.app import open_house
+    from service.operators.actions import BREAK_GLASS
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         content = house.keys.recovery.export(tx, line.read_text("utf-8"), days, BREAK_GLASS)
@@ -270,6 +282,10 @@ def recover(export: Path, private: Path, *, expired: bool, as_json: bool) -> Non
 
     Example: lamina keys recover export.json --private recovery.key
     """
+    from crypto.providers.records import read_private
+    from service.app import open_recovery
+    from service.operators.actions import BREAK_GLASS
+
     store, recovery = open_recovery(settings())
     secret = read_private(private).decode()
     with store.transaction() as tx:
@@ -293,6 +309,9 @@ def shred(subject: str, key_class: str | None, *, yes: bool, as_json: bool) -> N
 
     Example: lamina keys shred alice --class biometric --yes
     """
+    from service.app import open_house
+    from service.operators.actions import BREAK_GLASS
+
     if not yes:
         raise SetupError("not_confirmed", "say --yes: nobody can undo an erasure")
     house = open_house(settings())
@@ -306,6 +325,9 @@ def shred(subject: str, key_class: str | None, *, yes: bool, as_json: bool) -> N
 
 
 def _steps(verb: str, tier: str, key_class: str | None, *, as_json: bool) -> None:
+    from service.app import open_house
+    from service.operators.actions import BREAK_GLASS
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         names: list[str] = getattr(house.custody, verb)(tx, tier, key_class, BREAK_GLASS)

@@ -1,33 +1,23 @@
 """What every long command shares: options, a progress bar, workers, a stop at a page's end."""
 
-import multiprocessing
 import signal
 from collections.abc import Callable
 from functools import wraps
 from types import FrameType
-from typing import Any, Final, ParamSpec
+from typing import TYPE_CHECKING, Any, Final, ParamSpec
 from uuid import UUID
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
-from service.app import House, open_house
 from service.cli.base import command, counted, json_option, settings, show
-from service.custody.actions import Custody
 from service.domain.errors import BadInput, Conflict, NotFound, SetupError
-from service.jobs.actions.long import Pace
-from service.jobs.actions.long import Progress as Done
-from service.operators.actions import BREAK_GLASS
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from service.app import House
+    from service.custody.actions import Custody
+    from service.jobs.actions.long import Pace
 
 P = ParamSpec("P")
 REFUSED: Final = 2
@@ -68,6 +58,10 @@ def run_long(  # noqa: PLR0913 - one argument per option
     max_latency: float, workers: int, as_json: bool, failure: int = PARTIAL,
 ) -> None:  # fmt: skip
     """Do a long job in this process and its helpers; exit 3 or 4 when rows were left."""
+    from service.app import open_house
+    from service.jobs.actions.long import Pace
+    from service.operators.actions import BREAK_GLASS
+
     found = settings()
     if workers > 1 and found.sqlite:
         raise SetupError("one_writer", "SQLite has one writer at a time: --workers 1")
@@ -88,7 +82,11 @@ def run_long(  # noqa: PLR0913 - one argument per option
         raise SystemExit(REFUSED if "error" in view["report"] else failure)
 
 
-def _run(house: House, number: UUID, pace: Pace, workers: int) -> dict[str, Any]:
+def _run(house: "House", number: UUID, pace: "Pace", workers: int) -> dict[str, Any]:
+    import multiprocessing
+
+    from service.jobs.actions.long import Progress as Done
+
     context = multiprocessing.get_context("spawn")
     helpers = [context.Process(target=_help, args=(number, pace)) for _ in range(workers - 1)]
     for helper in helpers:
@@ -106,13 +104,15 @@ def _run(house: House, number: UUID, pace: Pace, workers: int) -> dict[str, Any]
             helper.join()
 
 
-def _help(number: UUID, pace: Pace) -> None:
+def _help(number: UUID, pace: "Pace") -> None:
+    from service.app import open_house
+
     house = open_house(settings())
     _stop_at_page_end(house.custody)
     house.custody.jobs.run(number, pace=pace, helper=True)
 
 
-def _stop_at_page_end(custody: Custody) -> None:
+def _stop_at_page_end(custody: "Custody") -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         custody.jobs.stop()
 
@@ -120,18 +120,13 @@ def _stop_at_page_end(custody: Custody) -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-class _Rate(ProgressColumn):
-    """Rows per second."""
+def _bar() -> "Progress":
+    from rich.console import Console
+    from rich.progress import Progress
 
-    def render(self, task: Task) -> Text:
-        """Return the rate, once there is one."""
-        return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
+    from service.cli.bars import COLUMNS
 
-
-def _bar() -> Progress:
-
-    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), TextColumn(""))
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*COLUMNS, console=Console(stderr=True), transient=True)
 
 
 def _sentence(view: dict[str, Any]) -> str:

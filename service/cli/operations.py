@@ -2,13 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
-from service.app import open_house
-from service.audit.actions.state import Comparison
 from service.cli.base import (
     FAILED,
     account_of,
@@ -21,8 +18,10 @@ from service.cli.base import (
 )
 from service.domain.clock import rfc3339
 from service.domain.errors import BadInput, Fault
-from service.operators.actions import BREAK_GLASS
-from service.privacy.actions.memory import Verified
+
+if TYPE_CHECKING:
+    from service.audit.actions.state import Comparison
+    from service.privacy.actions.memory import Verified
 
 
 @click.group()
@@ -39,6 +38,8 @@ def unlock(subject: str, *, as_json: bool) -> None:
 
     Example: lamina subjects unlock alice
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         account = account_of(house.accounts, tx, subject)
@@ -59,6 +60,9 @@ def hold(subject: str, until: datetime, reason: str, *, as_json: bool) -> None:
 
     Example: lamina subjects hold alice --until 2031-12-31 --reason aml
     """
+    from service.app import open_house
+    from service.operators.actions import BREAK_GLASS
+
     house, end = open_house(settings()), until.replace(tzinfo=UTC) + timedelta(days=1)
     with house.store.transaction() as tx:
         found = subject_of(house.accounts, tx, subject)
@@ -77,6 +81,9 @@ def canary(subject: str, *, as_json: bool) -> None:
 
     Example: lamina subjects canary alice
     """
+    from service.app import open_house
+    from service.operators.actions import BREAK_GLASS
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         found = account_of(house.accounts, tx, subject).id
@@ -96,6 +103,11 @@ def export(subject: str, out: Path, *, as_json: bool) -> None:
 
     Example: lamina subjects export alice --out alice.json
     """
+    import orjson
+
+    from service.app import open_house
+    from service.operators.actions import BREAK_GLASS
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         account = account_of(house.accounts, tx, subject)
@@ -132,6 +144,8 @@ def verify(*, state: bool, as_json: bool) -> None:
 
     Example: lamina audit verify --state --json
     """
+    from service.app import open_house
+
     house = open_house(settings())
     found = house.memory.verify()
     waiting, broken = found.waiting, found.broken
@@ -153,7 +167,7 @@ def verify(*, state: bool, as_json: bool) -> None:
         raise SystemExit(FAILED)
 
 
-def _compared(found: Comparison) -> list[str]:
+def _compared(found: "Comparison") -> list[str]:
     lines = [f"{item['table']} {item['row']}: {item['what']}" for item in found.found]
     differ = f"{counted(found.count, 'row differs', 'rows differ')} from the log"
     agree = f"{counted(found.rows, 'row agrees', 'rows agree')} with the log"
@@ -171,6 +185,9 @@ def accept_ledger(reason: str, *, as_json: bool) -> None:
 
     Example: lamina audit accept-ledger --reason "restored the backup of Monday"
     """
+    from service.app import open_house
+    from service.operators.actions import BREAK_GLASS
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         house.operators.alarm(tx, "audit accept-ledger")
@@ -182,7 +199,7 @@ def accept_ledger(reason: str, *, as_json: bool) -> None:
     )
 
 
-def _told(found: Verified, *, ledger: bool) -> str:
+def _told(found: "Verified", *, ledger: bool) -> str:
     waiting = found.waiting
     state = "not intact" if waiting.late else "intact"
     told = counted(found.leaves, "leaf", "leaves")

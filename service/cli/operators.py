@@ -1,16 +1,18 @@
 """`lamina operators`: the first operators, who has roles, and giving or taking one."""
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
 
-from service.app import House, open_house
 from service.cli.base import account_of, json_option, settings, show, show_rows, subject_of
 from service.cli.long import refusals
 from service.domain.errors import NotFound
-from service.operators.actions import BREAK_GLASS
 from service.operators.model import MOST_FIRST, QUORUM, Role
-from service.store.engine import Tx
+
+if TYPE_CHECKING:
+    from service.app import House
+    from service.store.engine import Tx
 
 _BOOTSTRAP = "/v1/operators/bootstrap"
 _ROLES = click.Choice([role.value for role in Role])
@@ -35,6 +37,8 @@ def bootstrap(seats: int, *, reopen: bool, as_json: bool) -> None:
 
     Example: lamina operators bootstrap --operators 3
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         tokens = house.operators.bootstrap(tx, seats, reopen=reopen)
@@ -54,9 +58,11 @@ def listing(*, as_json: bool) -> None:
 
     Example: lamina operators list --json
     """
-    house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        rows, short = house.operators.listing(tx), house.operators.short(tx)
+    from service.app import open_desk
+
+    desk = open_desk(settings())
+    with desk.store.transaction(read=True) as tx:
+        rows, short = desk.operators.listing(tx), desk.operators.short(tx)
     show_rows(rows, as_json=as_json, empty="no operators yet: lamina operators bootstrap")
     for item in short if rows else ():
         text = f"lamina: {item['able']} can agree on what needs {item['scope']}, it takes {QUORUM}"
@@ -73,6 +79,8 @@ def grant(subject: str, role: str, *, as_json: bool) -> None:
 
     Example: lamina operators grant alice security_officer
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         found = account_of(house.accounts, tx, subject).id
@@ -90,6 +98,9 @@ def revoke(subject: str, role: str | None, *, as_json: bool) -> None:
 
     Example: lamina operators revoke alice --role operator
     """
+    from service.app import open_house
+    from service.operators.actions import BREAK_GLASS
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         found = subject_of(house.accounts, tx, subject)
@@ -101,7 +112,7 @@ def revoke(subject: str, role: str | None, *, as_json: bool) -> None:
     show({"revoked": role or names}, as_json=as_json, text=f"{gone} revoked")
 
 
-def _held(house: House, tx: Tx, subject: UUID) -> list[str]:
+def _held(house: "House", tx: "Tx", subject: UUID) -> list[str]:
     rows = house.operators.listing(tx)
     names = [str(row["role"]) for row in rows if row["subject"] == str(subject)]
     if not names:

@@ -4,28 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from service.app import House, open_house
 from service.cli.base import json_option, settings, show, show_rows, subject_of
+from service.cli.choices import FACTORS
 from service.cli.long import refusals
 from service.domain.errors import BadInput, SetupError
-from service.operators.actions import BREAK_GLASS
-from service.policy.actions import parse
-from service.policy.actions.backtest import Backtest
-from service.policy.model import document
-from service.policy.model.compiling import (
-    Whole,
-    compile_document,
-    require_satisfiable,
-    warnings,
-)
-from service.policy.model.document import FACTORS
-from service.store.engine import Tx
+
+if TYPE_CHECKING:
+    from service.app import House
+    from service.policy.actions.backtest import Backtest
+    from service.policy.model.compiling import Whole
+    from service.store.engine import Tx
 
 DIFFERENT = 3
 _SHOWN = ("version", "name", "status", "created_at", "created_by")
@@ -60,6 +52,9 @@ def validate(file: Path, factors: tuple[str, ...], *, as_json: bool) -> None:
 
     Example: lamina policy validate docs/policies/retail.yaml
     """
+    from service.policy.actions import parse
+    from service.policy.model.compiling import compile_document, require_satisfiable, warnings
+
     registered = frozenset(factors) or frozenset(FACTORS) - {"webauthn"}
     try:
         whole = compile_document(parse(file.read_text("utf-8")))
@@ -87,6 +82,8 @@ def schema(*, as_json: bool) -> None:  # noqa: ARG001 - every command takes it
 
     Example: lamina policy schema
     """
+    from service.policy.model import document
+
     show(document.schema(), as_json=True)
 
 
@@ -98,9 +95,12 @@ def listing(*, as_json: bool) -> None:
 
     Example: lamina policy list --json
     """
-    house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        rows = [{name: row[name] for name in _SHOWN} for row in house.lives.listing(tx)]
+    from service.app import open_desk
+
+    desk = open_desk(settings())
+    lives = desk.lives
+    with desk.store.transaction(read=True) as tx:
+        rows = [{name: row[name] for name in _SHOWN} for row in lives.listing(tx)]
     show_rows(rows, as_json=as_json, empty="no policies yet")
 
 
@@ -113,6 +113,8 @@ def show_one(version: str, *, as_json: bool) -> None:  # noqa: ARG001 - every co
 
     Example: lamina policy show 3f9a17c2
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction(read=True) as tx:
         found = house.lives.show(tx, version)
@@ -128,6 +130,9 @@ def draft(file: Path, *, as_json: bool) -> None:
 
     Example: lamina policy draft docs/policies/retail.yaml
     """
+    from service.operators.actions import BREAK_GLASS
+    from service.policy.actions import parse
+
     read = parse(file.read_text("utf-8"))
     with _alarmed("draft") as (house, tx):
         done = house.lives.draft(tx, read, BREAK_GLASS)
@@ -145,6 +150,8 @@ def backtest(version: str, days: int | None, *, as_json: bool) -> None:
 
     Example: lamina policy backtest 3f9a17c2 --days 30
     """
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction(read=True) as tx:
         whole = house.lives.whole(tx, version)
@@ -167,6 +174,8 @@ def replay(days: int | None, *, as_json: bool) -> None:
 
     Example: lamina policy replay --json
     """
+    from service.app import open_house
+
     test = _run(open_house(settings()), None, days)
     same = sum(row["decisions"] for row in test.table.listing()) - len(test.different)
     found = {
@@ -188,6 +197,8 @@ def shadow(version: str, *, off: bool, as_json: bool) -> None:
 
     Example: lamina policy shadow 3f9a17c2
     """
+    from service.operators.actions import BREAK_GLASS
+
     with _alarmed("shadow") as (house, tx):
         done = house.lives.shadow(tx, version, BREAK_GLASS, on=not off)
     _done(done, as_json=as_json)
@@ -203,6 +214,8 @@ def activate(version: str, *, yes: bool, as_json: bool) -> None:
 
     Example: lamina policy activate 3f9a17c2 --yes
     """
+    from service.operators.actions import BREAK_GLASS
+
     _confirmed(yes=yes)
     with _alarmed("activate") as (house, tx):
         done = house.lives.activate(tx, version, BREAK_GLASS)
@@ -219,6 +232,8 @@ def rollback(version: str, *, yes: bool, as_json: bool) -> None:
 
     Example: lamina policy rollback 3f9a17c2 --yes
     """
+    from service.operators.actions import BREAK_GLASS
+
     _confirmed(yes=yes)
     with _alarmed("rollback") as (house, tx):
         done = house.lives.rollback(tx, version, BREAK_GLASS)
@@ -249,6 +264,8 @@ def tighten(nats: float, ramp: int, hours: int, *, yes: bool, as_json: bool) -> 
 
     Example: lamina policy tighten 1.0 --hours 12
     """
+    from service.operators.actions import BREAK_GLASS
+
     with _alarmed("tighten") as (house, tx):
         done = house.lives.tighten(
             tx, nats, ramp, timedelta(hours=hours), BREAK_GLASS, approved=yes
@@ -265,6 +282,8 @@ def clear_risk(subject: str, *, as_json: bool) -> None:
 
     Example: lamina policy clear-risk alice
     """
+    from service.operators.actions import BREAK_GLASS
+
     with _alarmed("clear-risk") as (house, tx):
         found = subject_of(house.accounts, tx, subject)
         house.standing.clear(tx, found, BREAK_GLASS)
@@ -272,15 +291,22 @@ def clear_risk(subject: str, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _alarmed(act: str) -> Iterator[tuple[House, Tx]]:
+def _alarmed(act: str) -> Iterator[tuple["House", "Tx"]]:
     """Give a unit of work in which a policy is changed on the host, and raise its alarm."""
+    from service.app import open_house
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         yield house, tx
         house.operators.alarm(tx, f"policy {act}")
 
 
-def _run(house: House, whole: Whole | None, days: int | None) -> Backtest:
+def _run(house: "House", whole: "Whole | None", days: int | None) -> "Backtest":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from service.policy.actions.backtest import Backtest
+
     since = house.clock.now() - timedelta(days=days) if days else None
     test = Backtest(whole, since)
     with house.store.transaction(read=True) as tx:

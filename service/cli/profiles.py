@@ -2,9 +2,7 @@
 
 import click
 
-from service.app import open_house
 from service.cli.base import account_of, command, counted, json_option, settings, show
-from service.operators.actions import BREAK_GLASS
 
 
 @click.command()
@@ -16,6 +14,9 @@ def reset(subject: str, *, as_json: bool) -> None:
 
     Example: lamina behavior reset alice
     """
+    from service.app import open_house
+    from service.operators.actions import BREAK_GLASS
+
     house = open_house(settings())
     with house.store.transaction() as tx:
         account = account_of(house.accounts, tx, subject)

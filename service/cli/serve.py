@@ -14,11 +14,10 @@ import click
 from service.cli.base import command, counted, prepare, settings
 from service.domain.clock import SystemClock
 from service.domain.errors import LaminaError
-from service.settings import Settings, hand_down
-from service.telemetry import cores, logs
 
 if TYPE_CHECKING:
     from service.app import House
+    from service.settings import Settings
 
 _BACKLOG = 1024
 _CONNECTIONS = 4096
@@ -43,12 +42,9 @@ def serve(workers: int | None) -> None:
 
     Example: LAMINA_MODE=development lamina serve
     """
-    from granian import Granian  # noqa: PLC0415 - the other commands need no server
-    from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415 - as above
-    from granian.http import HTTP1Settings  # noqa: PLC0415 - as above
-    from granian.log import LogLevels  # noqa: PLC0415 - as above
-
-    from service.app import open_house, open_vault  # noqa: PLC0415 - as above
+    from service.app import open_house, open_vault
+    from service.settings import hand_down
+    from service.telemetry import cores
 
     cores.forbid()
     os.umask(_OWNER_ONLY)
@@ -76,6 +72,15 @@ def serve(workers: int | None) -> None:
         click.echo(f"lamina: {line}", err=True)
     hand_down(count)
     click.echo(f"lamina: serving {found.issuer} on {found.bind}", err=True)
+    _run(count, host, port)
+
+
+def _run(count: int, host: str, port: int) -> None:
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+
     # HTTP/1.1 alone: only its headers and idle connections have time-outs.
     Granian(
         "service.wsgi:front", address=host, port=port, interface=Interfaces.ASGINL,
@@ -108,9 +113,9 @@ def _listening(bind: str, setting: str = "LAMINA_BIND") -> tuple[str, int]:
     return str(address[0]), int(port)
 
 
-def _beside(found: Settings, workers: int) -> list[str]:
+def _beside(found: "Settings", workers: int) -> list[str]:
     """Return what else this server needs, and what of it is away."""
-    from service.web import limits  # noqa: PLC0415 - as in `serve`
+    from service.web import limits
 
     lines = []
     if workers > 1 and not found.redis_url:
@@ -140,7 +145,8 @@ def worker() -> None:
 
     Example: LAMINA_DATABASE_URL=postgresql+psycopg://lamina@db/lamina lamina worker
     """
-    from service.app import open_house  # noqa: PLC0415 - the other commands need not wait for it
+    from service.app import open_house
+    from service.telemetry import cores, logs
 
     cores.forbid()
     os.umask(_OWNER_ONLY)

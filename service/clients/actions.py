@@ -3,15 +3,14 @@
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row
 
-from crypto import assertions, opaque
+from crypto import opaque
 from crypto.canonical import canonical_json
 from crypto.errors import AssertionRefused, KeySetInvalid, SignatureInvalid
-from crypto.jwks import public_set
 from service.audit.actions import AuditLog
 from service.clients import store
 from service.clients.model import (
@@ -28,6 +27,9 @@ from service.domain.clock import Clock, rfc3339, unix
 from service.domain.errors import BadInput, Fault, NotFound, TooMany, Unauthorized
 from service.domain.ids import new_id, parse_id
 from service.store.engine import Tx
+
+if TYPE_CHECKING:
+    from crypto import assertions
 
 _ACTIVE = "active"
 _REVOKED = "revoked"
@@ -65,6 +67,8 @@ def known_scopes(scopes: Collection[str], at: str) -> list[str]:
 
 def key_set(given: object) -> dict[str, Any]:
     """Return a JWK set as it is stored, without anything private; raises BadInput."""
+    from crypto.jwks import public_set  # noqa: PLC0415 - who lists clients waits for no JOSE
+
     try:
         return public_set(given)
     except KeySetInvalid as error:
@@ -258,6 +262,8 @@ class Clients:
                 no key of it made this, all alike; or it was used before.
             TooMany: The client has used as many as are remembered.
         """
+        from crypto import assertions  # noqa: PLC0415 - as above
+
         now = self._clock.now()
         names = [name.removesuffix("/") for name in audiences]
         try:
@@ -286,8 +292,10 @@ class Clients:
             raise TooMany("too_many_assertions", detail, wait)
 
     @staticmethod
-    def _made(row: ClientRow, said: assertions.Assertion, now: datetime) -> bool:
+    def _made(row: ClientRow, said: "assertions.Assertion", now: datetime) -> bool:
         """Tell whether a key of a client, or one that it replaced and that still counts, did it."""
+        from crypto import assertions  # noqa: PLC0415 - as above
+
         old = row.old_jwks if overlaps(row.old_jwks_until, now) else None
         for jwks in filter(None, (row.jwks, old)):
             try:

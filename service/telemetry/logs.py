@@ -6,7 +6,6 @@ from collections.abc import MutableMapping
 from typing import Any, Final
 
 import orjson
-import structlog
 
 # A name that is not here is dropped: what cannot be logged cannot leak.
 FIELDS: Final = frozenset(
@@ -17,6 +16,8 @@ FIELDS: Final = frozenset(
     }
 )  # fmt: skip
 _LONGEST: Final = 200
+_later: list[str] = []
+"""The level that is set up with the first line, if there is one."""
 
 
 def _closed(_logger: object, _name: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
@@ -35,6 +36,9 @@ def _render(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str
 
 def configure(level: str) -> None:
     """Set up logging for the process; libraries log warnings by logger name and level only."""
+    import structlog  # noqa: PLC0415 - most commands log nothing, and need not wait for it
+
+    _later.clear()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -51,8 +55,17 @@ def configure(level: str) -> None:
     )
 
 
+def configure_later(level: str) -> None:
+    """Set up logging when the first line is logged."""
+    _later[:] = [level]
+
+
 def get() -> Any:  # noqa: ANN401 - structlog's bound loggers are typed so
     """Return the logger."""
+    import structlog  # noqa: PLC0415 - as above
+
+    for level in tuple(_later):
+        configure(level)
     return structlog.get_logger()
 
 

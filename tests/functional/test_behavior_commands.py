@@ -105,7 +105,7 @@ def test_a_bad_model_stops_the_start_with_one_line(service, lamina, settings, tm
     with pytest.raises(SetupError) as refused:
         open_house(settings.model_copy(update={"behavior_model": path}), service.clock)
     assert len(refused.value.detail.splitlines()) == 1
-    answer = lamina("outbox", LAMINA_BEHAVIOR_MODEL=str(path))
+    answer = lamina("doctor", LAMINA_BEHAVIOR_MODEL=str(path))
     assert answer.exit_code == 2
     assert answer.stderr.count("\n") == 1
     assert "LAMINA_BEHAVIOR_MODEL" in answer.stderr

@@ -2,12 +2,13 @@
 
 import os
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from service.app import open_house
+from service.app import open_desk, open_house
 from service.audit.actions import AuditLog
 from service.cli import main
 from service.domain.errors import SetupError
@@ -56,16 +57,16 @@ def alarms(house):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """Houses that are opened on the way, so that their connections are closed at the end."""
+    """Houses and desks opened on the way, so that their connections are closed at the end."""
     houses = []
 
-    def keeping(*given):
-        houses.append(open_house(*given))
+    def keeping(how, *given):
+        houses.append(how(*given))
         return houses[-1]
 
-    for module in ("operations", "keys"):
-        monkeypatch.setattr(f"service.cli.{module}.open_house", keeping)
-    yield keeping
+    for how in (open_house, open_desk):
+        monkeypatch.setattr(f"service.app.{how.__name__}", partial(keeping, how))
+    yield partial(keeping, open_house)
     for house in houses:
         house.store.engine.dispose()
 

@@ -300,7 +300,7 @@ def test_a_secret_rotates_with_an_overlap_and_a_webhook_ends(mail):
     made = mail.hook()
     hook = uuid.UUID(made["id"])
     with mail.house.store.transaction() as tx:
-        again = mail.webhooks.rotate(tx, hook)
+        again = mail.webhooks.rotate(tx, hook, timedelta(days=1))
         assert len(mail.webhooks.endpoint(tx, hook).secrets) == 2
     assert again["secret"] != made["secret"]
     mail.house.clock.advance(days=1, seconds=1)
@@ -309,7 +309,7 @@ def test_a_secret_rotates_with_an_overlap_and_a_webhook_ends(mail):
         mail.webhooks.remove(tx, hook)
         assert mail.webhooks.listed(tx) == []
         with pytest.raises(NotFound):
-            mail.webhooks.rotate(tx, hook)
+            mail.webhooks.rotate(tx, hook, timedelta(0))
 
 
 def test_a_webhook_that_somebody_wrote_into_the_database_hears_nothing(mail):

@@ -1,6 +1,6 @@
 """Every column is sealed or may be seen, and every table says what it holds about people."""
 
-import service.app  # noqa: F401 - so that every table is known
+import service.app.house  # noqa: F401 - so that every table is known
 from service.store.base import Base
 from service.store.fields import sealed_tables
 from service.store.personal import Held, Personal, held, unlinked

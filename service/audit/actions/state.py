@@ -146,6 +146,11 @@ class RowState:
         self._audit = audit
         self._clock = clock
 
+    def settled(self) -> bool:
+        """Tell whether rows got their first MACs; raises SetupError for a mark of somebody else."""
+        with self._database.transaction(read=True) as tx:
+            return self._mark_stands(tx)
+
     def settle(self) -> int:
         """Give the rows of a database that had no MACs their first, once; return how many.
 
@@ -192,13 +197,16 @@ class RowState:
         here = self._audit.checkpoint(tx)
         return max(compared, here[0] - _LATELY) if here else compared
 
-    def _marked(self, tx: Tx) -> bool:
+    def _mark_stands(self, tx: Tx) -> bool:
         try:
-            if store.mark(tx) is not None:
-                return True
+            return store.mark(tx) is not None
         except RowRefused:
             detail = "the mark of authenticated rows is not this service's: the database was edited"
             raise SetupError("row_mark_refused", detail) from None
+
+    def _marked(self, tx: Tx) -> bool:
+        if self._mark_stands(tx):
+            return True
         keyed = [shape for shape in shapes() if shape.keyed]
         sealed = any(
             scanning.page_after(tx, shape, None, ~scanning.unsealed(shape)) for shape in keyed

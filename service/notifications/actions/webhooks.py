@@ -17,8 +17,6 @@ from service.notifications.store import webhooks as store
 from service.notifications.store.webhooks import Webhook
 from service.store.engine import Tx
 
-OVERLAP: Final = timedelta(hours=24)
-"""How long the secret of before signs too, unless told otherwise."""
 LONGEST_OVERLAP: Final = timedelta(days=30)
 _PREFIX: Final = "whsec_"
 _SECRET_BYTES: Final = 32
@@ -74,7 +72,7 @@ class Webhooks:
         """Return the webhooks that are told of events."""
         return store.all_of(tx)
 
-    def rotate(self, tx: Tx, webhook: UUID, overlap: timedelta = OVERLAP) -> dict[str, Any]:
+    def rotate(self, tx: Tx, webhook: UUID, overlap: timedelta) -> dict[str, Any]:
         """Give a webhook a new secret; the one of before signs too for a while."""
         row = self._row(tx, webhook)
         if not timedelta(0) <= overlap <= LONGEST_OVERLAP:

@@ -1,0 +1,92 @@
+"""What a command on the host reads with: the ground of the house, and a feature when asked for.
+
+No web, no model of a face or of behavior, no background work: what is listed needs none of it.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from service.app.ground import ground, open_audit
+from service.audit.actions import AuditLog
+from service.domain.clock import Clock, SystemClock
+from service.keys.actions import Vault
+from service.settings import Settings
+from service.store.engine import Store
+
+if TYPE_CHECKING:
+    from service.clients.actions import Clients
+    from service.notifications.actions import Outbox
+    from service.operators.actions import Operators
+    from service.policy.actions.lives import Lives
+
+
+class Desk:
+    """Opens each feature once, when it is first used."""
+
+    def __init__(self, settings: Settings, clock: Clock, store: Store, vault: Vault) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.store = store
+        self.vault = vault
+        store.on_refused(self._refused)
+        vault.on_canary(self._canary)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """The log."""
+        return open_audit(self.settings, self.vault, self.clock)
+
+    @cached_property
+    def clients(self) -> "Clients":
+        """The services that may call."""
+        from service.clients.actions import Clients  # noqa: PLC0415 - a feature when asked for
+
+        return Clients(self.audit, self.clock)
+
+    @cached_property
+    def outbox(self) -> "Outbox":
+        """What waits for delivery."""
+        from service.notifications.actions import Outbox  # noqa: PLC0415 - as above
+
+        return Outbox(self.clock)
+
+    @cached_property
+    def operators(self) -> "Operators":
+        """Who operates, and the alarms of what is done on the host; nothing is approved here."""
+        from service.accounts.actions import Accounts  # noqa: PLC0415 - as above
+        from service.operators.actions import Operators  # noqa: PLC0415 - as above
+        from service.operators.model import required  # noqa: PLC0415 - as above
+
+        accounts = Accounts(self.vault, self.outbox, self.audit, self.clock, self.settings)
+        level = required(development=self.settings.mode == "development")
+        return Operators(accounts, self.audit, self.outbox, self.clock, level, {}, self.settings)
+
+    @cached_property
+    def lives(self) -> "Lives":
+        """The policy documents, to be listed and shown; none can be validated here."""
+        from service.policy.actions.force import Policies  # noqa: PLC0415 - as above
+        from service.policy.actions.lives import Lives  # noqa: PLC0415 - as above
+
+        # The shipped document is stored by whoever comes first.
+        Policies(self.clock).take_up(self.store, sealing="service" in self.vault.classes())
+        return Lives(frozenset(), self.audit, self.clock, self.settings)
+
+    def _refused(self, rows: Sequence[tuple[str, str]]) -> None:
+        from service.app.watching import RefusedRows  # noqa: PLC0415 - seldom needed
+        from service.telemetry.metrics import Metrics  # noqa: PLC0415 - as above
+
+        RefusedRows(self.store, self.audit, self.outbox, Metrics(), self.clock).tell(rows)
+
+    def _canary(self, subject: UUID) -> None:
+        from service.app.watching import canary_opened  # noqa: PLC0415 - seldom needed
+
+        canary_opened(self.store, self.audit, self.outbox, subject)
+
+
+def open_desk(settings: Settings, clock: Clock | None = None) -> Desk:
+    """Open database and keys to read; raises SetupError or Unavailable as `open_house` does."""
+    clock = clock or SystemClock()
+    store, vault = ground(settings, clock)
+    return Desk(settings, clock, store, vault)

@@ -1,0 +1,126 @@
+"""What every process stands on, whatever part of the house it opens: database, keys, log.
+
+It leans on no feature that people see, so that a command which only reads waits for little.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from crypto.errors import ChainBroken, CryptoError
+from crypto.providers import open_root
+from crypto.providers.base import RootProvider
+from service.audit.actions import AuditLog
+from service.audit.actions.state import RowState
+from service.domain.clock import Clock
+from service.domain.errors import SetupError
+from service.keys.actions import SigningKeys, Vault
+from service.keys.actions.vault import ROWS_CLASS
+from service.privacy.model import ABOUT
+from service.settings import Settings
+from service.store import migrate
+from service.store.engine import Store, Tx, make_engine
+from service.telemetry import logs
+
+if TYPE_CHECKING:
+    from service.keys.actions.records import RecordKeys
+
+_EVERY_TABLE: Final = "service.app.house"
+
+
+def foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, SigningKeys]:
+    """Return the database and the keys of this process, read; raises SetupError."""
+    signing = SigningKeys(clock)
+    store, vault = ground(settings, clock, signing.load)
+    vault.on_refresh(signing.refresh)
+    return store, vault, signing
+
+
+def ground(
+    settings: Settings, clock: Clock, *loads: Callable[[Tx], None]
+) -> tuple[Store, Vault]:  # fmt: skip
+    """Return the database and the keys that seal and prove its rows; raises SetupError.
+
+    Args:
+        settings: The settings.
+        clock: Tells when.
+        loads: What else is read in the same unit of work.
+    """
+    vault, engine = open_vault(settings, clock), make_engine(settings.database_url)
+    migrate.require_current(engine)
+    store = Store(engine, vault)
+    store.at_end(AuditLog(clock).close)
+    _load(store, (vault.load, *loads))
+    _settle(store, vault, clock)
+    return store, vault
+
+
+class _Notary:
+    """What authenticates the audit log: keys of the vault, and the key of records."""
+
+    def __init__(self, vault: Vault, clock: Clock, issuer: str) -> None:
+        self._vault = vault
+        self._clock = clock
+        self._issuer = issuer
+
+    def key(self, tx: Tx, purpose: str) -> bytes:
+        """Return 32 bytes for a purpose; raises KeyUnavailable without the class `service`."""
+        return self._vault.purpose_key(tx, purpose)
+
+    def sign(self, tx: Tx, claims: Mapping[str, Any]) -> str:
+        """Return a JWS, empty where this process does not hold the class `receipt`."""
+        if "receipt" not in self._vault.classes():
+            return ""
+        return self._records.sign(tx, "checkpoint", claims)
+
+    @cached_property
+    def _records(self) -> "RecordKeys":
+        from service.keys.actions.records import RecordKeys  # noqa: PLC0415 - readers sign nothing
+
+        return RecordKeys(self._clock, self._issuer)
+
+
+def open_audit(settings: Settings, vault: Vault, clock: Clock) -> AuditLog:
+    """Return the audit log under keys of the vault."""
+    return AuditLog(clock, _Notary(vault, clock, settings.issuer), ABOUT)
+
+
+def open_vault(settings: Settings, clock: Clock) -> Vault:
+    """Read the root keys; raises SetupError that names the file and what to mend."""
+
+    def reopen(key_class: str) -> RootProvider:
+        return open_root(settings.root_for(key_class), [key_class])
+
+    try:
+        roots = {key_class: reopen(key_class) for key_class in settings.key_classes}
+    except CryptoError as error:
+        raise SetupError("bad_key_file", f"{error} (new here? run: lamina keys init)") from None
+    return Vault(roots, clock, reopen)
+
+
+def _settle(store: Store, vault: Vault, clock: Clock) -> None:
+    if ROWS_CLASS not in vault.classes():
+        return
+    state = RowState(store, AuditLog(clock), clock)
+    if state.settled():
+        return
+    # Rows of every table get a MAC, so each must be known, however little of the house is open.
+    import_module(_EVERY_TABLE)
+    try:
+        count = state.settle()
+    except ChainBroken as error:
+        detail = f"rows have no MACs yet, and the log they must agree with is broken: {error}"
+        raise SetupError("log_broken", detail) from None
+    if count:
+        logs.get().warning("rows_authenticated", rows=count)
+
+
+def _load(store: Store, loads: Iterable[Callable[[Tx], None]]) -> None:
+    try:
+        with store.transaction() as tx:
+            for load in loads:
+                load(tx)
+    except CryptoError:
+        detail = "the root keys are not those that this database was made with"
+        raise SetupError("wrong_root_keys", detail) from None

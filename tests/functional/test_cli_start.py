@@ -62,7 +62,7 @@ def test_names_are_completed_without_the_commands():
 
 
 @pytest.mark.parametrize(
-    "arguments", ["clients list", "keys list", "operators list", "policy list"]
+    "arguments", ["clients list", "keys list", "operators list", "outbox", "policy list"]
 )
 def test_a_list_opens_what_it_reads(ready, arguments):  # noqa: F811 - a fixture
     """Without web, models and background work, once the rows of the database have their MACs."""

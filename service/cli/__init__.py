@@ -10,6 +10,9 @@ _PLACES: Final = {
     "audit": Place("service.cli.operations:audit", "Look after the log."),
     "behavior": Place("service.cli.behavior:behavior", "Train and measure behavioral models."),
     "clients": Place("service.cli.clients:clients", "Manage the services that may call."),
+    "completion": Place(
+        "service.cli.completion:completion", "Print what completes commands in a shell."
+    ),
     "db": Place("service.cli.database:database", "Look at and change the schema."),
     "demo": Place(
         "service.cli.demo:demo",

@@ -17,7 +17,7 @@ from service.store.engine import Store
 
 if TYPE_CHECKING:
     from service.clients.actions import Clients
-    from service.notifications.actions import Outbox
+    from service.notifications.actions.outbox import Outbox
     from service.operators.actions import Operators
     from service.policy.actions.lives import Lives
 
@@ -48,7 +48,7 @@ class Desk:
     @cached_property
     def outbox(self) -> "Outbox":
         """What waits for delivery."""
-        from service.notifications.actions import Outbox  # noqa: PLC0415 - as above
+        from service.notifications.actions.outbox import Outbox  # noqa: PLC0415 - as above
 
         return Outbox(self.clock)
 

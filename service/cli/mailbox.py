@@ -35,7 +35,7 @@ def mailbox() -> Iterator[Mailbox]:
         SetupError: aiosmtpd is not installed.
     """
     try:
-        from aiosmtpd.controller import Controller  # noqa: PLC0415 - of the group `demo` only
+        from aiosmtpd.controller import Controller
     except ImportError:
         detail = "the demo needs aiosmtpd: pip install -r requirements-dev.lock"
         raise SetupError("no_mail_server", detail) from None

@@ -48,11 +48,15 @@ def ground(
         loads: What else is read in the same unit of work.
     """
     vault, engine = open_vault(settings, clock), make_engine(settings.database_url)
-    migrate.require_current(engine)
-    store = Store(engine, vault)
-    store.at_end(AuditLog(clock).close)
-    _load(store, (vault.load, *loads))
-    _settle(store, vault, clock)
+    try:
+        migrate.require_current(engine)
+        store = Store(engine, vault)
+        store.at_end(AuditLog(clock).close)
+        _load(store, (vault.load, *loads))
+        _settle(store, vault, clock)
+    except BaseException:
+        engine.dispose()
+        raise
     return store, vault
 
 

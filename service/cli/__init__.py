@@ -20,7 +20,7 @@ _PLACES: Final = {
     ),
     "doctor": Place(
         "service.cli.doctor:doctor",
-        "Compare the clock with the database's and with the last entry of the log.",
+        "Look at database, schema, keys, ledger, worker, clocks, Redis and disks, a line for each.",
     ),
     "face": Place("service.cli.face:face", "Look after the face engine."),
     "keys": Place("service.cli.keys:keys", "Make, look at, rotate, prove and destroy keys."),

@@ -1,30 +1,39 @@
 """`lamina doctor`: what is wrong with this setup, one line a check."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from service.cli.base import FAILED, command, json_option, settings, show_rows
+from service.cli.base import FAILED, command, counted, json_option, settings, show
+
+if TYPE_CHECKING:
+    from service.cli.checks import Found
+
+_WORDS = {True: "ok", False: "finding", None: "unknown"}
 
 
 @click.command()
 @json_option
 @command
 def doctor(*, as_json: bool) -> None:
-    """Compare the clock with the database's and with the last entry of the log.
+    """Look at database, schema, keys, ledger, worker, clocks, Redis and disks, a line for each.
 
-    While they differ no key is destroyed on schedule and nothing is forgotten that was revoked.
-    Ends with 1 where they do.
+    What is wrong is a finding, with what mends it, and the command then ends with 1. What cannot
+    be known from here is said to be unknown, and why. While clocks differ no key is destroyed on
+    schedule and nothing is forgotten that was revoked.
 
     Example: lamina doctor --json
     """
-    from service.app import open_house
+    from service.cli.checks import look
 
-    house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        findings = house.jobs.readings.findings(tx) if house.jobs.readings else []
-    rows = [
-        {"check": f"clock.{item.name}", "ok": item.agrees, "seconds_ahead": item.seconds}
-        for item in findings
-    ]
-    show_rows(rows, as_json=as_json, empty="nothing to compare the clock with")
-    if not all(item.agrees for item in findings):
+    found = list(look(settings()))
+    show([item.to_json() for item in found], as_json=as_json, text="\n".join(map(_line, found)))
+    findings = sum(item.ok is False for item in found)
+    if findings:
+        click.echo(f"lamina: {counted(findings, 'finding')}", err=True)
         raise SystemExit(FAILED)
+
+
+def _line(item: "Found") -> str:
+    mend = f"; mend: {item.mend}" if item.mend else ""
+    return f"{_WORDS[item.ok]:<8} {item.check:<16} {item.told}{mend}"

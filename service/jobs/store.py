@@ -112,6 +112,11 @@ def _free(holder: str, now: datetime, until: datetime) -> ColumnElement[bool]:
     return or_(Lease.holder == holder, Lease.until <= now, Lease.until > beyond)
 
 
+def lease(tx: Tx, name: str) -> datetime | None:
+    """Return until when a lease is held, or was; None where nobody ever had it."""
+    return tx.scalar(select(Lease.until).where(Lease.name == name))
+
+
 def give_up(tx: Tx, name: str, holder: str, now: datetime) -> None:
     """Let another process take the lease at once."""
     tx.execute(update(Lease).where(Lease.name == name, Lease.holder == holder).values(until=now))

@@ -197,9 +197,12 @@ def test_the_outbox_the_log_and_unlocking(ready):
 
 def test_the_doctor_compares_clocks(ready, tmp_path):
     """In order while they agree; an entry of the log from next year is told, with exit code 1."""
-    found = ready("doctor", "--json")
-    assert found.exit_code == 0, found.stderr
-    assert [row["ok"] for row in json.loads(found.stdout)] == [True] * len(json.loads(found.stdout))
+
+    def clocks(found):
+        rows = {row["check"]: row["ok"] for row in json.loads(found.stdout)}
+        return {name: ok for name, ok in rows.items() if name.startswith("clock.")}
+
+    assert clocks(ready("doctor", "--json")) == {"clock.monotonic": True, "clock.database": None}
     assert ready("subjects", "unlock", "nobody").exit_code == 1
     with sqlite3.connect(tmp_path / "lamina.db") as connection:
         connection.execute(
@@ -212,8 +215,9 @@ def test_the_doctor_compares_clocks(ready, tmp_path):
         )
     found = ready("doctor", "--json")
     assert found.exit_code == 1
-    rows = {row["check"]: row["ok"] for row in json.loads(found.stdout)}
-    assert rows == {"clock.monotonic": True, "clock.log": False}
+    assert clocks(found) == {
+        "clock.monotonic": True, "clock.log": False, "clock.database": None
+    }  # fmt: skip
 
 
 def test_the_face_engine_is_prepared_ahead(lamina, tmp_path):

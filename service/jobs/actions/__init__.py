@@ -48,6 +48,23 @@ class Apart:
     run: Callable[[], int]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The last sign of life of whoever does the background work.
+
+    Args:
+        at: When it was given, or when the work was laid down.
+        until: How long it counts.
+    """
+
+    at: datetime
+    until: datetime
+
+    def alive(self, now: datetime) -> bool:
+        """Tell whether somebody works; a time beyond any lease is of a clock that went wrong."""
+        return now < self.until <= now + 2 * _LEASE
+
+
 class Jobs:
     """The background work of one process."""
 
@@ -91,6 +108,12 @@ class Jobs:
                 wait = min(wait, _AGAIN)
             self._due[task.name] = now + wait
         return done
+
+    @staticmethod
+    def seen(tx: Tx) -> Seen | None:
+        """Return the last sign of life of the worker, of this process or another."""
+        until = store.lease(tx, _NAME)
+        return None if until is None else Seen(until - _LEASE, until)
 
     def begin_apart(self) -> list[threading.Thread]:
         """Begin what is due of the work that goes on beside the other; return its threads."""

@@ -192,6 +192,13 @@ class LongJobs:
             progress.failed += 1
         return self._end(number, lock, progress, report, helper=helper)
 
+    @staticmethod
+    def depth(tx: Tx) -> tuple[int, int, datetime | None]:
+        """Return how many jobs wait, how many run, and since when the oldest of both is there."""
+        rows = store.unfinished(tx)
+        running = sum(row.status == "running" for row in rows)
+        return len(rows) - running, running, min((row.created_at for row in rows), default=None)
+
     def drop_old(self, tx: Tx, now: datetime) -> int:
         """Forget jobs that ended long ago, and locks that nobody holds; return how many."""
         return store.drop_old(tx, now - _KEPT, now - _UNHELD)

@@ -65,6 +65,11 @@ class Outbox:
             targets[each.message_id].append(each)
         return [_view(row, targets[row.id], reveal=reveal) for row in rows]
 
+    @staticmethod
+    def depth(tx: Tx) -> tuple[int, datetime | None]:
+        """Return how many messages wait for delivery, and since when the oldest does."""
+        return store.depth(tx)
+
     def dead(self, tx: Tx) -> list[UUID]:
         """Return a page of the messages of which a delivery is dead, oldest first."""
         return deliveries.dead(tx, _PAGE)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Index, String, and_, delete, or_, select, text, update
+from sqlalchemy import Index, String, and_, delete, func, or_, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
@@ -80,6 +80,13 @@ def waiting(tx: Tx, limit: int) -> list[Outgoing]:
     """Return what has not been delivered, oldest first."""
     query = select(Outgoing).where(Outgoing.delivered_at.is_(None)).order_by(Outgoing.id)
     return list(tx.scalars(query.limit(limit)))
+
+
+def depth(tx: Tx) -> tuple[int, datetime | None]:
+    """Return how many messages have not been delivered, and when the oldest was put here."""
+    query = select(func.count(), func.min(Outgoing.at)).where(Outgoing.delivered_at.is_(None))
+    count, oldest = tx.execute(query).one()
+    return int(count), oldest
 
 
 def messages(tx: Tx, ids: Collection[UUID]) -> list[Outgoing]:

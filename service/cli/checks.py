@@ -1,0 +1,350 @@
+"""What `lamina doctor` looks at, each check with what mends what it finds.
+
+Another check is one more line in `CHECKS` (it has the whole service) or in `_BEFORE` (settings
+alone). A check yields what it found; it raises a LaminaError where it meets what it cannot get by.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from crypto.errors import CryptoError
+from service.app import House, open_house, open_vault
+from service.cli.away import told as silent
+from service.cli.base import counted
+from service.domain.clock import SystemClock, rfc3339
+from service.domain.errors import LaminaError, Unavailable
+from service.keys.actions.ages import ages
+from service.settings import Settings
+from service.store import migrate
+from service.store.engine import Tx, make_engine
+from service.store.room import LEAST_FREE, Room, free_bytes
+from service.web import limits
+
+LOW: Final = 10 * LEAST_FREE
+"""How much must be free beside a database; at a tenth of it `/readyz` says no."""
+_KEK_LIFE: Final = timedelta(days=400)
+_SIGNING_LIFE: Final = timedelta(days=120)
+_LATE: Final = timedelta(hours=1)
+_QUEUED: Final = timedelta(minutes=1)
+_MIB: Final = 1024 * 1024
+_IDLE: Final = "idle_in_transaction_session_timeout"
+_START: Final = "run: lamina serve (SQLite), or lamina worker beside it"
+_RESTORE: Final = "restore that file or its rights (new here? run: lamina keys init)"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one check found.
+
+    Args:
+        check: Its name.
+        told: How things are.
+        mend: What mends it, where something is to be mended.
+        ok: Whether it is in order; None where this cannot be known from here.
+    """
+
+    check: str
+    told: str
+    mend: str = ""
+    ok: bool | None = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` shows."""
+        return {"check": self.check, "ok": self.ok, "told": self.told, "mend": self.mend or None}
+
+
+Check = Callable[[House, Tx], Iterable[Found]]
+
+
+def wrong(check: str, told: str, mend: str) -> Found:
+    """Return a finding."""
+    return Found(check, told, mend, ok=False)
+
+
+def unknown(check: str, why: str, mend: str = "") -> Found:
+    """Return that something cannot be checked from here, and why."""
+    return Found(check, f"not checked: {why}", mend, ok=None)
+
+
+def look(settings: Settings) -> Iterator[Found]:
+    """Do every check; those that need the whole service only where it can be opened."""
+    first = [item for check in _BEFORE for item in check(settings)]
+    yield from first
+    if any(item.ok is False and item.check in {"database", "schema", "roots"} for item in first):
+        why = "needs database, schema and root keys"
+        yield from (unknown(name, why) for name, _ in CHECKS)
+        return
+    try:
+        house = open_house(settings)
+    except LaminaError as error:
+        yield wrong("start", error.detail, "mend what the line names; nothing starts before")
+        yield from (unknown(name, "the service does not open") for name, _ in CHECKS)
+        return
+    for name, check in CHECKS:
+        yield from _done(house, name, check)
+    house.store.engine.dispose()
+
+
+def _done(house: House, name: str, check: Check) -> list[Found]:
+    try:
+        with house.store.transaction(read=True) as tx:
+            return list(check(house, tx))
+    except LaminaError as error:
+        return [wrong(name, error.detail, "mend what the line names")]
+    except CryptoError as error:
+        return [wrong(name, str(error), "run: lamina keys verify")]
+
+
+# ------------------------------------------------------------ before the service is opened
+
+
+@contextmanager
+def _engine(settings: Settings) -> Iterator[Engine]:
+    engine = make_engine(settings.database_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _database(settings: Settings) -> Iterator[Found]:
+    file = settings.sqlite_file
+    if file is not None and not file.exists():
+        # To look would make it.
+        yield wrong("database", f"there is no {file}", "run: lamina db upgrade")
+        return
+    with _engine(settings) as engine:
+        try:
+            found = migrate.current(engine)
+        except Unavailable as error:
+            mend = "start the database, or set LAMINA_DATABASE_URL"
+            yield wrong("database", silent(error, settings.database_url), mend)
+            return
+        yield Found("database", engine.dialect.name)
+        yield _schema(found)
+        yield from _pooler(engine)
+        yield _writable(settings, engine)
+
+
+def _schema(found: str | None) -> Found:
+    if found == migrate.HEAD:
+        return Found("schema", f"revision {found}")
+    told = f"at revision {found or 'none'}, this program needs {migrate.HEAD}"
+    newer = found is not None and found > migrate.HEAD
+    return wrong("schema", told, "install the newer program" if newer else "run: lamina db upgrade")
+
+
+def _pooler(engine: Engine) -> Iterator[Found]:
+    """Tell whether something stands between: PgBouncer says another process than the server."""
+    if engine.dialect.name != "postgresql":
+        return
+    with engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        between = connection.scalar(text("SELECT pg_backend_pid()")) != raw.info.backend_pid
+        idle = connection.scalar(text(f"SELECT current_setting('{_IDLE}')"))
+    if between:
+        mend = "PgBouncer: pool_mode session, or 1.21 or later with max_prepared_statements"
+        yield Found("pooler", f"a pooler stands between; {mend}")
+    else:
+        yield Found("pooler", "none that shows")
+    if idle == "0":
+        mend = f"run as its owner: ALTER ROLE … SET {_IDLE} = '30s'"
+        yield wrong("pooler", f"{_IDLE} is off: a pooler dropped what was asked for", mend)
+
+
+def _writable(settings: Settings, engine: Engine) -> Found:
+    """Tell whether there is room: a server's disk shows only in whether it takes writes."""
+    file = settings.sqlite_file
+    if file is not None:
+        return _room("disk.database", file.resolve().parent, LOW)
+    try:
+        takes = Room(engine, None)()
+    except DBAPIError:
+        takes = False
+    if takes:
+        return unknown("disk.database", "its disk is the server's; it takes writes")
+    mend = "make room on the server, or connect to one that is no standby"
+    return wrong("disk.database", "the server takes no writes", mend)
+
+
+def _ledger_room(settings: Settings) -> Iterator[Found]:
+    path = settings.ledger_path
+    if path is not None and path.parent.is_dir():
+        yield _room("disk.ledger", path.resolve().parent, LEAST_FREE)
+
+
+def _room(check: str, directory: Path, least: int) -> Found:
+    try:
+        free = free_bytes(directory)
+    except OSError as error:
+        return wrong(check, f"{directory}: {error.strerror}", f"make it readable: {directory}")
+    told = f"{free // _MIB} MiB free in {directory}"
+    if free < least:
+        return wrong(check, f"{told}, less than {least // _MIB}", f"make room in {directory}")
+    return Found(check, told)
+
+
+def _roots(settings: Settings) -> Iterator[Found]:
+    try:
+        open_vault(settings, SystemClock())
+    except LaminaError as error:
+        yield wrong("roots", error.detail.removesuffix(" (new here? run: lamina keys init)"),
+                    _RESTORE)  # fmt: skip
+        return
+    yield Found("roots", counted(len(settings.key_classes), "class is", "classes are") + " held")
+
+
+def _redis(settings: Settings) -> Iterator[Found]:
+    if not settings.redis_url:
+        alone = settings.workers == 1
+        told = "not set; " + ("one worker counts" if alone else "each worker allows its share")
+        yield Found("redis", told)
+        return
+    parts = urlsplit(settings.redis_url)
+    place = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+    if limits.reachable(settings.redis_url):
+        yield Found("redis", f"{place} answers")
+        return
+    mend = "start it, or set LAMINA_REDIS_URL; until then each worker allows its share"
+    yield wrong("redis", f"{place} does not answer", mend)
+
+
+_BEFORE: Final[tuple[Callable[[Settings], Iterable[Found]], ...]] = (
+    _database, _ledger_room, _roots, _redis,
+)  # fmt: skip
+
+
+# ------------------------------------------------------------ with the whole service
+
+
+def _serving(house: House, tx: Tx) -> Iterator[Found]:
+    now = house.clock.now()
+    alive = sum(item.alive(now) for item in house.keys.instances.listed(tx))
+    if alive:
+        told = counted(alive, "process gives", "processes give")
+        yield Found("serving", f"{told} signs of life")
+    else:
+        yield wrong("serving", "no process gave a sign of life for 30 s", "run: lamina serve")
+
+
+def _worker(house: House, tx: Tx) -> Iterator[Found]:
+    seen, now = house.jobs.seen(tx), house.clock.now()
+    if seen is None:
+        yield wrong("worker", "none has ever worked here", _START)
+        return
+    if seen.alive(now):
+        age = max(0, int((now - seen.at).total_seconds()))
+        yield Found("worker", f"its last sign of life is {age} s old")
+    elif seen.until > now:
+        told = f"it holds the work until {rfc3339(seen.until)}, by a clock that went wrong"
+        yield wrong("worker", told, "set the clocks of all hosts right")
+    else:
+        away = int((now - seen.until).total_seconds())
+        yield wrong("worker", f"nobody has done its work for {away} s", _START)
+
+
+def _queued(house: House, tx: Tx) -> Iterator[Found]:
+    waiting, running, oldest = house.custody.jobs.depth(tx)
+    told = f"{counted(waiting, 'long job waits', 'long jobs wait')}, {running} run"
+    age = house.clock.now() - oldest if oldest else timedelta()
+    if waiting and not running and age > _QUEUED:
+        yield wrong("jobs", f"{told}; the oldest for {int(age.total_seconds())} s", _START)
+    else:
+        yield Found("jobs", told)
+
+
+def _clocks(house: House, tx: Tx) -> Iterator[Found]:
+    readings = house.jobs.readings.findings(tx) if house.jobs.readings else []
+    for item in readings:
+        told, check = f"{item.seconds:+d} s ahead of it", f"clock.{item.name}"
+        mend = "set this machine's clock (timedatectl set-ntp true), then wait for an hour"
+        yield Found(check, told) if item.agrees else wrong(check, told, mend)
+    if house.settings.sqlite:
+        yield unknown("clock.database", "SQLite has no clock of its own")
+
+
+def _ledger(house: House, tx: Tx) -> Iterator[Found]:
+    path = house.settings.ledger_path
+    if path is not None and (problem := _unwritable(path)):
+        yield wrong("ledger", *problem)
+    found = house.memory.findings(tx)
+    for item in found:
+        yield wrong("ledger", f"{item['what']} {item['state']}", item["mend"])
+    if path is not None and not found:
+        lines = len(house.memory.entries())
+        yield Found("ledger", f"{counted(lines, 'line')} in {path.name}, and the log agrees")
+
+
+def _unwritable(path: Path) -> tuple[str, str] | None:
+    """Return why a ledger cannot be written, and the mend; None where it can."""
+    if not path.parent.is_dir():
+        return f"there is no directory {path.parent}", f"run: mkdir -m 700 {path.parent}"
+    for place in (path.parent, *([path] if path.exists() else [])):
+        if not os.access(place, os.R_OK | os.W_OK) or _read_only(place):
+            return f"{place} cannot be written by this user", f"give it to this user: chown {place}"
+    return None
+
+
+def _read_only(place: Path) -> bool:
+    return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+
+
+def _keys(house: House, tx: Tx) -> Iterator[Found]:
+    found = house.custody.findings(tx)
+    for item in found:
+        yield wrong("keys", f"{item['what']} {item['state']}", item["mend"])
+    if not found:
+        yield Found("keys", "nothing is half done")
+
+
+def _ages(house: House, tx: Tx) -> Iterator[Found]:
+    lives = {"kek": _KEK_LIFE, "signing": _SIGNING_LIFE}
+    now, oldest = house.clock.now(), dict[str, tuple[timedelta, str]]()
+    for item in ages(tx, now):
+        name = item.tier if item.tier == item.key_class else f"{item.tier} {item.key_class}"
+        oldest[item.tier] = max(oldest.get(item.tier, (timedelta(), "")), (item.age, name))
+    for tier, (age, name) in oldest.items():
+        told = f"the oldest in use, {name}, is {counted(age.days, 'day')} old"
+        if age > lives[tier]:
+            yield wrong(f"age.{tier}", told, "rotate: see the table in docs/keys.md")
+        else:
+            yield Found(f"age.{tier}", told)
+
+
+def _destruction(house: House, tx: Tx) -> Iterator[Found]:
+    now = house.clock.now()
+    for row in house.vault.status(tx):
+        if row["destroy_after"] is None:
+            continue
+        due = datetime.fromisoformat(row["destroy_after"])
+        told = f"kek {row['class']} {row['version']} goes after {rfc3339(due)}"
+        if now - due > _LATE:
+            mend = f"{_START}; what is still under it moves by: lamina keys rewrap"
+            yield wrong("destruction", f"{told}, and is still there", mend)
+        else:
+            yield Found("destruction", told)
+
+
+def _outbox(house: House, tx: Tx) -> Iterator[Found]:
+    waiting, oldest = house.outbox.depth(tx)
+    told = f"{counted(waiting, 'message waits', 'messages wait')} for delivery"
+    if oldest:
+        told += f", the oldest for {int((house.clock.now() - oldest).total_seconds())} s"
+    yield Found("outbox", told)
+
+
+CHECKS: Final[tuple[tuple[str, Check], ...]] = (
+    ("serving", _serving), ("worker", _worker), ("jobs", _queued), ("clock", _clocks),
+    ("ledger", _ledger), ("keys", _keys), ("age", _ages), ("destruction", _destruction),
+    ("outbox", _outbox),
+)  # fmt: skip
+"""The checks that need the whole service, by name, in the order in which they are told."""

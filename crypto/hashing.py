@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import argon2
@@ -12,6 +13,15 @@ from crypto.errors import HasherBusy, PasswordMismatch
 
 LEAST_MEMORY_KIB: Final = 19 * 1024
 LEAST_PASSES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a hasher is: its turns, how many of them are taken, and how many hashes wait."""
+
+    turns: int
+    taken: int
+    waiting: int
 
 
 class PasswordHasher:
@@ -51,15 +61,30 @@ class PasswordHasher:
         )
         self._turns = threading.BoundedSemaphore(concurrency)
         self._wait = wait_seconds
+        self._count, self._taken, self._waiting = concurrency, 0, 0
+        self._counting = threading.Lock()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=self._wait):
+        with self._counting:
+            self._waiting += 1
+        got = self._turns.acquire(timeout=self._wait)
+        with self._counting:
+            self._waiting -= 1
+            self._taken += got
+        if not got:
             raise HasherBusy
         try:
             yield
         finally:
+            with self._counting:
+                self._taken -= 1
             self._turns.release()
+
+    def load(self) -> Load:
+        """Return how busy it is now."""
+        with self._counting:
+            return Load(self._count, self._taken, self._waiting)
 
     def hash(self, password: str) -> str:
         """Return the encoded hash with its parameters and a fresh salt; raises HasherBusy."""

@@ -22,6 +22,8 @@ from service.domain.bounds import Bounds
 from service.domain.errors import SetupError
 
 PREFIX: Final = "LAMINA_"
+_COUNTS: Final = "_LAMINA_COUNTS"
+"""Not a setting: what the server tells its own workers."""
 _CLASS_PREFIX: Final = "ROOT_KEY_"
 CONSOLE: Final = "console:"
 """Prints what would be sent, while developing."""
@@ -287,6 +289,14 @@ def _key_class(name: str, bare: str) -> str:
     return key_class
 
 
-def hand_down(workers: int) -> None:
-    """Tell the processes that this one starts how many they are."""
+def hand_down(workers: int, counts: Path | None = None) -> None:
+    """Tell the processes that this one starts how many they are, and where they share counts."""
     os.environ[f"{PREFIX}WORKERS"] = str(workers)
+    if counts is not None:
+        os.environ[_COUNTS] = str(counts)
+
+
+def shared_counts() -> Path | None:
+    """Return where the workers of this server share what they count; None for a single one."""
+    place = os.environ.get(_COUNTS)
+    return Path(place) if place else None

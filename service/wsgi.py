@@ -4,7 +4,7 @@ import ctypes
 import os
 
 from service.app import create_app, open_house
-from service.settings import load
+from service.settings import load, shared_counts
 from service.telemetry import cores
 from service.web.front import Front
 
@@ -28,6 +28,8 @@ house.face.available()
 house.erasure.compare()
 if house.settings.metrics_bind:
     house.metrics.expose(house.settings.metrics_bind, house.settings.workers)
+if shared := shared_counts():
+    house.metrics.share(shared, house.settings.workers)
 house.keys.instances.start()
 house.watch.start()
 if house.settings.sqlite:

@@ -15,6 +15,7 @@ from service.accounts.actions import Accounts
 from service.app.backtests import backtest_plan
 from service.app.delivery import Delivery, open_delivery
 from service.app.ending import Ending, ends_of
+from service.app.gauges import Gauges, install
 from service.app.ground import foundation, open_audit
 from service.app.keys import open_keys, open_ledger
 from service.app.repeats import Again
@@ -247,7 +248,7 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
             )
         ),
     )  # fmt: skip
-    return House(
+    return _measured(House(
         settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
         outbox=outbox, delivery=delivery, accounts=accounts, clients=clients,
         throttling=throttling,
@@ -273,7 +274,19 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
                 Apart("outbox.deliver", timedelta(seconds=1), delivery.delivering.due),
             ),
         ),
+    ))  # fmt: skip
+
+
+def _measured(house: House) -> House:
+    """Show what stands and waits, and count the turns of background work."""
+    install(
+        house.metrics,
+        Gauges(
+            house.store, house.keys.instances, house.custody.jobs, house.jobs, house.outbox,
+            house.password.busy, house.clock,
+        ),
     )  # fmt: skip
+    return house
 
 
 def _lasting(

@@ -6,6 +6,10 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -70,12 +74,30 @@ def serve(workers: int | None) -> None:
     house.store.engine.dispose()
     for line in _beside(found, count):
         click.echo(f"lamina: {line}", err=True)
-    hand_down(count)
-    click.echo(f"lamina: serving {found.issuer} on {found.bind}", err=True)
-    _run(count, host, port)
+    with _counts(count) as counts:
+        hand_down(count, counts)
+        click.echo(f"lamina: serving {found.issuer} on {found.bind}", err=True)
+        _serve(host, port, count)
 
 
-def _run(count: int, host: str, port: int) -> None:
+@contextmanager
+def _counts(workers: int) -> Iterator[Path | None]:
+    """Make the directory in which several workers share what they count, as long as they serve."""
+    if workers == 1:
+        yield None
+        return
+    try:
+        made = tempfile.TemporaryDirectory(prefix="lamina-", ignore_cleanup_errors=True)
+    except OSError as error:
+        told = f"no temporary directory ({error.strerror}): /metrics shows one worker at a time"
+        click.echo(f"lamina: {told}", err=True)
+        yield None
+        return
+    with made as place:
+        yield Path(place)
+
+
+def _serve(host: str, port: int, count: int) -> None:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
@@ -161,6 +183,8 @@ def worker() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     _compare(house)
+    if found.metrics_bind:
+        house.metrics.expose(found.metrics_bind, found.workers, beside=True)
     house.keys.instances.start()
     house.watch.start()
     house.custody.jobs.start()

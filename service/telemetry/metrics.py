@@ -1,5 +1,7 @@
 """Prometheus counters; labels come from closed sets, so that nobody can grow them."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final, cast
 
 from prometheus_client import (
@@ -7,16 +9,28 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Summary,
     generate_latest,
     start_http_server,
 )
 
 from service.telemetry import logs
+from service.telemetry.together import Together
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 _PATIENCE: Final = 10
+_WORKERS: Final = 8
+"""How many processes of `lamina worker` on one host find a port."""
+REASONS: Final = frozenset(
+    {
+        "too_many_approvals", "too_many_attempts", "too_many_calls", "too_many_exports",
+        "too_many_flows", "too_many_idempotency_keys", "too_many_jobs", "too_many_pending",
+        "too_many_requests", "verification_limited",
+    }
+)  # fmt: skip
+"""Why a request is refused with 429."""
 
 
 def method_label(method: str) -> str:
@@ -34,6 +48,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.private = CollectorRegistry()
+        self._together: Together | None = None
         self.requests = Counter(
             "lamina_http_requests_total",
             "Requests by route and status.",
@@ -113,15 +128,35 @@ class Metrics:
             registry=self.private,
         )
         self.outbox = Gauge(
-            "lamina_outbox_messages",
+            "lamina_delivery_messages",
             "Deliveries that wait or are dead, by channel.",
             ["channel", "state"],
             registry=self.private,
         )
         self.outbox_seconds = Gauge(
-            "lamina_outbox_oldest_seconds",
+            "lamina_delivery_oldest_seconds",
             "Age of the oldest of them.",
             ["channel", "state"],
+            registry=self.private,
+        )
+        self.throttled = Counter(
+            "lamina_throttled_total",
+            "Requests refused with 429, by reason.",
+            ["reason"],
+            registry=self.private,
+        )
+        for reason in REASONS:
+            self.throttled.labels(reason)
+        self.job_seconds = Summary(
+            "lamina_job_seconds",
+            "How long background work took, by task or kind of long job.",
+            ["task"],
+            registry=self.private,
+        )
+        self.job_failures = Counter(
+            "lamina_job_failures_total",
+            "Background work that failed or left something undone.",
+            ["task"],
             registry=self.private,
         )
         for shown in (
@@ -130,11 +165,37 @@ class Metrics:
         ):  # fmt: skip
             self.private.register(shown)
 
+    def throttle(self, code: str) -> None:
+        """Count a request that was refused with 429."""
+        self.throttled.labels(code if code in REASONS else "other").inc()
+
+    def expect_jobs(self, names: Iterable[str]) -> None:
+        """Show every job from the start: a rate sees no first failure of one that was not there."""
+        for name in names:
+            self.job_seconds.labels(name)
+            self.job_failures.labels(name)
+
+    def job(self, name: str, seconds: float, failed: bool) -> None:  # noqa: FBT001 - a listener
+        """Count a turn of background work."""
+        self.job_seconds.labels(name).observe(seconds)
+        if failed:
+            self.job_failures.labels(name).inc()
+
+    def share(self, directory: Path, workers: int) -> None:
+        """Count together with the other workers of a server: `render` shows the sum of all."""
+        try:
+            self._together = Together(directory, workers, self.registry)
+        except OSError as error:
+            logs.get().error("counts_not_shared", **logs.kind(error))
+            return
+        self._together.start()
+
     def render(self) -> bytes:
         """Return the text exposition format of what anybody may read."""
-        return generate_latest(self.registry)
+        shown = self._together or self.registry
+        return generate_latest(cast("CollectorRegistry", shown))
 
-    def expose(self, bind: str, workers: int) -> None:
+    def expose(self, bind: str, workers: int, *, beside: bool = False) -> None:
         """Answer with everything on an address of its own, from a thread.
 
         Each of several workers has counters of its own, and takes the first free port. Where there
@@ -143,9 +204,11 @@ class Metrics:
         Args:
             bind: HOST:PORT, the port of the first worker.
             workers: How many there are, on as many ports.
+            beside: Whether this is `lamina worker`, which takes a port after theirs.
         """
         host, _, port = bind.rpartition(":")
-        for number in range(int(port), int(port) + workers):
+        first = int(port) + (workers if beside else 0)
+        for number in range(first, first + (_WORKERS if beside else workers)):
             try:
                 server, _ = start_http_server(number, host.strip("[]"), self.private)
             except (OSError, OverflowError):

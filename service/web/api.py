@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
@@ -252,6 +253,8 @@ class Api:
         method = method_label(request.method)
         self._metrics.requests.labels(route, method, str(response.status_code)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
+        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            self._metrics.throttle(g.get("problem_code", ""))
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Trace-Id"] = problems.trace_id()

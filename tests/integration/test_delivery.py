@@ -270,9 +270,9 @@ def test_depth_and_age_are_measured(mail):
     def value(name, **labels):
         return mail.metrics.private.get_sample_value(name, labels)
 
-    assert value("lamina_outbox_messages", channel="email", state="dead") == 1
-    assert value("lamina_outbox_messages", channel="email", state="waiting") == 1
-    assert value("lamina_outbox_oldest_seconds", channel="email", state="dead") > 60
+    assert value("lamina_delivery_messages", channel="email", state="dead") == 1
+    assert value("lamina_delivery_messages", channel="email", state="waiting") == 1
+    assert value("lamina_delivery_oldest_seconds", channel="email", state="dead") > 60
     assert value("lamina_deliveries_total", channel="email", outcome="dead") == 1
     assert value("lamina_deliveries_total", channel="email", outcome="failed") == 1
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from crypto.errors import HasherBusy, PasswordMismatch
-from crypto.hashing import PasswordHasher
+from crypto.hashing import Load, PasswordHasher
 from service.authenticators.actions import Authenticators
 from service.authenticators.typed import TypedFactor
 from service.domain.assurance import Kind
@@ -49,6 +49,10 @@ class PasswordFactor(TypedFactor):
         self._hasher = hasher
         self._decoy = decoy
         self._ended = ended
+
+    def busy(self) -> Load:
+        """Return how busy the hasher is now."""
+        return self._hasher.load()
 
     def hash(self, password: str, pointer: str = "/password") -> bytes:
         """Return the verifier of a new password; slow, so outside every transaction.

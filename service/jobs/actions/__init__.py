@@ -1,6 +1,7 @@
 """Run what is due, as the holder of the lease, until told to stop."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +23,13 @@ _PAGES: Final = 20
 """How many pages a task may drop in one turn; what is left has the next."""
 _AGAIN: Final = timedelta(minutes=1)
 """After how long work that failed is tried again, where its turn would not come sooner."""
+
+
+Ended = Callable[[str, float, bool], None]
+
+
+def _ignore(_name: str, _seconds: float, _failed: bool) -> None:  # noqa: FBT001 - a listener
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,16 @@ class Jobs:
         self._holder = opaque.random_bytes(16).hex()
         self._due: dict[str, datetime] = {}
         self._stop = threading.Event()
+        self._ended: Ended = _ignore
+
+    def on_end(self, listener: Ended) -> None:
+        """Call this after each turn of a task: its name, the seconds, and whether it failed."""
+        self._ended = listener
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all tasks."""
+        return (*(item.name for item in self._tasks), *(item.name for item in self._apart))
 
     def run_due(self) -> dict[str, int]:
         """Run every task that is due, if this process leads; return rows by task.
@@ -98,14 +116,15 @@ class Jobs:
                 continue
             if task.final and not sure:
                 continue
-            wait = task.every
+            wait, begun, failed = task.every, time.monotonic(), False
             try:
                 rows = done[task.name] = self._run(task, now)
                 if task.paged and rows >= PAGE * _PAGES:
                     wait = timedelta(0)
             except Exception as error:  # noqa: BLE001 - whatever it was, the others have their turn
                 logs.get().error("job_failed", job=task.name, **logs.kind(error))
-                wait = min(wait, _AGAIN)
+                wait, failed = min(wait, _AGAIN), True
+            self._ended(task.name, time.monotonic() - begun, failed)
             self._due[task.name] = now + wait
         return done
 
@@ -162,12 +181,14 @@ class Jobs:
         return rows
 
     def _do_apart(self, work: Apart) -> None:
+        begun, failed = time.monotonic(), False
         try:
             if rows := work.run():
                 logs.get().info("job", job=work.name, rows=rows)
         except Exception as error:  # noqa: BLE001 - as above
             logs.get().error("job_failed", job=work.name, **logs.kind(error))
-            self._due[work.name] = self._clock.now() + _AGAIN
+            self._due[work.name], failed = self._clock.now() + _AGAIN, True
+        self._ended(work.name, time.monotonic() - begun, failed)
 
     def _give_up(self) -> None:
         try:

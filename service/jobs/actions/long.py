@@ -109,8 +109,18 @@ class LongJobs:
         self._clock = clock
         self._holder = opaque.random_bytes(16).hex()
         self._stop = threading.Event()
+        self._ended: Callable[[str, float, bool], None] = _ignore
         # SQLite has one write lock and no queue for it: without a pause nobody else gets it.
         self._yield = _YIELD if database.engine.dialect.name == "sqlite" else 0.0
+
+    def on_end(self, listener: Callable[[str, float, bool], None]) -> None:
+        """Call this after each job: its kind, the seconds, and whether anything was left undone."""
+        self._ended = listener
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds of jobs that there are."""
+        return tuple(self._plans)
 
     def plan(self, tx: Tx, kind: str, params: Mapping[str, Any], actor: str) -> UUID:
         """Queue a job and return its id.
@@ -181,7 +191,7 @@ class LongJobs:
             if begun is None:
                 return self.view(tx, number)
         kind, params, lock = begun
-        progress = Progress(0)
+        progress, at = Progress(0), time.monotonic()
         try:
             work = self._plans[kind](params)
             progress.total = work.total()
@@ -190,6 +200,7 @@ class LongJobs:
         except Exception as error:  # noqa: BLE001 - a job that is left open would be begun for ever
             report = _why(kind, error) | {"failed": progress.failed}
             progress.failed += 1
+        self._ended(kind, time.monotonic() - at, progress.failed > 0)
         return self._end(number, lock, progress, report, helper=helper)
 
     @staticmethod
@@ -325,6 +336,10 @@ class LongJobs:
                 row.done, row.total, row.report = progress.done, progress.total, report
                 tx.flush()
             return self.view(tx, number)
+
+
+def _ignore(_kind: str, _seconds: float, _failed: bool) -> None:  # noqa: FBT001 - a listener
+    return None
 
 
 def scope_of(kind: str) -> str:

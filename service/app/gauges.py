@@ -1,0 +1,128 @@
+"""What stands and waits, read when somebody asks for it: queues, keys, connections, hashes.
+
+All of it is in `Metrics.private` alone: an outbox grows by what a login notices, and how many
+hashes run tells what others try.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.pool import QueuePool
+
+from crypto.hashing import Load
+from service.domain.clock import Clock
+from service.domain.errors import LaminaError
+from service.jobs.actions import Jobs
+from service.jobs.actions.long import LongJobs
+from service.keys.actions.ages import ages
+from service.keys.actions.instances import Instances
+from service.notifications.actions.outbox import Outbox
+from service.store.engine import Store, Tx
+from service.telemetry.metrics import Metrics
+
+_TOLD: Final = {
+    "lamina_outbox_waiting": ("Messages that wait for delivery.", ()),
+    "lamina_outbox_oldest_seconds": ("For how long the oldest of them has waited.", ()),
+    "lamina_long_jobs": ("Long jobs that wait or run.", ("state",)),
+    "lamina_long_jobs_oldest_seconds": ("For how long the oldest of them is there.", ()),
+    "lamina_worker_alive": ("Whether some process does the background work.", ()),
+    "lamina_instances_alive": ("Processes that gave a sign of life lately.", ()),
+    "lamina_key_age_seconds": ("Age of the key in use.", ("tier", "class")),
+    "lamina_database_up": ("Whether the database answers.", ()),
+    "lamina_database_connections": ("Connections of this process.", ("state",)),
+    "lamina_database_connections_most": ("How many connections it may have.", ()),
+    "lamina_hash_turns": ("How many password hashes may run at once.", ()),
+    "lamina_hashes": ("Password hashes that run or wait.", ("state",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges(Collector):
+    """Reads all of it at once.
+
+    Args:
+        hashing: Returns how busy the hasher of passwords is.
+    """
+
+    store: Store
+    instances: Instances
+    long_jobs: LongJobs
+    jobs: Jobs
+    outbox: Outbox
+    hashing: Callable[[], Load]
+    clock: Clock
+
+    def describe(self) -> Iterator[Metric]:
+        """Return the families without their values."""
+        return iter(_families().values())
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the families; those of the database are empty while it is away."""
+        found = _families()
+        load = self.hashing()
+        found["lamina_hash_turns"].add_metric([], load.turns)
+        found["lamina_hashes"].add_metric(["running"], load.taken)
+        found["lamina_hashes"].add_metric(["waiting"], load.waiting)
+        # Before this reads: the connection that it takes is no work of the service.
+        self._connections(found)
+        try:
+            with self.store.transaction(read=True) as tx:
+                self._stored(tx, found)
+            found["lamina_database_up"].add_metric([], 1)
+        except LaminaError:
+            # The others are wanted most while the database is away.
+            found = {name: it for name, it in found.items() if it.samples}
+            found["lamina_database_up"] = _family("lamina_database_up")
+            found["lamina_database_up"].add_metric([], 0)
+        yield from found.values()
+
+    def _connections(self, found: dict[str, GaugeMetricFamily]) -> None:
+        pool = self.store.engine.pool
+        if isinstance(pool, QueuePool):
+            taken = found["lamina_database_connections"]
+            taken.add_metric(["in_use"], pool.checkedout())
+            taken.add_metric(["idle"], pool.checkedin())
+            most = pool.size() + pool._max_overflow  # noqa: SLF001 - it has no other name
+            found["lamina_database_connections_most"].add_metric([], most)
+
+    def _stored(self, tx: Tx, found: dict[str, GaugeMetricFamily]) -> None:
+        now = self.clock.now()
+        messages, put = self.outbox.depth(tx)
+        queued, running, begun = self.long_jobs.depth(tx)
+        seen = self.jobs.seen(tx)
+        alive = sum(item.alive(now) for item in self.instances.listed(tx))
+        plain = {
+            "lamina_outbox_waiting": messages,
+            "lamina_outbox_oldest_seconds": (now - put).total_seconds() if put else 0,
+            "lamina_long_jobs_oldest_seconds": (now - begun).total_seconds() if begun else 0,
+            "lamina_worker_alive": seen is not None and seen.alive(now),
+            "lamina_instances_alive": alive,
+        }
+        for name, value in plain.items():
+            found[name].add_metric([], max(0.0, float(value)))
+        found["lamina_long_jobs"].add_metric(["waiting"], queued)
+        found["lamina_long_jobs"].add_metric(["running"], running)
+        for item in ages(tx, now):
+            seconds = item.age.total_seconds()
+            found["lamina_key_age_seconds"].add_metric([item.tier, item.key_class], seconds)
+
+
+def install(metrics: Metrics, gauges: Gauges) -> None:
+    """Show what stands and waits on the private address, and count the turns of background work."""
+    metrics.private.register(gauges)
+    metrics.expect_jobs((*gauges.jobs.names, *gauges.long_jobs.kinds))
+    gauges.jobs.on_end(metrics.job)
+    gauges.long_jobs.on_end(metrics.job)
+
+
+def _families() -> dict[str, GaugeMetricFamily]:
+    return {name: _family(name) for name in _TOLD}
+
+
+def _family(name: str) -> GaugeMetricFamily:
+    told, labels = _TOLD[name]
+    return GaugeMetricFamily(name, told, labels=labels)

@@ -1,0 +1,137 @@
+"""What several workers of one server counted, as the sum that none of them knows alone.
+
+A scrape meets one worker, another time another: counters of one would jump back and forth. So each
+writes its own to a file every second, into a directory that the server made for them, and whoever
+is asked adds up. A worker that takes the place of a dead one goes on from its file.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+
+from service.telemetry import logs
+
+_EVERY: Final = 1.0
+_ADDED: Final = frozenset({"counter", "histogram", "summary"})
+_CREATED: Final = "_created"
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+Counts = dict[str, dict[Key, float]]
+"""Values by family, then by the name of the sample and its labels."""
+
+
+class Together:
+    """One worker's part, and the sum of all.
+
+    Args:
+        directory: Where the files are; only this server's workers can read it.
+        workers: How many there are.
+        registry: What this worker counts. What is no counter is shown as it stands here.
+    """
+
+    def __init__(self, directory: Path, workers: int, registry: CollectorRegistry) -> None:
+        self._directory = directory
+        self._registry = registry
+        self._name, self._handle = self._place(workers)
+        self._before = self._read(directory / self._name)
+
+    def _place(self, workers: int) -> tuple[str, int]:
+        """Take the first place that no living worker has; a lock ends with its process."""
+        # One that is ending may still hold its own.
+        for number in range(2 * workers):
+            handle = os.open(
+                self._directory / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(handle)
+                continue
+            return f"{number}.json", handle
+        raise OSError("no place among the workers of this server")
+
+    def start(self) -> None:
+        """Write what was counted every second, in a thread."""
+        threading.Thread(target=self._loop, name="lamina-counts", daemon=True).start()
+
+    def end(self) -> None:
+        """Leave the place to another, who goes on from what was written."""
+        os.close(self._handle)
+
+    def write(self) -> None:
+        """Write what was counted."""
+        rows = [
+            [family, name, labels, value]
+            for family, samples in self._own().items()
+            for (name, labels), value in samples.items()
+        ]
+        path = self._directory / self._name
+        other = path.with_suffix(".new")
+        other.write_bytes(orjson.dumps(rows))
+        other.replace(path)
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the families of the registry, those that add up with the sum of all workers."""
+        total = self._own()
+        for path in sorted(self._directory.glob("*.json")):
+            if path.name != self._name:
+                _add(total, self._read(path))
+        for family in self._registry.collect():
+            if family.type not in _ADDED:
+                yield family
+                continue
+            shown = Metric(family.name, family.documentation, family.type, family.unit)
+            for (name, labels), value in total.get(family.name, {}).items():
+                shown.add_sample(name, dict(labels), value)
+            yield shown
+
+    def _own(self) -> Counts:
+        found: Counts = {}
+        _add(found, self._before)
+        _add(found, {
+            family.name: {
+                (sample.name, tuple(sample.labels.items())): sample.value
+                for sample in family.samples
+            }
+            for family in self._registry.collect() if family.type in _ADDED
+        })  # fmt: skip
+        return found
+
+    def _loop(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(_EVERY):
+            try:
+                self.write()
+            except OSError as error:
+                logs.get().warning("counts_not_shared", **logs.kind(error))
+
+    @staticmethod
+    def _read(path: Path) -> Counts:
+        found: Counts = {}
+        try:
+            rows: list[Any] = orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            return found
+        for family, name, labels, value in rows:
+            key = (name, tuple((label, text) for label, text in labels))
+            found.setdefault(family, {})[key] = value
+        return found
+
+
+def _add(total: Counts, more: Counts) -> None:
+    for family, samples in more.items():
+        known = total.setdefault(family, {})
+        for key, value in samples.items():
+            if key not in known:
+                known[key] = value
+            elif key[0].endswith(_CREATED):
+                known[key] = min(known[key], value)
+            else:
+                known[key] += value

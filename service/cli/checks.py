@@ -23,6 +23,7 @@ from service.cli.base import counted
 from service.domain.clock import SystemClock, rfc3339
 from service.domain.errors import LaminaError, Unavailable
 from service.keys.actions.ages import ages
+from service.notifications.model import Channel, State
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import Tx, make_engine
@@ -335,16 +336,43 @@ def _destruction(house: House, tx: Tx) -> Iterator[Found]:
 
 
 def _outbox(house: House, tx: Tx) -> Iterator[Found]:
-    waiting, oldest = house.outbox.depth(tx)
-    told = f"{counted(waiting, 'message waits', 'messages wait')} for delivery"
-    if oldest:
-        told += f", the oldest for {int((house.clock.now() - oldest).total_seconds())} s"
-    yield Found("outbox", told)
+    depths = house.delivery.delivering.depths(tx)
+    dead = sum(item.number for item in depths if item.state == State.DEAD)
+    waits = [item for item in depths if item.state == State.WAITING]
+    oldest = min((item.oldest for item in waits), default=None)
+    age = house.clock.now() - oldest if oldest else timedelta()
+    told = f"{counted(sum(item.number for item in waits), 'delivery waits', 'deliveries wait')}"
+    told += f", the oldest for {int(age.total_seconds())} s" if oldest else ""
+    if dead:
+        mend = "see why: lamina outbox list; then: lamina outbox retry --dead, or drop --dead"
+        yield wrong(
+            "outbox", f"{counted(dead, 'delivery is', 'deliveries are')} dead; {told}", mend
+        )
+    elif age > _LATE:
+        yield wrong("outbox", told, "see why: lamina outbox list")
+    else:
+        yield Found("outbox", told)
+
+
+def _delivery(house: House, tx: Tx) -> Iterator[Found]:
+    found = house.settings
+    if not found.smtp_url:
+        yield unknown("delivery.email", "LAMINA_SMTP_URL is not set: no code goes out by mail")
+    elif reason := house.delivery.delivering.reach(Channel.EMAIL):
+        told = f"the mail server takes no mail ({reason}); messages wait"
+        yield wrong("delivery.email", told, "start it, or mend LAMINA_SMTP_URL")
+    else:
+        yield Found("delivery.email", "the mail server takes mail")
+    if not found.sms_url:
+        yield unknown("delivery.sms", "LAMINA_SMS_URL is not set: no code goes out as a text")
+    if not found.alarm_email and not house.delivery.webhooks.listed(tx):
+        mend = "set LAMINA_ALARM_EMAIL, or run: lamina webhooks add"
+        yield unknown("delivery.alarms", "nobody is told of alarms", mend)
 
 
 CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("serving", _serving), ("worker", _worker), ("jobs", _queued), ("clock", _clocks),
     ("ledger", _ledger), ("keys", _keys), ("age", _ages), ("destruction", _destruction),
-    ("outbox", _outbox),
+    ("outbox", _outbox), ("delivery", _delivery),
 )  # fmt: skip
 """The checks that need the whole service, by name, in the order in which they are told."""

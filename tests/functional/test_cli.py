@@ -297,4 +297,4 @@ def test_the_demo_passes():
     assert process.returncode == 0, errors
     found = json.loads(output)
     assert found["passed"] is True
-    assert len(found["steps"]) == 24
+    assert len(found["steps"]) == 25

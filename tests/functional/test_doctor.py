@@ -11,6 +11,8 @@ from sqlalchemy import text
 from service.app import open_house
 from service.cli import checks, main
 from service.domain.clock import SystemClock
+from service.store import migrate
+from tests.letterbox import letterbox
 
 HEALTHY = {
     "database", "schema", "disk.database", "disk.ledger", "roots", "redis", "serving", "worker",
@@ -82,7 +84,8 @@ def test_a_healthy_setup_has_no_finding(alive, doctor, settings, environment):
     code, rows = doctor()
     assert findings((code, rows)) == {}
     assert {row["check"] for row in rows} >= HEALTHY
-    assert {row["check"] for row in rows if row["ok"] is None} == (
+    delivery = {"delivery.email", "delivery.sms", "delivery.alarms"}
+    assert {row["check"] for row in rows if row["ok"] is None} == delivery | (
         {"clock.database"} if settings.sqlite else {"disk.database"}
     )
     told = CliRunner().invoke(main, ["doctor"], env=environment)
@@ -125,7 +128,7 @@ def test_a_schema_of_another_program_is_told(alive, doctor, revision, mend):
         found = findings(doctor())
     finally:
         execute(alive, "UPDATE alembic_version SET version_num = '0019'")
-    assert found == {"schema": (f"at revision {revision}, this program needs 0019", mend)}
+    assert found == {"schema": (f"at revision {revision}, this program needs {migrate.HEAD}", mend)}
 
 
 def test_redis_that_is_away_is_told(alive, doctor):
@@ -271,3 +274,28 @@ def test_another_check_is_one_more_line(alive, doctor, monkeypatch):
     more = (*checks.CHECKS, ("ours", ours), ("theirs", raising))
     monkeypatch.setattr(checks, "CHECKS", more)
     assert findings(doctor())["theirs"][0] == "It does not answer."
+
+
+def test_a_mail_server_that_is_away_or_refuses_is_a_finding(alive, doctor):
+    """With the reason; one that takes mail is in order, and gets none."""
+    with letterbox() as (box, port):
+        mail = {"LAMINA_SMTP_URL": f"smtp://127.0.0.1:{port}?tls=off",
+                "LAMINA_SMTP_FROM": "a@bank.example"}  # fmt: skip
+        code, rows = doctor(**mail)
+        (row,) = [row for row in rows if row["check"] == "delivery.email"]
+        assert (code, row["ok"], box.letters) == (0, True, [])
+        without = {"LAMINA_SMTP_URL": f"smtp://127.0.0.1:{port}"}
+        assert "smtp_no_tls" in findings(doctor(**mail | without))["delivery.email"][0]
+    assert "unreachable" in findings(doctor(**mail))["delivery.email"][0]
+
+
+def test_what_cannot_be_delivered_is_a_finding(alive, doctor):
+    """A dead delivery, or one that has waited for an hour, with where to look."""
+    with alive.store.transaction() as tx:
+        alive.outbox.put(tx, "subject.suspended", None, {"to": "a@example.com"})
+    alive.delivery.delivering._route()
+    past = SystemClock().now() - timedelta(hours=2)
+    execute(alive, "UPDATE outbox SET at = :past", past=past.replace(tzinfo=None))
+    assert "lamina outbox list" in findings(doctor())["outbox"][1]
+    execute(alive, "UPDATE delivery SET state = 'dead'")
+    assert "1 delivery is dead" in findings(doctor())["outbox"][0]

@@ -29,6 +29,7 @@ from service.notifications.model import (
 )
 from service.notifications.store import deliveries
 from service.notifications.store import outbox as store
+from service.notifications.store.deliveries import Depth
 from service.notifications.store.outbox import Outgoing
 from service.store.engine import Store, Tx
 from service.telemetry import logs
@@ -79,6 +80,20 @@ class Delivering:
         self._busy: Tally[str] = Tally()
         self._guard = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+
+    def depths(self, tx: Tx) -> list[Depth]:
+        """Return what waits and what is dead, by channel."""
+        return deliveries.depths(tx)
+
+    def reach(self, channel: Channel) -> str:
+        """Try the way of a channel without a message; return why it fails, or nothing."""
+        check = getattr(self._senders.get(channel), "check", None)
+        try:
+            if check is not None:
+                check()
+        except Undelivered as failure:
+            return failure.reason
+        return ""
 
     def due(self) -> int:
         """Begin to deliver what is due; return how many messages were found to go somewhere."""
@@ -227,7 +242,7 @@ class Delivering:
     def _measure(self) -> None:
         now = self._clock.now()
         with self._database.transaction(read=True) as tx:
-            depths = deliveries.depths(tx)
+            depths = self.depths(tx)
         found = {(each.channel, each.state): each for each in depths}
         for channel in Channel:
             for state in (State.WAITING, State.DEAD):

@@ -99,6 +99,11 @@ class SmtpSender:
             except smtplib.SMTPNotSupportedError:
                 raise Undelivered("smtp_utf8", final=True) from None
 
+    def check(self) -> None:
+        """Connect and sign in as for a mail, and send none; raises Undelivered."""
+        with _told(), self._connected() as smtp:
+            smtp.noop()
+
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
         where = self._where

@@ -23,7 +23,7 @@ from crypto.keyring import (
 )
 from crypto.providers.base import RootProvider
 from crypto.rows import RowKey
-from service.domain.clock import Clock
+from service.domain.clock import Clock, rfc3339
 from service.domain.ids import new_id, service_owner
 from service.keys import store
 from service.keys.actions.unit_keys import UnitKeys
@@ -202,8 +202,8 @@ class Vault:
                 "version": row.version,
                 "status": row.status,
                 "root_version": root_version_of(row.wrapped),
-                "created_at": row.created_at.isoformat(),
-                "destroy_after": row.destroy_after.isoformat() if row.destroy_after else None,
+                "created_at": rfc3339(row.created_at),
+                "destroy_after": rfc3339(row.destroy_after) if row.destroy_after else None,
                 "held": self._ring.holds(row.key_class, row.version),
             }
             for row in store.keks(tx)

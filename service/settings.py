@@ -30,6 +30,13 @@ CONSOLE: Final = "console:"
 _ADDRESS: Final = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
 _PYDANTIC: Final = "Value error, "
 """What pydantic puts before the words of a validator."""
+_SERVER: Final = re.compile(
+    r"postgresql\+psycopg://(?:[^:/]*(?::[^@]*)?@)?(?:\[[^/?\]]+\]|[^/:?\[\]]+)?"
+    r"(?::(?P<port>[0-9]{1,5}))?(?:[/?].*)?",
+    re.DOTALL,
+)
+"""Read as SQLAlchemy reads it, in whose words a password may stand."""
+_LAST_PORT: Final = 65_535
 
 
 class Settings(Bounds):
@@ -143,6 +150,13 @@ class Settings(Bounds):
                 raise ValueError(f"{path.name} is no regular file")
         return value
 
+    @field_validator("face_models")
+    @classmethod
+    def _directory(cls, value: Path | None) -> Path | None:
+        if value is not None and value.exists() and not value.is_dir():
+            raise ValueError(f"{value.name} is no directory")
+        return value
+
     @field_validator("key_classes")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -157,6 +171,11 @@ class Settings(Bounds):
     def _database(cls, value: str) -> str:
         if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        found = _SERVER.fullmatch(value)
+        bad = found is None or int(found["port"] or 0) > _LAST_PORT or not _splits(value)
+        if bad and not value.startswith("sqlite"):
+            told = "must be postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME"
+            raise ValueError(f"{told}; write signs in a password as %XX")
         return value
 
     @field_validator("redis_url")
@@ -185,9 +204,12 @@ class Settings(Bounds):
     @field_validator("issuer")
     @classmethod
     def _issuer(cls, value: str) -> str:
-        parts = urlsplit(value)
+        # What Python says of a URL that is none may repeat a password.
+        parts = urlsplit(value) if _splits(value) else urlsplit("")
         if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query:
             raise ValueError("must be an http or https URL without a query")
+        if "@" in parts.netloc:
+            raise ValueError("is shown to everybody: it must hold neither user nor password")
         return value.rstrip("/")
 
     @field_validator("bind", "metrics_bind")
@@ -196,7 +218,7 @@ class Settings(Bounds):
         if not value and info.field_name == "metrics_bind":
             return value
         host, _, port = value.rpartition(":")
-        numbered = port.isascii() and port.isdigit() and int(port) <= 65535  # noqa: PLR2004 - the last port
+        numbered = re.fullmatch("[0-9]{1,5}", port) and int(port) <= _LAST_PORT
         if not host or not numbered or host.startswith("[") != host.endswith("]"):
             raise ValueError("must be HOST:PORT, such as 127.0.0.1:8000 or [::1]:8000")
         if info.field_name == "metrics_bind" and not int(port):
@@ -207,14 +229,14 @@ class Settings(Bounds):
     def _safe(self) -> "Settings":
         if self.mode == "production":
             if not self.issuer.startswith("https://"):
-                told = "LAMINA_ISSUER must be https in production"
+                told = "LAMINA_ISSUER: must be https in production"
                 raise ValueError(f"{told} (or set LAMINA_MODE=development)")
             if self.workers > 1 and not self.redis_url:
-                raise ValueError("several workers need LAMINA_REDIS_URL in production")
-            if CONSOLE in {self.smtp_url, self.sms_url}:
-                raise ValueError("console: prints codes, and is for LAMINA_MODE=development alone")
-            if self.sms_url.startswith("http:"):
-                raise ValueError("LAMINA_SMS_URL must be https in production")
+                raise ValueError("LAMINA_REDIS_URL: several workers need one in production")
+            if self.smtp_url == CONSOLE:
+                raise ValueError("LAMINA_SMTP_URL: console: is for LAMINA_MODE=development alone")
+            if self.sms_url == CONSOLE or self.sms_url.startswith("http:"):
+                raise ValueError("LAMINA_SMS_URL: must be https in production")
         return self
 
     @property
@@ -258,9 +280,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
     file = dotenv if dotenv is not None else Path(".env")
     if file.exists() and not file.is_file():
         raise SetupError("bad_setting", f"{file.name} is no regular file")
-    merged: dict[str, str] = {
-        name: value for name, value in dotenv_values(file).items() if value is not None
-    }
+    merged = _written(file)
     merged.update(os.environ if environ is None else environ)
     values: dict[str, Any] = {}
     roots: dict[str, str] = {}
@@ -280,6 +300,26 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         first = error.errors(include_url=False, include_input=False)[0]
         where = "".join(f"{PREFIX}{str(part).upper()}: " for part in first["loc"][:1])
         raise SetupError("bad_setting", f"{where}{first['msg'].removeprefix(_PYDANTIC)}") from None
+
+
+def _splits(url: str) -> bool:
+    try:
+        urlsplit(url)
+    except ValueError:
+        return False
+    return True
+
+
+def _written(file: Path) -> dict[str, str]:
+    """Return what a `.env` file sets; raises SetupError that repeats nothing of it."""
+    try:
+        found = dotenv_values(file)
+    except UnicodeDecodeError:
+        raise SetupError("bad_setting", f"{file.name}: is no text in UTF-8") from None
+    except OSError as error:
+        detail = f"{file.name}: cannot be read ({error.strerror})"
+        raise SetupError("bad_setting", detail) from None
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _key_class(name: str, bare: str) -> str:

@@ -96,11 +96,16 @@ def open_vault(settings: Settings, clock: Clock) -> Vault:
     def reopen(key_class: str) -> RootProvider:
         return open_root(settings.root_for(key_class), [key_class])
 
-    try:
-        roots = {key_class: reopen(key_class) for key_class in settings.key_classes}
-    except CryptoError as error:
-        raise SetupError("bad_key_file", f"{error} (new here? run: lamina keys init)") from None
-    return Vault(roots, clock, reopen)
+    def first(key_class: str) -> RootProvider:
+        try:
+            return reopen(key_class)
+        except CryptoError as error:
+            own = key_class in settings.root_key_classes
+            name = f"LAMINA_ROOT_KEY_{key_class.upper()}" if own else "LAMINA_ROOT_KEY"
+            detail = f"{name}: {error} (new here? run: lamina keys init)"
+            raise SetupError("bad_key_file", detail) from None
+
+    return Vault({key_class: first(key_class) for key_class in settings.key_classes}, clock, reopen)
 
 
 def _settle(store: Store, vault: Vault, clock: Clock) -> None:

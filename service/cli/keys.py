@@ -40,7 +40,7 @@ def init(*, as_json: bool) -> None:
     found = settings()
     scheme, _, place = found.root_key.partition(":")
     if scheme != "file" or not place:
-        raise SetupError("bad_setting", "LAMINA_ROOT_KEY must be file:DIRECTORY to be made here")
+        raise SetupError("bad_setting", "LAMINA_ROOT_KEY: must be file:DIRECTORY to be made here")
     classes = tuple(name for name in found.key_classes if name not in found.root_key_classes)
     FileRoot.init(Path(place), classes)
     made = {"directory": place, "classes": list(classes)}

@@ -1,6 +1,7 @@
 """What can go wrong, in the words of the domain; only `service.web.problems` knows HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -149,3 +150,12 @@ class OAuthError(LaminaError):
 
 class SetupError(LaminaError):
     """The service cannot start or the command cannot run; the detail says what to mend."""
+
+
+@contextmanager
+def naming(setting: str) -> Iterator[None]:
+    """Put the name of a setting before what is wrong with the file that it names."""
+    try:
+        yield
+    except SetupError as error:
+        raise SetupError(error.code, f"{setting}: {error.detail}") from None

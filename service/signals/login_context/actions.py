@@ -9,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from crypto.errors import CryptoError, KeyUnavailable
+from service.domain.errors import naming
 from service.domain.ids import new_id
 from service.domain.risk import UNSAID, Assessment, Reason, SignalFacts
 from service.signals.login_context import crowd, findings, listed, model, store
@@ -56,8 +57,10 @@ class LoginContextSignal:
         bad_networks: Path | None = None,
     ) -> None:  # fmt: skip
         self._purpose_key = purpose_key
-        self._places = Places(geoip)
-        self._bad = Watched[Blocks](bad_networks, listed.read) if bad_networks else None
+        with naming("LAMINA_GEOIP_DB"):
+            self._places = Places(geoip)
+        with naming("LAMINA_BAD_NETWORKS"):
+            self._bad = Watched[Blocks](bad_networks, listed.read) if bad_networks else None
         self._crowd = NOBODY
         self._read_at: datetime | None = None
 

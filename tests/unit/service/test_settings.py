@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from crypto.keyring import KEY_CLASSES
 from service import settings
@@ -49,11 +50,11 @@ def test_production_refuses_what_is_unsafe(read):
     """An issuer without TLS and several workers without Redis are refused, each by name."""
     plain = {"LAMINA_ISSUER": "http://id.example.com"}
     assert (
-        "LAMINA_ISSUER must be https in production (or set LAMINA_MODE=development)"
+        "LAMINA_ISSUER: must be https in production (or set LAMINA_MODE=development)"
         in refusal(read, plain).detail
     )
     several = SAFE | {"LAMINA_WORKERS": "2"}
-    assert "several workers need LAMINA_REDIS_URL" in refusal(read, several).detail
+    assert "LAMINA_REDIS_URL: several workers need one" in refusal(read, several).detail
     assert read(several | {"LAMINA_REDIS_URL": "redis://localhost"}).workers == 2
     assert read(SAFE | {"LAMINA_WORKERS": "1"}).workers == 1
     assert read(plain | DEVELOPMENT | {"LAMINA_WORKERS": "2"}).workers == 2
@@ -66,6 +67,11 @@ def test_production_refuses_what_is_unsafe(read):
         ("DATABASE_URL", "mysql://user:canary@host/db", "must start with sqlite:///"),
         ("DATABASE_URL", "postgresql://user:canary@host/db", "postgresql+psycopg://"),
         ("DATABASE_URL", "", "must start with"),
+        ("DATABASE_URL", "postgresql+psycopg://u:canary@h:x/db", "USER:PASSWORD@HOST:PORT/NAME"),
+        ("DATABASE_URL", "postgresql+psycopg://u:canary@h:65536/db", "HOST:PORT/NAME"),
+        ("DATABASE_URL", "postgresql+psycopg://u:canary@h:/db", "HOST:PORT/NAME"),
+        ("DATABASE_URL", "postgresql+psycopg://u:canary@[::1/db", "HOST:PORT/NAME"),
+        ("DATABASE_URL", "postgresql+psycopg://u:canary\u2100@h/db", "in a password as %XX"),
         ("REDIS_URL", "nonsense", "must start with redis://, rediss:// or unix://"),
         ("REDIS_URL", "http://user:canary@host", "must start with redis://"),
         ("REDIS_URL", "redis://", "must start with redis://"),
@@ -78,12 +84,15 @@ def test_production_refuses_what_is_unsafe(read):
         ("ISSUER", "https://", "http or https URL without a query"),
         ("ISSUER", "https://id.example.com?tenant=1", "without a query"),
         ("ISSUER", "id.example.com", "http or https URL"),
-        ("ISSUER", "https://[::1", "Invalid IPv6 URL"),
+        ("ISSUER", "https://[::1", "http or https URL"),
+        ("ISSUER", "https://u:canary@id.example.com", "neither user nor password"),
+        ("ISSUER", "https://u:canary\u2100@id.example.com", "http or https URL"),
         ("BIND", "8000", "must be HOST:PORT"),
         ("BIND", ":8000", "must be HOST:PORT"),
         ("BIND", "localhost:", "must be HOST:PORT"),
         ("BIND", "localhost:65536", "must be HOST:PORT"),
         ("BIND", "localhost:-1", "must be HOST:PORT"),
+        ("BIND", f"localhost:{'9' * 5000}", "must be HOST:PORT"),
         ("BIND", "localhost:\u0663", "must be HOST:PORT"),
         ("BIND", "localhost:\u00b2", "must be HOST:PORT"),
         ("BIND", "[::1:8000", "must be HOST:PORT"),
@@ -106,8 +115,37 @@ def test_a_wrong_value_is_refused_in_one_line(read, name, value, says):
     assert refused.detail.startswith(f"LAMINA_{name}: ")
     assert says in refused.detail
     assert "Value error" not in refused.detail
-    if "URL" in name:
+    if "URL" in name or name == "ISSUER":
         assert "canary" not in refused.detail
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://lamina@db/lamina", "postgresql+psycopg:///lamina?host=/run/pg",
+        "postgresql+psycopg://u:a:b/c@[::1]:5432/l", "postgresql+psycopg://h1,h2/l?sslmode=require",
+        "postgresql+psycopg://u:@h/l", "sqlite:////var/lib/lamina: all/l.db",
+    ],
+)  # fmt: skip
+def test_every_form_of_a_database_url_is_taken(read, url):
+    """Sockets, several hosts, IPv6 and signs in a password, as SQLAlchemy reads them."""
+    assert read(DEVELOPMENT | {"LAMINA_DATABASE_URL": url}).database_url == url
+    assert make_url(url).database
+
+
+@pytest.mark.parametrize("content", [b"LAMINA_ROOT_KEY=\xffcanary", None])
+def test_a_file_that_is_no_text_is_refused(read, tmp_path, content):
+    """The line names the file and repeats nothing of it."""
+    file = tmp_path / ".env"
+    file.write_bytes(content or b"LAMINA_ROOT_KEY=canary")
+    if content is None:
+        if os.getuid() == 0:
+            pytest.skip("root may read every file")
+        file.chmod(0)
+    with pytest.raises(SetupError) as refused:
+        read(DEVELOPMENT, file)
+    assert refused.value.detail.startswith(".env: ")
+    assert "canary" not in refused.value.detail
 
 
 @pytest.mark.parametrize(

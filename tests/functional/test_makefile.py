@@ -1,0 +1,60 @@
+"""`make` sets up what a command beside it needs, and nothing that is there already."""
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from service.settings import load
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+
+
+def make(place, *what, **environment):
+    """Run make in a directory by the Makefile of this project; return what it prints."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LAMINA_")}
+    done = subprocess.run(
+        ["make", "-f", str(ROOT / "Makefile"), *what], cwd=place, env=kept | environment,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_settings_are_written_for_the_commands_beside_it(tmp_path):
+    """They are for nobody else to read, and are those that `make serve` serves by."""
+    make(tmp_path, ".env", LAMINA_BIND="127.0.0.1:9000")
+    file = tmp_path / ".env"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    found = load({}, file)
+    assert (found.mode, found.root_key) == ("development", "file:var/keys")
+    assert found.database_url == "sqlite:///var/lamina.db"
+    assert (found.bind, found.issuer) == ("127.0.0.1:9000", "http://localhost:9000")
+
+
+def test_settings_that_are_there_stay(tmp_path):
+    """Another address for once moves the issuer along, and changes no file."""
+    file = tmp_path / ".env"
+    file.write_text("LAMINA_BIND=127.0.0.1:9000\nLAMINA_ISSUER=http://localhost:9000\n")
+    before = file.read_text()
+    make(tmp_path, ".env")
+    assert file.read_text() == before
+    ask = ("--eval", "asked: ; @echo $(LAMINA_BIND) $(LAMINA_ISSUER)", "asked")
+    assert make(tmp_path, *ask).split() == ["127.0.0.1:9000", "http://localhost:9000"]
+    moved = make(tmp_path, *ask, LAMINA_BIND="127.0.0.1:9100").split()
+    assert moved == ["127.0.0.1:9100", "http://localhost:9100"]
+    file.write_text("LAMINA_ISSUER=https://id.example.com\n")
+    kept = make(tmp_path, *ask, LAMINA_BIND="127.0.0.1:9100").split()
+    assert kept == ["127.0.0.1:9100", "https://id.example.com"]
+
+
+def test_the_portraits_of_the_demo_are_the_locked_ones():
+    """What `make demo` installs beside the rest is pinned as for the tests, with its hashes."""
+    demo = (ROOT / "requirements-demo.lock").read_text("utf-8")
+    whole = (ROOT / "requirements-dev.lock").read_text("utf-8")
+    lines = [line for line in demo.splitlines() if not line.startswith("#")]
+    assert {line.split("==")[0] for line in lines if "==" in line} == {"matplotlib", "scikit-image"}
+    assert [line for line in lines if line not in whole.splitlines()] == []

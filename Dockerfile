@@ -8,6 +8,7 @@ WORKDIR /opt/lamina
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 
+COPY LICENSE ./
 COPY crypto crypto
 COPY biometrics biometrics
 COPY migrations migrations

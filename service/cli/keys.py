@@ -26,9 +26,10 @@ def keys() -> None:
 
 
 @keys.command()
+@click.option("--if-absent", is_flag=True, help="Do nothing where the directory is there already.")
 @json_option
 @command
-def init(*, as_json: bool) -> None:
+def init(*, if_absent: bool, as_json: bool) -> None:
     """Make the root keys that LAMINA_ROOT_KEY names, one file per key class.
 
     Nothing is ever overwritten. Keep a copy where the database backup is not.
@@ -41,6 +42,9 @@ def init(*, as_json: bool) -> None:
     scheme, _, place = found.root_key.partition(":")
     if scheme != "file" or not place:
         raise SetupError("bad_setting", "LAMINA_ROOT_KEY: must be file:DIRECTORY to be made here")
+    if if_absent and Path(place).is_dir():
+        show({"directory": place, "classes": []}, as_json=as_json, text=f"{place} is there")
+        return
     classes = tuple(name for name in found.key_classes if name not in found.root_key_classes)
     FileRoot.init(Path(place), classes)
     made = {"directory": place, "classes": list(classes)}

@@ -48,6 +48,8 @@ def test_keys_are_made_once(lamina):
     again = lamina("keys", "init")
     assert again.exit_code == 1
     assert "never overwritten" in again.stderr
+    kept = json.loads(lamina("keys", "init", "--if-absent", "--json").stdout)
+    assert kept["classes"] == []
     lamina("db", "upgrade")
     status = json.loads(lamina("keys", "status", "--json").stdout)
     assert (len(status["held"]), status["missing"], len(status["signing"])) == (10, [], 1)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
@@ -12,17 +12,12 @@ from service.accounts.model import Account
 from service.audit.actions import AuditLog
 from service.authenticators import store
 from service.authenticators.store import AuthenticatorRow, Grant, RecoveryCode
+from service.authenticators.views import Access, as_value, no_authenticator, not_pending, shown
 from service.domain.authenticator import TYPES, Authenticator, Status, Verifier
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
-from service.domain.clock import SKEW, Clock, in_force, rfc3339
-from service.domain.errors import (
-    Conflict,
-    Forbidden,
-    NotFound,
-    TooMany,
-    VerificationFailed,
-)
+from service.domain.clock import SKEW, Clock, in_force
+from service.domain.errors import Conflict, Forbidden, TooMany, VerificationFailed
 from service.domain.ids import new_id
 from service.store.bearer import token_digest
 from service.store.engine import Tx
@@ -39,36 +34,6 @@ _ALWAYS: Final = frozenset({"password"})
 """Types of which a new one ends access even where it replaces none, as after a recovery."""
 _ACTING: Final = "lamina_acting_session"
 """Under which a unit of work knows the session by whose grant it acts."""
-
-
-def _value(row: AuthenticatorRow) -> Authenticator:
-    return Authenticator(
-        row.id, row.subject_id, row.type, Status(row.status), row.created_at, row.last_used_at
-    )
-
-
-def _shown(row: AuthenticatorRow) -> dict[str, Any]:
-    return {
-        "id": str(row.id), "type": row.type, "status": row.status,
-        "created_at": rfc3339(row.created_at),
-        "last_used_at": rfc3339(row.last_used_at) if row.last_used_at else None,
-    }  # fmt: skip
-
-
-def not_pending() -> Conflict:
-    """Return the refusal to confirm what waits for no confirmation."""
-    detail = "This authenticator is not waiting for confirmation; enroll another."
-    return Conflict("not_pending", detail)
-
-
-class Access(Protocol):
-    """A person's access, of which authenticators are the ground."""
-
-    def stands(self, tx: Tx, session: UUID) -> bool:
-        """Tell whether a session, or the one that took its place, is in force."""
-
-    def security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:
-        """End what must not outlive an authenticator; a session that acts goes on."""
 
 
 class Authenticators:
@@ -88,30 +53,37 @@ class Authenticators:
         self._access = access
 
     def add(
-        self, tx: Tx, subject: UUID, kind: str, verifier: bytes, *, status: Status
-    ) -> Authenticator:
-        """Enroll; an active one takes the place of an earlier one of its type."""
+        self, tx: Tx, subject: UUID, kind: str, verifier: bytes, *, status: Status,
+        name: str | None = None,
+    ) -> Authenticator:  # fmt: skip
+        """Enroll; an active one takes the place of an earlier one of its type.
+
+        Of a type of which there may be several it stands beside them, under a name of its own.
+        """
         self._accounts.hold(tx, subject)
         now = self._clock.now()
-        superseded = status is Status.ACTIVE and self._supersede(tx, subject, kind)
+        superseded = status is Status.ACTIVE and self._make_room(tx, subject, kind)
         row = AuthenticatorRow(
             id=new_id(now), subject_id=subject, type=kind, status=status.value, created_at=now,
             confirmed_at=now if status is Status.ACTIVE else None, last_used_at=None,
             session_id=tx.info.get(_ACTING),
         )  # fmt: skip
-        row.verifier = verifier
+        row.verifier, row.name = verifier, name
         tx.add(row)
         tx.flush()
         if status is Status.ACTIVE:
             self._activated(tx, row, superseded=superseded)
-        return _value(row)
+        return as_value(row)
 
-    def require_room(self, tx: Tx, subject: UUID) -> None:
+    def require_room(self, tx: Tx, subject: UUID, kind: str) -> None:
         """Refuse to add one more that waits for confirmation; the subject is locked.
 
         Raises:
+            Conflict: As many are active as may be of a type of which there may be several.
             TooMany: Tells when the oldest of them lapses.
         """
+        if self.most(kind) > 1:
+            self._make_room(tx, subject, kind)
         now, most = self._clock.now(), self._bounds.max_pending_authenticators
         waiting = store.waiting(tx, subject, now - PENDING_LIFE)
         if len(waiting) >= most:
@@ -150,7 +122,7 @@ class Authenticators:
         """
         row = self._row(tx, subject, authenticator)
         if client is not None and not store.begun_by(tx, authenticator, client):
-            raise _none()
+            raise no_authenticator()
         waits = in_force(row.created_at + PENDING_LIFE, self._clock.now(), PENDING_LIFE)
         if row.status != Status.PENDING or not waits or not self._begun_in_force(tx, row):
             raise not_pending()
@@ -173,13 +145,13 @@ class Authenticators:
         row = self._row(tx, subject, authenticator)
         if row.status != Status.PENDING or not self._begun_in_force(tx, row):
             raise not_pending()
-        superseded = self._supersede(tx, subject, row.type)
+        superseded = self._make_room(tx, subject, row.type)
         if verifier is not None:
             row.verifier = verifier
         row.status, row.confirmed_at = Status.ACTIVE.value, self._clock.now()
         tx.flush()
         self._activated(tx, row, superseded=superseded, **record)
-        return _value(row)
+        return as_value(row)
 
     def rewrite(self, tx: Tx, authenticator: UUID, verifier: bytes) -> None:
         """Replace what an authenticator is checked against; raises VerificationFailed."""
@@ -209,7 +181,7 @@ class Authenticators:
         if counted and not withdrawn:
             self._security_changed(tx, subject, tx.info.get(_ACTING))
         self._accounts.notify(tx, subject, "authenticator.revoked")
-        return _value(row)
+        return as_value(row)
 
     def hold(self, tx: Tx, subject: UUID) -> bool:
         """Lock a subject for a change of what it has enrolled; see `Accounts.hold`."""
@@ -224,12 +196,12 @@ class Authenticators:
     def listing(self, tx: Tx, subject: UUID) -> list[Authenticator]:
         """Return what is enrolled or pending."""
         rows = store.of_subject(tx, subject)
-        return [_value(row) for row in rows if row.status != Status.REVOKED]
+        return [as_value(row) for row in rows if row.status != Status.REVOKED]
 
     def page(self, tx: Tx, subject: UUID, page: Page) -> dict[str, Any]:
         """Return a page of the same, without any verifier."""
         rows = store.page(tx, subject, page.after, page.fetched)
-        return page.answer(rows, lambda row: row.id, _shown)
+        return page.answer(rows, lambda row: row.id, shown)
 
     def enrolled(self, tx: Tx, subject: UUID) -> frozenset[str]:
         """Return the types that are active."""
@@ -238,7 +210,7 @@ class Authenticators:
     def lacking(self, tx: Tx, subject: UUID) -> list[str]:
         """Return the types of which a subject may enroll one that takes the place of none."""
         have = Counter(self.active(tx, subject).values())
-        return [kind for kind in TYPES if have[kind] < self._most(kind)]
+        return [kind for kind in TYPES if have[kind] < self.most(kind)]
 
     def active(self, tx: Tx, subject: UUID) -> Mapping[UUID, str]:
         """Return the ids and types of what is active: what others gave is worth nothing."""
@@ -253,7 +225,18 @@ class Authenticators:
     def verifier(self, tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Verifier | None:
         """Return the active verifier of a type, or the decoy's: one query, one opening."""
         row = store.verifier(tx, subject, decoy, kind)
-        return Verifier(row.id, row.subject_id, row.type, store.opened(tx, row)) if row else None
+        return _opened(tx, row) if row else None
+
+    def verifiers(
+        self, tx: Tx, subject: UUID, decoy: UUID, kind: str
+    ) -> tuple[tuple[Verifier, ...], tuple[Verifier, ...]]:
+        """Return the active verifiers of a type, and the decoy's as often as one is lacking.
+
+        So many are proven and opened, whoever is asked about and however many there are: neither
+        that somebody is known nor how many they have can be told from the time it takes.
+        """
+        own, spare = store.verifiers(tx, subject, decoy, kind, self.most(kind))
+        return tuple(_opened(tx, row) for row in own), tuple(_opened(tx, row) for row in spare)
 
     def codes(self, tx: Tx, authenticator: UUID) -> list[tuple[UUID, bytes]]:
         """Return ids and digests of the codes that are left."""
@@ -336,17 +319,26 @@ class Authenticators:
         """Forget a page of used steps from before one, but the newest of each authenticator."""
         return store.drop_steps(tx, before)
 
-    @staticmethod
-    def _most(kind: str) -> int:  # noqa: ARG004 - one of each
-        return 1
+    def most(self, kind: str) -> int:
+        """Return how many of a type may be active beside each other."""
+        return self._bounds.max_totps if kind == "totp" else 1
 
     def _registering(self, caller: Caller, account: Account, now: datetime) -> bool:
         fresh = in_force(account.created_at + _REGISTRATION, now, _REGISTRATION)
         return fresh and account.first_login_at is None and account.client == caller.client
 
-    def _supersede(self, tx: Tx, subject: UUID, kind: str) -> bool:
-        """End the active one of a type before another becomes it; return whether there was one."""
-        former = store.active(tx, (subject,), kind)
+    def _make_room(self, tx: Tx, subject: UUID, kind: str) -> bool:
+        """End the active one of a type before another becomes it; return whether there was one.
+
+        Raises:
+            Conflict: There may be several, and there are: none is ended in silence.
+        """
+        former, most = store.active(tx, (subject,), kind), self.most(kind)
+        if most > 1:
+            if len(former) >= most:
+                detail = f"{most} of this type are active, as many as may be; revoke one first."
+                raise Conflict(f"too_many_{kind}", detail)
+            return False
         for row in former:
             self._end(tx, row)
         tx.flush()
@@ -392,7 +384,7 @@ class Authenticators:
             self._accounts.notify(tx, row.subject_id, "authenticator.enrolled")
 
     def _end(self, tx: Tx, row: AuthenticatorRow) -> None:
-        row.status, row.verifier = Status.REVOKED.value, b""
+        row.status, row.verifier, row.name = Status.REVOKED.value, b"", None
         tx.flush()
         store.drop_codes(tx, row.id)
         self._audit.append(
@@ -402,9 +394,9 @@ class Authenticators:
     def _row(self, tx: Tx, subject: UUID, authenticator: UUID) -> AuthenticatorRow:
         row = store.get(tx, authenticator, lock=True)
         if row is None or row.subject_id != subject:
-            raise _none()
+            raise no_authenticator()
         return row
 
 
-def _none() -> NotFound:
-    return NotFound("authenticator_not_found", "This subject has no such authenticator.")
+def _opened(tx: Tx, row: Any) -> Verifier:  # noqa: ANN401 - a row of named columns
+    return Verifier(row.id, row.subject_id, row.type, store.opened(tx, row))

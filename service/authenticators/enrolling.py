@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from service.accounts.actions import Accounts
-from service.authenticators.actions import Authenticators, not_pending
+from service.authenticators.actions import Authenticators
+from service.authenticators.views import not_pending
 from service.domain.authenticator import Status, Verifier
 from service.domain.caller import Caller
 from service.domain.clock import Clock
@@ -58,7 +59,7 @@ class Enrolling:
             account = self._accounts.served_locked(tx, caller, subject)
             self._agreed(tx, subject, enrollment)
             if isinstance(enrollment, Confirmation):
-                self._authenticators.require_room(tx, subject)
+                self._authenticators.require_room(tx, subject, kind)
             self._authenticators.authorize(tx, caller, account, f"enroll:{kind}", grant)
             label = self._accounts.label(tx, subject)
             shown = enrollment.begin(tx, subject, label, prepared)

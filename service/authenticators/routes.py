@@ -22,6 +22,8 @@ class Enroll(BaseModel):
 
     type: Literal["password", "totp", "recovery_codes", "face"]
     password: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Of a code generator, of which there may be several."""
 
 
 class Frame(BaseModel):

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -38,9 +39,12 @@ from service.store.authentic import (
 from service.store.base import Base, table_of
 from service.store.dropping import drop_all, drop_page
 from service.store.engine import Tx
-from service.store.personal import Personal, through
-from service.store.sealed import ClassBy, encrypted_bytes, open_value
+from service.store.personal import Personal, plainly, through
+from service.store.sealed import ClassBy, encrypted_bytes, encrypted_optional, open_value
 from service.store.shapes import Authentic, Noted
+
+_ONE_EACH: Final = "status = 'active' AND type <> 'totp'"
+"""Of code generators there may be several, whose bound is held under the lock of the subject."""
 
 
 class AuthenticatorRow(Authentic, Base):
@@ -57,7 +61,7 @@ class AuthenticatorRow(Authentic, Base):
     __table_args__ = (
         Index(
             "uq_authenticator_active", "subject_id", "type", unique=True,
-            sqlite_where=text("status = 'active'"), postgresql_where=text("status = 'active'"),
+            sqlite_where=text(_ONE_EACH), postgresql_where=text(_ONE_EACH),
         ),
     )  # fmt: skip
     __personal__ = Personal(
@@ -68,6 +72,7 @@ class AuthenticatorRow(Authentic, Base):
             "verifier": "password: its hash; totp: the shared secret; face: template vectors. "
             "Whoever has it could pass for the person",
         },
+        shown={"name": plainly},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -82,6 +87,7 @@ class AuthenticatorRow(Authentic, Base):
     verifier = encrypted_bytes(
         ClassBy("type", {"face": "biometric"}, "factor"), bound=("type", "status")
     )
+    name = encrypted_optional("factor")
 
     def field_owner(self) -> Owner:
         """Return the subject who enrolled it."""
@@ -242,12 +248,34 @@ def verifier(tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Any:  # noqa: ANN
     One row is proven, whoever is asked about. What else is active is read along, for `active_types`
     in the same unit of work.
     """
+    mine = sorted(_verifiers(tx, subject, decoy), key=lambda row: bool(row.subject_id != subject))
+    found = (row for row in mine if row.type == kind and holds(tx, AuthenticatorRow, row))
+    return next(found, None)
+
+
+def verifiers(
+    tx: Tx, subject: UUID, decoy: UUID, kind: str, most: int
+) -> tuple[list[Any], list[Any]]:
+    """Return the active ones of a type, oldest first, and the decoy's in the place of the lacking.
+
+    So many are proven, whoever is asked about.
+    """
+    rows = [row for row in _verifiers(tx, subject, decoy) if row.type == kind]
+    rows.sort(key=attrgetter("id"))
+    own = [row for row in rows if row.subject_id == subject][:most]
+    spare = [row for row in rows if row.subject_id == decoy][:1] * (most - len(own))
+    return _holding(tx, own), _holding(tx, spare)
+
+
+def _holding(tx: Tx, rows: Sequence[Any]) -> list[Any]:
+    return [row for row in rows if holds(tx, AuthenticatorRow, row)]
+
+
+def _verifiers(tx: Tx, subject: UUID, decoy: UUID) -> Sequence[Any]:
     rows = tx.execute(_VERIFIERS, {"b_subjects": [subject, decoy]}).all()
     if unchanged(tx, AuthenticatorRow):
         tx.info[_READ] = (subject, [row for row in rows if row.subject_id == subject])
-    mine = sorted(rows, key=lambda row: bool(row.subject_id != subject))
-    found = (row for row in mine if row.type == kind and holds(tx, AuthenticatorRow, row))
-    return next(found, None)
+    return rows
 
 
 def opened(tx: Tx, row: Any) -> bytes:  # noqa: ANN401 - a row of named columns

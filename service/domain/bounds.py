@@ -20,6 +20,8 @@ class Bounds(BaseModel):
 
     max_pending_authenticators: _Few = 5
     """Of a subject, waiting for their confirmation."""
+    max_totps: Annotated[int, Field(ge=1, le=10)] = 3
+    """Code generators of a subject, active: each makes a guess likelier."""
     max_sessions: _Few = 50
     """Of a subject, in force; the one that was unused longest ends."""
     max_devices: _Few = 20

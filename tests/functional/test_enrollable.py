@@ -20,7 +20,7 @@ def test_what_is_lacking_is_told_with_the_completion(service):
     """Types that policy accepts and this deployment can check, and none that is there already."""
     service.register()
     done = service.login(service.register("bob"))
-    assert done["enrollable"] == []
+    assert done["enrollable"] == ["totp"]
     aal1(service)
     body = {"identifiers": {"username": "carol"}, "password": PASSWORD}
     carol = service.call("POST", "/v1/subjects", body).json["id"]

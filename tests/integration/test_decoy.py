@@ -40,6 +40,12 @@ def load(house, name, subject):
         return getattr(house, name).load(tx, subject)
 
 
+def compared(house, name, subject):
+    """Return whose secrets are compared with what a subject shows."""
+    found = load(house, name, subject)
+    return {one.subject for one in ((*found.own, *found.spare) if name == "totp" else (found,))}
+
+
 def failure(house, name, subject, values):
     """Return everything that is known of a failed check."""
     material = load(house, name, subject)
@@ -59,7 +65,7 @@ def test_an_unknown_subject_gets_the_decoys_verifier(house, decoy):
     """There is always something to compare with, and it is never anybody else's."""
     house.register(username="alice")
     for name in ("password", "totp"):
-        assert load(house, name, UNKNOWN).subject == DECOY
+        assert compared(house, name, UNKNOWN) == {DECOY}
     authenticator, codes = load(house, "codes", UNKNOWN)
     assert authenticator == load(house, "codes", DECOY)[0]
     assert len(codes) == 10
@@ -69,7 +75,7 @@ def test_a_subject_without_a_factor_gets_the_decoys_too(house, decoy):
     """Whether somebody has enrolled a factor is not told by the check."""
     alice = house.register(username="alice")
     for name in ("password", "totp"):
-        assert load(house, name, alice.id).subject == DECOY
+        assert compared(house, name, alice.id) == {DECOY}
     with house.store.transaction() as tx:
         assert house.authenticators.enrolled(tx, alice.id) == frozenset()
 
@@ -78,8 +84,8 @@ def test_a_subject_with_a_factor_gets_its_own(house, decoy):
     """The decoy stands in for nobody who is there."""
     alice = house.register(username="alice")
     equip(house, alice.id, "correct horse battery staple")
-    for name in ("password", "totp"):
-        assert load(house, name, alice.id).subject == alice.id
+    assert load(house, "password", alice.id).subject == alice.id
+    assert [one.subject for one in load(house, "totp", alice.id).own] == [alice.id]
     assert load(house, "codes", alice.id)[0] != load(house, "codes", DECOY)[0]
 
 
@@ -106,8 +112,9 @@ def test_one_subjects_secret_does_not_open_an_unknown_one(house, decoy):
     secret, codes = equip(house, alice.id, password)
     assert failure(house, "password", UNKNOWN, {"password": password})[2] == "password_mismatch"
     assert failure(house, "codes", UNKNOWN, {"code": codes[0]})[2] == "recovery_code_mismatch"
-    assert load(house, "totp", UNKNOWN).secret != load(house, "totp", alice.id).secret
-    assert secret.encode() not in load(house, "totp", UNKNOWN).secret
+    assert load(house, "totp", UNKNOWN).own == ()
+    for one in (*load(house, "totp", UNKNOWN).spare, *load(house, "totp", alice.id).spare):
+        assert secret.encode() not in one.secret
 
 
 def test_without_a_decoy_an_unknown_subject_fails_all_the_same(house):
@@ -123,3 +130,14 @@ def test_nobody_finds_the_decoy(house, decoy):
     with house.store.transaction() as tx:
         for typed in ("", "decoy", str(DECOY), "@", "+"):
             assert house.accounts.find(tx, typed).account is None
+
+
+def test_what_matches_the_decoy_counts_for_nobody_else(house, decoy):
+    """Its secret fills up what is compared, and opens no account that is somebody's."""
+    alice = house.register(username="alice")
+    equip(house, alice.id, "correct horse battery staple")
+    for subject in (alice.id, DECOY):
+        assert [len(part) for part in load(house, "totp", subject)] == [1, 2]
+    typed = pyotp.TOTP(decoy[0]).generate_otp(unix(house.clock.now()) // 30)
+    for subject in (alice.id, UNKNOWN):
+        assert failure(house, "totp", subject, {"code": typed})[2] == "totp_mismatch"

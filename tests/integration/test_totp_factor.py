@@ -53,7 +53,7 @@ def refusal(house, subject, typed):
 def offset(house, subject):
     """Return the drift that was learned."""
     with house.store.transaction() as tx:
-        return orjson.loads(house.totp.load(tx, subject).secret)["offset"]
+        return orjson.loads(house.totp.load(tx, subject).own[0].secret)["offset"]
 
 
 def test_the_step_of_now_and_its_neighbors_are_taken(house, alice, secret):
@@ -218,16 +218,32 @@ def test_a_wrong_first_code_confirms_nothing(house, alice):
     confirm(house, alice.id, added.id, code(house, shown["secret"]))
 
 
-def test_a_confirmed_secret_ends_the_earlier_one(house, alice, secret):
-    """Until the new one is confirmed the old one verifies, and from then on it does not."""
+def test_a_confirmed_secret_stands_beside_the_earlier_one(house, alice, secret):
+    """Until the new one is confirmed the old one verifies alone, and from then on both do."""
     with house.store.transaction() as tx:
         added, shown = house.totp.enroll(tx, alice.id, "alice")
     present(house, alice.id, code(house, secret))
     house.clock.advance(minutes=2)
     confirm(house, alice.id, added.id, code(house, shown["secret"]))
     house.clock.advance(minutes=2)
-    assert refusal(house, alice.id, code(house, secret)) == "totp_mismatch"
-    present(house, alice.id, code(house, shown["secret"]))
+    for each in (secret, shown["secret"]):
+        present(house, alice.id, code(house, each))
+        assert refusal(house, alice.id, code(house, each)) == "totp_step_used"
+
+
+def test_no_more_are_active_than_may_be(house, alice, secret):
+    """The fourth is refused when it is begun, and when it is confirmed after all."""
+    with house.store.transaction() as tx:
+        begun = [house.totp.enroll(tx, alice.id, "alice") for _ in range(3)]
+    for number, (added, shown) in enumerate(begun):
+        if number < 2:
+            confirm(house, alice.id, added.id, code(house, shown["secret"]))
+            continue
+        with pytest.raises(Conflict) as full:
+            confirm(house, alice.id, added.id, code(house, shown["secret"]))
+        assert full.value.code == "too_many_totp"
+    with house.store.transaction() as tx, pytest.raises(Conflict):
+        house.authenticators.require_room(tx, alice.id, "totp")
 
 
 def test_only_what_is_pending_and_ones_own_is_confirmed(house, alice, secret):
@@ -269,7 +285,7 @@ def test_a_secret_that_was_revoked_after_the_check_does_not_count(house, alice, 
         match = house.totp.check(material, Presented({"code": code(house, secret, delta)}), now)
         if delta == 0:
             with house.store.transaction() as tx:
-                house.authenticators.revoke(tx, alice.id, material.authenticator)
+                house.authenticators.revoke(tx, alice.id, material.own[0].authenticator)
         with pytest.raises(VerificationFailed), house.store.transaction() as tx:
             house.totp.settle(tx, match, now)
 

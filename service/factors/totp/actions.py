@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -12,14 +12,24 @@ import segno
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from service.authenticators.actions import Authenticators
-from service.authenticators.typed import Nothing, TypedFactor
+from service.authenticators.typed import TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.clock import unix
 from service.domain.codes import LONGEST, read_digits
 from service.domain.errors import VerificationFailed
 from service.domain.factor import Match, Presented
-from service.factors.totp.model import DIGITS, KEPT_STEPS, PERIOD, Step, match, next_in, shown_name
+from service.factors.totp.model import (
+    DIGITS,
+    KEPT_STEPS,
+    LONGEST_NAME,
+    PERIOD,
+    Step,
+    match,
+    next_in,
+    read_name,
+    shown_name,
+)
 from service.store.engine import Tx
 from service.web.inputs import parse
 
@@ -39,6 +49,26 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     code: Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_digits)]
+
+
+class Named(BaseModel):
+    """What a code generator is called, so that its owner tells it from another."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(read_name)] | None = None
+
+
+class Material(NamedTuple):
+    """What a code is compared with.
+
+    Args:
+        own: The verifiers of whoever is to be verified.
+        spare: The decoy's, as often as one more could be: what matches them counts for nothing.
+    """
+
+    own: tuple[Verifier, ...]
+    spare: tuple[Verifier, ...]
 
 
 def _pack(secret: str, offset: int) -> bytes:
@@ -62,29 +92,32 @@ class TotpFactor(TypedFactor):
         self._decoy = decoy
 
     def enroll(
-        self, tx: Tx, subject: UUID, label: str, *, status: Status = Status.PENDING
-    ) -> tuple[Authenticator, dict[str, Any]]:
+        self, tx: Tx, subject: UUID, label: str, *, status: Status = Status.PENDING,
+        name: str | None = None,
+    ) -> tuple[Authenticator, dict[str, Any]]:  # fmt: skip
         """Make a secret of 160 bits; return it as text, URI and picture, this once."""
         secret = pyotp.random_base32(32)
-        added = self._authenticators.add(tx, subject, TYPE, _pack(secret, 0), status=status)
+        added = self._authenticators.add(
+            tx, subject, TYPE, _pack(secret, 0), status=status, name=name
+        )
         totp = pyotp.TOTP(secret, digits=DIGITS, interval=PERIOD)
         uri = totp.provisioning_uri(name=shown_name(label), issuer_name=self._issuer)
         picture = io.BytesIO()
         segno.make(uri, error="m").save(picture, kind="svg", scale=4, xmldecl=False)
         return added, {"secret": secret, "otpauth_uri": uri, "qr_svg": picture.getvalue().decode()}
 
-    def prepare(self, values: Mapping[str, Any]) -> None:
-        """Take no input: the secret is made here."""
-        parse(Nothing, values)
+    def prepare(self, values: Mapping[str, Any]) -> str | None:
+        """Return the name; the secret is made here."""
+        return parse(Named, values).name
 
-    def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
+    def begin(self, tx: Tx, subject: UUID, label: str, prepared: str | None) -> dict[str, Any]:
         """Enroll, pending until a first code confirms that the secret arrived."""
-        added, shown = self.enroll(tx, subject, label)
-        return {"id": str(added.id), "status": added.status.value} | shown
+        added, shown = self.enroll(tx, subject, label, name=prepared)
+        return {"id": str(added.id), "name": prepared, "status": added.status.value} | shown
 
     def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
         """Find the step of the first code."""
-        return self.check(pending, Presented(self.parse(values)), now)
+        return self.check(Material((pending,), ()), Presented(self.parse(values)), now)
 
     def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
         """Make it active; the first code counts as used from then on."""
@@ -93,20 +126,27 @@ class TotpFactor(TypedFactor):
         if not self._authenticators.use_step(tx, match.authenticator, step.number, step.newest):
             raise VerificationFailed("totp_step_used")
 
-    def load(self, tx: Tx, subject: UUID) -> Verifier | None:
-        """Read the secret, or the decoy's."""
-        return self._authenticators.verifier(tx, subject, self._decoy, TYPE)
+    def load(self, tx: Tx, subject: UUID) -> Material:
+        """Read the secrets, filled up with the decoy's."""
+        return Material(*self._authenticators.verifiers(tx, subject, self._decoy, TYPE))
 
-    def check(self, material: Verifier | None, presented: Presented, now: datetime) -> Match:
-        """Find the step of the code."""
-        if material is None:
-            raise VerificationFailed("no_totp")
-        kept = orjson.loads(material.secret)
-        step = match(kept["secret"], presented.values["code"], unix(now), kept["offset"])
-        if step is None:
-            raise VerificationFailed("totp_mismatch")
+    def check(self, material: Material, presented: Presented, now: datetime) -> Match:
+        """Find the generator and the step of the code.
+
+        All are compared, and as many for somebody with one generator, with several, with none, and
+        for nobody at all: `load` opens and this compares the most that one subject may have.
+        """
+        code, found = presented.values["code"], None
+        for verifier in (*material.own, *material.spare):
+            kept = orjson.loads(verifier.secret)
+            step = match(kept["secret"], code, unix(now), kept["offset"])
+            if step is not None and found is None and verifier in material.own:
+                found = verifier, kept, step
+        if found is None:
+            raise VerificationFailed("totp_mismatch" if any(material) else "no_totp")
+        verifier, kept, step = found
         moved = _pack(kept["secret"], step.offset) if step.offset != kept["offset"] else None
-        return Match(material.authenticator, step, moved)
+        return Match(verifier.authenticator, step, moved)
 
     def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
         """Return what a match uses up as a JSON value."""

@@ -1,6 +1,7 @@
 """The comparison that tells which time step matched, and how far a clock may drift."""
 
 import hmac
+import unicodedata
 from typing import Final, NamedTuple
 
 import pyotp
@@ -10,7 +11,7 @@ WINDOW: Final = 1
 LARGEST_OFFSET: Final = 2
 DIGITS: Final = 6
 KEPT_STEPS: Final = 20
-_LONGEST_NAME: Final = 64
+LONGEST_NAME: Final = 64
 _HEAD: Final = 40
 
 
@@ -30,9 +31,17 @@ def shown_name(label: str) -> str:
     of more than some hundred is too fine for a camera, or cannot be made at all.
     """
     name = label.replace(":", "-")
-    if len(name) <= _LONGEST_NAME:
+    if len(name) <= LONGEST_NAME:
         return name
-    return f"{name[:_HEAD]}…{name[_HEAD + 1 - _LONGEST_NAME :]}"
+    return f"{name[:_HEAD]}…{name[_HEAD + 1 - LONGEST_NAME :]}"
+
+
+def read_name(text: str) -> str:
+    """Return the name of a code generator without the space around it; raises ValueError."""
+    name = unicodedata.normalize("NFC", text).strip()
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+        raise ValueError(f"must be 1 to {LONGEST_NAME} characters that can be seen")
+    return name
 
 
 def clean(code: str) -> str:

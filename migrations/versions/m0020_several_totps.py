@@ -1,0 +1,40 @@
+"""Several code generators may be active, each with a name; one of each other type.
+
+The bound of them is held under the lock of the subject. Back to one, whoever has several must have
+revoked all but one before: which one stays is not for a migration to choose.
+
+Revision: 0020
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0020"
+down_revision = "0019"
+branch_labels = None
+depends_on = None
+
+_NAME = "uq_authenticator_active"
+
+
+def upgrade() -> None:
+    op.add_column("authenticator", sa.Column("name", sa.LargeBinary(), nullable=True))
+    _index("status = 'active' AND type <> 'totp'")
+
+
+def downgrade() -> None:
+    several = "SELECT 1 FROM authenticator WHERE status = 'active' GROUP BY subject_id, type"
+    found = op.get_bind().execute(sa.text(f"{several} HAVING count(*) > 1 LIMIT 1")).first()
+    if found is not None:
+        raise RuntimeError("some subjects have several code generators; revoke all but one first")
+    _index("status = 'active'")
+    op.drop_column("authenticator", "name")
+
+
+def _index(condition: str) -> None:
+    op.drop_index(_NAME, table_name="authenticator")
+    which = sa.text(condition)
+    op.create_index(
+        _NAME, "authenticator", ["subject_id", "type"], unique=True, sqlite_where=which,
+        postgresql_where=which,
+    )  # fmt: skip

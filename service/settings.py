@@ -112,17 +112,14 @@ class Settings(Bounds):
     @classmethod
     def _sms(cls, value: str) -> str:
         parts = urlsplit(value)
-        if (
-            value
-            and value != CONSOLE
-            and (parts.scheme not in {"http", "https"} or not parts.netloc)
-        ):
+        posted = parts.scheme in {"http", "https"} and parts.netloc
+        if value and value != CONSOLE and not posted:
             raise ValueError("must be an http or https URL, or console:")
         return value
 
     @field_validator("texts")
     @classmethod
-    def _directory(cls, value: Path | None) -> Path | None:
+    def _texts(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():
             raise ValueError(f"{value.name} is no directory")
         return value

@@ -10,7 +10,7 @@ from service.domain.errors import SetupError, Unavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0020"
+HEAD: Final = "0021"
 """The revision that this program needs; the newest of `migrations`."""
 _SCRIPTS: Final = "migrations:"
 

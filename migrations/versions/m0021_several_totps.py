@@ -3,14 +3,14 @@
 The bound of them is held under the lock of the subject. Back to one, whoever has several must have
 revoked all but one before: which one stays is not for a migration to choose.
 
-Revision: 0020
+Revision: 0021
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

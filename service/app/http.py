@@ -72,9 +72,12 @@ def create_app(house: House) -> Flask:
 
 
 def _routes(api: Api, house: House, pace: Pace, limiter: Limiter) -> None:
+    room = Room(house.store.engine, house.settings.sqlite_file)
+
     def findings() -> list[str]:
+        only = ["database_read_only"] if room.read_only else []
         lost = [] if limiter.storage.check() else ["redis_lost"]
-        return [*house.memory.codes(), *lost]
+        return [*house.memory.codes(), *only, *lost]
 
     def withdrawn(tx: Tx, subject: UUID, purpose: str) -> None:
         key_class = {BEHAVIOR: "behavior", FACE: "biometric"}.get(purpose)
@@ -87,7 +90,7 @@ def _routes(api: Api, house: House, pace: Pace, limiter: Limiter) -> None:
     checks: dict[str, Callable[[], bool]] = {
         "database": lambda: migrate.current(house.store.engine) is not None,
         "migrations": lambda: migrate.current(house.store.engine) == migrate.HEAD,
-        "room": Room(house.store.engine, house.settings.sqlite_file),
+        "room": room,
         "keys": lambda: house.vault.classes() >= frozenset(house.settings.key_classes),
         "audit": house.memory.sound,
         "ledger": house.memory.there,

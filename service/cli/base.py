@@ -84,7 +84,8 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except SetupError as error:
             _fail(_hinted(error), CANNOT_START)
         except LaminaError as error:
-            _fail(_away(error) if error.code == "database_away" else _hinted(error), FAILED)
+            away = error.code in {"database_away", "database_read_only"}
+            _fail(_away(error) if away else _hinted(error), FAILED)
         except CryptoError as error:
             _fail(str(error), FAILED)
 

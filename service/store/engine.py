@@ -9,91 +9,31 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Result, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, Result, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
-from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.dml import ReturningInsert
 
 from crypto.errors import CryptoError
 from crypto.opaque import random_bytes
 from service.domain.errors import Busy, Conflict, LaminaError, Unavailable
-from service.store import files
 from service.store.authentic import authenticate_before_flush, cut, refusals, touched
+from service.store.connecting import BEGIN, IDLE, LITE_BUSY, READ_ONLY
+from service.store.connecting import make_engine as make_engine  # noqa: PLC0414 - others import it from here
 from service.store.sealed import FieldSealer, seal_before_flush, use_sealer
 
 Tx = Session
 _Result = TypeVar("_Result")
-_BEGIN: Final = "lamina_begin"
-"""How a transaction begins on SQLite; empty where each statement is one."""
 ENDINGS: Final = "lamina_endings"
 """Where a unit of work holds what is to be called at its end, in `Session.info`."""
 _NOTED: Final = "lamina_noted_at_savepoint"
-_BUSY_MS: Final = 10_000
 _TRIES: Final = 5
 _PAUSE_MS: Final = 20.0
 _DEADLOCK, _SERIALIZATION, _LOCK_TIMEOUT, _UNIQUE = "40P01", "40001", "55P03", "23505"
-_LITE_BUSY: Final = frozenset({5, 6})
 _LITE_UNIQUE: Final = frozenset({1555, 2067})
-
-
-def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    # Autocommit mode: SQLAlchemy's own BEGIN below decides when a transaction starts.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        # NORMAL would forget the last commits after a power cut: a used code would count again.
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={_BUSY_MS}",
-        "secure_delete=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # IMMEDIATE takes the write lock at once: a deferred one cannot wait for it later.
-    wanted = connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE")
-    if wanted:
-        connection.exec_driver_sql(wanted)
-
-
-def _closing(engine: Engine) -> Callable[..., None]:
-    """Return a listener that closes the database's files to others before the first connection."""
-    path = files.path_of(engine)
-
-    @lru_cache(maxsize=1)
-    def once() -> None:
-        if path is not None:
-            files.close(path)
-
-    def connecting(*_: object) -> None:
-        once()
-
-    return connecting
-
-
-def make_engine(url: str) -> Engine:
-    """Return an engine whose errors never show a bound value."""
-    if url.startswith("sqlite"):
-        engine = create_engine(url, hide_parameters=True, connect_args={"check_same_thread": False})
-        event.listen(engine, "do_connect", _closing(engine))
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    # No ping before each use: the first request after an outage is a 503, which renews the pool.
-    return create_engine(
-        url, hide_parameters=True, pool_size=8, max_overflow=24, pool_timeout=5, pool_recycle=1800,
-        # A process that was stopped inside a unit of work must not wake up and commit what it
-        # decided under keys that have been retired since.
-        connect_args={"options": "-c idle_in_transaction_session_timeout=30000"},
-    )  # fmt: skip
 
 
 class _UnitOfWork(Session):
@@ -147,12 +87,13 @@ class Store:
         self.engine = engine
         # A read needs no transaction: two round trips less.
         if engine.dialect.name == "postgresql":
-            self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
-            self._steady = engine.execution_options(isolation_level="REPEATABLE READ")
+            self._reader = engine.execution_options(**{BEGIN: ""})
+            steadily = f"BEGIN ISOLATION LEVEL REPEATABLE READ{IDLE}"
+            self._steady = engine.execution_options(**{BEGIN: steadily})
         else:
-            self._reader = engine.execution_options(**{_BEGIN: ""})
+            self._reader = engine.execution_options(**{BEGIN: ""})
             # A reader of SQLite's log sees one state from its first statement on.
-            self._steady = engine.execution_options(**{_BEGIN: "BEGIN"})
+            self._steady = engine.execution_options(**{BEGIN: "BEGIN"})
         self._sealer = sealer
         self._local = threading.local()
         self._listeners: list[Callable[[Mapping[Any, Any]], None]] = []
@@ -195,7 +136,7 @@ class Store:
                 if not (read or steady) or ENDINGS in session.info:
                     self._end(session)
         except SQLAlchemyError as error:
-            refusal = _refusal(error)
+            refusal = refusal_of(error)
             if refusal is None:
                 raise
             raise refusal from error
@@ -315,7 +256,7 @@ def outrun(error: SQLAlchemyError) -> bool:
     return isinstance(error, DBAPIError) and _state(error) in {_DEADLOCK, _SERIALIZATION}
 
 
-def _refusal(error: SQLAlchemyError) -> LaminaError | None:
+def refusal_of(error: SQLAlchemyError) -> LaminaError | None:
     """Return what is told of an error; None for one that nobody expects."""
     if isinstance(error, StaleDataError | ObjectDeletedError):
         return _changed()
@@ -328,14 +269,18 @@ def _refused(error: DBAPIError) -> LaminaError | None:
     state, lite = _state(error), int(getattr(error.orig, "sqlite_errorcode", 0))
     if outrun(error):
         return Busy(again=True)
-    if state == _LOCK_TIMEOUT or lite & 0xFF in _LITE_BUSY:
+    if state == _LOCK_TIMEOUT or lite & 0xFF in LITE_BUSY:
         # It has waited for as long as anybody may.
         return Busy(again=False)
     if state == _UNIQUE or lite in _LITE_UNIQUE:
         return _changed()
-    if error.connection_invalidated or _away(error):
-        return Unavailable("database_away", "The database does not answer.")
-    return None
+    return _lost(error) if error.connection_invalidated or _away(error) else None
+
+
+def _lost(error: DBAPIError) -> Unavailable:
+    if _state(error) == READ_ONLY:
+        return Unavailable("database_read_only", "The database takes no writes at the moment.")
+    return Unavailable("database_away", "The database does not answer.")
 
 
 def _state(error: DBAPIError) -> str:
@@ -343,11 +288,8 @@ def _state(error: DBAPIError) -> str:
 
 
 def _away(error: DBAPIError) -> bool:
-    return type(error.orig).__name__ in {
-        "OperationalError", "InterfaceError", "AdminShutdown",
-        # Neither can be written until there is room again, or a server that may write.
-        "DiskFull", "ReadOnlySqlTransaction",
-    }  # fmt: skip
+    # A pooler says in words of its own that it has no server; the driver has a class for each.
+    return isinstance(error, OperationalError | InterfaceError) or _state(error) == READ_ONLY
 
 
 def database_time(tx: Tx) -> datetime | None:

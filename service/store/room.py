@@ -9,11 +9,12 @@ from typing import Final
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from service.store.connecting import READ_ONLY
 from service.telemetry import logs
 
 LEAST_FREE: Final = 64 * 1024 * 1024
 """Bytes that must be free beside a SQLite file: its log grows before it is written back."""
-_KEPT: Final = 15.0
+_KEPT: Final = 4.0
 """Seconds for which an answer of PostgreSQL holds: each asks it to write."""
 
 
@@ -39,6 +40,8 @@ class Room:
         self._lock = threading.Lock()
         self._asked = float("-inf")
         self._writable = False
+        self.read_only = False
+        """Whether the server, when it was last asked, answered and took no writes."""
 
     def __call__(self) -> bool:
         """Tell whether there is room to write."""
@@ -67,5 +70,7 @@ class Room:
                 only = connection.scalar(text("SHOW transaction_read_only"))
         except DBAPIError as error:
             logs.get().error("database_not_writable", error=type(error.orig).__name__)
+            self.read_only = getattr(error.orig, "sqlstate", None) == READ_ONLY
             return False
-        return bool(only == "off")
+        self.read_only = only != "off"
+        return not self.read_only

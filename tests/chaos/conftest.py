@@ -57,7 +57,22 @@ class Cluster:
 
     def kill(self) -> None:
         """Stop it as a crash would: every process at once, nothing written out."""
-        self.run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+        if (self.data / "postmaster.pid").exists():
+            self.run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+
+    def follow(self) -> "Cluster":
+        """Start a stand-by of it, to which every commit is written before it counts."""
+        other = Cluster(self.binaries, self.directory / "standby")
+        other.directory.mkdir(mode=0o755)
+        if os.geteuid() == 0:
+            shutil.chown(other.directory, USER)
+        host = ("-h", str(self.directory), "-U", "lamina")
+        self.run("pg_basebackup", *host, "-D", str(other.data), "-R", "-X", "stream", "-c", "fast")
+        other.start()
+        for statement in ("ALTER SYSTEM SET synchronous_standby_names = '*'",
+                          "SELECT pg_reload_conf()"):  # fmt: skip
+            self.run("psql", *host, "-c", statement)
+        return other
 
 
 def _binaries() -> Path | None:

@@ -9,6 +9,7 @@ from sqlalchemy import create_engine, text
 
 from crypto.errors import KeyUnavailable
 from service.domain.errors import Busy, Conflict
+from service.store import connecting
 from service.store import engine as engines
 from service.store.engine import Store, make_engine
 
@@ -159,7 +160,7 @@ def test_a_locked_file_is_busy(house, monkeypatch):
     """SQLite's one writer takes too long: 503 `database_busy`, not a lost database."""
     if house.store.engine.dialect.name != "sqlite":
         pytest.skip("a file is SQLite's")
-    monkeypatch.setattr(engines, "_BUSY_MS", 20)
+    monkeypatch.setattr(connecting, "_BUSY_MS", 20)
     engine = make_engine(str(house.store.engine.url))
     store, runs = Store(engine, house.vault), []
     writer = sqlite3.connect(engine.url.database, isolation_level=None)

@@ -21,6 +21,7 @@ from service.privacy.model import ABOUT
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import Store, Tx, make_engine
+from service.store.turns import take_start
 from service.telemetry import logs
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def _settle(store: Store, vault: Vault, clock: Clock) -> None:
 def _load(store: Store, loads: Iterable[Callable[[Tx], None]]) -> None:
     try:
         with store.transaction() as tx:
+            take_start(tx)
             for load in loads:
                 load(tx)
     except CryptoError:

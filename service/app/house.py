@@ -68,6 +68,7 @@ from service.signals.behavior.models import open_models
 from service.signals.face_passive.actions import FacePassiveSignal
 from service.signals.login_context.actions import LoginContextSignal
 from service.store.engine import Store, Tx, database_time
+from service.store.turns import take_start
 from service.telemetry.metrics import Metrics
 from service.throttling.actions import Limits, Throttling
 from service.tokens.actions import AccessTokens, Tokens
@@ -424,6 +425,7 @@ def _ensure_decoy(
             return
     verifier = password.hash(new_token())
     with store.transaction() as tx:
+        take_start(tx)
         if accounts.ensure_decoy(tx, _NOBODY, DECOY):
             password.enroll(tx, DECOY, verifier)
             totp.enroll(tx, DECOY, "decoy", status=Status.ACTIVE)

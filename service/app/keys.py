@@ -21,6 +21,7 @@ from service.privacy.model import folded
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import Store, make_engine
+from service.store.turns import take_start
 
 
 def open_ledger(settings: Settings, store: Store, vault: Vault, clock: Clock) -> Ledger | None:
@@ -28,6 +29,7 @@ def open_ledger(settings: Settings, store: Store, vault: Vault, clock: Clock) ->
     if settings.ledger_path is None or "service" not in vault.classes():
         return None
     with store.transaction() as tx:
+        take_start(tx)
         key = vault.purpose_key(tx, "ledger")
     backups = timedelta(days=settings.backup_days)
     return Ledger(settings.ledger_path, key, lambda lines: folded(lines, clock.now(), backups))

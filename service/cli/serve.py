@@ -165,6 +165,8 @@ def _connections() -> int:
 def worker() -> None:
     """Do the background work until SIGTERM (inside `serve` on SQLite, a process otherwise).
 
+    An empty database gets its schema first; an older one stops the start.
+
     Example: LAMINA_DATABASE_URL=postgresql+psycopg://lamina@db/lamina lamina worker
     """
     from service.app import open_house
@@ -174,6 +176,7 @@ def worker() -> None:
     os.umask(_OWNER_ONLY)
     found = settings()
     logs.configure(found.log_level)
+    prepare(found)
     house = open_house(found)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -1,17 +1,26 @@
 """Bring a database to the schema of this program, or tell that it is not there."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from service.domain.errors import SetupError, Unavailable
+from service.store.engine import refusal_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD: Final = "0021"
 """The revision that this program needs; the newest of `migrations`."""
+STARTING: Final = text("SELECT pg_advisory_xact_lock(7811320119)")
+"""Waits for others that change the schema or do what a first start does; ends with the transaction.
+
+A lock of the session would stay with a connection that a pooler gives to somebody else.
+"""
+_WAIT_MS: Final = 120_000
 _SCRIPTS: Final = "migrations:"
 
 
@@ -45,19 +54,41 @@ def is_empty(engine: Engine) -> bool:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Migrate up, in one transaction."""
+    """Migrate up, in one transaction, one process at a time; raises Unavailable."""
     from alembic import command  # noqa: PLC0415 - as above
 
-    with engine.begin() as connection:
+    with _alone(engine) as connection:
         command.upgrade(_config(connection=connection), revision)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Migrate down, in one transaction."""
+    """Migrate down, in one transaction, one process at a time; raises Unavailable."""
     from alembic import command  # noqa: PLC0415 - as above
 
-    with engine.begin() as connection:
+    with _alone(engine) as connection:
         command.downgrade(_config(connection=connection), revision)
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that waits for those of others that change the schema, or start.
+
+    Alembic reads the revision inside it: who has waited finds that nothing is left to do.
+    """
+    try:
+        with engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            if engine.dialect.name == "sqlite" and raw is not None:
+                # BEGIN IMMEDIATE is the lock, and several migrations may go first.
+                raw.cursor().execute(f"PRAGMA busy_timeout={_WAIT_MS}")
+            with connection.begin():
+                if engine.dialect.name == "postgresql":
+                    connection.execute(STARTING)
+                yield connection
+            # It has another patience than those that the pool makes.
+            connection.invalidate()
+    except DBAPIError as error:
+        raise refusal_of(error) or error from None
 
 
 def differences(connection: Connection, metadata: MetaData) -> list[Any]:

@@ -5,8 +5,18 @@ from typing import Final
 from sqlalchemy import text
 
 from service.store.engine import Tx
+from service.store.migrate import STARTING
 
 _TURN: Final = text("SELECT pg_advisory_xact_lock(hashtext(:what), hashtext(:whose))")
+
+
+def take_start(tx: Tx) -> None:
+    """Wait until nobody else migrates or does what a first start does, until this one ends.
+
+    SQLite has one writer at a time without it.
+    """
+    if tx.get_bind().dialect.name == "postgresql":
+        tx.execute(STARTING)
 
 
 def take_turn(tx: Tx, what: str, whose: str = "") -> None:

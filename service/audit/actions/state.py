@@ -19,6 +19,7 @@ from service.store.authentic import GONE
 from service.store.engine import Store, Tx
 from service.store.sealed import sealer_of
 from service.store.shapes import Shape, shapes
+from service.store.turns import take_start
 
 TRUSTED: Final = "rows.authenticated"
 DIFFER: Final = "rows.differ"
@@ -149,7 +150,7 @@ class RowState:
     def settled(self) -> bool:
         """Tell whether rows got their first MACs; raises SetupError for a mark of somebody else."""
         with self._database.transaction(read=True) as tx:
-            return self._mark_stands(tx)
+            return self._mark(tx)
 
     def settle(self) -> int:
         """Give the rows of a database that had no MACs their first, once; return how many.
@@ -159,9 +160,11 @@ class RowState:
             ChainBroken: The log does not hold, so that the rows cannot be trusted either.
         """
         with self._database.transaction(read=True) as tx:
-            if self._marked(tx):
+            # What stands beside the mark is judged below: another process may be at it.
+            if self._mark(tx):
                 return 0
         with self._database.transaction() as tx:
+            take_start(tx)
             if self._marked(tx) or not store.set_mark(tx, self._clock.now()):
                 return 0
             return self._trust(tx)
@@ -197,7 +200,8 @@ class RowState:
         here = self._audit.checkpoint(tx)
         return max(compared, here[0] - _LATELY) if here else compared
 
-    def _mark_stands(self, tx: Tx) -> bool:
+    @staticmethod
+    def _mark(tx: Tx) -> bool:
         try:
             return store.mark(tx) is not None
         except RowRefused:
@@ -205,7 +209,7 @@ class RowState:
             raise SetupError("row_mark_refused", detail) from None
 
     def _marked(self, tx: Tx) -> bool:
-        if self._mark_stands(tx):
+        if self._mark(tx):
             return True
         keyed = [shape for shape in shapes() if shape.keyed]
         sealed = any(

@@ -21,6 +21,7 @@ from service.policy.model import engine, reading, replay
 from service.policy.model.compiling import Whole
 from service.policy.model.live import Tighten, value_at
 from service.store.engine import Store, Tx
+from service.store.turns import take_start
 from service.telemetry import logs
 
 
@@ -148,6 +149,7 @@ class Policies:
             known = self.known(tx)
         if not known and sealing:
             with database.transaction() as tx:
+                take_start(tx)
                 self.ensure(tx)
         try:
             with database.transaction(read=True) as tx:

@@ -15,6 +15,7 @@ from service.keys.ledger import Entry, Ledger
 from service.notifications.actions.outbox import Outbox
 from service.privacy import model
 from service.store.engine import Store, Tx
+from service.store.turns import take_start
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics
 
@@ -120,8 +121,10 @@ class Memory:
         Raises:
             SetupError: The ledger is damaged.
         """
-        lines = self.entries()
         with self._database.transaction() as tx:
+            # Who begins the ledger writes its first line before the mark that there is one.
+            take_start(tx)
+            lines = self.entries()
             # Links of the first version are adopted before they are judged.
             self._audit.sequence(tx, 0)
             self._judge(tx, lines)
@@ -136,7 +139,7 @@ class Memory:
                 logs.get().error("ledger_lost")
                 if self._audit.due(tx, "ledger_lost", _ONCE):
                     self._outbox.put(tx, "alarm.ledger_lost", None, {})
-        self._begin(lines)
+        self._begin()
         return found
 
     def behind(self, tx: Tx, lines: Sequence[Entry]) -> bool:
@@ -307,13 +310,14 @@ class Memory:
             self._unwritten += acts
             logs.get().error("ledger_unwritten", rows=len(self._unwritten), **logs.kind(error))
 
-    def _begin(self, lines: Sequence[Entry]) -> None:
+    def _begin(self) -> None:
         """Begin a ledger for a database that never had one."""
         if self._ledger is None or self._lost:
             return
-        if not model.begun(lines):
-            self.write([{"kind": model.BEGUN, "at": rfc3339(self._clock.now())}])
         with self._database.transaction() as tx:
+            take_start(tx)
+            if not model.begun(self.entries()):
+                self.write([{"kind": model.BEGUN, "at": rfc3339(self._clock.now())}])
             self._audit.due(tx, _MARK, _EVER)
 
     def _line(self, kind: str, here: Point) -> Entry:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from service.cli import serve
@@ -76,6 +77,35 @@ def test_every_form_of_an_address_gives_one_that_the_server_takes(name):
         port = probe.getsockname()[1]
     host, found = serve._listening(f"{name}:{port}")
     assert (host in {"127.0.0.1", "::1"}, found) == (True, port)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["localhost", "[::1]"])
+def test_it_serves_on_every_form_of_an_address(ready, name):  # noqa: F811 - a fixture
+    """A server answers there; a second one tells that the port is taken, and ends."""
+    with socket.socket(socket.AF_INET6 if "::" in name else socket.AF_INET) as probe:
+        try:
+            probe.bind((name.strip("[]"), 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        bind = f"{name}:{probe.getsockname()[1]}"
+    environment = ready.environment | {"LAMINA_BIND": bind, "LAMINA_ISSUER": f"http://{bind}"}
+    first = spawn(environment, "serve")
+    try:
+        # Its last line before it listens.
+        while "serving" not in first.stderr.readline():
+            assert first.poll() is None
+        answer = httpx.Client(transport=httpx.HTTPTransport(retries=10)).get(
+            f"http://{bind}/healthz", timeout=60
+        )
+        assert answer.status_code == 200
+        second = spawn(environment, "serve")
+        told = f"lamina: {bind} is taken; stop what listens there or set LAMINA_BIND\n"
+        assert (*second.communicate(timeout=60), second.returncode) == ("", told, 1)
+    finally:
+        first.terminate()
+        first.communicate(timeout=60)
+    assert first.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -316,7 +316,7 @@ def _ages(house: House, tx: Tx) -> Iterator[Found]:
     for tier, (age, name) in oldest.items():
         told = f"the oldest in use, {name}, is {counted(age.days, 'day')} old"
         if age > lives[tier]:
-            yield wrong(f"age.{tier}", told, "rotate: see the table in docs/keys.md")
+            yield wrong(f"age.{tier}", told, f"run: lamina keys rotate --tier {tier} --wait")
         else:
             yield Found(f"age.{tier}", told)
 

@@ -8,6 +8,7 @@ import click
 from service.cli.base import command, counted, json_option, settings, show, show_rows, subject_of
 from service.cli.choices import SUBJECT_CLASSES, TIERS
 from service.cli.long import UNPROVEN, long_options, refusals, run_long
+from service.cli.rotating import rotate
 from service.domain.errors import SetupError
 
 class_option = click.option("--class", "key_class", help="Only this key class.")
@@ -337,3 +338,6 @@ def _steps(verb: str, tier: str, key_class: str | None, *, as_json: bool) -> Non
         names: list[str] = getattr(house.custody, verb)(tx, tier, key_class, BREAK_GLASS)
         house.operators.alarm(tx, f"keys {verb}")
     show({"keys": names}, as_json=as_json, text="\n".join(names) or "nothing to do")
+
+
+keys.add_command(rotate)

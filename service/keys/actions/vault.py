@@ -88,7 +88,9 @@ class Vault:
         for row in store.keks(tx):
             if row.key_class in self._roots:
                 self._ring.add(self._opened(row))
-        store.add_index_key(tx, 1, IndexStatus.ACTIVE, self._clock.now())
+        if not store.index_keys(tx):
+            # Only where there is none: the first goes when a later one has taken its place.
+            store.add_index_key(tx, 1, IndexStatus.ACTIVE, self._clock.now())
         self.refresh(tx)
 
     def create_kek(self, tx: Tx, key_class: str, version: int, status: KekStatus) -> bool:

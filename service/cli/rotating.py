@@ -1,0 +1,217 @@
+"""`lamina keys rotate`: the whole rotation of a tier, which goes on wherever it was left.
+
+Nothing is kept about it: what is to be done next is read from the states of the keys, and each step
+takes all classes at once or none. So a command that was killed is run again.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from service.cli.base import counted, json_option, settings, show
+from service.cli.long import PARTIAL, refusals
+from service.domain.errors import Conflict, SetupError
+
+if TYPE_CHECKING:
+    from service.app import House
+    from service.store.engine import Tx
+
+_WAITS: Final = frozenset({"key_not_everywhere", "key_not_settled", "job_running"})
+_PAUSE: Final = 5.0
+TIERS: Final = ("kek", "data", "signing", "index", "root")
+
+
+@click.command()
+@click.option("--tier", type=click.Choice(TIERS), default="kek", show_default=True)
+@click.option("--class", "key_class", help="Only this key class (kek, data, root).")
+@click.option("--wait", is_flag=True, help="Wait where a state must stand or be known first.")
+@json_option
+@refusals
+def rotate(tier: str, key_class: str | None, *, wait: bool, as_json: bool) -> None:
+    """Rotate a tier from the first step to the last, or go on where a rotation was left.
+
+    Without --wait it ends with 2 at the first step that must wait, and says for what. Nothing is
+    destroyed: the steps of `keys destroy` stay with you, and the last line names them.
+
+    Example: lamina keys rotate --tier kek --wait
+    """
+    if key_class and tier in {"signing", "index"}:
+        raise SetupError("bad_class", f"the keys of tier {tier} have no class: leave --class out")
+    from service.app import open_house
+
+    run = _Rotation(open_house(settings()), key_class, wait=wait)
+    run.rotate(tier)
+    then = _THEN[tier]
+    answer = {"tier": tier, "class": key_class, "steps": run.steps, "then": then}
+    show(answer, as_json=as_json, text=f"{tier} rotated; then: {then}")
+
+
+_VERIFY: Final = "lamina keys verify"
+_THEN: Final = {
+    "kek": f"{_VERIFY}; lamina keys destroy --class C --version N --yes; a new recovery export",
+    "data": _VERIFY, "signing": "nothing", "index": _VERIFY,
+    "root": f"{_VERIFY}; lamina keys destroy --tier root --class C --version N --yes",
+}  # fmt: skip
+
+
+class _Rotation:
+    """One run of the command."""
+
+    def __init__(self, house: "House", key_class: str | None, *, wait: bool) -> None:
+        self.steps: list[dict[str, Any]] = []
+        self._house = house
+        self._class = key_class
+        self._wait = wait
+
+    def rotate(self, tier: str) -> None:
+        """Do every step that is left."""
+        ways: dict[str, Callable[[], None]] = {
+            "kek": self._kek, "data": self._data, "signing": self._signing, "index": self._index,
+            "root": self._root,
+        }  # fmt: skip
+        ways[tier]()
+
+    def _kek(self) -> None:
+        states = self._states()
+        if not states & {"pending", "retiring"}:
+            self._act("generate", "kek")
+        if "pending" in self._states():
+            self._act("promote", "kek")
+        while True:
+            self._job("rewrap", "kek")
+            try:
+                self._act("retire", "kek")
+                break
+            except Conflict as error:
+                if error.code != "key_in_use":
+                    raise
+                # A process that did not know of the new one yet has used the old one since.
+
+    def _data(self) -> None:
+        try:
+            # Where a rotation was left after its last page, this ends it.
+            if self._act("retire", "data"):
+                return
+        except Conflict as error:
+            if error.code != "key_in_use":
+                raise
+        self._job("reencrypt", None)
+        self._act("retire", "data")
+
+    def _signing(self) -> None:
+        states = set(self._house.signing.states().values())
+        if not states & {"pending", "verify_only"}:
+            self._act("generate", "signing")
+            states.add("pending")
+        if "pending" in states:
+            self._act("promote", "signing")
+        self._act("retire", "signing")
+
+    def _index(self) -> None:
+        if len(self._index_states()) == 1:
+            self._act("generate", "index")
+        if "pending" in self._index_states():
+            self._act("promote", "index")
+        if "writing" in self._index_states():
+            self._job("reindex", None)
+            self._act("promote", "index")
+        if "retiring" in self._index_states():
+            self._act("promote", "index")
+        self._job("reindex", None)
+
+    def _root(self) -> None:
+        newest = self._house.vault.roots_held()
+        rows = [row for row in self._rows() if row["class"] in newest]
+        behind = [row["class"] for row in rows if row["root_version"] < newest[row["class"]]]
+        # One that was left while it made them goes on with those that have none yet.
+        least = max(newest[row["class"]] for row in rows) if behind else 0
+        classes = sorted(
+            {row["class"] for row in rows if not behind or newest[row["class"]] < least}
+        )
+        for name in classes:
+            self._act("generate", "root", name)
+        self._job("rewrap", "root")
+
+    def _rows(self) -> list[dict[str, Any]]:
+        with self._house.store.transaction() as tx:
+            self._house.vault.refresh(tx)
+            rows = self._house.vault.status(tx)
+        return [row for row in rows if self._class in {None, row["class"]}]
+
+    def _states(self) -> set[str]:
+        return {str(row["status"]) for row in self._rows()}
+
+    def _index_states(self) -> set[str]:
+        self._rows()
+        return {str(status) for status in self._house.vault.index_states().values()}
+
+    def _act(self, verb: str, tier: str, key_class: str | None = None) -> bool:
+        """Do one step; return whether it changed anything."""
+        from service.operators.actions import BREAK_GLASS
+
+        act = getattr(self._house.custody, verb)
+        chosen = key_class or self._class
+
+        def once(tx: "Tx") -> list[str]:
+            names: list[str] = act(tx, tier, chosen, BREAK_GLASS)
+            self._house.operators.alarm(tx, f"keys {verb}")
+            return names
+
+        names = self._patiently(lambda: self._committed(once))
+        if names:
+            self._tell(verb, {"keys": names}, ", ".join(names))
+        return bool(names)
+
+    def _committed(self, once: Callable[["Tx"], list[str]]) -> list[str]:
+        with self._house.store.transaction() as tx:
+            self._house.vault.refresh(tx)
+            return once(tx)
+
+    def _job(self, kind: str, tier: str | None) -> None:
+        """Do a long job to its end."""
+        jobs = self._house.custody.jobs
+        from service.operators.actions import BREAK_GLASS
+
+        params = self._house.custody.params(kind, tier, self._class if kind != "reindex" else None)
+
+        def once() -> dict[str, Any]:
+            with self._house.store.transaction() as tx:
+                # What was promoted a moment ago counts from the first page on.
+                self._house.vault.refresh(tx)
+                number = jobs.plan(tx, kind, params, BREAK_GLASS)
+                self._house.operators.alarm(tx, f"keys {kind}")
+            # Another that does it already is waited for; this one is not asked for twice.
+            view: dict[str, Any] = self._patiently(lambda: jobs.run(number))
+            if (code := view["report"].get("error")) in _WAITS:
+                raise Conflict(code, view["report"]["detail"])
+            return view
+
+        view = self._patiently(once)
+        self._tell(kind, {"rows": view["done"]}, counted(view["done"], "row"))
+        if view["status"] != "done":
+            left = view["report"].get("detail") or counted(view["report"]["failed"], "row")
+            click.echo(
+                f"lamina: {kind} is {view['status']}: {left}; see: lamina keys {kind}", err=True
+            )
+            raise SystemExit(PARTIAL)
+
+    def _patiently(self, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
+        told = ""
+        while True:
+            try:
+                return act()
+            except Conflict as error:
+                if not self._wait or error.code not in _WAITS:
+                    raise
+                code, said = error.code, error.detail
+                pause = min(_PAUSE, float(error.extra.get("retry_after", _PAUSE)))
+            if code != told:
+                click.echo(f"waiting: {said}", err=True)
+            told = code
+            time.sleep(pause)
+
+    def _tell(self, step: str, what: dict[str, Any], text: str) -> None:
+        self.steps.append({"step": step} | what)
+        click.echo(f"{step}: {text}", err=True)

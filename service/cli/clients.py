@@ -9,7 +9,7 @@ import click
 
 from service.cli.base import Span, command, counted, json_option, settings, show, show_rows
 from service.clients.model import SCOPES, NewClient
-from service.domain.errors import BadInput, Fault
+from service.domain.errors import BadInput, Conflict, Fault
 
 if TYPE_CHECKING:
     from service.app import House
@@ -74,6 +74,46 @@ def listing(*, as_json: bool) -> None:
     )  # fmt: skip
     brief = [{name: row[name] for name in short} for row in rows]
     show_rows(rows if as_json else brief, as_json=as_json, empty="no clients yet")
+
+
+@clients.command()
+@click.argument("client", type=click.UUID)
+@click.option("--name", help="Another name.")
+@click.option("--scope", "scopes", multiple=True, help="All its scopes anew; may be repeated.")
+@click.option("--segment", "segments", multiple=True, help="All its segments anew; as --scope.")
+@json_option
+@command
+def update(
+    client: UUID, name: str | None, scopes: tuple[str, ...], segments: tuple[str, ...], *,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Change what is given of a client: name, scopes, segments; the rest stays as it is.
+
+    Fewer scopes count at once, more with its next token. Keys and secret have commands of their
+    own, and what was revoked stays so.
+
+    Example: lamina clients update 0198f2c0-0000-7000-8000-000000000000 --name shop --scope flows:write
+    """  # noqa: E501 - an example stands on one line
+    from service.operators.actions import BREAK_GLASS
+
+    if name is None and not scopes and not segments:
+        raise BadInput(Fault("", "missing", "say what to change: --name, --scope or --segment"))
+    house = _house()
+    wanted = tuple(SCOPES) if "all" in scopes else scopes
+    with house.store.transaction() as tx:
+        if house.clients.show(tx, client)["status"] != "active":
+            raise Conflict("client_revoked", "This client was revoked; make another.")
+        if name is not None:
+            house.clients.rename(tx, client, name, BREAK_GLASS)
+        if wanted:
+            params = {"scopes": " ".join(wanted)}
+            house.clients.approve_scopes(tx, str(client), params, BREAK_GLASS)
+        if segments:
+            house.clients.set_segments(tx, client, segments, BREAK_GLASS)
+        _break_glass(house, tx, "clients update")
+        found = house.clients.show(tx, client)
+    text = f"{found['name']}: {' '.join(found['scopes'])}; {' '.join(found['segments'])}"
+    show(found, as_json=as_json, text=text)
 
 
 @clients.command()

@@ -14,6 +14,7 @@ from crypto.errors import AssertionRefused, KeySetInvalid, SignatureInvalid
 from service.audit.actions import AuditLog
 from service.clients import store
 from service.clients.model import (
+    LONGEST_NAME,
     LONGEST_OVERLAP,
     SCOPES,
     SECRET_PREFIX,
@@ -111,11 +112,10 @@ class Clients:
             BadInput: A scope is unknown, the name is empty, or a key is not to be stored.
         """
         wanted = known_scopes(new.scopes, "/scopes")
-        if not new.name.strip():
-            raise BadInput(Fault("/name", "missing", "name the client"))
+        name = _named(new.name)
         now, secret = self._clock.now(), opaque.new_token(SECRET_PREFIX)
         row = ClientRow(
-            id=new_id(now), name=new.name.strip(), status=_ACTIVE, scopes=wanted,
+            id=new_id(now), name=name, status=_ACTIVE, scopes=wanted,
             first_party=new.first_party, asserts_context=new.asserts_context,
             segments=list(new.segments), jwks=None if new.jwks is None else key_set(new.jwks),
             created_at=now,
@@ -140,6 +140,23 @@ class Clients:
         self._audit.append(
             tx, "client.scopes_changed", actor=actor, client=target, before=before, scopes=wanted
         )
+
+    def rename(self, tx: Tx, client: UUID, name: str, actor: str | None = None) -> None:
+        """Give a client another name; raises BadInput for an empty one, NotFound."""
+        row = self._row(tx, client)
+        row.name = _named(name)
+        self._note(tx, "client.renamed", row, actor, None)
+
+    def set_segments(
+        self, tx: Tx, client: UUID, segments: Collection[str], actor: str | None = None
+    ) -> None:
+        """Say anew for people of which segments a client acts; raises NotFound."""
+        row = self._row(tx, client)
+        before, row.segments = row.segments, sorted(set(segments))
+        self._audit.append(
+            tx, "client.segments_changed", actor=actor, client=str(row.id), before=before,
+            segments=row.segments,
+        )  # fmt: skip
 
     def rotate_secret(
         self, tx: Tx, client: UUID, overlap: timedelta = timedelta(), actor: str | None = None
@@ -327,6 +344,14 @@ class Clients:
         if row is None:
             raise NotFound("client_not_found", "There is no such client.")
         return row
+
+
+def _named(name: str) -> str:
+    found = name.strip()
+    if not 0 < len(found) <= LONGEST_NAME:
+        detail = f"name the client, with {LONGEST_NAME} characters at most"
+        raise BadInput(Fault("/name", "bad_name" if found else "missing", detail))
+    return found
 
 
 def _until(until: datetime | None, now: datetime) -> str | None:

@@ -16,6 +16,7 @@ SCOPES: Final = frozenset(
     }
 )  # fmt: skip
 SECRET_PREFIX: Final = "lsec_"  # noqa: S105 - a readable prefix, so that scanners find leaks
+LONGEST_NAME: Final = 120
 LONGEST_OVERLAP: Final = timedelta(days=30)
 """How long a secret or key set that was replaced may count at most."""
 

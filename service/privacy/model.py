@@ -37,6 +37,7 @@ ABOUT: Final[dict[str, tuple[str, ...]]] = {
     REVOKED: ("token", "jti"),
     "client.revoked": ("client", "client"),
     "client.scopes_changed": ("scopes", "client"),
+    "client.segments_changed": ("segments", "client"),
     "client.secret_rotated": ("secret", "client"),
     "client.jwks_replaced": ("keys", "client"),
     "operator.revoked": ("role", "subject", "role"),

@@ -183,6 +183,27 @@ def test_a_private_or_broken_key_set_is_refused_with_one_line(ready, tmp_path):
     assert (row["name"], row["keys"], row["old_secret_until"]) == ("shop", 0, None)
 
 
+def test_a_client_is_updated_in_what_is_given(ready):
+    """The rest stays; each use raises an alarm; what is wrong or revoked is refused in one line."""
+    made = json.loads(ready("clients", "create", "shop", "--scope", "flows:write", "--json").stdout)
+    client = made["client_id"]
+    ready("clients", "update", client, "--name", "market")
+    options = ("--scope", "flows:write", "--scope", "risk:read", "--segment", "staff")
+    told = json.loads(ready("clients", "update", client, *options, "--json").stdout)
+    assert (told["name"], told["segments"]) == ("market", ["staff"])
+    assert told["scopes"] == ["flows:write", "risk:read"]
+    (row,) = json.loads(ready("clients", "list", "--json").stdout)
+    assert row == told
+    for wrong in ((), ("--name", " "), ("--name", "x" * 121), ("--scope", "none")):
+        answer = ready("clients", "update", client, *wrong)
+        assert (answer.exit_code, answer.stderr.count("\n")) == (1, 1), answer.stderr
+    assert json.loads(ready("clients", "list", "--json").stdout) == [told]
+    ready("clients", "revoke", client)
+    assert "was revoked" in ready("clients", "update", client, "--name", "x").stderr
+    kinds = [row["kind"] for row in json.loads(ready("outbox", "--json").stdout)]
+    assert kinds.count("alarm.break_glass") == 4
+
+
 def test_the_outbox_the_log_and_unlocking(ready):
     """Nothing waits, nobody is found, and the log of an untouched service holds."""
     assert "nothing waits" in ready("outbox").stdout

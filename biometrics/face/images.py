@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import struct
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from biometrics.face.errors import FrameRefused
+from biometrics.face.jpeg import ALONE, MOST_SEGMENTS, end, not_an_image, truncated
 from biometrics.face.marks import EXACT
 
 LARGEST_BYTES: Final = 2 * 1024 * 1024
@@ -34,13 +34,7 @@ _BITS: Final = 8
 _ANIMATED: Final = 0x02
 # Start-of-frame markers of JPEG: all of C0..CF that are not DHT, JPG or DAC.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN: Final = 0xDA
-_START_OF_IMAGE: Final = 0xD8
-_END_OF_IMAGE: Final = 0xD9
-# A marker among the bits of a scan: neither an escaped FF nor one that restarts the decoder.
-_MARKER: Final = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
-_MOST_SEGMENTS: Final = 1000
 _PHONE_PICTURES: Final = {
     b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"hevc": "HEIC",
     b"hevx": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF",
@@ -52,46 +46,38 @@ _LOW_COLUMNS: Final = 11
 _LOW_BITS: Final = 128
 
 
-def _not_an_image() -> FrameRefused:
-    return FrameRefused("not_an_image", "Send a JPEG, PNG or WebP picture.")
-
-
 def _not_supported() -> FrameRefused:
     detail = "neither animated nor CMYK nor of 16 bits"
     return FrameRefused("image_not_supported", f"Send an ordinary picture, {detail}.")
-
-
-def _truncated() -> FrameRefused:
-    return FrameRefused("image_truncated", "The picture is cut off; send it again.")
 
 
 def _of_another_format(data: bytes) -> FrameRefused:
     """Return the refusal of what begins like none of the three; a phone's format is named."""
     name = _PHONE_PICTURES.get(data[8:12]) if data[4:8] == b"ftyp" else None
     if name is None:
-        return _not_an_image()
+        return not_an_image()
     return FrameRefused("image_not_supported", f"This is a picture in {name}; send JPEG.")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     at = 2
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(MOST_SEGMENTS):
         if at + 10 > len(data):
-            raise _truncated()
+            raise truncated()
         if data[at] != 0xFF:  # noqa: PLR2004 - every marker begins so
-            raise _not_an_image()
+            raise not_an_image()
         marker = data[at + 1]
         if marker == 0xFF:  # noqa: PLR2004 - a fill byte
             at += 1
-        elif marker in _ALONE:
+        elif marker in ALONE:
             at += 2
         elif marker in _FRAMES:
             return _frame_size(data, at)
         elif marker == _START_OF_SCAN:
-            raise _not_an_image()
+            raise not_an_image()
         else:
             at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
-    raise _not_an_image()
+    raise not_an_image()
 
 
 def _frame_size(data: bytes, at: int) -> tuple[int, int]:
@@ -100,29 +86,6 @@ def _frame_size(data: bytes, at: int) -> tuple[int, int]:
         raise _not_supported()
     height, width = struct.unpack_from(">HH", data, at + 5)
     return width, height
-
-
-def _jpeg_end(data: bytes) -> int:
-    """Return where a JPEG ends by its own markers, whatever a maker has put behind it.
-
-    A thumbnail inside a segment has an end of its own, which is passed over.
-
-    Raises:
-        FrameRefused: It is cut off, or has more segments than any camera writes.
-    """
-    at = 2
-    for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(data, at)
-        if found is None or found[1][0] == _START_OF_IMAGE:
-            raise _truncated()
-        marker, at = found[1][0], found.end()
-        if marker == _END_OF_IMAGE:
-            return at
-        if marker not in _ALONE:
-            if at + 2 > len(data):
-                raise _truncated()
-            at += max(2, int(struct.unpack_from(">H", data, at)[0]))
-    raise _not_an_image()
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -137,7 +100,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
-    raise _not_an_image()
+    raise not_an_image()
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
@@ -150,23 +113,23 @@ def _png_size(data: bytes) -> tuple[int, int]:
 def _end(data: bytes) -> int:
     """Return where a picture ends that is there to its end."""
     if len(data) < 32:  # noqa: PLR2004 - no header is shorter
-        raise _not_an_image()
+        raise not_an_image()
     if data.startswith(b"\xff\xd8\xff"):
         _check_size(*_jpeg_size(data))
         # What a maker puts behind the end is not looked at: a moving picture, a map of depth.
-        return _jpeg_end(data)
+        return end(data)
     if data.startswith(_PNG) and data[12:16] == b"IHDR":
         size = _png_size(data)
         tail = data.rpartition(_PNG_END)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         size = _webp_size(data)
-        end = int.from_bytes(data[4:8], "little") + 8
-        tail = (b"", b"whole" if end <= len(data) else b"", data[end:])
+        whole = int.from_bytes(data[4:8], "little") + 8
+        tail = (b"", b"whole" if whole <= len(data) else b"", data[whole:])
     else:
         raise _of_another_format(data)
     _check_size(*size)
     if not tail[1]:
-        raise _truncated()
+        raise truncated()
     # Padding is harmless; anything else behind the end is another file that rides along.
     if tail[2].strip(b"\0"):
         raise FrameRefused("trailing_data", "Send only the picture, with nothing behind it.")
@@ -183,20 +146,6 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def behind(data: bytes) -> int:
-    """Return how many bytes are behind the end of a JPEG, which `decode` cuts off.
-
-    Padding is none of them; of what is no whole JPEG nothing is told, as `decode` refuses it.
-    """
-    if not data.startswith(b"\xff\xd8\xff"):
-        return 0
-    try:
-        tail = data[_jpeg_end(data) :]
-    except FrameRefused:
-        return 0
-    return len(tail) if tail.strip(b"\0") else 0
-
-
 def decode(data: bytes) -> Picture:
     """Return the picture, uint8 (rows, columns, 3) as BGR, at most 1280 pixels a side.
 
@@ -209,13 +158,13 @@ def decode(data: bytes) -> Picture:
     if len(data) > LARGEST_BYTES:
         limit = LARGEST_BYTES // 1024
         raise FrameRefused("image_too_large", f"Send a picture of at most {limit} KiB.")
-    end = _end(data)
+    size = _end(data)
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8, count=end), cv2.IMREAD_COLOR)
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8, count=size), cv2.IMREAD_COLOR)
     except cv2.error:
-        raise _not_an_image() from None
+        raise not_an_image() from None
     if picture is None:
-        raise _not_an_image()
+        raise not_an_image()
     factor = WORKING_SIDE / max(picture.shape[:2])
     if factor < 1:
         picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from biometrics.face.active import LEAST_FRAMES, MOST_FRAMES, ORDERS, Gesture
 from biometrics.face.frames import Frame, transcript
-from biometrics.face.images import behind
+from biometrics.face.jpeg import behind
 from biometrics.face.marks import BYTES, repeated
 from crypto import opaque
 from service.domain.clock import rfc3339

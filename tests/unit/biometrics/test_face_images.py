@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biometrics.face import FrameRefused
-from biometrics.face.images import LARGEST_BYTES, behind, decode
+from biometrics.face.images import LARGEST_BYTES, decode
+from biometrics.face.jpeg import behind
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 

@@ -325,7 +325,8 @@ class Login:
 
     def _failed(self, tx: Tx, attempt: _Attempt, failure: VerificationFailed) -> Outcome:
         if attempt.reservation is None:
-            self._counted(tx, attempt)
+            terms = attempt.flow.terms
+            self._parts.throttling.failed(tx, terms.bucket, Lane(terms.lane), _counter(attempt))
         flow = model.fail(self._judging.still(tx, attempt.flow), self._parts.clock.now())
         flow = store.save(tx, self._judging.challenged(tx, flow))
         self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))

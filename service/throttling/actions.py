@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from service.domain.clock import Clock
@@ -24,6 +25,8 @@ from service.throttling.model import (
     delay,
 )
 from service.throttling.store import limits
+
+_LATER: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +63,13 @@ class Throttling:
             Throttled: The account must wait, or its limit is used up.
         """
         now = self._clock.now()
-        count = store.raise_count(tx, bucket, lane, counter, now)
-        if count is None:
-            # Another attempt may have made the row just now: it is counted there all the same.
-            store.ensure(tx, new_id(now), bucket, lane, now)
-            count = store.raise_count(tx, bucket, lane, counter, now)
+        count = _raised(tx, bucket, lane, counter, now)
         if count is None:
             raise _throttled(tx, bucket, lane, counter, now)
-        seconds = delay(count.failures, count.free)
-        until = now + timedelta(seconds=seconds) if seconds else None
-        if until is not None:
-            store.lock(tx, count.row, until)
-        return Reservation(count.row, counter, count.era, until)
+        return Reservation(count.row, counter, count.era, _waits(tx, count, now))
 
     def require(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> None:
-        """Let an attempt begin that is counted, by `reserve`, only if it fails.
+        """Let an attempt begin that is counted, by `failed`, only if it fails.
 
         For a check that is decided in the same unit of work, under the lock of its subject: those
         of one person come one after the other, each finds what the one before has counted.
@@ -85,6 +80,17 @@ class Throttling:
         now = self._clock.now()
         if not store.is_open(tx, bucket, lane, counter, now):
             raise _throttled(tx, bucket, lane, counter, now)
+
+    def failed(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> None:
+        """Count an attempt that has failed, whatever others have begun in this bucket meanwhile.
+
+        A slow check holds no lock on the subject: its wait may have begun since `require`. What
+        was compared must count all the same.
+        """
+        now = self._clock.now()
+        count = _raised(tx, bucket, lane, counter, now, always=True)
+        if count is not None:
+            _waits(tx, count, now)
 
     def release(self, tx: Tx, reservation: Reservation) -> None:
         """Take back the attempt that verified; other failures and their waits stay.
@@ -121,6 +127,32 @@ class Throttling:
     def reset(self, tx: Tx, bucket: str, lane: Lane | None = None) -> int:
         """Forget failures, by an operator."""
         return store.clear(tx, bucket, lane)
+
+
+def _raised(
+    tx: Tx, bucket: str, lane: Lane, counter: Counter, now: datetime, *, always: bool = False
+) -> store.Count | None:
+    count = store.raise_count(tx, bucket, lane, counter, now, always=always)
+    if count is None:
+        # Another attempt may have made the row just now: it is counted there all the same.
+        store.ensure(tx, new_id(now), bucket, lane, now)
+        count = store.raise_count(tx, bucket, lane, counter, now, always=always)
+    return count
+
+
+def _waits(tx: Tx, count: store.Count, now: datetime) -> datetime | None:
+    """Begin the wait that a count asks for; return its end, None where there is none.
+
+    It ends later than one that is there: that may be given back, as an attempt's own.
+    """
+    seconds = delay(count.failures, count.free)
+    if not seconds:
+        return None
+    until = now + timedelta(seconds=seconds)
+    if count.until is not None:
+        until = max(until, count.until + _LATER)
+    store.lock(tx, count.row, until)
+    return until
 
 
 def _throttled(tx: Tx, bucket: str, lane: Lane, counter: Counter, now: datetime) -> Throttled:

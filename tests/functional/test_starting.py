@@ -95,10 +95,8 @@ def test_it_serves_on_every_form_of_an_address(ready, name):  # noqa: F811 - a f
         # Its last line before it listens.
         while "serving" not in first.stderr.readline():
             assert first.poll() is None
-        answer = httpx.Client(transport=httpx.HTTPTransport(retries=10)).get(
-            f"http://{bind}/healthz", timeout=60
-        )
-        assert answer.status_code == 200
+        with httpx.Client(transport=httpx.HTTPTransport(retries=10), timeout=60) as client:
+            assert client.get(f"http://{bind}/healthz").status_code == 200
         second = spawn(environment, "serve")
         told = f"lamina: {bind} is taken; stop what listens there or set LAMINA_BIND\n"
         assert (*second.communicate(timeout=60), second.returncode) == ("", told, 1)

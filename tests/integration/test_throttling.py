@@ -381,6 +381,27 @@ def test_what_may_begin_is_what_would_be_counted(house, seed):
         house.clock.advance(seconds=int(drawn.integers(1, 1200)))
 
 
+def test_what_has_failed_counts_whatever_others_began_meanwhile(house):
+    """A wait, and a full counter, that came after the look hide no failure, and end no sooner."""
+    with house.store.transaction() as tx:
+        house.throttling.require(tx, "alice", Lane.STRANGER, Counter.OTHER)
+        others = [
+            house.throttling.reserve(tx, "alice", Lane.STRANGER, Counter.KNOWLEDGE)
+            for _ in range(5)
+        ]
+        house.throttling.failed(tx, "alice", Lane.STRANGER, Counter.OTHER)
+        for each in others[1:4]:
+            house.throttling.release(tx, each)
+        row = tx.execute(text("SELECT knowledge, other, total FROM throttle")).one()
+    assert tuple(row) == (2, 1, 3)
+    assert wait(house) in (30, 31)
+    with house.store.transaction() as tx:
+        tx.execute(text("UPDATE throttle SET other = 100, total = 100, locked_until = NULL"))
+        house.throttling.failed(tx, "alice", Lane.STRANGER, Counter.OTHER)
+        assert tx.execute(text("SELECT other FROM throttle")).scalar() == 101
+    assert wait(house) == 3601
+
+
 def rows(house):
     """Return how many rows there are, after those that have ended were dropped."""
     with house.store.transaction() as tx:

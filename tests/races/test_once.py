@@ -3,7 +3,9 @@
 import threading
 
 import pytest
+from sqlalchemy import text
 
+from service.throttling.model import Counter, Lane
 from tests.functional.behaving import AGREED, learned, typed
 from tests.functional.conftest import PASSWORD
 from tests.typists import typists, wire
@@ -172,6 +174,45 @@ def test_wrong_codes_at_once_are_all_counted(service, name):
     code = wrong if name == "totp" else "AAAA-AAAA-AAAA-AAAA"
     found = guesses(service, after_password(service, AT_ONCE), name, {"code": code})
     assert found == {422: 5, 429: AT_ONCE - 5}
+
+
+def test_right_passwords_beside_a_code_hide_no_guess(service, monkeypatch):
+    """The wait of a password that is being checked comes between the look and the count."""
+    if service.house.store.engine.dialect.name == "sqlite":
+        pytest.skip("one writer at a time: nothing comes between")
+    person = service.register()
+    wrong = "000000" if service.code(person) != "000000" else "111111"
+    compared, kind = [], type(service.house.login._parts.factors["totp"])
+    check = kind.check
+    flows = after_password(service, 12)
+    for _ in range(4):
+        service.act(service.begin().json, "password", {"password": "wrong one"})
+
+    def slowly(factor, *given):
+        # Another begins a password, whose fifth place in a row makes the account wait.
+        begun = service.house.throttling
+        bucket = {}
+
+        def reserve():
+            with service.house.store.transaction() as tx:
+                name = begun.bucket(tx, f"subject:{person.id}")
+                bucket["kept"] = begun.reserve(tx, name, Lane.STRANGER, Counter.KNOWLEDGE)
+
+        other = threading.Thread(target=reserve)
+        other.start()
+        other.join()
+        compared.append(bucket.get("kept"))
+        return check(factor, *given)
+
+    monkeypatch.setattr(kind, "check", slowly)
+    for flow in flows:
+        service.act(flow, "totp", {"code": wrong})
+        if compared and compared[-1] is not None:
+            with service.house.store.transaction() as tx:
+                service.house.throttling.release(tx, compared[-1])
+    with service.house.store.transaction() as tx:
+        counted = tx.execute(text("SELECT sum(other) FROM throttle")).scalar()
+    assert 0 < len(compared) == counted <= 5
 
 
 def test_an_approval_is_given_and_used_once(service):

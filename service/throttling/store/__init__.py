@@ -90,12 +90,14 @@ class Count(NamedTuple):
         failures: How many in a row, with this one.
         free: How many of them wait for nothing.
         era: The era of its bucket.
+        until: The end of a wait that others began, None where there is none.
     """
 
     row: UUID
     failures: int
     free: int
     era: int
+    until: datetime | None
 
 
 class Ends(NamedTuple):
@@ -159,12 +161,12 @@ def _open(allowed: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(over, allowed, _TABLE.c.total < HARD_TOTAL)
 
 
-def _raising(counter: Counter) -> ReturningUpdate[Any]:
+def _raising(counter: Counter, *, always: bool = False) -> ReturningUpdate[Any]:
     column = _TABLE.c[counter.column]
     allowed, strict = _RULES.get(counter, _plain)(counter)
     return _told(
         update(_TABLE)
-        .where(*_KEY, _open(allowed))
+        .where(*_KEY, *(() if always else (_open(allowed),)))
         .values({column: column + 1, _TABLE.c.total: _TABLE.c.total + 1,
                  _TABLE.c.strict: strict, _TABLE.c.updated_at: bindparam("b_now")})
     )  # fmt: skip
@@ -212,6 +214,7 @@ _RULES: Final = {Counter.FACE: _face, Counter.LIVE_FACE: _live_face}
 
 
 _RAISE: Final = {counter: _raising(counter) for counter in Counter}
+_FAIL: Final = {counter: _raising(counter, always=True) for counter in Counter}
 _OPEN: Final = {
     counter: select(_open(_RULES.get(counter, _plain)(counter)[0])).where(*_KEY)
     for counter in Counter
@@ -243,14 +246,22 @@ def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
     insert_once(tx, Bucket, values)
 
 
-def raise_count(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> Count | None:
-    """Count one attempt in a guarded update; None when the bucket is locked, full or missing."""
-    found = tx.execute(_RAISE[counter], _asked(bucket, lane, counter, now)).first()
+def raise_count(
+    tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime, *, always: bool = False
+) -> Count | None:
+    """Count one attempt in a guarded update; None when the bucket is locked, full or missing.
+
+    Always: it has failed already, so that it counts in a bucket that is locked or full too.
+    """
+    statement = (_FAIL if always else _RAISE)[counter]
+    found = tx.execute(statement, _asked(bucket, lane, counter, now)).first()
     if found is None:
         return None
     _note(tx, found)
     failures = getattr(found, counter.column)
-    return Count(found.id, failures, free(counter, strict=found.strict), found.era)
+    until = found.locked_until
+    waits = until if until and now < until <= now + _LONGEST else None
+    return Count(found.id, failures, free(counter, strict=found.strict), found.era, waits)
 
 
 def is_open(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> bool:

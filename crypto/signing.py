@@ -95,8 +95,8 @@ def verify_jwt(
     return claims
 
 
-_Proof = tuple[tuple[str, ...], str, dict[str, Any]]
-"""What was proven of a token: by which public key, its media type and its claims."""
+_Proof = tuple[tuple[str, ...], str, str]
+"""What was proven of a token: by which public key, its media type and its claims as JSON."""
 _PROVEN: Final[dict[bytes, _Proof]] = {}
 _MOST_PROVEN: Final = 4096
 
@@ -114,13 +114,13 @@ def _proven(token: str, jwks: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if proof is not None:
         key, typ, claims = proof
         if any(tuple(map(known.get, _PUBLIC)) == key for known in jwks["keys"]):
-            return typ, dict(claims)
+            return typ, json.loads(claims)
         raise SignatureInvalid
     key, typ, claims = _prove(token, jwks)
     if len(_PROVEN) >= _MOST_PROVEN:
         _PROVEN.clear()
     _PROVEN[digest] = key, typ, claims
-    return typ, dict(claims)
+    return typ, json.loads(claims)
 
 
 def _prove(token: str, jwks: Mapping[str, Any]) -> _Proof:
@@ -131,7 +131,8 @@ def _prove(token: str, jwks: Mapping[str, Any]) -> _Proof:
     if not known:
         raise SignatureInvalid
     key = tuple(str(known[0][name]) for name in _PUBLIC)
-    return key, str(header.get("typ")).lower(), _verify(token, _public(*key), ["ES256"])
+    claims = _verify(token, _public(*key), ["ES256"])
+    return key, str(header.get("typ")).lower(), json.dumps(claims)
 
 
 @lru_cache(maxsize=32)

@@ -84,8 +84,9 @@ class Settings(Bounds):
     @field_validator("service_name")
     @classmethod
     def _name(cls, value: str) -> str:
-        if not value.isprintable() or not value.strip():
-            raise ValueError("must be one line of characters that show")
+        # An encoded word (RFC 2047) would be decoded into the header of a mail.
+        if not value.isprintable() or not value.strip() or "=?" in value:
+            raise ValueError("must be one line of characters that show, without =?")
         return value.strip()
 
     @field_validator("alarm_email", mode="before")

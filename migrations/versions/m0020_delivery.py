@@ -44,10 +44,12 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
+        sa.UniqueConstraint(
+            "message_id", "target", name=op.f("uq_delivery_message_id_target")
+        ),
     )  # fmt: skip
-    op.create_index(op.f("ix_delivery_message_id"), "delivery", ["message_id"])
     op.create_index(
-        "ix_delivery_waiting", "delivery", ["target", "next_at"],
+        "ix_delivery_waiting", "delivery", ["target", "until"],
         sqlite_where=sa.text("state = 'waiting'"), postgresql_where=sa.text("state = 'waiting'"),
     )  # fmt: skip
     op.create_table(

@@ -86,7 +86,13 @@ def _email(text: str) -> str:
         local = str(precis_i18n.get_profile("UsernameCaseMapped").enforce(local))
     except UnicodeError:
         raise _no_address() from None
-    if not _LOCAL.fullmatch(local) or len(local.encode()) > _LONGEST_LOCAL or not name:
+    # An encoded word (RFC 2047) is decoded by mail programs, into other headers too.
+    if (
+        "=?" in local
+        or not _LOCAL.fullmatch(local)
+        or len(local.encode()) > _LONGEST_LOCAL
+        or not name
+    ):
         raise _no_address()
     return f"{local}@{name}"
 

@@ -45,7 +45,8 @@ def open_delivery(
     """
     webhooks = Webhooks(audit, clock, plain=settings.mode == "development")
     senders = _senders(settings, partial(_endpoint, store, webhooks), clock)
-    delivering = Delivering(store, webhooks, senders, locale, clock, metrics)
+    operators = len(settings.alarm_email)
+    delivering = Delivering(store, webhooks, senders, locale, clock, metrics, operators)
     people = {Channel.EMAIL, Channel.SMS} & set(senders)
     return Outbox(clock, people), Delivery(delivering, webhooks)
 

@@ -272,7 +272,10 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
             store, tasks, clock, _readings(clock, audit, outbox, memory),
             (
                 Apart("rows.compare", timedelta(days=1), comparing.due),
-                Apart("outbox.deliver", timedelta(seconds=1), delivery.delivering.due),
+                Apart(
+                    "outbox.deliver", timedelta(seconds=1), delivery.delivering.due,
+                    delivery.delivering.stop,
+                ),
             ),
         ),
     ))  # fmt: skip

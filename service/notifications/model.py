@@ -15,7 +15,9 @@ ALARM: Final = "alarm."
 TRIED: Final = timedelta(days=3)
 """How long delivery is tried of a message that does not end sooner by itself."""
 LEASE: Final = timedelta(minutes=2)
-"""For how long a process that began a delivery has it; longer than any sender takes."""
+"""For how long a process that began a delivery has it."""
+DEADLINE: Final = 45
+"""Seconds that a sender takes at most, whatever comes how slowly: well within the lease."""
 _FIRST: Final = 5
 _LONGEST: Final = 3600
 _LOCAL: Final = frozenset({"to", "code"})
@@ -63,6 +65,7 @@ class Message:
         client: Whose request caused it.
         locale: The language of the person, as they or their service named it.
         payload: What it says; `to` and `code` among it.
+        readable: Whether the payload could be opened.
     """
 
     id: UUID
@@ -76,6 +79,7 @@ class Message:
     client: UUID | None
     locale: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    readable: bool = True
 
     @property
     def public(self) -> dict[str, Any]:

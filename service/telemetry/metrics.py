@@ -25,12 +25,14 @@ _WORKERS: Final = 8
 """How many processes of `lamina worker` on one host find a port."""
 REASONS: Final = frozenset(
     {
-        "too_many_approvals", "too_many_attempts", "too_many_calls", "too_many_exports",
+        "too_many_approvals", "too_many_assertions", "too_many_attempts", "too_many_calls", "too_many_exports",
         "too_many_flows", "too_many_idempotency_keys", "too_many_jobs", "too_many_pending",
         "too_many_requests", "verification_limited",
     }
 )  # fmt: skip
 """Why a request is refused with 429."""
+CHANNELS: Final = ("email", "sms", "alarm", "webhook")
+"""How messages go out."""
 
 
 def method_label(method: str) -> str:
@@ -139,6 +141,12 @@ class Metrics:
             ["channel", "state"],
             registry=self.private,
         )
+        for channel in CHANNELS:
+            for state in ("waiting", "dead"):
+                self.outbox.labels(channel, state)
+                self.outbox_seconds.labels(channel, state)
+            for outcome in ("delivered", "failed", "dead"):
+                self.deliveries.labels(channel, outcome)
         self.throttled = Counter(
             "lamina_throttled_total",
             "Requests refused with 429, by reason.",

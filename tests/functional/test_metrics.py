@@ -17,7 +17,7 @@ from tests.functional.test_cli import lamina, ready, spawn  # noqa: F401 - fixtu
 from tests.functional.test_serving import Server, exposed, families, two_ports
 
 LABELS = {
-    "class", "factor", "grant", "kind", "le", "method", "outcome", "reason", "route",
+    "channel", "class", "factor", "grant", "kind", "le", "method", "outcome", "reason", "route",
     "state", "status", "table", "task", "tier",
 }  # fmt: skip
 PUBLIC = {
@@ -158,7 +158,7 @@ def test_hashes_that_run_and_wait_are_counted():
 def test_a_database_that_is_away_hides_no_other_metric(service, monkeypatch):
     """What needs it is missing, it is told to be away, and the rest is shown."""
     from service.domain.errors import Unavailable
-    from service.notifications.actions import Outbox
+    from service.notifications.actions.outbox import Outbox
 
     def away(_outbox, _tx):
         raise Unavailable("database_away", "The database does not answer.")

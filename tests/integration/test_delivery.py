@@ -203,7 +203,7 @@ def test_what_a_process_left_half_done_is_delivered_by_another(mail):
     """One that died after it had claimed a message keeps it for two minutes, no longer."""
     mail.put(to="alice@example.com")
     mail.delivering._route()
-    assert len(mail.delivering._claim("email")) == 1
+    assert mail.delivering._claim("email") is not None
     mail.run(minutes=1)
     assert mail.posts[Channel.EMAIL].got == []
     mail.run(minutes=2)
@@ -214,7 +214,7 @@ def test_a_late_answer_of_one_that_lost_its_claim_changes_nothing(mail):
     """The newer try decides what becomes of the delivery."""
     mail.put(to="alice@example.com")
     mail.delivering._route()
-    (old,) = mail.delivering._claim("email")
+    old = mail.delivering._claim("email")
     mail.run(minutes=3)
     with mail.house.store.transaction() as tx:
         mail.delivering._settle(tx, old, Undelivered("smtp_550", final=True))
@@ -256,6 +256,102 @@ def test_a_sender_that_breaks_holds_up_no_other_target(mail):
     assert mail.posts[Channel.EMAIL].kinds == ["authenticator.revoked"]
     mail.run(minutes=3)
     assert mail.posts[Channel.SMS].kinds == ["authenticator.revoked"]
+
+
+def test_one_message_that_breaks_its_sender_holds_up_no_other(mail):
+    """Whatever it raises, the others are delivered, and it is tried again."""
+    mail.posts[Channel.EMAIL].failures = [UnicodeEncodeError("ascii", "secret", 0, 1, "no")]
+    for number in range(5):
+        mail.put(to=f"p{number}@example.com")
+    mail.run()
+    mail.run()
+    assert len(mail.posts[Channel.EMAIL].got) == 4
+    (row,) = mail.rows()
+    assert (row["state"], row["error"]) == ("waiting", "error")
+    mail.run(minutes=1)
+    assert mail.rows() == []
+
+
+def test_a_retry_lets_no_code_live_longer(mail):
+    """Neither one that is new nor one that is dead before its time."""
+    with mail.house.store.transaction() as tx:
+        payload = {"to": "a@example.com", "code": "12345678"}
+        mail.house.outbox.put(tx, CODE, None, payload, timedelta(minutes=10))
+    mail.posts[Channel.EMAIL].failures = [Undelivered("smtp_550", final=True)]
+    ids = [uuid.UUID(mail.rows()[0]["id"])]
+    for _ in range(2):
+        with mail.house.store.transaction() as tx:
+            mail.house.outbox.retry(tx, ids)
+        with mail.house.store.transaction(read=True) as tx:
+            ends = tx.execute(text("SELECT until FROM delivery")).all()
+            assert all(str(row[0]) < "2026-11-24 12:10:01" for row in ends)
+        mail.delivering._route()
+        mail.run()
+    mail.posts[Channel.EMAIL].got.clear()
+
+
+def test_an_alarm_without_details_reaches_every_operator(mail):
+    """Each has a delivery of its own; what one server refuses is no loss of the others."""
+    mail.delivering = Delivering(
+        mail.house.store, mail.webhooks, mail.posts, lambda _tx, _subject: "", mail.house.clock,
+        mail.metrics, 2,
+    )  # fmt: skip
+    mail.put("alarm.ledger_lost")
+    mail.posts[Channel.ALARM].failures = [Undelivered("smtp_450")]
+    mail.run()
+    mail.run(minutes=1)
+    targets = sorted(message.target for message in mail.posts[Channel.ALARM].got)
+    assert targets == ["alarm:0", "alarm:1"]
+
+
+def test_a_code_goes_before_notices(mail):
+    """It is of use for the shortest time."""
+    for _ in range(30):
+        mail.put(to="a@example.com")
+    with mail.house.store.transaction() as tx:
+        payload = {"to": "b@example.com", "code": "12345678"}
+        mail.house.outbox.put(tx, CODE, None, payload, timedelta(minutes=10))
+    mail.delivering._route()
+    assert mail.delivering._claim("email").kind == CODE
+
+
+def test_what_cannot_be_read_is_told_to_nobody_and_listed(mail, monkeypatch):
+    """A webhook gets no empty event; a list shows the others; an alarm goes out by its kind."""
+    subject = mail.house.register(username="alice").id
+    mail.hook()
+    mail.put(subject=subject)
+    mail.put("alarm.canary_opened", subject=subject)
+    with mail.house.store.transaction() as tx:
+        tx.execute(text("UPDATE outbox SET kind = kind || '.x'"))
+    mail.run()
+    assert mail.posts[Channel.WEBHOOK].got == []
+    assert mail.posts[Channel.ALARM].kinds == ["alarm.canary_opened.x"]
+    with mail.house.store.transaction() as tx:
+        rows = mail.house.outbox.waiting(tx, reveal=True)
+        assert [row["payload"] for row in rows] == [None, None]
+        assert mail.house.outbox.retry(tx, [uuid.UUID(row["id"]) for row in rows]) == 0
+
+
+def test_hanging_webhooks_leave_a_turn_to_others(mail):
+    """After a failure a target waits until all others have had their turn."""
+    hooks = [mail.hook() for _ in range(7)]
+    for _ in range(4):
+        mail.put()
+    mail.posts[Channel.WEBHOOK].failures = [Undelivered("timeout") for _ in range(7)]
+    for _ in range(2):
+        mail.delivering.all_due()
+        mail.house.clock.advance(milliseconds=10)
+    assert len(mail.delivering._begun) == len(hooks)
+
+
+def test_a_stop_begins_nothing_more(mail):
+    """What waits is left for the next process."""
+    mail.put(to="a@example.com")
+    mail.delivering.stop()
+    mail.run()
+    assert mail.posts[Channel.EMAIL].got == []
+    mail.another().all_due()
+    assert mail.posts[Channel.EMAIL].kinds == ["authenticator.revoked"]
 
 
 def test_depth_and_age_are_measured(mail):

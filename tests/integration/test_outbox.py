@@ -5,8 +5,6 @@ import uuid
 import pytest
 from sqlalchemy import text
 
-from crypto.errors import OpenError
-
 CANARY = "canary@example.com"
 
 
@@ -72,9 +70,8 @@ def test_a_message_of_another_kind_does_not_open(house):
     put(house, to=CANARY)
     with house.store.transaction() as tx:
         tx.execute(text("UPDATE outbox SET kind = 'identifier.verification'"))
-    assert len(waiting(house)) == 1
-    with pytest.raises(OpenError):
-        waiting(house, reveal=True)
+    (row,) = waiting(house, reveal=True)
+    assert row["payload"] is None
 
 
 def test_a_change_tells_every_address(house):
@@ -82,6 +79,7 @@ def test_a_change_tells_every_address(house):
     account = house.register(email=CANARY, phone="+4930123456")
     verifier = house.password.hash("correct horse battery staple")
     with house.store.transaction() as tx:
+        house.accounts.completed_login(tx, account)
         added = house.password.enroll(tx, account.id, verifier)
     with house.store.transaction() as tx:
         house.authenticators.revoke(tx, account.id, added.id)

@@ -6,8 +6,12 @@ import hashlib
 import hmac
 import json
 import socket
+import socketserver
 import ssl
+import threading
+import time
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +20,7 @@ from service.domain.clock import FrozenClock
 from service.domain.errors import SetupError
 from service.notifications.actions.webhooks import Endpoint
 from service.notifications.model import CODE, Message, Undelivered
+from service.notifications.senders import deadline
 from service.notifications.senders.http import Poster, SmsSender, WebhookSender
 from service.notifications.senders.smtp import ConsoleSender, Letters, SmtpSender, server
 from service.notifications.texts import Texts
@@ -153,11 +158,11 @@ def test_an_address_beyond_ascii_needs_a_server_that_takes_it():
 
 
 def test_an_alarm_goes_to_the_operators():
-    """All of them; with nobody named there is nobody to tell."""
-    alarm = message("alarm.break_glass", command="keys destroy")
+    """Each by a delivery of its own; with nobody named there is nobody to tell."""
+    alarm = message("alarm.break_glass", command="keys destroy", target="alarm:1")
     with letterbox() as (box, port):
         sender(port, "?tls=off", alarmed=("a@ops.example", "b@ops.example")).send(alarm)
-        assert box.letters[0].rcpt_tos == ["a@ops.example", "b@ops.example"]
+        assert box.letters[0].rcpt_tos == ["b@ops.example"]
         assert "keys destroy" in read(box.letters[0]).get_content()
         assert refusal(sender(port, "?tls=off").send, alarm) == ("not_configured", False)
 
@@ -165,13 +170,51 @@ def test_an_alarm_goes_to_the_operators():
 @pytest.mark.parametrize(
     "url",
     ["smtp://", "mail.example", "smtp://h:x", "smtp://h/path", "smtp://h?x=1", "smtp://h?tls=no",
-     "smtp://h?tls=off", "smtp://u:secret@localhost?tls=off", "smtp://h:99999", "http://h"],
+     "smtp://h?tls=off", "smtp://u:secret@localhost?tls=off", "smtp://h:99999", "http://h",
+     "smtp://u:p%C3%A4@h", "smtp://" + "a" * 70, "smtp://h?ca=/nowhere.pem", "smtp://a..b"],
 )  # fmt: skip
 def test_an_address_of_a_server_that_cannot_be_is_refused(url):
     """The text says what to mend and repeats no password."""
     with pytest.raises(ValueError, match=r"\w") as refused:
         server(url)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "local", ["=?utf-8?q?x=0d=0aBcc=3a_evil=40x.example?=", "a=?utf-8?b?DQo=?=", "=?us-ascii?q?a?="]
+)  # fmt: skip
+def test_an_address_that_is_an_encoded_word_makes_no_header(local):
+    """It would be decoded into the header, line ends and all: such a message is dead."""
+    with letterbox() as (box, port):
+        to = f"{local}@example.com"
+        assert refusal(sender(port, "?tls=off").send, message(to=to)) == ("address", True)
+        assert box.letters == []
+
+
+class Dripping(socketserver.BaseRequestHandler):
+    """Says a byte now and then, and never comes to an end."""
+
+    def handle(self):
+        """Drip until the other side has gone."""
+        with suppress(OSError):
+            while True:
+                self.request.sendall(b"2")
+                time.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", ["smtp", "http"])
+def test_a_server_that_drips_is_left_in_time(monkeypatch, kind):
+    """However often a byte comes, a delivery ends with its deadline."""
+    monkeypatch.setattr(deadline.deadline.__wrapped__, "__defaults__", (0.5,))
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dripping) as drips:
+        drips.daemon_threads = True
+        threading.Thread(target=drips.serve_forever, daemon=True).start()
+        port = drips.server_address[1]
+        target = message(target=f"webhook:{uuid.UUID(int=9)}")
+        url = f"http://127.0.0.1:{port}"
+        send = sender(port, "?tls=off").send if kind == "smtp" else hook((b"k",), url).send
+        assert refusal(send, target) == ("timeout", False)
+        drips.shutdown()
 
 
 def test_the_console_prints_what_would_be_sent():
@@ -269,9 +312,10 @@ def test_an_operators_texts_take_the_place_of_ours(tmp_path):
     ("name", "text", "said"),
     [
         ("en", "=", "is no TOML"), ("English!", "", "language"), ("en", "[nothing]", "nothing"),
-        ("en", '["alarm"]\nsubject = "x"', "subject, body and sms"),
+        ("en", '["alarm"]\nsubject = "x"', "body sms subject"),
         ("en", '["alarm"]\nsubject = "$password"\nbody = "x"\nsms = "x"', "$password"),
         ("en", '["alarm"]\nsubject = "5 $"\nbody = "x"\nsms = "x"', "$$"),
+        ("en", "fields = 3", "fields"), ("en", '["fields"]\nemail = 3', "fields"),
         ("en", '["alarm"]\nsubject = " "\nbody = "x"\nsms = "x"', "alarm.subject"),
     ],
 )  # fmt: skip

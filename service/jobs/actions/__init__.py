@@ -54,6 +54,7 @@ class Apart:
     name: str
     every: timedelta
     run: Callable[[], int]
+    stop: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Jobs:
         self._holder = opaque.random_bytes(16).hex()
         self._due: dict[str, datetime] = {}
         self._stop = threading.Event()
+        self._beside: dict[str, threading.Thread] = {}
         self._ended: Ended = _ignore
 
     def on_end(self, listener: Ended) -> None:
@@ -138,9 +140,14 @@ class Jobs:
         """Begin what is due of the work that goes on beside the other; return its threads."""
         now, begun = self._clock.now(), []
         for work in self._apart:
-            if now >= self._due.get(work.name, now):
-                self._due[work.name] = now + work.every
-                begun.append(self._thread(work))
+            # As above: due later than a whole turn from now, by a clock that went wrong.
+            waits = now < self._due.get(work.name, now) <= now + work.every
+            former = self._beside.get(work.name)
+            if waits or (former is not None and former.is_alive()):
+                continue
+            self._due[work.name] = now + work.every
+            self._beside[work.name] = self._thread(work)
+            begun.append(self._beside[work.name])
         for thread in begun:
             thread.start()
         return begun
@@ -165,8 +172,11 @@ class Jobs:
         threading.Thread(target=self.loop, name="lamina-jobs", daemon=True).start()
 
     def stop(self) -> None:
-        """Let the loop end after the task at hand."""
+        """Let the loop end after the task at hand, and what goes on beside it."""
         self._stop.set()
+        for work in self._apart:
+            if work.stop is not None:
+                work.stop()
 
     def _run(self, task: Task, now: datetime) -> int:
         rows = 0

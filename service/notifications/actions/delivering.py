@@ -1,11 +1,11 @@
 """Find out where messages go, and deliver each: once where the receiver tells repetitions."""
 
 import threading
+import time
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -36,14 +36,18 @@ from service.telemetry import logs
 from service.telemetry.metrics import Metrics
 
 _PAGE: Final = 200
-_BATCH: Final = 10
+_TURN: Final = 20
+"""Messages that a thread delivers to a webhook before another has its turn."""
 _LONGEST: Final = pause(20, 1.0)
 _AT_ONCE: Final = {Channel.EMAIL.value: 3, Channel.SMS.value: 3}
 """How many threads deliver to one target; one where it says nothing else."""
 _RARELY: Final = 3600
 """Seconds until it is looked again whether there is a sender."""
 _LATE: Final = "too_late"
-_THREADS: Final = 12
+_EVERY: Final = timedelta(seconds=15)
+"""How often depths are measured."""
+_GRACE: Final = 5.0
+"""Seconds that a stop waits for what is being delivered."""
 _FOR_HOOKS: Final = 5
 """Webhooks that do not answer leave the other threads to people."""
 
@@ -65,11 +69,12 @@ class Delivering:
         locale: Returns the language of a person.
         clock: The time.
         metrics: Where depth, age and outcomes are told.
+        alarmed: How many operators get alarms, each by a delivery of its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
         self, database: Store, webhooks: Webhooks, senders: Mapping[Channel, Sender],
-        locale: Callable[[Tx, UUID], str], clock: Clock, metrics: Metrics,
+        locale: Callable[[Tx, UUID], str], clock: Clock, metrics: Metrics, alarmed: int = 1,
     ) -> None:  # fmt: skip
         self._database = database
         self._webhooks = webhooks
@@ -77,9 +82,13 @@ class Delivering:
         self._locale = locale
         self._clock = clock
         self._metrics = metrics
+        self._alarmed = alarmed
         self._busy: Tally[str] = Tally()
+        self._begun: dict[str, datetime] = {}
+        self._threads: set[threading.Thread] = set()
         self._guard = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._stopped = threading.Event()
+        self._measured: datetime | None = None
 
     def depths(self, tx: Tx) -> list[Depth]:
         """Return what waits and what is dead, by channel."""
@@ -99,13 +108,24 @@ class Delivering:
         """Begin to deliver what is due; return how many messages were found to go somewhere."""
         routed = self._route()
         self._begin()
-        self._measure()
+        now = self._clock.now()
+        if self._measured is None or not self._measured <= now < self._measured + _EVERY:
+            self._measured = now
+            self._measure()
         return routed
 
     def all_due(self) -> None:
         """Deliver what is due and wait until each has been tried once."""
         self._route()
-        wait(self._begin())
+        for thread in self._begin():
+            thread.join()
+
+    def stop(self) -> None:
+        """Begin nothing more; wait a moment for what is under way."""
+        self._stopped.set()
+        ends = time.monotonic() + _GRACE
+        for thread in list(self._threads):
+            thread.join(max(0.0, ends - time.monotonic()))
 
     def _route(self) -> int:
         now, number = self._clock.now(), 0
@@ -116,19 +136,35 @@ class Delivering:
             for row in rows:
                 targets = [f"{Channel.WEBHOOK.value}:{hook.id}" for hook in hooks
                            if _hears(hook, row)]  # fmt: skip
-                found += [_waiting(row, target, now) for target in _own(row) + targets]
+                own = _own(row, self._alarmed)
+                found += [_waiting(row, target, now) for target in own + targets]
                 number += 1
             deliveries.add(tx, found)
             store.mark_routed(tx, [row.id for row in rows], now)
         return number
 
-    def _begin(self) -> list[Future[None]]:
+    def _begin(self) -> list[threading.Thread]:
         now = self._clock.now()
         with self._database.transaction(read=True) as tx:
             targets = deliveries.due_targets(tx, now, now + _LONGEST + LEASE + SKEW)
+        # Whose last turn is longest ago comes first.
+        targets.sort(key=lambda target: (target in self._begun, self._begun.get(target, now)))
         places = (target for target in targets for _ in range(_AT_ONCE.get(target, 1)))
-        taken = [target for target in places if self._take(target)]
-        return [self._executor().submit(self._drain, target) for target in taken]
+        return [thread for target in places if (thread := self._start(target, now))]
+
+    def _start(self, target: str, now: datetime) -> threading.Thread | None:
+        if self._stopped.is_set() or not self._take(target):
+            return None
+        # A process that ends does not wait for it: what it left is delivered after its lease.
+        thread = threading.Thread(target=self._drain, args=(target,), daemon=True)
+        self._begun[target] = now
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._let_go(target, thread)
+            raise
+        return thread
 
     def _take(self, target: str) -> bool:
         with self._guard:
@@ -141,34 +177,31 @@ class Delivering:
             self._busy[target] += 1
             return True
 
-    def _executor(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lamina-deliver")
-        return self._pool
+    def _let_go(self, target: str, thread: threading.Thread) -> None:
+        with self._guard:
+            self._busy[target] -= 1
+            self._threads.discard(thread)
 
     def _drain(self, target: str) -> None:
-        """Deliver to one target until nothing is due for it."""
+        """Deliver to one target until nothing is due for it, or until it fails."""
         try:
-            while batch := self._claim(target):
-                for message in batch:
-                    self._deliver(message)
+            for _ in range(_TURN):
+                message = None if self._stopped.is_set() else self._claim(target)
+                if message is None or not self._deliver(message):
+                    break
         except Exception as error:  # noqa: BLE001 - what was claimed is tried again after its lease
             logs.get().error("delivery_stopped", target=_channel(target).value, **logs.kind(error))
         finally:
-            with self._guard:
-                self._busy[target] -= 1
+            self._let_go(target, threading.current_thread())
 
-    def _claim(self, target: str) -> list[Message]:
+    def _claim(self, target: str) -> Message | None:
+        """Take one message: what is asked for just before it is sent is not erased meanwhile."""
         now = self._clock.now()
         with self._database.transaction() as tx:
             beyond = now + _LONGEST + LEASE + SKEW
-            taken = deliveries.claim(tx, target, now, beyond, now + LEASE, _BATCH)
-            rows = {row.id: row for row in store.messages(tx, [each.message_id for each in taken])}
-            return [
-                self._message(tx, rows[each.message_id], each, target)
-                for each in sorted(taken, key=lambda each: each.message_id)
-                if each.message_id in rows
-            ]
+            taken = deliveries.claim(tx, target, now, beyond, now + LEASE)
+            rows = store.messages(tx, [taken.message_id]) if taken else []
+            return self._message(tx, rows[0], taken, target) if rows else None
 
     def _message(self, tx: Tx, row: Outgoing, each: Any, target: str) -> Message:  # noqa: ANN401 - a claimed row
         message = Message(
@@ -179,7 +212,7 @@ class Delivering:
             payload = orjson.loads(row.payload)
         except CryptoError:
             # Its keys are gone or away: it has nothing to say for now.
-            return message
+            return replace(message, readable=False)
         return replace(message, payload=payload, locale=self._locale_of(tx, row, target))
 
     def _locale_of(self, tx: Tx, row: Outgoing, target: str) -> str:
@@ -191,7 +224,8 @@ class Delivering:
             # What the profile says is erased or refused: the message goes out all the same.
             return ""
 
-    def _deliver(self, message: Message) -> None:
+    def _deliver(self, message: Message) -> bool:
+        """Try one message; tell whether its target may have another now."""
         channel, failure = _channel(message.target), None
         if self._clock.now() > message.until:
             failure = Undelivered(_LATE, final=True)
@@ -208,17 +242,23 @@ class Delivering:
                 "not_delivered", channel=channel.value, kind=message.kind, reason=failure.reason,
                 message=str(message.id), attempts=message.attempts, final=failure.final,
             )  # fmt: skip
+        return failure is None or failure.final
 
     def _send(self, channel: Channel, message: Message) -> None:
         sender = self._senders.get(channel)
         if sender is None:
             raise Undelivered("not_configured", after=_RARELY)
-        if not message.payload and channel is not Channel.WEBHOOK:
+        if not message.readable and channel is not Channel.ALARM:
             raise Undelivered("not_readable")
         try:
             sender.send(message)
+        except Undelivered:
+            raise
         except LaminaError as error:
             raise Undelivered(error.code) from None
+        except Exception as error:  # noqa: BLE001 - one message must not hold up the others
+            logs.get().error("sender_failed", channel=channel.value, **logs.kind(error))
+            raise Undelivered("error") from None
 
     def _settle(self, tx: Tx, message: Message, failure: Undelivered | None) -> None:
         now = self._clock.now()
@@ -234,6 +274,9 @@ class Delivering:
             values["state"] = (State.DEAD if over else State.WAITING).value
         if values["state"] != State.WAITING:
             values["ended_at"] = now
+        # The message before its deliveries, as an erasure locks them (ADR 6).
+        if not store.lock(tx, message.id):
+            return
         if not deliveries.settle(tx, message.delivery, message.attempts, values):
             return
         if deliveries.states(tx, message.id) == {State.DELIVERED.value}:
@@ -247,17 +290,17 @@ class Delivering:
         for channel in Channel:
             for state in (State.WAITING, State.DEAD):
                 # The name of a channel is cut in the statement as that of a webhook is.
-                each = found.get((channel.value[:7], state.value))
+                each = found.get((channel.value[:5], state.value))
                 labels = (channel.value, state.value)
                 self._metrics.outbox.labels(*labels).set(each.number if each else 0)
                 age = max(0.0, (now - each.oldest).total_seconds()) if each else 0
                 self._metrics.outbox_seconds.labels(*labels).set(age)
 
 
-def _own(row: Outgoing) -> list[str]:
-    """Return where a message goes whoever listens: to the person, or to the operators."""
+def _own(row: Outgoing, alarmed: int) -> list[str]:
+    """Return where a message goes whoever listens: to the person, or to each of the operators."""
     if row.kind.startswith(ALARM):
-        return [Channel.ALARM.value]
+        return [f"{Channel.ALARM.value}:{number}" for number in range(max(1, alarmed))]
     return [row.channel] if row.channel else []
 
 

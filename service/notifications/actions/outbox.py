@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from crypto.errors import CryptoError
 from service.domain.caller import who_acts
 from service.domain.clock import Clock, rfc3339
 from service.domain.ids import new_id
@@ -79,19 +80,22 @@ class Outbox:
 
         One whose use is over, as that of a code after ten minutes, stays as it is.
         """
-        now, revived = self._clock.now(), 0
-        for row in store.messages(tx, ids):
-            if row.kind == CODE and row.until <= now:
-                continue
-            if row.channel is None and (to := orjson.loads(row.payload).get("to")):
-                # It was put in before there was delivery.
-                row.channel = Channel.of(to).value
-            if not deliveries.of_messages(tx, [row.id]):
-                revived += store.mark_routed(tx, [row.id], None)
-                row.until = now + TRIED
-            elif deliveries.revive(tx, [row.id], now, max(row.until, now + TRIED)):
-                revived += 1
-        return revived
+        return sum(self._retried(tx, row) for row in store.messages(tx, ids, lock=True))
+
+    def _retried(self, tx: Tx, row: Outgoing) -> bool:
+        now = self._clock.now()
+        if row.kind == CODE and row.until <= now:
+            return False
+        # A code lives no longer for being tried again.
+        until = row.until if row.kind == CODE else max(row.until, now + TRIED)
+        if deliveries.of_messages(tx, [row.id]):
+            return deliveries.revive(tx, [row.id], now, until) > 0
+        to = (_payload(row) or {}).get("to")
+        if row.channel is None and to:
+            # It was put in before there was delivery.
+            row.channel = Channel.of(to).value
+        row.until, row.routed_at = until, None
+        return True
 
     def drop(self, tx: Tx, ids: Sequence[UUID]) -> int:
         """Delete messages, delivered or not; return how many there were."""
@@ -120,7 +124,16 @@ def _view(row: Outgoing, targets: Sequence[Any], *, reveal: bool) -> dict[str, A
         "attempts": max((each.attempts for each in targets), default=0),
         "error": next((each.error for each in targets if each.error), None),
     }
-    return view | ({"payload": orjson.loads(row.payload)} if reveal else {})
+    return view | ({"payload": _payload(row)} if reveal else {})
+
+
+def _payload(row: Outgoing) -> dict[str, Any] | None:
+    """Return what a message says; None where its keys are gone or away."""
+    try:
+        payload: dict[str, Any] = orjson.loads(row.payload)
+    except CryptoError:
+        return None
+    return payload
 
 
 def _state(row: Outgoing, targets: Sequence[Any]) -> str:

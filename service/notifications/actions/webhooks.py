@@ -116,7 +116,13 @@ class Webhooks:
         if parts is None or not host or parts.scheme not in allowed or len(url) > _LONGEST:
             detail = f"must be an https URL of at most {_LONGEST} characters"
             raise BadInput(Fault("/url", "invalid_url", detail))
-        if parts.username or parts.fragment or not url.isascii() or not url.isprintable():
+        if (
+            parts.username
+            or parts.password
+            or parts.fragment
+            or not url.isascii()
+            or not url.isprintable()
+        ):
             detail = "must be ASCII, without credentials or fragment: requests are signed"
             raise BadInput(Fault("/url", "invalid_url", detail))
         if not readable(kinds) or len(kinds) > _LONGEST:

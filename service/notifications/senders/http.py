@@ -1,6 +1,5 @@
 """Deliver by a signed POST: to webhooks, and to what sends text messages."""
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
@@ -12,11 +11,12 @@ from service.domain.clock import Clock, rfc3339, unix
 from service.notifications.actions.webhooks import Endpoint
 from service.notifications.model import Message, Undelivered
 from service.notifications.senders import signing
+from service.notifications.senders.deadline import Deadline, deadline
 from service.notifications.texts import Texts
 
 _TIMEOUT: Final = httpx.Timeout(10, connect=5)
 _GONE: Final = 410
-_LIMITS: Final = httpx.Limits(max_connections=32, max_keepalive_connections=8)
+_OPENED: Final = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 
 
 class Poster:
@@ -24,8 +24,6 @@ class Poster:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._client: httpx.Client | None = None
-        self._guard = threading.Lock()
 
     def post(
         self, message: str, url: str, secrets: tuple[bytes, ...], value: Mapping[str, Any]
@@ -34,8 +32,23 @@ class Poster:
         body = orjson.dumps(value)
         headers = signing.headers(message, unix(self._clock.now()), body, secrets)
         headers |= {"Content-Type": "application/json", "User-Agent": "lamina"}
+        with deadline() as kept:
+            self._send(url, body, headers, kept)
+
+    def _send(self, url: str, body: bytes, headers: dict[str, str], kept: Deadline) -> None:
+        def opened(name: str, info: Mapping[str, Any]) -> None:
+            if name in _OPENED:
+                kept.watch(info["return_value"].get_extra_info("socket"))
+
         try:
-            with self._opened().stream("POST", url, content=body, headers=headers) as answer:
+            # A connection of its own, which may be shut; without the environment, as a proxy
+            # named there would read what is sent.
+            with (
+                httpx.Client(timeout=_TIMEOUT, trust_env=False) as client,
+                client.stream(
+                    "POST", url, content=body, headers=headers, extensions={"trace": opened}
+                ) as answer,
+            ):
                 status, after = answer.status_code, answer.headers.get("Retry-After", "")
         except httpx.TimeoutException:
             raise Undelivered("timeout") from None
@@ -46,13 +59,6 @@ class Poster:
         if not 200 <= status < 300:  # noqa: PLR2004 - the class of success
             seconds = int(after) if after.isascii() and after.isdigit() and len(after) < 6 else 0  # noqa: PLR2004 - a day
             raise Undelivered(f"http_{status}", after=seconds)
-
-    def _opened(self) -> httpx.Client:
-        with self._guard:
-            if self._client is None:
-                # Without the environment: a proxy named there would read what is sent.
-                self._client = httpx.Client(timeout=_TIMEOUT, limits=_LIMITS, trust_env=False)
-            return self._client
 
 
 class WebhookSender:

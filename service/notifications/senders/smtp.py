@@ -1,11 +1,12 @@
 """Deliver by SMTP (RFC 5321), over TLS unless told otherwise."""
 
 import smtplib
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from email import policy
+from email import message_from_bytes, policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -14,9 +15,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from service.domain.clock import Clock
 from service.notifications.model import ALARM, Message, Undelivered
+from service.notifications.senders.deadline import Deadline, deadline
 from service.notifications.texts import Texts
 
 _TIMEOUT: Final = 15
+_ENCODED: Final = "=?"
+"""How an encoded word begins (RFC 2047)."""
 _PORTS: Final = {"smtp": 587, "smtps": 465}
 _FINAL: Final = 500
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -62,7 +66,22 @@ def server(url: str) -> Server:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if tls == "off" and (user or parts.hostname not in _LOOPBACK):
         raise ValueError("tls=off is for a server on this machine, and without a password")
-    return Server(parts.hostname, port, tls, user, password, query.get("ca", [""])[-1])
+    found = Server(parts.hostname, port, tls, user, password, query.get("ca", [""])[-1])
+    _check(found)
+    return found
+
+
+def _check(where: Server) -> None:
+    """Refuse what no connection could be made with; raises ValueError."""
+    if not (where.user + where.password).isascii():
+        raise ValueError("takes a user and a password in ASCII alone")
+    try:
+        where.host.encode("idna")
+        _context(where)
+    except UnicodeError:
+        raise ValueError("has a host that is none") from None
+    except OSError:
+        raise ValueError("has a ca= that cannot be read as certificates") from None
 
 
 class SmtpSender:
@@ -87,7 +106,7 @@ class SmtpSender:
     def send(self, message: Message) -> None:
         """Send one mail; raises Undelivered."""
         letter = self._letters.write(message)
-        with _told(), self._connected() as smtp:
+        with deadline() as kept, _told(), self._connected(kept) as smtp:
             try:
                 smtp.send_message(letter)
             except smtplib.SMTPRecipientsRefused as refused:
@@ -101,22 +120,19 @@ class SmtpSender:
 
     def check(self) -> None:
         """Connect and sign in as for a mail, and send none; raises Undelivered."""
-        with _told(), self._connected() as smtp:
+        with deadline() as kept, _told(), self._connected(kept) as smtp:
             smtp.noop()
 
     @contextmanager
-    def _connected(self) -> Iterator[smtplib.SMTP]:
-        where = self._where
-        context = ssl.create_default_context(cafile=where.ca or None)
-        if where.tls == "implicit":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-                where.host, where.port, timeout=_TIMEOUT, context=context
-            )
-        else:
-            smtp = smtplib.SMTP(where.host, where.port, timeout=_TIMEOUT)
+    def _connected(self, kept: Deadline) -> Iterator[smtplib.SMTP]:
+        where, context = self._where, _context(self._where)
+        smtp: smtplib.SMTP = (
+            _Implicit(where, kept, context) if where.tls == "implicit" else _Plain(where, kept)
+        )
         try:
             if where.tls == "starttls":
                 smtp.starttls(context=context)
+                kept.watch(smtp.sock)
             if where.user:
                 smtp.login(where.user, where.password)
             yield smtp
@@ -125,6 +141,37 @@ class SmtpSender:
                 smtp.quit()
         finally:
             smtp.close()
+
+
+def _context(where: Server) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=where.ca or None)
+
+
+class _Plain(smtplib.SMTP):
+    """A connection whose socket ends with a deadline from its first byte on."""
+
+    def __init__(self, where: Server, kept: Deadline) -> None:
+        self._kept = kept
+        super().__init__(where.host, where.port, timeout=_TIMEOUT)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        opened = socket.create_connection((host, port), timeout)
+        self._kept.watch(opened)
+        return opened
+
+
+class _Implicit(_Plain):
+    """The same, with TLS from the first byte on."""
+
+    def __init__(self, where: Server, kept: Deadline, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(where, kept)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        opened = super()._get_socket(host, port, timeout)
+        wrapped = self._context.wrap_socket(opened, server_hostname=host)
+        self._kept.watch(wrapped)
+        return wrapped
 
 
 @contextmanager
@@ -142,7 +189,7 @@ def _told() -> Iterator[None]:
         raise Undelivered("tls") from None
     except TimeoutError:
         raise Undelivered("timeout") from None
-    except (smtplib.SMTPException, OSError):
+    except (smtplib.SMTPException, OSError, ValueError):
         raise Undelivered("unreachable") from None
 
 
@@ -160,23 +207,40 @@ class Letters:
     def write(self, message: Message) -> EmailMessage:
         """Return the mail; raises Undelivered where it has nobody to go to."""
         text = self._texts.of(message)
-        to = self._alarmed if message.kind.startswith(ALARM) else (message.payload["to"],)
-        if not to:
-            raise Undelivered("not_configured")
-        plain = all(address.isascii() for address in to)
-        letter = EmailMessage(policy.SMTP if plain else policy.SMTPUTF8)
+        to = self._to(message)
+        letter = EmailMessage(policy.SMTP if to.isascii() else policy.SMTPUTF8)
         letter["From"] = self._from
-        letter["To"] = [_address(each) for each in to]
+        letter["To"] = _address(to)
         letter["Subject"] = text.subject
         letter["Date"] = format_datetime(self._clock.now())
         # The same at every try, so that a mailbox can leave a repetition out.
         letter["Message-ID"] = f"<{message.delivery}@{self._from.domain}>"
         letter["Auto-Submitted"] = "auto-generated"
         letter.set_content(text.body)
+        if not _whole(letter):
+            raise Undelivered("address", final=True)
         return letter
+
+    def _to(self, message: Message) -> str:
+        if not message.kind.startswith(ALARM):
+            return str(message.payload["to"])
+        number = int(message.target.partition(":")[2] or 0)
+        if number >= len(self._alarmed):
+            raise Undelivered("not_configured")
+        return self._alarmed[number]
+
+
+def _whole(letter: EmailMessage) -> bool:
+    """Tell whether the headers, as they go out, are those that were set: no value makes another."""
+    sent = message_from_bytes(letter.as_bytes())
+    values = [str(value) for value in letter.values()]
+    return sent.keys() == letter.keys() and not any(set("\r\n") & set(each) for each in values)
 
 
 def _address(text: str) -> Address:
+    # An encoded word would be decoded into the header, line ends and all.
+    if _ENCODED in text:
+        raise Undelivered("address", final=True)
     # As one text, Python takes no letters beyond ASCII before the @.
     local, _, domain = text.rpartition("@")
     return Address(username=local, domain=domain)

@@ -5,7 +5,19 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Row, String, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    Row,
+    String,
+    UniqueConstraint,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.notifications.model import State
@@ -22,8 +34,9 @@ class Delivery(Base):
 
     __tablename__ = "delivery"
     __table_args__ = (
+        UniqueConstraint("message_id", "target"),
         Index(
-            "ix_delivery_waiting", "target", "next_at",
+            "ix_delivery_waiting", "target", "until",
             sqlite_where=text(_WAITS), postgresql_where=text(_WAITS),
         ),
     )  # fmt: skip
@@ -34,9 +47,7 @@ class Delivery(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    message_id: Mapped[UUID] = mapped_column(
-        ForeignKey("outbox.id", ondelete="CASCADE"), index=True
-    )
+    message_id: Mapped[UUID] = mapped_column(ForeignKey("outbox.id", ondelete="CASCADE"))
     target: Mapped[str] = mapped_column(String(48))
     state: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int]
@@ -86,18 +97,22 @@ def due_targets(tx: Tx, now: datetime, beyond: datetime) -> list[str]:
     return list(tx.execute(query).scalars())
 
 
-def claim(tx: Tx, target: str, now: datetime, beyond: datetime, until: datetime,
-          limit: int) -> list[Row[Any]]:  # fmt: skip
-    """Take what is due for a target, oldest first; no other process has it until then."""
+def claim(
+    tx: Tx, target: str, now: datetime, beyond: datetime, until: datetime
+) -> Row[Any] | None:  # fmt: skip
+    """Take one that is due for a target; no other process has it until then.
+
+    What is of use for the shortest time, a code, comes first.
+    """
     ids = select(_TABLE.c.id).where(_WAITING, _TABLE.c.target == target, _is_due(now, beyond))
-    page = ids.order_by(_TABLE.c.next_at).limit(limit).with_for_update(skip_locked=True)
+    first = ids.order_by(_TABLE.c.until, _TABLE.c.id).limit(1).with_for_update(skip_locked=True)
     taken = (
         update(_TABLE)
-        .where(_TABLE.c.id.in_(page))
+        .where(_TABLE.c.id.in_(first))
         .values(attempts=_TABLE.c.attempts + 1, next_at=until)
         .returning(_TABLE.c.id, _TABLE.c.message_id, _TABLE.c.attempts, _TABLE.c.until)
     )
-    return list(tx.execute(taken).all())
+    return tx.execute(taken).first()
 
 
 def settle(tx: Tx, delivery: UUID, attempts: int, values: dict[str, Any]) -> bool:
@@ -108,8 +123,7 @@ def settle(tx: Tx, delivery: UUID, attempts: int, values: dict[str, Any]) -> boo
 
 
 def states(tx: Tx, message: UUID) -> set[str]:
-    """Return the states of all deliveries of a message that is locked for it."""
-    tx.execute(select(_MESSAGES.c.id).where(_MESSAGES.c.id == message).with_for_update())
+    """Return the states of all deliveries of a message, which is locked for it."""
     query = select(_TABLE.c.state).where(_TABLE.c.message_id == message)
     return set(tx.execute(query).scalars())
 
@@ -139,8 +153,8 @@ def revive(tx: Tx, messages: Iterable[UUID], now: datetime, until: datetime) -> 
 
 def depths(tx: Tx) -> list[Depth]:
     """Return how much waits and how much is dead, by channel."""
-    # A webhook's id is no label: all of them are one channel.
-    channel = func.substr(_TABLE.c.target, 1, 7)
+    # An id is no label: five letters tell the channels apart.
+    channel = func.substr(_TABLE.c.target, 1, 5)
     query = (
         select(channel, _TABLE.c.state, func.count(), func.min(_MESSAGES.c.at))
         .join(_MESSAGES, _MESSAGES.c.id == _TABLE.c.message_id)

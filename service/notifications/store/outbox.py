@@ -89,9 +89,16 @@ def depth(tx: Tx) -> tuple[int, datetime | None]:
     return int(count), oldest
 
 
-def messages(tx: Tx, ids: Collection[UUID]) -> list[Outgoing]:
+def messages(tx: Tx, ids: Collection[UUID], *, lock: bool = False) -> list[Outgoing]:
     """Return messages by id, oldest first."""
-    return list(tx.scalars(select(Outgoing).where(Outgoing.id.in_(ids)).order_by(Outgoing.id)))
+    query = select(Outgoing).where(Outgoing.id.in_(ids)).order_by(Outgoing.id)
+    return list(tx.scalars(query.with_for_update() if lock else query))
+
+
+def lock(tx: Tx, message: UUID) -> bool:
+    """Lock a message; False where it is gone."""
+    query = select(_TABLE.c.id).where(_TABLE.c.id == message).with_for_update()
+    return tx.execute(query).first() is not None
 
 
 def unrouted(tx: Tx, limit: int) -> list[Outgoing]:

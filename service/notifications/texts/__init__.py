@@ -23,7 +23,7 @@ _LONGEST: Final = 4096
 class Text:
     """What one message says."""
 
-    subject: str
+    subject: str = field(repr=False)
     body: str = field(repr=False)
     sms: str = field(repr=False)
 
@@ -44,7 +44,7 @@ class Texts:
         self._service = service
         self._texts = _shipped()
         for path in sorted(place.glob("*.toml")) if place else ():
-            kinds = _checked(path.read_text("utf-8"), path.stem, path.name, self._texts["en"])
+            kinds = _checked(path.read_bytes(), path.stem, path.name, self._texts["en"])
             self._texts[path.stem] = self._texts.get(path.stem, {}) | kinds
         if language not in self._texts:
             known = " ".join(sorted(self._texts))
@@ -89,21 +89,20 @@ def _shipped() -> dict[str, dict[str, Any]]:
 
 
 def _checked(
-    source: str, language: str, name: str, known: Mapping[str, Any]
+    source: bytes, language: str, name: str, known: Mapping[str, Any]
 ) -> dict[str, dict[str, str]]:
     if not _LANGUAGE.fullmatch(language):
         raise _unfit(name, "is named after no language, such as de.toml or zh-Hant.toml")
     try:
-        kinds = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
-        raise _unfit(name, f"is no TOML: {error}") from None
+        kinds = tomllib.loads(source.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _unfit(name, f"is no TOML in UTF-8: {error}") from None
     for kind, members in kinds.items():
         if kind not in known:
             raise _unfit(name, f"has {kind!r}; known: {' '.join(sorted(known))}")
-        if kind == "fields":
-            continue
-        if not isinstance(members, dict) or set(members) != _MEMBERS:
-            raise _unfit(name, f"must give {kind!r} subject, body and sms, and nothing else")
+        wanted = known["fields"].keys() if kind == "fields" else _MEMBERS
+        if not isinstance(members, dict) or set(members) != set(wanted):
+            raise _unfit(name, f"must give {kind!r} {' '.join(sorted(wanted))}, and nothing else")
         for member, text in members.items():
             _check_text(name, f"{kind}.{member}", text)
     return kinds

@@ -57,6 +57,7 @@ def test_a_token_that_was_valid_is_refused_once_its_key_or_time_is_gone():
     """A remembered signature proves nothing of time, key set or audience; claims are no one's."""
     token = sign_jwt(KEY, CLAIMS, "at+jwt")
     _verify(token)["sub"] = "another"
+    _verify(token)["aud"].append("https://j")
     assert _verify(token) == CLAIMS
     other = {"keys": [SigningKey.generate().public_jwk() | {"kid": KEY.kid}]}
     wanted = {"typ": "at+jwt", "issuer": "https://i", "audience": None, "now": NOW}

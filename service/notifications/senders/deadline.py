@@ -1,0 +1,53 @@
+"""End a delivery that takes too long as a whole, however often a byte comes."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from service.notifications.model import DEADLINE, Undelivered
+
+
+class Deadline:
+    """Shuts the sockets of one delivery when its time is over; whoever reads them then fails."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._guard = threading.Lock()
+        self._sockets: list[socket.socket] = []
+
+    def watch(self, opened: socket.socket | None) -> None:
+        """Let a socket end with the others."""
+        with self._guard:
+            if opened is not None:
+                self._sockets.append(opened)
+            if self.over:
+                self._shut()
+
+    def end(self) -> None:
+        """Shut what is open."""
+        with self._guard:
+            self.over = True
+            self._shut()
+
+    def _shut(self) -> None:
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def deadline(seconds: float = DEADLINE) -> Iterator[Deadline]:
+    """Give a deadline; what failed as it came is `timeout`."""
+    kept = Deadline()
+    timer = threading.Timer(seconds, kept.end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield kept
+    except Undelivered as failure:
+        if kept.over and not failure.final:
+            raise Undelivered("timeout") from None
+        raise
+    finally:
+        timer.cancel()

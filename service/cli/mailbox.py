@@ -37,7 +37,7 @@ def mailbox() -> Iterator[Mailbox]:
     try:
         from aiosmtpd.controller import Controller
     except ImportError:
-        detail = "the demo needs aiosmtpd: pip install -r requirements-dev.lock"
+        detail = "the demo needs aiosmtpd: make demo"
         raise SetupError("no_mail_server", detail) from None
     # The controller asks its own port whether it is up, so that it must be told one.
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -51,10 +51,11 @@ def test_settings_that_are_there_stay(tmp_path):
     assert kept == ["127.0.0.1:9100", "https://id.example.com"]
 
 
-def test_the_portraits_of_the_demo_are_the_locked_ones():
+def test_the_packages_of_the_demo_are_the_locked_ones():
     """What `make demo` installs beside the rest is pinned as for the tests, with its hashes."""
     demo = (ROOT / "requirements-demo.lock").read_text("utf-8")
     whole = (ROOT / "requirements-dev.lock").read_text("utf-8")
     lines = [line for line in demo.splitlines() if not line.startswith("#")]
-    assert {line.split("==")[0] for line in lines if "==" in line} == {"matplotlib", "scikit-image"}
+    names = {line.split("==")[0] for line in lines if "==" in line}
+    assert names == {"aiosmtpd", "atpublic", "attrs", "matplotlib", "scikit-image"}
     assert [line for line in lines if line not in whole.splitlines()] == []

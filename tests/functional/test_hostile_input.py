@@ -106,9 +106,9 @@ def test_a_consent_that_is_withdrawn_is_shredded_by_who_called(service):
 def test_a_request_that_is_asked_about_is_counted_once(service, monkeypatch, path):
     """Before its body and after it is one call, of a client and at the edge."""
     counted = []
-    real = Pace._hit
+    real = Pace._wait
     monkeypatch.setattr(
-        Pace, "_hit", lambda pace, item, *names: counted.append(names) or real(pace, item, *names)
+        Pace, "_wait", lambda pace, item, *names: counted.append(names) or real(pace, item, *names)
     )
     edge = []
     incr = EdgeCounts.incr

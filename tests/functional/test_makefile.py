@@ -16,7 +16,9 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 
 def make(place, *what, **environment):
     """Run make in a directory by the Makefile of this project; return what it prints."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LAMINA_")}
+    # The tests themselves may run under make, which would tell of that.
+    ours = ("LAMINA_", "MAKE", "MFLAGS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     done = subprocess.run(
         ["make", "-f", str(ROOT / "Makefile"), *what], cwd=place, env=kept | environment,
         capture_output=True, text=True, check=True,

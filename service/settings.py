@@ -29,7 +29,7 @@ _CLASS_PREFIX: Final = "ROOT_KEY_"
 CONSOLE: Final = "console:"
 """Prints what would be sent, while developing."""
 _ADDRESS: Final = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
-_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _LEAST_SECRET: Final = 16
 _PYDANTIC: Final = "Value error, "
 """What pydantic puts before the words of a validator."""
@@ -95,7 +95,7 @@ class Settings(Bounds):
     @field_validator("language")
     @classmethod
     def _language(cls, value: str) -> str:
-        if not _LANGUAGE.fullmatch(value):
+        if not LANGUAGE.fullmatch(value):
             raise ValueError("must be a language like en or zh-Hans")
         return value
 

@@ -37,7 +37,7 @@ from service.telemetry.metrics import Metrics
 
 _PAGE: Final = 200
 _TURN: Final = 20
-"""Messages that a thread delivers to a webhook before another has its turn."""
+"""Messages that a thread delivers to one target before others have their turn."""
 _LONGEST: Final = pause(20, 1.0)
 _AT_ONCE: Final = {Channel.EMAIL.value: 3, Channel.SMS.value: 3}
 """How many threads deliver to one target; one where it says nothing else."""
@@ -128,7 +128,7 @@ class Delivering:
             thread.join(max(0.0, ends - time.monotonic()))
 
     def _route(self) -> int:
-        now, number = self._clock.now(), 0
+        now = self._clock.now()
         with self._database.transaction() as tx:
             rows = store.unrouted(tx, _PAGE)
             hooks = self._webhooks.listening(tx) if rows else []
@@ -138,10 +138,9 @@ class Delivering:
                            if _hears(hook, row)]  # fmt: skip
                 own = _own(row, self._alarmed)
                 found += [_waiting(row, target, now) for target in own + targets]
-                number += 1
             deliveries.add(tx, found)
             store.mark_routed(tx, [row.id for row in rows], now)
-        return number
+        return len(rows)
 
     def _begin(self) -> list[threading.Thread]:
         now = self._clock.now()
@@ -289,7 +288,7 @@ class Delivering:
         found = {(each.channel, each.state): each for each in depths}
         for channel in Channel:
             for state in (State.WAITING, State.DEAD):
-                # The name of a channel is cut in the statement as that of a webhook is.
+                # Five letters tell the channels apart: the statement leaves an id out by that.
                 each = found.get((channel.value[:5], state.value))
                 labels = (channel.value, state.value)
                 self._metrics.outbox.labels(*labels).set(each.number if each else 0)

@@ -1,6 +1,5 @@
 """What is said to people, by kind of message and language; an operator may say it otherwise."""
 
-import re
 import string
 import tomllib
 from collections.abc import Mapping
@@ -12,8 +11,8 @@ from typing import Any, Final
 from service.domain.clock import rfc3339
 from service.domain.errors import SetupError
 from service.notifications.model import ALARM, Message
+from service.settings import LANGUAGE
 
-_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _MEMBERS: Final = frozenset({"subject", "body", "sms"})
 _NAMES: Final = frozenset({"service", "code", "field", "at", "kind", "details"})
 _LONGEST: Final = 4096
@@ -91,7 +90,7 @@ def _shipped() -> dict[str, dict[str, Any]]:
 def _checked(
     source: bytes, language: str, name: str, known: Mapping[str, Any]
 ) -> dict[str, dict[str, str]]:
-    if not _LANGUAGE.fullmatch(language):
+    if not LANGUAGE.fullmatch(language):
         raise _unfit(name, "is named after no language, such as de.toml or zh-Hant.toml")
     try:
         kinds = tomllib.loads(source.decode())

@@ -12,7 +12,8 @@ FIELDS: Final = frozenset(
     {
         "event", "level", "timestamp", "trace_id", "method", "route", "status", "ms", "code",
         "client", "factor", "file", "outcome", "job", "rows", "error", "bind", "workers", "version",
-        "position", "table", "row",
+        "position", "table", "row", "setting", "channel", "kind", "reason", "message", "attempts",
+        "final",
     }
 )  # fmt: skip
 _LONGEST: Final = 200

@@ -304,6 +304,24 @@ def test_an_alarm_without_details_reaches_every_operator(mail):
     assert targets == ["alarm:0", "alarm:1"]
 
 
+def test_an_alarm_that_nobody_is_named_for_is_held(mail):
+    """No delivery dies for it; webhooks hear of it all the same, and a retry sends it later."""
+    mail.delivering = Delivering(
+        mail.house.store, mail.webhooks, mail.posts, lambda _tx, _subject: "", mail.house.clock,
+        mail.metrics, 0,
+    )  # fmt: skip
+    mail.put("alarm.ledger_lost")
+    mail.run()
+    (row,) = mail.rows()
+    assert (row["state"], mail.posts[Channel.ALARM].got) == ("held", [])
+    mail.hook("alarm.*")
+    with mail.house.store.transaction() as tx:
+        assert mail.house.outbox.retry(tx, [uuid.UUID(row["id"])]) == 1
+    mail.run()
+    assert mail.posts[Channel.WEBHOOK].kinds == ["alarm.ledger_lost"]
+    assert mail.rows() == []
+
+
 def test_a_code_goes_before_notices(mail):
     """It is of use for the shortest time."""
     for _ in range(30):

@@ -189,7 +189,7 @@ class Delivering:
                 if message is None or not self._deliver(message):
                     break
         except Exception as error:  # noqa: BLE001 - what was claimed is tried again after its lease
-            logs.get().error("delivery_stopped", target=_channel(target).value, **logs.kind(error))
+            logs.get().error("delivery_stopped", channel=_channel(target).value, **logs.kind(error))
         finally:
             self._let_go(target, threading.current_thread())
 
@@ -299,7 +299,7 @@ class Delivering:
 def _own(row: Outgoing, alarmed: int) -> list[str]:
     """Return where a message goes whoever listens: to the person, or to each of the operators."""
     if row.kind.startswith(ALARM):
-        return [f"{Channel.ALARM.value}:{number}" for number in range(max(1, alarmed))]
+        return [f"{Channel.ALARM.value}:{number}" for number in range(alarmed)]
     return [row.channel] if row.channel else []
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from service.cli.base import counted, json_option, settings, show
+from service.cli.choices import TIERS
 from service.cli.long import PARTIAL, refusals
 from service.domain.errors import Conflict, SetupError
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _WAITS: Final = frozenset({"key_not_everywhere", "key_not_settled", "job_running"})
 _PAUSE: Final = 5.0
-TIERS: Final = ("kek", "data", "signing", "index", "root")
 
 
 @click.command()

@@ -197,7 +197,8 @@ class Jobs:
                 logs.get().info("job", job=work.name, rows=rows)
         except Exception as error:  # noqa: BLE001 - as above
             logs.get().error("job_failed", job=work.name, **logs.kind(error))
-            self._due[work.name], failed = self._clock.now() + _AGAIN, True
+            again = min(work.every, _AGAIN)
+            self._due[work.name], failed = self._clock.now() + again, True
         self._ended(work.name, time.monotonic() - begun, failed)
 
     def _give_up(self) -> None:

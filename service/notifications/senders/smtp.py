@@ -10,6 +10,7 @@ from email import message_from_bytes, policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -101,6 +102,8 @@ class SmtpSender:
         alarmed: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self._where = where
+        # To read the certificates that it trusts takes 25 ms: once, and not for each mail.
+        self._trusted = lru_cache(maxsize=1)(partial(_context, where))
         self._letters = Letters(texts, sender, name, clock, alarmed)
 
     def send(self, message: Message) -> None:
@@ -125,7 +128,7 @@ class SmtpSender:
 
     @contextmanager
     def _connected(self, kept: Deadline) -> Iterator[smtplib.SMTP]:
-        where, context = self._where, _context(self._where)
+        where, context = self._where, self._trusted()
         smtp: smtplib.SMTP = (
             _Implicit(where, kept, context) if where.tls == "implicit" else _Plain(where, kept)
         )

@@ -173,7 +173,7 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
     login = Login(
         Parts(
             store, accounts, authenticators, sessions, tokens, devices, throttling,
-            policies, standing, behaviors, signals, factors, audit, metrics, clock,
+            policies, standing, behaviors, signals, factors, audit, metrics, clock, context.origin,
         )
     )  # fmt: skip
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)

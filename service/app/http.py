@@ -125,9 +125,9 @@ def _routes(api: Api, house: House, pace: Pace, limiter: Limiter) -> None:
             house.accounts.hold,
         ),
     )
-    session_routes(api, house.store, house.accounts, house.sessions)
     behavior_routes(api, house.measuring)
     tokens, login = house.tokens, house.login
+    session_routes(api, house.store, accounts, house.sessions, tokens.named_session)
     flows = FlowRoutes(login, house.factors, house.clock, pace.flow, tokens.named_session)
     flow_routes(api, flows)
 

@@ -6,6 +6,7 @@ from service.domain.errors import NotFound
 from service.login.judging import Judging
 from service.login.model import Flow, FlowKind, Outcome, Terms
 from service.login.parts import Parts
+from service.sessions.model import Place
 from service.store.engine import Tx
 from service.throttling.model import Counter, Lane
 
@@ -43,9 +44,10 @@ class Completing:
         device = Device(*terms.device) if terms.device else None
         issued = parts.devices.renew(tx, terms.subject, device) if afresh else None
         known = issued or device
+        origin = parts.origin(terms.surroundings, parts.clock.now())
         session = parts.sessions.start(
-            tx, account, terms.client, flow.evidence, device=known.id if known else None,
-            replaces=terms.session,
+            tx, account, terms.client, flow.evidence, replaces=terms.session,
+            place=Place(known.id if known else None, origin),
         )  # fmt: skip
         return Outcome(
             flow,

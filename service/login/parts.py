@@ -1,7 +1,9 @@
 """What the flow is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from service.accounts.actions import Accounts
 from service.audit.actions import AuditLog
@@ -9,6 +11,7 @@ from service.authenticators.actions import Authenticators
 from service.devices.actions import Devices
 from service.domain.clock import Clock
 from service.domain.factor import Factor
+from service.domain.risk import Surroundings
 from service.policy.actions.force import Policies
 from service.policy.actions.isolation import Signals
 from service.policy.actions.standing import Standing
@@ -22,7 +25,11 @@ from service.tokens.actions import Tokens
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The features that a login leans on."""
+    """The features that a login leans on.
+
+    Args:
+        origin: Returns what a session keeps of where it began; None for nothing.
+    """
 
     database: Store
     accounts: Accounts
@@ -39,3 +46,4 @@ class Parts:
     audit: AuditLog
     metrics: Metrics
     clock: Clock
+    origin: Callable[[Surroundings, datetime], Mapping[str, Any] | None]

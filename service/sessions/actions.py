@@ -17,7 +17,7 @@ from service.domain.clock import Clock, has_come, in_force, rfc3339
 from service.domain.errors import NotFound
 from service.domain.ids import new_id
 from service.sessions import store
-from service.sessions.model import ends, idle
+from service.sessions.model import NOWHERE, Place, ends, idle
 from service.sessions.store import SessionRow
 from service.store.engine import Tx
 from service.web.paging import Page
@@ -69,7 +69,7 @@ class Sessions:
 
     def start(
         self, tx: Tx, account: Account, client: UUID, evidence: Sequence[Evidence], *,
-        device: UUID | None = None, replaces: UUID | None = None,
+        place: Place = NOWHERE, replaces: UUID | None = None,
     ) -> SessionValue:  # fmt: skip
         """Begin a session on the evidence of a completed flow; `take_up` lets it come into force.
 
@@ -78,14 +78,14 @@ class Sessions:
             account: Whose session it is.
             client: The client that completed the flow.
             evidence: What verified.
-            device: The known device that it begins on.
+            place: Where it begins; what is not said is as in the session that it replaces.
             replaces: The session that ends when this one comes into force.
         """
         now = self._clock.now()
         found = worth(evidence, now, self._ways.active(tx, account.id))
         level, policy = found.level, self._ways.idle(account.segment)
-        if device is None and replaces is not None and (old := store.get(tx, replaces)):
-            device = old.device_id
+        old = store.get(tx, replaces) if replaces is not None else None
+        device = place.device or (old.device_id if old else None)
         row = SessionRow(
             id=new_id(now), subject_id=account.id, client_id=client, created_at=now,
             last_seen_at=now, expires_at=ends(level, now),
@@ -93,6 +93,8 @@ class Sessions:
             revoked_at=None, taken_up_at=None, replaces=replaces, device_id=device,
         )  # fmt: skip
         row.evidence = orjson.dumps([item.to_json() for item in found.evidence]).decode()
+        before = old.origin if old else None
+        row.origin = orjson.dumps(place.origin).decode() if place.origin else before
         tx.add(row)
         tx.flush()
         self._audit.append(
@@ -132,8 +134,12 @@ class Sessions:
         What it is still worth is computed anew: old evidence, and what an authenticator gave that
         is not active any more, is worth nothing.
         """
-        row, now = store.get(tx, session), self._clock.now()
-        if row is None or not _lasts(row, now):
+        row = store.get(tx, session)
+        return self._found(tx, row) if row is not None else None
+
+    def _found(self, tx: Tx, row: SessionRow) -> SessionValue | None:
+        now = self._clock.now()
+        if not _lasts(row, now):
             return None
         account = self._accounts.known(tx, row.subject_id)
         if account is None or not account.may_sign_in or self._idled(row, account.segment, now):
@@ -201,23 +207,34 @@ class Sessions:
         self.end_access(tx, subject, "authenticators_changed", acting)
 
     def erase(self, tx: Tx, subject: UUID) -> None:
-        """End every session of a subject that is erased."""
+        """End every session of a subject that is erased; also of one that ran out nothing stays."""
         self.end_all(tx, subject, "erased")
+        store.forget_origins(tx, subject)
 
     def end_everything(self, tx: Tx) -> int:
         """End every session there is: the database was restored and may revive ended ones."""
         return store.revoke_all(tx, self._clock.now())
 
-    def page(self, tx: Tx, subject: UUID, page: Page) -> dict[str, Any]:
-        """Return a page of the sessions that are in force; one that idled is left out of it."""
+    def page(
+        self, tx: Tx, subject: UUID, page: Page, current: UUID | None = None
+    ) -> dict[str, Any]:  # fmt: skip
+        """Return a page of the sessions that are in force; one that idled is left out of it.
+
+        Args:
+            tx: A unit of work.
+            subject: Whose.
+            page: Which page.
+            current: The session that is to be marked as the one that asks; None for none.
+        """
         rows = store.page(tx, subject, self._clock.now(), page.after, page.fetched)
-        answer = page.answer(rows, lambda row: row.id, lambda row: self._shown(tx, row.id))
+        answer = page.answer(rows, lambda row: row.id, lambda row: self._shown(tx, row, current))
         return answer | {"items": [item for item in answer["items"] if item]}
 
-    def _shown(self, tx: Tx, session: UUID) -> dict[str, Any] | None:
-        item = self.find(tx, session)
+    def _shown(self, tx: Tx, row: SessionRow, current: UUID | None) -> dict[str, Any] | None:
+        item = self._found(tx, row)
         if item is None:
             return None
+        origin = orjson.loads(row.origin) if row.origin else {}
         return {
             "id": str(item.id),
             "client_id": str(item.client),
@@ -226,6 +243,10 @@ class Sessions:
             "auth_time": rfc3339(item.level.auth_time) if item.level.auth_time else None,
             "created_at": rfc3339(item.created_at),
             "expires_at": rfc3339(item.expires_at),
+            "last_used_at": rfc3339(self._seen_at(row, self._clock.now())),
+            "device": origin.get("device"),
+            "network": origin.get("network"),
+            "current": item.id == current,
         }
 
     def drop_ended(
@@ -247,9 +268,13 @@ class Sessions:
     def _idled(self, row: SessionRow, segment: str, now: datetime) -> bool:
         """Tell whether a session was unused for too long, as it began or as the policy is now."""
         allowed, policy = timedelta(seconds=row.idle_seconds), self._ways.idle(segment)
-        # Last seen in the future, by a clock that went wrong: not since it began.
-        seen = row.last_seen_at if has_come(row.last_seen_at, now) else row.created_at
+        seen = self._seen_at(row, now)
         return now - seen > (min(allowed, policy) if policy else allowed)
+
+    @staticmethod
+    def _seen_at(row: SessionRow, now: datetime) -> datetime:
+        """Return when a session was used last; by a clock that went wrong, when it began."""
+        return row.last_seen_at if has_come(row.last_seen_at, now) else row.created_at
 
     def _heir(self, tx: Tx, session: UUID) -> UUID | None:
         """Return a session, or the last of those that took its place, if that is in force."""

@@ -1,11 +1,30 @@
 """How long a session lasts, and how long it may stay unused (SP 800-63B-4 section 2)."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
 from service.domain.assurance import AAL1_LIFE, Achieved, Acr, lasting
 
 AAL2_IDLE: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a session begins.
+
+    Args:
+        device: The known device; None for none.
+        origin: Kind of device and network, as a list shows them; None where nothing is said.
+    """
+
+    device: UUID | None = None
+    origin: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+NOWHERE: Final = Place()
 
 
 def ends(level: Achieved, now: datetime) -> datetime:

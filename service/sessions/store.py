@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Integer, and_, bindparam, or_, select
+from sqlalchemy import ForeignKey, Integer, and_, bindparam, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
@@ -14,8 +14,8 @@ from service.store.authentic import change, delete_rows, holding, one, reading, 
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE
 from service.store.engine import Tx
-from service.store.personal import Personal, without
-from service.store.sealed import encrypted_text
+from service.store.personal import Personal, as_json, without
+from service.store.sealed import encrypted_optional, encrypted_text
 from service.store.shapes import Authentic
 
 
@@ -23,7 +23,8 @@ class SessionRow(Authentic, Base):
     """One session; its evidence is sealed, so that no level can be written into the database.
 
     It comes into force when its completion code is exchanged (`taken_up_at`); `replaces` names the
-    session that ends by that, and `device_id` the known device that it began on.
+    session that ends by that, and `device_id` the known device that it began on. The kind of device
+    and the network that it began from, `origin`, go when it is ended.
     """
 
     __tablename__ = "session"
@@ -33,10 +34,10 @@ class SessionRow(Authentic, Base):
     )  # fmt: skip
     __until__ = "expires_at"
     __personal__ = Personal(
-        "that the person is signed in, and what proved it",
-        "a day after its end",
+        "that the person is signed in, what proved it, and on what device and network it began",
+        "a day after its end; device and network until it is ended",
         withheld={"evidence.llr": "how alike a face was: it would show a forger how near he is"},
-        shown={"evidence": without("llr")},
+        shown={"evidence": without("llr"), "origin": as_json},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -53,6 +54,7 @@ class SessionRow(Authentic, Base):
     evidence = encrypted_text(
         "service", bound=("subject_id", "client_id", "expires_at", "idle_seconds")
     )
+    origin = encrypted_optional("service", bound=("subject_id", "client_id"))
 
     def field_owner(self) -> Owner:
         """Return the reserved owner of sessions: their key is at hand in every process."""
@@ -131,9 +133,7 @@ def page(tx: Tx, subject: UUID, now: datetime, after: UUID | None, limit: int) -
 def revoke(tx: Tx, session: UUID, now: datetime) -> bool:
     """End a session; False when it had ended."""
     row = one(tx, SessionRow, _FOR_CHANGE, {"b_id": session})
-    return row is not None and row.revoked_at is None and change(
-        tx, SessionRow, row, revoked_at=now
-    )  # fmt: skip
+    return row is not None and row.revoked_at is None and _over(tx, row, now)
 
 
 def idlest(tx: Tx, subject: UUID, now: datetime, keep: int) -> Sequence[UUID]:
@@ -168,4 +168,14 @@ def drop(tx: Tx, sessions: Sequence[UUID]) -> None:
 def revoke_all(tx: Tx, now: datetime) -> int:
     """End every session in force; return how many."""
     rows = holding(tx, SessionRow, _OPEN, {})
-    return sum(change(tx, SessionRow, row, revoked_at=now) for row in rows)
+    return sum(_over(tx, row, now) for row in rows)
+
+
+def forget_origins(tx: Tx, subject: UUID) -> None:
+    """Delete where any session of a subject began."""
+    told = (_ROWS.c.subject_id == subject, _ROWS.c.origin.is_not(None))
+    tx.execute(update(_ROWS).where(*told).values(origin=None))
+
+
+def _over(tx: Tx, row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of named columns
+    return change(tx, SessionRow, row, revoked_at=now, origin=None)

@@ -329,8 +329,9 @@ def _tell_object(
     identity = (shape.model, tuple(values[: len(shape.key)]), None)
     row = tx.identity_map.get(identity) if tx.identity_map else None
     if row is not None:
+        sealed = {item.name: item.column for item in vars(shape.model).get("__encrypted__", ())}
         for name, value in changed.items():
-            set_committed_value(row, name, value)
+            set_committed_value(row, sealed.get(name, name), value)
 
 
 @lru_cache(maxsize=64)

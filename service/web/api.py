@@ -32,7 +32,9 @@ from service.web.answers import About, Answer, AnswerStore
 
 DEFAULT_BODY: Final = 256 * 1024
 _LONGEST_KEY: Final = 255
-_FILLED: Final = ("Idempotency-Key", "If-Match", "Flow-Token", "Grant", "Approval")
+_FILLED: Final = (
+    "Idempotency-Key", "If-Match", "Flow-Token", "Grant", "Approval", "Session-Token",
+)  # fmt: skip
 _READ: Final = (*_FILLED, "Authorization", "Content-Type")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _REFUSED: Final = 400

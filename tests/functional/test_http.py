@@ -189,7 +189,16 @@ def test_labels_of_factors_and_grants_are_closed(service, grant):
 
 @pytest.mark.parametrize("value", ["é", "\xff", "k\x7f", "日".encode().decode("latin-1"), ""])
 @pytest.mark.parametrize(
-    "name", ["Idempotency-Key", "If-Match", "Flow-Token", "Grant", "Approval", "Authorization"]
+    "name",
+    [
+        "Idempotency-Key",
+        "If-Match",
+        "Flow-Token",
+        "Grant",
+        "Approval",
+        "Session-Token",
+        "Authorization",
+    ],
 )
 def test_a_header_that_is_not_ascii_is_refused(service, name, value):
     """None that is read is ignored in silence: 400, before anything is done."""

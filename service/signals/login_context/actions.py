@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain.errors import naming
 from service.domain.ids import new_id
-from service.domain.risk import UNSAID, Assessment, Reason, SignalFacts
-from service.signals.login_context import crowd, findings, listed, model, store
+from service.domain.risk import UNSAID, Assessment, Reason, SignalFacts, Surroundings
+from service.signals.login_context import crowd, findings, listed, model, shown, store
 from service.signals.login_context.crowd import NOBODY, Crowd
 from service.signals.login_context.findings import Failures, Finding
 from service.signals.login_context.history import DIGEST, History, Login, digests, unpack
@@ -107,6 +107,10 @@ class LoginContextSignal:
             "network_digest": _of_network(key, seen),
         }  # fmt: skip
         store.add_failure(tx, values)
+
+    def origin(self, said: Surroundings, now: datetime) -> dict[str, Any] | None:
+        """Return what a session keeps of where it began, as `shown.origin` does."""
+        return shown.origin(said, partial(self._places.locate, now=now))
 
     def forget(self, tx: Tx, subject: UUID) -> int:
         """Forget a subject's history and failures; return how many histories."""

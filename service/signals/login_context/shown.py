@@ -1,0 +1,43 @@
+"""What a list of sessions shows of where a login came from: kind of device and network, coarse."""
+
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Any, Final
+
+from service.domain import addresses
+from service.domain.risk import Surroundings
+from service.signals.login_context import agent
+from service.signals.login_context.observed import Origin
+
+_PREFIX: Final = {4: 24, 6: 48}
+"""Bits that are kept of an address: they name a network, and no connection in it."""
+
+
+def origin(said: Surroundings, locate: Callable[[bytes], Origin]) -> dict[str, Any] | None:
+    """Return device and network of a login, each None where nothing is known. Never raises.
+
+    Args:
+        said: What the client says; it counts only from one that may assert it.
+        locate: Tells where a packed address is.
+
+    Returns:
+        None where there is neither.
+    """
+    if not said.asserted:
+        return None
+    told = {"device": _device(said.user_agent), "network": _network(said.ip, locate)}
+    return told if any(told.values()) else None
+
+
+def _device(user_agent: str) -> dict[str, str] | None:
+    seen = agent.parse(user_agent)
+    return {"agent": seen.family, "system": seen.system} if seen else None
+
+
+def _network(ip: str, locate: Callable[[bytes], Origin]) -> dict[str, str | None] | None:
+    address = addresses.parse(ip)
+    if address is None:
+        return None
+    # A scope names an interface of one machine, and is no part of a network.
+    prefix = ip_network((address.packed, _PREFIX[address.version]), strict=False)
+    return {"prefix": str(prefix), "country": locate(address.packed).country or None}

@@ -103,8 +103,9 @@ def routes(api: Api, privacy: PrivacyRoutes) -> None:
     table = (
         (Operation("DELETE", _PATH, "Erase a subject; answers the certificate", "subjects:erase"),
          privacy.erase),
-        (Operation("GET", f"{_PATH}/export", "Export everything held about a subject, as a job",
-                   SCOPE, status=202, headers=("Grant", "Approval")), privacy.export),
+        (Operation("POST", f"{_PATH}/export", "Export everything held about a subject, as a job",
+                   SCOPE, status=202, idempotent=True, headers=("Grant", "Approval")),
+         privacy.export),
         (Operation("GET", f"{_PATH}/export/{{export}}", "Collect an export within its hour",
                    SCOPE), privacy.collect),
         (Operation("GET", log_keys, "The keys that sign certificates", None, limit="600/minute"),

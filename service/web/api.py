@@ -219,6 +219,8 @@ class Api:
         if kept is not None:
             response = Response(kept.body, kept.status, content_type=kept.content_type)
             response.headers["Idempotent-Replayed"] = "true"
+            if kept.status == HTTPStatus.ACCEPTED:
+                response.headers["Location"] = f"/v1/jobs/{orjson.loads(kept.body)['id']}"
             return response
         settled = False
         try:

@@ -215,9 +215,8 @@ def acting_on_people(watch):
     watch.officer("POST", path, keys | {"approval": number})
     watch.officer("DELETE", f"/v1/clients/{client}")
     path = f"/v1/subjects/{person.id}/export"
-    verb = "POST" if ("POST", "/v1/subjects/{subject}/export") in watch.known else "GET"
     number = watch.agreed("subjects.export", person.id)
-    watch.officer(verb, path, Approval=number)
+    watch.officer("POST", path, Approval=number)
     watch.officer("DELETE", f"/v1/subjects/{person.id}")
 
 

@@ -96,9 +96,9 @@ def test_a_third_operator_gets_no_export_of_two(service, officers, third):  # no
     person = service.register("victoria")
     number = approved(service, officers, "subjects.export", person.id).json["id"]
     path = f"/v1/subjects/{person.id}/export"
-    refused = service.call("GET", path, bearer=third, Approval=number)
+    refused = service.call("POST", path, bearer=third, Approval=number)
     assert (refused.status_code, refused.json["code"]) == (403, "approval_of_others")
-    assert service.call("GET", path, bearer=officers[1], Approval=number).status_code == 202
+    assert service.call("POST", path, bearer=officers[1], Approval=number).status_code == 202
 
 
 def test_a_looser_parameter_is_exactly_the_approved_one(service, officers):  # noqa: F811

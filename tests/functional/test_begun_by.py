@@ -58,9 +58,9 @@ def test_nothing_else_that_a_client_began_is_another_clients(service, stranger):
     wanted = {"access_token": tokens["access_token"], "act": "export:data"}
     grant = service.begin(None, "enrollment", **wanted).json["grant"]
     path = f"/v1/subjects/{person.id}/export"
-    theirs = service.call("GET", path, Grant=grant, bearer=stranger)
+    theirs = service.call("POST", path, Grant=grant, bearer=stranger)
     assert (theirs.status_code, theirs.json["code"]) == (403, "grant_invalid")
-    mine = service.call("GET", path, Grant=grant)
+    mine = service.call("POST", path, Grant=grant)
     job = mine.headers["Location"]
     assert service.call("GET", job, bearer=stranger).status_code == 404
     service.house.custody.jobs.run_queued()

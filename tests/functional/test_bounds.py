@@ -314,9 +314,9 @@ def test_acts_that_nobody_decides_exports_and_jobs_are_bounded(service):
                 house.operators.request(tx, caller, "keys.destroy", "kek x 3", {}, "why")
             assert full.value.retry_after == 24 * 3600 - 40
     path = f"/v1/subjects/{person.id}/export"
-    assert [service.call("GET", path).status_code for _ in range(2)] == [202, 202]
+    assert [service.call("POST", path).status_code for _ in range(2)] == [202, 202]
     service.clock.advance(seconds=60)
-    full = service.call("GET", path)
+    full = service.call("POST", path)
     refused(full, "too_many_exports")
     assert full.headers["Retry-After"] == str(24 * 3600 - 60)
     with house.store.transaction() as tx:

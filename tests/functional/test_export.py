@@ -35,7 +35,7 @@ def granted(service, person):
 
 
 def export(service, person, **headers):
-    return service.call("GET", f"/v1/subjects/{person.id}/export", **headers)
+    return service.call("POST", f"/v1/subjects/{person.id}/export", **headers)
 
 
 def made(service, person):
@@ -119,6 +119,29 @@ def test_an_export_takes_a_grant_once_the_person_has_signed_in(service, alice):
     assert export(service, alice, Grant=grant).status_code == 202
     again = export(service, alice, Grant=grant)
     assert (again.status_code, again.json["code"]) == (403, "grant_invalid")
+
+
+def test_a_get_begins_no_export(service, alice):
+    """It is refused by its method, nothing is queued, and the person is told of nothing."""
+    answer = service.call("GET", f"/v1/subjects/{alice.id}/export")
+    assert (answer.status_code, answer.json["code"]) == (405, "method_not_allowed")
+    assert "POST" in answer.headers["Allow"]
+    with service.house.store.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM subject_export")).scalar() == 0
+        assert connection.execute(text("SELECT count(*) FROM long_job")).scalar() == 0
+
+
+def test_an_export_that_is_asked_for_again_by_its_key_is_the_first(service, alice):
+    """One grant, one job: the second answer has its address too; another grant is no replay."""
+    grant = granted(service, alice)
+    first, second = (export(service, alice, Grant=grant, Idempotency_Key="k") for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert second.json == first.json
+    assert second.headers["Location"] == first.headers["Location"] == f"/v1/jobs/{first.json['id']}"
+    other = export(service, alice, Grant="another", Idempotency_Key="k")
+    assert other.json["code"] == "idempotency_mismatch"
+    assert service.house.custody.jobs.run_queued() == 1
 
 
 def test_a_client_without_the_scope_or_the_segment_gets_nothing(service, alice):

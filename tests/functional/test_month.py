@@ -205,7 +205,7 @@ class Month:
         flow = service.begin(
             None, "enrollment", access_token=tokens["access_token"], act="export:data"
         ).json  # fmt: skip
-        self.call("GET", f"/v1/subjects/{person.id}/export", status=202, Grant=flow["grant"])
+        self.call("POST", f"/v1/subjects/{person.id}/export", status=202, Grant=flow["grant"])
 
 
 @pytest.fixture

@@ -379,10 +379,10 @@ _simple(
 )  # fmt: skip
 
 
-@act("GET", f"{_ONE}/export", "privacy", "export", most=1)
+@act("POST", f"{_ONE}/export", "privacy", "export", most=1)
 def _export(person):
     grant = person.world.grant(person.id, "export:data")
-    return lambda: person.request("GET", "/export", Grant=grant)
+    return lambda: person.request("POST", "/export", Grant=grant)
 
 
 def requests(person, *names):

@@ -12,7 +12,8 @@ import idna
 import phonenumbers
 import precis_i18n
 
-from service.domain.errors import BadInput, Fault
+from service.domain.caller import Caller
+from service.domain.errors import BadInput, Fault, Forbidden
 
 NORMAL_FORM: Final = 2
 """Raised whenever the rules below change what a text normalizes to; kept with each digest."""
@@ -70,6 +71,18 @@ class Field(StrEnum):
     USERNAME = "username"
     EMAIL = "email"
     PHONE = "phone"
+
+
+def segment_of(caller: Caller, wanted: str | None) -> str:
+    """Return the segment that a caller means: the first that it serves, where it names none.
+
+    Raises:
+        Forbidden: The caller does not serve it.
+    """
+    segment = wanted or caller.segments[0]
+    if segment not in caller.segments:
+        raise Forbidden("segment_not_allowed", "This client does not serve that segment.")
+    return segment
 
 
 def _refuse(field: str, code: str, detail: str) -> BadInput:

@@ -86,6 +86,15 @@ class Lookup(BaseModel):
     identifier: _Name
 
 
+class Listed(BaseModel):
+    """Which subjects to list: all that are there, of every segment that the caller serves."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    status: Literal["active", "erased"] = "active"
+    segment: _Short | None = None
+
+
 class Verification(BaseModel):
     """The code that was sent; absent to have one sent."""
 
@@ -135,6 +144,12 @@ class SubjectRoutes:
             if verifier is not None:
                 self._hooks.enroll_password(tx, account.id, verifier)
             return self._accounts.view(tx, account.id)
+
+    def listing(self, call: Call) -> Mapping[str, Any]:
+        """List the subjects of the segments that the operator's client serves."""
+        wanted: Listed = call.query
+        with self._database.transaction(read=True) as tx:
+            return pages.subjects(tx, call.by, call.page, wanted.status, wanted.segment)
 
     def show(self, call: Call) -> Mapping[str, Any]:
         """Show a subject."""
@@ -237,6 +252,10 @@ def routes(api: Api, subjects: SubjectRoutes) -> None:
             "POST", "/v1/subjects", "Register a subject", write, NewSubject, 201, True,
             makes_subject=True, classes=("contact", "identity"),
         ),
+        Operation(
+            "GET", "/v1/subjects", "List subjects, for operators", "subjects:list", paged=True,
+            query=Listed,
+        ),
         Operation("POST", "/v1/subjects/lookup", "Find a subject", read, Lookup),
         Operation("GET", _ONE, "Show a subject", read),
         Operation(
@@ -257,9 +276,9 @@ def routes(api: Api, subjects: SubjectRoutes) -> None:
         ),
     )  # fmt: skip
     views = (
-        subjects.register, subjects.lookup, subjects.show, subjects.change, subjects.verify,
-        subjects.consents, subjects.consent, subjects.withdraw, subjects.suspensions,
-        subjects.suspend, subjects.lift,
+        subjects.register, subjects.listing, subjects.lookup, subjects.show, subjects.change,
+        subjects.verify, subjects.consents, subjects.consent, subjects.withdraw,
+        subjects.suspensions, subjects.suspend, subjects.lift,
     )  # fmt: skip
     for operation, view in zip(table, views, strict=True):
         api.add(operation, view)

@@ -19,14 +19,18 @@ class Role(StrEnum):
     AUDITOR = "auditor"
 
 
-_RUN: Final = frozenset({"keys:admin", "clients:admin", "policy:write", "policy:read"})
+_RUN: Final = frozenset(
+    {"keys:admin", "clients:admin", "policy:write", "policy:read", "subjects:list"}
+)
 _SCOPES: Final = {
     Role.OPERATOR: _RUN,
     Role.SECURITY_OFFICER: _RUN
     | {"operators:admin", "subjects:erase", "subjects:export", "audit:read"},
     Role.AUDITOR: frozenset({"audit:read", "policy:read"}),
 }
-ADMIN_SCOPES: Final = frozenset({"keys:admin", "clients:admin", "policy:write", "operators:admin"})
+ADMIN_SCOPES: Final = frozenset(
+    {"keys:admin", "clients:admin", "policy:write", "operators:admin", "subjects:list"}
+)
 """What only operators hold; no client is ever registered with one."""
 ACTS: Final = {
     "keys.destroy": "keys:admin",

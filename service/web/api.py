@@ -27,7 +27,7 @@ from service.domain.errors import (
 from service.domain.ids import parse_id
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics, method_label
-from service.web import front, inputs, multipart, paging, problems, strict_json
+from service.web import front, inputs, multipart, paging, problems, queries, strict_json
 from service.web.answers import About, Answer, AnswerStore
 
 DEFAULT_BODY: Final = 256 * 1024
@@ -53,6 +53,7 @@ class Operation:
         limit: The edge limit of a public route, in flask-limiter's words.
         frames: Whether frames may come as multipart/form-data as well.
         paged: Whether it is a list that is given in pages.
+        query: What else the address may say, by which a list is narrowed.
         makes_subject: Whether its answer shows a subject that was not there before.
         classes: The classes of a subject's data that its answer tells of: what is kept of it is
             erased with any of them.
@@ -71,6 +72,7 @@ class Operation:
     headers: tuple[str, ...] = ()
     frames: bool = False
     paged: bool = False
+    query: type[BaseModel] | None = None
     makes_subject: bool = False
     classes: tuple[str, ...] = ("contact",)
 
@@ -84,6 +86,7 @@ class Call:
     body: Any = None
     raw: bytes = field(default=b"", repr=False)
     page: paging.Page = field(default_factory=paging.Page)
+    query: Any = None
 
     @property
     def by(self) -> Caller:
@@ -166,6 +169,8 @@ class Api:
                 return _admit(operation)
             if operation.body is not None:
                 call.raw, call.body = self._body(operation, operation.body)
+            if operation.query is not None:
+                call.query = queries.read(operation.query, request.args, paged=operation.paged)
             if operation.paged:
                 call.page = paging.read(request.args)
             with acting(call.caller):

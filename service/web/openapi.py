@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from service.web import multipart, paging
+from service.web import multipart, paging, queries
 from service.web.api import Operation
 
 _REF: Final = "#/components/schemas/{model}"
@@ -20,9 +20,11 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         for name in _PARAMETER.findall(operation.path)
     ]
     wanted = (*operation.headers, *(("Idempotency-Key",) if operation.idempotent else ()))
+    narrowing = queries.schemas(operation.query) if operation.query else {}
+    pages = paging.SCHEMAS if operation.paged else {}
     query = [
         {"name": name, "in": "query", "schema": schema}
-        for name, schema in (paging.SCHEMAS.items() if operation.paged else ())
+        for name, schema in (narrowing | pages).items()
     ]
     return path + query + [{"name": name, "in": "header", "schema": text} for name in wanted]
 

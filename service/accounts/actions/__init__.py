@@ -21,6 +21,7 @@ from service.accounts.model import (
     born,
     identify,
     kept,
+    segment_of,
 )
 from service.accounts.store import Consent, Subject, claims
 from service.audit.actions import AuditLog
@@ -28,7 +29,7 @@ from service.domain import ids
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import BadInput, Conflict, Fault, Forbidden, NotFound
+from service.domain.errors import BadInput, Conflict, Fault, NotFound
 from service.domain.ids import new_id
 from service.keys.actions import Vault
 from service.notifications.actions.outbox import Outbox
@@ -82,7 +83,7 @@ class Accounts:
         if not identifiers:
             fault = Fault("/identifiers", "missing", "name a username, an email or a phone")
             raise BadInput(fault)
-        row = self._new(tx, caller.client, self._segment(caller, segment), ACTIVE)
+        row = self._new(tx, caller.client, segment_of(caller, segment), ACTIVE)
         for name, value in identifiers.items():
             setattr(row, name, kept(Field(name), value))
         if profile:
@@ -358,12 +359,6 @@ class Accounts:
         if profile.get("birthdate") is not None:
             born(profile["birthdate"], self._clock.now().date())
         return orjson.dumps(dict(profile)).decode()
-
-    def _segment(self, caller: Caller, wanted: str | None) -> str:
-        segment = wanted or caller.segments[0]
-        if segment not in caller.segments:
-            raise Forbidden("segment_not_allowed", "This client does not serve that segment.")
-        return segment
 
     def _seen(self, tx: Tx, subject: UUID, caller: Caller | None) -> Subject:
         row = self._row(tx, subject)

@@ -1,13 +1,42 @@
-"""What lists of a subject show, a page at a time."""
+"""What lists of subjects, and of what one has, show a page at a time."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from service.accounts import store
-from service.accounts.store import Consent, Suspension
+from service.accounts.model import segment_of
+from service.accounts.store import Consent, Suspension, listed
+from service.domain.caller import Caller
 from service.domain.clock import rfc3339
 from service.store.engine import Tx
 from service.web.paging import Page
+
+_FIRST: Final = UUID(int=0)
+
+
+def subjects(
+    tx: Tx, caller: Caller, page: Page, status: str, segment: str | None
+) -> dict[str, Any]:  # fmt: skip
+    """Return a page of the subjects that a caller serves, oldest first: nothing that is sealed.
+
+    Args:
+        tx: A unit of work.
+        caller: Who asks.
+        page: Which page.
+        status: Of which status.
+        segment: Of which segment; None for all that the caller serves.
+
+    Raises:
+        Forbidden: The caller does not serve the segment.
+    """
+    segments = (segment_of(caller, segment),) if segment else caller.segments
+    rows = listed.page(tx, segments, status, page.after or _FIRST, page.fetched)
+
+    def view(row: Any) -> dict[str, Any] | None:  # noqa: ANN401 - a row of named columns
+        return _subject(row) if listed.is_sound(tx, row) else None
+
+    answer = page.answer(rows, lambda row: row.id, view)
+    return answer | {"items": [item for item in answer["items"] if item]}
 
 
 def consents(tx: Tx, subject: UUID, page: Page) -> dict[str, Any]:
@@ -20,6 +49,13 @@ def suspensions(tx: Tx, subject: UUID, page: Page) -> dict[str, Any]:
     """Return a page of what a subject may not use, oldest first."""
     rows = store.suspensions(tx, subject, page.after, page.fetched)
     return page.answer(rows, lambda row: row.id, suspension)
+
+
+def _subject(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
+    return {
+        "id": str(row.id), "status": row.status, "segment": row.segment,
+        "created_at": rfc3339(row.created_at),
+    }  # fmt: skip
 
 
 def consent(row: Consent) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Subject(Authentic, Base):
     """A person, whose data is sealed field by field."""
 
     __tablename__ = "subject"
+    __table_args__ = (Index("ix_subject_listed", "segment", "status", "id"),)
     __members__ = ("status", "segment", "client_id", "created_at", "first_login_at")
     __personal__ = Personal(
         "who the person is, how they are reached and found", "until erasure",

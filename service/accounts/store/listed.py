@@ -1,0 +1,44 @@
+"""Subjects by segment, for the list of them."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Integer, Uuid, bindparam
+
+from service.accounts.store import Subject
+from service.store.authentic import holds, reading
+from service.store.base import table_of
+from service.store.engine import Tx
+
+_SUBJECTS: Final = table_of(Subject)
+_PAGE: Final = (
+    reading(Subject)
+    .where(
+        _SUBJECTS.c.segment == bindparam("b_segment"),
+        _SUBJECTS.c.status == bindparam("b_status"),
+        _SUBJECTS.c.id > bindparam("b_after", type_=Uuid()),
+    )
+    .order_by(_SUBJECTS.c.id)
+    .limit(bindparam("b_limit", type_=Integer))
+)
+
+
+def page(
+    tx: Tx, segments: Collection[str], status: str, after: UUID, limit: int
+) -> Sequence[Any]:  # fmt: skip
+    """Return subjects of some segments beyond an id, by id, whether or not their rows hold.
+
+    Each segment is read by the index, a page of it at most: under one condition over several of
+    them whole segments would be read first.
+    """
+    values = {"b_status": status, "b_after": after, "b_limit": limit}
+    found = [
+        row for segment in segments for row in tx.execute(_PAGE, values | {"b_segment": segment})
+    ]  # fmt: skip
+    return sorted(found, key=lambda row: row.id)[:limit]
+
+
+def is_sound(tx: Tx, row: Any) -> bool:  # noqa: ANN401 - a row of named columns
+    """Tell whether a row of a page is as it was written; one that is not raises the alarm."""
+    return holds(tx, Subject, row)

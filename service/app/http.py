@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from service.accounts.routes import Hooks, SubjectRoutes
 from service.accounts.routes import routes as account_routes
 from service.app.house import House
+from service.audit.routes import routes as audit_routes
 from service.authenticators.routes import routes as authenticator_routes
 from service.clients.routes import ClientRoutes
 from service.clients.routes import routes as client_routes
@@ -97,6 +98,7 @@ def _routes(api: Api, house: House, pace: Pace, limiter: Limiter) -> None:
     }
     system.routes(api, house.metrics, house.settings.issuer, checks, findings)
     token_routes(api, house.tokens, house.signing, house.metrics)
+    audit_routes(api, house.store, house.audit)
     account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
     authenticator_routes(api, house.enrolling)
     face_routes(api, house.scores)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from crypto import chain, opaque
 from crypto.canonical import canonical_json
@@ -34,6 +35,31 @@ class Point:
 
 
 _BEGINNING: Final = Point(0, chain.GENESIS)
+_LATEST: Final = 2**48 - 1
+"""Milliseconds, of what a UUIDv7 holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries to list: all where nothing is said.
+
+    Args:
+        subject: About whom.
+        name: What was decided.
+        since: From this moment on.
+        until: Before this one.
+    """
+
+    subject: UUID | None = None
+    name: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def ids_at(moment: datetime) -> tuple[UUID, UUID]:
+    """Return the first and the last id that an entry of a moment, to the millisecond, can have."""
+    at = min(max(int(moment.timestamp() * 1000), 0), _LATEST) << 80
+    return UUID(int=at), UUID(int=at | (2**80 - 1))
 
 
 @dataclass(frozen=True, slots=True)

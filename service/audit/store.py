@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.audit.model import Checkpoint
+from service.audit.model import Checkpoint, Wanted, ids_at
 from service.store import authentic
 from service.store.authentic import change, one, reading
 from service.store.base import Base, table_of
@@ -37,6 +37,16 @@ def decided(data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in {"rows", "rows_mac"}}
 
 
+_OFTEN: Final = frozenset(
+    {
+        "factor.failed", "factor.tried", "factor.verified", "flow.begun", "flow.completed",
+        "rows.changed", "session.ended", "session.started",
+    }
+)  # fmt: skip
+"""What each login leaves: found without an index by name, which every login would pay for."""
+_RARE: Final = text(f"kind NOT IN ({', '.join(repr(kind) for kind in sorted(_OFTEN))})")
+
+
 class Leaf(Base):
     """One thing that was decided; holds no personal data and no secret."""
 
@@ -46,6 +56,12 @@ class Leaf(Base):
             "ix_audit_leaf_waiting", "id", sqlite_where=text("position IS NULL"),
             postgresql_where=text("position IS NULL"),
         ),
+        Index(
+            "ix_audit_leaf_subject", "subject_id", "id",
+            sqlite_where=text("subject_id IS NOT NULL"),
+            postgresql_where=text("subject_id IS NOT NULL"),
+        ),
+        Index("ix_audit_leaf_rare", "kind", "id", sqlite_where=_RARE, postgresql_where=_RARE),
     )  # fmt: skip
     __personal__ = Personal(
         "tamper-evident record of what was decided and done",
@@ -127,6 +143,14 @@ _PLACE: Final = text(
 _LEAF: Final = (
     table_of(Leaf).c.id, Leaf.at, Leaf.kind, Leaf.subject_id, Leaf.actor, Leaf.data,
 )  # fmt: skip
+
+_BEFORE: Final = table_of(Link).alias("before")
+_ENTRIES: Final = (
+    select(*_LEAF, Link.position, Link.head, Link.mac, _BEFORE.c.head.label("before"))
+    .outerjoin(Link, Link.leaf_id == Leaf.id)
+    .outerjoin(_BEFORE, _BEFORE.c.position == Link.position - 1)
+    .order_by(Leaf.id)
+)
 
 
 def add(tx: Tx, leaves: Sequence[dict[str, Any]]) -> None:
@@ -272,6 +296,24 @@ def move_mark(tx: Tx, position: int, now: datetime) -> None:
 def any_of_kind(tx: Tx, kind: str) -> bool:
     """Tell whether the log holds a leaf of a kind."""
     return bool(tx.execute(select(exists().where(Leaf.kind == kind))).scalar())
+
+
+def entries(tx: Tx, wanted: Wanted, after: UUID | None, limit: int) -> Sequence[Row[Any]]:
+    """Return leaves with their links and the heads before those, beyond an id, by id."""
+    query = _ENTRIES if after is None else _ENTRIES.where(Leaf.id > after)
+    if wanted.subject is not None:
+        query = query.where(Leaf.subject_id == wanted.subject)
+    if wanted.name is not None:
+        query = query.where(Leaf.kind == wanted.name)
+        if wanted.name not in _OFTEN:
+            # In the words of the index, or it is not used: none concludes it from the name.
+            query = query.where(_RARE)
+    # An id begins with the time of its leaf, so that an index by id leads to the place.
+    if wanted.since is not None:
+        query = query.where(Leaf.id >= ids_at(wanted.since)[0], Leaf.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(Leaf.id <= ids_at(wanted.until)[1], Leaf.at < wanted.until)
+    return tx.execute(query.limit(limit)).all()
 
 
 def placed(tx: Tx, after: int, limit: int) -> Sequence[Any]:

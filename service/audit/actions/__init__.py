@@ -11,6 +11,7 @@ from crypto import chain
 from crypto.canonical import canonical_json
 from crypto.errors import ChainBroken
 from service.audit import model, notes, store
+from service.audit.actions import listing
 from service.audit.model import Checkpoint, Keys, Placed, Point, Waiting
 from service.domain.caller import SERVICE, who_acts
 from service.domain.clock import Clock, rfc3339
@@ -19,6 +20,7 @@ from service.store.authentic import taken
 from service.store.engine import ENDINGS, Tx
 from service.store.sealed import sealer_of
 from service.telemetry import logs
+from service.web.paging import Page
 
 _PAGE: Final = 500
 _ROUND: Final = 20_000
@@ -180,6 +182,11 @@ class AuditLog:
             if count < _PAGE:
                 break
         return done
+
+    def page(self, tx: Tx, page: Page, wanted: model.Wanted) -> dict[str, Any]:
+        """Return a page of the entries that are wanted, as `listing.entries` does."""
+        keys = self._keys(tx)
+        return listing.entries(tx, page, wanted, keys.link if keys else None, _bytes)
 
     def checkpoint(self, tx: Tx) -> tuple[int, bytes] | None:
         """Return the last position of the chain and its head, None while it is empty."""

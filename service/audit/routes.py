@@ -1,0 +1,70 @@
+"""HTTP of the log."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from service.audit.actions import AuditLog
+from service.audit.model import Wanted
+from service.domain.errors import Forbidden
+from service.store.engine import Store
+from service.web.api import Api, Call, Operation
+
+SCOPE: Final = "audit:read"
+_MOMENT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def _written(text: object) -> object:
+    # Other spellings of a time are read as seconds since 1970, and as what nobody meant.
+    if isinstance(text, str) and _MOMENT.fullmatch(text):
+        return text
+    raise ValueError("must be a time like 2026-11-24T12:00:00Z (RFC 3339); + is written %2B")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time of the years 1 to 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc)]
+
+
+class Narrowed(BaseModel):
+    """Which entries of the log to list: all where nothing is said."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    subject: UUID | None = None
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,63}$")] | None = None
+    since: Moment | None = Field(default=None, alias="from")
+    until: Moment | None = Field(default=None, alias="to")
+
+
+def routes(api: Api, database: Store, audit: AuditLog) -> None:
+    """Register the operation."""
+
+    def listing(call: Call) -> Mapping[str, Any]:
+        asked: Narrowed = call.query
+        wanted = Wanted(asked.subject, asked.name, asked.since, asked.until)
+        with database.transaction(read=True) as tx:
+            return audit.page(tx, call.page, wanted)
+
+    api.add(
+        Operation("GET", "/v1/audit", "List the entries of the audit log, for auditors", SCOPE,
+                  paged=True, query=Narrowed),
+        listing, _operators_only,
+    )  # fmt: skip
+
+
+def _operators_only(call: Call) -> None:
+    """Refuse clients: the log tells of the people of every segment, and of operators."""
+    if call.by.operator is None:
+        raise Forbidden("operators_only", "Only a signed-in operator may read the log.")

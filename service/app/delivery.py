@@ -40,7 +40,7 @@ def open_delivery(
     Raises:
         SetupError: A URL, a secret or a text cannot be; the detail names the setting.
     """
-    webhooks = Webhooks(audit, clock, plain=settings.mode == "development")
+    webhooks = Webhooks(audit, clock, settings, plain=settings.mode == "development")
     senders = _senders(settings, partial(_endpoint, store, webhooks), clock)
     operators = len(settings.alarm_email)
     delivering = Delivering(store, webhooks, senders, locale, clock, metrics, operators)

@@ -22,6 +22,8 @@ from service.factors.face.actions import CONSENT as FACE
 from service.factors.face.routes import routes as face_routes
 from service.login.routes import FlowRoutes
 from service.login.routes import routes as flow_routes
+from service.notifications.routes import WebhookRoutes
+from service.notifications.routes import routes as webhook_routes
 from service.operators.routes import OperatorRoutes
 from service.operators.routes import routes as operator_routes
 from service.policy.routes import PolicyRoutes
@@ -114,6 +116,12 @@ def _routes(api: Api, house: House, pace: Pace, limiter: Limiter) -> None:
         ),
     )  # fmt: skip
     client_routes(api, ClientRoutes(house.store, house.clients, house.operators.consume))
+    webhook_routes(
+        api,
+        WebhookRoutes(
+            house.store, house.delivery.webhooks, house.operators.consume, house.clients.registered
+        ),
+    )
     operator_routes(api, OperatorRoutes(house.store, house.operators, house.tokens.operator_of))
     key_routes(api, KeyRoutes(house.store, house.custody, house.operators.consume))
     policy_routes(

@@ -234,6 +234,10 @@ class Clients:
             "old_jwks_until": _until(row.old_jwks_until, now),
         }  # fmt: skip
 
+    def registered(self, tx: Tx, client: UUID) -> bool:
+        """Tell whether there is a client, ended or not."""
+        return store.get(tx, client) is not None
+
     def active(self, tx: Tx, client: UUID) -> Client | None:
         """Return a client that may act now."""
         return _active(self._plain.find(tx, client))

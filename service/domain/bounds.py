@@ -36,6 +36,8 @@ class Bounds(BaseModel):
     """Of whoever asks, unfinished."""
     max_drafts: _Few = 100
     """Of policies, neither in force now nor before."""
+    max_webhooks: _Few = 100
+    """Of the service: each of them is told of an event by a request of its own."""
     max_idempotency_keys: _Many = 100_000
     """Of a client, kept."""
     max_assertions: _Many = 100_000

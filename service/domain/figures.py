@@ -4,6 +4,8 @@ from typing import Final
 
 OVERLAP: Final = 0
 """Seconds that a replaced secret or key counts on."""
+WEBHOOK_OVERLAP: Final = 86_400
+"""Seconds that a replaced secret of a webhook signs on."""
 GRACE_DAYS: Final = 7
 """Days before a key that is to be destroyed is gone."""
 EXPORT_DAYS: Final = 365

@@ -40,6 +40,8 @@ ACTS: Final = {
     "clients.scopes": "clients:admin",
     "clients.jwks": "clients:admin",
     "clients.secret": "clients:admin",
+    "webhooks.add": "clients:admin",
+    "webhooks.secret": "clients:admin",
     "policy.activate": "policy:write",
     "subjects.export": "subjects:export",
 }
@@ -48,12 +50,14 @@ _WORDS: Final = {
     "operators.grant": ("role",),
     "operators.revoke": ("role",),
     "clients.scopes": ("scopes",),
+    "webhooks.add": ("host", "kinds", "client"),
 }
 _FIGURES: Final = {
     "keys.destroy": {"grace_days": figures.GRACE_DAYS},
     "keys.export": {"days": figures.EXPORT_DAYS},
     "clients.jwks": {"overlap": figures.OVERLAP},
     "clients.secret": {"overlap": figures.OVERLAP},
+    "webhooks.secret": {"overlap": figures.WEBHOOK_OVERLAP},
     "policy.activate": {"ramp": figures.RAMP, "expires_in": figures.TIGHTEN_LIFE},
 }
 """What is a whole number in the parameters of an act, and what it is where it is not said."""

@@ -214,6 +214,12 @@ def acting_on_people(watch):
     number = watch.agreed("clients.jwks", target)
     watch.officer("POST", path, keys | {"approval": number})
     watch.officer("DELETE", f"/v1/clients/{client}")
+    for rest, body in (("", {"url": "https://shop.example/"}), ("/{}/secret", {"overlap": 0})):
+        path = f"/v1/webhooks{rest.format(client)}"
+        told = service.call("POST", path, body, bearer=watch.officers[0]).json
+        number = watch.agreed(told["act"], told["target"], **told["params"])
+        client = watch.officer("POST", path, body | {"approval": number})["id"]
+    watch.officer("DELETE", f"/v1/webhooks/{client}")
     path = f"/v1/subjects/{person.id}/export"
     number = watch.agreed("subjects.export", person.id)
     watch.officer("POST", path, Approval=number)

@@ -25,6 +25,7 @@ SMALL = {
     "max_pending_authenticators": 3, "max_sessions": 4, "max_devices": 3, "max_consents": 5,
     "max_exports": 2, "max_approvals": 2, "max_jobs": 3, "max_drafts": 3,
     "max_idempotency_keys": 6, "max_assertions": 4, "max_calls_per_minute": 400, "max_totps": 2,
+    "max_webhooks": 2,
     "max_flows_per_minute": 30, "max_flows_per_identifier": 8,
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ NOT_OF_A_SUBJECT = {
     "/v1/risk-parameters": "a parameter is the service's",
     "/v1/approvals": "an approval is of operators; tests/races/test_once.py races it",
     "/v1/clients": "a client is of operators, and two of them agree on each act",
+    "/v1/webhooks": "a webhook is of operators; test_webhook_routes.py races the bound",
     "/v1/operators": "roles are of operators; tests of operators race them",
 }
 """Beginnings of paths that concern no subject, and why."""

@@ -1,5 +1,6 @@
 """Register webhooks, and sign what they are told (Standard Webhooks 1.0)."""
 
+import hashlib
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,13 +10,16 @@ from uuid import UUID
 
 from crypto import opaque
 from service.audit.actions import AuditLog
+from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, in_force, rfc3339
-from service.domain.errors import BadInput, Fault, NotFound
+from service.domain.errors import BadInput, Conflict, Fault, NotFound
 from service.domain.ids import new_id
 from service.notifications.model import readable
 from service.notifications.store import webhooks as store
 from service.notifications.store.webhooks import Webhook
 from service.store.engine import Tx
+from service.store.turns import take_turn
+from service.web.paging import Page
 
 LONGEST_OVERLAP: Final = timedelta(days=30)
 _PREFIX: Final = "whsec_"
@@ -34,13 +38,18 @@ class Endpoint:
 class Webhooks:
     """The webhooks."""
 
-    def __init__(self, audit: AuditLog, clock: Clock, *, plain: bool) -> None:
+    def __init__(
+        self, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL, *, plain: bool
+    ) -> None:  # fmt: skip
+        self._bounds = bounds
         self._audit = audit
         self._clock = clock
         self._plain = plain
         """Whether http will do, as while developing."""
 
-    def add(self, tx: Tx, url: str, kinds: str, client: UUID | None) -> dict[str, Any]:
+    def add(
+        self, tx: Tx, url: str, kinds: str, client: UUID | None, actor: str | None = None
+    ) -> dict[str, Any]:  # fmt: skip
         """Register a webhook; its secret is shown this once.
 
         Args:
@@ -48,12 +57,16 @@ class Webhooks:
             url: Where events are posted.
             kinds: Names separated by spaces, `name.*` for all below one, `*` for all.
             client: Whose requests it hears of; None for all of them, and for alarms.
+            actor: Who does it; None for who is calling.
 
         Raises:
             BadInput: The URL or the kinds cannot be.
+            Conflict: There are as many as may be.
         """
-        url, kinds = url.strip(), " ".join(kinds.replace(",", " ").split())
-        self._check(url, kinds)
+        url, kinds = self.checked(url, kinds)
+        take_turn(tx, "webhooks")
+        if store.count(tx) >= (most := self._bounds.max_webhooks):
+            raise Conflict("too_many_webhooks", f"There are {most} webhooks; remove one.")
         now, secret = self._clock.now(), opaque.random_bytes(_SECRET_BYTES)
         row = Webhook(
             id=new_id(now), url=url, kinds=kinds, client_id=client, created_at=now, old_until=None
@@ -61,8 +74,18 @@ class Webhooks:
         row.secret, row.old_secret = secret, None
         tx.add(row)
         tx.flush()
-        self._audit.append(tx, "webhook.added", webhook=str(row.id), kinds=kinds)
+        self._audit.append(tx, "webhook.added", actor=actor, webhook=str(row.id), kinds=kinds)
         return _view(row) | {"secret": _shown(secret)}
+
+    def checked(self, url: str, kinds: str) -> tuple[str, str]:
+        """Return URL and kinds as they are stored; raises BadInput where they cannot be."""
+        url, kinds = url.strip(), " ".join(kinds.replace(",", " ").split())
+        self._check(url, kinds)
+        return url, kinds
+
+    def page(self, tx: Tx, page: Page) -> dict[str, Any]:
+        """Return a page of the webhooks without their secrets, oldest first."""
+        return page.answer(store.page(tx, page.after, page.fetched), lambda row: row.id, _view)
 
     def listed(self, tx: Tx) -> list[dict[str, Any]]:
         """Return every webhook without its secret."""
@@ -72,7 +95,9 @@ class Webhooks:
         """Return the webhooks that are told of events."""
         return store.all_of(tx)
 
-    def rotate(self, tx: Tx, webhook: UUID, overlap: timedelta) -> dict[str, Any]:
+    def rotate(
+        self, tx: Tx, webhook: UUID, overlap: timedelta, actor: str | None = None
+    ) -> dict[str, Any]:  # fmt: skip
         """Give a webhook a new secret; the one of before signs too for a while."""
         row = self._row(tx, webhook)
         if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
@@ -82,7 +107,7 @@ class Webhooks:
         row.old_until = self._clock.now() + overlap if overlap else None
         row.secret, row.old_secret = secret, old if overlap else None
         tx.flush()
-        self._audit.append(tx, "webhook.rotated", webhook=str(row.id))
+        self._audit.append(tx, "webhook.rotated", actor=actor, webhook=str(row.id))
         return _view(row) | {"secret": _shown(secret)}
 
     def remove(self, tx: Tx, webhook: UUID) -> None:
@@ -128,6 +153,17 @@ class Webhooks:
         if not readable(kinds) or len(kinds) > _LONGEST:
             detail = "must be names like authenticator.revoked, authenticator.* or *"
             raise BadInput(Fault("/kinds", "invalid_kinds", detail))
+
+
+def named(url: str, kinds: str, client: UUID | None) -> tuple[str, dict[str, str]]:
+    """Return target and parameters by which two operators agree on one webhook and no other.
+
+    The path of a URL may be a secret of who listens: it is named by the digest of the whole.
+    """
+    params = {"host": str(urlsplit(url).hostname), "kinds": kinds}
+    if client is not None:
+        params["client"] = str(client)
+    return hashlib.sha256(url.encode()).hexdigest(), params
 
 
 def _view(row: Webhook) -> dict[str, Any]:

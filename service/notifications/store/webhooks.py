@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import String, select
+from sqlalchemy import String, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
@@ -44,6 +44,17 @@ class Webhook(Authentic, Base):
 def all_of(tx: Tx) -> list[Webhook]:
     """Return the webhooks that hold, oldest first."""
     return sound(tx, select(Webhook).order_by(Webhook.id))
+
+
+def page(tx: Tx, after: UUID | None, limit: int) -> list[Webhook]:
+    """Return a page of the same, beyond an id."""
+    query = select(Webhook) if after is None else select(Webhook).where(Webhook.id > after)
+    return sound(tx, query.order_by(Webhook.id).limit(limit))
+
+
+def count(tx: Tx) -> int:
+    """Return how many there are."""
+    return tx.scalar(select(func.count()).select_from(Webhook)) or 0
 
 
 def get(tx: Tx, webhook: UUID, *, lock: bool = False) -> Webhook | None:

@@ -1,0 +1,113 @@
+"""HTTP of webhooks: list them, add one or give it a secret as two operators agreed, remove one."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.domain import figures
+from service.domain.caller import Caller
+from service.domain.errors import BadInput, Fault, Forbidden
+from service.notifications.actions.webhooks import LONGEST_OVERLAP, Webhooks, named
+from service.store.engine import Store, Tx
+from service.web.api import Api, Call, Operation
+
+Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
+_SCOPE: Final = "clients:admin"
+_PATH: Final = "/v1/webhooks"
+_MOST: Final = int(LONGEST_OVERLAP.total_seconds())
+_Text = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class NewWebhook(BaseModel):
+    """Where events are posted, of which kinds, of which client's requests, and the approval."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    url: _Text
+    kinds: _Text = "*"
+    client: UUID | None = None
+    approval: UUID | None = None
+
+
+class NewSecret(BaseModel):
+    """For how many seconds the old secret signs too, and what two operators agreed on."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    overlap: Annotated[int, Field(ge=0, le=_MOST)] = figures.WEBHOOK_OVERLAP
+    approval: UUID | None = None
+
+
+class WebhookRoutes:
+    """The operations.
+
+    Args:
+        consume: Uses an approval of the caller for one act, target and parameters; returns who
+            stands for it.
+        registered: Tells whether there is a client.
+    """
+
+    def __init__(
+        self, database: Store, webhooks: Webhooks, consume: Consume,
+        registered: Callable[[Tx, UUID], bool],
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._webhooks = webhooks
+        self._consume = consume
+        self._registered = registered
+
+    def listing(self, call: Call) -> Mapping[str, Any]:
+        """List the webhooks, without their secrets."""
+        with self._database.transaction(read=True) as tx:
+            return self._webhooks.page(tx, call.page)
+
+    def add(self, call: Call) -> Mapping[str, Any]:
+        """Add one: who hears of people from now on takes two operators."""
+        wanted: NewWebhook = call.body
+        url, kinds = self._webhooks.checked(wanted.url, wanted.kinds)
+        target, params = named(url, kinds, wanted.client)
+        with self._database.transaction() as tx:
+            if wanted.client is not None and not self._registered(tx, wanted.client):
+                raise BadInput(Fault("/client", "client_not_found", "is no client"))
+            actor = self._approved(tx, call, "webhooks.add", target, params)
+            return self._webhooks.add(tx, url, kinds, wanted.client, actor)
+
+    def secret(self, call: Call) -> Mapping[str, Any]:
+        """Replace a secret; whoever holds one can send what passes for an event."""
+        wanted: NewSecret = call.body
+        webhook, params = call.id("webhook", "webhook"), {"overlap": str(wanted.overlap)}
+        with self._database.transaction() as tx:
+            actor = self._approved(tx, call, "webhooks.secret", str(webhook), params)
+            return self._webhooks.rotate(tx, webhook, timedelta(seconds=wanted.overlap), actor)
+
+    def remove(self, call: Call) -> None:
+        """Remove one; what waits for it is not delivered."""
+        with self._database.transaction() as tx:
+            self._webhooks.remove(tx, call.id("webhook", "webhook"))
+
+    def _approved(
+        self, tx: Tx, call: Call, act: str, target: str, params: Mapping[str, str]
+    ) -> str:  # fmt: skip
+        approval: UUID | None = call.body.approval
+        if approval is None:
+            detail = "This needs another operator's approval of this act, target and parameters."
+            raise Forbidden("approval_required", detail, act=act, target=target, params=params)
+        return self._consume(tx, call.by, approval, act, target, params)
+
+
+def routes(api: Api, webhooks: WebhookRoutes) -> None:
+    """Register the operations."""
+    one = f"{_PATH}/{{webhook}}"
+    table = (
+        (Operation("GET", _PATH, "List the webhooks", _SCOPE, paged=True), webhooks.listing),
+        (Operation("POST", _PATH, "Add a webhook, as two operators agreed", _SCOPE, NewWebhook,
+                   201, idempotent=True, secret=True), webhooks.add),
+        (Operation("POST", f"{one}/secret", "Replace a webhook's secret, as two operators agreed",
+                   _SCOPE, NewSecret, idempotent=True, secret=True), webhooks.secret),
+        (Operation("DELETE", one, "Remove a webhook", _SCOPE, status=204), webhooks.remove),
+    )  # fmt: skip
+    for operation, view in table:
+        api.add(operation, view)

@@ -115,10 +115,11 @@ class Again:
         client = self.clients.active(tx, UUID(act.data["client"]))
         if client is None:
             return False
-        kept = sorted(client.scopes & set(act.data["scopes"]))
-        if len(kept) == len(client.scopes):
+        left = set(act.data["scopes"])
+        if client.scopes | client.idle <= left:
             return False
-        if kept:
+        # What counts for nothing cannot be given again, and goes as well.
+        if kept := sorted(client.scopes & left):
             scopes = {"scopes": " ".join(kept)}
             self.clients.approve_scopes(tx, act.data["client"], scopes, _BY)
         else:

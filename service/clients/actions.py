@@ -18,6 +18,7 @@ from service.clients.model import (
     LONGEST_OVERLAP,
     SCOPES,
     SECRET_PREFIX,
+    UNSERVED,
     Client,
     NewClient,
     overlaps,
@@ -47,9 +48,10 @@ def refused(detail: str = "The client does not authenticate.") -> Unauthorized:
 
 
 def _client(row: ClientRow | Row[Any]) -> Client:
+    held = frozenset(row.scopes)
     return Client(
-        row.id, row.name, frozenset(row.scopes), row.first_party, row.asserts_context,
-        tuple(row.segments), row.jwks,
+        row.id, row.name, held & SCOPES, row.first_party, row.asserts_context,
+        tuple(row.segments), row.jwks, held - SCOPES,
     )  # fmt: skip
 
 
@@ -58,8 +60,12 @@ def _active(row: Row[Any] | None) -> Client | None:
 
 
 def known_scopes(scopes: Collection[str], at: str) -> list[str]:
-    """Return scopes in order, each once; raises BadInput for one that there is not."""
+    """Return scopes in order, each once; raises BadInput for one that cannot be given."""
     wanted = sorted(set(scopes))
+    if early := sorted(set(wanted) & UNSERVED):
+        verb = "opens" if len(early) == 1 else "open"
+        detail = f"{' '.join(early)} {verb} nothing yet: no route takes it; leave it out"
+        raise BadInput(Fault(at, "scope_not_served", detail))
     if set(wanted) - SCOPES:
         detail = f"holds an unknown scope; known: {' '.join(sorted(SCOPES))}"
         raise BadInput(Fault(at, "unknown_scope", detail))
@@ -226,7 +232,8 @@ class Clients:
         now = self._clock.now()
         return {
             "client_id": str(row.id), "name": row.name, "status": row.status,
-            "scopes": row.scopes, "first_party": row.first_party,
+            "scopes": sorted(set(row.scopes) & SCOPES),
+            "idle_scopes": sorted(set(row.scopes) - SCOPES), "first_party": row.first_party,
             "asserts_context": row.asserts_context, "segments": row.segments,
             "created_at": rfc3339(row.created_at),
             "keys": len(row.jwks["keys"]) if row.jwks else 0,

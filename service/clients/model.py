@@ -10,11 +10,17 @@ SCOPES: Final = frozenset(
         "subjects:read", "subjects:write", "subjects:erase", "subjects:export",
         "authenticators:write",
         "consents:write", "sessions:write", "suspensions:write", "flows:write", "risk:read",
-        "face:score", "behavior:read", "behavior:write", "transactions:write",
-        "transactions:read", "policy:read", "signals:write", "receipts:read", "audit:read",
-        "introspect",
+        "face:score", "behavior:read", "behavior:write", "policy:read", "introspect",
     }
 )  # fmt: skip
+"""What a client can be given: each is taken by a route, or widens what one answers."""
+UNSERVED: Final = frozenset(
+    {"transactions:write", "transactions:read", "signals:write", "receipts:read"}
+)
+"""Names of scopes that no route takes yet: a token that held one would promise what nothing does.
+
+Clients that were given one before go on, and their tokens leave it out.
+"""
 SECRET_PREFIX: Final = "lsec_"  # noqa: S105 - a readable prefix, so that scanners find leaks
 LONGEST_NAME: Final = 120
 LONGEST_OVERLAP: Final = timedelta(days=30)
@@ -28,7 +34,12 @@ def overlaps(until: datetime | None, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A registered client, without its secret."""
+    """A registered client, without its secret.
+
+    Args:
+        scopes: What it may do.
+        idle: What it was given that no client can be given any more: it counts for nothing.
+    """
 
     id: UUID
     name: str
@@ -37,6 +48,7 @@ class Client:
     asserts_context: bool
     segments: tuple[str, ...]
     jwks: dict[str, Any] | None
+    idle: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

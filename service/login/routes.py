@@ -27,6 +27,8 @@ from service.login.judging import TYPED
 from service.login.model import Begin, Flow, FlowKind, Outcome
 from service.web.api import Api, Call, Operation
 
+RISK: Final = "risk:read"
+"""The scope by which a flow tells its risk."""
 _MEDIA = 12 * 1024 * 1024
 _PATH = "/v1/flows/{flow}"
 _NO_INPUT: Final = {"type": "object", "additionalProperties": False}
@@ -202,7 +204,7 @@ class FlowRoutes:
             },
             "actions": {name: self._action(flow, name) for name in flow.actions},
         }
-        if flow.disclosing and "risk:read" in caller.scopes:
+        if flow.disclosing and RISK in caller.scopes:
             view["risk"] = {
                 "band": flow.band.label,
                 "policy_version": flow.policy,
@@ -227,22 +229,22 @@ class FlowRoutes:
 
 def routes(api: Api, flows: FlowRoutes) -> None:
     """Register the operations."""
-    scope, proof = "flows:write", ("Flow-Token",)
+    scope, proof, also = "flows:write", ("Flow-Token",), (RISK,)
     api.add(
         Operation(
             "POST", "/v1/flows", "Begin a flow", scope, NewFlow, 201, idempotent=True, secret=True,
-            max_body=_MEDIA,
+            max_body=_MEDIA, also=also,
         ),
         flows.begin,
     )  # fmt: skip
-    api.add(Operation("GET", _PATH, "Show a flow", scope, headers=proof), flows.get)
+    api.add(Operation("GET", _PATH, "Show a flow", scope, headers=proof, also=also), flows.get)
     api.add(
         Operation("DELETE", _PATH, "Cancel a flow", scope, status=204, headers=proof), flows.cancel
     )
     api.add(
         Operation(
             "POST", f"{_PATH}/actions/{{name}}", "Act in a flow", scope, Input, idempotent=True,
-            secret=True, max_body=_MEDIA, headers=(*proof, "If-Match"), frames=True,
+            secret=True, max_body=_MEDIA, headers=(*proof, "If-Match"), frames=True, also=also,
         ),
         flows.act,
     )  # fmt: skip

@@ -26,6 +26,7 @@ from service.tokens.model import (
     CODE_LIFE,
     FLOW_GRANT,
     FLOW_LIFE,
+    INTROSPECT,
     Credentials,
     granted_scope,
     invalid_client,
@@ -198,8 +199,9 @@ class Tokens:
         """Tell a client about a token of its own; of any other only that it is not active."""
         with self._database.transaction() as tx:
             client = self.authenticate(tx, credentials)
-            if "introspect" not in client.scopes:
-                raise OAuthError("unauthorized_client", "This needs the scope introspect.", 403)
+            if INTROSPECT not in client.scopes:
+                detail = f"This needs the scope {INTROSPECT}."
+                raise OAuthError("unauthorized_client", detail, 403)
             if token.startswith(_REFRESH_PREFIX):
                 return self._introspect_refresh(tx, client, token)
             return self._introspect_access(tx, client, token)
@@ -279,7 +281,7 @@ class Tokens:
         return answer
 
     def _for_client(self, client: Client, scope: str | None) -> dict[str, Any]:
-        granted = granted_scope(scope, client.scopes)
+        granted = granted_scope(scope, client.scopes, client.idle)
         claims = {"sub": str(client.id), "aud": self._access.issuer}
         return self._access.answer(client, claims, granted)
 

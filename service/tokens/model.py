@@ -11,6 +11,8 @@ from service.domain.errors import OAuthError
 ACCESS_LIFE: Final = timedelta(minutes=5)
 FLOW_LIFE: Final = timedelta(minutes=15)
 """How long a flow goes on that was begun with an access token: so long its revocation is kept."""
+INTROSPECT: Final = "introspect"
+"""The scope that a client needs to ask what a token stands for."""
 CODE_LIFE: Final = timedelta(seconds=60)
 FLOW_GRANT: Final = "urn:lamina:params:oauth:grant-type:flow"
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -79,13 +81,21 @@ def invalid_grant(detail: str) -> OAuthError:
     return OAuthError("invalid_grant", detail)
 
 
-def granted_scope(requested: str | None, allowed: frozenset[str]) -> str:
+def granted_scope(
+    requested: str | None, allowed: frozenset[str], idle: frozenset[str] = frozenset()
+) -> str:  # fmt: skip
     """Return the scope to grant: everything the client holds, or the named part of it.
+
+    Args:
+        requested: What is asked for; None for everything.
+        allowed: What the client holds.
+        idle: What it was given that counts for nothing: left out where it is asked for, as the
+            answer tells (RFC 6749 section 3.3).
 
     Raises:
         OAuthError: Something is asked for that the client does not hold.
     """
-    wanted = set(requested.split()) if requested else set(allowed)
+    wanted = set(requested.split()) - idle if requested else set(allowed)
     if not wanted <= allowed:
         raise OAuthError("invalid_scope", "The client does not hold every scope it asks for.")
     return " ".join(sorted(wanted))

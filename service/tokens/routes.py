@@ -11,7 +11,7 @@ from service.keys.actions import SigningKeys
 from service.keys.model import JWKS_LIFE
 from service.telemetry.metrics import Metrics
 from service.tokens.actions import Tokens
-from service.tokens.model import FLOW_GRANT, Credentials, credentials, single
+from service.tokens.model import FLOW_GRANT, INTROSPECT, Credentials, credentials, single
 from service.web.api import Api, Call, Operation
 
 _LIMIT: Final = "1200/minute"
@@ -58,7 +58,8 @@ def routes(api: Api, tokens: Tokens, signing: SigningKeys, metrics: Metrics) -> 
         ("/oauth2/introspect", "Tell what a token of one's own stands for", introspect),
         ("/oauth2/revoke", "End a token of one's own", revoke),
     ):
-        operation = Operation("POST", path, summary, None, limit=_LIMIT, max_body=_BODY)
+        also = (INTROSPECT,) if view is introspect else ()
+        operation = Operation("POST", path, summary, None, limit=_LIMIT, max_body=_BODY, also=also)
         api.add(operation, view)
     api.add(
         Operation("GET", "/.well-known/jwks.json", "The keys that sign tokens", None, limit=_LIMIT),

@@ -49,6 +49,7 @@ class Operation:
 
     Args:
         scope: The scope a caller needs; empty for any client, None for a public route.
+        also: Scopes that its answer depends on beside that one.
         secret: The answer holds a secret, so that it is kept for a replay only briefly.
         limit: The edge limit of a public route, in flask-limiter's words.
         frames: Whether frames may come as multipart/form-data as well.
@@ -73,6 +74,7 @@ class Operation:
     frames: bool = False
     paged: bool = False
     query: type[BaseModel] | None = None
+    also: tuple[str, ...] = ()
     makes_subject: bool = False
     classes: tuple[str, ...] = ("contact",)
 

@@ -66,7 +66,8 @@ def document(operations: list[Operation], issuer: str, version: str) -> dict[str
     for operation in operations:
         entry = paths.setdefault(operation.path, {})
         entry[operation.method.lower()] = _operation(operation, schemas)
-    scopes = sorted({operation.scope for operation in operations if operation.scope})
+    named = {scope for operation in operations for scope in (operation.scope, *operation.also)}
+    scopes = sorted(filter(None, named))
     flow = {"tokenUrl": f"{issuer}/oauth2/token", "scopes": {name: name for name in scopes}}
     return {
         "openapi": "3.1.0",

@@ -125,7 +125,8 @@ def test_no_secret_is_stored_or_listed(house):
     assert hashlib.sha256(secret.encode()).digest() not in sealed
     (line,) = act(house, "listing")
     assert set(line) == {
-        "client_id", "name", "status", "scopes", "first_party", "asserts_context", "segments",
+        "client_id", "name", "status", "scopes", "idle_scopes", "first_party",
+        "asserts_context", "segments",
         "created_at", "keys", "old_secret_until", "old_jwks_until",
     }  # fmt: skip
     assert secret not in repr(line)

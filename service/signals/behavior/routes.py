@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.signals.behavior.actions import Measuring
+from service.signals.behavior.actions.measuring import VALUES
 from service.signals.behavior.model import Behavior
 from service.web.api import Api, Call, Operation
 
@@ -51,7 +52,8 @@ def routes(api: Api, measuring: Measuring) -> None:
     write, grant = "behavior:write", ("Grant",)
     api.add(
         Operation(
-            "POST", f"{_PATH}/score", "Score a sample against a profile", "behavior:read", Probe
+            "POST", f"{_PATH}/score", "Score a sample against a profile", "behavior:read", Probe,
+            also=(VALUES,),
         ),
         score,
     )  # fmt: skip

@@ -59,10 +59,25 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Whom an identifier leads to, and the name of the attempt counter either way."""
+    """Whom an identifier leads to, and the name of the attempt counter either way.
+
+    Args:
+        digests: Where the identifier is an e-mail address of which nobody need have verified that
+            it is theirs: what tells later whether it leads to the same subject still.
+    """
 
     account: Account | None
     counter: str = field(repr=False)
+    digests: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
+
+
+class Lead(StrEnum):
+    """How an address leads to a subject."""
+
+    NOWHERE = "nowhere"
+    CLAIM = "claim"
+    """By policy: nobody has verified it, and nobody else claims it."""
+    PROOF = "proof"
 
 
 class Field(StrEnum):
@@ -71,6 +86,10 @@ class Field(StrEnum):
     USERNAME = "username"
     EMAIL = "email"
     PHONE = "phone"
+
+
+ADDRESSES: Final = (Field.EMAIL, Field.PHONE)
+"""Those to which a code can be sent, which verifies them."""
 
 
 def segment_of(caller: Caller, wanted: str | None) -> str:

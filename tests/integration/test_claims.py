@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 
 from service.accounts.actions import codes
 from service.accounts.model import Field
@@ -472,3 +472,40 @@ def test_what_can_be_typed_no_more_leads_nowhere(house):
     assert view["identifiers"] == {"username": "a", "email": "a,b@example.com", "phone": PHONES[0]}
     assert change(house, account.id, email=THEIRS)["identifiers"]["email"] == THEIRS
     assert renew(house) == 0
+
+
+def unproven(house, typed, *segments):
+    """Return whom an identifier leads to where unverified e-mails of some segments do, or None."""
+    account = act(house, "find", typed, segments or ("default",)).account
+    return account.id if account else None
+
+
+def test_the_only_claim_to_an_email_leads_where_a_segment_allows_it(house):
+    """E-mail only, its own segment only, and nobody else may claim it, of whatever segment."""
+    account = house.register(username="alice", email=MINE, phone=PHONES[0])
+    assert (find(house, MINE), unproven(house, MINE)) == (None, account.id)
+    assert unproven(house, MINE, "bank") is None
+    assert unproven(house, PHONES[0]) is None
+    act(house, "register", BANK, {"email": MINE}, segment=None)
+    assert unproven(house, MINE) is None
+    assert unproven(house, MINE, "default", "bank") is None
+    prove(house, account.id)
+    assert unproven(house, MINE, "bank") == find(house, MINE) == account.id
+
+
+def test_a_claim_that_this_service_did_not_write_leads_nowhere(house):
+    """A proof that was taken away in the database, or a claim that was put there."""
+    account = house.register(username="alice", email=MINE)
+    other = house.register(username="bob", email=THEIRS)
+    prove(house, account.id)
+    with house.store.transaction() as tx:
+        tx.execute(update(SubjectIndex.__table__).values(verified_at=None))
+    assert unproven(house, MINE) is None
+    assert unproven(house, THEIRS) == other.id
+    with house.store.transaction() as tx:
+        stolen = {"subject_id": account.id}
+        here = SubjectIndex.__table__.c
+        whose = (here.subject_id == other.id, here.field == "email")
+        tx.execute(delete(SubjectIndex.__table__).where(here.subject_id == account.id))
+        tx.execute(update(SubjectIndex.__table__).where(*whose).values(**stolen))
+    assert unproven(house, THEIRS) is None

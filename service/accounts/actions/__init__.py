@@ -1,6 +1,6 @@
 """Register, find and change subjects; consents; proof that an address is read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,10 +9,12 @@ import orjson
 
 from service.accounts import store
 from service.accounts.actions import pages
-from service.accounts.actions.claims import ADDRESSES, Claims
+from service.accounts.actions.claims import Claims
 from service.accounts.actions.codes import Codes
+from service.accounts.actions.leading import Leading, account_of
 from service.accounts.model import (
     ACTIVE,
+    ADDRESSES,
     DECOY,
     ERASED,
     Account,
@@ -25,7 +27,6 @@ from service.accounts.model import (
 )
 from service.accounts.store import Consent, Subject, claims
 from service.audit.actions import AuditLog
-from service.domain import ids
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
@@ -35,13 +36,6 @@ from service.keys.actions import Vault
 from service.notifications.actions.outbox import Outbox
 from service.store.engine import Tx
 from service.throttling.actions import Limits
-
-
-def _plain(row: Any) -> Account:  # noqa: ANN401 - a row of named columns
-    return Account(
-        row.id, row.status, row.segment, row.client_id, row.created_at, row.first_login_at,
-        bool(row.suspended),
-    )  # fmt: skip
 
 
 def _account(row: Subject) -> Account:
@@ -58,6 +52,7 @@ class Accounts:
     ) -> None:
         self._limits = Limits(vault.purpose_key, clock)
         self._claims = Claims(vault, self._limits, outbox, audit, clock)
+        self.leading = Leading(self._claims)
         self._codes = Codes(self._claims, self._limits, outbox, clock)
         self._outbox = outbox
         self._audit = audit
@@ -108,17 +103,9 @@ class Accounts:
         tx.flush()
         return True
 
-    def find(self, tx: Tx, typed: str) -> Found:
-        """Return whom an identifier leads to; unverified addresses lead nowhere.
-
-        Somebody who is not there costs what somebody costs: the same statement finds the decoy.
-        """
-        field, normal = identify(typed) or (Field.USERNAME, "")
-        row = store.led_to(tx, field.value, self._claims.digests(tx, field, normal), ids.DECOY)
-        account = _plain(row)
-        names = (f"identifier:{field.value}:{normal or typed.strip().casefold()}",
-                 f"subject:{account.id}")  # fmt: skip
-        return Found(account if account.usable else None, names[account.usable])
+    def find(self, tx: Tx, typed: str, unproven: Collection[str] = ()) -> Found:
+        """Return whom an identifier leads to; see `Leading.find`."""
+        return self.leading.find(tx, typed, unproven)
 
     def lookup(self, tx: Tx, caller: Caller, typed: str) -> dict[str, Any]:
         """Return the view of a subject for a client that serves it; raises NotFound."""
@@ -166,7 +153,7 @@ class Accounts:
         row = store.plain(tx, subject)
         if row is None:
             return None
-        return _plain(row)
+        return account_of(row)
 
     def view(self, tx: Tx, subject: UUID) -> dict[str, Any]:
         """Return everything a client with `subjects:read` may see; raises NotFound."""
@@ -377,15 +364,15 @@ class Accounts:
         return in_force[-1] if in_force else None
 
     def _view(self, tx: Tx, row: Subject) -> dict[str, Any]:
-        identifiers = {name.value: getattr(row, name.value) for name in Field}
         proven = claims.verified_fields(tx, row.id)
-        verified = [name.value for name in ADDRESSES if name.value in proven]
         return {
             "id": str(row.id),
             "status": row.status,
             "segment": row.segment,
-            "identifiers": {name: value for name, value in identifiers.items() if value},
-            "verified": verified,
+            "identifiers": {
+                name.value: getattr(row, name.value) for name in Field if getattr(row, name.value)
+            },
+            "verified": [name.value for name in ADDRESSES if name.value in proven],
             "profile": orjson.loads(row.profile) if row.profile else {},
             "created_at": rfc3339(row.created_at),
             "updated_at": rfc3339(row.updated_at),

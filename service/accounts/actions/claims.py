@@ -14,7 +14,7 @@ from uuid import UUID
 
 from crypto.errors import CryptoError
 from service.accounts import store
-from service.accounts.model import NORMAL_FORM, Field, kept, normalize
+from service.accounts.model import ADDRESSES, NORMAL_FORM, Field, kept, normalize
 from service.accounts.store import Digests, Subject, claims
 from service.audit.actions import AuditLog
 from service.domain.caller import Caller
@@ -28,7 +28,6 @@ from service.throttling.actions import Limits
 from service.throttling.model import Rule
 
 _PAGE: Final = 200
-ADDRESSES: Final = (Field.EMAIL, Field.PHONE)
 NOTICES: Final = Rule("notice:address", 20, timedelta(days=1), (*[0] * 8, 3600))
 """To an address that nobody has verified: eight at once, then one an hour."""
 

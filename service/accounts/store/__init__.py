@@ -11,11 +11,9 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
-    and_,
     bindparam,
     exists,
     func,
-    or_,
     select,
     text,
 )
@@ -27,13 +25,9 @@ from service.store.authentic import (
     change,
     delete_rows,
     holding,
-    holds,
     insert_once,
-    lead,
-    led_holds,
     one,
     reading,
-    refused,
     sound,
 )
 from service.store.base import Base, table_of
@@ -230,12 +224,12 @@ def get(tx: Tx, subject: UUID) -> Subject | None:
 _SUBJECTS: Final = table_of(Subject)
 _SUSPENSIONS: Final = table_of(Suspension)
 _CONSENTS: Final = table_of(Consent)
-_PLAIN_COLUMNS: Final = reading(Subject).add_columns(
+PLAIN_COLUMNS: Final = reading(Subject).add_columns(
     exists()
     .where(_SUSPENSIONS.c.subject_id == _SUBJECTS.c.id, _SUSPENSIONS.c.capability == "login")
     .label("suspended"),
 )
-_PLAIN: Final = _PLAIN_COLUMNS.where(_SUBJECTS.c.id == bindparam("b_id"))
+_PLAIN: Final = PLAIN_COLUMNS.where(_SUBJECTS.c.id == bindparam("b_id"))
 _STATUS: Final = select(_SUBJECTS.c.status).where(_SUBJECTS.c.id == bindparam("b_id"))
 # FOR NO KEY UPDATE: rows that only refer to the subject can still be inserted.
 _LOCK: Final = _STATUS.with_for_update(key_share=True)
@@ -248,48 +242,8 @@ _IN_FORCE: Final = reading(Consent).where(
 _HELD: Final = _IN_FORCE.with_for_update(read=True)
 
 
-_MATCHES: Final = and_(
-    _INDEX.c.field == bindparam("b_field"),
-    _INDEX.c.verified_at.is_not(None),
-    # While the index key rotates a digest may be there under either of two versions.
-    or_(
-        and_(
-            _INDEX.c.key_version == bindparam("b_version"),
-            _INDEX.c.digest == bindparam("b_digest"),
-        ),
-        and_(
-            _INDEX.c.key_version == bindparam("b_other_version"),
-            _INDEX.c.digest == bindparam("b_other_digest"),
-        ),
-    ),
-)
-_LED_TO: Final = select(_INDEX.c.subject_id).where(_MATCHES).limit(1).scalar_subquery()
-_DECOY: Final = bindparam("b_decoy", type_=_SUBJECTS.c.id.type)
-_LED_TO_ALL: Final = (
-    _PLAIN_COLUMNS.add_columns(*lead(SubjectIndex))
-    .select_from(_SUBJECTS.outerjoin(_INDEX, and_(_INDEX.c.subject_id == _SUBJECTS.c.id, _MATCHES)))
-    .where(_SUBJECTS.c.id == func.coalesce(_LED_TO, _DECOY))
-)
-
-
 Digests = Sequence[tuple[int, bytes]]
 """One digest per live version of the index key."""
-
-
-def led_to(tx: Tx, field: str, digests: Digests, decoy: UUID) -> Any:  # noqa: ANN401 - a row of named columns
-    """Return whom a proven identifier leads to, else the decoy: one row, one cost."""
-    (version, digest), (other_version, other) = digests[0], digests[-1]
-    values = {
-        "b_field": field, "b_version": version, "b_digest": digest,
-        "b_other_version": other_version, "b_other_digest": other, "b_decoy": decoy,
-    }  # fmt: skip
-    row = tx.execute(_LED_TO_ALL, values).first()
-    if not led_holds(tx, SubjectIndex, row):
-        # What leads here was not written by this service: it leads to nobody.
-        row = tx.execute(_LED_TO_ALL, {**values, "b_digest": b"", "b_other_digest": b""}).first()
-    if row is not None and not holds(tx, Subject, row):
-        raise refused()
-    return row
 
 
 def lock(tx: Tx, subject: UUID) -> str | None:

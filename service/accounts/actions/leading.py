@@ -1,0 +1,60 @@
+"""Whom an identifier leads to when somebody signs in."""
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from service.accounts.actions.claims import Claims
+from service.accounts.model import Account, Field, Found, Lead, identify
+from service.accounts.store import Digests, leads
+from service.domain import ids
+from service.store.engine import Tx
+
+
+def account_of(row: Any) -> Account:  # noqa: ANN401 - a row of named columns
+    """Return what is not sealed of a subject."""
+    return Account(
+        row.id, row.status, row.segment, row.client_id, row.created_at, row.first_login_at,
+        bool(row.suspended),
+    )  # fmt: skip
+
+
+class Leading:
+    """Leads from identifiers to subjects."""
+
+    def __init__(self, claims: Claims) -> None:
+        self._claims = claims
+
+    def find(self, tx: Tx, typed: str, unproven: Collection[str] = ()) -> Found:
+        """Return whom an identifier leads to.
+
+        Somebody who is not there costs what somebody costs: the same statement finds the decoy.
+
+        Args:
+            tx: A unit of work.
+            typed: What somebody typed.
+            unproven: The segments in which an unverified e-mail address leads to the only subject
+                that claims it. Other unverified addresses lead nowhere.
+        """
+        field, normal = identify(typed) or (Field.USERNAME, "")
+        digests = self._claims.digests(tx, field, normal)
+        segments = unproven if field is Field.EMAIL else ()
+        account = account_of(leads.led_to(tx, field.value, digests, ids.DECOY, segments))
+        names = (f"identifier:{field.value}:{normal or typed.strip().casefold()}",
+                 f"subject:{account.id}")  # fmt: skip
+        found = account if account.usable else None
+        return Found(found, names[account.usable], tuple(digests) if segments else ())
+
+    def led(self, tx: Tx, subject: UUID, digests: Digests, unproven: Collection[str]) -> Lead:
+        """Tell how an e-mail address leads to a subject now.
+
+        Args:
+            tx: A unit of work. With the subject locked, who proves the address waits for its end.
+            subject: Whom.
+            digests: What `find` returned of the address.
+            unproven: As in `find`.
+        """
+        row = leads.led_to(tx, Field.EMAIL.value, digests, ids.DECOY, unproven)
+        if row.id != subject:
+            return Lead.NOWHERE
+        return Lead.CLAIM if row.lead_verified_at is None else Lead.PROOF

@@ -1,0 +1,107 @@
+"""Whom an identifier leads to: one statement and one row, whatever there is."""
+
+from collections.abc import Collection
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, exists, func, or_, select
+
+from service.accounts.store import PLAIN_COLUMNS, Digests, Subject, SubjectIndex
+from service.store.authentic import holds, lead, led_holds, refused
+from service.store.base import table_of
+from service.store.engine import Tx
+
+_SUBJECTS: Final = table_of(Subject)
+_INDEX: Final = table_of(SubjectIndex)
+
+
+def _says(index: FromClause) -> ColumnElement[bool]:
+    """Return that a row of the index claims the identifier that is looked for."""
+    return and_(
+        index.c.field == bindparam("b_field"),
+        # While the index key rotates a digest may be there under either of two versions.
+        or_(
+            and_(
+                index.c.key_version == bindparam("b_version"),
+                index.c.digest == bindparam("b_digest"),
+            ),
+            and_(
+                index.c.key_version == bindparam("b_other_version"),
+                index.c.digest == bindparam("b_other_digest"),
+            ),
+        ),
+    )
+
+
+_PROOF: Final = _INDEX.alias("proof")
+_ONE: Final = _INDEX.alias("one")
+_RIVAL: Final = _INDEX.alias("rival")
+_CLAIMANT: Final = _SUBJECTS.alias("claimant")
+_OWNER: Final = (
+    select(_PROOF.c.subject_id)
+    .where(_says(_PROOF), _PROOF.c.verified_at.is_not(None))
+    .limit(1)
+    .scalar_subquery()
+)
+# Any one who claims it, then whether anybody else does: two probes, however many there are.
+_ANYBODY: Final = select(_ONE.c.subject_id).where(_says(_ONE)).limit(1).scalar_subquery()
+_ONLY_CLAIMANT: Final = (
+    select(_CLAIMANT.c.id)
+    .where(
+        _CLAIMANT.c.id == _ANYBODY,
+        _CLAIMANT.c.segment.in_(bindparam("b_segments", expanding=True)),
+        ~exists().where(_says(_RIVAL), _RIVAL.c.subject_id != _CLAIMANT.c.id),
+    )
+    .scalar_subquery()
+)
+_DECOY: Final = bindparam("b_decoy", type_=_SUBJECTS.c.id.type)
+
+
+def _led_to(*whom: ColumnElement[UUID]) -> Select[Any]:
+    """Return the statement that finds the first of some that is there, else the decoy."""
+    mine = and_(_INDEX.c.subject_id == _SUBJECTS.c.id, _says(_INDEX))
+    return (
+        PLAIN_COLUMNS.add_columns(*lead(SubjectIndex))
+        .select_from(_SUBJECTS.outerjoin(_INDEX, mine))
+        .where(_SUBJECTS.c.id == func.coalesce(*whom, _DECOY))
+        # Of one digest per version, one that is proven.
+        .order_by(_INDEX.c.verified_at.is_(None))
+        .limit(1)
+    )
+
+
+_BY_PROOF: Final = _led_to(_OWNER)
+_BY_CLAIM: Final = _led_to(_OWNER, _ONLY_CLAIMANT)
+
+
+def led_to(
+    tx: Tx, field: str, digests: Digests, decoy: UUID, unproven: Collection[str] = ()
+) -> Any:  # noqa: ANN401 - a row of named columns
+    """Return whom an identifier leads to, else the decoy: one row, one cost.
+
+    The claim that leads there is in the row by the names of `lead`; of the decoy it is empty.
+
+    Args:
+        tx: A unit of work.
+        field: The kind of identifier.
+        digests: Its digests.
+        decoy: Who stands in for nobody.
+        unproven: The segments in which one that nobody has proven leads to the only subject, of
+            all segments, that claims it.
+    """
+    (version, digest), (other_version, other) = digests[0], digests[-1]
+    values: dict[str, Any] = {
+        "b_field": field, "b_version": version, "b_digest": digest,
+        "b_other_version": other_version, "b_other_digest": other, "b_decoy": decoy,
+    }  # fmt: skip
+    if unproven:
+        values["b_segments"] = list(unproven)
+    # Which statement it is depends on what is allowed, and never on who is there.
+    statement = _BY_CLAIM if unproven else _BY_PROOF
+    row = tx.execute(statement, values).first()
+    if not led_holds(tx, SubjectIndex, row):
+        # What leads here was not written by this service: it leads to nobody.
+        row = tx.execute(statement, {**values, "b_digest": b"", "b_other_digest": b""}).first()
+    if row is not None and not holds(tx, Subject, row):
+        raise refused()
+    return row

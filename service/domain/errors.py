@@ -20,6 +20,11 @@ def set_aside(faults: Sequence[Fault]) -> dict[str, Any]:
     return {"set_aside": [asdict(fault) for fault in faults]} if faults else {}
 
 
+def noticed(notices: Sequence[Fault]) -> dict[str, Any]:
+    """Return the member of an answer that tells what refuses nothing but should be known."""
+    return {"notices": [asdict(notice) for notice in notices]} if notices else {}
+
+
 class LaminaError(Exception):
     """Base of every expected refusal.
 

@@ -155,6 +155,7 @@ class Login:
 
     def _terms(self, tx: Tx, caller: Caller, wanted: Begin) -> tuple[Terms, tuple[Evidence, ...]]:
         session, token = None, None
+        address: tuple[tuple[int, bytes], ...] = ()
         if wanted.kind in {FlowKind.STEP_UP, FlowKind.ENROLLMENT}:
             # Such a flow may complete at once. Only the session tells whom to lock, and it may
             # have ended while this waited for the lock.
@@ -163,8 +164,9 @@ class Login:
             account: Account | None = self._parts.accounts.get(tx, session.subject)
             counter = f"subject:{session.subject}"
         else:
-            found = self._parts.accounts.find(tx, wanted.identifier)
-            account, counter = found.account, found.counter
+            unproven = self._judging.unproven(wanted.kind, caller.segments)
+            found = self._parts.accounts.find(tx, wanted.identifier, unproven)
+            account, counter, address = found.account, found.counter, found.digests
             # A person of a segment that this client does not serve is nobody to it.
             account = account if account and account.segment in caller.segments else None
         subject = account.id if account else DECOY
@@ -188,6 +190,7 @@ class Login:
             surroundings=replace(wanted.surroundings, asserted=caller.asserts_context),
             deferred=deferred,
             token=token,
+            address=address,
         )
         return terms, session.evidence if session else ()
 

@@ -1,14 +1,22 @@
 """What a completed flow gives: counters that fall, a grant or a session, and a device token."""
 
+from typing import Final
+
+from service.accounts.model import Lead
 from service.devices.actions import Device
 from service.domain.assurance import Acr
-from service.domain.errors import NotFound
+from service.domain.errors import Fault, NotFound
 from service.login.judging import Judging
 from service.login.model import Flow, FlowKind, Outcome, Terms
 from service.login.parts import Parts
 from service.sessions.model import Place
 from service.store.engine import Tx
 from service.throttling.model import Counter, Lane
+
+UNVERIFIED: Final = Fault(
+    "/identifier", "email_unverified",
+    "Nobody has verified this address: it signs in until somebody else claims it.",
+)  # fmt: skip
 
 
 class Completing:
@@ -54,6 +62,7 @@ class Completing:
             completion_code=parts.tokens.issue_code(tx, session),
             device_token=issued.token if issued else "",
             enrollable=self._enrollable(tx, flow, account.segment),
+            notices=(UNVERIFIED,) if self._judging.led(tx, flow) is Lead.CLAIM else (),
         )
 
     def _enrollable(self, tx: Tx, flow: Flow, segment: str) -> tuple[str, ...] | None:

@@ -6,20 +6,21 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
-from service.accounts.model import LIFTING
+from service.accounts.model import LIFTING, Lead
 from service.domain.assurance import Acr, Evidence, Kind, worth
 from service.domain.authenticator import FACTOR_OF_TYPE
 from service.domain.decision import Decision, Effect, Facts
 from service.domain.errors import Denied, VerificationFailed
-from service.domain.risk import SignalFacts
+from service.domain.risk import Reason, SignalFacts
 from service.login import model
-from service.login.model import Flow, FlowStatus
+from service.login.model import Flow, FlowKind, FlowStatus
 from service.login.parts import Parts
 from service.policy.model.compiling import supposed
 from service.store.engine import Tx
 
 TYPED: Final = frozenset({"password", "totp"})
 """Factors that are typed, so that keystroke timings may come with them."""
+_MOVED: Final = "This address leads to this account no more; verify it, or sign in by another name."
 
 
 class Judging:
@@ -170,6 +171,23 @@ class Judging:
         detail = f"An authenticator younger than {hours} hours does not lift a suspension."
         return Denied("young_authenticator", detail)
 
+    def unproven(self, kind: FlowKind, segments: Sequence[str]) -> tuple[str, ...]:
+        """Return the segments, of those that a client serves, in which an unverified e-mail leads.
+
+        It leads a login only: nobody recovers an account by an address that proves nothing.
+        """
+        if kind is not FlowKind.LOGIN:
+            return ()
+        return tuple(name for name in segments if self._parts.policies.admits_unverified(name))
+
+    def led(self, tx: Tx, flow: Flow) -> Lead:
+        """Tell how the address that a login began with leads to its subject now."""
+        terms = flow.terms
+        if not terms.address:
+            return Lead.PROOF
+        unproven = self.unproven(terms.kind, terms.segments)
+        return self._parts.accounts.leading.led(tx, terms.subject, terms.address, unproven)
+
     def enrollable(self, tx: Tx, subject: UUID, segment: str) -> tuple[str, ...]:
         """Return the types that a subject may enroll, which policy accepts and this can check."""
         usable = self._parts.policies.accepts(segment) & self._available()
@@ -187,6 +205,8 @@ class Judging:
             flow = replace(flow, held=min(decision.hold, facts.standing) < 0)
         if decision.effect is Effect.SUSPEND:
             self._suspend(tx, subject)
+        if decision.effect is Effect.ALLOW and self.led(tx, flow) is Lead.NOWHERE:
+            decision = _moved(decision)
         segments = (facts.segment,) if flow.disclosing else None
         return self.challenged(tx, model.settle(flow, decision), segments)
 
@@ -232,3 +252,12 @@ class Judging:
 
     def _suspend(self, tx: Tx, subject: UUID) -> None:
         self._parts.accounts.suspend(tx, subject, "login", "risk", "policy")
+
+
+def _moved(decision: Decision) -> Decision:
+    """Return the end of a login whose address leads to its subject no more.
+
+    Somebody has verified or claimed the same meanwhile, or the subject has let go of it.
+    """
+    reason = Reason("identifier_moved", "policy", 0.0, _MOVED)
+    return replace(decision, effect=Effect.DENY, reasons=(*decision.reasons, reason))

@@ -53,6 +53,8 @@ class Terms:
         device: The recognized device and the generation of its token.
         deferred: Whether it is told only at the end whether everything verified, and never what
             did not (RTS (EU) 2018/389, article 4(3)).
+        address: Digests of the e-mail address of a login, where the client serves a segment in
+            which an unverified one may lead to somebody: it must still do so at the end.
     """
 
     kind: FlowKind
@@ -72,6 +74,7 @@ class Terms:
     segments: tuple[str, ...] = ()
     """Those that the client serves, of which `segment` is the first."""
     token: UUID | None = None
+    address: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,8 @@ class Outcome:
     device_token: str = field(default="", repr=False)
     grant: str = field(default="", repr=False)
     enrollable: tuple[str, ...] | None = None
+    notices: tuple[Fault, ...] = ()
+    """What refused nothing but should be known."""
     refusal: LaminaError | None = None
     aside: tuple[Fault, ...] = ()
     """What of the input was set aside: a malformed typing sample, what is behind a picture."""
@@ -330,6 +335,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "surroundings": asdict(terms.surroundings),
         "deferred": terms.deferred,
         "segments": list(terms.segments),
+        "address": [[version, digest.hex()] for version, digest in terms.address],
         "began_at": flow.began_at.isoformat(),
         "active_at": flow.active_at.isoformat(),
         "status": flow.status.value,
@@ -373,6 +379,9 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         deferred=value["deferred"],
         segments=tuple(value.get("segments", (value["segment"],))),
         token=UUID(value["token"]) if value.get("token") else None,
+        address=tuple(
+            (version, bytes.fromhex(digest)) for version, digest in value.get("address", ())
+        ),
     )
     return Flow(
         id=flow_id,

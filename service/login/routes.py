@@ -19,7 +19,7 @@ from service.accounts.model import identify
 from service.domain.assurance import Acr, parse_acr, worth
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import BadInput, Fault, set_aside
+from service.domain.errors import BadInput, Fault, noticed, set_aside
 from service.domain.factor import Factor
 from service.domain.risk import Surroundings
 from service.login.actions import Login
@@ -173,6 +173,7 @@ class FlowRoutes:
         }
         if outcome.enrollable is not None and caller.first_party:
             view["enrollable"] = list(outcome.enrollable)
+            view |= noticed(outcome.notices)
         view |= set_aside(outcome.aside)
         if outcome.refusal is not None:
             outcome.refusal.extra["flow"] = view

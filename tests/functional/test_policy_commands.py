@@ -32,6 +32,17 @@ def test_a_file_is_checked_without_keys_or_database(lamina, tmp_path):  # noqa: 
     assert told(lamina("policy", "schema"))["title"] == "Lamina policy"
 
 
+def test_a_file_that_lets_unverified_addresses_sign_in_is_warned_of(lamina, tmp_path):  # noqa: F811 - the fixture
+    """It is valid, and what it costs is told with its place."""
+    text = Path(RETAIL).read_text("utf-8")
+    open_to_all = "default:\n    subjects: {unverified_email_sign_in: true}"
+    file = tmp_path / "open.yaml"
+    file.write_text(text.replace("default:", open_to_all, 1), "utf-8")
+    found = lamina("policy", "validate", str(file))
+    place = "warning: /segments/default/subjects/unverified_email_sign_in: an address that anybody"
+    assert (found.exit_code, place in found.stdout) == (0, True)
+
+
 def test_a_document_lives_and_is_alarmed(ready):  # noqa: F811 - the fixture
     """Draft, shadow, activate and roll back on the host; every act raises the alarm."""
     version = told(ready("policy", "draft", RETAIL, "--json"))["version"]

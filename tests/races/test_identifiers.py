@@ -4,7 +4,9 @@ import pytest
 from sqlalchemy import select
 
 from service.accounts.store import SubjectIndex
+from tests.functional.conftest import PASSWORD
 from tests.functional.test_identifiers import outbox, register, sent, signs_in
+from tests.functional.test_unverified_email import MINE, allow, owner, sign_in
 from tests.races.test_once import poster, statuses, together
 
 AT_ONCE = 20
@@ -144,3 +146,54 @@ def test_the_task_that_renews_never_carries_a_proof_over_to_another_address(serv
         view = service.call("GET", f"/v1/subjects/{person}").json
         assert (view["identifiers"]["email"], view["verified"]) == (theirs, [])
         assert not signs_in(service, theirs)
+
+
+def acting(service, flow):
+    """Return the right password in a flow, by a client of its own."""
+    path, token = f"/v1/flows/{flow['id']}/actions/password", flow["flow_token"]
+    return poster(service, path, {"password": PASSWORD}, Flow_Token=token)
+
+
+def test_claims_and_sign_ins_by_an_unverified_address_at_once(service):
+    """Each sign-in came before every other claim and is its claimant's, or is refused."""
+    allow(service)
+    mine = register(service, username="mine", email=MINE).json["id"]
+    flows = [service.begin(MINE).json for _ in range(AT_ONCE)]
+    acts = [acting(service, flow) for flow in flows]
+    for number in range(AT_ONCE // 2):
+        body = {"identifiers": {"username": f"r{number}", "email": MINE}, "password": PASSWORD}
+        acts.insert(2 * number, poster(service, "/v1/subjects", body))
+    answers = together(acts)
+    # More than five checks of one password at once wait for each other.
+    assert set(statuses(answers)) <= {200, 201, 403, 429}
+    done = [answer for answer in answers if answer.status_code == 200]
+    assert {owner(service, answer) for answer in done} <= {mine}
+    denied = {answer.json["code"] for answer in answers if answer.status_code == 403}
+    assert denied <= {"identifier_moved"}
+    assert sign_in(service).status_code == 422
+
+
+def test_a_proof_and_sign_ins_by_an_unverified_address_at_once(service):
+    """The claim of another had ended every such flow; who proves it is the one who signs in."""
+    allow(service)
+    mine = register(service, username="mine", email=MINE).json["id"]
+    flows = [service.begin(MINE).json for _ in range(AT_ONCE)]
+    theirs = register(service, username="theirs", email=MINE).json["id"]
+    acts = [acting(service, flow) for flow in flows]
+    acts.insert(AT_ONCE // 2, poster(service, path(theirs), {"code": sent(service, theirs)}))
+    found = statuses(together(acts))
+    assert (found.pop(200), set(found) <= {403, 429}) == (1, True)
+    assert service.call("GET", f"/v1/subjects/{mine}/sessions").json["items"] == []
+    assert owner(service, sign_in(service)) == theirs
+
+
+def test_its_own_proof_and_sign_ins_by_an_address_at_once(service):
+    """Whoever proves the address goes on signing in by it, before and after."""
+    allow(service)
+    mine = register(service, username="mine", email=MINE).json["id"]
+    acts = [acting(service, service.begin(MINE).json) for _ in range(AT_ONCE)]
+    acts.insert(AT_ONCE // 2, poster(service, path(mine), {"code": sent(service, mine)}))
+    answers = together(acts)
+    assert set(statuses(answers)) <= {200, 429}
+    done = [answer for answer in answers if "completion_code" in answer.json]
+    assert {owner(service, answer) for answer in done} == {mine}

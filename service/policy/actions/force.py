@@ -87,6 +87,13 @@ class Policies:
         """Return the factors that a segment accepts at all."""
         return self._live.active.segment(segment).factors
 
+    def admits_unverified(self, segment: str) -> bool:
+        """Tell whether an e-mail address that nobody has verified may sign in to a segment.
+
+        Where no policy can be read here, none may.
+        """
+        return self._now is not None and self._live.active.segment(segment).unverified_email
+
     def session_idle(self, segment: str) -> timedelta | None:
         """Return how long a session may stay unused; None where only its level says."""
         seconds = self._live.active.segment(segment).session_idle

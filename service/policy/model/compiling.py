@@ -28,6 +28,7 @@ from service.policy.model.document import (
     Rule,
     Segment,
     SubjectRisk,
+    Subjects,
     Then,
 )
 
@@ -37,6 +38,12 @@ SOMETIME: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """When supposed evidence is of: later than any other, so that it stands for a fresh check."""
 LEAST: Final = Acr.AAL1
 """What `highest` asks for at least, also of a person who has nothing enrolled."""
+_UNVERIFIED: Final = "unverified_email_sign_in"
+_COST: Final = (
+    "an address that anybody may have typed signs in: it proves nothing of who reads it, one more "
+    "claim to it ends that, and who registers an address and signs in by it learns whether "
+    "somebody else has it"
+)
 _NEEDED: Final = ("login", "step_up", "enrollment", "recovery")
 
 
@@ -68,6 +75,7 @@ class Compiled:
         session_idle: Seconds a session may stay unused; None where only its level says.
         young_hours: For how long an authenticator is young.
         keep_sessions: Whether a person's other sessions go on when authenticators change.
+        unverified_email: Whether an e-mail address that nobody has verified may sign in.
     """
 
     name: str
@@ -86,6 +94,7 @@ class Compiled:
     session_idle: int | None = None
     young_hours: int = YOUNG_HOURS
     keep_sessions: bool = False
+    unverified_email: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +154,9 @@ def warnings(whole: Whole) -> list[dict[str, str]]:
     """Return what a valid document may not do as its author expects, with the place of each."""
     found = []
     for name, segment in whole.document.segments.items():
+        if segment.subjects and segment.subjects.unverified_email_sign_in:
+            pointer = f"/segments/{name}/subjects/unverified_email_sign_in"
+            found.append({"pointer": pointer, "code": _UNVERIFIED, "detail": _COST})
         for number, rule in enumerate(segment.rules):
             if rule.stage == "admission" and (rule.then.deny or rule.then.suspend):
                 act = "suspends" if rule.then.suspend else "denies"
@@ -211,10 +223,14 @@ def _resolved(document: Document, name: str) -> Segment:
 
 
 def _merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the child over the parent: purposes are replaced whole, rules by their id."""
+    """Return the child over the parent: purposes are replaced whole, rules by their id.
+
+    Of `raise` and `subjects` each member is replaced by itself.
+    """
     merged = {**parent, **child}
-    if "raise" in parent and "raise" in child:
-        merged["raise"] = {**parent["raise"], **child["raise"]}
+    for name in ("raise", "subjects"):
+        if name in parent and name in child:
+            merged[name] = {**parent[name], **child[name]}
     own = child.get("rules", ())
     replaced = {rule["id"] for rule in own}
     kept = [rule for rule in parent.get("rules", ()) if rule["id"] not in replaced]
@@ -252,6 +268,7 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
         session_idle=segment.session_idle or (PSD2_IDLE if psd2 else None),
         young_hours=YOUNG_HOURS if segment.young_hours is None else segment.young_hours,
         keep_sessions=bool(segment.keep_sessions_on_change),
+        unverified_email=(segment.subjects or Subjects()).unverified_email_sign_in,
     )  # fmt: skip
 
 

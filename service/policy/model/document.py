@@ -184,6 +184,17 @@ class Face(Part):
     liveness: Literal["off", "passive", "active"]
 
 
+class Subjects(Part):
+    """What a segment lets the claims of its people do.
+
+    Args:
+        unverified_email_sign_in: Whether an e-mail address that nobody has verified leads a login
+            to the only subject that claims it.
+    """
+
+    unverified_email_sign_in: Annotated[bool, Field(strict=True)] = False
+
+
 class Segment(Part):
     """The rules of one segment; what is not said comes from `extends`."""
 
@@ -195,6 +206,7 @@ class Segment(Part):
     fallback: tuple[FactorName, ...] | None = None
     friction: Mapping[FactorName, Annotated[float, Field(ge=0, le=100)]] | None = None
     face: Face | None = None
+    subjects: Subjects | None = None
     session_idle: Annotated[int, Field(ge=60, le=2_592_000)] | None = None
     young_hours: Annotated[int, Field(ge=0, le=720)] | None = None
     keep_sessions_on_change: bool | None = None

@@ -11,7 +11,7 @@ from service.domain.decision import Effect
 from service.domain.errors import BadInput
 from service.policy.actions import parse, shipped
 from service.policy.model import document, reading
-from service.policy.model.compiling import compile_document, require_satisfiable
+from service.policy.model.compiling import compile_document, require_satisfiable, warnings
 from service.policy.model.engine import decide
 from tests.policies import Policy
 from tests.unit.service.documents import (
@@ -55,6 +55,10 @@ RULE = "/segments/default/rules/0"
         ({"regime": "psd2", "disclosure": "stepwise"}, "/segments/default", "value_error"),
         ({"regime": "psd2", "session_idle": 301}, "/segments/default", "value_error"),
         ({"session_idle": 59}, "/segments/default/session_idle", "greater_than_equal"),
+        ({"subjects": {"unverified_email_sign_in": "yes"}},
+         "/segments/default/subjects/unverified_email_sign_in", "bool_type"),
+        ({"subjects": {"unverified_phone_sign_in": True}}, "/segments/default/subjects",
+         "extra_forbidden"),
         ({"young_hours": -1}, "/segments/default/young_hours", "greater_than_equal"),
         (ruled({"deny": True}, leaf("iq", "lt", 1)), f"{RULE}/when/field", "unknown_field"),
         (ruled({"deny": True}, leaf("amount", "lt", 1)), f"{RULE}/when/field", "field_not_here"),
@@ -127,6 +131,23 @@ def test_segments_inherit_and_override():
     decision = decide(found, facts(*shown("password"), segment="child"))
     assert (decision.effect, decision.delay) == (Effect.ALLOW, 3)
     assert decide(found, facts(segment="nobody knows")).effect is Effect.DENY
+
+
+def test_an_unverified_email_signs_in_where_a_segment_says_so_and_it_is_warned_of():
+    """Unsaid it does not; a child inherits it and may say no; the warning names its cost."""
+    assert not compiled().segment("default").unverified_email
+    whole = value(subjects={"unverified_email_sign_in": True})
+    whole["segments"] |= {
+        "child": {"extends": "default", "subjects": {}},
+        "strict": {"extends": "child", "subjects": {"unverified_email_sign_in": False}},
+    }
+    found = compile_document(reading.read(whole))
+    told = {name: found.segment(name).unverified_email for name in found.segments}
+    assert told == {"default": True, "child": True, "strict": False}
+    (warning,) = warnings(found)
+    pointer = "/segments/default/subjects/unverified_email_sign_in"
+    assert (warning["pointer"], warning["code"]) == (pointer, "unverified_email_sign_in")
+    assert "anybody may have typed" in warning["detail"]
 
 
 @pytest.mark.parametrize(

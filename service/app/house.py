@@ -137,6 +137,7 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
     accounts = Accounts(vault, outbox, audit, clock, settings)
     authenticators = Authenticators(accounts, audit, clock, settings)
     policies, standing = _policies(store, vault, clock), Standing(audit, clock)
+    accounts.leading.follow(policies.admits_unverified)
     clients, devices = (
         Clients(audit, clock, settings), Devices(vault.purpose_key, clock, settings),
     )  # fmt: skip

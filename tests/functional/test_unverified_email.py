@@ -42,6 +42,11 @@ def sign_in(service, typed=MINE):
     return password(service, service.begin(typed).json)
 
 
+def view(service, subject):
+    """Return what a client sees of a subject."""
+    return service.call("GET", f"/v1/subjects/{subject}").json
+
+
 def prove(service, subject, bearer=None):
     """Verify the e-mail of a subject."""
     code = sent(service, subject)
@@ -83,6 +88,32 @@ def test_a_username_and_a_client_of_somebody_else_get_no_notice(service):
     assert (done["status"], "notices" in done) == ("completed", False)
 
 
+def test_views_tell_which_identifiers_are_verified_and_which_sign_in(service):
+    """Registration, change and look-up: a code beside the pointer of each unverified address."""
+    in_force(service, changed(login=BY_PASSWORD))
+    made = register(service, username="alice", email=MINE, phone=PHONE).json
+    assert (made["verified"], made["sign_in"]) == ([], ["username"])
+    assert [(item["pointer"], item["code"]) for item in made["notices"]] == [
+        ("/identifiers/email", NOTICE), ("/identifiers/phone", "phone_unverified"),
+    ]  # fmt: skip
+    allow(service)
+    found = service.call("POST", "/v1/subjects/lookup", {"identifier": MINE}).json
+    assert (found["verified"], found["sign_in"]) == ([], ["username", "email"])
+    assert "by policy it signs in" in found["notices"][0]["detail"]
+    prove(service, made["id"])
+    found = view(service, made["id"])
+    assert (found["verified"], found["sign_in"]) == (["email"], ["username", "email"])
+    assert [item["code"] for item in found["notices"]] == ["phone_unverified"]
+    patch = {"identifiers": {"email": "new@example.com", "phone": None}}
+    body = patch["identifiers"] | {"email": MINE}
+    path = f"/v1/subjects/{made['id']}"
+    same = service.call("PATCH", path, {"identifiers": body})
+    assert same.status_code == 200, same.json
+    assert (same.json["sign_in"], "notices" in same.json) == (["username", "email"], False)
+    other = service.call("PATCH", path, patch).json
+    assert [item["code"] for item in other["notices"]] == [NOTICE]
+
+
 def test_a_telephone_never_signs_in_unverified_and_nothing_is_sent(service):
     """The policy is about e-mail; a login sends nothing to an address."""
     allow(service)
@@ -116,6 +147,7 @@ def test_two_who_claim_it_make_it_lead_nowhere_whatever_their_segments(service):
     body = {"identifiers": {"username": "bob", "email": MINE}, "password": PASSWORD}
     second = service.call("POST", "/v1/subjects", body | {"segment": "shut"}).json["id"]
     assert sign_in(service).status_code == 422
+    assert view(service, first)["sign_in"] == []
     path = f"/v1/subjects/{second}"
     assert service.call("PATCH", path, {"identifiers": {"email": None}}).status_code == 200
     assert owner(service, sign_in(service)) == first

@@ -14,7 +14,6 @@ from service.accounts.actions.codes import Codes
 from service.accounts.actions.leading import Leading, account_of
 from service.accounts.model import (
     ACTIVE,
-    ADDRESSES,
     DECOY,
     ERASED,
     Account,
@@ -30,7 +29,7 @@ from service.audit.actions import AuditLog
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
-from service.domain.errors import BadInput, Conflict, Fault, NotFound
+from service.domain.errors import BadInput, Conflict, Fault, Forbidden, NotFound
 from service.domain.ids import new_id
 from service.keys.actions import Vault
 from service.notifications.actions.outbox import Outbox
@@ -365,18 +364,7 @@ class Accounts:
 
     def _view(self, tx: Tx, row: Subject) -> dict[str, Any]:
         proven = claims.verified_fields(tx, row.id)
-        return {
-            "id": str(row.id),
-            "status": row.status,
-            "segment": row.segment,
-            "identifiers": {
-                name.value: getattr(row, name.value) for name in Field if getattr(row, name.value)
-            },
-            "verified": [name.value for name in ADDRESSES if name.value in proven],
-            "profile": orjson.loads(row.profile) if row.profile else {},
-            "created_at": rfc3339(row.created_at),
-            "updated_at": rfc3339(row.updated_at),
-        }
+        return pages.subject(row, proven, proven | self.leading.admitted(tx, row, proven))
 
 
 def _no_subject() -> NotFound:

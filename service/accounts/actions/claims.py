@@ -52,6 +52,11 @@ class Claims:
             for index in self._vault.blind_indexes(tx)
         ]
 
+    def of(self, tx: Tx, field: Field, text: str) -> Digests:
+        """Return the same of what is kept; nothing where today's rules take it no more."""
+        normal = normal_of(field, text)
+        return self.digests(tx, field, normal) if normal else []
+
     def add(self, tx: Tx, caller: Caller, subject: UUID, field: Field, value: str) -> None:
         """Claim an identifier for a subject that has none of this kind.
 

@@ -1,12 +1,12 @@
-"""Whom an identifier leads to when somebody signs in."""
+"""Whom an identifier leads to when somebody signs in, and what a view tells of it."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
 from service.accounts.actions.claims import Claims
 from service.accounts.model import Account, Field, Found, Lead, identify
-from service.accounts.store import Digests, leads
+from service.accounts.store import Digests, Subject, leads
 from service.domain import ids
 from service.store.engine import Tx
 
@@ -24,6 +24,14 @@ class Leading:
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
+        self._admits: Callable[[str], bool] = lambda _segment: False
+
+    def follow(self, admits: Callable[[str], bool]) -> None:
+        """Let a policy say in which segments an unverified e-mail address signs in; unsaid, none.
+
+        Views tell it; who begins a login names the segments itself.
+        """
+        self._admits = admits
 
     def find(self, tx: Tx, typed: str, unproven: Collection[str] = ()) -> Found:
         """Return whom an identifier leads to.
@@ -58,3 +66,12 @@ class Leading:
         if row.id != subject:
             return Lead.NOWHERE
         return Lead.CLAIM if row.lead_verified_at is None else Lead.PROOF
+
+    def admitted(self, tx: Tx, row: Subject, proven: Collection[str]) -> set[str]:
+        """Return what leads to a subject though nobody has verified it: an e-mail, by policy."""
+        email = Field.EMAIL.value
+        if not row.email or email in proven or not self._admits(row.segment):
+            return set()
+        digests = self._claims.of(tx, Field.EMAIL, row.email)
+        led = digests and self.led(tx, row.id, digests, (row.segment,))
+        return {email} if led is Lead.CLAIM else set()

@@ -1,17 +1,25 @@
-"""What lists of subjects, and of what one has, show a page at a time."""
+"""What a subject shows, and what its lists show, a page at a time."""
 
+from collections.abc import Collection
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
+
 from service.accounts import store
-from service.accounts.model import segment_of
-from service.accounts.store import Consent, Suspension, listed
+from service.accounts.model import ADDRESSES, Field, segment_of
+from service.accounts.store import Consent, Subject, Suspension, listed
 from service.domain.caller import Caller
 from service.domain.clock import rfc3339
+from service.domain.errors import Fault, noticed
 from service.store.engine import Tx
 from service.web.paging import Page
 
 _FIRST: Final = UUID(int=0)
+_IDLE: Final = "Nobody has verified this address for this subject: it does not sign in."
+_BY_CLAIM: Final = (
+    "Nobody has verified this address: by policy it signs in until somebody else claims it."
+)
 
 
 def subjects(
@@ -37,6 +45,32 @@ def subjects(
 
     answer = page.answer(rows, lambda row: row.id, view)
     return answer | {"items": [item for item in answer["items"] if item]}
+
+
+def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> dict[str, Any]:
+    """Return everything a client with `subjects:read` may see of a subject.
+
+    Args:
+        row: The subject.
+        proven: The identifiers that are verified; a username is by being the first.
+        leading: Those that sign in.
+    """
+    held = {name.value: text for name in Field if (text := getattr(row, name.value))}
+    notices = [
+        Fault(f"/identifiers/{name}", f"{name}_unverified", _BY_CLAIM if name in leading else _IDLE)
+        for name in ADDRESSES if name in held and name not in proven
+    ]  # fmt: skip
+    return {
+        "id": str(row.id),
+        "status": row.status,
+        "segment": row.segment,
+        "identifiers": held,
+        "verified": [name.value for name in ADDRESSES if name in proven],
+        "sign_in": [name for name in held if name in leading],
+        "profile": orjson.loads(row.profile) if row.profile else {},
+        "created_at": rfc3339(row.created_at),
+        "updated_at": rfc3339(row.updated_at),
+    } | noticed(notices)
 
 
 def consents(tx: Tx, subject: UUID, page: Page) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class _Attempt:
     """None where it is counted only if it fails."""
     presented: Presented = field(repr=False)
     sample: Behavior | None = field(repr=False)
+    first_party: bool = False
     record: Mapping[str, Any] = field(default_factory=dict)
     """What the audit log keeps of what was presented."""
 
@@ -79,7 +80,8 @@ class Login:
             token = opaque.new_token("lflow_")
             store.add(tx, flow, _digest(tx, flow.id, token))
             self._note(tx, flow, "flow.begun")
-            return replace(self._conclude(tx, flow), flow_token=token)
+            done = self._conclude(tx, flow, first_party=caller.first_party)
+            return replace(done, flow_token=token)
 
     def act(
         self, caller: Caller, flow_id: UUID, token: str, name: str, values: Mapping[str, Any],
@@ -129,6 +131,7 @@ class Login:
             # The subject before the counter (ADR 6); a slow one is held when it is settled.
             flow = flow if factor.slow else held(tx, parts.accounts, flow)
             attempt = self._reserve(tx, flow, factor, values)
+            attempt = replace(attempt, first_party=caller.first_party)
             material = attempt.factor.load(tx, flow.terms.subject)
             if not attempt.factor.slow:
                 return self._settle(tx, attempt, *self._check(attempt, material))
@@ -362,7 +365,7 @@ class Login:
         if flow.told or not flow.tried:
             self._tell(tx, flow, tried)
         if flow.told or flow.tried:
-            return self._conclude(tx, flow)
+            return self._conclude(tx, flow, first_party=attempt.first_party)
         self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))
         return Outcome(flow, refusal=VerificationFailed("deferred"))
 
@@ -385,7 +388,7 @@ class Login:
         flow = store.save(tx, self._judging.decide(tx, flow))
         self._count(attempt, "verified")
         self._note(tx, flow, "factor.verified", factor=factor.name, **attempt.record)
-        return self._conclude(tx, flow)
+        return self._conclude(tx, flow, first_party=attempt.first_party)
 
     def _release(self, tx: Tx, attempt: _Attempt) -> None:
         if attempt.reservation is not None:
@@ -408,7 +411,7 @@ class Login:
             return flow
         return replace(flow, samples={**flow.samples, attempt.factor.name: held})
 
-    def _conclude(self, tx: Tx, flow: Flow) -> Outcome:
+    def _conclude(self, tx: Tx, flow: Flow, *, first_party: bool) -> Outcome:
         """Give what a flow ends with; a pending one goes on."""
         if flow.status is FlowStatus.PENDING:
             return Outcome(flow)
@@ -419,7 +422,7 @@ class Login:
             reasons=[item.code for item in flow.reasons],
         )  # fmt: skip
         if flow.status is FlowStatus.COMPLETED:
-            return self._completing.completed(tx, flow)
+            return self._completing.completed(tx, flow, first_party=first_party)
         reason = flow.reasons[-1]
         return Outcome(flow, refusal=Denied(reason.code, reason.detail))
 

@@ -31,8 +31,14 @@ class Completing:
         if terms.session and not self._parts.tokens.stands(tx, terms.session, terms.token):
             raise no_session()
 
-    def completed(self, tx: Tx, flow: Flow) -> Outcome:
-        """Give what a flow has earned; the subject is locked."""
+    def completed(self, tx: Tx, flow: Flow, *, first_party: bool) -> Outcome:
+        """Give what a flow has earned; the subject is locked.
+
+        Args:
+            tx: A unit of work.
+            flow: The flow.
+            first_party: Whether its client may be given grants by a login.
+        """
         parts, terms = self._parts, flow.terms
         self.require_session(tx, terms)
         afresh = self._settle_counters(tx, flow)
@@ -44,6 +50,7 @@ class Completing:
             )
             return Outcome(flow, grant=grant)
         account = parts.accounts.get(tx, terms.subject)
+        enrollable, offered = self._enrollable(tx, flow, account.segment, first_party=first_party)
         if terms.kind is FlowKind.LOGIN:
             parts.accounts.completed_login(tx, account)
         if self._judging.shown_afresh(flow) >= Acr.AAL2:
@@ -61,15 +68,28 @@ class Completing:
             flow,
             completion_code=parts.tokens.issue_code(tx, session),
             device_token=issued.token if issued else "",
-            enrollable=self._enrollable(tx, flow, account.segment),
+            enrollable=enrollable,
+            grants={
+                act: parts.authenticators.issue_grant(tx, account.id, terms.client, act, session.id)
+                for act in (f"enroll:{kind}" for kind in offered)
+            },
             notices=(UNVERIFIED,) if self._judging.led(tx, flow) is Lead.CLAIM else (),
         )
 
-    def _enrollable(self, tx: Tx, flow: Flow, segment: str) -> tuple[str, ...] | None:
-        """Return what a login may offer to enroll next; None of other flows."""
+    def _enrollable(
+        self, tx: Tx, flow: Flow, segment: str, *, first_party: bool
+    ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:  # fmt: skip
+        """Return what a login may offer to enroll next, and what it gives a grant for.
+
+        Of other flows it is None, and nothing. Asked before signals learn from this login: they
+        are to say the same of it as when it was let through.
+        """
         if flow.terms.kind is not FlowKind.LOGIN:
-            return None
-        return self._judging.enrollable(tx, flow.terms.subject, segment)
+            return None, ()
+        enrollable = self._judging.enrollable(tx, flow.terms.subject, segment)
+        if not first_party:
+            return enrollable, ()
+        return enrollable, self._judging.offered(tx, flow, segment, enrollable)
 
     def _settle_counters(self, tx: Tx, flow: Flow) -> bool:
         """Let failures be forgotten, where this flow alone has reached its level; tell whether.

@@ -194,6 +194,33 @@ class Judging:
         lacking = self._parts.authenticators.lacking(tx, subject)
         return tuple(kind for kind in lacking if FACTOR_OF_TYPE[kind] in usable)
 
+    def offered(
+        self, tx: Tx, flow: Flow, segment: str, enrollable: Sequence[str]
+    ) -> tuple[str, ...]:  # fmt: skip
+        """Return the types that a login which completes gives a grant for.
+
+        Of those that the person may enroll, what policy offers and the person has none of; and
+        only where an enrollment flow that began with what was shown here would complete at once,
+        at the highest level that the person reaches: to be asked here is no weaker ground.
+        """
+        parts, subject = self._parts, flow.terms.subject
+        wanted = parts.policies.offers(segment).intersection(enrollable)
+        enrolled = self._enrolled(tx, subject) if wanted else frozenset()
+        lacked = tuple(
+            kind for kind in enrollable if kind in wanted and FACTOR_OF_TYPE[kind] not in enrolled
+        )
+        if not lacked:
+            return ()
+        facts = self._facts(tx, flow, flow.own_evidence)
+        highest = parts.policies.reachable(segment, facts.enrolled)
+        judged = parts.policies.judge(
+            replace(facts, purpose=FlowKind.ENROLLMENT.value, requested=highest, max_age=None)
+        )
+        if judged.decision.effect is not Effect.ALLOW:
+            return ()
+        parts.policies.record(tx, subject, judged)
+        return lacked
+
     def _decided(self, tx: Tx, flow: Flow, active: Mapping[UUID, str] | None) -> Flow:
         parts, subject = self._parts, flow.terms.subject
         judged = parts.policies.judge(self._facts(tx, flow, flow.evidence, active))

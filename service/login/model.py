@@ -178,6 +178,8 @@ class Outcome:
     device_token: str = field(default="", repr=False)
     grant: str = field(default="", repr=False)
     enrollable: tuple[str, ...] | None = None
+    grants: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """By act, what a login lets the person enroll."""
     notices: tuple[Fault, ...] = ()
     """What refused nothing but should be known."""
     refusal: LaminaError | None = None

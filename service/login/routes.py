@@ -173,6 +173,7 @@ class FlowRoutes:
         }
         if outcome.enrollable is not None and caller.first_party:
             view["enrollable"] = list(outcome.enrollable)
+            view |= {"grants": dict(outcome.grants)} if outcome.grants else {}
             view |= noticed(outcome.notices)
         view |= set_aside(outcome.aside)
         if outcome.refusal is not None:

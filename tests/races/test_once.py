@@ -8,6 +8,7 @@ from sqlalchemy import text
 from service.throttling.model import Counter, Lane
 from tests.functional.behaving import AGREED, learned, typed
 from tests.functional.conftest import PASSWORD
+from tests.functional.test_login_enrollment import BOTH, issued, offering, registered
 from tests.typists import typists, wire
 
 AT_ONCE = 20
@@ -75,6 +76,23 @@ def test_a_recovery_code_wins_once(service):
     """In twenty flows at once the same code completes one."""
     person = service.register()
     race(service, "recovery_code", {"code": person.codes[0]})
+
+
+def test_one_login_gives_each_grant_once_and_each_counts_once(service):
+    """The same flow twenty times at once, then the same grant twenty times at once."""
+    offering(service)
+    subject = registered(service)
+    flow = service.begin().json
+    path, token = f"/v1/flows/{flow['id']}/actions/password", flow["flow_token"]
+    act = poster(service, path, {"password": PASSWORD}, Flow_Token=token)
+    answers = together([act] * AT_ONCE)
+    (done,) = [answer.json for answer in answers if answer.status_code == 200]
+    assert issued(service) == len(done["grants"]) == len(BOTH)
+    assert service.exchange(done["completion_code"]).status_code == 200
+    grant = done["grants"]["enroll:recovery_codes"]
+    where = f"/v1/subjects/{subject}/authenticators"
+    use = poster(service, where, {"type": "recovery_codes"}, Grant=grant)
+    assert statuses(together([use] * AT_ONCE)) == {201: 1, 403: AT_ONCE - 1}
 
 
 def test_one_flow_completes_once(service):

@@ -94,6 +94,14 @@ class Policies:
         """
         return self._now is not None and self._live.active.segment(segment).unverified_email
 
+    def offers(self, segment: str) -> frozenset[str]:
+        """Return the types that a login lets a person enroll who has none of them."""
+        return self._live.active.segment(segment).offers
+
+    def reachable(self, segment: str, enrolled: frozenset[str]) -> Acr:
+        """Return the highest level that enrolled factors reach in a segment."""
+        return engine.highest(enrolled & self._live.active.segment(segment).factors)
+
     def session_idle(self, segment: str) -> timedelta | None:
         """Return how long a session may stay unused; None where only its level says."""
         seconds = self._live.active.segment(segment).session_idle

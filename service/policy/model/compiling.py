@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from service.domain.assurance import Acr, Evidence, Kind, achieved, parse_acr
+from service.domain.authenticator import FACTOR_OF_TYPE
 from service.domain.errors import BadInput, Fault
 from service.domain.risk import Band
 from service.policy.model import reading
@@ -24,6 +25,7 @@ from service.policy.model.document import (
     Critical,
     Document,
     Effect,
+    LoginEnrollment,
     Raise,
     Rule,
     Segment,
@@ -76,6 +78,7 @@ class Compiled:
         young_hours: For how long an authenticator is young.
         keep_sessions: Whether a person's other sessions go on when authenticators change.
         unverified_email: Whether an e-mail address that nobody has verified may sign in.
+        offers: The types of authenticator that a completed login gives a grant for.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Compiled:
     young_hours: int = YOUNG_HOURS
     keep_sessions: bool = False
     unverified_email: bool = False
+    offers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,12 @@ def warnings(whole: Whole) -> list[dict[str, str]]:
     """Return what a valid document may not do as its author expects, with the place of each."""
     found = []
     for name, segment in whole.document.segments.items():
+        offers = segment.login_enrollment.offer if segment.login_enrollment else ()
+        for number, kind in enumerate(offers):
+            if FACTOR_OF_TYPE[kind] not in whole.segment(name).factors:
+                pointer = f"/segments/{name}/login_enrollment/offer/{number}"
+                detail = f"{kind} is never offered: the segment does not accept it"
+                found.append({"pointer": pointer, "code": "never_offered", "detail": detail})
         if segment.subjects and segment.subjects.unverified_email_sign_in:
             pointer = f"/segments/{name}/subjects/unverified_email_sign_in"
             found.append({"pointer": pointer, "code": _UNVERIFIED, "detail": _COST})
@@ -225,10 +235,10 @@ def _resolved(document: Document, name: str) -> Segment:
 def _merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
     """Return the child over the parent: purposes are replaced whole, rules by their id.
 
-    Of `raise` and `subjects` each member is replaced by itself.
+    Of `raise`, `subjects` and `login_enrollment` each member is replaced by itself.
     """
     merged = {**parent, **child}
-    for name in ("raise", "subjects"):
+    for name in ("raise", "subjects", "login_enrollment"):
         if name in parent and name in child:
             merged[name] = {**parent[name], **child[name]}
     own = child.get("rules", ())
@@ -269,6 +279,7 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
         young_hours=YOUNG_HOURS if segment.young_hours is None else segment.young_hours,
         keep_sessions=bool(segment.keep_sessions_on_change),
         unverified_email=(segment.subjects or Subjects()).unverified_email_sign_in,
+        offers=frozenset((segment.login_enrollment or LoginEnrollment()).offer),
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ YOUNG_HOURS: Final = 72
 """For how long an authenticator is young where a document does not say otherwise."""
 TIGHTEN: Final = 2.0
 
+TypeName = Literal["password", "totp", "recovery_codes", "face"]
 FactorName = Literal["webauthn", "password", "totp", "face", "recovery_code"]
 Layer = Annotated[tuple[FactorName, ...], Field(min_length=1, max_length=len(FACTORS))]
 Layers = Annotated[tuple[Layer, ...], Field(max_length=6)]
@@ -195,6 +196,16 @@ class Subjects(Part):
     unverified_email_sign_in: Annotated[bool, Field(strict=True)] = False
 
 
+class LoginEnrollment(Part):
+    """What a completed login lets a person enroll next, who has none of it.
+
+    Args:
+        offer: The types of authenticator for which it gives a grant.
+    """
+
+    offer: Annotated[tuple[TypeName, ...], Field(max_length=8)] = ()
+
+
 class Segment(Part):
     """The rules of one segment; what is not said comes from `extends`."""
 
@@ -207,6 +218,7 @@ class Segment(Part):
     friction: Mapping[FactorName, Annotated[float, Field(ge=0, le=100)]] | None = None
     face: Face | None = None
     subjects: Subjects | None = None
+    login_enrollment: LoginEnrollment | None = None
     session_idle: Annotated[int, Field(ge=60, le=2_592_000)] | None = None
     young_hours: Annotated[int, Field(ge=0, le=720)] | None = None
     keep_sessions_on_change: bool | None = None

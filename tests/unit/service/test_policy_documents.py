@@ -1,12 +1,14 @@
 """A policy that is wrong is refused with the place to mend."""
 
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.assurance import Acr
+from service.domain.authenticator import TYPES
 from service.domain.decision import Effect
 from service.domain.errors import BadInput
 from service.policy.actions import parse, shipped
@@ -58,6 +60,10 @@ RULE = "/segments/default/rules/0"
         ({"subjects": {"unverified_email_sign_in": "yes"}},
          "/segments/default/subjects/unverified_email_sign_in", "bool_type"),
         ({"subjects": {"unverified_phone_sign_in": True}}, "/segments/default/subjects",
+         "extra_forbidden"),
+        ({"login_enrollment": {"offer": ["dna"]}}, "/segments/default/login_enrollment/offer/0",
+         "literal_error"),
+        ({"login_enrollment": {"require": ["totp"]}}, "/segments/default/login_enrollment",
          "extra_forbidden"),
         ({"young_hours": -1}, "/segments/default/young_hours", "greater_than_equal"),
         (ruled({"deny": True}, leaf("iq", "lt", 1)), f"{RULE}/when/field", "unknown_field"),
@@ -148,6 +154,24 @@ def test_an_unverified_email_signs_in_where_a_segment_says_so_and_it_is_warned_o
     pointer = "/segments/default/subjects/unverified_email_sign_in"
     assert (warning["pointer"], warning["code"]) == (pointer, "unverified_email_sign_in")
     assert "anybody may have typed" in warning["detail"]
+
+
+def test_a_login_offers_what_a_segment_says_and_what_it_does_not_accept_is_warned_of():
+    """Every type can be named; unsaid none is offered; a child inherits it."""
+    assert get_args(document.TypeName) == TYPES
+    assert compiled().segment("default").offers == frozenset()
+    whole = value(login_enrollment={"offer": ["totp", "face"]})
+    whole["segments"]["child"] = {
+        "extends": "default", "factors": ["password", "totp", "recovery_code"],
+        "login_enrollment": {"offer": ["recovery_codes", "face"]},
+    }  # fmt: skip
+    found = compile_document(reading.read(whole))
+    assert found.segment("default").offers == {"totp", "face"}
+    assert found.segment("child").offers == {"recovery_codes", "face"}
+    (warning,) = warnings(found)
+    assert (warning["pointer"], warning["code"]) == (
+        "/segments/child/login_enrollment/offer/1", "never_offered",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
+
+from tests.lacking import told
 
 if TYPE_CHECKING:
     from tests.databases import Migrated
+
+# How long an example takes is the machine's doing, and says nothing about what is tested.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -27,3 +34,10 @@ def migrated(tmp_path_factory) -> Iterator["Migrated"]:
     kept = Migrated(tmp_path_factory.mktemp("migrated"))
     yield kept
     kept.close()
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Tell what was left out: a line for each server that is lacking, and one for the rest."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    for line in told(report.longrepr[2] for report in skipped):
+        terminalreporter.write_line(line)

@@ -14,6 +14,7 @@ from crypto.providers.file import FileRoot
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import make_engine
+from tests.lacking import lacks
 
 USER = "postgres"
 
@@ -86,9 +87,7 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
     """A private cluster that the test may kill."""
     binaries = _binaries()
     if binaries is None:
-        if os.environ.get("CI"):
-            pytest.fail("initdb is not installed, and CI must kill a PostgreSQL")
-        pytest.skip("initdb is not installed, so no PostgreSQL of our own can be killed")
+        lacks("initdb", "install the server of PostgreSQL, so that one can be killed")
     # Sockets have short paths, and the unprivileged user must reach them.
     directory = Path(f"/tmp/lamina-pg-{os.getpid()}")  # noqa: S108 - removed below
     directory.mkdir(mode=0o755)

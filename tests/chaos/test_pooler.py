@@ -15,6 +15,7 @@ from tests.chaos.test_failover import opened, ready
 from tests.chaos.traffic import Traffic, until
 from tests.functional.conftest import PASSWORD
 from tests.functional.test_key_rotation import rotate_kek, verified
+from tests.lacking import lacks
 
 pytestmark = pytest.mark.slow
 SETTINGS = """
@@ -38,7 +39,7 @@ def pooled(cluster):
     """Start a PgBouncer with two connections to a server; give the URL to use."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
-        pytest.skip("pgbouncer is not installed, so nothing is tested behind it")
+        lacks("pgbouncer", "install it, so that a server is tested behind it", optional=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli import main
+from tests.lacking import lack
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +35,7 @@ def test_each_shell_gets_its_script(shell):
     assert CliRunner().invoke(main, ["completion", "cmd"]).exit_code == 2
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.skipif(shutil.which("bash") is None, reason=lack("bash", "install it"))
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [

@@ -16,6 +16,7 @@ import pytest
 
 from service.cli import main
 from tests.databases import database_url
+from tests.lacking import lacks
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "docs/operations.md")
@@ -215,7 +216,7 @@ def test_the_start_of_the_readme_runs_in_production(tmp_path):
 def test_the_calls_of_the_readme_work(tmp_path):
     """A person is registered, enrolls TOTP and signs in, by the very lines of the README."""
     if lacking := [name for name in ("bash", "curl") if not shutil.which(name)]:
-        pytest.skip(f"not run: {lacking}")
+        lacks(" and ".join(lacking), "install it, so that the lines of the README run")
     made = Deployment(tmp_path, f"sqlite:///{tmp_path}/lamina.db")
     issuer = f"http://localhost:{made.port}"
     made.environment["LAMINA_ISSUER"] = issuer

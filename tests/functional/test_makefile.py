@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from service.settings import load
+from tests.lacking import lack
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason=lack("make", "install it"))
 
 
 def make(place, *what, **environment):

@@ -13,6 +13,7 @@ from service.cli import serve
 from service.domain.errors import LaminaError
 from service.settings import Settings
 from tests.functional.test_cli import lamina, ready, spawn  # noqa: F401 - fixtures
+from tests.lacking import lacks
 
 SQLITE = "sqlite:///x.db"
 POSTGRES = "postgresql+psycopg://lamina@db/lamina"
@@ -27,7 +28,7 @@ def taken(request):
         try:
             other.bind((request.param, 0))
         except OSError:
-            pytest.skip("this machine has no IPv6")
+            lacks("IPv6", "let it have ::1", optional=True)
         other.listen()
         name = f"[{request.param}]" if ":" in request.param else request.param
         yield f"{name}:{other.getsockname()[1]}"
@@ -87,7 +88,7 @@ def test_it_serves_on_every_form_of_an_address(ready, name):  # noqa: F811 - a f
         try:
             probe.bind((name.strip("[]"), 0))
         except OSError:
-            pytest.skip("this machine has no IPv6")
+            lacks("IPv6", "let it have ::1", optional=True)
         bind = f"{name}:{probe.getsockname()[1]}"
     environment = ready.environment | {"LAMINA_BIND": bind, "LAMINA_ISSUER": f"http://{bind}"}
     first = spawn(environment, "serve")

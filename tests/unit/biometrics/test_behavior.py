@@ -22,6 +22,7 @@ from biometrics.behavior.protocols import Run
 from biometrics.behavior.scorer import llrs, own_scores, ready, score
 from biometrics.behavior.training import Plan, keystroke_plan, train
 from service.cli import main
+from tests.lacking import lack
 
 DATA = os.environ.get("LAMINA_TEST_BEHAVIOR_DATA", "")
 KEYS = 8
@@ -364,7 +365,7 @@ def test_sets_of_touch_and_motion_are_read(tmp_path):
             loader(path)
 
 
-@pytest.mark.skipif(not DATA, reason="LAMINA_TEST_BEHAVIOR_DATA names no folder with cmu/")
+@pytest.mark.skipif(not DATA, reason=lack("published typing", "set LAMINA_TEST_BEHAVIOR_DATA"))
 def test_the_paper_is_reproduced():
     """Scaled Manhattan, 200 to train, 200 to test: 0.092 +- 0.003 on the 34 people given."""
     layout, people = loaders.load_cmu(Path(DATA) / "cmu/DSL-StrongPasswordData-31.csv")

@@ -31,6 +31,7 @@ from biometrics.face.onnx_writer import FLOAT, Graph
 from biometrics.face.sequence import Frontal
 from biometrics.face.yunet import YuNet
 from service.factors.face.reader import Reader
+from tests.lacking import lacks
 
 YUNET = os.environ.get("LAMINA_TEST_YUNET", "")
 SECRET = bytes(range(32))
@@ -180,7 +181,7 @@ def test_what_runs_is_told(tmp_path):
 def quick(face_cache):
     """An engine with the real network."""
     if not YUNET:
-        pytest.skip("LAMINA_TEST_YUNET does not name a file of YuNet")
+        lacks("YuNet", "set LAMINA_TEST_YUNET to its file", optional=True)
     return FaceEngine.open(face_cache, detector=Path(YUNET))
 
 

@@ -20,6 +20,7 @@ from crypto.keyring import create_kek, open_kek, rewrap_kek, root_version_of
 from crypto.providers import handed, open_root
 from crypto.providers.file import FileRoot
 from crypto.providers.records import render
+from tests.lacking import lacks
 
 CLASSES = ("contact", "factor")
 PASSPHRASE = b"correct horse battery staple"
@@ -121,7 +122,7 @@ def vault():
 def softhsm(tmp_path, monkeypatch):
     """A software token with a PIN of its own."""
     if not SOFTHSM.exists():
-        pytest.skip("softhsm2 is not installed, so no PKCS #11 token can be made")
+        lacks("softhsm2", "install it, so that a PKCS #11 token can be made", optional=True)
     tokens = tmp_path / "tokens"
     tokens.mkdir()
     config = tmp_path / "softhsm2.conf"
@@ -131,7 +132,7 @@ def softhsm(tmp_path, monkeypatch):
     label = f"lamina-{secrets.token_hex(4)}"
     subprocess.run(
         [tool, "--init-token", "--free", "--label", label, "--pin", "1234", "--so-pin", "5678"],
-        check=True, capture_output=True, timeout=30,
+        check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     import pkcs11
 

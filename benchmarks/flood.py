@@ -91,7 +91,7 @@ class Server:
         made = self._run("clients", "create", "flood", "--scope", "all", "--first-party", "--json")
         command = [sys.executable, "-m", "service.cli", "serve"]
         self.process = subprocess.Popen(command, env=self.environment, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not self._alive() and time.monotonic() < deadline:
             time.sleep(0.1)
         self.token = self._token(json.loads(made))
@@ -119,7 +119,7 @@ class Server:
         headers = {"Content-Type": _JSON, "Flow-Token": "x"}
         if token:
             headers["Authorization"] = f"Bearer {self.token}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
             connection.request("POST", path, body, headers)
             with connection.getresponse() as answer:
@@ -132,7 +132,7 @@ class Server:
 
     def get(self, path: str, method: str = "GET", port: int = 0) -> tuple[int, bytes]:
         """Return status and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=120)
         try:
             connection.request(method, path)
             with connection.getresponse() as answer:
@@ -160,7 +160,7 @@ class Server:
 
     def _token(self, client: dict[str, str]) -> str:
         pair = f"{client['client_id']}:{client['client_secret']}".encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         connection.request(
             "POST", "/oauth2/token", "grant_type=client_credentials",
             {
@@ -246,7 +246,7 @@ def floods(server: Server, *, quick: bool) -> Iterator[Found]:
     many, large, invented = (60, 4, 500) if quick else (300, 16, 10_000)
     act = "/v1/flows/x/actions/password"
     head = _HEAD.format("POST", "/oauth2/token", "Content-Length: 60000\r\n")
-    yield _flood(server, "slow bodies", [408], lambda: slow(server, head + "{", " ", many, 30))
+    yield _flood(server, "slow bodies", [408], lambda: slow(server, head + "{", " ", many, 300))
     if not quick:
         yield from _slower(server, many)
     size = 12 * MEGA

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from service.cli.mailbox import Mailbox
     from service.cli.scenario import Scenario
 
-_START_SECONDS: Final = 30
+_START_SECONDS: Final = 120
 _STOP_SECONDS: Final = 20
 
 
@@ -89,10 +89,10 @@ def _run(place: Path, rows: list[dict[str, Any]], console: "Console", mail: "Mai
     )
     if not all(step(name, act) for name, act in prepared):
         return False
-    with _server(place, environment) as url:
-        if not step("Start the service", lambda: _wait(url)):
+    with _server(place, environment) as (url, server):
+        if not step("Start the service", lambda: _wait(url, server)):
             return False
-        with httpx.Client(base_url=url, timeout=20) as http:
+        with httpx.Client(base_url=url, timeout=60) as http:
             scenario = _scenario(http, made, place / "lamina.db", mail.letters)
             return all(step(name, act) for name, act in scenario.steps())
 
@@ -141,14 +141,16 @@ def _lamina(environment: dict[str, str], *arguments: str) -> str:
 
 
 @contextmanager
-def _server(place: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Run `lamina serve` and stop it afterwards."""
+def _server(
+    place: Path, environment: dict[str, str]
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Run `lamina serve` and stop it afterwards; give its address and its process."""
     with (place / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "service.cli", "serve"], env=environment, stdout=log, stderr=log
         )
         try:
-            yield f"http://{environment['LAMINA_BIND']}"
+            yield f"http://{environment['LAMINA_BIND']}", process
         finally:
             process.terminate()
             try:
@@ -157,16 +159,18 @@ def _server(place: Path, environment: dict[str, str]) -> Iterator[str]:
                 process.kill()
 
 
-def _wait(url: str) -> str:
+def _wait(url: str, server: "subprocess.Popen[bytes]") -> str:
     import httpx
 
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and server.poll() is None:
         try:
-            if httpx.get(f"{url}/readyz", timeout=2).status_code == httpx.codes.OK:
+            if httpx.get(f"{url}/readyz", timeout=20).status_code == httpx.codes.OK:
                 return f"ready on {url}"
         except httpx.HTTPError:
             time.sleep(0.1)
+    if server.poll() is not None:
+        raise SetupError("not_ready", f"the service ended with exit code {server.returncode}")
     raise SetupError("not_ready", f"the service was not ready within {_START_SECONDS} s")
 
 

@@ -158,7 +158,7 @@ WHOLE = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None,
+@settings(max_examples=150,
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(sample=WHOLE)
 def test_whatever_is_well_formed_gets_a_number(sqlite_only, service, person, sample):

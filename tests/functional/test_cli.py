@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from crypto.signing import SigningKey
 from service.cli import main
+from service.cli.demo import _wait
+from service.domain.errors import SetupError
 from service.store import migrate
 
 
@@ -283,7 +285,7 @@ def test_the_worker_stops_when_told(ready):
     process = spawn(ready.environment, "worker")
     assert "working" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
 
 
@@ -298,25 +300,35 @@ def test_serve_finishes_what_it_has_and_stops(ready, tmp_path):
         "LAMINA_DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}",
     }
     process = spawn(ready.environment | bind, "serve")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     answer = None
     while answer is None and time.monotonic() < deadline:
         try:
-            answer = httpx.get("http://127.0.0.1:18423/readyz", timeout=2)
+            answer = httpx.get("http://127.0.0.1:18423/readyz", timeout=60)
         except httpx.HTTPError:
             time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert answer is not None, errors
     assert answer.json()["status"] == "ready"
     assert process.returncode == 0, errors
+
+
+def test_the_demo_tells_of_a_service_that_ended(lamina):
+    """It does not wait for one that is gone."""
+    ended = spawn(lamina.environment, "serve")
+    ended.communicate()
+    assert ended.returncode == 2
+    with pytest.raises(SetupError) as told:
+        _wait("http://127.0.0.1:1", ended)
+    assert told.value.detail == "the service ended with exit code 2"
 
 
 @pytest.mark.slow
 def test_the_demo_passes():
     """Every step does what it should, and the exit code says so."""
     process = spawn({}, "demo", "--json")
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     found = json.loads(output)
     assert found["passed"] is True

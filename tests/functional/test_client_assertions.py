@@ -149,9 +149,7 @@ HEADERS = st.sampled_from(["alg", "kid", "typ", "x5t", "jwk", "crit"])
 @given(
     body=st.dictionaries(NAMES, JSON, max_size=3), header=st.dictionaries(HEADERS, JSON, max_size=2)
 )
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_assertion_is_a_server_error(service, client, body, header):
     """Whatever JSON header and claims hold, the answer is 401 with a reason."""
     whole = claims(service, client) | body

@@ -183,7 +183,7 @@ def test_nothing_of_another_time_counts_and_nobody_waits_for_it(service):
     run_state_machine_as_test(
         lambda: Walk(service, person),
         settings=settings(
-            max_examples=WALKS, stateful_step_count=STEPS, deadline=None, database=None,
+            max_examples=WALKS, stateful_step_count=STEPS, database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip

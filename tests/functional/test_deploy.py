@@ -43,7 +43,7 @@ def served(service):
     with reserved(0) as free:
         port = free.getsockname()[1]
         service.house.metrics.expose(f"127.0.0.1:{port}", 1)
-        text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=120).text
     names = set()
     for line in text.splitlines():
         if line.startswith("# TYPE"):

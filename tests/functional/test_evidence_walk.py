@@ -494,7 +494,7 @@ def test_a_walk_never_leaves_the_rules(service):
     service.house.login._parts.signals.signals = ()
     Walk.service = service
     limits = settings(
-        max_examples=WALKS, stateful_step_count=STEPS, deadline=None, database=None,
+        max_examples=WALKS, stateful_step_count=STEPS, database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip

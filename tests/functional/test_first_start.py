@@ -75,7 +75,7 @@ class Place:
         deadline = time.monotonic() + 120
         while True:
             try:
-                return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=30)
+                return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=120)
             except httpx.TransportError:
                 if time.monotonic() > deadline:
                     raise

@@ -72,7 +72,7 @@ def fuzzed(tmp_path_factory):
 
 
 @settings(
-    max_examples=300, deadline=None,
+    max_examples=300,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(data=st.data(), body=BODIES, headers=HEADERS, part=st.text(min_size=1, max_size=12))

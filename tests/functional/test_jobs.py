@@ -18,7 +18,7 @@ from service.store.dropping import PAGE
 from service.telemetry import logs
 
 TEXT = "ada@example.org"
-PATIENCE = 10.0
+PATIENCE = 120.0
 
 
 class Clockwork:

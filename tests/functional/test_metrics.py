@@ -140,11 +140,11 @@ def test_hashes_that_run_and_wait_are_counted():
     def hold():
         with hasher._turn():
             inside.set()
-            release.wait(30)
+            release.wait(120)
 
     threads = [threading.Thread(target=hold), threading.Thread(target=hasher.hash, args=("x",))]
     threads[0].start()
-    assert inside.wait(30)
+    assert inside.wait(120)
     threads[1].start()
     while not hasher.load().waiting:
         pass

@@ -231,7 +231,7 @@ def test_openapi_names_both_forms(service):
     }
 
 
-@sampled(max_examples=400, deadline=None)
+@sampled(max_examples=400)
 @given(data=st.data())
 def test_a_form_that_is_bent_is_read_or_refused(data):
     """Bytes cut out, put in or exchanged anywhere, and read in steps of any size: never a fault."""

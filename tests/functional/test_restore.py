@@ -409,13 +409,15 @@ def _serving(settings):
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        with httpx.Client(base_url="http://127.0.0.1:18437", timeout=30) as http:
+        with httpx.Client(base_url="http://127.0.0.1:18437", timeout=60) as http:
             for _ in range(300):
                 try:
                     if http.get("/healthz").status_code == 200:
                         break
                 except httpx.TransportError:
                     time.sleep(0.2)
+            else:
+                pytest.fail("the service did not start")
             yield http
             os.killpg(process.pid, signal.SIGKILL)
     finally:

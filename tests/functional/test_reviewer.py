@@ -229,7 +229,7 @@ def test_residue_after_an_erasure(service, tmp_path):
     answer = service.call("DELETE", f"/v1/subjects/{person.id}").json
     assert answer["erase_horizon"] > answer["erased_at"]
     # A snapshot of the server's own housekeeping may keep the dead rows for a moment.
-    for _ in range(20):
+    for _ in range(480):
         with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as raw:
             raw.exec_driver_sql("VACUUM FULL dek")
             raw.exec_driver_sql("VACUUM FULL subject")

@@ -43,10 +43,10 @@ class Server:
         self.wait()
 
     def get(self, path="/healthz"):
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=120)
 
     def wait(self):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:
                 return self.get()
@@ -55,9 +55,23 @@ class Server:
         raise AssertionError("the server did not answer")
 
     def open(self, text):
-        connection = socket.create_connection(("127.0.0.1", self.port), 30)
+        connection = socket.create_connection(("127.0.0.1", self.port), 120)
         connection.sendall(text)
         return connection
+
+    def has_read(self, connection):
+        """Tell whether the server has taken all that a connection has sent."""
+        ours = (f":{self.port:04X}", f":{connection.getsockname()[1]:04X}")
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, queues, *_ = line.split()
+            if (local[-5:], remote[-5:]) == ours:
+                return int(queues.split(":")[1], 16) == 0
+        return False
+
+    def listens(self):
+        """Tell whether somebody new may come."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def workers(self):
         task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
@@ -71,6 +85,14 @@ class Server:
             for pid in workers:
                 os.kill(pid, signal.SIGKILL)
         self.process.communicate()
+
+
+def until(holds):
+    """Wait until something holds."""
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +109,7 @@ def test_three_hundred_slow_bodies_stop_nobody(server):
         slow = [stack.enter_context(server.open(SLOW)) for _ in range(300)]
         assert [server.get().status_code for _ in range(50)] == [200] * 50
         for connection in slow:
-            connection.settimeout(60)
+            connection.settimeout(120)
         assert {connection.recv(12) for connection in slow} == {b"HTTP/1.1 408"}
 
 
@@ -95,13 +117,13 @@ def test_what_is_at_hand_is_finished(tmp_path):
     """A request whose body is under way when SIGTERM comes is answered before the end."""
     server = Server(tmp_path)
     with server.open(HALF) as connection:
-        time.sleep(1)
+        until(lambda: server.has_read(connection))
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(1)
+        until(lambda: not server.listens())
         connection.sendall(b"_type=x")
-        connection.settimeout(30)
+        connection.settimeout(120)
         answer = connection.recv(12)
-    code = server.process.wait(timeout=60)
+    code = server.process.wait(timeout=120)
     server.end()
     assert (answer, code) == (b"HTTP/1.1 401", 0)
 
@@ -110,9 +132,7 @@ def test_a_dead_worker_is_replaced(server):
     """The server goes on after its worker was killed."""
     before = server.workers()
     os.kill(before[-1], signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and set(server.workers()) <= set(before):
-        time.sleep(0.1)
+    until(lambda: set(server.workers()) - set(before))
     assert server.wait().status_code == 200
 
 
@@ -126,7 +146,7 @@ def test_a_connection_without_a_request_ends(server):
         opened = [stack.enter_context(server.open(text)) for text in texts]
         ended = []
         for connection in opened:
-            connection.settimeout(60)
+            connection.settimeout(120)
             while connection.recv(4096):
                 pass
             ended.append(connection)
@@ -173,10 +193,10 @@ def reserved(port):
 
 def exposed(port, query=""):
     """Return what a worker shows as soon as it has started: another may answer before it."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/metrics{query}").text
+            return httpx.get(f"http://127.0.0.1:{port}/metrics{query}", timeout=120).text
         except httpx.TransportError:
             if time.monotonic() > deadline:
                 raise

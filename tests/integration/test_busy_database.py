@@ -73,7 +73,7 @@ def test_two_that_lock_each_other_out_are_both_done(postgres):
             postgres.accounts.lock(tx, mine)
             if first:
                 first = False
-                barrier.wait(30)
+                barrier.wait(120)
             postgres.accounts.lock(tx, other)
 
         postgres.store.unit(work)

@@ -81,7 +81,7 @@ def test_what_ended_is_dropped_and_begins_anew(house, limits):
     assert take(house, limits, FIVE) == 0
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None,
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture],
           max_examples=25)  # fmt: skip
 @given(st.lists(st.integers(0, 5400), min_size=1, max_size=40), st.integers(0, 10**9))
 def test_no_span_ever_holds_more_than_the_rule_says(house, limits, pauses, name):

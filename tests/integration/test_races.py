@@ -32,7 +32,7 @@ def together(house, act):
     barrier = threading.Barrier(AT_ONCE)
 
     def one(number):
-        barrier.wait(30)
+        barrier.wait(120)
         try:
             with house.store.transaction() as tx:
                 return act(tx, number)
@@ -203,7 +203,7 @@ def test_a_key_is_claimed_by_one(house):
     caller, barrier = uuid.UUID(int=5), threading.Barrier(AT_ONCE)
 
     def begin(_number):
-        barrier.wait(30)
+        barrier.wait(120)
         try:
             return house.answers.begin(caller, "register", "key", b"body")
         except Conflict as refused:

@@ -40,11 +40,11 @@ def test_a_hash_beyond_the_bound_is_not_begun():
     def hold():
         with hasher._turn():
             taken.set()
-            done.wait(5)
+            done.wait(120)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert taken.wait(5)
+    assert taken.wait(120)
     with pytest.raises(HasherBusy):
         hasher.hash("x")
     done.set()

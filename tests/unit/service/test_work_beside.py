@@ -25,7 +25,7 @@ class Work:
     def run(self):
         """Take a turn."""
         self.turns += 1
-        self.hold.wait(10)
+        self.hold.wait(120)
         if self.broken:
             raise ZeroDivisionError
         return 0

@@ -18,6 +18,7 @@ from service.store.engine import Store
 if TYPE_CHECKING:
     from service.clients.actions import Clients
     from service.notifications.actions.outbox import Outbox
+    from service.notifications.actions.webhooks import Webhooks
     from service.operators.actions import Operators
     from service.policy.actions.lives import Lives
 
@@ -51,6 +52,13 @@ class Desk:
         from service.notifications.actions.outbox import Outbox  # noqa: PLC0415 - as above
 
         return Outbox(self.clock)
+
+    @cached_property
+    def webhooks(self) -> "Webhooks":
+        """Who hears of events."""
+        from service.notifications.actions.webhooks import Webhooks  # noqa: PLC0415 - as above
+
+        return Webhooks(self.audit, self.clock, plain=self.settings.mode == "development")
 
     @cached_property
     def operators(self) -> "Operators":

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import click
 
-from service.cli.base import Span, command, counted, json_option, settings, show, show_rows
+from service.cli.base import Span, command, counted, json_option, reading, settings, show, show_rows
 from service.clients.model import SCOPES, NewClient
 from service.domain.errors import BadInput, Conflict, Fault
 
@@ -63,10 +63,7 @@ def listing(*, as_json: bool) -> None:
 
     Example: lamina clients list --json
     """
-    from service.app import open_desk
-
-    desk = open_desk(settings())
-    with desk.store.transaction(read=True) as tx:
+    with reading() as desk, desk.store.transaction(read=True) as tx:
         rows = desk.clients.listing(tx)
     short = (
         "client_id", "name", "status", "first_party", "created_at", "old_secret_until",

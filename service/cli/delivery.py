@@ -6,7 +6,7 @@ from uuid import UUID
 
 import click
 
-from service.cli.base import Span, command, counted, json_option, settings, show, show_rows
+from service.cli.base import Span, command, counted, json_option, reading, settings, show, show_rows
 from service.domain.errors import BadInput, Fault, NotFound
 from service.domain.ids import parse_id
 
@@ -47,10 +47,7 @@ def list_messages(limit: int, *, reveal: bool, as_json: bool) -> None:
 
     Example: lamina outbox list --json
     """
-    from service.app import open_desk
-
-    desk = open_desk(settings())
-    with desk.store.transaction() as tx:
+    with reading() as desk, desk.store.transaction() as tx:
         rows = desk.outbox.waiting(tx, limit, reveal=reveal)
         if reveal:
             desk.operators.alarm(tx, "outbox --reveal")
@@ -134,11 +131,8 @@ def list_webhooks(*, as_json: bool) -> None:
 
     Example: lamina webhooks list --json
     """
-    from service.app import open_house
-
-    house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        rows = house.delivery.webhooks.listed(tx)
+    with reading() as desk, desk.store.transaction(read=True) as tx:
+        rows = desk.webhooks.listed(tx)
     show_rows(rows, as_json=as_json, empty="no webhooks")
 
 

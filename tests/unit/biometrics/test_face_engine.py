@@ -21,6 +21,7 @@ from biometrics.face import (
     portraits,
     weights,
 )
+from biometrics.face.images import decode
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "face" / "portraits.json"
 SECRET = bytes(range(32))
@@ -179,8 +180,7 @@ def test_every_weight_has_a_license_and_an_origin(engine):
     assert all(len(item["sha256"]) == 64 and item["origin"] for item in info)
 
 
-def test_missing_portraits_are_named(monkeypatch):
-    """Without the packages the error says which."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(portraits.PortraitsMissing, match="skimage"):
-        portraits.collins()
+def test_the_portraits_come_with_the_package():
+    """Both are there whole, in the sizes that the frozen vectors were read from."""
+    sizes = {decode(read()).shape for read in (portraits.collins, portraits.hopper)}
+    assert sizes == {(480, 480, 3), (600, 512, 3)}

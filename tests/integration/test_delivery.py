@@ -13,7 +13,7 @@ from service.domain.caller import Caller, acting
 from service.domain.errors import BadInput, NotFound
 from service.notifications.actions.delivering import Delivering
 from service.notifications.actions.webhooks import Webhooks
-from service.notifications.model import CODE, TRIED, Channel, Undelivered, pause
+from service.notifications.model import CODE, CODES, TRIED, Channel, Undelivered, pause
 from service.telemetry.metrics import Metrics
 
 
@@ -272,11 +272,12 @@ def test_one_message_that_breaks_its_sender_holds_up_no_other(mail):
     assert mail.rows() == []
 
 
-def test_a_retry_lets_no_code_live_longer(mail):
+@pytest.mark.parametrize("kind", sorted(CODES))
+def test_a_retry_lets_no_code_live_longer(mail, kind):
     """Neither one that is new nor one that is dead before its time."""
     with mail.house.store.transaction() as tx:
         payload = {"to": "a@example.com", "code": "12345678"}
-        mail.house.outbox.put(tx, CODE, None, payload, timedelta(minutes=10))
+        mail.house.outbox.put(tx, kind, None, payload, timedelta(minutes=10))
     mail.posts[Channel.EMAIL].failures = [Undelivered("smtp_550", final=True)]
     ids = [uuid.UUID(mail.rows()[0]["id"])]
     for _ in range(2):

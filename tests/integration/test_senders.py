@@ -19,7 +19,7 @@ import pytest
 from service.domain.clock import FrozenClock
 from service.domain.errors import SetupError
 from service.notifications.actions.webhooks import Endpoint
-from service.notifications.model import CODE, Message, Undelivered
+from service.notifications.model import CODE, RECOVERY_CODE, Message, Undelivered
 from service.notifications.senders import deadline
 from service.notifications.senders.http import Poster, SmsSender, WebhookSender
 from service.notifications.senders.smtp import ConsoleSender, Letters, SmtpSender, server
@@ -333,6 +333,8 @@ def test_both_languages_say_all_of_it():
     kinds = {
         CODE, "identifier.claimed", "identifier.changed", "identifier.lapsed", "subject.suspended",
         "authenticator.enrolled", "authenticator.revoked", "subject.export_requested",
+        "subject.recovery_asked", "subject.recovery_approved", RECOVERY_CODE,
+        "subject.recovery_stopped", "subject.recovered",
     }  # fmt: skip
     for locale in ("en", "zh-Hans"):
         texts = [TEXTS.of(message(kind, locale=locale, field="email")) for kind in sorted(kinds)]

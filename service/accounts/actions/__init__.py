@@ -187,11 +187,11 @@ class Accounts:
             )
         return self._view(tx, row)
 
-    def notify(self, tx: Tx, subject: UUID, kind: str) -> None:
+    def notify(self, tx: Tx, subject: UUID, kind: str, **said: str) -> None:
         """Put a notice to every verified address, else every known one, into the outbox."""
         row = store.get(tx, subject)
         for address in self._claims.reached(tx, row) if row else []:
-            self._outbox.put(tx, kind, subject, {"to": address})
+            self._outbox.put(tx, kind, subject, {"to": address, **said})
 
     def label(self, tx: Tx, subject: UUID) -> str:
         """Return the name that an authenticator app shows: the username, or an address."""

@@ -12,7 +12,7 @@ from crypto.errors import CryptoError
 from service.domain.caller import who_acts
 from service.domain.clock import Clock, rfc3339
 from service.domain.ids import new_id
-from service.notifications.model import CODE, TRIED, Channel, State
+from service.notifications.model import CODES, TRIED, Channel, State
 from service.notifications.store import deliveries
 from service.notifications.store import outbox as store
 from service.notifications.store.outbox import Outgoing
@@ -84,10 +84,10 @@ class Outbox:
 
     def _retried(self, tx: Tx, row: Outgoing) -> bool:
         now = self._clock.now()
-        if row.kind == CODE and row.until <= now:
+        if row.kind in CODES and row.until <= now:
             return False
         # A code lives no longer for being tried again.
-        until = row.until if row.kind == CODE else max(row.until, now + TRIED)
+        until = row.until if row.kind in CODES else max(row.until, now + TRIED)
         if deliveries.of_messages(tx, [row.id]):
             return deliveries.revive(tx, [row.id], now, until) > 0
         to = (_payload(row) or {}).get("to")

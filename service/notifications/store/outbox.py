@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import service_owner, subject_owner
-from service.notifications.model import CODE
+from service.notifications.model import CODES
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
@@ -128,7 +128,7 @@ def drop_old(tx: Tx, ends: Ends) -> int:
     personal = _TABLE.c.subject_id.is_not(None)
     over = or_(
         _TABLE.c.delivered_at <= ends.delivered,
-        and_(_TABLE.c.kind == CODE, _TABLE.c.at <= ends.code),
+        and_(_TABLE.c.kind.in_(CODES), _TABLE.c.at <= ends.code),
         and_(personal, _TABLE.c.at <= ends.personal),
         _TABLE.c.at <= ends.rest,
     )

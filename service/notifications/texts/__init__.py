@@ -14,7 +14,7 @@ from service.notifications.model import ALARM, Message
 from service.settings import LANGUAGE
 
 _MEMBERS: Final = frozenset({"subject", "body", "sms"})
-_NAMES: Final = frozenset({"service", "code", "field", "at", "kind", "details"})
+_NAMES: Final = frozenset({"service", "code", "field", "at", "when", "kind", "details"})
 _LONGEST: Final = 4096
 
 
@@ -60,6 +60,7 @@ class Texts:
         values = {
             "service": self._service, "at": rfc3339(message.at), "kind": message.kind,
             "details": details, "code": message.payload.get("code", ""),
+            "when": message.payload.get("when", ""),
             "field": self._texts[language].get("fields", {}).get(
                 message.payload.get("field", ""), message.payload.get("field", "")
             ),

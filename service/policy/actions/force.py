@@ -115,6 +115,10 @@ class Policies:
         """Return for how long an authenticator is young: it proves too little for some acts."""
         return timedelta(hours=self._live.active.segment(segment).young_hours)
 
+    def recovery_wait(self, segment: str) -> timedelta:
+        """Return how long a recovery by the help desk waits before its code is sent."""
+        return timedelta(hours=self._live.active.segment(segment).recovery_hours)
+
     def clears(self, segment: str, level: Acr, enrolled: frozenset[str]) -> bool:
         """Tell whether a completed flow clears what is held against a subject."""
         if self._live.active.segment(segment).subject_risk.clears == "phr":

@@ -9,6 +9,7 @@ from uuid import UUID
 from service.domain.assurance import Acr, Evidence, Kind, achieved, parse_acr
 from service.domain.authenticator import FACTOR_OF_TYPE
 from service.domain.errors import BadInput, Fault
+from service.domain.factor import HELP_DESK
 from service.domain.risk import Band
 from service.policy.model import reading
 from service.policy.model.conditions import Condition as Matches
@@ -19,6 +20,7 @@ from service.policy.model.document import (
     FRICTION,
     PSD2_IDLE,
     PURPOSES,
+    RECOVERY_HOURS,
     YOUNG_HOURS,
     Bands,
     Condition,
@@ -76,6 +78,7 @@ class Compiled:
         liveness: How hard a face must show that it lives; empty where the document says nothing.
         session_idle: Seconds a session may stay unused; None where only its level says.
         young_hours: For how long an authenticator is young.
+        recovery_hours: How long a recovery by the help desk waits.
         keep_sessions: Whether a person's other sessions go on when authenticators change.
         unverified_email: Whether an e-mail address that nobody has verified may sign in.
         offers: The types of authenticator that a completed login gives a grant for.
@@ -96,6 +99,7 @@ class Compiled:
     liveness: str = ""
     session_idle: int | None = None
     young_hours: int = YOUNG_HOURS
+    recovery_hours: int = RECOVERY_HOURS
     keep_sessions: bool = False
     unverified_email: bool = False
     offers: frozenset[str] = frozenset()
@@ -277,6 +281,7 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
         liveness=segment.face.liveness if segment.face else "",
         session_idle=segment.session_idle or (PSD2_IDLE if psd2 else None),
         young_hours=YOUNG_HOURS if segment.young_hours is None else segment.young_hours,
+        recovery_hours=segment.recovery_hours or RECOVERY_HOURS,
         keep_sessions=bool(segment.keep_sessions_on_change),
         unverified_email=(segment.subjects or Subjects()).unverified_email_sign_in,
         offers=frozenset((segment.login_enrollment or LoginEnrollment()).offer),
@@ -326,4 +331,4 @@ def _wrong(pointer: str, code: str, detail: str) -> BadInput:
     return BadInput(Fault(pointer, code, detail), code="bad_policy")
 
 
-_SUPPOSED: Final = {factor: _evidence(factor) for factor in FACTORS}
+_SUPPOSED: Final = {factor: _evidence(factor) for factor in (*FACTORS, HELP_DESK)}

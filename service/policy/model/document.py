@@ -32,6 +32,8 @@ PSD2_IDLE: Final = 300
 """Seconds without activity after which a session ends, RTS (EU) 2018/389 article 4(3)(d)."""
 YOUNG_HOURS: Final = 72
 """For how long an authenticator is young where a document does not say otherwise."""
+RECOVERY_HOURS: Final = 24
+"""How long a recovery by the help desk waits where a document does not say otherwise."""
 TIGHTEN: Final = 2.0
 
 TypeName = Literal["password", "totp", "recovery_codes", "face"]
@@ -221,6 +223,7 @@ class Segment(Part):
     login_enrollment: LoginEnrollment | None = None
     session_idle: Annotated[int, Field(ge=60, le=2_592_000)] | None = None
     young_hours: Annotated[int, Field(ge=0, le=720)] | None = None
+    recovery_hours: Annotated[int, Field(ge=1, le=168)] | None = None
     keep_sessions_on_change: bool | None = None
     bands: Bands | None = None
     subject_risk: SubjectRisk | None = None
@@ -245,6 +248,8 @@ class Segment(Part):
             raise ValueError("under psd2 disclosure is deferred and attempts fill one_bucket")
         if self.regime == "psd2" and (self.session_idle or 0) > PSD2_IDLE:
             raise ValueError(f"under psd2 a session idles {PSD2_IDLE} s at most")
+        if self.regime == "psd2" and (self.recovery_hours or RECOVERY_HOURS) < RECOVERY_HOURS:
+            raise ValueError(f"under psd2 a recovery waits {RECOVERY_HOURS} hours at least")
         return self
 
 

@@ -14,6 +14,7 @@ from biometrics.fusion import Fused, Share, fuse
 from service.domain.assurance import Acr, Evidence, achieved, parse_acr, recent
 from service.domain.decision import Decision, Facts
 from service.domain.decision import Effect as Outcome
+from service.domain.factor import HELP_DESK
 from service.domain.risk import Assessment, Band, Reason
 from service.policy.model.compiling import (
     LEAST,
@@ -153,7 +154,7 @@ def decide(whole: Whole, facts: Facts) -> Decision:
     if asked.ends is not None:
         decision = _ended(decision, "denied_by_rule", "A rule of the policy ends this.")
         return replace(decision, effect=_irreversible(asked.ends, facts))
-    return _measure(decision, asked, segment, facts)
+    return _offered(_measure(decision, asked, segment, facts), facts)
 
 
 def _unproven(facts: Facts) -> Facts:
@@ -305,7 +306,18 @@ def _view(facts: Facts, risk: _Risk) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _offered(decision: Decision, facts: Facts) -> Decision:
+    """Let a recovery begin with the help desk's code too, whoever it is about."""
+    if facts.purpose != "recovery" or facts.evidence or HELP_DESK not in facts.enrolled:
+        return decision
+    first, *rest = decision.layers or ((),)
+    return replace(decision, effect=Outcome.REQUIRE, layers=((*first, HELP_DESK), *rest))
+
+
 def _measure(decision: Decision, asked: _Asked, segment: Compiled, facts: Facts) -> Decision:
+    if facts.purpose == "recovery" and any(item.factor == HELP_DESK for item in facts.evidence):
+        # Two operators have looked at the person, who has nothing else to show.
+        return replace(decision, effect=Outcome.ALLOW)
     young = recent(facts.evidence, asked.acr, facts.now, asked.max_age)
     fresh = [item for item in young if item.factor in asked.allowed]
     usable = facts.enrolled & asked.allowed

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from service.domain.assurance import Acr
 from service.domain.decision import Effect
+from service.domain.factor import HELP_DESK
 from service.domain.risk import Assessment, Band
 from service.policy.actions import parse
-from service.policy.model.compiling import compile_document
+from service.policy.model.compiling import compile_document, supposed
 from service.policy.model.engine import decide
 from tests.policies import NOW, Policy
 from tests.unit.service.documents import AAL2, ALL, ROOT, compiled, facts, leaf, ruled, shown
@@ -37,6 +38,34 @@ def test_a_layer_with_only_a_biometric_left_gets_another_way():
     assert [set(layer) for layer in asked.layers] == [{"face", "totp"}]
     more = facts(*shown("password", "totp", "totp"), enrolled=enrolled)
     assert found.decide(more).effect is Effect.ALLOW
+
+
+def test_a_recovery_may_begin_with_the_help_desk_whatever_the_policy():
+    """Offered for everybody, where the policy's own way is out of reach too; never in a login."""
+    there = ALL | {HELP_DESK}
+    asked = facts(purpose="recovery", enrolled=there, disclosed=False)
+    assert decide(compiled(), asked).layers == (("recovery_code", HELP_DESK),)
+    shut = compiled(recovery={"acr": AAL2, "layers": [["webauthn"]]})
+    without = replace(asked, enrolled=there - {"webauthn"})
+    assert decide(shut, without).layers == ((HELP_DESK,),)
+    assert HELP_DESK not in decide(compiled(), replace(asked, purpose="login")).layers[0]
+    begun = replace(asked, evidence=shown("password"), disclosed=True)
+    assert HELP_DESK not in {name for layer in decide(compiled(), begun).layers for name in layer}
+
+
+def test_the_code_of_the_help_desk_is_enough_unless_risk_or_a_rule_ends_it():
+    """It reaches no level and needs none; who is suspended or at critical risk is not let in."""
+    proof = replace(supposed(HELP_DESK), at=NOW)
+    found = facts(proof, purpose="recovery")
+    assert decide(compiled(), found).effect is Effect.ALLOW
+    high = (Assessment("s", -5),)
+    assert decide(compiled(), replace(found, assessments=high)).effect is Effect.ALLOW
+    assert decide(compiled(), replace(found, suspended=True)).effect is Effect.DENY
+    worst = (Assessment("s", -8),)
+    assert decide(compiled(), replace(found, assessments=worst)).effect is Effect.DENY
+    denied = compiled(**ruled({"deny": True}))
+    assert decide(denied, found).effect is Effect.DENY
+    assert decide(compiled(), replace(found, purpose="login")).effect is not Effect.ALLOW
 
 
 def test_bands_add_narrow_and_delay():

@@ -21,6 +21,7 @@ from service.domain.ids import new_id
 from service.jobs.actions.long import void_queued
 from service.notifications.actions.outbox import Outbox
 from service.operators import store
+from service.operators.followed import Asked, Followed
 from service.operators.model import (
     ACTS,
     APPROVAL_LIFE,
@@ -81,11 +82,16 @@ class Operators:
             "operators.grant": Act(self._check, self._give),
             "operators.revoke": Act(self._check, self._take),
         } | dict(acts)
+        self._followed: dict[str, Followed] = {}
         self._accounts = accounts
         self._audit = audit
         self._outbox = outbox
         self._clock = clock
         self.level = level
+
+    def follow(self, act: str, feature: Followed) -> None:
+        """Let a feature hear of each step of the approvals of an act."""
+        self._followed[act] = feature
 
     def scopes(self, tx: Tx, subject: UUID) -> frozenset[str]:
         """Return what a subject may do as an operator; nothing for everybody else."""
@@ -193,14 +199,17 @@ class Operators:
         params = agreed(act, target, params)
         if act in self._acts:
             self._acts[act].check(tx, target, params)
-        take_turn(tx, "approvals", caller.actor)
         now, most = self._clock.now(), self._bounds.max_approvals
+        number = new_id(now)
+        if act in self._followed:
+            self._followed[act].ask(tx, caller, Asked(number, target, params))
+        take_turn(tx, "approvals", caller.actor)
         open_ones = store.undecided(tx, caller.actor, now)
         if len(open_ones) >= most:
             detail = f"{most} acts that you asked for are not decided yet."
             raise TooMany("too_many_approvals", detail, room_in(open_ones, most, now))
         row = Approval(
-            id=new_id(now), act=act, target=target, params=params, reason=reason,
+            id=number, act=act, target=target, params=params, reason=reason,
             status="pending", requested_by=caller.actor, decided_by=None, created_at=now,
             expires_at=now + APPROVAL_LIFE, used_at=None,
         )  # fmt: skip
@@ -224,11 +233,17 @@ class Operators:
         """
         row, now = self._row(tx, number), self._clock.now()
         require(caller, ACTS[row.act])
+        asked = Asked(row.id, row.target, row.params)
+        followed = self._followed.get(row.act)
         if row.act in _ROLE_ACTS:
             self._lock(tx, UUID(row.target))
+        if followed is not None:
+            followed.hold(tx, asked)
         store.lock_roles(tx)
         if not self._may(tx, caller.actor, ACTS[row.act]):
             raise _insufficient(ACTS[row.act])
+        if followed is not None and not approve and self._row(tx, number).status == "used":
+            return self._stop(tx, caller, row, followed.reject(tx, caller, asked))
         if row.requested_by == caller.actor:
             raise Forbidden("same_operator", "Another operator must decide this.")
         status = "approved" if approve else "rejected"
@@ -238,11 +253,38 @@ class Operators:
             raise self._why(self._row(tx, number))
         row = self._row(tx, number)
         self._note(tx, f"approval.{status}", row, caller.actor)
-        if approve and row.act in self._acts:
-            params = agreed(row.act, row.target, row.params)
-            actor = self.consume(tx, caller, row.id, row.act, row.target, params)
+        return of_approval(row) | self._carry_out(tx, caller, row, asked)
+
+    def _carry_out(self, tx: Tx, caller: Caller, row: Approval, asked: Asked) -> dict[str, Any]:
+        """Do at once what is done as it is approved, or end what was begun as it was asked for."""
+        followed = self._followed.get(row.act)
+        if row.status == "rejected":
+            if followed is not None:
+                followed.reject(tx, caller, asked)
+            return {}
+        if followed is None and row.act not in self._acts:
+            return {}
+        params = agreed(row.act, row.target, row.params)
+        actor = self.consume(tx, caller, row.id, row.act, row.target, params)
+        told: Mapping[str, Any] = {}
+        if followed is not None:
+            told = followed.approve(tx, caller, asked)
+        else:
             self._acts[row.act].do(tx, row.target, params, actor)
-        return of_approval(self._row(tx, number))
+        return of_approval(self._row(tx, row.id)) | dict(told)
+
+    def _stop(self, tx: Tx, caller: Caller, row: Approval, ended: object) -> dict[str, Any]:
+        """Note that one operator has ended what two had agreed on; raises Conflict."""
+        if not ended or not store.stop(tx, row.id):
+            raise self._why(self._row(tx, row.id))
+        self._note(tx, "approval.stopped", row, caller.actor)
+        return of_approval(self._row(tx, row.id))
+
+    def waits(self, tx: Tx, number: UUID) -> bool:
+        """Tell whether an approval may still be given."""
+        row = store.approval(tx, number)
+        now = self._clock.now()
+        return row is not None and row.status == "pending" and now < row.expires_at
 
     def consume(
         self, tx: Tx, caller: Caller, number: UUID, act: str, target: str,

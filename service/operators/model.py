@@ -22,16 +22,26 @@ class Role(StrEnum):
 _RUN: Final = frozenset(
     {"keys:admin", "clients:admin", "policy:write", "policy:read", "subjects:list"}
 )
+_DESK: Final = frozenset({"subjects:recover"})
 _SCOPES: Final = {
-    Role.OPERATOR: _RUN,
+    Role.OPERATOR: _RUN | _DESK,
     Role.SECURITY_OFFICER: _RUN
+    | _DESK
     | {"operators:admin", "subjects:erase", "subjects:export", "audit:read"},
     Role.AUDITOR: frozenset({"audit:read", "policy:read"}),
 }
 ADMIN_SCOPES: Final = frozenset(
-    {"keys:admin", "clients:admin", "policy:write", "operators:admin", "subjects:list"}
+    {
+        "keys:admin",
+        "clients:admin",
+        "policy:write",
+        "operators:admin",
+        "subjects:list",
+        "subjects:recover",
+    }  # fmt: skip
 )
 """What only operators hold; no client is ever registered with one."""
+RECOVER: Final = "subject.recover"
 ACTS: Final = {
     "keys.destroy": "keys:admin",
     "keys.export": "keys:admin",
@@ -44,6 +54,7 @@ ACTS: Final = {
     "webhooks.secret": "clients:admin",
     "policy.activate": "policy:write",
     "subjects.export": "subjects:export",
+    RECOVER: "subjects:recover",
 }
 """The acts that take two people, and the scope that either of them needs."""
 _WORDS: Final = {
@@ -51,6 +62,7 @@ _WORDS: Final = {
     "operators.revoke": ("role",),
     "clients.scopes": ("scopes",),
     "webhooks.add": ("host", "kinds", "client"),
+    RECOVER: ("act",),
 }
 _FIGURES: Final = {
     "keys.destroy": {"grace_days": figures.GRACE_DAYS},

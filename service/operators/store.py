@@ -189,6 +189,12 @@ def use(tx: Tx, number: UUID, now: datetime) -> bool:
     return change(tx, Approval, row, status="used", used_at=now)
 
 
+def stop(tx: Tx, number: UUID) -> bool:
+    """End what an approval that was used has begun; False when it was not used."""
+    row = one(tx, Approval, _FOR_CHANGE, {"b_id": number})
+    return row is not None and row.status == "used" and change(tx, Approval, row, status="stopped")
+
+
 def void(tx: Tx, who: str, acts: Sequence[str]) -> Sequence[Any]:
     """End the open approvals of some acts that somebody asked for or gave; return id and act."""
     given = and_(_APPROVALS.c.status == "approved", _APPROVALS.c.decided_by == who)

@@ -64,7 +64,7 @@ def test_parameters_do_not_name_another_act(service, officers):  # noqa: F811
         ("operators.grant", "role"), ("operators.revoke", "role"), ("clients.scopes", "scopes"),
         ("clients.secret", "overlap"), ("clients.jwks", "overlap"),
         ("keys.destroy", "grace_days"), ("keys.export", "days"), ("policy.activate", "none"),
-        ("subjects.export", "none"),
+        ("subjects.export", "none"), ("subject.recover", "act"),
     ],
 )  # fmt: skip
 def test_each_act_knows_its_parameters(service, officers, act, known):  # noqa: F811

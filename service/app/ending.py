@@ -12,6 +12,7 @@ from service.accounts.actions import Accounts
 from service.authenticators.actions import Authenticators
 from service.clients.actions import Clients
 from service.devices.actions import Devices
+from service.factors.help_desk.actions import Recoveries
 from service.factors.totp.actions import TotpFactor
 from service.idempotency.actions import Answers
 from service.jobs.actions import Task
@@ -50,6 +51,7 @@ class Ending:
     operators: Operators
     outbox: Outbox
     policies: Policies
+    recoveries: Recoveries
     sessions: Sessions
     throttling: Throttling
     tokens: Tokens
@@ -78,6 +80,7 @@ def ends_of(of: Ending) -> Sequence[Task]:
         ("operators.drop", _HOUR, of.operators.drop_old),
         ("outbox.drop", _HOUR, of.outbox.drop_old),
         ("policy.drop", _OFTEN, of.policies.drop_old),
+        ("recoveries.end", _MINUTE, of.recoveries.end_over),
         ("sessions.drop", _HOUR, sessions),
         ("steps.drop", _OFTEN, of.totp.drop_used),
         ("throttle.drop", _HOUR, of.throttling.drop_unused),

@@ -31,12 +31,14 @@ from service.domain.authenticator import Status
 from service.domain.bounds import Bounds
 from service.domain.clock import Clock, SystemClock
 from service.domain.errors import Unavailable
-from service.domain.factor import Enrollment, Factor
+from service.domain.factor import HELP_DESK, Enrollment, Factor
 from service.domain.ids import DECOY, parse_id
 from service.factors.face.actions import Asked, FaceFactor
 from service.factors.face.model import Mode
 from service.factors.face.reader import Reader
 from service.factors.face.scoring import FaceScores
+from service.factors.help_desk.actions import Recoveries
+from service.factors.help_desk.actions.factor import HelpDeskFactor
 from service.factors.password.actions import PasswordFactor
 from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
@@ -50,7 +52,7 @@ from service.login.actions import Login
 from service.login.parts import Parts
 from service.notifications.actions.outbox import Outbox
 from service.operators.actions import Act, Operators
-from service.operators.model import required
+from service.operators.model import RECOVER, required
 from service.policy.actions.force import Policies
 from service.policy.actions.isolation import Signals
 from service.policy.actions.lives import Lives
@@ -96,6 +98,7 @@ class House:
     sessions: Sessions
     tokens: Tokens
     operators: Operators
+    recoveries: Recoveries
     devices: Devices
     behaviors: Behaviors
     measuring: Measuring
@@ -150,13 +153,13 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
         Answers(store, vault.purpose_key, clock, settings),
     )  # fmt: skip
     access = AccessTokens(signing, clock, settings.issuer)
-    operators = _operators(
-        Operators(
-            accounts, audit, outbox, clock, required(development=settings.mode == "development"),
-            {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)}, settings,
-        ),
-        accounts, sessions,
+    operators = Operators(
+        accounts, audit, outbox, clock, required(development=settings.mode == "development"),
+        {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)}, settings,
     )  # fmt: skip
+    recoveries = Recoveries(operators, accounts, authenticators, policies, outbox, audit, clock)
+    operators.follow(RECOVER, recoveries)
+    _end_with_suspension(accounts, sessions, recoveries, operators)
     tokens = Tokens(
         store, clients, sessions, access, operators, audit, clock,
         timedelta(seconds=settings.refresh_grace),
@@ -166,6 +169,7 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
         settings, authenticators, hasher, clock, asked, behaviors
     )
     factors: dict[str, Factor] = {item.name: item for item in (password, totp, codes, face)}
+    factors |= {HELP_DESK: HelpDeskFactor(recoveries)}
     enrollments: dict[str, Enrollment] = {item.type: item for item in (password, totp, codes, face)}
     signals = Signals(
         (BehaviorSignal(behaviors), context, FacePassiveSignal()),
@@ -174,7 +178,8 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
     login = Login(
         Parts(
             store, accounts, authenticators, sessions, tokens, devices, throttling,
-            policies, standing, behaviors, signals, factors, audit, metrics, clock, context.origin,
+            policies, standing, behaviors, signals, factors, recoveries, audit, metrics, clock,
+            context.origin,
         )
     )  # fmt: skip
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
@@ -189,7 +194,12 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
         "contact": (accounts.erase_contact, outbox.forget),
         "biometric": (face.forget, policies.forget),
         "behavior": (behaviors.forget, context.forget, policies.forget),
-        "factor": (authenticators.revoke_all, policies.forget, standing.forget),
+        "factor": (
+            authenticators.revoke_all,
+            recoveries.forget,
+            policies.forget,
+            standing.forget,
+        ),
     }
     ends = Ends(
         accounts.lock,
@@ -201,6 +211,7 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
             devices.forget_everybody,
             authenticators.drop_grants,
             partial(operators.close_approvals, actor="ledger"),
+            recoveries.stop_everybodys,
         ),
     )
     shredding, memory = (
@@ -241,12 +252,13 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
         ),
         Task("login_context.fold", timedelta(minutes=1), context.fold, paged=True, final=True),
         Task("identifiers.renew", timedelta(minutes=1), accounts.renew),
+        Task("recoveries.send", timedelta(minutes=1), recoveries.send_due, final=True),
         Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
         *ends_of(
             Ending(
                 accounts, answers, authenticators, behaviors, clients, context, custody.jobs,
-                devices, exports, login, operators, outbox, policies, sessions, throttling, tokens,
-                totp,
+                devices, exports, login, operators, outbox, policies, recoveries, sessions,
+                throttling, tokens, totp,
             )
         ),
     )  # fmt: skip
@@ -255,7 +267,7 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
         outbox=outbox, delivery=delivery, accounts=accounts, clients=clients,
         throttling=throttling,
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
-        operators=operators,
+        operators=operators, recoveries=recoveries,
         keys=keys, shredding=shredding, erasure=erasure, memory=memory,
         watch=Watch(store, memory, erasure.compare, erasure.remember), exports=exports,
         custody=custody,
@@ -312,15 +324,17 @@ def _long_jobs(  # noqa: PLR0913 - one argument per feature it leans on
     return LongJobs(store, plans(keys) | others, clock, bounds, stands)
 
 
-def _operators(operators: Operators, accounts: Accounts, sessions: Sessions) -> Operators:
-    """Let a suspension end access, and what an operator asked for, whoever suspends."""
+def _end_with_suspension(
+    accounts: Accounts, sessions: Sessions, recoveries: Recoveries, operators: Operators
+) -> None:
+    """Let a suspension end access, a recovery and what an operator asked for, whoever suspends."""
 
     def suspended(tx: Tx, subject: UUID) -> None:
         sessions.end_access(tx, subject, "suspended")
+        recoveries.stop(tx, subject, "suspended")
         operators.suspended(tx, subject)
 
     accounts.when_suspended(suspended)
-    return operators
 
 
 def _stands(operators: Operators, clients: Clients, tx: Tx, actor: str, scope: str) -> bool:

@@ -31,10 +31,13 @@ from service.store.engine import Tx, insert_once
 from service.store.personal import Personal, anybody
 from service.store.shapes import Authentic
 
+_NOT_GIVEN: Final = frozenset({"rows", "rows_mac", "operators"})
+"""What of a leaf is no part of an export: notes of rows, and which operators two were."""
+
 
 def decided(data: dict[str, Any]) -> dict[str, Any]:
-    """Give what was decided, without the notes of rows that go with it."""
-    return {name: value for name, value in data.items() if name not in {"rows", "rows_mac"}}
+    """Give what was decided, without the notes of rows that go with it nor who of the operators."""
+    return {name: value for name, value in data.items() if name not in _NOT_GIVEN}
 
 
 _OFTEN: Final = frozenset(

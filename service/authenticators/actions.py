@@ -28,7 +28,9 @@ PENDING_LIFE: Final = timedelta(hours=1)
 """How long an authenticator may wait for its confirmation."""
 _REVOKED_KEPT: Final = timedelta(days=400)
 RECOVERY_ACT: Final = "enroll:password"
-"""The one act that a recovery flow gives a grant for."""
+"""The one act that a recovery flow gives a grant for, where the help desk names no other."""
+RECOVERABLE: Final = (RECOVERY_ACT, "enroll:totp", "enroll:recovery_codes")
+"""The acts of which one is named when the help desk recovers somebody."""
 _REGISTRATION: Final = timedelta(hours=24)
 _ALWAYS: Final = frozenset({"password"})
 """Types of which a new one ends access even where it replaces none, as after a recovery."""
@@ -216,6 +218,15 @@ class Authenticators:
         """Return the ids and types of what is active: what others gave is worth nothing."""
         return store.active_types(tx, subject)
 
+    def ever(self, tx: Tx, subject: UUID) -> frozenset[str]:
+        """Return the types that were active at some time, of what is not forgotten yet."""
+        rows = store.of_subject(tx, subject)
+        return frozenset(row.type for row in rows if row.confirmed_at is not None)
+
+    def recovered(self, tx: Tx, subject: UUID) -> None:
+        """End access, and what waits for confirmation, of a subject that shows it has lost it."""
+        self._security_changed(tx, subject, None)
+
     def settled(
         self, tx: Tx, authenticators: Collection[UUID], young: timedelta
     ) -> frozenset[UUID]:  # fmt: skip
@@ -299,7 +310,7 @@ class Authenticators:
             (tx.info[_ACTING],) = used
             return
         if not self._registering(caller, account, now):
-            kinds = "enrollment or recovery" if act == RECOVERY_ACT else "enrollment"
+            kinds = "enrollment or recovery" if act in RECOVERABLE else "enrollment"
             detail = f"This needs a grant for {act} from an {kinds} flow."
             raise Forbidden("grant_required", detail, act=act)
 

@@ -6,6 +6,7 @@ from service.accounts.model import Lead
 from service.devices.actions import Device
 from service.domain.assurance import Acr
 from service.domain.errors import Fault, NotFound
+from service.domain.factor import HELP_DESK
 from service.login.judging import Judging
 from service.login.model import Flow, FlowKind, Outcome, Terms
 from service.login.parts import Parts
@@ -42,11 +43,12 @@ class Completing:
         parts, terms = self._parts, flow.terms
         self.require_session(tx, terms)
         afresh = self._settle_counters(tx, flow)
+        act = self._recovered(tx, flow)
         if terms.kind in {FlowKind.ENROLLMENT, FlowKind.RECOVERY}:
             if refusal := self._judging.too_young(tx, flow):
                 return Outcome(flow, refusal=refusal)
             grant = parts.authenticators.issue_grant(
-                tx, terms.subject, terms.client, terms.act, terms.session
+                tx, terms.subject, terms.client, act, terms.session
             )
             return Outcome(flow, grant=grant)
         account = parts.accounts.get(tx, terms.subject)
@@ -75,6 +77,20 @@ class Completing:
             },
             notices=(UNVERIFIED,) if self._judging.led(tx, flow) is Lead.CLAIM else (),
         )
+
+    def _recovered(self, tx: Tx, flow: Flow) -> str:
+        """Complete a recovery by the help desk, or stop one that is under way; return the act.
+
+        Whoever verifies afresh has not lost everything, and may be the one who asked for none.
+        """
+        recoveries, terms = self._parts.recoveries, flow.terms
+        own = flow.own_evidence
+        numbers = [item.authenticator for item in own if item.factor == HELP_DESK]
+        if numbers:
+            return recoveries.finish(tx, numbers[0])
+        if own:
+            recoveries.stop(tx, terms.subject, "signed_in")
+        return terms.act
 
     def _enrollable(
         self, tx: Tx, flow: Flow, segment: str, *, first_party: bool

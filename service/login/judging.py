@@ -11,6 +11,7 @@ from service.domain.assurance import Acr, Evidence, Kind, worth
 from service.domain.authenticator import FACTOR_OF_TYPE
 from service.domain.decision import Decision, Effect, Facts
 from service.domain.errors import Denied, VerificationFailed
+from service.domain.factor import HELP_DESK
 from service.domain.risk import Reason, SignalFacts
 from service.login import model
 from service.login.model import Flow, FlowKind, FlowStatus
@@ -75,7 +76,9 @@ class Judging:
             return flow, None
         terms, parts = flow.terms, self._parts
         active = parts.authenticators.active(tx, terms.subject)
-        found = worth(flow.evidence, parts.clock.now(), active).evidence
+        # The code of a recovery is no authenticator: the flow ends as it is used up.
+        codes = {item.authenticator for item in flow.evidence if item.factor == HELP_DESK}
+        found = worth(flow.evidence, parts.clock.now(), {*active, *codes}).evidence
         if terms.session and not parts.tokens.stands(tx, terms.session, terms.token):
             found = tuple(item for item in found if item.flow == str(flow.id))
         return replace(flow, evidence=found), active

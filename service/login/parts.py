@@ -12,6 +12,7 @@ from service.devices.actions import Devices
 from service.domain.clock import Clock
 from service.domain.factor import Factor
 from service.domain.risk import Surroundings
+from service.factors.help_desk.actions import Recoveries
 from service.policy.actions.force import Policies
 from service.policy.actions.isolation import Signals
 from service.policy.actions.standing import Standing
@@ -43,6 +44,7 @@ class Parts:
     behaviors: Behaviors
     signals: Signals
     factors: Mapping[str, Factor]
+    recoveries: Recoveries
     audit: AuditLog
     metrics: Metrics
     clock: Clock

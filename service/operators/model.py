@@ -38,7 +38,7 @@ ADMIN_SCOPES: Final = frozenset(
         "operators:admin",
         "subjects:list",
         "subjects:recover",
-    }  # fmt: skip
+    }
 )
 """What only operators hold; no client is ever registered with one."""
 RECOVER: Final = "subject.recover"

@@ -1,5 +1,7 @@
 """Digests of tokens that are shown once: only who holds the keys of the service can make one."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from crypto import opaque
@@ -18,4 +20,10 @@ def token_digest(tx: Tx, token: str, purpose: str, bound: bytes = b"") -> bytes:
         purpose: Its kind, so that none passes for another.
         bound: What it belongs to, where that is known before the row is read.
     """
-    return opaque.keyed_digest(sealer_of(tx).purpose_key(tx, _PURPOSE), token, purpose, bound)
+    return digester(tx, purpose, bound)(token)
+
+
+def digester(tx: Tx, purpose: str, bound: bytes = b"") -> Callable[[str], bytes]:
+    """Return what gives the digest of a token that is known only when the unit of work is over."""
+    key = sealer_of(tx).purpose_key(tx, _PURPOSE)
+    return partial(opaque.keyed_digest, key, purpose=purpose, bound=bound)

@@ -13,7 +13,7 @@ from service.store.engine import refusal_of
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0023"
+HEAD: Final = "0024"
 """The revision that this program needs; the newest of `migrations`."""
 STARTING: Final = text("SELECT pg_advisory_xact_lock(7811320119)")
 """Waits for others that change the schema or do what a first start does; ends with the transaction.

@@ -101,6 +101,7 @@ BOUNDS = {
     "subject": Bound(fixed=OWNED, after=FOR_ITS_LIFE),
     "subject_export": Bound(1, each=1),
     "subject_index": Bound(fixed=2 * OWNED, after=FOR_ITS_LIFE),
+    "subject_recovery": Bound(fixed=0),
     "subject_risk": Bound(fixed=OWNED),
     "suspension": Bound(fixed=2 * OWNED),
     "throttle": Bound(30 * DAY, each=2, fixed=4 * OWNED),

@@ -62,6 +62,8 @@ PUBLIC = {
     "subject": "id status segment client_id created_at updated_at first_login_at",
     "subject_risk": "id subject_id since",
     "subject_export": "id subject_id actor created_at expires_at",
+    "subject_recovery": "id subject_id approval_id act status asked_by approved_by asked_at due_at "
+    "ends_at address digest",
     "subject_index": "id field key_version digest subject_id verified_at form",
     "suspension": "id subject_id capability reason since",
     "throttle": "was was_locked_until was_updated_at "
@@ -136,6 +138,7 @@ def test_secrets_are_withheld_everywhere():
         ("behavior_profile", "content"), ("refresh_token", "successor"),
         ("refresh_token", "digest"), ("completion_code", "digest"), ("dek", "wrapped"),
         ("subject_index", "digest"), ("subject_export", "content"),
+        ("subject_recovery", "address"), ("subject_recovery", "digest"),
     }  # fmt: skip
     assert not secrets & given
 

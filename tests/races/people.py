@@ -14,9 +14,11 @@ from service.accounts.store import Subject
 from service.clients.model import SCOPES, NewClient
 from service.domain.ids import new_id
 from service.notifications.store.outbox import Outgoing
+from service.operators.model import Role, actor_of
 from service.policy import store as policies
 from service.tokens.model import FLOW_GRANT
 from tests.functional.conftest import CONSENT, PASSWORD
+from tests.functional.desk import sent
 from tests.races.processes import Request, ask
 from tests.typists import typists, wire
 
@@ -67,6 +69,17 @@ class World:
         """Return a grant, as a completed flow gives it."""
         with self.house.store.transaction() as tx:
             return self.house.authenticators.issue_grant(tx, UUID(subject), self.client, act)
+
+    @cached_property
+    def operators(self):
+        """Two operators, by their ids."""
+        found = []
+        for _ in range(2):
+            body = {"identifiers": {"username": f"operator{next(_numbers)}"}}
+            found.append(UUID(self.call("POST", "/v1/subjects", body)["id"]))
+            with self.house.store.transaction() as tx:
+                self.house.operators.grant(tx, found[-1], Role.OPERATOR)
+        return found
 
     def rows(self, statement, **values):
         """Return rows of the database as they are."""
@@ -177,6 +190,19 @@ class Person:
         return self.world.call(
             "POST", "/v1/flows", {"kind": "login", "identifier": self.name} | more
         )
+
+    def recovering(self):
+        """Begin a recovery."""
+        body = {"kind": "recovery", "identifier": self.name}
+        return self.world.call("POST", "/v1/flows", body)
+
+    @cached_property
+    def desk_code(self):
+        """A code that two operators had sent to this person."""
+        house, names = self.world.house, map(actor_of, self.world.operators)
+        with house.store.transaction() as tx:
+            _, code = sent(house, tx, UUID(self.id), list(names))
+        return code
 
     def proven(self):
         """Begin a login and verify the password."""

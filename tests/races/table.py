@@ -360,6 +360,19 @@ def _recovery_code(person):
     return _each(person, person.proven, "recovery_code", lambda: body)
 
 
+@act("POST", _ACTION, "help desk", "same help desk code", most=1)
+def _help_desk(person):
+    body = {"code": person.desk_code}
+    return _each(person, person.recovering, "help_desk", lambda: body)
+
+
+@act("POST", _ACTION, "help desk", "wrong help desk code", guesses="attempts")
+def _wrong_help_desk(person):
+    assert person.desk_code
+    body = {"code": "0000-0000-0000-0000"}
+    return _each(person, person.recovering, "help_desk", lambda: body)
+
+
 @act("POST", _ACTION, "flows", "complete one flow", most=1)
 def _complete(person):
     flow, body = _shared(person), {"code": person.codes.pop()}

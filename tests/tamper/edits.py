@@ -70,6 +70,13 @@ def signs_in(world, name):
     return answer.status_code != 200
 
 
+def recovered(world):
+    """Tell whether the code of a recovery that was stopped is refused."""
+    flow = world.service.begin("alice", "recovery").json
+    body = {"code": world.names["desk_code"]}
+    return world.service.act(flow, "help_desk", body).status_code != 200
+
+
 def operates(world, name):
     with world.service.house.store.transaction(read=True) as tx:
         return not world.service.house.operators.scopes(tx, world.names[name])
@@ -281,6 +288,14 @@ EDITS = [
     Edit("edit", "approval", "another act than was asked for",
          put("approval", of("approval"), params={"scopes": "subjects:erase"})),
     Edit("roll back", "approval", "undecided again", back("approval", of("approval"))),
+    Edit("edit", "subject_recovery", "a stopped one is good again",
+         put("subject_recovery", of("recovery"), status="sent"), recovered),
+    Edit("edit", "subject_recovery", "for another act",
+         put("subject_recovery", of("recovery"), act="enroll:totp")),
+    Edit("move", "subject_recovery", "from alice to mallory",
+         put("subject_recovery", of("recovery"), subject_id=named("mallory"))),
+    Edit("roll back", "subject_recovery", "sent again", back("subject_recovery", of("recovery"))),
+    Edit("delete", "subject_recovery", "unseen", drop("subject_recovery", of("recovery"))),
     Edit("insert", "bootstrap_token", "a token of the attacker's choice", bootstrap,
          lambda world: bootstraps(world, world.names["lboot"])),
     Edit("delete", "suspension", "may sign in again", drop("suspension", of("bob", "subject_id"))),

@@ -9,11 +9,12 @@ from sqlalchemy import delete, insert, select, update
 from crypto import opaque
 from service.accounts.actions.codes import GUESSES
 from service.domain.ids import new_id
-from service.operators.model import Role
+from service.operators.model import Role, actor_of
 from service.policy import store as policy
 from service.store.base import Base
 from service.throttling.actions import Limits
 from tests.functional.conftest import CONSENT, PASSWORD, Service
+from tests.functional.desk import sent
 
 TABLES = Base.metadata.tables
 
@@ -117,6 +118,7 @@ def build(service) -> World:
     names |= {name: UUID(person.id) for name, person in people.items()}
     names["people"] = people
     _first(world, people)
+    _recovery(world)
     world.earlier = world.rows()
     _second(world, people, gone)
     with house.store.transaction() as tx:
@@ -163,6 +165,14 @@ def _first(world, people):
     names["limit"] = world.one("limit_count")._mapping["id"]
     names["grant_row"] = world.one("grant", subject_id=names["alice"]).id
     names["consent"] = world.one("consent", subject_id=names["alice"]).id
+
+
+def _recovery(world):
+    """Have a code sent to alice, whose sign-in later stops the recovery."""
+    house, names = world.service.house, world.names
+    both = [actor_of(names[name]) for name in ("ada", "dora")]
+    with house.store.transaction() as tx:
+        names["recovery"], names["desk_code"] = sent(house, tx, names["alice"], both)
 
 
 def guess(world):

@@ -112,6 +112,15 @@ def verified_fields(tx: Tx, subject: UUID) -> frozenset[str]:
     return frozenset(row.field for row in holding(tx, SubjectIndex, _ROWS.where(*mine), {}))
 
 
+def verified_since(tx: Tx, subject: UUID, field: str) -> datetime | None:
+    """Return since when a subject has proven an identifier; None where it has not."""
+    query = _ROWS.where(
+        _INDEX.c.subject_id == subject, _INDEX.c.field == field, _INDEX.c.verified_at.is_not(None)
+    )
+    rows = holding(tx, SubjectIndex, query, {})
+    return max((row.verified_at for row in rows), default=None)
+
+
 def claimants(tx: Tx, subject: UUID, field: str) -> list[UUID]:
     """Return who claims the same identifier as a subject, by id, the subject too.
 

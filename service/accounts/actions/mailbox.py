@@ -1,0 +1,25 @@
+"""The e-mail address at which a person has shown that they read, and since when."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from service.accounts import store
+from service.accounts.actions.claims import address
+from service.accounts.model import Field
+from service.accounts.store import claims
+from service.store.engine import Tx
+
+
+class Mailbox(NamedTuple):
+    """An address in its normal form."""
+
+    address: str
+    verified_at: datetime
+
+
+def mailbox(tx: Tx, subject: UUID) -> Mailbox | None:
+    """Return the verified e-mail address of a subject; None where there is none."""
+    row, proven = store.get(tx, subject), claims.verified_since(tx, subject, Field.EMAIL.value)
+    to = address(row, Field.EMAIL) if row is not None else None
+    return Mailbox(to, proven) if to and proven else None

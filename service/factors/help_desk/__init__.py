@@ -1,0 +1,1 @@
+"""A code for a person who has lost everything, which two operators agreed to send."""

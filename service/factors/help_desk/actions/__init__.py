@@ -1,0 +1,302 @@
+"""Ask for a recovery, approve it, send its code, stop it: what two operators may do for a person.
+
+While it waits there is no code that anybody could steal or ask for, and whoever signs in to the
+account ends it. The operators are never told the code: it goes to the address that the person had
+verified before anybody asked.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from crypto import opaque
+from service.accounts.actions import Accounts
+from service.accounts.actions.mailbox import mailbox
+from service.accounts.model import Account
+from service.audit.actions import AuditLog
+from service.authenticators.actions import RECOVERABLE, Authenticators
+from service.domain.authenticator import FACTOR_OF_TYPE
+from service.domain.caller import Caller
+from service.domain.clock import Clock, has_come, in_force, rfc3339
+from service.domain.errors import (
+    BadInput,
+    Conflict,
+    Fault,
+    Forbidden,
+    NotFound,
+    Unavailable,
+    VerificationFailed,
+)
+from service.domain.ids import new_id, parse_id
+from service.factors.help_desk import store
+from service.factors.help_desk.model import CODE_LIFE, KEPT, SENDING, State, lifts
+from service.notifications.actions.outbox import Outbox
+from service.notifications.model import RECOVERY_CODE
+from service.operators.actions import Operators
+from service.operators.followed import Asked
+from service.operators.model import ACTS, APPROVAL_LIFE, RECOVER
+from service.policy.actions.force import Policies
+from service.store.bearer import digester, token_digest
+from service.store.engine import Tx
+
+_ADDRESS: Final = "help-desk-address"
+_CODE: Final = "help-desk-code"
+_HOUR: Final = 3600
+
+
+class Recoveries:
+    """The recoveries by the help desk; the operators tell it of each step of their approvals."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
+        self, operators: Operators, accounts: Accounts, authenticators: Authenticators,
+        policies: Policies, outbox: Outbox, audit: AuditLog, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._operators = operators
+        self._accounts = accounts
+        self._authenticators = authenticators
+        self._policies = policies
+        self._outbox = outbox
+        self._audit = audit
+        self._clock = clock
+
+    def ask(self, tx: Tx, caller: Caller, asked: Asked) -> None:
+        """Note that an operator asks for a recovery, and tell the person at every address.
+
+        Raises:
+            BadInput: There is no such subject for this caller, or nothing of that to recover.
+            Forbidden: It is the caller's own account.
+            Conflict: A recovery is under way, the account is suspended, or no address is verified.
+            Unavailable: Nothing delivers e-mail here.
+        """
+        subject, act, now = parse_id(asked.target), asked.params.get("act"), self._clock.now()
+        if act not in RECOVERABLE:
+            detail = f"must be one of {' '.join(RECOVERABLE)}"
+            raise BadInput(Fault("/params/act", "unknown_act", detail))
+        try:
+            account, to = self._recoverable(tx, caller, subject, act)
+        except NotFound:
+            raise BadInput(Fault("/target", "subject_not_found", "is no subject")) from None
+        self._require_none(tx, account.id, now)
+        number = new_id(now)
+        values = {
+            "id": number, "subject_id": account.id, "approval_id": asked.number, "act": act,
+            "status": State.ASKED.value, "asked_by": caller.actor, "approved_by": None,
+            "asked_at": now, "due_at": None, "ends_at": now + APPROVAL_LIFE, "digest": None,
+            "address": token_digest(tx, to, _ADDRESS, number.bytes),
+        }  # fmt: skip
+        if not store.add(tx, values):
+            raise _pending()
+        self._note(tx, "subject.recovery_asked", store.find(tx, number), caller.actor)
+        self._accounts.notify(tx, account.id, "subject.recovery_asked")
+
+    def hold(self, tx: Tx, asked: Asked) -> None:
+        """Lock the subject, whatever became of it since."""
+        self._accounts.hold(tx, UUID(asked.target))
+
+    def approve(self, tx: Tx, caller: Caller, asked: Asked) -> Mapping[str, Any]:
+        """Let the waiting begin, and tell the person when the code will be sent.
+
+        Raises:
+            NotFound: There is no such subject for this caller.
+            Forbidden: It is the caller's own account.
+            Conflict: It was stopped, or cannot be done any more.
+        """
+        row = store.under_way(tx, UUID(asked.target))
+        if row is None or (row.approval_id, row.status) != (asked.number, State.ASKED):
+            detail = "This recovery was stopped or is too old: the person signed in; ask again."
+            raise Conflict("recovery_stopped", detail)
+        account, to = self._recoverable(tx, caller, row.subject_id, row.act)
+        if not self._same(tx, row, to):
+            raise _moved()
+        due = self._clock.now() + self._policies.recovery_wait(account.segment)
+        values = {"approved_by": caller.actor, "due_at": due, "ends_at": due + SENDING}
+        if not store.move(tx, row, State.WAITING, **values):
+            raise _pending()
+        row, when = store.find(tx, row.id), rfc3339(due)
+        self._note(tx, "subject.recovery_approved", row, _both(row), code_at=when)
+        self._accounts.notify(tx, row.subject_id, "subject.recovery_approved", when=when)
+        return {"recovery": {"act": row.act, "code_at": when}}
+
+    def reject(self, tx: Tx, caller: Caller, asked: Asked) -> bool:
+        """End a recovery at an operator's word, before or after it was approved."""
+        row = store.under_way(tx, UUID(asked.target))
+        ours = row is not None and row.approval_id == asked.number
+        return ours and self._end(tx, row, State.STOPPED, "rejected", caller.actor)
+
+    def stop(self, tx: Tx, subject: UUID, reason: str) -> bool:
+        """End the recovery of a subject that is locked, if one is under way."""
+        row = store.under_way(tx, subject)
+        return row is not None and self._end(tx, row, State.STOPPED, reason)
+
+    def stop_everybodys(self, tx: Tx) -> int:
+        """End every recovery: the database was restored and may revive a code that was used."""
+        rows = store.everybody(tx)
+        return sum(self._end(tx, row, State.STOPPED, "restored") for row in rows)
+
+    def send_due(self, tx: Tx, now: datetime) -> int:
+        """Send a page of the codes whose time has come; return how many subjects were seen."""
+        subjects = store.due(tx, now)
+        for subject in subjects:
+            self._accounts.hold(tx, subject)
+            row = store.under_way(tx, subject)
+            if row is not None and row.status == State.WAITING and row.due_at <= now:
+                self._send(tx, row, now)
+        return len(subjects)
+
+    def end_over(self, tx: Tx, now: datetime) -> int:
+        """End what has come to its end by itself, and forget a page of what did long ago."""
+        subjects = store.over(tx, now)
+        for subject in subjects:
+            self._accounts.hold(tx, subject)
+            row = store.under_way(tx, subject)
+            if row is not None and row.ends_at <= now:
+                self._end(tx, row, State.OVER, "over")
+        return store.drop_old(tx, now - KEPT)
+
+    def forget(self, tx: Tx, subject: UUID) -> None:
+        """Forget the recoveries of a subject that is erased."""
+        store.forget(tx, subject)
+
+    def use(self, tx: Tx, number: UUID) -> None:
+        """Use the code of a recovery up, once; raises VerificationFailed."""
+        row, now = store.find(tx, number), self._clock.now()
+        if row is None or row.status != State.SENT or not in_force(row.ends_at, now, CODE_LIFE):
+            raise VerificationFailed("help_desk_code_over")
+        if not self._stand(tx, row):
+            raise VerificationFailed("help_desk_operator_gone")
+        if not store.move(tx, row, State.USED):
+            raise VerificationFailed("help_desk_code_used")
+
+    def finish(self, tx: Tx, number: UUID) -> str:
+        """End all access of a subject whose recovery is complete; return the act it gives."""
+        row = store.find(tx, number)
+        self._authenticators.recovered(tx, row.subject_id)
+        self._note(tx, "subject.recovered", row)
+        self._accounts.notify(tx, row.subject_id, "subject.recovered")
+        act: str = row.act
+        return act
+
+    def _recoverable(
+        self, tx: Tx, caller: Caller, subject: UUID | None, act: str
+    ) -> tuple[Account, str]:
+        """Lock a subject; return it with the address that the code goes to, or refuse."""
+        if subject is None:
+            raise NotFound("subject_not_found", "There is no such subject.")
+        account = self._accounts.served_locked(tx, caller, subject)
+        if caller.operator == subject:
+            raise Forbidden("own_recovery", "Nobody recovers an account of their own this way.")
+        if account.suspended:
+            detail = "Signing in is suspended; lift that first, as an act of its own."
+            raise Conflict("subject_suspended", detail)
+        self._require_act(tx, account, act)
+        return account, self._address(tx, account)
+
+    def _require_act(self, tx: Tx, account: Account, act: str) -> None:
+        kind = act.removeprefix("enroll:")
+        if FACTOR_OF_TYPE[kind] not in self._policies.accepts(account.segment):
+            detail = "The policy of this person's segment does not accept that factor."
+            raise Conflict("factor_not_accepted", detail)
+        if lifts(kind, self._authenticators.ever(tx, account.id)):
+            detail = "This would give the account a level that it never had."
+            raise Conflict("above_former_level", detail)
+        several = self._authenticators.most(kind) > 1
+        if several and kind not in self._authenticators.lacking(tx, account.id):
+            detail = "As many are active as may be; recover with enroll:recovery_codes instead."
+            raise Conflict(f"too_many_{kind}", detail)
+
+    def _address(self, tx: Tx, account: Account) -> str:
+        found, now = mailbox(tx, account.id), self._clock.now()
+        if found is None:
+            detail = "This person has verified no e-mail address, and a code goes nowhere else."
+            raise Conflict("no_recovery_address", detail)
+        young = self._policies.young(account.segment)
+        if not has_come(found.verified_at, now) or found.verified_at > now - young:
+            detail = "The e-mail address was verified too lately to be trusted with an account."
+            raise Conflict("young_recovery_address", detail)
+        if not self._outbox.reaches(found.address):
+            detail = "Nothing delivers to this address: LAMINA_SMTP_URL is not set."
+            raise Unavailable("delivery_not_configured", detail, _HOUR)
+        return found.address
+
+    def _require_none(self, tx: Tx, subject: UUID, now: datetime) -> None:
+        row = store.under_way(tx, subject)
+        if row is None:
+            return
+        void = row.status == State.ASKED and not self._operators.waits(tx, row.approval_id)
+        if row.ends_at > now and not void:
+            raise _pending()
+        self._end(tx, row, State.OVER, "void" if void else "over")
+
+    def _send(self, tx: Tx, row: Any, now: datetime) -> None:  # noqa: ANN401 - a row of named columns
+        to, reason = self._sendable(tx, row, now)
+        if reason:
+            self._end(tx, row, State.STOPPED, reason)
+            return
+        if not self._outbox.reaches(to):
+            # Whoever set delivery up may have it back before the recovery is over.
+            return
+        code = opaque.new_code()
+        digest = code_digester(tx, row.id, row.subject_id)(opaque.normalize_code(code))
+        if store.move(tx, row, State.SENT, digest=digest, ends_at=now + CODE_LIFE):
+            message = {"to": to, "code": code}
+            self._outbox.put(tx, RECOVERY_CODE, row.subject_id, message, CODE_LIFE)
+            self._note(tx, "subject.recovery_sent", row, _both(row))
+
+    def _sendable(self, tx: Tx, row: Any, now: datetime) -> tuple[str, str]:  # noqa: ANN401 - as above
+        """Return the address that a code goes to, or why it goes nowhere."""
+        account, found = self._accounts.known(tx, row.subject_id), mailbox(tx, row.subject_id)
+        checks = (
+            ("over", row.ends_at > now),
+            ("suspended", account is not None and account.may_sign_in),
+            ("operator_gone", self._stand(tx, row)),
+            ("address_changed", found is not None and self._same(tx, row, found.address)),
+        )
+        failed = next((name for name, good in checks if not good), "")
+        return found.address if found else "", failed
+
+    def _stand(self, tx: Tx, row: Any) -> bool:  # noqa: ANN401 - as above
+        """Tell whether both operators still may do what they agreed on."""
+        scope = ACTS[RECOVER]
+        return all(
+            who is not None and self._operators.stands(tx, who, scope)
+            for who in (row.asked_by, row.approved_by)
+        )
+
+    def _same(self, tx: Tx, row: Any, to: str) -> bool:  # noqa: ANN401 - as above
+        return opaque.equal(row.address, token_digest(tx, to, _ADDRESS, row.id.bytes))
+
+    def _end(
+        self, tx: Tx, row: Any, state: State, reason: str, actor: str | None = None,  # noqa: ANN401 - as above
+    ) -> bool:  # fmt: skip
+        if not store.move(tx, row, state):
+            return False
+        self._note(tx, "subject.recovery_ended", row, actor, reason=reason)
+        self._accounts.notify(tx, row.subject_id, "subject.recovery_stopped")
+        return True
+
+    def _note(self, tx: Tx, kind: str, row: Any, actor: str | None = None, **data: str) -> None:  # noqa: ANN401 - as above
+        self._audit.append(
+            tx, kind, subject=row.subject_id, actor=actor, recovery=str(row.id), act=row.act,
+            approval=str(row.approval_id), operators=_both(row), **data,
+        )  # fmt: skip
+
+
+def code_digester(tx: Tx, number: UUID, subject: UUID) -> Callable[[str], bytes]:
+    """Return what gives the digest of a code, which counts for one recovery of one subject."""
+    return digester(tx, _CODE, number.bytes + subject.bytes)
+
+
+def _both(row: Any) -> str:  # noqa: ANN401 - as above
+    """Return the operators who stand for a recovery, as the log names them."""
+    return "+".join(who for who in (row.asked_by, row.approved_by) if who)
+
+
+def _pending() -> Conflict:
+    detail = "A recovery of this person is under way; let it end or reject it first."
+    return Conflict("recovery_pending", detail)
+
+
+def _moved() -> Conflict:
+    detail = "The verified e-mail address is another than when this was asked for; ask again."
+    return Conflict("recovery_address_changed", detail)

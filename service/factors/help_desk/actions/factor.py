@@ -1,0 +1,83 @@
+"""Check the code of a recovery: 80 random bits, sent by e-mail, kept as a keyed digest, once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Final
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from crypto import opaque
+from service.authenticators.typed import TypedFactor
+from service.domain.assurance import Kind
+from service.domain.codes import LONGEST, read_code
+from service.domain.errors import VerificationFailed
+from service.domain.factor import HELP_DESK, Match, Presented
+from service.domain.ids import DECOY
+from service.factors.help_desk import store
+from service.factors.help_desk.actions import Recoveries, code_digester
+from service.store.engine import Tx
+
+_LENGTH: Final = 16
+_NONE: Final = bytes(32)
+
+
+def _characters(typed: str) -> str:
+    try:
+        code = opaque.normalize_code(read_code(typed) or "")
+    except ValueError:
+        code = ""
+    if len(code) != _LENGTH:
+        raise ValueError(f"must be the {_LENGTH} letters and digits that were sent")
+    return code
+
+
+class Input(BaseModel):
+    """The input of the action; case, separators and look-alike characters do not matter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_characters)]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a code is compared with, of a recovery or of none."""
+
+    number: UUID | None
+    digest: bytes = field(repr=False)
+    digested: Callable[[str], bytes] = field(repr=False)
+
+
+class HelpDeskFactor(TypedFactor):
+    """The factor `help_desk`, which only a recovery offers, and offers for everybody."""
+
+    name = HELP_DESK
+    kind = Kind.POSSESSION
+    counter = "other"
+    amr: tuple[str, ...] = ()
+    slow = False
+    form = Input
+
+    def __init__(self, recoveries: Recoveries) -> None:
+        self._recoveries = recoveries
+
+    def load(self, tx: Tx, subject: UUID) -> Material:
+        """Read the digest of the code that a subject was sent, at the cost of one in any case."""
+        row = store.sent(tx, subject)
+        if row is None:
+            return Material(None, _NONE, code_digester(tx, DECOY, subject))
+        number = row.lead_id
+        return Material(number, row.lead_digest or _NONE, code_digester(tx, number, subject))
+
+    def check(self, material: Material, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - whether it is over, its use says
+        """Compare the code."""
+        same = opaque.equal(material.digest, material.digested(presented.values["code"]))
+        if material.number is None or not same:
+            raise VerificationFailed("help_desk_mismatch" if material.number else "help_desk_none")
+        return Match(material.number)
+
+    def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+        """Use the code up, once."""
+        self._recoveries.use(tx, match.authenticator)

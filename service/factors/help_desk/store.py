@@ -1,0 +1,148 @@
+"""The table of recoveries by the help desk."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    and_,
+    bindparam,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.factors.help_desk.model import OPEN, State
+from service.store.authentic import (
+    change,
+    delete_rows,
+    holding,
+    insert_once,
+    lead,
+    led_holds,
+    reading,
+)
+from service.store.base import Base, table_of
+from service.store.dropping import drop_page
+from service.store.engine import Tx
+from service.store.personal import Personal, anybody
+from service.store.shapes import Authentic
+
+_UNDER_WAY: Final = "status IN ('asked', 'waiting', 'sent')"
+_PAGE: Final = 100
+
+
+class Recovery(Authentic, Base):
+    """One recovery: who asked and who approved, what it gives back, and the digest of its code.
+
+    `address` is a keyed digest of the address that was verified when it was asked for: the code
+    goes there or nowhere. `ends_at` is when the state that it is in is over by itself.
+    """
+
+    __tablename__ = "subject_recovery"
+    __members__ = (
+        "subject_id", "approval_id", "act", "status", "asked_by", "approved_by", "asked_at",
+        "due_at", "ends_at", "address", "digest",
+    )  # fmt: skip
+    __table_args__ = (
+        Index(
+            "uq_subject_recovery_open", "subject_id", unique=True,
+            sqlite_where=text(_UNDER_WAY), postgresql_where=text(_UNDER_WAY),
+        ),
+    )  # fmt: skip
+    __personal__ = Personal(
+        "to let a person who has lost everything back in, once two operators agreed on it",
+        "400 days after it is over, or until erasure; the log, always",
+        withheld={
+            "address": "a keyed digest of the address, which is given with the subject",
+            "digest": "a keyed digest of the code, which was sent to the address",
+        },
+        shown={"asked_by": anybody, "approved_by": anybody},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)
+    approval_id: Mapped[UUID]
+    act: Mapped[str] = mapped_column(String(32))
+    status: Mapped[str] = mapped_column(String(16))
+    asked_by: Mapped[str] = mapped_column(String(128))
+    approved_by: Mapped[str | None] = mapped_column(String(128))
+    asked_at: Mapped[datetime]
+    due_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime]
+    address: Mapped[bytes] = mapped_column(LargeBinary(32))
+    digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+
+
+_TABLE: Final = table_of(Recovery)
+_ROWS: Final = reading(Recovery)
+_OPEN: Final = _ROWS.where(_TABLE.c.subject_id == bindparam("b_subject"), _TABLE.c.status.in_(OPEN))
+_ONE: Final = _ROWS.where(_TABLE.c.id == bindparam("b_id"))
+_NOBODY: Final = select(literal(1).label("one")).subquery()
+_SENT: Final = select(*lead(Recovery)).select_from(
+    _NOBODY.outerjoin(
+        _TABLE,
+        and_(_TABLE.c.subject_id == bindparam("b_subject"), _TABLE.c.status == State.SENT),
+    )
+)
+
+
+def add(tx: Tx, values: Mapping[str, Any]) -> bool:
+    """Add a recovery; False where one of the subject is under way."""
+    return insert_once(tx, Recovery, values)
+
+
+def under_way(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None
+    """Return the recovery of a subject that is under way."""
+    return next(iter(holding(tx, Recovery, _OPEN, {"b_subject": subject})), None)
+
+
+def find(tx: Tx, number: UUID) -> Any:  # noqa: ANN401 - as above
+    """Return a recovery."""
+    return next(iter(holding(tx, Recovery, _ONE, {"b_id": number})), None)
+
+
+def sent(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - as above
+    """Return the recovery whose code a subject was sent; to find none costs what it costs."""
+    row = tx.execute(_SENT, {"b_subject": subject}).one()
+    return row if led_holds(tx, Recovery, row) and row.lead_id is not None else None
+
+
+def move(tx: Tx, row: Any, state: State, **values: object) -> bool:  # noqa: ANN401 - as above
+    """Bring a recovery into another state; False where another request did."""
+    return change(tx, Recovery, row, status=state.value, **values)
+
+
+def due(tx: Tx, now: datetime) -> Sequence[UUID]:
+    """Return whose codes are to be sent by now: a page of subjects, by ascending id."""
+    query = select(_TABLE.c.subject_id).where(
+        _TABLE.c.status == State.WAITING, _TABLE.c.due_at <= now
+    )
+    return tx.execute(query.order_by(_TABLE.c.subject_id).limit(_PAGE)).scalars().all()
+
+
+def over(tx: Tx, now: datetime) -> Sequence[UUID]:
+    """Return of whom a recovery has come to its end: a page of subjects, by ascending id."""
+    query = select(_TABLE.c.subject_id).where(_TABLE.c.status.in_(OPEN), _TABLE.c.ends_at <= now)
+    return tx.execute(query.order_by(_TABLE.c.subject_id).limit(_PAGE)).scalars().all()
+
+
+def everybody(tx: Tx) -> Sequence[Any]:
+    """Return every recovery that is under way."""
+    return holding(tx, Recovery, _ROWS.where(_TABLE.c.status.in_(OPEN)), {})
+
+
+def drop_old(tx: Tx, before: datetime) -> int:
+    """Forget a page of recoveries that were over at a time; return how many."""
+    return drop_page(tx, _TABLE, _TABLE.c.ends_at <= before, _TABLE.c.status.not_in(OPEN))
+
+
+def forget(tx: Tx, subject: UUID) -> int:
+    """Forget the recoveries of a subject; return how many."""
+    return delete_rows(tx, Recovery, _TABLE.c.subject_id == subject)

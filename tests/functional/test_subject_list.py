@@ -1,5 +1,6 @@
 """The list of subjects for operators."""
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from tests.functional.test_operators import (
 )
 
 LIST = "/v1/subjects"
+EARLIER = START - timedelta(days=1)
 
 
 @pytest.fixture
@@ -136,10 +138,13 @@ def test_the_parameters_are_described(service):
 @pytest.mark.edits_rows
 def test_a_row_that_was_edited_is_left_out_and_hides_nobody(service, listing):
     """The list goes on behind it, page by page."""
-    made = [service.register(f"p{number}").id for number in range(3)]
+    made = []
+    for number in range(3):
+        service.clock.advance(seconds=1)
+        made.append(service.register(f"p{number}").id)
     with service.house.store.engine.begin() as connection:
         table = table_of(Subject)
-        edit = update(table).where(table.c.id == UUID(made[1])).values(created_at=START)
+        edit = update(table).where(table.c.id == UUID(made[1])).values(created_at=EARLIER)
         assert connection.execute(edit).rowcount == 1
     found, cursor = [], ""
     while cursor is not None:

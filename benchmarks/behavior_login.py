@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from biometrics.behavior import balabit, generator, hands, holders, loaders
 from biometrics.behavior.features import Key, NotScored, Told, Touch, Vector, keystroke, touch
 from biometrics.behavior.layout import Floats, Layout
 from biometrics.evaluation import cllr, eer
-from service.signals.behavior.comparing import compare
-from service.signals.behavior.kept import PARTED, Kept
-from service.signals.behavior.models import open_models
+from lab.behavior import balabit, loaders, synthetic_motion, synthetic_pointer, synthetic_typing
+from service.signals.behavior.population import open_models
+from service.signals.behavior.profile import PARTED, Kept
+from service.signals.behavior.scoring import compare
 
 LOOKS = 4
 """How often the impostors come while a profile lives."""
@@ -141,7 +141,7 @@ def taken_over(samples: list[Vector], other: list[Vector]) -> bool:
 
 def sets(data: Path | None) -> Iterator[tuple[str, Layout, Mapping[str, Floats]]]:
     """Return the sets that are there."""
-    rows = generator.people(24, 12, samples=200, session=20, seed=101)
+    rows = synthetic_typing.people(24, 12, samples=200, session=20, seed=101)
     layout = Layout.keystroke(12)
     yield "generated", layout, {str(at): layout.expand(part) for at, part in enumerate(rows)}
     if data is None:
@@ -159,7 +159,7 @@ def sets(data: Path | None) -> Iterator[tuple[str, Layout, Mapping[str, Floats]]
 def moved(data: Path | None) -> Iterator[tuple[str, People, int]]:
     """Return the sets of movement, with how many first samples are of other postures."""
     layout = Layout.motion()
-    rows = holders.people(24, samples=200, seed=101)
+    rows = synthetic_motion.people(24, samples=200, seed=101)
     made = {str(at): [Vector(layout, row) for row in part] for at, part in enumerate(rows)}
     yield "generated, motion", made, 0
     folder = (data or Path()) / "hold_and_tap"
@@ -187,7 +187,7 @@ def moved(data: Path | None) -> Iterator[tuple[str, People, int]]:
 def pointed(data: Path | None) -> Iterator[tuple[str, People, int]]:
     """Return the sets of pointers: those who give twenty samples that a login scores."""
     layout = Layout.pointer()
-    rows = hands.people(24, samples=200, seed=101)
+    rows = synthetic_pointer.people(24, samples=200, seed=101)
     yield (
         "generated, pointer",
         {str(at): [Vector(layout, row) for row in part] for at, part in enumerate(rows)},

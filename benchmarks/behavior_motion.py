@@ -11,15 +11,15 @@ import numpy as np
 
 from benchmarks import behavior_parts as parts
 from benchmarks.behavior_parts import Part, People, Trials
-from biometrics.behavior import loaders, protocols
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import ENROLLED, LIVE
 from biometrics.behavior.profile import Profile
-from biometrics.behavior.protocols import NOVICE, PRACTISED, Run
 from biometrics.behavior.scorer import llrs, ready
-from biometrics.behavior.sets import plan_of
-from biometrics.behavior.training import Enrollment, Plan
 from biometrics.evaluation import Trial
+from lab.behavior import loaders, protocols
+from lab.behavior.datasets import plan_of
+from lab.behavior.protocols import NOVICE, PRACTISED, Run
+from lab.behavior.training import Enrollment, Plan
 
 if TYPE_CHECKING:
     from benchmarks.behavior import Cells, Report

@@ -10,15 +10,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from biometrics.behavior import head, protocols
+from biometrics.behavior import head
 from biometrics.behavior.layout import Floats, Layout
 from biometrics.behavior.model import LIVE, SignalModel
 from biometrics.behavior.profile import Profile
-from biometrics.behavior.protocols import NOVICE, PRACTISED, Run
 from biometrics.behavior.scorer import llrs, ready, score
-from biometrics.behavior.sets import plan_of
-from biometrics.behavior.training import CLIP, Plan, train
 from biometrics.evaluation import Trial, cllr, rates, summarize
+from lab.behavior import protocols
+from lab.behavior.datasets import plan_of
+from lab.behavior.protocols import NOVICE, PRACTISED, Run
+from lab.behavior.training import CLIP, Plan, train
 
 People = Mapping[str, Floats]
 Trials = dict[str, list[Trial]]

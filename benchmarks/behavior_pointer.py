@@ -16,7 +16,6 @@ import numpy as np
 
 from benchmarks import pointer_bots as bots
 from benchmarks.behavior_parts import follow, split
-from biometrics.behavior.balabit import Sessions, columns, load_sessions, spread
 from biometrics.behavior.features import NotScored, Vector
 from biometrics.behavior.layout import Floats, Layout
 from biometrics.behavior.model import DEFAULT, ENROLLED, LIVE, SignalModel, load
@@ -24,9 +23,10 @@ from biometrics.behavior.pointer import SELDOM_MS, pointer
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, ready
 from biometrics.behavior.strokes import Event
-from biometrics.behavior.training import Enrollment, Plan, train
 from biometrics.evaluation import Trial, summarize
-from service.signals.behavior.kept import Kept
+from lab.behavior.balabit import Sessions, columns, load_sessions, spread
+from lab.behavior.training import Enrollment, Plan, train
+from service.signals.behavior.profile import Kept
 
 SIZES = (5, 10, 20, 50)
 LAYOUT = Layout.pointer()

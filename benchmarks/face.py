@@ -36,10 +36,7 @@ from biometrics.face import (
     FrameRefused,
     LivenessFailed,
     enroll_template,
-    evaluation,
     match_template,
-    portraits,
-    synthetic,
     weights,
 )
 from biometrics.face.active import Gesture
@@ -47,6 +44,7 @@ from biometrics.face.calibration import upper
 from biometrics.face.frames import Frame
 from biometrics.face.images import Picture, load
 from biometrics.face.sequence import read_capture
+from lab.face import evaluation, portraits, synthetic
 
 SECRET = bytes(range(32))
 SHORT = (Gesture.LEFT, Gesture.UP, Gesture.CLOSER)

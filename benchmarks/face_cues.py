@@ -15,10 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from biometrics.face import SMALL_FACES, FaceEngine, FrameRefused, passive, portraits, synthetic
+from biometrics.face import SMALL_FACES, FaceEngine, FrameRefused, passive
 from biometrics.face.active import ORDERS
 from biometrics.face.images import Picture, decode, load
-from service.factors.face.reader import default_cache
+from lab.face import portraits, synthetic
+from service.factors.face.engine_pool import default_cache
 
 SEED = 5
 EVERY = 4

@@ -16,7 +16,7 @@ from crypto import envelope
 from crypto.fields import Owner, place_of
 from service.app import House
 from service.domain.ids import new_id, subject_owner
-from service.keys.store import Dek, moves
+from service.keys.store import Dek, rotation
 from service.store.base import Base, table_of
 from service.store.engine import Tx
 from service.store.fields import sealed_tables
@@ -180,10 +180,10 @@ def rewrap(house: House) -> Measure:
         done, after, version = 0, uuid.UUID(int=0), house.vault.active_kek(CLASS).version
         while True:
             with house.store.transaction() as tx:
-                page = moves.foreign_deks(tx, CLASS, 0, after, PAGE)
+                page = rotation.foreign_deks(tx, CLASS, 0, after, PAGE)
                 if not page:
                     return done
-                moves.store_wrapped(tx, version, [(row.id, row.wrapped) for row in page])
+                rotation.store_wrapped(tx, version, [(row.id, row.wrapped) for row in page])
                 after, done = page[-1].row, done + len(page)
 
     def moved() -> int:
@@ -202,11 +202,11 @@ def reencrypt(house: House) -> Measure:
         done, after = 0, uuid.UUID(int=0)
         while True:
             with house.store.transaction() as tx:
-                page = moves.stale_rows(tx, table, CLASS, generation + 1, after, PAGE)
+                page = rotation.stale_rows(tx, table, CLASS, generation + 1, after, PAGE)
                 if not page:
                     return done
                 cells = {row.id: {name: getattr(row, name) for name in FIELDS} for row in page}
-                moves.store_cells(tx, table, FIELDS, cells)
+                rotation.store_cells(tx, table, FIELDS, cells)
                 after, done = page[-1].id, done + len(page)
 
     def moved() -> int:

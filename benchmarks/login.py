@@ -29,11 +29,11 @@ import pyotp
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from biometrics.behavior import generator
-from biometrics.face import portraits
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
+from lab.behavior import synthetic_typing
+from lab.face import portraits
 from service.app import create_app, open_house
 from service.clients.model import SCOPES, NewClient
 from service.domain.clock import FrozenClock
@@ -69,7 +69,9 @@ class Bench:
         # One still is shown in every round: that it comes again is found, at its cost, and let be.
         known = memories.repeated  # type: ignore[attr-defined]
         memories.repeated = lambda *marks: known(*marks) and False  # type: ignore[attr-defined]
-        self.typing = itertools.cycle(generator.people(1, KEYS, samples=400, seed=1)[0].tolist())
+        self.typing = itertools.cycle(
+            synthetic_typing.people(1, KEYS, samples=400, seed=1)[0].tolist()
+        )
         self.probe = portraits.variants(self.picture)[1]
         self._prepare()
 

@@ -28,8 +28,8 @@ from crypto.fields import FieldContext
 from crypto.keyring import KeyEncryptionKey
 from service.domain.ids import subject_owner
 from service.signals.login_context import model
+from service.signals.login_context.features import Level, Observed, observe
 from service.signals.login_context.history import History, Login, digests, unpack
-from service.signals.login_context.observed import Level, Observed, observe
 from service.signals.login_context.population import COUNTED, Population
 
 HELD_OUT = 4242

@@ -4,7 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from service.signals.login_context.observed import Level, Observed
+from service.signals.login_context.features import Level, Observed
 
 Values = Mapping[Level, bytes]
 _IP = ((Level.PREFIX, 0.6), (Level.ASN, 0.3), (Level.COUNTRY, 0.1))

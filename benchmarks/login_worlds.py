@@ -39,7 +39,7 @@ from functools import cached_property
 from random import Random
 from typing import Final
 
-from service.signals.login_context.observed import NOWHERE, Origin
+from service.signals.login_context.features import NOWHERE, Origin
 
 START: Final = datetime(2025, 1, 6, tzinfo=UTC)
 COUNTRIES: Final = 40

@@ -28,14 +28,14 @@ from service.app import open_house
 from service.clients.model import NewClient
 from service.domain.assurance import Acr
 from service.domain.caller import Caller
-from service.domain.decision import Effect, Facts
 from service.domain.errors import BadInput
-from service.domain.risk import Assessment, Reason
 from service.policy.actions import parse, shipped
-from service.policy.model import reading, replay
-from service.policy.model.compiling import Whole, compile_document, require_satisfiable
+from service.policy.model import parser, replay
+from service.policy.model.compiler import Whole, compile_document, require_satisfiable
+from service.policy.model.decision import Effect, Facts
 from service.policy.model.document import FACTORS
 from service.policy.model.engine import decide
+from service.risk.model import Assessment, Reason
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import make_engine
@@ -65,7 +65,7 @@ def _facts(**changes: Any) -> Facts:  # noqa: ANN401 - members of any kind
 
 def _full() -> Whole:
     """Return the shipped policy with 200 rules, each of a group of four leaves."""
-    value = json.loads(reading.canonical(shipped()))
+    value = json.loads(parser.canonical(shipped()))
     when = {
         "all": [
             {"field": "hour", "op": "gte", "value": 0},
@@ -77,7 +77,7 @@ def _full() -> Whole:
     value["segments"]["default"]["rules"] = [
         {"id": f"r{n}", "when": when, "then": {"layers": [["totp"]]}} for n in range(200)
     ]
-    return compile_document(reading.read(value))
+    return compile_document(parser.read(value))
 
 
 def _cases() -> dict[str, Callable[[], object]]:

@@ -5,7 +5,7 @@ import os
 
 from service.app import create_app, open_house
 from service.settings import load, shared_counts
-from service.telemetry import cores
+from service.telemetry import core_dumps
 from service.web.front import Front
 
 # From glibc's malloc.h: what `mallopt` sets. One arena rather than one for each of many threads;
@@ -17,7 +17,7 @@ if _mallopt is not None:
     for _option, _value in _MALLOC.items():
         _mallopt(_option, _value)
 
-cores.forbid()
+core_dumps.forbid()
 # What this process makes on the disk is its own.
 os.umask(0o077)
 house = open_house(load())

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-import service.app.house  # noqa: F401 - so that every table is known
+import service.app.container  # noqa: F401 - so that every table is known
 from service.store import migrate
 from service.store.base import Base
 from service.store.engine import make_engine

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from service.domain.assurance import Acr, Evidence, Kind
-from service.domain.decision import Effect, Facts
 from service.domain.errors import BadInput
-from service.domain.risk import Assessment, Reason
 from service.policy.actions import shipped
-from service.policy.model import engine, reading
-from service.policy.model.compiling import compile_document
+from service.policy.model import engine, parser
+from service.policy.model.compiler import compile_document
 from service.policy.model.conditions import STAGES, VOCABULARY
+from service.policy.model.decision import Effect, Facts
 from service.policy.model.document import FACTORS, PURPOSES
+from service.risk.model import Assessment, Reason
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 WORST = -9.0
@@ -125,12 +125,12 @@ def policy(random):
     for number in range(random.randint(0, 6)):
         default["rules"] = [*rules, _ruled(random, number)]
         try:
-            compile_document(reading.read(value))
+            compile_document(parser.read(value))
         except BadInput:
             continue
         rules = default["rules"]
     default["rules"] = rules
-    return compile_document(reading.read(value))
+    return compile_document(parser.read(value))
 
 
 def evidence(random, factor):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from biometrics.behavior import generator, hands, holders
 from biometrics.behavior.features import NotScored
 from biometrics.behavior.pointer import pointer
+from lab.behavior import synthetic_motion, synthetic_pointer, synthetic_typing
 
 KEYS = 12
 
@@ -22,13 +22,13 @@ def wire(row, capture=None, keys=KEYS, **more):
 
 def typists(count, samples=120, seed=21, keys=KEYS):
     """Return made-up people who all type one text, who are past its first learning."""
-    people = generator.people(count, keys, samples=samples + 40, session=20, seed=seed)
+    people = synthetic_typing.people(count, keys, samples=samples + 40, session=20, seed=seed)
     return [rows[40:] for rows in people]
 
 
 def contacts(row, seed=0, keys=KEYS):
     """Return the touches of a sample, in CSS pixels."""
-    touched = generator.touches(row[None], keys, seed)[0][2 * keys - 1 :]
+    touched = synthetic_typing.touches(row[None], keys, seed)[0][2 * keys - 1 :]
     return [
         [at, round(float(touched[at]), 4), *[round(float(100 * touched[keys + at]), 3)] * 2, 0, 0]
         for at in range(keys)
@@ -40,7 +40,7 @@ def holding(count, samples=40, seed=31, posture="sitting"):
     random = np.random.default_rng(seed)
     found = []
     for _ in range(count):
-        person = holders.holder(random, holders.Holding())
+        person = synthetic_motion.holder(random, synthetic_motion.Holding())
         given = [
             one for _ in range(-(-samples // 10)) for one in person.session(random, posture, 10)
         ]
@@ -57,7 +57,7 @@ def moving(series):
 def pointing(count, samples=40, seed=41):
     """Return what pages saw of made-up people's pointers, in the wire format; all are scored."""
     found = []
-    for person in hands.trails(count, samples=samples + 10, seed=seed):
+    for person in synthetic_pointer.trails(count, samples=samples + 10, seed=seed):
         whole = [[list(event) for event in events] for events in person if _scored(events)]
         found.append(whole[:samples])
     return found

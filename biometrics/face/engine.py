@@ -13,8 +13,9 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
-from biometrics.face import align, cache, convert, convert_int8, convert_landmarks, weights, yunet
-from biometrics.face.dat import Floats
+from biometrics.face import align, cache, weights, yunet
+from biometrics.face.conversion import networks, quantized, shape_predictor
+from biometrics.face.conversion.dlib_reader import Floats
 from biometrics.face.detect import Finder, Pyramid, Scores
 from biometrics.face.embedder import Dlib, Embedder, Generic, described
 from biometrics.face.errors import EngineUnavailable
@@ -35,8 +36,8 @@ _REFUSALS: Final = (
     refusals.NotImplemented,
 )  # fmt: skip
 """What onnxruntime raises of a network that it does not take; none is a RuntimeError."""
-_EIGHT: Final = 800 + convert_int8.CONVERTER_VERSION
-_SEVEN: Final = 700 + convert_int8.CONVERTER_VERSION
+_EIGHT: Final = 800 + quantized.CONVERTER_VERSION
+_SEVEN: Final = 700 + quantized.CONVERTER_VERSION
 """In the cache's names of what is in 8 bits, and of 7 of them, apart from what is in 32."""
 
 
@@ -102,10 +103,10 @@ class FaceEngine:
             return cache.load_or_build(file, lambda: build(weights.read(weight, source)))
 
         predictor = Predictor.unpack(load(
-            weights.LANDMARKS, convert_landmarks.CONVERTER_VERSION,
-            lambda data: convert_landmarks.predictor(data).pack(),
+            weights.LANDMARKS, shape_predictor.CONVERTER_VERSION,
+            lambda data: shape_predictor.predictor(data).pack(),
         ))  # fmt: skip
-        build, kind = _eight_bits() if quick else (convert.embedder, convert.CONVERTER_VERSION)
+        build, kind = _eight_bits() if quick else (networks.embedder, networks.CONVERTER_VERSION)
         network: Embedder = (
             Generic(embedder, _session)
             if embedder
@@ -114,7 +115,7 @@ class FaceEngine:
         finder: Finder = (
             YuNet(detector)
             if detector
-            else Pyramid(_scorer(_session(load(weights.DETECTOR, _EIGHT, convert_int8.detector))))
+            else Pyramid(_scorer(_session(load(weights.DETECTOR, _EIGHT, quantized.detector))))
         )
         _give_back()
         return cls(network, finder, predictor)
@@ -225,7 +226,7 @@ class FaceEngine:
 def _eight_bits() -> tuple[Callable[[bytes], bytes], int]:
     """Return what converts the embedder to 8 bits as this processor adds them, and its number."""
     anywhere = not _adds_widely()
-    return partial(convert_int8.embedder, anywhere=anywhere), _SEVEN if anywhere else _EIGHT
+    return partial(quantized.embedder, anywhere=anywhere), _SEVEN if anywhere else _EIGHT
 
 
 def _adds_widely() -> bool:

@@ -8,18 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from service.app.container import House, open_house
     from service.app.desk import Desk, open_desk
     from service.app.ground import open_vault
-    from service.app.house import House, open_house
     from service.app.http import create_app
-    from service.app.keys import open_recovery
+    from service.app.key_setup import open_recovery
 
 __all__ = [
     "Desk", "House", "create_app", "open_desk", "open_house", "open_recovery", "open_vault",
 ]  # fmt: skip
 _HOMES: Final = {
-    "Desk": "desk", "House": "house", "create_app": "http", "open_desk": "desk",
-    "open_house": "house", "open_recovery": "keys", "open_vault": "ground",
+    "Desk": "desk", "House": "container", "create_app": "http", "open_desk": "desk",
+    "open_house": "container", "open_recovery": "key_setup", "open_vault": "ground",
 }  # fmt: skip
 
 

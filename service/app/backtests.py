@@ -6,7 +6,7 @@ from typing import Any
 
 from service.jobs.actions.long import Step, Work
 from service.policy.actions.backtest import PAGE, Backtest
-from service.policy.actions.lives import Lives
+from service.policy.actions.documents import Lives
 from service.policy.model.replay import LEAST_PEOPLE
 from service.store.engine import Store
 

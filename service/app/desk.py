@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from service.notifications.actions.outbox import Outbox
     from service.notifications.actions.webhooks import Webhooks
     from service.operators.actions import Operators
-    from service.policy.actions.lives import Lives
+    from service.policy.actions.documents import Lives
 
 
 class Desk:
@@ -74,8 +74,8 @@ class Desk:
     @cached_property
     def lives(self) -> "Lives":
         """The policy documents, to be listed and shown; none can be validated here."""
-        from service.policy.actions.force import Policies  # noqa: PLC0415 - as above
-        from service.policy.actions.lives import Lives  # noqa: PLC0415 - as above
+        from service.policy.actions.documents import Lives  # noqa: PLC0415 - as above
+        from service.policy.actions.evaluation import Policies  # noqa: PLC0415 - as above
 
         # The shipped document is stored by whoever comes first.
         Policies(self.clock).take_up(self.store, sealing="service" in self.vault.classes())

@@ -20,8 +20,8 @@ from service.jobs.actions.long import LongJobs
 from service.login.actions import Login
 from service.notifications.actions.outbox import Outbox
 from service.operators.actions import Operators
-from service.policy.actions.force import Policies
-from service.privacy.actions.exporting import Exports
+from service.policy.actions.evaluation import Policies
+from service.privacy.actions.export import Exports
 from service.sessions.actions import Sessions
 from service.signals.behavior.actions import Behaviors
 from service.signals.login_context.actions import LoginContextSignal

@@ -16,7 +16,7 @@ from service.audit.actions.state import RowState
 from service.domain.clock import Clock
 from service.domain.errors import SetupError
 from service.keys.actions import SigningKeys, Vault
-from service.keys.actions.vault import ROWS_CLASS
+from service.keys.actions.keystore import ROWS_CLASS
 from service.privacy.model import ABOUT
 from service.settings import Settings
 from service.store import migrate
@@ -25,9 +25,9 @@ from service.store.turns import take_start
 from service.telemetry import logs
 
 if TYPE_CHECKING:
-    from service.keys.actions.records import RecordKeys
+    from service.keys.actions.record_signing import RecordKeys
 
-_EVERY_TABLE: Final = "service.app.house"
+_EVERY_TABLE: Final = "service.app.container"
 
 
 def foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, SigningKeys]:
@@ -81,7 +81,7 @@ class _Notary:
 
     @cached_property
     def _records(self) -> "RecordKeys":
-        from service.keys.actions.records import RecordKeys  # noqa: PLC0415 - readers sign nothing
+        from service.keys.actions.record_signing import RecordKeys  # noqa: PLC0415 - readers sign nothing
 
         return RecordKeys(self._clock, self._issuer)
 

@@ -10,16 +10,16 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.accounts.routes import Hooks, SubjectRoutes
 from service.accounts.routes import routes as account_routes
-from service.app.house import House
+from service.app.container import House
 from service.audit.routes import routes as audit_routes
 from service.authenticators.routes import routes as authenticator_routes
 from service.clients.routes import ClientRoutes
 from service.clients.routes import routes as client_routes
-from service.custody.routes import KeyRoutes
-from service.custody.routes import routes as key_routes
 from service.domain.caller import Caller
 from service.factors.face.actions import CONSENT as FACE
 from service.factors.face.routes import routes as face_routes
+from service.key_admin.routes import KeyRoutes
+from service.key_admin.routes import routes as key_routes
 from service.login.routes import FlowRoutes
 from service.login.routes import routes as flow_routes
 from service.notifications.routes import WebhookRoutes

@@ -11,9 +11,9 @@ from service.authenticators.actions import Authenticators
 from service.clients.actions import Clients
 from service.domain.clock import Clock
 from service.domain.errors import Conflict
-from service.keys.actions.shredding import Shredding
+from service.keys.actions.crypto_shredding import Shredding
 from service.operators.actions import Operators
-from service.policy.actions.lives import Lives
+from service.policy.actions.documents import Lives
 from service.privacy.actions.repeating import Repeat, Repeating
 from service.privacy.model import Act
 from service.sessions.actions import Sessions

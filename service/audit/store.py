@@ -28,7 +28,7 @@ from service.store import authentic
 from service.store.authentic import change, one, reading
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
-from service.store.personal import Personal, anybody
+from service.store.personal_data import Personal, anybody
 from service.store.shapes import Authentic
 
 _NOT_GIVEN: Final = frozenset({"rows", "rows_mac", "operators"})

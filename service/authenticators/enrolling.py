@@ -7,6 +7,7 @@ from uuid import UUID
 
 from service.accounts.actions import Accounts
 from service.authenticators.actions import Authenticators
+from service.authenticators.factor import Confirmation, Enrollment, Match, Renewing, Trailing
 from service.authenticators.views import not_pending
 from service.domain.authenticator import Status, Verifier
 from service.domain.caller import Caller
@@ -19,7 +20,6 @@ from service.domain.errors import (
     VerificationFailed,
     set_aside,
 )
-from service.domain.factor import Confirmation, Enrollment, Match, Renewing, Trailing
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
 from service.throttling.model import Counter, Lane

@@ -39,7 +39,7 @@ from service.store.authentic import (
 from service.store.base import Base, table_of
 from service.store.dropping import drop_all, drop_page
 from service.store.engine import Tx
-from service.store.personal import Personal, plainly, through
+from service.store.personal_data import Personal, plainly, through
 from service.store.sealed import ClassBy, encrypted_bytes, encrypted_optional, open_value
 from service.store.shapes import Authentic, Noted
 

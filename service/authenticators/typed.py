@@ -6,10 +6,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from service.authenticators.factor import Match, Presented
 from service.domain.authenticator import Verifier
 from service.domain.errors import Fault
-from service.domain.factor import Match, Presented
-from service.web.inputs import parse
+from service.domain.validation import parse
 
 
 class Nothing(BaseModel):

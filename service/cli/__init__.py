@@ -7,7 +7,7 @@ import click
 from service.cli.lazy import LazyGroup, Place
 
 _PLACES: Final = {
-    "audit": Place("service.cli.operations:audit", "Look after the log."),
+    "audit": Place("service.cli.subjects:audit", "Look after the log."),
     "behavior": Place("service.cli.behavior:behavior", "Train and measure behavioral models."),
     "clients": Place("service.cli.clients:clients", "Manage the services that may call."),
     "completion": Place(
@@ -39,7 +39,7 @@ _PLACES: Final = {
         "service.cli.serve:serve", "Serve the API until SIGTERM; requests at hand are finished."
     ),
     "subjects": Place(
-        "service.cli.operations:subjects",
+        "service.cli.subjects:subjects",
         "Unlock, export, hold or watch a subject; `lamina keys shred` erases one.",
     ),
     "webhooks": Place(

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from service.cli.base import command, json_option, show, show_rows
+from service.cli.behavior_profiles import reset
 from service.cli.choices import LAYOUTS
-from service.cli.profiles import reset
 from service.domain.errors import SetupError
 
 

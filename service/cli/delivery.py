@@ -11,7 +11,7 @@ from service.domain.errors import BadInput, Fault, NotFound
 from service.domain.ids import parse_id
 
 if TYPE_CHECKING:
-    from service.app.house import House
+    from service.app.container import House
     from service.store.engine import Tx
 
 _OVERLAP: Final = timedelta(hours=24)

@@ -9,8 +9,9 @@ from service.cli.base import command, counted, json_option, settings, show, show
 from service.domain.errors import NotFound, SetupError
 
 if TYPE_CHECKING:
-    from biometrics.face import FaceEngine, evaluation
-    from biometrics.face.dat import Floats
+    from biometrics.face import FaceEngine
+    from biometrics.face.conversion.dlib_reader import Floats
+    from lab.face import evaluation
     from service.app import House
 
 _AT_ONCE: Final = 100
@@ -31,7 +32,7 @@ def info(*, as_json: bool) -> None:
     """
     from biometrics.face import EngineUnavailable, FaceEngine
     from biometrics.face.model import DLIB
-    from service.factors.face.reader import open_engine
+    from service.factors.face.engine_pool import open_engine
 
     chosen = settings()
     try:
@@ -60,7 +61,7 @@ def prepare(to: Path | None, *, as_json: bool) -> None:
     Example: lamina face prepare --to models
     """
     from biometrics.face import EngineUnavailable, FaceEngine
-    from service.factors.face.reader import default_cache
+    from service.factors.face.engine_pool import default_cache
 
     place = to or settings().face_models or default_cache()
     try:
@@ -96,8 +97,9 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from biometrics.face import EngineUnavailable, evaluation
-    from service.factors.face.reader import open_engine
+    from biometrics.face import EngineUnavailable
+    from lab.face import evaluation
+    from service.factors.face.engine_pool import open_engine
 
     try:
         listed = evaluation.read_pairs(pairs)
@@ -139,7 +141,7 @@ def _vector(engine: "FaceEngine", file: Path) -> "Floats | None":
 
 
 def _draw(compared: "evaluation.Compared", file: Path) -> None:
-    from biometrics.face import evaluation
+    from lab.face import evaluation
 
     try:
         from matplotlib.figure import Figure  # of the extra `train` only

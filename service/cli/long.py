@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from service.app import House
-    from service.custody.actions import Custody
     from service.jobs.actions.long import Pace
+    from service.key_admin.actions import Custody
 
 P = ParamSpec("P")
 REFUSED: Final = 2

@@ -8,15 +8,15 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import Progress
 
-from biometrics.behavior import protocols, shipped
 from biometrics.behavior.layout import Layout
-from biometrics.behavior.lines import load_motion, load_pointer
-from biometrics.behavior.loaders import BadData, People
 from biometrics.behavior.model import DEFAULT, BadModel, SignalModel, load, save
-from biometrics.behavior.protocols import PROTOCOLS, Run
-from biometrics.behavior.sets import FEWEST, LAYOUTS, LONG, Loader, gather_beside, origin, plan_of
-from biometrics.behavior.training import CLIP, Gathered, keystroke_plan, train
 from biometrics.evaluation import Trial, plot
+from lab.behavior import protocols, shipped
+from lab.behavior.datasets import FEWEST, LAYOUTS, LONG, Loader, gather_beside, origin, plan_of
+from lab.behavior.jsonl import load_motion, load_pointer
+from lab.behavior.loaders import BadData, People
+from lab.behavior.protocols import PROTOCOLS, Run
+from lab.behavior.training import CLIP, Gathered, keystroke_plan, train
 from service.domain.errors import SetupError
 
 _FEWEST: Final = 8

@@ -16,7 +16,7 @@ from service.domain.errors import BadInput, SetupError
 if TYPE_CHECKING:
     from service.app import House
     from service.policy.actions.backtest import Backtest
-    from service.policy.model.compiling import Whole
+    from service.policy.model.compiler import Whole
     from service.store.engine import Tx
 
 DIFFERENT = 3
@@ -53,7 +53,7 @@ def validate(file: Path, factors: tuple[str, ...], *, as_json: bool) -> None:
     Example: lamina policy validate docs/policies/retail.yaml
     """
     from service.policy.actions import parse
-    from service.policy.model.compiling import compile_document, require_satisfiable, warnings
+    from service.policy.model.compiler import compile_document, require_satisfiable, warnings
 
     registered = frozenset(factors) or frozenset(FACTORS) - {"webauthn"}
     try:

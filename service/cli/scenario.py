@@ -11,10 +11,10 @@ import httpx
 import numpy as np
 import pyotp
 
-from biometrics.behavior import generator
 from biometrics.behavior.layout import Floats
-from biometrics.face import synthetic
 from biometrics.face.active import Gesture
+from lab.behavior import synthetic_typing
+from lab.face import synthetic
 
 FLOW_GRANT: Final = "urn:lamina:params:oauth:grant-type:flow"
 AAL2: Final = "urn:lamina:acr:aal2"
@@ -90,7 +90,7 @@ class Scenario:
         self._flow: dict[str, Any] = {}
         self._me, self._other = synthetic.collins(), synthetic.hopper()
         self._rng = np.random.default_rng()
-        rows = generator.people(2, len(PASSWORD), samples=_LEARNED + _TYPED + 1, seed=5)
+        rows = synthetic_typing.people(2, len(PASSWORD), samples=_LEARNED + _TYPED + 1, seed=5)
         self._typist, self._stranger = (part[_LEARNED:] for part in rows)
 
     def steps(self) -> list[tuple[str, Callable[[], str]]]:

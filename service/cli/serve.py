@@ -48,9 +48,9 @@ def serve(workers: int | None) -> None:
     """
     from service.app import open_house, open_vault
     from service.settings import hand_down
-    from service.telemetry import cores
+    from service.telemetry import core_dumps
 
-    cores.forbid()
+    core_dumps.forbid()
     os.umask(_OWNER_ONLY)
     found = settings()
     open_vault(found, SystemClock())
@@ -170,9 +170,9 @@ def worker() -> None:
     Example: LAMINA_DATABASE_URL=postgresql+psycopg://lamina@db/lamina lamina worker
     """
     from service.app import open_house
-    from service.telemetry import cores, logs
+    from service.telemetry import core_dumps, logs
 
-    cores.forbid()
+    core_dumps.forbid()
     os.umask(_OWNER_ONLY)
     found = settings()
     logs.configure(found.log_level)

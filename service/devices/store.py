@@ -12,7 +12,7 @@ from service.store.authentic import change, delete_rows
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE, drop_page
 from service.store.engine import Tx
-from service.store.personal import Personal
+from service.store.personal_data import Personal
 from service.store.shapes import Authentic
 
 

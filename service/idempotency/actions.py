@@ -15,7 +15,7 @@ from service.domain.errors import BadInput, Conflict, Expired, Fault, TooMany
 from service.domain.ids import new_id
 from service.idempotency import store
 from service.store.engine import Store, Tx
-from service.web.answers import Answer
+from service.web.idempotency import Answer
 
 _LIFE: Final = timedelta(hours=24)
 _SECRET_LIFE: Final = timedelta(minutes=10)

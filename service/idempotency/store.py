@@ -14,9 +14,9 @@ from service.domain.ids import client_owner, subject_owner
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
-from service.store.personal import Unlinked
+from service.store.personal_data import Unlinked
 from service.store.sealed import encrypted_optional, open_value, seal_value
-from service.web.answers import About
+from service.web.idempotency import About
 
 _ABOUT: Final = "\x00"
 """Begins what is sealed under a subject's keys; no body does."""

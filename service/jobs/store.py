@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
-from service.store.personal import Personal, anybody, by_actor
+from service.store.personal_data import Personal, anybody, by_actor
 
 
 class Lease(Base):

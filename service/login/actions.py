@@ -11,6 +11,7 @@ from uuid import UUID
 from crypto import opaque
 from service.accounts.model import Account
 from service.authenticators.actions import RECOVERY_ACT
+from service.authenticators.factor import Factor, Match, Presented
 from service.domain.assurance import Evidence, Kind
 from service.domain.caller import Caller
 from service.domain.errors import (
@@ -23,16 +24,15 @@ from service.domain.errors import (
     Unavailable,
     VerificationFailed,
 )
-from service.domain.factor import Factor, Match, Presented
 from service.domain.ids import DECOY
 from service.login import model, store
 from service.login.completing import Completing, no_session
+from service.login.decisions import TYPED, Judging
+from service.login.dependencies import Parts
 from service.login.holding import held, no_flow
-from service.login.judging import TYPED, Judging
 from service.login.model import Begin, Flow, FlowKind, FlowStatus, Outcome, Terms
-from service.login.parts import Parts
 from service.sessions.actions import SessionValue
-from service.signals.behavior.model import Behavior
+from service.signals.behavior.schema import Behavior
 from service.store.bearer import token_digest
 from service.store.engine import Tx
 from service.throttling.actions import Reservation

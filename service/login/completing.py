@@ -3,13 +3,13 @@
 from typing import Final
 
 from service.accounts.model import Lead
+from service.authenticators.factor import HELP_DESK
 from service.devices.actions import Device
 from service.domain.assurance import Acr
 from service.domain.errors import Fault, NotFound
-from service.domain.factor import HELP_DESK
-from service.login.judging import Judging
+from service.login.decisions import Judging
+from service.login.dependencies import Parts
 from service.login.model import Flow, FlowKind, Outcome, Terms
-from service.login.parts import Parts
 from service.sessions.model import Place
 from service.store.engine import Tx
 from service.throttling.model import Counter, Lane

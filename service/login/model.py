@@ -10,9 +10,9 @@ from uuid import UUID
 
 from service.domain.assurance import Acr, Evidence
 from service.domain.clock import has_come
-from service.domain.decision import Decision, Effect
 from service.domain.errors import Fault, LaminaError
-from service.domain.risk import UNSAID, Band, Reason, Surroundings
+from service.policy.model.decision import Decision, Effect
+from service.risk.model import UNSAID, Band, Reason, Surroundings
 
 WHOLE: Final = timedelta(minutes=15)
 IDLE: Final = timedelta(minutes=5)

@@ -16,15 +16,15 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from service.accounts.model import identify
+from service.authenticators.factor import Factor
 from service.domain.assurance import Acr, parse_acr, worth
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Fault, noticed, set_aside
-from service.domain.factor import Factor
-from service.domain.risk import Surroundings
 from service.login.actions import Login
-from service.login.judging import TYPED
+from service.login.decisions import TYPED
 from service.login.model import Begin, Flow, FlowKind, Outcome
+from service.risk.model import Surroundings
 from service.web.api import Api, Call, Operation
 
 RISK: Final = "risk:read"

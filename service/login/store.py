@@ -18,7 +18,7 @@ from service.store.authentic import note
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
-from service.store.personal import Unlinked
+from service.store.personal_data import Unlinked
 from service.store.sealed import encrypted_text, open_value, seal_value
 from service.store.shapes import Noted, shape_of
 

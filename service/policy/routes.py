@@ -12,9 +12,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from service.domain import figures
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault
-from service.policy.actions.lives import PLACES, Lives, loosening
-from service.policy.actions.standing import Standing
-from service.policy.model import document, reading
+from service.policy.actions.documents import PLACES, Lives, loosening
+from service.policy.actions.subject_risk import Standing
+from service.policy.model import document, parser
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 
@@ -116,7 +116,7 @@ class PolicyRoutes:
         """Add a document."""
         wanted: Draft = call.body
         try:
-            read = reading.read(wanted.document)
+            read = parser.read(wanted.document)
             with self._database.transaction() as tx:
                 return self._lives.draft(tx, read, call.by.actor)
         except BadInput as error:

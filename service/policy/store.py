@@ -24,7 +24,7 @@ from service.store.authentic import delete_rows, insert_once, note
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
-from service.store.personal import Personal, anybody, by_actor, without
+from service.store.personal_data import Personal, anybody, by_actor, without
 from service.store.sealed import (
     encrypted_bytes,
     encrypted_optional_bytes,

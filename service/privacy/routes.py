@@ -12,9 +12,9 @@ from service.domain.caller import Caller
 from service.domain.errors import Forbidden
 from service.domain.ids import parse_id
 from service.jobs.actions.long import LongJobs
-from service.keys.actions.records import RecordKeys
+from service.keys.actions.record_signing import RecordKeys
 from service.privacy.actions import Erasure
-from service.privacy.actions.exporting import Exports
+from service.privacy.actions.export import Exports
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 

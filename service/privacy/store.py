@@ -12,7 +12,7 @@ from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
-from service.store.personal import Personal, anybody
+from service.store.personal_data import Personal, anybody
 from service.store.sealed import encrypted_optional_bytes
 
 

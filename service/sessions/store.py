@@ -14,7 +14,7 @@ from service.store.authentic import change, delete_rows, holding, one, reading, 
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE
 from service.store.engine import Tx
-from service.store.personal import Personal, as_json, without
+from service.store.personal_data import Personal, as_json, without
 from service.store.sealed import encrypted_optional, encrypted_text
 from service.store.shapes import Authentic
 

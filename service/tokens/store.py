@@ -15,7 +15,7 @@ from service.store.authentic import change, delete_rows, insert_once, one, readi
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
-from service.store.personal import Personal, through
+from service.store.personal_data import Personal, through
 from service.store.sealed import encrypted_optional
 from service.store.shapes import Authentic, Noted
 from service.tokens.model import CODE_LIFE

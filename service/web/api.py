@@ -14,6 +14,7 @@ from flask_limiter import Limiter
 from pydantic import BaseModel
 
 from crypto import opaque
+from service.domain import validation
 from service.domain.caller import Caller, acting
 from service.domain.errors import (
     BadInput,
@@ -27,8 +28,8 @@ from service.domain.errors import (
 from service.domain.ids import parse_id
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics, method_label
-from service.web import front, inputs, multipart, paging, problems, queries, strict_json
-from service.web.answers import About, Answer, AnswerStore
+from service.web import front, multipart, paging, problems, queries, strict_json
+from service.web.idempotency import About, Answer, AnswerStore
 
 DEFAULT_BODY: Final = 256 * 1024
 _LONGEST_KEY: Final = 255
@@ -197,14 +198,14 @@ class Api:
         """Return what a replay must match, and the validated body."""
         if operation.frames and request.mimetype == multipart.MEDIA_TYPE:
             form = multipart.read(request.stream, request.headers.get("Content-Type", ""))
-            return form.digest, inputs.parse(model, form.values)
+            return form.digest, validation.parse(model, form.values)
         raw = _raw(operation)
         if raw and request.mimetype != "application/json":
             raise Malformed("not_json", "The body must be sent as application/json.")
         value = strict_json.loads(raw or b"{}")
         if len(raw) > DEFAULT_BODY:
-            inputs.beside_frames(raw, value, DEFAULT_BODY)
-        return raw, inputs.parse(model, value)
+            validation.beside_frames(raw, value, DEFAULT_BODY)
+        return raw, validation.parse(model, value)
 
     def _answer(self, operation: Operation, view: View, call: Call) -> Response:
         key = request.headers.get("Idempotency-Key", "")

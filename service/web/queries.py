@@ -6,8 +6,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 from werkzeug.datastructures import MultiDict
 
+from service.domain import validation
 from service.domain.errors import BadInput, Fault
-from service.web import inputs, paging
+from service.web import paging
 
 _LONGEST: Final = 256
 
@@ -35,7 +36,7 @@ def read(model: type[BaseModel], given: MultiDict[str, str], *, paged: bool) -> 
         if len(given[name]) > _LONGEST:
             detail = f"must have at most {_LONGEST} characters"
             raise BadInput(Fault(f"/{name}", "bad_query", detail))
-    return inputs.parse(model, {name: given[name] for name in given if name not in page})
+    return validation.parse(model, {name: given[name] for name in given if name not in page})
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,7 @@ from crypto.providers.file import FileRoot
 from service.app import House, create_app, open_house
 from service.clients.model import SCOPES, NewClient
 from service.domain.clock import FrozenClock
-from service.policy.actions.force import Policies
+from service.policy.actions.evaluation import Policies
 from service.policy.model.document import Document
 from service.settings import Settings
 from service.tokens.model import FLOW_GRANT

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from service.domain.risk import Assessment
-from service.policy.model import reading
+from service.policy.model import parser
+from service.risk.model import Assessment
 from tests.functional.test_operators import ask
 
 SHIPPED = json.loads(
@@ -83,7 +83,7 @@ def act(service, name, *arguments, **named):
 
 def in_force(service, document):
     """Put a document in force without the ceremony."""
-    read = reading.read(document)
+    read = parser.read(document)
     version = act(service, "draft", read, "test")["version"]
     act(service, "validate", version, "test")
     act(service, "activate", version, "test")

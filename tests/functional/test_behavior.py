@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
-from service.domain.risk import Surroundings
-from service.signals.behavior.model import device_class
+from service.risk.model import Surroundings
+from service.signals.behavior.schema import device_class
 from tests.functional.behaving import (
     AGREED,
     DESKTOP,

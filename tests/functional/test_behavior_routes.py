@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from service.audit.store import Leaf
-from service.signals.behavior.actions.measuring import BY_CLIENT, OF_SUBJECT
+from service.signals.behavior.actions.api import BY_CLIENT, OF_SUBJECT
 from service.signals.behavior.store import ProfileRow
 from tests.functional.behaving import (
     AGREED,

@@ -13,7 +13,7 @@ from service.domain.caller import Caller
 from service.domain.clock import unix
 from service.domain.errors import TooMany
 from service.operators.model import Role, scopes_of
-from service.policy.model import reading
+from service.policy.model import parser
 from service.settings import load
 from service.web.paging import Page
 from tests.functional.conftest import CONSENT
@@ -283,7 +283,7 @@ def test_idempotency_keys_of_a_client_are_bounded_and_come_back(service):
 def test_drafts_are_bounded_and_can_be_deleted_but_not_what_was_in_force(service):
     """The third draft beside those in force is the last; a deleted one makes room."""
     (shipped,) = [item["version"] for item in service.call("GET", "/v1/policies").json["items"]]
-    documents = [reading.read(changed() | {"name": f"draft-{number}"}) for number in range(4)]
+    documents = [parser.read(changed() | {"name": f"draft-{number}"}) for number in range(4)]
     made = [act(service, "draft", document, "test")["version"] for document in documents[:3]]
     with pytest.raises(Exception, match="too_many_drafts"):
         act(service, "draft", documents[3], "test")

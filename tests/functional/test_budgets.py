@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from service.factors.face.model import Mode
-from service.signals.behavior.actions.measuring import BY_CLIENT, OF_SUBJECT
+from service.signals.behavior.actions.api import BY_CLIENT, OF_SUBJECT
 from service.throttling.model import FACE_TOTAL
 from tests.functional.behaving import AGREED, settle
 from tests.functional.conftest import CONSENT

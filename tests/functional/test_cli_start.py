@@ -10,12 +10,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from biometrics.behavior.sets import LAYOUTS
+from lab.behavior.datasets import LAYOUTS
 from service.cli import choices, main
 from service.cli.base import reading
-from service.custody.actions import TIERS
 from service.domain.errors import SetupError
-from service.keys.actions.shredding import SUBJECT_CLASSES
+from service.key_admin.actions import TIERS
+from service.keys.actions.crypto_shredding import SUBJECT_CLASSES
 from service.policy.model.document import FACTORS
 from tests.functional.test_cli import lamina, ready  # noqa: F401 - fixtures
 
@@ -27,7 +27,7 @@ HEAVY = {
     "yaml", "zxcvbn",
 }  # fmt: skip
 WEB = {"alembic", "biometrics", "cv2", "flask", "granian", "httpx", "joserfc", "numpy",
-       "onnxruntime", "prometheus_client", "psycopg", "redis", "rich", "service.app.house",
+       "onnxruntime", "prometheus_client", "psycopg", "redis", "rich", "service.app.container",
        "structlog"}  # fmt: skip
 GROUPS = ["audit", "behavior", "clients", "db", "face", "keys", "operators", "policy", "subjects"]
 TELL = """
@@ -79,8 +79,8 @@ def test_rows_get_their_first_macs_with_every_table_known(ready, tmp_path):  # n
     """A list that is the first command on a database opens the whole house for that, once."""
     with sqlite3.connect(tmp_path / "lamina.db") as connection:
         assert connection.execute("SELECT count(*) FROM row_mark").fetchone() == (0,)
-    assert "service.app.house" in imported("clients", "list", **ready.environment)
-    assert "service.app.house" not in imported("clients", "list", **ready.environment)
+    assert "service.app.container" in imported("clients", "list", **ready.environment)
+    assert "service.app.container" not in imported("clients", "list", **ready.environment)
     assert ready("clients", "create", "shop").exit_code == 0
     assert ready("audit", "verify", "--state").exit_code == 0
 

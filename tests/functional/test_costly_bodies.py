@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from service.domain import validation
 from service.domain.errors import Malformed
-from service.web import inputs, strict_json
+from service.web import strict_json
 
 MEGA = 1024 * 1024
 ACTION = "/v1/flows/{}/actions/password"
@@ -79,13 +80,13 @@ def test_frames_pass_the_bound():
     for value in ({"frames": frames}, {"action": {"name": "face", "input": {"frames": frames}}}):
         raw = json.dumps(value).encode()
         assert strict_json.loads(raw) == value
-        inputs.beside_frames(raw, value, 4096)
+        validation.beside_frames(raw, value, 4096)
 
 
 @pytest.mark.parametrize("value", [[], None, 1, {"frames": 1}, {"action": []}, {"frames": [1, {}]}])
 def test_a_body_of_another_form_holds_no_pictures(value):
     """Its form is refused later; here it is only not miscounted."""
-    inputs.beside_frames(b"x" * 10, value, 10)
+    validation.beside_frames(b"x" * 10, value, 10)
 
 
 def test_text_may_hold_marks():

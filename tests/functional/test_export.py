@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from service.cli import main
-from service.store.personal import held
+from service.store.personal_data import held
 from service.throttling.model import Counter, Lane
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.test_operators import ask, officers  # noqa: F401 - a fixture

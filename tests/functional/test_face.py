@@ -4,9 +4,9 @@ import base64
 
 import pytest
 
-from biometrics.face import portraits
+from lab.face import portraits
+from service.factors.face.engine_pool import Reader
 from service.factors.face.model import MOST_CHALLENGES, Mode
-from service.factors.face.reader import Reader
 from service.login.model import ATTEMPTS
 from tests.functional.conftest import CONSENT, PASSWORD
 

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from biometrics.face import portraits, synthetic
 from biometrics.face.active import Gesture
+from lab.face import portraits, synthetic
 from service.domain.errors import Unavailable
+from service.factors.face.engine_pool import Reader
 from service.factors.face.model import Mode
-from service.factors.face.reader import Reader
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.test_face import frames as stills
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from biometrics.face import portraits
+from lab.face import portraits
 from service.cli import main
 
 

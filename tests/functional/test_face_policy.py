@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from biometrics.face.frames import Frame, transcript
+from service.factors.face.engine_pool import Reader
 from service.factors.face.model import Mode
-from service.factors.face.reader import Reader
 from tests.functional.conftest import CONSENT
 from tests.functional.policing import changed, in_force
 from tests.functional.test_face import HERS, MINE, at_face, capture, enroll, frames

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli import main
+from service.factors.face.engine_pool import Reader
 from service.factors.face.model import Mode
-from service.factors.face.reader import Reader
 from service.factors.face.store import TemplateSecret
 from tests.functional.conftest import CONSENT
 from tests.functional.test_face import HERS, MINE, enroll

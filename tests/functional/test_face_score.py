@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from biometrics.face import portraits
+from lab.face import portraits
 from service.clients.model import SCOPES
+from service.factors.face.engine_pool import Reader
 from service.factors.face.model import Mode
-from service.factors.face.reader import Reader
 from tests.functional.conftest import CONSENT
 from tests.functional.test_face import HERS, MINE, at_face, capture, enroll, frames
 

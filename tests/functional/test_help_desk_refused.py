@@ -13,8 +13,8 @@ from service.domain.authenticator import Status
 from service.factors.help_desk.model import lifts
 from service.factors.help_desk.store import Recovery
 from service.operators.model import Role
-from service.policy.model.reading import read
-from service.store.personal import Whose, held
+from service.policy.model.parser import read
+from service.store.personal_data import Whose, held
 from tests.functional.conftest import PASSWORD, Service
 from tests.functional.desk import NEW_PASSWORD, RECOVER, lost, opened
 from tests.functional.policing import Feeling, changed, feel, in_force

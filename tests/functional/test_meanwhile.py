@@ -12,7 +12,7 @@ from sqlalchemy import text
 from service.domain.errors import NotFound
 from service.domain.ids import new_id
 from service.factors.face.model import Mode
-from service.keys.actions.shredding import SUBJECT_CLASSES, tombstone_entry
+from service.keys.actions.crypto_shredding import SUBJECT_CLASSES, tombstone_entry
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.test_face import frames
 from tests.races.processes import Camera

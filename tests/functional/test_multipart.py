@@ -10,12 +10,12 @@ from hypothesis import settings as sampled
 from hypothesis import strategies as st
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from biometrics.face import portraits
 from biometrics.face.active import MOST_FRAMES
+from lab.face import portraits
 from service.domain.errors import BadInput
 from service.factors.face import model
+from service.factors.face.engine_pool import Reader
 from service.factors.face.model import Mode
-from service.factors.face.reader import Reader
 from service.web import multipart
 from tests.functional.conftest import CONSENT
 from tests.functional.test_face import HERS, MINE, at_face

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from crypto.errors import HasherBusy
 from service.app import create_app, open_house
 from service.domain.errors import Busy
-from service.domain.risk import Assessment
+from service.risk.model import Assessment
 from service.store import engine, room
 from service.store.engine import make_engine
 from tests.functional.conftest import PASSWORD

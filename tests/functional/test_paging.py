@@ -1,6 +1,6 @@
 """Lists over HTTP are given in pages."""
 
-from service.policy.model import reading
+from service.policy.model import parser
 from tests.functional.policing import act, changed
 
 
@@ -8,13 +8,13 @@ def test_policies_are_listed_by_pages(service):
     """Newest first, each once, also when one is added between two pages."""
     for number in range(4):
         service.clock.advance(seconds=1)
-        act(service, "draft", reading.read(changed() | {"name": f"draft-{number}"}), "test")
+        act(service, "draft", parser.read(changed() | {"name": f"draft-{number}"}), "test")
     whole = service.call("GET", "/v1/policies").json
     assert whole["next_cursor"] is None
     names = [item["name"] for item in whole["items"]]
     assert names == ["draft-3", "draft-2", "draft-1", "draft-0", "shipped"]
     first = service.call("GET", "/v1/policies?limit=2").json
-    act(service, "draft", reading.read(changed() | {"name": "late"}), "test")
+    act(service, "draft", parser.read(changed() | {"name": "late"}), "test")
     second = service.call("GET", f"/v1/policies?limit=2&cursor={first['next_cursor']}").json
     third = service.call("GET", f"/v1/policies?limit=2&cursor={second['next_cursor']}").json
     pages = (first, second, third)

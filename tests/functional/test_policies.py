@@ -10,7 +10,7 @@ from service.app import open_house
 from service.domain.assurance import Acr
 from service.domain.errors import SetupError
 from service.policy.actions.backtest import Backtest
-from service.policy.model import reading
+from service.policy.model import parser
 from service.policy.store import PolicyDecision
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.policing import (
@@ -95,13 +95,13 @@ def test_nobody_skips_a_step_or_a_person(service, officers):  # noqa: F811 - the
 
 def test_of_two_changes_at_once_one_wins(service, monkeypatch):
     """The second is refused and changes nothing: what it looked at is no longer so."""
-    from service.policy.actions import stored
+    from service.policy.actions import repository
 
     with service.house.store.transaction(read=True) as tx:
-        old = stored.state(tx)
+        old = repository.state(tx)
     version = in_force(service, changed())
     before = service.house.policies.version
-    monkeypatch.setattr(stored, "state", lambda _tx: old)
+    monkeypatch.setattr(repository, "state", lambda _tx: old)
     with pytest.raises(Exception, match="policy_moved"):
         act(service, "tighten", 1.0, 60, timedelta(hours=1), "t")
     monkeypatch.undo()
@@ -138,7 +138,7 @@ def act_shipped(service):
     """Return the version that ships."""
     from service.policy.actions import shipped
 
-    return reading.version_of(shipped())
+    return parser.version_of(shipped())
 
 
 def test_clients_read_policies_and_only_operators_write(service, officers):  # noqa: F811 - the fixture
@@ -187,7 +187,7 @@ def test_a_shadow_decides_beside_and_changes_nothing(service, monkeypatch):
     person = service.register()
     harder = changed(login={"acr": Acr.AAL2.urn, "layers": [["password"], ["totp"],
                                                             ["recovery_code"]]})  # fmt: skip
-    version = act(service, "draft", reading.read(harder), "t")["version"]
+    version = act(service, "draft", parser.read(harder), "t")["version"]
     act(service, "validate", version, "t")
     assert act(service, "shadow", version, "t")["status"] == "shadow"
     service.clock.advance(seconds=5)
@@ -205,20 +205,20 @@ def test_a_shadow_that_fails_is_counted_and_harmless(service, monkeypatch):
     """Even a fault of the shadow's own decision leaves the answer as it is."""
     monkeypatch.setattr("service.policy.model.replay.LEAST_PEOPLE", 1)
     person = service.register()
-    version = act(service, "draft", reading.read(changed()), "t")["version"]
+    version = act(service, "draft", parser.read(changed()), "t")["version"]
     act(service, "validate", version, "t")
     act(service, "shadow", version, "t")
     service.clock.advance(seconds=5)
-    from service.policy.actions import force
+    from service.policy.actions import evaluation
 
-    decide = force.engine.decide
+    decide = evaluation.engine.decide
 
     def failing(whole, facts):
         if whole.version == version:
             raise ZeroDivisionError
         return decide(whole, facts)
 
-    monkeypatch.setattr(force.engine, "decide", failing)
+    monkeypatch.setattr(evaluation.engine, "decide", failing)
     assert service.login(person)["status"] == "completed"
     shown = service.call("GET", f"/v1/policies/{version}").json
     assert [(row["change"], row["decisions"]) for row in shown["shadow"]] == [("fault", 2)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.app import open_house
-from service.keys.actions import lifecycle, moving
+from service.keys.actions import lifecycle, rotation
 from tests.functional.test_key_commands import ask, execute, lamina  # noqa: F401 - fixtures
 
 # What must stand for a minute or five in a deployment stands for two seconds here.
@@ -29,7 +29,7 @@ main(prog_name="lamina")
 @pytest.fixture
 def short(monkeypatch):
     """Let states settle at once."""
-    for module in (lifecycle, moving):
+    for module in (lifecycle, rotation):
         monkeypatch.setattr(module, "SETTLE", timedelta())
     monkeypatch.setattr(lifecycle, "JWKS_LIFE", timedelta())
     monkeypatch.setattr(lifecycle, "TOKEN_LIFE", timedelta())

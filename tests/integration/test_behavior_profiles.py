@@ -10,20 +10,20 @@ import pytest
 from sqlalchemy import event, select, text, update
 
 from biometrics.behavior.model import DEFAULT, load
-from biometrics.fusion import Seen
 from crypto.keyring import KEY_CLASSES
 from service.audit.store import Leaf
 from service.domain.assurance import Acr
 from service.domain.errors import Conflict
-from service.domain.risk import SignalFacts, Surroundings
 from service.keys.actions import Vault
+from service.risk.fusion import Seen
+from service.risk.model import SignalFacts, Surroundings
 from service.signals.behavior import store
 from service.signals.behavior.actions import Behaviors, BehaviorSignal
 from service.signals.behavior.actions.profiles import Typist
-from service.signals.behavior.comparing import LOWEST
-from service.signals.behavior.kept import Kept
-from service.signals.behavior.model import Behavior
-from service.signals.behavior.reading import read
+from service.signals.behavior.features import read
+from service.signals.behavior.profile import Kept
+from service.signals.behavior.schema import Behavior
+from service.signals.behavior.scoring import LOWEST
 from service.signals.behavior.store import Place, ProfileRow
 from service.store.engine import Store
 from tests.functional.conftest import CONSENT

@@ -5,10 +5,10 @@ import uuid
 import pyotp
 import pytest
 
+from service.authenticators.factor import Presented
 from service.domain.authenticator import Status
 from service.domain.clock import unix
 from service.domain.errors import VerificationFailed
-from service.domain.factor import Presented
 from service.domain.ids import DECOY
 
 UNKNOWN = uuid.UUID(int=404)

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from crypto.errors import OpenError
 from service.domain.errors import BadInput, Conflict
-from service.web.answers import Answer
+from service.web.idempotency import Answer
 
 CALLER = uuid.UUID(int=5)
 BODY = b'{"username": "alice"}'

@@ -9,12 +9,12 @@ from sqlalchemy import text
 
 from crypto.keyring import KEY_CLASSES
 from service.domain.ids import DECOY
-from service.domain.risk import SignalFacts, Surroundings
 from service.keys.actions import Vault
+from service.risk.model import SignalFacts, Surroundings
 from service.signals.login_context import store
 from service.signals.login_context.actions import LoginContextSignal
+from service.signals.login_context.features import Level
 from service.signals.login_context.history import LARGEST, unpack
-from service.signals.login_context.observed import Level
 from service.store.engine import Store
 from tests import mmdb
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from crypto.signing import SigningKey, sign_jwt
+from service.authenticators.factor import Match, Presented
 from service.clients.model import NewClient
 from service.domain.authenticator import Status
 from service.domain.clock import unix
@@ -19,10 +20,9 @@ from service.domain.errors import (
     Unauthorized,
     VerificationFailed,
 )
-from service.domain.factor import Match, Presented
 from service.factors.totp.model import Step
 from service.throttling.model import FREE, LIVE_FREE, Counter, Lane
-from service.web.answers import Answer
+from service.web.idempotency import Answer
 
 AT_ONCE = 20
 

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
+from service.authenticators.factor import Presented
 from service.domain.errors import BadInput, VerificationFailed
-from service.domain.factor import Presented
 
 
 @pytest.fixture

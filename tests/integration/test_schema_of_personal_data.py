@@ -1,9 +1,9 @@
 """Every column is sealed or may be seen, and every table says what it holds about people."""
 
-import service.app.house  # noqa: F401 - so that every table is known
+import service.app.container  # noqa: F401 - so that every table is known
 from service.store.base import Base
 from service.store.fields import sealed_tables
-from service.store.personal import Held, Personal, held, unlinked
+from service.store.personal_data import Held, Personal, held, unlinked
 from service.store.shapes import shapes
 
 # What is no personal data: ids, times, states, counts, names of kinds, digests under a key.

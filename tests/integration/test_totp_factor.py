@@ -10,10 +10,10 @@ import pyotp
 import pytest
 from sqlalchemy import text
 
+from service.authenticators.factor import Presented
 from service.domain.authenticator import Status
 from service.domain.clock import unix
 from service.domain.errors import BadInput, Conflict, NotFound, VerificationFailed
-from service.domain.factor import Presented
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-import service.app.house  # noqa: F401 - so that every table is known
+import service.app.container  # noqa: F401 - so that every table is known
 from service.store import migrate
 
 SUBJECT = (

@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Uuid, bindparam, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-import service.app.house  # noqa: F401 - so that every table is known
+import service.app.container  # noqa: F401 - so that every table is known
 from crypto.envelope import ERASED
 from service.domain.errors import SetupError
 from service.store import migrate

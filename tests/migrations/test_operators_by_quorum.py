@@ -5,7 +5,7 @@ import json
 import pytest
 from sqlalchemy import inspect, text
 
-import service.app.house  # noqa: F401 - so that every table is known
+import service.app.container  # noqa: F401 - so that every table is known
 from crypto.signing import SigningKey
 from service.store import migrate
 

@@ -33,7 +33,7 @@ from service.store.authentic import (
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE
 from service.store.engine import Tx
-from service.store.personal import Personal, as_json, plainly
+from service.store.personal_data import Personal, as_json, plainly
 from service.store.sealed import encrypted_bytes, encrypted_optional
 from service.store.shapes import Authentic
 

@@ -28,15 +28,15 @@ from biometrics.face.sequence import Frontal
 from biometrics.score import Score
 from crypto import opaque
 from service.authenticators.actions import Authenticators
+from service.authenticators.factor import Match, Presented
 from service.authenticators.typed import TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Status, Verifier
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Fault, Unavailable, VerificationFailed
-from service.domain.factor import Match, Presented
 from service.domain.ids import DECOY, new_id
-from service.domain.risk import Band
 from service.factors.face import store
+from service.factors.face.engine_pool import Reader
 from service.factors.face.model import (
     ENROLLED_FRAMES,
     MOST_CHALLENGES,
@@ -50,8 +50,8 @@ from service.factors.face.model import (
     strictest,
     transcribed,
 )
-from service.factors.face.reader import Reader
 from service.factors.face.store import TemplateSecret
+from service.risk.model import Band
 from service.store.engine import Tx
 from service.throttling.model import Counter
 

@@ -10,7 +10,7 @@ from crypto.fields import Owner
 from service.domain.ids import subject_owner
 from service.store.base import Base
 from service.store.engine import Tx
-from service.store.personal import Personal
+from service.store.personal_data import Personal
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 
 

@@ -31,7 +31,7 @@ from service.store.authentic import (
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
-from service.store.personal import Personal, anybody
+from service.store.personal_data import Personal, anybody
 from service.store.shapes import Authentic
 
 _UNDER_WAY: Final = "status IN ('asked', 'waiting', 'sent')"

@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from crypto.errors import HasherBusy, PasswordMismatch
 from crypto.hashing import Load, PasswordHasher
 from service.authenticators.actions import Authenticators
+from service.authenticators.factor import Match, Presented
 from service.authenticators.typed import TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.errors import Unavailable, VerificationFailed
-from service.domain.factor import Match, Presented
+from service.domain.validation import parse
 from service.factors.password.model import LONGEST, admit, normalize
 from service.store.engine import Tx
-from service.web.inputs import parse
 
 TYPE: Final = "password"
 

@@ -9,14 +9,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crypto import opaque
 from service.authenticators.actions import Authenticators
+from service.authenticators.factor import Match, Presented
 from service.authenticators.typed import Nothing, TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status
 from service.domain.codes import LONGEST, read_code
 from service.domain.errors import VerificationFailed
-from service.domain.factor import Match, Presented
+from service.domain.validation import parse
 from service.store.engine import Tx
-from service.web.inputs import parse
 
 TYPE: Final = "recovery_codes"
 CODES: Final = 10

@@ -12,13 +12,14 @@ import segno
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from service.authenticators.actions import Authenticators
+from service.authenticators.factor import Match, Presented
 from service.authenticators.typed import TypedFactor
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.clock import unix
 from service.domain.codes import LONGEST, read_digits
 from service.domain.errors import VerificationFailed
-from service.domain.factor import Match, Presented
+from service.domain.validation import parse
 from service.factors.totp.model import (
     DIGITS,
     KEPT_STEPS,
@@ -31,7 +32,6 @@ from service.factors.totp.model import (
     shown_name,
 )
 from service.store.engine import Tx
-from service.web.inputs import parse
 
 TYPE: Final = "totp"
 

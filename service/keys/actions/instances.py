@@ -8,8 +8,8 @@ from crypto.errors import CryptoError
 from service.domain.clock import Clock
 from service.domain.ids import new_id
 from service.keys import store
+from service.keys.actions.keystore import Vault
 from service.keys.actions.signing import SigningKeys
-from service.keys.actions.vault import Vault
 from service.keys.model import ALIVE, REFRESH, Held, Instance, key_name
 from service.keys.store import roots
 from service.store.engine import Store, Tx

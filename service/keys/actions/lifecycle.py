@@ -10,8 +10,8 @@ from service.domain.clock import Clock, rfc3339
 from service.domain.errors import Conflict, NotFound
 from service.keys import store
 from service.keys.actions.instances import Instances
+from service.keys.actions.keystore import INDEX_CLASS, INDEX_OWNER, Vault
 from service.keys.actions.signing import SigningKeys
-from service.keys.actions.vault import INDEX_CLASS, INDEX_OWNER, Vault
 from service.keys.model import (
     JWKS_LIFE,
     SETTLE,

@@ -24,7 +24,7 @@ from crypto.fields import Owner, OwnerKind
 from service.domain.ids import service_owner
 from service.store.base import Base, table_of
 from service.store.engine import Tx, insert_once
-from service.store.personal import Personal
+from service.store.personal_data import Personal
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 from service.store.shapes import Authentic
 

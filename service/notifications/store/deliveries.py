@@ -24,7 +24,7 @@ from service.notifications.model import State
 from service.notifications.store.outbox import Outgoing
 from service.store.base import Base, table_of
 from service.store.engine import Tx
-from service.store.personal import Personal, through
+from service.store.personal_data import Personal, through
 
 _WAITS = "state = 'waiting'"
 

@@ -14,7 +14,7 @@ from service.notifications.model import CODES
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
-from service.store.personal import Personal, without
+from service.store.personal_data import Personal, without
 from service.store.sealed import encrypted_text
 
 _UNROUTED = "routed_at IS NULL"

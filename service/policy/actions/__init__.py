@@ -4,7 +4,7 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
-from service.policy.model import reading
+from service.policy.model import parser
 from service.policy.model.document import Document
 
 _FILE: Final = "default.json"
@@ -16,7 +16,7 @@ def parse(text: str) -> Document:
     Raises:
         BadInput: It is not valid; one fault per place to mend, with its JSON pointer.
     """
-    return reading.read(reading.load(text))
+    return parser.read(parser.load(text))
 
 
 @cache

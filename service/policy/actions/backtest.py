@@ -10,9 +10,9 @@ import orjson
 from crypto.errors import CryptoError
 from service.domain.errors import LaminaError
 from service.policy import store
-from service.policy.actions import stored
+from service.policy.actions import repository
 from service.policy.model import engine, replay
-from service.policy.model.compiling import Whole
+from service.policy.model.compiler import Whole
 from service.policy.model.replay import Table
 from service.policy.store import PolicyDecision
 from service.store.engine import Tx
@@ -77,7 +77,7 @@ class Backtest:
     def _made_by(self, tx: Tx, version: str) -> Whole | None:
         if version not in self._by_version:
             try:
-                self._by_version[version] = stored.whole(tx, version)
+                self._by_version[version] = repository.whole(tx, version)
             except LaminaError:
                 self._by_version[version] = None
         return self._by_version[version]

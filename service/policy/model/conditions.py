@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from service.domain.assurance import parse_acr
 from service.domain.errors import BadInput, Fault
-from service.domain.risk import Band
+from service.risk.model import Band
 
 DEEPEST: Final = 4
 WIDEST: Final = 32

@@ -10,13 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from biometrics.fusion import Fused, Share, fuse
+from service.authenticators.factor import HELP_DESK
 from service.domain.assurance import Acr, Evidence, achieved, parse_acr, recent
-from service.domain.decision import Decision, Facts
-from service.domain.decision import Effect as Outcome
-from service.domain.factor import HELP_DESK
-from service.domain.risk import Assessment, Band, Reason
-from service.policy.model.compiling import (
+from service.policy.model.compiler import (
     LEAST,
     SOMETIME,
     Compiled,
@@ -26,7 +22,11 @@ from service.policy.model.compiling import (
     supposed,
 )
 from service.policy.model.conditions import UNPROVEN
+from service.policy.model.decision import Decision, Facts
+from service.policy.model.decision import Effect as Outcome
 from service.policy.model.document import BIOMETRIC, Bands, Effect, ProbabilityBands, Relief, Then
+from service.risk.fusion import Fused, Share, fuse
+from service.risk.model import Assessment, Band, Reason
 
 _STEPS: Final = (Band.ELEVATED, Band.HIGH, Band.CRITICAL)
 _NO_RISK: Final = math.nextafter(0.0, -1.0)

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from biometrics.fusion import Seen
 from service.domain.assurance import Acr, Evidence
-from service.domain.decision import Decision, Effect, Facts
-from service.domain.risk import Assessment, Reason
+from service.policy.model.decision import Decision, Effect, Facts
+from service.risk.fusion import Seen
+from service.risk.model import Assessment, Reason
 
 FORMAT: Final = 1
 LEAST_PEOPLE: Final = 20

@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from service.domain.errors import NotFound, RowRefused
-from service.keys.actions.shredding import SUBJECT_CLASSES, Erased, Shredding
+from service.keys.actions.crypto_shredding import SUBJECT_CLASSES, Erased, Shredding
 from service.keys.ledger import Entry
 from service.privacy.actions.memory import Memory
 from service.privacy.actions.repeating import Outcome, Repeating

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.signals.behavior.actions import Measuring
-from service.signals.behavior.actions.measuring import VALUES
-from service.signals.behavior.model import Behavior
+from service.signals.behavior.actions.api import VALUES
+from service.signals.behavior.schema import Behavior
 from service.web.api import Api, Call, Operation
 
 _PATH = "/v1/subjects/{subject}/behavior"

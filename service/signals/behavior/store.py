@@ -23,7 +23,7 @@ from service.domain.ids import subject_owner
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
-from service.store.personal import Personal
+from service.store.personal_data import Personal
 from service.store.sealed import encrypted_bytes, open_value, seal_value
 
 CLASS: Final = "behavior"

@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from biometrics.face import passive
-from biometrics.fusion import Seen
-from service.domain.risk import Assessment, Reason, SignalFacts
+from service.risk.fusion import Seen
+from service.risk.model import Assessment, Reason, SignalFacts
 
 FACTOR: Final = "face"
 FMR_UPPER: Final = "fmr_upper"

@@ -11,17 +11,17 @@ from uuid import UUID
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain.errors import naming
 from service.domain.ids import new_id
-from service.domain.risk import UNSAID, Assessment, Reason, SignalFacts, Surroundings
-from service.signals.login_context import crowd, findings, listed, model, shown, store
+from service.risk.model import UNSAID, Assessment, Reason, SignalFacts, Surroundings
+from service.signals.login_context import blocklist, crowd, findings, model, shown, store
+from service.signals.login_context.blocklist import Blocks
 from service.signals.login_context.crowd import NOBODY, Crowd
+from service.signals.login_context.features import Level, Observed, observe
 from service.signals.login_context.findings import Failures, Finding
+from service.signals.login_context.geoip import Places
 from service.signals.login_context.history import DIGEST, History, Login, digests, unpack
-from service.signals.login_context.listed import Blocks
 from service.signals.login_context.model import LOWEST
-from service.signals.login_context.observed import Level, Observed, observe
-from service.signals.login_context.places import Places
 from service.signals.login_context.reasons import detail
-from service.signals.login_context.watched import Watched
+from service.signals.login_context.reloading import Watched
 from service.store.engine import Tx
 from service.telemetry import logs
 
@@ -60,7 +60,7 @@ class LoginContextSignal:
         with naming("LAMINA_GEOIP_DB"):
             self._places = Places(geoip)
         with naming("LAMINA_BAD_NETWORKS"):
-            self._bad = Watched[Blocks](bad_networks, listed.read) if bad_networks else None
+            self._bad = Watched[Blocks](bad_networks, blocklist.read) if bad_networks else None
         self._crowd = NOBODY
         self._read_at: datetime | None = None
 
@@ -195,7 +195,7 @@ class LoginContextSignal:
         )  # fmt: skip
         failures = Failures(subject, network, self._crowd.surge)
         found = findings.failing(failures, known_device=facts.known_device)
-        if self._bad and listed.holds(self._bad.get(facts.now), seen.address):
+        if self._bad and blocklist.holds(self._bad.get(facts.now), seen.address):
             found.append(Finding("listed_network", findings.HARD, hard=True))
         travel = findings.travel(history, login) if history else None
         return [*found, travel] if travel else found

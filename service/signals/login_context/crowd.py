@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from service.signals.login_context.observed import Level
+from service.signals.login_context.features import Level
 from service.signals.login_context.population import COUNTED, EMPTY, HALF_LIFE, Population
 
 WINDOW: Final = timedelta(minutes=5)

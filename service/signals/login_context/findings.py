@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from service.signals.login_context.features import Level
 from service.signals.login_context.history import History, Login
 from service.signals.login_context.model import LOWEST
-from service.signals.login_context.observed import Level
 
 FASTEST: Final = 1000.0
 """Kilometers an hour; an airliner with its waiting times stays below."""

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from service.signals.login_context.observed import COARSER, FINEST, Chain, Level
+from service.signals.login_context.features import COARSER, FINEST, Chain, Level
 
 FORMAT: Final = 1
 HALF_LIFE: Final = 90 * 86_400

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from service.signals.login_context.features import COARSER, FINEST, WEEK, Chain, Level
 from service.signals.login_context.history import History, Login
-from service.signals.login_context.observed import COARSER, FINEST, WEEK, Chain, Level
 from service.signals.login_context.population import Population
 
 LOWEST: Final = -6.0

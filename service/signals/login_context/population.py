@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from service.signals.login_context.observed import Level
+from service.signals.login_context.features import Level
 
 HALF_LIFE: Final = 90 * 86_400
 _SMOOTHING: Final = 5.0

@@ -5,9 +5,9 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from service.domain import addresses
-from service.domain.risk import Surroundings
-from service.signals.login_context import agent
-from service.signals.login_context.observed import Origin
+from service.risk.model import Surroundings
+from service.signals.login_context import user_agent
+from service.signals.login_context.features import Origin
 
 _PREFIX: Final = {4: 24, 6: 48}
 """Bits that are kept of an address: they name a network, and no connection in it."""
@@ -29,8 +29,8 @@ def origin(said: Surroundings, locate: Callable[[bytes], Origin]) -> dict[str, A
     return told if any(told.values()) else None
 
 
-def _device(user_agent: str) -> dict[str, str] | None:
-    seen = agent.parse(user_agent)
+def _device(agent_text: str) -> dict[str, str] | None:
+    seen = user_agent.parse(agent_text)
     return {"agent": seen.family, "system": seen.system} if seen else None
 
 

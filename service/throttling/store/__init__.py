@@ -33,7 +33,7 @@ from service.store.authentic import insert_once, note
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
-from service.store.personal import Personal
+from service.store.personal_data import Personal
 from service.store.shapes import Noted, shape_of
 from service.throttling.model import (
     FIRST_DELAY,

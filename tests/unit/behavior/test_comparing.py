@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from biometrics.behavior.features import NotScored, Scripted, Vector
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import DEFAULT, load
-from biometrics.fusion import bounded
 from service.domain.assurance import achieved
-from service.domain.decision import Effect
+from service.policy.model.decision import Effect
 from service.policy.model.engine import decide
-from service.signals.behavior.comparing import (
+from service.risk.fusion import bounded
+from service.signals.behavior.profile import Kept
+from service.signals.behavior.scoring import (
     HIGHEST,
     LOWEST,
     REPLAYED,
@@ -25,7 +26,6 @@ from service.signals.behavior.comparing import (
     compare_all,
     withheld,
 )
-from service.signals.behavior.kept import Kept
 from tests.policies import facts, lowered, policy
 from tests.typists import KEYS, typists
 

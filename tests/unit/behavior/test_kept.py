@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biometrics.behavior import generator
 from biometrics.behavior.features import Vector
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.profile import MOST_BYTES, BadProfile
 from biometrics.behavior.replay import COLUMNS, MOST_MARKS
-from service.signals.behavior.kept import STRAYS, BadKept, Kept
+from lab.behavior import synthetic_typing
+from service.signals.behavior.profile import STRAYS, BadKept, Kept
 
 VECTOR = Path(__file__).parents[2] / "vectors" / "behavior" / "kept.json"
 KEYS = 8
@@ -23,7 +23,7 @@ LAYOUT = Layout.keystroke(KEYS)
 def vectors(count=30, keys=KEYS, seed=3):
     """Return samples of one made-up person."""
     layout = Layout.keystroke(keys)
-    rows = generator.people(1, keys, samples=count, seed=seed)[0]
+    rows = synthetic_typing.people(1, keys, samples=count, seed=seed)[0]
     return [Vector(layout, row) for row in layout.expand(rows)]
 
 
@@ -118,6 +118,6 @@ def test_a_profile_that_parts_from_its_beginning_is_marked_for_good():
 def test_nobody_parts_from_a_beginning_by_learning_to_type_the_text():
     """20 made-up people over 200 samples, from their first one on, raise no alarm."""
     layout = Layout.keystroke(10)
-    for rows in generator.people(20, 10, samples=200, session=20, seed=5):
+    for rows in synthetic_typing.people(20, 10, samples=200, session=20, seed=5):
         kept = taught([Vector(layout, row) for row in layout.expand(rows)])
         assert not kept.parted

@@ -11,16 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from biometrics import evaluation
-from biometrics.behavior import generator, loaders, protocols
 from biometrics.behavior.head import fit
 from biometrics.behavior.layout import Layout
-from biometrics.behavior.loaders import BadData
 from biometrics.behavior.model import DEFAULT, BadModel, load, save
 from biometrics.behavior.population import learn_population
 from biometrics.behavior.profile import MOST_BYTES, BadProfile, Profile
-from biometrics.behavior.protocols import Run
 from biometrics.behavior.scorer import llrs, own_scores, ready, score
-from biometrics.behavior.training import Plan, keystroke_plan, train
+from lab.behavior import loaders, protocols, synthetic_typing
+from lab.behavior.loaders import BadData
+from lab.behavior.protocols import Run
+from lab.behavior.training import Plan, keystroke_plan, train
 from service.cli import main
 from tests.lacking import lack
 
@@ -31,7 +31,7 @@ LAYOUT = Layout.keystroke(KEYS)
 
 @pytest.fixture(scope="module")
 def typists():
-    return [LAYOUT.expand(rows) for rows in generator.people(8, KEYS, samples=130, seed=3)]
+    return [LAYOUT.expand(rows) for rows in synthetic_typing.people(8, KEYS, samples=130, seed=3)]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_the_shortest_texts_are_scored(shipped, keys):
     """Where there are too few columns for a rhythm, it says nothing."""
     layout = Layout.keystroke(keys)
     own, other = (
-        layout.expand(rows) for rows in generator.people(2, keys, samples=60, seed=4)
+        layout.expand(rows) for rows in synthetic_typing.people(2, keys, samples=60, seed=4)
     )  # fmt: skip
     against = ready(Profile.empty(layout).absorb(own[:40]), shipped["keystroke"])
     assert llrs(against, own[40:]).mean() > llrs(against, other[40:]).mean()
@@ -215,7 +215,7 @@ def test_training_never_scores_what_it_enrolled(samples):
 
 def test_first_samples_look_like_a_beginners():
     """What tells who learns the text is higher for the first samples of people nobody saw."""
-    rows = [LAYOUT.expand(part) for part in generator.people(30, KEYS, samples=130, seed=6)]
+    rows = [LAYOUT.expand(part) for part in synthetic_typing.people(30, KEYS, samples=130, seed=6)]
     population = learn_population(LAYOUT, rows[:20], session=20, settled=40)
     said = np.array([population.learning(population.normal(part)) for part in rows[20:]])
     assert said[:, :5].mean() > said[:, 60:].mean()
@@ -235,8 +235,8 @@ def test_a_head_tells_what_no_weighted_sum_can():
 def test_touches_are_scored_with_pressure_and_size(shipped):
     """The same typing by another finger scores lower."""
     layout = Layout.touch(KEYS)
-    typed = generator.people(1, KEYS, samples=80, seed=5)[0]
-    own, other = (layout.expand(generator.touches(typed, KEYS, seed)) for seed in (1, 2))
+    typed = synthetic_typing.people(1, KEYS, samples=80, seed=5)[0]
+    own, other = (layout.expand(synthetic_typing.touches(typed, KEYS, seed)) for seed in (1, 2))
     against = ready(Profile.empty(layout).absorb(own[:60]), shipped["touch"])
     assert llrs(against, own[60:]).mean() > llrs(against, other[60:]).mean()
 
@@ -289,7 +289,7 @@ def test_a_bad_file_is_told_by_line_and_column(typists, tmp_path, mend, told):
 
 def test_the_command_trains_and_measures(tmp_path):
     """Train on some people, evaluate others: every field of the contract, and refusals."""
-    rows = [LAYOUT.expand(part) for part in generator.people(12, KEYS, samples=260, seed=9)]
+    rows = [LAYOUT.expand(part) for part in synthetic_typing.people(12, KEYS, samples=260, seed=9)]
     seen, unseen = tmp_path / "seen.csv", tmp_path / "unseen.csv"
     write_cmu(seen, rows[:8])
     write_cmu(unseen, rows[8:])
@@ -318,7 +318,7 @@ def test_the_command_trains_and_measures(tmp_path):
 
 def test_a_live_profile_is_scored_then_absorbs(typists):
     """Every later sample is scored once; own samples alone tell people apart."""
-    rows = [LAYOUT.expand(part) for part in generator.people(3, KEYS, samples=252, seed=2)]
+    rows = [LAYOUT.expand(part) for part in synthetic_typing.people(3, KEYS, samples=252, seed=2)]
     people = {str(number): part for number, part in enumerate(rows)}
     found = protocols.trials(LAYOUT, people, Run("live", 200), "own", None)
     assert all(len(trial.genuine) == 52 for trial in found["novice"])

@@ -7,11 +7,11 @@ import pytest
 
 from benchmarks import behavior as bench
 from benchmarks import behavior_parts as parts
-from biometrics.behavior import generator
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import DEFAULT, load
-from biometrics.behavior.protocols import Run
 from biometrics.evaluation import Trial
+from lab.behavior import synthetic_typing
+from lab.behavior.protocols import Run
 
 KEYS = 8
 LAYOUT = Layout.keystroke(KEYS)
@@ -20,7 +20,7 @@ LAYOUT = Layout.keystroke(KEYS)
 @pytest.fixture(scope="module")
 def typed():
     """Six people with 290 typings each, and the shipped model, which knows none of them."""
-    rows = generator.people(6, KEYS, samples=290, seed=21)
+    rows = synthetic_typing.people(6, KEYS, samples=290, seed=21)
     people = {str(number): LAYOUT.expand(part) for number, part in enumerate(rows)}
     return [parts.Part(people, load(DEFAULT)["keystroke"])]
 
@@ -97,8 +97,8 @@ def test_each_cost_is_measured(typed):
 def write_meu(folder, people):
     folder.mkdir(parents=True)
     for number in range(people):
-        rows = generator.people(1, 14, samples=51, session=10, seed=number)[0]
-        rows = generator.touches(rows, 14, number)
+        rows = synthetic_typing.people(1, 14, samples=51, session=10, seed=number)[0]
+        rows = synthetic_typing.touches(rows, 14, number)
         blank = np.zeros((51, 13))
         every = np.hstack([rows[:, :27] * 1000, blank, rows[:, 27:], blank[:, :3]])
         np.savetxt(folder / f"{number}.csv", every, "%.5f", ",")

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biometrics.behavior import generator, replay
+from biometrics.behavior import replay
 from biometrics.behavior.features import Key, NotScored, Told, Touch, coarse, keystroke, touch
 from biometrics.behavior.layout import Layout
+from lab.behavior import synthetic_typing
 
 FINE = Told()
 KEYS = 9
@@ -23,7 +24,7 @@ def keys_of(row):
 
 @pytest.fixture(scope="module")
 def rows():
-    return generator.people(1, KEYS, samples=60, seed=4)[0]
+    return synthetic_typing.people(1, KEYS, samples=60, seed=4)[0]
 
 
 def refused(keys, told=FINE, touches=None):
@@ -157,7 +158,7 @@ def test_a_replay_is_found_within_a_millisecond(rows, apart_ms, found):
 def test_nobody_who_types_on_is_taken_for_a_replay():
     """3,000 typings of 20 people, each against all of their own before; clocks of 1 and 17 ms."""
     for step in (0.0, 0.001, 1 / 60):
-        for rows in generator.people(20, 8, samples=150, seed=9):
+        for rows in synthetic_typing.people(20, 8, samples=150, seed=9):
             times = rows if not step else np.round(rows / step) * step
             marks = np.zeros((0, 15), np.uint8)
             for row in times:
@@ -168,7 +169,7 @@ def test_nobody_who_types_on_is_taken_for_a_replay():
 def test_a_copy_with_noise_is_found_and_nobody_who_types_on():
     """Of 20 people's typings of 12 keys none is a copy; each with up to 4 ms of noise is."""
     random = np.random.default_rng(10)
-    for rows in generator.people(20, KEYS, samples=150, seed=11):
+    for rows in synthetic_typing.people(20, KEYS, samples=150, seed=11):
         marks = np.zeros((0, replay.COLUMNS), np.uint8)
         for row in rows:
             assert not replay.replayed(marks, row, typed=True)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from biometrics.behavior import generator
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import ENROLLED, LIVE
-from biometrics.behavior.training import (
+from lab.behavior import synthetic_typing
+from lab.behavior.training import (
     CAREFUL,
     CLOSE,
     Enrollment,
@@ -28,7 +28,7 @@ PLAN = Plan(repeats=1, groups=2, session=20, settled=40, enrollments=WAYS)
 @pytest.fixture(scope="module")
 def rows():
     """Eight people."""
-    return [LAYOUT.expand(part) for part in generator.people(8, KEYS, samples=120, seed=8)]
+    return [LAYOUT.expand(part) for part in synthetic_typing.people(8, KEYS, samples=120, seed=8)]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_people_beside_weigh_as_much_as_the_own_however_many_sets_they_are(rows)
     alone = weights(rows)
     assert weights(rows, gather(LAYOUT, rows, PLAN)) == pytest.approx(alone, abs=1e-6)
     text = Layout.keystroke(9)
-    typed = [text.expand(part) for part in generator.people(9, 9, samples=120, seed=9)]
+    typed = [text.expand(part) for part in synthetic_typing.people(9, 9, samples=120, seed=9)]
     others = gather(text, typed, PLAN)
     once = weights(rows, others)
     assert np.abs(once - alone).max() > 0.01
@@ -84,7 +84,7 @@ def test_people_beside_weigh_as_much_as_the_own_however_many_sets_they_are(rows)
 
 def test_a_head_of_one_way_learns_of_the_same_way_only(rows):
     """What stands beside may lack a way or a bucket: that head is as it was."""
-    typed = [LAYOUT.expand(part) for part in generator.people(8, KEYS, samples=120, seed=3)]
+    typed = [LAYOUT.expand(part) for part in synthetic_typing.people(8, KEYS, samples=120, seed=3)]
     others = gather(LAYOUT, typed, replace(PLAN, enrollments=WAYS[:1]))
     alone = train(LAYOUT, rows, PLAN, "t").heads
     found = train(LAYOUT, rows, replace(PLAN, beside=(others,)), "t").heads
@@ -108,7 +108,7 @@ def test_another_signal_does_not_stand_beside(rows):
     """Touches have statistics that keys have not."""
     layout = Layout.touch(KEYS)
     touched = [
-        layout.expand(generator.touches(part[:, : 2 * KEYS - 1], KEYS, seed))
+        layout.expand(synthetic_typing.touches(part[:, : 2 * KEYS - 1], KEYS, seed))
         for seed, part in enumerate(rows)
     ]
     with pytest.raises(ValueError, match="another signal"):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from biometrics.behavior import generator, loaders, protocols, sets
 from biometrics.behavior.layout import Layout
-from biometrics.behavior.loaders import BadData
-from biometrics.behavior.protocols import Run
+from lab.behavior import datasets, loaders, protocols, synthetic_typing
+from lab.behavior.loaders import BadData
+from lab.behavior.protocols import Run
 from service.cli import main
 from tests.typists import grips
 
@@ -27,8 +27,8 @@ def write(path, rows):
 @pytest.fixture(scope="module")
 def touched():
     """People's rows: hold and press times, then pressure and size of each touch."""
-    typed = generator.people(PEOPLE, TOUCHES, samples=30, session=10, seed=4)
-    return [generator.touches(rows, TOUCHES, seed) for seed, rows in enumerate(typed)]
+    typed = synthetic_typing.people(PEOPLE, TOUCHES, samples=30, session=10, seed=4)
+    return [synthetic_typing.touches(rows, TOUCHES, seed) for seed, rows in enumerate(typed)]
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_a_bad_file_among_many_is_told_by_its_name(meu):
     """MEU is a folder: the file is named with line and column."""
     (meu / "3.csv").write_text(",".join(["1"] * 70 + ["?"]) + "\n")
     with pytest.raises(BadData, match=r"3\.csv: line 1, column 71: not a number"):
-        sets.LAYOUTS["meu"](meu)
+        datasets.LAYOUTS["meu"](meu)
 
 
 def test_motion_never_reads_what_names_the_room_or_the_telephone(motion):
@@ -265,21 +265,23 @@ def test_taps_come_with_the_names_of_their_motion(tmp_path):
 def test_the_plan_follows_from_how_much_there_is():
     """Many samples are trained by sessions, few by their first ones, too few not at all."""
     few = {"a": np.zeros((51, 3))}
-    assert [each.bucket for each in sets.plan_of(few, (10, 20, 34)).enrollments] == [10, 20]
-    assert len(sets.plan_of({"a": np.zeros((400, 3))}, (20,)).enrollments) > 10
-    lives = [each for each in sets.plan_of(few, (20,), live=True).enrollments if each.way == "live"]
+    assert [each.bucket for each in datasets.plan_of(few, (10, 20, 34)).enrollments] == [10, 20]
+    assert len(datasets.plan_of({"a": np.zeros((400, 3))}, (20,)).enrollments) > 10
+    lives = [
+        each for each in datasets.plan_of(few, (20,), live=True).enrollments if each.way == "live"
+    ]
     assert [(each.bucket, each.end, each.genuine) for each in lives] == [
         (20, 25, slice(25, 30)), (50, 50, slice(50, 55)),
     ]  # fmt: skip
     for short, enroll in (({"a": np.zeros((9, 3))}, (5,)), (few, (50,)), (few, (3,)), ({}, (5,))):
         with pytest.raises(ValueError, match=r"few|at least"):
-            sets.plan_of(short, enroll)
+            datasets.plan_of(short, enroll)
 
 
 def test_touches_without_a_sensor_are_keystrokes():
     """Pressure and contact size are left out; the times stay."""
     layout = Layout.touch(3)
     rows = np.arange(14.0)[None]
-    bare, people = sets.timing_only(layout, {"a": rows})
+    bare, people = datasets.timing_only(layout, {"a": rows})
     assert bare == Layout.keystroke(3)
     assert people["a"].tolist() == rows[:, :7].tolist()

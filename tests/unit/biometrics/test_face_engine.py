@@ -21,10 +21,10 @@ from biometrics.face import (
     FrameRefused,
     enroll_template,
     match_template,
-    portraits,
     weights,
 )
 from biometrics.face.images import decode
+from lab.face import portraits
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "face" / "portraits.json"
 SECRET = bytes(range(32))

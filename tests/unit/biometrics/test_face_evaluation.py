@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biometrics.face import FaceEngine, align, evaluation, portraits, synthetic
+from biometrics.face import FaceEngine, align
 from biometrics.face import engine as engine_module
-from biometrics.face.evaluation import BadPairs, Compared, Pair, evaluate, read_pairs, report, upper
 from biometrics.face.images import decode, load
+from lab.face import evaluation, portraits, synthetic
+from lab.face.evaluation import BadPairs, Compared, Pair, evaluate, read_pairs, report, upper
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "face" / "embeddings.json"
 

@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biometrics.face import BadTemplate, FaceMismatch, portraits, template, weights
-from biometrics.face.convert import convolve, detector_layers, embedder, pixels
-from biometrics.face.convert_int8 import detector
-from biometrics.face.convert_landmarks import predictor
-from biometrics.face.dat import Reader, floats, integers
+from biometrics.face import BadTemplate, FaceMismatch, template, weights
+from biometrics.face.conversion.dlib_reader import Reader, floats, integers
+from biometrics.face.conversion.networks import convolve, detector_layers, embedder, pixels
+from biometrics.face.conversion.onnx_writer import FLOAT, UINT8, Graph
+from biometrics.face.conversion.quantized import detector
+from biometrics.face.conversion.shape_predictor import predictor
 from biometrics.face.errors import BadWeights
 from biometrics.face.geometry import Box, Similarity
 from biometrics.face.images import decode
 from biometrics.face.model import DLIB
-from biometrics.face.onnx_writer import FLOAT, UINT8, Graph
+from lab.face import portraits
 
 
 class Seen:

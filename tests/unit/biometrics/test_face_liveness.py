@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from biometrics.face import PROBE, LivenessFailed, align, planar, synthetic
+from biometrics.face import PROBE, LivenessFailed, align, planar
 from biometrics.face.active import ORDERS, Gesture, Pose, judge_gestures
 from biometrics.face.frames import Frame, transcript
 from biometrics.face.images import decode, grey
 from biometrics.face.model import DLIB
 from biometrics.face.sequence import _check_same, read_capture
+from lab.face import synthetic
 
 KINDS = 300
 ORDER = (Gesture.LEFT, Gesture.UP, Gesture.CLOSER)

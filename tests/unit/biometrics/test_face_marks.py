@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from biometrics.face import portraits, synthetic
 from biometrics.face.active import ORDERS
 from biometrics.face.images import decode, mark
 from biometrics.face.marks import BYTES, repeated
+from lab.face import portraits, synthetic
 
 
 @pytest.fixture(scope="module")

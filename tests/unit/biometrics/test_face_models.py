@@ -20,17 +20,17 @@ from biometrics.face import (
     FrameRefused,
     enroll_template,
     match_template,
-    portraits,
     renew_template,
     template,
 )
+from biometrics.face.conversion.onnx_writer import FLOAT, Graph
 from biometrics.face.frames import Frame
 from biometrics.face.images import decode
 from biometrics.face.model import DLIB
-from biometrics.face.onnx_writer import FLOAT, Graph
 from biometrics.face.sequence import Frontal
 from biometrics.face.yunet import YuNet
-from service.factors.face.reader import Reader
+from lab.face import portraits
+from service.factors.face.engine_pool import Reader
 from tests.lacking import lacks
 
 YUNET = os.environ.get("LAMINA_TEST_YUNET", "")

@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from biometrics.face import MATCH_THRESHOLD, passive, portraits, synthetic
+from biometrics.face import MATCH_THRESHOLD, passive
 from biometrics.face.active import Gesture
 from biometrics.face.calibration import GRID, calibrated, upper
 from biometrics.face.images import decode
+from lab.face import portraits, synthetic
 
 ORDER = (Gesture.LEFT, Gesture.UP, Gesture.CLOSER)
 GENUINE = {"fine": 0.01, "shine": 0.0, "color": 25.0}

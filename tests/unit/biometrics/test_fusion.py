@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biometrics.fusion import MOST_OFFSET, Seen, Share, bounded, fuse
+from service.risk.fusion import MOST_OFFSET, Seen, Share, bounded, fuse
 
 LLRS = st.floats(-20, 20)
 SHARES = st.lists(st.builds(Share, st.just("s"), LLRS, st.booleans()), max_size=6)

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biometrics.behavior import holders
 from biometrics.behavior.features import NotScored, Vector
 from biometrics.behavior.layout import HELD, HOLDING, Layout
 from biometrics.behavior.model import DEFAULT, load
 from biometrics.behavior.motion import PITCH, ROLL, USUAL_PITCH, Series, angles, motion
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, ready, score
-from biometrics.behavior.shipped import KIND
 from biometrics.evaluation import cllr, eer
-from service.signals.behavior.kept import Kept
+from lab.behavior import synthetic_motion
+from lab.behavior.shipped import KIND
+from service.signals.behavior.profile import Kept
 
 VECTOR = Path(__file__).parents[2] / "vectors/behavior/scores.json"
 LAYOUT = Layout.motion()
@@ -31,7 +31,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def person():
-    return holders.holder(np.random.default_rng(5), holders.Holding())
+    return synthetic_motion.holder(np.random.default_rng(5), synthetic_motion.Holding())
 
 
 def given_at(person, posture="sitting", hz=50.0, count=1, seed=6):
@@ -45,7 +45,7 @@ def code_of(series):
     return found.value.code
 
 
-@pytest.mark.parametrize("posture", holders.POSTURES)
+@pytest.mark.parametrize("posture", synthetic_motion.POSTURES)
 @pytest.mark.parametrize(
     ("every", "most", "usual"), [(2, 0.12, 0.05), (4, 0.4, 0.25), (5, 0.4, 0.25)]
 )
@@ -90,7 +90,7 @@ def test_a_stronger_movement_is_more_and_the_angle_stays(person):
 
 
 def changed(**change):
-    person = holders.holder(np.random.default_rng(5), holders.Holding())
+    person = synthetic_motion.holder(np.random.default_rng(5), synthetic_motion.Holding())
     series = given_at(person)[0]
     acc, rot = np.array(series.acc), np.array(series.rot)
     made = {"acc": acc, "rot": rot, "hz": series.hz} | {
@@ -141,7 +141,7 @@ def test_whatever_is_well_formed_gives_numbers_or_a_name(hz, acc, rot):
 
 def test_the_same_seed_gives_the_same_people():
     """The generator draws nothing but from its seed, and no series is longer than the wire's."""
-    one, same, other = (holders.series(2, samples=20, seed=seed) for seed in (3, 3, 4))
+    one, same, other = (synthetic_motion.series(2, samples=20, seed=seed) for seed in (3, 3, 4))
     assert one == same
     assert one != other
     assert all(len(given.acc) <= 400 for person in one for given in person)
@@ -149,7 +149,7 @@ def test_the_same_seed_gives_the_same_people():
 
 def test_people_whom_nobody_saw_are_told_apart(model):
     """Generated people of another seed: own above strangers, and the ratio tells something."""
-    people = holders.people(12, samples=60, seed=77)
+    people = synthetic_motion.people(12, samples=60, seed=77)
     own, others, rates = [], [], []
     for number, rows in enumerate(people):
         against = ready(Profile.empty(LAYOUT).absorb(rows[:40]), model)
@@ -167,7 +167,7 @@ def test_an_unseen_posture_speaks_little_against_its_owner(model):
     assert model.clip == KIND == (-1.0, 2.0)
     random = np.random.default_rng(9)
     for _ in range(5):
-        person = holders.holder(random, holders.Holding())
+        person = synthetic_motion.holder(random, synthetic_motion.Holding())
         sat = np.array([motion(one).row for one in person.session(random, "sitting", 30)])
         walked = [motion(one).row for one in person.session(random, "walking", 5)]
         against = ready(Profile.empty(LAYOUT).absorb(sat), model)
@@ -233,7 +233,7 @@ def test_some_columns_are_enough_for_the_shipped_head(model):
     """A published set that lacks the changes is scored by the same model."""
     part = Layout.movement({HOLDING: 2, "shaking": 4, "turning": 5})
     at = [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13]
-    rows = holders.people(1, samples=20, seed=8)[0][:, at]
+    rows = synthetic_motion.people(1, samples=20, seed=8)[0][:, at]
     against = ready(Profile.empty(part).absorb(rows), model)
     assert np.isfinite(llrs(against, rows)).all()
     assert Vector(part, rows[0]).kept.shape == (11,)

@@ -6,15 +6,15 @@ import numpy as np
 
 from benchmarks import behavior_motion as bench
 from benchmarks.behavior_login import POSTURES, copied, measure, moved
-from biometrics.behavior import holders
 from biometrics.behavior.features import Vector
 from biometrics.behavior.layout import Layout
 from biometrics.evaluation import summarize
+from lab.behavior import synthetic_motion
 from tests.typists import grips
 
 
 def samples(count, seed):
-    rows = holders.people(count, samples=30, seed=seed)
+    rows = synthetic_motion.people(count, samples=30, seed=seed)
     return {str(at): [Vector(Layout.motion(), row) for row in part] for at, part in enumerate(rows)}
 
 
@@ -38,8 +38,8 @@ def test_a_row_that_a_set_repeats_is_no_false_replay():
 
 def test_every_posture_is_measured_seen_and_unseen(tmp_path, monkeypatch):
     """Three postures and each of them unseen, of the same people; without data the generated."""
-    made = holders.people(2, samples=5, seed=1)
-    monkeypatch.setattr(holders, "people", lambda *_, **__: made)
+    made = synthetic_motion.people(2, samples=5, seed=1)
+    monkeypatch.setattr(synthetic_motion, "people", lambda *_, **__: made)
     folder = tmp_path / "hold_and_tap"
     folder.mkdir()
     random = np.random.default_rng(2)

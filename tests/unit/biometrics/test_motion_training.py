@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from biometrics.behavior import holders, loaders
 from biometrics.behavior.layout import Layout
-from biometrics.behavior.lines import load_motion
-from biometrics.behavior.loaders import BadData
 from biometrics.behavior.model import DEFAULT, load
 from biometrics.behavior.motion import PITCH, USUAL_PITCH, USUAL_ROT, motion
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, ready
+from lab.behavior import loaders, synthetic_motion
+from lab.behavior.jsonl import load_motion
+from lab.behavior.loaders import BadData
 from service.cli import main
-from service.signals.behavior.models import open_models
+from service.signals.behavior.population import open_models
 
 PEOPLE = 10
 
 
 @pytest.fixture(scope="module")
 def people():
-    return holders.series(PEOPLE + 3, samples=20, seed=55)
+    return synthetic_motion.series(PEOPLE + 3, samples=20, seed=55)
 
 
 def line(subject, series, **change):

@@ -10,17 +10,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks import pointer_bots as bots
-from biometrics.behavior import hands
 from biometrics.behavior.features import WHY, NotScored, Scripted
 from biometrics.behavior.layout import POINTED, Layout
 from biometrics.behavior.model import DEFAULT, load
 from biometrics.behavior.pointer import pointer
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, ready, score
-from biometrics.behavior.shipped import WEAK
 from biometrics.behavior.strokes import strokes, trail
 from biometrics.evaluation import cllr, eer
-from service.signals.behavior.kept import Kept
+from lab.behavior import synthetic_pointer
+from lab.behavior.shipped import WEAK
+from service.signals.behavior.profile import Kept
 from tests.typists import pointing
 
 VECTOR = Path(__file__).parents[2] / "vectors/behavior/scores.json"
@@ -228,7 +228,7 @@ def test_whatever_is_well_formed_gives_numbers_or_a_name(events, ordered, summed
 
 def test_the_same_seed_gives_the_same_people():
     """The generator draws nothing but from its seed, and no trail is longer than the wire's."""
-    one, same, other = (hands.trails(2, samples=20, seed=seed) for seed in (3, 3, 4))
+    one, same, other = (synthetic_pointer.trails(2, samples=20, seed=seed) for seed in (3, 3, 4))
     assert one == same
     assert one != other
     assert all(len(events) <= 500 for person in one for events in person)
@@ -239,7 +239,7 @@ def test_the_same_seed_gives_the_same_people():
 
 def test_people_whom_nobody_saw_are_told_apart_a_little(model):
     """Generated people of another seed: weak evidence, and never worse than none."""
-    rows = hands.people(12, samples=80, seed=77)
+    rows = synthetic_pointer.people(12, samples=80, seed=77)
     own, others, rates = [], [], []
     for number, part in enumerate(rows):
         against = ready(Profile.empty(LAYOUT).absorb(part[:50]), model)

@@ -9,16 +9,16 @@ from click.testing import CliRunner
 from benchmarks import behavior_pointer as bench
 from benchmarks import pointer_bots as bots
 from benchmarks.behavior_login import pointed
-from biometrics.behavior import balabit, hands
 from biometrics.behavior.layout import Layout
-from biometrics.behavior.lines import load_pointer
-from biometrics.behavior.loaders import BadData
 from biometrics.behavior.model import DEFAULT, load
 from biometrics.behavior.pointer import pointer
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, ready
+from lab.behavior import balabit, synthetic_pointer
+from lab.behavior.jsonl import load_pointer
+from lab.behavior.loaders import BadData
 from service.cli import main
-from service.signals.behavior.models import open_models
+from service.signals.behavior.population import open_models
 from tests.typists import pointing
 
 PEOPLE = 10
@@ -28,8 +28,8 @@ STATES = {"move": "Move", "down": "Pressed", "up": "Released"}
 @pytest.fixture(scope="module")
 def people():
     # Another hand altogether, so that so few people are told apart.
-    wide = hands.Habits(pace=0.4, held=0.5, stands=0.6, session=0.2, sample=0.5)
-    given = hands.trails(PEOPLE + 2, samples=24, seed=55, habits=wide)
+    wide = synthetic_pointer.Habits(pace=0.4, held=0.5, stands=0.6, session=0.2, sample=0.5)
+    given = synthetic_pointer.trails(PEOPLE + 2, samples=24, seed=55, habits=wide)
     return [[events for events in part if bench.code(events) == "scored"] for part in given]
 
 
@@ -205,8 +205,8 @@ def test_shifted_and_scaled_recordings_keep_their_times():
 
 def test_the_login_and_the_shipped_model_are_measured_on_pieces(folder, monkeypatch):
     """Generated people without the set; with it those who give enough."""
-    made = hands.people(2, samples=5, seed=1)
-    monkeypatch.setattr(hands, "people", lambda *_, **__: made)
+    made = synthetic_pointer.people(2, samples=5, seed=1)
+    monkeypatch.setattr(synthetic_pointer, "people", lambda *_, **__: made)
     assert [name for name, *_ in pointed(None)] == ["generated, pointer"]
     (_, generated, _), (name, found, unscored) = pointed(folder)
     assert (name, unscored) == ("Balabit, pointer", 0)

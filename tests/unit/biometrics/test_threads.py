@@ -29,7 +29,7 @@ def threads(module, **more):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux does")
-@pytest.mark.parametrize("module", ["biometrics.behavior.scorer", "service.app.house"])
+@pytest.mark.parametrize("module", ["biometrics.behavior.scorer", "service.app.container"])
 def test_linear_algebra_has_one_thread_unless_told_otherwise(module):
     """Whatever is imported first, numpy's own pool is of one; an operator may want more."""
     usual = threads(module)

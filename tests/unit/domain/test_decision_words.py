@@ -8,8 +8,8 @@ import pytest
 
 from service.domain.assurance import Acr
 from service.domain.caller import Caller
-from service.domain.decision import Decision, Effect, Facts
-from service.domain.risk import Band
+from service.policy.model.decision import Decision, Effect, Facts
+from service.risk.model import Band
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -4,9 +4,9 @@ from uuid import UUID
 
 import pytest
 
+from service.authenticators.factor import Match, Presented
 from service.domain import errors
 from service.domain.authenticator import FACTOR_OF_TYPE, TYPES, Verifier
-from service.domain.factor import Match, Presented
 
 ID = UUID(int=1)
 SECRET = "canary"

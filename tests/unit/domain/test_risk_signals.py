@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from biometrics.fusion import Seen
-from service.domain.risk import (
+from service.risk.fusion import Seen
+from service.risk.model import (
     Assessment,
     Band,
     Reason,

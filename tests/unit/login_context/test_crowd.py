@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.signals.login_context import crowd
-from service.signals.login_context.observed import Level
+from service.signals.login_context.features import Level
 from service.signals.login_context.population import EMPTY
 
 NOW = datetime(2026, 11, 24, 12, 1, tzinfo=UTC)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.errors import SetupError
-from service.signals.login_context import listed
+from service.signals.login_context import blocklist
+from service.signals.login_context.features import Level, packed
 from service.signals.login_context.findings import Failures, failing, kilometers, travel
 from service.signals.login_context.history import History, Login, digests
-from service.signals.login_context.observed import Level, packed
 
 AT = 1_790_000_000
 BERLIN, PARIS, TOKYO = (52.5, 13.4), (48.9, 2.4), (35.7, 139.7)
@@ -88,12 +88,12 @@ def test_strangers_cannot_raise_what_a_known_device_is_asked():
 
 def test_a_list_holds_blocks_and_single_addresses():
     """Both families, comments, host bits that are set."""
-    blocks = listed.parse(["# bad", "", "192.0.2.0/24 # spray", "198.51.100.9", "2001:db8::1/32"],
+    blocks = blocklist.parse(["# bad", "", "192.0.2.0/24 # spray", "198.51.100.9", "2001:db8::1/32"],
                           "list")  # fmt: skip
     for text in ("192.0.2.255", "198.51.100.9", "2001:db8:ffff::1", "::ffff:192.0.2.1"):
-        assert listed.holds(blocks, packed(text)), text
+        assert blocklist.holds(blocks, packed(text)), text
     for text in ("192.0.3.0", "198.51.100.8", "2001:db9::", "nothing", ""):
-        assert not listed.holds(blocks, packed(text)), text
+        assert not blocklist.holds(blocks, packed(text)), text
 
 
 @pytest.mark.parametrize("line", ["192.0.2.0/33", "example.com", "192.0.2", "::/129"])
@@ -102,7 +102,7 @@ def test_a_line_that_is_no_network_is_named(line, tmp_path):
     path = tmp_path / "bad.txt"
     path.write_text(f"192.0.2.0/24\n{line}\n", "utf-8")
     with pytest.raises(SetupError) as refused:
-        listed.read(path)
+        blocklist.read(path)
     assert re.search(r"bad\.txt line 2: not a network", refused.value.detail)
 
 
@@ -110,18 +110,18 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     """Missing, not text, too many lines, too large: each with the file's name."""
     path = tmp_path / "bad.txt"
     with pytest.raises(SetupError) as refused:
-        listed.read(path)
+        blocklist.read(path)
     assert re.search("cannot be read", refused.value.detail)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(SetupError) as refused:
-        listed.read(path)
+        blocklist.read(path)
     assert re.search("cannot be read", refused.value.detail)
     path.write_text("192.0.2.1\n192.0.2.2\n", "utf-8")
-    monkeypatch.setattr(listed, "MOST", 1)
+    monkeypatch.setattr(blocklist, "MOST", 1)
     with pytest.raises(SetupError) as refused:
-        listed.read(path)
+        blocklist.read(path)
     assert re.search("more than 1 blocks", refused.value.detail)
-    monkeypatch.setattr(listed, "_LONGEST", 3)
+    monkeypatch.setattr(blocklist, "_LONGEST", 3)
     with pytest.raises(SetupError) as refused:
-        listed.read(path)
+        blocklist.read(path)
     assert re.search("more than 3 bytes", refused.value.detail)

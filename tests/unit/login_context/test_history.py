@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.signals.login_context.features import Level
 from service.signals.login_context.history import (
     HALF_LIFE,
     LARGEST,
@@ -16,7 +17,6 @@ from service.signals.login_context.history import (
     digests,
     unpack,
 )
-from service.signals.login_context.observed import Level
 
 VECTOR = Path(__file__).parents[2] / "vectors" / "login_context" / "history.json"
 AT = 1_790_000_000

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.signals.login_context import agent
-from service.signals.login_context.observed import NOWHERE, Level, Origin, observe, packed
+from service.signals.login_context import user_agent
+from service.signals.login_context.features import NOWHERE, Level, Origin, observe, packed
 
 NOW = datetime(2026, 11, 24, 13, 30, tzinfo=UTC)
 CHROME = (
@@ -39,7 +39,7 @@ AGENTS = {
 @pytest.mark.parametrize(("header", "expected"), AGENTS.items())
 def test_a_user_agent_is_read(header, expected):
     """System, family, major version and model, whichever browser claims to be which."""
-    found = agent.parse(header)
+    found = user_agent.parse(header)
     assert (found.system, found.family, found.version, found.model) == expected
 
 

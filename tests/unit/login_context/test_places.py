@@ -7,10 +7,10 @@ from ipaddress import ip_address
 import pytest
 
 from service.domain.errors import SetupError
-from service.signals.login_context import listed
-from service.signals.login_context.observed import NOWHERE, Origin, packed
-from service.signals.login_context.places import Places, origin
-from service.signals.login_context.watched import Watched
+from service.signals.login_context import blocklist
+from service.signals.login_context.features import NOWHERE, Origin, packed
+from service.signals.login_context.geoip import Places, origin
+from service.signals.login_context.reloading import Watched
 from tests import mmdb
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -72,7 +72,7 @@ def test_a_list_is_read_anew_when_it_changes(tmp_path):
     """A replacement counts within half a minute; one that is faulty or gone changes nothing."""
     path = tmp_path / "bad.txt"
     path.write_text("192.0.2.0/24\n", "utf-8")
-    watched = Watched(path, listed.read)
+    watched = Watched(path, blocklist.read)
 
     def seconds(count):
         return watched.get(NOW + timedelta(seconds=count))

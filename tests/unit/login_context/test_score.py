@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.signals.login_context import model
+from service.signals.login_context.features import COARSER, FINEST, Chain, Level
 from service.signals.login_context.history import HALF_LIFE, History, Login, digests
 from service.signals.login_context.model import HIGHEST, LOWEST, score
-from service.signals.login_context.observed import COARSER, FINEST, Chain, Level
 from service.signals.login_context.population import EMPTY, Population
 from service.signals.login_context.reasons import CODES
 

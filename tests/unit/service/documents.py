@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from service.domain.assurance import Acr
-from service.domain.decision import Facts
-from service.policy.model import reading
-from service.policy.model.compiling import compile_document
+from service.policy.model import parser
+from service.policy.model.compiler import compile_document
+from service.policy.model.decision import Facts
 from service.policy.model.document import FACTORS
 from tests.policies import NOW, evidence
 
@@ -46,7 +46,7 @@ def value(**segment):
 
 
 def compiled(**segment):
-    return compile_document(reading.read(value(**segment)))
+    return compile_document(parser.read(value(**segment)))
 
 
 def facts(*evidence_shown, **changes):

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from biometrics.fusion import Seen
-from service.domain.risk import UNSAID, SignalFacts, assess_all
+from service.risk.fusion import Seen
+from service.risk.model import UNSAID, SignalFacts, assess_all
 from service.signals.face_passive.actions import FacePassiveSignal
 
 CUES = {"fine": 0.01, "shine": 0.0, "color": 25.0}

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.domain.errors import BadInput
-from service.web.inputs import parse, pointer
+from service.domain.validation import parse, pointer
 
 
 class Inner(BaseModel):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from service.domain.assurance import Acr, Evidence, Kind, achieved
-from service.domain.decision import Decision, Effect, Facts
-from service.domain.risk import Band, Reason
 from service.login import model
 from service.login.model import Flow, FlowKind, FlowStatus, Terms
+from service.policy.model.decision import Decision, Effect, Facts
+from service.risk.model import Band, Reason
 from tests.policies import Policy
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

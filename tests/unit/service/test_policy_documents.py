@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from service.domain.assurance import Acr
 from service.domain.authenticator import TYPES
-from service.domain.decision import Effect
 from service.domain.errors import BadInput
 from service.policy.actions import parse, shipped
-from service.policy.model import document, reading
-from service.policy.model.compiling import compile_document, require_satisfiable, warnings
+from service.policy.model import document, parser
+from service.policy.model.compiler import compile_document, require_satisfiable, warnings
+from service.policy.model.decision import Effect
 from service.policy.model.engine import decide
 from tests.policies import Policy
 from tests.unit.service.documents import (
@@ -109,7 +109,7 @@ def test_a_segment_that_lacks_a_purpose_is_refused():
     whole = value()
     whole["segments"]["other"] = {"login": {"acr": AAL1}}
     with pytest.raises(BadInput) as error:
-        compile_document(reading.read(whole))
+        compile_document(parser.read(whole))
     assert error.value.faults[0].pointer == "/segments/other/step_up"
 
 
@@ -118,7 +118,7 @@ def test_a_circle_of_inheritance_is_shown():
     whole = value()
     whole["segments"] |= {"a": {"extends": "b"}, "b": {"extends": "a"}}
     with pytest.raises(BadInput) as error:
-        compile_document(reading.read(whole))
+        compile_document(parser.read(whole))
     assert "a -> b -> a" in error.value.faults[0].detail
 
 
@@ -129,7 +129,7 @@ def test_segments_inherit_and_override():
         "extends": "default", "login": {"acr": AAL1, "layers": [["password"]]},
         "raise": {"high": {"delay": 7}}, "rules": [{"id": "r", "then": {"delay": 3}}],
     }  # fmt: skip
-    found = compile_document(reading.read(whole))
+    found = compile_document(parser.read(whole))
     child = found.segment("child")
     assert child.purposes["login"].layers == (("password",),)
     assert child.purposes["step_up"] == found.segment("default").purposes["step_up"]
@@ -147,7 +147,7 @@ def test_an_unverified_email_signs_in_where_a_segment_says_so_and_it_is_warned_o
         "child": {"extends": "default", "subjects": {}},
         "strict": {"extends": "child", "subjects": {"unverified_email_sign_in": False}},
     }
-    found = compile_document(reading.read(whole))
+    found = compile_document(parser.read(whole))
     told = {name: found.segment(name).unverified_email for name in found.segments}
     assert told == {"default": True, "child": True, "strict": False}
     (warning,) = warnings(found)
@@ -165,7 +165,7 @@ def test_a_login_offers_what_a_segment_says_and_what_it_does_not_accept_is_warne
         "extends": "default", "factors": ["password", "totp", "recovery_code"],
         "login_enrollment": {"offer": ["recovery_codes", "face"]},
     }  # fmt: skip
-    found = compile_document(reading.read(whole))
+    found = compile_document(parser.read(whole))
     assert found.segment("default").offers == {"totp", "face"}
     assert found.segment("child").offers == {"recovery_codes", "face"}
     (warning,) = warnings(found)
@@ -237,9 +237,9 @@ segments:
     step_up: {acr: "urn:lamina:acr:aal2"}
     enrollment: {acr: highest}
 """
-    versions = {reading.version_of(parse(source)) for source in (text, yaml)}
+    versions = {parser.version_of(parse(source)) for source in (text, yaml)}
     assert len(versions) == 1
-    assert reading.version_of(parse(reading.canonical(parse(yaml)).decode())) in versions
+    assert parser.version_of(parse(parser.canonical(parse(yaml)).decode())) in versions
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ JSON = st.recursive(
 @given(st.data(), JSON)
 def test_any_value_anywhere_is_taken_whole_or_refused(data, strange):
     """Whatever stands in the place of a member, a document compiles or is bad input."""
-    whole = json.loads(reading.canonical(parse(
+    whole = json.loads(parser.canonical(parse(
         (ROOT / "docs" / "policies" / "bank-psd2.yaml").read_text("utf-8"))))  # fmt: skip
     place = whole
     while True:
@@ -297,7 +297,7 @@ def test_any_value_anywhere_is_taken_whole_or_refused(data, strange):
 def refused(whole):
     """Return the faults of a document, none where it is taken."""
     try:
-        require_satisfiable(compile_document(reading.read(whole)), NOW_REGISTERED)
+        require_satisfiable(compile_document(parser.read(whole)), NOW_REGISTERED)
     except BadInput as error:
         return error.faults
     return ()
@@ -316,7 +316,7 @@ def refused(whole):
 def test_what_a_face_is_asked_for_is_one_of_three_words(face, pointer):
     """Anything else is refused at its place, a threshold too: that is no matter of policy."""
     with pytest.raises(BadInput) as refused:
-        reading.read(value(face=face))
+        parser.read(value(face=face))
     assert [fault.pointer for fault in refused.value.faults] == [pointer]
 
 
@@ -327,7 +327,7 @@ def test_liveness_is_inherited_and_may_be_unsaid():
         "child": {"extends": "default"},
         "grandchild": {"extends": "child", "face": {"liveness": "active"}},
     }
-    whole = compile_document(reading.read(document))
+    whole = compile_document(parser.read(document))
     found = [whole.segment(name).liveness for name in ("default", "child", "grandchild", "other")]
     assert found == ["passive", "passive", "active", "passive"]
     assert compiled().segment("default").liveness == ""

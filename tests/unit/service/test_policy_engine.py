@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
+from service.authenticators.factor import HELP_DESK
 from service.domain.assurance import Acr
-from service.domain.decision import Effect
-from service.domain.factor import HELP_DESK
-from service.domain.risk import Assessment, Band
 from service.policy.actions import parse
-from service.policy.model.compiling import compile_document, supposed
+from service.policy.model.compiler import compile_document, supposed
+from service.policy.model.decision import Effect
 from service.policy.model.engine import decide
+from service.risk.model import Assessment, Band
 from tests.policies import NOW, Policy
 from tests.unit.service.documents import AAL2, ALL, ROOT, compiled, facts, leaf, ruled, shown
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.assurance import Acr, Evidence, Kind
-from service.domain.decision import Effect, Facts
 from service.domain.errors import BadInput
-from service.domain.risk import Assessment, Band
 from service.policy.actions import parse
+from service.policy.model.decision import Effect, Facts
 from service.policy.model.engine import band, highest, total, unmet
+from service.risk.model import Assessment, Band
 from tests.policies import Policy
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

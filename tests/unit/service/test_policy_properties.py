@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biometrics.fusion import Seen
-from service.domain.decision import Effect
 from service.domain.errors import BadInput
-from service.domain.risk import Assessment, SignalFacts, Surroundings, assess_all
 from service.policy.model import replay
-from service.policy.model.compiling import compile_document
+from service.policy.model.compiler import compile_document
+from service.policy.model.decision import Effect
 from service.policy.model.engine import decide, unmet
-from service.policy.model.live import Tighten, never_looser, value_at
-from service.policy.model.reading import read
+from service.policy.model.parser import read
+from service.policy.model.threshold_shift import Tighten, never_looser, value_at
+from service.risk.fusion import Seen
+from service.risk.model import Assessment, SignalFacts, Surroundings, assess_all
 from tests.policies import NOW, ORDER, WORST, evidence, facts, lowered, policy, worse
 from tests.unit.service.documents import leaf, ruled, value
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.domain.errors import BadInput
 from service.policy.actions import parse
-from service.policy.model.reading import canonical, read, version_of
+from service.policy.model.parser import canonical, read, version_of
 from tests.unit.service.documents import leaf, ruled, value
 
 

@@ -6,12 +6,12 @@ from random import Random
 import pytest
 
 from service.domain.assurance import Acr
-from service.domain.decision import Effect
-from service.domain.risk import Assessment, Band
-from service.policy.model.compiling import warnings
+from service.policy.model.compiler import warnings
+from service.policy.model.decision import Effect
 from service.policy.model.document import Bands, ProbabilityBands
 from service.policy.model.engine import band, decide, total
 from service.policy.model.replay import decision_to_json
+from service.risk.model import Assessment, Band
 from tests.policies import facts as random_facts
 from tests.policies import policy, worse
 from tests.unit.service.documents import compiled, facts, ruled

@@ -36,7 +36,7 @@ from service.notifications.model import RECOVERY_CODE
 from service.operators.actions import Operators
 from service.operators.followed import Asked
 from service.operators.model import ACTS, APPROVAL_LIFE, RECOVER
-from service.policy.actions.force import Policies
+from service.policy.actions.evaluation import Policies
 from service.store.bearer import digester, token_digest
 from service.store.engine import Tx
 

@@ -9,11 +9,11 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crypto import opaque
+from service.authenticators.factor import HELP_DESK, Match, Presented
 from service.authenticators.typed import TypedFactor
 from service.domain.assurance import Kind
 from service.domain.codes import LONGEST, read_code
 from service.domain.errors import VerificationFailed
-from service.domain.factor import HELP_DESK, Match, Presented
 from service.domain.ids import DECOY
 from service.factors.help_desk import store
 from service.factors.help_desk.actions import Recoveries, code_digester

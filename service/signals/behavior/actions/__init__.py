@@ -1,6 +1,6 @@
 """Take in behavioral samples with consent, learn of them, and answer for the signal."""
 
-from service.signals.behavior.actions.measuring import Measuring
+from service.signals.behavior.actions.api import Measuring
 from service.signals.behavior.actions.profiles import PURPOSE, Behaviors
 from service.signals.behavior.actions.signal import BehaviorSignal
 

@@ -14,16 +14,16 @@ from service.audit.actions import AuditLog
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Conflict, Fault
 from service.domain.ids import new_id
+from service.domain.validation import parse
 from service.notifications.actions.outbox import Outbox
 from service.signals.behavior import store
-from service.signals.behavior.comparing import Models, Part, compare_all, withheld
-from service.signals.behavior.kept import Kept
-from service.signals.behavior.model import Behavior
-from service.signals.behavior.reading import EXPECTED, KEYSTROKE, MARKED, Read, read
+from service.signals.behavior.features import EXPECTED, KEYSTROKE, MARKED, Read, read
+from service.signals.behavior.profile import Kept
+from service.signals.behavior.schema import Behavior
+from service.signals.behavior.scoring import Models, Part, compare_all, withheld
 from service.signals.behavior.store import Place, Sealed
 from service.store.engine import Tx
 from service.telemetry import logs
-from service.web.inputs import parse
 
 PURPOSE: Final = "behavior"
 LARGEST: Final = 32 * 1024

@@ -4,15 +4,15 @@ import threading
 from collections.abc import Hashable
 from typing import Final
 
-from biometrics.fusion import Seen
 from crypto import opaque
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain.assurance import Acr
-from service.domain.risk import Assessment, SignalFacts
+from service.risk.fusion import Seen
+from service.risk.model import Assessment, SignalFacts
 from service.signals.behavior.actions.profiles import Behaviors, Opened, Typist
-from service.signals.behavior.comparing import LOWEST, NAME, assessment, told
-from service.signals.behavior.model import Behavior, device_class, device_classes
-from service.signals.behavior.reading import ANOTHER_TEXT, Read, read
+from service.signals.behavior.features import ANOTHER_TEXT, Read, read
+from service.signals.behavior.schema import Behavior, device_class, device_classes
+from service.signals.behavior.scoring import LOWEST, NAME, assessment, told
 from service.store.engine import Tx
 from service.telemetry import logs
 

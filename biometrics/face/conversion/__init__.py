@@ -1,0 +1,1 @@
+"""Convert dlib's weight files to ONNX networks."""

@@ -1,0 +1,1 @@
+"""Training, synthetic people, data sets and evaluation: nothing of it serves a login."""

@@ -1,0 +1,120 @@
+"""Read samples of one's own people: one JSON object a line, as a client sends them.
+
+Grip and motion: `{"subject": "a name", "motion": {"hz": 60, "acc": [[x, y, z], …], "rot":
+[[a, b, g], …]}}`. A pointer: `{"subject": "a name", "pointer": [[t, x, y, "move"], …]}`. In order
+of time for each person; further members are passed over. What a login would not score is left out
+of the training.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from biometrics.behavior.features import NotScored, Vector
+from biometrics.behavior.layout import Floats, Layout
+from biometrics.behavior.motion import Series, motion
+from biometrics.behavior.pointer import pointer
+from lab.behavior.loaders import BadData, People
+
+_MOST_HZ: Final = 400.0
+_MOST_VALUES: Final = 400
+_LARGEST: Final = 1e6
+_AXES: Final = 3
+_MOST_EVENTS: Final = 500
+_LONGEST_MS: Final = 600_000
+_KINDS: Final = ("move", "down", "up")
+_Sample = Callable[[], Vector]
+_Reader = Callable[[str, Any], _Sample]
+
+
+def load_motion(path: Path) -> tuple[Layout, People]:
+    """Return layout and people of a file of movement.
+
+    Raises:
+        BadData: A line is none of movement, or nobody's can be scored; the text names the line.
+    """
+    return Layout.motion(), _people(path, "motion", _series)
+
+
+def load_pointer(path: Path) -> tuple[Layout, People]:
+    """Return layout and people of a file of pointers; raises BadData as `load_motion` does."""
+    return Layout.pointer(), _people(path, "pointer", _events)
+
+
+def _people(path: Path, member: str, read: _Reader) -> People:
+    found: dict[str, list[Floats]] = {}
+    for subject, sample in _samples(path, member, read):
+        try:
+            found.setdefault(subject, []).append(sample().row)
+        except NotScored:
+            continue
+    people = {name: np.array(rows) for name, rows in found.items() if rows}
+    if not people:
+        raise BadData(f"{path.name}: no {member} that can be scored")
+    return people
+
+
+def _samples(path: Path, member: str, read: _Reader) -> Iterator[tuple[str, _Sample]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line, content in enumerate(file, 1):
+                if content.strip():
+                    where = f"{path.name}: line {line}"
+                    subject, told = _told(where, content, member)
+                    yield subject, read(where, told)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadData(f"{path.name}: cannot be read: {error}") from None
+
+
+def _told(where: str, content: str, member: str) -> tuple[str, Any]:
+    try:
+        told = json.loads(content)
+        subject, sample = told["subject"], told[member]
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        raise BadData(f"{where}: must have subject and {member}") from None
+    if not isinstance(subject, str) or not subject:
+        raise BadData(f"{where}: subject must be a name")
+    return subject, sample
+
+
+def _series(where: str, moved: Any) -> _Sample:  # noqa: ANN401 - whatever JSON has
+    try:
+        hz, acc, rot = moved["hz"], moved["acc"], moved["rot"]
+    except (LookupError, TypeError):
+        raise BadData(f"{where}: must have subject and motion with hz, acc, rot") from None
+    if not _number(hz) or not 0 < hz <= _MOST_HZ:
+        raise BadData(f"{where}: hz must be a rate up to 400")
+    for name, values in (("acc", acc), ("rot", rot)):
+        if not _triples(values):
+            raise BadData(f"{where}: {name} must be up to 400 triples of numbers")
+    return partial(motion, Series(float(hz), acc, rot))
+
+
+def _events(where: str, told: Any) -> _Sample:  # noqa: ANN401 - whatever JSON has
+    if not isinstance(told, list) or len(told) > _MOST_EVENTS or not all(map(_event, told)):
+        raise BadData(f"{where}: pointer must be up to 500 of [ms, x, y, move, down or up]")
+    return partial(pointer, told)
+
+
+def _event(value: Any) -> bool:  # noqa: ANN401 - whatever JSON has
+    if not isinstance(value, list) or len(value) != _AXES + 1 or value[_AXES] not in _KINDS:
+        return False
+    return all(map(_number, value[:_AXES])) and 0 <= value[0] <= _LONGEST_MS
+
+
+def _triples(values: Any) -> bool:  # noqa: ANN401 - whatever JSON has
+    if not isinstance(values, list) or len(values) > _MOST_VALUES:
+        return False
+    return all(
+        isinstance(one, list) and len(one) == _AXES and all(map(_number, one)) for one in values
+    )
+
+
+def _number(value: Any) -> bool:  # noqa: ANN401 - whatever JSON has
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -_LARGEST <= value <= _LARGEST

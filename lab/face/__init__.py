@@ -1,0 +1,1 @@
+"""Synthetic faces and evaluation of the face engine."""

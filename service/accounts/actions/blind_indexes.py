@@ -1,0 +1,85 @@
+"""Write the digests of a new blind-index key for identifiers that are there already."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from crypto.errors import CryptoError
+from service.accounts import store
+from service.accounts.actions.claims import normal_of
+from service.accounts.model import NORMAL_FORM, Field
+from service.accounts.store import claims
+from service.domain.clock import Clock
+from service.domain.errors import RowRefused
+from service.domain.ids import new_id
+from service.keys.actions import Vault
+from service.keys.actions.rotation import Page, bad_row, passes
+from service.store.engine import Store, Tx
+
+PAGE: Final = 500
+
+
+class Indexing:
+    """Fills one version of the index from another, and drops what no version needs."""
+
+    def __init__(self, database: Store, vault: Vault, clock: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._clock = clock
+
+    def left(self, tx: Tx, version: int) -> int:
+        """Count the identifiers without a digest of a version."""
+        return claims.count_undigested(tx, version)
+
+    def fill_pages(self, version: int) -> Iterator[Page]:
+        """Add the missing digests of a version, until a pass finds none."""
+
+        def page(tx: Tx, after: UUID) -> Page:
+            return self._fill(tx, after, version)
+
+        yield from passes(self._database, page)
+
+    def drop_pages(self) -> Iterator[Page]:
+        """Delete the digests of versions that are not in use any more."""
+
+        def page(tx: Tx, after: UUID) -> Page:
+            gone = claims.drop_dead_digests(tx, after, self._vault.index_versions(), PAGE)
+            return Page(moved=len(gone), last=max(gone, default=None))
+
+        yield from passes(self._database, page)
+
+    def _fill(self, tx: Tx, after: UUID, version: int) -> Page:
+        seen = claims.undigested(tx, version, after, PAGE)
+        index, page = self._vault.blind_index(tx, version), Page(last=_last(seen))
+        # Nobody may change or prove an identifier between its being read and its being written.
+        held = {row.subject_id for row in seen}
+        store.lock_all(tx, held)
+        for row in claims.undigested(tx, version, after, PAGE):
+            if row.subject_id not in held:
+                continue
+            try:
+                subject = store.get(tx, row.subject_id)
+                value = getattr(subject, row.field)
+            except (CryptoError, RowRefused) as error:
+                page.bad.append(bad_row("subject", row.subject_id, "contact", str(error)))
+                continue
+            normal = normal_of(Field(row.field), value) if value else None
+            if normal is None:
+                # What can be typed no more leads nowhere.
+                claims.drop_claim(tx, row.subject_id, row.field)
+                page.moved += 1
+                continue
+            values = {
+                "id": new_id(self._clock.now()), "field": row.field, "key_version": version,
+                "digest": index.digest("subject", row.field, normal),
+                "subject_id": row.subject_id, "verified_at": row.verified_at,
+                "form": NORMAL_FORM,
+            }  # fmt: skip
+            # Two that were apart may be one by now: the second is to be proven anew.
+            unproven = values | {"verified_at": None}
+            page.moved += store.add_digest(tx, values) or store.add_digest(tx, unproven)
+        return page
+
+
+def _last(rows: Sequence[Any]) -> UUID | None:
+    return rows[-1].id if rows else None

@@ -1,0 +1,450 @@
+"""Every feature wired to the others, and nowhere else."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from crypto.hashing import PasswordHasher
+from crypto.opaque import new_token
+from service.accounts.actions import Accounts
+from service.app.backtests import backtest_plan
+from service.app.delivery import Delivery, open_delivery
+from service.app.ending import Ending, ends_of
+from service.app.gauges import Gauges, install
+from service.app.ground import foundation, open_audit
+from service.app.key_setup import open_keys, open_ledger
+from service.app.repeats import Again
+from service.app.watching import Comparing, RefusedRows, canary_opened
+from service.audit.actions import AuditLog
+from service.audit.actions.state import RowState
+from service.authenticators.actions import Authenticators
+from service.authenticators.enrolling import Enrolling
+from service.authenticators.factor import HELP_DESK, Enrollment, Factor
+from service.clients.actions import Clients
+from service.devices.actions import Devices
+from service.domain.authenticator import Status
+from service.domain.bounds import Bounds
+from service.domain.clock import Clock, SystemClock
+from service.domain.errors import Unavailable
+from service.domain.ids import DECOY, parse_id
+from service.factors.face.actions import Asked, FaceFactor
+from service.factors.face.engine_pool import Reader
+from service.factors.face.model import Mode
+from service.factors.face.scoring import FaceScores
+from service.factors.help_desk.actions import Recoveries
+from service.factors.help_desk.actions.factor import HelpDeskFactor
+from service.factors.password.actions import PasswordFactor
+from service.factors.recovery_codes.actions import RecoveryCodeFactor
+from service.factors.totp.actions import TotpFactor
+from service.idempotency.actions import Answers
+from service.jobs.actions import Apart, Jobs, Task
+from service.jobs.actions.long import LongJobs, Plan
+from service.jobs.actions.readings import Readings
+from service.key_admin.actions import Custody, Room, plans
+from service.keys.actions import SigningKeys, Vault
+from service.keys.actions.crypto_shredding import SUBJECT_CLASSES, Shredding
+from service.login.actions import Login
+from service.login.dependencies import Parts
+from service.notifications.actions.outbox import Outbox
+from service.operators.actions import Act, Operators
+from service.operators.model import RECOVER, required
+from service.policy.actions.documents import Lives
+from service.policy.actions.evaluation import Policies
+from service.policy.actions.subject_risk import Standing
+from service.policy.routes import BACKTEST
+from service.privacy.actions import Ends, Erasure
+from service.privacy.actions.export import KIND, Exports, Ways
+from service.privacy.actions.memory import Memory
+from service.privacy.actions.watching import Watch
+from service.risk.runner import Signals
+from service.sessions.actions import Sessions
+from service.sessions.actions import Ways as SessionWays
+from service.settings import Settings
+from service.signals.behavior.actions import Behaviors, BehaviorSignal, Measuring
+from service.signals.behavior.population import open_models
+from service.signals.face_passive.actions import FacePassiveSignal
+from service.signals.login_context.actions import LoginContextSignal
+from service.store.engine import Store, Tx, database_time
+from service.store.turns import take_start
+from service.telemetry.metrics import Metrics
+from service.throttling.actions import Limits, Throttling
+from service.tokens.actions import AccessTokens, Tokens
+
+_NOBODY: Final = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The features of one process."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    vault: Vault
+    signing: SigningKeys
+    audit: AuditLog
+    outbox: Outbox
+    delivery: Delivery
+    accounts: Accounts
+    clients: Clients
+    throttling: Throttling
+    authenticators: Authenticators
+    enrolling: Enrolling
+    sessions: Sessions
+    tokens: Tokens
+    operators: Operators
+    recoveries: Recoveries
+    devices: Devices
+    behaviors: Behaviors
+    measuring: Measuring
+    answers: Answers
+    keys: Room
+    shredding: Shredding
+    custody: Custody
+    erasure: Erasure
+    memory: Memory
+    watch: Watch
+    exports: Exports
+    password: PasswordFactor
+    face: FaceFactor
+    scores: FaceScores
+    factors: dict[str, Factor]
+    policies: Policies
+    lives: Lives
+    standing: Standing
+    login: Login
+    metrics: Metrics
+    comparing: Comparing
+    jobs: Jobs
+
+
+def open_house(  # noqa: PLR0915 - the composition, in one place
+    settings: Settings, clock: Clock | None = None, hasher: PasswordHasher | None = None
+) -> House:
+    """Open database and keys, and wire the features.
+
+    Raises:
+        SetupError: A key file is missing or unsafe, the schema is another, or the keys are not
+            those the database was made with, or a model is bad; the detail says what to mend.
+        Unavailable: The database does not answer.
+    """
+    clock, models = clock or SystemClock(), open_models(settings.behavior_model)
+    store, vault, signing = foundation(settings, clock)
+    audit, metrics = open_audit(settings, vault, clock), Metrics()
+    outbox, delivery = open_delivery(settings, store, audit, clock, metrics)
+    accounts = Accounts(vault, outbox, audit, clock, settings)
+    authenticators = Authenticators(accounts, audit, clock, settings)
+    policies, standing = _policies(store, vault, clock), Standing(audit, clock)
+    accounts.leading.follow(policies.admits_unverified)
+    clients, devices = (
+        Clients(audit, clock, settings), Devices(vault.purpose_key, clock, settings),
+    )  # fmt: skip
+    sessions, behaviors = (
+        _sessions(accounts, authenticators, policies, devices, audit, clock, bounds=settings),
+        Behaviors(accounts, models, audit, outbox, clock),
+    )  # fmt: skip
+    throttling, context, answers = (
+        Throttling(vault.purpose_key, clock), _context(settings, vault),
+        Answers(store, vault.purpose_key, clock, settings),
+    )  # fmt: skip
+    access = AccessTokens(signing, clock, settings.issuer)
+    operators = Operators(
+        accounts, audit, outbox, clock, required(development=settings.mode == "development"),
+        {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)}, settings,
+    )  # fmt: skip
+    recoveries = Recoveries(operators, accounts, authenticators, policies, outbox, audit, clock)
+    operators.follow(RECOVER, recoveries)
+    _end_with_suspension(accounts, sessions, recoveries, operators)
+    tokens = Tokens(
+        store, clients, sessions, access, operators, audit, clock,
+        timedelta(seconds=settings.refresh_grace),
+    )  # fmt: skip
+    asked = Asked(policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment)
+    password, totp, codes, face = _factors(
+        settings, authenticators, hasher, clock, asked, behaviors
+    )
+    factors: dict[str, Factor] = {item.name: item for item in (password, totp, codes, face)}
+    factors |= {HELP_DESK: HelpDeskFactor(recoveries)}
+    enrollments: dict[str, Enrollment] = {item.type: item for item in (password, totp, codes, face)}
+    signals = Signals(
+        (BehaviorSignal(behaviors), context, FacePassiveSignal()),
+        lambda: policies.signal_budget_ms,
+    )
+    login = Login(
+        Parts(
+            store, accounts, authenticators, sessions, tokens, devices, throttling,
+            policies, standing, behaviors, signals, factors, recoveries, audit, metrics, clock,
+            context.origin,
+        )
+    )  # fmt: skip
+    enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
+    _ensure_decoy(store, accounts, password, totp, codes)
+
+    keys, exports, lives = (
+        open_keys(settings, store, vault, signing, audit, clock),
+        _exports(store, accounts, throttling, audit, clock, settings),
+        Lives(frozenset(factors), audit, clock, settings),
+    )
+    ending = {
+        "contact": (accounts.erase_contact, outbox.forget),
+        "biometric": (face.forget, policies.forget),
+        "behavior": (behaviors.forget, context.forget, policies.forget),
+        "factor": (
+            authenticators.revoke_all,
+            recoveries.forget,
+            policies.forget,
+            standing.forget,
+        ),
+    }
+    ends = Ends(
+        accounts.lock,
+        # An export holds something of every class.
+        {name: (*ending.get(name, ()), exports.forget) for name in SUBJECT_CLASSES},
+        (operators.forget, sessions.erase, devices.forget, accounts.mark_erased),
+        sessions.end_everything,
+        (
+            devices.forget_everybody,
+            authenticators.drop_grants,
+            partial(operators.close_approvals, actor="ledger"),
+            recoveries.stop_everybodys,
+        ),
+    )
+    shredding, memory = (
+        Shredding(keys.records, audit, clock, timedelta(days=settings.backup_days), accounts.lock),
+        Memory(store, open_ledger(settings, store, vault, clock), audit, outbox, metrics, clock),
+    )
+    answers.watch(partial(_lasting, accounts, shredding))
+    erasure = Erasure(
+        store, shredding, ends, memory,
+        Again(
+            accounts, authenticators, clients, operators, sessions, tokens, lives, shredding, clock
+        ).repeating(store),
+    )  # fmt: skip
+    _watch(store, vault, audit, outbox, metrics, face, clock)
+
+    custody, comparing = (
+        Custody(
+            keys,
+            _long_jobs(
+                store,
+                keys,
+                exports,
+                lives,
+                clock,
+                bounds=settings,
+                stands=partial(_stands, operators, clients),
+            ),
+            _readings(clock, audit, outbox, memory).require,
+        ),
+        Comparing(store, RowState(store, audit, clock), outbox, metrics),
+    )
+    tasks = (
+        Task("audit.sequence", timedelta(seconds=1), lambda tx, _now: audit.sequence_waiting(tx)),
+        Task("ledger.note", timedelta(seconds=1), memory.remember_due),
+        Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
+        Task(
+            "keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled, final=True
+        ),
+        Task("login_context.fold", timedelta(minutes=1), context.fold, paged=True, final=True),
+        Task("identifiers.renew", timedelta(minutes=1), accounts.renew),
+        Task("recoveries.send", timedelta(minutes=1), recoveries.send_due, final=True),
+        Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
+        *ends_of(
+            Ending(
+                accounts, answers, authenticators, behaviors, clients, context, custody.jobs,
+                devices, exports, login, operators, outbox, policies, recoveries, sessions,
+                throttling, tokens, totp,
+            )
+        ),
+    )  # fmt: skip
+    return _measured(House(
+        settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
+        outbox=outbox, delivery=delivery, accounts=accounts, clients=clients,
+        throttling=throttling,
+        authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
+        operators=operators, recoveries=recoveries,
+        keys=keys, shredding=shredding, erasure=erasure, memory=memory,
+        watch=Watch(store, memory, erasure.compare, erasure.remember), exports=exports,
+        custody=custody,
+        devices=devices, behaviors=behaviors,
+        measuring=Measuring(
+            store, accounts, authenticators, policies, behaviors,
+            Limits(vault.purpose_key, clock),
+        ),
+        answers=answers, password=password, face=face,
+        scores=FaceScores(store, accounts, throttling, face, audit), factors=factors,
+        policies=policies, lives=lives,
+        standing=standing,
+        login=login, metrics=metrics, comparing=comparing,
+        jobs=Jobs(
+            store, tasks, clock, _readings(clock, audit, outbox, memory),
+            (
+                Apart("rows.compare", timedelta(days=1), comparing.due),
+                Apart(
+                    "outbox.deliver", timedelta(seconds=1), delivery.delivering.due,
+                    delivery.delivering.stop,
+                ),
+            ),
+        ),
+    ))  # fmt: skip
+
+
+def _measured(house: House) -> House:
+    """Show what stands and waits, and count the turns of background work."""
+    install(
+        house.metrics,
+        Gauges(
+            house.store, house.keys.instances, house.custody.jobs, house.jobs, house.outbox,
+            house.password.busy, house.clock,
+        ),
+    )  # fmt: skip
+    return house
+
+
+def _lasting(
+    accounts: Accounts, shredding: Shredding, tx: Tx, subject: UUID, since: datetime
+) -> bool:  # fmt: skip
+    """Lock a subject; tell whether it is there, and nothing of it was erased since a time."""
+    return accounts.hold(tx, subject) and not shredding.since(tx, subject, since)
+
+
+def _long_jobs(  # noqa: PLR0913 - one argument per feature it leans on
+    store: Store, keys: Room, exports: Exports, lives: Lives, clock: Clock, *, bounds: Bounds,
+    stands: Callable[[Tx, str, str], bool],
+) -> LongJobs:  # fmt: skip
+    others: dict[str, Plan] = {
+        KIND: exports.work,
+        BACKTEST: partial(backtest_plan, store, lives),
+    }
+    return LongJobs(store, plans(keys) | others, clock, bounds, stands)
+
+
+def _end_with_suspension(
+    accounts: Accounts, sessions: Sessions, recoveries: Recoveries, operators: Operators
+) -> None:
+    """Let a suspension end access, a recovery and what an operator asked for, whoever suspends."""
+
+    def suspended(tx: Tx, subject: UUID) -> None:
+        sessions.end_access(tx, subject, "suspended")
+        recoveries.stop(tx, subject, "suspended")
+        operators.suspended(tx, subject)
+
+    accounts.when_suspended(suspended)
+
+
+def _stands(operators: Operators, clients: Clients, tx: Tx, actor: str, scope: str) -> bool:
+    """Tell whether who queued a job, an operator, a client or the host, may still do it."""
+    client = parse_id(actor)
+    if client is None:
+        return operators.stands(tx, actor, scope)
+    found = clients.active(tx, client)
+    return found is not None and scope in found.scopes
+
+
+def _sessions(  # noqa: PLR0913 - one argument per feature it leans on
+    accounts: Accounts, authenticators: Authenticators, policies: Policies, devices: Devices,
+    audit: AuditLog, clock: Clock, *, bounds: Bounds,
+) -> Sessions:  # fmt: skip
+    ways = SessionWays(
+        policies.session_idle, policies.keeps_sessions, authenticators.active, devices.forget
+    )
+    sessions = Sessions(accounts, audit, clock, ways, bounds)
+    authenticators.guard(sessions)
+    return sessions
+
+
+def _readings(clock: Clock, audit: AuditLog, outbox: Outbox, memory: Memory) -> Readings:
+    # A clock that is set by hand, as in tests and replays, is not compared with the database's.
+    compared = database_time if isinstance(clock, SystemClock) else None
+    return Readings(clock, audit, outbox, compared, memory.last_at)
+
+
+def _exports(
+    store: Store, accounts: Accounts, throttling: Throttling, audit: AuditLog, clock: Clock,
+    settings: Settings,
+) -> Exports:  # fmt: skip
+    def bucket(tx: Tx, subject: UUID) -> str:
+        return throttling.bucket(tx, f"subject:{subject}")
+
+    return Exports(
+        store, Ways(accounts.lock, bucket, accounts.notify), audit, clock, settings.issuer, settings
+    )
+
+
+def _context(settings: Settings, vault: Vault) -> LoginContextSignal:
+    return LoginContextSignal(vault.purpose_key, settings.geoip_db, settings.bad_networks)
+
+
+def _policies(store: Store, vault: Vault, clock: Clock) -> Policies:
+    policies = Policies(clock)
+    policies.take_up(store, sealing="service" in vault.classes())
+    # Read again whenever key states are: every five seconds.
+    vault.on_refresh(policies.refresh)
+    return policies
+
+
+def _factors(
+    settings: Settings, authenticators: Authenticators, hasher: PasswordHasher | None,
+    clock: Clock, asked: Asked, behaviors: Behaviors,
+) -> tuple[PasswordFactor, TotpFactor, RecoveryCodeFactor, FaceFactor]:  # fmt: skip
+    reader = Reader.of(settings, at_once=_cores())
+    return (
+        PasswordFactor(authenticators, hasher or _hasher(), DECOY, behaviors.forget),
+        TotpFactor(authenticators, "Lamina", DECOY), RecoveryCodeFactor(authenticators, DECOY),
+        FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness), asked),
+    )  # fmt: skip
+
+
+def _stored_faces(store: Store, face: FaceFactor) -> float:
+    try:
+        with store.transaction(read=True) as tx:
+            return float(face.stored(tx))
+    except Unavailable:
+        # The other metrics are wanted most while the database is away.
+        return math.nan
+
+
+def _count_faces(face: FaceFactor, outbox: Outbox, tx: Tx, _now: datetime) -> int:
+    """Raise the alarm every day on which too many faces are stored."""
+    count = face.stored(tx)
+    if face.near_limit(count):
+        outbox.put(tx, "alarm.stored_faces", None, {"stored": count, "filing_at": 100_000})
+    return count
+
+
+def _watch(  # noqa: PLR0913, PLR0917 - one argument per feature that is told of
+    store: Store, vault: Vault, audit: AuditLog, outbox: Outbox, metrics: Metrics,
+    face: FaceFactor, clock: Clock,
+) -> None:  # fmt: skip
+    metrics.faces.set_function(partial(_stored_faces, store, face))
+    vault.on_canary(partial(canary_opened, store, audit, outbox))
+    store.on_refused(RefusedRows(store, audit, outbox, metrics, clock).tell)
+
+
+def _hasher() -> PasswordHasher:
+    return PasswordHasher(concurrency=max(2, _cores()))
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _ensure_decoy(
+    store: Store, accounts: Accounts, password: PasswordFactor, totp: TotpFactor,
+    codes: RecoveryCodeFactor,
+) -> None:  # fmt: skip
+    with store.transaction(read=True) as tx:
+        if accounts.known(tx, DECOY):
+            return
+    verifier = password.hash(new_token())
+    with store.transaction() as tx:
+        take_start(tx)
+        if accounts.ensure_decoy(tx, _NOBODY, DECOY):
+            password.enroll(tx, DECOY, verifier)
+            totp.enroll(tx, DECOY, "decoy", status=Status.ACTIVE)
+            codes.enroll(tx, DECOY)

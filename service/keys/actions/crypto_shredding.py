@@ -1,0 +1,178 @@
+"""Erase by destroying data keys; prove it; and keep a restored backup from undoing it."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from service.audit.actions import AuditLog
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import Conflict
+from service.domain.ids import new_id
+from service.keys import store
+from service.keys.actions.record_signing import RecordKeys
+from service.keys.ledger import Entry
+from service.keys.store import Canary, LegalHold, Tombstone, rotation
+from service.store.engine import Tx
+from service.store.fields import sealed_tables
+
+SUBJECT_CLASSES: Final = (
+    "contact", "identity", "factor", "biometric", "behavior", "transaction",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure did."""
+
+    id: UUID
+    subject: UUID
+    classes: tuple[str, ...]
+    data_keys: int
+    erased_at: datetime
+    horizon: datetime
+    certificate: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer to whoever asked: the certificate is a JWS that proves the rest."""
+        return {
+            "id": str(self.id), "subject": str(self.subject), "classes": list(self.classes),
+            "data_keys_destroyed": self.data_keys, "erased_at": rfc3339(self.erased_at),
+            "erase_horizon": rfc3339(self.horizon), "certificate": self.certificate,
+        }  # fmt: skip
+
+    def entry(self) -> Entry:
+        """Return the line of the ledger."""
+        return tombstone_entry(self.id, self.subject, self.classes, self.erased_at, self.horizon)
+
+
+def tombstone_entry(
+    tombstone: UUID, subject: UUID, classes: Iterable[str], erased_at: datetime, horizon: datetime
+) -> Entry:
+    """Return the line of the ledger that stands for one erasure."""
+    return {
+        "kind": "tombstone", "id": str(tombstone), "subject": str(subject),
+        "classes": list(classes), "erased_at": rfc3339(erased_at), "horizon": rfc3339(horizon),
+    }  # fmt: skip
+
+
+class Shredding:
+    """Destroys the data keys of a subject.
+
+    Args:
+        retention: How long a backup of the database lives: until then it could bring data back.
+        lock: Locks a subject for a change; raises NotFound where there is none. So a hold and an
+            erasure wait for each other, and the second one sees the first.
+    """
+
+    def __init__(
+        self, records: RecordKeys, audit: AuditLog, clock: Clock, retention: timedelta,
+        lock: Callable[[Tx, UUID], object],
+    ) -> None:  # fmt: skip
+        self._records = records
+        self._audit = audit
+        self._clock = clock
+        self._retention = retention
+        self._lock = lock
+
+    def hold(self, tx: Tx, subject: UUID, until: datetime, reason: str, actor: str) -> None:
+        """Refuse every erasure of a subject until a date (a duty to keep records).
+
+        Raises:
+            NotFound: There is no such subject, or it was erased before.
+        """
+        self._lock(tx, subject)
+        now = self._clock.now()
+        row = tx.get(LegalHold, subject)
+        if row is None:
+            tx.add(LegalHold(subject_id=subject, until=until, reason=reason, set_at=now))
+        else:
+            row.until, row.reason, row.set_at = until, reason, now
+        self._audit.append(
+            tx, "subject.held", subject=subject, actor=actor, until=rfc3339(until), reason=reason
+        )
+
+    def watch(self, tx: Tx, subject: UUID, actor: str) -> None:
+        """Make a subject a canary: whoever opens one of its fields raises an alarm."""
+        tx.merge(Canary(subject_id=subject, created_at=self._clock.now()))
+        self._audit.append(tx, "canary.set", subject=subject, actor=actor)
+
+    def require_free(self, tx: Tx, subject: UUID) -> None:
+        """Refuse while a legal hold stands, and keep one from being set meanwhile.
+
+        Raises:
+            NotFound: There is no such subject, or it was erased before.
+            Conflict: A hold stands; the detail names its end.
+        """
+        self._lock(tx, subject)
+        row = tx.get(LegalHold, subject)
+        if row is not None and row.until > self._clock.now():
+            until = rfc3339(row.until)
+            detail = f"A legal hold keeps this data until {until} ({row.reason})."
+            raise Conflict("legal_hold", detail, until=until)
+
+    def shred(self, tx: Tx, subject: UUID, classes: Collection[str], actor: str | None) -> Erased:
+        """Destroy a subject's data keys of some classes, and blank what they sealed.
+
+        The caller has checked `require_free` and ended what depends on the data.
+        """
+        tx.flush()
+        keys = store.drop_subject_deks(tx, subject, classes)
+        for table in sealed_tables():
+            rotation.blank(tx, table, subject, classes)
+        tx.expire_all()
+        now, chosen = self._clock.now(), tuple(sorted(classes))
+        number, horizon = new_id(now), now + self._retention
+        claims = {
+            "sub": str(subject), "tombstone": str(number), "classes": list(chosen),
+            "data_keys_destroyed": keys, "erased_at": rfc3339(now),
+            "erase_horizon": rfc3339(horizon),
+            "basis": f"backups are kept for {self._retention.days} days at most",
+        }  # fmt: skip
+        certificate = self._records.sign(tx, "erasure", claims)
+        tx.add(
+            Tombstone(
+                id=number, subject_id=subject, classes=list(chosen), erased_at=now,
+                horizon=horizon, certificate=certificate,
+            )
+        )  # fmt: skip
+        self._audit.append(
+            tx, "subject.shredded", subject=subject, actor=actor, classes=list(chosen),
+            data_keys=keys,
+        )  # fmt: skip
+        erased = Erased(number, subject, chosen, keys, now, horizon, certificate)
+        self._audit.keep(tx, erased.entry())
+        return erased
+
+    def again(self, tx: Tx, entry: Mapping[str, Any]) -> bool:
+        """Repeat an erasure that a restored backup has undone; False when it stands."""
+        number, subject = UUID(entry["id"]), UUID(entry["subject"])
+        if tx.get(Tombstone, number) is not None:
+            return False
+        erased_at = datetime.fromisoformat(entry["erased_at"])
+        # Keys made after the erasure belong to what was enrolled anew, under a new consent.
+        store.drop_subject_deks(tx, subject, entry["classes"], before=erased_at)
+        for table in sealed_tables():
+            rotation.blank(tx, table, subject, entry["classes"], unless_keyed=True)
+        tx.add(
+            Tombstone(
+                id=number, subject_id=subject, classes=entry["classes"], erased_at=erased_at,
+                horizon=datetime.fromisoformat(entry["horizon"]), certificate="",
+            )
+        )  # fmt: skip
+        self._audit.append(
+            tx, "subject.shredded_again", subject=subject, actor="ledger", tombstone=str(number)
+        )
+        return True
+
+    def since(self, tx: Tx, subject: UUID, moment: datetime) -> bool:
+        """Tell whether anything of a subject was erased at a time or later."""
+        return store.erased_since(tx, subject, moment)
+
+    def entries(self, tx: Tx) -> list[Entry]:
+        """Return a ledger line for every erasure that the database knows of."""
+        return [
+            tombstone_entry(row.id, row.subject_id, row.classes, row.erased_at, row.horizon)
+            for row in store.tombstones(tx)
+        ]

@@ -1,0 +1,103 @@
+"""Recovery exports: sealed for one recipient now, taken back under another root later."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from crypto.errors import KeyFileError
+from crypto.keyring import export_kek, import_kek
+from crypto.recovery import ExportedKey, open_export, seal_export
+from service.audit.actions import AuditLog
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import Expired
+from service.domain.ids import new_id
+from service.keys import store
+from service.keys.actions.keystore import Vault
+from service.keys.model import KekStatus
+from service.keys.store import KeyExport
+from service.store.engine import Tx
+
+
+class Recovery:
+    """Takes KEKs out of a deployment, and brings them back."""
+
+    def __init__(self, vault: Vault, audit: AuditLog, clock: Clock, issuer: str) -> None:
+        self._vault = vault
+        self._audit = audit
+        self._clock = clock
+        self._issuer = issuer
+
+    def export(self, tx: Tx, recipient: str, days: int, actor: str) -> bytes:
+        """Return every KEK held here, sealed for the recipient; it is remembered until it expires.
+
+        Raises:
+            KeyFileError: The recipient is no line of `create_recipient`.
+            KeyUnavailable, OpenError: A KEK does not open here.
+        """
+        now, keys = self._clock.now(), list[ExportedKey]()
+        for row in store.keks(tx):
+            if row.key_class in self._vault.classes():
+                root = self._vault.root(row.key_class)
+                key = export_kek(root, row.key_class, row.version, row.wrapped)
+                keys.append((row.key_class, row.version, key))
+        number, expires = new_id(now), now + timedelta(days=days)
+        about = {
+            "id": str(number), "issuer": self._issuer, "created_at": rfc3339(now),
+            "expires_at": rfc3339(expires),
+        }  # fmt: skip
+        content = seal_export(recipient, keys, about)
+        names = [[key_class, version] for key_class, version, _ in keys]
+        tx.add(KeyExport(id=number, created_at=now, expires_at=expires, keys=names))
+        self._audit.append(
+            tx, "keys.exported", actor=actor, export=str(number), keys=len(keys),
+            expires_at=about["expires_at"],
+        )  # fmt: skip
+        return content
+
+    def recover(
+        self, tx: Tx, private: str, content: bytes, actor: str, *, expired: bool = False
+    ) -> dict[str, Any]:
+        """Wrap the KEKs of an export under the roots of this process; nothing else changes.
+
+        Args:
+            tx: A unit of work.
+            private: The private line of the recipient.
+            content: The export.
+            actor: Who recovers.
+            expired: Whether an export past its time is taken all the same.
+
+        Raises:
+            KeyFileError, OpenError: It is no export, or is for another recipient.
+            KeyUnavailable: This process has no root for a class of it.
+            Expired: Its time is over: it should have been destroyed.
+        """
+        about, keys = open_export(private, content)
+        if not expired:
+            self._require_current(about)
+        for key_class, version, key in keys:
+            wrapped = import_kek(self._vault.root(key_class), key_class, version, key)
+            row = store.kek(tx, key_class, version)
+            if row is not None:
+                row.wrapped = wrapped
+                continue
+            now = self._clock.now()
+            values = {
+                "id": new_id(now), "key_class": key_class, "version": version,
+                "status": KekStatus.RETIRING.value, "wrapped": wrapped, "created_at": now,
+                "changed_at": now, "destroy_after": None,
+            }  # fmt: skip
+            store.add_kek(tx, values)
+        self._audit.append(
+            tx, "keys.recovered", actor=actor, export=about.get("id"), keys=len(keys)
+        )
+        return {"keys": len(keys), "about": about}
+
+    def _require_current(self, about: Mapping[str, Any]) -> None:
+        try:
+            expires = datetime.fromisoformat(str(about["expires_at"]))
+            over = expires <= self._clock.now()
+        except (KeyError, ValueError, TypeError):
+            raise KeyFileError("the export does not say when it expires") from None
+        if over:
+            detail = f"This export expired at {about['expires_at']}; say --expired to take it."
+            raise Expired("export_expired", detail)

@@ -1,0 +1,51 @@
+"""What the flow is made of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from service.accounts.actions import Accounts
+from service.audit.actions import AuditLog
+from service.authenticators.actions import Authenticators
+from service.authenticators.factor import Factor
+from service.devices.actions import Devices
+from service.domain.clock import Clock
+from service.factors.help_desk.actions import Recoveries
+from service.policy.actions.evaluation import Policies
+from service.policy.actions.subject_risk import Standing
+from service.risk.model import Surroundings
+from service.risk.runner import Signals
+from service.sessions.actions import Sessions
+from service.signals.behavior.actions import Behaviors
+from service.store.engine import Store
+from service.telemetry.metrics import Metrics
+from service.throttling.actions import Throttling
+from service.tokens.actions import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The features that a login leans on.
+
+    Args:
+        origin: Returns what a session keeps of where it began; None for nothing.
+    """
+
+    database: Store
+    accounts: Accounts
+    authenticators: Authenticators
+    sessions: Sessions
+    tokens: Tokens
+    devices: Devices
+    throttling: Throttling
+    policies: Policies
+    standing: Standing
+    behaviors: Behaviors
+    signals: Signals
+    factors: Mapping[str, Factor]
+    recoveries: Recoveries
+    audit: AuditLog
+    metrics: Metrics
+    clock: Clock
+    origin: Callable[[Surroundings, datetime], Mapping[str, Any] | None]

@@ -1,0 +1,313 @@
+"""The life of a document: draft, validated, shadow, active, retired; and the live parameter."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+import orjson
+
+from service.audit.actions import AuditLog
+from service.domain.bounds import USUAL, Bounds
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import BadInput, Conflict, Fault, Forbidden
+from service.domain.figures import LOOSENING
+from service.policy import store
+from service.policy.actions import repository
+from service.policy.model import replay
+from service.policy.model.compiler import (
+    Whole,
+    compile_document,
+    require_satisfiable,
+    warnings,
+)
+from service.policy.model.document import TIGHTEN, Document
+from service.policy.model.threshold_shift import (
+    LONGEST_AUTOMATIC,
+    LONGEST_LIFE,
+    LONGEST_RAMP,
+    Tighten,
+    never_looser,
+    value_at,
+)
+from service.policy.store import PolicyDocument
+from service.store.engine import Tx
+from service.store.turns import take_turn
+from service.web.paging import Page
+
+_KEPT: Final = 20
+PLACES: Final = 2
+"""Decimal places of the live parameter over HTTP: an approval names exactly what is set."""
+
+
+class Lives:
+    """Leads documents through their lives.
+
+    Args:
+        registered: The factors that this deployment can check.
+    """
+
+    def __init__(
+        self, registered: frozenset[str], audit: AuditLog, clock: Clock, bounds: Bounds = USUAL
+    ) -> None:
+        self._bounds = bounds
+        self._registered = registered
+        self._audit = audit
+        self._clock = clock
+
+    def listing(self, tx: Tx) -> list[dict[str, Any]]:
+        """Return every document with its status, newest first."""
+        _, content = repository.state(tx)
+        return [_view(row, content) for row in store.documents(tx)]
+
+    def page(self, tx: Tx, page: Page) -> dict[str, Any]:
+        """Return a page of the same list."""
+        _, content = repository.state(tx)
+        rows = store.documents(tx, page.after, page.fetched)
+        return page.answer(rows, lambda row: row.id, lambda row: _view(row, content))
+
+    def show(self, tx: Tx, version: str) -> dict[str, Any]:
+        """Return a document, its status, and how it did as a shadow; raises NotFound."""
+        row = repository.row(tx, version)
+        counts = [
+            {
+                "segment": item.segment, "change": item.shadow_change,
+                # A number with few people behind it would show one person's risk.
+                "decisions": item.decisions if item.people >= replay.LEAST_PEOPLE else None,
+            }
+            for item in store.shadow_counts(tx, row.version)
+        ]  # fmt: skip
+        _, content = repository.state(tx)
+        return _view(row, content) | {"document": orjson.loads(row.body), "shadow": counts}
+
+    def draft(self, tx: Tx, document: Document, actor: str) -> dict[str, Any]:
+        """Add a document; the same one twice is one.
+
+        Raises:
+            BadInput: It could not decide anything: inheritance or a condition is wrong.
+        """
+        whole = compile_document(document)
+        if store.document(tx, whole.version) is None:
+            self._require_room(tx)
+            repository.add(tx, document, whole.version, actor, self._clock.now())
+            self._note(tx, "policy.drafted", whole.version, actor)
+        return self.show(tx, whole.version)
+
+    def delete(self, tx: Tx, version: str, actor: str) -> None:
+        """Delete a document that is not in force and never was.
+
+        Raises:
+            NotFound: There is no such one.
+            Conflict: It is or was in force, or the policy changed meanwhile.
+        """
+        row, (revision, content) = repository.row(tx, version), repository.state(tx)
+        if _status(row, content) not in {"draft", "validated"}:
+            raise Conflict("policy_in_use", "Only a document that was never in force is deleted.")
+        # A new revision with the same content: who puts it in force at once is refused.
+        self._replace(tx, revision, content)
+        store.drop_document(tx, row.id)
+        self._note(tx, "policy.deleted", row.version, actor)
+
+    def validate(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
+        """Check that the factors of this deployment can satisfy a document.
+
+        The answer has `warnings` about rules that may not act as their author expects.
+
+        Raises:
+            BadInput: Names the purpose, band or rule that nobody could satisfy.
+        """
+        row = repository.row(tx, version)
+        whole = repository.whole(tx, row.version)
+        require_satisfiable(whole, self._registered)
+        if row.validated_at is None:
+            row.validated_at = self._clock.now()
+            self._note(tx, "policy.validated", row.version, actor)
+            tx.flush()
+        return self.show(tx, row.version) | {"warnings": warnings(whole)}
+
+    def shadow(self, tx: Tx, version: str, actor: str, *, on: bool = True) -> dict[str, Any]:
+        """Let a validated document decide beside the active one, or end that."""
+        row = self._validated(tx, version)
+        revision, content = repository.state(tx)
+        if on and content["active"] == row.version:
+            raise Conflict("policy_active", "The active policy is no shadow of itself.")
+        shadow = row.version if on else None
+        if content["shadow"] != shadow:
+            self._replace(tx, revision, content | {"shadow": shadow})
+            self._note(tx, f"policy.shadow_{'begun' if on else 'ended'}", row.version, actor)
+        return self.show(tx, row.version)
+
+    def activate(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
+        """Put a validated document in force; every process follows within five seconds.
+
+        Raises:
+            Conflict: It is not validated, or is in force already.
+        """
+        row = self._validated(tx, version)
+        require_satisfiable(repository.whole(tx, row.version), self._registered)
+        revision, content = repository.state(tx)
+        if content["active"] == row.version:
+            raise Conflict("policy_active", "This policy is in force already.")
+        history = [*content["history"], content["active"]][-_KEPT:]
+        shadow = None if content["shadow"] == row.version else content["shadow"]
+        changed = {"active": row.version, "history": history, "shadow": shadow}
+        self._replace(tx, revision, content | changed)
+        self._note(tx, "policy.activated", row.version, actor, replaced=content["active"])
+        # A restored backup may not have it, and an older one would be in force again.
+        self._audit.remember(
+            tx, "policy.document", policy=row.version, document=orjson.loads(row.body)
+        )
+        return self.show(tx, row.version)
+
+    def rollback(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
+        """Take the active document out of force; the one before it is in force again.
+
+        Raises:
+            Conflict: The version is not the active one, or there was none before it.
+        """
+        row = repository.row(tx, version)
+        revision, content = repository.state(tx)
+        if content["active"] != row.version:
+            raise Conflict("policy_not_active", "This policy is not in force.")
+        if not content["history"]:
+            raise Conflict("policy_first", "No policy was in force before this one.")
+        former = repository.whole(tx, content["history"][-1])
+        require_satisfiable(former, self._registered)
+        changed = {"active": former.version, "history": content["history"][:-1], "shadow": None}
+        self._replace(tx, revision, content | changed)
+        self._note(tx, "policy.rolled_back", row.version, actor, restored=former.version)
+        return self.show(tx, former.version)
+
+    def restore(self, tx: Tx, document: Mapping[str, Any], actor: str) -> None:
+        """Bring back a document that was in force, validated, where it is not there."""
+        version = self.draft(tx, Document.model_validate(document), actor)["version"]
+        self.validate(tx, version, actor)
+
+    def parameters(self, tx: Tx) -> dict[str, Any]:
+        """Return the live parameters: the value now, and the course it is on."""
+        _, content = repository.state(tx)
+        course = repository.course(content)
+        shown: dict[str, Any] = {
+            "value": round(value_at(course, self._clock.now()), 4),
+            "target": 0.0,
+        }
+        if course:
+            shown |= {
+                "target": course.target, "since": rfc3339(course.since), "ramp": course.ramp,
+                "expires_at": rfc3339(course.expires_at), "actor": course.actor,
+                "automatic": course.automatic,
+            }  # fmt: skip
+        return {"tighten": shown}
+
+    def tighten(  # noqa: PLR0913 - the course has this many members
+        self, tx: Tx, target: float, ramp: int, life: timedelta, actor: str, *,
+        approved: bool = False, automatic: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Set the live parameter that moves every threshold of every segment.
+
+        Args:
+            tx: A unit of work.
+            target: Nats from -2 to 2; above 0 is stricter.
+            ramp: Seconds in which it gets there.
+            life: How long it stands before it moves back.
+            actor: Who sets it.
+            approved: Whether a second person agreed.
+            automatic: Whether no person asked for it: then it may only tighten, for a day.
+
+        Raises:
+            BadInput: A value is out of bounds.
+            Forbidden: It is looser somewhere than what two people agreed on, or than an automatic
+                change that stands, and nobody else approved.
+        """
+        _bounded(target, ramp, life, LONGEST_AUTOMATIC if automatic else LONGEST_LIFE)
+        now = self._clock.now()
+        revision, content = repository.state(tx)
+        old = repository.course(content)
+        new = Tighten(value_at(old, now), target, now, ramp, now + life, actor, automatic)
+        if not never_looser(self._floor(content, automatic=automatic), new, now) and (
+            automatic or not approved
+        ):
+            detail = "This is looser than what was agreed on: another operator must approve it."
+            raise Forbidden("approval_required", detail, act="policy.activate",
+                            target=loosening(target),
+                            params={"ramp": str(ramp),
+                                    "expires_in": str(int(life.total_seconds()))})  # fmt: skip
+        changed = {"tighten": new.to_json()} | ({"agreed": new.to_json()} if approved else {})
+        self._replace(tx, revision, content | changed)
+        self._audit.append(
+            tx, "policy.tightened", actor=actor, target=target, ramp=ramp,
+            expires_at=rfc3339(new.expires_at), automatic=automatic,
+        )  # fmt: skip
+        return self.parameters(tx)
+
+    def full(self, tx: Tx, version: str) -> str:
+        """Return the whole version that a shortened one names; raises NotFound."""
+        return repository.row(tx, version).version
+
+    def whole(self, tx: Tx, version: str) -> Whole:
+        """Return a stored document as it would decide; raises NotFound."""
+        return repository.whole(tx, repository.row(tx, version).version)
+
+    def _require_room(self, tx: Tx) -> None:
+        take_turn(tx, "drafts")
+        _, content = repository.state(tx)
+        used = {content["active"], content["shadow"], *content["history"]} - {None}
+        if store.count_documents(tx) - len(used) >= self._bounds.max_drafts:
+            detail = f"there are {self._bounds.max_drafts} drafts; delete one that is not needed"
+            raise Conflict("too_many_drafts", detail)
+
+    @staticmethod
+    def _floor(content: Mapping[str, Any], *, automatic: bool) -> Tighten | None:
+        """Return the course below which one person may not go.
+
+        What one person tightened, one person may undo, down to what two agreed on. An automatic
+        change goes on until two people end it, and loosens nothing itself.
+        """
+        standing = repository.course(content)
+        if automatic or (standing is not None and standing.automatic):
+            return standing
+        return repository.course(content, "agreed")
+
+    def _replace(self, tx: Tx, revision: int, content: Mapping[str, Any]) -> None:
+        if not store.replace_state(tx, revision, dict(content), self._clock.now()):
+            raise Conflict("policy_moved", "Another request changed the policy; look again.")
+
+    def _validated(self, tx: Tx, version: str) -> PolicyDocument:
+        row = repository.row(tx, version)
+        if row.validated_at is None:
+            raise Conflict("policy_not_validated", "Validate this policy first.")
+        return row
+
+    def _note(self, tx: Tx, kind: str, version: str, actor: str, **data: Any) -> None:  # noqa: ANN401 - JSON members
+        self._audit.append(tx, kind, actor=actor, policy=version, **data)
+
+
+def loosening(target: float) -> str:
+    """Return the target that an approval of a looser parameter must name: that of `PLACES`."""
+    return f"{LOOSENING}{target + 0.0:+.{PLACES}f}"
+
+
+def _bounded(target: float, ramp: int, life: timedelta, longest: timedelta) -> None:
+    if not -TIGHTEN <= target <= TIGHTEN:
+        detail = f"must be from {-TIGHTEN:g} to {TIGHTEN:g}"
+        raise BadInput(Fault("/tighten", "out_of_bounds", detail))
+    if not 1 <= ramp <= LONGEST_RAMP:
+        raise BadInput(Fault("/ramp", "out_of_bounds", f"must be from 1 to {LONGEST_RAMP}"))
+    if not timedelta(0) < life <= longest:
+        seconds = int(longest.total_seconds())
+        raise BadInput(Fault("/expires_in", "out_of_bounds", f"must be from 1 to {seconds}"))
+
+
+def _view(row: PolicyDocument, content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "version": row.version, "name": row.name, "status": _status(row, content),
+        "created_at": rfc3339(row.created_at), "created_by": row.created_by,
+        "validated_at": rfc3339(row.validated_at) if row.validated_at else None,
+    }  # fmt: skip
+
+
+def _status(row: PolicyDocument, content: Mapping[str, Any]) -> str:
+    if row.version in {content["active"], content["shadow"]}:
+        return "active" if row.version == content["active"] else "shadow"
+    if row.version in content["history"]:
+        return "retired"
+    return "validated" if row.validated_at else "draft"

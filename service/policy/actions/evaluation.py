@@ -1,0 +1,239 @@
+"""The policy in force in this process: decides, and is read again every few seconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from crypto.errors import CryptoError, KeyUnavailable
+from service.domain.assurance import Acr
+from service.domain.clock import Clock
+from service.domain.errors import LaminaError, SetupError, Unavailable
+from service.domain.ids import new_id
+from service.policy import store
+from service.policy.actions import repository, shipped
+from service.policy.model import engine, parser, replay
+from service.policy.model.compiler import Whole
+from service.policy.model.decision import Decision, Facts
+from service.policy.model.threshold_shift import Tighten, value_at
+from service.risk.model import Assessment, Band
+from service.store.engine import Store, Tx
+from service.store.turns import take_start
+from service.telemetry import logs
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """What this process decides by; replaced as a whole when it is read again."""
+
+    revision: int
+    active: Whole
+    shadow: Whole | None
+    tighten: Tighten | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A decision with the facts it was made on, and how the shadow's differs."""
+
+    facts: Facts = field(repr=False)
+    decision: Decision
+    shadow: str | None = None
+    shadow_change: str | None = None
+
+
+class Policies:
+    """Decides by the active document, beside which a shadow may decide without effect."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._now: _Live | None = None
+
+    @property
+    def version(self) -> str:
+        """Return the version in force here."""
+        return self._live.active.version
+
+    @property
+    def signal_budget_ms(self) -> float:
+        """Return how long a signal may take."""
+        return self._live.active.document.signal_budget_ms
+
+    def judge(self, facts: Facts) -> Judged:
+        """Decide; the shadow decides beside, and never changes the answer."""
+        live = self._live
+        facts = replace(facts, tighten=value_at(live.tighten, facts.now))
+        decision = engine.decide(live.active, facts)
+        if live.shadow is None:
+            return Judged(facts, decision)
+        return Judged(facts, decision, live.shadow.version, _shadowed(live.shadow, facts, decision))
+
+    def ways(self, segments: Sequence[str]) -> tuple[bool, bool]:
+        """Return whether answers are deferred and whether attempts fill one bucket.
+
+        It depends on the client alone: the strictest of the segments that it serves.
+        """
+        found = [self._live.active.segment(name) for name in segments]
+        return any(item.deferred for item in found), any(item.one_bucket for item in found)
+
+    def liveness(self, segment: str) -> str:
+        """Return how hard a face must show that it lives; empty where the policy says nothing."""
+        return self._live.active.segment(segment).liveness
+
+    def accepts(self, segment: str) -> frozenset[str]:
+        """Return the factors that a segment accepts at all."""
+        return self._live.active.segment(segment).factors
+
+    def admits_unverified(self, segment: str) -> bool:
+        """Tell whether an e-mail address that nobody has verified may sign in to a segment.
+
+        Where no policy can be read here, none may.
+        """
+        return self._now is not None and self._live.active.segment(segment).unverified_email
+
+    def offers(self, segment: str) -> frozenset[str]:
+        """Return the types that a login lets a person enroll who has none of them."""
+        return self._live.active.segment(segment).offers
+
+    def reachable(self, segment: str, enrolled: frozenset[str]) -> Acr:
+        """Return the highest level that enrolled factors reach in a segment."""
+        return engine.highest(enrolled & self._live.active.segment(segment).factors)
+
+    def session_idle(self, segment: str) -> timedelta | None:
+        """Return how long a session may stay unused; None where only its level says."""
+        seconds = self._live.active.segment(segment).session_idle
+        return None if seconds is None else timedelta(seconds=seconds)
+
+    def keeps_sessions(self, segment: str) -> bool:
+        """Tell whether other sessions go on when a signed-in person changes authenticators."""
+        return self._live.active.segment(segment).keep_sessions
+
+    def young(self, segment: str) -> timedelta:
+        """Return for how long an authenticator is young: it proves too little for some acts."""
+        return timedelta(hours=self._live.active.segment(segment).young_hours)
+
+    def recovery_wait(self, segment: str) -> timedelta:
+        """Return how long a recovery by the help desk waits before its code is sent."""
+        return timedelta(hours=self._live.active.segment(segment).recovery_hours)
+
+    def clears(self, segment: str, level: Acr, enrolled: frozenset[str]) -> bool:
+        """Tell whether a completed flow clears what is held against a subject."""
+        if self._live.active.segment(segment).subject_risk.clears == "phr":
+            return level is Acr.AAL2_PHR
+        return level >= max(Acr.AAL2, engine.highest(enrolled))
+
+    def band(self, segment: str, assessments: Sequence[Assessment]) -> Band:
+        """Return the band of what signals say outside a flow, by the thresholds in force now."""
+        tighten = value_at(self._live.tighten, self._clock.now())
+        bands = self._live.active.segment(segment).bands
+        return engine.band(bands, engine.total(assessments), tighten)
+
+    def record(self, tx: Tx, subject: UUID, judged: Judged) -> None:
+        """Store a decision about a subject with the facts it was made on."""
+        facts, decision = judged.facts, judged.decision
+        content = {
+            "facts": replay.facts_to_json(facts), "outcome": replay.decision_to_json(decision),
+        }  # fmt: skip
+        values = {
+            "id": new_id(facts.now), "subject_id": subject, "at": facts.now,
+            "policy": decision.policy_version, "segment": facts.segment, "purpose": facts.purpose,
+            "effect": decision.effect.value, "shadow": judged.shadow,
+            "shadow_change": judged.shadow_change,
+        }  # fmt: skip
+        store.add_decision(tx, values, orjson.dumps(content))
+
+    def forget(self, tx: Tx, subject: UUID) -> int:
+        """Forget what was decided about a subject: its facts hold what signals and faces gave."""
+        return store.forget_decisions(tx, subject)
+
+    def drop_old(self, tx: Tx, now: datetime) -> int:
+        """Forget decisions past the retention of the active document; return how many."""
+        kept = timedelta(days=self._live.active.document.retention_days)
+        return store.drop_decisions(tx, now - kept)
+
+    def take_up(self, database: Store, *, sealing: bool) -> None:
+        """Read the policy in force as this process starts.
+
+        Args:
+            database: The database.
+            sealing: Whether this process holds the keys to write the first one.
+
+        Raises:
+            SetupError: What is stored does not open.
+        """
+        with database.transaction(read=True) as tx:
+            known = self.known(tx)
+        if not known and sealing:
+            with database.transaction() as tx:
+                take_start(tx)
+                self.ensure(tx)
+        try:
+            with database.transaction(read=True) as tx:
+                self.refresh(tx)
+        except SetupError:
+            database.engine.dispose()
+            raise
+
+    def ensure(self, tx: Tx) -> None:
+        """Take up the shipped document in a new database; later releases' come as drafts."""
+        document = shipped()
+        version = parser.version_of(document)
+        if store.document(tx, version) is None:
+            repository.add(tx, document, version, repository.SHIPPED, self._clock.now())
+        if store.revision(tx) is None:
+            content: dict[str, Any] = {
+                "active": version,
+                "history": [],
+                "shadow": None,
+                "tighten": None,
+            }
+            store.first_state(tx, content, self._clock.now())
+
+    def known(self, tx: Tx) -> bool:
+        """Tell whether `ensure` has nothing to do."""
+        there = store.document(tx, parser.version_of(shipped())) is not None
+        return there and store.revision(tx) is not None
+
+    def refresh(self, tx: Tx) -> None:
+        """Take up what is in force now; what cannot be read leaves the last good in force.
+
+        Raises:
+            SetupError: There is no last good one: this process has just started.
+        """
+        try:
+            self._now = self._read(tx)
+        except KeyUnavailable:
+            # A process without this key class decides nothing; it may do other work.
+            self._now = None
+        except (CryptoError, LaminaError) as error:
+            logs.get().error("policy_refused", error=type(error).__name__)
+            if self._now is None:
+                detail = "the stored policy does not open or is not whole; restore the database"
+                raise SetupError("bad_policy", detail) from None
+
+    def _read(self, tx: Tx) -> _Live:
+        revision, content = repository.state(tx)
+        known = self._now
+        if known is not None and known.revision == revision:
+            return known
+        wholes = {} if known is None else {known.active.version: known.active}
+        active = wholes.get(content["active"]) or repository.whole(tx, content["active"])
+        shadow = repository.whole(tx, content["shadow"]) if content["shadow"] else None
+        return _Live(revision, active, shadow, repository.course(content))
+
+    @property
+    def _live(self) -> _Live:
+        if self._now is None:
+            raise Unavailable("policy_unavailable", "No policy can be read here.")
+        return self._now
+
+
+def _shadowed(shadow: Whole, facts: Facts, decision: Decision) -> str:
+    try:
+        other = replay.decision_to_json(engine.decide(shadow, facts))
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
+        return "fault"
+    return replay.change(replay.decision_to_json(decision), other)

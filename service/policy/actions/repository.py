@@ -1,0 +1,77 @@
+"""What the tables of policies hold, read and checked; shared by those who decide and lead."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from service.domain.errors import Conflict, NotFound
+from service.domain.ids import new_id
+from service.policy import store
+from service.policy.actions import parse
+from service.policy.model import parser
+from service.policy.model.compiler import Whole, compile_document
+from service.policy.model.document import Document
+from service.policy.model.threshold_shift import Tighten
+from service.policy.store import PolicyDocument
+from service.store.engine import Tx
+
+SHIPPED: Final = "shipped"
+_VERSION: Final = re.compile(r"[0-9a-f]{8,64}")
+
+
+def state(tx: Tx) -> tuple[int, dict[str, Any]]:
+    """Return the revision and content of what is in force; raises NotFound."""
+    found = store.state(tx)
+    if found is None:
+        raise NotFound("policy_not_found", "No policy is in force.")
+    return found
+
+
+def course(content: Mapping[str, Any], name: str = "tighten") -> Tighten | None:
+    """Return a course of the live parameter: the one it is on, or the last that two `agreed` on."""
+    found = content.get(name)
+    return Tighten.from_json(found) if found else None
+
+
+def row(tx: Tx, version: str) -> PolicyDocument:
+    """Return a document by its version, or by so much of it that it is the only one."""
+    if not _VERSION.fullmatch(version):
+        raise no_policy()
+    found = store.starting(tx, version)
+    if len(found) != 1:
+        raise no_policy()
+    return found[0]
+
+
+def whole(tx: Tx, version: str) -> Whole:
+    """Return a document as it decides.
+
+    Raises:
+        NotFound: There is no such one.
+        Conflict: What is stored is not what its version names.
+        OpenError: It was changed in the database.
+    """
+    found = store.document(tx, version)
+    if found is None:
+        raise no_policy()
+    compiled = compile_document(parse(found.body))
+    if compiled.version != version:
+        raise Conflict("policy_changed", "The stored document is not the one of its version.")
+    return compiled
+
+
+def add(tx: Tx, document: Document, version: str, actor: str, now: datetime) -> None:
+    """Store a document; what ships is valid."""
+    new = PolicyDocument(
+        id=new_id(now), version=version, name=document.name, created_at=now, created_by=actor,
+        validated_at=now if actor == SHIPPED else None,
+    )  # fmt: skip
+    new.body = parser.canonical(document).decode()
+    tx.add(new)
+    tx.flush()
+
+
+def no_policy() -> NotFound:
+    """Return the refusal where there is no such document."""
+    return NotFound("policy_not_found", "There is no such policy.")

@@ -1,0 +1,54 @@
+"""Risk that is held against a subject from one session to the next, and what clears it."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from service.audit.actions import AuditLog
+from service.domain.clock import Clock
+from service.domain.errors import NotFound
+from service.domain.ids import new_id
+from service.policy import store
+from service.policy.model.decision import Decision
+from service.store.engine import Tx
+
+_LISTED: Final = 16
+
+
+class Standing:
+    """What is held against whom."""
+
+    def __init__(self, audit: AuditLog, clock: Clock) -> None:
+        self._audit = audit
+        self._clock = clock
+
+    def of(self, tx: Tx, subject: UUID) -> float:
+        """Return the nats held against a subject, 0 or below."""
+        found = store.risk(tx, subject)
+        return min(0.0, float(found["llr"])) if found else 0.0
+
+    def hold(self, tx: Tx, subject: UUID, decision: Decision, held: float) -> None:
+        """Hold what a decision found, where it is worse than what is held already."""
+        if decision.hold >= held:
+            return
+        now = self._clock.now()
+        content: dict[str, Any] = {
+            "llr": decision.hold, "codes": _codes(decision), "policy": decision.policy_version,
+        }  # fmt: skip
+        store.hold_risk(tx, new_id(now), subject, content, now)
+        self._audit.append(
+            tx, "risk.held", subject=subject, band=decision.band.label, codes=content["codes"]
+        )
+
+    def forget(self, tx: Tx, subject: UUID) -> bool:
+        """Let go of what is held against a subject that is erased."""
+        return store.drop_risk(tx, subject)
+
+    def clear(self, tx: Tx, subject: UUID, by: str) -> None:
+        """Let go of what is held; raises NotFound when nothing is."""
+        if not store.drop_risk(tx, subject):
+            raise NotFound("risk_not_found", "Nothing is held against this subject.")
+        self._audit.append(tx, "risk.cleared", subject=subject, actor=by)
+
+
+def _codes(decision: Decision) -> list[str]:
+    return list(dict.fromkeys(item.code for item in decision.reasons))[:_LISTED]

@@ -1,0 +1,334 @@
+"""From a document to what decides: inheritance resolved, conditions compiled, ways checked."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from service.authenticators.factor import HELP_DESK
+from service.domain.assurance import Acr, Evidence, Kind, achieved, parse_acr
+from service.domain.authenticator import FACTOR_OF_TYPE
+from service.domain.errors import BadInput, Fault
+from service.policy.model import parser
+from service.policy.model.conditions import Condition as Matches
+from service.policy.model.conditions import compile_condition
+from service.policy.model.document import (
+    BIOMETRIC,
+    FACTORS,
+    FRICTION,
+    PSD2_IDLE,
+    PURPOSES,
+    RECOVERY_HOURS,
+    YOUNG_HOURS,
+    Bands,
+    Condition,
+    Critical,
+    Document,
+    Effect,
+    LoginEnrollment,
+    Raise,
+    Rule,
+    Segment,
+    SubjectRisk,
+    Subjects,
+    Then,
+)
+from service.risk.model import Band
+
+Layers = tuple[tuple[str, ...], ...]
+_NOBODY: Final = UUID(int=0)
+SOMETIME: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""When supposed evidence is of: later than any other, so that it stands for a fresh check."""
+LEAST: Final = Acr.AAL1
+"""What `highest` asks for at least, also of a person who has nothing enrolled."""
+_UNVERIFIED: Final = "unverified_email_sign_in"
+_COST: Final = (
+    "an address that anybody may have typed signs in: it proves nothing of who reads it, one more "
+    "claim to it ends that, and who registers an address and signs in by it learns whether "
+    "somebody else has it"
+)
+_NEEDED: Final = ("login", "step_up", "enrollment", "recovery")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule whose condition is a closure; None where it always holds.
+
+    Args:
+        match: The condition once a factor has verified: a field without a value counts against.
+        unproven: The condition before that: a field without a value makes no rule hold.
+    """
+
+    id: str
+    purposes: frozenset[str]
+    match: Matches | None
+    unproven: Matches | None
+    then: Then
+    audit_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A segment as the engine reads it.
+
+    Args:
+        raised: What each band adds, with what the bands below it add.
+        forbidden: Factors that each band takes away, likewise.
+        liveness: How hard a face must show that it lives; empty where the document says nothing.
+        session_idle: Seconds a session may stay unused; None where only its level says.
+        young_hours: For how long an authenticator is young.
+        recovery_hours: How long a recovery by the help desk waits.
+        keep_sessions: Whether a person's other sessions go on when authenticators change.
+        unverified_email: Whether an e-mail address that nobody has verified may sign in.
+        offers: The types of authenticator that a completed login gives a grant for.
+    """
+
+    name: str
+    deferred: bool
+    one_bucket: bool
+    factors: frozenset[str]
+    fallback: tuple[str, ...]
+    friction: Mapping[str, float]
+    bands: Bands
+    subject_risk: SubjectRisk
+    purposes: Mapping[str, Rule]
+    raised: Mapping[Band, tuple[Effect, ...]]
+    critical: Critical
+    rules: Mapping[str, tuple[CompiledRule, ...]]
+    liveness: str = ""
+    session_idle: int | None = None
+    young_hours: int = YOUNG_HOURS
+    recovery_hours: int = RECOVERY_HOURS
+    keep_sessions: bool = False
+    unverified_email: bool = False
+    offers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A compiled document and its version."""
+
+    version: str
+    document: Document
+    segments: Mapping[str, Compiled]
+
+    def segment(self, name: str) -> Compiled:
+        """Return a segment; one that the document does not name is the default."""
+        return self.segments.get(name) or self.segments["default"]
+
+
+def compile_document(document: Document) -> Whole:
+    """Return what decides.
+
+    Raises:
+        BadInput: Inheritance goes in a circle, a segment is not whole, or a condition is wrong.
+    """
+    segments = {
+        name: _compile(document, name, _resolved(document, name)) for name in document.segments
+    }
+    return Whole(parser.version_of(document), document, segments)
+
+
+def supposed(factor: str) -> Evidence:
+    """Return the evidence that a factor would leave, to reckon with before it is shown."""
+    return _SUPPOSED[factor]
+
+
+def require_satisfiable(whole: Whole, registered: frozenset[str]) -> None:
+    """Refuse a policy that nobody could satisfy, or not without a biometric.
+
+    Args:
+        whole: The policy.
+        registered: The factors that this deployment can check.
+
+    Raises:
+        BadInput: Names the purpose, band or rule, and what is out of reach.
+    """
+    for name, segment in whole.segments.items():
+        for purpose, rule in segment.purposes.items():
+            _require(segment, rule, f"/segments/{name}/{purpose}", (), registered)
+            for band in (Band.ELEVATED, Band.HIGH):
+                at = f"/segments/{name}/raise/{band.label}"
+                _require(segment, rule, at, segment.raised[band], registered)
+        for compiled in (item for rules in segment.rules.values() for item in rules):
+            at = f"/segments/{name}/rules/{compiled.id}"
+            for purpose in sorted(compiled.purposes):
+                found = segment.purposes[purpose]
+                _require(segment, found, at, (compiled.then,), registered)
+
+
+def warnings(whole: Whole) -> list[dict[str, str]]:
+    """Return what a valid document may not do as its author expects, with the place of each."""
+    found = []
+    for name, segment in whole.document.segments.items():
+        offers = segment.login_enrollment.offer if segment.login_enrollment else ()
+        for number, kind in enumerate(offers):
+            if FACTOR_OF_TYPE[kind] not in whole.segment(name).factors:
+                pointer = f"/segments/{name}/login_enrollment/offer/{number}"
+                detail = f"{kind} is never offered: the segment does not accept it"
+                found.append({"pointer": pointer, "code": "never_offered", "detail": detail})
+        if segment.subjects and segment.subjects.unverified_email_sign_in:
+            pointer = f"/segments/{name}/subjects/unverified_email_sign_in"
+            found.append({"pointer": pointer, "code": _UNVERIFIED, "detail": _COST})
+        for number, rule in enumerate(segment.rules):
+            if rule.stage == "admission" and (rule.then.deny or rule.then.suspend):
+                act = "suspends" if rule.then.suspend else "denies"
+                detail = f"{act} only after a factor has verified in the flow"
+                pointer = f"/segments/{name}/rules/{number}/then"
+                found.append({"pointer": pointer, "code": "acts_after_proof", "detail": detail})
+    return found
+
+
+def _require(
+    segment: Compiled, rule: Rule, at: str, effects: Iterable[Effect], registered: frozenset[str]
+) -> None:
+    effects = tuple(effects)
+    usable = registered & segment.factors - {name for item in effects for name in item.forbid}
+    added = [layer for item in effects for layer in item.layers]
+    added += [layer for layer in rule.when_enrolled if layer[0] in registered]
+    acr = max([_level(rule.acr), *(parse_acr(item.acr) for item in effects if item.acr)])
+    for kind, left in (("factor", usable), ("non-biometric factor", usable - BIOMETRIC)):
+        if achieved(map(supposed, left), SOMETIME).acr < acr:
+            raise _wrong(at, "unsatisfiable", f"no {kind} that is left here reaches {acr.urn}")
+        if not any(
+            all(_open(segment, layer, left, registered) for layer in (*way, *added))
+            for way in rule.alternatives
+        ):
+            raise _wrong(at, "unsatisfiable", f"a layer here has no {kind} that is left")
+
+
+def _open(
+    segment: Compiled, layer: tuple[str, ...], left: frozenset[str], registered: frozenset[str]
+) -> bool:
+    """Tell whether a layer has a way; a fallback stands in only where all are biometric."""
+    if left & set(layer):
+        return True
+    own = registered & segment.factors & set(layer)
+    return bool(own) and own <= BIOMETRIC and bool(left & set(segment.fallback))
+
+
+def _level(name: str) -> Acr:
+    if name == "highest":
+        return LEAST
+    return Acr.NONE if name == "none" else parse_acr(name)
+
+
+def _resolved(document: Document, name: str) -> Segment:
+    """Return a segment with what it inherits; raises BadInput that shows the circle."""
+    chain = [name]
+    while (parent := document.segments[chain[-1]].extends) is not None:
+        at = f"/segments/{chain[-1]}/extends"
+        if parent not in document.segments:
+            raise _wrong(at, "unknown_segment", "is no segment of this policy")
+        if parent in chain:
+            circle = " -> ".join([*chain, parent])
+            raise _wrong(at, "inheritance_cycle", f"goes in a circle: {circle}")
+        chain.append(parent)
+    merged: dict[str, Any] = {}
+    for link in reversed(chain):
+        said = document.segments[link].model_dump(by_alias=True, exclude_unset=True)
+        merged = _merged(merged, said)
+    found = Segment.model_validate(merged)
+    lacking = [purpose for purpose in _NEEDED if getattr(found, purpose) is None]
+    if lacking:
+        raise _wrong(f"/segments/{name}/{lacking[0]}", "missing", "is not said and not inherited")
+    return found
+
+
+def _merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the child over the parent: purposes are replaced whole, rules by their id.
+
+    Of `raise`, `subjects` and `login_enrollment` each member is replaced by itself.
+    """
+    merged = {**parent, **child}
+    for name in ("raise", "subjects", "login_enrollment"):
+        if name in parent and name in child:
+            merged[name] = {**parent[name], **child[name]}
+    own = child.get("rules", ())
+    replaced = {rule["id"] for rule in own}
+    kept = [rule for rule in parent.get("rules", ()) if rule["id"] not in replaced]
+    merged["rules"] = (*kept, *own)
+    return merged
+
+
+def _compile(document: Document, name: str, segment: Segment) -> Compiled:
+    psd2 = segment.regime == "psd2"
+    raised = segment.raised or Raise()
+    pointers = _pointers(document, name)
+    rules: dict[str, list[CompiledRule]] = {}
+    for rule in segment.rules:
+        rules.setdefault(rule.stage, []).append(_rule(rule, pointers[rule.id]))
+    purposes = {purpose: getattr(segment, purpose) or Rule(acr="none") for purpose in PURPOSES}
+    _require_transaction_only(purposes, name)
+    return Compiled(
+        name=name,
+        deferred=(segment.disclosure or ("deferred" if psd2 else "stepwise")) == "deferred",
+        one_bucket=(segment.attempts or ("one_bucket" if psd2 else "lanes")) == "one_bucket",
+        factors=frozenset(segment.factors or FACTORS),
+        fallback=segment.fallback or (),
+        friction=FRICTION | dict(segment.friction or {}),
+        bands=segment.bands or document.bands,
+        subject_risk=segment.subject_risk or SubjectRisk(),
+        purposes=purposes,
+        raised={
+            Band.LOW: (), Band.ELEVATED: (raised.elevated,),
+            Band.HIGH: (raised.elevated, raised.high),
+            Band.CRITICAL: (raised.elevated, raised.high),
+        },
+        critical=raised.critical,
+        rules={stage: tuple(found) for stage, found in rules.items()},
+        liveness=segment.face.liveness if segment.face else "",
+        session_idle=segment.session_idle or (PSD2_IDLE if psd2 else None),
+        young_hours=YOUNG_HOURS if segment.young_hours is None else segment.young_hours,
+        recovery_hours=segment.recovery_hours or RECOVERY_HOURS,
+        keep_sessions=bool(segment.keep_sessions_on_change),
+        unverified_email=(segment.subjects or Subjects()).unverified_email_sign_in,
+        offers=frozenset((segment.login_enrollment or LoginEnrollment()).offer),
+    )  # fmt: skip
+
+
+def _rule(rule: Condition, pointer: str) -> CompiledRule:
+    match = unproven = None
+    if rule.when is not None:
+        relief, at = rule.then.relief is not None, f"{pointer}/when"
+        match = compile_condition(rule.when, at, rule.stage, relief=relief)
+        unproven = compile_condition(rule.when, at, rule.stage, relief=relief, unproven=True)
+    purposes = frozenset(rule.purposes or PURPOSES)
+    return CompiledRule(rule.id, purposes, match, unproven, rule.then, rule.audit_only)
+
+
+def _pointers(document: Document, name: str) -> dict[str, str]:
+    """Return where each rule that a segment has or inherits is written; raises for a twin."""
+    found: dict[str, str] = {}
+    link: str | None = name
+    while link is not None:
+        own: dict[str, str] = {}
+        for number, rule in enumerate(document.segments[link].rules):
+            pointer = f"/segments/{link}/rules/{number}"
+            if rule.id in own:
+                raise _wrong(f"{pointer}/id", "duplicate_rule", "another rule here has this id")
+            own[rule.id] = pointer
+        found = own | found
+        link = document.segments[link].extends
+    return found
+
+
+def _require_transaction_only(purposes: Mapping[str, Rule], name: str) -> None:
+    for purpose, rule in purposes.items():
+        if rule.acr == "none" and purpose != "transaction":
+            at = f"/segments/{name}/{purpose}/acr"
+            raise _wrong(at, "acr_none", "only a transaction may ask for nothing by itself")
+
+
+def _evidence(factor: str) -> Evidence:
+    kind = Kind.KNOWLEDGE if factor == "password" else Kind.POSSESSION
+    strong = factor == "webauthn"
+    return Evidence(_NOBODY, "", factor, _NOBODY, kind, (), SOMETIME, strong, strong)
+
+
+def _wrong(pointer: str, code: str, detail: str) -> BadInput:
+    return BadInput(Fault(pointer, code, detail), code="bad_policy")
+
+
+_SUPPOSED: Final = {factor: _evidence(factor) for factor in (*FACTORS, HELP_DESK)}

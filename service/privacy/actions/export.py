@@ -1,0 +1,171 @@
+"""Give out everything that is held about a subject (GDPR articles 15 and 20), as a long job."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from service.audit.actions import AuditLog
+from service.domain.bounds import USUAL, Bounds, room_in
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import NotFound, TooMany
+from service.domain.ids import new_id
+from service.jobs.actions.long import LongJobs, Step, Work
+from service.privacy import store
+from service.privacy.store import SubjectExport
+from service.store.engine import Store, Tx
+from service.store.personal_data import Whose, held, unlinked
+
+FORMAT: Final = 1
+LIFE: Final = timedelta(hours=1)
+"""How long an export waits to be collected, from when it is ready."""
+WAITS: Final = timedelta(hours=24)
+"""How long one may wait to be made."""
+KIND: Final = "export"
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What exporting asks of other features.
+
+    Args:
+        present: Locks the subject for a change; raises NotFound when there is none.
+        bucket: Returns the keyed digest that a subject's attempts are counted under.
+        notify: Puts a notice to the subject's addresses.
+    """
+
+    present: Callable[[Tx, UUID], object]
+    bucket: Callable[[Tx, UUID], str]
+    notify: Callable[[Tx, UUID, str], None]
+
+
+class Exports:
+    """The exports."""
+
+    def __init__(
+        self, database: Store, ways: Ways, audit: AuditLog, clock: Clock, issuer: str,
+        bounds: Bounds = USUAL,
+    ) -> None:  # fmt: skip
+        self._bounds = bounds
+        self._database = database
+        self._ways = ways
+        self._audit = audit
+        self._clock = clock
+        self._issuer = issuer
+
+    def request(
+        self, tx: Tx, jobs: LongJobs, subject: UUID, actor: str, by: str
+    ) -> dict[str, Any]:  # fmt: skip
+        """Queue an export and tell the subject; return the job.
+
+        Args:
+            tx: A unit of work.
+            jobs: The long jobs.
+            subject: Whose.
+            actor: Who may collect it.
+            by: Who stands for it: the same, or two operators.
+        """
+        now, most = self._clock.now(), self._bounds.max_exports
+        waiting = store.waiting(tx, subject, now)
+        if len(waiting) >= most:
+            detail = f"{most} exports of this subject wait to be made or collected."
+            raise TooMany("too_many_exports", detail, room_in(waiting, most, now))
+        row = SubjectExport(
+            id=new_id(now), subject_id=subject, actor=actor, created_at=now, expires_at=now + WAITS
+        )
+        tx.add(row)
+        number = jobs.plan(tx, KIND, {"export": str(row.id)}, actor)
+        self._audit.append(
+            tx, "subject.export_requested", subject=subject, actor=by, export=str(row.id)
+        )
+        self._ways.notify(tx, subject, "subject.export_requested")
+        tx.flush()
+        return jobs.view(tx, number)
+
+    def work(self, params: Mapping[str, Any]) -> Work:
+        """Return the making of one export: a unit of work a table, and one that keeps it all."""
+        number, sections = UUID(params["export"]), list[dict[str, Any]]()
+
+        def steps() -> Iterator[Step]:
+            with self._database.transaction(read=True) as tx:
+                subject = self._row(tx, number).subject_id
+            sections.clear()
+            for section in self._sections(subject):
+                sections.append(section)
+                lost = section["unreadable"]
+                bad = ({"name": section["name"], "unreadable": lost},) if lost else ()
+                yield Step(1, bad)
+
+        def finish() -> Mapping[str, Any]:
+            with self._database.transaction() as tx:
+                self._ways.present(tx, self._row(tx, number).subject_id)
+                row = self._row(tx, number, lock=True)
+                row.content = orjson.dumps(self._document(row.subject_id, sections))
+                row.expires_at = self._clock.now() + LIFE
+                self._audit.append(
+                    tx, "subject.exported", subject=row.subject_id, actor=row.actor,
+                    export=str(number),
+                )  # fmt: skip
+                path = f"/v1/subjects/{row.subject_id}/export/{number}"
+                return {"result": path, "expires_at": rfc3339(row.expires_at)}
+
+        return Work(lambda: len(held()), steps, finish)
+
+    def collect(self, tx: Tx, subject: UUID, number: UUID, actor: str) -> bytes:
+        """Return an export that is ready, to whom it was made for.
+
+        Raises:
+            NotFound: There is none of this subject for this caller, or its time is over, or it
+                is not made yet.
+        """
+        row = self._row(tx, number)
+        content = row.content
+        if row.subject_id != subject or row.actor != actor or content is None:
+            raise _none()
+        self._audit.append(
+            tx, "subject.export_collected", subject=subject, actor=actor, export=str(number)
+        )
+        return content
+
+    def whole(self, subject: UUID, actor: str) -> dict[str, Any]:
+        """Return an export at once, kept nowhere, for the command on the host."""
+        with self._database.transaction() as tx:
+            self._ways.present(tx, subject)
+            self._audit.append(tx, "subject.exported", subject=subject, actor=actor)
+        return self._document(subject, list(self._sections(subject)))
+
+    def forget(self, tx: Tx, subject: UUID) -> None:
+        """Delete the exports of a subject of which anything is erased."""
+        store.forget(tx, subject)
+
+    def drop_expired(self, tx: Tx, now: datetime) -> int:
+        """Delete exports past their time; return how many."""
+        return store.drop_expired(tx, now)
+
+    def _sections(self, subject: UUID) -> Iterator[dict[str, Any]]:
+        with self._database.transaction(read=True) as tx:
+            whose = Whose(subject, self._ways.bucket(tx, subject))
+        for table in held():
+            with self._database.transaction(read=True) as tx:
+                section = table.section(tx, whose)
+            yield section
+
+    def _document(self, subject: UUID, sections: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "format": FORMAT, "subject": str(subject), "issuer": self._issuer,
+            "made_at": rfc3339(self._clock.now()), "sections": sections,
+            "not_found_by_subject": list(unlinked()),
+        }  # fmt: skip
+
+    def _row(self, tx: Tx, number: UUID, *, lock: bool = False) -> SubjectExport:
+        row = store.get(tx, number, lock=lock)
+        if row is None or row.expires_at <= self._clock.now():
+            raise _none()
+        return row
+
+
+def _none() -> NotFound:
+    return NotFound("export_not_found", "There is no such export to be collected.")

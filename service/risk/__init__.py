@@ -1,0 +1,1 @@
+"""Risk signals: their port, fusion of their evidence, and the guarded runner."""

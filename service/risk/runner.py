@@ -1,0 +1,111 @@
+"""Signals kept apart: none can poison a transaction, take all the time, or lower a requirement."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.domain.errors import Busy
+from service.risk.model import Assessment, Signal, SignalFacts, SignalFault, assess_all
+from service.store.engine import Tx, outrun
+from service.telemetry import logs
+
+_MS: Final = 1000.0
+
+
+class _Poisoned(Exception):
+    """A signal failed in the middle; what it had begun must not stay."""
+
+
+class Signals:
+    """The signals of a deployment, each behind a border.
+
+    Args:
+        signals: Whom to ask, in order.
+        budget: Tells how many milliseconds one may take before its answer counts as its worst.
+    """
+
+    def __init__(self, signals: tuple[Signal, ...], budget: Callable[[], float]) -> None:
+        self.signals = signals
+        self._budget = budget
+        self._careful = False
+
+    def assess(self, tx: Tx, facts: SignalFacts) -> tuple[Assessment, ...]:
+        """Ask every signal; a fault, a refusal of the database or a delay is its worst.
+
+        Raises:
+            Busy: One failed, which may have spoilt this unit of work: it is to be done again. From
+                then on this process sets a savepoint for each signal; until then none, as each is
+                two statements.
+        """
+        if self._careful:
+            return assess_all(self.signals, tx, facts, self._ask_alone)
+        try:
+            return assess_all(self.signals, tx, facts, self._ask_bare)
+        except _Poisoned as error:
+            self._careful = True
+            raise Busy(again=True) from error
+
+    def learn(self, tx: Tx, facts: SignalFacts) -> None:
+        """Let every signal take in what was seen; one that fails learns nothing."""
+        for signal in self.signals:
+            self._tell(signal.learn, signal.name, tx, facts)
+
+    def failed(self, tx: Tx, facts: SignalFacts) -> None:
+        """Tell every signal that a factor failed; the counted attempt stands whatever they do."""
+        for signal in self.signals:
+            self._tell(signal.failed, signal.name, tx, facts)
+
+    def _ask(self, signal: Signal, tx: Tx, facts: SignalFacts) -> Assessment:
+        begun = time.perf_counter()
+        try:
+            found = signal.assess(tx, facts)
+        except SQLAlchemyError as error:
+            _not_outrun(error)
+            raise _Poisoned from error
+        except Exception as error:
+            # Whatever a signal raises counts as its worst.
+            raise _fault(signal.name, type(error).__name__) from error
+        spent = (time.perf_counter() - begun) * _MS
+        if spent > self._budget():
+            raise _fault(signal.name, "a time-out", spent)
+        return found
+
+    def _ask_bare(self, signal: Signal, tx: Tx, facts: SignalFacts) -> Assessment:
+        try:
+            return self._ask(signal, tx, facts)
+        except SignalFault as fault:
+            if fault.__cause__ is None:
+                # A time-out: it has spoilt nothing.
+                raise
+            raise _Poisoned from fault
+
+    def _ask_alone(self, signal: Signal, tx: Tx, facts: SignalFacts) -> Assessment:
+        try:
+            with tx.begin_nested():
+                return self._ask(signal, tx, facts)
+        except _Poisoned as error:
+            raise _fault(signal.name, type(error.__cause__).__name__) from error
+
+    def _tell(
+        self, hear: Callable[[Tx, SignalFacts], None], name: str, tx: Tx, facts: SignalFacts
+    ) -> None:
+        try:
+            with tx.begin_nested():
+                hear(tx, facts)
+        except Exception as error:  # noqa: BLE001 - as above
+            _not_outrun(error)
+            _fault(name, type(error).__name__)
+
+
+def _not_outrun(error: Exception) -> None:
+    """Let the unit of work be done again where others went first: that is no signal's fault."""
+    if isinstance(error, SQLAlchemyError) and outrun(error):
+        raise error
+
+
+def _fault(name: str, what: str, spent: float | None = None) -> SignalFault:
+    ms = round(spent, 1) if spent is not None else None
+    logs.get().warning("signal_fault", code=name, error=what, ms=ms)
+    return SignalFault(what)

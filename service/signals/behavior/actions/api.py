@@ -1,0 +1,203 @@
+"""Score, import and reset behavior on behalf of a client, outside every flow."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from crypto.errors import CryptoError
+from service.accounts.actions import Accounts
+from service.accounts.model import Account
+from service.authenticators.actions import Authenticators
+from service.domain.assurance import Acr
+from service.domain.authenticator import FACTOR_OF_TYPE, Status
+from service.domain.caller import Caller
+from service.domain.errors import BadInput, Conflict, Fault, Forbidden, Throttled, Unavailable
+from service.policy.actions.evaluation import Policies
+from service.policy.model.engine import highest
+from service.risk.fusion import bounded
+from service.risk.model import Surroundings
+from service.signals.behavior.actions.profiles import Behaviors, Opened, Typist
+from service.signals.behavior.features import read
+from service.signals.behavior.schema import Behavior, device_class
+from service.signals.behavior.scoring import LOWEST, Part, assessment
+from service.store.engine import Store, Tx
+from service.throttling.actions import Limits
+from service.throttling.model import Rule
+
+ACT: Final = "change:behavior"
+VALUES: Final = "risk:read"
+"""The scope by which a score shows more than its band."""
+BY_CLIENT: Final = Rule("score:client", 60, timedelta(hours=1), rolling=False)
+OF_SUBJECT: Final = Rule("score:subject", 300, timedelta(days=1), rolling=False)
+_PASSWORD: Final = "password"  # noqa: S105 - the name of a type of authenticator
+
+
+class Measuring:
+    """Behavior in a running session, from elsewhere, and its end."""
+
+    def __init__(
+        self, database: Store, accounts: Accounts, authenticators: Authenticators,
+        policies: Policies, behaviors: Behaviors, limits: Limits,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._accounts = accounts
+        self._authenticators = authenticators
+        self._policies = policies
+        self._behaviors = behaviors
+        self._limits = limits
+
+    def score(
+        self, caller: Caller, subject: UUID, sample: Behavior, user_agent: str
+    ) -> dict[str, Any]:
+        """Return what a sample says; the profile stays as it is.
+
+        Without consent, a password or a profile the answer is the same: nothing is known. Every
+        request is counted, for the subject and the client, and no result gives one back: whoever
+        may ask often enough climbs towards the profile. Without the scope `risk:read` the answer
+        is the band alone.
+
+        Raises:
+            NotFound: There is no such subject for this client.
+            BadInput: The sample is too large.
+            Throttled: This client, or all clients together, asked too often of this subject.
+            Unavailable: A profile does not open here.
+        """
+        self._behaviors.bounded(sample, "/behavior")
+        with self._database.transaction() as tx:
+            account = self._accounts.served(tx, caller, subject)
+            wait = self._limits.take(tx, BY_CLIENT, f"{subject}|{caller.client}")
+            wait = wait or self._limits.take(tx, OF_SUBJECT, str(subject))
+            if wait:
+                raise Throttled(wait)
+        with self._database.transaction() as tx:
+            # A withdrawal must not come between a profile and its key.
+            self._accounts.hold(tx, subject)
+            where = device_class(_surroundings(caller, user_agent), sample)
+            opened = self._opened(tx, account.id, where)
+        self._database.outside()
+        found = read(sample)
+        parts = self._behaviors.compare(found, opened)
+        replayed = opened.replayed(found)
+        said = assessment(parts, replay=replayed)
+        said = replace(said, llr=bounded(said.llr, LOWEST, said.seen))
+        answer = {"band": self._policies.band(account.segment, [said]).label}
+        if VALUES not in caller.scopes:
+            return answer
+        return answer | {
+            "llr": _coarse(said.llr),
+            "samples": max((part.samples for part in parts.values()), default=0),
+            "replayed": replayed,
+            "signals": {name: _shown(part) for name, part in sorted(parts.items())},
+        }
+
+    def take_in(
+        self, caller: Caller, subject: UUID, samples: Sequence[Behavior], user_agent: str,
+        grant: str,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Teach the profile samples from elsewhere: a first one, or with a grant at AAL2.
+
+        The first is taken of the client that registered the subject, until the first login and for
+        a day at most: an empty profile may also be one that a new password has just emptied.
+
+        Raises:
+            NotFound: There is no such subject for this client.
+            BadInput: A sample is too large, or was captured for a flow.
+            Conflict: There is no password that they could be of.
+            Forbidden: It is not that first one, and there is no grant at AAL2 for changing it.
+        """
+        self._admissible(samples)
+        with self._database.transaction() as tx:
+            account = self._accounts.served_locked(tx, caller, subject)
+            if not self._behaviors.consented(tx, subject, held=True):
+                return {"accepted": 0, "total": 0, "refused": []}
+            empty = self._behaviors.learned(tx, subject) == 0
+            if grant or not empty or account.first_login_at is not None:
+                self._authorize(tx, caller, account, grant)
+            else:
+                self._authenticators.authorize(tx, caller, account, ACT, grant)
+            password, told = self._password(tx, subject), _surroundings(caller, user_agent)
+            if password is None:
+                raise Conflict("no_password", "There is no password that this could be of.")
+            typists = [Typist(subject, password, device_class(told, one)) for one in samples]
+            refused = self._teach(tx, typists, samples, first=empty and not grant)
+            accepted, total = len(samples) - len(refused), self._behaviors.learned(tx, subject)
+            self._behaviors.note_import(
+                tx, subject, str(caller.client), accepted, total, granted=bool(grant)
+            )
+        return {"accepted": accepted, "total": total, "refused": refused}
+
+    def _admissible(self, samples: Sequence[Behavior]) -> None:
+        for number, sample in enumerate(samples):
+            self._behaviors.bounded(sample, f"/samples/{number}")
+            if sample.capture_id is not None:
+                detail = "a sample that was captured for a flow is learned by its flow only"
+                pointer = f"/samples/{number}/capture_id"
+                raise BadInput(Fault(pointer, "not_an_import", detail))
+
+    def _teach(
+        self, tx: Tx, typists: Sequence[Typist], samples: Sequence[Behavior], *, first: bool
+    ) -> list[dict[str, Any]]:
+        """Learn them in order; return what was refused, by its place."""
+        refused = []
+        for number, (typist, sample) in enumerate(zip(typists, samples, strict=True)):
+            why = self._behaviors.learn(tx, typist, sample, first=first)
+            if why is not None:
+                refused.append({"index": number, "code": why})
+            # Whoever makes a profile before the first is taken makes a grant needed.
+            first = first and why is not None
+        return refused
+
+    def reset(self, caller: Caller, subject: UUID, grant: str) -> None:
+        """Forget a subject's profiles; raises NotFound or Forbidden."""
+        with self._database.transaction() as tx:
+            account = self._accounts.served_locked(tx, caller, subject)
+            self._authenticators.authorize(tx, caller, account, ACT, grant)
+            self._behaviors.reset(tx, subject, str(caller.client))
+
+    def _authorize(self, tx: Tx, caller: Caller, account: Account, grant: str) -> None:
+        types = self._authenticators.enrolled(tx, account.id)
+        if highest(FACTOR_OF_TYPE[name] for name in types) < Acr.AAL2:
+            detail = "After the first login a profile changes at AAL2 only; enroll a second factor."
+            raise Forbidden("aal2_required", detail)
+        if not grant:
+            # Here the short right of the client that registered the subject does not do.
+            detail = f"After the first login this takes a grant for {ACT} from an enrollment flow."
+            raise Forbidden("grant_required", detail, act=ACT)
+        self._authenticators.authorize(tx, caller, account, ACT, grant)
+
+    def _password(self, tx: Tx, subject: UUID) -> UUID | None:
+        for item in self._authenticators.listing(tx, subject):
+            if item.type == _PASSWORD and item.status is Status.ACTIVE:
+                return item.id
+        return None
+
+    def _opened(self, tx: Tx, subject: UUID, where: str) -> Opened:
+        password = self._password(tx, subject)
+        if password is None or not self._behaviors.consented(tx, subject):
+            return Opened({}, (), {})
+        try:
+            return self._behaviors.open(tx, Typist(subject, password, where))
+        except (CryptoError, ValueError):
+            raise Unavailable("profile_unreadable", "The profile does not open here.") from None
+
+
+def _surroundings(caller: Caller, user_agent: str) -> Surroundings:
+    return Surroundings(user_agent=user_agent, asserted=caller.asserts_context)
+
+
+def _shown(part: Part) -> dict[str, Any]:
+    return {
+        "llr": _coarse(part.nats),
+        "samples": part.samples,
+        "reasons": [
+            {"code": item.code, "contribution": _coarse(item.contribution), "detail": item.detail}
+            for item in part.reasons
+        ],
+    }
+
+
+def _coarse(nats: float) -> float:
+    """Return nats to one decimal: finer steps would show a forger the way uphill."""
+    return round(nats, 1)

@@ -1,0 +1,121 @@
+"""The form of a behavioral sample: timings and contact, never which key; classes of devices."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from service.risk.model import Surroundings
+
+MOST_KEYS = 64
+"""Presses in one sample; a longer one is refused, not cut."""
+_AGENT: Final = 512
+"""Characters of a user agent that are looked at."""
+_Ms = Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False)]
+_Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+_Triple = tuple[_Number, _Number, _Number]
+_Key = tuple[_Ms, _Ms, Literal["char", "shift", "backspace", "enter"]]
+
+
+class Keystroke(BaseModel):
+    """Presses in order: down and up in ms from the first press, and the class of the key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    field: Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")]
+    keys: Annotated[
+        list[_Key], Field(max_length=MOST_KEYS, description="Each `[down, up, class]`.")
+    ]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Keystroke":
+        presses = [key[0] for key in self.keys]
+        if presses != sorted(presses) or any(key[1] < key[0] for key in self.keys):
+            raise ValueError("keys must be in press order, each released after its press")
+        return self
+
+
+class Motion(BaseModel):
+    """Acceleration with gravity (m/s²) and rotation rate (degrees a second); no compass.
+
+    Both at one fixed rate, with one triple each a value: as a browser's `devicemotion` gives them.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    hz: Annotated[float, Field(gt=0, le=400)]
+    start: Annotated[float, Field(alias="from", ge=-600_000, le=600_000)]
+    acc: Annotated[list[_Triple], Field(max_length=400)] = []
+    rot: Annotated[list[_Triple], Field(max_length=400)] = []
+
+
+class Flags(BaseModel):
+    """What makes a sample unfit to be scored as fixed text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paste: bool = False
+    autofill: bool = False
+    edited: bool = False
+
+
+_POINTER: Final = "Each `[ms, x, y, event]`, in order; of a mouse or trackpad, in CSS pixels."
+_TOUCHES: Final = "Each `[place of the press in keys, pressure, width, height, dx, dy]`."
+
+
+class Behavior(BaseModel):
+    """One sample, version 1 of the contract.
+
+    `capture_id` comes from the options of the action that the sample is sent with; `missing` says
+    why a part was not sent, such as `{"touch": "unsupported"}`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    v: Literal[1]
+    capture_id: Annotated[str, Field(max_length=64)] | None = None
+    clock_step_ms: Annotated[float, Field(ge=0, le=1000)] | None = None
+    missing: Annotated[
+        dict[
+            Literal["keystroke", "touch", "pointer", "motion"], Annotated[str, Field(max_length=32)]
+        ],
+        Field(max_length=4),
+    ] = {}
+    flags: Flags = Flags()
+    keystroke: Keystroke | None = None
+    touch: Annotated[
+        list[tuple[Annotated[int, Field(ge=0, lt=MOST_KEYS)], _Number, _Number, _Number, _Number,
+                   _Number]],
+        Field(max_length=MOST_KEYS, description=_TOUCHES),
+    ] | None = None  # fmt: skip
+    pointer: Annotated[
+        list[tuple[_Ms, _Number, _Number, Literal["move", "down", "up"]]],
+        Field(max_length=500, description=_POINTER),
+    ] | None = None  # fmt: skip
+    motion: Motion | None = None
+
+
+DESKTOP: Final = "desktop"
+PHONE: Final = "phone"
+TABLET: Final = "tablet"
+TOUCHED: Final = "touched"
+"""Nothing is said of the device, but it was touched."""
+UNKNOWN: Final = "unknown"
+_UNSAID: Final = (UNKNOWN, TOUCHED)
+_PHONES: Final = ("iPhone", "iPod", "Windows Phone")
+_TABLETS: Final = ("iPad", "Android", "Tablet")
+
+
+def device_classes(surroundings: Surroundings) -> tuple[str, ...]:
+    """Return the classes that the device may be of: one where a client asserts the user agent."""
+    agent = surroundings.user_agent[:_AGENT] if surroundings.asserted else ""
+    if not agent:
+        return _UNSAID
+    if any(mark in agent for mark in _PHONES) or ("Android" in agent and "Mobile" in agent):
+        return (PHONE,)
+    return (TABLET,) if any(mark in agent for mark in _TABLETS) else (DESKTOP,)
+
+
+def device_class(surroundings: Surroundings, sample: Behavior) -> str:
+    """Return the class of the device that a sample came from."""
+    found = device_classes(surroundings)
+    return TOUCHED if found == _UNSAID and sample.touch else found[0]

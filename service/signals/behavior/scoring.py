@@ -1,0 +1,159 @@
+"""Set what a sample gives against what is kept: nats with their reasons, or why there are none."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from biometrics.behavior.features import NotScored, Scripted, Vector
+from biometrics.behavior.layout import WORDS
+from biometrics.behavior.model import SignalModel
+from biometrics.behavior.scorer import FEWEST, ready, score
+from service.risk.fusion import Seen
+from service.risk.model import Assessment, Reason
+from service.signals.behavior.features import KEYSTROKE, TOUCH, Read
+from service.signals.behavior.profile import Kept
+
+NAME: Final = "behavior"
+LOWEST: Final = -6.0
+HIGHEST: Final = 5.0
+"""What the data can prove, in nats."""
+REPLAYED: Final = -4.0
+"""Nats of a replay; it is a hard finding, which nothing offsets."""
+SCRIPTED: Final = -1.5
+"""Nats of a pointer that a program moved: ln of what would be said of 1 in 100 of a person's own
+samples (2 in 10,000 were, of 10 people) over a share of attackers, declared, of 1 in 22."""
+LEAST_WITHHELD: Final = -2.0
+_ANYBODY: Final = 0.5
+"""Share of strangers who send no sample, declared: half, as programs and pasted passwords are."""
+_ENOUGH: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one signal says.
+
+    Args:
+        nats: Its log-likelihood ratio; 0 where it says nothing.
+        samples: How many its profile was made of.
+        scored: Whether it was set against a profile.
+        withheld: Whether it is usual here and was not sent.
+        scripted: Whether a program made it, whatever the profile.
+    """
+
+    nats: float
+    reasons: tuple[Reason, ...]
+    samples: int = 0
+    scored: bool = False
+    withheld: bool = False
+    scripted: bool = False
+
+
+Parts = Mapping[str, Part]
+Models = Mapping[str, SignalModel]
+
+
+def told(code: str, detail: str, nats: float = 0.0) -> Reason:
+    """Return a reason of this signal."""
+    return Reason(code, NAME, round(nats, 3), detail)
+
+
+def silent(signal: str, code: str, detail: str, samples: int = 0) -> Part:
+    """Return a part that says nothing, and why."""
+    return Part(0.0, (told(f"{signal}_{code}", detail),), samples)
+
+
+def compare(
+    signal: str, found: Vector | NotScored, kept: Kept | None, model: SignalModel | None
+) -> Part:
+    """Return what one part of a sample says against its profile."""
+    samples = _samples(kept)
+    if isinstance(found, NotScored):
+        return _unfit(signal, found, samples)
+    if model is None:
+        return silent(signal, "not_scored", "the model in force does not know this signal", samples)
+    against = ready(kept.profile, model) if kept else None
+    if kept is None or against is None:
+        detail = f"the profile is learning: {samples} of {FEWEST} samples"
+        return silent(signal, "learning", detail, samples)
+    if kept.profile.layout != found.layout:
+        return silent(signal, "length_differs", "the text has another number of keys", samples)
+    result = score(against, found.row)
+    reasons = [told(_code(signal, text), text, nats) for text, nats in result.contributions]
+    nats = result.llr
+    beyond = nats - sum(share for _, share in result.contributions)
+    if abs(beyond) > 1e-6:  # noqa: PLR2004 - rounding
+        detail = f"held to what {samples} samples and the model can prove"
+        reasons.append(told(f"{signal}_clipped", detail, beyond))
+    if kept.parted and nats > 0:
+        detail = "the profile has parted from its beginning and vouches for nobody until a reset"
+        reasons.append(told(f"{signal}_parted", detail, -nats))
+        nats = 0.0
+    return Part(nats, tuple(reasons), samples, scored=True)
+
+
+def _unfit(signal: str, found: NotScored, samples: int) -> Part:
+    """Return what an unfit sample says: nothing, but that a program made it."""
+    if not isinstance(found, Scripted):
+        return silent(signal, found.code, found.detail, samples)
+    reason = told(f"{signal}_{found.code}", found.detail, SCRIPTED)
+    return Part(SCRIPTED, (reason,), samples, scripted=True)
+
+
+def withheld(signal: str, samples: int, absent: int) -> Part:
+    """Return what it says that a usual sample was not sent: less, the more often it is not.
+
+    The person's own share of logins without one, after Laplace, over the share of strangers.
+    """
+    own = (absent + 1) / (min(samples, _ENOUGH) + absent + 2)
+    nats = max(LEAST_WITHHELD, min(0.0, math.log(own / _ANYBODY)))
+    reason = told(f"{signal}_withheld", "a sample is usual here and was not sent", nats)
+    return Part(nats, (reason,), samples, withheld=True)
+
+
+def compare_all(found: Read, kept: Mapping[str, Kept], models: Models) -> dict[str, Part]:
+    """Return what each part of a sample says; the times of the keys count once."""
+    parts: dict[str, Part] = {}
+    # A touch has the times of the keys in it.
+    for signal in sorted(found, key=lambda name: name != TOUCH):
+        mine = kept.get(signal)
+        if signal == KEYSTROKE and TOUCH in parts and parts[TOUCH].scored:
+            detail, samples = "its times are counted with the touch", _samples(mine)
+            parts[signal] = silent(signal, "within_touch", detail, samples)
+        else:
+            parts[signal] = compare(signal, found[signal], mine, models.get(signal))
+    return parts
+
+
+def assessment(parts: Parts, *, replay: bool) -> Assessment:
+    """Return what all parts say together."""
+    reasons = [reason for part in parts.values() for reason in part.reasons]
+    nats = max(LOWEST, min(sum(part.nats for part in parts.values()), HIGHEST))
+    if replay:
+        detail = "its times or its movement were accepted before"
+        reasons.append(told("behavior_replayed", detail, REPLAYED))
+        # What a recording says of its owner speaks for nobody.
+        nats = max(LOWEST, min(nats, 0.0) + REPLAYED)
+    seen = Seen.SCORED
+    if any(part.withheld for part in parts.values()):
+        seen = Seen.WITHHELD
+    elif not replay and not any(part.scored or part.scripted for part in parts.values()):
+        seen = Seen.NO_HISTORY
+    return Assessment(
+        NAME, nats, tuple(reasons), enough_history=any(part.scored for part in parts.values()),
+        hard=replay, seen=seen,
+    )  # fmt: skip
+
+
+def _samples(kept: Kept | None) -> int:
+    return kept.profile.total if kept else 0
+
+
+def _code(signal: str, text: str) -> str:
+    """Return the code of what the scorer says in words."""
+    for kind, words in WORDS.items():
+        if text.startswith(words):
+            return f"{signal}_{kind}"
+        if text.startswith(f"rhythm of {words}"):
+            return f"{signal}_rhythm_{kind}"
+    return f"{signal}_overall"

@@ -1,0 +1,137 @@
+"""What one login shows, level by level: from the exact value to the coarsest that holds it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from typing import Final
+
+from service.domain import addresses
+from service.signals.login_context import user_agent
+
+WEEK: Final = 168
+_TAG: Final = re.compile(r"\s*([A-Za-z]{2,3})(?:[-_]([A-Za-z0-9]{2,8}))?(?=$|[,;\s-])")
+
+
+class Level(IntEnum):
+    """The levels of the three chains; the number is part of the stored format."""
+
+    PREFIX = 0
+    WIDE = 1
+    ASN = 2
+    COUNTRY = 3
+    DEVICE = 4
+    PLATFORM = 5
+    SYSTEM = 6
+    LOCALE = 7
+    LANGUAGE = 8
+
+
+class Chain(IntEnum):
+    """What is compared: each from fine to coarse."""
+
+    NETWORK = 0
+    AGENT = 1
+    LANGUAGE = 2
+
+
+FINEST: Final = {
+    Chain.NETWORK: Level.PREFIX, Chain.AGENT: Level.DEVICE, Chain.LANGUAGE: Level.LOCALE,
+}  # fmt: skip
+COARSER: Final = {
+    Chain.NETWORK: (Level.WIDE, Level.ASN, Level.COUNTRY),
+    Chain.AGENT: (Level.PLATFORM, Level.SYSTEM),
+    Chain.LANGUAGE: (Level.LANGUAGE,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the operator's database places an address; empty where it does not know.
+
+    Args:
+        asn: The number of the autonomous system; 0 where it is not known.
+        country: ISO 3166 code.
+        place: Degrees of latitude and longitude.
+    """
+
+    asn: int = 0
+    country: str = ""
+    place: tuple[float, float] | None = field(default=None, repr=False)
+
+
+NOWHERE: Final = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One login in the clear; it lives as long as the request and is never stored.
+
+    Args:
+        values: The value of each level that is known.
+        version: The major version of the agent; 0 where there is none.
+        hour: Hour of the week in UTC, 0 is Monday 0:00.
+        address: The packed address, for lists; empty where there is none.
+        unreadable: Whether an address was given that is none.
+    """
+
+    values: dict[Level, bytes] = field(repr=False)
+    version: int
+    hour: int
+    place: tuple[float, float] | None = field(default=None, repr=False)
+    address: bytes = field(default=b"", repr=False)
+    unreadable: bool = False
+
+
+def hour_of_week(now: datetime) -> int:
+    """Return 0..167."""
+    return now.weekday() * 24 + now.hour
+
+
+def packed(text: str) -> bytes:
+    """Return the bytes of an address, 4 or 16; empty for text that is no address."""
+    found = addresses.parse(text)
+    return found.packed if found is not None else b""
+
+
+def observe(
+    address_text: str, agent_text: str, languages: str, now: datetime,
+    locate: Callable[[bytes], Origin],
+) -> Observed:  # fmt: skip
+    """Return what a login shows; what is absent or unreadable is left out. Never raises."""
+    address = packed(address_text)
+    values: dict[Level, bytes] = {}
+    place = None
+    if address:
+        origin = locate(address)
+        place = origin.place
+        _network(values, address, origin)
+    seen = user_agent.parse(agent_text)
+    if seen is not None:
+        _agent(values, seen)
+    tag = _TAG.match(languages[:64])
+    if tag is not None:
+        values[Level.LANGUAGE] = tag[1].lower().encode()
+        values[Level.LOCALE] = f"{tag[1]}-{tag[2] or ''}".lower().encode()
+    return Observed(
+        values, seen.version if seen else 0, hour_of_week(now), place, address,
+        unreadable=bool(address_text.strip()) and not address,
+    )  # fmt: skip
+
+
+def _network(values: dict[Level, bytes], address: bytes, origin: Origin) -> None:
+    fine, wide = (3, 2) if len(address) == 4 else (6, 4)  # noqa: PLR2004 - bytes of IPv4
+    values[Level.PREFIX] = address[:fine]
+    values[Level.WIDE] = address[:wide]
+    if origin.asn:
+        values[Level.ASN] = str(origin.asn).encode()
+    if origin.country:
+        values[Level.COUNTRY] = origin.country.encode()
+
+
+def _agent(values: dict[Level, bytes], seen: user_agent.Agent) -> None:
+    platform = f"{seen.system}|{seen.family}"
+    values[Level.SYSTEM] = seen.system.encode()
+    values[Level.PLATFORM] = platform.encode()
+    values[Level.DEVICE] = f"{platform}|{seen.model}".encode()

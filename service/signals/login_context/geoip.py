@@ -1,0 +1,77 @@
+"""Where an address is, by databases in MaxMind's format that the operator supplies."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import maxminddb
+
+from service.domain.errors import SetupError
+from service.signals.login_context.features import NOWHERE, Origin
+from service.signals.login_context.reloading import Watched
+
+
+class Places:
+    """The databases; what the first does not tell, the next may (one for cities, one for ASNs)."""
+
+    def __init__(self, paths: Sequence[Path] = ()) -> None:
+        self._readers = [Watched(path, _open) for path in paths]
+
+    def locate(self, address: bytes, now: datetime) -> Origin:
+        """Return where a packed address is; nowhere when no database knows. Never raises."""
+        if not self._readers:
+            return NOWHERE
+        found = NOWHERE
+        for reader in self._readers:
+            other = origin(_lookup(reader.get(now), address))
+            found = Origin(
+                found.asn or other.asn, found.country or other.country, found.place or other.place
+            )
+        return found
+
+
+def origin(record: object) -> Origin:
+    """Return what a record of a city, country, ASN or enterprise database tells.
+
+    Source: MaxMind DB file format 2.0 and the documented fields of GeoIP2 and GeoLite2.
+    """
+    country = _member(record, "country", "iso_code") or _member(
+        record, "registered_country", "iso_code"
+    )
+    asn = _member(record, "autonomous_system_number") or _member(
+        record, "traits", "autonomous_system_number"
+    )
+    at = _member(record, "location", "latitude"), _member(record, "location", "longitude")
+    known = all(isinstance(value, int | float) for value in at)
+    place = (float(at[0]), float(at[1])) if known else None
+    if place and not (abs(place[0]) <= 90 and abs(place[1]) <= 180):  # noqa: PLR2004 - degrees
+        place = None
+    return Origin(
+        asn if isinstance(asn, int) and asn > 0 else 0,
+        country[:2] if isinstance(country, str) else "",
+        place,
+    )
+
+
+def _member(record: object, *path: str) -> Any:  # noqa: ANN401 - a value of a foreign record
+    for name in path:
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
+
+
+def _lookup(reader: maxminddb.Reader, address: bytes) -> object:
+    try:
+        return reader.get(ip_address(address))
+    except (ValueError, RuntimeError, TypeError, OSError):
+        # No IPv6 in a database of IPv4, or a damaged page: this address is nowhere.
+        return None
+
+
+def _open(path: Path) -> maxminddb.Reader:
+    try:
+        return maxminddb.open_database(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        detail = f"{path}: no database in MaxMind's format ({type(error).__name__})"
+        raise SetupError("bad_geoip_db", detail) from None

@@ -38,7 +38,7 @@ def measure(rounds: int, url: str) -> dict[str, dict[str, float]]:
                 if number >= 5:  # noqa: PLR2004 - rounds to warm up
                     spent["begin"][who].append(begun)
                     spent["password"][who].append(checked)
-        bench.house.store.engine.dispose()
+        bench.container.store.engine.dispose()
     return {step: auc(found["known"], found["unknown"]) for step, found in spent.items()}
 
 

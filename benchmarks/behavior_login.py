@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from biometrics.behavior.features import Key, NotScored, Told, Touch, Vector, keystroke, touch
+from biometrics.behavior.features import InputFlags, Key, NotScored, Touch, Vector, keystroke, touch
 from biometrics.behavior.layout import Floats, Layout
 from biometrics.evaluation import cllr, eer
 from lab.behavior import balabit, loaders, synthetic_motion, synthetic_pointer, synthetic_typing
@@ -72,10 +72,10 @@ def events(layout: Layout, row: Floats) -> Vector | None:
     keys = [Key(at, up) for at, up in times.tolist()]
     try:
         if layout.signal == "keystroke":
-            return keystroke(keys, Told())
+            return keystroke(keys, InputFlags())
         pressure, size = row[3 * n - 2 : 4 * n - 2].tolist(), row[4 * n - 2 :].tolist()
         contacts = [Touch(at, pressure[at], size[at], size[at]) for at in range(n)]
-        return touch(keys, Told(), contacts)
+        return touch(keys, InputFlags(), contacts)
     except NotScored:
         return None
 

@@ -19,7 +19,7 @@ from biometrics.evaluation import Trial
 from lab.behavior import loaders, protocols
 from lab.behavior.datasets import plan_of
 from lab.behavior.protocols import NOVICE, PRACTISED, Run
-from lab.behavior.training import Enrollment, Plan
+from lab.behavior.training import EnrollmentPlan, Plan
 
 if TYPE_CHECKING:
     from benchmarks.behavior import Cells, Report
@@ -153,14 +153,14 @@ def across(
     return once, lives
 
 
-def turns(own: int) -> tuple[Enrollment, ...]:
+def turns(own: int) -> tuple[EnrollmentPlan, ...]:
     """Return how profiles come about in training: two postures, then some of the next."""
     found = []
     for at in range(3):
         begin, known, end = at * EACH, (at + 2) * EACH + own, (at + 3) * EACH
-        found.append(Enrollment(ENROLLED, 50, begin, known, slice(known, end)))
+        found.append(EnrollmentPlan(ENROLLED, 50, begin, known, slice(known, end)))
         met = known + (0 if own else _AGE)
-        found.append(Enrollment(LIVE, 50, begin, met, slice(met, met + 8)))
+        found.append(EnrollmentPlan(LIVE, 50, begin, met, slice(met, met + 8)))
     return tuple(found)
 
 

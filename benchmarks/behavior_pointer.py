@@ -25,7 +25,7 @@ from biometrics.behavior.scorer import llrs, ready
 from biometrics.behavior.strokes import Event
 from biometrics.evaluation import Trial, summarize
 from lab.behavior.balabit import Sessions, columns, load_sessions, spread
-from lab.behavior.training import Enrollment, Plan, train
+from lab.behavior.training import EnrollmentPlan, Plan, train
 from service.signals.behavior.profile import Kept
 
 SIZES = (5, 10, 20, 50)
@@ -94,7 +94,7 @@ def rows_of(sessions: Sessions, seldom_ms: float) -> Rows:
 def plan() -> Plan:
     """Return the plan of a model of eight people; what is scored comes after what enrolls."""
     ways = tuple(
-        Enrollment(ENROLLED, size, start, start + size, slice(_ENROLLED, None))
+        EnrollmentPlan(ENROLLED, size, start, start + size, slice(_ENROLLED, None))
         for size in SIZES for start in (0, (_ENROLLED - size) // 2)
     )  # fmt: skip
     return Plan(session=PIECES // 6, settled=0, enrollments=ways)

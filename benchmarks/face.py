@@ -229,7 +229,9 @@ def action_cost(engine: FaceEngine, rounds: int, found: dict[str, Any]) -> list[
     ]  # fmt: skip
 
 
-def _twelve(engine: FaceEngine, head: synthetic.Head, rng: np.random.Generator) -> list[Frame]:
+def _twelve(
+    engine: FaceEngine, head: synthetic.SyntheticHead, rng: np.random.Generator
+) -> list[Frame]:
     """Return a capture of twelve frames that passes, at 640x480."""
     while True:
         path = synthetic.honest(SHORT, rng, step=17.0)[-12:]

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto import envelope
 from crypto.fields import Owner, place_of
-from service.app import House
+from service.app import Container
 from service.domain.ids import new_id, subject_owner
 from service.keys.store import Dek, rotation
 from service.store.base import Base, table_of
@@ -85,11 +85,11 @@ def person(number: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def fill(house: House, rows: int, rivals: int) -> None:
+def fill(container: Container, rows: int, rivals: int) -> None:
     """Make the tables, with so many sealed and clear rows and fewer of the slow rival."""
     models: list[type[Base]] = [SealedPerson, PlainPerson, *([RivalPerson] if RivalPerson else [])]
-    Base.metadata.create_all(house.store.engine, tables=[table_of(model) for model in models])
-    kek, clock = house.vault.active_kek(CLASS), house.clock
+    Base.metadata.create_all(container.store.engine, tables=[table_of(model) for model in models])
+    kek, clock = container.key_store.active_kek(CLASS), container.clock
     places = {name: place_of("bench_sealed", name) for name in FIELDS}
     for start in track(range(0, rows, PAGE), "rows", console=Console(stderr=True), transient=True):
         clear, sealed, keys = [], [], []
@@ -106,14 +106,14 @@ def fill(house: House, rows: int, rivals: int) -> None:
                 name: key.seal_cell(value.encode(), places[name], row.bytes)
                 for name, value in values.items()
             })  # fmt: skip
-        with house.store.transaction() as tx:
+        with container.store.transaction() as tx:
             tx.execute(insert(table_of(Dek)), keys)
             tx.execute(insert(table_of(SealedPerson)), sealed)
             tx.execute(insert(table_of(PlainPerson)), clear)
             if RivalPerson and start < rivals:
                 tx.execute(insert(table_of(RivalPerson)), clear)
-    if house.store.engine.dialect.name == "postgresql":
-        with house.store.engine.connect() as connection:
+    if container.store.engine.dialect.name == "postgresql":
+        with container.store.engine.connect() as connection:
             connection.exec_driver_sql("ANALYZE")
             connection.commit()
 
@@ -135,13 +135,13 @@ def _read(tx: Tx, model: Any, count: int) -> float:  # noqa: ANN401 - any of the
     return taken / count * 1e6
 
 
-def orm_reads(house: House, rounds: int, count: int) -> Measure:
+def orm_reads(container: Container, rounds: int, count: int) -> Measure:
     """Return CPU microseconds a row of an ORM read that touches one field of five."""
     times: dict[str, list[float]] = {"plain": [], "lamina, cold": [], "lamina, warm": []}
     if RivalPerson:
         times["sqlalchemy-utils"] = []
     for _ in range(rounds):
-        with house.store.transaction(read=True) as tx:
+        with container.store.transaction(read=True) as tx:
             times["plain"].append(_read(tx, PlainPerson, count))
             times["lamina, cold"].append(_read(tx, SealedPerson, count))
             times["lamina, warm"].append(_read(tx, SealedPerson, count))
@@ -168,18 +168,18 @@ def _share(work: Callable[[], int], plain: Callable[[], int]) -> Measure:
     }  # fmt: skip
 
 
-def rewrap(house: House) -> Measure:
+def rewrap(container: Container) -> Measure:
     """Move every data key to a new KEK, then write the same rows again without crypto."""
-    with house.store.transaction() as tx:
-        house.keys.lifecycle.generate_kek(tx, CLASS, "bench")
-        house.keys.lifecycle.promote_kek(tx, CLASS, "bench")
-        house.vault.refresh(tx)
+    with container.store.transaction() as tx:
+        container.keys.lifecycle.generate_kek(tx, CLASS, "bench")
+        container.keys.lifecycle.promote_kek(tx, CLASS, "bench")
+        container.key_store.refresh(tx)
 
     def ready() -> int:
         """Write the pages that a rewrap writes, with bytes that are there already."""
-        done, after, version = 0, uuid.UUID(int=0), house.vault.active_kek(CLASS).version
+        done, after, version = 0, uuid.UUID(int=0), container.key_store.active_kek(CLASS).version
         while True:
-            with house.store.transaction() as tx:
+            with container.store.transaction() as tx:
                 page = rotation.foreign_deks(tx, CLASS, 0, after, PAGE)
                 if not page:
                     return done
@@ -187,21 +187,21 @@ def rewrap(house: House) -> Measure:
                 after, done = page[-1].row, done + len(page)
 
     def moved() -> int:
-        return sum(page.moved for page in house.keys.moving.rewrap_pages(CLASS))
+        return sum(page.moved for page in container.keys.moving.rewrap_pages(CLASS))
 
     return _share(moved, ready)
 
 
-def reencrypt(house: House) -> Measure:
+def reencrypt(container: Container) -> Measure:
     """Seal five fields of every person anew under new data keys; the same without crypto after."""
     (table,) = (item for item in sealed_tables() if item.name == "bench_sealed")
-    with house.store.transaction() as tx:
-        generation = house.keys.moving.start_generation(tx, CLASS)
+    with container.store.transaction() as tx:
+        generation = container.keys.moving.start_generation(tx, CLASS)
 
     def ready() -> int:
         done, after = 0, uuid.UUID(int=0)
         while True:
-            with house.store.transaction() as tx:
+            with container.store.transaction() as tx:
                 page = rotation.stale_rows(tx, table, CLASS, generation + 1, after, PAGE)
                 if not page:
                     return done
@@ -210,15 +210,15 @@ def reencrypt(house: House) -> Measure:
                 after, done = page[-1].id, done + len(page)
 
     def moved() -> int:
-        return sum(page.moved for page in house.keys.moving.reencrypt_pages(CLASS, generation))
+        return sum(page.moved for page in container.keys.moving.reencrypt_pages(CLASS, generation))
 
     return _share(moved, ready)
 
 
-def people(house: House, count: int) -> list[uuid.UUID]:
+def people(container: Container, count: int) -> list[uuid.UUID]:
     """Return ids from all over the table."""
     table = table_of(SealedPerson)
-    with house.store.transaction(read=True) as tx:
+    with container.store.transaction(read=True) as tx:
         rows = tx.execute(select(func.count()).select_from(table)).scalar_one()
         step = max(1, rows // count)
         return list(tx.execute(select(table.c.id).order_by(table.c.id)).scalars())[::step]

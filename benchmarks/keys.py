@@ -29,9 +29,9 @@ from benchmarks.key_rivals import COLD, RAW, UNWRAP, WARM
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.app import House, open_house
+from service.app import Container, open_container
 from service.domain.clock import SystemClock
-from service.jobs.actions.long import LongJobs, Pace
+from service.jobs.actions.long import JobRate, LongJobs
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import make_engine
@@ -49,17 +49,17 @@ def _settings(place: Path, url: str) -> Settings:
     )  # fmt: skip
 
 
-def _open(settings: Settings) -> House:
-    return open_house(settings, SystemClock(), PasswordHasher.unsafe_for_tests())
+def _open(settings: Settings) -> Container:
+    return open_container(settings, SystemClock(), PasswordHasher.unsafe_for_tests())
 
 
 def _reader(settings: Settings, ids: list[uuid.UUID], until: Any, found: Any) -> None:  # noqa: ANN401 - multiprocessing's own
     """Read one person after another at a steady pace, and give the milliseconds of each."""
-    house, order, times = _open(settings), random.Random(1), []
+    container, order, times = _open(settings), random.Random(1), []
     born = time.perf_counter()
     while not until.is_set():
         begun = time.perf_counter()
-        with house.store.transaction(read=True) as tx:
+        with container.store.transaction(read=True) as tx:
             person = tx.get(key_rows.SealedPerson, order.choice(ids))
             if person is None or not person.email:
                 raise RuntimeError("a person is gone")
@@ -79,15 +79,15 @@ def _stop(until: Any, jobs: LongJobs) -> None:  # noqa: ANN401 - multiprocessing
 
 def _rotator(settings: Settings, until: Any, rows: Any) -> None:  # noqa: ANN401 - multiprocessing's own
     """Do the job `lamina keys reencrypt` again and again, paced as the runbook says."""
-    house = _open(settings)
-    jobs = house.custody.jobs
+    container = _open(settings)
+    jobs = container.key_admin.jobs
     threading.Thread(target=_stop, args=(until, jobs), daemon=True).start()
     done = 0
     while not until.is_set():
-        with house.store.transaction() as tx:
-            params = house.custody.params("reencrypt", None, key_rows.CLASS)
+        with container.store.transaction() as tx:
+            params = container.key_admin.params("reencrypt", None, key_rows.CLASS)
             number = jobs.plan(tx, "reencrypt", params, "bench")
-        done += jobs.run(number, pace=Pace(max_latency=MAX_LATENCY))["done"]
+        done += jobs.run(number, pace=JobRate(max_latency=MAX_LATENCY))["done"]
     rows.put(done)
 
 
@@ -186,14 +186,14 @@ def _measure(place: Path, url: str, rows: int, *, quick: bool) -> dict[str, Meas
     migrate.upgrade(engine)
     engine.dispose()
     results = key_rivals.opened(rounds)
-    house = _open(settings)
-    key_rows.fill(house, rows, READ // 10)
-    results["orm"] = key_rows.orm_reads(house, rounds, READ)
-    results["rewrap"] = key_rows.rewrap(house)
-    results["reencrypt"] = key_rows.reencrypt(house)
-    ids = key_rows.people(house, 5000)
+    container = _open(settings)
+    key_rows.fill(container, rows, READ // 10)
+    results["orm"] = key_rows.orm_reads(container, rounds, READ)
+    results["rewrap"] = key_rows.rewrap(container)
+    results["reencrypt"] = key_rows.reencrypt(container)
+    ids = key_rows.people(container, 5000)
     results["reader"] = readers(settings, ids, 4 if quick else 10)
-    house.store.engine.dispose()
+    container.store.engine.dispose()
     return results | {"ratios": ratios(results)}
 
 

@@ -34,7 +34,7 @@ from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
 from lab.behavior import synthetic_typing
 from lab.face import portraits
-from service.app import create_app, open_house
+from service.app import create_app, open_container
 from service.clients.model import SCOPES, NewClient
 from service.domain.clock import FrozenClock
 from service.factors.face import model as memories
@@ -59,9 +59,9 @@ class Bench:
         )  # fmt: skip
         migrate.upgrade(make_engine(settings.database_url))
         self.clock = FrozenClock(datetime(2026, 11, 24, tzinfo=UTC))
-        self.house = open_house(settings, self.clock)
-        self.house.face.available()
-        self.app = create_app(self.house)
+        self.container = open_container(settings, self.clock)
+        self.container.face.available()
+        self.app = create_app(self.container)
         self.http = self.app.test_client()
         self.hasher = PasswordHasher(2)
         self.encoded = self.hasher.hash(PASSWORD)
@@ -76,9 +76,9 @@ class Bench:
         self._prepare()
 
     def _prepare(self) -> None:
-        with self.house.store.transaction() as tx:
+        with self.container.store.transaction() as tx:
             new = NewClient("bench", tuple(SCOPES), first_party=True)
-            client, self.secret = self.house.clients.create(tx, new)
+            client, self.secret = self.container.clients.create(tx, new)
         self.client = str(client.id)
         self._authorize()
         consents = [CONSENT | {"purpose": name} for name in ("face", "behavior")]
@@ -125,9 +125,9 @@ class Bench:
 
     def fail(self, name: str) -> tuple[float, float]:
         """Begin as somebody and send a wrong password; return the seconds of both."""
-        with self.house.store.transaction() as tx:
+        with self.container.store.transaction() as tx:
             for bucket in (f"subject:{self.subject}", f"identifier:username:{name}"):
-                self.house.throttling.reset(tx, self.house.throttling.bucket(tx, bucket))
+                self.container.throttling.reset(tx, self.container.throttling.bucket(tx, bucket))
         begin = {"kind": "login", "identifier": name}
         flow, begun = self._request("/v1/flows", begin, {})
         path, proof = f"/v1/flows/{flow['id']}/actions/password", {"Flow-Token": flow["flow_token"]}
@@ -275,7 +275,7 @@ def measure(rounds: int, url: str) -> dict[str, float]:
                 kept.setdefault(name, []).append(spent)
 
             bench.login(note)
-        bench.house.store.engine.dispose()
+        bench.container.store.engine.dispose()
     return {name: round(statistics.median(values), 2) for name, values in found.items()}
 
 

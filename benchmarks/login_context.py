@@ -29,8 +29,8 @@ from crypto.keyring import KeyEncryptionKey
 from service.domain.ids import subject_owner
 from service.signals.login_context import model
 from service.signals.login_context.features import Level, Observed, observe
-from service.signals.login_context.history import History, Login, digests, unpack
-from service.signals.login_context.population import COUNTED, Population
+from service.signals.login_context.history import History, PastLogin, digests, unpack
+from service.signals.login_context.population import COUNTED, ContextCounts
 
 HELD_OUT = 4242
 CAUGHT = 0.98
@@ -49,7 +49,7 @@ class Everybody:
     def __init__(self) -> None:
         self._counts: dict[bytes, float] = defaultdict(float)
         self._totals = [0.0] * len(Level)
-        self.snapshot = Population(self._counts, self._totals)
+        self.snapshot = ContextCounts(self._counts, self._totals)
 
     def add(self, values: dict[Level, bytes]) -> None:
         """Count one login of one person."""
@@ -85,13 +85,13 @@ class Context:
         """Return what was learned of a person."""
         return self._histories[person]
 
-    def population(self) -> Population:
+    def population(self) -> ContextCounts:
         """Return the counts among everybody."""
         return self._everybody.snapshot
 
-    def _login(self, event: Event, seen: Observed) -> Login:
+    def _login(self, event: Event, seen: Observed) -> PastLogin:
         keyed = digests(b"k" * 32, event.person.to_bytes(4, "big"), seen.values)
-        return Login(
+        return PastLogin(
             int(event.at.timestamp()), seen.hour, self._token and event.token, keyed, seen.version,
             seen.place,
         )  # fmt: skip
@@ -240,7 +240,9 @@ def speed(context: Context, world: World, rounds: int) -> dict[str, float]:
         seen = observe(event.ip, event.header, event.language, event.at, world.locate)
         history = unpack(key.open(cell, place))
         keyed = digests(b"k" * 32, subject.bytes, seen.values)
-        login = Login(int(event.at.timestamp()), seen.hour, True, keyed, seen.version, seen.place)
+        login = PastLogin(
+            int(event.at.timestamp()), seen.hour, True, keyed, seen.version, seen.place
+        )
         model.score(history, login, population, population.shares(_global(seen)))
         spent.append((time.process_time_ns() - begun) / 1000)
     spent.sort()

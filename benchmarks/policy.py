@@ -24,7 +24,7 @@ from rich.table import Table
 
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.app import open_house
+from service.app import open_container
 from service.clients.model import NewClient
 from service.domain.assurance import Acr
 from service.domain.caller import Caller
@@ -136,25 +136,25 @@ def storing(rounds: int) -> dict[str, float]:
         engine = make_engine(settings.database_url)
         migrate.upgrade(engine)
         engine.dispose()
-        house = open_house(settings)
-        with house.store.transaction() as tx:
-            client, _ = house.clients.create(tx, NewClient("bench", ("flows:write",)))
+        container = open_container(settings)
+        with container.store.transaction() as tx:
+            client, _ = container.clients.create(tx, NewClient("bench", ("flows:write",)))
             caller = Caller(client.id, frozenset())
-            account = house.accounts.register(tx, caller, {"username": "bench"}, segment=None)
-        judged = house.policies.judge(_facts())
+            account = container.accounts.register(tx, caller, {"username": "bench"}, segment=None)
+        judged = container.policies.judge(_facts())
         times: dict[str, list[float]] = {"stored, sealed": [], "held risk read": []}
         for _ in range(rounds):
-            with house.store.transaction() as tx:
-                house.policies.record(tx, account.id, judged)
+            with container.store.transaction() as tx:
+                container.policies.record(tx, account.id, judged)
                 begun = time.process_time()
                 for _ in range(100):
-                    house.policies.record(tx, account.id, judged)
+                    container.policies.record(tx, account.id, judged)
                 times["stored, sealed"].append((time.process_time() - begun) * 1e4)
                 begun = time.process_time()
                 for _ in range(100):
-                    house.standing.of(tx, account.id)
+                    container.standing.of(tx, account.id)
                 times["held risk read"].append((time.process_time() - begun) * 1e4)
-        house.store.engine.dispose()
+        container.store.engine.dispose()
         return {name: statistics.median(values) for name, values in times.items()}
 
 

@@ -19,7 +19,7 @@ from crypto import chain
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.app import House, open_house
+from service.app import Container, open_container
 from service.audit import actions, store
 from service.audit.store import Leaf, Link
 from service.domain.clock import SystemClock
@@ -28,10 +28,10 @@ from service.store import migrate
 from service.store.engine import Tx, make_engine
 from service.telemetry import logs
 
-Way = Callable[[House, Tx], int]
+Way = Callable[[Container, Tx], int]
 
 
-def _before(_house: House, tx: Tx) -> int:
+def _before(_container: Container, tx: Tx) -> int:
     store.lock(tx)
     last = store.last_link(tx)
     position, head = (last.position, last.head) if last else (0, chain.GENESIS)
@@ -45,21 +45,21 @@ def _before(_house: House, tx: Tx) -> int:
     return len(leaves)
 
 
-def _now(house: House, tx: Tx) -> int:
-    return house.audit.sequence_waiting(tx)
+def _now(container: Container, tx: Tx) -> int:
+    return container.audit.sequence_waiting(tx)
 
 
-def _fill(house: House, leaves: int) -> None:
-    with house.store.transaction() as tx:
+def _fill(container: Container, leaves: int) -> None:
+    with container.store.transaction() as tx:
         for number in range(leaves):
-            house.audit.append(tx, "bench.done", actor="bench", number=number)
+            container.audit.append(tx, "bench.done", actor="bench", number=number)
 
 
-def _round(house: House, way: Way, leaves: int) -> float:
-    _fill(house, leaves)
+def _round(container: Container, way: Way, leaves: int) -> float:
+    _fill(container, leaves)
     begun = time.perf_counter()
-    with house.store.transaction() as tx:
-        if way(house, tx) < leaves:
+    with container.store.transaction() as tx:
+        if way(container, tx) < leaves:
             raise RuntimeError("entries were left")
     return leaves / (time.perf_counter() - begun)
 
@@ -84,15 +84,15 @@ def main() -> None:
         )  # fmt: skip
         # The way of before leaves no checkpoint, which would be told in each round.
         logs.configure("critical")
-        house = open_house(settings, SystemClock(), PasswordHasher.unsafe_for_tests())
-        _round(house, _now, 1)
-        with house.store.transaction() as tx:
-            house.audit.sequence_waiting(tx)
+        container = open_container(settings, SystemClock(), PasswordHasher.unsafe_for_tests())
+        _round(container, _now, 1)
+        with container.store.transaction() as tx:
+            container.audit.sequence_waiting(tx)
         rates: dict[str, list[float]] = {"before": [], "now": []}
         for _ in range(chosen.rounds):
-            rates["before"].append(_round(house, _before, chosen.leaves))
-            rates["now"].append(_round(house, _now, chosen.leaves))
-        house.store.engine.dispose()
+            rates["before"].append(_round(container, _before, chosen.leaves))
+            rates["now"].append(_round(container, _now, chosen.leaves))
+        container.store.engine.dispose()
     middle = {name: statistics.median(found) for name, found in rates.items()}
     print("  ".join(f"{name}: {rate:,.0f} entries/s" for name, rate in middle.items()))
     print(f"now / before: {middle['now'] / middle['before']:.1f}")

@@ -3,7 +3,7 @@
 import ctypes
 import os
 
-from service.app import create_app, open_house
+from service.app import create_app, open_container
 from service.settings import load, shared_counts
 from service.telemetry import core_dumps
 from service.web.front import Front
@@ -20,19 +20,19 @@ if _mallopt is not None:
 core_dumps.forbid()
 # What this process makes on the disk is its own.
 os.umask(0o077)
-house = open_house(load())
-app = create_app(house)
+container = open_container(load())
+app = create_app(container)
 front = Front(app)
 # The first person must not wait for the models to load.
-house.face.available()
-house.erasure.compare()
-if house.settings.metrics_bind:
-    house.metrics.expose(house.settings.metrics_bind, house.settings.workers)
+container.face.available()
+container.erasure.compare()
+if container.settings.metrics_bind:
+    container.metrics.expose(container.settings.metrics_bind, container.settings.workers)
 if shared := shared_counts():
-    house.metrics.share(shared, house.settings.workers)
-house.keys.instances.start()
-house.watch.start()
-if house.settings.sqlite:
+    container.metrics.share(shared, container.settings.workers)
+container.keys.instances.start()
+container.watch.start()
+if container.settings.sqlite:
     # One file has one writer at a time: the background work runs inside the server.
-    house.jobs.start()
-    house.custody.jobs.start()
+    container.jobs.start()
+    container.key_admin.jobs.start()

@@ -114,7 +114,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Told:
+class InputFlags:
     """What the client says of a sample.
 
     Args:
@@ -147,7 +147,7 @@ class Touch:
     height: float
 
 
-def keystroke(keys: Sequence[Key], told: Told) -> Vector:
+def keystroke(keys: Sequence[Key], told: InputFlags) -> Vector:
     """Return hold and press-to-press times of a fixed text; raises NotScored.
 
     The key that sends the form is left out: whether it or the mouse sends it is no rhythm.
@@ -169,7 +169,7 @@ def keystroke(keys: Sequence[Key], told: Told) -> Vector:
     return Vector(layout, layout.expand(np.concatenate([hold, press]) / _MS))
 
 
-def touch(keys: Sequence[Key], told: Told, touches: Sequence[Touch]) -> Vector:
+def touch(keys: Sequence[Key], told: InputFlags, touches: Sequence[Touch]) -> Vector:
     """Return the times with pressure and contact size of each press; raises NotScored."""
     timed = keystroke(keys, told)
     typed = [at for at, key in enumerate(keys) if key.kind != "enter"]
@@ -209,7 +209,7 @@ def coarse(times: Floats) -> bool:
     return False
 
 
-def _whole(keys: Sequence[Key], told: Told) -> None:
+def _whole(keys: Sequence[Key], told: InputFlags) -> None:
     if told.pasted:
         raise NotScored("pasted")
     if told.autofilled:

@@ -111,12 +111,12 @@ class Population:
         return np.linalg.inv(kernel)
 
     @cached_property
-    def parts(self) -> tuple["Part", "Part"]:
+    def parts(self) -> tuple["ColumnModel", "ColumnModel"]:
         """The covariances among the kept columns and among all."""
         found = []
         for at in (self.kept, np.arange(self.layout.columns)):
             pick = np.ix_(at, at)
-            found.append(Part(at, self.between[pick], self.drift[pick], self.typical[pick]))
+            found.append(ColumnModel(at, self.between[pick], self.drift[pick], self.typical[pick]))
         return found[0], found[1]
 
     @cached_property
@@ -169,7 +169,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Part:
+class ColumnModel:
     """What a population tells of some of its columns.
 
     Args:

@@ -31,7 +31,7 @@ from biometrics.behavior.statistics import (
     prepare,
     prepare_own,
     statistics,
-    told,
+    timing_kinds,
 )
 from biometrics.score import Score
 
@@ -118,7 +118,7 @@ def _reasons(
 @lru_cache(maxsize=256)
 def _groups(layout: Layout) -> tuple[tuple[str, ...], Floats]:
     """Return the kinds, and which statistics speak of none, of each kind, and of its rhythm."""
-    kinds = told(layout)
+    kinds = timing_kinds(layout)
     found = []
     for name in names(layout):
         what, _, kind = name.rpartition("_")

@@ -17,8 +17,8 @@ from biometrics.behavior.population import (
     KERNEL,
     RIDGE,
     SCALE,
+    ColumnModel,
     Normal,
-    Part,
     Population,
     distances,
     inverse_root,
@@ -174,7 +174,7 @@ def _ratio(
 
 
 def _next(
-    population: Population, part: Part, mean: Floats, ratio: Floats, effective: float
+    population: Population, part: ColumnModel, mean: Floats, ratio: Floats, effective: float
 ) -> Normal:
     """Return the predictive distribution of the person's next sample among some columns."""
     at, between, usual = part.at, part.between, population.mean[part.at]
@@ -242,18 +242,20 @@ def _rhythm(layout: Layout, center: Floats) -> tuple[Floats, Floats]:
 @lru_cache(maxsize=256)
 def averages(layout: Layout) -> tuple[Floats, Floats]:
     """Return what averages each kind but the gaps, (d, kinds), and which columns it has."""
-    members = np.array([[kind == name for name in told(layout)] for kind in layout.kinds], float)
+    members = np.array(
+        [[kind == name for name in timing_kinds(layout)] for kind in layout.kinds], float
+    )
     return members / members.sum(axis=0), members
 
 
-def told(layout: Layout) -> tuple[str, ...]:
+def timing_kinds(layout: Layout) -> tuple[str, ...]:
     """Return the kinds that are told apart: the gaps follow from the others."""
     return tuple(kind for kind in layout.names if kind != GAP)
 
 
 def names(layout: Layout) -> tuple[str, ...]:
     """Return the names of the statistics of a layout, in the order of `statistics`."""
-    kinds = told(layout)
+    kinds = timing_kinds(layout)
     return (
         "plda", "plda_all", "kernel_wide", "kernel_narrow", "classifier", "own", "capped",
         "nearest", "common", "middle", "upper", "outliers",

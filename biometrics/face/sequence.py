@@ -27,7 +27,7 @@ Vectors = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class DetectedFrame:
     """One frame after detection: nothing of it is kept but the aligned cut."""
 
     box: Box = field(repr=False)
@@ -100,8 +100,8 @@ def read_capture(
     return _best(eyes, [seen[number] for number in straight], policy, marks)
 
 
-def _look(eyes: Eyes, frames: Sequence[Frame]) -> list[Seen]:
-    seen: list[Seen] = []
+def _look(eyes: Eyes, frames: Sequence[Frame]) -> list[DetectedFrame]:
+    seen: list[DetectedFrame] = []
     for number, frame in enumerate(frames):
         try:
             picture = decode(frame.image)
@@ -113,7 +113,7 @@ def _look(eyes: Eyes, frames: Sequence[Frame]) -> list[Seen]:
             refused.number = number
             raise
         face = eyes.face(picture, points, chip)
-        seen.append(Seen(box, points, chip, face, thumbnail(picture), mark(picture)))
+        seen.append(DetectedFrame(box, points, chip, face, thumbnail(picture), mark(picture)))
     return seen
 
 
@@ -123,7 +123,7 @@ def _pose(t: float, points: Points) -> Pose:
     return Pose(t, beside, below, align.interocular(points), float(right[1] + left[1]) / 2)
 
 
-def _check_moving(seen: Sequence[Seen]) -> None:
+def _check_moving(seen: Sequence[DetectedFrame]) -> None:
     small = [item.thumbnail.astype(np.float32) for item in seen]
     for one, other in combinations(small, 2):
         if one.shape == other.shape and float(np.abs(one - other).mean()) < _STILL:
@@ -146,9 +146,9 @@ def _check_same(vectors: Vectors, numbers: Sequence[int], model: FaceModel) -> N
 
 
 def _best(
-    eyes: Eyes, straight: Sequence[Seen], policy: QualityPolicy, marks: bytes
+    eyes: Eyes, straight: Sequence[DetectedFrame], policy: QualityPolicy, marks: bytes
 ) -> list[Frontal]:
-    judged: list[tuple[float, Seen]] = []
+    judged: list[tuple[float, DetectedFrame]] = []
     refusal: FrameRefused | None = None
     for item in straight:
         try:

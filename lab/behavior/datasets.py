@@ -20,7 +20,7 @@ from lab.behavior.loaders import (
     load_taps,
 )
 from lab.behavior.training import (
-    Enrollment,
+    EnrollmentPlan,
     Gathered,
     Plan,
     Step,
@@ -80,10 +80,10 @@ def short_plan(samples: int, enroll: Iterable[int], *, live: bool = False) -> Pl
     buckets = sorted(bucket for bucket in wanted if 0 < bucket <= most)
     if not buckets:
         raise ValueError(f"{samples} samples of a person are too few to enroll that many")
-    ways = [Enrollment(ENROLLED, n, 0, n, slice(n, None)) for n in buckets]
+    ways = [EnrollmentPlan(ENROLLED, n, 0, n, slice(n, None)) for n in buckets]
     if live:
         ages = [(n, min(n + n // 4, samples - 1)) for n in buckets]
-        ways += [Enrollment(LIVE, n, 0, age, slice(age, age + _NEXT)) for n, age in ages]
+        ways += [EnrollmentPlan(LIVE, n, 0, age, slice(age, age + _NEXT)) for n, age in ages]
     return Plan(session=_SESSION, settled=0, enrollments=tuple(ways))
 
 

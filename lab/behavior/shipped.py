@@ -8,7 +8,7 @@ from biometrics.behavior.layout import Floats, Layout
 from biometrics.behavior.model import BUCKETS, ENROLLED, LIVE, SignalModel, save
 from lab.behavior import synthetic_motion, synthetic_pointer
 from lab.behavior.synthetic_typing import people, touches
-from lab.behavior.training import Enrollment, Plan, Step, keystroke_plan, train
+from lab.behavior.training import EnrollmentPlan, Plan, Step, keystroke_plan, train
 
 CLIP: Final = (-2.0, 2.0)
 WEAK: Final = (-0.5, 0.25)
@@ -62,7 +62,7 @@ def statistics_plan(samples: int, *, fixed: bool = False) -> Plan:
     """Return the plan for short rows of statistics: pointer, or touches of one day."""
     few = _buckets(samples)
     ways = [
-        Enrollment(way, bucket, 0, bucket, slice(bucket, None))
+        EnrollmentPlan(way, bucket, 0, bucket, slice(bucket, None))
         for bucket in few for way in (ENROLLED, LIVE)
     ]  # fmt: skip
     return Plan(session=10, settled=0, fixed=fixed, enrollments=tuple(ways))
@@ -75,9 +75,9 @@ def held_plan(samples: int) -> Plan:
     later samples took more strangers for the person.
     """
     few = _buckets(samples)
-    ways = [Enrollment(ENROLLED, bucket, 0, bucket, slice(bucket, None)) for bucket in few]
+    ways = [EnrollmentPlan(ENROLLED, bucket, 0, bucket, slice(bucket, None)) for bucket in few]
     ways += [
-        Enrollment(LIVE, bucket, 0, age, slice(age, age + _SOON))
+        EnrollmentPlan(LIVE, bucket, 0, age, slice(age, age + _SOON))
         for bucket in few for age in (bucket, bucket * 3 // 2) if age < samples
     ]  # fmt: skip
     return Plan(session=10, settled=0, fixed=False, enrollments=tuple(ways))

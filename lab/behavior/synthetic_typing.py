@@ -47,7 +47,7 @@ class Traits:
 
 
 @dataclass(frozen=True)
-class Typist:
+class SyntheticTypist:
     """One person and the text."""
 
     traits: Traits
@@ -81,14 +81,14 @@ class Typist:
         return np.asarray(random.standard_t(4, shape) * size * self.varies * 0.75)
 
 
-def typist(random: np.random.Generator, keys: int, traits: Traits, text: Floats) -> Typist:
+def typist(random: np.random.Generator, keys: int, traits: Traits, text: Floats) -> SyntheticTypist:
     """Return a person; `text` (2 n - 1) is what its keys cost everybody, in logarithms."""
     tempo = random.normal(0, traits.tempo)
     holds = _habits(random, keys, traits.key[0], traits.neighbors)
     presses = _habits(random, keys - 1, traits.key[1], traits.neighbors)
     hold = np.log(traits.hold) + random.normal(0, traits.style) + 0.2 * tempo + holds
     press = np.log(traits.press) + tempo + presses
-    return Typist(
+    return SyntheticTypist(
         traits, hold + text[:keys], press + text[keys:],
         float(np.exp(random.normal(0, traits.consistency))),
         abs(random.normal(traits.learning, 0.5 * traits.learning)),

@@ -53,7 +53,7 @@ CLOSE: Final[Mapping[str, Fitting]] = {ENROLLED: Fitting(3e-3, 14), LIVE: Fittin
 
 
 @dataclass(frozen=True)
-class Enrollment:
+class EnrollmentPlan:
     """One way to come to a profile.
 
     Args:
@@ -135,7 +135,7 @@ class Plan:
     settled: int = 100
     fixed: bool = True
     seed: int = 0
-    enrollments: tuple[Enrollment, ...] = field(default=())
+    enrollments: tuple[EnrollmentPlan, ...] = field(default=())
     fitting: Mapping[str, Fitting] = field(default_factory=lambda: CAREFUL)
     beside: tuple[Gathered, ...] = ()
 
@@ -209,7 +209,7 @@ def _splits(people: int, plan: Plan) -> Iterator[list[int]]:
 
 def _attack(
     layout: Layout, people: Sequence[Floats], held: list[int], known: FixedText | AnyText,
-    enrollment: Enrollment, pile: Pile,
+    enrollment: EnrollmentPlan, pile: Pile,
 ) -> None:  # fmt: skip
     population, spread = known.population(layout), known.even_spread(layout)
     for person in held:
@@ -266,23 +266,23 @@ def keystroke_plan(samples: int, *, fixed: bool = True, seed: int = 0) -> Plan:
     """
     eighth = samples // 8
     found = [
-        Enrollment(ENROLLED, bucket, start, start + bucket,
+        EnrollmentPlan(ENROLLED, bucket, start, start + bucket,
                    slice(start + max(eighth, bucket + 20), samples))
         for bucket in (5, 10, 20)
         for start in (2 * eighth, 3 * eighth, 4 * eighth, samples * 7 // 12, samples * 2 // 3)
     ]  # fmt: skip
     found += [
-        Enrollment(ENROLLED, 50, start, end, slice(end, end + 4 * eighth))
+        EnrollmentPlan(ENROLLED, 50, start, end, slice(end, end + 4 * eighth))
         for start, end in (
             (0, 4 * eighth), (0, 3 * eighth), (eighth, 5 * eighth), (2 * eighth, 4 * eighth)
         )
     ]  # fmt: skip
     found += [
-        Enrollment(LIVE, bucket, at, at + bucket, slice(at + bucket, at + bucket + 10))
+        EnrollmentPlan(LIVE, bucket, at, at + bucket, slice(at + bucket, at + bucket + 10))
         for bucket in (5, 10, 20) for at in range(0, 8 * eighth, eighth)
     ]  # fmt: skip
     found += [
-        Enrollment(LIVE, 50, max(0, at - 100), at, slice(at, at + 20))
+        EnrollmentPlan(LIVE, 50, max(0, at - 100), at, slice(at, at + 20))
         for at in range(samples // 6, samples - 20, samples // 12)
     ]
     kept = [one for one in found if samples - one.genuine.start >= _FEWEST]

@@ -80,7 +80,7 @@ _HOPPER: Final = (
 """Where the five points lie in the portraits."""
 
 
-class Head:
+class SyntheticHead:
     """A portrait with a depth.
 
     Args:
@@ -102,9 +102,9 @@ class Head:
         self._bulge = bulge
         self._away = away
 
-    def flat(self, away: float = _AWAY) -> "Head":
+    def flat(self, away: float = _AWAY) -> "SyntheticHead":
         """Return a flat photograph of this head."""
-        return Head(self._portrait, self._points, 0.0, away)
+        return SyntheticHead(self._portrait, self._points, 0.0, away)
 
     def picture(self, held: Attitude, rng: np.random.Generator, noise: float = 2.0) -> Picture:
         """Return what a camera sees, as large as the portrait, with noise in grey levels."""
@@ -154,18 +154,18 @@ class Head:
         return np.asarray(self._bulge * (head + bump))
 
 
-def collins() -> Head:
+def collins() -> SyntheticHead:
     """Return the head of Eileen Collins."""
-    return Head(decode(portraits.collins()), np.array(_COLLINS))
+    return SyntheticHead(decode(portraits.collins()), np.array(_COLLINS))
 
 
-def hopper() -> Head:
+def hopper() -> SyntheticHead:
     """Return the head of Grace Hopper."""
-    return Head(decode(portraits.hopper()), np.array(_HOPPER))
+    return SyntheticHead(decode(portraits.hopper()), np.array(_HOPPER))
 
 
 def record(
-    head: Head, path: Sequence[Attitude], rng: np.random.Generator, every: float = EVERY
+    head: SyntheticHead, path: Sequence[Attitude], rng: np.random.Generator, every: float = EVERY
 ) -> list[Frame]:
     """Return the frames of a head that is held so, one after the other.
 
@@ -265,7 +265,7 @@ def _alive(held: Attitude, rng: np.random.Generator) -> Attitude:
 
 
 def presentations(
-    head: Head, stranger: Head, rng: np.random.Generator
+    head: SyntheticHead, stranger: SyntheticHead, rng: np.random.Generator
 ) -> dict[str, tuple[list[Frame], tuple[Gesture, ...]]]:
     """Return one honest capture and one attack of each kind, each with its command.
 

@@ -58,7 +58,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class IdentifierLookup:
     """Whom an identifier leads to, and the name of the attempt counter either way.
 
     Args:
@@ -80,7 +80,7 @@ class Lead(StrEnum):
     PROOF = "proof"
 
 
-class Field(StrEnum):
+class IdentifierType(StrEnum):
     """The three kinds of identifier."""
 
     USERNAME = "username"
@@ -88,7 +88,7 @@ class Field(StrEnum):
     PHONE = "phone"
 
 
-ADDRESSES: Final = (Field.EMAIL, Field.PHONE)
+ADDRESSES: Final = (IdentifierType.EMAIL, IdentifierType.PHONE)
 """Those to which a code can be sent, which verifies them."""
 
 
@@ -172,11 +172,11 @@ def _dialed_as(character: str) -> str:
 
 
 def _username(text: str) -> str:
-    if _kind(text) is not Field.USERNAME:
+    if _kind(text) is not IdentifierType.USERNAME:
         raise _ambiguous()
     name = _enforced("UsernameCaseMapped", text)
     # Width and composition may have made an at sign or a number of it.
-    if _kind(name) is not Field.USERNAME:
+    if _kind(name) is not IdentifierType.USERNAME:
         raise _ambiguous()
     return name
 
@@ -194,10 +194,14 @@ def _enforced(profile: str, text: str) -> str:
         raise _refuse("username", "invalid_username", detail) from None
 
 
-_NORMALIZERS: Final = {Field.USERNAME: _username, Field.EMAIL: _email, Field.PHONE: _phone}
+_NORMALIZERS: Final = {
+    IdentifierType.USERNAME: _username,
+    IdentifierType.EMAIL: _email,
+    IdentifierType.PHONE: _phone,
+}
 
 
-def normalize(field: Field, text: str) -> str:
+def normalize(field: IdentifierType, text: str) -> str:
     """Return the normal form, which is what is compared, kept and sent to.
 
     Raises:
@@ -211,27 +215,27 @@ def normalize(field: Field, text: str) -> str:
     return normal
 
 
-def kept(field: Field, text: str) -> str:
+def kept(field: IdentifierType, text: str) -> str:
     """Return what is kept of an identifier that has a normal form.
 
     An address is kept in its normal form; a username keeps the case in which it was chosen.
     """
-    if field is Field.USERNAME:
+    if field is IdentifierType.USERNAME:
         return _enforced("UsernameCasePreserved", text)
     return normalize(field, text)
 
 
-def _length(field: Field) -> BadInput:
+def _length(field: IdentifierType) -> BadInput:
     return _refuse(field, "invalid_length", f"must have 1 to {_LONGEST} characters")
 
 
-def _kind(text: str) -> Field:
+def _kind(text: str) -> IdentifierType:
     if "@" in text.translate(_AT):
-        return Field.EMAIL
-    return Field.PHONE if _PHONE_LIKE.fullmatch(_dialed(text)) else Field.USERNAME
+        return IdentifierType.EMAIL
+    return IdentifierType.PHONE if _PHONE_LIKE.fullmatch(_dialed(text)) else IdentifierType.USERNAME
 
 
-def identify(typed: str) -> tuple[Field, str] | None:
+def identify(typed: str) -> tuple[IdentifierType, str] | None:
     """Tell which kind of identifier was typed, by its syntax alone.
 
     Returns:

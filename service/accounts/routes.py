@@ -23,7 +23,7 @@ _Short = Annotated[str, Field(min_length=1, max_length=64)]
 _Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
-class Consent(BaseModel):
+class ConsentInput(BaseModel):
     """A consent: to what, in which version and wording, how."""
 
     model_config = ConfigDict(extra="forbid")
@@ -45,7 +45,7 @@ class Identifiers(BaseModel):
     phone: _Name | None = None
 
 
-class Profile(BaseModel):
+class ProfileInput(BaseModel):
     """Personal data, each member sealed with the rest of the profile."""
 
     model_config = ConfigDict(extra="forbid")
@@ -64,9 +64,9 @@ class NewSubject(BaseModel):
 
     identifiers: Identifiers
     password: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
-    profile: Profile | None = None
+    profile: ProfileInput | None = None
     segment: _Short | None = None
-    consents: Annotated[list[Consent], Field(max_length=20)] = []
+    consents: Annotated[list[ConsentInput], Field(max_length=20)] = []
 
 
 class SubjectPatch(BaseModel):
@@ -75,7 +75,7 @@ class SubjectPatch(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     identifiers: Identifiers | None = None
-    profile: Profile | None = None
+    profile: ProfileInput | None = None
 
 
 class Lookup(BaseModel):
@@ -113,7 +113,7 @@ class NewSuspension(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
+class AccountDependencies:
     """What other features do when a subject changes; given by the composition root."""
 
     hash_password: Callable[[str], bytes]
@@ -125,15 +125,17 @@ class Hooks:
 class SubjectRoutes:
     """The operations on a subject."""
 
-    def __init__(self, database: Store, accounts: Accounts, hooks: Hooks) -> None:
+    def __init__(
+        self, database: Store, accounts: Accounts, dependencies: AccountDependencies
+    ) -> None:
         self._database = database
         self._accounts = accounts
-        self._hooks = hooks
+        self._dependencies = dependencies
 
     def register(self, call: Call) -> Mapping[str, Any]:
         """Register a subject, with its password where one is given: all of it, or nothing."""
         wanted: NewSubject = call.body
-        verifier = self._hooks.hash_password(wanted.password) if wanted.password else None
+        verifier = self._dependencies.hash_password(wanted.password) if wanted.password else None
         profile = wanted.profile.model_dump(exclude_none=True) if wanted.profile else None
         with self._database.transaction() as tx:
             account = self._accounts.register(
@@ -142,7 +144,7 @@ class SubjectRoutes:
                 consents=[item.model_dump() for item in wanted.consents],
             )  # fmt: skip
             if verifier is not None:
-                self._hooks.enroll_password(tx, account.id, verifier)
+                self._dependencies.enroll_password(tx, account.id, verifier)
             return self._accounts.view(tx, account.id)
 
     def listing(self, call: Call) -> Mapping[str, Any]:
@@ -170,7 +172,7 @@ class SubjectRoutes:
             account = self._locked(tx, call)
             if given:
                 grant = call.header("Grant")
-                self._hooks.authorize(tx, call.by, account, "change:identifier", grant)
+                self._dependencies.authorize(tx, call.by, account, "change:identifier", grant)
             return self._accounts.update(
                 tx, call.by, account.id, identifiers=given, profile=profile
             )
@@ -208,7 +210,7 @@ class SubjectRoutes:
         with self._database.transaction() as tx:
             subject = self._locked(tx, call).id
             self._accounts.withdraw_consent(tx, subject, purpose)
-            self._hooks.withdrawn(tx, subject, purpose)
+            self._dependencies.withdrawn(tx, subject, purpose)
 
     def suspensions(self, call: Call) -> Mapping[str, Any]:
         """List what is suspended."""
@@ -232,7 +234,7 @@ class SubjectRoutes:
         with self._database.transaction() as tx:
             account = self._locked(tx, call)
             if grant:
-                self._hooks.authorize(tx, call.by, account, LIFTING, grant)
+                self._dependencies.authorize(tx, call.by, account, LIFTING, grant)
                 actor = "subject"
             self._accounts.lift(tx, account.id, call.path["capability"], actor)
 
@@ -266,7 +268,7 @@ def routes(api: Api, subjects: SubjectRoutes) -> None:
             Verification, idempotent=True,
         ),
         Operation("GET", _CONSENTS, "List consents", read, paged=True),
-        Operation("POST", _CONSENTS, "Record a consent", consent, Consent, 201, True),
+        Operation("POST", _CONSENTS, "Record a consent", consent, ConsentInput, 201, True),
         Operation("DELETE", f"{_CONSENTS}/{{purpose}}", "Withdraw a consent", consent, status=204),
         Operation("GET", _SUSPENSIONS, "List suspensions", read, paged=True),
         Operation("POST", _SUSPENSIONS, "Suspend", suspension, NewSuspension, 201, True),

@@ -8,18 +8,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from service.app.container import House, open_house
+    from service.app.container import Container, open_container
     from service.app.desk import Desk, open_desk
-    from service.app.ground import open_vault
+    from service.app.ground import open_key_store
     from service.app.http import create_app
     from service.app.key_setup import open_recovery
 
 __all__ = [
-    "Desk", "House", "create_app", "open_desk", "open_house", "open_recovery", "open_vault",
+    "Container",
+    "Desk",
+    "create_app",
+    "open_container",
+    "open_desk",
+    "open_key_store",
+    "open_recovery",
 ]  # fmt: skip
 _HOMES: Final = {
-    "Desk": "desk", "House": "container", "create_app": "http", "open_desk": "desk",
-    "open_house": "container", "open_recovery": "key_setup", "open_vault": "ground",
+    "Desk": "desk", "Container": "container", "create_app": "http", "open_desk": "desk",
+    "open_container": "container", "open_recovery": "key_setup", "open_key_store": "ground",
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from service.jobs.actions.long import Step, Work
+from service.jobs.actions.long import JobStep, Work
 from service.policy.actions.backtest import PAGE, Backtest
 from service.policy.actions.documents import Lives
 from service.policy.model.replay import LEAST_PEOPLE
@@ -27,7 +27,7 @@ def backtest_plan(database: Store, lives: Lives, params: Mapping[str, Any]) -> W
         with database.transaction(read=True) as tx:
             return min(limit, Backtest(None, since).total(tx))
 
-    def steps() -> Iterator[Step]:
+    def steps() -> Iterator[JobStep]:
         with database.transaction(read=True) as tx:
             test = Backtest(lives.whole(tx, params["version"]), since)
         tests[:] = [test]
@@ -38,7 +38,7 @@ def backtest_plan(database: Store, lives: Lives, params: Mapping[str, Any]) -> W
             if not done:
                 return
             left -= done
-            yield Step(done)
+            yield JobStep(done)
 
     def finish() -> Mapping[str, Any]:
         return {"segments": tests[0].table.listing(LEAST_PEOPLE), "least_people": LEAST_PEOPLE}

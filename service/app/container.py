@@ -13,7 +13,7 @@ from crypto.hashing import PasswordHasher
 from crypto.opaque import new_token
 from service.accounts.actions import Accounts
 from service.app.backtests import backtest_plan
-from service.app.delivery import Delivery, open_delivery
+from service.app.delivery import DeliveryService, open_delivery
 from service.app.ending import Ending, ends_of
 from service.app.gauges import Gauges, install
 from service.app.ground import foundation, open_audit
@@ -32,8 +32,8 @@ from service.domain.bounds import Bounds
 from service.domain.clock import Clock, SystemClock
 from service.domain.errors import Unavailable
 from service.domain.ids import DECOY, parse_id
-from service.factors.face.actions import Asked, FaceFactor
-from service.factors.face.engine_pool import Reader
+from service.factors.face.actions import FaceFactor, LivenessRequirement
+from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import Mode
 from service.factors.face.scoring import FaceScores
 from service.factors.help_desk.actions import Recoveries
@@ -45,25 +45,24 @@ from service.idempotency.actions import Answers
 from service.jobs.actions import Apart, Jobs, Task
 from service.jobs.actions.long import LongJobs, Plan
 from service.jobs.actions.readings import Readings
-from service.key_admin.actions import Custody, Room, plans
-from service.keys.actions import SigningKeys, Vault
+from service.key_admin.actions import KeyAdmin, KeyAdminDependencies, plans
+from service.keys.actions import KeyStore, SigningKeys
 from service.keys.actions.crypto_shredding import SUBJECT_CLASSES, Shredding
 from service.login.actions import Login
-from service.login.dependencies import Parts
+from service.login.dependencies import LoginDependencies
 from service.notifications.actions.outbox import Outbox
-from service.operators.actions import Act, Operators
+from service.operators.actions import ApprovedAct, Operators
 from service.operators.model import RECOVER, required
 from service.policy.actions.documents import Lives
 from service.policy.actions.evaluation import Policies
-from service.policy.actions.subject_risk import Standing
+from service.policy.actions.subject_risk import SubjectRisks
 from service.policy.routes import BACKTEST
-from service.privacy.actions import Ends, Erasure
-from service.privacy.actions.export import KIND, Exports, Ways
+from service.privacy.actions import Erasure, ErasureDependencies
+from service.privacy.actions.export import KIND, ExportDependencies, Exports
 from service.privacy.actions.memory import Memory
 from service.privacy.actions.watching import Watch
 from service.risk.runner import Signals
-from service.sessions.actions import Sessions
-from service.sessions.actions import Ways as SessionWays
+from service.sessions.actions import SessionDependencies, Sessions
 from service.settings import Settings
 from service.signals.behavior.actions import Behaviors, BehaviorSignal, Measuring
 from service.signals.behavior.population import open_models
@@ -79,17 +78,17 @@ _NOBODY: Final = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Container:
     """The features of one process."""
 
     settings: Settings
     clock: Clock
     store: Store
-    vault: Vault
+    key_store: KeyStore
     signing: SigningKeys
     audit: AuditLog
     outbox: Outbox
-    delivery: Delivery
+    delivery: DeliveryService
     accounts: Accounts
     clients: Clients
     throttling: Throttling
@@ -103,9 +102,9 @@ class House:
     behaviors: Behaviors
     measuring: Measuring
     answers: Answers
-    keys: Room
+    keys: KeyAdminDependencies
     shredding: Shredding
-    custody: Custody
+    key_admin: KeyAdmin
     erasure: Erasure
     memory: Memory
     watch: Watch
@@ -116,16 +115,16 @@ class House:
     factors: dict[str, Factor]
     policies: Policies
     lives: Lives
-    standing: Standing
+    standing: SubjectRisks
     login: Login
     metrics: Metrics
     comparing: Comparing
     jobs: Jobs
 
 
-def open_house(  # noqa: PLR0915 - the composition, in one place
+def open_container(  # noqa: PLR0915 - the composition, in one place
     settings: Settings, clock: Clock | None = None, hasher: PasswordHasher | None = None
-) -> House:
+) -> Container:
     """Open database and keys, and wire the features.
 
     Raises:
@@ -134,28 +133,28 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
         Unavailable: The database does not answer.
     """
     clock, models = clock or SystemClock(), open_models(settings.behavior_model)
-    store, vault, signing = foundation(settings, clock)
-    audit, metrics = open_audit(settings, vault, clock), Metrics()
+    store, key_store, signing = foundation(settings, clock)
+    audit, metrics = open_audit(settings, key_store, clock), Metrics()
     outbox, delivery = open_delivery(settings, store, audit, clock, metrics)
-    accounts = Accounts(vault, outbox, audit, clock, settings)
+    accounts = Accounts(key_store, outbox, audit, clock, settings)
     authenticators = Authenticators(accounts, audit, clock, settings)
-    policies, standing = _policies(store, vault, clock), Standing(audit, clock)
+    policies, standing = _policies(store, key_store, clock), SubjectRisks(audit, clock)
     accounts.leading.follow(policies.admits_unverified)
     clients, devices = (
-        Clients(audit, clock, settings), Devices(vault.purpose_key, clock, settings),
+        Clients(audit, clock, settings), Devices(key_store.purpose_key, clock, settings),
     )  # fmt: skip
     sessions, behaviors = (
         _sessions(accounts, authenticators, policies, devices, audit, clock, bounds=settings),
         Behaviors(accounts, models, audit, outbox, clock),
     )  # fmt: skip
     throttling, context, answers = (
-        Throttling(vault.purpose_key, clock), _context(settings, vault),
-        Answers(store, vault.purpose_key, clock, settings),
+        Throttling(key_store.purpose_key, clock), _context(settings, key_store),
+        Answers(store, key_store.purpose_key, clock, settings),
     )  # fmt: skip
     access = AccessTokens(signing, clock, settings.issuer)
     operators = Operators(
         accounts, audit, outbox, clock, required(development=settings.mode == "development"),
-        {"clients.scopes": Act(clients.check_scopes, clients.approve_scopes)}, settings,
+        {"clients.scopes": ApprovedAct(clients.check_scopes, clients.approve_scopes)}, settings,
     )  # fmt: skip
     recoveries = Recoveries(operators, accounts, authenticators, policies, outbox, audit, clock)
     operators.follow(RECOVER, recoveries)
@@ -164,7 +163,9 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
         store, clients, sessions, access, operators, audit, clock,
         timedelta(seconds=settings.refresh_grace),
     )  # fmt: skip
-    asked = Asked(policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment)
+    asked = LivenessRequirement(
+        policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment
+    )
     password, totp, codes, face = _factors(
         settings, authenticators, hasher, clock, asked, behaviors
     )
@@ -176,7 +177,7 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
         lambda: policies.signal_budget_ms,
     )
     login = Login(
-        Parts(
+        LoginDependencies(
             store, accounts, authenticators, sessions, tokens, devices, throttling,
             policies, standing, behaviors, signals, factors, recoveries, audit, metrics, clock,
             context.origin,
@@ -186,26 +187,26 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
     _ensure_decoy(store, accounts, password, totp, codes)
 
     keys, exports, lives = (
-        open_keys(settings, store, vault, signing, audit, clock),
+        open_keys(settings, store, key_store, signing, audit, clock),
         _exports(store, accounts, throttling, audit, clock, settings),
         Lives(frozenset(factors), audit, clock, settings),
     )
     ending = {
-        "contact": (accounts.erase_contact, outbox.forget),
-        "biometric": (face.forget, policies.forget),
-        "behavior": (behaviors.forget, context.forget, policies.forget),
+        "contact": (accounts.erase_contact, outbox.delete_for),
+        "biometric": (face.delete_for, policies.delete_for),
+        "behavior": (behaviors.delete_for, context.delete_for, policies.delete_for),
         "factor": (
             authenticators.revoke_all,
-            recoveries.forget,
-            policies.forget,
-            standing.forget,
+            recoveries.delete_for,
+            policies.delete_for,
+            standing.delete_for,
         ),
     }
-    ends = Ends(
+    ends = ErasureDependencies(
         accounts.lock,
         # An export holds something of every class.
-        {name: (*ending.get(name, ()), exports.forget) for name in SUBJECT_CLASSES},
-        (operators.forget, sessions.erase, devices.forget, accounts.mark_erased),
+        {name: (*ending.get(name, ()), exports.delete_for) for name in SUBJECT_CLASSES},
+        (operators.delete_for, sessions.erase, devices.delete_for, accounts.mark_erased),
         sessions.end_everything,
         (
             devices.forget_everybody,
@@ -216,7 +217,9 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
     )
     shredding, memory = (
         Shredding(keys.records, audit, clock, timedelta(days=settings.backup_days), accounts.lock),
-        Memory(store, open_ledger(settings, store, vault, clock), audit, outbox, metrics, clock),
+        Memory(
+            store, open_ledger(settings, store, key_store, clock), audit, outbox, metrics, clock
+        ),
     )
     answers.watch(partial(_lasting, accounts, shredding))
     erasure = Erasure(
@@ -225,10 +228,10 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
             accounts, authenticators, clients, operators, sessions, tokens, lives, shredding, clock
         ).repeating(store),
     )  # fmt: skip
-    _watch(store, vault, audit, outbox, metrics, face, clock)
+    _watch(store, key_store, audit, outbox, metrics, face, clock)
 
-    custody, comparing = (
-        Custody(
+    key_admin, comparing = (
+        KeyAdmin(
             keys,
             _long_jobs(
                 store,
@@ -256,25 +259,25 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
         Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
         *ends_of(
             Ending(
-                accounts, answers, authenticators, behaviors, clients, context, custody.jobs,
+                accounts, answers, authenticators, behaviors, clients, context, key_admin.jobs,
                 devices, exports, login, operators, outbox, policies, recoveries, sessions,
                 throttling, tokens, totp,
             )
         ),
     )  # fmt: skip
-    return _measured(House(
-        settings=settings, clock=clock, store=store, vault=vault, signing=signing, audit=audit,
+    return _measured(Container(
+        settings=settings, clock=clock, store=store, key_store=key_store, signing=signing, audit=audit,
         outbox=outbox, delivery=delivery, accounts=accounts, clients=clients,
         throttling=throttling,
         authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
         operators=operators, recoveries=recoveries,
         keys=keys, shredding=shredding, erasure=erasure, memory=memory,
         watch=Watch(store, memory, erasure.compare, erasure.remember), exports=exports,
-        custody=custody,
+        key_admin=key_admin,
         devices=devices, behaviors=behaviors,
         measuring=Measuring(
             store, accounts, authenticators, policies, behaviors,
-            Limits(vault.purpose_key, clock),
+            Limits(key_store.purpose_key, clock),
         ),
         answers=answers, password=password, face=face,
         scores=FaceScores(store, accounts, throttling, face, audit), factors=factors,
@@ -294,16 +297,16 @@ def open_house(  # noqa: PLR0915 - the composition, in one place
     ))  # fmt: skip
 
 
-def _measured(house: House) -> House:
+def _measured(container: Container) -> Container:
     """Show what stands and waits, and count the turns of background work."""
     install(
-        house.metrics,
+        container.metrics,
         Gauges(
-            house.store, house.keys.instances, house.custody.jobs, house.jobs, house.outbox,
-            house.password.busy, house.clock,
+            container.store, container.keys.instances, container.key_admin.jobs, container.jobs, container.outbox,
+            container.password.busy, container.clock,
         ),
     )  # fmt: skip
-    return house
+    return container
 
 
 def _lasting(
@@ -314,7 +317,7 @@ def _lasting(
 
 
 def _long_jobs(  # noqa: PLR0913 - one argument per feature it leans on
-    store: Store, keys: Room, exports: Exports, lives: Lives, clock: Clock, *, bounds: Bounds,
+    store: Store, keys: KeyAdminDependencies, exports: Exports, lives: Lives, clock: Clock, *, bounds: Bounds,
     stands: Callable[[Tx, str, str], bool],
 ) -> LongJobs:  # fmt: skip
     others: dict[str, Plan] = {
@@ -350,8 +353,8 @@ def _sessions(  # noqa: PLR0913 - one argument per feature it leans on
     accounts: Accounts, authenticators: Authenticators, policies: Policies, devices: Devices,
     audit: AuditLog, clock: Clock, *, bounds: Bounds,
 ) -> Sessions:  # fmt: skip
-    ways = SessionWays(
-        policies.session_idle, policies.keeps_sessions, authenticators.active, devices.forget
+    ways = SessionDependencies(
+        policies.session_idle, policies.keeps_sessions, authenticators.active, devices.delete_for
     )
     sessions = Sessions(accounts, audit, clock, ways, bounds)
     authenticators.guard(sessions)
@@ -372,29 +375,34 @@ def _exports(
         return throttling.bucket(tx, f"subject:{subject}")
 
     return Exports(
-        store, Ways(accounts.lock, bucket, accounts.notify), audit, clock, settings.issuer, settings
+        store,
+        ExportDependencies(accounts.lock, bucket, accounts.notify),
+        audit,
+        clock,
+        settings.issuer,
+        settings,
     )
 
 
-def _context(settings: Settings, vault: Vault) -> LoginContextSignal:
-    return LoginContextSignal(vault.purpose_key, settings.geoip_db, settings.bad_networks)
+def _context(settings: Settings, key_store: KeyStore) -> LoginContextSignal:
+    return LoginContextSignal(key_store.purpose_key, settings.geoip_db, settings.bad_networks)
 
 
-def _policies(store: Store, vault: Vault, clock: Clock) -> Policies:
+def _policies(store: Store, key_store: KeyStore, clock: Clock) -> Policies:
     policies = Policies(clock)
-    policies.take_up(store, sealing="service" in vault.classes())
+    policies.take_up(store, sealing="service" in key_store.classes())
     # Read again whenever key states are: every five seconds.
-    vault.on_refresh(policies.refresh)
+    key_store.on_refresh(policies.refresh)
     return policies
 
 
 def _factors(
     settings: Settings, authenticators: Authenticators, hasher: PasswordHasher | None,
-    clock: Clock, asked: Asked, behaviors: Behaviors,
+    clock: Clock, asked: LivenessRequirement, behaviors: Behaviors,
 ) -> tuple[PasswordFactor, TotpFactor, RecoveryCodeFactor, FaceFactor]:  # fmt: skip
-    reader = Reader.of(settings, at_once=_cores())
+    reader = EnginePool.of(settings, at_once=_cores())
     return (
-        PasswordFactor(authenticators, hasher or _hasher(), DECOY, behaviors.forget),
+        PasswordFactor(authenticators, hasher or _hasher(), DECOY, behaviors.delete_for),
         TotpFactor(authenticators, "Lamina", DECOY), RecoveryCodeFactor(authenticators, DECOY),
         FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness), asked),
     )  # fmt: skip
@@ -418,11 +426,11 @@ def _count_faces(face: FaceFactor, outbox: Outbox, tx: Tx, _now: datetime) -> in
 
 
 def _watch(  # noqa: PLR0913, PLR0917 - one argument per feature that is told of
-    store: Store, vault: Vault, audit: AuditLog, outbox: Outbox, metrics: Metrics,
+    store: Store, key_store: KeyStore, audit: AuditLog, outbox: Outbox, metrics: Metrics,
     face: FaceFactor, clock: Clock,
 ) -> None:  # fmt: skip
     metrics.faces.set_function(partial(_stored_faces, store, face))
-    vault.on_canary(partial(canary_opened, store, audit, outbox))
+    key_store.on_canary(partial(canary_opened, store, audit, outbox))
     store.on_refused(RefusedRows(store, audit, outbox, metrics, clock).tell)
 
 

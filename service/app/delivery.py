@@ -25,7 +25,7 @@ from service.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryService:
     """What delivers messages, and who hears of events."""
 
     delivering: Delivering
@@ -34,7 +34,7 @@ class Delivery:
 
 def open_delivery(
     settings: Settings, store: Store, audit: AuditLog, clock: Clock, metrics: Metrics
-) -> tuple[Outbox, Delivery]:
+) -> tuple[Outbox, DeliveryService]:
     """Return the outbox and what delivers from it.
 
     Raises:
@@ -45,7 +45,7 @@ def open_delivery(
     operators = len(settings.alarm_email)
     delivering = Delivering(store, webhooks, senders, locale, clock, metrics, operators)
     people = {Channel.EMAIL, Channel.SMS} & set(senders)
-    return Outbox(clock, people), Delivery(delivering, webhooks)
+    return Outbox(clock, people), DeliveryService(delivering, webhooks)
 
 
 def _senders(

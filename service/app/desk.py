@@ -11,7 +11,7 @@ from uuid import UUID
 from service.app.ground import ground, open_audit
 from service.audit.actions import AuditLog
 from service.domain.clock import Clock, SystemClock
-from service.keys.actions import Vault
+from service.keys.actions import KeyStore
 from service.settings import Settings
 from service.store.engine import Store
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 class Desk:
     """Opens each feature once, when it is first used."""
 
-    def __init__(self, settings: Settings, clock: Clock, store: Store, vault: Vault) -> None:
+    def __init__(self, settings: Settings, clock: Clock, store: Store, key_store: KeyStore) -> None:
         self.settings = settings
         self.clock = clock
         self.store = store
-        self.vault = vault
+        self.key_store = key_store
         store.on_refused(self._refused)
-        vault.on_canary(self._canary)
+        key_store.on_canary(self._canary)
 
     @cached_property
     def audit(self) -> AuditLog:
         """The log."""
-        return open_audit(self.settings, self.vault, self.clock)
+        return open_audit(self.settings, self.key_store, self.clock)
 
     @cached_property
     def clients(self) -> "Clients":
@@ -67,7 +67,7 @@ class Desk:
         from service.operators.actions import Operators  # noqa: PLC0415 - as above
         from service.operators.model import required  # noqa: PLC0415 - as above
 
-        accounts = Accounts(self.vault, self.outbox, self.audit, self.clock, self.settings)
+        accounts = Accounts(self.key_store, self.outbox, self.audit, self.clock, self.settings)
         level = required(development=self.settings.mode == "development")
         return Operators(accounts, self.audit, self.outbox, self.clock, level, {}, self.settings)
 
@@ -78,7 +78,7 @@ class Desk:
         from service.policy.actions.evaluation import Policies  # noqa: PLC0415 - as above
 
         # The shipped document is stored by whoever comes first.
-        Policies(self.clock).take_up(self.store, sealing="service" in self.vault.classes())
+        Policies(self.clock).take_up(self.store, sealing="service" in self.key_store.classes())
         return Lives(frozenset(), self.audit, self.clock, self.settings)
 
     def _refused(self, rows: Sequence[tuple[str, str]]) -> None:
@@ -94,7 +94,7 @@ class Desk:
 
 
 def open_desk(settings: Settings, clock: Clock | None = None) -> Desk:
-    """Open database and keys to read; raises SetupError or Unavailable as `open_house` does."""
+    """Open database and keys to read; raises SetupError or Unavailable as `open_container` does."""
     clock = clock or SystemClock()
-    store, vault = ground(settings, clock)
-    return Desk(settings, clock, store, vault)
+    store, key_store = ground(settings, clock)
+    return Desk(settings, clock, store, key_store)

@@ -15,7 +15,7 @@ from service.audit.actions import AuditLog
 from service.audit.actions.state import RowState
 from service.domain.clock import Clock
 from service.domain.errors import SetupError
-from service.keys.actions import SigningKeys, Vault
+from service.keys.actions import KeyStore, SigningKeys
 from service.keys.actions.keystore import ROWS_CLASS
 from service.privacy.model import ABOUT
 from service.settings import Settings
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 _EVERY_TABLE: Final = "service.app.container"
 
 
-def foundation(settings: Settings, clock: Clock) -> tuple[Store, Vault, SigningKeys]:
+def foundation(settings: Settings, clock: Clock) -> tuple[Store, KeyStore, SigningKeys]:
     """Return the database and the keys of this process, read; raises SetupError."""
     signing = SigningKeys(clock)
-    store, vault = ground(settings, clock, signing.load)
-    vault.on_refresh(signing.refresh)
-    return store, vault, signing
+    store, key_store = ground(settings, clock, signing.load)
+    key_store.on_refresh(signing.refresh)
+    return store, key_store, signing
 
 
 def ground(
     settings: Settings, clock: Clock, *loads: Callable[[Tx], None]
-) -> tuple[Store, Vault]:  # fmt: skip
+) -> tuple[Store, KeyStore]:  # fmt: skip
     """Return the database and the keys that seal and prove its rows; raises SetupError.
 
     Args:
@@ -48,34 +48,34 @@ def ground(
         clock: Tells when.
         loads: What else is read in the same unit of work.
     """
-    vault, engine = open_vault(settings, clock), make_engine(settings.database_url)
+    key_store, engine = open_key_store(settings, clock), make_engine(settings.database_url)
     try:
         migrate.require_current(engine)
-        store = Store(engine, vault)
+        store = Store(engine, key_store)
         store.at_end(AuditLog(clock).close)
-        _load(store, (vault.load, *loads))
-        _settle(store, vault, clock)
+        _load(store, (key_store.load, *loads))
+        _settle(store, key_store, clock)
     except BaseException:
         engine.dispose()
         raise
-    return store, vault
+    return store, key_store
 
 
 class _Notary:
     """What authenticates the audit log: keys of the vault, and the key of records."""
 
-    def __init__(self, vault: Vault, clock: Clock, issuer: str) -> None:
-        self._vault = vault
+    def __init__(self, key_store: KeyStore, clock: Clock, issuer: str) -> None:
+        self._key_store = key_store
         self._clock = clock
         self._issuer = issuer
 
     def key(self, tx: Tx, purpose: str) -> bytes:
         """Return 32 bytes for a purpose; raises KeyUnavailable without the class `service`."""
-        return self._vault.purpose_key(tx, purpose)
+        return self._key_store.purpose_key(tx, purpose)
 
     def sign(self, tx: Tx, claims: Mapping[str, Any]) -> str:
         """Return a JWS, empty where this process does not hold the class `receipt`."""
-        if "receipt" not in self._vault.classes():
+        if "receipt" not in self._key_store.classes():
             return ""
         return self._records.sign(tx, "checkpoint", claims)
 
@@ -86,12 +86,12 @@ class _Notary:
         return RecordKeys(self._clock, self._issuer)
 
 
-def open_audit(settings: Settings, vault: Vault, clock: Clock) -> AuditLog:
+def open_audit(settings: Settings, key_store: KeyStore, clock: Clock) -> AuditLog:
     """Return the audit log under keys of the vault."""
-    return AuditLog(clock, _Notary(vault, clock, settings.issuer), ABOUT)
+    return AuditLog(clock, _Notary(key_store, clock, settings.issuer), ABOUT)
 
 
-def open_vault(settings: Settings, clock: Clock) -> Vault:
+def open_key_store(settings: Settings, clock: Clock) -> KeyStore:
     """Read the root keys; raises SetupError that names the file and what to mend."""
 
     def reopen(key_class: str) -> RootProvider:
@@ -106,11 +106,13 @@ def open_vault(settings: Settings, clock: Clock) -> Vault:
             detail = f"{name}: {error} (new here? run: lamina keys init)"
             raise SetupError("bad_key_file", detail) from None
 
-    return Vault({key_class: first(key_class) for key_class in settings.key_classes}, clock, reopen)
+    return KeyStore(
+        {key_class: first(key_class) for key_class in settings.key_classes}, clock, reopen
+    )
 
 
-def _settle(store: Store, vault: Vault, clock: Clock) -> None:
-    if ROWS_CLASS not in vault.classes():
+def _settle(store: Store, key_store: KeyStore, clock: Clock) -> None:
+    if ROWS_CLASS not in key_store.classes():
         return
     state = RowState(store, AuditLog(clock), clock)
     if state.settled():

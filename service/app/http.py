@@ -8,9 +8,9 @@ from flask import Flask
 from flask_limiter import Limiter
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service.accounts.routes import Hooks, SubjectRoutes
+from service.accounts.routes import AccountDependencies, SubjectRoutes
 from service.accounts.routes import routes as account_routes
-from service.app.container import House
+from service.app.container import Container
 from service.audit.routes import routes as audit_routes
 from service.authenticators.routes import routes as authenticator_routes
 from service.clients.routes import ClientRoutes
@@ -28,25 +28,25 @@ from service.operators.routes import OperatorRoutes
 from service.operators.routes import routes as operator_routes
 from service.policy.routes import PolicyRoutes
 from service.policy.routes import routes as policy_routes
-from service.privacy.routes import PrivacyRoutes, Rights
+from service.privacy.routes import PrivacyDependencies, PrivacyRoutes
 from service.privacy.routes import routes as privacy_routes
 from service.sessions.routes import routes as session_routes
 from service.signals.behavior.actions import PURPOSE as BEHAVIOR
 from service.signals.behavior.routes import routes as behavior_routes
 from service.store import migrate
 from service.store.engine import Tx
-from service.store.room import Room
+from service.store.room import DiskSpace
 from service.telemetry import logs
 from service.tokens.routes import routes as token_routes
 from service.web import limits, system
 from service.web.api import Api, counted
 from service.web.front import LARGEST_BODY
-from service.web.pacing import Pace
+from service.web.pacing import RequestRates
 
 
-def create_app(house: House) -> Flask:
+def create_app(container: Container) -> Flask:
     """Return the Flask app over the features."""
-    settings = house.settings
+    settings = container.settings
     logs.configure(settings.log_level)
     app = Flask("lamina", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
@@ -59,89 +59,104 @@ def create_app(house: House) -> Flask:
         storage_uri=limits.STORAGE,
         storage_options={"redis_url": settings.redis_url, "processes": settings.workers},
     )
-    with house.store.transaction() as tx:
-        pace = Pace(limiter, settings, house.vault.purpose_key(tx, "pace"))
+    with container.store.transaction() as tx:
+        pace = RequestRates(limiter, settings, container.key_store.purpose_key(tx, "pace"))
 
     def guard(token: str) -> Caller:
-        caller = house.tokens.authorize(token)
+        caller = container.tokens.authorize(token)
         if not counted():
             pace.call(caller.client)
         return caller
 
-    api = Api(guard, house.answers, house.metrics, house.store.repeat)
-    _routes(api, house, pace, limiter)
+    api = Api(guard, container.answers, container.metrics, container.store.repeat)
+    _routes(api, container, pace, limiter)
     api.install(app, limiter)
     return app
 
 
-def _routes(api: Api, house: House, pace: Pace, limiter: Limiter) -> None:
-    room = Room(house.store.engine, house.settings.sqlite_file)
+def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter) -> None:
+    room = DiskSpace(container.store.engine, container.settings.sqlite_file)
 
     def findings() -> list[str]:
         only = ["database_read_only"] if room.read_only else []
         lost = [] if limiter.storage.check() else ["redis_lost"]
-        return [*house.memory.codes(), *only, *lost]
+        return [*container.memory.codes(), *only, *lost]
 
     def withdrawn(tx: Tx, subject: UUID, purpose: str) -> None:
         key_class = {BEHAVIOR: "behavior", FACE: "biometric"}.get(purpose)
         if key_class:
-            house.erasure.shred(tx, subject, None, key_class)
+            container.erasure.shred(tx, subject, None, key_class)
 
-    hooks = Hooks(
-        house.password.hash, house.password.enroll, house.authenticators.authorize, withdrawn
+    dependencies = AccountDependencies(
+        container.password.hash,
+        container.password.enroll,
+        container.authenticators.authorize,
+        withdrawn,
     )
     checks: dict[str, Callable[[], bool]] = {
-        "database": lambda: migrate.current(house.store.engine) is not None,
-        "migrations": lambda: migrate.current(house.store.engine) == migrate.HEAD,
+        "database": lambda: migrate.current(container.store.engine) is not None,
+        "migrations": lambda: migrate.current(container.store.engine) == migrate.HEAD,
         "room": room,
-        "keys": lambda: house.vault.classes() >= frozenset(house.settings.key_classes),
-        "audit": house.memory.sound,
-        "ledger": house.memory.there,
+        "keys": lambda: container.key_store.classes() >= frozenset(container.settings.key_classes),
+        "audit": container.memory.sound,
+        "ledger": container.memory.there,
     }
-    system.routes(api, house.metrics, house.settings.issuer, checks, findings)
-    token_routes(api, house.tokens, house.signing, house.metrics)
-    audit_routes(api, house.store, house.audit)
-    account_routes(api, SubjectRoutes(house.store, house.accounts, hooks))
-    authenticator_routes(api, house.enrolling)
-    face_routes(api, house.scores)
-    accounts = house.accounts
-    rights = Rights(
-        accounts.served, accounts.served_locked, partial(_granted, house), house.operators.consume
+    system.routes(api, container.metrics, container.settings.issuer, checks, findings)
+    token_routes(api, container.tokens, container.signing, container.metrics)
+    audit_routes(api, container.store, container.audit)
+    account_routes(api, SubjectRoutes(container.store, container.accounts, dependencies))
+    authenticator_routes(api, container.enrolling)
+    face_routes(api, container.scores)
+    accounts = container.accounts
+    rights = PrivacyDependencies(
+        accounts.served,
+        accounts.served_locked,
+        partial(_granted, container),
+        container.operators.consume,
     )
     privacy_routes(
         api,
         PrivacyRoutes(
-            house.store, house.erasure, house.exports, house.custody.jobs, house.keys.records,
+            container.store, container.erasure, container.exports, container.key_admin.jobs, container.keys.records,
             rights,
         ),
     )  # fmt: skip
-    client_routes(api, ClientRoutes(house.store, house.clients, house.operators.consume))
+    client_routes(
+        api, ClientRoutes(container.store, container.clients, container.operators.consume)
+    )
     webhook_routes(
         api,
         WebhookRoutes(
-            house.store, house.delivery.webhooks, house.operators.consume, house.clients.registered
+            container.store,
+            container.delivery.webhooks,
+            container.operators.consume,
+            container.clients.registered,
         ),
     )
-    operator_routes(api, OperatorRoutes(house.store, house.operators, house.tokens.operator_of))
-    key_routes(api, KeyRoutes(house.store, house.custody, house.operators.consume))
+    operator_routes(
+        api, OperatorRoutes(container.store, container.operators, container.tokens.operator_of)
+    )
+    key_routes(api, KeyRoutes(container.store, container.key_admin, container.operators.consume))
     policy_routes(
         api,
         PolicyRoutes(
-            house.store,
-            house.lives,
-            house.custody.jobs.queue,
-            house.standing,
-            house.operators.consume,
-            house.accounts.hold,
+            container.store,
+            container.lives,
+            container.key_admin.jobs.queue,
+            container.standing,
+            container.operators.consume,
+            container.accounts.hold,
         ),
     )
-    behavior_routes(api, house.measuring)
-    tokens, login = house.tokens, house.login
-    session_routes(api, house.store, accounts, house.sessions, tokens.named_session)
-    flows = FlowRoutes(login, house.factors, house.clock, pace.flow, tokens.named_session)
+    behavior_routes(api, container.measuring)
+    tokens, login = container.tokens, container.login
+    session_routes(api, container.store, accounts, container.sessions, tokens.named_session)
+    flows = FlowRoutes(login, container.factors, container.clock, pace.flow, tokens.named_session)
     flow_routes(api, flows)
 
 
-def _granted(house: House, tx: Tx, caller: Caller, subject: UUID, act: str, grant: str) -> None:
-    account = house.accounts.get(tx, subject)
-    house.authenticators.authorize(tx, caller, account, act, grant)
+def _granted(
+    container: Container, tx: Tx, caller: Caller, subject: UUID, act: str, grant: str
+) -> None:
+    account = container.accounts.get(tx, subject)
+    container.authenticators.authorize(tx, caller, account, act, grant)

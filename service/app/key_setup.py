@@ -5,15 +5,15 @@ import platform
 from datetime import timedelta
 
 from service.accounts.actions.blind_indexes import Indexing
-from service.app.ground import open_vault
+from service.app.ground import open_key_store
 from service.audit.actions import AuditLog
 from service.domain.clock import Clock, SystemClock
-from service.key_admin.actions import Room
-from service.keys.actions import SigningKeys, Vault
+from service.key_admin.actions import KeyAdminDependencies
+from service.keys.actions import KeyStore, SigningKeys
 from service.keys.actions.instances import Instances
 from service.keys.actions.lifecycle import Lifecycle
 from service.keys.actions.record_signing import RecordKeys
-from service.keys.actions.recovery import Recovery
+from service.keys.actions.recovery import KeyRecovery
 from service.keys.actions.rotation import Moving
 from service.keys.actions.verification import Proving
 from service.keys.ledger import Ledger
@@ -24,13 +24,15 @@ from service.store.engine import Store, make_engine
 from service.store.turns import take_start
 
 
-def open_ledger(settings: Settings, store: Store, vault: Vault, clock: Clock) -> Ledger | None:
+def open_ledger(
+    settings: Settings, store: Store, key_store: KeyStore, clock: Clock
+) -> Ledger | None:
     """Return the memory outside the database, where there is one that this process can read."""
-    if settings.ledger_path is None or "service" not in vault.classes():
+    if settings.ledger_path is None or "service" not in key_store.classes():
         return None
     with store.transaction() as tx:
         take_start(tx)
-        key = vault.purpose_key(tx, "ledger")
+        key = key_store.purpose_key(tx, "ledger")
     backups = timedelta(days=settings.backup_days)
     return Ledger(settings.ledger_path, key, lambda lines: folded(lines, clock.now(), backups))
 
@@ -38,29 +40,29 @@ def open_ledger(settings: Settings, store: Store, vault: Vault, clock: Clock) ->
 def open_keys(
     settings: Settings,
     store: Store,
-    vault: Vault,
+    key_store: KeyStore,
     signing: SigningKeys,
     audit: AuditLog,
     clock: Clock,
-) -> Room:
+) -> KeyAdminDependencies:
     """Return what the life cycle of keys works with."""
     records = RecordKeys(clock, settings.issuer)
-    instances = Instances(store, vault, signing, clock, f"{platform.node()} {os.getpid()}")
-    return Room(
-        store, vault, signing, instances,
+    instances = Instances(store, key_store, signing, clock, f"{platform.node()} {os.getpid()}")
+    return KeyAdminDependencies(
+        store, key_store, signing, instances,
         Lifecycle(
-            vault, signing, instances, audit, clock, timedelta(days=settings.backup_days)
+            key_store, signing, instances, audit, clock, timedelta(days=settings.backup_days)
         ),
-        Moving(store, vault, instances, clock), Proving(store, vault),
-        Indexing(store, vault, clock), records,
-        Recovery(vault, audit, clock, settings.issuer), clock,
+        Moving(store, key_store, instances, clock), Proving(store, key_store),
+        Indexing(store, key_store, clock), records,
+        KeyRecovery(key_store, audit, clock, settings.issuer), clock,
     )  # fmt: skip
 
 
-def open_recovery(settings: Settings) -> tuple[Store, Recovery]:
+def open_recovery(settings: Settings) -> tuple[Store, KeyRecovery]:
     """Open a database whose KEKs may be under roots that are lost, to recover them; raises."""
     clock = SystemClock()
-    vault = open_vault(settings, clock)
+    key_store = open_key_store(settings, clock)
     engine = make_engine(settings.database_url)
     migrate.require_current(engine)
-    return Store(engine, vault), Recovery(vault, AuditLog(clock), clock, settings.issuer)
+    return Store(engine, key_store), KeyRecovery(key_store, AuditLog(clock), clock, settings.issuer)

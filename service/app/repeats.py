@@ -15,7 +15,7 @@ from service.keys.actions.crypto_shredding import Shredding
 from service.operators.actions import Operators
 from service.policy.actions.documents import Lives
 from service.privacy.actions.repeating import Repeat, Repeating
-from service.privacy.model import Act
+from service.privacy.model import LedgerAct
 from service.sessions.actions import Sessions
 from service.store.engine import Store, Tx
 from service.tokens.actions import Tokens
@@ -59,10 +59,10 @@ class Again:
             "policy.tightened": self._tighten,
         }
 
-    def _owned(self, repeat: Callable[[Tx, UUID, Act], bool]) -> Repeat:
+    def _owned(self, repeat: Callable[[Tx, UUID, LedgerAct], bool]) -> Repeat:
         """Lock the subject first (ADR 6); one who is not there has nothing to lose."""
 
-        def run(tx: Tx, act: Act) -> bool:
+        def run(tx: Tx, act: LedgerAct) -> bool:
             if act.subject is None:
                 return False
             self.accounts.lock(tx, act.subject)
@@ -70,24 +70,24 @@ class Again:
 
         return run
 
-    def _revoke(self, tx: Tx, subject: UUID, act: Act) -> bool:
+    def _revoke(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
         authenticator = UUID(act.data["id"])
         return _unless(
             "already_revoked", partial(self.authenticators.revoke, tx, subject, authenticator)
         )
 
-    def _use_code(self, tx: Tx, act: Act) -> bool:
+    def _use_code(self, tx: Tx, act: LedgerAct) -> bool:
         return self.authenticators.use_code(tx, UUID(act.data["id"]))
 
-    def _withdraw(self, tx: Tx, subject: UUID, act: Act) -> bool:
+    def _withdraw(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
         self.accounts.withdraw_consent(tx, subject, act.data["purpose"])
         return True
 
-    def _suspend(self, tx: Tx, subject: UUID, act: Act) -> bool:
+    def _suspend(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
         capability, reason = act.data["capability"], act.data["reason"]
         return self.accounts.suspend(tx, subject, capability, reason, _BY)
 
-    def _hold(self, tx: Tx, subject: UUID, act: Act) -> bool:
+    def _hold(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
         until = datetime.fromisoformat(act.data["until"])
         try:
             self.shredding.require_free(tx, subject)
@@ -97,20 +97,20 @@ class Again:
             self.shredding.hold(tx, subject, until, act.data["reason"], _BY)
         return until > self.clock.now()
 
-    def _end_session(self, tx: Tx, act: Act) -> bool:
+    def _end_session(self, tx: Tx, act: LedgerAct) -> bool:
         return self.sessions.end(tx, UUID(act.data["session"]), act.data["reason"])
 
-    def _revoke_token(self, tx: Tx, act: Act) -> bool:
+    def _revoke_token(self, tx: Tx, act: LedgerAct) -> bool:
         return self.tokens.list_revoked(tx, UUID(act.data["jti"]), act.at)
 
-    def _revoke_client(self, tx: Tx, act: Act) -> bool:
+    def _revoke_client(self, tx: Tx, act: LedgerAct) -> bool:
         client = UUID(act.data["client"])
         if self.clients.active(tx, client) is None:
             return False
         self.clients.revoke(tx, client)
         return True
 
-    def _narrow(self, tx: Tx, act: Act) -> bool:
+    def _narrow(self, tx: Tx, act: LedgerAct) -> bool:
         """Take what a change of scopes took; never give what it gave."""
         client = self.clients.active(tx, UUID(act.data["client"]))
         if client is None:
@@ -126,16 +126,16 @@ class Again:
             self.clients.revoke(tx, client.id)
         return True
 
-    def _dismiss(self, tx: Tx, act: Act) -> bool:
+    def _dismiss(self, tx: Tx, act: LedgerAct) -> bool:
         if act.subject is None:
             return False
         self.operators.revoke(tx, act.subject, act.data["role"], _BY)
         return True
 
-    def _activate(self, tx: Tx, act: Act) -> bool:
+    def _activate(self, tx: Tx, act: LedgerAct) -> bool:
         return _unless("policy_active", partial(self.lives.activate, tx, act.policy, _BY))
 
-    def _tighten(self, tx: Tx, act: Act) -> bool:
+    def _tighten(self, tx: Tx, act: LedgerAct) -> bool:
         """Set the live parameter again where that is stricter than what the backup has."""
         left = datetime.fromisoformat(act.data["expires_at"]) - self.clock.now()
         now = self.lives.parameters(tx)["tighten"]

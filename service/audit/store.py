@@ -273,7 +273,7 @@ def noticed(tx: Tx, name: str) -> bool:
     return tx.get(Notice, name) is not None
 
 
-def forget(tx: Tx, name: str) -> None:
+def delete_notice(tx: Tx, name: str) -> None:
     """Forget that something was told."""
     tx.execute(delete(Notice).where(Notice.name == name))
 

@@ -21,7 +21,7 @@ from service.domain.errors import Conflict, Forbidden, TooMany, VerificationFail
 from service.domain.ids import new_id
 from service.store.bearer import token_digest
 from service.store.engine import Tx
-from service.web.paging import Page
+from service.web.paging import PageRequest
 
 GRANT_LIFE: Final = timedelta(minutes=5)
 PENDING_LIFE: Final = timedelta(hours=1)
@@ -200,7 +200,7 @@ class Authenticators:
         rows = store.of_subject(tx, subject)
         return [as_value(row) for row in rows if row.status != Status.REVOKED]
 
-    def page(self, tx: Tx, subject: UUID, page: Page) -> dict[str, Any]:
+    def page(self, tx: Tx, subject: UUID, page: PageRequest) -> dict[str, Any]:
         """Return a page of the same, without any verifier."""
         rows = store.page(tx, subject, page.after, page.fetched)
         return page.answer(rows, lambda row: row.id, shown)
@@ -227,11 +227,11 @@ class Authenticators:
         """End access, and what waits for confirmation, of a subject that shows it has lost it."""
         self._security_changed(tx, subject, None)
 
-    def settled(
+    def established(
         self, tx: Tx, authenticators: Collection[UUID], young: timedelta
     ) -> frozenset[UUID]:  # fmt: skip
         """Return those that are active and not young: confirmed that long ago, or longer."""
-        return store.settled(tx, authenticators, self._clock.now() - young)
+        return store.established(tx, authenticators, self._clock.now() - young)
 
     def verifier(self, tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Verifier | None:
         """Return the active verifier of a type, or the decoy's: one query, one opening."""

@@ -23,7 +23,7 @@ from service.domain.errors import (
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
 from service.throttling.model import Counter, Lane
-from service.web.paging import Page
+from service.web.paging import PageRequest
 
 
 class Enrolling:
@@ -111,7 +111,7 @@ class Enrolling:
             if isinstance(enrollment, Trailing):
                 enrollment.revoked(tx, subject)
 
-    def page(self, caller: Caller, subject: UUID, page: Page) -> dict[str, Any]:
+    def page(self, caller: Caller, subject: UUID, page: PageRequest) -> dict[str, Any]:
         """Return a page of what a subject has enrolled, without any verifier."""
         with self._database.transaction(read=True) as tx:
             self._accounts.served(tx, caller, subject)
@@ -132,7 +132,7 @@ class Enrolling:
     ) -> dict[str, Any]:
         """Keep what a refused confirmation leaves; return what the caller is shown of it."""
         self._accounts.lock(tx, pending.subject)
-        shown = confirmation.again(tx, pending) if isinstance(confirmation, Renewing) else {}
+        shown = confirmation.repeat(tx, pending) if isinstance(confirmation, Renewing) else {}
         if attempt is not None:
             self._throttling.release(tx, attempt)
         return shown

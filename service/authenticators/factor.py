@@ -79,7 +79,7 @@ class Factor(Protocol):
     def check(self, material: Any, presented: Presented, now: datetime) -> Match:  # noqa: ANN401 - the factor's own material
         """Compare; raises VerificationFailed, or BadInput for what cannot be compared."""
 
-    def settle(self, tx: Any, match: Match, now: datetime) -> None:  # noqa: ANN401 - a unit of work
+    def consume(self, tx: Any, match: Match, now: datetime) -> None:  # noqa: ANN401 - a unit of work
         """Use up what counts once; raises VerificationFailed when another request did."""
 
     def keep(self, match: Match) -> dict[str, Any]:
@@ -129,5 +129,5 @@ class Trailing(Protocol):
 class Renewing(Protocol):
     """A pending authenticator whose challenge is used up by an attempt, whatever came of it."""
 
-    def again(self, tx: Any, pending: Verifier) -> dict[str, Any]:  # noqa: ANN401 - a unit of work
+    def repeat(self, tx: Any, pending: Verifier) -> dict[str, Any]:  # noqa: ANN401 - a unit of work
         """Keep a fresh challenge; return what the caller is shown of it."""

@@ -26,7 +26,7 @@ class Enroll(BaseModel):
     """Of a code generator, of which there may be several."""
 
 
-class Frame(BaseModel):
+class FrameInput(BaseModel):
     """One picture and when it was taken, in ms."""
 
     model_config = ConfigDict(extra="forbid")
@@ -42,7 +42,7 @@ class Confirm(BaseModel):
 
     code: Annotated[str, Field(max_length=LONGEST)] | None = None
     challenge_id: Annotated[str, Field(max_length=64)] | None = None
-    frames: Annotated[list[Frame], Field(max_length=MOST_PICTURES)] | None = None
+    frames: Annotated[list[FrameInput], Field(max_length=MOST_PICTURES)] | None = None
 
 
 def routes(api: Api, enrolling: Enrolling) -> None:

@@ -316,7 +316,7 @@ def _read_before(tx: Tx, subject: UUID) -> Sequence[Any] | None:
     return rows if owner == subject and unchanged(tx, AuthenticatorRow) else None
 
 
-def settled(tx: Tx, authenticators: Collection[UUID], before: datetime) -> frozenset[UUID]:
+def established(tx: Tx, authenticators: Collection[UUID], before: datetime) -> frozenset[UUID]:
     """Return those that are active and were confirmed by a time."""
     values = {"b_ids": list(authenticators), "b_before": before}
     return frozenset(row.id for row in holding(tx, AuthenticatorRow, _SETTLED, values))

@@ -4,49 +4,51 @@ from typing import Final
 
 import click
 
-from service.cli.lazy import LazyGroup, Place
+from service.cli.lazy import CommandPlace, LazyGroup
 
 _PLACES: Final = {
-    "audit": Place("service.cli.subjects:audit", "Look after the log."),
-    "behavior": Place("service.cli.behavior:behavior", "Train and measure behavioral models."),
-    "clients": Place("service.cli.clients:clients", "Manage the services that may call."),
-    "completion": Place(
+    "audit": CommandPlace("service.cli.subjects:audit", "Look after the log."),
+    "behavior": CommandPlace(
+        "service.cli.behavior:behavior", "Train and measure behavioral models."
+    ),
+    "clients": CommandPlace("service.cli.clients:clients", "Manage the services that may call."),
+    "completion": CommandPlace(
         "service.cli.completion:completion", "Print what completes commands in a shell."
     ),
-    "db": Place("service.cli.database:database", "Look at and change the schema."),
-    "demo": Place(
+    "db": CommandPlace("service.cli.database:database", "Look at and change the schema."),
+    "demo": CommandPlace(
         "service.cli.demo:demo",
         "Make keys and a database, start the service, and sign a person in through every layer.",
     ),
-    "doctor": Place(
+    "doctor": CommandPlace(
         "service.cli.doctor:doctor",
         "Look at database, schema, keys, ledger, worker, clocks, Redis and disks, a line for each.",
     ),
-    "face": Place("service.cli.face:face", "Look after the face engine."),
-    "keys": Place("service.cli.keys:keys", "Make, look at, rotate, prove and destroy keys."),
-    "operators": Place(
+    "face": CommandPlace("service.cli.face:face", "Look after the face engine."),
+    "keys": CommandPlace("service.cli.keys:keys", "Make, look at, rotate, prove and destroy keys."),
+    "operators": CommandPlace(
         "service.cli.operators:operators",
         "Make the first operators; list, grant and revoke roles.",
     ),
-    "outbox": Place(
+    "outbox": CommandPlace(
         "service.cli.delivery:outbox",
         "List, retry or drop the events and notices that were not delivered.",
     ),
-    "policy": Place(
+    "policy": CommandPlace(
         "service.cli.policy:policy", "Write, check, compare, try and put in force policies."
     ),
-    "serve": Place(
+    "serve": CommandPlace(
         "service.cli.serve:serve", "Serve the API until SIGTERM; requests at hand are finished."
     ),
-    "subjects": Place(
+    "subjects": CommandPlace(
         "service.cli.subjects:subjects",
         "Unlock, export, hold or watch a subject; `lamina keys shred` erases one.",
     ),
-    "webhooks": Place(
+    "webhooks": CommandPlace(
         "service.cli.delivery:webhooks",
         "Register where other services hear of events, by signed requests.",
     ),
-    "worker": Place(
+    "worker": CommandPlace(
         "service.cli.serve:worker",
         "Do the background work until SIGTERM (inside `serve` on SQLite, a process otherwise).",
     ),

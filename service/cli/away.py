@@ -29,7 +29,7 @@ _KINDS: Final = (
 )
 
 
-def told(error: BaseException, url: str) -> str:
+def explain(error: BaseException, url: str) -> str:
     """Return one line: where the database is, why it is away, and the setting that names it.
 
     Args:

@@ -97,9 +97,9 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def _away(error: LaminaError) -> str:
-    from service.cli.away import told
+    from service.cli.away import explain
 
-    return told(error, settings().database_url)
+    return explain(error, settings().database_url)
 
 
 def _hinted(error: LaminaError) -> str:

@@ -93,9 +93,11 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one argument an option
 
     Example: lamina behavior evaluate meu_touch/ --layout meu --folds 5 --enroll 10,20,34
     """
-    from service.cli.measuring import Asked, beside_rivals, evaluated
+    from service.cli.measuring import EvaluationOptions, beside_rivals, evaluated
 
-    rows = evaluated(Asked(file, train_file, folds, beside, kind, protocol, enroll, seed, plots))
+    rows = evaluated(
+        EvaluationOptions(file, train_file, folds, beside, kind, protocol, enroll, seed, plots)
+    )
     if as_json:
         show({"results": rows}, as_json=True)
         return

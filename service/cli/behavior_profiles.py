@@ -14,13 +14,13 @@ def reset(subject: str, *, as_json: bool) -> None:
 
     Example: lamina behavior reset alice
     """
-    from service.app import open_house
+    from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        account = account_of(house.accounts, tx, subject)
-        count = house.behaviors.reset(tx, account.id, BREAK_GLASS)
-        house.operators.alarm(tx, "behavior reset", account.id)
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        account = account_of(container.accounts, tx, subject)
+        count = container.behaviors.reset(tx, account.id, BREAK_GLASS)
+        container.operators.alarm(tx, "behavior reset", account.id)
     answer = {"subject": str(account.id), "profiles": count}
     show(answer, as_json=as_json, text=f"{counted(count, 'profile')} forgotten")

@@ -17,17 +17,17 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from crypto.errors import CryptoError
-from service.app import House, open_house, open_vault
-from service.cli.away import told as silent
+from service.app import Container, open_container, open_key_store
+from service.cli.away import explain as silent
 from service.cli.base import counted
 from service.domain.clock import SystemClock, rfc3339
 from service.domain.errors import LaminaError, Unavailable
 from service.keys.actions.ages import ages
-from service.notifications.model import Channel, State
+from service.notifications.model import Channel, DeliveryState
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import Tx, make_engine
-from service.store.room import LEAST_FREE, Room, free_bytes
+from service.store.room import LEAST_FREE, DiskSpace, free_bytes
 from service.web import limits
 
 LOW: Final = 10 * LEAST_FREE
@@ -43,7 +43,7 @@ _RESTORE: Final = "restore that file or its rights (new here? run: lamina keys i
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CheckResult:
     """What one check found.
 
     Args:
@@ -63,20 +63,20 @@ class Found:
         return {"check": self.check, "ok": self.ok, "told": self.told, "mend": self.mend or None}
 
 
-Check = Callable[[House, Tx], Iterable[Found]]
+Check = Callable[[Container, Tx], Iterable[CheckResult]]
 
 
-def wrong(check: str, told: str, mend: str) -> Found:
+def wrong(check: str, told: str, mend: str) -> CheckResult:
     """Return a finding."""
-    return Found(check, told, mend, ok=False)
+    return CheckResult(check, told, mend, ok=False)
 
 
-def unknown(check: str, why: str, mend: str = "") -> Found:
+def unknown(check: str, why: str, mend: str = "") -> CheckResult:
     """Return that something cannot be checked from here, and why."""
-    return Found(check, f"not checked: {why}", mend, ok=None)
+    return CheckResult(check, f"not checked: {why}", mend, ok=None)
 
 
-def look(settings: Settings) -> Iterator[Found]:
+def look(settings: Settings) -> Iterator[CheckResult]:
     """Do every check; those that need the whole service only where it can be opened."""
     first = [item for check in _BEFORE for item in check(settings)]
     yield from first
@@ -85,20 +85,20 @@ def look(settings: Settings) -> Iterator[Found]:
         yield from (unknown(name, why) for name, _ in CHECKS)
         return
     try:
-        house = open_house(settings)
+        container = open_container(settings)
     except LaminaError as error:
         yield wrong("start", error.detail, "mend what the line names; nothing starts before")
         yield from (unknown(name, "the service does not open") for name, _ in CHECKS)
         return
     for name, check in CHECKS:
-        yield from _done(house, name, check)
-    house.store.engine.dispose()
+        yield from _done(container, name, check)
+    container.store.engine.dispose()
 
 
-def _done(house: House, name: str, check: Check) -> list[Found]:
+def _done(container: Container, name: str, check: Check) -> list[CheckResult]:
     try:
-        with house.store.transaction(read=True) as tx:
-            return list(check(house, tx))
+        with container.store.transaction(read=True) as tx:
+            return list(check(container, tx))
     except LaminaError as error:
         return [wrong(name, error.detail, "mend what the line names")]
     except CryptoError as error:
@@ -117,7 +117,7 @@ def _engine(settings: Settings) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _database(settings: Settings) -> Iterator[Found]:
+def _database(settings: Settings) -> Iterator[CheckResult]:
     file = settings.sqlite_file
     if file is not None and not file.exists():
         # To look would make it.
@@ -130,21 +130,21 @@ def _database(settings: Settings) -> Iterator[Found]:
             mend = "start the database, or set LAMINA_DATABASE_URL"
             yield wrong("database", silent(error, settings.database_url), mend)
             return
-        yield Found("database", engine.dialect.name)
+        yield CheckResult("database", engine.dialect.name)
         yield _schema(found)
         yield from _pooler(engine)
         yield _writable(settings, engine)
 
 
-def _schema(found: str | None) -> Found:
+def _schema(found: str | None) -> CheckResult:
     if found == migrate.HEAD:
-        return Found("schema", f"revision {found}")
+        return CheckResult("schema", f"revision {found}")
     told = f"at revision {found or 'none'}, this program needs {migrate.HEAD}"
     newer = found is not None and found > migrate.HEAD
     return wrong("schema", told, "install the newer program" if newer else "run: lamina db upgrade")
 
 
-def _pooler(engine: Engine) -> Iterator[Found]:
+def _pooler(engine: Engine) -> Iterator[CheckResult]:
     """Tell whether something stands between: PgBouncer says another process than the server."""
     if engine.dialect.name != "postgresql":
         return
@@ -154,21 +154,21 @@ def _pooler(engine: Engine) -> Iterator[Found]:
         idle = connection.scalar(text(f"SELECT current_setting('{_IDLE}')"))
     if between:
         mend = "PgBouncer: pool_mode session, or 1.21 or later with max_prepared_statements"
-        yield Found("pooler", f"a pooler stands between; {mend}")
+        yield CheckResult("pooler", f"a pooler stands between; {mend}")
     else:
-        yield Found("pooler", "none that shows")
+        yield CheckResult("pooler", "none that shows")
     if idle == "0":
         mend = f"run as its owner: ALTER ROLE … SET {_IDLE} = '30s'"
         yield wrong("pooler", f"{_IDLE} is off: a pooler dropped what was asked for", mend)
 
 
-def _writable(settings: Settings, engine: Engine) -> Found:
+def _writable(settings: Settings, engine: Engine) -> CheckResult:
     """Tell whether there is room: a server's disk shows only in whether it takes writes."""
     file = settings.sqlite_file
     if file is not None:
         return _room("disk.database", file.resolve().parent, LOW)
     try:
-        takes = Room(engine, None)()
+        takes = DiskSpace(engine, None)()
     except DBAPIError:
         takes = False
     if takes:
@@ -177,13 +177,13 @@ def _writable(settings: Settings, engine: Engine) -> Found:
     return wrong("disk.database", "the server takes no writes", mend)
 
 
-def _ledger_room(settings: Settings) -> Iterator[Found]:
+def _ledger_room(settings: Settings) -> Iterator[CheckResult]:
     path = settings.ledger_path
     if path is not None and path.parent.is_dir():
         yield _room("disk.ledger", path.resolve().parent, LEAST_FREE)
 
 
-def _room(check: str, directory: Path, least: int) -> Found:
+def _room(check: str, directory: Path, least: int) -> CheckResult:
     try:
         free = free_bytes(directory)
     except OSError as error:
@@ -191,35 +191,37 @@ def _room(check: str, directory: Path, least: int) -> Found:
     told = f"{free // _MIB} MiB free in {directory}"
     if free < least:
         return wrong(check, f"{told}, less than {least // _MIB}", f"make room in {directory}")
-    return Found(check, told)
+    return CheckResult(check, told)
 
 
-def _roots(settings: Settings) -> Iterator[Found]:
+def _roots(settings: Settings) -> Iterator[CheckResult]:
     try:
-        open_vault(settings, SystemClock())
+        open_key_store(settings, SystemClock())
     except LaminaError as error:
         yield wrong("roots", error.detail.removesuffix(" (new here? run: lamina keys init)"),
                     _RESTORE)  # fmt: skip
         return
-    yield Found("roots", counted(len(settings.key_classes), "class is", "classes are") + " held")
+    yield CheckResult(
+        "roots", counted(len(settings.key_classes), "class is", "classes are") + " held"
+    )
 
 
-def _redis(settings: Settings) -> Iterator[Found]:
+def _redis(settings: Settings) -> Iterator[CheckResult]:
     if not settings.redis_url:
         alone = settings.workers == 1
         told = "not set; " + ("one worker counts" if alone else "each worker allows its share")
-        yield Found("redis", told)
+        yield CheckResult("redis", told)
         return
     parts = urlsplit(settings.redis_url)
     place = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
     if limits.reachable(settings.redis_url):
-        yield Found("redis", f"{place} answers")
+        yield CheckResult("redis", f"{place} answers")
         return
     mend = "start it, or set LAMINA_REDIS_URL; until then each worker allows its share"
     yield wrong("redis", f"{place} does not answer", mend)
 
 
-_BEFORE: Final[tuple[Callable[[Settings], Iterable[Found]], ...]] = (
+_BEFORE: Final[tuple[Callable[[Settings], Iterable[CheckResult]], ...]] = (
     _database, _ledger_room, _roots, _redis,
 )  # fmt: skip
 
@@ -227,24 +229,24 @@ _BEFORE: Final[tuple[Callable[[Settings], Iterable[Found]], ...]] = (
 # ------------------------------------------------------------ with the whole service
 
 
-def _serving(house: House, tx: Tx) -> Iterator[Found]:
-    now = house.clock.now()
-    alive = sum(item.alive(now) for item in house.keys.instances.listed(tx))
+def _serving(container: Container, tx: Tx) -> Iterator[CheckResult]:
+    now = container.clock.now()
+    alive = sum(item.alive(now) for item in container.keys.instances.listed(tx))
     if alive:
         told = counted(alive, "process gives", "processes give")
-        yield Found("serving", f"{told} signs of life")
+        yield CheckResult("serving", f"{told} signs of life")
     else:
         yield wrong("serving", "no process gave a sign of life for 30 s", "run: lamina serve")
 
 
-def _worker(house: House, tx: Tx) -> Iterator[Found]:
-    seen, now = house.jobs.seen(tx), house.clock.now()
+def _worker(container: Container, tx: Tx) -> Iterator[CheckResult]:
+    seen, now = container.jobs.seen(tx), container.clock.now()
     if seen is None:
         yield wrong("worker", "none has ever worked here", _START)
         return
     if seen.alive(now):
         age = max(0, int((now - seen.at).total_seconds()))
-        yield Found("worker", f"its last sign of life is {age} s old")
+        yield CheckResult("worker", f"its last sign of life is {age} s old")
     elif seen.until > now:
         told = f"it holds the work until {rfc3339(seen.until)}, by a clock that went wrong"
         yield wrong("worker", told, "set the clocks of all hosts right")
@@ -253,36 +255,36 @@ def _worker(house: House, tx: Tx) -> Iterator[Found]:
         yield wrong("worker", f"nobody has done its work for {away} s", _START)
 
 
-def _queued(house: House, tx: Tx) -> Iterator[Found]:
-    waiting, running, oldest = house.custody.jobs.depth(tx)
+def _queued(container: Container, tx: Tx) -> Iterator[CheckResult]:
+    waiting, running, oldest = container.key_admin.jobs.depth(tx)
     told = f"{counted(waiting, 'long job waits', 'long jobs wait')}, {running} run"
-    age = house.clock.now() - oldest if oldest else timedelta()
+    age = container.clock.now() - oldest if oldest else timedelta()
     if waiting and not running and age > _QUEUED:
         yield wrong("jobs", f"{told}; the oldest for {int(age.total_seconds())} s", _START)
     else:
-        yield Found("jobs", told)
+        yield CheckResult("jobs", told)
 
 
-def _clocks(house: House, tx: Tx) -> Iterator[Found]:
-    readings = house.jobs.readings.findings(tx) if house.jobs.readings else []
+def _clocks(container: Container, tx: Tx) -> Iterator[CheckResult]:
+    readings = container.jobs.readings.findings(tx) if container.jobs.readings else []
     for item in readings:
         told, check = f"{item.seconds:+d} s ahead of it", f"clock.{item.name}"
         mend = "set this machine's clock (timedatectl set-ntp true), then wait for an hour"
-        yield Found(check, told) if item.agrees else wrong(check, told, mend)
-    if house.settings.sqlite:
+        yield CheckResult(check, told) if item.agrees else wrong(check, told, mend)
+    if container.settings.sqlite:
         yield unknown("clock.database", "SQLite has no clock of its own")
 
 
-def _ledger(house: House, tx: Tx) -> Iterator[Found]:
-    path = house.settings.ledger_path
+def _ledger(container: Container, tx: Tx) -> Iterator[CheckResult]:
+    path = container.settings.ledger_path
     if path is not None and (problem := _unwritable(path)):
         yield wrong("ledger", *problem)
-    found = house.memory.findings(tx)
+    found = container.memory.findings(tx)
     for item in found:
         yield wrong("ledger", f"{item['what']} {item['state']}", item["mend"])
     if path is not None and not found:
-        lines = len(house.memory.entries())
-        yield Found("ledger", f"{counted(lines, 'line')} in {path.name}, and the log agrees")
+        lines = len(container.memory.entries())
+        yield CheckResult("ledger", f"{counted(lines, 'line')} in {path.name}, and the log agrees")
 
 
 def _unwritable(path: Path) -> tuple[str, str] | None:
@@ -299,17 +301,17 @@ def _read_only(place: Path) -> bool:
     return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
-def _keys(house: House, tx: Tx) -> Iterator[Found]:
-    found = house.custody.findings(tx)
+def _keys(container: Container, tx: Tx) -> Iterator[CheckResult]:
+    found = container.key_admin.findings(tx)
     for item in found:
         yield wrong("keys", f"{item['what']} {item['state']}", item["mend"])
     if not found:
-        yield Found("keys", "nothing is half done")
+        yield CheckResult("keys", "nothing is half done")
 
 
-def _ages(house: House, tx: Tx) -> Iterator[Found]:
+def _ages(container: Container, tx: Tx) -> Iterator[CheckResult]:
     lives = {"kek": _KEK_LIFE, "signing": _SIGNING_LIFE}
-    now, oldest = house.clock.now(), dict[str, tuple[timedelta, str]]()
+    now, oldest = container.clock.now(), dict[str, tuple[timedelta, str]]()
     for item in ages(tx, now):
         name = item.tier if item.tier == item.key_class else f"{item.tier} {item.key_class}"
         oldest[item.tier] = max(oldest.get(item.tier, (timedelta(), "")), (item.age, name))
@@ -318,12 +320,12 @@ def _ages(house: House, tx: Tx) -> Iterator[Found]:
         if age > lives[tier]:
             yield wrong(f"age.{tier}", told, f"run: lamina keys rotate --tier {tier} --wait")
         else:
-            yield Found(f"age.{tier}", told)
+            yield CheckResult(f"age.{tier}", told)
 
 
-def _destruction(house: House, tx: Tx) -> Iterator[Found]:
-    now = house.clock.now()
-    for row in house.vault.status(tx):
+def _destruction(container: Container, tx: Tx) -> Iterator[CheckResult]:
+    now = container.clock.now()
+    for row in container.key_store.status(tx):
         if row["destroy_after"] is None:
             continue
         due = datetime.fromisoformat(row["destroy_after"])
@@ -332,15 +334,15 @@ def _destruction(house: House, tx: Tx) -> Iterator[Found]:
             mend = f"{_START}; what is still under it moves by: lamina keys rewrap"
             yield wrong("destruction", f"{told}, and is still there", mend)
         else:
-            yield Found("destruction", told)
+            yield CheckResult("destruction", told)
 
 
-def _outbox(house: House, tx: Tx) -> Iterator[Found]:
-    depths = house.delivery.delivering.depths(tx)
-    dead = sum(item.number for item in depths if item.state == State.DEAD)
-    waits = [item for item in depths if item.state == State.WAITING]
+def _outbox(container: Container, tx: Tx) -> Iterator[CheckResult]:
+    depths = container.delivery.delivering.depths(tx)
+    dead = sum(item.number for item in depths if item.state == DeliveryState.DEAD)
+    waits = [item for item in depths if item.state == DeliveryState.WAITING]
     oldest = min((item.oldest for item in waits), default=None)
-    age = house.clock.now() - oldest if oldest else timedelta()
+    age = container.clock.now() - oldest if oldest else timedelta()
     told = f"{counted(sum(item.number for item in waits), 'delivery waits', 'deliveries wait')}"
     told += f", the oldest for {int(age.total_seconds())} s" if oldest else ""
     if dead:
@@ -351,21 +353,21 @@ def _outbox(house: House, tx: Tx) -> Iterator[Found]:
     elif age > _LATE:
         yield wrong("outbox", told, "see why: lamina outbox list")
     else:
-        yield Found("outbox", told)
+        yield CheckResult("outbox", told)
 
 
-def _delivery(house: House, tx: Tx) -> Iterator[Found]:
-    found = house.settings
+def _delivery(container: Container, tx: Tx) -> Iterator[CheckResult]:
+    found = container.settings
     if not found.smtp_url:
         yield unknown("delivery.email", "LAMINA_SMTP_URL is not set: no code goes out by mail")
-    elif reason := house.delivery.delivering.reach(Channel.EMAIL):
+    elif reason := container.delivery.delivering.reach(Channel.EMAIL):
         told = f"the mail server takes no mail ({reason}); messages wait"
         yield wrong("delivery.email", told, "start it, or mend LAMINA_SMTP_URL")
     else:
-        yield Found("delivery.email", "the mail server takes mail")
+        yield CheckResult("delivery.email", "the mail server takes mail")
     if not found.sms_url:
         yield unknown("delivery.sms", "LAMINA_SMS_URL is not set: no code goes out as a text")
-    if not found.alarm_email and not house.delivery.webhooks.listed(tx):
+    if not found.alarm_email and not container.delivery.webhooks.listed(tx):
         mend = "set LAMINA_ALARM_EMAIL, or run: lamina webhooks add"
         yield unknown("delivery.alarms", "nobody is told of alarms", mend)
 

@@ -12,7 +12,7 @@ from service.clients.model import SCOPES, NewClient
 from service.domain.errors import BadInput, Conflict, Fault
 
 if TYPE_CHECKING:
-    from service.app import House
+    from service.app import Container
     from service.store.engine import Tx
 
 _LARGEST_SET: Final = 64 * 1024
@@ -46,10 +46,10 @@ def create(  # noqa: PLR0913 - one argument per option
     keys = _key_set(jwks) if jwks else None
     wanted = tuple(SCOPES) if "all" in scopes else scopes
     new = NewClient(name, wanted, first_party, asserts_context, segments, keys)
-    house = _house()
-    with house.store.transaction() as tx:
-        client, secret = house.clients.create(tx, new, BREAK_GLASS)
-        _break_glass(house, tx, "clients create")
+    container = _container()
+    with container.store.transaction() as tx:
+        client, secret = container.clients.create(tx, new, BREAK_GLASS)
+        _break_glass(container, tx, "clients create")
     found = {"client_id": str(client.id), "client_secret": secret}
     text = f"client_id      {client.id}\nclient_secret  {secret}\nThe secret is not shown again."
     show(found, as_json=as_json, text=text)
@@ -95,20 +95,20 @@ def update(
 
     if name is None and not scopes and not segments:
         raise BadInput(Fault("", "missing", "say what to change: --name, --scope or --segment"))
-    house = _house()
+    container = _container()
     wanted = tuple(SCOPES) if "all" in scopes else scopes
-    with house.store.transaction() as tx:
-        if house.clients.show(tx, client)["status"] != "active":
+    with container.store.transaction() as tx:
+        if container.clients.show(tx, client)["status"] != "active":
             raise Conflict("client_revoked", "This client was revoked; make another.")
         if name is not None:
-            house.clients.rename(tx, client, name, BREAK_GLASS)
+            container.clients.rename(tx, client, name, BREAK_GLASS)
         if wanted:
             params = {"scopes": " ".join(wanted)}
-            house.clients.approve_scopes(tx, str(client), params, BREAK_GLASS)
+            container.clients.approve_scopes(tx, str(client), params, BREAK_GLASS)
         if segments:
-            house.clients.set_segments(tx, client, segments, BREAK_GLASS)
-        _break_glass(house, tx, "clients update")
-        found = house.clients.show(tx, client)
+            container.clients.set_segments(tx, client, segments, BREAK_GLASS)
+        _break_glass(container, tx, "clients update")
+        found = container.clients.show(tx, client)
     text = f"{found['name']}: {' '.join(found['scopes'])}; {' '.join(found['segments'])}"
     show(found, as_json=as_json, text=text)
 
@@ -124,10 +124,10 @@ def revoke(client: UUID, *, as_json: bool) -> None:
     """
     from service.operators.actions import BREAK_GLASS
 
-    house = _house()
-    with house.store.transaction() as tx:
-        house.clients.revoke(tx, client, BREAK_GLASS)
-        _break_glass(house, tx, "clients revoke")
+    container = _container()
+    with container.store.transaction() as tx:
+        container.clients.revoke(tx, client, BREAK_GLASS)
+        _break_glass(container, tx, "clients revoke")
     show({"client_id": str(client), "status": "revoked"}, as_json=as_json, text="revoked")
 
 
@@ -144,11 +144,11 @@ def rotate_secret(client: UUID, overlap: timedelta, *, as_json: bool) -> None:
     """
     from service.operators.actions import BREAK_GLASS
 
-    house = _house()
-    with house.store.transaction() as tx:
-        secret = house.clients.rotate_secret(tx, client, overlap, BREAK_GLASS)
-        _break_glass(house, tx, "clients rotate-secret")
-        ends = _ends(house, tx, client)
+    container = _container()
+    with container.store.transaction() as tx:
+        secret = container.clients.rotate_secret(tx, client, overlap, BREAK_GLASS)
+        _break_glass(container, tx, "clients rotate-secret")
+        ends = _ends(container, tx, client)
     found = {"client_id": str(client), "client_secret": secret} | ends
     text = f"client_secret  {secret}\n{_told(ends['old_secret_until'], 'secret')}"
     show(found, as_json=as_json, text=text)
@@ -176,20 +176,20 @@ def set_jwks(
     if (jwks is None) != remove:
         raise BadInput(Fault("/jwks", "missing", "give either --jwks FILE or --remove"))
     keys = key_set(_key_set(jwks)) if jwks else None
-    house = _house()
-    with house.store.transaction() as tx:
-        house.clients.replace_jwks(tx, client, keys, overlap, BREAK_GLASS)
-        _break_glass(house, tx, "clients set-jwks")
-        ends = _ends(house, tx, client)
+    container = _container()
+    with container.store.transaction() as tx:
+        container.clients.replace_jwks(tx, client, keys, overlap, BREAK_GLASS)
+        _break_glass(container, tx, "clients set-jwks")
+        ends = _ends(container, tx, client)
     count = len(keys["keys"]) if keys else 0
     text = f"{counted(count, 'key')} registered\n{_told(ends['old_jwks_until'], 'key set')}"
     show({"client_id": str(client), "keys": count} | ends, as_json=as_json, text=text)
 
 
-def _house() -> "House":
-    from service.app import open_house
+def _container() -> "Container":
+    from service.app import open_container
 
-    return open_house(settings())
+    return open_container(settings())
 
 
 def _key_set(path: Path) -> Any:  # noqa: ANN401 - any JSON value
@@ -205,9 +205,9 @@ def _key_set(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     return strict_json.loads(content)
 
 
-def _ends(house: "House", tx: "Tx", client: UUID) -> dict[str, str | None]:
+def _ends(container: "Container", tx: "Tx", client: UUID) -> dict[str, str | None]:
     """Return until when what was replaced still counts."""
-    row = house.clients.show(tx, client)
+    row = container.clients.show(tx, client)
     return {name: row[name] for name in ("old_secret_until", "old_jwks_until")}
 
 
@@ -215,6 +215,6 @@ def _told(until: str | None, what: str) -> str:
     return f"The old {what} counts until {until}." if until else f"The old {what} counts no more."
 
 
-def _break_glass(house: "House", tx: "Tx", act: str) -> None:
+def _break_glass(container: "Container", tx: "Tx", act: str) -> None:
     # Who works on the host passes every approval: that leaves a mark of its own, and an alarm.
-    house.operators.alarm(tx, act)
+    container.operators.alarm(tx, act)

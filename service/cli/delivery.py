@@ -11,7 +11,7 @@ from service.domain.errors import BadInput, Fault, NotFound
 from service.domain.ids import parse_id
 
 if TYPE_CHECKING:
-    from service.app.container import House
+    from service.app.container import Container
     from service.store.engine import Tx
 
 _OVERLAP: Final = timedelta(hours=24)
@@ -64,12 +64,12 @@ def retry(ids: tuple[str, ...], *, dead: bool, as_json: bool) -> None:
 
     Example: lamina outbox retry --dead
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        chosen = _chosen(house, tx, ids, dead=dead)
-        count = house.outbox.retry(tx, chosen)
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        chosen = _chosen(container, tx, ids, dead=dead)
+        count = container.outbox.retry(tx, chosen)
     text = f"{counted(count, 'message')} of {len(chosen)} will be tried again"
     show({"retried": count, "asked": len(chosen)}, as_json=as_json, text=text)
 
@@ -84,12 +84,12 @@ def drop(ids: tuple[str, ...], *, dead: bool, as_json: bool) -> None:
 
     Example: lamina outbox drop 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        count = house.outbox.drop(tx, _chosen(house, tx, ids, dead=dead))
-        house.operators.alarm(tx, "outbox drop")
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        count = container.outbox.drop(tx, _chosen(container, tx, ids, dead=dead))
+        container.operators.alarm(tx, "outbox drop")
     show({"dropped": count}, as_json=as_json, text=f"{counted(count, 'message')} dropped")
 
 
@@ -110,15 +110,15 @@ def add_webhook(url: str, kinds: str, client: str | None, *, as_json: bool) -> N
 
     Example: lamina webhooks add https://shop.example/lamina --kinds "authenticator.*"
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
+    container = open_container(settings())
+    with container.store.transaction() as tx:
         owner = _id(client, "client") if client else None
         if owner is not None:
-            house.clients.show(tx, owner)
-        made = house.delivery.webhooks.add(tx, url, kinds, owner)
-        house.operators.alarm(tx, "webhooks add")
+            container.clients.show(tx, owner)
+        made = container.delivery.webhooks.add(tx, url, kinds, owner)
+        container.operators.alarm(tx, "webhooks add")
     text = f"webhook {made['id']}\nsecret  {made['secret']}   (shown this once)"
     show(made, as_json=as_json, text=text)
 
@@ -147,12 +147,12 @@ def rotate_secret(webhook: str, overlap: timedelta, *, as_json: bool) -> None:
 
     Example: lamina webhooks rotate-secret 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a --overlap 7d
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        made = house.delivery.webhooks.rotate(tx, _id(webhook, "webhook"), overlap)
-        house.operators.alarm(tx, "webhooks rotate-secret")
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        made = container.delivery.webhooks.rotate(tx, _id(webhook, "webhook"), overlap)
+        container.operators.alarm(tx, "webhooks rotate-secret")
     text = f"secret  {made['secret']}   (shown this once)"
     show(made, as_json=as_json, text=text)
 
@@ -166,19 +166,19 @@ def remove_webhook(webhook: str, *, as_json: bool) -> None:
 
     Example: lamina webhooks remove 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        house.delivery.webhooks.remove(tx, _id(webhook, "webhook"))
-        house.operators.alarm(tx, "webhooks remove")
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        container.delivery.webhooks.remove(tx, _id(webhook, "webhook"))
+        container.operators.alarm(tx, "webhooks remove")
     show({"removed": webhook}, as_json=as_json, text="removed")
 
 
-def _chosen(house: "House", tx: "Tx", ids: tuple[str, ...], *, dead: bool) -> list[UUID]:
+def _chosen(container: "Container", tx: "Tx", ids: tuple[str, ...], *, dead: bool) -> list[UUID]:
     if bool(ids) == dead:
         raise BadInput(Fault("", "choose", "name messages, or say --dead"))
-    return house.outbox.dead(tx) if dead else [_id(each, "message") for each in ids]
+    return container.outbox.dead(tx) if dead else [_id(each, "message") for each in ids]
 
 
 def _id(text: str, what: str) -> UUID:

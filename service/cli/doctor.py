@@ -7,7 +7,7 @@ import click
 from service.cli.base import FAILED, command, counted, json_option, settings, show
 
 if TYPE_CHECKING:
-    from service.cli.checks import Found
+    from service.cli.checks import CheckResult
 
 _WORDS = {True: "ok", False: "finding", None: "unknown"}
 
@@ -34,6 +34,6 @@ def doctor(*, as_json: bool) -> None:
         raise SystemExit(FAILED)
 
 
-def _line(item: "Found") -> str:
+def _line(item: "CheckResult") -> str:
     mend = f"; mend: {item.mend}" if item.mend else ""
     return f"{_WORDS[item.ok]:<8} {item.check:<16} {item.told}{mend}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from biometrics.face import FaceEngine
     from biometrics.face.conversion.dlib_reader import Floats
     from lab.face import evaluation
-    from service.app import House
+    from service.app import Container
 
 _AT_ONCE: Final = 100
 
@@ -165,15 +165,15 @@ def renew(subject: str | None, *, as_json: bool) -> None:
 
     Example: lamina face renew --json
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        house.operators.alarm(tx, "face renew")
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        container.operators.alarm(tx, "face renew")
     try:
-        count = _renew_one(house, subject) if subject else _renew_all(house)
+        count = _renew_one(container, subject) if subject else _renew_all(container)
     finally:
-        house.store.engine.dispose()
+        container.store.engine.dispose()
     show(
         {"renewed": count},
         as_json=as_json,
@@ -181,27 +181,27 @@ def renew(subject: str | None, *, as_json: bool) -> None:
     )
 
 
-def _renew_one(house: "House", subject: str) -> int:
-    with house.store.transaction() as tx:
-        if not house.face.renew(tx, subject_of(house.accounts, tx, subject)):
+def _renew_one(container: "Container", subject: str) -> int:
+    with container.store.transaction() as tx:
+        if not container.face.renew(tx, subject_of(container.accounts, tx, subject)):
             raise NotFound("no_face", "This subject has no face.")
     return 1
 
 
-def _renew_all(house: "House") -> int:
+def _renew_all(container: "Container") -> int:
     """Renew a hundred subjects in each unit of work, with a bar."""
     from rich.console import Console
     from rich.progress import Progress
 
     done, after = 0, None
-    with house.store.transaction(read=True) as tx:
-        total = house.face.stored(tx)
+    with container.store.transaction(read=True) as tx:
+        total = container.face.stored(tx)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Renewing templates", total=total)
         while True:
-            with house.store.transaction() as tx:
-                subjects = house.face.subjects(tx, after, _AT_ONCE)
-                done += sum(house.face.renew(tx, item) for item in subjects)
+            with container.store.transaction() as tx:
+                subjects = container.face.subjects(tx, after, _AT_ONCE)
+                done += sum(container.face.renew(tx, item) for item in subjects)
             if not subjects:
                 return done
             after = subjects[-1]

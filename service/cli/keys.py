@@ -69,14 +69,14 @@ def status(*, as_json: bool) -> None:
 
     Example: lamina keys status --json
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        found = house.custody.overview(tx)
-        open_points = house.custody.findings(tx)
+    container = open_container(settings())
+    with container.store.transaction(read=True) as tx:
+        found = container.key_admin.overview(tx)
+        open_points = container.key_admin.findings(tx)
     held = sorted({row["class"] for row in found["keks"] if row["held"]})
-    missing = sorted(set(house.settings.key_classes) - set(held))
+    missing = sorted(set(container.settings.key_classes) - set(held))
     found |= {"held": held, "missing": missing, "findings": open_points}
     alive = sum(item["alive"] for item in found["instances"])
     text = f"{counted(len(held), 'key class', 'key classes')} held, {len(missing)} missing; "
@@ -97,7 +97,7 @@ def listing(*, as_json: bool) -> None:
     Example: lamina keys list
     """
     with reading() as desk, desk.store.transaction(read=True) as tx:
-        show_rows(desk.vault.status(tx), as_json=as_json, empty="no keys yet")
+        show_rows(desk.key_store.status(tx), as_json=as_json, empty="no keys yet")
 
 
 @keys.command()
@@ -108,11 +108,11 @@ def doctor(*, as_json: bool) -> None:
 
     Example: lamina keys doctor
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        found = house.custody.findings(tx) + house.memory.findings(tx)
+    container = open_container(settings())
+    with container.store.transaction(read=True) as tx:
+        found = container.key_admin.findings(tx) + container.memory.findings(tx)
     show_rows(found, as_json=as_json, empty="nothing is wrong")
 
 
@@ -217,19 +217,19 @@ def destroy(
 
     Example: lamina keys destroy --class factor --version 1 --yes
     """
-    from service.app import open_house
+    from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
     if not yes:
         raise SetupError("not_confirmed", "say --yes: what only this key opens is gone for good")
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        house.operators.alarm(tx, "keys destroy")
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        container.operators.alarm(tx, "keys destroy")
         if tier == "root":
-            gone = house.custody.destroy_root(tx, key_class, version, BREAK_GLASS)
+            gone = container.key_admin.destroy_root(tx, key_class, version, BREAK_GLASS)
             done: dict[str, Any] = {"destroyed": gone}
         else:
-            done = house.custody.destroy(tx, key_class, version, grace_days, BREAK_GLASS)
+            done = container.key_admin.destroy(tx, key_class, version, grace_days, BREAK_GLASS)
     show(done, as_json=as_json, text="\n".join(f"{name}: {value}" for name, value in done.items()))
 
 
@@ -269,13 +269,13 @@ def export_recovery(line: Path, out: Path, days: int, *, as_json: bool) -> None:
     Example: lamina keys export-recovery --recipient recovery.key.pub --out export.json
     """
     from crypto.providers.records import write_private
-    from service.app import open_house
+    from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        content = house.keys.recovery.export(tx, line.read_text("utf-8"), days, BREAK_GLASS)
-        house.operators.alarm(tx, "keys export-recovery")
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        content = container.keys.recovery.export(tx, line.read_text("utf-8"), days, BREAK_GLASS)
+        container.operators.alarm(tx, "keys export-recovery")
         write_private(out, content)
     show({"file": str(out)}, as_json=as_json, text=f"{out}: destroy it within {days} days")
 
@@ -320,29 +320,29 @@ def shred(subject: str, key_class: str | None, *, yes: bool, as_json: bool) -> N
 
     Example: lamina keys shred alice --class biometric --yes
     """
-    from service.app import open_house
+    from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
     if not yes:
         raise SetupError("not_confirmed", "say --yes: nobody can undo an erasure")
-    house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        found = subject_of(house.accounts, tx, subject)
-    done = house.erasure.erase(found, BREAK_GLASS, key_class).to_json()
-    with house.store.transaction() as tx:
-        house.operators.alarm(tx, "keys shred", found)
+    container = open_container(settings())
+    with container.store.transaction(read=True) as tx:
+        found = subject_of(container.accounts, tx, subject)
+    done = container.erasure.erase(found, BREAK_GLASS, key_class).to_json()
+    with container.store.transaction() as tx:
+        container.operators.alarm(tx, "keys shred", found)
     text = f"{counted(done['data_keys_destroyed'], 'data key')} destroyed; erase horizon "
     show(done, as_json=as_json, text=f"{text}{done['erase_horizon']}\n{done['certificate']}")
 
 
 def _steps(verb: str, tier: str, key_class: str | None, *, as_json: bool) -> None:
-    from service.app import open_house
+    from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        names: list[str] = getattr(house.custody, verb)(tx, tier, key_class, BREAK_GLASS)
-        house.operators.alarm(tx, f"keys {verb}")
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        names: list[str] = getattr(container.key_admin, verb)(tx, tier, key_class, BREAK_GLASS)
+        container.operators.alarm(tx, f"keys {verb}")
     show({"keys": names}, as_json=as_json, text="\n".join(names) or "nothing to do")
 
 

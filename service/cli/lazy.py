@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 
-class Place(NamedTuple):
+class CommandPlace(NamedTuple):
     """Where a command lives and what is said of it in the list of commands.
 
     Args:
@@ -23,7 +23,7 @@ class Place(NamedTuple):
 class _Commands(MutableMapping[str, click.Command]):
     """Commands by name; each is imported when it is asked for."""
 
-    def __init__(self, places: Mapping[str, Place]) -> None:
+    def __init__(self, places: Mapping[str, CommandPlace]) -> None:
         self.places = dict(places)
         self._known: dict[str, click.Command] = {}
 
@@ -35,7 +35,7 @@ class _Commands(MutableMapping[str, click.Command]):
 
     def __setitem__(self, name: str, command: click.Command) -> None:
         self._known[name] = command
-        self.places[name] = Place("", command.get_short_help_str(limit=200))
+        self.places[name] = CommandPlace("", command.get_short_help_str(limit=200))
 
     def __delitem__(self, name: str) -> None:
         del self.places[name]
@@ -54,7 +54,7 @@ class _Commands(MutableMapping[str, click.Command]):
 class LazyGroup(click.Group):
     """A group of commands that are named by their places."""
 
-    def __init__(self, *, places: Mapping[str, Place], **options: Any) -> None:  # noqa: ANN401 - click's own
+    def __init__(self, *, places: Mapping[str, CommandPlace], **options: Any) -> None:  # noqa: ANN401 - click's own
         super().__init__(**options)
         self.commands = self._told = _Commands(places)
 

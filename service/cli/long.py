@@ -15,9 +15,9 @@ from service.domain.errors import BadInput, Conflict, NotFound, SetupError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from service.app import House
-    from service.jobs.actions.long import Pace
-    from service.key_admin.actions import Custody
+    from service.app import Container
+    from service.jobs.actions.long import JobRate
+    from service.key_admin.actions import KeyAdmin
 
 P = ParamSpec("P")
 REFUSED: Final = 2
@@ -58,31 +58,31 @@ def run_long(  # noqa: PLR0913 - one argument per option
     max_latency: float, workers: int, as_json: bool, failure: int = PARTIAL,
 ) -> None:  # fmt: skip
     """Do a long job in this process and its helpers; exit 3 or 4 when rows were left."""
-    from service.app import open_house
-    from service.jobs.actions.long import Pace
+    from service.app import open_container
+    from service.jobs.actions.long import JobRate
     from service.operators.actions import BREAK_GLASS
 
     found = settings()
     if workers > 1 and found.sqlite:
         raise SetupError("one_writer", "SQLite has one writer at a time: --workers 1")
-    house = open_house(found)
-    params = house.custody.params(kind, tier, key_class)
+    container = open_container(found)
+    params = container.key_admin.params(kind, tier, key_class)
     if dry_run:
-        total = house.custody.jobs.work(kind, params).total()
+        total = container.key_admin.jobs.work(kind, params).total()
         show({"rows": total}, as_json=as_json, text=f"{counted(total, 'row')} would be done")
         return
-    with house.store.transaction() as tx:
-        number = house.custody.jobs.plan(tx, kind, params, BREAK_GLASS)
-        house.operators.alarm(tx, f"keys {kind}")
-    pace = Pace(max_rate / workers if max_rate else 0.0, max_latency)
-    _stop_at_page_end(house.custody)
-    view = _run(house, number, pace, workers)
+    with container.store.transaction() as tx:
+        number = container.key_admin.jobs.plan(tx, kind, params, BREAK_GLASS)
+        container.operators.alarm(tx, f"keys {kind}")
+    pace = JobRate(max_rate / workers if max_rate else 0.0, max_latency)
+    _stop_at_page_end(container.key_admin)
+    view = _run(container, number, pace, workers)
     show(view, as_json=as_json, text=_sentence(view))
     if view["status"] != "done":
         raise SystemExit(REFUSED if "error" in view["report"] else failure)
 
 
-def _run(house: "House", number: UUID, pace: "Pace", workers: int) -> dict[str, Any]:
+def _run(container: "Container", number: UUID, pace: "JobRate", workers: int) -> dict[str, Any]:
     import multiprocessing
 
     from service.jobs.actions.long import Progress as Done
@@ -98,23 +98,23 @@ def _run(house: "House", number: UUID, pace: "Pace", workers: int) -> dict[str, 
             def watch(done: Done) -> None:
                 bar.update(task, completed=done.done, total=max(done.total, done.done))
 
-            return house.custody.jobs.run(number, pace=pace, watch=watch)
+            return container.key_admin.jobs.run(number, pace=pace, watch=watch)
     finally:
         for helper in helpers:
             helper.join()
 
 
-def _help(number: UUID, pace: "Pace") -> None:
-    from service.app import open_house
+def _help(number: UUID, pace: "JobRate") -> None:
+    from service.app import open_container
 
-    house = open_house(settings())
-    _stop_at_page_end(house.custody)
-    house.custody.jobs.run(number, pace=pace, helper=True)
+    container = open_container(settings())
+    _stop_at_page_end(container.key_admin)
+    container.key_admin.jobs.run(number, pace=pace, helper=True)
 
 
-def _stop_at_page_end(custody: "Custody") -> None:
+def _stop_at_page_end(key_admin: "KeyAdmin") -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        custody.jobs.stop()
+        key_admin.jobs.stop()
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)

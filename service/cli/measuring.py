@@ -60,7 +60,7 @@ def train_own(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EvaluationOptions:
     """The options of `lamina behavior evaluate`."""
 
     file: Path
@@ -74,7 +74,7 @@ class Asked:
     plots: Path | None
 
 
-def evaluated(asked: Asked) -> list[dict[str, Any]]:
+def evaluated(asked: EvaluationOptions) -> list[dict[str, Any]]:
     """Measure error rates of unseen people; raises SetupError."""
     kind, protocol = asked.kind, asked.protocol or ("km" if asked.kind == "cmu" else "short")
     runs = _runs(protocol, asked.enroll or ("20" if protocol == "short" else "200"))

@@ -11,7 +11,7 @@ from service.domain.errors import NotFound
 from service.operators.model import MOST_FIRST, QUORUM, Role
 
 if TYPE_CHECKING:
-    from service.app import House
+    from service.app import Container
     from service.store.engine import Tx
 
 _BOOTSTRAP = "/v1/operators/bootstrap"
@@ -37,12 +37,12 @@ def bootstrap(seats: int, *, reopen: bool, as_json: bool) -> None:
 
     Example: lamina operators bootstrap --operators 3
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        tokens = house.operators.bootstrap(tx, seats, reopen=reopen)
-    place = f"{house.settings.issuer}{_BOOTSTRAP}"
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        tokens = container.operators.bootstrap(tx, seats, reopen=reopen)
+    place = f"{container.settings.issuer}{_BOOTSTRAP}"
     answer = {"post": place, "token": tokens[0], "operators": [{"token": it} for it in tokens]}
     body = '{"token": "lboot_…", "access_token": "…"}'
     told = f"Give each to another person, who signs in; a client then sends:\nPOST {place} {body}"
@@ -76,12 +76,12 @@ def grant(subject: str, role: str, *, as_json: bool) -> None:
 
     Example: lamina operators grant alice security_officer
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        found = account_of(house.accounts, tx, subject).id
-        house.operators.grant(tx, found, Role(role))
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        found = account_of(container.accounts, tx, subject).id
+        container.operators.grant(tx, found, Role(role))
     show({"subject": str(found), "granted": role}, as_json=as_json, text=f"{role} granted")
 
 
@@ -95,22 +95,22 @@ def revoke(subject: str, role: str | None, *, as_json: bool) -> None:
 
     Example: lamina operators revoke alice --role operator
     """
-    from service.app import open_house
+    from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        found = subject_of(house.accounts, tx, subject)
-        names = [role] if role else _held(house, tx, found)
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        found = subject_of(container.accounts, tx, subject)
+        names = [role] if role else _held(container, tx, found)
         for name in names:
-            house.operators.revoke(tx, found, name, BREAK_GLASS)
-        house.operators.alarm(tx, "operators revoke", found)
+            container.operators.revoke(tx, found, name, BREAK_GLASS)
+        container.operators.alarm(tx, "operators revoke", found)
     gone = ", ".join(names)
     show({"revoked": role or names}, as_json=as_json, text=f"{gone} revoked")
 
 
-def _held(house: "House", tx: "Tx", subject: UUID) -> list[str]:
-    rows = house.operators.listing(tx)
+def _held(container: "Container", tx: "Tx", subject: UUID) -> list[str]:
+    rows = container.operators.listing(tx)
     names = [str(row["role"]) for row in rows if row["subject"] == str(subject)]
     if not names:
         raise NotFound("role_not_found", "This subject has no role.")

@@ -14,7 +14,7 @@ from service.cli.long import refusals
 from service.domain.errors import BadInput, SetupError
 
 if TYPE_CHECKING:
-    from service.app import House
+    from service.app import Container
     from service.policy.actions.backtest import Backtest
     from service.policy.model.compiler import Whole
     from service.store.engine import Tx
@@ -111,11 +111,11 @@ def show_one(version: str, *, as_json: bool) -> None:  # noqa: ARG001 - every co
 
     Example: lamina policy show 3f9a17c2
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        found = house.lives.show(tx, version)
+    container = open_container(settings())
+    with container.store.transaction(read=True) as tx:
+        found = container.lives.show(tx, version)
     show(found, as_json=True)
 
 
@@ -132,9 +132,9 @@ def draft(file: Path, *, as_json: bool) -> None:
     from service.policy.actions import parse
 
     read = parse(file.read_text("utf-8"))
-    with _alarmed("draft") as (house, tx):
-        done = house.lives.draft(tx, read, BREAK_GLASS)
-        done = house.lives.validate(tx, done["version"], BREAK_GLASS)
+    with _alarmed("draft") as (container, tx):
+        done = container.lives.draft(tx, read, BREAK_GLASS)
+        done = container.lives.validate(tx, done["version"], BREAK_GLASS)
     _done(done, as_json=as_json)
 
 
@@ -148,12 +148,12 @@ def backtest(version: str, days: int | None, *, as_json: bool) -> None:
 
     Example: lamina policy backtest 3f9a17c2 --days 30
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction(read=True) as tx:
-        whole = house.lives.whole(tx, version)
-    test = _run(house, whole, days)
+    container = open_container(settings())
+    with container.store.transaction(read=True) as tx:
+        whole = container.lives.whole(tx, version)
+    test = _run(container, whole, days)
     rows = test.table.listing()
     if as_json:
         show({"segments": rows, "unopened": test.table.unopened}, as_json=True)
@@ -172,9 +172,9 @@ def replay(days: int | None, *, as_json: bool) -> None:
 
     Example: lamina policy replay --json
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    test = _run(open_house(settings()), None, days)
+    test = _run(open_container(settings()), None, days)
     same = sum(row["decisions"] for row in test.table.listing()) - len(test.different)
     found = {
         "reproduced": same, "different": test.different[:100], "unopened": test.table.unopened,
@@ -197,8 +197,8 @@ def shadow(version: str, *, off: bool, as_json: bool) -> None:
     """
     from service.operators.actions import BREAK_GLASS
 
-    with _alarmed("shadow") as (house, tx):
-        done = house.lives.shadow(tx, version, BREAK_GLASS, on=not off)
+    with _alarmed("shadow") as (container, tx):
+        done = container.lives.shadow(tx, version, BREAK_GLASS, on=not off)
     _done(done, as_json=as_json)
 
 
@@ -215,8 +215,8 @@ def activate(version: str, *, yes: bool, as_json: bool) -> None:
     from service.operators.actions import BREAK_GLASS
 
     _confirmed(yes=yes)
-    with _alarmed("activate") as (house, tx):
-        done = house.lives.activate(tx, version, BREAK_GLASS)
+    with _alarmed("activate") as (container, tx):
+        done = container.lives.activate(tx, version, BREAK_GLASS)
     _done(done, as_json=as_json)
 
 
@@ -233,8 +233,8 @@ def rollback(version: str, *, yes: bool, as_json: bool) -> None:
     from service.operators.actions import BREAK_GLASS
 
     _confirmed(yes=yes)
-    with _alarmed("rollback") as (house, tx):
-        done = house.lives.rollback(tx, version, BREAK_GLASS)
+    with _alarmed("rollback") as (container, tx):
+        done = container.lives.rollback(tx, version, BREAK_GLASS)
     _done(done, as_json=as_json)
 
 
@@ -264,8 +264,8 @@ def tighten(nats: float, ramp: int, hours: int, *, yes: bool, as_json: bool) -> 
     """
     from service.operators.actions import BREAK_GLASS
 
-    with _alarmed("tighten") as (house, tx):
-        done = house.lives.tighten(
+    with _alarmed("tighten") as (container, tx):
+        done = container.lives.tighten(
             tx, nats, ramp, timedelta(hours=hours), BREAK_GLASS, approved=yes
         )
     show(done, as_json=as_json, text=f"on the way to {nats:+g} nats, for {hours} hours")
@@ -282,38 +282,38 @@ def clear_risk(subject: str, *, as_json: bool) -> None:
     """
     from service.operators.actions import BREAK_GLASS
 
-    with _alarmed("clear-risk") as (house, tx):
-        found = subject_of(house.accounts, tx, subject)
-        house.standing.clear(tx, found, BREAK_GLASS)
+    with _alarmed("clear-risk") as (container, tx):
+        found = subject_of(container.accounts, tx, subject)
+        container.standing.clear(tx, found, BREAK_GLASS)
     show({"cleared": str(found)}, as_json=as_json, text=f"{found}: cleared")
 
 
 @contextmanager
-def _alarmed(act: str) -> Iterator[tuple["House", "Tx"]]:
+def _alarmed(act: str) -> Iterator[tuple["Container", "Tx"]]:
     """Give a unit of work in which a policy is changed on the host, and raise its alarm."""
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        yield house, tx
-        house.operators.alarm(tx, f"policy {act}")
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        yield container, tx
+        container.operators.alarm(tx, f"policy {act}")
 
 
-def _run(house: "House", whole: "Whole | None", days: int | None) -> "Backtest":
+def _run(container: "Container", whole: "Whole | None", days: int | None) -> "Backtest":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from service.policy.actions.backtest import Backtest
 
-    since = house.clock.now() - timedelta(days=days) if days else None
+    since = container.clock.now() - timedelta(days=days) if days else None
     test = Backtest(whole, since)
-    with house.store.transaction(read=True) as tx:
+    with container.store.transaction(read=True) as tx:
         total = test.total(tx)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         while True:
-            with house.store.transaction(read=True) as tx:
+            with container.store.transaction(read=True) as tx:
                 done = test.page(tx)
             if not done:
                 return test

@@ -16,7 +16,7 @@ from service.cli.long import PARTIAL, refusals
 from service.domain.errors import Conflict, SetupError
 
 if TYPE_CHECKING:
-    from service.app import House
+    from service.app import Container
     from service.store.engine import Tx
 
 _WAITS: Final = frozenset({"key_not_everywhere", "key_not_settled", "job_running"})
@@ -39,9 +39,9 @@ def rotate(tier: str, key_class: str | None, *, wait: bool, as_json: bool) -> No
     """
     if key_class and tier in {"signing", "index"}:
         raise SetupError("bad_class", f"the keys of tier {tier} have no class: leave --class out")
-    from service.app import open_house
+    from service.app import open_container
 
-    run = _Rotation(open_house(settings()), key_class, wait=wait)
+    run = _Rotation(open_container(settings()), key_class, wait=wait)
     run.rotate(tier)
     then = _THEN[tier]
     answer = {"tier": tier, "class": key_class, "steps": run.steps, "then": then}
@@ -59,9 +59,9 @@ _THEN: Final = {
 class _Rotation:
     """One run of the command."""
 
-    def __init__(self, house: "House", key_class: str | None, *, wait: bool) -> None:
+    def __init__(self, container: "Container", key_class: str | None, *, wait: bool) -> None:
         self.steps: list[dict[str, Any]] = []
-        self._house = house
+        self._container = container
         self._class = key_class
         self._wait = wait
 
@@ -101,7 +101,7 @@ class _Rotation:
         self._act("retire", "data")
 
     def _signing(self) -> None:
-        states = set(self._house.signing.states().values())
+        states = set(self._container.signing.states().values())
         if not states & {"pending", "verify_only"}:
             self._act("generate", "signing")
             states.add("pending")
@@ -122,7 +122,7 @@ class _Rotation:
         self._job("reindex", None)
 
     def _root(self) -> None:
-        newest = self._house.vault.roots_held()
+        newest = self._container.key_store.roots_held()
         rows = [row for row in self._rows() if row["class"] in newest]
         behind = [row["class"] for row in rows if row["root_version"] < newest[row["class"]]]
         # One that was left while it made them goes on with those that have none yet.
@@ -135,9 +135,9 @@ class _Rotation:
         self._job("rewrap", "root")
 
     def _rows(self) -> list[dict[str, Any]]:
-        with self._house.store.transaction() as tx:
-            self._house.vault.refresh(tx)
-            rows = self._house.vault.status(tx)
+        with self._container.store.transaction() as tx:
+            self._container.key_store.refresh(tx)
+            rows = self._container.key_store.status(tx)
         return [row for row in rows if self._class in {None, row["class"]}]
 
     def _states(self) -> set[str]:
@@ -145,18 +145,18 @@ class _Rotation:
 
     def _index_states(self) -> set[str]:
         self._rows()
-        return {str(status) for status in self._house.vault.index_states().values()}
+        return {str(status) for status in self._container.key_store.index_states().values()}
 
     def _act(self, verb: str, tier: str, key_class: str | None = None) -> bool:
         """Do one step; return whether it changed anything."""
         from service.operators.actions import BREAK_GLASS
 
-        act = getattr(self._house.custody, verb)
+        act = getattr(self._container.key_admin, verb)
         chosen = key_class or self._class
 
         def once(tx: "Tx") -> list[str]:
             names: list[str] = act(tx, tier, chosen, BREAK_GLASS)
-            self._house.operators.alarm(tx, f"keys {verb}")
+            self._container.operators.alarm(tx, f"keys {verb}")
             return names
 
         names = self._patiently(lambda: self._committed(once))
@@ -165,23 +165,25 @@ class _Rotation:
         return bool(names)
 
     def _committed(self, once: Callable[["Tx"], list[str]]) -> list[str]:
-        with self._house.store.transaction() as tx:
-            self._house.vault.refresh(tx)
+        with self._container.store.transaction() as tx:
+            self._container.key_store.refresh(tx)
             return once(tx)
 
     def _job(self, kind: str, tier: str | None) -> None:
         """Do a long job to its end."""
-        jobs = self._house.custody.jobs
+        jobs = self._container.key_admin.jobs
         from service.operators.actions import BREAK_GLASS
 
-        params = self._house.custody.params(kind, tier, self._class if kind != "reindex" else None)
+        params = self._container.key_admin.params(
+            kind, tier, self._class if kind != "reindex" else None
+        )
 
         def once() -> dict[str, Any]:
-            with self._house.store.transaction() as tx:
+            with self._container.store.transaction() as tx:
                 # What was promoted a moment ago counts from the first page on.
-                self._house.vault.refresh(tx)
+                self._container.key_store.refresh(tx)
                 number = jobs.plan(tx, kind, params, BREAK_GLASS)
-                self._house.operators.alarm(tx, f"keys {kind}")
+                self._container.operators.alarm(tx, f"keys {kind}")
             # Another that does it already is waited for; this one is not asked for twice.
             view: dict[str, Any] = self._patiently(lambda: jobs.run(number))
             if (code := view["report"].get("error")) in _WAITS:

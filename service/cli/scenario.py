@@ -320,7 +320,7 @@ class Scenario:
         options: dict[str, Any] = self._flow["actions"]["face"]["options"]
         return options
 
-    def _capture(self, head: synthetic.Head, challenge: dict[str, Any]) -> dict[str, Any]:
+    def _capture(self, head: synthetic.SyntheticHead, challenge: dict[str, Any]) -> dict[str, Any]:
         """Follow the challenge before a camera, which takes as long as it takes."""
         began = time.monotonic()
         gestures = [Gesture(name) for name in challenge["gestures"]]

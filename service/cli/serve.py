@@ -20,7 +20,7 @@ from service.domain.clock import SystemClock
 from service.domain.errors import LaminaError
 
 if TYPE_CHECKING:
-    from service.app import House
+    from service.app import Container
     from service.settings import Settings
 
 _BACKLOG = 1024
@@ -46,14 +46,14 @@ def serve(workers: int | None) -> None:
 
     Example: LAMINA_MODE=development lamina serve
     """
-    from service.app import open_house, open_vault
+    from service.app import open_container, open_key_store
     from service.settings import hand_down
     from service.telemetry import core_dumps
 
     core_dumps.forbid()
     os.umask(_OWNER_ONLY)
     found = settings()
-    open_vault(found, SystemClock())
+    open_key_store(found, SystemClock())
     count = workers or found.workers
     host, port = _listening(found.bind)
     if found.metrics_bind:
@@ -66,12 +66,12 @@ def serve(workers: int | None) -> None:
             _listening(f"{name}:{number}", "LAMINA_METRICS_BIND")
     prepare(found)
     # Keys, decoy and schema are settled once here, before several workers need them.
-    house = open_house(found)
-    _compare(house)
-    if differing := house.comparing.lately().count:
+    container = open_container(found)
+    _compare(container)
+    if differing := container.comparing.lately().count:
         told = f"{counted(differing, 'row differs', 'rows differ')} from the log"
         click.echo(f"lamina: {told}; see: lamina audit verify --state", err=True)
-    house.store.engine.dispose()
+    container.store.engine.dispose()
     for line in _beside(found, count):
         click.echo(f"lamina: {line}", err=True)
     with _counts(count) as counts:
@@ -169,7 +169,7 @@ def worker() -> None:
 
     Example: LAMINA_DATABASE_URL=postgresql+psycopg://lamina@db/lamina lamina worker
     """
-    from service.app import open_house
+    from service.app import open_container
     from service.telemetry import core_dumps, logs
 
     core_dumps.forbid()
@@ -177,35 +177,35 @@ def worker() -> None:
     found = settings()
     logs.configure(found.log_level)
     prepare(found)
-    house = open_house(found)
+    container = open_container(found)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        house.jobs.stop()
-        house.custody.jobs.stop()
+        container.jobs.stop()
+        container.key_admin.jobs.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    _compare(house)
+    _compare(container)
     if found.metrics_bind:
-        house.metrics.expose(found.metrics_bind, found.workers, beside=True)
-    house.keys.instances.start()
-    house.watch.start()
-    house.custody.jobs.start()
+        container.metrics.expose(found.metrics_bind, found.workers, beside=True)
+    container.keys.instances.start()
+    container.watch.start()
+    container.key_admin.jobs.start()
     click.echo("lamina: working", err=True)
-    house.jobs.loop()
-    house.watch.stop()
-    house.keys.instances.stop()
+    container.jobs.loop()
+    container.watch.stop()
+    container.keys.instances.stop()
     sys.exit(0)
 
 
-def _compare(house: "House") -> None:
+def _compare(container: "Container") -> None:
     """Hold the database against the ledger, and tell on stderr what was found."""
-    undone = house.erasure.compare()
+    undone = container.erasure.compare()
     if any(undone.values()):
         text = "{erased_again} erasures and {acts_repeated} other acts repeated, {acts_left} could "
         text += "not be, {sessions_ended} sessions ended"
         click.echo(f"lamina: this database was restored: {text.format(**undone)}", err=True)
-    with house.store.transaction(read=True) as tx:
-        found = house.memory.findings(tx)
+    with container.store.transaction(read=True) as tx:
+        found = container.memory.findings(tx)
     for item in found:
         click.echo("lamina: {what} {state}; {mend}".format(**item), err=True)

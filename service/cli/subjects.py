@@ -38,13 +38,15 @@ def unlock(subject: str, *, as_json: bool) -> None:
 
     Example: lamina subjects unlock alice
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        account = account_of(house.accounts, tx, subject)
-        rows = house.throttling.reset(tx, house.throttling.bucket(tx, f"subject:{account.id}"))
-        house.operators.alarm(tx, "subjects unlock", account.id)
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        account = account_of(container.accounts, tx, subject)
+        rows = container.throttling.reset(
+            tx, container.throttling.bucket(tx, f"subject:{account.id}")
+        )
+        container.operators.alarm(tx, "subjects unlock", account.id)
     answer = {"subject": str(account.id), "counters": rows}
     show(answer, as_json=as_json, text=f"{counted(rows, 'counter')} set to zero")
 
@@ -60,14 +62,14 @@ def hold(subject: str, until: datetime, reason: str, *, as_json: bool) -> None:
 
     Example: lamina subjects hold alice --until 2031-12-31 --reason aml
     """
-    from service.app import open_house
+    from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
-    house, end = open_house(settings()), until.replace(tzinfo=UTC) + timedelta(days=1)
-    with house.store.transaction() as tx:
-        found = subject_of(house.accounts, tx, subject)
-        house.shredding.hold(tx, found, end, reason, BREAK_GLASS)
-        house.operators.alarm(tx, "subjects hold", found)
+    container, end = open_container(settings()), until.replace(tzinfo=UTC) + timedelta(days=1)
+    with container.store.transaction() as tx:
+        found = subject_of(container.accounts, tx, subject)
+        container.shredding.hold(tx, found, end, reason, BREAK_GLASS)
+        container.operators.alarm(tx, "subjects hold", found)
     answer = {"subject": str(found), "until": rfc3339(end)}
     show(answer, as_json=as_json, text=f"no erasure before {rfc3339(end)}")
 
@@ -81,15 +83,15 @@ def canary(subject: str, *, as_json: bool) -> None:
 
     Example: lamina subjects canary alice
     """
-    from service.app import open_house
+    from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        found = account_of(house.accounts, tx, subject).id
-        house.accounts.lock(tx, found)
-        house.shredding.watch(tx, found, BREAK_GLASS)
-        house.operators.alarm(tx, "subjects canary", found)
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        found = account_of(container.accounts, tx, subject).id
+        container.accounts.lock(tx, found)
+        container.shredding.watch(tx, found, BREAK_GLASS)
+        container.operators.alarm(tx, "subjects canary", found)
     show({"subject": str(found)}, as_json=as_json, text="opening it raises an alarm from now on")
 
 
@@ -105,14 +107,14 @@ def export(subject: str, out: Path, *, as_json: bool) -> None:
     """
     import orjson
 
-    from service.app import open_house
+    from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        account = account_of(house.accounts, tx, subject)
-        house.operators.alarm(tx, "subjects export", account.id)
-    document = house.exports.whole(account.id, BREAK_GLASS)
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        account = account_of(container.accounts, tx, subject)
+        container.operators.alarm(tx, "subjects export", account.id)
+    document = container.exports.whole(account.id, BREAK_GLASS)
     content = orjson.dumps(document, option=orjson.OPT_INDENT_2)
     try:
         out.touch(0o600, exist_ok=False)
@@ -144,19 +146,19 @@ def verify(*, state: bool, as_json: bool) -> None:
 
     Example: lamina audit verify --state --json
     """
-    from service.app import open_house
+    from service.app import open_container
 
-    house = open_house(settings())
-    found = house.memory.verify()
+    container = open_container(settings())
+    found = container.memory.verify()
     waiting, broken = found.waiting, found.broken
     answer: dict[str, Any] = {
         "leaves": found.leaves, "intact": broken is None and not waiting.late,
-        "waiting": waiting.count, "late": waiting.late, "ledger": house.memory.configured,
+        "waiting": waiting.count, "late": waiting.late, "ledger": container.memory.configured,
         "position": broken.position if broken else None, "what": broken.what if broken else None,
     }  # fmt: skip
-    text = _told(found, ledger=house.memory.configured)
+    text = _told(found, ledger=container.memory.configured)
     if state and not broken:
-        compared = house.comparing.all()
+        compared = container.comparing.all()
         answer |= {"intact": answer["intact"] and not compared.count, "state": compared.to_json()}
         text = "\n".join([text, *_compared(compared)])
     if as_json or not broken:
@@ -185,15 +187,15 @@ def accept_ledger(reason: str, *, as_json: bool) -> None:
 
     Example: lamina audit accept-ledger --reason "restored the backup of Monday"
     """
-    from service.app import open_house
+    from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
-    house = open_house(settings())
-    with house.store.transaction() as tx:
-        house.operators.alarm(tx, "audit accept-ledger")
-    point = house.memory.accept(BREAK_GLASS, reason)
+    container = open_container(settings())
+    with container.store.transaction() as tx:
+        container.operators.alarm(tx, "audit accept-ledger")
+    point = container.memory.accept(BREAK_GLASS, reason)
     show(
-        {"position": point.position, "ledger": house.memory.configured},
+        {"position": point.position, "ledger": container.memory.configured},
         as_json=as_json,
         text=f"log and ledger are taken as they stand, {counted(point.position, 'leaf', 'leaves')}",
     )

@@ -20,7 +20,7 @@ _MOST: Final = 30 * 86_400
 Overlap = Annotated[int, Field(ge=0, le=_MOST)]
 
 
-class NewSecret(BaseModel):
+class SecretRotation(BaseModel):
     """For how many seconds the old secret still counts, and what two operators agreed on."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -59,7 +59,7 @@ class ClientRoutes:
 
     def secret(self, call: Call) -> Mapping[str, Any]:
         """Replace a secret; a new way in takes two, as more scopes do."""
-        wanted: NewSecret = call.body
+        wanted: SecretRotation = call.body
         client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
         with self._database.transaction() as tx:
             actor = self._approved(tx, call, "clients.secret", str(client))
@@ -83,7 +83,7 @@ class ClientRoutes:
             self._clients.revoke(tx, call.id("client", "client"))
 
     def _approved(self, tx: Tx, call: Call, act: str, target: str) -> str:
-        wanted: NewSecret | NewKeys = call.body
+        wanted: SecretRotation | NewKeys = call.body
         params = {"overlap": str(wanted.overlap)}
         if wanted.approval is None:
             detail = "This needs another operator's approval of this act and target."
@@ -97,7 +97,7 @@ def routes(api: Api, clients: ClientRoutes) -> None:
     table = (
         (Operation("GET", "/v1/clients", "List the clients", _SCOPE), clients.listing),
         (Operation("POST", f"{one}/secret", "Replace a client's secret, as two operators agreed",
-                   _SCOPE, NewSecret, idempotent=True, secret=True), clients.secret),
+                   _SCOPE, SecretRotation, idempotent=True, secret=True), clients.secret),
         (Operation("POST", f"{one}/jwks", "Replace a client's public keys, as two operators agreed",
                    _SCOPE, NewKeys, idempotent=True), clients.keys),
         (Operation("DELETE", one, "End a client, its secrets and its keys", _SCOPE, status=204),

@@ -76,7 +76,7 @@ class Devices:
         store.drop_surplus(tx, subject, self._bounds.max_devices)
         return Issued(row.id, self._token(tx, row.id, 1, expires))
 
-    def forget(self, tx: Tx, subject: UUID, but: UUID | None = None) -> int:
+    def delete_for(self, tx: Tx, subject: UUID, but: UUID | None = None) -> int:
         """Forget every device of a subject, but one: its security setup has changed."""
         return store.drop(tx, subject, but)
 

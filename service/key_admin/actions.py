@@ -9,14 +9,14 @@ from typing import Any, Final
 from service.accounts.actions.blind_indexes import Indexing
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Conflict, Fault
-from service.jobs.actions.long import LongJobs, Plan, Step, Work
-from service.keys.actions import SigningKeys, Vault
+from service.jobs.actions.long import JobStep, LongJobs, Plan, Work
+from service.keys.actions import KeyStore, SigningKeys
 from service.keys.actions.instances import Instances
 from service.keys.actions.keystore import INDEX_CLASS
 from service.keys.actions.lifecycle import Lifecycle
 from service.keys.actions.record_signing import RecordKeys
-from service.keys.actions.recovery import Recovery
-from service.keys.actions.rotation import Moving, Page
+from service.keys.actions.recovery import KeyRecovery
+from service.keys.actions.rotation import Moving, RotationPage
 from service.keys.actions.verification import Proof, Proving
 from service.store.engine import Store, Tx
 
@@ -24,11 +24,11 @@ TIERS: Final = ("root", "kek", "data", "index", "signing")
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class KeyAdminDependencies:
     """What custody works with."""
 
     database: Store
-    vault: Vault
+    key_store: KeyStore
     signing: SigningKeys
     instances: Instances
     lifecycle: Lifecycle
@@ -36,11 +36,11 @@ class Room:
     proving: Proving
     indexing: Indexing
     records: RecordKeys
-    recovery: Recovery
+    recovery: KeyRecovery
     clock: Clock
 
 
-def plans(room: Room) -> dict[str, Plan]:
+def plans(room: KeyAdminDependencies) -> dict[str, Plan]:
     """Return the long jobs that there are, by kind."""
     works = _Works(room)
     return {
@@ -49,7 +49,7 @@ def plans(room: Room) -> dict[str, Plan]:
     }  # fmt: skip
 
 
-class Custody:
+class KeyAdmin:
     """Each verb once, for the commands and for HTTP.
 
     Args:
@@ -59,7 +59,9 @@ class Custody:
             and cannot be undone.
     """
 
-    def __init__(self, room: Room, jobs: LongJobs, sure: Callable[[Tx], None]) -> None:
+    def __init__(
+        self, room: KeyAdminDependencies, jobs: LongJobs, sure: Callable[[Tx], None]
+    ) -> None:
         self._room = room
         self.jobs = jobs
         self._sure = sure
@@ -98,7 +100,7 @@ class Custody:
             names = self._pending(tx) if key_class is None else self._of(key_class)
             return [f"kek {name} {life.promote_kek(tx, name, actor)}" for name in names]
         if tier == "index":
-            filled = self._room.indexing.left(tx, max(self._room.vault.index_versions())) == 0
+            filled = self._room.indexing.left(tx, max(self._room.key_store.index_versions())) == 0
             return [life.advance_index(tx, actor, filled=filled)]
         if tier == "signing":
             return [f"signing key {life.promote_signing(tx, actor)}"]
@@ -163,10 +165,10 @@ class Custody:
         """Return every key, the live instances, and what holds each rotation back."""
         room, now = self._room, self._room.clock.now()
         return {
-            "keks": room.vault.status(tx),
+            "keks": room.key_store.status(tx),
             "index": [
                 {"version": version, "status": status}
-                for version, status in sorted(room.vault.index_states().items())
+                for version, status in sorted(room.key_store.index_states().items())
             ],
             "signing": [
                 {"kid": kid, "status": status} for kid, status in room.signing.states().items()
@@ -185,7 +187,7 @@ class Custody:
         return list(_Doctor(self._room).findings(tx))
 
     def _of(self, key_class: str | None) -> list[str]:
-        held = sorted(self._room.vault.classes())
+        held = sorted(self._room.key_store.classes())
         if key_class is None:
             return held
         if key_class not in held:
@@ -194,7 +196,7 @@ class Custody:
         return [key_class]
 
     def _pending(self, tx: Tx) -> list[str]:
-        rows = self._room.vault.status(tx)
+        rows = self._room.key_store.status(tx)
         found = [row["class"] for row in rows if row["status"] == "pending" and row["held"]]
         if not found:
             raise Conflict("no_pending_key", "no kek is pending; run: lamina keys generate")
@@ -204,7 +206,7 @@ class Custody:
 class _Works:
     """The long jobs on keys as series of steps."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: KeyAdminDependencies) -> None:
         self._room = room
 
     def rewrap(self, params: Mapping[str, Any]) -> Work:
@@ -221,12 +223,12 @@ class _Works:
 
     def reencrypt(self, params: Mapping[str, Any]) -> Work:
         classes = [name for name in self._classes(params) if name != INDEX_CLASS]
-        moving, vault = self._room.moving, self._room.vault
+        moving, key_store = self._room.moving, self._room.key_store
 
         def total() -> int:
             with self._room.database.transaction(read=True) as tx:
                 return sum(
-                    moving.left_to_reencrypt(tx, name, vault.generation(name) + 1)
+                    moving.left_to_reencrypt(tx, name, key_store.generation(name) + 1)
                     for name in classes
                 )
 
@@ -235,7 +237,7 @@ class _Works:
             # otherwise find everything done and begin a generation of its own.
             return {"generations": {name: moving.start_generation(tx, name) for name in classes}}
 
-        def pages() -> Iterator[Iterable[Page]]:
+        def pages() -> Iterator[Iterable[RotationPage]]:
             for name, generation in params["generations"].items():
                 yield moving.reencrypt_pages(name, generation)
                 with self._room.database.transaction() as tx:
@@ -244,14 +246,14 @@ class _Works:
         return Work(total, lambda: _steps(pages()), prepare=prepare)
 
     def reindex(self, _params: Mapping[str, Any]) -> Work:
-        indexing, vault = self._room.indexing, self._room.vault
+        indexing, key_store = self._room.indexing, self._room.key_store
 
         def total() -> int:
             with self._room.database.transaction(read=True) as tx:
-                return indexing.left(tx, max(vault.index_versions()))
+                return indexing.left(tx, max(key_store.index_versions()))
 
-        def pages() -> Iterator[Iterable[Page]]:
-            states = vault.index_states()
+        def pages() -> Iterator[Iterable[RotationPage]]:
+            states = key_store.index_states()
             newest = max(states)
             if states[newest] == "pending":
                 detail = "the new index key is not written yet; run: lamina keys promote"
@@ -264,14 +266,14 @@ class _Works:
     def verify(self, _params: Mapping[str, Any]) -> Work:
         proving, last = self._room.proving, Proof()
 
-        def steps() -> Iterator[Step]:
+        def steps() -> Iterator[JobStep]:
             nonlocal last
             rows = failed = 0
             for proof in proving.verify():
-                yield Step(proof.rows - rows, tuple(proof.bad[failed:]))
+                yield JobStep(proof.rows - rows, tuple(proof.bad[failed:]))
                 rows, failed, last = proof.rows, len(proof.bad), proof
             # What was not opened is not proven: the job does not end as done.
-            yield Step(0, tuple(last.unproven()))
+            yield JobStep(0, tuple(last.unproven()))
 
         def finish() -> Mapping[str, Any]:
             room, counts = self._room, last.to_json()
@@ -281,27 +283,27 @@ class _Works:
 
         return Work(proving.total, steps, finish)
 
-    def _roots(self, classes: Iterable[str]) -> Iterator[Step]:
+    def _roots(self, classes: Iterable[str]) -> Iterator[JobStep]:
         for name in classes:
             with self._room.database.transaction() as tx:
                 page = self._room.moving.rewrap_roots(tx, name)
-            yield Step(page.moved, tuple(page.bad))
+            yield JobStep(page.moved, tuple(page.bad))
 
     def _classes(self, params: Mapping[str, Any]) -> list[str]:
         chosen = params.get("class")
-        return [chosen] if chosen else sorted(self._room.vault.classes())
+        return [chosen] if chosen else sorted(self._room.key_store.classes())
 
 
-def _steps(series: Iterable[Iterable[Page]]) -> Iterator[Step]:
+def _steps(series: Iterable[Iterable[RotationPage]]) -> Iterator[JobStep]:
     for pages in series:
         for page in pages:
-            yield Step(page.moved, tuple(page.bad))
+            yield JobStep(page.moved, tuple(page.bad))
 
 
 class _Doctor:
     """Looks at key states and says what to do next."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: KeyAdminDependencies) -> None:
         self._room = room
 
     def findings(self, tx: Tx) -> Iterator[dict[str, str]]:
@@ -312,9 +314,9 @@ class _Doctor:
             yield from check(tx)
 
     def _keks(self, tx: Tx) -> Iterator[dict[str, str]]:
-        for row in self._room.vault.status(tx):
+        for row in self._room.key_store.status(tx):
             name, held = f"kek {row['class']} {row['version']}", row["held"]
-            if not held and row["class"] in self._room.vault.classes():
+            if not held and row["class"] in self._room.key_store.classes():
                 mend = "restore that root key file, or give this process its root"
                 yield _finding(name, "is not held here", mend)
             if row["status"] == "pending":
@@ -326,23 +328,23 @@ class _Doctor:
                 yield _finding(name, "was replaced and is not retired", command)
 
     def _roots(self, tx: Tx) -> Iterator[dict[str, str]]:
-        newest = self._room.vault.roots_held()
-        for row in self._room.vault.status(tx):
+        newest = self._room.key_store.roots_held()
+        for row in self._room.key_store.status(tx):
             if row["held"] and row["root_version"] < newest.get(row["class"], 0):
                 command = f"lamina keys rewrap --tier root --class {row['class']}"
                 name = f"kek {row['class']} {row['version']}"
                 yield _finding(name, f"is under the old root {row['root_version']}", command)
 
     def _data(self, tx: Tx) -> Iterator[dict[str, str]]:
-        for name in sorted(self._room.vault.classes() - {INDEX_CLASS}):
-            generation = self._room.vault.generation(name)
+        for name in sorted(self._room.key_store.classes() - {INDEX_CLASS}):
+            generation = self._room.key_store.generation(name)
             left = self._room.moving.left_to_reencrypt(tx, name, generation)
             if left:
                 command = f"lamina keys reencrypt --class {name}"
                 yield _finding(f"{left} rows of {name}", "are under old data keys", command)
 
     def _index(self, tx: Tx) -> Iterator[dict[str, str]]:
-        states = self._room.vault.index_states()
+        states = self._room.key_store.index_states()
         if len(states) > 1:
             newest = max(states)
             left = self._room.indexing.left(tx, newest)

@@ -14,7 +14,7 @@ from service.domain import figures
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault
 from service.jobs.actions.long import no_job
-from service.key_admin.actions import Custody
+from service.key_admin.actions import KeyAdmin
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
 
@@ -34,7 +34,7 @@ _JOBS = {
 }
 
 
-class Step(BaseModel):
+class KeySelection(BaseModel):
     """Which keys: a tier, and a class where only one is meant."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -81,26 +81,26 @@ class KeyRoutes:
             stands for it.
     """
 
-    def __init__(self, database: Store, custody: Custody, consume: Consume) -> None:
+    def __init__(self, database: Store, key_admin: KeyAdmin, consume: Consume) -> None:
         self._database = database
-        self._custody = custody
+        self._key_admin = key_admin
         self._consume = consume
 
     def overview(self, _call: Call) -> Mapping[str, Any]:
         """Show keys, instances, and what is half done."""
         with self._database.transaction(read=True) as tx:
-            findings = self._custody.findings(tx)
-            return self._custody.overview(tx) | {"findings": findings}
+            findings = self._key_admin.findings(tx)
+            return self._key_admin.overview(tx) | {"findings": findings}
 
     def step(self, verb: str) -> Callable[[Call], Mapping[str, Any]]:
         """Return the view of one step in the life of keys."""
         act = {
-            "generate": self._custody.generate, "promote": self._custody.promote,
-            "retire": self._custody.retire,
+            "generate": self._key_admin.generate, "promote": self._key_admin.promote,
+            "retire": self._key_admin.retire,
         }[verb]  # fmt: skip
 
         def view(call: Call) -> Mapping[str, Any]:
-            wanted: Step = call.body
+            wanted: KeySelection = call.body
             with self._database.transaction() as tx:
                 return {"keys": act(tx, wanted.tier, wanted.key_class, call.by.actor)}
 
@@ -111,11 +111,11 @@ class KeyRoutes:
 
         def view(call: Call) -> Response:
             wanted: Job = call.body
-            params = self._custody.params(kind, wanted.tier, wanted.key_class)
+            params = self._key_admin.params(kind, wanted.tier, wanted.key_class)
             with self._database.transaction() as tx:
-                number = self._custody.jobs.plan(tx, kind, params, call.by.actor)
+                number = self._key_admin.jobs.plan(tx, kind, params, call.by.actor)
                 tx.flush()
-                found = self._custody.jobs.view(tx, number)
+                found = self._key_admin.jobs.view(tx, number)
             response = Response(orjson.dumps(found), 202, content_type="application/json")
             response.headers["Location"] = f"/v1/jobs/{number}"
             return response
@@ -125,7 +125,7 @@ class KeyRoutes:
     def show_job(self, call: Call) -> Mapping[str, Any]:
         """Show how far a long job is, to who asked for it and to who runs the keys."""
         with self._database.transaction(read=True) as tx:
-            found = self._custody.jobs.view(tx, call.id("job", "job"))
+            found = self._key_admin.jobs.view(tx, call.id("job", "job"))
         if found["actor"] != call.by.actor and _SCOPE not in call.by.scopes:
             raise no_job()
         return found
@@ -137,7 +137,7 @@ class KeyRoutes:
             target = f"kek {wanted.key_class} {wanted.version}"
             params = {"grace_days": wanted.grace_days}
             actor = self._consume(tx, call.by, wanted.approval, "keys.destroy", target, params)
-            return self._custody.destroy(
+            return self._key_admin.destroy(
                 tx, wanted.key_class, wanted.version, wanted.grace_days, actor
             )
 
@@ -151,7 +151,7 @@ class KeyRoutes:
         with self._database.transaction() as tx:
             params = {"days": wanted.days}
             actor = self._consume(tx, call.by, wanted.approval, "keys.export", target, params)
-            return {"export": self._custody.export(tx, wanted.recipient, wanted.days, actor)}
+            return {"export": self._key_admin.export(tx, wanted.recipient, wanted.days, actor)}
 
 
 def routes(api: Api, keys: KeyRoutes) -> None:
@@ -159,7 +159,9 @@ def routes(api: Api, keys: KeyRoutes) -> None:
     title = "Show keys, instances that hold them, and what is half done"
     api.add(Operation("GET", "/v1/keys", title, _SCOPE), keys.overview)
     for verb, summary in _STEPS.items():
-        operation = Operation("POST", f"/v1/keys/{verb}", summary, _SCOPE, Step, idempotent=True)
+        operation = Operation(
+            "POST", f"/v1/keys/{verb}", summary, _SCOPE, KeySelection, idempotent=True
+        )
         api.add(operation, keys.step(verb))
     for kind, summary in _JOBS.items():
         operation = Operation(

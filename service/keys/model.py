@@ -49,7 +49,7 @@ class SigningStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class InstanceKeys:
     """What one process holds: names of keys to the state it knows them in."""
 
     classes: tuple[str, ...]
@@ -63,7 +63,7 @@ class Held:
         }  # fmt: skip
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> "Held":
+    def from_json(cls, stored: Mapping[str, Any]) -> "InstanceKeys":
         """Return what `to_json` wrote."""
         return cls(tuple(stored["classes"]), dict(stored["keys"]), dict(stored["roots"]))
 
@@ -75,7 +75,7 @@ class Instance:
     id: UUID
     label: str
     seen_at: datetime
-    held: Held = field(repr=False)
+    held: InstanceKeys = field(repr=False)
 
     def alive(self, now: datetime) -> bool:
         """Tell whether it counts."""

@@ -27,10 +27,10 @@ from service.domain.errors import (
 from service.domain.ids import DECOY
 from service.login import model, store
 from service.login.completing import Completing, no_session
-from service.login.decisions import TYPED, Judging
-from service.login.dependencies import Parts
+from service.login.decisions import TYPED, FlowDecisions
+from service.login.dependencies import LoginDependencies
 from service.login.holding import held, no_flow
-from service.login.model import Begin, Flow, FlowKind, FlowStatus, Outcome, Terms
+from service.login.model import Begin, Flow, FlowKind, FlowOutcome, FlowRequest, FlowStatus
 from service.sessions.actions import SessionValue
 from service.signals.behavior.schema import Behavior
 from service.store.bearer import token_digest
@@ -61,22 +61,22 @@ class _Attempt:
 class Login:
     """The layered flow."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._judging = Judging(parts)
-        self._completing = Completing(parts, self._judging)
+    def __init__(self, dependencies: LoginDependencies) -> None:
+        self._dependencies = dependencies
+        self._decisions = FlowDecisions(dependencies)
+        self._completing = Completing(dependencies, self._decisions)
 
-    def begin(self, caller: Caller, wanted: Begin) -> Outcome:
+    def begin(self, caller: Caller, wanted: Begin) -> FlowOutcome:
         """Begin a flow; one for an unknown identifier is like any other.
 
         Raises:
             NotFound: The access token proves no session of this client that is in force.
         """
-        parts, now = self._parts, self._parts.clock.now()
-        with parts.database.transaction() as tx:
+        dependencies, now = self._dependencies, self._dependencies.clock.now()
+        with dependencies.database.transaction() as tx:
             terms, evidence = self._terms(tx, caller, wanted)
             flow = Flow(_flow_id(), terms, now, now, evidence=evidence)
-            flow = self._judging.decide(tx, flow)
+            flow = self._decisions.decide(tx, flow)
             token = opaque.new_token("lflow_")
             store.add(tx, flow, _digest(tx, flow.id, token))
             self._note(tx, flow, "flow.begun")
@@ -86,7 +86,7 @@ class Login:
     def act(
         self, caller: Caller, flow_id: UUID, token: str, name: str, values: Mapping[str, Any],
         revision: int | None = None,
-    ) -> Outcome:  # fmt: skip
+    ) -> FlowOutcome:  # fmt: skip
         """Verify one factor, or go back.
 
         Raises:
@@ -111,7 +111,7 @@ class Login:
             return values, ()
         rest = {key: value for key, value in values.items() if key != "behavior"}
         try:
-            sample = self._parts.behaviors.parse(values["behavior"], "/behavior")
+            sample = self._dependencies.behaviors.parse(values["behavior"], "/behavior")
         except BadInput as unfit:
             return rest, unfit.faults[:_MOST_FAULTS]
         return rest | {"behavior": sample}, ()
@@ -119,17 +119,17 @@ class Login:
     def _act(
         self, caller: Caller, flow_id: UUID, token: str, name: str, values: Mapping[str, Any],
         revision: int | None,
-    ) -> Outcome:  # fmt: skip
-        parts = self._parts
-        with parts.database.transaction() as tx:
+    ) -> FlowOutcome:  # fmt: skip
+        dependencies = self._dependencies
+        with dependencies.database.transaction() as tx:
             flow = self._open(tx, caller, flow_id, token, revision)
             if name not in flow.actions:
                 raise _not_legal(flow)
             if name == model.BACK:
-                return self._back(tx, held(tx, parts.accounts, flow), values)
-            factor = parts.factors[name]
+                return self._back(tx, held(tx, dependencies.accounts, flow), values)
+            factor = dependencies.factors[name]
             # The subject before the counter (ADR 6); a slow one is held when it is settled.
-            flow = flow if factor.slow else held(tx, parts.accounts, flow)
+            flow = flow if factor.slow else held(tx, dependencies.accounts, flow)
             attempt = self._reserve(tx, flow, factor, values)
             attempt = replace(attempt, first_party=caller.first_party)
             material = attempt.factor.load(tx, flow.terms.subject)
@@ -141,12 +141,12 @@ class Login:
 
     def get(self, caller: Caller, flow_id: UUID, token: str) -> Flow:
         """Return a flow as it is now; raises NotFound."""
-        with self._parts.database.transaction(read=True) as tx:
-            return self._judging.still(tx, self._find(tx, caller, flow_id, token))
+        with self._dependencies.database.transaction(read=True) as tx:
+            return self._decisions.still(tx, self._find(tx, caller, flow_id, token))
 
     def cancel(self, caller: Caller, flow_id: UUID, token: str) -> None:
         """End a flow; one that has ended stays as it is. Raises NotFound."""
-        with self._parts.database.transaction() as tx:
+        with self._dependencies.database.transaction() as tx:
             # Locked: whoever acts in it at this moment is waited for, and no reason to refuse.
             flow = self._find(tx, caller, flow_id, token, lock=True)
             if flow.status is FlowStatus.PENDING:
@@ -156,32 +156,34 @@ class Login:
         """Forget flows that ended an hour ago; return how many."""
         return store.drop_ended(tx, now - _KEPT)
 
-    def _terms(self, tx: Tx, caller: Caller, wanted: Begin) -> tuple[Terms, tuple[Evidence, ...]]:
+    def _terms(
+        self, tx: Tx, caller: Caller, wanted: Begin
+    ) -> tuple[FlowRequest, tuple[Evidence, ...]]:
         session, token = None, None
         address: tuple[tuple[int, bytes], ...] = ()
         if wanted.kind in {FlowKind.STEP_UP, FlowKind.ENROLLMENT}:
             # Such a flow may complete at once. Only the session tells whom to lock, and it may
             # have ended while this waited for the lock.
-            self._parts.accounts.hold(tx, self._session(tx, caller, wanted)[0].subject)
+            self._dependencies.accounts.hold(tx, self._session(tx, caller, wanted)[0].subject)
             session, token = self._session(tx, caller, wanted)
-            account: Account | None = self._parts.accounts.get(tx, session.subject)
+            account: Account | None = self._dependencies.accounts.get(tx, session.subject)
             counter = f"subject:{session.subject}"
         else:
-            unproven = self._judging.unproven(wanted.kind, caller.segments)
-            found = self._parts.accounts.find(tx, wanted.identifier, unproven)
+            unproven = self._decisions.unproven(wanted.kind, caller.segments)
+            found = self._dependencies.accounts.find(tx, wanted.identifier, unproven)
             account, counter, address = found.account, found.counter, found.digests
             # A person of a segment that this client does not serve is nobody to it.
             account = account if account and account.segment in caller.segments else None
         subject = account.id if account else DECOY
-        device = self._parts.devices.recognize(tx, wanted.device_token, subject)
-        deferred, one_bucket = self._parts.policies.ways(caller.segments)
+        device = self._dependencies.devices.recognize(tx, wanted.device_token, subject)
+        deferred, one_bucket = self._dependencies.policies.ways(caller.segments)
         act = RECOVERY_ACT if wanted.kind is FlowKind.RECOVERY else wanted.act
-        terms = Terms(
+        terms = FlowRequest(
             kind=wanted.kind,
             client=caller.client,
             subject=subject,
             known=account is not None,
-            bucket=self._parts.throttling.bucket(tx, counter),
+            bucket=self._dependencies.throttling.bucket(tx, counter),
             lane=Lane.KNOWN_DEVICE if device and not one_bucket else Lane.STRANGER,
             segment=caller.segments[0],
             segments=caller.segments,
@@ -190,7 +192,7 @@ class Login:
             act=act,
             session=session.id if session else None,
             device=(device.id, device.generation) if device else None,
-            surroundings=replace(wanted.surroundings, asserted=caller.asserts_context),
+            client_context=replace(wanted.client_context, asserted=caller.asserts_context),
             deferred=deferred,
             token=token,
             address=address,
@@ -199,7 +201,7 @@ class Login:
 
     def _session(self, tx: Tx, caller: Caller, wanted: Begin) -> tuple[SessionValue, UUID]:
         """Return the session that an access token proves, with its subject locked."""
-        found = self._parts.tokens.session_of(tx, wanted.access_token, caller.client)
+        found = self._dependencies.tokens.session_of(tx, wanted.access_token, caller.client)
         if found is None:
             raise no_session()
         return found
@@ -212,7 +214,7 @@ class Login:
             flow, client, digest = found
             proven = opaque.equal(digest, _digest(tx, flow_id, token))
             if proven and client == caller.client:
-                return model.aged(flow, self._parts.clock.now())
+                return model.aged(flow, self._dependencies.clock.now())
         raise no_flow()
 
     def _open(
@@ -226,17 +228,17 @@ class Login:
         if revision is not None and revision != flow.revision:
             raise store.moved()
         if flow.terms.session:
-            self._parts.accounts.hold(tx, flow.terms.subject)
+            self._dependencies.accounts.hold(tx, flow.terms.subject)
             self._completing.require_session(tx, flow.terms)
-        if wait := model.waits(flow, self._parts.clock.now()):
+        if wait := model.waits(flow, self._dependencies.clock.now()):
             raise Throttled(wait)
         return flow
 
-    def _back(self, tx: Tx, flow: Flow, values: Mapping[str, Any]) -> Outcome:
+    def _back(self, tx: Tx, flow: Flow, values: Mapping[str, Any]) -> FlowOutcome:
         if values:
             raise BadInput(Fault("", "extra_forbidden", "back takes no input"))
-        flow = self._judging.decide(tx, model.back(flow))
-        return Outcome(store.save(tx, flow))
+        flow = self._decisions.decide(tx, model.back(flow))
+        return FlowOutcome(store.save(tx, flow))
 
     def _reserve(self, tx: Tx, flow: Flow, factor: Factor, values: Mapping[str, Any]) -> _Attempt:
         rest = dict(values)
@@ -245,19 +247,19 @@ class Login:
         # A sample that answers another challenge, or none, is a replay: it is not kept.
         if sample is not None and sample.capture_id != challenge.get("capture_id"):
             sample = None
-        segments = self._judging.segments(tx, flow) if factor.kind is Kind.INHERENCE else ()
+        segments = self._decisions.segments(tx, flow) if factor.kind is Kind.INHERENCE else ()
         presented = Presented(factor.parse(rest), challenge, segments)
         attempt = _Attempt(model.reserve(flow), factor, None, presented, sample)
         if factor.slow or flow.deferring:
             # Checks of it may be under way at once, or it stays counted until the round is told.
             return replace(attempt, reservation=self._counted(tx, attempt))
-        throttling, terms = self._parts.throttling, flow.terms
+        throttling, terms = self._dependencies.throttling, flow.terms
         with self._throttled(factor):
             throttling.require(tx, terms.bucket, Lane(terms.lane), _counter(attempt))
         return attempt
 
     def _counted(self, tx: Tx, attempt: _Attempt) -> Reservation:
-        throttling, terms = self._parts.throttling, attempt.flow.terms
+        throttling, terms = self._dependencies.throttling, attempt.flow.terms
         with self._throttled(attempt.factor):
             return throttling.reserve(tx, terms.bucket, Lane(terms.lane), _counter(attempt))
 
@@ -266,26 +268,26 @@ class Login:
         try:
             yield
         except Throttled:
-            self._parts.metrics.factors.labels(factor.name, "throttled").inc()
+            self._dependencies.metrics.factors.labels(factor.name, "throttled").inc()
             raise
 
     def _check(
         self, attempt: _Attempt, material: object
     ) -> tuple[Match | None, VerificationFailed | None]:
         try:
-            now = self._parts.clock.now()
+            now = self._dependencies.clock.now()
             return attempt.factor.check(material, attempt.presented, now), None
         except VerificationFailed as failure:
             return None, failure
 
-    def _act_slowly(self, attempt: _Attempt, material: object) -> Outcome:
+    def _act_slowly(self, attempt: _Attempt, material: object) -> FlowOutcome:
         """Check outside every transaction; what could not be read counts for the flow only.
 
         There it counts, as it gives a fresh challenge: nobody may draw until a wanted one comes.
         The attempt is in the committed counter; the flow is saved once, afterwards, guarded by its
         revision: of several checks at once in one flow only one is accepted.
         """
-        database = self._parts.database
+        database = self._dependencies.database
         database.outside()
         attempt = replace(attempt, record=attempt.factor.record(attempt.presented))
         try:
@@ -301,41 +303,46 @@ class Login:
                 )
             raise
 
-    def _unread(self, attempt: _Attempt, refused: BadInput | Unavailable, tx: Tx) -> Outcome:
-        away, flow = isinstance(refused, Unavailable), held(tx, self._parts.accounts, attempt.flow)
+    def _unread(self, attempt: _Attempt, refused: BadInput | Unavailable, tx: Tx) -> FlowOutcome:
+        away, flow = (
+            isinstance(refused, Unavailable),
+            held(tx, self._dependencies.accounts, attempt.flow),
+        )
         self._release(tx, attempt)
-        flow = model.release(flow) if away else model.fail(flow, self._parts.clock.now())
-        return Outcome(store.save(tx, self._judging.challenged(tx, flow)), refusal=refused)
+        flow = model.release(flow) if away else model.fail(flow, self._dependencies.clock.now())
+        return FlowOutcome(store.save(tx, self._decisions.challenged(tx, flow)), refusal=refused)
 
     def _settle_held(
         self, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None, tx: Tx
-    ) -> Outcome:
-        attempt = replace(attempt, flow=held(tx, self._parts.accounts, attempt.flow))
+    ) -> FlowOutcome:
+        attempt = replace(attempt, flow=held(tx, self._dependencies.accounts, attempt.flow))
         return self._settle(tx, attempt, match, failure)
 
     def _settle(
         self, tx: Tx, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None
-    ) -> Outcome:
+    ) -> FlowOutcome:
         if match is not None and not attempt.flow.terms.known:
             match, failure = None, VerificationFailed("unknown_subject")
         if attempt.flow.deferring:
             return self._deferred(tx, attempt, match)
         if match is not None:
             try:
-                attempt.factor.settle(tx, match, self._parts.clock.now())
+                attempt.factor.consume(tx, match, self._dependencies.clock.now())
             except VerificationFailed as used:
                 match, failure = None, used
         if match is None:
             return self._failed(tx, attempt, failure or VerificationFailed("no_match"))
         return self._verified(tx, attempt, match)
 
-    def _failed(self, tx: Tx, attempt: _Attempt, failure: VerificationFailed) -> Outcome:
+    def _failed(self, tx: Tx, attempt: _Attempt, failure: VerificationFailed) -> FlowOutcome:
         if attempt.reservation is None:
             terms = attempt.flow.terms
-            self._parts.throttling.failed(tx, terms.bucket, Lane(terms.lane), _counter(attempt))
-        flow = model.fail(self._judging.still(tx, attempt.flow), self._parts.clock.now())
-        flow = store.save(tx, self._judging.challenged(tx, flow))
-        self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))
+            self._dependencies.throttling.failed(
+                tx, terms.bucket, Lane(terms.lane), _counter(attempt)
+            )
+        flow = model.fail(self._decisions.still(tx, attempt.flow), self._dependencies.clock.now())
+        flow = store.save(tx, self._decisions.challenged(tx, flow))
+        self._dependencies.signals.failed(tx, self._decisions.seen(flow, flow.terms.segment))
         self._count(attempt, "failed")
         self._note(
             tx, flow, "factor.failed", factor=attempt.factor.name, reason=failure.reason,
@@ -343,56 +350,58 @@ class Login:
         )  # fmt: skip
         if flow.terms.session and not flow.terms.deferred:
             failure.extra |= failure.holder
-        return Outcome(flow, refusal=failure)
+        return FlowOutcome(flow, refusal=failure)
 
-    def _deferred(self, tx: Tx, attempt: _Attempt, match: Match | None) -> Outcome:
+    def _deferred(self, tx: Tx, attempt: _Attempt, match: Match | None) -> FlowOutcome:
         """Go on without telling; at the end of the round tell of all of it at once.
 
         Until then nothing that anybody can read depends on what verified: nothing is used up, no
         time of use moves, metrics and log say that a factor was tried. The attempts stay counted
         until the flow completes, whatever they were worth: to give one back would tell.
         """
-        now, name = self._parts.clock.now(), attempt.factor.name
+        now, name = self._dependencies.clock.now(), attempt.factor.name
         evidence = self._evidence(attempt, match, now) if match else None
         kept = attempt.factor.keep(match) if match else {}
         flow = model.defer(attempt.flow, name, evidence, kept, now)
         flow = _with_readings(flow, attempt, match)
         flow = self._with_sample(tx, flow, attempt, keep=match is not None)
         tried = flow.tried
-        flow = store.save(tx, self._judging.decide(tx, flow))
+        flow = store.save(tx, self._decisions.decide(tx, flow))
         self._count(attempt, "tried")
         self._note(tx, flow, "factor.tried", factor=name, **attempt.record)
-        if flow.told or not flow.tried:
+        if flow.disclosed or not flow.tried:
             self._tell(tx, flow, tried)
-        if flow.told or flow.tried:
+        if flow.disclosed or flow.tried:
             return self._conclude(tx, flow, first_party=attempt.first_party)
-        self._parts.signals.failed(tx, self._judging.seen(flow, flow.terms.segment))
-        return Outcome(flow, refusal=VerificationFailed("deferred"))
+        self._dependencies.signals.failed(tx, self._decisions.seen(flow, flow.terms.segment))
+        return FlowOutcome(flow, refusal=VerificationFailed("deferred"))
 
     def _tell(self, tx: Tx, flow: Flow, tried: tuple[tuple[str, bool], ...]) -> None:
         """Note how a round ended that is over."""
-        self._parts.metrics.factors.labels("round", "verified" if flow.told else "failed").inc()
+        self._dependencies.metrics.factors.labels(
+            "round", "verified" if flow.disclosed else "failed"
+        ).inc()
         failed = [factor for factor, verified in tried if not verified]
         self._note(
-            tx, flow, "round.verified" if flow.told else "round.failed",
+            tx, flow, "round.verified" if flow.disclosed else "round.failed",
             factors=[factor for factor, _ in tried], failed=failed,
         )  # fmt: skip
 
-    def _verified(self, tx: Tx, attempt: _Attempt, match: Match) -> Outcome:
-        parts, factor = self._parts, attempt.factor
-        now = parts.clock.now()
+    def _verified(self, tx: Tx, attempt: _Attempt, match: Match) -> FlowOutcome:
+        dependencies, factor = self._dependencies, attempt.factor
+        now = dependencies.clock.now()
         self._release(tx, attempt)
         flow = model.accept(attempt.flow, self._evidence(attempt, match, now), now)
         flow = _with_readings(flow, attempt, match)
         flow = self._with_sample(tx, flow, attempt, keep=True)
-        flow = store.save(tx, self._judging.decide(tx, flow))
+        flow = store.save(tx, self._decisions.decide(tx, flow))
         self._count(attempt, "verified")
         self._note(tx, flow, "factor.verified", factor=factor.name, **attempt.record)
         return self._conclude(tx, flow, first_party=attempt.first_party)
 
     def _release(self, tx: Tx, attempt: _Attempt) -> None:
         if attempt.reservation is not None:
-            self._parts.throttling.release(tx, attempt.reservation)
+            self._dependencies.throttling.release(tx, attempt.reservation)
 
     def _evidence(self, attempt: _Attempt, match: Match, now: datetime) -> Evidence:
         factor, flow = attempt.factor, attempt.flow
@@ -406,16 +415,16 @@ class Login:
         """Hold the sample that came with a factor; the same is read whether or not it is kept."""
         if attempt.sample is None:
             return flow
-        held = self._parts.behaviors.admit(tx, flow.terms.subject, attempt.sample)
+        held = self._dependencies.behaviors.admit(tx, flow.terms.subject, attempt.sample)
         if held is None or not keep:
             return flow
         return replace(flow, samples={**flow.samples, attempt.factor.name: held})
 
-    def _conclude(self, tx: Tx, flow: Flow, *, first_party: bool) -> Outcome:
+    def _conclude(self, tx: Tx, flow: Flow, *, first_party: bool) -> FlowOutcome:
         """Give what a flow ends with; a pending one goes on."""
         if flow.status is FlowStatus.PENDING:
-            return Outcome(flow)
-        self._parts.metrics.flows.labels(flow.terms.kind.value, flow.status.value).inc()
+            return FlowOutcome(flow)
+        self._dependencies.metrics.flows.labels(flow.terms.kind.value, flow.status.value).inc()
         self._note(
             tx, flow, f"flow.{flow.status.value}", acr=flow.required.urn, band=flow.band.label,
             policy=flow.policy,
@@ -424,14 +433,14 @@ class Login:
         if flow.status is FlowStatus.COMPLETED:
             return self._completing.completed(tx, flow, first_party=first_party)
         reason = flow.reasons[-1]
-        return Outcome(flow, refusal=Denied(reason.code, reason.detail))
+        return FlowOutcome(flow, refusal=Denied(reason.code, reason.detail))
 
     def _count(self, attempt: _Attempt, outcome: str) -> None:
-        self._parts.metrics.factors.labels(attempt.factor.name, outcome).inc()
+        self._dependencies.metrics.factors.labels(attempt.factor.name, outcome).inc()
 
     def _note(self, tx: Tx, flow: Flow, kind: str, **data: Any) -> None:  # noqa: ANN401 - JSON members of any kind
         subject = flow.terms.subject if flow.terms.known else None
-        self._parts.audit.append(
+        self._dependencies.audit.append(
             tx, kind, subject=subject, actor=str(flow.terms.client), flow=str(flow.id),
             flow_kind=flow.terms.kind.value, **data,
         )  # fmt: skip

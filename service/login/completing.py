@@ -7,10 +7,10 @@ from service.authenticators.factor import HELP_DESK
 from service.devices.actions import Device
 from service.domain.assurance import Acr
 from service.domain.errors import Fault, NotFound
-from service.login.decisions import Judging
-from service.login.dependencies import Parts
-from service.login.model import Flow, FlowKind, Outcome, Terms
-from service.sessions.model import Place
+from service.login.decisions import FlowDecisions
+from service.login.dependencies import LoginDependencies
+from service.login.model import Flow, FlowKind, FlowOutcome, FlowRequest
+from service.sessions.model import SessionOrigin
 from service.store.engine import Tx
 from service.throttling.model import Counter, Lane
 
@@ -23,16 +23,16 @@ UNVERIFIED: Final = Fault(
 class Completing:
     """Ends flows that reached their level."""
 
-    def __init__(self, parts: Parts, judging: Judging) -> None:
-        self._parts = parts
-        self._judging = judging
+    def __init__(self, dependencies: LoginDependencies, decisions: FlowDecisions) -> None:
+        self._dependencies = dependencies
+        self._decisions = decisions
 
-    def require_session(self, tx: Tx, terms: Terms) -> None:
+    def require_session(self, tx: Tx, terms: FlowRequest) -> None:
         """Refuse to go on once the session that a flow was begun in is over; raises NotFound."""
-        if terms.session and not self._parts.tokens.stands(tx, terms.session, terms.token):
+        if terms.session and not self._dependencies.tokens.stands(tx, terms.session, terms.token):
             raise no_session()
 
-    def completed(self, tx: Tx, flow: Flow, *, first_party: bool) -> Outcome:
+    def completed(self, tx: Tx, flow: Flow, *, first_party: bool) -> FlowOutcome:
         """Give what a flow has earned; the subject is locked.
 
         Args:
@@ -40,42 +40,44 @@ class Completing:
             flow: The flow.
             first_party: Whether its client may be given grants by a login.
         """
-        parts, terms = self._parts, flow.terms
+        dependencies, terms = self._dependencies, flow.terms
         self.require_session(tx, terms)
         afresh = self._settle_counters(tx, flow)
         act = self._recovered(tx, flow)
         if terms.kind in {FlowKind.ENROLLMENT, FlowKind.RECOVERY}:
-            if refusal := self._judging.too_young(tx, flow):
-                return Outcome(flow, refusal=refusal)
-            grant = parts.authenticators.issue_grant(
+            if refusal := self._decisions.too_young(tx, flow):
+                return FlowOutcome(flow, refusal=refusal)
+            grant = dependencies.authenticators.issue_grant(
                 tx, terms.subject, terms.client, act, terms.session
             )
-            return Outcome(flow, grant=grant)
-        account = parts.accounts.get(tx, terms.subject)
+            return FlowOutcome(flow, grant=grant)
+        account = dependencies.accounts.get(tx, terms.subject)
         enrollable, offered = self._enrollable(tx, flow, account.segment, first_party=first_party)
         if terms.kind is FlowKind.LOGIN:
-            parts.accounts.completed_login(tx, account)
-        if self._judging.shown_afresh(flow) >= Acr.AAL2:
-            parts.signals.learn(tx, self._judging.seen(flow, account.segment))
-        self._judging.cleared(tx, flow, account.segment)
+            dependencies.accounts.completed_login(tx, account)
+        if self._decisions.shown_afresh(flow) >= Acr.AAL2:
+            dependencies.signals.learn(tx, self._decisions.seen(flow, account.segment))
+        self._decisions.cleared(tx, flow, account.segment)
         device = Device(*terms.device) if terms.device else None
-        issued = parts.devices.renew(tx, terms.subject, device) if afresh else None
+        issued = dependencies.devices.renew(tx, terms.subject, device) if afresh else None
         known = issued or device
-        origin = parts.origin(terms.surroundings, parts.clock.now())
-        session = parts.sessions.start(
+        origin = dependencies.origin(terms.client_context, dependencies.clock.now())
+        session = dependencies.sessions.start(
             tx, account, terms.client, flow.evidence, replaces=terms.session,
-            place=Place(known.id if known else None, origin),
+            place=SessionOrigin(known.id if known else None, origin),
         )  # fmt: skip
-        return Outcome(
+        return FlowOutcome(
             flow,
-            completion_code=parts.tokens.issue_code(tx, session),
+            completion_code=dependencies.tokens.issue_code(tx, session),
             device_token=issued.token if issued else "",
             enrollable=enrollable,
             grants={
-                act: parts.authenticators.issue_grant(tx, account.id, terms.client, act, session.id)
+                act: dependencies.authenticators.issue_grant(
+                    tx, account.id, terms.client, act, session.id
+                )
                 for act in (f"enroll:{kind}" for kind in offered)
             },
-            notices=(UNVERIFIED,) if self._judging.led(tx, flow) is Lead.CLAIM else (),
+            notices=(UNVERIFIED,) if self._decisions.led(tx, flow) is Lead.CLAIM else (),
         )
 
     def _recovered(self, tx: Tx, flow: Flow) -> str:
@@ -83,7 +85,7 @@ class Completing:
 
         Whoever verifies afresh has not lost everything, and may be the one who asked for none.
         """
-        recoveries, terms = self._parts.recoveries, flow.terms
+        recoveries, terms = self._dependencies.recoveries, flow.terms
         own = flow.own_evidence
         numbers = [item.authenticator for item in own if item.factor == HELP_DESK]
         if numbers:
@@ -102,19 +104,19 @@ class Completing:
         """
         if flow.terms.kind is not FlowKind.LOGIN:
             return None, ()
-        enrollable = self._judging.enrollable(tx, flow.terms.subject, segment)
+        enrollable = self._decisions.enrollable(tx, flow.terms.subject, segment)
         if not first_party:
             return enrollable, ()
-        return enrollable, self._judging.offered(tx, flow, segment, enrollable)
+        return enrollable, self._decisions.offered(tx, flow, segment, enrollable)
 
     def _settle_counters(self, tx: Tx, flow: Flow) -> bool:
         """Let failures be forgotten, where this flow alone has reached its level; tell whether.
 
         What a session brought along proves nothing about who is guessing now.
         """
-        throttling, terms, own = self._parts.throttling, flow.terms, flow.own_evidence
-        counters = [Counter(self._parts.factors[item.factor].counter) for item in own]
-        afresh = bool(own) and self._judging.shown_afresh(flow) >= flow.required
+        throttling, terms, own = self._dependencies.throttling, flow.terms, flow.own_evidence
+        counters = [Counter(self._dependencies.factors[item.factor].counter) for item in own]
+        afresh = bool(own) and self._decisions.shown_afresh(flow) >= flow.required
         if afresh:
             throttling.verified(tx, terms.bucket, Lane(terms.lane), counters)
         elif terms.deferred:

@@ -13,8 +13,8 @@ from service.devices.actions import Devices
 from service.domain.clock import Clock
 from service.factors.help_desk.actions import Recoveries
 from service.policy.actions.evaluation import Policies
-from service.policy.actions.subject_risk import Standing
-from service.risk.model import Surroundings
+from service.policy.actions.subject_risk import SubjectRisks
+from service.risk.model import ClientContext
 from service.risk.runner import Signals
 from service.sessions.actions import Sessions
 from service.signals.behavior.actions import Behaviors
@@ -25,7 +25,7 @@ from service.tokens.actions import Tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class LoginDependencies:
     """The features that a login leans on.
 
     Args:
@@ -40,7 +40,7 @@ class Parts:
     devices: Devices
     throttling: Throttling
     policies: Policies
-    standing: Standing
+    standing: SubjectRisks
     behaviors: Behaviors
     signals: Signals
     factors: Mapping[str, Factor]
@@ -48,4 +48,4 @@ class Parts:
     audit: AuditLog
     metrics: Metrics
     clock: Clock
-    origin: Callable[[Surroundings, datetime], Mapping[str, Any] | None]
+    origin: Callable[[ClientContext, datetime], Mapping[str, Any] | None]

@@ -12,7 +12,7 @@ from service.domain.assurance import Acr, Evidence
 from service.domain.clock import has_come
 from service.domain.errors import Fault, LaminaError
 from service.policy.model.decision import Decision, Effect
-from service.risk.model import UNSAID, Band, Reason, Surroundings
+from service.risk.model import UNSAID, Band, ClientContext, Reason
 
 WHOLE: Final = timedelta(minutes=15)
 IDLE: Final = timedelta(minutes=5)
@@ -40,7 +40,7 @@ class FlowStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class FlowRequest:
     """What a flow was begun with; it never changes.
 
     Args:
@@ -69,7 +69,7 @@ class Terms:
     act: str
     session: UUID | None
     device: tuple[UUID, int] | None
-    surroundings: Surroundings = UNSAID
+    client_context: ClientContext = UNSAID
     deferred: bool = False
     segments: tuple[str, ...] = ()
     """Those that the client serves, of which `segment` is the first."""
@@ -83,7 +83,7 @@ class Flow:
 
     Args:
         tried: Factors of which it is not told yet whether they verified, and whether they did.
-        told: Whether a deferred flow has told that everything verified.
+        disclosed: Whether a deferred flow has told that everything verified.
         not_before: When the next attempt may come, where risk delays it.
         delayed: How many seconds of delay were asked for so far.
         policy: The version of the policy that decided last.
@@ -91,7 +91,7 @@ class Flow:
     """
 
     id: UUID
-    terms: Terms
+    terms: FlowRequest
     began_at: datetime
     active_at: datetime
     status: FlowStatus = FlowStatus.PENDING
@@ -110,7 +110,7 @@ class Flow:
     tried: tuple[tuple[str, bool], ...] = ()
     matches: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """Of each factor tried, what it is to use up once the flow tells; empty where it failed."""
-    told: bool = False
+    disclosed: bool = False
     not_before: datetime | None = None
     delayed: int = 0
     policy: str = ""
@@ -136,7 +136,7 @@ class Flow:
     @property
     def deferring(self) -> bool:
         """Whether it is not told yet which of the factors verified."""
-        return self.terms.deferred and not self.told
+        return self.terms.deferred and not self.disclosed
 
     @property
     def brought(self) -> tuple[Evidence, ...]:
@@ -144,14 +144,14 @@ class Flow:
         return tuple(item for item in self.evidence if item.flow != str(self.id))
 
     @property
-    def told_evidence(self) -> tuple[Evidence, ...]:
+    def disclosed_evidence(self) -> tuple[Evidence, ...]:
         """Return the evidence that answers may depend on."""
         return self.brought if self.deferring else self.evidence
 
     @property
     def disclosing(self) -> bool:
         """Whether answers may depend on the subject: only after a factor has verified."""
-        return bool(self.told_evidence)
+        return bool(self.disclosed_evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +165,11 @@ class Begin:
     requested: Acr = Acr.NONE
     max_age: int | None = None
     device_token: str = field(default="", repr=False)
-    surroundings: Surroundings = UNSAID
+    client_context: ClientContext = UNSAID
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FlowOutcome:
     """A flow after a verb, what is shown this once, and the refusal to answer with."""
 
     flow: Flow
@@ -246,7 +246,7 @@ def spoil(flow: Flow) -> Flow:
     return replace(flow, tried=tuple((factor, False) for factor, _ in flow.tried))
 
 
-def untold(flow: Flow) -> Flow:
+def undisclosed(flow: Flow) -> Flow:
     """Return the flow without anything of which it is not told yet whether it verified."""
     return replace(flow, evidence=flow.brought, samples={}, readings={})
 
@@ -256,12 +256,12 @@ def verdict(flow: Flow) -> Flow:
     if all(verified for _, verified in flow.tried):
         given_back = 1 if flow.tried else 0
         left = flow.attempts_left + given_back
-        return replace(flow, attempts_left=left, tried=(), matches=(), told=True)
+        return replace(flow, attempts_left=left, tried=(), matches=(), disclosed=True)
     status = flow.status if flow.attempts_left > 0 else FlowStatus.DENIED
-    return replace(untold(flow), status=status, tried=(), matches=())
+    return replace(undisclosed(flow), status=status, tried=(), matches=())
 
 
-def settle(flow: Flow, decision: Decision) -> Flow:
+def apply(flow: Flow, decision: Decision) -> Flow:
     """Take over a decision: go on, end well, or end."""
     status = {
         Effect.REQUIRE: FlowStatus.PENDING,
@@ -334,7 +334,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "session": str(terms.session) if terms.session else None,
         "token": str(terms.token) if terms.token else None,
         "device": [str(terms.device[0]), terms.device[1]] if terms.device else None,
-        "surroundings": asdict(terms.surroundings),
+        "surroundings": asdict(terms.client_context),
         "deferred": terms.deferred,
         "segments": list(terms.segments),
         "address": [[version, digest.hex()] for version, digest in terms.address],
@@ -352,7 +352,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "readings": {name: dict(value) for name, value in flow.readings.items()},
         "tried": [list(item) for item in flow.tried],
         "matches": [dict(item) for item in flow.matches],
-        "told": flow.told,
+        "told": flow.disclosed,
         "not_before": flow.not_before.isoformat() if flow.not_before else None,
         "delayed": flow.delayed,
         "policy": flow.policy,
@@ -364,7 +364,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
 def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
     """Return the flow that `to_json` wrote."""
     device, not_before = value["device"], value["not_before"]
-    terms = Terms(
+    terms = FlowRequest(
         kind=FlowKind(value["kind"]),
         client=UUID(value["client"]),
         subject=UUID(value["subject"]),
@@ -377,7 +377,7 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         act=value["act"],
         session=UUID(value["session"]) if value["session"] else None,
         device=(UUID(device[0]), device[1]) if device else None,
-        surroundings=Surroundings(**value["surroundings"]),
+        client_context=ClientContext(**value["surroundings"]),
         deferred=value["deferred"],
         segments=tuple(value.get("segments", (value["segment"],))),
         token=UUID(value["token"]) if value.get("token") else None,
@@ -403,7 +403,7 @@ def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
         readings=value.get("readings", {}),
         tried=tuple((factor, verified) for factor, verified in value["tried"]),
         matches=tuple(value.get("matches", ())),
-        told=value["told"],
+        disclosed=value["told"],
         not_before=datetime.fromisoformat(not_before) if not_before else None,
         delayed=value["delayed"],
         policy=value["policy"],

@@ -23,8 +23,8 @@ from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Fault, noticed, set_aside
 from service.login.actions import Login
 from service.login.decisions import TYPED
-from service.login.model import Begin, Flow, FlowKind, Outcome
-from service.risk.model import Surroundings
+from service.login.model import Begin, Flow, FlowKind, FlowOutcome
+from service.risk.model import ClientContext
 from service.web.api import Api, Call, Operation
 
 RISK: Final = "risk:read"
@@ -95,7 +95,7 @@ class NewFlow(BaseModel):
         return self
 
 
-class Input(RootModel[dict[str, Any]]):
+class ActionInput(RootModel[dict[str, Any]]):
     """The input of an action; its schema stands in the flow."""
 
 
@@ -161,7 +161,7 @@ class FlowRoutes:
         token = str(wanted.access_token)
         return self._named(token, client) or token
 
-    def _answer(self, caller: Caller, outcome: Outcome, token: str = "") -> dict[str, Any]:
+    def _answer(self, caller: Caller, outcome: FlowOutcome, token: str = "") -> dict[str, Any]:
         shown = {
             "flow_token": outcome.flow_token or token,
             "completion_code": outcome.completion_code if caller.first_party else "",
@@ -182,7 +182,7 @@ class FlowRoutes:
         return view
 
     def _view(self, caller: Caller, flow: Flow) -> dict[str, Any]:
-        told = flow.told_evidence
+        told = flow.disclosed_evidence
         active = {item.authenticator for item in told}
         level = worth(told, self._clock.now(), active, flow.terms.max_age).level
         required: dict[str, Any] = {"acr": flow.required.urn}
@@ -245,7 +245,7 @@ def routes(api: Api, flows: FlowRoutes) -> None:
     )
     api.add(
         Operation(
-            "POST", f"{_PATH}/actions/{{name}}", "Act in a flow", scope, Input, idempotent=True,
+            "POST", f"{_PATH}/actions/{{name}}", "Act in a flow", scope, ActionInput, idempotent=True,
             secret=True, max_body=_MEDIA, headers=(*proof, "If-Match"), frames=True, also=also,
         ),
         flows.act,
@@ -268,13 +268,13 @@ def _begin(wanted: NewFlow) -> Begin:
         except ValueError as error:
             raise BadInput(Fault("/acr_values", "unknown_acr", str(error))) from None
     context = wanted.context
-    surroundings = Surroundings(
+    client_context = ClientContext(
         context.ip or "", context.user_agent or "", context.device_id or "",
         context.accept_language or "",
     )  # fmt: skip
     return Begin(
         FlowKind(wanted.kind), wanted.identifier or "", wanted.access_token or "", wanted.act or "",
-        requested, wanted.max_age, context.device_token, surroundings,
+        requested, wanted.max_age, context.device_token, client_context,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from crypto.fields import FieldContext, Owner
 from service.domain.errors import Conflict
 from service.domain.ids import service_owner
 from service.login.model import Flow, from_json, stored, to_json
-from service.store.authentic import note
+from service.store.authentic import record
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
@@ -73,7 +73,7 @@ def add(tx: Tx, flow: Flow, token_digest: bytes) -> None:
         "state": _seal(tx, flow, flow.revision),
     }  # fmt: skip
     tx.execute(_INSERT, values)
-    note(tx, FlowRow, SimpleNamespace(**values))
+    record(tx, FlowRow, SimpleNamespace(**values))
 
 
 def find(tx: Tx, flow_id: UUID, *, lock: bool = False) -> tuple[Flow, UUID, bytes] | None:
@@ -100,7 +100,7 @@ def save(tx: Tx, flow: Flow) -> Flow:
     row = tx.execute(_SAVE, values).first()
     if row is None:
         raise moved()
-    note(tx, FlowRow, row)
+    record(tx, FlowRow, row)
     return replace(flow, revision=revision)
 
 

@@ -44,7 +44,7 @@ class Channel(StrEnum):
         return cls.EMAIL if "@" in address else cls.SMS
 
 
-class State(StrEnum):
+class DeliveryState(StrEnum):
     """Where a delivery stands."""
 
     WAITING = "waiting"

@@ -32,7 +32,7 @@ class NewWebhook(BaseModel):
     approval: UUID | None = None
 
 
-class NewSecret(BaseModel):
+class WebhookSecretRotation(BaseModel):
     """For how many seconds the old secret signs too, and what two operators agreed on."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -77,7 +77,7 @@ class WebhookRoutes:
 
     def secret(self, call: Call) -> Mapping[str, Any]:
         """Replace a secret; whoever holds one can send what passes for an event."""
-        wanted: NewSecret = call.body
+        wanted: WebhookSecretRotation = call.body
         webhook, params = call.id("webhook", "webhook"), {"overlap": str(wanted.overlap)}
         with self._database.transaction() as tx:
             actor = self._approved(tx, call, "webhooks.secret", str(webhook), params)
@@ -106,7 +106,7 @@ def routes(api: Api, webhooks: WebhookRoutes) -> None:
         (Operation("POST", _PATH, "Add a webhook, as two operators agreed", _SCOPE, NewWebhook,
                    201, idempotent=True, secret=True), webhooks.add),
         (Operation("POST", f"{one}/secret", "Replace a webhook's secret, as two operators agreed",
-                   _SCOPE, NewSecret, idempotent=True, secret=True), webhooks.secret),
+                   _SCOPE, WebhookSecretRotation, idempotent=True, secret=True), webhooks.secret),
         (Operation("DELETE", one, "Remove a webhook", _SCOPE, status=204), webhooks.remove),
     )  # fmt: skip
     for operation, view in table:

@@ -21,7 +21,7 @@ from service.domain.ids import new_id
 from service.jobs.actions.long import void_queued
 from service.notifications.actions.outbox import Outbox
 from service.operators import store
-from service.operators.followed import Asked, Followed
+from service.operators.followed import Followed, RequestedAct
 from service.operators.model import (
     ACTS,
     APPROVAL_LIFE,
@@ -40,7 +40,7 @@ from service.operators.views import of_approval, of_role
 from service.store.bearer import token_digest
 from service.store.engine import Tx
 from service.store.turns import take_turn
-from service.web.paging import Page
+from service.web.paging import PageRequest
 
 BREAK_GLASS: Final = "break_glass"
 _PREFIX: Final = "lboot_"
@@ -53,7 +53,7 @@ _TOKENS_KEPT: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class ApprovedAct:
     """An act of another feature that is carried out as soon as it is approved.
 
     Args:
@@ -75,12 +75,12 @@ class Operators:
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
         self, accounts: Accounts, audit: AuditLog, outbox: Outbox, clock: Clock, level: Acr,
-        acts: Mapping[str, Act], bounds: Bounds = USUAL,
+        acts: Mapping[str, ApprovedAct], bounds: Bounds = USUAL,
     ) -> None:  # fmt: skip
         self._bounds = bounds
         self._acts = {
-            "operators.grant": Act(self._check, self._give),
-            "operators.revoke": Act(self._check, self._take),
+            "operators.grant": ApprovedAct(self._check, self._give),
+            "operators.revoke": ApprovedAct(self._check, self._take),
         } | dict(acts)
         self._followed: dict[str, Followed] = {}
         self._accounts = accounts
@@ -101,7 +101,7 @@ class Operators:
         """Return every operator's roles."""
         return [of_role(row) for row in store.listing(tx)]
 
-    def page(self, tx: Tx, page: Page) -> dict[str, Any]:
+    def page(self, tx: Tx, page: PageRequest) -> dict[str, Any]:
         """Return a page of operators by their ids, with a row for each role."""
         rows = store.page(tx, page.after, page.fetched)
         each = [list(group) for _, group in groupby(rows, key=lambda row: row.subject_id)]
@@ -202,7 +202,7 @@ class Operators:
         now, most = self._clock.now(), self._bounds.max_approvals
         number = new_id(now)
         if act in self._followed:
-            self._followed[act].ask(tx, caller, Asked(number, target, params))
+            self._followed[act].ask(tx, caller, RequestedAct(number, target, params))
         take_turn(tx, "approvals", caller.actor)
         open_ones = store.undecided(tx, caller.actor, now)
         if len(open_ones) >= most:
@@ -233,7 +233,7 @@ class Operators:
         """
         row, now = self._row(tx, number), self._clock.now()
         require(caller, ACTS[row.act])
-        asked = Asked(row.id, row.target, row.params)
+        asked = RequestedAct(row.id, row.target, row.params)
         followed = self._followed.get(row.act)
         if row.act in _ROLE_ACTS:
             self._lock(tx, UUID(row.target))
@@ -255,7 +255,9 @@ class Operators:
         self._note(tx, f"approval.{status}", row, caller.actor)
         return of_approval(row) | self._carry_out(tx, caller, row, asked)
 
-    def _carry_out(self, tx: Tx, caller: Caller, row: Approval, asked: Asked) -> dict[str, Any]:
+    def _carry_out(
+        self, tx: Tx, caller: Caller, row: Approval, asked: RequestedAct
+    ) -> dict[str, Any]:
         """Do at once what is done as it is approved, or end what was begun as it was asked for."""
         followed = self._followed.get(row.act)
         if row.status == "rejected":
@@ -326,7 +328,7 @@ class Operators:
         """Return an approval; raises NotFound."""
         return of_approval(self._row(tx, number))
 
-    def waiting(self, tx: Tx, page: Page) -> dict[str, Any]:
+    def waiting(self, tx: Tx, page: PageRequest) -> dict[str, Any]:
         """Return a page of the approvals of the last day, newest first."""
         rows = store.approvals(tx, self._clock.now(), page.after, page.fetched)
         return page.answer(rows, lambda row: row.id, of_approval)
@@ -356,7 +358,7 @@ class Operators:
             store.lock_roles(tx)
             self._end_requests(tx, subject, scopes, None)
 
-    def forget(self, tx: Tx, subject: UUID) -> None:
+    def delete_for(self, tx: Tx, subject: UUID) -> None:
         """Take every role of a subject that is erased."""
         for role in sorted(store.roles(tx, subject)):
             with suppress(NotFound):

@@ -10,7 +10,7 @@ from service.store.engine import Tx
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestedAct:
     """An act on a subject that somebody asked for.
 
     Args:
@@ -27,14 +27,14 @@ class Asked:
 class Followed(Protocol):
     """An act on a subject, told of each step of its approval, in the same unit of work."""
 
-    def ask(self, tx: Tx, caller: Caller, asked: Asked) -> None:
+    def ask(self, tx: Tx, caller: Caller, asked: RequestedAct) -> None:
         """Lock the subject and note that it was asked for, or refuse it."""
 
-    def hold(self, tx: Tx, asked: Asked) -> None:
+    def hold(self, tx: Tx, asked: RequestedAct) -> None:
         """Lock the subject before anything else of it is read (ADR 6)."""
 
-    def approve(self, tx: Tx, caller: Caller, asked: Asked) -> Mapping[str, Any]:
+    def approve(self, tx: Tx, caller: Caller, asked: RequestedAct) -> Mapping[str, Any]:
         """Begin what two agreed on, or refuse it; return what the answer tells of it."""
 
-    def reject(self, tx: Tx, caller: Caller, asked: Asked) -> bool:
+    def reject(self, tx: Tx, caller: Caller, asked: RequestedAct) -> bool:
         """End it, approved or not; False where there is nothing to end."""

@@ -13,7 +13,7 @@ from service.domain import figures
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault
 from service.policy.actions.documents import PLACES, Lives, loosening
-from service.policy.actions.subject_risk import Standing
+from service.policy.actions.subject_risk import SubjectRisks
 from service.policy.model import document, parser
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation
@@ -88,7 +88,7 @@ class PolicyRoutes:
     """
 
     def __init__(
-        self, database: Store, lives: Lives, queue: Queue, standing: Standing, consume: Consume,
+        self, database: Store, lives: Lives, queue: Queue, standing: SubjectRisks, consume: Consume,
         hold: Hold,
     ) -> None:  # fmt: skip
         self._database = database

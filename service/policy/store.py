@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import service_owner, subject_owner
-from service.store.authentic import delete_rows, insert_once, note
+from service.store.authentic import delete_rows, insert_once, record
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
@@ -217,7 +217,7 @@ def replace_state(tx: Tx, old: int, content: dict[str, Any], now: datetime) -> b
     row = tx.execute(statement).first()
     if row is None:
         return False
-    note(tx, PolicyState, row)
+    record(tx, PolicyState, row)
     return True
 
 

@@ -55,7 +55,7 @@ _BRIEF: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class LedgerAct:
     """Something that was taken away from somebody, as the ledger remembers it."""
 
     what: str
@@ -64,7 +64,7 @@ class Act:
     data: Line
 
     @classmethod
-    def of(cls, line: Line) -> "Act":
+    def of(cls, line: Line) -> "LedgerAct":
         """Return the act of a line."""
         subject = UUID(line["subject"]) if line["subject"] else None
         return cls(line["what"], datetime.fromisoformat(line["at"]), subject, line["data"])
@@ -75,7 +75,7 @@ class Act:
         return str(self.data.get("restored") or self.data.get("policy") or "")
 
 
-def standing(lines: Iterable[Line]) -> list[Act]:
+def standing(lines: Iterable[Line]) -> list[LedgerAct]:
     """Return the acts that stand: the last of those about the same, unless it gives back."""
     last: dict[tuple[Any, ...], Line] = {}
     for line in lines:
@@ -83,7 +83,7 @@ def standing(lines: Iterable[Line]) -> list[Act]:
             name = about(line)
             last.pop(name, None)
             last[name] = line
-    return [Act.of(line) for line in last.values() if line["what"] not in GIVES]
+    return [LedgerAct.of(line) for line in last.values() if line["what"] not in GIVES]
 
 
 def about(line: Line) -> tuple[Any, ...]:

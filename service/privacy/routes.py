@@ -25,7 +25,7 @@ _PATH: Final = "/v1/subjects/{subject}"
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class PrivacyDependencies:
     """What decides who may.
 
     Args:
@@ -46,27 +46,27 @@ class PrivacyRoutes:
 
     def __init__(
         self, database: Store, erasure: Erasure, exports: Exports, jobs: LongJobs,
-        records: RecordKeys, rights: Rights,
+        records: RecordKeys, dependencies: PrivacyDependencies,
     ) -> None:  # fmt: skip
         self._database = database
         self._erasure = erasure
         self._exports = exports
         self._jobs = jobs
         self._records = records
-        self._rights = rights
+        self._dependencies = dependencies
 
     def erase(self, call: Call) -> Mapping[str, Any]:
         """Erase a subject; answers the certificate."""
         subject = call.id("subject", "subject")
         with self._database.transaction(read=True) as tx:
-            self._rights.served(tx, call.by, subject)
+            self._dependencies.served(tx, call.by, subject)
         return self._erasure.erase(subject, call.by.actor).to_json()
 
     def export(self, call: Call) -> Response:
         """Queue an export: the person's own by a grant, an operator's by an approval."""
         subject = call.id("subject", "subject")
         with self._database.transaction() as tx:
-            self._rights.locked(tx, call.by, subject)
+            self._dependencies.locked(tx, call.by, subject)
             by = self._stands(tx, call, subject)
             job = self._exports.request(tx, self._jobs, subject, call.by.actor, by)
         response = Response(orjson.dumps(job), 202, content_type="application/json")
@@ -77,7 +77,7 @@ class PrivacyRoutes:
         """Give an export to whom it was made for."""
         subject, number = call.id("subject", "subject"), call.id("export", "export")
         with self._database.transaction() as tx:
-            self._rights.locked(tx, call.by, subject)
+            self._dependencies.locked(tx, call.by, subject)
             content = self._exports.collect(tx, subject, number, call.by.actor)
         return Response(content, 200, content_type="application/json")
 
@@ -88,13 +88,13 @@ class PrivacyRoutes:
 
     def _stands(self, tx: Tx, call: Call, subject: UUID) -> str:
         if call.by.operator is None:
-            self._rights.granted(tx, call.by, subject, GRANTED, call.header("Grant"))
+            self._dependencies.granted(tx, call.by, subject, GRANTED, call.header("Grant"))
             return call.by.actor
         approval = parse_id(call.header("Approval"))
         if approval is None:
             detail = "This needs another operator's approval, in the header Approval."
             raise Forbidden("approval_required", detail, act=ACT)
-        return self._rights.consume(tx, call.by, approval, ACT, str(subject))
+        return self._dependencies.consume(tx, call.by, approval, ACT, str(subject))
 
 
 def routes(api: Api, privacy: PrivacyRoutes) -> None:

@@ -50,7 +50,7 @@ def waiting(tx: Tx, subject: UUID, now: datetime) -> Sequence[datetime]:
     return tx.scalars(query).all()
 
 
-def forget(tx: Tx, subject: UUID) -> None:
+def delete_for(tx: Tx, subject: UUID) -> None:
     """Delete the exports of a subject."""
     tx.execute(delete(SubjectExport).where(SubjectExport.subject_id == subject))
 

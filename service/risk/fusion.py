@@ -10,7 +10,7 @@ MOST_OFFSET: Final = 2.0
 """What all good signals together may make up for, in nats."""
 
 
-class Seen(StrEnum):
+class Availability(StrEnum):
     """What a signal had to go by."""
 
     SCORED = "scored"
@@ -46,7 +46,7 @@ class Fused:
     hard: bool
 
 
-def bounded(llr: float, worst: float, seen: Seen = Seen.SCORED) -> float:
+def bounded(llr: float, worst: float, seen: Availability = Availability.SCORED) -> float:
     """Return the ratio that counts.
 
     Args:
@@ -54,11 +54,11 @@ def bounded(llr: float, worst: float, seen: Seen = Seen.SCORED) -> float:
         worst: The lowest value that the signal's data can prove, below 0.
         seen: What it had to go by.
     """
-    if seen is Seen.FAULT or not math.isfinite(llr):
+    if seen is Availability.FAULT or not math.isfinite(llr):
         return worst
-    if seen in {Seen.NOT_OFFERED, Seen.NO_HISTORY}:
+    if seen in {Availability.NOT_OFFERED, Availability.NO_HISTORY}:
         return 0.0
-    return max(worst, min(llr, 0.0) if seen is Seen.WITHHELD else llr)
+    return max(worst, min(llr, 0.0) if seen is Availability.WITHHELD else llr)
 
 
 def fuse(shares: Iterable[Share]) -> Fused:

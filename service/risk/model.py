@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from service.domain.assurance import Acr
-from service.risk.fusion import Seen, bounded
+from service.risk.fusion import Availability, bounded
 
 
 class Band(IntEnum):
@@ -49,11 +49,11 @@ class Assessment:
     reasons: tuple[Reason, ...] = ()
     enough_history: bool = False
     hard: bool = False
-    seen: Seen = Seen.SCORED
+    seen: Availability = Availability.SCORED
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ClientContext:
     """What the caller says of the person's surroundings; empty where it says nothing.
 
     Args:
@@ -67,7 +67,7 @@ class Surroundings:
     asserted: bool = False
 
 
-UNSAID: Final = Surroundings()
+UNSAID: Final = ClientContext()
 """Surroundings of which nothing is said."""
 
 
@@ -89,7 +89,7 @@ class SignalFacts:
     client: UUID
     segment: str
     now: datetime
-    surroundings: Surroundings
+    client_context: ClientContext
     samples: Mapping[str, str] = field(repr=False)
     shown: tuple[str, ...]
     known_device: bool
@@ -121,9 +121,9 @@ FAULTS: Final = (
     AssertionError,
 )  # fmt: skip
 _MISSING: Final = {
-    Seen.NOT_OFFERED: "was never offered and says nothing",
-    Seen.NO_HISTORY: "has too little history to say anything",
-    Seen.WITHHELD: "was expected and is withheld",
+    Availability.NOT_OFFERED: "was never offered and says nothing",
+    Availability.NO_HISTORY: "has too little history to say anything",
+    Availability.WITHHELD: "was expected and is withheld",
 }
 
 
@@ -174,4 +174,4 @@ def _settled(signal: Signal, found: Assessment) -> Assessment:
 def _fault(signal: Signal, name: str) -> Assessment:
     detail = f"the signal failed with {name} and counts as its worst"
     reason = Reason("signal_fault", signal.name, signal.worst, detail)
-    return Assessment(signal.name, signal.worst, (reason,), seen=Seen.FAULT)
+    return Assessment(signal.name, signal.worst, (reason,), seen=Availability.FAULT)

@@ -17,10 +17,10 @@ from service.domain.clock import Clock, has_come, in_force, rfc3339
 from service.domain.errors import NotFound
 from service.domain.ids import new_id
 from service.sessions import store
-from service.sessions.model import NOWHERE, Place, ends, idle
+from service.sessions.model import NOWHERE, SessionOrigin, ends, idle
 from service.sessions.store import SessionRow
 from service.store.engine import Tx
-from service.web.paging import Page
+from service.web.paging import PageRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class SessionValue:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class SessionDependencies:
     """What sessions ask of other features.
 
     Args:
@@ -59,9 +59,14 @@ class Sessions:
     """The sessions, and the one home of what ends a person's access."""
 
     def __init__(
-        self, accounts: Accounts, audit: AuditLog, clock: Clock, ways: Ways, bounds: Bounds = USUAL
+        self,
+        accounts: Accounts,
+        audit: AuditLog,
+        clock: Clock,
+        dependencies: SessionDependencies,
+        bounds: Bounds = USUAL,
     ) -> None:
-        self._ways = ways
+        self._dependencies = dependencies
         self._bounds = bounds
         self._accounts = accounts
         self._audit = audit
@@ -69,7 +74,7 @@ class Sessions:
 
     def start(
         self, tx: Tx, account: Account, client: UUID, evidence: Sequence[Evidence], *,
-        place: Place = NOWHERE, replaces: UUID | None = None,
+        place: SessionOrigin = NOWHERE, replaces: UUID | None = None,
     ) -> SessionValue:  # fmt: skip
         """Begin a session on the evidence of a completed flow; `take_up` lets it come into force.
 
@@ -82,8 +87,8 @@ class Sessions:
             replaces: The session that ends when this one comes into force.
         """
         now = self._clock.now()
-        found = worth(evidence, now, self._ways.active(tx, account.id))
-        level, policy = found.level, self._ways.idle(account.segment)
+        found = worth(evidence, now, self._dependencies.active(tx, account.id))
+        level, policy = found.level, self._dependencies.idle(account.segment)
         old = store.get(tx, replaces) if replaces is not None else None
         device = place.device or (old.device_id if old else None)
         row = SessionRow(
@@ -145,7 +150,7 @@ class Sessions:
         if account is None or not account.may_sign_in or self._idled(row, account.segment, now):
             return None
         kept = tuple(Evidence.from_json(item) for item in orjson.loads(row.evidence))
-        found = worth(kept, now, self._ways.active(tx, row.subject_id))
+        found = worth(kept, now, self._dependencies.active(tx, row.subject_id))
         return _value(row, found.evidence, found.level)
 
     def stands(self, tx: Tx, session: UUID) -> bool:
@@ -189,7 +194,7 @@ class Sessions:
         """
         kept = store.get(tx, but) if but else None
         self.end_all(tx, subject, reason, but)
-        self._ways.forget_devices(tx, subject, kept.device_id if kept else None)
+        self._dependencies.forget_devices(tx, subject, kept.device_id if kept else None)
 
     def security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:
         """End what an authenticator that is no more, or another password, must not outlive.
@@ -202,7 +207,7 @@ class Sessions:
         """
         acting = self._heir(tx, acting) if acting else None
         account = self._accounts.known(tx, subject)
-        if acting and account and self._ways.keeps(account.segment):
+        if acting and account and self._dependencies.keeps(account.segment):
             return
         self.end_access(tx, subject, "authenticators_changed", acting)
 
@@ -216,7 +221,7 @@ class Sessions:
         return store.revoke_all(tx, self._clock.now())
 
     def page(
-        self, tx: Tx, subject: UUID, page: Page, current: UUID | None = None
+        self, tx: Tx, subject: UUID, page: PageRequest, current: UUID | None = None
     ) -> dict[str, Any]:  # fmt: skip
         """Return a page of the sessions that are in force; one that idled is left out of it.
 
@@ -267,7 +272,7 @@ class Sessions:
 
     def _idled(self, row: SessionRow, segment: str, now: datetime) -> bool:
         """Tell whether a session was unused for too long, as it began or as the policy is now."""
-        allowed, policy = timedelta(seconds=row.idle_seconds), self._ways.idle(segment)
+        allowed, policy = timedelta(seconds=row.idle_seconds), self._dependencies.idle(segment)
         seen = self._seen_at(row, now)
         return now - seen > (min(allowed, policy) if policy else allowed)
 

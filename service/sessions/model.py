@@ -12,7 +12,7 @@ AAL2_IDLE: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SessionOrigin:
     """Where a session begins.
 
     Args:
@@ -24,7 +24,7 @@ class Place:
     origin: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
-NOWHERE: Final = Place()
+NOWHERE: Final = SessionOrigin()
 
 
 def ends(level: Achieved, now: datetime) -> datetime:

@@ -219,7 +219,7 @@ def unchanged(tx: Session, model: type[Told]) -> bool:
     return shape_of(model).table.name not in tx.info.get(_TABLES, ())
 
 
-def note(tx: Session, model: type[Noted], row: Any, before: Any = None) -> None:
+def record(tx: Session, model: type[Noted], row: Any, before: Any = None) -> None:
     """Note a row without a MAC as it stands now.
 
     Args:

@@ -132,7 +132,7 @@ class Unlinked:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PersonalTable:
     """One table with what it declares."""
 
     model: type[Base]
@@ -198,9 +198,11 @@ class Held:
         return told, lost
 
 
-def held() -> Sequence[Held]:
+def held() -> Sequence[PersonalTable]:
     """Return every table that holds something about a person, by name."""
-    found = [Held(model, told) for model, told in _declared() if isinstance(told, Personal)]
+    found = [
+        PersonalTable(model, told) for model, told in _declared() if isinstance(told, Personal)
+    ]
     return sorted(found, key=lambda item: item.name)
 
 

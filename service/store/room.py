@@ -26,7 +26,7 @@ def free_bytes(directory: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-class Room:
+class DiskSpace:
     """The check that `/readyz` asks.
 
     Args:

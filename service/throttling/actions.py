@@ -19,9 +19,9 @@ from service.throttling.model import (
     FEW_KEPT,
     LONGEST_DELAY,
     MANY_KEPT,
+    AttemptLimit,
     Counter,
     Lane,
-    Rule,
     delay,
 )
 from service.throttling.store import limits
@@ -121,7 +121,7 @@ class Throttling:
         A hundred failures in a row end an account's attempts, so those that made it wait are kept
         so long that what is forgotten adds up to no more: 4 in 30 days, or 100 in two years.
         """
-        ends = store.Ends(now - EMPTY_KEPT, now - FEW_KEPT, now - MANY_KEPT)
+        ends = store.CounterRetention(now - EMPTY_KEPT, now - FEW_KEPT, now - MANY_KEPT)
         return store.drop_unused(tx, ends)
 
     def reset(self, tx: Tx, bucket: str, lane: Lane | None = None) -> int:
@@ -168,7 +168,7 @@ class Limits:
         self._purpose_key = purpose_key
         self._clock = clock
 
-    def take(self, tx: Tx, rule: Rule, name: str) -> int:
+    def take(self, tx: Tx, rule: AttemptLimit, name: str) -> int:
         """Count one time; return 0, or the seconds to wait where it is not allowed."""
         bucket, now = self._bucket(tx, rule, name), self._clock.now()
         if limits.take(tx, bucket, rule, now) is None:
@@ -177,7 +177,7 @@ class Limits:
                 return max(1, self._left(tx, bucket, rule))
         return 0
 
-    def left(self, tx: Tx, rule: Rule, name: str) -> int:
+    def left(self, tx: Tx, rule: AttemptLimit, name: str) -> int:
         """Return the seconds to wait before the next time, and count nothing."""
         return self._left(tx, self._bucket(tx, rule, name), rule)
 
@@ -185,11 +185,11 @@ class Limits:
         """Forget counts that have ended; return how many."""
         return limits.drop_ended(tx, now)
 
-    def _left(self, tx: Tx, bucket: str, rule: Rule) -> int:
+    def _left(self, tx: Tx, bucket: str, rule: AttemptLimit) -> int:
         now = self._clock.now()
         at = limits.free_at(tx, bucket, rule, now)
         return math.ceil((at - now).total_seconds()) if at and at > now else 0
 
-    def _bucket(self, tx: Tx, rule: Rule, name: str) -> str:
+    def _bucket(self, tx: Tx, rule: AttemptLimit, name: str) -> str:
         key, text = self._purpose_key(tx, "limits"), f"{rule.name}|{name}"
         return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

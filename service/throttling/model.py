@@ -68,7 +68,7 @@ def delay(failures: int, after: int = FREE) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AttemptLimit:
     """How often one thing may be done.
 
     Args:

@@ -88,7 +88,7 @@ class Call:
     caller: Caller | None = None
     body: Any = None
     raw: bytes = field(default=b"", repr=False)
-    page: paging.Page = field(default_factory=paging.Page)
+    page: paging.PageRequest = field(default_factory=paging.PageRequest)
     query: Any = None
 
     @property

@@ -12,7 +12,7 @@ from service.domain.errors import TooMany
 from service.web.limits import left
 
 
-class Pace:
+class RequestRates:
     """Counts calls and flows; a minute at a time.
 
     Args:

@@ -21,7 +21,7 @@ _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageRequest:
     """Which page is wanted.
 
     Args:
@@ -55,7 +55,7 @@ class Page:
         }
 
 
-def read(query: Mapping[str, str]) -> Page:
+def read(query: Mapping[str, str]) -> PageRequest:
     """Return the page that a query asks for.
 
     Raises:
@@ -65,7 +65,7 @@ def read(query: Mapping[str, str]) -> Page:
     # ASCII digits only: int() would take signs, spaces and digits of any script.
     if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= MOST:
         raise BadInput(Fault("", "bad_limit", f"limit must be a number from 1 to {MOST}"))
-    return Page(int(limit), None if cursor is None else _after(cursor))
+    return PageRequest(int(limit), None if cursor is None else _after(cursor))
 
 
 def _after(cursor: str) -> UUID:

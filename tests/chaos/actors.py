@@ -8,7 +8,7 @@ from uuid import UUID
 
 from crypto.errors import CryptoError
 from crypto.hashing import PasswordHasher
-from service.app import House, open_house
+from service.app import Container, open_container
 from service.domain.caller import Caller
 from service.domain.errors import Conflict, LaminaError, Unavailable
 from service.settings import Settings
@@ -28,18 +28,18 @@ class LateClock:
         return datetime.now(UTC) + self.ahead
 
 
-def house(settings: Settings, ahead: timedelta = timedelta()) -> House:
+def container(settings: Settings, ahead: timedelta = timedelta()) -> Container:
     """Open the house as a process of the service would."""
     while True:
         try:
-            return open_house(settings, LateClock(ahead), PasswordHasher.unsafe_for_tests())
+            return open_container(settings, LateClock(ahead), PasswordHasher.unsafe_for_tests())
         except Unavailable:
             time.sleep(0.05)
 
 
 def populate(settings: Settings, count: int) -> list[UUID]:
     """Register people whose profile counts from zero."""
-    here, made = house(settings), []
+    here, made = container(settings), []
     for start in range(0, count, 50):
         with here.store.transaction() as tx:
             for number in range(start, min(start + 50, count)):
@@ -59,7 +59,7 @@ def _line(path: Path, text: str) -> None:
 
 def read_forever(settings: Settings, people: list[UUID], log: Path) -> None:
     """Read everybody in turn; write down every value that does not open or is not theirs."""
-    here = house(settings)
+    here = container(settings)
     while True:
         for number, person in enumerate(people):
             try:
@@ -77,7 +77,7 @@ def read_forever(settings: Settings, people: list[UUID], log: Path) -> None:
 
 def write_forever(settings: Settings, people: list[UUID], log: Path) -> None:
     """Count every profile up; write down the number once it is committed."""
-    here = house(settings)
+    here = container(settings)
     while True:
         for person in people:
             try:
@@ -96,7 +96,7 @@ def write_forever(settings: Settings, people: list[UUID], log: Path) -> None:
 
 def rotate_forever(settings: Settings, log: Path) -> None:
     """Rotate KEKs and data keys over and over, as operators would; write down each new KEK."""
-    here = house(settings)
+    here = container(settings)
     while True:
         try:
             _rotate(here, log)
@@ -104,19 +104,19 @@ def rotate_forever(settings: Settings, log: Path) -> None:
             time.sleep(0.05)
 
 
-def _rotate(here: House, log: Path) -> None:
+def _rotate(here: Container, log: Path) -> None:
     for key_class in CLASSES:
         for verb in ("generate", "promote"):
             try:
                 with here.store.transaction() as tx:
-                    getattr(here.custody, verb)(tx, "kek", key_class, "chaos")
+                    getattr(here.key_admin, verb)(tx, "kek", key_class, "chaos")
             except Conflict:
                 continue
             _line(log, f"{verb}d {key_class}")
         for kind, tier in (("rewrap", "kek"), ("reencrypt", None)):
-            params = here.custody.params(kind, tier, key_class)
+            params = here.key_admin.params(kind, tier, key_class)
             with here.store.transaction() as tx:
-                params |= here.custody.jobs.work(kind, params).prepare(tx)
-            work = here.custody.jobs.work(kind, params)
+                params |= here.key_admin.jobs.work(kind, params).prepare(tx)
+            work = here.key_admin.jobs.work(kind, params)
             for _ in work.steps():
                 time.sleep(0.01)

@@ -8,7 +8,7 @@ import pytest
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.app import open_house
+from service.app import open_container
 from service.domain.clock import FrozenClock
 from service.settings import Settings
 from service.store import migrate
@@ -32,7 +32,7 @@ def opened(url, tmp_path):
         log_level="error", face_engine="off",
     )  # fmt: skip
     clock = FrozenClock(START)
-    return Service(open_house(settings, clock, PasswordHasher.unsafe_for_tests()), clock)
+    return Service(open_container(settings, clock, PasswordHasher.unsafe_for_tests()), clock)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def service(cluster, tmp_path):
     """The service on a server that may be turned off."""
     made = opened(cluster.url, tmp_path)
     yield made
-    made.house.store.engine.dispose()
+    made.container.store.engine.dispose()
 
 
 def write(service):
@@ -61,7 +61,7 @@ def whole(service, traffic):
     for subject, name in traffic.registered.items():
         found = service.call("GET", f"/v1/subjects/{subject}").json
         assert found["identifiers"]["username"] == name
-    return service.house.comparing.all().found == []
+    return service.container.comparing.all().found == []
 
 
 def ready(service):
@@ -124,5 +124,5 @@ def test_a_standby_takes_over(cluster, tmp_path):
         assert whole(service, traffic)
         print(f"a stand-by took over within {took:.2f} s: {dict(traffic.answers)}")  # noqa: T201 - counts, for who reads them
     finally:
-        service.house.store.engine.dispose()
+        service.container.store.engine.dispose()
         standby.kill()

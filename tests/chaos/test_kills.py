@@ -102,20 +102,20 @@ def _wait_for(log, word):
 
 def _finish(settings, people, lines, unheard):
     """Finish what was left, drop the old keys, and hold everything against the log."""
-    house = actors.house(settings, timedelta(minutes=5))
+    container = actors.container(settings, timedelta(minutes=5))
     for kind, tier in (("rewrap", "kek"), ("reencrypt", None)):
-        params = house.custody.params(kind, tier, None)
-        with house.store.transaction() as tx:
-            params |= house.custody.jobs.work(kind, params).prepare(tx)
-        for step in house.custody.jobs.work(kind, params).steps():
+        params = container.key_admin.params(kind, tier, None)
+        with container.store.transaction() as tx:
+            params |= container.key_admin.jobs.work(kind, params).prepare(tx)
+        for step in container.key_admin.jobs.work(kind, params).steps():
             assert step.bad == ()
-    *_, proof = house.keys.proving.verify()
+    *_, proof = container.keys.proving.verify()
     assert proof.failed == 0, f"seed {SEED}: {proof.bad[:3]}"
     assert proof.opened["identity/1"] == 0
-    late = actors.house(settings, timedelta(minutes=10))
+    late = actors.container(settings, timedelta(minutes=10))
     with late.store.transaction() as tx:
-        assert late.custody.retire(tx, "data", "identity", "chaos")
-        assert late.custody.retire(tx, "kek", "identity", "chaos")
+        assert late.key_admin.retire(tx, "data", "identity", "chaos")
+        assert late.key_admin.retire(tx, "kek", "identity", "chaos")
     *_, proof = late.keys.proving.verify()
     assert proof.failed == 0
     acknowledged = {}
@@ -129,5 +129,5 @@ def _finish(settings, people, lines, unheard):
             stored = late.accounts.view(tx, person)["profile"]["n"]
             # More than was heard of, when a writer was killed between commit and note.
             assert 0 <= stored - acknowledged.get(str(person), 0) <= unheard, f"seed {SEED}"
-    house.store.engine.dispose()
+    container.store.engine.dispose()
     late.store.engine.dispose()

@@ -67,7 +67,7 @@ def service(cluster, tmp_path):
     with pooled(cluster) as url:
         made = opened(url, tmp_path)
         yield made
-        made.house.store.engine.dispose()
+        made.container.store.engine.dispose()
 
 
 def test_twenty_at_once_share_two_connections(service):
@@ -103,20 +103,20 @@ def test_twenty_at_once_share_two_connections(service):
         assert (status, read, names) == (201, written, {"username": f"many{number}"})
     assert len({written for _, written, *_ in made}) == 20
     assert verified(service).failed == 0
-    assert service.house.comparing.all().found == []
+    assert service.container.comparing.all().found == []
 
 
 def test_what_is_set_ends_with_the_transaction(service):
     """A unit of work that is stopped ends after a while; the next one has its own settings."""
-    engine = service.house.store.engine
+    engine = service.container.store.engine
     asked = text("SHOW idle_in_transaction_session_timeout")
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         assert tx.scalar(asked) == "30s"
-    with service.house.store.transaction(steady=True) as tx:
+    with service.container.store.transaction(steady=True) as tx:
         assert tx.scalar(asked) == "30s"
         assert tx.scalar(text("SHOW transaction_isolation")) == "repeatable read"
     for _ in range(4):
-        with service.house.store.transaction(read=True) as tx:
+        with service.container.store.transaction(read=True) as tx:
             assert tx.scalar(asked) == "0"
             assert tx.scalar(text("SHOW transaction_isolation")) == "read committed"
     with engine.connect() as connection:
@@ -135,4 +135,4 @@ def test_the_server_behind_the_pooler_comes_back(service, cluster):
         known = len(traffic.registered)
         until(lambda: len(traffic.registered) > known)
     assert traffic.statuses() == {200, 201, 503}
-    assert service.house.comparing.all().found == []
+    assert service.container.comparing.all().found == []

@@ -58,20 +58,20 @@ def said(answer):
 
 def learned(service, person):
     """Return how many samples the largest profile was made of."""
-    with service.house.store.transaction() as tx:
-        return service.house.behaviors.learned(tx, UUID(person.id))
+    with service.container.store.transaction() as tx:
+        return service.container.behaviors.learned(tx, UUID(person.id))
 
 
 def stored(service):
     """Return the profiles as they lie in the table."""
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         found = connection.execute(text("SELECT * FROM behavior_profile ORDER BY id"))
         return [tuple(row) for row in found]
 
 
 def behave(service, person, method="POST", rest="", body=None, **headers):
     """Call the routes of behavior, with nothing counted of what there may be."""
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         drop_all(tx, table_of(Limit))
     return service.call(method, f"/v1/subjects/{person.id}/behavior{rest}", body, **headers)
 

@@ -14,7 +14,7 @@ from biometrics.face import FaceEngine
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.app import House, create_app, open_house
+from service.app import Container, create_app, open_container
 from service.clients.model import SCOPES, NewClient
 from service.domain.clock import FrozenClock
 from service.policy.actions.evaluation import Policies
@@ -42,10 +42,10 @@ class Person:
 class Service:
     """A client service that calls the API."""
 
-    def __init__(self, house: House, clock: FrozenClock) -> None:
-        self.house = house
+    def __init__(self, container: Container, clock: FrozenClock) -> None:
+        self.container = container
         self.clock = clock
-        self.app = create_app(house)
+        self.app = create_app(container)
         self.http: FlaskClient = self.app.test_client()
         self.client_id, self.secret = self.new_client()
         self.bearer = self.access()
@@ -53,8 +53,8 @@ class Service:
     def new_client(self, **flags):
         """Register a client that holds every scope, unless told otherwise."""
         new = NewClient(**{"name": "shop", "scopes": tuple(SCOPES), "first_party": True} | flags)
-        with self.house.store.transaction() as tx:
-            client, secret = self.house.clients.create(tx, new)
+        with self.container.store.transaction() as tx:
+            client, secret = self.container.clients.create(tx, new)
         return str(client.id), secret
 
     def oauth(self, path, client=None, **form):
@@ -127,7 +127,7 @@ class Service:
 
     def measured(self):
         """Return every metric, as the private address shows them."""
-        return generate_latest(self.house.metrics.private).decode()
+        return generate_latest(self.container.metrics.private).decode()
 
     def exchange(self, completion_code, client=None):
         """Exchange a completion code for tokens."""
@@ -181,10 +181,10 @@ def patient(monkeypatch) -> None:
 @pytest.fixture
 def service(settings, clock, request) -> Iterator[Service]:
     """The service with one client."""
-    house = open_house(settings, clock, PasswordHasher.unsafe_for_tests())
-    yield Service(house, clock)
+    container = open_container(settings, clock, PasswordHasher.unsafe_for_tests())
+    yield Service(container, clock)
     # Whatever a test did, it did it in ways that leave every row as the log tells.
     edited = "edits_rows" in request.keywords
-    found = [] if edited else house.comparing.all().found
-    house.store.engine.dispose()
+    found = [] if edited else container.comparing.all().found
+    container.store.engine.dispose()
     assert found == []

@@ -65,7 +65,7 @@ class Desk:
     def wait(self, **amount):
         """Let time pass, and the background do what is due."""
         self.service.clock.advance(**amount)
-        self.service.house.jobs.run_due()
+        self.service.container.jobs.run_due()
         self.sign_in()
 
     def sent(self, act="enroll:password"):
@@ -80,9 +80,9 @@ class Desk:
 
     def told(self, kind):
         """Return what was said to people, by kind, oldest first."""
-        house = self.service.house
-        with house.store.transaction(read=True) as tx:
-            rows = house.outbox.waiting(tx, 1000, reveal=True)
+        container = self.service.container
+        with container.store.transaction(read=True) as tx:
+            rows = container.outbox.waiting(tx, 1000, reveal=True)
         return [row["payload"] for row in rows if row["kind"] == kind]
 
     def begin(self, identifier="alice"):
@@ -96,9 +96,9 @@ class Desk:
         return self.service.act(self.begin(identifier), "help_desk", {"code": code})
 
 
-def sent(house, tx, subject, operators):
+def sent(container, tx, subject, operators):
     """Put a recovery there whose code was sent; return its id and the code."""
-    now, code = house.clock.now(), opaque.new_code()
+    now, code = container.clock.now(), opaque.new_code()
     number = new_id(now)
     digest = code_digester(tx, number, subject)(opaque.normalize_code(code))
     store.add(tx, {
@@ -121,8 +121,8 @@ def lost(service, name="alice", *, second=True):
         person = Person(service.call("POST", "/v1/subjects", body).json["id"], name)
     path = f"/v1/subjects/{person.id}/identifiers/email/verification"
     assert service.call("POST", path, {}).json == {"status": "sent"}
-    with service.house.store.transaction(read=True) as tx:
-        waiting = service.house.outbox.waiting(tx, 1000, reveal=True)
+    with service.container.store.transaction(read=True) as tx:
+        waiting = service.container.outbox.waiting(tx, 1000, reveal=True)
     code = next(row["payload"]["code"] for row in waiting if row["payload"].get("to") == mail)
     assert service.call("POST", path, {"code": code}).json == {"status": "verified"}
     if second:
@@ -137,8 +137,8 @@ def opened(service, name="alice", officers=("ada", "grace")) -> Desk:
     people = tuple(person if each == name else service.register(each) for each in officers)
     desk = Desk(service, person, people)
     for one in desk.operators:
-        with service.house.store.transaction() as tx:
-            service.house.operators.grant(tx, UUID(one.id), Role.SECURITY_OFFICER)
+        with service.container.store.transaction() as tx:
+            service.container.operators.grant(tx, UUID(one.id), Role.SECURITY_OFFICER)
     service.clock.advance(hours=72)
     desk.sign_in()
     return desk

@@ -33,7 +33,7 @@ class Feeling:
 
 
 def feel(service, *signals):
-    service.house.login._parts.signals.signals = signals
+    service.container.login._dependencies.signals.signals = signals
 
 
 def changed(**segment):
@@ -76,8 +76,8 @@ def activated(service, officers, document):
 
 def act(service, name, *arguments, **named):
     """Do one act on the documents as the host would."""
-    lives = service.house.lives
-    with service.house.store.transaction() as tx:
+    lives = service.container.lives
+    with service.container.store.transaction() as tx:
         return getattr(lives, name)(tx, *arguments, **named)
 
 
@@ -88,6 +88,6 @@ def in_force(service, document):
     act(service, "validate", version, "test")
     act(service, "activate", version, "test")
     service.clock.advance(seconds=5)
-    with service.house.store.transaction():
-        assert service.house.policies.version == version
+    with service.container.store.transaction():
+        assert service.container.policies.version == version
     return version

@@ -44,7 +44,7 @@ class Watch:
         ]
 
     def leaves(self):
-        with self.service.house.store.transaction(read=True) as tx:
+        with self.service.container.store.transaction(read=True) as tx:
             return {row.id: row for row in tx.scalars(select(Leaf))}
 
     def operation(self, method, path):
@@ -190,7 +190,7 @@ def acting_on_policies(watch):
     watch.officer("PATCH", "/v1/risk-parameters", {"tighten": 0.5})
     person = watch.service.register("risky")
     now = watch.service.clock.now()
-    with watch.service.house.store.transaction() as tx:
+    with watch.service.container.store.transaction() as tx:
         hold_risk(tx, new_id(now), UUID(person.id), {"nats": 3.0}, now)
     watch.officer("DELETE", f"/v1/subjects/{person.id}/risk")
 
@@ -271,9 +271,9 @@ def test_what_nobody_calls_for_is_the_services(service):
     """Work in the background and on the host names no client."""
     person = service.register("somebody")
     do(service, "grant", UUID(person.id), Role.AUDITOR)
-    with service.house.store.transaction() as tx:
-        service.house.audit.append(tx, "test.leaf")
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction() as tx:
+        service.container.audit.append(tx, "test.leaf")
+    with service.container.store.transaction(read=True) as tx:
         found = tx.scalars(select(Leaf).where(Leaf.kind.in_(["test.leaf", "operator.granted"])))
         assert {row.kind: row.actor for row in found} == {
             "test.leaf": "service", "operator.granted": "break_glass",

@@ -24,14 +24,14 @@ RISK = "/v1/risk-parameters"
 def third(service):
     """A third security officer, by their token."""
     person, tokens = signed_in(service, "carl")
-    with service.house.store.transaction() as tx:
-        service.house.operators.grant(tx, UUID(person.id), Role.SECURITY_OFFICER)
+    with service.container.store.transaction() as tx:
+        service.container.operators.grant(tx, UUID(person.id), Role.SECURITY_OFFICER)
     return operator_token(service, tokens)
 
 
 def roles(service, subject):
-    with service.house.store.transaction(read=True) as tx:
-        return service.house.operators.scopes(tx, UUID(subject))
+    with service.container.store.transaction(read=True) as tx:
+        return service.container.operators.scopes(tx, UUID(subject))
 
 
 def test_parameters_do_not_name_another_act(service, officers):  # noqa: F811
@@ -49,7 +49,7 @@ def test_parameters_do_not_name_another_act(service, officers):  # noqa: F811
     assert (fault["pointer"], fault["code"]) == ("/params", "unknown_param")
     assert fault["detail"].endswith("known: role")
     asked = ask(service, ada, "operators.revoke", person.id, role="security_officer").json
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         from service.operators.store import Approval
 
         tx.get(Approval, UUID(asked["id"])).params = words
@@ -153,10 +153,14 @@ def at_once(service, bearer, method, path, bodies):
 def test_bounds_hold_for_twenty_at_once(service, officers, monkeypatch):  # noqa: F811
     """Approvals and jobs of one operator, and drafts of all: none above its bound."""
     ada, _ = officers
-    few = service.house.settings.model_copy(
+    few = service.container.settings.model_copy(
         update={"max_approvals": 5, "max_jobs": 5, "max_drafts": 5}
     )
-    for holder in (service.house.operators, service.house.custody.jobs, service.house.lives):
+    for holder in (
+        service.container.operators,
+        service.container.key_admin.jobs,
+        service.container.lives,
+    ):
         monkeypatch.setattr(holder, "_bounds", few)
     asked = [
         {"act": "policy.activate", "target": f"x{number}", "reason": "x"} for number in range(20)
@@ -174,7 +178,7 @@ def test_a_restore_closes_every_approval(service, officers, monkeypatch):  # noq
     numbers = [ask(service, ada, "policy.activate", f"x{at}").json["id"] for at in range(5)]
     given = service.call("POST", f"/v1/approvals/{numbers[0]}/approve", {}, bearer=grace)
     assert given.json["status"] == "approved"
-    with service.house.store.transaction() as tx:
-        assert service.house.operators.close_approvals(tx, "ledger") == 5
+    with service.container.store.transaction() as tx:
+        assert service.container.operators.close_approvals(tx, "ledger") == 5
     shown = service.call("GET", "/v1/approvals", bearer=grace).json["items"]
     assert sorted(item["status"] for item in shown) == ["rejected"] * 4 + ["used"]

@@ -9,7 +9,7 @@ from service.audit.model import Wanted
 from service.audit.store import Leaf, Link
 from service.operators.model import Role
 from service.store.base import table_of
-from service.web.paging import Page
+from service.web.paging import PageRequest
 from tests.functional.conftest import PASSWORD, START
 from tests.functional.test_operators import operator_token, signed_in
 
@@ -20,14 +20,14 @@ LOG = "/v1/audit"
 def audited(service):
     """Ask for the log as an auditor; what waits for its place gets it first."""
     person, tokens = signed_in(service, "iris")
-    with service.house.store.transaction() as tx:
-        service.house.operators.grant(tx, UUID(person.id), Role.AUDITOR)
+    with service.container.store.transaction() as tx:
+        service.container.operators.grant(tx, UUID(person.id), Role.AUDITOR)
     bearer = operator_token(service, tokens)
 
     def ask(query="", status=200, *, place=True):
         if place:
-            with service.house.store.transaction() as tx:
-                service.house.audit.sequence_waiting(tx)
+            with service.container.store.transaction() as tx:
+                service.container.audit.sequence_waiting(tx)
         answer = service.call("GET", LOG + query, bearer=bearer)
         assert answer.status_code == status, answer.json
         return answer.json
@@ -49,7 +49,7 @@ def test_an_auditor_reads_the_log_in_its_order(service, audited):
     """Each entry once, with its place and its head, as it is stored and intact."""
     service.register("bob", profile={"name": "Bob Example"})
     found = whole(audited)
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         rows = tx.execute(
             select(Leaf.id, Leaf.kind, Leaf.actor, Link.position, Link.head)
             .join(Link, Link.leaf_id == Leaf.id).order_by(Leaf.id)
@@ -112,8 +112,8 @@ def test_who_is_no_auditor_reads_nothing(service, audited):
     """Neither a client that once held the scope nor an operator without the role."""
     assert service.call("GET", LOG).status_code == 403
     person, tokens = signed_in(service, "oscar")
-    with service.house.store.transaction() as tx:
-        service.house.operators.grant(tx, UUID(person.id), Role.OPERATOR)
+    with service.container.store.transaction() as tx:
+        service.container.operators.grant(tx, UUID(person.id), Role.OPERATOR)
     refused = service.call("GET", LOG, bearer=operator_token(service, tokens))
     assert (refused.status_code, refused.json["scope"]) == (403, "audit:read")
     assert audited()["items"]
@@ -154,7 +154,7 @@ def test_an_entry_that_was_edited_is_told(service, audited):
     assert [registered(number)["intact"] for number in numbers] == [True] * 4
     first, second, third = (UUID(registered(number)["id"]) for number in numbers[:3])
     place = registered(numbers[3])["position"]
-    with service.house.store.engine.begin() as connection:
+    with service.container.store.engine.begin() as connection:
 
         def edit(table, row, **values):
             key = leaves.c.id if table is leaves else links.c.leaf_id
@@ -183,15 +183,15 @@ def test_an_entry_that_was_edited_is_told(service, audited):
 )
 def test_pages_are_read_by_an_index(service, wanted, index):
     """Of a person and of a rare name by one of theirs, all else by the order of the list."""
-    engine, asked = service.house.store.engine, []
+    engine, asked = service.container.store.engine, []
 
     def explain(_connection, _cursor, statement, parameters, *_more):
         if "FROM audit_leaf" in statement and not asked:
             asked.append((statement, parameters))
 
     event.listen(engine, "before_cursor_execute", explain)
-    with service.house.store.transaction() as tx:
-        service.house.audit.page(tx, Page(50, UUID(int=9)), wanted)
+    with service.container.store.transaction() as tx:
+        service.container.audit.page(tx, PageRequest(50, UUID(int=9)), wanted)
     event.remove(engine, "before_cursor_execute", explain)
     ((statement, parameters),) = asked
     sqlite = engine.dialect.name == "sqlite"

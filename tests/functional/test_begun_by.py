@@ -37,7 +37,7 @@ def test_an_enrollment_from_before_is_begun_anew(service):
     """One that no client is known to have begun is confirmed by none."""
     person = service.register()
     added = service.enroll(person, "totp").json
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         tx.get(AuthenticatorRow, UUID(added["id"])).begun_by = None
     path = f"/v1/subjects/{person.id}/authenticators/{added['id']}/confirm"
     assert service.call("POST", path, {"code": "000000"}).status_code == 404
@@ -63,7 +63,7 @@ def test_nothing_else_that_a_client_began_is_another_clients(service, stranger):
     mine = service.call("POST", path, Grant=grant)
     job = mine.headers["Location"]
     assert service.call("GET", job, bearer=stranger).status_code == 404
-    service.house.custody.jobs.run_queued()
+    service.container.key_admin.jobs.run_queued()
     result = service.call("GET", job).json["report"]["result"]
     assert service.call("GET", result, bearer=stranger).status_code == 404
     assert service.call("GET", result).status_code == 200

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from service.risk.model import Surroundings
+from service.risk.model import ClientContext
 from service.signals.behavior.schema import device_class
 from tests.functional.behaving import (
     AGREED,
@@ -216,11 +216,11 @@ def test_a_profile_is_of_one_class_of_device(service, people):
 )  # fmt: skip
 def test_classes_of_devices(service, agent, asserted, found):
     """What a client may not assert counts as unsaid; a touch alone is a class of its own."""
-    surroundings = Surroundings(user_agent=agent, asserted=asserted)
-    parse = service.house.behaviors.parse
-    assert device_class(surroundings, parse({"v": 1}, "")) == found
+    client_context = ClientContext(user_agent=agent, asserted=asserted)
+    parse = service.container.behaviors.parse
+    assert device_class(client_context, parse({"v": 1}, "")) == found
     touched = parse({"v": 1, "touch": [[0, 0.5, 1, 1, 0, 0]]}, "")
-    assert device_class(surroundings, touched) == ("touched" if found == "unknown" else found)
+    assert device_class(client_context, touched) == ("touched" if found == "unknown" else found)
 
 
 def test_touch_is_scored_with_its_times_counted_once(service, people):
@@ -251,7 +251,7 @@ def test_withdrawal_and_erasure_shred_profiles(service, people):
         gone = service.call("DELETE", f"/v1/subjects/{person.id}{path}")
         assert gone.status_code in {200, 204}
         assert stored(service) == []
-    *_, proof = service.house.keys.proving.verify()
+    *_, proof = service.container.keys.proving.verify()
     assert proof.failed == 0
 
 
@@ -261,13 +261,13 @@ def test_profiles_are_sealed_anew_while_keys_rotate(service, people):
     settle(service, person, people[0][:8])
     body = {"behavior": wire(people[0][9])}
     before = behave(service, person, rest="/score", body=body).json
-    moving = service.house.keys.moving
-    with service.house.store.transaction() as tx:
+    moving = service.container.keys.moving
+    with service.container.store.transaction() as tx:
         generation = moving.start_generation(tx, "behavior")
     service.clock.advance(seconds=65)
     pages = list(moving.reencrypt_pages("behavior", generation))
     assert [line for page in pages for line in page.bad] == []
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         assert moving.left_to_reencrypt(tx, "behavior", generation) == 0
         assert moving.drop_old_data_keys(tx, "behavior") >= 1
     service.bearer = service.access()
@@ -293,7 +293,7 @@ def test_timings_are_in_no_log_and_no_plain_byte(service, people, capsys):
     assert learned(service, person) == 1
     logged = capsys.readouterr().err
     assert logged.count("/behavior/score") == 2
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         rows = [
             repr(list(connection.execute(text(f"SELECT * FROM {table}"))))  # noqa: S608 - names of tables
             for table in ("audit_leaf", "outbox", "flow", "behavior_profile", "policy_decision")

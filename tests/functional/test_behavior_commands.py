@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from biometrics.behavior.model import DEFAULT, load, save
 from crypto.hashing import PasswordHasher
-from service.app import open_house
+from service.app import open_container
 from service.cli import main
 from service.domain.errors import SetupError
 from tests.functional.behaving import AGREED, behave, learned
@@ -49,8 +49,8 @@ def test_an_operator_resets_a_profile_and_leaves_an_alarm(service, lamina):
     assert "0 profiles" in lamina("behavior", "reset", person.id).stdout
     for nobody in ("nobody", "0198c0de-0000-7000-8000-000000000000"):
         assert lamina("behavior", "reset", nobody).exit_code == 1
-    with service.house.store.transaction() as tx:
-        waiting = service.house.outbox.waiting(tx, reveal=True)
+    with service.container.store.transaction() as tx:
+        waiting = service.container.outbox.waiting(tx, reveal=True)
     alarms = [item["payload"] for item in waiting if item["kind"] == "alarm.break_glass"]
     assert alarms == [{"command": "behavior reset"}] * 2
 
@@ -61,18 +61,18 @@ def test_a_model_of_ones_own_is_loaded_once_at_the_start(service, settings, tmp_
     path = tmp_path / "ours.npz"
     save({"keystroke": models["keystroke"]}, path)
     changed = settings.model_copy(update={"behavior_model": path})
-    house = open_house(changed, service.clock, PasswordHasher.unsafe_for_tests())
+    container = open_container(changed, service.clock, PasswordHasher.unsafe_for_tests())
     path.unlink()
     person = service.register(consents=AGREED)
     rows = typists(1)[0]
     samples = {"samples": [wire(row) for row in rows[:6]]}
     behave(service, person, rest="/samples", body=samples)
-    sample = house.behaviors.parse(wire(rows[8]), "")
-    caller = house.tokens.authorize(service.bearer)
-    found = house.measuring.score(caller, UUID(person.id), sample, "")
+    sample = container.behaviors.parse(wire(rows[8]), "")
+    caller = container.tokens.authorize(service.bearer)
+    found = container.measuring.score(caller, UUID(person.id), sample, "")
     assert found["signals"]["keystroke"]["samples"] == 6
     assert found["llr"] != 0
-    house.store.engine.dispose()
+    container.store.engine.dispose()
 
 
 def damaged(kind):
@@ -103,7 +103,7 @@ def test_a_bad_model_stops_the_start_with_one_line(service, lamina, settings, tm
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(SetupError) as refused:
-        open_house(settings.model_copy(update={"behavior_model": path}), service.clock)
+        open_container(settings.model_copy(update={"behavior_model": path}), service.clock)
     assert len(refused.value.detail.splitlines()) == 1
     answer = lamina("doctor", LAMINA_BEHAVIOR_MODEL=str(path))
     assert answer.exit_code == 1

@@ -59,7 +59,7 @@ def probe(service, person, row, moved, **more):
 
 def signals(service):
     """Return which signals are stored."""
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         found = connection.execute(text("SELECT signal, samples FROM behavior_profile"))
         return {row.signal: row.samples for row in found}
 

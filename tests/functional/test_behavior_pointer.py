@@ -57,7 +57,7 @@ def probe(service, person, row, trail):
 
 def signals(service):
     """Return which signals are stored."""
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         found = connection.execute(text("SELECT signal, samples, absent FROM behavior_profile"))
         return {row.signal: (row.samples, row.absent) for row in found}
 

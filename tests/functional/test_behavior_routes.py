@@ -175,7 +175,7 @@ def test_a_first_import_is_of_the_client_that_registered_before_any_login(servic
 
 def imports(service):
     """Return what the audit log holds of imports, in their order."""
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         found = tx.query(Leaf).filter(Leaf.kind == "behavior.imported").order_by(Leaf.id)
         return [leaf.data for leaf in found]
 
@@ -215,7 +215,7 @@ def test_a_profile_that_does_not_open_is_unavailable_and_mended_by_a_login(servi
     """503 rather than a score of nothing; the next login at AAL2 begins it anew."""
     person = service.register(consents=AGREED)
     settle(service, person, people[0][:6])
-    with service.house.store.engine.begin() as connection:
+    with service.container.store.engine.begin() as connection:
         connection.execute(ProfileRow.__table__.update().values(id=UUID(int=9)))
     body = {"behavior": wire(people[0][9])}
     answer = behave(service, person, rest="/score", body=body)

@@ -15,7 +15,7 @@ from service.domain.errors import TooMany
 from service.operators.model import Role, scopes_of
 from service.policy.model import parser
 from service.settings import load
-from service.web.paging import Page
+from service.web.paging import PageRequest
 from tests.functional.conftest import CONSENT
 from tests.functional.policing import act, changed
 from tests.functional.test_client_assertions import ask as ask_with
@@ -82,7 +82,7 @@ def test_a_subject_has_few_authenticators_that_wait_and_they_lapse(service):
     answer = service.call("POST", late, {"code": "000000"})
     assert (answer.status_code, answer.json["code"]) == (409, "not_pending")
     assert service.enroll(person, "totp").status_code == 201
-    service.house.jobs.run_due()
+    service.container.jobs.run_due()
     statuses = [row["status"] for row in rows(service, person, "authenticators")]
     assert statuses.count("pending") == 1
 
@@ -190,9 +190,9 @@ def test_the_device_that_was_unused_longest_is_forgotten(service):
     for _ in range(4):
         service.clock.advance(seconds=31)
         tokens.append(service.login(person)["device_token"])
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         known = [
-            service.house.devices.recognize(tx, token, UUID(person.id)) is not None
+            service.container.devices.recognize(tx, token, UUID(person.id)) is not None
             for token in tokens
         ]
     assert known == [False, True, True, True]
@@ -274,7 +274,7 @@ def test_idempotency_keys_of_a_client_are_bounded_and_come_back(service):
     other = service.access(service.new_client(name="other"))
     assert service.call("POST", path, body, bearer=other, Idempotency_Key="6").status_code == 201
     service.clock.advance(hours=25)
-    service.house.jobs.run_due()
+    service.container.jobs.run_due()
     service.bearer = service.access()
     body = {"identifiers": {"username": "later"}}
     assert service.call("POST", path, body, Idempotency_Key="7").status_code == 201
@@ -303,16 +303,18 @@ def test_drafts_are_bounded_and_can_be_deleted_but_not_what_was_in_force(service
 
 def test_acts_that_nobody_decides_exports_and_jobs_are_bounded(service):
     """Two undecided acts of one operator, two exports of one person, three jobs of one caller."""
-    house, person = service.house, service.register()
+    container, person = service.container, service.register()
     roles = scopes_of(frozenset({Role.SECURITY_OFFICER.value}))
     for actor in (UUID(person.id), UUID(int=7)):
         caller = Caller(UUID(int=1), roles, operator=actor)
-        with house.store.transaction() as tx:
+        with container.store.transaction() as tx:
             for number in range(2):
-                house.operators.request(tx, caller, "keys.destroy", f"kek x {number}", {}, "why")
+                container.operators.request(
+                    tx, caller, "keys.destroy", f"kek x {number}", {}, "why"
+                )
                 service.clock.advance(seconds=20)
             with pytest.raises(TooMany, match="too_many_approvals") as full:
-                house.operators.request(tx, caller, "keys.destroy", "kek x 3", {}, "why")
+                container.operators.request(tx, caller, "keys.destroy", "kek x 3", {}, "why")
             assert full.value.retry_after == 24 * 3600 - 40
     path = f"/v1/subjects/{person.id}/export"
     assert [service.call("POST", path).status_code for _ in range(2)] == [202, 202]
@@ -320,38 +322,40 @@ def test_acts_that_nobody_decides_exports_and_jobs_are_bounded(service):
     full = service.call("POST", path)
     refused(full, "too_many_exports")
     assert full.headers["Retry-After"] == str(24 * 3600 - 60)
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         for _ in range(3):
-            house.custody.jobs.plan(tx, "export", {"export": "x"}, "somebody")
+            container.key_admin.jobs.plan(tx, "export", {"export": "x"}, "somebody")
         with pytest.raises(TooMany, match="too_many_jobs"):
-            house.custody.jobs.plan(tx, "export", {"export": "x"}, "somebody")
+            container.key_admin.jobs.plan(tx, "export", {"export": "x"}, "somebody")
 
 
 def test_lists_of_operators_and_approvals_are_paged(service):
     """Each once, approvals newest first, operators by id with all their roles."""
-    house = service.house
+    container = service.container
     people = sorted(UUID(service.register(f"p{number}").id) for number in range(3))
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         for subject in people:
             for role in (Role.OPERATOR, Role.AUDITOR):
-                house.operators._grant(tx, subject, role, "test")
-    with house.store.transaction(read=True) as tx:
-        first = house.operators.page(tx, Page(2))
+                container.operators._grant(tx, subject, role, "test")
+    with container.store.transaction(read=True) as tx:
+        first = container.operators.page(tx, PageRequest(2))
         assert len(first["items"]) == 4
         assert first["next_cursor"]
-        second = house.operators.page(tx, Page(2, people[1]))
+        second = container.operators.page(tx, PageRequest(2, people[1]))
     assert [row["subject"] for row in second["items"]] == [str(people[2])] * 2
     assert second["next_cursor"] is None
     caller = Caller(UUID(int=1), scopes_of(frozenset({"security_officer"})), operator=people[0])
     asked = []
     for number in range(2):
         service.clock.advance(seconds=1)
-        with house.store.transaction() as tx:
-            row = house.operators.request(tx, caller, "keys.destroy", f"kek x {number}", {}, "w")
+        with container.store.transaction() as tx:
+            row = container.operators.request(
+                tx, caller, "keys.destroy", f"kek x {number}", {}, "w"
+            )
             asked.append(row["id"])
-    with house.store.transaction(read=True) as tx:
-        newest = house.operators.waiting(tx, Page(1))
-        oldest = house.operators.waiting(tx, Page(1, UUID(asked[1])))
+    with container.store.transaction(read=True) as tx:
+        newest = container.operators.waiting(tx, PageRequest(1))
+        oldest = container.operators.waiting(tx, PageRequest(1, UUID(asked[1])))
     assert [newest["items"][0]["id"], oldest["items"][0]["id"]] == asked[::-1]
     assert oldest["next_cursor"] is None
 
@@ -362,8 +366,8 @@ def test_assertions_of_a_client_are_bounded_and_come_back(service):
     ids = []
     for name in ("busy", "calm"):
         new = NewClient(name, ("flows:write",), jwks={"keys": [key.public_jwk()]})
-        with service.house.store.transaction() as tx:
-            ids.append(str(service.house.clients.create(tx, new)[0].id))
+        with service.container.store.transaction() as tx:
+            ids.append(str(service.container.clients.create(tx, new)[0].id))
 
     def ask(client):
         said = claims(service, client, exp=unix(service.clock.now()) + 3600)
@@ -376,5 +380,5 @@ def test_assertions_of_a_client_are_bounded_and_come_back(service):
     assert full.headers["Retry-After"] == str(3600 - 60)
     assert ask(ids[1]).status_code == 200
     service.clock.advance(seconds=3541)
-    service.house.jobs.run_due()
+    service.container.jobs.run_due()
     assert ask(ids[0]).status_code == 200

@@ -114,7 +114,7 @@ class Asker:
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_no_mix_of_questions_passes_a_budget(service):
     """A success refills nothing, and neither another client nor a near copy begins anew."""
-    service.house.face._reader, service.house.face._mode = Two(), Mode.OFF
+    service.container.face._reader, service.container.face._mode = Two(), Mode.OFF
     asker = Asker(service)
     for person in asker.people:
         assert enroll(service, person, b"one", b"two", b"three").status_code == 200

@@ -23,13 +23,13 @@ REFUSED = "The client does not authenticate."
 def client(service):
     """A client with a key of its own."""
     new = NewClient("signer", ("flows:write",), jwks={"keys": [KEY.public_jwk()]})
-    with service.house.store.transaction() as tx:
-        made, _ = service.house.clients.create(tx, new)
+    with service.container.store.transaction() as tx:
+        made, _ = service.container.clients.create(tx, new)
     return str(made.id)
 
 
 def claims(service, client, **changes):
-    now, issuer = unix(service.clock.now()), service.house.settings.issuer
+    now, issuer = unix(service.clock.now()), service.container.settings.issuer
     return {
         "iss": client, "sub": client, "aud": issuer, "jti": uuid.uuid4().hex, "iat": now,
         "exp": now + 60,
@@ -53,7 +53,7 @@ def unsigned(header, body):
 
 def test_what_libraries_send_is_taken(service, client):
     """An hour of life, a slash behind the audience, the endpoint as audience, a list."""
-    now, issuer = unix(service.clock.now()), service.house.settings.issuer
+    now, issuer = unix(service.clock.now()), service.container.settings.issuer
     for change in (
         {}, {"exp": now + 600}, {"exp": now + 3603, "iat": now + 3}, {"aud": f"{issuer}/"},
         {"aud": f"{issuer}/oauth2/token"},
@@ -92,8 +92,8 @@ def test_the_reason_is_told_alike_for_known_and_unknown_clients(service, client,
 def test_a_wrong_signature_is_told_like_an_unknown_client(service, client):
     """Another key, another name of a key, no such client, a revoked one: one answer."""
     revoked, bare = service.new_client()[0], service.new_client()[0]
-    with service.house.store.transaction() as tx:
-        service.house.clients.revoke(tx, uuid.UUID(revoked))
+    with service.container.store.transaction() as tx:
+        service.container.clients.revoke(tx, uuid.UUID(revoked))
     other = SigningKey.generate()
     for who, key in ((client, other), (str(uuid.UUID(int=404)), KEY), (revoked, KEY), (bare, KEY)):
         answer = ask(service, sign_jwt(key, claims(service, who), "JWT"))
@@ -115,10 +115,10 @@ def test_an_assertion_counts_once_as_long_as_it_may_last(service, client):
     token = sign_jwt(KEY, claims(service, client, exp=now + 3600.5), "JWT")
     assert ask(service, token).status_code == 200
     service.clock.advance(seconds=3599)
-    service.house.jobs.run_due()
+    service.container.jobs.run_due()
     assert ask(service, token).json["error_description"].endswith("jti was used before.")
     service.clock.advance(seconds=2)
-    service.house.jobs.run_due()
+    service.container.jobs.run_due()
     assert "exp must" in ask(service, token).json["error_description"]
 
 
@@ -128,9 +128,9 @@ def test_an_ed25519_key_goes_by_both_names(service, client):
     public = base64.urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=").decode()
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": public}
     for registered, named in itertools.product((None, "EdDSA", "Ed25519"), ("EdDSA", "Ed25519")):
-        with service.house.store.transaction() as tx:
+        with service.container.store.transaction() as tx:
             keys = {"keys": [jwk | ({"alg": registered} if registered else {})]}
-            service.house.clients.replace_jwks(tx, uuid.UUID(client), keys)
+            service.container.clients.replace_jwks(tx, uuid.UUID(client), keys)
         said = claims(service, client, exp=now + 3599.25)
         text = unsigned({"alg": named, "x5t#S256": "AA"}, said).rpartition(".")[0]
         signature = base64.urlsafe_b64encode(key.sign(text.encode())).rstrip(b"=").decode()

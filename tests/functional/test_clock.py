@@ -24,15 +24,15 @@ BACK = {"days": -365}
 
 def jobs_of(service, *tasks, readings=None):
     """Return the background work of another process."""
-    return Jobs(service.house.store, tasks, service.clock, readings)
+    return Jobs(service.container.store, tasks, service.clock, readings)
 
 
 def counted(service, times=1, counter=Counter.OTHER):
     """Count attempts at an account; return whether the last was let through."""
     for _ in range(times):
         try:
-            with service.house.store.transaction() as tx:
-                service.house.throttling.reserve(tx, "somebody", Lane.STRANGER, counter)
+            with service.container.store.transaction() as tx:
+                service.container.throttling.reserve(tx, "somebody", Lane.STRANGER, counter)
         except Throttled:
             return False
     return True
@@ -74,8 +74,8 @@ def test_a_wait_of_a_year_holds_nobody_up_and_the_failures_stay(service, counter
     assert not counted(service, counter=counter)
     service.clock.jump(**BACK)
     assert counted(service, counter=counter)
-    with service.house.store.transaction() as tx, pytest.raises(Throttled) as refused:
-        service.house.throttling.reserve(tx, "somebody", Lane.STRANGER, counter)
+    with service.container.store.transaction() as tx, pytest.raises(Throttled) as refused:
+        service.container.throttling.reserve(tx, "somebody", Lane.STRANGER, counter)
     assert refused.value.retry_after <= 3601
     service.clock.advance(hours=1)
     assert counted(service, counter=counter)
@@ -117,7 +117,7 @@ def test_a_session_that_was_seen_in_the_future_idles_from_its_beginning(service)
     """It may go on within its idle time, and not for a year."""
     person = service.register()
     tokens = service.exchange(service.login(person)["completion_code"]).json
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         ahead = service.clock.now() + timedelta(days=365)
         for row in tx.scalars(select(SessionRow)):
             row.last_seen_at = ahead
@@ -136,10 +136,12 @@ def test_the_right_of_the_registering_client_is_not_of_the_future(service):
     person = service.register()
     service.clock.jump(**BACK)
     service.bearer = service.access()
-    house = service.house
-    with house.store.transaction() as tx, pytest.raises(Forbidden, match="grant_required"):
-        account = house.accounts.get(tx, UUID(person.id))
-        house.authenticators.authorize(tx, Caller(account.client, frozenset()), account, "x", "")
+    container = service.container
+    with container.store.transaction() as tx, pytest.raises(Forbidden, match="grant_required"):
+        account = container.accounts.get(tx, UUID(person.id))
+        container.authenticators.authorize(
+            tx, Caller(account.client, frozenset()), account, "x", ""
+        )
 
 
 def test_a_kept_answer_of_the_future_is_no_answer(service):
@@ -156,42 +158,42 @@ def test_a_kept_answer_of_the_future_is_no_answer(service):
 
 def test_nothing_is_dropped_for_good_while_clocks_disagree(service):
     """A revoked token stays revoked; after an hour of agreement work goes on, after one alarm."""
-    person, house = service.register(), service.house
+    person, container = service.register(), service.container
     tokens = service.exchange(service.login(person)["completion_code"]).json
     service.oauth("revoke", token=tokens["access_token"])
-    assert house.jobs.run_due()["audit.sequence"]
+    assert container.jobs.run_due()["audit.sequence"]
     service.clock.jump(**YEAR)
     for _ in range(3):
         service.clock.advance(seconds=40)
-        done = house.jobs.run_due()
+        done = container.jobs.run_due()
         assert {name for name in done if name.endswith(("drop", "destroy"))} == set()
         assert "audit.sequence" in done
     service.clock.jump(**BACK)
     service.clock.advance(seconds=31)
-    assert not any(name.endswith("drop") for name in house.jobs.run_due())
+    assert not any(name.endswith("drop") for name in container.jobs.run_due())
     assert service.oauth("introspect", token=tokens["access_token"]).json == {"active": False}
-    with house.store.transaction(read=True) as tx:
-        kinds = [row["kind"] for row in house.outbox.waiting(tx)]
+    with container.store.transaction(read=True) as tx:
+        kinds = [row["kind"] for row in container.outbox.waiting(tx)]
     assert kinds.count("alarm.clocks_disagree") == 1
     service.clock.advance(minutes=61)
-    assert "tokens.drop" in house.jobs.run_due()
+    assert "tokens.drop" in container.jobs.run_due()
 
 
 def test_each_reading_is_compared(service):
     """The count of time that passes, the database's clock, and the last entry of the log."""
-    house, clock = service.house, service.clock
+    container, clock = service.container, service.clock
     told = {"now": clock.now()}
-    readings = Readings(clock, house.audit, house.outbox, lambda _tx: told["now"])
+    readings = Readings(clock, container.audit, container.outbox, lambda _tx: told["now"])
 
     def agree():
-        with house.store.transaction() as tx:
+        with container.store.transaction() as tx:
             return readings.agree(tx)
 
     def off():
-        with house.store.transaction() as tx:
+        with container.store.transaction() as tx:
             return {item.name for item in readings.findings(tx) if not item.agrees}
 
-    house.jobs.run_due()
+    container.jobs.run_due()
     assert agree()
     assert off() == set()
     told["now"] += timedelta(minutes=6)
@@ -212,53 +214,53 @@ def test_each_reading_is_compared(service):
 
 def test_a_clock_behind_the_ledger_is_found_after_a_restore(service):
     """The log went back with the database; what stands outside it did not."""
-    house, clock = service.house, service.clock
+    container, clock = service.container, service.clock
     clock.jump(days=2)
-    house.memory.restored()
+    container.memory.restored()
     clock.jump(days=-2)
-    readings = Readings(clock, house.audit, house.outbox, None, house.memory.last_at)
-    with house.store.transaction() as tx:
+    readings = Readings(clock, container.audit, container.outbox, None, container.memory.last_at)
+    with container.store.transaction() as tx:
         wrong = {item.name: item.seconds for item in readings.findings(tx) if not item.agrees}
         assert wrong == {"ledger": -2 * 86_400}
         assert not readings.agree(tx)
-    with house.store.transaction() as tx:
-        found = {item.name: item.agrees for item in house.jobs.readings.findings(tx)}
+    with container.store.transaction() as tx:
+        found = {item.name: item.agrees for item in container.jobs.readings.findings(tx)}
     assert found["ledger"] is False
 
 
 @pytest.mark.parametrize(
     "act",
     [
-        lambda custody, tx: custody.retire(tx, "signing", None, "cli"),
-        lambda custody, tx: custody.promote(tx, "index", None, "cli"),
-        lambda custody, tx: custody.promote(tx, "signing", None, "cli"),
-        lambda custody, tx: custody.promote(tx, "kek", "factor", "cli"),
-        lambda custody, tx: custody.retire(tx, "kek", "factor", "cli"),
-        lambda custody, tx: custody.destroy(tx, "factor", 1, 30, "cli"),
+        lambda key_admin, tx: key_admin.retire(tx, "signing", None, "cli"),
+        lambda key_admin, tx: key_admin.promote(tx, "index", None, "cli"),
+        lambda key_admin, tx: key_admin.promote(tx, "signing", None, "cli"),
+        lambda key_admin, tx: key_admin.promote(tx, "kek", "factor", "cli"),
+        lambda key_admin, tx: key_admin.retire(tx, "kek", "factor", "cli"),
+        lambda key_admin, tx: key_admin.destroy(tx, "factor", 1, 30, "cli"),
     ],
     ids=["old signing keys", "index", "signing", "kek in use", "old kek", "end of a kek"],
 )
 def test_what_an_operator_ends_by_the_time_waits_for_clocks_to_agree(service, act):
     """A clock that is wrong would end a grace period early; the refusal names the reading."""
-    house, clock = service.house, service.clock
-    with house.store.transaction() as tx:
-        house.audit.append(tx, "somebody.wrote")
-    with house.store.transaction() as tx:
-        house.audit.sequence(tx, 10)
+    container, clock = service.container, service.clock
+    with container.store.transaction() as tx:
+        container.audit.append(tx, "somebody.wrote")
+    with container.store.transaction() as tx:
+        container.audit.sequence(tx, 10)
     clock.jump(days=-2)
-    with house.store.transaction() as tx, pytest.raises(Conflict) as refused:
-        act(house.custody, tx)
+    with container.store.transaction() as tx, pytest.raises(Conflict) as refused:
+        act(container.key_admin, tx)
     assert refused.value.code == "clocks_disagree"
     assert "log -172800 s" in refused.value.detail
 
 
 def test_a_clock_that_was_set_ahead_stays_refused_until_it_has_run_for_an_hour(service):
     """To ask a second time is no reading; the hour after which clocks count as steady is."""
-    house, clock = service.house, service.clock
+    container, clock = service.container, service.clock
 
     def retire():
-        with house.store.transaction() as tx:
-            return house.custody.retire(tx, "signing", None, "cli")
+        with container.store.transaction() as tx:
+            return container.key_admin.retire(tx, "signing", None, "cli")
 
     assert retire() == []
     clock.jump(days=2)
@@ -274,15 +276,15 @@ def test_a_clock_that_was_set_ahead_stays_refused_until_it_has_run_for_an_hour(s
 
 def test_a_start_after_a_gap_waits_until_time_has_passed(service):
     """A process that starts a year after the last entry cannot tell a rest from a wrong clock."""
-    house, clock = service.house, service.clock
+    container, clock = service.container, service.clock
     service.register()
-    house.jobs.run_due()
+    container.jobs.run_due()
     clock.jump(**YEAR)
-    readings = Readings(clock, house.audit, house.outbox, None)
-    with house.store.transaction() as tx:
+    readings = Readings(clock, container.audit, container.outbox, None)
+    with container.store.transaction() as tx:
         assert not readings.agree(tx)
     clock.advance(hours=1)
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         assert readings.agree(tx)
 
 
@@ -309,40 +311,40 @@ def test_what_lives_so_long_is_in_force_from_now_to_its_end(clock):
 
 def test_a_start_after_a_gap_waits_whatever_is_logged_meanwhile(service):
     """The first entry of a process that began after a gap makes its clock no surer."""
-    house, clock = service.house, service.clock
+    container, clock = service.container, service.clock
     service.register()
-    house.jobs.run_due()
+    container.jobs.run_due()
     clock.jump(**YEAR)
-    readings = Readings(clock, house.audit, house.outbox, None)
+    readings = Readings(clock, container.audit, container.outbox, None)
     for _ in range(2):
-        with house.store.transaction() as tx:
+        with container.store.transaction() as tx:
             assert not readings.agree(tx)
-        with house.store.transaction() as tx:
-            house.audit.append(tx, "somebody.wrote")
-            house.audit.sequence(tx)
+        with container.store.transaction() as tx:
+            container.audit.append(tx, "somebody.wrote")
+            container.audit.sequence(tx)
         clock.advance(seconds=2)
     clock.advance(hours=1)
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         assert readings.agree(tx)
 
 
 def test_the_population_is_not_folded_by_a_clock_that_is_ahead(service):
     """A fold divides by age what everybody is compared with, and that cannot be taken back."""
-    house, clock = service.house, service.clock
+    container, clock = service.container, service.clock
     service.register()
-    house.jobs.run_due()
+    container.jobs.run_due()
     weight = crowd.weight(clock.now())
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         context.fold(tx, {bytes([1]) + n.to_bytes(8, "big"): weight for n in range(100)})
 
     def kept():
-        with house.store.transaction(read=True) as tx:
+        with container.store.transaction(read=True) as tx:
             return tx.execute(text("SELECT count(*) FROM login_context_population")).scalar()
 
     before = kept()
     clock.jump(**YEAR)
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         context.note_seen(tx, new_id(clock.now()), clock.now(), bytes([1]) + bytes(8))
     clock.advance(seconds=61)
-    assert "login_context.fold" not in house.jobs.run_due()
+    assert "login_context.fold" not in container.jobs.run_due()
     assert kept() == before == 100

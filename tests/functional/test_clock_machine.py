@@ -45,7 +45,7 @@ class Walk(RuleBasedStateMachine):
 
     def __init__(self, service, person):
         super().__init__()
-        self.house, self.clock = service.house, service.clock
+        self.container, self.clock = service.container, service.clock
         self.start = self.clock.now()
         self.person, self.name = UUID(person.id), person.name
         self.caller = Caller(UUID(int=9), frozenset(), segments=("default",))
@@ -55,13 +55,13 @@ class Walk(RuleBasedStateMachine):
         task = Task("final", timedelta(0), lambda *_: self.ran.append(1) or 1, final=True)
         other = Task("other", timedelta(hours=1), lambda *_: 1)
         self.one, self.two = (
-            Jobs(self.house.store, (task, other), self.clock, self.readings()) for _ in range(2)
+            Jobs(self.container.store, (task, other), self.clock, self.readings()) for _ in range(2)
         )
         self.unsteady = None
 
     def readings(self):
         """Return the readings of a process that begins now."""
-        return Readings(self.clock, self.house.audit, self.house.outbox, None)
+        return Readings(self.clock, self.container.audit, self.container.outbox, None)
 
     def teardown(self):
         """Show the time again that would have been shown."""
@@ -83,8 +83,10 @@ class Walk(RuleBasedStateMachine):
     @rule(target=grants)
     def give(self):
         """Give a grant."""
-        with self.house.store.transaction() as tx:
-            token = self.house.authenticators.issue_grant(tx, self.person, self.caller.client, "x")
+        with self.container.store.transaction() as tx:
+            token = self.container.authenticators.issue_grant(
+                tx, self.person, self.caller.client, "x"
+            )
         return token, self.clock.now()
 
     @rule(grant=consumes(grants))
@@ -93,9 +95,9 @@ class Walk(RuleBasedStateMachine):
         token, given = grant
         now = self.clock.now()
         try:
-            with self.house.store.transaction() as tx:
-                account = self.house.accounts.get(tx, self.person)
-                self.house.authenticators.authorize(tx, self.caller, account, "x", token)
+            with self.container.store.transaction() as tx:
+                account = self.container.accounts.get(tx, self.person)
+                self.container.authenticators.authorize(tx, self.caller, account, "x", token)
         except Forbidden:
             used = False
         else:
@@ -105,7 +107,7 @@ class Walk(RuleBasedStateMachine):
     @rule(target=flows)
     def begin(self):
         """Begin a flow."""
-        outcome = self.house.login.begin(self.caller, Begin(FlowKind.LOGIN, self.name))
+        outcome = self.container.login.begin(self.caller, Begin(FlowKind.LOGIN, self.name))
         return outcome.flow, outcome.flow_token, self.clock.now()
 
     @rule(begun=flows)
@@ -113,15 +115,15 @@ class Walk(RuleBasedStateMachine):
         """A flow is pending from when it began to its end, and neither before nor after."""
         flow, token, began = begun
         now = self.clock.now()
-        found = self.house.login.get(self.caller, flow.id, token)
+        found = self.container.login.get(self.caller, flow.id, token)
         pending = began - SKEW <= now < flow.expires_at
         assert (found.status is FlowStatus.PENDING) == pending
 
     def reserve(self):
         """Count an attempt; return the seconds to wait where it was not let through."""
         try:
-            with self.house.store.transaction() as tx:
-                self.house.throttling.reserve(tx, self.bucket, Lane.STRANGER, Counter.OTHER)
+            with self.container.store.transaction() as tx:
+                self.container.throttling.reserve(tx, self.bucket, Lane.STRANGER, Counter.OTHER)
         except Throttled as refused:
             return refused.retry_after
         self.failures += 1
@@ -152,7 +154,7 @@ class Walk(RuleBasedStateMachine):
 
     def leads(self, jobs):
         """Tell whether a process holds the lease."""
-        with self.house.store.transaction(read=True) as tx:
+        with self.container.store.transaction(read=True) as tx:
             held = tx.execute(text("SELECT holder FROM job_lease WHERE name = 'worker'"))
             return held.scalar() == jobs._holder
 

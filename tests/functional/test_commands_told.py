@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from service.cli import main
-from service.cli.away import told
+from service.cli.away import explain
 from service.cli.base import counted
 from service.store.engine import make_engine
 from tests.functional.test_cli import lamina, ready  # noqa: F401 - fixtures
@@ -70,8 +70,8 @@ def test_acts_on_a_subject_are_alarmed_and_name_it_in_the_log(service, settings)
     for act, options in acts.items():
         done = CliRunner().invoke(main, [*act.split(), "alice", *options], env=environment)
         assert done.exit_code == 0, done.stderr
-    with service.house.store.transaction(read=True) as tx:
-        rows = service.house.outbox.waiting(tx, 1000, reveal=True)
+    with service.container.store.transaction(read=True) as tx:
+        rows = service.container.outbox.waiting(tx, 1000, reveal=True)
         query = text("SELECT subject_id, actor FROM audit_leaf WHERE kind = 'break_glass'")
         leaves = set(tx.execute(query))
     told = [row["payload"]["command"] for row in rows if row["kind"] == "alarm.break_glass"]
@@ -130,7 +130,7 @@ def test_what_the_server_says_is_told_without_its_names(said, told_as):
     """The kind is told in words of ours; the driver's own hold the user."""
     from sqlalchemy.exc import OperationalError
 
-    line = told(OperationalError("", {}, Exception(said)), "postgresql+psycopg://canary:p@h/x")
+    line = explain(OperationalError("", {}, Exception(said)), "postgresql+psycopg://canary:p@h/x")
     assert line.startswith(f"the database h:5432/x does not answer: {told_as}")
     assert "canary" not in line
 
@@ -139,4 +139,4 @@ def test_a_file_that_may_not_be_used_is_told(tmp_path):
     """A directory in its place is no database."""
     with pytest.raises(Exception, match=r".") as raised:
         make_engine(f"sqlite:///{tmp_path}").connect()
-    assert f"{tmp_path} does not answer: " in told(raised.value, f"sqlite:///{tmp_path}")
+    assert f"{tmp_path} does not answer: " in explain(raised.value, f"sqlite:///{tmp_path}")

@@ -131,8 +131,8 @@ def test_the_strictest_segment_of_a_client_decides(service):
     document = json.loads(json.dumps(SHIPPED))
     document["segments"]["bank"] = {"extends": "default", "regime": "psd2"}
     in_force(service, document)
-    assert service.house.policies.ways(["default"]) == (False, False)
-    assert service.house.policies.ways(["default", "bank"]) == (True, True)
+    assert service.container.policies.ways(["default"]) == (False, False)
+    assert service.container.policies.ways(["default", "bank"]) == (True, True)
     client = service.new_client(segments=("default", "bank"))
     person = service.register()
     device = service.login(person)["device_token"]

@@ -14,7 +14,7 @@ from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
 from service.accounts.store import VerificationCode
-from service.app import open_house
+from service.app import open_container
 from service.cli import main
 from service.domain.errors import SetupError
 from service.notifications.store.outbox import Outgoing
@@ -35,13 +35,13 @@ def opened(settings, clock):
 
     def open_it(**changes):
         changed = settings.model_copy(update={"smtp_url": "", "sms_url": ""} | changes)
-        houses.append(open_house(changed, clock, PasswordHasher.unsafe_for_tests()))
+        houses.append(open_container(changed, clock, PasswordHasher.unsafe_for_tests()))
         return Service(houses[-1], clock)
 
     yield open_it
-    for house in houses:
-        assert house.comparing.all().found == []
-        house.store.engine.dispose()
+    for container in houses:
+        assert container.comparing.all().found == []
+        container.store.engine.dispose()
 
 
 def somebody(service, **profile):
@@ -55,14 +55,14 @@ def somebody(service, **profile):
 
 def counts(service):
     """Return what is stored of codes, counts and messages."""
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         tables = (VerificationCode, Limit, Outgoing)
         return [tx.scalar(select(func.count()).select_from(table)) for table in tables]
 
 
 def deliver(service):
     """Deliver what is due."""
-    service.house.delivery.delivering.all_due()
+    service.container.delivery.delivering.all_due()
 
 
 def test_a_code_comes_by_mail_and_verifies_the_address(opened):
@@ -111,8 +111,8 @@ def test_a_webhook_hears_of_what_its_client_did(opened):
     """Not of what another did; neither address nor code is in it."""
     with listener() as (got, _, url):
         service = opened(smtp_url="console:")
-        with service.house.store.transaction() as tx:
-            hooks = service.house.delivery.webhooks
+        with service.container.store.transaction() as tx:
+            hooks = service.container.delivery.webhooks
             hooks.add(tx, url, "identifier.* authenticator.*", UUID(service.client_id))
         path = somebody(service)("email")
         service.call("POST", path, {})
@@ -155,7 +155,7 @@ def test_settings_that_cannot_be_stop_the_start(tmp_path, changes, said):
     } | {f"LAMINA_{name}": value for name, value in changes.items()}  # fmt: skip
     migrate.upgrade(make_engine(environment["LAMINA_DATABASE_URL"]))
     with pytest.raises(SetupError) as refused:
-        open_house(load(environment, tmp_path / "none"))
+        open_container(load(environment, tmp_path / "none"))
     assert said in refused.value.detail
     assert "short" not in refused.value.detail
 
@@ -178,8 +178,8 @@ def lamina(settings, service):
 def test_an_operator_lists_retries_and_drops(service, lamina):
     """What waits has its state and reason; ids that are none, and nothing chosen, are refused."""
     somebody(service)
-    with service.house.store.transaction() as tx:
-        service.house.outbox.put(tx, "subject.suspended", None, {})
+    with service.container.store.transaction() as tx:
+        service.container.outbox.put(tx, "subject.suspended", None, {})
     deliver(service)
     (held,) = json.loads(lamina("outbox", "list").stdout)
     assert (held["state"], held["kind"]) == ("held", "subject.suspended")
@@ -209,6 +209,6 @@ def test_an_operator_makes_rotates_and_removes_a_webhook(service, lamina):
     assert "webhooks list" in lamina("webhooks", "remove", added["id"]).stderr
     assert lamina("webhooks", "add", "http://", "--kinds", "*").exit_code == 1
     assert lamina("webhooks", "add", url, "--client", "nobody").exit_code == 1
-    with service.house.store.transaction(read=True) as tx:
-        kinds = [row["kind"] for row in service.house.outbox.waiting(tx)]
+    with service.container.store.transaction(read=True) as tx:
+        kinds = [row["kind"] for row in service.container.outbox.waiting(tx)]
     assert kinds == ["alarm.break_glass"] * 3

@@ -39,10 +39,10 @@ def expressions():
 def served(service):
     """Every name of a sample that the private address serves, after a login."""
     service.login(service.register())
-    service.house.jobs.run_due()
+    service.container.jobs.run_due()
     with reserved(0) as free:
         port = free.getsockname()[1]
-        service.house.metrics.expose(f"127.0.0.1:{port}", 1)
+        service.container.metrics.expose(f"127.0.0.1:{port}", 1)
         text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=120).text
     names = set()
     for line in text.splitlines():

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from service.app import open_house
+from service.app import open_container
 from service.cli import checks, main
 from service.domain.clock import SystemClock
 from service.store import migrate
@@ -32,12 +32,12 @@ def environment(settings):
 @pytest.fixture
 def alive(settings):
     """A process that serves and works, as far as the database tells."""
-    house = open_house(settings)
-    house.erasure.compare()
-    house.keys.instances.beat()
-    house.jobs.run_due()
-    yield house
-    house.store.engine.dispose()
+    container = open_container(settings)
+    container.erasure.compare()
+    container.keys.instances.beat()
+    container.jobs.run_due()
+    yield container
+    container.store.engine.dispose()
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def doctor(environment, monkeypatch, tmp_path):
     opened = []
 
     def keeping(*given):
-        opened.append(open_house(*given))
+        opened.append(open_container(*given))
         return opened[-1]
 
-    monkeypatch.setattr(checks, "open_house", keeping)
+    monkeypatch.setattr(checks, "open_container", keeping)
 
     def run(**changes):
         answer = CliRunner().invoke(main, ["doctor", "--json"], env=environment | changes)
@@ -58,8 +58,8 @@ def doctor(environment, monkeypatch, tmp_path):
         return answer.exit_code, json.loads(answer.stdout)
 
     yield run
-    for house in opened:
-        house.store.engine.dispose()
+    for container in opened:
+        container.store.engine.dispose()
 
 
 def findings(answer):
@@ -73,9 +73,9 @@ def findings(answer):
     return found
 
 
-def execute(house, statement, **values):
+def execute(container, statement, **values):
     """Do what the service would not."""
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         tx.execute(text(statement), values)
 
 
@@ -153,7 +153,7 @@ def test_a_dead_worker_is_told(alive, doctor):
 def test_jobs_that_nobody_begins_are_told(alive, doctor):
     """A long job that waits for more than a minute needs a worker."""
     with alive.store.transaction() as tx:
-        alive.custody.jobs.plan(tx, "verify", {}, "break_glass")
+        alive.key_admin.jobs.plan(tx, "verify", {}, "break_glass")
     assert "jobs" not in findings(doctor())
     execute(alive, "UPDATE long_job SET created_at = '2020-01-01 00:00:00'")
     assert "1 long job waits, 0 run; the oldest for" in findings(doctor())["jobs"][0]
@@ -204,7 +204,7 @@ def test_a_disk_that_fills_is_told(alive, doctor, settings, monkeypatch):
     found = findings(doctor())
     assert found["disk.ledger"][1].startswith("make room in")
     if not settings.sqlite:
-        monkeypatch.setattr(checks, "Room", lambda *_: lambda: False)
+        monkeypatch.setattr(checks, "DiskSpace", lambda *_: lambda: False)
         assert findings(doctor())["disk.database"][0] == "the server takes no writes"
 
 
@@ -236,7 +236,7 @@ def test_old_keys_and_destructions_that_are_due_are_told(alive, doctor):
         alive, "UPDATE kek SET destroy_after = '2020-01-01 00:00:00' WHERE key_class = 'factor'"
     )
     with alive.store.transaction() as tx:
-        alive.custody.generate(tx, "kek", "receipt", "break_glass")
+        alive.key_admin.generate(tx, "kek", "receipt", "break_glass")
     found = findings(doctor())
     assert found["age.kek"][0].startswith("the oldest in use, kek contact, is 2")
     assert found["age.signing"][0].startswith("the oldest in use, signing, is 2")
@@ -265,10 +265,10 @@ def _without_options(url):
 def test_another_check_is_one_more_line(alive, doctor, monkeypatch):
     """What it raises is a finding too."""
 
-    def ours(_house, _tx):
-        yield checks.Found("ours", "in order")
+    def ours(_container, _tx):
+        yield checks.CheckResult("ours", "in order")
 
-    def raising(_house, _tx):
+    def raising(_container, _tx):
         raise checks.Unavailable("x", "It does not answer.")
 
     more = (*checks.CHECKS, ("ours", ours), ("theirs", raising))

@@ -12,7 +12,7 @@ from limits import RateLimitItemPerMinute
 from limits.strategies import FixedWindowRateLimiter
 from redis import Redis as Asked
 
-from service.app import create_app, open_house
+from service.app import create_app, open_container
 from service.web.limits import EdgeCounts, left
 from tests.lacking import lacks
 
@@ -71,13 +71,13 @@ def houses(settings, clock):
     opened = []
 
     def open_app(**changes):
-        house = open_house(settings.model_copy(update=changes), clock)
-        opened.append(house)
-        return create_app(house)
+        container = open_container(settings.model_copy(update=changes), clock)
+        opened.append(container)
+        return create_app(container)
 
     yield open_app
-    for house in opened:
-        house.store.engine.dispose()
+    for container in opened:
+        container.store.engine.dispose()
 
 
 def ask(app, address="192.0.2.1", path=KEYS, **headers):

@@ -8,14 +8,14 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from sqlalchemy import text
 
-from service.app import open_house
+from service.app import open_container
 from service.domain.errors import SetupError
 from service.keys.ledger import Ledger
 from tests.functional.conftest import CONSENT
 
 
 def proof_of(service):
-    *_, proof = service.house.keys.proving.verify()
+    *_, proof = service.container.keys.proving.verify()
     return proof
 
 
@@ -62,10 +62,10 @@ def test_a_legal_hold_refuses_until_its_date(service):
     """The refusal names the date; the day after, the erasure goes through."""
     person = service.register()
     until = service.clock.now() + timedelta(days=1)
-    with service.house.store.transaction() as tx:
-        subject = service.house.accounts.lookup(tx, _caller(), "alice")["id"]
+    with service.container.store.transaction() as tx:
+        subject = service.container.accounts.lookup(tx, _caller(), "alice")["id"]
         assert subject == person.id
-        service.house.shredding.hold(tx, _uuid(person), until, "money laundering", "op")
+        service.container.shredding.hold(tx, _uuid(person), until, "money laundering", "op")
     held = service.call("DELETE", f"/v1/subjects/{person.id}")
     assert (held.status_code, held.json["code"]) == (409, "legal_hold")
     assert "2026-11-25" in held.json["detail"]
@@ -77,14 +77,14 @@ def test_a_legal_hold_refuses_until_its_date(service):
 def test_withdrawing_a_consent_shreds_its_class_only(service):
     """The behavior class loses its key, the login goes on, and a new consent gets a new key."""
     person = service.register(consents=[CONSENT | {"purpose": "behavior"}])
-    with service.house.store.transaction() as tx:
-        service.house.vault.make_key(tx, _owner(person), "behavior", 1)
+    with service.container.store.transaction() as tx:
+        service.container.key_store.make_key(tx, _owner(person), "behavior", 1)
     path = f"/v1/subjects/{person.id}/consents/behavior"
     assert service.call("DELETE", path).status_code == 204
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         count = text("SELECT count(*) FROM dek WHERE key_class = 'behavior'")
         assert tx.execute(count).scalar() == 0
-        service.house.vault.make_key(tx, _owner(person), "behavior", 1)
+        service.container.key_store.make_key(tx, _owner(person), "behavior", 1)
     service.login(person)
 
 
@@ -92,7 +92,7 @@ def test_an_unknown_class_is_refused(service):
     """The sentence lists the classes that there are."""
     person = service.register()
     with pytest.raises(Exception, match="class_not_found") as refused:
-        service.house.erasure.erase(_uuid(person), "op", "everything")
+        service.container.erasure.erase(_uuid(person), "op", "everything")
     assert "biometric" in refused.value.detail
 
 
@@ -102,47 +102,47 @@ def test_a_restored_backup_revives_nobody(service, settings, clock, tmp_path):
         pytest.skip("restores a copy of SQLite's file")
     alice, bob = service.register(), service.register("bob")
     tokens = service.exchange(service.login(bob)["completion_code"]).json
-    service.house.store.scrub()
+    service.container.store.scrub()
     backup = shutil.copy(tmp_path / "lamina.db", tmp_path / "backup.db")
-    with service.house.store.transaction() as tx:
-        service.house.audit.sequence(tx)
+    with service.container.store.transaction() as tx:
+        service.container.audit.sequence(tx)
     service.call("DELETE", f"/v1/subjects/{alice.id}")
-    with service.house.store.transaction() as tx:
-        assert service.house.erasure.remember(tx) == 1
-        assert service.house.erasure.remember(tx) == 0
-    assert set(service.house.erasure.compare().values()) == {0}
-    service.house.store.engine.dispose()
+    with service.container.store.transaction() as tx:
+        assert service.container.erasure.remember(tx) == 1
+        assert service.container.erasure.remember(tx) == 0
+    assert set(service.container.erasure.compare().values()) == {0}
+    service.container.store.engine.dispose()
     shutil.copy(backup, tmp_path / "lamina.db")
     for log in tmp_path.glob("lamina.db-*"):
         log.unlink()
-    house = open_house(settings, clock)
-    found = house.erasure.compare()
+    container = open_container(settings, clock)
+    found = container.erasure.compare()
     assert (found["erased_again"], found["sessions_ended"]) == (1, 1)
-    assert set(house.erasure.compare().values()) == {0}
-    *_, proof = house.keys.proving.verify()
+    assert set(container.erasure.compare().values()) == {0}
+    *_, proof = container.keys.proving.verify()
     assert proof.failed == 0
-    with house.store.transaction() as tx:
-        assert house.accounts.known(tx, _uuid(alice)).status == "erased"
-        kinds = {row["kind"] for row in house.outbox.waiting(tx)}
+    with container.store.transaction() as tx:
+        assert container.accounts.known(tx, _uuid(alice)).status == "erased"
+        kinds = {row["kind"] for row in container.outbox.waiting(tx)}
     assert "alarm.database_restored" in kinds
-    service.house.store.engine.dispose()
+    service.container.store.engine.dispose()
     assert service.oauth("introspect", token=tokens["access_token"]).json == {"active": False}
-    house.store.engine.dispose()
+    container.store.engine.dispose()
 
 
 def test_opening_a_canary_raises_an_alarm(service):
     """A subject nobody has a reason to open leaves an alarm when somebody does."""
     person = service.register("kestrel")
-    with service.house.store.transaction() as tx:
-        service.house.shredding.watch(tx, _uuid(person), "op")
+    with service.container.store.transaction() as tx:
+        service.container.shredding.watch(tx, _uuid(person), "op")
     service.clock.advance(seconds=6)
     service.register("bob")
-    with service.house.store.transaction() as tx:
-        kinds = [row["kind"] for row in service.house.outbox.waiting(tx)]
+    with service.container.store.transaction() as tx:
+        kinds = [row["kind"] for row in service.container.outbox.waiting(tx)]
     assert "alarm.canary_opened" not in kinds
     assert service.call("GET", f"/v1/subjects/{person.id}").status_code == 200
-    with service.house.store.transaction() as tx:
-        kinds = [row["kind"] for row in service.house.outbox.waiting(tx)]
+    with service.container.store.transaction() as tx:
+        kinds = [row["kind"] for row in service.container.outbox.waiting(tx)]
     assert kinds.count("alarm.canary_opened") == 1
 
 

@@ -137,8 +137,8 @@ def test_a_deferred_step_up_keeps_nothing_of_what_verified(service, person):
     """Under PSD2 a fresh code beside the session's password costs no attempt for ever."""
     in_force(service, changed(regime="psd2", step_up={"acr": Acr.AAL2.urn}))
     tokens = signed_in(service, person)
-    with service.house.store.transaction() as tx:
-        bucket = service.house.throttling.bucket(tx, f"subject:{person.id}")
+    with service.container.store.transaction() as tx:
+        bucket = service.container.throttling.bucket(tx, f"subject:{person.id}")
     for _ in range(3):
         later(service, seconds=60)
         tokens = refresh(service, tokens).json
@@ -152,7 +152,7 @@ def counts(service, bucket):
     from sqlalchemy import text
 
     query = text("SELECT knowledge, other, total FROM throttle WHERE bucket = :b")
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         return tuple(tx.execute(query, {"b": bucket}).one())
 
 
@@ -162,8 +162,8 @@ def test_a_fresh_login_forgets_failures(service, person):
         service.act(service.begin().json, "password", {"password": WRONG})
     done = service.login(person)
     assert done["device_token"]
-    with service.house.store.transaction() as tx:
-        bucket = service.house.throttling.bucket(tx, f"subject:{person.id}")
+    with service.container.store.transaction() as tx:
+        bucket = service.container.throttling.bucket(tx, f"subject:{person.id}")
     assert counts(service, bucket) == (0, 0, 0)
 
 
@@ -194,7 +194,7 @@ def test_no_chain_of_step_ups_outlives_its_evidence(service, person):
         flow = step_up(service, renewed.json).json
         assert flow["status"] == "completed"
         tokens = service.exchange(flow["completion_code"]).json
-    hours = (service.clock.now() - service.house.clock.now()).total_seconds()
+    hours = (service.clock.now() - service.container.clock.now()).total_seconds()
     assert hours == 0
     assert active(service, tokens) == (False, False)
     from tests.functional.conftest import START
@@ -251,8 +251,8 @@ def test_a_changed_authenticator_ends_the_other_sessions(service, person, kind):
 
 def recognized(service, person, token):
     """Tell whether a device token is still good for its subject."""
-    with service.house.store.transaction(read=True) as tx:
-        return service.house.devices.recognize(tx, token, UUID(person.id)) is not None
+    with service.container.store.transaction(read=True) as tx:
+        return service.container.devices.recognize(tx, token, UUID(person.id)) is not None
 
 
 def test_a_revoked_authenticator_is_worth_nothing_at_once(service, person):
@@ -328,8 +328,8 @@ def test_a_revoked_access_token_begins_nothing(service, person):
     assert service.oauth("revoke", token=tokens["access_token"]).status_code == 200
     for refused in (step_up(service, tokens), enrollment(service, tokens, "enroll:totp")):
         assert (refused.status_code, refused.json["code"]) == (404, "session_not_found")
-    with service.house.store.transaction() as tx:
-        token, _ = service.house.operators.bootstrap(tx)
+    with service.container.store.transaction() as tx:
+        token, _ = service.container.operators.bootstrap(tx)
     body = {"token": token, "access_token": tokens["access_token"]}
     refused = service.call("POST", "/v1/operators/bootstrap", body)
     assert (refused.status_code, refused.json["code"]) == (403, "insufficient_user_authentication")
@@ -363,8 +363,8 @@ def test_a_flow_ends_with_the_access_token_it_was_begun_with(service, person):
     flow = step_up(service, tokens, max_age=0).json
     assert service.oauth("revoke", token=tokens["access_token"]).status_code == 200
     later(service, seconds=290)
-    with service.house.store.transaction() as tx:
-        service.house.tokens.drop_expired(tx, service.clock.now())
+    with service.container.store.transaction() as tx:
+        service.container.tokens.drop_expired(tx, service.clock.now())
     answer = service.act(flow, "password", {"password": PASSWORD})
     assert (answer.status_code, answer.json["code"]) == (404, "session_not_found")
     assert refresh(service, tokens).status_code == 200
@@ -456,12 +456,12 @@ def test_a_withdrawn_consent_signs_nobody_out(service):
 def test_a_suspension_ends_access_whoever_suspends(service, person, actor):
     """By a client, the policy or a repeated act: what ends hangs on the suspension alone."""
     tokens = signed_in(service, person)
-    with service.house.store.transaction() as tx:
-        assert service.house.accounts.suspend(tx, UUID(person.id), "login", "fraud", actor)
+    with service.container.store.transaction() as tx:
+        assert service.container.accounts.suspend(tx, UUID(person.id), "login", "fraud", actor)
     assert active(service, tokens) == (False, False)
     assert not listed(service, person)
-    with service.house.store.transaction() as tx:
-        service.house.accounts.lift(tx, UUID(person.id), "login", "op")
+    with service.container.store.transaction() as tx:
+        service.container.accounts.lift(tx, UUID(person.id), "login", "op")
     assert active(service, tokens) == (False, False)
 
 

@@ -83,7 +83,7 @@ class Walk(RuleBasedStateMachine):
         self.name = f"walker{Walk.number}"
         self.service.bearer = self.service.access()
         self.subject = UUID(self.service.call("POST", "/v1/subjects", body).json["id"])
-        self.caller = self.service.house.tokens.authorize(self.service.bearer)
+        self.caller = self.service.container.tokens.authorize(self.service.bearer)
         self.credentials = Credentials(self.service.client_id, self.service.secret)
         self.sessions: list[Walked] = []
         self.flows: list[tuple] = []
@@ -95,9 +95,9 @@ class Walk(RuleBasedStateMachine):
         self.forgiving = False
 
     @property
-    def house(self):
+    def container(self):
         """Return the features."""
-        return self.service.house
+        return self.service.container
 
     @property
     def now(self) -> datetime:
@@ -106,11 +106,11 @@ class Walk(RuleBasedStateMachine):
 
     def enroll_totp(self, grant: str) -> None:
         """Enroll a code generator; its first code is of the step before."""
-        shown = self.house.enrolling.enroll(self.caller, self.subject, "totp", {}, grant)
+        shown = self.container.enrolling.enroll(self.caller, self.subject, "totp", {}, grant)
         secret = shown["secret"]
         code = pyotp.TOTP(secret).at(int(self.now.timestamp()) - 30)
         number = UUID(shown["id"])
-        self.house.enrolling.confirm(self.caller, self.subject, number, {"code": code})
+        self.container.enrolling.confirm(self.caller, self.subject, number, {"code": code})
         self.secret = secret
 
     def alive(self) -> dict[UUID, str]:
@@ -118,7 +118,7 @@ class Walk(RuleBasedStateMachine):
         query = text(
             "SELECT id, type FROM authenticator WHERE subject_id = :s AND status = 'active'"
         )
-        with self.house.store.transaction(read=True) as tx:
+        with self.container.store.transaction(read=True) as tx:
             rows = tx.execute(query, {"s": self.subject.hex}).all()
         return {UUID(row.id): row.type for row in rows}
 
@@ -129,8 +129,8 @@ class Walk(RuleBasedStateMachine):
     def counters(self) -> dict[tuple[str, str], int]:
         """Return every attempt counter of the person."""
         query = text("SELECT lane, knowledge, other, face, total FROM throttle WHERE bucket = :b")
-        with self.house.store.transaction() as tx:
-            bucket = self.house.throttling.bucket(tx, f"subject:{self.subject}")
+        with self.container.store.transaction() as tx:
+            bucket = self.container.throttling.bucket(tx, f"subject:{self.subject}")
             rows = tx.execute(query, {"b": bucket}).all()
         return {
             (row.lane, name): getattr(row, name)
@@ -179,7 +179,7 @@ class Walk(RuleBasedStateMachine):
     def start(self, begin: Begin, session: Walked | None, *, prompt: bool) -> None:
         """Begin a flow and note it, or what it gave at once."""
         try:
-            outcome = self.house.login.begin(self.caller, begin)
+            outcome = self.container.login.begin(self.caller, begin)
         except LaminaError:
             return
         brought = list(session.evidence) if session else []
@@ -237,7 +237,7 @@ class Walk(RuleBasedStateMachine):
                 newest[item.factor] = item
         end = min(newest["password"].at, newest["totp"].at) + AAL2_LIFE
         query = text("SELECT id FROM session WHERE subject_id = :s ORDER BY id DESC LIMIT 1")
-        with self.house.store.transaction(read=True) as tx:
+        with self.container.store.transaction(read=True) as tx:
             number = UUID(tx.execute(query, {"s": self.subject.hex}).scalar())
         kept = list(newest.values())
         self.sessions.append(Walked(number, kept, end, code, self.now, session))
@@ -299,7 +299,7 @@ class Walk(RuleBasedStateMachine):
             values = {"code": app.at(int(self.now.timestamp()) + (0 if right else 86_400))}
         alive, at = self.of_type(name) if name in self.alive().values() else None, self.now
         try:
-            outcome = self.house.login.act(self.caller, flow.id, token, name, values)
+            outcome = self.container.login.act(self.caller, flow.id, token, name, values)
         except LaminaError:
             return None
         if outcome.refusal is None and right and alive:
@@ -312,7 +312,7 @@ class Walk(RuleBasedStateMachine):
     def token(self, **form: str):
         """Ask at the token endpoint; return None where it refuses."""
         try:
-            return self.house.tokens.token(self.credentials, form)
+            return self.container.tokens.token(self.credentials, form)
         except OAuthError:
             return None
 
@@ -373,7 +373,7 @@ class Walk(RuleBasedStateMachine):
         session = self.pick(number)
         if not session.refresh:
             return
-        self.house.tokens.revoke(self.credentials, session.refresh if whole else session.access)
+        self.container.tokens.revoke(self.credentials, session.refresh if whole else session.access)
         if whole:
             session.over = True
         else:
@@ -393,13 +393,15 @@ class Walk(RuleBasedStateMachine):
         try:
             if act == "enroll:password":
                 values = {"password": new}
-                self.house.enrolling.enroll(self.caller, self.subject, "password", values, grant)
+                self.container.enrolling.enroll(
+                    self.caller, self.subject, "password", values, grant
+                )
                 self.password = new
             elif act == "enroll:totp":
                 self.enroll_totp(grant)
             else:
                 number = self.of_type("totp")
-                self.house.enrolling.revoke(self.caller, self.subject, number, grant)
+                self.container.enrolling.revoke(self.caller, self.subject, number, grant)
         except (LaminaError, StopIteration):
             return
         acting = self.acting(session)
@@ -418,8 +420,8 @@ class Walk(RuleBasedStateMachine):
     def restore(self) -> None:
         """Give the person a code generator again, as the front desk would."""
         if "totp" not in self.alive().values():
-            with self.house.store.transaction() as tx:
-                issue = self.house.authenticators.issue_grant
+            with self.container.store.transaction() as tx:
+                issue = self.container.authenticators.issue_grant
                 grant = issue(tx, self.subject, self.caller.client, "enroll:totp")
             self.enroll_totp(grant)
 
@@ -462,12 +464,12 @@ class Walk(RuleBasedStateMachine):
         for session in getattr(self, "sessions", ()):
             if not session.refresh:
                 continue
-            told = self.house.tokens.introspect(self.credentials, session.refresh)
+            told = self.container.tokens.introspect(self.credentials, session.refresh)
             if session.over or not session.taken_up or self.now >= session.end:
                 assert told == {"active": False}, session
             if told["active"]:
                 self.holds(session, told)
-            access = self.house.tokens.introspect(self.credentials, session.access)
+            access = self.container.tokens.introspect(self.credentials, session.access)
             if session.over or session.access_revoked or self.now >= session.end:
                 assert access == {"active": False}, session
             elif access["active"]:
@@ -491,7 +493,7 @@ def url(migrated, tmp_path):
 
 def test_a_walk_never_leaves_the_rules(service):
     """Every answer on the way holds to the rules of age, revocation, counting and ending."""
-    service.house.login._parts.signals.signals = ()
+    service.container.login._dependencies.signals.signals = ()
     Walk.service = service
     limits = settings(
         max_examples=WALKS, stateful_step_count=STEPS, database=None,

@@ -42,7 +42,7 @@ def made(service, person):
     """Ask, let the job run, and return it."""
     asked = export(service, person, Grant=granted(service, person))
     assert asked.status_code == 202, asked.json
-    assert service.house.custody.jobs.run_queued() == 1
+    assert service.container.key_admin.jobs.run_queued() == 1
     return service.call("GET", asked.headers["Location"]).json
 
 
@@ -87,13 +87,13 @@ def test_everything_is_there_in_the_clear_and_secrets_are_named(service, alice):
 
 def test_failed_faces_are_told_by_their_number(service, alice):
     """A row that is strict says so beside its count, which is what was counted."""
-    house = service.house
-    with house.store.transaction() as tx:
-        bucket = house.throttling.bucket(tx, f"subject:{alice.id}")
-        house.throttling.reserve(tx, bucket, Lane.STRANGER, Counter.LIVE_FACE)
-        house.throttling.reserve(tx, bucket, Lane.STRANGER, Counter.FACE)
+    container = service.container
+    with container.store.transaction() as tx:
+        bucket = container.throttling.bucket(tx, f"subject:{alice.id}")
+        container.throttling.reserve(tx, bucket, Lane.STRANGER, Counter.LIVE_FACE)
+        container.throttling.reserve(tx, bucket, Lane.STRANGER, Counter.FACE)
     asked = export(service, alice)
-    assert house.custody.jobs.run_queued() == 1
+    assert container.key_admin.jobs.run_queued() == 1
     job = service.call("GET", asked.headers["Location"]).json
     document = service.call("GET", job["report"]["result"]).json
     rows = {row["lane"]: row for row in sections(document)["throttle"]["rows"]}
@@ -126,7 +126,7 @@ def test_a_get_begins_no_export(service, alice):
     answer = service.call("GET", f"/v1/subjects/{alice.id}/export")
     assert (answer.status_code, answer.json["code"]) == (405, "method_not_allowed")
     assert "POST" in answer.headers["Allow"]
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM subject_export")).scalar() == 0
         assert connection.execute(text("SELECT count(*) FROM long_job")).scalar() == 0
 
@@ -141,7 +141,7 @@ def test_an_export_that_is_asked_for_again_by_its_key_is_the_first(service, alic
     assert second.headers["Location"] == first.headers["Location"] == f"/v1/jobs/{first.json['id']}"
     other = export(service, alice, Grant="another", Idempotency_Key="k")
     assert other.json["code"] == "idempotency_mismatch"
-    assert service.house.custody.jobs.run_queued() == 1
+    assert service.container.key_admin.jobs.run_queued() == 1
 
 
 def test_a_client_without_the_scope_or_the_segment_gets_nothing(service, alice):
@@ -168,7 +168,7 @@ def test_only_who_asked_sees_the_job_and_the_export(service, alice):
 def test_an_export_is_sealed_while_it_waits_and_gone_after_an_hour(service, alice):
     """No plaintext lies in the table; past its time it is not there, and then deleted."""
     path = made(service, alice)["report"]["result"]
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         (content,) = connection.execute(text("SELECT content FROM subject_export")).one()
     assert b"alice" not in bytes(content)
     assert b"Alice Example" not in bytes(content)
@@ -176,15 +176,15 @@ def test_an_export_is_sealed_while_it_waits_and_gone_after_an_hour(service, alic
     service.bearer = service.access()
     late = service.call("GET", path)
     assert (late.status_code, late.json["code"]) == (404, "export_not_found")
-    with service.house.store.transaction() as tx:
-        assert service.house.exports.drop_expired(tx, service.clock.now()) == 1
+    with service.container.store.transaction() as tx:
+        assert service.container.exports.drop_expired(tx, service.clock.now()) == 1
 
 
 def test_an_export_that_is_not_made_yet_is_not_there(service, alice):
     """Until the job has run the address of the export leads nowhere."""
     asked = export(service, alice)
     assert asked.json["status"] == "queued"
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         number = connection.execute(text("SELECT id FROM subject_export")).scalar()
     path = f"/v1/subjects/{alice.id}/export/{UUID(str(number))}"
     assert service.call("GET", path).status_code == 404
@@ -202,10 +202,10 @@ def test_an_erasure_before_the_job_runs_leaves_nothing_to_export(service, alice)
     """The job fails by name, and no key is made anew for the erased."""
     asked = export(service, alice)
     assert service.call("DELETE", f"/v1/subjects/{alice.id}").status_code == 200
-    service.house.custody.jobs.run_queued()
+    service.container.key_admin.jobs.run_queued()
     job = service.call("GET", asked.headers["Location"]).json
     assert (job["status"], job["report"]["error"]) == ("partial", "export_not_found")
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         owned = text("SELECT count(*) FROM dek WHERE owner_kind = 1 AND owner_id = :id")
         key = UUID(alice.id)
         named = {"id": key.hex if connection.dialect.name == "sqlite" else key}
@@ -214,7 +214,7 @@ def test_an_erasure_before_the_job_runs_leaves_nothing_to_export(service, alice)
 
 def test_what_does_not_open_is_counted_and_the_rest_is_given(service, alice):
     """A damaged cell leaves its field out, its section says so, and the job is partial."""
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         tx.execute(text("UPDATE subject SET profile = email WHERE profile IS NOT NULL"))
     job = made(service, alice)
     assert job["status"] == "partial"
@@ -243,7 +243,7 @@ def test_an_operator_needs_another_operators_approval(service, officers, alice):
     queued = export(service, alice, bearer=ada, Approval=number)
     assert queued.status_code == 202
     assert export(service, alice, bearer=ada, Approval=number).status_code == 409
-    service.house.custody.jobs.run_queued()
+    service.container.key_admin.jobs.run_queued()
     job = service.call("GET", queued.headers["Location"], bearer=ada).json
     path = job["report"]["result"]
     assert service.call("GET", path, bearer=grace).status_code == 404
@@ -253,7 +253,7 @@ def test_an_operator_needs_another_operators_approval(service, officers, alice):
     assert [row["actor"] for row in leaves if row["kind"] == "subject.export_requested"] == [
         "operator"
     ]
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         kinds = text("SELECT actor FROM audit_leaf WHERE kind = 'subject.export_requested'")
         (actor,) = connection.execute(kinds).one()
     assert actor.count("operator") == 2
@@ -264,11 +264,11 @@ def test_the_person_is_told_and_every_reading_is_in_the_log(service, alice):
     path = made(service, alice)["report"]["result"]
     for _ in range(2):
         assert service.call("GET", path).status_code == 200
-    with service.house.store.transaction() as tx:
-        rows = service.house.outbox.waiting(tx, reveal=True)
+    with service.container.store.transaction() as tx:
+        rows = service.container.outbox.waiting(tx, reveal=True)
     told = [row["payload"] for row in rows if row["kind"] == "subject.export_requested"]
     assert told == [{"to": "alice@example.org"}]
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         read = text("SELECT count(*) FROM audit_leaf WHERE kind = 'subject.export_collected'")
         assert connection.execute(read).scalar() == 2
 
@@ -298,7 +298,7 @@ def test_the_command_writes_a_new_file_for_nobody_else(service, settings, alice,
     again = lamina("alice")
     assert again.exit_code == 1
     assert "File exists" in again.stderr
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         kept = text("SELECT count(*) FROM audit_leaf WHERE kind = 'subject.exported'")
         assert connection.execute(kept).scalar() >= 1
         broken = text("SELECT count(*) FROM audit_leaf WHERE kind = 'break_glass'")

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from lab.face import portraits
-from service.factors.face.engine_pool import Reader
+from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import MOST_CHALLENGES, Mode
 from service.login.model import ATTEMPTS
 from tests.functional.conftest import CONSENT, PASSWORD
@@ -14,8 +14,8 @@ from tests.functional.conftest import CONSENT, PASSWORD
 @pytest.fixture
 def faces(service, face_engine):
     """The service with a face engine."""
-    service.house.face._reader = Reader(lambda: face_engine, 1)
-    service.house.face._mode = Mode.PASSIVE
+    service.container.face._reader = EnginePool(lambda: face_engine, 1)
+    service.container.face._mode = Mode.PASSIVE
     return service
 
 
@@ -149,7 +149,7 @@ def test_a_confirmation_that_is_refused_late_leaves_the_face_of_one_that_was_fir
     person = faces.register(consents=[CONSENT | {"purpose": "face"}])
     added = faces.enroll(person, "face").json
     path = f"/v1/subjects/{person.id}/authenticators/{added['id']}/confirm"
-    asked, read = {"challenge_id": added["challenge"]["challenge_id"]}, faces.house.face._read
+    asked, read = {"challenge_id": added["challenge"]["challenge_id"]}, faces.container.face._read
     first = []
 
     def overtaken(pictures, *more):
@@ -158,7 +158,7 @@ def test_a_confirmation_that_is_refused_late_leaves_the_face_of_one_that_was_fir
             first.append(faces.call("POST", path, asked | {"frames": frames(*MINE[:3])}))
         return read(pictures, *more)
 
-    monkeypatch.setattr(faces.house.face, "_read", overtaken)
+    monkeypatch.setattr(faces.container.face, "_read", overtaken)
     late = faces.call("POST", path, asked | {"frames": frames(b"no", b"picture", b"at all")})
     assert first[1].json["status"] == "active"
     assert (late.status_code, late.json["code"]) == (409, "not_pending")
@@ -197,7 +197,7 @@ def test_a_face_needs_consent_and_goes_with_it(faces, person):
     assert "face" not in {item["type"] for item in items}
     from service.factors.face.store import TemplateSecret
 
-    with faces.house.store.transaction() as tx:
+    with faces.container.store.transaction() as tx:
         assert tx.query(TemplateSecret).count() == 0
 
 
@@ -226,7 +226,7 @@ def test_a_frame_is_accepted_once(faces, person):
 def test_without_an_engine_no_face_passes(faces, person):
     """The layer falls away as unavailable; what it would have checked is never passed."""
     flow = at_face(faces, person)
-    faces.house.face._reader = Reader(None, 1)
+    faces.container.face._reader = EnginePool(None, 1)
     answer = faces.act(flow, "face", capture(flow, MINE[4]))
     assert (answer.status_code, answer.json["code"]) == (503, "face_unavailable")
 

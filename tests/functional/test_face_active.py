@@ -9,7 +9,7 @@ import pytest
 from biometrics.face.active import Gesture
 from lab.face import portraits, synthetic
 from service.domain.errors import Unavailable
-from service.factors.face.engine_pool import Reader
+from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import Mode
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.test_face import frames as stills
@@ -18,8 +18,8 @@ from tests.functional.test_face import frames as stills
 @pytest.fixture
 def faces(service, face_engine):
     """The service with a face engine, active as shipped."""
-    service.house.face._reader = Reader(lambda: face_engine, 1)
-    assert service.house.face._mode is Mode.ACTIVE
+    service.container.face._reader = EnginePool(lambda: face_engine, 1)
+    assert service.container.face._mode is Mode.ACTIVE
     return service
 
 
@@ -112,10 +112,10 @@ def test_a_template_is_renewed_and_the_gauge_tells_of_it(faces, recorded):
     person = faces.register(consents=[CONSENT | {"purpose": "face"}])
     assert enroll(faces, person, recorded).status_code == 200
     before = template_of(faces)
-    with faces.house.store.transaction() as tx:
-        (subject,) = faces.house.face.subjects(tx, None, 10)
-        assert faces.house.face.renew(tx, subject)
-        assert faces.house.face.subjects(tx, subject, 10) == []
+    with faces.container.store.transaction() as tx:
+        (subject,) = faces.container.face.subjects(tx, None, 10)
+        assert faces.container.face.renew(tx, subject)
+        assert faces.container.face.subjects(tx, subject, 10) == []
     assert template_of(faces) != before
     flow = at_face(faces, person)
     for _ in range(3):
@@ -127,18 +127,18 @@ def test_a_template_is_renewed_and_the_gauge_tells_of_it(faces, recorded):
     assert b"lamina_stored_faces 1.0" in faces.http.get("/metrics").data
     assert faces.call("DELETE", f"/v1/subjects/{person.id}/consents/face").status_code == 204
     assert b"lamina_stored_faces 0.0" in faces.http.get("/metrics").data
-    with faces.house.store.transaction() as tx:
-        assert not faces.house.face.renew(tx, subject)
+    with faces.container.store.transaction() as tx:
+        assert not faces.container.face.renew(tx, subject)
 
 
 def template_of(service):
     """Return the stored template and its secret."""
     from service.factors.face.store import TemplateSecret
 
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         row = tx.query(TemplateSecret).one()
         subject = row.subject_id
-        return service.house.authenticators.verifier(
+        return service.container.authenticators.verifier(
             tx, subject, subject, "face"
         ).secret, row.secret
 
@@ -146,17 +146,17 @@ def template_of(service):
 @pytest.mark.parametrize("stored", [89_999, 90_000])
 def test_the_alarm_comes_before_the_limit(faces, monkeypatch, stored):
     """From 90,000 stored faces on the operator is told each day that 100,000 is near."""
-    monkeypatch.setattr(faces.house.face, "stored", lambda _tx: stored)
-    faces.house.jobs.run_due()
-    with faces.house.store.transaction() as tx:
-        kinds = [item["kind"] for item in faces.house.outbox.waiting(tx)]
+    monkeypatch.setattr(faces.container.face, "stored", lambda _tx: stored)
+    faces.container.jobs.run_due()
+    with faces.container.store.transaction() as tx:
+        kinds = [item["kind"] for item in faces.container.outbox.waiting(tx)]
     assert ("alarm.stored_faces" in kinds) == (stored >= 90_000)
 
 
 def test_nothing_of_a_frame_is_kept(faces, capsys, tmp_path, monkeypatch):
     """A canary in a picture reaches neither log, answer, database nor temporary files."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    faces.house.face._mode = Mode.PASSIVE
+    faces.container.face._mode = Mode.PASSIVE
     person = faces.register(consents=[CONSENT | {"purpose": "face"}])
     canary = b"canary-4711-in-a-comment"
     marked = [canaried(item, canary) for item in portraits.variants(portraits.collins())[:4]]
@@ -210,7 +210,7 @@ def test_too_many_and_too_large_frames_are_turned_away_undecoded(faces, monkeypa
 
 def test_a_full_line_is_told_to_come_back(face_engine):
     """Whoever waits past the deadline, or finds the line full, gets 503 with Retry-After."""
-    reader = Reader(lambda: face_engine, 1, wait=0.05)
+    reader = EnginePool(lambda: face_engine, 1, wait=0.05)
     with reader._turn():
         with pytest.raises(Unavailable) as waited, reader._turn():
             pass

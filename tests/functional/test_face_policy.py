@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from biometrics.face.frames import Frame, transcript
-from service.factors.face.engine_pool import Reader
+from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import Mode
 from tests.functional.conftest import CONSENT
 from tests.functional.policing import changed, in_force
@@ -18,8 +18,8 @@ from tests.functional.test_face_score import audited, score
 @pytest.fixture
 def faces(service, face_engine):
     """The service with a face engine, active by its setting and passive by its policy."""
-    service.house.face._reader = Reader(lambda: face_engine, 1)
-    assert service.house.face._mode is Mode.ACTIVE
+    service.container.face._reader = EnginePool(lambda: face_engine, 1)
+    assert service.container.face._mode is Mode.ACTIVE
     asks(service, "passive")
     return service
 
@@ -261,7 +261,7 @@ def test_a_face_in_its_colors_is_asked_for_nothing_more(faces, person):
     assert done.json["status"] == "completed"
     from service.login import store
 
-    with faces.house.store.transaction(read=True) as tx:
+    with faces.container.store.transaction(read=True) as tx:
         ended, _, _ = store.find(tx, UUID(flow["id"]))
     assert (dict(ended.readings), dict(ended.samples)) == ({}, {})
 

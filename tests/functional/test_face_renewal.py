@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli import main
-from service.factors.face.engine_pool import Reader
+from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import Mode
 from service.factors.face.store import TemplateSecret
 from tests.functional.conftest import CONSENT
@@ -18,8 +18,8 @@ from tests.functional.test_face_score import score
 @pytest.fixture
 def faces(service, face_engine):
     """The service with a face engine."""
-    service.house.face._reader = Reader(lambda: face_engine, 1)
-    service.house.face._mode = Mode.PASSIVE
+    service.container.face._reader = EnginePool(lambda: face_engine, 1)
+    service.container.face._mode = Mode.PASSIVE
     return service
 
 
@@ -38,7 +38,7 @@ def people(faces):
 def lamina(faces, tmp_path, monkeypatch):
     """Run a command on the same database, in a process's own house."""
     monkeypatch.chdir(tmp_path)
-    settings = faces.house.settings
+    settings = faces.container.settings
     environment = {
         "LAMINA_MODE": "development", "LAMINA_FACE_ENGINE": "off",
         "LAMINA_DATABASE_URL": settings.database_url, "LAMINA_ROOT_KEY": settings.root_key,
@@ -48,16 +48,16 @@ def lamina(faces, tmp_path, monkeypatch):
 
 def stored(service, person):
     """Return the template and the secret of somebody."""
-    with service.house.store.transaction(read=True) as tx:
-        material = service.house.face.load(tx, UUID(person.id))
+    with service.container.store.transaction(read=True) as tx:
+        material = service.container.face.load(tx, UUID(person.id))
     return material.verifier.secret, material.secret
 
 
 def put(service, person, template):
     """Put a template in the place of the stored one."""
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         row = tx.query(TemplateSecret).filter_by(subject_id=UUID(person.id)).one()
-        service.house.authenticators.rewrite(tx, row.authenticator_id, template)
+        service.container.authenticators.rewrite(tx, row.authenticator_id, template)
 
 
 def test_every_face_passes_after_it_and_no_old_template_does(faces, people, lamina):

@@ -8,7 +8,7 @@ import pytest
 
 from lab.face import portraits
 from service.clients.model import SCOPES
-from service.factors.face.engine_pool import Reader
+from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import Mode
 from tests.functional.conftest import CONSENT
 from tests.functional.test_face import HERS, MINE, at_face, capture, enroll, frames
@@ -17,8 +17,8 @@ from tests.functional.test_face import HERS, MINE, at_face, capture, enroll, fra
 @pytest.fixture
 def faces(service, face_engine):
     """The service with a face engine, and active liveness as shipped for all but enrollments."""
-    service.house.face._reader = Reader(lambda: face_engine, 1)
-    service.house.face._mode = Mode.PASSIVE
+    service.container.face._reader = EnginePool(lambda: face_engine, 1)
+    service.container.face._mode = Mode.PASSIVE
     return service
 
 
@@ -27,7 +27,7 @@ def person(faces):
     """Somebody with a face."""
     found = faces.register(consents=[CONSENT | {"purpose": "face"}])
     assert enroll(faces, found, *MINE[:3]).status_code == 200
-    faces.house.face._mode = Mode.ACTIVE
+    faces.container.face._mode = Mode.ACTIVE
     return found
 
 
@@ -41,7 +41,7 @@ def audited(service, kind):
     """Return the data of every leaf of a kind."""
     from service.audit.store import Leaf
 
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         return [leaf.data for leaf in tx.query(Leaf).filter(Leaf.kind == kind)]
 
 
@@ -91,7 +91,7 @@ def test_it_takes_its_own_scope(faces, person):
 
 def test_flow_score_and_confirmation_count_on_one_counter(faces, person):
     """Failures on any of the three paths are failures on all; waits hold on all."""
-    faces.house.face._mode = Mode.PASSIVE
+    faces.container.face._mode = Mode.PASSIVE
     flow = at_face(faces, person)
     for picture in HERS[:2]:
         flow |= faces.act(flow, "face", capture(flow, picture)).json["flow"]
@@ -124,7 +124,7 @@ def test_a_frame_passes_once_on_every_path(faces, person):
     """What a score accepted is a replay in a flow, and the other way round."""
     assert score(faces, person, MINE[4]).json["matched"] is True
     assert score(faces, person, MINE[4]).json["matched"] is False
-    faces.house.face._mode = Mode.PASSIVE
+    faces.container.face._mode = Mode.PASSIVE
     flow = at_face(faces, person)
     replayed = faces.act(flow, "face", capture(flow, MINE[4]))
     assert replayed.json["code"] == "verification_failed"
@@ -188,10 +188,10 @@ def test_what_is_not_of_the_form_is_refused_with_a_pointer(service, body, pointe
 
 def test_without_an_engine_nothing_is_scored_and_nothing_counts(faces, person):
     """503, and the attempt is given back."""
-    there, faces.house.face._reader = faces.house.face._reader, Reader(None, 1)
+    there, faces.container.face._reader = faces.container.face._reader, EnginePool(None, 1)
     for _ in range(6):
         assert score(faces, person, MINE[4]).status_code == 503
-    faces.house.face._reader = there
+    faces.container.face._reader = there
     assert score(faces, person, MINE[4]).json["matched"] is True
 
 
@@ -220,7 +220,7 @@ def test_nothing_of_a_scored_frame_is_told_or_kept(faces, person, capsys):
 
 def test_of_two_scores_of_one_frame_at_once_one_matches(faces, person, monkeypatch):
     """The frame is used up where it is settled: the second finds it taken, and is a failure."""
-    compare, inner = faces.house.face.score, []
+    compare, inner = faces.container.face.score, []
 
     def overtaken(*arguments):
         scored = compare(*arguments)
@@ -229,7 +229,7 @@ def test_of_two_scores_of_one_frame_at_once_one_matches(faces, person, monkeypat
             inner.append(score(faces, person, MINE[4]).json["matched"])
         return scored
 
-    monkeypatch.setattr(faces.house.face, "score", overtaken)
+    monkeypatch.setattr(faces.container.face, "score", overtaken)
     outer = score(faces, person, MINE[4]).json
     assert (inner[1], outer["matched"], outer["band"]) == (True, False, "high")
     reasons = sorted(item["reason"] for item in audited(faces, "face.scored"))

@@ -205,8 +205,8 @@ def test_unverified_addresses_do_not_sign_in(service):
     assert service.act(flow, "password", {"password": PASSWORD}).status_code == 422
     path = f"/v1/subjects/{subject}/identifiers/email/verification"
     assert service.call("POST", path, {}).json == {"status": "sent"}
-    with service.house.store.transaction() as tx:
-        waiting = service.house.outbox.waiting(tx, reveal=True)
+    with service.container.store.transaction() as tx:
+        waiting = service.container.outbox.waiting(tx, reveal=True)
     sent = next(row for row in waiting if row["kind"] == "identifier.verification")["payload"]
     assert sent["to"] == "alice@example.com"
     assert service.call("POST", path, {"code": "00000000"}).status_code == 422
@@ -252,9 +252,9 @@ def test_the_log_holds_every_decision_and_no_secret(service):
     person = service.register()
     service.login(person)
     service.act(service.begin().json, "password", {"password": WRONG})
-    service.house.jobs.run_due()
-    with service.house.store.transaction() as tx:
-        assert service.house.audit.verify(tx) > 10
+    service.container.jobs.run_due()
+    with service.container.store.transaction() as tx:
+        assert service.container.audit.verify(tx) > 10
         from service.audit.store import Leaf
 
         leaves = tx.query(Leaf).all()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.app import open_house
+from service.app import open_container
 from service.domain.clock import FrozenClock
 from service.settings import Settings
 from service.store import migrate
@@ -58,7 +58,7 @@ def fuzzed(tmp_path_factory):
     migrate.upgrade(engine)
     engine.dispose()
     clock = FrozenClock(datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC))
-    service = Service(open_house(found, clock, PasswordHasher.unsafe_for_tests()), clock)
+    service = Service(open_container(found, clock, PasswordHasher.unsafe_for_tests()), clock)
     person = service.register()
     flow = service.begin().json
     document = service.http.get("/openapi.json").json
@@ -68,7 +68,7 @@ def fuzzed(tmp_path_factory):
         for method in item
     ]
     yield service, flow, routes
-    service.house.store.engine.dispose()
+    service.container.store.engine.dispose()
 
 
 @settings(

@@ -19,16 +19,16 @@ def desk(service):
 
 def leaves(desk, kind):
     """Return who acted, and for which operators, as the log keeps it."""
-    with desk.service.house.store.transaction(read=True) as tx:
+    with desk.service.container.store.transaction(read=True) as tx:
         rows = tx.scalars(select(Leaf).where(Leaf.kind == kind).order_by(Leaf.id)).all()
         return [(row.actor, row.data.get("operators")) for row in rows]
 
 
 def enrolled(desk):
     """Return the active authenticators, by type and id."""
-    house = desk.service.house
-    with house.store.transaction(read=True) as tx:
-        active = house.authenticators.active(tx, UUID(desk.person.id))
+    container = desk.service.container
+    with container.store.transaction(read=True) as tx:
+        active = container.authenticators.active(tx, UUID(desk.person.id))
     return {str(number): kind for number, kind in active.items()}
 
 
@@ -110,9 +110,9 @@ def test_a_code_that_nobody_sees_but_the_person(desk):
     approved = desk.decide(asked.json["id"])
     desk.wait(hours=24)
     code = desk.code()
-    house = desk.service.house
-    with house.store.transaction(read=True) as tx:
-        shown = house.outbox.waiting(tx, 1000)
+    container = desk.service.container
+    with container.store.transaction(read=True) as tx:
+        shown = container.outbox.waiting(tx, 1000)
     told = [asked.text, approved.text, repr(shown)]
     told += [desk.service.call("GET", "/v1/approvals", bearer=one).text for one in desk.officers]
     told += [repr(audited(desk.service, kind)) for kind in (
@@ -135,9 +135,9 @@ def test_access_ends_when_the_recovery_completes(desk):
         "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"]
     )
     assert refused.status_code == 400
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         subject = UUID(desk.person.id)
-        assert service.house.devices.recognize(tx, login["device_token"], subject) is None
+        assert service.container.devices.recognize(tx, login["device_token"], subject) is None
 
 
 def test_a_code_counts_once_and_for_a_day(desk):

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from crypto.hashing import PasswordHasher
 from service.accounts.store import Subject
-from service.app import create_app, open_house
+from service.app import create_app, open_container
 from service.domain.authenticator import Status
 from service.factors.help_desk.model import lifts
 from service.factors.help_desk.store import Recovery
@@ -109,7 +109,7 @@ def test_an_erased_person_is_not_recovered(desk):
     assert desk.service.call("DELETE", asked).status_code == 200
     assert desk.use(code).status_code == 422
     assert fault_of(desk.ask()) == (422, "/target", "subject_not_found")
-    with desk.service.house.store.transaction(read=True) as tx:
+    with desk.service.container.store.transaction(read=True) as tx:
         assert tx.scalar(select(func.count()).select_from(Recovery)) == 0
 
 
@@ -146,7 +146,7 @@ def test_an_operator_by_a_client_of_another_segment_recovers_nobody(desk):
     own = desk.officers
     service.client_id, service.secret = elsewhere
     # The operators are people of the other segment.
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         for one in desk.operators:
             tx.get(Subject, UUID(one.id)).segment = "elsewhere"
     desk.sign_in()
@@ -176,8 +176,8 @@ def test_a_code_goes_to_the_address_of_the_asking_or_nowhere(desk):
     service = desk.service
     desk.agreed()
     path = f"/v1/subjects/{desk.person.id}"
-    with service.house.store.transaction() as tx:
-        grant = service.house.authenticators.issue_grant(
+    with service.container.store.transaction() as tx:
+        grant = service.container.authenticators.issue_grant(
             tx, UUID(desk.person.id), UUID(service.client_id), "change:identifier"
         )
     body = {"identifiers": {"email": "mallory@example.com"}}
@@ -193,12 +193,12 @@ def test_a_code_goes_to_the_address_of_the_asking_or_nowhere(desk):
 
 def test_without_delivery_nothing_is_asked_for(desk, clock):
     """The refusal names the setting; a code whose time comes meanwhile waits for it."""
-    house = desk.service.house
-    changed_settings = house.settings.model_copy(update={"smtp_url": ""})
-    mute = open_house(changed_settings, clock, PasswordHasher.unsafe_for_tests())
+    container = desk.service.container
+    changed_settings = container.settings.model_copy(update={"smtp_url": ""})
+    mute = open_container(changed_settings, clock, PasswordHasher.unsafe_for_tests())
     try:
         there = Service.__new__(Service)
-        there.__dict__.update(desk.service.__dict__, house=mute)
+        there.__dict__.update(desk.service.__dict__, container=mute)
         there.http = create_app(mute).test_client()
         body = {"act": RECOVER, "target": desk.person.id, "params": {"act": "enroll:totp"}}
         refused = there.call("POST", "/v1/approvals", body | {"reason": "x"},
@@ -220,10 +220,10 @@ def test_what_cannot_be_recovered_is_named(desk):
     assert fault_of(desk.ask("revoke:authenticator")) == (422, "/params/act", "unknown_act")
     for target in ("nobody", str(UUID(int=7))):
         assert fault_of(desk.ask(target=target)) == (422, "/target", "subject_not_found")
-    house = desk.service.house
-    with house.store.transaction() as tx:
+    container = desk.service.container
+    with container.store.transaction() as tx:
         for number in range(2):
-            house.factors["totp"].enroll(
+            container.factors["totp"].enroll(
                 tx, UUID(desk.person.id), f"x{number}", status=Status.ACTIVE
             )
     assert code_of(desk.ask("enroll:totp")) == (409, "too_many_totp")
@@ -314,10 +314,10 @@ def test_a_recovery_that_nobody_goes_on_with_is_over(desk):
     desk.wait(hours=24)
     assert reasons(desk) == ["over"] * 2
     desk.service.clock.advance(days=401)
-    house = desk.service.house
-    with house.store.transaction() as tx:
-        house.recoveries.end_over(tx, desk.service.clock.now())
-    with house.store.transaction(read=True) as tx:
+    container = desk.service.container
+    with container.store.transaction() as tx:
+        container.recoveries.end_over(tx, desk.service.clock.now())
+    with container.store.transaction(read=True) as tx:
         assert tx.scalar(select(func.count()).select_from(Recovery)) == 0
 
 
@@ -363,8 +363,8 @@ def test_critical_risk_refuses_the_code_too(desk):
 def test_a_restored_backup_revives_no_code(desk):
     """Every recovery under way ends with the restore."""
     code = desk.sent()
-    with desk.service.house.store.transaction() as tx:
-        assert desk.service.house.recoveries.stop_everybodys(tx) == 1
+    with desk.service.container.store.transaction() as tx:
+        assert desk.service.container.recoveries.stop_everybodys(tx) == 1
     assert desk.use(code).status_code == 422
 
 
@@ -372,7 +372,7 @@ def test_the_export_shows_it_without_the_operators_or_the_code(desk):
     """Who among the operators it was is personal data of theirs."""
     code = desk.sent()
     subject = UUID(desk.person.id)
-    with desk.service.house.store.transaction(read=True) as tx:
+    with desk.service.container.store.transaction(read=True) as tx:
         sections = [item.section(tx, Whose(subject, "")) for item in held()]
     (mine,) = [item for item in sections if item["name"] == "subject_recovery"]
     (row,) = mine["rows"]

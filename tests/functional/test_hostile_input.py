@@ -7,7 +7,7 @@ import pytest
 
 from service.web.front import Front
 from service.web.limits import EdgeCounts
-from service.web.pacing import Pace
+from service.web.pacing import RequestRates
 from tests.functional.conftest import CONSENT
 from tests.functional.test_front import CHUNKED, FLOWS, JSON, QUICK, Sender, bearer
 from tests.functional.test_operators import ask, officers  # noqa: F401 - a fixture
@@ -106,9 +106,11 @@ def test_a_consent_that_is_withdrawn_is_shredded_by_who_called(service):
 def test_a_request_that_is_asked_about_is_counted_once(service, monkeypatch, path):
     """Before its body and after it is one call, of a client and at the edge."""
     counted = []
-    real = Pace._wait
+    real = RequestRates._wait
     monkeypatch.setattr(
-        Pace, "_wait", lambda pace, item, *names: counted.append(names) or real(pace, item, *names)
+        RequestRates,
+        "_wait",
+        lambda pace, item, *names: counted.append(names) or real(pace, item, *names),
     )
     edge = []
     incr = EdgeCounts.incr

@@ -27,8 +27,8 @@ def verification(service, subject, body, name="email", bearer=None):
 
 def outbox(service, kind):
     """Return the payloads of one kind that wait."""
-    with service.house.store.transaction() as tx:
-        rows = service.house.outbox.waiting(tx, limit=500, reveal=True)
+    with service.container.store.transaction() as tx:
+        rows = service.container.outbox.waiting(tx, limit=500, reveal=True)
     return [row["payload"] for row in rows if row["kind"] == kind]
 
 

@@ -12,7 +12,7 @@ from crypto.errors import KeyUnavailable
 from service.domain.errors import Unavailable
 from service.jobs import actions
 from service.jobs.actions import Jobs, Task, long
-from service.jobs.actions.long import LongJobs, Step, Work
+from service.jobs.actions.long import JobStep, LongJobs, Work
 from service.keys.actions import instances
 from service.store.dropping import PAGE
 from service.telemetry import logs
@@ -55,7 +55,7 @@ def logged(service):
 
 def jobs_of(service, *tasks):
     """Background work with tasks of our own."""
-    return Jobs(service.house.store, tasks, service.clock)
+    return Jobs(service.container.store, tasks, service.clock)
 
 
 def test_a_task_that_fails_holds_up_no_other_and_is_tried_again_soon(service, logged):
@@ -108,7 +108,7 @@ def test_the_heartbeat_goes_on_without_a_key(service, logged, monkeypatch):
     """A root that is away for a moment makes no instance look dead for good."""
     failing = Clockwork(2, KeyUnavailable)
     monkeypatch.setattr(instances, "REFRESH", timedelta(milliseconds=1))
-    alive = service.house.keys.instances
+    alive = service.container.keys.instances
     monkeypatch.setattr(alive, "beat", failing)
     alive.start()
     failing.gone_on()
@@ -119,26 +119,26 @@ def test_the_heartbeat_goes_on_without_a_key(service, logged, monkeypatch):
 
 def a_step():
     """Do one page of three rows."""
-    yield Step(3)
+    yield JobStep(3)
 
 
 def a_broken_step():
     """Do one page, and fail in the second."""
-    yield Step(3)
+    yield JobStep(3)
     raise ValueError(TEXT)
 
 
 def long_jobs_of(service, *works):
     """Queue a long job for each work; return the jobs and their numbers."""
     plans = {f"work-{n}": lambda _, work=work: work for n, work in enumerate(works)}
-    jobs = LongJobs(service.house.store, plans, service.clock)
-    with service.house.store.transaction() as tx:
+    jobs = LongJobs(service.container.store, plans, service.clock)
+    with service.container.store.transaction() as tx:
         return jobs, [jobs.plan(tx, kind, {}, "operator:test") for kind in plans]
 
 
 def shown(service, jobs, number):
     """Return how a job stands."""
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         return jobs.view(tx, number)
 
 
@@ -169,7 +169,7 @@ def test_a_long_job_that_cannot_begin_ends_and_leaves_its_lock_free(service):
     ended = shown(service, jobs, first)
     assert (ended["status"], ended["params"]) == ("partial", {})
     assert ended["report"]["error"] == "internal_error"
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         second = jobs.plan(tx, "work-0", {}, "operator:test")
     assert jobs.run_queued() == 1
     assert shown(service, jobs, second)["status"] == "done"

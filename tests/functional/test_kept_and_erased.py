@@ -30,7 +30,7 @@ def test_who_was_registered_is_shown_until_erased(service, part):
     again = register(service)
     assert (again.json, again.headers["Idempotent-Replayed"]) == (first.json, "true")
     service.clock.advance(seconds=1)
-    service.house.erasure.erase(UUID(first.json["id"]), "test", part)
+    service.container.erasure.erase(UUID(first.json["id"]), "test", part)
     erased(register(service), CANARY, "zoe")
 
 
@@ -42,7 +42,7 @@ def test_what_was_enrolled_is_shown_until_erased(service, kind):
     first = service.call("POST", path, {"type": kind}, **KEY)
     assert service.call("POST", path, {"type": kind}, **KEY).json == first.json
     service.clock.advance(seconds=1)
-    service.house.erasure.erase(UUID(person.id), "test", "factor")
+    service.container.erasure.erase(UUID(person.id), "test", "factor")
     erased(
         service.call("POST", path, {"type": kind}, **KEY),
         first.json.get("secret") or first.json["codes"][0],
@@ -59,7 +59,7 @@ def test_a_consent_and_a_suspension_are_shown_until_erased(service):
         first = service.call("POST", path, body, **KEY)
         assert service.call("POST", path, body, **KEY).json == first.json
     service.clock.advance(seconds=1)
-    service.house.erasure.erase(UUID(person.id), "test")
+    service.container.erasure.erase(UUID(person.id), "test")
     for part, body in asked.items():
         erased(service.call("POST", f"/v1/subjects/{person.id}/{part}", body, **KEY), "debts")
 
@@ -67,7 +67,7 @@ def test_a_consent_and_a_suspension_are_shown_until_erased(service):
 @pytest.mark.parametrize("part", [None, "identity"])
 def test_an_answer_that_is_kept_after_the_erasure_is_kept_empty(service, monkeypatch, part):
     """Erased between the act and the keeping of its answer: no key is made for it anew."""
-    answers, erasure = service.house.answers, service.house.erasure
+    answers, erasure = service.container.answers, service.container.erasure
     finish = type(answers).finish
 
     def late(self, caller, operation, key, answer, secret):
@@ -77,7 +77,7 @@ def test_an_answer_that_is_kept_after_the_erasure_is_kept_empty(service, monkeyp
 
     monkeypatch.setattr(type(answers), "finish", late)
     assert register(service).status_code == 201
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         query = text("SELECT count(*) FROM dek WHERE key_class = 'identity'")
         assert tx.execute(query).scalar() == 0
     erased(register(service), CANARY)
@@ -86,11 +86,11 @@ def test_an_answer_that_is_kept_after_the_erasure_is_kept_empty(service, monkeyp
 def test_a_backup_of_the_row_opens_by_no_key_of_the_client(service):
     """What was copied before the erasure is ciphertext under a key that is destroyed."""
     first = register(service)
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         row = tx.execute(text("SELECT id, answer FROM kept_answer")).one()
     service.clock.advance(seconds=1)
-    service.house.erasure.erase(UUID(first.json["id"]), "test")
-    with service.house.store.transaction() as tx:
+    service.container.erasure.erase(UUID(first.json["id"]), "test")
+    with service.container.store.transaction() as tx:
         tx.execute(text("UPDATE kept_answer SET answer = :answer"), {"answer": row.answer})
     erased(register(service), CANARY)
 

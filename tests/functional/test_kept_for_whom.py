@@ -52,8 +52,10 @@ def test_a_refusal_is_not_kept(service, officers):  # noqa: F811
     bearer = service.access(client)
     body = {"identifiers": {"username": "new"}}
     assert service.call("POST", "/v1/subjects", body, bearer=bearer, **KEY).status_code == 403
-    with service.house.store.transaction() as tx:
-        service.house.clients.approve_scopes(tx, client[0], {"scopes": "subjects:write"}, "test")
+    with service.container.store.transaction() as tx:
+        service.container.clients.approve_scopes(
+            tx, client[0], {"scopes": "subjects:write"}, "test"
+        )
     bearer = service.access(client)
     assert service.call("POST", "/v1/subjects", body, bearer=bearer, **KEY).status_code == 201
 

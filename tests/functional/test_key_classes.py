@@ -4,8 +4,8 @@ import pytest
 
 from crypto.errors import KeyUnavailable
 from crypto.keyring import KEY_CLASSES
-from service.app import create_app, open_house
-from service.keys.model import Held
+from service.app import create_app, open_container
+from service.keys.model import InstanceKeys
 from tests.functional.conftest import CONSENT, PASSWORD
 
 
@@ -13,23 +13,23 @@ from tests.functional.conftest import CONSENT, PASSWORD
 def without(service, settings, clock):
     """A second process without the biometric class."""
     classes = tuple(name for name in KEY_CLASSES if name != "biometric")
-    house = open_house(settings.model_copy(update={"key_classes": classes}), clock)
-    yield house
-    house.store.engine.dispose()
+    container = open_container(settings.model_copy(update={"key_classes": classes}), clock)
+    yield container
+    container.store.engine.dispose()
 
 
 def test_the_face_is_unavailable_and_nothing_of_it_is_read(service, without):
     """The rest of the login works; what is sealed as biometric does not open there."""
     person = service.register(consents=[CONSENT | {"purpose": "face"}])
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         from uuid import UUID
 
         from service.domain.authenticator import Status
 
-        enrolled = service.house.authenticators.add(
+        enrolled = service.container.authenticators.add(
             tx, UUID(person.id), "face", b"template", status=Status.ACTIVE
         )
-    assert "biometric" not in without.vault.classes()
+    assert "biometric" not in without.key_store.classes()
     from service.authenticators import store
 
     with without.store.transaction() as tx, pytest.raises(KeyUnavailable, match="biometric"):
@@ -48,15 +48,15 @@ def test_the_face_is_unavailable_and_nothing_of_it_is_read(service, without):
 
 def test_a_promotion_asks_only_those_who_use_the_class(service, without):
     """An instance without the class does not hold back the promotion of its keys."""
-    keys = service.house.keys
-    with service.house.store.transaction() as tx:
+    keys = service.container.keys
+    with service.container.store.transaction() as tx:
         keys.lifecycle.generate_kek(tx, "biometric", "op")
     keys.instances.beat()
     without.keys.instances.beat()
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         told = {len(item.held.classes): item.held for item in keys.instances.listed(tx)}
-        assert Held.from_json(told[9].to_json()) == told[9]
+        assert InstanceKeys.from_json(told[9].to_json()) == told[9]
         assert keys.lifecycle.promote_kek(tx, "biometric", "op") == 2
     keys.instances.stop()
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         assert len(keys.instances.listed(tx)) == 1

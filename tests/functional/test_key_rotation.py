@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from service.app import open_house
+from service.app import open_container
 from service.domain.errors import Conflict, NotFound
 from service.keys.model import IndexStatus
 from service.keys.store import roots
@@ -12,18 +12,18 @@ OPERATOR = "operator:test"
 
 
 def tx_of(service):
-    return service.house.store.transaction()
+    return service.container.store.transaction()
 
 
 def verified(service):
     """Open everything; return the proof."""
-    *_, proof = service.house.keys.proving.verify()
+    *_, proof = service.container.keys.proving.verify()
     return proof
 
 
 def rotate_kek(service, key_class):
     """Generate, promote, rewrap."""
-    keys = service.house.keys
+    keys = service.container.keys
     with tx_of(service) as tx:
         keys.lifecycle.generate_kek(tx, key_class, OPERATOR)
     keys.instances.beat()
@@ -36,10 +36,10 @@ def rotate_kek(service, key_class):
 def test_a_kek_rotates_and_the_old_one_is_retired_when_nothing_refers_to_it(service):
     """New data keys go under the new KEK at once, old ones by rewrap, and then it retires."""
     service.login(service.register())
-    keys = service.house.keys
+    keys = service.container.keys
     assert rotate_kek(service, "factor") >= 1
     with tx_of(service) as tx:
-        rows = [row for row in service.house.vault.status(tx) if row["class"] == "factor"]
+        rows = [row for row in service.container.key_store.status(tx) if row["class"] == "factor"]
         assert [row["status"] for row in rows] == ["retiring", "active"]
         with pytest.raises(Conflict) as soon:
             keys.lifecycle.retire_keks(tx, "factor", OPERATOR)
@@ -53,9 +53,9 @@ def test_a_kek_rotates_and_the_old_one_is_retired_when_nothing_refers_to_it(serv
 
 def test_a_root_rotates_under_a_running_process(service, settings, clock):
     """A process that runs on looks for a root that was made elsewhere, and then KEKs move to it."""
-    other = open_house(settings, clock)
+    other = open_container(settings, clock)
     service.login(service.register())
-    running, host = service.house.keys.instances, other.keys
+    running, host = service.container.keys.instances, other.keys
     running.beat()
     with other.store.transaction() as tx:
         assert host.lifecycle.grow_root(tx, "contact", OPERATOR) == 2
@@ -64,7 +64,7 @@ def test_a_root_rotates_under_a_running_process(service, settings, clock):
     assert early.value.code == "key_not_everywhere"
     clock.advance(seconds=5)
     running.beat()
-    assert service.house.vault.roots_held()["contact"] == 2
+    assert service.container.key_store.roots_held()["contact"] == 2
     with other.store.transaction() as tx:
         assert host.moving.rewrap_roots(tx, "contact").moved == 1
     with other.store.transaction() as tx:
@@ -78,10 +78,10 @@ def test_a_root_rotates_under_a_running_process(service, settings, clock):
 
 def test_a_root_that_is_not_there_yet_is_asked_for_once_a_minute(service, monkeypatch):
     """A version that another host made and this one has not: the heart beats on."""
-    asked, keys = [], service.house.keys
-    reopen = service.house.vault.reopen_root
+    asked, keys = [], service.container.keys
+    reopen = service.container.key_store.reopen_root
     monkeypatch.setattr(
-        service.house.vault, "reopen_root", lambda name: asked.append(name) or reopen(name)
+        service.container.key_store, "reopen_root", lambda name: asked.append(name) or reopen(name)
     )
     with tx_of(service) as tx:
         roots.announce(tx, "contact", 7, service.clock.now())
@@ -99,7 +99,7 @@ def test_a_root_that_is_not_there_yet_is_asked_for_once_a_minute(service, monkey
 def test_a_kek_in_use_is_not_retired(service):
     """The refusal counts what refers to it and names the command that mends it."""
     service.register()
-    keys = service.house.keys
+    keys = service.container.keys
     with tx_of(service) as tx:
         keys.lifecycle.generate_kek(tx, "contact", OPERATOR)
         keys.lifecycle.promote_kek(tx, "contact", OPERATOR)
@@ -111,7 +111,7 @@ def test_a_kek_in_use_is_not_retired(service):
 
 def test_a_promotion_waits_for_every_live_instance(service):
     """An instance that has not taken up the pending key holds the promotion back, by name."""
-    keys = service.house.keys
+    keys = service.container.keys
     keys.instances.beat()
     with tx_of(service) as tx:
         keys.lifecycle.generate_kek(tx, "contact", OPERATOR)
@@ -131,7 +131,7 @@ def test_a_kek_is_destroyed_after_its_grace_period(service):
     """Only a retired key can be scheduled, and it goes when its time has come."""
     from datetime import timedelta
 
-    keys = service.house.keys
+    keys = service.container.keys
     rotate_kek(service, "behavior")
     for version, mend in (
         (1, "is retiring; first run: lamina keys retire --tier kek --class behavior"),
@@ -154,7 +154,7 @@ def test_a_kek_is_destroyed_after_its_grace_period(service):
     with tx_of(service) as tx:
         assert keys.lifecycle.destroy_due(tx) == [("behavior", 1)]
         versions = [
-            r["version"] for r in service.house.vault.status(tx) if r["class"] == "behavior"
+            r["version"] for r in service.container.key_store.status(tx) if r["class"] == "behavior"
         ]
         assert versions == [2]
 
@@ -162,17 +162,17 @@ def test_a_kek_is_destroyed_after_its_grace_period(service):
 def test_the_root_rotates_under_the_keks(service, settings):
     """A new root version is taken up without a restart, and the KEKs move to it."""
     _new_root(settings, "contact", 2)
-    keys = service.house.keys
+    keys = service.container.keys
     keys.instances.beat()
     with tx_of(service) as tx, pytest.raises(Conflict) as behind:
-        service.house.vault.reopen_root("contact")
+        service.container.key_store.reopen_root("contact")
         keys.moving.rewrap_roots(tx, "contact")
     assert "root contact 2 is not held" in behind.value.detail
     keys.instances.beat()
     with tx_of(service) as tx:
         page = keys.moving.rewrap_roots(tx, "contact")
         assert (page.moved, page.bad) == (1, [])
-        rows = [row for row in service.house.vault.status(tx) if row["class"] == "contact"]
+        rows = [row for row in service.container.key_store.status(tx) if row["class"] == "contact"]
         assert [row["root_version"] for row in rows] == [2]
 
 
@@ -181,7 +181,7 @@ def test_fields_are_sealed_anew_under_new_data_keys(service, key_class):
     """Re-encryption leaves no cell under an old data key and the old keys can be dropped."""
     person = service.register()
     tokens = service.exchange(service.login(person)["completion_code"]).json
-    moving = service.house.keys.moving
+    moving = service.container.keys.moving
     with tx_of(service) as tx:
         generation = moving.start_generation(tx, key_class)
     assert generation == 2
@@ -211,7 +211,7 @@ def test_fields_are_sealed_anew_under_new_data_keys(service, key_class):
 def test_reencryption_moves_no_time_and_writes_no_event(service):
     """Neither `updated_at` nor the outbox shows that fields were sealed anew."""
     service.register()
-    moving = service.house.keys.moving
+    moving = service.container.keys.moving
     query = text("SELECT updated_at FROM subject ORDER BY id")
     with tx_of(service) as tx:
         times = tx.execute(query).all()
@@ -235,7 +235,7 @@ def test_a_bad_row_is_named_and_the_rest_moves(service):
         tx.execute(
             text("UPDATE subject SET username = :v WHERE id = :i"), {"v": broken, "i": victim}
         )
-    moving = service.house.keys.moving
+    moving = service.container.keys.moving
     with tx_of(service) as tx:
         generation = moving.start_generation(tx, "contact")
     pages = list(moving.reencrypt_pages("contact", generation))
@@ -251,7 +251,7 @@ def test_a_bad_row_is_named_and_the_rest_moves(service):
 def test_the_blind_index_rotates_while_people_register(service):  # noqa: PLR0915 - one rotation is one story
     """Both digests are written, the old ones are filled in, and no identifier is taken twice."""
     service.register()
-    keys = service.house.keys
+    keys = service.container.keys
 
     def advance(**how):
         keys.instances.beat()
@@ -294,7 +294,7 @@ def test_the_blind_index_rotates_while_people_register(service):  # noqa: PLR091
     with tx_of(service) as tx:
         versions = set(tx.execute(text("SELECT key_version FROM subject_index")).scalars())
     assert versions == {2}
-    assert IndexStatus.ACTIVE in service.house.vault.held().values()
+    assert IndexStatus.ACTIVE in service.container.key_store.held().values()
 
 
 def taken(service, name):
@@ -306,7 +306,7 @@ def taken(service, name):
 
 def test_no_token_is_refused_while_the_signing_key_rotates(service):  # noqa: PLR0915 - one rotation is one story
     """The key set shows a key before it signs and after it has signed, until tokens are over."""
-    keys, token = service.house.keys, service.bearer
+    keys, token = service.container.keys, service.bearer
     with tx_of(service) as tx:
         kid = keys.lifecycle.generate_signing(tx, OPERATOR)
         with pytest.raises(Conflict):
@@ -354,13 +354,15 @@ def _new_root(settings, key_class, version):
 def test_a_job_that_was_killed_at_its_end_begins_no_new_generation(service):
     """Taken up again it finds its generation done: nothing is sealed anew a second time."""
     service.register()
-    house = service.house
-    jobs = house.custody.jobs
-    with house.store.transaction() as tx:
-        number = jobs.plan(tx, "reencrypt", house.custody.params("reencrypt", None, "contact"), "t")
+    container = service.container
+    jobs = container.key_admin.jobs
+    with container.store.transaction() as tx:
+        number = jobs.plan(
+            tx, "reencrypt", container.key_admin.params("reencrypt", None, "contact"), "t"
+        )
     assert jobs.run(number)["done"] >= 1
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         tx.execute(text("UPDATE long_job SET status = 'running', finished_at = NULL"))
     assert jobs.run(number)["done"] == 0
-    with house.store.transaction(read=True) as tx:
+    with container.store.transaction(read=True) as tx:
         assert tx.execute(text("SELECT generation FROM data_generation")).scalars().all() == [2]

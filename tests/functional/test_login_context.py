@@ -137,7 +137,7 @@ def test_erasing_the_class_forgets_the_history(asserting):
     settle(asserting, person, 3)
     from uuid import UUID
 
-    asserting.house.erasure.erase(UUID(person.id), "test", "behavior")
+    asserting.container.erasure.erase(UUID(person.id), "test", "behavior")
     codes = {reason["code"] for reason in asked(asserting, person, HOME)["risk"]["reasons"]}
     assert "no_history" in codes
     asserting.clock.advance(days=1)

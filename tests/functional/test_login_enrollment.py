@@ -45,7 +45,7 @@ def enroll(service, subject, kind, grant, bearer=None):
 
 def issued(service):
     """Return how many grants the log tells of."""
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         query = text("SELECT count(*) FROM audit_leaf WHERE kind = 'grant.issued'")
         return connection.scalar(query)
 
@@ -220,7 +220,7 @@ def test_the_decision_that_lets_somebody_enroll_can_be_replayed(service):
     registered(service)
     password(service)
     query = text("SELECT purpose, effect FROM policy_decision ORDER BY purpose")
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         kept = [tuple(row) for row in connection.execute(query)]
     assert kept == [("enrollment", "allow"), ("login", "allow")]
     assert replayed(service).different == []

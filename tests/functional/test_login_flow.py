@@ -59,8 +59,8 @@ def test_behavior_is_kept_with_consent_only(service):
         service.act(flow, "password", {"password": PASSWORD, "behavior": sample})
         done = service.act(flow, "totp", {"code": service.code(person)})
         assert done.json["status"] == "completed"
-        with service.house.store.transaction() as tx:
-            learned = service.house.behaviors.learned(tx, __import__("uuid").UUID(person.id))
+        with service.container.store.transaction() as tx:
+            learned = service.container.behaviors.learned(tx, __import__("uuid").UUID(person.id))
         assert learned == len(consents)
 
 

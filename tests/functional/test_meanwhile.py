@@ -34,17 +34,17 @@ def meanwhile(monkeypatch, owner, name, act):
 def rows(service, table, person):
     """Count the rows of a subject."""
     number = UUID(person.id)
-    value = number.hex if service.house.settings.sqlite else str(number)
+    value = number.hex if service.container.settings.sqlite else str(number)
     column = "owner_id" if table == "dek" else "subject_id"
     statement = text(f"SELECT count(*) FROM {table} WHERE {column} = :id")  # noqa: S608 - names from below
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         return connection.execute(statement, {"id": value}).scalar()
 
 
 @pytest.fixture
 def faces(service):
     """The service with a camera that costs nothing."""
-    service.house.face._reader, service.house.face._mode = Camera(), Mode.OFF
+    service.container.face._reader, service.container.face._mode = Camera(), Mode.OFF
     return service
 
 
@@ -55,7 +55,7 @@ def test_an_erasure_while_a_password_is_checked_leaves_nobody(service, monkeypat
     nobody = service.act(service.begin("nobody").json, "password", {"password": password})
     flow = service.begin().json
     path = f"/v1/subjects/{person.id}"
-    meanwhile(monkeypatch, service.house.password._hasher, "verify",
+    meanwhile(monkeypatch, service.container.password._hasher, "verify",
               lambda: service.app.test_client().delete(
                   path, headers={"Authorization": f"Bearer {service.bearer}"}))  # fmt: skip
     answer = service.act(flow, "password", {"password": password})
@@ -84,10 +84,10 @@ def test_a_suspension_while_a_password_is_checked_ends_the_login(service, monkey
     subject = UUID(person.id)
 
     def suspend():
-        with service.house.store.transaction() as tx:
-            service.house.accounts.suspend(tx, subject, "login", "fraud", "operator")
+        with service.container.store.transaction() as tx:
+            service.container.accounts.suspend(tx, subject, "login", "fraud", "operator")
 
-    meanwhile(monkeypatch, service.house.password._hasher, "verify", suspend)
+    meanwhile(monkeypatch, service.container.password._hasher, "verify", suspend)
     answer = service.act(service.begin().json, "password", {"password": PASSWORD})
     assert (answer.status_code, answer.json["code"]) == (403, "suspended")
 
@@ -99,10 +99,10 @@ def test_a_consent_that_is_withdrawn_while_a_face_is_read(faces, monkeypatch):
     path = f"/v1/subjects/{person.id}"
 
     def withdraw():
-        with faces.house.store.transaction() as tx:
-            faces.house.accounts.withdraw_consent(tx, UUID(person.id), "face")
+        with faces.container.store.transaction() as tx:
+            faces.container.accounts.withdraw_consent(tx, UUID(person.id), "face")
 
-    meanwhile(monkeypatch, faces.house.face._reader, "stills", withdraw)
+    meanwhile(monkeypatch, faces.container.face._reader, "stills", withdraw)
     body = {
         "challenge_id": added["challenge"]["challenge_id"],
         "frames": frames(b"one", b"two", b"three"),
@@ -118,7 +118,7 @@ def test_a_confirmation_that_comes_second_is_no_failed_attempt(faces, monkeypatc
     for _ in range(7):
         added = faces.enroll(person, "face").json
         path = f"/v1/subjects/{person.id}/authenticators/{added['id']}"
-        meanwhile(monkeypatch, faces.house.face._reader, "stills",
+        meanwhile(monkeypatch, faces.container.face._reader, "stills",
                   lambda path=path: faces.call("DELETE", path))  # fmt: skip
         body = {
             "challenge_id": added["challenge"]["challenge_id"],
@@ -130,42 +130,45 @@ def test_a_confirmation_that_comes_second_is_no_failed_attempt(faces, monkeypatc
 
 def test_nobody_is_held_after_an_erasure(service):
     """A hold of somebody who is no more is refused, as an erasure of somebody held is."""
-    person, house = service.register(), service.house
-    until = house.clock.now() + timedelta(days=30)
+    person, container = service.register(), service.container
+    until = container.clock.now() + timedelta(days=30)
     assert service.call("DELETE", f"/v1/subjects/{person.id}").status_code == 200
-    with pytest.raises(NotFound), house.store.transaction() as tx:
-        house.shredding.hold(tx, UUID(person.id), until, "aml", "cli")
+    with pytest.raises(NotFound), container.store.transaction() as tx:
+        container.shredding.hold(tx, UUID(person.id), until, "aml", "cli")
     assert rows(service, "legal_hold", person) == 0
 
 
 def test_a_repeated_erasure_waits_for_whoever_has_locked_the_subject(service, monkeypatch):
     """Each line of the ledger is a unit of work of its own that locks its subject first."""
-    if service.house.store.engine.dialect.name != "postgresql":
+    if service.container.store.engine.dialect.name != "postgresql":
         pytest.skip("SQLite has one lock for all")
-    house, people = service.house, [UUID(service.register(name).id) for name in ("alice", "bob")]
+    container, people = (
+        service.container,
+        [UUID(service.register(name).id) for name in ("alice", "bob")],
+    )
     now = service.clock.now()
     lines = [
         tombstone_entry(new_id(now), subject, SUBJECT_CLASSES, now, now + timedelta(days=30))
         for subject in people
     ]
-    told = house.memory.entries
-    monkeypatch.setattr(house.memory, "entries", lambda: [*told(), *lines[::-1]])
+    told = container.memory.entries
+    monkeypatch.setattr(container.memory, "entries", lambda: [*told(), *lines[::-1]])
     with ThreadPoolExecutor(1) as pool:
-        with house.store.engine.begin() as db:
+        with container.store.engine.begin() as db:
             query = text("SELECT id FROM subject WHERE id = :id FOR UPDATE")
             db.execute(query, {"id": str(max(people))})
-            repeated = pool.submit(house.erasure.compare)
+            repeated = pool.submit(container.erasure.compare)
             deadline = time.monotonic() + 120
-            while _status(house, min(people)) != "erased" and time.monotonic() < deadline:
+            while _status(container, min(people)) != "erased" and time.monotonic() < deadline:
                 time.sleep(0.02)
-            assert _status(house, min(people)) == "erased"
+            assert _status(container, min(people)) == "erased"
             assert not repeated.done()
             assert rows(service, "dek", SimpleNamespace(id=str(max(people)))) > 0
         assert repeated.result(timeout=120)["erased_again"] == 2
-    assert _status(house, max(people)) == "erased"
+    assert _status(container, max(people)) == "erased"
 
 
-def _status(house, subject):
-    with house.store.engine.connect() as db:
+def _status(container, subject):
+    with container.store.engine.connect() as db:
         query = text("SELECT status FROM subject WHERE id = :id")
         return db.execute(query, {"id": str(subject)}).scalar()

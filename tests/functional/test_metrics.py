@@ -29,7 +29,7 @@ PUBLIC = {
 
 def value(service, name, **labels):
     """Return one value of the private address; None where there is none."""
-    return service.house.metrics.private.get_sample_value(name, labels)
+    return service.container.metrics.private.get_sample_value(name, labels)
 
 
 def test_labels_name_no_person_and_come_from_closed_sets(service):
@@ -37,7 +37,7 @@ def test_labels_name_no_person_and_come_from_closed_sets(service):
     person = service.register()
     service.login(person)
     service.http.get(f"/v1/subjects/{person.id}")
-    service.house.jobs.run_due()
+    service.container.jobs.run_due()
     text = service.measured()
     assert set(re.findall(r"[{,]([a-z_]+)=", text)) <= LABELS
     assert not re.search(
@@ -62,7 +62,7 @@ def test_whoever_reaches_the_api_reads_nothing_of_logins(service):
 
 
 def _public(service):
-    text = generate_latest(service.house.metrics.registry).decode()
+    text = generate_latest(service.container.metrics.registry).decode()
     # How long each took falls into other buckets by chance, and when a series began is no event.
     lines = [line for line in text.splitlines() if not re.search("^#|_bucket{|_created{", line)]
     return {name: float(told) for name, told in (line.rsplit(" ", 1) for line in lines)}
@@ -70,13 +70,13 @@ def _public(service):
 
 def test_what_waits_and_how_old_keys_are_is_shown(service):
     """Messages, long jobs, keys, and who is alive, as the database has them."""
-    house = service.house
+    container = service.container
     assert value(service, "lamina_worker_alive") == 0
-    house.jobs.run_due()
-    house.keys.instances.beat()
-    with house.store.transaction() as tx:
-        house.outbox.put(tx, "alarm.test", None, {})
-        house.custody.jobs.plan(tx, "verify", {}, "break_glass")
+    container.jobs.run_due()
+    container.keys.instances.beat()
+    with container.store.transaction() as tx:
+        container.outbox.put(tx, "alarm.test", None, {})
+        container.key_admin.jobs.plan(tx, "verify", {}, "break_glass")
     waiting = value(service, "lamina_outbox_waiting")
     service.clock.advance(seconds=20)
     assert waiting >= 1
@@ -92,23 +92,23 @@ def test_what_waits_and_how_old_keys_are_is_shown(service):
 
 def test_background_work_is_counted_with_its_failures(service, monkeypatch):
     """Each task is shown from the start; one that fails, and a long job that does, are counted."""
-    house = service.house
+    container = service.container
     assert value(service, "lamina_job_failures_total", task="keys.destroy") == 0
     assert value(service, "lamina_job_seconds_count", task="rows.compare") == 0
-    monkeypatch.setattr(type(house.keys.lifecycle), "destroy_due", _fail)
-    house.jobs.run_due()
-    for thread in house.jobs.begin_apart():
+    monkeypatch.setattr(type(container.keys.lifecycle), "destroy_due", _fail)
+    container.jobs.run_due()
+    for thread in container.jobs.begin_apart():
         thread.join()
     assert value(service, "lamina_job_failures_total", task="keys.destroy") == 1
     assert value(service, "lamina_job_seconds_count", task="audit.sequence") == 1
     assert value(service, "lamina_job_seconds_count", task="rows.compare") == 1
-    with house.store.transaction() as tx:
-        done = house.custody.jobs.plan(tx, "verify", {}, "break_glass")
-    house.custody.jobs.run(done)
-    monkeypatch.setattr(type(house.keys.proving), "verify", _fail)
-    with house.store.transaction() as tx:
-        failing = house.custody.jobs.plan(tx, "verify", {}, "break_glass")
-    house.custody.jobs.run(failing)
+    with container.store.transaction() as tx:
+        done = container.key_admin.jobs.plan(tx, "verify", {}, "break_glass")
+    container.key_admin.jobs.run(done)
+    monkeypatch.setattr(type(container.keys.proving), "verify", _fail)
+    with container.store.transaction() as tx:
+        failing = container.key_admin.jobs.plan(tx, "verify", {}, "break_glass")
+    container.key_admin.jobs.run(failing)
     assert value(service, "lamina_job_seconds_count", task="verify") == 2
     assert value(service, "lamina_job_failures_total", task="verify") == 1
 
@@ -121,7 +121,7 @@ def test_connections_and_hashes_in_use_are_shown(service):
     """What is taken now, and how much there is."""
     most = value(service, "lamina_database_connections_most")
     before = value(service, "lamina_database_connections", state="in_use")
-    with service.house.store.engine.connect():
+    with service.container.store.engine.connect():
         assert value(service, "lamina_database_connections", state="in_use") == before + 1
     assert most >= 8
     assert value(service, "lamina_hash_turns") == 4
@@ -179,7 +179,7 @@ def test_refusals_are_counted_by_reason(service):
         codes.append(service.act(flow, "password", {"password": "a wrong one"}).status_code)
     counted = value(service, "lamina_throttled_total", reason="too_many_attempts")
     assert counted == codes.count(429) > 0
-    service.house.metrics.throttle("x")
+    service.container.metrics.throttle("x")
     assert value(service, "lamina_throttled_total", reason="other") == 1
 
 

@@ -112,9 +112,9 @@ BOUNDS = {
 }
 
 
-def counts(house):
+def counts(container):
     """Return how many rows each table has."""
-    with house.store.transaction(read=True) as tx:
+    with container.store.transaction(read=True) as tx:
         return {
             name: tx.scalar(select(func.count()).select_from(table))
             for name, table in Base.metadata.tables.items()
@@ -157,8 +157,8 @@ class Month:
         self.fails(person, number)
         self.changes(person, number)
         self.asks(person, tokens, number)
-        service.house.jobs.run_due()
-        service.house.custody.jobs.run_queued()
+        service.container.jobs.run_due()
+        service.container.key_admin.jobs.run_queued()
         service.clock.advance(hours=STEP.total_seconds() / 3600)
 
     def signed_in(self, person):
@@ -220,8 +220,8 @@ def month(service):
 
 def test_a_month_keeps_every_table_in_its_bound_and_the_years_after_end_it(month):
     """Within the bounds at the end; of what ends nothing is left when nobody comes any more."""
-    house = month.service.house
-    found = counts(house)
+    container = month.service.container
+    found = counts(container)
     over = {name: (rows, BOUNDS[name].rows()) for name, rows in found.items()
             if rows > BOUNDS[name].rows()}  # fmt: skip
     print({name: (rows, BOUNDS[name].rows()) for name, rows in found.items()})  # noqa: T201 - shown with -rP
@@ -232,6 +232,6 @@ def test_a_month_keeps_every_table_in_its_bound_and_the_years_after_end_it(month
     # More than a lease and a turn of each task, one year at a time.
     for _ in range(4):
         month.service.clock.advance(days=400)
-        house.jobs.run_due()
-    left = {name for name, rows in counts(house).items() if rows}
+        container.jobs.run_due()
+    left = {name for name, rows in counts(container).items() if rows}
     assert left <= {name for name, bound in BOUNDS.items() if bound.after} | {"job_lease"}

@@ -14,7 +14,7 @@ from biometrics.face.active import MOST_FRAMES
 from lab.face import portraits
 from service.domain.errors import BadInput
 from service.factors.face import model
-from service.factors.face.engine_pool import Reader
+from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import Mode
 from service.web import multipart
 from tests.functional.conftest import CONSENT
@@ -26,8 +26,8 @@ BOUNDARY = "of-a-test"
 @pytest.fixture
 def faces(service, face_engine):
     """The service with a face engine."""
-    service.house.face._reader = Reader(lambda: face_engine, 1)
-    service.house.face._mode = Mode.PASSIVE
+    service.container.face._reader = EnginePool(lambda: face_engine, 1)
+    service.container.face._mode = Mode.PASSIVE
     return service
 
 

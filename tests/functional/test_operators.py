@@ -21,7 +21,7 @@ def operator_token(service, tokens):
     """Refresh for the API itself."""
     answer = service.oauth(
         "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"],
-        resource=service.house.settings.issuer,
+        resource=service.container.settings.issuer,
     )  # fmt: skip
     assert answer.status_code == 200, answer.json
     tokens["refresh_token"] = answer.json["refresh_token"]
@@ -32,8 +32,8 @@ def operator_token(service, tokens):
 def officers(service):
     """Two security officers, by their tokens for the API."""
     first, tokens = signed_in(service, "ada")
-    with service.house.store.transaction() as tx:
-        links = service.house.operators.bootstrap(tx)
+    with service.container.store.transaction() as tx:
+        links = service.container.operators.bootstrap(tx)
     second, others = signed_in(service, "grace")
     for person, theirs, token in ((first, tokens, links[0]), (second, others, links[1])):
         body = {"token": token, "access_token": theirs["access_token"]}
@@ -50,8 +50,8 @@ def ask(service, bearer, act, target, **params):
 def test_the_bootstrap_token_works_once_and_only_for_the_first(service):
     """A used, wrong or late token is refused, and so is a second bootstrap."""
     _, tokens = signed_in(service, "ada")
-    with service.house.store.transaction() as tx:
-        token, *_ = service.house.operators.bootstrap(tx)
+    with service.container.store.transaction() as tx:
+        token, *_ = service.container.operators.bootstrap(tx)
     path = "/v1/operators/bootstrap"
     access = tokens["access_token"]
     wrong = service.call("POST", path, {"token": "lboot_x", "access_token": access})
@@ -61,14 +61,17 @@ def test_the_bootstrap_token_works_once_and_only_for_the_first(service):
     body = {"token": token, "access_token": access}
     assert service.call("POST", path, body).status_code == 200
     assert service.call("POST", path, body).json["code"] == "bootstrap_refused"
-    with service.house.store.transaction() as tx, pytest.raises(Exception, match="operators_exist"):
-        service.house.operators.bootstrap(tx)
+    with (
+        service.container.store.transaction() as tx,
+        pytest.raises(Exception, match="operators_exist"),
+    ):
+        service.container.operators.bootstrap(tx)
 
 
 def test_only_operators_get_a_token_for_the_api(service):
     """People who operate nothing, and other resources, are refused alike."""
     _, tokens = signed_in(service, "ada")
-    for resource in (service.house.settings.issuer, "https://elsewhere.example"):
+    for resource in (service.container.settings.issuer, "https://elsewhere.example"):
         answer = service.oauth(
             "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"],
             resource=resource,
@@ -107,7 +110,7 @@ def test_a_session_that_is_too_weak_is_told_what_it_takes(service, officers, mon
     """Outside development the answer asks for phishing resistance, as RFC 9470 has it."""
     from service.domain.assurance import Acr
 
-    monkeypatch.setattr(service.house.operators, "level", Acr.AAL2_PHR)
+    monkeypatch.setattr(service.container.operators, "level", Acr.AAL2_PHR)
     refused = service.call("GET", "/v1/keys", bearer=officers[0])
     assert refused.status_code == 403
     assert 'acr_values="urn:lamina:acr:aal2:phr"' in refused.headers["WWW-Authenticate"]
@@ -197,7 +200,7 @@ def test_an_approval_is_good_for_a_day(service, officers):
     """After 24 hours it can neither be given nor used."""
     ada, grace = officers
     asked = ask(service, ada, "keys.destroy", "kek behavior 1").json
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         from service.operators.store import Approval
 
         row = tx.get(Approval, UUID(asked["id"]))
@@ -232,7 +235,7 @@ def test_what_cannot_be_asked_for_is_named(service, officers):
 def test_long_jobs_are_queued_and_their_end_is_shown(service, officers):
     """202 with the place of the job; the background does it; the signed report is there."""
     ada, _ = officers
-    jobs = service.house.custody.jobs
+    jobs = service.container.key_admin.jobs
     for kind, body in (("rewrap", {"tier": "kek"}), ("reencrypt", {"class": "contact"}),
                        ("verify", {})):  # fmt: skip
         queued = service.call("POST", f"/v1/keys/{kind}", body, bearer=ada)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from crypto.errors import HasherBusy
-from service.app import create_app, open_house
+from service.app import create_app, open_container
 from service.domain.errors import Busy
 from service.risk.model import Assessment
 from service.store import engine, room
@@ -44,7 +44,7 @@ def test_a_lost_database_is_unavailable_and_allows_nothing(service, settings):
 def test_a_busy_database_is_asked_again_and_then_503(service, monkeypatch):
     """What others ended is done again by itself; after five times the caller is told when."""
     person, runs = service.register(), []
-    changed, left = service.house.accounts.update, 4
+    changed, left = service.container.accounts.update, 4
 
     def update(*arguments, **named):
         runs.append(1)
@@ -53,7 +53,7 @@ def test_a_busy_database_is_asked_again_and_then_503(service, monkeypatch):
         return changed(*arguments, **named)
 
     monkeypatch.setattr(engine, "_PAUSE_MS", 1.0)
-    monkeypatch.setattr(service.house.accounts, "update", update)
+    monkeypatch.setattr(service.container.accounts, "update", update)
     body = {"profile": {"name": "Alice"}}
     answer = service.call("PATCH", f"/v1/subjects/{person.id}", body)
     assert (answer.status_code, len(runs)) == (200, 5)
@@ -75,8 +75,8 @@ def redis_url() -> str:
 
 def test_processes_with_redis_count_a_caller_together(settings, clock, redis_url):
     """What one process allowed is spent in the other; another caller has all of it."""
-    house = open_house(settings.model_copy(update={"redis_url": redis_url}), clock)
-    both = [create_app(house).test_client() for _ in range(2)]
+    container = open_container(settings.model_copy(update={"redis_url": redis_url}), clock)
+    both = [create_app(container).test_client() for _ in range(2)]
     site = f"2001:db8:{secrets.token_hex(2)}:"
     caller, another = (f"{site}{number}::1" for number in (1, 2))
 
@@ -87,7 +87,7 @@ def test_processes_with_redis_count_a_caller_together(settings, clock, redis_url
     assert {ask(both[number % 2], caller) for number in range(1200)} == {200}
     assert [ask(http, caller) for http in both] == [429, 429]
     assert [ask(http, another) for http in both] == [200, 200]
-    house.store.engine.dispose()
+    container.store.engine.dispose()
 
 
 def test_the_edge_limit_says_when_to_come_back(service):
@@ -109,7 +109,7 @@ def test_too_many_hashes_at_once_are_told_to_wait(service):
         def verify(self, encoded, password):
             raise HasherBusy
 
-    service.house.password._hasher = Busy()
+    service.container.password._hasher = Busy()
     answer = service.act(flow, "password", {"password": PASSWORD})
     assert (answer.status_code, answer.json["code"]) == (503, "overloaded")
     seen = service.call("GET", f"/v1/flows/{flow['id']}", Flow_Token=flow["flow_token"]).json
@@ -122,7 +122,7 @@ def test_a_value_that_was_tampered_with_is_refused(service):
     service.register()
     flow = service.begin().json
     service.act(flow, "password", {"password": "not the right one"})
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         tx.execute(text("UPDATE flow SET revision = 1"))
     answer = service.act(flow, "password", {"password": PASSWORD})
     assert (answer.status_code, answer.json["code"]) == (503, "sealed_value_refused")
@@ -134,8 +134,8 @@ def test_evidence_written_into_the_database_does_not_open(service):
     alice, bob = service.register("alice"), service.register("bob")
     tokens = service.exchange(service.login(alice)["completion_code"]).json
     other = uuid.UUID(bob.id)
-    value = other.hex if service.house.settings.sqlite else other
-    with service.house.store.transaction() as tx:
+    value = other.hex if service.container.settings.sqlite else other
+    with service.container.store.transaction() as tx:
         tx.execute(text("UPDATE session SET subject_id = :id"), {"id": value})
     assert service.oauth("introspect", token=tokens["access_token"]).status_code == 503
 
@@ -153,7 +153,7 @@ def test_a_critical_signal_denies_after_a_factor(service):
         def failed(self, _tx, facts):
             raise AssertionError("nothing fails here")
 
-    service.house.login._parts.signals.signals = (Alarm(),)
+    service.container.login._dependencies.signals.signals = (Alarm(),)
     service.register()
     flow = service.begin()
     assert flow.status_code == 201
@@ -167,7 +167,7 @@ def test_an_unexpected_error_tells_nothing(service):
     def broken(*_arguments):
         raise ZeroDivisionError("secret detail")
 
-    service.house.login.begin = broken
+    service.container.login.begin = broken
     answer = service.begin()
     assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
@@ -206,9 +206,9 @@ def test_a_server_that_cannot_be_written_is_not_ready(service, settings, monkeyp
         pytest.skip("SQLite has no server")
     assert service.http.get("/readyz").json["checks"]["room"] is True
     name = settings.database_url.rsplit("/", 1)[1]
-    with service.house.store.engine.begin() as connection:
+    with service.container.store.engine.begin() as connection:
         connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
-    service.house.store.engine.dispose()
+    service.container.store.engine.dispose()
     try:
         assert service.http.get("/readyz").json["checks"]["room"] is True
         monkeypatch.setattr(room, "_KEPT", -1.0)
@@ -216,12 +216,12 @@ def test_a_server_that_cannot_be_written_is_not_ready(service, settings, monkeyp
         assert (refused.status_code, refused.json["checks"]["room"]) == (503, False)
         assert service.begin().status_code == 503
     finally:
-        with service.house.store.engine.connect() as connection:
+        with service.container.store.engine.connect() as connection:
             connection.execute(text("SET default_transaction_read_only = off"))
             connection.commit()
             connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
             connection.commit()
-        service.house.store.engine.dispose()
+        service.container.store.engine.dispose()
     assert service.http.get("/readyz").json["checks"]["room"] is True
 
 
@@ -230,7 +230,7 @@ def test_a_write_that_finds_no_room_is_unavailable(service, settings):
     """SQLite's file may grow no more: 503 with Retry-After, and nothing is half written."""
     if not settings.sqlite:
         pytest.skip("the limit of a file is SQLite's")
-    pool = service.house.store.engine
+    pool = service.container.store.engine
     with pool.connect() as connection:
         raw = connection.connection.dbapi_connection
         pages = raw.execute("PRAGMA page_count").fetchone()[0]

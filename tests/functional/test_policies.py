@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from service.app import open_house
+from service.app import open_container
 from service.domain.assurance import Acr
 from service.domain.errors import SetupError
 from service.policy.actions.backtest import Backtest
@@ -30,7 +30,7 @@ from tests.functional.test_operators import ask, officers  # noqa: F401 - a fixt
 
 def replayed(service):
     test = Backtest(None)
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         while test.page(tx):
             pass
     return test
@@ -39,7 +39,7 @@ def replayed(service):
 def test_a_policy_takes_its_way_by_two_and_back(service, officers):  # noqa: F811 - the fixture
     """Draft, validate, activate with the approval of another, and roll back with one more."""
     ada, _ = officers
-    before = service.house.policies.version
+    before = service.container.policies.version
     document = changed(login={"acr": Acr.AAL1.urn, "layers": [["password"]]})
     version = drafted(service, ada, document)
     assert drafted(service, ada, document) == version
@@ -62,7 +62,7 @@ def test_a_policy_takes_its_way_by_two_and_back(service, officers):  # noqa: F81
 
 def test_only_what_is_in_force_is_rolled_back(service):
     """A document that is not active, or had none before it, is not; nor is one activated twice."""
-    before = service.house.policies.version
+    before = service.container.policies.version
     version = in_force(service, changed())
     act(service, "rollback", version, "test")
     with pytest.raises(Exception, match="policy_not_active"):
@@ -76,7 +76,7 @@ def test_only_what_is_in_force_is_rolled_back(service):
 def test_nobody_skips_a_step_or_a_person(service, officers):  # noqa: F811 - the fixture
     """Unvalidated, alone, or with the approval of something else: refused, and nothing changes."""
     ada, _ = officers
-    before = service.house.policies.version
+    before = service.container.policies.version
     path = f"/v1/policies/{drafted(service, ada, changed())}"
     early = service.call("POST", f"{path}/shadow", {}, bearer=ada)
     assert (early.status_code, early.json["code"]) == (409, "policy_not_validated")
@@ -97,24 +97,24 @@ def test_of_two_changes_at_once_one_wins(service, monkeypatch):
     """The second is refused and changes nothing: what it looked at is no longer so."""
     from service.policy.actions import repository
 
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         old = repository.state(tx)
     version = in_force(service, changed())
-    before = service.house.policies.version
+    before = service.container.policies.version
     monkeypatch.setattr(repository, "state", lambda _tx: old)
     with pytest.raises(Exception, match="policy_moved"):
         act(service, "tighten", 1.0, 60, timedelta(hours=1), "t")
     monkeypatch.undo()
     service.clock.advance(seconds=5)
-    with service.house.store.transaction(read=True) as tx:
-        assert service.house.lives.parameters(tx)["tighten"]["value"] == 0
-    assert service.house.policies.version == before == version
+    with service.container.store.transaction(read=True) as tx:
+        assert service.container.lives.parameters(tx)["tighten"]["value"] == 0
+    assert service.container.policies.version == before == version
 
 
 def test_a_policy_that_is_gone_is_no_difference(service):
     """A decision of a document that is not stored any more is counted apart."""
     service.login(service.register())
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         tx.execute(text("UPDATE policy_decision SET policy = 'gone'"))
     test = replayed(service)
     assert (test.table.unopened, test.different) == (2, [])
@@ -126,7 +126,7 @@ def test_a_replay_shows_what_differs(service):
     in_force(service, changed(login={"acr": Acr.AAL1.urn, "layers": [["password"]]}))
     flow = service.begin().json
     service.act(flow, "password", {"password": PASSWORD})
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         tx.execute(text("UPDATE policy_decision SET policy = :v"),
                    {"v": act_shipped(service)})  # fmt: skip
     test = replayed(service)
@@ -173,7 +173,7 @@ def test_a_wrong_document_is_refused_with_its_pointer(service, officers):  # noq
 
 def test_every_process_takes_up_a_policy_within_five_seconds(service, settings, clock):
     """Another process decides by the new document five seconds later, and says so."""
-    other = open_house(settings, clock)
+    other = open_container(settings, clock)
     first = other.policies.version
     version = in_force(service, changed())
     with other.store.transaction(read=True):
@@ -196,7 +196,7 @@ def test_a_shadow_decides_beside_and_changes_nothing(service, monkeypatch):
     counts = {row["change"]: row["decisions"] for row in shown["shadow"]}
     assert counts == {"other": 1, "step_up": 1}
     assert act(service, "shadow", version, "t", on=False)["status"] == "validated"
-    active = service.house.policies.version
+    active = service.container.policies.version
     with pytest.raises(Exception, match="policy_active"):
         act(service, "shadow", active, "t")
 
@@ -246,7 +246,7 @@ def backtested(service, bearer, version, **body):
     path = f"/v1/policies/{version}/backtest"
     queued = service.call("POST", path, body, bearer=bearer)
     assert (queued.status_code, queued.json["status"]) == (202, "queued"), queued.json
-    assert service.house.custody.jobs.run_queued() == 1
+    assert service.container.key_admin.jobs.run_queued() == 1
     return service.call("GET", queued.headers["Location"], bearer=bearer).json
 
 
@@ -285,7 +285,7 @@ def test_a_replay_reproduces_every_stored_decision(service):
     assert test.different == []
     assert sum(row.decisions for row in test.table.rows.values()) == 4
     versions = set()
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         versions = {row.policy for row in tx.query(PolicyDecision)}
     assert len(versions) == 2
 
@@ -296,11 +296,11 @@ def test_erasure_and_retention_cover_decisions(service):
     service.login(alice)
     service.login(bob)
     service.call("DELETE", f"/v1/subjects/{alice.id}")
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         owners = {str(row.subject_id) for row in tx.query(PolicyDecision)}
     assert owners == {bob.id}
     service.clock.advance(days=181)
-    assert service.house.jobs.run_due()["policy.drop"] == 2
+    assert service.container.jobs.run_due()["policy.drop"] == 2
     assert sum(row.decisions for row in replayed(service).table.rows.values()) == 0
 
 
@@ -312,15 +312,15 @@ def test_a_withdrawn_consent_takes_the_decisions_with_it(service):
     service.act(flow, "password", {"password": PASSWORD})
     path = f"/v1/subjects/{person.id}/consents/behavior"
     assert service.call("DELETE", path).status_code == 204
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         assert tx.query(PolicyDecision).count() == 0
-        assert service.house.standing.of(tx, UUID(person.id)) == -5.0
+        assert service.container.standing.of(tx, UUID(person.id)) == -5.0
 
 
 def test_decisions_whose_keys_are_gone_are_counted_apart(service):
     """What does not open is told and is no difference."""
     service.login(service.register())
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         tx.execute(text("UPDATE policy_decision SET facts = NULL"))
     assert replayed(service).table.unopened == 2
 
@@ -328,12 +328,12 @@ def test_decisions_whose_keys_are_gone_are_counted_apart(service):
 @pytest.mark.edits_rows
 def test_a_tampered_policy_leaves_the_last_good_in_force(service, settings, clock):
     """Neither a changed body nor a changed pointer gets in; a new process does not start on it."""
-    version = service.house.policies.version
-    with service.house.store.transaction() as tx:
+    version = service.container.policies.version
+    with service.container.store.transaction() as tx:
         tx.execute(text("UPDATE policy_state SET revision = 2"))
     service.clock.advance(seconds=5)
     service.bearer = service.access()
     person = service.register()
     assert service.login(person)["risk"]["policy_version"] == version
     with pytest.raises(SetupError):
-        open_house(settings, clock)
+        open_container(settings, clock)

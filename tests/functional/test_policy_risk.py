@@ -178,8 +178,8 @@ def test_a_policy_may_ask_for_a_passkey_to_clear_risk(service):
     service.act(flow, "totp", {"code": service.code(person)})
     done = service.act(flow, "recovery_code", {"code": person.codes[0]}).json
     assert done["status"] == "completed"
-    with service.house.store.transaction() as tx:
-        assert service.house.standing.of(tx, UUID(person.id)) == -5.0
+    with service.container.store.transaction() as tx:
+        assert service.container.standing.of(tx, UUID(person.id)) == -5.0
 
 
 def test_critical_risk_suspends_where_the_policy_says_so(service):
@@ -233,7 +233,7 @@ def test_a_signal_that_fails_is_its_worst_and_spoils_nothing(service, fault):
     """An error of the database inside it too: the attempt counts, the others answer, no 500."""
     service.register()
     feel(service, Feeling(0.5), Feeling(fault=fault))
-    service.house.login._parts.signals.signals[1].worst = -3.0
+    service.container.login._dependencies.signals.signals[1].worst = -3.0
     flow = service.begin().json
     wrong = service.act(flow, "password", {"password": WRONG})
     assert (wrong.status_code, wrong.json["code"]) == (422, "verification_failed")
@@ -265,14 +265,14 @@ def test_a_signal_that_fails_half_way_leaves_nothing(service, fault):
     """Whatever it raises: the unit of work is done again with a savepoint, the others answer."""
     service.register()
     feel(service, Feeling(0.5), Feeling(fault=fault))
-    service.house.login._parts.signals.signals[1].worst = -3.0
+    service.container.login._dependencies.signals.signals[1].worst = -3.0
     for _ in range(2):
         flow = service.begin().json
         seen = service.act(flow, "password", {"password": PASSWORD})
         assert seen.status_code == 200, seen.json
         found = [item["code"] for item in seen.json["risk"]["reasons"]]
         assert found == ["scored", "signal_fault"]
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         assert tx.execute(text("SELECT count(*) FROM revoked_token")).scalar() == 0
 
 
@@ -329,9 +329,9 @@ def test_an_unparsable_forwarded_address_skips_no_step(service, proxies, forward
     from service.app import create_app
 
     service.register()
-    settings = service.house.settings.model_copy(update={"trusted_proxies": proxies})
-    object.__setattr__(service.house, "settings", settings)
-    http = create_app(service.house).test_client()
+    settings = service.container.settings.model_copy(update={"trusted_proxies": proxies})
+    object.__setattr__(service.container, "settings", settings)
+    http = create_app(service.container).test_client()
     headers = {"Authorization": f"Bearer {service.bearer}", "X-Forwarded-For": forwarded}
     flow = http.post("/v1/flows", json={"kind": "login", "identifier": "alice"}, headers=headers)
     assert flow.status_code == 201

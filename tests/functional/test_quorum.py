@@ -26,8 +26,8 @@ BOOTSTRAP = "/v1/operators/bootstrap"
 
 def do(service, name, *arguments, **named):
     """Call an action of the operators in a unit of work of its own."""
-    with service.house.store.transaction() as tx:
-        return getattr(service.house.operators, name)(tx, *arguments, **named)
+    with service.container.store.transaction() as tx:
+        return getattr(service.container.operators, name)(tx, *arguments, **named)
 
 
 def sit(service, token, tokens):
@@ -38,8 +38,8 @@ def sit(service, token, tokens):
 
 
 def short(service):
-    with service.house.store.transaction(read=True) as tx:
-        return {row["scope"]: row["able"] for row in service.house.operators.short(tx)}
+    with service.container.store.transaction(read=True) as tx:
+        return {row["scope"]: row["able"] for row in service.container.operators.short(tx)}
 
 
 def who(service, bearer):
@@ -50,7 +50,7 @@ def who(service, bearer):
 
 
 def audited(service, kind):
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         found = text("SELECT actor, data FROM audit_leaf WHERE kind = :kind ORDER BY id")
         rows = tx.execute(found, {"kind": kind}).all()
     return [
@@ -60,8 +60,8 @@ def audited(service, kind):
 
 
 def outbox(service):
-    with service.house.store.transaction(read=True) as tx:
-        return [row["kind"] for row in service.house.outbox.waiting(tx)]
+    with service.container.store.transaction(read=True) as tx:
+        return [row["kind"] for row in service.container.outbox.waiting(tx)]
 
 
 @pytest.mark.parametrize("seats", [2, 3])
@@ -149,7 +149,7 @@ def dismiss(service, subject, way):
         do(service, "grant", number, Role.AUDITOR)
         do(service, "revoke", number, "security_officer", "break_glass")
     elif way == "erased":
-        service.house.erasure.erase(number, "test")
+        service.container.erasure.erase(number, "test")
     else:
         path = f"/v1/subjects/{subject}/suspensions"
         body = {"capability": "login", "reason": "left"}
@@ -209,7 +209,7 @@ def test_it_is_asked_again_when_it_is_approved_and_when_it_is_used(service, offi
     subject = who(service, ada)
     waits = ask(service, ada, "keys.destroy", "kek behavior 8").json["id"]
     given = approved(service, officers, "keys.destroy", "kek behavior 9").json["id"]
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         tx.execute(delete(OperatorRole).where(OperatorRole.subject_id == UUID(subject)))
     late = service.call("POST", f"/v1/approvals/{waits}/approve", {}, bearer=grace)
     assert (late.status_code, late.json["code"]) == (409, "approval_void")
@@ -241,7 +241,7 @@ def test_a_job_that_a_dismissed_operator_queued_does_not_begin(service, officers
     theirs = service.call("POST", "/v1/keys/verify", {}, bearer=ada).json["id"]
     mine = service.call("POST", "/v1/keys/rewrap", {"tier": "kek"}, bearer=grace).json["id"]
     dismiss(service, subject, way)
-    service.house.custody.jobs.run_queued()
+    service.container.key_admin.jobs.run_queued()
     ended = service.call("GET", f"/v1/jobs/{theirs}", bearer=grace).json
     assert (ended["status"], ended["report"]["error"], ended["started_at"]) == (
         "void",
@@ -249,7 +249,7 @@ def test_a_job_that_a_dismissed_operator_queued_does_not_begin(service, officers
         None,
     )
     assert service.call("GET", f"/v1/jobs/{mine}", bearer=grace).json["status"] == "done"
-    assert service.house.custody.jobs.run(UUID(theirs))["status"] == "void"
+    assert service.container.key_admin.jobs.run(UUID(theirs))["status"] == "void"
 
 
 @pytest.mark.edits_rows
@@ -258,15 +258,15 @@ def test_a_job_is_asked_again_when_it_begins(service, officers):  # noqa: F811
     ada, _ = officers
     subject = who(service, ada)
     queued = service.call("POST", "/v1/keys/verify", {}, bearer=ada).json["id"]
-    jobs = service.house.custody.jobs
+    jobs = service.container.key_admin.jobs
     client = UUID(service.new_client()[0])
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         other = jobs.plan(tx, "verify", {}, str(client))
         host = jobs.plan(tx, "verify", {}, "break_glass")
-        service.house.clients.revoke(tx, client)
+        service.container.clients.revoke(tx, client)
         tx.execute(delete(OperatorRole).where(OperatorRole.subject_id == UUID(subject)))
     jobs.run_queued()
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         states = [jobs.view(tx, number)["status"] for number in (UUID(queued), other, host)]
     assert states == ["void", "void", "done"]
 

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
-from service.app import create_app, open_house
+from service.app import create_app, open_container
 from service.authenticators.store import Grant
 from service.devices.store import KnownDevice
 from service.domain.errors import Conflict
@@ -75,14 +75,14 @@ class Taken:
         self.tokens = service.exchange(service.login(self.people["heidi"])["completion_code"]).json
         self.bearer = service.access()
         with self.tx() as tx:
-            service.house.operators._grant(tx, self.id("frank"), Role.AUDITOR, "op")
+            service.container.operators._grant(tx, self.id("frank"), Role.AUDITOR, "op")
             body = shipped().model_copy(update={"name": "stricter"})
-            drafted = service.house.lives.draft(tx, body, "op")
+            drafted = service.container.lives.draft(tx, body, "op")
         self.policy = drafted["version"]
 
     def tx(self):
         """Open a unit of work of the process that runs now."""
-        return self.service.house.store.transaction()
+        return self.service.container.store.transaction()
 
     def id(self, name):
         """Return the id of a person."""
@@ -90,31 +90,31 @@ class Taken:
 
     def do(self):
         """Do all thirteen."""
-        house, service = self.service.house, self.service
-        verifier = house.password.hash(OTHER)
+        container, service = self.service.container, self.service
+        verifier = container.password.hash(OTHER)
         with self.tx() as tx:
-            for row in house.authenticators.listing(tx, self.id("alice")):
+            for row in container.authenticators.listing(tx, self.id("alice")):
                 if row.type == "totp":
-                    house.authenticators.revoke(tx, self.id("alice"), row.id)
+                    container.authenticators.revoke(tx, self.id("alice"), row.id)
         flow = service.begin("bob").json
         service.act(flow, "password", {"password": PASSWORD})
         used = service.act(flow, "recovery_code", {"code": self.people["bob"].codes[0]})
         assert used.status_code == 200, used.json
         with self.tx() as tx:
-            house.password.enroll(tx, self.id("carol"), verifier)
+            container.password.enroll(tx, self.id("carol"), verifier)
         path = f"/v1/subjects/{self.id('dave')}/consents/behavior"
         assert service.call("DELETE", path).status_code == 204
         with self.tx() as tx:
-            house.devices.forget(tx, self.id("dave"))
-            house.accounts.suspend(tx, self.id("eve"), "login", "fraud", "op")
-            house.operators.revoke(tx, self.id("frank"), Role.AUDITOR, "op")
-            house.clients.revoke(tx, UUID(self.client[0]))
+            container.devices.delete_for(tx, self.id("dave"))
+            container.accounts.suspend(tx, self.id("eve"), "login", "fraud", "op")
+            container.operators.revoke(tx, self.id("frank"), Role.AUDITOR, "op")
+            container.clients.revoke(tx, UUID(self.client[0]))
             scopes = {"scopes": "flows:write"}
-            house.clients.approve_scopes(tx, self.narrowed[0], scopes, "op")
+            container.clients.approve_scopes(tx, self.narrowed[0], scopes, "op")
             until = service.clock.now() + timedelta(days=400)
-            house.shredding.hold(tx, self.id("alice"), until, "a duty", "op")
-            house.lives.validate(tx, self.policy, "op")
-            house.lives.activate(tx, self.policy, "op")
+            container.shredding.hold(tx, self.id("alice"), until, "a duty", "op")
+            container.lives.validate(tx, self.policy, "op")
+            container.lives.activate(tx, self.policy, "op")
         service.oauth("revoke", token=self.tokens["refresh_token"])
         service.oauth("revoke", token=self.bearer)
         assert service.call("DELETE", f"/v1/subjects/{self.id('grace')}").status_code == 200
@@ -125,7 +125,7 @@ class Taken:
 
     def states(self):
         """Return whether each act stands."""
-        house, service = self.service.house, self.service
+        container, service = self.service.container, self.service
         service.bearer = service.access()
         password = service.act(service.begin("carol").json, "password", {"password": PASSWORD})
         code = service.begin("bob").json
@@ -142,26 +142,26 @@ class Taken:
         )
         with self.tx() as tx:
             return {
-                "factor": "totp" not in house.authenticators.enrolled(tx, self.id("alice")),
+                "factor": "totp" not in container.authenticators.enrolled(tx, self.id("alice")),
                 "code": used.status_code == 422,
                 "password": password.status_code == 422,
-                "consent": not house.accounts.consented(tx, self.id("dave"), "behavior"),
-                "device": house.devices.recognize(tx, self.device, self.id("dave")) is None,
-                "suspension": not house.accounts.known(tx, self.id("eve")).may_sign_in,
-                "role": not house.operators.scopes(tx, self.id("frank")),
+                "consent": not container.accounts.consented(tx, self.id("dave"), "behavior"),
+                "device": container.devices.recognize(tx, self.device, self.id("dave")) is None,
+                "suspension": not container.accounts.known(tx, self.id("eve")).may_sign_in,
+                "role": not container.operators.scopes(tx, self.id("frank")),
                 "client": service.oauth_unit(tx, self.client) is None,
-                "scopes": house.clients.active(tx, UUID(self.narrowed[0])).scopes
+                "scopes": container.clients.active(tx, UUID(self.narrowed[0])).scopes
                 == {"flows:write"},
-                "hold": _held(house, tx, self.id("alice")),
-                "policy": house.lives.show(tx, self.policy)["status"] == "active",
+                "hold": _held(container, tx, self.id("alice")),
+                "policy": container.lives.show(tx, self.policy)["status"] == "active",
                 "session": seen == [False, False] and alive.status_code == 401,
                 "erasure": erased.status_code == 422,
             }
 
 
-def _held(house, tx, subject):
+def _held(container, tx, subject):
     try:
-        house.shredding.require_free(tx, subject)
+        container.shredding.require_free(tx, subject)
     except Conflict:
         return True
     return False
@@ -172,21 +172,21 @@ def opened():
     """Houses that are opened on the way."""
     houses = []
     yield houses
-    for house in houses:
-        house.store.engine.dispose()
+    for container in houses:
+        container.store.engine.dispose()
 
 
 def again(service, settings, clock, opened, **other):
     """Stop the process and start another on what is there."""
-    service.house.store.engine.dispose()
-    service.house = open_house(
-        settings.model_copy(update=other), clock, service.house.password._hasher
+    service.container.store.engine.dispose()
+    service.container = open_container(
+        settings.model_copy(update=other), clock, service.container.password._hasher
     )
-    opened.append(service.house)
-    found = service.house.erasure.compare()
-    service.app = create_app(service.house)
+    opened.append(service.container)
+    found = service.container.erasure.compare()
+    service.app = create_app(service.container)
     service.http = service.app.test_client()
-    service.oauth_unit = lambda tx, client: service.house.clients.active(tx, UUID(client[0]))
+    service.oauth_unit = lambda tx, client: service.container.clients.active(tx, UUID(client[0]))
     return found
 
 
@@ -197,11 +197,11 @@ def test_thirteen_acts_stay_undone(  # noqa: PLR0917 - fixtures
 ):
     """All of them, with and without a process that runs, however soon after the last."""
     taken = Taken(service)
-    service.oauth_unit = lambda tx, client: service.house.clients.active(tx, UUID(client[0]))
+    service.oauth_unit = lambda tx, client: service.container.clients.active(tx, UUID(client[0]))
     sequence(service)
-    service.house.erasure.compare()
-    service.house.watch.once()
-    service.house.store.scrub()
+    service.container.erasure.compare()
+    service.container.watch.once()
+    service.container.store.scrub()
     backup = Backup(settings.database_url, tmp_path)
     service.clock.advance(minutes=3)
     service.bearer = service.access()
@@ -213,14 +213,14 @@ def test_thirteen_acts_stay_undone(  # noqa: PLR0917 - fixtures
     service.clock.advance(hours=1)
     backup.put_back()
     if running:
-        service.house.watch.once()
+        service.container.watch.once()
         service.clock.advance(seconds=6)
     else:
         again(service, settings, clock, opened)
     undone = taken.undone()
     print(f"{ACTS - len(undone)} of {ACTS} acts stay undone after the restore")  # noqa: T201 - `make restore` shows it
     assert undone == []
-    assert "alarm.database_restored" in alarms(service.house)
+    assert "alarm.database_restored" in alarms(service.container)
     clock.advance(minutes=1)
     found = again(service, settings, clock, opened)
     assert set(found.values()) == {0}
@@ -230,11 +230,11 @@ def test_thirteen_acts_stay_undone(  # noqa: PLR0917 - fixtures
 def test_without_a_ledger_they_are_all_back(service, settings, clock, tmp_path, opened):
     """What the ledger is for: nothing else remembers them."""
     off = settings.model_copy(update={"ledger": "off"})
-    service.house.store.engine.dispose()
+    service.container.store.engine.dispose()
     again(service, off, clock, opened)
     taken = Taken(service)
     sequence(service)
-    service.house.store.scrub()
+    service.container.store.scrub()
     backup = Backup(settings.database_url, tmp_path)
     service.clock.advance(minutes=3)
     service.bearer = service.access()
@@ -247,128 +247,128 @@ def test_without_a_ledger_they_are_all_back(service, settings, clock, tmp_path, 
 def test_what_was_given_back_stays_given(service, settings, clock, tmp_path, opened):
     """A suspension that was lifted, a consent and a role that were given anew are no acts."""
     person = service.register(consents=[CONSENT | {"purpose": "behavior"}])
-    subject, house = UUID(person.id), service.house
-    house.erasure.compare()
-    with house.store.transaction() as tx:
-        house.operators._grant(tx, subject, Role.AUDITOR, "op")
+    subject, container = UUID(person.id), service.container
+    container.erasure.compare()
+    with container.store.transaction() as tx:
+        container.operators._grant(tx, subject, Role.AUDITOR, "op")
     sequence(service)
-    house.store.scrub()
+    container.store.scrub()
     backup = Backup(settings.database_url, tmp_path)
-    with house.store.transaction() as tx:
-        house.accounts.suspend(tx, subject, "login", "fraud", "op")
-        house.accounts.withdraw_consent(tx, subject, "behavior")
-        house.operators.revoke(tx, subject, Role.AUDITOR, "op")
-    with house.store.transaction() as tx:
-        house.accounts.lift(tx, subject, "login", "op")
-        house.accounts.give_consent(tx, subject, CONSENT | {"purpose": "behavior"})
-        house.operators._grant(tx, subject, Role.AUDITOR, "op")
+    with container.store.transaction() as tx:
+        container.accounts.suspend(tx, subject, "login", "fraud", "op")
+        container.accounts.withdraw_consent(tx, subject, "behavior")
+        container.operators.revoke(tx, subject, Role.AUDITOR, "op")
+    with container.store.transaction() as tx:
+        container.accounts.lift(tx, subject, "login", "op")
+        container.accounts.give_consent(tx, subject, CONSENT | {"purpose": "behavior"})
+        container.operators._grant(tx, subject, Role.AUDITOR, "op")
     sequence(service)
     backup.put_back()
     found = again(service, settings, clock, opened)
     assert (found["acts_repeated"], found["acts_left"]) == (0, 0)
-    with service.house.store.transaction() as tx:
-        assert service.house.accounts.known(tx, subject).may_sign_in
-        assert service.house.accounts.consented(tx, subject, "behavior")
-        assert service.house.operators.scopes(tx, subject)
+    with service.container.store.transaction() as tx:
+        assert service.container.accounts.known(tx, subject).may_sign_in
+        assert service.container.accounts.consented(tx, subject, "behavior")
+        assert service.container.operators.scopes(tx, subject)
 
 
 def test_what_cannot_be_repeated_is_told(service, settings, clock, tmp_path, opened):
     """A new secret, new identifiers: the alarm counts them by kind."""
     person = service.register()
-    service.house.erasure.compare()
+    service.container.erasure.compare()
     sequence(service)
-    service.house.store.scrub()
+    service.container.store.scrub()
     backup = Backup(settings.database_url, tmp_path)
     body = {"identifiers": {"username": "alicia"}}
     grant = _grant(service, person)
     assert service.call("PATCH", f"/v1/subjects/{person.id}", body, Grant=grant).status_code == 200
-    with service.house.store.transaction() as tx:
-        service.house.clients.rotate_secret(tx, UUID(service.client_id))
+    with service.container.store.transaction() as tx:
+        service.container.clients.rotate_secret(tx, UUID(service.client_id))
     backup.put_back()
     found = again(service, settings, clock, opened)
     assert found["acts_left"] == 2
-    with service.house.store.transaction(read=True) as tx:
-        rows = service.house.outbox.waiting(tx, 1000, reveal=True)
+    with service.container.store.transaction(read=True) as tx:
+        rows = service.container.outbox.waiting(tx, 1000, reveal=True)
     told = next(row["payload"] for row in rows if row["kind"] == "alarm.database_restored")
     assert told["left"] == {"subject.changed": 1, "client.secret_rotated": 1}
 
 
 def test_an_act_is_kept_before_it_is_answered(service, settings):
     """What is rolled back leaves nothing; a full disk is told, and made good by the next act."""
-    house, person = service.house, service.register()
-    house.erasure.compare()
+    container, person = service.container, service.register()
+    container.erasure.compare()
 
     def acts():
-        return [line["what"] for line in house.memory.entries() if line["kind"] == "act"]
+        return [line["what"] for line in container.memory.entries() if line["kind"] == "act"]
 
-    with pytest.raises(ZeroDivisionError), house.store.transaction() as tx:
-        house.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+    with pytest.raises(ZeroDivisionError), container.store.transaction() as tx:
+        container.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
         _ = 1 / 0
     before = acts()
     assert "subject.suspended" not in before
-    with house.store.transaction() as tx:
-        house.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+    with container.store.transaction() as tx:
+        container.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
     assert acts() == [*before, "subject.suspended"]
     place = settings.ledger_path
     kept = place.with_name("kept")
     place.rename(kept)
     place.mkdir()
-    with house.store.transaction() as tx:
-        house.accounts.lift(tx, UUID(person.id), "login", "op")
-    assert "ledger_unwritten" in house.memory.codes()
+    with container.store.transaction() as tx:
+        container.accounts.lift(tx, UUID(person.id), "login", "op")
+    assert "ledger_unwritten" in container.memory.codes()
     place.rmdir()
     kept.rename(place)
-    with house.store.transaction() as tx:
-        house.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+    with container.store.transaction() as tx:
+        container.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
     assert acts()[-2:] == ["subject.suspension_lifted", "subject.suspended"]
-    assert house.memory.codes() == []
+    assert container.memory.codes() == []
 
 
 def test_a_class_that_is_shredded_is_kept_at_once(service):
     """A consent that is withdrawn destroys keys; the ledger has it before the answer."""
-    service.house.erasure.compare()
+    service.container.erasure.compare()
     person = service.register(consents=[CONSENT | {"purpose": "behavior"}])
     path = f"/v1/subjects/{person.id}/consents/behavior"
     assert service.call("DELETE", path).status_code == 204
-    lines = service.house.memory.entries()
+    lines = service.container.memory.entries()
     (tombstone,) = [line for line in lines if line["kind"] == "tombstone"]
     assert (tombstone["subject"], tombstone["classes"]) == (person.id, ["behavior"])
-    with service.house.store.transaction() as tx:
-        service.house.erasure.remember(tx)
-    assert str(service.house.memory.entries()).count("'tombstone'") == 1
+    with service.container.store.transaction() as tx:
+        service.container.erasure.remember(tx)
+    assert str(service.container.memory.entries()).count("'tombstone'") == 1
 
 
 def test_an_act_that_a_process_died_of_is_caught_up(service, settings, clock, opened):
     """Between the commit and the line there is a moment; the next start closes it."""
     person = service.register()
-    service.house.erasure.compare()
+    service.container.erasure.compare()
     sequence(service)
-    service.house.store._listeners.clear()
-    with service.house.store.transaction() as tx:
-        service.house.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
-    assert "subject.suspended" not in str(service.house.memory.entries())
+    service.container.store._listeners.clear()
+    with service.container.store.transaction() as tx:
+        service.container.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+    assert "subject.suspended" not in str(service.container.memory.entries())
     assert set(again(service, settings, clock, opened).values()) == {0}
-    assert str(service.house.memory.entries()).count("subject.suspended") == 1
+    assert str(service.container.memory.entries()).count("subject.suspended") == 1
     again(service, settings, clock, opened)
-    assert str(service.house.memory.entries()).count("subject.suspended") == 1
+    assert str(service.container.memory.entries()).count("subject.suspended") == 1
 
 
 def test_an_erased_person_with_the_ledger_lost_is_told(service, settings, clock, tmp_path, opened):
     """Nothing remembers the erasure; nothing is served before somebody has said so."""
-    service.house.erasure.compare()
+    service.container.erasure.compare()
     person = service.register()
     sequence(service)
-    service.house.store.scrub()
+    service.container.store.scrub()
     backup = Backup(settings.database_url, tmp_path)
     assert service.call("DELETE", f"/v1/subjects/{person.id}").status_code == 200
     settings.ledger_path.unlink()
     backup.put_back()
     again(service, settings, clock, opened)
-    answer = probe(service.house)
+    answer = probe(service.container)
     assert (answer.status_code, answer.json["checks"]["ledger"]) == (503, False)
-    assert "alarm.ledger_lost" in alarms(service.house)
-    assert service.house.memory.accept("op", "known").position == length(service)
-    assert probe(service.house).status_code == 200
+    assert "alarm.ledger_lost" in alarms(service.container)
+    assert service.container.memory.accept("op", "known").position == length(service)
+    assert probe(service.container).status_code == 200
 
 
 def test_an_answered_act_outlives_kill_9(service, settings, tmp_path):
@@ -376,9 +376,9 @@ def test_an_answered_act_outlives_kill_9(service, settings, tmp_path):
     if not settings.sqlite:
         pytest.skip("what is tested is the ledger, which is the same file")
     person = service.register()
-    service.house.erasure.compare()
+    service.container.erasure.compare()
     sequence(service)
-    service.house.store.engine.dispose()
+    service.container.store.engine.dispose()
     backup = Backup(settings.database_url, tmp_path)
     with _serving(settings) as http:
         token = {"grant_type": "client_credentials"}
@@ -388,11 +388,11 @@ def test_an_answered_act_outlives_kill_9(service, settings, tmp_path):
         done = http.post(f"/v1/subjects/{person.id}/suspensions", json=body)
         assert done.status_code in {200, 201}, done.text
     backup.put_back()
-    house = open_house(settings)
-    found = house.erasure.compare()
-    with house.store.transaction(read=True) as tx:
-        assert not house.accounts.known(tx, UUID(person.id)).may_sign_in
-    house.store.engine.dispose()
+    container = open_container(settings)
+    found = container.erasure.compare()
+    with container.store.transaction(read=True) as tx:
+        assert not container.accounts.known(tx, UUID(person.id)).may_sign_in
+    container.store.engine.dispose()
     assert found["acts_repeated"] == 1
 
 
@@ -428,8 +428,8 @@ def _serving(settings):
 
 def _grant(service, person):
     service.clock.advance(seconds=60)
-    with service.house.store.transaction() as tx:
-        return service.house.authenticators.issue_grant(
+    with service.container.store.transaction() as tx:
+        return service.container.authenticators.issue_grant(
             tx, UUID(person.id), UUID(service.client_id), "change:identifier"
         )
 
@@ -439,7 +439,7 @@ def crowded(service):
     """Somebody with more devices and grants than a page holds."""
     now, person = service.clock.now(), service.register()
     owner = UUID(person.id)
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         for _ in range(1001):
             number = uuid4()
             tx.add(
@@ -460,13 +460,13 @@ def crowded(service):
 
 def test_a_restore_forgets_every_device_grant_and_bootstrap_token(service, crowded):
     """However many there are: what the backup revives is nobody's to use."""
-    house, now = service.house, service.clock.now()
-    with house.store.transaction() as tx:
-        house.operators.bootstrap(tx)
-    with house.store.transaction() as tx:
-        for end in house.erasure._ends.restored:
+    container, now = service.container, service.clock.now()
+    with container.store.transaction() as tx:
+        container.operators.bootstrap(tx)
+    with container.store.transaction() as tx:
+        for end in container.erasure._ends.restored:
             end(tx)
-    with house.store.transaction(read=True) as tx:
+    with container.store.transaction(read=True) as tx:
         left = [len(tx.scalars(select(model.id)).all()) for model in (KnownDevice, Grant)]
         ends = tx.scalars(select(BootstrapToken.expires_at)).all()
     assert left == [0, 0]

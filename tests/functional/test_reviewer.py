@@ -22,7 +22,7 @@ from crypto.fields import Owner, OwnerKind
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from service.accounts.store import Subject
-from service.app import open_house
+from service.app import open_container
 from service.domain.errors import NotFound
 from service.store.base import table_of
 from service.store.fields import sealed_tables
@@ -65,8 +65,8 @@ def people(service):
 def test_no_two_cells_can_be_swapped(service):
     """Every sealed value of two people, put into every other cell, opens in none of them."""
     people(service)
-    house = service.house
-    with house.store.transaction(read=True) as tx:
+    container = service.container
+    with container.store.transaction(read=True) as tx:
         cells = []
         for table in sealed_tables():
             for row in tx.execute(select(table.table)):
@@ -82,7 +82,7 @@ def test_no_two_cells_can_be_swapped(service):
                 continue
             owner, key_class = table.owner(row), item.key_class(row)
             generation = envelope.sealed_generation(value)
-            key = house.vault.key(tx, key_class, owner, generation, tuple)
+            key = container.key_store.key(tx, key_class, owner, generation, tuple)
             with pytest.raises(OpenError, match=r"^the sealed value does not open$"):
                 key.open_cell(value, item.place, row.id.bytes, item.adds(row))
             swapped += 1
@@ -109,15 +109,15 @@ def test_no_key_in_environment_arguments_logs_or_tracebacks(service, settings, c
             parts = file.read_text("utf-8").split()
             secrets += [part for part in parts if len(part) > 40]
     assert len(secrets) >= len(KEY_CLASSES)
-    vault = service.house.vault
-    held = [vault, vault._ring, *vault._kept.values(), vault.active_kek("contact")]
+    key_store = service.container.key_store
+    held = [key_store, key_store._ring, *key_store._kept.values(), key_store.active_kek("contact")]
     shown = [
         caplog.text,
         Path("/proc/self/environ").read_text("utf-8", "replace"),
         *map(repr, held),
     ]
     shown.append(Path("/proc/self/cmdline").read_text("utf-8", "replace"))
-    key = next(iter(vault._kept.values()))
+    key = next(iter(key_store._kept.values()))
     try:
         key.open_cell(b"broken", b"place", b"row")
     except OpenError as error:
@@ -152,11 +152,11 @@ def test_a_crash_writes_no_core():
 def test_no_plaintext_in_engine_logs_exceptions_or_dumps(service, settings, caplog, tmp_path):
     """The canary is in no statement that is logged, no error, no file and no dump."""
     caplog.set_level(logging.DEBUG, logger="sqlalchemy")
-    service.house.store.engine.echo = "debug"
+    service.container.store.engine.echo = "debug"
     person, _ = people(service)
     service.login(person)
     with pytest.raises(Exception, match="changed_meanwhile") as failed, \
-            service.house.store.transaction() as tx:  # fmt: skip
+            service.container.store.transaction() as tx:  # fmt: skip
         row = tx.get(Subject, UUID(person.id))
         copy = Subject(
             id=row.id, status="active", segment="default", client_id=row.client_id,
@@ -166,7 +166,7 @@ def test_no_plaintext_in_engine_logs_exceptions_or_dumps(service, settings, capl
         tx.expunge(row)
         tx.add(copy)
         tx.flush()
-    service.house.store.engine.echo = False
+    service.container.store.engine.echo = False
     assert "INSERT INTO subject" in caplog.text
     seen = [caplog.text, str(failed.value), "".join(traceback.format_exception(failed.value))]
     assert CANARY not in "\n".join(seen)
@@ -184,11 +184,11 @@ def test_no_plaintext_in_engine_logs_exceptions_or_dumps(service, settings, capl
 
 def _wrapped_and_cells(service, person):
     number = UUID(person.id)
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         found = list(
             tx.execute(
                 text("SELECT wrapped FROM dek WHERE owner_id = :id"),
-                {"id": number.hex if service.house.settings.sqlite else number},
+                {"id": number.hex if service.container.settings.sqlite else number},
             ).scalars()
         )
         table = table_of(Subject)
@@ -205,7 +205,7 @@ def test_residue_after_an_erasure(service, tmp_path):
     person, _ = people(service)
     before = _wrapped_and_cells(service, person)
     assert len(before) >= 4
-    store = service.house.store
+    store = service.container.store
     if store.engine.dialect.name == "sqlite":
         store.scrub()
         whole = b"".join(file.read_bytes() for file in tmp_path.glob("lamina.db*"))
@@ -243,7 +243,7 @@ def test_residue_after_an_erasure(service, tmp_path):
 def test_no_key_cache_outlives_a_shred(service, settings, clock):
     """Another process that has just read a person finds nothing in its next unit of work."""
     person, other = people(service)
-    twin = open_house(settings, clock, PasswordHasher.unsafe_for_tests())
+    twin = open_container(settings, clock, PasswordHasher.unsafe_for_tests())
     number = UUID(person.id)
     with twin.store.transaction(read=True) as tx:
         assert tx.get(Subject, number).username == f"{CANARY}-a"
@@ -254,7 +254,7 @@ def test_no_key_cache_outlives_a_shred(service, settings, clock):
             twin.accounts.get(tx, number)
         owner = Owner(OwnerKind.SUBJECT, number)
         with pytest.raises(OpenError):
-            twin.vault.key(tx, "contact", owner, 1, tuple)
+            twin.key_store.key(tx, "contact", owner, 1, tuple)
         assert tx.get(Subject, UUID(other.id)).username == f"{CANARY}-b"
     assert copy
     twin.store.engine.dispose()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.app import open_house
+from service.app import open_container
 from service.keys.actions import lifecycle, rotation
 from tests.functional.test_key_commands import ask, execute, lamina  # noqa: F401 - fixtures
 
@@ -78,13 +78,13 @@ def test_it_waits_for_an_instance_that_lacks_the_new_key(lamina, short, monkeypa
     from service.cli import rotating
     from service.settings import load
 
-    house = open_house(load())
-    house.keys.instances.beat()
-    monkeypatch.setattr(rotating.time, "sleep", lambda _seconds: house.keys.instances.beat())
+    container = open_container(load())
+    container.keys.instances.beat()
+    monkeypatch.setattr(rotating.time, "sleep", lambda _seconds: container.keys.instances.beat())
     told = lamina("keys", "rotate", "--wait")
     assert "waiting: kek:" in told.stderr
     assert "is not known everywhere yet" in told.stderr
-    house.store.engine.dispose()
+    container.store.engine.dispose()
 
 
 def test_a_root_rotation_goes_on_with_the_classes_that_are_left(lamina):  # noqa: F811

@@ -12,13 +12,13 @@ pytestmark = pytest.mark.edits_rows
 
 
 def edit(service, statement):
-    with service.house.store.engine.begin() as db:
+    with service.container.store.engine.begin() as db:
         assert db.execute(text(statement)).rowcount
 
 
 def outgoing(service):
-    with service.house.store.transaction(read=True) as tx:
-        return [row["kind"] for row in service.house.outbox.waiting(tx)]
+    with service.container.store.transaction(read=True) as tx:
+        return [row["kind"] for row in service.container.outbox.waiting(tx)]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_forged_client_token_row_never_becomes_a_500(service):
         "UPDATE client SET name = 'x'",
     ]  # fmt: skip
     for statement in statements:
-        with service.house.store.engine.begin() as db:
+        with service.container.store.engine.begin() as db:
             db.execute(text(statement))
         base = f"/v1/subjects/{person.id}"
         answers = [
@@ -81,8 +81,8 @@ def test_a_forged_client_token_row_never_becomes_a_500(service):
 def test_verify_names_what_differs(service, lamina):
     """Exit code 0 and the number of rows where all is well, 1 and each row where it is not."""
     service.register("alice")
-    with service.house.store.transaction() as tx:
-        service.house.audit.sequence_waiting(tx)
+    with service.container.store.transaction() as tx:
+        service.container.audit.sequence_waiting(tx)
     fine = lamina("audit", "verify", "--state", "--json")
     assert fine.returncode == 0, fine.stderr
     assert json.loads(fine.stdout)["state"]["differ"] == 0
@@ -107,7 +107,7 @@ def compare(jobs):
 
 def test_the_worker_compares_at_its_start_and_every_day(service):
     """Beside its other work; what it finds is told and measured."""
-    jobs = service.house.jobs
+    jobs = service.container.jobs
     service.register("alice")
     edit(service, "UPDATE authenticator SET confirmed_at = NULL WHERE type = 'totp'")
     compare(jobs)
@@ -120,9 +120,9 @@ def test_the_worker_compares_at_its_start_and_every_day(service):
 
 def test_a_comparison_that_fails_is_tried_again(service, monkeypatch):
     """It is logged, and its turn comes within a minute."""
-    jobs = service.house.jobs
+    jobs = service.container.jobs
     with monkeypatch.context() as broken:
-        broken.setattr(service.house.comparing, "_state", None)
+        broken.setattr(service.container.comparing, "_state", None)
         compare(jobs)
     service.clock.advance(seconds=61)
     assert compare(jobs) == 1
@@ -134,12 +134,12 @@ def test_a_cell_that_nobody_can_read_hides_no_other_row(service, lamina):
     service.register("alice")
     service.register("bob")
     service.act(service.begin("alice").json, "password", {"password": "not the right one"})
-    if service.house.settings.sqlite:
+    if service.container.settings.sqlite:
         edit(service, "UPDATE throttle SET updated_at = 'never'")
     else:
         edit(service, "UPDATE throttle SET updated_at = 'infinity'")
     edit(service, "UPDATE client SET name = 'another'")
-    for found in (service.house.comparing.all(), service.house.comparing.lately()):
+    for found in (service.container.comparing.all(), service.container.comparing.lately()):
         what = {(item["table"], item["what"]) for item in found.found}
         assert what >= {("throttle", "unreadable"), ("client", "edited")}
     done = lamina("audit", "verify", "--state")

@@ -19,7 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 def before_it_ended(service, *scopes):
     """Return a client as it was registered when these scopes could be given."""
     client = service.new_client(name="old", scopes=("subjects:read",))
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         (row,) = tx.scalars(select(ClientRow).where(ClientRow.id == UUID(client[0])))
         row.scopes = sorted({"subjects:read", *scopes})
     return client
@@ -48,9 +48,12 @@ def test_a_name_that_opens_nothing_yet_is_not_given(service, scope):
     (fault,) = refusal.value.faults
     assert (fault.pointer, fault.code) == ("/scopes", "scope_not_served")
     assert fault.detail == f"{scope} opens nothing yet: no route takes it; leave it out"
-    with service.house.store.transaction() as tx, pytest.raises(BadInput, match="scope_not_served"):
+    with (
+        service.container.store.transaction() as tx,
+        pytest.raises(BadInput, match="scope_not_served"),
+    ):
         params = {"scopes": f"subjects:read {scope}"}
-        service.house.clients.check_scopes(tx, service.client_id, params)
+        service.container.clients.check_scopes(tx, service.client_id, params)
 
 
 def test_who_holds_one_from_before_goes_on_without_it(service):
@@ -66,8 +69,8 @@ def test_who_holds_one_from_before_goes_on_without_it(service):
     person, bearer = service.register(), whole.json["access_token"]
     assert service.call("GET", f"/v1/subjects/{person.id}", bearer=bearer).status_code == 200
     assert service.call("GET", "/v1/audit", bearer=bearer).json["code"] == "insufficient_scope"
-    with service.house.store.transaction(read=True) as tx:
-        shown = service.house.clients.show(tx, UUID(old[0]))
+    with service.container.store.transaction(read=True) as tx:
+        shown = service.container.clients.show(tx, UUID(old[0]))
     assert (shown["scopes"], shown["idle_scopes"]) == (["subjects:read"], OLD)
 
 
@@ -75,10 +78,10 @@ def test_a_token_from_before_opens_no_more(service):
     """What a token says is held against what the client may now."""
     old = before_it_ended(service, "audit:read")
     client = UUID(old[0])
-    tokens = service.house.tokens
-    with service.house.store.transaction(read=True) as tx:
-        row = service.house.clients.active(tx, client)
-    claims = {"sub": str(client), "aud": service.house.settings.issuer}
+    tokens = service.container.tokens
+    with service.container.store.transaction(read=True) as tx:
+        row = service.container.clients.active(tx, client)
+    claims = {"sub": str(client), "aud": service.container.settings.issuer}
     token = tokens._access.answer(row, claims, "audit:read subjects:read")["access_token"]
     assert tokens.authorize(token).scopes == {"subjects:read"}
 
@@ -86,16 +89,16 @@ def test_a_token_from_before_opens_no_more(service):
 def test_scopes_that_are_set_anew_leave_the_old_ones_out(service):
     """Two operators who change another scope need not know of it, and it is gone then."""
     old = before_it_ended(service, *OLD)
-    house = service.house
-    with house.store.transaction() as tx:
+    container = service.container
+    with container.store.transaction() as tx:
         params = {"scopes": "subjects:read flows:write"}
-        house.clients.approve_scopes(tx, old[0], params, "operator:a+operator:b")
-        shown = house.clients.show(tx, UUID(old[0]))
+        container.clients.approve_scopes(tx, old[0], params, "operator:a+operator:b")
+        shown = container.clients.show(tx, UUID(old[0]))
     assert (shown["scopes"], shown["idle_scopes"]) == (["flows:write", "subjects:read"], [])
 
 
 def test_all_scopes_are_all_that_open_something(service):
     """`--scope all`, by which a client is made while developing."""
-    with service.house.store.transaction() as tx:
-        client, _ = service.house.clients.create(tx, NewClient("all", tuple(SCOPES)))
+    with service.container.store.transaction() as tx:
+        client, _ = service.container.clients.create(tx, NewClient("all", tuple(SCOPES)))
     assert (client.scopes, client.idle) == (SCOPES, frozenset())

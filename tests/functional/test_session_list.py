@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text
 
 from crypto.hashing import PasswordHasher
-from service.app import open_house
+from service.app import open_container
 from service.sessions.store import SessionRow
 from tests.functional.conftest import PASSWORD, Service
 from tests.mmdb import write
@@ -72,12 +72,12 @@ def test_the_country_is_told_where_a_database_knows_it(settings, clock, tmp_path
     records = {"2001:db8::/32": {"country": {"iso_code": "NO"}}}
     path = write(tmp_path / "country.mmdb", records, version=6)
     known = settings.model_copy(update={"geoip_db": (path,)})
-    service = Service(open_house(known, clock, PasswordHasher.unsafe_for_tests()), clock)
+    service = Service(open_container(known, clock, PasswordHasher.unsafe_for_tests()), clock)
     service.client_id, service.secret = service.new_client(name="front", asserts_context=True)
     service.bearer, alice = service.access(), service.register()
     sign_in(service, alice, context={"ip": "2001:db8:aa:bb::1"})
     (item,) = sessions(service, alice)
-    service.house.store.engine.dispose()
+    service.container.store.engine.dispose()
     assert told(item) == {
         "device": None, "network": {"prefix": "2001:db8:aa::/48", "country": "NO"},
     }  # fmt: skip
@@ -158,26 +158,26 @@ def test_device_and_network_end_with_the_session(asserting):
     alice = asserting.register()
     for _ in range(3):
         sign_in(asserting, alice, context=CONTEXT)
-    house, first = asserting.house, sessions(asserting, alice)[0]["id"]
+    container, first = asserting.container, sessions(asserting, alice)[0]["id"]
 
     def cells():
-        with house.store.transaction(read=True) as tx:
+        with container.store.transaction(read=True) as tx:
             rows = tx.execute(text("SELECT origin FROM session ORDER BY id")).scalars()
             return [bytes(cell) if cell is not None else None for cell in rows]
 
     assert all(cells())
     assert not any(b"firefox" in cell or b"203.0" in cell for cell in cells())
-    document = house.exports.whole(UUID(alice.id), "test")
+    document = container.exports.whole(UUID(alice.id), "test")
     (section,) = [item for item in document["sections"] if item["name"] == "session"]
     assert [row["origin"] for row in section["rows"]] == [OF, OF, OF]
     path = f"/v1/subjects/{alice.id}/sessions"
     assert asserting.call("DELETE", f"{path}/{first}").status_code == 204
     assert [cell is None for cell in cells()] == [True, False, False]
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         # An object that was read before the end shows it too.
         row = tx.scalars(select(SessionRow).order_by(SessionRow.id.desc())).first()
         assert row.origin
-        house.sessions.end(tx, row.id, "test")
+        container.sessions.end(tx, row.id, "test")
         assert row.origin is None
     assert [cell is None for cell in cells()] == [True, False, True]
     asserting.clock.advance(hours=25)
@@ -192,9 +192,9 @@ def test_a_restore_ends_them_for_everybody(asserting):
     """What a backup may revive keeps neither device nor network."""
     alice = asserting.register()
     sign_in(asserting, alice, context=CONTEXT)
-    with asserting.house.store.transaction() as tx:
-        assert asserting.house.sessions.end_everything(tx) == 1
-    with asserting.house.store.transaction(read=True) as tx:
+    with asserting.container.store.transaction() as tx:
+        assert asserting.container.sessions.end_everything(tx) == 1
+    with asserting.container.store.transaction(read=True) as tx:
         assert tx.execute(text("SELECT count(origin) FROM session")).scalar() == 0
 
 
@@ -203,7 +203,7 @@ def test_a_last_use_in_the_future_is_told_as_the_beginning(asserting):
     alice = asserting.register()
     sign_in(asserting, alice)
     (item,) = sessions(asserting, alice)
-    with asserting.house.store.transaction() as tx:
+    with asserting.container.store.transaction() as tx:
         (row,) = tx.scalars(select(SessionRow)).all()
         row.last_seen_at += timedelta(days=300)
     (later,) = sessions(asserting, alice)

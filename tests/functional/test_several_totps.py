@@ -92,12 +92,12 @@ def test_other_types_have_no_name(service, person, kind, more):
 def test_a_name_is_sealed_and_goes_with_its_generator(service, person):
     """The database shows no name, and none is left after the revocation."""
     _, added = enroll(service, person, "my old phone")
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         rows = connection.execute(text("SELECT name FROM authenticator")).scalars().all()
         assert [b"my old phone" in bytes(row) for row in rows if row is not None] == [False]
     path = f"/v1/subjects/{person.id}/authenticators/{added['id']}"
     assert service.call("DELETE", path).status_code == 204
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         rows = connection.execute(text("SELECT name FROM authenticator")).scalars().all()
         assert set(rows) == {None}
 
@@ -122,7 +122,7 @@ def test_as_much_is_opened_and_compared_whoever_is_asked_about(service, held, mo
     for _ in range(held):
         enroll(service, person)
     done = []
-    inner, opener = pyotp.TOTP.generate_otp, service.house.authenticators.verifiers
+    inner, opener = pyotp.TOTP.generate_otp, service.container.authenticators.verifiers
     monkeypatch.setattr(
         pyotp.TOTP, "generate_otp", lambda *given: done.append("code") or inner(*given)
     )
@@ -132,7 +132,7 @@ def test_as_much_is_opened_and_compared_whoever_is_asked_about(service, held, mo
         done.append(len(own) + len(spare))
         return own, spare
 
-    monkeypatch.setattr(service.house.authenticators, "verifiers", verifiers)
+    monkeypatch.setattr(service.container.authenticators, "verifiers", verifiers)
     in_force(service, changed(regime="psd2"))
     counts = []
     for name in ("alice", "nobody"):

@@ -34,8 +34,10 @@ def listing(service, officers):  # noqa: F811
 @pytest.fixture
 def two_segments(service):
     """The service whose client serves two of three segments, with people of all three."""
-    with service.house.store.transaction() as tx:
-        service.house.clients.set_segments(tx, UUID(service.client_id), ["default", "vip"], "test")
+    with service.container.store.transaction() as tx:
+        service.container.clients.set_segments(
+            tx, UUID(service.client_id), ["default", "vip"], "test"
+        )
     wide, secret = service.new_client(name="wide", segments=("other",))
     bearer = service.access((wide, secret))
     made = []
@@ -142,7 +144,7 @@ def test_a_row_that_was_edited_is_left_out_and_hides_nobody(service, listing):
     for number in range(3):
         service.clock.advance(seconds=1)
         made.append(service.register(f"p{number}").id)
-    with service.house.store.engine.begin() as connection:
+    with service.container.store.engine.begin() as connection:
         table = table_of(Subject)
         edit = update(table).where(table.c.id == UUID(made[1])).values(created_at=EARLIER)
         assert connection.execute(edit).rowcount == 1
@@ -157,14 +159,14 @@ def test_a_row_that_was_edited_is_left_out_and_hides_nobody(service, listing):
 
 def test_the_list_is_read_by_its_index(service, listing):
     """A page of a long list reads no more rows than it shows."""
-    engine, house = service.house.store.engine, service.house
+    engine, container = service.container.store.engine, service.container
     query = (
         "SELECT id FROM subject WHERE segment = 'default' AND status = 'active' AND id > {least} "
         "ORDER BY id LIMIT 51"
     )
     least = "'" + "0" * 32 + "'"
     with engine.connect() as connection:
-        if house.settings.database_url.startswith("postgresql"):
+        if container.settings.database_url.startswith("postgresql"):
             connection.execute(text("SET LOCAL enable_seqscan = off"))
             connection.execute(text("SET LOCAL enable_bitmapscan = off"))
             plan = connection.execute(text(f"EXPLAIN {query.format(least=least)}")).scalars()

@@ -24,8 +24,8 @@ def test_a_subject_is_shown_found_and_changed(service):
         assert found.json["id"] == subject["id"], typed
     changed = service.call("PATCH", path, {"identifiers": {"email": "new@example.com"}})
     assert changed.json["identifiers"]["email"] == "new@example.com"
-    with service.house.store.transaction() as tx:
-        waiting = service.house.outbox.waiting(tx, reveal=True)
+    with service.container.store.transaction() as tx:
+        waiting = service.container.outbox.waiting(tx, reveal=True)
     told = [row["payload"]["to"] for row in waiting if row["kind"] == "identifier.changed"]
     assert told == ["alice@example.com"]
     assert service.call("PATCH", path, {"profile": {"name": "A."}}).json["profile"] == {
@@ -198,16 +198,16 @@ def test_an_authenticator_that_is_revoked_during_its_check_does_not_count(servic
     """A password that is replaced while its hash is computed no longer signs in."""
     person = service.register()
     flow = service.begin().json
-    verify = service.house.password._hasher.verify
+    verify = service.container.password._hasher.verify
 
     class Slow:
         def verify(self, encoded, password):
-            service.house.password._hasher = hasher
+            service.container.password._hasher = hasher
             service.enroll(person, "password", password="another long pass phrase")
             verify(encoded, password)
 
         def needs_rehash(self, encoded):
             return False
 
-    hasher, service.house.password._hasher = service.house.password._hasher, Slow()
+    hasher, service.container.password._hasher = service.container.password._hasher, Slow()
     assert service.act(flow, "password", {"password": PASSWORD}).status_code == 422

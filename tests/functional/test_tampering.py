@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from service.app import open_desk, open_house
+from service.app import open_container, open_desk
 from service.audit.actions import AuditLog
 from service.cli import main
 from service.domain.errors import SetupError
@@ -20,39 +20,39 @@ from tests.integration.test_checkpoints import recompute
 
 def sequence(service):
     """Do what the worker does every second."""
-    with service.house.store.transaction() as tx:
-        service.house.audit.sequence_waiting(tx)
-    with service.house.store.transaction() as tx:
-        return service.house.erasure.remember(tx)
+    with service.container.store.transaction() as tx:
+        service.container.audit.sequence_waiting(tx)
+    with service.container.store.transaction() as tx:
+        return service.container.erasure.remember(tx)
 
 
 def grow(service, rounds=22, leaves=3):
     """Let the log grow over minutes, with a line of the ledger for each round."""
     for _ in range(rounds):
-        with service.house.store.transaction() as tx:
+        with service.container.store.transaction() as tx:
             for number in range(leaves):
-                service.house.audit.append(tx, "test.done", number=number)
+                service.container.audit.append(tx, "test.done", number=number)
         sequence(service)
         service.clock.advance(minutes=2)
 
 
 def run(service, *statements, **values):
     """Do what somebody does who can write the database."""
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         for statement in statements:
             tx.execute(text(statement), values)
 
 
 def length(service):
     """Return how far the log has come."""
-    with service.house.store.transaction(read=True) as tx:
-        return service.house.audit.checkpoint(tx)[0]
+    with service.container.store.transaction(read=True) as tx:
+        return service.container.audit.checkpoint(tx)[0]
 
 
-def alarms(house):
+def alarms(container):
     """Return the kinds of what waits for delivery."""
-    with house.store.transaction(read=True) as tx:
-        return [row["kind"] for row in house.outbox.waiting(tx, 1000)]
+    with container.store.transaction(read=True) as tx:
+        return [row["kind"] for row in container.outbox.waiting(tx, 1000)]
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def opened(monkeypatch):
         houses.append(how(*given))
         return houses[-1]
 
-    for how in (open_house, open_desk):
+    for how in (open_container, open_desk):
         monkeypatch.setattr(f"service.app.{how.__name__}", partial(keeping, how))
-    yield partial(keeping, open_house)
-    for house in houses:
-        house.store.engine.dispose()
+    yield partial(keeping, open_container)
+    for container in houses:
+        container.store.engine.dispose()
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def restart(opened, settings, clock):
     """Return a function that starts the service anew on the same database."""
 
     def start(**other):
-        house = opened(settings.model_copy(update=other), clock)
-        return house, house.erasure.compare()
+        container = opened(settings.model_copy(update=other), clock)
+        return container, container.erasure.compare()
 
     return start
 
@@ -93,11 +93,11 @@ def lamina(opened, settings, monkeypatch, tmp_path):
     return lambda *line, **more: CliRunner().invoke(main, list(line), env=env | more)
 
 
-def probe(house):
+def probe(container):
     """Return the answer to a probe of a process with this house."""
     from service.app import create_app
 
-    return create_app(house).test_client().get("/readyz")
+    return create_app(container).test_client().get("/readyz")
 
 
 def test_both_databases_have_a_ledger_by_default(settings, tmp_path):
@@ -112,9 +112,9 @@ def test_both_databases_have_a_ledger_by_default(settings, tmp_path):
 def test_without_a_ledger_doctor_metrics_and_start_say_so(service, restart, lamina):
     """Its lack is a finding everywhere, but no reason not to serve."""
     assert b"lamina_ledger_configured 1.0" in service.http.get("/metrics").data
-    house, _ = restart(ledger="off")
-    assert b"lamina_ledger_configured 0.0" in house.metrics.render()
-    answer = probe(house)
+    container, _ = restart(ledger="off")
+    assert b"lamina_ledger_configured 0.0" in container.metrics.render()
+    answer = probe(container)
     assert "ledger_not_configured" in answer.json["findings"]
     told = lamina("keys", "doctor", "--json", LAMINA_LEDGER="off").stdout
     assert "is not configured" in told
@@ -138,11 +138,11 @@ def test_an_end_that_is_cut_off_is_told_by_everything(service, restart, lamina, 
     told = lamina("audit", "verify", "--json")
     assert told.exit_code == 1
     assert f"at position {left + 1}" in told.stderr or remove
-    house, found = restart()
+    container, found = restart()
     assert found["acts_repeated"] == 0
-    assert {"alarm.audit_disagrees", "alarm.database_restored"} <= set(alarms(house))
-    assert "audit_disagrees" in probe(house).json["findings"]
-    assert b"lamina_audit_disagrees 1.0" in house.metrics.render()
+    assert {"alarm.audit_disagrees", "alarm.database_restored"} <= set(alarms(container))
+    assert "audit_disagrees" in probe(container).json["findings"]
+    assert b"lamina_audit_disagrees 1.0" in container.metrics.render()
     again, found = restart()
     assert set(found.values()) == {0}
     assert alarms(again).count("alarm.database_restored") == 1
@@ -171,14 +171,14 @@ def test_a_cut_at_a_checkpoint_is_told_by_the_ledger(service, restart, lamina):
     told = lamina("audit", "verify")
     assert told.exit_code == 1
     assert f"at position {left + 1}" in told.stderr
-    house, found = restart()
+    container, found = restart()
     assert found["sessions_ended"] == 1
-    answer = probe(house)
+    answer = probe(container)
     assert (answer.status_code, answer.json["findings"]) == (200, ["audit_disagrees"])
-    with house.store.transaction() as tx:
-        house.audit.append(tx, "test.done")
-        house.audit.sequence_waiting(tx)
-        house.erasure.remember(tx)
+    with container.store.transaction() as tx:
+        container.audit.append(tx, "test.done")
+        container.audit.sequence_waiting(tx)
+        container.erasure.remember(tx)
     assert set(restart()[1].values()) == {0}
 
 
@@ -186,17 +186,17 @@ def test_a_leaf_edited_with_the_chain_recomputed_is_told(service, restart, lamin
     """The process is not ready until an operator has said so."""
     grow(service)
     run(service, "UPDATE audit_leaf SET actor = 'nobody' WHERE position = 30")
-    recompute(service.house, 30)
+    recompute(service.container, 30)
     told = lamina("audit", "verify")
     assert told.exit_code == 1
     assert "at position 30:" in told.stderr
-    house, _ = restart()
-    answer = probe(house)
+    container, _ = restart()
+    answer = probe(container)
     assert answer.status_code == 503
     assert answer.json["checks"]["audit"] is False
-    assert "alarm.audit_disagrees" in alarms(house)
+    assert "alarm.audit_disagrees" in alarms(container)
     lamina("audit", "accept-ledger", "--reason", "a test")
-    assert probe(house).status_code == 200
+    assert probe(container).status_code == 200
     assert lamina("audit", "verify").exit_code == 0
 
 
@@ -207,48 +207,48 @@ def test_checkpoints_that_are_gone_are_told(service, restart, lamina):
     assert lamina("audit", "verify").exit_code == 1
     sequence(service)
     assert lamina("audit", "verify").exit_code == 1
-    house, _ = restart()
-    assert probe(house).status_code == 503
+    container, _ = restart()
+    assert probe(container).status_code == 503
 
 
 def test_leaves_that_wait_are_told_by_everything(service, restart, lamina):
     """No worker runs: the command says how many and fails, probes, metrics and doctor tell."""
     run(service, "UPDATE audit_leaf SET position = NULL")
     run(service, "DELETE FROM audit_link", "DELETE FROM audit_checkpoint")
-    assert "audit_unsequenced" not in probe(service.house).json["findings"]
+    assert "audit_unsequenced" not in probe(service.container).json["findings"]
     service.clock.advance(seconds=11)
     told = lamina("audit", "verify")
     assert told.exit_code == 1
     assert "intact" not in told.stdout.replace("not intact", "")
     assert "wait for their place" in told.stdout
-    answer = probe(service.house)
+    answer = probe(service.container)
     assert answer.json["findings"] == ["audit_unsequenced"]
     assert "run: lamina worker" in lamina("keys", "doctor").stdout
     waits = b"lamina_audit_unsequenced_seconds 11.0"
-    assert waits in service.house.metrics.render()
-    service.house.watch.once()
-    service.house.watch.once()
-    assert alarms(service.house).count("alarm.audit_unsequenced") == 1
+    assert waits in service.container.metrics.render()
+    service.container.watch.once()
+    service.container.watch.once()
+    assert alarms(service.container).count("alarm.audit_unsequenced") == 1
     sequence(service)
-    assert probe(service.house).json["findings"] == []
+    assert probe(service.container).json["findings"] == []
 
 
 def test_a_lost_ledger_is_told_until_it_is_accepted(service, settings, restart, lamina):
     """Where there was one, none or an empty one is no reason to go on as if nothing were."""
-    service.house.erasure.compare()
+    service.container.erasure.compare()
     settings.ledger_path.unlink()
-    house, _ = restart()
-    answer = probe(house)
+    container, _ = restart()
+    answer = probe(container)
     assert (answer.status_code, answer.json["checks"]["ledger"]) == (503, False)
-    assert "alarm.ledger_lost" in alarms(house)
-    assert b"lamina_ledger_lost 1.0" in house.metrics.render()
+    assert "alarm.ledger_lost" in alarms(container)
+    assert b"lamina_ledger_lost 1.0" in container.metrics.render()
     sequence(service)
-    house, _ = restart()
-    assert probe(house).status_code == 503
+    container, _ = restart()
+    assert probe(container).status_code == 503
     assert probe(restart(ledger="off")[0]).status_code == 503
     assert "is not the one that there was" in lamina("keys", "doctor").stdout
     assert lamina("audit", "accept-ledger", "--reason", "disk died").exit_code == 0
-    assert probe(house).status_code == 200
+    assert probe(container).status_code == 200
     assert probe(restart()[0]).status_code == 200
 
 
@@ -259,7 +259,7 @@ def test_a_restore_under_a_running_process_is_noticed(service, settings, clock, 
     service.bearer = service.access()
     tokens = service.exchange(service.login(person)["completion_code"]).json
     assert service.oauth("introspect", token=tokens["access_token"]).json["active"]
-    assert service.house.watch.once() is False
+    assert service.container.watch.once() is False
     left = length(service) - 6
     run(
         service,
@@ -268,14 +268,14 @@ def test_a_restore_under_a_running_process_is_noticed(service, settings, clock, 
         "DELETE FROM audit_leaf WHERE position > :left",
         left=left,
     )
-    assert service.house.watch.once() is True
-    assert service.house.watch.once() is False
-    assert probe(service.house).json["findings"] == ["audit_disagrees"]
-    house = opened(settings, clock)
-    assert house.watch.once() is False
-    assert probe(house).json["findings"] == ["audit_disagrees"]
+    assert service.container.watch.once() is True
+    assert service.container.watch.once() is False
+    assert probe(service.container).json["findings"] == ["audit_disagrees"]
+    container = opened(settings, clock)
+    assert container.watch.once() is False
+    assert probe(container).json["findings"] == ["audit_disagrees"]
     assert service.oauth("introspect", token=tokens["access_token"]).json == {"active": False}
-    assert "alarm.database_restored" in alarms(service.house)
+    assert "alarm.database_restored" in alarms(service.container)
 
 
 def test_a_ledger_that_has_grown_is_folded(tmp_path, monkeypatch):
@@ -331,7 +331,7 @@ def test_a_ledger_rewritten_while_it_is_open_is_read_anew(tmp_path):
 def test_whoever_verifies_first_after_an_upgrade_adopts(service):
     """`lamina audit verify` between `db upgrade` and the first start accuses nobody."""
     service.register()
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         links = AuditLog(service.clock).sequence(tx)
-    told = service.house.memory.verify()
+    told = service.container.memory.verify()
     assert (told.broken, told.leaves) == (None, links)

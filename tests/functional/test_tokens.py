@@ -7,7 +7,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from crypto.hashing import PasswordHasher
-from service.app import open_house
+from service.app import open_container
 from service.tokens.model import ASSERTION_TYPE, FLOW_GRANT
 from tests.functional.conftest import Service
 from tests.functional.policing import changed, in_force
@@ -72,18 +72,18 @@ def test_the_grace_ends_after_a_minute(service, granted):
 @pytest.mark.parametrize(("grace", "again"), [(0, 400), (300, 200)])
 def test_the_grace_is_a_setting(settings, clock, grace, again):
     """None at all where reuse must end the session at once; five minutes at most."""
-    house = open_house(
+    container = open_container(
         settings.model_copy(update={"refresh_grace": grace}),
         clock,
         PasswordHasher.unsafe_for_tests(),
     )
-    service = Service(house, clock)
+    service = Service(container, clock)
     person = service.register()
     tokens = service.exchange(service.login(person)["completion_code"]).json
     assert refresh(service, tokens["refresh_token"]).status_code == 200
     clock.advance(seconds=1)
     assert refresh(service, tokens["refresh_token"]).status_code == again
-    house.store.engine.dispose()
+    container.store.engine.dispose()
 
 
 def test_another_client_cannot_refresh(service, granted):
@@ -171,8 +171,8 @@ def test_a_revoked_client_is_out_at_once(service):
     """Its secret and its tokens are refused."""
     client = service.new_client()
     bearer = service.access(client)
-    with service.house.store.transaction() as tx:
-        service.house.clients.revoke(tx, __import__("uuid").UUID(client[0]))
+    with service.container.store.transaction() as tx:
+        service.container.clients.revoke(tx, __import__("uuid").UUID(client[0]))
     assert service.call("GET", "/v1/subjects/x", bearer=bearer).status_code == 401
     assert service.oauth("token", client, grant_type="client_credentials").status_code == 401
 
@@ -224,7 +224,7 @@ def test_a_client_assertion_counts_once(service):
     user, _ = service.new_client(jwks={"keys": [public]})
     now = int(service.clock.now().timestamp())
     claims = {
-        "iss": user, "sub": user, "aud": service.house.settings.issuer, "exp": now + 60,
+        "iss": user, "sub": user, "aud": service.container.settings.issuer, "exp": now + 60,
         "jti": "one",
     }  # fmt: skip
     form = {

@@ -34,7 +34,7 @@ def plain(answer):
 
 def tables(service):
     """Return every plain column of every table, but those of keys, requests and sealed cells."""
-    found, engine = {}, service.house.store.engine
+    found, engine = {}, service.container.store.engine
     with engine.connect() as connection:
         for table in inspect(engine).get_table_names():
             rows = connection.execute(_all_of(table)).mappings()
@@ -67,7 +67,7 @@ def readable(service, person, flow):
     paths = ("", "/authenticators", "/sessions", "/suspensions", "/consents")
     seen = [plain(service.call("GET", f"/v1/subjects/{person.id}{path}")) for path in paths]
     held = service.call("GET", f"/v1/flows/{flow['id']}", Flow_Token=flow["flow_token"])
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         leaves = connection.execute(text("SELECT kind, data FROM audit_leaf")).all()
     # Those of one moment have no order.
     log = sorted((row.kind, _NOISE.sub("", _bare(row.data))) for row in leaves)
@@ -113,7 +113,7 @@ def compared(service, person, kind, sample, order):
 
 def snapshot(service):
     """Keep the rows of every table, and the counters of metrics."""
-    engine = service.house.store.engine
+    engine = service.container.store.engine
     with engine.connect() as connection:
         names = inspect(engine).get_table_names()
         rows = {name: connection.execute(_all_of(name)).mappings().all() for name in names}
@@ -124,8 +124,8 @@ def metrics_state(service):
     """Return the values of every counter by reference, to be set back."""
     return {
         child: child._value.get()
-        for family in (service.house.metrics.factors, service.house.metrics.flows,
-                       service.house.metrics.requests)
+        for family in (service.container.metrics.factors, service.container.metrics.flows,
+                       service.container.metrics.requests)
         for child in family._metrics.values()
     }  # fmt: skip
 
@@ -135,7 +135,7 @@ def restore(service, kept):
     from service.store.base import Base
 
     rows, counters = kept
-    engine = service.house.store.engine
+    engine = service.container.store.engine
     with engine.begin() as connection:
         ordered = [table for table in Base.metadata.sorted_tables if table.name in rows]
         for table in reversed(ordered):
@@ -146,8 +146,8 @@ def restore(service, kept):
                 values = ", ".join(f":{name}" for name in row)
                 statement = text(f'INSERT INTO "{table.name}" ({named}) VALUES ({values})')  # noqa: S608 - names of our own tables
                 connection.execute(statement, {name: _raw(value) for name, value in row.items()})
-    for family in (service.house.metrics.factors, service.house.metrics.flows,
-                   service.house.metrics.requests):  # fmt: skip
+    for family in (service.container.metrics.factors, service.container.metrics.flows,
+                   service.container.metrics.requests):  # fmt: skip
         for labels, child in list(family._metrics.items()):
             if child in counters:
                 child._value.set(counters[child])
@@ -162,7 +162,7 @@ def _raw(value):
 @pytest.mark.parametrize("kind", ["login", "step_up", "enrollment"])
 def test_nothing_tells_a_right_element_from_a_wrong_one(deferred, kind):
     """Answers, flows, time stamps, metrics, log and tables are the same until the round ends."""
-    if deferred.house.store.engine.dialect.name != "sqlite":
+    if deferred.container.store.engine.dialect.name != "sqlite":
         pytest.skip("the two worlds are made by setting one file's tables back")
     person = deferred.register(consents=AGREED)
     people = typists(2)
@@ -232,7 +232,7 @@ def test_the_round_is_in_the_log_and_the_metrics_when_it_is_told(deferred):
     done(deferred, person)
     from service.audit.store import Leaf
 
-    with deferred.house.store.transaction(read=True) as tx:
+    with deferred.container.store.transaction(read=True) as tx:
         leaves = tx.query(Leaf).filter(Leaf.kind.like("round.%")).order_by(Leaf.id).all()
         found = [(leaf.kind, leaf.data["factors"], leaf.data["failed"]) for leaf in leaves]
     assert found == [

@@ -247,9 +247,9 @@ def test_deferred_flows_tell_it_with_the_verdict(service):
 
 def advanced(service):
     """Move the rotation of the index key on by one state, known everywhere."""
-    keys = service.house.keys
+    keys = service.container.keys
     keys.instances.beat()
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         keys.lifecycle.advance_index(tx, "operator:test")
     service.clock.advance(minutes=2)
     service.bearer = service.access()
@@ -259,7 +259,7 @@ def without(service, subject, version):
     """Forget the digest of one version of a subject's e-mail."""
     row = SubjectIndex
     which = (row.subject_id == UUID(subject), row.field == "email", row.key_version == version)
-    with service.house.store.transaction() as tx:
+    with service.container.store.transaction() as tx:
         assert delete_rows(tx, row, *which) == 1
 
 
@@ -267,11 +267,11 @@ def test_one_claim_is_one_while_the_index_key_rotates(service):
     """Its digest may be of the old version, the new one or both; and so may a rival's."""
     allow(service)
     subject = register(service, email=MINE).json["id"]
-    with service.house.store.transaction() as tx:
-        service.house.keys.lifecycle.generate_index(tx, "operator:test")
+    with service.container.store.transaction() as tx:
+        service.container.keys.lifecycle.generate_index(tx, "operator:test")
     advanced(service)
     assert sign_in(service).status_code == 200
-    assert sum(page.moved for page in service.house.keys.indexing.fill_pages(2)) > 0
+    assert sum(page.moved for page in service.container.keys.indexing.fill_pages(2)) > 0
     assert sign_in(service).status_code == 200
     rival = register(service, email=MINE, username="bob").json["id"]
     without(service, subject, 2)
@@ -284,7 +284,7 @@ def test_one_claim_is_one_while_the_index_key_rotates(service):
 
 def heard(service, name):
     """Begin a login and show a wrong password; return the answers, the statements and the log."""
-    asked, engine = [], service.house.store.engine
+    asked, engine = [], service.container.store.engine
 
     def hear(*of):
         asked.append(of[2])
@@ -302,7 +302,7 @@ def heard(service, name):
 
 def counted(service):
     """Return the kinds of the newest entries of the log, and how many rows count attempts."""
-    with service.house.store.engine.connect() as connection:
+    with service.container.store.engine.connect() as connection:
         rows = connection.scalar(text("SELECT count(*) FROM throttle"))
         kinds = connection.scalars(text("SELECT kind FROM audit_leaf WHERE kind LIKE 'f%'")).all()
     return rows, kinds.count("flow.begun"), kinds.count("factor.failed")

@@ -9,7 +9,7 @@ import pytest
 
 from service.audit.model import Wanted
 from service.domain.errors import Conflict
-from service.web.paging import Page
+from service.web.paging import PageRequest
 from tests.functional.test_operators import (
     approved,
     officers,  # noqa: F401 - a fixture
@@ -59,9 +59,11 @@ def test_a_webhook_is_added_by_two_and_its_secret_shown_once(service, officers, 
     assert made["kinds"] == "authenticator.* subject.suspended"
     assert (made["url"], made["client"]) == (URL, None)
     assert listed(service, officers) == [made]
-    with service.house.store.transaction(read=True) as tx:
-        assert service.house.delivery.webhooks.listed(tx) == [made]
-        entries = service.house.audit.page(tx, Page(), Wanted(name="webhook.added"))["items"]
+    with service.container.store.transaction(read=True) as tx:
+        assert service.container.delivery.webhooks.listed(tx) == [made]
+        entries = service.container.audit.page(tx, PageRequest(), Wanted(name="webhook.added"))[
+            "items"
+        ]
     assert [item["actor"] for item in entries] == [
         "+".join(f"operator:{who(service, bearer)}" for bearer in officers)
     ]
@@ -104,8 +106,8 @@ def test_a_secret_is_replaced_by_two_and_the_old_one_signs_on(service, officers,
     assert turned.json["old_secret_until"] == "2026-11-25T12:00:05Z"
 
     def signing():
-        with service.house.store.transaction(read=True) as tx:
-            return len(service.house.delivery.webhooks.endpoint(tx, UUID(made["id"])).secrets)
+        with service.container.store.transaction(read=True) as tx:
+            return len(service.container.delivery.webhooks.endpoint(tx, UUID(made["id"])).secrets)
 
     assert signing() == 2
     assert agreed(path, {"overlap": 0}).json["old_secret_until"] is None
@@ -153,13 +155,13 @@ def test_webhooks_are_bounded_and_paged(service, officers, agreed):  # noqa: F81
 
 def test_of_twenty_at_once_no_more_than_the_bound_are_added(service):
     """Each counts what the others have added."""
-    house, barrier = service.house, threading.Barrier(AT_ONCE)
+    container, barrier = service.container, threading.Barrier(AT_ONCE)
 
     def add(number):
         barrier.wait(30)
         try:
-            with house.store.transaction() as tx:
-                return house.delivery.webhooks.add(tx, f"{URL}/{number}", "*", None)["id"]
+            with container.store.transaction() as tx:
+                return container.delivery.webhooks.add(tx, f"{URL}/{number}", "*", None)["id"]
         except Conflict as refused:
             return refused.code
 

@@ -20,8 +20,8 @@ def later(service, **amount):
 
 
 def standing(service, person):
-    with service.house.store.transaction() as tx:
-        return service.house.standing.of(tx, UUID(person.id))
+    with service.container.store.transaction() as tx:
+        return service.container.standing.of(tx, UUID(person.id))
 
 
 def risky_then_strong(service, person):

@@ -21,7 +21,7 @@ from service.factors.password.actions import PasswordFactor
 from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
 from service.idempotency.actions import Answers
-from service.keys.actions import SigningKeys, Vault
+from service.keys.actions import KeyStore, SigningKeys
 from service.notifications.actions.outbox import Outbox
 from service.notifications.model import Channel
 from service.store.engine import Store, make_engine
@@ -33,8 +33,8 @@ START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 class Notary:
     """Keys of the vault; no key of records."""
 
-    def __init__(self, vault: Vault) -> None:
-        self.key = vault.purpose_key
+    def __init__(self, key_store: KeyStore) -> None:
+        self.key = key_store.purpose_key
 
     def sign(self, _tx, claims) -> str:
         """Return no signature: the MAC holds without."""
@@ -43,11 +43,11 @@ class Notary:
 
 
 @dataclass
-class House:
+class BareContainer:
     """The features, wired as the app wires them."""
 
     clock: FrozenClock
-    vault: Vault
+    key_store: KeyStore
     store: Store
     audit: AuditLog
     outbox: Outbox
@@ -68,26 +68,26 @@ class House:
             return self.accounts.register(tx, self.caller, identifiers, segment=None)
 
 
-def build(url: str, roots: FileRoot) -> House:
+def build(url: str, roots: FileRoot) -> BareContainer:
     """Wire the features on a database whose tables are made."""
     clock = FrozenClock(START)
-    vault = Vault(dict.fromkeys(KEY_CLASSES, roots), clock)
-    store = Store(make_engine(url), vault)
-    audit, signing = AuditLog(clock, Notary(vault)), SigningKeys(clock)
+    key_store = KeyStore(dict.fromkeys(KEY_CLASSES, roots), clock)
+    store = Store(make_engine(url), key_store)
+    audit, signing = AuditLog(clock, Notary(key_store)), SigningKeys(clock)
     outbox = Outbox(clock, list(Channel))
     with store.transaction() as tx:
-        vault.load(tx)
+        key_store.load(tx)
         signing.load(tx)
-    accounts = Accounts(vault, outbox, audit, clock)
+    accounts = Accounts(key_store, outbox, audit, clock)
     with store.transaction() as tx:
         accounts.ensure_decoy(tx, uuid.UUID(int=0), DECOY)
     # From here on, so that the log of a new house is empty.
     store.at_end(audit.close)
     authenticators = Authenticators(accounts, audit, clock)
     hasher = PasswordHasher.unsafe_for_tests()
-    return House(
-        clock, vault, store, audit, outbox, accounts, Clients(audit, clock), authenticators,
-        Throttling(vault.purpose_key, clock), Answers(store, vault.purpose_key, clock), signing,
+    return BareContainer(
+        clock, key_store, store, audit, outbox, accounts, Clients(audit, clock), authenticators,
+        Throttling(key_store.purpose_key, clock), Answers(store, key_store.purpose_key, clock), signing,
         PasswordFactor(authenticators, hasher, DECOY), TotpFactor(authenticators, "Lamina", DECOY),
         RecoveryCodeFactor(authenticators, DECOY), Caller(uuid.UUID(int=5), frozenset()),
     )  # fmt: skip
@@ -107,7 +107,7 @@ def roots(tmp_path) -> FileRoot:
 
 
 @pytest.fixture
-def house(url, roots) -> Iterator[House]:
+def container(url, roots) -> Iterator[BareContainer]:
     """The features on each database."""
     built = build(url, roots)
     yield built

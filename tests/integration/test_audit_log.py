@@ -13,104 +13,104 @@ REMOVE_LINK = "DELETE FROM audit_link WHERE position = :at"
 MOVE_LINK = "UPDATE audit_link SET position = :to WHERE position = :at"
 
 
-def append(house, count=1, **data):
+def append(container, count=1, **data):
     """Leave leaves, each at a time of its own."""
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         for number in range(count):
-            house.audit.append(tx, "test.done", actor="tester", number=number, **data)
-            house.clock.advance(seconds=1)
+            container.audit.append(tx, "test.done", actor="tester", number=number, **data)
+            container.clock.advance(seconds=1)
 
 
-def sequence(house, *limit):
+def sequence(container, *limit):
     """Give waiting leaves their place."""
-    with house.store.transaction() as tx:
-        return house.audit.sequence(tx, *limit)
+    with container.store.transaction() as tx:
+        return container.audit.sequence(tx, *limit)
 
 
-def verify(house):
+def verify(container):
     """Return the length of the chain."""
-    with house.store.transaction(read=True) as tx:
-        return house.audit.verify(tx)
+    with container.store.transaction(read=True) as tx:
+        return container.audit.verify(tx)
 
 
-def broken_at(house):
+def broken_at(container):
     """Return the position at which the chain is found broken."""
     with pytest.raises(ChainBroken) as found:
-        verify(house)
+        verify(container)
     return found.value.position
 
 
-def tampered(house, *statements):
+def tampered(container, *statements):
     """Return where the chain breaks after statements, which are then rolled back."""
-    with pytest.raises(ChainBroken) as found, house.store.transaction() as tx:
+    with pytest.raises(ChainBroken) as found, container.store.transaction() as tx:
         for statement, values in statements:
             assert tx.execute(text(statement), values).rowcount == 1
-        house.audit.verify(tx)
+        container.audit.verify(tx)
     return found.value.position
 
 
 @pytest.fixture
-def chained(house):
+def chained(container):
     """A house whose log has five leaves in the chain."""
-    append(house, 5)
-    assert sequence(house) == 5
-    return house
+    append(container, 5)
+    assert sequence(container) == 5
+    return container
 
 
-def test_leaves_wait_and_get_their_place_in_order(house):
+def test_leaves_wait_and_get_their_place_in_order(container):
     """Sequencing numbers leaves by their time, as many at once as it is told, each once."""
-    assert (sequence(house), verify(house)) == (0, 0)
-    append(house, 5)
-    assert verify(house) == 0
-    assert [sequence(house, 2) for _ in range(4)] == [2, 2, 1, 0]
-    assert verify(house) == 5
-    append(house, 2)
-    assert (sequence(house), verify(house)) == (2, 7)
-    with house.store.transaction(read=True) as tx:
+    assert (sequence(container), verify(container)) == (0, 0)
+    append(container, 5)
+    assert verify(container) == 0
+    assert [sequence(container, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert verify(container) == 5
+    append(container, 2)
+    assert (sequence(container), verify(container)) == (2, 7)
+    with container.store.transaction(read=True) as tx:
         leaves = tx.query(Leaf).order_by(Leaf.position).all()
         assert [leaf.data["number"] for leaf in leaves] == [0, 1, 2, 3, 4, 0, 1]
         assert [leaf.position for leaf in leaves] == list(range(1, 8))
 
 
-def test_a_leaf_commits_or_rolls_back_with_its_decision(house):
+def test_a_leaf_commits_or_rolls_back_with_its_decision(container):
     """What did not happen is not in the log."""
-    with pytest.raises(ZeroDivisionError), house.store.transaction() as tx:
-        house.audit.append(tx, "test.done")
+    with pytest.raises(ZeroDivisionError), container.store.transaction() as tx:
+        container.audit.append(tx, "test.done")
         _ = 1 / 0
-    assert sequence(house) == 0
+    assert sequence(container) == 0
 
 
-def test_a_sequencing_that_is_rolled_back_leaves_the_leaves_waiting(house):
+def test_a_sequencing_that_is_rolled_back_leaves_the_leaves_waiting(container):
     """The chain and the places of its leaves are written together."""
-    append(house, 3)
-    with pytest.raises(ZeroDivisionError), house.store.transaction() as tx:
-        house.audit.sequence(tx)
+    append(container, 3)
+    with pytest.raises(ZeroDivisionError), container.store.transaction() as tx:
+        container.audit.sequence(tx)
         _ = 1 / 0
-    assert verify(house) == 0
-    assert sequence(house) == 3
-    assert verify(house) == 3
+    assert verify(container) == 0
+    assert sequence(container) == 3
+    assert verify(container) == 3
 
 
-def test_data_of_every_json_kind_verifies(house):
+def test_data_of_every_json_kind_verifies(container):
     """Nested members, numbers and text of any script come back the same from both databases."""
     data = {
         "list": [1, 2.5, None, True],
         "map": {"z": 1, "a": {"b": "x"}},
         "text": "\u00e9\U0001f600\u2028",
     }
-    append(house, 1, **data)
-    sequence(house)
-    assert verify(house) == 1
+    append(container, 1, **data)
+    sequence(container)
+    assert verify(container) == 1
 
 
-def test_a_chain_longer_than_a_page_verifies(house):
+def test_a_chain_longer_than_a_page_verifies(container):
     """Chains are read page by page, and a hole at the seam is found like any other."""
-    append(house, 502)
-    assert [sequence(house), sequence(house)] == [500, 2]
-    assert verify(house) == 502
-    with house.store.transaction() as tx:
+    append(container, 502)
+    assert [sequence(container), sequence(container)] == [500, 2]
+    assert verify(container) == 502
+    with container.store.transaction() as tx:
         tx.delete(tx.query(Leaf).filter_by(position=501).one())
-    assert broken_at(house) == 501
+    assert broken_at(container) == 501
 
 
 def test_a_changed_leaf_is_found(chained):
@@ -179,16 +179,18 @@ def test_a_leaf_put_into_the_chain_by_hand_is_found(chained):
     assert broken_at(chained) == 6
 
 
-def test_what_features_log_holds_no_personal_data(house):
+def test_what_features_log_holds_no_personal_data(container):
     """A registration, its refusal and a change leave neither names nor addresses in the log."""
-    account = house.register(username="canary", email="canary@example.com")
-    with house.store.transaction() as tx:
-        house.accounts.update(tx, house.caller, account.id, identifiers={"username": "canary2"})
-        house.accounts.suspend(tx, account.id, "login", "fraud", "operator")
-    with house.store.transaction(read=True) as tx:
+    account = container.register(username="canary", email="canary@example.com")
+    with container.store.transaction() as tx:
+        container.accounts.update(
+            tx, container.caller, account.id, identifiers={"username": "canary2"}
+        )
+        container.accounts.suspend(tx, account.id, "login", "fraud", "operator")
+    with container.store.transaction(read=True) as tx:
         leaves = tx.query(Leaf).all()
         kinds = {leaf.kind for leaf in leaves}
         assert {"subject.registered", "subject.changed", "subject.suspended"} <= kinds
         assert "canary" not in repr([(leaf.kind, leaf.actor, leaf.data) for leaf in leaves])
-    sequence(house)
-    assert verify(house) == len(leaves)
+    sequence(container)
+    assert verify(container) == len(leaves)

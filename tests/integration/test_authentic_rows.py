@@ -23,10 +23,10 @@ CONSENT = {"purpose": "face", "version": "1", "text_hash": "x", "locale": "en", 
 
 
 @pytest.fixture
-def state(house):
+def state(container):
     """What compares rows with the log, on a database that is settled."""
-    without_macs(house)
-    made = RowState(house.store, AuditLog(house.clock), house.clock)
+    without_macs(container)
+    made = RowState(container.store, AuditLog(container.clock), container.clock)
     made.settle()
     return made
 
@@ -35,9 +35,9 @@ def found(state, **more):
     return {(item["table"], item["what"]) for item in state.compare(**more).found}
 
 
-def without_macs(house):
+def without_macs(container):
     """Make the database one of the release before: no MAC, no mark, no word of them in the log."""
-    with house.store.engine.begin() as db:
+    with container.store.engine.begin() as db:
         for shape in shapes():
             if shape.keyed:
                 db.execute(update(shape.table).values(mac=None))
@@ -45,15 +45,15 @@ def without_macs(house):
             db.execute(delete(model))
 
 
-def test_what_a_savepoint_takes_back_is_not_told(house):
+def test_what_a_savepoint_takes_back_is_not_told(container):
     """The log hears of what stays: before the savepoint, after it, and of none that was undone."""
     names = [f"jti {number}" for number in range(3)]
-    now = house.clock.now()
+    now = container.clock.now()
 
     def use(tx, name):
         assert use_assertion(tx, UUID(int=1), name, now + timedelta(minutes=1), now)
 
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         use(tx, names[0])
         with pytest.raises(ZeroDivisionError), tx.begin_nested():
             use(tx, names[1])
@@ -67,50 +67,50 @@ def test_what_a_savepoint_takes_back_is_not_told(house):
         assert len(authentic.touched(tx)) == len(told) + 1
 
 
-def test_rows_of_an_older_database_are_trusted_once(house):
+def test_rows_of_an_older_database_are_trusted_once(container):
     """The first start gives every row a MAC and tells the log; the next one none."""
-    account = house.register(username="alice")
-    with house.store.transaction() as tx:
-        house.accounts.give_consent(tx, account.id, CONSENT)
-    without_macs(house)
-    with house.store.transaction(read=True) as tx, pytest.raises(RowRefused):
-        house.accounts.get(tx, account.id)
-    state = RowState(house.store, AuditLog(house.clock), house.clock)
+    account = container.register(username="alice")
+    with container.store.transaction() as tx:
+        container.accounts.give_consent(tx, account.id, CONSENT)
+    without_macs(container)
+    with container.store.transaction(read=True) as tx, pytest.raises(RowRefused):
+        container.accounts.get(tx, account.id)
+    state = RowState(container.store, AuditLog(container.clock), container.clock)
     assert state.settle() > 3
     assert state.settle() == 0
-    with house.store.transaction(read=True) as tx:
-        assert house.accounts.get(tx, account.id).id == account.id
+    with container.store.transaction(read=True) as tx:
+        assert container.accounts.get(tx, account.id).id == account.id
         kinds = tx.scalars(select(Leaf.kind)).all()
     assert "rows.authenticated" in kinds
     assert state.compare().found == []
 
 
-def test_a_row_without_a_mac_is_refused_ever_after(house, state):
+def test_a_row_without_a_mac_is_refused_ever_after(container, state):
     """To take the MACs away makes nothing new of old rows."""
-    account = house.register(username="alice")
-    with house.store.engine.begin() as db:
+    account = container.register(username="alice")
+    with container.store.engine.begin() as db:
         db.execute(text("UPDATE subject SET mac = NULL, status = 'active'"))
     assert state.settle() == 0
-    with house.store.transaction(read=True) as tx, pytest.raises(RowRefused):
-        house.accounts.get(tx, account.id)
+    with container.store.transaction(read=True) as tx, pytest.raises(RowRefused):
+        container.accounts.get(tx, account.id)
     assert ("subject", "edited") in found(state)
 
 
-def test_the_mark_cannot_be_taken_away(house, state):
+def test_the_mark_cannot_be_taken_away(container, state):
     """Without it, or with one that is not ours, nothing starts; not with all MACs gone either."""
-    house.register(username="alice")
-    with house.store.engine.begin() as db:
+    container.register(username="alice")
+    with container.store.engine.begin() as db:
         db.execute(text("UPDATE row_mark SET position = 9"))
     with pytest.raises(SetupError) as refused:
         state.settle()
     assert refused.value.code == "row_mark_refused"
     for statement in ("DELETE FROM row_mark", "UPDATE subject SET mac = NULL"):
-        with house.store.engine.begin() as db:
+        with container.store.engine.begin() as db:
             db.execute(text(statement))
         with pytest.raises(SetupError) as refused:
             state.settle()
         assert refused.value.code == "row_mark_missing"
-    with house.store.engine.begin() as db:
+    with container.store.engine.begin() as db:
         for shape in shapes():
             if shape.keyed:
                 db.execute(update(shape.table).values(mac=None))
@@ -119,12 +119,12 @@ def test_the_mark_cannot_be_taken_away(house, state):
     assert refused.value.code == "row_mark_missing"
 
 
-def test_an_older_database_with_a_broken_log_is_not_trusted(house):
+def test_an_older_database_with_a_broken_log_is_not_trusted(container):
     """What was edited before the upgrade is not made right by it, where the log tells."""
-    house.register(username="alice")
-    with house.store.transaction() as tx:
-        house.audit.sequence(tx)
-    with house.store.engine.begin() as db:
+    container.register(username="alice")
+    with container.store.transaction() as tx:
+        container.audit.sequence(tx)
+    with container.store.engine.begin() as db:
         for shape in shapes():
             if shape.keyed:
                 db.execute(update(shape.table).values(mac=None))
@@ -133,137 +133,142 @@ def test_an_older_database_with_a_broken_log_is_not_trusted(house):
     from crypto.errors import ChainBroken
 
     with pytest.raises(ChainBroken):
-        RowState(house.store, AuditLog(house.clock), house.clock).settle()
+        RowState(container.store, AuditLog(container.clock), container.clock).settle()
 
 
-def test_a_row_that_two_change_is_changed_by_one(house, state):
+def test_a_row_that_two_change_is_changed_by_one(container, state):
     """The second is told to try again; the row still holds and the log agrees."""
-    account = house.register(username="alice")
-    with house.store.transaction(read=True) as tx:
+    account = container.register(username="alice")
+    with container.store.transaction(read=True) as tx:
         row = tx.get(Subject, account.id)
         plain = authentic.one(
             tx, Subject, authentic.reading(Subject).where(Subject.id == account.id), {}
         )
         tx.expunge(row)
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         assert authentic.change(tx, Subject, plain, status="locked")
         assert not authentic.change(tx, Subject, plain, status="gone")
-    with pytest.raises(Conflict) as refused, house.store.transaction() as tx:
+    with pytest.raises(Conflict) as refused, container.store.transaction() as tx:
         tx.add(row)
         row.status = "gone"
     assert refused.value.code == "changed_meanwhile"
     assert found(state) == set()
 
 
-def test_a_change_after_a_roll_back_is_found(house, state):
+def test_a_change_after_a_roll_back_is_found(container, state):
     """To put a row back and let the service change it again does not cover it up."""
-    account = house.register(username="alice")
+    account = container.register(username="alice")
     subjects = table_of(Subject)
-    with house.store.engine.connect() as db:
+    with container.store.engine.connect() as db:
         query = select(subjects).where(subjects.c.id == account.id)
         before = dict(db.execute(query).one()._mapping)
     for _ in range(2):
-        with house.store.transaction() as tx:
-            house.accounts.completed_login(tx, account)
-        with house.store.engine.begin() as db:
+        with container.store.transaction() as tx:
+            container.accounts.completed_login(tx, account)
+        with container.store.engine.begin() as db:
             db.execute(update(subjects).where(subjects.c.id == account.id).values(**before))
-    with house.store.transaction() as tx:
-        house.accounts.completed_login(tx, account)
+    with container.store.transaction() as tx:
+        container.accounts.completed_login(tx, account)
     assert found(state) == {("subject", "changed_after_rollback")}
 
 
-def test_notes_that_somebody_wrote_are_told(house, state):
+def test_notes_that_somebody_wrote_are_told(container, state):
     """Neither a leaf with notes of its own nor one without the MAC of its notes is believed."""
-    account = house.register(username="alice")
-    with house.store.transaction() as tx:
-        house.accounts.suspend(tx, account.id, "login", "fraud", "op")
-    with house.store.engine.begin() as db:
+    account = container.register(username="alice")
+    with container.store.transaction() as tx:
+        container.accounts.suspend(tx, account.id, "login", "fraud", "op")
+    with container.store.engine.begin() as db:
         row = db.execute(select(table_of(Suspension))).one()
         notes = [["suspension", str(row.id), 2, "gone", None]]
-        values = {"id": account.id, "at": house.clock.now(), "kind": "x", "data": {"rows": notes}}
+        values = {
+            "id": account.id,
+            "at": container.clock.now(),
+            "kind": "x",
+            "data": {"rows": notes},
+        }
         db.execute(table_of(Leaf).insert().values(**values))
         db.execute(text("DELETE FROM suspension"))
     assert found(state) == {("audit_leaf", "forged_notes"), ("suspension", "missing")}
 
 
-def test_a_key_that_is_used_again_begins_anew(house, state):
+def test_a_key_that_is_used_again_begins_anew(container, state):
     """A role that was taken and given again is no row that came back."""
-    account, now = house.register(username="alice"), house.clock.now()
+    account, now = container.register(username="alice"), container.clock.now()
     for _ in range(3):
-        with house.store.transaction() as tx:
+        with container.store.transaction() as tx:
             assert operators.grant(tx, account.id, "auditor", now, "op")
             assert not operators.grant(tx, account.id, "auditor", now, "op")
         assert found(state) == set()
-        with house.store.engine.connect() as db:
+        with container.store.engine.connect() as db:
             kept = dict(db.execute(select(table_of(OperatorRole))).one()._mapping)
-        with house.store.transaction() as tx:
+        with container.store.transaction() as tx:
             assert operators.revoke(tx, account.id, "auditor")
         assert found(state) == set()
-    with house.store.engine.begin() as db:
+    with container.store.engine.begin() as db:
         db.execute(insert(table_of(OperatorRole)).values(**kept))
     assert found(state) == {("operator_role", "came_back")}
 
 
-def test_what_changed_lately_is_compared_alone(house, state):
+def test_what_changed_lately_is_compared_alone(container, state):
     """After a whole comparison only what the log was told since is read again."""
-    account = house.register(username="alice")
-    with house.store.transaction() as tx:
-        house.accounts.give_consent(tx, account.id, CONSENT)
-        house.audit.sequence(tx)
+    account = container.register(username="alice")
+    with container.store.transaction() as tx:
+        container.accounts.give_consent(tx, account.id, CONSENT)
+        container.audit.sequence(tx)
     assert state.compare().count == 0
-    with house.store.transaction() as tx:
-        house.audit.sequence(tx)
+    with container.store.transaction() as tx:
+        container.audit.sequence(tx)
     whole = state.compare().rows
-    with house.store.transaction() as tx:
-        house.accounts.suspend(tx, account.id, "login", "fraud", "op")
+    with container.store.transaction() as tx:
+        container.accounts.suspend(tx, account.id, "login", "fraud", "op")
     lately = state.compare(lately=True)
     assert lately.rows < whole
     assert lately.found == []
-    with house.store.engine.begin() as db:
+    with container.store.engine.begin() as db:
         db.execute(text("DELETE FROM suspension"))
     assert found(state, lately=True) == {("suspension", "missing")}
 
 
-def test_what_has_expired_may_be_missing(house, state):
+def test_what_has_expired_may_be_missing(container, state):
     """A verification code is told with its end; before it, it must be there."""
-    account = house.register(email="alice@example.org")
-    with house.store.transaction() as tx:
-        house.accounts.send_code(tx, account.id, "email")
-    with house.store.engine.begin() as db:
+    account = container.register(email="alice@example.org")
+    with container.store.transaction() as tx:
+        container.accounts.send_code(tx, account.id, "email")
+    with container.store.engine.begin() as db:
         db.execute(text("DELETE FROM verification_code"))
     assert found(state) == {("verification_code", "missing")}
-    house.clock.advance(seconds=timedelta(hours=1).total_seconds())
+    container.clock.advance(seconds=timedelta(hours=1).total_seconds())
     assert found(state) == set()
 
 
-def test_a_client_secret_that_is_put_back_is_refused(house, state):
+def test_a_client_secret_that_is_put_back_is_refused(container, state):
     """The MAC covers the sealed secret: an older one is none, though it opens."""
-    with house.store.transaction() as tx:
-        client, secret = house.clients.create(tx, NewClient("app", ()))
-    with house.store.engine.connect() as db:
+    with container.store.transaction() as tx:
+        client, secret = container.clients.create(tx, NewClient("app", ()))
+    with container.store.engine.connect() as db:
         old = db.execute(text("SELECT secret FROM client")).scalar()
-    with house.store.transaction() as tx:
-        house.clients.rotate_secret(tx, client.id)
-    with house.store.engine.begin() as db:
+    with container.store.transaction() as tx:
+        container.clients.rotate_secret(tx, client.id)
+    with container.store.engine.begin() as db:
         db.execute(text("UPDATE client SET secret = :old"), {"old": old})
-    with pytest.raises(RowRefused), house.store.transaction() as tx:
-        house.clients.authenticate_secret(tx, str(client.id), secret)
+    with pytest.raises(RowRefused), container.store.transaction() as tx:
+        container.clients.authenticate_secret(tx, str(client.id), secret)
 
 
-def test_a_list_leaves_out_what_was_forged_and_tells(house, state):
+def test_a_list_leaves_out_what_was_forged_and_tells(container, state):
     """The other rows are there, and the alarm names table and key."""
     told = []
-    house.store.on_refused(told.extend)
-    account = house.register(username="alice")
-    with house.store.transaction() as tx:
-        house.accounts.give_consent(tx, account.id, CONSENT)
-        house.accounts.give_consent(tx, account.id, CONSENT | {"purpose": "behavior"})
-    with house.store.engine.begin() as db:
+    container.store.on_refused(told.extend)
+    account = container.register(username="alice")
+    with container.store.transaction() as tx:
+        container.accounts.give_consent(tx, account.id, CONSENT)
+        container.accounts.give_consent(tx, account.id, CONSENT | {"purpose": "behavior"})
+    with container.store.engine.begin() as db:
         forged = update(table_of(Consent)).where(Consent.purpose == "face")
         db.execute(forged.values(version="2"))
         bad = db.execute(select(Consent.id).where(Consent.purpose == "face")).scalar()
-    with house.store.transaction(read=True) as tx:
-        given = house.accounts.consents(tx, account.id)
-        assert not house.accounts.consented(tx, account.id, "face")
+    with container.store.transaction(read=True) as tx:
+        given = container.accounts.consents(tx, account.id)
+        assert not container.accounts.consented(tx, account.id, "face")
     assert [item["purpose"] for item in given] == ["behavior"]
     assert set(told) == {("consent", str(bad))}

@@ -17,11 +17,11 @@ ENDED = ["40P01", "40001"]
 
 
 @pytest.fixture
-def postgres(house):
+def postgres(container):
     """The features on PostgreSQL, which has locks of rows."""
-    if house.store.engine.dialect.name != "postgresql":
+    if container.store.engine.dialect.name != "postgresql":
         pytest.skip("SQLite has one writer at a time, and no such end")
-    return house
+    return container
 
 
 @pytest.fixture(autouse=True)
@@ -121,48 +121,48 @@ def test_a_unique_index_is_a_conflict(postgres):
     assert refused.value.code == "changed_meanwhile"
 
 
-def test_a_second_row_of_one_key_is_a_conflict(house):
+def test_a_second_row_of_one_key_is_a_conflict(container):
     """On SQLite too."""
     statement = text(
         "INSERT INTO revoked_token (jti, expires_at)"
         " VALUES ('00000000000000000000000000000001', '2026-11-24 12:00:00')"
     )
-    with pytest.raises(Conflict), house.store.transaction() as tx:
+    with pytest.raises(Conflict), container.store.transaction() as tx:
         tx.execute(statement)
         tx.execute(statement)
 
 
-def test_a_row_that_is_gone_is_a_conflict(house):
+def test_a_row_that_is_gone_is_a_conflict(container):
     """An object whose row another request has deleted meanwhile is no fault of this program."""
     from service.accounts.store import VerificationCode
 
-    account = house.register(email="alice@example.com")
-    with house.store.transaction() as tx:
-        house.accounts.send_code(tx, account.id, "email")
-    with pytest.raises(Conflict), house.store.transaction() as tx:
+    account = container.register(email="alice@example.com")
+    with container.store.transaction() as tx:
+        container.accounts.send_code(tx, account.id, "email")
+    with pytest.raises(Conflict), container.store.transaction() as tx:
         row = tx.query(VerificationCode).one()
         tx.execute(text("DELETE FROM verification_code"))
         row.expires_at += timedelta(minutes=1)
         tx.flush()
 
 
-def test_a_full_pool_is_busy(house):
+def test_a_full_pool_is_busy(container):
     """Whoever finds no connection in time is told to come again."""
-    url = house.store.engine.url
+    url = container.store.engine.url
     small = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.05)
-    store = Store(small, house.vault)
+    store = Store(small, container.key_store)
     with small.connect(), pytest.raises(Busy), store.transaction(read=True) as tx:
         tx.execute(text("SELECT 1"))
     small.dispose()
 
 
-def test_a_locked_file_is_busy(house, monkeypatch):
+def test_a_locked_file_is_busy(container, monkeypatch):
     """SQLite's one writer takes too long: 503 `database_busy`, not a lost database."""
-    if house.store.engine.dialect.name != "sqlite":
+    if container.store.engine.dialect.name != "sqlite":
         pytest.skip("a file is SQLite's")
     monkeypatch.setattr(connecting, "_BUSY_MS", 20)
-    engine = make_engine(str(house.store.engine.url))
-    store, runs = Store(engine, house.vault), []
+    engine = make_engine(str(container.store.engine.url))
+    store, runs = Store(engine, container.key_store), []
     writer = sqlite3.connect(engine.url.database, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
 
@@ -179,9 +179,9 @@ def test_a_locked_file_is_busy(house, monkeypatch):
     engine.dispose()
 
 
-def test_a_value_whose_key_went_meanwhile_is_read_once_more(house):
+def test_a_value_whose_key_went_meanwhile_is_read_once_more(container):
     """An erasure between a value and its key is no alarm; what never opens stays one."""
-    store, runs = house.store, []
+    store, runs = container.store, []
 
     def view(last, keep):
         runs.append(1)

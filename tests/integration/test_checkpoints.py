@@ -28,46 +28,46 @@ EVERYTHING = [
 ]
 
 
-def run(house, *statements, **values):
+def run(container, *statements, **values):
     """Do what somebody does who can write the database."""
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         for statement in statements:
             tx.execute(text(statement), values)
 
 
-def found(house, remembered=()):
+def found(container, remembered=()):
     """Return where verification and the check at a start find the log changed."""
-    with house.store.transaction(read=True) as tx:
-        light = house.audit.disagreement(tx, list(remembered))
+    with container.store.transaction(read=True) as tx:
+        light = container.audit.disagreement(tx, list(remembered))
         try:
-            house.audit.verify(tx, remembered)
+            container.audit.verify(tx, remembered)
         except ChainBroken as error:
             return error.position, light.position if light else None
     return None, light.position if light else None
 
 
-def rows(house):
+def rows(container):
     """Return the numbers and places of the checkpoints."""
-    with house.store.transaction(read=True) as tx:
+    with container.store.transaction(read=True) as tx:
         query = tx.query(CheckpointRow).order_by(CheckpointRow.number)
         return [(row.number, row.position) for row in query]
 
 
 @pytest.fixture
-def logged(house):
+def logged(container):
     """A house with 50 leaves under five checkpoints."""
     for _ in range(5):
-        append(house, 10)
-        sequence(house)
-        house.clock.advance(minutes=2)
-    assert rows(house) == [(1, 10), (2, 20), (3, 30), (4, 40), (5, 50)]
-    assert found(house) == (None, None)
-    return house
+        append(container, 10)
+        sequence(container)
+        container.clock.advance(minutes=2)
+    assert rows(container) == [(1, 10), (2, 20), (3, 30), (4, 40), (5, 50)]
+    assert found(container) == (None, None)
+    return container
 
 
-def recompute(house, start, key=None):
+def recompute(container, start, key=None):
     """Compute the chain anew from a position on, as far as the key that one has goes."""
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         links = {link.position: link for link in tx.query(Link).all()}
         head = links[start - 1].head if start > 1 else chain.GENESIS
         for position in range(start, len(links) + 1):
@@ -78,34 +78,34 @@ def recompute(house, start, key=None):
                 links[position].mac = chain.link_mac(key, position, head)
 
 
-def test_one_checkpoint_moves_on_for_a_minute(house):
+def test_one_checkpoint_moves_on_for_a_minute(container):
     """Rounds do not leave a row each; what is over a minute old stays where it is."""
     for count in (1, 2, 3):
-        append(house, count)
-        sequence(house)
-    assert rows(house) == [(1, 6)]
-    sequence(house)
-    house.clock.advance(minutes=1)
-    sequence(house)
-    assert rows(house) == [(1, 6)]
-    append(house)
-    sequence(house)
-    append(house)
-    sequence(house)
-    assert rows(house) == [(1, 6), (2, 8)]
-    assert verify(house) == 8
+        append(container, count)
+        sequence(container)
+    assert rows(container) == [(1, 6)]
+    sequence(container)
+    container.clock.advance(minutes=1)
+    sequence(container)
+    assert rows(container) == [(1, 6)]
+    append(container)
+    sequence(container)
+    append(container)
+    sequence(container)
+    assert rows(container) == [(1, 6), (2, 8)]
+    assert verify(container) == 8
 
 
-def test_a_clock_that_goes_back_begins_another_checkpoint(house):
+def test_a_clock_that_goes_back_begins_another_checkpoint(container):
     """One that began in the future is not open until then."""
-    house.clock.advance(days=365)
-    append(house)
-    sequence(house)
-    house.clock.advance(days=-365)
-    append(house)
-    sequence(house)
-    assert rows(house) == [(1, 1), (2, 2)]
-    assert verify(house) == 2
+    container.clock.advance(days=365)
+    append(container)
+    sequence(container)
+    container.clock.advance(days=-365)
+    append(container)
+    sequence(container)
+    assert rows(container) == [(1, 1), (2, 2)]
+    assert verify(container) == 2
 
 
 @pytest.mark.parametrize("gone", [1, 5, 15, 20, 49])
@@ -206,27 +206,27 @@ def test_a_checkpoint_of_another_number_is_found(logged):
     assert found(logged) == (11, 11)
 
 
-def test_a_chain_of_the_first_version_is_adopted_once(house, url):
+def test_a_chain_of_the_first_version_is_adopted_once(container, url):
     """It has no MAC and no checkpoint; it verifies as before, and what follows is under keys."""
-    plain = AuditLog(house.clock)
-    append(house, 7)
-    with house.store.transaction() as tx:
+    plain = AuditLog(container.clock)
+    append(container, 7)
+    with container.store.transaction() as tx:
         assert plain.sequence(tx) == 7
         old = Point(*plain.checkpoint(tx))
-    assert found(house) == (1, 1)
-    sequence(house)
-    assert rows(house) == [(1, 7)]
-    assert found(house, [old]) == (None, None)
-    append(house, 3)
-    sequence(house)
-    assert rows(house) == [(1, 7), (2, 10)]
-    assert verify(house) == 10
-    assert found(house, [old, Point(old.position, bytes(32))]) == (7, 7)
+    assert found(container) == (1, 1)
+    sequence(container)
+    assert rows(container) == [(1, 7)]
+    assert found(container, [old]) == (None, None)
+    append(container, 3)
+    sequence(container)
+    assert rows(container) == [(1, 7), (2, 10)]
+    assert verify(container) == 10
+    assert found(container, [old, Point(old.position, bytes(32))]) == (7, 7)
     for at in (2, 7, 8):
-        with pytest.raises(ChainBroken) as broken, house.store.transaction() as tx:
+        with pytest.raises(ChainBroken) as broken, container.store.transaction() as tx:
             change = "UPDATE audit_leaf SET actor = 'nobody' WHERE position = :at"
             tx.execute(text(change), {"at": at})
-            house.audit.verify(tx)
+            container.audit.verify(tx)
         assert broken.value.position == at
 
 
@@ -283,39 +283,39 @@ def test_a_chain_that_grows_while_it_is_read_is_in_order(logged, monkeypatch):
     assert found(logged) == (None, None)
 
 
-def test_leaves_that_wait_are_counted(house):
+def test_leaves_that_wait_are_counted(container):
     """Ten seconds are allowed; a time of the future is as late as one long past."""
-    with house.store.transaction(read=True) as tx:
-        assert house.audit.waiting(tx).count == 0
-    append(house, 3)
-    with house.store.transaction(read=True) as tx:
-        young = house.audit.waiting(tx)
+    with container.store.transaction(read=True) as tx:
+        assert container.audit.waiting(tx).count == 0
+    append(container, 3)
+    with container.store.transaction(read=True) as tx:
+        young = container.audit.waiting(tx)
     assert (young.count, young.late, young.oldest) == (3, 0, timedelta(seconds=3))
-    house.clock.advance(seconds=7)
-    with house.store.transaction(read=True) as tx:
-        assert house.audit.waiting(tx).late == 1
-    house.clock.advance(days=-1)
-    with house.store.transaction(read=True) as tx:
-        assert house.audit.waiting(tx).late == 3
-    sequence(house)
-    with house.store.transaction(read=True) as tx:
-        assert house.audit.waiting(tx).count == 0
+    container.clock.advance(seconds=7)
+    with container.store.transaction(read=True) as tx:
+        assert container.audit.waiting(tx).late == 1
+    container.clock.advance(days=-1)
+    with container.store.transaction(read=True) as tx:
+        assert container.audit.waiting(tx).late == 3
+    sequence(container)
+    with container.store.transaction(read=True) as tx:
+        assert container.audit.waiting(tx).count == 0
 
 
-def test_a_round_takes_all_that_waits(house):
+def test_a_round_takes_all_that_waits(container):
     """More than a page, in order."""
-    append(house, 1203)
-    with house.store.transaction() as tx:
-        assert house.audit.sequence_waiting(tx) == 1203
-        assert house.audit.sequence_waiting(tx) == 0
-    assert verify(house) == 1203
+    append(container, 1203)
+    with container.store.transaction() as tx:
+        assert container.audit.sequence_waiting(tx) == 1203
+        assert container.audit.sequence_waiting(tx) == 0
+    assert verify(container) == 1203
 
 
-def test_what_was_told_is_told_again_in_time(house):
+def test_what_was_told_is_told_again_in_time(container):
     """Once within a time; a note of the future does not silence it."""
     told = []
     for step in (0, 30, 31, 0, -3600, 0):
-        house.clock.advance(seconds=step)
-        with house.store.transaction() as tx:
-            told.append(house.audit.due(tx, "late", timedelta(minutes=1)))
+        container.clock.advance(seconds=step)
+        with container.store.transaction() as tx:
+            told.append(container.audit.due(tx, "late", timedelta(minutes=1)))
     assert told == [True, False, True, False, True, False]

@@ -39,51 +39,51 @@ class Post:
 class Mail:
     """Delivery with senders of its own on the features of a house."""
 
-    def __init__(self, house, *channels):
-        self.house = house
+    def __init__(self, container, *channels):
+        self.container = container
         self.posts = {channel: Post() for channel in channels or Channel}
-        self.webhooks = Webhooks(house.audit, house.clock, plain=False)
+        self.webhooks = Webhooks(container.audit, container.clock, plain=False)
         self.metrics = Metrics()
         self.delivering = self.another()
 
     def another(self):
         """Return what another process would deliver with."""
         return Delivering(
-            self.house.store, self.webhooks, self.posts, lambda _tx, _subject: "zh-CN",
-            self.house.clock, self.metrics,
+            self.container.store, self.webhooks, self.posts, lambda _tx, _subject: "zh-CN",
+            self.container.clock, self.metrics,
         )  # fmt: skip
 
     def put(self, kind="authenticator.revoked", subject=None, **payload):
         """Put a message in."""
-        with self.house.store.transaction() as tx:
-            self.house.outbox.put(tx, kind, subject, payload)
-        self.house.clock.advance(milliseconds=2)
+        with self.container.store.transaction() as tx:
+            self.container.outbox.put(tx, kind, subject, payload)
+        self.container.clock.advance(milliseconds=2)
 
     def run(self, **after):
         """Let some time pass, then deliver what is due."""
-        self.house.clock.advance(**after or {"seconds": 0})
+        self.container.clock.advance(**after or {"seconds": 0})
         self.delivering.all_due()
 
     def rows(self):
         """Return what was not delivered."""
-        with self.house.store.transaction(read=True) as tx:
-            return self.house.outbox.waiting(tx)
+        with self.container.store.transaction(read=True) as tx:
+            return self.container.outbox.waiting(tx)
 
     def hook(self, kinds="*", client=None):
         """Register a webhook."""
-        with self.house.store.transaction() as tx:
+        with self.container.store.transaction() as tx:
             return self.webhooks.add(tx, "https://shop.example/hook", kinds, client)
 
 
 @pytest.fixture
-def mail(house):
+def mail(container):
     """Return delivery by senders that keep what they are given."""
-    return Mail(house)
+    return Mail(container)
 
 
 def test_a_message_goes_to_its_person_once(mail):
     """It is delivered by the channel of its address, in the language of the profile."""
-    subject = mail.house.register(username="alice").id
+    subject = mail.container.register(username="alice").id
     mail.put(subject=subject, to="alice@example.com")
     mail.put("identifier.changed", subject=subject, to="+4930123456", field="phone")
     mail.run()
@@ -120,13 +120,13 @@ def test_what_is_refused_for_good_is_dead_until_somebody_says_otherwise(mail):
     mail.run(days=1)
     assert [row["state"] for row in mail.rows()] == ["dead", "dead"]
     first, second = (uuid.UUID(row["id"]) for row in mail.rows())
-    with mail.house.store.transaction() as tx:
-        assert mail.house.outbox.dead(tx) == [first, second]
-        assert mail.house.outbox.retry(tx, [first]) == 1
-        assert mail.house.outbox.drop(tx, [second]) == 1
+    with mail.container.store.transaction() as tx:
+        assert mail.container.outbox.dead(tx) == [first, second]
+        assert mail.container.outbox.retry(tx, [first]) == 1
+        assert mail.container.outbox.drop(tx, [second]) == 1
     mail.run()
     assert [message.payload["to"] for message in post.got] == ["alice@example.com"]
-    with mail.house.store.transaction(read=True) as tx:
+    with mail.container.store.transaction(read=True) as tx:
         assert tx.execute(text("SELECT count(*) FROM delivery")).scalar() == 1
 
 
@@ -134,16 +134,16 @@ def test_a_code_is_never_delivered_after_its_time(mail):
     """After ten minutes it is dead, and stays so."""
     post = mail.posts[Channel.EMAIL]
     post.failures = [Undelivered("unreachable") for _ in range(40)]
-    with mail.house.store.transaction() as tx:
+    with mail.container.store.transaction() as tx:
         payload = {"to": "a@example.com", "code": "12345678"}
-        mail.house.outbox.put(tx, CODE, None, payload, timedelta(minutes=10))
+        mail.container.outbox.put(tx, CODE, None, payload, timedelta(minutes=10))
     for _ in range(30):
         mail.run(seconds=40)
     (row,) = mail.rows()
     assert row["state"] == "dead"
     post.failures = []
-    with mail.house.store.transaction() as tx:
-        assert mail.house.outbox.retry(tx, [uuid.UUID(row["id"])]) == 0
+    with mail.container.store.transaction() as tx:
+        assert mail.container.outbox.retry(tx, [uuid.UUID(row["id"])]) == 0
     mail.run(minutes=1)
     assert post.got == []
 
@@ -216,7 +216,7 @@ def test_a_late_answer_of_one_that_lost_its_claim_changes_nothing(mail):
     mail.delivering._route()
     old = mail.delivering._claim("email")
     mail.run(minutes=3)
-    with mail.house.store.transaction() as tx:
+    with mail.container.store.transaction() as tx:
         mail.delivering._settle(tx, old, Undelivered("smtp_550", final=True))
     assert mail.rows() == []
 
@@ -225,10 +225,10 @@ def test_a_delivery_put_off_by_a_clock_that_went_wrong_is_due(mail):
     """A next time a year ahead holds nothing up once the clock is right again."""
     mail.posts[Channel.EMAIL].failures = [Undelivered("timeout")]
     mail.put(to="alice@example.com")
-    mail.house.clock.advance(days=365)
+    mail.container.clock.advance(days=365)
     mail.delivering._route()
     mail.delivering._claim("email")
-    mail.house.clock.advance(days=-365)
+    mail.container.clock.advance(days=-365)
     mail.run()
     mail.run(minutes=1)
     assert mail.posts[Channel.EMAIL].kinds == ["authenticator.revoked"]
@@ -236,14 +236,14 @@ def test_a_delivery_put_off_by_a_clock_that_went_wrong_is_due(mail):
 
 def test_an_erased_person_hears_nothing_more(mail):
     """Messages and their deliveries go with the person."""
-    subject = mail.house.register(username="alice").id
+    subject = mail.container.register(username="alice").id
     mail.put(subject=subject, to="alice@example.com")
     mail.delivering._route()
-    with mail.house.store.transaction() as tx:
-        mail.house.outbox.forget(tx, subject)
+    with mail.container.store.transaction() as tx:
+        mail.container.outbox.delete_for(tx, subject)
     mail.run()
     assert mail.posts[Channel.EMAIL].got == []
-    with mail.house.store.transaction(read=True) as tx:
+    with mail.container.store.transaction(read=True) as tx:
         assert tx.execute(text("SELECT count(*) FROM delivery")).scalar() == 0
 
 
@@ -275,15 +275,15 @@ def test_one_message_that_breaks_its_sender_holds_up_no_other(mail):
 @pytest.mark.parametrize("kind", sorted(CODES))
 def test_a_retry_lets_no_code_live_longer(mail, kind):
     """Neither one that is new nor one that is dead before its time."""
-    with mail.house.store.transaction() as tx:
+    with mail.container.store.transaction() as tx:
         payload = {"to": "a@example.com", "code": "12345678"}
-        mail.house.outbox.put(tx, kind, None, payload, timedelta(minutes=10))
+        mail.container.outbox.put(tx, kind, None, payload, timedelta(minutes=10))
     mail.posts[Channel.EMAIL].failures = [Undelivered("smtp_550", final=True)]
     ids = [uuid.UUID(mail.rows()[0]["id"])]
     for _ in range(2):
-        with mail.house.store.transaction() as tx:
-            mail.house.outbox.retry(tx, ids)
-        with mail.house.store.transaction(read=True) as tx:
+        with mail.container.store.transaction() as tx:
+            mail.container.outbox.retry(tx, ids)
+        with mail.container.store.transaction(read=True) as tx:
             ends = tx.execute(text("SELECT until FROM delivery")).all()
             assert all(str(row[0]) < "2026-11-24 12:10:01" for row in ends)
         mail.delivering._route()
@@ -294,7 +294,7 @@ def test_a_retry_lets_no_code_live_longer(mail, kind):
 def test_an_alarm_without_details_reaches_every_operator(mail):
     """Each has a delivery of its own; what one server refuses is no loss of the others."""
     mail.delivering = Delivering(
-        mail.house.store, mail.webhooks, mail.posts, lambda _tx, _subject: "", mail.house.clock,
+        mail.container.store, mail.webhooks, mail.posts, lambda _tx, _subject: "", mail.container.clock,
         mail.metrics, 2,
     )  # fmt: skip
     mail.put("alarm.ledger_lost")
@@ -308,7 +308,7 @@ def test_an_alarm_without_details_reaches_every_operator(mail):
 def test_an_alarm_that_nobody_is_named_for_is_held(mail):
     """No delivery dies for it; webhooks hear of it all the same, and a retry sends it later."""
     mail.delivering = Delivering(
-        mail.house.store, mail.webhooks, mail.posts, lambda _tx, _subject: "", mail.house.clock,
+        mail.container.store, mail.webhooks, mail.posts, lambda _tx, _subject: "", mail.container.clock,
         mail.metrics, 0,
     )  # fmt: skip
     mail.put("alarm.ledger_lost")
@@ -316,8 +316,8 @@ def test_an_alarm_that_nobody_is_named_for_is_held(mail):
     (row,) = mail.rows()
     assert (row["state"], mail.posts[Channel.ALARM].got) == ("held", [])
     mail.hook("alarm.*")
-    with mail.house.store.transaction() as tx:
-        assert mail.house.outbox.retry(tx, [uuid.UUID(row["id"])]) == 1
+    with mail.container.store.transaction() as tx:
+        assert mail.container.outbox.retry(tx, [uuid.UUID(row["id"])]) == 1
     mail.run()
     assert mail.posts[Channel.WEBHOOK].kinds == ["alarm.ledger_lost"]
     assert mail.rows() == []
@@ -327,28 +327,28 @@ def test_a_code_goes_before_notices(mail):
     """It is of use for the shortest time."""
     for _ in range(30):
         mail.put(to="a@example.com")
-    with mail.house.store.transaction() as tx:
+    with mail.container.store.transaction() as tx:
         payload = {"to": "b@example.com", "code": "12345678"}
-        mail.house.outbox.put(tx, CODE, None, payload, timedelta(minutes=10))
+        mail.container.outbox.put(tx, CODE, None, payload, timedelta(minutes=10))
     mail.delivering._route()
     assert mail.delivering._claim("email").kind == CODE
 
 
 def test_what_cannot_be_read_is_told_to_nobody_and_listed(mail, monkeypatch):
     """A webhook gets no empty event; a list shows the others; an alarm goes out by its kind."""
-    subject = mail.house.register(username="alice").id
+    subject = mail.container.register(username="alice").id
     mail.hook()
     mail.put(subject=subject)
     mail.put("alarm.canary_opened", subject=subject)
-    with mail.house.store.transaction() as tx:
+    with mail.container.store.transaction() as tx:
         tx.execute(text("UPDATE outbox SET kind = kind || '.x'"))
     mail.run()
     assert mail.posts[Channel.WEBHOOK].got == []
     assert mail.posts[Channel.ALARM].kinds == ["alarm.canary_opened.x"]
-    with mail.house.store.transaction() as tx:
-        rows = mail.house.outbox.waiting(tx, reveal=True)
+    with mail.container.store.transaction() as tx:
+        rows = mail.container.outbox.waiting(tx, reveal=True)
         assert [row["payload"] for row in rows] == [None, None]
-        assert mail.house.outbox.retry(tx, [uuid.UUID(row["id"]) for row in rows]) == 0
+        assert mail.container.outbox.retry(tx, [uuid.UUID(row["id"]) for row in rows]) == 0
 
 
 def test_hanging_webhooks_leave_a_turn_to_others(mail):
@@ -359,7 +359,7 @@ def test_hanging_webhooks_leave_a_turn_to_others(mail):
     mail.posts[Channel.WEBHOOK].failures = [Undelivered("timeout") for _ in range(7)]
     for _ in range(2):
         mail.delivering.all_due()
-        mail.house.clock.advance(milliseconds=10)
+        mail.container.clock.advance(milliseconds=10)
     assert len(mail.delivering._begun) == len(hooks)
 
 
@@ -379,7 +379,7 @@ def test_depth_and_age_are_measured(mail):
     for _ in range(2):
         mail.put(to="alice@example.com")
     mail.run()
-    mail.house.clock.advance(seconds=60)
+    mail.container.clock.advance(seconds=60)
     mail.delivering._measure()
 
     def value(name, **labels):
@@ -405,7 +405,7 @@ def test_depth_and_age_are_measured(mail):
 )  # fmt: skip
 def test_a_webhook_that_cannot_be_is_refused(mail, place, kinds):
     """The error points at the URL or the kinds."""
-    with mail.house.store.transaction() as tx, pytest.raises(BadInput) as refused:
+    with mail.container.store.transaction() as tx, pytest.raises(BadInput) as refused:
         mail.webhooks.add(tx, place, kinds, None)
     assert refused.value.faults[0].pointer in {"/url", "/kinds"}
 
@@ -414,12 +414,12 @@ def test_a_secret_rotates_with_an_overlap_and_a_webhook_ends(mail):
     """Both sign for a day, then the new one alone; what waits for a removed webhook is dead."""
     made = mail.hook()
     hook = uuid.UUID(made["id"])
-    with mail.house.store.transaction() as tx:
+    with mail.container.store.transaction() as tx:
         again = mail.webhooks.rotate(tx, hook, timedelta(days=1))
         assert len(mail.webhooks.endpoint(tx, hook).secrets) == 2
     assert again["secret"] != made["secret"]
-    mail.house.clock.advance(days=1, seconds=1)
-    with mail.house.store.transaction() as tx:
+    mail.container.clock.advance(days=1, seconds=1)
+    with mail.container.store.transaction() as tx:
         assert len(mail.webhooks.endpoint(tx, hook).secrets) == 1
         mail.webhooks.remove(tx, hook)
         assert mail.webhooks.listed(tx) == []
@@ -430,7 +430,7 @@ def test_a_secret_rotates_with_an_overlap_and_a_webhook_ends(mail):
 def test_a_webhook_that_somebody_wrote_into_the_database_hears_nothing(mail):
     """The row has a MAC: another address is none."""
     mail.hook()
-    with mail.house.store.transaction() as tx:
+    with mail.container.store.transaction() as tx:
         tx.execute(text("UPDATE webhook SET url = 'https://evil.example/'"))
     mail.put()
     mail.run()

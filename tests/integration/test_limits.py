@@ -7,90 +7,90 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.throttling.actions import Limits
-from service.throttling.model import Rule
+from service.throttling.model import AttemptLimit
 from tests.integration.test_races import together
 
 HOUR = timedelta(hours=1)
-FIVE = Rule("five", 5, HOUR)
-GROWING = Rule("growing", 6, timedelta(hours=4), (0, 30, 120, 3600))
-FIXED = Rule("fixed", 3, HOUR, rolling=False)
+FIVE = AttemptLimit("five", 5, HOUR)
+GROWING = AttemptLimit("growing", 6, timedelta(hours=4), (0, 30, 120, 3600))
+FIXED = AttemptLimit("fixed", 3, HOUR, rolling=False)
 
 
 @pytest.fixture
-def limits(house):
+def limits(container):
     """Return the counts of a fresh house."""
-    return Limits(house.vault.purpose_key, house.clock)
+    return Limits(container.key_store.purpose_key, container.clock)
 
 
-def take(house, limits, rule, name="a"):
+def take(container, limits, rule, name="a"):
     """Count one time in a unit of work of its own."""
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         return limits.take(tx, rule, name)
 
 
-def test_twenty_at_once_take_what_there_is(house, limits):
+def test_twenty_at_once_take_what_there_is(container, limits):
     """The first ever, and again after the span: five each."""
     for _ in range(2):
-        waits = together(house, lambda tx, _: limits.take(tx, FIVE, "a"))
+        waits = together(container, lambda tx, _: limits.take(tx, FIVE, "a"))
         assert waits.count(0) == 5
         assert set(waits) == {0, 3600}
-        house.clock.advance(hours=1)
+        container.clock.advance(hours=1)
 
 
-def test_names_and_rules_are_counted_apart(house, limits):
+def test_names_and_rules_are_counted_apart(container, limits):
     """Another name or another rule has its own."""
-    assert [take(house, limits, FIXED) for _ in range(4)] == [0, 0, 0, 3600]
-    assert take(house, limits, FIXED, "b") == 0
-    assert take(house, limits, FIVE) == 0
+    assert [take(container, limits, FIXED) for _ in range(4)] == [0, 0, 0, 3600]
+    assert take(container, limits, FIXED, "b") == 0
+    assert take(container, limits, FIVE) == 0
 
 
-def test_gaps_grow_and_the_last_one_holds(house, limits):
+def test_gaps_grow_and_the_last_one_holds(container, limits):
     """None after the first, then 30 s, two minutes, an hour; the most until it has been quiet."""
     for wait in (0, 30, 120, 3600, 3600, 4 * 3600):
-        assert take(house, limits, GROWING) == 0
-        with house.store.transaction() as tx:
+        assert take(container, limits, GROWING) == 0
+        with container.store.transaction() as tx:
             assert limits.left(tx, GROWING, "a") == wait
         if wait:
-            assert take(house, limits, GROWING) == wait
-        house.clock.advance(seconds=wait)
-    assert take(house, limits, GROWING) == 0
+            assert take(container, limits, GROWING) == wait
+        container.clock.advance(seconds=wait)
+    assert take(container, limits, GROWING) == 0
 
 
-def test_a_rolling_count_lasts_from_the_last_time_and_a_fixed_one_from_the_first(house, limits):
+def test_a_rolling_count_lasts_from_the_last_time_and_a_fixed_one_from_the_first(container, limits):
     """Fixed: an hour after the first. Rolling: an hour after the last."""
     for rule, left in ((FIXED, 60), (FIVE, 3600)):
         for number in range(rule.most):
             if number == rule.most - 1:
-                house.clock.advance(minutes=59)
-            assert take(house, limits, rule) == 0
-        with house.store.transaction() as tx:
+                container.clock.advance(minutes=59)
+            assert take(container, limits, rule) == 0
+        with container.store.transaction() as tx:
             assert limits.left(tx, rule, "a") == left
-        assert take(house, limits, rule) == left
-        house.clock.advance(seconds=left)
-        assert take(house, limits, rule) == 0
+        assert take(container, limits, rule) == left
+        container.clock.advance(seconds=left)
+        assert take(container, limits, rule) == 0
 
 
-def test_what_ended_is_dropped_and_begins_anew(house, limits):
+def test_what_ended_is_dropped_and_begins_anew(container, limits):
     """A count that still runs stays."""
-    take(house, limits, FIVE)
-    take(house, limits, GROWING)
-    house.clock.advance(hours=1)
-    with house.store.transaction() as tx:
-        assert limits.drop_ended(tx, house.clock.now()) == 1
+    take(container, limits, FIVE)
+    take(container, limits, GROWING)
+    container.clock.advance(hours=1)
+    with container.store.transaction() as tx:
+        assert limits.drop_ended(tx, container.clock.now()) == 1
         assert limits.left(tx, FIVE, "a") == 0
-    assert take(house, limits, FIVE) == 0
+    assert take(container, limits, FIVE) == 0
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture],
           max_examples=25)  # fmt: skip
 @given(st.lists(st.integers(0, 5400), min_size=1, max_size=40), st.integers(0, 10**9))
-def test_no_span_ever_holds_more_than_the_rule_says(house, limits, pauses, name):
+def test_no_span_ever_holds_more_than_the_rule_says(container, limits, pauses, name):
     """Whatever the times at which it is tried."""
     done = []
     for pause in pauses:
-        house.clock.advance(seconds=pause)
-        if take(house, limits, GROWING, str(name)) == 0:
-            done.append(house.clock.now())
+        container.clock.advance(seconds=pause)
+        if take(container, limits, GROWING, str(name)) == 0:
+            done.append(container.clock.now())
     for index, at in enumerate(done):
         assert sum(at - GROWING.span < earlier for earlier in done[: index + 1]) <= GROWING.most
         assert sum(at - HOUR < earlier for earlier in done[: index + 1]) <= 4

@@ -3,7 +3,7 @@
 import service.app.container  # noqa: F401 - so that every table is known
 from service.store.base import Base
 from service.store.fields import sealed_tables
-from service.store.personal_data import Held, Personal, held, unlinked
+from service.store.personal_data import Personal, PersonalTable, held, unlinked
 from service.store.shapes import shapes
 
 # What is no personal data: ids, times, states, counts, names of kinds, digests under a key.
@@ -146,6 +146,6 @@ def test_secrets_are_withheld_everywhere():
 def test_a_sealed_column_that_nobody_spoke_of_stays_back():
     """Forgetting to say how a sealed column is shown withholds it."""
     (subject,) = [item for item in held() if item.name == "subject"]
-    silent = Held(subject.model, Personal("test", "test"))
+    silent = PersonalTable(subject.model, Personal("test", "test"))
     assert not {"username", "email", "phone", "profile"} & set(silent.given)
     assert "segment" in silent.given

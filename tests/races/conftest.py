@@ -38,13 +38,13 @@ def arena(migrated, tmp_path_factory) -> Iterator["Arena"]:
             mode="development", database_url=url, root_key=f"file:{directory / 'keys'}",
             log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
         )  # fmt: skip
-        house, app = open_service(settings)
+        container, app = open_service(settings)
         pair = Pair(settings)
         try:
-            yield Arena(World(house, app), pair)
+            yield Arena(World(container, app), pair)
         finally:
             pair.close()
-            house.store.engine.dispose()
+            container.store.engine.dispose()
 
 
 class Arena:

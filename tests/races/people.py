@@ -31,15 +31,15 @@ class World:
     """The service as a client calls it, outside of every race.
 
     Args:
-        house: One more process's house, here.
+        container: One more process's house, here.
         app: Its app.
     """
 
-    def __init__(self, house, app) -> None:
-        self.house, self.app = house, app
+    def __init__(self, container, app) -> None:
+        self.container, self.app = container, app
         new = NewClient(name="shop", scopes=tuple(SCOPES), first_party=True)
-        with house.store.transaction() as tx:
-            client, secret = house.clients.create(tx, new)
+        with container.store.transaction() as tx:
+            client, secret = container.clients.create(tx, new)
         self.client = client.id
         basic = base64.b64encode(f"{client.id}:{secret}".encode()).decode()
         self.basic = {"Authorization": f"Basic {basic}"}
@@ -57,7 +57,7 @@ class World:
 
     def ask(self, request):
         """Ask here and now."""
-        return ask(self.house, self.app, request, next(_numbers))
+        return ask(self.container, self.app, request, next(_numbers))
 
     def call(self, method, path, body=None, **headers):
         """Ask for what must succeed; return what was answered."""
@@ -67,8 +67,8 @@ class World:
 
     def grant(self, subject, act):
         """Return a grant, as a completed flow gives it."""
-        with self.house.store.transaction() as tx:
-            return self.house.authenticators.issue_grant(tx, UUID(subject), self.client, act)
+        with self.container.store.transaction() as tx:
+            return self.container.authenticators.issue_grant(tx, UUID(subject), self.client, act)
 
     @cached_property
     def operators(self):
@@ -77,13 +77,13 @@ class World:
         for _ in range(2):
             body = {"identifiers": {"username": f"operator{next(_numbers)}"}}
             found.append(UUID(self.call("POST", "/v1/subjects", body)["id"]))
-            with self.house.store.transaction() as tx:
-                self.house.operators.grant(tx, found[-1], Role.OPERATOR)
+            with self.container.store.transaction() as tx:
+                self.container.operators.grant(tx, found[-1], Role.OPERATOR)
         return found
 
     def rows(self, statement, **values):
         """Return rows of the database as they are."""
-        with self.house.store.engine.connect() as connection:
+        with self.container.store.engine.connect() as connection:
             return connection.execute(text(statement), values).all()
 
 
@@ -160,10 +160,10 @@ class Person:
     @cached_property
     def risk(self):
         """A risk that is held."""
-        house = self.world.house
+        container = self.world.container
         content = {"llr": -0.5, "codes": ["x"], "policy": ""}
-        with house.store.transaction() as tx:
-            now = house.clock.now()
+        with container.store.transaction() as tx:
+            now = container.clock.now()
             policies.hold_risk(tx, new_id(now), UUID(self.id), content, now)
         return True
 
@@ -177,7 +177,7 @@ class Person:
 
     def code(self, made, step=0):
         """Return the code of a TOTP."""
-        now = int(self.world.house.clock.now().timestamp())
+        now = int(self.world.container.clock.now().timestamp())
         return pyotp.TOTP(made["secret"]).at(now + 30 * step)
 
     def wrong(self, made):
@@ -199,9 +199,9 @@ class Person:
     @cached_property
     def desk_code(self):
         """A code that two operators had sent to this person."""
-        house, names = self.world.house, map(actor_of, self.world.operators)
-        with house.store.transaction() as tx:
-            _, code = sent(house, tx, UUID(self.id), list(names))
+        container, names = self.world.container, map(actor_of, self.world.operators)
+        with container.store.transaction() as tx:
+            _, code = sent(container, tx, UUID(self.id), list(names))
         return code
 
     def proven(self):
@@ -225,7 +225,7 @@ class Person:
         assert answer.status == 200, answer
         if answer.body["status"] == "completed":
             # So that enrolling and changing goes on without a grant, on the right of who registers.
-            with self.world.house.store.transaction() as tx:
+            with self.world.container.store.transaction() as tx:
                 tx.get(Subject, UUID(self.id)).first_login_at = None
         return answer.body
 
@@ -256,7 +256,7 @@ class Person:
     def sent(self):
         """A code that was sent to the address, as the outbox holds it."""
         self.call("POST", "/identifiers/email/verification", {})
-        with self.world.house.store.transaction(read=True) as tx:
+        with self.world.container.store.transaction(read=True) as tx:
             query = tx.query(Outgoing).filter(
                 Outgoing.subject_id == UUID(self.id), Outgoing.kind == "identifier.verification"
             )

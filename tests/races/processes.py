@@ -12,7 +12,7 @@ import numpy as np
 from biometrics.face.model import DLIB
 from biometrics.face.sequence import Frontal
 from crypto.hashing import PasswordHasher
-from service.app import House, create_app, open_house
+from service.app import Container, create_app, open_container
 from service.domain.clock import FrozenClock
 from service.domain.errors import LaminaError
 from service.factors.face.model import Mode
@@ -71,27 +71,29 @@ class Camera:
         return Frontal((vector / np.linalg.norm(vector)).astype(np.float32), 1.0, {}, DLIB)
 
 
-def open_service(settings, ahead=timedelta()) -> tuple[House, Any]:
+def open_service(settings, ahead=timedelta()) -> tuple[Container, Any]:
     """Open one process's house and app; faces are read by a camera that costs nothing."""
-    house = open_house(settings, FrozenClock(START + ahead), PasswordHasher.unsafe_for_tests())
+    container = open_container(
+        settings, FrozenClock(START + ahead), PasswordHasher.unsafe_for_tests()
+    )
     # A machine that stalls is no signal that is too slow. It is this house's own: the process
     # that races tests goes on with others, which set the budget.
-    house.login._parts.signals._budget = lambda: PATIENCE
-    house.face._reader, house.face._mode = Camera(), Mode.OFF
-    told = house.tokens.authorize
+    container.login._dependencies.signals._budget = lambda: PATIENCE
+    container.face._reader, container.face._mode = Camera(), Mode.OFF
+    told = container.tokens.authorize
 
     def authorize(token):
         caller = told(token)
         return replace(caller, scopes=caller.scopes | BEYOND)
 
-    house.tokens.authorize = authorize
-    return house, create_app(house)
+    container.tokens.authorize = authorize
+    return container, create_app(container)
 
 
-def ask(house, app, request: Request, number=0) -> Answer:
+def ask(container, app, request: Request, number=0) -> Answer:
     """Answer one request."""
     if request.method == "HOST":
-        return _on_host(house, request)
+        return _on_host(container, request)
     # Each from an address of its own: the edge limits are not what is tested.
     address = {"REMOTE_ADDR": f"2001:db8::{number:x}"}
     body = {"data" if request.form else "json": request.body}
@@ -102,22 +104,22 @@ def ask(house, app, request: Request, number=0) -> Answer:
     return Answer(request.name, answer.status_code, answer.get_json(silent=True))
 
 
-def _on_host(house, request: Request) -> Answer:
-    subject, until = request.body, house.clock.now() + timedelta(days=365)
+def _on_host(container, request: Request) -> Answer:
+    subject, until = request.body, container.clock.now() + timedelta(days=365)
     try:
-        with house.store.transaction() as tx:
-            house.shredding.hold(tx, subject, until, "a duty", "cli")
+        with container.store.transaction() as tx:
+            container.shredding.hold(tx, subject, until, "a duty", "cli")
     except LaminaError as refused:
         return Answer(request.name, 409, {"code": refused.code})
     return Answer(request.name, 200, None)
 
 
 def _work(settings, pipe, together) -> None:
-    house, app = open_service(settings)
+    container, app = open_service(settings)
     pipe.send("ready")
     while (batch := pipe.recv()) is not None:
         ahead, requests = batch
-        house.clock._now = START + ahead
+        container.clock._now = START + ahead
         answers = [None] * len(requests)
         # Every thread of both processes waits at its own barrier, the processes at one.
         local = threading.Barrier(len(requests) + 1)
@@ -125,7 +127,7 @@ def _work(settings, pipe, together) -> None:
         def act(number, requests=requests, answers=answers, local=local):
             local.wait(WAIT)
             try:
-                answers[number] = ask(house, app, requests[number], number)
+                answers[number] = ask(container, app, requests[number], number)
             except Exception as error:  # noqa: BLE001 - told to the parent as what it is
                 answers[number] = Answer(requests[number].name, 500, {"code": repr(error)})
 
@@ -137,7 +139,7 @@ def _work(settings, pipe, together) -> None:
         for thread in threads:
             thread.join()
         pipe.send(answers)
-    house.store.engine.dispose()
+    container.store.engine.dispose()
 
 
 class Pair:

@@ -29,7 +29,7 @@ def exchanging(service, codes):
 def ended(service, reason):
     """Count the sessions that ended for a reason."""
     query = text("SELECT data FROM audit_leaf WHERE kind = 'session.ended'")
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         return sum(reason in str(row.data) for row in tx.execute(query))
 
 

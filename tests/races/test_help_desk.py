@@ -64,10 +64,10 @@ def test_two_workers_send_one_code(desk):
     """The task of the leader, done by twenty at once."""
     desk.agreed()
     desk.service.clock.advance(hours=24)
-    house = desk.service.house
+    container = desk.service.container
 
     def send():
-        house.store.unit(lambda tx: house.recoveries.send_due(tx, desk.service.clock.now()))
+        container.store.unit(lambda tx: container.recoveries.send_due(tx, desk.service.clock.now()))
 
     together([send] * AT_ONCE)
     assert len(desk.told("subject.recovery_code")) == 1
@@ -97,7 +97,7 @@ def test_a_stop_and_a_use_have_an_order(desk, stopping):
         path = f"/v1/subjects/{desk.person.id}/suspensions"
         stop = poster(service, path, {"capability": "login", "reason": "x"})
     found = outcomes(together([*using, stop])[:-1])
-    with service.house.store.transaction(read=True) as tx:
+    with service.container.store.transaction(read=True) as tx:
         (row,) = tx.query(Recovery).filter(Recovery.subject_id == UUID(desk.person.id))
         assert row.status == ("used" if found[200, ""] else "stopped"), found
     assert found[200, ""] <= 1

@@ -123,13 +123,13 @@ def test_a_change_and_a_confirmation_at_once_prove_only_what_was_sent_to(service
 
 def test_the_task_that_renews_never_carries_a_proof_over_to_another_address(service):
     """It and a change at once: the new address is not verified, whichever was first."""
-    house = service.house
+    container = service.container
     for number in range(10):
         mine, theirs = f"mine{number}@example.com", f"theirs{number}@example.com"
         person = register(service, username=f"n{number}", email=mine).json["id"]
         body = {"code": sent(service, person)}
         assert service.call("POST", path(person), body).status_code == 200
-        with house.store.transaction() as tx:
+        with container.store.transaction() as tx:
             for claim in tx.scalars(select(SubjectIndex)):
                 claim.form = 1
         client, bearer = service.app.test_client(), {"Authorization": f"Bearer {service.bearer}"}
@@ -139,8 +139,8 @@ def test_the_task_that_renews_never_carries_a_proof_over_to_another_address(serv
             return client.patch(f"/v1/subjects/{person}", json=body, headers=bearer)
 
         def renew():
-            with house.store.transaction() as tx:
-                return house.accounts.renew(tx, house.clock.now())
+            with container.store.transaction() as tx:
+                return container.accounts.renew(tx, container.clock.now())
 
         together([change, renew, renew])
         view = service.call("GET", f"/v1/subjects/{person}").json

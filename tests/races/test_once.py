@@ -196,11 +196,11 @@ def test_wrong_codes_at_once_are_all_counted(service, name):
 
 def test_right_passwords_beside_a_code_hide_no_guess(service, monkeypatch):
     """The wait of a password that is being checked comes between the look and the count."""
-    if service.house.store.engine.dialect.name == "sqlite":
+    if service.container.store.engine.dialect.name == "sqlite":
         pytest.skip("one writer at a time: nothing comes between")
     person = service.register()
     wrong = "000000" if service.code(person) != "000000" else "111111"
-    compared, kind = [], type(service.house.login._parts.factors["totp"])
+    compared, kind = [], type(service.container.login._dependencies.factors["totp"])
     check = kind.check
     flows = after_password(service, 12)
     for _ in range(4):
@@ -208,11 +208,11 @@ def test_right_passwords_beside_a_code_hide_no_guess(service, monkeypatch):
 
     def slowly(factor, *given):
         # Another begins a password, whose fifth place in a row makes the account wait.
-        begun = service.house.throttling
+        begun = service.container.throttling
         bucket = {}
 
         def reserve():
-            with service.house.store.transaction() as tx:
+            with service.container.store.transaction() as tx:
                 name = begun.bucket(tx, f"subject:{person.id}")
                 bucket["kept"] = begun.reserve(tx, name, Lane.STRANGER, Counter.KNOWLEDGE)
 
@@ -226,9 +226,9 @@ def test_right_passwords_beside_a_code_hide_no_guess(service, monkeypatch):
     for flow in flows:
         service.act(flow, "totp", {"code": wrong})
         if compared and compared[-1] is not None:
-            with service.house.store.transaction() as tx:
-                service.house.throttling.release(tx, compared[-1])
-    with service.house.store.transaction() as tx:
+            with service.container.store.transaction() as tx:
+                service.container.throttling.release(tx, compared[-1])
+    with service.container.store.transaction() as tx:
         counted = tx.execute(text("SELECT sum(other) FROM throttle")).scalar()
     assert 0 < len(compared) == counted <= 5
 
@@ -241,7 +241,7 @@ def test_an_approval_is_given_and_used_once(service):
     from service.domain.errors import Conflict
     from service.operators.model import Role, scopes_of
 
-    operators, database = service.house.operators, service.house.store
+    operators, database = service.container.operators, service.container.store
     scopes = scopes_of(["security_officer"])
     people = [UUID(service.register(name).id) for name in ("ada", "grace")]
     with database.transaction() as tx:

@@ -86,9 +86,9 @@ def test_a_dismissal_and_an_approval_have_an_order(service, officers, asks):  # 
         found = statuses(answers)
         assert found.get(200, 0) <= 1, found
         assert set(found) <= {200, 401, 403, 409}, [answer.json for answer in answers]
-        with service.house.store.transaction(read=True) as tx:
-            shown = service.house.operators.show(tx, UUID(number))
-            roles = {row["role"] for row in service.house.operators.listing(tx)
+        with service.container.store.transaction(read=True) as tx:
+            shown = service.container.operators.show(tx, UUID(number))
+            roles = {row["role"] for row in service.container.operators.listing(tx)
                      if row["subject"] == mary.id}  # fmt: skip
         used = found.get(200, 0) == 1
         assert shown["status"] == ("used" if used else "void" if asks else "pending")
@@ -115,8 +115,8 @@ def test_a_dismissal_and_a_use_have_an_order(service, officers):  # noqa: F811
         found = statuses(together([*using, quietly(dismiss)])[:-1])
         assert found.get(200, 0) <= 1, found
         assert set(found) <= {200, 409}, found
-        with service.house.store.transaction(read=True) as tx:
-            status = service.house.operators.show(tx, UUID(number))["status"]
+        with service.container.store.transaction(read=True) as tx:
+            status = service.container.operators.show(tx, UUID(number))["status"]
         assert status == ("used" if found.get(200) else "void")
         do(service, "grant", subject, Role.SECURITY_OFFICER)
 
@@ -124,7 +124,7 @@ def test_a_dismissal_and_a_use_have_an_order(service, officers):  # noqa: F811
 def test_a_dismissal_and_a_job_have_an_order(service, officers):  # noqa: F811
     """A queued job begins before the dismissal or not at all."""
     ada, _ = officers
-    subject, jobs = UUID(who(service, ada)), service.house.custody.jobs
+    subject, jobs = UUID(who(service, ada)), service.container.key_admin.jobs
     for _ in range(ROUNDS):
         number = UUID(service.call("POST", "/v1/keys/verify", {}, bearer=ada).json["id"])
         acts = [quietly(lambda number=number: jobs.run(number)["status"]) for _ in range(3)]
@@ -134,7 +134,7 @@ def test_a_dismissal_and_a_job_have_an_order(service, officers):  # noqa: F811
 
         together([*acts, quietly(dismiss)])
         jobs.run_queued()
-        with service.house.store.transaction(read=True) as tx:
+        with service.container.store.transaction(read=True) as tx:
             ended = jobs.view(tx, number)
         assert ended["status"] in {"done", "void"}
         assert (ended["started_at"] is None) == (ended["status"] == "void")
@@ -168,8 +168,8 @@ def test_rotations_at_once_leave_one_secret_and_one_before_it(service):
     client, first = service.new_client()
 
     def rotate():
-        with service.house.store.transaction() as tx:
-            return service.house.clients.rotate_secret(tx, UUID(client), timedelta(hours=1))
+        with service.container.store.transaction() as tx:
+            return service.container.clients.rotate_secret(tx, UUID(client), timedelta(hours=1))
 
     secrets = together([rotate] * AT_ONCE)
     counting = 0

@@ -28,7 +28,7 @@ def test_every_operation_that_changes_a_subject_races(service):
     """A new route has a builder in `tests/races/table.py`, or a reason why it needs none."""
     built = {act.operation for act in ACTS.values()}
     without = {
-        item for item in operations(create_app(service.house))
+        item for item in operations(create_app(service.container))
         if item not in built and not item.path.startswith(tuple(NOT_OF_A_SUBJECT))
     }  # fmt: skip
     assert without == set()

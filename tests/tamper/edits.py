@@ -78,29 +78,29 @@ def recovered(world):
 
 
 def operates(world, name):
-    with world.service.house.store.transaction(read=True) as tx:
-        return not world.service.house.operators.scopes(tx, world.names[name])
+    with world.service.container.store.transaction(read=True) as tx:
+        return not world.service.container.operators.scopes(tx, world.names[name])
 
 
 def consents(world):
-    house = world.service.house
-    with house.store.transaction(read=True) as tx:
-        return not house.accounts.consented(tx, world.names["alice"], "face")
+    container = world.service.container
+    with container.store.transaction(read=True) as tx:
+        return not container.accounts.consented(tx, world.names["alice"], "face")
 
 
 def enrolled(world, kind, subject):
-    house = world.service.house
-    with house.store.transaction(read=True) as tx:
-        return kind not in house.authenticators.enrolled(tx, world.names[subject])
+    container = world.service.container
+    with container.store.transaction(read=True) as tx:
+        return kind not in container.authenticators.enrolled(tx, world.names[subject])
 
 
 def used_again(world):
-    house = world.service.house
+    container = world.service.container
     from service.domain.errors import RowRefused
 
     try:
-        with house.store.transaction() as tx:
-            return not house.authenticators.use_code(tx, world.names["used_code"])
+        with container.store.transaction() as tx:
+            return not container.authenticators.use_code(tx, world.names["used_code"])
     except RowRefused:
         return True
 
@@ -109,10 +109,10 @@ def approved(world):
     from service.domain.caller import Caller
     from service.domain.errors import LaminaError
 
-    house, names = world.service.house, world.names
+    container, names = world.service.container, world.names
     try:
-        with house.store.transaction() as tx:
-            house.operators.consume(
+        with container.store.transaction() as tx:
+            container.operators.consume(
                 tx, Caller(UUID(int=9), frozenset(), operator=names["ada"]), names["approval"],
                 "clients.scopes", str(names["plain"]), {"scopes": "introspect"},
             )  # fmt: skip
@@ -125,8 +125,8 @@ def bootstraps(world, token):
     from service.domain.errors import LaminaError
 
     try:
-        with world.service.house.store.transaction() as tx:
-            world.service.house.operators.begin(tx, world.names["mallory"], token)
+        with world.service.container.store.transaction() as tx:
+            world.service.container.operators.begin(tx, world.names["mallory"], token)
     except LaminaError:
         return True
     return False

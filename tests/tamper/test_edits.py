@@ -8,7 +8,7 @@ import pytest
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.app import open_house
+from service.app import open_container
 from service.domain.clock import FrozenClock
 from service.settings import Settings
 from tests.functional.conftest import START, Service
@@ -29,9 +29,9 @@ def world(request, migrated, tmp_path_factory) -> Iterator[World]:
             log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
         )  # fmt: skip
         clock = FrozenClock(START)
-        house = open_house(settings, clock, PasswordHasher.unsafe_for_tests())
-        yield build(Service(house, clock))
-        house.store.engine.dispose()
+        container = open_container(settings, clock, PasswordHasher.unsafe_for_tests())
+        yield build(Service(container, clock))
+        container.store.engine.dispose()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +50,7 @@ def table() -> Iterator[None]:
 
 def test_nothing_is_found_where_nothing_was_edited(world):
     """The comparison raises no false alarm."""
-    found = world.service.house.comparing.all()
+    found = world.service.container.comparing.all()
     assert found.found == []
     assert found.rows > 40
     world.restore()
@@ -62,7 +62,7 @@ def test_an_edit_is_refused_or_reported(world, edit):
     edit.do(world)
     try:
         refused = edit.use(world) if edit.use else False
-        found = world.service.house.comparing.all().found
+        found = world.service.container.comparing.all().found
     finally:
         world.restore()
     assert refused or edit.use is None, "it was of use"

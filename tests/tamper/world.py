@@ -30,7 +30,7 @@ class World:
 
     @property
     def engine(self):
-        return self.service.house.store.engine
+        return self.service.container.store.engine
 
     def rows(self):
         """Return every row of every table."""
@@ -105,7 +105,7 @@ def forged(purpose):
 def build(service) -> World:
     """Make one of everything; the first half is what is rolled back to."""
     world = World(service)
-    house, names = service.house, world.names
+    container, names = service.container, world.names
     names["shop"] = UUID(service.client_id)
     plain = service.new_client(name="plain", scopes=("introspect",), first_party=False)
     gone = service.new_client(name="gone")
@@ -121,16 +121,16 @@ def build(service) -> World:
     _recovery(world)
     world.earlier = world.rows()
     _second(world, people, gone)
-    with house.store.transaction() as tx:
-        house.audit.sequence(tx, 5000)
+    with container.store.transaction() as tx:
+        container.audit.sequence(tx, 5000)
     world.today = world.rows()
     return world
 
 
 def _first(world, people):
-    service, house, names = world.service, world.service.house, world.names
+    service, container, names = world.service, world.service.container, world.names
     done = service.login(people["ada"])
-    house.clock.advance(seconds=31)
+    container.clock.advance(seconds=31)
     tokens = service.exchange(done["completion_code"]).json
     names["refresh"] = tokens["refresh_token"]
     names["session"] = world.latest("session", subject_id=names["ada"]).id
@@ -143,21 +143,21 @@ def _first(world, people):
     names["flow"] = service.begin("mallory").json
     service.act(names["flow"], "password", {"password": "not the right one"})
     names["bucket"] = next(row["id"] for row in world.rows()["throttle"] if row["total"])
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         subject, client = names["alice"], names["shop"]
         session = names["code_row"]
-        names["grant"] = house.authenticators.issue_grant(
+        names["grant"] = container.authenticators.issue_grant(
             tx, subject, client, "enroll:totp", session
         )
         for name in ("ada", "dora"):
-            house.operators._grant(tx, names[name], Role.SECURITY_OFFICER, "test")
-        house.accounts.suspend(tx, names["bob"], "login", "fraud", "test")
-        house.shredding.hold(
-            tx, names["bob"], house.clock.now() + timedelta(days=400), "law", "test"
+            container.operators._grant(tx, names[name], Role.SECURITY_OFFICER, "test")
+        container.accounts.suspend(tx, names["bob"], "login", "fraud", "test")
+        container.shredding.hold(
+            tx, names["bob"], container.clock.now() + timedelta(days=400), "law", "test"
         )
-    with house.store.transaction() as tx:
-        officer = _officer(house, names["ada"])
-        asked = house.operators.request(
+    with container.store.transaction() as tx:
+        officer = _officer(container, names["ada"])
+        asked = container.operators.request(
             tx, officer, "clients.scopes", str(names["plain"]), {"scopes": "introspect"}, "planned"
         )
         names["approval"] = UUID(asked["id"])
@@ -169,20 +169,20 @@ def _first(world, people):
 
 def _recovery(world):
     """Have a code sent to alice, whose sign-in later stops the recovery."""
-    house, names = world.service.house, world.names
+    container, names = world.service.container, world.names
     both = [actor_of(names[name]) for name in ("ada", "dora")]
-    with house.store.transaction() as tx:
-        names["recovery"], names["desk_code"] = sent(house, tx, names["alice"], both)
+    with container.store.transaction() as tx:
+        names["recovery"], names["desk_code"] = sent(container, tx, names["alice"], both)
 
 
 def guess(world):
     """Count a guess of a code that was sent to alice."""
-    house = world.service.house
-    with house.store.transaction() as tx:
-        Limits(house.vault.purpose_key, house.clock).take(tx, GUESSES, "alice")
+    container = world.service.container
+    with container.store.transaction() as tx:
+        Limits(container.key_store.purpose_key, container.clock).take(tx, GUESSES, "alice")
 
 
-def _officer(house, subject):
+def _officer(container, subject):
     from service.domain.caller import Caller
     from service.operators.model import ADMIN_SCOPES
 
@@ -190,20 +190,20 @@ def _officer(house, subject):
 
 
 def _second(world, people, gone):
-    service, house, names = world.service, world.service.house, world.names
-    house.clock.advance(seconds=31)
+    service, container, names = world.service, world.service.container, world.names
+    container.clock.advance(seconds=31)
     service.exchange(names["code"])
     guess(world)
     service.act(names["flow"], "password", {"password": "not the right one"})
-    with house.store.transaction() as tx:
-        house.clients.revoke(tx, names["gone"])
-        names["new_secret"] = house.clients.rotate_secret(tx, names["plain"])
-        house.sessions.end(tx, names["session"], "test")
-        account = house.accounts.get(tx, names["alice"])
+    with container.store.transaction() as tx:
+        container.clients.revoke(tx, names["gone"])
+        names["new_secret"] = container.clients.rotate_secret(tx, names["plain"])
+        container.sessions.end(tx, names["session"], "test")
+        account = container.accounts.get(tx, names["alice"])
         caller = _of(names["shop"])
-        house.authenticators.authorize(tx, caller, account, "enroll:totp", names["grant"])
-        house.accounts.withdraw_consent(tx, names["alice"], "face")
-        house.operators.decide(tx, _officer(house, names["dora"]), names["approval"],
+        container.authenticators.authorize(tx, caller, account, "enroll:totp", names["grant"])
+        container.accounts.withdraw_consent(tx, names["alice"], "face")
+        container.operators.decide(tx, _officer(container, names["dora"]), names["approval"],
                                approve=False)  # fmt: skip
     flow = service.begin("mallory").json
     service.act(flow, "password", {"password": PASSWORD})
@@ -212,16 +212,18 @@ def _second(world, people, gone):
         row["id"] for row in world.rows()["recovery_code"]
         if row["subject_id"] == names["mallory"] and row["used_at"]
     )  # fmt: skip
-    house.clock.advance(seconds=31)
+    container.clock.advance(seconds=31)
     flow = service.begin("alice", context={"device_token": names["device_token"]}).json
     service.act(flow, "password", {"password": PASSWORD})
     service.act(flow, "totp", {"code": service.code(people["alice"])})
     flow = service.begin("mallory").json
     service.act(flow, "password", {"password": "not the right one"})
     service.oauth("revoke", token=service.access())
-    with house.store.transaction() as tx:
+    with container.store.transaction() as tx:
         held = {"llr": -9.0, "reasons": []}
-        policy.hold_risk(tx, new_id(house.clock.now()), names["mallory"], held, house.clock.now())
+        policy.hold_risk(
+            tx, new_id(container.clock.now()), names["mallory"], held, container.clock.now()
+        )
 
 
 def _of(client):

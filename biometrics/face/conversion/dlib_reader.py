@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 
-class Reader:
+class ByteReader:
     """A cursor over the bytes of one file.
 
     Every method raises BadWeights where the bytes do not fit, and never reads past the end.

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from biometrics.face.conversion.dlib_reader import Floats, Reader
+from biometrics.face.conversion.dlib_reader import ByteReader, Floats
 from biometrics.face.conversion.onnx_writer import FLOAT, UINT8, Graph
 from biometrics.face.errors import BadWeights
 
@@ -75,7 +75,7 @@ def embedder(data: bytes) -> bytes:
     Raises:
         BadWeights: The file does not hold this network.
     """
-    layers, projection = embedder_layers(Reader(data))
+    layers, projection = embedder_layers(ByteReader(data))
     graph = Graph("embedder")
     value = convolve(graph, pixels(graph, "chips"), layers[0].normalized())
     value = graph.node("Relu", [value], {})
@@ -127,7 +127,7 @@ def halving(channels: int, widen: int) -> Convolution:
     return Convolution(weight, np.zeros(widen, dtype=np.float32), stride=2, padding=0)
 
 
-def embedder_layers(reader: Reader) -> tuple[list[Convolution], Floats]:
+def embedder_layers(reader: ByteReader) -> tuple[list[Convolution], Floats]:
     """Return the 29 convolutions with what follows them folded in, and the projection."""
     layers = []
     channels = 3
@@ -141,7 +141,7 @@ def embedder_layers(reader: Reader) -> tuple[list[Convolution], Floats]:
     return layers, _shaped(reader.tensor(), (inputs, outputs))
 
 
-def detector_layers(reader: Reader) -> list[Convolution]:
+def detector_layers(reader: ByteReader) -> list[Convolution]:
     """Return the 7 convolutions of the face detector with what follows them folded in."""
     layers = []
     channels = 3
@@ -152,7 +152,7 @@ def detector_layers(reader: Reader) -> list[Convolution]:
     return [*layers, _read_convolution(reader, channels)]
 
 
-def _read_convolution(reader: Reader, channels: int) -> Convolution:
+def _read_convolution(reader: ByteReader, channels: int) -> Convolution:
     reader.skip_past(b"con_4")
     numbers = reader.tensor().ravel()
     filters, rows, columns, down, across, top, left = (reader.integer() for _ in range(7))
@@ -162,7 +162,7 @@ def _read_convolution(reader: Reader, channels: int) -> Convolution:
     return Convolution(weight, numbers[-filters:], down, top)
 
 
-def _read_batch_norm(reader: Reader) -> tuple[Floats, Floats]:
+def _read_batch_norm(reader: ByteReader) -> tuple[Floats, Floats]:
     """Return the scale and the shift that a batch norm is once its statistics are fixed."""
     reader.skip_past(b"bn_con2")
     gamma, beta = _halves(reader.tensor())

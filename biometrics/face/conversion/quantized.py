@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from biometrics.face.conversion.dlib_reader import Reader
+from biometrics.face.conversion.dlib_reader import ByteReader
 from biometrics.face.conversion.networks import (
     BLOCKS,
     Convolution,
@@ -126,7 +126,7 @@ def detector(data: bytes) -> bytes:
     Raises:
         BadWeights: The file does not hold this network.
     """
-    first, *middle, last = detector_layers(Reader(data))
+    first, *middle, last = detector_layers(ByteReader(data))
     graph = Graph("detector")
     value = convolve(graph, pixels(graph, "picture"), first.normalized())
     scale = _PEAKS[0] / _STEPS
@@ -168,7 +168,7 @@ def _in_two(graph: Graph, value: str, layer: Convolution) -> str:
 
 def _build(data: bytes, settle: Settle, largest: int) -> tuple[Graph, str]:
     """Return the graph and its output, with each activation given to `settle`, in order."""
-    layers, projection = embedder_layers(Reader(data))
+    layers, projection = embedder_layers(ByteReader(data))
     graph = Graph("embedder")
     turned = graph.node("Transpose", ["chips"], {"perm": [0, 3, 1, 2]})
     value = graph.node("DequantizeLinear", [turned, *_point(graph, 1.0, 0)], {})

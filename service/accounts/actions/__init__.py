@@ -17,8 +17,8 @@ from service.accounts.model import (
     DECOY,
     ERASED,
     Account,
-    Field,
-    Found,
+    IdentifierLookup,
+    IdentifierType,
     born,
     identify,
     kept,
@@ -31,7 +31,7 @@ from service.domain.caller import Caller
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Conflict, Fault, NotFound
 from service.domain.ids import new_id
-from service.keys.actions import Vault
+from service.keys.actions import KeyStore
 from service.notifications.actions.outbox import Outbox
 from service.store.engine import Tx
 from service.throttling.actions import Limits
@@ -47,10 +47,15 @@ class Accounts:
     """Subjects and what leads to them."""
 
     def __init__(
-        self, vault: Vault, outbox: Outbox, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL
+        self,
+        key_store: KeyStore,
+        outbox: Outbox,
+        audit: AuditLog,
+        clock: Clock,
+        bounds: Bounds = USUAL,
     ) -> None:
-        self._limits = Limits(vault.purpose_key, clock)
-        self._claims = Claims(vault, self._limits, outbox, audit, clock)
+        self._limits = Limits(key_store.purpose_key, clock)
+        self._claims = Claims(key_store, self._limits, outbox, audit, clock)
         self.leading = Leading(self._claims)
         self._codes = Codes(self._claims, self._limits, outbox, clock)
         self._outbox = outbox
@@ -79,13 +84,13 @@ class Accounts:
             raise BadInput(fault)
         row = self._new(tx, caller.client, segment_of(caller, segment), ACTIVE)
         for name, value in identifiers.items():
-            setattr(row, name, kept(Field(name), value))
+            setattr(row, name, kept(IdentifierType(name), value))
         if profile:
             row.profile = self._profile(profile)
         tx.flush()
         store.added(tx, row.id)
         for name, value in identifiers.items():
-            self._claims.add(tx, caller, row.id, Field(name), value)
+            self._claims.add(tx, caller, row.id, IdentifierType(name), value)
         for consent in consents:
             self.give_consent(tx, row.id, consent)
         self._audit.append(
@@ -102,14 +107,14 @@ class Accounts:
         tx.flush()
         return True
 
-    def find(self, tx: Tx, typed: str, unproven: Collection[str] = ()) -> Found:
+    def find(self, tx: Tx, typed: str, unproven: Collection[str] = ()) -> IdentifierLookup:
         """Return whom an identifier leads to; see `Leading.find`."""
         return self.leading.find(tx, typed, unproven)
 
     def lookup(self, tx: Tx, caller: Caller, typed: str) -> dict[str, Any]:
         """Return the view of a subject for a client that serves it; raises NotFound."""
         # Something that is no identifier is looked up too, so that it costs the same.
-        field, normal = identify(typed) or (Field.USERNAME, "")
+        field, normal = identify(typed) or (IdentifierType.USERNAME, "")
         found = self._claims.find(tx, caller, field, normal)
         if found is None:
             raise NotFound("subject_not_found", "No subject has this identifier.")
@@ -171,7 +176,7 @@ class Accounts:
         row = self._row(tx, subject)
         changed = [
             name for name, value in sorted((identifiers or {}).items())
-            if self._claims.replace(tx, caller, row, Field(name), value)
+            if self._claims.replace(tx, caller, row, IdentifierType(name), value)
         ]  # fmt: skip
         written = None if profile is None else self._profile(profile)
         anew = written is not None and written != row.profile
@@ -218,7 +223,7 @@ class Accounts:
         """
         store.lock(tx, subject)
         row = self._seen(tx, subject, caller)
-        self._codes.send(tx, row, Field(name), caller.client if caller else None)
+        self._codes.send(tx, row, IdentifierType(name), caller.client if caller else None)
 
     def check_code(
         self, tx: Tx, subject: UUID, name: str, typed: str, *, caller: Caller | None = None
@@ -227,7 +232,9 @@ class Accounts:
         # All who claim the address are locked before anything of them is read, in one order.
         others = claims.claimants(tx, subject, name)
         store.lock_all(tx, others)
-        return self._codes.check(tx, self._seen(tx, subject, caller), Field(name), typed, others)
+        return self._codes.check(
+            tx, self._seen(tx, subject, caller), IdentifierType(name), typed, others
+        )
 
     def drop_ended(self, tx: Tx, now: datetime) -> int:
         """Forget codes that count no more, and counts of them that have ended."""
@@ -280,16 +287,16 @@ class Accounts:
         self._row(tx, subject)
         return [pages.consent(row) for row in store.consents(tx, subject)]
 
-    def consented(self, tx: Tx, subject: UUID, purpose: str, *, held: bool = False) -> bool:
+    def consented(self, tx: Tx, subject: UUID, purpose: str, *, for_share: bool = False) -> bool:
         """Tell whether a consent to a purpose is in force.
 
         Args:
             tx: A unit of work.
             subject: Whose.
             purpose: To what.
-            held: Let a withdrawal wait for the end of this unit of work, which keeps data by it.
+            for_share: Lock the consent against a withdrawal until this unit of work ends.
         """
-        return store.consented(tx, subject, purpose, held=held)
+        return store.consented(tx, subject, purpose, for_share=for_share)
 
     def suspend(self, tx: Tx, subject: UUID, capability: str, reason: str, actor: str) -> bool:
         """Suspend a capability and tell the subject; False when it is suspended already."""

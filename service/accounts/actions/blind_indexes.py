@@ -7,13 +7,13 @@ from uuid import UUID
 from crypto.errors import CryptoError
 from service.accounts import store
 from service.accounts.actions.claims import normal_of
-from service.accounts.model import NORMAL_FORM, Field
+from service.accounts.model import NORMAL_FORM, IdentifierType
 from service.accounts.store import claims
 from service.domain.clock import Clock
 from service.domain.errors import RowRefused
 from service.domain.ids import new_id
-from service.keys.actions import Vault
-from service.keys.actions.rotation import Page, bad_row, passes
+from service.keys.actions import KeyStore
+from service.keys.actions.rotation import RotationPage, bad_row, passes
 from service.store.engine import Store, Tx
 
 PAGE: Final = 500
@@ -22,35 +22,35 @@ PAGE: Final = 500
 class Indexing:
     """Fills one version of the index from another, and drops what no version needs."""
 
-    def __init__(self, database: Store, vault: Vault, clock: Clock) -> None:
+    def __init__(self, database: Store, key_store: KeyStore, clock: Clock) -> None:
         self._database = database
-        self._vault = vault
+        self._key_store = key_store
         self._clock = clock
 
     def left(self, tx: Tx, version: int) -> int:
         """Count the identifiers without a digest of a version."""
         return claims.count_undigested(tx, version)
 
-    def fill_pages(self, version: int) -> Iterator[Page]:
+    def fill_pages(self, version: int) -> Iterator[RotationPage]:
         """Add the missing digests of a version, until a pass finds none."""
 
-        def page(tx: Tx, after: UUID) -> Page:
+        def page(tx: Tx, after: UUID) -> RotationPage:
             return self._fill(tx, after, version)
 
         yield from passes(self._database, page)
 
-    def drop_pages(self) -> Iterator[Page]:
+    def drop_pages(self) -> Iterator[RotationPage]:
         """Delete the digests of versions that are not in use any more."""
 
-        def page(tx: Tx, after: UUID) -> Page:
-            gone = claims.drop_dead_digests(tx, after, self._vault.index_versions(), PAGE)
-            return Page(moved=len(gone), last=max(gone, default=None))
+        def page(tx: Tx, after: UUID) -> RotationPage:
+            gone = claims.drop_dead_digests(tx, after, self._key_store.index_versions(), PAGE)
+            return RotationPage(moved=len(gone), last=max(gone, default=None))
 
         yield from passes(self._database, page)
 
-    def _fill(self, tx: Tx, after: UUID, version: int) -> Page:
+    def _fill(self, tx: Tx, after: UUID, version: int) -> RotationPage:
         seen = claims.undigested(tx, version, after, PAGE)
-        index, page = self._vault.blind_index(tx, version), Page(last=_last(seen))
+        index, page = self._key_store.blind_index(tx, version), RotationPage(last=_last(seen))
         # Nobody may change or prove an identifier between its being read and its being written.
         held = {row.subject_id for row in seen}
         store.lock_all(tx, held)
@@ -63,7 +63,7 @@ class Indexing:
             except (CryptoError, RowRefused) as error:
                 page.bad.append(bad_row("subject", row.subject_id, "contact", str(error)))
                 continue
-            normal = normal_of(Field(row.field), value) if value else None
+            normal = normal_of(IdentifierType(row.field), value) if value else None
             if normal is None:
                 # What can be typed no more leads nowhere.
                 claims.drop_claim(tx, row.subject_id, row.field)

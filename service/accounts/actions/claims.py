@@ -14,21 +14,21 @@ from uuid import UUID
 
 from crypto.errors import CryptoError
 from service.accounts import store
-from service.accounts.model import ADDRESSES, NORMAL_FORM, Field, kept, normalize
+from service.accounts.model import ADDRESSES, NORMAL_FORM, IdentifierType, kept, normalize
 from service.accounts.store import Digests, Subject, claims
 from service.audit.actions import AuditLog
 from service.domain.caller import Caller
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Conflict, RowRefused, VerificationFailed
 from service.domain.ids import new_id
-from service.keys.actions import Vault
+from service.keys.actions import KeyStore
 from service.notifications.actions.outbox import Outbox
 from service.store.engine import Tx
 from service.throttling.actions import Limits
-from service.throttling.model import Rule
+from service.throttling.model import AttemptLimit
 
 _PAGE: Final = 200
-NOTICES: Final = Rule("notice:address", 20, timedelta(days=1), (*[0] * 8, 3600))
+NOTICES: Final = AttemptLimit("notice:address", 20, timedelta(days=1), (*[0] * 8, 3600))
 """To an address that nobody has verified: eight at once, then one an hour."""
 
 
@@ -36,28 +36,28 @@ class Claims:
     """The identifiers of subjects, by keyed digests of their normal forms."""
 
     def __init__(
-        self, vault: Vault, limits: Limits, outbox: Outbox, audit: AuditLog, clock: Clock
+        self, key_store: KeyStore, limits: Limits, outbox: Outbox, audit: AuditLog, clock: Clock
     ) -> None:
-        self._vault = vault
+        self._key_store = key_store
         self._limits = limits
         self._outbox = outbox
         self._audit = audit
         self._clock = clock
         self._looked_at = claims.FIRST
 
-    def digests(self, tx: Tx, field: Field, normal: str) -> Digests:
+    def digests(self, tx: Tx, field: IdentifierType, normal: str) -> Digests:
         """Return the digests of a normal form, one per live version of the index key."""
         return [
             (index.version, index.digest("subject", field.value, normal))
-            for index in self._vault.blind_indexes(tx)
+            for index in self._key_store.blind_indexes(tx)
         ]
 
-    def of(self, tx: Tx, field: Field, text: str) -> Digests:
+    def of(self, tx: Tx, field: IdentifierType, text: str) -> Digests:
         """Return the same of what is kept; nothing where today's rules take it no more."""
         normal = normal_of(field, text)
         return self.digests(tx, field, normal) if normal else []
 
-    def add(self, tx: Tx, caller: Caller, subject: UUID, field: Field, value: str) -> None:
+    def add(self, tx: Tx, caller: Caller, subject: UUID, field: IdentifierType, value: str) -> None:
         """Claim an identifier for a subject that has none of this kind.
 
         Raises:
@@ -73,7 +73,7 @@ class Claims:
             raise _taken(field)
 
     def replace(
-        self, tx: Tx, caller: Caller, row: Subject, field: Field, value: str | None
+        self, tx: Tx, caller: Caller, row: Subject, field: IdentifierType, value: str | None
     ) -> bool:
         """Replace an identifier; False where the new one is the old one in other words."""
         old = getattr(row, field.value)
@@ -90,7 +90,7 @@ class Claims:
             self._changed(tx, row, field, old, proven=field.value in verified)
         return True
 
-    def find(self, tx: Tx, caller: Caller, field: Field, normal: str) -> UUID | None:
+    def find(self, tx: Tx, caller: Caller, field: IdentifierType, normal: str) -> UUID | None:
         """Return whom an identifier means to a client, among those of its segments.
 
         Somebody who has proven it, else the only one who claims it, else the only one among
@@ -104,14 +104,14 @@ class Claims:
         mine = [row for row in found if row.client_id == caller.client]
         return _id(mine) if len(mine) == 1 else None
 
-    def owner(self, tx: Tx, row: Subject, field: Field) -> UUID | None:
+    def owner(self, tx: Tx, row: Subject, field: IdentifierType) -> UUID | None:
         """Return who else has proven the address of a subject."""
         found = claims.owner(
             tx, field.value, self._digests_of(tx, field, getattr(row, field.value))
         )
         return found if found != row.id else None
 
-    def prove(self, tx: Tx, row: Subject, field: Field, others: Collection[UUID]) -> bool:
+    def prove(self, tx: Tx, row: Subject, field: IdentifierType, others: Collection[UUID]) -> bool:
         """Give an address to a subject that has proven it; False where somebody else holds it.
 
         Args:
@@ -147,11 +147,11 @@ class Claims:
         found = claims.outdated(tx, NORMAL_FORM, self._looked_at, _PAGE) if held else ()
         for item in found:
             if item.subject_id in held:
-                self._renew(tx, item.subject_id, Field(item.field), item.verified_at)
+                self._renew(tx, item.subject_id, IdentifierType(item.field), item.verified_at)
         self._looked_at = (seen[-1].subject_id, seen[-1].field) if seen else claims.FIRST
         return len(found)
 
-    def _renew(self, tx: Tx, subject: UUID, field: Field, proven: datetime | None) -> None:
+    def _renew(self, tx: Tx, subject: UUID, field: IdentifierType, proven: datetime | None) -> None:
         try:
             row = store.get(tx, subject)
             text = getattr(row, field.value, None)
@@ -181,11 +181,16 @@ class Claims:
         proven = [text for field, text in known.items() if text and field.value in verified]
         return proven or [text for text in known.values() if text and self._may_tell(tx, text)]
 
-    def _digests_of(self, tx: Tx, field: Field, text: str) -> Digests:
+    def _digests_of(self, tx: Tx, field: IdentifierType, text: str) -> Digests:
         return self.digests(tx, field, normalize(field, text))
 
     def _write(
-        self, tx: Tx, subject: UUID, field: Field, digests: Digests, proven: datetime | None
+        self,
+        tx: Tx,
+        subject: UUID,
+        field: IdentifierType,
+        digests: Digests,
+        proven: datetime | None,
     ) -> bool:
         values = {
             "field": field.value, "subject_id": subject, "verified_at": proven,
@@ -200,8 +205,10 @@ class Claims:
             for version, digest in digests
         )
 
-    def _changed(self, tx: Tx, row: Subject, field: Field, old: str, *, proven: bool) -> None:
-        if field is Field.USERNAME:
+    def _changed(
+        self, tx: Tx, row: Subject, field: IdentifierType, old: str, *, proven: bool
+    ) -> None:
+        if field is IdentifierType.USERNAME:
             told = self.reached(tx, row)
         else:
             to = normal_of(field, old)
@@ -212,7 +219,7 @@ class Claims:
     def _may_tell(self, tx: Tx, to: str) -> bool:
         return not self._limits.take(tx, NOTICES, to)
 
-    def _lapse(self, tx: Tx, subject: UUID, field: Field) -> None:
+    def _lapse(self, tx: Tx, subject: UUID, field: IdentifierType) -> None:
         """End a claim to an address that somebody else has proven; tell the subject elsewhere."""
         row = store.get(tx, subject)
         if row is None:
@@ -226,13 +233,13 @@ class Claims:
             self._outbox.put(tx, "identifier.lapsed", subject, payload)
 
 
-def address(row: Subject, field: Field) -> str | None:
+def address(row: Subject, field: IdentifierType) -> str | None:
     """Return an address of a subject in its normal form, which is what is sent to."""
     text = getattr(row, field.value)
     return normal_of(field, text) if text else None
 
 
-def normal_of(field: Field, text: str) -> str | None:
+def normal_of(field: IdentifierType, text: str) -> str | None:
     """Return the normal form of what is kept; None where today's rules take it no more."""
     try:
         return normalize(field, text)
@@ -240,7 +247,7 @@ def normal_of(field: Field, text: str) -> str | None:
         return None
 
 
-def _taken(field: Field) -> Conflict:
+def _taken(field: IdentifierType) -> Conflict:
     return Conflict("identifier_taken", f"Another subject has this {field.value}.")
 
 

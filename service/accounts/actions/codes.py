@@ -6,7 +6,7 @@ from uuid import UUID
 
 from crypto import opaque
 from service.accounts.actions.claims import Claims, address
-from service.accounts.model import Field
+from service.accounts.model import IdentifierType
 from service.accounts.store import Subject, VerificationCode, claims
 from service.domain.clock import Clock, in_force
 from service.domain.codes import read_digits
@@ -15,19 +15,19 @@ from service.domain.ids import new_id
 from service.notifications.actions.outbox import Outbox
 from service.store.engine import Tx
 from service.throttling.actions import Limits
-from service.throttling.model import Rule
+from service.throttling.model import AttemptLimit
 
 LIFE: Final = timedelta(minutes=10)
 LENGTH: Final = 8
 _HOUR: Final = 3600
 _DAY: Final = timedelta(days=1)
-TO_ADDRESS: Final = Rule("send:address", 20, _DAY, (0, 30, 120, 600, _HOUR))
+TO_ADDRESS: Final = AttemptLimit("send:address", 20, _DAY, (0, 30, 120, 600, _HOUR))
 """In one segment: five in the first hour, one an hour after that, twenty until a day is quiet."""
-ANYWHERE: Final = Rule("send:anywhere", 20, _DAY, (0, 0, 0, 0, _HOUR))
+ANYWHERE: Final = AttemptLimit("send:anywhere", 20, _DAY, (0, 0, 0, 0, _HOUR))
 """In all segments together, in silence: no client hears what those of others ask for."""
-OF_SUBJECT: Final = Rule("send:subject", 40, _DAY, (0, 0, 0, 30, 60, 120, 300, 600, _HOUR))
-OF_CLIENT: Final = Rule("send:client", 3600, timedelta(hours=1), rolling=False)
-GUESSES: Final = Rule("guess", 5, timedelta(hours=1))
+OF_SUBJECT: Final = AttemptLimit("send:subject", 40, _DAY, (0, 0, 0, 30, 60, 120, 300, 600, _HOUR))
+OF_CLIENT: Final = AttemptLimit("send:client", 3600, timedelta(hours=1), rolling=False)
+GUESSES: Final = AttemptLimit("guess", 5, timedelta(hours=1))
 """At the codes for one address of one subject, however many of them were sent."""
 
 
@@ -40,7 +40,7 @@ class Codes:
         self._outbox = outbox
         self._clock = clock
 
-    def send(self, tx: Tx, row: Subject, field: Field, client: UUID | None) -> None:
+    def send(self, tx: Tx, row: Subject, field: IdentifierType, client: UUID | None) -> None:
         """Send a code to the address of a subject that is locked, in the place of earlier ones.
 
         Where somebody else has verified the address, that person is told of the attempt instead;
@@ -53,7 +53,7 @@ class Codes:
         """
         to, now = _address(row, field), self._clock.now()
         if not self._outbox.reaches(to):
-            setting = "LAMINA_SMTP_URL" if field is Field.EMAIL else "LAMINA_SMS_URL"
+            setting = "LAMINA_SMTP_URL" if field is IdentifierType.EMAIL else "LAMINA_SMS_URL"
             detail = f"Nothing delivers to this address: {setting} is not set."
             raise Unavailable("delivery_not_configured", detail, _HOUR)
         quiet = self._reserve(tx, row, field, to, client)
@@ -71,7 +71,9 @@ class Codes:
         elif owner is not None and not quiet:
             self._outbox.put(tx, "identifier.claimed", owner, {"to": to, "field": field.value})
 
-    def check(self, tx: Tx, row: Subject, field: Field, typed: str, others: list[UUID]) -> bool:
+    def check(
+        self, tx: Tx, row: Subject, field: IdentifierType, typed: str, others: list[UUID]
+    ) -> bool:
         """Compare a code; the attempt counts if the caller commits, whatever comes out.
 
         Args:
@@ -103,7 +105,9 @@ class Codes:
     def _fresh(self, pending: VerificationCode) -> bool:
         return in_force(pending.expires_at, self._clock.now(), LIFE)
 
-    def _reserve(self, tx: Tx, row: Subject, field: Field, to: str, client: UUID | None) -> bool:
+    def _reserve(
+        self, tx: Tx, row: Subject, field: IdentifierType, to: str, client: UUID | None
+    ) -> bool:
         """Count a send; True where it must look like one and nothing may go out."""
         name = f"{field.value}|{to}"
         # New codes give no fresh guesses: where those are used up, a code would be of no use.
@@ -121,7 +125,7 @@ class Codes:
         return quiet
 
 
-def _address(row: Subject, field: Field) -> str:
+def _address(row: Subject, field: IdentifierType) -> str:
     to = address(row, field)
     if to is None:
         raise NotFound("identifier_not_found", f"This subject has no {field.value}.")
@@ -132,7 +136,7 @@ def _sealed(code: str, to: str) -> bytes:
     return f"{code}|{to}".encode()
 
 
-def _guessed(subject: UUID, field: Field, to: str) -> str:
+def _guessed(subject: UUID, field: IdentifierType, to: str) -> str:
     return f"{subject}|{field.value}|{to}"
 
 

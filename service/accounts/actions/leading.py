@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from service.accounts.actions.claims import Claims
-from service.accounts.model import Account, Field, Found, Lead, identify
+from service.accounts.model import Account, IdentifierLookup, IdentifierType, Lead, identify
 from service.accounts.store import Digests, Subject, leads
 from service.domain import ids
 from service.store.engine import Tx
@@ -33,7 +33,7 @@ class Leading:
         """
         self._admits = admits
 
-    def find(self, tx: Tx, typed: str, unproven: Collection[str] = ()) -> Found:
+    def find(self, tx: Tx, typed: str, unproven: Collection[str] = ()) -> IdentifierLookup:
         """Return whom an identifier leads to.
 
         Somebody who is not there costs what somebody costs: the same statement finds the decoy.
@@ -44,14 +44,14 @@ class Leading:
             unproven: The segments in which an unverified e-mail address leads to the only subject
                 that claims it. Other unverified addresses lead nowhere.
         """
-        field, normal = identify(typed) or (Field.USERNAME, "")
+        field, normal = identify(typed) or (IdentifierType.USERNAME, "")
         digests = self._claims.digests(tx, field, normal)
-        segments = unproven if field is Field.EMAIL else ()
+        segments = unproven if field is IdentifierType.EMAIL else ()
         account = account_of(leads.led_to(tx, field.value, digests, ids.DECOY, segments))
         names = (f"identifier:{field.value}:{normal or typed.strip().casefold()}",
                  f"subject:{account.id}")  # fmt: skip
         found = account if account.usable else None
-        return Found(found, names[account.usable], tuple(digests) if segments else ())
+        return IdentifierLookup(found, names[account.usable], tuple(digests) if segments else ())
 
     def led(self, tx: Tx, subject: UUID, digests: Digests, unproven: Collection[str]) -> Lead:
         """Tell how an e-mail address leads to a subject now.
@@ -62,16 +62,16 @@ class Leading:
             digests: What `find` returned of the address.
             unproven: As in `find`.
         """
-        row = leads.led_to(tx, Field.EMAIL.value, digests, ids.DECOY, unproven)
+        row = leads.led_to(tx, IdentifierType.EMAIL.value, digests, ids.DECOY, unproven)
         if row.id != subject:
             return Lead.NOWHERE
         return Lead.CLAIM if row.lead_verified_at is None else Lead.PROOF
 
     def admitted(self, tx: Tx, row: Subject, proven: Collection[str]) -> set[str]:
         """Return what leads to a subject though nobody has verified it: an e-mail, by policy."""
-        email = Field.EMAIL.value
+        email = IdentifierType.EMAIL.value
         if not row.email or email in proven or not self._admits(row.segment):
             return set()
-        digests = self._claims.of(tx, Field.EMAIL, row.email)
+        digests = self._claims.of(tx, IdentifierType.EMAIL, row.email)
         led = digests and self.led(tx, row.id, digests, (row.segment,))
         return {email} if led is Lead.CLAIM else set()

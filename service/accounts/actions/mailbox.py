@@ -6,20 +6,23 @@ from uuid import UUID
 
 from service.accounts import store
 from service.accounts.actions.claims import address
-from service.accounts.model import Field
+from service.accounts.model import IdentifierType
 from service.accounts.store import claims
 from service.store.engine import Tx
 
 
-class Mailbox(NamedTuple):
+class EmailAddress(NamedTuple):
     """An address in its normal form."""
 
     address: str
     verified_at: datetime
 
 
-def mailbox(tx: Tx, subject: UUID) -> Mailbox | None:
+def mailbox(tx: Tx, subject: UUID) -> EmailAddress | None:
     """Return the verified e-mail address of a subject; None where there is none."""
-    row, proven = store.get(tx, subject), claims.verified_since(tx, subject, Field.EMAIL.value)
-    to = address(row, Field.EMAIL) if row is not None else None
-    return Mailbox(to, proven) if to and proven else None
+    row, proven = (
+        store.get(tx, subject),
+        claims.verified_since(tx, subject, IdentifierType.EMAIL.value),
+    )
+    to = address(row, IdentifierType.EMAIL) if row is not None else None
+    return EmailAddress(to, proven) if to and proven else None

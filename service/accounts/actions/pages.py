@@ -7,13 +7,13 @@ from uuid import UUID
 import orjson
 
 from service.accounts import store
-from service.accounts.model import ADDRESSES, Field, segment_of
+from service.accounts.model import ADDRESSES, IdentifierType, segment_of
 from service.accounts.store import Consent, Subject, Suspension, listed
 from service.domain.caller import Caller
 from service.domain.clock import rfc3339
 from service.domain.errors import Fault, noticed
 from service.store.engine import Tx
-from service.web.paging import Page
+from service.web.paging import PageRequest
 
 _FIRST: Final = UUID(int=0)
 _IDLE: Final = "Nobody has verified this address for this subject: it does not sign in."
@@ -23,7 +23,7 @@ _BY_CLAIM: Final = (
 
 
 def subjects(
-    tx: Tx, caller: Caller, page: Page, status: str, segment: str | None
+    tx: Tx, caller: Caller, page: PageRequest, status: str, segment: str | None
 ) -> dict[str, Any]:  # fmt: skip
     """Return a page of the subjects that a caller serves, oldest first: nothing that is sealed.
 
@@ -55,7 +55,7 @@ def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> 
         proven: The identifiers that are verified; a username is by being the first.
         leading: Those that sign in.
     """
-    held = {name.value: text for name in Field if (text := getattr(row, name.value))}
+    held = {name.value: text for name in IdentifierType if (text := getattr(row, name.value))}
     notices = [
         Fault(f"/identifiers/{name}", f"{name}_unverified", _BY_CLAIM if name in leading else _IDLE)
         for name in ADDRESSES if name in held and name not in proven
@@ -73,13 +73,13 @@ def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> 
     } | noticed(notices)
 
 
-def consents(tx: Tx, subject: UUID, page: Page) -> dict[str, Any]:
+def consents(tx: Tx, subject: UUID, page: PageRequest) -> dict[str, Any]:
     """Return a page of the consents, oldest first, the withdrawn ones too."""
     rows = store.consents(tx, subject, page.after, page.fetched)
     return page.answer(rows, lambda row: row.id, consent)
 
 
-def suspensions(tx: Tx, subject: UUID, page: Page) -> dict[str, Any]:
+def suspensions(tx: Tx, subject: UUID, page: PageRequest) -> dict[str, Any]:
     """Return a page of what a subject may not use, oldest first."""
     rows = store.suspensions(tx, subject, page.after, page.fetched)
     return page.answer(rows, lambda row: row.id, suspension)

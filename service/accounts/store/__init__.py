@@ -285,9 +285,9 @@ def plain(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named column
     return one(tx, Subject, _PLAIN, {"b_id": subject})
 
 
-def consented(tx: Tx, subject: UUID, purpose: str, *, held: bool) -> bool:
+def consented(tx: Tx, subject: UUID, purpose: str, *, for_share: bool) -> bool:
     """Tell whether a consent is in force; held, it stays so until this unit of work ends."""
-    query = _HELD if held else _IN_FORCE
+    query = _HELD if for_share else _IN_FORCE
     return bool(holding(tx, Consent, query, {"b_id": subject, "b_purpose": purpose}))
 
 

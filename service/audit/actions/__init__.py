@@ -20,7 +20,7 @@ from service.store.authentic import taken
 from service.store.engine import ENDINGS, Tx
 from service.store.sealed import sealer_of
 from service.telemetry import logs
-from service.web.paging import Page
+from service.web.paging import PageRequest
 
 _PAGE: Final = 500
 _ROUND: Final = 20_000
@@ -183,7 +183,7 @@ class AuditLog:
                 break
         return done
 
-    def page(self, tx: Tx, page: Page, wanted: model.Wanted) -> dict[str, Any]:
+    def page(self, tx: Tx, page: PageRequest, wanted: model.Wanted) -> dict[str, Any]:
         """Return a page of the entries that are wanted, as `listing.entries` does."""
         keys = self._keys(tx)
         return listing.entries(tx, page, wanted, keys.link if keys else None, _bytes)
@@ -280,13 +280,13 @@ class AuditLog:
         now = self._clock.now()
         return store.due(tx, name, now, now - every)
 
-    def told(self, tx: Tx, name: str) -> bool:
+    def reported(self, tx: Tx, name: str) -> bool:
         """Tell whether something was ever noted by `due`."""
         return store.noticed(tx, name)
 
-    def untold(self, tx: Tx, name: str) -> None:
+    def clear_report(self, tx: Tx, name: str) -> None:
         """Forget what was noted by `due`."""
-        store.forget(tx, name)
+        store.delete_notice(tx, name)
 
     def _keys(self, tx: Tx) -> Keys | None:
         if self._seal is None:

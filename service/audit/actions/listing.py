@@ -8,13 +8,13 @@ from service.audit import store
 from service.audit.model import Wanted
 from service.domain.clock import rfc3339
 from service.store.engine import Tx
-from service.web.paging import Page
+from service.web.paging import PageRequest
 
 Bytes = Callable[[Any], bytes]
 
 
 def entries(
-    tx: Tx, page: Page, wanted: Wanted, key: bytes | None, content: Bytes
+    tx: Tx, page: PageRequest, wanted: Wanted, key: bytes | None, content: Bytes
 ) -> dict[str, Any]:
     """Return a page of the log, oldest first.
 

@@ -36,11 +36,11 @@ from service.domain.clock import Clock
 from service.domain.errors import BadInput, Fault, Unavailable, VerificationFailed
 from service.domain.ids import DECOY, new_id
 from service.factors.face import store
-from service.factors.face.engine_pool import Reader
+from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import (
     ENROLLED_FRAMES,
     MOST_CHALLENGES,
-    Input,
+    FaceInput,
     Mode,
     answer,
     cut_off,
@@ -62,7 +62,7 @@ ALERT_FROM: Final = 90_000
 _SECRET_BYTES: Final = 32
 
 
-class Material(NamedTuple):
+class FaceMaterial(NamedTuple):
     """What a check needs of a subject."""
 
     verifier: Verifier
@@ -84,7 +84,7 @@ class Used(NamedTuple):
     record: Mapping[str, str]
 
 
-class Asked(NamedTuple):
+class LivenessRequirement(NamedTuple):
     """What other features know of how hard a face must show that it lives.
 
     Args:
@@ -127,12 +127,12 @@ class FaceFactor(TypedFactor):
     amr: tuple[str, ...] = ("face",)
     slow = True
     type = TYPE
-    form = Input
+    form = FaceInput
     consent = CONSENT
 
     def __init__(
-        self, authenticators: Authenticators, reader: Reader, clock: Clock, mode: Mode,
-        asked: Asked,
+        self, authenticators: Authenticators, reader: EnginePool, clock: Clock, mode: Mode,
+        asked: LivenessRequirement,
     ) -> None:  # fmt: skip
         self._authenticators = authenticators
         self._reader = reader
@@ -212,7 +212,7 @@ class FaceFactor(TypedFactor):
         used = Used(secret, _marks(readings), transcribed(challenge, frames))
         return Match(pending.authenticator, used, template, aside=cut_off(frames))
 
-    def again(self, tx: Tx, pending: Verifier) -> dict[str, Any]:
+    def repeat(self, tx: Tx, pending: Verifier) -> dict[str, Any]:
         """Give a pending face a fresh challenge, or end it: the one before is used up."""
         pending = self._authenticators.pending(tx, pending.subject, pending.authenticator)
         drawn = orjson.loads(pending.secret).get("drawn", 1)
@@ -244,13 +244,13 @@ class FaceFactor(TypedFactor):
         tx.flush()
         store.drop(tx, pending.subject, keep=pending.authenticator)
 
-    def load(self, tx: Tx, subject: UUID) -> Material | None:
+    def load(self, tx: Tx, subject: UUID) -> FaceMaterial | None:
         """Read template and secret; a face is asked for only after another factor."""
         found = self._authenticators.verifier(tx, subject, subject, TYPE)
         row = store.secret_of(tx, found.authenticator) if found else None
-        return Material(found, row.secret, row.seen or b"") if found and row else None
+        return FaceMaterial(found, row.secret, row.seen or b"") if found and row else None
 
-    def check(self, material: Material | None, presented: Presented, now: datetime) -> Match:
+    def check(self, material: FaceMaterial | None, presented: Presented, now: datetime) -> Match:
         """Compare the mean of the frontal frames with the template."""
         frames = presented.values["frames"]
         present = self.mode(presented.segments)
@@ -273,7 +273,7 @@ class FaceFactor(TypedFactor):
             readings=_readings(score, readings, Mode(presented.challenge["mode"])),
         )  # fmt: skip
 
-    def score(self, material: Material | None, frames: Sequence[Frame], mode: Mode) -> Scored:
+    def score(self, material: FaceMaterial | None, frames: Sequence[Frame], mode: Mode) -> Scored:
         """Compare pictures that answer no challenge; without a face it costs the same.
 
         Raises:
@@ -305,7 +305,7 @@ class FaceFactor(TypedFactor):
         """Return what `pack_used` wrote."""
         return Used(b"", bytes.fromhex(value), {})
 
-    def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+    def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Note the use and the frames, which are accepted this once."""
         self.use(tx, match)
 
@@ -349,7 +349,7 @@ class FaceFactor(TypedFactor):
             return self._reader.capture(frames, gestures, policy)
         return self._reader.stills(frames, policy)
 
-    def forget(self, tx: Tx, subject: UUID) -> None:
+    def delete_for(self, tx: Tx, subject: UUID) -> None:
         """End the face of a subject who withdrew the consent."""
         store.drop(tx, subject)
         for item in self._authenticators.listing(tx, subject):
@@ -374,8 +374,8 @@ def _cues(readings: Sequence[Frontal], mode: Mode) -> dict[str, float]:
 
 
 @lru_cache(maxsize=8)
-def _nobody(model: FaceModel) -> Material:
+def _nobody(model: FaceModel) -> FaceMaterial:
     """Return the face of no one: what is compared where there is no template."""
     template = decoy_template(model, opaque.random_bytes(_SECRET_BYTES))
     verifier = Verifier(DECOY, DECOY, TYPE, template)
-    return Material(verifier, opaque.random_bytes(_SECRET_BYTES), b"")
+    return FaceMaterial(verifier, opaque.random_bytes(_SECRET_BYTES), b"")

@@ -44,7 +44,7 @@ def open_engine(settings: Settings) -> FaceEngine:
     )  # fmt: skip
 
 
-class Reader:
+class EnginePool:
     """The engine, and the line before it; without an engine no face passes.
 
     Args:
@@ -65,7 +65,7 @@ class Reader:
         self._wait = wait
 
     @classmethod
-    def of(cls, settings: Settings, at_once: int) -> "Reader":
+    def of(cls, settings: Settings, at_once: int) -> "EnginePool":
         """Return the engine that the settings name."""
         off = settings.face_engine == "off"
         return cls(None if off else lambda: open_engine(settings), at_once)

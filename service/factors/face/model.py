@@ -62,7 +62,7 @@ class InputFrame(BaseModel):
     image: Annotated[str, Field(max_length=_LONGEST_TEXT)]
 
 
-class Input(BaseModel):
+class FaceInput(BaseModel):
     """The input of the action; without frames it asks for a fresh challenge."""
 
     model_config = ConfigDict(extra="forbid")

@@ -11,7 +11,7 @@ from service.web.api import Api, Call, Operation
 _MEDIA = 12 * 1024 * 1024
 
 
-class Score(BaseModel):
+class FaceScoreRequest(BaseModel):
     """Pictures to compare with the stored face, without a command to follow."""
 
     model_config = ConfigDict(extra="forbid")
@@ -29,7 +29,7 @@ def routes(api: Api, scores: FaceScores) -> None:
     api.add(
         Operation(
             "POST", "/v1/subjects/{subject}/face/score", "Score pictures against a face",
-            "face:score", Score, idempotent=True, max_body=_MEDIA, frames=True,
+            "face:score", FaceScoreRequest, idempotent=True, max_body=_MEDIA, frames=True,
             classes=("biometric",),
         ),
         score,

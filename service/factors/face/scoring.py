@@ -9,7 +9,7 @@ from service.accounts.actions import Accounts
 from service.audit.actions import AuditLog
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Unavailable, VerificationFailed, set_aside
-from service.factors.face.actions import FaceFactor, Material, Scored
+from service.factors.face.actions import FaceFactor, FaceMaterial, Scored
 from service.factors.face.model import NOT_ASKED, Mode, check_stills, cut_off, decode, transcribed
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
@@ -78,7 +78,7 @@ class FaceScores:
         } | set_aside(cut_off(pictures))
 
     def _compared(
-        self, attempt: Reservation, material: Material | None, pictures: Sequence[Frame],
+        self, attempt: Reservation, material: FaceMaterial | None, pictures: Sequence[Frame],
         mode: Mode,
     ) -> Scored:  # fmt: skip
         try:

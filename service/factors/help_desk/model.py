@@ -16,7 +16,7 @@ KEPT: Final = timedelta(days=400)
 """For how long it is kept that there was a recovery."""
 
 
-class State(StrEnum):
+class RecoveryState(StrEnum):
     """Where a recovery stands."""
 
     ASKED = "asked"
@@ -29,7 +29,7 @@ class State(StrEnum):
     """It came to its end by itself."""
 
 
-OPEN: Final = (State.ASKED, State.WAITING, State.SENT)
+OPEN: Final = (RecoveryState.ASKED, RecoveryState.WAITING, RecoveryState.SENT)
 """The states of a recovery under way, of which a subject has one at most."""
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.factors.help_desk.model import OPEN, State
+from service.factors.help_desk.model import OPEN, RecoveryState
 from service.store.authentic import (
     change,
     delete_rows,
@@ -88,7 +88,7 @@ _NOBODY: Final = select(literal(1).label("one")).subquery()
 _SENT: Final = select(*lead(Recovery)).select_from(
     _NOBODY.outerjoin(
         _TABLE,
-        and_(_TABLE.c.subject_id == bindparam("b_subject"), _TABLE.c.status == State.SENT),
+        and_(_TABLE.c.subject_id == bindparam("b_subject"), _TABLE.c.status == RecoveryState.SENT),
     )
 )
 
@@ -114,7 +114,7 @@ def sent(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - as above
     return row if led_holds(tx, Recovery, row) and row.lead_id is not None else None
 
 
-def move(tx: Tx, row: Any, state: State, **values: object) -> bool:  # noqa: ANN401 - as above
+def move(tx: Tx, row: Any, state: RecoveryState, **values: object) -> bool:  # noqa: ANN401 - as above
     """Bring a recovery into another state; False where another request did."""
     return change(tx, Recovery, row, status=state.value, **values)
 
@@ -122,7 +122,7 @@ def move(tx: Tx, row: Any, state: State, **values: object) -> bool:  # noqa: ANN
 def due(tx: Tx, now: datetime) -> Sequence[UUID]:
     """Return whose codes are to be sent by now: a page of subjects, by ascending id."""
     query = select(_TABLE.c.subject_id).where(
-        _TABLE.c.status == State.WAITING, _TABLE.c.due_at <= now
+        _TABLE.c.status == RecoveryState.WAITING, _TABLE.c.due_at <= now
     )
     return tx.execute(query.order_by(_TABLE.c.subject_id).limit(_PAGE)).scalars().all()
 
@@ -143,6 +143,6 @@ def drop_old(tx: Tx, before: datetime) -> int:
     return drop_page(tx, _TABLE, _TABLE.c.ends_at <= before, _TABLE.c.status.not_in(OPEN))
 
 
-def forget(tx: Tx, subject: UUID) -> int:
+def delete_for(tx: Tx, subject: UUID) -> int:
     """Forget the recoveries of a subject; return how many."""
     return delete_rows(tx, Recovery, _TABLE.c.subject_id == subject)

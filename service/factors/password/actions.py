@@ -22,7 +22,7 @@ from service.store.engine import Tx
 TYPE: Final = "password"
 
 
-class Input(BaseModel):
+class PasswordInput(BaseModel):
     """The input of the action."""
 
     model_config = ConfigDict(extra="forbid")
@@ -39,7 +39,7 @@ class PasswordFactor(TypedFactor):
     amr: tuple[str, ...] = ("pwd",)
     slow = True
     type = TYPE
-    form = Input
+    form = PasswordInput
 
     def __init__(
         self, authenticators: Authenticators, hasher: PasswordHasher, decoy: UUID,
@@ -79,7 +79,7 @@ class PasswordFactor(TypedFactor):
 
     def prepare(self, values: Mapping[str, Any]) -> bytes:
         """Return the verifier of the password to enroll."""
-        return self.hash(parse(Input, values).password)
+        return self.hash(parse(PasswordInput, values).password)
 
     def begin(self, tx: Tx, subject: UUID, label: str, prepared: bytes) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
         """Enroll; a password needs no confirmation."""
@@ -104,7 +104,7 @@ class PasswordFactor(TypedFactor):
             raise _busy() from None
         return Match(material.authenticator, None, renewed.encode() if renewed else None)
 
-    def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+    def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Note the use."""
         self._authenticators.used(tx, match.authenticator, match.verifier)
 

@@ -35,7 +35,7 @@ def _characters(typed: str) -> str:
     return code
 
 
-class Input(BaseModel):
+class RecoveryCodeInput(BaseModel):
     """The input of the action; case, separators and look-alike characters do not matter."""
 
     model_config = ConfigDict(extra="forbid")
@@ -52,7 +52,7 @@ class RecoveryCodeFactor(TypedFactor):
     amr: tuple[str, ...] = ("otp",)
     slow = False
     type = TYPE
-    form = Input
+    form = RecoveryCodeInput
 
     def __init__(self, authenticators: Authenticators, decoy: UUID) -> None:
         self._authenticators = authenticators
@@ -103,7 +103,7 @@ class RecoveryCodeFactor(TypedFactor):
         """Return what `pack_used` wrote."""
         return UUID(value)
 
-    def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+    def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Use the code up, once."""
         if not self._authenticators.use_code(tx, match.used):
             raise VerificationFailed("recovery_code_used")

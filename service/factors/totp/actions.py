@@ -25,7 +25,7 @@ from service.factors.totp.model import (
     KEPT_STEPS,
     LONGEST_NAME,
     PERIOD,
-    Step,
+    MatchedStep,
     match,
     next_in,
     read_name,
@@ -43,7 +43,7 @@ def _digits(typed: str) -> str:
     return code
 
 
-class Input(BaseModel):
+class TotpInput(BaseModel):
     """The input of the action; spaces, hyphens and the digits of any script are read alike."""
 
     model_config = ConfigDict(extra="forbid")
@@ -59,7 +59,7 @@ class Named(BaseModel):
     name: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(read_name)] | None = None
 
 
-class Material(NamedTuple):
+class TotpMaterial(NamedTuple):
     """What a code is compared with.
 
     Args:
@@ -84,7 +84,7 @@ class TotpFactor(TypedFactor):
     amr: tuple[str, ...] = ("otp",)
     slow = False
     type = TYPE
-    form = Input
+    form = TotpInput
 
     def __init__(self, authenticators: Authenticators, issuer: str, decoy: UUID) -> None:
         self._authenticators = authenticators
@@ -117,20 +117,20 @@ class TotpFactor(TypedFactor):
 
     def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
         """Find the step of the first code."""
-        return self.check(Material((pending,), ()), Presented(self.parse(values)), now)
+        return self.check(TotpMaterial((pending,), ()), Presented(self.parse(values)), now)
 
     def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
         """Make it active; the first code counts as used from then on."""
         self._authenticators.confirm(tx, pending.subject, pending.authenticator, match.verifier)
-        step: Step = match.used
+        step: MatchedStep = match.used
         if not self._authenticators.use_step(tx, match.authenticator, step.number, step.newest):
             raise VerificationFailed("totp_step_used")
 
-    def load(self, tx: Tx, subject: UUID) -> Material:
+    def load(self, tx: Tx, subject: UUID) -> TotpMaterial:
         """Read the secrets, filled up with the decoy's."""
-        return Material(*self._authenticators.verifiers(tx, subject, self._decoy, TYPE))
+        return TotpMaterial(*self._authenticators.verifiers(tx, subject, self._decoy, TYPE))
 
-    def check(self, material: Material, presented: Presented, now: datetime) -> Match:
+    def check(self, material: TotpMaterial, presented: Presented, now: datetime) -> Match:
         """Find the generator and the step of the code.
 
         All are compared, and as many for somebody with one generator, with several, with none, and
@@ -154,11 +154,11 @@ class TotpFactor(TypedFactor):
 
     def unpack_used(self, value: Any) -> Any:  # noqa: ANN401 - as above
         """Return what `pack_used` wrote."""
-        return Step(*value)
+        return MatchedStep(*value)
 
-    def settle(self, tx: Tx, match: Match, now: datetime) -> None:
+    def consume(self, tx: Tx, match: Match, now: datetime) -> None:
         """Use the step up, once."""
-        step: Step = match.used
+        step: MatchedStep = match.used
         if not self._authenticators.use_step(tx, match.authenticator, step.number, step.newest):
             newest = self._authenticators.newest_step(tx, match.authenticator)
             left = next_in(step, newest, unix(now))

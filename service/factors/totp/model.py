@@ -15,7 +15,7 @@ LONGEST_NAME: Final = 64
 _HEAD: Final = 40
 
 
-class Step(NamedTuple):
+class MatchedStep(NamedTuple):
     """A step that matched: its number, the newest acceptable one, and the drift it shows."""
 
     number: int
@@ -49,7 +49,7 @@ def clean(code: str) -> str:
     return "".join(code.split())
 
 
-def match(secret: str, code: str, unix_now: int, offset: int) -> Step | None:
+def match(secret: str, code: str, unix_now: int, offset: int) -> MatchedStep | None:
     """Find the step of a code among the three around now plus the learned offset.
 
     Every step is compared, so that the time does not tell which one matched.
@@ -61,11 +61,11 @@ def match(secret: str, code: str, unix_now: int, offset: int) -> Step | None:
         expected = totp.generate_otp(center + delta)
         if hmac.compare_digest(expected.encode(), clean(code).encode()):
             drift = max(-LARGEST_OFFSET, min(LARGEST_OFFSET, offset + delta))
-            found = Step(center + delta, center + WINDOW, drift)
+            found = MatchedStep(center + delta, center + WINDOW, drift)
     return found
 
 
-def next_in(matched: Step, newest_used: int, unix_now: int) -> int:
+def next_in(matched: MatchedStep, newest_used: int, unix_now: int) -> int:
     """Return the seconds until a code is shown that can still be used; 0 where one is shown now.
 
     Args:

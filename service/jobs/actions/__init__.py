@@ -58,7 +58,7 @@ class Apart:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WorkerHeartbeat:
     """The last sign of life of whoever does the background work.
 
     Args:
@@ -131,10 +131,10 @@ class Jobs:
         return done
 
     @staticmethod
-    def seen(tx: Tx) -> Seen | None:
+    def seen(tx: Tx) -> WorkerHeartbeat | None:
         """Return the last sign of life of the worker, of this process or another."""
         until = store.lease(tx, _NAME)
-        return None if until is None else Seen(until - _LEASE, until)
+        return None if until is None else WorkerHeartbeat(until - _LEASE, until)
 
     def begin_apart(self) -> list[threading.Thread]:
         """Begin what is due of the work that goes on beside the other; return its threads."""

@@ -32,7 +32,7 @@ _SCOPES: Final = {"export": "subjects:export", "policy.backtest": "policy:write"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class JobStep:
     """What one page did: rows it went over, and lines about those it could not do."""
 
     rows: int
@@ -51,13 +51,13 @@ class Work:
     """
 
     total: Callable[[], int]
-    steps: Callable[[], Iterator[Step]]
+    steps: Callable[[], Iterator[JobStep]]
     finish: Callable[[], Mapping[str, Any]] = dict
     prepare: Callable[[Tx], Mapping[str, Any]] = lambda _tx: {}
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class JobRate:
     """How fast a job may go.
 
     Args:
@@ -169,7 +169,7 @@ class LongJobs:
         }  # fmt: skip
 
     def run(
-        self, number: UUID, *, pace: Pace | None = None, watch: Watch | None = None,
+        self, number: UUID, *, pace: JobRate | None = None, watch: Watch | None = None,
         helper: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         """Do a job to its end and return its view.
@@ -195,7 +195,9 @@ class LongJobs:
         try:
             work = self._plans[kind](params)
             progress.total = work.total()
-            self._steps(work, progress, pace or Pace(), watch, None if helper else (number, lock))
+            self._steps(
+                work, progress, pace or JobRate(), watch, None if helper else (number, lock)
+            )
             report = dict(work.finish()) | {"bad": progress.bad, "failed": progress.failed}
         except Exception as error:  # noqa: BLE001 - a job that is left open would be begun for ever
             report = _why(kind, error) | {"failed": progress.failed}
@@ -296,7 +298,7 @@ class LongJobs:
             raise Conflict("job_running", "Another process does this already; wait for it.")
 
     def _steps(
-        self, work: Work, progress: Progress, pace: Pace, watch: Watch | None,
+        self, work: Work, progress: Progress, pace: JobRate, watch: Watch | None,
         record: tuple[UUID, str] | None,
     ) -> None:  # fmt: skip
         saved = begun = time.monotonic()
@@ -382,7 +384,7 @@ def _lock_name(kind: str, params: Mapping[str, Any]) -> str:
     return ":".join(("job", kind, *parts))[:32]
 
 
-def _pause(pace: Pace, rows: int, elapsed: float, page: float) -> float:
+def _pause(pace: JobRate, rows: int, elapsed: float, page: float) -> float:
     wait = 0.0
     if pace.max_rate:
         wait = max(wait, rows / pace.max_rate - elapsed)

@@ -26,7 +26,7 @@ Remembered = Callable[[], datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ClockDisagreement:
     """How one reading differs from the clock of this process.
 
     Args:
@@ -107,14 +107,14 @@ class Readings:
     def _steady(self) -> bool:
         return passed(self._clock) - self._steady_since >= STEADY.total_seconds()
 
-    def _looked(self, tx: Tx) -> list[Finding]:
+    def _looked(self, tx: Tx) -> list[ClockDisagreement]:
         """Return the findings, and note when one of them did not agree."""
         findings = self.findings(tx)
         if not all(item.agrees for item in findings):
             self._steady_since, self._jumped = passed(self._clock), True
         return findings
 
-    def findings(self, tx: Tx) -> list[Finding]:
+    def findings(self, tx: Tx) -> list[ClockDisagreement]:
         """Return how far the clock is from each other reading."""
         now, moment = self._clock.now(), passed(self._clock)
         (before, count), self._seen = self._seen, (now, moment)
@@ -129,9 +129,9 @@ class Readings:
         return found
 
 
-def _near(name: str, ahead: timedelta) -> Finding:
-    return Finding(name, int(ahead.total_seconds()), abs(ahead) <= SKEW)
+def _near(name: str, ahead: timedelta) -> ClockDisagreement:
+    return ClockDisagreement(name, int(ahead.total_seconds()), abs(ahead) <= SKEW)
 
 
-def _past(name: str, last: datetime, now: datetime) -> Finding:
-    return Finding(name, int((now - last).total_seconds()), has_come(last, now))
+def _past(name: str, last: datetime, now: datetime) -> ClockDisagreement:
+    return ClockDisagreement(name, int((now - last).total_seconds()), has_come(last, now))

@@ -1,6 +1,6 @@
 """The verbs of keys: hold them, give them a life, move what they seal, and prove it."""
 
-from service.keys.actions.keystore import Vault
+from service.keys.actions.keystore import KeyStore
 from service.keys.actions.signing import SigningKeys
 
-__all__ = ["SigningKeys", "Vault"]
+__all__ = ["KeyStore", "SigningKeys"]

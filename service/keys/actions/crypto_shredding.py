@@ -145,7 +145,7 @@ class Shredding:
         self._audit.keep(tx, erased.entry())
         return erased
 
-    def again(self, tx: Tx, entry: Mapping[str, Any]) -> bool:
+    def repeat(self, tx: Tx, entry: Mapping[str, Any]) -> bool:
         """Repeat an erasure that a restored backup has undone; False when it stands."""
         number, subject = UUID(entry["id"]), UUID(entry["subject"])
         if tx.get(Tombstone, number) is not None:

@@ -8,9 +8,9 @@ from crypto.errors import CryptoError
 from service.domain.clock import Clock
 from service.domain.ids import new_id
 from service.keys import store
-from service.keys.actions.keystore import Vault
+from service.keys.actions.keystore import KeyStore
 from service.keys.actions.signing import SigningKeys
-from service.keys.model import ALIVE, REFRESH, Held, Instance, key_name
+from service.keys.model import ALIVE, REFRESH, Instance, InstanceKeys, key_name
 from service.keys.store import roots
 from service.store.engine import Store, Tx
 from service.telemetry import logs
@@ -23,10 +23,10 @@ class Instances:
     """The heartbeat of this process, and those of all."""
 
     def __init__(
-        self, database: Store, vault: Vault, signing: SigningKeys, clock: Clock, label: str
+        self, database: Store, key_store: KeyStore, signing: SigningKeys, clock: Clock, label: str
     ) -> None:
         self._database = database
-        self._vault = vault
+        self._key_store = key_store
         self._signing = signing
         self._clock = clock
         self._label = label[:_LABEL_LENGTH]
@@ -38,7 +38,7 @@ class Instances:
     def listed(self, tx: Tx) -> list[Instance]:
         """Return every instance that was heard of lately."""
         return [
-            Instance(row.id, row.label, row.seen_at, Held.from_json(row.held))
+            Instance(row.id, row.label, row.seen_at, InstanceKeys.from_json(row.held))
             for row in store.instances(tx)
         ]
 
@@ -46,13 +46,13 @@ class Instances:
         """Give a sign of life: read the key states, then report which keys are held."""
         self._look_for_roots()
         with self._database.transaction() as tx:
-            self._vault.refresh(tx)
+            self._key_store.refresh(tx)
             signing = {
                 key_name("signing", kid): status for kid, status in self._signing.states().items()
             }
-            held = Held(
-                tuple(sorted(self._vault.classes())), self._vault.held() | signing,
-                self._vault.roots_held(),
+            held = InstanceKeys(
+                tuple(sorted(self._key_store.classes())), self._key_store.held() | signing,
+                self._key_store.roots_held(),
             )  # fmt: skip
             now = self._clock.now()
             values = {
@@ -70,7 +70,7 @@ class Instances:
         """
         with self._database.transaction(read=True) as tx:
             wanted = roots.announced(tx)
-        held, now = self._vault.roots_held(), self._clock.now()
+        held, now = self._key_store.roots_held(), self._clock.now()
         for key_class in sorted(held.keys() & wanted.keys()):
             asked = self._asked.get(key_class)
             if held[key_class] >= wanted[key_class] or (
@@ -79,7 +79,7 @@ class Instances:
                 continue
             self._asked[key_class] = now
             try:
-                self._vault.reopen_root(key_class)
+                self._key_store.reopen_root(key_class)
             except CryptoError as error:
                 logs.get().warning("root_not_reopened", outcome=key_class, **logs.kind(error))
 

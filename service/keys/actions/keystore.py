@@ -41,7 +41,7 @@ ROWS_CLASS: Final = "service"
 INDEX_CLASS: Final = "index"
 
 
-class Vault:
+class KeyStore:
     """The keys of this process.
 
     Data keys of subjects live as long as one unit of work, so that no cache outlives a shred and

@@ -10,7 +10,7 @@ from service.domain.clock import Clock, rfc3339
 from service.domain.errors import Conflict, NotFound
 from service.keys import store
 from service.keys.actions.instances import Instances
-from service.keys.actions.keystore import INDEX_CLASS, INDEX_OWNER, Vault
+from service.keys.actions.keystore import INDEX_CLASS, INDEX_OWNER, KeyStore
 from service.keys.actions.signing import SigningKeys
 from service.keys.model import (
     JWKS_LIFE,
@@ -58,11 +58,11 @@ class Lifecycle:
     """The states of every tier but the root, whose versions its provider keeps."""
 
     def __init__(
-        self, vault: Vault, signing: SigningKeys, instances: Instances, audit: AuditLog,
+        self, key_store: KeyStore, signing: SigningKeys, instances: Instances, audit: AuditLog,
         clock: Clock, retention: timedelta,
     ) -> None:  # fmt: skip
         self._retention = retention
-        self._vault = vault
+        self._key_store = key_store
         self._signing = signing
         self._instances = instances
         self._audit = audit
@@ -74,7 +74,7 @@ class Lifecycle:
         Raises:
             KeyFileError: The provider's keys are made elsewhere; the text says where.
         """
-        version = self._vault.reopen_root(key_class).grow(key_class)
+        version = self._key_store.reopen_root(key_class).grow(key_class)
         roots.announce(tx, key_class, version, self._clock.now())
         self._note(tx, "keys.generated", actor, tier="root", key_class=key_class, version=version)
         return version
@@ -91,7 +91,7 @@ class Lifecycle:
                 name = f"kek {key_class} {row.version} is under root {version}"
                 command = f"lamina keys rewrap --tier root --class {key_class}"
                 raise Conflict("key_in_use", f"{name}; run: {command}")
-        self._vault.reopen_root(key_class).destroy(key_class, version)
+        self._key_store.reopen_root(key_class).destroy(key_class, version)
         self._note(tx, "keys.destroyed", actor, tier="root", key_class=key_class, version=version)
 
     def generate_kek(self, tx: Tx, key_class: str, actor: str) -> int:
@@ -106,8 +106,8 @@ class Lifecycle:
         if pending:
             raise Conflict("key_pending", f"kek {key_class} {pending[0]} is pending already")
         version = max((row.version for row in rows), default=0) + 1
-        self._vault.reopen_root(key_class)
-        if not self._vault.create_kek(tx, key_class, version, KekStatus.PENDING):
+        self._key_store.reopen_root(key_class)
+        if not self._key_store.create_kek(tx, key_class, version, KekStatus.PENDING):
             raise Conflict("key_pending", f"kek {key_class} {version} was just generated")
         self._note(tx, "keys.generated", actor, tier="kek", key_class=key_class, version=version)
         return version
@@ -208,7 +208,7 @@ class Lifecycle:
         if len(rows) != 1:
             raise Conflict("rotation_running", "the index key is being rotated already")
         version = int(rows[-1].version) + 1
-        self._vault.make_key(tx, INDEX_OWNER, INDEX_CLASS, version)
+        self._key_store.make_key(tx, INDEX_OWNER, INDEX_CLASS, version)
         store.add_index_key(tx, version, IndexStatus.PENDING, self._clock.now())
         self._note(tx, "keys.generated", actor, tier="index", version=version)
         return version

@@ -12,17 +12,17 @@ from service.domain.clock import Clock, rfc3339
 from service.domain.errors import Expired
 from service.domain.ids import new_id
 from service.keys import store
-from service.keys.actions.keystore import Vault
+from service.keys.actions.keystore import KeyStore
 from service.keys.model import KekStatus
 from service.keys.store import KeyExport
 from service.store.engine import Tx
 
 
-class Recovery:
+class KeyRecovery:
     """Takes KEKs out of a deployment, and brings them back."""
 
-    def __init__(self, vault: Vault, audit: AuditLog, clock: Clock, issuer: str) -> None:
-        self._vault = vault
+    def __init__(self, key_store: KeyStore, audit: AuditLog, clock: Clock, issuer: str) -> None:
+        self._key_store = key_store
         self._audit = audit
         self._clock = clock
         self._issuer = issuer
@@ -36,8 +36,8 @@ class Recovery:
         """
         now, keys = self._clock.now(), list[ExportedKey]()
         for row in store.keks(tx):
-            if row.key_class in self._vault.classes():
-                root = self._vault.root(row.key_class)
+            if row.key_class in self._key_store.classes():
+                root = self._key_store.root(row.key_class)
                 key = export_kek(root, row.key_class, row.version, row.wrapped)
                 keys.append((row.key_class, row.version, key))
         number, expires = new_id(now), now + timedelta(days=days)
@@ -75,7 +75,7 @@ class Recovery:
         if not expired:
             self._require_current(about)
         for key_class, version, key in keys:
-            wrapped = import_kek(self._vault.root(key_class), key_class, version, key)
+            wrapped = import_kek(self._key_store.root(key_class), key_class, version, key)
             row = store.kek(tx, key_class, version)
             if row is not None:
                 row.wrapped = wrapped

@@ -24,7 +24,7 @@ from service.domain.errors import Conflict, RowRefused
 from service.domain.ids import new_id
 from service.keys import store
 from service.keys.actions.instances import Instances
-from service.keys.actions.keystore import INDEX_CLASS, PURPOSE_OWNER, ROWS_CLASS, Vault
+from service.keys.actions.keystore import INDEX_CLASS, PURPOSE_OWNER, ROWS_CLASS, KeyStore
 from service.keys.actions.unit_keys import UnitKeys
 from service.keys.model import SETTLE, require_root, require_settled
 from service.keys.store import rotation
@@ -42,7 +42,7 @@ _PAUSE: Final = 0.05
 
 
 @dataclass(slots=True)
-class Page:
+class RotationPage:
     """What one page did: rows moved, and the rows that could not be, by place and reason."""
 
     moved: int = 0
@@ -56,8 +56,10 @@ def bad_row(table: str, row: UUID, key: str, reason: str) -> dict[str, str]:
 
 
 def passes(
-    database: Store, page_of: Callable[[Tx, UUID], Page], left: Callable[[Tx], int] | None = None
-) -> Iterator[Page]:
+    database: Store,
+    page_of: Callable[[Tx, UUID], RotationPage],
+    left: Callable[[Tx], int] | None = None,
+) -> Iterator[RotationPage]:
     """Give page after page, each its own unit of work, until a pass over all moves nothing.
 
     Args:
@@ -94,22 +96,24 @@ def passes(
 class Moving:
     """The long acts on keys, each a series of pages."""
 
-    def __init__(self, database: Store, vault: Vault, instances: Instances, clock: Clock) -> None:
+    def __init__(
+        self, database: Store, key_store: KeyStore, instances: Instances, clock: Clock
+    ) -> None:
         self._database = database
-        self._vault = vault
+        self._key_store = key_store
         self._instances = instances
         self._clock = clock
 
-    def rewrap_roots(self, tx: Tx, key_class: str) -> Page:
+    def rewrap_roots(self, tx: Tx, key_class: str) -> RotationPage:
         """Move the KEKs of a class to the newest root.
 
         Raises:
             Conflict: A live instance does not hold that root yet.
         """
-        root = self._vault.reopen_root(key_class)
+        root = self._key_store.reopen_root(key_class)
         newest = root.version(key_class)
         require_root(self._instances.listed(tx), self._clock.now(), key_class, newest)
-        page = Page()
+        page = RotationPage()
         for row in store.class_keks(tx, key_class):
             if root_version_of(row.wrapped) == newest:
                 continue
@@ -120,14 +124,14 @@ class Moving:
                 page.bad.append(bad_row("kek", row.id, f"kek {row.version}", str(error)))
         return page
 
-    def rewrap_pages(self, key_class: str) -> Iterator[Page]:
+    def rewrap_pages(self, key_class: str) -> Iterator[RotationPage]:
         """Move the data keys of a class to its active KEK, until a pass finds none."""
         left = partial(self.left_to_rewrap, key_class=key_class)
         yield from passes(self._database, partial(self._rewrap, key_class=key_class), left)
 
     def left_to_rewrap(self, tx: Tx, key_class: str) -> int:
         """Count the data keys of a class that are not under its active KEK."""
-        return rotation.count_foreign(tx, key_class, self._vault.active_kek(key_class).version)
+        return rotation.count_foreign(tx, key_class, self._key_store.active_kek(key_class).version)
 
     def start_generation(self, tx: Tx, key_class: str) -> int:
         """Let new data keys of a class be of a new generation; resume one that is unfinished.
@@ -154,7 +158,7 @@ class Moving:
             scanning.count_older(tx, shape, generation) for shape in _keyed(key_class)
         )
 
-    def reencrypt_pages(self, key_class: str, generation: int) -> Iterator[Page]:
+    def reencrypt_pages(self, key_class: str, generation: int) -> Iterator[RotationPage]:
         """Seal every field of a class anew, until a pass over all tables finds none."""
         for table in sealed_tables():
             if table.of_class(key_class):
@@ -191,14 +195,16 @@ class Moving:
             raise Conflict("key_in_use", f"{detail} --class {key_class}")
         return rotation.drop_old_deks(tx, key_class, generation, [PURPOSE_OWNER])
 
-    def _rewrap(self, tx: Tx, after: UUID, key_class: str) -> Page:
-        new = self._vault.active_kek(key_class)
+    def _rewrap(self, tx: Tx, after: UUID, key_class: str) -> RotationPage:
+        new = self._key_store.active_kek(key_class)
         rows = rotation.foreign_deks(tx, key_class, new.version, after, PAGE)
-        page, done = Page(last=rows[-1].row if rows else None), []
+        page, done = RotationPage(last=rows[-1].row if rows else None), []
         olds: dict[int, KeyEncryptionKey] = {}
         for row in rows:
             try:
-                old = olds.get(row.kek_version) or self._vault.kek_of(tx, key_class, row.wrapped)
+                old = olds.get(row.kek_version) or self._key_store.kek_of(
+                    tx, key_class, row.wrapped
+                )
                 olds[row.kek_version] = old
                 done.append((row.id, envelope.rewrap_data_key(old, new, row.owner, row.wrapped)))
             except CryptoError as error:
@@ -209,9 +215,9 @@ class Moving:
 
     def _reencrypt(
         self, tx: Tx, after: UUID, table: SealedTable, key_class: str, generation: int
-    ) -> Page:
+    ) -> RotationPage:
         rows = rotation.stale_rows(tx, table, key_class, generation, after, PAGE)
-        page = Page(last=rows[-1].id if rows else None)
+        page = RotationPage(last=rows[-1].id if rows else None)
         owners = [table.owner(row) for row in rows]
         keys = self._data_keys(tx, key_class, set(owners), generation)
         cells: dict[UUID, dict[str, bytes]] = {}
@@ -234,7 +240,7 @@ class Moving:
         page.moved = len(cells)
         return page
 
-    def _renew_macs(self, shape: Shape, generation: int) -> Iterator[Page]:
+    def _renew_macs(self, shape: Shape, generation: int) -> Iterator[RotationPage]:
         """Give every row of a table its MAC under the new key, until a pass finds none."""
         empty = bad = 0
         while empty < _PATIENCE:
@@ -250,13 +256,13 @@ class Moving:
             time.sleep(0 if moved else _PAUSE)
         raise Conflict("rows_locked", f"rows of {shape.table.name} stay locked; run it again")
 
-    def _renew_pass(self, shape: Shape, generation: int) -> Iterator[Page]:
+    def _renew_pass(self, shape: Shape, generation: int) -> Iterator[RotationPage]:
         after = None
         while True:
             with self._database.transaction() as tx:
                 older = scanning.older(shape, generation)
                 rows = scanning.page_after(tx, shape, after, older, lock=True)
-                page = Page()
+                page = RotationPage()
                 for row in rows:
                     try:
                         scanning.renew(tx, shape, row)
@@ -273,13 +279,13 @@ class Moving:
         self, tx: Tx, key_class: str, owners: Collection[Owner], generation: int
     ) -> UnitKeys:
         """Return the keys of owners, each with one of the new generation."""
-        keys = self._vault.unit(tx)
+        keys = self._key_store.unit(tx)
         keys.add(store.deks(tx, key_class, owners))
         # Who has no key at all was shredded: nothing of theirs is given a new one.
         missing = [
             owner for owner in owners if 0 < keys.newest.get((key_class, owner), 0) < generation
         ]
-        kek, now = self._vault.active_kek(key_class), self._clock.now()
+        kek, now = self._key_store.active_kek(key_class), self._clock.now()
         made = [(owner, *envelope.create_data_key(kek, owner, generation)) for owner in missing]
         rows = [
             rotation.NewDek(new_id(now), owner, key_class, generation, kek.version, wrapped, now)
@@ -301,7 +307,7 @@ def _keyed(key_class: str) -> list[Shape]:
 
 def _with_macs(
     tx: Tx, table: SealedTable, rows: Sequence[Row[Any]], cells: dict[UUID, dict[str, bytes]],
-    page: Page,
+    page: RotationPage,
 ) -> dict[UUID, dict[str, bytes]]:  # fmt: skip
     """Return cells that are sealed anew with the MACs of their rows; bad rows are left out."""
     done: dict[UUID, dict[str, bytes]] = {}

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from crypto import envelope
 from crypto.errors import CryptoError
 from service.keys import store
-from service.keys.actions.keystore import Vault
+from service.keys.actions.keystore import KeyStore
 from service.keys.actions.rotation import bad_row
 from service.keys.actions.unit_keys import UnitKeys
 from service.keys.store import rotation
@@ -67,9 +67,9 @@ class Proof:
 class Proving:
     """Goes over every table with sealed columns."""
 
-    def __init__(self, database: Store, vault: Vault) -> None:
+    def __init__(self, database: Store, key_store: KeyStore) -> None:
         self._database = database
-        self._vault = vault
+        self._key_store = key_store
 
     def total(self) -> int:
         """Count the rows to go over."""
@@ -84,7 +84,7 @@ class Proving:
             while True:
                 with self._database.transaction(read=True) as tx:
                     rows = rotation.rows_after(tx, table, after, PAGE)
-                    keys = self._vault.unit(tx)
+                    keys = self._key_store.unit(tx)
                     owners = {table.owner(row) for row in rows}
                     for key_class in table.classes():
                         keys.add(store.deks(tx, key_class, owners))
@@ -106,7 +106,7 @@ class Proving:
                 proof.erased += 1
                 continue
             key_class = cell.key_class(row)
-            if key_class not in self._vault.classes():
+            if key_class not in self._key_store.classes():
                 proof.skipped[key_class] += 1
                 continue
             name = key_class

@@ -21,8 +21,8 @@ from service.notifications.model import (
     ALARM,
     LEASE,
     Channel,
+    DeliveryState,
     Message,
-    State,
     Undelivered,
     pause,
     wanted,
@@ -262,7 +262,7 @@ class Delivering:
     def _settle(self, tx: Tx, message: Message, failure: Undelivered | None) -> None:
         now = self._clock.now()
         if failure is None:
-            values: dict[str, Any] = {"state": State.DELIVERED.value, "error": None}
+            values: dict[str, Any] = {"state": DeliveryState.DELIVERED.value, "error": None}
         else:
             again = now + pause(message.attempts, _jitter(), failure.after)
             over = failure.final or again > message.until
@@ -270,15 +270,15 @@ class Delivering:
             if failure.reason != _LATE or message.attempts == 1:
                 # Why it was late is worth more than that it was.
                 values["error"] = failure.reason[:32]
-            values["state"] = (State.DEAD if over else State.WAITING).value
-        if values["state"] != State.WAITING:
+            values["state"] = (DeliveryState.DEAD if over else DeliveryState.WAITING).value
+        if values["state"] != DeliveryState.WAITING:
             values["ended_at"] = now
         # The message before its deliveries, as an erasure locks them (ADR 6).
         if not store.lock(tx, message.id):
             return
         if not deliveries.settle(tx, message.delivery, message.attempts, values):
             return
-        if deliveries.states(tx, message.id) == {State.DELIVERED.value}:
+        if deliveries.states(tx, message.id) == {DeliveryState.DELIVERED.value}:
             store.mark_delivered(tx, message.id, now)
 
     def _measure(self) -> None:
@@ -287,7 +287,7 @@ class Delivering:
             depths = self.depths(tx)
         found = {(each.channel, each.state): each for each in depths}
         for channel in Channel:
-            for state in (State.WAITING, State.DEAD):
+            for state in (DeliveryState.WAITING, DeliveryState.DEAD):
                 # Five letters tell the channels apart: the statement leaves an id out by that.
                 each = found.get((channel.value[:5], state.value))
                 labels = (channel.value, state.value)
@@ -310,7 +310,7 @@ def _hears(hook: Any, row: Outgoing) -> bool:  # noqa: ANN401 - a row of webhook
 
 def _waiting(row: Outgoing, target: str, now: datetime) -> dict[str, Any]:
     return {
-        "id": new_id(now), "message_id": row.id, "target": target, "state": State.WAITING.value,
+        "id": new_id(now), "message_id": row.id, "target": target, "state": DeliveryState.WAITING.value,
         "attempts": 0, "next_at": now, "until": row.until, "error": None, "ended_at": None,
     }  # fmt: skip
 

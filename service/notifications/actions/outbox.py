@@ -12,7 +12,7 @@ from crypto.errors import CryptoError
 from service.domain.caller import who_acts
 from service.domain.clock import Clock, rfc3339
 from service.domain.ids import new_id
-from service.notifications.model import CODES, TRIED, Channel, State
+from service.notifications.model import CODES, TRIED, Channel, DeliveryState
 from service.notifications.store import deliveries
 from service.notifications.store import outbox as store
 from service.notifications.store.outbox import Outgoing
@@ -103,14 +103,14 @@ class Outbox:
 
     def drop_old(self, tx: Tx, now: datetime) -> int:
         """Forget a page of messages that were delivered, or that nobody will; return how many."""
-        ends = store.Ends(
+        ends = store.OutboxRetention(
             now - _DELIVERED_KEPT, now - _CODE_KEPT, now - _PERSONAL_KEPT, now - _REST_KEPT
         )
         return store.drop_old(tx, ends)
 
-    def forget(self, tx: Tx, subject: UUID) -> None:
+    def delete_for(self, tx: Tx, subject: UUID) -> None:
         """Delete what waits about a subject that is erased: its addresses stand in there."""
-        store.forget(tx, subject)
+        store.delete_for(tx, subject)
 
 
 def _view(row: Outgoing, targets: Sequence[Any], *, reveal: bool) -> dict[str, Any]:
@@ -142,5 +142,5 @@ def _state(row: Outgoing, targets: Sequence[Any]) -> str:
         return "new"
     if not targets:
         return "held"
-    dead = any(each.state == State.DEAD for each in targets)
-    return (State.DEAD if dead else State.WAITING).value
+    dead = any(each.state == DeliveryState.DEAD for each in targets)
+    return (DeliveryState.DEAD if dead else DeliveryState.WAITING).value

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.notifications.model import State
+from service.notifications.model import DeliveryState
 from service.notifications.store.outbox import Outgoing
 from service.store.base import Base, table_of
 from service.store.engine import Tx
@@ -76,7 +76,7 @@ class Depth(NamedTuple):
 
 _TABLE = table_of(Delivery)
 _MESSAGES = table_of(Outgoing)
-_WAITING = _TABLE.c.state == State.WAITING.value
+_WAITING = _TABLE.c.state == DeliveryState.WAITING.value
 
 
 def add(tx: Tx, rows: list[dict[str, Any]]) -> None:
@@ -136,7 +136,7 @@ def of_messages(tx: Tx, messages: Collection[UUID]) -> list[Row[Any]]:
 
 def dead(tx: Tx, limit: int) -> list[UUID]:
     """Return the messages of which a delivery is dead, oldest first."""
-    query = select(_TABLE.c.message_id).where(_TABLE.c.state == State.DEAD.value).distinct()
+    query = select(_TABLE.c.message_id).where(_TABLE.c.state == DeliveryState.DEAD.value).distinct()
     return list(tx.execute(query.order_by(_TABLE.c.message_id).limit(limit)).scalars())
 
 
@@ -144,8 +144,10 @@ def revive(tx: Tx, messages: Iterable[UUID], now: datetime, until: datetime) -> 
     """Let the dead deliveries of messages be tried again; return how many."""
     statement = (
         update(_TABLE)
-        .where(_TABLE.c.message_id.in_(list(messages)), _TABLE.c.state == State.DEAD.value)
-        .values(state=State.WAITING.value, attempts=0, next_at=now, until=until, ended_at=None)
+        .where(_TABLE.c.message_id.in_(list(messages)), _TABLE.c.state == DeliveryState.DEAD.value)
+        .values(
+            state=DeliveryState.WAITING.value, attempts=0, next_at=now, until=until, ended_at=None
+        )
         .returning(_TABLE.c.id)
     )
     return len(tx.execute(statement).all())
@@ -158,7 +160,7 @@ def depths(tx: Tx) -> list[Depth]:
     query = (
         select(channel, _TABLE.c.state, func.count(), func.min(_MESSAGES.c.at))
         .join(_MESSAGES, _MESSAGES.c.id == _TABLE.c.message_id)
-        .where(_TABLE.c.state != State.DELIVERED.value)
+        .where(_TABLE.c.state != DeliveryState.DELIVERED.value)
         .group_by(channel, _TABLE.c.state)
     )
     return [Depth(*row) for row in tx.execute(query)]

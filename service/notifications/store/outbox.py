@@ -57,7 +57,7 @@ class Outgoing(Base):
         return subject_owner(self.subject_id) if self.subject_id else service_owner("outbox")
 
 
-class Ends(NamedTuple):
+class OutboxRetention(NamedTuple):
     """From what time a message that ends now is, at the latest.
 
     Args:
@@ -123,7 +123,7 @@ def drop(tx: Tx, ids: Collection[UUID]) -> int:
     return len(tx.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)).returning(_TABLE.c.id)).all())
 
 
-def drop_old(tx: Tx, ends: Ends) -> int:
+def drop_old(tx: Tx, ends: OutboxRetention) -> int:
     """Forget a page of messages that have come to their end; return how many."""
     personal = _TABLE.c.subject_id.is_not(None)
     over = or_(
@@ -135,6 +135,6 @@ def drop_old(tx: Tx, ends: Ends) -> int:
     return drop_page(tx, _TABLE, over)
 
 
-def forget(tx: Tx, subject: UUID) -> None:
+def delete_for(tx: Tx, subject: UUID) -> None:
     """Delete what waits about a subject."""
     tx.execute(delete(Outgoing).where(Outgoing.subject_id == subject))

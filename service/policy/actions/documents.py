@@ -25,14 +25,14 @@ from service.policy.model.threshold_shift import (
     LONGEST_AUTOMATIC,
     LONGEST_LIFE,
     LONGEST_RAMP,
-    Tighten,
+    ThresholdShift,
     never_looser,
     value_at,
 )
 from service.policy.store import PolicyDocument
 from service.store.engine import Tx
 from service.store.turns import take_turn
-from service.web.paging import Page
+from service.web.paging import PageRequest
 
 _KEPT: Final = 20
 PLACES: Final = 2
@@ -59,7 +59,7 @@ class Lives:
         _, content = repository.state(tx)
         return [_view(row, content) for row in store.documents(tx)]
 
-    def page(self, tx: Tx, page: Page) -> dict[str, Any]:
+    def page(self, tx: Tx, page: PageRequest) -> dict[str, Any]:
         """Return a page of the same list."""
         _, content = repository.state(tx)
         rows = store.documents(tx, page.after, page.fetched)
@@ -222,7 +222,7 @@ class Lives:
         now = self._clock.now()
         revision, content = repository.state(tx)
         old = repository.course(content)
-        new = Tighten(value_at(old, now), target, now, ramp, now + life, actor, automatic)
+        new = ThresholdShift(value_at(old, now), target, now, ramp, now + life, actor, automatic)
         if not never_looser(self._floor(content, automatic=automatic), new, now) and (
             automatic or not approved
         ):
@@ -256,7 +256,7 @@ class Lives:
             raise Conflict("too_many_drafts", detail)
 
     @staticmethod
-    def _floor(content: Mapping[str, Any], *, automatic: bool) -> Tighten | None:
+    def _floor(content: Mapping[str, Any], *, automatic: bool) -> ThresholdShift | None:
         """Return the course below which one person may not go.
 
         What one person tightened, one person may undo, down to what two agreed on. An automatic

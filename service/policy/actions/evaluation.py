@@ -18,7 +18,7 @@ from service.policy.actions import repository, shipped
 from service.policy.model import engine, parser, replay
 from service.policy.model.compiler import Whole
 from service.policy.model.decision import Decision, Facts
-from service.policy.model.threshold_shift import Tighten, value_at
+from service.policy.model.threshold_shift import ThresholdShift, value_at
 from service.risk.model import Assessment, Band
 from service.store.engine import Store, Tx
 from service.store.turns import take_start
@@ -32,7 +32,7 @@ class _Live:
     revision: int
     active: Whole
     shadow: Whole | None
-    tighten: Tighten | None
+    tighten: ThresholdShift | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Policies:
         """Tell whether other sessions go on when a signed-in person changes authenticators."""
         return self._live.active.segment(segment).keep_sessions
 
-    def young(self, segment: str) -> timedelta:
+    def cooldown(self, segment: str) -> timedelta:
         """Return for how long an authenticator is young: it proves too little for some acts."""
         return timedelta(hours=self._live.active.segment(segment).young_hours)
 
@@ -145,7 +145,7 @@ class Policies:
         }  # fmt: skip
         store.add_decision(tx, values, orjson.dumps(content))
 
-    def forget(self, tx: Tx, subject: UUID) -> int:
+    def delete_for(self, tx: Tx, subject: UUID) -> int:
         """Forget what was decided about a subject: its facts hold what signals and faces gave."""
         return store.forget_decisions(tx, subject)
 

@@ -12,7 +12,7 @@ from service.policy.actions import parse
 from service.policy.model import parser
 from service.policy.model.compiler import Whole, compile_document
 from service.policy.model.document import Document
-from service.policy.model.threshold_shift import Tighten
+from service.policy.model.threshold_shift import ThresholdShift
 from service.policy.store import PolicyDocument
 from service.store.engine import Tx
 
@@ -28,10 +28,10 @@ def state(tx: Tx) -> tuple[int, dict[str, Any]]:
     return found
 
 
-def course(content: Mapping[str, Any], name: str = "tighten") -> Tighten | None:
+def course(content: Mapping[str, Any], name: str = "tighten") -> ThresholdShift | None:
     """Return a course of the live parameter: the one it is on, or the last that two `agreed` on."""
     found = content.get(name)
-    return Tighten.from_json(found) if found else None
+    return ThresholdShift.from_json(found) if found else None
 
 
 def row(tx: Tx, version: str) -> PolicyDocument:

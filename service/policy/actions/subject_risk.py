@@ -14,7 +14,7 @@ from service.store.engine import Tx
 _LISTED: Final = 16
 
 
-class Standing:
+class SubjectRisks:
     """What is held against whom."""
 
     def __init__(self, audit: AuditLog, clock: Clock) -> None:
@@ -39,7 +39,7 @@ class Standing:
             tx, "risk.held", subject=subject, band=decision.band.label, codes=content["codes"]
         )
 
-    def forget(self, tx: Tx, subject: UUID) -> bool:
+    def delete_for(self, tx: Tx, subject: UUID) -> bool:
         """Let go of what is held against a subject that is erased."""
         return store.drop_risk(tx, subject)
 

@@ -11,8 +11,7 @@ from service.domain.assurance import Acr, Evidence, Kind, achieved, parse_acr
 from service.domain.authenticator import FACTOR_OF_TYPE
 from service.domain.errors import BadInput, Fault
 from service.policy.model import parser
-from service.policy.model.conditions import Condition as Matches
-from service.policy.model.conditions import compile_condition
+from service.policy.model.conditions import Condition, compile_condition
 from service.policy.model.document import (
     BIOMETRIC,
     FACTORS,
@@ -22,15 +21,15 @@ from service.policy.model.document import (
     RECOVERY_HOURS,
     YOUNG_HOURS,
     Bands,
-    Condition,
     Critical,
     Document,
-    Effect,
     LoginEnrollment,
     Raise,
+    Requirement,
     Rule,
+    RuleEffect,
     Segment,
-    SubjectRisk,
+    SubjectRiskRule,
     Subjects,
     Then,
 )
@@ -62,8 +61,8 @@ class CompiledRule:
 
     id: str
     purposes: frozenset[str]
-    match: Matches | None
-    unproven: Matches | None
+    match: Condition | None
+    unproven: Condition | None
     then: Then
     audit_only: bool
 
@@ -91,9 +90,9 @@ class Compiled:
     fallback: tuple[str, ...]
     friction: Mapping[str, float]
     bands: Bands
-    subject_risk: SubjectRisk
-    purposes: Mapping[str, Rule]
-    raised: Mapping[Band, tuple[Effect, ...]]
+    subject_risk: SubjectRiskRule
+    purposes: Mapping[str, Requirement]
+    raised: Mapping[Band, tuple[RuleEffect, ...]]
     critical: Critical
     rules: Mapping[str, tuple[CompiledRule, ...]]
     liveness: str = ""
@@ -181,7 +180,11 @@ def warnings(whole: Whole) -> list[dict[str, str]]:
 
 
 def _require(
-    segment: Compiled, rule: Rule, at: str, effects: Iterable[Effect], registered: frozenset[str]
+    segment: Compiled,
+    rule: Requirement,
+    at: str,
+    effects: Iterable[RuleEffect],
+    registered: frozenset[str],
 ) -> None:
     effects = tuple(effects)
     usable = registered & segment.factors - {name for item in effects for name in item.forbid}
@@ -259,7 +262,9 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
     rules: dict[str, list[CompiledRule]] = {}
     for rule in segment.rules:
         rules.setdefault(rule.stage, []).append(_rule(rule, pointers[rule.id]))
-    purposes = {purpose: getattr(segment, purpose) or Rule(acr="none") for purpose in PURPOSES}
+    purposes = {
+        purpose: getattr(segment, purpose) or Requirement(acr="none") for purpose in PURPOSES
+    }
     _require_transaction_only(purposes, name)
     return Compiled(
         name=name,
@@ -269,7 +274,7 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
         fallback=segment.fallback or (),
         friction=FRICTION | dict(segment.friction or {}),
         bands=segment.bands or document.bands,
-        subject_risk=segment.subject_risk or SubjectRisk(),
+        subject_risk=segment.subject_risk or SubjectRiskRule(),
         purposes=purposes,
         raised={
             Band.LOW: (), Band.ELEVATED: (raised.elevated,),
@@ -288,7 +293,7 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
     )  # fmt: skip
 
 
-def _rule(rule: Condition, pointer: str) -> CompiledRule:
+def _rule(rule: Rule, pointer: str) -> CompiledRule:
     match = unproven = None
     if rule.when is not None:
         relief, at = rule.then.relief is not None, f"{pointer}/when"
@@ -314,7 +319,7 @@ def _pointers(document: Document, name: str) -> dict[str, str]:
     return found
 
 
-def _require_transaction_only(purposes: Mapping[str, Rule], name: str) -> None:
+def _require_transaction_only(purposes: Mapping[str, Requirement], name: str) -> None:
     for purpose, rule in purposes.items():
         if rule.acr == "none" and purpose != "transaction":
             at = f"/segments/{name}/{purpose}/acr"

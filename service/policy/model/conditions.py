@@ -20,7 +20,7 @@ _PAYMENT: Final = ("approval", "transaction", "after")
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class PolicyField:
     """One word of the vocabulary.
 
     Args:
@@ -34,35 +34,35 @@ class Field:
     stages: tuple[str, ...] = STAGES
 
 
-VOCABULARY: Final[Mapping[str, Field]] = {
-    "purpose": Field("text"),
-    "client": Field("text"),
-    "known_device": Field("flag"),
-    "hour": Field("number"),
-    "weekday": Field("number"),
-    "requested": Field("acr"),
-    "enrolled": Field("set"),
-    "shown": Field("set"),
-    "band": Field("band", 1),
-    "subject_band": Field("band", 1),
-    "llr": Field("number", -1),
-    "hard": Field("flag", 1),
-    "reasons": Field("set", 1),
-    **{f"signal.{name}": Field("number", -1) for name in SIGNALS},
-    "amount": Field("number", 0, _PAYMENT),
-    "currency": Field("text", 0, _PAYMENT),
-    "payee": Field("text", 0, _PAYMENT),
-    "kind": Field("text", 0, _PAYMENT),
-    "channel": Field("text", 0, _PAYMENT),
-    "new_payee": Field("flag", 1, _PAYMENT),
-    "amount_ratio": Field("number", 1, _PAYMENT),
-    "count_24h": Field("number", 1, _PAYMENT),
-    "sum_24h": Field("number", 1, _PAYMENT),
-    "count_since_sca": Field("number", 1, _PAYMENT),
-    "sum_since_sca": Field("number", 1, _PAYMENT),
-    "probability": Field("number", 1, _PAYMENT),
-    "malware": Field("flag", 1, _PAYMENT),
-    "integrity": Field("flag", -1, _PAYMENT),
+VOCABULARY: Final[Mapping[str, PolicyField]] = {
+    "purpose": PolicyField("text"),
+    "client": PolicyField("text"),
+    "known_device": PolicyField("flag"),
+    "hour": PolicyField("number"),
+    "weekday": PolicyField("number"),
+    "requested": PolicyField("acr"),
+    "enrolled": PolicyField("set"),
+    "shown": PolicyField("set"),
+    "band": PolicyField("band", 1),
+    "subject_band": PolicyField("band", 1),
+    "llr": PolicyField("number", -1),
+    "hard": PolicyField("flag", 1),
+    "reasons": PolicyField("set", 1),
+    **{f"signal.{name}": PolicyField("number", -1) for name in SIGNALS},
+    "amount": PolicyField("number", 0, _PAYMENT),
+    "currency": PolicyField("text", 0, _PAYMENT),
+    "payee": PolicyField("text", 0, _PAYMENT),
+    "kind": PolicyField("text", 0, _PAYMENT),
+    "channel": PolicyField("text", 0, _PAYMENT),
+    "new_payee": PolicyField("flag", 1, _PAYMENT),
+    "amount_ratio": PolicyField("number", 1, _PAYMENT),
+    "count_24h": PolicyField("number", 1, _PAYMENT),
+    "sum_24h": PolicyField("number", 1, _PAYMENT),
+    "count_since_sca": PolicyField("number", 1, _PAYMENT),
+    "sum_since_sca": PolicyField("number", 1, _PAYMENT),
+    "probability": PolicyField("number", 1, _PAYMENT),
+    "malware": PolicyField("flag", 1, _PAYMENT),
+    "integrity": PolicyField("flag", -1, _PAYMENT),
 }
 """Every field that a condition may name; nothing else can be looked at."""
 

@@ -50,7 +50,7 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 When = Annotated[Any, WithJsonSchema(conditions.SCHEMA)]
 
 
-class Part(BaseModel):
+class DocumentPart(BaseModel):
     """What every part of a document has in common."""
 
     model_config = ConfigDict(
@@ -59,7 +59,7 @@ class Part(BaseModel):
     )  # fmt: skip
 
 
-class Rule(Part):
+class Requirement(DocumentPart):
     """What one purpose asks for before risk is looked at.
 
     `ways` lists alternatives, each a list of layers; `layers` is the only way where there is one.
@@ -72,7 +72,7 @@ class Rule(Part):
     max_age: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
 
     @model_validator(mode="after")
-    def _one_form(self) -> "Rule":
+    def _one_form(self) -> "Requirement":
         if self.layers and self.ways:
             raise ValueError("name layers or ways, not both")
         return self
@@ -83,7 +83,7 @@ class Rule(Part):
         return self.ways or (self.layers,)
 
 
-class Effect(Part):
+class RuleEffect(DocumentPart):
     """What a band or a rule adds, narrows, delays or ends."""
 
     layers: Layers = ()
@@ -92,28 +92,28 @@ class Effect(Part):
     delay: Seconds = 0
 
 
-class Critical(Part):
+class Critical(DocumentPart):
     """What the highest band does: it ends the flow, and may switch the capability off."""
 
     suspend: bool = False
 
 
-class Raise(Part):
+class Raise(DocumentPart):
     """What each band adds to what the bands below it add."""
 
-    elevated: Effect = Effect()
-    high: Effect = Effect()
+    elevated: RuleEffect = RuleEffect()
+    high: RuleEffect = RuleEffect()
     critical: Critical = Critical()
 
 
-class Relief(Part):
+class Relief(DocumentPart):
     """What an exemption leaves of the base; it can take away only."""
 
     acr: RaisedAcr | Literal["none"]
     layers: Layers = ()
 
 
-class Then(Effect):
+class Then(RuleEffect):
     """What a rule does where its condition holds."""
 
     deny: bool = False
@@ -121,7 +121,7 @@ class Then(Effect):
     relief: Relief | None = None
 
 
-class Condition(Part):
+class Rule(DocumentPart):
     """One rule; `audit_only` notes what it would have done and does nothing."""
 
     id: Name
@@ -132,7 +132,7 @@ class Condition(Part):
     audit_only: bool = False
 
     @model_validator(mode="after")
-    def _relief_alone(self) -> "Condition":
+    def _relief_alone(self) -> "Rule":
         if self.then.relief is None:
             return self
         if self.then.model_fields_set != {"relief"}:
@@ -144,7 +144,7 @@ class Condition(Part):
         return self
 
 
-class ProbabilityBands(Part):
+class ProbabilityBands(DocumentPart):
     """Where each band begins on the calibrated probability of fraud of a transaction."""
 
     elevated: Probability
@@ -158,7 +158,7 @@ class ProbabilityBands(Part):
         return self
 
 
-class Bands(Part):
+class Bands(DocumentPart):
     """Where each band begins: the sum of log-likelihood ratios at or below the value."""
 
     elevated: float
@@ -174,20 +174,20 @@ class Bands(Part):
         return self
 
 
-class SubjectRisk(Part):
+class SubjectRiskRule(DocumentPart):
     """When risk is held against a subject beyond its session, and what clears it."""
 
     remember: Literal["elevated", "high", "critical"] = "high"
     clears: Literal["phr", "highest"] = "highest"
 
 
-class Face(Part):
+class Face(DocumentPart):
     """What a segment asks of a face: how hard it must show that it lives."""
 
     liveness: Literal["off", "passive", "active"]
 
 
-class Subjects(Part):
+class Subjects(DocumentPart):
     """What a segment lets the claims of its people do.
 
     Args:
@@ -198,7 +198,7 @@ class Subjects(Part):
     unverified_email_sign_in: Annotated[bool, Field(strict=True)] = False
 
 
-class LoginEnrollment(Part):
+class LoginEnrollment(DocumentPart):
     """What a completed login lets a person enroll next, who has none of it.
 
     Args:
@@ -208,7 +208,7 @@ class LoginEnrollment(Part):
     offer: Annotated[tuple[TypeName, ...], Field(max_length=8)] = ()
 
 
-class Segment(Part):
+class Segment(DocumentPart):
     """The rules of one segment; what is not said comes from `extends`."""
 
     extends: Name | None = None
@@ -226,14 +226,14 @@ class Segment(Part):
     recovery_hours: Annotated[int, Field(ge=1, le=168)] | None = None
     keep_sessions_on_change: bool | None = None
     bands: Bands | None = None
-    subject_risk: SubjectRisk | None = None
-    login: Rule | None = None
-    step_up: Rule | None = None
-    enrollment: Rule | None = None
-    recovery: Rule | None = None
-    transaction: Rule | None = None
+    subject_risk: SubjectRiskRule | None = None
+    login: Requirement | None = None
+    step_up: Requirement | None = None
+    enrollment: Requirement | None = None
+    recovery: Requirement | None = None
+    transaction: Requirement | None = None
     raised: Raise | None = Field(default=None, alias="raise")
-    rules: Annotated[tuple[Condition, ...], Field(max_length=MOST_RULES)] = ()
+    rules: Annotated[tuple[Rule, ...], Field(max_length=MOST_RULES)] = ()
 
     @field_validator("fallback")
     @classmethod
@@ -253,7 +253,7 @@ class Segment(Part):
         return self
 
 
-class Document(Part):
+class Document(DocumentPart):
     """A whole policy; its version is the hash of its canonical form."""
 
     format: Literal[1]

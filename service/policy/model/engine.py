@@ -22,9 +22,15 @@ from service.policy.model.compiler import (
     supposed,
 )
 from service.policy.model.conditions import UNPROVEN
-from service.policy.model.decision import Decision, Facts
-from service.policy.model.decision import Effect as Outcome
-from service.policy.model.document import BIOMETRIC, Bands, Effect, ProbabilityBands, Relief, Then
+from service.policy.model.decision import Decision, Effect, Facts
+from service.policy.model.document import (
+    BIOMETRIC,
+    Bands,
+    ProbabilityBands,
+    Relief,
+    RuleEffect,
+    Then,
+)
 from service.risk.fusion import Fused, Share, fuse
 from service.risk.model import Assessment, Band, Reason
 
@@ -44,10 +50,10 @@ class _Asked:
     allowed: set[str]
     max_age: int | None
     delay: int = 0
-    ends: Outcome | None = None
+    ends: Effect | None = None
     reasons: list[Reason] = field(default_factory=list)
 
-    def join(self, effect: Effect) -> None:
+    def join(self, effect: RuleEffect) -> None:
         """Add what an effect adds and take away what it forbids."""
         self.extra += [layer for layer in effect.layers if layer not in self.extra]
         self.allowed.difference_update(effect.forbid)
@@ -55,7 +61,7 @@ class _Asked:
         if effect.acr:
             self.acr = max(self.acr, parse_acr(effect.acr))
 
-    def lean(self, effect: Effect, usable: frozenset[str]) -> None:
+    def join_reachable(self, effect: RuleEffect, usable: frozenset[str]) -> None:
         """Add of an effect what this subject can show, for risk that is only held against it.
 
         Otherwise whoever fails badly in a person's name would lock that person out.
@@ -70,9 +76,9 @@ class _Asked:
     def end(self, then: Then) -> None:
         """End it where a rule says so; to suspend is more than to deny."""
         if then.suspend:
-            self.ends = Outcome.SUSPEND
+            self.ends = Effect.SUSPEND
         elif then.deny and self.ends is None:
-            self.ends = Outcome.DENY
+            self.ends = Effect.DENY
 
     def relieve(self, relief: Relief) -> None:
         """Leave of the base what the exemption leaves; it never adds."""
@@ -142,13 +148,13 @@ def decide(whole: Whole, facts: Facts) -> Decision:
     reasons = [reason for item in facts.assessments for reason in item.reasons]
     reasons += [*_told(risk, facts), *asked.reasons]
     decision = Decision(
-        Outcome.REQUIRE, asked.acr, (), risk.band, tuple(reasons), whole.version, (), asked.delay,
+        Effect.REQUIRE, asked.acr, (), risk.band, tuple(reasons), whole.version, (), asked.delay,
         _hold(segment, risk, facts.tighten),
     )  # fmt: skip
     if facts.suspended:
         return _ended(decision, "suspended", "Signing in is suspended.")
     if risk.band is Band.CRITICAL:
-        ends = Outcome.SUSPEND if segment.critical.suspend else asked.ends or Outcome.DENY
+        ends = Effect.SUSPEND if segment.critical.suspend else asked.ends or Effect.DENY
         decision = _ended(decision, "critical_risk", "The risk is critical.")
         return replace(decision, effect=_irreversible(ends, facts))
     if asked.ends is not None:
@@ -165,9 +171,9 @@ def _unproven(facts: Facts) -> Facts:
     )
 
 
-def _irreversible(effect: Outcome, facts: Facts) -> Outcome:
+def _irreversible(effect: Effect, facts: Facts) -> Effect:
     """Return the effect; nobody is suspended by a name alone, the flow is denied instead."""
-    return Outcome.DENY if effect is Outcome.SUSPEND and not facts.proven else effect
+    return Effect.DENY if effect is Effect.SUSPEND and not facts.proven else effect
 
 
 def _risk(segment: Compiled, facts: Facts) -> _Risk:
@@ -244,7 +250,7 @@ def _asked(segment: Compiled, facts: Facts, risk: _Risk) -> _Asked:
     for effect in (*certain, *effects):
         asked.join(effect)
     for effect in segment.raised[risk.band][len(certain) :]:
-        asked.lean(effect, usable)
+        asked.join_reachable(effect, usable)
     asked.acr = max(asked.acr, facts.requested)
     return asked
 
@@ -257,9 +263,9 @@ def _base(name: str, usable: frozenset[str]) -> Acr:
 
 def _apply(
     rules: Sequence[CompiledRule], asked: _Asked, facts: Facts, view: Mapping[str, Any]
-) -> list[Effect]:
+) -> list[RuleEffect]:
     """Relieve and end as the rules say; return what they add."""
-    effects: list[Effect] = []
+    effects: list[RuleEffect] = []
     for rule in rules:
         if facts.purpose not in rule.purposes or not _holds(rule, view, facts):
             continue
@@ -311,13 +317,13 @@ def _offered(decision: Decision, facts: Facts) -> Decision:
     if facts.purpose != "recovery" or facts.evidence or HELP_DESK not in facts.enrolled:
         return decision
     first, *rest = decision.layers or ((),)
-    return replace(decision, effect=Outcome.REQUIRE, layers=((*first, HELP_DESK), *rest))
+    return replace(decision, effect=Effect.REQUIRE, layers=((*first, HELP_DESK), *rest))
 
 
 def _measure(decision: Decision, asked: _Asked, segment: Compiled, facts: Facts) -> Decision:
     if facts.purpose == "recovery" and any(item.factor == HELP_DESK for item in facts.evidence):
         # Two operators have looked at the person, who has nothing else to show.
-        return replace(decision, effect=Outcome.ALLOW)
+        return replace(decision, effect=Effect.ALLOW)
     young = recent(facts.evidence, asked.acr, facts.now, asked.max_age)
     fresh = [item for item in young if item.factor in asked.allowed]
     usable = facts.enrolled & asked.allowed
@@ -332,7 +338,7 @@ def _measure(decision: Decision, asked: _Asked, segment: Compiled, facts: Facts)
         if not missing and level < asked.acr:
             missing = (_lifting(fresh, usable, asked.acr, facts.now, segment.friction),)
         if not missing:
-            return replace(decision, effect=Outcome.ALLOW)
+            return replace(decision, effect=Effect.ALLOW)
         # What nobody enrolled cannot be shown; a layer without a way left ends this way.
         ways = tuple(_ordered(layer, usable, segment.friction) for layer in missing)
         if all(ways):
@@ -408,4 +414,4 @@ def _unreachable(decision: Decision) -> Decision:
 
 def _ended(decision: Decision, code: str, detail: str) -> Decision:
     reason = Reason(code, "policy", 0.0, detail)
-    return replace(decision, effect=Outcome.DENY, reasons=(*decision.reasons, reason))
+    return replace(decision, effect=Effect.DENY, reasons=(*decision.reasons, reason))

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from service.domain.assurance import Acr, Evidence
 from service.policy.model.decision import Decision, Effect, Facts
-from service.risk.fusion import Seen
+from service.risk.fusion import Availability
 from service.risk.model import Assessment, Reason
 
 FORMAT: Final = 1
@@ -57,7 +57,7 @@ def facts_from_json(value: Mapping[str, Any]) -> Facts:
         enrolled=frozenset(value["enrolled"]),
         assessments=tuple(
             Assessment(signal, llr, tuple(Reason(*reason) for reason in reasons), enough, hard,
-                       Seen(seen))
+                       Availability(seen))
             for signal, llr, reasons, enough, hard, seen in value["assessments"]
         ),
         requested=Acr(value["requested"]), max_age=value["max_age"],

@@ -12,7 +12,7 @@ LONGEST_AUTOMATIC: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Tighten:
+class ThresholdShift:
     """A course of nats over time: from where it was to a target, held, and back to 0.
 
     Args:
@@ -55,19 +55,19 @@ class Tighten:
         }  # fmt: skip
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Tighten":
+    def from_json(cls, value: dict[str, Any]) -> "ThresholdShift":
         """Return what `to_json` wrote."""
         moments = {name: datetime.fromisoformat(value[name]) for name in ("since", "expires_at")}
         return cls(**value | moments)
 
 
-def value_at(course: Tighten | None, now: datetime) -> float:
+def value_at(course: ThresholdShift | None, now: datetime) -> float:
     """Return the value that counts; 0 where none was ever set. Bounded whatever is stored."""
     found = course.at(now) if course else 0.0
     return max(-TIGHTEN, min(TIGHTEN, found))
 
 
-def never_looser(old: Tighten | None, new: Tighten, now: datetime) -> bool:
+def never_looser(old: ThresholdShift | None, new: ThresholdShift, now: datetime) -> bool:
     """Tell whether a course is nowhere below another: then one person may set it.
 
     Both are linear between their corners, so that the corners of both are all there is to compare.
@@ -78,7 +78,7 @@ def never_looser(old: Tighten | None, new: Tighten, now: datetime) -> bool:
     )
 
 
-def _corners(course: Tighten) -> tuple[datetime, ...]:
+def _corners(course: ThresholdShift) -> tuple[datetime, ...]:
     return (
         course.since, course.since + timedelta(seconds=course.ramp), course.expires_at,
         course.ends_at,

@@ -12,7 +12,7 @@ from service.domain.errors import NotFound, RowRefused
 from service.keys.actions.crypto_shredding import SUBJECT_CLASSES, Erased, Shredding
 from service.keys.ledger import Entry
 from service.privacy.actions.memory import Memory
-from service.privacy.actions.repeating import Outcome, Repeating
+from service.privacy.actions.repeating import Repeating, RepeatResult
 from service.privacy.model import TOMBSTONE, since
 from service.store.engine import Store, Tx
 
@@ -21,7 +21,7 @@ _WHOLE: Final = frozenset(SUBJECT_CLASSES)
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class ErasureDependencies:
     """What erasure ends in other features.
 
     Args:
@@ -43,7 +43,7 @@ class Erasure:
     """Erasure and its memory outside the database."""
 
     def __init__(
-        self, database: Store, shredding: Shredding, ends: Ends, memory: Memory,
+        self, database: Store, shredding: Shredding, ends: ErasureDependencies, memory: Memory,
         repeating: Repeating,
     ) -> None:  # fmt: skip
         self._database = database
@@ -125,7 +125,7 @@ class Erasure:
             self._memory.catch_up()
         return found
 
-    def _restored(self, found: Mapping[str, int], outcome: Outcome) -> int:
+    def _restored(self, found: Mapping[str, int], outcome: RepeatResult) -> int:
         """End what may be alive again for everybody, and tell; return how many sessions ended."""
         with self._database.transaction() as tx:
             ended = self._ends.end_sessions(tx)
@@ -141,7 +141,7 @@ class Erasure:
         # The lock stays, whether or not there is anybody to be served.
         with suppress(NotFound, RowRefused):
             self._ends.present(tx, subject)
-        if not self._shredding.again(tx, entry):
+        if not self._shredding.repeat(tx, entry):
             return False
         self._end(tx, subject, frozenset(entry["classes"]))
         return True

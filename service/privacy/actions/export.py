@@ -13,7 +13,7 @@ from service.domain.bounds import USUAL, Bounds, room_in
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import NotFound, TooMany
 from service.domain.ids import new_id
-from service.jobs.actions.long import LongJobs, Step, Work
+from service.jobs.actions.long import JobStep, LongJobs, Work
 from service.privacy import store
 from service.privacy.store import SubjectExport
 from service.store.engine import Store, Tx
@@ -28,7 +28,7 @@ KIND: Final = "export"
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class ExportDependencies:
     """What exporting asks of other features.
 
     Args:
@@ -46,12 +46,12 @@ class Exports:
     """The exports."""
 
     def __init__(
-        self, database: Store, ways: Ways, audit: AuditLog, clock: Clock, issuer: str,
+        self, database: Store, dependencies: ExportDependencies, audit: AuditLog, clock: Clock, issuer: str,
         bounds: Bounds = USUAL,
     ) -> None:  # fmt: skip
         self._bounds = bounds
         self._database = database
-        self._ways = ways
+        self._dependencies = dependencies
         self._audit = audit
         self._clock = clock
         self._issuer = issuer
@@ -81,7 +81,7 @@ class Exports:
         self._audit.append(
             tx, "subject.export_requested", subject=subject, actor=by, export=str(row.id)
         )
-        self._ways.notify(tx, subject, "subject.export_requested")
+        self._dependencies.notify(tx, subject, "subject.export_requested")
         tx.flush()
         return jobs.view(tx, number)
 
@@ -89,7 +89,7 @@ class Exports:
         """Return the making of one export: a unit of work a table, and one that keeps it all."""
         number, sections = UUID(params["export"]), list[dict[str, Any]]()
 
-        def steps() -> Iterator[Step]:
+        def steps() -> Iterator[JobStep]:
             with self._database.transaction(read=True) as tx:
                 subject = self._row(tx, number).subject_id
             sections.clear()
@@ -97,11 +97,11 @@ class Exports:
                 sections.append(section)
                 lost = section["unreadable"]
                 bad = ({"name": section["name"], "unreadable": lost},) if lost else ()
-                yield Step(1, bad)
+                yield JobStep(1, bad)
 
         def finish() -> Mapping[str, Any]:
             with self._database.transaction() as tx:
-                self._ways.present(tx, self._row(tx, number).subject_id)
+                self._dependencies.present(tx, self._row(tx, number).subject_id)
                 row = self._row(tx, number, lock=True)
                 row.content = orjson.dumps(self._document(row.subject_id, sections))
                 row.expires_at = self._clock.now() + LIFE
@@ -133,13 +133,13 @@ class Exports:
     def whole(self, subject: UUID, actor: str) -> dict[str, Any]:
         """Return an export at once, kept nowhere, for the command on the host."""
         with self._database.transaction() as tx:
-            self._ways.present(tx, subject)
+            self._dependencies.present(tx, subject)
             self._audit.append(tx, "subject.exported", subject=subject, actor=actor)
         return self._document(subject, list(self._sections(subject)))
 
-    def forget(self, tx: Tx, subject: UUID) -> None:
+    def delete_for(self, tx: Tx, subject: UUID) -> None:
         """Delete the exports of a subject of which anything is erased."""
-        store.forget(tx, subject)
+        store.delete_for(tx, subject)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
         """Delete exports past their time; return how many."""
@@ -147,7 +147,7 @@ class Exports:
 
     def _sections(self, subject: UUID) -> Iterator[dict[str, Any]]:
         with self._database.transaction(read=True) as tx:
-            whose = Whose(subject, self._ways.bucket(tx, subject))
+            whose = Whose(subject, self._dependencies.bucket(tx, subject))
         for table in held():
             with self._database.transaction(read=True) as tx:
                 section = table.section(tx, whose)

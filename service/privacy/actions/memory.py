@@ -171,7 +171,7 @@ class Memory:
         with self._database.transaction() as tx:
             point = self._audit.accept(tx, actor, reason)
             if self._ledger is None:
-                self._audit.untold(tx, _MARK)
+                self._audit.clear_report(tx, _MARK)
             else:
                 self._audit.due(tx, _MARK, _EVER)
         self.write([self._line(model.ACCEPTED, point) | {"actor": actor, "reason": reason}])
@@ -295,7 +295,7 @@ class Memory:
         self._broken = self._audit.disagreement(tx)
         self._behind = self._audit.differing(tx, model.remembered(lines))
         # Another file, none, or none any more.
-        self._lost = self._audit.told(tx, _MARK) and not model.begun(lines)
+        self._lost = self._audit.reported(tx, _MARK) and not model.begun(lines)
 
     def _committed(self, info: Mapping[Any, Any]) -> None:
         """Keep what a unit of work took away, before anybody is told that it is done."""

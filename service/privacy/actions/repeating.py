@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from service.domain.errors import LaminaError, NotFound
 from service.keys.ledger import Entry
 from service.privacy import model
-from service.privacy.model import Act
+from service.privacy.model import LedgerAct
 from service.store.engine import Store, Tx
 from service.telemetry import logs
 
-Repeat = Callable[[Tx, Act], bool]
+Repeat = Callable[[Tx, LedgerAct], bool]
 """Does an act again; False when it stands, NotFound when there is nobody to do it to."""
 
 
 @dataclass(slots=True)
-class Outcome:
+class RepeatResult:
     """How many acts were done again, and how many could not be, by kind."""
 
     repeated: Counter[str] = field(default_factory=Counter)
@@ -39,14 +39,14 @@ class Repeating:
         self._repeats = repeats
         self._propose = propose
 
-    def run(self, lines: Sequence[Entry], *, restored: bool) -> Outcome:
+    def run(self, lines: Sequence[Entry], *, restored: bool) -> RepeatResult:
         """Repeat what stands of some lines, each act in a unit of work of its own.
 
         Args:
             lines: Those that the database may not know of.
             restored: Whether it is known to be older; then what nothing repeats is counted too.
         """
-        outcome = Outcome()
+        outcome = RepeatResult()
         documents = model.documents(lines)
         for act in model.standing(lines):
             repeat = self._repeats.get(act.what)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from biometrics.behavior.features import Key, NotScored, Told, Touch, Vector, keystroke, touch
+from biometrics.behavior.features import InputFlags, Key, NotScored, Touch, Vector, keystroke, touch
 from biometrics.behavior.motion import Series, motion
 from biometrics.behavior.pointer import pointer
 from service.signals.behavior.schema import Behavior, Motion
@@ -76,6 +76,6 @@ def _keys(sample: Behavior) -> list[Key]:
     return [Key(*key) for key in sample.keystroke.keys] if sample.keystroke else []
 
 
-def _told(sample: Behavior) -> Told:
+def _told(sample: Behavior) -> InputFlags:
     flags = sample.flags
-    return Told(sample.clock_step_ms or 0.0, flags.paste, flags.autofill, flags.edited)
+    return InputFlags(sample.clock_step_ms or 0.0, flags.paste, flags.autofill, flags.edited)

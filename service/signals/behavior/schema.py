@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from service.risk.model import Surroundings
+from service.risk.model import ClientContext
 
 MOST_KEYS = 64
 """Presses in one sample; a longer one is refused, not cut."""
@@ -105,9 +105,9 @@ _PHONES: Final = ("iPhone", "iPod", "Windows Phone")
 _TABLETS: Final = ("iPad", "Android", "Tablet")
 
 
-def device_classes(surroundings: Surroundings) -> tuple[str, ...]:
+def device_classes(client_context: ClientContext) -> tuple[str, ...]:
     """Return the classes that the device may be of: one where a client asserts the user agent."""
-    agent = surroundings.user_agent[:_AGENT] if surroundings.asserted else ""
+    agent = client_context.user_agent[:_AGENT] if client_context.asserted else ""
     if not agent:
         return _UNSAID
     if any(mark in agent for mark in _PHONES) or ("Android" in agent and "Mobile" in agent):
@@ -115,7 +115,7 @@ def device_classes(surroundings: Surroundings) -> tuple[str, ...]:
     return (TABLET,) if any(mark in agent for mark in _TABLETS) else (DESKTOP,)
 
 
-def device_class(surroundings: Surroundings, sample: Behavior) -> str:
+def device_class(client_context: ClientContext, sample: Behavior) -> str:
     """Return the class of the device that a sample came from."""
-    found = device_classes(surroundings)
+    found = device_classes(client_context)
     return TOUCHED if found == _UNSAID and sample.touch else found[0]

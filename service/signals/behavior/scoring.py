@@ -9,7 +9,7 @@ from biometrics.behavior.features import NotScored, Scripted, Vector
 from biometrics.behavior.layout import WORDS
 from biometrics.behavior.model import SignalModel
 from biometrics.behavior.scorer import FEWEST, ready, score
-from service.risk.fusion import Seen
+from service.risk.fusion import Availability
 from service.risk.model import Assessment, Reason
 from service.signals.behavior.features import KEYSTROKE, TOUCH, Read
 from service.signals.behavior.profile import Kept
@@ -30,7 +30,7 @@ _ENOUGH: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SignalScore:
     """What one signal says.
 
     Args:
@@ -49,23 +49,23 @@ class Part:
     scripted: bool = False
 
 
-Parts = Mapping[str, Part]
+Parts = Mapping[str, SignalScore]
 Models = Mapping[str, SignalModel]
 
 
-def told(code: str, detail: str, nats: float = 0.0) -> Reason:
+def make_reason(code: str, detail: str, nats: float = 0.0) -> Reason:
     """Return a reason of this signal."""
     return Reason(code, NAME, round(nats, 3), detail)
 
 
-def silent(signal: str, code: str, detail: str, samples: int = 0) -> Part:
+def silent(signal: str, code: str, detail: str, samples: int = 0) -> SignalScore:
     """Return a part that says nothing, and why."""
-    return Part(0.0, (told(f"{signal}_{code}", detail),), samples)
+    return SignalScore(0.0, (make_reason(f"{signal}_{code}", detail),), samples)
 
 
 def compare(
     signal: str, found: Vector | NotScored, kept: Kept | None, model: SignalModel | None
-) -> Part:
+) -> SignalScore:
     """Return what one part of a sample says against its profile."""
     samples = _samples(kept)
     if isinstance(found, NotScored):
@@ -79,41 +79,41 @@ def compare(
     if kept.profile.layout != found.layout:
         return silent(signal, "length_differs", "the text has another number of keys", samples)
     result = score(against, found.row)
-    reasons = [told(_code(signal, text), text, nats) for text, nats in result.contributions]
+    reasons = [make_reason(_code(signal, text), text, nats) for text, nats in result.contributions]
     nats = result.llr
     beyond = nats - sum(share for _, share in result.contributions)
     if abs(beyond) > 1e-6:  # noqa: PLR2004 - rounding
         detail = f"held to what {samples} samples and the model can prove"
-        reasons.append(told(f"{signal}_clipped", detail, beyond))
+        reasons.append(make_reason(f"{signal}_clipped", detail, beyond))
     if kept.parted and nats > 0:
         detail = "the profile has parted from its beginning and vouches for nobody until a reset"
-        reasons.append(told(f"{signal}_parted", detail, -nats))
+        reasons.append(make_reason(f"{signal}_parted", detail, -nats))
         nats = 0.0
-    return Part(nats, tuple(reasons), samples, scored=True)
+    return SignalScore(nats, tuple(reasons), samples, scored=True)
 
 
-def _unfit(signal: str, found: NotScored, samples: int) -> Part:
+def _unfit(signal: str, found: NotScored, samples: int) -> SignalScore:
     """Return what an unfit sample says: nothing, but that a program made it."""
     if not isinstance(found, Scripted):
         return silent(signal, found.code, found.detail, samples)
-    reason = told(f"{signal}_{found.code}", found.detail, SCRIPTED)
-    return Part(SCRIPTED, (reason,), samples, scripted=True)
+    reason = make_reason(f"{signal}_{found.code}", found.detail, SCRIPTED)
+    return SignalScore(SCRIPTED, (reason,), samples, scripted=True)
 
 
-def withheld(signal: str, samples: int, absent: int) -> Part:
+def withheld(signal: str, samples: int, absent: int) -> SignalScore:
     """Return what it says that a usual sample was not sent: less, the more often it is not.
 
     The person's own share of logins without one, after Laplace, over the share of strangers.
     """
     own = (absent + 1) / (min(samples, _ENOUGH) + absent + 2)
     nats = max(LEAST_WITHHELD, min(0.0, math.log(own / _ANYBODY)))
-    reason = told(f"{signal}_withheld", "a sample is usual here and was not sent", nats)
-    return Part(nats, (reason,), samples, withheld=True)
+    reason = make_reason(f"{signal}_withheld", "a sample is usual here and was not sent", nats)
+    return SignalScore(nats, (reason,), samples, withheld=True)
 
 
-def compare_all(found: Read, kept: Mapping[str, Kept], models: Models) -> dict[str, Part]:
+def compare_all(found: Read, kept: Mapping[str, Kept], models: Models) -> dict[str, SignalScore]:
     """Return what each part of a sample says; the times of the keys count once."""
-    parts: dict[str, Part] = {}
+    parts: dict[str, SignalScore] = {}
     # A touch has the times of the keys in it.
     for signal in sorted(found, key=lambda name: name != TOUCH):
         mine = kept.get(signal)
@@ -131,14 +131,14 @@ def assessment(parts: Parts, *, replay: bool) -> Assessment:
     nats = max(LOWEST, min(sum(part.nats for part in parts.values()), HIGHEST))
     if replay:
         detail = "its times or its movement were accepted before"
-        reasons.append(told("behavior_replayed", detail, REPLAYED))
+        reasons.append(make_reason("behavior_replayed", detail, REPLAYED))
         # What a recording says of its owner speaks for nobody.
         nats = max(LOWEST, min(nats, 0.0) + REPLAYED)
-    seen = Seen.SCORED
+    seen = Availability.SCORED
     if any(part.withheld for part in parts.values()):
-        seen = Seen.WITHHELD
+        seen = Availability.WITHHELD
     elif not replay and not any(part.scored or part.scripted for part in parts.values()):
-        seen = Seen.NO_HISTORY
+        seen = Availability.NO_HISTORY
     return Assessment(
         NAME, nats, tuple(reasons), enough_history=any(part.scored for part in parts.values()),
         hard=replay, seen=seen,

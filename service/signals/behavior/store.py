@@ -59,7 +59,7 @@ class ProfileRow(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProfileKey:
     """Whose profile, of which password, where and of what.
 
     Args:
@@ -82,7 +82,7 @@ class Sealed:
     """
 
     id: UUID
-    place: Place
+    place: ProfileKey
     samples: int
     absent: int
     content: bytes = field(repr=False)
@@ -127,14 +127,14 @@ def of_subject(tx: Tx, subject: UUID, *, lock: bool = False) -> list[Sealed]:
     rows = tx.execute(_FIND.with_for_update() if lock else _FIND, {"b_subject": subject})
     return [
         Sealed(
-            row.id, Place(subject, row.password_id, row.device_class, row.signal), row.samples,
+            row.id, ProfileKey(subject, row.password_id, row.device_class, row.signal), row.samples,
             row.absent, row.content,
         )
         for row in rows
     ]  # fmt: skip
 
 
-def add(tx: Tx, row: UUID, place: Place, now: datetime, samples: int, content: bytes) -> bool:
+def add(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, content: bytes) -> bool:
     """Save a first profile; False when another request was first."""
     values = {
         "id": row, "subject_id": place.subject, "device_class": place.device_class,
@@ -144,7 +144,7 @@ def add(tx: Tx, row: UUID, place: Place, now: datetime, samples: int, content: b
     return insert_once(tx, _TABLE, values)
 
 
-def save(tx: Tx, row: UUID, place: Place, now: datetime, samples: int, content: bytes) -> None:
+def save(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, content: bytes) -> None:
     """Save the next state of a profile; a sample has come."""
     values = {
         "b_id": row, "b_password": place.password, "b_samples": samples, "b_now": now,
@@ -176,7 +176,7 @@ def drop_older(tx: Tx, before: datetime) -> int:
     return drop_page(tx, table, table.c.updated_at <= before)
 
 
-def _context(row: UUID, place: Place) -> FieldContext:
+def _context(row: UUID, place: ProfileKey) -> FieldContext:
     """Bind a profile to its row as the descriptor of the column would."""
     bound = f"{place.device_class}|{place.signal}|{place.password}".encode()
     return FieldContext("behavior_profile", "content", subject_owner(place.subject), row, bound)

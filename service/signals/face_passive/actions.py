@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from biometrics.face import passive
-from service.risk.fusion import Seen
+from service.risk.fusion import Availability
 from service.risk.model import Assessment, Reason, SignalFacts
 
 FACTOR: Final = "face"
@@ -25,7 +25,7 @@ class FacePassiveSignal:
         """Return what speaks against the face; never anything for it."""
         readings = dict(facts.readings.get(FACTOR, {}))
         if not readings:
-            return Assessment(self.name, 0.0, seen=Seen.NOT_OFFERED)
+            return Assessment(self.name, 0.0, seen=Availability.NOT_OFFERED)
         reasons = []
         if (bound := readings.pop(FMR_UPPER, None)) is not None:
             detail = f"of strangers at most {bound:.2%} match at this distance (95 % bound)"

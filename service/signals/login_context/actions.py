@@ -11,14 +11,14 @@ from uuid import UUID
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain.errors import naming
 from service.domain.ids import new_id
-from service.risk.model import UNSAID, Assessment, Reason, SignalFacts, Surroundings
+from service.risk.model import UNSAID, Assessment, ClientContext, Reason, SignalFacts
 from service.signals.login_context import blocklist, crowd, findings, model, shown, store
 from service.signals.login_context.blocklist import Blocks
 from service.signals.login_context.crowd import NOBODY, Crowd
 from service.signals.login_context.features import Level, Observed, observe
 from service.signals.login_context.findings import Failures, Finding
 from service.signals.login_context.geoip import Places
-from service.signals.login_context.history import DIGEST, History, Login, digests, unpack
+from service.signals.login_context.history import DIGEST, History, PastLogin, digests, unpack
 from service.signals.login_context.model import LOWEST
 from service.signals.login_context.reasons import detail
 from service.signals.login_context.reloading import Watched
@@ -81,7 +81,7 @@ class LoginContextSignal:
         parts += [(finding.code, finding.nats) for finding in against]
         parts += [("address_unreadable", 0.0)] if seen.unreadable else []
         return Assessment(
-            self.name, model.bent(total), tuple(self._reason(*part) for part in parts),
+            self.name, model.soft_clip(total), tuple(self._reason(*part) for part in parts),
             enough_history=score.enough, hard=any(finding.hard for finding in against),
         )  # fmt: skip
 
@@ -108,11 +108,11 @@ class LoginContextSignal:
         }  # fmt: skip
         store.add_failure(tx, values)
 
-    def origin(self, said: Surroundings, now: datetime) -> dict[str, Any] | None:
+    def origin(self, said: ClientContext, now: datetime) -> dict[str, Any] | None:
         """Return what a session keeps of where it began, as `shown.origin` does."""
         return shown.origin(said, partial(self._places.locate, now=now))
 
-    def forget(self, tx: Tx, subject: UUID) -> int:
+    def delete_for(self, tx: Tx, subject: UUID) -> int:
         """Forget a subject's history and failures; return how many histories."""
         store.forget_failures(tx, _of_subject(self._purpose_key(tx, _PURPOSE), subject))
         return store.drop(tx, subject)
@@ -149,11 +149,11 @@ class LoginContextSignal:
 
     def _observe(self, facts: SignalFacts) -> Observed:
         # What a client says that is not registered to assert it counts as unsaid.
-        said = facts.surroundings if facts.surroundings.asserted else UNSAID
+        said = facts.client_context if facts.client_context.asserted else UNSAID
         locate = partial(self._places.locate, now=facts.now)
         return observe(said.ip, said.user_agent, said.accept_language, facts.now, locate)
 
-    def _learned(self, tx: Tx, facts: SignalFacts, login: Login) -> tuple[History, bool] | None:
+    def _learned(self, tx: Tx, facts: SignalFacts, login: PastLogin) -> tuple[History, bool] | None:
         """Save the next history; None when another request made the first one meanwhile."""
         row, history = self._former(tx, facts.subject)
         history.learn(login)
@@ -185,7 +185,7 @@ class LoginContextSignal:
         return self._crowd
 
     def _against(
-        self, tx: Tx, key: bytes, facts: SignalFacts, seen: Observed, login: Login,
+        self, tx: Tx, key: bytes, facts: SignalFacts, seen: Observed, login: PastLogin,
         history: History | None,
     ) -> list[Finding]:  # fmt: skip
         strangers = bool(seen.address) and not facts.known_device
@@ -208,8 +208,8 @@ class LoginContextSignal:
         return Assessment(self.name, self.worst, (reason,))
 
 
-def _login(key: bytes, facts: SignalFacts, seen: Observed) -> Login:
-    return Login(
+def _login(key: bytes, facts: SignalFacts, seen: Observed) -> PastLogin:
+    return PastLogin(
         int(facts.now.timestamp()), seen.hour, facts.known_device,
         digests(key, facts.subject.bytes, seen.values), seen.version, seen.place,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from service.signals.login_context.features import Level
-from service.signals.login_context.population import COUNTED, EMPTY, HALF_LIFE, Population
+from service.signals.login_context.population import COUNTED, EMPTY, HALF_LIFE, ContextCounts
 
 WINDOW: Final = timedelta(minutes=5)
 COMPARED: Final = timedelta(hours=24)
@@ -25,7 +25,7 @@ class Crowd:
         surge: Failures of the last two windows over what is usual; 0 without a day to compare with.
     """
 
-    population: Population
+    population: ContextCounts
     surge: float
 
 
@@ -55,14 +55,14 @@ def folded(logins: Iterable[bytes], each: float) -> dict[bytes, float]:
     return found
 
 
-def population(rows: Iterable[tuple[bytes, float]], now: datetime) -> Population:
+def population(rows: Iterable[tuple[bytes, float]], now: datetime) -> ContextCounts:
     """Return the snapshot of stored counts at a time."""
     scale = 1 / weight(now)
     counts, totals = {}, [0.0] * len(Level)
     for name, stored in rows:
         counts[name[1:]] = scale * stored
         totals[name[0]] += scale * stored
-    return Population(counts, totals)
+    return ContextCounts(counts, totals)
 
 
 def window_of(now: datetime) -> datetime:

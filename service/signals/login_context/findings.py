@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.signals.login_context.features import Level
-from service.signals.login_context.history import History, Login
+from service.signals.login_context.history import History, PastLogin
 from service.signals.login_context.model import LOWEST
 
 FASTEST: Final = 1000.0
@@ -53,7 +53,7 @@ class Failures:
     surge: float = 0.0
 
 
-def travel(history: History, login: Login) -> Finding | None:
+def travel(history: History, login: PastLogin) -> Finding | None:
     """Return the finding that nobody gets here so fast from the last success.
 
     A network that the person was seen in before is no travel: a VPN goes on and off.
@@ -68,7 +68,7 @@ def travel(history: History, login: Login) -> Finding | None:
     return Finding("impossible_travel", HARD, hard=True)
 
 
-def _familiar(history: History, login: Login) -> bool:
+def _familiar(history: History, login: PastLogin) -> bool:
     return any(
         login.digests.get(level) in history.values[level]
         for level in (Level.PREFIX, Level.ASN)

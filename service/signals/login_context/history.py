@@ -39,7 +39,7 @@ _VALUE: Final = struct.Struct(f"<{DIGEST}sfH")
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class PastLogin:
     """One login as a history sees it: digests under a key, no values.
 
     Args:
@@ -78,7 +78,7 @@ class History:
         """Return the factor that brings the counts to a later time."""
         return float(0.5 ** (max(0, at - self.at) / HALF_LIFE))
 
-    def learn(self, login: Login) -> None:
+    def learn(self, login: PastLogin) -> None:
         """Take in a login that succeeded."""
         self._bring(login.at)
         if self.logins:
@@ -115,7 +115,7 @@ class History:
             for known in self.values
         ]  # fmt: skip
 
-    def _learn_chain(self, chain: Chain, login: Login) -> None:
+    def _learn_chain(self, chain: Chain, login: PastLogin) -> None:
         for level in (FINEST[chain], *COARSER[chain]):
             digest = login.digests.get(level)
             # What is absent counts as new: then new values tell less about this subject too, and

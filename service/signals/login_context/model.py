@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.signals.login_context.features import COARSER, FINEST, WEEK, Chain, Level
-from service.signals.login_context.history import History, Login
-from service.signals.login_context.population import Population
+from service.signals.login_context.history import History, PastLogin
+from service.signals.login_context.population import ContextCounts
 
 LOWEST: Final = -6.0
 HIGHEST: Final = 4.0
@@ -108,7 +108,7 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class ContextScore:
     """The parts and their sum.
 
     Args:
@@ -122,12 +122,12 @@ class Score:
     @property
     def llr(self) -> float:
         """Return the ratio within its bounds."""
-        return bent(self.total)
+        return soft_clip(self.total)
 
 
 def score(
-    history: History | None, login: Login, crowd: Population, shares: Sequence[float]
-) -> Score:
+    history: History | None, login: PastLogin, crowd: ContextCounts, shares: Sequence[float]
+) -> ContextScore:
     """Return the ratio of a login against its subject's history.
 
     Args:
@@ -137,7 +137,7 @@ def score(
         shares: How common what is seen now is among everybody, by level.
     """
     if history is None or history.logins <= 0:
-        return Score(0.0, (Contribution("no_history", 0.0),), enough=False)
+        return ContextScore(0.0, (Contribution("no_history", 0.0),), enough=False)
     factor = history.fade(login.at)
     found = [_token(history, login, factor)]
     case = _Case(history, login, factor, crowd, shares)
@@ -146,10 +146,10 @@ def score(
     found.append(_hour(history, login, factor))
     contributions, total = _mix(found)
     logins = factor * history.logins
-    return Score(total, contributions, enough=logins >= COLD)
+    return ContextScore(total, contributions, enough=logins >= COLD)
 
 
-def bent(total: float) -> float:
+def soft_clip(total: float) -> float:
     """Keep the whole above `LOWEST` and the order of what lies far below `BEND`."""
     if total >= BEND:
         return min(HIGHEST, total)
@@ -183,12 +183,12 @@ def _holding(history: History, factor: float) -> float:
     return min(0.995, held / (factor * history.offered + TOKEN_PRIOR))
 
 
-def _fresh(history: History, login: Login, factor: float) -> float:
+def _fresh(history: History, login: PastLogin, factor: float) -> float:
     """A person who usually holds the token and now does not is often at a new device."""
     return 0.0 if login.known_device else NEW_DEVICE * _holding(history, factor)
 
 
-def _token(history: History, login: Login, factor: float) -> tuple[str, Ratios]:
+def _token(history: History, login: PastLogin, factor: float) -> tuple[str, Ratios]:
     rate = _holding(history, factor)
     if login.known_device:
         return "device_known", _bounded(rate, _TOKENS)
@@ -197,7 +197,7 @@ def _token(history: History, login: Login, factor: float) -> tuple[str, Ratios]:
     return "device_unknown", tuple(min(0.0, ratio) for ratio in found)
 
 
-def _hour(history: History, login: Login, factor: float) -> tuple[str, Ratios]:
+def _hour(history: History, login: PastLogin, factor: float) -> tuple[str, Ratios]:
     near = sum(
         weight * _KERNEL[(login.hour - hour) % WEEK] for hour, weight in history.hours.items()
     )
@@ -240,9 +240,9 @@ class _Case:
     """What every comparison of one login needs."""
 
     history: History
-    login: Login
+    login: PastLogin
     factor: float
-    crowd: Population
+    crowd: ContextCounts
     shares: Sequence[float]
 
     def rows(self, levels: Sequence[Level]) -> Rows:

@@ -26,7 +26,7 @@ COUNTED: Final = tuple(level for level in Level if level is not Level.PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
-class Population:
+class ContextCounts:
     """A snapshot of the counts, by digest; each digest is of one level.
 
     Args:
@@ -63,4 +63,4 @@ def _share(level: Level, part: float, whole: float) -> float:
     return _EVEN * even + (1 - _EVEN) * (part + _SMOOTHING * even) / (whole + _SMOOTHING)
 
 
-EMPTY: Final = Population({}, (0.0,) * len(Level))
+EMPTY: Final = ContextCounts({}, (0.0,) * len(Level))

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from service.domain import addresses
-from service.risk.model import Surroundings
+from service.risk.model import ClientContext
 from service.signals.login_context import user_agent
 from service.signals.login_context.features import Origin
 
@@ -13,7 +13,7 @@ _PREFIX: Final = {4: 24, 6: 48}
 """Bits that are kept of an address: they name a network, and no connection in it."""
 
 
-def origin(said: Surroundings, locate: Callable[[bytes], Origin]) -> dict[str, Any] | None:
+def origin(said: ClientContext, locate: Callable[[bytes], Origin]) -> dict[str, Any] | None:
     """Return device and network of a login, each None where nothing is known. Never raises.
 
     Args:

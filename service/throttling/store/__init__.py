@@ -29,7 +29,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.domain.clock import SKEW
-from service.store.authentic import insert_once, note
+from service.store.authentic import insert_once, record
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
@@ -100,7 +100,7 @@ class Count(NamedTuple):
     until: datetime | None
 
 
-class Ends(NamedTuple):
+class CounterRetention(NamedTuple):
     """Since when a row was not used that ends now.
 
     Args:
@@ -142,7 +142,7 @@ def _note(tx: Tx, row: Any) -> None:  # noqa: ANN401 - a row that `_told` return
         locked_until=row.was_locked_until, updated_at=row.was_updated_at,
         **dict(zip(_NUMBERS, numbers, strict=True)),
     )  # fmt: skip
-    note(tx, Bucket, row, before)
+    record(tx, Bucket, row, before)
 
 
 _Rule = tuple[ColumnElement[bool], ColumnElement[bool]]
@@ -320,7 +320,7 @@ def row_of(tx: Tx, bucket: str, lane: str) -> tuple[UUID, int] | None:
     return (found.id, found.era) if found else None
 
 
-def drop_unused(tx: Tx, ends: Ends) -> int:
+def drop_unused(tx: Tx, ends: CounterRetention) -> int:
     """Forget a page of rows that were not used since what they hold says; return how many."""
     unused, total = _TABLE.c.updated_at, _TABLE.c.total
     over = or_(

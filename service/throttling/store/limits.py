@@ -10,13 +10,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service.domain.clock import SKEW
 from service.domain.ids import new_id
-from service.store.authentic import insert_once, note
+from service.store.authentic import insert_once, record
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
 from service.store.personal_data import Unlinked
 from service.store.shapes import Noted, shape_of
-from service.throttling.model import Rule
+from service.throttling.model import AttemptLimit
 
 
 class Limit(Noted, Base):
@@ -86,7 +86,7 @@ _TAKEN: Final = (
 )
 
 
-def take(tx: Tx, bucket: str, rule: Rule, now: datetime) -> int | None:
+def take(tx: Tx, bucket: str, rule: AttemptLimit, now: datetime) -> int | None:
     """Count one time in a guarded update; None when it is not allowed, or there is no row."""
     values = {
         "b_bucket": bucket, "b_now": now, "b_most": rule.most, "b_rolling": rule.rolling,
@@ -100,7 +100,7 @@ def take(tx: Tx, bucket: str, rule: Rule, now: datetime) -> int | None:
             id=row.id, bucket=row.bucket, times=row.was_times, next_at=row.was_next_at,
             ends_at=row.was_ends_at,
         )  # fmt: skip
-        note(tx, Limit, row, before)
+        record(tx, Limit, row, before)
     return count
 
 
@@ -111,7 +111,7 @@ def ensure_limit(tx: Tx, bucket: str, now: datetime) -> None:
     insert_once(tx, Limit, values)
 
 
-def free_at(tx: Tx, bucket: str, rule: Rule, now: datetime) -> datetime | None:
+def free_at(tx: Tx, bucket: str, rule: AttemptLimit, now: datetime) -> datetime | None:
     """Return when it may be done again, which may be over; None where nothing was counted."""
     query = select(_LIMITS.c.times, _LIMITS.c.next_at, _LIMITS.c.ends_at)
     found = tx.execute(query.where(_LIMITS.c.bucket == bucket)).first()

@@ -20,7 +20,7 @@ from service.signals.behavior.scoring import (
     LOWEST,
     REPLAYED,
     SCRIPTED,
-    Part,
+    SignalScore,
     assessment,
     compare,
     compare_all,
@@ -33,7 +33,7 @@ LAYOUT = Layout.keystroke(KEYS)
 PARTS = st.dictionaries(
     st.sampled_from(["keystroke", "touch", "motion", "pointer"]),
     st.builds(
-        Part,
+        SignalScore,
         st.floats(-50, 50),
         st.just(()),
         st.integers(0, 200),

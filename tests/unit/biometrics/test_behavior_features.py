@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biometrics.behavior import replay
-from biometrics.behavior.features import Key, NotScored, Told, Touch, coarse, keystroke, touch
+from biometrics.behavior.features import InputFlags, Key, NotScored, Touch, coarse, keystroke, touch
 from biometrics.behavior.layout import Layout
 from lab.behavior import synthetic_typing
 
-FINE = Told()
+FINE = InputFlags()
 KEYS = 9
 LAYOUT = Layout.keystroke(KEYS)
 
@@ -51,14 +51,14 @@ def test_the_key_that_sends_the_form_is_left_out(rows):
 
 @pytest.mark.parametrize(
     ("told", "code"),
-    [(Told(pasted=True), "pasted"), (Told(autofilled=True), "autofilled"),
-     (Told(edited=True), "edited"), (Told(clock_step_ms=50), "coarse_clock"),
-     (Told(clock_step_ms=100), "coarse_clock")],
+    [(InputFlags(pasted=True), "pasted"), (InputFlags(autofilled=True), "autofilled"),
+     (InputFlags(edited=True), "edited"), (InputFlags(clock_step_ms=50), "coarse_clock"),
+     (InputFlags(clock_step_ms=100), "coarse_clock")],
 )  # fmt: skip
 def test_what_the_client_says_is_believed_against_it(rows, told, code):
     """Flags and a declared coarse clock make a sample unfit; a fine clock does not."""
     assert refused(keys_of(rows[0]), told) == code
-    assert keystroke(keys_of(rows[0]), Told(clock_step_ms=16.7)).layout == LAYOUT
+    assert keystroke(keys_of(rows[0]), InputFlags(clock_step_ms=16.7)).layout == LAYOUT
 
 
 def test_what_the_client_does_not_say_is_seen(rows):
@@ -134,7 +134,7 @@ def test_any_events_give_finite_columns_or_a_name(events, step):
     down = sorted(at for at, _ in events)
     keys = [Key(at, at + held) for at, (_, held) in zip(down, events, strict=True)]
     try:
-        found = keystroke(keys, Told(clock_step_ms=step))
+        found = keystroke(keys, InputFlags(clock_step_ms=step))
     except NotScored:
         return
     assert np.isfinite(found.row).all()

@@ -11,7 +11,7 @@ from lab.behavior import synthetic_typing
 from lab.behavior.training import (
     CAREFUL,
     CLOSE,
-    Enrollment,
+    EnrollmentPlan,
     Fitting,
     Plan,
     gather,
@@ -21,7 +21,7 @@ from lab.behavior.training import (
 
 KEYS = 6
 LAYOUT = Layout.keystroke(KEYS)
-WAYS = tuple(Enrollment(way, 10, 40, 50, slice(80, 120)) for way in (ENROLLED, LIVE))
+WAYS = tuple(EnrollmentPlan(way, 10, 40, 50, slice(80, 120)) for way in (ENROLLED, LIVE))
 PLAN = Plan(repeats=1, groups=2, session=20, settled=40, enrollments=WAYS)
 
 

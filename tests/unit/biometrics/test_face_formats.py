@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biometrics.face import BadTemplate, FaceMismatch, template, weights
-from biometrics.face.conversion.dlib_reader import Reader, floats, integers
+from biometrics.face.conversion.dlib_reader import ByteReader, floats, integers
 from biometrics.face.conversion.networks import convolve, detector_layers, embedder, pixels
 from biometrics.face.conversion.onnx_writer import FLOAT, UINT8, Graph
 from biometrics.face.conversion.quantized import detector
@@ -45,7 +45,7 @@ def test_integers_are_dlibs():
     """A control byte with size and sign, then the magnitude."""
     data = bytes([1, 5, 0x81, 5, 2, 0, 1, 0x88]) + (2**40).to_bytes(8, "little")
     assert integers(data).tolist() == [5, -5, 256, -(2**40)]
-    reader = Reader(data)
+    reader = ByteReader(data)
     assert [reader.integer() for _ in range(4)] == [5, -5, 256, -(2**40)]
     assert reader.remaining == 0
     assert floats(np.array([3, -1])).tolist() == [1.5]
@@ -54,7 +54,7 @@ def test_integers_are_dlibs():
 @given(st.binary(max_size=400))
 def test_garbage_raises_bad_weights_and_nothing_else(data):
     """No reader of weight files lets another error out."""
-    for read in (embedder, detector, predictor, integers, lambda d: Reader(d).tensor()):
+    for read in (embedder, detector, predictor, integers, lambda d: ByteReader(d).tensor()):
         with contextlib.suppress(BadWeights):
             assert read(data) is not None
 
@@ -73,17 +73,17 @@ def test_tensors_are_bounded_by_the_file():
     """A claimed size that the file does not hold is refused before memory is taken."""
     huge = bytes([1, 2, 4, 255, 255, 255, 3, 1, 1, 1, 1, 1, 1])
     with pytest.raises(BadWeights):
-        Reader(huge).tensor()
+        ByteReader(huge).tensor()
     with pytest.raises(BadWeights):
         floats(np.array([1, 900]))
     with pytest.raises(BadWeights):
-        Reader(b"nothing").skip_past(b"fc_2")
+        ByteReader(b"nothing").skip_past(b"fc_2")
 
 
 def test_the_detector_in_eight_bits_scores_as_in_thirty_two():
     """Filled up, split and rounded it keeps each score of a portrait to 0.2; a face has 1."""
     data = weights.read(weights.DETECTOR, weights.directory())
-    layers = detector_layers(Reader(data))
+    layers = detector_layers(ByteReader(data))
     graph = Graph("exact")
     value = convolve(graph, pixels(graph, "picture"), layers[0].normalized())
     for layer in layers[1:]:

@@ -30,7 +30,7 @@ from biometrics.face.model import DLIB
 from biometrics.face.sequence import Frontal
 from biometrics.face.yunet import YuNet
 from lab.face import portraits
-from service.factors.face.engine_pool import Reader
+from service.factors.face.engine_pool import EnginePool
 from tests.lacking import lacks
 
 YUNET = os.environ.get("LAMINA_TEST_YUNET", "")
@@ -93,7 +93,7 @@ def test_stills_belong_to_the_network_that_read_them(own):
     """A flow in the modes without gestures, and a score, judge by its distances, not by dlib's."""
     pictures = portraits.variants(portraits.collins())[1:6]
     frames = [Frame(float(at), picture) for at, picture in enumerate(pictures)]
-    mine = Reader(lambda: own, 1).stills(frames, PROBE)
+    mine = EnginePool(lambda: own, 1).stills(frames, PROBE)
     assert {item.model for item in mine} == {own.model}
     stored = enroll_template(mine[:3], SECRET)
     assert len(stored) == 9 + 48

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.risk.fusion import MOST_OFFSET, Seen, Share, bounded, fuse
+from service.risk.fusion import MOST_OFFSET, Availability, Share, bounded, fuse
 
 LLRS = st.floats(-20, 20)
 SHARES = st.lists(st.builds(Share, st.just("s"), LLRS, st.booleans()), max_size=6)
@@ -47,16 +47,16 @@ def test_nothing_good_counts_beyond_an_excuse(shares):
     assert found.total <= against + MOST_OFFSET + 1e-9
 
 
-@given(st.floats(), st.sampled_from(list(Seen)))
+@given(st.floats(), st.sampled_from(list(Availability)))
 def test_a_ratio_is_within_its_bounds_whatever_was_said(llr, seen):
     """No number at all and every fault is the worst; the missing says nothing good."""
     found = bounded(llr, -6.0, seen)
     assert found >= -6.0
-    if seen is Seen.FAULT or not math.isfinite(llr):
+    if seen is Availability.FAULT or not math.isfinite(llr):
         assert found == -6.0
-    elif seen in {Seen.NOT_OFFERED, Seen.NO_HISTORY}:
+    elif seen in {Availability.NOT_OFFERED, Availability.NO_HISTORY}:
         assert found == 0.0
-    elif seen is Seen.WITHHELD:
+    elif seen is Availability.WITHHELD:
         assert found <= 0.0
     else:
         assert found == max(-6.0, llr)

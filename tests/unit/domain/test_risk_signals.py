@@ -5,21 +5,21 @@ from uuid import UUID
 
 import pytest
 
-from service.risk.fusion import Seen
+from service.risk.fusion import Availability
 from service.risk.model import (
     Assessment,
     Band,
+    ClientContext,
     Reason,
     SignalFacts,
     SignalFault,
-    Surroundings,
     assess_all,
 )
 
 TX = object()
 FACTS = SignalFacts(
     UUID(int=1), "flow", UUID(int=2), "default", datetime(2026, 11, 24, tzinfo=UTC),
-    Surroundings("192.0.2.1"), {}, ("password",), known_device=True,
+    ClientContext("192.0.2.1"), {}, ("password",), known_device=True,
 )  # fmt: skip
 
 
@@ -98,10 +98,10 @@ def test_bands_are_ordered_and_named():
     [
         (Assessment("s", -9.0), -4.0, "scored"),
         (Assessment("s", float("nan")), -4.0, "scored"),
-        (Assessment("s", 3.0, seen=Seen.WITHHELD), 0.0, "withheld"),
-        (Assessment("s", -1.0, seen=Seen.NOT_OFFERED), 0.0, "not_offered"),
-        (Assessment("s", 2.0, seen=Seen.NO_HISTORY), 0.0, "no_history"),
-        (Assessment("s", 2.0, seen=Seen.FAULT), -4.0, "fault"),
+        (Assessment("s", 3.0, seen=Availability.WITHHELD), 0.0, "withheld"),
+        (Assessment("s", -1.0, seen=Availability.NOT_OFFERED), 0.0, "not_offered"),
+        (Assessment("s", 2.0, seen=Availability.NO_HISTORY), 0.0, "no_history"),
+        (Assessment("s", 2.0, seen=Availability.FAULT), -4.0, "fault"),
     ],
 )
 def test_what_counts_is_bounded_and_named(said, llr, code):
@@ -118,5 +118,5 @@ def test_whoever_asks_may_name_the_fault():
         raise SignalFault("a time-out")
 
     (found,) = assess_all((Fake("s", Assessment("s", 1.0)),), TX, FACTS, ask)
-    assert (found.llr, found.seen) == (-4.0, Seen.FAULT)
+    assert (found.llr, found.seen) == (-4.0, Availability.FAULT)
     assert "a time-out" in found.reasons[0].detail

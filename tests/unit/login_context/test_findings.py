@@ -10,7 +10,7 @@ from service.domain.errors import SetupError
 from service.signals.login_context import blocklist
 from service.signals.login_context.features import Level, packed
 from service.signals.login_context.findings import Failures, failing, kilometers, travel
-from service.signals.login_context.history import History, Login, digests
+from service.signals.login_context.history import History, PastLogin, digests
 
 AT = 1_790_000_000
 BERLIN, PARIS, TOKYO = (52.5, 13.4), (48.9, 2.4), (35.7, 139.7)
@@ -18,7 +18,9 @@ BERLIN, PARIS, TOKYO = (52.5, 13.4), (48.9, 2.4), (35.7, 139.7)
 
 def login(place, *, after=0, asn=b"1"):
     """Return a login somewhere, some hours after the first."""
-    return Login(AT + int(3600 * after), 5, False, digests(b"k", b"s", {Level.ASN: asn}), 0, place)
+    return PastLogin(
+        AT + int(3600 * after), 5, False, digests(b"k", b"s", {Level.ASN: asn}), 0, place
+    )
 
 
 def been(place):

@@ -13,7 +13,7 @@ from service.signals.login_context.history import (
     LARGEST,
     MOST,
     History,
-    Login,
+    PastLogin,
     digests,
     unpack,
 )
@@ -26,7 +26,7 @@ KEY = b"k" * 32
 def login(at=AT, *, hour=40, known=False, version=7, place=None, **values):
     """Return a login of values by level name; nothing else is shown."""
     named = {Level[name.upper()]: str(value).encode() for name, value in values.items()}
-    return Login(at, hour, known, digests(KEY, b"s", named), version, place)
+    return PastLogin(at, hour, known, digests(KEY, b"s", named), version, place)
 
 
 def learned(*logins):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from service.signals.login_context import model
 from service.signals.login_context.features import COARSER, FINEST, Chain, Level
-from service.signals.login_context.history import HALF_LIFE, History, Login, digests
+from service.signals.login_context.history import HALF_LIFE, History, PastLogin, digests
 from service.signals.login_context.model import HIGHEST, LOWEST, score
-from service.signals.login_context.population import EMPTY, Population
+from service.signals.login_context.population import EMPTY, ContextCounts
 from service.signals.login_context.reasons import CODES
 
 AT = 1_790_000_000
@@ -21,7 +21,7 @@ HOME = {
     Level.LOCALE: b"de-de", Level.LANGUAGE: b"de",
 }  # fmt: skip
 WEIGHTS = {b"a1": 40.0, b"DE": 60.0, b"FR": 40.0, b"ios": 50.0, b"ios|safari": 45.0, b"de": 60.0}
-CROWD = Population(
+CROWD = ContextCounts(
     {digests(KEY, b"all", {level: value})[level]: WEIGHTS.get(value, 1.0)
      for level, value in HOME.items()},
     (0.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0),
@@ -31,7 +31,7 @@ CHAINS = {chain: (FINEST[chain], *COARSER[chain]) for chain in Chain}
 
 def login(values, *, at=AT, hour=40, known=False, version=9):
     """Return a login of values in the clear."""
-    return Login(at, hour, known, digests(KEY, b"s", values), version)
+    return PastLogin(at, hour, known, digests(KEY, b"s", values), version)
 
 
 def changed(**named):
@@ -235,5 +235,5 @@ def test_the_token_never_harms(rows, values):
 def test_the_bend_keeps_the_order(one, other):
     """What is worse stays worse, and all stay within bounds."""
     low, high = sorted((one, other))
-    assert LOWEST <= model.bent(low) <= model.bent(high) <= HIGHEST
-    assert math.isclose(model.bent(model.BEND), model.BEND)
+    assert LOWEST <= model.soft_clip(low) <= model.soft_clip(high) <= HIGHEST
+    assert math.isclose(model.soft_clip(model.BEND), model.BEND)

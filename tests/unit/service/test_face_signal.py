@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from service.risk.fusion import Seen
+from service.risk.fusion import Availability
 from service.risk.model import UNSAID, SignalFacts, assess_all
 from service.signals.face_passive.actions import FacePassiveSignal
 
@@ -26,7 +26,7 @@ def assessed(**readings):
 def test_without_a_face_it_says_nothing():
     """Never offered is 0, and named."""
     found = assessed()
-    assert (found.llr, found.seen) == (0.0, Seen.NOT_OFFERED)
+    assert (found.llr, found.seen) == (0.0, Availability.NOT_OFFERED)
     assert [item.code for item in found.reasons] == ["not_offered"]
 
 
@@ -57,4 +57,4 @@ def test_what_speaks_against_a_face_is_named(changes, llr, codes):
 def test_readings_that_are_not_whole_count_as_its_worst():
     """A fault never helps."""
     found = assessed(face={"fine": 0.1})
-    assert (found.llr, found.seen) == (-1.0, Seen.FAULT)
+    assert (found.llr, found.seen) == (-1.0, Availability.FAULT)

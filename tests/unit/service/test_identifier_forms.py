@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.accounts.model import Field, born, identify, kept, normalize
+from service.accounts.model import IdentifierType, born, identify, kept, normalize
 from service.domain.errors import BadInput
 
 
@@ -46,7 +46,7 @@ def refusal(field, text):
 )
 def test_spellings_of_one_address_are_one(text, normal):
     """Case, width, composition and the form of the domain make no second address."""
-    assert normalize(Field.EMAIL, text) == normal
+    assert normalize(IdentifierType.EMAIL, text) == normal
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_spellings_of_one_address_are_one(text, normal):
 )
 def test_what_is_no_address_is_refused(text):
     """No second line, no space and no impossible domain gets into an address."""
-    assert refusal(Field.EMAIL, text) == "invalid_email"
+    assert refusal(IdentifierType.EMAIL, text) == "invalid_email"
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_what_is_no_address_is_refused(text):
 )
 def test_spellings_of_one_number_are_one(text):
     """Spaces, brackets, hyphens and full-width digits make no second number (E.164)."""
-    assert normalize(Field.PHONE, text) == "+4930123456"
+    assert normalize(IdentifierType.PHONE, text) == "+4930123456"
 
 
 def test_a_leading_zero_that_belongs_to_the_number_stays():
     """Italy dials the zero from abroad; Germany does not."""
-    assert normalize(Field.PHONE, "+39 06 12345678") == "+390612345678"
-    assert normalize(Field.PHONE, "+49 030 123456") == "+4930123456"
+    assert normalize(IdentifierType.PHONE, "+39 06 12345678") == "+390612345678"
+    assert normalize(IdentifierType.PHONE, "+49 030 123456") == "+4930123456"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_leading_zero_that_belongs_to_the_number_stays():
 )  # fmt: skip
 def test_what_is_no_international_number_is_refused(text):
     """A number without its country could be anybody's."""
-    assert refusal(Field.PHONE, text) == "invalid_phone"
+    assert refusal(IdentifierType.PHONE, text) == "invalid_phone"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_is_no_international_number_is_refused(text):
 )
 def test_spellings_of_one_username_are_one(text, normal):
     """Case, width and composition make no second username (RFC 8265)."""
-    assert normalize(Field.USERNAME, text) == normal
+    assert normalize(IdentifierType.USERNAME, text) == normal
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_spellings_of_one_username_are_one(text, normal):
 )
 def test_invisible_and_compatible_characters_make_no_username(text):
     """Nothing unseen, no ligature, no symbol and no mixed direction can look like another's."""
-    assert refusal(Field.USERNAME, text) == "invalid_username"
+    assert refusal(IdentifierType.USERNAME, text) == "invalid_username"
 
 
 @pytest.mark.parametrize("text", [
@@ -191,21 +191,21 @@ def test_invisible_and_compatible_characters_make_no_username(text):
 )  # fmt: skip
 def test_a_username_never_reads_as_another_kind(text):
     """What is typed at login has one kind, told by its syntax alone."""
-    assert refusal(Field.USERNAME, text) == "ambiguous_username"
+    assert refusal(IdentifierType.USERNAME, text) == "ambiguous_username"
 
 
 @pytest.mark.parametrize(
     ("field", "latin", "other"),
     [
-        (Field.USERNAME, "alice", "\u0430lice"),
-        (Field.USERNAME, "kelvin", "\u03baelvin"),
-        (Field.EMAIL, "alice@example.com", "\u0430lice@example.com"),
-        (Field.EMAIL, "a@example.com", "a@ex\u0430mple.com"),
-        (Field.USERNAME, "omicron", "\u03bfmicron"),
-        (Field.EMAIL, "max@strasse.example", "max@stra\u00dfe.example"),
-        (Field.EMAIL, "strasse@example.com", "stra\u00dfe@example.com"),
+        (IdentifierType.USERNAME, "alice", "\u0430lice"),
+        (IdentifierType.USERNAME, "kelvin", "\u03baelvin"),
+        (IdentifierType.EMAIL, "alice@example.com", "\u0430lice@example.com"),
+        (IdentifierType.EMAIL, "a@example.com", "a@ex\u0430mple.com"),
+        (IdentifierType.USERNAME, "omicron", "\u03bfmicron"),
+        (IdentifierType.EMAIL, "max@strasse.example", "max@stra\u00dfe.example"),
+        (IdentifierType.EMAIL, "strasse@example.com", "stra\u00dfe@example.com"),
         (
-            Field.EMAIL,
+            IdentifierType.EMAIL,
             "a@\u03bb\u03cc\u03b3\u03bf\u03c3.example",
             "a@\u03bb\u03cc\u03b3\u03bf\u03c2.example",
         ),
@@ -219,12 +219,12 @@ def test_a_letter_of_another_script_is_another_account(field, latin, other):
 @pytest.mark.parametrize(
     ("field", "text"),
     [
-        (Field.EMAIL, "canary"),
-        (Field.EMAIL, "x@canary..com"),
-        (Field.PHONE, "canary"),
-        (Field.USERNAME, "canary@x"),
-        (Field.USERNAME, "canary x"),
-        (Field.USERNAME, "canary" * 50),
+        (IdentifierType.EMAIL, "canary"),
+        (IdentifierType.EMAIL, "x@canary..com"),
+        (IdentifierType.PHONE, "canary"),
+        (IdentifierType.USERNAME, "canary@x"),
+        (IdentifierType.USERNAME, "canary x"),
+        (IdentifierType.USERNAME, "canary" * 50),
     ],
 )
 def test_a_refusal_does_not_repeat_the_text(field, text):
@@ -234,7 +234,7 @@ def test_a_refusal_does_not_repeat_the_text(field, text):
     assert "canary" not in repr(refused.value.faults) + str(refused.value)
 
 
-@pytest.mark.parametrize("field", list(Field))
+@pytest.mark.parametrize("field", list(IdentifierType))
 def test_an_identifier_has_1_to_254_characters(field):
     """Nothing and too much are refused before anything is parsed."""
     assert refusal(field, "") == "invalid_length"
@@ -244,22 +244,22 @@ def test_an_identifier_has_1_to_254_characters(field):
 
 def test_the_longest_username_is_taken():
     """254 characters are allowed."""
-    assert normalize(Field.USERNAME, "a" * 254) == "a" * 254
+    assert normalize(IdentifierType.USERNAME, "a" * 254) == "a" * 254
 
 
 @pytest.mark.parametrize(
     ("typed", "found"),
     [
-        ("Alice", (Field.USERNAME, "alice")),
-        ("Alice@Example.com", (Field.EMAIL, "alice@example.com")),
-        (" alice@example.com ", (Field.EMAIL, "alice@example.com")),
-        ("+49 30 123456", (Field.PHONE, "+4930123456")),
-        (" +4930123456 ", (Field.PHONE, "+4930123456")),
-        ("123", (Field.USERNAME, "123")),
-        ("ada ", (Field.USERNAME, "ada")),
-        ("(+49) 30 123456", (Field.PHONE, "+4930123456")),
-        ("\u202a+49\u00a030 123456\u202c", (Field.PHONE, "+4930123456")),
-        ("alice\uff20example.com", (Field.EMAIL, "alice@example.com")),
+        ("Alice", (IdentifierType.USERNAME, "alice")),
+        ("Alice@Example.com", (IdentifierType.EMAIL, "alice@example.com")),
+        (" alice@example.com ", (IdentifierType.EMAIL, "alice@example.com")),
+        ("+49 30 123456", (IdentifierType.PHONE, "+4930123456")),
+        (" +4930123456 ", (IdentifierType.PHONE, "+4930123456")),
+        ("123", (IdentifierType.USERNAME, "123")),
+        ("ada ", (IdentifierType.USERNAME, "ada")),
+        ("(+49) 30 123456", (IdentifierType.PHONE, "+4930123456")),
+        ("\u202a+49\u00a030 123456\u202c", (IdentifierType.PHONE, "+4930123456")),
+        ("alice\uff20example.com", (IdentifierType.EMAIL, "alice@example.com")),
     ],
 )
 def test_what_was_typed_has_one_kind(typed, found):
@@ -308,6 +308,6 @@ def test_a_day_that_was_is_a_birth_date():
 
 def test_an_address_is_kept_in_its_normal_form_and_a_name_in_its_case():
     """What is stored is what is sent to; a username is shown as it was chosen."""
-    assert kept(Field.EMAIL, " Ab@Example.com.\r\n") == "ab@example.com"
-    assert kept(Field.PHONE, "(+49) 30 123456") == "+4930123456"
-    assert kept(Field.USERNAME, " Alice ") == "Alice"
+    assert kept(IdentifierType.EMAIL, " Ab@Example.com.\r\n") == "ab@example.com"
+    assert kept(IdentifierType.PHONE, "(+49) 30 123456") == "+4930123456"
+    assert kept(IdentifierType.USERNAME, " Alice ") == "Alice"

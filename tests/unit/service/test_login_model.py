@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from service.domain.assurance import Acr, Evidence, Kind, achieved
 from service.login import model
-from service.login.model import Flow, FlowKind, FlowStatus, Terms
+from service.login.model import Flow, FlowKind, FlowRequest, FlowStatus
 from service.policy.model.decision import Decision, Effect, Facts
 from service.risk.model import Band, Reason
 from tests.policies import Policy
@@ -19,7 +19,7 @@ from tests.policies import Policy
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SUBJECT = UUID(int=1)
 OWN = UUID(int=3)
-TERMS = Terms(
+TERMS = FlowRequest(
     kind=FlowKind.LOGIN, client=UUID(int=2), subject=SUBJECT, known=True, bucket="b",
     lane="stranger", segment="default", requested=Acr.NONE, max_age=None, act="", session=None,
     device=None,
@@ -95,13 +95,13 @@ def test_evidence_about_somebody_else_is_refused():
 )
 def test_a_decision_sets_the_status(effect, status):
     """Each effect leads to its status."""
-    assert model.settle(fresh(evidence=(shown(),)), decision(effect)).status is status
+    assert model.apply(fresh(evidence=(shown(),)), decision(effect)).status is status
 
 
 def test_nothing_completes_without_evidence():
     """Even a decision that allows is refused for an empty flow."""
     with pytest.raises(ValueError, match="on evidence only"):
-        model.settle(fresh(), decision(Effect.ALLOW))
+        model.apply(fresh(), decision(Effect.ALLOW))
 
 
 def test_back_gives_up_the_last_of_its_own():
@@ -151,7 +151,7 @@ class Walk(RuleBasedStateMachine):
             "login", "default", self.flow.evidence, self.enrolled, (), self.flow.terms.requested,
             None, self.now,
         )  # fmt: skip
-        self.flow = model.settle(self.flow, self.policy.decide(facts))
+        self.flow = model.apply(self.flow, self.policy.decide(facts))
 
     @rule(name=st.sampled_from(["password", "totp", "recovery_code", "face"]), right=st.booleans())
     def act(self, name, right):
@@ -214,15 +214,15 @@ def deferring(**changes):
 def test_a_deferred_round_counts_once_and_tells_at_its_end():
     """What verified is kept and not told; all right goes on, anything wrong begins anew."""
     first = model.defer(model.reserve(deferring()), "password", shown(), {}, NOW)
-    assert (first.attempts_left, first.disclosing, first.told_evidence) == (9, False, ())
+    assert (first.attempts_left, first.disclosing, first.disclosed_evidence) == (9, False, ())
     assert first.actions == ("password", "back")
     second = model.reserve(first)
     assert second.attempts_left == model.release(second).attempts_left == 9
     right = model.verdict(model.defer(second, "totp", shown("totp"), {}, NOW))
-    assert (right.told, right.attempts_left, right.tried) == (True, 10, ())
+    assert (right.disclosed, right.attempts_left, right.tried) == (True, 10, ())
     assert right.disclosing
     wrong = model.verdict(model.defer(second, "totp", None, {}, NOW))
-    assert (wrong.told, wrong.attempts_left, wrong.evidence) == (False, 9, ())
+    assert (wrong.disclosed, wrong.attempts_left, wrong.evidence) == (False, 9, ())
     assert wrong.status is FlowStatus.PENDING
     last = model.verdict(model.defer(deferring(attempts_left=0), "totp", None, {}, NOW))
     assert last.status is FlowStatus.DENIED
@@ -231,7 +231,7 @@ def test_a_deferred_round_counts_once_and_tells_at_its_end():
 def test_a_verdict_on_nothing_gives_nothing_back():
     """A flow in which nothing had to be tried is simply told."""
     told = model.verdict(deferring())
-    assert (told.told, told.attempts_left) == (True, model.ATTEMPTS)
+    assert (told.disclosed, told.attempts_left) == (True, model.ATTEMPTS)
 
 
 def test_a_deferred_flow_takes_nobody_elses_evidence():
@@ -255,13 +255,13 @@ def test_back_in_a_deferred_round_takes_the_last_try():
 def test_a_delay_is_waited_for_once():
     """A longer one later adds only what is missing."""
     asked = replace(decision(Effect.REQUIRE, ("totp",)), delay=10)
-    flow = model.settle(fresh(evidence=(shown(),)), asked)
+    flow = model.apply(fresh(evidence=(shown(),)), asked)
     assert model.waits(flow, NOW) == 10
     assert model.waits(flow, NOW + timedelta(seconds=9.5)) == 1
     assert model.waits(flow, NOW + timedelta(seconds=10)) == 0
     later = replace(flow, active_at=NOW + timedelta(seconds=20))
-    assert model.settle(later, asked).not_before == flow.not_before
-    more = model.settle(later, replace(asked, delay=15))
+    assert model.apply(later, asked).not_before == flow.not_before
+    more = model.apply(later, replace(asked, delay=15))
     assert model.waits(more, NOW + timedelta(seconds=20)) == 5
 
 
@@ -291,7 +291,7 @@ def test_a_round_of_which_something_was_used_up_meanwhile_fails_whole():
     flow = model.defer(deferring(), "totp", shown("totp"), {}, NOW)
     spoilt = model.spoil(flow)
     assert spoilt.tried == (("totp", False),)
-    assert not model.verdict(spoilt).told
+    assert not model.verdict(spoilt).disclosed
 
 
 def test_the_untold_part_of_a_flow_can_be_left_out():
@@ -299,5 +299,5 @@ def test_the_untold_part_of_a_flow_can_be_left_out():
     brought = shown("password", UUID(int=9))
     flow = deferring(evidence=(brought, shown("totp")), samples={"totp": "{}"},
                      readings={"face": {"llr": 1.0}})  # fmt: skip
-    left = model.untold(flow)
+    left = model.undisclosed(flow)
     assert (left.evidence, left.samples, left.readings) == ((brought,), {}, {})

@@ -9,7 +9,7 @@ from limits.strategies import FixedWindowRateLimiter
 from service.domain.bounds import Bounds
 from service.domain.errors import TooMany
 from service.web.limits import EdgeCounts
-from service.web.pacing import Pace
+from service.web.pacing import RequestRates
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 BOUNDS = Bounds(max_calls_per_minute=3, max_flows_per_minute=5, max_flows_per_identifier=2)
@@ -35,7 +35,7 @@ def allowed(count, *arguments):
 
 def test_with_nothing_shared_the_same_bounds_hold():
     """No error goes out, and no more goes through."""
-    pace = Pace(away(), BOUNDS, b"key")
+    pace = RequestRates(away(), BOUNDS, b"key")
     assert allowed(pace.call, ONE) == 3
     assert allowed(pace.call, OTHER) == 3
     assert allowed(pace.flow, ONE, "alice") == 2
@@ -47,7 +47,7 @@ def test_with_nothing_shared_the_same_bounds_hold():
 
 def test_what_one_name_is_refused_counts_for_the_client():
     """Ten tries at one name leave none for another: a flood is one, whatever it names."""
-    pace = Pace(away(), BOUNDS, b"key")
+    pace = RequestRates(away(), BOUNDS, b"key")
     assert allowed(pace.flow, ONE, "alice") == 2
     assert allowed(pace.flow, ONE, "bob") == 0
     assert allowed(pace.flow, OTHER, "bob") == 2
@@ -58,7 +58,7 @@ def test_a_client_is_told_what_is_left_of_its_minute(monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("service.web.limits.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("service.web.limits.time.time", lambda: clock[0] + 1e9)
-    pace = Pace(away(), BOUNDS, b"key")
+    pace = RequestRates(away(), BOUNDS, b"key")
     assert allowed(pace.call, ONE) == 3
     clock[0] += 45
     with pytest.raises(TooMany) as refused:

@@ -6,7 +6,7 @@ import pytest
 
 from service.domain.errors import BadInput
 from service.web import paging
-from service.web.paging import Page
+from service.web.paging import PageRequest
 
 
 def page_of(page, rows):
@@ -32,7 +32,7 @@ def test_all_pages_together_are_the_list(count):
 
 def test_what_is_not_said_is_usual():
     """Without a query it is the first page of fifty."""
-    assert paging.read({}) == Page(50, None)
+    assert paging.read({}) == PageRequest(50, None)
 
 
 @pytest.mark.parametrize("limit", ["", "0", "101", "-1", "+5", " 5", "5.0", "1e1", "٣", "9" * 99])
@@ -57,5 +57,5 @@ def test_a_cursor_is_one_of_ours(cursor):
 def test_a_cursor_holds_the_id_whole():
     """The highest and the lowest id come back as they went."""
     for number in (UUID(int=0), UUID(int=2**128 - 1)):
-        answer = Page(1).answer([number, number], lambda row: row, str)
+        answer = PageRequest(1).answer([number, number], lambda row: row, str)
         assert paging.read({"cursor": answer["next_cursor"]}).after == number

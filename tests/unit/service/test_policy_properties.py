@@ -14,9 +14,9 @@ from service.policy.model.compiler import compile_document
 from service.policy.model.decision import Effect
 from service.policy.model.engine import decide, unmet
 from service.policy.model.parser import read
-from service.policy.model.threshold_shift import Tighten, never_looser, value_at
-from service.risk.fusion import Seen
-from service.risk.model import Assessment, SignalFacts, Surroundings, assess_all
+from service.policy.model.threshold_shift import ThresholdShift, never_looser, value_at
+from service.risk.fusion import Availability
+from service.risk.model import Assessment, ClientContext, SignalFacts, assess_all
 from tests.policies import NOW, ORDER, WORST, evidence, facts, lowered, policy, worse
 from tests.unit.service.documents import leaf, ruled, value
 
@@ -71,11 +71,11 @@ FAULTS = (
     raises(ValueError()), raises(KeyError()), raises(OSError()), raises(RecursionError()),
     raises(AttributeError()), raises(AssertionError()),
     lambda: Assessment("s", float("nan")), lambda: Assessment("s", float("inf")),
-    lambda: Assessment("s", float("-inf")), lambda: Assessment("s", 9.0, seen=Seen.FAULT),
+    lambda: Assessment("s", float("-inf")), lambda: Assessment("s", 9.0, seen=Availability.FAULT),
     lambda: None,
 )  # fmt: skip
 SEEN = SignalFacts(
-    NOW, "f", NOW, "default", NOW, Surroundings(), {}, (), known_device=False
+    NOW, "f", NOW, "default", NOW, ClientContext(), {}, (), known_device=False
 )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_as_many_layers_are_served_as_can_be(layers, shown):
 
 
 COURSES = st.builds(
-    lambda origin, target, since, ramp, life: Tighten(
+    lambda origin, target, since, ramp, life: ThresholdShift(
         origin, target, NOW + timedelta(seconds=since), ramp,
         NOW + timedelta(seconds=since + life), "op",
     ),
@@ -150,12 +150,12 @@ def test_who_may_tighten_alone_never_loosens(old, new, later):
     if never_looser(old, new, NOW):
         assert value_at(new, moment) >= value_at(old, moment) - 1e-6
     assert -2 <= value_at(new, moment) <= 2
-    assert Tighten.from_json(new.to_json()) == new
+    assert ThresholdShift.from_json(new.to_json()) == new
 
 
 def test_a_course_ramps_holds_and_moves_back():
     """From 0 to 1 in 100 s, held until it expires, and back in 100 s."""
-    course = Tighten(0.0, 1.0, NOW, 100, NOW + timedelta(seconds=500), "op")
+    course = ThresholdShift(0.0, 1.0, NOW, 100, NOW + timedelta(seconds=500), "op")
     found = [value_at(course, NOW + timedelta(seconds=s)) for s in (0, 50, 100, 499, 550, 600)]
     assert found == pytest.approx([0, 0.5, 1, 1, 0.5, 0])
     assert value_at(None, NOW) == 0

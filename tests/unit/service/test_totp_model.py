@@ -3,7 +3,7 @@
 import pyotp
 import pytest
 
-from service.factors.totp.model import LARGEST_OFFSET, PERIOD, Step, clean, match
+from service.factors.totp.model import LARGEST_OFFSET, PERIOD, MatchedStep, clean, match
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 NOW = 1_795_521_600
@@ -20,13 +20,13 @@ def test_the_vectors_of_the_rfc_match():
     secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
     for moment, digits in ((59, "287082"), (1111111109, "081804"), (20000000000, "353130")):
         found = match(secret, digits, moment, 0)
-        assert found == Step(moment // 30, moment // 30 + 1, 0)
+        assert found == MatchedStep(moment // 30, moment // 30 + 1, 0)
 
 
 @pytest.mark.parametrize("delta", [-1, 0, 1])
 def test_the_step_of_now_and_its_neighbors_match(delta):
     """The step that matched is told, with the newest acceptable one and the drift."""
-    assert match(SECRET, code(delta), NOW, 0) == Step(CENTER + delta, CENTER + 1, delta)
+    assert match(SECRET, code(delta), NOW, 0) == MatchedStep(CENTER + delta, CENTER + 1, delta)
 
 
 @pytest.mark.parametrize("delta", [-100, -3, -2, 2, 3, 100])
@@ -38,8 +38,8 @@ def test_other_steps_do_not_match(delta):
 @pytest.mark.parametrize("second", [0, 1, 29])
 def test_a_step_lasts_thirty_seconds(second):
     """Every second of a step gives the same answer, and the next one belongs to the next step."""
-    assert match(SECRET, code(0), NOW + second, 0) == Step(CENTER, CENTER + 1, 0)
-    assert match(SECRET, code(0), NOW + 30, 0) == Step(CENTER, CENTER + 2, -1)
+    assert match(SECRET, code(0), NOW + second, 0) == MatchedStep(CENTER, CENTER + 1, 0)
+    assert match(SECRET, code(0), NOW + 30, 0) == MatchedStep(CENTER, CENTER + 2, -1)
 
 
 @pytest.mark.parametrize("offset", [-2, -1, 0, 1, 2])
@@ -47,7 +47,7 @@ def test_the_window_moves_with_the_learned_offset(offset):
     """Around a learned offset the same three steps match and no other."""
     found = {delta for delta in range(-6, 7) if match(SECRET, code(delta), NOW, offset)}
     assert found == {offset - 1, offset, offset + 1}
-    assert match(SECRET, code(offset), NOW, offset) == Step(
+    assert match(SECRET, code(offset), NOW, offset) == MatchedStep(
         CENTER + offset, CENTER + offset + 1, offset
     )
 

@@ -30,11 +30,11 @@ from service.domain.errors import (
 )
 from service.domain.ids import new_id, parse_id
 from service.factors.help_desk import store
-from service.factors.help_desk.model import CODE_LIFE, KEPT, SENDING, State, lifts
+from service.factors.help_desk.model import CODE_LIFE, KEPT, SENDING, RecoveryState, lifts
 from service.notifications.actions.outbox import Outbox
 from service.notifications.model import RECOVERY_CODE
 from service.operators.actions import Operators
-from service.operators.followed import Asked
+from service.operators.followed import RequestedAct
 from service.operators.model import ACTS, APPROVAL_LIFE, RECOVER
 from service.policy.actions.evaluation import Policies
 from service.store.bearer import digester, token_digest
@@ -60,7 +60,7 @@ class Recoveries:
         self._audit = audit
         self._clock = clock
 
-    def ask(self, tx: Tx, caller: Caller, asked: Asked) -> None:
+    def ask(self, tx: Tx, caller: Caller, asked: RequestedAct) -> None:
         """Note that an operator asks for a recovery, and tell the person at every address.
 
         Raises:
@@ -81,7 +81,7 @@ class Recoveries:
         number = new_id(now)
         values = {
             "id": number, "subject_id": account.id, "approval_id": asked.number, "act": act,
-            "status": State.ASKED.value, "asked_by": caller.actor, "approved_by": None,
+            "status": RecoveryState.ASKED.value, "asked_by": caller.actor, "approved_by": None,
             "asked_at": now, "due_at": None, "ends_at": now + APPROVAL_LIFE, "digest": None,
             "address": token_digest(tx, to, _ADDRESS, number.bytes),
         }  # fmt: skip
@@ -90,11 +90,11 @@ class Recoveries:
         self._note(tx, "subject.recovery_asked", store.find(tx, number), caller.actor)
         self._accounts.notify(tx, account.id, "subject.recovery_asked")
 
-    def hold(self, tx: Tx, asked: Asked) -> None:
+    def hold(self, tx: Tx, asked: RequestedAct) -> None:
         """Lock the subject, whatever became of it since."""
         self._accounts.hold(tx, UUID(asked.target))
 
-    def approve(self, tx: Tx, caller: Caller, asked: Asked) -> Mapping[str, Any]:
+    def approve(self, tx: Tx, caller: Caller, asked: RequestedAct) -> Mapping[str, Any]:
         """Let the waiting begin, and tell the person when the code will be sent.
 
         Raises:
@@ -103,7 +103,7 @@ class Recoveries:
             Conflict: It was stopped, or cannot be done any more.
         """
         row = store.under_way(tx, UUID(asked.target))
-        if row is None or (row.approval_id, row.status) != (asked.number, State.ASKED):
+        if row is None or (row.approval_id, row.status) != (asked.number, RecoveryState.ASKED):
             detail = "This recovery was stopped or is too old: the person signed in; ask again."
             raise Conflict("recovery_stopped", detail)
         account, to = self._recoverable(tx, caller, row.subject_id, row.act)
@@ -111,28 +111,28 @@ class Recoveries:
             raise _moved()
         due = self._clock.now() + self._policies.recovery_wait(account.segment)
         values = {"approved_by": caller.actor, "due_at": due, "ends_at": due + SENDING}
-        if not store.move(tx, row, State.WAITING, **values):
+        if not store.move(tx, row, RecoveryState.WAITING, **values):
             raise _pending()
         row, when = store.find(tx, row.id), rfc3339(due)
         self._note(tx, "subject.recovery_approved", row, _both(row), code_at=when)
         self._accounts.notify(tx, row.subject_id, "subject.recovery_approved", when=when)
         return {"recovery": {"act": row.act, "code_at": when}}
 
-    def reject(self, tx: Tx, caller: Caller, asked: Asked) -> bool:
+    def reject(self, tx: Tx, caller: Caller, asked: RequestedAct) -> bool:
         """End a recovery at an operator's word, before or after it was approved."""
         row = store.under_way(tx, UUID(asked.target))
         ours = row is not None and row.approval_id == asked.number
-        return ours and self._end(tx, row, State.STOPPED, "rejected", caller.actor)
+        return ours and self._end(tx, row, RecoveryState.STOPPED, "rejected", caller.actor)
 
     def stop(self, tx: Tx, subject: UUID, reason: str) -> bool:
         """End the recovery of a subject that is locked, if one is under way."""
         row = store.under_way(tx, subject)
-        return row is not None and self._end(tx, row, State.STOPPED, reason)
+        return row is not None and self._end(tx, row, RecoveryState.STOPPED, reason)
 
     def stop_everybodys(self, tx: Tx) -> int:
         """End every recovery: the database was restored and may revive a code that was used."""
         rows = store.everybody(tx)
-        return sum(self._end(tx, row, State.STOPPED, "restored") for row in rows)
+        return sum(self._end(tx, row, RecoveryState.STOPPED, "restored") for row in rows)
 
     def send_due(self, tx: Tx, now: datetime) -> int:
         """Send a page of the codes whose time has come; return how many subjects were seen."""
@@ -140,7 +140,7 @@ class Recoveries:
         for subject in subjects:
             self._accounts.hold(tx, subject)
             row = store.under_way(tx, subject)
-            if row is not None and row.status == State.WAITING and row.due_at <= now:
+            if row is not None and row.status == RecoveryState.WAITING and row.due_at <= now:
                 self._send(tx, row, now)
         return len(subjects)
 
@@ -151,21 +151,25 @@ class Recoveries:
             self._accounts.hold(tx, subject)
             row = store.under_way(tx, subject)
             if row is not None and row.ends_at <= now:
-                self._end(tx, row, State.OVER, "over")
+                self._end(tx, row, RecoveryState.OVER, "over")
         return store.drop_old(tx, now - KEPT)
 
-    def forget(self, tx: Tx, subject: UUID) -> None:
+    def delete_for(self, tx: Tx, subject: UUID) -> None:
         """Forget the recoveries of a subject that is erased."""
-        store.forget(tx, subject)
+        store.delete_for(tx, subject)
 
     def use(self, tx: Tx, number: UUID) -> None:
         """Use the code of a recovery up, once; raises VerificationFailed."""
         row, now = store.find(tx, number), self._clock.now()
-        if row is None or row.status != State.SENT or not in_force(row.ends_at, now, CODE_LIFE):
+        if (
+            row is None
+            or row.status != RecoveryState.SENT
+            or not in_force(row.ends_at, now, CODE_LIFE)
+        ):
             raise VerificationFailed("help_desk_code_over")
         if not self._stand(tx, row):
             raise VerificationFailed("help_desk_operator_gone")
-        if not store.move(tx, row, State.USED):
+        if not store.move(tx, row, RecoveryState.USED):
             raise VerificationFailed("help_desk_code_used")
 
     def finish(self, tx: Tx, number: UUID) -> str:
@@ -210,7 +214,7 @@ class Recoveries:
         if found is None:
             detail = "This person has verified no e-mail address, and a code goes nowhere else."
             raise Conflict("no_recovery_address", detail)
-        young = self._policies.young(account.segment)
+        young = self._policies.cooldown(account.segment)
         if not has_come(found.verified_at, now) or found.verified_at > now - young:
             detail = "The e-mail address was verified too lately to be trusted with an account."
             raise Conflict("young_recovery_address", detail)
@@ -223,22 +227,22 @@ class Recoveries:
         row = store.under_way(tx, subject)
         if row is None:
             return
-        void = row.status == State.ASKED and not self._operators.waits(tx, row.approval_id)
+        void = row.status == RecoveryState.ASKED and not self._operators.waits(tx, row.approval_id)
         if row.ends_at > now and not void:
             raise _pending()
-        self._end(tx, row, State.OVER, "void" if void else "over")
+        self._end(tx, row, RecoveryState.OVER, "void" if void else "over")
 
     def _send(self, tx: Tx, row: Any, now: datetime) -> None:  # noqa: ANN401 - a row of named columns
         to, reason = self._sendable(tx, row, now)
         if reason:
-            self._end(tx, row, State.STOPPED, reason)
+            self._end(tx, row, RecoveryState.STOPPED, reason)
             return
         if not self._outbox.reaches(to):
             # Whoever set delivery up may have it back before the recovery is over.
             return
         code = opaque.new_code()
         digest = code_digester(tx, row.id, row.subject_id)(opaque.normalize_code(code))
-        if store.move(tx, row, State.SENT, digest=digest, ends_at=now + CODE_LIFE):
+        if store.move(tx, row, RecoveryState.SENT, digest=digest, ends_at=now + CODE_LIFE):
             message = {"to": to, "code": code}
             self._outbox.put(tx, RECOVERY_CODE, row.subject_id, message, CODE_LIFE)
             self._note(tx, "subject.recovery_sent", row, _both(row))
@@ -267,7 +271,7 @@ class Recoveries:
         return opaque.equal(row.address, token_digest(tx, to, _ADDRESS, row.id.bytes))
 
     def _end(
-        self, tx: Tx, row: Any, state: State, reason: str, actor: str | None = None,  # noqa: ANN401 - as above
+        self, tx: Tx, row: Any, state: RecoveryState, reason: str, actor: str | None = None,  # noqa: ANN401 - as above
     ) -> bool:  # fmt: skip
         if not store.move(tx, row, state):
             return False

@@ -33,7 +33,7 @@ def _characters(typed: str) -> str:
     return code
 
 
-class Input(BaseModel):
+class HelpDeskInput(BaseModel):
     """The input of the action; case, separators and look-alike characters do not matter."""
 
     model_config = ConfigDict(extra="forbid")
@@ -42,7 +42,7 @@ class Input(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class HelpDeskMaterial:
     """What a code is compared with, of a recovery or of none."""
 
     number: UUID | None
@@ -58,26 +58,28 @@ class HelpDeskFactor(TypedFactor):
     counter = "other"
     amr: tuple[str, ...] = ()
     slow = False
-    form = Input
+    form = HelpDeskInput
 
     def __init__(self, recoveries: Recoveries) -> None:
         self._recoveries = recoveries
 
-    def load(self, tx: Tx, subject: UUID) -> Material:
+    def load(self, tx: Tx, subject: UUID) -> HelpDeskMaterial:
         """Read the digest of the code that a subject was sent, at the cost of one in any case."""
         row = store.sent(tx, subject)
         if row is None:
-            return Material(None, _NONE, code_digester(tx, DECOY, subject))
+            return HelpDeskMaterial(None, _NONE, code_digester(tx, DECOY, subject))
         number = row.lead_id
-        return Material(number, row.lead_digest or _NONE, code_digester(tx, number, subject))
+        return HelpDeskMaterial(
+            number, row.lead_digest or _NONE, code_digester(tx, number, subject)
+        )
 
-    def check(self, material: Material, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - whether it is over, its use says
+    def check(self, material: HelpDeskMaterial, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - whether it is over, its use says
         """Compare the code."""
         same = opaque.equal(material.digest, material.digested(presented.values["code"]))
         if material.number is None or not same:
             raise VerificationFailed("help_desk_mismatch" if material.number else "help_desk_none")
         return Match(material.number)
 
-    def settle(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+    def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Use the code up, once."""
         self._recoveries.use(tx, match.authenticator)

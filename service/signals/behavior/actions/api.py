@@ -17,20 +17,20 @@ from service.domain.errors import BadInput, Conflict, Fault, Forbidden, Throttle
 from service.policy.actions.evaluation import Policies
 from service.policy.model.engine import highest
 from service.risk.fusion import bounded
-from service.risk.model import Surroundings
-from service.signals.behavior.actions.profiles import Behaviors, Opened, Typist
+from service.risk.model import ClientContext
+from service.signals.behavior.actions.profiles import Behaviors, Opened, TypingProfileKey
 from service.signals.behavior.features import read
 from service.signals.behavior.schema import Behavior, device_class
-from service.signals.behavior.scoring import LOWEST, Part, assessment
+from service.signals.behavior.scoring import LOWEST, SignalScore, assessment
 from service.store.engine import Store, Tx
 from service.throttling.actions import Limits
-from service.throttling.model import Rule
+from service.throttling.model import AttemptLimit
 
 ACT: Final = "change:behavior"
 VALUES: Final = "risk:read"
 """The scope by which a score shows more than its band."""
-BY_CLIENT: Final = Rule("score:client", 60, timedelta(hours=1), rolling=False)
-OF_SUBJECT: Final = Rule("score:subject", 300, timedelta(days=1), rolling=False)
+BY_CLIENT: Final = AttemptLimit("score:client", 60, timedelta(hours=1), rolling=False)
+OF_SUBJECT: Final = AttemptLimit("score:subject", 300, timedelta(days=1), rolling=False)
 _PASSWORD: Final = "password"  # noqa: S105 - the name of a type of authenticator
 
 
@@ -74,7 +74,7 @@ class Measuring:
         with self._database.transaction() as tx:
             # A withdrawal must not come between a profile and its key.
             self._accounts.hold(tx, subject)
-            where = device_class(_surroundings(caller, user_agent), sample)
+            where = device_class(_client_context(caller, user_agent), sample)
             opened = self._opened(tx, account.id, where)
         self._database.outside()
         found = read(sample)
@@ -110,17 +110,19 @@ class Measuring:
         self._admissible(samples)
         with self._database.transaction() as tx:
             account = self._accounts.served_locked(tx, caller, subject)
-            if not self._behaviors.consented(tx, subject, held=True):
+            if not self._behaviors.consented(tx, subject, for_share=True):
                 return {"accepted": 0, "total": 0, "refused": []}
             empty = self._behaviors.learned(tx, subject) == 0
             if grant or not empty or account.first_login_at is not None:
                 self._authorize(tx, caller, account, grant)
             else:
                 self._authenticators.authorize(tx, caller, account, ACT, grant)
-            password, told = self._password(tx, subject), _surroundings(caller, user_agent)
+            password, told = self._password(tx, subject), _client_context(caller, user_agent)
             if password is None:
                 raise Conflict("no_password", "There is no password that this could be of.")
-            typists = [Typist(subject, password, device_class(told, one)) for one in samples]
+            typists = [
+                TypingProfileKey(subject, password, device_class(told, one)) for one in samples
+            ]
             refused = self._teach(tx, typists, samples, first=empty and not grant)
             accepted, total = len(samples) - len(refused), self._behaviors.learned(tx, subject)
             self._behaviors.note_import(
@@ -137,7 +139,12 @@ class Measuring:
                 raise BadInput(Fault(pointer, "not_an_import", detail))
 
     def _teach(
-        self, tx: Tx, typists: Sequence[Typist], samples: Sequence[Behavior], *, first: bool
+        self,
+        tx: Tx,
+        typists: Sequence[TypingProfileKey],
+        samples: Sequence[Behavior],
+        *,
+        first: bool,
     ) -> list[dict[str, Any]]:
         """Learn them in order; return what was refused, by its place."""
         refused = []
@@ -178,16 +185,16 @@ class Measuring:
         if password is None or not self._behaviors.consented(tx, subject):
             return Opened({}, (), {})
         try:
-            return self._behaviors.open(tx, Typist(subject, password, where))
+            return self._behaviors.open(tx, TypingProfileKey(subject, password, where))
         except (CryptoError, ValueError):
             raise Unavailable("profile_unreadable", "The profile does not open here.") from None
 
 
-def _surroundings(caller: Caller, user_agent: str) -> Surroundings:
-    return Surroundings(user_agent=user_agent, asserted=caller.asserts_context)
+def _client_context(caller: Caller, user_agent: str) -> ClientContext:
+    return ClientContext(user_agent=user_agent, asserted=caller.asserts_context)
 
 
-def _shown(part: Part) -> dict[str, Any]:
+def _shown(part: SignalScore) -> dict[str, Any]:
     return {
         "llr": _coarse(part.nats),
         "samples": part.samples,

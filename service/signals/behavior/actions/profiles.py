@@ -20,8 +20,8 @@ from service.signals.behavior import store
 from service.signals.behavior.features import EXPECTED, KEYSTROKE, MARKED, Read, read
 from service.signals.behavior.profile import Kept
 from service.signals.behavior.schema import Behavior
-from service.signals.behavior.scoring import Models, Part, compare_all, withheld
-from service.signals.behavior.store import Place, Sealed
+from service.signals.behavior.scoring import Models, SignalScore, compare_all, withheld
+from service.signals.behavior.store import ProfileKey, Sealed
 from service.store.engine import Tx
 from service.telemetry import logs
 
@@ -32,16 +32,16 @@ KEPT: Final = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
-class Typist:
+class TypingProfileKey:
     """Whose typing, of which password, on which class of device."""
 
     subject: UUID
     password: UUID
     device_class: str
 
-    def place(self, signal: str) -> Place:
+    def place(self, signal: str) -> ProfileKey:
         """Return where a signal of theirs is kept."""
-        return Place(self.subject, self.password, self.device_class, signal)
+        return ProfileKey(self.subject, self.password, self.device_class, signal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +96,21 @@ class Behaviors:
             return None
         return sample.model_dump_json(by_alias=True, exclude_none=True)
 
-    def consented(self, tx: Tx, subject: UUID, *, held: bool = False) -> bool:
+    def consented(self, tx: Tx, subject: UUID, *, for_share: bool = False) -> bool:
         """Tell whether the subject agreed to it; see `Accounts.consented`."""
-        return self._accounts.consented(tx, subject, PURPOSE, held=held)
+        return self._accounts.consented(tx, subject, PURPOSE, for_share=for_share)
 
     def stored(self, tx: Tx, subject: UUID, *, lock: bool = False) -> Sequence[Sealed]:
         """Return the profiles of a subject as they are stored: one statement."""
         return store.of_subject(tx, subject, lock=lock)
 
     def open(
-        self, tx: Tx, typist: Typist, rows: Sequence[Sealed] | None = None, *, lock: bool = False
+        self,
+        tx: Tx,
+        typist: TypingProfileKey,
+        rows: Sequence[Sealed] | None = None,
+        *,
+        lock: bool = False,
     ) -> Opened:
         """Return the profiles of a typist; `rows` are what is stored, where it was read already.
 
@@ -116,7 +121,7 @@ class Behaviors:
         stored = self.stored(tx, typist.subject, lock=lock) if rows is None else rows
         return _opened(tx, stored, typist)
 
-    def compare(self, found: Read, opened: Opened) -> dict[str, Part]:
+    def compare(self, found: Read, opened: Opened) -> dict[str, SignalScore]:
         """Return what each part of a sample says, and each usual part that was not sent."""
         parts = compare_all(found, opened.kept, self._models)
         # A touch stays away from the keys it came with; without keys that they do says it all.
@@ -128,7 +133,9 @@ class Behaviors:
                 parts[signal] = withheld(signal, row.samples, row.absent)
         return parts
 
-    def usual(self, tx: Tx, subject: UUID, password: UUID, classes: Iterable[str]) -> Part | None:
+    def usual(
+        self, tx: Tx, subject: UUID, password: UUID, classes: Iterable[str]
+    ) -> SignalScore | None:
         """Return what it says that no sample came at all; None where none is usual."""
         allowed = frozenset(classes)
         rows = [
@@ -145,7 +152,9 @@ class Behaviors:
         """Note a login at AAL2 without a sample: from then on it is less unusual."""
         store.missed(tx, subject, classes, EXPECTED)
 
-    def learn(self, tx: Tx, typist: Typist, sample: Behavior, *, first: bool = False) -> str | None:
+    def learn(
+        self, tx: Tx, typist: TypingProfileKey, sample: Behavior, *, first: bool = False
+    ) -> str | None:
         """Teach the profiles a sample; return why it was not taken, None where it was.
 
         Args:
@@ -175,7 +184,7 @@ class Behaviors:
         refused = [part.code for part in found.values() if isinstance(part, NotScored)]
         return None if vectors else (refused or ["nothing_to_learn"])[0]
 
-    def forget(self, tx: Tx, subject: UUID) -> int:
+    def delete_for(self, tx: Tx, subject: UUID) -> int:
         """Forget a subject's profiles, of a consent or a password that is no more; return how many.
 
         All of them are of the password: how another is typed says nothing about it.
@@ -205,7 +214,7 @@ class Behaviors:
         """Return how many samples a subject's largest profile was made of."""
         return max((row.samples for row in store.of_subject(tx, subject)), default=0)
 
-    def _anew(self, tx: Tx, typist: Typist) -> Opened:
+    def _anew(self, tx: Tx, typist: TypingProfileKey) -> Opened:
         rows = store.of_subject(tx, typist.subject, lock=True)
         try:
             return _opened(tx, rows, typist)
@@ -219,7 +228,7 @@ class Behaviors:
             store.drop_rows(tx, [row.id for row in rows if row not in kept])
             return _opened(tx, kept, typist)
 
-    def _keep(self, tx: Tx, place: Place, vector: Vector, opened: Opened) -> bool:
+    def _keep(self, tx: Tx, place: ProfileKey, vector: Vector, opened: Opened) -> bool:
         """Save the next state; False when another request made the first one meanwhile."""
         now, former = self._clock.now(), opened.kept.get(place.signal)
         kept = (former or Kept.empty(vector.layout)).learn(vector)
@@ -231,7 +240,7 @@ class Behaviors:
         store.save(tx, row.id, place, now, samples, kept.pack())
         return True
 
-    def _alarm(self, tx: Tx, place: Place) -> None:
+    def _alarm(self, tx: Tx, place: ProfileKey) -> None:
         self._audit.append(
             tx, "behavior.parted", subject=place.subject, signal=place.signal,
             device_class=place.device_class,
@@ -239,7 +248,7 @@ class Behaviors:
         self._outbox.put(tx, "alarm.behavior_parted", None, {"subject": str(place.subject)})
 
 
-def _opened(tx: Tx, rows: Sequence[Sealed], typist: Typist) -> Opened:
+def _opened(tx: Tx, rows: Sequence[Sealed], typist: TypingProfileKey) -> Opened:
     mine = [row for row in rows if row.place.device_class == typist.device_class]
     opened = {
         row.id: Kept.unpack(row.open(tx)) for row in rows

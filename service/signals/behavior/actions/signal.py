@@ -7,12 +7,12 @@ from typing import Final
 from crypto import opaque
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain.assurance import Acr
-from service.risk.fusion import Seen
+from service.risk.fusion import Availability
 from service.risk.model import Assessment, SignalFacts
-from service.signals.behavior.actions.profiles import Behaviors, Opened, Typist
+from service.signals.behavior.actions.profiles import Behaviors, Opened, TypingProfileKey
 from service.signals.behavior.features import ANOTHER_TEXT, Read, read
 from service.signals.behavior.schema import Behavior, device_class, device_classes
-from service.signals.behavior.scoring import LOWEST, NAME, assessment, told
+from service.signals.behavior.scoring import LOWEST, NAME, assessment, make_reason
 from service.store.engine import Tx
 from service.telemetry import logs
 
@@ -76,11 +76,13 @@ class BehaviorSignal:
         if (said := self._recent.get(key)) is not None:
             return said
         sample = Behavior.model_validate_json(content)
-        typist = Typist(facts.subject, facts.password, device_class(facts.surroundings, sample))
+        typist = TypingProfileKey(
+            facts.subject, facts.password, device_class(facts.client_context, sample)
+        )
         try:
             opened = self._behaviors.open(tx, typist, rows)
         except (CryptoError, ValueError):
-            reason = told("profile_unreadable", "a stored profile does not open", LOWEST)
+            reason = make_reason("profile_unreadable", "a stored profile does not open", LOWEST)
             return Assessment(NAME, LOWEST, (reason,))
         said = self._compared(opened, read(sample))
         self._recent.put(key, said)
@@ -93,11 +95,13 @@ class BehaviorSignal:
             return
         sample = _sample(facts)
         if sample is None:
-            self._behaviors.missed(tx, facts.subject, device_classes(facts.surroundings))
-        elif self._behaviors.consented(tx, facts.subject, held=True):
-            where = device_class(facts.surroundings, sample)
+            self._behaviors.missed(tx, facts.subject, device_classes(facts.client_context))
+        elif self._behaviors.consented(tx, facts.subject, for_share=True):
+            where = device_class(facts.client_context, sample)
             try:
-                self._behaviors.learn(tx, Typist(facts.subject, facts.password, where), sample)
+                self._behaviors.learn(
+                    tx, TypingProfileKey(facts.subject, facts.password, where), sample
+                )
             except KeyUnavailable:
                 logs.get().warning("behavior_not_learned", code="key_unavailable")
 
@@ -110,10 +114,10 @@ class BehaviorSignal:
 
     def _without(self, tx: Tx, facts: SignalFacts) -> Assessment:
         if facts.password is not None:
-            classes = device_classes(facts.surroundings)
+            classes = device_classes(facts.client_context)
             part = self._behaviors.usual(tx, facts.subject, facts.password, classes)
             if part is not None:
-                return Assessment(NAME, part.nats, part.reasons, seen=Seen.WITHHELD)
+                return Assessment(NAME, part.nats, part.reasons, seen=Availability.WITHHELD)
         return _nothing(another=bool(facts.samples))
 
 
@@ -124,4 +128,4 @@ def _sample(facts: SignalFacts) -> Behavior | None:
 
 def _nothing(*, another: bool = False) -> Assessment:
     code, detail = ANOTHER_TEXT if another else ("not_offered", "no sample was sent")
-    return Assessment(NAME, 0.0, (told(code, detail),), seen=Seen.NOT_OFFERED)
+    return Assessment(NAME, 0.0, (make_reason(code, detail),), seen=Availability.NOT_OFFERED)

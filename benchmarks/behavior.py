@@ -41,23 +41,34 @@ CMU = "cmu/DSL-StrongPasswordData-31.csv"
 MOBIKEY = "sapientia_touch/keystrokes.csv"
 BALABIT = "balabit_mouse/training_files"
 BESIDE = (
-    ("meu", "meu_touch"), ("mobikey", MOBIKEY), ("mobikey-1", MOBIKEY), ("mobikey-2", MOBIKEY),
-    *(("taps", f"hold_and_tap/{posture}_Touch_with_label.csv")
-      for posture in ("Sitting", "Standing", "Walking")),
-)  # fmt: skip
+    ("meu", "meu_touch"),
+    ("mobikey", MOBIKEY),
+    ("mobikey-1", MOBIKEY),
+    ("mobikey-2", MOBIKEY),
+    *(
+        ("taps", f"hold_and_tap/{posture}_Touch_with_label.csv")
+        for posture in ("Sitting", "Standing", "Walking")
+    ),
+)
 """Sets of whose people heads for the keystroke set learn as well, and how each is read."""
 SHIPPED_CLIP = (-2.0, 2.0)
 STEPS = (0.0, 0.002, 0.005, 0.0167, 0.1)
 GOALS: dict[tuple[str, int], tuple[float, float]] = {
-    ("settled", 5): (0.035, 0.055), ("settled", 10): (0.028, 0.042),
-    ("settled", 20): (0.022, 0.035), ("km", 200): (0.017, 0.030), ("live", 200): (0.010, 0.017),
-}  # fmt: skip
+    ("settled", 5): (0.035, 0.055),
+    ("settled", 10): (0.028, 0.042),
+    ("settled", 20): (0.022, 0.035),
+    ("km", 200): (0.017, 0.030),
+    ("live", 200): (0.010, 0.017),
+}
 TOUCH_GOALS = {10: 0.050, 20: 0.038, 34: 0.028}
 PUBLISHED = (
-    ("nearest neighbor Mahalanobis (2009)", 0.0996), ("one-class SVM (2009)", 0.1025),
-    ("scaled Manhattan (2009)", 0.0962), ("Zhong 2012", 0.084), ("GMM-UBM", 0.055),
+    ("nearest neighbor Mahalanobis (2009)", 0.0996),
+    ("one-class SVM (2009)", 0.1025),
+    ("scaled Manhattan (2009)", 0.0962),
+    ("Zhong 2012", 0.084),
+    ("GMM-UBM", 0.055),
     ("DBN with background users", 0.035),
-)  # fmt: skip
+)
 Cells = dict[str, str]
 
 
@@ -89,8 +100,14 @@ class Report:
             print(f"\nleft out: {self.data / missing[0]} is not there")
         return not missing
 
-    def errors(self, title: str, name: str, trials: Trials, goal: Sequence[float] = (),
-               clip: tuple[float, float] | None = CLIP) -> Cells:  # fmt: skip
+    def errors(
+        self,
+        title: str,
+        name: str,
+        trials: Trials,
+        goal: Sequence[float] = (),
+        clip: tuple[float, float] | None = CLIP,
+    ) -> Cells:
         """Return the cells of one row of error rates, and keep its figures."""
         found = parts.figures(trials, clip)
         self.keep(title, name, found)
@@ -99,11 +116,15 @@ class Report:
                 stem = "".join(c if c.isalnum() else "-" for c in f"{title}-{name}-{kind}")
                 plot(some, f"{name}, {kind}", self.plots / stem.lower())
         return {
-            "": name, "EER": pair(found, "eer"), "goal": told(goal),
+            "": name,
+            "EER": pair(found, "eer"),
+            "goal": told(goal),
             "reached": reached(found, goal),
-            "±": pair(found, "eer_half_width"), "Cllr": pair(found, "cllr", 2),
-            "Cllr_min": pair(found, "cllr_min", 2), "worst person": pair(found, "worst_person", 2),
-        }  # fmt: skip
+            "±": pair(found, "eer_half_width"),
+            "Cllr": pair(found, "cllr", 2),
+            "Cllr_min": pair(found, "cllr_min", 2),
+            "worst person": pair(found, "worst_person", 2),
+        }
 
 
 def pair(found: Figures, name: str, digits: int = 3) -> str:
@@ -154,9 +175,13 @@ def _beside(report: Report, layout: Layout, people: People, folds: int) -> list[
         for kind, name in parts.follow(sets, "people of other sets")
     )
     return parts.learn(
-        layout, people, folds, (), "keystroke models, others beside",
+        layout,
+        people,
+        folds,
+        (),
+        "keystroke models, others beside",
         lambda known: replace(keystroke_plan(min(map(len, known.values()))), beside=others),
-    )  # fmt: skip
+    )
 
 
 def paper(report: Report) -> None:
@@ -166,8 +191,14 @@ def paper(report: Report) -> None:
     eer = summarize(found[NOVICE])["eer"]
     held = abs(eer - 0.092) <= 0.003  # noqa: PLR2004 - what the design measured
     report.keep("paper", "scaled Manhattan", eer)
-    rows = [{"": f"scaled Manhattan, these {len(people)} people", "EER": f"{eer:.4f}",
-             "goal": "0.092 ± 0.003", "reached": "yes" if held else "no"}]  # fmt: skip
+    rows = [
+        {
+            "": f"scaled Manhattan, these {len(people)} people",
+            "EER": f"{eer:.4f}",
+            "goal": "0.092 ± 0.003",
+            "reached": "yes" if held else "no",
+        }
+    ]
     rows += [
         {"": f"published, 51 people: {name}", "EER": f"{value:.4f}", "goal": "—", "reached": "—"}
         for name, value in PUBLISHED
@@ -201,9 +232,10 @@ def keystroke(report: Report, typed: Typing) -> None:
 
 
 RIVALS = {
-    "own": "own samples only", "scaled_manhattan": "scaled Manhattan",
+    "own": "own samples only",
+    "scaled_manhattan": "scaled Manhattan",
     "nearest": "nearest neighbor Mahalanobis",
-}  # fmt: skip
+}
 
 
 def touch(report: Report) -> None:
@@ -227,19 +259,26 @@ def touch(report: Report) -> None:
 
 
 def _short(
-    report: Report, title: str, name: str, found: tuple[Layout, People], sizes: Sequence[int],
-    *, goals: bool,
-) -> list[Cells]:  # fmt: skip
+    report: Report,
+    title: str,
+    name: str,
+    found: tuple[Layout, People],
+    sizes: Sequence[int],
+    *,
+    goals: bool,
+) -> list[Cells]:
     layout, people = found
     folds = 3 if report.quick else FOLDS
     learned = parts.learn(layout, people, folds, sizes, name)
     return [
         report.errors(
-            title, f"{name}, n = {n}", parts.run_head(layout, learned, Run("short", n)),
+            title,
+            f"{name}, n = {n}",
+            parts.run_head(layout, learned, Run("short", n)),
             (TOUCH_GOALS[n],) if goals else (),
         )
         for n in sizes
-    ]  # fmt: skip
+    ]
 
 
 def shipped(report: Report, typed: Typing) -> None:
@@ -251,9 +290,13 @@ def shipped(report: Report, typed: Typing) -> None:
     }
     if not report.quick:
         models["real people, any text"] = parts.learn(
-            typed.layout, typed.people, FOLDS, (), "models of any text",
+            typed.layout,
+            typed.people,
+            FOLDS,
+            (),
+            "models of any text",
             lambda others: keystroke_plan(min(map(len, others.values())), fixed=False),
-        )  # fmt: skip
+        )
     rows = []
     for run in (Run("settled", 20), Run("km", 200)):
         for name, learned in models.items():
@@ -268,17 +311,25 @@ def poisoning(report: Report, typed: Typing) -> None:
     found = parts.poisoned(typed.layout, typed.parts, 2 if report.quick else 6)
     report.keep("poisoning", "shares", found)
     held = "yes" if found["aal2"] <= 0.01 else "no"  # noqa: PLR2004 - the bar
-    names = {"every": "learns from every login with the password",
-             "accepted": "learns from what it accepts itself",
-             "aal2": "learns after AAL2 only"}  # fmt: skip
+    names = {
+        "every": "learns from every login with the password",
+        "accepted": "learns from what it accepts itself",
+        "aal2": "learns after AAL2 only",
+    }
     rows = [
-        {"the profile": text, "accepted afterwards": f"{found[rule]:.1%}",
-         "goal": "≤ 1 %" if rule == "aal2" else "—", "reached": held if rule == "aal2" else "—"}
+        {
+            "the profile": text,
+            "accepted afterwards": f"{found[rule]:.1%}",
+            "goal": "≤ 1 %" if rule == "aal2" else "—",
+            "reached": held if rule == "aal2" else "—",
+        }
         for rule, text in names.items()
-    ]  # fmt: skip
+    ]
     report.table("Poisoning: an attacker's samples after 60 logins (1 % of novices pass)", rows)
-    print(f"\nProfiles taken over that the anchor tells from every person's own: "
-          f"{found['parted']:.0%}.")  # fmt: skip
+    print(
+        f"\nProfiles taken over that the anchor tells from every person's own: "
+        f"{found['parted']:.0%}."
+    )
 
 
 def clock(report: Report, typed: Typing) -> None:
@@ -300,11 +351,15 @@ def speed(report: Report, layout: Layout, rows: Any, model: SignalModel, name: s
     report.keep("speed", name, found)
     bars = {"score": 150.0, "absorb_and_pack": 2000.0}
     rows_told = [
-        {"": step.replace("_", " "), "µs CPU, median": f"{value:.1f}",
-         "goal": f"≤ {bars[step]:g}" if step in bars else "—",
-         "reached": ("yes" if value <= bars[step] else "no") if step in bars else "—"}
-        for step, value in found.items() if step != "score_ratio"
-    ]  # fmt: skip
+        {
+            "": step.replace("_", " "),
+            "µs CPU, median": f"{value:.1f}",
+            "goal": f"≤ {bars[step]:g}" if step in bars else "—",
+            "reached": ("yes" if value <= bars[step] else "no") if step in bars else "—",
+        }
+        for step, value in found.items()
+        if step != "score_ratio"
+    ]
     report.table(f"Cost, {name}", rows_told)
     print(f"\nA score costs {found['score_ratio']:.0f} times a scaled Manhattan.")
 
@@ -320,8 +375,13 @@ def measured(report: Report) -> None:
         shipped(report, typed)
         first = typed.parts[0]
         rows = next(iter(first.tested.values()))
-        speed(report, typed.layout, rows, first.model, f"{typed.layout.kinds.count('hold')} keys, "
-              "100 samples, a model of this text")  # fmt: skip
+        speed(
+            report,
+            typed.layout,
+            rows,
+            first.model,
+            f"{typed.layout.kinds.count('hold')} keys, 100 samples, a model of this text",
+        )
         speed(report, typed.layout, rows, load(DEFAULT)["keystroke"], "the shipped model")
     touch(report)
     motion(report)
@@ -351,10 +411,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spent = time.monotonic() - begun
     print(f"\n{spent:.0f} s")
     told_all = {
-        "quick": options.quick, "seconds": round(spent, 1), "machine": platform.platform(),
-        "cores": os.cpu_count(), "python": platform.python_version(), "numpy": np.__version__,
+        "quick": options.quick,
+        "seconds": round(spent, 1),
+        "machine": platform.platform(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
         "tables": report.figures,
-    }  # fmt: skip
+    }
     if options.out:
         options.out.write_text(json.dumps(told_all, indent=2) + "\n", "utf-8")
 

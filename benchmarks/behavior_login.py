@@ -55,13 +55,17 @@ class Seen:
         """Return the figures."""
         own, others = np.array(self.own), np.array(self.others)
         return {
-            "set": name, "people": self.people, "samples": self.typed,
-            "eer": round(float(np.mean(self.rates)), 3), "cllr": round(cllr(own, others), 2),
+            "set": name,
+            "people": self.people,
+            "samples": self.typed,
+            "eer": round(float(np.mean(self.rates)), 3),
+            "cllr": round(cllr(own, others), 2),
             "own_for": round(float((own > 0).mean()), 3),
             "others_for": round(float((others > 0).mean()), 3),
-            "false_replays": self.replays, "false_alarms": self.parted,
+            "false_replays": self.replays,
+            "false_alarms": self.parted,
             "takeovers_alarmed": f"{self.taken}/{self.people}",
-        }  # fmt: skip
+        }
 
 
 def events(layout: Layout, row: Floats) -> Vector | None:
@@ -179,8 +183,9 @@ def moved(data: Path | None) -> Iterator[tuple[str, People, int]]:
         unscored = min(len(rows) for rows in both.values())
         whole = {
             name: [*both[name][:unscored], *rows]
-            for name, rows in held[number].items() if name in both
-        }  # fmt: skip
+            for name, rows in held[number].items()
+            if name in both
+        }
         yield f"Hold and Tap, {posture.lower()} unseen", whole, unscored
 
 
@@ -198,11 +203,12 @@ def pointed(data: Path | None) -> Iterator[tuple[str, People, int]]:
         return
     found = {
         name: [
-            Vector(layout, row) for session in sessions
+            Vector(layout, row)
+            for session in sessions
             for row in balabit.spread(balabit.columns(session), PIECES)
         ]
         for name, sessions in balabit.load_sessions(folder).items()
-    }  # fmt: skip
+    }
     yield "Balabit, pointer", {name: part for name, part in found.items() if len(part) > TAKEN}, 0
 
 

@@ -173,9 +173,14 @@ def _fusion(report: "Report", name: str, moved: tuple[Layout, list[Part]], taps:
         [parts.run_head(keys, [part], run) for part in tapped],
     )
     report.keep("fusion", name, found)
-    cells = {"": name.lower(), "motion": found["first"], "taps": found["second"],
-             "sum": found["sum"], "joint fusion": found["joint"],
-             "lost by adding": found["loss"]}  # fmt: skip
+    cells = {
+        "": name.lower(),
+        "motion": found["first"],
+        "taps": found["second"],
+        "sum": found["sum"],
+        "joint fusion": found["joint"],
+        "lost by adding": found["loss"],
+    }
     shown = {
         key: value if isinstance(value, str) else f"{value:.3f}" for key, value in cells.items()
     }

@@ -56,9 +56,13 @@ def split(people: People, folds: int, seed: int = 0) -> Iterator[tuple[People, P
 
 
 def learn(
-    layout: Layout, people: People, folds: int, enroll: Sequence[int], title: str,
+    layout: Layout,
+    people: People,
+    folds: int,
+    enroll: Sequence[int],
+    title: str,
     make: Callable[[People], Plan] | None = None,
-) -> list[Part]:  # fmt: skip
+) -> list[Part]:
     """Return a model for each fold, trained on people of the other folds."""
     parts = []
     for tested, others in follow(list(split(people, folds)), title):
@@ -156,9 +160,10 @@ def poisoned(layout: Layout, parts: Sequence[Part], attackers: int) -> dict[str,
                 every = begun.absorb(attack)
                 taken.append(every.parted())
                 profiles = {
-                    "every": every, "aal2": begun,
+                    "every": every,
+                    "aal2": begun,
                     "accepted": _fooled(begun, attack, part.model, threshold),
-                }  # fmt: skip
+                }
                 for rule, profile in profiles.items():
                     scores = _score(ready(profile, part.model, LIVE), after)
                     passed[rule].append(float((scores >= threshold).mean()))

@@ -95,8 +95,9 @@ def plan() -> Plan:
     """Return the plan of a model of eight people; what is scored comes after what enrolls."""
     ways = tuple(
         EnrollmentPlan(ENROLLED, size, start, start + size, slice(_ENROLLED, None))
-        for size in SIZES for start in (0, (_ENROLLED - size) // 2)
-    )  # fmt: skip
+        for size in SIZES
+        for start in (0, (_ENROLLED - size) // 2)
+    )
     return Plan(session=PIECES // 6, settled=0, enrollments=ways)
 
 
@@ -158,9 +159,11 @@ def replays(pieces: Sequence[list[Event]]) -> dict[str, float]:
     for piece in good:
         kept = kept.learn(pointer(piece))
     ways: dict[str, dict[str, Any]] = {
-        "as it was": {}, "shifted": {"by": 120 - 45j}, "drawn larger by 30 %": {"scale": 1.3},
+        "as it was": {},
+        "shifted": {"by": 120 - 45j},
+        "drawn larger by 30 %": {"scale": 1.3},
         "larger, on whole pixels": {"scale": 1.3, "whole": True},
-    }  # fmt: skip
+    }
     found = {}
     for name, how in ways.items():
         copies = [vector(bots.moved(piece, **how)) for piece in good]
@@ -213,9 +216,7 @@ def tables(report: Reporting, folder: Path) -> None:
     _programs(report, sessions, halves)
 
 
-def _evidence(
-    report: Reporting, sessions: Sessions, halves: Mapping[str, Sequence[str]]
-) -> None:  # fmt: skip
+def _evidence(report: Reporting, sessions: Sessions, halves: Mapping[str, Sequence[str]]) -> None:
     rows = []
     everybody = rows_of(sessions, np.inf)
     fit = rows_of(sessions, SELDOM_MS)
@@ -244,34 +245,41 @@ def _errors(
     found = summarize(trials, clip)
     report.keep("pointer", name, found)
     return {
-        "": name, "EER": f"{found['eer']:.3f}", "±": f"{found['eer_half_width']:.3f}",
-        "Cllr": f"{found['cllr']:.3f}", "Cllr_min": f"{found['cllr_min']:.3f}",
+        "": name,
+        "EER": f"{found['eer']:.3f}",
+        "±": f"{found['eer_half_width']:.3f}",
+        "Cllr": f"{found['cllr']:.3f}",
+        "Cllr_min": f"{found['cllr_min']:.3f}",
         "worst person": f"{found['worst_person']:.2f}",
-    }  # fmt: skip
+    }
 
 
-def _programs(
-    report: Reporting, sessions: Sessions, halves: Mapping[str, Sequence[str]]
-) -> None:  # fmt: skip
+def _programs(report: Reporting, sessions: Sessions, halves: Mapping[str, Sequence[str]]) -> None:
     rows = []
     for half, names in halves.items():
         found = named([piece for name in names for piece in pieces_of(sessions[name])])
         report.keep("pointer programs", f"real, {half}", vars(found))
-        rows.append({
-            "": f"real pieces, {half}: {found.pieces}",
-            "named a program": _share(found.scripted, found),
-            "told seldom": _share(found.slow, found),
-            "scored": _share(found.scored, found),
-        })  # fmt: skip
+        rows.append(
+            {
+                "": f"real pieces, {half}: {found.pieces}",
+                "named a program": _share(found.scripted, found),
+                "told seldom": _share(found.slow, found),
+                "scored": _share(found.scored, found),
+            }
+        )
     report.table("Pointer: what a login makes of real pieces", rows)
-    real = [piece for name in sorted(rows_of(sessions, SELDOM_MS)) for piece in
-            pieces_of(sessions[name])[:_COPIES]]  # fmt: skip
+    real = [
+        piece
+        for name in sorted(rows_of(sessions, SELDOM_MS))
+        for piece in pieces_of(sessions[name])[:_COPIES]
+    ]
     shares = caught() | {"clicks with no way there": jumps(real)}
     shares |= {f"recording, {name}": share for name, share in replays(real).items()}
     report.keep("pointer programs", "caught", shares)
-    report.table("Pointer: programs that are named", [
-        {"": name, "named": f"{share:.1%}"} for name, share in shares.items()
-    ])  # fmt: skip
+    report.table(
+        "Pointer: programs that are named",
+        [{"": name, "named": f"{share:.1%}"} for name, share in shares.items()],
+    )
     taken, count = false_replays(sessions)
     report.keep("pointer programs", "false replays", {"taken": taken, "of": count})
     print(f"\nReal pieces taken for one of the 200 before: {taken} of {count}.")

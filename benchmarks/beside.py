@@ -126,16 +126,25 @@ def main() -> None:
     here, there = Path(__file__).parents[1], options.checkout.resolve()
     mine, other = measure(here, there, options.rounds, options.url)
     steps = {
-        name: {"ms": round(mine[name], 2), "beside_ms": round(other[name], 2),
-               "ratio": round(mine[name] / other[name], 3)}
+        name: {
+            "ms": round(mine[name], 2),
+            "beside_ms": round(other[name], 2),
+            "ratio": round(mine[name] / other[name], 3),
+        }
         for name in mine
-    }  # fmt: skip
+    }
     for name, step in steps.items():
-        print(f"{name:15} {step['ms']:8.2f} ms   beside {step['beside_ms']:8.2f} ms   "
-              f"{step['ratio']:.2f}x")  # fmt: skip
+        print(
+            f"{name:15} {step['ms']:8.2f} ms   beside {step['beside_ms']:8.2f} ms   "
+            f"{step['ratio']:.2f}x"
+        )
     if options.out:
-        about = {"rounds": options.rounds, "machine": platform.platform(),
-                 "cores": os.cpu_count(), "python": platform.python_version()}  # fmt: skip
+        about = {
+            "rounds": options.rounds,
+            "machine": platform.platform(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        }
         options.out.write_text(json.dumps(about | {"steps": steps}, indent=2) + "\n", "utf-8")
 
 

@@ -20,9 +20,19 @@ from pathlib import Path
 from typing import Any, Final
 
 COMMANDS: Final = (
-    "--help", "--version", "clients --help", "keys --help", "policy --help", "behavior --help",
-    "clients list", "keys list", "operators list", "policy list", "outbox", "db current",
-)  # fmt: skip
+    "--help",
+    "--version",
+    "clients --help",
+    "keys --help",
+    "policy --help",
+    "behavior --help",
+    "clients list",
+    "keys list",
+    "operators list",
+    "policy list",
+    "outbox",
+    "db current",
+)
 _HERE: Final = Path(__file__).parents[1]
 
 
@@ -39,9 +49,12 @@ def _environment(place: Path, checkout: Path) -> dict[str, str]:
 def spent(arguments: Sequence[str], environment: Mapping[str, str], place: Path) -> float:
     """Return the seconds of processor time that one command took, of user and system."""
     started = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", *arguments], env=dict(environment), cwd=place,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-m", "service.cli", *arguments],
+        env=dict(environment),
+        cwd=place,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     _, status, used = os.wait4(started.pid, 0)
     started.returncode = os.waitstatus_to_exitcode(status)
     if started.returncode:
@@ -86,9 +99,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lamina-start-") as place:
         rows = measure(Path(place), checkouts, asked.rounds)
     found = {
-        "at": time.strftime("%Y-%m-%d"), "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores", "rows": rows,
-    }  # fmt: skip
+        "at": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "rows": rows,
+    }
     if asked.out:
         asked.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
 

@@ -123,9 +123,11 @@ def embedding_cost(
     """Compare one forward pass."""
     cut = chips(engine, 1)
     spent = interleaved(
-        rounds, dlib=lambda: theirs.chip(cut[0]), fp32=lambda: engine.raw(cut),
+        rounds,
+        dlib=lambda: theirs.chip(cut[0]),
+        fp32=lambda: engine.raw(cut),
         int8=lambda: quick.raw(cut),
-    )  # fmt: skip
+    )
     found["embed_ms"] = spent
     full, eight = spent["dlib"] / spent["fp32"], spent["dlib"] / spent["int8"]
     return [
@@ -135,18 +137,22 @@ def embedding_cost(
 
 
 def whole_cost(
-    engines: tuple[FaceEngine, FaceEngine], theirs: Theirs, portrait: Picture, rounds: int,
+    engines: tuple[FaceEngine, FaceEngine],
+    theirs: Theirs,
+    portrait: Picture,
+    rounds: int,
     found: dict[str, Any],
-) -> list[Row]:  # fmt: skip
+) -> list[Row]:
     """Compare the way from a JPEG to an embedding, at two sizes."""
     rows: list[Row] = []
     for width, height, bar in ((640, 480, 12), (1280, 720, 20)):
         image = synthetic.jpeg(_fitted(portrait, width, height))
         spent = interleaved(
-            rounds, theirs=partial(theirs.read, image),
+            rounds,
+            theirs=partial(theirs.read, image),
             fp32=partial(engines[0].read, image, SMALL_FACES),
             int8=partial(engines[1].read, image, SMALL_FACES),
-        )  # fmt: skip
+        )
         found[f"jpeg_{width}x{height}_ms"] = spent
         for bits in ("fp32", "int8"):
             ratio, mine = spent["theirs"] / spent[bits], spent[bits]
@@ -202,11 +208,17 @@ def accuracy(engine: FaceEngine, data: Path, found: dict[str, Any], name: str) -
         (f"{name}: TAR at FMR 1e-3, 1 image", f"{one['tar_at_fmr_1e-3']:.2%}", "-", None),
         (
             f"{name}: FMR / FNMR at {three['threshold']}",
-            f"{fmr:.1e} (<= {bound:.1e}) / {fnmr:.1%}", "<= 1e-4 / 5 %", held,
+            f"{fmr:.1e} (<= {bound:.1e}) / {fnmr:.1%}",
+            "<= 1e-4 / 5 %",
+            held,
         ),
-        (f"{name}: pictures without a detection", f"{no_face} of {one['images']}",
-         "<= 2 %", share <= 0.02),  # noqa: PLR2004 - the bar
-    ]  # fmt: skip
+        (
+            f"{name}: pictures without a detection",
+            f"{no_face} of {one['images']}",
+            "<= 2 %",
+            share <= 0.02,  # noqa: PLR2004 - the bar
+        ),
+    ]
 
 
 def action_cost(engine: FaceEngine, rounds: int, found: dict[str, Any]) -> list[Row]:
@@ -218,15 +230,20 @@ def action_cost(engine: FaceEngine, rounds: int, found: dict[str, Any]) -> list[
     frames = _twelve(engine, head, rng)
     probe = portraits.variants(still)[1]
     spent = interleaved(
-        rounds, still=lambda: match_template(template, SECRET, [engine.read(probe, PROBE)]),
+        rounds,
+        still=lambda: match_template(template, SECRET, [engine.read(probe, PROBE)]),
         active=lambda: match_template(template, SECRET, read_capture(engine, frames, SHORT, PROBE)),
-    )  # fmt: skip
+    )
     found["check_ms"] = spent
     return [
         ("check of one still", f"{spent['still']:.1f} ms", "<= 60 ms", spent["still"] <= 60),  # noqa: PLR2004 - the bar
-        (f"check of {len(frames)} active frames", f"{spent['active']:.1f} ms", "<= 160 ms",
-         spent["active"] <= 160),  # noqa: PLR2004 - the bar
-    ]  # fmt: skip
+        (
+            f"check of {len(frames)} active frames",
+            f"{spent['active']:.1f} ms",
+            "<= 160 ms",
+            spent["active"] <= 160,  # noqa: PLR2004 - the bar
+        ),
+    ]
 
 
 def _twelve(
@@ -290,12 +307,20 @@ def start(found: dict[str, Any]) -> list[Row]:
     )
     with tempfile.TemporaryDirectory() as place:
         runs = [
-            [float(item) for item in subprocess.check_output(
-                [sys.executable, "-c", script, place], text=True).split()]
+            [
+                float(item)
+                for item in subprocess.check_output(
+                    [sys.executable, "-c", script, place], text=True
+                ).split()
+            ]
             for _ in range(2)
-        ]  # fmt: skip
-    found["start"] = {"first_s": runs[0][0], "later_s": runs[1][0], "face_mb": runs[0][1],
-                      "process_mb": runs[0][2]}  # fmt: skip
+        ]
+    found["start"] = {
+        "first_s": runs[0][0],
+        "later_s": runs[1][0],
+        "face_mb": runs[0][1],
+        "process_mb": runs[0][2],
+    }
     first, grown = runs[0][0], runs[1][1]
     return [
         ("first start / later", f"{first:.1f} / {runs[1][0]:.1f} s", "<= 3 s", first <= 3),  # noqa: PLR2004 - the bar
@@ -332,10 +357,14 @@ def main() -> None:
         mark = {True: "ok  ", False: "MISS", None: "    "}[held]
         print(f"{mark} {name:40} {value:>28}   {bar}")
     found |= {
-        "rows": rows, "machine": platform.platform(), "cores": os.cpu_count(),
-        "python": platform.python_version(), "opencv": cv2.__version__, "dlib": dlib.__version__,
+        "rows": rows,
+        "machine": platform.platform(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "opencv": cv2.__version__,
+        "dlib": dlib.__version__,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
-    }  # fmt: skip
+    }
     if options.out:
         options.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
 

@@ -78,9 +78,10 @@ def counted(engine: FaceEngine, pictures: Iterator[Picture]) -> dict[str, int]:
 
 
 def again(
-    data: Path | None, show: Callable[[Picture, np.random.Generator], Picture],
+    data: Path | None,
+    show: Callable[[Picture, np.random.Generator], Picture],
     rng: np.random.Generator,
-) -> Iterator[Picture]:  # fmt: skip
+) -> Iterator[Picture]:
     """Yield the pictures as something shows them, encoded anew."""
     for picture in photographs(data):
         yield decode(synthetic.jpeg(show(picture, rng)))

@@ -79,13 +79,16 @@ class Server:
             other.bind(("127.0.0.1", 0))
             self.port, self.metrics = probe.getsockname()[1], other.getsockname()[1]
         self.environment = os.environ | {
-            "LAMINA_MODE": "development", "LAMINA_FACE_ENGINE": "off", "LAMINA_LOG_LEVEL": "error",
+            "LAMINA_MODE": "development",
+            "LAMINA_FACE_ENGINE": "off",
+            "LAMINA_LOG_LEVEL": "error",
             "LAMINA_DATABASE_URL": f"sqlite:///{self.place / 'lamina.db'}",
-            "LAMINA_ROOT_KEY": f"file:{self.place / 'keys'}", "LAMINA_WORKERS": "1",
+            "LAMINA_ROOT_KEY": f"file:{self.place / 'keys'}",
+            "LAMINA_WORKERS": "1",
             "LAMINA_BIND": f"127.0.0.1:{self.port}",
             "LAMINA_ISSUER": f"http://localhost:{self.port}",
             "LAMINA_METRICS_BIND": f"127.0.0.1:{self.metrics}",
-        }  # fmt: skip
+        }
         self._run("keys", "init")
         self._run("db", "upgrade")
         made = self._run("clients", "create", "flood", "--scope", "all", "--first-party", "--json")
@@ -148,9 +151,7 @@ class Server:
 
     def _run(self, *arguments: str) -> bytes:
         command = [sys.executable, "-m", "service.cli", *arguments]
-        return subprocess.run(
-            command, env=self.environment, check=True, capture_output=True
-        ).stdout  # fmt: skip
+        return subprocess.run(command, env=self.environment, check=True, capture_output=True).stdout
 
     def _alive(self) -> bool:
         try:
@@ -162,12 +163,14 @@ class Server:
         pair = f"{client['client_id']}:{client['client_secret']}".encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         connection.request(
-            "POST", "/oauth2/token", "grant_type=client_credentials",
+            "POST",
+            "/oauth2/token",
+            "grant_type=client_credentials",
             {
                 "Authorization": f"Basic {base64.b64encode(pair).decode()}",
                 "Content-Type": "application/x-www-form-urlencoded",
             },
-        )  # fmt: skip
+        )
         with connection.getresponse() as answer:
             token = json.loads(answer.read())["access_token"]
         connection.close()
@@ -269,9 +272,11 @@ def floods(server: Server, *, quick: bool) -> Iterator[Found]:
             server, f"12 MiB: {name}", [0, status, 503], _sent(server, act, body, large, token=True)
         )
     yield _flood(
-        server, "12 MiB, no token", [0, 401],
+        server,
+        "12 MiB, no token",
+        [0, 401],
         _sent(server, act, b"x" * size, 4 * large, token=False),
-    )  # fmt: skip
+    )
     small = b"{" + b",".join(b'"%06d":1' % number for number in range(3900)) + b"}"
     yield _flood(
         server,
@@ -286,9 +291,11 @@ def _slower(server: Server, many: int) -> Iterator[Found]:
     guarded = _HEAD.format("POST", "/v1/flows", "Content-Length: 60000\r\n")
     pieces = _HEAD.format("POST", "/oauth2/token", "Transfer-Encoding: chunked\r\n")
     yield _flood(
-        server, "slow chunks", [408],
+        server,
+        "slow chunks",
+        [408],
         lambda: slow(server, f"{pieces}1\r\n{{\r\n", "1\r\n \r\n", many, 30),
-    )  # fmt: skip
+    )
     yield _flood(
         server, "slow, no token", [401], lambda: slow(server, guarded + "{", " ", many, 30)
     )

@@ -115,9 +115,10 @@ def _aws(plain: bytes) -> Opening:
     provider.add_master_key("key")
     client = sdk.EncryptionSDKClient()
     stored, _ = client.encrypt(
-        source=plain, key_provider=provider,
+        source=plain,
+        key_provider=provider,
         algorithm=identifiers.AlgorithmSuite.AES_256_GCM_HKDF_SHA512_COMMIT_KEY,
-    )  # fmt: skip
+    )
     return lambda: client.decrypt(source=stored, key_provider=provider)
 
 

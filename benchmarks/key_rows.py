@@ -80,9 +80,12 @@ RivalPerson = _rival()
 def person(number: int) -> dict[str, str]:
     """Return the fields of one person."""
     return {
-        "username": f"person{number}", "email": f"person{number}@example.com",
-        "phone": f"+4930{number:08}", "street": f"Unter den Linden {number}", "city": "Berlin",
-    }  # fmt: skip
+        "username": f"person{number}",
+        "email": f"person{number}@example.com",
+        "phone": f"+4930{number:08}",
+        "street": f"Unter den Linden {number}",
+        "city": "Berlin",
+    }
 
 
 def fill(container: Container, rows: int, rivals: int) -> None:
@@ -97,15 +100,26 @@ def fill(container: Container, rows: int, rivals: int) -> None:
             now = clock.now()
             values, row = person(number), new_id(now)
             wrapped, key = envelope.create_data_key(kek, subject_owner(row))
-            keys.append({
-                "id": new_id(now), "owner_kind": 1, "owner_id": row, "key_class": CLASS,
-                "generation": 1, "kek_version": kek.version, "wrapped": wrapped, "created_at": now,
-            })  # fmt: skip
+            keys.append(
+                {
+                    "id": new_id(now),
+                    "owner_kind": 1,
+                    "owner_id": row,
+                    "key_class": CLASS,
+                    "generation": 1,
+                    "kek_version": kek.version,
+                    "wrapped": wrapped,
+                    "created_at": now,
+                }
+            )
             clear.append({"id": row} | values)
-            sealed.append({"id": row} | {
-                name: key.seal_cell(value.encode(), places[name], row.bytes)
-                for name, value in values.items()
-            })  # fmt: skip
+            sealed.append(
+                {"id": row}
+                | {
+                    name: key.seal_cell(value.encode(), places[name], row.bytes)
+                    for name, value in values.items()
+                }
+            )
         with container.store.transaction() as tx:
             tx.execute(insert(table_of(Dek)), keys)
             tx.execute(insert(table_of(SealedPerson)), sealed)
@@ -163,9 +177,11 @@ def _share(work: Callable[[], int], plain: Callable[[], int]) -> Measure:
     done, wall, cpu = _timed(work)
     bare, bare_wall, _ = _timed(plain)
     return {
-        "rows": done, "rows per CPU-second": done / cpu, "rows per second": done / wall,
+        "rows": done,
+        "rows per CPU-second": done / cpu,
+        "rows per second": done / wall,
         "share of the same UPDATE": (done / wall) / (bare / bare_wall),
-    }  # fmt: skip
+    }
 
 
 def rewrap(container: Container) -> Measure:

@@ -44,9 +44,13 @@ SETTLE = 2.0
 
 def _settings(place: Path, url: str) -> Settings:
     return Settings(
-        mode="development", database_url=url, root_key=f"file:{place / 'keys'}",
-        log_level="error", face_engine="off", ledger="off",
-    )  # fmt: skip
+        mode="development",
+        database_url=url,
+        root_key=f"file:{place / 'keys'}",
+        log_level="error",
+        face_engine="off",
+        ledger="off",
+    )
 
 
 def _open(settings: Settings) -> Container:
@@ -113,11 +117,13 @@ def readers(settings: Settings, ids: list[uuid.UUID], seconds: float) -> Measure
                 worker.join()
     idle, busy = (_percentile(times[name], 0.99) for name in ("idle", "rotating"))
     return {
-        "p99 idle (ms)": idle, "p99 rotating (ms)": busy, "ratio": busy / idle,
+        "p99 idle (ms)": idle,
+        "p99 rotating (ms)": busy,
+        "ratio": busy / idle,
         "p50 idle (ms)": _percentile(times["idle"], 0.5),
         "p50 rotating (ms)": _percentile(times["rotating"], 0.5),
         "rows re-encrypted meanwhile per second": moved / (3 * seconds),
-    }  # fmt: skip
+    }
 
 
 def _database(url: str, place: Path) -> tuple[str, Callable[[], None]]:
@@ -210,10 +216,12 @@ def main() -> None:
     _show(results)
     if options.out:
         about: dict[str, Any] = {
-            "python": platform.python_version(), "machine": platform.processor(),
-            "at": datetime.now(UTC).isoformat(), "rows": rows,
+            "python": platform.python_version(),
+            "machine": platform.processor(),
+            "at": datetime.now(UTC).isoformat(),
+            "rows": rows,
             "database": "postgresql" if options.url else "sqlite",
-        }  # fmt: skip
+        }
         options.out.write_text(json.dumps({"about": about, "results": results}, indent=1))
 
 

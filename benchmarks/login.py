@@ -54,9 +54,12 @@ class Bench:
     def __init__(self, place: Path, url: str) -> None:
         FileRoot.init(place / "keys", KEY_CLASSES)
         settings = Settings(
-            mode="development", database_url=url or f"sqlite:///{place / 'lamina.db'}",
-            root_key=f"file:{place / 'keys'}", log_level="error", face_liveness="passive",
-        )  # fmt: skip
+            mode="development",
+            database_url=url or f"sqlite:///{place / 'lamina.db'}",
+            root_key=f"file:{place / 'keys'}",
+            log_level="error",
+            face_liveness="passive",
+        )
         migrate.upgrade(make_engine(settings.database_url))
         self.clock = FrozenClock(datetime(2026, 11, 24, tzinfo=UTC))
         self.container = open_container(settings, self.clock)
@@ -98,8 +101,11 @@ class Bench:
         )
 
     def _authorize(self) -> None:
-        form = {"grant_type": "client_credentials", "client_id": self.client,
-                "client_secret": self.secret}  # fmt: skip
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.client,
+            "client_secret": self.secret,
+        }
         answer = self.http.post("/oauth2/token", data=form)
         self.headers = {"Authorization": f"Bearer {json.loads(answer.data)['access_token']}"}
 
@@ -212,10 +218,13 @@ def worker_memory() -> float:
         base = {
             "LAMINA_SMTP_URL": f"smtp://127.0.0.1:{mail.port}?tls=off",
             "LAMINA_SMTP_FROM": "no-reply@lamina.example",
-            "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": f"sqlite:///{place}/lamina.db",
-            "LAMINA_ROOT_KEY": f"file:{place}/keys", "LAMINA_BIND": "127.0.0.1:18427",
-            "LAMINA_ISSUER": "http://localhost:18427", "LAMINA_LOG_LEVEL": "error",
-        }  # fmt: skip
+            "LAMINA_MODE": "development",
+            "LAMINA_DATABASE_URL": f"sqlite:///{place}/lamina.db",
+            "LAMINA_ROOT_KEY": f"file:{place}/keys",
+            "LAMINA_BIND": "127.0.0.1:18427",
+            "LAMINA_ISSUER": "http://localhost:18427",
+            "LAMINA_LOG_LEVEL": "error",
+        }
         environment = dict(os.environ) | base
         command = [sys.executable, "-m", "service.cli"]
         subprocess.run([*command, "keys", "init"], env=environment, check=True, capture_output=True)
@@ -301,10 +310,14 @@ def main() -> None:
     print("medians of", rounds, "rounds, ms CPU:", steps)
     if options.out:
         found = {
-            "rounds": rounds, "ms_cpu": steps, "password_over_argon2id": round(over, 4),
-            "worker_mib": round(memory, 1), "machine": platform.platform(),
-            "cores": os.cpu_count(), "python": platform.python_version(),
-        }  # fmt: skip
+            "rounds": rounds,
+            "ms_cpu": steps,
+            "password_over_argon2id": round(over, 4),
+            "worker_mib": round(memory, 1),
+            "machine": platform.platform(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        }
         options.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     if not all(held for *_, held in lines):
         raise SystemExit(1)

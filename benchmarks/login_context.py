@@ -92,9 +92,13 @@ class Context:
     def _login(self, event: Event, seen: Observed) -> PastLogin:
         keyed = digests(b"k" * 32, event.person.to_bytes(4, "big"), seen.values)
         return PastLogin(
-            int(event.at.timestamp()), seen.hour, self._token and event.token, keyed, seen.version,
+            int(event.at.timestamp()),
+            seen.hour,
+            self._token and event.token,
+            keyed,
+            seen.version,
             seen.place,
-        )  # fmt: skip
+        )
 
 
 def _global(seen: Observed) -> dict[Level, bytes]:
@@ -117,11 +121,12 @@ class Trial:
     def measure(self, event: Event, seen: Observed) -> None:
         """Score a login by every method."""
         scores = (
-            self.context.score(event, seen), self._without.score(event, seen),
+            self.context.score(event, seen),
+            self._without.score(event, seen),
             self._ruled.score(event.person, seen, token=event.token),
             self._plain.score(event.person, seen, token=event.token),
             self._freeman.score(event.person, seen),
-        )  # fmt: skip
+        )
         for name, score in zip(METHODS, scores, strict=True):
             self._scores[name][event.kind].append(score)
         if event.kind == "honest":
@@ -197,10 +202,11 @@ def curve(scores: Scores) -> dict[str, Any]:
     found: dict[str, Any] = {"caught": list(POINTS)}
     for name, by_kind in scores.items():
         found[name] = {
-            kind: [round(float(challenged(by_kind["honest"], by_kind[kind], at)), 5)
-                   for at in POINTS]
+            kind: [
+                round(float(challenged(by_kind["honest"], by_kind[kind], at)), 5) for at in POINTS
+            ]
             for kind in STRENGTHS
-        }  # fmt: skip
+        }
     return found
 
 
@@ -231,8 +237,9 @@ def speed(context: Context, world: World, rounds: int) -> dict[str, float]:
     events = {event.person: event for event in world.events(0, 1.0)}
     sealed = [
         (key.seal(context.history(one).pack(), place), events[one])
-        for one in people[: len(people) // 4] if one in events
-    ]  # fmt: skip
+        for one in people[: len(people) // 4]
+        if one in events
+    ]
     population, spent = context.population(), []
     for turn in range(rounds):
         cell, event = sealed[turn % len(sealed)]
@@ -307,12 +314,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     world = World(options.seed, 600 if options.quick else 3000, loss=options.loss)
     scores, context, about = run(world, 3)
     found: dict[str, Any] = {
-        "seed": options.seed, "loss": options.loss, "world": about,
+        "seed": options.seed,
+        "loss": options.loss,
+        "world": about,
         "challenged_at_98": table(scores),
         "curve": curve(scores),
         "below_freeman": {name: better_everywhere(scores, name) for name in METHODS[:2]},
         "speed": speed(context, world, 2000 if options.quick else 10_000),
-    }  # fmt: skip
+    }
     found["missed"] = missed(found)
     print(json.dumps(about))
     print(f"{'':16}" + "".join(f"{kind:>10}" for kind in STRENGTHS))

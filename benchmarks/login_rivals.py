@@ -10,9 +10,14 @@ Values = Mapping[Level, bytes]
 _IP = ((Level.PREFIX, 0.6), (Level.ASN, 0.3), (Level.COUNTRY, 0.1))
 _AGENT = ((Level.DEVICE, 0.53), (Level.PLATFORM, 0.27), (Level.SYSTEM, 0.2))
 _POINTS = (
-    (Level.COUNTRY, 3.0), (Level.ASN, 2.0), (Level.PREFIX, 1.0), (Level.SYSTEM, 2.0),
-    (Level.PLATFORM, 1.0), (Level.DEVICE, 0.5), (Level.LOCALE, 1.0),
-)  # fmt: skip
+    (Level.COUNTRY, 3.0),
+    (Level.ASN, 2.0),
+    (Level.PREFIX, 1.0),
+    (Level.SYSTEM, 2.0),
+    (Level.PLATFORM, 1.0),
+    (Level.DEVICE, 0.5),
+    (Level.LOCALE, 1.0),
+)
 _NEAR = 2
 
 

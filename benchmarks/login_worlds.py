@@ -217,14 +217,20 @@ class World:
         if rng.chance(0.7):
             devices.append(self._device("computer", -rng.uniform(0, 1400)))
         return Person(
-            number, country, country.language if rng.chance(0.9) else "en-US",
+            number,
+            country,
+            country.language if rng.chance(0.9) else "en-US",
             shared.home if shared else self._line(self._pick(country.fixed)),
             (mobile, 8 * rng.randrange(mobile.size // 8 - 3)),
             self._line(rng.choice(country.fixed)) if rng.chance(0.55) else None,
-            exits, rng.chance(0.2), clears, 0.24 / 0.93 if not clears else 0.0,
+            exits,
+            rng.chance(0.2),
+            clears,
+            0.24 / 0.93 if not clears else 0.0,
             [rng.gauss(rng.choice((8, 12.5, 20)), 1.5) for _ in range(rng.randint(1, 3))],
-            rng.lognormvariate(math.log(0.12), 0.6), devices,
-        )  # fmt: skip
+            rng.lognormvariate(math.log(0.12), 0.6),
+            devices,
+        )
 
     def _device(self, kind: str, since: float, system: str = "") -> Device:
         rng = self._random
@@ -234,8 +240,10 @@ class World:
             family = "safari" if system == "ios" else rng.choices(("chrome", "samsung"), (3, 1))[0]
             return Device(system, family, model, rng.chance(0.5), rng.uniform(0, 40), since)
         system = system or rng.choices(("windows", "macos", "linux"), (0.7, 0.25, 0.05))[0]
-        family = rng.choices(("chrome", "edge", "firefox", "safari"),
-                             (0.6, 0.2, 0.12, 0.2 if system == "macos" else 0))[0]  # fmt: skip
+        family = rng.choices(
+            ("chrome", "edge", "firefox", "safari"),
+            (0.6, 0.2, 0.12, 0.2 if system == "macos" else 0),
+        )[0]
         return Device(system, family, "", False, rng.uniform(0, 40), since)
 
     def _logins(self, person: Person, attacks: int, after: float) -> Iterator[Event]:
@@ -355,9 +363,15 @@ class World:
 
 
 def _event(  # noqa: PLR0913, PLR0917 - the fields of one event
-    at: datetime, person: Person, kind: str, network: Network, line: int, header: str,
-    token: bool, language: str = "",  # noqa: FBT001 - as the event has it
-) -> Event:  # fmt: skip
+    at: datetime,
+    person: Person,
+    kind: str,
+    network: Network,
+    line: int,
+    header: str,
+    token: bool,  # noqa: FBT001 - as the event has it
+    language: str = "",
+) -> Event:
     prefix = network.first + line
     ip = f"{prefix >> 16}.{prefix >> 8 & 255}.{prefix & 255}.{1 + person.number % 250}"
     return Event(at, person.number, kind, ip, header, language or person.language, token)
@@ -365,10 +379,12 @@ def _event(  # noqa: PLR0913, PLR0917 - the fields of one event
 
 def _header(system: str, family: str, model: str, version: int) -> str:
     inside = {
-        "windows": "Windows NT 10.0; Win64; x64", "macos": "Macintosh; Intel Mac OS X 10_15_7",
-        "linux": "X11; Linux x86_64", "ios": "iPhone; CPU iPhone OS 17_0 like Mac OS X",
+        "windows": "Windows NT 10.0; Win64; x64",
+        "macos": "Macintosh; Intel Mac OS X 10_15_7",
+        "linux": "X11; Linux x86_64",
+        "ios": "iPhone; CPU iPhone OS 17_0 like Mac OS X",
         "android": f"Linux; Android 14; {model}",
-    }[system]  # fmt: skip
+    }[system]
     mozilla = f"Mozilla/5.0 ({inside})"
     if family == "firefox":
         return f"{mozilla} Gecko/20100101 Firefox/{version}.0"

@@ -57,9 +57,11 @@ def _curve(random: Random, begin: complex, end: complex, at: npt.NDArray[np.floa
     aside = 1j * (end - begin) * random.uniform(-0.4, 0.4, 2)
     one, two = begin + (end - begin) * np.array([0.3, 0.7]) + aside
     return np.asarray(
-        begin * (1 - at) ** 3 + 3 * one * at * (1 - at) ** 2
-        + 3 * two * at**2 * (1 - at) + end * at**3
-    )  # fmt: skip
+        begin * (1 - at) ** 3
+        + 3 * one * at * (1 - at) ** 2
+        + 3 * two * at**2 * (1 - at)
+        + end * at**3
+    )
 
 
 def curve(random: Random, begin: complex, end: complex) -> Places:
@@ -95,10 +97,15 @@ def wind(random: Random, begin: complex, end: complex) -> Places:
 
 
 WAYS: dict[str, Way] = {
-    "line, even steps": line, "line, eased": eased_line, "along the axes": axis,
-    "line, shaken by 2 px": shaken_line, "Bezier, even clock": curve,
-    "Bezier, eased": eased_curve, "circle, even steps": arc, "WindMouse": wind,
-}  # fmt: skip
+    "line, even steps": line,
+    "line, eased": eased_line,
+    "along the axes": axis,
+    "line, shaken by 2 px": shaken_line,
+    "Bezier, even clock": curve,
+    "Bezier, eased": eased_curve,
+    "circle, even steps": arc,
+    "WindMouse": wind,
+}
 
 
 def script(random: Random, way: Way, *, whole: bool = True) -> list[Event]:
@@ -127,8 +134,13 @@ def jump(random: Random, events: Sequence[Event]) -> list[Event]:
     return found
 
 
-def moved(events: Sequence[Event], by: complex = 0j, scale: float = 1.0, *, whole: bool = False,
-          ) -> list[Event]:  # fmt: skip
+def moved(
+    events: Sequence[Event],
+    by: complex = 0j,
+    scale: float = 1.0,
+    *,
+    whole: bool = False,
+) -> list[Event]:
     """Return a recording shifted and scaled about its first place."""
     origin = complex(events[0][1], events[0][2])
     found = []

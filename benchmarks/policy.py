@@ -58,8 +58,17 @@ def _facts(**changes: Any) -> Facts:  # noqa: ANN401 - members of any kind
         Assessment("login_context", -1.2, reasons),
     )
     enrolled = frozenset({"password", "totp", "recovery_code", "face"})
-    found = Facts("login", "default", _evidence("password", "totp"), enrolled, signals, Acr.NONE,
-                  None, policies.NOW, context={"known_device": False, "client": "c"})  # fmt: skip
+    found = Facts(
+        "login",
+        "default",
+        _evidence("password", "totp"),
+        enrolled,
+        signals,
+        Acr.NONE,
+        None,
+        policies.NOW,
+        context={"known_device": False, "client": "c"},
+    )
     return replace(found, **changes)
 
 
@@ -70,10 +79,14 @@ def _full() -> Whole:
         "all": [
             {"field": "hour", "op": "gte", "value": 0},
             {"field": "client", "op": "ne", "value": "x"},
-            {"any": [{"field": "llr", "op": "lt", "value": -90},
-                     {"field": "shown", "op": "contains", "value": "nothing"}]},
+            {
+                "any": [
+                    {"field": "llr", "op": "lt", "value": -90},
+                    {"field": "shown", "op": "contains", "value": "nothing"},
+                ]
+            },
         ]
-    }  # fmt: skip
+    }
     value["segments"]["default"]["rules"] = [
         {"id": f"r{n}", "when": when, "then": {"layers": [["totp"]]}} for n in range(200)
     ]
@@ -85,10 +98,20 @@ def _cases() -> dict[str, Callable[[], object]]:
     bank, full = _worked("bank-psd2"), _full()
     low, risky = _facts(), _facts(assessments=(Assessment("login_context", -5.0),))
     paying = _facts(
-        purpose="transaction", stage="transaction", evidence=(),
-        context={"amount": 20, "currency": "EUR", "sum_since_sca": 40, "count_since_sca": 2,
-                 "probability": 0.001, "malware": False, "integrity": True, "new_payee": False},
-    )  # fmt: skip
+        purpose="transaction",
+        stage="transaction",
+        evidence=(),
+        context={
+            "amount": 20,
+            "currency": "EUR",
+            "sum_since_sca": 40,
+            "count_since_sca": 2,
+            "probability": 0.001,
+            "malware": False,
+            "integrity": True,
+            "new_payee": False,
+        },
+    )
     step_up = _facts(purpose="step_up", evidence=_evidence("password"))
     decision = decide(default, low)
     return {
@@ -130,9 +153,12 @@ def storing(rounds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as place:
         FileRoot.init(Path(place) / "keys", KEY_CLASSES)
         settings = Settings(
-            mode="development", database_url=f"sqlite:///{place}/lamina.db", face_engine="off",
-            root_key=f"file:{place}/keys", log_level="error",
-        )  # fmt: skip
+            mode="development",
+            database_url=f"sqlite:///{place}/lamina.db",
+            face_engine="off",
+            root_key=f"file:{place}/keys",
+            log_level="error",
+        )
         engine = make_engine(settings.database_url)
         migrate.upgrade(engine)
         engine.dispose()
@@ -175,9 +201,13 @@ def never_lowers(tried: int) -> dict[str, Any]:
         rules += sum(map(len, whole.segment("default").rules.values()))
         satisfiable += _satisfiable(whole)
     return {
-        "policies": tried, "rules": rules, "satisfiable": satisfiable, "lowered": len(found),
-        "first": found[:10], "effects": {name.value: count for name, count in effects.items()},
-    }  # fmt: skip
+        "policies": tried,
+        "rules": rules,
+        "satisfiable": satisfiable,
+        "lowered": len(found),
+        "first": found[:10],
+        "effects": {name.value: count for name, count in effects.items()},
+    }
 
 
 def _satisfiable(whole: Whole) -> bool:

@@ -79,9 +79,13 @@ def main() -> None:
         engine.dispose()
         FileRoot.init(place / "keys", KEY_CLASSES)
         settings = Settings(
-            mode="development", database_url=url, root_key=f"file:{place / 'keys'}",
-            log_level="error", face_engine="off", ledger="off",
-        )  # fmt: skip
+            mode="development",
+            database_url=url,
+            root_key=f"file:{place / 'keys'}",
+            log_level="error",
+            face_engine="off",
+            ledger="off",
+        )
         # The way of before leaves no checkpoint, which would be told in each round.
         logs.configure("critical")
         container = open_container(settings, SystemClock(), PasswordHasher.unsafe_for_tests())

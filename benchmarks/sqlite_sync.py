@@ -73,8 +73,12 @@ def main() -> None:
             engine.dispose()
     medians = {mode: round(statistics.median(found), 2) for mode, found in spent.items()}
     ratio = round(medians["FULL"] / medians["NORMAL"], 2)
-    found = {"rounds": rounds, "ms_a_login": medians, "ratio": ratio,
-             "machine": platform.platform()}  # fmt: skip
+    found = {
+        "rounds": rounds,
+        "ms_a_login": medians,
+        "ratio": ratio,
+        "machine": platform.platform(),
+    }
     print(f"writes of a login, median of {rounds}: {medians} ms, FULL / NORMAL = {ratio}")
     if options.out:
         options.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")

@@ -12,8 +12,12 @@ from crypto.errors import KeySetInvalid
 
 Key = ECKey | RSAKey | OKPKey
 ALGORITHMS: Final[Mapping[str, str]] = {
-    "ES256": "EC", "PS256": "RSA", "RS256": "RSA", "Ed25519": "OKP", "EdDSA": "OKP",
-}  # fmt: skip
+    "ES256": "EC",
+    "PS256": "RSA",
+    "RS256": "RSA",
+    "Ed25519": "OKP",
+    "EdDSA": "OKP",
+}
 """The signatures that are taken, and the type of key that makes each."""
 _MOST: Final = 16
 _LONGEST_KID: Final = 255

@@ -19,9 +19,19 @@ from service.store.engine import make_engine
 from tests.lacking import lacks
 
 _CATALOGS = (
-    "pg_attrdef", "pg_attribute", "pg_class", "pg_constraint", "pg_extension", "pg_index",
-    "pg_namespace", "pg_policy", "pg_proc", "pg_rewrite", "pg_trigger", "pg_type",
-)  # fmt: skip
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_class",
+    "pg_constraint",
+    "pg_extension",
+    "pg_index",
+    "pg_namespace",
+    "pg_policy",
+    "pg_proc",
+    "pg_rewrite",
+    "pg_trigger",
+    "pg_type",
+)
 # Whatever changes a schema writes rows of the catalog with its transaction's number.
 _SCHEMA = "SELECT concat_ws(' ', (SELECT string_agg(version_num, ' ') FROM alembic_version), {})"
 _NEWEST = "(SELECT (count(*), max(xmin::text::bigint))::text FROM {})"

@@ -80,10 +80,16 @@ def letterbox(*, implicit=None, starttls=None, auth=False, utf8=True):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     controller = Controller(
-        box, hostname="127.0.0.1", port=port, ssl_context=implicit, tls_context=starttls,
-        require_starttls=starttls is not None, enable_SMTPUTF8=utf8,
-        auth_require_tls=implicit is None, **options,
-    )  # fmt: skip
+        box,
+        hostname="127.0.0.1",
+        port=port,
+        ssl_context=implicit,
+        tls_context=starttls,
+        require_starttls=starttls is not None,
+        enable_SMTPUTF8=utf8,
+        auth_require_tls=implicit is None,
+        **options,
+    )
     controller.start()
     try:
         yield box, port

@@ -18,10 +18,13 @@ def write(path, records, version=4):
     count = len(nodes)
     tree = b"".join(_record(count, one) for node in nodes for one in node)
     numbers = {
-        "node_count": (6, 4, count), "record_size": (5, 2, 24), "ip_version": (5, 2, version),
-        "binary_format_major_version": (5, 2, 2), "binary_format_minor_version": (5, 2, 0),
+        "node_count": (6, 4, count),
+        "record_size": (5, 2, 24),
+        "ip_version": (5, 2, version),
+        "binary_format_major_version": (5, 2, 2),
+        "binary_format_minor_version": (5, 2, 0),
         "build_epoch": (9, 8, 1),
-    }  # fmt: skip
+    }
     words = {"database_type": "Test", "languages": [], "description": {}}
     meta = [_encode(name) + _encode(value) for name, value in words.items()]
     meta += [

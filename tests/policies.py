@@ -93,9 +93,12 @@ def _ruled(random, number):
     if stage == "transaction" and random.random() < 0.5:
         then = {"relief": {"acr": random.choice([*_ACRS, "none"]), "layers": _layers(random, 1)}}
     return {
-        "id": f"r{number}", "stage": stage, "when": condition(random), "then": then,
+        "id": f"r{number}",
+        "stage": stage,
+        "when": condition(random),
+        "then": then,
         "audit_only": random.random() < 0.1,
-    }  # fmt: skip
+    }
 
 
 def _bands(random):
@@ -112,15 +115,19 @@ def policy(random):
     """Return a random compiled policy; rules that the compiler refuses are left out."""
     default = {purpose: _rule(random, purpose) for purpose in PURPOSES}
     default["raise"] = {
-        "elevated": _effect(random), "high": _effect(random),
+        "elevated": _effect(random),
+        "high": _effect(random),
         "critical": {"suspend": random.random() < 0.3},
-    }  # fmt: skip
+    }
     default["fallback"] = random.sample(["totp", "password", "recovery_code"], random.randint(0, 2))
     if random.random() < 0.2:
         default["factors"] = random.sample(FACTORS, random.randint(2, 5))
     value = {
-        "format": 1, "name": "random", "bands": _bands(random), "segments": {"default": default},
-    }  # fmt: skip
+        "format": 1,
+        "name": "random",
+        "bands": _bands(random),
+        "segments": {"default": default},
+    }
     rules = []
     for number in range(random.randint(0, 6)):
         default["rules"] = [*rules, _ruled(random, number)]
@@ -138,17 +145,26 @@ def evidence(random, factor):
     kind = Kind.KNOWLEDGE if factor == "password" else Kind.POSSESSION
     strong = factor == "webauthn"
     return Evidence(
-        UUID(int=1), "f", factor, UUID(int=2), kind, (), NOW - timedelta(
-            seconds=random.choice([0, 0, 0, 100, 1000])), strong and random.random() < 0.5, strong,
-    )  # fmt: skip
+        UUID(int=1),
+        "f",
+        factor,
+        UUID(int=2),
+        kind,
+        (),
+        NOW - timedelta(seconds=random.choice([0, 0, 0, 100, 1000])),
+        strong and random.random() < 0.5,
+        strong,
+    )
 
 
 def _assessment(random, name):
     codes = random.sample(_TEXTS, random.randint(0, 2))
     return Assessment(
-        name, random.choice([0.0, random.uniform(WORST, 5)]),
-        tuple(Reason(code, name, 0.0, "") for code in codes), hard=random.random() < 0.1,
-    )  # fmt: skip
+        name,
+        random.choice([0.0, random.uniform(WORST, 5)]),
+        tuple(Reason(code, name, 0.0, "") for code in codes),
+        hard=random.random() < 0.1,
+    )
 
 
 def facts(random):
@@ -163,7 +179,9 @@ def facts(random):
     if random.random() < 0.5:
         context["known_device"] = random.random() < 0.5
     return Facts(
-        purpose=random.choice(PURPOSES), segment="default", stage=stage,
+        purpose=random.choice(PURPOSES),
+        segment="default",
+        stage=stage,
         evidence=tuple(
             evidence(random, name)
             for name in random.choices(FACTORS, k=random.choice([0, 1, 2, 2, 3, 4]))
@@ -171,22 +189,27 @@ def facts(random):
         enrolled=frozenset(random.sample(FACTORS, random.randint(0, 5))),
         assessments=tuple(_assessment(random, name) for name in _SIGNALS if random.random() < 0.6),
         requested=random.choice([Acr.NONE, Acr.NONE, *Acr]),
-        max_age=random.choice([None, None, 60]), now=NOW, suspended=random.random() < 0.05,
-        disclosed=random.random() < 0.8, standing=random.choice([0.0, 0.0, random.uniform(-9, 0)]),
-        tighten=random.choice([0.0, random.uniform(-2, 2)]), context=context,
-    )  # fmt: skip
+        max_age=random.choice([None, None, 60]),
+        now=NOW,
+        suspended=random.random() < 0.05,
+        disclosed=random.random() < 0.8,
+        standing=random.choice([0.0, 0.0, random.uniform(-9, 0)]),
+        tighten=random.choice([0.0, random.uniform(-2, 2)]),
+        context=context,
+    )
 
 
 def worse(random, old):
     """Return the same facts with more evidence of risk; a fault of a signal is its worst."""
     items = [
         replace(
-            item, llr=random.choice([item.llr, WORST, random.uniform(WORST, item.llr)]),
+            item,
+            llr=random.choice([item.llr, WORST, random.uniform(WORST, item.llr)]),
             hard=item.hard or random.random() < 0.1,
             reasons=(*item.reasons, Reason(random.choice(_TEXTS), item.signal, 0.0, "")),
         )
         for item in old.assessments
-    ]  # fmt: skip
+    ]
     if random.random() < 0.5:
         items.append(Assessment("added", random.uniform(WORST, 0), hard=random.random() < 0.1))
     context = dict(old.context)
@@ -194,10 +217,12 @@ def worse(random, old):
         if name in context and word.risk and random.random() < 0.5:
             context[name] = _worse_value(random, word, context[name])
     return replace(
-        old, assessments=tuple(items), context=context,
+        old,
+        assessments=tuple(items),
+        context=context,
         standing=min(old.standing, random.choice([0.0, random.uniform(-9, 0)])),
         tighten=max(old.tighten, random.choice([-2.0, random.uniform(-2, 2)])),
-    )  # fmt: skip
+    )
 
 
 def _worse_value(random, word, value):

@@ -77,9 +77,17 @@ class AnyText:
             mean, between + within + drift, size=_BACKGROUND, method="eigh"
         )
         return Population(
-            layout, self.knots[rows], mean, between, within, drift, self.spread[rows],
-            np.clip(everybody, -4.0, 4.0), np.arange(_KERNEL, dtype=np.intp), self.early[:, rows],
-        )  # fmt: skip
+            layout,
+            self.knots[rows],
+            mean,
+            between,
+            within,
+            drift,
+            self.spread[rows],
+            np.clip(everybody, -4.0, 4.0),
+            np.arange(_KERNEL, dtype=np.intp),
+            self.early[:, rows],
+        )
 
     def _matrix(self, layout: Layout, number: int, rows: Ints) -> Floats:
         found = np.zeros((layout.columns, layout.columns))
@@ -142,10 +150,14 @@ def from_arrays(kinds: tuple[str, ...], arrays: Mapping[str, Floats]) -> AnyText
     known = AnyText(kinds, knots, mean, spread, even, variances, correlations, early)
     count = len(kinds)
     shapes = {
-        "knots": (count, KNOTS), "mean": (count,), "spread": (count,), "even": (count,),
-        "variances": (3, count), "correlations": (3, count, count, len(LAGS)),
+        "knots": (count, KNOTS),
+        "mean": (count,),
+        "spread": (count,),
+        "even": (count,),
+        "variances": (3, count),
+        "correlations": (3, count, count, len(LAGS)),
         "early": (2, count),
-    }  # fmt: skip
+    }
     for name, shape in shapes.items():
         if getattr(known, name).shape != shape or not np.isfinite(getattr(known, name)).all():
             raise ValueError(f"{name} must be {shape} finite numbers")

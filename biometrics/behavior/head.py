@@ -77,9 +77,7 @@ def _steady(found: Floats, center: Floats, scale: Floats) -> Floats:
     return np.where(np.isnan(steady), 0.0, steady)
 
 
-def fit(
-    found: Floats, genuine: Floats, weights: Floats, *, ridge: float, components: int
-) -> Head:  # fmt: skip
+def fit(found: Floats, genuine: Floats, weights: Floats, *, ridge: float, components: int) -> Head:
     """Fit by Newton's method, with genuine and impostor samples weighing the same together.
 
     Args:

@@ -30,9 +30,16 @@ DEFAULT: Final = Path(__file__).with_name("default.npz")
 MOST_BYTES: Final = 16 * 1024 * 1024
 _HEAD: Final = ("center", "scale", "weights", "turn", "curve")
 _BROKEN: Final = (
-    OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, RuntimeError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 """What reading a damaged file raises."""
 
 
@@ -95,13 +102,20 @@ def save(models: Mapping[str, SignalModel], path: Path) -> None:
         if not isinstance(model.known, AnyText):
             raise BadModel("only a model of any text is kept in a file")
         header["signals"][signal] = {
-            "kinds": model.known.kinds, "clip": model.clip, "version": model.version,
+            "kinds": model.known.kinds,
+            "clip": model.clip,
+            "version": model.version,
             "heads": [
-                {"way": way, "bucket": bucket, "offset": head.offset, "slope": head.slope,
-                 "shift": head.shift}
+                {
+                    "way": way,
+                    "bucket": bucket,
+                    "offset": head.offset,
+                    "slope": head.slope,
+                    "shift": head.shift,
+                }
                 for (way, bucket), head in model.heads.items()
             ],
-        }  # fmt: skip
+        }
         arrays |= {f"{signal}/known/{k}": v for k, v in to_arrays(model.known).items()}
         for number, head in enumerate(model.heads.values()):
             arrays |= {f"{signal}/{number}/{name}": getattr(head, name) for name in _HEAD}

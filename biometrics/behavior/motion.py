@@ -76,10 +76,12 @@ def motion(series: Series) -> Vector:
     apart = round(WINDOW / HOP)
     jerk, swing = moved[apart:] - moved[:-apart], turned[apart:] - turned[:-apart]
     moves = [
-        *spreads(spread(moved), USUAL_ACC), *spreads(jerk.std(axis=0), USUAL_JERK),
-        *spreads(spread(turned), USUAL_ROT), *spreads(lengths(turned).mean(), USUAL_ROT),
+        *spreads(spread(moved), USUAL_ACC),
+        *spreads(jerk.std(axis=0), USUAL_JERK),
+        *spreads(spread(turned), USUAL_ROT),
+        *spreads(lengths(turned).mean(), USUAL_ROT),
         *spreads(swing.std(axis=0), USUAL_TURN),
-    ]  # fmt: skip
+    ]
     if min(moves) <= np.log(_LEAST):
         raise NotScored("lies_still")
     return Vector(Layout.motion(), np.array([*angles(acc.mean(axis=0)), *moves]))

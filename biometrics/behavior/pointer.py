@@ -71,10 +71,12 @@ def _moving(of: Strokes) -> list[float]:
     begin = np.cumsum(sizes) - sizes
     lasted = np.maximum(of.lasted, 1.0)
     mean = of.path / lasted
-    peak = np.array([
-        speed[at : at + size].max() if size else 0.0
-        for at, size in zip(begin.tolist(), sizes.tolist(), strict=True)
-    ])  # fmt: skip
+    peak = np.array(
+        [
+            speed[at : at + size].max() if size else 0.0
+            for at, size in zip(begin.tolist(), sizes.tolist(), strict=True)
+        ]
+    )
     peak = np.maximum(peak, mean)
     same = which[1:] == which[:-1]
     change = speed[1:] - speed[:-1]
@@ -82,20 +84,31 @@ def _moving(of: Strokes) -> list[float]:
     rising = change > _TINY * peak[which[1:]]
     tops = same[1:] & same[:-1] & rising[:-1] & ~rising[1:]
     tops &= speed[1:-1] > _TOP * peak[which[1:-1]]
-    when = np.array([
-        (speed[at : at + size].argmax() + 0.5) / size if size else 0.5
-        for at, size in zip(begin.tolist(), sizes.tolist(), strict=True)
-    ])  # fmt: skip
+    when = np.array(
+        [
+            (speed[at : at + size].argmax() + 0.5) / size if size else 0.5
+            for at, size in zip(begin.tolist(), sizes.tolist(), strict=True)
+        ]
+    )
     bent, astray, aim = _shape(of)
     weight = np.sqrt(of.path)
     weight = weight / weight.sum()
     told = turn[turn > 0]
     far = 0.6 * np.log(of.path)
-    rows = np.array([
-        np.log(mean) - far, np.log(peak) - far, -np.log(lasted / 1000),
-        np.log(of.path / of.reach), np.log(bent + 0.01),
-        np.log(peak / mean), np.log(rough + 0.3), when, aim, np.log(astray + 0.01),
-    ])  # fmt: skip
+    rows = np.array(
+        [
+            np.log(mean) - far,
+            np.log(peak) - far,
+            -np.log(lasted / 1000),
+            np.log(of.path / of.reach),
+            np.log(bent + 0.01),
+            np.log(peak / mean),
+            np.log(rough + 0.3),
+            when,
+            aim,
+            np.log(astray + 0.01),
+        ]
+    )
     found = (rows @ weight).tolist()
     turned = float(np.log((told.sum() + 0.1) / (len(told) + 1)))
     topped = float(np.log((np.count_nonzero(tops) + 0.5) * 1000 / lasted.sum()))
@@ -172,11 +185,49 @@ def _along_axes(of: Strokes) -> float:
     return float(((step.real == 0) | (step.imag == 0)).mean())
 
 
-_USUAL: Final = np.array([
-    -4.4, -3.3, 0.2, 0.25, -1.85, -2.5, 1.05, 0.25, 1.2, 0.3, 0.3, -3.0, 0.25, -0.75, 6.0, 3.6,
-    0.65, 4.55, 4.6,
-])  # fmt: skip
-_SPREAD: Final = np.array([
-    0.35, 0.35, 0.45, 0.6, 1.0, 0.6, 0.3, 0.3, 0.3, 0.2, 0.2, 1.5, 0.12, 0.7, 0.4, 0.9,
-    0.5, 0.3, 0.3,
-])  # fmt: skip
+_USUAL: Final = np.array(
+    [
+        -4.4,
+        -3.3,
+        0.2,
+        0.25,
+        -1.85,
+        -2.5,
+        1.05,
+        0.25,
+        1.2,
+        0.3,
+        0.3,
+        -3.0,
+        0.25,
+        -0.75,
+        6.0,
+        3.6,
+        0.65,
+        4.55,
+        4.6,
+    ]
+)
+_SPREAD: Final = np.array(
+    [
+        0.35,
+        0.35,
+        0.45,
+        0.6,
+        1.0,
+        0.6,
+        0.3,
+        0.3,
+        0.3,
+        0.2,
+        0.2,
+        1.5,
+        0.12,
+        0.7,
+        0.4,
+        0.9,
+        0.5,
+        0.3,
+        0.3,
+    ]
+)

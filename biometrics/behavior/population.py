@@ -271,9 +271,13 @@ def knots_of(rows: Floats) -> Floats:
 
 
 def learn_population(
-    layout: Layout, people: Sequence[Floats], *, session: int = _SESSION, settled: int = _SETTLED,
+    layout: Layout,
+    people: Sequence[Floats],
+    *,
+    session: int = _SESSION,
+    settled: int = _SETTLED,
     seed: int = 0,
-) -> Population:  # fmt: skip
+) -> Population:
     """Return the statistics of people who all gave samples of one layout.
 
     Args:
@@ -287,9 +291,17 @@ def learn_population(
     square = np.eye(layout.columns)
     picked = np.zeros(0, dtype=np.intp)
     base = Population(
-        layout, knots_of(np.concatenate(people)), blank, square, square, square, blank,
-        np.zeros((0, layout.columns)), picked, np.zeros((2, layout.columns)),
-    )  # fmt: skip
+        layout,
+        knots_of(np.concatenate(people)),
+        blank,
+        square,
+        square,
+        square,
+        blank,
+        np.zeros((0, layout.columns)),
+        picked,
+        np.zeros((2, layout.columns)),
+    )
     normal = [base.normal(rows) for rows in people]
     means = np.array([_center(rows[min(settled, len(rows) // 4) :]) for rows in normal])
     within, drift = _scatter(normal, session)

@@ -85,9 +85,13 @@ class Profile:
         layout = self.layout
         keys = layout.kinds.count(HOLD) or layout.columns
         head = _HEAD.pack(
-            VERSION, _SIGNALS.index(layout.signal), keys, self.anchored, self.total,
+            VERSION,
+            _SIGNALS.index(layout.signal),
+            keys,
+            self.anchored,
+            self.total,
             len(self.samples),
-        )  # fmt: skip
+        )
         straight = _straight(self.samples, layout)
         steps = np.clip(np.rint(straight / _units(layout)), -_LARGEST, _LARGEST)
         return head + self.anchor.astype("<f2").tobytes() + steps.astype("<i2").tobytes()

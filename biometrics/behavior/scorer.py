@@ -42,9 +42,13 @@ FEW_CLIP: Final = 2.0
 OVERALL: Final = "overall closeness"
 _LONGER: Final = ("longer", "shorter")
 _MORE: Final = {
-    HOLD: _LONGER, PRESS: _LONGER, REST: _LONGER, CLICK: _LONGER,
-    PACE: ("faster", "slower"), BEND: ("more bent", "straighter"),
-}  # fmt: skip
+    HOLD: _LONGER,
+    PRESS: _LONGER,
+    REST: _LONGER,
+    CLICK: _LONGER,
+    PACE: ("faster", "slower"),
+    BEND: ("more bent", "straighter"),
+}
 """What a person reads for more and for less, where it is not that."""
 
 

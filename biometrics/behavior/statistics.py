@@ -147,10 +147,19 @@ def prepare(profile: Profile, population: Population, even_spread: Floats) -> Pr
     habits = [weights @ population.learning(normal), varies, _nearest(apart, weights)]
     level, rhythm = _rhythm(layout, own.center)
     return Prepared(
-        layout=layout, own=own, views=views, base=base, sizes=sizes,
-        rows=np.concatenate([whitened, population.whitened]), samples=len(normal),
-        densities=densities, alphas=alphas, level=level, rhythm=rhythm, habits=np.array(habits),
-    )  # fmt: skip
+        layout=layout,
+        own=own,
+        views=views,
+        base=base,
+        sizes=sizes,
+        rows=np.concatenate([whitened, population.whitened]),
+        samples=len(normal),
+        densities=densities,
+        alphas=alphas,
+        level=level,
+        rhythm=rhythm,
+        habits=np.array(habits),
+    )
 
 
 def _person(normal: Floats, weights: Floats, population: Population) -> list[Normal]:
@@ -257,12 +266,25 @@ def names(layout: Layout) -> tuple[str, ...]:
     """Return the names of the statistics of a layout, in the order of `statistics`."""
     kinds = timing_kinds(layout)
     return (
-        "plda", "plda_all", "kernel_wide", "kernel_narrow", "classifier", "own", "capped",
-        "nearest", "common", "middle", "upper", "outliers",
-        "beginner", "beginner_moved", "varies", "own_nearest",
+        "plda",
+        "plda_all",
+        "kernel_wide",
+        "kernel_narrow",
+        "classifier",
+        "own",
+        "capped",
+        "nearest",
+        "common",
+        "middle",
+        "upper",
+        "outliers",
+        "beginner",
+        "beginner_moved",
+        "varies",
+        "own_nearest",
         *(f"{what}_{kind}" for kind in kinds for what in ("capped", "shift", "moved")),
         *(f"rhythm_{kind}" for kind in kinds),
-    )  # fmt: skip
+    )
 
 
 _ALL: Final = 16

@@ -163,15 +163,15 @@ def frontal(poses: Sequence[Pose]) -> list[int]:
     base = _base(poses[:_BASE_FRAMES])
     changes = [_change(base, pose) for pose in poses]
     return [
-        number for number, change in enumerate(changes)
-        if abs(change.turn) <= _STRAIGHT and abs(change.nod) <= _STRAIGHT
+        number
+        for number, change in enumerate(changes)
+        if abs(change.turn) <= _STRAIGHT
+        and abs(change.nod) <= _STRAIGHT
         and abs(change.drop) <= _STRAIGHT
-    ]  # fmt: skip
+    ]
 
 
-def _span(
-    gesture: Gesture, changes: Sequence[_Change], begun: int, done: int
-) -> tuple[int, int]:  # fmt: skip
+def _span(gesture: Gesture, changes: Sequence[_Change], begun: int, done: int) -> tuple[int, int]:
     """Return where a turn left the middle and where it was widest."""
     start = min(range(begun, done), key=lambda number: abs(changes[number].turn))
     end = done - 1
@@ -183,9 +183,7 @@ def _span(
     return start, end
 
 
-def _follow(
-    gesture: Gesture, before: Gesture | None, changes: Sequence[_Change], at: int
-) -> int:  # fmt: skip
+def _follow(gesture: Gesture, before: Gesture | None, changes: Sequence[_Change], at: int) -> int:
     """Return the number of the frame after the one that completes a gesture."""
     approached = gesture not in _TURNS
     for number in range(at, len(changes)):
@@ -244,9 +242,12 @@ def _base(first: Sequence[Pose]) -> Pose:
 
 def _change(base: Pose, pose: Pose) -> _Change:
     return _Change(
-        pose.t, pose.beside - base.beside, pose.below - base.below,
-        (pose.height - base.height) / base.between, pose.between / base.between,
-    )  # fmt: skip
+        pose.t,
+        pose.beside - base.beside,
+        pose.below - base.below,
+        (pose.height - base.height) / base.between,
+        pose.between / base.between,
+    )
 
 
 def _check_times(poses: Sequence[Pose]) -> None:

@@ -68,8 +68,11 @@ def _at_most(events: int, trials: int, rate: float) -> float:
     """Return the probability of so few events, summed in logarithms."""
     return sum(
         exp(
-            lgamma(trials + 1) - lgamma(k + 1) - lgamma(trials - k + 1)
-            + k * log(rate) + (trials - k) * log1p(-rate)
+            lgamma(trials + 1)
+            - lgamma(k + 1)
+            - lgamma(trials - k + 1)
+            + k * log(rate)
+            + (trials - k) * log1p(-rate)
         )
         for k in range(events + 1)
-    )  # fmt: skip
+    )

@@ -102,9 +102,12 @@ class Pyramid:
         return found
 
     def _around(
-        self, picture: Picture, known: Detection, beyond: float,
+        self,
+        picture: Picture,
+        known: Detection,
+        beyond: float,
         changes: tuple[float, ...] = _BETWEEN,
-    ) -> Detection:  # fmt: skip
+    ) -> Detection:
         """Return the surest of a face and what is seen around it at other scales."""
         rows, columns = picture.shape[:2]
         near, best = known.box, known

@@ -136,9 +136,10 @@ def _faults(said: Mapping[str, Any]) -> list[str]:
         *([] if _number(said.get("scale"), 1e-6, 255) else ["scale must be above 0, at most 255"]),
         *(
             f"thresholds.{bar} must be a distance above 0 and below 2"
-            for bar in _BARS if not _number(bars.get(bar), 1e-6, _FARTHEST - 1e-6)
+            for bar in _BARS
+            if not _number(bars.get(bar), 1e-6, _FARTHEST - 1e-6)
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _number(value: object, least: float, most: float) -> bool:

@@ -32,9 +32,12 @@ _MARGIN: Final = 0.8
 """The smallest face that is looked for, as a share of the smallest that is taken."""
 _ERRORS_ONLY: Final = 3
 _REFUSALS: Final = (
-    refusals.Fail, refusals.InvalidArgument, refusals.InvalidGraph, refusals.InvalidProtobuf,
+    refusals.Fail,
+    refusals.InvalidArgument,
+    refusals.InvalidGraph,
+    refusals.InvalidProtobuf,
     refusals.NotImplemented,
-)  # fmt: skip
+)
 """What onnxruntime raises of a network that it does not take; none is a RuntimeError."""
 _EIGHT: Final = 800 + quantized.CONVERTER_VERSION
 _SEVEN: Final = 700 + quantized.CONVERTER_VERSION
@@ -71,18 +74,21 @@ class FaceReading:
 class FaceEngine:
     """Detector, landmarks and embedder, loaded once; may be used by several threads."""
 
-    def __init__(
-        self, embedder: Embedder, finder: Finder, predictor: Predictor
-    ) -> None:  # fmt: skip
+    def __init__(self, embedder: Embedder, finder: Finder, predictor: Predictor) -> None:
         self._embedder = embedder
         self._finder = finder
         self._predictor = predictor
 
     @classmethod
     def open(
-        cls, directory: Path, models: Path | None = None, *, quick: bool = False,
-        detector: Path | None = None, embedder: Path | None = None,
-    ) -> "FaceEngine":  # fmt: skip
+        cls,
+        directory: Path,
+        models: Path | None = None,
+        *,
+        quick: bool = False,
+        detector: Path | None = None,
+        embedder: Path | None = None,
+    ) -> "FaceEngine":
         """Open the engine; the first time converts the weights into `directory`.
 
         Args:
@@ -102,10 +108,13 @@ class FaceEngine:
             file = cache.path(directory, weight.name, weight.sha256, version)
             return cache.load_or_build(file, lambda: build(weights.read(weight, source)))
 
-        predictor = Predictor.unpack(load(
-            weights.LANDMARKS, shape_predictor.CONVERTER_VERSION,
-            lambda data: shape_predictor.predictor(data).pack(),
-        ))  # fmt: skip
+        predictor = Predictor.unpack(
+            load(
+                weights.LANDMARKS,
+                shape_predictor.CONVERTER_VERSION,
+                lambda data: shape_predictor.predictor(data).pack(),
+            )
+        )
         build, kind = _eight_bits() if quick else (networks.embedder, networks.CONVERTER_VERSION)
         network: Embedder = (
             Generic(embedder, _session)

@@ -69,9 +69,12 @@ class KmsRoot:
         if not 1 <= version <= self.version(key_class):
             raise KeyUnavailable(key_class, version)
         found = self._call(
-            "decrypt", key_class, KeyId=self._arns[version - 1], CiphertextBlob=wrapped,
+            "decrypt",
+            key_class,
+            KeyId=self._arns[version - 1],
+            CiphertextBlob=wrapped,
             EncryptionContext=_context(key_class, associated),
-        )  # fmt: skip
+        )
         return bytes(found["Plaintext"])
 
     def grow(self, key_class: str) -> int:
@@ -88,9 +91,11 @@ class KmsRoot:
             raise KeyFileError(f"root {key_class} {version} is the newest; make another first")
         self._call(
             # Deletion takes the id of a key of one's own account, which ends its ARN.
-            "schedule_key_deletion", key_class, KeyId=self._arns[version - 1].rsplit("/", 1)[-1],
+            "schedule_key_deletion",
+            key_class,
+            KeyId=self._arns[version - 1].rsplit("/", 1)[-1],
             PendingWindowInDays=_PENDING_DAYS,
-        )  # fmt: skip
+        )
 
     def _call(self, act: str, key_class: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - KMS parameters
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra

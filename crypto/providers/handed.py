@@ -59,9 +59,12 @@ def create_parameters(path: Path, passphrase: bytes) -> None:
         raise KeyFileError(f"the passphrase must have {_LEAST_CHARACTERS} characters at least")
     salt = opaque.random_bytes(_SALT_BYTES)
     body = {
-        "format": "lamina-passphrase 1", "version": 1, "salt": base64.b64encode(salt).decode(),
-        "memory_kib": _MEMORY_KIB, "passes": _PASSES,
-    }  # fmt: skip
+        "format": "lamina-passphrase 1",
+        "version": 1,
+        "salt": base64.b64encode(salt).decode(),
+        "memory_kib": _MEMORY_KIB,
+        "passes": _PASSES,
+    }
     body["check"] = _check(_master(passphrase, body)).hex()
     write_private(path, json.dumps(body).encode())
 
@@ -93,9 +96,14 @@ def _master(passphrase: bytes, body: dict[str, Any]) -> bytes:
     from argon2.low_level import Type, hash_secret_raw  # noqa: PLC0415 - roots of files need none
 
     return hash_secret_raw(
-        passphrase, base64.b64decode(body["salt"]), time_cost=int(body["passes"]),
-        memory_cost=int(body["memory_kib"]), parallelism=1, hash_len=aead.KEY_BYTES, type=Type.ID,
-    )  # fmt: skip
+        passphrase,
+        base64.b64decode(body["salt"]),
+        time_cost=int(body["passes"]),
+        memory_cost=int(body["memory_kib"]),
+        parallelism=1,
+        hash_len=aead.KEY_BYTES,
+        type=Type.ID,
+    )
 
 
 def _check(master: bytes) -> bytes:

@@ -111,10 +111,12 @@ class Pkcs11Root:
     def _create(self, key_class: str, version: int) -> Any:  # noqa: ANN401 - a key of the library
         attribute = self._library.Attribute
         return self._session.generate_key(
-            self._library.KeyType.AES, _KEY_BITS, label=f"lamina-{key_class}-{version}",
+            self._library.KeyType.AES,
+            _KEY_BITS,
+            label=f"lamina-{key_class}-{version}",
             store=True,
             template={attribute.EXTRACTABLE: False, attribute.SENSITIVE: True},
-        )  # fmt: skip
+        )
 
 
 def _session(library: Any, module: str, token: str, pin: bytes) -> Any:  # noqa: ANN401 - as above

@@ -57,9 +57,11 @@ class VaultRoot:
     def wrap(self, key_class: str, plaintext: bytes, associated: bytes) -> bytes:
         """Encrypt in the server; raises KeyUnavailable."""
         found = self._call(
-            "encrypt_data", key_class, plaintext=_text(plaintext),
+            "encrypt_data",
+            key_class,
+            plaintext=_text(plaintext),
             associated_data=_text(associated),
-        )  # fmt: skip
+        )
         return str(found["ciphertext"]).encode()
 
     def unwrap(self, key_class: str, version: int, wrapped: bytes, associated: bytes) -> bytes:

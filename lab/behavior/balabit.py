@@ -38,8 +38,9 @@ def load_sessions(folder: Path) -> Sessions:
     people = sorted(path for path in (within if within.is_dir() else folder).glob("user*"))
     found = {
         person.name: [list(_pieces(list(_read(file)))) for file in sorted(person.glob("session_*"))]
-        for person in people if person.is_dir()
-    }  # fmt: skip
+        for person in people
+        if person.is_dir()
+    }
     if not any(any(sessions) for sessions in found.values()):
         raise BadData(f"{folder}: no folders user…/session_… with clicks in them")
     return found
@@ -103,5 +104,6 @@ def _pieces(session: list[_Row]) -> Iterator[list[Event]]:
             first = part[0][0]
             yield [
                 (round(row[0] - first, 3), row[1], row[2], _KINDS[row[4]])
-                for row in part if row[4] in _KINDS
-            ]  # fmt: skip
+                for row in part
+                if row[4] in _KINDS
+            ]

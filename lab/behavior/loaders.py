@@ -30,8 +30,13 @@ _MEU_COLUMNS: Final = 71
 _MEU_KEYS: Final = 14
 _HOLD_AND_TAP: Final = 113
 _MOTION: Final = (
-    *range(4, 12), *range(20, 23), *range(24, 27), *range(35, 43), *range(51, 59), *range(67, 75)
-)  # fmt: skip
+    *range(4, 12),
+    *range(20, 23),
+    *range(24, 27),
+    *range(35, 43),
+    *range(51, 59),
+    *range(67, 75),
+)
 """Means and spreads of acceleration, gravity, rotation and their changes, by axis; from 0.
 
 Left out: 80 to 111, which know the azimuth; 79, a time; third and fourth moments, which are noise
@@ -241,8 +246,16 @@ def load_mobikey(path: Path, text: str = "0") -> tuple[Layout, People]:
     """Return layout and people of one password of MOBIKEY, in order of sessions."""
     rows = read_rows(path)
     header = next(rows, (1, []))[1]
-    need = ("person", "SessionId", "PasswordType", "Repetition", "DownTime", "UpTime", "Pressure",
-            "FingerArea")  # fmt: skip
+    need = (
+        "person",
+        "SessionId",
+        "PasswordType",
+        "Repetition",
+        "DownTime",
+        "UpTime",
+        "Pressure",
+        "FingerArea",
+    )
     missing = [name for name in need if name not in header]
     if missing:
         raise BadData(f"{path.name}: line 1: no column {missing[0]}")

@@ -91,9 +91,12 @@ def trials(
 
 
 def _batch(
-    layout: Layout, rows: Floats, run: Run, how: tuple[str, SignalModel | None],
+    layout: Layout,
+    rows: Floats,
+    run: Run,
+    how: tuple[str, SignalModel | None],
     shams: Mapping[str, Floats],
-) -> tuple[Floats, dict[str, Floats]]:  # fmt: skip
+) -> tuple[Floats, dict[str, Floats]]:
     start = 200 if run.protocol == "settled" else 0
     enrolled = rows[start : start + run.enroll]
     third = max(2 * len(rows) // 3, run.enroll)
@@ -117,9 +120,12 @@ def _against(
 
 
 def living(
-    layout: Layout, rows: Floats, enroll: int, model: SignalModel | None,
+    layout: Layout,
+    rows: Floats,
+    enroll: int,
+    model: SignalModel | None,
     shams: Mapping[str, Floats],
-) -> tuple[Floats, dict[str, Floats]]:  # fmt: skip
+) -> tuple[Floats, dict[str, Floats]]:
     """Score each sample after the first ones, then absorb it; impostors come back evenly."""
     profile = Profile.empty(layout).absorb(rows[:enroll])
     later = rows[enroll:]

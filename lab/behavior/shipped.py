@@ -63,8 +63,9 @@ def statistics_plan(samples: int, *, fixed: bool = False) -> Plan:
     few = _buckets(samples)
     ways = [
         EnrollmentPlan(way, bucket, 0, bucket, slice(bucket, None))
-        for bucket in few for way in (ENROLLED, LIVE)
-    ]  # fmt: skip
+        for bucket in few
+        for way in (ENROLLED, LIVE)
+    ]
     return Plan(session=10, settled=0, fixed=fixed, enrollments=tuple(ways))
 
 
@@ -78,8 +79,10 @@ def held_plan(samples: int) -> Plan:
     ways = [EnrollmentPlan(ENROLLED, bucket, 0, bucket, slice(bucket, None)) for bucket in few]
     ways += [
         EnrollmentPlan(LIVE, bucket, 0, age, slice(age, age + _SOON))
-        for bucket in few for age in (bucket, bucket * 3 // 2) if age < samples
-    ]  # fmt: skip
+        for bucket in few
+        for age in (bucket, bucket * 3 // 2)
+        if age < samples
+    ]
     return Plan(session=10, settled=0, fixed=False, enrollments=tuple(ways))
 
 

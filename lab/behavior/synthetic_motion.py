@@ -107,11 +107,14 @@ class Holder:
         wander = wander + random.normal(0, traits.sample[0], (count, 2)) * (1.0, 0.5)
         return [
             self._series(
-                random, HOW[posture], begin + moved,
-                np.exp(sizes + random.normal(0, traits.varies[1], 4)), hz,
+                random,
+                HOW[posture],
+                begin + moved,
+                np.exp(sizes + random.normal(0, traits.varies[1], 4)),
+                hz,
             )
             for moved in wander
-        ]  # fmt: skip
+        ]
 
     def _series(
         self, random: np.random.Generator, how: Posture, angles: Floats, sizes: Floats, hz: float
@@ -189,17 +192,24 @@ def holder(random: np.random.Generator, traits: Holding) -> Holder:
     """Return a person."""
     center = (random.normal(*traits.pitch), random.normal(0, traits.roll))
     return Holder(
-        traits, center + random.normal(0, traits.posture, (len(POSTURES), 2)),
-        random.normal(0, traits.size, 4), random.normal(0, traits.axis, (4, 2, 3)),
-        float(0.3 * np.exp(random.normal(0, 0.25))), float(random.normal(1.85, 0.12)),
+        traits,
+        center + random.normal(0, traits.posture, (len(POSTURES), 2)),
+        random.normal(0, traits.size, 4),
+        random.normal(0, traits.axis, (4, 2, 3)),
+        float(0.3 * np.exp(random.normal(0, 0.25))),
+        float(random.normal(1.85, 0.12)),
         random.dirichlet((2.0, 1.0, 1.0)),
-    )  # fmt: skip
+    )
 
 
 def series(
-    count: int, *, samples: int = 120, session: int = 10, seed: int = 0,
+    count: int,
+    *,
+    samples: int = 120,
+    session: int = 10,
+    seed: int = 0,
     traits: Holding | None = None,
-) -> list[list[Series]]:  # fmt: skip
+) -> list[list[Series]]:
     """Return what the sensors of made-up people gave, in order of time."""
     random = np.random.default_rng(seed)
     found = []

@@ -207,9 +207,12 @@ def _noise(random: Random, count: int) -> Places:
 def hand(random: Random, habits: Habits) -> Hand:
     """Return a person."""
     return Hand(
-        habits, random.normal(0, _spreads(habits)), float(random.normal(*habits.reach)),
-        float(random.normal(0.3, 0.7)), (_desk(random), _desk(random)),
-    )  # fmt: skip
+        habits,
+        random.normal(0, _spreads(habits)),
+        float(random.normal(*habits.reach)),
+        float(random.normal(0.3, 0.7)),
+        (_desk(random), _desk(random)),
+    )
 
 
 def _desk(random: Random) -> tuple[float, float]:
@@ -218,9 +221,13 @@ def _desk(random: Random) -> tuple[float, float]:
 
 
 def trails(
-    count: int, *, samples: int = 120, session: int = 10, seed: int = 0,
+    count: int,
+    *,
+    samples: int = 120,
+    session: int = 10,
+    seed: int = 0,
     habits: Habits | None = None,
-) -> list[list[list[Event]]]:  # fmt: skip
+) -> list[list[list[Event]]]:
     """Return what pages saw of made-up people, in order of time."""
     random = np.random.default_rng(seed)
     found = []

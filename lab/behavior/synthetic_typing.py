@@ -89,10 +89,12 @@ def typist(random: np.random.Generator, keys: int, traits: Traits, text: Floats)
     hold = np.log(traits.hold) + random.normal(0, traits.style) + 0.2 * tempo + holds
     press = np.log(traits.press) + tempo + presses
     return SyntheticTypist(
-        traits, hold + text[:keys], press + text[keys:],
+        traits,
+        hold + text[:keys],
+        press + text[keys:],
         float(np.exp(random.normal(0, traits.consistency))),
         abs(random.normal(traits.learning, 0.5 * traits.learning)),
-    )  # fmt: skip
+    )
 
 
 def _habits(random: np.random.Generator, count: int, size: float, neighbors: float) -> Floats:
@@ -102,9 +104,14 @@ def _habits(random: np.random.Generator, count: int, size: float, neighbors: flo
 
 
 def people(
-    count: int, keys: int, *, samples: int = 400, session: int = 50, seed: int = 0,
+    count: int,
+    keys: int,
+    *,
+    samples: int = 400,
+    session: int = 50,
+    seed: int = 0,
     traits: Traits | None = None,
-) -> list[Floats]:  # fmt: skip
+) -> list[Floats]:
     """Return made-up people who all typed one text: arrays (samples, 2 n - 1), in seconds."""
     random = np.random.default_rng(seed)
     traits = traits or Traits()

@@ -159,9 +159,13 @@ def know(layout: Layout, people: Sequence[Floats], plan: Plan) -> FixedText | An
 
 
 def train(
-    layout: Layout, people: Sequence[Floats], plan: Plan, version: str,
-    clip: tuple[float, float] = CLIP, step: Step | None = None,
-) -> SignalModel:  # fmt: skip
+    layout: Layout,
+    people: Sequence[Floats],
+    plan: Plan,
+    version: str,
+    clip: tuple[float, float] = CLIP,
+    step: Step | None = None,
+) -> SignalModel:
     """Return the model of one signal, trained on people (n, d) in order of time.
 
     Raises:
@@ -208,9 +212,13 @@ def _splits(people: int, plan: Plan) -> Iterator[list[int]]:
 
 
 def _attack(
-    layout: Layout, people: Sequence[Floats], held: list[int], known: FixedText | AnyText,
-    enrollment: EnrollmentPlan, pile: Pile,
-) -> None:  # fmt: skip
+    layout: Layout,
+    people: Sequence[Floats],
+    held: list[int],
+    known: FixedText | AnyText,
+    enrollment: EnrollmentPlan,
+    pile: Pile,
+) -> None:
     population, spread = known.population(layout), known.even_spread(layout)
     for person in held:
         rows = people[person]
@@ -266,21 +274,30 @@ def keystroke_plan(samples: int, *, fixed: bool = True, seed: int = 0) -> Plan:
     """
     eighth = samples // 8
     found = [
-        EnrollmentPlan(ENROLLED, bucket, start, start + bucket,
-                   slice(start + max(eighth, bucket + 20), samples))
+        EnrollmentPlan(
+            ENROLLED,
+            bucket,
+            start,
+            start + bucket,
+            slice(start + max(eighth, bucket + 20), samples),
+        )
         for bucket in (5, 10, 20)
         for start in (2 * eighth, 3 * eighth, 4 * eighth, samples * 7 // 12, samples * 2 // 3)
-    ]  # fmt: skip
+    ]
     found += [
         EnrollmentPlan(ENROLLED, 50, start, end, slice(end, end + 4 * eighth))
         for start, end in (
-            (0, 4 * eighth), (0, 3 * eighth), (eighth, 5 * eighth), (2 * eighth, 4 * eighth)
+            (0, 4 * eighth),
+            (0, 3 * eighth),
+            (eighth, 5 * eighth),
+            (2 * eighth, 4 * eighth),
         )
-    ]  # fmt: skip
+    ]
     found += [
         EnrollmentPlan(LIVE, bucket, at, at + bucket, slice(at + bucket, at + bucket + 10))
-        for bucket in (5, 10, 20) for at in range(0, 8 * eighth, eighth)
-    ]  # fmt: skip
+        for bucket in (5, 10, 20)
+        for at in range(0, 8 * eighth, eighth)
+    ]
     found += [
         EnrollmentPlan(LIVE, 50, max(0, at - 100), at, slice(at, at + 20))
         for at in range(samples // 6, samples - 20, samples // 12)

@@ -186,9 +186,11 @@ def jpeg(picture: Picture, quality: int = 90) -> bytes:
 
 
 def honest(
-    gestures: Sequence[Gesture], rng: np.random.Generator, swing: float = 0.04,
+    gestures: Sequence[Gesture],
+    rng: np.random.Generator,
+    swing: float = 0.04,
     step: float = _STEP,
-) -> list[Attitude]:  # fmt: skip
+) -> list[Attitude]:
     """Return how somebody holds the head who follows a command, frame by frame.
 
     Args:
@@ -216,8 +218,9 @@ def photograph(gestures: Sequence[Gesture], rng: np.random.Generator) -> list[At
         if gesture in {Gesture.LEFT, Gesture.RIGHT}:
             lean = Attitude(
                 yaw=float(rng.choice([-1, 1]) * rng.uniform(15, 35)),
-                pitch=float(rng.uniform(-25, 25)), roll=float(rng.uniform(-20, 20)),
-            )  # fmt: skip
+                pitch=float(rng.uniform(-25, 25)),
+                roll=float(rng.uniform(-20, 20)),
+            )
             target = lean
         path += [*_way(now, target), target]
         now = target
@@ -247,21 +250,27 @@ def _way(start: Attitude, end: Attitude, step: float = _STEP) -> list[Attitude]:
     count = max(1, int(np.ceil(far / step)))
     names = ("yaw", "pitch", "roll", "size")
     return [
-        Attitude(*(
-            getattr(start, name) + (getattr(end, name) - getattr(start, name)) * n / count
-            for name in names
-        ))
+        Attitude(
+            *(
+                getattr(start, name) + (getattr(end, name) - getattr(start, name)) * n / count
+                for name in names
+            )
+        )
         for n in range(1, count + 1)
-    ]  # fmt: skip
+    ]
 
 
 def _alive(held: Attitude, rng: np.random.Generator) -> Attitude:
     """Return the attitude with the small movements that nobody can help."""
     turn, nod, lean, size, across, down = rng.normal(0, (1.0, 1.0, 0.8, 0.006, 0.02, 0.02))
     return Attitude(
-        held.yaw + turn, held.pitch + nod, held.roll + lean, held.size * (1 + size),
-        held.across + across, held.down + down,
-    )  # fmt: skip
+        held.yaw + turn,
+        held.pitch + nod,
+        held.roll + lean,
+        held.size * (1 + size),
+        held.across + across,
+        held.down + down,
+    )
 
 
 def presentations(

@@ -59,22 +59,32 @@ def upgrade() -> None:
         kept = sa.table(name, sa.column("authenticator_id", sa.Uuid()))
         op.execute(kept.delete().where(kept.c.authenticator_id.in_(surplus)))
     rows = sa.table(
-        "authenticator", sa.column("id", sa.Uuid()), sa.column("status", sa.String()),
+        "authenticator",
+        sa.column("id", sa.Uuid()),
+        sa.column("status", sa.String()),
         sa.column("verifier", sa.LargeBinary()),
-    )  # fmt: skip
+    )
     ended = rows.update().where(rows.c.id.in_(surplus))
     op.execute(ended.values(status="revoked", verifier=_ERASED))
     for repair in _REPAIRS:
         op.execute(sa.text(repair))
     active, in_force = sa.text("status = 'active'"), sa.text("withdrawn_at IS NULL")
     op.create_index(
-        "uq_authenticator_active", "authenticator", ["subject_id", "type"], unique=True,
-        sqlite_where=active, postgresql_where=active,
-    )  # fmt: skip
+        "uq_authenticator_active",
+        "authenticator",
+        ["subject_id", "type"],
+        unique=True,
+        sqlite_where=active,
+        postgresql_where=active,
+    )
     op.create_index(
-        "uq_consent_in_force", "consent", ["subject_id", "purpose"], unique=True,
-        sqlite_where=in_force, postgresql_where=in_force,
-    )  # fmt: skip
+        "uq_consent_in_force",
+        "consent",
+        ["subject_id", "purpose"],
+        unique=True,
+        sqlite_where=in_force,
+        postgresql_where=in_force,
+    )
     op.add_column("throttle", sa.Column("era", sa.Integer(), server_default="0", nullable=False))
 
 

@@ -12,10 +12,24 @@ branch_labels = None
 depends_on = None
 
 TABLES = (
-    "approval", "authenticator", "bootstrap_token", "client", "completion_code", "consent",
-    "grant", "known_device", "legal_hold", "operator_role", "recovery_code", "refresh_token",
-    "session", "subject", "subject_index", "suspension", "verification_code",
-)  # fmt: skip
+    "approval",
+    "authenticator",
+    "bootstrap_token",
+    "client",
+    "completion_code",
+    "consent",
+    "grant",
+    "known_device",
+    "legal_hold",
+    "operator_role",
+    "recovery_code",
+    "refresh_token",
+    "session",
+    "subject",
+    "subject_index",
+    "suspension",
+    "verification_code",
+)
 
 
 def upgrade() -> None:

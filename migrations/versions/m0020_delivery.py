@@ -25,9 +25,12 @@ def upgrade() -> None:
     with op.batch_alter_table("outbox") as table:
         table.alter_column("until", existing_type=sa.DateTime(timezone=True), nullable=False)
     op.create_index(
-        "ix_outbox_unrouted", "outbox", ["id"],
-        sqlite_where=sa.text("routed_at IS NULL"), postgresql_where=sa.text("routed_at IS NULL"),
-    )  # fmt: skip
+        "ix_outbox_unrouted",
+        "outbox",
+        ["id"],
+        sqlite_where=sa.text("routed_at IS NULL"),
+        postgresql_where=sa.text("routed_at IS NULL"),
+    )
     op.create_table(
         "delivery",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -40,18 +43,21 @@ def upgrade() -> None:
         sa.Column("error", sa.String(length=32), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
-            ["message_id"], ["outbox.id"], name=op.f("fk_delivery_message_id_outbox"),
+            ["message_id"],
+            ["outbox.id"],
+            name=op.f("fk_delivery_message_id_outbox"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
-        sa.UniqueConstraint(
-            "message_id", "target", name=op.f("uq_delivery_message_id_target")
-        ),
-    )  # fmt: skip
+        sa.UniqueConstraint("message_id", "target", name=op.f("uq_delivery_message_id_target")),
+    )
     op.create_index(
-        "ix_delivery_waiting", "delivery", ["target", "until"],
-        sqlite_where=sa.text("state = 'waiting'"), postgresql_where=sa.text("state = 'waiting'"),
-    )  # fmt: skip
+        "ix_delivery_waiting",
+        "delivery",
+        ["target", "until"],
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    )
     op.create_table(
         "webhook",
         sa.Column("id", sa.Uuid(), nullable=False),

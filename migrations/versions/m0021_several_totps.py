@@ -35,6 +35,10 @@ def _index(condition: str) -> None:
     op.drop_index(_NAME, table_name="authenticator")
     which = sa.text(condition)
     op.create_index(
-        _NAME, "authenticator", ["subject_id", "type"], unique=True, sqlite_where=which,
+        _NAME,
+        "authenticator",
+        ["subject_id", "type"],
+        unique=True,
+        sqlite_where=which,
         postgresql_where=which,
-    )  # fmt: skip
+    )

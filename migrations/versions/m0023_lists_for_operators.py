@@ -21,13 +21,19 @@ def upgrade() -> None:
     op.create_index("ix_subject_listed", "subject", ["segment", "status", "id"])
     about = sa.text("subject_id IS NOT NULL")
     op.create_index(
-        "ix_audit_leaf_subject", "audit_leaf", ["subject_id", "id"], sqlite_where=about,
+        "ix_audit_leaf_subject",
+        "audit_leaf",
+        ["subject_id", "id"],
+        sqlite_where=about,
         postgresql_where=about,
-    )  # fmt: skip
+    )
     op.create_index(
-        "ix_audit_leaf_rare", "audit_leaf", ["kind", "id"], sqlite_where=_RARE,
+        "ix_audit_leaf_rare",
+        "audit_leaf",
+        ["kind", "id"],
+        sqlite_where=_RARE,
         postgresql_where=_RARE,
-    )  # fmt: skip
+    )
 
 
 def downgrade() -> None:

@@ -37,9 +37,13 @@ def upgrade() -> None:
     )
     which = sa.text("status IN ('asked', 'waiting', 'sent')")
     op.create_index(
-        "uq_subject_recovery_open", _TABLE, ["subject_id"], unique=True, sqlite_where=which,
+        "uq_subject_recovery_open",
+        _TABLE,
+        ["subject_id"],
+        unique=True,
+        sqlite_where=which,
         postgresql_where=which,
-    )  # fmt: skip
+    )
     op.create_index(op.f("ix_subject_recovery_subject_id"), _TABLE, ["subject_id"])
 
 

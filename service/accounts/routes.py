@@ -139,10 +139,13 @@ class SubjectRoutes:
         profile = wanted.profile.model_dump(exclude_none=True) if wanted.profile else None
         with self._database.transaction() as tx:
             account = self._accounts.register(
-                tx, call.by, wanted.identifiers.model_dump(exclude_none=True),
-                segment=wanted.segment, profile=profile,
+                tx,
+                call.by,
+                wanted.identifiers.model_dump(exclude_none=True),
+                segment=wanted.segment,
+                profile=profile,
                 consents=[item.model_dump() for item in wanted.consents],
-            )  # fmt: skip
+            )
             if verifier is not None:
                 self._dependencies.enroll_password(tx, account.id, verifier)
             return self._accounts.view(tx, account.id)
@@ -251,11 +254,22 @@ def routes(api: Api, subjects: SubjectRoutes) -> None:
     suspension, grant = "suspensions:write", ("Grant",)
     table = (
         Operation(
-            "POST", "/v1/subjects", "Register a subject", write, NewSubject, 201, True,
-            makes_subject=True, classes=("contact", "identity"),
+            "POST",
+            "/v1/subjects",
+            "Register a subject",
+            write,
+            NewSubject,
+            201,
+            True,
+            makes_subject=True,
+            classes=("contact", "identity"),
         ),
         Operation(
-            "GET", "/v1/subjects", "List subjects, for operators", "subjects:list", paged=True,
+            "GET",
+            "/v1/subjects",
+            "List subjects, for operators",
+            "subjects:list",
+            paged=True,
             query=Listed,
         ),
         Operation("POST", "/v1/subjects/lookup", "Find a subject", read, Lookup),
@@ -264,8 +278,12 @@ def routes(api: Api, subjects: SubjectRoutes) -> None:
             "PATCH", _ONE, "Change identifiers or profile", write, SubjectPatch, headers=grant
         ),
         Operation(
-            "POST", f"{_ONE}/identifiers/{{name}}/verification", "Send or confirm a code", write,
-            Verification, idempotent=True,
+            "POST",
+            f"{_ONE}/identifiers/{{name}}/verification",
+            "Send or confirm a code",
+            write,
+            Verification,
+            idempotent=True,
         ),
         Operation("GET", _CONSENTS, "List consents", read, paged=True),
         Operation("POST", _CONSENTS, "Record a consent", consent, ConsentInput, 201, True),
@@ -273,14 +291,27 @@ def routes(api: Api, subjects: SubjectRoutes) -> None:
         Operation("GET", _SUSPENSIONS, "List suspensions", read, paged=True),
         Operation("POST", _SUSPENSIONS, "Suspend", suspension, NewSuspension, 201, True),
         Operation(
-            "DELETE", f"{_SUSPENSIONS}/{{capability}}", "Lift a suspension", suspension, status=204,
+            "DELETE",
+            f"{_SUSPENSIONS}/{{capability}}",
+            "Lift a suspension",
+            suspension,
+            status=204,
             headers=grant,
         ),
-    )  # fmt: skip
+    )
     views = (
-        subjects.register, subjects.listing, subjects.lookup, subjects.show, subjects.change,
-        subjects.verify, subjects.consents, subjects.consent, subjects.withdraw,
-        subjects.suspensions, subjects.suspend, subjects.lift,
-    )  # fmt: skip
+        subjects.register,
+        subjects.listing,
+        subjects.lookup,
+        subjects.show,
+        subjects.change,
+        subjects.verify,
+        subjects.consents,
+        subjects.consent,
+        subjects.withdraw,
+        subjects.suspensions,
+        subjects.suspend,
+        subjects.lift,
+    )
     for operation, view in zip(table, views, strict=True):
         api.add(operation, view)

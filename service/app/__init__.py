@@ -22,11 +22,16 @@ __all__ = [
     "open_desk",
     "open_key_store",
     "open_recovery",
-]  # fmt: skip
+]
 _HOMES: Final = {
-    "Desk": "desk", "Container": "container", "create_app": "http", "open_desk": "desk",
-    "open_container": "container", "open_recovery": "key_setup", "open_key_store": "ground",
-}  # fmt: skip
+    "Desk": "desk",
+    "Container": "container",
+    "create_app": "http",
+    "open_desk": "desk",
+    "open_container": "container",
+    "open_recovery": "key_setup",
+    "open_key_store": "ground",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the above

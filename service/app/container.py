@@ -141,28 +141,41 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
     policies, standing = _policies(store, key_store, clock), SubjectRisks(audit, clock)
     accounts.leading.follow(policies.admits_unverified)
     clients, devices = (
-        Clients(audit, clock, settings), Devices(key_store.purpose_key, clock, settings),
-    )  # fmt: skip
+        Clients(audit, clock, settings),
+        Devices(key_store.purpose_key, clock, settings),
+    )
     sessions, behaviors = (
         _sessions(accounts, authenticators, policies, devices, audit, clock, bounds=settings),
         Behaviors(accounts, models, audit, outbox, clock),
-    )  # fmt: skip
+    )
     throttling, context, answers = (
-        Throttling(key_store.purpose_key, clock), _context(settings, key_store),
+        Throttling(key_store.purpose_key, clock),
+        _context(settings, key_store),
         Answers(store, key_store.purpose_key, clock, settings),
-    )  # fmt: skip
+    )
     access = AccessTokens(signing, clock, settings.issuer)
     operators = Operators(
-        accounts, audit, outbox, clock, required(development=settings.mode == "development"),
-        {"clients.scopes": ApprovedAct(clients.check_scopes, clients.approve_scopes)}, settings,
-    )  # fmt: skip
+        accounts,
+        audit,
+        outbox,
+        clock,
+        required(development=settings.mode == "development"),
+        {"clients.scopes": ApprovedAct(clients.check_scopes, clients.approve_scopes)},
+        settings,
+    )
     recoveries = Recoveries(operators, accounts, authenticators, policies, outbox, audit, clock)
     operators.follow(RECOVER, recoveries)
     _end_with_suspension(accounts, sessions, recoveries, operators)
     tokens = Tokens(
-        store, clients, sessions, access, operators, audit, clock,
+        store,
+        clients,
+        sessions,
+        access,
+        operators,
+        audit,
+        clock,
         timedelta(seconds=settings.refresh_grace),
-    )  # fmt: skip
+    )
     asked = LivenessRequirement(
         policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment
     )
@@ -178,11 +191,25 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
     )
     login = Login(
         LoginDependencies(
-            store, accounts, authenticators, sessions, tokens, devices, throttling,
-            policies, standing, behaviors, signals, factors, recoveries, audit, metrics, clock,
+            store,
+            accounts,
+            authenticators,
+            sessions,
+            tokens,
+            devices,
+            throttling,
+            policies,
+            standing,
+            behaviors,
+            signals,
+            factors,
+            recoveries,
+            audit,
+            metrics,
+            clock,
             context.origin,
         )
-    )  # fmt: skip
+    )
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
     _ensure_decoy(store, accounts, password, totp, codes)
 
@@ -223,11 +250,14 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
     )
     answers.watch(partial(_lasting, accounts, shredding))
     erasure = Erasure(
-        store, shredding, ends, memory,
+        store,
+        shredding,
+        ends,
+        memory,
         Again(
             accounts, authenticators, clients, operators, sessions, tokens, lives, shredding, clock
         ).repeating(store),
-    )  # fmt: skip
+    )
     _watch(store, key_store, audit, outbox, metrics, face, clock)
 
     key_admin, comparing = (
@@ -250,51 +280,98 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
         Task("audit.sequence", timedelta(seconds=1), lambda tx, _now: audit.sequence_waiting(tx)),
         Task("ledger.note", timedelta(seconds=1), memory.remember_due),
         Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
-        Task(
-            "keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled, final=True
-        ),
+        Task("keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled, final=True),
         Task("login_context.fold", timedelta(minutes=1), context.fold, paged=True, final=True),
         Task("identifiers.renew", timedelta(minutes=1), accounts.renew),
         Task("recoveries.send", timedelta(minutes=1), recoveries.send_due, final=True),
         Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
         *ends_of(
             Ending(
-                accounts, answers, authenticators, behaviors, clients, context, key_admin.jobs,
-                devices, exports, login, operators, outbox, policies, recoveries, sessions,
-                throttling, tokens, totp,
+                accounts,
+                answers,
+                authenticators,
+                behaviors,
+                clients,
+                context,
+                key_admin.jobs,
+                devices,
+                exports,
+                login,
+                operators,
+                outbox,
+                policies,
+                recoveries,
+                sessions,
+                throttling,
+                tokens,
+                totp,
             )
         ),
-    )  # fmt: skip
-    return _measured(Container(
-        settings=settings, clock=clock, store=store, key_store=key_store, signing=signing, audit=audit,
-        outbox=outbox, delivery=delivery, accounts=accounts, clients=clients,
-        throttling=throttling,
-        authenticators=authenticators, enrolling=enrolling, sessions=sessions, tokens=tokens,
-        operators=operators, recoveries=recoveries,
-        keys=keys, shredding=shredding, erasure=erasure, memory=memory,
-        watch=Watch(store, memory, erasure.compare, erasure.remember), exports=exports,
-        key_admin=key_admin,
-        devices=devices, behaviors=behaviors,
-        measuring=Measuring(
-            store, accounts, authenticators, policies, behaviors,
-            Limits(key_store.purpose_key, clock),
-        ),
-        answers=answers, password=password, face=face,
-        scores=FaceScores(store, accounts, throttling, face, audit), factors=factors,
-        policies=policies, lives=lives,
-        standing=standing,
-        login=login, metrics=metrics, comparing=comparing,
-        jobs=Jobs(
-            store, tasks, clock, _readings(clock, audit, outbox, memory),
-            (
-                Apart("rows.compare", timedelta(days=1), comparing.due),
-                Apart(
-                    "outbox.deliver", timedelta(seconds=1), delivery.delivering.due,
-                    delivery.delivering.stop,
+    )
+    return _measured(
+        Container(
+            settings=settings,
+            clock=clock,
+            store=store,
+            key_store=key_store,
+            signing=signing,
+            audit=audit,
+            outbox=outbox,
+            delivery=delivery,
+            accounts=accounts,
+            clients=clients,
+            throttling=throttling,
+            authenticators=authenticators,
+            enrolling=enrolling,
+            sessions=sessions,
+            tokens=tokens,
+            operators=operators,
+            recoveries=recoveries,
+            keys=keys,
+            shredding=shredding,
+            erasure=erasure,
+            memory=memory,
+            watch=Watch(store, memory, erasure.compare, erasure.remember),
+            exports=exports,
+            key_admin=key_admin,
+            devices=devices,
+            behaviors=behaviors,
+            measuring=Measuring(
+                store,
+                accounts,
+                authenticators,
+                policies,
+                behaviors,
+                Limits(key_store.purpose_key, clock),
+            ),
+            answers=answers,
+            password=password,
+            face=face,
+            scores=FaceScores(store, accounts, throttling, face, audit),
+            factors=factors,
+            policies=policies,
+            lives=lives,
+            standing=standing,
+            login=login,
+            metrics=metrics,
+            comparing=comparing,
+            jobs=Jobs(
+                store,
+                tasks,
+                clock,
+                _readings(clock, audit, outbox, memory),
+                (
+                    Apart("rows.compare", timedelta(days=1), comparing.due),
+                    Apart(
+                        "outbox.deliver",
+                        timedelta(seconds=1),
+                        delivery.delivering.due,
+                        delivery.delivering.stop,
+                    ),
                 ),
             ),
-        ),
-    ))  # fmt: skip
+        )
+    )
 
 
 def _measured(container: Container) -> Container:
@@ -302,24 +379,35 @@ def _measured(container: Container) -> Container:
     install(
         container.metrics,
         Gauges(
-            container.store, container.keys.instances, container.key_admin.jobs, container.jobs, container.outbox,
-            container.password.busy, container.clock,
+            container.store,
+            container.keys.instances,
+            container.key_admin.jobs,
+            container.jobs,
+            container.outbox,
+            container.password.busy,
+            container.clock,
         ),
-    )  # fmt: skip
+    )
     return container
 
 
 def _lasting(
     accounts: Accounts, shredding: Shredding, tx: Tx, subject: UUID, since: datetime
-) -> bool:  # fmt: skip
+) -> bool:
     """Lock a subject; tell whether it is there, and nothing of it was erased since a time."""
     return accounts.hold(tx, subject) and not shredding.since(tx, subject, since)
 
 
 def _long_jobs(  # noqa: PLR0913 - one argument per feature it leans on
-    store: Store, keys: KeyAdminDependencies, exports: Exports, lives: Lives, clock: Clock, *, bounds: Bounds,
+    store: Store,
+    keys: KeyAdminDependencies,
+    exports: Exports,
+    lives: Lives,
+    clock: Clock,
+    *,
+    bounds: Bounds,
     stands: Callable[[Tx, str, str], bool],
-) -> LongJobs:  # fmt: skip
+) -> LongJobs:
     others: dict[str, Plan] = {
         KIND: exports.work,
         BACKTEST: partial(backtest_plan, store, lives),
@@ -350,9 +438,15 @@ def _stands(operators: Operators, clients: Clients, tx: Tx, actor: str, scope: s
 
 
 def _sessions(  # noqa: PLR0913 - one argument per feature it leans on
-    accounts: Accounts, authenticators: Authenticators, policies: Policies, devices: Devices,
-    audit: AuditLog, clock: Clock, *, bounds: Bounds,
-) -> Sessions:  # fmt: skip
+    accounts: Accounts,
+    authenticators: Authenticators,
+    policies: Policies,
+    devices: Devices,
+    audit: AuditLog,
+    clock: Clock,
+    *,
+    bounds: Bounds,
+) -> Sessions:
     ways = SessionDependencies(
         policies.session_idle, policies.keeps_sessions, authenticators.active, devices.delete_for
     )
@@ -368,9 +462,13 @@ def _readings(clock: Clock, audit: AuditLog, outbox: Outbox, memory: Memory) -> 
 
 
 def _exports(
-    store: Store, accounts: Accounts, throttling: Throttling, audit: AuditLog, clock: Clock,
+    store: Store,
+    accounts: Accounts,
+    throttling: Throttling,
+    audit: AuditLog,
+    clock: Clock,
     settings: Settings,
-) -> Exports:  # fmt: skip
+) -> Exports:
     def bucket(tx: Tx, subject: UUID) -> str:
         return throttling.bucket(tx, f"subject:{subject}")
 
@@ -397,15 +495,20 @@ def _policies(store: Store, key_store: KeyStore, clock: Clock) -> Policies:
 
 
 def _factors(
-    settings: Settings, authenticators: Authenticators, hasher: PasswordHasher | None,
-    clock: Clock, asked: LivenessRequirement, behaviors: Behaviors,
-) -> tuple[PasswordFactor, TotpFactor, RecoveryCodeFactor, FaceFactor]:  # fmt: skip
+    settings: Settings,
+    authenticators: Authenticators,
+    hasher: PasswordHasher | None,
+    clock: Clock,
+    asked: LivenessRequirement,
+    behaviors: Behaviors,
+) -> tuple[PasswordFactor, TotpFactor, RecoveryCodeFactor, FaceFactor]:
     reader = EnginePool.of(settings, at_once=_cores())
     return (
         PasswordFactor(authenticators, hasher or _hasher(), DECOY, behaviors.delete_for),
-        TotpFactor(authenticators, "Lamina", DECOY), RecoveryCodeFactor(authenticators, DECOY),
+        TotpFactor(authenticators, "Lamina", DECOY),
+        RecoveryCodeFactor(authenticators, DECOY),
         FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness), asked),
-    )  # fmt: skip
+    )
 
 
 def _stored_faces(store: Store, face: FaceFactor) -> float:
@@ -426,9 +529,14 @@ def _count_faces(face: FaceFactor, outbox: Outbox, tx: Tx, _now: datetime) -> in
 
 
 def _watch(  # noqa: PLR0913, PLR0917 - one argument per feature that is told of
-    store: Store, key_store: KeyStore, audit: AuditLog, outbox: Outbox, metrics: Metrics,
-    face: FaceFactor, clock: Clock,
-) -> None:  # fmt: skip
+    store: Store,
+    key_store: KeyStore,
+    audit: AuditLog,
+    outbox: Outbox,
+    metrics: Metrics,
+    face: FaceFactor,
+    clock: Clock,
+) -> None:
     metrics.faces.set_function(partial(_stored_faces, store, face))
     key_store.on_canary(partial(canary_opened, store, audit, outbox))
     store.on_refused(RefusedRows(store, audit, outbox, metrics, clock).tell)
@@ -443,9 +551,12 @@ def _cores() -> int:
 
 
 def _ensure_decoy(
-    store: Store, accounts: Accounts, password: PasswordFactor, totp: TotpFactor,
+    store: Store,
+    accounts: Accounts,
+    password: PasswordFactor,
+    totp: TotpFactor,
     codes: RecoveryCodeFactor,
-) -> None:  # fmt: skip
+) -> None:
     with store.transaction(read=True) as tx:
         if accounts.known(tx, DECOY):
             return

@@ -40,7 +40,7 @@ def foundation(settings: Settings, clock: Clock) -> tuple[Store, KeyStore, Signi
 
 def ground(
     settings: Settings, clock: Clock, *loads: Callable[[Tx], None]
-) -> tuple[Store, KeyStore]:  # fmt: skip
+) -> tuple[Store, KeyStore]:
     """Return the database and the keys that seal and prove its rows; raises SetupError.
 
     Args:

@@ -117,10 +117,14 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
     privacy_routes(
         api,
         PrivacyRoutes(
-            container.store, container.erasure, container.exports, container.key_admin.jobs, container.keys.records,
+            container.store,
+            container.erasure,
+            container.exports,
+            container.key_admin.jobs,
+            container.keys.records,
             rights,
         ),
-    )  # fmt: skip
+    )
     client_routes(
         api, ClientRoutes(container.store, container.clients, container.operators.consume)
     )

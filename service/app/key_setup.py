@@ -49,14 +49,20 @@ def open_keys(
     records = RecordKeys(clock, settings.issuer)
     instances = Instances(store, key_store, signing, clock, f"{platform.node()} {os.getpid()}")
     return KeyAdminDependencies(
-        store, key_store, signing, instances,
+        store,
+        key_store,
+        signing,
+        instances,
         Lifecycle(
             key_store, signing, instances, audit, clock, timedelta(days=settings.backup_days)
         ),
-        Moving(store, key_store, instances, clock), Proving(store, key_store),
-        Indexing(store, key_store, clock), records,
-        KeyRecovery(key_store, audit, clock, settings.issuer), clock,
-    )  # fmt: skip
+        Moving(store, key_store, instances, clock),
+        Proving(store, key_store),
+        Indexing(store, key_store, clock),
+        records,
+        KeyRecovery(key_store, audit, clock, settings.issuer),
+        clock,
+    )
 
 
 def open_recovery(settings: Settings) -> tuple[Store, KeyRecovery]:

@@ -51,8 +51,9 @@ class Comparing:
         self._metrics.differing.set(found.count)
         if found.count:
             for item in found.found[:_LINES]:
-                logs.get().error("row_differs", table=item["table"], row=item["row"],
-                                 outcome=item["what"])  # fmt: skip
+                logs.get().error(
+                    "row_differs", table=item["table"], row=item["row"], outcome=item["what"]
+                )
             with self._store.transaction() as tx:
                 self._outbox.put(tx, "alarm.rows_differ", None, {"differ": found.count})
         return found

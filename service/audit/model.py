@@ -100,9 +100,12 @@ class Checkpoint:
     def claims(self) -> dict[str, Any]:
         """Return what is signed."""
         return {
-            "sub": "lamina:audit", "number": self.number, "position": self.position,
-            "head": self.head.hex(), "adopted": self.adopted,
-        }  # fmt: skip
+            "sub": "lamina:audit",
+            "number": self.number,
+            "position": self.position,
+            "head": self.head.hex(),
+            "adopted": self.adopted,
+        }
 
     def open_at(self, now: datetime) -> bool:
         """Tell whether it still moves on with the chain."""
@@ -123,9 +126,12 @@ class Checkpoint:
 
     def _mac(self, key: bytes, before: bytes) -> bytes:
         content = self.claims | {
-            "start": self.start, "began_at": self.began_at.isoformat(), "at": self.at.isoformat(),
-            "signature": self.signature, "before": before.hex(),
-        }  # fmt: skip
+            "start": self.start,
+            "began_at": self.began_at.isoformat(),
+            "at": self.at.isoformat(),
+            "signature": self.signature,
+            "before": before.hex(),
+        }
         return hmac.new(key, b"lamina/1/checkpoint" + canonical_json(content), "sha256").digest()
 
 
@@ -201,9 +207,12 @@ def in_force(
 
 
 def walk(
-    placed: Iterable[Placed], keys: Keys | None, kept: Sequence[Checkpoint],
-    remembered: Iterable[Point], start: Point = _BEGINNING,
-) -> int:  # fmt: skip
+    placed: Iterable[Placed],
+    keys: Keys | None,
+    kept: Sequence[Checkpoint],
+    remembered: Iterable[Point],
+    start: Point = _BEGINNING,
+) -> int:
     """Recompute a chain and hold it against what is known of it; return where it ends.
 
     Args:
@@ -221,9 +230,14 @@ def walk(
     accepted = first if first and first.adopted == ACCEPTED else None
     bare = first.position if first and not accepted else 0
     known = _known(kept[1:] if accepted else kept, remembered, bare)
-    position, head = _prefix(rows, accepted, known) if accepted else (
-        start.position, start.head,
-    )  # fmt: skip
+    position, head = (
+        _prefix(rows, accepted, known)
+        if accepted
+        else (
+            start.position,
+            start.head,
+        )
+    )
     for row in rows:
         if keys and kept and row.position > kept[-1].position:
             # It grows while it is read; what covers the rest is asked for by one statement.

@@ -58,10 +58,17 @@ def routes(api: Api, database: Store, audit: AuditLog) -> None:
             return audit.page(tx, call.page, wanted)
 
     api.add(
-        Operation("GET", "/v1/audit", "List the entries of the audit log, for auditors", SCOPE,
-                  paged=True, query=Narrowed),
-        listing, _operators_only,
-    )  # fmt: skip
+        Operation(
+            "GET",
+            "/v1/audit",
+            "List the entries of the audit log, for auditors",
+            SCOPE,
+            paged=True,
+            query=Narrowed,
+        ),
+        listing,
+        _operators_only,
+    )
 
 
 def _operators_only(call: Call) -> None:

@@ -42,10 +42,16 @@ def decided(data: dict[str, Any]) -> dict[str, Any]:
 
 _OFTEN: Final = frozenset(
     {
-        "factor.failed", "factor.tried", "factor.verified", "flow.begun", "flow.completed",
-        "rows.changed", "session.ended", "session.started",
+        "factor.failed",
+        "factor.tried",
+        "factor.verified",
+        "flow.begun",
+        "flow.completed",
+        "rows.changed",
+        "session.ended",
+        "session.started",
     }
-)  # fmt: skip
+)
 """What each login leaves: found without an index by name, which every login would pay for."""
 _RARE: Final = text(f"kind NOT IN ({', '.join(repr(kind) for kind in sorted(_OFTEN))})")
 
@@ -56,16 +62,20 @@ class Leaf(Base):
     __tablename__ = "audit_leaf"
     __table_args__ = (
         Index(
-            "ix_audit_leaf_waiting", "id", sqlite_where=text("position IS NULL"),
+            "ix_audit_leaf_waiting",
+            "id",
+            sqlite_where=text("position IS NULL"),
             postgresql_where=text("position IS NULL"),
         ),
         Index(
-            "ix_audit_leaf_subject", "subject_id", "id",
+            "ix_audit_leaf_subject",
+            "subject_id",
+            "id",
             sqlite_where=text("subject_id IS NOT NULL"),
             postgresql_where=text("subject_id IS NOT NULL"),
         ),
         Index("ix_audit_leaf_rare", "kind", "id", sqlite_where=_RARE, postgresql_where=_RARE),
-    )  # fmt: skip
+    )
     __personal__ = Personal(
         "tamper-evident record of what was decided and done",
         "for as long as the log",
@@ -144,8 +154,13 @@ _PLACE: Final = text(
     "WHERE audit_link.leaf_id = audit_leaf.id AND audit_link.position > :after"
 )
 _LEAF: Final = (
-    table_of(Leaf).c.id, Leaf.at, Leaf.kind, Leaf.subject_id, Leaf.actor, Leaf.data,
-)  # fmt: skip
+    table_of(Leaf).c.id,
+    Leaf.at,
+    Leaf.kind,
+    Leaf.subject_id,
+    Leaf.actor,
+    Leaf.data,
+)
 
 _BEFORE: Final = table_of(Link).alias("before")
 _ENTRIES: Final = (

@@ -55,9 +55,15 @@ class Authenticators:
         self._access = access
 
     def add(
-        self, tx: Tx, subject: UUID, kind: str, verifier: bytes, *, status: Status,
+        self,
+        tx: Tx,
+        subject: UUID,
+        kind: str,
+        verifier: bytes,
+        *,
+        status: Status,
         name: str | None = None,
-    ) -> Authenticator:  # fmt: skip
+    ) -> Authenticator:
         """Enroll; an active one takes the place of an earlier one of its type.
 
         Of a type of which there may be several it stands beside them, under a name of its own.
@@ -66,10 +72,15 @@ class Authenticators:
         now = self._clock.now()
         superseded = status is Status.ACTIVE and self._make_room(tx, subject, kind)
         row = AuthenticatorRow(
-            id=new_id(now), subject_id=subject, type=kind, status=status.value, created_at=now,
-            confirmed_at=now if status is Status.ACTIVE else None, last_used_at=None,
+            id=new_id(now),
+            subject_id=subject,
+            type=kind,
+            status=status.value,
+            created_at=now,
+            confirmed_at=now if status is Status.ACTIVE else None,
+            last_used_at=None,
             session_id=tx.info.get(_ACTING),
-        )  # fmt: skip
+        )
         row.verifier, row.name = verifier, name
         tx.add(row)
         tx.flush()
@@ -131,9 +142,13 @@ class Authenticators:
         return Verifier(row.id, row.subject_id, row.type, row.verifier)
 
     def confirm(
-        self, tx: Tx, subject: UUID, authenticator: UUID, verifier: bytes | None = None,
+        self,
+        tx: Tx,
+        subject: UUID,
+        authenticator: UUID,
+        verifier: bytes | None = None,
         **record: str,
-    ) -> Authenticator:  # fmt: skip
+    ) -> Authenticator:
         """Make a pending authenticator active, sealing its verifier under the new status.
 
         Args:
@@ -229,7 +244,7 @@ class Authenticators:
 
     def established(
         self, tx: Tx, authenticators: Collection[UUID], young: timedelta
-    ) -> frozenset[UUID]:  # fmt: skip
+    ) -> frozenset[UUID]:
         """Return those that are active and not young: confirmed that long ago, or longer."""
         return store.established(tx, authenticators, self._clock.now() - young)
 
@@ -286,11 +301,16 @@ class Authenticators:
         now, token = self._clock.now(), opaque.new_token("lgrant_")
         tx.add(
             Grant(
-                id=new_id(now), digest=token_digest(tx, token, "grant"), subject_id=subject,
-                client_id=client, act=act, session_id=session, expires_at=now + GRANT_LIFE,
+                id=new_id(now),
+                digest=token_digest(tx, token, "grant"),
+                subject_id=subject,
+                client_id=client,
+                act=act,
+                session_id=session,
+                expires_at=now + GRANT_LIFE,
                 used_at=None,
             )
-        )  # fmt: skip
+        )
         self._audit.append(tx, "grant.issued", subject=subject, actor=str(client), act=act)
         return token
 
@@ -386,9 +406,13 @@ class Authenticators:
         if superseded or row.type in _ALWAYS:
             self._security_changed(tx, row.subject_id, row.session_id)
         self._audit.append(
-            tx, "authenticator.enrolled", subject=row.subject_id, type=row.type, id=str(row.id),
+            tx,
+            "authenticator.enrolled",
+            subject=row.subject_id,
+            type=row.type,
+            id=str(row.id),
             **record,
-        )  # fmt: skip
+        )
         account = self._accounts.known(tx, row.subject_id)
         if account is not None and account.first_login_at is not None:
             # Until then the account is being set up: that is no news to its owner.

@@ -30,9 +30,14 @@ class Enrolling:
     """Enroll, confirm and revoke on behalf of a caller, with the rights that takes."""
 
     def __init__(
-        self, database: Store, accounts: Accounts, authenticators: Authenticators,
-        throttling: Throttling, enrollments: Mapping[str, Enrollment], clock: Clock,
-    ) -> None:  # fmt: skip
+        self,
+        database: Store,
+        accounts: Accounts,
+        authenticators: Authenticators,
+        throttling: Throttling,
+        enrollments: Mapping[str, Enrollment],
+        clock: Clock,
+    ) -> None:
         self._database = database
         self._accounts = accounts
         self._authenticators = authenticators
@@ -118,9 +123,13 @@ class Enrolling:
             return self._authenticators.page(tx, subject, page)
 
     def _confirmed(
-        self, confirmation: Confirmation, pending: Verifier, match: Match, attempt: Reservation,
+        self,
+        confirmation: Confirmation,
+        pending: Verifier,
+        match: Match,
+        attempt: Reservation,
         tx: Tx,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._accounts.lock(tx, pending.subject)
         # The consent may have been withdrawn while the slow check was under way.
         self._agreed(tx, pending.subject, self._enrollments[pending.type])

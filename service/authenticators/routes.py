@@ -73,25 +73,43 @@ def routes(api: Api, enrolling: Enrolling) -> None:
     )
     api.add(
         Operation(
-            "POST", _PATH, "Enroll an authenticator", write, Enroll, 201, idempotent=True,
-            secret=True, headers=("Grant",), classes=("factor",),
+            "POST",
+            _PATH,
+            "Enroll an authenticator",
+            write,
+            Enroll,
+            201,
+            idempotent=True,
+            secret=True,
+            headers=("Grant",),
+            classes=("factor",),
         ),
         enroll,
-    )  # fmt: skip
+    )
     api.add(
         Operation(
-            "POST", f"{_PATH}/{{authenticator}}/confirm", "Confirm a pending authenticator", write,
-            Confirm, idempotent=True, max_body=_MEDIA, frames=True,
+            "POST",
+            f"{_PATH}/{{authenticator}}/confirm",
+            "Confirm a pending authenticator",
+            write,
+            Confirm,
+            idempotent=True,
+            max_body=_MEDIA,
+            frames=True,
         ),
         confirm,
-    )  # fmt: skip
+    )
     api.add(
         Operation(
-            "DELETE", f"{_PATH}/{{authenticator}}", "Revoke an authenticator", write, status=204,
+            "DELETE",
+            f"{_PATH}/{{authenticator}}",
+            "Revoke an authenticator",
+            write,
+            status=204,
             headers=("Grant",),
         ),
         revoke,
-    )  # fmt: skip
+    )
 
 
 def _subject(call: Call) -> UUID:

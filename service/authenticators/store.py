@@ -56,14 +56,24 @@ class AuthenticatorRow(Authentic, Base):
 
     __tablename__ = "authenticator"
     __members__ = (
-        "subject_id", "type", "status", "created_at", "confirmed_at", "session_id", "begun_by",
-    )  # fmt: skip
+        "subject_id",
+        "type",
+        "status",
+        "created_at",
+        "confirmed_at",
+        "session_id",
+        "begun_by",
+    )
     __table_args__ = (
         Index(
-            "uq_authenticator_active", "subject_id", "type", unique=True,
-            sqlite_where=text(_ONE_EACH), postgresql_where=text(_ONE_EACH),
+            "uq_authenticator_active",
+            "subject_id",
+            "type",
+            unique=True,
+            sqlite_where=text(_ONE_EACH),
+            postgresql_where=text(_ONE_EACH),
         ),
-    )  # fmt: skip
+    )
     __personal__ = Personal(
         "to verify that it is this person who signs in",
         "what it is checked against: until revoked or erased; that there was one: 400 days after "
@@ -204,9 +214,10 @@ _TYPES: Final = reading(AuthenticatorRow).where(
     _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.status == "active"
 )
 _SETTLED: Final = reading(AuthenticatorRow).where(
-    _ROWS.c.id.in_(bindparam("b_ids", expanding=True)), _ROWS.c.status == "active",
+    _ROWS.c.id.in_(bindparam("b_ids", expanding=True)),
+    _ROWS.c.status == "active",
     _ROWS.c.confirmed_at <= bindparam("b_before"),
-)  # fmt: skip
+)
 _ONE: Final = reading(AuthenticatorRow).where(_ROWS.c.id == bindparam("b_id"))
 _CODE: Final = reading(RecoveryCode).where(RecoveryCode.id == bindparam("b_id"))
 _GRANT: Final = reading(Grant).where(Grant.digest == bindparam("b_digest"))
@@ -224,11 +235,12 @@ _NEW_STEP: Final = select(
 _WAITING: Final = (
     select(_ROWS.c.created_at)
     .where(
-        _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.status == "pending",
+        _ROWS.c.subject_id == bindparam("b_subject"),
+        _ROWS.c.status == "pending",
         _ROWS.c.created_at > bindparam("b_since"),
     )
     .order_by(_ROWS.c.created_at.desc())
-)  # fmt: skip
+)
 _TOUCH: Final = (
     update(_ROWS)
     .where(_ROWS.c.id == bindparam("b_id"), _ROWS.c.status == "active")

@@ -19,10 +19,13 @@ def as_value(row: Any) -> Authenticator:  # noqa: ANN401 - a row of named column
 def shown(row: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
     """Return a row as a list shows it."""
     return {
-        "id": str(row.id), "type": row.type, "name": row.name, "status": row.status,
+        "id": str(row.id),
+        "type": row.type,
+        "name": row.name,
+        "status": row.status,
         "created_at": rfc3339(row.created_at),
         "last_used_at": rfc3339(row.last_used_at) if row.last_used_at else None,
-    }  # fmt: skip
+    }
 
 
 def not_pending() -> Conflict:

@@ -22,5 +22,9 @@ class _Rate(ProgressColumn):
 
 
 COLUMNS: Final = (
-    BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), TextColumn(""),
-)  # fmt: skip
+    BarColumn(),
+    MofNCompleteColumn(),
+    _Rate(),
+    TimeRemainingColumn(),
+    TextColumn(""),
+)

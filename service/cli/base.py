@@ -33,10 +33,13 @@ FAILED: Final = 1
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _BETWEEN: Final = "  "
 _LISTED: Final = {
-    "client_not_found": "clients list", "key_not_found": "keys list",
-    "policy_not_found": "policy list", "role_not_found": "operators list",
-    "message_not_found": "outbox list", "webhook_not_found": "webhooks list",
-}  # fmt: skip
+    "client_not_found": "clients list",
+    "key_not_found": "keys list",
+    "policy_not_found": "policy list",
+    "role_not_found": "operators list",
+    "message_not_found": "outbox list",
+    "webhook_not_found": "webhooks list",
+}
 """What lists the things of which one was not found."""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SPAN: Final = re.compile(r"(\d{1,9})([smhd])|0", re.ASCII)

@@ -36,9 +36,14 @@ def behavior() -> None:
 @json_option
 @command
 def train_command(
-    files: tuple[Path, ...], moved: tuple[Path, ...], pointed: tuple[Path, ...],
-    out: Path | None, *, make_default: bool, as_json: bool,
-) -> None:  # fmt: skip
+    files: tuple[Path, ...],
+    moved: tuple[Path, ...],
+    pointed: tuple[Path, ...],
+    out: Path | None,
+    *,
+    make_default: bool,
+    as_json: bool,
+) -> None:
     """Train a model of any text on your own people (CMU layout); LAMINA_BEHAVIOR_MODEL names it.
 
     Example: lamina behavior train typed.csv --out population.npz
@@ -82,9 +87,18 @@ def train_command(
 @json_option
 @command
 def evaluate(  # noqa: PLR0913, PLR0917 - one argument an option
-    file: Path, train_file: Path | None, folds: int | None, beside: tuple[str, ...], kind: str,
-    protocol: str | None, enroll: str | None, seed: int, plots: Path | None, *, as_json: bool,
-) -> None:  # fmt: skip
+    file: Path,
+    train_file: Path | None,
+    folds: int | None,
+    beside: tuple[str, ...],
+    kind: str,
+    protocol: str | None,
+    enroll: str | None,
+    seed: int,
+    plots: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     """Measure error rates of unseen people; the population model knows none of them.
 
     Example: lamina behavior evaluate cmu.csv --folds 5 --protocol km,live --enroll 200 --json

@@ -198,8 +198,9 @@ def _roots(settings: Settings) -> Iterator[CheckResult]:
     try:
         open_key_store(settings, SystemClock())
     except LaminaError as error:
-        yield wrong("roots", error.detail.removesuffix(" (new here? run: lamina keys init)"),
-                    _RESTORE)  # fmt: skip
+        yield wrong(
+            "roots", error.detail.removesuffix(" (new here? run: lamina keys init)"), _RESTORE
+        )
         return
     yield CheckResult(
         "roots", counted(len(settings.key_classes), "class is", "classes are") + " held"
@@ -222,8 +223,11 @@ def _redis(settings: Settings) -> Iterator[CheckResult]:
 
 
 _BEFORE: Final[tuple[Callable[[Settings], Iterable[CheckResult]], ...]] = (
-    _database, _ledger_room, _roots, _redis,
-)  # fmt: skip
+    _database,
+    _ledger_room,
+    _roots,
+    _redis,
+)
 
 
 # ------------------------------------------------------------ with the whole service
@@ -373,8 +377,15 @@ def _delivery(container: Container, tx: Tx) -> Iterator[CheckResult]:
 
 
 CHECKS: Final[tuple[tuple[str, Check], ...]] = (
-    ("serving", _serving), ("worker", _worker), ("jobs", _queued), ("clock", _clocks),
-    ("ledger", _ledger), ("keys", _keys), ("age", _ages), ("destruction", _destruction),
-    ("outbox", _outbox), ("delivery", _delivery),
-)  # fmt: skip
+    ("serving", _serving),
+    ("worker", _worker),
+    ("jobs", _queued),
+    ("clock", _clocks),
+    ("ledger", _ledger),
+    ("keys", _keys),
+    ("age", _ages),
+    ("destruction", _destruction),
+    ("outbox", _outbox),
+    ("delivery", _delivery),
+)
 """The checks that need the whole service, by name, in the order in which they are told."""

@@ -29,14 +29,23 @@ def clients() -> None:
 @click.option("--first-party", is_flag=True, help="May exchange completion codes for tokens.")
 @click.option("--asserts-context", is_flag=True, help="Its ip and device count as evidence.")
 @click.option("--segment", "segments", multiple=True, default=("default",), show_default=True)
-@click.option("--jwks", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="Public keys for private_key_jwt.")  # fmt: skip
+@click.option(
+    "--jwks",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Public keys for private_key_jwt.",
+)
 @json_option
 @command
 def create(  # noqa: PLR0913 - one argument per option
-    name: str, scopes: tuple[str, ...], jwks: Path | None, segments: tuple[str, ...], *,
-    first_party: bool, asserts_context: bool, as_json: bool,
-) -> None:  # fmt: skip
+    name: str,
+    scopes: tuple[str, ...],
+    jwks: Path | None,
+    segments: tuple[str, ...],
+    *,
+    first_party: bool,
+    asserts_context: bool,
+    as_json: bool,
+) -> None:
     """Register a client; its secret is shown this once.
 
     Example: lamina clients create shop --scope flows:write --scope subjects:write --first-party
@@ -66,9 +75,14 @@ def listing(*, as_json: bool) -> None:
     with reading() as desk, desk.store.transaction(read=True) as tx:
         rows = desk.clients.listing(tx)
     short = (
-        "client_id", "name", "status", "first_party", "created_at", "old_secret_until",
+        "client_id",
+        "name",
+        "status",
+        "first_party",
+        "created_at",
+        "old_secret_until",
         "old_jwks_until",
-    )  # fmt: skip
+    )
     brief = [{name: row[name] for name in short} for row in rows]
     show_rows(rows if as_json else brief, as_json=as_json, empty="no clients yet")
 
@@ -81,9 +95,13 @@ def listing(*, as_json: bool) -> None:
 @json_option
 @command
 def update(
-    client: UUID, name: str | None, scopes: tuple[str, ...], segments: tuple[str, ...], *,
+    client: UUID,
+    name: str | None,
+    scopes: tuple[str, ...],
+    segments: tuple[str, ...],
+    *,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Change what is given of a client: name, scopes, segments; the rest stays as it is.
 
     Fewer scopes count at once, more with its next token. Keys and secret have commands of their
@@ -133,8 +151,13 @@ def revoke(client: UUID, *, as_json: bool) -> None:
 
 @clients.command("rotate-secret")
 @click.argument("client", type=click.UUID)
-@click.option("--overlap", type=Span(), default="0", show_default=True,
-              help="How long the old secret still counts: 15m, 24h, 7d.")  # fmt: skip
+@click.option(
+    "--overlap",
+    type=Span(),
+    default="0",
+    show_default=True,
+    help="How long the old secret still counts: 15m, 24h, 7d.",
+)
 @json_option
 @command
 def rotate_secret(client: UUID, overlap: timedelta, *, as_json: bool) -> None:
@@ -156,11 +179,19 @@ def rotate_secret(client: UUID, overlap: timedelta, *, as_json: bool) -> None:
 
 @clients.command("set-jwks")
 @click.argument("client", type=click.UUID)
-@click.option("--jwks", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="The new public keys, as a JWK set.")  # fmt: skip
+@click.option(
+    "--jwks",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The new public keys, as a JWK set.",
+)
 @click.option("--remove", is_flag=True, help="Take the keys away instead.")
-@click.option("--overlap", type=Span(), default="0", show_default=True,
-              help="How long the old keys still count: 15m, 24h, 7d.")  # fmt: skip
+@click.option(
+    "--overlap",
+    type=Span(),
+    default="0",
+    show_default=True,
+    help="How long the old keys still count: 15m, 24h, 7d.",
+)
 @json_option
 @command
 def set_jwks(

@@ -100,8 +100,12 @@ def webhooks() -> None:
 
 @webhooks.command("add")
 @click.argument("url")
-@click.option("--kinds", default="*", show_default=True,
-              help="Names of events, such as authenticator.* and subject.suspended.")  # fmt: skip
+@click.option(
+    "--kinds",
+    default="*",
+    show_default=True,
+    help="Names of events, such as authenticator.* and subject.suspended.",
+)
 @click.option("--client", help="Only what requests of this client caused, by its id.")
 @json_option
 @command
@@ -138,8 +142,13 @@ def list_webhooks(*, as_json: bool) -> None:
 
 @webhooks.command("rotate-secret")
 @click.argument("webhook")
-@click.option("--overlap", type=Span(), default=_OVERLAP, show_default="24h",
-              help="For how long the secret of before signs too.")  # fmt: skip
+@click.option(
+    "--overlap",
+    type=Span(),
+    default=_OVERLAP,
+    show_default="24h",
+    help="For how long the secret of before signs too.",
+)
 @json_option
 @command
 def rotate_secret(webhook: str, overlap: timedelta, *, as_json: bool) -> None:

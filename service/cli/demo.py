@@ -119,9 +119,12 @@ def _inherited() -> list[tuple[str, str]]:
 
 def _lamina(environment: dict[str, str], *arguments: str) -> str:
     done = subprocess.run(  # noqa: S603 - this very program
-        [sys.executable, "-m", "service.cli", *arguments], env=environment, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "service.cli", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise SetupError("command_failed", (done.stderr or done.stdout).strip())
     return done.stdout.strip()

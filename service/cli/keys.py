@@ -212,7 +212,7 @@ def verify(**how: Any) -> None:  # noqa: ANN401 - the common options
 @refusals
 def destroy(
     tier: str, key_class: str, version: int, grace_days: int, *, yes: bool, as_json: bool
-) -> None:  # fmt: skip
+) -> None:
     """Schedule a retired KEK for destruction, or destroy an old root at once; raises an alarm.
 
     Example: lamina keys destroy --class factor --version 1 --yes

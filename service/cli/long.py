@@ -26,11 +26,15 @@ UNPROVEN: Final = 4
 _OPTIONS: Final = (
     click.option("--dry-run", is_flag=True, help="Count what would be done, and do nothing."),
     click.option("--max-rate", type=click.FloatRange(0), default=0.0, help="Rows per second."),
-    click.option("--max-latency", type=click.FloatRange(0), default=0.0,
-                 help="Milliseconds a page may take before the job pauses for as long."),
+    click.option(
+        "--max-latency",
+        type=click.FloatRange(0),
+        default=0.0,
+        help="Milliseconds a page may take before the job pauses for as long.",
+    ),
     click.option("--workers", type=click.IntRange(1, 64), default=1, help="Processes."),
     json_option,
-)  # fmt: skip
+)
 
 
 def long_options(function: Callable[P, None]) -> Callable[P, None]:
@@ -54,9 +58,17 @@ def refusals(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def run_long(  # noqa: PLR0913 - one argument per option
-    kind: str, tier: str | None, key_class: str | None, *, dry_run: bool, max_rate: float,
-    max_latency: float, workers: int, as_json: bool, failure: int = PARTIAL,
-) -> None:  # fmt: skip
+    kind: str,
+    tier: str | None,
+    key_class: str | None,
+    *,
+    dry_run: bool,
+    max_rate: float,
+    max_latency: float,
+    workers: int,
+    as_json: bool,
+    failure: int = PARTIAL,
+) -> None:
     """Do a long job in this process and its helpers; exit 3 or 4 when rows were left."""
     from service.app import open_container
     from service.jobs.actions.long import JobRate

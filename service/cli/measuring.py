@@ -27,20 +27,28 @@ _POINTED: Final = (-1.0, 1.0)
 """Nats that a pointer may say, whoever it was learned of: seconds of movement are weak evidence."""
 RIVALS: Final = (
     {"protocol": "km", "enroll": 200, "scorer": "scaled Manhattan (Killourhy 2009)", "eer": 0.0962},
-    {"protocol": "km", "enroll": 200, "scorer": "nearest neighbor Mahalanobis (2009)",
-     "eer": 0.0996},
+    {
+        "protocol": "km",
+        "enroll": 200,
+        "scorer": "nearest neighbor Mahalanobis (2009)",
+        "eer": 0.0996,
+    },
     {"protocol": "km", "enroll": 200, "scorer": "one-class SVM (2009)", "eer": 0.1025},
     {"protocol": "km", "enroll": 200, "scorer": "Zhong 2012", "eer": 0.084},
     {"protocol": "km", "enroll": 200, "scorer": "GMM-UBM", "eer": 0.055},
     {"protocol": "km", "enroll": 200, "scorer": "DBN with background users", "eer": 0.035},
-)  # fmt: skip
+)
 """Published, novice impostors, all 51 people."""
 
 
 def train_own(
-    files: tuple[Path, ...], moved: tuple[Path, ...], pointed: tuple[Path, ...],
-    out: Path | None, *, make_default: bool,
-) -> dict[str, Any]:  # fmt: skip
+    files: tuple[Path, ...],
+    moved: tuple[Path, ...],
+    pointed: tuple[Path, ...],
+    out: Path | None,
+    *,
+    make_default: bool,
+) -> dict[str, Any]:
     """Train what the files say something of, write the model, and return what was written."""
     target = out or (DEFAULT if make_default else Path("population.npz"))
     with _progress("training") as step:
@@ -99,8 +107,19 @@ def evaluated(asked: EvaluationOptions) -> list[dict[str, Any]]:
 
 def beside_rivals(rows: Sequence[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
     """Return the columns that fit a screen, with what others published of the same people."""
-    names = ("protocol", "enroll", "impostors", "scorer", "eer", "pooled_eer", "zero_miss_far",
-             "frr_at_far_1pct", "cllr", "cllr_min", "worst_person")  # fmt: skip
+    names = (
+        "protocol",
+        "enroll",
+        "impostors",
+        "scorer",
+        "eer",
+        "pooled_eer",
+        "zero_miss_far",
+        "frr_at_far_1pct",
+        "cllr",
+        "cllr_min",
+        "worst_person",
+    )
     published = [{"impostors": "novice", **row} for row in RIVALS if kind == "cmu"]
     return [{name: row.get(name) for name in names} for row in (*rows, *published)]
 
@@ -113,9 +132,12 @@ class _Models:
     """Where models come from: another file, the other folds, or nowhere."""
 
     def __init__(
-        self, trained: tuple[Layout, People] | None, folds: int | None, seed: int,
+        self,
+        trained: tuple[Layout, People] | None,
+        folds: int | None,
+        seed: int,
         beside: tuple[Gathered, ...],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.trained = trained
         self.folds = folds
         self.seed = seed

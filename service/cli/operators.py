@@ -24,8 +24,14 @@ def operators() -> None:
 
 
 @operators.command()
-@click.option("--operators", "seats", type=click.IntRange(QUORUM, MOST_FIRST), default=QUORUM,
-              show_default=True, help="How many: each gets a token of their own.")  # fmt: skip
+@click.option(
+    "--operators",
+    "seats",
+    type=click.IntRange(QUORUM, MOST_FIRST),
+    default=QUORUM,
+    show_default=True,
+    help="How many: each gets a token of their own.",
+)
 @click.option("--reopen", is_flag=True, help="End the tokens given out before and begin again.")
 @json_option
 @refusals

@@ -177,8 +177,10 @@ def replay(days: int | None, *, as_json: bool) -> None:
     test = _run(open_container(settings()), None, days)
     same = sum(row["decisions"] for row in test.table.listing()) - len(test.different)
     found = {
-        "reproduced": same, "different": test.different[:100], "unopened": test.table.unopened,
-    }  # fmt: skip
+        "reproduced": same,
+        "different": test.different[:100],
+        "unopened": test.table.unopened,
+    }
     text = f"{same} reproduced, {len(test.different)} different, {test.table.unopened} unopened"
     show(found, as_json=as_json, text=text)
     if test.different:

@@ -51,9 +51,11 @@ def rotate(tier: str, key_class: str | None, *, wait: bool, as_json: bool) -> No
 _VERIFY: Final = "lamina keys verify"
 _THEN: Final = {
     "kek": f"{_VERIFY}; lamina keys destroy --class C --version N --yes; a new recovery export",
-    "data": _VERIFY, "signing": "nothing", "index": _VERIFY,
+    "data": _VERIFY,
+    "signing": "nothing",
+    "index": _VERIFY,
     "root": f"{_VERIFY}; lamina keys destroy --tier root --class C --version N --yes",
-}  # fmt: skip
+}
 
 
 class _Rotation:
@@ -68,9 +70,12 @@ class _Rotation:
     def rotate(self, tier: str) -> None:
         """Do every step that is left."""
         ways: dict[str, Callable[[], None]] = {
-            "kek": self._kek, "data": self._data, "signing": self._signing, "index": self._index,
+            "kek": self._kek,
+            "data": self._data,
+            "signing": self._signing,
+            "index": self._index,
             "root": self._root,
-        }  # fmt: skip
+        }
         ways[tier]()
 
     def _kek(self) -> None:

@@ -74,9 +74,13 @@ class Scenario:
     """One person, from registration to everything that is refused."""
 
     def __init__(
-        self, http: httpx.Client, client_id: str, secret: str, database: Path,
+        self,
+        http: httpx.Client,
+        client_id: str,
+        secret: str,
+        database: Path,
         letters: Sequence[str],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._http = http
         self._letters = letters
         self._client = (client_id, secret)
@@ -184,9 +188,10 @@ class Scenario:
         sample = _sample(self._typist[-1]) | {"capture_id": capture}
         self._flow |= self._ok("password", {"password": PASSWORD, "behavior": sample})
         said = [
-            item["contribution"] for item in self._flow["risk"]["reasons"]
+            item["contribution"]
+            for item in self._flow["risk"]["reasons"]
             if item["signal"] == "behavior"
-        ]  # fmt: skip
+        ]
         _true(sum(said) > 0, f"the typing was not known again: {said}")
         following = " or ".join(name for name in self._flow["actions"] if name != "back")
         return f"typing +{sum(said):.1f} nats; next: {following}"

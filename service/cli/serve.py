@@ -105,12 +105,21 @@ def _serve(host: str, port: int, count: int) -> None:
 
     # HTTP/1.1 alone: only its headers and idle connections have time-outs.
     Granian(
-        "service.wsgi:front", address=host, port=port, interface=Interfaces.ASGINL,
-        workers=count, backlog=_BACKLOG, backpressure=_connections(), http=HTTPModes.http1,
+        "service.wsgi:front",
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        workers=count,
+        backlog=_BACKLOG,
+        backpressure=_connections(),
+        http=HTTPModes.http1,
         http1_settings=HTTP1Settings(_HEADER_MS, max_buffer_size=_HEADER_BYTES),
-        websockets=False, respawn_failed_workers=True, workers_kill_timeout=20, log_access=False,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=20,
+        log_access=False,
         log_level=LogLevels.error,
-    ).serve()  # fmt: skip
+    ).serve()
 
 
 def _listening(bind: str, setting: str = "LAMINA_BIND") -> tuple[str, int]:

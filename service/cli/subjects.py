@@ -152,10 +152,14 @@ def verify(*, state: bool, as_json: bool) -> None:
     found = container.memory.verify()
     waiting, broken = found.waiting, found.broken
     answer: dict[str, Any] = {
-        "leaves": found.leaves, "intact": broken is None and not waiting.late,
-        "waiting": waiting.count, "late": waiting.late, "ledger": container.memory.configured,
-        "position": broken.position if broken else None, "what": broken.what if broken else None,
-    }  # fmt: skip
+        "leaves": found.leaves,
+        "intact": broken is None and not waiting.late,
+        "waiting": waiting.count,
+        "late": waiting.late,
+        "ledger": container.memory.configured,
+        "position": broken.position if broken else None,
+        "what": broken.what if broken else None,
+    }
     text = _told(found, ledger=container.memory.configured)
     if state and not broken:
         compared = container.comparing.all()

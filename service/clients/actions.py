@@ -50,9 +50,15 @@ def refused(detail: str = "The client does not authenticate.") -> Unauthorized:
 def _client(row: ClientRow | Row[Any]) -> Client:
     held = frozenset(row.scopes)
     return Client(
-        row.id, row.name, held & SCOPES, row.first_party, row.asserts_context,
-        tuple(row.segments), row.jwks, held - SCOPES,
-    )  # fmt: skip
+        row.id,
+        row.name,
+        held & SCOPES,
+        row.first_party,
+        row.asserts_context,
+        tuple(row.segments),
+        row.jwks,
+        held - SCOPES,
+    )
 
 
 def _active(row: Row[Any] | None) -> Client | None:
@@ -104,9 +110,7 @@ class Clients:
         self._tally = Tally()
         self._plain = store.Plain()
 
-    def create(
-        self, tx: Tx, new: NewClient, actor: str | None = None
-    ) -> tuple[Client, str]:  # fmt: skip
+    def create(self, tx: Tx, new: NewClient, actor: str | None = None) -> tuple[Client, str]:
         """Register a client; return it and its secret, which is shown this once.
 
         Args:
@@ -121,11 +125,16 @@ class Clients:
         name = _named(new.name)
         now, secret = self._clock.now(), opaque.new_token(SECRET_PREFIX)
         row = ClientRow(
-            id=new_id(now), name=name, status=_ACTIVE, scopes=wanted,
-            first_party=new.first_party, asserts_context=new.asserts_context,
-            segments=list(new.segments), jwks=None if new.jwks is None else key_set(new.jwks),
+            id=new_id(now),
+            name=name,
+            status=_ACTIVE,
+            scopes=wanted,
+            first_party=new.first_party,
+            asserts_context=new.asserts_context,
+            segments=list(new.segments),
+            jwks=None if new.jwks is None else key_set(new.jwks),
             created_at=now,
-        )  # fmt: skip
+        )
         row.secret = _digest(secret)
         tx.add(row)
         self._audit.append(tx, "client.created", actor=actor, client=str(row.id), scopes=wanted)
@@ -160,9 +169,13 @@ class Clients:
         row = self._row(tx, client)
         before, row.segments = row.segments, sorted(set(segments))
         self._audit.append(
-            tx, "client.segments_changed", actor=actor, client=str(row.id), before=before,
+            tx,
+            "client.segments_changed",
+            actor=actor,
+            client=str(row.id),
+            before=before,
             segments=row.segments,
-        )  # fmt: skip
+        )
 
     def rotate_secret(
         self, tx: Tx, client: UUID, overlap: timedelta = timedelta(), actor: str | None = None
@@ -188,9 +201,13 @@ class Clients:
         return secret
 
     def replace_jwks(
-        self, tx: Tx, client: UUID, jwks: Mapping[str, Any] | None,
-        overlap: timedelta = timedelta(), actor: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        tx: Tx,
+        client: UUID,
+        jwks: Mapping[str, Any] | None,
+        overlap: timedelta = timedelta(),
+        actor: str | None = None,
+    ) -> None:
         """Replace the public keys of a client, or take them away.
 
         Args:
@@ -231,15 +248,19 @@ class Clients:
     def _view(self, row: ClientRow) -> dict[str, Any]:
         now = self._clock.now()
         return {
-            "client_id": str(row.id), "name": row.name, "status": row.status,
+            "client_id": str(row.id),
+            "name": row.name,
+            "status": row.status,
             "scopes": sorted(set(row.scopes) & SCOPES),
-            "idle_scopes": sorted(set(row.scopes) - SCOPES), "first_party": row.first_party,
-            "asserts_context": row.asserts_context, "segments": row.segments,
+            "idle_scopes": sorted(set(row.scopes) - SCOPES),
+            "first_party": row.first_party,
+            "asserts_context": row.asserts_context,
+            "segments": row.segments,
             "created_at": rfc3339(row.created_at),
             "keys": len(row.jwks["keys"]) if row.jwks else 0,
             "old_secret_until": _until(row.old_secret_until, now),
             "old_jwks_until": _until(row.old_jwks_until, now),
-        }  # fmt: skip
+        }
 
     def registered(self, tx: Tx, client: UUID) -> bool:
         """Tell whether there is a client, ended or not."""

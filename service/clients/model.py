@@ -7,12 +7,23 @@ from uuid import UUID
 
 SCOPES: Final = frozenset(
     {
-        "subjects:read", "subjects:write", "subjects:erase", "subjects:export",
+        "subjects:read",
+        "subjects:write",
+        "subjects:erase",
+        "subjects:export",
         "authenticators:write",
-        "consents:write", "sessions:write", "suspensions:write", "flows:write", "risk:read",
-        "face:score", "behavior:read", "behavior:write", "policy:read", "introspect",
+        "consents:write",
+        "sessions:write",
+        "suspensions:write",
+        "flows:write",
+        "risk:read",
+        "face:score",
+        "behavior:read",
+        "behavior:write",
+        "policy:read",
+        "introspect",
     }
-)  # fmt: skip
+)
 """What a client can be given: each is taken by a route, or widens what one answers."""
 UNSERVED: Final = frozenset(
     {"transactions:write", "transactions:read", "signals:write", "receipts:read"}

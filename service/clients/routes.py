@@ -96,12 +96,33 @@ def routes(api: Api, clients: ClientRoutes) -> None:
     one = "/v1/clients/{client}"
     table = (
         (Operation("GET", "/v1/clients", "List the clients", _SCOPE), clients.listing),
-        (Operation("POST", f"{one}/secret", "Replace a client's secret, as two operators agreed",
-                   _SCOPE, SecretRotation, idempotent=True, secret=True), clients.secret),
-        (Operation("POST", f"{one}/jwks", "Replace a client's public keys, as two operators agreed",
-                   _SCOPE, NewKeys, idempotent=True), clients.keys),
-        (Operation("DELETE", one, "End a client, its secrets and its keys", _SCOPE, status=204),
-         clients.revoke),
-    )  # fmt: skip
+        (
+            Operation(
+                "POST",
+                f"{one}/secret",
+                "Replace a client's secret, as two operators agreed",
+                _SCOPE,
+                SecretRotation,
+                idempotent=True,
+                secret=True,
+            ),
+            clients.secret,
+        ),
+        (
+            Operation(
+                "POST",
+                f"{one}/jwks",
+                "Replace a client's public keys, as two operators agreed",
+                _SCOPE,
+                NewKeys,
+                idempotent=True,
+            ),
+            clients.keys,
+        ),
+        (
+            Operation("DELETE", one, "End a client, its secrets and its keys", _SCOPE, status=204),
+            clients.revoke,
+        ),
+    )
     for operation, view in table:
         api.add(operation, view)

@@ -26,9 +26,20 @@ class ClientRow(Authentic, Base):
 
     __tablename__ = "client"
     __members__ = (
-        "name", "status", "scopes", "first_party", "asserts_context", "segments", "jwks",
-        "created_at", "secret", "old_jwks", "old_jwks_until", "old_secret_until", "old_secret",
-    )  # fmt: skip
+        "name",
+        "status",
+        "scopes",
+        "first_party",
+        "asserts_context",
+        "segments",
+        "jwks",
+        "created_at",
+        "secret",
+        "old_jwks",
+        "old_jwks_until",
+        "old_secret_until",
+        "old_secret",
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120))

@@ -205,9 +205,11 @@ def recent(
 
 
 def worth(
-    evidence: Iterable[Evidence], now: datetime, active: Collection[UUID],
+    evidence: Iterable[Evidence],
+    now: datetime,
+    active: Collection[UUID],
     max_age: int | None = None,
-) -> Worth:  # fmt: skip
+) -> Worth:
     """Tell what evidence is still worth; nothing else computes the level of a person.
 
     Args:

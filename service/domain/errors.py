@@ -104,9 +104,11 @@ class Throttled(LaminaError):
     """Too many attempts; `retry_after` in seconds."""
 
     def __init__(
-        self, retry_after: int, code: str = "too_many_attempts",
+        self,
+        retry_after: int,
+        code: str = "too_many_attempts",
         detail: str = "Too many attempts; try again later.",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(code, detail)
         self.retry_after = max(1, retry_after)
 

@@ -29,9 +29,12 @@ class Answers:
     """The kept answers; implements `service.web.api.AnswerStore`."""
 
     def __init__(
-        self, database: Store, purpose_key: Callable[[Tx, str], bytes], clock: Clock,
+        self,
+        database: Store,
+        purpose_key: Callable[[Tx, str], bytes],
+        clock: Clock,
         bounds: Bounds = USUAL,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._bounds = bounds
         self._tally = Tally()
         self._database = database
@@ -62,10 +65,15 @@ class Answers:
             if kept is None:
                 self._require_room(tx, caller, now)
                 values = {
-                    "id": new_id(now), "client_id": caller, "name": name, "body_mac": mac,
-                    "status": None, "content_type": "", "expires_at": now + _IN_FLIGHT,
+                    "id": new_id(now),
+                    "client_id": caller,
+                    "name": name,
+                    "body_mac": mac,
+                    "status": None,
+                    "content_type": "",
+                    "expires_at": now + _IN_FLIGHT,
                     "answer": None,
-                }  # fmt: skip
+                }
                 if store.claim(tx, values):
                     return None
                 raise _in_flight()
@@ -92,17 +100,24 @@ class Answers:
             raise TooMany("too_many_idempotency_keys", detail, wait)
 
     def finish(
-        self, caller: UUID, operation: str, key: str, answer: Answer, secret: bool  # noqa: FBT001 - a flag of the operation
-    ) -> None:  # fmt: skip
+        self,
+        caller: UUID,
+        operation: str,
+        key: str,
+        answer: Answer,
+        secret: bool,  # noqa: FBT001 - a flag of the operation
+    ) -> None:
         """Keep the answer, sealed; one that holds a secret for ten minutes only."""
         name, life = _name(caller, operation, key), _SECRET_LIFE if secret else _LIFE
 
         def keep(tx: Tx) -> None:
             begun, about = store.begun(tx, name), answer.about
             # The subject before its rows (ADR 6).
-            lasts = begun is None or about is None or self._lasting(
-                tx, about.subject, begun - _IN_FLIGHT
-            )  # fmt: skip
+            lasts = (
+                begun is None
+                or about is None
+                or self._lasting(tx, about.subject, begun - _IN_FLIGHT)
+            )
             kept = store.find(tx, name)
             if kept is None:
                 return

@@ -29,10 +29,12 @@ class LongJob(Base):
 
     __tablename__ = "long_job"
     __personal__ = Personal(
-        "which operator or client asked for a long act", "400 days after its end",
-        of=by_actor("actor"), shown={"actor": anybody},
+        "which operator or client asked for a long act",
+        "400 days after its end",
+        of=by_actor("actor"),
+        shown={"actor": anybody},
         withheld={"params": "names keys or numbers, nobody", "report": "counts, nobody"},
-    )  # fmt: skip
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))

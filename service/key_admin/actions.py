@@ -44,9 +44,11 @@ def plans(room: KeyAdminDependencies) -> dict[str, Plan]:
     """Return the long jobs that there are, by kind."""
     works = _Works(room)
     return {
-        "rewrap": works.rewrap, "reencrypt": works.reencrypt, "reindex": works.reindex,
+        "rewrap": works.rewrap,
+        "reencrypt": works.reencrypt,
+        "reindex": works.reindex,
         "verify": works.verify,
-    }  # fmt: skip
+    }
 
 
 class KeyAdmin:
@@ -175,12 +177,14 @@ class KeyAdmin:
             ],
             "instances": [
                 {
-                    "label": item.label, "seen_at": rfc3339(item.seen_at),
-                    "alive": item.alive(now), "classes": list(item.held.classes),
+                    "label": item.label,
+                    "seen_at": rfc3339(item.seen_at),
+                    "alive": item.alive(now),
+                    "classes": list(item.held.classes),
                 }
                 for item in room.instances.listed(tx)
             ],
-        }  # fmt: skip
+        }
 
     def findings(self, tx: Tx) -> list[dict[str, str]]:
         """Tell what is wrong or half done with keys, and which command mends it."""
@@ -308,8 +312,12 @@ class _Doctor:
 
     def findings(self, tx: Tx) -> Iterator[dict[str, str]]:
         checks: tuple[Callable[[Tx], Iterator[dict[str, str]]], ...] = (
-            self._keks, self._roots, self._data, self._index, self._signing,
-        )  # fmt: skip
+            self._keks,
+            self._roots,
+            self._data,
+            self._index,
+            self._signing,
+        )
         for check in checks:
             yield from check(tx)
 

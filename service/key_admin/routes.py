@@ -95,9 +95,10 @@ class KeyRoutes:
     def step(self, verb: str) -> Callable[[Call], Mapping[str, Any]]:
         """Return the view of one step in the life of keys."""
         act = {
-            "generate": self._key_admin.generate, "promote": self._key_admin.promote,
+            "generate": self._key_admin.generate,
+            "promote": self._key_admin.promote,
             "retire": self._key_admin.retire,
-        }[verb]  # fmt: skip
+        }[verb]
 
         def view(call: Call) -> Mapping[str, Any]:
             wanted: KeySelection = call.body

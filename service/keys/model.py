@@ -59,8 +59,10 @@ class InstanceKeys:
     def to_json(self) -> dict[str, Any]:
         """Return what a sign of life stores."""
         return {
-            "classes": list(self.classes), "keys": dict(self.keys), "roots": dict(self.roots),
-        }  # fmt: skip
+            "classes": list(self.classes),
+            "keys": dict(self.keys),
+            "roots": dict(self.roots),
+        }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "InstanceKeys":

@@ -84,9 +84,14 @@ class Login:
             return replace(done, flow_token=token)
 
     def act(
-        self, caller: Caller, flow_id: UUID, token: str, name: str, values: Mapping[str, Any],
+        self,
+        caller: Caller,
+        flow_id: UUID,
+        token: str,
+        name: str,
+        values: Mapping[str, Any],
         revision: int | None = None,
-    ) -> FlowOutcome:  # fmt: skip
+    ) -> FlowOutcome:
         """Verify one factor, or go back.
 
         Raises:
@@ -117,9 +122,14 @@ class Login:
         return rest | {"behavior": sample}, ()
 
     def _act(
-        self, caller: Caller, flow_id: UUID, token: str, name: str, values: Mapping[str, Any],
+        self,
+        caller: Caller,
+        flow_id: UUID,
+        token: str,
+        name: str,
+        values: Mapping[str, Any],
         revision: int | None,
-    ) -> FlowOutcome:  # fmt: skip
+    ) -> FlowOutcome:
         dependencies = self._dependencies
         with dependencies.database.transaction() as tx:
             flow = self._open(tx, caller, flow_id, token, revision)
@@ -345,9 +355,13 @@ class Login:
         self._dependencies.signals.failed(tx, self._decisions.seen(flow, flow.terms.segment))
         self._count(attempt, "failed")
         self._note(
-            tx, flow, "factor.failed", factor=attempt.factor.name, reason=failure.reason,
+            tx,
+            flow,
+            "factor.failed",
+            factor=attempt.factor.name,
+            reason=failure.reason,
             **attempt.record,
-        )  # fmt: skip
+        )
         if flow.terms.session and not flow.terms.deferred:
             failure.extra |= failure.holder
         return FlowOutcome(flow, refusal=failure)
@@ -383,9 +397,12 @@ class Login:
         ).inc()
         failed = [factor for factor, verified in tried if not verified]
         self._note(
-            tx, flow, "round.verified" if flow.disclosed else "round.failed",
-            factors=[factor for factor, _ in tried], failed=failed,
-        )  # fmt: skip
+            tx,
+            flow,
+            "round.verified" if flow.disclosed else "round.failed",
+            factors=[factor for factor, _ in tried],
+            failed=failed,
+        )
 
     def _verified(self, tx: Tx, attempt: _Attempt, match: Match) -> FlowOutcome:
         dependencies, factor = self._dependencies, attempt.factor
@@ -406,10 +423,15 @@ class Login:
     def _evidence(self, attempt: _Attempt, match: Match, now: datetime) -> Evidence:
         factor, flow = attempt.factor, attempt.flow
         return Evidence(
-            subject=flow.terms.subject, flow=str(flow.id), factor=factor.name,
-            authenticator=match.authenticator, kind=factor.kind, amr=factor.amr, at=now,
+            subject=flow.terms.subject,
+            flow=str(flow.id),
+            factor=factor.name,
+            authenticator=match.authenticator,
+            kind=factor.kind,
+            amr=factor.amr,
+            at=now,
             llr=match.llr,
-        )  # fmt: skip
+        )
 
     def _with_sample(self, tx: Tx, flow: Flow, attempt: _Attempt, *, keep: bool) -> Flow:
         """Hold the sample that came with a factor; the same is read whether or not it is kept."""
@@ -426,10 +448,14 @@ class Login:
             return FlowOutcome(flow)
         self._dependencies.metrics.flows.labels(flow.terms.kind.value, flow.status.value).inc()
         self._note(
-            tx, flow, f"flow.{flow.status.value}", acr=flow.required.urn, band=flow.band.label,
+            tx,
+            flow,
+            f"flow.{flow.status.value}",
+            acr=flow.required.urn,
+            band=flow.band.label,
             policy=flow.policy,
             reasons=[item.code for item in flow.reasons],
-        )  # fmt: skip
+        )
         if flow.status is FlowStatus.COMPLETED:
             return self._completing.completed(tx, flow, first_party=first_party)
         reason = flow.reasons[-1]
@@ -441,9 +467,14 @@ class Login:
     def _note(self, tx: Tx, flow: Flow, kind: str, **data: Any) -> None:  # noqa: ANN401 - JSON members of any kind
         subject = flow.terms.subject if flow.terms.known else None
         self._dependencies.audit.append(
-            tx, kind, subject=subject, actor=str(flow.terms.client), flow=str(flow.id),
-            flow_kind=flow.terms.kind.value, **data,
-        )  # fmt: skip
+            tx,
+            kind,
+            subject=subject,
+            actor=str(flow.terms.client),
+            flow=str(flow.id),
+            flow_kind=flow.terms.kind.value,
+            **data,
+        )
 
 
 def _with_readings(flow: Flow, attempt: _Attempt, match: Match | None) -> Flow:

@@ -15,9 +15,10 @@ from service.store.engine import Tx
 from service.throttling.model import Counter, Lane
 
 UNVERIFIED: Final = Fault(
-    "/identifier", "email_unverified",
+    "/identifier",
+    "email_unverified",
     "Nobody has verified this address: it signs in until somebody else claims it.",
-)  # fmt: skip
+)
 
 
 class Completing:
@@ -63,9 +64,13 @@ class Completing:
         known = issued or device
         origin = dependencies.origin(terms.client_context, dependencies.clock.now())
         session = dependencies.sessions.start(
-            tx, account, terms.client, flow.evidence, replaces=terms.session,
+            tx,
+            account,
+            terms.client,
+            flow.evidence,
+            replaces=terms.session,
             place=SessionOrigin(known.id if known else None, origin),
-        )  # fmt: skip
+        )
         return FlowOutcome(
             flow,
             completion_code=dependencies.tokens.issue_code(tx, session),
@@ -96,7 +101,7 @@ class Completing:
 
     def _enrollable(
         self, tx: Tx, flow: Flow, segment: str, *, first_party: bool
-    ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:  # fmt: skip
+    ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
         """Return what a login may offer to enroll next, and what it gives a grant for.
 
         Of other flows it is None, and nothing. Asked before signals learn from this login: they

@@ -101,12 +101,19 @@ class FlowDecisions:
         terms, now, own = flow.terms, self._dependencies.clock.now(), flow.own_evidence
         passwords = [item.authenticator for item in own if item.factor == "password"]
         return SignalFacts(
-            subject=terms.subject, flow=str(flow.id), client=terms.client, segment=segment,
-            now=now, client_context=terms.client_context, samples=flow.samples,
-            shown=tuple(item.factor for item in own), known_device=terms.device is not None,
+            subject=terms.subject,
+            flow=str(flow.id),
+            client=terms.client,
+            segment=segment,
+            now=now,
+            client_context=terms.client_context,
+            samples=flow.samples,
+            shown=tuple(item.factor for item in own),
+            known_device=terms.device is not None,
             readings=flow.readings,
-            password=passwords[-1] if passwords else None, level=self.shown_afresh(flow),
-        )  # fmt: skip
+            password=passwords[-1] if passwords else None,
+            level=self.shown_afresh(flow),
+        )
 
     def segments(self, tx: Tx, flow: Flow) -> tuple[str, ...]:
         """Return the subject's segment; before it may be told, all that the client serves."""
@@ -150,7 +157,7 @@ class FlowDecisions:
 
     def established(
         self, tx: Tx, evidence: Sequence[Evidence], segment: str
-    ) -> tuple[Evidence, ...]:  # fmt: skip
+    ) -> tuple[Evidence, ...]:
         """Return the evidence that no young authenticator gave.
 
         Whatever a young one may not do is decided on this: clearing risk, lifting a suspension,
@@ -201,7 +208,7 @@ class FlowDecisions:
 
     def offered(
         self, tx: Tx, flow: Flow, segment: str, enrollable: Sequence[str]
-    ) -> tuple[str, ...]:  # fmt: skip
+    ) -> tuple[str, ...]:
         """Return the types that a login which completes gives a grant for.
 
         Of those that the person may enroll, what policy offers and the person has none of; and
@@ -249,27 +256,38 @@ class FlowDecisions:
         return self._dependencies.policies.judge(facts).decision
 
     def _facts(
-        self, tx: Tx, flow: Flow, evidence: tuple[Evidence, ...],
+        self,
+        tx: Tx,
+        flow: Flow,
+        evidence: tuple[Evidence, ...],
         active: Mapping[UUID, str] | None = None,
-    ) -> Facts:  # fmt: skip
+    ) -> Facts:
         dependencies, terms = self._dependencies, flow.terms
         facts = Facts(
-            purpose=terms.kind.value, segment=terms.segment, evidence=evidence,
-            enrolled=self._available(), assessments=(), requested=terms.requested,
-            max_age=terms.max_age, now=dependencies.clock.now(), disclosed=flow.disclosing,
+            purpose=terms.kind.value,
+            segment=terms.segment,
+            evidence=evidence,
+            enrolled=self._available(),
+            assessments=(),
+            requested=terms.requested,
+            max_age=terms.max_age,
+            now=dependencies.clock.now(),
+            disclosed=flow.disclosing,
             proven=bool(flow.own_evidence) and not flow.deferring,
             context={"client": str(terms.client)},
-        )  # fmt: skip
+        )
         if not flow.disclosing:
             return facts
         account = dependencies.accounts.get(tx, terms.subject)
         return replace(
-            facts, segment=account.segment, suspended=not account.may_sign_in,
+            facts,
+            segment=account.segment,
+            suspended=not account.may_sign_in,
             enrolled=facts.enrolled & self._enrolled(tx, terms.subject, active),
             assessments=dependencies.signals.assess(tx, self.seen(flow, account.segment)),
             standing=dependencies.standing.of(tx, terms.subject),
             context={**facts.context, "known_device": terms.device is not None},
-        )  # fmt: skip
+        )
 
     def _enrolled(
         self, tx: Tx, subject: UUID, active: Mapping[UUID, str] | None = None

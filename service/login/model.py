@@ -276,10 +276,16 @@ def apply(flow: Flow, decision: Decision) -> Flow:
         wait = flow.active_at + timedelta(seconds=decision.delay - delayed)
         delayed = decision.delay
     return replace(
-        flow, status=status, layers=decision.layers, required=decision.required,
-        band=decision.band, reasons=decision.reasons, policy=decision.policy_version,
-        not_before=wait, delayed=delayed,
-    )  # fmt: skip
+        flow,
+        status=status,
+        layers=decision.layers,
+        required=decision.required,
+        band=decision.band,
+        reasons=decision.reasons,
+        policy=decision.policy_version,
+        not_before=wait,
+        delayed=delayed,
+    )
 
 
 def waits(flow: Flow, now: datetime) -> int:
@@ -346,8 +352,9 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "layers": [list(layer) for layer in flow.layers],
         "required": int(flow.required),
         "band": int(flow.band),
-        "reasons": [[item.code, item.signal, item.contribution, item.detail]
-                    for item in flow.reasons],
+        "reasons": [
+            [item.code, item.signal, item.contribution, item.detail] for item in flow.reasons
+        ],
         "samples": dict(flow.samples),
         "readings": {name: dict(value) for name, value in flow.readings.items()},
         "tried": [list(item) for item in flow.tried],
@@ -358,7 +365,7 @@ def to_json(flow: Flow) -> dict[str, Any]:
         "policy": flow.policy,
         "held": flow.held,
         "challenges": {name: dict(value) for name, value in flow.challenges.items()},
-    }  # fmt: skip
+    }
 
 
 def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:

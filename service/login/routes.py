@@ -34,10 +34,16 @@ _PATH = "/v1/flows/{flow}"
 _NO_INPUT: Final = {"type": "object", "additionalProperties": False}
 Text = Annotated[str, Field(max_length=1024)]
 Act = Literal[
-    "enroll:password", "enroll:totp", "enroll:recovery_codes", "enroll:face",
-    "revoke:authenticator", "change:identifier", "change:behavior", "export:data",
+    "enroll:password",
+    "enroll:totp",
+    "enroll:recovery_codes",
+    "enroll:face",
+    "revoke:authenticator",
+    "change:identifier",
+    "change:behavior",
+    "export:data",
     "lift:suspension",
-]  # fmt: skip
+]
 
 
 def _no_proof(session: object) -> None:
@@ -108,9 +114,13 @@ class FlowRoutes:
     """
 
     def __init__(
-        self, login: Login, factors: Mapping[str, Factor], clock: Clock,
-        pace: Callable[[UUID, str], None], named: Callable[[str, UUID], str | None],
-    ) -> None:  # fmt: skip
+        self,
+        login: Login,
+        factors: Mapping[str, Factor],
+        clock: Clock,
+        pace: Callable[[UUID, str], None],
+        named: Callable[[str, UUID], str | None],
+    ) -> None:
         self._pace = pace
         self._named = named
         self._login = login
@@ -212,12 +222,14 @@ class FlowRoutes:
                 "policy_version": flow.policy,
                 "reasons": [
                     {
-                        "code": item.code, "signal": item.signal,
-                        "contribution": item.contribution, "detail": item.detail,
+                        "code": item.code,
+                        "signal": item.signal,
+                        "contribution": item.contribution,
+                        "detail": item.detail,
                     }
                     for item in flow.reasons
                 ],
-            }  # fmt: skip
+            }
         return view
 
     def _action(self, flow: Flow, name: str) -> dict[str, Any]:
@@ -234,22 +246,39 @@ def routes(api: Api, flows: FlowRoutes) -> None:
     scope, proof, also = "flows:write", ("Flow-Token",), (RISK,)
     api.add(
         Operation(
-            "POST", "/v1/flows", "Begin a flow", scope, NewFlow, 201, idempotent=True, secret=True,
-            max_body=_MEDIA, also=also,
+            "POST",
+            "/v1/flows",
+            "Begin a flow",
+            scope,
+            NewFlow,
+            201,
+            idempotent=True,
+            secret=True,
+            max_body=_MEDIA,
+            also=also,
         ),
         flows.begin,
-    )  # fmt: skip
+    )
     api.add(Operation("GET", _PATH, "Show a flow", scope, headers=proof, also=also), flows.get)
     api.add(
         Operation("DELETE", _PATH, "Cancel a flow", scope, status=204, headers=proof), flows.cancel
     )
     api.add(
         Operation(
-            "POST", f"{_PATH}/actions/{{name}}", "Act in a flow", scope, ActionInput, idempotent=True,
-            secret=True, max_body=_MEDIA, headers=(*proof, "If-Match"), frames=True, also=also,
+            "POST",
+            f"{_PATH}/actions/{{name}}",
+            "Act in a flow",
+            scope,
+            ActionInput,
+            idempotent=True,
+            secret=True,
+            max_body=_MEDIA,
+            headers=(*proof, "If-Match"),
+            frames=True,
+            also=also,
         ),
         flows.act,
-    )  # fmt: skip
+    )
 
 
 def _schema(factor: Factor) -> dict[str, Any]:
@@ -269,13 +298,21 @@ def _begin(wanted: NewFlow) -> Begin:
             raise BadInput(Fault("/acr_values", "unknown_acr", str(error))) from None
     context = wanted.context
     client_context = ClientContext(
-        context.ip or "", context.user_agent or "", context.device_id or "",
+        context.ip or "",
+        context.user_agent or "",
+        context.device_id or "",
         context.accept_language or "",
-    )  # fmt: skip
+    )
     return Begin(
-        FlowKind(wanted.kind), wanted.identifier or "", wanted.access_token or "", wanted.act or "",
-        requested, wanted.max_age, context.device_token, client_context,
-    )  # fmt: skip
+        FlowKind(wanted.kind),
+        wanted.identifier or "",
+        wanted.access_token or "",
+        wanted.act or "",
+        requested,
+        wanted.max_age,
+        context.device_token,
+        client_context,
+    )
 
 
 def _below(fault: Fault) -> Fault:

@@ -68,10 +68,13 @@ _SAVE: Final = (
 def add(tx: Tx, flow: Flow, token_digest: bytes) -> None:
     """Save a new flow."""
     values = {
-        "id": flow.id, "client_id": flow.terms.client, "token_digest": token_digest,
-        "revision": flow.revision, "expires_at": flow.expires_at,
+        "id": flow.id,
+        "client_id": flow.terms.client,
+        "token_digest": token_digest,
+        "revision": flow.revision,
+        "expires_at": flow.expires_at,
         "state": _seal(tx, flow, flow.revision),
-    }  # fmt: skip
+    }
     tx.execute(_INSERT, values)
     record(tx, FlowRow, SimpleNamespace(**values))
 
@@ -94,9 +97,12 @@ def save(tx: Tx, flow: Flow) -> Flow:
     """
     revision = flow.revision + 1
     values = {
-        "b_id": flow.id, "b_revision": flow.revision, "b_next": revision,
-        "b_expires": flow.expires_at, "b_state": _seal(tx, stored(flow), revision),
-    }  # fmt: skip
+        "b_id": flow.id,
+        "b_revision": flow.revision,
+        "b_next": revision,
+        "b_expires": flow.expires_at,
+        "b_state": _seal(tx, stored(flow), revision),
+    }
     row = tx.execute(_SAVE, values).first()
     if row is None:
         raise moved()

@@ -51,9 +51,12 @@ class WebhookRoutes:
     """
 
     def __init__(
-        self, database: Store, webhooks: Webhooks, consume: Consume,
+        self,
+        database: Store,
+        webhooks: Webhooks,
+        consume: Consume,
         registered: Callable[[Tx, UUID], bool],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._database = database
         self._webhooks = webhooks
         self._consume = consume
@@ -90,7 +93,7 @@ class WebhookRoutes:
 
     def _approved(
         self, tx: Tx, call: Call, act: str, target: str, params: Mapping[str, str]
-    ) -> str:  # fmt: skip
+    ) -> str:
         approval: UUID | None = call.body.approval
         if approval is None:
             detail = "This needs another operator's approval of this act, target and parameters."
@@ -103,11 +106,32 @@ def routes(api: Api, webhooks: WebhookRoutes) -> None:
     one = f"{_PATH}/{{webhook}}"
     table = (
         (Operation("GET", _PATH, "List the webhooks", _SCOPE, paged=True), webhooks.listing),
-        (Operation("POST", _PATH, "Add a webhook, as two operators agreed", _SCOPE, NewWebhook,
-                   201, idempotent=True, secret=True), webhooks.add),
-        (Operation("POST", f"{one}/secret", "Replace a webhook's secret, as two operators agreed",
-                   _SCOPE, WebhookSecretRotation, idempotent=True, secret=True), webhooks.secret),
+        (
+            Operation(
+                "POST",
+                _PATH,
+                "Add a webhook, as two operators agreed",
+                _SCOPE,
+                NewWebhook,
+                201,
+                idempotent=True,
+                secret=True,
+            ),
+            webhooks.add,
+        ),
+        (
+            Operation(
+                "POST",
+                f"{one}/secret",
+                "Replace a webhook's secret, as two operators agreed",
+                _SCOPE,
+                WebhookSecretRotation,
+                idempotent=True,
+                secret=True,
+            ),
+            webhooks.secret,
+        ),
         (Operation("DELETE", one, "Remove a webhook", _SCOPE, status=204), webhooks.remove),
-    )  # fmt: skip
+    )
     for operation, view in table:
         api.add(operation, view)

@@ -74,9 +74,15 @@ class Operators:
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
-        self, accounts: Accounts, audit: AuditLog, outbox: Outbox, clock: Clock, level: Acr,
-        acts: Mapping[str, ApprovedAct], bounds: Bounds = USUAL,
-    ) -> None:  # fmt: skip
+        self,
+        accounts: Accounts,
+        audit: AuditLog,
+        outbox: Outbox,
+        clock: Clock,
+        level: Acr,
+        acts: Mapping[str, ApprovedAct],
+        bounds: Bounds = USUAL,
+    ) -> None:
         self._bounds = bounds
         self._acts = {
             "operators.grant": ApprovedAct(self._check, self._give),
@@ -145,9 +151,12 @@ class Operators:
         tokens = [opaque.new_token(_PREFIX) for _ in range(seats)]
         for seat, token in enumerate(tokens, 1):
             values = {
-                "digest": token_digest(tx, token, "bootstrap"), "round": last + 1, "seat": seat,
-                "expires_at": now + BOOTSTRAP_LIFE, "used_at": None,
-            }  # fmt: skip
+                "digest": token_digest(tx, token, "bootstrap"),
+                "round": last + 1,
+                "seat": seat,
+                "expires_at": now + BOOTSTRAP_LIFE,
+                "used_at": None,
+            }
             if not store.add_token(tx, values):
                 raise Conflict("bootstrap_opened", "another process opens bootstrap just now")
         self.alarm(tx, "operators bootstrap --reopen" if reopen else "operators bootstrap")
@@ -209,10 +218,18 @@ class Operators:
             detail = f"{most} acts that you asked for are not decided yet."
             raise TooMany("too_many_approvals", detail, room_in(open_ones, most, now))
         row = Approval(
-            id=number, act=act, target=target, params=params, reason=reason,
-            status="pending", requested_by=caller.actor, decided_by=None, created_at=now,
-            expires_at=now + APPROVAL_LIFE, used_at=None,
-        )  # fmt: skip
+            id=number,
+            act=act,
+            target=target,
+            params=params,
+            reason=reason,
+            status="pending",
+            requested_by=caller.actor,
+            decided_by=None,
+            created_at=now,
+            expires_at=now + APPROVAL_LIFE,
+            used_at=None,
+        )
         tx.add(row)
         tx.flush()
         self._note(tx, "approval.requested", row, caller.actor)
@@ -289,9 +306,14 @@ class Operators:
         return row is not None and row.status == "pending" and now < row.expires_at
 
     def consume(
-        self, tx: Tx, caller: Caller, number: UUID, act: str, target: str,
+        self,
+        tx: Tx,
+        caller: Caller,
+        number: UUID,
+        act: str,
+        target: str,
         params: Mapping[str, object] = _NOTHING,
-    ) -> str:  # fmt: skip
+    ) -> str:
         """Use an approval for exactly what was approved; return who stands for it.
 
         Args:

@@ -112,19 +112,32 @@ def routes(api: Api, operators: OperatorRoutes) -> None:
     """Register the operations."""
     one = "/v1/approvals/{approval}"
     api.add(
-        Operation("POST", "/v1/operators/bootstrap", "Make one of the first operators",
-                  "flows:write", Bootstrap),
+        Operation(
+            "POST",
+            "/v1/operators/bootstrap",
+            "Make one of the first operators",
+            "flows:write",
+            Bootstrap,
+        ),
         operators.bootstrap,
-    )  # fmt: skip
+    )
     api.add(
         Operation("GET", "/v1/operators", "List the operators", "operators:admin", paged=True),
         operators.listing,
     )
     api.add(
-        Operation("POST", "/v1/approvals", "Ask for an act that takes two people", "",
-                  NewApproval, 201, idempotent=True),
-        operators.request, operators.may_request,
-    )  # fmt: skip
+        Operation(
+            "POST",
+            "/v1/approvals",
+            "Ask for an act that takes two people",
+            "",
+            NewApproval,
+            201,
+            idempotent=True,
+        ),
+        operators.request,
+        operators.may_request,
+    )
     api.add(
         Operation("GET", "/v1/approvals", "List the approvals of the last day", "", paged=True),
         operators.waiting,

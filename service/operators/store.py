@@ -56,18 +56,27 @@ class Approval(Authentic, Base):
 
     __tablename__ = "approval"
     __members__ = (
-        "act", "target", "params", "reason", "status", "requested_by", "decided_by", "created_at",
-        "expires_at", "used_at",
-    )  # fmt: skip
+        "act",
+        "target",
+        "params",
+        "reason",
+        "status",
+        "requested_by",
+        "decided_by",
+        "created_at",
+        "expires_at",
+        "used_at",
+    )
     __personal__ = Personal(
         "acts that take two people, asked for, decided or suffered by the person",
         "400 days after the day in which it is decided; the log, always",
         of=lambda columns, whose: or_(
-            columns.requested_by == whose.actor, columns.decided_by == whose.actor,
+            columns.requested_by == whose.actor,
+            columns.decided_by == whose.actor,
             columns.target == str(whose.subject),
         ),
         shown={"requested_by": anybody, "decided_by": anybody},
-    )  # fmt: skip
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     act: Mapped[str] = mapped_column(String(32))
@@ -153,8 +162,11 @@ def approval(tx: Tx, number: UUID) -> Approval | None:
 
 def undecided(tx: Tx, actor: str, now: datetime) -> Sequence[datetime]:
     """Return when the acts that somebody asked for and nobody has decided lapse, soonest first."""
-    mine = (_APPROVALS.c.requested_by == actor, _APPROVALS.c.status == "pending",
-            _APPROVALS.c.expires_at > now)  # fmt: skip
+    mine = (
+        _APPROVALS.c.requested_by == actor,
+        _APPROVALS.c.status == "pending",
+        _APPROVALS.c.expires_at > now,
+    )
     query = select(_APPROVALS.c.expires_at).where(*mine).order_by(_APPROVALS.c.expires_at)
     return tx.scalars(query).all()
 
@@ -199,9 +211,10 @@ def void(tx: Tx, who: str, acts: Sequence[str]) -> Sequence[Any]:
     """End the open approvals of some acts that somebody asked for or gave; return id and act."""
     given = and_(_APPROVALS.c.status == "approved", _APPROVALS.c.decided_by == who)
     query = _ACTS.where(
-        _APPROVALS.c.status.in_(("pending", "approved")), _APPROVALS.c.act.in_(acts),
+        _APPROVALS.c.status.in_(("pending", "approved")),
+        _APPROVALS.c.act.in_(acts),
         or_(_APPROVALS.c.requested_by == who, given),
-    )  # fmt: skip
+    )
     rows = holding(tx, Approval, query, {})
     return [row for row in rows if change(tx, Approval, row, status="void")]
 

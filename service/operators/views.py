@@ -8,17 +8,25 @@ from service.domain.clock import rfc3339
 def of_role(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
     """Return a role that a subject has."""
     return {
-        "subject": str(row.subject_id), "role": row.role,
-        "granted_at": rfc3339(row.granted_at), "granted_by": row.granted_by,
-    }  # fmt: skip
+        "subject": str(row.subject_id),
+        "role": row.role,
+        "granted_at": rfc3339(row.granted_at),
+        "granted_by": row.granted_by,
+    }
 
 
 def of_approval(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
     """Return an act that was asked for."""
     return {
-        "id": str(row.id), "act": row.act, "target": row.target, "params": row.params,
-        "reason": row.reason, "status": row.status, "requested_by": row.requested_by,
-        "decided_by": row.decided_by, "created_at": rfc3339(row.created_at),
+        "id": str(row.id),
+        "act": row.act,
+        "target": row.target,
+        "params": row.params,
+        "reason": row.reason,
+        "status": row.status,
+        "requested_by": row.requested_by,
+        "decided_by": row.decided_by,
+        "created_at": rfc3339(row.created_at),
         "expires_at": rfc3339(row.expires_at),
         "used_at": rfc3339(row.used_at) if row.used_at else None,
-    }  # fmt: skip
+    }

@@ -88,9 +88,14 @@ class PolicyRoutes:
     """
 
     def __init__(
-        self, database: Store, lives: Lives, queue: Queue, standing: SubjectRisks, consume: Consume,
+        self,
+        database: Store,
+        lives: Lives,
+        queue: Queue,
+        standing: SubjectRisks,
+        consume: Consume,
         hold: Hold,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._database = database
         self._lives = lives
         self._queue = queue
@@ -202,33 +207,114 @@ def routes(api: Api, policies: PolicyRoutes) -> None:
     """Register the operations."""
     one, read, write = "/v1/policies/{version}", "policy:read", "policy:write"
     table = (
-        (Operation("GET", "/v1/policies", "List the policy documents, newest first", read,
-                   paged=True), policies.listing),
-        (Operation("GET", "/v1/policy-schema", "The JSON Schema of a policy document", read),
-         policies.schema),
-        (Operation("GET", one, "Show a policy document, and how it did as a shadow", read),
-         policies.show),
-        (Operation("POST", "/v1/policies", "Draft a policy document", write, Draft, 201,
-                   idempotent=True), policies.draft),
-        (Operation("DELETE", one, "Delete a policy document that was never in force", write,
-                   status=204), policies.delete),
-        (Operation("POST", f"{one}/validate", "Check that a policy can be satisfied here", write,
-                   idempotent=True), policies.validate),
-        (Operation("POST", f"{one}/backtest", "Compare a policy with stored decisions, as a job",
-                   write, Backtesting, 202, idempotent=True), policies.backtest),
-        (Operation("POST", f"{one}/shadow", "Let a policy decide beside the active one", write,
-                   Shadowing, idempotent=True), policies.shadow),
-        (Operation("POST", f"{one}/activate", "Put a policy in force, as two operators agreed",
-                   write, Approved, idempotent=True), policies.activate),
-        (Operation("POST", f"{one}/rollback", "Put the policy before this one in force again",
-                   write, Approved, idempotent=True), policies.rollback),
-        (Operation("GET", "/v1/risk-parameters", "Show the live risk parameters", read),
-         policies.parameters),
-        (Operation("PATCH", "/v1/risk-parameters", "Set the live risk parameters", write,
-                   Parameters), policies.tighten),
-        (Operation("DELETE", "/v1/subjects/{subject}/risk", "Clear the risk held against a subject",
-                   write, status=204), policies.clear),
-    )  # fmt: skip
+        (
+            Operation(
+                "GET", "/v1/policies", "List the policy documents, newest first", read, paged=True
+            ),
+            policies.listing,
+        ),
+        (
+            Operation("GET", "/v1/policy-schema", "The JSON Schema of a policy document", read),
+            policies.schema,
+        ),
+        (
+            Operation("GET", one, "Show a policy document, and how it did as a shadow", read),
+            policies.show,
+        ),
+        (
+            Operation(
+                "POST",
+                "/v1/policies",
+                "Draft a policy document",
+                write,
+                Draft,
+                201,
+                idempotent=True,
+            ),
+            policies.draft,
+        ),
+        (
+            Operation(
+                "DELETE", one, "Delete a policy document that was never in force", write, status=204
+            ),
+            policies.delete,
+        ),
+        (
+            Operation(
+                "POST",
+                f"{one}/validate",
+                "Check that a policy can be satisfied here",
+                write,
+                idempotent=True,
+            ),
+            policies.validate,
+        ),
+        (
+            Operation(
+                "POST",
+                f"{one}/backtest",
+                "Compare a policy with stored decisions, as a job",
+                write,
+                Backtesting,
+                202,
+                idempotent=True,
+            ),
+            policies.backtest,
+        ),
+        (
+            Operation(
+                "POST",
+                f"{one}/shadow",
+                "Let a policy decide beside the active one",
+                write,
+                Shadowing,
+                idempotent=True,
+            ),
+            policies.shadow,
+        ),
+        (
+            Operation(
+                "POST",
+                f"{one}/activate",
+                "Put a policy in force, as two operators agreed",
+                write,
+                Approved,
+                idempotent=True,
+            ),
+            policies.activate,
+        ),
+        (
+            Operation(
+                "POST",
+                f"{one}/rollback",
+                "Put the policy before this one in force again",
+                write,
+                Approved,
+                idempotent=True,
+            ),
+            policies.rollback,
+        ),
+        (
+            Operation("GET", "/v1/risk-parameters", "Show the live risk parameters", read),
+            policies.parameters,
+        ),
+        (
+            Operation(
+                "PATCH", "/v1/risk-parameters", "Set the live risk parameters", write, Parameters
+            ),
+            policies.tighten,
+        ),
+        (
+            Operation(
+                "DELETE",
+                "/v1/subjects/{subject}/risk",
+                "Clear the risk held against a subject",
+                write,
+                status=204,
+            ),
+            policies.clear,
+        ),
+    )
     for operation, view in table:
         api.add(operation, view)
 

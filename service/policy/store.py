@@ -42,16 +42,18 @@ def explained(raw: bytes) -> dict[str, Any]:
     content = orjson.loads(raw)
     facts, outcome = content["facts"], content["outcome"]
     return {
-        "requested": facts["requested"], "enrolled": facts["enrolled"],
+        "requested": facts["requested"],
+        "enrolled": facts["enrolled"],
         "context": facts["context"],
         "shown": [{"factor": item["factor"], "at": item["at"]} for item in facts["evidence"]],
         "signals": [item[0] for item in facts["assessments"]],
-        "band": outcome["band"], "layers": outcome["layers"],
+        "band": outcome["band"],
+        "layers": outcome["layers"],
         "reasons": [
             {"code": code, "signal": signal, "detail": detail}
             for code, signal, _, detail in outcome["reasons"]
         ],
-    }  # fmt: skip
+    }
 
 
 class PolicyDocument(Base):
@@ -59,9 +61,12 @@ class PolicyDocument(Base):
 
     __tablename__ = "policy_document"
     __personal__ = Personal(
-        "which operator drafted a policy", "as long as the policy", of=by_actor("created_by"),
-        shown={"created_by": anybody}, withheld={"body": "rules of the service, about nobody"},
-    )  # fmt: skip
+        "which operator drafted a policy",
+        "as long as the policy",
+        of=by_actor("created_by"),
+        shown={"created_by": anybody},
+        withheld={"body": "rules of the service, about nobody"},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[str] = mapped_column(String(64), unique=True)
@@ -156,7 +161,7 @@ _STATE: Final = select(_STATES.c.revision, _STATES.c.state).where(_STATES.c.id =
 
 def documents(
     tx: Tx, before: UUID | None = None, limit: int | None = None
-) -> Sequence[PolicyDocument]:  # fmt: skip
+) -> Sequence[PolicyDocument]:
     """Return documents, newest first: all, or a page below an id."""
     query = select(PolicyDocument).order_by(PolicyDocument.id.desc()).limit(limit)
     if before is not None:

@@ -151,8 +151,11 @@ def checkpoint_line(here: Point, noted: Checkpoint | None, now: datetime) -> Lin
         now: The time.
     """
     line: Line = {
-        "kind": CHECKPOINT, "position": here.position, "head": here.head.hex(), "at": rfc3339(now),
-    }  # fmt: skip
+        "kind": CHECKPOINT,
+        "position": here.position,
+        "head": here.head.hex(),
+        "at": rfc3339(now),
+    }
     if noted is None:
         return line
     same = noted.head == here.head

@@ -45,9 +45,14 @@ class PrivacyRoutes:
     """The operations."""
 
     def __init__(
-        self, database: Store, erasure: Erasure, exports: Exports, jobs: LongJobs,
-        records: RecordKeys, dependencies: PrivacyDependencies,
-    ) -> None:  # fmt: skip
+        self,
+        database: Store,
+        erasure: Erasure,
+        exports: Exports,
+        jobs: LongJobs,
+        records: RecordKeys,
+        dependencies: PrivacyDependencies,
+    ) -> None:
         self._database = database
         self._erasure = erasure
         self._exports = exports
@@ -101,15 +106,34 @@ def routes(api: Api, privacy: PrivacyRoutes) -> None:
     """Register the operations."""
     log_keys = "/.well-known/lamina-log-keys"
     table = (
-        (Operation("DELETE", _PATH, "Erase a subject; answers the certificate", "subjects:erase"),
-         privacy.erase),
-        (Operation("POST", f"{_PATH}/export", "Export everything held about a subject, as a job",
-                   SCOPE, status=202, idempotent=True, headers=("Grant", "Approval")),
-         privacy.export),
-        (Operation("GET", f"{_PATH}/export/{{export}}", "Collect an export within its hour",
-                   SCOPE), privacy.collect),
-        (Operation("GET", log_keys, "The keys that sign certificates", None, limit="600/minute"),
-         privacy.keys),
-    )  # fmt: skip
+        (
+            Operation(
+                "DELETE", _PATH, "Erase a subject; answers the certificate", "subjects:erase"
+            ),
+            privacy.erase,
+        ),
+        (
+            Operation(
+                "POST",
+                f"{_PATH}/export",
+                "Export everything held about a subject, as a job",
+                SCOPE,
+                status=202,
+                idempotent=True,
+                headers=("Grant", "Approval"),
+            ),
+            privacy.export,
+        ),
+        (
+            Operation(
+                "GET", f"{_PATH}/export/{{export}}", "Collect an export within its hour", SCOPE
+            ),
+            privacy.collect,
+        ),
+        (
+            Operation("GET", log_keys, "The keys that sign certificates", None, limit="600/minute"),
+            privacy.keys,
+        ),
+    )
     for operation, view in table:
         api.add(operation, view)

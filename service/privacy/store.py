@@ -21,9 +21,11 @@ class SubjectExport(Base):
 
     __tablename__ = "subject_export"
     __personal__ = Personal(
-        "to hand the person, or who asks for them, what is held", "an hour",
-        withheld={"content": "an export like this one"}, shown={"actor": anybody},
-    )  # fmt: skip
+        "to hand the person, or who asks for them, what is held",
+        "an hour",
+        withheld={"content": "an export like this one"},
+        shown={"actor": anybody},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), index=True)

@@ -117,9 +117,15 @@ class Signal(Protocol):
 
 Ask = Callable[[Signal, Any, SignalFacts], Assessment]
 FAULTS: Final = (
-    ArithmeticError, LookupError, ValueError, TypeError, OSError, RuntimeError, AttributeError,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+    TypeError,
+    OSError,
+    RuntimeError,
+    AttributeError,
     AssertionError,
-)  # fmt: skip
+)
 _MISSING: Final = {
     Availability.NOT_OFFERED: "was never offered and says nothing",
     Availability.NO_HISTORY: "has too little history to say anything",

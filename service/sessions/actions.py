@@ -73,9 +73,15 @@ class Sessions:
         self._clock = clock
 
     def start(
-        self, tx: Tx, account: Account, client: UUID, evidence: Sequence[Evidence], *,
-        place: SessionOrigin = NOWHERE, replaces: UUID | None = None,
-    ) -> SessionValue:  # fmt: skip
+        self,
+        tx: Tx,
+        account: Account,
+        client: UUID,
+        evidence: Sequence[Evidence],
+        *,
+        place: SessionOrigin = NOWHERE,
+        replaces: UUID | None = None,
+    ) -> SessionValue:
         """Begin a session on the evidence of a completed flow; `take_up` lets it come into force.
 
         Args:
@@ -92,20 +98,31 @@ class Sessions:
         old = store.get(tx, replaces) if replaces is not None else None
         device = place.device or (old.device_id if old else None)
         row = SessionRow(
-            id=new_id(now), subject_id=account.id, client_id=client, created_at=now,
-            last_seen_at=now, expires_at=ends(level, now),
+            id=new_id(now),
+            subject_id=account.id,
+            client_id=client,
+            created_at=now,
+            last_seen_at=now,
+            expires_at=ends(level, now),
             idle_seconds=int(idle(level, policy).total_seconds()),
-            revoked_at=None, taken_up_at=None, replaces=replaces, device_id=device,
-        )  # fmt: skip
+            revoked_at=None,
+            taken_up_at=None,
+            replaces=replaces,
+            device_id=device,
+        )
         row.evidence = orjson.dumps([item.to_json() for item in found.evidence]).decode()
         before = old.origin if old else None
         row.origin = orjson.dumps(place.origin).decode() if place.origin else before
         tx.add(row)
         tx.flush()
         self._audit.append(
-            tx, "session.started", subject=account.id, actor=str(client), session=str(row.id),
+            tx,
+            "session.started",
+            subject=account.id,
+            actor=str(client),
+            session=str(row.id),
             acr=level.acr.urn,
-        )  # fmt: skip
+        )
         return _value(row, found.evidence, level)
 
     def take_up(self, tx: Tx, session: UUID) -> SessionValue | None:
@@ -167,9 +184,13 @@ class Sessions:
         if row is None or not store.revoke(tx, session, self._clock.now()):
             return False
         self._audit.append(
-            tx, "session.ended", subject=row.subject_id, actor=actor, session=str(session),
+            tx,
+            "session.ended",
+            subject=row.subject_id,
+            actor=actor,
+            session=str(session),
             reason=reason,
-        )  # fmt: skip
+        )
         return True
 
     def end_one(self, tx: Tx, subject: UUID, session: UUID, reason: str) -> None:
@@ -222,7 +243,7 @@ class Sessions:
 
     def page(
         self, tx: Tx, subject: UUID, page: PageRequest, current: UUID | None = None
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Return a page of the sessions that are in force; one that idled is left out of it.
 
         Args:

@@ -17,9 +17,7 @@ _TOKEN = "Session-Token"  # noqa: S105 - the name of a header
 Named = Callable[[str, UUID], str | None]
 
 
-def routes(
-    api: Api, database: Store, accounts: Accounts, sessions: Sessions, named: Named
-) -> None:  # fmt: skip
+def routes(api: Api, database: Store, accounts: Accounts, sessions: Sessions, named: Named) -> None:
     """Register the operations.
 
     Args:
@@ -51,10 +49,11 @@ def routes(
 
     write = "sessions:write"
     api.add(
-        Operation("GET", _PATH, "List sessions in force", "subjects:read", paged=True,
-                  headers=(_TOKEN,)),
+        Operation(
+            "GET", _PATH, "List sessions in force", "subjects:read", paged=True, headers=(_TOKEN,)
+        ),
         listing,
-    )  # fmt: skip
+    )
     api.add(Operation("DELETE", _PATH, "End every session", write, status=204), end_all)
     api.add(
         Operation("DELETE", f"{_PATH}/{{session}}", "End one session", write, status=204), end_one

@@ -29,9 +29,17 @@ class SessionRow(Authentic, Base):
 
     __tablename__ = "session"
     __members__ = (
-        "subject_id", "client_id", "created_at", "last_seen_at", "expires_at", "idle_seconds",
-        "revoked_at", "taken_up_at", "replaces", "device_id",
-    )  # fmt: skip
+        "subject_id",
+        "client_id",
+        "created_at",
+        "last_seen_at",
+        "expires_at",
+        "idle_seconds",
+        "revoked_at",
+        "taken_up_at",
+        "replaces",
+        "device_id",
+    )
     __until__ = "expires_at"
     __personal__ = Personal(
         "that the person is signed in, what proved it, and on what device and network it began",
@@ -65,14 +73,15 @@ _ROWS: Final = table_of(SessionRow)
 _IDLEST: Final = (
     select(_ROWS.c.id)
     .where(
-        _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.revoked_at.is_(None),
+        _ROWS.c.subject_id == bindparam("b_subject"),
+        _ROWS.c.revoked_at.is_(None),
         _ROWS.c.taken_up_at.is_not(None),
         _ROWS.c.expires_at > bindparam("b_now"),
     )
     .order_by(_ROWS.c.last_seen_at.desc(), _ROWS.c.id.desc())
     .limit(PAGE)
     .offset(bindparam("b_keep", type_=Integer))
-)  # fmt: skip
+)
 _FOR_CHANGE: Final = reading(SessionRow).where(SessionRow.id == bindparam("b_id")).with_for_update()
 _HEIRS: Final = reading(SessionRow).where(
     _ROWS.c.replaces == bindparam("b_id"), _ROWS.c.taken_up_at.is_not(None)

@@ -45,8 +45,9 @@ def reading(model: type[Told]) -> Select[Any]:
     return select(*shape_of(model).columns)
 
 
-def one(tx: Session, model: type[Authentic], statement: Select[Any],
-        values: Mapping[str, Any]) -> Row[Any] | None:  # fmt: skip
+def one(
+    tx: Session, model: type[Authentic], statement: Select[Any], values: Mapping[str, Any]
+) -> Row[Any] | None:
     """Return the first row of a statement made by `reading`; raises RowRefused where it fails."""
     row = tx.execute(statement, dict(values)).first()
     if row is not None and not holds(tx, model, row):
@@ -54,8 +55,9 @@ def one(tx: Session, model: type[Authentic], statement: Select[Any],
     return row
 
 
-def holding(tx: Session, model: type[Authentic], statement: Select[Any],
-            values: Mapping[str, Any]) -> list[Row[Any]]:  # fmt: skip
+def holding(
+    tx: Session, model: type[Authentic], statement: Select[Any], values: Mapping[str, Any]
+) -> list[Row[Any]]:
     """Return the rows of a statement made by `reading` that hold; the others are not there."""
     return [row for row in tx.execute(statement, dict(values)) if holds(tx, model, row)]
 
@@ -111,9 +113,12 @@ def insert_row(tx: Session, model: type[Authentic], values: Mapping[str, Any]) -
 
 
 def insert_once(
-    tx: Session, model: type[Told], values: Mapping[str, Any],
-    unless: Select[Any] | None = None, bound: Mapping[str, Any] | None = None,
-) -> bool:  # fmt: skip
+    tx: Session,
+    model: type[Told],
+    values: Mapping[str, Any],
+    unless: Select[Any] | None = None,
+    bound: Mapping[str, Any] | None = None,
+) -> bool:
     """Insert a row unless a unique constraint has it; tell whether it was inserted.
 
     Args:
@@ -195,9 +200,14 @@ def first_mac(tx: Session, model: type[Authentic], row: Any) -> bytes:
 
 
 def touch(  # noqa: PLR0913, PLR0917 - one argument for each member of a note
-    tx: Session, table: str, row: str, revision: int, tag: str, until: int | None,
+    tx: Session,
+    table: str,
+    row: str,
+    revision: int,
+    tag: str,
+    until: int | None,
     before: str | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Note what a change left of a row; the log gets it with this unit of work.
 
     Args:

@@ -113,9 +113,14 @@ def make_engine(url: str) -> Engine:
         return engine
     # No ping before each use: the first request after an outage is a 503, which renews the pool.
     engine = create_engine(
-        url, hide_parameters=True, pool_size=8, max_overflow=24, pool_timeout=5, pool_recycle=1800,
+        url,
+        hide_parameters=True,
+        pool_size=8,
+        max_overflow=24,
+        pool_timeout=5,
+        pool_recycle=1800,
         isolation_level="AUTOCOMMIT",
-    )  # fmt: skip
+    )
     event.listen(engine, "connect", _prepare_postgresql)
     event.listen(engine, "begin", _begin_postgresql)
     event.listen(engine, "handle_error", _renew_read_only)

@@ -173,13 +173,15 @@ class PersonalTable:
             rows.append(told)
             lost += closed
         return {
-            "name": self.name, "purpose": declared.purpose, "retention": declared.retention,
+            "name": self.name,
+            "purpose": declared.purpose,
+            "retention": declared.retention,
             "rows": rows,
-            "withheld": [
-                {"field": name, "reason": why} for name, why in self.withheld.items()
-            ] if rows else [],
+            "withheld": [{"field": name, "reason": why} for name, why in self.withheld.items()]
+            if rows
+            else [],
             "unreadable": lost,
-        }  # fmt: skip
+        }
 
     def _query(self, whose: Whose) -> Select[Any]:
         table = table_of(self.model)
@@ -210,12 +212,17 @@ def unlinked() -> Sequence[dict[str, str]]:
     """Return what is kept that may be about people but cannot be found by one."""
     return sorted(
         (
-            {"name": table_of(model).name, "purpose": told.purpose,
-             "retention": told.retention, "why": told.why}
-            for model, told in _declared() if isinstance(told, Unlinked)
+            {
+                "name": table_of(model).name,
+                "purpose": told.purpose,
+                "retention": told.retention,
+                "why": told.why,
+            }
+            for model, told in _declared()
+            if isinstance(told, Unlinked)
         ),
         key=lambda item: item["name"],
-    )  # fmt: skip
+    )
 
 
 def _declared() -> Iterator[tuple[type[Base], Personal | Unlinked]]:

@@ -16,10 +16,15 @@ from service.store.base import Base, UtcDateTime, table_of
 from service.store.sealed import SealedType
 
 _FORMS: Final[tuple[tuple[type[Any], Form], ...]] = (
-    (Uuid, rows.identity), (UtcDateTime, rows.moment), (Boolean, rows.truth),
-    (Integer, rows.number), (String, rows.text), (SealedType, rows.binary),
-    (LargeBinary, rows.binary), (JSON, rows.document),
-)  # fmt: skip
+    (Uuid, rows.identity),
+    (UtcDateTime, rows.moment),
+    (Boolean, rows.truth),
+    (Integer, rows.number),
+    (String, rows.text),
+    (SealedType, rows.binary),
+    (LargeBinary, rows.binary),
+    (JSON, rows.document),
+)
 
 
 class Authentic:

@@ -10,12 +10,37 @@ import orjson
 # A name that is not here is dropped: what cannot be logged cannot leak.
 FIELDS: Final = frozenset(
     {
-        "event", "level", "timestamp", "trace_id", "method", "route", "status", "ms", "code",
-        "client", "factor", "file", "outcome", "job", "rows", "error", "bind", "workers", "version",
-        "position", "table", "row", "setting", "channel", "kind", "reason", "message", "attempts",
+        "event",
+        "level",
+        "timestamp",
+        "trace_id",
+        "method",
+        "route",
+        "status",
+        "ms",
+        "code",
+        "client",
+        "factor",
+        "file",
+        "outcome",
+        "job",
+        "rows",
+        "error",
+        "bind",
+        "workers",
+        "version",
+        "position",
+        "table",
+        "row",
+        "setting",
+        "channel",
+        "kind",
+        "reason",
+        "message",
+        "attempts",
         "final",
     }
-)  # fmt: skip
+)
 _LONGEST: Final = 200
 _later: list[str] = []
 """The level that is set up with the first line, if there is one."""

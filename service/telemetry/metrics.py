@@ -25,12 +25,19 @@ _WORKERS: Final = 8
 """How many processes of `lamina worker` on one host find a port."""
 REASONS: Final = frozenset(
     {
-        "too_many_approvals", "too_many_assertions", "too_many_attempts", "too_many_calls",
+        "too_many_approvals",
+        "too_many_assertions",
+        "too_many_attempts",
+        "too_many_calls",
         "too_many_exports",
-        "too_many_flows", "too_many_idempotency_keys", "too_many_jobs", "too_many_pending",
-        "too_many_requests", "verification_limited",
+        "too_many_flows",
+        "too_many_idempotency_keys",
+        "too_many_jobs",
+        "too_many_pending",
+        "too_many_requests",
+        "verification_limited",
     }
-)  # fmt: skip
+)
 """Why a request is refused with 429."""
 CHANNELS: Final = ("email", "sms", "alarm", "webhook")
 """How messages go out."""
@@ -169,9 +176,16 @@ class Metrics:
             registry=self.private,
         )
         for shown in (
-            self.seconds, self.refused, self.differing, self.faces, self.unsequenced,
-            self.unsequenced_seconds, self.disagrees, self.ledger, self.ledger_lost,
-        ):  # fmt: skip
+            self.seconds,
+            self.refused,
+            self.differing,
+            self.faces,
+            self.unsequenced,
+            self.unsequenced_seconds,
+            self.disagrees,
+            self.ledger,
+            self.ledger_lost,
+        ):
             self.private.register(shown)
 
     def throttle(self, code: str) -> None:

@@ -95,13 +95,17 @@ class Together:
     def _own(self) -> Counts:
         found: Counts = {}
         _add(found, self._before)
-        _add(found, {
-            family.name: {
-                (sample.name, tuple(sample.labels.items())): sample.value
-                for sample in family.samples
-            }
-            for family in self._registry.collect() if family.type in _ADDED
-        })  # fmt: skip
+        _add(
+            found,
+            {
+                family.name: {
+                    (sample.name, tuple(sample.labels.items())): sample.value
+                    for sample in family.samples
+                }
+                for family in self._registry.collect()
+                if family.type in _ADDED
+            },
+        )
         return found
 
     def _loop(self) -> None:

@@ -64,9 +64,13 @@ class AccessTokens:
         now = self._clock.now()
         ends = min(now + ACCESS_LIFE, until or now + ACCESS_LIFE)
         whole = {
-            "iss": self.issuer, "client_id": str(client.id), "iat": unix(now),
-            "exp": unix(ends), "jti": str(new_id(now)), "scope": scope,
-        } | dict(claims)  # fmt: skip
+            "iss": self.issuer,
+            "client_id": str(client.id),
+            "iat": unix(now),
+            "exp": unix(ends),
+            "jti": str(new_id(now)),
+            "scope": scope,
+        } | dict(claims)
         return {
             "access_token": sign_jwt(self._signing.active, whole, _TYP),
             "token_type": "Bearer",
@@ -78,9 +82,13 @@ class AccessTokens:
         """Return the claims of a token of this issuer, or None."""
         try:
             return verify_jwt(
-                token, self._signing.jwks(), typ=_TYP, issuer=self.issuer, audience=audience,
+                token,
+                self._signing.jwks(),
+                typ=_TYP,
+                issuer=self.issuer,
+                audience=audience,
                 now=unix(self._clock.now()),
-            )  # fmt: skip
+            )
         except SignatureInvalid:
             return None
 
@@ -93,9 +101,16 @@ class Tokens:
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
-        self, database: Store, clients: Clients, sessions: Sessions, access: AccessTokens,
-        operators: Operators, audit: AuditLog, clock: Clock, grace: timedelta,
-    ) -> None:  # fmt: skip
+        self,
+        database: Store,
+        clients: Clients,
+        sessions: Sessions,
+        access: AccessTokens,
+        operators: Operators,
+        audit: AuditLog,
+        clock: Clock,
+        grace: timedelta,
+    ) -> None:
         self._grace = grace
         self._operators = operators
         self._database = database
@@ -111,10 +126,13 @@ class Tokens:
         code = opaque.new_token(_CODE_PREFIX)
         tx.add(
             CompletionCode(
-                digest=token_digest(tx, code, "completion"), client_id=session.client,
-                session_id=session.id, expires_at=self._clock.now() + CODE_LIFE, used_at=None,
+                digest=token_digest(tx, code, "completion"),
+                client_id=session.client,
+                session_id=session.id,
+                expires_at=self._clock.now() + CODE_LIFE,
+                used_at=None,
             )
-        )  # fmt: skip
+        )
         return code
 
     def authorize(self, token: str) -> Caller:
@@ -151,9 +169,13 @@ class Tokens:
             raise _unauthorized()
         self._require_level(session)
         return Caller(
-            client.id, scopes, client.first_party, client.asserts_context, client.segments,
+            client.id,
+            scopes,
+            client.first_party,
+            client.asserts_context,
+            client.segments,
             session.subject,
-        )  # fmt: skip
+        )
 
     def _require_level(self, session: SessionValue) -> None:
         needed = self._operators.level
@@ -318,10 +340,15 @@ class Tokens:
         token, now = opaque.new_token(_REFRESH_PREFIX), self._clock.now()
         tx.add(
             RefreshToken(
-                id=new_id(now), digest=token_digest(tx, token, "refresh"), client_id=session.client,
-                session_id=session.id, scope="", expires_at=session.expires_at, used_at=None,
+                id=new_id(now),
+                digest=token_digest(tx, token, "refresh"),
+                client_id=session.client,
+                session_id=session.id,
+                scope="",
+                expires_at=session.expires_at,
+                used_at=None,
             )
-        )  # fmt: skip
+        )
         return token
 
     def _refresh(

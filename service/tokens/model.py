@@ -83,7 +83,7 @@ def invalid_grant(detail: str) -> OAuthError:
 
 def granted_scope(
     requested: str | None, allowed: frozenset[str], idle: frozenset[str] = frozenset()
-) -> str:  # fmt: skip
+) -> str:
     """Return the scope to grant: everything the client holds, or the named part of it.
 
     Args:

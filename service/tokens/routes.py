@@ -18,9 +18,10 @@ _LIMIT: Final = "1200/minute"
 _BODY: Final = 64 * 1024
 _FORM: Final = "application/x-www-form-urlencoded"
 _GRANTS: Final = {
-    "client_credentials": "client_credentials", FLOW_GRANT: "flow",
+    "client_credentials": "client_credentials",
+    FLOW_GRANT: "flow",
     "refresh_token": "refresh_token",
-}  # fmt: skip
+}
 
 
 def routes(api: Api, tokens: Tokens, signing: SigningKeys, metrics: Metrics) -> None:

@@ -28,9 +28,11 @@ class CompletionCode(Authentic, Base):
     __members__ = ("client_id", "session_id", "expires_at", "used_at")
     __until__ = "expires_at"
     __personal__ = Personal(
-        "to hand a completed sign-in to the client", "60 seconds", of=through("session_id"),
+        "to hand a completed sign-in to the client",
+        "60 seconds",
+        of=through("session_id"),
         withheld={"digest": "a digest of the code, which was shown once"},
-    )  # fmt: skip
+    )
 
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     client_id: Mapped[UUID]
@@ -46,12 +48,14 @@ class RefreshToken(Authentic, Base):
     __members__ = ("digest", "client_id", "session_id", "scope", "expires_at", "used_at")
     __until__ = "expires_at"
     __personal__ = Personal(
-        "to renew access while a session lasts", "as long as the session", of=through("session_id"),
+        "to renew access while a session lasts",
+        "as long as the session",
+        of=through("session_id"),
         withheld={
             "digest": "a digest of the token, which was shown once",
             "successor": "the next token: whoever has it could pass for the client",
         },
-    )  # fmt: skip
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)

@@ -34,8 +34,13 @@ from service.web.idempotency import About, Answer, AnswerStore
 DEFAULT_BODY: Final = 256 * 1024
 _LONGEST_KEY: Final = 255
 _FILLED: Final = (
-    "Idempotency-Key", "If-Match", "Flow-Token", "Grant", "Approval", "Session-Token",
-)  # fmt: skip
+    "Idempotency-Key",
+    "If-Match",
+    "Flow-Token",
+    "Grant",
+    "Approval",
+    "Session-Token",
+)
 _READ: Final = (*_FILLED, "Authorization", "Content-Type")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _REFUSED: Final = 400
@@ -119,9 +124,12 @@ class Api:
     """The operations of one app."""
 
     def __init__(
-        self, guard: Callable[[str], Caller], answers: AnswerStore, metrics: Metrics,
+        self,
+        guard: Callable[[str], Caller],
+        answers: AnswerStore,
+        metrics: Metrics,
         repeat: Repeat,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.operations: list[Operation] = []
         self._views: list[tuple[View, Callable[[Call], None] | None]] = []
         self._guard = guard
@@ -236,9 +244,11 @@ class Api:
             status = response.status_code
             if status < _SERVER_FAULT and status not in _NOT_KEPT:
                 answer = Answer(
-                    status, response.get_data(), response.content_type or "",
+                    status,
+                    response.get_data(),
+                    response.content_type or "",
                     _about(operation, call, response),
-                )  # fmt: skip
+                )
                 self._answers.finish(client, name, key, answer, operation.secret)
                 settled = True
         finally:
@@ -271,10 +281,15 @@ class Api:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Trace-Id"] = problems.trace_id()
         logs.get().info(
-            "request", method=method, route=route, status=response.status_code,
-            ms=round(seconds * 1000, 2), trace_id=problems.trace_id(), client=g.get("client"),
+            "request",
+            method=method,
+            route=route,
+            status=response.status_code,
+            ms=round(seconds * 1000, 2),
+            trace_id=problems.trace_id(),
+            client=g.get("client"),
             code=g.get("problem_code"),
-        )  # fmt: skip
+        )
         return response
 
 

@@ -209,9 +209,13 @@ class Front:
     """
 
     def __init__(
-        self, app: WSGIApplication, threads: int = 32, deadlines: Deadlines | None = None,
-        guarded: int = LARGEST_BODY, public: int = 8 * 1024 * 1024,
-    ) -> None:  # fmt: skip
+        self,
+        app: WSGIApplication,
+        threads: int = 32,
+        deadlines: Deadlines | None = None,
+        guarded: int = LARGEST_BODY,
+        public: int = 8 * 1024 * 1024,
+    ) -> None:
         self._app = app
         self._pool = ThreadPoolExecutor(threads, "lamina")
         self._deadlines = deadlines or Deadlines()

@@ -112,9 +112,13 @@ class EdgeCounts(Storage):
     STORAGE_SCHEME: list[str] | None = ["lamina"]  # noqa: RUF012 - as its base declares it
 
     def __init__(
-        self, uri: str | None = None, wrap_exceptions: bool = False,  # noqa: FBT001, FBT002 - as limits calls it
-        *, redis_url: str = "", processes: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        uri: str | None = None,
+        wrap_exceptions: bool = False,  # noqa: FBT001, FBT002 - as limits calls it
+        *,
+        redis_url: str = "",
+        processes: int = 1,
+    ) -> None:
         super().__init__(uri, wrap_exceptions=wrap_exceptions)
         self._redis = _redis(redis_url) if redis_url else None
         self._processes = processes

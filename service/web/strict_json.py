@@ -92,9 +92,12 @@ def loads(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
     _bound(body)
     try:
         value = json.loads(
-            body.decode(), object_pairs_hook=_pairs, parse_constant=_no_constant,
-            parse_float=_float, parse_int=_int,
-        )  # fmt: skip
+            body.decode(),
+            object_pairs_hook=_pairs,
+            parse_constant=_no_constant,
+            parse_float=_float,
+            parse_int=_int,
+        )
         _walk(value, 0, escaped=b"\\u" in body)
     except UnicodeError:
         raise Malformed("malformed_json", "The body is not valid UTF-8 text.") from None

@@ -14,9 +14,12 @@ VERSION = "0.1.0"
 
 
 def routes(
-    api: Api, metrics: Metrics, issuer: str, checks: Mapping[str, Callable[[], bool]],
+    api: Api,
+    metrics: Metrics,
+    issuer: str,
+    checks: Mapping[str, Callable[[], bool]],
     findings: Callable[[], Sequence[str]],
-) -> None:  # fmt: skip
+) -> None:
     """Register the operations.
 
     Args:
@@ -35,10 +38,11 @@ def routes(
         ready = all(states.values())
         body = orjson.dumps(
             {
-                "status": "ready" if ready else "not_ready", "checks": states,
+                "status": "ready" if ready else "not_ready",
+                "checks": states,
                 "findings": _told(findings),
             }
-        )  # fmt: skip
+        )
         response = Response(body, 200 if ready else 503)
         response.content_type = "application/json"
         if response.status_code != 200:  # noqa: PLR2004 - ready

@@ -30,9 +30,13 @@ class Cluster:
         """Run one of its programs as the owner of the cluster."""
         user = USER if os.geteuid() == 0 else None
         subprocess.run(
-            [self.binaries / program, *arguments], user=user, check=True, cwd=self.directory,
-            capture_output=True, timeout=60,
-        )  # fmt: skip
+            [self.binaries / program, *arguments],
+            user=user,
+            check=True,
+            cwd=self.directory,
+            capture_output=True,
+            timeout=60,
+        )
 
     def init(self) -> None:
         """Make the cluster; durability stays on, as killing it is the point."""
@@ -70,8 +74,10 @@ class Cluster:
         host = ("-h", str(self.directory), "-U", "lamina")
         self.run("pg_basebackup", *host, "-D", str(other.data), "-R", "-X", "stream", "-c", "fast")
         other.start()
-        for statement in ("ALTER SYSTEM SET synchronous_standby_names = '*'",
-                          "SELECT pg_reload_conf()"):  # fmt: skip
+        for statement in (
+            "ALTER SYSTEM SET synchronous_standby_names = '*'",
+            "SELECT pg_reload_conf()",
+        ):
             self.run("psql", *host, "-c", statement)
         return other
 
@@ -110,9 +116,14 @@ def settings(request, tmp_path) -> Settings:
         url = request.getfixturevalue("cluster").url
     FileRoot.init(tmp_path / "keys", KEY_CLASSES)
     found = Settings(
-        mode="development", database_url=url, root_key=f"file:{tmp_path / 'keys'}",
-        log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
-    )  # fmt: skip
+        mode="development",
+        database_url=url,
+        root_key=f"file:{tmp_path / 'keys'}",
+        log_level="error",
+        face_engine="off",
+        smtp_url="console:",
+        sms_url="console:",
+    )
     engine = make_engine(url)
     migrate.upgrade(engine)
     engine.dispose()

@@ -28,9 +28,12 @@ def opened(url, tmp_path):
     migrate.upgrade(engine)
     engine.dispose()
     settings = Settings(
-        mode="development", database_url=url, root_key=f"file:{tmp_path / 'keys'}",
-        log_level="error", face_engine="off",
-    )  # fmt: skip
+        mode="development",
+        database_url=url,
+        root_key=f"file:{tmp_path / 'keys'}",
+        log_level="error",
+        face_engine="off",
+    )
     clock = FrozenClock(START)
     return Service(open_container(settings, clock, PasswordHasher.unsafe_for_tests()), clock)
 

@@ -11,8 +11,11 @@ from tests.functional.conftest import CONSENT, PASSWORD
 from tests.typists import wire
 
 AGREED = [CONSENT | {"purpose": "behavior"}]
-DESKTOP = {"ip": "192.0.2.7", "user_agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0",
-           "accept_language": "de-DE"}  # fmt: skip
+DESKTOP = {
+    "ip": "192.0.2.7",
+    "user_agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0",
+    "accept_language": "de-DE",
+}
 
 
 def typed(service, row, *, name="alice", context=None, **more):

@@ -146,9 +146,14 @@ def settings(url, tmp_path) -> Settings:
     """Settings of a development setup with keys of its own."""
     FileRoot.init(tmp_path / "keys", KEY_CLASSES)
     return Settings(
-        mode="development", database_url=url, root_key=f"file:{tmp_path / 'keys'}",
-        log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
-    )  # fmt: skip
+        mode="development",
+        database_url=url,
+        root_key=f"file:{tmp_path / 'keys'}",
+        log_level="error",
+        face_engine="off",
+        smtp_url="console:",
+        sms_url="console:",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -39,14 +39,19 @@ class Desk:
         """Give the client and the officers fresh tokens."""
         service = self.service
         service.bearer = service.access()
-        tokens = [service.exchange(service.login(one)["completion_code"]).json
-                  for one in self.operators]  # fmt: skip
+        tokens = [
+            service.exchange(service.login(one)["completion_code"]).json for one in self.operators
+        ]
         self.officers = tuple(operator_token(service, mine) for mine in tokens)
 
     def ask(self, act="enroll:password", *, by=0, target=None):
         """Ask for a recovery."""
-        body = {"act": RECOVER, "target": target or self.person.id, "params": {"act": act},
-                "reason": "lost everything"}  # fmt: skip
+        body = {
+            "act": RECOVER,
+            "target": target or self.person.id,
+            "params": {"act": act},
+            "reason": "lost everything",
+        }
         return self.service.call("POST", "/v1/approvals", body, bearer=self.officers[by])
 
     def decide(self, number, verb="approve", *, by=1):
@@ -101,12 +106,23 @@ def sent(container, tx, subject, operators):
     now, code = container.clock.now(), opaque.new_code()
     number = new_id(now)
     digest = code_digester(tx, number, subject)(opaque.normalize_code(code))
-    store.add(tx, {
-        "id": number, "subject_id": subject, "approval_id": number, "act": "enroll:password",
-        "status": "sent", "asked_by": operators[0], "approved_by": operators[1], "asked_at": now,
-        "due_at": now, "ends_at": now + timedelta(hours=24), "address": bytes(32),
-        "digest": digest,
-    })  # fmt: skip
+    store.add(
+        tx,
+        {
+            "id": number,
+            "subject_id": subject,
+            "approval_id": number,
+            "act": "enroll:password",
+            "status": "sent",
+            "asked_by": operators[0],
+            "approved_by": operators[1],
+            "asked_at": now,
+            "due_at": now,
+            "ends_at": now + timedelta(hours=24),
+            "address": bytes(32),
+            "digest": digest,
+        },
+    )
     return number, code
 
 

@@ -106,9 +106,10 @@ def subjects(watch):
     """Drive what is done to a subject, but for signing in."""
     service = watch.service
     body = {
-        "identifiers": {"username": "eve", "email": "eve@example.org"}, "password": PASSWORD,
+        "identifiers": {"username": "eve", "email": "eve@example.org"},
+        "password": PASSWORD,
         "consents": [CONSENT | {"purpose": "marketing"}],
-    }  # fmt: skip
+    }
     one = f"/v1/subjects/{watch.client('POST', '/v1/subjects', body)['id']}"
     watch.client("POST", "/v1/subjects/lookup", {"identifier": "eve"})
     watch.client("PATCH", one, {"profile": {"name": "Eve"}})
@@ -162,8 +163,12 @@ def acting_on_keys(watch):
         watch.officer("POST", f"/v1/keys/{verb}", some)
     watch.service.clock.advance(seconds=70)
     watch.officer("POST", "/v1/keys/retire", some)
-    for kind, body in (("rewrap", {"tier": "kek"}), ("reencrypt", some), ("verify", {}),
-                       ("reindex", {})):  # fmt: skip
+    for kind, body in (
+        ("rewrap", {"tier": "kek"}),
+        ("reencrypt", some),
+        ("verify", {}),
+        ("reindex", {}),
+    ):
         watch.officer("POST", f"/v1/keys/{kind}", body)
     _, public = create_recipient()
     number = watch.agreed("keys.export", f"recipient {recipient_id(public)}")
@@ -237,13 +242,20 @@ def test_every_leaf_of_every_operation_names_who_did_it(service, watch):
     assert changing - set(watch.driven) == set(NOT_DRIVEN)
     silent = {name for name, count in watch.driven.items() if count == 0}
     assert silent <= {
-        "POST /v1/subjects/lookup", "POST /oauth2/token", "POST /oauth2/introspect",
-        "POST /v1/policies/{version}/backtest", "POST /v1/flows", "DELETE /v1/flows/{flow}",
+        "POST /v1/subjects/lookup",
+        "POST /oauth2/token",
+        "POST /oauth2/introspect",
+        "POST /v1/policies/{version}/backtest",
+        "POST /v1/flows",
+        "DELETE /v1/flows/{flow}",
         "POST /v1/subjects/{subject}/behavior/score",
         "POST /v1/subjects/{subject}/identifiers/{name}/verification",
-        "POST /v1/keys/rewrap", "POST /v1/keys/reencrypt", "POST /v1/keys/reindex",
-        "POST /v1/keys/verify", "POST /v1/subjects/{subject}/authenticators",
-    }, silent  # fmt: skip
+        "POST /v1/keys/rewrap",
+        "POST /v1/keys/reencrypt",
+        "POST /v1/keys/reindex",
+        "POST /v1/keys/verify",
+        "POST /v1/subjects/{subject}/authenticators",
+    }, silent
     assert all(row.actor for row in watch.leaves().values())
 
 
@@ -276,5 +288,6 @@ def test_what_nobody_calls_for_is_the_services(service):
     with service.container.store.transaction(read=True) as tx:
         found = tx.scalars(select(Leaf).where(Leaf.kind.in_(["test.leaf", "operator.granted"])))
         assert {row.kind: row.actor for row in found} == {
-            "test.leaf": "service", "operator.granted": "break_glass",
-        }  # fmt: skip
+            "test.leaf": "service",
+            "operator.granted": "break_glass",
+        }

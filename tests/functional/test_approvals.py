@@ -40,10 +40,11 @@ def test_parameters_do_not_name_another_act(service, officers):  # noqa: F811
     person = signed_in(service, "mallory")[0]
     words = {"role": "security_officer", "act": "operators.grant"}
     refused = service.call(
-        "POST", "/v1/approvals",
+        "POST",
+        "/v1/approvals",
         {"act": "operators.revoke", "target": person.id, "params": words, "reason": "x"},
         bearer=ada,
-    )  # fmt: skip
+    )
     assert refused.status_code == 422
     (fault,) = refused.json["errors"]
     assert (fault["pointer"], fault["code"]) == ("/params", "unknown_param")
@@ -61,12 +62,18 @@ def test_parameters_do_not_name_another_act(service, officers):  # noqa: F811
 @pytest.mark.parametrize(
     ("act", "known"),
     [
-        ("operators.grant", "role"), ("operators.revoke", "role"), ("clients.scopes", "scopes"),
-        ("clients.secret", "overlap"), ("clients.jwks", "overlap"),
-        ("keys.destroy", "grace_days"), ("keys.export", "days"), ("policy.activate", "none"),
-        ("subjects.export", "none"), ("subject.recover", "act"),
+        ("operators.grant", "role"),
+        ("operators.revoke", "role"),
+        ("clients.scopes", "scopes"),
+        ("clients.secret", "overlap"),
+        ("clients.jwks", "overlap"),
+        ("keys.destroy", "grace_days"),
+        ("keys.export", "days"),
+        ("policy.activate", "none"),
+        ("subjects.export", "none"),
+        ("subject.recover", "act"),
     ],
-)  # fmt: skip
+)
 def test_each_act_knows_its_parameters(service, officers, act, known):  # noqa: F811
     """Others are refused, with those that there are, and are not repeated."""
     refused = ask(service, officers[0], act, "x", canary_42="x")
@@ -86,8 +93,9 @@ def test_a_third_operator_uses_no_approval_of_two(service, officers, third):  # 
         assert (refused.status_code, refused.json["code"]) == (403, "approval_of_others")
         used = service.call("POST", path, {"approval": number}, bearer=user)
         assert used.status_code == 200, used.json
-        found = [actor for actor, told in audited(service, "approval.used")
-                 if told["approval"] == number]  # fmt: skip
+        found = [
+            actor for actor, told in audited(service, "approval.used") if told["approval"] == number
+        ]
         assert found == [f"operator:{who(service, user)}"]
 
 
@@ -107,13 +115,15 @@ def test_a_looser_parameter_is_exactly_the_approved_one(service, officers):  # n
     body = {"tighten": -0.5, "ramp": 60, "expires_in": 3600}
     needed = service.call("PATCH", RISK, body, bearer=ada).json
     assert needed["params"] == {"ramp": "60", "expires_in": "3600"}
-    number = approved(
-        service, officers, needed["act"], needed["target"], **needed["params"]
-    ).json["id"]  # fmt: skip
+    number = approved(service, officers, needed["act"], needed["target"], **needed["params"]).json[
+        "id"
+    ]
     for other, code in (
-        ({"tighten": -0.5049}, "invalid_input"), ({"tighten": -0.51}, "approval_mismatch"),
-        ({"ramp": 1}, "approval_mismatch"), ({"expires_in": 2_592_000}, "approval_mismatch"),
-    ):  # fmt: skip
+        ({"tighten": -0.5049}, "invalid_input"),
+        ({"tighten": -0.51}, "approval_mismatch"),
+        ({"ramp": 1}, "approval_mismatch"),
+        ({"expires_in": 2_592_000}, "approval_mismatch"),
+    ):
         answer = service.call("PATCH", RISK, body | {"approval": number} | other, bearer=ada)
         assert (answer.status_code, answer.json["code"]) in {(422, code), (403, code)}, other
     done = service.call("PATCH", RISK, body | {"approval": number}, bearer=ada)

@@ -52,16 +52,25 @@ def test_an_auditor_reads_the_log_in_its_order(service, audited):
     with service.container.store.transaction(read=True) as tx:
         rows = tx.execute(
             select(Leaf.id, Leaf.kind, Leaf.actor, Link.position, Link.head)
-            .join(Link, Link.leaf_id == Leaf.id).order_by(Leaf.id)
-        ).all()  # fmt: skip
+            .join(Link, Link.leaf_id == Leaf.id)
+            .order_by(Leaf.id)
+        ).all()
     assert [UUID(item["id"]) for item in found] == [row.id for row in rows]
     assert [(item["name"], item["actor"], item["position"], item["head"]) for item in found] == [
         (row.kind, row.actor, row.position, row.head.hex()) for row in rows
     ]
     assert {item["intact"] for item in found} == {True}
     assert set(found[0]) == {
-        "id", "position", "at", "name", "subject", "actor", "data", "head", "intact",
-    }  # fmt: skip
+        "id",
+        "position",
+        "at",
+        "name",
+        "subject",
+        "actor",
+        "data",
+        "head",
+        "intact",
+    }
     told = str(found)
     assert not any("rows" in item["data"] or "rows_mac" in item["data"] for item in found)
     assert "Bob Example" not in told
@@ -122,15 +131,24 @@ def test_who_is_no_auditor_reads_nothing(service, audited):
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
-        ("from=yesterday", "/from"), ("from=1700000000", "/from"), ("to=2026-11-24", "/to"),
-        ("to=2026-11-24T12:00:00", "/to"), ("from=2026-13-24T12:00:00Z", "/from"),
-        ("from=0001-01-01T00:00:00%2B14:00", "/from"), ("to=9999-12-31T23:59:59-14:00", "/to"),
-        ("to=2026-11-24T12:00:60Z", "/to"), ("subject=bob", "/subject"),
-        ("name=Subject", "/name"), ("name=" + "a" * 65, "/name"),
-        ("kind=x", ""), ("since=2026-11-24T12:00:00Z", ""), ("name=a&name=b", "/name"),
-        ("limit=101", ""), ("cursor=1", ""),
+        ("from=yesterday", "/from"),
+        ("from=1700000000", "/from"),
+        ("to=2026-11-24", "/to"),
+        ("to=2026-11-24T12:00:00", "/to"),
+        ("from=2026-13-24T12:00:00Z", "/from"),
+        ("from=0001-01-01T00:00:00%2B14:00", "/from"),
+        ("to=9999-12-31T23:59:59-14:00", "/to"),
+        ("to=2026-11-24T12:00:60Z", "/to"),
+        ("subject=bob", "/subject"),
+        ("name=Subject", "/name"),
+        ("name=" + "a" * 65, "/name"),
+        ("kind=x", ""),
+        ("since=2026-11-24T12:00:00Z", ""),
+        ("name=a&name=b", "/name"),
+        ("limit=101", ""),
+        ("cursor=1", ""),
     ],
-)  # fmt: skip
+)
 def test_a_parameter_that_cannot_be_is_refused(audited, query, pointer):
     """By its name; none is left out in silence."""
     refused = audited(f"?{query}", 422)

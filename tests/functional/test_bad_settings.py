@@ -9,23 +9,46 @@ from service.settings import Settings
 from tests.functional.test_cli import lamina, ready  # noqa: F401 - fixtures
 
 BAD = {
-    "mode": "canary", "database_url": "postgresql+psycopg://canary:canary@h:x/d",
-    "redis_url": "redis://canary:canary@h:x", "root_key": "canary", "root_key_classes": "canary",
-    "key_classes": "", "issuer": "ftp://canary:canary@h", "bind": "8000", "metrics_bind": "9464",
-    "face_engine": "canary", "face_liveness": "canary", "face_models": os.devnull,
-    "face_detector": os.devnull, "face_embedder": os.devnull, "behavior_model": os.devnull,
-    "geoip_db": os.devnull, "bad_networks": os.devnull, "trusted_proxies": "canary",
-    "log_level": "canary", "ledger": "canary", "backup_days": "canary", "workers": "canary",
-    "refresh_grace": "canary", "service_name": "=?canary", "sms_secret": "canary",
-    "smtp_url": "smtps:canary", "smtp_from": "canary", "sms_url": "ftp://canary:canary@h",
-    "alarm_email": "canary", "language": "canary-", "texts": os.devnull,
-}  # fmt: skip
+    "mode": "canary",
+    "database_url": "postgresql+psycopg://canary:canary@h:x/d",
+    "redis_url": "redis://canary:canary@h:x",
+    "root_key": "canary",
+    "root_key_classes": "canary",
+    "key_classes": "",
+    "issuer": "ftp://canary:canary@h",
+    "bind": "8000",
+    "metrics_bind": "9464",
+    "face_engine": "canary",
+    "face_liveness": "canary",
+    "face_models": os.devnull,
+    "face_detector": os.devnull,
+    "face_embedder": os.devnull,
+    "behavior_model": os.devnull,
+    "geoip_db": os.devnull,
+    "bad_networks": os.devnull,
+    "trusted_proxies": "canary",
+    "log_level": "canary",
+    "ledger": "canary",
+    "backup_days": "canary",
+    "workers": "canary",
+    "refresh_grace": "canary",
+    "service_name": "=?canary",
+    "sms_secret": "canary",
+    "smtp_url": "smtps:canary",
+    "smtp_from": "canary",
+    "sms_url": "ftp://canary:canary@h",
+    "alarm_email": "canary",
+    "language": "canary-",
+    "texts": os.devnull,
+}
 """One for each; of a bound, none is fewer than there may be."""
 LATER = {
-    "LAMINA_GEOIP_DB": "absent.mmdb", "LAMINA_BAD_NETWORKS": "absent.txt",
-    "LAMINA_BEHAVIOR_MODEL": "absent.npz", "LAMINA_ROOT_KEY": "vault:canary",
+    "LAMINA_GEOIP_DB": "absent.mmdb",
+    "LAMINA_BAD_NETWORKS": "absent.txt",
+    "LAMINA_BEHAVIOR_MODEL": "absent.npz",
+    "LAMINA_ROOT_KEY": "vault:canary",
     "LAMINA_ROOT_KEY_FACTOR": "passphrase:canary",
-}  # fmt: skip
+}
 """What only whoever opens it finds out."""
 
 

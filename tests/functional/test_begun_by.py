@@ -18,9 +18,7 @@ def test_only_who_began_an_enrollment_confirms_it(service, stranger):
     """For another client the pending authenticator is not there, with the right code in hand."""
     body = {"identifiers": {"username": "alice"}, "password": "a long enough pass phrase"}
     person = service.call("POST", "/v1/subjects", body).json["id"]
-    added = service.call(
-        "POST", f"/v1/subjects/{person}/authenticators", {"type": "totp"}
-    ).json  # fmt: skip
+    added = service.call("POST", f"/v1/subjects/{person}/authenticators", {"type": "totp"}).json
     import pyotp
 
     code = pyotp.TOTP(added["secret"]).at(int(service.clock.now().timestamp()))
@@ -49,9 +47,10 @@ def test_nothing_else_that_a_client_began_is_another_clients(service, stranger):
     flow = service.begin(person.name).json
     headers = {"Flow_Token": flow["flow_token"], "bearer": stranger}
     for method, path in (
-        ("GET", f"/v1/flows/{flow['id']}"), ("DELETE", f"/v1/flows/{flow['id']}"),
+        ("GET", f"/v1/flows/{flow['id']}"),
+        ("DELETE", f"/v1/flows/{flow['id']}"),
         ("POST", f"/v1/flows/{flow['id']}/actions/password"),
-    ):  # fmt: skip
+    ):
         body = {"password": "a long enough pass phrase"} if method == "POST" else None
         assert service.call(method, path, body, **headers).status_code == 404
     tokens = service.exchange(service.login(person)["completion_code"]).json

@@ -72,9 +72,13 @@ def test_without_consent_nothing_is_compared_or_kept(service, people):
 
 @pytest.mark.parametrize(
     ("more", "code"),
-    [({"flags": {"paste": True}}, "pasted"), ({"flags": {"autofill": True}}, "autofilled"),
-     ({"flags": {"edited": True}}, "edited"), ({"clock_step_ms": 100}, "coarse_clock")],
-)  # fmt: skip
+    [
+        ({"flags": {"paste": True}}, "pasted"),
+        ({"flags": {"autofill": True}}, "autofilled"),
+        ({"flags": {"edited": True}}, "edited"),
+        ({"clock_step_ms": 100}, "coarse_clock"),
+    ],
+)
 def test_what_cannot_be_scored_is_named_and_learned_from_by_nobody(service, people, more, code):
     """A pasted, filled in, corrected or coarse sample says 0 and leaves the profile alone."""
     person = service.register(consents=AGREED)
@@ -209,11 +213,17 @@ def test_a_profile_is_of_one_class_of_device(service, people):
 
 @pytest.mark.parametrize(
     ("agent", "asserted", "found"),
-    [("Mozilla/5.0 (iPhone; …", True, "phone"), ("… Android 14; Pixel 8) Mobile Safari", True,
-     "phone"), ("… Android 14; SM-X200) Safari", True, "tablet"), ("… iPad; …", True, "tablet"),
-     ("… Windows NT 10.0 …", True, "desktop"), ("curl/8.0", True, "desktop"),
-     ("", True, "unknown"), ("… iPhone …", False, "unknown")],
-)  # fmt: skip
+    [
+        ("Mozilla/5.0 (iPhone; …", True, "phone"),
+        ("… Android 14; Pixel 8) Mobile Safari", True, "phone"),
+        ("… Android 14; SM-X200) Safari", True, "tablet"),
+        ("… iPad; …", True, "tablet"),
+        ("… Windows NT 10.0 …", True, "desktop"),
+        ("curl/8.0", True, "desktop"),
+        ("", True, "unknown"),
+        ("… iPhone …", False, "unknown"),
+    ],
+)
 def test_classes_of_devices(service, agent, asserted, found):
     """What a client may not assert counts as unsaid; a touch alone is a class of its own."""
     client_context = ClientContext(user_agent=agent, asserted=asserted)

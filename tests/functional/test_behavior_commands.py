@@ -32,9 +32,13 @@ def lamina(settings):
     if not settings.sqlite:
         pytest.skip("a command leaves its connection to the end of the process")
     return Host(
-        {"LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
-         "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off"}
-    )  # fmt: skip
+        {
+            "LAMINA_MODE": "development",
+            "LAMINA_DATABASE_URL": settings.database_url,
+            "LAMINA_ROOT_KEY": settings.root_key,
+            "LAMINA_FACE_ENGINE": "off",
+        }
+    )
 
 
 def test_an_operator_resets_a_profile_and_leaves_an_alarm(service, lamina):
@@ -89,9 +93,18 @@ def damaged(kind):
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"PK no archive", b"x" * 100, "cut", "no keystrokes",
-                "another population", "other heads"],
-)  # fmt: skip
+    "content",
+    [
+        None,
+        b"",
+        b"PK no archive",
+        b"x" * 100,
+        "cut",
+        "no keystrokes",
+        "another population",
+        "other heads",
+    ],
+)
 def test_a_bad_model_stops_the_start_with_one_line(service, lamina, settings, tmp_path, content):
     """Absent, damaged, or unable to score: the line names the setting and the file."""
     path = tmp_path / "bad.npz"

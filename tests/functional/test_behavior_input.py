@@ -50,17 +50,28 @@ REFUSED = {
     "an unknown member": ({"v": 1, "compass": []}, ""),
     "a list": ([], ""),
     "a field with a name of its own": (
-        {"v": 1, "keystroke": {"field": "pass word", "keys": GOOD}}, "/keystroke/field"),
+        {"v": 1, "keystroke": {"field": "pass word", "keys": GOOD}},
+        "/keystroke/field",
+    ),
     "a touch of no key": ({"v": 1, "touch": [[64, 0.5, 1, 1, 0, 0]]}, "/touch/0/0"),
     "a touch too large": ({"v": 1, "touch": [[0, 1e9, 1, 1, 0, 0]]}, "/touch/0/1"),
     "a clock that is none": ({"v": 1, "clock_step_ms": -1}, "/clock_step_ms"),
     "motion at no rate": ({"v": 1, "motion": {"hz": 0, "from": 0}}, "/motion/hz"),
-    "a compass in motion": (
-        {"v": 1, "motion": {"hz": 50, "from": 0, "mag": []}}, "/motion"),
-    "33 KB": ({"v": 1, "pointer": [[12345.678, 123.4567, 123.4567, "move"]] * 500,
-               "motion": {"hz": 50, "from": 0, "acc": [[1.23456, 1.23456, 9.87654]] * 400,
-                          "rot": [[1.23456, 1.23456, 9.87654]] * 400}}, ""),
-}  # fmt: skip
+    "a compass in motion": ({"v": 1, "motion": {"hz": 50, "from": 0, "mag": []}}, "/motion"),
+    "33 KB": (
+        {
+            "v": 1,
+            "pointer": [[12345.678, 123.4567, 123.4567, "move"]] * 500,
+            "motion": {
+                "hz": 50,
+                "from": 0,
+                "acc": [[1.23456, 1.23456, 9.87654]] * 400,
+                "rot": [[1.23456, 1.23456, 9.87654]] * 400,
+            },
+        },
+        "",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -78,13 +89,20 @@ def test_what_is_malformed_is_named_with_its_place(service, people, person, name
 
 HONEST = {
     "a key-up that never came": (
-        keys([[0, 80, "char"], [120, None, "char"]]), "/keystroke/keys/1/1"),
+        keys([[0, 80, "char"], [120, None, "char"]]),
+        "/keystroke/keys/1/1",
+    ),
     "80 characters with their keys": (
-        keys([[100 * at, 100 * at + 80, "char"] for at in range(80)]), "/keystroke/keys"),
+        keys([[100 * at, 100 * at + 80, "char"] for at in range(80)]),
+        "/keystroke/keys",
+    ),
     "presses that a script has sorted otherwise": (
-        keys([[120, 200, "char"], [0, 80, "char"]]), "/keystroke"),
-    "null": (None, ""), "a text": ("typed", ""),
-}  # fmt: skip
+        keys([[120, 200, "char"], [0, 80, "char"]]),
+        "/keystroke",
+    ),
+    "null": (None, ""),
+    "a text": ("typed", ""),
+}
 
 
 @pytest.mark.parametrize("name", [*REFUSED, *HONEST])
@@ -110,8 +128,9 @@ def test_a_malformed_sample_never_blocks_a_right_password(service, people, perso
 def test_a_sample_of_the_first_request_is_set_aside_by_its_place(service, person):
     """Where the flow begins with a password, the pointer leads into that input."""
     action = {"name": "password", "input": {"password": PASSWORD, "behavior": {"v": 2}}}
-    found = service.call("POST", "/v1/flows", {"kind": "login", "identifier": "alice",
-                                               "action": action})  # fmt: skip
+    found = service.call(
+        "POST", "/v1/flows", {"kind": "login", "identifier": "alice", "action": action}
+    )
     assert found.status_code == 201, found.json
     assert found.json["set_aside"][0]["pointer"] == "/action/input/behavior/v"
 
@@ -123,9 +142,11 @@ def test_a_time_that_is_no_number_is_refused(service, person, number):
     text = json.dumps({"behavior": keys([[0, 80, "char"], [120, 200, "char"]])})
     path = f"/v1/subjects/{person.id}/behavior/score"
     answer = service.http.post(
-        path, data=text.replace("200", number), content_type="application/json",
+        path,
+        data=text.replace("200", number),
+        content_type="application/json",
         headers={"Authorization": f"Bearer {service.bearer}"},
-    )  # fmt: skip
+    )
     assert answer.status_code in {400, 422}
     assert stored(service) == before
 
@@ -138,28 +159,42 @@ TIMES = st.lists(st.tuples(WHEN, WHEN, KINDS), max_size=20) | st.lists(
 )
 NUMBERS = st.floats(-1e6, 1e6)
 WHOLE = st.builds(
-    lambda times, touches, more: {
-        "v": 1,
-        "keystroke": {"field": "password", "keys": [
-            [down, max(down, up), kind]
-            for down, (_, up, kind) in zip(sorted(t[0] for t in times), times, strict=True)
-        ]},
-        "touch": [[at, *row, 0, 0] for at, row in enumerate(touches[: len(times)])],
-    } | more,
+    lambda times, touches, more: (
+        {
+            "v": 1,
+            "keystroke": {
+                "field": "password",
+                "keys": [
+                    [down, max(down, up), kind]
+                    for down, (_, up, kind) in zip(sorted(t[0] for t in times), times, strict=True)
+                ],
+            },
+            "touch": [[at, *row, 0, 0] for at, row in enumerate(touches[: len(times)])],
+        }
+        | more
+    ),
     TIMES,
     st.just([]) | st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), max_size=20),
-    st.fixed_dictionaries({}, optional={
-        "clock_step_ms": st.floats(0, 1000),
-        "pointer": st.lists(st.tuples(st.floats(0, 6e5), NUMBERS, NUMBERS,
-                                      st.sampled_from(["move", "move", "down", "up"])),
-                            max_size=40),
-        "motion": st.just({"hz": 50, "from": 0, "acc": [[0, 0, 9.8]]}),
-    }),
-)  # fmt: skip
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "clock_step_ms": st.floats(0, 1000),
+            "pointer": st.lists(
+                st.tuples(
+                    st.floats(0, 6e5),
+                    NUMBERS,
+                    NUMBERS,
+                    st.sampled_from(["move", "move", "down", "up"]),
+                ),
+                max_size=40,
+            ),
+            "motion": st.just({"hz": 50, "from": 0, "acc": [[0, 0, 9.8]]}),
+        },
+    ),
+)
 
 
-@settings(max_examples=150,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sample=WHOLE)
 def test_whatever_is_well_formed_gets_a_number(sqlite_only, service, person, sample):
     """Any times, contacts and steps within the form: a finite ratio within -6 to 5."""
@@ -182,16 +217,21 @@ def test_bodies_are_bounded(service, people, person):
 
 @pytest.mark.parametrize(
     ("sample", "code"),
-    [(keys([[0, 80, "char"]]), "keystroke_too_few_keys"), (keys([]), "keystroke_too_few_keys"),
-     (keys(GOOD), "keystroke_length_differs"),
-     (keys([[111 * at, 111 * at + 37, "char"] for at in range(12)]), "keystroke_zero_variance"),
-     (keys([[0, 0, "char"]] * 12), "keystroke_zero_variance"),
-     (keys([[100 * at, 100 * at + 100 * (at % 3), "char"] for at in range(12)]),
-      "keystroke_coarse_clock"),
-     (keys([*GOOD, [400, 470, "backspace"]]), "keystroke_edited"),
-     ({"v": 1, "keystroke": {"field": "username", "keys": GOOD}}, "keystroke_another_text"),
-     ({"v": 1, "touch": [[0, 0.5, 1, 1, 0, 0]]}, "touch_touch_without_keys")],
-)  # fmt: skip
+    [
+        (keys([[0, 80, "char"]]), "keystroke_too_few_keys"),
+        (keys([]), "keystroke_too_few_keys"),
+        (keys(GOOD), "keystroke_length_differs"),
+        (keys([[111 * at, 111 * at + 37, "char"] for at in range(12)]), "keystroke_zero_variance"),
+        (keys([[0, 0, "char"]] * 12), "keystroke_zero_variance"),
+        (
+            keys([[100 * at, 100 * at + 100 * (at % 3), "char"] for at in range(12)]),
+            "keystroke_coarse_clock",
+        ),
+        (keys([*GOOD, [400, 470, "backspace"]]), "keystroke_edited"),
+        ({"v": 1, "keystroke": {"field": "username", "keys": GOOD}}, "keystroke_another_text"),
+        ({"v": 1, "touch": [[0, 0.5, 1, 1, 0, 0]]}, "touch_touch_without_keys"),
+    ],
+)
 def test_what_cannot_be_scored_is_named(service, person, sample, code):
     """One key, no keys, another length, no variance, steps of a clock: 0 nats each, by name."""
     before = stored(service)

@@ -138,12 +138,20 @@ def test_movement_that_stays_away_counts_against_and_less_each_time(service, row
 
 @pytest.mark.parametrize(
     ("change", "code"),
-    [({"rot": []}, "lengths_differ"), ({"hz": 10}, "rate_too_low"),
-     ({"acc": [[0, 0, 9.8]] * 60, "rot": [[0, 0, 0]] * 60}, "sensor_constant"),
-     ({"acc": [], "rot": []}, "too_short"),
-     ({"acc": [[0, 0.1 * at, 0] for at in range(60)], "rot": [[at, 0, 0] for at in range(60)]},
-      "unknown_units")],
-)  # fmt: skip
+    [
+        ({"rot": []}, "lengths_differ"),
+        ({"hz": 10}, "rate_too_low"),
+        ({"acc": [[0, 0, 9.8]] * 60, "rot": [[0, 0, 0]] * 60}, "sensor_constant"),
+        ({"acc": [], "rot": []}, "too_short"),
+        (
+            {
+                "acc": [[0, 0.1 * at, 0] for at in range(60)],
+                "rot": [[at, 0, 0] for at in range(60)],
+            },
+            "unknown_units",
+        ),
+    ],
+)
 def test_what_says_nothing_of_a_grip_is_named_and_not_learned(service, rows, people, change, code):
     """Nil, with the name; the typing beside it counts and is learned as ever."""
     person = taught(service, rows, people[0][:6])
@@ -158,11 +166,16 @@ def test_what_says_nothing_of_a_grip_is_named_and_not_learned(service, rows, peo
 
 @pytest.mark.parametrize(
     ("change", "pointer"),
-    [({"hz": 401}, "/motion/hz"), ({"from": 1e9}, "/motion/from"),
-     ({"acc": [[0, 0]]}, "/motion/acc/0/2"), ({"acc": [[0, 0, "x"]]}, "/motion/acc/0/2"),
-     ({"acc": [[0, 0, 9.8]] * 401}, "/motion/acc"), ({"rot": [[0, 0, 2e6]]}, "/motion/rot/0/2"),
-     ({"heading": [1]}, "/motion")],
-)  # fmt: skip
+    [
+        ({"hz": 401}, "/motion/hz"),
+        ({"from": 1e9}, "/motion/from"),
+        ({"acc": [[0, 0]]}, "/motion/acc/0/2"),
+        ({"acc": [[0, 0, "x"]]}, "/motion/acc/0/2"),
+        ({"acc": [[0, 0, 9.8]] * 401}, "/motion/acc"),
+        ({"rot": [[0, 0, 2e6]]}, "/motion/rot/0/2"),
+        ({"heading": [1]}, "/motion"),
+    ],
+)
 def test_what_is_malformed_is_named_with_its_place(service, rows, people, change, pointer):
     """Set aside beside a right password, 422 where it is asked about; no profile changes."""
     person = imported(service, rows, people[0][:6])
@@ -186,9 +199,11 @@ def test_movement_that_is_no_number_is_refused(service, rows, people, number, wh
     moved = people[0][10] | {where: 77.25 if where == "hz" else [[0, 77.25, 9.8]] * 60}
     sent = json.dumps({"behavior": wire(rows[10], motion=moved)}).replace("77.25", number)
     answer = service.http.post(
-        f"/v1/subjects/{person.id}/behavior/score", data=sent, content_type="application/json",
+        f"/v1/subjects/{person.id}/behavior/score",
+        data=sent,
+        content_type="application/json",
         headers={"Authorization": f"Bearer {service.bearer}"},
-    )  # fmt: skip
+    )
     assert answer.status_code in {400, 422}
     assert answer.content_type == "application/problem+json"
 

@@ -190,17 +190,24 @@ def test_pointers_are_imported_with_the_typing(service, rows, people, script):
     answer = behave(service, person, rest="/samples", body={"samples": [*samples, *alone]})
     assert answer.json["refused"] == [{"index": 4, "code": "scripted_line"}]
     assert {name: count for name, (count, _) in signals(service).items()} == {
-        "keystroke": 3, "pointer": 4,
-    }  # fmt: skip
+        "keystroke": 3,
+        "pointer": 4,
+    }
 
 
 @pytest.mark.parametrize(
     ("events", "place"),
-    [([[-1, 0, 0, "move"]], "/pointer/0/0"), ([[600_001, 0, 0, "move"]], "/pointer/0/0"),
-     ([[0, 2e6, 0, "move"]], "/pointer/0/1"), ([[0, 0, "x", "move"]], "/pointer/0/2"),
-     ([[0, 0, 0, "drag"]], "/pointer/0/3"), ([[0, 0, 0]], "/pointer/0/3"),
-     ([[1, 1, 1, "move"]] * 10_000, "/pointer"), ({"a": 1}, "/pointer")],
-)  # fmt: skip
+    [
+        ([[-1, 0, 0, "move"]], "/pointer/0/0"),
+        ([[600_001, 0, 0, "move"]], "/pointer/0/0"),
+        ([[0, 2e6, 0, "move"]], "/pointer/0/1"),
+        ([[0, 0, "x", "move"]], "/pointer/0/2"),
+        ([[0, 0, 0, "drag"]], "/pointer/0/3"),
+        ([[0, 0, 0]], "/pointer/0/3"),
+        ([[1, 1, 1, "move"]] * 10_000, "/pointer"),
+        ({"a": 1}, "/pointer"),
+    ],
+)
 def test_what_is_malformed_is_named_with_its_place(service, rows, people, events, place):
     """Set aside beside a right password, 422 where it is asked about; no profile changes."""
     person = taught(service, rows, people[0][:2])
@@ -224,9 +231,11 @@ def test_a_pointer_that_is_no_number_is_refused(service, rows, people, number, a
     trail[7][at] = 77.25
     sent = json.dumps({"behavior": wire(rows[10], pointer=trail)}).replace("77.25", number)
     answer = service.http.post(
-        f"/v1/subjects/{person.id}/behavior/score", data=sent, content_type="application/json",
+        f"/v1/subjects/{person.id}/behavior/score",
+        data=sent,
+        content_type="application/json",
         headers={"Authorization": f"Bearer {service.bearer}"},
-    )  # fmt: skip
+    )
     assert answer.status_code in {400, 422}
     assert answer.content_type == "application/problem+json"
 
@@ -234,8 +243,9 @@ def test_a_pointer_that_is_no_number_is_refused(service, rows, people, number, a
 def test_times_that_go_back_are_named_and_not_learned(service, rows, people):
     """Well formed, but of no clock: nil, while the typing counts and is learned as ever."""
     person = taught(service, rows, people[0][:6])
-    back = [[1000 - event[0] if event[0] < 1000 else event[0], *event[1:]]
-            for event in people[0][10]]  # fmt: skip
+    back = [
+        [1000 - event[0] if event[0] < 1000 else event[0], *event[1:]] for event in people[0][10]
+    ]
     found = probe(service, person, rows[10], back)
     part = found["signals"]["pointer"]
     assert (part["llr"], part["reasons"][0]["code"]) == (0, "pointer_time_reversed")

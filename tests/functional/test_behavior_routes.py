@@ -39,8 +39,10 @@ def test_the_score_of_a_running_session_changes_nothing(service, people):
     assert sum(shares) == pytest.approx(found.json["llr"], abs=0.05 * (len(shares) + 1))
     assert stored(service) == before
     third = service.register("carol", consents=AGREED)
-    nothing = [behave(service, one, rest="/score", body={"behavior": wire(people[0][0])}).json
-               for one in (other, third)]  # fmt: skip
+    nothing = [
+        behave(service, one, rest="/score", body={"behavior": wire(people[0][0])}).json
+        for one in (other, third)
+    ]
     assert nothing[0] == nothing[1]
     assert (nothing[0]["llr"], nothing[0]["samples"], nothing[0]["band"]) == (0, 0, "low")
 
@@ -54,11 +56,12 @@ def test_the_routes_take_their_scope_and_serve_their_segments(service, people):
         (service.access(service.new_client(segments=("bank",))), person, 404),
         (service.access(service.new_client(scopes=("flows:write",))), person, 403),
         (service.bearer, strange, 404),
-    ):  # fmt: skip
+    ):
         for method, rest, sent in (
-            ("POST", "/score", body), ("POST", "/samples", {"samples": [body["behavior"]]}),
+            ("POST", "/score", body),
+            ("POST", "/samples", {"samples": [body["behavior"]]}),
             ("DELETE", "", None),
-        ):  # fmt: skip
+        ):
             answer = behave(service, who, method, rest, sent, bearer=bearer)
             assert answer.status_code == status, (rest, answer.json)
 
@@ -72,8 +75,9 @@ def test_samples_are_imported_into_an_empty_profile_only(service, people):
     assert first.status_code == 200, first.json
     assert (first.json["accepted"], first.json["total"]) == (6, 6)
     assert first.json["refused"] == [
-        {"index": 6, "code": "pasted"}, {"index": 7, "code": "behavior_replayed"},
-    ]  # fmt: skip
+        {"index": 6, "code": "pasted"},
+        {"index": 7, "code": "behavior_replayed"},
+    ]
     more = {"samples": [wire(people[0][10])]}
     service.login(person)
     service.clock.advance(seconds=31)
@@ -98,9 +102,11 @@ def test_no_score_gives_a_request_back(service, people):
     path = f"/v1/subjects/{person.id}/behavior/score"
     pasted = {"behavior": wire(people[0][30], flags={"paste": True})}
     kinds = (
-        {"behavior": wire(people[0][20])}, {"behavior": wire(3 * people[0][13])}, pasted,
+        {"behavior": wire(people[0][20])},
+        {"behavior": wire(3 * people[0][13])},
+        pasted,
         {"behavior": wire(people[1][3])},
-    )  # fmt: skip
+    )
 
     def burst(bearer):
         answers = [service.call("POST", path, kinds[n % 4], bearer=bearer) for n in range(70)]
@@ -136,14 +142,17 @@ def test_a_band_is_all_without_the_scope(service, people):
     settle(service, person, people[0][:12])
     client = service.new_client(name="plain", scopes=("behavior:read",))
     bearer = service.access(client)
-    short = wire(people[0][20]) | {"keystroke": {"field": "password",
-             "keys": wire(people[0][20])["keystroke"]["keys"][:9]}}  # fmt: skip
+    short = wire(people[0][20]) | {
+        "keystroke": {"field": "password", "keys": wire(people[0][20])["keystroke"]["keys"][:9]}
+    }
     for sample in (wire(people[0][20]), short, wire(people[1][4])):
         answer = behave(service, person, rest="/score", body={"behavior": sample}, bearer=bearer)
         assert set(answer.json) == {"band"}, answer.json
     whole = behave(service, person, rest="/score", body={"behavior": wire(people[1][4])}).json
-    numbers = [whole["llr"], *(item["contribution"] for part in whole["signals"].values()
-                               for item in part["reasons"])]  # fmt: skip
+    numbers = [
+        whole["llr"],
+        *(item["contribution"] for part in whole["signals"].values() for item in part["reasons"]),
+    ]
     assert all(round(number, 1) == number for number in numbers)
 
 
@@ -182,8 +191,11 @@ def imports(service):
 
 def test_a_profile_is_not_changed_where_aal2_is_out_of_reach(service, people):
     """With a password alone there is no AAL2 grant; without consent nothing is taken."""
-    answer = service.call("POST", "/v1/subjects", {"identifiers": {"username": "dora"},
-                          "password": PASSWORD, "consents": AGREED}).json  # fmt: skip
+    answer = service.call(
+        "POST",
+        "/v1/subjects",
+        {"identifiers": {"username": "dora"}, "password": PASSWORD, "consents": AGREED},
+    ).json
     path = f"/v1/subjects/{answer['id']}/behavior/samples"
     body = {"samples": [wire(people[0][0])]}
     assert service.call("POST", path, body).json["accepted"] == 1
@@ -191,10 +203,13 @@ def test_a_profile_is_not_changed_where_aal2_is_out_of_reach(service, people):
     assert (again.status_code, again.json["code"]) == (403, "aal2_required")
     person = service.register("bob")
     assert behave(service, person, rest="/samples", body=body).json == {
-        "accepted": 0, "total": 0, "refused": [],
-    }  # fmt: skip
-    bare = service.call("POST", "/v1/subjects", {"identifiers": {"username": "eve"},
-                        "consents": AGREED}).json  # fmt: skip
+        "accepted": 0,
+        "total": 0,
+        "refused": [],
+    }
+    bare = service.call(
+        "POST", "/v1/subjects", {"identifiers": {"username": "eve"}, "consents": AGREED}
+    ).json
     none = service.call("POST", f"/v1/subjects/{bare['id']}/behavior/samples", body)
     assert (none.status_code, none.json["code"]) == (409, "no_password")
 

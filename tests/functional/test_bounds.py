@@ -22,12 +22,22 @@ from tests.functional.test_client_assertions import ask as ask_with
 from tests.functional.test_client_assertions import claims
 
 SMALL = {
-    "max_pending_authenticators": 3, "max_sessions": 4, "max_devices": 3, "max_consents": 5,
-    "max_exports": 2, "max_approvals": 2, "max_jobs": 3, "max_drafts": 3,
-    "max_idempotency_keys": 6, "max_assertions": 4, "max_calls_per_minute": 400, "max_totps": 2,
+    "max_pending_authenticators": 3,
+    "max_sessions": 4,
+    "max_devices": 3,
+    "max_consents": 5,
+    "max_exports": 2,
+    "max_approvals": 2,
+    "max_jobs": 3,
+    "max_drafts": 3,
+    "max_idempotency_keys": 6,
+    "max_assertions": 4,
+    "max_calls_per_minute": 400,
+    "max_totps": 2,
     "max_webhooks": 2,
-    "max_flows_per_minute": 30, "max_flows_per_identifier": 8,
-}  # fmt: skip
+    "max_flows_per_minute": 30,
+    "max_flows_per_identifier": 8,
+}
 
 
 @pytest.fixture
@@ -144,8 +154,9 @@ def test_the_session_that_was_unused_longest_ends(service):
         service.clock.advance(seconds=31)
         tokens.append(service.exchange(service.login(person)["completion_code"]).json)
         if number == 3:
-            used = service.oauth("token", grant_type="refresh_token",
-                                 refresh_token=tokens[0]["refresh_token"])  # fmt: skip
+            used = service.oauth(
+                "token", grant_type="refresh_token", refresh_token=tokens[0]["refresh_token"]
+            )
             assert used.status_code == 200
     before = {row["id"] for row in rows(service, person, "sessions", limit=3)}
     assert len(before) == 4

@@ -56,8 +56,10 @@ class Asker:
     def __init__(self, service):
         self.service, self.chance = service, random.Random(20261130)
         self.rows = [wire(row) for person in typists(3) for row in person[10:30]]
-        self.people = [service.register(name, consents=[*AGREED, CONSENT | {"purpose": "face"}])
-                       for name in ("alice", "bob", "carol")]  # fmt: skip
+        self.people = [
+            service.register(name, consents=[*AGREED, CONSENT | {"purpose": "face"}])
+            for name in ("alice", "bob", "carol")
+        ]
         self.clients = [service.new_client(name=f"shop {number}") for number in range(3)]
         self.windows, self.renewed = {}, None
         self.asked, self.missed = Counter(), Counter()
@@ -96,8 +98,13 @@ class Asker:
     def face(self):
         """Ask whether a picture shows the person: theirs, theirs again, somebody else's."""
         who, (_, bearer) = self.whom(), self.bearer()
-        image = self.chance.choice((b"mine %d" % self.chance.randrange(10**9), b"mine again",
-                                    b"other %d" % self.chance.randrange(10**9)))  # fmt: skip
+        image = self.chance.choice(
+            (
+                b"mine %d" % self.chance.randrange(10**9),
+                b"mine again",
+                b"other %d" % self.chance.randrange(10**9),
+            )
+        )
         path = f"/v1/subjects/{who.id}/face/score"
         told = self.service.call("POST", path, {"frames": frames(image)}, bearer=bearer)
         assert told.status_code in {200, 429}, told.json
@@ -122,7 +129,10 @@ def test_no_mix_of_questions_passes_a_budget(service):
     for _ in range(QUERIES):
         asker.wait()
         asker.chance.choice((asker.behavior, asker.behavior, asker.face))()
-    print({" ".join(map(str, key)): count for key, count in sorted(asker.asked.items())},  # noqa: T201
-          "faces that differed:", sorted(asker.missed.values()))  # fmt: skip
+    print(  # noqa: T201
+        {" ".join(map(str, key)): count for key, count in sorted(asker.asked.items())},
+        "faces that differed:",
+        sorted(asker.missed.values()),
+    )
     assert max(asker.missed.values()) <= FACE_TOTAL
     assert min(asker.asked["behavior", 200], asker.asked["behavior", 429]) > 0

@@ -114,10 +114,17 @@ def test_clients_are_managed(ready, tmp_path):
     keys.write_text('{"keys": []}')
     made = json.loads(
         ready(
-            "clients", "create", "shop", "--scope", "flows:write", "--first-party", "--jwks",
-            str(keys), "--json",
+            "clients",
+            "create",
+            "shop",
+            "--scope",
+            "flows:write",
+            "--first-party",
+            "--jwks",
+            str(keys),
+            "--json",
         ).stdout
-    )  # fmt: skip
+    )
     assert made["client_secret"].startswith("lsec_")
     rotated = json.loads(ready("clients", "rotate-secret", made["client_id"], "--json").stdout)
     assert rotated["client_secret"] != made["client_secret"]
@@ -147,9 +154,11 @@ def test_secrets_and_keys_of_a_client_change_with_an_overlap(ready, tmp_path):
     assert (row["keys"], bool(row["old_secret_until"]), bool(row["old_jwks_until"])) == (1, 1, 1)
     gone = ready("clients", "set-jwks", made, "--remove", "--json")
     assert json.loads(gone.stdout) == {
-        "client_id": made, "keys": 0, "old_secret_until": row["old_secret_until"],
+        "client_id": made,
+        "keys": 0,
+        "old_secret_until": row["old_secret_until"],
         "old_jwks_until": None,
-    }  # fmt: skip
+    }
     ended = ready("clients", "rotate-secret", made, "--overlap", "0").stdout
     assert ended.endswith("The old secret counts no more.\n")
     waiting = json.loads(ready("outbox", "--json").stdout)
@@ -164,9 +173,12 @@ def test_a_private_or_broken_key_set_is_refused_with_one_line(ready, tmp_path):
     for content, said in (
         (json.dumps({"keys": [private]}), "holds a private or shared key"),
         (json.dumps({"keys": [{"kty": "oct", "k": "AA"}]}), "holds a private or shared key"),
-        (json.dumps(private), "must be a JWK set"), ("[", "is not JSON"), ("", "is not JSON"),
-        ("NaN", "is not taken"), (" " * 70_000, "at most 65536 bytes"),
-    ):  # fmt: skip
+        (json.dumps(private), "must be a JWK set"),
+        ("[", "is not JSON"),
+        ("", "is not JSON"),
+        ("NaN", "is not taken"),
+        (" " * 70_000, "at most 65536 bytes"),
+    ):
         keys.write_text(content)
         for command in (["set-jwks", made], ["create", "other"]):
             answer = ready("clients", *command, "--jwks", str(keys))
@@ -240,9 +252,7 @@ def test_the_doctor_compares_clocks(ready, tmp_path):
         )
     found = ready("doctor", "--json")
     assert found.exit_code == 1
-    assert clocks(found) == {
-        "clock.monotonic": True, "clock.log": False, "clock.database": None
-    }  # fmt: skip
+    assert clocks(found) == {"clock.monotonic": True, "clock.log": False, "clock.database": None}
 
 
 def test_the_face_engine_is_prepared_ahead(lamina, tmp_path):
@@ -274,9 +284,12 @@ def test_every_command_has_help_with_an_example():
 def spawn(environment, *arguments):
     """Start a command as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "service.cli", *arguments], env=os.environ | environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "service.cli", *arguments],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.slow

@@ -20,15 +20,54 @@ from service.policy.model.document import FACTORS
 from tests.functional.test_cli import lamina, ready  # noqa: F401 - fixtures
 
 HEAVY = {
-    "alembic", "argon2", "asyncio", "biometrics", "cryptography", "cv2", "dotenv", "flask",
-    "granian", "httpx", "joserfc", "limits", "numpy", "onnxruntime", "phonenumbers",
-    "precis_i18n", "prometheus_client", "psycopg", "pydantic", "pyotp", "redis", "rich",
-    "service.app", "service.settings", "service.store", "sqlalchemy", "structlog", "werkzeug",
-    "yaml", "zxcvbn",
-}  # fmt: skip
-WEB = {"alembic", "biometrics", "cv2", "flask", "granian", "httpx", "joserfc", "numpy",
-       "onnxruntime", "prometheus_client", "psycopg", "redis", "rich", "service.app.container",
-       "structlog"}  # fmt: skip
+    "alembic",
+    "argon2",
+    "asyncio",
+    "biometrics",
+    "cryptography",
+    "cv2",
+    "dotenv",
+    "flask",
+    "granian",
+    "httpx",
+    "joserfc",
+    "limits",
+    "numpy",
+    "onnxruntime",
+    "phonenumbers",
+    "precis_i18n",
+    "prometheus_client",
+    "psycopg",
+    "pydantic",
+    "pyotp",
+    "redis",
+    "rich",
+    "service.app",
+    "service.settings",
+    "service.store",
+    "sqlalchemy",
+    "structlog",
+    "werkzeug",
+    "yaml",
+    "zxcvbn",
+}
+WEB = {
+    "alembic",
+    "biometrics",
+    "cv2",
+    "flask",
+    "granian",
+    "httpx",
+    "joserfc",
+    "numpy",
+    "onnxruntime",
+    "prometheus_client",
+    "psycopg",
+    "redis",
+    "rich",
+    "service.app.container",
+    "structlog",
+}
 GROUPS = ["audit", "behavior", "clients", "db", "face", "keys", "operators", "policy", "subjects"]
 TELL = """
 import atexit, sys
@@ -41,9 +80,12 @@ main(prog_name="lamina")
 def imported(*arguments, **environment):
     """Return what a process has imported when it ends that ran one command."""
     done = subprocess.run(
-        [sys.executable, "-c", TELL, *arguments], env=os.environ | environment,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", TELL, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.rsplit("MODULES ", 1)[1].split())
 

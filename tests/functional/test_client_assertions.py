@@ -31,17 +31,22 @@ def client(service):
 def claims(service, client, **changes):
     now, issuer = unix(service.clock.now()), service.container.settings.issuer
     return {
-        "iss": client, "sub": client, "aud": issuer, "jti": uuid.uuid4().hex, "iat": now,
+        "iss": client,
+        "sub": client,
+        "aud": issuer,
+        "jti": uuid.uuid4().hex,
+        "iat": now,
         "exp": now + 60,
-    } | changes  # fmt: skip
+    } | changes
 
 
 def ask(service, assertion, path="token", **form):
     """Send an assertion, and no other credentials."""
     whole = {
-        "grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE,
+        "grant_type": "client_credentials",
+        "client_assertion_type": ASSERTION_TYPE,
         "client_assertion": assertion,
-    } | form  # fmt: skip
+    } | form
     return service.http.post(f"/oauth2/{path}", data=whole)
 
 
@@ -55,11 +60,15 @@ def test_what_libraries_send_is_taken(service, client):
     """An hour of life, a slash behind the audience, the endpoint as audience, a list."""
     now, issuer = unix(service.clock.now()), service.container.settings.issuer
     for change in (
-        {}, {"exp": now + 600}, {"exp": now + 3603, "iat": now + 3}, {"aud": f"{issuer}/"},
+        {},
+        {"exp": now + 600},
+        {"exp": now + 3603, "iat": now + 3},
+        {"aud": f"{issuer}/"},
         {"aud": f"{issuer}/oauth2/token"},
-        {"aud": f"{issuer}/oauth2/token/"}, {"aud": ["https://elsewhere.example", f"{issuer}/"]},
+        {"aud": f"{issuer}/oauth2/token/"},
+        {"aud": ["https://elsewhere.example", f"{issuer}/"]},
         {"exp": now + 59.9, "iat": now + 0.1},
-    ):  # fmt: skip
+    ):
         answer = ask(service, sign_jwt(KEY, claims(service, client, **change), "JWT"))
         assert answer.status_code == 200, (change, answer.json)
 

@@ -24,9 +24,9 @@ def test_a_secret_is_replaced_by_two_with_an_overlap(service, officers, other): 
     needed = service.call("POST", path, {"overlap": 3600}, bearer=ada)
     assert (needed.status_code, needed.json["code"]) == (403, "approval_required")
     needed = needed.json
-    number = approved(
-        service, officers, needed["act"], needed["target"], **needed["params"]
-    ).json["id"]  # fmt: skip
+    number = approved(service, officers, needed["act"], needed["target"], **needed["params"]).json[
+        "id"
+    ]
     body = {"overlap": 3600, "approval": number}
     done = service.call("POST", path, body, bearer=grace)
     assert done.status_code == 200, done.json
@@ -36,8 +36,9 @@ def test_a_secret_is_replaced_by_two_with_an_overlap(service, officers, other): 
     assert service.call("POST", path, body, bearer=grace).json["code"] == "approval_decided"
     listed = service.call("GET", "/v1/clients", bearer=ada).json["items"]
     assert {row["client_id"]: bool(row["old_secret_until"]) for row in listed} == {
-        service.client_id: False, other[0]: True,
-    }  # fmt: skip
+        service.client_id: False,
+        other[0]: True,
+    }
     assert "client_secret" not in str(listed)
     assert service.call("DELETE", f"/v1/clients/{other[0]}", bearer=ada).status_code == 204
     for secret in (other[1], done.json["client_secret"]):
@@ -56,7 +57,7 @@ def test_keys_are_replaced_by_exactly_those_that_were_approved(service, officers
         needed = service.call("POST", path, body, bearer=bearer).json
         number = approved(
             service, officers, needed["act"], needed["target"], **needed["params"]
-        ).json["id"]  # fmt: skip
+        ).json["id"]
         return number, service.call("POST", path, body | {"approval": number}, bearer=grace)
 
     assert put(old)[1].json["keys"] == 1
@@ -74,17 +75,21 @@ def test_keys_are_replaced_by_exactly_those_that_were_approved(service, officers
     refused = service.call("POST", path, {"jwks": {"keys": [private]}}, bearer=ada)
     (fault,) = refused.json["errors"]
     assert (refused.status_code, fault["pointer"], fault["code"]) == (
-        422, "/jwks/keys/0", "private_key",
-    )  # fmt: skip
+        422,
+        "/jwks/keys/0",
+        "private_key",
+    )
     assert private["d"] not in refused.get_data(as_text=True)
 
 
 def test_only_operators_touch_clients(service, other):
     """A client, with every scope there is, lists and changes none."""
     for method, path in (
-        ("GET", "/v1/clients"), ("POST", f"/v1/clients/{other[0]}/secret"),
-        ("POST", f"/v1/clients/{other[0]}/jwks"), ("DELETE", f"/v1/clients/{other[0]}"),
-    ):  # fmt: skip
+        ("GET", "/v1/clients"),
+        ("POST", f"/v1/clients/{other[0]}/secret"),
+        ("POST", f"/v1/clients/{other[0]}/jwks"),
+        ("DELETE", f"/v1/clients/{other[0]}"),
+    ):
         assert service.call(method, path, {}).json["code"] == "insufficient_scope"
 
 

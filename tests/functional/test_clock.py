@@ -93,7 +93,7 @@ def test_what_was_begun_in_the_future_is_not_in_force_now(service):
     service.clock.advance(seconds=31)
     flow = service.begin(
         None, "enrollment", access_token=tokens["access_token"], act="enroll:totp"
-    ).json  # fmt: skip
+    ).json
     assert flow["status"] == "completed"
     service.clock.jump(**BACK)
     service.bearer = service.access()

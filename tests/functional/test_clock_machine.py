@@ -185,8 +185,10 @@ def test_nothing_of_another_time_counts_and_nobody_waits_for_it(service):
     run_state_machine_as_test(
         lambda: Walk(service, person),
         settings=settings(
-            max_examples=WALKS, stateful_step_count=STEPS, database=None,
+            max_examples=WALKS,
+            stateful_step_count=STEPS,
+            database=None,
             suppress_health_check=list(HealthCheck),
         ),
-    )  # fmt: skip
+    )
     print(f"{WALKS} walks of up to {STEPS} steps, 0 violations")  # noqa: T201 - shown with -rP

@@ -39,10 +39,12 @@ def test_tables_keep_ids_and_versions_whole(ready, columns):  # noqa: F811 - a f
 @pytest.mark.parametrize(
     ("number", "words", "said"),
     [
-        (0, ("row",), "0 rows"), (1, ("row",), "1 row"), (2, ("leaf", "leaves"), "2 leaves"),
+        (0, ("row",), "0 rows"),
+        (1, ("row",), "1 row"),
+        (2, ("leaf", "leaves"), "2 leaves"),
         (1, ("instance serves", "instances serve"), "1 instance serves"),
     ],
-)  # fmt: skip
+)
 def test_numbers_have_their_nouns(number, words, said):
     """One is one, and all else is many."""
     assert counted(number, *words) == said
@@ -59,14 +61,18 @@ def test_what_is_revealed_or_unlocked_on_the_host_is_alarmed(ready):  # noqa: F8
 def test_acts_on_a_subject_are_alarmed_and_name_it_in_the_log(service, settings):
     """By name, each leaves an alarm with the command and an entry of the host at the subject."""
     environment = {
-        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
-        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
-    }  # fmt: skip
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key,
+        "LAMINA_FACE_ENGINE": "off",
+    }
     person = service.register("alice")
     acts = {
-        "subjects unlock": (), "subjects canary": (), "behavior reset": (),
+        "subjects unlock": (),
+        "subjects canary": (),
+        "behavior reset": (),
         "subjects hold": ("--until", "2999-01-01", "--reason", "aml"),
-    }  # fmt: skip
+    }
     for act, options in acts.items():
         done = CliRunner().invoke(main, [*act.split(), "alice", *options], env=environment)
         assert done.exit_code == 0, done.stderr
@@ -83,11 +89,14 @@ def test_acts_on_a_subject_are_alarmed_and_name_it_in_the_log(service, settings)
     "command",
     [
         ("subjects", "hold", "nobody", "--until", "2999-01-01", "--reason", "aml"),
-        ("subjects", "canary", "nobody"), ("policy", "clear-risk", "nobody"),
-        ("keys", "shred", "nobody", "--yes"), ("operators", "revoke", "nobody"),
-        ("subjects", "unlock", "nobody"), ("face", "renew", "--subject", "nobody"),
+        ("subjects", "canary", "nobody"),
+        ("policy", "clear-risk", "nobody"),
+        ("keys", "shred", "nobody", "--yes"),
+        ("operators", "revoke", "nobody"),
+        ("subjects", "unlock", "nobody"),
+        ("face", "renew", "--subject", "nobody"),
     ],
-)  # fmt: skip
+)
 def test_a_subject_is_named_by_id_or_identifier_everywhere(ready, command):  # noqa: F811 - a fixture
     """A name is looked up: that nobody has it is what is told, not that it is no id."""
     answer = ready(*command)

@@ -39,10 +39,14 @@ def test_each_shell_gets_its_script(shell):
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("cli", ["clients"]), ("clients rot", ["rotate-secret"]), ("o", ["operators", "outbox"]),
-        ("keys rewrap --tier ", ["root", "kek"]), ("policy list --j", ["--json"]), ("zzz", []),
+        ("cli", ["clients"]),
+        ("clients rot", ["rotate-secret"]),
+        ("o", ["operators", "outbox"]),
+        ("keys rewrap --tier ", ["root", "kek"]),
+        ("policy list --j", ["--json"]),
+        ("zzz", []),
     ],
-)  # fmt: skip
+)
 def test_bash_completes(script, typed, offered):
     """The script is sound, and what it offers is what there is."""
     subprocess.run(["bash", "-n", script], check=True)
@@ -51,7 +55,10 @@ def test_bash_completes(script, typed, offered):
     ask += '_lamina_completion lamina; printf "%s\\n" "${COMPREPLY[@]}"'
     path = f"{script.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", ask], env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        ["bash", "-c", ask],
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.split() == offered, done.stderr

@@ -38,9 +38,11 @@ APART = {
 
 def post(service, path, body):
     return service.http.post(
-        path, data=body, headers={"Authorization": f"Bearer {service.bearer}", "Flow-Token": "x"},
+        path,
+        data=body,
+        headers={"Authorization": f"Bearer {service.bearer}", "Flow-Token": "x"},
         content_type="application/json",
-    )  # fmt: skip
+    )
 
 
 def test_bodies_of_many_values_are_not_parsed(service, monkeypatch):
@@ -49,9 +51,11 @@ def test_bodies_of_many_values_are_not_parsed(service, monkeypatch):
     spy = SimpleNamespace(loads=lambda *_args, **_more: parsed.append(1))
     monkeypatch.setattr(strict_json, "json", spy)
     paths = (
-        "/v1/flows", ACTION.format("x"), "/v1/subjects/x/face/score",
+        "/v1/flows",
+        ACTION.format("x"),
+        "/v1/subjects/x/face/score",
         "/v1/subjects/x/authenticators/y/confirm",
-    )  # fmt: skip
+    )
     for path in paths:
         for name, body in COSTLY.items():
             answer = post(service, path, body)
@@ -114,10 +118,12 @@ def test_no_route_takes_more_than_256_kib_beside_frames(service):
         for method, operation in item.items():
             if "requestBody" in operation:
                 answer = service.http.open(
-                    path.replace("{", "").replace("}", ""), method=method.upper(), data=body,
+                    path.replace("{", "").replace("}", ""),
+                    method=method.upper(),
+                    data=body,
                     headers={"Authorization": f"Bearer {service.bearer}"},
                     content_type="application/json",
-                )  # fmt: skip
+                )
                 # Some are for operators, and the guard comes first.
                 assert answer.status_code in {403, 413}, path
                 seen += answer.status_code == 413

@@ -31,9 +31,11 @@ def test_which_element_failed_is_not_told(deferred):
     person = deferred.register()
     answers = []
     for name, password, right in (
-        ("alice", WRONG, True), ("alice", PASSWORD, False), ("nobody", WRONG, False),
+        ("alice", WRONG, True),
+        ("alice", PASSWORD, False),
+        ("nobody", WRONG, False),
         ("nobody", PASSWORD, False),
-    ):  # fmt: skip
+    ):
         code = deferred.code(person) if right else "000000"
         first, second = tried(deferred, name, password, code)
         assert (first.status_code, second.status_code) == (200, 422)
@@ -120,8 +122,9 @@ def test_a_step_up_is_deferred_too(deferred):
     flow = deferred.begin(None, "step_up", access_token=tokens["access_token"], max_age=60).json
     wrong = deferred.act(flow, "password", {"password": WRONG})
     assert (wrong.status_code, list(wrong.json["actions"])) == (
-        200, ["totp", "recovery_code", "back"],
-    )  # fmt: skip
+        200,
+        ["totp", "recovery_code", "back"],
+    )
     verdict = deferred.act(flow, "totp", {"code": deferred.code(person)})
     assert verdict.json["code"] == "verification_failed"
 

@@ -46,8 +46,11 @@ def opened(settings, clock):
 
 def somebody(service, **profile):
     """Register somebody with addresses; return the path of an identifier's verification."""
-    body = {"identifiers": {"email": "alice@example.com", "phone": "+4930123456"},
-            "password": PASSWORD, "profile": profile or None}  # fmt: skip
+    body = {
+        "identifiers": {"email": "alice@example.com", "phone": "+4930123456"},
+        "password": PASSWORD,
+        "profile": profile or None,
+    }
     made = service.call("POST", "/v1/subjects", body)
     assert made.status_code == 201, made.json
     return lambda name: f"/v1/subjects/{made.json['id']}/identifiers/{name}/verification"
@@ -141,18 +144,20 @@ def test_a_webhook_hears_of_what_its_client_did(opened):
         ({"SMS_URL": "https://x", "SMS_SECRET": "short"}, "LAMINA_SMS_SECRET"),
         ({"SMTP_URL": "console:", "MODE": "production", "ISSUER": "https://x"}, "development"),
         ({"SMS_URL": "http://x", "MODE": "production", "ISSUER": "https://x"}, "LAMINA_SMS_URL"),
-        ({"LANGUAGE": "tlh"}, "LAMINA_LANGUAGE"), ({"TEXTS": "/nowhere/texts"}, "LAMINA_TEXTS"),
+        ({"LANGUAGE": "tlh"}, "LAMINA_LANGUAGE"),
+        ({"TEXTS": "/nowhere/texts"}, "LAMINA_TEXTS"),
         ({"SERVICE_NAME": "a\nb"}, "LAMINA_SERVICE_NAME"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be_stop_the_start(tmp_path, changes, said):
     """One line that names the setting; a secret is not repeated."""
     FileRoot.init(tmp_path / "keys", KEY_CLASSES)
     environment = {
-        "LAMINA_MODE": "development", "LAMINA_FACE_ENGINE": "off",
+        "LAMINA_MODE": "development",
+        "LAMINA_FACE_ENGINE": "off",
         "LAMINA_DATABASE_URL": f"sqlite:///{tmp_path / 'lamina.db'}",
         "LAMINA_ROOT_KEY": f"file:{tmp_path / 'keys'}",
-    } | {f"LAMINA_{name}": value for name, value in changes.items()}  # fmt: skip
+    } | {f"LAMINA_{name}": value for name, value in changes.items()}
     migrate.upgrade(make_engine(environment["LAMINA_DATABASE_URL"]))
     with pytest.raises(SetupError) as refused:
         open_container(load(environment, tmp_path / "none"))
@@ -164,9 +169,11 @@ def test_settings_that_cannot_be_stop_the_start(tmp_path, changes, said):
 def lamina(settings, service):
     """Run a command beside the service."""
     environment = {
-        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
-        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
-    }  # fmt: skip
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key,
+        "LAMINA_FACE_ENGINE": "off",
+    }
 
     def run(*arguments):
         return CliRunner().invoke(main, [*arguments, "--json"], env=environment)

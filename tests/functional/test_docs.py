@@ -14,8 +14,9 @@ def test_the_table_of_routes_is_what_is_served(service):
     """docs/api.md names every route with its scope, and no other."""
     rows = re.findall(
         r"^\| (GET|POST|PATCH|DELETE) \| (\S+) \| ([^|]+) \|",
-        (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE,
-    )  # fmt: skip
+        (ROOT / "docs" / "api.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
     told = {}
     for method, path, scope in rows:
         named = re.search(r"`([a-z:]+)`", scope)

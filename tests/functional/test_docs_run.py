@@ -77,18 +77,27 @@ class Deployment:
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("LAMINA_")
         } | {
-            "PATH": f"{shim.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
-            "LAMINA_DATABASE_URL": url, "LAMINA_FACE_ENGINE": "off", "LAMINA_LOG_LEVEL": "error",
-            "LAMINA_BIND": f"127.0.0.1:{self.port}", "LAMINA_MODE": "development",
+            "PATH": f"{shim.parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "LAMINA_DATABASE_URL": url,
+            "LAMINA_FACE_ENGINE": "off",
+            "LAMINA_LOG_LEVEL": "error",
+            "LAMINA_BIND": f"127.0.0.1:{self.port}",
+            "LAMINA_MODE": "development",
             "LAMINA_LEDGER": f"file:{directory}/lamina.db.ledger",
-        }  # fmt: skip
+        }
 
     def run(self, script, **more):
         """Run a block; every command of it must succeed."""
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script], cwd=self.directory,
-            env=self.environment | more, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self.directory,
+            env=self.environment | more,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, (script, done.stdout, done.stderr)
         return done.stdout
 
@@ -152,8 +161,9 @@ def missing(body):
 
 
 def _known(name):
-    shell = subprocess.run(["bash", "-c", f"type -t {shlex.quote(name)}"], check=False,
-                           capture_output=True)  # fmt: skip
+    shell = subprocess.run(
+        ["bash", "-c", f"type -t {shlex.quote(name)}"], check=False, capture_output=True
+    )
     return shell.returncode == 0
 
 

@@ -15,18 +15,34 @@ from service.store import migrate
 from tests.letterbox import letterbox
 
 HEALTHY = {
-    "database", "schema", "disk.database", "disk.ledger", "roots", "redis", "serving", "worker",
-    "jobs", "clock.monotonic", "clock.log", "ledger", "keys", "age.kek", "age.signing", "outbox",
-}  # fmt: skip
+    "database",
+    "schema",
+    "disk.database",
+    "disk.ledger",
+    "roots",
+    "redis",
+    "serving",
+    "worker",
+    "jobs",
+    "clock.monotonic",
+    "clock.log",
+    "ledger",
+    "keys",
+    "age.kek",
+    "age.signing",
+    "outbox",
+}
 
 
 @pytest.fixture
 def environment(settings):
     """The settings of a deployment, as a shell gives them."""
     return {
-        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
-        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
-    }  # fmt: skip
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key,
+        "LAMINA_FACE_ENGINE": "off",
+    }
 
 
 @pytest.fixture
@@ -221,9 +237,19 @@ def test_other_root_keys_are_told(alive, doctor, settings):
     """The files are well, but are not those that the database was made with."""
     directory = Path(settings.root_key.removeprefix("file:"))
     directory.rename(directory.with_name("former"))
-    assert CliRunner().invoke(main, ["keys", "init"], env={
-        "LAMINA_MODE": "development", "LAMINA_ROOT_KEY": settings.root_key,
-    }).exit_code == 0  # fmt: skip
+    assert (
+        CliRunner()
+        .invoke(
+            main,
+            ["keys", "init"],
+            env={
+                "LAMINA_MODE": "development",
+                "LAMINA_ROOT_KEY": settings.root_key,
+            },
+        )
+        .exit_code
+        == 0
+    )
     assert "not those that this database was made with" in findings(doctor())["start"][0]
 
 
@@ -242,8 +268,9 @@ def test_old_keys_and_destructions_that_are_due_are_told(alive, doctor):
     assert found["age.signing"][0].startswith("the oldest in use, signing, is 2")
     assert found["destruction"][0].startswith("kek factor 1 goes after 2020-01-01T00:00:00Z")
     assert found["keys"] == (
-        "kek receipt 2 is pending", "lamina keys promote --tier kek --class receipt"
-    )  # fmt: skip
+        "kek receipt 2 is pending",
+        "lamina keys promote --tier kek --class receipt",
+    )
 
 
 def test_a_pooler_that_drops_the_time_out_is_told(alive, doctor, settings, monkeypatch):
@@ -279,8 +306,10 @@ def test_another_check_is_one_more_line(alive, doctor, monkeypatch):
 def test_a_mail_server_that_is_away_or_refuses_is_a_finding(alive, doctor):
     """With the reason; one that takes mail is in order, and gets none."""
     with letterbox() as (box, port):
-        mail = {"LAMINA_SMTP_URL": f"smtp://127.0.0.1:{port}?tls=off",
-                "LAMINA_SMTP_FROM": "a@bank.example"}  # fmt: skip
+        mail = {
+            "LAMINA_SMTP_URL": f"smtp://127.0.0.1:{port}?tls=off",
+            "LAMINA_SMTP_FROM": "a@bank.example",
+        }
         code, rows = doctor(**mail)
         (row,) = [row for row in rows if row["check"] == "delivery.email"]
         assert (code, row["ok"], box.letters) == (0, True, [])

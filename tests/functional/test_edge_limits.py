@@ -34,10 +34,20 @@ class Redis:
 
     def start(self):
         self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-             "--appendonly", "no"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [
+                "redis-server",
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             with socket.socket() as probe:
@@ -160,14 +170,15 @@ def test_processes_without_redis_share_the_limit(houses):
         ("2001:db8::1", "[2001:DB8::2]:443", "2001:db8::ffff:1%eth0", "2001:0db8:0:0:9::"),
         ("unknown", "", "_hidden", "1.2.3.4.5", "9" * 5000, "192.0.2.256"),
     ],
-)  # fmt: skip
+)
 def test_another_spelling_is_no_other_caller(houses, spellings):
     """Behind a proxy every spelling of an address, and every garbage, is counted together."""
     app = houses(trusted_proxies=1)
     answers = [
         ask(app, "unix:" if not spelled else "10.0.0.1", X_Forwarded_For=spelled)
-        for _ in range(LIMIT // len(spellings) + 1) for spelled in spellings
-    ]  # fmt: skip
+        for _ in range(LIMIT // len(spellings) + 1)
+        for spelled in spellings
+    ]
     assert answers.count(200) == LIMIT
     assert ask(app, X_Forwarded_For="198.51.100.1") == 200
 

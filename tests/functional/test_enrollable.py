@@ -28,11 +28,14 @@ def test_what_is_lacking_is_told_with_the_completion(service):
     path = f"/v1/subjects/{carol}/authenticators"
     grantless = service.call("POST", path, {"type": "recovery_codes"})
     assert grantless.status_code == 403
-    in_force(service, changed(
-        factors=["password", "recovery_code"],
-        login={"acr": "urn:lamina:acr:aal1", "layers": [["password"]]},
-        recovery={"acr": "urn:lamina:acr:aal1", "layers": [["recovery_code"]]},
-    ))  # fmt: skip
+    in_force(
+        service,
+        changed(
+            factors=["password", "recovery_code"],
+            login={"acr": "urn:lamina:acr:aal1", "layers": [["password"]]},
+            recovery={"acr": "urn:lamina:acr:aal1", "layers": [["recovery_code"]]},
+        ),
+    )
     assert signed_in(service, "carol").json["enrollable"] == ["recovery_codes"]
 
 

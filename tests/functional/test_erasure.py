@@ -159,9 +159,12 @@ def test_the_ledger_refuses_every_change(tmp_path):
     whole = path.read_bytes()
     first, second, third = whole.splitlines(keepends=True)
     for content, line in (
-        (second + third, 1), (first + third, 2), (first + second.replace(b'"b"', b'"x"'), 2),
-        (first + b"nothing\n", 2), (first + b"[]\n", 2),
-    ):  # fmt: skip
+        (second + third, 1),
+        (first + third, 2),
+        (first + second.replace(b'"b"', b'"x"'), 2),
+        (first + b"nothing\n", 2),
+        (first + b"[]\n", 2),
+    ):
         path.write_bytes(content)
         with pytest.raises(SetupError) as damaged:
             ledger.entries()

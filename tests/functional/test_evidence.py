@@ -33,9 +33,7 @@ def later(service, **amount):
 
 def refresh(service, tokens):
     """Renew tokens."""
-    return service.oauth(
-        "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"]
-    )  # fmt: skip
+    return service.oauth("token", grant_type="refresh_token", refresh_token=tokens["refresh_token"])
 
 
 def active(service, tokens):

@@ -134,16 +134,18 @@ class Walk(RuleBasedStateMachine):
             rows = tx.execute(query, {"b": bucket}).all()
         return {
             (row.lane, name): getattr(row, name)
-            for row in rows for name in ("knowledge", "other", "face", "total")
-        }  # fmt: skip
+            for row in rows
+            for name in ("knowledge", "other", "face", "total")
+        }
 
     def worth(self, evidence: list[Shown], within: timedelta) -> set[str]:
         """Return the factors that evidence within an age still proves."""
         alive = self.alive()
         return {
-            item.factor for item in evidence
+            item.factor
+            for item in evidence
             if item.authenticator in alive and self.now - item.at <= within
-        }  # fmt: skip
+        }
 
     def pick(self, number: int) -> Walked:
         """Choose one of the last sessions."""
@@ -496,8 +498,10 @@ def test_a_walk_never_leaves_the_rules(service):
     service.container.login._dependencies.signals.signals = ()
     Walk.service = service
     limits = settings(
-        max_examples=WALKS, stateful_step_count=STEPS, database=None,
+        max_examples=WALKS,
+        stateful_step_count=STEPS,
+        database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     run_state_machine_as_test(Walk, settings=limits)

@@ -20,9 +20,10 @@ PROFILE = {"name": "Alice Example", "birthdate": "1990-01-01"}
 def alice(service):
     """Somebody with a profile, consents and an address."""
     return service.register(
-        identifiers={"username": "alice", "email": "alice@example.org"}, profile=PROFILE,
+        identifiers={"username": "alice", "email": "alice@example.org"},
+        profile=PROFILE,
         consents=[CONSENT | {"purpose": "behavior"}],
-    )  # fmt: skip
+    )
 
 
 def granted(service, person):
@@ -79,8 +80,10 @@ def test_everything_is_there_in_the_clear_and_secrets_are_named(service, alice):
     assert found["refresh_token"]["rows"]
     assert found["throttle"]["rows"]
     assert {row["kind"] for row in found["audit_leaf"]["rows"]} >= {
-        "subject.registered", "session.started", "subject.export_requested",
-    }  # fmt: skip
+        "subject.registered",
+        "session.started",
+        "subject.export_requested",
+    }
     assert {item["name"] for item in document["not_found_by_subject"]} >= {"flow", "kept_answer"}
     assert all(item["unreadable"] == 0 for item in document["sections"])
 
@@ -281,9 +284,11 @@ def test_the_command_writes_a_new_file_for_nobody_else(service, settings, alice,
 
     def lamina(*arguments):
         environment = {
-            "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
-            "LAMINA_ROOT_KEY": f"file:{tmp_path / 'keys'}", "LAMINA_FACE_ENGINE": "off",
-        }  # fmt: skip
+            "LAMINA_MODE": "development",
+            "LAMINA_DATABASE_URL": settings.database_url,
+            "LAMINA_ROOT_KEY": f"file:{tmp_path / 'keys'}",
+            "LAMINA_FACE_ENGINE": "off",
+        }
         command = ("subjects", "export", *arguments, "--out", str(out), "--json")
         return CliRunner().invoke(main, command, env=environment)
 

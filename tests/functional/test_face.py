@@ -238,9 +238,10 @@ def test_a_film_behind_a_picture_is_cut_off_and_named(faces, person):
     """A motion photo signs in like its still; the answer tells what was cut off, match or not."""
     flow = at_face(faces, person)
     named = {
-        "pointer": "/frames/0/image", "code": "trailing_data",
+        "pointer": "/frames/0/image",
+        "code": "trailing_data",
         "detail": f"{len(FILM)} bytes behind it were cut off",
-    }  # fmt: skip
+    }
     other = faces.act(flow, "face", capture(flow, portraits.hopper() + FILM))
     assert (other.status_code, other.json["flow"]["set_aside"]) == (422, [named])
     flow |= other.json["flow"]
@@ -272,10 +273,13 @@ def test_a_film_is_named_at_enrollment_and_in_a_score_too(faces):
     ("picture", "code", "detail"),
     [
         (MINE[5][:-500], "image_truncated", "The picture is cut off; send it again."),
-        (b"\0\0\0\x18ftypheic" + bytes(500), "image_not_supported",
-         "This is a picture in HEIC; send JPEG."),
+        (
+            b"\0\0\0\x18ftypheic" + bytes(500),
+            "image_not_supported",
+            "This is a picture in HEIC; send JPEG.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_picture_is_told(faces, person, picture, code, detail):
     """A picture that is cut off has a code of its own; HEIC is told to be sent as JPEG."""
     flow = at_face(faces, person)

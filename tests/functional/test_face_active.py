@@ -92,8 +92,10 @@ def test_a_living_person_enrolls_and_signs_in_once(faces, recorded):
     flow |= flat.json["flow"]
     few = act(faces, flow, recorded(options(flow)) | {"frames": stills(portraits.collins())})
     assert few.json["errors"][0] == {
-        "pointer": "/frames", "code": "frame_count", "detail": "takes 8 to 28 frames",
-    }  # fmt: skip
+        "pointer": "/frames",
+        "code": "frame_count",
+        "detail": "takes 8 to 28 frames",
+    }
     flow |= few.json["flow"]
     for _ in range(3):
         take = recorded(options(flow))

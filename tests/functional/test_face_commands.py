@@ -53,8 +53,10 @@ def test_evaluate_reports_what_api_md_names(lamina, tmp_path):
         rows.writerow(["path_a", "path_b", "same", "set"])
         rows.writerows(
             [one, other, int(one[0] == other[0]), "two"]
-            for one in names for other in names if one < other
-        )  # fmt: skip
+            for one in names
+            for other in names
+            if one < other
+        )
     plot = tmp_path / "det.png"
     done = lamina("evaluate", "pairs.csv", "--images", tmp_path, "--plot", plot, "--json")
     found = json.loads(done.stdout)

@@ -95,9 +95,10 @@ def test_a_challenge_keeps_its_mode_and_is_void_once_the_policy_asks_for_more(fa
     late = faces.act(flow, "face", capture(flow, MINE[4]))
     assert late.status_code == 422
     assert late.json["errors"][0] == {
-        "pointer": "/challenge_id", "code": "challenge_outdated",
+        "pointer": "/challenge_id",
+        "code": "challenge_outdated",
         "detail": "asks for less than the policy does by now; answer the fresh challenge",
-    }  # fmt: skip
+    }
     flow |= late.json["flow"]
     assert mode(flow) == "active"
     stills = faces.act(flow, "face", capture(flow, MINE[4]))
@@ -191,9 +192,11 @@ def test_an_active_challenge_has_ten_free_and_a_score_makes_it_five(faces, perso
     assert score(faces, person, MINE[4]).status_code == 429
     assert failing(faces, person, flow, 0) == 422
     for answer in (
-        score(faces, person, MINE[4]), faces.call("POST", path, wrong),
-        faces.act(flow, "face", wrong), named(faces, "ALICE"),
-    ):  # fmt: skip
+        score(faces, person, MINE[4]),
+        faces.call("POST", path, wrong),
+        faces.act(flow, "face", wrong),
+        named(faces, "ALICE"),
+    ):
         assert answer.status_code == 429
 
 

@@ -40,9 +40,11 @@ def lamina(faces, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = faces.container.settings
     environment = {
-        "LAMINA_MODE": "development", "LAMINA_FACE_ENGINE": "off",
-        "LAMINA_DATABASE_URL": settings.database_url, "LAMINA_ROOT_KEY": settings.root_key,
-    }  # fmt: skip
+        "LAMINA_MODE": "development",
+        "LAMINA_FACE_ENGINE": "off",
+        "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key,
+    }
     return lambda *arguments: CliRunner().invoke(main, ["face", *arguments], env=environment)
 
 

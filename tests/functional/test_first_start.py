@@ -42,12 +42,15 @@ class Place:
         FileRoot.init(directory / "keys", KEY_CLASSES)
         self.url = url
         self.environment = {
-            "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": url, "LAMINA_FACE_ENGINE": "off",
-            "LAMINA_ROOT_KEY": f"file:{directory / 'keys'}", "LAMINA_LOG_LEVEL": "error",
+            "LAMINA_MODE": "development",
+            "LAMINA_DATABASE_URL": url,
+            "LAMINA_FACE_ENGINE": "off",
+            "LAMINA_ROOT_KEY": f"file:{directory / 'keys'}",
+            "LAMINA_LOG_LEVEL": "error",
             "LAMINA_LEDGER": f"file:{directory / 'ledger'}",
             "LAMINA_BIND": f"127.0.0.1:{self.port}",
             "LAMINA_ISSUER": f"http://localhost:{self.port}",
-        }  # fmt: skip
+        }
         self.begun = []
 
     def begin(self, *arguments):

@@ -38,10 +38,17 @@ class Sender:
         self._chunks = list(chunks)
         self.asked = 0
         self._scope = {
-            "type": "http", "method": method, "path": path, "raw_path": path.encode(),
-            "query_string": b"", "http_version": "1.1", "scheme": "http",
-            "server": ("127.0.0.1", 8000), "client": ("192.0.2.1", 4711), "headers": list(headers),
-        }  # fmt: skip
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "http_version": "1.1",
+            "scheme": "http",
+            "server": ("127.0.0.1", 8000),
+            "client": ("192.0.2.1", 4711),
+            "headers": list(headers),
+        }
         self.sent = []
 
     async def _receive(self):
@@ -267,9 +274,15 @@ def test_no_header_passes_for_that_of_a_proxy(service, front):
 
     spy = Front(app)
     send(
-        spy, "/a%2Fb%C3%A9", [], (b"x_forwarded_for", b"9.9.9.9"), (b"x-a", b"1"), (b"x-a", b"2"),
-        (b"if-match", b"\xc3\xa9"), method="GET",
-    )  # fmt: skip
+        spy,
+        "/a%2Fb%C3%A9",
+        [],
+        (b"x_forwarded_for", b"9.9.9.9"),
+        (b"x-a", b"1"),
+        (b"x-a", b"2"),
+        (b"if-match", b"\xc3\xa9"),
+        method="GET",
+    )
     assert "HTTP_X_FORWARDED_FOR" not in shown
     assert (shown["HTTP_X_A"], shown["HTTP_IF_MATCH"]) == ("1,2", "\xc3\xa9")
     assert shown["PATH_INFO"].encode("latin-1").decode() == "/a/bé"

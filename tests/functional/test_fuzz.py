@@ -18,15 +18,48 @@ from service.store.engine import make_engine
 from tests.functional.conftest import PASSWORD, Service
 
 NAMES = st.sampled_from(
-    ["kind", "identifier", "identifiers", "username", "email", "phone", "password", "profile",
-     "consents", "purpose", "type", "code", "frames", "challenge_id", "behavior", "keystroke",
-     "action", "name", "input", "context", "session", "access_token", "act", "acr_values",
-     "max_age", "capability", "reason", "segment", "v", "keys", "field"]
-)  # fmt: skip
+    [
+        "kind",
+        "identifier",
+        "identifiers",
+        "username",
+        "email",
+        "phone",
+        "password",
+        "profile",
+        "consents",
+        "purpose",
+        "type",
+        "code",
+        "frames",
+        "challenge_id",
+        "behavior",
+        "keystroke",
+        "action",
+        "name",
+        "input",
+        "context",
+        "session",
+        "access_token",
+        "act",
+        "acr_values",
+        "max_age",
+        "capability",
+        "reason",
+        "segment",
+        "v",
+        "keys",
+        "field",
+    ]
+)
 LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=30),
     st.sampled_from(["login", "step_up", "enrollment", "recovery", "alice", "totp", PASSWORD]),
-)  # fmt: skip
+)
 VALUES = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
@@ -50,10 +83,14 @@ def fuzzed(tmp_path_factory):
     place = tmp_path_factory.mktemp("fuzz")
     FileRoot.init(place / "keys", KEY_CLASSES)
     found = Settings(
-        mode="development", database_url=f"sqlite:///{place / 'lamina.db'}", face_engine="off",
-        smtp_url="console:", sms_url="console:",
-        root_key=f"file:{place / 'keys'}", log_level="error",
-    )  # fmt: skip
+        mode="development",
+        database_url=f"sqlite:///{place / 'lamina.db'}",
+        face_engine="off",
+        smtp_url="console:",
+        sms_url="console:",
+        root_key=f"file:{place / 'keys'}",
+        log_level="error",
+    )
     engine = make_engine(found.database_url)
     migrate.upgrade(engine)
     engine.dispose()
@@ -74,14 +111,17 @@ def fuzzed(tmp_path_factory):
 @settings(
     max_examples=300,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
+)
 @given(data=st.data(), body=BODIES, headers=HEADERS, part=st.text(min_size=1, max_size=12))
 def test_nothing_that_is_sent_is_a_500(fuzzed, data, body, headers, part):
     """Every route, any body, any header, any name in the path: an answer below 500."""
     service, flow, routes = fuzzed
     method, path = data.draw(st.sampled_from(routes))
-    sent = {"Content-Type": "application/json", "Authorization": f"Bearer {service.bearer}",
-            "Flow-Token": flow["flow_token"]} | headers  # fmt: skip
+    sent = {
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {service.bearer}",
+        "Flow-Token": flow["flow_token"],
+    } | headers
     for name in ("{name}", "{authenticator}", "{purpose}", "{capability}", "{session}"):
         path = path.replace(name, data.draw(st.sampled_from(["password", "totp", "email"])) or part)
     answer = service.http.open(path, method=method.upper(), data=body, headers=sent)

@@ -87,8 +87,11 @@ def test_the_grant_is_for_the_one_act_that_was_agreed_on(desk, act):
     assert enrolled(desk) == before
     wanted = act.removeprefix("enroll:")
     bodies = {
-        "password": {"password": NEW_PASSWORD}, "totp": {}, "recovery_codes": {}, "face": {},
-    }  # fmt: skip
+        "password": {"password": NEW_PASSWORD},
+        "totp": {},
+        "recovery_codes": {},
+        "face": {},
+    }
     for kind in bodies.keys() - {wanted, "face"}:
         refused = service.enroll(desk.person, kind, grant=done["grant"], **bodies[kind])
         assert (refused.status_code, refused.json["code"]) == (403, "grant_invalid"), kind
@@ -115,8 +118,10 @@ def test_a_code_that_nobody_sees_but_the_person(desk):
         shown = container.outbox.waiting(tx, 1000)
     told = [asked.text, approved.text, repr(shown)]
     told += [desk.service.call("GET", "/v1/approvals", bearer=one).text for one in desk.officers]
-    told += [repr(audited(desk.service, kind)) for kind in (
-        "subject.recovery_sent", "subject.recovery_approved", "approval.used")]  # fmt: skip
+    told += [
+        repr(audited(desk.service, kind))
+        for kind in ("subject.recovery_sent", "subject.recovery_approved", "approval.used")
+    ]
     assert not any(code in text or code.replace("-", "") in text for text in told)
 
 

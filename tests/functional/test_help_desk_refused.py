@@ -201,8 +201,9 @@ def test_without_delivery_nothing_is_asked_for(desk, clock):
         there.__dict__.update(desk.service.__dict__, container=mute)
         there.http = create_app(mute).test_client()
         body = {"act": RECOVER, "target": desk.person.id, "params": {"act": "enroll:totp"}}
-        refused = there.call("POST", "/v1/approvals", body | {"reason": "x"},
-                             bearer=desk.officers[0])  # fmt: skip
+        refused = there.call(
+            "POST", "/v1/approvals", body | {"reason": "x"}, bearer=desk.officers[0]
+        )
         assert code_of(refused) == (503, "delivery_not_configured")
         desk.agreed()
         clock.advance(hours=24)
@@ -228,20 +229,26 @@ def test_what_cannot_be_recovered_is_named(desk):
             )
     assert code_of(desk.ask("enroll:totp")) == (409, "too_many_totp")
     two = {"acr": "urn:lamina:acr:aal1", "layers": [["password"], ["totp"]]}
-    in_force(desk.service, changed(
-        factors=["password", "totp"], login=two, recovery=two, **{"raise": {}}))  # fmt: skip
+    in_force(
+        desk.service,
+        changed(factors=["password", "totp"], login=two, recovery=two, **{"raise": {}}),
+    )
     assert code_of(desk.ask("enroll:recovery_codes")) == (409, "factor_not_accepted")
 
 
 @pytest.mark.parametrize(
     ("kind", "former", "above"),
     [
-        ("totp", {"password"}, True), ("recovery_codes", {"password"}, True),
-        ("password", {"totp"}, True), ("password", {"password"}, False), ("password", (), True),
-        ("totp", {"password", "recovery_codes"}, False), ("recovery_codes", {"totp"}, False),
+        ("totp", {"password"}, True),
+        ("recovery_codes", {"password"}, True),
+        ("password", {"totp"}, True),
+        ("password", {"password"}, False),
+        ("password", (), True),
+        ("totp", {"password", "recovery_codes"}, False),
+        ("recovery_codes", {"totp"}, False),
         ("recovery_codes", {"password", "totp", "face"}, False),
     ],
-)  # fmt: skip
+)
 def test_no_account_comes_out_higher_than_it_ever_was(kind, former, above):
     """A second factor for somebody who never had one is no recovery."""
     assert lifts(kind, former) is above
@@ -329,8 +336,11 @@ def test_the_policy_says_how_long_it_waits(desk):
     assert desk.told("subject.recovery_code") == []
     desk.wait(hours=1)
     assert len(desk.told("subject.recovery_code")) == 1
-    for bad in ({"recovery_hours": 0}, {"recovery_hours": 169},
-                {"recovery_hours": 23, "regime": "psd2"}):  # fmt: skip
+    for bad in (
+        {"recovery_hours": 0},
+        {"recovery_hours": 169},
+        {"recovery_hours": 23, "regime": "psd2"},
+    ):
         with pytest.raises(Exception, match="bad_policy"):
             read(changed(**bad))
 

@@ -30,10 +30,13 @@ def sent(service, method, path, data=None, token=""):
 @pytest.mark.parametrize(
     "way",
     [
-        "DELETE consents", "DELETE suspensions", "DELETE sessions", "DELETE authenticators",
+        "DELETE consents",
+        "DELETE suspensions",
+        "DELETE sessions",
+        "DELETE authenticators",
         "GET export",
     ],
-)  # fmt: skip
+)
 def test_a_control_character_in_a_path_names_nothing(service, way, value):
     """PostgreSQL takes no NUL, and none of the rest is in any name."""
     person = service.register()
@@ -115,9 +118,10 @@ def test_a_request_that_is_asked_about_is_counted_once(service, monkeypatch, pat
     edge = []
     incr = EdgeCounts.incr
     monkeypatch.setattr(
-        EdgeCounts, "incr",
+        EdgeCounts,
+        "incr",
         lambda store, key, *more, **named: edge.append(key) or incr(store, key, *more, **named),
-    )  # fmt: skip
+    )
     body = b'{"kind": "login", "identifier": "' + b"a" * 700 + b'"}'
     kind = JSON if path == FLOWS else (b"content-type", b"application/x-www-form-urlencoded")
     front = Front(service.app, deadlines=QUICK)

@@ -30,9 +30,10 @@ BAD_BODIES = {
 def test_malformed_bodies_are_told_what_to_mend(service, name):
     """A 4xx problem document, never a 500, that does not repeat the input."""
     answer = service.http.post(
-        "/v1/flows", data=BAD_BODIES[name],
+        "/v1/flows",
+        data=BAD_BODIES[name],
         headers={"Authorization": f"Bearer {service.bearer}", "Content-Type": "application/json"},
-    )  # fmt: skip
+    )
     assert answer.status_code in {400, 422}
     assert answer.content_type == "application/problem+json"
     problem = answer.json
@@ -217,9 +218,10 @@ def test_a_header_that_is_not_ascii_is_refused(service, name, value):
 def test_a_content_type_that_is_not_ascii_is_refused(service):
     """It is one of the headers that are read."""
     answer = service.http.post(
-        "/v1/subjects", data=b"{}",
+        "/v1/subjects",
+        data=b"{}",
         headers={"Authorization": f"Bearer {service.bearer}", "Content-Type": "application/jsön"},
-    )  # fmt: skip
+    )
     assert (answer.status_code, answer.json["code"]) == (400, "bad_header")
 
 
@@ -249,10 +251,12 @@ def test_no_refusal_repeats_what_a_caller_made_up(service):
         service.call(CANARY, "/v1/flows"),
         service.oauth("token", grant_type=CANARY, **{CANARY: CANARY}),
         service.http.post(
-            "/v1/subjects/x/face/score", data={CANARY: "1"}, content_type="multipart/form-data",
+            "/v1/subjects/x/face/score",
+            data={CANARY: "1"},
+            content_type="multipart/form-data",
             headers={"Authorization": f"Bearer {service.bearer}"},
         ),
-    ]  # fmt: skip
+    ]
     for answer in answers:
         assert 400 <= answer.status_code < 500, answer.text
         assert CANARY not in answer.text

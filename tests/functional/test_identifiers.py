@@ -185,9 +185,10 @@ def test_a_change_in_other_words_keeps_what_is_verified(service):
 def told(answer):
     """Return what an answer tells, without what is another in every answer."""
     return answer.status_code, {
-        name: value for name, value in (answer.json or {}).items()
+        name: value
+        for name, value in (answer.json or {}).items()
         if name not in {"id", "trace_id", "instance", "identifiers", "created_at", "updated_at"}
-    }  # fmt: skip
+    }
 
 
 def test_a_client_of_another_segment_cannot_tell_a_held_address_from_a_free_one(service):

@@ -63,8 +63,9 @@ def test_a_task_that_fails_holds_up_no_other_and_is_tried_again_soon(service, lo
     failing, sound = Clockwork(1), Clockwork(0)
     jobs = jobs_of(
         service,
-        Task("first", timedelta(days=1), failing), Task("second", timedelta(hours=1), sound),
-    )  # fmt: skip
+        Task("first", timedelta(days=1), failing),
+        Task("second", timedelta(hours=1), sound),
+    )
     assert jobs.run_due() == {"second": 1}
     assert jobs.run_due() == {}
     service.clock.advance(seconds=59)
@@ -75,9 +76,14 @@ def test_a_task_that_fails_holds_up_no_other_and_is_tried_again_soon(service, lo
     service.clock.advance(hours=1)
     assert jobs.run_due() == {"second": 1}
     assert logged == [
-        {"event": "job_failed", "log_level": "error", "job": "first", "error": "ValueError",
-         "code": None},
-    ]  # fmt: skip
+        {
+            "event": "job_failed",
+            "log_level": "error",
+            "job": "first",
+            "error": "ValueError",
+            "code": None,
+        },
+    ]
 
 
 def test_a_frequent_task_that_fails_waits_no_longer_than_its_turn(service):
@@ -151,8 +157,10 @@ def test_a_long_job_that_fails_ends_and_is_not_begun_for_ever(service, logged):
     ended = shown(service, jobs, broken)
     assert (ended["status"], ended["done"], ended["total"]) == ("partial", 3, 6)
     assert ended["report"] == {
-        "error": "internal_error", "detail": "It failed by ValueError.", "failed": 0,
-    }  # fmt: skip
+        "error": "internal_error",
+        "detail": "It failed by ValueError.",
+        "failed": 0,
+    }
     assert shown(service, jobs, sound)["status"] == "done"
     assert jobs.run_queued() == 0
     (line,) = logged

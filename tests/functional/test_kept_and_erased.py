@@ -9,8 +9,10 @@ from tests.functional.conftest import CONSENT, PASSWORD
 
 KEY = {"Idempotency_Key": "the same key"}
 CANARY = "national id 123"
-BODY = {"identifiers": {"username": "zoe", "email": "zoe@private.example"},
-        "profile": {"name": CANARY}}  # fmt: skip
+BODY = {
+    "identifiers": {"username": "zoe", "email": "zoe@private.example"},
+    "profile": {"name": CANARY},
+}
 
 
 def erased(answer, *hidden):
@@ -52,8 +54,10 @@ def test_what_was_enrolled_is_shown_until_erased(service, kind):
 def test_a_consent_and_a_suspension_are_shown_until_erased(service):
     """Whatever stands under the path of a subject goes with the subject."""
     person = service.register()
-    asked = {"consents": CONSENT | {"purpose": "news"},
-             "suspensions": {"capability": "payment", "reason": "debts"}}  # fmt: skip
+    asked = {
+        "consents": CONSENT | {"purpose": "news"},
+        "suspensions": {"capability": "payment", "reason": "debts"},
+    }
     for part, body in asked.items():
         path = f"/v1/subjects/{person.id}/{part}"
         first = service.call("POST", path, body, **KEY)

@@ -25,9 +25,11 @@ def lamina(tmp_path, monkeypatch):
     """Run a command in a directory of its own, with keys, a schema and one client."""
     monkeypatch.chdir(tmp_path)
     for name, value in {
-        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": f"sqlite:///{tmp_path}/l.db",
-        "LAMINA_ROOT_KEY": "file:keys", "LAMINA_FACE_ENGINE": "off",
-    }.items():  # fmt: skip
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": f"sqlite:///{tmp_path}/l.db",
+        "LAMINA_ROOT_KEY": "file:keys",
+        "LAMINA_FACE_ENGINE": "off",
+    }.items():
         monkeypatch.setenv(name, value)
 
     def run(*arguments, code=0):
@@ -187,14 +189,16 @@ def test_what_cannot_be_is_refused_with_exit_code_2(lamina):
         (("keys", "promote"), "lamina keys generate"),
         (("keys", "promote", "--tier", "index"), "not being rotated"),
         (("keys", "promote", "--tier", "signing"), "no signing key is pending"),
-        (("keys", "reindex"), "") ,
+        (("keys", "reindex"), ""),
         (("keys", "rewrap", "--workers", "2"), "one writer"),
         (("keys", "generate", "--class", "nothing"), "held:"),
         (("keys", "shred", "00000000-0000-0000-0000-000000000009"), "say --yes"),
         (("keys", "shred", "00000000-0000-0000-0000-000000000009", "--yes"), "no such subject"),
-        (("operators", "revoke", "00000000-0000-0000-0000-000000000009", "--role", "auditor"),
-         "does not have"),
-    ):  # fmt: skip
+        (
+            ("operators", "revoke", "00000000-0000-0000-0000-000000000009", "--role", "auditor"),
+            "does not have",
+        ),
+    ):
         code = 0 if arguments == ("keys", "reindex") else 2
         assert said in lamina(*arguments, code=code).stderr
     lamina("keys", "generate", "--tier", "index")
@@ -217,9 +221,11 @@ def test_several_workers_share_a_job(tmp_path, monkeypatch):
     with database_url("postgresql", tmp_path) as url:
         monkeypatch.chdir(tmp_path)
         for name, value in {
-            "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": url,
-            "LAMINA_ROOT_KEY": "file:keys", "LAMINA_FACE_ENGINE": "off",
-        }.items():  # fmt: skip
+            "LAMINA_MODE": "development",
+            "LAMINA_DATABASE_URL": url,
+            "LAMINA_ROOT_KEY": "file:keys",
+            "LAMINA_FACE_ENGINE": "off",
+        }.items():
             monkeypatch.setenv(name, value)
 
         def run(*arguments):

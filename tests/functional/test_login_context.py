@@ -4,8 +4,11 @@ import pytest
 
 from tests.functional.conftest import PASSWORD
 
-HOME = {"ip": "192.0.2.7", "accept_language": "de-DE",
-        "user_agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36"}  # fmt: skip
+HOME = {
+    "ip": "192.0.2.7",
+    "accept_language": "de-DE",
+    "user_agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36",
+}
 AWAY = {"ip": "203.0.113.9", "user_agent": "curl/8.0", "accept_language": "xx"}
 WRONG = "not the right pass phrase"
 

@@ -97,8 +97,10 @@ def test_nothing_is_offered_unless_policy_says_so(service):
 def test_a_login_below_the_persons_highest_level_gives_no_grant(service, enrollment):
     """Whoever has a code and showed a password alone, whatever enrollment asks for otherwise."""
     offering(
-        service, login=BY_PASSWORD, enrollment={"acr": enrollment, "max_age": 300},
-    )  # fmt: skip
+        service,
+        login=BY_PASSWORD,
+        enrollment={"acr": enrollment, "max_age": 300},
+    )
     with_totp(service)
     done = password(service).json
     assert (done["status"], "grants" in done) == ("completed", False)
@@ -139,9 +141,10 @@ def test_a_grant_counts_once_for_its_client_subject_act_and_session(service):
     stranger = service.access(service.new_client(name="other"))
     totp = grants["enroll:totp"]
     for refused in (
-        enroll(service, other, "totp", totp), enroll(service, subject, "recovery_codes", totp),
+        enroll(service, other, "totp", totp),
+        enroll(service, subject, "recovery_codes", totp),
         enroll(service, subject, "totp", totp, bearer=stranger),
-    ):  # fmt: skip
+    ):
         assert (refused.status_code, refused.json["code"]) == (403, "grant_invalid")
     assert enroll(service, subject, "totp", totp).status_code == 201
     assert enroll(service, subject, "totp", totp).status_code == 403
@@ -159,8 +162,7 @@ def test_a_grant_counts_once_for_its_client_subject_act_and_session(service):
 
 def test_nothing_is_given_before_completion_nor_to_others(service):
     """Pending flows, denied ones, step-ups and clients of somebody else get none."""
-    offering(service, login={"acr": "urn:lamina:acr:aal2",
-                             "layers": [["password"], ["totp"]]})  # fmt: skip
+    offering(service, login={"acr": "urn:lamina:acr:aal2", "layers": [["password"], ["totp"]]})
     registered(service)
     denied = password(service)
     assert (denied.status_code, "grants" in denied.get_data(as_text=True)) == (403, False)
@@ -189,9 +191,14 @@ def test_nothing_is_given_before_completion_nor_to_others(service):
 
 def test_a_deferred_flow_gives_them_with_its_verdict(service):
     """Nothing before the last element; then as any other, if all of it verified."""
-    offering(service, regime="psd2", login={
-        "acr": "urn:lamina:acr:aal2", "layers": [["password"], ["totp"]],
-    })  # fmt: skip
+    offering(
+        service,
+        regime="psd2",
+        login={
+            "acr": "urn:lamina:acr:aal2",
+            "layers": [["password"], ["totp"]],
+        },
+    )
     person = with_totp(service)
     for right in (False, True):
         flow = service.begin().json

@@ -21,9 +21,13 @@ def make(place, *what, **environment):
     ours = ("LAMINA_", "MAKE", "MFLAGS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     done = subprocess.run(
-        ["make", "-f", str(ROOT / "Makefile"), *what], cwd=place, env=kept | environment,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        ["make", "-f", str(ROOT / "Makefile"), *what],
+        cwd=place,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout
 
 

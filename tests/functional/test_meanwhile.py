@@ -55,9 +55,14 @@ def test_an_erasure_while_a_password_is_checked_leaves_nobody(service, monkeypat
     nobody = service.act(service.begin("nobody").json, "password", {"password": password})
     flow = service.begin().json
     path = f"/v1/subjects/{person.id}"
-    meanwhile(monkeypatch, service.container.password._hasher, "verify",
-              lambda: service.app.test_client().delete(
-                  path, headers={"Authorization": f"Bearer {service.bearer}"}))  # fmt: skip
+    meanwhile(
+        monkeypatch,
+        service.container.password._hasher,
+        "verify",
+        lambda: service.app.test_client().delete(
+            path, headers={"Authorization": f"Bearer {service.bearer}"}
+        ),
+    )
     answer = service.act(flow, "password", {"password": password})
     assert answer.status_code == nobody.status_code == 422
     assert set(answer.json) == set(nobody.json)
@@ -118,8 +123,12 @@ def test_a_confirmation_that_comes_second_is_no_failed_attempt(faces, monkeypatc
     for _ in range(7):
         added = faces.enroll(person, "face").json
         path = f"/v1/subjects/{person.id}/authenticators/{added['id']}"
-        meanwhile(monkeypatch, faces.container.face._reader, "stills",
-                  lambda path=path: faces.call("DELETE", path))  # fmt: skip
+        meanwhile(
+            monkeypatch,
+            faces.container.face._reader,
+            "stills",
+            lambda path=path: faces.call("DELETE", path),
+        )
         body = {
             "challenge_id": added["challenge"]["challenge_id"],
             "frames": frames(added["id"].encode(), b"two", b"three"),

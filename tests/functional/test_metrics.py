@@ -17,14 +17,33 @@ from tests.functional.test_cli import lamina, ready, spawn  # noqa: F401 - fixtu
 from tests.functional.test_serving import Server, exposed, families, two_ports
 
 LABELS = {
-    "channel", "class", "factor", "grant", "kind", "le", "method", "outcome", "reason", "route",
-    "state", "status", "table", "task", "tier",
-}  # fmt: skip
+    "channel",
+    "class",
+    "factor",
+    "grant",
+    "kind",
+    "le",
+    "method",
+    "outcome",
+    "reason",
+    "route",
+    "state",
+    "status",
+    "table",
+    "task",
+    "tier",
+}
 PUBLIC = {
-    "lamina_http_request_seconds", "lamina_rows_refused", "lamina_rows_differ",
-    "lamina_stored_faces", "lamina_audit_unsequenced", "lamina_audit_unsequenced_seconds",
-    "lamina_audit_disagrees", "lamina_ledger_configured", "lamina_ledger_lost",
-}  # fmt: skip
+    "lamina_http_request_seconds",
+    "lamina_rows_refused",
+    "lamina_rows_differ",
+    "lamina_stored_faces",
+    "lamina_audit_unsequenced",
+    "lamina_audit_unsequenced_seconds",
+    "lamina_audit_disagrees",
+    "lamina_ledger_configured",
+    "lamina_ledger_lost",
+}
 
 
 def value(service, name, **labels):

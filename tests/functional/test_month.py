@@ -169,8 +169,9 @@ class Month:
         done = service.act(flow, "totp", {"code": service.code(person)}).json
         assert done["status"] == "completed", done
         tokens = service.exchange(done["completion_code"]).json
-        fresh = service.oauth("token", grant_type="refresh_token",
-                              refresh_token=tokens["refresh_token"])  # fmt: skip
+        fresh = service.oauth(
+            "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"]
+        )
         assert fresh.status_code == 200, fresh.json
         service.oauth("revoke", token=tokens["access_token"])
         service.begin(person.name)
@@ -197,7 +198,7 @@ class Month:
         service = self.service
         flow = service.begin(
             None, "enrollment", access_token=tokens["access_token"], act="enroll:totp"
-        ).json  # fmt: skip
+        ).json
         assert flow["status"] == "completed", flow
         added = service.enroll(person, "totp", grant=flow["grant"])
         assert added.status_code == 201, added.json
@@ -205,7 +206,7 @@ class Month:
             return
         flow = service.begin(
             None, "enrollment", access_token=tokens["access_token"], act="export:data"
-        ).json  # fmt: skip
+        ).json
         self.call("POST", f"/v1/subjects/{person.id}/export", status=202, Grant=flow["grant"])
 
 
@@ -222,12 +223,26 @@ def test_a_month_keeps_every_table_in_its_bound_and_the_years_after_end_it(month
     """Within the bounds at the end; of what ends nothing is left when nobody comes any more."""
     container = month.service.container
     found = counts(container)
-    over = {name: (rows, BOUNDS[name].rows()) for name, rows in found.items()
-            if rows > BOUNDS[name].rows()}  # fmt: skip
+    over = {
+        name: (rows, BOUNDS[name].rows())
+        for name, rows in found.items()
+        if rows > BOUNDS[name].rows()
+    }
     print({name: (rows, BOUNDS[name].rows()) for name, rows in found.items()})  # noqa: T201 - shown with -rP
     assert over == {}
-    used = {"flow", "kept_answer", "outbox", "session", "throttle", "known_device", "long_job",
-            "refresh_token", "policy_decision", "totp_used_step", "job_lease"}  # fmt: skip
+    used = {
+        "flow",
+        "kept_answer",
+        "outbox",
+        "session",
+        "throttle",
+        "known_device",
+        "long_job",
+        "refresh_token",
+        "policy_decision",
+        "totp_used_step",
+        "job_lease",
+    }
     assert {name for name in used if not found[name]} == set(), "the month made none of them"
     # More than a lease and a turn of each task, one year at a time.
     for _ in range(4):

@@ -135,15 +135,18 @@ def test_the_limits_are_those_of_json():
         (form([b"x"], times=[]), "/times", "frame_times"),
         (form([b"x"], times={"0": 0}), "/times", "frame_times"),
         (part("frames", b"x") + f"--{BOUNDARY}--".encode(), "/times", "frame_times"),
-        (part("times", b"[NaN]") + part("frames", b"x") + f"--{BOUNDARY}--".encode(), "/times",
-         "frame_times"),
+        (
+            part("times", b"[NaN]") + part("frames", b"x") + f"--{BOUNDARY}--".encode(),
+            "/times",
+            "frame_times",
+        ),
         (form([b"x"], "c" * 65), "/challenge_id", "string_too_long"),
         (form([b"x"], "c\0"), "/challenge_id", "string_nul"),
         (part("challenge_id", b"\xff") + form([b"x"]), "/challenge_id", "string_unicode"),
         (form([b"x"] * 29), "/frames", "too_long"),
         (form([b"x", b"y" * (2 * 1024 * 1024 + 1)]), "/frames/1/image", "image_too_large"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_form_is_refused_with_a_pointer(body, pointer, code):
     """Cut short, overlong outside of its parts, misnamed, twice, untimed, too many, too large."""
     with pytest.raises(BadInput) as refused:
@@ -163,7 +166,7 @@ def test_what_a_form_holds_is_checked_as_json_is(faces):
         (form([]), "/frames", "too_short"),
         (form([b"x%d" % n for n in range(6)]), "/frames", "too_long"),
         (form([b"no picture at all, but long enough"]), "/frames/0/image", "not_an_image"),
-    ):  # fmt: skip
+    ):
         answer = post(faces, path, body)
         found = answer.json["errors"][0]
         assert (answer.status_code, found["pointer"], found["code"]) == (422, pointer, code)
@@ -303,9 +306,19 @@ def test_a_whole_form_is_held_about_twice():
 
 
 TELLING = (
-    b"\r", b"\n", b"\r\n\r\n", f"--{BOUNDARY}".encode(), f"\r\n--{BOUNDARY}--".encode(), b'"', b";",
-    b"Content-Disposition: form-data", b"filename*=x''%ff", b"name*=bad''%zz", b"\0", b"=?",
-)  # fmt: skip
+    b"\r",
+    b"\n",
+    b"\r\n\r\n",
+    f"--{BOUNDARY}".encode(),
+    f"\r\n--{BOUNDARY}--".encode(),
+    b'"',
+    b";",
+    b"Content-Disposition: form-data",
+    b"filename*=x''%ff",
+    b"name*=bad''%zz",
+    b"\0",
+    b"=?",
+)
 
 
 class Slow(io.BytesIO):

@@ -20,9 +20,11 @@ def signed_in(service, name):
 def operator_token(service, tokens):
     """Refresh for the API itself."""
     answer = service.oauth(
-        "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"],
+        "token",
+        grant_type="refresh_token",
+        refresh_token=tokens["refresh_token"],
         resource=service.container.settings.issuer,
-    )  # fmt: skip
+    )
     assert answer.status_code == 200, answer.json
     tokens["refresh_token"] = answer.json["refresh_token"]
     return answer.json["access_token"]
@@ -73,9 +75,11 @@ def test_only_operators_get_a_token_for_the_api(service):
     _, tokens = signed_in(service, "ada")
     for resource in (service.container.settings.issuer, "https://elsewhere.example"):
         answer = service.oauth(
-            "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"],
+            "token",
+            grant_type="refresh_token",
+            refresh_token=tokens["refresh_token"],
             resource=resource,
-        )  # fmt: skip
+        )
         assert (answer.status_code, answer.json["error"]) == (400, "invalid_target")
 
 
@@ -226,8 +230,15 @@ def test_what_cannot_be_asked_for_is_named(service, officers):
     pointers = [answer.json["errors"][0]["pointer"] for answer in refused]
     assert [answer.status_code for answer in refused] == [422] * 8
     assert pointers == [
-        "/act", "/params/role", "/target", "/tier", "/tier", "/tier", "/class", "/tier",
-    ]  # fmt: skip
+        "/act",
+        "/params/role",
+        "/target",
+        "/tier",
+        "/tier",
+        "/tier",
+        "/class",
+        "/tier",
+    ]
     for path in ("/v1/jobs/x", f"/v1/jobs/{service.client_id}", "/v1/approvals/x"):
         assert service.call("GET", path, bearer=ada).status_code == 404
 
@@ -236,8 +247,11 @@ def test_long_jobs_are_queued_and_their_end_is_shown(service, officers):
     """202 with the place of the job; the background does it; the signed report is there."""
     ada, _ = officers
     jobs = service.container.key_admin.jobs
-    for kind, body in (("rewrap", {"tier": "kek"}), ("reencrypt", {"class": "contact"}),
-                       ("verify", {})):  # fmt: skip
+    for kind, body in (
+        ("rewrap", {"tier": "kek"}),
+        ("reencrypt", {"class": "contact"}),
+        ("verify", {}),
+    ):
         queued = service.call("POST", f"/v1/keys/{kind}", body, bearer=ada)
         assert queued.status_code == 202
         assert jobs.run_queued() == 1

@@ -235,8 +235,10 @@ def test_a_write_that_finds_no_room_is_unavailable(service, settings):
         raw = connection.connection.dbapi_connection
         pages = raw.execute("PRAGMA page_count").fetchone()[0]
         raw.execute(f"PRAGMA max_page_count={pages}")
-    answers = [service.call("POST", "/v1/subjects", {"identifiers": {"username": f"name{n}"}})
-               for n in range(60)]  # fmt: skip
+    answers = [
+        service.call("POST", "/v1/subjects", {"identifiers": {"username": f"name{n}"}})
+        for n in range(60)
+    ]
     assert {answer.status_code for answer in answers} <= {201, 503}
     full = answers[-1]
     assert (full.status_code, full.json["code"]) == (503, "database_away")

@@ -19,8 +19,10 @@ def test_policies_are_listed_by_pages(service):
     third = service.call("GET", f"/v1/policies?limit=2&cursor={second['next_cursor']}").json
     pages = (first, second, third)
     assert [[item["name"] for item in page["items"]] for page in pages] == [
-        names[:2], names[2:4], names[4:],
-    ]  # fmt: skip
+        names[:2],
+        names[2:4],
+        names[4:],
+    ]
     assert third["next_cursor"] is None
     for query, code in (("limit=0", "bad_limit"), ("cursor=x", "bad_cursor")):
         refused = service.call("GET", f"/v1/policies?{query}")

@@ -49,9 +49,10 @@ def another_session_revokes_the_totp(service, person):
     grant = enrollment(service, mine, "revoke:authenticator").json["grant"]
     path = f"/v1/subjects/{person.id}/authenticators"
     active = [
-        item["id"] for item in service.call("GET", path).json["items"]
+        item["id"]
+        for item in service.call("GET", path).json["items"]
         if (item["type"], item["status"]) == ("totp", "active")
-    ]  # fmt: skip
+    ]
     assert service.call("DELETE", f"{path}/{active[0]}", Grant=grant).status_code == 204
 
 
@@ -70,10 +71,12 @@ def the_login_is_suspended(service, person):
 @pytest.mark.parametrize(
     "happens",
     [
-        another_session_sets_a_password, another_session_revokes_the_totp, every_session_ends,
+        another_session_sets_a_password,
+        another_session_revokes_the_totp,
+        every_session_ends,
         the_login_is_suspended,
     ],
-)  # fmt: skip
+)
 def test_what_a_stolen_session_began_is_confirmed_no_more(service, person, happens):
     """A right code confirms nothing once the owner changed something or ended the session."""
     stolen = signed_in(service, person)

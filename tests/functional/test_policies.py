@@ -51,8 +51,9 @@ def test_a_policy_takes_its_way_by_two_and_back(service, officers):  # noqa: F81
     assert (done["status"], done["risk"]["policy_version"]) == ("completed", version)
     listed = service.call("GET", "/v1/policies").json["items"]
     assert {row["version"]: row["status"] for row in listed} == {
-        version: "active", before: "retired",
-    }  # fmt: skip
+        version: "active",
+        before: "retired",
+    }
     body = {"approval": agreed(service, officers, f"rollback {version}")}
     back = service.call("POST", f"{path}/rollback", body, bearer=ada)
     assert (back.status_code, back.json["version"]) == (200, before), back.json
@@ -127,8 +128,7 @@ def test_a_replay_shows_what_differs(service):
     flow = service.begin().json
     service.act(flow, "password", {"password": PASSWORD})
     with service.container.store.transaction() as tx:
-        tx.execute(text("UPDATE policy_decision SET policy = :v"),
-                   {"v": act_shipped(service)})  # fmt: skip
+        tx.execute(text("UPDATE policy_decision SET policy = :v"), {"v": act_shipped(service)})
     test = replayed(service)
     assert [item["policy"] for item in test.different] == [act_shipped(service)]
     assert person
@@ -185,8 +185,9 @@ def test_a_shadow_decides_beside_and_changes_nothing(service, monkeypatch):
     """Its differences are counted by segment and kind; the answers are those of the active one."""
     monkeypatch.setattr("service.policy.model.replay.LEAST_PEOPLE", 1)
     person = service.register()
-    harder = changed(login={"acr": Acr.AAL2.urn, "layers": [["password"], ["totp"],
-                                                            ["recovery_code"]]})  # fmt: skip
+    harder = changed(
+        login={"acr": Acr.AAL2.urn, "layers": [["password"], ["totp"], ["recovery_code"]]}
+    )
     version = act(service, "draft", parser.read(harder), "t")["version"]
     act(service, "validate", version, "t")
     assert act(service, "shadow", version, "t")["status"] == "shadow"
@@ -226,8 +227,9 @@ def test_a_shadow_that_fails_is_counted_and_harmless(service, monkeypatch):
 
 def test_a_backtest_shows_old_against_new(service, officers, monkeypatch):  # noqa: F811 - the fixture
     """By segment: what was allowed, asked and denied, and what would be."""
-    harder = changed(login={"acr": Acr.AAL2.urn, "layers": [["password"], ["totp"],
-                                                            ["recovery_code"]]})  # fmt: skip
+    harder = changed(
+        login={"acr": Acr.AAL2.urn, "layers": [["password"], ["totp"], ["recovery_code"]]}
+    )
     version = drafted(service, officers[0], harder)
     monkeypatch.setattr("service.app.backtests.LEAST_PEOPLE", 1)
     answer = backtested(service, officers[0], version)
@@ -252,8 +254,9 @@ def backtested(service, bearer, version, **body):
 
 def test_a_comparison_reads_nobodys_risk(service, officers):  # noqa: F811 - the fixture
     """A number with fewer than twenty people behind it is withheld, by job and by shadow."""
-    version = validated(service, officers[0], changed(bands={"elevated": -0.1, "high": -0.2,
-                                                             "critical": -0.3}))  # fmt: skip
+    version = validated(
+        service, officers[0], changed(bands={"elevated": -0.1, "high": -0.2, "critical": -0.3})
+    )
     act(service, "shadow", version, "t")
     service.clock.advance(seconds=5)
     feel(service, Feeling(-1.23456))

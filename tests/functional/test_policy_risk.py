@@ -75,8 +75,13 @@ def test_what_one_tightened_one_may_undo(service, officers):  # noqa: F811 - the
 def test_the_tightest_setting_suspends_nobody_without_a_sign_of_risk(service, officers):  # noqa: F811 - the fixture
     """Two nats stricter, and a person of whom no signal says anything signs in."""
     person = service.register()
-    in_force(service, changed(**{"raise": {"critical": {"suspend": True}}}, bands={
-        "elevated": -0.5, "high": -1.0, "critical": -1.5}))  # fmt: skip
+    in_force(
+        service,
+        changed(
+            **{"raise": {"critical": {"suspend": True}}},
+            bands={"elevated": -0.5, "high": -1.0, "critical": -1.5},
+        ),
+    )
     body = {"tighten": 2, "ramp": 1, "expires_in": 1000}
     assert service.call("PATCH", "/v1/risk-parameters", body, bearer=officers[0]).status_code == 200
     service.clock.advance(seconds=5)
@@ -226,9 +231,14 @@ def raising(error):
 
 @pytest.mark.parametrize(
     "fault",
-    [poison, raising(AssertionError()), raising(MemoryError()), raising(AttributeError("x")),
-     raising(TimeoutError())],
-)  # fmt: skip
+    [
+        poison,
+        raising(AssertionError()),
+        raising(MemoryError()),
+        raising(AttributeError("x")),
+        raising(TimeoutError()),
+    ],
+)
 def test_a_signal_that_fails_is_its_worst_and_spoils_nothing(service, fault):
     """An error of the database inside it too: the attempt counts, the others answer, no 500."""
     service.register()
@@ -255,8 +265,10 @@ def careless(tx):
 
 def half_done(tx):
     """Write something and fail."""
-    tx.execute(text("INSERT INTO revoked_token (jti, expires_at) VALUES (:jti, :at)"),
-               {"jti": "0" * 32, "at": "2026-01-01 00:00:00"})  # fmt: skip
+    tx.execute(
+        text("INSERT INTO revoked_token (jti, expires_at) VALUES (:jti, :at)"),
+        {"jti": "0" * 32, "at": "2026-01-01 00:00:00"},
+    )
     raise ValueError
 
 
@@ -341,5 +353,7 @@ def test_an_unparsable_forwarded_address_skips_no_step(service, proxies, forward
     wrong = http.post(act, json={"password": WRONG}, headers=headers)
     assert wrong.status_code == 422
     after = http.post(act, json={"password": PASSWORD}, headers=headers).json
-    assert (after["status"], list(after["actions"])) == ("pending", ["totp", "recovery_code",
-                                                                     "back"])  # fmt: skip
+    assert (after["status"], list(after["actions"])) == (
+        "pending",
+        ["totp", "recovery_code", "back"],
+    )

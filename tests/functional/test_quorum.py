@@ -32,9 +32,7 @@ def do(service, name, *arguments, **named):
 
 def sit(service, token, tokens):
     """Use a bootstrap token as a signed-in person."""
-    return service.call(
-        "POST", BOOTSTRAP, {"token": token, "access_token": tokens["access_token"]}
-    )  # fmt: skip
+    return service.call("POST", BOOTSTRAP, {"token": token, "access_token": tokens["access_token"]})
 
 
 def short(service):
@@ -285,9 +283,11 @@ def test_too_few_are_told_and_alarmed(service, officers):  # noqa: F811
 def test_the_commands_make_grant_list_and_revoke(service, settings):
     """Tokens as JSON and as lines; what too few can agree on goes to stderr; exit 2 on refusals."""
     environment = {
-        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
-        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
-    }  # fmt: skip
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key,
+        "LAMINA_FACE_ENGINE": "off",
+    }
 
     def lamina(*arguments):
         return CliRunner().invoke(main, ["operators", *arguments], env=environment)
@@ -304,8 +304,9 @@ def test_the_commands_make_grant_list_and_revoke(service, settings):
     assert lamina("grant", "ada", "king").exit_code == 2
     assert lamina("grant", "nobody", "auditor").exit_code == 2
     assert json.loads(lamina("grant", "ada", "security_officer", "--json").stdout) == {
-        "subject": person.id, "granted": "security_officer",
-    }  # fmt: skip
+        "subject": person.id,
+        "granted": "security_officer",
+    }
     assert lamina("grant", person.id, "auditor").stdout == "auditor granted\n"
     listed = lamina("list", "--json")
     assert {row["role"] for row in json.loads(listed.stdout)} == {"security_officer", "auditor"}

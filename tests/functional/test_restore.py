@@ -400,14 +400,18 @@ def test_an_answered_act_outlives_kill_9(service, settings, tmp_path):
 def _serving(settings):
     """Serve in a process of its own, which is killed at the end."""
     environment = os.environ | {
-        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
-        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key,
+        "LAMINA_FACE_ENGINE": "off",
         "LAMINA_BIND": "127.0.0.1:18437",
-    }  # fmt: skip
+    }
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "serve"], env=environment, start_new_session=True,
+        [sys.executable, "-m", "service.cli", "serve"],
+        env=environment,
+        start_new_session=True,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     try:
         with httpx.Client(base_url="http://127.0.0.1:18437", timeout=60) as http:
             for _ in range(300):
@@ -444,17 +448,25 @@ def crowded(service):
             number = uuid4()
             tx.add(
                 KnownDevice(
-                    id=number, subject_id=owner, generation=1, created_at=now,
+                    id=number,
+                    subject_id=owner,
+                    generation=1,
+                    created_at=now,
                     expires_at=now + timedelta(days=180),
                 )
-            )  # fmt: skip
+            )
             tx.add(
                 Grant(
-                    id=number, digest=number.bytes * 2, subject_id=owner, client_id=owner,
-                    act="enroll:totp", session_id=None, expires_at=now + timedelta(minutes=5),
+                    id=number,
+                    digest=number.bytes * 2,
+                    subject_id=owner,
+                    client_id=owner,
+                    act="enroll:totp",
+                    session_id=None,
+                    expires_at=now + timedelta(minutes=5),
                     used_at=None,
                 )
-            )  # fmt: skip
+            )
     return person
 
 

@@ -55,11 +55,16 @@ PROFILE = {"name": "Kestrel Kestrelson", "national_id": "kestrel-1234"}
 def people(service):
     """Register two people whose every field holds the canary."""
     return [
-        service.register(f"{CANARY}-{name}", profile=PROFILE, identifiers={
-            "username": f"{CANARY}-{name}", "email": f"{CANARY}.{name}@example.com",
-        })
+        service.register(
+            f"{CANARY}-{name}",
+            profile=PROFILE,
+            identifiers={
+                "username": f"{CANARY}-{name}",
+                "email": f"{CANARY}.{name}@example.com",
+            },
+        )
         for name in ("a", "b")
-    ]  # fmt: skip
+    ]
 
 
 def test_no_two_cells_can_be_swapped(service):
@@ -155,13 +160,19 @@ def test_no_plaintext_in_engine_logs_exceptions_or_dumps(service, settings, capl
     service.container.store.engine.echo = "debug"
     person, _ = people(service)
     service.login(person)
-    with pytest.raises(Exception, match="changed_meanwhile") as failed, \
-            service.container.store.transaction() as tx:  # fmt: skip
+    with (
+        pytest.raises(Exception, match="changed_meanwhile") as failed,
+        service.container.store.transaction() as tx,
+    ):
         row = tx.get(Subject, UUID(person.id))
         copy = Subject(
-            id=row.id, status="active", segment="default", client_id=row.client_id,
-            created_at=row.created_at, updated_at=row.updated_at,
-        )  # fmt: skip
+            id=row.id,
+            status="active",
+            segment="default",
+            client_id=row.client_id,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
         copy.username = CANARY
         tx.expunge(row)
         tx.add(copy)

@@ -99,9 +99,15 @@ def test_a_root_rotation_goes_on_with_the_classes_that_are_left(lamina):  # noqa
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("tier", "after"),
-    [("kek", "generate"), ("kek", "promote"), ("kek", "rewrap"), ("signing", "promote"),
-     ("index", "reindex"), ("data", "reencrypt")],
-)  # fmt: skip
+    [
+        ("kek", "generate"),
+        ("kek", "promote"),
+        ("kek", "rewrap"),
+        ("signing", "promote"),
+        ("index", "reindex"),
+        ("data", "reencrypt"),
+    ],
+)
 def test_a_rotation_that_was_killed_goes_on(lamina, tier, after):  # noqa: F811
     """No key is made twice, every state comes to its end, and everything opens."""
     command = [sys.executable, "-c", SHORT, "keys", "rotate", "--tier", tier, "--wait", "--json"]

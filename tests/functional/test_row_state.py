@@ -25,9 +25,11 @@ def outgoing(service):
 def lamina(settings):
     """Run a command with the settings of the service, in a process of its own."""
     environment = os.environ | {
-        "LAMINA_MODE": settings.mode, "LAMINA_DATABASE_URL": settings.database_url,
-        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
-    }  # fmt: skip
+        "LAMINA_MODE": settings.mode,
+        "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key,
+        "LAMINA_FACE_ENGINE": "off",
+    }
 
     def run(*words):
         command = [sys.executable, "-m", "service.cli", *words]
@@ -59,11 +61,12 @@ def test_a_forged_client_token_row_never_becomes_a_500(service):
     done = service.login(person)
     tokens = service.exchange(done["completion_code"]).json
     statements = [
-        "UPDATE refresh_token SET scope = 'x'", "UPDATE session SET idle_seconds = 9",
+        "UPDATE refresh_token SET scope = 'x'",
+        "UPDATE session SET idle_seconds = 9",
         "UPDATE authenticator SET type = 'face' WHERE type = 'totp'",
         "UPDATE consent SET purpose = 'x'",
         "UPDATE client SET name = 'x'",
-    ]  # fmt: skip
+    ]
     for statement in statements:
         with service.container.store.engine.begin() as db:
             db.execute(text(statement))
@@ -73,8 +76,11 @@ def test_a_forged_client_token_row_never_becomes_a_500(service):
             for name in ("sessions", "authenticators", "consents", "suspensions")
         ]
         answers.append(service.begin("alice"))
-        answers.append(service.oauth("token", grant_type="refresh_token",
-                                     refresh_token=tokens["refresh_token"]))  # fmt: skip
+        answers.append(
+            service.oauth(
+                "token", grant_type="refresh_token", refresh_token=tokens["refresh_token"]
+            )
+        )
         assert all(answer.status_code != 500 for answer in answers)
 
 

@@ -139,9 +139,11 @@ def test_a_dead_worker_is_replaced(server):
 def test_a_connection_without_a_request_ends(server):
     """Nothing, half of the headers, and HTTP/2 are closed; an idle one as well."""
     texts = (
-        b"", b"GET /healthz HTTP/1.1\r\nX", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"",
+        b"GET /healthz HTTP/1.1\r\nX",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-    )  # fmt: skip
+    )
     with ExitStack() as stack:
         opened = [stack.enter_context(server.open(text)) for text in texts]
         ended = []

@@ -79,8 +79,9 @@ def test_the_country_is_told_where_a_database_knows_it(settings, clock, tmp_path
     (item,) = sessions(service, alice)
     service.container.store.engine.dispose()
     assert told(item) == {
-        "device": None, "network": {"prefix": "2001:db8:aa::/48", "country": "NO"},
-    }  # fmt: skip
+        "device": None,
+        "network": {"prefix": "2001:db8:aa::/48", "country": "NO"},
+    }
 
 
 def test_what_counts_for_nothing_is_not_told(service):

@@ -82,8 +82,9 @@ def test_what_is_no_name_is_refused_with_its_place(service, person, name):
         assert answer.json["errors"][0]["pointer"] == "/name"
 
 
-@pytest.mark.parametrize(("kind", "more"), [("password", {"password": PASSWORD}),
-                                            ("recovery_codes", {})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "more"), [("password", {"password": PASSWORD}), ("recovery_codes", {})]
+)
 def test_other_types_have_no_name(service, person, kind, more):
     """There is one of each, and nothing to tell apart."""
     assert service.enroll(person, kind, name="mine", **more).status_code == 422

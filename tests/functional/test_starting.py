@@ -130,10 +130,12 @@ def test_metrics_do_not_take_the_port_of_the_api(settings, ahead):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {
-        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
-        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_BIND": f"127.0.0.1:{port}",
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key,
+        "LAMINA_BIND": f"127.0.0.1:{port}",
         "LAMINA_METRICS_BIND": f"127.0.0.1:{port - ahead}",
-    }  # fmt: skip
+    }
     command = [sys.executable, "-m", "service.cli", "serve", "--workers", "2"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1

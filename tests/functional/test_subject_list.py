@@ -132,8 +132,11 @@ def test_the_parameters_are_described(service):
     """OpenAPI names each, with its form."""
     told = service.http.get("/openapi.json").json["paths"][LIST]["get"]["parameters"]
     assert [(item["name"], item["in"]) for item in told] == [
-        ("status", "query"), ("segment", "query"), ("limit", "query"), ("cursor", "query"),
-    ]  # fmt: skip
+        ("status", "query"),
+        ("segment", "query"),
+        ("limit", "query"),
+        ("cursor", "query"),
+    ]
     assert told[0]["schema"]["enum"] == ["active", "erased"]
 
 

@@ -96,10 +96,16 @@ def test_authenticators_are_listed_confirmed_and_revoked(service):
     assert service.call("POST", confirm, {"code": "no code"}).status_code == 422
 
 
-@pytest.mark.parametrize("identifiers", [
-    {"username": "中" * 251}, {"username": "a:b"}, {"username": "𠀀" * 254},
-    {"email": "é" * 32 + "@" + ("b" * 60 + ".") * 3 + "museum"},
-], ids=["chinese", "colon", "astral", "email"])  # fmt: skip
+@pytest.mark.parametrize(
+    "identifiers",
+    [
+        {"username": "中" * 251},
+        {"username": "a:b"},
+        {"username": "𠀀" * 254},
+        {"email": "é" * 32 + "@" + ("b" * 60 + ".") * 3 + "museum"},
+    ],
+    ids=["chinese", "colon", "astral", "email"],
+)
 def test_an_account_of_any_name_can_enroll_a_totp(service, identifiers):
     """The longest names that can be registered get a secret, a URI and a picture."""
     subject = service.call("POST", "/v1/subjects", {"identifiers": identifiers})
@@ -165,8 +171,11 @@ def test_nothing_of_a_person_is_in_the_database(service, settings, tmp_path):
     """Neither name, address, password nor secret is in any byte of the files."""
     if not settings.sqlite:
         pytest.skip("reads SQLite's own files")
-    body = {"identifiers": {"username": "kestrel-name", "email": "kestrel@example.com"},
-            "password": PASSWORD, "profile": {"name": "Canary Person"}}  # fmt: skip
+    body = {
+        "identifiers": {"username": "kestrel-name", "email": "kestrel@example.com"},
+        "password": PASSWORD,
+        "profile": {"name": "Canary Person"},
+    }
     service.call("POST", "/v1/subjects", body)
     service.begin("kestrel-name")
     content = b"".join(file.read_bytes() for file in tmp_path.glob("lamina.db*")).lower()
@@ -181,11 +190,16 @@ def test_a_client_sees_only_the_segments_it_serves(service):
     mine, service.bearer = service.bearer, service.access(other)
     path = f"/v1/subjects/{person.id}"
     for method, rest, body in (
-        ("GET", "", None), ("PATCH", "", {}), ("GET", "/consents", None),
-        ("GET", "/authenticators", None), ("POST", "/authenticators", {"type": "totp"}),
-        ("GET", "/sessions", None), ("DELETE", "/sessions", None), ("GET", "/suspensions", None),
+        ("GET", "", None),
+        ("PATCH", "", {}),
+        ("GET", "/consents", None),
+        ("GET", "/authenticators", None),
+        ("POST", "/authenticators", {"type": "totp"}),
+        ("GET", "/sessions", None),
+        ("DELETE", "/sessions", None),
+        ("GET", "/suspensions", None),
         ("POST", "/suspensions", {"capability": "login", "reason": "x"}),
-    ):  # fmt: skip
+    ):
         assert service.call(method, path + rest, body).status_code == 404, (method, rest)
     assert service.call("POST", "/v1/subjects/lookup", {"identifier": "alice"}).status_code == 404
     flow = service.begin().json

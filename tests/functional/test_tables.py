@@ -39,9 +39,11 @@ def lists():
 def filled(service, settings):
     """Run a command on a database in which every list has something to show."""
     environment = {
-        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
-        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
-    }  # fmt: skip
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key,
+        "LAMINA_FACE_ENGINE": "off",
+    }
     person = service.register("alice")
 
     def run(*arguments, **changes):
@@ -76,11 +78,14 @@ def test_times_have_one_form_in_every_command(filled):
     """RFC 3339 in UTC with a Z, in JSON and in text, whatever a command tells of."""
     (policy,) = json.loads(filled("policy", "list", "--json"))
     commands = [
-        ("keys", "status"), ("policy", "show", policy["version"]), ("policy", "tighten", "1.0"),
-        ("clients", "rotate-secret", filled.client, "--overlap", "24h"), ("audit", "verify"),
+        ("keys", "status"),
+        ("policy", "show", policy["version"]),
+        ("policy", "tighten", "1.0"),
+        ("clients", "rotate-secret", filled.client, "--overlap", "24h"),
+        ("audit", "verify"),
         ("keys", "shred", filled.person, "--class", "behavior", "--yes"),
         ("subjects", "hold", "alice", "--until", "2999-01-01", "--reason", "aml"),
-    ]  # fmt: skip
+    ]
     told = [filled(*command, *form) for command in commands for form in ((), ("--json",))]
     count, wrong = others("\n".join(told))
     assert (count > 10, wrong) == (True, [])
@@ -89,10 +94,14 @@ def test_times_have_one_form_in_every_command(filled):
 def test_a_cell_is_one_line_and_columns_stand_below_each_other(capsys):
     """Signs that would move the cursor are written out; wide ones count as two."""
     rows = [
-        {"name": "a\nb\x1b[2J", "id": 1}, {"name": "名前", "id": None},
+        {"name": "a\nb\x1b[2J", "id": 1},
+        {"name": "名前", "id": None},
         {"name": "e\u0301", "id": [1, 2]},
-    ]  # fmt: skip
+    ]
     show_rows(rows, as_json=False, empty="")
     assert capsys.readouterr().out.splitlines() == [
-        "name         id", "a\\nb\\x1b[2J  1", "名前", "e\u0301            1 2",
-    ]  # fmt: skip
+        "name         id",
+        "a\\nb\\x1b[2J  1",
+        "名前",
+        "e\u0301            1 2",
+    ]

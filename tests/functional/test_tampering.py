@@ -87,9 +87,11 @@ def lamina(opened, settings, monkeypatch, tmp_path):
     """Run the command on the same database."""
     monkeypatch.chdir(tmp_path)
     env = {
-        "LAMINA_MODE": "development", "LAMINA_DATABASE_URL": settings.database_url,
-        "LAMINA_ROOT_KEY": settings.root_key, "LAMINA_FACE_ENGINE": "off",
-    }  # fmt: skip
+        "LAMINA_MODE": "development",
+        "LAMINA_DATABASE_URL": settings.database_url,
+        "LAMINA_ROOT_KEY": settings.root_key,
+        "LAMINA_FACE_ENGINE": "off",
+    }
     return lambda *line, **more: CliRunner().invoke(main, list(line), env=env | more)
 
 

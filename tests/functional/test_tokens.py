@@ -203,9 +203,10 @@ def test_clients_authenticate_in_three_ways(service):
     user, secret = service.new_client()
     odd = base64.b64encode(f"{user.replace('-', '%2D')}:{secret}".encode()).decode()
     basic = service.http.post(
-        "/oauth2/token", data={"grant_type": "client_credentials"},
+        "/oauth2/token",
+        data={"grant_type": "client_credentials"},
         headers={"Authorization": f"Basic {odd}"},
-    )  # fmt: skip
+    )
     post = service.http.post(
         "/oauth2/token",
         data={"grant_type": "client_credentials", "client_id": user, "client_secret": secret},
@@ -224,9 +225,12 @@ def test_a_client_assertion_counts_once(service):
     user, _ = service.new_client(jwks={"keys": [public]})
     now = int(service.clock.now().timestamp())
     claims = {
-        "iss": user, "sub": user, "aud": service.container.settings.issuer, "exp": now + 60,
+        "iss": user,
+        "sub": user,
+        "aud": service.container.settings.issuer,
+        "exp": now + 60,
         "jti": "one",
-    }  # fmt: skip
+    }
     form = {
         "grant_type": "client_credentials",
         "client_assertion_type": ASSERTION_TYPE,

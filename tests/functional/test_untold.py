@@ -71,8 +71,13 @@ def readable(service, person, flow):
         leaves = connection.execute(text("SELECT kind, data FROM audit_leaf")).all()
     # Those of one moment have no order.
     log = sorted((row.kind, _NOISE.sub("", _bare(row.data))) for row in leaves)
-    return {"answers": seen, "flow": plain(held), "metrics": metrics(service), "log": log,
-            "tables": tables(service)}  # fmt: skip
+    return {
+        "answers": seen,
+        "flow": plain(held),
+        "metrics": metrics(service),
+        "log": log,
+        "tables": tables(service),
+    }
 
 
 def _bare(data):
@@ -124,10 +129,13 @@ def metrics_state(service):
     """Return the values of every counter by reference, to be set back."""
     return {
         child: child._value.get()
-        for family in (service.container.metrics.factors, service.container.metrics.flows,
-                       service.container.metrics.requests)
+        for family in (
+            service.container.metrics.factors,
+            service.container.metrics.flows,
+            service.container.metrics.requests,
+        )
         for child in family._metrics.values()
-    }  # fmt: skip
+    }
 
 
 def restore(service, kept):
@@ -146,8 +154,11 @@ def restore(service, kept):
                 values = ", ".join(f":{name}" for name in row)
                 statement = text(f'INSERT INTO "{table.name}" ({named}) VALUES ({values})')  # noqa: S608 - names of our own tables
                 connection.execute(statement, {name: _raw(value) for name, value in row.items()})
-    for family in (service.container.metrics.factors, service.container.metrics.flows,
-                   service.container.metrics.requests):  # fmt: skip
+    for family in (
+        service.container.metrics.factors,
+        service.container.metrics.flows,
+        service.container.metrics.requests,
+    ):
         for labels, child in list(family._metrics.items()):
             if child in counters:
                 child._value.set(counters[child])

@@ -94,8 +94,9 @@ def test_views_tell_which_identifiers_are_verified_and_which_sign_in(service):
     made = register(service, username="alice", email=MINE, phone=PHONE).json
     assert (made["verified"], made["sign_in"]) == ([], ["username"])
     assert [(item["pointer"], item["code"]) for item in made["notices"]] == [
-        ("/identifiers/email", NOTICE), ("/identifiers/phone", "phone_unverified"),
-    ]  # fmt: skip
+        ("/identifiers/email", NOTICE),
+        ("/identifiers/phone", "phone_unverified"),
+    ]
     allow(service)
     found = service.call("POST", "/v1/subjects/lookup", {"identifier": MINE}).json
     assert (found["verified"], found["sign_in"]) == ([], ["username", "email"])
@@ -295,8 +296,12 @@ def heard(service, name):
         failed = service.act(begun.json, "password", {"password": "not the right pass phrase"})
     finally:
         event.remove(engine, "before_cursor_execute", hear)
-    bodies = [shape(begun.json), failed.status_code, failed.json["code"],
-              shape(failed.json["flow"])]  # fmt: skip
+    bodies = [
+        shape(begun.json),
+        failed.status_code,
+        failed.json["code"],
+        shape(failed.json["flow"]),
+    ]
     return bodies, asked, counted(service)
 
 

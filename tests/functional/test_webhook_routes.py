@@ -36,9 +36,9 @@ def agreed(service, officers):  # noqa: F811
         needed = service.call("POST", path, body or {}, bearer=ada)
         assert (needed.status_code, needed.json["code"]) == (403, "approval_required"), needed.json
         told = needed.json
-        number = approved(
-            service, officers, told["act"], told["target"], **told["params"]
-        ).json["id"]  # fmt: skip
+        number = approved(service, officers, told["act"], told["target"], **told["params"]).json[
+            "id"
+        ]
         full = (body or {}) | {"approval": number}
         return service.call("POST", path, full, bearer=grace, **headers)
 
@@ -78,9 +78,7 @@ def test_an_approval_is_for_one_address_and_no_other(service, officers):  # noqa
     told = service.call("POST", HOOKS, body, bearer=officers[0]).json
     assert told["target"] == sha256(URL.encode()).hexdigest()
     assert told["params"] == {"host": "shop.example", "kinds": "session.*", "client": client}
-    number = approved(
-        service, officers, told["act"], told["target"], **told["params"]
-    ).json["id"]  # fmt: skip
+    number = approved(service, officers, told["act"], told["target"], **told["params"]).json["id"]
     for other in ({"url": URL + "0"}, {"kinds": "*"}, {"client": None}):
         answer = service.call(
             "POST", HOOKS, body | {"approval": number} | other, bearer=officers[0]
@@ -113,9 +111,7 @@ def test_a_secret_is_replaced_by_two_and_the_old_one_signs_on(service, officers,
     assert agreed(path, {"overlap": 0}).json["old_secret_until"] is None
     assert signing() == 1
     told = service.call("POST", path, {"overlap": 60}, bearer=officers[0]).json
-    number = approved(
-        service, officers, told["act"], told["target"], **told["params"]
-    ).json["id"]  # fmt: skip
+    number = approved(service, officers, told["act"], told["target"], **told["params"]).json["id"]
     longer = {"overlap": 86_400, "approval": number}
     answer = service.call("POST", path, longer, bearer=officers[0])
     assert answer.json["code"] == "approval_mismatch"
@@ -140,7 +136,7 @@ def test_webhooks_are_bounded_and_paged(service, officers, agreed):  # noqa: F81
     told = service.call("POST", HOOKS, body, bearer=officers[0]).json
     body["approval"] = approved(
         service, officers, told["act"], told["target"], **told["params"]
-    ).json["id"]  # fmt: skip
+    ).json["id"]
     full = service.call("POST", HOOKS, body, bearer=officers[0])
     assert (full.status_code, full.json["code"]) == (409, "too_many_webhooks")
     first = service.call("GET", f"{HOOKS}?limit=2", bearer=officers[0]).json
@@ -173,17 +169,24 @@ def test_of_twenty_at_once_no_more_than_the_bound_are_added(service):
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        ({}, "/url"), ({"url": "https://user:pass@shop.example/"}, "/url"),
-        ({"url": "https://shop.example/#x"}, "/url"), ({"url": "file:///etc/passwd"}, "/url"),
-        ({"url": "gopher://shop.example/"}, "/url"), ({"url": "https://"}, "/url"),
+        ({}, "/url"),
+        ({"url": "https://user:pass@shop.example/"}, "/url"),
+        ({"url": "https://shop.example/#x"}, "/url"),
+        ({"url": "file:///etc/passwd"}, "/url"),
+        ({"url": "gopher://shop.example/"}, "/url"),
+        ({"url": "https://"}, "/url"),
         ({"url": "https://shop.example/" + "x" * 512}, "/url"),
-        ({"url": URL, "kinds": "no-such"}, "/kinds"), ({"url": URL, "kinds": "A"}, "/kinds"),
+        ({"url": URL, "kinds": "no-such"}, "/kinds"),
+        ({"url": URL, "kinds": "A"}, "/kinds"),
         ({"url": URL, "client": str(UUID(int=3))}, "/client"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_a_webhook_is_refused_before_anybody_approves(
-    service, officers, body, pointer  # noqa: F811
-):  # fmt: skip
+    service,
+    officers,  # noqa: F811
+    body,
+    pointer,
+):
     """By its place, and without the address in the answer."""
     answer = service.call("POST", HOOKS, body, bearer=officers[0])
     assert answer.status_code == 422, answer.json
@@ -194,8 +197,10 @@ def test_what_cannot_be_a_webhook_is_refused_before_anybody_approves(
 def test_clients_see_and_change_no_webhook(service):
     """Only operators hold the scope."""
     for method, path in (
-        ("GET", HOOKS), ("POST", HOOKS), ("POST", f"{HOOKS}/{UUID(int=1)}/secret"),
+        ("GET", HOOKS),
+        ("POST", HOOKS),
+        ("POST", f"{HOOKS}/{UUID(int=1)}/secret"),
         ("DELETE", f"{HOOKS}/{UUID(int=1)}"),
-    ):  # fmt: skip
+    ):
         answer = service.call(method, path, {"url": URL} if path == HOOKS else None)
         assert (answer.status_code, answer.json["scope"]) == (403, "clients:admin")

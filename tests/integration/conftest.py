@@ -86,11 +86,22 @@ def build(url: str, roots: FileRoot) -> BareContainer:
     authenticators = Authenticators(accounts, audit, clock)
     hasher = PasswordHasher.unsafe_for_tests()
     return BareContainer(
-        clock, key_store, store, audit, outbox, accounts, Clients(audit, clock), authenticators,
-        Throttling(key_store.purpose_key, clock), Answers(store, key_store.purpose_key, clock), signing,
-        PasswordFactor(authenticators, hasher, DECOY), TotpFactor(authenticators, "Lamina", DECOY),
-        RecoveryCodeFactor(authenticators, DECOY), Caller(uuid.UUID(int=5), frozenset()),
-    )  # fmt: skip
+        clock,
+        key_store,
+        store,
+        audit,
+        outbox,
+        accounts,
+        Clients(audit, clock),
+        authenticators,
+        Throttling(key_store.purpose_key, clock),
+        Answers(store, key_store.purpose_key, clock),
+        signing,
+        PasswordFactor(authenticators, hasher, DECOY),
+        TotpFactor(authenticators, "Lamina", DECOY),
+        RecoveryCodeFactor(authenticators, DECOY),
+        Caller(uuid.UUID(int=5), frozenset()),
+    )
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

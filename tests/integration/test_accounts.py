@@ -69,9 +69,14 @@ def verified(container, subject, name="email"):
 def test_a_subject_is_shown_as_it_was_registered(container):
     """Addresses come back in their normal form; nothing is verified yet."""
     account = act(
-        container, "register", container.caller, WHOLE, segment=None, profile={"name": "Alice"},
+        container,
+        "register",
+        container.caller,
+        WHOLE,
+        segment=None,
+        profile={"name": "Alice"},
         consents=[CONSENT],
-    )  # fmt: skip
+    )
     view = act(container, "view", account.id)
     assert view["id"] == str(account.id)
     assert (view["identifiers"], view["profile"]) == (NORMAL, {"name": "Alice"})
@@ -90,9 +95,16 @@ def test_every_spelling_finds_the_subject(container):
     """A look-up goes by the normal form of each identifier."""
     account = container.register(**WHOLE)
     for typed in (
-        "alice", "ALICE", "\uff21lice", "alice@example.com", " ALICE@EXAMPLE.COM ",
-        "alice@\uff45xample.com", "+4930123456", "+49 (0)30 123456", "+49-30-123456 ",
-    ):  # fmt: skip
+        "alice",
+        "ALICE",
+        "\uff21lice",
+        "alice@example.com",
+        " ALICE@EXAMPLE.COM ",
+        "alice@\uff45xample.com",
+        "+4930123456",
+        "+49 (0)30 123456",
+        "+49-30-123456 ",
+    ):
         assert act(container, "lookup", container.caller, typed)["id"] == str(account.id), typed
 
 
@@ -318,9 +330,13 @@ def test_the_last_identifier_stays(container):
 def test_a_profile_is_replaced_whole(container):
     """A new profile takes the place of the old one and touches no identifier."""
     account = act(
-        container, "register", container.caller, {"username": "alice"}, segment=None,
+        container,
+        "register",
+        container.caller,
+        {"username": "alice"},
+        segment=None,
         profile={"name": "Alice", "locale": "en"},
-    )  # fmt: skip
+    )
     view = act(container, "update", container.caller, account.id, profile={"name": "A."})
     assert (view["profile"], view["identifiers"]) == ({"name": "A."}, {"username": "alice"})
 
@@ -399,9 +415,13 @@ def test_the_decoy_is_nobody(container):
     assert act(container, "ensure_decoy", container.caller.client, uuid.UUID(int=99))
     assert not act(container, "ensure_decoy", container.caller.client, uuid.UUID(int=99))
     for name, arguments in (
-        ("get", ()), ("view", ()), ("consents", ()), ("send_code", ("email",)),
-        ("suspensions", ()), ("give_consent", (CONSENT,)),
-    ):  # fmt: skip
+        ("get", ()),
+        ("view", ()),
+        ("consents", ()),
+        ("send_code", ("email",)),
+        ("suspensions", ()),
+        ("give_consent", (CONSENT,)),
+    ):
         with pytest.raises(NotFound):
             act(container, name, DECOY, *arguments)
     with pytest.raises(NotFound):

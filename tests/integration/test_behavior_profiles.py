@@ -70,9 +70,18 @@ def facts(container, subject, row=None, *, level=Acr.AAL2, password=FIRST, where
     """Return what is known of a login in which a sample was typed."""
     samples = {} if row is None else {"password": json.dumps(wire(row, **more))}
     return SignalFacts(
-        subject, "flow", UUID(int=2), "default", container.clock.now(), where, samples,
-        ("password",), known_device=False, password=password, level=level,
-    )  # fmt: skip
+        subject,
+        "flow",
+        UUID(int=2),
+        "default",
+        container.clock.now(),
+        where,
+        samples,
+        ("password",),
+        known_device=False,
+        password=password,
+        level=level,
+    )
 
 
 def teach(container, signal, subject, rows, **more):
@@ -190,10 +199,14 @@ def test_a_profile_opens_only_where_it_was_sealed(container, signal, people):
     other = agreed(container, "bob")
     for column, value, who, more in (
         ("subject_id", other, other, {}),
-        ("device_class", "phone", subject,
-         {"where": replace(HOME, user_agent="Mozilla/5.0 (iPhone; …")}),
+        (
+            "device_class",
+            "phone",
+            subject,
+            {"where": replace(HOME, user_agent="Mozilla/5.0 (iPhone; …")},
+        ),
         ("password_id", SECOND, subject, {"password": SECOND}),
-    ):  # fmt: skip
+    ):
         change(container, column, value)
         found = assess(container, signal, who, people[0][9], **more)
         assert (found.llr, codes(found)) == (-6.0, {"profile_unreadable"})
@@ -235,8 +248,14 @@ def test_a_damaged_profile_of_another_device_is_mended_too_and_takes_no_other_al
         other = Kept.empty(vector(people[0][8]).layout)
         for row in people[0][8:16]:
             other = other.learn(vector(row))
-        store.add(tx, UUID(int=7), ProfileKey(subject, FIRST, "desktop", "keystroke"),
-                  container.clock.now(), 8, other.pack())  # fmt: skip
+        store.add(
+            tx,
+            UUID(int=7),
+            ProfileKey(subject, FIRST, "desktop", "keystroke"),
+            container.clock.now(),
+            8,
+            other.pack(),
+        )
     assert assess(container, signal, subject, people[0][17]).llr == -6.0
     teach(container, signal, subject, people[0][17:18])
     assert {(row.device_class, row.samples) for row in rows(container)} == {("desktop", 9)}

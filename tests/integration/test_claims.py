@@ -469,8 +469,12 @@ def test_of_two_that_are_one_by_now_the_second_is_to_be_proven_anew(container):
 def test_what_can_be_typed_no_more_leads_nowhere(container):
     """It is shown as it was, and may be replaced."""
     account = container.register(username="a", email=MINE, phone=PHONES[0])
-    as_before(container, account.id, email=("a,b@example.com", "a,b@example.com"),
-              phone=(" (+49) 30 901820 ", PHONES[0]))  # fmt: skip
+    as_before(
+        container,
+        account.id,
+        email=("a,b@example.com", "a,b@example.com"),
+        phone=(" (+49) 30 901820 ", PHONES[0]),
+    )
     assert renew(container) == 2
     view = act(container, "view", account.id)
     assert view["identifiers"] == {"username": "a", "email": "a,b@example.com", "phone": PHONES[0]}

@@ -38,18 +38,25 @@ def assertion(container, client, key=KEY, **changes):
     """Return a `private_key_jwt` assertion of a client."""
     now = unix(container.clock.now())
     claims = {
-        "iss": str(client.id), "sub": str(client.id), "aud": AUDIENCE, "jti": uuid.uuid4().hex,
-        "iat": now, "exp": now + 60,
-    }  # fmt: skip
+        "iss": str(client.id),
+        "sub": str(client.id),
+        "aud": AUDIENCE,
+        "jti": uuid.uuid4().hex,
+        "iat": now,
+        "exp": now + 60,
+    }
     return sign_jwt(key, claims | changes, "jwt")
 
 
 def test_a_client_is_what_it_was_registered_as(container):
     """Scopes, flags and segments come back; the secret has a prefix that scanners know."""
     new = NewClient(
-        " App ", ("flows:write", "risk:read", "flows:write"), first_party=True,
-        asserts_context=True, segments=("bank",),
-    )  # fmt: skip
+        " App ",
+        ("flows:write", "risk:read", "flows:write"),
+        first_party=True,
+        asserts_context=True,
+        segments=("bank",),
+    )
     client, secret = act(container, "create", new)
     assert (client.name, client.scopes) == ("App", {"flows:write", "risk:read"})
     assert (client.first_party, client.asserts_context, client.segments) == (True, True, ("bank",))
@@ -131,10 +138,19 @@ def test_no_secret_is_stored_or_listed(container):
     assert hashlib.sha256(secret.encode()).digest() not in sealed
     (line,) = act(container, "listing")
     assert set(line) == {
-        "client_id", "name", "status", "scopes", "idle_scopes", "first_party",
-        "asserts_context", "segments",
-        "created_at", "keys", "old_secret_until", "old_jwks_until",
-    }  # fmt: skip
+        "client_id",
+        "name",
+        "status",
+        "scopes",
+        "idle_scopes",
+        "first_party",
+        "asserts_context",
+        "segments",
+        "created_at",
+        "keys",
+        "old_secret_until",
+        "old_jwks_until",
+    }
     assert secret not in repr(line)
 
 
@@ -204,9 +220,13 @@ def test_an_assertion_out_of_order_is_told_why_whoever_it_names(container):
     client, _ = act(container, "create", NewClient("app", (), jwks=JWKS))
     nobody = replace(client, id=uuid.UUID(int=404))
     for name, values in {
-        "aud": ["https://evil.example", [], None, [{}]], "iss and sub": [None],
-        "exp": [0, 2**40], "jti": [None, 7, {}, ""], "iat": [2**40], "nbf": [2**40],
-    }.items():  # fmt: skip
+        "aud": ["https://evil.example", [], None, [{}]],
+        "iss and sub": [None],
+        "exp": [0, 2**40],
+        "jti": [None, 7, {}, ""],
+        "iat": [2**40],
+        "nbf": [2**40],
+    }.items():
         for value in values:
             change = {"iss": "x"} if name == "iss and sub" else {name: value}
             for who in (client, nobody):
@@ -214,7 +234,7 @@ def test_an_assertion_out_of_order_is_told_why_whoever_it_names(container):
                 told = f"client_assertion: {name} must"
                 refused(
                     container, "authenticate_assertion", str(who.id), token, [AUDIENCE], told=told
-                )  # fmt: skip
+                )
 
 
 def test_an_assertion_of_another_key_or_client_is_refused(container):
@@ -371,9 +391,7 @@ def test_a_client_that_is_known_is_read_in_one_statement(container):
     """It is proven again only where its row is another; what is written to it is seen at once."""
     client, _ = act(container, "create", NewClient("app", ("flows:write",)))
     asked = []
-    event.listen(
-        container.store.engine, "before_cursor_execute", lambda *of: asked.append(of[2])
-    )  # fmt: skip
+    event.listen(container.store.engine, "before_cursor_execute", lambda *of: asked.append(of[2]))
     first, once = act(container, "active", client.id), len(asked)
     again, twice = act(container, "active", client.id), len(asked) - once
     assert first == again

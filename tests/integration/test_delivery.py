@@ -49,9 +49,13 @@ class Mail:
     def another(self):
         """Return what another process would deliver with."""
         return Delivering(
-            self.container.store, self.webhooks, self.posts, lambda _tx, _subject: "zh-CN",
-            self.container.clock, self.metrics,
-        )  # fmt: skip
+            self.container.store,
+            self.webhooks,
+            self.posts,
+            lambda _tx, _subject: "zh-CN",
+            self.container.clock,
+            self.metrics,
+        )
 
     def put(self, kind="authenticator.revoked", subject=None, **payload):
         """Put a message in."""
@@ -169,14 +173,21 @@ def test_webhooks_hear_what_they_asked_for_and_nothing_that_is_the_persons(mail)
     mail.put("authenticator.revoked", to="a@example.com")
     mail.put("alarm.break_glass", command="keys destroy")
     mail.run()
-    got = Counter((message.target.partition(":")[2], message.kind)
-                  for message in mail.posts[Channel.WEBHOOK].got)  # fmt: skip
+    got = Counter(
+        (message.target.partition(":")[2], message.kind)
+        for message in mail.posts[Channel.WEBHOOK].got
+    )
     assert got == Counter(
-        [(hook["id"], kind) for hook, kinds in (
-            (every, (CODE, "authenticator.revoked", "alarm.break_glass")),
-            (own, (CODE,)), (some, (CODE, "alarm.break_glass")),
-        ) for kind in kinds]
-    )  # fmt: skip
+        [
+            (hook["id"], kind)
+            for hook, kinds in (
+                (every, (CODE, "authenticator.revoked", "alarm.break_glass")),
+                (own, (CODE,)),
+                (some, (CODE, "alarm.break_glass")),
+            )
+            for kind in kinds
+        ]
+    )
     shown = json.dumps([message.public for message in mail.posts[Channel.WEBHOOK].got])
     assert "12345678" not in shown
     assert "example.com" not in shown
@@ -294,9 +305,14 @@ def test_a_retry_lets_no_code_live_longer(mail, kind):
 def test_an_alarm_without_details_reaches_every_operator(mail):
     """Each has a delivery of its own; what one server refuses is no loss of the others."""
     mail.delivering = Delivering(
-        mail.container.store, mail.webhooks, mail.posts, lambda _tx, _subject: "", mail.container.clock,
-        mail.metrics, 2,
-    )  # fmt: skip
+        mail.container.store,
+        mail.webhooks,
+        mail.posts,
+        lambda _tx, _subject: "",
+        mail.container.clock,
+        mail.metrics,
+        2,
+    )
     mail.put("alarm.ledger_lost")
     mail.posts[Channel.ALARM].failures = [Undelivered("smtp_450")]
     mail.run()
@@ -308,9 +324,14 @@ def test_an_alarm_without_details_reaches_every_operator(mail):
 def test_an_alarm_that_nobody_is_named_for_is_held(mail):
     """No delivery dies for it; webhooks hear of it all the same, and a retry sends it later."""
     mail.delivering = Delivering(
-        mail.container.store, mail.webhooks, mail.posts, lambda _tx, _subject: "", mail.container.clock,
-        mail.metrics, 0,
-    )  # fmt: skip
+        mail.container.store,
+        mail.webhooks,
+        mail.posts,
+        lambda _tx, _subject: "",
+        mail.container.clock,
+        mail.metrics,
+        0,
+    )
     mail.put("alarm.ledger_lost")
     mail.run()
     (row,) = mail.rows()
@@ -395,14 +416,21 @@ def test_depth_and_age_are_measured(mail):
 @pytest.mark.parametrize(
     ("place", "kinds"),
     [
-        ("http://shop.example/", "*"), ("ftp://shop.example/", "*"), ("https://", "*"),
-        ("https://u:p@shop.example/", "*"), ("https://shop.example/#a", "*"),
-        ("https://shop.example:99999/", "*"), ("https://shop.example/\n", "*|"),
-        ("https://shop.example/", ""), ("https://shop.example/", "A"),
-        ("https://shop.example/", "a..b"), ("https://shop.example/" + "a" * 500, "*"),
-        ("https://[::1", "*"), ("https://shóp.example/", "*"),
+        ("http://shop.example/", "*"),
+        ("ftp://shop.example/", "*"),
+        ("https://", "*"),
+        ("https://u:p@shop.example/", "*"),
+        ("https://shop.example/#a", "*"),
+        ("https://shop.example:99999/", "*"),
+        ("https://shop.example/\n", "*|"),
+        ("https://shop.example/", ""),
+        ("https://shop.example/", "A"),
+        ("https://shop.example/", "a..b"),
+        ("https://shop.example/" + "a" * 500, "*"),
+        ("https://[::1", "*"),
+        ("https://shóp.example/", "*"),
     ],
-)  # fmt: skip
+)
 def test_a_webhook_that_cannot_be_is_refused(mail, place, kinds):
     """The error points at the URL or the kinds."""
     with mail.container.store.transaction() as tx, pytest.raises(BadInput) as refused:

@@ -81,8 +81,7 @@ def test_what_ended_is_dropped_and_begins_anew(container, limits):
     assert take(container, limits, FIVE) == 0
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture],
-          max_examples=25)  # fmt: skip
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(st.lists(st.integers(0, 5400), min_size=1, max_size=40), st.integers(0, 10**9))
 def test_no_span_ever_holds_more_than_the_rule_says(container, limits, pauses, name):
     """Whatever the times at which it is tried."""

@@ -19,9 +19,12 @@ from service.store.engine import Store
 from tests import mmdb
 
 HOME = ClientContext(
-    "192.0.2.7", "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36", "", "de-DE",
+    "192.0.2.7",
+    "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36",
+    "",
+    "de-DE",
     asserted=True,
-)  # fmt: skip
+)
 AWAY = ClientContext("203.0.113.9", "curl/8.0", "", "xx", asserted=True)
 
 
@@ -36,9 +39,16 @@ def facts(container):
     """What is known of a login of a registered person at home."""
     account = container.register(username="alice")
     return SignalFacts(
-        account.id, "flow", UUID(int=2), "default", container.clock.now(), HOME, {}, ("password",),
+        account.id,
+        "flow",
+        UUID(int=2),
+        "default",
+        container.clock.now(),
+        HOME,
+        {},
+        ("password",),
         known_device=False,
-    )  # fmt: skip
+    )
 
 
 def assess(container, signal, facts):
@@ -108,8 +118,9 @@ def test_nothing_readable_is_stored(container, signal, facts):
     with container.store.transaction(read=True) as tx:
         for name in ("history", "seen", "failure"):
             for row in tx.execute(text(f"SELECT * FROM login_context_{name}")):  # noqa: S608 - a fixed name
-                told = b" ".join(str(cell).encode() if not isinstance(cell, bytes) else cell
-                                 for cell in row)  # fmt: skip
+                told = b" ".join(
+                    str(cell).encode() if not isinstance(cell, bytes) else cell for cell in row
+                )
                 for word in (b"192.0.2", b"\xc0\x00\x02", b"windows", b"chrome", b"de-de"):
                     assert word not in told
 
@@ -277,12 +288,21 @@ def test_lists_and_travel_are_hard_findings(container, facts, tmp_path):
     """A listed network, and a login on another continent within the hour."""
     listed = tmp_path / "bad.txt"
     listed.write_text("198.51.100.0/24\n", "utf-8")
-    places = mmdb.write(tmp_path / "geo.mmdb", {
-        "192.0.2.0/24": {"country": {"iso_code": "DE"}, "autonomous_system_number": 1,
-                         "location": {"latitude": 52.5, "longitude": 13.4}},
-        "203.0.113.0/24": {"country": {"iso_code": "JP"}, "autonomous_system_number": 2,
-                           "location": {"latitude": 35.7, "longitude": 139.7}},
-    })  # fmt: skip
+    places = mmdb.write(
+        tmp_path / "geo.mmdb",
+        {
+            "192.0.2.0/24": {
+                "country": {"iso_code": "DE"},
+                "autonomous_system_number": 1,
+                "location": {"latitude": 52.5, "longitude": 13.4},
+            },
+            "203.0.113.0/24": {
+                "country": {"iso_code": "JP"},
+                "autonomous_system_number": 2,
+                "location": {"latitude": 35.7, "longitude": 139.7},
+            },
+        },
+    )
     signal = LoginContextSignal(container.key_store.purpose_key, (places,), listed)
     learn(container, signal, facts, 3)
     soon = replace(facts, now=facts.now + timedelta(days=2, minutes=30))

@@ -93,12 +93,28 @@ def test_a_column_is_sealed_or_on_the_public_list():
 
 # Tables that say nothing about any person: keys, clients, rules, counts of everybody.
 NOBODY = {
-    "audit_checkpoint", "audit_link", "audit_notice", "bootstrap_token", "client",
-    "data_generation", "index_key", "job_lease", "kek",
-    "key_export", "key_instance", "login_context_population", "login_context_tally",
-    "policy_state", "record_key", "revoked_token", "root_version", "signing_key", "used_assertion",
-    "row_mark", "webhook",
-}  # fmt: skip
+    "audit_checkpoint",
+    "audit_link",
+    "audit_notice",
+    "bootstrap_token",
+    "client",
+    "data_generation",
+    "index_key",
+    "job_lease",
+    "kek",
+    "key_export",
+    "key_instance",
+    "login_context_population",
+    "login_context_tally",
+    "policy_state",
+    "record_key",
+    "revoked_token",
+    "root_version",
+    "signing_key",
+    "used_assertion",
+    "row_mark",
+    "webhook",
+}
 
 
 def test_every_table_is_in_the_export_or_holds_nothing_about_anybody():
@@ -133,13 +149,21 @@ def test_secrets_are_withheld_everywhere():
     """What would let somebody pass for the person is in no export."""
     given = {(item.name, column) for item in held() for column in item.given}
     secrets = {
-        ("authenticator", "verifier"), ("recovery_code", "digest"), ("grant", "digest"),
-        ("verification_code", "code"), ("face_template_secret", "secret"),
-        ("behavior_profile", "content"), ("refresh_token", "successor"),
-        ("refresh_token", "digest"), ("completion_code", "digest"), ("dek", "wrapped"),
-        ("subject_index", "digest"), ("subject_export", "content"),
-        ("subject_recovery", "address"), ("subject_recovery", "digest"),
-    }  # fmt: skip
+        ("authenticator", "verifier"),
+        ("recovery_code", "digest"),
+        ("grant", "digest"),
+        ("verification_code", "code"),
+        ("face_template_secret", "secret"),
+        ("behavior_profile", "content"),
+        ("refresh_token", "successor"),
+        ("refresh_token", "digest"),
+        ("completion_code", "digest"),
+        ("dek", "wrapped"),
+        ("subject_index", "digest"),
+        ("subject_export", "content"),
+        ("subject_recovery", "address"),
+        ("subject_recovery", "digest"),
+    }
     assert not secrets & given
 
 

@@ -72,7 +72,7 @@ def test_a_verifier_copied_to_another_subject_does_not_open(container):
                 "WHERE subject_id = :a) WHERE subject_id = :m"
             ),
             {"a": _key(container, rows[0].subject), "m": _key(container, rows[1].subject)},
-        )  # fmt: skip
+        )
     with pytest.raises(OpenError), container.store.transaction() as tx:
         _ = tx.get(AuthenticatorRow, rows[1].id).verifier
 

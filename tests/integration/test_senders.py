@@ -35,9 +35,18 @@ def message(kind=CODE, to="alice@example.com", locale="", target="email", **more
     """Return a message."""
     payload = {"to": to, "code": "12345678"} | more
     return Message(
-        uuid.UUID(int=7), uuid.UUID(int=8), kind, NOW, NOW + timedelta(minutes=10), target, 1,
-        None, None, locale, payload,
-    )  # fmt: skip
+        uuid.UUID(int=7),
+        uuid.UUID(int=8),
+        kind,
+        NOW,
+        NOW + timedelta(minutes=10),
+        target,
+        1,
+        None,
+        None,
+        locale,
+        payload,
+    )
 
 
 def sender(port, query="", scheme="smtp", user="", texts=TEXTS, alarmed=()):
@@ -67,7 +76,9 @@ def test_a_mail_arrives_as_it_should(tmp_path):
     envelope, again = box.letters
     letter = read(envelope)
     assert (envelope.mail_from, envelope.rcpt_tos) == (
-        "no-reply@bank.example", ["alice@example.com"])  # fmt: skip
+        "no-reply@bank.example",
+        ["alice@example.com"],
+    )
     assert letter["From"] == "Bank & Co <no-reply@bank.example>"
     assert letter["To"] == "alice@example.com"
     assert letter["Subject"] == "12345678 is your Bank & Co code"
@@ -79,9 +90,16 @@ def test_a_mail_arrives_as_it_should(tmp_path):
 
 @pytest.mark.parametrize(
     ("locale", "said"),
-    [("zh", "验证码"), ("zh-CN", "验证码"), ("zh_Hans_SG", "验证码"), ("en-GB", "your code"),
-     ("de-AT", "your code"), ("", "your code"), ("x" * 35, "your code")],
-)  # fmt: skip
+    [
+        ("zh", "验证码"),
+        ("zh-CN", "验证码"),
+        ("zh_Hans_SG", "验证码"),
+        ("en-GB", "your code"),
+        ("de-AT", "your code"),
+        ("", "your code"),
+        ("x" * 35, "your code"),
+    ],
+)
 def test_the_language_is_the_persons(locale, said):
     """The nearest that there is, else the one that was set."""
     assert said.lower() in TEXTS.of(message(locale=locale)).body.lower()
@@ -129,9 +147,13 @@ def test_a_server_without_tls_gets_no_mail():
 
 @pytest.mark.parametrize(
     ("what", "said", "told"),
-    [("rcpt", "550 nobody", ("smtp_550", True)), ("rcpt", "451 later", ("smtp_451", False)),
-     ("data", "554 spam", ("smtp_554", True)), ("data", "452 full", ("smtp_452", False))],
-)  # fmt: skip
+    [
+        ("rcpt", "550 nobody", ("smtp_550", True)),
+        ("rcpt", "451 later", ("smtp_451", False)),
+        ("data", "554 spam", ("smtp_554", True)),
+        ("data", "452 full", ("smtp_452", False)),
+    ],
+)
 def test_a_refusal_is_for_good_or_for_now(what, said, told):
     """A recipient or a letter that is refused with 5xx is dead; all else is tried again."""
     with letterbox() as (box, port):
@@ -169,10 +191,23 @@ def test_an_alarm_goes_to_the_operators():
 
 @pytest.mark.parametrize(
     "url",
-    ["smtp://", "mail.example", "smtp://h:x", "smtp://h/path", "smtp://h?x=1", "smtp://h?tls=no",
-     "smtp://h?tls=off", "smtp://u:secret@localhost?tls=off", "smtp://h:99999", "http://h",
-     "smtp://u:p%C3%A4@h", "smtp://" + "a" * 70, "smtp://h?ca=/nowhere.pem", "smtp://a..b"],
-)  # fmt: skip
+    [
+        "smtp://",
+        "mail.example",
+        "smtp://h:x",
+        "smtp://h/path",
+        "smtp://h?x=1",
+        "smtp://h?tls=no",
+        "smtp://h?tls=off",
+        "smtp://u:secret@localhost?tls=off",
+        "smtp://h:99999",
+        "http://h",
+        "smtp://u:p%C3%A4@h",
+        "smtp://" + "a" * 70,
+        "smtp://h?ca=/nowhere.pem",
+        "smtp://a..b",
+    ],
+)
 def test_an_address_of_a_server_that_cannot_be_is_refused(url):
     """The text says what to mend and repeats no password."""
     with pytest.raises(ValueError, match=r"\w") as refused:
@@ -182,7 +217,7 @@ def test_an_address_of_a_server_that_cannot_be_is_refused(url):
 
 @pytest.mark.parametrize(
     "local", ["=?utf-8?q?x=0d=0aBcc=3a_evil=40x.example?=", "a=?utf-8?b?DQo=?=", "=?us-ascii?q?a?="]
-)  # fmt: skip
+)
 def test_an_address_that_is_an_encoded_word_makes_no_header(local):
     """It would be decoded into the header, line ends and all: such a message is dead."""
     with letterbox() as (box, port):
@@ -238,12 +273,13 @@ def test_a_webhook_is_told_by_a_signed_request():
     secrets, target = (b"n" * 32, b"o" * 32), f"webhook:{uuid.UUID(int=9)}"
     with listener() as (got, _, url):
         hook(secrets, f"{url}/in").send(message("identifier.changed", target=target, field="email"))
-    (path, headers, body), = got  # fmt: skip
+    ((path, headers, body),) = got
     assert path == "/in"
     assert json.loads(body) == {
-        "type": "identifier.changed", "timestamp": "2026-11-24T12:00:00Z",
+        "type": "identifier.changed",
+        "timestamp": "2026-11-24T12:00:00Z",
         "data": {"field": "email", "subject": None, "client": None},
-    }  # fmt: skip
+    }
     assert headers["webhook-id"] == str(uuid.UUID(int=7))
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     assert headers["webhook-timestamp"] == str(int(NOW.timestamp()))
@@ -256,12 +292,14 @@ def test_a_webhook_is_told_by_a_signed_request():
 @pytest.mark.parametrize(
     ("answer", "told", "after"),
     [
-        ((500, {}), ("http_500", False), 0), ((404, {}), ("http_404", False), 0),
-        ((410, {}), ("http_410", True), 0), ((429, {"Retry-After": "90"}), ("http_429", False), 90),
+        ((500, {}), ("http_500", False), 0),
+        ((404, {}), ("http_404", False), 0),
+        ((410, {}), ("http_410", True), 0),
+        ((429, {"Retry-After": "90"}), ("http_429", False), 90),
         ((503, {"Retry-After": "soon"}), ("http_503", False), 0),
         ((302, {"Location": "/elsewhere"}), ("http_302", False), 0),
     ],
-)  # fmt: skip
+)
 def test_what_a_webhook_answers_decides_what_becomes_of_it(answer, told, after):
     """Only 2xx is delivered; 410 ends it; no redirect is followed."""
     with listener() as (got, answers, url):
@@ -289,9 +327,11 @@ def test_a_text_message_goes_to_its_adapter():
         SmsSender(Poster(CLOCK), TEXTS, url, b"k" * 32).send(message(to="+4930123456"))
     (value,) = posted(got)
     assert value == {
-        "id": str(uuid.UUID(int=7)), "to": "+4930123456", "kind": CODE,
+        "id": str(uuid.UUID(int=7)),
+        "to": "+4930123456",
+        "kind": CODE,
         "text": "12345678 is your Bank & Co code, valid for 10 minutes. Never tell it to anyone.",
-    }  # fmt: skip
+    }
     assert got[0][1]["webhook-signature"].startswith("v1,")
 
 
@@ -311,14 +351,17 @@ def test_an_operators_texts_take_the_place_of_ours(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("en", "=", "is no TOML"), ("English!", "", "language"), ("en", "[nothing]", "nothing"),
+        ("en", "=", "is no TOML"),
+        ("English!", "", "language"),
+        ("en", "[nothing]", "nothing"),
         ("en", '["alarm"]\nsubject = "x"', "body sms subject"),
         ("en", '["alarm"]\nsubject = "$password"\nbody = "x"\nsms = "x"', "$password"),
         ("en", '["alarm"]\nsubject = "5 $"\nbody = "x"\nsms = "x"', "$$"),
-        ("en", "fields = 3", "fields"), ("en", '["fields"]\nemail = 3', "fields"),
+        ("en", "fields = 3", "fields"),
+        ("en", '["fields"]\nemail = 3', "fields"),
         ("en", '["alarm"]\nsubject = " "\nbody = "x"\nsms = "x"', "alarm.subject"),
     ],
-)  # fmt: skip
+)
 def test_texts_that_cannot_be_stop_the_start(tmp_path, name, text, said):
     """The error names the file and what to mend."""
     (tmp_path / f"{name}.toml").write_text(text)
@@ -331,11 +374,20 @@ def test_texts_that_cannot_be_stop_the_start(tmp_path, name, text, said):
 def test_both_languages_say_all_of_it():
     """Every kind has a text of its own in each language, and a language that is not there says."""
     kinds = {
-        CODE, "identifier.claimed", "identifier.changed", "identifier.lapsed", "subject.suspended",
-        "authenticator.enrolled", "authenticator.revoked", "subject.export_requested",
-        "subject.recovery_asked", "subject.recovery_approved", RECOVERY_CODE,
-        "subject.recovery_stopped", "subject.recovered",
-    }  # fmt: skip
+        CODE,
+        "identifier.claimed",
+        "identifier.changed",
+        "identifier.lapsed",
+        "subject.suspended",
+        "authenticator.enrolled",
+        "authenticator.revoked",
+        "subject.export_requested",
+        "subject.recovery_asked",
+        "subject.recovery_approved",
+        RECOVERY_CODE,
+        "subject.recovery_stopped",
+        "subject.recovered",
+    }
     for locale in ("en", "zh-Hans"):
         texts = [TEXTS.of(message(kind, locale=locale, field="email")) for kind in sorted(kinds)]
         assert len({text.subject for text in texts}) == len(kinds)

@@ -166,11 +166,20 @@ def test_what_is_shown_once_is_all_an_app_needs(container, alice):
 @pytest.mark.parametrize(
     "label",
     [
-        "a:b", ":", "a::b:", "a/b?c#d%3A&e=f", "Lamina:alice", "中" * 251, "\U00020000" * 254,
-        "a" * 64 + "@" + "b" * 189, "ש" * 100 + ":" + "ع" * 100, "e\u0301" * 127, "👩‍👩‍👧" * 40,
+        "a:b",
+        ":",
+        "a::b:",
+        "a/b?c#d%3A&e=f",
+        "Lamina:alice",
+        "中" * 251,
+        "\U00020000" * 254,
+        "a" * 64 + "@" + "b" * 189,
+        "ש" * 100 + ":" + "ع" * 100,
+        "e\u0301" * 127,
+        "👩‍👩‍👧" * 40,
     ],
     ids=range(11),
-)  # fmt: skip
+)
 def test_every_name_has_a_picture_and_a_label_with_one_colon(container, alice, label):
     """Long names of any script are cut in their middle; a colon in one becomes a hyphen."""
     with container.store.transaction() as tx:
@@ -297,9 +306,14 @@ def test_a_secret_that_was_revoked_after_the_check_does_not_count(container, ali
 def test_the_form_of_a_code_is_checked_before_anything_else(container):
     """Six digits, however they were typed; anything else is bad input and no failed attempt."""
     for typed in (
-        "123456", "123 456", "123\u00a0456\n", "123-456", "\u200b123456",
-        "\u0661\u0662\u0663\u0664\u0665\u0666", "\uff11\uff12\uff13\uff14\uff15\uff16",
-    ):  # fmt: skip
+        "123456",
+        "123 456",
+        "123\u00a0456\n",
+        "123-456",
+        "\u200b123456",
+        "\u0661\u0662\u0663\u0664\u0665\u0666",
+        "\uff11\uff12\uff13\uff14\uff15\uff16",
+    ):
         assert container.totp.parse({"code": typed}) == {"code": "123456"}
     for typed in ("", "12345", "1" * 17, "12345a", "\u2460" * 6, None, 123456, ["123456"]):
         with pytest.raises(BadInput):

@@ -57,10 +57,13 @@ def fill(engine, rows):
             connection.execute(
                 text(INDEX),
                 {
-                    "id": stored(engine, number), "field": field, "version": version,
-                    "digest": digest, "subject": stored(engine, subject),
+                    "id": stored(engine, number),
+                    "field": field,
+                    "version": version,
+                    "digest": digest,
+                    "subject": stored(engine, subject),
                 },
-            )  # fmt: skip
+            )
 
 
 def verified(engine):
@@ -97,8 +100,13 @@ def test_of_two_identifiers_that_a_race_left_the_later_is_to_be_proven_anew(engi
     fill(engine, [*GOLDEN, *twice])
     migrate.upgrade(engine, "0011")
     assert verified(engine) == [
-        (3, "2026-02-01"), (4, None), (5, None), (6, "2026-03-01"), (7, None), (8, "2026-01-01"),
-    ]  # fmt: skip
+        (3, "2026-02-01"),
+        (4, None),
+        (5, None),
+        (6, "2026-03-01"),
+        (7, None),
+        (8, "2026-01-01"),
+    ]
 
 
 def test_down_keeps_one_claim_of_an_address(engine):

@@ -113,32 +113,54 @@ def _twice(connection):
     for subject_id in (_S, _OTHER):
         connection.execute(text(subject), {"id": subject_id})
     rows = [
-        (1, _S, "totp", "active", "2026-11-02"), (2, _S, "totp", "active", "2026-11-04"),
-        (3, _S, "totp", "active", "2026-11-03"), (4, _S, "totp", "pending", "2026-11-05"),
+        (1, _S, "totp", "active", "2026-11-02"),
+        (2, _S, "totp", "active", "2026-11-04"),
+        (3, _S, "totp", "active", "2026-11-03"),
+        (4, _S, "totp", "pending", "2026-11-05"),
         (5, _S, "recovery_codes", "active", "2026-11-02"),
         (6, _S, "recovery_codes", "active", "2026-11-03"),
-        (7, _OTHER, "totp", "active", "2026-11-01"), (8, _S, "password", "active", "2026-11-01"),
-    ]  # fmt: skip
+        (7, _OTHER, "totp", "active", "2026-11-01"),
+        (8, _S, "password", "active", "2026-11-01"),
+    ]
     for number, owner, kind, status, at in rows:
-        values = {"id": f"{number:032x}", "subject": owner, "type": kind, "status": status,
-                  "at": at, "sealed": b"sealed"}  # fmt: skip
+        values = {
+            "id": f"{number:032x}",
+            "subject": owner,
+            "type": kind,
+            "status": status,
+            "at": at,
+            "sealed": b"sealed",
+        }
         connection.execute(text(authenticator), values)
     for number, owner in ((51, 5), (61, 6)):
-        values = {"id": f"{number:032x}", "authenticator": f"{owner:032x}", "subject": _S,
-                  "sealed": b"sealed"}  # fmt: skip
+        values = {
+            "id": f"{number:032x}",
+            "authenticator": f"{owner:032x}",
+            "subject": _S,
+            "sealed": b"sealed",
+        }
         connection.execute(text(code), values)
     given = [
         # Two at once, both in force.
-        (1, _S, "face", "2026-11-02", None), (2, _S, "face", "2026-11-03", None),
+        (1, _S, "face", "2026-11-02", None),
+        (2, _S, "face", "2026-11-03", None),
         # Two at once, of which the withdrawal ended one.
-        (3, _S, "behavior", "2026-11-02", None), (4, _S, "behavior", "2026-11-03", "2026-11-04"),
+        (3, _S, "behavior", "2026-11-02", None),
+        (4, _S, "behavior", "2026-11-03", "2026-11-04"),
         # In order: superseded, and given anew after a withdrawal.
-        (5, _S, "terms", "2026-11-02", "2026-11-03"), (6, _S, "terms", "2026-11-03", None),
-        (7, _OTHER, "face", "2026-11-01", "2026-11-02"), (8, _OTHER, "face", "2026-11-03", None),
-    ]  # fmt: skip
+        (5, _S, "terms", "2026-11-02", "2026-11-03"),
+        (6, _S, "terms", "2026-11-03", None),
+        (7, _OTHER, "face", "2026-11-01", "2026-11-02"),
+        (8, _OTHER, "face", "2026-11-03", None),
+    ]
     for number, owner, purpose, at, until in given:
-        values = {"id": f"{number:032x}", "subject": owner, "purpose": purpose, "at": at,
-                  "until": until}  # fmt: skip
+        values = {
+            "id": f"{number:032x}",
+            "subject": owner,
+            "purpose": purpose,
+            "at": at,
+            "until": until,
+        }
         connection.execute(text(consent), values)
 
 
@@ -151,16 +173,19 @@ def test_of_what_was_there_twice_the_newest_stays(engine):
 
     def numbers(query):
         with engine.connect() as connection:
-            return sorted(int(str(found).replace("-", ""), 16) for found in connection.execute(
-                text(query)).scalars())  # fmt: skip
+            return sorted(
+                int(str(found).replace("-", ""), 16)
+                for found in connection.execute(text(query)).scalars()
+            )
 
     assert numbers("SELECT id FROM authenticator WHERE status = 'active'") == [2, 6, 7, 8]
     assert numbers("SELECT id FROM authenticator WHERE status = 'pending'") == [4]
     assert numbers("SELECT id FROM recovery_code") == [61]
     assert numbers("SELECT id FROM consent WHERE withdrawn_at IS NULL") == [2, 6, 8]
     with engine.connect() as connection:
-        left = connection.execute(text("SELECT verifier FROM authenticator WHERE type = 'totp'"
-                                       " AND status = 'revoked'")).scalars()  # fmt: skip
+        left = connection.execute(
+            text("SELECT verifier FROM authenticator WHERE type = 'totp' AND status = 'revoked'")
+        ).scalars()
         assert {bytes(cell) for cell in left} == {ERASED}
 
 

@@ -42,8 +42,12 @@ def fill(engine):
     ]
     with engine.begin() as connection:
         for count, jwks in enumerate(sets, 1):
-            values = {"id": number(count), "no": False, "b": bytes(32),
-                      "jwks": json.dumps(jwks) if jwks else None}  # fmt: skip
+            values = {
+                "id": number(count),
+                "no": False,
+                "b": bytes(32),
+                "jwks": json.dumps(jwks) if jwks else None,
+            }
             connection.execute(text(CLIENT), values)
         for count in range(2):
             connection.execute(text(TOKEN), {"b": bytes([count]) * 32})

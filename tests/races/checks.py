@@ -50,8 +50,10 @@ def state(world, person):
 def mark(found):
     """Return a state without the numbers that differ between orders which lead to the same."""
     kept = found | {"sessions": found["sessions"] > 0}
-    return tuple((name, tuple(sorted(value)) if isinstance(value, Counter) else value)
-                 for name, value in kept.items())  # fmt: skip
+    return tuple(
+        (name, tuple(sorted(value)) if isinstance(value, Counter) else value)
+        for name, value in kept.items()
+    )
 
 
 def violations(world, person, answers):
@@ -104,9 +106,10 @@ def _guessed(answers):
         isinstance(item.body, dict) and item.body.get("status") == "completed" for item in answers
     )
     checked = Counter(
-        item.name for item in answers
+        item.name
+        for item in answers
         if item.name in ACTS and ACTS[item.name].guesses and item.code == "verification_failed"
-    )  # fmt: skip
+    )
     for name, count in checked.items():
         turns = done["send code"] if ACTS[name].guesses == "verification" else completed
         if count > FREE * (1 + turns):

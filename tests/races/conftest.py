@@ -35,9 +35,14 @@ def arena(migrated, tmp_path_factory) -> Iterator["Arena"]:
     with migrated.url("postgresql", directory) as url:
         FileRoot.init(directory / "keys", KEY_CLASSES)
         settings = Settings(
-            mode="development", database_url=url, root_key=f"file:{directory / 'keys'}",
-            log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
-        )  # fmt: skip
+            mode="development",
+            database_url=url,
+            root_key=f"file:{directory / 'keys'}",
+            log_level="error",
+            face_engine="off",
+            smtp_url="console:",
+            sms_url="console:",
+        )
         container, app = open_service(settings)
         pair = Pair(settings)
         try:

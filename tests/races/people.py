@@ -102,8 +102,9 @@ class Person:
         consents = [CONSENT | {"purpose": name} for name in ("face", "behavior")]
         body = {
             "identifiers": {"username": self.name, "email": self.email},
-            "password": PASSWORD, "consents": consents,
-        }  # fmt: skip
+            "password": PASSWORD,
+            "consents": consents,
+        }
         self.id = world.call("POST", "/v1/subjects", body)["id"]
         self.path = f"/v1/subjects/{self.id}"
 

@@ -98,9 +98,12 @@ def ask(container, app, request: Request, number=0) -> Answer:
     address = {"REMOTE_ADDR": f"2001:db8::{number:x}"}
     body = {"data" if request.form else "json": request.body}
     answer = app.test_client().open(
-        request.path, method=request.method, headers=request.headers, environ_base=address,
+        request.path,
+        method=request.method,
+        headers=request.headers,
+        environ_base=address,
         **(body if request.body is not None else {}),
-    )  # fmt: skip
+    )
     return Answer(request.name, answer.status_code, answer.get_json(silent=True))
 
 

@@ -83,35 +83,56 @@ def _other(person):
 
 # ------------------------------------------------------------------ accounts
 _simple(
-    "POST", "/v1/subjects", "identifiers", "register",
+    "POST",
+    "/v1/subjects",
+    "identifiers",
+    "register",
     lambda p: p.world.request("POST", "/v1/subjects", {"identifiers": {"username": _other(p)}}),
     most=1,
-)  # fmt: skip
+)
 _simple(
-    "POST", "/v1/subjects/lookup", "identifiers", "lookup",
+    "POST",
+    "/v1/subjects/lookup",
+    "identifiers",
+    "lookup",
     lambda p: p.world.request("POST", "/v1/subjects/lookup", {"identifier": _other(p)}),
-)  # fmt: skip
+)
 _simple(
-    "PATCH", _ONE, "identifiers", "rename",
+    "PATCH",
+    _ONE,
+    "identifiers",
+    "rename",
     lambda p: p.request("PATCH", "", {"identifiers": {"username": _other(p)}}),
-)  # fmt: skip
+)
 _simple(
-    "PATCH", _ONE, "identifiers", "rename back",
+    "PATCH",
+    _ONE,
+    "identifiers",
+    "rename back",
     lambda p: p.request("PATCH", "", {"identifiers": {"username": p.name}}),
-)  # fmt: skip
+)
 _simple(
-    "PATCH", _ONE, "identifiers", "another address",
+    "PATCH",
+    _ONE,
+    "identifiers",
+    "another address",
     lambda p: p.request("PATCH", "", {"identifiers": {"email": f"{p.name}@example.org"}}),
-)  # fmt: skip
+)
 _simple(
-    "PATCH", _ONE, "identifiers", "profile",
+    "PATCH",
+    _ONE,
+    "identifiers",
+    "profile",
     lambda p: p.request("PATCH", "", {"profile": {"name": "Alice"}}),
-)  # fmt: skip
+)
 _VERIFICATION = f"{_ONE}/identifiers/{{name}}/verification"
 _simple(
-    "POST", _VERIFICATION, "verification", "send code",
+    "POST",
+    _VERIFICATION,
+    "verification",
+    "send code",
     lambda p: p.request("POST", "/identifiers/email/verification", {}),
-)  # fmt: skip
+)
 
 
 @act("POST", _VERIFICATION, "verification", "right code", most=1)
@@ -137,21 +158,33 @@ def _granted_change(person):
 # ------------------------------------------------------------------ consents, suspensions
 for _purpose in ("face", "behavior"):
     _simple(
-        "POST", f"{_ONE}/consents", "consents", f"consent to {_purpose}",
+        "POST",
+        f"{_ONE}/consents",
+        "consents",
+        f"consent to {_purpose}",
         lambda p, purpose=_purpose: p.request("POST", "/consents", CONSENT | {"purpose": purpose}),
-    )  # fmt: skip
+    )
     _simple(
-        "DELETE", f"{_ONE}/consents/{{purpose}}", "consents", f"withdraw {_purpose}",
+        "DELETE",
+        f"{_ONE}/consents/{{purpose}}",
+        "consents",
+        f"withdraw {_purpose}",
         lambda p, purpose=_purpose: p.request("DELETE", f"/consents/{purpose}"),
-    )  # fmt: skip
+    )
 _simple(
-    "POST", f"{_ONE}/suspensions", "suspensions", "suspend",
+    "POST",
+    f"{_ONE}/suspensions",
+    "suspensions",
+    "suspend",
     lambda p: p.request("POST", "/suspensions", {"capability": "login", "reason": "fraud"}),
-)  # fmt: skip
+)
 _simple(
-    "DELETE", f"{_ONE}/suspensions/{{capability}}", "suspensions", "lift",
+    "DELETE",
+    f"{_ONE}/suspensions/{{capability}}",
+    "suspensions",
+    "lift",
     lambda p: p.request("DELETE", "/suspensions/login"),
-)  # fmt: skip
+)
 
 
 @act("DELETE", f"{_ONE}/risk", "suspensions", "clear risk", most=1)
@@ -168,9 +201,12 @@ for _kind, _body in {
     "face": {"type": "face"},
 }.items():
     _simple(
-        "POST", f"{_ONE}/authenticators", "authenticators", f"enroll {_kind}",
+        "POST",
+        f"{_ONE}/authenticators",
+        "authenticators",
+        f"enroll {_kind}",
         lambda p, body=_body: p.request("POST", "/authenticators", body),
-    )  # fmt: skip
+    )
 
 
 @act("POST", f"{_ONE}/authenticators", "grants", "enroll by a grant", most=1)
@@ -193,9 +229,12 @@ def _confirm(person):
 
 
 @act(
-    "POST", f"{_AUTHENTICATOR}/confirm", "authenticators", "confirm totp wrongly",
+    "POST",
+    f"{_AUTHENTICATOR}/confirm",
+    "authenticators",
+    "confirm totp wrongly",
     guesses="attempts",
-)  # fmt: skip
+)
 def _confirm_wrongly(person):
     made = person.pendings[0]
     code = person.wrong(made)
@@ -228,17 +267,26 @@ def _score_face(person):
 
 # ------------------------------------------------------------------ behavior
 _simple(
-    "POST", f"{_ONE}/behavior/score", "behavior", "score typing",
+    "POST",
+    f"{_ONE}/behavior/score",
+    "behavior",
+    "score typing",
     lambda p: p.request("POST", "/behavior/score", {"behavior": p.sample()}),
-)  # fmt: skip
+)
 _simple(
-    "POST", f"{_ONE}/behavior/samples", "behavior", "import typing",
+    "POST",
+    f"{_ONE}/behavior/samples",
+    "behavior",
+    "import typing",
     lambda p: p.request("POST", "/behavior/samples", {"samples": [p.sample()]}),
-)  # fmt: skip
+)
 _simple(
-    "DELETE", f"{_ONE}/behavior", "behavior", "forget typing",
+    "DELETE",
+    f"{_ONE}/behavior",
+    "behavior",
+    "forget typing",
     lambda p: p.request("DELETE", "/behavior"),
-)  # fmt: skip
+)
 
 
 @act("POST", f"{_ONE}/behavior/samples", "behavior", "import typing by a grant", most=1)
@@ -297,8 +345,10 @@ def _step_up(person):
 @act("POST", "/v1/flows", "sessions", "begin an enrollment")
 def _begin_enrollment(person):
     body = {
-        "kind": "enrollment", "access_token": person.session["access_token"], "act": "enroll:totp",
-    }  # fmt: skip
+        "kind": "enrollment",
+        "access_token": person.session["access_token"],
+        "act": "enroll:totp",
+    }
     return lambda: person.world.request("POST", "/v1/flows", body)
 
 
@@ -388,9 +438,12 @@ def _back(person):
 # ------------------------------------------------------------------ privacy
 _simple("DELETE", _ONE, "privacy", "erase", lambda p: p.request("DELETE"), most=1)
 _simple(
-    "HOST", "subjects hold", "privacy", "legal hold",
+    "HOST",
+    "subjects hold",
+    "privacy",
+    "legal hold",
     lambda p: Request("HOST", "subjects hold", UUID(p.id)),
-)  # fmt: skip
+)
 
 
 @act("POST", f"{_ONE}/export", "privacy", "export", most=1)

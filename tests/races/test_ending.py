@@ -91,10 +91,14 @@ def test_no_login_outlives_the_revocation_of_its_factor(service):
     client = service.app.test_client()
     headers = {"Authorization": f"Bearer {service.bearer}", "Grant": grant}
     acts = [
-        poster(service, f"/v1/flows/{flow['id']}/actions/totp",
-               {"code": service.code(person, number - 1)}, Flow_Token=flow["flow_token"])
+        poster(
+            service,
+            f"/v1/flows/{flow['id']}/actions/totp",
+            {"code": service.code(person, number - 1)},
+            Flow_Token=flow["flow_token"],
+        )
         for number, flow in enumerate(flows)
-    ]  # fmt: skip
+    ]
     answers = together([*acts, lambda: client.delete(path, headers=headers)])
     assert answers[-1].status_code == 204, answers[-1].json
     assert set(statuses(answers)) <= {200, 204, 409, 422, 429}, statuses(answers)

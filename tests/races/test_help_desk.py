@@ -26,12 +26,19 @@ def outcomes(answers):
 def test_of_twenty_who_ask_one_is_heard(desk):
     """By two operators, for two acts: the others are told that one is under way."""
     asking = [
-        as_operator(desk.service, desk.officers[number % 2], "/v1/approvals", {
-            "act": RECOVER, "target": desk.person.id, "reason": "x",
-            "params": {"act": ("enroll:password", "enroll:totp")[number % 3 == 0]},
-        })
+        as_operator(
+            desk.service,
+            desk.officers[number % 2],
+            "/v1/approvals",
+            {
+                "act": RECOVER,
+                "target": desk.person.id,
+                "reason": "x",
+                "params": {"act": ("enroll:password", "enroll:totp")[number % 3 == 0]},
+            },
+        )
         for number in range(AT_ONCE)
-    ]  # fmt: skip
+    ]
     found = outcomes(together(asking))
     assert found == {(201, ""): 1, (409, "recovery_pending"): AT_ONCE - 1}
     assert len(desk.told("subject.recovery_asked")) == 1
@@ -51,10 +58,14 @@ def test_a_code_is_used_once(desk):
     code = desk.sent()
     flows = [desk.begin() for _ in range(AT_ONCE)]
     using = [
-        poster(desk.service, f"/v1/flows/{flow['id']}/actions/help_desk", {"code": code},
-               Flow_Token=flow["flow_token"])
+        poster(
+            desk.service,
+            f"/v1/flows/{flow['id']}/actions/help_desk",
+            {"code": code},
+            Flow_Token=flow["flow_token"],
+        )
         for flow in flows
-    ]  # fmt: skip
+    ]
     found = outcomes(together(using))
     assert found.pop((200, "")) == 1, found
     assert {status for status, _ in found} <= {422, 429}, found
@@ -81,10 +92,14 @@ def test_a_stop_and_a_use_have_an_order(desk, stopping):
     service, code = desk.service, desk.code()
     flows = [desk.begin() for _ in range(AT_ONCE - 1)]
     using = [
-        poster(service, f"/v1/flows/{flow['id']}/actions/help_desk", {"code": code},
-               Flow_Token=flow["flow_token"])
+        poster(
+            service,
+            f"/v1/flows/{flow['id']}/actions/help_desk",
+            {"code": code},
+            Flow_Token=flow["flow_token"],
+        )
         for flow in flows
-    ]  # fmt: skip
+    ]
     if stopping == "login":
         flow = service.begin("alice").json
         service.act(flow, "password", {"password": PASSWORD})

@@ -97,9 +97,10 @@ def test_changes_at_once_leave_one_identifier(service, name):
     assert statuses(together([changer(value) for value in values])) == {200: AT_ONCE}
     left = service.call("GET", patch).json["identifiers"][name]
     found = [
-        value for value in values
+        value
+        for value in values
         if service.call("POST", "/v1/subjects/lookup", {"identifier": value}).status_code == 200
-    ]  # fmt: skip
+    ]
     assert found == [left]
 
 

@@ -64,9 +64,11 @@ def test_consents_then_a_withdrawal_then_a_face(arena, rounds, at_once, told):
         assert (refused.status, refused.code) == (403, "consent_required")
         person = Person(arena.world, at_once)
         run(
-            arena, told, person,
+            arena,
+            told,
+            person,
             requests(person, "consent to face", "withdraw face", "confirm face", "enroll face"),
-        )  # fmt: skip
+        )
     assert told["violations"] == 0
 
 

@@ -56,10 +56,11 @@ def race(service, name, body):
     """Present the same thing in as many flows at once; nobody but the winner completes."""
     flows = after_password(service, AT_ONCE)
     acts = [
-        poster(service, f"/v1/flows/{flow['id']}/actions/{name}", body,
-               Flow_Token=flow["flow_token"])
+        poster(
+            service, f"/v1/flows/{flow['id']}/actions/{name}", body, Flow_Token=flow["flow_token"]
+        )
         for flow in flows
-    ]  # fmt: skip
+    ]
     answers = together(acts)
     found = statuses(answers)
     assert found.pop(200) == 1, found
@@ -169,10 +170,11 @@ def test_a_key_that_is_sent_twenty_times_acts_once(service):
 def guesses(service, flows, name, body):
     """Send one wrong answer in each flow at once; return how often each status came."""
     acts = [
-        poster(service, f"/v1/flows/{flow['id']}/actions/{name}", body,
-               Flow_Token=flow["flow_token"])
+        poster(
+            service, f"/v1/flows/{flow['id']}/actions/{name}", body, Flow_Token=flow["flow_token"]
+        )
         for flow in flows
-    ]  # fmt: skip
+    ]
     return statuses(together(acts))
 
 
@@ -284,10 +286,14 @@ def test_no_sample_is_lost_when_logins_complete_at_once(service):
         assert answer.status_code == 200
         flows.append(flow)
     acts = [
-        poster(service, f"/v1/flows/{flow['id']}/actions/recovery_code", {"code": code},
-               Flow_Token=flow["flow_token"])
+        poster(
+            service,
+            f"/v1/flows/{flow['id']}/actions/recovery_code",
+            {"code": code},
+            Flow_Token=flow["flow_token"],
+        )
         for flow, code in zip(flows, person.codes, strict=False)
-    ]  # fmt: skip
+    ]
     answers = together(acts)
     assert statuses(answers) == {200: len(acts)}, [answer.json for answer in answers]
     assert learned(service, person) == len(acts) >= 8

@@ -88,8 +88,11 @@ def test_a_dismissal_and_an_approval_have_an_order(service, officers, asks):  # 
         assert set(found) <= {200, 401, 403, 409}, [answer.json for answer in answers]
         with service.container.store.transaction(read=True) as tx:
             shown = service.container.operators.show(tx, UUID(number))
-            roles = {row["role"] for row in service.container.operators.listing(tx)
-                     if row["subject"] == mary.id}  # fmt: skip
+            roles = {
+                row["role"]
+                for row in service.container.operators.listing(tx)
+                if row["subject"] == mary.id
+            }
         used = found.get(200, 0) == 1
         assert shown["status"] == ("used" if used else "void" if asks else "pending")
         assert roles == ({"auditor"} if used else set())

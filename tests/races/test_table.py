@@ -20,17 +20,19 @@ def operations(app):
     """Return what the app serves that changes something."""
     return {
         Operation(method, rule.rule.replace("<", "{").replace(">", "}"))
-        for rule in app.url_map.iter_rules() for method in rule.methods & MUTATING
-    }  # fmt: skip
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods & MUTATING
+    }
 
 
 def test_every_operation_that_changes_a_subject_races(service):
     """A new route has a builder in `tests/races/table.py`, or a reason why it needs none."""
     built = {act.operation for act in ACTS.values()}
     without = {
-        item for item in operations(create_app(service.container))
+        item
+        for item in operations(create_app(service.container))
         if item not in built and not item.path.startswith(tuple(NOT_OF_A_SUBJECT))
-    }  # fmt: skip
+    }
     assert without == set()
     gone = {item for item in built if item.method in MUTATING} - operations(service.app)
     assert gone == set(), "builders of operations that are no more"
@@ -82,8 +84,9 @@ def race(arena, names):
     person = Person(arena.world, AT_ONCE)
     answers = arena.pair.race(requests(person, *names))
     broken = violations(arena.world, person, answers)
-    acted = tuple(name for name in names if any(
-        item.name == name and item.status != 429 for item in answers))  # fmt: skip
+    acted = tuple(
+        name for name in names if any(item.name == name and item.status != 429 for item in answers)
+    )
     return broken, heard(answers), mark(state(arena.world, person)), acted
 
 

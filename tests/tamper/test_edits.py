@@ -25,9 +25,14 @@ def world(request, migrated, tmp_path_factory) -> Iterator[World]:
     with migrated.url(request.param, place) as url:
         FileRoot.init(place / "keys", KEY_CLASSES)
         settings = Settings(
-            mode="development", database_url=url, root_key=f"file:{place / 'keys'}",
-            log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
-        )  # fmt: skip
+            mode="development",
+            database_url=url,
+            root_key=f"file:{place / 'keys'}",
+            log_level="error",
+            face_engine="off",
+            smtp_url="console:",
+            sms_url="console:",
+        )
         clock = FrozenClock(START)
         container = open_container(settings, clock, PasswordHasher.unsafe_for_tests())
         yield build(Service(container, clock))
@@ -67,5 +72,6 @@ def test_an_edit_is_refused_or_reported(world, edit):
         world.restore()
     assert refused or edit.use is None, "it was of use"
     assert edit.table in {item["table"] for item in found}, found
-    OUTCOMES.append((world.engine.dialect.name, edit,
-                     "refused, reported" if refused else "reported"))  # fmt: skip
+    OUTCOMES.append(
+        (world.engine.dialect.name, edit, "refused, reported" if refused else "reported")
+    )

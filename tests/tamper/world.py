@@ -73,9 +73,10 @@ class World:
     def back(self, table, which):
         """Put a row back as it was earlier, its MAC too."""
         (row,) = [
-            row for row in self.earlier[table]
+            row
+            for row in self.earlier[table]
             if all(row[name] == value for name, value in which.items())
-        ]  # fmt: skip
+        ]
         with self.engine.begin() as db:
             where = self._where(table, which)
             there = db.execute(update(TABLES[table]).where(*where).values(**row)).rowcount
@@ -203,15 +204,17 @@ def _second(world, people, gone):
         caller = _of(names["shop"])
         container.authenticators.authorize(tx, caller, account, "enroll:totp", names["grant"])
         container.accounts.withdraw_consent(tx, names["alice"], "face")
-        container.operators.decide(tx, _officer(container, names["dora"]), names["approval"],
-                               approve=False)  # fmt: skip
+        container.operators.decide(
+            tx, _officer(container, names["dora"]), names["approval"], approve=False
+        )
     flow = service.begin("mallory").json
     service.act(flow, "password", {"password": PASSWORD})
     service.act(flow, "recovery_code", {"code": people["mallory"].codes[0]})
     names["used_code"] = next(
-        row["id"] for row in world.rows()["recovery_code"]
+        row["id"]
+        for row in world.rows()["recovery_code"]
         if row["subject_id"] == names["mallory"] and row["used_at"]
-    )  # fmt: skip
+    )
     container.clock.advance(seconds=31)
     flow = service.begin("alice", context={"device_token": names["device_token"]}).json
     service.act(flow, "password", {"password": PASSWORD})

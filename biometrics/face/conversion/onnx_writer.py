@@ -21,9 +21,7 @@ INT64: Final = 7
 _ATTRIBUTE_INT: Final = 2
 _SEVEN_BITS: Final = 0x7F
 _ATTRIBUTE_INTS: Final = 7
-_TYPES: Final = {
-    "float32": FLOAT, "uint8": UINT8, "int8": INT8, "int32": INT32, "int64": INT64
-}  # fmt: skip
+_TYPES: Final = {"float32": FLOAT, "uint8": UINT8, "int8": INT8, "int32": INT32, "int64": INT64}
 
 Attributes = Mapping[str, int | Sequence[int]]
 Array = (

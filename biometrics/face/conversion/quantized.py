@@ -188,9 +188,12 @@ def _build(data: bytes, settle: Settle, largest: int) -> tuple[Graph, str]:
 
 
 def _block(
-    graph: Graph, source: tuple[str, float], pair: tuple[Convolution, Convolution], widen: int,
+    graph: Graph,
+    source: tuple[str, float],
+    pair: tuple[Convolution, Convolution],
+    widen: int,
     how: tuple[Settle, int],
-) -> tuple[str, float]:  # fmt: skip
+) -> tuple[str, float]:
     (value, scale), (settle, largest) = source, how
     inner, inner_scale = settle(graph, _convolve(graph, value, scale, pair[0], largest), True)
     inner, _ = settle(graph, _convolve(graph, inner, inner_scale, pair[1], largest), False)
@@ -203,9 +206,7 @@ def _block(
     return settle(graph, graph.node("Add", [inner, value], {}), True)
 
 
-def _convolve(
-    graph: Graph, value: str, scale: float, layer: Convolution, largest: int
-) -> str:  # fmt: skip
+def _convolve(graph: Graph, value: str, scale: float, layer: Convolution, largest: int) -> str:
     peaks = np.abs(layer.weight).max(axis=(1, 2, 3)).astype(np.float64)
     # An empty channel of a skip has no peak; any scale keeps its zeros.
     steps = np.where(peaks > 0, peaks, 1.0) / largest

@@ -69,9 +69,15 @@ class Accounts:
         self._suspended = do
 
     def register(
-        self, tx: Tx, caller: Caller, identifiers: Mapping[str, str], *, segment: str | None,
-        profile: Mapping[str, Any] | None = None, consents: Sequence[Mapping[str, str]] = (),
-    ) -> Account:  # fmt: skip
+        self,
+        tx: Tx,
+        caller: Caller,
+        identifiers: Mapping[str, str],
+        *,
+        segment: str | None,
+        profile: Mapping[str, Any] | None = None,
+        consents: Sequence[Mapping[str, str]] = (),
+    ) -> Account:
         """Add a subject.
 
         Raises:
@@ -164,10 +170,14 @@ class Accounts:
         return self._view(tx, self._row(tx, subject))
 
     def update(
-        self, tx: Tx, caller: Caller, subject: UUID, *,
+        self,
+        tx: Tx,
+        caller: Caller,
+        subject: UUID,
+        *,
         identifiers: Mapping[str, str | None] | None = None,
         profile: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Replace identifiers (None removes one) and the profile; tell the old addresses.
 
         What is the same in other words stays as it is, verified and untold.
@@ -175,9 +185,10 @@ class Accounts:
         store.lock(tx, subject)
         row = self._row(tx, subject)
         changed = [
-            name for name, value in sorted((identifiers or {}).items())
+            name
+            for name, value in sorted((identifiers or {}).items())
             if self._claims.replace(tx, caller, row, IdentifierType(name), value)
-        ]  # fmt: skip
+        ]
         written = None if profile is None else self._profile(profile)
         anew = written is not None and written != row.profile
         if anew:
@@ -303,15 +314,22 @@ class Accounts:
         self.lock(tx, subject)
         now = self._clock.now()
         values = {
-            "id": new_id(now), "subject_id": subject, "capability": capability,
-            "reason": reason, "since": now,
-        }  # fmt: skip
+            "id": new_id(now),
+            "subject_id": subject,
+            "capability": capability,
+            "reason": reason,
+            "since": now,
+        }
         if not store.suspend(tx, values):
             return False
         self._audit.append(
-            tx, "subject.suspended", subject=subject, actor=actor, capability=capability,
+            tx,
+            "subject.suspended",
+            subject=subject,
+            actor=actor,
+            capability=capability,
             reason=reason,
-        )  # fmt: skip
+        )
         self.notify(tx, subject, "subject.suspended")
         if capability == "login":
             self._suspended(tx, subject)
@@ -342,9 +360,13 @@ class Accounts:
     def _new(self, tx: Tx, client: UUID, segment: str, status: str) -> Subject:
         now = self._clock.now()
         row = Subject(
-            id=new_id(now), status=status, segment=segment, client_id=client,
-            created_at=now, updated_at=now,
-        )  # fmt: skip
+            id=new_id(now),
+            status=status,
+            segment=segment,
+            client_id=client,
+            created_at=now,
+            updated_at=now,
+        )
         tx.add(row)
         return row
 

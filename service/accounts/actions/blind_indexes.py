@@ -70,11 +70,14 @@ class Indexing:
                 page.moved += 1
                 continue
             values = {
-                "id": new_id(self._clock.now()), "field": row.field, "key_version": version,
+                "id": new_id(self._clock.now()),
+                "field": row.field,
+                "key_version": version,
                 "digest": index.digest("subject", row.field, normal),
-                "subject_id": row.subject_id, "verified_at": row.verified_at,
+                "subject_id": row.subject_id,
+                "verified_at": row.verified_at,
                 "form": NORMAL_FORM,
-            }  # fmt: skip
+            }
             # Two that were apart may be one by now: the second is to be proven anew.
             unproven = values | {"verified_at": None}
             page.moved += store.add_digest(tx, values) or store.add_digest(tx, unproven)

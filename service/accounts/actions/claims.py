@@ -193,9 +193,11 @@ class Claims:
         proven: datetime | None,
     ) -> bool:
         values = {
-            "field": field.value, "subject_id": subject, "verified_at": proven,
+            "field": field.value,
+            "subject_id": subject,
+            "verified_at": proven,
             "form": NORMAL_FORM,
-        }  # fmt: skip
+        }
         return all(
             store.add_digest(
                 tx,

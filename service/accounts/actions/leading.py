@@ -14,9 +14,14 @@ from service.store.engine import Tx
 def account_of(row: Any) -> Account:  # noqa: ANN401 - a row of named columns
     """Return what is not sealed of a subject."""
     return Account(
-        row.id, row.status, row.segment, row.client_id, row.created_at, row.first_login_at,
+        row.id,
+        row.status,
+        row.segment,
+        row.client_id,
+        row.created_at,
+        row.first_login_at,
         bool(row.suspended),
-    )  # fmt: skip
+    )
 
 
 class Leading:
@@ -48,8 +53,10 @@ class Leading:
         digests = self._claims.digests(tx, field, normal)
         segments = unproven if field is IdentifierType.EMAIL else ()
         account = account_of(leads.led_to(tx, field.value, digests, ids.DECOY, segments))
-        names = (f"identifier:{field.value}:{normal or typed.strip().casefold()}",
-                 f"subject:{account.id}")  # fmt: skip
+        names = (
+            f"identifier:{field.value}:{normal or typed.strip().casefold()}",
+            f"subject:{account.id}",
+        )
         found = account if account.usable else None
         return IdentifierLookup(found, names[account.usable], tuple(digests) if segments else ())
 

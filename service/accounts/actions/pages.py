@@ -24,7 +24,7 @@ _BY_CLAIM: Final = (
 
 def subjects(
     tx: Tx, caller: Caller, page: PageRequest, status: str, segment: str | None
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return a page of the subjects that a caller serves, oldest first: nothing that is sealed.
 
     Args:
@@ -58,8 +58,9 @@ def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> 
     held = {name.value: text for name in IdentifierType if (text := getattr(row, name.value))}
     notices = [
         Fault(f"/identifiers/{name}", f"{name}_unverified", _BY_CLAIM if name in leading else _IDLE)
-        for name in ADDRESSES if name in held and name not in proven
-    ]  # fmt: skip
+        for name in ADDRESSES
+        if name in held and name not in proven
+    ]
     return {
         "id": str(row.id),
         "status": row.status,
@@ -87,9 +88,11 @@ def suspensions(tx: Tx, subject: UUID, page: PageRequest) -> dict[str, Any]:
 
 def _subject(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
     return {
-        "id": str(row.id), "status": row.status, "segment": row.segment,
+        "id": str(row.id),
+        "status": row.status,
+        "segment": row.segment,
         "created_at": rfc3339(row.created_at),
-    }  # fmt: skip
+    }
 
 
 def consent(row: Consent) -> dict[str, Any]:

@@ -45,10 +45,11 @@ class Subject(Authentic, Base):
     __table_args__ = (Index("ix_subject_listed", "segment", "status", "id"),)
     __members__ = ("status", "segment", "client_id", "created_at", "first_login_at")
     __personal__ = Personal(
-        "who the person is, how they are reached and found", "until erasure",
+        "who the person is, how they are reached and found",
+        "until erasure",
         of=lambda columns, whose: columns.id == whose.subject,
         shown={"username": plainly, "email": plainly, "phone": plainly, "profile": as_json},
-    )  # fmt: skip
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     status: Mapped[str] = mapped_column(String(16))
@@ -80,11 +81,15 @@ class SubjectIndex(Authentic, Base):
         UniqueConstraint("subject_id", "field", "key_version"),
         Index(None, "field", "key_version", "digest"),
         Index(
-            "uq_subject_index_verified", "field", "key_version", "digest", unique=True,
+            "uq_subject_index_verified",
+            "field",
+            "key_version",
+            "digest",
+            unique=True,
             sqlite_where=text("verified_at IS NOT NULL"),
             postgresql_where=text("verified_at IS NOT NULL"),
         ),
-    )  # fmt: skip
+    )
     __personal__ = Personal(
         "to find the person by an identifier without storing it in the clear",
         "until the identifier changes, or erasure",
@@ -130,16 +135,25 @@ class Consent(Authentic, Base):
 
     __tablename__ = "consent"
     __members__ = (
-        "subject_id", "purpose", "version", "text_hash", "locale", "channel", "given_at",
+        "subject_id",
+        "purpose",
+        "version",
+        "text_hash",
+        "locale",
+        "channel",
+        "given_at",
         "withdrawn_at",
-    )  # fmt: skip
+    )
     __table_args__ = (
         Index(
-            "uq_consent_in_force", "subject_id", "purpose", unique=True,
+            "uq_consent_in_force",
+            "subject_id",
+            "purpose",
+            unique=True,
             sqlite_where=text("withdrawn_at IS NULL"),
             postgresql_where=text("withdrawn_at IS NULL"),
         ),
-    )  # fmt: skip
+    )
     __personal__ = Personal(
         "to prove consent and its withdrawal",
         "until erasure; of those that are over the newest 200, the log tells of the rest",

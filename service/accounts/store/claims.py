@@ -33,11 +33,13 @@ def claims_of(tx: Tx, rows: Iterable[Any]) -> list[Claim]:
     """Return what rows of the index say; one that this service did not write proves nothing."""
     return [
         Claim(
-            row.id, row.subject_id, row.field,
+            row.id,
+            row.subject_id,
+            row.field,
             row.verified_at if holds(tx, SubjectIndex, row) else None,
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def undigested(tx: Tx, version: int, after: UUID, limit: int) -> list[Claim]:

@@ -91,9 +91,13 @@ def led_to(
     """
     (version, digest), (other_version, other) = digests[0], digests[-1]
     values: dict[str, Any] = {
-        "b_field": field, "b_version": version, "b_digest": digest,
-        "b_other_version": other_version, "b_other_digest": other, "b_decoy": decoy,
-    }  # fmt: skip
+        "b_field": field,
+        "b_version": version,
+        "b_digest": digest,
+        "b_other_version": other_version,
+        "b_other_digest": other,
+        "b_decoy": decoy,
+    }
     if unproven:
         values["b_segments"] = list(unproven)
     # Which statement it is depends on what is allowed, and never on who is there.

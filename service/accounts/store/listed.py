@@ -24,9 +24,7 @@ _PAGE: Final = (
 )
 
 
-def page(
-    tx: Tx, segments: Collection[str], status: str, after: UUID, limit: int
-) -> Sequence[Any]:  # fmt: skip
+def page(tx: Tx, segments: Collection[str], status: str, after: UUID, limit: int) -> Sequence[Any]:
     """Return subjects of some segments beyond an id, by id, whether or not their rows hold.
 
     Each segment is read by the index, a page of it at most: under one condition over several of
@@ -35,7 +33,7 @@ def page(
     values = {"b_status": status, "b_after": after, "b_limit": limit}
     found = [
         row for segment in segments for row in tx.execute(_PAGE, values | {"b_segment": segment})
-    ]  # fmt: skip
+    ]
     return sorted(found, key=lambda row: row.id)[:limit]
 
 

@@ -49,10 +49,13 @@ def act(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a leaf as it is kept outside the database."""
     subject = values["subject_id"]
     return {
-        "kind": "act", "id": str(values["id"]), "what": values["kind"],
-        "at": rfc3339(values["at"]), "subject": str(subject) if subject else None,
+        "kind": "act",
+        "id": str(values["id"]),
+        "what": values["kind"],
+        "at": rfc3339(values["at"]),
+        "subject": str(subject) if subject else None,
         "data": values["data"],
-    }  # fmt: skip
+    }
 
 
 def _bytes(leaf: Any) -> bytes:  # noqa: ANN401 - a row of named columns
@@ -86,9 +89,14 @@ class AuditLog:
         self._kinds = frozenset(kept)
 
     def append(
-        self, tx: Tx, kind: str, *, subject: UUID | None = None, actor: str | None = None,
+        self,
+        tx: Tx,
+        kind: str,
+        *,
+        subject: UUID | None = None,
+        actor: str | None = None,
         **data: Any,  # noqa: ANN401 - JSON members of any kind
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Leave an unsequenced leaf; `data` must hold no personal data and no secret.
 
         Args:
@@ -130,9 +138,13 @@ class AuditLog:
         if caller and actor != str(caller.client):
             data = {"via": str(caller.client)} | data
         return {
-            "id": new_id(now), "at": now, "kind": kind, "subject_id": subject, "actor": actor,
+            "id": new_id(now),
+            "at": now,
+            "kind": kind,
+            "subject_id": subject,
+            "actor": actor,
             "data": data,
-        }  # fmt: skip
+        }
 
     def remember(self, tx: Tx, what: str, **data: Any) -> None:  # noqa: ANN401 - JSON members
         """Keep something outside the database, when this commits, without a leaf of its own."""

@@ -31,11 +31,16 @@ def entries(
 
 def _view(row: Any, key: bytes | None, content: Bytes) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
     return {
-        "id": str(row.id), "position": row.position, "at": rfc3339(row.at), "name": row.kind,
-        "subject": str(row.subject_id) if row.subject_id else None, "actor": row.actor,
-        "data": store.decided(row.data), "head": row.head.hex() if row.head else None,
+        "id": str(row.id),
+        "position": row.position,
+        "at": rfc3339(row.at),
+        "name": row.kind,
+        "subject": str(row.subject_id) if row.subject_id else None,
+        "actor": row.actor,
+        "data": store.decided(row.data),
+        "head": row.head.hex() if row.head else None,
         "intact": _intact(row, key, content),
-    }  # fmt: skip
+    }
 
 
 def _intact(row: Any, key: bytes | None, content: Bytes) -> bool | None:  # noqa: ANN401 - a row of named columns

@@ -135,8 +135,11 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return the report."""
         return {
-            "leaves": self.leaves, "rows": self.rows, "differ": self.count, "found": self.found,
-        }  # fmt: skip
+            "leaves": self.leaves,
+            "rows": self.rows,
+            "differ": self.count,
+            "found": self.found,
+        }
 
 
 class RowState:
@@ -286,8 +289,13 @@ class RowState:
                 self._missing(table, name, note, done)
 
     def _hold(
-        self, tx: Tx, shape: Shape, row: Any, note: _Known | None, done: Comparison  # noqa: ANN401
-    ) -> None:  # fmt: skip
+        self,
+        tx: Tx,
+        shape: Shape,
+        row: Any,  # noqa: ANN401
+        note: _Known | None,
+        done: Comparison,
+    ) -> None:
         done.rows += 1
         if isinstance(row, scanning.Unreadable):
             done.add(shape.table.name, row.name, "unreadable")

@@ -131,9 +131,13 @@ class FaceFactor(TypedFactor):
     consent = CONSENT
 
     def __init__(
-        self, authenticators: Authenticators, reader: EnginePool, clock: Clock, mode: Mode,
+        self,
+        authenticators: Authenticators,
+        reader: EnginePool,
+        clock: Clock,
+        mode: Mode,
         asked: LivenessRequirement,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._authenticators = authenticators
         self._reader = reader
         self._clock = clock
@@ -236,9 +240,11 @@ class FaceFactor(TypedFactor):
             tx, pending.subject, pending.authenticator, match.verifier, **used.record
         )
         row = TemplateSecret(
-            id=new_id(now), authenticator_id=pending.authenticator, subject_id=pending.subject,
+            id=new_id(now),
+            authenticator_id=pending.authenticator,
+            subject_id=pending.subject,
             created_at=now,
-        )  # fmt: skip
+        )
         row.secret, row.seen = used.secret, remember(b"", used.seen)
         tx.add(row)
         tx.flush()
@@ -269,9 +275,11 @@ class FaceFactor(TypedFactor):
         except BadTemplate:
             raise VerificationFailed("face_of_another_model") from None
         return Match(
-            material.verifier.authenticator, Used(b"", added, {}), llr=score.llr,
+            material.verifier.authenticator,
+            Used(b"", added, {}),
+            llr=score.llr,
             readings=_readings(score, readings, Mode(presented.challenge["mode"])),
-        )  # fmt: skip
+        )
 
     def score(self, material: FaceMaterial | None, frames: Sequence[Frame], mode: Mode) -> Scored:
         """Compare pictures that answer no challenge; without a face it costs the same.

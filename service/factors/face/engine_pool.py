@@ -39,9 +39,11 @@ def default_cache() -> Path:
 def open_engine(settings: Settings) -> FaceEngine:
     """Open the engine that the settings name; raises EngineUnavailable."""
     return FaceEngine.open(
-        settings.face_models or default_cache(), quick=settings.face_engine == "dlib-int8",
-        detector=settings.face_detector, embedder=settings.face_embedder,
-    )  # fmt: skip
+        settings.face_models or default_cache(),
+        quick=settings.face_engine == "dlib-int8",
+        detector=settings.face_detector,
+        embedder=settings.face_embedder,
+    )
 
 
 class EnginePool:
@@ -54,9 +56,11 @@ class EnginePool:
     """
 
     def __init__(
-        self, open_engine: Callable[[], FaceEngine] | None, at_once: int,
+        self,
+        open_engine: Callable[[], FaceEngine] | None,
+        at_once: int,
         wait: float = WAIT_SECONDS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._open = open_engine
         self._engine: FaceEngine | None = None
         self._lock = threading.Lock()

@@ -127,14 +127,18 @@ def cut_off(frames: Sequence[Frame]) -> tuple[Fault, ...]:
     counted = ((number, behind(frame.image)) for number, frame in enumerate(frames))
     return tuple(
         Fault(f"/frames/{number}/image", "trailing_data", f"{size} bytes behind it were cut off")
-        for number, size in counted if size
-    )  # fmt: skip
+        for number, size in counted
+        if size
+    )
 
 
 def answer(
-    challenge: Mapping[str, Any], challenge_id: str, frames: Sequence[Frame], now: datetime,
+    challenge: Mapping[str, Any],
+    challenge_id: str,
+    frames: Sequence[Frame],
+    now: datetime,
     present: Mode,
-) -> tuple[Gesture, ...]:  # fmt: skip
+) -> tuple[Gesture, ...]:
     """Check that a capture answers its challenge in time; return the commanded gestures.
 
     Args:

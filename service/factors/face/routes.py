@@ -28,9 +28,15 @@ def routes(api: Api, scores: FaceScores) -> None:
 
     api.add(
         Operation(
-            "POST", "/v1/subjects/{subject}/face/score", "Score pictures against a face",
-            "face:score", FaceScoreRequest, idempotent=True, max_body=_MEDIA, frames=True,
+            "POST",
+            "/v1/subjects/{subject}/face/score",
+            "Score pictures against a face",
+            "face:score",
+            FaceScoreRequest,
+            idempotent=True,
+            max_body=_MEDIA,
+            frames=True,
             classes=("biometric",),
         ),
         score,
-    )  # fmt: skip
+    )

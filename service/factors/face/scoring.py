@@ -20,9 +20,13 @@ class FaceScores:
     """The face as a question that another service asks about pictures it holds."""
 
     def __init__(
-        self, database: Store, accounts: Accounts, throttling: Throttling, face: FaceFactor,
+        self,
+        database: Store,
+        accounts: Accounts,
+        throttling: Throttling,
+        face: FaceFactor,
         audit: AuditLog,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._database = database
         self._accounts = accounts
         self._throttling = throttling
@@ -60,9 +64,14 @@ class FaceScores:
             self._accounts.lock(tx, subject)
             settled = self._settled(tx, attempt, scored)
             self._audit.append(
-                tx, "face.scored", subject=account.id, actor=caller.actor,
-                matched=settled.match is not None, reason=settled.reason, **record,
-            )  # fmt: skip
+                tx,
+                "face.scored",
+                subject=account.id,
+                actor=caller.actor,
+                matched=settled.match is not None,
+                reason=settled.reason,
+                **record,
+            )
             return settled
 
         scored = self._database.unit(settle)
@@ -78,9 +87,12 @@ class FaceScores:
         } | set_aside(cut_off(pictures))
 
     def _compared(
-        self, attempt: Reservation, material: FaceMaterial | None, pictures: Sequence[Frame],
+        self,
+        attempt: Reservation,
+        material: FaceMaterial | None,
+        pictures: Sequence[Frame],
         mode: Mode,
-    ) -> Scored:  # fmt: skip
+    ) -> Scored:
         try:
             return self._face.score(material, pictures, mode)
         except (BadInput, Unavailable):

@@ -47,15 +47,27 @@ class Recovery(Authentic, Base):
 
     __tablename__ = "subject_recovery"
     __members__ = (
-        "subject_id", "approval_id", "act", "status", "asked_by", "approved_by", "asked_at",
-        "due_at", "ends_at", "address", "digest",
-    )  # fmt: skip
+        "subject_id",
+        "approval_id",
+        "act",
+        "status",
+        "asked_by",
+        "approved_by",
+        "asked_at",
+        "due_at",
+        "ends_at",
+        "address",
+        "digest",
+    )
     __table_args__ = (
         Index(
-            "uq_subject_recovery_open", "subject_id", unique=True,
-            sqlite_where=text(_UNDER_WAY), postgresql_where=text(_UNDER_WAY),
+            "uq_subject_recovery_open",
+            "subject_id",
+            unique=True,
+            sqlite_where=text(_UNDER_WAY),
+            postgresql_where=text(_UNDER_WAY),
         ),
-    )  # fmt: skip
+    )
     __personal__ = Personal(
         "to let a person who has lost everything back in, once two operators agreed on it",
         "400 days after it is over, or until erasure; the log, always",

@@ -42,9 +42,12 @@ class PasswordFactor(TypedFactor):
     form = PasswordInput
 
     def __init__(
-        self, authenticators: Authenticators, hasher: PasswordHasher, decoy: UUID,
+        self,
+        authenticators: Authenticators,
+        hasher: PasswordHasher,
+        decoy: UUID,
         ended: Callable[[Tx, UUID], object] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._authenticators = authenticators
         self._hasher = hasher
         self._decoy = decoy

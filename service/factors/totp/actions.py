@@ -92,9 +92,14 @@ class TotpFactor(TypedFactor):
         self._decoy = decoy
 
     def enroll(
-        self, tx: Tx, subject: UUID, label: str, *, status: Status = Status.PENDING,
+        self,
+        tx: Tx,
+        subject: UUID,
+        label: str,
+        *,
+        status: Status = Status.PENDING,
         name: str | None = None,
-    ) -> tuple[Authenticator, dict[str, Any]]:  # fmt: skip
+    ) -> tuple[Authenticator, dict[str, Any]]:
         """Make a secret of 160 bits; return it as text, URI and picture, this once."""
         secret = pyotp.random_base32(32)
         added = self._authenticators.add(

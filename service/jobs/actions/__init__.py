@@ -78,9 +78,13 @@ class Jobs:
     """The background work of one process."""
 
     def __init__(
-        self, database: Store, tasks: Sequence[Task], clock: Clock,
-        readings: Readings | None = None, apart: Sequence[Apart] = (),
-    ) -> None:  # fmt: skip
+        self,
+        database: Store,
+        tasks: Sequence[Task],
+        clock: Clock,
+        readings: Readings | None = None,
+        apart: Sequence[Apart] = (),
+    ) -> None:
         self.readings = readings
         self._database = database
         self._tasks = tuple(tasks)

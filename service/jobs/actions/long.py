@@ -99,9 +99,13 @@ class LongJobs:
     """
 
     def __init__(
-        self, database: Store, plans: Mapping[str, Plan], clock: Clock, bounds: Bounds = USUAL,
+        self,
+        database: Store,
+        plans: Mapping[str, Plan],
+        clock: Clock,
+        bounds: Bounds = USUAL,
         stands: Callable[[Tx, str, str], bool] = lambda _tx, _actor, _scope: True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._bounds = bounds
         self._stands = stands
         self._database = database
@@ -138,11 +142,19 @@ class LongJobs:
         number = new_id(self._clock.now())
         tx.add(
             LongJob(
-                id=number, kind=kind, params=dict(params), status="queued", actor=actor, done=0,
-                total=0, report={}, created_at=self._clock.now(), started_at=None,
+                id=number,
+                kind=kind,
+                params=dict(params),
+                status="queued",
+                actor=actor,
+                done=0,
+                total=0,
+                report={},
+                created_at=self._clock.now(),
+                started_at=None,
                 finished_at=None,
             )
-        )  # fmt: skip
+        )
         return number
 
     def queue(self, tx: Tx, kind: str, params: Mapping[str, Any], actor: str) -> dict[str, Any]:
@@ -161,17 +173,27 @@ class LongJobs:
         if row is None:
             raise no_job()
         return {
-            "id": str(row.id), "kind": row.kind, "params": row.params, "status": row.status,
-            "actor": row.actor, "done": row.done, "total": row.total, "report": row.report,
+            "id": str(row.id),
+            "kind": row.kind,
+            "params": row.params,
+            "status": row.status,
+            "actor": row.actor,
+            "done": row.done,
+            "total": row.total,
+            "report": row.report,
             "created_at": rfc3339(row.created_at),
             "started_at": rfc3339(row.started_at) if row.started_at else None,
             "finished_at": rfc3339(row.finished_at) if row.finished_at else None,
-        }  # fmt: skip
+        }
 
     def run(
-        self, number: UUID, *, pace: JobRate | None = None, watch: Watch | None = None,
+        self,
+        number: UUID,
+        *,
+        pace: JobRate | None = None,
+        watch: Watch | None = None,
         helper: bool = False,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Do a job to its end and return its view.
 
         Args:
@@ -298,9 +320,13 @@ class LongJobs:
             raise Conflict("job_running", "Another process does this already; wait for it.")
 
     def _steps(
-        self, work: Work, progress: Progress, pace: JobRate, watch: Watch | None,
+        self,
+        work: Work,
+        progress: Progress,
+        pace: JobRate,
+        watch: Watch | None,
         record: tuple[UUID, str] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         saved = begun = time.monotonic()
         previous = begun
         for step in work.steps():
@@ -361,8 +387,10 @@ def void_queued(tx: Tx, actor: str, scopes: frozenset[str], now: datetime) -> li
 def _voided(now: datetime) -> dict[str, Any]:
     detail = "Who asked for it may not any more; it did not begin."
     return {
-        "status": "void", "finished_at": now, "report": {"error": "job_void", "detail": detail},
-    }  # fmt: skip
+        "status": "void",
+        "finished_at": now,
+        "report": {"error": "job_void", "detail": detail},
+    }
 
 
 def no_job() -> NotFound:

@@ -52,9 +52,13 @@ class Readings:
     """
 
     def __init__(
-        self, clock: Clock, audit: AuditLog, outbox: Outbox, database: DatabaseTime | None,
+        self,
+        clock: Clock,
+        audit: AuditLog,
+        outbox: Outbox,
+        database: DatabaseTime | None,
         ledger: Remembered = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._clock = clock
         self._audit = audit
         self._outbox = outbox

@@ -18,8 +18,13 @@ from service.store.engine import Tx
 from service.store.fields import sealed_tables
 
 SUBJECT_CLASSES: Final = (
-    "contact", "identity", "factor", "biometric", "behavior", "transaction",
-)  # fmt: skip
+    "contact",
+    "identity",
+    "factor",
+    "biometric",
+    "behavior",
+    "transaction",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,14 @@ class Erased:
     def to_json(self) -> dict[str, Any]:
         """Return the answer to whoever asked: the certificate is a JWS that proves the rest."""
         return {
-            "id": str(self.id), "subject": str(self.subject), "classes": list(self.classes),
-            "data_keys_destroyed": self.data_keys, "erased_at": rfc3339(self.erased_at),
-            "erase_horizon": rfc3339(self.horizon), "certificate": self.certificate,
-        }  # fmt: skip
+            "id": str(self.id),
+            "subject": str(self.subject),
+            "classes": list(self.classes),
+            "data_keys_destroyed": self.data_keys,
+            "erased_at": rfc3339(self.erased_at),
+            "erase_horizon": rfc3339(self.horizon),
+            "certificate": self.certificate,
+        }
 
     def entry(self) -> Entry:
         """Return the line of the ledger."""
@@ -52,9 +61,13 @@ def tombstone_entry(
 ) -> Entry:
     """Return the line of the ledger that stands for one erasure."""
     return {
-        "kind": "tombstone", "id": str(tombstone), "subject": str(subject),
-        "classes": list(classes), "erased_at": rfc3339(erased_at), "horizon": rfc3339(horizon),
-    }  # fmt: skip
+        "kind": "tombstone",
+        "id": str(tombstone),
+        "subject": str(subject),
+        "classes": list(classes),
+        "erased_at": rfc3339(erased_at),
+        "horizon": rfc3339(horizon),
+    }
 
 
 class Shredding:
@@ -67,9 +80,13 @@ class Shredding:
     """
 
     def __init__(
-        self, records: RecordKeys, audit: AuditLog, clock: Clock, retention: timedelta,
+        self,
+        records: RecordKeys,
+        audit: AuditLog,
+        clock: Clock,
+        retention: timedelta,
         lock: Callable[[Tx, UUID], object],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._records = records
         self._audit = audit
         self._clock = clock
@@ -125,22 +142,33 @@ class Shredding:
         now, chosen = self._clock.now(), tuple(sorted(classes))
         number, horizon = new_id(now), now + self._retention
         claims = {
-            "sub": str(subject), "tombstone": str(number), "classes": list(chosen),
-            "data_keys_destroyed": keys, "erased_at": rfc3339(now),
+            "sub": str(subject),
+            "tombstone": str(number),
+            "classes": list(chosen),
+            "data_keys_destroyed": keys,
+            "erased_at": rfc3339(now),
             "erase_horizon": rfc3339(horizon),
             "basis": f"backups are kept for {self._retention.days} days at most",
-        }  # fmt: skip
+        }
         certificate = self._records.sign(tx, "erasure", claims)
         tx.add(
             Tombstone(
-                id=number, subject_id=subject, classes=list(chosen), erased_at=now,
-                horizon=horizon, certificate=certificate,
+                id=number,
+                subject_id=subject,
+                classes=list(chosen),
+                erased_at=now,
+                horizon=horizon,
+                certificate=certificate,
             )
-        )  # fmt: skip
+        )
         self._audit.append(
-            tx, "subject.shredded", subject=subject, actor=actor, classes=list(chosen),
+            tx,
+            "subject.shredded",
+            subject=subject,
+            actor=actor,
+            classes=list(chosen),
             data_keys=keys,
-        )  # fmt: skip
+        )
         erased = Erased(number, subject, chosen, keys, now, horizon, certificate)
         self._audit.keep(tx, erased.entry())
         return erased
@@ -157,10 +185,14 @@ class Shredding:
             rotation.blank(tx, table, subject, entry["classes"], unless_keyed=True)
         tx.add(
             Tombstone(
-                id=number, subject_id=subject, classes=entry["classes"], erased_at=erased_at,
-                horizon=datetime.fromisoformat(entry["horizon"]), certificate="",
+                id=number,
+                subject_id=subject,
+                classes=entry["classes"],
+                erased_at=erased_at,
+                horizon=datetime.fromisoformat(entry["horizon"]),
+                certificate="",
             )
-        )  # fmt: skip
+        )
         self._audit.append(
             tx, "subject.shredded_again", subject=subject, actor="ledger", tombstone=str(number)
         )

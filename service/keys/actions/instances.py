@@ -51,14 +51,18 @@ class Instances:
                 key_name("signing", kid): status for kid, status in self._signing.states().items()
             }
             held = InstanceKeys(
-                tuple(sorted(self._key_store.classes())), self._key_store.held() | signing,
+                tuple(sorted(self._key_store.classes())),
+                self._key_store.held() | signing,
                 self._key_store.roots_held(),
-            )  # fmt: skip
+            )
             now = self._clock.now()
             values = {
-                "id": self._id, "label": self._label, "started_at": self._started,
-                "seen_at": now, "held": held.to_json(),
-            }  # fmt: skip
+                "id": self._id,
+                "label": self._label,
+                "started_at": self._started,
+                "seen_at": now,
+                "held": held.to_json(),
+            }
             store.beat(tx, values)
             store.drop_instances(tx, now - 2 * ALIVE)
 

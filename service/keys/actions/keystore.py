@@ -56,9 +56,11 @@ class KeyStore:
     """
 
     def __init__(
-        self, roots: Mapping[str, RootProvider], clock: Clock,
+        self,
+        roots: Mapping[str, RootProvider],
+        clock: Clock,
         reopen: Callable[[str], RootProvider] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._roots = dict(roots)
         self._clock = clock
         self._reopen = reopen
@@ -98,9 +100,15 @@ class KeyStore:
         wrapped, _ = create_kek(self.root(key_class), key_class, version)
         now = self._clock.now()
         values = {
-            "id": new_id(now), "key_class": key_class, "version": version, "status": status.value,
-            "wrapped": wrapped, "created_at": now, "changed_at": now, "destroy_after": None,
-        }  # fmt: skip
+            "id": new_id(now),
+            "key_class": key_class,
+            "version": version,
+            "status": status.value,
+            "wrapped": wrapped,
+            "created_at": now,
+            "changed_at": now,
+            "destroy_after": None,
+        }
         return store.add_kek(tx, values)
 
     def begin(self, session: Session) -> None:
@@ -307,10 +315,15 @@ class KeyStore:
         wrapped, key = envelope.create_data_key(kek, owner, generation)
         now = self._clock.now()
         values = {
-            "id": new_id(now), "owner_kind": int(owner.kind), "owner_id": owner.id,
-            "key_class": key_class, "generation": generation, "kek_version": kek.version,
-            "wrapped": wrapped, "created_at": now,
-        }  # fmt: skip
+            "id": new_id(now),
+            "owner_kind": int(owner.kind),
+            "owner_id": owner.id,
+            "key_class": key_class,
+            "generation": generation,
+            "kek_version": kek.version,
+            "wrapped": wrapped,
+            "created_at": now,
+        }
         if store.add_dek(session, values):
             self.unit(session).put(key)
             return key

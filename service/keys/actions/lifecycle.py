@@ -49,18 +49,25 @@ class Destruction:
     def to_json(self) -> dict[str, Any]:
         """Return the answer to whoever asked."""
         return {
-            "destroyed_after": rfc3339(self.after), "erase_horizon": rfc3339(self.horizon),
-            "root": self.root, "recovery_exports": list(self.exports),
-        }  # fmt: skip
+            "destroyed_after": rfc3339(self.after),
+            "erase_horizon": rfc3339(self.horizon),
+            "root": self.root,
+            "recovery_exports": list(self.exports),
+        }
 
 
 class Lifecycle:
     """The states of every tier but the root, whose versions its provider keeps."""
 
     def __init__(
-        self, key_store: KeyStore, signing: SigningKeys, instances: Instances, audit: AuditLog,
-        clock: Clock, retention: timedelta,
-    ) -> None:  # fmt: skip
+        self,
+        key_store: KeyStore,
+        signing: SigningKeys,
+        instances: Instances,
+        audit: AuditLog,
+        clock: Clock,
+        retention: timedelta,
+    ) -> None:
         self._retention = retention
         self._key_store = key_store
         self._signing = signing
@@ -180,9 +187,14 @@ class Lifecycle:
             row.destroy_after, max(ends), root, tuple(str(export.id) for export in exports)
         )
         self._note(
-            tx, "keys.destruction_scheduled", actor, tier="kek", key_class=key_class,
-            version=version, **done.to_json(),
-        )  # fmt: skip
+            tx,
+            "keys.destruction_scheduled",
+            actor,
+            tier="kek",
+            key_class=key_class,
+            version=version,
+            **done.to_json(),
+        )
         return done
 
     def destroy_due(self, tx: Tx) -> list[tuple[str, int]]:
@@ -193,9 +205,13 @@ class Lifecycle:
                 tx.delete(row)
                 done.append((row.key_class, row.version))
                 self._note(
-                    tx, "keys.destroyed", "schedule", tier="kek", key_class=row.key_class,
+                    tx,
+                    "keys.destroyed",
+                    "schedule",
+                    tier="kek",
+                    key_class=row.key_class,
                     version=row.version,
-                )  # fmt: skip
+                )
         return done
 
     def destroy_scheduled(self, tx: Tx, _now: datetime) -> int:

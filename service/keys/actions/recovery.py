@@ -42,16 +42,22 @@ class KeyRecovery:
                 keys.append((row.key_class, row.version, key))
         number, expires = new_id(now), now + timedelta(days=days)
         about = {
-            "id": str(number), "issuer": self._issuer, "created_at": rfc3339(now),
+            "id": str(number),
+            "issuer": self._issuer,
+            "created_at": rfc3339(now),
             "expires_at": rfc3339(expires),
-        }  # fmt: skip
+        }
         content = seal_export(recipient, keys, about)
         names = [[key_class, version] for key_class, version, _ in keys]
         tx.add(KeyExport(id=number, created_at=now, expires_at=expires, keys=names))
         self._audit.append(
-            tx, "keys.exported", actor=actor, export=str(number), keys=len(keys),
+            tx,
+            "keys.exported",
+            actor=actor,
+            export=str(number),
+            keys=len(keys),
             expires_at=about["expires_at"],
-        )  # fmt: skip
+        )
         return content
 
     def recover(
@@ -82,10 +88,15 @@ class KeyRecovery:
                 continue
             now = self._clock.now()
             values = {
-                "id": new_id(now), "key_class": key_class, "version": version,
-                "status": KekStatus.RETIRING.value, "wrapped": wrapped, "created_at": now,
-                "changed_at": now, "destroy_after": None,
-            }  # fmt: skip
+                "id": new_id(now),
+                "key_class": key_class,
+                "version": version,
+                "status": KekStatus.RETIRING.value,
+                "wrapped": wrapped,
+                "created_at": now,
+                "changed_at": now,
+                "destroy_after": None,
+            }
             store.add_kek(tx, values)
         self._audit.append(
             tx, "keys.recovered", actor=actor, export=about.get("id"), keys=len(keys)

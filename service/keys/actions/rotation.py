@@ -306,9 +306,12 @@ def _keyed(key_class: str) -> list[Shape]:
 
 
 def _with_macs(
-    tx: Tx, table: SealedTable, rows: Sequence[Row[Any]], cells: dict[UUID, dict[str, bytes]],
+    tx: Tx,
+    table: SealedTable,
+    rows: Sequence[Row[Any]],
+    cells: dict[UUID, dict[str, bytes]],
     page: RotationPage,
-) -> dict[UUID, dict[str, bytes]]:  # fmt: skip
+) -> dict[UUID, dict[str, bytes]]:
     """Return cells that are sealed anew with the MACs of their rows; bad rows are left out."""
     done: dict[UUID, dict[str, bytes]] = {}
     for row in rows:
@@ -323,9 +326,13 @@ def _with_macs(
 
 
 def _reseal(
-    keys: UnitKeys, fields: Sequence[Encrypted[Any]], row: Row[Any], owner: Owner,
-    key_class: str, generation: int,
-) -> dict[str, bytes]:  # fmt: skip
+    keys: UnitKeys,
+    fields: Sequence[Encrypted[Any]],
+    row: Row[Any],
+    owner: Owner,
+    key_class: str,
+    generation: int,
+) -> dict[str, bytes]:
     """Return the cells of a class that were under older keys, sealed anew, by name."""
     older: dict[bytes, dict[str, Cell]] = {}
     identity, newest = row.id.bytes, generation.to_bytes(2, "big")

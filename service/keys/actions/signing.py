@@ -47,9 +47,13 @@ class SigningKeys:
 
         key, now = SigningKey.generate(), self._clock.now()
         row = SigningKeyRow(
-            id=new_id(now), kid=key.kid, status=status, public_jwk=key.public_jwk(),
-            created_at=now, changed_at=now,
-        )  # fmt: skip
+            id=new_id(now),
+            kid=key.kid,
+            status=status,
+            public_jwk=key.public_jwk(),
+            created_at=now,
+            changed_at=now,
+        )
         row.private = key.to_bytes()
         tx.add(row)
         tx.flush()

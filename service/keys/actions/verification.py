@@ -43,10 +43,14 @@ class Proof:
     def to_json(self) -> dict[str, Any]:
         """Return the report: counts per `class/generation`, classes not held, bad rows."""
         return {
-            "rows": self.rows, "opened": dict(sorted(self.opened.items())),
-            "erased": self.erased, "not_held": dict(sorted(self.skipped.items())),
-            "failed": self.failed, "complete": self.complete, "bad": self.bad,
-        }  # fmt: skip
+            "rows": self.rows,
+            "opened": dict(sorted(self.opened.items())),
+            "erased": self.erased,
+            "not_held": dict(sorted(self.skipped.items())),
+            "failed": self.failed,
+            "complete": self.complete,
+            "bad": self.bad,
+        }
 
     @property
     def complete(self) -> bool:
@@ -57,11 +61,13 @@ class Proof:
         """Return a line for each class of which values were met and not opened."""
         return [
             {
-                "table": "any", "row": "any", "key": name,
+                "table": "any",
+                "row": "any",
+                "key": name,
                 "reason": f"{count} values were not opened: this process does not hold {name}",
             }
             for name, count in sorted(self.skipped.items())
-        ]  # fmt: skip
+        ]
 
 
 class Proving:

@@ -246,8 +246,9 @@ def deks(
     lite = connection.dialect.name == "sqlite"
     found: list[tuple[str, Owner, int, bytes]] = []
     for kind in {owner.kind for owner in owners}:
-        known = {(owner.id.hex if lite else owner.id): owner for owner in owners
-                 if owner.kind is kind}  # fmt: skip
+        known = {
+            (owner.id.hex if lite else owner.id): owner for owner in owners if owner.kind is kind
+        }
         names = list(known)
         for start in range(0, len(names), _AT_ONCE):
             page = names[start : start + _AT_ONCE]

@@ -105,12 +105,17 @@ def add_deks(tx: Tx, rows: Sequence[NewDek]) -> bool:
         statement = f"INSERT OR IGNORE INTO dek ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own columns
         values = [
             (
-                row.id.hex, row.owner.kind, row.owner.id.hex, row.key_class, row.generation,
-                row.kek_version, row.wrapped,
+                row.id.hex,
+                row.owner.kind,
+                row.owner.id.hex,
+                row.key_class,
+                row.generation,
+                row.kek_version,
+                row.wrapped,
                 row.created_at.replace(tzinfo=None).isoformat(" ", "microseconds"),
             )
             for row in rows
-        ]  # fmt: skip
+        ]
         return connection.exec_driver_sql(statement, values).rowcount == len(rows)
     statement = (
         f"INSERT INTO dek ({columns}) SELECT v.id, v.kind, v.owner, %s, %s, %s, v.wrapped, %s "  # noqa: S608 - our own columns
@@ -119,9 +124,11 @@ def add_deks(tx: Tx, rows: Sequence[NewDek]) -> bool:
     )
     first = rows[0]
     arrays = (
-        [row.id for row in rows], [int(row.owner.kind) for row in rows],
-        [row.owner.id for row in rows], [row.wrapped for row in rows],
-    )  # fmt: skip
+        [row.id for row in rows],
+        [int(row.owner.kind) for row in rows],
+        [row.owner.id for row in rows],
+        [row.wrapped for row in rows],
+    )
     shared = (first.key_class, first.generation, first.kek_version, first.created_at)
     return connection.exec_driver_sql(statement, (*shared, *arrays)).rowcount == len(rows)
 
@@ -202,9 +209,13 @@ def drop_old_deks(tx: Tx, key_class: str, generation: int, keep: Sequence[Owner]
 
 
 def blank(
-    tx: Tx, table: SealedTable, subject: UUID, classes: Collection[str], *,
+    tx: Tx,
+    table: SealedTable,
+    subject: UUID,
+    classes: Collection[str],
+    *,
     unless_keyed: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """Overwrite the cells of a subject's classes: NULL where it may be, else the mark of erasure.
 
     Args:

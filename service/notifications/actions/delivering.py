@@ -73,9 +73,15 @@ class Delivering:
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
-        self, database: Store, webhooks: Webhooks, senders: Mapping[Channel, Sender],
-        locale: Callable[[Tx, UUID], str], clock: Clock, metrics: Metrics, alarmed: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        database: Store,
+        webhooks: Webhooks,
+        senders: Mapping[Channel, Sender],
+        locale: Callable[[Tx, UUID], str],
+        clock: Clock,
+        metrics: Metrics,
+        alarmed: int = 1,
+    ) -> None:
         self._database = database
         self._webhooks = webhooks
         self._senders = senders
@@ -134,8 +140,9 @@ class Delivering:
             hooks = self._webhooks.listening(tx) if rows else []
             found: list[dict[str, Any]] = []
             for row in rows:
-                targets = [f"{Channel.WEBHOOK.value}:{hook.id}" for hook in hooks
-                           if _hears(hook, row)]  # fmt: skip
+                targets = [
+                    f"{Channel.WEBHOOK.value}:{hook.id}" for hook in hooks if _hears(hook, row)
+                ]
                 own = _own(row, self._alarmed)
                 found += [_waiting(row, target, now) for target in own + targets]
             deliveries.add(tx, found)
@@ -204,9 +211,16 @@ class Delivering:
 
     def _message(self, tx: Tx, row: Outgoing, each: Any, target: str) -> Message:  # noqa: ANN401 - a claimed row
         message = Message(
-            row.id, each.id, row.kind, row.at, each.until, target, each.attempts, row.subject_id,
+            row.id,
+            each.id,
+            row.kind,
+            row.at,
+            each.until,
+            target,
+            each.attempts,
+            row.subject_id,
             row.client_id,
-        )  # fmt: skip
+        )
         try:
             payload = orjson.loads(row.payload)
         except CryptoError:
@@ -238,9 +252,14 @@ class Delivering:
         self._metrics.deliveries.labels(channel.value, outcome).inc()
         if failure is not None:
             logs.get().warning(
-                "not_delivered", channel=channel.value, kind=message.kind, reason=failure.reason,
-                message=str(message.id), attempts=message.attempts, final=failure.final,
-            )  # fmt: skip
+                "not_delivered",
+                channel=channel.value,
+                kind=message.kind,
+                reason=failure.reason,
+                message=str(message.id),
+                attempts=message.attempts,
+                final=failure.final,
+            )
         return failure is None or failure.final
 
     def _send(self, channel: Channel, message: Message) -> None:
@@ -310,9 +329,16 @@ def _hears(hook: Any, row: Outgoing) -> bool:  # noqa: ANN401 - a row of webhook
 
 def _waiting(row: Outgoing, target: str, now: datetime) -> dict[str, Any]:
     return {
-        "id": new_id(now), "message_id": row.id, "target": target, "state": DeliveryState.WAITING.value,
-        "attempts": 0, "next_at": now, "until": row.until, "error": None, "ended_at": None,
-    }  # fmt: skip
+        "id": new_id(now),
+        "message_id": row.id,
+        "target": target,
+        "state": DeliveryState.WAITING.value,
+        "attempts": 0,
+        "next_at": now,
+        "until": row.until,
+        "error": None,
+        "ended_at": None,
+    }
 
 
 def _channel(target: str) -> Channel:

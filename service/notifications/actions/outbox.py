@@ -37,9 +37,13 @@ class Outbox:
         return Channel.of(address) in self._channels
 
     def put(
-        self, tx: Tx, kind: str, subject: UUID | None, payload: Mapping[str, Any],
+        self,
+        tx: Tx,
+        kind: str,
+        subject: UUID | None,
+        payload: Mapping[str, Any],
         life: timedelta = TRIED,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Add a message; it commits with what caused it, and is delivered after that.
 
         Args:
@@ -51,10 +55,16 @@ class Outbox:
         """
         now, caller, to = self._clock.now(), who_acts(), payload.get("to")
         row = Outgoing(
-            id=new_id(now), at=now, kind=kind, subject_id=subject, until=now + life,
+            id=new_id(now),
+            at=now,
+            kind=kind,
+            subject_id=subject,
+            until=now + life,
             channel=Channel.of(to).value if to else None,
-            client_id=caller.client if caller else None, routed_at=None, delivered_at=None,
-        )  # fmt: skip
+            client_id=caller.client if caller else None,
+            routed_at=None,
+            delivered_at=None,
+        )
         row.payload = orjson.dumps(dict(payload)).decode()
         tx.add(row)
 

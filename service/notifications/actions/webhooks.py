@@ -40,7 +40,7 @@ class Webhooks:
 
     def __init__(
         self, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL, *, plain: bool
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._bounds = bounds
         self._audit = audit
         self._clock = clock
@@ -49,7 +49,7 @@ class Webhooks:
 
     def add(
         self, tx: Tx, url: str, kinds: str, client: UUID | None, actor: str | None = None
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Register a webhook; its secret is shown this once.
 
         Args:
@@ -97,7 +97,7 @@ class Webhooks:
 
     def rotate(
         self, tx: Tx, webhook: UUID, overlap: timedelta, actor: str | None = None
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Give a webhook a new secret; the one of before signs too for a while."""
         row = self._row(tx, webhook)
         if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
@@ -168,11 +168,13 @@ def named(url: str, kinds: str, client: UUID | None) -> tuple[str, dict[str, str
 
 def _view(row: Webhook) -> dict[str, Any]:
     return {
-        "id": str(row.id), "url": row.url, "kinds": row.kinds,
+        "id": str(row.id),
+        "url": row.url,
+        "kinds": row.kinds,
         "client": str(row.client_id) if row.client_id else None,
         "created_at": rfc3339(row.created_at),
         "old_secret_until": rfc3339(row.old_until) if row.old_until else None,
-    }  # fmt: skip
+    }
 
 
 def _shown(secret: bytes) -> str:

@@ -108,6 +108,10 @@ class SmsSender:
     def send(self, message: Message) -> None:
         """Post the text with the number in its normal form; raises Undelivered."""
         text = self._texts.of(message).sms
-        value = {"id": str(message.id), "to": message.payload["to"], "text": text,
-                 "kind": message.kind}  # fmt: skip
+        value = {
+            "id": str(message.id),
+            "to": message.payload["to"],
+            "text": text,
+            "kind": message.kind,
+        }
         self._poster.post(str(message.id), self._url, (self._secret,), value)

@@ -98,9 +98,14 @@ class SmtpSender:
     """
 
     def __init__(
-        self, where: Server, texts: Texts, sender: str, name: str, clock: Clock,
+        self,
+        where: Server,
+        texts: Texts,
+        sender: str,
+        name: str,
+        clock: Clock,
         alarmed: tuple[str, ...] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._where = where
         # To read the certificates that it trusts takes 25 ms: once, and not for each mail.
         self._trusted = lru_cache(maxsize=1)(partial(_context, where))
@@ -201,7 +206,7 @@ class Letters:
 
     def __init__(
         self, texts: Texts, sender: str, name: str, clock: Clock, alarmed: tuple[str, ...]
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._texts = texts
         self._from = Address(name, addr_spec=sender)
         self._clock = clock

@@ -36,10 +36,13 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("message_id", "target"),
         Index(
-            "ix_delivery_waiting", "target", "until",
-            sqlite_where=text(_WAITS), postgresql_where=text(_WAITS),
+            "ix_delivery_waiting",
+            "target",
+            "until",
+            sqlite_where=text(_WAITS),
+            postgresql_where=text(_WAITS),
         ),
-    )  # fmt: skip
+    )
     __personal__ = Personal(
         "to deliver a message once and tell what became of it",
         "as long as the message",
@@ -97,9 +100,7 @@ def due_targets(tx: Tx, now: datetime, beyond: datetime) -> list[str]:
     return list(tx.execute(query).scalars())
 
 
-def claim(
-    tx: Tx, target: str, now: datetime, beyond: datetime, until: datetime
-) -> Row[Any] | None:  # fmt: skip
+def claim(tx: Tx, target: str, now: datetime, beyond: datetime, until: datetime) -> Row[Any] | None:
     """Take one that is due for a target; no other process has it until then.
 
     What is of use for the shortest time, a code, comes first.

@@ -26,10 +26,12 @@ class Outgoing(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         Index(
-            "ix_outbox_unrouted", "id",
-            sqlite_where=text(_UNROUTED), postgresql_where=text(_UNROUTED),
+            "ix_outbox_unrouted",
+            "id",
+            sqlite_where=text(_UNROUTED),
+            postgresql_where=text(_UNROUTED),
         ),
-    )  # fmt: skip
+    )
     __personal__ = Personal(
         "to tell the person or other services what happened",
         "7 days after delivery, 30 days without; one with a code, a day; until erasure",

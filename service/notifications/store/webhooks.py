@@ -23,8 +23,14 @@ class Webhook(Authentic, Base):
 
     __tablename__ = "webhook"
     __members__ = (
-        "url", "kinds", "client_id", "created_at", "secret", "old_secret", "old_until",
-    )  # fmt: skip
+        "url",
+        "kinds",
+        "client_id",
+        "created_at",
+        "secret",
+        "old_secret",
+        "old_until",
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     url: Mapped[str] = mapped_column(String(512))

@@ -58,13 +58,16 @@ class Texts:
         text = known or self._texts["en"]["other"]
         details = "\n".join(f"{name}: {value}" for name, value in message.public.items())
         values = {
-            "service": self._service, "at": rfc3339(message.at), "kind": message.kind,
-            "details": details, "code": message.payload.get("code", ""),
+            "service": self._service,
+            "at": rfc3339(message.at),
+            "kind": message.kind,
+            "details": details,
+            "code": message.payload.get("code", ""),
             "when": message.payload.get("when", ""),
-            "field": self._texts[language].get("fields", {}).get(
-                message.payload.get("field", ""), message.payload.get("field", "")
-            ),
-        }  # fmt: skip
+            "field": self._texts[language]
+            .get("fields", {})
+            .get(message.payload.get("field", ""), message.payload.get("field", "")),
+        }
         made = {name: string.Template(text[name]).substitute(values) for name in _MEMBERS}
         # A subject is one line, whatever stands in it.
         return Text(" ".join(made["subject"].split()), made["body"].strip(), made["sms"].strip())

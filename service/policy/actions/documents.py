@@ -70,12 +70,13 @@ class Lives:
         row = repository.row(tx, version)
         counts = [
             {
-                "segment": item.segment, "change": item.shadow_change,
+                "segment": item.segment,
+                "change": item.shadow_change,
                 # A number with few people behind it would show one person's risk.
                 "decisions": item.decisions if item.people >= replay.LEAST_PEOPLE else None,
             }
             for item in store.shadow_counts(tx, row.version)
-        ]  # fmt: skip
+        ]
         _, content = repository.state(tx)
         return _view(row, content) | {"document": orjson.loads(row.body), "shadow": counts}
 
@@ -192,16 +193,26 @@ class Lives:
         }
         if course:
             shown |= {
-                "target": course.target, "since": rfc3339(course.since), "ramp": course.ramp,
-                "expires_at": rfc3339(course.expires_at), "actor": course.actor,
+                "target": course.target,
+                "since": rfc3339(course.since),
+                "ramp": course.ramp,
+                "expires_at": rfc3339(course.expires_at),
+                "actor": course.actor,
                 "automatic": course.automatic,
-            }  # fmt: skip
+            }
         return {"tighten": shown}
 
     def tighten(  # noqa: PLR0913 - the course has this many members
-        self, tx: Tx, target: float, ramp: int, life: timedelta, actor: str, *,
-        approved: bool = False, automatic: bool = False,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        tx: Tx,
+        target: float,
+        ramp: int,
+        life: timedelta,
+        actor: str,
+        *,
+        approved: bool = False,
+        automatic: bool = False,
+    ) -> dict[str, Any]:
         """Set the live parameter that moves every threshold of every segment.
 
         Args:
@@ -227,16 +238,24 @@ class Lives:
             automatic or not approved
         ):
             detail = "This is looser than what was agreed on: another operator must approve it."
-            raise Forbidden("approval_required", detail, act="policy.activate",
-                            target=loosening(target),
-                            params={"ramp": str(ramp),
-                                    "expires_in": str(int(life.total_seconds()))})  # fmt: skip
+            raise Forbidden(
+                "approval_required",
+                detail,
+                act="policy.activate",
+                target=loosening(target),
+                params={"ramp": str(ramp), "expires_in": str(int(life.total_seconds()))},
+            )
         changed = {"tighten": new.to_json()} | ({"agreed": new.to_json()} if approved else {})
         self._replace(tx, revision, content | changed)
         self._audit.append(
-            tx, "policy.tightened", actor=actor, target=target, ramp=ramp,
-            expires_at=rfc3339(new.expires_at), automatic=automatic,
-        )  # fmt: skip
+            tx,
+            "policy.tightened",
+            actor=actor,
+            target=target,
+            ramp=ramp,
+            expires_at=rfc3339(new.expires_at),
+            automatic=automatic,
+        )
         return self.parameters(tx)
 
     def full(self, tx: Tx, version: str) -> str:
@@ -299,10 +318,13 @@ def _bounded(target: float, ramp: int, life: timedelta, longest: timedelta) -> N
 
 def _view(row: PolicyDocument, content: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "version": row.version, "name": row.name, "status": _status(row, content),
-        "created_at": rfc3339(row.created_at), "created_by": row.created_by,
+        "version": row.version,
+        "name": row.name,
+        "status": _status(row, content),
+        "created_at": rfc3339(row.created_at),
+        "created_by": row.created_by,
         "validated_at": rfc3339(row.validated_at) if row.validated_at else None,
-    }  # fmt: skip
+    }
 
 
 def _status(row: PolicyDocument, content: Mapping[str, Any]) -> str:

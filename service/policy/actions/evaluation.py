@@ -135,14 +135,20 @@ class Policies:
         """Store a decision about a subject with the facts it was made on."""
         facts, decision = judged.facts, judged.decision
         content = {
-            "facts": replay.facts_to_json(facts), "outcome": replay.decision_to_json(decision),
-        }  # fmt: skip
+            "facts": replay.facts_to_json(facts),
+            "outcome": replay.decision_to_json(decision),
+        }
         values = {
-            "id": new_id(facts.now), "subject_id": subject, "at": facts.now,
-            "policy": decision.policy_version, "segment": facts.segment, "purpose": facts.purpose,
-            "effect": decision.effect.value, "shadow": judged.shadow,
+            "id": new_id(facts.now),
+            "subject_id": subject,
+            "at": facts.now,
+            "policy": decision.policy_version,
+            "segment": facts.segment,
+            "purpose": facts.purpose,
+            "effect": decision.effect.value,
+            "shadow": judged.shadow,
             "shadow_change": judged.shadow_change,
-        }  # fmt: skip
+        }
         store.add_decision(tx, values, orjson.dumps(content))
 
     def delete_for(self, tx: Tx, subject: UUID) -> int:

@@ -64,9 +64,13 @@ def whole(tx: Tx, version: str) -> Whole:
 def add(tx: Tx, document: Document, version: str, actor: str, now: datetime) -> None:
     """Store a document; what ships is valid."""
     new = PolicyDocument(
-        id=new_id(now), version=version, name=document.name, created_at=now, created_by=actor,
+        id=new_id(now),
+        version=version,
+        name=document.name,
+        created_at=now,
+        created_by=actor,
         validated_at=now if actor == SHIPPED else None,
-    )  # fmt: skip
+    )
     new.body = parser.canonical(document).decode()
     tx.add(new)
     tx.flush()

@@ -32,8 +32,10 @@ class SubjectRisks:
             return
         now = self._clock.now()
         content: dict[str, Any] = {
-            "llr": decision.hold, "codes": _codes(decision), "policy": decision.policy_version,
-        }  # fmt: skip
+            "llr": decision.hold,
+            "codes": _codes(decision),
+            "policy": decision.policy_version,
+        }
         store.hold_risk(tx, new_id(now), subject, content, now)
         self._audit.append(
             tx, "risk.held", subject=subject, band=decision.band.label, codes=content["codes"]

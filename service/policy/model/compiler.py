@@ -277,7 +277,8 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
         subject_risk=segment.subject_risk or SubjectRiskRule(),
         purposes=purposes,
         raised={
-            Band.LOW: (), Band.ELEVATED: (raised.elevated,),
+            Band.LOW: (),
+            Band.ELEVATED: (raised.elevated,),
             Band.HIGH: (raised.elevated, raised.high),
             Band.CRITICAL: (raised.elevated, raised.high),
         },
@@ -290,7 +291,7 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
         keep_sessions=bool(segment.keep_sessions_on_change),
         unverified_email=(segment.subjects or Subjects()).unverified_email_sign_in,
         offers=frozenset((segment.login_enrollment or LoginEnrollment()).offer),
-    )  # fmt: skip
+    )
 
 
 def _rule(rule: Rule, pointer: str) -> CompiledRule:

@@ -84,25 +84,39 @@ SCHEMA: Final[dict[str, Any]] = {
     "description": "A leaf {field, op, value}, or one of all, any, not; at most 4 deep.",
     "oneOf": [
         {
-            "type": "object", "additionalProperties": False, "required": ["field", "op", "value"],
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["field", "op", "value"],
             "properties": {
-                "field": {"enum": list(VOCABULARY)}, "op": {"enum": list(OPS)}, "value": {},
+                "field": {"enum": list(VOCABULARY)},
+                "op": {"enum": list(OPS)},
+                "value": {},
             },
         },
         *(
             {
-                "type": "object", "additionalProperties": False, "required": [name],
-                "properties": {name: {"type": "array", "minItems": 1, "maxItems": WIDEST,
-                                      "items": {"type": "object"}}},
+                "type": "object",
+                "additionalProperties": False,
+                "required": [name],
+                "properties": {
+                    name: {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": WIDEST,
+                        "items": {"type": "object"},
+                    }
+                },
             }
             for name in ("all", "any")
         ),
         {
-            "type": "object", "additionalProperties": False, "required": ["not"],
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["not"],
             "properties": {"not": {"type": "object"}},
         },
     ],
-}  # fmt: skip
+}
 """JSON Schema of a condition; what it cannot say, `compile_condition` checks."""
 
 
@@ -126,9 +140,12 @@ class _Place:
         """Return the place of a member."""
         flip = -1 if turned else 1
         return _Place(
-            f"{self.pointer}/{name}", self.stage, self.sign * flip, self.missing ^ turned,
+            f"{self.pointer}/{name}",
+            self.stage,
+            self.sign * flip,
+            self.missing ^ turned,
             self.depth + 1,
-        )  # fmt: skip
+        )
 
 
 def compile_condition(
@@ -178,10 +195,12 @@ def _group(name: str, value: Mapping[str, Any], place: _Place) -> Condition:
         raise _wrong(f"{place.pointer}/{name}", "condition_list", f"must list 1 to {WIDEST}")
     inner = place.below(name)
     compiled = tuple(
-        _compile(part, _Place(f"{inner.pointer}/{n}", inner.stage, inner.sign, inner.missing,
-                              inner.depth))
+        _compile(
+            part,
+            _Place(f"{inner.pointer}/{n}", inner.stage, inner.sign, inner.missing, inner.depth),
+        )
         for n, part in enumerate(parts)
-    )  # fmt: skip
+    )
     return _each(compiled, until=name == "any")
 
 

@@ -54,9 +54,12 @@ class DocumentPart(BaseModel):
     """What every part of a document has in common."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
         hide_input_in_errors=True,
-    )  # fmt: skip
+    )
 
 
 class Requirement(DocumentPart):

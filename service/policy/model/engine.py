@@ -133,9 +133,10 @@ def unmet(layers: Layers, evidence: Sequence[Evidence]) -> Layers:
     """
     served: dict[int, int] = {}
     return tuple(
-        layer for number, layer in enumerate(layers)
+        layer
+        for number, layer in enumerate(layers)
         if not _serve(number, layers, evidence, served, set())
-    )  # fmt: skip
+    )
 
 
 def decide(whole: Whole, facts: Facts) -> Decision:
@@ -148,9 +149,16 @@ def decide(whole: Whole, facts: Facts) -> Decision:
     reasons = [reason for item in facts.assessments for reason in item.reasons]
     reasons += [*_told(risk, facts), *asked.reasons]
     decision = Decision(
-        Effect.REQUIRE, asked.acr, (), risk.band, tuple(reasons), whole.version, (), asked.delay,
+        Effect.REQUIRE,
+        asked.acr,
+        (),
+        risk.band,
+        tuple(reasons),
+        whole.version,
+        (),
+        asked.delay,
         _hold(segment, risk, facts.tighten),
-    )  # fmt: skip
+    )
     if facts.suspended:
         return _ended(decision, "suspended", "Signing in is suspended.")
     if risk.band is Band.CRITICAL:
@@ -240,9 +248,12 @@ def _asked(segment: Compiled, facts: Facts, risk: _Risk) -> _Asked:
     ]
     ages = [age for age in (rule.max_age, facts.max_age) if age is not None]
     asked = _Asked(
-        _base(rule.acr, usable), rule.alternatives, extra, set(segment.factors),
+        _base(rule.acr, usable),
+        rule.alternatives,
+        extra,
+        set(segment.factors),
         min(ages, default=None),
-    )  # fmt: skip
+    )
     rules = segment.rules.get(facts.stage, ())
     # Relief comes off the base; what is raised is joined afterwards, so that nothing lowers it.
     effects = _apply(rules, asked, facts, _view(facts, risk)) if rules else []
@@ -296,20 +307,26 @@ def _holds(rule: CompiledRule, view: Mapping[str, Any], facts: Facts) -> bool:
 
 def _view(facts: Facts, risk: _Risk) -> dict[str, Any]:
     told = {
-        "purpose": facts.purpose, "requested": facts.requested, "hour": facts.now.hour,
+        "purpose": facts.purpose,
+        "requested": facts.requested,
+        "hour": facts.now.hour,
         "weekday": facts.now.weekday(),
-    }  # fmt: skip
+    }
     if not facts.disclosed:
         return {**facts.context, **told}
     reasons = {reason.code for item in facts.assessments for reason in item.reasons}
     return {
         **facts.context,
         **{f"signal.{item.signal}": item.llr for item in facts.assessments},
-        **told, "enrolled": facts.enrolled,
-        "shown": {item.factor for item in facts.evidence}, "band": risk.band,
-        "subject_band": risk.subject, "llr": risk.fused.total, "hard": risk.fused.hard,
+        **told,
+        "enrolled": facts.enrolled,
+        "shown": {item.factor for item in facts.evidence},
+        "band": risk.band,
+        "subject_band": risk.subject,
+        "llr": risk.fused.total,
+        "hard": risk.fused.hard,
         "reasons": reasons,
-    }  # fmt: skip
+    }
 
 
 def _offered(decision: Decision, facts: Facts) -> Decision:
@@ -361,9 +378,10 @@ def _with_fallback(layers: Layers, segment: Compiled, enrolled: frozenset[str]) 
     """
     return tuple(
         (*layer, *segment.fallback)
-        if (own := enrolled & set(layer)) and own <= BIOMETRIC else layer
+        if (own := enrolled & set(layer)) and own <= BIOMETRIC
+        else layer
         for layer in layers
-    )  # fmt: skip
+    )
 
 
 def _ordered(
@@ -373,9 +391,12 @@ def _ordered(
 
 
 def _lifting(
-    fresh: Sequence[Evidence], usable: frozenset[str], wanted: Acr, now: datetime,
+    fresh: Sequence[Evidence],
+    usable: frozenset[str],
+    wanted: Acr,
+    now: datetime,
     friction: Mapping[str, float],
-) -> tuple[str, ...]:  # fmt: skip
+) -> tuple[str, ...]:
     """Return the factors that bring the level nearer, those that cost least in the end first."""
     level = achieved(fresh, now).acr
 
@@ -384,9 +405,10 @@ def _lifting(
         if achieved(with_it, now).acr >= wanted:
             return friction[name]
         rest = (
-            friction[other] for other in usable
+            friction[other]
+            for other in usable
             if achieved([*with_it, supposed(other)], now).acr >= wanted
-        )  # fmt: skip
+        )
         return friction[name] + min(rest, default=100.0)
 
     lifting = [name for name in usable if achieved([*fresh, supposed(name)], now).acr > level]
@@ -394,9 +416,12 @@ def _lifting(
 
 
 def _serve(
-    number: int, layers: Layers, evidence: Sequence[Evidence], served: dict[int, int],
+    number: int,
+    layers: Layers,
+    evidence: Sequence[Evidence],
+    served: dict[int, int],
     tried: set[int],
-) -> bool:  # fmt: skip
+) -> bool:
     for place, item in enumerate(evidence):
         if place in tried or item.factor not in layers[number]:
             continue

@@ -34,49 +34,78 @@ def facts_to_json(facts: Facts) -> dict[str, Any]:
     """Return the facts as JSON values, to be sealed."""
     return {
         "v": FORMAT,
-        "purpose": facts.purpose, "segment": facts.segment, "stage": facts.stage,
+        "purpose": facts.purpose,
+        "segment": facts.segment,
+        "stage": facts.stage,
         "evidence": [item.to_json() for item in facts.evidence],
         "enrolled": sorted(facts.enrolled),
         "assessments": [
-            [item.signal, item.llr, _reasons(item.reasons), item.enough_history, item.hard,
-             item.seen.value]
+            [
+                item.signal,
+                item.llr,
+                _reasons(item.reasons),
+                item.enough_history,
+                item.hard,
+                item.seen.value,
+            ]
             for item in facts.assessments
         ],
-        "requested": int(facts.requested), "max_age": facts.max_age, "now": facts.now.isoformat(),
-        "suspended": facts.suspended, "disclosed": facts.disclosed, "proven": facts.proven,
+        "requested": int(facts.requested),
+        "max_age": facts.max_age,
+        "now": facts.now.isoformat(),
+        "suspended": facts.suspended,
+        "disclosed": facts.disclosed,
+        "proven": facts.proven,
         "standing": facts.standing,
-        "tighten": facts.tighten, "context": dict(facts.context),
-    }  # fmt: skip
+        "tighten": facts.tighten,
+        "context": dict(facts.context),
+    }
 
 
 def facts_from_json(value: Mapping[str, Any]) -> Facts:
     """Return the facts that `facts_to_json` wrote."""
     return Facts(
-        purpose=value["purpose"], segment=value["segment"], stage=value["stage"],
+        purpose=value["purpose"],
+        segment=value["segment"],
+        stage=value["stage"],
         evidence=tuple(Evidence.from_json(item) for item in value["evidence"]),
         enrolled=frozenset(value["enrolled"]),
         assessments=tuple(
-            Assessment(signal, llr, tuple(Reason(*reason) for reason in reasons), enough, hard,
-                       Availability(seen))
+            Assessment(
+                signal,
+                llr,
+                tuple(Reason(*reason) for reason in reasons),
+                enough,
+                hard,
+                Availability(seen),
+            )
             for signal, llr, reasons, enough, hard, seen in value["assessments"]
         ),
-        requested=Acr(value["requested"]), max_age=value["max_age"],
-        now=datetime.fromisoformat(value["now"]), suspended=value["suspended"],
-        disclosed=value["disclosed"], proven=value.get("proven", True),
-        standing=value["standing"], tighten=value["tighten"],
+        requested=Acr(value["requested"]),
+        max_age=value["max_age"],
+        now=datetime.fromisoformat(value["now"]),
+        suspended=value["suspended"],
+        disclosed=value["disclosed"],
+        proven=value.get("proven", True),
+        standing=value["standing"],
+        tighten=value["tighten"],
         context=value["context"],
-    )  # fmt: skip
+    )
 
 
 def decision_to_json(decision: Decision) -> dict[str, Any]:
     """Return a decision as JSON values; two decisions are the same where these are equal."""
     return {
-        "effect": decision.effect.value, "required": int(decision.required),
-        "layers": [list(layer) for layer in decision.layers], "band": decision.band.label,
-        "reasons": _reasons(decision.reasons), "policy": decision.policy_version,
-        "obligations": list(decision.obligations), "delay": decision.delay,
+        "effect": decision.effect.value,
+        "required": int(decision.required),
+        "layers": [list(layer) for layer in decision.layers],
+        "band": decision.band.label,
+        "reasons": _reasons(decision.reasons),
+        "policy": decision.policy_version,
+        "obligations": list(decision.obligations),
+        "delay": decision.delay,
         "hold": decision.hold,
-    }  # fmt: skip
+    }
 
 
 def change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -51,8 +51,9 @@ class ThresholdShift:
     def to_json(self) -> dict[str, Any]:
         """Return the members as JSON values."""
         return asdict(self) | {
-            "since": self.since.isoformat(), "expires_at": self.expires_at.isoformat(),
-        }  # fmt: skip
+            "since": self.since.isoformat(),
+            "expires_at": self.expires_at.isoformat(),
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "ThresholdShift":
@@ -80,9 +81,11 @@ def never_looser(old: ThresholdShift | None, new: ThresholdShift, now: datetime)
 
 def _corners(course: ThresholdShift) -> tuple[datetime, ...]:
     return (
-        course.since, course.since + timedelta(seconds=course.ramp), course.expires_at,
+        course.since,
+        course.since + timedelta(seconds=course.ramp),
+        course.expires_at,
         course.ends_at,
-    )  # fmt: skip
+    )
 
 
 def _share(passed: timedelta, ramp: int) -> float:

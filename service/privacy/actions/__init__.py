@@ -43,9 +43,13 @@ class Erasure:
     """Erasure and its memory outside the database."""
 
     def __init__(
-        self, database: Store, shredding: Shredding, ends: ErasureDependencies, memory: Memory,
+        self,
+        database: Store,
+        shredding: Shredding,
+        ends: ErasureDependencies,
+        memory: Memory,
         repeating: Repeating,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._database = database
         self._shredding = shredding
         self._ends = ends
@@ -116,8 +120,12 @@ class Erasure:
             unsure = since(lines, self._memory.agreed(tx, lines))
         outcome = self._repeating.run(unsure, restored=behind)
         acts = sum(outcome.repeated.values())
-        found = {"erased_again": again, "sessions_ended": 0, "acts_repeated": acts,
-                 "acts_left": sum(outcome.left.values())}  # fmt: skip
+        found = {
+            "erased_again": again,
+            "sessions_ended": 0,
+            "acts_repeated": acts,
+            "acts_left": sum(outcome.left.values()),
+        }
         if behind or again or acts:
             found["sessions_ended"] = self._restored(found, outcome)
             self._memory.restored()

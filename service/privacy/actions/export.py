@@ -46,9 +46,14 @@ class Exports:
     """The exports."""
 
     def __init__(
-        self, database: Store, dependencies: ExportDependencies, audit: AuditLog, clock: Clock, issuer: str,
+        self,
+        database: Store,
+        dependencies: ExportDependencies,
+        audit: AuditLog,
+        clock: Clock,
+        issuer: str,
         bounds: Bounds = USUAL,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._bounds = bounds
         self._database = database
         self._dependencies = dependencies
@@ -56,9 +61,7 @@ class Exports:
         self._clock = clock
         self._issuer = issuer
 
-    def request(
-        self, tx: Tx, jobs: LongJobs, subject: UUID, actor: str, by: str
-    ) -> dict[str, Any]:  # fmt: skip
+    def request(self, tx: Tx, jobs: LongJobs, subject: UUID, actor: str, by: str) -> dict[str, Any]:
         """Queue an export and tell the subject; return the job.
 
         Args:
@@ -106,9 +109,12 @@ class Exports:
                 row.content = orjson.dumps(self._document(row.subject_id, sections))
                 row.expires_at = self._clock.now() + LIFE
                 self._audit.append(
-                    tx, "subject.exported", subject=row.subject_id, actor=row.actor,
+                    tx,
+                    "subject.exported",
+                    subject=row.subject_id,
+                    actor=row.actor,
                     export=str(number),
-                )  # fmt: skip
+                )
                 path = f"/v1/subjects/{row.subject_id}/export/{number}"
                 return {"result": path, "expires_at": rfc3339(row.expires_at)}
 
@@ -155,10 +161,13 @@ class Exports:
 
     def _document(self, subject: UUID, sections: list[dict[str, Any]]) -> dict[str, Any]:
         return {
-            "format": FORMAT, "subject": str(subject), "issuer": self._issuer,
-            "made_at": rfc3339(self._clock.now()), "sections": sections,
+            "format": FORMAT,
+            "subject": str(subject),
+            "issuer": self._issuer,
+            "made_at": rfc3339(self._clock.now()),
+            "sections": sections,
             "not_found_by_subject": list(unlinked()),
-        }  # fmt: skip
+        }
 
     def _row(self, tx: Tx, number: UUID, *, lock: bool = False) -> SubjectExport:
         row = store.get(tx, number, lock=lock)

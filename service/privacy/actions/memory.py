@@ -48,9 +48,14 @@ class Memory:
     """
 
     def __init__(
-        self, database: Store, ledger: Ledger | None, audit: AuditLog, outbox: Outbox,
-        metrics: Metrics, clock: Clock,
-    ) -> None:  # fmt: skip
+        self,
+        database: Store,
+        ledger: Ledger | None,
+        audit: AuditLog,
+        outbox: Outbox,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._audit = audit
@@ -271,10 +276,12 @@ class Memory:
         with self._database.transaction(read=True) as tx:
             waiting = self._audit.waiting(tx)
         states = {
-            "ledger_not_configured": self._ledger is None, "ledger_lost": self._lost,
+            "ledger_not_configured": self._ledger is None,
+            "ledger_lost": self._lost,
             "audit_disagrees": self.disagrees,
-            "audit_unsequenced": waiting.late > 0, "ledger_unwritten": bool(self._unwritten),
-        }  # fmt: skip
+            "audit_unsequenced": waiting.late > 0,
+            "ledger_unwritten": bool(self._unwritten),
+        }
         return [name for name, holds in states.items() if holds]
 
     def _waits(self) -> tuple[float, float]:

@@ -32,9 +32,11 @@ class Repeating:
     """
 
     def __init__(
-        self, database: Store, repeats: Mapping[str, Repeat],
+        self,
+        database: Store,
+        repeats: Mapping[str, Repeat],
         propose: Callable[[Tx, Mapping[str, object]], object],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._database = database
         self._repeats = repeats
         self._propose = propose

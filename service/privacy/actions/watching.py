@@ -22,9 +22,12 @@ class Watch:
     """
 
     def __init__(
-        self, database: Store, memory: Memory, compare: Callable[[], object],
+        self,
+        database: Store,
+        memory: Memory,
+        compare: Callable[[], object],
         remember: Callable[[Tx], int],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._database = database
         self._memory = memory
         self._compare = compare

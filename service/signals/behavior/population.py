@@ -15,9 +15,11 @@ from service.signals.behavior.features import KEYSTROKE, MOTION, POINTER, TOUCH
 from service.signals.behavior.scoring import Models
 
 _LAYOUTS: Final = {
-    KEYSTROKE: Layout.keystroke(8), TOUCH: Layout.touch(8), MOTION: Layout.motion(),
+    KEYSTROKE: Layout.keystroke(8),
+    TOUCH: Layout.touch(8),
+    MOTION: Layout.motion(),
     POINTER: Layout.pointer(),
-}  # fmt: skip
+}
 _SEED: Final = 1
 
 

@@ -71,9 +71,10 @@ class Kept:
             return replace(Kept.empty(vector.layout), parted=self.parted).learn(vector)
         profile = self.profile.absorb(vector.row[None])
         return Kept(
-            profile, remember(self.marks, vector.marked),
+            profile,
+            remember(self.marks, vector.marked),
             parted=self.parted or _parts(profile),
-        )  # fmt: skip
+        )
 
     def pack(self) -> bytes:
         """Return the bytes."""
@@ -94,9 +95,11 @@ class Kept:
             raise BadKept("another length than it tells")
         marks = np.frombuffer(packed, np.uint8, count * columns, _HEAD.size)
         return cls(
-            Profile.unpack(packed[end:]), marks.reshape(count, columns),
-            parted=bool(flags & _PARTED), strays=strays,
-        )  # fmt: skip
+            Profile.unpack(packed[end:]),
+            marks.reshape(count, columns),
+            parted=bool(flags & _PARTED),
+            strays=strays,
+        )
 
 
 def _parts(profile: Profile) -> bool:

@@ -52,16 +52,26 @@ def routes(api: Api, measuring: Measuring) -> None:
     write, grant = "behavior:write", ("Grant",)
     api.add(
         Operation(
-            "POST", f"{_PATH}/score", "Score a sample against a profile", "behavior:read", Probe,
+            "POST",
+            f"{_PATH}/score",
+            "Score a sample against a profile",
+            "behavior:read",
+            Probe,
             also=(VALUES,),
         ),
         score,
-    )  # fmt: skip
+    )
     api.add(
         Operation(
-            "POST", f"{_PATH}/samples", "Teach a profile samples from elsewhere", write, Samples,
-            idempotent=True, headers=grant, classes=("behavior",),
+            "POST",
+            f"{_PATH}/samples",
+            "Teach a profile samples from elsewhere",
+            write,
+            Samples,
+            idempotent=True,
+            headers=grant,
+            classes=("behavior",),
         ),
         take_in,
-    )  # fmt: skip
+    )
     api.add(Operation("DELETE", _PATH, "Forget a profile", write, status=204, headers=grant), reset)

@@ -82,15 +82,29 @@ class Behavior(BaseModel):
     ] = {}
     flags: Flags = Flags()
     keystroke: Keystroke | None = None
-    touch: Annotated[
-        list[tuple[Annotated[int, Field(ge=0, lt=MOST_KEYS)], _Number, _Number, _Number, _Number,
-                   _Number]],
-        Field(max_length=MOST_KEYS, description=_TOUCHES),
-    ] | None = None  # fmt: skip
-    pointer: Annotated[
-        list[tuple[_Ms, _Number, _Number, Literal["move", "down", "up"]]],
-        Field(max_length=500, description=_POINTER),
-    ] | None = None  # fmt: skip
+    touch: (
+        Annotated[
+            list[
+                tuple[
+                    Annotated[int, Field(ge=0, lt=MOST_KEYS)],
+                    _Number,
+                    _Number,
+                    _Number,
+                    _Number,
+                    _Number,
+                ]
+            ],
+            Field(max_length=MOST_KEYS, description=_TOUCHES),
+        ]
+        | None
+    ) = None
+    pointer: (
+        Annotated[
+            list[tuple[_Ms, _Number, _Number, Literal["move", "down", "up"]]],
+            Field(max_length=500, description=_POINTER),
+        ]
+        | None
+    ) = None
     motion: Motion | None = None
 
 

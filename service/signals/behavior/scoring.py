@@ -140,9 +140,13 @@ def assessment(parts: Parts, *, replay: bool) -> Assessment:
     elif not replay and not any(part.scored or part.scripted for part in parts.values()):
         seen = Availability.NO_HISTORY
     return Assessment(
-        NAME, nats, tuple(reasons), enough_history=any(part.scored for part in parts.values()),
-        hard=replay, seen=seen,
-    )  # fmt: skip
+        NAME,
+        nats,
+        tuple(reasons),
+        enough_history=any(part.scored for part in parts.values()),
+        hard=replay,
+        seen=seen,
+    )
 
 
 def _samples(kept: Kept | None) -> int:

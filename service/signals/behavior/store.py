@@ -106,10 +106,13 @@ _SAVE: Final = (
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("b_id"))
     .values(
-        password_id=bindparam("b_password"), samples=bindparam("b_samples"), absent=0,
-        updated_at=bindparam("b_now"), content=bindparam("b_content"),
+        password_id=bindparam("b_password"),
+        samples=bindparam("b_samples"),
+        absent=0,
+        updated_at=bindparam("b_now"),
+        content=bindparam("b_content"),
     )
-)  # fmt: skip
+)
 _MISS: Final = (
     update(_TABLE)
     .where(
@@ -127,29 +130,41 @@ def of_subject(tx: Tx, subject: UUID, *, lock: bool = False) -> list[Sealed]:
     rows = tx.execute(_FIND.with_for_update() if lock else _FIND, {"b_subject": subject})
     return [
         Sealed(
-            row.id, ProfileKey(subject, row.password_id, row.device_class, row.signal), row.samples,
-            row.absent, row.content,
+            row.id,
+            ProfileKey(subject, row.password_id, row.device_class, row.signal),
+            row.samples,
+            row.absent,
+            row.content,
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def add(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, content: bytes) -> bool:
     """Save a first profile; False when another request was first."""
     values = {
-        "id": row, "subject_id": place.subject, "device_class": place.device_class,
-        "signal": place.signal, "password_id": place.password, "samples": samples, "absent": 0,
-        "updated_at": now, "content": seal_value(tx, CLASS, _context(row, place), content),
-    }  # fmt: skip
+        "id": row,
+        "subject_id": place.subject,
+        "device_class": place.device_class,
+        "signal": place.signal,
+        "password_id": place.password,
+        "samples": samples,
+        "absent": 0,
+        "updated_at": now,
+        "content": seal_value(tx, CLASS, _context(row, place), content),
+    }
     return insert_once(tx, _TABLE, values)
 
 
 def save(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, content: bytes) -> None:
     """Save the next state of a profile; a sample has come."""
     values = {
-        "b_id": row, "b_password": place.password, "b_samples": samples, "b_now": now,
+        "b_id": row,
+        "b_password": place.password,
+        "b_samples": samples,
+        "b_now": now,
         "b_content": seal_value(tx, CLASS, _context(row, place), content),
-    }  # fmt: skip
+    }
     tx.execute(_SAVE, values)
 
 

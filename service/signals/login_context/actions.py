@@ -53,9 +53,11 @@ class LoginContextSignal:
     worst = LOWEST
 
     def __init__(
-        self, purpose_key: Callable[[Tx, str], bytes], geoip: Sequence[Path] = (),
+        self,
+        purpose_key: Callable[[Tx, str], bytes],
+        geoip: Sequence[Path] = (),
         bad_networks: Path | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._purpose_key = purpose_key
         with naming("LAMINA_GEOIP_DB"):
             self._places = Places(geoip)
@@ -81,9 +83,12 @@ class LoginContextSignal:
         parts += [(finding.code, finding.nats) for finding in against]
         parts += [("address_unreadable", 0.0)] if seen.unreadable else []
         return Assessment(
-            self.name, model.soft_clip(total), tuple(self._reason(*part) for part in parts),
-            enough_history=score.enough, hard=any(finding.hard for finding in against),
-        )  # fmt: skip
+            self.name,
+            model.soft_clip(total),
+            tuple(self._reason(*part) for part in parts),
+            enough_history=score.enough,
+            hard=any(finding.hard for finding in against),
+        )
 
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
         """Add a login to its subject's history; only called when it reached AAL2."""
@@ -102,10 +107,12 @@ class LoginContextSignal:
         """Count a failure by keyed digests; for the decoy too, so that nobody can tell."""
         key, seen = self._purpose_key(tx, _PURPOSE), self._observe(facts)
         values = {
-            "id": new_id(facts.now), "at": facts.now, "known_device": facts.known_device,
+            "id": new_id(facts.now),
+            "at": facts.now,
+            "known_device": facts.known_device,
             "subject_digest": _of_subject(key, facts.subject),
             "network_digest": _of_network(key, seen),
-        }  # fmt: skip
+        }
         store.add_failure(tx, values)
 
     def origin(self, said: ClientContext, now: datetime) -> dict[str, Any] | None:
@@ -185,14 +192,22 @@ class LoginContextSignal:
         return self._crowd
 
     def _against(
-        self, tx: Tx, key: bytes, facts: SignalFacts, seen: Observed, login: PastLogin,
+        self,
+        tx: Tx,
+        key: bytes,
+        facts: SignalFacts,
+        seen: Observed,
+        login: PastLogin,
         history: History | None,
-    ) -> list[Finding]:  # fmt: skip
+    ) -> list[Finding]:
         strangers = bool(seen.address) and not facts.known_device
         subject, network = store.failures(
-            tx, _of_subject(key, facts.subject), _of_network(key, seen) if strangers else b"",
-            facts.now - COUNTED, known_only=facts.known_device,
-        )  # fmt: skip
+            tx,
+            _of_subject(key, facts.subject),
+            _of_network(key, seen) if strangers else b"",
+            facts.now - COUNTED,
+            known_only=facts.known_device,
+        )
         failures = Failures(subject, network, self._crowd.surge)
         found = findings.failing(failures, known_device=facts.known_device)
         if self._bad and blocklist.holds(self._bad.get(facts.now), seen.address):
@@ -210,9 +225,13 @@ class LoginContextSignal:
 
 def _login(key: bytes, facts: SignalFacts, seen: Observed) -> PastLogin:
     return PastLogin(
-        int(facts.now.timestamp()), seen.hour, facts.known_device,
-        digests(key, facts.subject.bytes, seen.values), seen.version, seen.place,
-    )  # fmt: skip
+        int(facts.now.timestamp()),
+        seen.hour,
+        facts.known_device,
+        digests(key, facts.subject.bytes, seen.values),
+        seen.version,
+        seen.place,
+    )
 
 
 def _of_subject(key: bytes, subject: UUID) -> bytes:

@@ -37,8 +37,10 @@ class Chain(IntEnum):
 
 
 FINEST: Final = {
-    Chain.NETWORK: Level.PREFIX, Chain.AGENT: Level.DEVICE, Chain.LANGUAGE: Level.LOCALE,
-}  # fmt: skip
+    Chain.NETWORK: Level.PREFIX,
+    Chain.AGENT: Level.DEVICE,
+    Chain.LANGUAGE: Level.LOCALE,
+}
 COARSER: Final = {
     Chain.NETWORK: (Level.WIDE, Level.ASN, Level.COUNTRY),
     Chain.AGENT: (Level.PLATFORM, Level.SYSTEM),
@@ -96,9 +98,12 @@ def packed(text: str) -> bytes:
 
 
 def observe(
-    address_text: str, agent_text: str, languages: str, now: datetime,
+    address_text: str,
+    agent_text: str,
+    languages: str,
+    now: datetime,
     locate: Callable[[bytes], Origin],
-) -> Observed:  # fmt: skip
+) -> Observed:
     """Return what a login shows; what is absent or unreadable is left out. Never raises."""
     address = packed(address_text)
     values: dict[Level, bytes] = {}
@@ -115,9 +120,13 @@ def observe(
         values[Level.LANGUAGE] = tag[1].lower().encode()
         values[Level.LOCALE] = f"{tag[1]}-{tag[2] or ''}".lower().encode()
     return Observed(
-        values, seen.version if seen else 0, hour_of_week(now), place, address,
+        values,
+        seen.version if seen else 0,
+        hour_of_week(now),
+        place,
+        address,
         unreadable=bool(address_text.strip()) and not address,
-    )  # fmt: skip
+    )
 
 
 def _network(values: dict[Level, bytes], address: bytes, origin: Origin) -> None:

@@ -107,13 +107,19 @@ class History:
         )
         self.totals = [factor * count for count in self.totals]
         self.novel = [factor * count for count in self.novel]
-        self.hours = {hour: factor * weight for hour, weight in self.hours.items()
-                      if factor * weight >= _LIGHTEST}  # fmt: skip
+        self.hours = {
+            hour: factor * weight
+            for hour, weight in self.hours.items()
+            if factor * weight >= _LIGHTEST
+        }
         self.values = [
-            {digest: (factor * weight, version) for digest, (weight, version) in known.items()
-             if factor * weight >= _LIGHTEST}
+            {
+                digest: (factor * weight, version)
+                for digest, (weight, version) in known.items()
+                if factor * weight >= _LIGHTEST
+            }
             for known in self.values
-        ]  # fmt: skip
+        ]
 
     def _learn_chain(self, chain: Chain, login: PastLogin) -> None:
         for level in (FINEST[chain], *COARSER[chain]):
@@ -138,13 +144,20 @@ class History:
         latitude, longitude = self.last_place or (_NONE, _NONE)
         parts = [
             _HEAD.pack(
-                FORMAT, self.at, self.counted, self.logins, self.offered, self.tokens,
-                self.last_at, latitude, longitude,
+                FORMAT,
+                self.at,
+                self.counted,
+                self.logins,
+                self.offered,
+                self.tokens,
+                self.last_at,
+                latitude,
+                longitude,
             ),
             _TOTALS.pack(*self.totals, *self.novel),
             bytes([len(self.hours)]),
             *(_HOUR.pack(hour, weight) for hour, weight in sorted(self.hours.items())),
-        ]  # fmt: skip
+        ]
         for known in self.values:
             parts.append(bytes([len(known)]))
             parts.extend(
@@ -184,9 +197,16 @@ def _unpack(packed: bytes) -> History:
     place = None if latitude == _NONE else (latitude, longitude)
     split = len(Level)
     found = History(
-        at, counted, logins, offered, tokens, last_at, place, list(totals[:split]),
+        at,
+        counted,
+        logins,
+        offered,
+        tokens,
+        last_at,
+        place,
+        list(totals[:split]),
         list(totals[split:]),
-    )  # fmt: skip
+    )
     start = _HEAD.size + _TOTALS.size + 1
     end = start + packed[start - 1] * _HOUR.size
     found.hours = dict(_HOUR.iter_unpack(packed[start:end]))

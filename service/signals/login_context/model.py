@@ -263,9 +263,11 @@ class _Case:
         history, factor = self.history, self.factor
         found = history.values[level].get(digest)
         return _Row(
-            factor * found[0] if found else 0.0, factor * history.totals[level],
-            CONCENTRATION + factor * history.novel[level], shares[level],
-        )  # fmt: skip
+            factor * found[0] if found else 0.0,
+            factor * history.totals[level],
+            CONCENTRATION + factor * history.novel[level],
+            shares[level],
+        )
 
 
 def _chain(chain: Chain, case: _Case) -> list[tuple[str, Ratios]]:

@@ -11,14 +11,27 @@ _SMOOTHING: Final = 5.0
 _EVEN: Final = 0.1
 """Which part of everybody is taken to be spread evenly: nobody is barred from anywhere."""
 _PARENT: Final = {
-    Level.PREFIX: Level.PREFIX, Level.WIDE: Level.COUNTRY, Level.ASN: Level.COUNTRY,
-    Level.COUNTRY: Level.COUNTRY, Level.DEVICE: Level.PLATFORM, Level.PLATFORM: Level.SYSTEM,
-    Level.SYSTEM: Level.SYSTEM, Level.LOCALE: Level.LANGUAGE, Level.LANGUAGE: Level.LANGUAGE,
-}  # fmt: skip
+    Level.PREFIX: Level.PREFIX,
+    Level.WIDE: Level.COUNTRY,
+    Level.ASN: Level.COUNTRY,
+    Level.COUNTRY: Level.COUNTRY,
+    Level.DEVICE: Level.PLATFORM,
+    Level.PLATFORM: Level.SYSTEM,
+    Level.SYSTEM: Level.SYSTEM,
+    Level.LOCALE: Level.LANGUAGE,
+    Level.LANGUAGE: Level.LANGUAGE,
+}
 _SIZES: Final = {
-    Level.PREFIX: 256, Level.WIDE: 300, Level.ASN: 40, Level.COUNTRY: 200, Level.DEVICE: 20,
-    Level.PLATFORM: 6, Level.SYSTEM: 7, Level.LOCALE: 3, Level.LANGUAGE: 60,
-}  # fmt: skip
+    Level.PREFIX: 256,
+    Level.WIDE: 300,
+    Level.ASN: 40,
+    Level.COUNTRY: 200,
+    Level.DEVICE: 20,
+    Level.PLATFORM: 6,
+    Level.SYSTEM: 7,
+    Level.LOCALE: 3,
+    Level.LANGUAGE: 60,
+}
 """How many values there are beneath one of the next coarser level: what is assumed before any
 counts are there. Of a wide prefix (/16, /32) 256 narrow ones are possible and none is counted."""
 COUNTED: Final = tuple(level for level in Level if level is not Level.PREFIX)

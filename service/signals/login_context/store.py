@@ -163,9 +163,11 @@ def row_of(tx: Tx, subject: UUID) -> UUID | None:
 def add(tx: Tx, row: UUID, subject: UUID, now: datetime, content: bytes) -> bool:
     """Save the first history of a subject; False when another request was first."""
     values = {
-        "id": row, "subject_id": subject, "updated_at": now,
+        "id": row,
+        "subject_id": subject,
+        "updated_at": now,
         "content": seal_value(tx, CLASS, _context(row, subject), content),
-    }  # fmt: skip
+    }
     return insert_once(tx, _HISTORY, values)
 
 
@@ -240,8 +242,11 @@ def failures(
     An empty network has none; with `known_only` the subject's on known devices alone count.
     """
     values = {
-        "b_subject": subject, "b_network": network, "b_since": since, "b_any": not known_only,
-    }  # fmt: skip
+        "b_subject": subject,
+        "b_network": network,
+        "b_since": since,
+        "b_any": not known_only,
+    }
     found = tx.execute(_FAILURES, values).one()
     return found[0], found[1]
 

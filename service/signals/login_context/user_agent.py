@@ -8,17 +8,33 @@ LONGEST: Final = 512
 """Characters that are looked at; what follows is ignored."""
 _LARGEST_VERSION: Final = 65_535
 _SYSTEMS: Final = (
-    ("Windows", "windows"), ("iPhone", "ios"), ("iPad", "ios"), ("iPod", "ios"),
-    ("Android", "android"), ("CrOS", "chromeos"), ("Macintosh", "macos"), ("Darwin", "ios"),
-    ("Linux", "linux"), ("X11", "linux"),
-)  # fmt: skip
+    ("Windows", "windows"),
+    ("iPhone", "ios"),
+    ("iPad", "ios"),
+    ("iPod", "ios"),
+    ("Android", "android"),
+    ("CrOS", "chromeos"),
+    ("Macintosh", "macos"),
+    ("Darwin", "ios"),
+    ("Linux", "linux"),
+    ("X11", "linux"),
+)
 # The order matters: nearly every browser also claims to be Chrome, and Chrome to be Safari.
 _FAMILIES: Final = (
-    ("Edg/", "edge"), ("EdgA/", "edge"), ("EdgiOS/", "edge"), ("OPR/", "opera"),
-    ("SamsungBrowser/", "samsung"), ("Vivaldi/", "vivaldi"), ("YaBrowser/", "yandex"),
-    ("UCBrowser/", "uc"), ("FxiOS/", "firefox"), ("Firefox/", "firefox"), ("CriOS/", "chrome"),
-    ("Chrome/", "chrome"), ("Version/", "safari"),
-)  # fmt: skip
+    ("Edg/", "edge"),
+    ("EdgA/", "edge"),
+    ("EdgiOS/", "edge"),
+    ("OPR/", "opera"),
+    ("SamsungBrowser/", "samsung"),
+    ("Vivaldi/", "vivaldi"),
+    ("YaBrowser/", "yandex"),
+    ("UCBrowser/", "uc"),
+    ("FxiOS/", "firefox"),
+    ("Firefox/", "firefox"),
+    ("CriOS/", "chrome"),
+    ("Chrome/", "chrome"),
+    ("Version/", "safari"),
+)
 _PRODUCT: Final = re.compile(r"\s*([A-Za-z][\w.-]{0,31})(?:/(\d{1,5}))?")
 _DIGITS: Final = re.compile(r"\d{1,5}")
 _MODEL: Final = re.compile(r"Android[^;)]{0,16};(?: [a-z]{2}-[a-zA-Z]{2};)? ?([^;)]{2,48})")

@@ -51,9 +51,17 @@ class Bucket(Noted, Base):
 
     __tablename__ = "throttle"
     __members__ = (
-        "bucket", "lane", "knowledge", "other", "face", "strict", "total", "era", "locked_until",
+        "bucket",
+        "lane",
+        "knowledge",
+        "other",
+        "face",
+        "strict",
+        "total",
+        "era",
+        "locked_until",
         "updated_at",
-    )  # fmt: skip
+    )
     __revision__ = "changes"
     __followed__ = True
     __table_args__ = (UniqueConstraint("bucket", "lane"),)
@@ -128,20 +136,25 @@ def _told(statement: Update) -> ReturningUpdate[Any]:
     for name in _NUMBERS:
         was = was + "," + cast(_TABLE.c[name], String)
     found = {
-        _TABLE.c.changes: _TABLE.c.changes + 1, _TABLE.c.was_updated_at: _TABLE.c.updated_at,
+        _TABLE.c.changes: _TABLE.c.changes + 1,
+        _TABLE.c.was_updated_at: _TABLE.c.updated_at,
         _TABLE.c.was: was,
         _TABLE.c.was_locked_until: _TABLE.c.locked_until,
-    }  # fmt: skip
+    }
     return statement.values(found).returning(*shape_of(Bucket).columns, *_WAS)
 
 
 def _note(tx: Tx, row: Any) -> None:  # noqa: ANN401 - a row that `_told` returned
     strict, *numbers = map(int, row.was.split(","))
     before = SimpleNamespace(
-        id=row.id, bucket=row.bucket, lane=row.lane, strict=bool(strict),
-        locked_until=row.was_locked_until, updated_at=row.was_updated_at,
+        id=row.id,
+        bucket=row.bucket,
+        lane=row.lane,
+        strict=bool(strict),
+        locked_until=row.was_locked_until,
+        updated_at=row.was_updated_at,
         **dict(zip(_NUMBERS, numbers, strict=True)),
-    )  # fmt: skip
+    )
     record(tx, Bucket, row, before)
 
 
@@ -167,9 +180,15 @@ def _raising(counter: Counter, *, always: bool = False) -> ReturningUpdate[Any]:
     return _told(
         update(_TABLE)
         .where(*_KEY, *(() if always else (_open(allowed),)))
-        .values({column: column + 1, _TABLE.c.total: _TABLE.c.total + 1,
-                 _TABLE.c.strict: strict, _TABLE.c.updated_at: bindparam("b_now")})
-    )  # fmt: skip
+        .values(
+            {
+                column: column + 1,
+                _TABLE.c.total: _TABLE.c.total + 1,
+                _TABLE.c.strict: strict,
+                _TABLE.c.updated_at: bindparam("b_now"),
+            }
+        )
+    )
 
 
 def _plain(counter: Counter) -> _Rule:
@@ -180,10 +199,11 @@ def _face(counter: Counter) -> _Rule:
     """A face without a command makes the row strict; late in a free row it waits, as it would."""
     column = _TABLE.c[counter.column]
     due = or_(
-        _TABLE.c.strict, column < FREE,
+        _TABLE.c.strict,
+        column < FREE,
         _TABLE.c.updated_at <= bindparam("b_before", type_=_TABLE.c.updated_at.type),
         _TABLE.c.updated_at > bindparam("b_beyond", type_=_TABLE.c.updated_at.type),
-    )  # fmt: skip
+    )
     return and_(column < limit(counter), due), true()
 
 
@@ -224,9 +244,14 @@ _LOCK: Final = _told(
     update(_TABLE).where(_TABLE.c.id == bindparam("b_id")).values(locked_until=bindparam("b_until"))
 )
 _ZERO: Final = {
-    "knowledge": 0, "other": 0, "face": 0, "strict": False, "total": 0, "locked_until": None,
+    "knowledge": 0,
+    "other": 0,
+    "face": 0,
+    "strict": False,
+    "total": 0,
+    "locked_until": None,
     "era": _TABLE.c.era + 1,
-}  # fmt: skip
+}
 _CLEAR: Final = _told(update(_TABLE).where(*_KEY).values(**_ZERO))
 _CLEAR_ALL: Final = _told(
     update(_TABLE).where(_TABLE.c.bucket == bindparam("b_bucket")).values(**_ZERO)
@@ -239,10 +264,19 @@ _UNTIL: Final = select(
 def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
     """Make the row of a bucket where there is none."""
     values = {
-        "id": row, "bucket": bucket, "lane": lane, "knowledge": 0, "other": 0, "face": 0,
-        "strict": False, "total": 0, "era": 0, "locked_until": None, "updated_at": now,
+        "id": row,
+        "bucket": bucket,
+        "lane": lane,
+        "knowledge": 0,
+        "other": 0,
+        "face": 0,
+        "strict": False,
+        "total": 0,
+        "era": 0,
+        "locked_until": None,
+        "updated_at": now,
         "changes": 1,
-    }  # fmt: skip
+    }
     insert_once(tx, Bucket, values)
 
 

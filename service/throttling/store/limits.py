@@ -59,8 +59,10 @@ _TAKING: Final = (
     .values(
         times=case((_ENDED, 1), else_=_LIMITS.c.times + 1),
         ends_at=case(
-            (or_(_ENDED, bindparam("b_rolling", type_=Boolean())),
-             bindparam("b_ends", type_=_LIMITS.c.ends_at.type)),
+            (
+                or_(_ENDED, bindparam("b_rolling", type_=Boolean())),
+                bindparam("b_ends", type_=_LIMITS.c.ends_at.type),
+            ),
             else_=_LIMITS.c.ends_at,
         ),
         was_times=_LIMITS.c.times,
@@ -68,7 +70,7 @@ _TAKING: Final = (
         was_ends_at=_LIMITS.c.ends_at,
     )
     .returning(_LIMITS.c.times)
-)  # fmt: skip
+)
 
 
 _TAKEN: Final = (
@@ -89,25 +91,38 @@ _TAKEN: Final = (
 def take(tx: Tx, bucket: str, rule: AttemptLimit, now: datetime) -> int | None:
     """Count one time in a guarded update; None when it is not allowed, or there is no row."""
     values = {
-        "b_bucket": bucket, "b_now": now, "b_most": rule.most, "b_rolling": rule.rolling,
-        "b_ends": now + rule.span, "b_far": now + rule.span + SKEW,
-    }  # fmt: skip
+        "b_bucket": bucket,
+        "b_now": now,
+        "b_most": rule.most,
+        "b_rolling": rule.rolling,
+        "b_ends": now + rule.span,
+        "b_far": now + rule.span + SKEW,
+    }
     count: int | None = tx.execute(_TAKING, values).scalar()
     if count is not None:
         values = {"b_bucket": bucket, "b_next": now + rule.gap(count)}
         row = tx.execute(_TAKEN, values).one()
         before = SimpleNamespace(
-            id=row.id, bucket=row.bucket, times=row.was_times, next_at=row.was_next_at,
+            id=row.id,
+            bucket=row.bucket,
+            times=row.was_times,
+            next_at=row.was_next_at,
             ends_at=row.was_ends_at,
-        )  # fmt: skip
+        )
         record(tx, Limit, row, before)
     return count
 
 
 def ensure_limit(tx: Tx, bucket: str, now: datetime) -> None:
     """Make the row of a count where there is none."""
-    values = {"id": new_id(now), "bucket": bucket, "times": 0, "next_at": now, "ends_at": now,
-              "changes": 1}  # fmt: skip
+    values = {
+        "id": new_id(now),
+        "bucket": bucket,
+        "times": 0,
+        "next_at": now,
+        "ends_at": now,
+        "changes": 1,
+    }
     insert_once(tx, Limit, values)
 
 

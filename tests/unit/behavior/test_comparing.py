@@ -100,7 +100,7 @@ def test_what_says_nothing_says_why(models, people):
         (vector, taught(people[0][:4]), models["keystroke"], "keystroke_learning"),
         (short, kept, models["keystroke"], "keystroke_length_differs"),
         (vector, kept, None, "keystroke_not_scored"),
-    ):  # fmt: skip
+    ):
         part = compare("keystroke", found, mine, model)
         assert (part.nats, part.scored, part.reasons[0].code) == (0, False, code)
         assert part.reasons[0].detail
@@ -123,8 +123,10 @@ def test_what_a_program_made_counts_without_a_profile(models, people):
     for kept in (None, taught(people[0][:30])):
         part = compare("pointer", script, kept, models["pointer"])
         assert (part.nats, part.scored, part.reasons[0].code) == (
-            SCRIPTED, False, "pointer_scripted_even",
-        )  # fmt: skip
+            SCRIPTED,
+            False,
+            "pointer_scripted_even",
+        )
     said = assessment({"pointer": part}, replay=False)
     assert bounded(said.llr, LOWEST, said.seen) == SCRIPTED
     assert (said.hard, said.enough_history) == (False, False)

@@ -66,9 +66,15 @@ def test_the_format_is_frozen():
 
 @pytest.mark.parametrize(
     "packed",
-    [b"", b"\x01\x00", b"\x02" + bytes(5), b"\x01\x00\x00\x11" + bytes(2),
-     b"\x01\x00\x00\x10\xc9\x00", b"\x01\x00\x00\x10\x05\x00" + bytes(20)],
-)  # fmt: skip
+    [
+        b"",
+        b"\x01\x00",
+        b"\x02" + bytes(5),
+        b"\x01\x00\x00\x11" + bytes(2),
+        b"\x01\x00\x00\x10\xc9\x00",
+        b"\x01\x00\x00\x10\x05\x00" + bytes(20),
+    ],
+)
 def test_bytes_that_are_nothing_kept_are_refused(packed):
     """Another version, too many marks, or another length."""
     with pytest.raises(BadKept):

@@ -75,9 +75,15 @@ def test_the_longest_profile_stays_below_its_bound(layout):
 
 
 @pytest.mark.parametrize(
-    "packed", [b"", b"\x02" + bytes(20), b"\x01\x09" + bytes(20), b"\x01\x00\x01" + bytes(20),
-               b"\x01\x00\x08" + bytes(9)],
-)  # fmt: skip
+    "packed",
+    [
+        b"",
+        b"\x02" + bytes(20),
+        b"\x01\x09" + bytes(20),
+        b"\x01\x00\x01" + bytes(20),
+        b"\x01\x00\x08" + bytes(9),
+    ],
+)
 def test_bytes_that_are_no_profile_are_refused(packed):
     """A wrong version, signal, number of keys or length is BadProfile."""
     with pytest.raises(BadProfile):
@@ -125,7 +131,7 @@ def test_the_shortest_texts_are_scored(shipped, keys):
     layout = Layout.keystroke(keys)
     own, other = (
         layout.expand(rows) for rows in synthetic_typing.people(2, keys, samples=60, seed=4)
-    )  # fmt: skip
+    )
     against = ready(Profile.empty(layout).absorb(own[:40]), shipped["keystroke"])
     assert llrs(against, own[40:]).mean() > llrs(against, other[40:]).mean()
     shares = dict(score(against, own[50]).contributions)
@@ -302,8 +308,19 @@ def test_the_command_trains_and_measures(tmp_path):
     results = json.loads(done.stdout)["results"]
     head = [row for row in results if row["scorer"] == "head"]
     assert {row["impostors"] for row in head} == {"novice", "practised"}
-    need = {"protocol", "enroll", "impostors", "scorer", "eer", "pooled_eer", "zero_miss_far",
-            "frr_at_far_1pct", "cllr", "cllr_min", "worst_person"}  # fmt: skip
+    need = {
+        "protocol",
+        "enroll",
+        "impostors",
+        "scorer",
+        "eer",
+        "pooled_eer",
+        "zero_miss_far",
+        "frr_at_far_1pct",
+        "cllr",
+        "cllr_min",
+        "worst_person",
+    }
     assert all(need <= set(row) for row in head)
     assert len(list(plots.glob("*.png"))) == 4
     same = run(main, ["behavior", "evaluate", str(seen), "--train", str(seen), "--json"])
@@ -311,8 +328,12 @@ def test_the_command_trains_and_measures(tmp_path):
     made = run(main, ["behavior", "train", str(seen), "--out", str(tmp_path / "own.npz"), "--json"])
     assert made.exit_code == 0, made.output
     assert set(load(tmp_path / "own.npz")) == set(load(DEFAULT))
-    for wrong in (["--protocol", "x"], ["--enroll", "1"], ["--train", str(seen), "--folds", "3"],
-                  ["--protocol", "settled", "--enroll", "200"]):  # fmt: skip
+    for wrong in (
+        ["--protocol", "x"],
+        ["--enroll", "1"],
+        ["--train", str(seen), "--folds", "3"],
+        ["--protocol", "settled", "--enroll", "200"],
+    ):
         assert run(main, ["behavior", "evaluate", str(unseen), *wrong]).exit_code == 2
 
 

@@ -51,10 +51,14 @@ def test_the_key_that_sends_the_form_is_left_out(rows):
 
 @pytest.mark.parametrize(
     ("told", "code"),
-    [(InputFlags(pasted=True), "pasted"), (InputFlags(autofilled=True), "autofilled"),
-     (InputFlags(edited=True), "edited"), (InputFlags(clock_step_ms=50), "coarse_clock"),
-     (InputFlags(clock_step_ms=100), "coarse_clock")],
-)  # fmt: skip
+    [
+        (InputFlags(pasted=True), "pasted"),
+        (InputFlags(autofilled=True), "autofilled"),
+        (InputFlags(edited=True), "edited"),
+        (InputFlags(clock_step_ms=50), "coarse_clock"),
+        (InputFlags(clock_step_ms=100), "coarse_clock"),
+    ],
+)
 def test_what_the_client_says_is_believed_against_it(rows, told, code):
     """Flags and a declared coarse clock make a sample unfit; a fine clock does not."""
     assert refused(keys_of(rows[0]), told) == code
@@ -93,8 +97,11 @@ def test_a_fine_clock_is_not_taken_for_a_coarse_one(rows, step):
 
 def contact(**changed):
     """Return touches of every key, changed by name."""
-    values = {"pressure": lambda at: 0.3 + at / 100, "width": lambda at: 25.0 + at,
-              "height": lambda _: 20.0} | changed  # fmt: skip
+    values = {
+        "pressure": lambda at: 0.3 + at / 100,
+        "width": lambda at: 25.0 + at,
+        "height": lambda _: 20.0,
+    } | changed
     return [
         Touch(at, values["pressure"](at), values["width"](at), values["height"](at))
         for at in range(KEYS)

@@ -56,17 +56,33 @@ def motion(tmp_path):
 @pytest.fixture
 def mobikey(tmp_path, touched):
     """A file as MOBIKEY is: one row a key."""
-    head = ["person", "SessionId", "PasswordType", "Repetition", "DownTime", "UpTime", "Pressure",
-            "FingerArea"]  # fmt: skip
+    head = [
+        "person",
+        "SessionId",
+        "PasswordType",
+        "Repetition",
+        "DownTime",
+        "UpTime",
+        "Pressure",
+        "FingerArea",
+    ]
     rows = [head]
     for who, part in enumerate(touched):
         for repetition, row in enumerate(part.tolist()):
             down = np.cumsum([0.0, *row[TOUCHES : 2 * TOUCHES - 1]])
             rows += [
-                [who, 0, 0, repetition, down[key] * 1000, (down[key] + row[key]) * 1000,
-                 row[2 * TOUCHES - 1 + key], row[3 * TOUCHES - 1 + key]]
+                [
+                    who,
+                    0,
+                    0,
+                    repetition,
+                    down[key] * 1000,
+                    (down[key] + row[key]) * 1000,
+                    row[2 * TOUCHES - 1 + key],
+                    row[3 * TOUCHES - 1 + key],
+                ]
                 for key in range(TOUCHES)
-            ]  # fmt: skip
+            ]
     return write(tmp_path / "keys.csv", rows)
 
 
@@ -148,7 +164,7 @@ def test_heads_learn_of_people_of_another_set(meu, mobikey):
         ("mobikey-1:{mobikey}", ["--folds", 3], "no rows of password 1"),
         ("meu:{meu}/none", ["--folds", 3], "no CSV files"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_stand_beside_is_refused(meu, motion, mobikey, beside, how, told):
     """One line says why."""
     named = beside.format(meu=meu, motion=motion, mobikey=mobikey)
@@ -161,8 +177,15 @@ def test_a_person_who_typed_two_texts_is_one(mobikey):
     """Passwords of one set have the same people; other sets may use the same names."""
     rows = list(csv.reader(mobikey.read_text().splitlines()))
     both = rows + [[row[0], row[1], "1", *row[3:]] for row in rows[1:]]
-    done = evaluate(write(mobikey, both), "--layout", "mobikey", "--folds", 3,
-                    "--beside", f"mobikey-1:{mobikey}")  # fmt: skip
+    done = evaluate(
+        write(mobikey, both),
+        "--layout",
+        "mobikey",
+        "--folds",
+        3,
+        "--beside",
+        f"mobikey-1:{mobikey}",
+    )
     assert done.exit_code == 2
     assert "0 stands in two files" in " ".join(done.output.split())
 
@@ -202,8 +225,18 @@ def test_a_bad_cell_is_told_by_line_and_column(motion, mobikey, kind, mend, told
 
 def test_a_living_profile_of_a_short_set_is_evaluated(motion):
     """Heads of its own are trained for it; it does no worse than one that never learns."""
-    done = evaluate(motion, "--layout", "hold-and-tap", "--folds", 3, "--json",
-                    "--protocol", "short,live", "--enroll", "10")  # fmt: skip
+    done = evaluate(
+        motion,
+        "--layout",
+        "hold-and-tap",
+        "--folds",
+        3,
+        "--json",
+        "--protocol",
+        "short,live",
+        "--enroll",
+        "10",
+    )
     assert done.exit_code == 0, done.output
     eer = {
         row["protocol"]: row["eer"]
@@ -231,15 +264,16 @@ def test_motion_never_reads_what_names_the_room_or_the_telephone(motion):
 
 def test_late_labels_of_the_sitting_files_are_put_right(tmp_path):
     """From person 10 on a first row is whose number is before; another posture is as it says."""
-    rows = [
-        [*[who + at / 100] * 112, f"{who}.0"] for who in (8, 9, 10, 11, 13) for at in range(3)
-    ]  # fmt: skip
+    rows = [[*[who + at / 100] * 112, f"{who}.0"] for who in (8, 9, 10, 11, 13) for at in range(3)]
     late = loaders.load_hold_and_tap(write(tmp_path / "Sitting_Sensor.csv", rows))[1]
     seen = {name: part[:, 0].round(2).tolist() for name, part in late.items()}
     assert seen == {
-        "8": [8, 8.01, 8.02], "9": [9, 9.01, 9.02, 10], "10": [10.01, 10.02, 11],
-        "11": [11.01, 11.02], "13": [13.01, 13.02],
-    }  # fmt: skip
+        "8": [8, 8.01, 8.02],
+        "9": [9, 9.01, 9.02, 10],
+        "10": [10.01, 10.02, 11],
+        "11": [11.01, 11.02],
+        "13": [13.01, 13.02],
+    }
     other = loaders.load_hold_and_tap(write(tmp_path / "Standing_Sensor.csv", rows))[1]
     assert other["10"][:, 0].round(2).tolist() == [10, 10.01, 10.02]
     taps = [[who] * 30 + [str(who)] for who in (9, 9, 10, 10)]
@@ -271,8 +305,9 @@ def test_the_plan_follows_from_how_much_there_is():
         each for each in datasets.plan_of(few, (20,), live=True).enrollments if each.way == "live"
     ]
     assert [(each.bucket, each.end, each.genuine) for each in lives] == [
-        (20, 25, slice(25, 30)), (50, 50, slice(50, 55)),
-    ]  # fmt: skip
+        (20, 25, slice(25, 30)),
+        (50, 50, slice(50, 55)),
+    ]
     for short, enroll in (({"a": np.zeros((9, 3))}, (5,)), (few, (50,)), (few, (3,)), ({}, (5,))):
         with pytest.raises(ValueError, match=r"few|at least"):
             datasets.plan_of(short, enroll)

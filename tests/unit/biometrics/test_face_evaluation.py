@@ -48,8 +48,10 @@ def test_pairs_and_templates_are_compared_by_set():
     names = [*vectors, "a/y/none.png"]
     pairs = [
         Pair(one, other, Path(one).parent == Path(other).parent, one[0])
-        for one in names for other in names if one < other and one[0] == other[0]
-    ]  # fmt: skip
+        for one in names
+        for other in names
+        if one < other and one[0] == other[0]
+    ]
     found, _ = evaluate(pairs, vectors.get, 0, 1)
     assert (found["genuine"], found["impostor"]) == (9, 9)
     assert (found["misses"], found["images"], found["by_set"]["b"]["images"]) == (1, 10, 3)
@@ -90,9 +92,13 @@ def test_eight_bits_are_near_to_thirty_two(face_cache, engine):
 
 @pytest.mark.parametrize(
     ("machine", "flags", "bits"),
-    [("x86_64", "avx2", 7), ("x86_64", "avx2 avx512_vnni", 8), ("x86_64", None, 7),
-     ("aarch64", None, 8)],
-)  # fmt: skip
+    [
+        ("x86_64", "avx2", 7),
+        ("x86_64", "avx2 avx512_vnni", 8),
+        ("x86_64", None, 7),
+        ("aarch64", None, 8),
+    ],
+)
 def test_weights_fit_what_the_processor_adds(monkeypatch, machine, flags, bits):
     """Without VNNI, or where nothing tells of it, 7 bits of a weight are used; none overflows."""
 

@@ -179,10 +179,12 @@ def test_the_transcript_covers_nonce_times_and_pictures():
     """Another nonce, time, picture or order gives another hash."""
     frames = [Frame(0.0, b"one"), Frame(150.0, b"two")]
     hashes = {
-        transcript(b"n", frames), transcript(b"m", frames), transcript(b"n", frames[::-1]),
+        transcript(b"n", frames),
+        transcript(b"m", frames),
+        transcript(b"n", frames[::-1]),
         transcript(b"n", [frames[0], Frame(151.0, b"two")]),
         transcript(b"n", [frames[0], Frame(150.0, b"three")]),
-    }  # fmt: skip
+    }
     assert len(hashes) == 5
 
 

@@ -36,10 +36,15 @@ from tests.lacking import lacks
 YUNET = os.environ.get("LAMINA_TEST_YUNET", "")
 SECRET = bytes(range(32))
 DESCRIBED = {
-    "file": "colors.onnx", "name": "colors/1", "license": "CC0-1.0", "origin": "a test",
-    "color": "rgb", "mean": 127.5, "scale": 127.5,
+    "file": "colors.onnx",
+    "name": "colors/1",
+    "license": "CC0-1.0",
+    "origin": "a test",
+    "color": "rgb",
+    "mean": 127.5,
+    "scale": 127.5,
     "thresholds": {"match": 0.3, "frame": 0.35, "agreement": 0.35, "same_person": 0.4},
-}  # fmt: skip
+}
 
 
 def colors(side=112, *, outputs=True):
@@ -171,8 +176,11 @@ def test_what_runs_is_told(tmp_path):
     found = FaceEngine.info(detector=tmp_path / "colors.onnx", embedder=file)
     digest = hashlib.sha256((tmp_path / "colors.onnx").read_bytes()).hexdigest()
     assert found[0] == {
-        "name": "embedder colors/1", "sha256": digest, "license": "CC0-1.0", "origin": "a test"
-    }  # fmt: skip
+        "name": "embedder colors/1",
+        "sha256": digest,
+        "license": "CC0-1.0",
+        "origin": "a test",
+    }
     assert (found[1]["license"], found[1]["sha256"]) == ("unknown", digest)
     assert [item["name"] for item in FaceEngine.info()] == ["embedder", "detector", "landmarks"]
 

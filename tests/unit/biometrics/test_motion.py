@@ -61,9 +61,15 @@ def test_the_rate_of_the_sensor_hardly_matters(person, posture, every, most, usu
 
 @pytest.mark.parametrize(
     ("gravity", "pitch", "roll"),
-    [((0, 0, 9.8), 0, 0), ((0, 9.8, 0), 90, 0), ((0, 6.93, 6.93), 45, 0), ((0, 9, -3.9), 113.4, 0),
-     ((4.9, 0, 8.49), 0, 30), ((-4.9, 6, 6), 45, -30)],
-)  # fmt: skip
+    [
+        ((0, 0, 9.8), 0, 0),
+        ((0, 9.8, 0), 90, 0),
+        ((0, 6.93, 6.93), 45, 0),
+        ((0, 9, -3.9), 113.4, 0),
+        ((4.9, 0, 8.49), 0, 30),
+        ((-4.9, 6, 6), 45, -30),
+    ],
+)
 def test_angles_are_those_of_gravity(gravity, pitch, roll):
     """Flat on the back 0, upright 90, beyond when one looks up at it; the right side up is more."""
     found = angles(np.array(gravity, dtype=float))
@@ -115,10 +121,12 @@ def changed(**change):
         ({"acc": lambda acc, rot: acc / 9.8}, "unknown_units"),
         ({"acc": lambda acc, rot: 1000 * acc / 9.8}, "unknown_units"),
         ({"rot": lambda acc, rot: 1e4 * rot}, "unknown_units"),
-        ({"acc": lambda acc, rot: acc.mean(axis=0) + 1e-3 * (acc - acc.mean(axis=0))},
-         "lies_still"),
+        (
+            {"acc": lambda acc, rot: acc.mean(axis=0) + 1e-3 * (acc - acc.mean(axis=0))},
+            "lies_still",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_says_nothing_of_a_hand_is_named(change, code):
     """Of different lengths, too short, constant, in other units, or lying on a table."""
     assert code_of(changed(**change)) == code
@@ -176,9 +184,13 @@ def test_an_unseen_posture_speaks_little_against_its_owner(model):
 
 @pytest.mark.parametrize(
     ("column", "steps", "told"),
-    [(0, 1.2, "18° steeper"), (0, -1.2, "18° flatter"), (1, 2, "12° more to the left"),
-     (1, -2, "12° more to the right")],
-)  # fmt: skip
+    [
+        (0, 1.2, "18° steeper"),
+        (0, -1.2, "18° flatter"),
+        (1, 2, "12° more to the left"),
+        (1, -2, "12° more to the right"),
+    ],
+)
 def test_reasons_tell_the_angle_in_degrees(model, person, column, steps, told):
     """What a person reads says how the telephone is held, and shares add up to the ratio."""
     rows = np.array([motion(one).row for one in given_at(person, count=20)])

@@ -92,12 +92,14 @@ GOOD = {"hz": 50, "acc": [[0, 0, 9.8]], "rot": [[0, 0, 0]]}
         (json.dumps({"subject": "a", "motion": GOOD | {"hz": 0}}), "hz must be"),
         (json.dumps({"subject": "a", "motion": GOOD | {"hz": True}}), "hz must be"),
         (json.dumps({"subject": "a", "motion": GOOD | {"acc": [[0, 1]]}}), "acc must be"),
-        (json.dumps({"subject": "a", "motion": GOOD | {"rot": [[0, 1, float("nan")]]}}),
-         "rot must be"),
+        (
+            json.dumps({"subject": "a", "motion": GOOD | {"rot": [[0, 1, float("nan")]]}}),
+            "rot must be",
+        ),
         (json.dumps({"subject": "a", "motion": GOOD | {"rot": [[0, 1, 10**400]]}}), "rot must be"),
         (json.dumps({"subject": "a", "motion": GOOD | {"acc": [[0, 0, 1]] * 401}}), "acc must be"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_line_is_told_by_its_number(people, tmp_path, content, told):
     """By line and member, and nothing of what it holds."""
     file = write(tmp_path / "moved.jsonl", [people[0][:1]], [content])

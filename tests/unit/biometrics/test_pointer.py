@@ -44,8 +44,10 @@ def sweep(count=40, *, far=400.0, bend=60.0, tick=16.7, begin=0.0, to=1.0):
     wobble = 2.5 * np.sin(np.arange(count) * 1.7) * np.sin(math.pi * share)
     x, y = far * gone * to, far * 0.4 * gone + bend * np.sin(math.pi * gone) + wobble
     times = begin + tick * np.arange(count)
-    return [[round(float(t), 1), round(float(a)), round(float(b)), "move"]
-            for t, a, b in zip(times, x, y, strict=True)]  # fmt: skip
+    return [
+        [round(float(t), 1), round(float(a)), round(float(b)), "move"]
+        for t, a, b in zip(times, x, y, strict=True)
+    ]
 
 
 def click(events, *, after=120.0, held=90.0):
@@ -90,11 +92,15 @@ def test_where_the_form_lies_tells_nothing_and_the_size_of_the_screen_little(peo
 
 @pytest.mark.parametrize(
     ("change", "kind", "sign"),
-    [(lambda: click(sweep(tick=8.3)), "pace", 1), (lambda: click(sweep(tick=30)), "pace", -1),
-     (lambda: click(sweep(bend=200)), "bend", 1), (lambda: click(sweep(), held=250), "click", 1),
-     (lambda: click(sweep(), held=30), "click", -1),
-     (lambda: click([*sweep()[:20], *[[e[0] + 900, *e[1:]] for e in sweep()[20:]]]), "rest", 1)],
-)  # fmt: skip
+    [
+        (lambda: click(sweep(tick=8.3)), "pace", 1),
+        (lambda: click(sweep(tick=30)), "pace", -1),
+        (lambda: click(sweep(bend=200)), "bend", 1),
+        (lambda: click(sweep(), held=250), "click", 1),
+        (lambda: click(sweep(), held=30), "click", -1),
+        (lambda: click([*sweep()[:20], *[[e[0] + 900, *e[1:]] for e in sweep()[20:]]]), "rest", 1),
+    ],
+)
 def test_a_change_moves_the_columns_of_its_kind(change, kind, sign):
     """Faster, slower, more bent, longer clicks and a rest: in the direction that is told."""
     moved = (row(change()) - row(GOOD))[LAYOUT.of(kind)]
@@ -115,8 +121,10 @@ def test_strokes_end_at_rests_presses_and_places_set_elsewhere():
 
 def elsewhere(events, times):
     """Return events of which some go a thousand pixels within a moment."""
-    return [[t, x + (1000 if (n // 4) % 2 and n < 8 * times else 0), y, kind]
-            for n, (t, x, y, kind) in enumerate(events)]  # fmt: skip
+    return [
+        [t, x + (1000 if (n // 4) % 2 and n < 8 * times else 0), y, kind]
+        for n, (t, x, y, kind) in enumerate(events)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -167,10 +175,13 @@ def named(events):
 
 @pytest.mark.parametrize(
     ("way", "codes"),
-    [("line, even steps", {"scripted_line"}), ("line, eased", {"scripted_line"}),
-     ("Bezier, even clock", {"scripted_curve", "scripted_even"}),
-     ("circle, even steps", {"scripted_even"})],
-)  # fmt: skip
+    [
+        ("line, even steps", {"scripted_line"}),
+        ("line, eased", {"scripted_line"}),
+        ("Bezier, even clock", {"scripted_curve", "scripted_even"}),
+        ("circle, even steps", {"scripted_even"}),
+    ],
+)
 @pytest.mark.parametrize("whole", [True, False])
 def test_what_a_program_draws_is_named(way, codes, whole):
     """Rulers, even steps and polynomials, on whole pixels or between them."""
@@ -198,15 +209,24 @@ def test_clicks_sent_to_elements_beside_a_moved_pointer_are_named(people):
 
 
 EVENTS = st.lists(
-    st.tuples(st.floats(0, 6e5), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6),
-              st.sampled_from(["move", "move", "move", "down", "up"])),
+    st.tuples(
+        st.floats(0, 6e5),
+        st.floats(-1e6, 1e6),
+        st.floats(-1e6, 1e6),
+        st.sampled_from(["move", "move", "move", "down", "up"]),
+    ),
     max_size=60,
-)  # fmt: skip
+)
 CALM = st.lists(
-    st.tuples(st.floats(0, 40), st.floats(-30, 30), st.floats(-30, 30),
-              st.sampled_from(["move", "move", "move", "move", "down", "up"])),
-    min_size=30, max_size=60,
-)  # fmt: skip
+    st.tuples(
+        st.floats(0, 40),
+        st.floats(-30, 30),
+        st.floats(-30, 30),
+        st.sampled_from(["move", "move", "move", "move", "down", "up"]),
+    ),
+    min_size=30,
+    max_size=60,
+)
 
 
 @given(EVENTS | CALM, st.booleans(), st.booleans())

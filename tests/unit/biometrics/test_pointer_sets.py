@@ -157,8 +157,10 @@ def test_the_set_is_cut_into_pieces_that_end_with_a_click(folder, tmp_path):
 
 def test_a_bad_row_is_told_by_file_line_and_column(tmp_path):
     """Too few cells, or no number."""
-    for bad, told in (("1,2,Left", "line 2: 3 columns"),
-                      ("1,x,NoButton,Move,1,1", "line 2, column 2: not a number")):  # fmt: skip
+    for bad, told in (
+        ("1,2,Left", "line 2: 3 columns"),
+        ("1,x,NoButton,Move,1,1", "line 2, column 2: not a number"),
+    ):
         (tmp_path / "user1").mkdir(exist_ok=True)
         head = "record timestamp,client timestamp,button,state,x,y"
         (tmp_path / "user1/session_1").write_text(f"{head}\n{bad}\n")
@@ -168,8 +170,16 @@ def test_a_bad_row_is_told_by_file_line_and_column(tmp_path):
 
 def test_the_command_measures_the_set(folder):
     """Sessions in order: the first enroll, the last third is genuine."""
-    arguments = ["behavior", "evaluate", str(folder / "balabit_mouse"), "--layout", "balabit",
-                 "--enroll", "10,50", "--json"]  # fmt: skip
+    arguments = [
+        "behavior",
+        "evaluate",
+        str(folder / "balabit_mouse"),
+        "--layout",
+        "balabit",
+        "--enroll",
+        "10,50",
+        "--json",
+    ]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)["results"]

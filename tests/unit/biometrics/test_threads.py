@@ -22,9 +22,12 @@ def threads(module, **more):
         name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")
     }
     done = subprocess.run(
-        [sys.executable, "-c", COUNTED.format(module=module)], env=environment | more,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", COUNTED.format(module=module)],
+        env=environment | more,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return int(done.stdout)
 
 

@@ -21,7 +21,7 @@ NONCE = b"ABCDEFGHIJKLMNOPQRSTUVWX"
             "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d",
         ),
     ],
-)  # fmt: skip
+)
 def test_xaes_matches_the_published_vectors(key, associated, expected):
     """XAES-256-GCM gives the ciphertexts of the C2SP specification, for both subkey cases."""
     cipher = aead.XaesGcm(key * 32)

@@ -61,13 +61,22 @@ def test_each_algorithm_is_taken(key, alg):
 @pytest.mark.parametrize(
     "change",
     [
-        {"exp": NOW + 600}, {"exp": NOW + 3600}, {"exp": NOW + 3605.0}, {"exp": NOW + 59.5},
+        {"exp": NOW + 600},
+        {"exp": NOW + 3600},
+        {"exp": NOW + 3605.0},
+        {"exp": NOW + 59.5},
         {"iat": NOW, "nbf": NOW},
-        {"iat": NOW - 0.5}, {"iat": NOW + 5}, {"iat": -1}, {"aud": "https://i/"},
-        {"aud": "https://i/oauth2/token/"}, {"aud": ["https://elsewhere", "https://i/"]},
-        {"jti": "j" * 255}, {"jti": "ü"}, {"more": {"nested": [1]}},
+        {"iat": NOW - 0.5},
+        {"iat": NOW + 5},
+        {"iat": -1},
+        {"aud": "https://i/"},
+        {"aud": "https://i/oauth2/token/"},
+        {"aud": ["https://elsewhere", "https://i/"]},
+        {"jti": "j" * 255},
+        {"jti": "ü"},
+        {"more": {"nested": [1]}},
     ],
-)  # fmt: skip
+)
 def test_what_libraries_send_is_taken(change):
     """An end an hour ahead, a slash behind the audience, several audiences, broken seconds."""
     read(signed(CLAIMS | change))
@@ -95,14 +104,27 @@ def test_a_claim_of_any_kind_is_refused_by_name(name, values):
 @pytest.mark.parametrize(
     "header",
     [
-        {}, {"alg": "none"}, {"alg": "HS256"}, {"alg": "ES384"}, {"alg": None}, {"alg": []},
-        {"alg": "ES256", "kid": []}, {"alg": "ES256", "kid": {}}, {"alg": "ES256", "kid": 7},
-        {"alg": "ES256", "kid": "\ud800"}, {"alg": "ES256", "kid": "k" * 256},
-        {"alg": "ES256", "typ": 7}, {"alg": "ES256", "jku": "https://evil"}, {"alg": {}},
-        {"alg": "ES256", "jwk": {}}, {"alg": "ES256", "x5c": "AA"}, {"alg": "ES256", "x5c": [7]},
-        {"alg": "ES256", "x5u": "https://evil"}, {"alg": "ES256", "crit": ["b64"], "b64": False},
+        {},
+        {"alg": "none"},
+        {"alg": "HS256"},
+        {"alg": "ES384"},
+        {"alg": None},
+        {"alg": []},
+        {"alg": "ES256", "kid": []},
+        {"alg": "ES256", "kid": {}},
+        {"alg": "ES256", "kid": 7},
+        {"alg": "ES256", "kid": "\ud800"},
+        {"alg": "ES256", "kid": "k" * 256},
+        {"alg": "ES256", "typ": 7},
+        {"alg": "ES256", "jku": "https://evil"},
+        {"alg": {}},
+        {"alg": "ES256", "jwk": {}},
+        {"alg": "ES256", "x5c": "AA"},
+        {"alg": "ES256", "x5c": [7]},
+        {"alg": "ES256", "x5u": "https://evil"},
+        {"alg": "ES256", "crit": ["b64"], "b64": False},
     ],
-)  # fmt: skip
+)
 def test_a_header_of_any_kind_is_refused(header):
     """Names of keys that are no text, other algorithms, and members that lead elsewhere."""
     assert reason(bare(header, CLAIMS)).startswith(("its header may", "alg must"))
@@ -111,10 +133,14 @@ def test_a_header_of_any_kind_is_refused(header):
 @pytest.mark.parametrize(
     "header",
     [
-        {"typ": "client-authentication+jwt"}, {"x5t": "AA"}, {"x5t#S256": "AA"}, {"cty": "JWT"},
-        {"x5c": ["MIIB" * 200]}, {"kid": "any"},
+        {"typ": "client-authentication+jwt"},
+        {"x5t": "AA"},
+        {"x5t#S256": "AA"},
+        {"cty": "JWT"},
+        {"x5c": ["MIIB" * 200]},
+        {"kid": "any"},
     ],
-)  # fmt: skip
+)
 def test_names_of_keys_in_the_header_are_taken(header):
     """Digests and chains of certificates name a key; only one of the set verifies."""
     said = read(signed(CLAIMS, **header))
@@ -130,10 +156,22 @@ def test_what_is_no_token_is_refused():
     twice = base64.urlsafe_b64encode(b'{"sub":"c","sub":"d"}').rstrip(b"=").decode()
     digits = base64.urlsafe_b64encode(b'{"exp":' + b"9" * 5000 + b"}").rstrip(b"=").decode()
     for token in (
-        "", ".", "..", "a.b.c", "é.é.é", f"{good}.W10.AA", f"W10.{good}.AA", f"{good}.{deep}.AA",
-        f"{good}.{twice}.AA", f"{good}.{digits}.AA", f"{good}.e30=.AA", f"{good}.e31.AA",
-        f"{good}.gICA.AA", f"{good}.e30.AA.AA", "a" * 20_000,
-    ):  # fmt: skip
+        "",
+        ".",
+        "..",
+        "a.b.c",
+        "é.é.é",
+        f"{good}.W10.AA",
+        f"W10.{good}.AA",
+        f"{good}.{deep}.AA",
+        f"{good}.{twice}.AA",
+        f"{good}.{digits}.AA",
+        f"{good}.e30=.AA",
+        f"{good}.e31.AA",
+        f"{good}.gICA.AA",
+        f"{good}.e30.AA.AA",
+        "a" * 20_000,
+    ):
         assert reason(token)
 
 
@@ -151,13 +189,16 @@ def test_only_a_key_of_the_set_verifies():
     assertions.verify(read(signed(CLAIMS, kid="mine")), JWKS)
     named = {"keys": [JWKS["keys"][0] | {"kid": "theirs"}]}
     refused = [
-        (signed(CLAIMS, other), JWKS), (bare({"alg": "ES256"}, CLAIMS), JWKS),
-        (signed(CLAIMS, kid="mine"), named), (signed(CLAIMS), {"keys": []}),
-        (signed(CLAIMS), {"keys": None}), (signed(CLAIMS), {"other": 1}),
+        (signed(CLAIMS, other), JWKS),
+        (bare({"alg": "ES256"}, CLAIMS), JWKS),
+        (signed(CLAIMS, kid="mine"), named),
+        (signed(CLAIMS), {"keys": []}),
+        (signed(CLAIMS), {"keys": None}),
+        (signed(CLAIMS), {"other": 1}),
         (signed(CLAIMS), {"keys": [None, {}, {"kty": []}, {"kty": "EC"}]}),
         (signed(CLAIMS), {"keys": [{"kty": "oct", "k": "AA"}]}),
         (signed(CLAIMS), {"keys": [JWKS["keys"][0] | {"alg": "ES384"}]}),
-    ]  # fmt: skip
+    ]
     for token, jwks in refused:
         with pytest.raises(SignatureInvalid):
             assertions.verify(read(token), jwks)
@@ -186,10 +227,24 @@ def test_no_json_is_a_bug(claims, header):
         assertions.verify(said, JWKS)
 
 
-@given(jwks=st.fixed_dictionaries({"keys": st.lists(st.dictionaries(
-    st.sampled_from(["kty", "crv", "x", "y", "n", "e", "kid", "alg", "use", "key_ops"]),
-    st.sampled_from(["EC", "RSA", "OKP", "P-256", "Ed25519", "AQAB", "AA", "é", "sig"]) | JSON,
-), max_size=3)}))  # fmt: skip
+@given(
+    jwks=st.fixed_dictionaries(
+        {
+            "keys": st.lists(
+                st.dictionaries(
+                    st.sampled_from(
+                        ["kty", "crv", "x", "y", "n", "e", "kid", "alg", "use", "key_ops"]
+                    ),
+                    st.sampled_from(
+                        ["EC", "RSA", "OKP", "P-256", "Ed25519", "AQAB", "AA", "é", "sig"]
+                    )
+                    | JSON,
+                ),
+                max_size=3,
+            )
+        }
+    )
+)
 def test_no_key_set_is_a_bug(jwks):
     """Whatever a set holds, it is stored as public keys or refused with a place."""
     with suppress(KeySetInvalid):
@@ -258,7 +313,10 @@ def test_a_key_that_is_not_taken_is_named_by_its_place(given, pointer, code):
 def test_a_detached_or_unencoded_payload_is_refused():
     """`b64: false` changes what is signed; it is not taken."""
     token = jws.serialize_compact(
-        {"alg": "ES256", "b64": False, "crit": ["b64"]}, b"{}", KEY, algorithms=["ES256"],
+        {"alg": "ES256", "b64": False, "crit": ["b64"]},
+        b"{}",
+        KEY,
+        algorithms=["ES256"],
         registry=jws.JWSRegistry(algorithms=["ES256"]),
-    )  # fmt: skip
+    )
     assert reason(token)

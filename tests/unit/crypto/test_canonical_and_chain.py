@@ -82,9 +82,10 @@ def test_the_mac_of_a_link_is_frozen(vectors):
     mac = chain.link_mac(key, 7, chain.GENESIS)
     assert mac.hex() == vectors("keys")["link_mac"]
     others = {
-        chain.link_mac(bytes(32), 7, chain.GENESIS), chain.link_mac(key, 8, chain.GENESIS),
+        chain.link_mac(bytes(32), 7, chain.GENESIS),
+        chain.link_mac(key, 8, chain.GENESIS),
         chain.link_mac(key, 7, bytes(32)),
-    }  # fmt: skip
+    }
     assert len(others | {mac}) == 4
 
 

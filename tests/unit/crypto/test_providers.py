@@ -132,8 +132,10 @@ def softhsm(tmp_path, monkeypatch):
     label = f"lamina-{secrets.token_hex(4)}"
     subprocess.run(
         [tool, "--init-token", "--free", "--label", label, "--pin", "1234", "--so-pin", "5678"],
-        check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
     import pkcs11
 
     # The library is initialized once in a process, and looks for tokens only then.
@@ -304,13 +306,18 @@ def test_a_server_that_is_away_or_refuses_is_unavailable(vault, tmp_path, monkey
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("", "file:…"), ("nothing:x", "aws-kms:…"), ("fd:x", "number of an open"),
-        ("vault:http://x", "token-file=PATH"), ("vault:http://x,colour=red", "unknown option"),
-        ("passphrase:p", "secret=file:PATH"), ("passphrase:p,secret=env:X", "secret=fd:NUMBER"),
-        ("credential:/nowhere", "cannot be read"), ("fd:999", "file descriptor 999"),
+        ("", "file:…"),
+        ("nothing:x", "aws-kms:…"),
+        ("fd:x", "number of an open"),
+        ("vault:http://x", "token-file=PATH"),
+        ("vault:http://x,colour=red", "unknown option"),
+        ("passphrase:p", "secret=file:PATH"),
+        ("passphrase:p,secret=env:X", "secret=fd:NUMBER"),
+        ("credential:/nowhere", "cannot be read"),
+        ("fd:999", "file descriptor 999"),
         ("pkcs11:/nowhere.so,token=t", "pin=file:PATH"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_setting_is_answered_with_the_right_form(wrong, said):
     """The one line names what to write."""
     with pytest.raises(KeyFileError) as refused:
@@ -383,9 +390,10 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch, tmp_path):
 
     token = private(tmp_path / "token", b"x")
     for name, specification in (
-        ("hvac", f"vault:http://127.0.0.1:9,token-file={token}"), ("boto3", "aws-kms:arn:x"),
+        ("hvac", f"vault:http://127.0.0.1:9,token-file={token}"),
+        ("boto3", "aws-kms:arn:x"),
         ("pkcs11", f"pkcs11:/x.so,token=t,pin=file:{token}"),
-    ):  # fmt: skip
+    ):
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(KeyFileError, match="pip install lamina"):
             open_root(specification, CLASSES)
@@ -394,8 +402,13 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch, tmp_path):
 def test_the_frozen_passphrase_opens_forever(tmp_path):
     """Fixed parameters and a fixed passphrase give the same roots as on the first day."""
     salt = base64.b64encode(bytes(range(16))).decode()
-    body = {"format": "lamina-passphrase 1", "version": 1, "salt": salt, "memory_kib": 1024,
-            "passes": 1}  # fmt: skip
+    body = {
+        "format": "lamina-passphrase 1",
+        "version": 1,
+        "salt": salt,
+        "memory_kib": 1024,
+        "passes": 1,
+    }
     master = handed._master(PASSPHRASE, body)
     body["check"] = handed._check(master).hex()
     root = handed.open_passphrase(

@@ -22,10 +22,16 @@ def test_the_layout_is_frozen(vectors):
     """Each form, a MAC, a note and a digest of a token are as they were on the first day."""
     frozen = vectors("rows")
     forms = [
-        rows.truth(True), rows.truth(False), rows.number(-7), rows.text("käse"),
-        rows.binary(b"\0\1"), rows.identity(ID), rows.moment(AT), rows.document({"b": [1, None]}),
+        rows.truth(True),
+        rows.truth(False),
+        rows.number(-7),
+        rows.text("käse"),
+        rows.binary(b"\0\1"),
+        rows.identity(ID),
+        rows.moment(AT),
+        rows.document({"b": [1, None]}),
         rows.NOTHING,
-    ]  # fmt: skip
+    ]
     assert [form.hex() for form in forms] == frozen["forms"]
     message = PLACE + b"".join(forms)
     mac = KEY.seal(message, 9)
@@ -69,10 +75,13 @@ def test_no_mac_has_no_revision():
 
 
 VALUES = st.one_of(
-    st.just(rows.NOTHING), st.booleans().map(rows.truth),
-    st.integers(-(2**63), 2**63 - 1).map(rows.number), st.text().map(rows.text),
-    st.binary().map(rows.binary), st.uuids().map(rows.identity),
-)  # fmt: skip
+    st.just(rows.NOTHING),
+    st.booleans().map(rows.truth),
+    st.integers(-(2**63), 2**63 - 1).map(rows.number),
+    st.text().map(rows.text),
+    st.binary().map(rows.binary),
+    st.uuids().map(rows.identity),
+)
 
 
 @given(st.lists(VALUES, max_size=4), st.lists(VALUES, max_size=4))

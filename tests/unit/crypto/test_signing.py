@@ -43,10 +43,17 @@ def test_a_signed_token_gives_its_claims():
 @pytest.mark.parametrize(
     "change",
     [
-        {"exp": NOW}, {"exp": None}, {"exp": True}, {"exp": float(NOW + 9)}, {"iat": NOW + 60},
-        {"nbf": NOW + 60}, {"iss": "https://j"}, {"aud": "https://j"}, {"aud": []},
+        {"exp": NOW},
+        {"exp": None},
+        {"exp": True},
+        {"exp": float(NOW + 9)},
+        {"iat": NOW + 60},
+        {"nbf": NOW + 60},
+        {"iss": "https://j"},
+        {"aud": "https://j"},
+        {"aud": []},
     ],
-)  # fmt: skip
+)
 def test_a_claim_out_of_order_is_refused(change):
     """Expired, early, of another issuer or for another audience: one error."""
     with pytest.raises(SignatureInvalid, match=r"^the signed token is not valid$"):
@@ -100,10 +107,15 @@ def test_a_token_of_another_type_or_key_is_refused():
 @pytest.mark.parametrize(
     "header",
     [
-        {"alg": "none"}, {"alg": "HS256"}, {"crit": ["x"]}, {"jwk": {}}, {"jku": "https://x"},
-        {"kid": 7}, {"typ": None},
+        {"alg": "none"},
+        {"alg": "HS256"},
+        {"crit": ["x"]},
+        {"jwk": {}},
+        {"jku": "https://x"},
+        {"kid": 7},
+        {"typ": None},
     ],
-)  # fmt: skip
+)
 def test_a_header_that_asks_for_more_is_refused(header):
     """Algorithms, keys and extensions are ours to choose, not the token's."""
     original = {"alg": "ES256", "kid": KEY.kid, "typ": "at+jwt"}
@@ -119,10 +131,16 @@ def test_malformed_tokens_are_refused():
     header, payload, signature = token.split(".")
     other = "B" if signature[-1] == "A" else chr(ord(signature[-1]) + 1)
     attempts = [
-        "", "a.b", token + "=", f"{header}.{payload}.{signature[:-1]}{other}", "a" * 17_000,
-        f"{_encode(b'[]')}.{payload}.{signature}", f"{_encode(b'x')}.{payload}.{signature}",
-        f"{header}.{payload}.!{signature}", f"{header}.{_encode(b'{}')}.{signature}",
-    ]  # fmt: skip
+        "",
+        "a.b",
+        token + "=",
+        f"{header}.{payload}.{signature[:-1]}{other}",
+        "a" * 17_000,
+        f"{_encode(b'[]')}.{payload}.{signature}",
+        f"{_encode(b'x')}.{payload}.{signature}",
+        f"{header}.{payload}.!{signature}",
+        f"{header}.{_encode(b'{}')}.{signature}",
+    ]
     for attempt in attempts:
         with pytest.raises(SignatureInvalid):
             _verify(attempt)

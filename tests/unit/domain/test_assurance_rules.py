@@ -19,9 +19,15 @@ BOUND = {"phishing_resistant": True}
 def shown(factor, seconds_ago=0, amr=("x",), **flags):
     """Return evidence of a factor."""
     return Evidence(
-        UUID(int=1), "flow", factor, UUID(int=2), KINDS.get(factor, Kind.POSSESSION), amr,
-        NOW - timedelta(seconds=seconds_ago), **flags,
-    )  # fmt: skip
+        UUID(int=1),
+        "flow",
+        factor,
+        UUID(int=2),
+        KINDS.get(factor, Kind.POSSESSION),
+        amr,
+        NOW - timedelta(seconds=seconds_ago),
+        **flags,
+    )
 
 
 def ago(seconds):
@@ -117,8 +123,11 @@ def test_auth_time_is_the_oldest_evidence_rested_on(evidence, oldest):
 
 def test_amr_lists_each_method_once_and_mfa_last():
     """Methods are listed once, in the order shown, and `mfa` stands for two counted kinds."""
-    evidence = [shown("password", amr=("pwd",)), shown("totp", amr=("otp",)),
-                shown("recovery_code", amr=("otp",))]  # fmt: skip
+    evidence = [
+        shown("password", amr=("pwd",)),
+        shown("totp", amr=("otp",)),
+        shown("recovery_code", amr=("otp",)),
+    ]
     assert achieved(evidence, NOW).amr == ("pwd", "otp", "mfa")
 
 

@@ -18,9 +18,16 @@ from service.risk.model import (
 
 TX = object()
 FACTS = SignalFacts(
-    UUID(int=1), "flow", UUID(int=2), "default", datetime(2026, 11, 24, tzinfo=UTC),
-    ClientContext("192.0.2.1"), {}, ("password",), known_device=True,
-)  # fmt: skip
+    UUID(int=1),
+    "flow",
+    UUID(int=2),
+    "default",
+    datetime(2026, 11, 24, tzinfo=UTC),
+    ClientContext("192.0.2.1"),
+    {},
+    ("password",),
+    known_device=True,
+)
 
 
 class Fake:

@@ -35,9 +35,22 @@ def test_what_clipboards_and_keyboards_add_counts_for_nothing(typed):
 
 @pytest.mark.parametrize(
     "typed",
-    ["", " ", "-", "1234.5678", "12\u00b2", "\u2460", "1234\u0131", "\u017f", "1\x00", "a\u0301",
-     "\ud800", "1" * 65, "\u00df"],
-)  # fmt: skip
+    [
+        "",
+        " ",
+        "-",
+        "1234.5678",
+        "12\u00b2",
+        "\u2460",
+        "1234\u0131",
+        "\u017f",
+        "1\x00",
+        "a\u0301",
+        "\ud800",
+        "1" * 65,
+        "\u00df",
+    ],
+)
 def test_what_is_no_code_is_none(typed):
     """Nothing else is made into a digit or a letter."""
     assert read_code(typed) is None

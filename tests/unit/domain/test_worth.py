@@ -35,11 +35,15 @@ def shown(factor, ago=timedelta(), number=None, **flags):
 
 SEVERAL = st.lists(
     st.builds(
-        shown, st.sampled_from(FACTORS), st.timedeltas(timedelta(), timedelta(days=40)),
-        st.integers(0, 9), user_verified=st.booleans(), phishing_resistant=st.booleans(),
+        shown,
+        st.sampled_from(FACTORS),
+        st.timedeltas(timedelta(), timedelta(days=40)),
+        st.integers(0, 9),
+        user_verified=st.booleans(),
+        phishing_resistant=st.booleans(),
     ),
     max_size=6,
-)  # fmt: skip
+)
 ACTIVE = st.sets(st.sampled_from(sorted(EVERY)))
 
 
@@ -122,7 +126,5 @@ def test_a_level_rests_on_what_is_young_and_active(evidence, active):
 @given(SEVERAL, st.integers(0, 10**7))
 def test_what_is_recent_for_a_level_is_recent_for_a_lower_one(evidence, seconds):
     """A higher level never takes older evidence."""
-    strict, loose = (
-        recent(evidence, acr, NOW, seconds) for acr in (Acr.AAL2, Acr.AAL1)
-    )  # fmt: skip
+    strict, loose = (recent(evidence, acr, NOW, seconds) for acr in (Acr.AAL2, Acr.AAL1))
     assert set(strict) <= set(loose) <= set(evidence)

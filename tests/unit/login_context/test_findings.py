@@ -32,9 +32,15 @@ def been(place):
 
 @pytest.mark.parametrize(
     ("place", "after", "impossible"),
-    [(TOKYO, 1, True), (TOKYO, 12, False), (PARIS, 0, True), (PARIS, 1, False), (BERLIN, 0, False),
-     (None, 0, False)],
-)  # fmt: skip
+    [
+        (TOKYO, 1, True),
+        (TOKYO, 12, False),
+        (PARIS, 0, True),
+        (PARIS, 1, False),
+        (BERLIN, 0, False),
+        (None, 0, False),
+    ],
+)
 def test_nobody_travels_faster_than_an_airliner(place, after, impossible):
     """Berlin to Tokyo takes more than an hour; what is near or unknown is no travel."""
     found = travel(been(BERLIN), login(place, after=after, asn=b"2"))
@@ -90,8 +96,9 @@ def test_strangers_cannot_raise_what_a_known_device_is_asked():
 
 def test_a_list_holds_blocks_and_single_addresses():
     """Both families, comments, host bits that are set."""
-    blocks = blocklist.parse(["# bad", "", "192.0.2.0/24 # spray", "198.51.100.9", "2001:db8::1/32"],
-                          "list")  # fmt: skip
+    blocks = blocklist.parse(
+        ["# bad", "", "192.0.2.0/24 # spray", "198.51.100.9", "2001:db8::1/32"], "list"
+    )
     for text in ("192.0.2.255", "198.51.100.9", "2001:db8:ffff::1", "::ffff:192.0.2.1"):
         assert blocklist.holds(blocks, packed(text)), text
     for text in ("192.0.3.0", "198.51.100.8", "2001:db9::", "nothing", ""):

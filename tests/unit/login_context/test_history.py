@@ -105,18 +105,23 @@ def test_the_size_is_bounded_whatever_is_learned():
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 10**8), st.integers(0, 167), st.booleans(), st.integers(0, 5),
+            st.integers(0, 10**8),
+            st.integers(0, 167),
+            st.booleans(),
+            st.integers(0, 5),
             st.integers(0, 65_535),
         ),
         max_size=20,
     )
-)  # fmt: skip
+)
 def test_what_is_packed_is_unpacked(rows):
     """A history survives its format, to the precision of its numbers."""
     history = learned(
-        *(login(AT + at, hour=hour, known=known, version=version, prefix=value, platform=value)
-          for at, hour, known, value, version in rows)
-    )  # fmt: skip
+        *(
+            login(AT + at, hour=hour, known=known, version=version, prefix=value, platform=value)
+            for at, hour, known, value, version in rows
+        )
+    )
     again = unpack(history.pack())
     assert again.pack() == history.pack()
     assert again.logins == pytest.approx(history.logins, rel=1e-6)
@@ -131,12 +136,34 @@ def test_the_format_is_frozen():
     assert history.last_place == (525, 134)
     assert history.logins == pytest.approx(vector["logins"])
     expected = learned(
-        login(AT, prefix="a", asn=1, country="DE", device="d", platform="p", system="s",
-              locale="de-de", language="de", place=(52.52, 13.4)),
-        login(AT + 86_400, hour=64, known=True, version=9, prefix="b", asn=1, country="DE",
-              device="d", platform="p", system="s", locale="de-de", language="de",
-              place=(52.52, 13.4)),
-    )  # fmt: skip
+        login(
+            AT,
+            prefix="a",
+            asn=1,
+            country="DE",
+            device="d",
+            platform="p",
+            system="s",
+            locale="de-de",
+            language="de",
+            place=(52.52, 13.4),
+        ),
+        login(
+            AT + 86_400,
+            hour=64,
+            known=True,
+            version=9,
+            prefix="b",
+            asn=1,
+            country="DE",
+            device="d",
+            platform="p",
+            system="s",
+            locale="de-de",
+            language="de",
+            place=(52.52, 13.4),
+        ),
+    )
     assert expected.pack().hex() == vector["packed"]
 
 

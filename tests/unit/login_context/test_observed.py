@@ -23,17 +23,25 @@ AGENTS = {
     "SamsungBrowser/25.0 Chrome/121.0.0.0 Mobile Safari/537.36": ("android", "samsung", 25, "k"),
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like "
     "Gecko) Version/17.0 Mobile/15E148 Safari/604.1": ("ios", "safari", 17, ""),
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:120.0) Gecko/20100101 Firefox/120.0":
-        ("macos", "firefox", 120, ""),
-    "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/119.0.0.0 Safari/537.36":
-        ("chromeos", "chrome", 119, ""),
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:120.0) Gecko/20100101 Firefox/120.0": (
+        "macos",
+        "firefox",
+        120,
+        "",
+    ),
+    "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/119.0.0.0 Safari/537.36": (
+        "chromeos",
+        "chrome",
+        119,
+        "",
+    ),
     "Bank/5.12 (iPhone; iOS 17.1)": ("ios", "bank", 5, ""),
     "curl/8.4.0": ("other", "curl", 8, ""),
     "okhttp": ("other", "okhttp", 0, ""),
     "(none)": ("other", "other", 0, ""),
     "Chrome/x Linux": ("linux", "chrome", 0, ""),
     "Bank/99999 ": ("other", "bank", 65535, ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("header", "expected"), AGENTS.items())
@@ -56,9 +64,13 @@ def test_an_address_is_seen_at_each_level():
     here = Origin(64500, "DE", (52.5, 13.4))
     found = observe("192.0.2.77", "", "de-DE,de;q=0.9", NOW, lambda _: here)
     assert found.values == {
-        Level.PREFIX: b"\xc0\x00\x02", Level.WIDE: b"\xc0\x00", Level.ASN: b"64500",
-        Level.COUNTRY: b"DE", Level.LOCALE: b"de-de", Level.LANGUAGE: b"de",
-    }  # fmt: skip
+        Level.PREFIX: b"\xc0\x00\x02",
+        Level.WIDE: b"\xc0\x00",
+        Level.ASN: b"64500",
+        Level.COUNTRY: b"DE",
+        Level.LOCALE: b"de-de",
+        Level.LANGUAGE: b"de",
+    }
     assert found.place == (52.5, 13.4)
     six = observe("2001:db8:1:2::3", "", "", NOW, lambda _: NOWHERE).values
     assert (len(six[Level.PREFIX]), len(six[Level.WIDE])) == (6, 4)

@@ -16,16 +16,24 @@ from service.signals.login_context.reasons import CODES
 AT = 1_790_000_000
 KEY = b"k" * 32
 HOME = {
-    Level.PREFIX: b"p1", Level.WIDE: b"w1", Level.ASN: b"a1", Level.COUNTRY: b"DE",
-    Level.DEVICE: b"ios|safari|", Level.PLATFORM: b"ios|safari", Level.SYSTEM: b"ios",
-    Level.LOCALE: b"de-de", Level.LANGUAGE: b"de",
-}  # fmt: skip
+    Level.PREFIX: b"p1",
+    Level.WIDE: b"w1",
+    Level.ASN: b"a1",
+    Level.COUNTRY: b"DE",
+    Level.DEVICE: b"ios|safari|",
+    Level.PLATFORM: b"ios|safari",
+    Level.SYSTEM: b"ios",
+    Level.LOCALE: b"de-de",
+    Level.LANGUAGE: b"de",
+}
 WEIGHTS = {b"a1": 40.0, b"DE": 60.0, b"FR": 40.0, b"ios": 50.0, b"ios|safari": 45.0, b"de": 60.0}
 CROWD = ContextCounts(
-    {digests(KEY, b"all", {level: value})[level]: WEIGHTS.get(value, 1.0)
-     for level, value in HOME.items()},
+    {
+        digests(KEY, b"all", {level: value})[level]: WEIGHTS.get(value, 1.0)
+        for level, value in HOME.items()
+    },
     (0.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0),
-)  # fmt: skip
+)
 CHAINS = {chain: (FINEST[chain], *COARSER[chain]) for chain in Chain}
 
 
@@ -93,8 +101,11 @@ def test_it_backs_off_from_exact_to_coarse():
     assert parts == sorted(parts, reverse=True)
     assert parts[0] > 0 > parts[2]
     assert [next(code for code in codes(item) if code.startswith("network")) for item in found] == [
-        "network_known", "network_new_in_known_asn", "network_new_in_known_country", "network_new",
-    ]  # fmt: skip
+        "network_known",
+        "network_new_in_known_asn",
+        "network_new_in_known_country",
+        "network_new",
+    ]
 
 
 def test_without_a_database_wide_prefixes_stand_for_networks():
@@ -199,8 +210,13 @@ def _learned(rows):
     return history
 
 
-@given(_LOGINS, st.dictionaries(st.sampled_from(list(Level)), _VALUE), st.booleans(),
-       st.integers(0, 12), st.integers(0, 167))  # fmt: skip
+@given(
+    _LOGINS,
+    st.dictionaries(st.sampled_from(list(Level)), _VALUE),
+    st.booleans(),
+    st.integers(0, 12),
+    st.integers(0, 167),
+)
 def test_every_contribution_keeps_its_bounds_and_they_sum_up(rows, values, known, version, hour):
     """Each lies in -6..+4, their sum is the total, and each has words for a person."""
     found = rated(_learned(rows), _whole(values), known=known, version=version, hour=hour)
@@ -210,8 +226,14 @@ def test_every_contribution_keeps_its_bounds_and_they_sum_up(rows, values, known
     assert codes(found) <= CODES
 
 
-@given(_LOGINS, st.dictionaries(st.sampled_from(list(Level)), _VALUE), st.sampled_from(Chain),
-       st.booleans(), st.integers(0, 12), st.booleans())  # fmt: skip
+@given(
+    _LOGINS,
+    st.dictionaries(st.sampled_from(list(Level)), _VALUE),
+    st.sampled_from(Chain),
+    st.booleans(),
+    st.integers(0, 12),
+    st.booleans(),
+)
 def test_absent_never_scores_better_than_unknown(rows, values, chain, known, version, crowded):
     """Leaving out an address, an agent or a language never beats showing one never seen."""
     history, crowd = _learned(rows), CROWD if crowded else EMPTY

@@ -36,13 +36,17 @@ def value(**segment):
     """Return a document with one segment, as JSON."""
     whole = {
         "login": {"acr": AAL2, "layers": [["password"], ["totp", "recovery_code"]]},
-        "step_up": {"acr": AAL2}, "enrollment": {"acr": "highest"},
+        "step_up": {"acr": AAL2},
+        "enrollment": {"acr": "highest"},
         "recovery": {"acr": AAL1, "layers": [["recovery_code"]]},
-    }  # fmt: skip
+    }
     bands = {"elevated": -2, "high": -4, "critical": -7}
     return {
-        "format": 1, "name": "test", "bands": bands, "segments": {"default": whole | segment},
-    }  # fmt: skip
+        "format": 1,
+        "name": "test",
+        "bands": bands,
+        "segments": {"default": whole | segment},
+    }
 
 
 def compiled(**segment):

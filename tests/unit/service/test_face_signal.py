@@ -17,9 +17,17 @@ def assessed(**readings):
     """Return what is settled of a flow with these readings."""
     nobody = UUID(int=0)
     facts = SignalFacts(
-        nobody, "f", nobody, "default", datetime(2026, 11, 24, tzinfo=UTC), UNSAID, {}, ("face",),
-        known_device=False, readings=readings,
-    )  # fmt: skip
+        nobody,
+        "f",
+        nobody,
+        "default",
+        datetime(2026, 11, 24, tzinfo=UTC),
+        UNSAID,
+        {},
+        ("face",),
+        known_device=False,
+        readings=readings,
+    )
     return assess_all((FacePassiveSignal(),), None, facts)[0]
 
 

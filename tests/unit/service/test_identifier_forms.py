@@ -127,13 +127,29 @@ def test_a_leading_zero_that_belongs_to_the_number_stays():
 
 
 @pytest.mark.parametrize(
-    "text", [
-        "030123456", "0049 30 123456", "+", "+49", "+999123456", "alice", "\ud800", "+" * 20,
-        "abc +4930123456", "+4930123456 abc", "+49 30 SIXPACK", "+4930123456 ext. 7",
-        "+4930123456x7", "+4930123456;ext=7", "+4930123456#7", "+4930123456,7",
-        "tel:+4930123456;phone-context=x", "+49 30 123456 / +49 30 123457", "+49+30123456",
+    "text",
+    [
+        "030123456",
+        "0049 30 123456",
+        "+",
+        "+49",
+        "+999123456",
+        "alice",
+        "\ud800",
+        "+" * 20,
+        "abc +4930123456",
+        "+4930123456 abc",
+        "+49 30 SIXPACK",
+        "+4930123456 ext. 7",
+        "+4930123456x7",
+        "+4930123456;ext=7",
+        "+4930123456#7",
+        "+4930123456,7",
+        "tel:+4930123456;phone-context=x",
+        "+49 30 123456 / +49 30 123457",
+        "+49+30123456",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_international_number_is_refused(text):
     """A number without its country could be anybody's."""
     assert refusal(IdentifierType.PHONE, text) == "invalid_phone"
@@ -183,12 +199,24 @@ def test_invisible_and_compatible_characters_make_no_username(text):
     assert refusal(IdentifierType.USERNAME, text) == "invalid_username"
 
 
-@pytest.mark.parametrize("text", [
-        "a@b", "@", "alice@example.com", "12345", "+49 30 123456", "ada\uff20example.com",
-        "ada\ufe6bexample.com", "\uff0b\uff14\uff1930123456", "\uff11\uff12\uff13\uff14\uff15",
-        "\u0661\u0662\u0663\u0664\u0665", "tel:4930123456", "(+49)30123456", " 12345 ",
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a@b",
+        "@",
+        "alice@example.com",
+        "12345",
+        "+49 30 123456",
+        "ada\uff20example.com",
+        "ada\ufe6bexample.com",
+        "\uff0b\uff14\uff1930123456",
+        "\uff11\uff12\uff13\uff14\uff15",
+        "\u0661\u0662\u0663\u0664\u0665",
+        "tel:4930123456",
+        "(+49)30123456",
+        " 12345 ",
     ],
-)  # fmt: skip
+)
 def test_a_username_never_reads_as_another_kind(text):
     """What is typed at login has one kind, told by its syntax alone."""
     assert refusal(IdentifierType.USERNAME, text) == "ambiguous_username"
@@ -288,10 +316,24 @@ def test_identify_never_raises_and_its_normal_form_is_final(typed):
 
 @pytest.mark.parametrize(
     "text",
-    ["2001-02-30", "2999-01-01", "2026-11-29", "2026-11-30", "0000-01-01", "2001-13-01",
-     "20010203", "2001-W05-6", "2001-2-3", "\u0662\u0660\u0660\u0661-02-03", "\uff12001-02-03",
-     "2001-02-03\n", " 2001-02-03", "", "yesterday"],
-)  # fmt: skip
+    [
+        "2001-02-30",
+        "2999-01-01",
+        "2026-11-29",
+        "2026-11-30",
+        "0000-01-01",
+        "2001-13-01",
+        "20010203",
+        "2001-W05-6",
+        "2001-2-3",
+        "\u0662\u0660\u0660\u0661-02-03",
+        "\uff12001-02-03",
+        "2001-02-03\n",
+        " 2001-02-03",
+        "",
+        "yesterday",
+    ],
+)
 def test_a_birth_date_is_a_day_that_was(text):
     """No day that there is not, none to come, no other spelling; the place is named."""
     with pytest.raises(BadInput) as refused:

@@ -38,9 +38,11 @@ def test_each_fault_points_at_its_place():
     """Missing, unknown and wrong members are all told at once, each with its pointer."""
     found = faults({"items": [{"size": 1}, {"size": 0, "a/b~c": 1}], "other": 1})
     assert {(fault.pointer, fault.code) for fault in found} == {
-        ("/name", "missing"), ("/items/1/size", "greater_than_equal"),
-        ("/items/1", "extra_forbidden"), ("", "extra_forbidden"),
-    }  # fmt: skip
+        ("/name", "missing"),
+        ("/items/1/size", "greater_than_equal"),
+        ("/items/1", "extra_forbidden"),
+        ("", "extra_forbidden"),
+    }
 
 
 def test_pointers_start_where_the_input_was():

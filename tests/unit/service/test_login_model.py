@@ -20,10 +20,19 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SUBJECT = UUID(int=1)
 OWN = UUID(int=3)
 TERMS = FlowRequest(
-    kind=FlowKind.LOGIN, client=UUID(int=2), subject=SUBJECT, known=True, bucket="b",
-    lane="stranger", segment="default", requested=Acr.NONE, max_age=None, act="", session=None,
+    kind=FlowKind.LOGIN,
+    client=UUID(int=2),
+    subject=SUBJECT,
+    known=True,
+    bucket="b",
+    lane="stranger",
+    segment="default",
+    requested=Acr.NONE,
+    max_age=None,
+    act="",
+    session=None,
     device=None,
-)  # fmt: skip
+)
 KINDS = {"password": Kind.KNOWLEDGE, "face": Kind.INHERENCE}
 
 
@@ -122,15 +131,21 @@ def test_cancel_ends_a_pending_flow_only():
 def test_a_flow_survives_json(with_session, with_device, status):
     """What is sealed comes back equal."""
     terms = replace(
-        TERMS, session=UUID(int=6) if with_session else None,
+        TERMS,
+        session=UUID(int=6) if with_session else None,
         token=UUID(int=7) if with_session else None,
-        device=(UUID(int=7), 3) if with_device else None, max_age=60,
-    )  # fmt: skip
+        device=(UUID(int=7), 3) if with_device else None,
+        max_age=60,
+    )
     challenges = {"password": {"capture_id": "x"}}
     flow = fresh(
-        terms=terms, status=status, evidence=(shown(),), challenges=challenges,
-        reasons=(Reason("c", "s", -1.5, "d"),), band=Band.HIGH,
-    )  # fmt: skip
+        terms=terms,
+        status=status,
+        evidence=(shown(),),
+        challenges=challenges,
+        reasons=(Reason("c", "s", -1.5, "d"),),
+        band=Band.HIGH,
+    )
     assert model.from_json(flow.id, flow.revision, model.to_json(flow)) == flow
 
 
@@ -148,9 +163,15 @@ class Walk(RuleBasedStateMachine):
 
     def decide(self):
         facts = Facts(
-            "login", "default", self.flow.evidence, self.enrolled, (), self.flow.terms.requested,
-            None, self.now,
-        )  # fmt: skip
+            "login",
+            "default",
+            self.flow.evidence,
+            self.enrolled,
+            (),
+            self.flow.terms.requested,
+            None,
+            self.now,
+        )
         self.flow = model.apply(self.flow, self.policy.decide(facts))
 
     @rule(name=st.sampled_from(["password", "totp", "recovery_code", "face"]), right=st.booleans())
@@ -268,8 +289,13 @@ def test_a_delay_is_waited_for_once():
 def test_a_deferred_flow_survives_json():
     """What was tried, told and delayed comes back equal."""
     flow = deferring(
-        tried=(("password", False),), told=True, not_before=NOW, delayed=5, policy="p", held=True,
-    )  # fmt: skip
+        tried=(("password", False),),
+        told=True,
+        not_before=NOW,
+        delayed=5,
+        policy="p",
+        held=True,
+    )
     assert model.from_json(flow.id, flow.revision, model.to_json(flow)) == flow
 
 
@@ -297,7 +323,8 @@ def test_a_round_of_which_something_was_used_up_meanwhile_fails_whole():
 def test_the_untold_part_of_a_flow_can_be_left_out():
     """What a session brought along stays; what was shown in this flow does not."""
     brought = shown("password", UUID(int=9))
-    flow = deferring(evidence=(brought, shown("totp")), samples={"totp": "{}"},
-                     readings={"face": {"llr": 1.0}})  # fmt: skip
+    flow = deferring(
+        evidence=(brought, shown("totp")), samples={"totp": "{}"}, readings={"face": {"llr": 1.0}}
+    )
     left = model.undisclosed(flow)
     assert (left.evidence, left.samples, left.readings) == ((brought,), {}, {})

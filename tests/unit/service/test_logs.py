@@ -35,10 +35,24 @@ def test_a_line_is_one_object_with_level_and_time(written):
 @pytest.mark.parametrize(
     "name",
     [
-        "password", "secret", "token", "authorization", "body", "identifier", "email", "subject",
-        "ip", "query", "path", "exception", "exc_info", "stack_info", "user", "detail",
+        "password",
+        "secret",
+        "token",
+        "authorization",
+        "body",
+        "identifier",
+        "email",
+        "subject",
+        "ip",
+        "query",
+        "path",
+        "exception",
+        "exc_info",
+        "stack_info",
+        "user",
+        "detail",
     ],
-)  # fmt: skip
+)
 def test_a_name_that_is_not_listed_is_dropped(written, name):
     """What cannot be logged cannot leak."""
     logs.configure("info")

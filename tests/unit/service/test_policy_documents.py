@@ -47,24 +47,42 @@ RULE = "/segments/default/rules/0"
         ({"unknown": 1}, "/segments/default", "extra_forbidden"),
         ({"login": {"acr": "gold"}}, "/segments/default/login/acr", "literal_error"),
         ({"login": {"acr": "none"}}, "/segments/default/login/acr", "acr_none"),
-        ({"login": {"acr": AAL1, "layers": [["dna"]]}}, "/segments/default/login/layers/0/0",
-         "literal_error"),
-        ({"login": {"acr": AAL1, "layers": [["totp"]], "ways": [[["totp"]]]}},
-         "/segments/default/login", "value_error"),
+        (
+            {"login": {"acr": AAL1, "layers": [["dna"]]}},
+            "/segments/default/login/layers/0/0",
+            "literal_error",
+        ),
+        (
+            {"login": {"acr": AAL1, "layers": [["totp"]], "ways": [[["totp"]]]}},
+            "/segments/default/login",
+            "value_error",
+        ),
         ({"extends": "nobody"}, "/segments/default/extends", "unknown_segment"),
         ({"extends": "default"}, "/segments/default/extends", "inheritance_cycle"),
         ({"fallback": ["face"]}, "/segments/default/fallback", "value_error"),
         ({"regime": "psd2", "disclosure": "stepwise"}, "/segments/default", "value_error"),
         ({"regime": "psd2", "session_idle": 301}, "/segments/default", "value_error"),
         ({"session_idle": 59}, "/segments/default/session_idle", "greater_than_equal"),
-        ({"subjects": {"unverified_email_sign_in": "yes"}},
-         "/segments/default/subjects/unverified_email_sign_in", "bool_type"),
-        ({"subjects": {"unverified_phone_sign_in": True}}, "/segments/default/subjects",
-         "extra_forbidden"),
-        ({"login_enrollment": {"offer": ["dna"]}}, "/segments/default/login_enrollment/offer/0",
-         "literal_error"),
-        ({"login_enrollment": {"require": ["totp"]}}, "/segments/default/login_enrollment",
-         "extra_forbidden"),
+        (
+            {"subjects": {"unverified_email_sign_in": "yes"}},
+            "/segments/default/subjects/unverified_email_sign_in",
+            "bool_type",
+        ),
+        (
+            {"subjects": {"unverified_phone_sign_in": True}},
+            "/segments/default/subjects",
+            "extra_forbidden",
+        ),
+        (
+            {"login_enrollment": {"offer": ["dna"]}},
+            "/segments/default/login_enrollment/offer/0",
+            "literal_error",
+        ),
+        (
+            {"login_enrollment": {"require": ["totp"]}},
+            "/segments/default/login_enrollment",
+            "extra_forbidden",
+        ),
         ({"young_hours": -1}, "/segments/default/young_hours", "greater_than_equal"),
         (ruled({"deny": True}, leaf("iq", "lt", 1)), f"{RULE}/when/field", "unknown_field"),
         (ruled({"deny": True}, leaf("amount", "lt", 1)), f"{RULE}/when/field", "field_not_here"),
@@ -72,29 +90,43 @@ RULE = "/segments/default/rules/0"
         (ruled({"deny": True}, leaf("hour", "lt", "5")), f"{RULE}/when/value", "value_type"),
         (ruled({"deny": True}, leaf("hour", "in", [])), f"{RULE}/when/value", "value_type"),
         (ruled({"deny": True}, leaf("requested", "eq", "x")), f"{RULE}/when/value", "value_type"),
-        (ruled({"deny": True}, leaf("hour", "in", [1, "2"])), f"{RULE}/when/value/1",
-         "value_type"),
+        (ruled({"deny": True}, leaf("hour", "in", [1, "2"])), f"{RULE}/when/value/1", "value_type"),
         (ruled({"deny": True}, leaf("llr", "gt", -1)), f"{RULE}/when", "not_monotone"),
-        (ruled({"deny": True}, {"not": leaf("band", "gt", "low")}), f"{RULE}/when/not",
-         "not_monotone"),
+        (
+            ruled({"deny": True}, {"not": leaf("band", "gt", "low")}),
+            f"{RULE}/when/not",
+            "not_monotone",
+        ),
         (ruled({"deny": True}, leaf("llr", "eq", -1)), f"{RULE}/when", "not_monotone"),
         (ruled({"deny": True}, {"all": []}), f"{RULE}/when/all", "condition_list"),
         (ruled({"deny": True}, {"none": []}), f"{RULE}/when/none", "condition_form"),
-        (ruled({"deny": True}, {"all": [leaf("hour", "lt", 5)], "any": []}), f"{RULE}/when",
-         "condition_form"),
+        (
+            ruled({"deny": True}, {"all": [leaf("hour", "lt", 5)], "any": []}),
+            f"{RULE}/when",
+            "condition_form",
+        ),
         (ruled({"deny": True}, [1]), f"{RULE}/when", "condition_type"),
         (ruled({"deny": True}, nested(5)), f"{RULE}/when/all/0/all/0/all/0/all/0", "too_deep"),
         (ruled({"relief": {"acr": "none"}}, leaf("hour", "lt", 5)), RULE, "value_error"),
         (ruled({"relief": {"acr": "none"}}, stage="transaction"), RULE, "value_error"),
-        (ruled({"relief": {"acr": "none"}, "deny": True}, nested(1), stage="transaction"), RULE,
-         "value_error"),
-        (ruled({"relief": {"acr": "none"}}, leaf("probability", "gt", 0.5), stage="transaction"),
-         f"{RULE}/when", "not_monotone"),
-        ({"rules": [{"id": "r", "then": {}}] * 2}, "/segments/default/rules/1/id",
-         "duplicate_rule"),
+        (
+            ruled({"relief": {"acr": "none"}, "deny": True}, nested(1), stage="transaction"),
+            RULE,
+            "value_error",
+        ),
+        (
+            ruled({"relief": {"acr": "none"}}, leaf("probability", "gt", 0.5), stage="transaction"),
+            f"{RULE}/when",
+            "not_monotone",
+        ),
+        (
+            {"rules": [{"id": "r", "then": {}}] * 2},
+            "/segments/default/rules/1/id",
+            "duplicate_rule",
+        ),
         ({"rules": [{"id": "r", "then": {}}] * 201}, "/segments/default/rules", "too_long"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_refused_with_its_place(segment, pointer, code):
     """The fault names the JSON pointer and says what kind of fault it is."""
     with pytest.raises(BadInput) as error:
@@ -126,9 +158,11 @@ def test_segments_inherit_and_override():
     """A child keeps what it does not say; purposes are replaced whole, rules by their id."""
     whole = value(rules=[{"id": "r", "then": {"deny": True}}, {"id": "s", "then": {}}])
     whole["segments"]["child"] = {
-        "extends": "default", "login": {"acr": AAL1, "layers": [["password"]]},
-        "raise": {"high": {"delay": 7}}, "rules": [{"id": "r", "then": {"delay": 3}}],
-    }  # fmt: skip
+        "extends": "default",
+        "login": {"acr": AAL1, "layers": [["password"]]},
+        "raise": {"high": {"delay": 7}},
+        "rules": [{"id": "r", "then": {"delay": 3}}],
+    }
     found = compile_document(parser.read(whole))
     child = found.segment("child")
     assert child.purposes["login"].layers == (("password",),)
@@ -162,33 +196,40 @@ def test_a_login_offers_what_a_segment_says_and_what_it_does_not_accept_is_warne
     assert compiled().segment("default").offers == frozenset()
     whole = value(login_enrollment={"offer": ["totp", "face"]})
     whole["segments"]["child"] = {
-        "extends": "default", "factors": ["password", "totp", "recovery_code"],
+        "extends": "default",
+        "factors": ["password", "totp", "recovery_code"],
         "login_enrollment": {"offer": ["recovery_codes", "face"]},
-    }  # fmt: skip
+    }
     found = compile_document(parser.read(whole))
     assert found.segment("default").offers == {"totp", "face"}
     assert found.segment("child").offers == {"recovery_codes", "face"}
     (warning,) = warnings(found)
     assert (warning["pointer"], warning["code"]) == (
-        "/segments/child/login_enrollment/offer/1", "never_offered",
-    )  # fmt: skip
+        "/segments/child/login_enrollment/offer/1",
+        "never_offered",
+    )
 
 
 @pytest.mark.parametrize(
     ("segment", "registered", "pointer"),
     [
-        ({"login": {"acr": AAL2, "layers": [["webauthn"]]}}, NOW_REGISTERED,
-         "/segments/default/login"),
+        (
+            {"login": {"acr": AAL2, "layers": [["webauthn"]]}},
+            NOW_REGISTERED,
+            "/segments/default/login",
+        ),
         ({"step_up": {"acr": Acr.AAL2_PHR.urn}}, NOW_REGISTERED, "/segments/default/step_up"),
-        ({"login": {"acr": AAL2, "layers": [["password"], ["face"]]}}, ALL,
-         "/segments/default/login"),
+        (
+            {"login": {"acr": AAL2, "layers": [["password"], ["face"]]}},
+            ALL,
+            "/segments/default/login",
+        ),
         ({"factors": ["password"]}, ALL, "/segments/default/login"),
         ({"raise": {"high": {"forbid": ["password"]}}}, ALL, "/segments/default/raise/high"),
-        ({"raise": {"elevated": {"layers": [["face"]]}}}, ALL,
-         "/segments/default/raise/elevated"),
+        ({"raise": {"elevated": {"layers": [["face"]]}}}, ALL, "/segments/default/raise/elevated"),
         (ruled({"acr": Acr.AAL2_PHR.urn}), NOW_REGISTERED, "/segments/default/rules/r"),
     ],
-)  # fmt: skip
+)
 def test_what_nobody_could_satisfy_is_refused(segment, registered, pointer):
     """A level or a layer out of reach, or reached by a biometric alone, is named."""
     with pytest.raises(BadInput) as error:
@@ -245,11 +286,24 @@ segments:
 @pytest.mark.parametrize(
     "text",
     [
-        "{", '{"format": NaN}', '{"format": 1, "format": 1}', "a: 1\na: 2", "a: &x 1\nb: *x",
-        "a: [", "a: 2020-01-01", "x" * 300_000, "- a", "'", "\x00", "a: !!python/name:os.system",
-        "[" * 2000, "a: .nan", "1: 2", '{"a": ' * 3000,
+        "{",
+        '{"format": NaN}',
+        '{"format": 1, "format": 1}',
+        "a: 1\na: 2",
+        "a: &x 1\nb: *x",
+        "a: [",
+        "a: 2020-01-01",
+        "x" * 300_000,
+        "- a",
+        "'",
+        "\x00",
+        "a: !!python/name:os.system",
+        "[" * 2000,
+        "a: .nan",
+        "1: 2",
+        '{"a": ' * 3000,
     ],
-)  # fmt: skip
+)
 def test_what_is_no_document_is_refused(text):
     """Malformed, ambiguous, bomb-like and foreign texts are bad input and nothing else."""
     with pytest.raises(BadInput):
@@ -267,25 +321,51 @@ def test_the_shipped_policy_is_the_one_of_its_schema():
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
     | st.sampled_from(["password", "totp", "default", "highest", "psd2", "deferred"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.text(max_size=6) | st.sampled_from(["all", "any", "not", "field", "op", "value", "when",
-                                               "then", "id", "layers", "acr", "extends"]),
-        inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=6)
+            | st.sampled_from(
+                [
+                    "all",
+                    "any",
+                    "not",
+                    "field",
+                    "op",
+                    "value",
+                    "when",
+                    "then",
+                    "id",
+                    "layers",
+                    "acr",
+                    "extends",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
     max_leaves=10,
-)  # fmt: skip
+)
 
 
 @given(st.data(), JSON)
 def test_any_value_anywhere_is_taken_whole_or_refused(data, strange):
     """Whatever stands in the place of a member, a document compiles or is bad input."""
-    whole = json.loads(parser.canonical(parse(
-        (ROOT / "docs" / "policies" / "bank-psd2.yaml").read_text("utf-8"))))  # fmt: skip
+    whole = json.loads(
+        parser.canonical(parse((ROOT / "docs" / "policies" / "bank-psd2.yaml").read_text("utf-8")))
+    )
     place = whole
     while True:
-        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else
-                                        range(len(place))))  # fmt: skip
+        key = data.draw(
+            st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place)))
+        )
         if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
             break
         place = place[key]

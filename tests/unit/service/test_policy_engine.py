@@ -71,12 +71,14 @@ def test_the_code_of_the_help_desk_is_enough_unless_risk_or_a_rule_ends_it():
 def test_bands_add_narrow_and_delay():
     """A higher band has everything of the lower one; forbidden evidence counts no more."""
     found = compiled(
-        **{"raise": {
-            "elevated": {"layers": [["recovery_code"]], "delay": 5},
-            "high": {"forbid": ["totp"], "acr": Acr.AAL2_PHR.urn},
-            "critical": {"suspend": True},
-        }}
-    )  # fmt: skip
+        **{
+            "raise": {
+                "elevated": {"layers": [["recovery_code"]], "delay": 5},
+                "high": {"forbid": ["totp"], "acr": Acr.AAL2_PHR.urn},
+                "critical": {"suspend": True},
+            }
+        }
+    )
     both = shown("password", "totp")
     assert decide(found, facts(*both)).effect is Effect.ALLOW
     elevated = decide(found, facts(*both, assessments=(Assessment("s", -2.5),)))
@@ -142,13 +144,22 @@ def test_an_exemption_takes_away_only_what_it_may():
     text = (ROOT / "docs" / "policies" / "bank-psd2.yaml").read_text("utf-8")
     bank = compile_document(parse(text))
     low = {
-        "amount": 20, "currency": "EUR", "sum_since_sca": 40, "count_since_sca": 2,
-        "probability": 0.001, "malware": False, "integrity": True, "new_payee": False,
-    }  # fmt: skip
+        "amount": 20,
+        "currency": "EUR",
+        "sum_since_sca": 40,
+        "count_since_sca": 2,
+        "probability": 0.001,
+        "malware": False,
+        "integrity": True,
+        "new_payee": False,
+    }
     assert decide(bank, payment(**low)).effect is Effect.ALLOW
     for changed in (
-        {"amount": 251}, {"currency": "USD"}, {"probability": 0.05}, {"probability": None},
-    ):  # fmt: skip
+        {"amount": 251},
+        {"currency": "USD"},
+        {"probability": 0.05},
+        {"probability": None},
+    ):
         assert decide(bank, payment(**low | changed)).effect is Effect.REQUIRE, changed
     assert decide(bank, payment(**low | {"malware": True})).effect is Effect.SUSPEND
     assert decide(bank, payment(**low | {"probability": 0.9})).effect is Effect.SUSPEND
@@ -163,12 +174,16 @@ def test_rules_look_at_what_is_there():
     """Conditions on purpose, device, hour, sets and signals hold as written."""
     when = {
         "all": [
-            leaf("purpose", "in", ["login"]), leaf("client", "ne", "x"), leaf("hour", "gte", 12),
-            leaf("shown", "contains", "password"), leaf("requested", "lte", AAL2),
+            leaf("purpose", "in", ["login"]),
+            leaf("client", "ne", "x"),
+            leaf("hour", "gte", 12),
+            leaf("shown", "contains", "password"),
+            leaf("requested", "lte", AAL2),
             {"any": [leaf("known_device", "eq", False), leaf("enrolled", "contains_any", ["x"])]},
-            {"not": leaf("client", "not_in", ["c"])}, leaf("signal.behavior", "lt", -1),
+            {"not": leaf("client", "not_in", ["c"])},
+            leaf("signal.behavior", "lt", -1),
         ]
-    }  # fmt: skip
+    }
     found = compiled(**ruled({"deny": True}, when))
     bad = (Assessment("behavior", -1.5),)
     context = {"known_device": False, "client": "c"}
@@ -177,9 +192,12 @@ def test_rules_look_at_what_is_there():
     assert (denied.effect, denied.reasons[-1].code) == (Effect.DENY, "denied_by_rule")
     for changed in (
         {"context": {"known_device": False, "client": "d"}},
-        {"assessments": (Assessment("behavior", -0.5),)}, {"evidence": ()},
-        {"now": NOW.replace(hour=3)}, {"purpose": "step_up"}, {"requested": Acr.AAL2_PHR},
-    ):  # fmt: skip
+        {"assessments": (Assessment("behavior", -0.5),)},
+        {"evidence": ()},
+        {"now": NOW.replace(hour=3)},
+        {"purpose": "step_up"},
+        {"requested": Acr.AAL2_PHR},
+    ):
         codes = [item.code for item in decide(found, replace(before, **changed)).reasons]
         assert "denied_by_rule" not in codes
 

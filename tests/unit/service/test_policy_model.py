@@ -24,18 +24,31 @@ def shown(*factors, seconds_ago=0):
     """Return evidence of factors."""
     at = NOW - timedelta(seconds=seconds_ago)
     return tuple(
-        Evidence(UUID(int=1), "f", name, UUID(int=2),
-                 Kind.KNOWLEDGE if name == "password" else Kind.POSSESSION, (), at)
+        Evidence(
+            UUID(int=1),
+            "f",
+            name,
+            UUID(int=2),
+            Kind.KNOWLEDGE if name == "password" else Kind.POSSESSION,
+            (),
+            at,
+        )
         for name in factors
-    )  # fmt: skip
+    )
 
 
 def decide(*evidence, **more):
     """Decide on a login."""
     facts = {
-        "purpose": "login", "segment": "default", "evidence": evidence, "enrolled": ALL,
-        "assessments": (), "requested": Acr.NONE, "max_age": None, "now": NOW,
-    }  # fmt: skip
+        "purpose": "login",
+        "segment": "default",
+        "evidence": evidence,
+        "enrolled": ALL,
+        "assessments": (),
+        "requested": Acr.NONE,
+        "max_age": None,
+        "now": NOW,
+    }
     return POLICY.decide(Facts(**facts | more))
 
 
@@ -111,8 +124,9 @@ def test_bands_and_the_cap_on_good_signals():
     assert found(Assessment("a", -5.0), Assessment("b", 50.0)) is Band.ELEVATED
     assert found(Assessment("a", 50.0, hard=True)) is Band.HIGH
     assert found(Assessment("a", -7.0, hard=True), Assessment("b", 50.0)) is Band.CRITICAL
-    risky = decide(*shown("password", "totp"), assessments=(Assessment("a", -5.0),),
-                   enrolled=ALL - {"face"})  # fmt: skip
+    risky = decide(
+        *shown("password", "totp"), assessments=(Assessment("a", -5.0),), enrolled=ALL - {"face"}
+    )
     assert risky.layers == (("recovery_code",),)
 
 

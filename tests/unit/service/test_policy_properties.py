@@ -42,8 +42,12 @@ def test_whatever_is_enough_under_risk_is_enough_without(seed):
         whole, before = policy(random), facts(random)
         after = worse(random, before)
         for _ in range(4):
-            more = tuple(evidence(random, name) for name in random.choices(
-                ("password", "totp", "webauthn", "recovery_code", "face"), k=4))  # fmt: skip
+            more = tuple(
+                evidence(random, name)
+                for name in random.choices(
+                    ("password", "totp", "webauthn", "recovery_code", "face"), k=4
+                )
+            )
             if decide(whole, replace(after, evidence=more)).effect is Effect.ALLOW:
                 assert decide(whole, replace(before, evidence=more)).effect is Effect.ALLOW
 
@@ -68,15 +72,19 @@ def raises(error):
 
 
 FAULTS = (
-    raises(ValueError()), raises(KeyError()), raises(OSError()), raises(RecursionError()),
-    raises(AttributeError()), raises(AssertionError()),
-    lambda: Assessment("s", float("nan")), lambda: Assessment("s", float("inf")),
-    lambda: Assessment("s", float("-inf")), lambda: Assessment("s", 9.0, seen=Availability.FAULT),
+    raises(ValueError()),
+    raises(KeyError()),
+    raises(OSError()),
+    raises(RecursionError()),
+    raises(AttributeError()),
+    raises(AssertionError()),
+    lambda: Assessment("s", float("nan")),
+    lambda: Assessment("s", float("inf")),
+    lambda: Assessment("s", float("-inf")),
+    lambda: Assessment("s", 9.0, seen=Availability.FAULT),
     lambda: None,
-)  # fmt: skip
-SEEN = SignalFacts(
-    NOW, "f", NOW, "default", NOW, ClientContext(), {}, (), known_device=False
-)  # fmt: skip
+)
+SEEN = SignalFacts(NOW, "f", NOW, "default", NOW, ClientContext(), {}, (), known_device=False)
 
 
 @pytest.mark.parametrize("seed", range(len(FAULTS)))
@@ -117,8 +125,10 @@ def test_a_comparison_names_what_changed():
     assert replay.change(require, require | {"delay": 3}) == "other"
 
 
-@given(st.lists(st.sets(st.sampled_from("abc"), min_size=1), max_size=4),
-       st.lists(st.sampled_from("abc"), max_size=4))  # fmt: skip
+@given(
+    st.lists(st.sets(st.sampled_from("abc"), min_size=1), max_size=4),
+    st.lists(st.sampled_from("abc"), max_size=4),
+)
 def test_as_many_layers_are_served_as_can_be(layers, shown):
     """The number that is missing is the least over all ways to deal the evidence out."""
     from itertools import permutations
@@ -135,12 +145,19 @@ def test_as_many_layers_are_served_as_can_be(layers, shown):
 
 COURSES = st.builds(
     lambda origin, target, since, ramp, life: ThresholdShift(
-        origin, target, NOW + timedelta(seconds=since), ramp,
-        NOW + timedelta(seconds=since + life), "op",
+        origin,
+        target,
+        NOW + timedelta(seconds=since),
+        ramp,
+        NOW + timedelta(seconds=since + life),
+        "op",
     ),
-    st.floats(-2, 2), st.floats(-2, 2), st.integers(-500, 0), st.integers(1, 400),
+    st.floats(-2, 2),
+    st.floats(-2, 2),
+    st.integers(-500, 0),
+    st.integers(1, 400),
     st.integers(1, 900),
-)  # fmt: skip
+)
 
 
 @given(COURSES, COURSES, st.integers(0, 3000))
@@ -165,12 +182,20 @@ def test_a_course_ramps_holds_and_moves_back():
 
 def test_what_cannot_be_compared_raises_and_never_relieves():
     """A text where a number belongs counts against."""
-    raising = compile_document(read(value(**ruled(
-        {"deny": True}, leaf("amount", "gt", 5), stage="transaction"))))  # fmt: skip
+    raising = compile_document(
+        read(value(**ruled({"deny": True}, leaf("amount", "gt", 5), stage="transaction")))
+    )
     paying = replace(
-        facts(Random(3)), purpose="transaction", stage="transaction", suspended=False,
-        assessments=(), standing=0.0, tighten=0.0, context={"amount": "much"}, disclosed=True,
-    )  # fmt: skip
+        facts(Random(3)),
+        purpose="transaction",
+        stage="transaction",
+        suspended=False,
+        assessments=(),
+        standing=0.0,
+        tighten=0.0,
+        context={"amount": "much"},
+        disclosed=True,
+    )
     assert decide(raising, paying).reasons[-1].code == "denied_by_rule"
 
 

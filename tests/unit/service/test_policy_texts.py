@@ -23,8 +23,9 @@ def test_a_number_that_json_does_not_carry_is_refused(number):
         read(with_value(number))
     (fault,) = refused.value.faults
     assert (fault.pointer, fault.code) == (
-        "/segments/default/rules/0/when/value", "number_out_of_range",
-    )  # fmt: skip
+        "/segments/default/rules/0/when/value",
+        "number_out_of_range",
+    )
     document = read(with_value(2**53 - 1))
     assert canonical(document)
     assert version_of(document)
@@ -32,12 +33,35 @@ def test_a_number_that_json_does_not_carry_is_refused(number):
 
 HEAD = "format: 1\nname: t\nbands: {elevated: -2, high: -4, critical: -7}\n"
 ODD = (
-    "1: x", "? [a]\n: b", "? {a: 1}\n: b", "true: x", "null: x", "1.5: x", "2026-01-01: x",
-    "a: !!binary aGk=", "a: !!set {x}", "a: !!timestamp 2026-01-01", "a: !!omap [x: 1]",
-    "a: !!python/none ''", "a: .inf", "a: .nan", "a: 1e999", "a: !!float .inf", 'a: "\\ud800"',
-    "a: 99999999999999999999", "<<: {a: 1}", "a: 190:20:30", "a: 190:20:30.15", "a: 0o17",
-    "a: 1_000", "a: =", "a: !!int 12:30", "a: !!int x", "a: !!bool maybe", "a: !!float 1:2",
-)  # fmt: skip
+    "1: x",
+    "? [a]\n: b",
+    "? {a: 1}\n: b",
+    "true: x",
+    "null: x",
+    "1.5: x",
+    "2026-01-01: x",
+    "a: !!binary aGk=",
+    "a: !!set {x}",
+    "a: !!timestamp 2026-01-01",
+    "a: !!omap [x: 1]",
+    "a: !!python/none ''",
+    "a: .inf",
+    "a: .nan",
+    "a: 1e999",
+    "a: !!float .inf",
+    'a: "\\ud800"',
+    "a: 99999999999999999999",
+    "<<: {a: 1}",
+    "a: 190:20:30",
+    "a: 190:20:30.15",
+    "a: 0o17",
+    "a: 1_000",
+    "a: =",
+    "a: !!int 12:30",
+    "a: !!int x",
+    "a: !!bool maybe",
+    "a: !!float 1:2",
+)
 
 
 @pytest.mark.parametrize("line", ODD)
@@ -58,12 +82,15 @@ def test_yaml_reads_as_json_would(text):
     assert parse(f"{HEAD}description: {text}\nsegments: {segments}").description == text
 
 
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner,
-                                                                max_size=3),
-    max_leaves=8,
-))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+        ),
+        max_leaves=8,
+    )
+)
 def test_any_value_in_a_condition_is_decided_or_refused(found):
     """Whatever stands there, the answer is a document with a version, or BadInput."""
     try:

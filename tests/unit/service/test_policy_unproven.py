@@ -33,9 +33,10 @@ def test_the_unproven_get_one_answer_whoever_they_name(seed):
     for _ in range(EACH):
         whole, before = policy(random), unproven(random)
         other = replace(
-            worse(random, before), suspended=random.random() < 0.5,
+            worse(random, before),
+            suspended=random.random() < 0.5,
             context=before.context | {"known_device": random.random() < 0.5},
-        )  # fmt: skip
+        )
         ours, theirs = decide(whole, before), decide(whole, replace(other, tighten=before.tighten))
         assert decision_to_json(ours) == decision_to_json(theirs)
         assert ours.effect is not Effect.SUSPEND
@@ -73,8 +74,9 @@ def test_a_rule_that_ends_waits_for_proof(then, when):
     assert decide(whole, facts(proven=False)).effect is Effect.DENY
     (warning,) = warnings(whole)
     assert (warning["code"], warning["pointer"]) == (
-        "acts_after_proof", "/segments/default/rules/0/then",
-    )  # fmt: skip
+        "acts_after_proof",
+        "/segments/default/rules/0/then",
+    )
 
 
 def test_a_layer_by_client_is_asked_for_at_once():
@@ -102,19 +104,26 @@ def test_no_evidence_of_risk_is_low_risk_however_tight(tighten):
 def test_a_probability_moves_within_the_document_too():
     """Below the document's own elevated probability nothing is high, however tight."""
     odds = ProbabilityBands(elevated=0.4, high=0.5, critical=0.6)
-    whole = compiled(bands={"elevated": -2, "high": -4, "critical": -7,
-                            "probability": odds.model_dump()})  # fmt: skip
+    whole = compiled(
+        bands={"elevated": -2, "high": -4, "critical": -7, "probability": odds.model_dump()}
+    )
 
     def found(probability):
         asked = facts(
-            purpose="transaction", stage="transaction", tighten=2.0,
+            purpose="transaction",
+            stage="transaction",
+            tighten=2.0,
             context={"probability": probability},
-        )  # fmt: skip
+        )
         return decide(whole, asked).band
 
     assert [found(p) for p in (0.0, 0.05, 0.3, 0.45, 0.55)] == [
-        Band.LOW, Band.LOW, Band.ELEVATED, Band.HIGH, Band.CRITICAL,
-    ]  # fmt: skip
+        Band.LOW,
+        Band.LOW,
+        Band.ELEVATED,
+        Band.HIGH,
+        Band.CRITICAL,
+    ]
 
 
 @pytest.mark.parametrize("purpose", ["login", "step_up", "enrollment", "recovery"])

@@ -72,9 +72,11 @@ def test_each_refusal_has_its_status_and_document(answer, error, status, title):
     found = answer(error)
     assert (found.status_code, found.content_type) == (status, "application/problem+json")
     assert {name: found.json[name] for name in ("type", "title", "status", "instance")} == {
-        "type": f"urn:lamina:problem:{error.code}", "title": title, "status": status,
+        "type": f"urn:lamina:problem:{error.code}",
+        "title": title,
+        "status": status,
         "instance": "urn:lamina:trace:trace-1",
-    }  # fmt: skip
+    }
     assert (found.json["code"], found.json["detail"]) == (error.code, error.detail)
     assert found.json["trace_id"] == "trace-1"
     allowed = {"type", "title", "status", "detail", "instance", "code", "trace_id", "errors"}
@@ -89,8 +91,10 @@ def test_every_expected_refusal_has_a_status():
         if isinstance(kind, type) and issubclass(kind, errors.LaminaError)
     }
     assert kinds - set(problems._STATUS) == {
-        errors.LaminaError, errors.OAuthError, errors.SetupError,
-    }  # fmt: skip
+        errors.LaminaError,
+        errors.OAuthError,
+        errors.SetupError,
+    }
 
 
 def test_faults_are_listed_with_their_pointers(answer):

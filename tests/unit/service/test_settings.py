@@ -122,11 +122,14 @@ def test_a_wrong_value_is_refused_in_one_line(read, name, value, says):
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql+psycopg://lamina@db/lamina", "postgresql+psycopg:///lamina?host=/run/pg",
-        "postgresql+psycopg://u:a:b/c@[::1]:5432/l", "postgresql+psycopg://h1,h2/l?sslmode=require",
-        "postgresql+psycopg://u:@h/l", "sqlite:////var/lib/lamina: all/l.db",
+        "postgresql+psycopg://lamina@db/lamina",
+        "postgresql+psycopg:///lamina?host=/run/pg",
+        "postgresql+psycopg://u:a:b/c@[::1]:5432/l",
+        "postgresql+psycopg://h1,h2/l?sslmode=require",
+        "postgresql+psycopg://u:@h/l",
+        "sqlite:////var/lib/lamina: all/l.db",
     ],
-)  # fmt: skip
+)
 def test_every_form_of_a_database_url_is_taken(read, url):
     """Sockets, several hosts, IPv6 and signs in a password, as SQLAlchemy reads them."""
     assert read(DEVELOPMENT | {"LAMINA_DATABASE_URL": url}).database_url == url
@@ -231,9 +234,13 @@ def test_a_process_reads_its_own_environment_and_directory(tmp_path):
     code = "from service.settings import load; s = load(); print(s.mode, s.workers, s.bind)"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LAMINA_")}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True,
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
         env=kept | {"PYTHONPATH": str(ROOT), "LAMINA_BIND": "localhost:2"},
-    )  # fmt: skip
+    )
     assert done.stdout.split() == ["development", "3", "localhost:2"]
 
 

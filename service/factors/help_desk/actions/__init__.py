@@ -49,9 +49,15 @@ class Recoveries:
     """The recoveries by the help desk; the operators tell it of each step of their approvals."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
-        self, operators: Operators, accounts: Accounts, authenticators: Authenticators,
-        policies: Policies, outbox: Outbox, audit: AuditLog, clock: Clock,
-    ) -> None:  # fmt: skip
+        self,
+        operators: Operators,
+        accounts: Accounts,
+        authenticators: Authenticators,
+        policies: Policies,
+        outbox: Outbox,
+        audit: AuditLog,
+        clock: Clock,
+    ) -> None:
         self._operators = operators
         self._accounts = accounts
         self._authenticators = authenticators
@@ -80,11 +86,19 @@ class Recoveries:
         self._require_none(tx, account.id, now)
         number = new_id(now)
         values = {
-            "id": number, "subject_id": account.id, "approval_id": asked.number, "act": act,
-            "status": RecoveryState.ASKED.value, "asked_by": caller.actor, "approved_by": None,
-            "asked_at": now, "due_at": None, "ends_at": now + APPROVAL_LIFE, "digest": None,
+            "id": number,
+            "subject_id": account.id,
+            "approval_id": asked.number,
+            "act": act,
+            "status": RecoveryState.ASKED.value,
+            "asked_by": caller.actor,
+            "approved_by": None,
+            "asked_at": now,
+            "due_at": None,
+            "ends_at": now + APPROVAL_LIFE,
+            "digest": None,
             "address": token_digest(tx, to, _ADDRESS, number.bytes),
-        }  # fmt: skip
+        }
         if not store.add(tx, values):
             raise _pending()
         self._note(tx, "subject.recovery_asked", store.find(tx, number), caller.actor)
@@ -271,8 +285,13 @@ class Recoveries:
         return opaque.equal(row.address, token_digest(tx, to, _ADDRESS, row.id.bytes))
 
     def _end(
-        self, tx: Tx, row: Any, state: RecoveryState, reason: str, actor: str | None = None,  # noqa: ANN401 - as above
-    ) -> bool:  # fmt: skip
+        self,
+        tx: Tx,
+        row: Any,  # noqa: ANN401 - as above
+        state: RecoveryState,
+        reason: str,
+        actor: str | None = None,
+    ) -> bool:
         if not store.move(tx, row, state):
             return False
         self._note(tx, "subject.recovery_ended", row, actor, reason=reason)
@@ -281,9 +300,16 @@ class Recoveries:
 
     def _note(self, tx: Tx, kind: str, row: Any, actor: str | None = None, **data: str) -> None:  # noqa: ANN401 - as above
         self._audit.append(
-            tx, kind, subject=row.subject_id, actor=actor, recovery=str(row.id), act=row.act,
-            approval=str(row.approval_id), operators=_both(row), **data,
-        )  # fmt: skip
+            tx,
+            kind,
+            subject=row.subject_id,
+            actor=actor,
+            recovery=str(row.id),
+            act=row.act,
+            approval=str(row.approval_id),
+            operators=_both(row),
+            **data,
+        )
 
 
 def code_digester(tx: Tx, number: UUID, subject: UUID) -> Callable[[str], bytes]:

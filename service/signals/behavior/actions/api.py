@@ -38,9 +38,14 @@ class Measuring:
     """Behavior in a running session, from elsewhere, and its end."""
 
     def __init__(
-        self, database: Store, accounts: Accounts, authenticators: Authenticators,
-        policies: Policies, behaviors: Behaviors, limits: Limits,
-    ) -> None:  # fmt: skip
+        self,
+        database: Store,
+        accounts: Accounts,
+        authenticators: Authenticators,
+        policies: Policies,
+        behaviors: Behaviors,
+        limits: Limits,
+    ) -> None:
         self._database = database
         self._accounts = accounts
         self._authenticators = authenticators
@@ -93,9 +98,13 @@ class Measuring:
         }
 
     def take_in(
-        self, caller: Caller, subject: UUID, samples: Sequence[Behavior], user_agent: str,
+        self,
+        caller: Caller,
+        subject: UUID,
+        samples: Sequence[Behavior],
+        user_agent: str,
         grant: str,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """Teach the profile samples from elsewhere: a first one, or with a grant at AAL2.
 
         The first is taken of the client that registered the subject, until the first login and for

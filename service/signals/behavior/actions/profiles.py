@@ -62,9 +62,12 @@ class Opened:
         """Tell whether the times of a sample, or its movement, were accepted before."""
         vectors = [part for name, part in found.items() if name in MARKED]
         return any(
-            kept.has(vector) for vector in vectors if isinstance(vector, Vector)
-            for kept in self.everywhere if kept.profile.layout.signal == vector.layout.signal
-        )  # fmt: skip
+            kept.has(vector)
+            for vector in vectors
+            if isinstance(vector, Vector)
+            for kept in self.everywhere
+            if kept.profile.layout.signal == vector.layout.signal
+        )
 
 
 class Behaviors:
@@ -139,10 +142,13 @@ class Behaviors:
         """Return what it says that no sample came at all; None where none is usual."""
         allowed = frozenset(classes)
         rows = [
-            row for row in store.of_subject(tx, subject)
-            if row.place.device_class in allowed and row.place.signal == KEYSTROKE
-            and row.place.password == password and row.samples >= FEWEST
-        ]  # fmt: skip
+            row
+            for row in store.of_subject(tx, subject)
+            if row.place.device_class in allowed
+            and row.place.signal == KEYSTROKE
+            and row.place.password == password
+            and row.samples >= FEWEST
+        ]
         if not rows:
             return None
         most = max(rows, key=lambda row: row.samples)
@@ -200,9 +206,14 @@ class Behaviors:
     ) -> None:
         """Write to the log that samples from elsewhere were learned, and by which right."""
         self._audit.append(
-            tx, "behavior.imported", subject=subject, actor=actor, accepted=accepted, total=total,
+            tx,
+            "behavior.imported",
+            subject=subject,
+            actor=actor,
+            accepted=accepted,
+            total=total,
             granted=granted,
-        )  # fmt: skip
+        )
 
     def reset(self, tx: Tx, subject: UUID, actor: str) -> int:
         """Forget a subject's profiles at somebody's wish, alarms too; return how many."""
@@ -242,25 +253,27 @@ class Behaviors:
 
     def _alarm(self, tx: Tx, place: ProfileKey) -> None:
         self._audit.append(
-            tx, "behavior.parted", subject=place.subject, signal=place.signal,
+            tx,
+            "behavior.parted",
+            subject=place.subject,
+            signal=place.signal,
             device_class=place.device_class,
-        )  # fmt: skip
+        )
         self._outbox.put(tx, "alarm.behavior_parted", None, {"subject": str(place.subject)})
 
 
 def _opened(tx: Tx, rows: Sequence[Sealed], typist: TypingProfileKey) -> Opened:
     mine = [row for row in rows if row.place.device_class == typist.device_class]
     opened = {
-        row.id: Kept.unpack(row.open(tx)) for row in rows
-        if row.place.password == typist.password
-        and (row.place.signal in MARKED or row in mine)
-    }  # fmt: skip
+        row.id: Kept.unpack(row.open(tx))
+        for row in rows
+        if row.place.password == typist.password and (row.place.signal in MARKED or row in mine)
+    }
     return Opened(
         {row.place.signal: opened[row.id] for row in mine if row.id in opened},
-        [opened[row.id] for row in rows
-         if row.id in opened and row.place.signal in MARKED],
+        [opened[row.id] for row in rows if row.id in opened and row.place.signal in MARKED],
         {row.place.signal: row for row in mine},
-    )  # fmt: skip
+    )
 
 
 def _opens(tx: Tx, row: Sealed) -> bool:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # pip, with hashes, takes an extra that a dependency asks for only where the lock names it too.
 LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-emit-index-url \
 	--no-strip-extras --custom-compile-command "make lock" --python-version 3.11
-PACKAGES := service biometrics crypto benchmarks
+PACKAGES := service biometrics crypto lab benchmarks
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 # The same, told package by package.
 SEEN := $(BIN)/pip install --disable-pip-version-check

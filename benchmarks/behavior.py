@@ -29,12 +29,12 @@ from benchmarks.behavior_motion import motion
 from benchmarks.behavior_parts import Figures, Part, People, Trials
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import DEFAULT, SignalModel, load
-from biometrics.evaluation import plot, summarize
 from lab.behavior import loaders, protocols
 from lab.behavior.datasets import LAYOUTS, gather_beside, timing_only
 from lab.behavior.loaders import BadData
 from lab.behavior.protocols import NOVICE, PRACTISED, Run
 from lab.behavior.training import CLIP, keystroke_plan
+from lab.evaluation import plot, summarize
 
 FOLDS = 5
 CMU = "cmu/DSL-StrongPasswordData-31.csv"

@@ -20,8 +20,8 @@ import numpy as np
 
 from biometrics.behavior.features import InputFlags, Key, NotScored, Touch, Vector, keystroke, touch
 from biometrics.behavior.layout import Floats, Layout
-from biometrics.evaluation import cllr, eer
 from lab.behavior import balabit, loaders, synthetic_motion, synthetic_pointer, synthetic_typing
+from lab.evaluation import cllr, eer
 from service.signals.behavior.population import open_models
 from service.signals.behavior.profile import PARTED, Kept
 from service.signals.behavior.scoring import compare

@@ -15,11 +15,11 @@ from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import ENROLLED, LIVE
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, ready
-from biometrics.evaluation import Trial
 from lab.behavior import loaders, protocols
 from lab.behavior.datasets import plan_of
 from lab.behavior.protocols import NOVICE, PRACTISED, Run
 from lab.behavior.training import EnrollmentPlan, Plan
+from lab.evaluation import Trial
 
 if TYPE_CHECKING:
     from benchmarks.behavior import Cells, Report

@@ -15,11 +15,11 @@ from biometrics.behavior.layout import Floats, Layout
 from biometrics.behavior.model import LIVE, SignalModel
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, ready, score
-from biometrics.evaluation import Trial, cllr, rates, summarize
 from lab.behavior import protocols
 from lab.behavior.datasets import plan_of
 from lab.behavior.protocols import NOVICE, PRACTISED, Run
 from lab.behavior.training import CLIP, Plan, train
+from lab.evaluation import Trial, cllr, rates, summarize
 
 People = Mapping[str, Floats]
 Trials = dict[str, list[Trial]]

@@ -23,9 +23,9 @@ from biometrics.behavior.pointer import SELDOM_MS, pointer
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, ready
 from biometrics.behavior.strokes import Event
-from biometrics.evaluation import Trial, summarize
 from lab.behavior.balabit import Sessions, columns, load_sessions, spread
 from lab.behavior.training import EnrollmentPlan, Plan, train
+from lab.evaluation import Trial, summarize
 from service.signals.behavior.profile import Kept
 
 SIZES = (5, 10, 20, 50)

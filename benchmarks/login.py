@@ -234,7 +234,7 @@ def worker_memory() -> float:
             await_ready("http://127.0.0.1:18427")
             made = json.loads(subprocess.check_output([*create, "--json"], env=environment))
             with httpx.Client(base_url="http://127.0.0.1:18427", timeout=30) as http:
-                from service.cli.scenario import Scenario  # noqa: PLC0415 - only this part drives it
+                from lab.demo import Scenario  # noqa: PLC0415 - only this part drives it
 
                 database = Path(place) / "lamina.db"
                 scenario = Scenario(

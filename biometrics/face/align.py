@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from biometrics.face.conversion.dlib_reader import Floats
+from biometrics.face.arrays import Floats
 from biometrics.face.geometry import Points, Similarity
 from biometrics.face.images import Picture, shrink, warp
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 
 from biometrics.face import align
-from biometrics.face.conversion.dlib_reader import Floats
+from biometrics.face.arrays import Floats
 from biometrics.face.errors import EngineUnavailable
 from biometrics.face.geometry import Points
 from biometrics.face.images import Picture

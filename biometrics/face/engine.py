@@ -14,8 +14,8 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
 from biometrics.face import align, cache, weights, yunet
+from biometrics.face.arrays import Floats
 from biometrics.face.conversion import networks, quantized, shape_predictor
-from biometrics.face.conversion.dlib_reader import Floats
 from biometrics.face.detect import Finder, Pyramid, Scores
 from biometrics.face.embedder import Dlib, Embedder, Generic, described
 from biometrics.face.errors import EngineUnavailable

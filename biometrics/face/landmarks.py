@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from biometrics.face.conversion.dlib_reader import Floats, Integers
+from biometrics.face.arrays import Floats, Integers
 from biometrics.face.geometry import Box, Similarity
 
 PARTS: Final = 5

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from biometrics.face.arrays import Floats
 from biometrics.face.calibration import calibrated
-from biometrics.face.conversion.dlib_reader import Floats
 from biometrics.face.errors import BadTemplate, FaceMismatch
 from biometrics.face.model import DLIB, FaceModel
 from biometrics.score import Score

@@ -15,7 +15,7 @@ from biometrics.behavior.layout import Floats, Layout
 from biometrics.behavior.model import ENROLLED, LIVE, SignalModel
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, own_scores, ready
-from biometrics.evaluation import Trial, summarize
+from lab.evaluation import Trial, summarize
 
 MOST_ENROLLED: Final = {"km": 200, "settled": 50, "live": 200, "short": 200}
 """By protocol, so that no sample is both enrolled and scored."""

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from biometrics.face.arrays import Floats
 from biometrics.face.calibration import GRID, upper
-from biometrics.face.conversion.dlib_reader import Floats
 from biometrics.face.model import MATCH_THRESHOLD
 
 Numbers = npt.NDArray[np.float64]

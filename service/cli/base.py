@@ -81,6 +81,18 @@ def account_of(accounts: "Accounts", tx: "Tx", given: str) -> "Account":
     return found
 
 
+@contextmanager
+def lab() -> Iterator[None]:
+    """Turn a missing `lab` package into a SetupError that says where to find it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "lab":
+            raise
+        detail = "this command needs lab/, which only a checkout of the source holds: run it there"
+        raise SetupError("lab_missing", detail) from None
+
+
 def command(function: Callable[P, None]) -> Callable[P, None]:
     """Turn expected errors of a command into one line on stderr and an honest exit code."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from service.cli.base import command, json_option, show, show_rows
+from service.cli.base import command, json_option, lab, show, show_rows
 from service.cli.behavior_profiles import reset
 from service.cli.choices import LAYOUTS
 from service.domain.errors import SetupError
@@ -50,7 +50,8 @@ def train_command(
 
     Example: lamina behavior train --motion moved.jsonl --pointer pointed.jsonl
     """
-    from service.cli.measuring import train_own
+    with lab():
+        from lab.behavior.commands import train_own
 
     if make_default == bool(files or moved or pointed):
         raise SetupError("bad_usage", "name files to learn from, or --default without any")
@@ -107,7 +108,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one argument an option
 
     Example: lamina behavior evaluate meu_touch/ --layout meu --folds 5 --enroll 10,20,34
     """
-    from service.cli.measuring import EvaluationOptions, beside_rivals, evaluated
+    with lab():
+        from lab.behavior.commands import EvaluationOptions, beside_rivals, evaluated
 
     rows = evaluated(
         EvaluationOptions(file, train_file, folds, beside, kind, protocol, enroll, seed, plots)

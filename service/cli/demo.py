@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from service.cli.base import command, json_option, show
+from service.cli.base import command, json_option, lab, show
 from service.domain.errors import SetupError
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def _run(place: Path, rows: list[dict[str, Any]], console: "Console", mail: "Mai
     import httpx
     import orjson
 
-    from service.cli.scenario import Scenario, Unexpected
+    with lab():
+        from lab.demo import Scenario, Unexpected
 
     environment = _environment(place, mail.port)
 

@@ -5,12 +5,21 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from service.cli.base import command, counted, json_option, settings, show, show_rows, subject_of
+from service.cli.base import (
+    command,
+    counted,
+    json_option,
+    lab,
+    settings,
+    show,
+    show_rows,
+    subject_of,
+)
 from service.domain.errors import NotFound, SetupError
 
 if TYPE_CHECKING:
     from biometrics.face import FaceEngine
-    from biometrics.face.conversion.dlib_reader import Floats
+    from biometrics.face.arrays import Floats
     from lab.face import evaluation
     from service.app import Container
 
@@ -98,7 +107,9 @@ def evaluate(
     from rich.progress import Progress
 
     from biometrics.face import EngineUnavailable
-    from lab.face import evaluation
+
+    with lab():
+        from lab.face import evaluation
     from service.factors.face.engine_pool import open_engine
 
     try:

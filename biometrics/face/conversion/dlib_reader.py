@@ -10,8 +10,8 @@ from array import array
 from typing import Final, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
+from biometrics.face.arrays import Floats, Integers
 from biometrics.face.errors import BadWeights
 
 _SIZE_BITS: Final = 0x0F
@@ -23,9 +23,6 @@ _TENSOR_AXES: Final = 4
 _MOST_ELEMENTS: Final = 1 << 26
 
 _LARGEST_EXPONENT: Final = 200
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
 
 
 class ByteReader:

@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from biometrics.face.conversion.dlib_reader import ByteReader, Floats
+from biometrics.face.arrays import Floats
+from biometrics.face.conversion.dlib_reader import ByteReader
 from biometrics.face.conversion.onnx_writer import FLOAT, UINT8, Graph
 from biometrics.face.errors import BadWeights
 

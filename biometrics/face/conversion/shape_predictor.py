@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
+from biometrics.face.arrays import Floats, Integers
 from biometrics.face.conversion import dlib_reader
-from biometrics.face.conversion.dlib_reader import Floats, Integers
 from biometrics.face.errors import BadWeights
 from biometrics.face.landmarks import PARTS, Predictor
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from biometrics import evaluation
 from biometrics.behavior.head import fit
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import DEFAULT, BadModel, load, save
 from biometrics.behavior.population import learn_population
 from biometrics.behavior.profile import MOST_BYTES, BadProfile, Profile
 from biometrics.behavior.scorer import llrs, own_scores, ready, score
+from lab import evaluation
 from lab.behavior import loaders, protocols, synthetic_typing
 from lab.behavior.loaders import BadData
 from lab.behavior.protocols import Run

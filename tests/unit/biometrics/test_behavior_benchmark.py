@@ -9,9 +9,9 @@ from benchmarks import behavior as bench
 from benchmarks import behavior_parts as parts
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import DEFAULT, load
-from biometrics.evaluation import Trial
 from lab.behavior import synthetic_typing
 from lab.behavior.protocols import Run
+from lab.evaluation import Trial
 
 KEYS = 8
 LAYOUT = Layout.keystroke(KEYS)

@@ -15,9 +15,9 @@ from biometrics.behavior.model import DEFAULT, load
 from biometrics.behavior.motion import PITCH, ROLL, USUAL_PITCH, Series, angles, motion
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, ready, score
-from biometrics.evaluation import cllr, eer
 from lab.behavior import synthetic_motion
 from lab.behavior.shipped import KIND
+from lab.evaluation import cllr, eer
 from service.signals.behavior.profile import Kept
 
 VECTOR = Path(__file__).parents[2] / "vectors/behavior/scores.json"

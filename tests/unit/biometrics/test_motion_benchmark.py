@@ -8,8 +8,8 @@ from benchmarks import behavior_motion as bench
 from benchmarks.behavior_login import POSTURES, copied, measure, moved
 from biometrics.behavior.features import Vector
 from biometrics.behavior.layout import Layout
-from biometrics.evaluation import summarize
 from lab.behavior import synthetic_motion
+from lab.evaluation import summarize
 from tests.typists import grips
 
 

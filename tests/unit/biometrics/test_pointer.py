@@ -17,9 +17,9 @@ from biometrics.behavior.pointer import pointer
 from biometrics.behavior.profile import Profile
 from biometrics.behavior.scorer import llrs, ready, score
 from biometrics.behavior.strokes import strokes, trail
-from biometrics.evaluation import cllr, eer
 from lab.behavior import synthetic_pointer
 from lab.behavior.shipped import WEAK
+from lab.evaluation import cllr, eer
 from service.signals.behavior.profile import Kept
 from tests.typists import pointing
 

@@ -10,13 +10,13 @@ from rich.progress import Progress
 
 from biometrics.behavior.layout import Layout
 from biometrics.behavior.model import DEFAULT, BadModel, SignalModel, load, save
-from biometrics.evaluation import Trial, plot
 from lab.behavior import protocols, shipped
 from lab.behavior.datasets import FEWEST, LAYOUTS, LONG, Loader, gather_beside, origin, plan_of
 from lab.behavior.jsonl import load_motion, load_pointer
 from lab.behavior.loaders import BadData, People
 from lab.behavior.protocols import PROTOCOLS, Run
 from lab.behavior.training import CLIP, Gathered, keystroke_plan, train
+from lab.evaluation import Trial, plot
 from service.domain.errors import SetupError
 
 _FEWEST: Final = 8

@@ -22,7 +22,7 @@ from lab.behavior.training import EnrollmentPlan, Plan
 from lab.evaluation import Trial
 
 if TYPE_CHECKING:
-    from benchmarks.behavior import Cells, Report
+    from benchmarks.behavior_report import Cells, Report
 
 FOLDER = "hold_and_tap"
 GOALS = {"Sitting": 0.040, "Standing": 0.020, "Walking": 0.025}

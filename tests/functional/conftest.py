@@ -193,3 +193,9 @@ def service(settings, clock, request) -> Iterator[Service]:
     found = [] if edited else container.comparing.all().found
     container.store.engine.dispose()
     assert found == []
+
+
+@pytest.fixture
+def person(service):
+    """Somebody with a password, TOTP and recovery codes."""
+    return service.register()

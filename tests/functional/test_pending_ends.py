@@ -3,7 +3,7 @@
 import pyotp
 import pytest
 
-from tests.functional.test_evidence import enrollment, later, signed_in
+from tests.functional.evidence import enrollment, later, signed_in
 
 NEW = "a wholly new pass phrase"
 

@@ -26,6 +26,12 @@ from service.notifications.actions.outbox import Outbox
 from service.notifications.model import Channel
 from service.store.engine import Store, make_engine
 from service.throttling.actions import Throttling
+from tests.integration.behavior_profiles import (  # noqa: F401 - fixtures
+    behaviors,
+    models,
+    people,
+    signal,
+)
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

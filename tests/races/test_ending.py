@@ -4,18 +4,18 @@ from sqlalchemy import text
 
 from service.domain.assurance import Acr
 from tests.functional.conftest import PASSWORD
-from tests.functional.test_evidence import (
+from tests.functional.evidence import (
     NEW,
     acr,
     active,
-    authenticator,
     enrollment,
     later,
-    listed,
     refresh,
     signed_in,
     step_up,
 )
+from tests.functional.test_evidence import authenticator
+from tests.functional.test_evidence_sessions import listed
 from tests.races.test_once import AT_ONCE, poster, statuses, together
 
 HALF = AT_ONCE // 2

@@ -1,1 +1,1 @@
-"""Keys, envelopes and blind indexes; knows nothing of the web, the database or the service."""
+"""Keys, envelope encryption and blind indexes, without any web, database or service code."""

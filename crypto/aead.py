@@ -1,4 +1,4 @@
-"""The three authenticated ciphers; the one that wraps keys has one error for every failure."""
+"""The authenticated ciphers: AES-256-GCM, AES-256-GCM-SIV and XAES-256-GCM."""
 
 import threading
 from enum import IntEnum
@@ -13,7 +13,7 @@ from crypto.errors import OpenError
 KEY_BYTES: Final = 32
 TAG_BYTES: Final = 16
 # The key derivation of XAES encrypts two blocks that differ in the counter of their first two
-# bytes; both are made at once, as one number of 32 bytes.
+# bytes; both are made at once, as one integer of 32 bytes.
 _TWICE: Final = (1 << 128) | 1
 _COUNTERS: Final = (1 << 240) | (2 << 112)
 
@@ -30,7 +30,7 @@ FieldCipher = AESGCM | AESGCMSIV
 
 
 class XaesGcm:
-    """XAES-256-GCM (C2SP): 24-byte nonces, so random ones never meet under one long-lived key."""
+    """XAES-256-GCM (C2SP): 24-byte nonces, long enough to be chosen at random for any key."""
 
     __slots__ = ("_encryptor", "_lock", "_subkeys")
 
@@ -38,7 +38,7 @@ class XaesGcm:
 
     def __init__(self, key: bytes) -> None:
         _require(key)
-        # One block at a time is the PRF of the CMAC that the specification derives keys with.
+        # AES on single blocks is the PRF of the CMAC from which the specification derives keys.
         block = Cipher(algorithms.AES256(key), modes.ECB())  # noqa: S305 - PRF on single blocks
         self._encryptor, self._lock = block.encryptor(), threading.Lock()
         whole = int.from_bytes(self._encrypt_blocks(bytes(16)), "big")
@@ -47,8 +47,8 @@ class XaesGcm:
         self._subkeys = (subkey * _TWICE) ^ _COUNTERS
 
     def _encrypt_blocks(self, blocks: bytes) -> bytes:
-        # ECB keeps nothing from one whole block to the next, so one context serves all calls;
-        # making one would cost more than the rest of the derivation.
+        # ECB keeps no state between whole blocks, so one context serves all calls; making one per
+        # call would cost more than the rest of the derivation.
         with self._lock:
             return self._encryptor.update(blocks)
 
@@ -57,7 +57,7 @@ class XaesGcm:
         return AESGCM(self._encrypt_blocks((prefix * _TWICE ^ self._subkeys).to_bytes(32, "big")))
 
     def encrypt(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
-        """Return ciphertext and tag.
+        """Return the ciphertext and the 16-byte tag.
 
         Raises:
             ValueError: The nonce does not have 24 bytes.
@@ -70,7 +70,7 @@ class XaesGcm:
         """Return the plaintext.
 
         Raises:
-            OpenError: Anything at all does not fit.
+            OpenError: The nonce, the ciphertext, the key or the associated data does not match.
         """
         if len(nonce) != self.nonce_bytes or len(ciphertext) < TAG_BYTES:
             raise OpenError
@@ -81,13 +81,13 @@ class XaesGcm:
 
 
 def field_cipher(algorithm: Algorithm, key: bytes) -> FieldCipher:
-    """Return the cipher of fields under a 32-byte key.
+    """Return the cipher that seals fields under a 32-byte key.
 
-    It is pyca's own, so that opening a field costs no call more: nonces of another length than 12
-    and the many errors of a failure are the business of `crypto.envelope`, its only user.
+    This is pyca's own object, which saves one call for each field. `crypto.envelope`, its only
+    user, checks the length of the nonce (12 bytes) and maps the errors.
 
     Raises:
-        ValueError: The algorithm seals no fields, or the key does not have 32 bytes.
+        ValueError: The algorithm is not one for fields, or the key does not have 32 bytes.
     """
     _require(key)
     if algorithm is Algorithm.AES_256_GCM:
@@ -98,6 +98,6 @@ def field_cipher(algorithm: Algorithm, key: bytes) -> FieldCipher:
 
 
 def _require(key: bytes) -> None:
-    # A 16-byte key would silently be AES-128.
+    # pyca would silently use AES-128 with a 16-byte key.
     if len(key) != KEY_BYTES:
         raise ValueError("the key must have 32 bytes")

@@ -1,4 +1,4 @@
-"""Client assertions (`private_key_jwt`, RFC 7523): read first, then checked against a key set."""
+"""Client assertions (`private_key_jwt`, RFC 7523): parse them, then verify their signature."""
 
 import base64
 import binascii
@@ -18,18 +18,18 @@ from crypto.errors import AssertionRefused, SignatureInvalid
 from crypto.jwks import ALGORITHMS, Key, candidates
 
 LIFE: Final = 3600
-"""How many seconds ahead an assertion may end."""
+"""Maximum seconds from now to `exp`."""
 _SKEW: Final = 5
 _LONGEST: Final = 16 * 1024
 _LONGEST_NAME: Final = 255
 _HEADER: Final = frozenset({"alg", "kid", "typ", "cty", "x5c", "x5t", "x5t#S256"})
-"""What libraries name a key by; it is looked for in the set that the client registered alone."""
+"""Accepted header members. Those that identify a key only select one of the registered keys."""
 
 
 class _Sizes(jws.JWSRegistry):
-    """The bounds of the library, whose header has no room for a chain of certificates.
+    """The limits of the JWS library, raised because `x5c` chains exceed its default header size.
 
-    `read` has bounded the whole token before.
+    `read` has already limited the length of the whole token.
     """
 
     max_header_length = _LONGEST
@@ -38,11 +38,11 @@ class _Sizes(jws.JWSRegistry):
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """What an assertion says; nothing of it is proven until `verify`.
+    """The claims of an assertion, unverified until `verify` succeeds.
 
     Args:
-        client_id: Whom it speaks for.
-        expires: Unix seconds, whole, at which it ends.
+        client_id: The client that the assertion identifies.
+        expires: Whole Unix seconds at which the assertion expires.
     """
 
     token: str = field(repr=False)
@@ -54,21 +54,21 @@ class Assertion:
 
 
 def read(token: str, *, client_id: str, audience: Collection[str], now: int) -> Assertion:
-    """Return what an assertion says, once its form and claims are as they must be.
+    """Parse an assertion and check its form and claims, but not its signature.
 
-    Nothing here depends on whether there is such a client, so that the reason may be told.
+    The result does not depend on whether the client exists, so the reason may be disclosed.
 
     Args:
         token: Compact serialization.
-        client_id: The parameter beside it; empty where there is none.
-        audience: The names of this service, without a slash at the end.
+        client_id: The `client_id` parameter of the request; empty if absent.
+        audience: The accepted values of `aud`, without a trailing slash.
         now: Unix seconds.
 
     Raises:
-        AssertionRefused: Says what to mend.
+        AssertionRefused: The form or a claim is invalid; the reason says what to correct.
     """
     header, claims = _parts(token)
-    if not set(header) <= _HEADER or not all(map(_told, header, header.values())):
+    if not set(header) <= _HEADER or not all(map(_valid_member, header, header.values())):
         raise AssertionRefused(f"its header may hold {', '.join(sorted(_HEADER))} only, as text")
     alg = header.get("alg")
     if alg not in ALGORITHMS:
@@ -84,7 +84,7 @@ def read(token: str, *, client_id: str, audience: Collection[str], now: int) -> 
 
 
 def verify(assertion: Assertion, jwks: Mapping[str, Any]) -> None:
-    """Check the signature; raises SignatureInvalid where no key of the set made it."""
+    """Verify the signature; raises SignatureInvalid if no key of the set made it."""
     for key in candidates(jwks, assertion.alg, assertion.kid):
         try:
             _check(assertion, key)
@@ -96,7 +96,7 @@ def verify(assertion: Assertion, jwks: Mapping[str, Any]) -> None:
 
 def _check(assertion: Assertion, key: Key) -> None:
     if isinstance(key, OKPKey):
-        # The same signature under both of its names; the library warns of the older one.
+        # EdDSA and Ed25519 name one algorithm; the library warns about the former.
         signed, _, signature = assertion.token.rpartition(".")
         public = cast(Ed25519PublicKey, key.public_key)
         public.verify(base64.urlsafe_b64decode(signature + "=="), signed.encode())
@@ -105,7 +105,7 @@ def _check(assertion: Assertion, key: Key) -> None:
 
 
 def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return header and claims of a token whose three parts are canonical base64url."""
+    """Return the header and claims of a token made of three parts in canonical base64url."""
     parts = token.split(".")
     if len(token) > _LONGEST or len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
         raise AssertionRefused(f"it must be a signed JWT of at most {_LONGEST} characters")
@@ -115,8 +115,8 @@ def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         ]
         header, claims = (json.loads(part, object_pairs_hook=_once) for part in decoded[:2])
     except (ValueError, binascii.Error, RecursionError):
-        raise AssertionRefused("it must be base64url of JSON that names no member twice") from None
-    # Two spellings of one token would slip past every list that knows its text.
+        raise AssertionRefused("it must be base64url of JSON without duplicate members") from None
+    # A list of used tokens compares text, so a second encoding of a token would evade it.
     again = [base64.urlsafe_b64encode(value).rstrip(b"=").decode() for value in decoded]
     if again != parts or not isinstance(header, dict) or not isinstance(claims, dict):
         raise AssertionRefused("header and claims must be JSON objects in canonical base64url")
@@ -131,14 +131,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _named(value: object) -> bool:
-    """Tell whether a value is short text of characters that there are."""
+    """Return whether a value is a text of 1 to 255 characters without controls or surrogates."""
     if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST_NAME:
         return False
     return not any(ord(sign) < ord(" ") or 0xD800 <= ord(sign) < 0xE000 for sign in value)  # noqa: PLR2004 - surrogates
 
 
-def _told(name: str, value: object) -> bool:
-    """Tell whether a header member is as it must be: text, or of certificates a list of it."""
+def _valid_member(name: str, value: object) -> bool:
+    """Return whether a header member has its type: a list of texts for `x5c`, else text."""
     if name != "x5c":
         return _named(value)
     return isinstance(value, list) and all(isinstance(part, str) for part in value)
@@ -163,7 +163,7 @@ def _check_times(claims: Mapping[str, Any], now: int) -> int:
 
 
 def _moment(value: object) -> float | None:
-    """Return a NumericDate (RFC 7519 section 2): a number, whole or not."""
+    """Return a NumericDate (RFC 7519 section 2) as a number, or None if it is not a valid one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if -(2**53) < value < 2**53 else None

@@ -1,4 +1,4 @@
-"""Keyed digests that find a sealed value by equality, without opening anything."""
+"""Blind indexes: keyed digests that find a sealed value by equality without opening it."""
 
 import hashlib
 import hmac
@@ -10,7 +10,7 @@ DIGEST_BYTES: Final = 16
 
 
 class BlindIndex:
-    """HMAC-SHA256 under one version of the index key; shows no key, refuses to be pickled."""
+    """HMAC-SHA-256 under one version of the index key; its repr hides the key; not picklable."""
 
     __slots__ = ("_key", "version")
 
@@ -25,7 +25,7 @@ class BlindIndex:
         raise TypeError("a key is never pickled")
 
     def digest(self, table: str, column: str, normal_form: str) -> bytes:
-        """Return 16 bytes that depend on the table, the column and the normal form."""
+        """Return the 16-byte index of a value, bound to its table and column."""
         place = length_prefixed(table.encode()) + length_prefixed(column.encode())
         message = b"lamina/1/index" + place + normal_form.encode()
         return hmac.new(self._key, message, hashlib.sha256).digest()[:DIGEST_BYTES]

@@ -1,4 +1,4 @@
-"""JSON in one form only (RFC 8785), for what is signed or chained."""
+"""Canonical JSON (RFC 8785), for data that is signed or hashed."""
 
 import json
 import math
@@ -57,16 +57,16 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         if not all(isinstance(name, str) for name in value):
             raise ValueError("the names of an object's members are strings")
-        # UTF-16 code units decide the order, not code points.
+        # RFC 8785 sorts by UTF-16 code units, not by code points.
         names = sorted(value, key=lambda name: name.encode("utf-16-be"))
         return "{" + ",".join(f"{_scalar(name)}:{_text(value[name])}" for name in names) + "}"
     return _scalar(value)
 
 
 def canonical_json(value: object) -> bytes:
-    """Return the one UTF-8 form of a JSON value.
+    """Return the canonical UTF-8 encoding of a JSON value.
 
     Raises:
-        ValueError: Something in it has no exact JSON form.
+        ValueError: A part of the value has no exact JSON form.
     """
     return _text(value).encode()

@@ -1,4 +1,4 @@
-"""Data keys and the sealed fields under them, in the two formats that crypto freezes."""
+"""Envelope encryption: wrapped data keys and the fields sealed under them."""
 
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -15,7 +15,7 @@ from crypto.keyring import FORMAT, KeyEncryptionKey
 
 _FIELD_HEADER: Final = 4
 _FIELD_NONCE: Final = 12
-# Slices made once: cutting a field into its parts is a tenth of opening it.
+# Slices are made once: cutting a field into its parts is a tenth of the cost of opening it.
 _HEADER: Final = slice(0, _FIELD_HEADER)
 _NONCE: Final = slice(_FIELD_HEADER, _FIELD_HEADER + _FIELD_NONCE)
 _BODY: Final = slice(_FIELD_HEADER + _FIELD_NONCE, None)
@@ -25,7 +25,7 @@ _DEK_BODY: Final = _DEK_HEADER + _DEK_NONCE
 WRAPPED_BYTES: Final = _DEK_BODY + aead.KEY_BYTES + aead.TAG_BYTES + 32
 _FIRST_MARK: Final = 0xF8
 ERASED: Final = bytes((FORMAT, 0, 0xFF, 0xFF))
-"""What stands in a cell whose value was erased: it opens under no key and is never re-sealed."""
+"""Replaces the content of an erased cell; no key opens it and no job re-encrypts it."""
 _FIELD_ALGORITHMS: Final = {
     int(item): item for item in (Algorithm.AES_256_GCM, Algorithm.AES_256_GCM_SIV)
 }
@@ -35,7 +35,7 @@ _DEK_MARK: Final = bytes((FORMAT, Algorithm.XAES_256_GCM))
 
 
 Cell = tuple[bytes, bytes, bytes, bytes]
-"""What is stored in a cell, the place of its column, its row's id, and what the row adds."""
+"""A stored value, the place of its column, the 16 bytes of its row id, and the row's extra part."""
 
 
 def _expand(key: bytes, info: bytes, length: int) -> bytes:
@@ -43,9 +43,9 @@ def _expand(key: bytes, info: bytes, length: int) -> bytes:
 
 
 class DataKey:
-    """The key of one (owner, class, generation): seals and opens fields, derives purpose keys.
+    """A data key of one (owner, class, generation): seals and opens fields, derives purpose keys.
 
-    Shows no key in repr and refuses to be pickled.
+    Its repr hides the key, and it cannot be pickled.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class DataKey:
         raise TypeError("a key is never pickled")
 
     def seal(self, plaintext: bytes, context: FieldContext) -> bytes:
-        """Return header, nonce, ciphertext and tag: 32 bytes over the plaintext.
+        """Return header, nonce, ciphertext and tag: 32 bytes more than the plaintext.
 
         Raises:
             ValueError: The field belongs to another owner than this key.
@@ -94,10 +94,10 @@ class DataKey:
         return self.seal_cell(plaintext, place, context.row.bytes, extra_part(context.extra))
 
     def open(self, sealed: bytes, context: FieldContext) -> bytes:
-        """Return the plaintext.
+        """Return the plaintext of a sealed field.
 
         Raises:
-            OpenError: Anything at all does not fit: bytes, cell, owner, generation, algorithm.
+            OpenError: The bytes, cell, owner, generation or algorithm do not match.
         """
         if context.owner != self.owner:
             raise OpenError
@@ -110,10 +110,10 @@ class DataKey:
         """Seal a cell of this key's owner.
 
         Args:
-            plaintext: Any bytes.
+            plaintext: The value to seal.
             place: The column, from `place_of`.
             row: The 16 bytes of the row's id.
-            extra: What the row adds, from `extra_part`.
+            extra: The row's own associated data, from `extra_part`.
         """
         header = self._header
         nonce = opaque.random_bytes(_FIELD_NONCE)
@@ -121,29 +121,29 @@ class DataKey:
         return header + nonce + self._encrypt(nonce, plaintext, associated)
 
     def open_cell(self, sealed: bytes, place: bytes, row: bytes, extra: bytes = NO_EXTRA) -> bytes:
-        """Open a cell of this key's owner; the arguments are those of `seal_cell`.
+        """Open a cell of this key's owner; `place`, `row` and `extra` are those of `seal_cell`.
 
         Raises:
-            OpenError: Anything at all does not fit.
+            OpenError: The bytes, cell, owner, generation or algorithm do not match.
         """
-        # The header that stands there is authenticated, so another than this key's never opens.
+        # The stored header is authenticated, so a header from another key never opens.
         associated = sealed[_HEADER] + place + self._owner + row + extra
         try:
             return self._decrypt(sealed[_NONCE], sealed[_BODY], associated)
         except (InvalidTag, ValueError):
-            # ValueError: too short to hold even a nonce.
+            # ValueError: the value is too short to hold a nonce.
             raise OpenError from None
 
     def reseal_many(self, cells: Sequence[Cell], old: "DataKey") -> list[bytes]:
-        """Open cells of this key's owner under an older key and seal them under this one.
+        """Re-encrypt cells of this key's owner from an older key to this one.
 
         Args:
-            cells: Of each cell what is stored, its `place_of`, the 16 bytes of its row and its
+            cells: For each cell its stored value, `place_of`, the 16 bytes of its row id and
                 `extra_part`.
-            old: The key that they were sealed under.
+            old: The key under which they are sealed.
 
         Raises:
-            OpenError: One of them does not open; none is returned.
+            OpenError: One of them does not open; no result is returned.
         """
         header, around, encrypt = self._header, self._owner, self._encrypt
         nonces = opaque.random_bytes(_FIELD_NONCE * len(cells))
@@ -157,7 +157,7 @@ class DataKey:
         return done
 
     def derive(self, purpose: str, length: int = 32) -> bytes:
-        """Return a key for one purpose, independent of the key that seals fields."""
+        """Derive a key for one purpose, independent of the key that seals fields."""
         return _expand(self._secret, b"lamina/1/derive" + length_prefixed(purpose.encode()), length)
 
 
@@ -185,7 +185,7 @@ def create_data_key(
     generation: int = 1,
     algorithm: Algorithm = Algorithm.AES_256_GCM,
 ) -> tuple[bytes, DataKey]:
-    """Make a data key; return its 113 wrapped bytes and the key itself."""
+    """Generate a data key; return its 113 wrapped bytes and the key itself."""
     secret = opaque.random_bytes(aead.KEY_BYTES)
     key = DataKey(kek.key_class, owner, generation, algorithm, secret)
     header = bytes((FORMAT, Algorithm.XAES_256_GCM, algorithm))
@@ -194,11 +194,11 @@ def create_data_key(
 
 
 def open_data_key(kek: KeyEncryptionKey, owner: Owner, wrapped: bytes) -> DataKey:
-    """Unwrap a data key and check its commitment, once for all the fields it will open.
+    """Unwrap a data key and check its commitment, once for all fields opened with it.
 
     Raises:
-        OpenError: Altered bytes, another owner, class or KEK, or a key that does not match its
-            commitment (a message made to open under two keys).
+        OpenError: The bytes were altered, belong to another owner, class or KEK, or the key does
+            not match its commitment (a ciphertext crafted to open under two keys).
     """
     secret = _unwrap(kek, owner.to_bytes(), wrapped)
     algorithm = _FIELD_ALGORITHMS.get(wrapped[2])
@@ -214,13 +214,13 @@ def open_data_key(kek: KeyEncryptionKey, owner: Owner, wrapped: bytes) -> DataKe
 def rewrap_data_key(
     old: KeyEncryptionKey, new: KeyEncryptionKey, owner: bytes, wrapped: bytes
 ) -> bytes:
-    """Return the same data key under another KEK of its class; no field changes.
+    """Rewrap a data key under another KEK of its class; the sealed fields stay as they are.
 
     Args:
-        old: The KEK that it is under.
-        new: The KEK that it will be under.
-        owner: The 17 bytes of its owner.
-        wrapped: The 113 bytes as they are stored.
+        old: The KEK that wraps it now.
+        new: The KEK to wrap it under.
+        owner: The 17 bytes of the owner.
+        wrapped: The 113 stored bytes.
 
     Raises:
         OpenError: The bytes do not open under the old key.
@@ -234,10 +234,10 @@ def rewrap_data_key(
 
 
 def wrapped_kek_version(wrapped: bytes) -> int:
-    """Return the KEK version that a wrapped data key names.
+    """Return the KEK version recorded in a wrapped data key.
 
     Raises:
-        OpenError: The bytes are no wrapped data key.
+        OpenError: The bytes are not a wrapped data key.
     """
     if len(wrapped) != WRAPPED_BYTES or wrapped[:2] != _DEK_MARK:
         raise OpenError
@@ -245,10 +245,10 @@ def wrapped_kek_version(wrapped: bytes) -> int:
 
 
 def sealed_generation(sealed: bytes) -> int:
-    """Return the data-key generation that a sealed field names.
+    """Return the data-key generation recorded in a sealed field.
 
     Raises:
-        OpenError: The bytes are no sealed field of this format.
+        OpenError: The bytes are not a sealed field of this format.
     """
     if len(sealed) < _FIELD_HEADER or sealed[0] != FORMAT or sealed[1] not in _FIELD_ALGORITHMS:
         raise OpenError
@@ -256,5 +256,5 @@ def sealed_generation(sealed: bytes) -> int:
 
 
 def looks_sealed(value: bytes) -> bool:
-    """Tell sealed bytes from UTF-8 text, which never starts with 0xF8 to 0xFF."""
+    """Return whether bytes may be sealed: UTF-8 text never starts with 0xF8 to 0xFF."""
     return value[:1] >= bytes((_FIRST_MARK,))

@@ -1,23 +1,23 @@
-"""What the crypto package raises; no text here ever holds a key, a plaintext or a ciphertext."""
+"""Exceptions of the crypto package; their text never holds a key, a plaintext or a ciphertext."""
 
 
 class CryptoError(Exception):
-    """Base of every error of this package."""
+    """Base class of all errors of this package."""
 
 
 class OpenError(CryptoError):
-    """A sealed value does not open; one text for every reason, so that the reason is not told."""
+    """A sealed value does not open; the text is the same for every reason, to disclose none."""
 
     def __init__(self) -> None:
         super().__init__("the sealed value does not open")
 
 
 class KeyUnavailable(CryptoError):
-    """This process does not hold the key that was asked for.
+    """This process does not hold the requested key.
 
     Args:
         key_class: The class of the key, such as ``biometric``.
-        version: The version, or None when the class has no active key at all.
+        version: The version, or None if the class has no active key.
     """
 
     def __init__(self, key_class: str, version: int | None = None) -> None:
@@ -28,32 +28,32 @@ class KeyUnavailable(CryptoError):
 
 
 class KeyFileError(CryptoError):
-    """A root key file cannot be used; the text names the file and what to mend."""
+    """A root key file cannot be used; the text names the file and the remedy."""
 
 
 class PasswordMismatch(CryptoError):
-    """The password is not the one that was hashed, or the hash is none of ours."""
+    """The password does not match the hash, or the hash is malformed."""
 
     def __init__(self) -> None:
         super().__init__("the password does not match")
 
 
 class HasherBusy(CryptoError):
-    """Too many hashes wait already; memory is bounded, so this one is not begun."""
+    """Too many hashes are waiting; memory is bounded, so no further hash is started."""
 
     def __init__(self) -> None:
         super().__init__("too many passwords are being hashed")
 
 
 class SignatureInvalid(CryptoError):
-    """A signed token is not taken; one text for every reason."""
+    """A signed token is not valid; the text is the same for every reason."""
 
     def __init__(self) -> None:
         super().__init__("the signed token is not valid")
 
 
 class AssertionRefused(SignatureInvalid):
-    """A client assertion is not as it must be; the reason names a rule, never what came in."""
+    """A client assertion is not acceptable; the reason names a rule and never repeats the input."""
 
     def __init__(self, reason: str) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class AssertionRefused(SignatureInvalid):
 
 
 class KeySetInvalid(CryptoError):
-    """A JWK set is not taken; names the place by a JSON pointer, and what to mend."""
+    """A JWK set is not acceptable; names the member by JSON pointer and says what to correct."""
 
     def __init__(self, pointer: str, code: str, detail: str) -> None:
         super().__init__(f"{pointer} {detail}".strip())
@@ -71,15 +71,15 @@ class KeySetInvalid(CryptoError):
 
 
 class ChainBroken(CryptoError):
-    """The log was changed; names the first position that does not fit.
+    """The hash chain does not verify; names the first position that does not match.
 
     Args:
         position: Counted from 1.
-        what: What does not fit there, as half a sentence.
+        what: What does not match there, as part of a sentence.
     """
 
     def __init__(self, position: int, what: str = "") -> None:
         self.position = position
         self.what = what
-        told = f": {what}" if what else ""
-        super().__init__(f"the chain is broken at position {position}{told}")
+        suffix = f": {what}" if what else ""
+        super().__init__(f"the chain is broken at position {position}{suffix}")

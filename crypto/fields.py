@@ -1,4 +1,4 @@
-"""Where a sealed field lives: the associated data that keeps it from opening anywhere else."""
+"""The identity of a sealed field: associated data that prevents it from opening elsewhere."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -8,11 +8,11 @@ from uuid import UUID
 
 _LONGEST_PART: Final = 0xFFFF
 NO_EXTRA: Final = b"\0\0"
-"""The frame of nothing: what most rows add to the place of their cells."""
+"""The encoding of an empty extra part, which most rows use."""
 
 
 class OwnerKind(IntEnum):
-    """To whom a data key belongs."""
+    """The kind of owner of a data key."""
 
     SUBJECT = 1
     PAYEE = 2
@@ -24,7 +24,7 @@ _KINDS: Final = tuple(bytes((kind,)) for kind in range(max(OwnerKind) + 1))
 
 
 class Owner(NamedTuple):
-    """The holder of a data key: a subject, payee, client, or a reserved purpose of the service."""
+    """The owner of a data key: a subject, payee, client, or a reserved purpose of the service."""
 
     kind: OwnerKind
     id: UUID
@@ -35,7 +35,7 @@ class Owner(NamedTuple):
 
 
 def length_prefixed(value: bytes) -> bytes:
-    """Return a 2-byte big-endian length and the value.
+    """Return a value prefixed with its 2-byte big-endian length.
 
     Raises:
         ValueError: The value is longer than 65,535 bytes.
@@ -47,7 +47,7 @@ def length_prefixed(value: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class FieldContext:
-    """One cell: table, column, owner, row, and what the row adds (a type and status)."""
+    """The identity of a cell: table, column, owner, row and extra data (a type and a status)."""
 
     table: str
     column: str
@@ -57,13 +57,13 @@ class FieldContext:
 
 
 def extra_part(extra: bytes) -> bytes:
-    """Return what the row adds, framed; most rows add nothing."""
+    """Return the encoded extra part of a row; most rows have none."""
     return length_prefixed(extra) if extra else NO_EXTRA
 
 
 @lru_cache(maxsize=1024)
 def place_of(table: str, column: str) -> bytes:
     """Return the part of the associated data that all cells of a column share."""
-    # There are as many as there are columns, and each is asked for with every value.
+    # One entry per column; every sealed value needs its own.
     names = length_prefixed(table.encode()) + length_prefixed(column.encode())
     return b"lamina/1/field" + names

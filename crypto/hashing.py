@@ -1,4 +1,4 @@
-"""Password hashing with Argon2id (RFC 9106), with a bound on the memory in use."""
+"""Password hashing with Argon2id (RFC 9106) and bounded memory."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ LEAST_PASSES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy a hasher is: its turns, how many of them are taken, and how many hashes wait."""
+    """The load of a hasher: its concurrency, how many hashes run and how many wait."""
 
     turns: int
     taken: int
@@ -25,16 +25,16 @@ class Load:
 
 
 class PasswordHasher:
-    """Hashes and checks passwords, at most ``concurrency`` at a time.
+    """Hashes and verifies passwords, at most ``concurrency`` at a time.
 
     Args:
-        concurrency: How many hashes run at once; each holds ``memory_kib``.
-        memory_kib: Memory of one hash, at least 19 MiB (OWASP).
+        concurrency: How many hashes run at once; each uses ``memory_kib``.
+        memory_kib: Memory of one hash in KiB, at least 19 MiB (OWASP).
         passes: Iterations, at least 2.
-        wait_seconds: How long a hash waits for its turn.
+        wait_seconds: How long a hash waits before HasherBusy is raised.
 
     Raises:
-        ValueError: The parameters are below the floor.
+        ValueError: The parameters are below these minimums.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class PasswordHasher:
 
     @classmethod
     def unsafe_for_tests(cls, concurrency: int = 4, wait_seconds: float = 5.0) -> "PasswordHasher":
-        """Return a hasher that is fast and worthless, for tests alone."""
+        """Return a fast, insecure hasher for tests."""
         hasher = cls.__new__(cls)
         hasher._set(concurrency, 8, 1, wait_seconds)  # noqa: SLF001 - an alternative constructor
         return hasher
@@ -82,21 +82,21 @@ class PasswordHasher:
             self._turns.release()
 
     def load(self) -> Load:
-        """Return how busy it is now."""
+        """Return the current load."""
         with self._counting:
             return Load(self._count, self._taken, self._waiting)
 
     def hash(self, password: str) -> str:
-        """Return the encoded hash with its parameters and a fresh salt; raises HasherBusy."""
+        """Return the encoded hash with its parameters and a new salt; raises HasherBusy."""
         with self._turn():
             return self._argon2.hash(password)
 
     def verify(self, encoded: str, password: str) -> None:
-        """Check a password.
+        """Verify a password against an encoded hash.
 
         Raises:
-            PasswordMismatch: It is another one, or the stored hash is malformed.
-            HasherBusy: No turn came within the waiting time.
+            PasswordMismatch: The password does not match, or the stored hash is malformed.
+            HasherBusy: The waiting time ended before the hash could start.
         """
         with self._turn():
             try:
@@ -105,5 +105,5 @@ class PasswordHasher:
                 raise PasswordMismatch from None
 
     def needs_rehash(self, encoded: str) -> bool:
-        """Tell whether a hash was made with other parameters than today's."""
+        """Return whether a hash was made with parameters other than the current ones."""
         return self._argon2.check_needs_rehash(encoded)

@@ -1,4 +1,4 @@
-"""Public keys of clients as a JWK set (RFC 7517): what may be stored, and keys to verify with."""
+"""Public keys of clients as a JWK set (RFC 7517): validation for storage, and verification keys."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ ALGORITHMS: Final[Mapping[str, str]] = {
     "Ed25519": "OKP",
     "EdDSA": "OKP",
 }
-"""The signatures that are taken, and the type of key that makes each."""
+"""The accepted signature algorithms, with the key type of each."""
 _MOST: Final = 16
 _LONGEST_KID: Final = 255
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
@@ -30,10 +30,10 @@ _LONGEST_MEMBER: Final = 2048
 
 
 def public_set(given: object) -> dict[str, Any]:
-    """Return a JWK set as it is to be stored: of each key the public members and its name.
+    """Validate a JWK set and return it with the public members, `kid` and `alg` of each key only.
 
     Raises:
-        KeySetInvalid: It holds a private or shared key, or one that is not taken here; says where.
+        KeySetInvalid: It holds a private, shared or unsupported key; the pointer says where.
     """
     keys = given.get("keys") if isinstance(given, dict) else None
     if not isinstance(keys, list) or len(keys) > _MOST:
@@ -47,7 +47,7 @@ def public_set(given: object) -> dict[str, Any]:
 
 
 def candidates(jwks: Mapping[str, Any], alg: str, kid: str | None) -> Iterator[Key]:
-    """Yield the keys of a stored set that may have made a signature; one that is no key is none."""
+    """Yield the keys of a stored set that may have made a signature; malformed keys are skipped."""
     keys = jwks.get("keys")
     for given in keys if isinstance(keys, list) else ():
         try:
@@ -60,17 +60,17 @@ def candidates(jwks: Mapping[str, Any], alg: str, kid: str | None) -> Iterator[K
 
 
 def _same(one: str, other: str) -> bool:
-    """Tell whether two names are of one algorithm: `EdDSA` is the older one of `Ed25519`."""
+    """Return whether two names mean the same algorithm; `EdDSA` is the old name of `Ed25519`."""
     return one == other or ALGORITHMS.get(one) == ALGORITHMS[other] == "OKP"
 
 
 def _public(jwk: object, at: str) -> dict[str, str]:
     if not isinstance(jwk, dict):
         raise KeySetInvalid(at, "not_a_key", "must be a JWK: an object")
-    # Looked for before anything else: whoever sends a private key must hear of that.
+    # Checked first: a client that sends a private key must learn of it before any other error.
     if jwk.get("kty") == "oct" or _PRIVATE & set(jwk):
         detail = "holds a private or shared key; register its public part, and replace the key"
-        raise KeySetInvalid(at, "private_key", f"{detail}: it has left your hands")
+        raise KeySetInvalid(at, "private_key", f"{detail}: treat it as compromised")
     members = _MEMBERS.get(jwk["kty"]) if isinstance(jwk.get("kty"), str) else None
     if members is None:
         raise KeySetInvalid(f"{at}/kty", "unknown_key_type", "must be EC, RSA or OKP")
@@ -84,7 +84,7 @@ def _public(jwk: object, at: str) -> dict[str, str]:
     try:
         _import(found)
     except (JoseError, ValueError, TypeError):
-        raise KeySetInvalid(at, "not_a_key", "is no key of its type") from None
+        raise KeySetInvalid(at, "not_a_key", "is not a valid key of its type") from None
     return found
 
 
@@ -125,7 +125,7 @@ def _number(text: str) -> int:
 
 
 def _import(jwk: Mapping[str, str]) -> Key:
-    """Return a key of the public members alone, whatever else a row may hold."""
+    """Return a key made of the public members only, even if the stored row has others."""
     kinds: dict[str, type[Key]] = {"EC": ECKey, "RSA": RSAKey, "OKP": OKPKey}
     public: dict[str, str | list[str]] = {
         name: jwk[name] for name in ("kty", *_MEMBERS[jwk["kty"]])

@@ -1,4 +1,4 @@
-"""The key-encryption keys that this process holds, by class and version."""
+"""The key-encryption keys (KEKs) of this process, by class and version."""
 
 import threading
 from collections.abc import Collection
@@ -28,14 +28,14 @@ KEY_CLASSES: Final = (
 
 
 class KeyEncryptionKey:
-    """One KEK, ready to wrap data keys; shows no key in repr and refuses to be pickled."""
+    """A KEK, ready to wrap data keys; its repr hides the key, and it cannot be pickled."""
 
     __slots__ = ("cipher", "key_class", "label", "version")
 
     def __init__(self, key_class: str, version: int, key: bytes) -> None:
         self.key_class = key_class
         self.version = version
-        # The part of the associated data that all data keys of the class share.
+        # The associated data that all data keys of the class share.
         self.label = b"lamina/1/dek" + length_prefixed(key_class.encode())
         self.cipher = aead.XaesGcm(key)
 
@@ -65,10 +65,10 @@ def _unwrap(root: RootProvider, key_class: str, version: int, wrapped: bytes) ->
 
 
 def create_kek(root: RootProvider, key_class: str, version: int) -> tuple[bytes, KeyEncryptionKey]:
-    """Make a KEK and wrap it under the root.
+    """Generate a KEK and wrap it under the newest root key of its class.
 
     Returns:
-        ``0xF9 | 0x4B | root version u32 | KEK version u32 | what the provider returned``, and the
+        ``0xF9 | 0x4B | root version u32 | KEK version u32 | the provider's ciphertext``, and the
         key. The header and the class are the provider's associated data.
     """
     key = opaque.random_bytes(aead.KEY_BYTES)
@@ -82,34 +82,34 @@ def open_kek(root: RootProvider, key_class: str, version: int, wrapped: bytes) -
 
     Raises:
         OpenError: The bytes were altered, or belong to another class or version.
-        KeyUnavailable: The root of this process lacks that class or root version.
+        KeyUnavailable: This process does not hold the root key of that class or version.
     """
     return KeyEncryptionKey(key_class, version, _unwrap(root, key_class, version, wrapped))
 
 
 def export_kek(root: RootProvider, key_class: str, version: int, wrapped: bytes) -> bytes:
-    """Return the bytes of a KEK for a recovery export; raises as `open_kek` does."""
+    """Return the plaintext bytes of a KEK for a recovery export; raises as `open_kek` does."""
     return _unwrap(root, key_class, version, wrapped)
 
 
 def import_kek(root: RootProvider, key_class: str, version: int, key: bytes) -> bytes:
-    """Return a recovered KEK, wrapped under the newest root of its class."""
+    """Wrap a recovered KEK under the newest root key of its class."""
     header = _header(root, key_class, version)
     return header + root.wrap(key_class, key, _associated(header, key_class))
 
 
 def root_version_of(wrapped: bytes) -> int:
-    """Return the root version that a wrapped KEK names."""
+    """Return the root version recorded in a wrapped KEK."""
     return int.from_bytes(wrapped[2:6], "big")
 
 
 def rewrap_kek(root: RootProvider, key_class: str, version: int, wrapped: bytes) -> bytes:
-    """Return the same KEK under the newest root of its class; raises as `open_kek` does."""
+    """Rewrap a KEK under the newest root key of its class; raises as `open_kek` does."""
     return import_kek(root, key_class, version, _unwrap(root, key_class, version, wrapped))
 
 
 class KeyRing:
-    """The unwrapped KEKs of this process; safe to share between threads."""
+    """The unwrapped KEKs of this process; thread-safe."""
 
     def __init__(self) -> None:
         self._keys: dict[tuple[str, int], KeyEncryptionKey] = {}
@@ -120,18 +120,18 @@ class KeyRing:
         return f"KeyRing({sorted(self._keys)})"
 
     def add(self, kek: KeyEncryptionKey) -> None:
-        """Hold a key; it seals nothing until `settle` says so."""
+        """Add a key; it wraps nothing until `settle` makes it active."""
         with self._lock:
             self._keys = self._keys | {(kek.key_class, kek.version): kek}
 
     def settle(
         self, active: Collection[tuple[str, int]], known: Collection[tuple[str, int]]
     ) -> None:
-        """Let each class seal under its newest active key; forget keys that are not known.
+        """Make the newest active key of each class wrap data keys; drop keys that no longer exist.
 
         Args:
-            active: Class and version of the keys that may wrap new data keys.
-            known: Class and version of every key that still exists.
+            active: Class and version of each key that may wrap new data keys.
+            known: Class and version of each key that still exists.
         """
         with self._lock:
             self._keys = {name: kek for name, kek in self._keys.items() if name in known}
@@ -139,7 +139,7 @@ class KeyRing:
             self._active = dict(held)
 
     def holds(self, key_class: str, version: int) -> bool:
-        """Tell whether a key is held."""
+        """Return whether this process holds a key."""
         return (key_class, version) in self._keys
 
     def active(self, key_class: str) -> KeyEncryptionKey:
@@ -154,7 +154,7 @@ class KeyRing:
         return self.get(key_class, version)
 
     def get(self, key_class: str, version: int) -> KeyEncryptionKey:
-        """Return one key.
+        """Return a key by class and version.
 
         Raises:
             KeyUnavailable: This process does not hold it.
@@ -165,5 +165,5 @@ class KeyRing:
             raise KeyUnavailable(key_class, version) from None
 
     def classes(self) -> frozenset[str]:
-        """Return the classes that can be sealed here."""
+        """Return the classes that have an active key in this process."""
         return frozenset(self._active)

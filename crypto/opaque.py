@@ -1,4 +1,4 @@
-"""Random values that carry no meaning: tokens, codes and time-ordered ids, and their comparison."""
+"""Random tokens, codes and time-ordered ids, with their digests and comparison."""
 
 import base64
 import hashlib
@@ -11,19 +11,19 @@ _LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None}
 
 
 def random_bytes(length: int) -> bytes:
-    """Return ``length`` bytes from the operating system's generator."""
+    """Return ``length`` bytes from the operating system's random generator."""
     return secrets.token_bytes(length)
 
 
 def new_token(prefix: str = "") -> str:
-    """Return a 256-bit bearer value as base64url, after an optional readable prefix."""
+    """Return a 256-bit bearer token as base64url, after an optional readable prefix."""
     return prefix + base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"=").decode()
 
 
 def digest(token: str, purpose: str) -> bytes:
-    """Return the 32 bytes under which a high-entropy token is stored.
+    """Return the 32-byte digest under which a high-entropy token is stored.
 
-    SHA-256 with the purpose as domain; never for passwords or short codes, which can be guessed.
+    SHA-256 with the purpose as domain. Never for passwords or short codes: they can be guessed.
     """
     label = purpose.encode()
     message = b"lamina/1/token" + len(label).to_bytes(2, "big") + label + token.encode()
@@ -31,7 +31,7 @@ def digest(token: str, purpose: str) -> bytes:
 
 
 def keyed_digest(key: bytes, token: str, purpose: str, bound: bytes = b"") -> bytes:
-    """Return the 32 bytes under which a bearer's token is stored, so that no row can be forged.
+    """Return the keyed 32-byte digest of a bearer token; forging a row would need the key.
 
     HMAC-SHA-256 over ``"lamina/1/bearer" | lp(purpose) | lp(bound) | token``.
     """
@@ -42,20 +42,20 @@ def keyed_digest(key: bytes, token: str, purpose: str, bound: bytes = b"") -> by
 
 
 def equal(left: bytes, right: bytes) -> bool:
-    """Compare two byte strings in a time that does not depend on where they differ."""
+    """Compare two byte strings in constant time."""
     return hmac.compare_digest(left, right)
 
 
 def new_code(groups: int = 4) -> str:
-    """Return a code for people to type: ``groups`` of four base-32 characters (20 bits each)."""
+    """Return a code for manual entry: ``groups`` of four base-32 characters (20 bits each)."""
     return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(groups))
 
 
 def normalize_code(typed: str) -> str:
-    """Return the canonical characters of a typed code, without separators.
+    """Return a typed code in canonical form, without separators.
 
     Raises:
-        ValueError: A character is left that no code contains.
+        ValueError: A character is not part of the code alphabet.
     """
     code = typed.upper().translate(_LOOKALIKES)
     if not code or not set(code) <= set(_ALPHABET):

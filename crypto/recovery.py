@@ -1,8 +1,8 @@
 """Recovery exports: the KEKs of a deployment, sealed for one recipient (HPKE, RFC 9180).
 
-The recipient's key is ML-KEM-768 with X25519, so that an export copied today stays closed to a
-quantum computer. An export is JSON: what it is, whose, when made and until when kept, which keys,
-and the sealed key bytes; all that is readable is the HPKE `info`, so none of it can be changed.
+The recipient's key combines ML-KEM-768 and X25519, so that a quantum computer cannot open an
+export copied today. An export is JSON: format, issuer, creation and expiry times, key names, and
+the sealed key bytes. All readable members are the HPKE `info`, so none of them can be changed.
 """
 
 import base64
@@ -40,7 +40,7 @@ ExportedKey = tuple[str, int, bytes]
 
 
 def create_recipient() -> tuple[str, str]:
-    """Return the private and the public text of a new recipient; each is one line."""
+    """Generate a recipient key pair; return its private and its public line."""
     mlkem, x25519 = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
     private = mlkem.private_bytes_raw() + x25519.private_bytes_raw()
     public = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
@@ -48,25 +48,25 @@ def create_recipient() -> tuple[str, str]:
 
 
 def recipient_id(recipient: str) -> str:
-    """Return the name of a recipient: the first 16 bytes of SHA-256 of its public key, in hex.
+    """Return the id of a recipient: the first 16 bytes of SHA-256 of its public key, in hex.
 
     Raises:
-        KeyFileError: It is no public line of `create_recipient`.
+        KeyFileError: The text is not a public line of `create_recipient`.
     """
     public = _parse(_PUBLIC, recipient, _MLKEM_PUBLIC_BYTES + _X25519_BYTES)
     return hashlib.sha256(public).hexdigest()[:32]
 
 
 def seal_export(recipient: str, keys: Sequence[ExportedKey], about: Mapping[str, Any]) -> bytes:
-    """Return an export that only the recipient opens.
+    """Return an export that only the recipient can open.
 
     Args:
         recipient: The public line of `create_recipient`.
         keys: The KEKs.
-        about: What the export says of itself, such as `issuer`, `created_at` and `expires_at`.
+        about: Metadata of the export, such as `issuer`, `created_at` and `expires_at`.
 
     Raises:
-        KeyFileError: The recipient is no such line.
+        KeyFileError: The recipient is not a public line.
     """
     raw = _parse(_PUBLIC, recipient, _MLKEM_PUBLIC_BYTES + _X25519_BYTES)
     public = MLKEM768X25519PublicKey(
@@ -81,11 +81,11 @@ def seal_export(recipient: str, keys: Sequence[ExportedKey], about: Mapping[str,
 
 
 def open_export(private: str, content: bytes) -> tuple[dict[str, Any], list[ExportedKey]]:
-    """Return what an export says of itself, and its KEKs.
+    """Open an export; return its metadata and its KEKs.
 
     Raises:
-        KeyFileError: It is no export, or the private line is none.
-        OpenError: It is for another recipient, or was changed.
+        KeyFileError: The content is not an export, or the private line is malformed.
+        OpenError: It was made for another recipient, or was modified.
     """
     raw = _parse(_PRIVATE, private, _SEED_BYTES + _X25519_BYTES)
     key = MLKEM768X25519PrivateKey(

@@ -1,4 +1,4 @@
-"""Signed tokens of this service: ES256 access tokens and HS256 device tokens."""
+"""Signed tokens of the service: ES256 access tokens and HS256 device tokens."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ _PUBLIC: Final = ("kty", "crv", "x", "y")
 
 
 class SigningKey:
-    """A P-256 key that signs tokens; shows no key in repr and refuses to be pickled."""
+    """A P-256 key that signs tokens; its repr hides the key, and it cannot be pickled."""
 
     __slots__ = ("jwk", "kid")
 
@@ -38,16 +38,16 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> "SigningKey":
-        """Return a new key."""
+        """Generate a key."""
         return cls(ECKey.generate_key("P-256", private=True))
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> "SigningKey":
-        """Return the key that `to_bytes` wrote."""
+        """Return the key that `to_bytes` encoded."""
         return cls(ECKey.import_key(stored))
 
     def to_bytes(self) -> bytes:
-        """Return the private key as PKCS #8 in DER, to be sealed."""
+        """Return the private key as PKCS #8 in DER, for sealing."""
         private = cast("EllipticCurvePrivateKey", self.jwk.private_key)
         return private.private_bytes(
             serialization.Encoding.DER,
@@ -56,14 +56,14 @@ class SigningKey:
         )
 
     def public_jwk(self) -> dict[str, Any]:
-        """Return the public part as a JWK with `kid`, `use` and `alg`; kid is RFC 7638's."""
+        """Return the public JWK with `kid` (RFC 7638 thumbprint), `use` and `alg`."""
         public = self.jwk.as_dict(private=False)
         members = {name: public[name] for name in _PUBLIC}
         return members | {"kid": self.kid, "use": "sig", "alg": "ES256"}
 
 
 def sign_jwt(key: SigningKey, claims: Mapping[str, Any], typ: str) -> str:
-    """Return a compact JWS over the claims."""
+    """Sign claims as a compact JWS with ES256."""
     header = {"alg": "ES256", "kid": key.kid, "typ": typ}
     return jwt.encode(header, dict(claims), key.jwk, algorithms=["ES256"])
 
@@ -71,18 +71,18 @@ def sign_jwt(key: SigningKey, claims: Mapping[str, Any], typ: str) -> str:
 def verify_jwt(
     token: str, jwks: Mapping[str, Any], *, typ: str, issuer: str, audience: str | None, now: int
 ) -> dict[str, Any]:
-    """Return the claims of a token that one of the published keys signed.
+    """Verify a token against the published keys and return its claims.
 
     Args:
-        token: Compact serialization, 16 KiB at most.
-        jwks: The key set; only the key that the header names by `kid` is tried.
+        token: Compact serialization, at most 16 KiB.
+        jwks: The key set; only the key named by the header's `kid` is tried.
         typ: The media type that the header must carry, such as ``at+jwt``.
-        issuer: The value of `iss`.
-        audience: A value that `aud` must hold; None leaves it to the caller.
+        issuer: The required value of `iss`.
+        audience: A value that `aud` must contain; None leaves the check to the caller.
         now: Unix seconds.
 
     Raises:
-        SignatureInvalid: Anything at all is not as it must be.
+        SignatureInvalid: The form, signature, type, times, issuer or audience is not valid.
     """
     found, claims = _proven(token, jwks)
     if found != typ:
@@ -96,7 +96,7 @@ def verify_jwt(
 
 
 _Proof = tuple[tuple[str, ...], str, str]
-"""What was proven of a token: by which public key, its media type and its claims as JSON."""
+"""A verified token: the members of the public key, the media type, and the claims as JSON."""
 _PROVEN: Final[dict[bytes, _Proof]] = {}
 _MOST_PROVEN: Final = 4096
 
@@ -104,8 +104,8 @@ _MOST_PROVEN: Final = 4096
 def _proven(token: str, jwks: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the media type and the claims of a token with a valid ES256 signature.
 
-    A client sends one token with many requests: its signature is checked once, and remembered
-    under a digest. The key that made it must be in the key set at every call.
+    A client sends one token with many requests, so its signature is verified once and cached
+    under a digest. The key must still be in the key set at every call.
     """
     if len(token) > _LONGEST or not token.isascii():
         raise SignatureInvalid
@@ -137,17 +137,17 @@ def _prove(token: str, jwks: Mapping[str, Any]) -> _Proof:
 
 @lru_cache(maxsize=32)
 def _public(*members: str) -> ECKey:
-    """Return a public key; to check that its point is on the curve costs as much as a signature."""
+    """Return a public key, cached: the check of its point costs as much as a signature."""
     return ECKey.import_key(dict(zip(_PUBLIC, members, strict=True)))
 
 
 def sign_mac_jwt(secret: bytes, claims: Mapping[str, Any], typ: str) -> str:
-    """Return a compact JWS under a 32-byte key of the service itself."""
+    """Sign claims as a compact JWS with HS256, under a 32-byte key of the service."""
     return jwt.encode({"alg": "HS256", "typ": typ}, dict(claims), OctKey.import_key(secret))
 
 
 def verify_mac_jwt(secret: bytes, token: str, *, typ: str, now: int) -> dict[str, Any]:
-    """Return the claims of a token that this service signed; raises SignatureInvalid."""
+    """Verify an HS256 token of this service and return its claims; raises SignatureInvalid."""
     header = _header(token, {"alg", "typ"})
     if header != {"alg": "HS256", "typ": typ}:
         raise SignatureInvalid
@@ -157,7 +157,7 @@ def verify_mac_jwt(secret: bytes, token: str, *, typ: str, now: int) -> dict[str
 
 
 def _header(token: str, allowed: set[str]) -> dict[str, Any]:
-    """Return the protected header of a token whose three parts are canonical base64url."""
+    """Return the protected header of a token made of three parts in canonical base64url."""
     parts = token.split(".")
     if len(token) > _LONGEST or len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
         raise SignatureInvalid
@@ -168,7 +168,7 @@ def _header(token: str, allowed: set[str]) -> dict[str, Any]:
         header = json.loads(decoded[0])
     except (ValueError, binascii.Error, RecursionError):
         raise SignatureInvalid from None
-    # Two spellings of one token would slip past every list that knows its text.
+    # A list of revoked tokens compares text, so a second encoding of a token would evade it.
     again = [base64.urlsafe_b64encode(value).rstrip(b"=").decode() for value in decoded]
     if again != parts or not isinstance(header, dict) or not set(header) <= allowed:
         raise SignatureInvalid

@@ -1,4 +1,4 @@
-"""Where root keys come from."""
+"""Providers of root keys."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,7 +23,7 @@ _handed: Final[dict[int, bytes]] = {}
 
 
 def open_root(specification: str, classes: Iterable[str]) -> RootProvider:
-    """Open the provider that a setting names, such as ``file:keys``, for some key classes.
+    """Open the root key provider that a setting such as ``file:keys`` names, for some key classes.
 
     Raises:
         KeyFileError: The provider is unknown, or its keys cannot be read.
@@ -46,7 +46,7 @@ def _options(place: str, *wanted: str) -> tuple[str, dict[str, str]]:
 
 
 def _secret(options: dict[str, str], name: str) -> bytes:
-    """Return a secret that a descriptor or a private file hands over, less the line's end."""
+    """Return a secret from a descriptor or a private file, without the final newline."""
     place = options.get(name, "")
     scheme, _, where = place.partition(":")
     if scheme == "fd" and where.isdigit():
@@ -57,7 +57,7 @@ def _secret(options: dict[str, str], name: str) -> bytes:
 
 
 def _descriptor(number: int) -> bytes:
-    # A descriptor can be read once, and each class opens its root by itself.
+    # A descriptor can be read only once, but each class opens its root separately.
     if number not in _handed:
         _handed[number] = read_descriptor(number)
     return _handed[number]

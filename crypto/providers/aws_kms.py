@@ -1,4 +1,4 @@
-"""Root keys in AWS KMS: each version is a key of its own, as automatic rotation keeps the old."""
+"""Root keys in AWS KMS; each root version is a separate KMS key."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,6 +14,8 @@ _REFUSALS: Final = frozenset(
 
 class KmsRoot:
     """The `aws-kms` provider.
+
+    Automatic rotation in KMS keeps the old key material, so a new version needs a new key.
 
     Args:
         client: A ``boto3`` client of KMS.
@@ -33,7 +35,7 @@ class KmsRoot:
     def connect(
         cls, arns: Sequence[str], classes: Iterable[str], *, region: str, endpoint: str
     ) -> "KmsRoot":
-        """Open a client with the credentials of the environment, the profile or the instance.
+        """Connect with the credentials of the environment, the profile or the instance.
 
         Raises:
             KeyFileError: The extra `aws` is not installed.
@@ -46,17 +48,17 @@ class KmsRoot:
         return cls(client, arns, classes)
 
     def key_classes(self) -> frozenset[str]:
-        """Return the classes this process may use."""
+        """Return the classes that this process may use."""
         return self._classes
 
     def version(self, key_class: str) -> int:
-        """Return the position of the newest key; raises KeyUnavailable."""
+        """Return the newest root version, which is the number of keys; raises KeyUnavailable."""
         if key_class not in self._classes:
             raise KeyUnavailable(key_class)
         return len(self._arns)
 
     def wrap(self, key_class: str, plaintext: bytes, associated: bytes) -> bytes:
-        """Encrypt in KMS, with class and associated data as encryption context."""
+        """Encrypt in KMS, with the class and associated data as encryption context."""
         arn = self._arns[self.version(key_class) - 1]
         context = _context(key_class, associated)
         found = self._call(
@@ -65,7 +67,7 @@ class KmsRoot:
         return bytes(found["CiphertextBlob"])
 
     def unwrap(self, key_class: str, version: int, wrapped: bytes, associated: bytes) -> bytes:
-        """Decrypt in KMS under exactly this key; raises KeyUnavailable or OpenError."""
+        """Decrypt in KMS with exactly this key; raises KeyUnavailable or OpenError."""
         if not 1 <= version <= self.version(key_class):
             raise KeyUnavailable(key_class, version)
         found = self._call(
@@ -78,19 +80,19 @@ class KmsRoot:
         return bytes(found["Plaintext"])
 
     def grow(self, key_class: str) -> int:
-        """Refuse: a new root is a new key; raises KeyFileError that says how."""
+        """Raise KeyFileError: a new root version is a new KMS key that an operator adds."""
         raise KeyFileError(
             f"a new root of {key_class} is a new KMS key: append its ARN to the setting"
         )
 
     def destroy(self, key_class: str, version: int) -> None:
-        """Schedule the deletion of a key that is not the newest, in a week."""
+        """Schedule the deletion of a key that is not the newest, after seven days."""
         if not 1 <= version <= self.version(key_class):
             raise KeyUnavailable(key_class, version)
         if version == self.version(key_class):
             raise KeyFileError(f"root {key_class} {version} is the newest; make another first")
         self._call(
-            # Deletion takes the id of a key of one's own account, which ends its ARN.
+            # Deletion takes a key id of the own account, which is the last part of the ARN.
             "schedule_key_deletion",
             key_class,
             KeyId=self._arns[version - 1].rsplit("/", 1)[-1],

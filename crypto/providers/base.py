@@ -1,4 +1,4 @@
-"""What every holder of root keys offers, and the ones that hold them in this process."""
+"""The interface of root key providers, and the base of those that hold keys in this process."""
 
 from collections.abc import Iterable
 from typing import Final, Protocol
@@ -13,7 +13,7 @@ class RootProvider(Protocol):
     """Wraps and unwraps KEKs under the root key of their class."""
 
     def key_classes(self) -> frozenset[str]:
-        """Return the classes this process may use."""
+        """Return the classes that this process may use."""
 
     def version(self, key_class: str) -> int:
         """Return the root version that wraps new KEKs; raises KeyUnavailable."""
@@ -25,28 +25,28 @@ class RootProvider(Protocol):
         """Decrypt under one root version; raises KeyUnavailable or OpenError."""
 
     def grow(self, key_class: str) -> int:
-        """Make a new root version and return it.
+        """Create a new root version and return its number.
 
         Raises:
-            KeyUnavailable: The class is not held here.
-            KeyFileError: New versions are made elsewhere; the text says where.
+            KeyUnavailable: This process does not hold the class.
+            KeyFileError: The provider cannot create versions; the text says how to add one.
         """
 
     def destroy(self, key_class: str, version: int) -> None:
-        """Destroy a root version that is not the newest, for good.
+        """Permanently destroy a root version that is not the newest.
 
         Raises:
-            KeyUnavailable: There is no such version.
-            KeyFileError: It is the newest, or it is destroyed elsewhere; the text says where.
+            KeyUnavailable: The version does not exist.
+            KeyFileError: It is the newest, or it must be destroyed outside; the text says where.
         """
 
 
 class LocalRoots:
-    """Root keys in the memory of this process, however they came there.
+    """Root keys in the memory of this process, from any source.
 
     Args:
         roots: The cipher of every class and version.
-        source: Where the keys come from, for the sentence that says where to add one.
+        source: Where the keys come from, for the message that says where to add one.
     """
 
     def __init__(self, roots: dict[str, dict[int, aead.XaesGcm]], source: str) -> None:
@@ -80,15 +80,15 @@ class LocalRoots:
         return root.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], associated)
 
     def grow(self, key_class: str) -> int:
-        """Refuse: nothing is made here; raises KeyFileError that says where."""
+        """Raise KeyFileError that says where a new root version is added."""
         raise KeyFileError(f"a new root of {key_class} is added to {self._source}")
 
     def destroy(self, key_class: str, version: int) -> None:
-        """Refuse: nothing is destroyed here; raises KeyFileError that says where."""
+        """Raise KeyFileError that says where a root version is removed."""
         raise KeyFileError(f"root {key_class} {version} is removed from {self._source}")
 
     def require_older(self, key_class: str, version: int) -> None:
-        """Refuse to lose the newest root, or one that is not there."""
+        """Raise an error if a version is the newest or does not exist."""
         if version not in self._roots.get(key_class, {}):
             raise KeyUnavailable(key_class, version)
         if version == self.version(key_class):
@@ -106,7 +106,7 @@ def ciphers(keys: dict[str, dict[int, bytes]]) -> dict[str, dict[int, aead.XaesG
 def only(
     keys: dict[str, dict[int, bytes]], classes: Iterable[str], missing: str
 ) -> dict[str, dict[int, bytes]]:
-    """Return the keys of some classes; raises KeyFileError when a class has none."""
+    """Return the keys of some classes; raises KeyFileError if a class has none."""
     chosen = {key_class: keys.get(key_class, {}) for key_class in classes}
     for key_class, versions in chosen.items():
         if not versions:

@@ -1,4 +1,4 @@
-"""Root keys in a directory, one file per class and version, readable by their owner only."""
+"""Root keys in a directory, one file per class and version, accessible to their owner only."""
 
 import os
 import re
@@ -32,10 +32,10 @@ class FileRoot(LocalRoots):
 
     @classmethod
     def init(cls, directory: Path, classes: Iterable[str]) -> "FileRoot":
-        """Make version 1 of every class; the directory appears whole or not at all.
+        """Create version 1 of every class; the directory is renamed into place once complete.
 
         Raises:
-            KeyFileError: The directory exists already, or cannot be made.
+            KeyFileError: The directory already exists, or cannot be created.
         """
         if directory.exists():
             raise KeyFileError(f"{directory.name}: exists already; root keys are never overwritten")
@@ -60,10 +60,10 @@ class FileRoot(LocalRoots):
 
     @classmethod
     def open(cls, directory: Path, classes: Iterable[str]) -> "FileRoot":
-        """Read every version of the named classes, and nothing of any other.
+        """Read all versions of the named classes and no other file.
 
         Raises:
-            KeyFileError: A file is missing, damaged, or others can read it.
+            KeyFileError: A file is missing, damaged, or readable by others.
         """
         try:
             check_private(directory.name, directory.lstat(), "700")
@@ -82,7 +82,7 @@ class FileRoot(LocalRoots):
         return cls(ciphers(only(keys, wanted, missing)), directory)
 
     def grow(self, key_class: str) -> int:
-        """Add a file with the next version; raises KeyUnavailable or KeyFileError."""
+        """Write a file with the next version; raises KeyUnavailable or KeyFileError."""
         number = self.version(key_class) + 1
         key = opaque.random_bytes(aead.KEY_BYTES)
         path = self._directory / f"{key_class}.{number}.key"
@@ -92,7 +92,7 @@ class FileRoot(LocalRoots):
         return number
 
     def destroy(self, key_class: str, version: int) -> None:
-        """Overwrite and remove the file of a version that is not the newest."""
+        """Overwrite and delete the file of a version that is not the newest."""
         self.require_older(key_class, version)
         path = self._directory / f"{key_class}.{version}.key"
         try:

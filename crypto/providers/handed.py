@@ -1,4 +1,4 @@
-"""Root keys that are handed over: by a systemd credential, a descriptor, or as a passphrase."""
+"""Root keys from a systemd credential, a file descriptor or a passphrase."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ _LEAST_CHARACTERS: Final = 12
 
 
 def open_credential(path: Path, classes: Iterable[str]) -> LocalRoots:
-    """Read records from a credential file, such as systemd's ``$CREDENTIALS_DIRECTORY/NAME``.
+    """Read root keys from a credential file, such as systemd's ``$CREDENTIALS_DIRECTORY/NAME``.
 
     Raises:
         KeyFileError: It cannot be read, others can read it, or a class is missing.
@@ -35,7 +35,7 @@ def open_credential(path: Path, classes: Iterable[str]) -> LocalRoots:
 
 
 def read_descriptor(number: int) -> bytes:
-    """Return what a descriptor holds, and close it; raises KeyFileError."""
+    """Read a file descriptor to its end and close it; raises KeyFileError."""
     try:
         with os.fdopen(number, "rb") as file:
             return file.read(LARGEST)
@@ -44,16 +44,16 @@ def read_descriptor(number: int) -> bytes:
 
 
 def parse_handed(content: bytes, classes: Iterable[str]) -> LocalRoots:
-    """Return the roots in records that were read from a descriptor."""
+    """Return the root keys in records that were read from a descriptor; raises KeyFileError."""
     keys = parse("the descriptor", content)
     return LocalRoots(ciphers(only(keys, classes, _MISSING)), "what the descriptor hands over")
 
 
 def create_parameters(path: Path, passphrase: bytes) -> None:
-    """Write the parameters of a passphrase: salt, cost, and a check value that gives nothing away.
+    """Write a passphrase's parameters: salt, cost, and a check value that reveals no key.
 
     Raises:
-        KeyFileError: The passphrase is too short, or the file exists.
+        KeyFileError: The passphrase is too short, or the file already exists.
     """
     if len(passphrase.decode("utf-8", "replace")) < _LEAST_CHARACTERS:
         raise KeyFileError(f"the passphrase must have {_LEAST_CHARACTERS} characters at least")
@@ -70,10 +70,10 @@ def create_parameters(path: Path, passphrase: bytes) -> None:
 
 
 def open_passphrase(path: Path, passphrase: bytes, classes: Iterable[str]) -> LocalRoots:
-    """Derive the root of every class from a passphrase (Argon2id, then HKDF per class).
+    """Derive the root key of every class from a passphrase (Argon2id, then HKDF per class).
 
     Raises:
-        KeyFileError: The parameters are damaged, or the passphrase is another.
+        KeyFileError: The parameters are damaged, or the passphrase is wrong.
     """
     try:
         body = json.loads(read_private(path))

@@ -1,4 +1,4 @@
-"""Root keys in a hardware security module, by PKCS #11: AES keys that cannot be read out."""
+"""Root keys in a hardware security module (PKCS #11): AES keys that cannot be extracted."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -12,7 +12,7 @@ _KEY_BITS: Final = 256
 
 
 class Pkcs11Root:
-    """Keys labeled ``lamina-CLASS-VERSION`` in one token.
+    """The `pkcs11` provider: keys labeled ``lamina-CLASS-VERSION`` in one token.
 
     Args:
         session: An open read-write session of ``python-pkcs11``.
@@ -34,10 +34,10 @@ class Pkcs11Root:
 
     @classmethod
     def connect(cls, module: str, token: str, pin: bytes, classes: Iterable[str]) -> "Pkcs11Root":
-        """Log in to a token; the first root of a class is made when there is none.
+        """Log in to a token; creates the first root key of a class that has none.
 
         Raises:
-            KeyFileError: The extra is not installed, or the module, token or PIN is not right.
+            KeyFileError: The extra is not installed, or the module, token or PIN is wrong.
         """
         try:
             import pkcs11  # noqa: PLC0415 - an extra
@@ -50,17 +50,17 @@ class Pkcs11Root:
             raise KeyFileError(f"pkcs11: {detail}") from None
 
     def key_classes(self) -> frozenset[str]:
-        """Return the classes this process may use."""
+        """Return the classes that this process may use."""
         return frozenset(self._versions)
 
     def version(self, key_class: str) -> int:
-        """Return the newest version of a class; raises KeyUnavailable."""
+        """Return the newest root version of a class; raises KeyUnavailable."""
         if key_class not in self._versions:
             raise KeyUnavailable(key_class)
         return max(self._versions[key_class])
 
     def wrap(self, key_class: str, plaintext: bytes, associated: bytes) -> bytes:
-        """Encrypt in the token with AES-GCM: nonce, ciphertext and tag."""
+        """Encrypt in the token with AES-GCM; return nonce, ciphertext and tag."""
         key, nonce = (
             self._key(key_class, self.version(key_class)),
             opaque.random_bytes(_NONCE_BYTES),
@@ -76,7 +76,7 @@ class Pkcs11Root:
             raise OpenError from None
 
     def grow(self, key_class: str) -> int:
-        """Make the next version in the token; raises KeyUnavailable."""
+        """Create the next root version in the token; raises KeyUnavailable."""
         number = self.version(key_class) + 1
         self._versions[key_class][number] = self._create(key_class, number)
         return number
@@ -124,5 +124,5 @@ def _session(library: Any, module: str, token: str, pin: bytes) -> Any:  # noqa:
     try:
         return found.open(rw=True, user_pin=pin.decode())
     except library.UserAlreadyLoggedIn:
-        # The login belongs to the process: another class has opened the token before.
+        # The login applies to the whole process, and another class has already logged in.
         return found.open(rw=True)

@@ -1,4 +1,4 @@
-"""The text form of root keys: five lines each, with a checksum that names a damaged one."""
+"""The text format of root keys: five lines each, with a checksum that detects damage."""
 
 import base64
 import hashlib
@@ -26,21 +26,21 @@ def render(key_class: str, version: int, key: bytes) -> bytes:
 
 
 def parse(name: str, content: bytes) -> dict[str, dict[int, bytes]]:
-    """Return the keys of one record after the other, by class and version.
+    """Parse consecutive records; return the keys by class and version.
 
     Args:
-        name: The name of the place, for the error.
+        name: The name of the source, for the error.
         content: The bytes.
 
     Raises:
-        KeyFileError: Something is not a record, or its checksum does not fit.
+        KeyFileError: A part is not a record, or its checksum does not match.
     """
     keys: dict[str, dict[int, bytes]] = {}
     end = 0
     for match in _RECORD.finditer(content):
         key_class, version = match["key_class"].decode(), int(match["version"])
         key = base64.urlsafe_b64decode(match["key"])
-        # Rendering what was read and comparing checks every line, the checksum among them.
+        # Rendering the parsed values and comparing checks every line, including the checksum.
         if match.start() != end or not opaque.equal(render(key_class, version, key), match[0]):
             raise damaged(name)
         keys.setdefault(key_class, {})[version] = key
@@ -51,25 +51,25 @@ def parse(name: str, content: bytes) -> dict[str, dict[int, bytes]]:
 
 
 def damaged(name: str) -> KeyFileError:
-    """Return the refusal of a record that is not as it was written."""
+    """Return the error for a damaged or renamed record."""
     detail = "damaged, or renamed from another class or version; restore it from a backup"
     return KeyFileError(f"{name}: {detail}")
 
 
 def read_private(path: Path, largest: int = LARGEST) -> bytes:
-    """Return the content of a file that nobody else can read.
+    """Read a file that must be private to its owner.
 
     Raises:
-        KeyFileError: It is missing, another's, readable by others, a symbolic link, or no file but
-            a pipe or a device, which could keep the reader waiting for ever.
+        KeyFileError: It is missing, has another owner, is readable by others, is a symbolic link,
+            or is not a regular file (reading a pipe or a device could block forever).
     """
     try:
-        # Without O_NONBLOCK the opening of a pipe waits until somebody writes to it.
+        # Without O_NONBLOCK, opening a pipe blocks until a writer opens it.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise KeyFileError(f"{path.name}: cannot be read ({error.strerror})") from None
     with os.fdopen(handle, "rb") as file:
-        # The open handle is asked, not the path, so the file cannot be exchanged in between.
+        # Check the open handle, not the path, so that the file cannot be swapped in between.
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"{path.name}: is no regular file")
@@ -78,7 +78,7 @@ def read_private(path: Path, largest: int = LARGEST) -> bytes:
 
 
 def check_private(name: str, status: os.stat_result, mode: str) -> None:
-    """Refuse what others own or can read; raises KeyFileError that says what to run."""
+    """Check that a file or directory is private; raises KeyFileError with the command to fix it."""
     if status.st_uid != os.geteuid():
         raise KeyFileError(f"{name}: belongs to another user; chown it to the one that runs lamina")
     if stat.S_IMODE(status.st_mode) & 0o077:
@@ -86,7 +86,7 @@ def check_private(name: str, status: os.stat_result, mode: str) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a new file that only its owner can read; raises KeyFileError when it is there."""
+    """Write a new file that only its owner can read; raises KeyFileError if it already exists."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:

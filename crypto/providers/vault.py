@@ -1,4 +1,4 @@
-"""Root keys in the transit engine of a Vault server: they never leave it."""
+"""Root keys in the transit engine of a HashiCorp Vault server, which never exports them."""
 
 import base64
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ _MARK: Final = "vault:v"
 
 
 class VaultRoot:
-    """One transit key per class, named ``PREFIX-CLASS``.
+    """The `vault` provider: one transit key per class, named ``PREFIX-CLASS``.
 
     Args:
         transit: The transit engine of an ``hvac`` client.
-        prefix: What the names of the keys begin with.
+        prefix: The prefix of the key names.
         classes: The classes this process may use.
     """
 
@@ -33,7 +33,7 @@ class VaultRoot:
     def connect(
         cls, url: str, prefix: str, token_file: Path, classes: Iterable[str]
     ) -> "VaultRoot":
-        """Open the engine with the token in a private file.
+        """Connect with the token in a private file.
 
         Raises:
             KeyFileError: The extra `vault` is not installed, or the token cannot be read.
@@ -47,7 +47,7 @@ class VaultRoot:
         return cls(client.secrets.transit, prefix, classes)
 
     def key_classes(self) -> frozenset[str]:
-        """Return the classes this process may use."""
+        """Return the classes that this process may use."""
         return self._classes
 
     def version(self, key_class: str) -> int:
@@ -55,7 +55,7 @@ class VaultRoot:
         return int(self._call("read_key", key_class)["latest_version"])
 
     def wrap(self, key_class: str, plaintext: bytes, associated: bytes) -> bytes:
-        """Encrypt in the server; raises KeyUnavailable."""
+        """Encrypt on the server; raises KeyUnavailable."""
         found = self._call(
             "encrypt_data",
             key_class,
@@ -65,7 +65,7 @@ class VaultRoot:
         return str(found["ciphertext"]).encode()
 
     def unwrap(self, key_class: str, version: int, wrapped: bytes, associated: bytes) -> bytes:
-        """Decrypt in the server; raises KeyUnavailable or OpenError."""
+        """Decrypt on the server; raises KeyUnavailable or OpenError."""
         text = wrapped.decode("ascii", "replace")
         if not text.startswith(f"{_MARK}{version}:"):
             raise OpenError
@@ -80,11 +80,11 @@ class VaultRoot:
         return self.version(key_class)
 
     def destroy(self, key_class: str, version: int) -> None:
-        """Let the server forget this version and every older one."""
+        """Delete this version and all older ones on the server."""
         newest = self.version(key_class)
         if version >= newest:
             raise KeyFileError(f"root {key_class} {version} is the newest; make another first")
-        # A trim takes both bounds; set one after the other, as the client refuses equal ones.
+        # A trim needs both bounds. They are set separately because the client refuses equal ones.
         configure = "update_key_configuration"
         self._call(configure, key_class, min_decryption_version=version + 1)
         self._call(configure, key_class, min_encryption_version=version + 1)
@@ -99,7 +99,7 @@ class VaultRoot:
         try:
             answer = getattr(self._transit, act)(name, **arguments)
         except InvalidRequest:
-            # The server says no more than that: the ciphertext, its version or its place is wrong.
+            # The server does not say which of ciphertext, version or associated data is wrong.
             raise OpenError from None
         except (VaultError, OSError):
             raise KeyUnavailable(key_class) from None

@@ -1,9 +1,9 @@
-"""Error rates of scores where more is more genuine, and the plots that show them.
+"""Error rates of scores (higher is more genuine) and their plots.
 
-EER by person is the mean over people, each with a threshold of their own, as in Killourhy and
-Maxion (DSN 2009); the pooled one has a single threshold. Cllr (Brummer and du Preez 2006) is the
-cost of a log-likelihood ratio in bits: 1 for saying nothing; Cllr_min what the best monotone
-calibration (pool adjacent violators) would have left.
+The EER per person is the mean over people, each with their own threshold, as in Killourhy and
+Maxion (DSN 2009); the pooled EER has one threshold. Cllr (Brummer and du Preez 2006) is the cost
+of log-likelihood ratios in bits: 1 for no information. Cllr_min is the cost after the best
+monotone calibration (pool adjacent violators).
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Trial:
 
 
 def rates(genuine: Floats, impostor: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return thresholds, and at each the shares of genuine refused and impostors accepted."""
+    """Return the thresholds with the FRR and FAR at each."""
     thresholds = np.append(np.unique(np.concatenate([genuine, impostor])), np.inf)
     refused = np.searchsorted(np.sort(genuine), thresholds, "left") / len(genuine)
     accepted = 1 - np.searchsorted(np.sort(impostor), thresholds, "left") / len(impostor)
@@ -34,7 +34,7 @@ def rates(genuine: Floats, impostor: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def eer(genuine: Floats, impostor: Floats) -> float:
-    """Return the equal error rate, between two thresholds where none makes both the same."""
+    """Return the equal error rate, interpolated between two thresholds if necessary."""
     _, refused, accepted = rates(genuine, impostor)
     gap = refused - accepted
     after = int(np.argmax(gap >= 0))
@@ -46,29 +46,29 @@ def eer(genuine: Floats, impostor: Floats) -> float:
 
 
 def zero_miss_far(genuine: Floats, impostor: Floats) -> float:
-    """Return the share of impostors accepted when no genuine sample is refused."""
+    """Return the false acceptance rate at a false rejection rate of zero."""
     return float((impostor >= genuine.min()).mean())
 
 
 def frr_at_far(genuine: Floats, impostor: Floats, far: float) -> float:
-    """Return the share of genuine samples refused when at most `far` impostors are accepted."""
+    """Return the false rejection rate at a false acceptance rate of at most `far`."""
     _, refused, accepted = rates(genuine, impostor)
     return float(refused[np.argmax(accepted <= far)])
 
 
 def cllr(genuine: Floats, impostor: Floats) -> float:
-    """Return the cost of log-likelihood ratios (nats) in bits."""
+    """Return Cllr, the cost of log-likelihood ratios (in nats) in bits."""
     miss = np.logaddexp(0.0, -genuine).mean()
     alarm = np.logaddexp(0.0, impostor).mean()
     return float((miss + alarm) / (2 * np.log(2)))
 
 
 def cllr_min(genuine: Floats, impostor: Floats) -> float:
-    """Return what cllr would be after the best monotone calibration."""
+    """Return Cllr after the best monotone calibration."""
     scores = np.concatenate([genuine, impostor])
     labels = np.concatenate([np.ones(len(genuine)), np.zeros(len(impostor))])
     weights = np.where(labels > 0, 0.5 / len(genuine), 0.5 / len(impostor))
-    # Genuine first among equal scores, so that they are pooled: no calibration tells them apart.
+    # Genuine first among equal scores, so that they are pooled: no calibration can separate them.
     order = np.lexsort((-labels, scores))
     posterior = _isotonic(labels[order], weights[order])
     posterior = np.clip(posterior, 1e-12, 1 - 1e-12)
@@ -77,7 +77,7 @@ def cllr_min(genuine: Floats, impostor: Floats) -> float:
 
 
 def _isotonic(values: Floats, weights: Floats) -> Floats:
-    """Return the rising sequence nearest to `values` (pool adjacent violators)."""
+    """Return the nondecreasing sequence nearest to `values` (pool adjacent violators)."""
     blocks: list[list[float]] = []
     for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
         blocks.append([value, weight, 1])
@@ -91,12 +91,12 @@ def _isotonic(values: Floats, weights: Floats) -> Floats:
 
 
 def summarize(trials: Sequence[Trial], clip: tuple[float, float] | None = None) -> dict[str, float]:
-    """Return every figure of the contract for trials of several people.
+    """Return all error rates of the trials of several people.
 
     Args:
         trials: At least one person.
-        clip: Bounds of the log-likelihood ratios for Cllr; None where scores are no such ratios,
-            so that Cllr is not told.
+        clip: Bounds of the log-likelihood ratios for Cllr; None if scores are not such ratios,
+            which leaves Cllr out.
     """
     each = [eer(trial.genuine, trial.impostor) for trial in trials]
     genuine = np.concatenate([trial.genuine for trial in trials])
@@ -117,10 +117,10 @@ def summarize(trials: Sequence[Trial], clip: tuple[float, float] | None = None) 
 
 
 def plot(trials: Sequence[Trial], title: str, stem: Path) -> list[Path]:
-    """Draw the DET and the reliability plot as PNG; raises ImportError without matplotlib."""
+    """Draw the DET and reliability plots as PNG; raises ImportError without matplotlib."""
     from statistics import NormalDist  # noqa: PLC0415 - only for drawing
 
-    import matplotlib as mpl  # noqa: PLC0415 - only where plots are asked for
+    import matplotlib as mpl  # noqa: PLC0415 - only when plots are requested
 
     mpl.use("Agg")
     from matplotlib.figure import Figure  # noqa: PLC0415 - after the backend is chosen
@@ -146,19 +146,19 @@ def plot(trials: Sequence[Trial], title: str, stem: Path) -> list[Path]:
 def _reliability(
     figure_type: type, genuine: Floats, impostor: Floats, title: str, path: Path
 ) -> None:
-    """Draw what a ratio says against what happened, at even odds."""
+    """Draw the predicted probability against the observed share, at even prior odds."""
     scores = np.concatenate([genuine, impostor])
     labels = np.concatenate([np.ones(len(genuine)), np.zeros(len(impostor))])
     weights = np.where(labels > 0, 0.5 / len(genuine), 0.5 / len(impostor))
-    said = 1 / (1 + np.exp(-np.clip(scores, -30, 30)))
-    bins = np.minimum((said * 10).astype(int), 9)
+    predicted = 1 / (1 + np.exp(-np.clip(scores, -30, 30)))
+    bins = np.minimum((predicted * 10).astype(int), 9)
     mass = np.bincount(bins, weights, 10)
     there = mass > 0
-    happened = np.bincount(bins, weights * labels, 10)[there] / mass[there]
-    told = np.bincount(bins, weights * said, 10)[there] / mass[there]
+    observed = np.bincount(bins, weights * labels, 10)[there] / mass[there]
+    mean = np.bincount(bins, weights * predicted, 10)[there] / mass[there]
     figure = figure_type(figsize=(5, 5))
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], "--")
-    axes.plot(told, happened, "o-")
-    axes.set(xlabel="said probability", ylabel="share genuine", title=f"Reliability, {title}")
+    axes.plot(mean, observed, "o-")
+    axes.set(xlabel="predicted probability", ylabel="share genuine", title=f"Reliability, {title}")
     figure.savefig(path, dpi=100)

@@ -1,1 +1,1 @@
-"""Behavior: timings, touch, motion and pointer scored as calibrated log-likelihood ratios."""
+"""Behavioral biometrics: typing, touch, motion and pointer, scored as log-likelihood ratios."""

@@ -1,8 +1,9 @@
-"""What is known of everybody, whatever they type: one row per kind of column, any number of keys.
+"""Population statistics for typed text of any content and length.
 
-A password differs from person to person, so no column has a history of its own. Means, spreads
-and correlations are averaged over columns in the same relation (same column, neighbors, farther),
-and what the text itself adds to the differences of means is counted as between people.
+Each person types another password, so no column has a history of its own. Means, spreads and
+correlations are averaged over all columns in the same relation (same column, neighbors, farther
+apart). The variance that the text itself adds to the column means counts as variance between
+people.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ _MATRICES: Final = ("between", "within", "drift")
 
 @dataclass(frozen=True)
 class AnyText:
-    """Averages over columns.
+    """Population statistics averaged over columns, one entry per kind of column.
 
     Args:
         kinds: The kinds of columns, in the order of every array.
@@ -38,7 +39,7 @@ class AnyText:
         even: The same in `Layout.even`, (k,).
         variances: Of `between`, `within`, `drift`, (3, k).
         correlations: Of the same, by kind, kind and lag, (3, k, k, 4).
-        early: What tells who still learns a text, (2, k).
+        early: Weights that recognize a person who is still learning a text, (2, k).
     """
 
     kinds: tuple[str, ...]
@@ -52,7 +53,7 @@ class AnyText:
     _made: dict[Layout, Population] = field(default_factory=dict, compare=False, repr=False)
 
     def population(self, layout: Layout) -> Population:
-        """Return the statistics for a layout; made once and kept."""
+        """Return the statistics for a layout; computed once and cached."""
         if layout not in self._made:
             if len(self._made) >= 2 * KNOTS:
                 self._made.clear()
@@ -100,7 +101,7 @@ class AnyText:
 
 
 def average(population: Population, even_spread: Floats) -> AnyText:
-    """Return what remains of a population when its text is forgotten."""
+    """Average the statistics of one text over its columns, so that they apply to any text."""
     layout = population.layout
     kinds = layout.names
     at = [layout.slices[kind] for kind in kinds]
@@ -120,7 +121,7 @@ def average(population: Population, even_spread: Floats) -> AnyText:
 
 
 def _pooled(knots: Floats) -> Floats:
-    """Return the quantiles of several columns together."""
+    """Return the quantiles of several columns pooled into one."""
     found = np.quantile(knots.ravel(), (np.arange(KNOTS) + 0.5) / KNOTS)
     span = max(found[-1] - found[0], 1e-6)
     return np.asarray(np.maximum.accumulate(found + span * 1e-5 * np.arange(KNOTS)))
@@ -138,12 +139,12 @@ def _correlations(matrix: Floats, layout: Layout) -> Floats:
 
 
 def to_arrays(known: AnyText) -> dict[str, Floats]:
-    """Return the numbers, by name."""
+    """Return the arrays by name."""
     return {name: getattr(known, name) for name in _NUMBERS}
 
 
 def from_arrays(kinds: tuple[str, ...], arrays: Mapping[str, Floats]) -> AnyText:
-    """Return it from its numbers; raises KeyError or ValueError for what is not whole."""
+    """Build the statistics from named arrays; raises KeyError or ValueError if malformed."""
     knots, mean, spread, even, variances, correlations, early = (
         np.asarray(arrays[name], float) for name in _NUMBERS
     )

@@ -1,7 +1,7 @@
-"""From events to columns: what a typed text measures, and why a sample cannot be scored.
+"""Convert input events to feature columns, or say why a sample cannot be scored.
 
-A sample that is unfit is named with one of the codes of `WHY`, never guessed at. Which key was
-pressed is not known here: a key is when it went down, when it went up, and its class.
+An unfit sample is rejected with a code of `WHY`; nothing is imputed. Which key was pressed is not
+known: a key is the times it went down and up, and its class.
 """
 
 from collections.abc import Sequence
@@ -13,56 +13,56 @@ import numpy as np
 from biometrics.behavior.layout import FEWEST_KEYS, MOST_KEYS, Floats, Layout
 
 COARSE_MS: Final = 50.0
-"""Step of a clock from which on times say too little: 100 ms double the error, 17 cost nothing."""
+"""Clock step from which times carry too little: 100 ms double the error, 17 ms cost nothing."""
 _MS: Final = 1000.0
 _ALIKE_MS: Final = 1.0
 _STEPS_APART: Final = (1, 2, 3)
 _CONSTANT_MS: Final = 0.5
 _FEW: Final = 8
-"""Keys below which one kind of time may be constant by chance, where the clock has steps."""
+"""Below this number of keys, one kind of time may be constant by chance on a coarse clock."""
 _PIXELS: Final = 100.0
-"""CSS pixels that a contact of size 1 has, where a browser gives pixels."""
+"""CSS pixels of a contact of size 1, for browsers that report pixels."""
 WHY: Final = {
     "pasted": "the text was pasted",
     "autofilled": "the text was filled in by a program",
-    "edited": "the text was corrected, so its keys are not those of the whole text",
+    "edited": "the text was corrected, so its keys are not those of the final text",
     "coarse_clock": "the clock of the device is too coarse",
     "too_few_keys": f"there are fewer than {FEWEST_KEYS} keys",
     "too_many_keys": f"there are more than {MOST_KEYS} keys",
-    "zero_variance": "every time is the same, which nobody types",
-    "not_used": "no pointer was used: the keyboard does as well",
-    "no_hover": "there are clicks without moves: a touch, or a device that helps",
+    "zero_variance": "all times are equal, which no person types",
+    "not_used": "no pointer was used, as with a keyboard alone",
+    "no_hover": "there are clicks without moves, as from touch or an assistive device",
     "too_few_moves": "there are fewer than 10 moves",
-    "too_little": "the pointer moves for less than 0.3 s or in bits only",
-    "no_click": "nothing was clicked at one place",
-    "time_reversed": "the times of the pointer go back",
-    "seldom": "the pointer is told of fewer than 20 times a second",
-    "stays_put": "the pointer stays where it is",
-    "scripted_jump": "every click comes far from where the pointer was",
-    "scripted_line": "the pointer moves along a ruler",
-    "scripted_even": "the pointer moves by steps of one length",
-    "scripted_curve": "the pointer moves along a curve that a program drew",
-    "teleports": "the pointer is set elsewhere again and again, which no hand does",
+    "too_little": "the pointer moves for less than 0.3 s, or only in short pieces",
+    "no_click": "there is no press and release at one position",
+    "time_reversed": "the times of the pointer go backwards",
+    "seldom": "the pointer is reported fewer than 20 times a second",
+    "stays_put": "the pointer does not move",
+    "scripted_jump": "every click is far from the pointer's last position",
+    "scripted_line": "the pointer moves in exactly straight lines",
+    "scripted_even": "the pointer moves in steps of equal length",
+    "scripted_curve": "the pointer moves along a computed curve",
+    "teleports": "the pointer jumps repeatedly, which no hand does",
     "touches_incomplete": "there is not exactly one touch for each key",
-    "pressure_missing": "the pressure never changes: there is no sensor for it",
-    "size_missing": "the contact size never changes: there is no sensor for it",
-    "lengths_differ": "acceleration and rotation rate have another number of values",
+    "pressure_missing": "the pressure never changes, so there is no sensor for it",
+    "size_missing": "the contact size never changes, so there is no sensor for it",
+    "lengths_differ": "acceleration and rotation rate have different numbers of values",
     "rate_too_low": "the sensors gave fewer than 20 values a second",
     "too_short": "the movement lasts less than half a second or has fewer than 10 values",
-    "sensor_constant": "acceleration or rotation rate never changes: there is no sensor for it",
-    "lies_still": "it lies still: nobody holds it",
-    "gravity_missing": "gravity is not in the acceleration, so the angle is not known",
-    "unknown_units": "no telephone moves so in m/s² and degrees a second: the units are others",
+    "sensor_constant": "acceleration or rotation rate never changes, so there is no sensor for it",
+    "lies_still": "the device lies still, so no one holds it",
+    "gravity_missing": "the acceleration does not include gravity, so the angle is not known",
+    "unknown_units": "the values are impossible in m/s² and degrees per second: wrong units",
 }
-"""Codes of what makes a sample unfit, and what a person reads."""
+"""Codes of the reasons why a sample cannot be scored, with their text for people."""
 
 
 class NotScored(ValueError):
     """A sample that cannot be scored.
 
     Args:
-        code: Which of the known reasons it is.
-        detail: The same for a person; it repeats nothing of the sample.
+        code: A code of `WHY`.
+        detail: Text for people; it repeats nothing of the sample.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:
@@ -72,7 +72,7 @@ class NotScored(ValueError):
 
 
 class Scripted(NotScored):
-    """A sample that a program made; it speaks against whoever sends it."""
+    """A sample generated by a program, which is evidence against the sender."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Vector:
     """The columns of one sample.
 
     Args:
-        layout: What each of them measures.
-        row: All of them, (d,); times in seconds.
+        layout: The meaning of each column.
+        row: All columns, (d,); times in seconds.
     """
 
     layout: Layout
@@ -94,17 +94,17 @@ class Vector:
 
     @property
     def marked(self) -> Floats:
-        """The columns by which it is found when it comes again."""
+        """The columns by which a replay of the sample is recognized."""
         return np.asarray(self.row[self.layout.marked])
 
 
 @dataclass(frozen=True)
 class Key:
-    """One press.
+    """One key press.
 
     Args:
-        down: When it went down, in ms from the first press.
-        up: When it went up.
+        down: Time of the press, in ms after the first press.
+        up: Time of the release, in ms after the first press.
         kind: `char`, `shift`, `backspace` or `enter`.
     """
 
@@ -115,13 +115,13 @@ class Key:
 
 @dataclass(frozen=True)
 class InputFlags:
-    """What the client says of a sample.
+    """Client-reported properties of a sample.
 
     Args:
-        clock_step_ms: The step of its clock, 0 where it does not say.
-        pasted: Something was pasted.
-        autofilled: A program filled it in.
-        edited: Something was corrected.
+        clock_step_ms: Step of the client's clock in ms; 0 if unknown.
+        pasted: Text was pasted.
+        autofilled: A program filled in the text.
+        edited: The text was corrected.
     """
 
     clock_step_ms: float = 0.0
@@ -132,13 +132,13 @@ class InputFlags:
 
 @dataclass(frozen=True)
 class Touch:
-    """The contact of one press.
+    """The touch contact of one key press.
 
     Args:
-        key: The place of the press among all that were sent.
-        pressure: As the sensor gives it, 0 to 1.
-        width: Of the contact, in CSS pixels, or as a share where the system gives shares.
-        height: The same.
+        key: Index of the press among all presses that were sent.
+        pressure: Sensor value, 0 to 1.
+        width: Width of the contact in CSS pixels, or as a share if the system reports shares.
+        height: Height of the contact in the same unit.
     """
 
     key: int
@@ -147,12 +147,12 @@ class Touch:
     height: float
 
 
-def keystroke(keys: Sequence[Key], told: InputFlags) -> Vector:
-    """Return hold and press-to-press times of a fixed text; raises NotScored.
+def keystroke(keys: Sequence[Key], flags: InputFlags) -> Vector:
+    """Return the hold and press-to-press times of a fixed text; raises NotScored.
 
-    The key that sends the form is left out: whether it or the mouse sends it is no rhythm.
+    The Enter key is left out: whether it or the mouse submits the form is not part of the rhythm.
     """
-    _whole(keys, told)
+    _whole(keys, flags)
     typed = [key for key in keys if key.kind != "enter"]
     if len(typed) < FEWEST_KEYS:
         raise NotScored("too_few_keys")
@@ -160,7 +160,7 @@ def keystroke(keys: Sequence[Key], told: InputFlags) -> Vector:
         raise NotScored("too_many_keys")
     down = np.array([key.down for key in typed])
     up = np.array([key.up for key in typed])
-    if told.clock_step_ms >= COARSE_MS or coarse(np.concatenate([down, up])):
+    if flags.clock_step_ms >= COARSE_MS or coarse(np.concatenate([down, up])):
         raise NotScored("coarse_clock")
     hold, press = up - down, np.diff(down)
     if _constant(hold, press):
@@ -169,9 +169,9 @@ def keystroke(keys: Sequence[Key], told: InputFlags) -> Vector:
     return Vector(layout, layout.expand(np.concatenate([hold, press]) / _MS))
 
 
-def touch(keys: Sequence[Key], told: InputFlags, touches: Sequence[Touch]) -> Vector:
+def touch(keys: Sequence[Key], flags: InputFlags, touches: Sequence[Touch]) -> Vector:
     """Return the times with pressure and contact size of each press; raises NotScored."""
-    timed = keystroke(keys, told)
+    timed = keystroke(keys, flags)
     typed = [at for at, key in enumerate(keys) if key.kind != "enter"]
     by_key = {found.key: found for found in touches}
     if len(by_key) != len(touches) or not set(typed) <= set(by_key):
@@ -192,9 +192,9 @@ def touch(keys: Sequence[Key], told: InputFlags, touches: Sequence[Touch]) -> Ve
 
 
 def coarse(times: Floats) -> bool:
-    """Tell whether all times are multiples of one large step, so that the clock must have it.
+    """Return whether all times are multiples of one large clock step.
 
-    The step shows in the smallest distance between two times, which is one step or a few.
+    The step is estimated from the smallest gap between two times, which is one to three steps.
     """
     apart = np.unique(np.round(times - times.min(), 3))
     gaps = np.diff(apart)
@@ -209,16 +209,16 @@ def coarse(times: Floats) -> bool:
     return False
 
 
-def _whole(keys: Sequence[Key], told: InputFlags) -> None:
-    if told.pasted:
+def _whole(keys: Sequence[Key], flags: InputFlags) -> None:
+    if flags.pasted:
         raise NotScored("pasted")
-    if told.autofilled:
+    if flags.autofilled:
         raise NotScored("autofilled")
-    if told.edited or any(key.kind == "backspace" for key in keys):
+    if flags.edited or any(key.kind == "backspace" for key in keys):
         raise NotScored("edited")
 
 
 def _constant(hold: Floats, press: Floats) -> bool:
-    """Tell whether no person typed it: all of one kind alike, of both where there are few."""
+    """Return whether the times are too regular for a person: one kind constant, or both if few."""
     alike = [bool(np.ptp(part) < _CONSTANT_MS) for part in (hold, press)]
     return any(alike) if len(hold) >= _FEW else all(alike)

@@ -1,7 +1,7 @@
-"""The learned head: one logistic regression for everybody, calibrated on people it never saw.
+"""The learned head: one logistic regression for all people, calibrated on held-out people.
 
-It weighs the statistics, and the products of their principal components: what is far by one of
-them says less where another is near.
+It weighs the statistics and the products of their principal components: a large distance in one
+statistic means less if another is small.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _EDGE: Final = 8.0
 _BENT_EDGE: Final = 3.0
 _ROUNDS: Final = 50
 _BEND: Final = 0.3
-"""Size of the products beside the statistics: smaller is more shrunken."""
+"""Scale of the product inputs relative to the statistics; smaller values are shrunk more."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class Head:
     """Weights over statistics.
 
     Args:
-        center: Mean of each statistic in training, (k,).
-        scale: Its standard deviation, (k,).
-        weights: In nats per standard deviation, (k,).
-        turn: Takes standardized statistics to components of spread one, (k, c).
-        curve: Weights of products of components, symmetric, (c, c).
+        center: Training mean of each statistic, (k,).
+        scale: Training standard deviation of each statistic, (k,).
+        weights: Nats per standard deviation, (k,).
+        turn: Maps standardized statistics to principal components of unit spread, (k, c).
+        curve: Symmetric weights of the products of components, (c, c).
         offset: Added to the sum.
-        slope: Calibration: the sum is multiplied by it, then
-        shift: this is added.
+        slope: Calibration factor of the sum.
+        shift: Calibration offset, added after the slope.
     """
 
     center: Floats
@@ -43,9 +43,9 @@ class Head:
     shift: float = 0.0
 
     def terms(self, found: Floats) -> tuple[Floats, Floats]:
-        """Return what each statistic adds (n, k) and what all together do (n,), in nats.
+        """Return the nats of each statistic (n, k) and the nats of the joint terms (n,).
 
-        A statistic that is not a number adds nothing.
+        A statistic that is NaN contributes nothing.
         """
         steady = _steady(found, self.center, self.scale)
         each = steady * (self.weights * self.slope)
@@ -56,19 +56,19 @@ class Head:
         return each, together
 
     def llr(self, found: Floats) -> Floats:
-        """Return log-likelihood ratios (n,)."""
+        """Return the log-likelihood ratios in nats, (n,)."""
         each, together = self.terms(found)
         return np.asarray(each.sum(axis=1) + together)
 
     def finite(self) -> bool:
-        """Tell whether every weight is a number."""
+        """Return whether every weight is finite."""
         numbers = [self.offset, self.slope, self.shift]
         arrays = (self.center, self.scale, self.weights, self.turn, self.curve)
         return all(bool(np.isfinite(part).all()) for part in (numbers, *arrays))
 
 
 def within(values: Floats, most: float | Floats) -> Floats:
-    """Return values drawn in to -most..most; less overhead than `np.clip` has."""
+    """Clip values to -most..most; faster than `np.clip` on small arrays."""
     return np.asarray(np.minimum(np.maximum(values, -most), most))
 
 
@@ -78,14 +78,14 @@ def _steady(found: Floats, center: Floats, scale: Floats) -> Floats:
 
 
 def fit(found: Floats, genuine: Floats, weights: Floats, *, ridge: float, components: int) -> Head:
-    """Fit by Newton's method, with genuine and impostor samples weighing the same together.
+    """Fit the head by Newton's method, with equal total weight for genuine and impostor samples.
 
     Args:
         found: Statistics, (n, k).
-        genuine: 1 for a genuine sample, 0 for an impostor's, (n,).
-        weights: How much each counts among its side, (n,).
-        ridge: Penalty on squared weights.
-        components: Of how many the products are weighed.
+        genuine: 1 for genuine samples, 0 for impostor samples, (n,).
+        weights: Weight of each sample within its class.
+        ridge: Penalty on the squared weights.
+        components: Number of principal components that form products.
     """
     weights = balance(genuine, weights)
     known = np.nan_to_num(found)
@@ -104,20 +104,20 @@ def fit(found: Floats, genuine: Floats, weights: Floats, *, ridge: float, compon
 
 
 def _components(steady: Floats, weights: Floats, count: int) -> Floats:
-    """Return what takes standardized statistics to their principal components, (k, c)."""
+    """Return the map from standardized statistics to their principal components, (k, c)."""
     values, vectors = np.linalg.eigh((steady * weights[:, None]).T @ steady)
     count = min(count, len(values))
     return np.asarray((vectors / np.sqrt(np.maximum(values, 1e-3)))[:, ::-1][:, :count])
 
 
 def balance(genuine: Floats, weights: Floats) -> Floats:
-    """Return weights of which each side has half."""
+    """Scale sample weights so that each class has half of the total."""
     side = np.where(genuine > 0, weights @ genuine, weights @ (1 - genuine))
     return np.asarray(weights / (2 * np.maximum(side, 1e-12)))
 
 
 def calibrate(scores: Floats, genuine: Floats, weights: Floats) -> tuple[float, float]:
-    """Return slope and shift that make scores log-likelihood ratios (Platt 1999)."""
+    """Return the slope and shift that turn scores into log-likelihood ratios (Platt 1999)."""
     inputs = np.column_stack([scores, np.ones(len(scores))])
     slope, shift = _newton(inputs, genuine, balance(genuine, weights), 1e-6)
     return max(float(slope), 1e-3), float(shift)

@@ -1,9 +1,9 @@
-"""The columns of a sample: what each one measures, and which are kept and which follow.
+"""The columns of a sample: their meaning, and which of them are stored.
 
-A typed text of n presses gives n hold times and n - 1 press-to-press times; the n - 1 times from
-release to the next press follow from them and are never stored. Touch adds pressure and contact
-size of each press. Times are in seconds, pressure and size as the sensor gives them. Motion is a
-row of statistics of how a telephone is held, shaken and turned.
+A typed text of n presses has n hold times and n - 1 press-to-press times. The n - 1
+release-to-press times are derived from them and never stored. Touch adds pressure and contact
+size of each press. Times are in seconds; pressure and size are sensor values. Motion is a row of
+statistics of how a telephone is held, shaken and turned.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,14 +47,14 @@ WORDS: Final = {
     REST: "rests",
     CLICK: "clicks",
 }
-"""What a person reads for each kind of column."""
+"""The name of each kind of column in text for people."""
 HELD: Final = {HOLDING: 2, SHAKING: 7, TURNING: 8}
 """Columns of motion by kind: pitch and roll; spreads of acceleration (length, x, y, z) and of its
-changes (x, y, z); spreads of the rotation rate alike, its mean length, spreads of its changes."""
+changes (x, y, z); spreads of the rotation rate, its mean length, and spreads of its changes."""
 POINTED: Final = {PACE: 3, BEND: 3, STEER: 7, REST: 4, CLICK: 2}
-"""Columns of a pointer by kind (`biometrics.behavior.pointer` tells them in this order)."""
+"""Columns of a pointer by kind, in the order of `biometrics.behavior.pointer`."""
 SCALED: Final = (0, 1, 5)
-"""Columns of a pointer that know how many pixels a way has: two of its pace, one of its turns."""
+"""Pointer columns that depend on the size in pixels: two of the pace, one of the turns."""
 FEWEST_KEYS: Final = 2
 MOST_KEYS: Final = 64
 
@@ -65,7 +65,7 @@ class Layout:
 
     Args:
         signal: `keystroke`, `touch`, `motion` or `pointer`.
-        kinds: What each column measures, in order; the gaps stand behind the press-to-press times.
+        kinds: Kind of each column, in order; the gaps follow the press-to-press times.
     """
 
     signal: str
@@ -73,12 +73,12 @@ class Layout:
 
     @classmethod
     def keystroke(cls, keys: int) -> "Layout":
-        """Return the layout of a text of that many presses."""
+        """Return the layout of a typed text with that many presses."""
         return _typed("keystroke", keys)
 
     @classmethod
     def touch(cls, keys: int) -> "Layout":
-        """Return the layout of a text of that many touches."""
+        """Return the layout of a text typed with that many touches."""
         return _typed("touch", keys)
 
     @classmethod
@@ -88,7 +88,7 @@ class Layout:
 
     @classmethod
     def movement(cls, columns: Mapping[str, int]) -> "Layout":
-        """Return the layout of movement of which some columns are there, by kind."""
+        """Return the layout of motion with the given number of columns of each kind."""
         kinds = (kind for kind in HELD for _ in range(columns[kind]))
         return cls("motion", tuple(kinds))
 
@@ -99,39 +99,39 @@ class Layout:
 
     @classmethod
     def statistics(cls, signal: str, columns: int) -> "Layout":
-        """Return the layout of a signal that is a row of statistics: motion or pointer."""
+        """Return the layout of a signal that is a row of statistics (motion or pointer)."""
         return cls(signal, (signal,) * columns)
 
     @property
     def columns(self) -> int:
-        """How many columns there are, the ones that follow included."""
+        """The number of columns, including derived ones."""
         return len(self.kinds)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The kinds that there are, in order."""
+        """The distinct kinds, in order."""
         return tuple(dict.fromkeys(self.kinds))
 
     @cached_property
     def kept(self) -> Ints:
-        """The columns that are stored: all but those that follow from others."""
+        """The stored columns: all except those derived from others."""
         return np.flatnonzero(np.array(self.kinds) != GAP)
 
     @cached_property
     def marked(self) -> Ints:
-        """The stored columns by which a sample is found when it comes again.
+        """The stored columns by which a replayed sample is recognized.
 
-        Of a pointer those that stay as they are where a recording is drawn larger or smaller.
+        For a pointer, only those that do not change if a recording is replayed at another scale.
         """
         return np.setdiff1d(self.kept, SCALED) if self == _POINTER else self.kept
 
     @cached_property
     def places(self) -> Ints:
-        """The place of each column among its kind, so that neighbors can be told."""
+        """The index of each column within its kind, to identify neighbors."""
         return np.array([self.kinds[:at].count(kind) for at, kind in enumerate(self.kinds)])
 
     def of(self, kind: str) -> Ints:
-        """Return the columns of a kind."""
+        """Return the indices of the columns of a kind."""
         return np.flatnonzero(np.array(self.kinds) == kind)
 
     @cached_property
@@ -140,7 +140,7 @@ class Layout:
         return HOLD in self.kinds
 
     def expand(self, stored: Floats) -> Floats:
-        """Return all columns (n, d) of rows that hold the kept ones (n, k)."""
+        """Compute all columns (n, d) from the stored ones (n, k)."""
         if not self.timed:
             return stored
         keys = self.kinds.count(HOLD)
@@ -149,7 +149,7 @@ class Layout:
         return np.concatenate([hold, press, gap, stored[..., 2 * keys - 1 :]], axis=-1)
 
     def even(self, rows: Floats) -> Floats:
-        """Return rows whose long tails are drawn in: logarithms of times, the rest as it is."""
+        """Return rows with shortened tails: logarithms of times, other columns unchanged."""
         if not self.timed:
             return rows
         out = np.empty_like(rows)
@@ -160,7 +160,7 @@ class Layout:
 
     @cached_property
     def slices(self) -> dict[str, slice]:
-        """The columns of each kind, which always stand together."""
+        """The slice of the columns of each kind, which are always adjacent."""
         found = {}
         for kind in self.names:
             first = self.kinds.index(kind)
@@ -206,6 +206,6 @@ _EVEN: Final[dict[str, Callable[[Floats], Floats]]] = {
 
 @lru_cache(maxsize=2 * MOST_KEYS)
 def _typed(signal: str, keys: int) -> Layout:
-    """Return the one layout of texts of a length: what follows from it is worked out once."""
+    """Return a shared layout for texts of one length, so that its properties are computed once."""
     more = (PRESSURE,) * keys + (SIZE,) * keys if signal == "touch" else ()
     return Layout(signal, _timing(keys) + more)

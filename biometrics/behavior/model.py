@@ -1,8 +1,8 @@
-"""The model file: what is known of everybody and the heads that weigh it, as numbers only.
+"""The model file: population statistics and the heads that weigh them, as numbers only.
 
-An `.npz` (no pickle) with one entry `header` of JSON in bytes and float32 arrays named
-`signal/part/name`. Version 2. A head is there for each way a profile came about (`enrolled`: all
-at once and perhaps long ago; `live`: growing with each login) and each bucket of samples.
+An `.npz` file (no pickle) with one entry `header`, JSON as bytes, and float32 arrays named
+`signal/part/name`. Version 2. There is one head for each origin of a profile (`enrolled`: all
+samples at once, perhaps long ago; `live`: growing with each login) and each sample-count bucket.
 """
 
 import io
@@ -23,7 +23,7 @@ from biometrics.behavior.population import Population
 
 VERSION: Final = 2
 BUCKETS: Final = (5, 10, 20, 50)
-"""Fewest samples of each bucket."""
+"""Minimum number of samples of each bucket."""
 ENROLLED: Final = "enrolled"
 LIVE: Final = "live"
 DEFAULT: Final = Path(__file__).with_name("default.npz")
@@ -40,22 +40,22 @@ _BROKEN: Final = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading a damaged file raises."""
+"""Exceptions that reading a damaged file can raise."""
 
 
 class BadModel(ValueError):
-    """The file is no model; the text says what is wrong."""
+    """The file is not a valid model; the text says why."""
 
 
 @dataclass(frozen=True)
 class FixedText:
-    """What is known of everybody about one text."""
+    """Population statistics of one fixed text."""
 
     known: Population
     even: Floats
 
     def population(self, layout: Layout) -> Population:
-        """Return the statistics; raises LookupError for another layout."""
+        """Return the statistics; raises LookupError for any other layout."""
         if layout != self.known.layout:
             raise LookupError("this model knows another text only")
         return self.known
@@ -67,13 +67,13 @@ class FixedText:
 
 @dataclass(frozen=True)
 class SignalModel:
-    """What one signal is scored with.
+    """The model of one signal.
 
     Args:
-        known: The population, of one text or of any.
-        heads: By way (`enrolled`, `live`) and bucket.
-        clip: Least and most nats that it may say.
-        version: Names the training, in every score.
+        known: Population statistics, of one text or of any text.
+        heads: Heads by origin (`enrolled`, `live`) and bucket.
+        clip: Lower and upper bound of the score in nats.
+        version: Identifier of the training, recorded in every score.
     """
 
     known: FixedText | AnyText
@@ -82,7 +82,7 @@ class SignalModel:
     version: str
 
     def head(self, samples: int, way: str) -> Head | None:
-        """Return the head for a number of samples; None below the first bucket."""
+        """Return the head for a number of samples, or None below the first bucket."""
         bucket = bucket_of(samples)
         if bucket is None:
             return None
@@ -90,17 +90,17 @@ class SignalModel:
 
 
 def bucket_of(samples: int) -> int | None:
-    """Return the bucket of a number of samples, None below the first."""
+    """Return the bucket of a number of samples, or None below the first."""
     return max((bucket for bucket in BUCKETS if bucket <= samples), default=None)
 
 
 def save(models: Mapping[str, SignalModel], path: Path) -> None:
-    """Write a model file; only models of any text can be written."""
+    """Write a model file; raises BadModel for models of a fixed text."""
     header: dict[str, Any] = {"version": VERSION, "signals": {}}
     arrays: dict[str, Floats] = {}
     for signal, model in models.items():
         if not isinstance(model.known, AnyText):
-            raise BadModel("only a model of any text is kept in a file")
+            raise BadModel("only models of any text can be saved")
         header["signals"][signal] = {
             "kinds": model.known.kinds,
             "clip": model.clip,
@@ -119,10 +119,10 @@ def save(models: Mapping[str, SignalModel], path: Path) -> None:
         arrays |= {f"{signal}/known/{k}": v for k, v in to_arrays(model.known).items()}
         for number, head in enumerate(model.heads.values()):
             arrays |= {f"{signal}/{number}/{name}": getattr(head, name) for name in _HEAD}
-    told = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    encoded = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     small = {name: array.astype(np.float32) for name, array in arrays.items()}
-    np.savez_compressed(buffer, allow_pickle=False, header=told, **small)
+    np.savez_compressed(buffer, allow_pickle=False, header=encoded, **small)
     path.write_bytes(buffer.getvalue())
 
 
@@ -136,7 +136,7 @@ def load(path: Path) -> dict[str, SignalModel]:
         header = json.loads(arrays.pop("header").tobytes())
         if header["version"] != VERSION:
             raise BadModel(f"{path}: version {header['version']}, this program reads {VERSION}")
-        return {name: _signal(name, told, arrays) for name, told in header["signals"].items()}
+        return {name: _signal(name, entry, arrays) for name, entry in header["signals"].items()}
     except _BROKEN as error:
         if isinstance(error, BadModel):
             raise
@@ -144,11 +144,11 @@ def load(path: Path) -> dict[str, SignalModel]:
         raise BadModel(f"{path}: not a model ({why or type(error).__name__})") from None
 
 
-def _signal(name: str, told: Mapping[str, Any], arrays: Mapping[str, Floats]) -> SignalModel:
+def _signal(name: str, entry: Mapping[str, Any], arrays: Mapping[str, Floats]) -> SignalModel:
     prefix = f"{name}/known/"
     known = {key.removeprefix(prefix): value for key, value in arrays.items() if prefix in key}
     heads = {}
-    for number, head in enumerate(told["heads"]):
+    for number, head in enumerate(entry["heads"]):
         center, scale, weights, turn, curve = (
             arrays[f"{name}/{number}/{part}"].astype(float) for part in _HEAD
         )
@@ -157,6 +157,6 @@ def _signal(name: str, told: Mapping[str, Any], arrays: Mapping[str, Floats]) ->
         if not found.finite():
             raise BadModel("a weight is not a number")
         heads[str(head["way"]), int(head["bucket"])] = found
-    low, high = told["clip"]
-    text = from_arrays(tuple(told["kinds"]), known)
-    return SignalModel(text, heads, (float(low), float(high)), str(told["version"]))
+    low, high = entry["clip"]
+    text = from_arrays(tuple(entry["kinds"]), known)
+    return SignalModel(text, heads, (float(low), float(high)), str(entry["version"]))

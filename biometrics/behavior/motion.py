@@ -1,11 +1,11 @@
-"""From a series of movement to columns: how a telephone is held, shaken and turned.
+"""Convert a motion series to columns: how a telephone is held, shaken and turned.
 
-The series are what a browser gives while the password is typed: acceleration with gravity in it
-(m/s²) and rotation rate (degrees a second), x to the right of the screen, y to its top, z out of it
-(W3C DeviceOrientation). Nothing of a compass is in them, and no angle about the vertical.
+The series are those a browser provides while the password is typed: acceleration including
+gravity (m/s²) and rotation rate (degrees per second), x to the right of the screen, y to its top,
+z out of it (W3C DeviceOrientation). They contain no compass and no angle about the vertical.
 
-All spreads are of means over 100 ms, so that the rate of the sensor hardly matters; they are
-natural logarithms over a usual size, angles are shares of a usual difference between people.
+All spreads are of means over 100 ms, so that the sensor rate hardly matters. Spreads are natural
+logarithms relative to a typical size; angles are in units of a typical difference between people.
 """
 
 from collections.abc import Sequence
@@ -18,40 +18,40 @@ from biometrics.behavior.features import NotScored, Vector
 from biometrics.behavior.layout import Floats, Layout
 
 LEAST_HZ: Final = 20.0
-"""Rate below which the means over 100 ms are not those of a faster sensor."""
+"""Rate below which means over 100 ms differ from those of a faster sensor."""
 LEAST_SECONDS: Final = 0.5
 FEWEST: Final = 10
 WINDOW: Final = 0.1
-"""Seconds that each mean is of."""
+"""Seconds averaged in each mean."""
 HOP: Final = 0.05
 GRAVITY: Final = 9.80665
 _OFF: Final = 2.0
-"""By how much the length of the mean acceleration may differ: half a second of walking does."""
+"""Tolerance of the mean acceleration's length; half a second of walking can reach it."""
 _NO_GRAVITY: Final = 0.5
 _MOST_ACC: Final = 160.0
 """Sixteen g, the largest range of a telephone's sensor."""
 _MOST_ROT: Final = 4000.0
 PITCH: Final = 15.0
-"""Degrees that make a step of the first column."""
+"""Degrees per unit of the first column."""
 ROLL: Final = 6.0
 USUAL_PITCH: Final = 45.0
 USUAL_ACC: Final = 0.3
 USUAL_ROT: Final = 8.0
 USUAL_JERK: Final = 0.2
-"""Spread of what acceleration changes by from one mean to the next that shares nothing with it."""
+"""Typical spread of the change of acceleration between consecutive non-overlapping means."""
 USUAL_TURN: Final = 6.0
 _LEAST: Final = 0.01
-"""Share of the usual below which no hand holds it: what is left is the noise of the sensor."""
+"""Share of a typical spread below which no hand holds the device: only sensor noise is left."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """What the sensors of a telephone gave.
+    """Motion sensor readings of a telephone.
 
     Args:
-        hz: Values a second.
-        acc: Acceleration with gravity, m/s², one (x, y, z) a value.
-        rot: Rotation rate, degrees a second, one triple a value.
+        hz: Readings per second.
+        acc: Acceleration including gravity, m/s², one (x, y, z) per reading.
+        rot: Rotation rate, degrees per second, one triple per reading.
     """
 
     hz: float
@@ -60,7 +60,7 @@ class Series:
 
 
 def motion(series: Series) -> Vector:
-    """Return how the telephone was held, shaken and turned; raises NotScored."""
+    """Return the features of how a telephone was held, shaken and turned; raises NotScored."""
     if len(series.acc) != len(series.rot):
         raise NotScored("lengths_differ")
     if series.hz < LEAST_HZ:
@@ -97,7 +97,7 @@ def _possible(acc: Floats, rot: Floats) -> None:
 
 
 def steady(values: Floats, hz: float) -> Floats:
-    """Return means (m, 3) over 100 ms, every 50 ms, of values (n, 3) at any rate from 20 Hz on."""
+    """Resample values (n, 3) of any rate from 20 Hz to means (m, 3) over 100 ms, every 50 ms."""
     at = np.arange(len(values)) / hz
     steps = (values[1:] + values[:-1]) / (2 * hz)
     summed = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(steps, axis=0)])
@@ -110,7 +110,7 @@ def steady(values: Floats, hz: float) -> Floats:
 
 
 def angles(gravity: Floats) -> tuple[float, float]:
-    """Return how steeply and how aslant a telephone is held, in steps, of gravity (3,)."""
+    """Return pitch and roll of a telephone, in typical units, from its gravity vector (3,)."""
     across, along, out = gravity.tolist()
     pitch = np.degrees(np.arctan2(along, out))
     roll = np.degrees(np.arctan2(across, np.hypot(along, out)))
@@ -128,5 +128,5 @@ def spread(values: Floats) -> Floats:
 
 
 def spreads(found: Floats | float, usual: float) -> Floats:
-    """Return natural logarithms of spreads over the usual one."""
+    """Return the natural logarithms of spreads relative to the typical one."""
     return np.log(np.maximum(np.atleast_1d(found) / usual, _LEAST))

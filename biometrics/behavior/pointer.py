@@ -1,9 +1,9 @@
-"""From what a mouse or trackpad did at a form to columns: how a hand moves, stops and clicks.
+"""Convert pointer events at a form to columns: how a hand moves, stops and clicks.
 
-Where the form lies, how large the screen is and how far the pointer went hardly matter: columns
-are ratios, shares of times and logarithms, each as steps from a usual value. Strokes are looked at
-every 25 ms, so that the rate of the events tells little in any column but its own. What a program
-moved is told by name (`biometrics.behavior.scripted`).
+The position of the form, the screen size and the distance hardly matter: columns are ratios,
+shares of times and logarithms, each standardized by a typical value. Strokes are resampled every
+25 ms, so that the event rate affects few columns. Movements made by a program are recognized and
+named (`biometrics.behavior.scripted`).
 """
 
 import math
@@ -19,16 +19,16 @@ from biometrics.behavior.strokes import GRID_MS, REST_MS, Event, Strokes, Trail,
 
 LEAST_MOVED_MS: Final = 300.0
 SELDOM_MS: Final = 50.0
-"""Time from event to event above which looks every 25 ms see nothing of a hand."""
+"""Interval between events above which resampling at 25 ms shows nothing of a hand."""
 _CLICK: Final = 10.0
-"""Pixels by which a click may slip."""
+"""Pixels that the pointer may move during a click."""
 _LONGEST_CLICK: Final = 1500.0
 _TOP: Final = 0.1
-"""Share of the peak below which a rise and fall of speed is no correction."""
+"""Share of the peak speed below which a rise and fall does not count as a correction."""
 _ALONG: Final = 2.0
-"""Pixels that a step of 25 ms must have for its direction to say anything."""
+"""Pixels that a step of 25 ms must have for its direction to be meaningful."""
 _NEAR: Final = 0.2
-"""Share of the way to the end of a stroke from which on the hand aims."""
+"""Share of the distance to the end of a stroke within which the hand is aiming."""
 _EDGE: Final = 6.0
 _TINY: Final = 1e-6
 
@@ -36,12 +36,12 @@ _TINY: Final = 1e-6
 def pointer(
     events: Sequence[Event], clock_step_ms: float = 0.0, seldom_ms: float = SELDOM_MS
 ) -> Vector:
-    """Return how a pointer was moved, rested and clicked; raises NotScored.
+    """Return the features of how a pointer was moved, rested and clicked; raises NotScored.
 
     Args:
-        events: What a page saw, in order.
-        clock_step_ms: The step of its clock, 0 where it is not told.
-        seldom_ms: Time between events from which on they say too little.
+        events: Pointer events of a page, in order.
+        clock_step_ms: Step of the client's clock in ms; 0 if unknown.
+        seldom_ms: Interval between events from which they carry too little information.
     """
     of = trail(events, clock_step_ms)
     found = strokes(of)
@@ -57,14 +57,14 @@ def pointer(
 
 
 def _between(of: Strokes) -> float:
-    """Return the time between most events while the pointer moves, ms."""
+    """Return the median interval between events while the pointer moves, in ms."""
     apart = np.sort(of.t[1:] - of.t[:-1])
     apart = apart[: max(1, int(np.searchsorted(apart, REST_MS, "right")))]
     return float(apart[len(apart) // 2])
 
 
 def _moving(of: Strokes) -> list[float]:
-    """Return the columns of pace, of bends and of corrections, averages over strokes."""
+    """Return the columns of pace, bends and corrections, averaged over strokes."""
     which, speed, turn = _grid(of)
     count = len(of.first)
     sizes = np.bincount(which, minlength=count)
@@ -93,7 +93,7 @@ def _moving(of: Strokes) -> list[float]:
     bent, astray, aim = _shape(of)
     weight = np.sqrt(of.path)
     weight = weight / weight.sum()
-    told = turn[turn > 0]
+    counted = turn[turn > 0]
     far = 0.6 * np.log(of.path)
     rows = np.array(
         [
@@ -110,32 +110,32 @@ def _moving(of: Strokes) -> list[float]:
         ]
     )
     found = (rows @ weight).tolist()
-    turned = float(np.log((told.sum() + 0.1) / (len(told) + 1)))
+    turned = float(np.log((counted.sum() + 0.1) / (len(counted) + 1)))
     topped = float(np.log((np.count_nonzero(tops) + 0.5) * 1000 / lasted.sum()))
     return [*found[:5], turned, *found[5:7], topped, *found[7:]]
 
 
 def _grid(of: Strokes) -> tuple[Ints, Floats, Floats]:
-    """Return of each step of 25 ms its stroke and speed in px/ms, and the turns between steps."""
+    """Return the stroke, speed in px/ms and turn angle of each step of 25 ms."""
     times = np.arange(0.0, of.clock[-1] + _TINY, GRID_MS)
     spots = np.interp(times, of.clock, of.at)
-    # A stroke begins at its first point and ends at its last; nothing between strokes counts.
+    # A stroke includes its first and last points; steps between strokes do not count.
     which = np.searchsorted(of.clock[of.first], times, "right") - 1
     inside = (which >= 0) & (times <= of.clock[of.last][which] + _TINY)
     step = spots[1:] - spots[:-1]
     good = inside[1:] & inside[:-1] & (which[1:] == which[:-1])
     step, which = step[good], which[1:][good]
     length = np.abs(step)
-    told = length >= _ALONG
-    told = told[1:] & told[:-1] & (which[1:] == which[:-1])
+    counted = length >= _ALONG
+    counted = counted[1:] & counted[:-1] & (which[1:] == which[:-1])
     turn = np.abs(np.angle(step[1:] * step[:-1].conj())) + _TINY
-    return which, length / GRID_MS, turn * told
+    return which, length / GRID_MS, turn * counted
 
 
 def _shape(of: Strokes) -> tuple[Floats, Floats, Floats]:
-    """Return, of each stroke, its bend, how far it overshoots and goes back, and its aim.
+    """Return the bend, the overshoot with backtracking, and the aiming time of each stroke.
 
-    All are shares of the way from begin to end; the aim is the share of time near the end.
+    All are shares: of the distance from begin to end, or of the time for aiming.
     """
     found = []
     for first, last, reach in zip(of.first.tolist(), of.last.tolist(), of.reach, strict=True):
@@ -153,7 +153,7 @@ def _shape(of: Strokes) -> tuple[Floats, Floats, Floats]:
 
 
 def _resting(of: Trail, found: Strokes) -> list[float]:
-    """Return the columns of rests and clicks; raises NotScored without a click."""
+    """Return the columns of rests and clicks; raises NotScored if there is no click."""
     after = np.searchsorted(of.up, of.down)
     whole = after < len(of.up)
     down, up = of.down[whole], of.up[after[whole]]
@@ -165,7 +165,7 @@ def _resting(of: Trail, found: Strokes) -> list[float]:
     gaps = of.t[1:] - of.t[:-1]
     rests = gaps[gaps > REST_MS]
     lasted = max(float(of.t[-1] - of.t[0]), 1.0)
-    # From the last event at the place to the press: the hand stands still, then the finger falls.
+    # From the last event at that position to the press: the hand stops, then the finger presses.
     before = np.maximum(down - 1, 0)
     stood = np.where(of.at[down] == of.at[before], of.t[down] - of.t[before], 0.0)
     rested = float(rests.sum())
@@ -180,7 +180,7 @@ def _resting(of: Trail, found: Strokes) -> list[float]:
 
 
 def _along_axes(of: Strokes) -> float:
-    """Return the share of moves along an axis: mice draw more of them than trackpads."""
+    """Return the share of steps parallel to an axis; mice produce more of them than trackpads."""
     step = (of.at[1:] - of.at[:-1])[of.t[1:] - of.t[:-1] <= REST_MS]
     return float(((step.real == 0) | (step.imag == 0)).mean())
 

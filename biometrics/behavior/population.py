@@ -1,9 +1,9 @@
-"""What is known of everybody: spreads, means and covariances of each column, and some samples.
+"""Population statistics: spreads, means and covariances of each column, and sample vectors.
 
-Columns are made normal by their ranks in the population (knots of the distribution, long tails
-drawn in); in that space a person's samples scatter with the covariance `within`, a person's mean
-wanders from session to session with `drift`, and the means of people scatter with `between`
-(two-covariance PLDA, Ioffe 2006, with the drift as a third).
+Columns are mapped to normal scores by their ranks in the population (knots of the distribution,
+with shortened tails). In that space a person's samples scatter with the covariance `within`, a
+person's mean varies from session to session with `drift`, and the means of people scatter with
+`between` (two-covariance PLDA, Ioffe 2006, with the drift as a third covariance).
 """
 
 from collections.abc import Sequence
@@ -22,44 +22,44 @@ Real = TypeVar("Real", bound=np.floating[Any])
 KNOTS: Final = 65
 CLIP: Final = 4.5
 SCALE: Final = 31.0
-"""Columns for which the widths of kernels are given; they grow with the columns."""
+"""Number of columns for which the kernel widths are defined; they scale with the columns."""
 KERNEL: Final = 0.02
-"""Width of the kernel classifier, over a distance."""
+"""Inverse width of the kernel classifier."""
 RIDGE: Final = 2e-4
 _AT_ONCE: Final = 8
 _AT: Final = np.array([NormalDist().inv_cdf((at + 0.5) / KNOTS) for at in range(KNOTS)])
 _EDGE: Final = 8
 _SESSION: Final = 50
 _SETTLED: Final = 100
-"""Repetitions of the CMU set after which a person no longer learns the text."""
+"""Repetitions in the CMU data set after which a person no longer learns the text."""
 _SHRINK_BETWEEN: Final = 0.6
 _SHRINK_WITHIN: Final = 0.1
 _BEGIN: Final = 10
-"""First samples of a person that are a beginner's."""
+"""Number of a person's first samples that count as a beginner's."""
 _EARLY_RIDGE: Final = 3e-2
 _EARLY: Final = 8
 _LATER: Final = 16
 _KERNEL_EARLY: Final = 2
 _KERNEL_LATER: Final = 6
 LAGS: Final = (0, 1, -1, None)
-"""How far apart two columns are among their kinds: same, next, before, farther."""
+"""Offsets between two columns within their kinds: same, next, previous, farther."""
 
 
 @dataclass(frozen=True)
 class Population:
-    """Statistics of one layout.
+    """Population statistics of one layout.
 
     Args:
-        knots: Quantiles of each column, (d, 65), never falling.
+        knots: Quantiles of each column, (d, 65), nondecreasing.
         mean: Mean of people's means in the normal space, (d,).
         between: Covariance of people's means, (d, d).
         within: Covariance of samples of one session, (d, d).
         drift: Covariance of session means of one person, (d, d).
         spread: Typical absolute deviation of each raw column for one person, (d,).
         background: Samples of many people in the normal space, (m, d).
-        kernel: Which of them stand for the population in the kernel classifier.
-        early: What tells who still learns the text: weights of the columns' places about the
-            mean, and of their distances from it, (2, d).
+        kernel: Indices of the background samples used by the kernel classifier.
+        early: Weights that recognize a person who is still learning the text: of the deviations
+            from the mean and of their absolute values, (2, d).
     """
 
     layout: Layout
@@ -75,22 +75,22 @@ class Population:
 
     @cached_property
     def kept(self) -> Ints:
-        """The columns that do not follow from others."""
+        """The columns that are not derived from others."""
         return self.layout.kept
 
     @cached_property
     def typical(self) -> Floats:
-        """The covariance of one person's samples over sessions."""
+        """The covariance of one person's samples over sessions, (d, d)."""
         return self.within + self.drift
 
     @cached_property
     def whitener(self) -> Floats:
-        """Symmetric inverse root of `typical`."""
+        """The symmetric inverse square root of `typical`."""
         return inverse_root(self.typical)[0]
 
     @cached_property
     def whitened(self) -> Floats:
-        """The background, whitened; (m, d)."""
+        """The whitened background, (m, d)."""
         return self.background @ self.whitener
 
     @cached_property
@@ -100,19 +100,19 @@ class Population:
 
     @cached_property
     def apart(self) -> Floats:
-        """Distances among `chosen`, as sums of absolute differences."""
+        """The pairwise L1 distances of `chosen`."""
         return distances(self.chosen, self.chosen)
 
     @cached_property
     def solver(self) -> Floats:
-        """Inverse of the part of the kernel classifier's matrix that is the population's own."""
+        """The inverse of the population's own block of the kernel classifier's matrix."""
         kernel = np.exp(self.apart * (-KERNEL * SCALE / self.layout.columns))
         kernel[np.diag_indices_from(kernel)] += RIDGE * 2 * len(kernel)
         return np.linalg.inv(kernel)
 
     @cached_property
     def parts(self) -> tuple["ColumnModel", "ColumnModel"]:
-        """The covariances among the kept columns and among all."""
+        """The covariances of the stored columns and of all columns."""
         found = []
         for at in (self.kept, np.arange(self.layout.columns)):
             pick = np.ix_(at, at)
@@ -126,7 +126,7 @@ class Population:
 
     @cached_property
     def everybody(self) -> tuple["Normal", "Normal"]:
-        """How samples of anybody scatter, among the kept columns and among all."""
+        """The distribution of samples of any person, for the stored columns and for all."""
         kept, every = (
             Normal(part.at, self.mean[part.at], *inverse_root(part.between + part.typical))
             for part in self.parts
@@ -135,14 +135,14 @@ class Population:
 
     @cached_property
     def _steps(self) -> Floats:
-        """The knots, one after another: to count along the first axis is to add whole rows."""
+        """The knots, transposed so that counting along the first axis adds whole rows."""
         return np.ascontiguousarray(self.knots.T)[:, None]
 
     @cached_property
     def _pieces(self) -> tuple[Floats, Floats, Floats, Ints]:
-        """Of each piece of the way to the normal space: start, height there, slope, first index.
+        """The segments of the map to the normal space: start, value there, slope, first index.
 
-        The first reaches down without end, the last (whose part is drawn in) up.
+        The first segment extends to minus infinity, the last (whose tail is shortened) to infinity.
         """
         low = (_AT[_EDGE] - _AT[0]) / (self.knots[:, _EDGE] - self.knots[:, 0])
         high = (_AT[-1] - _AT[-1 - _EDGE]) / (self.knots[:, -1] - self.knots[:, -1 - _EDGE])
@@ -154,7 +154,7 @@ class Population:
         return start.ravel(), height.ravel(), slope.ravel(), first
 
     def normal(self, rows: Floats) -> Floats:
-        """Return rows (n, d) in the normal space; what is not a number becomes the mean."""
+        """Map rows (n, d) to the normal space; NaN becomes the mean."""
         start, height, slope, first = self._pieces
         piece = (rows >= self._steps).sum(axis=0, dtype=np.uint8)
         at = first + piece
@@ -163,17 +163,17 @@ class Population:
         return np.where(np.isnan(rows), self.mean, within(height[at] + part, CLIP))
 
     def learning(self, normal: Floats) -> Floats:
-        """Return how much samples (n, d) of the normal space look like a beginner's, (n,)."""
+        """Return how much samples (n, d) in the normal space resemble a beginner's, (n,)."""
         away = normal - self.mean
         return np.asarray(away @ self.early[0] + np.abs(away) @ self.early[1]) / len(self.mean)
 
 
 @dataclass(frozen=True)
 class ColumnModel:
-    """What a population tells of some of its columns.
+    """Covariances of the population for some of its columns.
 
     Args:
-        at: Which.
+        at: Indices of the columns, (k,).
         between: Covariance of people's means, (k, k).
         drift: Covariance of one person's means over sessions, (k, k).
         typical: Covariance of one person's samples over sessions, (k, k).
@@ -187,10 +187,10 @@ class ColumnModel:
 
 @dataclass(frozen=True)
 class Normal:
-    """A normal distribution among some columns.
+    """A normal distribution over some columns.
 
     Args:
-        at: Which.
+        at: Indices of the columns, (k,).
         center: Its mean, (k,).
         root: Inverse root of its covariance, (k, k).
         size: Logarithm of the determinant.
@@ -202,7 +202,7 @@ class Normal:
     size: float
 
     def spread(self, columns: int) -> Floats:
-        """Return `root` for samples of all columns, (columns, k)."""
+        """Return `root` with zero rows for the other columns, (columns, k)."""
         found = np.zeros((columns, len(self.at)))
         found[self.at] = self.root
         return found
@@ -216,10 +216,10 @@ def inverse_root(matrix: Floats) -> tuple[Floats, float]:
 
 
 def distances(left: npt.NDArray[Real], right: npt.NDArray[Real]) -> npt.NDArray[Real]:
-    """Return the sums of absolute differences of rows (n, d) and (m, d), in their precision."""
+    """Return the L1 distances of rows (n, d) and (m, d), in their precision."""
     ones = np.ones(left.shape[1], left.dtype)
     found = np.empty((len(left), len(right)), left.dtype)
-    # Few rows at a time: what is between stays in the cache of the core.
+    # A few rows at a time, so that the intermediate array stays in the cache of the core.
     room = np.empty((min(_AT_ONCE, len(left)), *right.shape), left.dtype)
     for start in range(0, len(left), _AT_ONCE):
         some = left[start : start + _AT_ONCE, None]
@@ -229,13 +229,13 @@ def distances(left: npt.NDArray[Real], right: npt.NDArray[Real]) -> npt.NDArray[
 
 
 def positive(matrix: Floats, least: float = 1e-3) -> Floats:
-    """Return the matrix with its eigenvalues at or above a share of the largest."""
+    """Raise the eigenvalues of a matrix to at least a share of the largest."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     return np.asarray((vectors * np.maximum(values, least * values.max())) @ vectors.T)
 
 
 def relations(layout: Layout) -> dict[tuple[str, str, int], Floats]:
-    """Return masks (d, d): which pairs of columns stand in the same relation."""
+    """Return masks (d, d) of the pairs of columns in each relation (kinds and offset)."""
     kinds, places = np.array(layout.kinds), layout.places
     apart = places[:, None] - places[None]
     found = {}
@@ -249,7 +249,7 @@ def relations(layout: Layout) -> dict[tuple[str, str, int], Floats]:
 
 
 def structured(matrix: Floats, layout: Layout) -> Floats:
-    """Return the covariance with each correlation averaged over pairs in the same relation."""
+    """Average each correlation of a covariance over the pairs in the same relation."""
     if not layout.timed:
         return np.diag(np.diag(matrix))
     sigma = np.sqrt(np.diag(matrix))
@@ -263,7 +263,7 @@ def structured(matrix: Floats, layout: Layout) -> Floats:
 
 
 def knots_of(rows: Floats) -> Floats:
-    """Return the knots (d, 65) of rows (n, d), strictly rising."""
+    """Return the strictly increasing knots (d, 65) of rows (n, d)."""
     found: Floats = np.nanquantile(rows, (np.arange(KNOTS) + 0.5) / KNOTS, axis=0).T
     span = np.maximum(found[:, -1] - found[:, 0], 1e-6)
     found = found + span[:, None] * 1e-5 * np.arange(KNOTS)
@@ -278,14 +278,14 @@ def learn_population(
     settled: int = _SETTLED,
     seed: int = 0,
 ) -> Population:
-    """Return the statistics of people who all gave samples of one layout.
+    """Estimate the statistics from people who all gave samples of one layout.
 
     Args:
-        layout: Their columns.
-        people: One array (n, d) a person, in order of time.
-        session: How many samples make a session, so that drift between them is seen.
-        settled: After how many samples a person is taken to be used to the text.
-        seed: Which of their samples are kept as background.
+        layout: The columns.
+        people: One array (n, d) per person, in order of time.
+        session: Number of samples per session, to estimate the drift between sessions.
+        settled: Number of samples after which a person is used to the text.
+        seed: Seed of the choice of background samples.
     """
     blank = np.zeros(layout.columns)
     square = np.eye(layout.columns)
@@ -324,7 +324,7 @@ def learn_population(
 
 
 def _early(people: Sequence[Floats], settled: int) -> Floats:
-    """Return what tells first samples (n, d), about the mean, from those of people used to it."""
+    """Fit weights that tell a person's first samples (n, d) from those after learning the text."""
     if not settled:
         return np.zeros((2, people[0].shape[1]))
     first = [rows[:_BEGIN] for rows in people]
@@ -371,7 +371,7 @@ def _spread(people: Sequence[Floats]) -> Floats:
 
 
 def _background(normal: Sequence[Floats], seed: int) -> tuple[Floats, Ints]:
-    """Pick samples of each person: some of their first, more of the later ones."""
+    """Choose background samples of each person: some of the first, more of the later ones."""
     random = np.random.default_rng(seed)
     rows: list[Floats] = []
     kernel: list[int] = []

@@ -1,4 +1,4 @@
-"""A person's profile: the last samples, in few bytes, and a frozen anchor of the first ones.
+"""The behavior profile of a person: the latest samples, packed, and an anchor of the first ones.
 
 Layout, little endian, version 1:
 `u8` version · `u8` signal · `u8` keys (statistics: columns) · `u8` samples in the anchor ·
@@ -20,9 +20,9 @@ VERSION: Final = 1
 MOST_BYTES: Final = 6 * 1024
 MOST_SAMPLES: Final = 100
 ANCHORED: Final = 20
-"""Samples after which the anchor is frozen."""
+"""Number of samples after which the anchor is frozen."""
 HALF_LIFE: Final = 30.0
-"""Samples after which one weighs half as much."""
+"""Number of further samples after which the weight of a sample halves."""
 _HEAD: Final = struct.Struct("<BBBBIH")
 _SIGNALS: Final = ("keystroke", "touch", "motion", "pointer")
 _TIME: Final = 0.00025
@@ -31,18 +31,18 @@ _LARGEST: Final = 32767
 
 
 class BadProfile(ValueError):
-    """The bytes are no profile of a known version."""
+    """The bytes are not a profile of a known version."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a person's samples were.
+    """A behavior profile.
 
     Args:
-        samples: The last ones, the oldest first; the kept columns only, (m, k).
-        total: How many were ever absorbed.
-        anchor: Center and spread of the first ones, (2, k), in `Layout.even`.
-        anchored: How many samples the anchor was made of.
+        samples: The latest samples, oldest first, stored columns only, (m, k).
+        total: Number of samples ever absorbed.
+        anchor: Center and spread of the first samples, (2, k), in `Layout.even`.
+        anchored: Number of samples in the anchor.
     """
 
     layout: Layout
@@ -53,7 +53,7 @@ class Profile:
 
     @classmethod
     def empty(cls, layout: Layout) -> "Profile":
-        """Return the profile of a person who gave nothing yet."""
+        """Return a profile without samples."""
         kept = len(layout.kept)
         return cls(layout, np.zeros((0, kept)), 0, np.zeros((2, kept)), 0)
 
@@ -63,7 +63,7 @@ class Profile:
         return self.layout.expand(self.samples)
 
     def absorb(self, rows: Floats) -> "Profile":
-        """Return the profile with further samples (n, d), the newest last."""
+        """Return the profile with further samples (n, d) added, the newest last."""
         kept = _steps(rows[:, self.layout.kept], self.layout) * _units(self.layout)
         held = np.concatenate([self.samples, _curved(kept, self.layout)])
         grown = replace(
@@ -72,7 +72,7 @@ class Profile:
         return _anchor(grown, held) if self.total < ANCHORED else grown
 
     def parted(self) -> float:
-        """Return how far the last samples are from the anchor, in spreads; the median column."""
+        """Return the median drift of the latest samples from the anchor, in spreads."""
         if not self.anchored or self.total <= ANCHORED:
             return 0.0
         last = self.layout.even(self.rows[-ANCHORED:])[:, self.layout.kept]
@@ -81,7 +81,7 @@ class Profile:
         return float(np.median(moved))
 
     def pack(self) -> bytes:
-        """Return the bytes."""
+        """Encode the profile as bytes."""
         layout = self.layout
         keys = layout.kinds.count(HOLD) or layout.columns
         head = _HEAD.pack(
@@ -98,7 +98,7 @@ class Profile:
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Profile":
-        """Return the profile; raises BadProfile."""
+        """Decode a profile; raises BadProfile."""
         if len(packed) < _HEAD.size:
             raise BadProfile("too short")
         version, signal, keys, anchored, total, held = _HEAD.unpack_from(packed)
@@ -118,7 +118,7 @@ class Profile:
 
 
 def _anchor(profile: Profile, held: Floats) -> Profile:
-    """Freeze center and spread of the first samples."""
+    """Set the anchor to the center and spread of the first samples."""
     layout = profile.layout
     first = layout.even(layout.expand(held[:ANCHORED]))[:, layout.kept]
     center = np.median(first, axis=0)
@@ -130,8 +130,8 @@ def _anchor(profile: Profile, held: Floats) -> Profile:
 def layout_of(signal: str, keys: int) -> Layout:
     """Return the layout of a signal; `keys` is the number of columns for motion and pointer.
 
-    Motion and pointers with as many columns as a login gives are that; any other number is of a
-    published set.
+    With the number of columns of a login, it is the login layout; any other number belongs to a
+    published data set.
     """
     if signal == "keystroke":
         return Layout.keystroke(keys)
@@ -144,13 +144,13 @@ def layout_of(signal: str, keys: int) -> Layout:
 
 
 def most_samples(layout: Layout) -> int:
-    """Return how many samples fit into the largest profile."""
+    """Return how many samples fit into a profile of maximum size."""
     kept = len(layout.kept)
     return min(MOST_SAMPLES, (MOST_BYTES - _HEAD.size - 4 * kept) // (2 * kept))
 
 
 def recency(samples: int) -> Floats:
-    """Return the weights of samples, the newest last, summing to one."""
+    """Return the recency weights of samples, the newest last; they sum to one."""
     weights = 0.5 ** (np.arange(samples)[::-1] / HALF_LIFE)
     return np.asarray(weights / weights.sum())
 
@@ -162,7 +162,7 @@ def _units(layout: Layout) -> Floats:
 
 
 def _steps(kept: Floats, layout: Layout) -> Floats:
-    """Return whole steps, as they will be stored."""
+    """Quantize stored columns to integer steps."""
     return np.clip(np.rint(_straight(kept, layout) / _units(layout)), -_LARGEST, _LARGEST)
 
 

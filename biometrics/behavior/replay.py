@@ -1,7 +1,7 @@
-"""Marks of samples, by which one that comes again is found: nobody types alike twice.
+"""Replay detection: marks that recognize a repeated sample, as no one types twice alike.
 
-A mark is 16 of the columns, each time modulo 64 ms in steps of a quarter: 16 bytes that find a
-sample again to 1 ms in every column, and do not tell how long any time was.
+A mark holds 16 of the columns, each time modulo 64 ms in steps of 0.25 ms: 16 bytes that match a
+repeated sample to 1 ms in every column and do not reveal any time.
 """
 
 from typing import Final
@@ -13,44 +13,45 @@ from biometrics.behavior.layout import Floats
 
 COLUMNS: Final = 16
 MOST_MARKS: Final = 200
-"""Samples that are remembered, the newest."""
+"""Number of the newest samples that are remembered."""
 WITHIN: Final = 0.001
-"""Seconds within which every column of a replay lies."""
+"""Maximum difference in seconds of each column of a replay."""
 NEAR: Final = 0.0035
-"""Seconds, in the mean of 16 columns, within which a typing is a copy with noise added.
+"""Mean difference in seconds over 16 columns below which a typing is a copy with noise added.
 
-Of 13,360 typings of the CMU set, each against the 200 before it of the same person, none came as
-near (the nearest 3.7 ms); copies with every time moved by up to 4 ms lie at 2.7 ms at most.
+Of 13,360 typings of the CMU set, each compared with the 200 before it of the same person, none
+was as near (the nearest 3.7 ms); copies with every time moved by up to 4 ms differ by at most
+2.7 ms.
 """
 FEWEST_COLUMNS: Final = 11
-"""Columns below which two typings may be alike by chance."""
+"""Number of columns below which two typings may be alike by chance."""
 _STEP: Final = 0.00025
 _WRAP: Final = 256
 Marks = npt.NDArray[np.uint8]
 
 
 def mark(times: Floats) -> Marks:
-    """Return the mark of the stored columns of times (k,): (COLUMNS,), or fewer of a short text."""
+    """Return the mark of stored time columns (k,): 16 bytes, fewer for a short text."""
     at = np.unique(np.linspace(0, len(times) - 1, min(COLUMNS, len(times))).round().astype(int))
     return np.asarray(np.rint(times[at] / _STEP) % _WRAP, dtype=np.uint8)
 
 
 def replayed(marks: Marks, times: Floats, *, typed: bool = False) -> bool:
-    """Tell whether a sample repeats one that left a mark.
+    """Return whether a sample repeats one of the marked samples.
 
     Args:
         marks: The marks (m, c).
         times: The stored columns of the sample (k,), in seconds.
-        typed: Whether the columns are times of keys, so that a near copy is found as well: all
-            16 columns together lie nearer than a person ever types alike.
+        typed: Whether the columns are key times. Then near copies are detected as well: a mean
+            difference over all 16 columns smaller than a person ever achieves.
 
     Returns:
-        Whether every column lies within 1 ms of one mark, or, where typed, the mean within 3.5 ms.
+        Whether every column is within 1 ms of one mark, or, if typed, the mean within 3.5 ms.
     """
     probe = mark(times)
     if len(probe) < FEWEST_COLUMNS or marks.shape[1:] != probe.shape:
         return False
-    # Unsigned differences wrap as the marks do; half a step is lost on either side.
+    # Unsigned differences wrap as the marks do; rounding loses half a step on either side.
     apart = np.abs((marks - probe).view(np.int8).astype(np.int16)) * _STEP
     found = (apart <= WITHIN + _STEP).all(axis=1)
     if typed and len(probe) == COLUMNS:
@@ -59,7 +60,7 @@ def replayed(marks: Marks, times: Floats, *, typed: bool = False) -> bool:
 
 
 def remember(marks: Marks, times: Floats) -> Marks:
-    """Return the marks with one more, the newest last; those of another length are let go."""
+    """Append the mark of a sample, newest last; marks of another length are dropped."""
     new = mark(times)[None]
     former = marks if marks.shape[1:] == new.shape[1:] else np.zeros((0, new.shape[1]), np.uint8)
     return np.asarray(np.concatenate([former, new])[-MOST_MARKS:])

@@ -1,4 +1,4 @@
-"""Score a sample against a profile: a calibrated log-likelihood ratio with readable reasons."""
+"""Score a sample against a profile: a calibrated log-likelihood ratio with reasons for people."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,7 +36,7 @@ from biometrics.behavior.statistics import (
 from biometrics.score import Score
 
 FEWEST: Final = 5
-"""Samples below which nothing is said: the profile is learning."""
+"""Number of samples below which there is no score: the profile is still learning."""
 FEW: Final = 20
 FEW_CLIP: Final = 2.0
 OVERALL: Final = "overall closeness"
@@ -49,12 +49,12 @@ _MORE: Final = {
     PACE: ("faster", "slower"),
     BEND: ("more bent", "straighter"),
 }
-"""What a person reads for more and for less, where it is not that."""
+"""Words for more and less of each kind, if other than these two."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A profile, its population and its head, made ready once for many scores."""
+    """A profile with its population and head, prepared once for many scores."""
 
     model: SignalModel
     prepared: Prepared
@@ -64,7 +64,7 @@ class Ready:
 
 
 def ready(profile: Profile, model: SignalModel, way: str = LIVE) -> Ready | None:
-    """Return a profile made ready to be compared with; None while it is learning."""
+    """Prepare a profile for scoring; returns None while it has too few samples."""
     head = model.head(profile.total, way)
     if head is None:
         return None
@@ -77,12 +77,12 @@ def ready(profile: Profile, model: SignalModel, way: str = LIVE) -> Ready | None
 
 
 def llrs(against: Ready, rows: Floats) -> Floats:
-    """Return log-likelihood ratios of samples (n, d), not clipped."""
+    """Return the unclipped log-likelihood ratios of samples (n, d)."""
     return against.head.llr(statistics(against.prepared, against.population, rows))
 
 
 def score(against: Ready, row: Floats, quality: float = 1.0) -> Score:
-    """Return the score of one sample (d,); a poor quality draws it towards 0."""
+    """Score one sample (d,); a low quality shrinks the score towards 0."""
     found, scaled = measure(against.prepared, against.population, row[None])
     each, together = against.head.terms(found)
     total = float(each.sum() + together[0])
@@ -97,7 +97,7 @@ def score(against: Ready, row: Floats, quality: float = 1.0) -> Score:
 
 
 def own_scores(profile: Profile, rows: Floats) -> Floats:
-    """Return closeness to a person's own samples only, more is closer; no population is used."""
+    """Return the closeness of samples to a person's own, without a population; more is closer."""
     own = prepare_own(profile)
     return own.closeness(own.scaled(profile.layout.even(rows)))
 
@@ -105,7 +105,7 @@ def own_scores(profile: Profile, rows: Floats) -> Floats:
 def _reasons(
     against: Ready, row: Floats, scaled: Floats, each: Floats, together: float
 ) -> tuple[tuple[str, float], ...]:
-    """Group the shares by what they measure, and say how far each kind is from usual."""
+    """Group the contributions by kind, and describe how far each kind is from usual."""
     layout = against.prepared.layout
     kinds, groups = _groups(layout)
     away = (scaled @ averages(layout)[0]).tolist()
@@ -121,7 +121,7 @@ def _reasons(
 
 @lru_cache(maxsize=256)
 def _groups(layout: Layout) -> tuple[tuple[str, ...], Floats]:
-    """Return the kinds, and which statistics speak of none, of each kind, and of its rhythm."""
+    """Return the kinds, and the assignment of statistics to overall, each kind, and its rhythm."""
     kinds = timing_kinds(layout)
     found = []
     for name in names(layout):
@@ -139,10 +139,10 @@ def _words(kind: str, away: float) -> str:
 
 
 def _angle(moved: Floats) -> str:
-    """Say how a telephone is held, of how far its first two columns are from usual."""
+    """Describe how the holding angle of a telephone differs from usual."""
     pitch, roll = float(moved[0]) * PITCH, float(moved[1]) * ROLL
     if abs(pitch) >= abs(roll):
-        told = f"{abs(pitch):.0f}° {'steeper' if pitch > 0 else 'flatter'}"
+        phrase = f"{abs(pitch):.0f}° {'steeper' if pitch > 0 else 'flatter'}"
     else:
-        told = f"{abs(roll):.0f}° more to the {'left' if roll > 0 else 'right'}"
-    return f"{WORDS[HOLDING]} {told} than usual"
+        phrase = f"{abs(roll):.0f}° more to the {'left' if roll > 0 else 'right'}"
+    return f"{WORDS[HOLDING]} {phrase} than usual"

@@ -1,8 +1,8 @@
-"""Pointers that a program moves: what no hand does, by name.
+"""Detect pointer movements that a program made and no hand makes.
 
-Lines along an axis or halfway between two are left alone: keys that move the pointer (Mouse Keys,
-for people who cannot hold a mouse) draw them, exactly straight and at one speed. So are clicks
-without any move: touch, switches and voice give them.
+Lines along an axis or a diagonal are not counted: keys that move the pointer (Mouse Keys, for
+people who cannot hold a mouse) draw them, exactly straight and at one speed. Nor are clicks
+without any move: touch, switches and voice control produce them.
 """
 
 from functools import lru_cache
@@ -18,27 +18,27 @@ LINE: Final = "scripted_line"
 EVEN: Final = "scripted_even"
 CURVE: Final = "scripted_curve"
 FAR: Final = 30.0
-"""Pixels from the last move to a press: real ones come where the pointer is."""
+"""Pixels from the last move to a press; with a real hand the press is at the pointer."""
 _LONG: Final = 150.0
-"""Pixels from begin to end below which a stroke is not looked at."""
+"""Pixels from begin to end below which a stroke is not tested."""
 _CURVED: Final = 200.0
 _POINTS: Final = 8
 _CURVE_POINTS: Final = 12
 _OFF_LINE: Final = 1.5
-"""Pixels that rounding, of the ends too, takes off a line."""
+"""Pixels of deviation from a line that rounding can cause, including that of the ends."""
 _OFF_CURVE: Final = 1.0
-"""The same off a curve, by its fit."""
+"""Pixels of deviation from a curve that rounding can cause after the fit."""
 _OFF_STEP: Final = 2.0
-"""The same, of the length of a step."""
+"""Pixels of deviation of a step's length that rounding can cause."""
 _LEAST_STEP: Final = 3.0
 _KEYS: Final = 0.9
-"""Share of steps along an axis or a diagonal from which on keys may have moved it."""
+"""Share of steps along an axis or a diagonal from which Mouse Keys may have made them."""
 
 
 def scripted(of: Trail, found: Strokes) -> str | None:
-    """Return what tells that a program moved it, None where nothing does.
+    """Return the code of a scripted movement, or None if there is no sign of one.
 
-    Of the strokes long enough to tell, more than half must.
+    More than half of the strokes that are long enough to test must be scripted.
     """
     if len(of.down) and _jumped(of):
         return JUMP
@@ -49,12 +49,12 @@ def scripted(of: Trail, found: Strokes) -> str | None:
         )
         if reach >= _LONG and last - first + 1 >= _POINTS
     ]
-    told = [name for name in named if name]
-    return told[0] if len(told) * 2 > len(named) else None
+    found_names = [name for name in named if name]
+    return found_names[0] if len(found_names) * 2 > len(named) else None
 
 
 def _jumped(of: Trail) -> bool:
-    """Tell whether every press came far from where the last move before it went."""
+    """Return whether every press was far from the position of the move before it."""
     moves = np.ones(len(of.t), dtype=bool)
     moves[of.down] = moves[of.up] = False
     at = np.flatnonzero(moves)
@@ -84,13 +84,13 @@ def _by_keys(step: Places) -> bool:
 
 
 def _even(length: Floats) -> bool:
-    """Tell whether every step but the first and last is as long as the next, to a rounding."""
+    """Return whether all steps but the first and last have the same length, up to rounding."""
     middle = float(np.sort(length)[len(length) // 2])
     return middle >= _LEAST_STEP and bool(np.abs(length - middle).max() <= _OFF_STEP)
 
 
 def _off(points: Places) -> float:
-    """Return how far points lie from the best cubic through them, one step after another."""
+    """Return the maximum deviation of points from the best cubic through them, at even steps."""
     basis = _cubics(len(points))
     left = points - basis @ (basis.T @ points)
     return float(max(np.abs(left.real).max(), np.abs(left.imag).max()))
@@ -98,5 +98,5 @@ def _off(points: Places) -> float:
 
 @lru_cache(maxsize=512)
 def _cubics(count: int) -> Floats:
-    """Return what spans the cubics at that many even steps, (count, 4)."""
+    """Return an orthonormal basis of the cubics at that many even steps, (count, 4)."""
     return np.linalg.qr(np.vander(np.linspace(-1.0, 1.0, count), 4))[0]

@@ -1,8 +1,8 @@
-"""Statistics of one sample against one profile: what the learned head weighs.
+"""Statistics of one sample against one profile: the inputs of the learned head.
 
-A `Prepared` holds all that depends on the profile only, so that a score is a few products. The
-statistics are averages over columns, so that one head serves texts of any length; one that a
-short text cannot have is not a number.
+A `Prepared` holds everything that depends on the profile only, so that a score is a few products.
+The statistics are averages over columns, so that one head serves texts of any length; a statistic
+that is undefined for a short text is NaN.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ from biometrics.behavior.profile import Profile, recency
 FREEDOM: Final = 4.0
 """Degrees of freedom of the heavy tails (Student's t)."""
 CAP: Final = 4.0
-"""Scales after which a column counts no further."""
+"""Scales beyond which a column counts no further."""
 PRIOR: Final = 12.0
-"""Samples that the population's spread counts as, beside a person's own."""
+"""Number of samples as which the population's spread counts beside a person's own."""
 _POWER: Final = 0.7
 _OWN_PRIOR: Final = 6.0
 _WIDTH: Final = 0.05
@@ -42,13 +42,13 @@ _RECENT: Final = 60
 
 @dataclass(frozen=True)
 class Own:
-    """What a person's own samples tell, without anybody else's.
+    """Statistics of a person's own samples, without a population.
 
     Args:
         center: Median of each column, in `Layout.even`.
         scale: Mean absolute deviation of each column.
-        turn: Partly whitens the scaled columns, (d, d).
-        rows: The samples: scaled, capped, turned; (m, d).
+        turn: Partial whitening of the scaled columns, (d, d).
+        rows: The samples, scaled, capped and whitened, (m, d).
         weights: Recency, summing to one.
     """
 
@@ -59,7 +59,7 @@ class Own:
     weights: Floats
 
     def scaled(self, even: Floats) -> Floats:
-        """Return deviations in scales, capped."""
+        """Return the deviations in scales, capped."""
         return within((even - self.center) / self.scale, CAP)
 
     def closeness(self, scaled: Floats) -> Floats:
@@ -71,21 +71,21 @@ class Own:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A profile made ready to be compared with: d columns, of which k are kept.
+    """A profile prepared for comparison, with d columns, of which k are stored.
 
     Args:
-        views: Takes a sample in the normal space (d,) to all that is looked at: white places for
-            the person among the kept columns and among all, the same for anybody, the whitened
-            space, and how far each kind is moved; (d, 2 k + 3 d + kinds).
-        base: What is taken away after that.
-        sizes: Half the logarithms of the determinants, the person's less anybody's, (2,).
+        views: Maps a sample in the normal space (d,) to all views of it: whitened coordinates for
+            the person among the stored and among all columns, the same for anyone, the whitened
+            space, and the shift of each kind; (d, 2 k + 3 d + kinds).
+        base: Subtracted after that.
+        sizes: Half the log determinants, the person's minus anyone's, (2,).
         rows: The samples, then the background, in the whitened space, (m, d).
-        densities: Weights of `rows` in the densities of the person and of anybody, (m, 2).
+        densities: Weights of `rows` in the densities of the person and of anyone, (m, 2).
         alphas: Weights of `rows` in the kernel classifier, (m,).
         level: The usual mean of each column's kind, in `Layout.even`, (d,).
-        rhythm: The usual deviations from it, by kind, of length one, (d, kinds).
-        habits: How much the person looks like a beginner, the logarithm of how much more than
-            others they vary, and how near their samples are to the nearest other, (3,).
+        rhythm: The usual deviations from `level`, by kind, normalized, (d, kinds).
+        habits: How much the person resembles a beginner, the logarithm of the person's variation
+            relative to others', and the mean distance of samples to their nearest neighbor, (3,).
     """
 
     layout: Layout
@@ -103,7 +103,7 @@ class Prepared:
 
 
 def prepare_own(profile: Profile, spread: Floats | None = None) -> Own:
-    """Return the own-samples part; a population's spread, where there is one, steadies it."""
+    """Prepare the own-samples part; a population's spread, if given, regularizes it."""
     layout = profile.layout
     even = layout.even(profile.rows)
     center = np.median(even, axis=0)
@@ -121,7 +121,7 @@ def prepare_own(profile: Profile, spread: Floats | None = None) -> Own:
 
 
 def _half_whitener(rows: Floats) -> Floats:
-    """Return a whitener of correlations shrunk towards none; the fewer samples, the more."""
+    """Return a whitener of correlations shrunk towards zero; identity if samples are few."""
     square = np.eye(rows.shape[1])
     spread = rows.std(axis=0)
     if len(rows) < 2 * rows.shape[1] // 3 or not spread.all():
@@ -132,13 +132,13 @@ def _half_whitener(rows: Floats) -> Floats:
 
 
 def prepare(profile: Profile, population: Population, even_spread: Floats) -> Prepared:
-    """Make a profile ready; `even_spread` is the population's spread in `Layout.even`."""
+    """Prepare a profile; `even_spread` is the population's spread in `Layout.even`."""
     layout = profile.layout
     normal = population.normal(profile.rows)
     weights = recency(len(normal))
     views, base, sizes = _views(population, _person(normal, weights, population))
     whitened = normal @ population.whitener
-    # Half the bits are enough for what a kernel blurs, and take half the time.
+    # Single precision suffices for blurred kernels and takes half the time.
     among = np.concatenate([whitened, population.chosen], dtype=np.float32)
     apart = distances(among[: len(whitened)], among).astype(np.float64)
     densities, alphas = _weights(apart, weights, population)
@@ -163,7 +163,7 @@ def prepare(profile: Profile, population: Population, even_spread: Floats) -> Pr
 
 
 def _person(normal: Floats, weights: Floats, population: Population) -> list[Normal]:
-    """Return how the person's next sample should fall, among the kept columns and among all."""
+    """Return the predictive distributions of the person's next sample: stored columns, and all."""
     effective = 1.0 / float((weights**2).sum())
     typical = np.sqrt(np.diag(population.within))
     middle = np.median(normal[-_RECENT:], axis=0)
@@ -176,7 +176,7 @@ def _person(normal: Floats, weights: Floats, population: Population) -> list[Nor
 def _ratio(
     steady: Floats, weights: Floats, mean: Floats, effective: float, typical: Floats
 ) -> Floats:
-    """Return each column's spread over the population's, steadied by the population."""
+    """Return each column's spread relative to the population's, regularized by it."""
     spread = weights @ (steady - mean) ** 2 * effective / max(effective - 1, 1)
     variance = (PRIOR * typical**2 + effective * spread) / (PRIOR + effective)
     return np.asarray((variance / typical**2) ** (_POWER / 2))
@@ -185,7 +185,7 @@ def _ratio(
 def _next(
     population: Population, part: ColumnModel, mean: Floats, ratio: Floats, effective: float
 ) -> Normal:
-    """Return the predictive distribution of the person's next sample among some columns."""
+    """Return the predictive distribution of the person's next sample for some columns."""
     at, between, usual = part.at, part.between, population.mean[part.at]
     scale = np.outer(ratio[at], ratio[at])
     noise = (part.typical - part.drift) * scale / effective + part.drift
@@ -206,7 +206,7 @@ def _views(population: Population, person: list[Normal]) -> tuple[Floats, Floats
 
 
 def _nearest(apart: Floats, weights: Floats) -> float:
-    """Return how far a person's samples are from the nearest other one, on average."""
+    """Return the mean distance of a person's samples to their nearest other sample."""
     among = apart[:, : len(apart)].copy()
     np.fill_diagonal(among, np.inf)
     return float(weights @ among.min(axis=1)) if len(among) > 1 else 0.0
@@ -226,9 +226,9 @@ def _weights(apart: Floats, weights: Floats, population: Population) -> tuple[Fl
 
 
 def _classifier(apart: Floats, weights: Floats, population: Population) -> Floats:
-    """Return the weights of a kernel ridge classifier: these samples against the population.
+    """Return the weights of a kernel ridge classifier of these samples against the population.
 
-    The population's own block is inverted once; only its complement is the person's.
+    The population's block is inverted once; only its Schur complement depends on the person.
     """
     count = len(apart)
     kernel = np.exp(apart * (-KERNEL * SCALE / population.layout.columns))
@@ -250,7 +250,7 @@ def _rhythm(layout: Layout, center: Floats) -> tuple[Floats, Floats]:
 
 @lru_cache(maxsize=256)
 def averages(layout: Layout) -> tuple[Floats, Floats]:
-    """Return what averages each kind but the gaps, (d, kinds), and which columns it has."""
+    """Return the matrix that averages each kind except the gaps, (d, kinds), and its 0/1 mask."""
     members = np.array(
         [[kind == name for name in timing_kinds(layout)] for kind in layout.kinds], float
     )
@@ -258,7 +258,7 @@ def averages(layout: Layout) -> tuple[Floats, Floats]:
 
 
 def timing_kinds(layout: Layout) -> tuple[str, ...]:
-    """Return the kinds that are told apart: the gaps follow from the others."""
+    """Return the kinds reported separately; the gaps are derived from the others."""
     return tuple(kind for kind in layout.names if kind != GAP)
 
 
@@ -288,7 +288,7 @@ def names(layout: Layout) -> tuple[str, ...]:
 
 
 _ALL: Final = 16
-"""Statistics that are of no kind."""
+"""Number of statistics that belong to no kind."""
 
 
 def statistics(prepared: Prepared, population: Population, rows: Floats) -> Floats:
@@ -297,7 +297,7 @@ def statistics(prepared: Prepared, population: Population, rows: Floats) -> Floa
 
 
 def measure(prepared: Prepared, population: Population, rows: Floats) -> tuple[Floats, Floats]:
-    """Return the statistics (n, k), and the deviations in scales (n, d) for the reasons."""
+    """Return the statistics (n, k) and the deviations in scales (n, d), for the reasons."""
     columns, kinds = prepared.layout.columns, prepared.rhythm.shape[1]
     even = prepared.layout.even(rows)
     scaled = prepared.own.scaled(even)
@@ -327,7 +327,7 @@ def measure(prepared: Prepared, population: Population, rows: Floats) -> tuple[F
 
 
 def _falls(seen: Floats, prepared: Prepared) -> tuple[Floats, Floats]:
-    """Return the log ratios of t densities a column (n, 2), and how common a sample is (n,)."""
+    """Return the mean log ratios of t densities (n, 2) and the typicality of a sample (n,)."""
     columns = prepared.layout.columns
     kept = (seen.shape[1] - prepared.rhythm.shape[1] - 3 * columns) // 2
     ends = (0, kept, kept + columns, 2 * kept + columns, 2 * (kept + columns))
@@ -338,7 +338,7 @@ def _falls(seen: Floats, prepared: Prepared) -> tuple[Floats, Floats]:
 
 
 def _kernels(apart: Floats, prepared: Prepared) -> Floats:
-    """Return the log ratios of Laplacian kernel densities, this person's over everybody's."""
+    """Return the log ratios of Laplacian kernel densities, the person's over anyone's."""
     least = apart.min(axis=1, keepdims=True)
     wide = np.exp((least - apart) * (_WIDTH * SCALE / prepared.layout.columns))
     narrow = np.square(np.square(wide))
@@ -348,10 +348,10 @@ def _kernels(apart: Floats, prepared: Prepared) -> Floats:
 
 
 def _agree(even: Floats, prepared: Prepared) -> Floats:
-    """Return how a sample's rhythm goes with the usual one: correlations by kind (n, kinds)."""
+    """Return the correlation of a sample's rhythm with the usual one, by kind, (n, kinds)."""
     members = averages(prepared.layout)[1]
     count = members.sum(axis=0)
     moved = even - prepared.level
     spread = (moved * moved) @ members - (moved @ members) ** 2 / count
     found = (moved @ prepared.rhythm) / (np.sqrt(np.maximum(spread, 0.0)) + 1e-9)
-    return np.where(count > 2, found, np.nan)  # noqa: PLR2004 - two always agree
+    return np.where(count > 2, found, np.nan)  # noqa: PLR2004 - two values always correlate

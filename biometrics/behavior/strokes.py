@@ -1,7 +1,7 @@
-"""The trail of a pointer and the strokes it is made of.
+"""The trail of a pointer and its strokes.
 
-Positions are in CSS pixels of the page, times in ms. A stroke ends where the hand rests for more
-than 200 ms, where a button is pressed, and where the pointer is set elsewhere.
+Positions are in CSS pixels of the page, times in ms. A stroke ends at a rest of more than 200 ms,
+at a button press, and where the position jumps.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ Event = tuple[float, float, float, str]
 Places = npt.NDArray[np.complex128]
 """Positions in a plane, x + iy."""
 REST_MS: Final = 200.0
-"""Time without an event after which a stroke is over; slow mice tell every 110 ms."""
+"""Time without an event after which a stroke ends; slow mice report every 110 ms."""
 GRID_MS: Final = 25.0
-"""Time that a rest counts on the clock of the strokes, and from look to look."""
+"""Resampling interval, and the length of a rest on the clock of the strokes."""
 FEWEST_MOVES: Final = 10
 LEAST_STROKE: Final = 30.0
-"""Pixels of path below which a stroke is none: a hand that trembles, or lies down."""
+"""Pixels of path below which movement is not a stroke but tremor or putting down the device."""
 _FEWEST_POINTS: Final = 3
 _FASTEST: Final = 40.0
-"""Pixels a ms above which, over `_FAR`, nobody moved: the pointer was set elsewhere."""
+"""Pixels per ms above which a move over `_FAR` is a jump: no hand is that fast."""
 _FAR: Final = 300.0
 _SOON: Final = 4.0
 _FEW_JUMPS: Final = 2
@@ -35,12 +35,13 @@ _FEW_JUMPS: Final = 2
 
 @dataclass(frozen=True)
 class Trail:
-    """What the pointer did, one entry an event.
+    """The events of a pointer as arrays, one entry per event.
 
     Args:
-        t: Times in ms, never falling, (n,).
+        t: Times in ms, nondecreasing, (n,).
         at: Positions, x + iy, (n,).
-        down: Which events press a button, and `up`: which let it go.
+        down: Indices of the events that press a button.
+        up: Indices of the events that release one.
     """
 
     t: Floats
@@ -51,14 +52,17 @@ class Trail:
 
 @dataclass(frozen=True)
 class Strokes:
-    """The movements of a trail, those long enough to tell something.
+    """The strokes of a trail that are long enough to measure.
 
     Args:
-        t: Times in ms of the points, one for each moment, and `at`: where, (m,).
-        first: First point of each stroke, and `last`: its last one, (s,).
-        path: Length of each way in pixels, and `reach`: from its begin to its end, (s,).
-        lasted: How long each took, ms, (s,).
-        clock: Times without rests, ms, by which points lie on one line, (m,).
+        t: Times in ms of the points, one for each moment, (m,).
+        at: Positions of the points, (m,).
+        first: Index of the first point of each stroke, (s,).
+        last: Index of its last point, (s,).
+        path: Length of each stroke in pixels, (s,).
+        reach: Distance from its begin to its end, (s,).
+        lasted: Duration of each stroke in ms, (s,).
+        clock: Times in ms without rests, (m,).
     """
 
     t: Floats
@@ -72,7 +76,7 @@ class Strokes:
 
 
 def trail(events: Sequence[Event], clock_step_ms: float = 0.0) -> Trail:
-    """Return events as arrays; raises NotScored for those that tell nothing of a hand."""
+    """Convert events to arrays; raises NotScored if they show nothing of a hand."""
     if not events:
         raise NotScored("not_used")
     times, across, along, kinds = zip(*events, strict=True)
@@ -87,7 +91,7 @@ def trail(events: Sequence[Event], clock_step_ms: float = 0.0) -> Trail:
         raise NotScored("time_reversed")
     if (at == at[0]).all():
         raise NotScored("stays_put")
-    # Two moments closer than the step rule it out without a look at all.
+    # Two moments closer than the step rule out a coarse clock without a full test.
     if clock_step_ms >= COARSE_MS or (not _fine(apart) and coarse(t)):
         raise NotScored("coarse_clock")
     down, up = (
@@ -102,7 +106,7 @@ def _fine(apart: Floats) -> bool:
 
 
 def strokes(of: Trail) -> Strokes:
-    """Return the strokes of a trail; raises NotScored where the pointer is set again and again."""
+    """Split a trail into strokes; raises NotScored if the position jumps repeatedly."""
     apart = of.t[1:] - of.t[:-1]
     kept = np.append(np.flatnonzero(apart > 0), len(of.t) - 1)
     t, at = of.t[kept], of.at[kept]

@@ -1,4 +1,4 @@
-"""Faces: detect, judge, align, embed, and compare as transformed templates."""
+"""Face recognition: detection, quality, alignment, embedding and transformed templates."""
 
 from biometrics.face.engine import FaceEngine, FaceReading
 from biometrics.face.errors import (

@@ -1,9 +1,9 @@
-"""Active liveness: commanded gestures, seen as the parallax of the nose on five points.
+"""Active liveness: commanded gestures, measured as the parallax of the nose on five landmarks.
 
 The base of the nose lies in front of the eyes. When a head turns, it moves along the line of the
-eyes by more than any flat picture lets it, however that is tilted. So a turn is commanded until the
-bar is reached, at a random place among other gestures. Left and right are those of the person, in
-pictures as a camera takes them (not mirrored). Everything here is a pure function of numbers.
+eyes by more than any flat picture allows, however that is tilted. So a turn is always among the
+commanded gestures, at a random position. Left and right are the person's own, in pictures as a
+camera takes them (not mirrored). All functions here are pure.
 """
 
 from collections.abc import Sequence
@@ -17,40 +17,40 @@ from biometrics.face.errors import LivenessFailed
 LEAST_FRAMES: Final = 8
 MOST_FRAMES: Final = 28
 LEAST_SPAN: Final = 1200.0
-"""Milliseconds below which nobody makes three gestures."""
+"""Milliseconds below which no one can make three gestures."""
 LONGEST_GAP: Final = 1500.0
-"""Milliseconds between two frames; more would leave room for another face."""
+"""Milliseconds between two frames; more would allow a switch to another face."""
 TURN: Final = 0.15
-"""Movement of the nose along the eyes, in distances between the eyes (planar: at most 0.13)."""
+"""Movement of the nose along the eyes, in interocular distances (a plane reaches at most 0.13)."""
 _UP: Final = -0.12
 _DOWN: Final = 0.10
 _DROP: Final = 0.13
-"""Who nods forward has eyes that sink by this, even where the predictor holds the nose up."""
+"""Drop of the eyes in a forward nod, even if the predictor keeps the nose up."""
 _SAME_SIZE: Final = (0.85, 1.15)
 _CLOSER: Final = 1.20
 _BASE_FRAMES: Final = 2
 _STRAIGHT: Final = 0.07
 _BASE_TURN: Final = 0.16
-# A gesture that nobody asked for must be clear before it counts against the person.
+# A gesture that was not commanded must be unmistakable before it counts against the person.
 _WRONG_TURN: Final = 0.22
 _WRONG_UP: Final = -0.28
 _WRONG_DOWN: Final = 0.26
 _WRONG_CLOSER: Final = 1.45
-# A return to the middle: within noise of the first frames, and held, not only passed.
+# A return to the center: within the noise of the first frames, and held, not only passed.
 _MIDDLE_TURN: Final = 0.09
 _MIDDLE_NOD: Final = 0.10
 _HOLD: Final = 350.0
 _HELD_TURN: Final = 0.07
-# The greatest step between two frames: a head moves, a picture is exchanged.
+# The greatest step between two frames: larger ones mean that the picture was replaced.
 _STEP: Final = 0.30
 _GROWTH: Final = 1.40
 _APPROACH: Final = 0.2
 _ON_THE_WAY: Final = 0.02
-"""Movement from frame to frame within a turn; points of a face held still slip by less."""
+"""Movement from frame to frame within a turn; landmarks of a still face move by less."""
 
 
 class Gesture(StrEnum):
-    """What a person may be told to do; left and right are the person's own."""
+    """A commanded gesture; left and right are the person's own."""
 
     LEFT = "left"
     RIGHT = "right"
@@ -62,19 +62,20 @@ class Gesture(StrEnum):
 
 _TURNS: Final = frozenset({Gesture.LEFT, Gesture.RIGHT})
 ORDERS: Final = tuple(order for order in permutations(Gesture, 3) if _TURNS.intersection(order))
-"""All 96 commands: three different gestures in an order, a turn always among them."""
+"""All 96 commands: ordered triples of different gestures that include a turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """What a frame shows of the head.
+    """The pose of the head in a frame.
 
     Args:
-        t: When, in milliseconds.
-        beside: How far the nose base lies to the right of the middle between the eyes.
-        below: And how far below, both in distances between the eyes.
-        between: Pixels between the eyes.
-        height: Where the middle between the eyes lies, in pixels from the top.
+        t: Time in milliseconds.
+        beside: Offset of the nose base to the right of the midpoint between the eyes, in
+            interocular distances.
+        below: Offset of the nose base below that midpoint, in interocular distances.
+        between: Interocular distance in pixels.
+        height: Vertical position of the midpoint between the eyes, in pixels from the top.
     """
 
     t: float
@@ -86,7 +87,7 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A pose against the first, frontal ones; lengths in their distances between the eyes."""
+    """A pose relative to the first, frontal ones; lengths in their interocular distances."""
 
     t: float
     turn: float
@@ -95,7 +96,7 @@ class _Change:
     size: float
 
     def shows(self, gesture: Gesture) -> bool:
-        """Tell whether the bar of a gesture is reached."""
+        """Return whether the threshold of a gesture is reached."""
         return {
             Gesture.LEFT: self.turn >= TURN,
             Gesture.RIGHT: self.turn <= -TURN,
@@ -107,23 +108,23 @@ class _Change:
 
     @property
     def sunk(self) -> bool:
-        """Whether the eyes are lower, at the same distance and with the chin not raised."""
+        """Whether the eyes are lower, at the same distance and without a raised chin."""
         same = _SAME_SIZE[0] <= self.size <= _SAME_SIZE[1]
         return same and self.drop >= _DROP and self.nod > _UP
 
     @property
     def middle(self) -> bool:
-        """Whether the head is where it began."""
+        """Whether the head is back in its first pose."""
         level = abs(self.turn) <= _MIDDLE_TURN and abs(self.nod) <= _MIDDLE_NOD
         return level and _SAME_SIZE[0] <= self.size <= _SAME_SIZE[1]
 
     def clearly(self) -> frozenset[Gesture]:
-        """Return the gestures that are made beyond doubt."""
+        """Return the gestures that are unmistakably made."""
         seen = {
             Gesture.LEFT: self.turn >= _WRONG_TURN,
             Gesture.RIGHT: self.turn <= -_WRONG_TURN,
             Gesture.UP: self.nod <= _WRONG_UP,
-            # A turned nose seems lower, as the eyes come together.
+            # The nose of a turned head seems lower, as the distance between the eyes shrinks.
             Gesture.DOWN: self.nod >= _WRONG_DOWN and abs(self.turn) < TURN,
             Gesture.CLOSER: self.size >= _WRONG_CLOSER,
         }
@@ -131,18 +132,18 @@ class _Change:
 
 
 def judge_gestures(gestures: Sequence[Gesture], poses: Sequence[Pose]) -> list[tuple[int, int]]:
-    """Check that a head made the commanded gestures, in their order and no others.
+    """Check that a head made the commanded gestures in order, and no others.
 
     Args:
-        gestures: The command.
-        poses: One for each frame, in the order of time; the first ones face the camera.
+        gestures: The commanded gestures.
+        poses: One per frame, in order of time; the first ones face the camera.
 
     Returns:
-        For each turn the numbers of the frame where it began and of that where it was widest; the
-        frames between are to show depth, see `planar`.
+        For each turn, the index of the frame where it began and of the frame where it was widest;
+        the frames between must show depth, see `planar`.
 
     Raises:
-        LivenessFailed: Names what was not seen; meant for the audit, not for the person.
+        LivenessFailed: The reason says what was missing; it is for the audit log only.
     """
     _check_times(poses)
     _check_steps(poses)
@@ -159,7 +160,7 @@ def judge_gestures(gestures: Sequence[Gesture], poses: Sequence[Pose]) -> list[t
 
 
 def frontal(poses: Sequence[Pose]) -> list[int]:
-    """Return the numbers of the frames that are held as the first, frontal ones are."""
+    """Return the indices of the frames with the same pose as the first, frontal ones."""
     base = _base(poses[:_BASE_FRAMES])
     changes = [_change(base, pose) for pose in poses]
     return [
@@ -172,7 +173,7 @@ def frontal(poses: Sequence[Pose]) -> list[int]:
 
 
 def _span(gesture: Gesture, changes: Sequence[_Change], begun: int, done: int) -> tuple[int, int]:
-    """Return where a turn left the middle and where it was widest."""
+    """Return the index where a turn left the center and the index where it was widest."""
     start = min(range(begun, done), key=lambda number: abs(changes[number].turn))
     end = done - 1
     for number in range(done, len(changes)):
@@ -184,7 +185,7 @@ def _span(gesture: Gesture, changes: Sequence[_Change], begun: int, done: int) -
 
 
 def _follow(gesture: Gesture, before: Gesture | None, changes: Sequence[_Change], at: int) -> int:
-    """Return the number of the frame after the one that completes a gesture."""
+    """Return the index of the frame after the one that completes a gesture."""
     approached = gesture not in _TURNS
     for number in range(at, len(changes)):
         if _complete(gesture, changes[at : number + 1]):
@@ -192,7 +193,7 @@ def _follow(gesture: Gesture, before: Gesture | None, changes: Sequence[_Change]
                 raise LivenessFailed("no_motion")
             return number + 1
         approached = approached or _nearing(gesture, changes, number)
-        # One frame alone may be a slip of the predictor; two are a gesture.
+        # A single frame may be an error of the predictor; two are a gesture.
         made = changes[number].clearly() & changes[max(number - 1, 0)].clearly()
         if made - {gesture, before}:
             raise LivenessFailed("wrong_gesture")
@@ -200,7 +201,7 @@ def _follow(gesture: Gesture, before: Gesture | None, changes: Sequence[_Change]
 
 
 def _complete(gesture: Gesture, changes: Sequence[_Change]) -> bool:
-    """Tell whether the last of the frames completes a gesture; the middle must be held."""
+    """Return whether the last frame completes a gesture; the center must be held."""
     if gesture is not Gesture.CENTER:
         return changes[-1].shows(gesture)
     held: list[_Change] = []
@@ -215,14 +216,14 @@ def _complete(gesture: Gesture, changes: Sequence[_Change]) -> bool:
 
 
 def _nearing(gesture: Gesture, changes: Sequence[_Change], number: int) -> bool:
-    """Tell whether a frame lies on the way to a turn, behind one before it and soon passed.
+    """Return whether a frame shows a turn in progress, past the one before and soon passed.
 
-    Whoever exchanges photographs shows each for a while: one that is turned a little by chance
-    stands still. Points of a moving head may pause for one frame.
+    Replaced photographs are each shown for a while: one that happens to be slightly turned does not
+    move. Landmarks of a moving head may pause for one frame.
     """
     sign = 1 if gesture is Gesture.LEFT else -1
     around = [sign * change.turn for change in changes[max(number - 1, 0) : number + 3]]
-    if len(around) < 3 or not _APPROACH * TURN <= around[1] < TURN:  # noqa: PLR2004 - before, at, behind
+    if len(around) < 3 or not _APPROACH * TURN <= around[1] < TURN:  # noqa: PLR2004 - previous, this, next
         return False
     return min(around[1] - around[0], max(around[2:]) - around[1]) >= _ON_THE_WAY
 

@@ -1,4 +1,4 @@
-"""Cuts the upright face that the embedder was trained on: 150x150, padding 0.25, as dlib does."""
+"""Align a face to the crop that the embedder was trained on: 150x150, padding 0.25, as in dlib."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from biometrics.face.images import Picture, shrink, warp
 
 SIDE: Final = 150
 _PADDING: Final = 0.25
-# Where the five points lie on the mean face (dlib, image_transforms/interpolation.h).
+# The five landmarks on the mean face (dlib, image_transforms/interpolation.h).
 _MEAN: Final = np.array(
     [
         [0.8595674595992, 0.2134981538014],
@@ -25,7 +25,7 @@ _TARGET: Final = (_MEAN + _PADDING) / (2 * _PADDING + 1) * SIDE
 
 
 def chip(picture: Picture, points: Points) -> Picture:
-    """Return the cut, uint8 (150, 150, 3).
+    """Return the aligned face, uint8 (150, 150, 3).
 
     Args:
         picture: The whole picture, BGR.
@@ -35,16 +35,16 @@ def chip(picture: Picture, points: Points) -> Picture:
 
 
 def cut(picture: Picture, points: Points, target: Points, side: int) -> Picture:
-    """Return the square cut that brings points to where they are wanted, as near as may be.
+    """Return the square crop that maps points onto target positions by least squares.
 
     Args:
         picture: The whole picture, BGR.
-        points: In the picture, (n, 2).
-        target: In the cut, (n, 2).
-        side: Of the cut, in pixels.
+        points: Positions in the picture, (n, 2).
+        target: Positions in the crop, (n, 2).
+        side: Side of the crop in pixels.
     """
     scale = abs(Similarity.between(points, target).turn)
-    if scale < 0.5:  # noqa: PLR2004 - below half a size linear interpolation skips pixels
+    if scale < 0.5:  # noqa: PLR2004 - below one half, linear interpolation skips pixels
         picture = shrink(picture, 2 * scale)
         points = points.astype(np.float64) * (2 * scale)
     transform = Similarity.between(points, target)
@@ -53,21 +53,21 @@ def cut(picture: Picture, points: Points, target: Points, side: int) -> Picture:
 
 
 def eyes(points: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the centers of the eye on the right and of the eye on the left of the picture."""
+    """Return the centers of the right-hand and left-hand eye in the picture."""
     exact = points.astype(np.float64)
     return exact[:2].mean(axis=0), exact[2:4].mean(axis=0)
 
 
 def interocular(points: Points) -> float:
-    """Return the distance between the centers of the eyes in pixels."""
+    """Return the interocular distance in pixels."""
     right, left = eyes(points)
     return float(np.hypot(*(right - left)))
 
 
 def pose(points: Points) -> tuple[float, float]:
-    """Return how far the nose base lies beside and below the middle between the eyes.
+    """Return the offset of the nose base beside and below the midpoint between the eyes.
 
-    Both in units of the distance between the eyes; a frontal face has about (0, 0.77).
+    Both are in interocular distances; a frontal face has about (0, 0.77).
     """
     right, left = eyes(points)
     along = (right - left) / max(interocular(points), 1e-9)
@@ -78,5 +78,5 @@ def pose(points: Points) -> tuple[float, float]:
 
 
 def unit(vector: npt.NDArray[np.float64]) -> Floats:
-    """Return the vector at unit length, float32."""
+    """Return the vector scaled to unit length, float32."""
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)

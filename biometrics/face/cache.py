@@ -1,8 +1,8 @@
-"""Keeps what was converted once: a file that is whole, or is built again.
+"""Cache of converted weights, in files that are verified and otherwise rebuilt.
 
-Layout of a cache file: 8 bytes ``LAMFACE1``, 32 bytes SHA-256 of the rest, and the rest. The name
-holds the first 16 digits of the weight's hash and the converter's version, so that neither a new
-weight nor a new converter can meet an old file.
+Layout of a cache file: 8 bytes ``LAMFACE1``, 32 bytes SHA-256 of the payload, the payload. The
+name contains the first 16 digits of the weight's hash and the converter version, so that neither
+a new weight nor a new converter can read an old file.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ _HEADER_BYTES: Final = len(_MAGIC) + hashlib.sha256().digest_size
 
 
 def path(directory: Path, name: str, weight_sha256: str, version: int) -> Path:
-    """Return where the converted form of a weight lies."""
+    """Return the path of the converted form of a weight."""
     return directory / f"{name}-{weight_sha256[:16]}-v{version}.face"
 
 
 def load_or_build(file: Path, build: Callable[[], bytes]) -> bytes:
-    """Return what the file holds, or what ``build`` returns, which is then stored.
+    """Return the content of a cache file, or build and store it.
 
-    A directory that cannot be written to is no error: the root of a container is read-only, and
-    the price is only that the next start converts again.
+    A directory that is not writable is no error: the root of a container is read-only, and then the
+    next start converts again.
     """
     stored = _load(file)
     if stored is not None:
@@ -48,7 +48,7 @@ def _load(file: Path) -> bytes | None:
 
 
 def _store(file: Path, payload: bytes) -> None:
-    """Write beside the final name and move, so that no reader ever sees half a file."""
+    """Write to a temporary file and rename it, so that no reader sees a partial file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".face-")
     try:

@@ -1,9 +1,9 @@
-"""What a distance proves: how many strangers came as near when it was measured, and the bound.
+"""The evidence of a distance: false matches counted at that distance, and their upper bound.
 
 Counted were comparisons of the mean of one, two or three frames with templates of three, on the
-photographs that `docs/face.md` names; `lamina face evaluate PAIRS --images DIR --enroll 3 --probe N
---json` counts them again, as `false_matches`. Comparisons are not people: 25 identities made all of
-them, so that the bounds hold for comparisons like these and not for a wider public.
+photographs named in `docs/face.md`; `lamina face evaluate PAIRS --images DIR --enroll 3 --probe N
+--json` repeats the count, as `false_matches`. Comparisons are not people: 25 identities made all
+of them, so the bounds hold for comparisons like these and not for a wider public.
 """
 
 from bisect import bisect_left
@@ -18,38 +18,38 @@ _COUNTS: Final = {
     2: (1068, (0, 0, 0, 6, 15, 48)),
     3: (706, (0, 0, 0, 5, 10, 35)),
 }
-"""By frames of a probe: comparisons with strangers, and false matches at each distance."""
+"""By frames in the probe: comparisons with impostors, and false matches at each distance."""
 _CONFIDENCE: Final = 0.05
 _HALVINGS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How often strangers match at a distance: what was seen, and of how many."""
+    """False matches at a distance: the count and the number of trials."""
 
     seen: int
     trials: int
 
     @property
     def upper(self) -> float:
-        """Return the 95 % upper bound of the false match rate; where none was seen, 3 over n."""
+        """The 95 % upper bound of the false match rate; with no false match, 3 / trials."""
         return upper(self.seen, self.trials) or 1.0
 
 
 def calibrated(distance: float, frames: int) -> Calibration:
-    """Return what was seen at the next distance of the grid, which never flatters.
+    """Return the counts at the next larger distance of the grid, which is conservative.
 
     Args:
-        distance: Of the mean of the frames to the template.
-        frames: How many; more than three count as three.
+        distance: Distance from the mean of the frames to the template.
+        frames: Number of frames; more than three count as three.
     """
     trials, counts = _COUNTS[min(frames, max(_COUNTS))]
-    at = bisect_left(GRID, distance if distance == distance else inf)  # noqa: PLR0124 - a NaN is no near one
+    at = bisect_left(GRID, distance if distance == distance else inf)  # noqa: PLR0124 - NaN counts as far
     return Calibration(counts[at] if at < len(counts) else trials, trials)
 
 
 def upper(events: int, trials: int) -> float | None:
-    """Return the 95 % upper bound of a rate of which `events` of `trials` were seen."""
+    """Return the 95 % upper bound of a rate, given `events` in `trials`; None without trials."""
     if not trials:
         return None
     if events >= trials:
@@ -65,7 +65,7 @@ def upper(events: int, trials: int) -> float | None:
 
 
 def _at_most(events: int, trials: int, rate: float) -> float:
-    """Return the probability of so few events, summed in logarithms."""
+    """Return the binomial probability of at most that many events, computed in logarithms."""
     return sum(
         exp(
             lgamma(trials + 1)

@@ -1,4 +1,4 @@
-"""Finds faces with dlib's max-margin network over a pyramid of the picture."""
+"""Detect faces with dlib's max-margin network over an image pyramid."""
 
 from typing import Final, NamedTuple, Protocol
 
@@ -10,18 +10,18 @@ from biometrics.face.images import Picture, shrink
 
 WINDOW: Final = 80
 RIVAL_WIDTH: Final = 0.7
-"""A second face of at least this share of the largest one's width makes two people."""
+"""A second face of at least this share of the largest one's width counts as a second person."""
 _STRIDE: Final = 8
 _CENTER: Final = 14
 _STEP: Final = 5 / 6
 _AROUND: Final = 30 / WINDOW
-"""How far beyond the last box a face is looked for, in its widths.
+"""Margin around the previous box in which the face is searched, in box widths.
 
-So far that the middle of a cell lies where the box was (8 * 7 + 14 = 30 + 40): at other distances a
-face that is held still is followed to the side, a little in each frame.
+Chosen so that a cell is centered exactly on the previous box (8 * 7 + 14 = 30 + 40): with other
+margins the box of a still face drifts sideways a little in each frame.
 """
 _REFINED: Final = 0.2
-"""The same in one picture, where it is known to a cell or two."""
+"""The margin within one picture, where the position is known to a cell or two."""
 _SURE: Final = 0.9
 _BETWEEN: Final = (_STEP, 1 / _STEP)
 _OVERLAP: Final = 0.4
@@ -29,45 +29,46 @@ _COVERED: Final = 0.8
 
 
 class Detection(NamedTuple):
-    """A face: where, and how sure the network is (above 0)."""
+    """A detected face: its box and the score of the network (above 0)."""
 
     box: Box
     score: float
 
 
 class Scores(Protocol):
-    """The network: uint8 (1, rows, columns, 3) BGR to float32 (rows', columns')."""
+    """The network: uint8 (1, rows, columns, 3) BGR to float32 scores (rows', columns')."""
 
     def __call__(self, picture: Picture) -> npt.NDArray[np.float32]:
         """Return the score of each cell."""
 
 
 class Finder(Protocol):
-    """Finds faces: over the pyramid of dlib's network, or as `yunet` does."""
+    """A face detector: the pyramid of dlib's network, or `yunet`."""
 
     def find(self, picture: Picture, smallest: float) -> list[Detection]:
-        """Return the faces, surest first, from the largest down to rivals of the largest.
+        """Return the faces by descending score: the largest, and rivals of it.
 
         Args:
             picture: uint8 (rows, columns, 3).
-            smallest: Width in pixels of the smallest face to look for.
+            smallest: Width in pixels of the smallest face to search for.
         """
 
     def near(self, picture: Picture, place: Box) -> list[Detection]:
-        """Return the surest face around a place where one was, at about its size; or nothing.
+        """Return the best face around a previous position, at about its size; or an empty list.
 
         Args:
             picture: uint8 (rows, columns, 3).
-            place: Where the face was in the frame before.
+            place: The box of the face in the previous frame.
         """
 
 
 class Pyramid:
-    """The finder that scores every place of a pyramid; its cost falls with the smallest face.
+    """A detector that scores every position of an image pyramid.
 
-    The pyramid is searched from its coarse end, where levels are cheap, and left as soon as a face
-    was found and whatever is smaller could be no rival of it. A face is seen on about three levels
-    in a row, so every other level is enough; the others are looked at only if nothing was found.
+    The cost falls as the smallest face grows. The pyramid is searched from its coarse end, where
+    levels are cheap, until a face is found and anything smaller could not be a rival of it. A face
+    is detected on about three consecutive levels, so every other level is enough; the others are
+    searched only if nothing was found.
 
     Args:
         network: The detector.
@@ -82,7 +83,7 @@ class Pyramid:
         halves = _Halves(picture)
         found = self._search(halves, scales[::2]) or self._search(halves, scales[1::2])
         found = _distinct(sorted(found, key=lambda item: -item.score))
-        # Where the surest lies, the levels between those that were searched may fit it better.
+        # Around the best face, the levels between those searched may fit it better.
         return [self._around(picture, found[0], _REFINED), *found[1:]] if found else []
 
     def near(self, picture: Picture, place: Box) -> list[Detection]:
@@ -108,7 +109,7 @@ class Pyramid:
         beyond: float,
         changes: tuple[float, ...] = _BETWEEN,
     ) -> Detection:
-        """Return the surest of a face and what is seen around it at other scales."""
+        """Return the best of a known face and detections around it at other scales."""
         rows, columns = picture.shape[:2]
         near, best = known.box, known
         margin = near.width * beyond
@@ -125,14 +126,14 @@ class Pyramid:
 
 
 class _Halves:
-    """A picture and its halves: what is far smaller is made from what is near it in size."""
+    """A picture and its halvings, so that each scale is made from one near it in size."""
 
     def __init__(self, picture: Picture) -> None:
         self._pictures = [picture]
 
     def at(self, scale: float) -> Picture:
         depth = 0
-        while scale < 0.5:  # noqa: PLR2004 - down to one half more
+        while scale < 0.5:  # noqa: PLR2004 - halve once more
             scale *= 2
             depth += 1
         while len(self._pictures) <= depth:
@@ -141,7 +142,7 @@ class _Halves:
 
 
 def _scales(side: int, smallest: float) -> list[float]:
-    """Return the scales of the pyramid, the finest first."""
+    """Return the scales of the pyramid, finest first."""
     scales, scale = [], WINDOW / smallest
     while side * scale >= WINDOW:
         scales.append(scale)

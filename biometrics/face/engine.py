@@ -1,4 +1,4 @@
-"""The engine: a picture in, a reading out."""
+"""The face engine, which turns a picture into a reading."""
 
 import ctypes
 import platform
@@ -29,7 +29,7 @@ from biometrics.face.sequence import Vectors
 from biometrics.face.yunet import YuNet
 
 _MARGIN: Final = 0.8
-"""The smallest face that is looked for, as a share of the smallest that is taken."""
+"""The smallest face searched for, as a share of the smallest one accepted."""
 _ERRORS_ONLY: Final = 3
 _REFUSALS: Final = (
     refusals.Fail,
@@ -38,26 +38,26 @@ _REFUSALS: Final = (
     refusals.InvalidProtobuf,
     refusals.NotImplemented,
 )
-"""What onnxruntime raises of a network that it does not take; none is a RuntimeError."""
+"""Exceptions of onnxruntime for a network it does not accept; none is a RuntimeError."""
 _EIGHT: Final = 800 + quantized.CONVERTER_VERSION
 _SEVEN: Final = 700 + quantized.CONVERTER_VERSION
-"""In the cache's names of what is in 8 bits, and of 7 of them, apart from what is in 32."""
+"""Parts of cache names that keep 8-bit and 7-bit conversions apart from 32-bit ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceReading:
-    """One face in one picture; its repr shows no measurement of the person.
+    """The measurements of one face in one picture; its repr hides them.
 
     Args:
-        vector: Unit vector, float32 (d,).
+        vector: Unit-length embedding, float32 (d,).
         quality: 0 to 1.
-        box: Where the face is, in pixels of the picture as it was decoded.
-        interocular: Pixels between the eyes.
-        turned: How far the nose lies beside the middle, in distances between the eyes.
-        points: The five points, (5, 2).
+        box: Position of the face, in pixels of the decoded picture.
+        interocular: Interocular distance in pixels.
+        turned: Offset of the nose beside the midpoint, in interocular distances.
+        points: The five landmarks, (5, 2).
         cues: Passive cues, see `passive`.
-        mark: By which the picture is found when it comes again (`marks`).
-        model: What made the vector.
+        mark: Mark that recognizes the picture if it is sent again (`marks`).
+        model: The embedding model.
     """
 
     vector: Floats = field(repr=False)
@@ -72,7 +72,7 @@ class FaceReading:
 
 
 class FaceEngine:
-    """Detector, landmarks and embedder, loaded once; may be used by several threads."""
+    """Detector, landmarks and embedder, loaded once; thread-safe."""
 
     def __init__(self, embedder: Embedder, finder: Finder, predictor: Predictor) -> None:
         self._embedder = embedder
@@ -89,17 +89,17 @@ class FaceEngine:
         detector: Path | None = None,
         embedder: Path | None = None,
     ) -> "FaceEngine":
-        """Open the engine; the first time converts the weights into `directory`.
+        """Open the engine; the first call converts the weights into `directory`.
 
         Args:
-            directory: Where converted weights are kept.
-            models: Where the weight files are; the installed package by default.
-            quick: Take the embedder in 8 bits.
-            detector: A file of YuNet, which finds faces in the place of dlib's network.
-            embedder: The description of a network in the place of dlib's, see `embedder.Generic`.
+            directory: Cache of the converted weights.
+            models: Directory of the weight files; by default the installed package.
+            quick: Use the 8-bit embedder.
+            detector: A YuNet file, which replaces dlib's detector.
+            embedder: The description of a network that replaces dlib's, see `embedder.Generic`.
 
         Raises:
-            EngineUnavailable: A weight file is missing or is not the known one.
+            EngineUnavailable: A weight file is missing or has an unknown hash.
         """
         source = weights.directory(models)
 
@@ -131,7 +131,7 @@ class FaceEngine:
 
     @property
     def model(self) -> FaceModel:
-        """What makes its vectors."""
+        """The embedding model."""
         return self._embedder.model
 
     @staticmethod
@@ -152,19 +152,19 @@ class FaceEngine:
         ]
 
     def read(self, image: bytes, policy: QualityPolicy = ENROLLMENT) -> FaceReading:
-        """Return the reading of the one face in a picture.
+        """Read the one face in a picture.
 
         Args:
             image: JPEG, PNG or WebP, at most 2 MiB.
-            policy: What the picture must offer.
+            policy: The required quality.
 
         Raises:
-            FrameRefused: The picture is not usable; tells the person what to do.
+            FrameRefused: The picture is not usable; the advice tells the person what to do.
         """
         return self.measure(decode(image), policy)
 
     def measure(self, picture: Picture, policy: QualityPolicy = ENROLLMENT) -> FaceReading:
-        """Return the reading of a decoded picture, as `read` does; raises FrameRefused."""
+        """Read the one face in a decoded picture, as `read` does; raises FrameRefused."""
         box, points = self.look(picture, policy)
         chip = align.chip(picture, points)
         quality = judge(points, chip, policy)
@@ -188,16 +188,16 @@ class FaceEngine:
         *,
         steady: bool = False,
     ) -> tuple[Box, Floats]:
-        """Return the box and the five points of the one face.
+        """Return the box and the five landmarks of the one face.
 
         Args:
-            picture: Decoded.
-            policy: How large the face must be.
-            near: Where it was a moment before: looked at first, and the whole only if it is gone.
-            steady: Whether points are to be compared with those of other frames.
+            picture: The decoded picture.
+            policy: The required size of the face.
+            near: Its previous position, searched first; the whole picture only if it is not there.
+            steady: Whether landmarks will be compared with those of other frames.
 
         Raises:
-            FrameRefused: No face, several, or one that is too small.
+            FrameRefused: No face, several faces, or a face that is too small.
         """
         width = picture.shape[1]
         found = self._finder.near(picture, near) if near else []
@@ -209,11 +209,11 @@ class FaceEngine:
         return box, find(grey(picture), box.rounded())
 
     def face(self, picture: Picture, points: Points, chip: Picture) -> Picture:
-        """Return the cut that vectors are made of; see `Embedder`."""
+        """Return the crop that is embedded; see `Embedder`."""
         return self._embedder.face(picture, points, chip)
 
     def embed(self, face: Picture) -> Floats:
-        """Return the unit vector of an aligned face and its mirror image, float32 (d,)."""
+        """Return the unit-length mean embedding of a face and its mirror image, float32 (d,)."""
         vectors = self._embedder.raw([face, np.ascontiguousarray(face[:, ::-1])])
         return align.unit(vectors.astype(np.float64).mean(axis=0))
 
@@ -223,23 +223,23 @@ class FaceEngine:
         return align.chip(picture, self.look(picture, policy)[1])
 
     def raw(self, faces: Sequence[Picture]) -> Floats:
-        """Return the embeddings as the network defines them, not of unit length, float32 (n, d)."""
+        """Return the embeddings as the network defines them, unnormalized, float32 (n, d)."""
         return self._embedder.raw(faces)
 
     def vectors(self, faces: Sequence[Picture]) -> Vectors:
-        """Return the unit vector of each aligned face without its mirror image, (n, d)."""
+        """Return the unit-length embedding of each face, without its mirror image, (n, d)."""
         found = self.raw(faces).astype(np.float64)
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
 
 
 def _eight_bits() -> tuple[Callable[[bytes], bytes], int]:
-    """Return what converts the embedder to 8 bits as this processor adds them, and its number."""
+    """Return the 8-bit or 7-bit conversion for this processor, and its number in the cache name."""
     anywhere = not _adds_widely()
     return partial(quantized.embedder, anywhere=anywhere), _SEVEN if anywhere else _EIGHT
 
 
 def _adds_widely() -> bool:
-    """Tell whether products of 8 bits are added in 32: everywhere but on x86 without VNNI."""
+    """Return whether the processor adds 8-bit products in 32 bits: all but x86 without VNNI."""
     if platform.machine().lower() not in {"x86_64", "amd64", "i686"}:
         return True
     try:
@@ -258,7 +258,7 @@ def _scorer(session: onnxruntime.InferenceSession) -> Scores:
 
 
 def _give_back() -> None:
-    """Return what loading has used to the system: glibc would keep 40 MB of it."""
+    """Return unused heap memory to the system: after loading, glibc would keep 40 MB."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -266,14 +266,14 @@ def _give_back() -> None:
 
 def _session(model: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    # Requests run side by side already; more threads in each only cost them.
+    # Requests already run in parallel; more threads per request only add cost.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
-    # Pictures differ in size: an arena would keep the largest of each for ever.
+    # Pictures differ in size, and an arena would keep memory for the largest of each forever.
     options.enable_cpu_mem_arena = False
     try:
-        # From a file, because a session made from bytes holds on to them: 22 MB for nothing.
+        # From a file, because a session made from bytes keeps them: 22 MB without use.
         with tempfile.NamedTemporaryFile(prefix="lamina-", suffix=".onnx") as file:
             file.write(model)
             file.flush()

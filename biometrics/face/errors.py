@@ -1,26 +1,26 @@
-"""What the face part raises; no text here ever holds a vector, a distance or a pixel."""
+"""Exceptions of the face package; their text never holds a vector, a distance or a pixel."""
 
 
 class FaceError(Exception):
-    """Base of every error of this package."""
+    """Base class of all errors of this package."""
 
 
 class EngineUnavailable(FaceError):
-    """The engine cannot be opened; the text is one line and names what to mend."""
+    """The engine cannot be opened; the text is one line and says what to correct."""
 
 
 class BadWeights(EngineUnavailable):
-    """A weight file does not hold what its format says; the text names the position."""
+    """A weight file does not match its format; the text names the position."""
 
 
 class FrameRefused(FaceError):
-    """A picture is not used.
+    """A picture is not usable.
 
     Args:
         code: A stable name in snake_case, such as ``no_face``.
         advice: One sentence that tells the person what to do.
 
-    ``number`` is the frame's place in a capture.
+    ``number`` is the frame's index in a capture.
     """
 
     number: int = 0
@@ -32,7 +32,7 @@ class FrameRefused(FaceError):
 
 
 class FaceMismatch(FaceError):
-    """The face is not the enrolled one; how far it was is not told."""
+    """The face does not match the enrolled one; the distance is not disclosed."""
 
     def __init__(self) -> None:
         super().__init__("the face does not match")
@@ -42,7 +42,7 @@ class LivenessFailed(FaceError):
     """A capture does not show a living head that follows the command.
 
     Args:
-        reason: A stable name for the audit, such as ``gesture_missing``; not for the person.
+        reason: A stable code for the audit log, such as ``gesture_missing``; not for the person.
     """
 
     def __init__(self, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Frames as they arrive, and the hash of a whole capture."""
+"""Frames of a capture, and the hash of the whole capture."""
 
 import hashlib
 import struct
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A picture (JPEG, PNG or WebP) and when it was taken, in milliseconds."""
+    """A picture (JPEG, PNG or WebP) and the time it was taken, in milliseconds."""
 
     t: float
     image: bytes = field(repr=False)
 
 
 def transcript(nonce: bytes, frames: Sequence[Frame]) -> bytes:
-    """Return the hash of a capture: SHA-256 over nonce, times and hashes of the frames.
+    """Return a hash of the capture: it can confirm disputed frames but cannot reconstruct them.
 
-    Layout: ``lamina/1/face-capture``, 0, the nonce with its length in 4 bytes, then for each frame
-    its time as a big-endian double's 8 bytes and the SHA-256 of its picture.
+    SHA-256 over ``lamina/1/face-capture``, 0, the nonce with its length in 4 bytes, then for each
+    frame its time as a big-endian double (8 bytes) and the SHA-256 of its picture.
     """
     hashed = hashlib.sha256(b"lamina/1/face-capture\0")
     hashed.update(len(nonce).to_bytes(4, "big") + nonce)

@@ -10,7 +10,7 @@ Points = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle; ``right`` and ``bottom`` are the last pixels that belong to it."""
+    """A rectangle; ``right`` and ``bottom`` are the last pixels inside it."""
 
     left: float
     top: float
@@ -33,13 +33,13 @@ class Box:
         return max(self.width, 0) * max(self.height, 0)
 
     def rounded(self) -> "Box":
-        """Return the box on whole pixels, as dlib's detections are."""
+        """Return the box rounded to whole pixels, as dlib's detections are."""
         return Box(
             *(float(np.floor(v + 0.5)) for v in (self.left, self.top, self.right, self.bottom))
         )
 
     def times(self, factor: float) -> "Box":
-        """Return the box of a picture that is enlarged by ``factor``."""
+        """Return the box in a picture enlarged by ``factor``."""
         return Box(
             self.left * factor,
             self.top * factor,
@@ -48,11 +48,11 @@ class Box:
         )
 
     def shifted(self, across: float, down: float) -> "Box":
-        """Return the box moved to the right and down."""
+        """Return the box moved right and down."""
         return Box(self.left + across, self.top + down, self.right + across, self.bottom + down)
 
     def overlap(self, other: "Box") -> float:
-        """Return the area that both share."""
+        """Return the area shared with another box."""
         width = min(self.right, other.right) - max(self.left, other.left) + 1
         height = min(self.bottom, other.bottom) - max(self.top, other.top) + 1
         return max(width, 0) * max(height, 0)
@@ -74,7 +74,7 @@ class Similarity:
     def between(cls, source: Points, target: Points) -> "Similarity":
         """Return the least-squares transform of source onto target, both (n, 2).
 
-        In two dimensions Umeyama's solution (1991) without reflection is this quotient.
+        In two dimensions, Umeyama's solution (1991) without reflection is this quotient.
         """
         x, y = source.astype(np.float64).T
         u, v = target.astype(np.float64).T
@@ -85,11 +85,11 @@ class Similarity:
         return cls(turn, complex(u.sum(), v.sum()) / len(u) - turn * middle)
 
     def linear(self) -> npt.NDArray[np.float64]:
-        """Return the 2x2 part that scales and rotates."""
+        """Return the 2x2 matrix of scale and rotation."""
         real, imaginary = self.turn.real, self.turn.imag
         return np.array([[real, -imaginary], [imaginary, real]])
 
     def apply(self, points: Points) -> npt.NDArray[np.float64]:
-        """Map points of shape (n, 2)."""
+        """Transform points of shape (n, 2)."""
         moved = points.astype(np.float64) @ self.linear().T
         return np.asarray(moved + np.array([self.shift.real, self.shift.imag]))

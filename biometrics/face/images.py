@@ -1,4 +1,4 @@
-"""Guards and decodes pictures: what the header says is checked before a pixel is decoded."""
+"""Validate and decode pictures; the header is checked before any pixel is decoded."""
 
 import hashlib
 import os
@@ -18,9 +18,9 @@ LONGEST_SIDE: Final = 4096
 MOST_PIXELS: Final = 4096 * 3072
 WORKING_SIDE: Final = 1280
 _SHORTEST_SIDE: Final = 48
-# OpenCV reads this once, when it is first imported: a second lock behind the guard below.
+# OpenCV reads this once, at its first import: a second limit behind the checks below.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # noqa: TID251 - OpenCV takes no other way
-# It warns of every network that it opens.
+# It warns about every network that it opens.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # noqa: TID251 - as above
 
 import cv2  # noqa: E402 - only after its limit is set
@@ -32,7 +32,7 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_END: Final = b"IEND\xaeB`\x82"
 _BITS: Final = 8
 _ANIMATED: Final = 0x02
-# Start-of-frame markers of JPEG: all of C0..CF that are not DHT, JPG or DAC.
+# Start-of-frame markers of JPEG: all of C0..CF except DHT, JPG and DAC.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN: Final = 0xDA
 _PHONE_PICTURES: Final = {
@@ -47,7 +47,7 @@ _PHONE_PICTURES: Final = {
     b"avif": "AVIF",
     b"avis": "AVIF",
 }
-"""What the first brand of a container (ISO 14496-12) says of the picture in it."""
+"""Picture format by the major brand of a container (ISO 14496-12)."""
 _HASHED_SIDE: Final = 64
 _LOW_ROWS: Final = 12
 _LOW_COLUMNS: Final = 11
@@ -60,7 +60,7 @@ def _not_supported() -> FrameRefused:
 
 
 def _of_another_format(data: bytes) -> FrameRefused:
-    """Return the refusal of what begins like none of the three; a phone's format is named."""
+    """Return the error for data in none of the three formats; a phone's format is named."""
     name = _PHONE_PICTURES.get(data[8:12]) if data[4:8] == b"ftyp" else None
     if name is None:
         return not_an_image()
@@ -72,7 +72,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     for _ in range(MOST_SEGMENTS):
         if at + 10 > len(data):
             raise truncated()
-        if data[at] != 0xFF:  # noqa: PLR2004 - every marker begins so
+        if data[at] != 0xFF:  # noqa: PLR2004 - every marker begins with it
             raise not_an_image()
         marker = data[at + 1]
         if marker == 0xFF:  # noqa: PLR2004 - a fill byte
@@ -89,7 +89,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def _frame_size(data: bytes, at: int) -> tuple[int, int]:
-    # Bits of a sample, then (behind the size) the number of color components.
+    # Bits per sample, then (after the size) the number of color components.
     if data[at + 4] != _BITS or data[at + 9] not in {1, 3}:
         raise _not_supported()
     height, width = struct.unpack_from(">HH", data, at + 5)
@@ -119,12 +119,12 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 
 def _end(data: bytes) -> int:
-    """Return where a picture ends that is there to its end."""
+    """Check the header and size of a picture and return the offset of its end."""
     if len(data) < 32:  # noqa: PLR2004 - no header is shorter
         raise not_an_image()
     if data.startswith(b"\xff\xd8\xff"):
         _check_size(*_jpeg_size(data))
-        # What a maker puts behind the end is not looked at: a moving picture, a map of depth.
+        # Data that a device appends after the end is ignored: a moving picture, a depth map.
         return end(data)
     if data.startswith(_PNG) and data[12:16] == b"IHDR":
         size = _png_size(data)
@@ -138,9 +138,9 @@ def _end(data: bytes) -> int:
     _check_size(*size)
     if not tail[1]:
         raise truncated()
-    # Padding is harmless; anything else behind the end is another file that rides along.
+    # Padding is harmless; anything else after the end is a second file.
     if tail[2].strip(b"\0"):
-        raise FrameRefused("trailing_data", "Send only the picture, with nothing behind it.")
+        raise FrameRefused("trailing_data", "Send only the picture, with no data after it.")
     return len(data)
 
 
@@ -155,13 +155,13 @@ def _check_size(width: int, height: int) -> None:
 
 
 def decode(data: bytes) -> Picture:
-    """Return the picture, uint8 (rows, columns, 3) as BGR, at most 1280 pixels a side.
+    """Decode a picture to uint8 (rows, columns, 3) BGR, at most 1280 pixels a side.
 
-    Metadata is ignored but for the orientation, which turns the picture upright. What is behind
-    the end of a JPEG is cut off, unread.
+    Metadata is ignored except the orientation, which turns the picture upright. Data after the end
+    of a JPEG is cut off unread.
 
     Raises:
-        FrameRefused: Too large, cut off, or no picture at all; decided by the header first.
+        FrameRefused: Too large, truncated, or not a picture; the header is checked first.
     """
     if len(data) > LARGEST_BYTES:
         limit = LARGEST_BYTES // 1024
@@ -180,7 +180,7 @@ def decode(data: bytes) -> Picture:
 
 
 def load(file: Path) -> Picture | None:
-    """Return a picture of the operator's own, of any format OpenCV knows; None if it is none."""
+    """Return an operator's picture in any format OpenCV supports; None if it is not a picture."""
     try:
         found = cv2.imread(str(file), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -189,17 +189,17 @@ def load(file: Path) -> Picture | None:
 
 
 def grey(picture: Picture) -> Picture:
-    """Return the grey values, uint8 (rows, columns)."""
+    """Convert a picture to gray, uint8 (rows, columns)."""
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
 
 
 def thumbnail(picture: Picture) -> Picture:
-    """Return the whole picture in grey, as 64x48 averages: what moved, shows."""
+    """Return the picture in gray as 64x48 averages, which show any movement."""
     return np.asarray(cv2.resize(grey(picture), (64, 48), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def mark(picture: Picture) -> bytes:
-    """Return the mark by which a decoded picture is found again: 24 bytes (`marks`)."""
+    """Return the 24-byte mark that recognizes a decoded picture (`marks`)."""
     shape = repr(picture.shape).encode()
     exact = hashlib.sha256(shape + np.ascontiguousarray(picture).tobytes()).digest()[:EXACT]
     small = cv2.resize(grey(picture), (_HASHED_SIDE, _HASHED_SIDE), interpolation=cv2.INTER_AREA)
@@ -208,9 +208,9 @@ def mark(picture: Picture) -> bytes:
 
 
 def shrink(picture: Picture, factor: float) -> Picture:
-    """Return the picture resized by a factor.
+    """Resize a picture by a factor.
 
-    Down to one half linear interpolation sees every pixel, and costs a tenth of averaging areas.
+    Down to one half, linear interpolation uses every pixel and costs a tenth of area averaging.
     """
     interpolation = cv2.INTER_AREA if factor <= 0.5 else cv2.INTER_LINEAR  # noqa: PLR2004 - see above
     resized = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=interpolation)
@@ -218,9 +218,9 @@ def shrink(picture: Picture, factor: float) -> Picture:
 
 
 def warp(picture: Picture, matrix: npt.NDArray[np.float64], side: int) -> Picture:
-    """Return a square cut of a picture; ``matrix`` (2, 3) maps picture to cut.
+    """Return a square crop of a picture; ``matrix`` (2, 3) maps picture to crop.
 
-    Beyond the picture its edge goes on: black corners, as dlib leaves them, look like a feature.
+    Outside the picture its edge is replicated: black corners, as in dlib, look like a feature.
     """
     linear, goes_on = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
     cut = cv2.warpAffine(picture, matrix, (side, side), flags=linear, borderMode=goes_on)
@@ -228,5 +228,5 @@ def warp(picture: Picture, matrix: npt.NDArray[np.float64], side: int) -> Pictur
 
 
 def sharpness(grey_cut: Picture) -> float:
-    """Return the variance of the Laplacian: what is blurred has little."""
+    """Return the variance of the Laplacian, which is small for a blurred picture."""
     return float(cv2.Laplacian(grey_cut, cv2.CV_64F).var())

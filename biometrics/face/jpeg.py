@@ -1,4 +1,4 @@
-"""Where a JPEG ends, by its own markers: no pixel of it is decoded here."""
+"""Find the end of a JPEG by its markers, without decoding a pixel."""
 
 import re
 import struct
@@ -11,27 +11,27 @@ ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 MOST_SEGMENTS: Final = 1000
 _START_OF_IMAGE: Final = 0xD8
 _END_OF_IMAGE: Final = 0xD9
-# A marker among the bits of a scan: neither an escaped FF nor one that restarts the decoder.
+# A marker within scan data: neither an escaped FF nor a restart marker.
 _MARKER: Final = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 
 
 def not_an_image() -> FrameRefused:
-    """Return the refusal of what is no picture."""
+    """Return the error for data that is not a picture."""
     return FrameRefused("not_an_image", "Send a JPEG, PNG or WebP picture.")
 
 
 def truncated() -> FrameRefused:
-    """Return the refusal of a picture that is cut off."""
+    """Return the error for a truncated picture."""
     return FrameRefused("image_truncated", "The picture is cut off; send it again.")
 
 
 def end(data: bytes) -> int:
-    """Return where a JPEG ends by its own markers, whatever a maker has put behind it.
+    """Return the offset of the end of a JPEG by its markers, whatever data follows.
 
-    A thumbnail inside a segment has an end of its own, which is passed over.
+    The end marker of a thumbnail inside a segment is skipped.
 
     Raises:
-        FrameRefused: It is cut off, or has more segments than any camera writes.
+        FrameRefused: It is truncated, or has more segments than any camera writes.
     """
     at = 2
     for _ in range(MOST_SEGMENTS):
@@ -49,9 +49,9 @@ def end(data: bytes) -> int:
 
 
 def behind(data: bytes) -> int:
-    """Return how many bytes are behind the end of a JPEG, which `decode` cuts off.
+    """Return the number of bytes after the end of a JPEG, which `decode` cuts off.
 
-    Padding is none of them; of what is no whole JPEG nothing is told, as `decode` refuses it.
+    Padding does not count; the result is 0 for an incomplete JPEG, which `decode` refuses.
     """
     if not data.startswith(b"\xff\xd8\xff"):
         return 0

@@ -1,4 +1,4 @@
-"""Finds five points of a face: dlib's cascade of regression trees, evaluated in numpy.
+"""Locate five landmarks of a face with dlib's cascade of regression trees, in numpy.
 
 The points are, in this order: outer and inner corner of the eye on the right of the picture, outer
 and inner corner of the eye on its left, base of the nose. Source: Kazemi and Sullivan, "One
@@ -27,11 +27,11 @@ class Predictor:
 
     Args:
         initial: Mean shape, float32 (5, 2), in a box of side 1.
-        pixels: Which two pixels each split compares, int64 (c, t, s, 2).
+        pixels: The two pixels compared by each split, int64 (c, t, s, 2).
         thresholds: float32 (c, t, s).
-        leaves: What each leaf adds to the shape, float32 (c, t, s + 1, 10).
-        anchors: The point each pixel is measured from, int64 (c, p).
-        deltas: And how far from it, float32 (c, p, 2).
+        leaves: The shape increment of each leaf, float32 (c, t, s + 1, 10).
+        anchors: The landmark each pixel is measured from, int64 (c, p).
+        deltas: The offset of each pixel from its anchor, float32 (c, p, 2).
     """
 
     initial: Floats
@@ -42,11 +42,11 @@ class Predictor:
     deltas: Floats
 
     def find(self, grey: Grey, box: Box) -> Floats:
-        """Return the points, float32 (5, 2) as x and y in pixels of ``grey``, not rounded.
+        """Return the landmarks, float32 (5, 2) as x and y in pixels of ``grey``, not rounded.
 
         Args:
             grey: The whole picture, (rows, columns).
-            box: Where the face is.
+            box: The position of the face.
         """
         shape = self.initial
         for stage in range(len(self.pixels)):
@@ -56,23 +56,23 @@ class Predictor:
         return box.scaled_up(shape).astype(np.float32)
 
     def steady(self, grey: Grey, box: Box) -> Floats:
-        """Return the points as `find` does, steadier from frame to frame at twice the cost.
+        """Return the landmarks as `find` does, steadier from frame to frame at twice the cost.
 
-        A detector's box has one of a few sizes. So the cascade runs once more from the box that the
-        points themselves lie in, and the mean of both is taken.
+        A detector's box has one of a few sizes. So the cascade runs again from the box around the
+        landmarks themselves, and the result is the mean of both.
         """
         first = self.find(grey, box)
         second = self.find(grey, self._around(first))
         return np.asarray((first + second) / 2, dtype=np.float32)
 
     def _around(self, points: Floats) -> Box:
-        """Return the box in which the mean face lies as near to the points as may be."""
+        """Return the box in which the mean face is nearest to the landmarks."""
         placed = Similarity.between(self.initial, points)
         middle, half = placed.turn * (0.5 + 0.5j) + placed.shift, abs(placed.turn) / 2
         return Box(middle.real - half, middle.imag - half, middle.real + half, middle.imag + half)
 
     def _sample(self, grey: Grey, box: Box, shape: Floats, stage: int) -> Floats:
-        """Return the grey values at this stage's pixels, float32 (p,); 0 outside the picture."""
+        """Return the gray values at this stage's pixels, float32 (p,); 0 outside the picture."""
         turn = Similarity.between(self.initial, shape).linear().astype(np.float32)
         relative = self.deltas[stage] @ turn.T + shape[self.anchors[stage]]
         across, down = np.floor(box.scaled_up(relative) + 0.5).astype(np.int64).T
@@ -82,7 +82,7 @@ class Predictor:
         return np.asarray(values * inside, dtype=np.float32)
 
     def _reached(self, values: Floats, stage: int) -> tuple[Integers, Integers]:
-        """Walk all trees of a stage at once; return each tree and the leaf it ends in."""
+        """Evaluate all trees of a stage at once; return the index of each tree and of its leaf."""
         pixels, thresholds = self.pixels[stage], self.thresholds[stage]
         trees, splits = thresholds.shape
         left = (values[pixels[..., 0]] - values[pixels[..., 1]] > thresholds).ravel()
@@ -93,7 +93,7 @@ class Predictor:
         return np.arange(trees), node - splits
 
     def pack(self) -> bytes:
-        """Return the arrays as an ``.npz`` archive without pickles."""
+        """Encode the arrays as an ``.npz`` archive without pickles."""
         archive = io.BytesIO()
         np.savez(
             archive, allow_pickle=False, **{f.name: getattr(self, f.name) for f in fields(self)}
@@ -102,6 +102,6 @@ class Predictor:
 
     @classmethod
     def unpack(cls, archive: bytes) -> "Predictor":
-        """Return the predictor that ``pack`` wrote."""
+        """Decode a predictor that ``pack`` encoded."""
         with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
             return cls(**{f.name: arrays[f.name] for f in fields(cls)})

@@ -1,12 +1,12 @@
-"""Finds a picture that was accepted before by its mark, whatever its file looks like.
+"""Detect repeated pictures by marks, independent of the file format.
 
 A mark (`images.mark`) is 24 bytes: 8 of the SHA-256 of the decoded pixels, which no comment,
-container or lossless copy changes, and 16 of a perceptual hash (the signs of 128 low frequencies of
-the cosine transform of a 64 x 64 picture, against their median), which stays the same to 3 bits
-when a picture is compressed again, resized, blurred or made brighter.
+container or lossless copy changes, and 16 of a perceptual hash (the signs of 128 low frequencies
+of the cosine transform of a 64 x 64 picture, relative to their median), which changes by at most
+3 bits if a picture is recompressed, resized, blurred or brightened.
 
-Measured on a clip of 275 frames: such copies differ by at most 2 of the 128 bits, copies cut by 2
-pixels by 6; frames of a living face that lie a second apart differ by 10 at least.
+Measured on a clip of 275 frames: such copies differ by at most 2 of the 128 bits, copies cropped
+by 2 pixels by 6; frames of a living face one second apart differ by at least 10.
 """
 
 from typing import Final
@@ -16,24 +16,24 @@ import numpy.typing as npt
 
 BYTES: Final = 24
 NEAR_BITS: Final = 3
-"""Bits of the perceptual hash by which a copy may differ."""
+"""Bits of the perceptual hash in which a copy may differ."""
 EXACT: Final = 8
-"""Bytes of a mark that are of the hash of the pixels."""
+"""Bytes of a mark that hold the hash of the pixels."""
 Rows = npt.NDArray[np.uint8]
 
 
 def repeated(seen: bytes, added: bytes) -> bool:
-    """Tell whether a capture repeats pictures that were accepted before.
+    """Return whether a capture repeats pictures that were accepted before.
 
     Args:
-        seen: The marks of accepted pictures, one after another.
-        added: The marks of the capture.
+        seen: The concatenated marks of accepted pictures.
+        added: The concatenated marks of the capture.
 
     Returns:
         Whether one of its pictures has the same pixels, or at least four fifths of them look the
-        same. A few frames of two honest captures do: the same person before the same wall, held
-        alike. Of 30 pairs of takes of one generated head before one background at most half did;
-        of a capture that was compressed again, at quality 40 to 90, all.
+        same. In honest captures a few frames do: the same person before the same wall, in the same
+        pose. Of 30 pairs of takes of one generated head before one background at most half did; of
+        a capture that was recompressed, at quality 40 to 90, all did.
     """
     before, now = _rows(seen), _rows(added)
     if not len(before) or not len(now):

@@ -1,4 +1,4 @@
-"""The embedding model that a template belongs to, and how far apart it finds two people."""
+"""The embedding model that a template belongs to, and its decision thresholds."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,16 +6,17 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class FaceModel:
-    """An embedding model; all bars are Euclidean distances of unit vectors.
+    """An embedding model; all thresholds are Euclidean distances of unit vectors.
 
     Args:
-        name: With its version.
-        size: Numbers in a vector.
-        match: The mean of a probe to a template of three frames.
-        frame: Each single frame to the template: a stranger's may not hide in the mean.
-        agreement: Between any two frames of an enrollment.
-        same_person: Any frame of a capture to the mean of its straight ones, without mirror images.
-        tag: Marks the templates of a model that is not the shipped one; 8 bytes.
+        name: Name and version.
+        size: Length of a vector.
+        match: Threshold of the mean of a probe to a template of three frames.
+        frame: Threshold of each single frame to the template; a mean must not hide an impostor.
+        agreement: Threshold between any two frames of an enrollment.
+        same_person: Threshold of any frame of a capture to the mean of its frontal ones, without
+            mirror images.
+        tag: Identifies templates of a model other than the default one; 8 bytes.
     """
 
     name: str
@@ -30,10 +31,10 @@ class FaceModel:
 DLIB: Final = FaceModel(
     "dlib-resnet-v1/mirror/1", 128, match=0.31, frame=0.36, agreement=0.335, same_person=0.41
 )
-"""The shipped model.
+"""The default model.
 
-Means of frames bring strangers nearer as well: at 0.335, which suits single frames, 30 of 2,724
-probes matched somebody else's template. Below 0.317 none did (95 % bound 1.1e-3), and 3.0 % of
+Means of frames bring impostors nearer as well: at 0.335, which suits single frames, 30 of 2,724
+probes matched another person's template. Below 0.317 none did (95 % bound 1.1e-3), and 3.0 % of
 single probes, 0 of 71 probes of two frames, fail at 0.31.
 """
 MATCH_THRESHOLD: Final = DLIB.match

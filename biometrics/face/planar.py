@@ -1,8 +1,8 @@
-"""Tells a head from a flat picture: tracked skin of a plane moves as one homography, a head's not.
+"""Tell a head from a flat picture: only tracked points of a plane follow one homography.
 
 Two views of a plane are always related by a homography (Hartley and Zisserman, "Multiple View
 Geometry", section 13.1), however the plane is tilted and the camera held. So points are tracked
-through the aligned cuts of a turn, and what a fitted homography leaves over is the depth.
+through the aligned crops of a turn, and the residual of a fitted homography measures depth.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from biometrics.face.align import SIDE
 from biometrics.face.images import Picture
 
 FLAT: Final = 1.3
-"""Pixels of a cut (52 between the eyes): flat photographs leave at most 0.9, heads 2.0 and more."""
+"""Pixels of a crop (52 between the eyes): flat photographs reach 0.9 at most, heads 2.0 or more."""
 _POINTS: Final = 100
 _FEWEST: Final = 20
 _STAYS: Final = 0.5
@@ -32,22 +32,22 @@ Places = npt.NDArray[np.float32]
 
 
 def depth(cuts: Sequence[Picture]) -> float:
-    """Return what no plane explains between the first and the last cut, in pixels of a cut.
+    """Return the residual depth that no plane explains between the first and last crop, in pixels.
 
     Args:
-        cuts: Grey, uint8 (150, 150), of one turn, in the order of time.
+        cuts: Gray crops of one turn, uint8 (150, 150), in order of time.
 
     Returns:
-        Root mean square distance after the best homography, without the worst tenth; 0 where too
-        little could be tracked to tell.
+        Root mean square residual of the best homography, without the worst tenth; 0 if too few
+        points could be tracked.
     """
     first = _corners(cuts[0])
-    if first is None or len(cuts) < 2:  # noqa: PLR2004 - two views at least
+    if first is None or len(cuts) < 2:  # noqa: PLR2004 - at least two views
         return 0.0
     last, kept = first, np.ones(len(first), dtype=bool)
     for before, after in pairwise(cuts):
         last, good = _track(before, after, last)
-        # Most of a face is still there a moment later, unless its picture was exchanged.
+        # Most points are still found a moment later, unless the picture was replaced.
         if good.mean() < _STAYS:
             return 0.0
         kept &= good
@@ -60,12 +60,12 @@ def _corners(cut: Picture) -> Places | None:
     mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
     cv2.ellipse(mask, *_FACE, 0, 0, 360, 255, -1)
     found = cv2.goodFeaturesToTrack(cut, _POINTS, 0.01, _APART, mask=mask)
-    # An even cut has no corners, whatever the declared type says.
+    # A uniform crop has no corners, and then the result is None despite the declared type.
     return np.asarray(found, dtype=np.float32) if np.ndim(found) else None
 
 
 def _track(before: Picture, after: Picture, places: Places) -> tuple[Places, npt.NDArray[np.bool_]]:
-    """Follow places to the next cut; good are those that lead back to where they came from."""
+    """Track points to the next crop; good are those that also track back to their origin."""
     there, seen = _flow(before, after, places)
     back, seen_back = _flow(after, before, there)
     agree = np.abs(back - places).max(axis=(1, 2)) < _AGREE

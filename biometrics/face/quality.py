@@ -1,4 +1,4 @@
-"""The quality gate: each reason to refuse a picture has a name and an advice."""
+"""Quality checks of a picture; each refusal has a code and advice for the person."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -17,14 +17,14 @@ _CONTRAST: Final = 14.0
 
 @dataclass(frozen=True, slots=True)
 class QualityPolicy:
-    """What a picture must offer.
+    """The quality requirements of a picture.
 
     Args:
-        least_share: Width of the face, as a share of the width of the picture.
-        least_interocular: Pixels between the eyes.
-        least_sharpness: Variance of the Laplacian of the aligned face.
-        most_turned: How far the nose may lie beside the middle, in distances between the eyes.
-        smallest: Width in pixels of the smallest face that is looked for.
+        least_share: Minimum width of the face, as a share of the width of the picture.
+        least_interocular: Minimum interocular distance in pixels.
+        least_sharpness: Minimum variance of the Laplacian of the aligned face.
+        most_turned: Maximum offset of the nose beside the midpoint, in interocular distances.
+        smallest: Width in pixels of the smallest face to search for.
     """
 
     least_share: float
@@ -38,14 +38,14 @@ ENROLLMENT: Final = QualityPolicy(0.25, 60, 25, 0.18)
 PROBE: Final = QualityPolicy(0.15, 36, 12, 0.25)
 SMALL_FACES: Final = QualityPolicy(0.10, 18, 2, 0.60, 48)
 GESTURE: Final = QualityPolicy(0.15, 30, 6, 0.80)
-"""A frame of a capture that need not be frontal."""
+"""For frames of a capture that need not be frontal."""
 
 
 def only_face(found: list[Detection], picture_width: int, policy: QualityPolicy) -> Detection:
     """Return the one face that is large enough.
 
     Raises:
-        FrameRefused: No face, several, or one that is too far away.
+        FrameRefused: No face, several faces, or a face that is too far away.
     """
     if not found:
         raise FrameRefused(
@@ -61,15 +61,15 @@ def only_face(found: list[Detection], picture_width: int, policy: QualityPolicy)
 
 
 def too_small() -> FrameRefused:
-    """Return the refusal of a face that is too far away."""
+    """Return the error for a face that is too far away."""
     return FrameRefused("face_too_small", "Come closer to the camera.")
 
 
 def judge(points: Points, chip: Picture, policy: QualityPolicy) -> float:
-    """Return the quality of an aligned face, 0 (barely taken) to 1.
+    """Return the quality of an aligned face, 0 (barely acceptable) to 1.
 
     Raises:
-        FrameRefused: Too small, not frontal, blurred or badly lit.
+        FrameRefused: The face is too small, not frontal, blurred or badly lit.
     """
     between = interocular(points)
     if between < policy.least_interocular:

@@ -1,4 +1,4 @@
-"""Reads a capture: one person, frame by frame, alive, following the command."""
+"""Read a capture and check that it shows one living person who follows the command."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from biometrics.face.planar import FLAT, depth
 from biometrics.face.quality import GESTURE, QualityPolicy, judge
 
 _STILL: Final = 0.15
-"""Grey levels between two thumbnails; a camera on a living person never comes as near."""
+"""Gray levels between two thumbnails; frames of a living person always differ by more."""
 _BEST: Final = 3
 
 Vectors = npt.NDArray[np.float64]
@@ -28,7 +28,7 @@ Vectors = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class DetectedFrame:
-    """One frame after detection: nothing of it is kept but the aligned cut."""
+    """One frame after detection; only the aligned crops and a thumbnail of it are retained."""
 
     box: Box = field(repr=False)
     points: Points = field(repr=False)
@@ -40,36 +40,36 @@ class DetectedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Frontal:
-    """A frontal frame of a capture, as the template compares it."""
+    """A frontal frame of a capture, ready to be compared with a template."""
 
     vector: npt.NDArray[np.float32] = field(repr=False)
     quality: float
     cues: Mapping[str, float] = field(repr=False)
     model: FaceModel
     marks: bytes = field(default=b"", repr=False)
-    """The marks of the whole capture it is of, or of the one still."""
+    """The marks of the whole capture, or of the single still picture."""
 
 
 class Eyes(Protocol):
-    """What a capture is read with: the engine."""
+    """The operations of the face engine that reading a capture needs."""
 
     @property
     def model(self) -> FaceModel:
-        """What makes its vectors."""
+        """The embedding model."""
 
     def look(
         self, picture: Picture, policy: QualityPolicy, near: Box | None, *, steady: bool
     ) -> tuple[Box, Points]:
-        """Return the one face and its points; raises FrameRefused."""
+        """Return the one face and its landmarks; raises FrameRefused."""
 
     def face(self, picture: Picture, points: Points, chip: Picture) -> Picture:
-        """Return the cut that vectors are made of."""
+        """Return the crop that is embedded."""
 
     def vectors(self, faces: Sequence[Picture]) -> Vectors:
-        """Return a unit vector of each aligned face, (n, d)."""
+        """Return the unit-length embedding of each face, (n, d)."""
 
     def embed(self, face: Picture) -> npt.NDArray[np.float32]:
-        """Return the unit vector of an aligned face and its mirror image."""
+        """Return the unit-length mean embedding of a face and its mirror image."""
 
 
 def read_capture(
@@ -79,13 +79,13 @@ def read_capture(
 
     Args:
         eyes: The engine.
-        frames: In the order of time.
-        gestures: The command.
-        policy: What a frontal frame must offer to be compared; the others only be seen.
+        frames: The frames in order of time.
+        gestures: The commanded gestures.
+        policy: Required quality of the frontal frames; the others only need a detected face.
 
     Raises:
-        FrameRefused: A frame is not usable; ``number`` says which.
-        LivenessFailed: Somebody else in a frame, a still, a flat picture, or not as commanded.
+        FrameRefused: A frame is not usable; ``number`` is its index.
+        LivenessFailed: Another person, a still or flat picture, or gestures not as commanded.
     """
     seen = _look(eyes, frames)
     _check_moving(seen)
@@ -132,15 +132,15 @@ def _check_moving(seen: Sequence[DetectedFrame]) -> None:
 
 def _check_same(vectors: Vectors, numbers: Sequence[int], model: FaceModel) -> None:
     if not numbers:
-        # The first two frames face the camera in the mean, and neither does by itself.
+        # The first two frames are frontal on average, but neither is by itself.
         raise LivenessFailed("not_frontal_first")
     straight = vectors[list(numbers)]
-    # A mean of two people is near to both: the frames that make it agree with each other first.
+    # A mean of two people is near to both, so the frames in it must first agree with each other.
     apart = np.linalg.norm(straight[:, None] - straight[None], axis=2)
     mean = straight.mean(axis=0)
     mean /= np.linalg.norm(mean)
     far = np.linalg.norm(vectors - mean, axis=1)
-    # The comparisons are written so that a NaN fails them.
+    # The comparisons are written so that NaN fails them.
     if not float(apart.max()) <= model.agreement or not float(far.max()) <= model.same_person:
         raise LivenessFailed("another_face")
 

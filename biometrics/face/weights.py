@@ -1,4 +1,4 @@
-"""Finds the weight files, checks their hashes, and says under which terms they may be used."""
+"""Locate the weight files, check their hashes, and report their licenses."""
 
 import hashlib
 import importlib.util
@@ -16,14 +16,14 @@ _POINTS_68: Final = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b1
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """One file that the engine runs on.
+    """A weight file of the engine.
 
     Args:
-        name: What it does.
-        file: Its name in the package, or in the directory of models.
-        sha256: The only content that is taken, in hexadecimal.
-        license: Its terms.
-        origin: Where it comes from.
+        name: Its function.
+        file: File name in the package or the directory of models.
+        sha256: The only accepted content, in hexadecimal.
+        license: License of the file.
+        origin: Source of the file.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Weight:
     origin: str
 
     def info(self) -> dict[str, str]:
-        """Return what may be shown to anyone."""
+        """Return the public information about the file."""
         return {
             "name": self.name,
             "sha256": self.sha256,
@@ -73,7 +73,7 @@ def directory(models: Path | None = None) -> Path:
     No package is imported: what they import themselves is gone since setuptools 82.
 
     Raises:
-        EngineUnavailable: Neither is there.
+        EngineUnavailable: The directory does not exist.
     """
     found = models if models is not None else _installed()
     if not found.is_dir():
@@ -90,11 +90,11 @@ def _installed() -> Path:
 
 
 def check(weight: Weight, models: Path) -> None:
-    """Check one file by its hash, without holding it in memory.
+    """Verify the hash of a weight file without loading it into memory.
 
     Raises:
-        EngineUnavailable: The file is missing, is not the one that is known, or is the 68-point
-            predictor under another name.
+        EngineUnavailable: The file is missing, has an unknown hash, or is the 68-point predictor
+            under another name.
     """
     path = models / weight.file
     try:
@@ -106,14 +106,14 @@ def check(weight: Weight, models: Path) -> None:
 
 
 def read(weight: Weight, models: Path) -> bytes:
-    """Return the bytes of one file whose hash is right.
+    """Return the verified content of a weight file.
 
     Raises:
-        EngineUnavailable: As for check.
+        EngineUnavailable: As for `check`.
     """
     check(weight, models)
     data = (models / weight.file).read_bytes()
-    # The file is hashed again: it may have changed between the check and this read.
+    # Hash again: the file may have changed between the check and this read.
     _compare(weight, hashlib.sha256(data).hexdigest())
     return data
 

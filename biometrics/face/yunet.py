@@ -1,4 +1,4 @@
-"""Finds faces with YuNet, which an operator may put in the place of dlib's network.
+"""Detect faces with YuNet, which an operator may use instead of dlib's network.
 
 Source: Wu, Peng and Yu, "YuNet: a tiny millisecond-level face detector", Machine Intelligence
 Research 2023; run by OpenCV's FaceDetectorYN.
@@ -18,12 +18,12 @@ from biometrics.face.geometry import Box
 from biometrics.face.images import Picture, shrink
 
 _SEEN: Final = 28.0
-"""Width in pixels to which the smallest face is shrunk: YuNet finds smaller ones, less surely."""
+"""Width in pixels to which the smallest face is shrunk; YuNet finds smaller ones less reliably."""
 _SURE: Final = 0.7
 _OVERLAP: Final = 0.3
 _MOST: Final = 50
 _SQUARE: Final = 0.86
-"""dlib's square box against the geometric mean of YuNet's sides: the median of 245 faces."""
+"""Side of dlib's square box over the geometric mean of YuNet's sides: the median of 245 faces."""
 _AROUND: Final = 0.8
 _KNOWN: Final = {
     "104ee26c71d5c270ce79a6b3dced91c91013260d29a6bf18f9296c5b8c4c2b12": (
@@ -34,13 +34,13 @@ _KNOWN: Final = {
 
 
 class YuNet:
-    """The finder; used by several threads, each with a network of its own.
+    """The YuNet face detector; thread-safe, with one network per thread.
 
     Args:
         file: The network as ONNX, with free input sizes.
 
     Raises:
-        EngineUnavailable: The file cannot be read, or OpenCV does not take it.
+        EngineUnavailable: The file cannot be read, or OpenCV does not accept it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -79,7 +79,7 @@ class YuNet:
                     "onnx", self._model, np.empty(0, np.uint8), (320, 320), _SURE, _OVERLAP, _MOST
                 )
             except cv2.error:
-                raise EngineUnavailable("OpenCV does not take the file as YuNet") from None
+                raise EngineUnavailable("OpenCV does not accept the file as YuNet") from None
         found: cv2.FaceDetectorYN = self._own.network
         return found
 
@@ -99,7 +99,7 @@ def _read(file: Path) -> bytes:
 
 
 def _detection(row: "np.ndarray", factor: float) -> Detection:
-    """Return the square that dlib would draw around the same face."""
+    """Return the square box that dlib would give for the same face."""
     left, top, width, height = (float(value) / factor for value in row[:4])
     half = _SQUARE * (width * height) ** 0.5 / 2
     across, down = left + width / 2, top + height / 2

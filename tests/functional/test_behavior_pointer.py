@@ -121,7 +121,10 @@ def test_a_program_is_named_without_any_profile_and_never_learned(service, rows,
     plain, _ = sign_in(service, person, rows[0], pointer=people[0][0])
     after, done = sign_in(service, person, rows[1], pointer=script)
     found = about(after, "pointer_scripted_line")
-    assert (found["contribution"], found["detail"]) == (-1.5, "the pointer moves along a ruler")
+    assert (found["contribution"], found["detail"]) == (
+        -1.5,
+        "the pointer moves in exactly straight lines",
+    )
     assert BANDS.index(after["risk"]["band"]) >= BANDS.index(plain["risk"]["band"])
     for answer in (plain, after):
         assert answer["assurance"]["achieved"]["aal"] == 1

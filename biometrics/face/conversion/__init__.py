@@ -1,1 +1,1 @@
-"""Convert dlib's weight files to ONNX networks."""
+"""Conversion of dlib's weight files to ONNX networks."""

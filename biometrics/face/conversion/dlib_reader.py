@@ -1,4 +1,4 @@
-"""Reads the primitives of dlib's weight files, bounded by the file and by nothing it says.
+"""Read the primitives of dlib's weight files, bounded by the file size, not by its content.
 
 An integer is one control byte (low 4 bits: how many bytes follow, 0x80: negative) and a
 little-endian magnitude. A float is a mantissa and an exponent of two, both integers. A tensor is
@@ -19,7 +19,7 @@ _SIGN_BIT: Final = 0x80
 _INTEGER_BYTES: Final = 8
 _TENSOR_VERSION: Final = 2
 _TENSOR_AXES: Final = 4
-# The widest layer in use has 589,824 parameters; a thousand times that is a broken file.
+# The widest layer in use has 589,824 parameters; over a hundred times that is a broken file.
 _MOST_ELEMENTS: Final = 1 << 26
 
 _LARGEST_EXPONENT: Final = 200
@@ -28,7 +28,7 @@ _LARGEST_EXPONENT: Final = 200
 class ByteReader:
     """A cursor over the bytes of one file.
 
-    Every method raises BadWeights where the bytes do not fit, and never reads past the end.
+    Every method raises BadWeights if the bytes do not match, and never reads past the end.
     """
 
     __slots__ = ("_at", "_data")
@@ -39,7 +39,7 @@ class ByteReader:
 
     @property
     def remaining(self) -> int:
-        """Bytes that are not read yet."""
+        """The number of unread bytes."""
         return len(self._data) - self._at
 
     def raw(self, size: int) -> bytes:
@@ -60,7 +60,7 @@ class ByteReader:
         return -magnitude if control & _SIGN_BIT else magnitude
 
     def tensor(self) -> Floats:
-        """Return the next tensor, float32, in its four axes (samples, channels, rows, columns)."""
+        """Return the next tensor, float32, with axes (samples, channels, rows, columns)."""
         if self.integer() != _TENSOR_VERSION:
             self._fail("this is no tensor")
         axes = [self.integer() for _ in range(_TENSOR_AXES)]
@@ -72,9 +72,9 @@ class ByteReader:
         return np.frombuffer(self.raw(4 * count), dtype="<f4").reshape(axes)
 
     def skip_past(self, name: bytes) -> None:
-        """Move behind the next layer of this name, which dlib writes with its length before it.
+        """Move past the next layer of this name, which dlib writes with its length before it.
 
-        Raw numbers cannot be mistaken for one: the hash of the whole file is checked first.
+        Raw numbers cannot be mistaken for a name: the hash of the whole file is checked first.
         """
         tag = bytes((1, len(name))) + name
         at = self._data.find(tag, self._at)
@@ -87,14 +87,14 @@ class ByteReader:
 
 
 def integers(data: bytes) -> Integers:
-    """Decode a file that is integers from end to end, as dlib's shape predictors are.
+    """Decode a file that consists of integers only, as dlib's shape predictors do.
 
     Returns:
-        All integers in their order. Two and a half million take a third of a second, which is why
-        they are not read one by one.
+        All integers in order. Decoding is vectorized: two and a half million take a third of a
+        second.
 
     Raises:
-        BadWeights: Some bytes are no integer, or the last one is cut off.
+        BadWeights: Some bytes are not an integer, or the last one is incomplete.
     """
     starts = _starts(data)
     raw = np.frombuffer(data, dtype=np.uint8)
@@ -113,7 +113,7 @@ def integers(data: bytes) -> Integers:
 
 
 def _starts(data: bytes) -> Integers:
-    """Return where each integer starts."""
+    """Return the offset of each integer."""
     starts, at, end = array("q"), 0, len(data)
     while at < end:
         starts.append(at)
@@ -124,10 +124,10 @@ def _starts(data: bytes) -> Integers:
 
 
 def floats(pairs: Integers) -> Floats:
-    """Turn mantissas and exponents that alternate into floats, shape (n,).
+    """Combine alternating mantissas and exponents to floats, shape (n,).
 
     Raises:
-        BadWeights: An exponent lies outside of what a float32 can hold.
+        BadWeights: An exponent is outside the range of float32.
     """
     mantissas, exponents = pairs[0::2], pairs[1::2]
     if len(mantissas) != len(exponents) or (np.abs(exponents) > _LARGEST_EXPONENT).any():

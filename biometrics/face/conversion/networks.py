@@ -1,6 +1,6 @@
-"""Reads dlib's two networks, with every normalization folded into the convolutions.
+"""Read dlib's two networks, with every normalization folded into the convolutions.
 
-The embedder becomes ONNX in 32 bits here; in 8 bits, as the detector always is, in `convert_int8`.
+The embedder becomes 32-bit ONNX here; `quantized` makes 8-bit networks, always for the detector.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from biometrics.face.conversion.dlib_reader import ByteReader
 from biometrics.face.conversion.onnx_writer import FLOAT, UINT8, Graph
 from biometrics.face.errors import BadWeights
 
-# Part of the key of the cache: a change of anything below needs a new number.
+# Part of the cache key: any change below needs a new number.
 CONVERTER_VERSION: Final = 1
 _MEAN: Final = np.array([122.782, 117.001, 104.298])
 _SCALE: Final = 256.0
 _EPSILON: Final = 1e-4
-# The shape of gamma, then of beta: a version and four sizes each.
+# The shapes of gamma and beta: a version and four sizes each.
 _ALIAS_INTEGERS: Final = 5
 _RESNET_CONVOLUTIONS: Final = 29
 _MMOD_CONVOLUTIONS: Final = 7
-# Groups of equal blocks, first to last; True where a block halves the picture.
+# Groups of equal blocks, first to last; True if the block halves the picture.
 BLOCKS: Final = (
     [(32, False)] * 3
     + [(64, True)]
@@ -37,13 +37,13 @@ BLOCKS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution with all that follows it folded in.
+    """A convolution with all following normalization folded in.
 
     Args:
         weight: float32, (out, in, rows, columns).
         bias: float32, (out,).
-        stride: The same in both directions.
-        padding: The same on all sides.
+        stride: Equal in both directions.
+        padding: Equal on all sides.
     """
 
     weight: Floats
@@ -52,12 +52,12 @@ class Convolution:
     padding: int
 
     def scaled(self, gamma: Floats, beta: Floats) -> "Convolution":
-        """Return this one followed by ``gamma * x + beta`` for each channel."""
+        """Return this convolution followed by ``gamma * x + beta`` for each channel."""
         weight = self.weight * gamma[:, None, None, None]
         return Convolution(weight, self.bias * gamma + beta, self.stride, self.padding)
 
     def normalized(self) -> "Convolution":
-        """Return this one for BGR bytes 0..255 rather than dlib's normalized RGB."""
+        """Return this convolution for BGR bytes 0..255 instead of dlib's normalized RGB."""
         weight = self.weight.astype(np.float64) / _SCALE
         bias = self.bias - np.einsum("oirc,i->o", weight, _MEAN)
         bgr = np.ascontiguousarray(weight[:, ::-1], dtype=np.float32)
@@ -65,16 +65,16 @@ class Convolution:
 
 
 def embedder(data: bytes) -> bytes:
-    """Convert the residual network of 29 convolutions.
+    """Convert the residual network of 29 convolutions to ONNX.
 
     Args:
-        data: The file whose hash is that of weights.EMBEDDER.
+        data: The file with the hash of weights.EMBEDDER.
 
     Returns:
-        An ONNX model: uint8 (n, 150, 150, 3) BGR to float32 (n, 128), not of unit length.
+        An ONNX model: uint8 (n, 150, 150, 3) BGR to float32 (n, 128), not normalized.
 
     Raises:
-        BadWeights: The file does not hold this network.
+        BadWeights: The file does not contain this network.
     """
     layers, projection = embedder_layers(ByteReader(data))
     graph = Graph("embedder")
@@ -91,13 +91,13 @@ def embedder(data: bytes) -> bytes:
 
 
 def pixels(graph: Graph, source: str) -> str:
-    """Add what turns bytes (n, rows, columns, 3) into float32 (n, 3, rows, columns)."""
+    """Add nodes that convert bytes (n, rows, columns, 3) to float32 (n, 3, rows, columns)."""
     numbers = graph.node("Cast", [source], {"to": FLOAT})
     return graph.node("Transpose", [numbers], {"perm": [0, 3, 1, 2]})
 
 
 def convolve(graph: Graph, value: str, layer: Convolution) -> str:
-    """Add a convolution in 32 bits."""
+    """Add a 32-bit convolution."""
     side = layer.weight.shape[2]
     attributes = {
         "kernel_shape": [side, side],
@@ -109,27 +109,27 @@ def convolve(graph: Graph, value: str, layer: Convolution) -> str:
 
 
 def _block(graph: Graph, value: str, pair: tuple[Convolution, Convolution], widen: int) -> str:
-    """Add one residual block; ``widen`` is the number of channels where it halves the picture."""
+    """Add one residual block; ``widen`` is the number of channels if it halves the picture."""
     inner = graph.node("Relu", [convolve(graph, value, pair[0])], {})
     inner = convolve(graph, inner, pair[1])
     if widen:
         value = convolve(graph, value, halving(pair[0].weight.shape[1], widen))
     if widen == BLOCKS[-1][0]:
-        # Here an even side leaves the block one smaller than its skip; dlib fills with zeros.
+        # With an even side the block is one smaller than its skip; dlib pads with zeros.
         edges = graph.constant(np.array([0, 0, 0, 0, 0, 0, 1, 1], dtype=np.int64))
         inner = graph.node("Pad", [inner, edges], {})
     return graph.node("Relu", [graph.node("Add", [inner, value], {})], {})
 
 
 def halving(channels: int, widen: int) -> Convolution:
-    """Return a 2x2 average pool that also adds empty channels, written as one convolution."""
+    """Return a 2x2 average pool that also appends empty channels, as one convolution."""
     weight = np.zeros((widen, channels, 2, 2), dtype=np.float32)
     weight[np.arange(channels), np.arange(channels)] = 0.25
     return Convolution(weight, np.zeros(widen, dtype=np.float32), stride=2, padding=0)
 
 
 def embedder_layers(reader: ByteReader) -> tuple[list[Convolution], Floats]:
-    """Return the 29 convolutions with what follows them folded in, and the projection."""
+    """Return the 29 convolutions with normalization folded in, and the projection."""
     layers = []
     channels = 3
     for _ in range(_RESNET_CONVOLUTIONS):
@@ -143,7 +143,7 @@ def embedder_layers(reader: ByteReader) -> tuple[list[Convolution], Floats]:
 
 
 def detector_layers(reader: ByteReader) -> list[Convolution]:
-    """Return the 7 convolutions of the face detector with what follows them folded in."""
+    """Return the 7 convolutions of the face detector with normalization folded in."""
     layers = []
     channels = 3
     for _ in range(_MMOD_CONVOLUTIONS - 1):
@@ -164,12 +164,12 @@ def _read_convolution(reader: ByteReader, channels: int) -> Convolution:
 
 
 def _read_batch_norm(reader: ByteReader) -> tuple[Floats, Floats]:
-    """Return the scale and the shift that a batch norm is once its statistics are fixed."""
+    """Return the scale and shift of a batch norm with fixed statistics."""
     reader.skip_past(b"bn_con2")
     gamma, beta = _halves(reader.tensor())
     for _ in range(2 * _ALIAS_INTEGERS):
         reader.integer()
-    # The means and deviations of the last training batch come first and are not used.
+    # The means and deviations of the last training batch come first and are unused.
     _, _, mean, variance = (reader.tensor().ravel() for _ in range(4))
     if not len(gamma) == len(mean) == len(variance):
         raise BadWeights("a batch norm has parts of different length")

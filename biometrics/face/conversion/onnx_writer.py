@@ -1,7 +1,7 @@
-"""Writes the few kinds of ONNX nodes that the two networks need, as protobuf bytes.
+"""Write the few kinds of ONNX nodes that the two networks need, as protobuf bytes.
 
-The field numbers are those of ``onnx.proto3`` (ONNX 1.x, IR version 8, operator set 13); only
-messages that are needed are known. The package ``onnx`` is 16 MB and would be used once.
+The field numbers are those of ``onnx.proto3`` (ONNX 1.x, IR version 8, operator set 13); only the
+needed messages are implemented. The package ``onnx`` is 16 MB and would be used once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +77,7 @@ def _value(name: str, element: int, axes: Iterable[int | str]) -> bytes:
 
 @dataclass(slots=True)
 class Graph:
-    """A network under construction: nodes in order, and the constants they use."""
+    """An ONNX network under construction: its nodes in order and their constants."""
 
     name: str
     _nodes: list[bytes] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Graph:
         return name
 
     def node(self, operator: str, inputs: Sequence[str], attributes: Attributes) -> str:
-        """Add an operation with one output and return the output's name."""
+        """Add an operation with one output and return the output name."""
         output = self._fresh("v")
         parts = [_text(1, name) for name in inputs]
         parts += [_text(2, output), _text(3, output), _text(4, operator)]
@@ -100,11 +100,11 @@ class Graph:
         return output
 
     def model(self, source: tuple[str, int, Sequence[int | str]], output: str) -> bytes:
-        """Return the whole model.
+        """Return the encoded model.
 
         Args:
-            source: Name, element type and axes of the only input; an axis that is a text is free.
-            output: Name of the only output, float32; its shape is inferred by the reader.
+            source: Name, element type and axes of the only input; an axis given as text is dynamic.
+            output: Name of the only output, float32; the reader infers its shape.
         """
         out = _text(1, output) + _bytes(2, _bytes(1, _number(1, FLOAT)))
         graph = b"".join(self._nodes) + _text(2, self.name) + b"".join(self._constants)

@@ -1,8 +1,8 @@
-"""Turns dlib's networks into ONNX with weights and activations of 8 bits.
+"""Convert dlib's networks to ONNX with 8-bit weights and activations.
 
-Scales of weights are per channel, from the weights. Those of activations are fixed below, so that
-nothing has to be calibrated where it is installed. A zero point of 0 makes the rounding of an
-unsigned value its rectifier too.
+Weight scales are per channel, computed from the weights. Activation scales are fixed below, so
+that no calibration is needed at installation. With a zero point of 0, the rounding of an unsigned
+value is also its rectifier.
 Source: Jacob et al., "Quantization and training of neural networks", CVPR 2018.
 """
 
@@ -23,7 +23,7 @@ from biometrics.face.conversion.networks import (
 )
 from biometrics.face.conversion.onnx_writer import UINT8, Graph
 
-# Part of the key of the cache: a change of anything below needs a new number.
+# Part of the cache key: any change below needs a new number.
 CONVERTER_VERSION: Final = 3
 _RANGES: Final[tuple[tuple[float, float], ...]] = (
     # The embedder's activations in order: the 99.99th percentile of 250 aligned faces.
@@ -79,25 +79,25 @@ _PEAKS: Final = (5.67, 5.87, 3.94, 3.54, 6.39, 13.2)
 """The largest activation of each layer of the detector in 51 pictures of faces."""
 _LARGEST: Final = 127
 _LARGEST_ANYWHERE: Final = 63
-"""Of 7 bits: two products of 8 bits by 8 overflow the 16 bits in which processors without VNNI add
-them."""
+"""Of 7 bits: two products of 8 by 8 bits overflow the 16-bit accumulators of processors without
+VNNI."""
 _STEPS: Final = 255
 _BLOCK: Final = 16
-"""Channels are filled up to a multiple of this, for which onnxruntime has its fastest kernels."""
+"""Channels are padded to a multiple of this, for which onnxruntime has its fastest kernels."""
 
 Settle = Callable[[Graph, str, bool], tuple[str, float]]
-"""Gives a value its 8-bit form (rectified or not); returns it, and its scale."""
+"""Quantize a value (rectified or not); return it and its scale."""
 
 
 def embedder(data: bytes, *, anywhere: bool) -> bytes:
-    """Convert the residual network; as `convert.embedder`, in 8 bits.
+    """Convert the residual network to 8 bits; otherwise as `networks.embedder`.
 
     Args:
-        data: The file whose hash is that of weights.EMBEDDER.
-        anywhere: Keep weights to 7 bits, for processors without VNNI.
+        data: The file with the hash of weights.EMBEDDER.
+        anywhere: Limit weights to 7 bits, for processors without VNNI.
 
     Raises:
-        BadWeights: The file does not hold this network.
+        BadWeights: The file does not contain this network.
     """
     ranges = iter(_RANGES)
 
@@ -112,19 +112,19 @@ def embedder(data: bytes, *, anywhere: bool) -> bytes:
 
 
 def detector(data: bytes) -> bytes:
-    """Convert the max-margin face detector.
+    """Convert the max-margin face detector to ONNX.
 
-    The first and the last layer stay in 32 bits: 3 channels and 1 are too few for 8 to be faster.
+    The first and last layers stay in 32 bits: with 3 and 1 channels, 8 bits are no faster.
 
     Args:
-        data: The file whose hash is that of weights.DETECTOR.
+        data: The file with the hash of weights.DETECTOR.
 
     Returns:
         An ONNX model: uint8 (n, rows, columns, 3) BGR to float32 (n, 1, r, c); cell (r, c) scores
-        the window of 80x80 pixels around (8c + 14, 8r + 14), and means a face above 0.
+        the window of 80x80 pixels around (8c + 14, 8r + 14); above 0 it is a face.
 
     Raises:
-        BadWeights: The file does not hold this network.
+        BadWeights: The file does not contain this network.
     """
     first, *middle, last = detector_layers(ByteReader(data))
     graph = Graph("detector")
@@ -140,7 +140,7 @@ def detector(data: bytes) -> bytes:
 
 
 def _filled(layer: Convolution) -> Convolution:
-    """Return a layer with empty channels added; of one output only the inputs are filled."""
+    """Return a layer padded with empty channels; a single output stays single."""
     outputs, inputs = layer.weight.shape[:2]
     more_out, more_in = -outputs % _BLOCK if outputs > 1 else 0, -inputs % _BLOCK
     weight = np.pad(layer.weight, ((0, more_out), (0, more_in), (0, 0), (0, 0)))
@@ -148,9 +148,9 @@ def _filled(layer: Convolution) -> Convolution:
 
 
 def _in_two(graph: Graph, value: str, layer: Convolution) -> str:
-    """Add a convolution with one output as one along rows and one that adds up rows.
+    """Add a convolution with one output as one along rows and one that sums the rows.
 
-    A single output keeps no kernel busy: split, it costs a quarter. Equal but for rounding.
+    A single output leaves kernels idle: split, it costs a quarter. Equal except for rounding.
     """
     side, padding = layer.weight.shape[2], layer.padding
     rows = np.zeros((_BLOCK, layer.weight.shape[1], 1, side), dtype=np.float32)
@@ -167,7 +167,7 @@ def _in_two(graph: Graph, value: str, layer: Convolution) -> str:
 
 
 def _build(data: bytes, settle: Settle, largest: int) -> tuple[Graph, str]:
-    """Return the graph and its output, with each activation given to `settle`, in order."""
+    """Return the graph and its output, with each activation passed to `settle` in order."""
     layers, projection = embedder_layers(ByteReader(data))
     graph = Graph("embedder")
     turned = graph.node("Transpose", ["chips"], {"perm": [0, 3, 1, 2]})
@@ -208,7 +208,7 @@ def _block(
 
 def _convolve(graph: Graph, value: str, scale: float, layer: Convolution, largest: int) -> str:
     peaks = np.abs(layer.weight).max(axis=(1, 2, 3)).astype(np.float64)
-    # An empty channel of a skip has no peak; any scale keeps its zeros.
+    # An empty channel of a skip has no peak; any scale preserves its zeros.
     steps = np.where(peaks > 0, peaks, 1.0) / largest
     weight = np.rint(layer.weight / steps[:, None, None, None]).astype(np.int8)
     bias = np.rint(layer.bias / (steps * scale)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Turns dlib's predictor of five points into arrays that all have a regular shape."""
+"""Convert dlib's five-point shape predictor to arrays of regular shape."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from biometrics.face.conversion import dlib_reader
 from biometrics.face.errors import BadWeights
 from biometrics.face.landmarks import PARTS, Predictor
 
-# Part of the key of the cache: a change of anything below needs a new number.
+# Part of the cache key: any change below needs a new number.
 CONVERTER_VERSION: Final = 1
 _VERSION: Final = 1
 _INTEGERS_OF_A_SPLIT: Final = 4
@@ -20,10 +20,10 @@ def predictor(data: bytes) -> Predictor:
     """Read dlib's file: version, initial shape, cascades of trees, anchors, deltas.
 
     Args:
-        data: The file whose hash is that of weights.LANDMARKS.
+        data: The file with the hash of weights.LANDMARKS.
 
     Raises:
-        BadWeights: The file does not hold a predictor of five points.
+        BadWeights: The file does not contain a five-point predictor.
     """
     cursor = _Cursor(dlib_reader.integers(data))
     if cursor.count() != _VERSION:
@@ -49,7 +49,7 @@ def predictor(data: bytes) -> Predictor:
 
 
 class _Cursor:
-    """Hands out integers in their order; never more than there are."""
+    """A bounded cursor over a sequence of integers."""
 
     __slots__ = ("_at", "_values")
 
@@ -103,7 +103,7 @@ def _pairs(cursor: _Cursor) -> Floats:
 
 
 def _check(found: Predictor) -> None:
-    """Check that every index points into its array, so that evaluation needs no bounds."""
+    """Check that every index is within its array, so that evaluation needs no bounds checks."""
     stages, trees, splits = found.thresholds.shape
     shapes = (
         found.leaves.shape == (stages, trees, splits + 1, 2 * PARTS),
@@ -113,7 +113,7 @@ def _check(found: Predictor) -> None:
     if not all(shapes) or not _within(found.anchors, PARTS):
         raise BadWeights("the parts of the predictor do not fit together")
     if not _within(found.pixels, found.anchors.shape[1]):
-        raise BadWeights("a split of the predictor compares pixels that are not there")
+        raise BadWeights("a split of the predictor compares pixels that do not exist")
 
 
 def _within(indices: Integers, end: int) -> bool:

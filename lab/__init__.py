@@ -1,1 +1,1 @@
-"""Training, synthetic people, data sets and evaluation: nothing of it serves a login."""
+"""Training, synthetic people, data sets and evaluation; no part of the login service."""

@@ -1,1 +1,1 @@
-"""Train and evaluate models of behavioral signals."""
+"""Training and evaluation of models of behavioral signals."""

@@ -1,10 +1,10 @@
-"""Read the Balabit Mouse Dynamics Challenge (Fülöp et al. 2016) and cut it into pieces like logins.
+"""Load the Balabit Mouse Dynamics Challenge (Fülöp et al. 2016), cut into login-like pieces.
 
-A folder for each of ten people has their sessions, files of `record timestamp, client timestamp,
-button, state, x, y` in s and pixels. They were captured in remote desktops: the clock of the client
-has steps of about 16 ms and seven people's clients tell every 110 ms; 65535 is no place; some rows
-come twice; a header may stand within. A piece is what the pointer did in the six seconds before a
-click is let go. Of a person, the sessions follow by name: the set does not tell when they were.
+Each of ten people has a folder of session files with `record timestamp, client timestamp, button,
+state, x, y` in s and pixels. They were recorded in remote desktops: the client's clock has steps
+of about 16 ms, and the clients of seven people report every 110 ms; 65535 is not a position; some
+rows are duplicated; a header may occur inside. A piece is the six seconds of events before a
+click is released. The sessions of a person are in order of name: the set has no dates.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ Sessions = dict[str, list[list[list[Event]]]]
 PIECE_MS: Final = 6000.0
 MOST_EVENTS: Final = 500
 MOST: Final = 100
-"""Pieces of a person that are read for the protocols, from all sessions alike."""
+"""Number of pieces of a person used in the protocols, evenly from all sessions."""
 _NOWHERE: Final = 65535.0
 _HEADER: Final = "record timestamp"
 _COLUMNS: Final = 6
@@ -33,7 +33,7 @@ _Row = tuple[float, float, float, str, str]
 
 
 def load_sessions(folder: Path) -> Sessions:
-    """Return everybody's pieces; raises BadData, whose text names file, line and column."""
+    """Return the pieces of all people; raises BadData, which names file, line and column."""
     within = folder / "training_files"
     people = sorted(path for path in (within if within.is_dir() else folder).glob("user*"))
     found = {
@@ -47,9 +47,9 @@ def load_sessions(folder: Path) -> Sessions:
 
 
 def load_balabit(folder: Path, most: int = MOST) -> tuple[Layout, People]:
-    """Return layout and people: pieces that can be scored, the first sessions first.
+    """Return the layout and the people: pieces that can be scored, first sessions first.
 
-    Unlike a login this takes pointers that are told of seldom as well, or three people were left.
+    Unlike a login this accepts rarely reported pointers; otherwise only three people would be left.
     """
     people = {}
     for name, sessions in load_sessions(folder).items():
@@ -63,7 +63,7 @@ def load_balabit(folder: Path, most: int = MOST) -> tuple[Layout, People]:
 
 
 def columns(pieces: list[list[Event]], seldom_ms: float = SELDOM_MS) -> Floats:
-    """Return the columns of those pieces that are scored, (n, d); see `pointer`."""
+    """Return the columns of the pieces that can be scored, (n, d); see `pointer`."""
     found = []
     for piece in pieces:
         try:
@@ -74,7 +74,7 @@ def columns(pieces: list[list[Event]], seldom_ms: float = SELDOM_MS) -> Floats:
 
 
 def spread(part: Floats, most: int) -> Floats:
-    """Return at most so many rows, from begin to end alike."""
+    """Return at most `most` rows, evenly spaced from begin to end."""
     at = np.linspace(0, len(part) - 1, min(most, len(part))).round().astype(int)
     return np.asarray(part[at])
 
@@ -91,7 +91,7 @@ def _read(path: Path) -> Iterator[_Row]:
 
 
 def _pieces(session: list[_Row]) -> Iterator[list[Event]]:
-    """Yield pieces that do not meet; those in which something is dragged are no form's."""
+    """Yield pieces that do not overlap; pieces with a drag are skipped, as forms have none."""
     end = -np.inf
     for at, (when, _, _, button, state) in enumerate(session):
         if button != "Left" or state != "Released" or when < end + PIECE_MS:

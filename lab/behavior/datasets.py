@@ -1,4 +1,4 @@
-"""The published sets by name: how each is read, and how a model of it is trained."""
+"""The published data sets by name, with the loader and the training plan of each."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -39,27 +39,27 @@ LAYOUTS: Final[Mapping[str, Loader]] = {
     "mobikey-2": partial(load_mobikey, text="2"),
     "balabit": load_balabit,
 }
-"""CMU, Hold and Tap (motion or taps of one posture) and MOBIKEY (its three passwords) are a file
+"""CMU, Hold and Tap (motion or taps of one posture) and MOBIKEY (its three passwords) are one file
 each, the others a folder."""
 _ORIGIN: Final = {"taps": "hold-and-tap", "mobikey-1": "mobikey", "mobikey-2": "mobikey"}
 LONG: Final = 120
-"""Samples of each person from which sessions and live profiles can be trained."""
+"""Number of samples per person from which sessions and live profiles can be trained."""
 FEWEST: Final = 15
 _SESSION: Final = 10
 _NEXT: Final = 5
-"""Samples that are scored against a living profile before it has learned them."""
+"""Number of samples scored against a live profile before it absorbs them."""
 
 
 def plan_of(people: Mapping[str, Floats], enroll: Iterable[int], *, live: bool = False) -> Plan:
-    """Return the plan for a set: by sessions where everybody gave many samples, else a short one.
+    """Return the training plan of a set: by sessions if everyone gave many samples, else short.
 
     Args:
-        people: Whom a model is trained of.
-        enroll: With how many samples profiles will be made.
-        live: Whether those of few samples are to learn each further one.
+        people: The people a model is trained on.
+        enroll: The numbers of samples that profiles will be enrolled with.
+        live: Whether short profiles absorb each further sample.
 
     Raises:
-        ValueError: Somebody gave too few samples.
+        ValueError: A person gave too few samples.
     """
     least = min((len(rows) for rows in people.values()), default=0)
     if least >= LONG:
@@ -70,9 +70,9 @@ def plan_of(people: Mapping[str, Floats], enroll: Iterable[int], *, live: bool =
 
 
 def short_plan(samples: int, enroll: Iterable[int], *, live: bool = False) -> Plan:
-    """Return the plan for people with few samples, whose first ones enroll them.
+    """Return the plan for people with few samples; their first ones enroll them.
 
-    A profile that lives grows into the buckets above, and meets the samples that follow at once.
+    A live profile grows into the higher buckets and is tested with the samples right after it.
     """
     wanted, most = {bucket_of(count) or 0 for count in enroll}, samples * 3 // 4
     if live:
@@ -88,12 +88,12 @@ def short_plan(samples: int, enroll: Iterable[int], *, live: bool = False) -> Pl
 
 
 def origin(kind: str) -> str:
-    """Return which set the people of a layout are of: one name there is one person."""
+    """Return the set that the people of a layout come from; a name there is one person."""
     return _ORIGIN.get(kind, kind)
 
 
 def timing_only(layout: Layout, people: Mapping[str, Floats]) -> tuple[Layout, People]:
-    """Return touches without pressure and contact size."""
+    """Return touch samples without pressure and contact size."""
     at = np.flatnonzero(~np.isin(np.array(layout.kinds), (PRESSURE, SIZE)))
     keys = layout.kinds.count(HOLD)
     return Layout.keystroke(keys), {name: rows[:, at] for name, rows in people.items()}
@@ -102,15 +102,15 @@ def timing_only(layout: Layout, people: Mapping[str, Floats]) -> tuple[Layout, P
 def gather_beside(
     of: Layout, layout: Layout, people: Mapping[str, Floats], step: Step | None = None
 ) -> Gathered:
-    """Return what heads for one text learn of the people of another set.
+    """Gather training data from the people of another set for heads of one text.
 
-    Of touches a head for keystrokes learns the times.
+    From touch samples, heads for keystrokes use the times only.
 
     Args:
         of: A layout of the heads' signal.
-        layout: Of the set.
-        people: Everybody in it.
-        step: Hears of progress.
+        layout: The layout of the other set.
+        people: Everyone in it.
+        step: Called with progress.
 
     Raises:
         ValueError: Too few people or samples, or the set is of another signal.

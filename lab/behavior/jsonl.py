@@ -1,9 +1,9 @@
-"""Read samples of one's own people: one JSON object a line, as a client sends them.
+"""Read samples of an operator's own people: one JSON object per line, as a client sends them.
 
 Grip and motion: `{"subject": "a name", "motion": {"hz": 60, "acc": [[x, y, z], …], "rot":
-[[a, b, g], …]}}`. A pointer: `{"subject": "a name", "pointer": [[t, x, y, "move"], …]}`. In order
-of time for each person; further members are passed over. What a login would not score is left out
-of the training.
+[[a, b, g], …]}}`. A pointer: `{"subject": "a name", "pointer": [[t, x, y, "move"], …]}`. Lines are
+in order of time for each person; other members are ignored. Samples that a login would not score
+are left out of the training.
 """
 
 import json
@@ -32,16 +32,16 @@ _Reader = Callable[[str, Any], _Sample]
 
 
 def load_motion(path: Path) -> tuple[Layout, People]:
-    """Return layout and people of a file of movement.
+    """Return the layout and the people of a motion file.
 
     Raises:
-        BadData: A line is none of movement, or nobody's can be scored; the text names the line.
+        BadData: A line is malformed, or no sample can be scored; the text names the line.
     """
     return Layout.motion(), _people(path, "motion", _series)
 
 
 def load_pointer(path: Path) -> tuple[Layout, People]:
-    """Return layout and people of a file of pointers; raises BadData as `load_motion` does."""
+    """Return the layout and the people of a pointer file; raises BadData as `load_motion` does."""
     return Layout.pointer(), _people(path, "pointer", _events)
 
 
@@ -64,16 +64,16 @@ def _samples(path: Path, member: str, read: _Reader) -> Iterator[tuple[str, _Sam
             for line, content in enumerate(file, 1):
                 if content.strip():
                     where = f"{path.name}: line {line}"
-                    subject, told = _told(where, content, member)
-                    yield subject, read(where, told)
+                    subject, entry = _parse(where, content, member)
+                    yield subject, read(where, entry)
     except (OSError, UnicodeDecodeError) as error:
         raise BadData(f"{path.name}: cannot be read: {error}") from None
 
 
-def _told(where: str, content: str, member: str) -> tuple[str, Any]:
+def _parse(where: str, content: str, member: str) -> tuple[str, Any]:
     try:
-        told = json.loads(content)
-        subject, sample = told["subject"], told[member]
+        entry = json.loads(content)
+        subject, sample = entry["subject"], entry[member]
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
         raise BadData(f"{where}: must have subject and {member}") from None
     if not isinstance(subject, str) or not subject:
@@ -94,10 +94,10 @@ def _series(where: str, moved: Any) -> _Sample:  # noqa: ANN401 - whatever JSON 
     return partial(motion, Series(float(hz), acc, rot))
 
 
-def _events(where: str, told: Any) -> _Sample:  # noqa: ANN401 - whatever JSON has
-    if not isinstance(told, list) or len(told) > _MOST_EVENTS or not all(map(_event, told)):
+def _events(where: str, entry: Any) -> _Sample:  # noqa: ANN401 - whatever JSON has
+    if not isinstance(entry, list) or len(entry) > _MOST_EVENTS or not all(map(_event, entry)):
         raise BadData(f"{where}: pointer must be up to 500 of [ms, x, y, move, down or up]")
-    return partial(pointer, told)
+    return partial(pointer, entry)
 
 
 def _event(value: Any) -> bool:  # noqa: ANN401 - whatever JSON has

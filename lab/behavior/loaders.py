@@ -1,8 +1,9 @@
-"""Read the published data sets; what is wrong is told with its line and column.
+"""Load the published data sets; errors name the line and column.
 
 CMU: Killourhy and Maxion, DSN 2009, `subject,sessionIndex,rep,H.…,DD.…,UD.…` in seconds.
 MEU-Mobile: one file a person. Hold and Tap (Buriro et al. 2021): statistics, the person last.
-MOBIKEY (Antal and Nemes 2016): one row a key. Nothing of a compass is read: it names the room.
+MOBIKEY (Antal and Nemes 2016): one row per key. Compass columns are not read: they identify the
+room.
 """
 
 import csv
@@ -44,16 +45,16 @@ in a second of movement; 23, the spread of the length of gravity, a constant: it
 (1e-7) names the telephone, not the person.
 """
 _ACC: Final = (*range(5, 8), *range(8, 12))
-"""Of acceleration: means of x, y, z; spreads of the length, x, y, z."""
+"""Acceleration: means of x, y, z; spreads of the length, x, y, z."""
 _ROT: Final = (*range(39, 43), 35)
-"""Of the rotation rate, rad/s: spreads of the length and each axis; the mean length."""
+"""Rotation rate, rad/s: spreads of the length and each axis; the mean length."""
 _HELD: Final = Layout.movement({HOLDING: 2, SHAKING: 4, TURNING: 5})
 _LATE: Final = "Sitting"
 _LATE_FROM: Final = 10
-"""In files of this posture labels come one row late, from this person on.
+"""In files of this posture the labels are one row late, from this person on.
 
-Compass, length of gravity and taps all say that the first row of each is the last one of whoever
-has the number before (34 of 38 have it in the set; the other four stand before the tenth).
+Compass, length of gravity and taps all show that the first row of each person belongs to the
+person with the number before (in 34 of the 38 in the set; the other four come before the tenth).
 """
 _TAPS: Final = 8
 _TAP_COLUMNS: Final = 31
@@ -64,7 +65,7 @@ class BadData(ValueError):
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a file with the numbers of their lines; raises BadData."""
+    """Yield the rows of a CSV file with their line numbers; raises BadData."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             yield from enumerate(csv.reader(file), 1)
@@ -73,7 +74,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_number(path: Path, line: int, column: str, text: str, *, blank: bool = False) -> float:
-    """Return the number in a cell; a blank one is none where it may be; raises BadData."""
+    """Return the number in a cell, NaN for an allowed blank cell; raises BadData."""
     if blank and text.strip() in {"", "NA"}:
         return math.nan
     try:
@@ -86,13 +87,13 @@ def read_number(path: Path, line: int, column: str, text: str, *, blank: bool = 
 
 
 def load_cmu(path: Path) -> tuple[Layout, People]:
-    """Return layout and people of a file in the CMU layout, all columns, in order of typing.
+    """Return the layout and the people of a file in CMU format, all columns, in order of time.
 
-    Blank cells are filled with the person's median over the first half, as for the paper's table
-    on a set that lacks some.
+    Blank cells are filled with the person's median over the first half of the rows, as in the
+    paper's table for an incomplete set.
 
     Raises:
-        BadData: Something is wrong; the text names line and column.
+        BadData: The file is malformed; the text names line and column.
     """
     rows = read_rows(path)
     first = next(rows, (1, []))[1]
@@ -140,7 +141,7 @@ def _filled(rows: Floats) -> Floats:
 
 
 def load_meu(folder: Path) -> tuple[Layout, People]:
-    """Return layout and people of MEU-Mobile: 14 touches with pressure and contact size."""
+    """Return the layout and the people of MEU-Mobile: 14 touches with pressure and contact size."""
     people = {}
     for path in sorted(folder.glob("*.csv")):
         rows = []
@@ -159,15 +160,15 @@ def load_meu(folder: Path) -> tuple[Layout, People]:
 
 
 def load_hold_and_tap(path: Path) -> tuple[Layout, People]:
-    """Return layout and people of one posture's motion statistics, without compass."""
+    """Return the layout and the people of one posture's motion statistics, without compass."""
     return Layout.statistics("motion", len(_MOTION)), _sensors(path, _MOTION)
 
 
 def load_held(path: Path) -> tuple[Layout, People]:
-    """Return one posture of Hold and Tap as a login sees movement, of the columns that it has.
+    """Return one posture of Hold and Tap in the motion features of a login, as far as it has them.
 
-    Its spreads are of the sensor's values rather than of means over 100 ms; those of the changes
-    are not in it.
+    Its spreads are of raw sensor values instead of means over 100 ms; the spreads of changes are
+    missing.
     """
     people = {}
     for name, rows in _sensors(path, (*_ACC, *_ROT)).items():
@@ -198,7 +199,7 @@ def _sensors(path: Path, columns: Sequence[int]) -> People:
 
 
 def _relabeled(path: Path, people: People) -> People:
-    """Return rows by whose they are, where labels come late; some people then have 29 of 30."""
+    """Assign late-labeled rows to the right people; some people then have 29 of 30 rows."""
     if not path.name.startswith(_LATE):
         return people
     late = {name for name in people if name.isdecimal() and int(name) >= _LATE_FROM}
@@ -211,17 +212,17 @@ def _relabeled(path: Path, people: People) -> People:
 
 
 def _person(path: Path, line: int, cell: str) -> str:
-    """Return the name of a person whom one file calls 7 and another 7.0."""
+    """Return the name of a person; one file writes 7 and another 7.0."""
     if not cell.strip():
         raise BadData(f"{path.name}: line {line}: no person in the last column")
     return cell.strip().removesuffix(".0")
 
 
 def load_taps(path: Path) -> tuple[Layout, People]:
-    """Return layout and people of one posture's taps: the same samples as those of motion.
+    """Return the layout and the people of one posture's taps: the same samples as the motion.
 
-    After the eight hold times come, for each pair of taps, the times from release to press, from
-    release to release and from press to press, in ms.
+    After the eight hold times, each pair of taps has the times from release to press, from release
+    to release and from press to press, in ms.
     """
     found: dict[str, list[list[float]]] = {}
     for line, row in read_rows(path):
@@ -243,7 +244,7 @@ def load_taps(path: Path) -> tuple[Layout, People]:
 
 
 def load_mobikey(path: Path, text: str = "0") -> tuple[Layout, People]:
-    """Return layout and people of one password of MOBIKEY, in order of sessions."""
+    """Return the layout and the people of one MOBIKEY password, in order of sessions."""
     rows = read_rows(path)
     header = next(rows, (1, []))[1]
     need = (

@@ -1,8 +1,8 @@
-"""The protocols of the published tables, run on people that the model never saw.
+"""The evaluation protocols of the published tables, run on people unknown to the model.
 
-`km` and `settled` are of the CMU set, with 400 samples a person. `short` is for sets with few: the
-first samples enroll, the last third is genuine, whatever the number enrolled. In `live` every
-sample after the first ones is scored, then learned, as at the login.
+`km` and `settled` are for the CMU set, with 400 samples per person. `short` is for sets with few:
+the first samples enroll, the last third is genuine, whatever the number enrolled. In `live` each
+later sample is scored, then absorbed, as at a login.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,50 +18,50 @@ from biometrics.behavior.scorer import llrs, own_scores, ready
 from lab.evaluation import Trial, summarize
 
 MOST_ENROLLED: Final = {"km": 200, "settled": 50, "live": 200, "short": 200}
-"""By protocol, so that no sample is both enrolled and scored."""
+"""Maximum by protocol, so that no sample is both enrolled and scored."""
 PROTOCOLS: Final = tuple(MOST_ENROLLED)
 NOVICE: Final = "novice"
 PRACTISED: Final = "practised"
 SHAM: Final = 5
-"""Samples of each impostor."""
+"""Number of samples of each impostor."""
 _LIVES: Final = 19
-"""Fewest samples that are scored while a profile lives."""
+"""Minimum number of samples scored against a live profile."""
 _LOOKS: Final = 20
-"""How often the impostors come back while a profile lives."""
+"""Number of times that impostors attack a live profile."""
 People = Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One protocol with one number of samples to enroll."""
+    """A protocol with a number of enrollment samples."""
 
     protocol: str
     enroll: int
 
     def needs(self) -> int:
-        """Return how many samples a person must have given."""
+        """Return the number of samples each person must have."""
         counts = {"km": 201, "settled": 301, "live": self.enroll + _LIVES}
         return counts.get(self.protocol) or self.enroll + -(-self.enroll * 9 // 20)
 
     def check(self, people: People) -> None:
-        """Raise ValueError where the run cannot be made, or would score what it enrolled."""
+        """Raise ValueError if the run is impossible or would score enrolled samples."""
         most = MOST_ENROLLED[self.protocol]
         if self.enroll > most:
             raise ValueError(f"{self.protocol} enrolls at most {most} samples, not {self.enroll}")
         short = [name for name, rows in people.items() if len(rows) < self.needs()]
-        if short or len(people) < 2:  # noqa: PLR2004 - somebody must be the impostor
+        if short or len(people) < 2:  # noqa: PLR2004 - someone must be the impostor
             who = f"{short[0]} has too few samples" if short else "there are fewer than two people"
             raise ValueError(f"{who}: {self.protocol} needs {self.needs()} of at least two people")
 
 
 def practised(count: int, sham: int = SHAM) -> list[int]:
-    """Return the impostor's samples after practice: spread over the second half."""
+    """Return the indices of an impostor's samples after practice: spread over the second half."""
     half = count // 2
     return [half + int((at + 0.5) * (count - half) / sham) for at in range(sham)]
 
 
 def attackers(people: People, person: str, kind: str) -> Floats:
-    """Return what every other person types against one."""
+    """Return the attack samples of all other people against one person."""
     parts = []
     for name, rows in people.items():
         if name != person:
@@ -72,10 +72,10 @@ def attackers(people: People, person: str, kind: str) -> Floats:
 def trials(
     layout: Layout, people: People, run: Run, scorer: str, model: SignalModel | None
 ) -> dict[str, list[Trial]]:
-    """Return the trials of every person, by kind of impostor.
+    """Return the trials of all people, by kind of impostor.
 
     Raises:
-        ValueError: Somebody gave too few samples, or there are too few people.
+        ValueError: A person gave too few samples, or there are too few people.
     """
     run.check(people)
     found: dict[str, list[Trial]] = {NOVICE: [], PRACTISED: []}
@@ -126,7 +126,7 @@ def living(
     model: SignalModel | None,
     shams: Mapping[str, Floats],
 ) -> tuple[Floats, dict[str, Floats]]:
-    """Score each sample after the first ones, then absorb it; impostors come back evenly."""
+    """Score each later sample, then absorb it; impostor attacks are spread evenly over time."""
     profile = Profile.empty(layout).absorb(rows[:enroll])
     later = rows[enroll:]
     genuine = np.zeros(len(later))
@@ -152,7 +152,7 @@ def _now(profile: Profile, model: SignalModel | None) -> Callable[[Floats], Floa
 
 
 def scaled_manhattan(enrolled: Floats, rows: Floats) -> Floats:
-    """Return the paper's best detector, negated: mean center, mean absolute deviations."""
+    """Return the negated score of the paper's best detector: mean center, mean deviations."""
     center = enrolled.mean(axis=0)
     scale = np.maximum(np.abs(enrolled - center).mean(axis=0), 1e-6)
     return np.asarray(-(np.abs(rows - center) / scale).sum(axis=1))
@@ -161,7 +161,7 @@ def scaled_manhattan(enrolled: Floats, rows: Floats) -> Floats:
 def results(
     found: Mapping[str, Sequence[Trial]], run: Run, scorer: str, clip: tuple[float, float] | None
 ) -> list[dict[str, object]]:
-    """Return the rows of the contract."""
+    """Return the result rows in the published format."""
     return [
         {"protocol": run.protocol, "enroll": run.enroll, "impostors": kind, "scorer": scorer}
         | {name: round(value, 5) for name, value in summarize(part, clip).items()}
@@ -170,6 +170,6 @@ def results(
 
 
 def folds(names: Sequence[str], count: int, seed: int = 0) -> list[list[str]]:
-    """Return people in that many groups, the same for the same names and seed."""
+    """Split people into groups, deterministically for the same names and seed."""
     order = np.random.default_rng(seed).permutation(len(names))
     return [[names[at] for at in sorted(part)] for part in np.array_split(order, count)]

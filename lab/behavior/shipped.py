@@ -1,4 +1,4 @@
-"""Make the model that ships: trained on the generator's people only, so it may say little."""
+"""Train the default model on synthetic people only, with tight score bounds for that reason."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,24 +12,25 @@ from lab.behavior.training import EnrollmentPlan, Plan, Step, keystroke_plan, tr
 
 CLIP: Final = (-2.0, 2.0)
 WEAK: Final = (-0.5, 0.25)
-"""A pointer: with ±1 these ratios were worse than none on the three real people at hand whose
-devices tell of it often enough, so made-up ones may prove less."""
+"""Bounds of a pointer: with ±1 these ratios were worse than none on the three real people with
+devices that report often enough, so synthetic ones must count for less."""
 KEYS: Final = 12
 KIND: Final = (-1.0, 2.0)
-"""Grip and motion: whoever first walks looks like another, so little is said against."""
+"""Bounds of grip and motion: a person's first walk looks like another person, so the lower bound
+is small."""
 _PEOPLE: Final = 60
 _SAMPLES: Final = 240
 _HOLDERS: Final = 100
 _HELD: Final = 120
 _SOON: Final = 20
-"""Samples that a living profile of grip and motion is met by in training: two sessions."""
+"""Number of samples that test a live profile of grip and motion in training: two sessions."""
 _HANDS: Final = 100
 _POINTED: Final = 120
 _VERSION: Final = "generator/4"
 
 
 def make(people_count: int = _PEOPLE, step: Step | None = None) -> dict[str, SignalModel]:
-    """Return the models of every signal, of any text; `step` hears of progress."""
+    """Train the models of all signals, for any text; `step` is called with progress."""
     typed = people(people_count, KEYS, samples=_SAMPLES, session=30, seed=11)
     plan = replace(keystroke_plan(_SAMPLES, fixed=False), repeats=1)
     stroke, touch = Layout.keystroke(KEYS), Layout.touch(KEYS)
@@ -47,13 +48,13 @@ def _whole(layout: Layout, rows: list[Floats]) -> list[Floats]:
 
 
 def motion(count: int = _HOLDERS, step: Step | None = None) -> SignalModel:
-    """Return the model of grip and motion, of people who hold telephones."""
+    """Train the model of grip and motion on synthetic people who hold telephones."""
     rows = synthetic_motion.people(count, samples=_HELD, seed=17)
     return train(Layout.motion(), rows, held_plan(_HELD), _VERSION, KIND, step)
 
 
 def pointer(count: int = _HANDS, step: Step | None = None) -> SignalModel:
-    """Return the model of a pointer, of people who move one at a form."""
+    """Train the pointer model on synthetic people who use a login form."""
     rows = synthetic_pointer.people(count, samples=_POINTED, seed=19)
     return train(Layout.pointer(), rows, statistics_plan(_POINTED), _VERSION, WEAK, step)
 
@@ -72,8 +73,8 @@ def statistics_plan(samples: int, *, fixed: bool = False) -> Plan:
 def held_plan(samples: int) -> Plan:
     """Return the plan for grip and motion.
 
-    A living profile is met by what follows at once, as at a login: heads that were trained on all
-    later samples took more strangers for the person.
+    A live profile is tested with the samples right after it, as at a login: heads trained on all
+    later samples accepted more impostors.
     """
     few = _buckets(samples)
     ways = [EnrollmentPlan(ENROLLED, bucket, 0, bucket, slice(bucket, None)) for bucket in few]
@@ -91,5 +92,5 @@ def _buckets(samples: int) -> list[int]:
 
 
 def write(path: Path, step: Step | None = None) -> None:
-    """Make the shipped model and write it."""
+    """Train the default model and write it to a file."""
     save(make(step=step), path)

@@ -1,11 +1,11 @@
-"""A generator of people who hold a telephone and type: series as its sensors give them.
+"""Generate synthetic people who hold a telephone and type: sensor series of motion.
 
-Nobody's data is in it; its numbers are round ones of physics and of the published literature:
-telephones are held at about 45 degrees, physiological tremor has 6 to 12 Hz, people walk 1.6 to
-2.1 steps a second and each step moves a hand by some m/s². A person has habits: an angle, a
-size of tremor and sway, a recoil at each tap, a gait with its own shares of the axes. Each session
-has a posture and moves all habits a little; each sample drifts on, so that a profile of one
-posture does not know the others.
+It contains no real person's data; its numbers are round ones from physics and the published
+literature: telephones are held at about 45 degrees, physiological tremor has 6 to 12 Hz, people
+walk 1.6 to 2.1 steps a second and each step moves a hand by some m/s². A person has habits: an
+angle, sizes of tremor and sway, a recoil at each tap, a gait with shares of the axes. Each session
+has a posture and shifts all habits a little; samples drift, so that a profile of one posture does
+not cover the others.
 """
 
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ POSTURES: Final = ("sitting", "standing", "walking")
 
 @dataclass(frozen=True)
 class Holding:
-    """How people differ and vary: angles in degrees, sizes in logarithms.
+    """Variation between and within people: angles in degrees, sizes in logarithms.
 
     Args:
-        pitch: Usual angle from flat, and its spread over people.
-        roll: Spread over people of the angle to a side.
-        posture: Spread of a person's angles from posture to posture (pitch, roll).
-        session: The same from session to session.
-        sample: Of a sample (of the pitch; the roll has half), and of what each one moves on.
-        size: Of people's tremor, sway, recoil and gait.
-        axis: Of a person's shares of the axes.
-        varies: Of a session's sizes, and of a sample's.
-        stays: Chance that the next session has the same posture, whatever it is.
+        pitch: Mean angle from flat, and its spread over people.
+        roll: Spread over people of the sideways angle.
+        posture: Spread of a person's angles over postures (pitch, roll).
+        session: Spread of a person's angles over sessions (pitch, roll).
+        sample: Spread of a sample (of the pitch; the roll has half), and of its drift.
+        size: Spread over people of tremor, sway, recoil and gait.
+        axis: Spread of a person's shares of the axes.
+        varies: Spread of the sizes of a session, and of a sample.
+        stays: Probability that the next session keeps the posture.
     """
 
     pitch: tuple[float, float] = (45.0, 13.0)
@@ -48,12 +48,12 @@ class Holding:
 
 @dataclass(frozen=True)
 class Posture:
-    """What a posture does to everybody.
+    """The effect of a posture on everyone.
 
     Args:
-        sway: Degrees by which the hand sways.
+        sway: Sway of the hand in degrees.
         tremor: Tremor of the acceleration, m/s².
-        gait: Acceleration of a step, m/s², and rotation of it, degrees a second.
+        gait: Acceleration of a step, m/s², and its rotation, degrees per second.
     """
 
     sway: float
@@ -67,25 +67,25 @@ HOW: Final = {
     "walking": Posture(1.8, 0.12, (1.2, 22.0)),
 }
 _RECOIL: Final = (1.5, 20.0)
-"""Acceleration of a tap, m/s², and rotation of it, degrees a second."""
+"""Acceleration of a tap, m/s², and its rotation, degrees per second."""
 _RINGS: Final = 5.0
-"""Hz at which a hand swings after a tap."""
+"""Frequency in Hz of the hand's swing after a tap."""
 _FADES: Final = 0.08
 _NOISE: Final = (0.02, 0.15)
-"""Of the sensors."""
+"""Sensor noise."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """One person.
+    """A synthetic person.
 
     Args:
         angles: Pitch and roll of each posture, degrees, (postures, 2).
-        sizes: Logarithms of tremor, sway, recoil and gait beside everybody's, (4,).
+        sizes: Logarithms of tremor, sway, recoil and gait relative to the typical ones, (4,).
         shares: Logarithms of the axes' shares in acceleration and rotation of each, (4, 2, 3).
         tempo: Seconds from tap to tap.
         pace: Steps a second.
-        mix: How often each posture is taken.
+        mix: Probability of each posture.
     """
 
     traits: Holding
@@ -99,7 +99,7 @@ class Holder:
     def session(
         self, random: np.random.Generator, posture: str, count: int, hz: float = 50.0
     ) -> list[Series]:
-        """Return the series of typings in one posture, one after another."""
+        """Return the series of consecutive typings in one posture."""
         traits, at = self.traits, POSTURES.index(posture)
         begin = self.angles[at] + random.normal(0, traits.session)
         sizes = self.sizes + random.normal(0, traits.varies[0], 4)
@@ -150,21 +150,21 @@ class Holder:
 
 
 def _gravity(angles: Floats) -> Floats:
-    """Return what gravity is along the axes (n, 3), of pitch and roll in degrees (n, 2)."""
+    """Return gravity along the axes (n, 3) from pitch and roll in degrees (n, 2)."""
     pitch, roll = np.radians(angles).T
     flat = GRAVITY * np.cos(roll)
     return np.stack([GRAVITY * np.sin(roll), flat * np.sin(pitch), flat * np.cos(pitch)], axis=1)
 
 
 def _tremor(random: np.random.Generator, times: Floats) -> Floats:
-    """Return a tremor of size one: three tones of 6 to 12 Hz along each of six axes, (n, 6)."""
+    """Return a tremor of unit size: three tones of 6 to 12 Hz along each of six axes, (n, 6)."""
     rates = random.uniform(6, 12, (3, 6)) * 2 * np.pi
     phase = random.uniform(0, 2 * np.pi, (3, 6))
     return np.asarray(np.sin(times[:, None, None] * rates + phase).sum(axis=1) / np.sqrt(1.5))
 
 
 def _recoil(random: np.random.Generator, times: Floats, taps: Floats) -> Floats:
-    """Return what taps do, each of about size one: into the screen mostly, turning x most."""
+    """Return the recoil of taps, about unit size: into the screen mostly, turning x most."""
     since = times[:, None] - taps
     swing = np.where(since > 0, np.exp(-np.maximum(since, 0) / _FADES), 0.0)
     force = random.lognormal(0, 0.3, len(taps))
@@ -177,7 +177,7 @@ def _recoil(random: np.random.Generator, times: Floats, taps: Floats) -> Floats:
 
 
 def _gait(random: np.random.Generator, times: Floats, pace: float) -> Floats:
-    """Return steps of size one: up and down at the pace, to the sides at half of it, (n, 6)."""
+    """Return steps of unit size: up and down at the pace, sideways at half of it, (n, 6)."""
     pace = pace * np.exp(random.normal(0, 0.03))
     phase = random.uniform(0, 2 * np.pi, 6)
     step = 2 * np.pi * pace * times
@@ -189,7 +189,7 @@ def _gait(random: np.random.Generator, times: Floats, pace: float) -> Floats:
 
 
 def holder(random: np.random.Generator, traits: Holding) -> Holder:
-    """Return a person."""
+    """Generate a person."""
     center = (random.normal(*traits.pitch), random.normal(0, traits.roll))
     return Holder(
         traits,
@@ -210,7 +210,7 @@ def series(
     seed: int = 0,
     traits: Holding | None = None,
 ) -> list[list[Series]]:
-    """Return what the sensors of made-up people gave, in order of time."""
+    """Generate the sensor series of synthetic people, in order of time."""
     random = np.random.default_rng(seed)
     found = []
     for _ in range(count):
@@ -226,6 +226,6 @@ def series(
 
 
 def people(count: int, *, samples: int = 120, session: int = 10, seed: int = 0) -> list[Floats]:
-    """Return made-up people's columns of movement, (samples, columns), in order of time."""
+    """Generate the motion columns of synthetic people, (samples, columns), in order of time."""
     given = series(count, samples=samples, session=session, seed=seed)
     return [np.array([motion(one).row for one in person]) for person in given]

@@ -1,12 +1,12 @@
-"""A generator of people who move a pointer at a login form: the events that a page sees.
+"""Generate synthetic people who move a pointer at a login form: the events a page receives.
 
-Nobody's data is in it; its numbers are round ones of the published literature. A movement takes
-a + b log2(distance / width + 1) (Fitts 1954; MacKenzie 1992: b of 0.1 to 0.2 s a bit), most of it
-in one stroke whose speed is a lognormal of time (Plamondon 1995) and which falls short of the
-target or goes beyond it, then corrections of some 0.2 s (Woodworth 1899; Meyer et al. 1988). The
-hand bends its way, trembles at 8 to 12 Hz and errs with its force. A trackpad is lifted on the
-way. A person has habits of all of these and two desks; each session moves the habits a little,
-and each sample a lot: people are far less alike with themselves than in how they type.
+It contains no real person's data; its numbers are round ones from the published literature. A
+movement takes a + b log2(distance / width + 1) (Fitts 1954; MacKenzie 1992: b of 0.1 to 0.2 s per
+bit). Most of it is one stroke whose speed is lognormal in time (Plamondon 1995) and which under-
+or overshoots the target, followed by corrections of some 0.2 s (Woodworth 1899; Meyer et al.
+1988). The hand bends its path, trembles at 8 to 12 Hz and errs with its force. A trackpad is
+lifted on the way. A person has habits of all of these and two desks; each session shifts the
+habits a little, each sample a lot: people repeat themselves far less than in how they type.
 """
 
 from dataclasses import dataclass
@@ -24,36 +24,36 @@ from biometrics.behavior.strokes import Event, Places
 Random = np.random.Generator
 _MOST: Final = 500
 _TICKS: Final = (16.7, 16.7, 16.7, 16.7, 8.3, 8.3, 6.9)
-"""Time between the events of a device, ms: most screens have 60 Hz."""
+"""Interval between the events of a device, ms: most screens have 60 Hz."""
 _WIDTH: Final = 40.0
-"""Pixels of a target."""
+"""Width of a target in pixels."""
 _ENDS: Final = 2.6
-"""Spreads of the lognormal speed after which a stroke is over."""
+"""Spreads of the lognormal speed after which a stroke ends."""
 _PADS: Final = 0.4
 """Share of desks with a trackpad."""
 _SELDOM: Final = 0.05
 _SOON: Final = 0.7
 """Share of corrections that follow without a rest."""
-_Seen = tuple[float, complex, str]
+_Event = tuple[float, complex, str]
 
 
 @dataclass(frozen=True)
 class Habits:
-    """How people differ and vary: spreads of logarithms, but for shares.
+    """Variation between and within people: spreads of logarithms, except for shares.
 
     Args:
-        pace: Of the time that a movement takes.
-        skew: Of how early its speed is highest.
-        bend: Of how far it bends.
-        shake: Of tremor and errors.
-        reach: Share of the way that the first stroke goes, and its spread over people.
-        held: Of the time that a button is held.
-        stands: Of the time between the last move and the press.
-        types: Of the rest in which the password is typed.
-        session: What part of each a session moves.
-        sample: The same of each stroke.
-        strays: Chance that a movement begins with one to somewhere else.
-        second: Chance that a session is at a second desk, with another device.
+        pace: Spread of a movement's duration.
+        skew: Spread of the time of its peak speed.
+        bend: Spread of its bend.
+        shake: Spread of tremor and errors.
+        reach: Share of the distance covered by the first stroke, and its spread over people.
+        held: Spread of the time that a button is held.
+        stands: Spread of the time between the last move and the press.
+        types: Spread of the pause in which the password is typed.
+        session: Factor of these spreads between sessions.
+        sample: Factor of these spreads between strokes.
+        strays: Probability that a movement starts with a stray one.
+        second: Probability that a session is at a second desk, with another device.
     """
 
     pace: float = 0.1
@@ -72,14 +72,14 @@ class Habits:
 
 @dataclass(frozen=True)
 class Hand:
-    """One person: logarithms beside everybody's, but for shares and times.
+    """A synthetic person: logarithms relative to the typical ones, except for shares and times.
 
     Args:
-        traits: Of pace, skew, bend, shake, held, stands and types, (7,).
-        reach: Share of the way of a first stroke.
-        side: To which side, and by how much, a way bends.
-        desks: Of each of two devices, the time between events, ms, and the chance that a long
-            way is parted, as on a trackpad.
+        traits: Pace, skew, bend, shake, held, stands and types, (7,).
+        reach: Share of the distance of a first stroke.
+        side: Side and size of the bend.
+        desks: For each of two devices, the interval between events in ms, and the probability that
+            a long path is split, as on a trackpad.
     """
 
     habits: Habits
@@ -89,7 +89,7 @@ class Hand:
     desks: tuple[tuple[float, float], tuple[float, float]]
 
     def session(self, random: Random, count: int) -> list[list[Event]]:
-        """Return what a page sees of that many logins, one after another."""
+        """Return the events of that many consecutive logins."""
         spreads = _spreads(self.habits)
         moved = self.traits + random.normal(0, self.habits.session * spreads)
         desk = self.desks[int(random.random() < self.habits.second)]
@@ -101,7 +101,7 @@ class Hand:
 
 @dataclass(frozen=True)
 class _Login:
-    """One login of a person at a desk."""
+    """A login of a person at a desk."""
 
     hand: Hand
     random: Random
@@ -110,10 +110,10 @@ class _Login:
     lifts: float
 
     def whole(self) -> list[Event]:
-        """Go to the field, click, rest while typing, go to the button, click."""
+        """Move to the field, click, pause while typing, move to the button, click."""
         random, now = self.random, self.now
         places = _form(random)
-        events: list[_Seen] = []
+        events: list[_Event] = []
         clock = 0.0
         for begin, end in pairwise(places):
             place, clock = self._move(begin, end, clock, events)
@@ -127,9 +127,9 @@ class _Login:
         ]
 
     def _move(
-        self, at: complex, target: complex, clock: float, events: list[_Seen]
+        self, at: complex, target: complex, clock: float, events: list[_Event]
     ) -> tuple[complex, float]:
-        """Add the moves from one place to another; return where and when they are over."""
+        """Append the moves from one place to another; return the end position and time."""
         random, far = self.random, abs(target - at)
         if random.random() < self.hand.habits.strays:
             aside = complex(*random.normal(0, 120, 2))
@@ -149,9 +149,9 @@ class _Login:
         return at, clock
 
     def _stroke(
-        self, begin: complex, end: complex, clock: float, events: list[_Seen]
+        self, begin: complex, end: complex, clock: float, events: list[_Event]
     ) -> tuple[complex, float]:
-        """Add one stroke; return where and when it ends."""
+        """Append one stroke; return its end position and time."""
         random, habits = self.random, self.hand.habits
         chance = random.normal(0, habits.sample, 4) * _spreads(habits)[:4]
         pace, skew, bend, shake = np.exp(self.now[:4] + chance)
@@ -179,7 +179,7 @@ def _spreads(of: Habits) -> Floats:
 
 
 def _form(random: Random) -> list[complex]:
-    """Return from where the pointer comes, where the field and where the button is."""
+    """Return the positions where the pointer starts, of the field and of the button."""
     begin = complex(*random.uniform((100, 100), (1200, 700)))
     field = complex(*random.normal((640, 380), (120, 20)))
     button = complex(*random.normal((640, 470), (80, 20))) + complex(*random.normal(0, 30, 2))
@@ -187,7 +187,7 @@ def _form(random: Random) -> list[complex]:
 
 
 def _lognormal(at: Floats, spread: float) -> Floats:
-    """Return which share of the way is gone at each share of the time: 0 to 1."""
+    """Return the share of the distance covered at each share of the time, 0 to 1."""
     mid = -_ENDS * spread
     steady = (np.log(np.maximum(at, 1e-6)) - mid) / spread
     gone = 1 / (1 + np.exp(-1.702 * steady))
@@ -205,7 +205,7 @@ def _noise(random: Random, count: int) -> Places:
 
 
 def hand(random: Random, habits: Habits) -> Hand:
-    """Return a person."""
+    """Generate a person."""
     return Hand(
         habits,
         random.normal(0, _spreads(habits)),
@@ -228,7 +228,7 @@ def trails(
     seed: int = 0,
     habits: Habits | None = None,
 ) -> list[list[list[Event]]]:
-    """Return what pages saw of made-up people, in order of time."""
+    """Generate the pointer events of synthetic people, in order of time."""
     random = np.random.default_rng(seed)
     found = []
     for _ in range(count):
@@ -241,7 +241,7 @@ def trails(
 
 
 def people(count: int, *, samples: int = 120, session: int = 10, seed: int = 0) -> list[Floats]:
-    """Return made-up people's columns, (samples, columns), in order of time; unfit ones are out."""
+    """Generate pointer columns, (samples, columns), in order of time; unfit samples are dropped."""
     rows = []
     for person in trails(count, samples=samples + session, session=session, seed=seed):
         found: list[Floats] = []

@@ -1,11 +1,11 @@
-"""A generator of typists: made-up people, from whom the shipped model learned what people are like.
+"""Generate synthetic typists for training the default model.
 
-Nobody's data is in it; its numbers are round ones of the published literature (hold times around
-100 ms, press-to-press around 200 ms, Dhakal et al., CHI 2018). A typist has a tempo, a style that
-touches neighboring keys alike, and habits of single keys, all log-normal; consistency differs
-from person to person. Each session shifts tempo and single keys; each sample varies in tempo and
-key by key, with heavy tails, hesitations and rollover. A new text is learned: times fall as a
-power of the repetition (Newell and Rosenbloom 1981), more where the person hesitated.
+It contains no real person's data; its numbers are round ones from the published literature (hold
+times around 100 ms, press-to-press around 200 ms, Dhakal et al., CHI 2018). A typist has a tempo,
+a style shared by neighboring keys, and habits of single keys, all log-normal; consistency differs
+between people. Each session shifts tempo and single keys; each sample varies in tempo and key by
+key, with heavy tails, hesitations and rollover. A new text is learned: times fall as a power of
+the repetition (Newell and Rosenbloom 1981), more where the person hesitated.
 """
 
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from biometrics.behavior.layout import Floats
 
 @dataclass(frozen=True)
 class Traits:
-    """How people differ and vary: standard deviations in logarithms of time.
+    """Variation between and within people: standard deviations of log times.
 
     Args:
         hold: Median hold time, s.
-        press: Median time from press to press, s.
-        tempo: Of people's tempo.
-        style: Of people's hold times, all keys together.
-        key: Of single keys of a person, hold and press.
+        press: Median press-to-press time, s.
+        tempo: Spread of people's tempo.
+        style: Spread of people's hold times, all keys together.
+        key: Spread of a person's single keys, hold and press.
         neighbors: Correlation of the habits of neighboring keys.
-        session: Of a session's shift, all keys together and key by key.
-        sample: Of one sample, all keys together and key by key (hold, press).
-        consistency: Of the factor by which a person varies more than others.
-        hesitation: Chance of a pause before a key.
-        learning: By how much the logarithm of time falls over the first fifty repetitions.
+        session: Spread of a session's shift, all keys together and key by key.
+        sample: Spread of one sample, all keys together and key by key (hold, press).
+        consistency: Spread of the factor by which a person varies more than others.
+        hesitation: Probability of a pause before a key.
+        learning: Decrease of the log time over the first fifty repetitions.
     """
 
     hold: float = 0.095
@@ -48,7 +48,7 @@ class Traits:
 
 @dataclass(frozen=True)
 class SyntheticTypist:
-    """One person and the text."""
+    """A person who types one text."""
 
     traits: Traits
     hold: Floats
@@ -60,9 +60,9 @@ class SyntheticTypist:
         """Return the typings (count, 2 n - 1) of one session: hold times, then press to press.
 
         Args:
-            random: Where chance comes from.
-            first: How often the text was typed before.
-            count: How often it is typed now.
+            random: The random generator.
+            first: Number of earlier typings of the text.
+            count: Number of typings now.
         """
         traits, keys = self.traits, len(self.hold)
         both, single = traits.session
@@ -82,7 +82,7 @@ class SyntheticTypist:
 
 
 def typist(random: np.random.Generator, keys: int, traits: Traits, text: Floats) -> SyntheticTypist:
-    """Return a person; `text` (2 n - 1) is what its keys cost everybody, in logarithms."""
+    """Generate a person; `text` (2 n - 1) is the log time that the keys cost everyone."""
     tempo = random.normal(0, traits.tempo)
     holds = _habits(random, keys, traits.key[0], traits.neighbors)
     presses = _habits(random, keys - 1, traits.key[1], traits.neighbors)
@@ -98,7 +98,7 @@ def typist(random: np.random.Generator, keys: int, traits: Traits, text: Floats)
 
 
 def _habits(random: np.random.Generator, count: int, size: float, neighbors: float) -> Floats:
-    """Return habits of keys in a row, of which neighbors share some."""
+    """Return correlated habits of adjacent keys."""
     habit = random.normal(0, size, count + 1)
     return np.asarray(np.sqrt(1 - neighbors) * habit[1:] + np.sqrt(neighbors) * habit[:-1])
 
@@ -112,7 +112,7 @@ def people(
     seed: int = 0,
     traits: Traits | None = None,
 ) -> list[Floats]:
-    """Return made-up people who all typed one text: arrays (samples, 2 n - 1), in seconds."""
+    """Generate people who all type one text: arrays (samples, 2 n - 1), in seconds."""
     random = np.random.default_rng(seed)
     traits = traits or Traits()
     text = np.concatenate([random.normal(0, 0.08, keys), random.normal(0, 0.3, keys - 1)])
@@ -128,7 +128,7 @@ def people(
 
 
 def touches(rows: Floats, keys: int, seed: int = 0) -> Floats:
-    """Return rows with pressure and contact size of a made-up finger added: (n, 4 n - 1)."""
+    """Append pressure and contact size of a synthetic finger to rows: (n, 4 n - 1)."""
     random = np.random.default_rng(seed)
     base = random.normal((0.35, 0.28), (0.12, 0.06))
     habit = random.normal(0, (0.04, 0.02), (keys, 2))

@@ -1,11 +1,11 @@
-"""Train heads: people are split, and each is scored by a population that never saw them.
+"""Train heads with cross-validation: each person is scored by a population of other people.
 
-Within each split every held-out person enrolls as a service would see it, and is then attacked by
-the other held-out people: as novices (their first samples) and after practice (later ones). Each
-person weighs the same. Calibration uses scores of people on whom the head was not fitted.
+Within each split every held-out person enrolls as in the service, and is then attacked by the
+other held-out people: as novices (their first samples) and after practice (later ones). Each
+person has the same weight. Calibration uses scores of people on whom the head was not fitted.
 
-Statistics know no text, so people who typed other texts can stand beside: each set under a
-population of its own, all of them together weighing as much as the people of the text.
+Statistics do not depend on the text, so people who typed other texts can be added: each set with
+its own population, all of them together weighing as much as the people of the text.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,19 +26,19 @@ from biometrics.behavior.statistics import names, prepare, statistics
 CLIP: Final = (-6.0, 5.0)
 _NOVICE: Final = slice(0, 10, 2)
 _MOST: Final = 40
-"""Samples of a kind that are scored against one profile."""
+"""Maximum number of samples of a kind that are scored against one profile."""
 _FEWEST: Final = 10
-"""Genuine samples without which a profile is not worth making."""
+"""Minimum number of genuine samples for a profile."""
 Step = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """How a head is fitted.
+    """Regularization of a head.
 
     Args:
         ridge: Penalty on squared weights.
-        components: Of how many the products are weighed.
+        components: Number of principal components that form products.
     """
 
     ridge: float
@@ -46,21 +46,21 @@ class Fitting:
 
 
 CAREFUL: Final[Mapping[str, Fitting]] = {ENROLLED: Fitting(1e-2, 14), LIVE: Fitting(3e-3, 0)}
-"""For few samples, or a text that nobody typed in training. Of a living profile, products only
-fit the noise."""
+"""For few samples, or a text that no one typed in training. For live profiles, products only fit
+the noise."""
 CLOSE: Final[Mapping[str, Fitting]] = {ENROLLED: Fitting(3e-3, 14), LIVE: Fitting(1e-4, 0)}
-"""For people who all typed the one text many times, so that more is known."""
+"""For people who all typed one text many times."""
 
 
 @dataclass(frozen=True)
 class EnrollmentPlan:
-    """One way to come to a profile.
+    """One way to enroll a profile.
 
     Args:
         way: `enrolled` or `live`.
-        bucket: Which head it trains.
-        start: First sample of the profile.
-        end: First sample after it.
+        bucket: Bucket of the head that it trains.
+        start: Index of the first sample of the profile.
+        end: Index after its last sample.
         genuine: The person's own samples that are scored against it.
     """
 
@@ -73,7 +73,7 @@ class EnrollmentPlan:
 
 @dataclass
 class Pile:
-    """What one head is fitted on, with the person of each row."""
+    """The training rows of one head, with the person of each row."""
 
     found: list[Floats] = field(default_factory=list)
     genuine: list[Floats] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Pile:
     person: list[Floats] = field(default_factory=list)
 
     def add(self, found: Floats, person: int, *, genuine: bool, share: float) -> None:
-        """Add statistics that together weigh `share`."""
+        """Add rows of statistics with a total weight of `share`."""
         count = len(found)
         self.found.append(found)
         self.genuine.append(np.full(count, float(genuine)))
@@ -96,17 +96,17 @@ class Pile:
         return found, genuine, weights * share
 
     def weighs(self) -> float:
-        """Return how much the genuine samples weigh."""
+        """Return the total weight of the genuine samples."""
         return float(sum(np.dot(*both) for both in zip(self.genuine, self.weights, strict=True)))
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What heads learn of the people of one text.
+    """The training data from the people of one text.
 
     Args:
-        layout: Its columns.
-        piles: By way to come to a profile, and bucket.
+        layout: The layout of the text.
+        piles: Training rows by origin of the profile and bucket.
     """
 
     layout: Layout
@@ -115,18 +115,18 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Plan:
-    """How heads are trained.
+    """The plan of a training.
 
     Args:
-        repeats: How often people are split anew.
-        groups: Into how many groups.
-        session: Samples that make a session.
+        repeats: Number of random splits.
+        groups: Number of groups per split.
+        session: Samples per session.
         settled: Samples after which a person is used to the text.
-        fixed: Whether everybody typed the same text, and will.
-        seed: Of the splits, and of what is kept as background.
-        enrollments: The profiles that are made of each person.
-        fitting: How heads are fitted, by way.
-        beside: People of other texts, of whom heads learn as much again.
+        fixed: Whether everyone typed the same text, and will.
+        seed: Seed of the splits and of the background samples.
+        enrollments: The profiles made of each person.
+        fitting: Regularization of the heads, by origin.
+        beside: Training data of other texts, with the same total weight.
     """
 
     repeats: int = 2
@@ -141,7 +141,7 @@ class Plan:
 
 
 def even_spread(layout: Layout, people: Sequence[Floats]) -> Floats:
-    """Return how far a person's samples typically lie from their median, in `Layout.even`."""
+    """Return the typical deviation of a person's samples from their median, in `Layout.even`."""
     each = []
     for rows in people:
         even = layout.even(rows)
@@ -150,7 +150,7 @@ def even_spread(layout: Layout, people: Sequence[Floats]) -> Floats:
 
 
 def know(layout: Layout, people: Sequence[Floats], plan: Plan) -> FixedText | AnyText:
-    """Return what a population tells, of its text or of any."""
+    """Return the population statistics, of one text or of any text."""
     population = learn_population(
         layout, people, session=plan.session, settled=plan.settled, seed=plan.seed
     )
@@ -166,10 +166,10 @@ def train(
     clip: tuple[float, float] = CLIP,
     step: Step | None = None,
 ) -> SignalModel:
-    """Return the model of one signal, trained on people (n, d) in order of time.
+    """Train the model of one signal on people (n, d) in order of time.
 
     Raises:
-        ValueError: Too few people or samples, or what stands beside is of another signal.
+        ValueError: Too few people or samples, or the other texts are of another signal.
     """
     if any(names(other.layout) != names(layout) for other in plan.beside):
         raise ValueError("what stands beside is of another signal")
@@ -184,7 +184,7 @@ def train(
 def gather(
     layout: Layout, people: Sequence[Floats], plan: Plan, step: Step | None = None
 ) -> Gathered:
-    """Return what heads learn of people (n, d), each scored by a population of the others.
+    """Return training data of people (n, d), each scored by a population of the others.
 
     Raises:
         ValueError: Too few people or samples.
@@ -234,7 +234,7 @@ def _attack(
 
 
 def _thinned(rows: Floats) -> Floats:
-    """Return at most that many of the rows, evenly."""
+    """Return every n-th row, at most `_MOST`."""
     return rows[:: -(-len(rows) // _MOST) or 1]
 
 
@@ -244,9 +244,9 @@ def _practised(rows: Floats) -> slice:
 
 
 def _fit(pile: Pile, others: Sequence[Pile], seed: int, how: Fitting) -> Head:
-    """Fit on everybody; calibrate on scores of the pile's own people, whom other fits never saw.
+    """Fit on all piles; calibrate on cross-validated scores of the pile's own people.
 
-    All others together weigh as much as the pile.
+    All other piles together weigh as much as the pile.
     """
     make = partial(fit, ridge=how.ridge, components=how.components)
     own, person = pile.rows(), np.concatenate(pile.person)
@@ -269,8 +269,8 @@ def _stacked(parts: Sequence[tuple[Floats, Floats, Floats]]) -> tuple[Floats, Fl
 def keystroke_plan(samples: int, *, fixed: bool = True, seed: int = 0) -> Plan:
     """Return the plan for people with that many typings each, 400 in the CMU set.
 
-    Every bucket is enrolled at several places of the time line, so that a head sees many profiles
-    of each person; no sample that is scored was enrolled.
+    Every bucket is enrolled at several points in time, so that a head sees many profiles of each
+    person; no scored sample was enrolled.
     """
     eighth = samples // 8
     found = [

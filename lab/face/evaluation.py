@@ -1,7 +1,7 @@
-"""How well faces are told apart: pairs of pictures, or templates against probes.
+"""Measure face recognition accuracy: on pairs of pictures, or templates against probes.
 
 Rates are shares of comparisons, with the 95 % upper bound of Clopper and Pearson (1934): so few
-identities can hold a regression, they cannot prove a rate of 1e-4.
+identities can detect a regression, but cannot prove a rate of 1e-4.
 """
 
 import csv
@@ -60,7 +60,7 @@ def _pairs(rows: Iterator[dict[str, str]]) -> Iterator[Pair]:
 
 
 def by_pairs(pairs: Sequence[Pair], vectors: Mapping[str, Floats]) -> Compared:
-    """Compare single pictures; a pair of which one could not be read is left out."""
+    """Compare pairs of single pictures; pairs with an unreadable picture are left out."""
     genuine: list[float] = []
     impostor: list[float] = []
     for pair in pairs:
@@ -74,7 +74,7 @@ def by_templates(vectors: Mapping[str, Floats], enroll: int, probe: int) -> Comp
     """Compare means: the first pictures of a folder enroll, groups of the others are probes.
 
     Args:
-        vectors: By path; the identity is the folder, and sets are told apart by the one above.
+        vectors: Vectors by path; the folder is the identity, its parent folder the set.
         enroll: Pictures in a template.
         probe: Pictures in a probe.
     """
@@ -100,7 +100,7 @@ def by_templates(vectors: Mapping[str, Floats], enroll: int, probe: int) -> Comp
 
 
 def report(compared: Compared, threshold: float = MATCH_THRESHOLD) -> dict[str, Any]:
-    """Return counts, the equal error rate, and rates at fixed points; None where nothing is."""
+    """Return counts, the equal error rate, and rates at fixed points; None if undefined."""
     genuine, impostor = np.sort(compared.genuine), np.sort(compared.impostor)
     found: dict[str, Any] = {"genuine": len(genuine), "impostor": len(impostor)}
     both = len(genuine) > 0 and len(impostor) > 0
@@ -120,7 +120,7 @@ def report(compared: Compared, threshold: float = MATCH_THRESHOLD) -> dict[str, 
 
 
 def curve(compared: Compared) -> tuple[Numbers, Numbers]:
-    """Return FMR and FNMR at every distance that was seen, for a plot of one over the other."""
+    """Return FMR and FNMR at every observed distance."""
     points = np.unique(np.concatenate([compared.genuine, compared.impostor]))
     genuine, impostor = np.sort(compared.genuine), np.sort(compared.impostor)
     fmr = np.searchsorted(impostor, points, side="right") / max(len(impostor), 1)
@@ -138,7 +138,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def _tar(genuine: Numbers, impostor: Numbers, rate: float) -> float:
-    """Return the share of genuine ones nearer than the impostor that may just not match."""
+    """Return the true accept rate at a false match rate."""
     bar = impostor[min(int(rate * len(impostor)), len(impostor) - 1)]
     return float((genuine < bar).mean())
 
@@ -156,14 +156,14 @@ def evaluate(
     probe: int,
     threshold: float = MATCH_THRESHOLD,
 ) -> tuple[dict[str, Any], Compared]:
-    """Read every picture once and report, in all and by set.
+    """Read every picture once and report the rates, overall and by set.
 
     Args:
-        pairs: What is compared; with `enroll`, they only name the pictures.
-        read: Returns the vector of a picture, None where no face was found.
+        pairs: The pairs to compare; with `enroll`, they only name the pictures.
+        read: Returns the vector of a picture, or None if no face was found.
         enroll: Pictures in a template; 0 compares the pairs as they are.
         probe: Pictures in a probe.
-        threshold: The distance that the rates are told of.
+        threshold: The distance at which rates are reported.
     """
     groups: dict[str, set[str]] = {}
     for pair in pairs:

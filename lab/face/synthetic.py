@@ -1,7 +1,7 @@
-"""A head to test with: a portrait bent over an ellipsoid with a nose, and how it is held.
+"""A synthetic head: a portrait mapped onto an ellipsoid with a nose, in any attitude.
 
-It makes honest captures and attacks for the demo, the tests and the benchmarks, from the two
-public-domain portraits. It is no model of a person: skin does not move and the light stays on it.
+It produces honest captures and attacks for the demo, the tests and the benchmarks, from the two
+public-domain portraits. It is not a model of a person: skin does not move and shading is fixed.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from lab.face import portraits
 EVERY: Final = 150.0
 _GRID: Final = 12
 _ROUNDS: Final = 8
-# All lengths in distances between the eyes: the half axes of the head, and its nose.
+# All lengths in interocular distances: the half axes of the head, and its nose.
 _AXES: Final = (1.3, 1.8, 1.05)
 _NOSE: Final = (0.45, 0.22, 0.30)
 _AXLE: Final = -0.9
-"""How far behind the eyes the head turns."""
+"""Distance of the rotation axis behind the eyes."""
 _AWAY: Final = 8.0
 _STEP: Final = 13.0
 
@@ -34,13 +34,13 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Attitude:
-    """How a head is held: degrees, and moves in distances between the eyes.
+    """The attitude of a head: angles in degrees, shifts in interocular distances.
 
     Args:
         yaw: Positive to the person's left, which is the right of the picture.
         pitch: Positive upwards.
         roll: Positive clockwise in the picture.
-        size: Against the portrait.
+        size: Size relative to the portrait.
         across: Shift to the right.
         down: Shift downwards.
     """
@@ -77,17 +77,17 @@ _HOPPER: Final = (
     (240.1, 194.6),
     (269.6, 252.9),
 )
-"""Where the five points lie in the portraits."""
+"""The five landmarks in the portraits."""
 
 
 class SyntheticHead:
-    """A portrait with a depth.
+    """A portrait with depth.
 
     Args:
         portrait: uint8 (rows, columns, 3) BGR, a frontal face.
-        points: Its five points, (5, 2).
+        points: Its five landmarks, (5, 2).
         bulge: 1 for a head, 0 for a flat photograph of one.
-        away: Distance of the camera, in distances between the eyes.
+        away: Distance of the camera, in interocular distances.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class SyntheticHead:
         return SyntheticHead(self._portrait, self._points, 0.0, away)
 
     def picture(self, held: Attitude, rng: np.random.Generator, noise: float = 2.0) -> Picture:
-        """Return what a camera sees, as large as the portrait, with noise in grey levels."""
+        """Render a camera picture, as large as the portrait, with noise in gray levels."""
         rows, columns = self._portrait.shape[:2]
         across, down = np.meshgrid(
             np.linspace(0, columns - 1, columns // _GRID), np.linspace(0, rows - 1, rows // _GRID)
@@ -126,7 +126,7 @@ class SyntheticHead:
         return np.asarray(np.clip(seen + grain, 0, 255), dtype=np.uint8)
 
     def points(self, held: Attitude, rng: np.random.Generator, noise: float = 0.012) -> Numbers:
-        """Return the five points as a predictor would find them, with its noise."""
+        """Return the five landmarks as a predictor would find them, with its noise."""
         exact = self._project((self._points - self._eyes) / self._unit, held)
         jitter = rng.normal(0, noise * held.size, exact.shape)
         return np.asarray((exact + jitter) * self._unit + self._eyes)
@@ -137,14 +137,14 @@ class SyntheticHead:
         yaw, pitch, roll = np.radians((held.yaw, held.pitch, held.roll))
         x, z = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
         y, z = y * np.cos(pitch) - z * np.sin(pitch), z * np.cos(pitch) + y * np.sin(pitch)
-        # The axle stays where it is, so that a turn moves the face a little, as a neck does.
+        # The axis does not move, so that a turn shifts the face a little, as a neck does.
         near = self._away / (self._away - (z + _AXLE))
         x, y = x * near * held.size, y * near * held.size
         turned = x * np.cos(roll) - y * np.sin(roll), x * np.sin(roll) + y * np.cos(roll)
         return np.stack([turned[0] + held.across, turned[1] + held.down], axis=-1)
 
     def _depth(self, place: Numbers) -> Numbers:
-        """Return how far before the eyes each place lies."""
+        """Return the distance of each place in front of the eyes."""
         x, y = place[..., 0], place[..., 1] - 0.35
         round_ = np.maximum(1 - (x / _AXES[0]) ** 2 - (y / _AXES[1]) ** 2, 0.12)
         head = _AXES[2] * (np.sqrt(round_) - 0.91)
@@ -167,12 +167,12 @@ def hopper() -> SyntheticHead:
 def record(
     head: SyntheticHead, path: Sequence[Attitude], rng: np.random.Generator, every: float = EVERY
 ) -> list[Frame]:
-    """Return the frames of a head that is held so, one after the other.
+    """Return the frames of a head in consecutive attitudes.
 
     Args:
-        head: Whose.
-        path: How it is held in each frame.
-        rng: For the noise of the camera.
+        head: The head.
+        path: The attitude in each frame.
+        rng: Random generator of the camera noise.
         every: Milliseconds between two frames.
     """
     return [
@@ -191,12 +191,12 @@ def honest(
     swing: float = 0.04,
     step: float = _STEP,
 ) -> list[Attitude]:
-    """Return how somebody holds the head who follows a command, frame by frame.
+    """Return the attitudes of a person who follows a command, frame by frame.
 
     Args:
-        gestures: The command.
-        rng: For how far the person goes, and the small movements that nobody can help.
-        swing: Spread of how far the person goes, as a share.
+        gestures: The commanded gestures.
+        rng: Random generator of the extent of the gestures and of involuntary movements.
+        swing: Spread of the extent, as a share.
         step: Degrees from one frame to the next.
     """
     path, now = [Attitude()] * 3, Attitude()
@@ -204,14 +204,14 @@ def honest(
         reach = float(np.clip(rng.normal(1, swing), 0.94, 1.12))
         target = _scaled(TARGETS[gesture], reach)
         path += _way(now, target, step)
-        # Whoever is told to turn stays there a moment; the middle has to be held.
+        # A commanded turn is held for a moment; the center must be held.
         path += [target] * (3 if gesture is Gesture.CENTER else 1)
         now = target
     return [_alive(item, rng) for item in path]
 
 
 def photograph(gestures: Sequence[Gesture], rng: np.random.Generator) -> list[Attitude]:
-    """Return how somebody tilts a photograph who wants it to look like following a command."""
+    """Return the attitudes of a photograph tilted to look like following a command."""
     path, now = [Attitude()] * 3, Attitude()
     for gesture in gestures:
         target = _scaled(TARGETS[gesture], float(rng.uniform(0.8, 1.2)))
@@ -228,7 +228,7 @@ def photograph(gestures: Sequence[Gesture], rng: np.random.Generator) -> list[At
 
 
 def stills(gestures: Sequence[Gesture], rng: np.random.Generator, each: int = 3) -> list[Attitude]:
-    """Return a few photographs of the right attitudes, each shown for some frames."""
+    """Return a few photographs in the right attitudes, each shown for some frames."""
     path: list[Attitude] = []
     for target in (Attitude(), *(TARGETS[gesture] for gesture in gestures)):
         shown = _alive(target, rng)
@@ -244,7 +244,7 @@ def _scaled(target: Attitude, by: float) -> Attitude:
 
 
 def _way(start: Attitude, end: Attitude, step: float = _STEP) -> list[Attitude]:
-    """Return the frames from one attitude to another, the end included."""
+    """Return the frames from one attitude to another, including the end."""
     far = max(abs(end.yaw - start.yaw), abs(end.pitch - start.pitch))
     far = max(far, 60 * abs(end.size - start.size), abs(end.roll - start.roll))
     count = max(1, int(np.ceil(far / step)))
@@ -261,7 +261,7 @@ def _way(start: Attitude, end: Attitude, step: float = _STEP) -> list[Attitude]:
 
 
 def _alive(held: Attitude, rng: np.random.Generator) -> Attitude:
-    """Return the attitude with the small movements that nobody can help."""
+    """Return the attitude with small involuntary movements."""
     turn, nod, lean, size, across, down = rng.normal(0, (1.0, 1.0, 0.8, 0.006, 0.02, 0.02))
     return Attitude(
         held.yaw + turn,
@@ -278,8 +278,8 @@ def presentations(
 ) -> dict[str, tuple[list[Frame], tuple[Gesture, ...]]]:
     """Return one honest capture and one attack of each kind, each with its command.
 
-    What is replayed answers another command; a command that happens to be the same again (one in
-    96) is caught by the memory of accepted frames, which is the service's.
+    A replayed capture answers another command. If the command happens to be the same (one in 96),
+    the service detects the replay by its memory of accepted frames.
     """
     order = _drawn(rng)
     capture = record(head, honest(order, rng), rng)
@@ -310,7 +310,7 @@ def presentations(
 
 
 def replace_image(frame: Frame, source: Frame) -> Frame:
-    """Return a frame that shows another one's picture, encoded anew."""
+    """Return a frame with the picture of another one, re-encoded."""
     quality = 70 + int(frame.t / EVERY) % 25
     return Frame(frame.t, jpeg(decode(source.image), quality))
 

@@ -1,1 +1,1 @@
-"""Words shared by every feature; pure, and the lowest floor of the service."""
+"""Pure types and rules shared by all features; the lowest layer of the service."""

@@ -1,4 +1,4 @@
-"""Client addresses in one normal form: whoever spells an address anew is the same caller."""
+"""Client addresses in normal form, so that other spellings of an address count as the same."""
 
 import re
 import socket
@@ -6,17 +6,17 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 UNREADABLE: Final = "unreadable"
-"""The bucket of everything that is no address: it is shared, so that garbage buys nothing."""
+"""The bucket of all malformed addresses, shared so that garbage gains no extra attempts."""
 _LONGEST: Final = 64
 _SITE: Final = 64
-"""Bits of IPv6 that tell callers apart: one customer holds at least the rest (RFC 6177)."""
+"""Prefix length that identifies an IPv6 client: a customer holds at least a /64 (RFC 6177)."""
 _BRACKETED: Final = re.compile(r"\[([^\[\]]*)\](?::\d{1,5})?")
 _WITH_PORT: Final = re.compile(r"([^:]+):\d{1,5}")
 _NUMBERS: Final = re.compile(r"(?:0x[0-9a-f]{1,8}|\d{1,12})(?:\.(?:0x[0-9a-f]{1,8}|\d{1,12})){3}")
 
 
 def parse(text: str) -> IPv4Address | IPv6Address | None:
-    """Return the address that a text spells, or None.
+    """Parse an IP address in any common spelling; return None if it is malformed.
 
     A port, brackets, quotes, a zone, capitals, octal and hexadecimal parts, and IPv4 written as
     IPv6 are spellings of the same address.
@@ -47,7 +47,7 @@ def _read(bare: str) -> IPv4Address | IPv6Address | None:
 
 
 def bucket(text: str) -> str:
-    """Return what a caller is counted by: the IPv4 address, or the /64 of IPv6."""
+    """Return the rate-limit bucket of a client: the IPv4 address, or the /64 of IPv6."""
     address = parse(text)
     if address is None:
         return UNREADABLE

@@ -1,4 +1,4 @@
-"""Evidence and the authenticator assurance level that follows from it (NIST SP 800-63B-4)."""
+"""Evidence and the authenticator assurance level it reaches (NIST SP 800-63B-4)."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from uuid import UUID
 
 
 class Kind(StrEnum):
-    """What a factor proves: something known, held, or one's own body."""
+    """The kind of proof a factor gives: something known, held, or inherent to the person."""
 
     KNOWLEDGE = "knowledge"
     POSSESSION = "possession"
@@ -17,7 +17,7 @@ class Kind(StrEnum):
 
 
 class Acr(IntEnum):
-    """The ladder of authentication context classes, in ascending order."""
+    """The authentication context classes, in ascending order."""
 
     NONE = 0
     AAL1 = 1
@@ -31,7 +31,7 @@ class Acr(IntEnum):
 
     @property
     def aal(self) -> int:
-        """Return the number of the assurance level."""
+        """Return the number of the authenticator assurance level."""
         return min(int(self), 2)
 
 
@@ -47,7 +47,7 @@ def parse_acr(values: str) -> Acr:
     """Return the strictest context class named in a space-separated `acr_values`.
 
     Raises:
-        ValueError: A value is not on the ladder.
+        ValueError: A value is not a known context class.
     """
     found = [_BY_URN.get(value) for value in values.split()]
     if not found or None in found:
@@ -57,7 +57,7 @@ def parse_acr(values: str) -> Acr:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one verified factor proves, about whom, and when."""
+    """The result of one verified factor: subject, authenticator and time."""
 
     subject: UUID
     flow: str
@@ -72,7 +72,7 @@ class Evidence:
     llr: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the members as JSON values, for the session and the flow."""
+        """Return the members as JSON values, for storage in a session or flow."""
         return {
             "subject": str(self.subject),
             "flow": self.flow,
@@ -89,7 +89,7 @@ class Evidence:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Evidence":
-        """Return the evidence that `to_json` wrote."""
+        """Build the evidence from the output of `to_json`."""
         return cls(
             **value
             | {
@@ -104,7 +104,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Achieved:
-    """The level that a set of evidence reaches, and the oldest evidence it rests on."""
+    """The assurance level reached by a set of evidence, with the oldest evidence it depends on."""
 
     acr: Acr
     amr: tuple[str, ...]
@@ -115,7 +115,7 @@ _SECOND: Final = frozenset({"totp", "recovery_code", "webauthn"})
 
 
 def _resting(evidence: Sequence[Evidence]) -> tuple[Acr, list[Evidence]]:
-    """Return the highest level and the evidence it rests on, the freshest of each factor."""
+    """Return the highest level and the evidence it depends on, the newest of each factor."""
     fresh: dict[str, Evidence] = {}
     for item in sorted(evidence, key=lambda item: item.at):
         fresh[item.factor] = item
@@ -151,9 +151,9 @@ def achieved(evidence: Iterable[Evidence], now: datetime, max_age: int | None = 
     """Compute the level from the evidence alone.
 
     Args:
-        evidence: Everything that verified, for one subject.
-        now: The present time.
-        max_age: Evidence older than this many seconds does not count.
+        evidence: All verified evidence of one subject.
+        now: The current time.
+        max_age: Evidence older than this many seconds is ignored.
     """
     counted = [
         item for item in evidence if max_age is None or (now - item.at).total_seconds() <= max_age
@@ -166,16 +166,16 @@ def achieved(evidence: Iterable[Evidence], now: datetime, max_age: int | None = 
 AAL1_LIFE: Final = timedelta(days=30)
 AAL2_LIFE: Final = timedelta(hours=24)
 SKEW: Final = timedelta(minutes=5)
-"""How far the clocks of two processes may be apart."""
+"""Maximum difference between the clocks of two processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What evidence is still worth at a time.
+    """The value of evidence at a point in time.
 
     Args:
-        evidence: What may still count for a level.
-        level: What it reaches.
+        evidence: Evidence that may still count for a level.
+        level: The level that it reaches.
     """
 
     evidence: tuple[Evidence, ...]
@@ -183,20 +183,20 @@ class Worth:
 
 
 def lasting(acr: Acr) -> timedelta:
-    """Return for how long evidence carries a level (SP 800-63B-4 sections 2.1.3 and 2.2.3)."""
+    """Return how long evidence supports a level (SP 800-63B-4 sections 2.1.3 and 2.2.3)."""
     return AAL2_LIFE if acr >= Acr.AAL2 else AAL1_LIFE
 
 
 def recent(
     evidence: Iterable[Evidence], acr: Acr, now: datetime, max_age: int | None = None
 ) -> tuple[Evidence, ...]:
-    """Return the evidence that is not too old to carry a level.
+    """Return the evidence that is recent enough to support a level.
 
     Args:
-        evidence: What verified.
-        acr: The level that it is to carry.
-        now: The present time.
-        max_age: Seconds after which it does not count, where that is sooner.
+        evidence: Verified evidence.
+        acr: The level to support.
+        now: The current time.
+        max_age: Maximum age in seconds, if shorter than that of the level.
     """
     bound = lasting(acr)
     if max_age is not None:
@@ -210,14 +210,16 @@ def worth(
     active: Collection[UUID],
     max_age: int | None = None,
 ) -> Worth:
-    """Tell what evidence is still worth; nothing else computes the level of a person.
+    """Return the evidence still valid now and the level it reaches.
+
+    No other function computes a person's level.
 
     Args:
-        evidence: What verified, for one subject.
-        now: The present time.
-        active: The authenticators of the subject that are active now; what one gave that was
-            revoked or replaced since is worth nothing.
-        max_age: Seconds after which evidence does not count, where that is sooner.
+        evidence: Verified evidence of one subject.
+        now: The current time.
+        active: The authenticators of the subject that are active now; evidence of one that was
+            revoked or replaced since is ignored.
+        max_age: Maximum age of evidence in seconds, if shorter than that of the level.
     """
     standing = [item for item in evidence if item.authenticator in active and item.at - now <= SKEW]
     older = recent(standing, Acr.AAL1, now, max_age)

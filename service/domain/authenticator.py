@@ -1,4 +1,4 @@
-"""What a subject has enrolled, as a value that any feature may hold."""
+"""Enrolled authenticators as values that any feature may use."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 class Status(StrEnum):
-    """The life of an authenticator."""
+    """The lifecycle states of an authenticator."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -16,15 +16,15 @@ class Status(StrEnum):
 
 
 TYPES: Final = ("password", "totp", "recovery_codes", "face")
-"""The kinds that can be enrolled on this floor."""
+"""The types that can be enrolled."""
 
 FACTOR_OF_TYPE: Final = {name: name for name in TYPES} | {"recovery_codes": "recovery_code"}
-"""The factor that checks a type: a set of codes is enrolled, one code is shown."""
+"""The factor that verifies each type: a set of codes is enrolled, a single code is verified."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """One enrolled authenticator, without its verifier."""
+    """An enrolled authenticator, without its verifier."""
 
     id: UUID
     subject: UUID
@@ -36,7 +36,7 @@ class Authenticator:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """An opened verifier on its way to a check; its repr shows no secret."""
+    """A decrypted verifier; its repr hides the secret."""
 
     authenticator: UUID
     subject: UUID

@@ -1,4 +1,4 @@
-"""How much anybody may own or ask for: every bound in one place, each a setting of its name."""
+"""Limits on resources and requests per owner; each is a setting of the same name."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,70 +14,70 @@ _Many = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
 class Bounds(BaseModel):
-    """The bounds; `docs/retention.md` says what happens at each."""
+    """The limits; `docs/retention.md` documents what happens at each."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_pending_authenticators: _Few = 5
-    """Of a subject, waiting for their confirmation."""
+    """Authenticators of a subject that await confirmation."""
     max_totps: Annotated[int, Field(ge=1, le=10)] = 3
-    """Code generators of a subject, active: each makes a guess likelier."""
+    """Active code generators of a subject: each one makes a guess more likely."""
     max_sessions: _Few = 50
-    """Of a subject, in force; the one that was unused longest ends."""
+    """Active sessions of a subject; beyond it, the least recently used one ends."""
     max_devices: _Few = 20
-    """Of a subject, known; the one that was unused longest is forgotten."""
+    """Known devices of a subject; beyond it, the least recently used one is forgotten."""
     max_consents: _Few = 200
-    """Of a subject, in force; and as many that are over, of which the oldest is dropped."""
+    """Active consents of a subject, and as many ended ones; beyond it, the oldest is dropped."""
     max_exports: _Few = 5
-    """Of what is held about a subject, waiting to be made or collected."""
+    """Data exports of a subject that are pending or not yet collected."""
     max_approvals: _Few = 50
-    """Of an operator, undecided."""
+    """Undecided approvals of an operator."""
     max_jobs: _Few = 20
-    """Of whoever asks, unfinished."""
+    """Unfinished jobs of a requester."""
     max_drafts: _Few = 100
-    """Of policies, neither in force now nor before."""
+    """Policy drafts that were never active."""
     max_webhooks: _Few = 100
-    """Of the service: each of them is told of an event by a request of its own."""
+    """Webhooks of the service: each causes one request for every event."""
     max_idempotency_keys: _Many = 100_000
-    """Of a client, kept."""
+    """Stored idempotency keys of a client."""
     max_assertions: _Many = 100_000
-    """Of a client, used and not over yet."""
+    """Used client assertions of a client that have not expired."""
     max_calls_per_minute: _Many = 60_000
-    """Of a client, under /v1."""
+    """Calls of a client under /v1."""
     max_flows_per_minute: _Many = 3_000
-    """Of a client, begun."""
+    """Flows started by a client."""
     max_flows_per_identifier: _Many = 300
-    """Of a client for one identifier or session in a minute, begun."""
+    """Flows started by a client for one identifier or session per minute."""
 
 
 USUAL: Final = Bounds()
-"""The bounds where nothing is set."""
+"""The default limits."""
 
 
 def room_in(ends: Sequence[datetime], most: int, now: datetime) -> int:
-    """Return the seconds until one more fits.
+    """Return the seconds until one more fits under a limit.
 
     Args:
-        ends: When what there is ends by itself, soonest first; as much as may be, or more.
-        most: How much there may be.
-        now: The time.
+        ends: Expiry times of the existing items, soonest first; at least `most` of them.
+        most: The limit.
+        now: The current time.
     """
     return max(1, math.ceil((ends[len(ends) - most] - now).total_seconds()))
 
 
 @dataclass(slots=True)
 class _Counted:
-    """How many things an owner had at a time, with those added here since."""
+    """The count of an owner's items at a time, plus those added in this process since."""
 
     at: datetime
     kept: int
 
 
 class Tally:
-    """Holds owners to a bound on many things of one kind.
+    """Enforces a limit on many items of one kind per owner.
 
-    They are counted every few seconds, and again before anybody is refused: to count a hundred
-    thousand for each request would cost more than to answer it.
+    Items are counted every few seconds, and again before a request is refused: counting a hundred
+    thousand for each request would cost more than answering it.
     """
 
     def __init__(self, recount: timedelta = timedelta(seconds=10)) -> None:
@@ -85,7 +85,7 @@ class Tally:
         self._counted: dict[UUID, _Counted] = {}
 
     def full(self, owner: UUID, most: int, now: datetime, count: Callable[[], int]) -> bool:
-        """Tell whether an owner may have no more; counts one more where it may."""
+        """Return whether an owner is at its limit; otherwise count one more item."""
         known = self._counted.get(owner)
         if known is None or known.kept >= most or abs(now - known.at) > self._recount:
             known = self._counted[owner] = _Counted(now, count())

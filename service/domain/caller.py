@@ -1,4 +1,4 @@
-"""Who calls: a client service, and the operator it speaks for where there is one."""
+"""The authenticated caller: a client service, and the operator it acts for, if any."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +8,15 @@ from typing import Final
 from uuid import UUID
 
 SERVICE: Final = "service"
-"""Who acts where nobody calls: the background work."""
+"""The actor of background work, which has no caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A service account behind a valid access token.
+    """A client behind a valid access token.
 
     Args:
-        operator: The signed-in operator whose token it is; None for the client's own.
+        operator: The signed-in operator the token was issued to; None for the client's own token.
     """
 
     client: UUID
@@ -28,7 +28,7 @@ class Caller:
 
     @property
     def actor(self) -> str:
-        """Return the name that the audit log keeps."""
+        """Return the actor name recorded in the audit log."""
         return f"operator:{self.operator}" if self.operator else str(self.client)
 
 
@@ -37,7 +37,7 @@ _ACTING: ContextVar[Caller | None] = ContextVar("acting", default=None)
 
 @contextmanager
 def acting(caller: Caller | None) -> Iterator[None]:
-    """Let what is done inside be done in a caller's name: the audit log asks `who_acts`."""
+    """Set the caller of the enclosed code, which `who_acts` returns to the audit log."""
     before = _ACTING.set(caller)
     try:
         yield
@@ -46,5 +46,5 @@ def acting(caller: Caller | None) -> Iterator[None]:
 
 
 def who_acts() -> Caller | None:
-    """Return in whose name this thread acts now; None for the service's own."""
+    """Return the caller of this thread; None for background work."""
     return _ACTING.get()

@@ -1,22 +1,22 @@
-"""Codes that people type or paste, read alike whatever the keyboard or the clipboard added."""
+"""Normalize typed or pasted codes, whatever the keyboard or the clipboard added."""
 
 import unicodedata
 from typing import Final
 
 LONGEST: Final = 64
-"""How many characters a typed code may have, with all that was added."""
+"""Maximum characters of a typed code, including separators."""
 _FULL_WIDTH: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _MINUS: Final = "\u2212"
 
 
 def read_code(text: str) -> str | None:
-    """Return the digits and capital letters of a code, without what stands between them.
+    """Return the digits and capital letters of a code, without separators.
 
-    Spaces, line ends, hyphens and marks that nobody sees count for nothing; digits of other
-    scripts and full-width characters count as the plain ones.
+    Spaces, line ends, hyphens and invisible characters are ignored; digits of other scripts and
+    full-width characters are converted to ASCII.
 
     Returns:
-        ASCII digits and capital letters, or None where the text is no code at all.
+        ASCII digits and capital letters, or None if the text is not a code.
     """
     if len(text) > LONGEST:
         return None
@@ -25,7 +25,7 @@ def read_code(text: str) -> str | None:
 
 
 def read_digits(text: str, length: int) -> str | None:
-    """Return a code that is a number of so many digits, or None where it is none."""
+    """Return a numeric code of the given length, or None if the text is not one."""
     code = read_code(text)
     return code if code and len(code) == length and code.isdigit() else None
 

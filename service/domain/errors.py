@@ -1,4 +1,4 @@
-"""What can go wrong, in the words of the domain; only `service.web.problems` knows HTTP."""
+"""Errors of the domain; only `service.web.problems` maps them to HTTP."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing to mend in the input: a JSON pointer, a stable code and a sentence."""
+    """One invalid part of the input: a JSON pointer, a stable code and a sentence."""
 
     pointer: str
     code: str
@@ -16,7 +16,7 @@ class Fault:
 
 
 def set_aside(faults: Sequence[Fault]) -> dict[str, Any]:
-    """Return the member of an answer that names what of the input counted for nothing."""
+    """Return the response member that lists the ignored parts of the input."""
     return {"set_aside": [asdict(fault) for fault in faults]} if faults else {}
 
 
@@ -26,12 +26,12 @@ def noticed(notices: Sequence[Fault]) -> dict[str, Any]:
 
 
 class LaminaError(Exception):
-    """Base of every expected refusal.
+    """Base class of all expected errors.
 
     Args:
-        code: A stable snake_case name that callers may test.
-        detail: A sentence for people that holds no secret and no personal data.
-        extra: Members added to the problem document.
+        code: A stable snake_case name that clients may test.
+        detail: A sentence for people, without secrets or personal data.
+        extra: Additional members of the problem document.
     """
 
     def __init__(self, code: str, detail: str, **extra: Any) -> None:  # noqa: ANN401 - JSON members of any kind
@@ -42,7 +42,7 @@ class LaminaError(Exception):
 
 
 class BadInput(LaminaError):
-    """The request can be understood but not accepted; `faults` point at what to mend."""
+    """The request is well-formed but not acceptable; `faults` point at what to correct."""
 
     def __init__(self, *faults: Fault, code: str = "invalid_input") -> None:
         first = faults[0] if faults else Fault("", code, "The input is not valid.")
@@ -51,47 +51,47 @@ class BadInput(LaminaError):
 
 
 class Malformed(LaminaError):
-    """The bytes are no request of this kind at all."""
+    """The body cannot be parsed as a request."""
 
 
 class TooLarge(LaminaError):
-    """The input passes a stated limit."""
+    """The input exceeds a documented limit."""
 
 
 class TooSlow(LaminaError):
-    """The input did not arrive in the time it may take."""
+    """The input did not arrive in time."""
 
 
 class Unauthorized(LaminaError):
-    """The caller's own token is missing, wrong or expired."""
+    """The caller's own token is missing, invalid or expired."""
 
 
 class Forbidden(LaminaError):
-    """The caller is known and may not do this."""
+    """The caller is authenticated but not authorized."""
 
 
 class Denied(Forbidden):
-    """Policy ended the flow."""
+    """The policy denied the flow."""
 
 
 class NotFound(LaminaError):
-    """There is no such thing, or none that this caller may know of."""
+    """The resource does not exist, or the caller may not know of it."""
 
 
 class Conflict(LaminaError):
-    """The state of things does not allow it."""
+    """The current state of the resource does not allow the operation."""
 
 
 class Expired(LaminaError):
-    """It was valid once."""
+    """The resource was valid once and has expired."""
 
 
 class VerificationFailed(LaminaError):
-    """What was presented does not verify; the reason goes to audit, not to the caller.
+    """Verification failed; the reason is recorded in the audit log but not disclosed to the caller.
 
     Args:
-        reason: A stable name for the audit.
-        holder: Members that may be told in a flow of somebody who is signed in, and in no other.
+        reason: A stable code for the audit log.
+        holder: Members disclosed only in flows of a signed-in person.
     """
 
     def __init__(self, reason: str, **holder: Any) -> None:  # noqa: ANN401 - JSON members of any kind
@@ -101,7 +101,7 @@ class VerificationFailed(LaminaError):
 
 
 class Throttled(LaminaError):
-    """Too many attempts; `retry_after` in seconds."""
+    """Too many attempts; the client may retry after `retry_after` seconds."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Throttled(LaminaError):
 
 
 class TooMany(Throttled):
-    """A stated bound on what one owner may have or ask for is reached."""
+    """A documented limit per owner is reached."""
 
     def __init__(self, code: str, detail: str, retry_after: int) -> None:
         super().__init__(retry_after)
@@ -124,7 +124,7 @@ class TooMany(Throttled):
 
 
 class Unavailable(LaminaError):
-    """A part the answer depends on is away; must be taken as not allowed."""
+    """A dependency is unavailable; callers must treat this as not allowed."""
 
     def __init__(self, code: str, detail: str, retry_after: int = 5) -> None:
         super().__init__(code, detail)
@@ -132,10 +132,10 @@ class Unavailable(LaminaError):
 
 
 class Busy(Unavailable):
-    """The database let others go first; nothing of the unit of work was kept.
+    """The database aborted the transaction in favor of others; nothing was committed.
 
     Args:
-        again: Whether the same may be tried at once: it was ended, not kept waiting.
+        again: Whether an immediate retry makes sense: it was aborted, not timed out.
     """
 
     def __init__(self, *, again: bool) -> None:
@@ -144,11 +144,11 @@ class Busy(Unavailable):
 
 
 class RowRefused(Unavailable):
-    """A stored row is not as the service wrote it; nothing is decided on it."""
+    """A stored row fails its integrity check; no decision uses it."""
 
 
 class OAuthError(LaminaError):
-    """A refusal at an OAuth endpoint, which has its own form (RFC 6749 section 5.2)."""
+    """An error of an OAuth endpoint, which has its own response format (RFC 6749 section 5.2)."""
 
     def __init__(self, code: str, detail: str, status: int = 400) -> None:
         super().__init__(code, detail)
@@ -156,12 +156,12 @@ class OAuthError(LaminaError):
 
 
 class SetupError(LaminaError):
-    """The service cannot start or the command cannot run; the detail says what to mend."""
+    """The service cannot start or the command cannot run; the detail says what to correct."""
 
 
 @contextmanager
 def naming(setting: str) -> Iterator[None]:
-    """Put the name of a setting before what is wrong with the file that it names."""
+    """Prefix setup errors with the name of the setting whose file is wrong."""
     try:
         yield
     except SetupError as error:

@@ -1,18 +1,18 @@
-"""What acts of two people do where it is not said: their routes and their approvals agree on it."""
+"""Defaults of operations that need two people, shared by their routes and approvals."""
 
 from typing import Final
 
 OVERLAP: Final = 0
-"""Seconds that a replaced secret or key counts on."""
+"""Seconds that a replaced secret or key stays valid."""
 WEBHOOK_OVERLAP: Final = 86_400
-"""Seconds that a replaced secret of a webhook signs on."""
+"""Seconds that a replaced secret of a webhook still signs."""
 GRACE_DAYS: Final = 7
-"""Days before a key that is to be destroyed is gone."""
+"""Days until a key scheduled for destruction is destroyed."""
 EXPORT_DAYS: Final = 365
-"""Days that a recovery export delays the erase horizon."""
+"""Days by which a recovery export delays the erasure horizon."""
 RAMP: Final = 600
-"""Seconds in which the live parameter gets to its value."""
+"""Seconds in which a threshold shift reaches its value."""
 TIGHTEN_LIFE: Final = 86_400
-"""Seconds for which the live parameter stands."""
+"""Seconds for which a threshold shift applies."""
 LOOSENING: Final = "tighten "
-"""What the target of an approval begins with that is for a looser live parameter."""
+"""Prefix of the target of an approval for a loosening threshold shift."""

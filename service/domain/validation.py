@@ -1,4 +1,4 @@
-"""Validated input: pydantic models whose faults become pointers, never echoes of what came in."""
+"""Input validation: pydantic models with errors as JSON pointers that never echo the input."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -10,21 +10,21 @@ from pydantic import BaseModel, ValidationError
 from service.domain.errors import BadInput, Fault, TooLarge
 
 M = TypeVar("M", bound=BaseModel)
-_TOLD: Final = 20
+_MOST_REPORTED: Final = 20
 _MOST_FAULTS: Final = 2000
-"""To describe a fault costs more than to find it."""
+"""Limit of described faults: describing a fault costs more than finding it."""
 
 
 def pointer(location: tuple[int | str, ...]) -> str:
-    """Return the JSON pointer (RFC 6901) of a place in the input."""
+    """Return the JSON pointer (RFC 6901) of a location in the input."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
 def parse(model: type[M], values: object, at: str = "") -> M:
-    """Return the validated model.
+    """Validate input against a model and return the model.
 
     Raises:
-        BadInput: One fault per thing to mend, with its pointer; no value is repeated.
+        BadInput: One fault per error, with its pointer; no value is repeated.
     """
     if not isinstance(values, Mapping):
         raise BadInput(Fault(at or "", "object_type", "must be a JSON object"))
@@ -37,14 +37,14 @@ def parse(model: type[M], values: object, at: str = "") -> M:
         known = _members(model)
         found = error.errors(include_url=False, include_input=False)
         faults = [_fault(item, at, known) for item in found]
-        raise BadInput(*faults[:_TOLD]) from None
+        raise BadInput(*faults[:_MOST_REPORTED]) from None
 
 
 def _fault(item: Any, at: str, known: frozenset[str]) -> Fault:  # noqa: ANN401 - pydantic's ErrorDetails
     kind = str(item["type"])
     place = tuple(takewhile(lambda part: isinstance(part, int) or part in known, item["loc"]))
     if kind == "extra_forbidden":
-        # What a caller calls a member may be a secret in the wrong place: its parent is named.
+        # The name of an unknown member may be a misplaced secret, so the pointer names its parent.
         place = place[: len(item["loc"]) - 1]
         return Fault(at + pointer(place), kind, "has a member that is not known")
     # Messages of custom checks are ours; pydantic's own name the limit, never the input.
@@ -54,7 +54,7 @@ def _fault(item: Any, at: str, known: frozenset[str]) -> Fault:  # noqa: ANN401 
 
 @lru_cache(maxsize=256)
 def _members(model: type[BaseModel]) -> frozenset[str]:
-    """Return the name of every member that a model, or one inside of it, has."""
+    """Return the names of all members of a model and of the models inside it."""
     # A member that is refused by name need not be in the schema.
     found: set[str] = set(model.model_fields)
     waiting: list[object] = [model.model_json_schema()]
@@ -69,17 +69,17 @@ def _members(model: type[BaseModel]) -> frozenset[str]:
 
 
 def beside_frames(raw: bytes, value: object, most: int) -> None:
-    """Refuse a body that holds more than some bytes beside the pictures of its frames.
+    """Raise TooLarge if a body is larger than a limit, not counting the pictures of its frames.
 
     Raises:
-        TooLarge: A picture that is written with escapes counts with them.
+        TooLarge: Escape sequences in a picture count towards the limit.
     """
     if len(raw) - sum(map(len, _pictures(value))) > most:
         raise TooLarge("body_too_large", f"A body may have {most} bytes beside its frames.")
 
 
 def _pictures(value: object) -> Iterator[str]:
-    """Yield the pictures of an action, or of one that rides along when a flow begins."""
+    """Yield the pictures of an action, or of one included in the start of a flow."""
     for holder in (value, _member(_member(value, "action"), "input")):
         frames = _member(holder, "frames")
         for frame in frames if isinstance(frames, list) else ():

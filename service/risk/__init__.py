@@ -1,1 +1,1 @@
-"""Risk signals: their port, fusion of their evidence, and the guarded runner."""
+"""Risk signals: their interface, the fusion of their evidence, and the isolating runner."""

@@ -1,4 +1,4 @@
-"""Fusion of calibrated log-likelihood ratios: they add, and what is good excuses little."""
+"""Fusion of calibrated log-likelihood ratios by addition, with limited positive evidence."""
 
 import math
 from collections.abc import Iterable
@@ -7,24 +7,24 @@ from enum import StrEnum
 from typing import Final
 
 MOST_OFFSET: Final = 2.0
-"""What all good signals together may make up for, in nats."""
+"""Maximum total of negative evidence that positive signals can offset, in nats."""
 
 
 class Availability(StrEnum):
-    """What a signal had to go by."""
+    """The input that a signal had available."""
 
     SCORED = "scored"
     NOT_OFFERED = "not_offered"
-    """Never asked for and never sent: no evidence either way."""
+    """Never requested and never sent: no evidence either way."""
     NO_HISTORY = "no_history"
     WITHHELD = "withheld"
-    """Asked for or usual, and missing now: never good news."""
+    """Requested or usually sent, but missing now: never positive evidence."""
     FAULT = "fault"
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one signal puts in: nats, genuine over impostor; a hard finding is never excused."""
+    """The contribution of one signal in nats; hard findings cannot be offset."""
 
     signal: str
     llr: float
@@ -33,12 +33,12 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """The sum.
+    """The fused score.
 
     Args:
-        total: Nats, at most 0: what speaks for a person earns nothing beyond an excuse.
-        excused: How much of what speaks against it good signals made up for, 0 to 2 nats.
-        hard: Whether a hard finding is among the shares.
+        total: Nats, at most 0: positive evidence only offsets negative evidence.
+        excused: Negative evidence that positive signals offset, 0 to 2 nats.
+        hard: Whether a hard finding is among the contributions.
     """
 
     total: float
@@ -47,12 +47,12 @@ class Fused:
 
 
 def bounded(llr: float, worst: float, seen: Availability = Availability.SCORED) -> float:
-    """Return the ratio that counts.
+    """Return the log-likelihood ratio within the bounds of what the signal can prove.
 
     Args:
-        llr: What the signal said; no number at all counts as `worst`.
-        worst: The lowest value that the signal's data can prove, below 0.
-        seen: What it had to go by.
+        llr: The ratio that the signal reported; NaN or infinity counts as `worst`.
+        worst: The lowest ratio that the signal's data can support, below 0.
+        seen: The input that the signal had available.
     """
     if seen is Availability.FAULT or not math.isfinite(llr):
         return worst

@@ -1,4 +1,4 @@
-"""Signals: evidence about the session that may raise what is asked and never lower it."""
+"""Risk signals: evidence about the session that can raise requirements but never lower them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from service.risk.fusion import Availability, bounded
 
 
 class Band(IntEnum):
-    """Risk in four steps."""
+    """The four risk bands."""
 
     LOW = 0
     ELEVATED = 1
@@ -21,13 +21,13 @@ class Band(IntEnum):
 
     @property
     def label(self) -> str:
-        """Return the name that the contract uses."""
+        """Return the name used in the API."""
         return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One contribution to an assessment, readable by a person."""
+    """One contribution to an assessment, with a text for people."""
 
     code: str
     signal: str
@@ -37,11 +37,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What a signal says: a calibrated log-likelihood ratio, genuine over impostor (nats).
+    """The result of a signal: a calibrated log-likelihood ratio, genuine over impostor (nats).
 
     Args:
-        hard: A finding that nothing offsets: a list, a replay, impossible travel.
-        seen: What the signal had to go by; it bounds what the ratio may be.
+        hard: A finding that nothing offsets: a list entry, a replay, impossible travel.
+        seen: The input that the signal had available; it bounds the ratio.
     """
 
     signal: str
@@ -54,10 +54,10 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class ClientContext:
-    """What the caller says of the person's surroundings; empty where it says nothing.
+    """The client-reported context of the person; empty members are unknown.
 
     Args:
-        asserted: Whether the client is registered to assert them, so that they count as evidence.
+        asserted: Whether the client may assert the context, so that it counts as evidence.
     """
 
     ip: str = field(default="", repr=False)
@@ -68,20 +68,20 @@ class ClientContext:
 
 
 UNSAID: Final = ClientContext()
-"""Surroundings of which nothing is said."""
+"""An empty client context."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignalFacts:
-    """What a signal may look at.
+    """The facts that a signal may use.
 
     Args:
         samples: Behavioral samples of this flow as JSON, by the factor they came with.
-        shown: The factors that have verified in this flow.
-        readings: Numbers that factors which verified in this flow left for signals to judge.
-        password: The password that verified in this flow, by the id of the authenticator, which
-            is another after each change.
-        level: What was verified in this flow alone reaches, without what a session brought along.
+        shown: The factors verified in this flow.
+        readings: Numbers for signals from factors that were verified in this flow.
+        password: Authenticator id of the password verified in this flow; the id changes with each
+            new password.
+        level: The level reached by this flow alone, without evidence from an earlier session.
     """
 
     subject: UUID
@@ -99,20 +99,20 @@ class SignalFacts:
 
 
 class Signal(Protocol):
-    """A source of assessments. `tx` is a unit of work of `service.store`."""
+    """A source of assessments. `tx` is a transaction of `service.store`."""
 
     name: str
     worst: float
-    """The log-likelihood ratio that a fault or a time-out counts as."""
+    """The log-likelihood ratio that counts for a fault or a time-out."""
 
     def assess(self, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401 - a unit of work
-        """Score what was seen; may raise, which counts as `worst`."""
+        """Score the facts; an exception counts as `worst`."""
 
     def learn(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - a unit of work
-        """Take in what was seen, after a flow that reached AAL2."""
+        """Learn from the facts of a flow that reached AAL2."""
 
     def failed(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - a unit of work
-        """Note that a factor failed to verify; the subject may be the decoy."""
+        """Record that a factor failed to verify; the subject may be the decoy."""
 
 
 Ask = Callable[[Signal, Any, SignalFacts], Assessment]
@@ -134,7 +134,7 @@ _MISSING: Final = {
 
 
 class SignalFault(RuntimeError):
-    """A signal that could not answer, with the name of what went wrong."""
+    """A signal failed; the text names the exception or time-out."""
 
 
 def assess_all(
@@ -143,13 +143,13 @@ def assess_all(
     facts: SignalFacts,
     ask: Ask | None = None,
 ) -> tuple[Assessment, ...]:
-    """Ask every signal; one that fails counts as its worst and never stops the login.
+    """Ask every signal; a failing signal counts as its worst and never stops the login.
 
     Args:
-        signals: Whom to ask.
-        tx: A unit of work.
-        facts: What they may look at.
-        ask: How to ask one, where it is to be isolated and timed.
+        signals: The signals.
+        tx: A transaction.
+        facts: The facts that they may use.
+        ask: Calls one signal, for isolation and timing.
     """
     return tuple(_assess(signal, tx, facts, ask or _ask) for signal in signals)
 
@@ -168,7 +168,7 @@ def _assess(signal: Signal, tx: Any, facts: SignalFacts, ask: Ask) -> Assessment
 
 
 def _settled(signal: Signal, found: Assessment) -> Assessment:
-    """Return the assessment within its bounds, with a reason that names what counts."""
+    """Return the assessment within its bounds, with a reason that explains the ratio."""
     llr = bounded(found.llr, signal.worst, found.seen)
     if llr == found.llr and found.reasons:
         return found

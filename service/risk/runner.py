@@ -1,4 +1,4 @@
-"""Signals kept apart: none can poison a transaction, take all the time, or lower a requirement."""
+"""Isolation of signals: none can break a transaction, exceed its time, or lower a requirement."""
 
 import time
 from collections.abc import Callable
@@ -15,15 +15,15 @@ _MS: Final = 1000.0
 
 
 class _Poisoned(Exception):
-    """A signal failed in the middle; what it had begun must not stay."""
+    """A signal failed inside the transaction, which must be rolled back."""
 
 
 class Signals:
-    """The signals of a deployment, each behind a border.
+    """The signals of a deployment, each isolated from the login.
 
     Args:
-        signals: Whom to ask, in order.
-        budget: Tells how many milliseconds one may take before its answer counts as its worst.
+        signals: The signals, in order.
+        budget: Returns the milliseconds after which the result of a signal counts as its worst.
     """
 
     def __init__(self, signals: tuple[Signal, ...], budget: Callable[[], float]) -> None:
@@ -32,12 +32,12 @@ class Signals:
         self._careful = False
 
     def assess(self, tx: Tx, facts: SignalFacts) -> tuple[Assessment, ...]:
-        """Ask every signal; a fault, a refusal of the database or a delay is its worst.
+        """Ask every signal; an exception, a database error or a delay counts as its worst.
 
         Raises:
-            Busy: One failed, which may have spoilt this unit of work: it is to be done again. From
-                then on this process sets a savepoint for each signal; until then none, as each is
-                two statements.
+            Busy: A signal failed and may have broken the transaction, which must be retried. From
+                then on this process sets a savepoint for each signal; before that none, as each
+                costs two statements.
         """
         if self._careful:
             return assess_all(self.signals, tx, facts, self._ask_alone)
@@ -48,12 +48,12 @@ class Signals:
             raise Busy(again=True) from error
 
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
-        """Let every signal take in what was seen; one that fails learns nothing."""
+        """Let every signal learn from the flow; a failing one learns nothing."""
         for signal in self.signals:
             self._tell(signal.learn, signal.name, tx, facts)
 
     def failed(self, tx: Tx, facts: SignalFacts) -> None:
-        """Tell every signal that a factor failed; the counted attempt stands whatever they do."""
+        """Report a failed factor to every signal; the attempt stays counted if they fail."""
         for signal in self.signals:
             self._tell(signal.failed, signal.name, tx, facts)
 
@@ -65,7 +65,7 @@ class Signals:
             _not_outrun(error)
             raise _Poisoned from error
         except Exception as error:
-            # Whatever a signal raises counts as its worst.
+            # Any exception of a signal counts as its worst.
             raise _fault(signal.name, type(error).__name__) from error
         spent = (time.perf_counter() - begun) * _MS
         if spent > self._budget():
@@ -77,7 +77,7 @@ class Signals:
             return self._ask(signal, tx, facts)
         except SignalFault as fault:
             if fault.__cause__ is None:
-                # A time-out: it has spoilt nothing.
+                # A time-out leaves the transaction intact.
                 raise
             raise _Poisoned from fault
 
@@ -100,7 +100,7 @@ class Signals:
 
 
 def _not_outrun(error: Exception) -> None:
-    """Let the unit of work be done again where others went first: that is no signal's fault."""
+    """Re-raise serialization conflicts, so that the transaction is retried: no signal's fault."""
     if isinstance(error, SQLAlchemyError) and outrun(error):
         raise error
 

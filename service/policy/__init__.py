@@ -1,1 +1,1 @@
-"""Facts in, one decision out."""
+"""Authentication policy: facts in, one decision out."""

@@ -1,4 +1,4 @@
-"""HTTP of policies: their lives, the live risk parameter, and risk held against subjects."""
+"""HTTP routes of policies, the threshold shift, and risk held against subjects."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -23,12 +23,12 @@ Queue = Callable[[Tx, str, Mapping[str, Any], str], Mapping[str, Any]]
 Hold = Callable[[Tx, UUID], bool]
 ACT = "policy.activate"
 BACKTEST = "policy.backtest"
-"""The kind of long job that compares a document with what was decided."""
+"""Kind of the job that compares a document with stored decisions."""
 _MOST = 10_000
 
 
 class Draft(BaseModel):
-    """A document, as JSON."""
+    """A policy document as JSON."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -36,7 +36,7 @@ class Draft(BaseModel):
 
 
 class Shadowing(BaseModel):
-    """Whether the document decides beside the active one."""
+    """Whether the document is evaluated in shadow of the active one."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -44,7 +44,7 @@ class Shadowing(BaseModel):
 
 
 class Backtesting(BaseModel):
-    """How far back to go, and over how many decisions at most; newest first."""
+    """The range of a backtest: oldest decision and maximum number, newest first."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -67,7 +67,7 @@ def _exact(target: float) -> float:
 
 
 class Parameters(BaseModel):
-    """A new course of the live parameter; a looser one needs an approval."""
+    """A new threshold shift; a looser one needs an approval."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -78,13 +78,13 @@ class Parameters(BaseModel):
 
 
 class PolicyRoutes:
-    """The operations.
+    """The operations on policies.
 
     Args:
-        queue: Queues a long job of a kind, with parameters, for an actor; returns its view.
-        consume: Uses an approval of the caller for one act, target and figures; returns who
-            stands for it.
-        hold: Locks a subject for a change; tells whether it is there.
+        queue: Queues a job of a kind with parameters for an actor; returns its view.
+        consume: Consumes an approval of the caller for an operation, target and parameters; returns
+            the responsible actor.
+        hold: Locks a subject for a change; returns whether it exists.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class PolicyRoutes:
         return document.schema()
 
     def draft(self, call: Call) -> Mapping[str, Any]:
-        """Add a document."""
+        """Store a draft."""
         wanted: Draft = call.body
         try:
             read = parser.read(wanted.document)
@@ -128,17 +128,17 @@ class PolicyRoutes:
             raise BadInput(*(_below(fault) for fault in error.faults), code=error.code) from None
 
     def delete(self, call: Call) -> None:
-        """Delete a document that was never in force."""
+        """Delete a document that was never active."""
         with self._database.transaction() as tx:
             self._lives.delete(tx, call.path["version"], call.by.actor)
 
     def validate(self, call: Call) -> Mapping[str, Any]:
-        """Check that a document can be satisfied here."""
+        """Check that a document can be satisfied in this deployment."""
         with self._database.transaction() as tx:
             return self._lives.validate(tx, call.path["version"], call.by.actor)
 
     def backtest(self, call: Call) -> Response:
-        """Queue a comparison of a document with what was decided."""
+        """Queue a comparison of a document with stored decisions."""
         wanted: Backtesting = call.body
         since = wanted.since.isoformat() if wanted.since else None
         with self._database.transaction() as tx:
@@ -153,23 +153,23 @@ class PolicyRoutes:
         return response
 
     def shadow(self, call: Call) -> Mapping[str, Any]:
-        """Let a document decide beside the active one."""
+        """Evaluate a document in shadow of the active one, or stop doing so."""
         wanted: Shadowing = call.body
         with self._database.transaction() as tx:
             version, actor = call.path["version"], call.by.actor
             return self._lives.shadow(tx, version, actor, on=wanted.enabled)
 
     def activate(self, call: Call) -> Mapping[str, Any]:
-        """Put a document in force, as two operators agreed."""
+        """Activate a document, with the approval of a second operator."""
         wanted: Approved = call.body
         with self._database.transaction() as tx:
-            # An approval names the whole hash: a shortened one could be met by another document.
+            # An approval names the full hash: another document could match a prefix.
             version = self._lives.full(tx, call.path["version"])
             actor = self._consume(tx, call.by, wanted.approval, ACT, version, {})
             return self._lives.activate(tx, version, actor)
 
     def rollback(self, call: Call) -> Mapping[str, Any]:
-        """Take a document out of force again, as two operators agreed."""
+        """Deactivate a document, with the approval of a second operator."""
         wanted: Approved = call.body
         with self._database.transaction() as tx:
             version = self._lives.full(tx, call.path["version"])
@@ -177,12 +177,12 @@ class PolicyRoutes:
             return self._lives.rollback(tx, version, actor)
 
     def parameters(self, _call: Call) -> Mapping[str, Any]:
-        """Show the live parameters."""
+        """Show the threshold shift."""
         with self._database.transaction(read=True) as tx:
             return self._lives.parameters(tx)
 
     def tighten(self, call: Call) -> Mapping[str, Any]:
-        """Set the live parameter."""
+        """Set the threshold shift."""
         wanted: Parameters = call.body
         life = timedelta(seconds=wanted.expires_in)
         with self._database.transaction() as tx:
@@ -196,7 +196,7 @@ class PolicyRoutes:
             )
 
     def clear(self, call: Call) -> None:
-        """Let go of the risk that is held against a subject."""
+        """Clear the risk held against a subject."""
         subject = call.id("subject", "subject")
         with self._database.transaction() as tx:
             self._hold(tx, subject)

@@ -1,4 +1,4 @@
-"""Tables of policy documents, of what is in force, of decisions and of risk held against people."""
+"""Tables of policy documents, the policy state, decisions, and risk held against subjects."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -38,7 +38,7 @@ _OWNER: Final = service_owner("policies")
 
 
 def explained(raw: bytes) -> dict[str, Any]:
-    """Give what a decision was made on and why, without the weights of signals."""
+    """Return the facts and reasons of a decision for an export, without the weights of signals."""
     content = orjson.loads(raw)
     facts, outcome = content["facts"], content["outcome"]
     return {
@@ -57,7 +57,7 @@ def explained(raw: bytes) -> dict[str, Any]:
 
 
 class PolicyDocument(Base):
-    """One document under its content hash; nobody who can write to the table can change one."""
+    """A document under its content hash; its encryption prevents changes in the database."""
 
     __tablename__ = "policy_document"
     __personal__ = Personal(
@@ -82,7 +82,7 @@ class PolicyDocument(Base):
 
 
 class PolicyState(Noted, Base):
-    """What is in force: one row, sealed under its revision, replaced by a guarded update."""
+    """The policy state: one row, sealed under its revision, replaced by a guarded update."""
 
     __tablename__ = "policy_state"
     __members__ = ("changed_at",)
@@ -99,7 +99,7 @@ class PolicyState(Noted, Base):
 
 
 class PolicyDecision(Base):
-    """One decision about a subject, with the facts it was made on."""
+    """A decision about a subject, with its facts."""
 
     __tablename__ = "policy_decision"
     __personal__ = Personal(
@@ -120,16 +120,16 @@ class PolicyDecision(Base):
     effect: Mapped[str] = mapped_column(String(16))
     shadow: Mapped[str | None] = mapped_column(String(64))
     shadow_change: Mapped[str | None] = mapped_column(String(16))
-    # Blanked, not missing, where the subject's keys were destroyed.
+    # Blank, not missing, after the subject's keys were destroyed.
     facts = encrypted_optional_bytes("factor")
 
     def field_owner(self) -> Owner:
-        """Return the subject it is about."""
+        """Return the subject of the decision."""
         return subject_owner(self.subject_id)
 
 
 class SubjectRisk(Noted, Base):
-    """What is held against a subject until a strong factor or an operator clears it."""
+    """Risk held against a subject until a strong factor or an operator clears it."""
 
     __tablename__ = "subject_risk"
     __members__ = ("subject_id", "since")
@@ -175,7 +175,7 @@ def drop_document(tx: Tx, number: UUID) -> None:
 
 
 def count_documents(tx: Tx) -> int:
-    """Return how many documents there are."""
+    """Return the number of documents."""
     return tx.scalar(select(func.count()).select_from(table_of(PolicyDocument))) or 0
 
 
@@ -185,13 +185,13 @@ def document(tx: Tx, version: str) -> PolicyDocument | None:
 
 
 def starting(tx: Tx, prefix: str) -> Sequence[PolicyDocument]:
-    """Return the documents whose version begins so, two at most."""
+    """Return at most two documents by a prefix of their version."""
     query = select(PolicyDocument).where(PolicyDocument.version.startswith(prefix))
     return tx.scalars(query.limit(2)).all()
 
 
 def state(tx: Tx) -> tuple[int, dict[str, Any]] | None:
-    """Return the revision and content of what is in force; None in a new database."""
+    """Return the revision and content of the policy state; None in a new database."""
     row = tx.execute(_STATE).first()
     if row is None:
         return None
@@ -200,19 +200,19 @@ def state(tx: Tx) -> tuple[int, dict[str, Any]] | None:
 
 
 def revision(tx: Tx) -> int | None:
-    """Return the revision of what is in force."""
+    """Return the revision of the policy state."""
     found: int | None = tx.execute(select(_STATES.c.revision)).scalar()
     return found
 
 
 def first_state(tx: Tx, content: dict[str, Any], now: datetime) -> bool:
-    """Write the first state; False when another process did."""
+    """Insert the first state; return False if another process did."""
     values = {"id": STATE_ID, "revision": 1, "changed_at": now, "state": _seal(tx, 1, content)}
     return insert_once(tx, PolicyState, values)
 
 
 def replace_state(tx: Tx, old: int, content: dict[str, Any], now: datetime) -> bool:
-    """Replace the state; False when another request was first."""
+    """Replace the state; return False if another request did first."""
     statement = (
         update(_STATES)
         .where(_STATES.c.id == STATE_ID, _STATES.c.revision == old)
@@ -244,7 +244,7 @@ def add_decision(tx: Tx, values: dict[str, Any], facts: bytes) -> None:
 def decisions(
     tx: Tx, before: UUID | None, since: datetime | None, limit: int
 ) -> list[PolicyDecision]:
-    """Return a page of decisions, newest first, below an id."""
+    """Return a page of decisions below an id, newest first."""
     query = select(PolicyDecision).order_by(PolicyDecision.id.desc()).limit(limit)
     if before is not None:
         query = query.where(PolicyDecision.id < before)
@@ -254,7 +254,7 @@ def decisions(
 
 
 def count_decisions(tx: Tx, since: datetime | None) -> int:
-    """Return how many decisions there are."""
+    """Return the number of decisions."""
     query = select(func.count()).select_from(_DECISIONS)
     if since is not None:
         query = query.where(_DECISIONS.c.at >= since)
@@ -262,7 +262,7 @@ def count_decisions(tx: Tx, since: datetime | None) -> int:
 
 
 def shadow_counts(tx: Tx, version: str) -> Sequence[Any]:
-    """Return by segment and kind of change how often a shadow agreed or differed, for how many."""
+    """Count decisions and people by segment and by the change in the shadow's decision."""
     columns = (_DECISIONS.c.segment, _DECISIONS.c.shadow_change)
     counts = (
         func.count().label("decisions"),
@@ -273,18 +273,18 @@ def shadow_counts(tx: Tx, version: str) -> Sequence[Any]:
 
 
 def drop_decisions(tx: Tx, before: datetime) -> int:
-    """Forget a page of decisions made before a time; return how many."""
+    """Delete a page of decisions made before a time; return how many."""
     return drop_page(tx, _DECISIONS, _DECISIONS.c.at < before)
 
 
 def forget_decisions(tx: Tx, subject: UUID) -> int:
-    """Forget every decision about a subject; return how many."""
+    """Delete all decisions about a subject; return how many."""
     gone = delete(_DECISIONS).where(_DECISIONS.c.subject_id == subject)
     return len(tx.execute(gone.returning(_DECISIONS.c.id)).all())
 
 
 def risk(tx: Tx, subject: UUID) -> dict[str, Any] | None:
-    """Return what is held against a subject."""
+    """Return the risk held against a subject."""
     row = tx.execute(_RISK, {"b_s": subject}).first()
     if row is None or row.risk is None:
         return None
@@ -293,7 +293,7 @@ def risk(tx: Tx, subject: UUID) -> dict[str, Any] | None:
 
 
 def hold_risk(tx: Tx, number: UUID, subject: UUID, content: dict[str, Any], now: datetime) -> None:
-    """Hold a risk against a subject, in the place of what was held before."""
+    """Store the risk of a subject, replacing the previous one."""
     drop_risk(tx, subject)
     sealed = seal_value(tx, "factor", _risk_context(subject, number), orjson.dumps(content))
     values = {"id": number, "subject_id": subject, "since": now, "risk": sealed}
@@ -301,7 +301,7 @@ def hold_risk(tx: Tx, number: UUID, subject: UUID, content: dict[str, Any], now:
 
 
 def drop_risk(tx: Tx, subject: UUID) -> bool:
-    """Let go of what is held against a subject; False when nothing was."""
+    """Delete the risk of a subject; return False if there was none."""
     return delete_rows(tx, SubjectRisk, _RISKS.c.subject_id == subject) > 0
 
 

@@ -1,4 +1,4 @@
-"""Documents from text, and the one that ships with the service."""
+"""Parsing of policy documents, and the default document."""
 
 from functools import cache
 from importlib import resources
@@ -11,15 +11,15 @@ _FILE: Final = "default.json"
 
 
 def parse(text: str) -> Document:
-    """Return the document that a YAML or JSON text holds.
+    """Parse a policy document from YAML or JSON text.
 
     Raises:
-        BadInput: It is not valid; one fault per place to mend, with its JSON pointer.
+        BadInput: It is not valid; one fault per error, with its JSON pointer.
     """
     return parser.read(parser.load(text))
 
 
 @cache
 def shipped() -> Document:
-    """Return the document that ships with the service."""
+    """Return the default document."""
     return parse((resources.files("service.policy") / _FILE).read_text("utf-8"))

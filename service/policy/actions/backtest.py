@@ -1,4 +1,4 @@
-"""Stored decisions decided again: by the policy that made them, or by another to compare."""
+"""Re-evaluate stored decisions, with the policy that made them or with another one."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -21,11 +21,11 @@ PAGE: Final = 500
 
 
 class Backtest:
-    """Goes over the stored decisions, newest first, page by page.
+    """Re-evaluates stored decisions page by page, newest first.
 
     Args:
-        whole: The document to compare with; None replays each by the one that made it.
-        since: How far back.
+        whole: The policy to compare with; None replays each decision with its own policy.
+        since: Oldest decision to include.
     """
 
     def __init__(self, whole: Whole | None, since: datetime | None = None) -> None:
@@ -37,11 +37,11 @@ class Backtest:
         self.different: list[dict[str, Any]] = []
 
     def total(self, tx: Tx) -> int:
-        """Return how many decisions there are to go over."""
+        """Return the number of decisions to evaluate."""
         return store.count_decisions(tx, self._since)
 
     def page(self, tx: Tx, limit: int = PAGE) -> int:
-        """Go over the next page; return how many decisions it had, 0 at the end."""
+        """Evaluate the next page; return its number of decisions, 0 at the end."""
         rows = store.decisions(tx, self._before, self._since, limit)
         for row, content in self._opened(rows):
             self._again(tx, row, content)
@@ -58,7 +58,7 @@ class Backtest:
             except CryptoError:
                 opened = None
             if opened is None:
-                # The subject was erased: nothing is left to decide on.
+                # The subject was erased, and its facts with it.
                 self.table.unopened += 1
             else:
                 yield row, orjson.loads(opened)

@@ -1,4 +1,4 @@
-"""The life of a document: draft, validated, shadow, active, retired; and the live parameter."""
+"""Lifecycle of policy documents (draft, validated, shadow, active, retired); threshold shifts."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -36,14 +36,14 @@ from service.web.paging import PageRequest
 
 _KEPT: Final = 20
 PLACES: Final = 2
-"""Decimal places of the live parameter over HTTP: an approval names exactly what is set."""
+"""Decimal places of a threshold shift over HTTP, so that an approval names the exact value."""
 
 
 class Lives:
-    """Leads documents through their lives.
+    """Manages the lifecycle of policy documents.
 
     Args:
-        registered: The factors that this deployment can check.
+        registered: The factors that this deployment can verify.
     """
 
     def __init__(
@@ -55,24 +55,24 @@ class Lives:
         self._clock = clock
 
     def listing(self, tx: Tx) -> list[dict[str, Any]]:
-        """Return every document with its status, newest first."""
+        """Return all documents with their status, newest first."""
         _, content = repository.state(tx)
         return [_view(row, content) for row in store.documents(tx)]
 
     def page(self, tx: Tx, page: PageRequest) -> dict[str, Any]:
-        """Return a page of the same list."""
+        """Return a page of documents with their status, newest first."""
         _, content = repository.state(tx)
         rows = store.documents(tx, page.after, page.fetched)
         return page.answer(rows, lambda row: row.id, lambda row: _view(row, content))
 
     def show(self, tx: Tx, version: str) -> dict[str, Any]:
-        """Return a document, its status, and how it did as a shadow; raises NotFound."""
+        """Return a document, its status, and its results as a shadow; raises NotFound."""
         row = repository.row(tx, version)
         counts = [
             {
                 "segment": item.segment,
                 "change": item.shadow_change,
-                # A number with few people behind it would show one person's risk.
+                # A count of few people would reveal one person's risk.
                 "decisions": item.decisions if item.people >= replay.LEAST_PEOPLE else None,
             }
             for item in store.shadow_counts(tx, row.version)
@@ -81,10 +81,10 @@ class Lives:
         return _view(row, content) | {"document": orjson.loads(row.body), "shadow": counts}
 
     def draft(self, tx: Tx, document: Document, actor: str) -> dict[str, Any]:
-        """Add a document; the same one twice is one.
+        """Store a draft; drafting an identical document again has no effect.
 
         Raises:
-            BadInput: It could not decide anything: inheritance or a condition is wrong.
+            BadInput: The document cannot be compiled: inheritance or a condition is invalid.
         """
         whole = compile_document(document)
         if store.document(tx, whole.version) is None:
@@ -94,16 +94,16 @@ class Lives:
         return self.show(tx, whole.version)
 
     def delete(self, tx: Tx, version: str, actor: str) -> None:
-        """Delete a document that is not in force and never was.
+        """Delete a document that is not active and never was.
 
         Raises:
-            NotFound: There is no such one.
-            Conflict: It is or was in force, or the policy changed meanwhile.
+            NotFound: The document does not exist.
+            Conflict: It is or was active, or the policy changed meanwhile.
         """
         row, (revision, content) = repository.row(tx, version), repository.state(tx)
         if _status(row, content) not in {"draft", "validated"}:
             raise Conflict("policy_in_use", "Only a document that was never in force is deleted.")
-        # A new revision with the same content: who puts it in force at once is refused.
+        # A new revision with the same content makes a concurrent activation of the document fail.
         self._replace(tx, revision, content)
         store.drop_document(tx, row.id)
         self._note(tx, "policy.deleted", row.version, actor)
@@ -111,10 +111,10 @@ class Lives:
     def validate(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
         """Check that the factors of this deployment can satisfy a document.
 
-        The answer has `warnings` about rules that may not act as their author expects.
+        The result has `warnings` about rules that may not act as their author expects.
 
         Raises:
-            BadInput: Names the purpose, band or rule that nobody could satisfy.
+            BadInput: Names the purpose, band or rule that no one could satisfy.
         """
         row = repository.row(tx, version)
         whole = repository.whole(tx, row.version)
@@ -126,7 +126,7 @@ class Lives:
         return self.show(tx, row.version) | {"warnings": warnings(whole)}
 
     def shadow(self, tx: Tx, version: str, actor: str, *, on: bool = True) -> dict[str, Any]:
-        """Let a validated document decide beside the active one, or end that."""
+        """Start or stop evaluating a validated document in shadow of the active one."""
         row = self._validated(tx, version)
         revision, content = repository.state(tx)
         if on and content["active"] == row.version:
@@ -138,10 +138,10 @@ class Lives:
         return self.show(tx, row.version)
 
     def activate(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
-        """Put a validated document in force; every process follows within five seconds.
+        """Activate a validated document; every process applies it within five seconds.
 
         Raises:
-            Conflict: It is not validated, or is in force already.
+            Conflict: It is not validated, or is already active.
         """
         row = self._validated(tx, version)
         require_satisfiable(repository.whole(tx, row.version), self._registered)
@@ -153,17 +153,17 @@ class Lives:
         changed = {"active": row.version, "history": history, "shadow": shadow}
         self._replace(tx, revision, content | changed)
         self._note(tx, "policy.activated", row.version, actor, replaced=content["active"])
-        # A restored backup may not have it, and an older one would be in force again.
+        # A restored backup may lack it, and an older document would become active again.
         self._audit.remember(
             tx, "policy.document", policy=row.version, document=orjson.loads(row.body)
         )
         return self.show(tx, row.version)
 
     def rollback(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
-        """Take the active document out of force; the one before it is in force again.
+        """Deactivate the active document and reactivate the previous one.
 
         Raises:
-            Conflict: The version is not the active one, or there was none before it.
+            Conflict: The version is not active, or there is no previous one.
         """
         row = repository.row(tx, version)
         revision, content = repository.state(tx)
@@ -179,12 +179,12 @@ class Lives:
         return self.show(tx, former.version)
 
     def restore(self, tx: Tx, document: Mapping[str, Any], actor: str) -> None:
-        """Bring back a document that was in force, validated, where it is not there."""
+        """Restore a document that was active, as validated, if it is missing."""
         version = self.draft(tx, Document.model_validate(document), actor)["version"]
         self.validate(tx, version, actor)
 
     def parameters(self, tx: Tx) -> dict[str, Any]:
-        """Return the live parameters: the value now, and the course it is on."""
+        """Return the threshold shift: its current value and its course."""
         _, content = repository.state(tx)
         course = repository.course(content)
         shown: dict[str, Any] = {
@@ -213,21 +213,21 @@ class Lives:
         approved: bool = False,
         automatic: bool = False,
     ) -> dict[str, Any]:
-        """Set the live parameter that moves every threshold of every segment.
+        """Set the threshold shift, which moves every risk threshold of every segment.
 
         Args:
-            tx: A unit of work.
+            tx: A transaction.
             target: Nats from -2 to 2; above 0 is stricter.
-            ramp: Seconds in which it gets there.
-            life: How long it stands before it moves back.
-            actor: Who sets it.
-            approved: Whether a second person agreed.
-            automatic: Whether no person asked for it: then it may only tighten, for a day.
+            ramp: Seconds in which the target is reached.
+            life: Time until it moves back to 0.
+            actor: The actor who sets it.
+            approved: Whether a second person approved it.
+            automatic: Whether a program sets it; then it may only tighten, for at most a day.
 
         Raises:
             BadInput: A value is out of bounds.
-            Forbidden: It is looser somewhere than what two people agreed on, or than an automatic
-                change that stands, and nobody else approved.
+            Forbidden: It is looser at some time than the last approved shift, or than an active
+                automatic one, and no second person approved it.
         """
         _bounded(target, ramp, life, LONGEST_AUTOMATIC if automatic else LONGEST_LIFE)
         now = self._clock.now()
@@ -259,11 +259,11 @@ class Lives:
         return self.parameters(tx)
 
     def full(self, tx: Tx, version: str) -> str:
-        """Return the whole version that a shortened one names; raises NotFound."""
+        """Return the full version for an unambiguous prefix; raises NotFound."""
         return repository.row(tx, version).version
 
     def whole(self, tx: Tx, version: str) -> Whole:
-        """Return a stored document as it would decide; raises NotFound."""
+        """Return a stored document compiled; raises NotFound."""
         return repository.whole(tx, repository.row(tx, version).version)
 
     def _require_room(self, tx: Tx) -> None:
@@ -276,10 +276,10 @@ class Lives:
 
     @staticmethod
     def _floor(content: Mapping[str, Any], *, automatic: bool) -> ThresholdShift | None:
-        """Return the course below which one person may not go.
+        """Return the shift below which one person may not go alone.
 
-        What one person tightened, one person may undo, down to what two agreed on. An automatic
-        change goes on until two people end it, and loosens nothing itself.
+        What one person tightened, one person may undo, down to the last shift that two agreed on.
+        An automatic shift lasts until two people end it, and loosens nothing itself.
         """
         standing = repository.course(content)
         if automatic or (standing is not None and standing.automatic):
@@ -301,7 +301,7 @@ class Lives:
 
 
 def loosening(target: float) -> str:
-    """Return the target that an approval of a looser parameter must name: that of `PLACES`."""
+    """Return the target that an approval of a loosening shift must name, with `PLACES` decimals."""
     return f"{LOOSENING}{target + 0.0:+.{PLACES}f}"
 
 

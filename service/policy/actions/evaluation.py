@@ -1,4 +1,4 @@
-"""The policy in force in this process: decides, and is read again every few seconds."""
+"""Evaluation by the active policy of this process, which is reloaded every few seconds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ from service.telemetry import logs
 
 @dataclass(frozen=True, slots=True)
 class _Live:
-    """What this process decides by; replaced as a whole when it is read again."""
+    """The policy state of this process, replaced as a whole on reload."""
 
     revision: int
     active: Whole
@@ -37,7 +37,7 @@ class _Live:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A decision with the facts it was made on, and how the shadow's differs."""
+    """A decision with its facts, and the difference to the shadow's decision."""
 
     facts: Facts = field(repr=False)
     decision: Decision
@@ -46,7 +46,7 @@ class Judged:
 
 
 class Policies:
-    """Decides by the active document, beside which a shadow may decide without effect."""
+    """Evaluates the active policy, and a shadow policy without effect beside it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -54,16 +54,16 @@ class Policies:
 
     @property
     def version(self) -> str:
-        """Return the version in force here."""
+        """Return the active version in this process."""
         return self._live.active.version
 
     @property
     def signal_budget_ms(self) -> float:
-        """Return how long a signal may take."""
+        """Return the time budget of a signal in milliseconds."""
         return self._live.active.document.signal_budget_ms
 
     def judge(self, facts: Facts) -> Judged:
-        """Decide; the shadow decides beside, and never changes the answer."""
+        """Decide by the active policy; the shadow's decision is recorded but has no effect."""
         live = self._live
         facts = replace(facts, tighten=value_at(live.tighten, facts.now))
         decision = engine.decide(live.active, facts)
@@ -72,19 +72,19 @@ class Policies:
         return Judged(facts, decision, live.shadow.version, _shadowed(live.shadow, facts, decision))
 
     def ways(self, segments: Sequence[str]) -> tuple[bool, bool]:
-        """Return whether answers are deferred and whether attempts fill one bucket.
+        """Return whether disclosure is deferred and whether attempts share one bucket.
 
-        It depends on the client alone: the strictest of the segments that it serves.
+        This depends on the client alone: the strictest of the segments that it serves applies.
         """
         found = [self._live.active.segment(name) for name in segments]
         return any(item.deferred for item in found), any(item.one_bucket for item in found)
 
     def liveness(self, segment: str) -> str:
-        """Return how hard a face must show that it lives; empty where the policy says nothing."""
+        """Return the required liveness of a face; empty if the policy does not set it."""
         return self._live.active.segment(segment).liveness
 
     def accepts(self, segment: str) -> frozenset[str]:
-        """Return the factors that a segment accepts at all."""
+        """Return the factors that a segment accepts."""
         return self._live.active.segment(segment).factors
 
     def admits_unverified(self, segment: str) -> bool:
@@ -103,16 +103,16 @@ class Policies:
         return engine.highest(enrolled & self._live.active.segment(segment).factors)
 
     def session_idle(self, segment: str) -> timedelta | None:
-        """Return how long a session may stay unused; None where only its level says."""
+        """Return the idle timeout of sessions; None if only the level determines it."""
         seconds = self._live.active.segment(segment).session_idle
         return None if seconds is None else timedelta(seconds=seconds)
 
     def keeps_sessions(self, segment: str) -> bool:
-        """Tell whether other sessions go on when a signed-in person changes authenticators."""
+        """Return whether other sessions survive when a signed-in person changes authenticators."""
         return self._live.active.segment(segment).keep_sessions
 
     def cooldown(self, segment: str) -> timedelta:
-        """Return for how long an authenticator is young: it proves too little for some acts."""
+        """Return the cool-down in which new authenticators do not suffice for some actions."""
         return timedelta(hours=self._live.active.segment(segment).young_hours)
 
     def recovery_wait(self, segment: str) -> timedelta:
@@ -120,19 +120,19 @@ class Policies:
         return timedelta(hours=self._live.active.segment(segment).recovery_hours)
 
     def clears(self, segment: str, level: Acr, enrolled: frozenset[str]) -> bool:
-        """Tell whether a completed flow clears what is held against a subject."""
+        """Return whether a completed flow clears the risk held against a subject."""
         if self._live.active.segment(segment).subject_risk.clears == "phr":
             return level is Acr.AAL2_PHR
         return level >= max(Acr.AAL2, engine.highest(enrolled))
 
     def band(self, segment: str, assessments: Sequence[Assessment]) -> Band:
-        """Return the band of what signals say outside a flow, by the thresholds in force now."""
+        """Return the risk band of signals outside a flow, by the current thresholds."""
         tighten = value_at(self._live.tighten, self._clock.now())
         bands = self._live.active.segment(segment).bands
         return engine.band(bands, engine.total(assessments), tighten)
 
     def record(self, tx: Tx, subject: UUID, judged: Judged) -> None:
-        """Store a decision about a subject with the facts it was made on."""
+        """Store a decision about a subject with its facts."""
         facts, decision = judged.facts, judged.decision
         content = {
             "facts": replay.facts_to_json(facts),
@@ -152,23 +152,23 @@ class Policies:
         store.add_decision(tx, values, orjson.dumps(content))
 
     def delete_for(self, tx: Tx, subject: UUID) -> int:
-        """Forget what was decided about a subject: its facts hold what signals and faces gave."""
+        """Delete all decisions about a subject; their facts hold results of signals and faces."""
         return store.forget_decisions(tx, subject)
 
     def drop_old(self, tx: Tx, now: datetime) -> int:
-        """Forget decisions past the retention of the active document; return how many."""
+        """Delete decisions past the retention of the active policy; return how many."""
         kept = timedelta(days=self._live.active.document.retention_days)
         return store.drop_decisions(tx, now - kept)
 
     def take_up(self, database: Store, *, sealing: bool) -> None:
-        """Read the policy in force as this process starts.
+        """Load the active policy at process start, and create the first one if necessary.
 
         Args:
             database: The database.
-            sealing: Whether this process holds the keys to write the first one.
+            sealing: Whether this process holds the keys to write the first policy.
 
         Raises:
-            SetupError: What is stored does not open.
+            SetupError: The stored policy cannot be decrypted.
         """
         with database.transaction(read=True) as tx:
             known = self.known(tx)
@@ -184,7 +184,7 @@ class Policies:
             raise
 
     def ensure(self, tx: Tx) -> None:
-        """Take up the shipped document in a new database; later releases' come as drafts."""
+        """Store the default policy; in a new database also activate it, later ones stay drafts."""
         document = shipped()
         version = parser.version_of(document)
         if store.document(tx, version) is None:
@@ -199,20 +199,20 @@ class Policies:
             store.first_state(tx, content, self._clock.now())
 
     def known(self, tx: Tx) -> bool:
-        """Tell whether `ensure` has nothing to do."""
+        """Return whether `ensure` has nothing to do."""
         there = store.document(tx, parser.version_of(shipped())) is not None
         return there and store.revision(tx) is not None
 
     def refresh(self, tx: Tx) -> None:
-        """Take up what is in force now; what cannot be read leaves the last good in force.
+        """Reload the active policy; if it cannot be read, keep the last good one.
 
         Raises:
-            SetupError: There is no last good one: this process has just started.
+            SetupError: There is no last good one, because this process has just started.
         """
         try:
             self._now = self._read(tx)
         except KeyUnavailable:
-            # A process without this key class decides nothing; it may do other work.
+            # A process without this key class makes no decisions but may do other work.
             self._now = None
         except (CryptoError, LaminaError) as error:
             logs.get().error("policy_refused", error=type(error).__name__)

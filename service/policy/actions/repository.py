@@ -1,4 +1,4 @@
-"""What the tables of policies hold, read and checked; shared by those who decide and lead."""
+"""Read access to stored policies, with checks; shared by evaluation and lifecycle."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _VERSION: Final = re.compile(r"[0-9a-f]{8,64}")
 
 
 def state(tx: Tx) -> tuple[int, dict[str, Any]]:
-    """Return the revision and content of what is in force; raises NotFound."""
+    """Return the revision and content of the policy state; raises NotFound."""
     found = store.state(tx)
     if found is None:
         raise NotFound("policy_not_found", "No policy is in force.")
@@ -29,13 +29,13 @@ def state(tx: Tx) -> tuple[int, dict[str, Any]]:
 
 
 def course(content: Mapping[str, Any], name: str = "tighten") -> ThresholdShift | None:
-    """Return a course of the live parameter: the one it is on, or the last that two `agreed` on."""
+    """Return the current threshold shift, or the last approved one (`agreed`)."""
     found = content.get(name)
     return ThresholdShift.from_json(found) if found else None
 
 
 def row(tx: Tx, version: str) -> PolicyDocument:
-    """Return a document by its version, or by so much of it that it is the only one."""
+    """Return a document by its version or an unambiguous prefix; raises NotFound."""
     if not _VERSION.fullmatch(version):
         raise no_policy()
     found = store.starting(tx, version)
@@ -45,11 +45,11 @@ def row(tx: Tx, version: str) -> PolicyDocument:
 
 
 def whole(tx: Tx, version: str) -> Whole:
-    """Return a document as it decides.
+    """Return a stored document compiled.
 
     Raises:
-        NotFound: There is no such one.
-        Conflict: What is stored is not what its version names.
+        NotFound: The document does not exist.
+        Conflict: The stored document does not match its version.
         OpenError: It was changed in the database.
     """
     found = store.document(tx, version)
@@ -62,7 +62,7 @@ def whole(tx: Tx, version: str) -> Whole:
 
 
 def add(tx: Tx, document: Document, version: str, actor: str, now: datetime) -> None:
-    """Store a document; what ships is valid."""
+    """Store a document; the default one counts as validated."""
     new = PolicyDocument(
         id=new_id(now),
         version=version,
@@ -77,5 +77,5 @@ def add(tx: Tx, document: Document, version: str, actor: str, now: datetime) -> 
 
 
 def no_policy() -> NotFound:
-    """Return the refusal where there is no such document."""
+    """Return the error for an unknown document."""
     return NotFound("policy_not_found", "There is no such policy.")

@@ -1,4 +1,4 @@
-"""Risk that is held against a subject from one session to the next, and what clears it."""
+"""Risk held against a subject across sessions, and its clearing."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +15,7 @@ _LISTED: Final = 16
 
 
 class SubjectRisks:
-    """What is held against whom."""
+    """The stored risk of subjects."""
 
     def __init__(self, audit: AuditLog, clock: Clock) -> None:
         self._audit = audit
@@ -27,7 +27,7 @@ class SubjectRisks:
         return min(0.0, float(found["llr"])) if found else 0.0
 
     def hold(self, tx: Tx, subject: UUID, decision: Decision, held: float) -> None:
-        """Hold what a decision found, where it is worse than what is held already."""
+        """Store the risk of a decision if it is worse than the stored one."""
         if decision.hold >= held:
             return
         now = self._clock.now()
@@ -42,11 +42,11 @@ class SubjectRisks:
         )
 
     def delete_for(self, tx: Tx, subject: UUID) -> bool:
-        """Let go of what is held against a subject that is erased."""
+        """Delete the risk of a subject that is erased."""
         return store.drop_risk(tx, subject)
 
     def clear(self, tx: Tx, subject: UUID, by: str) -> None:
-        """Let go of what is held; raises NotFound when nothing is."""
+        """Clear the risk of a subject; raises NotFound if there is none."""
         if not store.drop_risk(tx, subject):
             raise NotFound("risk_not_found", "Nothing is held against this subject.")
         self._audit.append(tx, "risk.cleared", subject=subject, actor=by)

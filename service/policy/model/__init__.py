@@ -1,1 +1,1 @@
-"""The policy document, its conditions and the pure function that decides."""
+"""The policy document, its conditions and the pure decision function."""

@@ -1,4 +1,4 @@
-"""From a document to what decides: inheritance resolved, conditions compiled, ways checked."""
+"""Compile a policy document: resolve inheritance, compile conditions, check satisfiability."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,9 +38,9 @@ from service.risk.model import Band
 Layers = tuple[tuple[str, ...], ...]
 _NOBODY: Final = UUID(int=0)
 SOMETIME: Final = datetime(9000, 1, 1, tzinfo=UTC)
-"""When supposed evidence is of: later than any other, so that it stands for a fresh check."""
+"""Time of hypothetical evidence, later than any other, so that it counts as fresh."""
 LEAST: Final = Acr.AAL1
-"""What `highest` asks for at least, also of a person who has nothing enrolled."""
+"""The minimum level of `highest`, also for a person with nothing enrolled."""
 _UNVERIFIED: Final = "unverified_email_sign_in"
 _COST: Final = (
     "an address that anybody may have typed signs in: it proves nothing of who reads it, one more "
@@ -52,11 +52,11 @@ _NEEDED: Final = ("login", "step_up", "enrollment", "recovery")
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule whose condition is a closure; None where it always holds.
+    """A rule with its condition compiled to a closure; None if it always applies.
 
     Args:
-        match: The condition once a factor has verified: a field without a value counts against.
-        unproven: The condition before that: a field without a value makes no rule hold.
+        match: The condition after a factor was verified: a missing value counts as risk.
+        unproven: The condition before that: a missing value makes no rule apply.
     """
 
     id: str
@@ -69,18 +69,18 @@ class CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A segment as the engine reads it.
+    """A compiled segment.
 
     Args:
-        raised: What each band adds, with what the bands below it add.
-        forbidden: Factors that each band takes away, likewise.
-        liveness: How hard a face must show that it lives; empty where the document says nothing.
-        session_idle: Seconds a session may stay unused; None where only its level says.
-        young_hours: For how long an authenticator is young.
-        recovery_hours: How long a recovery by the help desk waits.
-        keep_sessions: Whether a person's other sessions go on when authenticators change.
-        unverified_email: Whether an e-mail address that nobody has verified may sign in.
-        offers: The types of authenticator that a completed login gives a grant for.
+        raised: Effects of each band, including those of the bands below it.
+        forbidden: Factors that each band forbids, likewise.
+        liveness: Required liveness of a face; empty if the document does not set it.
+        session_idle: Idle timeout of sessions in seconds; None if only the level determines it.
+        young_hours: Cool-down of new authenticators in hours.
+        recovery_hours: Delay of a recovery by the help desk in hours.
+        keep_sessions: Whether a person's other sessions survive a change of authenticators.
+        unverified_email: Whether an unverified e-mail address may sign in.
+        offers: Types of authenticator for which a completed login issues a grant.
     """
 
     name: str
@@ -113,15 +113,15 @@ class Whole:
     segments: Mapping[str, Compiled]
 
     def segment(self, name: str) -> Compiled:
-        """Return a segment; one that the document does not name is the default."""
+        """Return a segment; the default segment if the document does not name it."""
         return self.segments.get(name) or self.segments["default"]
 
 
 def compile_document(document: Document) -> Whole:
-    """Return what decides.
+    """Compile a document.
 
     Raises:
-        BadInput: Inheritance goes in a circle, a segment is not whole, or a condition is wrong.
+        BadInput: Inheritance is circular, a segment is incomplete, or a condition is invalid.
     """
     segments = {
         name: _compile(document, name, _resolved(document, name)) for name in document.segments
@@ -130,19 +130,19 @@ def compile_document(document: Document) -> Whole:
 
 
 def supposed(factor: str) -> Evidence:
-    """Return the evidence that a factor would leave, to reckon with before it is shown."""
+    """Return the hypothetical evidence of a factor, for planning."""
     return _SUPPOSED[factor]
 
 
 def require_satisfiable(whole: Whole, registered: frozenset[str]) -> None:
-    """Refuse a policy that nobody could satisfy, or not without a biometric.
+    """Check that a policy can be satisfied, even without biometrics.
 
     Args:
         whole: The policy.
-        registered: The factors that this deployment can check.
+        registered: The factors that this deployment can verify.
 
     Raises:
-        BadInput: Names the purpose, band or rule, and what is out of reach.
+        BadInput: Names the purpose, band or rule, and what is unreachable.
     """
     for name, segment in whole.segments.items():
         for purpose, rule in segment.purposes.items():
@@ -158,7 +158,7 @@ def require_satisfiable(whole: Whole, registered: frozenset[str]) -> None:
 
 
 def warnings(whole: Whole) -> list[dict[str, str]]:
-    """Return what a valid document may not do as its author expects, with the place of each."""
+    """Return warnings about rules that may not act as expected, with their pointers."""
     found = []
     for name, segment in whole.document.segments.items():
         offers = segment.login_enrollment.offer if segment.login_enrollment else ()
@@ -204,7 +204,7 @@ def _require(
 def _open(
     segment: Compiled, layer: tuple[str, ...], left: frozenset[str], registered: frozenset[str]
 ) -> bool:
-    """Tell whether a layer has a way; a fallback stands in only where all are biometric."""
+    """Return whether a layer is reachable; fallbacks apply only to all-biometric layers."""
     if left & set(layer):
         return True
     own = registered & segment.factors & set(layer)
@@ -218,7 +218,7 @@ def _level(name: str) -> Acr:
 
 
 def _resolved(document: Document, name: str) -> Segment:
-    """Return a segment with what it inherits; raises BadInput that shows the circle."""
+    """Return a segment merged with its ancestors; raises BadInput that shows a cycle."""
     chain = [name]
     while (parent := document.segments[chain[-1]].extends) is not None:
         at = f"/segments/{chain[-1]}/extends"
@@ -230,8 +230,8 @@ def _resolved(document: Document, name: str) -> Segment:
         chain.append(parent)
     merged: dict[str, Any] = {}
     for link in reversed(chain):
-        said = document.segments[link].model_dump(by_alias=True, exclude_unset=True)
-        merged = _merged(merged, said)
+        declared = document.segments[link].model_dump(by_alias=True, exclude_unset=True)
+        merged = _merged(merged, declared)
     found = Segment.model_validate(merged)
     lacking = [purpose for purpose in _NEEDED if getattr(found, purpose) is None]
     if lacking:
@@ -240,9 +240,9 @@ def _resolved(document: Document, name: str) -> Segment:
 
 
 def _merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the child over the parent: purposes are replaced whole, rules by their id.
+    """Merge a child segment over its parent: purposes are replaced whole, rules by id.
 
-    Of `raise`, `subjects` and `login_enrollment` each member is replaced by itself.
+    `raise`, `subjects` and `login_enrollment` are merged member by member.
     """
     merged = {**parent, **child}
     for name in ("raise", "subjects", "login_enrollment"):
@@ -305,7 +305,7 @@ def _rule(rule: Rule, pointer: str) -> CompiledRule:
 
 
 def _pointers(document: Document, name: str) -> dict[str, str]:
-    """Return where each rule that a segment has or inherits is written; raises for a twin."""
+    """Return the pointer of each own or inherited rule; raises BadInput for duplicate ids."""
     found: dict[str, str] = {}
     link: str | None = name
     while link is not None:

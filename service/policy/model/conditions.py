@@ -1,4 +1,4 @@
-"""Structured conditions: a closed vocabulary, checked once with pointers, compiled to closures."""
+"""Structured conditions over a closed vocabulary, validated once and compiled to closures."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -21,12 +21,12 @@ _PAYMENT: Final = ("approval", "transaction", "after")
 
 @dataclass(frozen=True, slots=True)
 class PolicyField:
-    """One word of the vocabulary.
+    """A field of the vocabulary.
 
     Args:
         kind: text, number, flag, set, band or acr.
-        risk: +1 where more risk means a greater value, -1 a smaller one, 0 where it says nothing.
-        stages: Where the field exists.
+        risk: +1 if a greater value means more risk, -1 if a smaller one, 0 if neither.
+        stages: The stages in which the field has a value.
     """
 
     kind: str
@@ -64,10 +64,10 @@ VOCABULARY: Final[Mapping[str, PolicyField]] = {
     "malware": PolicyField("flag", 1, _PAYMENT),
     "integrity": PolicyField("flag", -1, _PAYMENT),
 }
-"""Every field that a condition may name; nothing else can be looked at."""
+"""All fields that a condition may use."""
 
 UNPROVEN: Final = frozenset({"purpose", "client", "requested", "hour", "weekday"})
-"""The fields that have a value before any factor has verified."""
+"""Fields that have a value before any factor was verified."""
 _ORDER: Final = {"lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge}
 _OPS: Final = {
     "text": ("eq", "ne", "in", "not_in"),
@@ -117,17 +117,17 @@ SCHEMA: Final[dict[str, Any]] = {
         },
     ],
 }
-"""JSON Schema of a condition; what it cannot say, `compile_condition` checks."""
+"""JSON Schema of a condition; `compile_condition` checks what a schema cannot express."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the document a condition stands, and what it is for.
+    """The position of a condition in the document, and its context.
 
     Args:
-        sign: +1 while the branch can only become true with more risk, -1 under a `not`; the other
-            way round where the rule relieves.
-        missing: What a field without a value counts as, so that the rule fails closed.
+        sign: +1 if the branch may only become true with more risk, -1 under a `not`; reversed if
+            the rule relieves.
+        missing: The result for a field without a value, so that the rule fails closed.
     """
 
     pointer: str
@@ -151,21 +151,21 @@ class _Place:
 def compile_condition(
     value: object, pointer: str, stage: str, *, relief: bool = False, unproven: bool = False
 ) -> Condition:
-    """Return the condition as a closure over a view of fields.
+    """Compile a condition to a closure over a view of fields.
 
-    A field that moves with risk may only be used so that more risk asks for more: a raising rule
-    becomes true with it, a relieving one becomes false.
+    A field that depends on risk may only be used so that more risk requires more: a raising rule
+    may only become true with it, a relieving one only false.
 
     Args:
         value: The condition as JSON.
-        pointer: Its place in the document.
+        pointer: Its JSON pointer in the document.
         stage: The stage of its rule.
         relief: Whether the rule relieves.
-        unproven: Whether a field without a value makes no rule hold. By default it makes a raising
-            rule hold; that must not be while nothing is known of the person yet.
+        unproven: Whether a field without a value makes no rule apply. By default it makes a raising
+            rule apply, which must not happen before anything is known of the person.
 
     Raises:
-        BadInput: A field, an operation, a value or a limit is wrong; names the place.
+        BadInput: A field, operation, value or limit is invalid; the fault has the pointer.
     """
     missing = not relief and not unproven
     return _compile(value, _Place(pointer, stage, -1 if relief else 1, missing))
@@ -205,7 +205,7 @@ def _group(name: str, value: Mapping[str, Any], place: _Place) -> Condition:
 
 
 def _each(parts: tuple[Condition, ...], *, until: bool) -> Condition:
-    """Return the closure of `any` or `all`: a loop, which costs half of what a generator does."""
+    """Return the closure of `any` or `all`, as a loop, which costs half as much as a generator."""
 
     def group(view: Mapping[str, Any]) -> bool:
         for part in parts:
@@ -235,7 +235,7 @@ def _leaf(value: Mapping[str, Any], place: _Place) -> Condition:
 
 
 def _direction(op: str, operand: object) -> int:
-    """Return +1 where a greater value makes the leaf true, -1 where a smaller does, else 0."""
+    """Return +1 if a greater value makes the leaf true, -1 if a smaller one does, else 0."""
     if op == "eq" and isinstance(operand, bool):
         return 1 if operand else -1
     return {"lt": -1, "lte": -1, "gt": 1, "gte": 1, "contains": 1, "contains_any": 1}.get(op, 0)

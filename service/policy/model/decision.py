@@ -1,4 +1,4 @@
-"""Facts go into a policy and one decision comes out."""
+"""The facts that a policy evaluates and the decision it returns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from service.risk.model import Assessment, Band, Reason
 
 
 class Effect(StrEnum):
-    """What a decision does."""
+    """The effect of a decision."""
 
     ALLOW = "allow"
     REQUIRE = "require"
@@ -21,16 +21,16 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything a policy may look at.
+    """All inputs of a policy decision.
 
     Args:
-        disclosed: Whether the answer may depend on the subject. Before that the policy sees the
-            client and the time only, and no rule suspends or denies.
-        proven: Whether a factor has verified in this flow; nothing is suspended before that.
-        standing: What is held against the subject from earlier, in nats, 0 or below.
-        tighten: The live risk parameter: nats that every threshold is moved by, from -2 to 2.
-        stage: When the decision is made: admission, approval, transaction or after.
-        context: Further fields by their names in the vocabulary of conditions.
+        disclosed: Whether the answer may depend on the subject. Before that the policy sees only
+            the client and the time, and no rule suspends or denies.
+        proven: Whether a factor was verified in this flow; no one is suspended before that.
+        standing: Risk held against the subject from earlier sessions, in nats, 0 or below.
+        tighten: The threshold shift: nats by which every threshold is moved, from -2 to 2.
+        stage: Stage of the decision: admission, approval, transaction or after.
+        context: Further fields by their names in the vocabulary.
     """
 
     purpose: str
@@ -52,12 +52,12 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One answer: what is still to be shown, as layers of alternatives, and why.
+    """A policy decision: the layers of factors still required, and the reasons.
 
     Args:
         policy_version: The content hash of the document that decided.
-        delay: Seconds to wait before the next attempt.
-        hold: What is to be held against the subject beyond this session, in nats, 0 or below.
+        delay: Throttle delay before the next attempt, in seconds.
+        hold: Risk to hold against the subject beyond this session, in nats, 0 or below.
     """
 
     effect: Effect

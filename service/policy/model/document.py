@@ -1,4 +1,4 @@
-"""The form of a policy document: every member, its bounds, and the JSON Schema it publishes."""
+"""The policy document format: all members, their bounds, and the published JSON Schema."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
@@ -16,7 +16,7 @@ from service.policy.model import conditions
 
 PURPOSES: Final = ("login", "step_up", "enrollment", "recovery", "transaction")
 FACTORS: Final = ("webauthn", "password", "totp", "face", "recovery_code")
-"""Every factor by name; which of them a deployment can check, its registry knows."""
+"""All factor names; a registry knows which of them a deployment can verify."""
 BIOMETRIC: Final = frozenset({"face"})
 FRICTION: Final[dict[str, float]] = {
     "webauthn": 1.0,
@@ -25,15 +25,15 @@ FRICTION: Final[dict[str, float]] = {
     "face": 3.0,
     "recovery_code": 9.0,
 }
-"""What showing a factor costs a person, where a document does not say otherwise."""
+"""Default cost to a person of presenting a factor."""
 MOST_RULES: Final = 200
 LONGEST_DELAY: Final = 120
 PSD2_IDLE: Final = 300
-"""Seconds without activity after which a session ends, RTS (EU) 2018/389 article 4(3)(d)."""
+"""Idle timeout of a session in seconds, RTS (EU) 2018/389 article 4(3)(d)."""
 YOUNG_HOURS: Final = 72
-"""For how long an authenticator is young where a document does not say otherwise."""
+"""Default cool-down of new authenticators in hours."""
 RECOVERY_HOURS: Final = 24
-"""How long a recovery by the help desk waits where a document does not say otherwise."""
+"""Default delay of a recovery by the help desk in hours."""
 TIGHTEN: Final = 2.0
 
 TypeName = Literal["password", "totp", "recovery_codes", "face"]
@@ -51,7 +51,7 @@ When = Annotated[Any, WithJsonSchema(conditions.SCHEMA)]
 
 
 class DocumentPart(BaseModel):
-    """What every part of a document has in common."""
+    """Common configuration of all parts of a document."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -63,9 +63,9 @@ class DocumentPart(BaseModel):
 
 
 class Requirement(DocumentPart):
-    """What one purpose asks for before risk is looked at.
+    """The requirement of one purpose before risk is considered.
 
-    `ways` lists alternatives, each a list of layers; `layers` is the only way where there is one.
+    `ways` lists alternatives, each a list of layers; `layers` is a single way.
     """
 
     acr: AcrName
@@ -82,12 +82,12 @@ class Requirement(DocumentPart):
 
     @property
     def alternatives(self) -> tuple[tuple[tuple[str, ...], ...], ...]:
-        """Return the ways, of which there is always one."""
+        """Return the ways, at least one."""
         return self.ways or (self.layers,)
 
 
 class RuleEffect(DocumentPart):
-    """What a band or a rule adds, narrows, delays or ends."""
+    """The effect of a band or rule: added layers, forbidden factors, delay, level."""
 
     layers: Layers = ()
     acr: RaisedAcr | None = None
@@ -96,13 +96,13 @@ class RuleEffect(DocumentPart):
 
 
 class Critical(DocumentPart):
-    """What the highest band does: it ends the flow, and may switch the capability off."""
+    """The effect of the critical band: ends the flow, and may suspend the subject."""
 
     suspend: bool = False
 
 
 class Raise(DocumentPart):
-    """What each band adds to what the bands below it add."""
+    """The additional effect of each band on top of the bands below it."""
 
     elevated: RuleEffect = RuleEffect()
     high: RuleEffect = RuleEffect()
@@ -110,14 +110,14 @@ class Raise(DocumentPart):
 
 
 class Relief(DocumentPart):
-    """What an exemption leaves of the base; it can take away only."""
+    """The part of the base requirement that an exemption keeps; it can only remove."""
 
     acr: RaisedAcr | Literal["none"]
     layers: Layers = ()
 
 
 class Then(RuleEffect):
-    """What a rule does where its condition holds."""
+    """The effect of a rule whose condition is true."""
 
     deny: bool = False
     suspend: bool = False
@@ -125,7 +125,7 @@ class Then(RuleEffect):
 
 
 class Rule(DocumentPart):
-    """One rule; `audit_only` notes what it would have done and does nothing."""
+    """A rule; with `audit_only` its effect is only recorded."""
 
     id: Name
     stage: Literal["admission", "approval", "transaction", "after"] = "admission"
@@ -148,7 +148,7 @@ class Rule(DocumentPart):
 
 
 class ProbabilityBands(DocumentPart):
-    """Where each band begins on the calibrated probability of fraud of a transaction."""
+    """Lower limits of the bands for the calibrated fraud probability of a transaction."""
 
     elevated: Probability
     high: Probability
@@ -162,7 +162,7 @@ class ProbabilityBands(DocumentPart):
 
 
 class Bands(DocumentPart):
-    """Where each band begins: the sum of log-likelihood ratios at or below the value."""
+    """Thresholds of the bands for the sum of log-likelihood ratios, reached at or below them."""
 
     elevated: float
     high: float
@@ -178,14 +178,14 @@ class Bands(DocumentPart):
 
 
 class SubjectRiskRule(DocumentPart):
-    """When risk is held against a subject beyond its session, and what clears it."""
+    """When risk is held against a subject beyond a session, and what clears it."""
 
     remember: Literal["elevated", "high", "critical"] = "high"
     clears: Literal["phr", "highest"] = "highest"
 
 
 class Face(DocumentPart):
-    """What a segment asks of a face: how hard it must show that it lives."""
+    """The liveness that a segment requires of a face."""
 
     liveness: Literal["off", "passive", "active"]
 
@@ -212,7 +212,7 @@ class LoginEnrollment(DocumentPart):
 
 
 class Segment(DocumentPart):
-    """The rules of one segment; what is not said comes from `extends`."""
+    """The rules of a segment; missing members are inherited through `extends`."""
 
     extends: Name | None = None
     regime: Literal["standard", "psd2"] | None = None
@@ -257,7 +257,7 @@ class Segment(DocumentPart):
 
 
 class Document(DocumentPart):
-    """A whole policy; its version is the hash of its canonical form."""
+    """A policy document; its version is the hash of its canonical form."""
 
     format: Literal[1]
     name: Name

@@ -1,7 +1,7 @@
-"""The pure function that decides: `join(base, raise(signals))`, for logins and transactions alike.
+"""The pure decision function, `join(base, raise(signals))`, for logins and transactions.
 
-Every step of `raise` can only add: bands add what the bands below them add, layers and classes are
-joined, allowed factors are narrowed. So more evidence of risk never asks for less.
+Every step of `raise` can only add: bands include the effects of the bands below them, layers and
+classes are joined, allowed factors are narrowed. So more evidence of risk never requires less.
 """
 
 import math
@@ -36,13 +36,13 @@ from service.risk.model import Assessment, Band, Reason
 
 _STEPS: Final = (Band.ELEVATED, Band.HIGH, Band.CRITICAL)
 _NO_RISK: Final = math.nextafter(0.0, -1.0)
-"""The greatest sum that any band but the low one may begin at."""
+"""The greatest sum at which any band above the low one may begin."""
 _BY_LABEL: Final = {band.label: band for band in Band}
 
 
 @dataclass(slots=True)
 class _Asked:
-    """What is required before evidence is looked at; it grows while rules are read."""
+    """The accumulated requirement, before evidence is considered."""
 
     acr: Acr
     ways: tuple[Layers, ...]
@@ -54,7 +54,7 @@ class _Asked:
     reasons: list[Reason] = field(default_factory=list)
 
     def join(self, effect: RuleEffect) -> None:
-        """Add what an effect adds and take away what it forbids."""
+        """Add an effect's layers, level and delay, and remove the factors it forbids."""
         self.extra += [layer for layer in effect.layers if layer not in self.extra]
         self.allowed.difference_update(effect.forbid)
         self.delay = max(self.delay, effect.delay)
@@ -62,9 +62,9 @@ class _Asked:
             self.acr = max(self.acr, parse_acr(effect.acr))
 
     def join_reachable(self, effect: RuleEffect, usable: frozenset[str]) -> None:
-        """Add of an effect what this subject can show, for risk that is only held against it.
+        """Join the part of an effect that the subject can satisfy, for risk held against it.
 
-        Otherwise whoever fails badly in a person's name would lock that person out.
+        Otherwise anyone who fails badly in a person's name would lock that person out.
         """
         self.extra += [
             layer for layer in effect.layers if layer not in self.extra and usable & set(layer)
@@ -74,14 +74,14 @@ class _Asked:
             self.acr = max(self.acr, parse_acr(effect.acr))
 
     def end(self, then: Then) -> None:
-        """End it where a rule says so; to suspend is more than to deny."""
+        """End the flow if a rule says so; suspension takes precedence over denial."""
         if then.suspend:
             self.ends = Effect.SUSPEND
         elif then.deny and self.ends is None:
             self.ends = Effect.DENY
 
     def relieve(self, relief: Relief) -> None:
-        """Leave of the base what the exemption leaves; it never adds."""
+        """Reduce the base to what an exemption keeps; it never adds."""
         self.acr = min(self.acr, _base(relief.acr, frozenset()))
         kept = set(relief.layers)
         self.ways = tuple(tuple(layer for layer in way if layer in kept) for way in self.ways)
@@ -89,7 +89,7 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Risk:
-    """How great the risk is, over both horizons."""
+    """The risk of the session and of the subject."""
 
     fused: Fused
     session: Band
@@ -97,39 +97,39 @@ class _Risk:
 
     @property
     def band(self) -> Band:
-        """Return the greater of both; a subject's own never ends a flow, or nothing clears it."""
+        """The greater of both; a subject's band never ends a flow, or nothing could clear it."""
         return max(self.session, min(self.subject, Band.HIGH))
 
 
 def total(assessments: Sequence[Assessment]) -> Fused:
-    """Return the sum of what the signals say."""
+    """Return the fused score of all signals."""
     return fuse(Share(item.signal, item.llr, item.hard) for item in assessments)
 
 
 def band(bands: Bands, fused: Fused, tighten: float = 0.0) -> Band:
-    """Return the band of a session.
+    """Return the risk band of a session.
 
     Args:
-        bands: Where each begins.
-        fused: The sum of what the signals say.
-        tighten: Nats that every threshold is moved towards 0, from -2 to 2. A threshold goes no
-            further than where the next milder band begins in the document, and none reaches 0:
-            without any evidence of risk the band is always low.
+        bands: The thresholds of the bands.
+        fused: The fused score of the signals.
+        tighten: Nats by which every threshold is moved towards 0, from -2 to 2. A threshold moves
+            at most to that of the next milder band in the document, and none reaches 0: without
+            evidence of risk the band is always low.
     """
     found = _by_total(bands, fused.total, tighten)
     return max(found, _BY_LABEL[bands.hard]) if fused.hard else found
 
 
 def highest(factors: Iterable[str]) -> Acr:
-    """Return the highest level that factors reach together."""
+    """Return the highest level that the factors reach together."""
     return achieved(map(supposed, factors), SOMETIME).acr
 
 
 def unmet(layers: Layers, evidence: Sequence[Evidence]) -> Layers:
-    """Return the layers that lack evidence; each piece of evidence serves one layer only.
+    """Return the layers without evidence; each piece of evidence serves only one layer.
 
-    As many layers as possible are served (a bipartite matching by augmenting paths), the earlier
-    ones first; so one layer more never makes another one met.
+    As many layers as possible are served (bipartite matching by augmenting paths), earlier ones
+    first, so an additional layer never makes another one met.
     """
     served: dict[int, int] = {}
     return tuple(
@@ -140,14 +140,14 @@ def unmet(layers: Layers, evidence: Sequence[Evidence]) -> Layers:
 
 
 def decide(whole: Whole, facts: Facts) -> Decision:
-    """Return what is still to be shown, or that it is enough, or that it ends here."""
+    """Return the layers still required, or that the flow is allowed or denied."""
     segment = whole.segment(facts.segment)
     if not facts.disclosed:
         facts = _unproven(facts)
     risk = _risk(segment, facts)
     asked = _asked(segment, facts, risk)
     reasons = [reason for item in facts.assessments for reason in item.reasons]
-    reasons += [*_told(risk, facts), *asked.reasons]
+    reasons += [*_policy_reasons(risk, facts), *asked.reasons]
     decision = Decision(
         Effect.REQUIRE,
         asked.acr,
@@ -172,7 +172,7 @@ def decide(whole: Whole, facts: Facts) -> Decision:
 
 
 def _unproven(facts: Facts) -> Facts:
-    """Return what may be looked at before a factor has verified: client and policy, nobody else."""
+    """Return the facts usable before a factor was verified: client and time, not the person."""
     known = {name: value for name, value in facts.context.items() if name in UNPROVEN}
     return replace(
         facts, assessments=(), standing=0.0, suspended=False, proven=False, context=known
@@ -180,7 +180,7 @@ def _unproven(facts: Facts) -> Facts:
 
 
 def _irreversible(effect: Effect, facts: Facts) -> Effect:
-    """Return the effect; nobody is suspended by a name alone, the flow is denied instead."""
+    """Return the effect; without a verified factor, suspension becomes denial of the flow."""
     return Effect.DENY if effect is Effect.SUSPEND and not facts.proven else effect
 
 
@@ -194,7 +194,7 @@ def _risk(segment: Compiled, facts: Facts) -> _Risk:
 
 
 def _hold(segment: Compiled, risk: _Risk, tighten: float) -> float:
-    """Return what is held against the subject: at least what keeps the band that was found."""
+    """Return the risk to hold against the subject: at least enough to keep the band found."""
     if risk.session < _BY_LABEL[segment.subject_risk.remember]:
         return 0.0
     step = min(risk.session, Band.HIGH)
@@ -213,7 +213,7 @@ def _by_total(bands: Bands, total: float, tighten: float) -> Band:
 
 def _by_probability(begins: ProbabilityBands, probability: float | None, tighten: float) -> Band:
     if probability is None or not 0 <= probability <= 1:
-        # Without a model that answers nothing is waved through.
+        # Without a valid answer of the model, no transaction passes unchecked.
         return Band.ELEVATED
     found, milder = Band.LOW, 0.0
     for step, base in zip(_STEPS, (begins.elevated, begins.high, begins.critical), strict=True):
@@ -224,20 +224,20 @@ def _by_probability(begins: ProbabilityBands, probability: float | None, tighten
     return found
 
 
-def _told(risk: _Risk, facts: Facts) -> list[Reason]:
-    """Return what the policy itself has to say about the sum."""
-    told = []
+def _policy_reasons(risk: _Risk, facts: Facts) -> list[Reason]:
+    """Return the policy's own reasons about the score."""
+    found = []
     favor = sum(max(item.llr, 0.0) for item in facts.assessments)
     if favor > risk.fused.excused:
         detail = "good signals excuse this much and no more"
-        told.append(Reason("offset", "policy", round(risk.fused.excused, 4), detail))
+        found.append(Reason("offset", "policy", round(risk.fused.excused, 4), detail))
     if facts.standing < 0:
         detail = "risk that is held against the subject from earlier"
-        told.append(Reason("subject_risk", "policy", round(facts.standing, 4), detail))
+        found.append(Reason("subject_risk", "policy", round(facts.standing, 4), detail))
     if facts.tighten:
         detail = "every threshold is moved by this much"
-        told.append(Reason("tighten", "policy", facts.tighten, detail))
-    return told
+        found.append(Reason("tighten", "policy", facts.tighten, detail))
+    return found
 
 
 def _asked(segment: Compiled, facts: Facts, risk: _Risk) -> _Asked:
@@ -255,7 +255,7 @@ def _asked(segment: Compiled, facts: Facts, risk: _Risk) -> _Asked:
         min(ages, default=None),
     )
     rules = segment.rules.get(facts.stage, ())
-    # Relief comes off the base; what is raised is joined afterwards, so that nothing lowers it.
+    # Relief reduces the base; raises are joined afterwards, so that nothing lowers them.
     effects = _apply(rules, asked, facts, _view(facts, risk)) if rules else []
     certain = segment.raised[risk.session]
     for effect in (*certain, *effects):
@@ -275,7 +275,7 @@ def _base(name: str, usable: frozenset[str]) -> Acr:
 def _apply(
     rules: Sequence[CompiledRule], asked: _Asked, facts: Facts, view: Mapping[str, Any]
 ) -> list[RuleEffect]:
-    """Relieve and end as the rules say; return what they add."""
+    """Apply reliefs and endings of the rules; return the effects to join."""
     effects: list[RuleEffect] = []
     for rule in rules:
         if facts.purpose not in rule.purposes or not _holds(rule, view, facts):
@@ -288,7 +288,7 @@ def _apply(
             asked.relieve(rule.then.relief)
         else:
             effects.append(rule.then)
-            # To end a flow tells of the person: that waits until a factor has verified.
+            # Ending a flow reveals the person's state, so it waits until a factor was verified.
             if facts.disclosed:
                 asked.end(rule.then)
     return effects
@@ -301,24 +301,24 @@ def _holds(rule: CompiledRule, view: Mapping[str, Any], facts: Facts) -> bool:
     try:
         return match(view)
     except TypeError:
-        # A value that cannot be compared raises what is asked and relieves of nothing.
+        # A value that cannot be compared makes a raising rule apply and a relief not.
         return rule.then.relief is None
 
 
 def _view(facts: Facts, risk: _Risk) -> dict[str, Any]:
-    told = {
+    always = {
         "purpose": facts.purpose,
         "requested": facts.requested,
         "hour": facts.now.hour,
         "weekday": facts.now.weekday(),
     }
     if not facts.disclosed:
-        return {**facts.context, **told}
+        return {**facts.context, **always}
     reasons = {reason.code for item in facts.assessments for reason in item.reasons}
     return {
         **facts.context,
         **{f"signal.{item.signal}": item.llr for item in facts.assessments},
-        **told,
+        **always,
         "enrolled": facts.enrolled,
         "shown": {item.factor for item in facts.evidence},
         "band": risk.band,
@@ -356,7 +356,7 @@ def _measure(decision: Decision, asked: _Asked, segment: Compiled, facts: Facts)
             missing = (_lifting(fresh, usable, asked.acr, facts.now, segment.friction),)
         if not missing:
             return replace(decision, effect=Effect.ALLOW)
-        # What nobody enrolled cannot be shown; a layer without a way left ends this way.
+        # Factors not enrolled cannot be presented; a layer without any makes this way impossible.
         ways = tuple(_ordered(layer, usable, segment.friction) for layer in missing)
         if all(ways):
             plans.append(ways)
@@ -364,7 +364,7 @@ def _measure(decision: Decision, asked: _Asked, segment: Compiled, facts: Facts)
 
 
 def _easiest(plans: Sequence[Layers], segment: Compiled) -> Layers:
-    """Return the way of least friction, its first layer widened by how the other ways begin."""
+    """Return the way of least friction, its first layer widened by those of the other ways."""
     cost = segment.friction
     by_cost = sorted(plans, key=lambda plan: sum(cost[layer[0]] for layer in plan))
     first = dict.fromkeys(name for plan in by_cost for name in plan[0])
@@ -372,9 +372,9 @@ def _easiest(plans: Sequence[Layers], segment: Compiled) -> Layers:
 
 
 def _with_fallback(layers: Layers, segment: Compiled, enrolled: frozenset[str]) -> Layers:
-    """Return the layers; one with only biometric ways for this subject gets another.
+    """Extend each layer that is only biometric for this subject by the fallback factors.
 
-    What is enrolled decides, not what risk has left of it: narrowing opens no other way.
+    Enrollment decides, not what risk left of it: forbidding factors opens no other way.
     """
     return tuple(
         (*layer, *segment.fallback)
@@ -397,7 +397,7 @@ def _lifting(
     now: datetime,
     friction: Mapping[str, float],
 ) -> tuple[str, ...]:
-    """Return the factors that bring the level nearer, those that cost least in the end first."""
+    """Return the factors that raise the level, by the total friction of reaching the wanted one."""
     level = achieved(fresh, now).acr
 
     def cost(name: str) -> float:

@@ -1,4 +1,4 @@
-"""From text to a document: YAML or JSON, one canonical form, one fault per place to mend."""
+"""Parse YAML or JSON text to a policy document, with one fault per error."""
 
 import hashlib
 import json
@@ -19,33 +19,33 @@ _MOST_FAULTS: Final = 2000
 
 
 _GREATEST: Final = 2**53 - 1
-"""The greatest whole number that JSON carries exactly (RFC 8785, appendix D)."""
+"""The greatest integer that JSON represents exactly (RFC 8785, appendix D)."""
 _SCALARS: Final = {
     "tag:yaml.org,2002:null": r"~|null|Null|NULL|",
     "tag:yaml.org,2002:bool": r"true|True|TRUE|false|False|FALSE",
     "tag:yaml.org,2002:int": r"[-+]?(?:0|[1-9][0-9]{0,18})",
     "tag:yaml.org,2002:float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?",
 }
-"""The plain scalars that are no text: YAML 1.2's core schema, less what JSON does not have."""
+"""Plain scalars that are not text: YAML 1.2's core schema, minus what JSON lacks."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML of JSON values: no aliases, which can grow a text beyond bounds, and no twin keys.
+    """YAML restricted to JSON values: no aliases, which can expand without bound, no twin keys.
 
-    Nothing is a date, a base-60 number or binary: `12:30` and `2026-11-01` are text.
+    Dates, base-60 numbers and binary are not resolved: `12:30` and `2026-11-01` are text.
     """
 
-    # None of the resolvers of YAML 1.1 is inherited; those of `_SCALARS` are added below.
+    # The resolvers of YAML 1.1 are not inherited; those of `_SCALARS` are added below.
     yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        """Refuse an alias."""
+        """Reject an alias."""
         if self.check_event(yaml.events.AliasEvent):
             raise _wrong("", "yaml_alias", "aliases are not taken")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        """Refuse a member that is named twice."""
+        """Reject duplicate and non-text member names."""
         names = [self.construct_object(name, deep=True) for name, _ in node.value]
         line = node.start_mark.line + 1
         if not all(isinstance(name, str) for name in names):
@@ -61,10 +61,10 @@ for _tag, _pattern in _SCALARS.items():
 
 
 def load(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the value of a YAML or JSON text.
+    """Parse a YAML or JSON text to a value.
 
     Raises:
-        BadInput: The text is too long or is neither.
+        BadInput: The text is too long, or is neither.
     """
     if len(text) > LARGEST:
         raise _wrong("", "too_long", f"must have at most {LARGEST} characters")
@@ -80,15 +80,15 @@ def load(text: str) -> Any:  # noqa: ANN401 - any JSON value
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise _wrong("", "not_yaml", f"is not YAML: {error.problem}{place}") from None
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        # PyYAML lets some of these out of its own constructors, as of `!!bool maybe`.
+        # PyYAML raises some of these from its own constructors, for example for `!!bool maybe`.
         raise _wrong("", "not_yaml", "is neither YAML nor JSON") from None
 
 
 def read(value: object) -> Document:
-    """Return the document that a JSON value holds.
+    """Validate a JSON value as a document.
 
     Raises:
-        BadInput: One fault per place to mend, with its pointer.
+        BadInput: One fault per error, with its pointer.
     """
     _json_only(value, "", 0)
     try:
@@ -103,23 +103,23 @@ def read(value: object) -> Document:
 def _fault(item: Any) -> Fault:  # noqa: ANN401 - pydantic's ErrorDetails
     kind = str(item["type"])
     if kind == "extra_forbidden":
-        # A name that nobody knows is not repeated: the place it is in is told.
+        # An unknown name is not repeated; the pointer names its parent.
         return Fault(_pointer(item["loc"][:-1]), kind, "has a member that is not known")
     return Fault(_pointer(item["loc"]), kind, _text(item["msg"]))
 
 
 def canonical(document: Document) -> bytes:
-    """Return the one form of a document: what was said, in RFC 8785."""
+    """Return the canonical form of a document (RFC 8785), with the members that were set."""
     return canonical_json(document.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
 
 def version_of(document: Document) -> str:
-    """Return the content hash that every decision shows: SHA-256 of the canonical form, in hex."""
+    """Return the version of a document: SHA-256 of the canonical form, in hex."""
     return hashlib.sha256(canonical(document)).hexdigest()
 
 
 def _json_only(value: object, pointer: str, depth: int) -> None:
-    """Refuse what JSON does not carry exactly; the version is the hash of the JSON form."""
+    """Reject values that JSON cannot represent exactly, as the version is a hash of the JSON."""
     if depth > _DEEPEST:
         raise _wrong("", "too_deep", f"is nested deeper than {_DEEPEST}")
     if isinstance(value, dict):
@@ -137,7 +137,7 @@ def _scalar(value: object, pointer: str) -> None:
         if not _encodable(value):
             raise _wrong(pointer, "not_text", "holds half a surrogate pair, which is no text")
     elif isinstance(value, int | float):
-        # True and False are numbers to Python, and in range; no comparison holds for NaN.
+        # True and False are numbers to Python, and in range; comparisons with NaN are false.
         if not abs(value) <= _GREATEST:
             detail = f"must be a number from {-_GREATEST} to {_GREATEST}"
             raise _wrong(pointer, "number_out_of_range", detail)
@@ -172,7 +172,7 @@ def _no_constant(_name: str) -> NoReturn:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """Return the JSON pointer (RFC 6901); pydantic marks a wrong key with a part of its own."""
+    """Return the JSON pointer (RFC 6901); pydantic marks an invalid key with an extra part."""
     parts = [str(part) for part in location if part != "[key]"]
     return "".join(f"/{_escaped(part)}" for part in parts)
 

@@ -1,4 +1,4 @@
-"""Facts and decisions as JSON, so that what was decided can be decided again, and compared."""
+"""Facts and decisions as JSON, for storing, replaying and comparing decisions."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from service.risk.model import Assessment, Reason
 
 FORMAT: Final = 1
 LEAST_PEOPLE: Final = 20
-"""How many people must be behind a number that is shown without the right to read their risk."""
+"""Minimum number of people behind a count shown without the right to read their risk."""
 _CELLS: Final = {
     "step_up": "step_ups",
     "denied": "denials",
@@ -31,7 +31,7 @@ _ORDER: Final = (Effect.ALLOW, Effect.REQUIRE, Effect.DENY, Effect.SUSPEND)
 
 
 def facts_to_json(facts: Facts) -> dict[str, Any]:
-    """Return the facts as JSON values, to be sealed."""
+    """Return the facts as JSON values, for sealing."""
     return {
         "v": FORMAT,
         "purpose": facts.purpose,
@@ -63,7 +63,7 @@ def facts_to_json(facts: Facts) -> dict[str, Any]:
 
 
 def facts_from_json(value: Mapping[str, Any]) -> Facts:
-    """Return the facts that `facts_to_json` wrote."""
+    """Build the facts from the output of `facts_to_json`."""
     return Facts(
         purpose=value["purpose"],
         segment=value["segment"],
@@ -94,7 +94,7 @@ def facts_from_json(value: Mapping[str, Any]) -> Facts:
 
 
 def decision_to_json(decision: Decision) -> dict[str, Any]:
-    """Return a decision as JSON values; two decisions are the same where these are equal."""
+    """Return a decision as JSON values; equal values mean equal decisions."""
     return {
         "effect": decision.effect.value,
         "required": int(decision.required),
@@ -109,10 +109,10 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
 
 
 def change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Return how another policy's decision on the same facts differs.
+    """Return how the decision of another policy on the same facts differs.
 
-    One of `same`, `step_up` (asks where it was enough), `denied`, `eased` (asks for less), or
-    `other` (the same effect by another way).
+    One of `same`, `step_up` (requires more instead of allowing), `denied`, `eased` (requires less),
+    or `other` (the same effect in another way).
     """
     before, after = (_ORDER.index(Effect(item["effect"])) for item in (old, new))
     if after > before:
@@ -125,7 +125,7 @@ def change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class Row:
-    """Old against new in one segment: decisions by cell, and the people behind each."""
+    """Comparison counts of one segment, with the people behind each count."""
 
     decisions: int = 0
     cells: Counter[str] = field(default_factory=Counter)
@@ -140,16 +140,16 @@ class Row:
             self.people.setdefault(name, set()).add(subject)
 
     def cell(self, name: str, least: int) -> int | None:
-        """Return a count; None where fewer people than `least` are behind it, and not none."""
+        """Return a count; None if it is of some but fewer than `least` people."""
         behind = len(self.people.get(name, ()))
         if 0 < behind < least:
             return None
-        # One person more or less must not show in two comparisons.
+        # One person more or less must not be visible by comparing two reports.
         return self.cells[name] // least * least if least > 1 else self.cells[name]
 
 
 class Table:
-    """What a backtest shows: old against new by segment."""
+    """The result of a backtest: old against new decisions by segment."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
@@ -162,11 +162,12 @@ class Table:
         self.rows.setdefault(segment, Row()).add(subject, old, new)
 
     def listing(self, least: int = 1) -> list[dict[str, Any]]:
-        """Return a line per segment.
+        """Return one row per segment.
 
         Args:
-            least: How many people must be behind a number; a smaller one is None, and the others
-                are rounded down to a multiple of it, so that nobody's own risk can be read.
+            least: Minimum number of people behind a count; below it the count is None, and the
+                others are rounded down to a multiple of it, so that no individual risk can be
+                inferred.
         """
         return [
             {"segment": name} | {cell: row.cell(cell, least) for cell in _COLUMNS}

@@ -1,4 +1,4 @@
-"""The live risk parameter: bounded, ramped, expiring; who may set it follows from its course."""
+"""Threshold shifts: bounded, ramped and expiring; the course decides who may set one."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -13,16 +13,16 @@ LONGEST_AUTOMATIC: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class ThresholdShift:
-    """A course of nats over time: from where it was to a target, held, and back to 0.
+    """A shift in nats over time: from the previous value to a target, held, then back to 0.
 
     Args:
         origin: The value when it was set.
-        target: From -2 to 2; above 0 is stricter.
-        since: When it was set.
-        ramp: Seconds in which it moves, and later moves back.
-        expires_at: When it begins to move back.
-        actor: Who set it.
-        automatic: Whether no person did.
+        target: The target from -2 to 2; above 0 is stricter.
+        since: The time it was set.
+        ramp: Seconds of the move to the target, and of the move back.
+        expires_at: The time at which it starts to move back.
+        actor: The actor who set it.
+        automatic: Whether a program set it.
     """
 
     origin: float
@@ -35,11 +35,11 @@ class ThresholdShift:
 
     @property
     def ends_at(self) -> datetime:
-        """Return when nothing is left of it."""
+        """Return the time at which the shift is back to 0."""
         return self.expires_at + timedelta(seconds=self.ramp)
 
     def at(self, now: datetime) -> float:
-        """Return the value that counts at a time."""
+        """Return the shift at a time, in nats."""
         if now >= self.expires_at:
             left = 1 - _share(now - self.expires_at, self.ramp)
             return self._rising(self.expires_at) * left
@@ -57,21 +57,21 @@ class ThresholdShift:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "ThresholdShift":
-        """Return what `to_json` wrote."""
+        """Build the shift from the output of `to_json`."""
         moments = {name: datetime.fromisoformat(value[name]) for name in ("since", "expires_at")}
         return cls(**value | moments)
 
 
 def value_at(course: ThresholdShift | None, now: datetime) -> float:
-    """Return the value that counts; 0 where none was ever set. Bounded whatever is stored."""
+    """Return the shift at a time, 0 if none was set; bounded whatever is stored."""
     found = course.at(now) if course else 0.0
     return max(-TIGHTEN, min(TIGHTEN, found))
 
 
 def never_looser(old: ThresholdShift | None, new: ThresholdShift, now: datetime) -> bool:
-    """Tell whether a course is nowhere below another: then one person may set it.
+    """Return whether a shift is never below another, so that one person may set it alone.
 
-    Both are linear between their corners, so that the corners of both are all there is to compare.
+    Both are piecewise linear, so comparing them at their corners is enough.
     """
     corners = {now, *_corners(new), *(_corners(old) if old else ())}
     return all(
@@ -89,5 +89,5 @@ def _corners(course: ThresholdShift) -> tuple[datetime, ...]:
 
 
 def _share(passed: timedelta, ramp: int) -> float:
-    """Return how much of a ramp is behind, from 0 to 1; a ramp lasts a second at least."""
+    """Return the elapsed share of a ramp, 0 to 1; a ramp lasts at least one second."""
     return max(0.0, min(1.0, passed.total_seconds() / max(ramp, 1)))

@@ -1,1 +1,1 @@
-"""Rows of wrapped keys, and the vault that seals and opens fields with them."""
+"""Wrapped keys, and the key store that seals and opens fields with them."""

@@ -1,9 +1,9 @@
-"""The ledger: a file outside the database that remembers what a restored backup would undo.
+"""The ledger: a file outside the database that records what a restored backup would undo.
 
-One JSON line each, chained and authenticated: ``{"entry": …, "mac": hex}`` where the MAC
-(HMAC-SHA-256 under a key of the service) covers the MAC of the line before. Lines are added; when
-the file has grown, it is replaced by a shorter one whose first line is a `snapshot`. A backup of
-the database that is older than the ledger is found out at the start.
+One JSON line per entry, chained and authenticated: ``{"entry": …, "mac": hex}`` with a MAC
+(HMAC-SHA-256 under a key of the service) that covers the MAC of the previous line. Lines are only
+appended; when the file has grown, it is replaced by a shorter one that starts with a `snapshot`.
+A database backup older than the ledger is detected at start.
 """
 
 import fcntl
@@ -29,18 +29,18 @@ _START: Final = b"lamina/1/ledger"
 _AGAIN: Final = 50
 SNAPSHOT: Final = "snapshot"
 LARGE: Final = 2 * 2**20
-"""Above how many bytes the file is folded; a fold that leaves more waits until it has doubled."""
+"""File size in bytes above which the file is folded; a larger result folds again once doubled."""
 
 
 class Ledger:
-    """One file; safe for several processes and threads of one machine at once.
+    """A ledger file, safe for several processes and threads of one machine at once.
 
-    What was read before is not read again: only lines that were added since.
+    Only lines appended since the last read are read.
 
     Args:
-        path: Where it is.
-        key: Of the MACs.
-        keep: Chooses the lines that a fold leaves; all of them unless said otherwise.
+        path: Path of the file.
+        key: Key of the MACs.
+        keep: Chooses the entries that a fold keeps; by default all.
     """
 
     def __init__(self, path: Path, key: bytes, keep: Fold = list) -> None:
@@ -64,10 +64,10 @@ class Ledger:
         return self._path.name
 
     def entries(self) -> list[Entry]:
-        """Return every line, oldest first; none when there is no file yet.
+        """Return all entries, oldest first; empty if there is no file yet.
 
         Raises:
-            SetupError: A line was changed, removed or put elsewhere; names the first.
+            SetupError: A line was changed, removed or moved; names the first one.
         """
         if not self._path.exists():
             return []
@@ -76,18 +76,18 @@ class Ledger:
             return list(self._entries)
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Add lines, and return when they are on the disk; raises SetupError."""
+        """Append entries and wait until they are on disk; raises SetupError."""
         if entries:
             self.add(lambda _known: entries)
 
     def add(self, choose: Fold) -> int:
-        """Add the lines that are chosen in view of all there are, with nobody adding meanwhile.
+        """Append the entries that `choose` returns for the existing ones, under an exclusive lock.
 
         Returns:
-            How many lines were added; they are on the disk.
+            The number of appended entries; they are on disk.
 
         Raises:
-            SetupError: The file is damaged, or cannot be written.
+            SetupError: The file is damaged or cannot be written.
         """
         new = not self._path.exists()
         with self._locked(os.O_RDWR | os.O_CREAT) as handle:
@@ -100,7 +100,7 @@ class Ledger:
         return len(entries)
 
     def fold(self) -> bool:
-        """Replace a file that has grown by one with fewer lines; return whether it was."""
+        """Replace a file that has grown by one with fewer lines; return whether it was replaced."""
         if not self._path.exists() or self._path.stat().st_size < self._large:
             return False
         with self._locked(os.O_RDWR) as handle:
@@ -108,7 +108,8 @@ class Ledger:
             content = self._folded(self._keep(self._entries))
             self._replace(content)
             self._large = max(LARGE, 2 * len(content))
-            # Whoever waits for the lock of the old file finds out that it is not the path's now.
+            # A process that waits for the lock of the old file will notice that the path has
+            # changed.
             self._forget()
         return True
 
@@ -135,7 +136,7 @@ class Ledger:
         self._settle()
 
     def _settle(self) -> None:
-        """Have the directory on the disk too, so that the file's name outlives a power cut."""
+        """Sync the directory too, so that the file's name survives a power failure."""
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(directory)
@@ -154,7 +155,7 @@ class Ledger:
     def _open(self, flags: int) -> int:
         for _ in range(_AGAIN):
             try:
-                # Not waiting for the other end of a pipe that somebody put there.
+                # Non-blocking, in case the path is a pipe without another end.
                 handle = os.open(
                     self._path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, OWNER_ONLY
                 )
@@ -172,7 +173,7 @@ class Ledger:
         raise SetupError("ledger_unreadable", f"the ledger {self.name} is replaced all the time")
 
     def _read(self, handle: int) -> None:
-        """Take up what was added since it was read last."""
+        """Read the lines appended since the last read."""
         found = os.fstat(handle)
         same = (found.st_dev, found.st_ino) == self._file and found.st_size >= self._offset
         written = found.st_size == self._offset and found.st_mtime_ns != self._changed
@@ -180,7 +181,7 @@ class Ledger:
             self._forget()
             self._file = (found.st_dev, found.st_ino)
         content = os.pread(handle, found.st_size - self._offset, self._offset)
-        # A line that a killed process left half written is no line yet.
+        # A line left incomplete by a killed process does not count.
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content) and _writable(handle):
             os.ftruncate(handle, self._offset + len(whole))

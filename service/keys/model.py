@@ -1,4 +1,4 @@
-"""The lives of keys: which state follows which, and what a promotion waits for. Pure."""
+"""Lifecycle rules of keys: states, and the conditions of a promotion. Pure functions."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,19 +11,19 @@ from service.domain.clock import has_come
 from service.domain.errors import Conflict
 
 REFRESH: Final = timedelta(seconds=5)
-"""How long a process may work with the key states it read: the bound of every key cache."""
+"""Maximum age of the key states of a process, and so of every key cache."""
 ALIVE: Final = timedelta(seconds=30)
-"""How long after its last sign of life an instance still counts."""
+"""Time after its last heartbeat in which an instance counts as live."""
 SETTLE: Final = timedelta(seconds=60)
-"""How long a state stands before the next may lean on it: no unit of work lasts as long."""
+"""Time a state must last before the next step; no transaction lasts longer."""
 
 
 JWKS_LIFE: Final = timedelta(minutes=5)
-"""How long others may keep the published key set; a new key signs no sooner."""
+"""Time that clients may cache the published key set; a new key signs only after it."""
 
 
 class KekStatus(StrEnum):
-    """The life of a key-encryption key."""
+    """The states of a key-encryption key."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -32,7 +32,7 @@ class KekStatus(StrEnum):
 
 
 class IndexStatus(StrEnum):
-    """The life of a blind-index key; all but a pending one are written and looked up by."""
+    """The states of a blind-index key; all except pending are written and queried."""
 
     PENDING = "pending"
     WRITING = "writing"
@@ -41,7 +41,7 @@ class IndexStatus(StrEnum):
 
 
 class SigningStatus(StrEnum):
-    """The life of a token-signing key; all three are published."""
+    """The states of a token-signing key; all three are published."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -50,14 +50,14 @@ class SigningStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InstanceKeys:
-    """What one process holds: names of keys to the state it knows them in."""
+    """The keys that a process holds: key names with the states known to it."""
 
     classes: tuple[str, ...]
     keys: Mapping[str, str]
     roots: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a sign of life stores."""
+        """Return the JSON that a heartbeat stores."""
         return {
             "classes": list(self.classes),
             "keys": dict(self.keys),
@@ -66,13 +66,13 @@ class InstanceKeys:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "InstanceKeys":
-        """Return what `to_json` wrote."""
+        """Build the value from the output of `to_json`."""
         return cls(tuple(stored["classes"]), dict(stored["keys"]), dict(stored["roots"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A process that serves, as its last sign of life tells."""
+    """A serving process, as of its last heartbeat."""
 
     id: UUID
     label: str
@@ -80,22 +80,22 @@ class Instance:
     held: InstanceKeys = field(repr=False)
 
     def alive(self, now: datetime) -> bool:
-        """Tell whether it counts."""
+        """Return whether the last heartbeat is recent enough."""
         return has_come(self.seen_at, now) and now - self.seen_at <= ALIVE
 
 
 def key_name(kind: str, *parts: object) -> str:
-    """Return the name under which an instance reports a key, such as ``kek:contact:2``."""
+    """Return the name by which an instance reports a key, such as ``kek:contact:2``."""
     return ":".join((kind, *map(str, parts)))
 
 
 def require_held(
     instances: Iterable[Instance], now: datetime, name: str, key_class: str, status: str = ""
 ) -> None:
-    """Refuse while a live instance does not hold a key, or does not know its state yet.
+    """Raise Conflict while a live instance does not hold a key, or not know its state yet.
 
     Raises:
-        Conflict: Names the instances that lack it; those without the class are not asked.
+        Conflict: Names the instances that lack it; those without the class do not count.
     """
     lacking = [
         item.label
@@ -112,7 +112,7 @@ def require_held(
 def require_root(
     instances: Iterable[Instance], now: datetime, key_class: str, version: int
 ) -> None:
-    """Refuse while a live instance that uses the class holds an older root only."""
+    """Raise Conflict while a live instance that uses the class holds only an older root."""
     lacking = [
         item.label
         for item in instances
@@ -126,8 +126,8 @@ def require_root(
 
 
 def require_settled(changed_at: datetime, now: datetime, wait: timedelta, what: str) -> None:
-    """Refuse a step that comes too soon after the one before; names the seconds left."""
+    """Raise Conflict if a step follows too soon after the previous one; names the seconds left."""
     left = (changed_at + wait - now).total_seconds()
     if left > 0:
-        detail = f"{what} must stand {int(left) + 1} more seconds first"
+        detail = f"{what} is too recent; wait {int(left) + 1} more seconds"
         raise Conflict("key_not_settled", detail, retry_after=int(left) + 1)

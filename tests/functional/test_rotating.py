@@ -62,7 +62,7 @@ def test_every_tier_is_rotated_by_one_command(lamina, short, tier, steps):  # no
 def test_without_waiting_it_ends_at_what_must_stand(lamina):  # noqa: F811
     """Exit code 2 and the seconds; what was done stands, and the next run does no step twice."""
     refused = lamina("keys", "rotate", "--tier", "kek", "--class", "contact", code=2)
-    assert "must stand" in refused.stderr
+    assert "is too recent" in refused.stderr
     again = lamina("keys", "rotate", "--tier", "kek", "--class", "contact", code=2)
     assert "generate" not in again.stderr
     rows = [row for row in ask(lamina, "keys", "list") if row["version"] > 1]

@@ -1,4 +1,4 @@
-"""The verbs of keys: hold them, give them a life, move what they seal, and prove it."""
+"""Key operations: storage, lifecycle, rotation, verification, recovery and crypto-shredding."""
 
 from service.keys.actions.keystore import KeyStore
 from service.keys.actions.signing import SigningKeys

@@ -1,4 +1,4 @@
-"""How old the keys in use are: what rotation is about to replace, or has left behind."""
+"""Ages of the keys in use, for the monitoring of rotations."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,12 +10,12 @@ from service.store.engine import Tx
 
 @dataclass(frozen=True, slots=True)
 class Age:
-    """The age of one key that is in use.
+    """The age of a key in use.
 
     Args:
         tier: `kek` or `signing`.
-        key_class: Of a KEK; `signing` for a signing key.
-        age: Since it was made.
+        key_class: Class of a KEK; `signing` for a signing key.
+        age: Time since its creation.
     """
 
     tier: str
@@ -24,7 +24,7 @@ class Age:
 
 
 def ages(tx: Tx, now: datetime) -> list[Age]:
-    """Return the age of the KEK in use of every class, and of the key that signs tokens."""
+    """Return the age of the active KEK of each class, and of the active signing key."""
     keks = [row for row in store.keks(tx) if row.status == KekStatus.ACTIVE]
     signing = [row for row in store.signing_keys(tx) if row.status == SigningStatus.ACTIVE]
     return [

@@ -1,4 +1,4 @@
-"""Erase by destroying data keys; prove it; and keep a restored backup from undoing it."""
+"""Erasure by destroying data keys, with certificates, and its repetition after a restore."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ SUBJECT_CLASSES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What an erasure did."""
+    """The result of an erasure."""
 
     id: UUID
     subject: UUID
@@ -40,7 +40,7 @@ class Erased:
     certificate: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the answer to whoever asked: the certificate is a JWS that proves the rest."""
+        """Return the response to the requester; its certificate is a JWS over the rest."""
         return {
             "id": str(self.id),
             "subject": str(self.subject),
@@ -52,14 +52,14 @@ class Erased:
         }
 
     def entry(self) -> Entry:
-        """Return the line of the ledger."""
+        """Return the ledger entry of the erasure."""
         return tombstone_entry(self.id, self.subject, self.classes, self.erased_at, self.horizon)
 
 
 def tombstone_entry(
     tombstone: UUID, subject: UUID, classes: Iterable[str], erased_at: datetime, horizon: datetime
 ) -> Entry:
-    """Return the line of the ledger that stands for one erasure."""
+    """Return the ledger entry of an erasure."""
     return {
         "kind": "tombstone",
         "id": str(tombstone),
@@ -71,12 +71,12 @@ def tombstone_entry(
 
 
 class Shredding:
-    """Destroys the data keys of a subject.
+    """Destroys the data keys of subjects.
 
     Args:
-        retention: How long a backup of the database lives: until then it could bring data back.
-        lock: Locks a subject for a change; raises NotFound where there is none. So a hold and an
-            erasure wait for each other, and the second one sees the first.
+        retention: Maximum age of a database backup; until then a backup could restore the data.
+        lock: Locks a subject for a change; raises NotFound if there is none. It serializes holds
+            and erasures, so that the second one sees the first.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class Shredding:
         self._lock = lock
 
     def hold(self, tx: Tx, subject: UUID, until: datetime, reason: str, actor: str) -> None:
-        """Refuse every erasure of a subject until a date (a duty to keep records).
+        """Place a legal hold that refuses every erasure of a subject until a date.
 
         Raises:
-            NotFound: There is no such subject, or it was erased before.
+            NotFound: The subject does not exist or was erased.
         """
         self._lock(tx, subject)
         now = self._clock.now()
@@ -111,16 +111,16 @@ class Shredding:
         )
 
     def watch(self, tx: Tx, subject: UUID, actor: str) -> None:
-        """Make a subject a canary: whoever opens one of its fields raises an alarm."""
+        """Make a subject a canary: opening any of its fields raises an alarm."""
         tx.merge(Canary(subject_id=subject, created_at=self._clock.now()))
         self._audit.append(tx, "canary.set", subject=subject, actor=actor)
 
     def require_free(self, tx: Tx, subject: UUID) -> None:
-        """Refuse while a legal hold stands, and keep one from being set meanwhile.
+        """Raise Conflict if a legal hold is active; prevent a new one until the transaction ends.
 
         Raises:
-            NotFound: There is no such subject, or it was erased before.
-            Conflict: A hold stands; the detail names its end.
+            NotFound: The subject does not exist or was erased.
+            Conflict: A hold is active; the detail names its end.
         """
         self._lock(tx, subject)
         row = tx.get(LegalHold, subject)
@@ -130,9 +130,9 @@ class Shredding:
             raise Conflict("legal_hold", detail, until=until)
 
     def shred(self, tx: Tx, subject: UUID, classes: Collection[str], actor: str | None) -> Erased:
-        """Destroy a subject's data keys of some classes, and blank what they sealed.
+        """Destroy a subject's data keys of some classes, and blank the fields sealed under them.
 
-        The caller has checked `require_free` and ended what depends on the data.
+        The caller has called `require_free` and ended everything that depends on the data.
         """
         tx.flush()
         keys = store.drop_subject_deks(tx, subject, classes)
@@ -174,12 +174,12 @@ class Shredding:
         return erased
 
     def repeat(self, tx: Tx, entry: Mapping[str, Any]) -> bool:
-        """Repeat an erasure that a restored backup has undone; False when it stands."""
+        """Repeat an erasure that a restored backup has undone; return False if it is in effect."""
         number, subject = UUID(entry["id"]), UUID(entry["subject"])
         if tx.get(Tombstone, number) is not None:
             return False
         erased_at = datetime.fromisoformat(entry["erased_at"])
-        # Keys made after the erasure belong to what was enrolled anew, under a new consent.
+        # Keys created after the erasure belong to a new enrollment under a new consent.
         store.drop_subject_deks(tx, subject, entry["classes"], before=erased_at)
         for table in sealed_tables():
             rotation.blank(tx, table, subject, entry["classes"], unless_keyed=True)
@@ -199,11 +199,11 @@ class Shredding:
         return True
 
     def since(self, tx: Tx, subject: UUID, moment: datetime) -> bool:
-        """Tell whether anything of a subject was erased at a time or later."""
+        """Return whether any data of a subject was erased at or after a time."""
         return store.erased_since(tx, subject, moment)
 
     def entries(self, tx: Tx) -> list[Entry]:
-        """Return a ledger line for every erasure that the database knows of."""
+        """Return a ledger entry for each erasure in the database."""
         return [
             tombstone_entry(row.id, row.subject_id, row.classes, row.erased_at, row.horizon)
             for row in store.tombstones(tx)

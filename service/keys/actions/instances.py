@@ -1,4 +1,4 @@
-"""Signs of life: which processes serve, and which keys each of them holds."""
+"""Heartbeats: the serving processes and the keys each of them holds."""
 
 import threading
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ _ASK_AGAIN: Final = timedelta(minutes=1)
 
 
 class Instances:
-    """The heartbeat of this process, and those of all."""
+    """Writes the heartbeat of this process and lists all instances."""
 
     def __init__(
         self, database: Store, key_store: KeyStore, signing: SigningKeys, clock: Clock, label: str
@@ -36,14 +36,14 @@ class Instances:
         self._asked: dict[str, datetime] = {}
 
     def listed(self, tx: Tx) -> list[Instance]:
-        """Return every instance that was heard of lately."""
+        """Return the instances with a recent heartbeat."""
         return [
             Instance(row.id, row.label, row.seen_at, InstanceKeys.from_json(row.held))
             for row in store.instances(tx)
         ]
 
     def beat(self) -> None:
-        """Give a sign of life: read the key states, then report which keys are held."""
+        """Write a heartbeat: reload the key states, then report the keys held here."""
         self._look_for_roots()
         with self._database.transaction() as tx:
             self._key_store.refresh(tx)
@@ -67,10 +67,10 @@ class Instances:
             store.drop_instances(tx, now - 2 * ALIVE)
 
     def _look_for_roots(self) -> None:
-        """Open the root of each class anew of which a newer version was announced.
+        """Reopen the root of each class for which a newer version was announced.
 
-        A provider may derive its key slowly or be asked over a network: no transaction is open
-        meanwhile, and one that does not have the version yet is asked again in a minute only.
+        A provider may derive its key slowly or over a network, so no transaction is open meanwhile.
+        A provider without the new version yet is asked again after one minute.
         """
         with self._database.transaction(read=True) as tx:
             wanted = roots.announced(tx)
@@ -88,11 +88,11 @@ class Instances:
                 logs.get().warning("root_not_reopened", outcome=key_class, **logs.kind(error))
 
     def start(self) -> None:
-        """Give a sign of life every few seconds, in a thread."""
+        """Write a heartbeat every few seconds, in a thread."""
         threading.Thread(target=self._loop, name="lamina-heartbeat", daemon=True).start()
 
     def stop(self) -> None:
-        """Tell that this process serves no more."""
+        """Report that this process stops serving."""
         self._stop.set()
         with self._database.transaction() as tx:
             store.leave(tx, self._id)
@@ -101,7 +101,7 @@ class Instances:
         while True:
             try:
                 self.beat()
-            except Exception as error:  # noqa: BLE001 - a root that is away must not end the thread
+            except Exception as error:  # noqa: BLE001 - an unavailable root must not end the thread
                 logs.get().warning("heartbeat_missed", **logs.kind(error))
             if self._stop.wait(REFRESH.total_seconds()):
                 return

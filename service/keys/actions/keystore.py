@@ -1,4 +1,4 @@
-"""The vault: loads the key ring, finds or makes data keys, seals and opens fields."""
+"""The key store: loads the key ring, finds or creates data keys, seals and opens fields."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -44,15 +44,15 @@ INDEX_CLASS: Final = "index"
 class KeyStore:
     """The keys of this process.
 
-    Data keys of subjects live as long as one unit of work, so that no cache outlives a shred and
-    a known subject costs exactly what an unknown one does. Those of the service and of clients
-    are kept until the key states are read again, every `REFRESH`, but never from the transaction
-    that made them: it may roll back.
+    Data keys of subjects are cached for one transaction only, so that no cache outlives a shred and
+    a known subject costs exactly what an unknown one does. Those of the service and of clients are
+    cached until the key states are reloaded, every `REFRESH`, but never from the transaction that
+    created them: it may roll back.
 
     Args:
-        roots: The holder of root keys of each class that this process may use.
-        clock: Tells when the key states must be read again.
-        reopen: Opens the root of a class anew, to see versions that were added since.
+        roots: The root key provider of each class that this process may use.
+        clock: Determines when the key states must be reloaded.
+        reopen: Reopens the root of a class, to load versions added since.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class KeyStore:
         self._alarm: Callable[[UUID], None] = _ignore
 
     def load(self, tx: Tx) -> None:
-        """Unwrap the KEKs of the classes this process holds; make the first of each.
+        """Unwrap the KEKs of the classes held here; create the first one of each class.
 
         Raises:
-            KeyUnavailable, OpenError: The root keys are not those the database was made with.
+            KeyUnavailable, OpenError: The root keys do not match the database.
         """
         present = {row.key_class for row in store.keks(tx)}
         for key_class in self._roots:
@@ -91,12 +91,12 @@ class KeyStore:
             if row.key_class in self._roots:
                 self._ring.add(self._opened(row))
         if not store.index_keys(tx):
-            # Only where there is none: the first goes when a later one has taken its place.
+            # Only if there is none: the first one is deleted when a later one has replaced it.
             store.add_index_key(tx, 1, IndexStatus.ACTIVE, self._clock.now())
         self.refresh(tx)
 
     def create_kek(self, tx: Tx, key_class: str, version: int, status: KekStatus) -> bool:
-        """Add a KEK under the newest root of its class; False when that version is there."""
+        """Add a KEK under the newest root of its class; return False if the version exists."""
         wrapped, _ = create_kek(self.root(key_class), key_class, version)
         now = self._clock.now()
         values = {
@@ -112,21 +112,21 @@ class KeyStore:
         return store.add_kek(tx, values)
 
     def begin(self, session: Session) -> None:
-        """Start a unit of work with key states that are at most `REFRESH` old."""
+        """Start a transaction with key states that are at most `REFRESH` old."""
         if self._read_at is not None and self._clock.now() - self._read_at >= REFRESH:
             self.refresh(session)
 
     def ended(self, info: Mapping[str, Any]) -> None:
-        """Raise the alarm for every canary that a unit of work opened."""
+        """Raise the alarm for each canary that a transaction opened."""
         for subject in info.get(_TOUCHED, ()):
             self._alarm(subject)
 
     def on_canary(self, alarm: Callable[[UUID], None]) -> None:
-        """Call this, outside any unit of work, with each canary subject that was opened."""
+        """Register the alarm, called outside any transaction with each opened canary subject."""
         self._alarm = alarm
 
     def refresh(self, session: Session) -> None:
-        """Read the states of all keys, take up new ones and let go of those that are gone."""
+        """Reload the states of all keys; add new KEKs and drop deleted ones."""
         rows = store.keks(session)
         for row in rows:
             if row.key_class in self._roots and not self._ring.holds(row.key_class, row.version):
@@ -146,17 +146,17 @@ class KeyStore:
             listener(session)
 
     def on_refresh(self, listener: Callable[[Session], None]) -> None:
-        """Call a listener whenever the key states are read."""
+        """Register a listener that is called whenever the key states are reloaded."""
         self._listeners.append(listener)
 
     def root(self, key_class: str) -> RootProvider:
-        """Return the holder of a class's roots; raises KeyUnavailable."""
+        """Return the root key provider of a class; raises KeyUnavailable."""
         if key_class not in self._roots:
             raise KeyUnavailable(key_class)
         return self._roots[key_class]
 
     def reopen_root(self, key_class: str) -> RootProvider:
-        """Open the root of a class anew, to see versions that were added since."""
+        """Reopen the root of a class, to load versions added since."""
         if self._reopen is not None:
             self._roots[key_class] = self._reopen(key_class)
         return self.root(key_class)
@@ -170,11 +170,11 @@ class KeyStore:
         return self._ring.get(key_class, version)
 
     def kek_of(self, session: Session, key_class: str, wrapped: bytes) -> KeyEncryptionKey:
-        """Return the KEK of a wrapped data key; one that was just promoted is read at once.
+        """Return the KEK of a wrapped data key; reload the states if it was just promoted.
 
         Raises:
             KeyUnavailable: This process does not hold it.
-            OpenError: The bytes are no wrapped data key.
+            OpenError: The bytes are not a wrapped data key.
         """
         version = envelope.wrapped_kek_version(wrapped)
         if key_class in self._roots and not self._ring.holds(key_class, version):
@@ -182,15 +182,15 @@ class KeyStore:
         return self._ring.get(key_class, version)
 
     def active_kek(self, key_class: str) -> KeyEncryptionKey:
-        """Return the KEK that wraps new data keys; raises KeyUnavailable."""
+        """Return the KEK that wraps new data keys of a class; raises KeyUnavailable."""
         return self._ring.active(key_class)
 
     def generation(self, key_class: str) -> int:
-        """Return the generation that new data keys of a class have."""
+        """Return the generation of new data keys of a class."""
         return self._generations.get(key_class, 1)
 
     def held(self) -> dict[str, str]:
-        """Return the KEKs and index keys held here, by name, with the state known here."""
+        """Return the names and known states of the KEKs and index keys held here."""
         found = {
             key_name("kek", *name): status
             for name, status in self._statuses.items()
@@ -205,7 +205,7 @@ class KeyStore:
         return {name: root.version(name) for name, root in self._roots.items()}
 
     def status(self, tx: Tx) -> list[dict[str, Any]]:
-        """Return one line per KEK: class, version, status, its root, and whether it is held."""
+        """Return class, version, status, root version and availability of each KEK."""
         return [
             {
                 "class": row.key_class,
@@ -220,7 +220,7 @@ class KeyStore:
         ]
 
     def newest_key(self, session: Session, key_class: str, owner: Owner) -> DataKey:
-        """Return the key that seals an owner's cells; made when there is none of its generation."""
+        """Return the data key that seals an owner's fields; created if its generation is new."""
         key, wanted = self._current(session, owner, key_class), self.generation(key_class)
         if key is None or key.generation < wanted:
             return self.make_key(session, owner, key_class, wanted)
@@ -229,10 +229,10 @@ class KeyStore:
     def key(
         self, session: Session, key_class: str, owner: Owner, generation: int, peers: Peers
     ) -> DataKey:
-        """Return the key that a cell was sealed under; those of its peers are read with it.
+        """Return the data key of a cell; keys of its peers are loaded in the same statement.
 
         Raises:
-            OpenError: There is no such key: it was shredded, or never was.
+            OpenError: The key does not exist: it was shredded, or never created.
             KeyUnavailable: This process does not hold its KEK.
         """
         name = data_key_name(key_class, owner, generation)
@@ -247,15 +247,15 @@ class KeyStore:
         return key
 
     def index_versions(self) -> frozenset[int]:
-        """Return the versions of the index key that exist, pending ones too."""
+        """Return the versions of the index key, including pending ones."""
         return frozenset(self._index)
 
     def index_states(self) -> dict[int, str]:
-        """Return the state of every version of the index key, as known here."""
+        """Return the known state of each version of the index key."""
         return dict(self._index)
 
     def blind_indexes(self, session: Session) -> list[BlindIndex]:
-        """Return the indexes that digests are written and looked up with, the one in use first."""
+        """Return the blind indexes used to write and query digests, the active one first."""
         order = {IndexStatus.ACTIVE: 0, IndexStatus.WRITING: 1, IndexStatus.RETIRING: 2}
         live = [number for number, state in self._index.items() if state in order]
         return [
@@ -264,7 +264,7 @@ class KeyStore:
         ]
 
     def blind_index(self, session: Session, version: int) -> BlindIndex:
-        """Return one version of the index; the first is made when there is none."""
+        """Return one version of the blind index; creates the first one if missing."""
         name = data_key_name(INDEX_CLASS, INDEX_OWNER, version)
         key = self._find(session, name)
         if key is None:
@@ -277,7 +277,7 @@ class KeyStore:
         return BlindIndex(key.derive("blind-index"), key.generation)
 
     def purpose_key(self, session: Session, purpose: str) -> bytes:
-        """Return 32 bytes for one purpose of the service; they outlive every re-encryption."""
+        """Return a 32-byte key for one purpose of the service, unaffected by re-encryption."""
         known = self._purposes.get(purpose)
         if known is not None:
             return known
@@ -289,10 +289,10 @@ class KeyStore:
         return derived
 
     def row_key(self, session: Session, generation: int | None) -> RowKey:
-        """Return the key of the MACs of rows, which rotates with the class `service`.
+        """Return the MAC key of rows, which rotates with the class `service`.
 
         Raises:
-            OpenError: There is no such generation.
+            OpenError: The generation does not exist.
             KeyUnavailable: This process does not hold its KEK.
         """
         wanted = self.generation(ROWS_CLASS) if generation is None else generation
@@ -304,13 +304,13 @@ class KeyStore:
         else:
             key = self.key(session, ROWS_CLASS, ROWS_OWNER, generation, tuple)
         made = RowKey(key.derive("rows"), key.generation)
-        # One that this unit of work made may still roll back.
+        # A key created by this transaction may still roll back, so it is not cached.
         if data_key_name(ROWS_CLASS, ROWS_OWNER, key.generation) in self._kept:
             self._row_keys[key.generation] = made
         return made
 
     def make_key(self, session: Session, owner: Owner, key_class: str, generation: int) -> DataKey:
-        """Add a data key, or return the one that another transaction added first."""
+        """Create a data key, or return the one that another transaction created first."""
         kek = self._ring.active(key_class)
         wrapped, key = envelope.create_data_key(kek, owner, generation)
         now = self._clock.now()
@@ -340,8 +340,8 @@ class KeyStore:
         try:
             self._ring.add(self._opened(row))
         except CryptoError:
-            # Perhaps under a root that was added after the start; what still does not open is
-            # reported as not held, and a promotion waits for it.
+            # It may be under a root added after the start. A key that still does not open is
+            # reported as not held, and its promotion waits.
             try:
                 self.reopen_root(row.key_class)
                 self._ring.add(self._opened(row))
@@ -349,7 +349,7 @@ class KeyStore:
                 return
 
     def unit(self, session: Session) -> UnitKeys:
-        """Return the data keys of a unit of work."""
+        """Return the data keys of a transaction."""
         keys: UnitKeys | None = session.info.get(_UNIT)
         if keys is None:
             keys = session.info[_UNIT] = UnitKeys(
@@ -376,12 +376,12 @@ class KeyStore:
         if owner.kind is OwnerKind.SUBJECT:
             unit = self.unit(session)
             owners = {owner, *peers()}
-            # One person's keys of every class in one statement, as a login opens several; but a
-            # process that may not use a class reads nothing of it.
+            # One person's keys of every class in one statement, as a login opens several. A process
+            # that may not use a class does not read its keys.
             every = len(owners) <= _FEW and len(self._roots) == len(KEY_CLASSES)
             unit.add(store.deks(session, None if every else key_class, owners))
             return
-        # A key that this unit of work made may still roll back; it is found before any load.
+        # Keys created by this transaction may still roll back; they are found before any load.
         for _, _, _, wrapped in store.deks(session, key_class, {owner}):
             key = envelope.open_data_key(self.kek_of(session, key_class, wrapped), owner, wrapped)
             self._kept[data_key_name(key_class, owner, key.generation)] = key

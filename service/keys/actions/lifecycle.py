@@ -1,4 +1,4 @@
-"""The life of keys: generate, promote, retire, destroy; each state waits for every instance."""
+"""Lifecycle of keys: generate, promote, retire, destroy; each step waits for all instances."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,19 +26,19 @@ from service.keys.store import roots
 from service.store.engine import Tx
 
 TOKEN_LIFE: Final = timedelta(minutes=6)
-"""How long after its last signature a token of a key can still be shown."""
+"""Maximum time after its last signature in which a token of a key can be presented."""
 LEAST_GRACE: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Destruction:
-    """When a KEK will be gone, and what could open it until then.
+    """When a KEK is destroyed, and what can open it until then.
 
     Args:
-        after: When its row is deleted.
-        horizon: When no backup of the database and no recovery export can bring it back.
-        root: The root version that opens it in a backup; destroying that ends it at once.
-        exports: The recovery exports that hold it.
+        after: Time at which its row is deleted.
+        horizon: Time after which no database backup or recovery export can restore it.
+        root: The root version that opens it in a backup; destroying that is effective at once.
+        exports: The recovery exports that contain it.
     """
 
     after: datetime
@@ -47,7 +47,7 @@ class Destruction:
     exports: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the answer to whoever asked."""
+        """Return the response to the requester."""
         return {
             "destroyed_after": rfc3339(self.after),
             "erase_horizon": rfc3339(self.horizon),
@@ -57,7 +57,7 @@ class Destruction:
 
 
 class Lifecycle:
-    """The states of every tier but the root, whose versions its provider keeps."""
+    """Manages the states of all tiers except the root, as its provider stores the versions."""
 
     def __init__(
         self,
@@ -76,10 +76,10 @@ class Lifecycle:
         self._clock = clock
 
     def grow_root(self, tx: Tx, key_class: str, actor: str) -> int:
-        """Make a new root version and announce it; KEKs move to it by `rewrap --tier root`.
+        """Create a new root version and announce it; `rewrap --tier root` moves KEKs to it.
 
         Raises:
-            KeyFileError: The provider's keys are made elsewhere; the text says where.
+            KeyFileError: The provider cannot create keys; the text says how to add one.
         """
         version = self._key_store.reopen_root(key_class).grow(key_class)
         roots.announce(tx, key_class, version, self._clock.now())
@@ -87,11 +87,11 @@ class Lifecycle:
         return version
 
     def destroy_root(self, tx: Tx, key_class: str, version: int, actor: str) -> None:
-        """Destroy an old root version for good.
+        """Permanently destroy an old root version.
 
         Raises:
-            Conflict: A KEK is under it (rewrap first).
-            KeyUnavailable, KeyFileError: There is none such, or it is the newest.
+            Conflict: A KEK is wrapped under it (rewrap first).
+            KeyUnavailable, KeyFileError: The version does not exist, or is the newest.
         """
         for row in store.class_keks(tx, key_class):
             if root_version_of(row.wrapped) == version:
@@ -105,7 +105,7 @@ class Lifecycle:
         """Add a pending KEK under the newest root and return its version.
 
         Raises:
-            Conflict: One is pending already.
+            Conflict: One is already pending.
             KeyUnavailable: This process does not hold the class.
         """
         rows = store.class_keks(tx, key_class)
@@ -120,11 +120,11 @@ class Lifecycle:
         return version
 
     def promote_kek(self, tx: Tx, key_class: str, actor: str) -> int:
-        """Let the pending KEK wrap new data keys; the former one only unwraps from now on.
+        """Make the pending KEK wrap new data keys; the previous one only unwraps from now on.
 
         Raises:
-            NotFound: None is pending.
-            Conflict: A live instance does not hold it yet; the detail names which.
+            NotFound: No KEK is pending.
+            Conflict: A live instance does not hold it yet; the detail names the instance.
         """
         rows = store.class_keks(tx, key_class)
         pending = [row for row in rows if row.status == KekStatus.PENDING]
@@ -146,7 +146,7 @@ class Lifecycle:
         """Retire the KEKs that were replaced.
 
         Raises:
-            Conflict: Data keys are still under one (rewrap first), or it was replaced just now.
+            Conflict: Data keys are still under one (rewrap first), or it was just replaced.
         """
         now, done = self._clock.now(), []
         for row in store.class_keks(tx, key_class):
@@ -163,10 +163,10 @@ class Lifecycle:
     def schedule_destruction(
         self, tx: Tx, key_class: str, version: int, grace: timedelta, actor: str
     ) -> Destruction:
-        """Let a retired KEK be destroyed after a grace period; return when it will be gone.
+        """Schedule a retired KEK for destruction after a grace period; return when it is gone.
 
         Raises:
-            NotFound: There is no such key.
+            NotFound: The KEK does not exist.
             Conflict: It is not retired, or the grace period is shorter than a day.
         """
         row = store.kek(tx, key_class, version)
@@ -198,7 +198,7 @@ class Lifecycle:
         return done
 
     def destroy_due(self, tx: Tx) -> list[tuple[str, int]]:
-        """Delete the KEKs whose grace period is over and to which nothing refers."""
+        """Delete the unreferenced KEKs with an expired grace period."""
         done = []
         for row in store.due_keks(tx, self._clock.now()):
             if store.references(tx, row.key_class, row.version) == 0:
@@ -215,11 +215,11 @@ class Lifecycle:
         return done
 
     def destroy_scheduled(self, tx: Tx, _now: datetime) -> int:
-        """Do `destroy_due` as a task; return how many."""
+        """Run `destroy_due` as a periodic task; return the number of destroyed KEKs."""
         return len(self.destroy_due(tx))
 
     def generate_index(self, tx: Tx, actor: str) -> int:
-        """Add a pending blind-index key and return its version; raises Conflict."""
+        """Create a pending blind-index key and return its version; raises Conflict."""
         rows = store.index_keys(tx)
         if len(rows) != 1:
             raise Conflict("rotation_running", "the index key is being rotated already")
@@ -230,14 +230,14 @@ class Lifecycle:
         return version
 
     def advance_index(self, tx: Tx, actor: str, *, filled: bool = False) -> str:
-        """Move the rotation of the index key on by one state and return what it did.
+        """Advance the rotation of the index key by one state and return a description.
 
-        pending → writing (both are written) → active (read first; needs `filled`) → the old
-        one dropped. Each waits until every live instance knows the state before.
+        pending → writing (both are written) → active (queried first; needs `filled`) → the old one
+        is deleted. Each step waits until every live instance knows the previous state.
 
         Raises:
-            NotFound: No rotation runs.
-            Conflict: An instance lags behind, or digests are still missing (reindex first).
+            NotFound: No rotation is in progress.
+            Conflict: An instance lags behind, or digests are missing (reindex first).
         """
         rows = {row.status: row for row in store.index_keys(tx)}
         now = self._clock.now()
@@ -275,11 +275,11 @@ class Lifecycle:
         return kid
 
     def promote_signing(self, tx: Tx, actor: str) -> str:
-        """Let the published key sign; the former one only verifies.
+        """Make the published key sign; the previous one only verifies.
 
         Raises:
-            NotFound: None is pending.
-            Conflict: Others may hold a key set without it still, or a live instance lacks it.
+            NotFound: No key is pending.
+            Conflict: Clients may still cache a key set without it, or a live instance lacks it.
         """
         rows, now = store.signing_keys(tx), self._clock.now()
         pending = [row for row in rows if row.status == SigningStatus.PENDING]
@@ -297,10 +297,10 @@ class Lifecycle:
         return newest.kid
 
     def destroy_signing(self, tx: Tx, actor: str) -> list[str]:
-        """Delete the verify-only keys of which no token can be valid any more.
+        """Delete the verify-only keys that no valid token can reference any more.
 
         Raises:
-            Conflict: A token signed by one may still be in use.
+            Conflict: A token signed with one may still be valid.
         """
         done = []
         for row in store.signing_keys(tx):

@@ -1,4 +1,4 @@
-"""Sign what must be provable for longer than any token: erasure certificates, key reports."""
+"""Sign records that must be verifiable longer than any token: certificates and key reports."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from service.store.engine import Tx
 
 
 class RecordKeys:
-    """The keys of class `receipt`; their public parts stay published forever."""
+    """Signing keys of class `receipt`; their public parts remain published forever."""
 
     def __init__(self, clock: Clock, issuer: str) -> None:
         self._clock = clock
@@ -29,7 +29,7 @@ class RecordKeys:
         return sign_jwt(self._key(tx), whole, f"lamina-{kind}+jwt")
 
     def published(self, tx: Tx) -> dict[str, Any]:
-        """Return every public part as a JSON Web Key Set, each with its time of validity."""
+        """Return all public keys as a JSON Web Key Set, each with its validity period."""
         return {
             "keys": [
                 row.public_jwk
@@ -42,7 +42,7 @@ class RecordKeys:
         }
 
     def renew(self, tx: Tx) -> str:
-        """End the key in use, destroy its private part, and return the kid of a new one."""
+        """End the current key, delete its private part, and return the kid of a new one."""
         for row in store.record_keys(tx):
             if row.ended_at is None:
                 row.ended_at, row.private = self._clock.now(), None

@@ -1,4 +1,4 @@
-"""Recovery exports: sealed for one recipient now, taken back under another root later."""
+"""Recovery exports: seal all KEKs for a recipient, and import them under other roots."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from service.store.engine import Tx
 
 
 class KeyRecovery:
-    """Takes KEKs out of a deployment, and brings them back."""
+    """Exports KEKs from a deployment and imports them again."""
 
     def __init__(self, key_store: KeyStore, audit: AuditLog, clock: Clock, issuer: str) -> None:
         self._key_store = key_store
@@ -28,10 +28,10 @@ class KeyRecovery:
         self._issuer = issuer
 
     def export(self, tx: Tx, recipient: str, days: int, actor: str) -> bytes:
-        """Return every KEK held here, sealed for the recipient; it is remembered until it expires.
+        """Return all KEKs held here, sealed for a recipient; the export is recorded until expiry.
 
         Raises:
-            KeyFileError: The recipient is no line of `create_recipient`.
+            KeyFileError: The recipient is not a public line of `create_recipient`.
             KeyUnavailable, OpenError: A KEK does not open here.
         """
         now, keys = self._clock.now(), list[ExportedKey]()
@@ -66,16 +66,16 @@ class KeyRecovery:
         """Wrap the KEKs of an export under the roots of this process; nothing else changes.
 
         Args:
-            tx: A unit of work.
+            tx: A transaction.
             private: The private line of the recipient.
             content: The export.
-            actor: Who recovers.
-            expired: Whether an export past its time is taken all the same.
+            actor: The actor.
+            expired: Whether to accept an expired export.
 
         Raises:
-            KeyFileError, OpenError: It is no export, or is for another recipient.
-            KeyUnavailable: This process has no root for a class of it.
-            Expired: Its time is over: it should have been destroyed.
+            KeyFileError, OpenError: It is not an export, or is for another recipient.
+            KeyUnavailable: This process has no root for one of its classes.
+            Expired: It has expired and should have been destroyed.
         """
         about, keys = open_export(private, content)
         if not expired:

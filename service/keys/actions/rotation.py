@@ -1,7 +1,7 @@
-"""Move wrapped keys and sealed fields to newer keys, page by page, while everything runs on.
+"""Rotate keys online: rewrap wrapped keys and re-encrypt fields, page by page.
 
-What is left to do is read from the rows themselves: there is no cursor to lose, so a run that was
-killed at any moment is finished by the next. A page is one unit of work; on PostgreSQL several
+The remaining work is read from the rows themselves: there is no cursor to lose, so the next run
+finishes one that was killed at any moment. A page is one transaction; on PostgreSQL several
 workers share a table by skipping each other's locked rows.
 """
 
@@ -43,7 +43,7 @@ _PAUSE: Final = 0.05
 
 @dataclass(slots=True)
 class RotationPage:
-    """What one page did: rows moved, and the rows that could not be, by place and reason."""
+    """The result of a page: the number of rows moved, and the failed rows with their reasons."""
 
     moved: int = 0
     bad: list[dict[str, str]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class RotationPage:
 
 
 def bad_row(table: str, row: UUID, key: str, reason: str) -> dict[str, str]:
-    """Return the line of a report that names a row and its key, and no secret."""
+    """Return the report entry of a failed row and its key, without secrets."""
     return {"table": table, "row": str(row), "key": key, "reason": reason}
 
 
@@ -60,12 +60,13 @@ def passes(
     page_of: Callable[[Tx, UUID], RotationPage],
     left: Callable[[Tx], int] | None = None,
 ) -> Iterator[RotationPage]:
-    """Give page after page, each its own unit of work, until a pass over all moves nothing.
+    """Yield page after page, each in its own transaction, until a pass moves no row.
 
     Args:
-        database: Opens the units of work.
-        page_of: Does the page that comes after an id; its `last` is None at the end.
-        left: Counts what is left, locked rows too, which a page skips; those are waited for.
+        database: Opens the transactions.
+        page_of: Processes the page after an id; its `last` is None at the end.
+        left: Counts the remaining rows, including locked ones, which pages skip and which are
+            waited for.
     """
     empty, waiting, reported = 0, 0, set[str]()
     while empty < _PATIENCE:
@@ -76,7 +77,7 @@ def passes(
             if page.last is None:
                 break
             after, moved, bad = page.last, moved + page.moved, bad + len(page.bad)
-            # A row that stays bad is met by every pass and reported by the first.
+            # Every pass meets a failing row again; only the first one reports it.
             page.bad = [line for line in page.bad if line["row"] not in reported]
             reported.update(line["row"] for line in page.bad)
             yield page
@@ -94,7 +95,7 @@ def passes(
 
 
 class Moving:
-    """The long acts on keys, each a series of pages."""
+    """Long-running key rotations, each a series of pages."""
 
     def __init__(
         self, database: Store, key_store: KeyStore, instances: Instances, clock: Clock
@@ -105,7 +106,7 @@ class Moving:
         self._clock = clock
 
     def rewrap_roots(self, tx: Tx, key_class: str) -> RotationPage:
-        """Move the KEKs of a class to the newest root.
+        """Rewrap the KEKs of a class under the newest root.
 
         Raises:
             Conflict: A live instance does not hold that root yet.
@@ -125,7 +126,7 @@ class Moving:
         return page
 
     def rewrap_pages(self, key_class: str) -> Iterator[RotationPage]:
-        """Move the data keys of a class to its active KEK, until a pass finds none."""
+        """Rewrap the data keys of a class under its active KEK, until none is left."""
         left = partial(self.left_to_rewrap, key_class=key_class)
         yield from passes(self._database, partial(self._rewrap, key_class=key_class), left)
 
@@ -134,7 +135,7 @@ class Moving:
         return rotation.count_foreign(tx, key_class, self._key_store.active_kek(key_class).version)
 
     def start_generation(self, tx: Tx, key_class: str) -> int:
-        """Let new data keys of a class be of a new generation; resume one that is unfinished.
+        """Start a new generation of data keys of a class, or resume an unfinished one.
 
         Raises:
             Conflict: The class has no fields (its keys are derived from, and rotate otherwise).
@@ -148,7 +149,7 @@ class Moving:
         return rotation.set_generation(tx, key_class, current + 1, self._clock.now())
 
     def left_to_reencrypt(self, tx: Tx, key_class: str, generation: int) -> int:
-        """Count the rows that hold a cell of a class under an older generation."""
+        """Count the rows with a cell of a class under an older generation."""
         cells = sum(
             rotation.count_stale(tx, table, key_class, generation)
             for table in sealed_tables()
@@ -159,7 +160,7 @@ class Moving:
         )
 
     def reencrypt_pages(self, key_class: str, generation: int) -> Iterator[RotationPage]:
-        """Seal every field of a class anew, until a pass over all tables finds none."""
+        """Re-encrypt every field of a class, until none is left."""
         for table in sealed_tables():
             if table.of_class(key_class):
                 left = partial(
@@ -173,7 +174,7 @@ class Moving:
             yield from self._renew_macs(shape, generation)
 
     def finish_generation(self, tx: Tx, key_class: str) -> None:
-        """Note when the last field was sealed anew: a reader may still hold what it read before."""
+        """Record when the last field was re-encrypted: a reader may still hold older values."""
         row = store.generation(tx, key_class)
         if row is not None:
             row.since = self._clock.now()
@@ -182,7 +183,7 @@ class Moving:
         """Delete the data keys of older generations.
 
         Raises:
-            Conflict: A cell needs one still, or the last was sealed anew just now.
+            Conflict: A cell still needs one, or the last was re-encrypted just now.
         """
         row = store.generation(tx, key_class)
         if row is None:
@@ -233,7 +234,7 @@ class Moving:
                 cells[row.id] = moved
         names = [cell.name for cell in fields]
         if table.covered:
-            # The MAC covers a cell: it changes with it, in the same statement.
+            # The MAC covers a cell, so both are replaced in the same statement.
             names = [*names, "mac"]
             cells = _with_macs(tx, table, rows, cells, page)
         rotation.store_cells(tx, table, names, cells)
@@ -241,7 +242,7 @@ class Moving:
         return page
 
     def _renew_macs(self, shape: Shape, generation: int) -> Iterator[RotationPage]:
-        """Give every row of a table its MAC under the new key, until a pass finds none."""
+        """Recompute the MAC of every row of a table under the new key, until none is left."""
         empty = bad = 0
         while empty < _PATIENCE:
             moved, bad = 0, 0
@@ -278,10 +279,10 @@ class Moving:
     def _data_keys(
         self, tx: Tx, key_class: str, owners: Collection[Owner], generation: int
     ) -> UnitKeys:
-        """Return the keys of owners, each with one of the new generation."""
+        """Return the data keys of owners, each including one of the new generation."""
         keys = self._key_store.unit(tx)
         keys.add(store.deks(tx, key_class, owners))
-        # Who has no key at all was shredded: nothing of theirs is given a new one.
+        # An owner without any key was shredded and gets no new one.
         missing = [
             owner for owner in owners if 0 < keys.newest.get((key_class, owner), 0) < generation
         ]
@@ -295,13 +296,13 @@ class Moving:
             for _, _, key in made:
                 keys.put(key)
         else:
-            # Another transaction was first with one of them: what stands there is what counts.
+            # Another transaction created one of them first; the stored keys are used.
             keys.add(store.deks(tx, key_class, missing))
         return keys
 
 
 def _keyed(key_class: str) -> list[Shape]:
-    """Return the tables whose rows have MACs under keys of a class."""
+    """Return the tables with row MACs under keys of a class."""
     return [shape for shape in shapes() if shape.keyed] if key_class == ROWS_CLASS else []
 
 
@@ -312,7 +313,7 @@ def _with_macs(
     cells: dict[UUID, dict[str, bytes]],
     page: RotationPage,
 ) -> dict[UUID, dict[str, bytes]]:
-    """Return cells that are sealed anew with the MACs of their rows; bad rows are left out."""
+    """Add to re-encrypted cells the new MACs of their rows; failed rows are left out."""
     done: dict[UUID, dict[str, bytes]] = {}
     for row in rows:
         if row.id not in cells:
@@ -333,14 +334,14 @@ def _reseal(
     key_class: str,
     generation: int,
 ) -> dict[str, bytes]:
-    """Return the cells of a class that were under older keys, sealed anew, by name."""
+    """Return the cells of a class that were under older keys, re-encrypted, by name."""
     older: dict[bytes, dict[str, Cell]] = {}
     identity, newest = row.id.bytes, generation.to_bytes(2, "big")
     for item in fields:
         sealed = getattr(row, item.name)
         if sealed is None or (item.varies and item.key_class(row) != key_class):
             continue
-        # The generation as it stands there; that the rest fits, opening it shows.
+        # The generation as stored; whether the rest matches shows when the cell is opened.
         known = sealed[2:4]
         if known < newest:
             cells = older.get(known) or older.setdefault(known, {})

@@ -1,4 +1,4 @@
-"""The keys that sign tokens, as this process knows them."""
+"""Token-signing keys of this process."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SigningKeys:
-    """One active key signs; pending, active and verify-only ones are published."""
+    """Token-signing keys: the active one signs; pending and verify-only ones are published too."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -25,13 +25,13 @@ class SigningKeys:
         self._states: list[tuple[str, str]] = []
 
     def load(self, tx: Tx) -> None:
-        """Read the keys, or make the first one."""
+        """Load the keys, or create the first one."""
         if not store.signing_states(tx):
             self.create(tx, SigningStatus.ACTIVE)
         self.refresh(tx)
 
     def refresh(self, tx: Tx) -> None:
-        """Read the keys anew if any of them changed its state."""
+        """Reload the keys if the state of any has changed."""
         states = store.signing_states(tx)
         if states == self._states:
             return
@@ -42,8 +42,8 @@ class SigningKeys:
         self._states = states
 
     def create(self, tx: Tx, status: SigningStatus) -> str:
-        """Add a key in a state and return its kid; raises KeyUnavailable."""
-        from crypto.signing import SigningKey  # noqa: PLC0415 - what signs nothing waits for none
+        """Create a key in a state and return its kid; raises KeyUnavailable."""
+        from crypto.signing import SigningKey  # noqa: PLC0415 - commands that sign nothing skip it
 
         key, now = SigningKey.generate(), self._clock.now()
         row = SigningKeyRow(
@@ -61,17 +61,17 @@ class SigningKeys:
 
     @property
     def active(self) -> "SigningKey":
-        """Return the key that signs; raises Unavailable when this process holds none."""
+        """Return the key that signs; raises Unavailable if this process has none."""
         if self._active is None:
             raise Unavailable("signing_unavailable", "This process holds no signing key.")
         return self._active
 
     def states(self) -> dict[str, str]:
-        """Return the state of every key that this process publishes, by kid."""
+        """Return the state of each published key, by kid."""
         return dict(self._states)
 
     def jwks(self) -> dict[str, Any]:
-        """Return the JSON Web Key Set (RFC 7517) of every published key."""
+        """Return the JSON Web Key Set (RFC 7517) of all published keys."""
         return {"keys": list(self._published.values())}
 
 
@@ -81,5 +81,5 @@ def _private(row: SigningKeyRow) -> "SigningKey | None":
     try:
         return SigningKey.from_bytes(row.private)
     except KeyUnavailable:
-        # A process without the signing class verifies tokens and issues none.
+        # A process without the class `signing` verifies tokens and issues none.
         return None

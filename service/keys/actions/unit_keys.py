@@ -1,4 +1,4 @@
-"""The data keys of one unit of work: read together, each opened when it is first needed."""
+"""The data keys of one transaction: loaded together, each unwrapped on first use."""
 
 from collections.abc import Callable, Iterable
 
@@ -11,11 +11,11 @@ from service.store.sealed import KeyName, data_key_name
 
 
 class UnitKeys:
-    """Wrapped data keys by name, and those of them that are opened.
+    """Wrapped and unwrapped data keys by name.
 
     Args:
-        kek_of: Finds the KEK of a class that some wrapped bytes name.
-        opened: The keys that the unit of work has opened.
+        kek_of: Finds the KEK of a class that wrapped bytes name.
+        opened: The unwrapped keys of the transaction.
     """
 
     __slots__ = ("_kek_of", "_wrapped", "newest", "opened")
@@ -29,18 +29,18 @@ class UnitKeys:
         self.newest: dict[tuple[str, Owner], int] = {}
 
     def add(self, rows: Iterable[tuple[str, Owner, int, bytes]]) -> None:
-        """Take up wrapped keys, the oldest generation of each class and owner first."""
+        """Add wrapped keys, the oldest generation of each class and owner first."""
         for key_class, owner, generation, wrapped in rows:
             self._wrapped[data_key_name(key_class, owner, generation)] = (owner, wrapped)
             self.newest[key_class, owner] = generation
 
     def put(self, key: DataKey) -> None:
-        """Take up a key that was made in this unit of work."""
+        """Add a key that this transaction created."""
         self.opened[data_key_name(key.key_class, key.owner, key.generation)] = key
         self.newest[key.key_class, key.owner] = key.generation
 
     def find(self, name: KeyName) -> DataKey | None:
-        """Return a key that was taken up, or None; raises OpenError or KeyUnavailable."""
+        """Return a loaded key, or None; raises OpenError or KeyUnavailable."""
         key = self.opened.get(name)
         if key is None and (found := self._wrapped.get(name)) is not None:
             owner, wrapped = found
@@ -49,7 +49,7 @@ class UnitKeys:
         return key
 
     def get(self, key_class: str, owner: Owner, generation: int) -> DataKey:
-        """Return a key that was taken up; raises OpenError or KeyUnavailable."""
+        """Return a loaded key; raises OpenError or KeyUnavailable."""
         key = self.find(data_key_name(key_class, owner, generation))
         if key is None:
             raise OpenError

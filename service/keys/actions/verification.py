@@ -1,4 +1,4 @@
-"""Open every sealed value and count what does not open: the proof behind a rotation."""
+"""Verify that every sealed value opens, as proof after a rotation."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _LISTED: Final = 1000
 
 @dataclass(slots=True)
 class Proof:
-    """What was opened, by class and generation, and what did not open."""
+    """Counts of opened values by class and generation, and the values that failed."""
 
     rows: int = 0
     opened: Counter[str] = field(default_factory=Counter)
@@ -41,7 +41,7 @@ class Proof:
             self.bad.append(line)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report: counts per `class/generation`, classes not held, bad rows."""
+        """Return the report: counts per `class/generation`, classes not held, failed rows."""
         return {
             "rows": self.rows,
             "opened": dict(sorted(self.opened.items())),
@@ -54,11 +54,11 @@ class Proof:
 
     @property
     def complete(self) -> bool:
-        """Whether every value was opened: none failed, and none is of a class not held here."""
+        """Whether every value was opened: none failed, and every class is held here."""
         return not self.failed and not self.skipped
 
     def unproven(self) -> list[dict[str, str]]:
-        """Return a line for each class of which values were met and not opened."""
+        """Return an entry for each class with values that this process could not open."""
         return [
             {
                 "table": "any",
@@ -71,19 +71,19 @@ class Proof:
 
 
 class Proving:
-    """Goes over every table with sealed columns."""
+    """Opens every value in all tables with sealed columns."""
 
     def __init__(self, database: Store, key_store: KeyStore) -> None:
         self._database = database
         self._key_store = key_store
 
     def total(self) -> int:
-        """Count the rows to go over."""
+        """Count the rows to verify."""
         with self._database.transaction(read=True) as tx:
             return sum(rotation.count_rows(tx, table) for table in sealed_tables())
 
     def verify(self) -> Iterator[Proof]:
-        """Open every cell of every row; give the proof so far after each page."""
+        """Open every cell of every row; yield the result so far after each page."""
         proof = Proof()
         for table in sealed_tables():
             after = _LEAST

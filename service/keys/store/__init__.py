@@ -1,4 +1,4 @@
-"""Tables of wrapped KEKs and DEKs, of index and signing keys, and of who holds them."""
+"""Tables of wrapped KEKs and data keys, index and signing keys, instances and erasures."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -84,7 +84,7 @@ class IndexKey(Base):
 
 
 class DataGeneration(Base):
-    """The generation that new data keys of a class have; older ones are being re-encrypted."""
+    """The generation of new data keys of a class; older ones are re-encrypted."""
 
     __tablename__ = "data_generation"
 
@@ -112,7 +112,7 @@ class SigningKeyRow(Base):
 
 
 class InstanceRow(Base):
-    """The last sign of life of one serving process, and the keys it holds."""
+    """The last heartbeat of a serving process, and the keys it holds."""
 
     __tablename__ = "key_instance"
 
@@ -124,7 +124,7 @@ class InstanceRow(Base):
 
 
 class RecordKeyRow(Base):
-    """A key that signs records meant to outlive it; its public part stays published forever."""
+    """A key that signs long-lived records; its public part remains published forever."""
 
     __tablename__ = "record_key"
 
@@ -141,7 +141,7 @@ class RecordKeyRow(Base):
 
 
 class Tombstone(Base):
-    """What was erased, when, and until when a backup could bring it back."""
+    """A record of an erasure, with the time until which a backup could restore the data."""
 
     __tablename__ = "tombstone"
     __personal__ = Personal(
@@ -157,7 +157,7 @@ class Tombstone(Base):
 
 
 class LegalHold(Authentic, Base):
-    """A duty to keep a subject's data until a date; it refuses every erasure before."""
+    """A legal hold: an obligation to retain a subject's data; it refuses erasure until a date."""
 
     __tablename__ = "legal_hold"
     __members__ = ("until", "reason", "set_at")
@@ -175,7 +175,7 @@ class LegalHold(Authentic, Base):
 
 
 class Canary(Base):
-    """A subject that nobody has a reason to open."""
+    """A subject that no one has a reason to open; opening it raises an alarm."""
 
     __tablename__ = "canary"
     __personal__ = Personal("to find out who opens data without need", "until erasure")
@@ -185,7 +185,7 @@ class Canary(Base):
 
 
 class KeyExport(Base):
-    """A recovery export, which can open what its keys wrap until it is destroyed."""
+    """A recovery export, which can unwrap keys until it is destroyed."""
 
     __tablename__ = "key_export"
 
@@ -209,17 +209,17 @@ _ALL_GENERATIONS: Final = select(table_of(DataGeneration))
 
 
 def keks(tx: Tx) -> Sequence[Any]:
-    """Return every KEK row, oldest first."""
+    """Return all KEK rows, oldest first."""
     return tx.execute(_ALL_KEKS).all()
 
 
 def add_kek(tx: Tx, values: dict[str, Any]) -> bool:
-    """Add a KEK unless another instance was first."""
+    """Insert a KEK; return False if another instance did first."""
     return insert_once(tx, _KEKS, values)
 
 
 def kek(tx: Tx, key_class: str, version: int) -> Kek | None:
-    """Return one KEK row, locked until the unit of work ends."""
+    """Return a KEK row, locked until the transaction ends."""
     query = select(Kek).where(Kek.key_class == key_class, Kek.version == version)
     return tx.scalars(query.with_for_update()).first()
 
@@ -235,12 +235,12 @@ def deks(
 ) -> list[tuple[str, Owner, int, bytes]]:
     """Return class, owner, generation and wrapped bytes of data keys, oldest generation first.
 
-    The driver is asked directly: this is read with every sealed row, and its rows need no objects.
+    It uses the driver directly: every sealed row needs this query, and its rows need no objects.
 
     Args:
-        session: The unit of work.
-        key_class: Of which class; None for all.
-        owners: Of whom.
+        session: The transaction.
+        key_class: The class; None for all.
+        owners: The owners.
     """
     connection = session.connection()
     lite = connection.dialect.name == "sqlite"
@@ -268,7 +268,7 @@ def deks(
 
 
 def add_dek(session: Session, values: dict[str, Any]) -> bool:
-    """Add a data key unless another transaction was first."""
+    """Insert a data key; return False if another transaction did first."""
     return insert_once(session, _DEKS, values)
 
 
@@ -286,24 +286,24 @@ def canaries(tx: Tx) -> frozenset[UUID]:
 
 
 def exports_of(tx: Tx, key_class: str, version: int, now: datetime) -> list[KeyExport]:
-    """Return the recovery exports that hold a KEK and have not expired."""
+    """Return the unexpired recovery exports that contain a KEK."""
     live = tx.scalars(select(KeyExport).where(KeyExport.expires_at > now).order_by(KeyExport.id))
     return [export for export in live if [key_class, version] in export.keys]
 
 
 def index_keys(tx: Tx) -> Sequence[Any]:
-    """Return every index key, oldest first."""
+    """Return all index keys, oldest first."""
     return tx.execute(_ALL_INDEX).all()
 
 
 def due_keks(tx: Tx, now: datetime) -> list[Kek]:
-    """Return the KEKs whose time of destruction has come, locked."""
+    """Return the KEKs due for destruction, locked."""
     query = select(Kek).where(Kek.status == "retired", Kek.destroy_after <= now)
     return list(tx.scalars(query.with_for_update()))
 
 
 def drop_index_key(tx: Tx, version: int, owner: Owner) -> None:
-    """Forget an index key and the data key behind it."""
+    """Delete an index key and its data key."""
     table = table_of(IndexKey)
     tx.execute(delete(table).where(table.c.version == version))
     tx.execute(
@@ -321,13 +321,13 @@ def index_key(tx: Tx, version: int) -> IndexKey | None:
 
 
 def add_index_key(tx: Tx, version: int, status: str, now: datetime) -> bool:
-    """Add the state of an index key unless another instance was first."""
+    """Insert the state of an index key; return False if another instance did first."""
     values = {"version": version, "status": status, "created_at": now, "changed_at": now}
     return insert_once(tx, table_of(IndexKey), values)
 
 
 def generations(tx: Tx) -> dict[str, int]:
-    """Return the generation of new data keys by class, where it is not the first."""
+    """Return the generation of new data keys by class, if it is not the first."""
     return {row.key_class: row.generation for row in tx.execute(_ALL_GENERATIONS)}
 
 
@@ -337,17 +337,17 @@ def generation(tx: Tx, key_class: str) -> DataGeneration | None:
 
 
 def signing_keys(tx: Tx) -> list[SigningKeyRow]:
-    """Return every signing key, oldest first."""
+    """Return all signing keys, oldest first."""
     return list(tx.scalars(select(SigningKeyRow).order_by(SigningKeyRow.created_at)))
 
 
 def signing_states(tx: Tx) -> list[tuple[str, str]]:
-    """Return kid and status of every signing key, oldest first."""
+    """Return kid and status of all signing keys, oldest first."""
     return [(row.kid, row.status) for row in tx.execute(_SIGNING_STATES)]
 
 
 def beat(tx: Tx, values: dict[str, Any]) -> None:
-    """Store a sign of life."""
+    """Store a heartbeat."""
     table = table_of(InstanceRow)
     if not insert_once(tx, table, values):
         tx.execute(
@@ -358,12 +358,12 @@ def beat(tx: Tx, values: dict[str, Any]) -> None:
 
 
 def instances(tx: Tx) -> Sequence[Any]:
-    """Return every instance that was heard of."""
+    """Return all instances with a stored heartbeat."""
     return tx.execute(select(table_of(InstanceRow)).order_by(table_of(InstanceRow).c.label)).all()
 
 
 def drop_instances(tx: Tx, before: datetime) -> int:
-    """Forget instances not heard of since a time; return how many."""
+    """Delete instances without a heartbeat since a time; return how many."""
     table = table_of(InstanceRow)
     return len(
         tx.execute(delete(table).where(table.c.seen_at < before).returning(table.c.id)).all()
@@ -371,18 +371,18 @@ def drop_instances(tx: Tx, before: datetime) -> int:
 
 
 def leave(tx: Tx, instance: UUID) -> None:
-    """Forget an instance that ends in good order."""
+    """Delete an instance that stops in good order."""
     table = table_of(InstanceRow)
     tx.execute(delete(table).where(table.c.id == instance))
 
 
 def record_keys(tx: Tx) -> list[RecordKeyRow]:
-    """Return every record-signing key, oldest first."""
+    """Return all record-signing keys, oldest first."""
     return list(tx.scalars(select(RecordKeyRow).order_by(RecordKeyRow.created_at)))
 
 
 def erased_since(tx: Tx, subject: UUID, moment: datetime) -> bool:
-    """Tell whether anything of a subject was erased at a time or later."""
+    """Return whether any data of a subject was erased at or after a time."""
     query = select(Tombstone.id).where(
         Tombstone.subject_id == subject, Tombstone.erased_at >= moment
     )
@@ -390,14 +390,14 @@ def erased_since(tx: Tx, subject: UUID, moment: datetime) -> bool:
 
 
 def tombstones(tx: Tx) -> list[Tombstone]:
-    """Return every erasure, oldest first."""
+    """Return all erasures, oldest first."""
     return list(tx.scalars(select(Tombstone).order_by(Tombstone.id)))
 
 
 def drop_subject_deks(
     tx: Tx, subject: UUID, classes: Collection[str], before: datetime | None = None
 ) -> int:
-    """Destroy the data keys of a subject's classes; return how many."""
+    """Delete the data keys of a subject's classes; return how many."""
     statement = delete(_DEKS).where(
         _DEKS.c.owner_id == subject,
         _DEKS.c.owner_kind == int(OwnerKind.SUBJECT),

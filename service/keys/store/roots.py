@@ -1,4 +1,4 @@
-"""The table that announces root versions, so that running processes look for them."""
+"""The table that announces root versions, so that running processes load them."""
 
 from datetime import datetime
 from typing import Final
@@ -12,7 +12,7 @@ from service.store.engine import Tx
 
 
 class RootVersion(Base):
-    """The newest root version that was made for a class; the key itself is with its provider."""
+    """The newest root version created for a class; the provider stores the key itself."""
 
     __tablename__ = "root_version"
 
@@ -25,7 +25,7 @@ _TABLE: Final = table_of(RootVersion)
 
 
 def announce(tx: Tx, key_class: str, version: int, now: datetime) -> None:
-    """Tell every process of a root version; an older one changes nothing."""
+    """Announce a root version to all processes; an older version changes nothing."""
     postgres = tx.get_bind().dialect.name == "postgresql"
     insert = postgresql.insert(_TABLE) if postgres else sqlite.insert(_TABLE)
     newer = _TABLE.c.version < version
@@ -42,6 +42,6 @@ def announce(tx: Tx, key_class: str, version: int, now: datetime) -> None:
 
 
 def announced(tx: Tx) -> dict[str, int]:
-    """Return the newest root version of each class that was announced."""
+    """Return the newest announced root version of each class."""
     rows = tx.execute(select(_TABLE.c.key_class, _TABLE.c.version))
     return {row.key_class: row.version for row in rows}

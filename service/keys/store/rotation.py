@@ -1,4 +1,4 @@
-"""Bulk statements over wrapped keys and sealed cells: one page is one read and one write."""
+"""Bulk statements over wrapped keys and sealed cells: one read and one write per page."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ _GENERATIONS: Final = table_of(DataGeneration)
 
 
 class ForeignDek(NamedTuple):
-    """A data key to be wrapped anew, as the driver gives it: no object is made for its ids."""
+    """A data key to rewrap, as the driver returns it, without objects for its ids."""
 
     id: Any
     owner_kind: int
@@ -42,7 +42,7 @@ class ForeignDek(NamedTuple):
 
 
 class NewDek(NamedTuple):
-    """A data key to be added; one call adds keys of one class, generation, KEK and time."""
+    """A data key to insert; one call inserts keys of one class, generation, KEK and time."""
 
     id: UUID
     owner: Owner
@@ -56,14 +56,15 @@ class NewDek(NamedTuple):
 def foreign_deks(
     tx: Tx, key_class: str, kek_version: int, after: UUID, limit: int
 ) -> list[ForeignDek]:
-    """Return data keys of a class under another KEK than this, locked, by id."""
+    """Return data keys of a class that are under another KEK, locked, by id."""
     sqlite_used = tx.get_bind().dialect.name == "sqlite"
     statement = (
         "SELECT id, owner_kind, owner_id, kek_version, wrapped FROM dek "
         "WHERE {}key_class = ? AND kek_version <> ? AND id > ? ORDER BY id LIMIT ?"
     )
     if sqlite_used:
-        # The plus keeps SQLite from the index of the class, which it would sort for every page.
+        # The plus keeps SQLite from using the index of the class, which it would sort for every
+        # page.
         statement = statement.format("+")
     else:
         statement = statement.format("").replace("?", "%s") + " FOR UPDATE SKIP LOCKED"
@@ -72,7 +73,7 @@ def foreign_deks(
 
 
 def count_foreign(tx: Tx, key_class: str, kek_version: int) -> int:
-    """Count the data keys of a class under another KEK than this."""
+    """Count the data keys of a class that are under another KEK."""
     where = (_DEKS.c.key_class == key_class, _DEKS.c.kek_version != kek_version)
     return tx.execute(select(func.count()).select_from(_DEKS).where(*where)).scalar_one()
 
@@ -96,7 +97,7 @@ def store_wrapped(tx: Tx, kek_version: int, rows: Sequence[tuple[Any, bytes]]) -
 
 
 def add_deks(tx: Tx, rows: Sequence[NewDek]) -> bool:
-    """Add data keys; return whether no other transaction had added one of them."""
+    """Insert data keys; return False if another transaction inserted one of them first."""
     if not rows:
         return True
     columns = "id, owner_kind, owner_id, key_class, generation, kek_version, wrapped, created_at"
@@ -156,7 +157,7 @@ def stale_rows(
 
 
 def rows_after(tx: Tx, table: SealedTable, after: UUID, limit: int) -> Sequence[Any]:
-    """Return rows of a table by id, to be read only."""
+    """Return rows of a table by id, without locks."""
     return tx.execute(table.rows().where(table.table.c.id > after).limit(limit)).all()
 
 
@@ -174,9 +175,9 @@ def count_stale(tx: Tx, table: SealedTable, key_class: str, generation: int) -> 
 def store_cells(
     tx: Tx, table: SealedTable, names: Sequence[str], rows: Mapping[UUID, Mapping[str, bytes]]
 ) -> None:
-    """Replace sealed cells; a cell that is not named keeps what it has.
+    """Replace sealed cells; a cell that is not named keeps its value.
 
-    Only these columns are written: no event of the business fires and no other time moves.
+    Only these columns are written: no other event fires and no other timestamp changes.
     """
     if not rows:
         return
@@ -199,7 +200,7 @@ def store_cells(
 
 
 def drop_old_deks(tx: Tx, key_class: str, generation: int, keep: Sequence[Owner]) -> int:
-    """Delete the data keys of a class of older generations, but those of some owners."""
+    """Delete the data keys of older generations of a class, except those of some owners."""
     statement = delete(_DEKS).where(
         _DEKS.c.key_class == key_class,
         _DEKS.c.generation < generation,
@@ -216,14 +217,14 @@ def blank(
     *,
     unless_keyed: bool = False,
 ) -> None:
-    """Overwrite the cells of a subject's classes: NULL where it may be, else the mark of erasure.
+    """Overwrite the cells of a subject's classes with NULL if nullable, else the erasure mark.
 
     Args:
-        tx: The unit of work.
-        table: Whose cells.
-        subject: Whose data.
-        classes: Of which key classes.
-        unless_keyed: Leave the cells of a class for which the subject has a data key.
+        tx: The transaction.
+        table: The table.
+        subject: The subject.
+        classes: The key classes.
+        unless_keyed: Whether to skip classes for which the subject has a data key.
     """
     column = table.subject_column()
     if column is None:

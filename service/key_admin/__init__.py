@@ -1,1 +1,1 @@
-"""What operators do with keys: every command and route of the key life cycle, in one place."""
+"""Key administration: all commands and routes of the key lifecycle."""

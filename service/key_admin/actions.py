@@ -1,4 +1,4 @@
-"""The key life cycle as operators see it: tiers, steps, long jobs, and what is wrong."""
+"""Key lifecycle operations for operators: tiers, steps, long-running jobs and findings."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ TIERS: Final = ("root", "kek", "data", "index", "signing")
 
 @dataclass(frozen=True, slots=True)
 class KeyAdminDependencies:
-    """What custody works with."""
+    """Dependencies of key administration."""
 
     database: Store
     key_store: KeyStore
@@ -41,7 +41,7 @@ class KeyAdminDependencies:
 
 
 def plans(room: KeyAdminDependencies) -> dict[str, Plan]:
-    """Return the long jobs that there are, by kind."""
+    """Return the plans of the long-running jobs by kind."""
     works = _Works(room)
     return {
         "rewrap": works.rewrap,
@@ -52,13 +52,13 @@ def plans(room: KeyAdminDependencies) -> dict[str, Plan]:
 
 
 class KeyAdmin:
-    """Each verb once, for the commands and for HTTP.
+    """Implements each operation once, for the commands and for HTTP.
 
     Args:
-        room: What it works with.
-        jobs: The long jobs.
-        sure: Raises Conflict while clocks disagree; asked before an act that depends on the time
-            and cannot be undone.
+        room: The dependencies.
+        jobs: The long-running jobs.
+        sure: Raises Conflict while clocks disagree; called before an irreversible operation that
+            depends on the time.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class KeyAdmin:
         self._sure = sure
 
     def generate(self, tx: Tx, tier: str, key_class: str | None, actor: str) -> list[str]:
-        """Make new keys of a tier (`root`, `kek`, `index`, `signing`); return their names.
+        """Generate keys of a tier (`root`, `kek`, `index`, `signing`); return their names.
 
         Raises:
-            BadInput: There is no such tier or class.
-            Conflict: One is pending already.
+            BadInput: The tier or class is unknown.
+            Conflict: One is already pending.
         """
         life = self._room.lifecycle
         if tier == "root":
@@ -91,7 +91,7 @@ class KeyAdmin:
         raise _no_tier("root kek index signing")
 
     def promote(self, tx: Tx, tier: str, key_class: str | None, actor: str) -> list[str]:
-        """Let pending keys take over.
+        """Promote pending keys.
 
         Raises:
             Conflict: An instance lacks one, or clocks disagree.
@@ -109,10 +109,10 @@ class KeyAdmin:
         raise _no_tier("kek index signing")
 
     def retire(self, tx: Tx, tier: str, key_class: str | None, actor: str) -> list[str]:
-        """Retire what was replaced and is referred to no more.
+        """Retire replaced keys that are no longer referenced.
 
         Raises:
-            Conflict: It is in use, or clocks disagree.
+            Conflict: One is in use, or clocks disagree.
         """
         room, done = self._room, []
         self._sure(tx)
@@ -134,7 +134,7 @@ class KeyAdmin:
     def destroy(
         self, tx: Tx, key_class: str, version: int, days: int, actor: str
     ) -> dict[str, Any]:
-        """Schedule a retired KEK for destruction; return when it is gone, everywhere."""
+        """Schedule a retired KEK for destruction; return when all copies are gone."""
         self._of(key_class)
         self._sure(tx)
         return self._room.lifecycle.schedule_destruction(
@@ -142,18 +142,18 @@ class KeyAdmin:
         ).to_json()
 
     def export(self, tx: Tx, recipient: str, days: int, actor: str) -> dict[str, Any]:
-        """Return a recovery export for a recipient; raises KeyFileError when it is none."""
+        """Return a recovery export for a recipient; raises KeyFileError if it is malformed."""
         content: dict[str, Any] = json.loads(self._room.recovery.export(tx, recipient, days, actor))
         return content
 
     def destroy_root(self, tx: Tx, key_class: str, version: int, actor: str) -> str:
-        """Destroy an old root version at once; raises Conflict while a KEK is under it."""
+        """Destroy an old root version immediately; raises Conflict if a KEK is under it."""
         self._of(key_class)
         self._room.lifecycle.destroy_root(tx, key_class, version, actor)
         return f"root {key_class} {version}"
 
     def params(self, kind: str, tier: str | None, key_class: str | None) -> dict[str, Any]:
-        """Return the parameters of a long job, checked; raises BadInput."""
+        """Validate and return the parameters of a long-running job; raises BadInput."""
         if key_class is not None:
             self._of(key_class)
         if kind == "rewrap" and tier not in {"root", "kek"}:
@@ -164,7 +164,7 @@ class KeyAdmin:
         return found
 
     def overview(self, tx: Tx) -> dict[str, Any]:
-        """Return every key, the live instances, and what holds each rotation back."""
+        """Return all keys, the instances, and their states."""
         room, now = self._room, self._room.clock.now()
         return {
             "keks": room.key_store.status(tx),
@@ -187,7 +187,7 @@ class KeyAdmin:
         }
 
     def findings(self, tx: Tx) -> list[dict[str, str]]:
-        """Tell what is wrong or half done with keys, and which command mends it."""
+        """Return problems and unfinished steps of keys, each with the command that resolves it."""
         return list(_Doctor(self._room).findings(tx))
 
     def _of(self, key_class: str | None) -> list[str]:
@@ -208,7 +208,7 @@ class KeyAdmin:
 
 
 class _Works:
-    """The long jobs on keys as series of steps."""
+    """The long-running jobs on keys as series of steps."""
 
     def __init__(self, room: KeyAdminDependencies) -> None:
         self._room = room
@@ -238,7 +238,7 @@ class _Works:
 
         def prepare(tx: Tx) -> Mapping[str, Any]:
             # Chosen once, by the process that holds the lock: a helper that comes late would
-            # otherwise find everything done and begin a generation of its own.
+            # otherwise find everything done and begin another generation.
             return {"generations": {name: moving.start_generation(tx, name) for name in classes}}
 
         def pages() -> Iterator[Iterable[RotationPage]]:
@@ -276,7 +276,7 @@ class _Works:
             for proof in proving.verify():
                 yield JobStep(proof.rows - rows, tuple(proof.bad[failed:]))
                 rows, failed, last = proof.rows, len(proof.bad), proof
-            # What was not opened is not proven: the job does not end as done.
+            # Values that were not opened are unproven, so the job does not end as done.
             yield JobStep(0, tuple(last.unproven()))
 
         def finish() -> Mapping[str, Any]:
@@ -305,7 +305,7 @@ def _steps(series: Iterable[Iterable[RotationPage]]) -> Iterator[JobStep]:
 
 
 class _Doctor:
-    """Looks at key states and says what to do next."""
+    """Checks key states and recommends the next step."""
 
     def __init__(self, room: KeyAdminDependencies) -> None:
         self._room = room

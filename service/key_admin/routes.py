@@ -1,4 +1,4 @@
-"""HTTP of the key life cycle; long jobs answer 202 and go on in the background."""
+"""HTTP routes of the key lifecycle; long-running jobs answer 202 and run in the background."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -22,20 +22,20 @@ Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 Name = Annotated[str, Field(min_length=1, max_length=32)]
 _SCOPE = "keys:admin"
 _STEPS = {
-    "generate": "Make pending keys of a tier",
-    "promote": "Let pending keys take over, once every instance holds them",
-    "retire": "Retire keys that were replaced and are referred to no more",
+    "generate": "Generate pending keys of a tier",
+    "promote": "Promote pending keys, once every instance holds them",
+    "retire": "Retire replaced keys that are no longer referenced",
 }
 _JOBS = {
-    "rewrap": "Move KEKs to the newest root, or data keys to the newest KEK",
-    "reencrypt": "Seal every field anew under new data keys",
+    "rewrap": "Rewrap KEKs under the newest root, or data keys under the newest KEK",
+    "reencrypt": "Re-encrypt every field under new data keys",
     "reindex": "Write the digests of the newest blind-index key",
     "verify": "Open every sealed value and sign a report",
 }
 
 
 class KeySelection(BaseModel):
-    """Which keys: a tier, and a class where only one is meant."""
+    """The keys to operate on: a tier, and optionally one class."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -44,7 +44,7 @@ class KeySelection(BaseModel):
 
 
 class Job(BaseModel):
-    """What a long job goes over."""
+    """The scope of a long-running job."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -53,7 +53,7 @@ class Job(BaseModel):
 
 
 class Destroy(BaseModel):
-    """A retired KEK, and the approval of another operator."""
+    """A retired KEK to destroy, with the approval of another operator."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -64,7 +64,7 @@ class Destroy(BaseModel):
 
 
 class Export(BaseModel):
-    """The public line of a recipient, and the approval of another operator."""
+    """The public line of a recipient, with the approval of another operator."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -74,11 +74,11 @@ class Export(BaseModel):
 
 
 class KeyRoutes:
-    """The operations.
+    """The operations on keys.
 
     Args:
-        consume: Uses an approval of the caller for one act, target and figures; returns who
-            stands for it.
+        consume: Consumes an approval of the caller for an operation, target and parameters; returns
+            the responsible actor.
     """
 
     def __init__(self, database: Store, key_admin: KeyAdmin, consume: Consume) -> None:
@@ -87,13 +87,13 @@ class KeyRoutes:
         self._consume = consume
 
     def overview(self, _call: Call) -> Mapping[str, Any]:
-        """Show keys, instances, and what is half done."""
+        """Show keys, instances, and unfinished steps."""
         with self._database.transaction(read=True) as tx:
             findings = self._key_admin.findings(tx)
             return self._key_admin.overview(tx) | {"findings": findings}
 
     def step(self, verb: str) -> Callable[[Call], Mapping[str, Any]]:
-        """Return the view of one step in the life of keys."""
+        """Return the view of a lifecycle step."""
         act = {
             "generate": self._key_admin.generate,
             "promote": self._key_admin.promote,
@@ -108,7 +108,7 @@ class KeyRoutes:
         return view
 
     def job(self, kind: str) -> Callable[[Call], Response]:
-        """Return the view that queues one kind of long job."""
+        """Return the view that queues a kind of long-running job."""
 
         def view(call: Call) -> Response:
             wanted: Job = call.body
@@ -124,7 +124,7 @@ class KeyRoutes:
         return view
 
     def show_job(self, call: Call) -> Mapping[str, Any]:
-        """Show how far a long job is, to who asked for it and to who runs the keys."""
+        """Show the progress of a job to its requester and to key administrators."""
         with self._database.transaction(read=True) as tx:
             found = self._key_admin.jobs.view(tx, call.id("job", "job"))
         if found["actor"] != call.by.actor and _SCOPE not in call.by.scopes:
@@ -143,7 +143,7 @@ class KeyRoutes:
             )
 
     def export(self, call: Call) -> Mapping[str, Any]:
-        """Give every KEK, sealed for one recipient that another operator has approved."""
+        """Export every KEK, sealed for a recipient that another operator has approved."""
         wanted: Export = call.body
         try:
             target = f"recipient {recipient_id(wanted.recipient)}"

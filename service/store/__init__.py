@@ -1,1 +1,1 @@
-"""The database: engine, unit of work, and encrypted columns."""
+"""The database layer: engine, transactions and encrypted columns."""

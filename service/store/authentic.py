@@ -1,13 +1,13 @@
-"""Rows that carry a MAC over their members: nobody without the keys of the service can write one.
+"""Authentic rows: rows with a MAC over their members, which only the service's keys can make.
 
-A table says so by the class it is made from and names its members:
+A table opts in through its base class and names its members:
 
     class Consent(Authentic, Base):
         __members__ = ("subject_id", "purpose", "given_at", "withdrawn_at")
 
-Objects get their MAC when they are flushed and are checked when they are loaded. Statements without
-objects go through `insert`, `insert_once`, `change` and `delete`, and what they read through `one`
-and `sound`. Every change is noted, so that the log can tell which rows there must be.
+Objects get their MAC at the flush and are verified when loaded. Statements without objects write
+through `insert_row`, `insert_once`, `change` and `delete_rows`, and read through `one` and
+`sound`. Every change is recorded, so that the log can determine which rows must exist.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,18 +37,18 @@ _REFUSED: Final = "lamina_refused"
 _UNCHECKED: Final = "lamina_unchecked"
 
 Touched = list[Any]
-"""What one change left of a row, as `touch` takes it."""
+"""The record of a change to a row, as `touch` creates it."""
 
 
 def reading(model: type[Told]) -> Select[Any]:
-    """Select the covered columns of a table and the MAC; conditions are added to it."""
+    """Select the covered columns of a table and the MAC; callers add conditions."""
     return select(*shape_of(model).columns)
 
 
 def one(
     tx: Session, model: type[Authentic], statement: Select[Any], values: Mapping[str, Any]
 ) -> Row[Any] | None:
-    """Return the first row of a statement made by `reading`; raises RowRefused where it fails."""
+    """Return the first row of a statement made by `reading`; raises RowRefused on a bad MAC."""
     row = tx.execute(statement, dict(values)).first()
     if row is not None and not holds(tx, model, row):
         raise refused()
@@ -58,12 +58,12 @@ def one(
 def holding(
     tx: Session, model: type[Authentic], statement: Select[Any], values: Mapping[str, Any]
 ) -> list[Row[Any]]:
-    """Return the rows of a statement made by `reading` that hold; the others are not there."""
+    """Return the rows with a valid MAC of a statement made by `reading`; others are left out."""
     return [row for row in tx.execute(statement, dict(values)) if holds(tx, model, row)]
 
 
 def sound(tx: Session, query: Select[T]) -> list[T]:
-    """Return the objects of a query that hold; the others are not there, and raise the alarm."""
+    """Return the objects with a valid MAC of a query; others are left out and raise an alarm."""
     found = []
     for row in tx.scalars(query, execution_options={_UNCHECKED: True}).all():
         if _object_holds(tx, row):
@@ -74,29 +74,29 @@ def sound(tx: Session, query: Select[T]) -> list[T]:
 
 
 def holds(tx: Session, model: type[Authentic], row: Any) -> bool:
-    """Tell whether a row of named columns has the MAC of its members; notes one that has not."""
+    """Return whether a row of named columns has a valid MAC; an invalid one is recorded."""
     shape = shape_of(model)
     values = shape.of_row(row)
     return _holds(tx, shape, values, row.mac)
 
 
 def key_there(tx: Session, mac: bytes) -> bool:
-    """Tell whether the key of a MAC is there still, of a row that was proven with it before."""
+    """Return whether the key of a MAC still exists, for a row verified with it before."""
     return _key_of(tx, mac) is not None
 
 
 def refused() -> RowRefused:
-    """Return the refusal of everything that needs a row which fails."""
+    """Return the error for any operation that needs a row with an invalid MAC."""
     return RowRefused("row_refused", "A stored row is not as this service wrote it.")
 
 
 def lead(model: type[Authentic]) -> list[Any]:
-    """Return the covered columns of a table that is joined to another, under names of its own."""
+    """Return the covered columns of a joined table, with a prefix to keep them apart."""
     return [column.label(f"lead_{column.name}") for column in shape_of(model).columns]
 
 
 def led_holds(tx: Session, model: type[Authentic], row: Any) -> bool:
-    """Tell whether the joined row holds; one that is not there costs what one that is costs."""
+    """Return whether the joined row has a valid MAC; a missing row costs equal work."""
     shape = shape_of(model)
     values = [getattr(row, f"lead_{name}") for name in shape.names]
     if values[0] is None:
@@ -119,14 +119,14 @@ def insert_once(
     unless: Select[Any] | None = None,
     bound: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Insert a row unless a unique constraint has it; tell whether it was inserted.
+    """Insert a row unless a unique constraint prevents it; return whether it was inserted.
 
     Args:
-        tx: The unit of work.
+        tx: The transaction.
         model: The table.
         values: The row, without its MAC.
-        unless: Selects the values of the row, by their names, where something else allows it too.
-        bound: Other values that `unless` names.
+        unless: Selects the values of the row by their names, under further conditions for it.
+        bound: Other values that `unless` uses.
     """
     shape, before = shape_of(model), len(touched(tx))
     stored = dict(values)
@@ -142,7 +142,7 @@ def insert_once(
 
 
 def change(tx: Session, model: type[Authentic], row: Any, **values: Any) -> bool:
-    """Change a row as it was read; False when another transaction has changed it since."""
+    """Update a row as it was read; return False if another transaction changed it since."""
     shape = shape_of(model)
     old = dict(zip(shape.names, shape.of_row(row), strict=True))
     new = [values.get(name, old[name]) for name in shape.names]
@@ -158,14 +158,14 @@ def change(tx: Session, model: type[Authentic], row: Any, **values: Any) -> bool
 
 
 def delete_rows(tx: Session, model: type[Told], *conditions: ColumnElement[bool]) -> int:
-    """Delete rows and note that they are gone; return how many."""
+    """Delete rows and record their deletion; return how many."""
     shape = shape_of(model)
     statement = delete(shape.table).where(*conditions)
     return forgotten(tx, model, statement)
 
 
 def forgotten(tx: Session, model: type[Told], statement: Delete) -> int:
-    """Run a statement that deletes rows of a table, note each as gone and return how many."""
+    """Run a statement that deletes rows of a table, record each deletion and return how many."""
     shape = shape_of(model)
     gone = tx.execute(statement.returning(*shape.columns)).all()
     for row in gone:
@@ -178,13 +178,13 @@ def renewed(tx: Session, model: type[Authentic], row: Any, values: Mapping[str, 
     """Return the MAC of a row under the newest key, for a statement that writes it.
 
     Args:
-        tx: The unit of work.
+        tx: The transaction.
         model: The table.
-        row: All covered columns and the MAC, as they stand.
-        values: What the statement changes beside the MAC.
+        row: All covered columns and the MAC, as currently stored.
+        values: The changes of the statement, except the MAC.
 
     Raises:
-        RowRefused: The row does not hold as it stands.
+        RowRefused: The stored row has no valid MAC.
     """
     shape = shape_of(model)
     if not holds(tx, model, row):
@@ -194,7 +194,7 @@ def renewed(tx: Session, model: type[Authentic], row: Any, values: Mapping[str, 
 
 
 def first_mac(tx: Session, model: type[Authentic], row: Any) -> bytes:
-    """Return the MAC of a row that has none: it is trusted as it stands, once."""
+    """Return the first MAC of a row without one, which is trusted as stored, once."""
     shape = shape_of(model)
     return _sealed(tx, shape, shape.of_row(row), 1)
 
@@ -208,36 +208,36 @@ def touch(  # noqa: PLR0913, PLR0917 - one argument for each member of a note
     until: int | None,
     before: str | None = None,
 ) -> None:
-    """Note what a change left of a row; the log gets it with this unit of work.
+    """Record a change of a row; the log gets the record with this transaction.
 
     Args:
-        tx: The unit of work.
+        tx: The transaction.
         table: The table.
         row: The key of the row.
-        revision: Which change this is.
+        revision: The number of the change.
         tag: The start of the MAC or digest of the row after it, or GONE.
-        until: Until when the row may not be missing, in seconds since 1970; None for ever.
-        before: The same of the row as this change found it, where no MAC was checked.
+        until: Unix seconds until which the row must exist; None for ever.
+        before: The digest of the row before the change, if no MAC was checked.
     """
-    told = [table, row, revision, tag, until]
-    touched(tx).append(told if before is None else [*told, before])
+    entry = [table, row, revision, tag, until]
+    touched(tx).append(entry if before is None else [*entry, before])
     tx.info.setdefault(_TABLES, set()).add(table)
 
 
 def unchanged(tx: Session, model: type[Told]) -> bool:
-    """Tell whether a unit of work has changed no row of a table so far."""
+    """Return whether a transaction has changed no row of a table so far."""
     return shape_of(model).table.name not in tx.info.get(_TABLES, ())
 
 
 def record(tx: Session, model: type[Noted], row: Any, before: Any = None) -> None:
-    """Note a row without a MAC as it stands now.
+    """Record the current state of a row without a MAC.
 
     Args:
-        tx: The unit of work.
+        tx: The transaction.
         model: The table.
-        row: Its covered columns and what counts its changes, by name.
-        before: Its covered columns as the change found them, where the row keeps them: the log
-            tells from them that nobody has edited it since the change before.
+        row: Its covered columns and the column that counts its changes, by name.
+        before: Its covered columns before the change, if the row retains them: from these the log
+            proves that nothing else has edited it since the previous change.
     """
     shape = shape_of(model)
     found = None if before is None else shape.digest_of(before)
@@ -245,27 +245,27 @@ def record(tx: Session, model: type[Noted], row: Any, before: Any = None) -> Non
 
 
 def touched(tx: Session) -> list[Touched]:
-    """Return what a unit of work has noted so far."""
+    """Return the changes recorded in a transaction so far."""
     return cast("list[Touched]", tx.info.setdefault(_TOUCHED, []))
 
 
 def cut(tx: Session, count: int) -> None:
-    """Forget what was noted beyond a count: it was rolled back."""
+    """Drop the recorded changes beyond a count, which were rolled back."""
     del touched(tx)[count:]
 
 
 def taken(tx: Session) -> list[Touched]:
-    """Return what a unit of work has noted, which is told now, and note from here anew."""
+    """Return the recorded changes, which the log now gets, and start an empty record."""
     return cast("list[Touched]", tx.info.pop(_TOUCHED, []))
 
 
 def refusals(info: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return table and key of every row that failed in a unit of work."""
+    """Return table and key of each row with an invalid MAC in a transaction."""
     return list(info.get(_REFUSED, ()))
 
 
 def authenticate_before_flush(session: Session, _context: object, _instances: object) -> None:
-    """Listen to `before_flush`: give what is new or changed its MAC, note what is deleted."""
+    """Handle `before_flush`: add MACs to new or changed rows, record deletions."""
     for row in session.new:
         if isinstance(row, Authentic):
             _seal_object(session, row, 1)
@@ -307,7 +307,7 @@ def _key_of(tx: Session, mac: bytes) -> RowKey | None:
     try:
         return sealer_of(tx).row_key(tx, generation) if generation else None
     except OpenError:
-        # A generation that there never was, or is not any more.
+        # The generation never existed, or was deleted.
         return None
 
 
@@ -335,7 +335,7 @@ event.listen(Authentic, "refresh", _refreshed, propagate=True)
 def _tell_object(
     tx: Session, shape: Shape, values: Sequence[Any], changed: Mapping[str, Any]
 ) -> None:
-    """Let an object of this row that is loaded already have what was written beside it."""
+    """Update a loaded object of this row with the values written by a statement."""
     identity = (shape.model, tuple(values[: len(shape.key)]), None)
     row = tx.identity_map.get(identity) if tx.identity_map else None
     if row is not None:
@@ -362,7 +362,7 @@ def _inserting_once(
 
 @lru_cache(maxsize=128)
 def _changing(shape: Shape, names: tuple[str, ...]) -> ReturningUpdate[Any]:
-    """Return the statement: to make one anew costs more than to run it."""
+    """Return the cached statement: building it costs more than running it."""
     columns = shape.table.c
     where = [columns[name] == bindparam(f"b_{name}") for name in (*shape.key, "mac")]
     values: dict[Any, Any] = {columns[name]: bindparam(f"n_{name}") for name in (*names, "mac")}

@@ -1,4 +1,4 @@
-"""The declarative base: one naming convention, and types that mean the same on both databases."""
+"""The declarative base: a naming convention, and types with the same meaning on both databases."""
 
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -10,13 +10,13 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware datetimes in UTC; SQLite keeps them without a zone, PostgreSQL with one."""
+    """Aware datetimes in UTC; SQLite stores them without a zone, PostgreSQL with one."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store UTC; a naive time is refused."""
+        """Convert to UTC; a naive time is refused."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -32,7 +32,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Base of every table."""
+    """The base class of all tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -52,5 +52,5 @@ class Base(DeclarativeBase):
 
 
 def table_of(model: type[Base]) -> Table:
-    """Return the table of a model, for statements that need no objects: a third of the cost."""
+    """Return the table of a model, for statements without objects, at a third of the cost."""
     return cast("Table", model.__table__)

@@ -1,4 +1,4 @@
-"""Digests of tokens that are shown once: only who holds the keys of the service can make one."""
+"""Keyed digests of bearer tokens, which only a holder of the service's keys can compute."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,13 +12,13 @@ _PURPOSE: Final = "bearer-tokens"
 
 
 def token_digest(tx: Tx, token: str, purpose: str, bound: bytes = b"") -> bytes:
-    """Return the digest under which a token is stored and looked up.
+    """Return the digest under which a token is stored and queried.
 
     Args:
-        tx: A unit of work.
-        token: What the bearer shows.
-        purpose: Its kind, so that none passes for another.
-        bound: What it belongs to, where that is known before the row is read.
+        tx: A transaction.
+        token: The token that the bearer presents.
+        purpose: The kind of token, so that one kind is never accepted as another.
+        bound: The owner of the token, if known before the row is read.
     """
     return digester(tx, purpose, bound)(token)
 

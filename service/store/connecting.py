@@ -1,4 +1,4 @@
-"""Connections: how they are made, how a transaction begins, and when the pool lets go of one."""
+"""Database connections: creation, start of transactions, and removal from the pool."""
 
 import sqlite3
 import time
@@ -13,10 +13,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from service.store import files
 
 BEGIN: Final = "lamina_begin"
-"""How a transaction begins; empty where each statement is one."""
-# A process that was stopped inside a unit of work must not wake up and commit what it decided
-# under keys that have been retired since. It goes along with BEGIN, in one round trip, and ends
-# with the transaction: behind a pooler the next one may be on another connection.
+"""How a transaction begins; empty to run each statement in autocommit."""
+# A process suspended inside a transaction must not wake up and commit decisions under keys
+# retired since. The setting is sent with BEGIN in one round trip, and ends with the transaction:
+# behind a pooler the next one may be on another connection.
 IDLE: Final = "; SET LOCAL idle_in_transaction_session_timeout = 30000"
 READ_ONLY: Final = "25006"
 LITE_BUSY: Final = frozenset({5, 6})
@@ -25,13 +25,13 @@ _PAUSE_MS: Final = 20.0
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    # Autocommit mode: SQLAlchemy's own BEGIN below decides when a transaction starts.
+    # Autocommit mode: SQLAlchemy's own BEGIN below determines when a transaction starts.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
-        # First: who comes second to a new file waits for its log too.
+        # First, so that the second process to open a new file waits for its log too.
         f"busy_timeout={_BUSY_MS}",
-        # NORMAL would forget the last commits after a power cut: a used code would count again.
+        # NORMAL could lose the last commits in a power failure: a used code would count again.
         "synchronous=FULL",
         "foreign_keys=ON",
         "secure_delete=ON",
@@ -42,7 +42,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
 
 
 def _log_ahead(cursor: DBAPICursor) -> None:
-    """Turn the log on; of several who open a new file at once SQLite lets only one, unwaited."""
+    """Enable the write-ahead log; SQLite fails at once if several open a new file, so retry."""
     deadline = time.monotonic() + _BUSY_MS / 1000
     while True:
         try:
@@ -56,15 +56,16 @@ def _log_ahead(cursor: DBAPICursor) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # IMMEDIATE takes the write lock at once: a deferred one cannot wait for it later.
+    # IMMEDIATE takes the write lock at once, because a deferred transaction cannot wait for it
+    # later.
     wanted = connection.get_execution_options().get(BEGIN, "BEGIN IMMEDIATE")
     if wanted:
         connection.exec_driver_sql(wanted)
 
 
 def _prepare_postgresql(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    # Who answers under another number than the server's own is a pooler, and what was prepared on
-    # one of its connections is not there on the next. Elsewhere 3 % of a login are saved.
+    # A process id other than the server's own is a pooler, and statements prepared on one of its
+    # connections are missing on the next. Without a pooler, prepared ones save 3 % of a login.
     cursor = connection.cursor()
     cursor.execute("SELECT pg_backend_pid()")
     if cursor.fetchone() != (connection.info.backend_pid,):
@@ -73,7 +74,7 @@ def _prepare_postgresql(connection: DBAPIConnection, _record: ConnectionPoolEntr
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    # The driver is in autocommit mode: a BEGIN of its own would be a round trip of its own.
+    # The driver is in autocommit mode: its own BEGIN would cost a separate round trip.
     options = connection.get_execution_options()
     if options.get("isolation_level") != "AUTOCOMMIT":
         wanted = options.get(BEGIN, f"BEGIN{IDLE}")
@@ -82,14 +83,14 @@ def _begin_postgresql(connection: Connection) -> None:
 
 
 def _renew_read_only(context: ExceptionContext) -> None:
-    # After a failover the server of this connection may be a stand-by for good: the pool lets go
-    # of all of them, and new ones go to whoever may write.
+    # After a failover the server of this connection may remain read-only: the pool drops all its
+    # connections, and new ones go to the server that can write.
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
 
 
 def _closing(engine: Engine) -> Callable[..., None]:
-    """Return a listener that closes the database's files to others before the first connection."""
+    """Return a listener that makes the database files private before the first connection."""
     path = files.path_of(engine)
 
     @lru_cache(maxsize=1)
@@ -104,14 +105,14 @@ def _closing(engine: Engine) -> Callable[..., None]:
 
 
 def make_engine(url: str) -> Engine:
-    """Return an engine whose errors never show a bound value."""
+    """Return an engine with errors that never show a bound value."""
     if url.startswith("sqlite"):
         engine = create_engine(url, hide_parameters=True, connect_args={"check_same_thread": False})
         event.listen(engine, "do_connect", _closing(engine))
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    # No ping before each use: the first request after an outage is a 503, which renews the pool.
+    # No ping before each use: the first request after an outage gets a 503, which renews the pool.
     engine = create_engine(
         url,
         hide_parameters=True,

@@ -1,4 +1,4 @@
-"""The engine and the unit of work: no transaction spans a hash or an inference."""
+"""The engine and its transactions; none may span a password hash or an inference."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ from service.store.sealed import FieldSealer, seal_before_flush, use_sealer
 Tx = Session
 _Result = TypeVar("_Result")
 ENDINGS: Final = "lamina_endings"
-"""Where a unit of work holds what is to be called at its end, in `Session.info`."""
+"""Key in `Session.info` of the callbacks that run at the end of a transaction."""
 _NOTED: Final = "lamina_noted_at_savepoint"
 _TRIES: Final = 5
 _PAUSE_MS: Final = 20.0
@@ -37,7 +37,7 @@ _LITE_UNIQUE: Final = frozenset({1555, 2067})
 
 
 class _UnitOfWork(Session):
-    """A session that seals before it flushes."""
+    """A session that seals fields before it flushes."""
 
     _direct: Connection | None = None
 
@@ -47,20 +47,20 @@ class _UnitOfWork(Session):
         params: Any = None,  # noqa: ANN401
         **options: Any,  # noqa: ANN401
     ) -> Result[Any]:
-        """Run a statement; one that makes no objects goes straight to the connection.
+        """Run a statement; those without objects go directly to the connection.
 
-        The session would look for what only objects need: 80 microseconds a statement.
+        The session's preparation for objects costs 80 microseconds per statement.
         """
-        if options or statement._propagate_attrs.get("compile_state_plugin") == "orm":  # noqa: SLF001 - the mark by which a session tells
+        if options or statement._propagate_attrs.get("compile_state_plugin") == "orm":  # noqa: SLF001 - the mark by which sessions recognize ORM statements
             return super().execute(statement, params, **options)
-        # As a session does: what is not written yet is part of what the statement finds.
+        # Flush first, as a session does, so that the statement sees pending changes.
         self._autoflush()
         if self._direct is None:
             self._direct = self.connection()
         return self._direct.execute(statement, params)
 
     def begin_nested(self) -> SessionTransaction:
-        """Set a savepoint, and set it now: a session would wait for its own first statement."""
+        """Set a savepoint immediately; a session would delay it until its first statement."""
         nested = super().begin_nested()
         self.connection()
         self.info.setdefault(_NOTED, {})[nested] = len(touched(self))
@@ -68,7 +68,7 @@ class _UnitOfWork(Session):
 
 
 def _forget_notes(session: Session, ended: SessionTransaction) -> None:
-    """Listen to `after_soft_rollback`: the log is not told of what a savepoint took back."""
+    """Handle `after_soft_rollback`: drop the changes that a savepoint rolled back."""
     count = session.info.get(_NOTED, {}).pop(ended, None)
     if count is not None:
         cut(session, count)
@@ -76,23 +76,23 @@ def _forget_notes(session: Session, ended: SessionTransaction) -> None:
 
 event.listen(_UnitOfWork, "after_soft_rollback", _forget_notes)
 event.listen(_UnitOfWork, "before_flush", seal_before_flush)
-# After it: the MAC of a row may cover what was sealed.
+# After sealing, because the MAC of a row may cover sealed cells.
 event.listen(_UnitOfWork, "before_flush", authenticate_before_flush)
 
 
 class Store:
-    """Opens units of work; knows whether this thread is inside one."""
+    """Opens transactions, one at a time per thread."""
 
     def __init__(self, engine: Engine, sealer: FieldSealer) -> None:
         self.engine = engine
-        # A read needs no transaction: two round trips less.
+        # Reads need no explicit transaction, which saves two round trips.
         if engine.dialect.name == "postgresql":
             self._reader = engine.execution_options(**{BEGIN: ""})
             steadily = f"BEGIN ISOLATION LEVEL REPEATABLE READ{IDLE}"
             self._steady = engine.execution_options(**{BEGIN: steadily})
         else:
             self._reader = engine.execution_options(**{BEGIN: ""})
-            # A reader of SQLite's log sees one state from its first statement on.
+            # A reader of SQLite's log sees one snapshot from its first statement on.
             self._steady = engine.execution_options(**{BEGIN: "BEGIN"})
         self._sealer = sealer
         self._local = threading.local()
@@ -103,25 +103,25 @@ class Store:
         self.follow()
 
     def at_end(self, ending: Callable[[Session], None]) -> None:
-        """Call this at the end of every unit of work that writes, before it commits."""
+        """Register a callback for the end of every writing transaction, before its commit."""
         self._endings.append(ending)
 
     def on_refused(self, alarm: Callable[[list[tuple[str, str]]], None]) -> None:
-        """Call this, outside any unit of work, with table and key of rows that failed."""
+        """Register the alarm, called outside transactions with table and key of invalid rows."""
         self._alarm = alarm
 
     @contextmanager
     def transaction(self, *, read: bool = False, steady: bool = False) -> Iterator[Tx]:
-        """Open one transaction: committed at the end, rolled back on any error.
+        """Open a transaction, committed at the end and rolled back on any error.
 
         Args:
-            read: It writes nothing.
-            steady: It reads, and everything it reads is of one moment.
+            read: Whether it only reads.
+            steady: Whether it only reads, from a single snapshot.
 
         Raises:
-            Unavailable: The database does not answer.
-            Busy: It ended this unit of work, or a wait for a lock, because of others.
-            Conflict: A unique index or another's change stands against it.
+            Unavailable: The database does not respond.
+            Busy: The database aborted the transaction, or a lock wait, in favor of others.
+            Conflict: A unique constraint or a concurrent change prevents it.
         """
         if getattr(self._local, "open", False):
             raise RuntimeError("a unit of work is open already in this thread")
@@ -144,7 +144,7 @@ class Store:
             session.close()
             self._local.open = False
             touched = dict(session.info)
-            # The keys that were opened go now, not when a cycle is collected.
+            # Unwrapped keys are dropped now, not when a reference cycle is collected.
             session.info.clear()
             if failed := refusals(touched):
                 self._alarm(failed)
@@ -155,19 +155,19 @@ class Store:
             listener(touched)
 
     def on_commit(self, listener: Callable[[Mapping[Any, Any]], None]) -> None:
-        """Call this with what a unit of work noted in `info`, after it has committed."""
+        """Register a listener that gets the `info` of each transaction after its commit."""
         self._listeners.append(listener)
 
     def unit(self, work: Callable[[Tx], _Result]) -> _Result:
-        """Do one unit of work, and do it again where the database ended it because of others.
+        """Run a transaction, and retry it if the database aborted it in favor of others.
 
-        For one that follows another of the same request; of the first `repeat` takes care.
+        For a later transaction of a request; `repeat` retries the first one.
 
         Args:
-            work: What to do in it; it may run several times, of which one is committed.
+            work: The work; it may run several times, but only one run is committed.
 
         Raises:
-            Busy: It was ended each time.
+            Busy: It was aborted each time.
         """
 
         def once() -> _Result:
@@ -177,16 +177,16 @@ class Store:
         return _again(once, lambda: True)
 
     def repeat(self, work: Callable[[], _Result]) -> _Result:
-        """Do all that a request asks for, again where that was ended before anything was committed.
+        """Run all work of a request, and retry it if it was aborted before anything was committed.
 
-        So it is done once more where a value did not open: an erasure may have come between the
-        reading of the value and of its key.
+        It is also retried once if a value did not open: an erasure may have happened between
+        reading the value and its key.
 
         Args:
-            work: What to do; it opens its units of work by itself.
+            work: The work; it opens its own transactions.
 
         Raises:
-            Busy: It was ended each time, or after something was committed.
+            Busy: It was aborted each time, or after something was committed.
         """
 
         def once() -> _Result:
@@ -201,7 +201,7 @@ class Store:
         return _again(once, lambda: not self._local.committed)
 
     def follow(self) -> None:
-        """Let go of a SQLite file that another was put in the place of, and open that one."""
+        """Close the connections if the SQLite file was replaced, and open the new one."""
         place = self.engine.url.database
         if self.engine.dialect.name != "sqlite" or not place:
             return
@@ -221,7 +221,7 @@ class Store:
             ending(session)
 
     def scrub(self) -> None:
-        """Leave no residue of what was deleted in SQLite's log; PostgreSQL's lives its time."""
+        """Truncate SQLite's log, so that no deleted data remains; PostgreSQL recycles its own."""
         if self.engine.dialect.name == "sqlite":
             with self.engine.connect() as connection:
                 raw = connection.connection.dbapi_connection
@@ -229,7 +229,7 @@ class Store:
                     raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def outside(self) -> None:
-        """Refuse slow work while a transaction is open: locks must not wait for a hash."""
+        """Raise an error if a transaction is open: locks must not wait for slow work."""
         if getattr(self._local, "open", False):
             raise RuntimeError("slow work inside a unit of work")
 
@@ -245,19 +245,19 @@ def _again(work: Callable[[], _Result], allowed: Callable[[], bool]) -> _Result:
         except Busy as busy:
             if not (busy.again and allowed()):
                 raise
-        # Those that met each other must not come back at the same moment.
+        # Random delays, so that conflicting transactions do not return at the same moment.
         jitter = 0.5 + int.from_bytes(random_bytes(2), "big") / 65536
         time.sleep(_PAUSE_MS * 2**number * jitter / 1000)
     return work()
 
 
 def outrun(error: SQLAlchemyError) -> bool:
-    """Tell whether the database ended a statement to let others go on: it can be done again."""
+    """Return whether the database aborted a statement in favor of others; a retry may succeed."""
     return isinstance(error, DBAPIError) and _state(error) in {_DEADLOCK, _SERIALIZATION}
 
 
 def refusal_of(error: SQLAlchemyError) -> LaminaError | None:
-    """Return what is told of an error; None for one that nobody expects."""
+    """Map a database error to a domain error; None for an unexpected one."""
     if isinstance(error, StaleDataError | ObjectDeletedError):
         return _changed()
     if isinstance(error, PoolTimeout):
@@ -270,7 +270,7 @@ def _refused(error: DBAPIError) -> LaminaError | None:
     if outrun(error):
         return Busy(again=True)
     if state == _LOCK_TIMEOUT or lite & 0xFF in LITE_BUSY:
-        # It has waited for as long as anybody may.
+        # It has already waited for the maximum time.
         return Busy(again=False)
     if state == _UNIQUE or lite in _LITE_UNIQUE:
         return _changed()
@@ -288,16 +288,16 @@ def _state(error: DBAPIError) -> str:
 
 
 def _away(error: DBAPIError) -> bool:
-    # A pooler says in words of its own that it has no server; the driver has a class for each.
+    # Poolers have messages of their own for a missing server; the driver has classes for errors.
     return isinstance(error, OperationalError | InterfaceError) or _state(error) == READ_ONLY
 
 
 def database_time(tx: Tx) -> datetime | None:
-    """Return the time by PostgreSQL's clock; SQLite has none of its own."""
+    """Return the time of PostgreSQL's clock; None on SQLite, which has no own clock."""
     if tx.get_bind().dialect.name != "postgresql":
         return None
-    told: datetime = tx.execute(text("SELECT clock_timestamp()")).scalar_one()
-    return told
+    now: datetime = tx.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now
 
 
 def _changed() -> Conflict:
@@ -306,14 +306,14 @@ def _changed() -> Conflict:
 
 
 def insert_once(tx: Tx, table: Table, values: Mapping[str, Any]) -> bool:
-    """Insert a row unless a unique constraint has it already; return whether it was inserted."""
+    """Insert a row unless a unique constraint prevents it; return whether it was inserted."""
     statement = _inserting(tx.get_bind().dialect.name, table)
     return tx.execute(statement, dict(values)).first() is not None
 
 
 @lru_cache(maxsize=64)
 def _inserting(dialect: str, table: Table) -> ReturningInsert[Any]:
-    """Return the statement: to make one anew costs more than to run it."""
+    """Return the cached statement: building it costs more than running it."""
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     first = next(iter(table.primary_key.columns))
     return insert(table).on_conflict_do_nothing().returning(first)

@@ -1,4 +1,4 @@
-"""Every encrypted column of every table, for the work that goes over all of them."""
+"""All encrypted columns of all tables, for rotation and verification."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from service.store.shapes import Authentic, shape_of
 
 @dataclass(frozen=True)
 class SealedTable:
-    """One table with encrypted columns.
+    """A table with encrypted columns.
 
     Args:
-        model: The class that declares it.
+        model: The mapped class.
         fields: Its encrypted columns.
     """
 
@@ -29,7 +29,7 @@ class SealedTable:
 
     @cached_property
     def table(self) -> Table:
-        """Return the table itself."""
+        """Return the table."""
         return table_of(self.model)
 
     @property
@@ -38,23 +38,23 @@ class SealedTable:
         return self.table.name
 
     def owner(self, row: Any) -> Owner:  # noqa: ANN401 - a row of named columns
-        """Return the owner of a row's data keys."""
+        """Return the key owner of a row."""
         owner: Owner = self.model.field_owner(row)  # type: ignore[attr-defined]  # every sealed row has it
         return owner
 
     def rows(self) -> Select[Any]:
-        """Select all columns, in the order of the ids."""
+        """Select all columns, ordered by id."""
         return select(self.table).order_by(self.table.c.id)
 
     @cached_property
     def covered(self) -> frozenset[str]:
-        """Return the columns that a MAC over a sealed cell needs; none where no MAC covers one."""
+        """Return the columns that a MAC over a sealed cell needs; empty if no MAC covers one."""
         if not issubclass(self.model, Authentic) or not shape_of(self.model).covers_cells:
             return frozenset()
         return frozenset(column.name for column in shape_of(self.model).columns)
 
     def cells(self, key_class: str) -> Select[Any]:
-        """Select the cells of a class and what places them, in the order of the ids."""
+        """Select the cells of a class with their associated data, ordered by id."""
         columns = self.table.c
         fields = self.of_class(key_class)
         wanted = {column.name for column in columns if isinstance(column.type, Uuid)}
@@ -64,15 +64,15 @@ class SealedTable:
         return select(*(columns[name] for name in sorted(wanted))).order_by(columns.id)
 
     def older(self, field: Encrypted[Any], generation: int) -> ColumnElement[bool]:
-        """Return the condition that a cell is sealed under an older generation of data key.
+        """Return the condition that a cell is sealed under an older generation.
 
-        The generation is bytes 3 and 4 of what is stored, so the database itself finds the rows.
+        The generation is bytes 3 and 4 of the stored value, so the database can filter by it.
         """
         column = self.table.c[field.name]
         return func.substr(column, 3, 2) < literal(generation.to_bytes(2, "big"))
 
     def classes(self) -> frozenset[str]:
-        """Return the key classes that cells of the table may be of."""
+        """Return the key classes that cells of the table may have."""
         return frozenset().union(*(field.classes() for field in self.fields))
 
     def of_class(self, key_class: str) -> tuple[Encrypted[Any], ...]:
@@ -80,7 +80,7 @@ class SealedTable:
         return tuple(field for field in self.fields if field.may_be(key_class))
 
     def stale(self, key_class: str, generation: int) -> ColumnElement[bool]:
-        """Return the condition that a row has a cell of a class that must be sealed anew."""
+        """Return the condition that a row has a cell of a class that must be re-encrypted."""
         return or_(*self._stale(key_class, generation))
 
     def _stale(self, key_class: str, generation: int) -> Iterator[ColumnElement[bool]]:
@@ -88,7 +88,7 @@ class SealedTable:
             yield and_(self.older(field, generation), *self.is_class(field, key_class))
 
     def is_class(self, field: Encrypted[Any], key_class: str) -> tuple[ColumnElement[bool], ...]:
-        """Return the conditions under which a cell of this column is of a class it may be of."""
+        """Return the conditions under which a cell of this column has a key class."""
         varies = field.varies
         if varies is None:
             return ()
@@ -98,7 +98,7 @@ class SealedTable:
         return (column.in_([value for value, name in special.items() if name == key_class]),)
 
     def subject_column(self) -> ColumnElement[UUID] | None:
-        """Return the column that names the subject whose keys seal the rows, if one does."""
+        """Return the column with the subject that owns the rows, if there is one."""
         columns = self.table.c
         owner: ColumnElement[UUID] | None = columns.get("subject_id")
         if owner is None and self.name == "subject":
@@ -107,7 +107,7 @@ class SealedTable:
 
 
 def sealed_tables() -> Sequence[SealedTable]:
-    """Return every table with encrypted columns, by name."""
+    """Return all tables with encrypted columns, by name."""
     return sorted(_tables(), key=lambda table: table.name)
 
 

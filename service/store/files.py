@@ -1,4 +1,4 @@
-"""Files that hold the database: made readable by their owner only, and kept so."""
+"""Access rights of the database files, restricted to their owner."""
 
 import os
 import stat
@@ -12,7 +12,7 @@ from service.telemetry import logs
 
 OWNER_ONLY: Final = 0o600
 _OTHERS: Final = 0o077
-# SQLite gives the files beside a database the rights of the database.
+# SQLite gives its auxiliary files the rights of the database file.
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
 
@@ -26,13 +26,14 @@ def path_of(engine: Engine) -> Path | None:
 
 
 def close(path: Path) -> None:
-    """Make a database file that nobody else can read, or take the rights of others away.
+    """Create a private database file, or remove the access of others to an existing one.
 
     Raises:
-        SetupError: The file belongs to somebody else, who would have to do it.
+        SetupError: The file belongs to another user, who must do it.
     """
     try:
-        # Made before SQLite does, which would leave it to the umask of whoever starts first.
+        # Created before SQLite does, which would leave the rights to the umask of the first
+        # process.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, OWNER_ONLY))
     except OSError:
         for ending in _BESIDE:
@@ -40,10 +41,10 @@ def close(path: Path) -> None:
 
 
 def tighten(path: Path) -> None:
-    """Take the rights of others to a file away, and say so in the log.
+    """Remove the access of others to a file, and log it.
 
     Raises:
-        SetupError: The file belongs to somebody else.
+        SetupError: The file belongs to another user.
     """
     try:
         mode = path.stat().st_mode

@@ -1,4 +1,4 @@
-"""Bring a database to the schema of this program, or tell that it is not there."""
+"""Migrate a database to the schema of this program, or check that it matches."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD: Final = "0024"
-"""The revision that this program needs; the newest of `migrations`."""
+"""The schema revision that this program needs: the newest of `migrations`."""
 STARTING: Final = text("SELECT pg_advisory_xact_lock(7811320119)")
-"""Waits for others that change the schema or do what a first start does; ends with the transaction.
+"""Serializes schema changes and first starts; the lock ends with the transaction.
 
-A lock of the session would stay with a connection that a pooler gives to somebody else.
+A session lock would stay on a connection that a pooler gives to another client.
 """
 _WAIT_MS: Final = 120_000
 _SCRIPTS: Final = "migrations:"
@@ -35,7 +35,7 @@ def _config(**attributes: Any) -> "Config":  # noqa: ANN401 - what env.py takes
 
 
 def current(engine: Engine) -> str | None:
-    """Return the revision of the database, None for an empty one; raises Unavailable."""
+    """Return the schema revision of the database, None if empty; raises Unavailable."""
     try:
         with engine.connect() as connection:
             if not inspect(connection).has_table("alembic_version"):
@@ -46,7 +46,7 @@ def current(engine: Engine) -> str | None:
 
 
 def is_empty(engine: Engine) -> bool:
-    """Tell whether the database holds no table yet; raises Unavailable."""
+    """Return whether the database has no tables yet; raises Unavailable."""
     try:
         return not inspect(engine).get_table_names()
     except DBAPIError:
@@ -71,28 +71,28 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 @contextmanager
 def _alone(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that waits for those of others that change the schema, or start.
+    """Open a transaction that waits for concurrent schema changes and first starts.
 
-    Alembic reads the revision inside it: who has waited finds that nothing is left to do.
+    Alembic reads the revision inside it, so that a process that waited finds nothing left to do.
     """
     try:
         with engine.connect() as connection:
             raw = connection.connection.dbapi_connection
             if engine.dialect.name == "sqlite" and raw is not None:
-                # BEGIN IMMEDIATE is the lock, and several migrations may go first.
+                # BEGIN IMMEDIATE is the lock, and several migrations may run before this one.
                 raw.cursor().execute(f"PRAGMA busy_timeout={_WAIT_MS}")
             with connection.begin():
                 if engine.dialect.name == "postgresql":
                     connection.execute(STARTING)
                 yield connection
-            # It has another patience than those that the pool makes.
+            # Its timeout differs from that of pooled connections.
             connection.invalidate()
     except DBAPIError as error:
         raise refusal_of(error) or error from None
 
 
 def differences(connection: Connection, metadata: MetaData) -> list[Any]:
-    """Return how the database differs from the models; empty when it does not."""
+    """Return the differences between the database and the models; empty if there are none."""
     from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - as above
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - as above
 
@@ -101,10 +101,10 @@ def differences(connection: Connection, metadata: MetaData) -> list[Any]:
 
 
 def require_current(engine: Engine) -> None:
-    """Refuse a database of another schema.
+    """Raise SetupError if the database has another schema revision.
 
     Raises:
-        SetupError: It is older, newer or empty; the detail names the command that mends it.
+        SetupError: It is older, newer or empty; the detail names the command to run.
     """
     found, wanted = current(engine), HEAD
     if found != wanted:

@@ -1,8 +1,8 @@
-"""What each table holds about people: declared in the table's own class, read for an export.
+"""Personal data in each table: declared in the table's class, and read for an export.
 
-A class says `__personal__ = Personal(...)` where its rows are found by a subject, and
-`__personal__ = Unlinked(...)` where they may be about people but cannot be found by one. A sealed
-or binary column is given out only where `shown` says how: what is new stays back by itself.
+A class declares `__personal__ = Personal(...)` if its rows are found by a subject, and
+`__personal__ = Unlinked(...)` if they may be about people but cannot be found by one. A sealed or
+binary column is exported only if `shown` says how, so a new one is withheld by default.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,11 +27,11 @@ Columns = ReadOnlyColumnCollection[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """Whom rows are looked for.
+    """The person to search rows of.
 
     Args:
-        subject: The person.
-        bucket: The keyed digest that the person's attempts are counted under.
+        subject: The subject.
+        bucket: The keyed digest under which the person's attempts are counted.
     """
 
     subject: UUID
@@ -39,7 +39,7 @@ class Whose:
 
     @property
     def actor(self) -> str:
-        """Return the name under which this person acts as an operator."""
+        """Return the actor name of this person as an operator."""
         return f"operator:{self.subject}"
 
 
@@ -54,7 +54,7 @@ def by_subject(columns: Columns, whose: Whose) -> ColumnElement[bool]:
 
 
 def through(name: str) -> Of:
-    """Find rows by a foreign key to a table that names the subject."""
+    """Find rows by a foreign key to a table with the subject."""
 
     def of(columns: Columns, whose: Whose) -> ColumnElement[bool]:
         (key,) = columns[name].foreign_keys
@@ -66,7 +66,7 @@ def through(name: str) -> Of:
 
 
 def by_actor(name: str) -> Of:
-    """Find what this person did as an operator, alone or as one of two."""
+    """Find the actions of this person as an operator, alone or as one of two."""
 
     def of(columns: Columns, whose: Whose) -> ColumnElement[bool]:
         found: ColumnElement[bool] = columns[name].contains(whose.actor)
@@ -76,17 +76,17 @@ def by_actor(name: str) -> Of:
 
 
 def plainly(value: object) -> object:
-    """Give a value as it is."""
+    """Return a value unchanged."""
     return value
 
 
 def as_json(value: str | bytes) -> object:
-    """Give what JSON text holds."""
+    """Parse JSON text."""
     return orjson.loads(value)
 
 
 def without(*names: str) -> Shown:
-    """Give what JSON text holds but members of these names, at any depth."""
+    """Return a parser of JSON text that removes members of these names at any depth."""
 
     def shown(value: str | bytes) -> object:
         return _without(orjson.loads(value), frozenset(names))
@@ -95,20 +95,20 @@ def without(*names: str) -> Shown:
 
 
 def anybody(actor: str | None) -> str | None:
-    """Give who acted without telling which operator: that is personal data of another."""
+    """Return an actor without the operator's identity, which is personal data of another person."""
     return "operator" if actor and actor.startswith("operator:") else actor
 
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """What one table holds about a person.
+    """Personal data in a table.
 
     Args:
-        purpose: What it is kept for.
-        retention: How long.
+        purpose: The purpose of processing.
+        retention: How long the data is stored.
         of: The condition under which a row is about the person.
-        withheld: What is not given in plain form, by column or member, and why.
-        shown: How a column is given; a sealed or binary one without an entry is not.
+        withheld: Columns or members that are not exported, with the reason.
+        shown: How a column is exported; a sealed or binary one without an entry is not.
     """
 
     purpose: str
@@ -120,7 +120,7 @@ class Personal:
 
 @dataclass(frozen=True, slots=True)
 class Unlinked:
-    """What one table may hold about people, but nobody can find by the person.
+    """Data in a table that may be about people but cannot be found by the person.
 
     Args:
         why: Why it cannot be found.
@@ -133,7 +133,7 @@ class Unlinked:
 
 @dataclass(frozen=True, slots=True)
 class PersonalTable:
-    """One table with what it declares."""
+    """A table with its declaration."""
 
     model: type[Base]
     declared: Personal
@@ -145,32 +145,32 @@ class PersonalTable:
 
     @property
     def hidden(self) -> frozenset[str]:
-        """Return the sealed and binary columns, which are given only where it is said how."""
+        """Return the sealed and binary columns, which are exported only if declared."""
         sealed = {item.name for item in vars(self.model).get("__encrypted__", ())}
         columns = table_of(self.model).columns
         return frozenset(sealed | {item.name for item in columns if _binary(item.type)})
 
     @property
     def given(self) -> Sequence[str]:
-        """Return the columns that an export gives, in the order of the table."""
+        """Return the exported columns, in the order of the table."""
         names = map(str, table_of(self.model).columns.keys())
-        unsaid = self.hidden - self.declared.shown.keys()
-        return [name for name in names if name not in self.withheld and name not in unsaid]
+        undeclared = self.hidden - self.declared.shown.keys()
+        return [name for name in names if name not in self.withheld and name not in undeclared]
 
     @property
     def withheld(self) -> Mapping[str, str]:
-        """Return what is not given in plain form, and why."""
+        """Return the columns that are withheld, with the reasons."""
         if not issubclass(self.model, Authentic):
             return self.declared.withheld
         return {**self.declared.withheld, "mac": "a keyed digest of the row, which is given here"}
 
     def section(self, tx: Tx, whose: Whose) -> dict[str, Any]:
-        """Return the rows about a person, and what is held beside that is not given."""
+        """Return the export of the rows about a person, with the withheld fields."""
         declared, lost = self.declared, 0
         rows = []
         for row in tx.scalars(self._query(whose)):
-            told, closed = self._row(row)
-            rows.append(told)
+            values, closed = self._row(row)
+            rows.append(values)
             lost += closed
         return {
             "name": self.name,
@@ -189,37 +189,37 @@ class PersonalTable:
         return query.order_by(*table.primary_key.columns)
 
     def _row(self, row: Base) -> tuple[dict[str, Any], int]:
-        told, lost = {}, 0
+        values, lost = {}, 0
         for name in self.given:
             try:
                 value = getattr(row, name)
-                told[name] = _plain(_shown(self.declared, name, value))
+                values[name] = _plain(_shown(self.declared, name, value))
             except CryptoError:
                 # The key was destroyed, or this process does not hold its class.
                 lost += 1
-        return told, lost
+        return values, lost
 
 
 def held() -> Sequence[PersonalTable]:
-    """Return every table that holds something about a person, by name."""
+    """Return all tables with data about a person, by name."""
     found = [
-        PersonalTable(model, told) for model, told in _declared() if isinstance(told, Personal)
+        PersonalTable(model, entry) for model, entry in _declared() if isinstance(entry, Personal)
     ]
     return sorted(found, key=lambda item: item.name)
 
 
 def unlinked() -> Sequence[dict[str, str]]:
-    """Return what is kept that may be about people but cannot be found by one."""
+    """Return the tables that may be about people but cannot be found by one."""
     return sorted(
         (
             {
                 "name": table_of(model).name,
-                "purpose": told.purpose,
-                "retention": told.retention,
-                "why": told.why,
+                "purpose": entry.purpose,
+                "retention": entry.retention,
+                "why": entry.why,
             }
-            for model, told in _declared()
-            if isinstance(told, Unlinked)
+            for model, entry in _declared()
+            if isinstance(entry, Unlinked)
         ),
         key=lambda item: item["name"],
     )
@@ -227,9 +227,9 @@ def unlinked() -> Sequence[dict[str, str]]:
 
 def _declared() -> Iterator[tuple[type[Base], Personal | Unlinked]]:
     for mapper in Base.registry.mappers:
-        told = vars(mapper.class_).get("__personal__")
-        if told is not None:
-            yield mapper.class_, told
+        entry = vars(mapper.class_).get("__personal__")
+        if entry is not None:
+            yield mapper.class_, entry
 
 
 _BINARY: Final = (bytes, memoryview)
@@ -244,7 +244,7 @@ def _shown(declared: Personal, name: str, value: object) -> object:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - a value of any column
-    """Return a value as JSON takes it; raises TypeError for bytes."""
+    """Convert a value to its JSON form; raises TypeError for bytes."""
     if isinstance(value, datetime):
         return rfc3339(value)
     if isinstance(value, UUID):

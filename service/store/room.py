@@ -1,4 +1,4 @@
-"""Whether the database can still be written: a full disk must be told before a request meets it."""
+"""Write check of the database: readiness reports a full disk before a request fails."""
 
 import os
 import threading
@@ -15,11 +15,11 @@ from service.telemetry import logs
 LEAST_FREE: Final = 64 * 1024 * 1024
 """Bytes that must be free beside a SQLite file: its log grows before it is written back."""
 _KEPT: Final = 4.0
-"""Seconds for which an answer of PostgreSQL holds: each asks it to write."""
+"""Seconds for which a result for PostgreSQL is cached, as each check writes."""
 
 
 def free_bytes(directory: Path) -> int:
-    """Return how much of a file system this process may still fill; 0 where no file can be made."""
+    """Return the bytes that this process may still write to a file system; 0 without inodes."""
     found = os.statvfs(directory)
     if found.f_files and not found.f_favail:
         return 0
@@ -27,11 +27,11 @@ def free_bytes(directory: Path) -> int:
 
 
 class DiskSpace:
-    """The check that `/readyz` asks.
+    """The write check of `/readyz`.
 
     Args:
         engine: The database.
-        file: The file of SQLite; None for a server, which is asked to write to its log.
+        file: The file of SQLite; None for a server, which is checked by writing to its log.
     """
 
     def __init__(self, engine: Engine, file: Path | None) -> None:
@@ -41,10 +41,10 @@ class DiskSpace:
         self._asked = float("-inf")
         self._writable = False
         self.read_only = False
-        """Whether the server, when it was last asked, answered and took no writes."""
+        """Whether the server, at the last check, responded but accepted no writes."""
 
     def __call__(self) -> bool:
-        """Tell whether there is room to write."""
+        """Return whether the database can be written."""
         if self._file is not None:
             return self._beside(self._file)
         with self._lock:
@@ -62,11 +62,11 @@ class DiskSpace:
             return False
 
     def _probe(self) -> bool:
-        """Write an empty message to the write-ahead log, which no table keeps."""
+        """Write an empty message to the write-ahead log, which changes no table."""
         try:
             with self._engine.begin() as connection:
                 connection.execute(text("SELECT pg_logical_emit_message(true, 'lamina', '')"))
-                # A read-only session may write messages all the same.
+                # A read-only session may still write messages.
                 only = connection.scalar(text("SHOW transaction_read_only"))
         except DBAPIError as error:
             logs.get().error("database_not_writable", error=type(error.orig).__name__)

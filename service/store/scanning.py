@@ -1,4 +1,4 @@
-"""Go over the rows of a table of which the log is told, page by page in the order of their keys."""
+"""Iterate over the rows of tables recorded in the log, page by page in order of their keys."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A row with a cell that the driver cannot read, which this service did not write.
+    """A row with a cell that the driver cannot decode, which this service did not write.
 
     Args:
-        name: Its key, as `Shape.name_of` writes it.
+        name: Its key, in the format of `Shape.name_of`.
     """
 
     name: str
 
 
 _UNREAD: Final = (ValueError, TypeError, LookupError, ArithmeticError, DataError)
-"""What drivers and types raise at a cell; no database ends its transaction for it."""
+"""Exceptions of drivers and types for such a cell; none ends the transaction."""
 
 
 def all_rows(tx: Tx, shape: Shape, *conditions: ColumnElement[bool]) -> Iterator[Any]:
-    """Give every row, its covered columns and its MAC, or `Unreadable` in its place."""
+    """Yield every row with its covered columns and MAC, or `Unreadable` instead."""
     after: Key | None = None
     while True:
         try:
@@ -75,7 +75,7 @@ def _named(tx: Tx, shape: Shape, key: Key) -> Any:  # noqa: ANN401 - a row, or U
 def page_after(
     tx: Tx, shape: Shape, after: Key | None, *conditions: ColumnElement[bool], lock: bool = False
 ) -> Sequence[Any]:
-    """Return a page of rows whose key comes after one; locked, those that others lock left out."""
+    """Return a page of rows with keys after one; with `lock`, locked, skipping locked rows."""
     keys = [shape.table.c[name] for name in shape.key]
     query = reading(shape.model).where(*conditions).order_by(*keys).limit(_PAGE)
     query = _beyond(query, keys, after)
@@ -85,9 +85,9 @@ def page_after(
 
 
 def row_named(tx: Tx, shape: Shape, name: str) -> Any:  # noqa: ANN401 - a row of named columns
-    """Return the row with a key, as `Shape.name_of` wrote it; None where there is none.
+    """Return the row with a key in the format of `Shape.name_of`; None if there is none.
 
-    One that cannot be read is `Unreadable`.
+    A row that cannot be decoded is `Unreadable`.
     """
     columns = [shape.table.c[part] for part in shape.key]
     parts = name.split("|", len(columns) - 1)
@@ -114,18 +114,18 @@ def older(shape: Shape, generation: int) -> ColumnElement[bool]:
 
 
 def count_older(tx: Tx, shape: Shape, generation: int) -> int:
-    """Count the rows whose MAC is under an older generation of the key."""
+    """Count the rows with a MAC under an older generation of the key."""
     query = select(func.count()).select_from(shape.table).where(older(shape, generation))
     return tx.execute(query).scalar_one()
 
 
 def trust(tx: Tx, shape: Shape, page: Sequence[Any]) -> None:
-    """Give rows without a MAC one, as they stand."""
+    """Add MACs to rows without one, trusting them as stored."""
     _write(tx, shape, [(row, first_mac(tx, shape.keyed_model, row)) for row in page])
 
 
 def renew(tx: Tx, shape: Shape, row: Any) -> None:  # noqa: ANN401 - a row of named columns
-    """Give a row a MAC under the newest key; raises RowRefused where it does not hold."""
+    """Recompute the MAC of a row under the newest key; raises RowRefused if it is invalid."""
     _write(tx, shape, [(row, renewed(tx, shape.keyed_model, row, {}))])
 
 
@@ -144,5 +144,5 @@ def _parsed(column: Column[Any], part: str) -> Any:  # noqa: ANN401 - a value of
 
 
 def is_over(until: int | None, now: datetime) -> bool:
-    """Tell whether a row may be missing by now."""
+    """Return whether a row may be missing by now."""
     return until is not None and until <= now.timestamp()

@@ -1,7 +1,7 @@
-"""Encrypted columns: assigned in the clear, sealed before the flush, opened when they are read.
+"""Encrypted columns: assigned as plaintext, sealed before the flush, opened when read.
 
-The plaintext never reaches the engine: the column type takes sealed bytes only, and until the
-flush an assigned value waits inside an object that shows nothing and refuses to be pickled.
+The plaintext never reaches the engine: the column type accepts sealed bytes only, and until the
+flush an assigned value is kept in an object without a repr that refuses to be pickled.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ _GENERATION: Final = slice(2, 4)
 
 
 class SealedRow(Protocol):
-    """What a row must tell so that its fields can be bound to it."""
+    """The members of a row that its sealed fields are bound to."""
 
     id: Mapped[UUID]
 
@@ -34,49 +34,49 @@ class SealedRow(Protocol):
 
 
 KeyName = tuple[str, bytes]
-"""What a data key is kept under: its class, and owner and generation as they stand in a cell."""
+"""The cache key of a data key: its class, and owner and generation as stored in a cell."""
 Peers = Callable[[], Iterable[Owner]]
-"""Gives the owners whose cells are likely to be opened next, when their keys are to be read."""
+"""Returns the owners of cells likely to be opened next, so that their keys load together."""
 
 
 class FieldSealer(Protocol):
-    """Finds the data keys that cells are sealed and opened with."""
+    """Finds the data keys that seal and open cells."""
 
     def begin(self, session: Session) -> None:
-        """Prepare for a unit of work."""
+        """Prepare for a transaction."""
 
     def ended(self, info: Mapping[str, Any]) -> None:
-        """Do what the opened fields of a unit of work call for, now that it is over.
+        """Handle the opened fields of a transaction after its end.
 
         Args:
-            info: What was noted in `session.info`.
+            info: The `session.info` of the transaction.
         """
 
     def newest_key(self, session: Session, key_class: str, owner: Owner) -> DataKey:
-        """Return the key that an owner's cells are sealed under now."""
+        """Return the key that currently seals an owner's cells."""
 
     def key(
         self, session: Session, key_class: str, owner: Owner, generation: int, peers: Peers
     ) -> DataKey:
         """Return the key that a cell was sealed under; raises OpenError or KeyUnavailable.
 
-        Where it must be read first, the keys of `peers` are read with it in one statement.
+        If it must be loaded, the keys of `peers` are loaded with it in one statement.
         """
 
     def row_key(self, session: Session, generation: int | None) -> RowKey:
-        """Return the key of the MACs of rows, the newest where no generation is named.
+        """Return the MAC key of rows: of a generation, or the newest.
 
         Raises:
-            OpenError: There is no such generation.
+            OpenError: The generation does not exist.
             KeyUnavailable: This process does not hold its KEK.
         """
 
     def purpose_key(self, session: Session, purpose: str) -> bytes:
-        """Return 32 bytes for one purpose of the service."""
+        """Return a 32-byte key for one purpose of the service."""
 
 
 class Unsealed:
-    """A plaintext on its way to the flush."""
+    """A plaintext that waits for the flush."""
 
     __slots__ = ("plaintext",)
 
@@ -91,16 +91,16 @@ class Unsealed:
 
 
 class SealedType(TypeDecorator[bytes]):
-    """Bytes that carry the mark of a sealed field; anything else is refused."""
+    """Bytes that start like a sealed field; anything else is refused."""
 
     impl = LargeBinary
     cache_ok = True
 
     def result_processor(self, dialect: Dialect, coltype: object) -> None:
-        """Take what the driver gives: both give bytes, and copying them costs as much as a read."""
+        """Return the value of the driver: both return bytes, and a copy would double the cost."""
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Let sealed bytes through."""
+        """Accept sealed bytes only."""
         if value is None:
             return None
         if not isinstance(value, bytes) or not looks_sealed(value):
@@ -110,12 +110,12 @@ class SealedType(TypeDecorator[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class ClassBy:
-    """A key class that a plain column of the row decides.
+    """A key class that depends on another column of the row.
 
     Args:
         column: The name of that column.
-        special: The class for some of its values.
-        default: The class for every other value.
+        special: The key class for some of its values.
+        default: The key class for all other values.
     """
 
     column: str
@@ -128,7 +128,7 @@ class ClassBy:
 
 
 class Encrypted(Generic[T]):
-    """The descriptor of one encrypted field, made by `encrypted_text` and its siblings."""
+    """The descriptor of an encrypted field, created by `encrypted_text` and its siblings."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Encrypted(Generic[T]):
         self.column = f"sealed_{name}"
         self.place = place_of(owner.__tablename__, name)
         setattr(owner, self.column, mapped_column(name, SealedType(), nullable=self._nullable))
-        # A fresh list per class: a table declares its own fields only.
+        # A new list per class: a table declares its own fields only.
         owner.__encrypted__ = [*vars(owner).get("__encrypted__", ()), self]
 
     @overload
@@ -183,21 +183,21 @@ class Encrypted(Generic[T]):
 
     @property
     def varies(self) -> ClassBy | None:
-        """Return what decides the key class, where it is not the same for all rows."""
+        """Return the rule for the key class, if it differs between rows."""
         return self._key_class if isinstance(self._key_class, ClassBy) else None
 
     def may_be(self, key_class: str) -> bool:
-        """Tell whether a value of this column can be of a key class."""
+        """Return whether a value of this column can have a key class."""
         return key_class in self.classes()
 
     def classes(self) -> frozenset[str]:
-        """Return the key classes that values of this column are of."""
+        """Return the key classes that values of this column may have."""
         if isinstance(self._key_class, str):
             return frozenset((self._key_class,))
         return frozenset((self._key_class.default, *self._key_class.special.values()))
 
     def seal_pending(self, session: Session, row: Any) -> None:
-        """Seal what was assigned; seal again what is bound to columns that changed."""
+        """Seal an assigned value; re-seal one bound to columns that changed."""
         raw = getattr(row, self.column)
         if isinstance(raw, Unsealed):
             plaintext = raw.plaintext
@@ -222,7 +222,8 @@ class Encrypted(Generic[T]):
 
     def _find(self, session: Session, row: Any, raw: bytes, owner: Owner) -> DataKey:
         def peers() -> Iterator[Owner]:
-            # A result set is read row after row: the keys of all its owners are read at once.
+            # Rows of a result are read one by one, so the keys of all their owners are loaded at
+            # once.
             for other in session.identity_map.values():
                 if type(other) is type(row) and not instance_state(other).expired:
                     peer = cast("SealedRow", other).field_owner()
@@ -233,7 +234,7 @@ class Encrypted(Generic[T]):
         return sealer.key(session, self.key_class(row), owner, sealed_generation(raw), peers)
 
     def adds(self, row: object) -> bytes:
-        """Return what the row adds to the place of the cell, framed."""
+        """Return the row's extra part of the associated data, encoded."""
         if not self.bound:
             return NO_EXTRA
         return extra_part("|".join(str(getattr(row, name)) for name in self.bound).encode())
@@ -247,67 +248,67 @@ class Encrypted(Generic[T]):
 
 
 def encrypted_text(key_class: str | ClassBy, *, bound: tuple[str, ...] = ()) -> Encrypted[str]:
-    """Declare text that is always there; `bound` names columns whose change seals it anew."""
+    """Declare required text; a change of a `bound` column re-seals it."""
     return Encrypted(key_class, str.encode, bytes.decode, bound, nullable=False)
 
 
 def encrypted_optional(
     key_class: str | ClassBy, *, bound: tuple[str, ...] = ()
 ) -> Encrypted[str | None]:
-    """Declare text that may be absent."""
+    """Declare optional text."""
     return Encrypted(
         key_class, lambda value: (value or "").encode(), bytes.decode, bound, nullable=True
     )
 
 
 def encrypted_bytes(key_class: str | ClassBy, *, bound: tuple[str, ...] = ()) -> Encrypted[bytes]:
-    """Declare bytes that are always there."""
+    """Declare required bytes."""
     return Encrypted(key_class, bytes, bytes, bound, nullable=False)
 
 
 def encrypted_optional_bytes(
     key_class: str | ClassBy, *, bound: tuple[str, ...] = ()
 ) -> Encrypted[bytes | None]:
-    """Declare bytes that may be absent."""
+    """Declare optional bytes."""
     return Encrypted(key_class, lambda value: value or b"", bytes, bound, nullable=True)
 
 
 def seal_before_flush(session: Session, _context: object, _instances: object) -> None:
-    """Listen to `before_flush`: no plaintext is left when SQL is made."""
+    """Handle `before_flush`: no plaintext is left when SQL is compiled."""
     for row in (*session.new, *session.dirty):
         for field in getattr(row, "__encrypted__", ()):
             field.seal_pending(session, row)
 
 
 def seal_value(session: Session, key_class: str, context: FieldContext, plaintext: bytes) -> bytes:
-    """Seal a cell that is written without its row's object."""
+    """Seal a cell that is written without an object of its row."""
     sealer = cast("FieldSealer", session.info[_SEALER])
     return sealer.newest_key(session, key_class, context.owner).seal(plaintext, context)
 
 
 def open_value(session: Session, key_class: str, context: FieldContext, sealed: bytes) -> bytes:
-    """Open a cell that was read without its row's object; raises OpenError."""
+    """Open a cell that was read without an object of its row; raises OpenError."""
     sealer = cast("FieldSealer", session.info[_SEALER])
     key = sealer.key(session, key_class, context.owner, sealed_generation(sealed), tuple)
     return key.open(sealed, context)
 
 
 def sealer_of(session: Session) -> FieldSealer:
-    """Return what holds the keys of a unit of work."""
+    """Return the holder of the keys of a transaction."""
     return cast("FieldSealer", session.info[_SEALER])
 
 
 def use_sealer(session: Session, sealer: FieldSealer) -> None:
-    """Give a session the keys that its rows are sealed with."""
+    """Set the keys of a session."""
     session.info[_SEALER] = sealer
     session.info[_OPENED] = {}
 
 
 def opened_keys(session: Session) -> dict[KeyName, DataKey]:
-    """Return the data keys that a unit of work has opened, to look up and to add to."""
+    """Return the mutable map of unwrapped data keys of a transaction."""
     return cast("dict[KeyName, DataKey]", session.info[_OPENED])
 
 
 def data_key_name(key_class: str, owner: Owner, generation: int) -> KeyName:
-    """Return what a data key is kept under."""
+    """Return the cache key of a data key."""
     return key_class, owner.to_bytes() + generation.to_bytes(2, "big")

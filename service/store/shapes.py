@@ -1,4 +1,4 @@
-"""What the MAC of a row covers: declared by the table, in the columns' own order and form."""
+"""The columns that the MAC or digest of a row covers, as declared by its table."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,100 +28,100 @@ _FORMS: Final[tuple[tuple[type[Any], Form], ...]] = (
 
 
 class Authentic:
-    """A mixin of tables whose rows carry a MAC."""
+    """A mixin of tables with a MAC in each row."""
 
     __members__: ClassVar[tuple[str, ...]]
-    """The columns that the MAC covers, beside the key of the row."""
+    """The columns that the MAC covers, in addition to the primary key."""
     __until__: ClassVar[str | None] = None
-    """The column with the time after which a row may be missing; None where it never may."""
+    """The column with the time after which a row may be missing; None if it never may."""
 
     mac: Mapped[bytes | None] = mapped_column(LargeBinary(rows.MAC_BYTES))
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy calls it with the class
-        """Let an update through only while the row still has the MAC that was read."""
+        """Allow an update only if the row still has the MAC that was read."""
         return {"version_id_col": cls.mac, "version_id_generator": False}
 
 
 class Noted:
-    """A mixin of tables whose rows have no MAC, but whose changes the log is told all the same.
+    """A mixin of tables without row MACs, but with changes recorded in the log.
 
-    They change with every attempt, and are sealed or counted by guarded statements.
+    Their rows change with every attempt, and are sealed or counted by guarded statements.
     """
 
     __members__: ClassVar[tuple[str, ...]] = ()
-    """The columns of which the log keeps a digest, beside the key of the row."""
+    """The columns covered by a digest in the log, in addition to the primary key."""
     __until__: ClassVar[str | None] = None
     __revision__: ClassVar[str | None] = None
-    """The column that counts the changes of a row; None where a row never changes."""
+    """The column that counts the changes of a row; None if a row never changes."""
     __followed__: ClassVar[bool] = False
-    """Whether the row keeps what the last change found, which the log is told too."""
+    """Whether the row retains its state before the last change, which the log records too."""
 
 
 Told = Authentic | Noted
-"""A table of whose rows the log is told."""
+"""A table with rows recorded in the log."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is covered of the rows of a table, and how.
+    """The covered columns of a table and their encoding.
 
     Args:
-        model: The class that declares it.
+        model: The mapped class.
     """
 
     model: type[Told]
 
     @cached_property
     def table(self) -> Table:
-        """Return the table itself."""
+        """Return the table."""
         return table_of(cast("type[Base]", self.model))
 
     @cached_property
     def key(self) -> tuple[str, ...]:
-        """Return the names of the columns that are the key of a row."""
+        """Return the names of the primary key columns."""
         return tuple(column.name for column in self.table.primary_key.columns)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Return the names of the columns that are covered, in their order."""
+        """Return the names of the covered columns, in order."""
         return (*self.key, *self.model.__members__)
 
     @cached_property
     def keyed(self) -> bool:
-        """Tell whether the rows carry a MAC."""
+        """Return whether the rows have a MAC."""
         return issubclass(self.model, Authentic)
 
     @property
     def followed(self) -> bool:
-        """Tell whether each note says what the change found."""
+        """Return whether each record includes the state before the change."""
         return bool(getattr(self.model, "__followed__", False))
 
     @property
     def keyed_model(self) -> type[Authentic]:
-        """Return the class, of a table whose rows carry a MAC."""
+        """Return the mapped class of a table with row MACs."""
         return cast("type[Authentic]", self.model)
 
     @cached_property
     def columns(self) -> tuple[Column[Any], ...]:
-        """Return the covered columns and the MAC, or what counts the changes."""
+        """Return the covered columns, and the MAC or the revision column."""
         last = "mac" if self.keyed else getattr(self.model, "__revision__", None)
         return tuple(self.table.c[name] for name in (*self.names, *([last] if last else ())))
 
     @cached_property
     def attributes(self) -> tuple[str, ...]:
-        """Return the names under which an object holds the covered columns."""
+        """Return the attribute names of the covered columns."""
         sealed = {item.name: item.column for item in vars(self.model).get("__encrypted__", ())}
         return tuple(sealed.get(name, name) for name in self.names)
 
     @cached_property
     def watched(self) -> frozenset[str]:
-        """Return the attributes whose change needs another MAC."""
+        """Return the attributes that change the MAC."""
         return frozenset(self.attributes)
 
     @cached_property
     def covers_cells(self) -> bool:
-        """Tell whether a sealed column is covered, so that to seal it anew changes the MAC."""
+        """Return whether a sealed column is covered, so that re-encryption changes the MAC."""
         return self.attributes != self.names
 
     @cached_property
@@ -133,7 +133,7 @@ class Shape:
         return rows.place_of(self.table.name, self.names)
 
     def message(self, values: Iterable[Any]) -> bytes:
-        """Return what the MAC is over, of the values of the covered columns."""
+        """Return the message of the MAC from the values of the covered columns."""
         return self._place + b"".join(
             [
                 rows.NOTHING if value is None else form(value)
@@ -143,12 +143,12 @@ class Shape:
 
     @cached_property
     def of_object(self) -> Callable[[Any], tuple[Any, ...]]:
-        """Return what gives the covered values of an object."""
+        """Return a function that reads the covered values of an object."""
         return attrgetter(*self.attributes)
 
     @cached_property
     def of_row(self) -> Callable[[Any], tuple[Any, ...]]:
-        """Return what gives the covered values of a row of named columns."""
+        """Return a function that reads the covered values of a row of named columns."""
         return attrgetter(*self.names)
 
     def name_of(self, values: Sequence[Any]) -> str:
@@ -156,7 +156,7 @@ class Shape:
         return "|".join(_plain(value) for value in values[: len(self.key)])
 
     def note_of(self, row: Any) -> tuple[str, int, str, int | None]:
-        """Return what the log is told of a row as it stands: key, revision, tag, until when."""
+        """Return the log record of a row's current state: key, revision, tag, and expiry."""
         values = self.of_row(row)
         name, until = self.name_of(values), self.until_of(values)
         if self.keyed:
@@ -169,16 +169,16 @@ class Shape:
         return rows.plain_tag(self.message(self.of_row(row)))
 
     def until_of(self, values: Sequence[Any]) -> int | None:
-        """Return until when a row may not be missing."""
+        """Return the time until which a row must exist, in Unix seconds."""
         name = self.model.__until__
         until = values[self.names.index(name)] if name else None
         return int(until.timestamp()) if until else None
 
     @cached_property
     def may_vanish(self) -> bool:
-        """Tell whether the log need not be told that a row is gone, once its time is over.
+        """Return whether the deletion of an expired row need not be recorded.
 
-        Not where a key may come again: what was told of the first row would be held against it.
+        It must be if a key can be reused: the records of the first row would count against it.
         """
         return bool(self.model.__until__) and len(self.key) == 1
 
@@ -187,7 +187,7 @@ _KNOWN: Final[dict[Any, Shape]] = {}
 
 
 def shape_of(model: type[Told]) -> Shape:
-    """Return what is covered of a table."""
+    """Return the shape of a table."""
     found = _KNOWN.get(model)
     if found is None:
         found = _KNOWN[model] = Shape(model)
@@ -195,7 +195,7 @@ def shape_of(model: type[Told]) -> Shape:
 
 
 def shapes() -> list[Shape]:
-    """Return every table of whose rows the log is told, by name."""
+    """Return the shapes of all tables recorded in the log, by name."""
     found = {
         shape_of(mapper.class_)
         for mapper in Base.registry.mappers
@@ -204,8 +204,8 @@ def shapes() -> list[Shape]:
     return sorted(found, key=lambda shape: shape.table.name)
 
 
-def told_of(table: Table) -> Shape | None:
-    """Return the shape of a table of whose rows the log is told, None of any other."""
+def noted_shape(table: Table) -> Shape | None:
+    """Return the shape of a table recorded in the log, or None."""
     return next((shape for shape in shapes() if shape.table is table), None)
 
 

@@ -1,4 +1,4 @@
-"""Turns: units of work that count rows before they add one let each other finish (ADR 6)."""
+"""Locks that serialize transactions which count rows before they add one (ADR 6)."""
 
 from typing import Final
 
@@ -11,23 +11,23 @@ _TURN: Final = text("SELECT pg_advisory_xact_lock(hashtext(:what), hashtext(:who
 
 
 def take_start(tx: Tx) -> None:
-    """Wait until nobody else migrates or does what a first start does, until this one ends.
+    """Wait for concurrent migrations and first starts, and block others until this one ends.
 
-    SQLite has one writer at a time without it.
+    SQLite allows only one writer at a time anyway.
     """
     if tx.get_bind().dialect.name == "postgresql":
         tx.execute(STARTING)
 
 
 def take_turn(tx: Tx, what: str, whose: str = "") -> None:
-    """Wait until nobody else adds to what is counted; others wait until this unit of work ends.
+    """Serialize additions to a counted set until the transaction ends.
 
-    SQLite has one writer at a time without it. What is locked by rows is locked before.
+    SQLite allows only one writer at a time anyway. Row locks must be taken before this one.
 
     Args:
-        tx: The unit of work.
-        what: What is counted.
-        whose: Of whom, where each has a bound of their own.
+        tx: The transaction.
+        what: The counted set.
+        whose: The owner of the limit, if each owner has one.
     """
     if tx.get_bind().dialect.name == "postgresql":
         tx.execute(_TURN, {"what": what, "whose": whose})

@@ -1,1 +1,1 @@
-"""The tamper-evident log of decisions."""
+"""The tamper-evident audit log."""

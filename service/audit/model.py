@@ -1,4 +1,4 @@
-"""What is noted beside the chain, and how a chain is held against it: no SQL here."""
+"""Checkpoints of the chain, and its verification against them; without SQL."""
 
 import hmac
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,21 +12,21 @@ from crypto.canonical import canonical_json
 from crypto.errors import ChainBroken
 
 LATE: Final = timedelta(seconds=10)
-"""A leaf that waits for its place for longer is told."""
+"""Time after which a waiting leaf is reported."""
 OPEN_FOR: Final = timedelta(minutes=1)
-"""For how long the newest checkpoint moves on with the chain; then it stays and another begins."""
+"""Time for which the newest checkpoint advances with the chain before another one starts."""
 OPEN_LEAVES: Final = 5_000
-"""How far it moves at most."""
+"""Maximum number of leaves by which a checkpoint advances."""
 UPGRADE: Final = "upgrade"
 ACCEPTED: Final = "accepted"
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """How far the chain had come, as something outside of it remembers.
+    """A point of the chain as recorded outside it.
 
     Args:
-        sealed: Whether the chain was under checkpoints then.
+        sealed: Whether the chain was covered by checkpoints then.
     """
 
     position: int
@@ -64,7 +64,7 @@ def ids_at(moment: datetime) -> tuple[UUID, UUID]:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A leaf in its place of the chain."""
+    """A leaf at its position in the chain."""
 
     position: int
     leaf: bytes
@@ -74,16 +74,16 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far the chain had come, authenticated by a key that the database does not hold.
+    """A point of the chain, authenticated by a key that is not in the database.
 
     Args:
-        number: Counted without a gap; the MAC covers the one of the checkpoint before.
-        start: The position where it began.
-        adopted: Empty; or `upgrade` where the links before it are of an earlier version and have
-            no MAC; or `accepted` where an operator took the log as it stood, faults and all: its
-            head is then a digest of everything before it.
-        signature: A JWS by the key of records; empty where the process does not hold that.
-        mac: HMAC-SHA-256 over all the rest.
+        number: Sequence number without gaps; the MAC covers that of the previous checkpoint.
+        start: The position where it started.
+        adopted: Empty; or `upgrade` if the links before it are of an earlier version without MACs;
+            or `accepted` if an operator accepted the log including faults: its head is then a
+            digest of everything before it.
+        signature: A JWS by the record-signing key; empty if the process does not hold it.
+        mac: HMAC-SHA-256 over all other members.
     """
 
     number: int
@@ -98,7 +98,7 @@ class Checkpoint:
 
     @property
     def claims(self) -> dict[str, Any]:
-        """Return what is signed."""
+        """Return the signed claims."""
         return {
             "sub": "lamina:audit",
             "number": self.number,
@@ -108,20 +108,20 @@ class Checkpoint:
         }
 
     def open_at(self, now: datetime) -> bool:
-        """Tell whether it still moves on with the chain."""
+        """Return whether it still advances with the chain."""
         young = timedelta(0) <= now - self.began_at < OPEN_FOR
         return young and not self.adopted and self.position - self.start < OPEN_LEAVES
 
     def moved(self, here: Point, now: datetime) -> "Checkpoint":
-        """Return it as it stands after the chain went on; it needs a signature and a MAC again."""
+        """Return it advanced to a point of the chain; signature and MAC must be renewed."""
         return replace(self, position=here.position, head=here.head, at=now)
 
     def sealed(self, key: bytes, before: bytes) -> "Checkpoint":
-        """Return it with its MAC, which covers that of the checkpoint before it."""
+        """Return it with its MAC, which covers that of the previous checkpoint."""
         return replace(self, mac=self._mac(key, before))
 
     def genuine(self, key: bytes, before: bytes) -> bool:
-        """Tell whether a holder of the key wrote it, after that one."""
+        """Return whether a holder of the key wrote it after the given checkpoint."""
         return opaque.equal(self._mac(key, b"" if self.adopted else before), self.mac)
 
     def _mac(self, key: bytes, before: bytes) -> bytes:
@@ -137,7 +137,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of links and of checkpoints."""
+    """The MAC keys of links and checkpoints."""
 
     link: bytes
     checkpoint: bytes
@@ -145,11 +145,11 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The leaves that have no place in the chain yet.
+    """The leaves without a position in the chain.
 
     Args:
-        late: How many of them have waited for too long.
-        oldest: For how long the oldest has; zero where none waits.
+        late: How many of them have waited too long.
+        oldest: Waiting time of the oldest one; zero if there is none.
     """
 
     count: int
@@ -158,12 +158,12 @@ class Waiting:
 
 
 def begun(number: int, here: Point, now: datetime, adopted: str = "") -> Checkpoint:
-    """Return a checkpoint that begins; it needs a signature and a MAC yet."""
+    """Return a new checkpoint, without signature and MAC."""
     return Checkpoint(number, here.position, here.head, here.position, now, now, adopted, "")
 
 
 def fits(tip: Checkpoint | None, end: Point | None, key: bytes, before: bytes) -> bool:
-    """Tell whether the newest checkpoint is one of ours and stands where the chain ends."""
+    """Return whether the newest checkpoint is genuine and at the end of the chain."""
     if tip is None or end is None:
         return tip is None and end is None
     here = tip.position == end.position and (tip.adopted == ACCEPTED or tip.head == end.head)
@@ -171,28 +171,28 @@ def fits(tip: Checkpoint | None, end: Point | None, key: bytes, before: bytes) -
 
 
 def cut(length: int) -> ChainBroken:
-    """Return what is found where a chain is shorter than what is remembered of it."""
-    return ChainBroken(length + 1, "the chain ends before what is remembered of it")
+    """Return the error for a chain shorter than recorded."""
+    return ChainBroken(length + 1, "the chain ends before a recorded point")
 
 
 def differs(position: int) -> ChainBroken:
-    """Return what is found where a head is another than the one that is remembered."""
-    return ChainBroken(position, "it is not what is remembered of it")
+    """Return the error for a head that differs from the recorded one."""
+    return ChainBroken(position, "it differs from the recorded head")
 
 
 def uncovered(position: int) -> ChainBroken:
-    """Return what is found where the chain goes on after its newest checkpoint."""
+    """Return the error for a chain that continues after its newest checkpoint."""
     return ChainBroken(position + 1, "no checkpoint of the database covers it")
 
 
 def in_force(
     rows: Sequence[Checkpoint], key: bytes
 ) -> tuple[Sequence[Checkpoint], ChainBroken | None]:
-    """Return the checkpoints since the last adoption, and where one of them is not as it was.
+    """Return the checkpoints since the last adoption, and the first fault in them.
 
     Args:
-        rows: All there are, by number.
-        key: The key of checkpoints.
+        rows: All checkpoints by number.
+        key: The MAC key of checkpoints.
     """
     adopted = [at for at, row in enumerate(rows) if row.adopted and row.genuine(key, b"")]
     kept = rows[adopted[-1] if adopted else 0 :]
@@ -213,17 +213,17 @@ def walk(
     remembered: Iterable[Point],
     start: Point = _BEGINNING,
 ) -> int:
-    """Recompute a chain and hold it against what is known of it; return where it ends.
+    """Verify a chain against its checkpoints and recorded points; return its end.
 
     Args:
         placed: Its leaves, by position.
-        keys: The keys; None for a chain that has none.
-        kept: The checkpoints in force.
-        remembered: What is remembered outside the database.
-        start: What the first of these leaves follows.
+        keys: The keys; None for a chain without MACs.
+        kept: The valid checkpoints.
+        remembered: Points recorded outside the database.
+        start: The point that the first leaf follows.
 
     Raises:
-        ChainBroken: Something disagrees; names the first position.
+        ChainBroken: Verification fails; names the first position.
     """
     rows = iter(placed)
     first = kept[0] if kept and kept[0].adopted else None
@@ -240,14 +240,15 @@ def walk(
     )
     for row in rows:
         if keys and kept and row.position > kept[-1].position:
-            # It grows while it is read; what covers the rest is asked for by one statement.
+            # The chain grows while it is read; a separate statement checks the coverage of the
+            # rest.
             break
         position += 1
         if row.position != position or chain.link(head, row.leaf) != row.head:
             raise ChainBroken(position, "a leaf or its link is missing or was changed")
         head = row.head
         if keys and position > bare and not _linked(keys, row):
-            raise ChainBroken(position, "the chain was recomputed by somebody without the key")
+            raise ChainBroken(position, "the chain was recomputed without the key")
         _agree(known, position, head)
     if known:
         raise cut(position)
@@ -255,7 +256,7 @@ def walk(
 
 
 def digest(placed: Iterable[Placed]) -> bytes:
-    """Return a digest of leaves and links as they stand, whether they fit or not."""
+    """Return a digest of leaves and links as stored, whether they verify or not."""
     given = chain.GENESIS
     for row in placed:
         given = chain.link(given, _whole(row))
@@ -270,18 +271,18 @@ def _linked(keys: Keys, row: Placed) -> bool:
 def _prefix(
     rows: Iterator[Placed], accepted: Checkpoint, known: dict[int, set[bytes]]
 ) -> tuple[int, bytes]:
-    """Hold what was accepted against its digest; return where it ends."""
+    """Verify the accepted part against its digest; return its end."""
     position, given, head, first = 0, chain.GENESIS, chain.GENESIS, 0
     while position < accepted.position:
         row = next(rows, None)
         if row is None or row.position > accepted.position:
-            raise ChainBroken(first or position + 1, "what was accepted is no longer there")
+            raise ChainBroken(first or position + 1, "the accepted part is incomplete")
         fits = row.position == position + 1 and chain.link(head, row.leaf) == row.head
         first = first or (0 if fits else position + 1)
         position, head, given = row.position, row.head, chain.link(given, _whole(row))
         _agree(known, position, head)
     if given != accepted.head:
-        raise ChainBroken(first or accepted.position, "what was accepted has changed since")
+        raise ChainBroken(first or accepted.position, "the accepted part has changed since")
     return position, head
 
 
@@ -303,6 +304,6 @@ def _known(
 
 
 def _agree(known: dict[int, set[bytes]], position: int, head: bytes) -> None:
-    """Take up what is known at a position; raises ChainBroken unless it is this head."""
+    """Remove the known head of a position; raises ChainBroken unless it is this head."""
     if known.pop(position, {head}) != {head}:
         raise differs(position)

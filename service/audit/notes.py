@@ -1,4 +1,4 @@
-"""What the leaves of a unit of work tell of the rows it changed, so that a missing one is found."""
+"""Row notes: records of row changes in the leaves of a transaction, to detect missing rows."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -20,13 +20,13 @@ Notes = Sequence[Sequence[Any]]
 def attach(
     key: bytes, leaves: list[dict[str, Any]], notes: Notes, another: Callable[[], dict[str, Any]]
 ) -> None:
-    """Tell in the last leaf what was changed, and in more leaves where it is much.
+    """Add notes to the last leaf of a transaction, and to more leaves if there are many.
 
     Args:
-        key: The purpose key of the notes.
-        leaves: What the unit of work leaves in the log; more are added where they are needed.
-        notes: What it changed.
-        another: Makes a leaf.
+        key: The MAC key of notes.
+        leaves: The leaves of the transaction; more are appended as needed.
+        notes: The row changes.
+        another: Creates a leaf.
     """
     pages = [notes[start : start + _AT_ONCE] for start in range(0, len(notes), _AT_ONCE)]
     while len(leaves) < len(pages):
@@ -37,7 +37,7 @@ def attach(
 
 
 def read(key: bytes, leaf: UUID, data: Mapping[str, Any]) -> Iterator[Sequence[Any]] | None:
-    """Return what a leaf tells of rows, None where it was not this service that wrote it."""
+    """Return the row notes of a leaf, or None if their MAC is invalid."""
     notes, claimed = data.get(ROWS), data.get(MAC)
     if notes is None and claimed is None:
         return iter(())

@@ -1,4 +1,4 @@
-"""Tables of the log: leaves as they were decided, and the chain that orders them."""
+"""Tables of the audit log: leaves, the chain that orders them, checkpoints and notices."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -57,7 +57,7 @@ _RARE: Final = text(f"kind NOT IN ({', '.join(repr(kind) for kind in sorted(_OFT
 
 
 class Leaf(Base):
-    """One thing that was decided; holds no personal data and no secret."""
+    """A recorded decision; holds no personal data and no secret."""
 
     __tablename__ = "audit_leaf"
     __table_args__ = (
@@ -92,19 +92,19 @@ class Leaf(Base):
 
 
 class Link(Base):
-    """The chain: each head covers its leaf and every one before it."""
+    """A link of the chain: its head covers its leaf and all leaves before it."""
 
     __tablename__ = "audit_link"
 
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     leaf_id: Mapped[UUID] = mapped_column(unique=True)
     head: Mapped[bytes] = mapped_column(LargeBinary)
-    # None in links of the first version.
+    # None for links of the first version.
     mac: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class CheckpointRow(Base):
-    """How far the chain had come, under a key that is not in the database."""
+    """A point of the chain, authenticated by a key that is not in the database."""
 
     __tablename__ = "audit_checkpoint"
 
@@ -120,7 +120,7 @@ class CheckpointRow(Base):
 
 
 class Notice(Base):
-    """What was told about the log, and when: an alarm is not raised again every second."""
+    """The time of the last report of an alarm, so that it is not repeated every second."""
 
     __tablename__ = "audit_notice"
 
@@ -129,9 +129,9 @@ class Notice(Base):
 
 
 class RowMark(Authentic, Base):
-    """That every row has a MAC since a time: one row, so that none is trusted without ever again.
+    """The single mark that all rows have a MAC, so that none is trusted without one again.
 
-    Also up to which place of the chain the rows were compared with the log.
+    It also stores the chain position up to which rows were compared with the log.
     """
 
     __tablename__ = "row_mark"
@@ -172,12 +172,12 @@ _ENTRIES: Final = (
 
 
 def add(tx: Tx, leaves: Sequence[dict[str, Any]]) -> None:
-    """Add leaves that have no place in the chain yet, in one statement."""
+    """Insert leaves without a position, in one statement."""
     tx.execute(_APPEND, [leaf | {"position": None} for leaf in leaves])
 
 
 def lock(tx: Tx) -> None:
-    """Let one sequencer at a time work; SQLite's write lock does so already."""
+    """Serialize sequencers until the transaction ends; SQLite's write lock does so already."""
     if tx.get_bind().dialect.name == "postgresql":
         tx.execute(text("SELECT pg_advisory_xact_lock(7811320110)"))
 
@@ -188,19 +188,19 @@ def last_link(tx: Tx) -> Link | None:
 
 
 def last_at(tx: Tx) -> datetime | None:
-    """Return when the newest link's leaf was written."""
+    """Return the time of the newest link's leaf."""
     query = select(Leaf.at).join(Link, Link.leaf_id == Leaf.id)
     return tx.scalars(query.order_by(Link.position.desc()).limit(1)).first()
 
 
 def waiting(tx: Tx, limit: int) -> Sequence[Row[Any]]:
-    """Return leaves that have no place yet, oldest first."""
+    """Return leaves without a position, oldest first."""
     query = select(*_LEAF).where(Leaf.position.is_(None)).order_by(Leaf.id).limit(limit)
     return tx.execute(query).all()
 
 
 def waiting_since(tx: Tx, old: datetime, ahead: datetime) -> tuple[int, int, datetime | None]:
-    """Count the leaves without a place, and those outside two times; tell the oldest's time."""
+    """Count the leaves without a position, and those outside two times; return the oldest time."""
     late = func.count().filter(or_(Leaf.at <= old, Leaf.at > ahead))
     query = select(func.count(), late, func.min(Leaf.at)).where(Leaf.position.is_(None))
     count, beyond, oldest = tx.execute(query).one()
@@ -208,25 +208,25 @@ def waiting_since(tx: Tx, old: datetime, ahead: datetime) -> tuple[int, int, dat
 
 
 def leaves(tx: Tx, after: int, kinds: Collection[str]) -> Sequence[Row[Any]]:
-    """Return leaves of some kinds whose place is after a position, or that have none yet."""
+    """Return leaves of some kinds after a position or without one."""
     later = or_(Leaf.position > after, Leaf.position.is_(None))
     query = select(*_LEAF).where(later, Leaf.kind.in_(sorted(kinds)))
     return tx.execute(query.order_by(Leaf.id)).all()
 
 
 def there(tx: Tx, ids: Sequence[UUID]) -> int:
-    """Return how many of some leaves there are."""
+    """Return how many of some leaves exist."""
     return tx.execute(select(func.count()).where(Leaf.id.in_(ids))).scalar_one()
 
 
 def place(tx: Tx, after: int, links: Sequence[Mapping[str, Any]]) -> None:
-    """Give leaves their places, which follow a position."""
+    """Insert links, and set the positions of their leaves."""
     tx.execute(_LINK, list(links))
     tx.execute(_PLACE, {"after": after})
 
 
 def chained(tx: Tx, after: int, limit: int) -> Sequence[Row[Any]]:
-    """Return links with their leaves, from a position on; a missing leaf has no id."""
+    """Return links with their leaves after a position; a missing leaf has no id."""
     query = (
         select(Link.position, Link.head, Link.mac, *_LEAF)
         .outerjoin(Leaf, Leaf.id == Link.leaf_id)
@@ -249,7 +249,7 @@ def heads_at(tx: Tx, positions: Sequence[int]) -> dict[int, bytes]:
 
 
 def checkpoints(tx: Tx, newest: int | None = None) -> list[Checkpoint]:
-    """Return the checkpoints by number: all, or only so many of the newest."""
+    """Return all checkpoints or the newest ones, by number."""
     columns = table_of(CheckpointRow).c
     query = select(*(columns[item.name] for item in fields(Checkpoint)))
     rows = tx.execute(query.order_by(columns.number.desc()).limit(newest)).all()
@@ -257,7 +257,7 @@ def checkpoints(tx: Tx, newest: int | None = None) -> list[Checkpoint]:
 
 
 def ends(tx: Tx) -> tuple[int, int]:
-    """Return where the chain and its newest checkpoint end, both at one moment."""
+    """Return the ends of the chain and of its newest checkpoint, in one snapshot."""
     newest = select(CheckpointRow.position).order_by(CheckpointRow.number.desc()).limit(1)
     chain = select(func.max(Link.position)).scalar_subquery()
     row = tx.execute(select(chain, newest.scalar_subquery())).one()
@@ -265,7 +265,7 @@ def ends(tx: Tx) -> tuple[int, int]:
 
 
 def keep(tx: Tx, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, over the one of its number where there is one."""
+    """Insert or update a checkpoint by its number."""
     table, values = table_of(CheckpointRow), asdict(checkpoint)
     statement = update(table).where(table.c.number == checkpoint.number).values(values)
     if tx.execute(statement.returning(table.c.number)).first() is None:
@@ -273,46 +273,46 @@ def keep(tx: Tx, checkpoint: Checkpoint) -> None:
 
 
 def due(tx: Tx, name: str, now: datetime, before: datetime) -> bool:
-    """Note that something is told now; False where it was told since a time."""
+    """Record a report now; return False if it was reported after `before`."""
     table = table_of(Notice)
     if insert_once(tx, table, {"name": name, "at": now}):
         return True
-    # A time of the future was noted by a clock that ran ahead.
+    # A time in the future was written by a clock that ran ahead.
     old = or_(table.c.at <= before, table.c.at > now)
     statement = update(table).where(table.c.name == name, old).values(at=now)
     return tx.execute(statement.returning(table.c.name)).first() is not None
 
 
 def noticed(tx: Tx, name: str) -> bool:
-    """Tell whether something was ever noted."""
+    """Return whether a report was ever recorded."""
     return tx.get(Notice, name) is not None
 
 
 def delete_notice(tx: Tx, name: str) -> None:
-    """Forget that something was told."""
+    """Delete the record of a report."""
     tx.execute(delete(Notice).where(Notice.name == name))
 
 
 def mark(tx: Tx) -> Row[Any] | None:
-    """Return the mark that rows have MACs; raises RowRefused where it is not this service's."""
+    """Return the mark that rows have MACs; raises RowRefused if it is forged."""
     return one(tx, RowMark, _MARK, {})
 
 
 def set_mark(tx: Tx, now: datetime) -> bool:
-    """Set the mark; False when another process did."""
+    """Set the mark; return False if another process did."""
     values = {"id": MARK, "since": now, "position": 0, "checked_at": None}
     return authentic.insert_once(tx, RowMark, values)
 
 
 def move_mark(tx: Tx, position: int, now: datetime) -> None:
-    """Note up to which place the rows were compared with the log."""
+    """Store the chain position up to which rows were compared with the log."""
     row = mark(tx)
     if row is not None:
         change(tx, RowMark, row, position=position, checked_at=now)
 
 
 def any_of_kind(tx: Tx, kind: str) -> bool:
-    """Tell whether the log holds a leaf of a kind."""
+    """Return whether the log has a leaf of a kind."""
     return bool(tx.execute(select(exists().where(Leaf.kind == kind))).scalar())
 
 
@@ -335,8 +335,8 @@ def entries(tx: Tx, wanted: Wanted, after: UUID | None, limit: int) -> Sequence[
 
 
 def placed(tx: Tx, after: int, limit: int) -> Sequence[Any]:
-    """Return leaves with a place in the chain that comes after one, in their order."""
-    # By the link, which has an index; a leaf has none on its place.
+    """Return leaves after a chain position, in order."""
+    # Join from the link, because only its position is indexed.
     joined = select(_LEAVES.c.id, _LINKS.c.position, _LEAVES.c.data).join_from(
         _LINKS, _LEAVES, _LEAVES.c.id == _LINKS.c.leaf_id
     )
@@ -345,7 +345,7 @@ def placed(tx: Tx, after: int, limit: int) -> Sequence[Any]:
 
 
 def unplaced(tx: Tx, after: UUID, limit: int) -> Sequence[Any]:
-    """Return leaves that wait for their place and come after one, by id."""
+    """Return leaves without a position, after an id."""
     query = select(_LEAVES.c.id, _LEAVES.c.position, _LEAVES.c.data).where(
         _LEAVES.c.position.is_(None), _LEAVES.c.id > after
     )

@@ -1,4 +1,4 @@
-"""Append leaves in the deciding transaction; chain them afterwards; prove the chain."""
+"""Append leaves in the deciding transaction, chain them afterwards, and verify the chain."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -31,22 +31,22 @@ _LEAVES: Final = "lamina_leaves"
 
 
 class Seal(Protocol):
-    """What authenticates the chain: keys that the database does not hold."""
+    """Keys that authenticate the chain and are not in the database."""
 
     def key(self, tx: Tx, purpose: str) -> bytes:
-        """Return 32 bytes for a purpose."""
+        """Return a 32-byte key for a purpose."""
 
     def sign(self, tx: Tx, claims: Mapping[str, Any]) -> str:
-        """Return a JWS, empty where this process holds no key of records."""
+        """Sign claims as a JWS; empty if this process holds no record-signing key."""
 
 
 def acts_of(info: Mapping[Any, Any]) -> list[dict[str, Any]]:
-    """Return what a unit of work has done that is kept outside the database."""
+    """Return the ledger entries of a transaction."""
     return list(info.get(_ACTS, ()))
 
 
 def act(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a leaf as it is kept outside the database."""
+    """Return a leaf as a ledger entry."""
     subject = values["subject_id"]
     return {
         "kind": "act",
@@ -72,13 +72,13 @@ def _bytes(leaf: Any) -> bytes:  # noqa: ANN401 - a row of named columns
 
 
 class AuditLog:
-    """The log; what is appended commits or rolls back with the decision itself.
+    """The audit log; entries commit or roll back with the decision itself.
 
     Args:
-        clock: Tells when.
-        seal: Authenticates the chain. Without it, as where keys are recovered, there are no
-            checkpoints and links have no MAC.
-        kept: The kinds of leaves that are kept outside the database too.
+        clock: The clock.
+        seal: Authenticates the chain. Without it, as during key recovery, there are no checkpoints
+            and links have no MAC.
+        kept: The kinds of leaves that are also written to the ledger.
     """
 
     def __init__(
@@ -97,15 +97,15 @@ class AuditLog:
         actor: str | None = None,
         **data: Any,  # noqa: ANN401 - JSON members of any kind
     ) -> None:
-        """Leave an unsequenced leaf; `data` must hold no personal data and no secret.
+        """Append a leaf without a position; `data` must hold no personal data and no secret.
 
         Args:
-            tx: The unit of work of the decision.
-            kind: What was decided.
-            subject: Whom it is about.
-            actor: Who did it; None for who is calling, or for the service itself. Where that is
-                not the calling client, the leaf names the client too, as `via`.
-            data: What else is to be kept.
+            tx: The transaction of the decision.
+            kind: The kind of decision.
+            subject: The subject it is about.
+            actor: The actor; None for the current caller, or for the service itself. If the actor
+                is not the calling client, the leaf also names the client, as `via`.
+            data: Further data to store.
         """
         values = self._leaf(tx, kind, subject, actor, data)
         leaves = tx.info.setdefault(_LEAVES, [])
@@ -116,7 +116,7 @@ class AuditLog:
             self.keep(tx, act(values))
 
     def close(self, tx: Tx) -> None:
-        """Write the leaves of a unit of work, with what it changed in rows that carry a MAC."""
+        """Write the leaves of a transaction, with its changes of rows that carry a MAC."""
         leaves, changed = tx.info.pop(_LEAVES, []), taken(tx)
         if changed:
             key = sealer_of(tx).purpose_key(tx, notes.PURPOSE)
@@ -126,7 +126,7 @@ class AuditLog:
             store.add(tx, leaves)
 
     def act_for(self, tx: Tx, client: UUID) -> None:
-        """Name the client for whom a unit of work is done, where the guard knows of no caller."""
+        """Set the client as the actor of a transaction, if there is no authenticated caller."""
         tx.info[_ACTOR] = str(client)
 
     def _leaf(
@@ -147,29 +147,29 @@ class AuditLog:
         }
 
     def remember(self, tx: Tx, what: str, **data: Any) -> None:  # noqa: ANN401 - JSON members
-        """Keep something outside the database, when this commits, without a leaf of its own."""
+        """Write an entry to the ledger at commit, without a leaf."""
         now = self._clock.now()
         values = {"id": new_id(now), "at": now, "kind": what, "subject_id": None, "data": data}
         self.keep(tx, act(values))
 
     def keep(self, tx: Tx, entry: dict[str, Any]) -> None:
-        """Keep a line outside the database when this commits, before anybody is answered."""
+        """Write an entry to the ledger at commit, before the response is sent."""
         tx.info.setdefault(_ACTS, []).append(entry)
 
     def acts(self, tx: Tx, after: int) -> list[dict[str, Any]]:
-        """Return what is to be kept outside the database of the leaves after a position."""
+        """Return the ledger entries of the leaves after a position."""
         return [act(row._asdict()) for row in store.leaves(tx, after, self._kinds)]
 
     def lacks(self, tx: Tx, leaves: Sequence[UUID]) -> bool:
-        """Tell whether any of some leaves is not in the log."""
+        """Return whether any of some leaves is missing from the log."""
         pages = (leaves[at : at + _ASKED] for at in range(0, len(leaves), _ASKED))
         return any(store.there(tx, page) < len(page) for page in pages)
 
     def sequence(self, tx: Tx, limit: int = _PAGE) -> int:
-        """Give waiting leaves their place in the chain, and note how far it came.
+        """Append waiting leaves to the chain, and update the newest checkpoint.
 
         Returns:
-            How many leaves got a place; at most `limit`.
+            The number of leaves appended; at most `limit`.
         """
         self.close(tx)
         store.lock(tx)
@@ -187,7 +187,7 @@ class AuditLog:
         return len(links)
 
     def sequence_waiting(self, tx: Tx) -> int:
-        """Give a place to all that waits, or to as much as one unit of work should hold."""
+        """Append all waiting leaves, or as many as one transaction should hold."""
         done = 0
         while done < _ROUND and (count := self.sequence(tx)):
             done += count
@@ -201,20 +201,20 @@ class AuditLog:
         return listing.entries(tx, page, wanted, keys.link if keys else None, _bytes)
 
     def checkpoint(self, tx: Tx) -> tuple[int, bytes] | None:
-        """Return the last position of the chain and its head, None while it is empty."""
+        """Return the last position of the chain and its head, None if it is empty."""
         last = store.last_link(tx)
         return (last.position, last.head) if last else None
 
     def last_at(self, tx: Tx) -> datetime | None:
-        """Return when the newest entry of the chain was written, by the clock of its writer."""
+        """Return the time of the newest entry of the chain, by the clock of its writer."""
         return store.last_at(tx)
 
     def noted(self, tx: Tx) -> Checkpoint | None:
-        """Return the newest checkpoint of the database, None while there is none."""
+        """Return the newest checkpoint in the database, None if there is none."""
         return next(iter(store.checkpoints(tx, 1)), None)
 
     def head_at(self, tx: Tx, position: int) -> bytes | None:
-        """Return the head of the chain at a position, None where it does not reach that far."""
+        """Return the head of the chain at a position, None if the chain is shorter."""
         return store.head_at(tx, position)
 
     def heads_at(self, tx: Tx, positions: Sequence[int]) -> dict[int, bytes]:
@@ -225,15 +225,15 @@ class AuditLog:
         return heads
 
     def verify(self, tx: Tx, remembered: Iterable[Point] = ()) -> int:
-        """Recompute the whole chain and hold it against all checkpoints; return its length.
+        """Verify the whole chain against all checkpoints; return its length.
 
         Args:
-            tx: The unit of work.
-            remembered: What the ledger remembers of the chain.
+            tx: The transaction.
+            remembered: Points of the chain recorded in the ledger.
 
         Raises:
-            ChainBroken: A leaf was changed, removed or put elsewhere, the end was cut off, the
-                chain was recomputed, or a checkpoint is gone; names the first position.
+            ChainBroken: A leaf was changed, removed or moved, the chain was truncated or
+                recomputed, or a checkpoint is missing; names the first position.
         """
         keys, kept, broken = self._kept(tx)
         length, found = 0, [broken] if broken else []
@@ -247,7 +247,7 @@ class AuditLog:
         return length
 
     def disagreement(self, tx: Tx, remembered: Sequence[Point] = ()) -> ChainBroken | None:
-        """Hold the heads at all checkpoints, and the leaves since the last, against the chain.
+        """Verify the heads at all checkpoints, and the leaves since the last one.
 
         It does not read the whole log, so that a start need not wait for it.
         """
@@ -270,7 +270,7 @@ class AuditLog:
         return min(found, key=_place, default=None)
 
     def accept(self, tx: Tx, actor: str, reason: str) -> Point:
-        """Take the log as it stands, faults and all; return how far that goes."""
+        """Accept the log in its current state, including faults; return its end."""
         self.append(tx, "audit.accepted", actor=actor, reason=reason)
         self.sequence_waiting(tx)
         keys, last, rows = self._keys(tx), store.last_link(tx), store.checkpoints(tx, 1)
@@ -282,22 +282,22 @@ class AuditLog:
         return Point(last.position, last.head)
 
     def waiting(self, tx: Tx) -> Waiting:
-        """Return how many leaves have no place in the chain yet, and how many wait too long."""
+        """Return how many leaves have no position yet, and how many have waited too long."""
         now = self._clock.now()
         count, late, oldest = store.waiting_since(tx, now - model.LATE, now + model.LATE)
         return Waiting(count, late, now - oldest if oldest else timedelta(0))
 
     def due(self, tx: Tx, name: str, every: timedelta) -> bool:
-        """Note that something is told now; False where it was told within a time."""
+        """Record a report now; return False if it was last reported within `every`."""
         now = self._clock.now()
         return store.due(tx, name, now, now - every)
 
     def reported(self, tx: Tx, name: str) -> bool:
-        """Tell whether something was ever noted by `due`."""
+        """Return whether something was ever recorded by `due`."""
         return store.noticed(tx, name)
 
     def clear_report(self, tx: Tx, name: str) -> None:
-        """Forget what was noted by `due`."""
+        """Delete the record of `due`."""
         store.delete_notice(tx, name)
 
     def _keys(self, tx: Tx) -> Keys | None:
@@ -312,7 +312,7 @@ class AuditLog:
         return keys, *model.in_force(store.checkpoints(tx), keys.checkpoint)
 
     def differing(self, tx: Tx, points: Sequence[Point]) -> ChainBroken | None:
-        """Return the first of some places at which the head is another than remembered."""
+        """Return the first point at which the head differs from the recorded one."""
         return min(self._differing(tx, points), key=_place, default=None)
 
     def _differing(self, tx: Tx, points: Sequence[Point]) -> list[ChainBroken]:
@@ -331,14 +331,14 @@ class AuditLog:
         return [model.uncovered(noted)] if keys and chained > noted else []
 
     def _note(self, tx: Tx, keys: Keys, last: store.Link | None, here: Point) -> None:
-        """Move the newest checkpoint on with the chain, or begin another.
+        """Advance the newest checkpoint with the chain, or start another one.
 
-        One that is not as it was stays as evidence: the number after it is left out for ever.
+        A checkpoint that fails verification is kept as evidence: the number after it stays unused.
         """
         now, rows = self._clock.now(), store.checkpoints(tx, 2)
         end = Point(last.position, last.head) if last else None
         if not rows and last and end and last.mac is None:
-            # Links of the first version, which had no MAC: taken as they are, once.
+            # Links of the first version have no MAC; they are adopted as stored, once.
             rows = [self._write(tx, keys, model.begun(1, end, now, model.UPGRADE), b"")]
         tip = rows[-1] if rows else None
         before = rows[-2].mac if len(rows) > 1 else b""

@@ -1,8 +1,8 @@
-"""Compare rows with what the log was told of them: what was inserted, edited, deleted, rolled back.
+"""Compare rows with the log, to find inserted, edited, deleted and rolled-back rows.
 
-Every change of a row is told with a number that counts them, under a MAC of the service. So each
-number is told once, the highest is what the row must stand at, and a row that was never told of was
-written by somebody else.
+Every change of a row is recorded in the log with a revision number, under a MAC of the service.
+So each revision is recorded once, the highest one must be the row's own, and a row without records
+was not written by this service.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,25 +27,25 @@ _PAGE: Final = 500
 _LISTED: Final = 1000
 _TOLD: Final = 20
 _LATELY: Final = 20_000
-"""How many leaves are read at the most where a start waits for it."""
+"""Maximum number of leaves read when a start waits for the comparison."""
 _LEAST: Final = UUID(int=0)
 
 
 @dataclass(slots=True)
 class _Known:
-    """What the log was told of one row, whatever the order of what happened in one moment.
+    """The log's records of one row, independent of their order within one moment.
 
     Args:
-        count: How many changes were told.
-        first: The lowest number of one.
-        top: The highest number of one after which the row was still there.
-        tag: The start of its MAC after that.
-        until: Until when it may not be missing.
-        ends: How often it was deleted; a key may be used again.
-        ended: The sum of the numbers of these deletions.
-        open: What the row was left as after a change, and was found as before one, by its number,
-            until the other of the two is heard.
-        broken: Whether a change found the row other than the one before had left it.
+        count: Number of recorded changes.
+        first: The lowest revision.
+        top: The highest revision after which the row existed.
+        tag: The start of its MAC at that revision.
+        until: Unix seconds until which it must exist.
+        ends: Number of deletions; a key may be reused.
+        ended: Sum of the revisions of these deletions.
+        open: Digests of the row after or before a change, by revision, until the matching record of
+            the other side is read.
+        broken: Whether a change found the row different from how the previous one left it.
     """
 
     count: int = 0
@@ -58,8 +58,8 @@ class _Known:
     open: dict[tuple[int, bool], str] = field(default_factory=dict)
     broken: bool = False
 
-    def hear(self, revision: int, tag: str, until: int | None) -> None:
-        """Take up one more note."""
+    def add(self, revision: int, tag: str, until: int | None) -> None:
+        """Add a record."""
         self.count += 1
         self.first = min(self.first or revision, revision)
         if tag == GONE:
@@ -68,7 +68,7 @@ class _Known:
             self.top, self.tag, self.until = revision, tag, until
 
     def follow(self, revision: int, left: str, before: str | None) -> None:
-        """Take up what a change left and what it found, which the change before must have left."""
+        """Match the digest before a change with the digest after the previous one."""
         ends = [(revision, False, left)] if left != GONE else []
         if before is not None:
             ends.append((revision - 1, True, before))
@@ -81,43 +81,43 @@ class _Known:
 
     @property
     def revision(self) -> int:
-        """Return the number that the row must stand at; 0 where it must be gone.
+        """The revision that the row must have; 0 if it must not exist.
 
-        Each life of a row has as many notes as the number of its last.
+        Each life of a row has as many records as its last revision.
         """
         if not self.ends:
             return self.top
         return max(0, self.count + self.first - 1 - self.ended)
 
     def allows(self, revision: int, tag: str) -> bool:
-        """Tell whether a row may stand at a number with a MAC."""
+        """Return whether a row may have a revision with a MAC."""
         return revision == self.revision and (revision != self.top or tag == self.tag)
 
     @property
     def fault(self) -> str:
-        """Return what is wrong with the numbers themselves; each must have been told once."""
+        """The fault in the revisions themselves; each must be recorded exactly once."""
         if self.broken:
             return "edited_before_a_change"
-        told, due = self.count, self.top - self.first + 1
-        if self.ends or told == due:
+        recorded, due = self.count, self.top - self.first + 1
+        if self.ends or recorded == due:
             return ""
-        return "changed_after_rollback" if told > due else "change_not_told"
+        return "changed_after_rollback" if recorded > due else "change_not_told"
 
 
 _Heard = dict[tuple[str, str], _Known]
-"""By table and key of the row."""
+"""Records by table and row key."""
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What a comparison found.
+    """The result of a comparison.
 
     Args:
-        leaves: How many leaves were read.
-        rows: How many rows were held against them.
-        position: How far the chain was read.
-        count: How many rows differ.
-        found: The first thousand of them: table, row and what is wrong.
+        leaves: Number of leaves read.
+        rows: Number of rows compared with them.
+        position: Chain position up to which the log was read.
+        count: Number of rows that differ.
+        found: The first thousand of them: table, row and fault.
     """
 
     leaves: int = 0
@@ -127,7 +127,7 @@ class Comparison:
     found: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, table: str, row: str, what: str) -> None:
-        """Note a row that differs."""
+        """Add a row that differs."""
         self.count += 1
         if len(self.found) < _LISTED:
             self.found.append({"table": table, "row": row, "what": what})
@@ -143,7 +143,7 @@ class Comparison:
 
 
 class RowState:
-    """Trusts the rows of an older database once, and compares them with the log ever after."""
+    """Trusts the rows of an older database once, and compares rows with the log from then on."""
 
     def __init__(self, database: Store, audit: AuditLog, clock: Clock) -> None:
         self._database = database
@@ -151,19 +151,19 @@ class RowState:
         self._clock = clock
 
     def settled(self) -> bool:
-        """Tell whether rows got their first MACs; raises SetupError for a mark of somebody else."""
+        """Return whether rows have their first MACs; raises SetupError for a forged mark."""
         with self._database.transaction(read=True) as tx:
             return self._mark(tx)
 
     def settle(self) -> int:
-        """Give the rows of a database that had no MACs their first, once; return how many.
+        """Add first MACs to the rows of a database without MACs, once; return how many.
 
         Raises:
-            SetupError: The mark that this was done is gone or not this service's.
-            ChainBroken: The log does not hold, so that the rows cannot be trusted either.
+            SetupError: The mark that this was done is missing or forged.
+            ChainBroken: The log fails verification, so that the rows cannot be trusted either.
         """
         with self._database.transaction(read=True) as tx:
-            # What stands beside the mark is judged below: another process may be at it.
+            # Other conditions are checked below, because another process may be working on it.
             if self._mark(tx):
                 return 0
         with self._database.transaction() as tx:
@@ -173,10 +173,10 @@ class RowState:
             return self._trust(tx)
 
     def compare(self, *, lately: bool = False) -> Comparison:
-        """Hold rows against the log.
+        """Compare rows with the log.
 
         Args:
-            lately: Only those of which the log was told since they were last compared.
+            lately: Whether to compare only rows with records since the last comparison.
         """
         done = Comparison()
         with self._database.transaction(steady=True) as tx:
@@ -188,7 +188,7 @@ class RowState:
             else:
                 self._hold_all(tx, known, done)
         with self._database.transaction() as tx:
-            # What was left out is compared by the next that goes over all.
+            # Rows skipped here are compared by the next full comparison.
             if not done.count and not lately:
                 store.move_mark(tx, done.position, self._clock.now())
             else:
@@ -199,7 +199,7 @@ class RowState:
         return done
 
     def _since(self, tx: Tx, compared: int) -> int:
-        """Return where a comparison that must be short begins."""
+        """Return the chain position at which a short comparison starts."""
         here = self._audit.checkpoint(tx)
         return max(compared, here[0] - _LATELY) if here else compared
 
@@ -251,13 +251,13 @@ class RowState:
         for leaf in _leaves(tx, since):
             done.leaves += 1
             done.position = max(done.position, leaf.position or 0)
-            told = notes.read(key, leaf.id, leaf.data)
-            if told is None:
+            entries = notes.read(key, leaf.id, leaf.data)
+            if entries is None:
                 done.add("audit_leaf", str(leaf.id), "forged_notes")
                 continue
-            for table, row, revision, tag, until, *before in told:
+            for table, row, revision, tag, until, *before in entries:
                 note = known.setdefault((table, row), _Known())
-                note.hear(revision, tag, until)
+                note.add(revision, tag, until)
                 if table in followed:
                     note.follow(revision, tag, before[0] if before else None)
         return known

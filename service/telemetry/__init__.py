@@ -1,1 +1,1 @@
-"""Logs that cannot hold a secret, and metrics."""
+"""Structured logs that cannot hold a secret, and metrics."""

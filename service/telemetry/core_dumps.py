@@ -1,4 +1,4 @@
-"""No core file of a process that holds keys: a crash must not write them to a disk."""
+"""Prevent core dumps of processes that hold keys, so that a crash writes none to disk."""
 
 import ctypes
 import resource
@@ -8,9 +8,9 @@ _PR_SET_DUMPABLE: Final = 4
 
 
 def forbid() -> None:
-    """Set the size of core files to nothing, and on Linux make the process undumpable (prctl(2)).
+    """Disable core files, and on Linux make the process undumpable (prctl(2)).
 
-    The second matters where cores go to a pipe, which knows no size; it also closes
+    The latter matters if cores are piped to a handler, which ignores the size limit; it also denies
     `/proc/PID/mem` and ptrace to other processes of the same user.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,4 +1,4 @@
-"""Structured logs, one JSON object a line, whose fields are a closed list."""
+"""Structured logs, one JSON object per line, with a closed list of fields."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-# A name that is not here is dropped: what cannot be logged cannot leak.
+# Fields not listed here are dropped, so that nothing else can leak.
 FIELDS: Final = frozenset(
     {
         "event",
@@ -43,7 +43,7 @@ FIELDS: Final = frozenset(
 )
 _LONGEST: Final = 200
 _later: list[str] = []
-"""The level that is set up with the first line, if there is one."""
+"""The level to configure with the first line, if set."""
 
 
 def _closed(_logger: object, _name: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _render(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str
 
 
 def configure(level: str) -> None:
-    """Set up logging for the process; libraries log warnings by logger name and level only."""
+    """Configure logging of the process; other libraries log warnings by name and level only."""
     import structlog  # noqa: PLC0415 - most commands log nothing, and need not wait for it
 
     _later.clear()
@@ -75,14 +75,14 @@ def configure(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        # Looked up for each line: what a command prints is on stdout, whoever replaced either.
+        # Looked up for each line, as tests and commands replace the streams; stdout is for output.
         logger_factory=lambda *_args: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
 
 
 def configure_later(level: str) -> None:
-    """Set up logging when the first line is logged."""
+    """Configure logging when the first line is logged."""
     _later[:] = [level]
 
 
@@ -96,5 +96,5 @@ def get() -> Any:  # noqa: ANN401 - structlog's bound loggers are typed so
 
 
 def kind(error: Exception) -> dict[str, str | None]:
-    """Return what a log may tell of an error: its type and code, as its text may hold anything."""
+    """Return the loggable parts of an error: its type and code; its text may hold anything."""
     return {"error": type(error).__name__, "code": getattr(error, "code", None)}

@@ -1,4 +1,4 @@
-"""Prometheus counters; labels come from closed sets, so that nobody can grow them."""
+"""Prometheus metrics; labels come from closed sets, so that callers cannot add any."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +22,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 _PATIENCE: Final = 10
 _WORKERS: Final = 8
-"""How many processes of `lamina worker` on one host find a port."""
+"""Number of ports tried by processes of `lamina worker` on one host."""
 REASONS: Final = frozenset(
     {
         "too_many_approvals",
@@ -38,21 +38,21 @@ REASONS: Final = frozenset(
         "verification_limited",
     }
 )
-"""Why a request is refused with 429."""
+"""Codes of requests refused with 429."""
 CHANNELS: Final = ("email", "sms", "alarm", "webhook")
-"""How messages go out."""
+"""Delivery channels of messages."""
 
 
 def method_label(method: str) -> str:
-    """Return the label of an HTTP method; every one that nobody serves is `OTHER`."""
+    """Return the label of an HTTP method; unsupported methods are `OTHER`."""
     return method if method in _METHODS else "OTHER"
 
 
 class Metrics:
-    """The counters of one app; several apps in one process do not share them.
+    """The metrics of one app, not shared with other apps in the process.
 
-    Whoever reaches the API may read `registry`. How requests, attempts, flows and grants ended is
-    in `private` alone, with all of the other: a stranger would read which passwords were right.
+    `registry` is readable by everyone who can reach the API. Outcomes of requests, attempts, flows
+    and grants are only in `private`, with all others: they would reveal which passwords were right.
     """
 
     def __init__(self) -> None:
@@ -189,23 +189,23 @@ class Metrics:
             self.private.register(shown)
 
     def throttle(self, code: str) -> None:
-        """Count a request that was refused with 429."""
+        """Count a request refused with 429."""
         self.throttled.labels(code if code in REASONS else "other").inc()
 
     def expect_jobs(self, names: Iterable[str]) -> None:
-        """Show every job from the start: a rate sees no first failure of one that was not there."""
+        """Initialize the metrics of every job, so that a rate includes the first failure."""
         for name in names:
             self.job_seconds.labels(name)
             self.job_failures.labels(name)
 
     def job(self, name: str, seconds: float, failed: bool) -> None:  # noqa: FBT001 - a listener
-        """Count a turn of background work."""
+        """Count a run of background work."""
         self.job_seconds.labels(name).observe(seconds)
         if failed:
             self.job_failures.labels(name).inc()
 
     def share(self, directory: Path, workers: int) -> None:
-        """Count together with the other workers of a server: `render` shows the sum of all."""
+        """Share counters with the other workers of a server, so that `render` returns the sums."""
         try:
             self._together = Together(directory, workers, self.registry)
         except OSError as error:
@@ -214,20 +214,20 @@ class Metrics:
         self._together.start()
 
     def render(self) -> bytes:
-        """Return the text exposition format of what anybody may read."""
+        """Return the public metrics in the text exposition format."""
         shown = self._together or self.registry
         return generate_latest(cast("CollectorRegistry", shown))
 
     def expose(self, bind: str, workers: int, *, beside: bool = False) -> None:
-        """Answer with everything on an address of its own, from a thread.
+        """Serve all metrics on a separate address, from a thread.
 
-        Each of several workers has counters of its own, and takes the first free port. Where there
-        is none this process serves on without, and says so in its log.
+        Each worker has its own counters, and takes the first free port. If none is free, this
+        process keeps serving without, and logs it.
 
         Args:
-            bind: HOST:PORT, the port of the first worker.
-            workers: How many there are, on as many ports.
-            beside: Whether this is `lamina worker`, which takes a port after theirs.
+            bind: HOST:PORT, with the port of the first worker.
+            workers: Number of workers, and of their ports.
+            beside: Whether this is `lamina worker`, which takes a port after those.
         """
         host, _, port = bind.rpartition(":")
         first = int(port) + (workers if beside else 0)
@@ -236,7 +236,7 @@ class Metrics:
                 server, _ = start_http_server(number, host.strip("[]"), self.private)
             except (OSError, OverflowError):
                 continue
-            # Who sends nothing holds a thread and a file no longer than this.
+            # A client that sends nothing holds a thread and a socket no longer than this.
             handler = cast("type", server.RequestHandlerClass)
             server.RequestHandlerClass = type("Deadline", (handler,), {"timeout": _PATIENCE})
             return

@@ -1,8 +1,8 @@
-"""What several workers of one server counted, as the sum that none of them knows alone.
+"""Sums of the counters of all workers of a server.
 
-A scrape meets one worker, another time another: counters of one would jump back and forth. So each
-writes its own to a file every second, into a directory that the server made for them, and whoever
-is asked adds up. A worker that takes the place of a dead one goes on from its file.
+Each scrape reaches another worker, so the counters of a single one would jump back and forth. So
+each worker writes its counters to a file every second, in a directory created by the server, and
+the worker that is scraped adds them up. A worker that replaces a dead one continues from its file.
 """
 
 import fcntl
@@ -28,12 +28,12 @@ Counts = dict[str, dict[Key, float]]
 
 
 class Together:
-    """One worker's part, and the sum of all.
+    """The counters of one worker, and the sums of all.
 
     Args:
-        directory: Where the files are; only this server's workers can read it.
-        workers: How many there are.
-        registry: What this worker counts. What is no counter is shown as it stands here.
+        directory: Directory of the files, readable by this server's workers only.
+        workers: Number of workers.
+        registry: This worker's metrics. Those that are not counters are shown unchanged.
     """
 
     def __init__(self, directory: Path, workers: int, registry: CollectorRegistry) -> None:
@@ -43,8 +43,8 @@ class Together:
         self._before = self._read(directory / self._name)
 
     def _place(self, workers: int) -> tuple[str, int]:
-        """Take the first place that no living worker has; a lock ends with its process."""
-        # One that is ending may still hold its own.
+        """Take the first slot without a living worker; the lock ends with its process."""
+        # A worker that is stopping may still hold its slot.
         for number in range(2 * workers):
             handle = os.open(
                 self._directory / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -58,15 +58,15 @@ class Together:
         raise OSError("no place among the workers of this server")
 
     def start(self) -> None:
-        """Write what was counted every second, in a thread."""
+        """Write the counters every second, in a thread."""
         threading.Thread(target=self._loop, name="lamina-counts", daemon=True).start()
 
     def end(self) -> None:
-        """Leave the place to another, who goes on from what was written."""
+        """Release the slot to another worker, which continues from the written counters."""
         os.close(self._handle)
 
     def write(self) -> None:
-        """Write what was counted."""
+        """Write the counters to the file."""
         rows = [
             [family, name, labels, value]
             for family, samples in self._own().items()
@@ -78,7 +78,7 @@ class Together:
         other.replace(path)
 
     def collect(self) -> Iterator[Metric]:
-        """Return the families of the registry, those that add up with the sum of all workers."""
+        """Return the metrics of the registry, with counters summed over all workers."""
         total = self._own()
         for path in sorted(self._directory.glob("*.json")):
             if path.name != self._name:

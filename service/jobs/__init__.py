@@ -1,1 +1,1 @@
-"""Background work, done by one process at a time."""
+"""Background work, run by one process at a time."""

@@ -1,4 +1,4 @@
-"""The table of the lease that makes one process the worker."""
+"""Tables of the worker's lease and of long-running jobs."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from service.store.personal_data import Personal, anybody, by_actor
 
 
 class Lease(Base):
-    """Who does the background work, and until when without a sign of life."""
+    """The process that runs the background work, and the end of its lease."""
 
     __tablename__ = "job_lease"
 
@@ -25,7 +25,7 @@ class Lease(Base):
 
 
 class LongJob(Base):
-    """One long act: what was asked, how far it is, how it ended."""
+    """A long-running job: its parameters, progress and result."""
 
     __tablename__ = "long_job"
     __personal__ = Personal(
@@ -50,18 +50,18 @@ class LongJob(Base):
 
 
 def job(tx: Tx, number: UUID, *, lock: bool = False) -> LongJob | None:
-    """Return a job; locked, where its status decides whether it begins."""
+    """Return a job, optionally locked."""
     return tx.get(LongJob, number, with_for_update=lock or None, populate_existing=lock)
 
 
 def queued(tx: Tx, actor: str) -> Sequence[Any]:
-    """Return id and kind of what somebody queued and nobody began."""
+    """Return id and kind of an actor's jobs that have not started."""
     query = select(LongJob.id, LongJob.kind)
     return tx.execute(query.where(LongJob.actor == actor, LongJob.status == "queued")).all()
 
 
 def void(tx: Tx, number: UUID, values: Mapping[str, Any]) -> bool:
-    """End a job that waits; False when it has begun."""
+    """End a queued job; return False if it has started."""
     statement = (
         update(LongJob)
         .where(LongJob.id == number, LongJob.status == "queued")
@@ -73,22 +73,22 @@ def void(tx: Tx, number: UUID, values: Mapping[str, Any]) -> bool:
 
 
 def waiting_of(tx: Tx, actor: str) -> int:
-    """Return how many jobs of an actor wait or run."""
+    """Return the number of an actor's queued and running jobs."""
     table = table_of(LongJob)
     mine = (table.c.actor == actor, table.c.status.in_(("queued", "running")))
     return tx.scalar(select(func.count()).select_from(table).where(*mine)) or 0
 
 
 def unfinished(tx: Tx) -> list[LongJob]:
-    """Return the jobs that wait or run, oldest first."""
+    """Return the queued and running jobs, oldest first."""
     query = select(LongJob).where(LongJob.status.in_(("queued", "running")))
     return list(tx.scalars(query.order_by(LongJob.id)))
 
 
 def take(tx: Tx, name: str, holder: str, now: datetime, until: datetime) -> bool:
-    """Take or renew a lease; False while another process holds it.
+    """Acquire or renew a lease; return False if another process holds it.
 
-    One that ends later than any could, by a clock that went wrong, is free.
+    A lease that ends later than any could was written by a wrong clock and counts as free.
     """
     values = {"name": name, "holder": holder, "until": until}
     if insert_once(tx, Lease.metadata.tables["job_lease"], values):
@@ -103,7 +103,7 @@ def take(tx: Tx, name: str, holder: str, now: datetime, until: datetime) -> bool
 
 
 def drop_old(tx: Tx, before: datetime, idle: datetime) -> int:
-    """Forget jobs that ended before a time, and leases that nobody holds since another."""
+    """Delete jobs that ended before a time, and leases unused since another; return how many."""
     jobs, leases = table_of(LongJob), table_of(Lease)
     count = drop_page(tx, jobs, jobs.c.finished_at <= before)
     return count + drop_page(tx, leases, leases.c.until <= idle)
@@ -115,10 +115,10 @@ def _free(holder: str, now: datetime, until: datetime) -> ColumnElement[bool]:
 
 
 def lease(tx: Tx, name: str) -> datetime | None:
-    """Return until when a lease is held, or was; None where nobody ever had it."""
+    """Return the end of a lease, current or past; None if it was never held."""
     return tx.scalar(select(Lease.until).where(Lease.name == name))
 
 
 def give_up(tx: Tx, name: str, holder: str, now: datetime) -> None:
-    """Let another process take the lease at once."""
+    """Release a lease."""
     tx.execute(update(Lease).where(Lease.name == name, Lease.holder == holder).values(until=now))

@@ -1,4 +1,4 @@
-"""Run what is due, as the holder of the lease, until told to stop."""
+"""Run due background tasks while holding the lease, until stopped."""
 
 import threading
 import time
@@ -20,9 +20,9 @@ _NAME: Final = "worker"
 _LEASE: Final = timedelta(seconds=30)
 _TICK: Final = 1.0
 _PAGES: Final = 20
-"""How many pages a task may drop in one turn; what is left has the next."""
+"""Maximum number of pages that a task drops per run; the rest is left to the next run."""
 _AGAIN: Final = timedelta(minutes=1)
-"""After how long work that failed is tried again, where its turn would not come sooner."""
+"""Retry interval of failed work, if its next run would not be sooner."""
 
 
 Ended = Callable[[str, float, bool], None]
@@ -34,10 +34,10 @@ def _ignore(_name: str, _seconds: float, _failed: bool) -> None:  # noqa: FBT001
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One kind of work: how often, and what it does in one unit of work (returns rows).
+    """A periodic task: its interval, and its work in one transaction (returns the number of rows).
 
-    One that drops a page of rows is called again while there are whole pages; one that is final
-    cannot be undone, and waits while the clocks disagree.
+    A paged task is called again while it fills whole pages. A final task is irreversible, and waits
+    while clocks disagree.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """Work that takes long and opens its own units of work: the other work goes on beside it."""
+    """Long-running work with separate transactions, in a thread beside the tasks."""
 
     name: str
     every: timedelta
@@ -59,23 +59,23 @@ class Apart:
 
 @dataclass(frozen=True, slots=True)
 class WorkerHeartbeat:
-    """The last sign of life of whoever does the background work.
+    """The last heartbeat of the background worker.
 
     Args:
-        at: When it was given, or when the work was laid down.
-        until: How long it counts.
+        at: Time of the heartbeat, or of the end of the work.
+        until: Time until which it counts.
     """
 
     at: datetime
     until: datetime
 
     def alive(self, now: datetime) -> bool:
-        """Tell whether somebody works; a time beyond any lease is of a clock that went wrong."""
+        """Return whether a worker is active; a time beyond any lease is from a wrong clock."""
         return now < self.until <= now + 2 * _LEASE
 
 
 class Jobs:
-    """The background work of one process."""
+    """The background work of a process."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Jobs:
         self._ended: Ended = _ignore
 
     def on_end(self, listener: Ended) -> None:
-        """Call this after each turn of a task: its name, the seconds, and whether it failed."""
+        """Register a listener, called after each run with task name, seconds, and failure."""
         self._ended = listener
 
     @property
@@ -106,9 +106,9 @@ class Jobs:
         return (*(item.name for item in self._tasks), *(item.name for item in self._apart))
 
     def run_due(self) -> dict[str, int]:
-        """Run every task that is due, if this process leads; return rows by task.
+        """Run every due task if this process holds the lease; return rows by task.
 
-        One that fails is logged and tried again within a minute; it holds up no other.
+        A failing task is logged and retried within a minute; it does not delay the others.
         """
         now = self._clock.now()
         with self._database.transaction() as tx:
@@ -117,7 +117,7 @@ class Jobs:
             sure = self.readings is None or self.readings.agree(tx)
         done = {}
         for task in self._tasks:
-            # Due later than a whole turn from now, by a clock that went wrong: due at once.
+            # A due time more than one interval ahead was set by a wrong clock: run at once.
             if now < self._due.get(task.name, now) <= now + task.every:
                 continue
             if task.final and not sure:
@@ -127,7 +127,7 @@ class Jobs:
                 rows = done[task.name] = self._run(task, now)
                 if task.paged and rows >= PAGE * _PAGES:
                     wait = timedelta(0)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the others have their turn
+            except Exception as error:  # noqa: BLE001 - whatever it was, the other tasks run
                 logs.get().error("job_failed", job=task.name, **logs.kind(error))
                 wait, failed = min(wait, _AGAIN), True
             self._ended(task.name, time.monotonic() - begun, failed)
@@ -136,15 +136,15 @@ class Jobs:
 
     @staticmethod
     def seen(tx: Tx) -> WorkerHeartbeat | None:
-        """Return the last sign of life of the worker, of this process or another."""
+        """Return the last heartbeat of the worker, in this process or another."""
         until = store.lease(tx, _NAME)
         return None if until is None else WorkerHeartbeat(until - _LEASE, until)
 
     def begin_apart(self) -> list[threading.Thread]:
-        """Begin what is due of the work that goes on beside the other; return its threads."""
+        """Start due long-running work; return its threads."""
         now, begun = self._clock.now(), []
         for work in self._apart:
-            # As above: due later than a whole turn from now, by a clock that went wrong.
+            # As above: a due time more than one interval ahead was set by a wrong clock.
             waits = now < self._due.get(work.name, now) <= now + work.every
             former = self._beside.get(work.name)
             if waits or (former is not None and former.is_alive()):
@@ -162,21 +162,21 @@ class Jobs:
         )
 
     def loop(self) -> None:
-        """Work until `stop`; a failure is logged and tried again at the next turn."""
+        """Run until `stop`; a failure is logged and retried in the next round."""
         while not self._stop.wait(_TICK):
             try:
                 if self.run_due():
                     self.begin_apart()
-            except Exception as error:  # noqa: BLE001 - a thread that ends would do nothing more
+            except Exception as error:  # noqa: BLE001 - the thread must not end
                 logs.get().warning("jobs_paused", **logs.kind(error))
         self._give_up()
 
     def start(self) -> None:
-        """Work in a thread of this process."""
+        """Run in a thread of this process."""
         threading.Thread(target=self.loop, name="lamina-jobs", daemon=True).start()
 
     def stop(self) -> None:
-        """Let the loop end after the task at hand, and what goes on beside it."""
+        """End the loop after the current task, and stop the long-running work."""
         self._stop.set()
         for work in self._apart:
             if work.stop is not None:

@@ -1,4 +1,4 @@
-"""Long acts: page after page, at a bounded pace, stoppable at a page's end, resumable anywhere."""
+"""Long-running jobs: paged, rate-limited, stoppable after any page, resumable."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ _SCOPES: Final = {"export": "subjects:export", "policy.backtest": "policy:write"
 
 @dataclass(frozen=True, slots=True)
 class JobStep:
-    """What one page did: rows it went over, and lines about those it could not do."""
+    """The result of a page: the number of rows, and entries about those that failed."""
 
     rows: int
     bad: tuple[Mapping[str, Any], ...] = ()
@@ -41,13 +41,14 @@ class JobStep:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One kind of long act.
+    """The implementation of a kind of job.
 
     Args:
-        total: Counts the rows to do.
-        steps: Does them; each step is a finished unit of work.
-        finish: Returns what the report adds at the end.
-        prepare: Returns what the parameters add, once, before the first step of the first process.
+        total: Counts the rows to process.
+        steps: Processes them; each step is a committed transaction.
+        finish: Returns additions to the final report.
+        prepare: Returns additions to the parameters, once, before the first step of the first
+            process.
     """
 
     total: Callable[[], int]
@@ -58,11 +59,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class JobRate:
-    """How fast a job may go.
+    """The rate limits of a job.
 
     Args:
-        max_rate: Rows per second, 0 for no bound.
-        max_latency: Milliseconds that a page may take before the job pauses for as long.
+        max_rate: Rows per second, 0 for unlimited.
+        max_latency: Milliseconds of a page above which the job pauses for as long.
     """
 
     max_rate: float = 0.0
@@ -71,7 +72,7 @@ class JobRate:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a job is."""
+    """The progress of a job."""
 
     total: int
     done: int = 0
@@ -81,7 +82,7 @@ class Progress:
 
     @property
     def status(self) -> str:
-        """Return how it ended, or would if it ended now."""
+        """Return the final status, if the job ended now."""
         if self.stopped:
             return "stopped"
         return "partial" if self.failed else "done"
@@ -92,10 +93,10 @@ Watch = Callable[[Progress], None]
 
 
 class LongJobs:
-    """Runs long acts, in a command or in the background; one of a kind and class at a time.
+    """Runs long-running jobs, in a command or in the background; one per kind and class at a time.
 
     Args:
-        stands: Tells whether who asked for a job may still do what takes a scope.
+        stands: Returns whether the requester of a job still has a scope.
     """
 
     def __init__(
@@ -114,24 +115,24 @@ class LongJobs:
         self._holder = opaque.random_bytes(16).hex()
         self._stop = threading.Event()
         self._ended: Callable[[str, float, bool], None] = _ignore
-        # SQLite has one write lock and no queue for it: without a pause nobody else gets it.
+        # SQLite's write lock has no queue: without a pause other writers would never get it.
         self._yield = _YIELD if database.engine.dialect.name == "sqlite" else 0.0
 
     def on_end(self, listener: Callable[[str, float, bool], None]) -> None:
-        """Call this after each job: its kind, the seconds, and whether anything was left undone."""
+        """Register a listener, called after each job with kind, seconds, and whether it failed."""
         self._ended = listener
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Return the kinds of jobs that there are."""
+        """Return the kinds of jobs."""
         return tuple(self._plans)
 
     def plan(self, tx: Tx, kind: str, params: Mapping[str, Any], actor: str) -> UUID:
         """Queue a job and return its id.
 
         Raises:
-            NotFound: There is no such kind.
-            TooMany: Whoever asks has as many unfinished ones as they may.
+            NotFound: The kind is unknown.
+            TooMany: The requester has too many unfinished jobs.
         """
         if kind not in self._plans:
             raise NotFound("job_kind_not_found", f"There is no job {kind}.")
@@ -158,17 +159,17 @@ class LongJobs:
         return number
 
     def queue(self, tx: Tx, kind: str, params: Mapping[str, Any], actor: str) -> dict[str, Any]:
-        """Queue a job and return its view; raises NotFound for a kind there is not."""
+        """Queue a job and return its view; raises NotFound for an unknown kind."""
         number = self.plan(tx, kind, params, actor)
         tx.flush()
         return self.view(tx, number)
 
     def work(self, kind: str, params: Mapping[str, Any]) -> Work:
-        """Return the work of a kind, to count it without doing it."""
+        """Return the work of a kind, to count its rows without running it."""
         return self._plans[kind](params)
 
     def view(self, tx: Tx, number: UUID) -> dict[str, Any]:
-        """Return a job as the API shows it; raises NotFound."""
+        """Return the API view of a job; raises NotFound."""
         row = store.job(tx, number)
         if row is None:
             raise no_job()
@@ -194,16 +195,17 @@ class LongJobs:
         watch: Watch | None = None,
         helper: bool = False,
     ) -> dict[str, Any]:
-        """Do a job to its end and return its view.
+        """Run a job to its end and return its view.
 
         Args:
             number: The job.
-            pace: How fast it may go.
-            watch: Hears of the progress after each page.
-            helper: Work beside the process that holds the lock; only that one keeps the record.
+            pace: The rate limits.
+            watch: Called with the progress after each page.
+            helper: Whether to work beside the process with the lock, which alone updates the
+                record.
 
         Raises:
-            Conflict: Another process does this work already.
+            Conflict: Another process is running it.
         """
         if helper and not self._begun(number):
             with self._database.transaction(read=True) as tx:
@@ -221,7 +223,7 @@ class LongJobs:
                 work, progress, pace or JobRate(), watch, None if helper else (number, lock)
             )
             report = dict(work.finish()) | {"bad": progress.bad, "failed": progress.failed}
-        except Exception as error:  # noqa: BLE001 - a job that is left open would be begun for ever
+        except Exception as error:  # noqa: BLE001 - a job left open would be restarted forever
             report = _why(kind, error) | {"failed": progress.failed}
             progress.failed += 1
         self._ended(kind, time.monotonic() - at, progress.failed > 0)
@@ -229,19 +231,19 @@ class LongJobs:
 
     @staticmethod
     def depth(tx: Tx) -> tuple[int, int, datetime | None]:
-        """Return how many jobs wait, how many run, and since when the oldest of both is there."""
+        """Return the numbers of waiting and running jobs, and the age of the oldest one."""
         rows = store.unfinished(tx)
         running = sum(row.status == "running" for row in rows)
         return len(rows) - running, running, min((row.created_at for row in rows), default=None)
 
     def drop_old(self, tx: Tx, now: datetime) -> int:
-        """Forget jobs that ended long ago, and locks that nobody holds; return how many."""
+        """Delete jobs that ended long ago, and unused locks; return how many."""
         return store.drop_old(tx, now - _KEPT, now - _UNHELD)
 
     def _begin(
         self, tx: Tx, number: UUID, *, helper: bool
     ) -> tuple[str, dict[str, Any], str] | None:
-        """Return kind, parameters and lock of a job that begins; None for one that is over."""
+        """Start a job; return kind, parameters and lock, or None if it has ended."""
         row = store.job(tx, number)
         if row is None:
             raise no_job()
@@ -250,7 +252,7 @@ class LongJobs:
         lock = _lock_name(row.kind, row.params)
         if self._refused(tx, row):
             return None
-        # The lease before the job, as at every page's and the job's end.
+        # Lease first, then job: the same order as at each page and at the end.
         self._lock(tx, lock)
         row = store.job(tx, number, lock=True)
         if row is None or self._refused(tx, row):
@@ -264,22 +266,22 @@ class LongJobs:
         return kind, params, lock
 
     def _refused(self, tx: Tx, row: LongJob) -> bool:
-        """Tell whether a job is over, or ends here: who queued it may not any more."""
+        """Return whether a job has ended, or is void because its requester lost the scope."""
         if row.status == "queued" and not self._stands(tx, row.actor, scope_of(row.kind)):
             store.void(tx, row.id, _voided(self._clock.now()))
             tx.refresh(row)
         return row.status not in {"queued", "running"}
 
     def stop(self) -> None:
-        """End every job at the end of its page."""
+        """Stop every job after its current page."""
         self._stop.set()
 
     def start(self) -> None:
-        """Do what is queued, and what a killed process left, in a thread."""
+        """Run queued jobs, and jobs left by a killed process, in a thread."""
         threading.Thread(target=self._loop, name="lamina-long-jobs", daemon=True).start()
 
     def run_queued(self) -> int:
-        """Do every job that waits; return how many. One that cannot begin ends with the reason."""
+        """Run every queued job; return how many. One that cannot start ends with the reason."""
         with self._database.transaction(read=True) as tx:
             waiting = [(row.id, row.kind) for row in store.unfinished(tx)]
         done = 0
@@ -291,7 +293,7 @@ class LongJobs:
                 continue
             except Unavailable:
                 raise
-            except Exception as error:  # noqa: BLE001 - as above; the others have their turn
+            except Exception as error:  # noqa: BLE001 - as above; the other jobs run
                 report = _why(kind, error) | {"failed": 0}
                 self._end(number, "", Progress(0, failed=1), report, helper=False)
         return done
@@ -300,11 +302,11 @@ class LongJobs:
         while not self._stop.wait(_POLL):
             try:
                 self.run_queued()
-            except Exception as error:  # noqa: BLE001 - a thread that ends would do nothing more
+            except Exception as error:  # noqa: BLE001 - the thread must not end
                 logs.get().warning("jobs_paused", **logs.kind(error))
 
     def _begun(self, number: UUID) -> bool:
-        """Wait until the process that holds the lock has begun; False when the job is over."""
+        """Wait until the process with the lock starts the job; return False if it has ended."""
         for _ in range(_PATIENCE):
             with self._database.transaction(read=True) as tx:
                 row = store.job(tx, number)
@@ -371,12 +373,12 @@ def _ignore(_kind: str, _seconds: float, _failed: bool) -> None:  # noqa: FBT001
 
 
 def scope_of(kind: str) -> str:
-    """Return the scope that who asks for a kind of job needs."""
+    """Return the scope that a requester needs for a kind of job."""
     return _SCOPES.get(kind, "keys:admin")
 
 
 def void_queued(tx: Tx, actor: str, scopes: frozenset[str], now: datetime) -> list[UUID]:
-    """End what somebody queued by scopes that were taken away, and nobody began; return which."""
+    """Void the queued jobs of an actor that needed revoked scopes; return their ids."""
     return [
         row.id
         for row in store.queued(tx, actor)
@@ -394,12 +396,12 @@ def _voided(now: datetime) -> dict[str, Any]:
 
 
 def no_job() -> NotFound:
-    """Return the refusal where there is no such job, or it is another's."""
+    """Return the error for an unknown job, or one of another requester."""
     return NotFound("job_not_found", "There is no such job.")
 
 
 def _why(kind: str, error: Exception) -> dict[str, Any]:
-    """Return what the report tells of an error, and log it; only what is ours has words."""
+    """Log an error and return its report entry; only our own exceptions show their message."""
     logs.get().error("job_failed", job=kind, **logs.kind(error))
     if isinstance(error, LaminaError):
         return {"error": error.code, "detail": error.detail}
@@ -407,7 +409,7 @@ def _why(kind: str, error: Exception) -> dict[str, Any]:
 
 
 def _lock_name(kind: str, params: Mapping[str, Any]) -> str:
-    """Return the lock of a kind of job and what it goes over; what it prepared names nothing."""
+    """Return the lock of a kind of job and its parameters, except prepared ones."""
     parts = [value for value in params.values() if isinstance(value, str)]
     return ":".join(("job", kind, *parts))[:32]
 

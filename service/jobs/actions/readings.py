@@ -1,8 +1,8 @@
-"""Whether the time can be relied on: clocks that agree, before anything is done for good.
+"""Clock checks: clocks must agree before irreversible work.
 
-What is dropped or destroyed does not come back when a clock that ran ahead is put right. Such work
-waits until the process's clock runs as steadily as the time that passes (a monotonic count), stands
-near the database's, and is before neither the last entry of the log nor the last of the ledger.
+Deleted or destroyed data does not come back when a clock that ran ahead is corrected. Such work
+waits until the process's clock advances like a monotonic count, is near the database's clock, and
+is not before the last entry of the log or of the ledger.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from service.store.engine import Tx
 from service.telemetry import logs
 
 STEADY: Final = timedelta(hours=1)
-"""How long clocks must agree after a jump, or a gap that only a jump or a long rest explains."""
+"""Time that clocks must agree after a jump, or after a gap that may have been one."""
 _GAP: Final = timedelta(days=1)
 
 DatabaseTime = Callable[[Tx], datetime | None]
@@ -27,12 +27,12 @@ Remembered = Callable[[], datetime | None]
 
 @dataclass(frozen=True, slots=True)
 class ClockDisagreement:
-    """How one reading differs from the clock of this process.
+    """The difference between one reading and the clock of this process.
 
     Args:
-        name: What was read.
-        seconds: How far the clock is ahead of it.
-        agrees: Whether that is near enough.
+        name: The reading.
+        seconds: Seconds by which the clock is ahead of it.
+        agrees: Whether the difference is tolerated.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Readings:
     """The clocks that this process can read.
 
     Args:
-        clock: That of this process.
-        audit: The log, of whose last entry the time is read.
-        outbox: Where the alarm goes.
-        database: Reads the clock of the database; None where it is not compared.
-        ledger: Reads the time of the last line outside the database, which a restore leaves.
+        clock: The clock of this process.
+        audit: The log, for the time of its last entry.
+        outbox: Receives the alarm.
+        database: Reads the clock of the database; None to skip the comparison.
+        ledger: Reads the time of the last ledger entry, which survives a restore.
     """
 
     def __init__(
@@ -67,31 +67,31 @@ class Readings:
         self._seen = (clock.now(), passed(clock))
         self._steady_since = self._seen[1]
         self._jumped = False
-        self._told = False
+        self._alarmed = False
 
     def agree(self, tx: Tx) -> bool:
-        """Tell whether what cannot be undone may be done now; alarm when it may not."""
+        """Return whether irreversible work is allowed now; raise an alarm if it is not."""
         findings = self._looked(tx)
         rested = any(
             item.name == "log" and item.seconds > _GAP.total_seconds() for item in findings
         )
-        # Whatever is written to the log meanwhile: who began after a gap waits the hour out.
+        # Even if the log is written meanwhile, a start after a gap waits a full hour.
         self._jumped = self._jumped or rested
         sure = self._steady or not self._jumped
         if sure:
             self._jumped = False
-        elif not self._told:
+        elif not self._alarmed:
             off = {item.name: item.seconds for item in findings}
             logs.get().error("clocks_disagree")
             self._outbox.put(tx, "alarm.clocks_disagree", None, {"seconds": off})
-        self._told = not sure
+        self._alarmed = not sure
         return sure
 
     def require(self, tx: Tx) -> None:
-        """Refuse an act of an operator that cannot be undone and depends on the time.
+        """Raise Conflict if clocks disagree, before an irreversible operation that depends on time.
 
-        A clock that was wrong before this process began, beside a database on the same machine,
-        shows in nothing that can be read here.
+        A clock that was wrong before this process started, with a database on the same machine,
+        cannot be detected here.
 
         Raises:
             Conflict: The clock differs from another reading, which the text names, or did so within
@@ -99,8 +99,8 @@ class Readings:
         """
         wrong = [item for item in self._looked(tx) if not item.agrees]
         if wrong:
-            told = ", ".join(f"{item.name} {item.seconds:+d} s" for item in wrong)
-            detail = f"this clock differs from other readings ({told}); see: lamina doctor"
+            off = ", ".join(f"{item.name} {item.seconds:+d} s" for item in wrong)
+            detail = f"this clock differs from other readings ({off}); see: lamina doctor"
             raise Conflict("clocks_disagree", detail)
         if self._jumped and not self._steady:
             detail = "this clock differed from other readings within the last hour; wait until they"
@@ -112,21 +112,21 @@ class Readings:
         return passed(self._clock) - self._steady_since >= STEADY.total_seconds()
 
     def _looked(self, tx: Tx) -> list[ClockDisagreement]:
-        """Return the findings, and note when one of them did not agree."""
+        """Return the readings, and record when one of them disagrees."""
         findings = self.findings(tx)
         if not all(item.agrees for item in findings):
             self._steady_since, self._jumped = passed(self._clock), True
         return findings
 
     def findings(self, tx: Tx) -> list[ClockDisagreement]:
-        """Return how far the clock is from each other reading."""
+        """Return the difference of the clock to each other reading."""
         now, moment = self._clock.now(), passed(self._clock)
         (before, count), self._seen = self._seen, (now, moment)
         found = [_near("monotonic", now - before - timedelta(seconds=moment - count))]
-        if self._database is not None and (told := self._database(tx)) is not None:
-            found.append(_near("database", now - told))
+        if self._database is not None and (moment_there := self._database(tx)) is not None:
+            found.append(_near("database", now - moment_there))
         if (last := self._audit.last_at(tx)) is not None:
-            # The log may rest; what stands in it cannot be of the future.
+            # The log may be idle, but no entry may be in the future.
             found.append(_past("log", last, now))
         if (last := self._ledger()) is not None:
             found.append(_past("ledger", last, now))

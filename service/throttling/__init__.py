@@ -1,1 +1,1 @@
-"""Attempt counters in the database, shared by every path and alias of an account."""
+"""Attempt counters in the database, shared by all paths and aliases of an account."""

@@ -1,4 +1,4 @@
-"""Count attempts: a slow check before it begins, to be given back; a fast one when it fails."""
+"""Count attempts: slow checks are reserved before they start, fast ones counted on failure."""
 
 import hashlib
 import hmac
@@ -31,11 +31,11 @@ _LATER: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """One counted attempt.
+    """A counted attempt.
 
     Args:
-        era: The era of the row that it was counted in.
-        until: The end of the wait that it began; None where it began none.
+        era: The era of the row in which it was counted.
+        until: The end of the throttle delay that it started; None if none.
     """
 
     row: UUID
@@ -52,15 +52,15 @@ class Throttling:
         self._clock = clock
 
     def bucket(self, tx: Tx, name: str) -> str:
-        """Return the keyed digest of an account or of an identifier that has none."""
+        """Return the bucket of an account or of an unknown identifier: a keyed digest."""
         key = self._purpose_key(tx, "throttle")
         return hmac.new(key, name.encode(), hashlib.sha256).hexdigest()
 
     def reserve(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> Reservation:
-        """Count an attempt; the caller commits it before the check begins.
+        """Count an attempt in advance; the caller commits it before the check starts.
 
         Raises:
-            Throttled: The account must wait, or its limit is used up.
+            Throttled: The account is delayed, or its limit is reached.
         """
         now = self._clock.now()
         count = _raised(tx, bucket, lane, counter, now)
@@ -69,23 +69,23 @@ class Throttling:
         return Reservation(count.row, counter, count.era, _waits(tx, count, now))
 
     def require(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> None:
-        """Let an attempt begin that is counted, by `failed`, only if it fails.
+        """Check that an attempt may start, if it is counted by `failed` only on failure.
 
-        For a check that is decided in the same unit of work, under the lock of its subject: those
-        of one person come one after the other, each finds what the one before has counted.
+        For a check that is decided in the same transaction, under the lock of its subject: checks
+        of one person are serialized, and each sees the attempts counted before.
 
         Raises:
-            Throttled: The account must wait, or its limit is used up.
+            Throttled: The account is delayed, or its limit is reached.
         """
         now = self._clock.now()
         if not store.is_open(tx, bucket, lane, counter, now):
             raise _throttled(tx, bucket, lane, counter, now)
 
     def failed(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> None:
-        """Count an attempt that has failed, whatever others have begun in this bucket meanwhile.
+        """Count a failed attempt, even if the bucket was locked meanwhile.
 
-        A slow check holds no lock on the subject: its wait may have begun since `require`. What
-        was compared must count all the same.
+        A slow check holds no lock on the subject, so a throttle delay may have started since
+        `require`. A comparison that was made must count all the same.
         """
         now = self._clock.now()
         count = _raised(tx, bucket, lane, counter, now, always=True)
@@ -93,39 +93,39 @@ class Throttling:
             _waits(tx, count, now)
 
     def release(self, tx: Tx, reservation: Reservation) -> None:
-        """Take back the attempt that verified; other failures and their waits stay.
+        """Undo the attempt that verified; other failures and their delays remain.
 
-        A wait that others began while this one was checked ends by time only; one set to zero
-        meanwhile has nothing left of it to give back.
+        A delay started by others during the check ends by time only; a counter reset meanwhile has
+        nothing to undo.
         """
         taken = reservation
         store.lower_count(tx, taken.row, taken.counter, taken.era, taken.until)
 
     def give_back(self, tx: Tx, bucket: str, lane: Lane, counters: Iterable[Counter]) -> None:
-        """Take back attempts that verified but were kept until nothing could be told from them."""
+        """Undo verified attempts that stayed counted while disclosure was deferred."""
         row = store.row_of(tx, bucket, lane)
         for counter in counters:
             if row is not None:
                 store.lower_count(tx, row[0], counter, row[1], None)
 
     def verified(self, tx: Tx, bucket: str, lane: Lane, counters: Iterable[Counter]) -> None:
-        """Forget the failures of the kinds that a flow has verified afresh at its level.
+        """Clear the failures of the kinds that a flow has freshly verified at its level.
 
-        Others stay: whoever knows a password signs in with it to no new guesses at a code.
+        Others remain: knowing a password grants no new guesses at a code.
         """
         store.clear_some(tx, bucket, lane, {counter.column for counter in counters})
 
     def drop_unused(self, tx: Tx, now: datetime) -> int:
-        """Forget a page of rows that have come to their end; return how many.
+        """Delete a page of expired rows; return how many.
 
-        A hundred failures in a row end an account's attempts, so those that made it wait are kept
-        so long that what is forgotten adds up to no more: 4 in 30 days, or 100 in two years.
+        A hundred consecutive failures lock an account, so rows with a delay are retained long
+        enough that deletion grants no more: 4 guesses in 30 days, or 100 in two years.
         """
         ends = store.CounterRetention(now - EMPTY_KEPT, now - FEW_KEPT, now - MANY_KEPT)
         return store.drop_unused(tx, ends)
 
     def reset(self, tx: Tx, bucket: str, lane: Lane | None = None) -> int:
-        """Forget failures, by an operator."""
+        """Clear failures, by an operator."""
         return store.clear(tx, bucket, lane)
 
 
@@ -134,16 +134,16 @@ def _raised(
 ) -> store.Count | None:
     count = store.raise_count(tx, bucket, lane, counter, now, always=always)
     if count is None:
-        # Another attempt may have made the row just now: it is counted there all the same.
+        # A concurrent attempt may have inserted the row just now; this attempt is counted in it.
         store.ensure(tx, new_id(now), bucket, lane, now)
         count = store.raise_count(tx, bucket, lane, counter, now, always=always)
     return count
 
 
 def _waits(tx: Tx, count: store.Count, now: datetime) -> datetime | None:
-    """Begin the wait that a count asks for; return its end, None where there is none.
+    """Start the throttle delay for a count; return its end, None if there is none.
 
-    It ends later than one that is there: that may be given back, as an attempt's own.
+    It ends later than an existing delay, so that each attempt can undo only its own.
     """
     seconds = delay(count.failures, count.free)
     if not seconds:
@@ -162,14 +162,14 @@ def _throttled(tx: Tx, bucket: str, lane: Lane, counter: Counter, now: datetime)
 
 
 class Limits:
-    """Counts of what may be done only so often, kept under keyed digests of names."""
+    """Rate limits, counted under keyed digests of names."""
 
     def __init__(self, purpose_key: Callable[[Tx, str], bytes], clock: Clock) -> None:
         self._purpose_key = purpose_key
         self._clock = clock
 
     def take(self, tx: Tx, rule: AttemptLimit, name: str) -> int:
-        """Count one time; return 0, or the seconds to wait where it is not allowed."""
+        """Count one use; return 0, or the seconds to wait if it is not allowed."""
         bucket, now = self._bucket(tx, rule, name), self._clock.now()
         if limits.take(tx, bucket, rule, now) is None:
             limits.ensure_limit(tx, bucket, now)
@@ -178,11 +178,11 @@ class Limits:
         return 0
 
     def left(self, tx: Tx, rule: AttemptLimit, name: str) -> int:
-        """Return the seconds to wait before the next time, and count nothing."""
+        """Return the seconds until the next use is allowed, without counting."""
         return self._left(tx, self._bucket(tx, rule, name), rule)
 
     def drop_ended(self, tx: Tx, now: datetime) -> int:
-        """Forget counts that have ended; return how many."""
+        """Delete expired counts; return how many."""
         return limits.drop_ended(tx, now)
 
     def _left(self, tx: Tx, bucket: str, rule: AttemptLimit) -> int:

@@ -1,9 +1,9 @@
-"""How long to wait after how many failures (SP 800-63B-4 sections 3.2.2 and 3.2.3).
+"""Throttle delays by the number of failures (SP 800-63B-4 sections 3.2.2 and 3.2.3).
 
-Faces are counted in one number, whether they were to show that they live or not. While all of the
-failures in a row followed a command, ten are free and a hundred end it; from the first that did
-not on, five and fifty, as if none had: to mix the two gives nobody more than the stricter grants.
-Such a row is marked strict.
+Faces share one counter, with or without active liveness. While all consecutive failures had
+active liveness, ten are free and a hundred are the limit. From the first one without, the limits
+are five and fifty, as if none had: mixing the two grants no more than the stricter rule. Such a
+row is marked strict.
 """
 
 from dataclasses import dataclass
@@ -24,43 +24,43 @@ STEPS_TO_LONGEST: Final = 7
 
 
 class Counter(StrEnum):
-    """What kind of attempt is counted."""
+    """The kinds of counted attempts."""
 
     KNOWLEDGE = "knowledge"
     OTHER = "other"
     FACE = "face"
     LIVE_FACE = "live_face"
-    """A face that was told to move; with `FACE` it makes one count."""
+    """A face with active liveness; shares one count with `FACE`."""
 
     @property
     def column(self) -> str:
-        """Return the name of the number that it is counted in."""
+        """Return the name of the counter column."""
         return Counter.FACE.value if self is Counter.LIVE_FACE else self.value
 
 
 class Lane(StrEnum):
-    """Strangers fill a bucket of their own and cannot lock out a known device."""
+    """Separate attempt counters, so that strangers cannot lock out a known device."""
 
     KNOWN_DEVICE = "known_device"
     STRANGER = "stranger"
 
 
 def limit(counter: Counter) -> int:
-    """Return the number of failures in a row after which a counter is off until it is reset."""
+    """Return the number of consecutive failures that locks a counter until it is reset."""
     return FACE_TOTAL if counter is Counter.FACE else HARD_TOTAL
 
 
 def free(counter: Counter, *, strict: bool) -> int:
-    """Return how many failures in a row wait for nothing, in a row that is strict or not."""
+    """Return the number of consecutive failures without a delay."""
     return LIVE_FREE if counter is Counter.LIVE_FACE and not strict else FREE
 
 
 def delay(failures: int, after: int = FREE) -> int:
-    """Return the seconds to wait after so many failures: 0, then 30 doubling to an hour.
+    """Return the throttle delay in seconds: 0, then 30, doubling up to an hour.
 
     Args:
-        failures: How many there are in a row.
-        after: How many of them are free.
+        failures: Number of consecutive failures.
+        after: Number of failures without a delay.
     """
     if failures < after:
         return 0
@@ -69,14 +69,14 @@ def delay(failures: int, after: int = FREE) -> int:
 
 @dataclass(frozen=True, slots=True)
 class AttemptLimit:
-    """How often one thing may be done.
+    """A rate limit of an operation.
 
     Args:
-        name: What is counted; the same name with another rule is another count.
-        most: How often, until the count ends.
-        span: How long a count lasts.
-        gaps: Seconds to wait after the first, the second and so on; the last holds from then on.
-        rolling: Each time makes the count last its span anew; else it lasts from the first.
+        name: The name of the count; another rule with the same name is another count.
+        most: Maximum number of uses in a span.
+        span: Duration of a count.
+        gaps: Seconds to wait after the first use, the second and so on; the last value repeats.
+        rolling: Whether each use restarts the span; otherwise it starts with the first use.
     """
 
     name: str
@@ -86,5 +86,5 @@ class AttemptLimit:
     rolling: bool = True
 
     def gap(self, count: int) -> timedelta:
-        """Return how long to wait after so many times."""
+        """Return the time to wait after a number of uses."""
         return timedelta(seconds=self.gaps[min(count, len(self.gaps)) - 1])

@@ -47,7 +47,7 @@ from service.throttling.model import (
 
 
 class Bucket(Noted, Base):
-    """The counters of one account in one lane; the name is a keyed digest."""
+    """The counters of an account in a lane; the bucket name is a keyed digest."""
 
     __tablename__ = "throttle"
     __members__ = (
@@ -80,25 +80,25 @@ class Bucket(Noted, Base):
     strict: Mapped[bool] = mapped_column(server_default=false())
     total: Mapped[int]
     era: Mapped[int] = mapped_column(server_default="0")
-    """How often the row was set to zero: what was counted before cannot be given back after."""
+    """Number of resets of the row: attempts counted before a reset cannot be undone after it."""
     locked_until: Mapped[datetime | None]
     updated_at: Mapped[datetime]
     changes: Mapped[int] = mapped_column(server_default="1")
     was: Mapped[str | None] = mapped_column(String(120))
-    """The numbers as the last change found them; what it found is told to the log."""
+    """The counters before the last change, which the log records."""
     was_locked_until: Mapped[datetime | None]
     was_updated_at: Mapped[datetime | None]
 
 
 class Count(NamedTuple):
-    """A counter after it was raised.
+    """A counter after an increment.
 
     Args:
-        row: Its bucket.
-        failures: How many in a row, with this one.
-        free: How many of them wait for nothing.
-        era: The era of its bucket.
-        until: The end of a wait that others began, None where there is none.
+        row: Id of the bucket row.
+        failures: Number of consecutive failures, including this one.
+        free: Number of failures without a delay.
+        era: The era of the bucket.
+        until: The end of an existing throttle delay, None if there is none.
     """
 
     row: UUID
@@ -109,12 +109,12 @@ class Count(NamedTuple):
 
 
 class CounterRetention(NamedTuple):
-    """Since when a row was not used that ends now.
+    """Times of last use before which rows expire.
 
     Args:
-        empty: Where it holds no failure.
-        few: Where it holds fewer than make anybody wait.
-        many: Where it holds more.
+        empty: For rows without a failure.
+        few: For rows with too few failures for a delay.
+        many: For rows with more.
     """
 
     empty: datetime
@@ -130,8 +130,8 @@ _LONGEST: Final = timedelta(seconds=LONGEST_DELAY) + SKEW
 _KEY: Final = (_TABLE.c.bucket == bindparam("b_bucket"), _TABLE.c.lane == bindparam("b_lane"))
 
 
-def _told(statement: Update) -> ReturningUpdate[Any]:
-    """Count a change of the row, and return all that the log is told of it, before and after."""
+def _recorded(statement: Update) -> ReturningUpdate[Any]:
+    """Increment the revision of the row, and return its state before and after for the log."""
     was: ColumnElement[Any] = case((_TABLE.c.strict, "1"), else_="0")
     for name in _NUMBERS:
         was = was + "," + cast(_TABLE.c[name], String)
@@ -144,7 +144,7 @@ def _told(statement: Update) -> ReturningUpdate[Any]:
     return statement.values(found).returning(*shape_of(Bucket).columns, *_WAS)
 
 
-def _note(tx: Tx, row: Any) -> None:  # noqa: ANN401 - a row that `_told` returned
+def _note(tx: Tx, row: Any) -> None:  # noqa: ANN401 - a row that `_recorded` returned
     strict, *numbers = map(int, row.was.split(","))
     before = SimpleNamespace(
         id=row.id,
@@ -159,13 +159,13 @@ def _note(tx: Tx, row: Any) -> None:  # noqa: ANN401 - a row that `_told` return
 
 
 _Rule = tuple[ColumnElement[bool], ColumnElement[bool]]
-"""When a counter may be raised, and whether its row is strict from then on."""
+"""The condition for incrementing a counter, and the new value of `strict`."""
 
 
 def _open(allowed: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return when a row takes an attempt that its own counter allows."""
+    """Return the condition that a row accepts an attempt that its counter allows."""
     until = _TABLE.c.locked_until
-    # A wait longer than the longest was begun by a clock that went wrong: it holds nobody up.
+    # A delay longer than the maximum was written by a wrong clock and is ignored.
     over = or_(
         until.is_(None),
         until <= bindparam("b_now", type_=until.type),
@@ -177,7 +177,7 @@ def _open(allowed: ColumnElement[bool]) -> ColumnElement[bool]:
 def _raising(counter: Counter, *, always: bool = False) -> ReturningUpdate[Any]:
     column = _TABLE.c[counter.column]
     allowed, strict = _RULES.get(counter, _plain)(counter)
-    return _told(
+    return _recorded(
         update(_TABLE)
         .where(*_KEY, *(() if always else (_open(allowed),)))
         .values(
@@ -196,7 +196,7 @@ def _plain(counter: Counter) -> _Rule:
 
 
 def _face(counter: Counter) -> _Rule:
-    """A face without a command makes the row strict; late in a free row it waits, as it would."""
+    """Make the row strict for a face without liveness; a late one in a free row is delayed."""
     column = _TABLE.c[counter.column]
     due = or_(
         _TABLE.c.strict,
@@ -216,13 +216,13 @@ def _live_face(counter: Counter) -> _Rule:
 def _lowering(counter: Counter) -> ReturningUpdate[Any]:
     column = _TABLE.c[counter.column]
     until = _TABLE.c.locked_until
-    # While a wait lasts nobody else can begin one, so that an equal time is the attempt's own.
+    # During a delay no other can start, so an equal end time is the attempt's own.
     left = case((until == bindparam("b_until", type_=until.type), None), else_=until)
     lowered = {column: column - 1, _TABLE.c.total: _TABLE.c.total - 1, until: left}
     if column is _TABLE.c.face:
-        # A row that holds no face any more is as if it had been nothing but free.
+        # Without any counted face, the row is no longer strict.
         lowered[_TABLE.c.strict] = and_(_TABLE.c.strict, column > 1)
-    return _told(
+    return _recorded(
         update(_TABLE)
         .where(_TABLE.c.id == bindparam("b_id"), _TABLE.c.era == bindparam("b_era"), column > 0)
         .values(lowered)
@@ -240,7 +240,7 @@ _OPEN: Final = {
     for counter in Counter
 }
 _LOWER: Final = {counter: _lowering(counter) for counter in Counter}
-_LOCK: Final = _told(
+_LOCK: Final = _recorded(
     update(_TABLE).where(_TABLE.c.id == bindparam("b_id")).values(locked_until=bindparam("b_until"))
 )
 _ZERO: Final = {
@@ -252,8 +252,8 @@ _ZERO: Final = {
     "locked_until": None,
     "era": _TABLE.c.era + 1,
 }
-_CLEAR: Final = _told(update(_TABLE).where(*_KEY).values(**_ZERO))
-_CLEAR_ALL: Final = _told(
+_CLEAR: Final = _recorded(update(_TABLE).where(*_KEY).values(**_ZERO))
+_CLEAR_ALL: Final = _recorded(
     update(_TABLE).where(_TABLE.c.bucket == bindparam("b_bucket")).values(**_ZERO)
 )
 _UNTIL: Final = select(
@@ -262,7 +262,7 @@ _UNTIL: Final = select(
 
 
 def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
-    """Make the row of a bucket where there is none."""
+    """Insert the row of a bucket if it is missing."""
     values = {
         "id": row,
         "bucket": bucket,
@@ -283,9 +283,9 @@ def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
 def raise_count(
     tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime, *, always: bool = False
 ) -> Count | None:
-    """Count one attempt in a guarded update; None when the bucket is locked, full or missing.
+    """Count an attempt by a guarded update; return None if the bucket is locked, full or missing.
 
-    Always: it has failed already, so that it counts in a bucket that is locked or full too.
+    With `always`, the attempt has failed already and counts in a locked or full bucket too.
     """
     statement = (_FAIL if always else _RAISE)[counter]
     found = tx.execute(statement, _asked(bucket, lane, counter, now)).first()
@@ -299,7 +299,7 @@ def raise_count(
 
 
 def is_open(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> bool:
-    """Tell whether an attempt could be counted now; a bucket without a row takes any."""
+    """Return whether an attempt may be counted now; true for a missing bucket."""
     found = tx.execute(_OPEN[counter], _asked(bucket, lane, counter, now)).first()
     return found is None or bool(found[0])
 
@@ -312,17 +312,17 @@ def _asked(bucket: str, lane: str, counter: Counter, now: datetime) -> dict[str,
 
 
 def lower_count(tx: Tx, row: UUID, counter: Counter, era: int, until: datetime | None) -> None:
-    """Take one attempt back, with the wait that it began itself and with no other."""
+    """Undo an attempt, with the throttle delay that it started itself."""
     _change(tx, _LOWER[counter], {"b_id": row, "b_era": era, "b_until": until})
 
 
 def lock(tx: Tx, row: UUID, until: datetime) -> None:
-    """Make a bucket wait, in the unit of work that counted: its row is locked since."""
+    """Delay a bucket, in the transaction that counted and so holds its row lock."""
     _change(tx, _LOCK, {"b_id": row, "b_until": until})
 
 
 def locked_until(tx: Tx, bucket: str, lane: str, counter: Counter) -> datetime | None:
-    """Return the end of the wait; None where no wait is long enough."""
+    """Return the end of the throttle delay; None if there is none."""
     found = tx.execute(_UNTIL, {"b_bucket": bucket, "b_lane": lane}).first()
     if found is None:
         return None
@@ -334,19 +334,19 @@ def locked_until(tx: Tx, bucket: str, lane: str, counter: Counter) -> datetime |
 
 
 def clear_some(tx: Tx, bucket: str, lane: str, columns: Collection[str]) -> None:
-    """Set some counters of a bucket to zero; the total counts what is left."""
+    """Reset some counters of a bucket; the total keeps the others."""
     left = [_TABLE.c[name] for name in _COUNTED if name not in columns]
     total: ColumnElement[int] = reduce(operator.add, left, literal(0))
     statement = update(_TABLE).where(_TABLE.c.bucket == bucket, _TABLE.c.lane == lane)
-    # What was counted before has nothing left to give back.
+    # Attempts counted before can no longer be undone.
     values = dict.fromkeys(columns, 0) | {"total": total, "era": _TABLE.c.era + 1}
     if Counter.FACE.value in columns:
         values |= {"strict": False}
-    _change(tx, _told(statement.values(**values)), {})
+    _change(tx, _recorded(statement.values(**values)), {})
 
 
 def row_of(tx: Tx, bucket: str, lane: str) -> tuple[UUID, int] | None:
-    """Return id and era of the row of a bucket, if there is one."""
+    """Return id and era of the row of a bucket, if it exists."""
     query = select(_TABLE.c.id, _TABLE.c.era).where(
         _TABLE.c.bucket == bucket, _TABLE.c.lane == lane
     )
@@ -355,7 +355,7 @@ def row_of(tx: Tx, bucket: str, lane: str) -> tuple[UUID, int] | None:
 
 
 def drop_unused(tx: Tx, ends: CounterRetention) -> int:
-    """Forget a page of rows that were not used since what they hold says; return how many."""
+    """Delete a page of rows unused for their retention time; return how many."""
     unused, total = _TABLE.c.updated_at, _TABLE.c.total
     over = or_(
         and_(total <= 0, unused <= ends.empty),
@@ -366,7 +366,7 @@ def drop_unused(tx: Tx, ends: CounterRetention) -> int:
 
 
 def clear(tx: Tx, bucket: str, lane: str | None) -> int:
-    """Set the counters of a bucket to zero, in one lane or in all; return how many rows."""
+    """Reset the counters of a bucket, in one lane or all; return the number of rows."""
     if lane is None:
         return _change(tx, _CLEAR_ALL, {"b_bucket": bucket})
     return _change(tx, _CLEAR, {"b_bucket": bucket, "b_lane": lane})

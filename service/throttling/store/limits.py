@@ -1,4 +1,4 @@
-"""The table of counts of what may be done only so often."""
+"""The table of rate-limit counts."""
 
 from datetime import datetime
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from service.throttling.model import AttemptLimit
 
 
 class Limit(Noted, Base):
-    """How often one thing was done of late; the name is a keyed digest."""
+    """The recent uses of an operation; the bucket name is a keyed digest."""
 
     __tablename__ = "limit_count"
     __members__ = ("bucket", "times", "next_at", "ends_at")
@@ -33,21 +33,21 @@ class Limit(Noted, Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    """Another one each time the row is made, so that the log tells it from one that has ended."""
+    """A new id for each insert, so that the log can tell the row from an expired one."""
     bucket: Mapped[str] = mapped_column(String(64), unique=True)
     times: Mapped[int]
     next_at: Mapped[datetime]
     ends_at: Mapped[datetime] = mapped_column(index=True)
     changes: Mapped[int]
     was_times: Mapped[int | None]
-    """The row as the last change found it, which is told to the log."""
+    """The row before the last change, which the log records."""
     was_next_at: Mapped[datetime | None]
     was_ends_at: Mapped[datetime | None]
 
 
 _LIMITS: Final = table_of(Limit)
 _NOW: Final = bindparam("b_now", type_=_LIMITS.c.ends_at.type)
-# A count that ends later than any does was begun by a clock that went wrong: it is over.
+# A count that ends later than any could was written by a wrong clock: it has expired.
 _FAR: Final = bindparam("b_far", type_=_LIMITS.c.ends_at.type)
 _ENDED: Final = or_(_LIMITS.c.ends_at <= _NOW, _LIMITS.c.ends_at > _FAR)
 _TAKING: Final = (
@@ -89,7 +89,7 @@ _TAKEN: Final = (
 
 
 def take(tx: Tx, bucket: str, rule: AttemptLimit, now: datetime) -> int | None:
-    """Count one time in a guarded update; None when it is not allowed, or there is no row."""
+    """Count one use by a guarded update; return None if it is not allowed or the row is missing."""
     values = {
         "b_bucket": bucket,
         "b_now": now,
@@ -114,7 +114,7 @@ def take(tx: Tx, bucket: str, rule: AttemptLimit, now: datetime) -> int | None:
 
 
 def ensure_limit(tx: Tx, bucket: str, now: datetime) -> None:
-    """Make the row of a count where there is none."""
+    """Insert the row of a count if it is missing."""
     values = {
         "id": new_id(now),
         "bucket": bucket,
@@ -127,7 +127,7 @@ def ensure_limit(tx: Tx, bucket: str, now: datetime) -> None:
 
 
 def free_at(tx: Tx, bucket: str, rule: AttemptLimit, now: datetime) -> datetime | None:
-    """Return when it may be done again, which may be over; None where nothing was counted."""
+    """Return when the next use is allowed, possibly in the past; None if nothing was counted."""
     query = select(_LIMITS.c.times, _LIMITS.c.next_at, _LIMITS.c.ends_at)
     found = tx.execute(query.where(_LIMITS.c.bucket == bucket)).first()
     if found is None or found.ends_at > now + rule.span + SKEW:
@@ -137,5 +137,5 @@ def free_at(tx: Tx, bucket: str, rule: AttemptLimit, now: datetime) -> datetime 
 
 
 def drop_ended(tx: Tx, now: datetime) -> int:
-    """Delete a page of the counts that have ended; return how many."""
+    """Delete a page of expired counts; return how many."""
     return drop_page(tx, _LIMITS, _LIMITS.c.ends_at <= now)

@@ -1,1 +1,1 @@
-"""Answers that are kept for requests sent again, sealed."""
+"""Sealed responses to requests with an Idempotency-Key."""

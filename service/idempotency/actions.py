@@ -1,4 +1,4 @@
-"""Keep the first answer to a request and give it again; bodies are compared by a keyed digest."""
+"""Store the first response to a request and replay it; bodies are compared by a keyed digest."""
 
 import hashlib
 import hmac
@@ -22,11 +22,11 @@ _SECRET_LIFE: Final = timedelta(minutes=10)
 _IN_FLIGHT: Final = timedelta(minutes=2)
 _FULL: Final = 60
 Lasting = Callable[[Tx, UUID, datetime], bool]
-"""Locks a subject; tells whether it is there, and nothing of it was erased since a time."""
+"""Locks a subject; returns whether it exists with nothing erased since a time."""
 
 
 class Answers:
-    """The kept answers; implements `service.web.api.AnswerStore`."""
+    """The stored responses; implements `service.web.api.AnswerStore`."""
 
     def __init__(
         self,
@@ -43,16 +43,16 @@ class Answers:
         self._lasting: Lasting = lambda _tx, _subject, _since: True
 
     def watch(self, lasting: Lasting) -> None:
-        """Let nothing be kept about a subject that was erased while it was answered."""
+        """Register the check that prevents storing responses about a subject erased meanwhile."""
         self._lasting = lasting
 
     def begin(self, caller: UUID, operation: str, key: str, body: bytes) -> Answer | None:
-        """Return the first answer, or claim the key.
+        """Return the stored response, or claim the key.
 
         Raises:
-            BadInput: The key was used with another body, or by a token that sees something else.
+            BadInput: The key was used with another body, or by a token with other access.
             Conflict: The first request is still in flight.
-            Expired: What was answered is erased.
+            Expired: The stored response was erased.
         """
         now, name = self._clock.now(), _name(caller, operation, key)
         with self._database.transaction() as tx:
@@ -83,19 +83,19 @@ class Answers:
                 raise BadInput(Fault("", code, detail), code=code)
             if kept.status is None:
                 raise _in_flight()
-            told = store.body(tx, kept)
-            if told is None:
+            answer = store.body(tx, kept)
+            if answer is None:
                 detail = "What this Idempotency-Key was answered with is erased."
                 raise Expired("answer_erased", detail)
-            return Answer(kept.status, told, kept.content_type)
+            return Answer(kept.status, answer, kept.content_type)
 
     def _require_room(self, tx: Tx, client: UUID, now: datetime) -> None:
-        """Refuse a client that has too many keys; raises TooMany."""
+        """Raise TooMany if a client has too many keys."""
         most = self._bounds.max_idempotency_keys
         if self._tally.full(client, most, now, lambda: store.count(tx, client, most)):
             detail = f"{most} Idempotency-Keys of this client are kept; use fewer, or wait."
             first = store.first_end(tx, client)
-            # One that is over is dropped by the next round of maintenance.
+            # An expired one is deleted by the next maintenance run.
             wait = room_in([first], 1, now) if first and first > now else _FULL
             raise TooMany("too_many_idempotency_keys", detail, wait)
 
@@ -107,12 +107,12 @@ class Answers:
         answer: Answer,
         secret: bool,  # noqa: FBT001 - a flag of the operation
     ) -> None:
-        """Keep the answer, sealed; one that holds a secret for ten minutes only."""
+        """Store the response, sealed; one with a secret for ten minutes only."""
         name, life = _name(caller, operation, key), _SECRET_LIFE if secret else _LIFE
 
         def keep(tx: Tx) -> None:
             begun, about = store.begun(tx, name), answer.about
-            # The subject before its rows (ADR 6).
+            # Lock the subject before its rows (ADR 6).
             lasts = (
                 begun is None
                 or about is None
@@ -126,19 +126,19 @@ class Answers:
             try:
                 store.keep(tx, kept, answer.body if lasts else None, about)
             except KeyUnavailable:
-                # Another process did what this one has no key to keep.
+                # Another process handled the request; this one lacks the key to store the response.
                 tx.expunge(kept)
                 store.drop(tx, name)
 
         self._database.unit(keep)
 
     def abandon(self, caller: UUID, operation: str, key: str) -> None:
-        """Free the key: the request may be tried again."""
+        """Release the key, so that the request may be retried."""
         with self._database.transaction() as tx:
             store.drop(tx, _name(caller, operation, key))
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
-        """Forget answers past their time; return how many."""
+        """Delete expired responses; return how many."""
         return store.drop_expired(tx, now)
 
 

@@ -1,4 +1,4 @@
-"""The table of kept answers."""
+"""The table of stored responses."""
 
 from base64 import b64decode, b64encode
 from datetime import datetime
@@ -19,12 +19,12 @@ from service.store.sealed import encrypted_optional, open_value, seal_value
 from service.web.idempotency import About
 
 _ABOUT: Final = "\x00"
-"""Begins what is sealed under a subject's keys; no body does."""
+"""Prefix of values sealed under a subject's keys; no body starts with it."""
 _GONE: Final = "\x00gone"
 
 
 class KeptAnswer(Base):
-    """The answer to one request, or the mark that it is in flight."""
+    """The response to a request, or the mark that it is in flight."""
 
     __tablename__ = "kept_answer"
     __personal__ = Unlinked(
@@ -44,12 +44,12 @@ class KeptAnswer(Base):
     answer = encrypted_optional("service")
 
     def field_owner(self) -> Owner:
-        """Return the client whose answer it is."""
+        """Return the client that owns the response."""
         return client_owner(self.client_id)
 
 
 def claim(tx: Tx, values: dict[str, Any]) -> bool:
-    """Take a key for a request; False when it is taken."""
+    """Claim a key for a request; return False if it is taken."""
     return insert_once(tx, KeptAnswer.metadata.tables["kept_answer"], values)
 
 
@@ -65,7 +65,7 @@ def begun(tx: Tx, name: str) -> datetime | None:
 
 
 def keep(tx: Tx, kept: KeptAnswer, body: bytes | None, about: About | None) -> None:
-    """Keep a body under the keys of whom it tells as well; None for one that is erased."""
+    """Store a body, additionally sealed under its subject's keys; None if that was erased."""
     if body is None:
         kept.answer = _GONE
         return
@@ -79,7 +79,7 @@ def keep(tx: Tx, kept: KeptAnswer, body: bytes | None, about: About | None) -> N
 
 
 def body(tx: Tx, kept: KeptAnswer) -> bytes | None:
-    """Return what was kept; None where that is erased."""
+    """Return the stored body; None if it was erased."""
     text = kept.answer or ""
     if text == _GONE:
         return None
@@ -100,14 +100,14 @@ def _place(kept: KeptAnswer, subject: UUID) -> FieldContext:
 
 
 def count(tx: Tx, client: UUID, most: int) -> int:
-    """Return how many keys a client has, counted up to a number."""
+    """Return the number of a client's keys, counted up to a maximum."""
     table = table_of(KeptAnswer)
     found = select(table.c.id).where(table.c.client_id == client).limit(most).subquery()
     return tx.scalar(select(func.count()).select_from(found)) or 0
 
 
 def first_end(tx: Tx, client: UUID) -> datetime | None:
-    """Return when the first of a client's keys is over."""
+    """Return when the first of a client's keys expires."""
     table = table_of(KeptAnswer)
     query = select(func.min(table.c.expires_at)).where(table.c.client_id == client)
     found: datetime | None = tx.scalar(query)
@@ -115,11 +115,11 @@ def first_end(tx: Tx, client: UUID) -> datetime | None:
 
 
 def drop(tx: Tx, name: str) -> None:
-    """Free a key."""
+    """Release a key."""
     tx.execute(delete(KeptAnswer).where(KeptAnswer.name == name))
 
 
 def drop_expired(tx: Tx, now: datetime) -> int:
-    """Forget a page of answers past their time; return how many."""
+    """Delete a page of expired responses; return how many."""
     table = table_of(KeptAnswer)
     return drop_page(tx, table, table.c.expires_at <= now)

@@ -1,1 +1,1 @@
-"""Devices that completed a login before, and the token that says so."""
+"""Known devices, which completed a login before, and their tokens."""

@@ -1,4 +1,4 @@
-"""Recognize a device by its signed token, which is rotated at each completed login."""
+"""Recognize devices by a signed token that is rotated at each completed login."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A device with its newest token, shown this once."""
+    """A device with its new token, disclosed once."""
 
     id: UUID
     token: str = field(repr=False)
@@ -47,7 +47,7 @@ class Devices:
         self._bounds = bounds
 
     def recognize(self, tx: Tx, token: str, subject: UUID) -> Device | None:
-        """Return the device whose newest token this is, if it is one of the subject's."""
+        """Return the subject's device with this as its newest token, or None."""
         now = self._clock.now()
         try:
             claims = verify_mac_jwt(self._purpose_key(tx, _PURPOSE), token, typ=_TYP, now=unix(now))
@@ -60,9 +60,9 @@ class Devices:
         return Device(row.id, row.generation)
 
     def renew(self, tx: Tx, subject: UUID, known: Device | None) -> Issued:
-        """Return the next token of a known device, or the first of a new one.
+        """Return the next token of a known device, or the first token of a new one.
 
-        Only a flow in which the person has verified afresh may call it.
+        Only a flow with fresh verification of the person may call it.
         """
         now = self._clock.now()
         expires = now + LIFE
@@ -77,15 +77,15 @@ class Devices:
         return Issued(row.id, self._token(tx, row.id, 1, expires))
 
     def delete_for(self, tx: Tx, subject: UUID, but: UUID | None = None) -> int:
-        """Forget every device of a subject, but one: its security setup has changed."""
+        """Delete the devices of a subject, optionally except one, after a security change."""
         return store.drop(tx, subject, but)
 
     def forget_everybody(self, tx: Tx) -> int:
-        """Forget every device: the database was restored and may revive forgotten ones."""
+        """Delete all devices after a restore, which may have revived deleted ones."""
         return store.drop_all(tx)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
-        """Forget devices that were not seen for long; return how many."""
+        """Delete expired devices; return how many."""
         return store.drop_expired(tx, now)
 
     def _token(self, tx: Tx, device: UUID, generation: int, expires: datetime) -> str:

@@ -17,7 +17,7 @@ from service.store.shapes import Authentic
 
 
 class KnownDevice(Authentic, Base):
-    """A device that completed a login; its token counts in its newest generation only."""
+    """A device that completed a login; only the newest generation of its token is valid."""
 
     __tablename__ = "known_device"
     __members__ = ("subject_id", "generation", "created_at", "expires_at")
@@ -42,7 +42,7 @@ def get(tx: Tx, device: UUID) -> KnownDevice | None:
 
 
 def rotate(tx: Tx, device: UUID, generation: int, expires_at: datetime) -> bool:
-    """Move a device to its next generation; False when another request did."""
+    """Advance a device to its next generation; return False if another request did."""
     row = get(tx, device)
     if row is None or row.generation != generation:
         return False
@@ -50,7 +50,7 @@ def rotate(tx: Tx, device: UUID, generation: int, expires_at: datetime) -> bool:
 
 
 def drop(tx: Tx, subject: UUID, but: UUID | None) -> int:
-    """Forget the devices of a subject, but one; return how many."""
+    """Delete the devices of a subject, optionally except one; return how many."""
     which = [_TABLE.c.subject_id == subject]
     if but is not None:
         which.append(_TABLE.c.id != but)
@@ -58,17 +58,17 @@ def drop(tx: Tx, subject: UUID, but: UUID | None) -> int:
 
 
 def drop_all(tx: Tx) -> int:
-    """Forget every device; return how many."""
+    """Delete all devices; return how many."""
     return dropping.drop_all(tx, _TABLE)
 
 
 def drop_surplus(tx: Tx, subject: UUID, keep: int) -> None:
-    """Forget the devices of a subject beyond so many, those that signed in last left out."""
+    """Delete the devices of a subject beyond a limit, least recently used first."""
     owned = select(_TABLE.c.id).where(_TABLE.c.subject_id == subject)
     surplus = owned.order_by(_TABLE.c.expires_at.desc(), _TABLE.c.id.desc())
     delete_rows(tx, KnownDevice, _TABLE.c.id.in_(surplus.limit(PAGE).offset(keep)))
 
 
 def drop_expired(tx: Tx, now: datetime) -> int:
-    """Forget a page of devices that were not seen for long; return how many."""
+    """Delete a page of expired devices; return how many."""
     return drop_page(tx, _TABLE, _TABLE.c.expires_at <= now)

@@ -1,1 +1,1 @@
-"""Evidence about a session that can only raise what is asked."""
+"""Risk signals: evidence about a session that can only raise requirements."""

@@ -1,1 +1,1 @@
-"""Behavior: how a person types, set against a sealed profile that only strong logins teach."""
+"""Behavior: typing compared with a sealed profile that only strong logins update."""

@@ -1,4 +1,4 @@
-"""From the wire to columns: what each part of a sample gives, or why it cannot be scored."""
+"""Convert the parts of a sample to feature columns, or say why they cannot be scored."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,22 +9,22 @@ from biometrics.behavior.pointer import pointer
 from service.signals.behavior.schema import Behavior, Motion
 
 FIELD: Final = "password"
-"""The one text that is the same each time."""
+"""The only field with the same text each time."""
 KEYSTROKE: Final = "keystroke"
 TOUCH: Final = "touch"
 MOTION: Final = "motion"
 POINTER: Final = "pointer"
 EXPECTED: Final = (KEYSTROKE, TOUCH, MOTION)
-"""Signals that say something by staying away; a keyboard does without a pointer any time."""
+"""Signals with absence as evidence; a keyboard user may never move a pointer."""
 MARKED: Final = (KEYSTROKE, MOTION, POINTER)
-"""Signals by which a sample is found when it comes again, on any device."""
+"""Signals that detect a repeated sample, on any device."""
 ANOTHER_TEXT: Final = ("another_text", "only the password is the same text each time")
 NO_KEYS: Final = ("touch_without_keys", "a touch is scored with the times of its keys")
 Read = Mapping[str, Vector | NotScored]
 
 
 def read(sample: Behavior) -> Read:
-    """Return what each part of a sample gives; a part that was not sent is not in it."""
+    """Return the features of each part of a sample; parts that were not sent are left out."""
     found: dict[str, Vector | NotScored] = {}
     if sample.keystroke is not None:
         found[KEYSTROKE] = _text(sample)
@@ -41,7 +41,7 @@ def _text(sample: Behavior) -> Vector | NotScored:
     if sample.keystroke is None or sample.keystroke.field != FIELD:
         return NotScored(*ANOTHER_TEXT)
     try:
-        return keystroke(_keys(sample), _told(sample))
+        return keystroke(_keys(sample), _input_flags(sample))
     except NotScored as why:
         return why
 
@@ -53,7 +53,7 @@ def _touch(sample: Behavior) -> Vector | NotScored:
         return NotScored(*ANOTHER_TEXT)
     contacts = [Touch(key, *rest[:3]) for key, *rest in sample.touch or ()]
     try:
-        return touch(_keys(sample), _told(sample), contacts)
+        return touch(_keys(sample), _input_flags(sample), contacts)
     except NotScored as why:
         return why
 
@@ -76,6 +76,6 @@ def _keys(sample: Behavior) -> list[Key]:
     return [Key(*key) for key in sample.keystroke.keys] if sample.keystroke else []
 
 
-def _told(sample: Behavior) -> InputFlags:
+def _input_flags(sample: Behavior) -> InputFlags:
     flags = sample.flags
     return InputFlags(sample.clock_step_ms or 0.0, flags.paste, flags.autofill, flags.edited)

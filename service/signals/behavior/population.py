@@ -1,4 +1,4 @@
-"""The population models that a process scores with: read once, and tried before anything starts."""
+"""Population models of a process: loaded once, and tested before anything starts."""
 
 from functools import cache
 from pathlib import Path
@@ -24,17 +24,17 @@ _SEED: Final = 1
 
 
 def open_models(path: Path | None) -> Models:
-    """Return the models of a file, or those that ship.
+    """Load the models of a file, or the default ones.
 
     Raises:
-        SetupError: It cannot be read, knows no keystrokes, or does not score; the detail names it.
+        SetupError: It cannot be read, has no keystroke model, or cannot score; the detail names it.
     """
     return _shipped() if path is None else _opened(path)
 
 
 @cache
 def _shipped() -> Models:
-    """Return the models that ship, which stay what they are: read once in a process."""
+    """Return the default models, loaded once per process."""
     return _opened(DEFAULT)
 
 
@@ -56,7 +56,7 @@ def _check(file: Path, models: Models) -> None:
 
 
 def _try(file: Path, model: SignalModel, layout: Layout) -> None:
-    """Score a made-up sample with every head, so that no login finds out that one cannot."""
+    """Score a random sample with every head, so that no login finds a broken one."""
     rows = _rows(layout, max(BUCKETS) + 1)
     try:
         found = [_score(model, layout, rows[:bucket], rows[-1]) for bucket in BUCKETS]

@@ -1,4 +1,4 @@
-"""What is kept of one signal: the profile, marks of what was learned, and the alarm.
+"""The stored state of one behavioral signal: profile, replay marks and alarm.
 
 Layout, little endian, version 1: `u8` version · `u8` flags (1: the profile has parted from its
 anchor) · `u8` strays · `u8` columns of a mark, c · `u16` marks, m · m rows of c `u8`, the oldest
@@ -19,29 +19,29 @@ from biometrics.behavior.scorer import FEWEST
 
 VERSION: Final = 1
 PARTED: Final = 2.5
-"""Spreads between the last samples and the anchor from which on the profile no longer vouches.
+"""Drift of the latest samples from the anchor, in spreads, from which the profile loses trust.
 
-Of 60 generated people over 200 samples and 34 of the CMU set over 400, none came above 2.1.
+Of 60 generated people over 200 samples and 34 of the CMU set over 400, none exceeded 2.1.
 """
 STRAYS: Final = 3
-"""Samples of another length in a row after which the text is taken to be another."""
+"""Consecutive samples of another length after which the text counts as changed."""
 _HEAD: Final = struct.Struct("<BBBBH")
 _PARTED: Final = 1
 
 
 class BadKept(ValueError):
-    """The bytes are nothing that is kept here."""
+    """The bytes are not a valid stored state."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One signal of one person.
+    """The stored state of one signal of one person.
 
     Args:
-        profile: The last samples and the anchor.
-        marks: By which what was learned is found when it comes again, (m, c).
-        parted: Whether the alarm was raised; only a reset takes it back.
-        strays: Samples of another length that came in a row.
+        profile: The latest samples and the anchor.
+        marks: Marks that detect a repeated sample, (m, c).
+        parted: Whether the drift alarm was raised; only a reset clears it.
+        strays: Number of consecutive samples of another length.
     """
 
     profile: Profile
@@ -51,20 +51,20 @@ class Kept:
 
     @classmethod
     def empty(cls, layout: Layout) -> "Kept":
-        """Return what is kept of somebody who gave nothing yet."""
+        """Return the state without any sample."""
         return cls(Profile.empty(layout), np.zeros((0, 0), np.uint8))
 
     @property
     def speaks(self) -> bool:
-        """Whether there are samples enough to say anything."""
+        """Whether there are enough samples for a score."""
         return self.profile.total >= FEWEST
 
     def has(self, vector: Vector) -> bool:
-        """Tell whether a sample comes again, to a millisecond or, typed, with little noise."""
+        """Return whether a sample repeats one, to a millisecond or, if typed, with little noise."""
         return replayed(self.marks, vector.marked, typed=vector.layout.timed)
 
     def learn(self, vector: Vector) -> "Kept":
-        """Return it with one sample more; one of another length is only counted at first."""
+        """Return the state with one more sample; one of another length is only counted at first."""
         if vector.layout != self.profile.layout:
             if self.speaks and self.strays + 1 < STRAYS:
                 return replace(self, strays=self.strays + 1)
@@ -77,14 +77,14 @@ class Kept:
         )
 
     def pack(self) -> bytes:
-        """Return the bytes."""
+        """Encode the state as bytes."""
         count, columns = self.marks.shape
         head = _HEAD.pack(VERSION, _PARTED * self.parted, self.strays, columns, count)
         return head + self.marks.tobytes() + self.profile.pack()
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Kept":
-        """Return what was packed; raises BadKept, or BadProfile for the profile in it."""
+        """Decode a state; raises BadKept, or BadProfile for the profile inside."""
         if len(packed) < _HEAD.size:
             raise BadKept("too short")
         version, flags, strays, columns, count = _HEAD.unpack_from(packed)
@@ -103,5 +103,5 @@ class Kept:
 
 
 def _parts(profile: Profile) -> bool:
-    """Tell whether a profile of typing has parted; a grip may: people sit and walk."""
+    """Return whether a typing profile has drifted; a grip may, as people sit and walk."""
     return profile.layout.timed and profile.parted() > PARTED

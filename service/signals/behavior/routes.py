@@ -1,4 +1,4 @@
-"""HTTP of behavior outside the flow."""
+"""HTTP routes of behavior outside of flows."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ _Agent = Annotated[str, Field(max_length=1024)]
 
 
 class Probe(BaseModel):
-    """One sample to score, and the device it came from."""
+    """A sample to score, with the device it came from."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -25,7 +25,7 @@ class Probe(BaseModel):
 
 
 class Samples(BaseModel):
-    """Samples from elsewhere, the oldest first, all of one device."""
+    """Samples to import, oldest first, all from one device."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""The form of a behavioral sample: timings and contact, never which key; classes of devices."""
+"""The schema of a behavioral sample (timings and contact, never which key) and device classes."""
 
 from typing import Annotated, Final, Literal
 
@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from service.risk.model import ClientContext
 
 MOST_KEYS = 64
-"""Presses in one sample; a longer one is refused, not cut."""
+"""Maximum presses in a sample; longer ones are refused, not truncated."""
 _AGENT: Final = 512
-"""Characters of a user agent that are looked at."""
+"""Characters of a user agent that are examined."""
 _Ms = Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False)]
 _Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 _Triple = tuple[_Number, _Number, _Number]
@@ -35,9 +35,10 @@ class Keystroke(BaseModel):
 
 
 class Motion(BaseModel):
-    """Acceleration with gravity (m/s²) and rotation rate (degrees a second); no compass.
+    """Acceleration including gravity (m/s²) and rotation rate (degrees per second); no compass.
 
-    Both at one fixed rate, with one triple each a value: as a browser's `devicemotion` gives them.
+    Both have one fixed rate and one triple per reading, as a browser's `devicemotion` provides
+    them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -49,7 +50,7 @@ class Motion(BaseModel):
 
 
 class Flags(BaseModel):
-    """What makes a sample unfit to be scored as fixed text."""
+    """Client-reported reasons why a sample cannot be scored as fixed text."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,10 +64,10 @@ _TOUCHES: Final = "Each `[place of the press in keys, pressure, width, height, d
 
 
 class Behavior(BaseModel):
-    """One sample, version 1 of the contract.
+    """A behavioral sample, version 1 of the contract.
 
-    `capture_id` comes from the options of the action that the sample is sent with; `missing` says
-    why a part was not sent, such as `{"touch": "unsupported"}`.
+    `capture_id` comes from the options of the action that the sample is sent with; `missing` gives
+    the reason why a part was not sent, such as `{"touch": "unsupported"}`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -112,7 +113,7 @@ DESKTOP: Final = "desktop"
 PHONE: Final = "phone"
 TABLET: Final = "tablet"
 TOUCHED: Final = "touched"
-"""Nothing is said of the device, but it was touched."""
+"""The device is unknown, but was touched."""
 UNKNOWN: Final = "unknown"
 _UNSAID: Final = (UNKNOWN, TOUCHED)
 _PHONES: Final = ("iPhone", "iPod", "Windows Phone")
@@ -120,7 +121,7 @@ _TABLETS: Final = ("iPad", "Android", "Tablet")
 
 
 def device_classes(client_context: ClientContext) -> tuple[str, ...]:
-    """Return the classes that the device may be of: one where a client asserts the user agent."""
+    """Return the possible device classes; a single one if a client asserts the user agent."""
     agent = client_context.user_agent[:_AGENT] if client_context.asserted else ""
     if not agent:
         return _UNSAID
@@ -130,6 +131,6 @@ def device_classes(client_context: ClientContext) -> tuple[str, ...]:
 
 
 def device_class(client_context: ClientContext, sample: Behavior) -> str:
-    """Return the class of the device that a sample came from."""
+    """Return the device class of a sample."""
     found = device_classes(client_context)
     return TOUCHED if found == _UNSAID and sample.touch else found[0]

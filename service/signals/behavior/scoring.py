@@ -1,4 +1,4 @@
-"""Set what a sample gives against what is kept: nats with their reasons, or why there are none."""
+"""Compare the features of a sample with the stored profiles: nats with reasons."""
 
 import math
 from collections.abc import Mapping
@@ -17,28 +17,28 @@ from service.signals.behavior.profile import Kept
 NAME: Final = "behavior"
 LOWEST: Final = -6.0
 HIGHEST: Final = 5.0
-"""What the data can prove, in nats."""
+"""Bounds of what the data can prove, in nats."""
 REPLAYED: Final = -4.0
-"""Nats of a replay; it is a hard finding, which nothing offsets."""
+"""Nats of a replay, a hard finding that nothing offsets."""
 SCRIPTED: Final = -1.5
-"""Nats of a pointer that a program moved: ln of what would be said of 1 in 100 of a person's own
-samples (2 in 10,000 were, of 10 people) over a share of attackers, declared, of 1 in 22."""
+"""Nats of a scripted pointer: ln of a rate of 1 in 100 of a person's own samples (measured: 2 in
+10,000, of 10 people) over an assumed share of attackers of 1 in 22."""
 LEAST_WITHHELD: Final = -2.0
 _ANYBODY: Final = 0.5
-"""Share of strangers who send no sample, declared: half, as programs and pasted passwords are."""
+"""Assumed share of impostors who send no sample: half, as with programs and pasted passwords."""
 _ENOUGH: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class SignalScore:
-    """What one signal says.
+    """The score of one signal.
 
     Args:
-        nats: Its log-likelihood ratio; 0 where it says nothing.
-        samples: How many its profile was made of.
-        scored: Whether it was set against a profile.
+        nats: Its log-likelihood ratio; 0 if it gives no evidence.
+        samples: Number of samples in its profile.
+        scored: Whether it was compared with a profile.
         withheld: Whether it is usual here and was not sent.
-        scripted: Whether a program made it, whatever the profile.
+        scripted: Whether a program generated it, whatever the profile.
     """
 
     nats: float
@@ -59,14 +59,14 @@ def make_reason(code: str, detail: str, nats: float = 0.0) -> Reason:
 
 
 def silent(signal: str, code: str, detail: str, samples: int = 0) -> SignalScore:
-    """Return a part that says nothing, and why."""
+    """Return a score without evidence, with the reason."""
     return SignalScore(0.0, (make_reason(f"{signal}_{code}", detail),), samples)
 
 
 def compare(
     signal: str, found: Vector | NotScored, kept: Kept | None, model: SignalModel | None
 ) -> SignalScore:
-    """Return what one part of a sample says against its profile."""
+    """Compare one part of a sample with its profile."""
     samples = _samples(kept)
     if isinstance(found, NotScored):
         return _unfit(signal, found, samples)
@@ -86,14 +86,14 @@ def compare(
         detail = f"held to what {samples} samples and the model can prove"
         reasons.append(make_reason(f"{signal}_clipped", detail, beyond))
     if kept.parted and nats > 0:
-        detail = "the profile has parted from its beginning and vouches for nobody until a reset"
+        detail = "the profile has drifted from its beginning and is no evidence until a reset"
         reasons.append(make_reason(f"{signal}_parted", detail, -nats))
         nats = 0.0
     return SignalScore(nats, tuple(reasons), samples, scored=True)
 
 
 def _unfit(signal: str, found: NotScored, samples: int) -> SignalScore:
-    """Return what an unfit sample says: nothing, but that a program made it."""
+    """Return the score of an unfit sample: none, unless a program generated it."""
     if not isinstance(found, Scripted):
         return silent(signal, found.code, found.detail, samples)
     reason = make_reason(f"{signal}_{found.code}", found.detail, SCRIPTED)
@@ -101,9 +101,9 @@ def _unfit(signal: str, found: NotScored, samples: int) -> SignalScore:
 
 
 def withheld(signal: str, samples: int, absent: int) -> SignalScore:
-    """Return what it says that a usual sample was not sent: less, the more often it is not.
+    """Return the evidence of a missing usual sample: weaker, the more often it is missing.
 
-    The person's own share of logins without one, after Laplace, over the share of strangers.
+    It is the person's own share of logins without one (Laplace estimate) over that of impostors.
     """
     own = (absent + 1) / (min(samples, _ENOUGH) + absent + 2)
     nats = max(LEAST_WITHHELD, min(0.0, math.log(own / _ANYBODY)))
@@ -112,9 +112,9 @@ def withheld(signal: str, samples: int, absent: int) -> SignalScore:
 
 
 def compare_all(found: Read, kept: Mapping[str, Kept], models: Models) -> dict[str, SignalScore]:
-    """Return what each part of a sample says; the times of the keys count once."""
+    """Return the score of each part of a sample; key times count only once."""
     parts: dict[str, SignalScore] = {}
-    # A touch has the times of the keys in it.
+    # A touch includes the times of the keys.
     for signal in sorted(found, key=lambda name: name != TOUCH):
         mine = kept.get(signal)
         if signal == KEYSTROKE and TOUCH in parts and parts[TOUCH].scored:
@@ -126,13 +126,13 @@ def compare_all(found: Read, kept: Mapping[str, Kept], models: Models) -> dict[s
 
 
 def assessment(parts: Parts, *, replay: bool) -> Assessment:
-    """Return what all parts say together."""
+    """Combine the scores of all parts to an assessment."""
     reasons = [reason for part in parts.values() for reason in part.reasons]
     nats = max(LOWEST, min(sum(part.nats for part in parts.values()), HIGHEST))
     if replay:
         detail = "its times or its movement were accepted before"
         reasons.append(make_reason("behavior_replayed", detail, REPLAYED))
-        # What a recording says of its owner speaks for nobody.
+        # Evidence for the owner does not count in a recording.
         nats = max(LOWEST, min(nats, 0.0) + REPLAYED)
     seen = Availability.SCORED
     if any(part.withheld for part in parts.values()):
@@ -154,7 +154,7 @@ def _samples(kept: Kept | None) -> int:
 
 
 def _code(signal: str, text: str) -> str:
-    """Return the code of what the scorer says in words."""
+    """Return the reason code for a text of the scorer."""
     for kind, words in WORDS.items():
         if text.startswith(words):
             return f"{signal}_{kind}"

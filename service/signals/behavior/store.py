@@ -1,4 +1,4 @@
-"""The table of behavioral profiles."""
+"""The table of behavior profiles."""
 
 import hashlib
 from collections.abc import Hashable, Sequence
@@ -30,9 +30,9 @@ CLASS: Final = "behavior"
 
 
 class ProfileRow(Base):
-    """How one subject types one password on one class of device, sealed like a secret.
+    """The profile of a subject's typing of one password on one class of device, sealed.
 
-    Timing tells something about the password, so the profile opens with its password only.
+    Timing reveals something about the password, so the profile opens with its password only.
     """
 
     __tablename__ = "behavior_profile"
@@ -60,10 +60,10 @@ class ProfileRow(Base):
 
 @dataclass(frozen=True, slots=True)
 class ProfileKey:
-    """Whose profile, of which password, where and of what.
+    """The key of a profile: subject, password, device class and signal.
 
     Args:
-        password: The id of the password's authenticator: another after each change.
+        password: Authenticator id of the password, which changes with each new password.
     """
 
     subject: UUID
@@ -74,11 +74,11 @@ class ProfileKey:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """One profile as it is stored.
+    """A profile as stored.
 
     Args:
-        samples: How many it was ever made of.
-        absent: Strong logins in a row that brought none.
+        samples: Number of samples it was ever made of.
+        absent: Number of consecutive strong logins without a sample.
     """
 
     id: UUID
@@ -89,12 +89,12 @@ class Sealed:
 
     @property
     def state(self) -> Hashable:
-        """What tells it from every other state of it, with no more than a digest of it kept."""
+        """A value that identifies the state of the profile, with a digest of its content."""
         digest = hashlib.sha256(self.content).digest()
         return self.id, self.place, self.samples, self.absent, digest
 
     def open(self, tx: Tx) -> bytes:
-        """Return what is sealed; raises OpenError or KeyUnavailable."""
+        """Open the content; raises OpenError or KeyUnavailable."""
         return open_value(tx, CLASS, _context(self.id, self.place), self.content)
 
 
@@ -125,8 +125,8 @@ _MISS: Final = (
 
 
 def of_subject(tx: Tx, subject: UUID, *, lock: bool = False) -> list[Sealed]:
-    """Return the profiles of a subject; `lock` holds them until the end, always in one order."""
-    # SQLite has one writer at a time and no such lock.
+    """Return the profiles of a subject; `lock` locks the rows, always in the same order."""
+    # SQLite has one writer at a time and no row locks.
     rows = tx.execute(_FIND.with_for_update() if lock else _FIND, {"b_subject": subject})
     return [
         Sealed(
@@ -141,7 +141,7 @@ def of_subject(tx: Tx, subject: UUID, *, lock: bool = False) -> list[Sealed]:
 
 
 def add(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, content: bytes) -> bool:
-    """Save a first profile; False when another request was first."""
+    """Insert a profile; return False if another request did first."""
     values = {
         "id": row,
         "subject_id": place.subject,
@@ -157,7 +157,7 @@ def add(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, conte
 
 
 def save(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, content: bytes) -> None:
-    """Save the next state of a profile; a sample has come."""
+    """Store the next state of a profile after a sample."""
     values = {
         "b_id": row,
         "b_password": place.password,
@@ -169,29 +169,29 @@ def save(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, cont
 
 
 def missed(tx: Tx, subject: UUID, classes: Sequence[str], signals: Sequence[str]) -> None:
-    """Count a strong login that brought no sample."""
+    """Count a strong login without a sample."""
     values = {"b_subject": subject, "b_classes": list(classes), "b_signals": list(signals)}
     tx.execute(_MISS, values)
 
 
 def drop(tx: Tx, subject: UUID) -> int:
-    """Forget every profile of a subject; return how many."""
+    """Delete all profiles of a subject; return how many."""
     gone = delete(ProfileRow).where(ProfileRow.subject_id == subject)
     return len(tx.execute(gone.returning(ProfileRow.id)).all())
 
 
 def drop_rows(tx: Tx, rows: Sequence[UUID]) -> None:
-    """Forget single profiles."""
+    """Delete single profiles."""
     tx.execute(delete(ProfileRow).where(ProfileRow.id.in_(rows)))
 
 
 def drop_older(tx: Tx, before: datetime) -> int:
-    """Forget a page of profiles that were not added to since; return how many."""
+    """Delete a page of profiles not updated since a time; return how many."""
     table = table_of(ProfileRow)
     return drop_page(tx, table, table.c.updated_at <= before)
 
 
 def _context(row: UUID, place: ProfileKey) -> FieldContext:
-    """Bind a profile to its row as the descriptor of the column would."""
+    """Return the associated data of a profile, equal to that of the column's descriptor."""
     bound = f"{place.device_class}|{place.signal}|{place.password}".encode()
     return FieldContext("behavior_profile", "content", subject_owner(place.subject), row, bound)

@@ -1,1 +1,1 @@
-"""What a verified face tells of itself: passive cues, and what its distance proves."""
+"""The passive face signal: cues of a verified face, and the evidence of its distance."""

@@ -1,4 +1,4 @@
-"""The signal `face_passive`: it may speak against a face that verified, by a nat at most."""
+"""The signal `face_passive`, which may count against a verified face by at most one nat."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ from service.risk.model import Assessment, Reason, SignalFacts
 
 FACTOR: Final = "face"
 FMR_UPPER: Final = "fmr_upper"
-"""The reading that is no cue: how often strangers match at the distance of this face, at most."""
+"""The reading with the upper bound of the false match rate at this face's distance."""
 _DETAILS: Final = {
     "faded": "the colors of the face are as faded as those of a print",
     "shine": "the face shines as a screen does",
@@ -16,13 +16,13 @@ _DETAILS: Final = {
 
 
 class FacePassiveSignal:
-    """Judges the readings that a face left in its flow; without a face it says nothing."""
+    """Assesses the readings of a face verified in the flow; without a face it gives no evidence."""
 
     name = "face_passive"
     worst = passive.WORST
 
     def assess(self, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401, ARG002 - the protocol's signature
-        """Return what speaks against the face; never anything for it."""
+        """Return the evidence against the face; never evidence for it."""
         readings = dict(facts.readings.get(FACTOR, {}))
         if not readings:
             return Assessment(self.name, 0.0, seen=Availability.NOT_OFFERED)
@@ -38,7 +38,7 @@ class FacePassiveSignal:
         return Assessment(self.name, passive.llr(against), tuple(reasons))
 
     def learn(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - the protocol's signature
-        """Learn nothing: the readings end with their flow."""
+        """Do nothing: the readings end with their flow."""
 
     def failed(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - the protocol's signature
-        """Learn nothing."""
+        """Do nothing."""

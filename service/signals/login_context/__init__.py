@@ -1,1 +1,1 @@
-"""Login context: where from, with what and when a person signs in, against their own history."""
+"""Login context: network, device and time of a login, compared with the subject's history."""

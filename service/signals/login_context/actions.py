@@ -1,4 +1,4 @@
-"""Assess where from, with what and when a person signs in; learn after AAL2; hear of failures."""
+"""Assess network, device and time of a login; learn after AAL2; count failures."""
 
 import hmac
 from collections.abc import Callable, Sequence
@@ -26,11 +26,11 @@ from service.store.engine import Tx
 from service.telemetry import logs
 
 KEPT: Final = timedelta(days=400)
-"""A history that was not added to for so long weighs nothing."""
+"""Time after its last update when a history has no weight."""
 COUNTED: Final = timedelta(hours=1)
-"""For how long a failure counts."""
+"""Time for which a failure counts."""
 FRESH: Final = timedelta(minutes=5)
-"""How old the snapshot of everybody may be."""
+"""Maximum age of the population snapshot."""
 _PURPOSE: Final = "login-context"
 _EVERYBODY: Final = b"everybody"
 _MOST_FOLDED: Final = 5000
@@ -41,9 +41,9 @@ class LoginContextSignal:
     """The signal `login_context`.
 
     Args:
-        purpose_key: Gives the key of the digests.
+        purpose_key: Returns the key of the digests.
         geoip: Databases in MaxMind's format; without any, prefixes stand for networks.
-        bad_networks: A file of CIDR blocks that are known to be bad.
+        bad_networks: A file of CIDR blocks known to be bad.
 
     Raises:
         SetupError: A file cannot be read; the detail names it.
@@ -67,7 +67,7 @@ class LoginContextSignal:
         self._read_at: datetime | None = None
 
     def assess(self, tx: Tx, facts: SignalFacts) -> Assessment:
-        """Score what is seen against what the subject's logins showed before."""
+        """Score the login against the subject's earlier logins."""
         seen, key = self._observe(facts), self._purpose_key(tx, _PURPOSE)
         try:
             found = store.history(tx, facts.subject)
@@ -91,7 +91,7 @@ class LoginContextSignal:
         )
 
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
-        """Add a login to its subject's history; only called when it reached AAL2."""
+        """Add a login that reached AAL2 to its subject's history."""
         seen, key = self._observe(facts), self._purpose_key(tx, _PURPOSE)
         login = _login(key, facts, seen)
         try:
@@ -104,7 +104,7 @@ class LoginContextSignal:
             store.note_seen(tx, new_id(facts.now), facts.now, joined)
 
     def failed(self, tx: Tx, facts: SignalFacts) -> None:
-        """Count a failure by keyed digests; for the decoy too, so that nobody can tell."""
+        """Count a failure by keyed digests; also for the decoy, so that both cost the same."""
         key, seen = self._purpose_key(tx, _PURPOSE), self._observe(facts)
         values = {
             "id": new_id(facts.now),
@@ -120,19 +120,19 @@ class LoginContextSignal:
         return shown.origin(said, partial(self._places.locate, now=now))
 
     def delete_for(self, tx: Tx, subject: UUID) -> int:
-        """Forget a subject's history and failures; return how many histories."""
+        """Delete a subject's history and failures; return the number of histories."""
         store.forget_failures(tx, _of_subject(self._purpose_key(tx, _PURPOSE), subject))
         return store.drop(tx, subject)
 
     def drop_older(self, tx: Tx, now: datetime) -> int:
-        """Forget histories that weigh nothing any more; return how many."""
+        """Delete histories without weight; return how many."""
         return store.drop_older(tx, now - KEPT)
 
     def fold(self, tx: Tx, now: datetime) -> int:
-        """Bring the counts of everybody up to date; return how many logins were taken in.
+        """Update the population counts; return the number of logins included.
 
-        Logins and failures only insert rows, which wait for nobody; this task, of which one runs
-        at a time, is alone in changing the counts.
+        Logins and failures only insert rows, which never wait. Only this task, which runs once at a
+        time, changes the counts.
         """
         logins = store.take_seen(tx, _MOST_FOLDED)
         each = crowd.weight(now)
@@ -151,17 +151,17 @@ class LoginContextSignal:
         return len(logins)
 
     def drop_failures(self, tx: Tx, now: datetime) -> int:
-        """Forget a page of failures that are no longer counted; return how many."""
+        """Delete a page of failures that no longer count; return how many."""
         return store.drop_failures(tx, now - COUNTED)
 
     def _observe(self, facts: SignalFacts) -> Observed:
-        # What a client says that is not registered to assert it counts as unsaid.
-        said = facts.client_context if facts.client_context.asserted else UNSAID
+        # A context from a client that may not assert it counts as unknown.
+        context = facts.client_context if facts.client_context.asserted else UNSAID
         locate = partial(self._places.locate, now=facts.now)
-        return observe(said.ip, said.user_agent, said.accept_language, facts.now, locate)
+        return observe(context.ip, context.user_agent, context.accept_language, facts.now, locate)
 
     def _learned(self, tx: Tx, facts: SignalFacts, login: PastLogin) -> tuple[History, bool] | None:
-        """Save the next history; None when another request made the first one meanwhile."""
+        """Store the next history; return None if another request created the first meanwhile."""
         row, history = self._former(tx, facts.subject)
         history.learn(login)
         due = history.due(login.at)
@@ -179,7 +179,7 @@ class LoginContextSignal:
         except KeyUnavailable:
             raise
         except (CryptoError, ValueError):
-            # What does not open counted as the worst until now; after AAL2 it begins anew.
+            # A history that does not open counted as the worst; after AAL2 a new one starts.
             logs.get().warning("login_context_begun_anew", code="unreadable_history")
             return store.row_of(tx, subject), History()
 

@@ -1,4 +1,4 @@
-"""Lists of networks known to be bad: CIDR blocks in a file, one a line."""
+"""Lists of bad networks: a file of CIDR blocks, one per line."""
 
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -8,17 +8,17 @@ from typing import Final
 from service.domain.errors import SetupError
 
 MOST: Final = 500_000
-"""Blocks in one file; a longer one is refused, not cut."""
+"""Maximum blocks in a file; a longer one is refused, not truncated."""
 _LONGEST: Final = 128 * 1024 * 1024
 Blocks = Mapping[tuple[int, int], frozenset[int]]
-"""The heads of the blocks, by address bits (32 or 128) and prefix length."""
+"""The network prefixes of the blocks, by address bits (32 or 128) and prefix length."""
 
 
 def read(path: Path) -> Blocks:
-    """Return the blocks of a file; ``#`` begins a comment, a bare address is a block of one.
+    """Read the blocks of a file; ``#`` starts a comment, a bare address is a single-address block.
 
     Raises:
-        SetupError: A line is no block, or there are too many; the detail names the line.
+        SetupError: A line is not a block, or there are too many; the detail names the line.
     """
     try:
         if path.stat().st_size > _LONGEST:
@@ -31,7 +31,7 @@ def read(path: Path) -> Blocks:
 
 
 def parse(lines: list[str], name: str) -> Blocks:
-    """Return the blocks of lines; raises SetupError that names the line."""
+    """Parse the blocks of lines; raises SetupError that names the line."""
     found: dict[tuple[int, int], set[int]] = {}
     count = 0
     for number, line in enumerate(lines, 1):
@@ -53,7 +53,7 @@ def parse(lines: list[str], name: str) -> Blocks:
 
 
 def holds(blocks: Blocks, address: bytes) -> bool:
-    """Tell whether a packed address lies in a block; no address lies in none."""
+    """Return whether a packed address is in a block; False for an empty address."""
     if not address:
         return False
     bits, number = 8 * len(address), int.from_bytes(address, "big")

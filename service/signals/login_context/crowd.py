@@ -1,4 +1,4 @@
-"""What is known of everybody: how common values are, and whether failures surge."""
+"""Population statistics: how common values are, and whether failures surge."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ _WIDTH: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """A snapshot.
+    """A snapshot of the population.
 
     Args:
-        surge: Failures of the last two windows over what is usual; 0 without a day to compare with.
+        surge: Failures of the last two windows over the usual number; 0 without a day of history.
     """
 
     population: ContextCounts
@@ -33,20 +33,20 @@ NOBODY: Final = Crowd(EMPTY, 0.0)
 
 
 def weight(now: datetime) -> float:
-    """Return what one login weighs at a time: it grows, instead of all earlier ones fading.
+    """Return the weight of a login at a time, which grows instead of older counts fading.
 
-    Forward decay (Cormode et al., ICDE 2009): counts are only ever added to.
+    Forward decay (Cormode et al., ICDE 2009): counts are only ever incremented.
     """
     return float(2.0 ** ((now - _EPOCH).total_seconds() / HALF_LIFE))
 
 
 def joined(digests: dict[Level, bytes]) -> bytes:
-    """Return the values of one login as one text of 9 bytes each: level and digest."""
+    """Encode the values of a login, 9 bytes each: level and digest."""
     return b"".join(bytes([level]) + digests[level] for level in COUNTED if level in digests)
 
 
 def folded(logins: Iterable[bytes], each: float) -> dict[bytes, float]:
-    """Return what logins add to the counts."""
+    """Return the increments of the counts by some logins."""
     found: dict[bytes, float] = {}
     for login in logins:
         for at in range(0, len(login), _WIDTH):
@@ -66,12 +66,12 @@ def population(rows: Iterable[tuple[bytes, float]], now: datetime) -> ContextCou
 
 
 def window_of(now: datetime) -> datetime:
-    """Return the start of the window that a time lies in."""
+    """Return the start of the window that contains a time."""
     return now - (now - _EPOCH) % WINDOW
 
 
 def surge(tallies: Sequence[tuple[datetime, int]], now: datetime) -> float:
-    """Return the failures of the last two windows over what the day before makes usual."""
+    """Return the failures of the last two windows relative to the day before."""
     edge = window_of(now) - WINDOW
     before = [count for window, count in tallies if edge - COMPARED <= window < edge]
     if len(before) < _LEAST_WINDOWS:

@@ -1,4 +1,4 @@
-"""What one login shows, level by level: from the exact value to the coarsest that holds it."""
+"""The features of a login, level by level: from the exact value to ever coarser ones."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Level(IntEnum):
 
 
 class Chain(IntEnum):
-    """What is compared: each from fine to coarse."""
+    """The compared features, each from fine to coarse."""
 
     NETWORK = 0
     AGENT = 1
@@ -50,12 +50,12 @@ COARSER: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the operator's database places an address; empty where it does not know.
+    """The location of an address in the operator's databases; empty if unknown.
 
     Args:
-        asn: The number of the autonomous system; 0 where it is not known.
+        asn: Autonomous system number; 0 if unknown.
         country: ISO 3166 code.
-        place: Degrees of latitude and longitude.
+        place: Latitude and longitude in degrees.
     """
 
     asn: int = 0
@@ -68,14 +68,14 @@ NOWHERE: Final = Origin()
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One login in the clear; it lives as long as the request and is never stored.
+    """The features of a login in the clear, kept during the request and never stored.
 
     Args:
-        values: The value of each level that is known.
-        version: The major version of the agent; 0 where there is none.
-        hour: Hour of the week in UTC, 0 is Monday 0:00.
-        address: The packed address, for lists; empty where there is none.
-        unreadable: Whether an address was given that is none.
+        values: The value of each known level.
+        version: The major version of the user agent; 0 if unknown.
+        hour: Hour of the week in UTC; 0 is Monday 0:00.
+        address: The packed address, for lists; empty if unknown.
+        unreadable: Whether a malformed address was given.
     """
 
     values: dict[Level, bytes] = field(repr=False)
@@ -87,12 +87,12 @@ class Observed:
 
 
 def hour_of_week(now: datetime) -> int:
-    """Return 0..167."""
+    """Return the hour of the week, 0..167."""
     return now.weekday() * 24 + now.hour
 
 
 def packed(text: str) -> bytes:
-    """Return the bytes of an address, 4 or 16; empty for text that is no address."""
+    """Return the packed address, 4 or 16 bytes; empty for a malformed one."""
     found = addresses.parse(text)
     return found.packed if found is not None else b""
 
@@ -104,7 +104,7 @@ def observe(
     now: datetime,
     locate: Callable[[bytes], Origin],
 ) -> Observed:
-    """Return what a login shows; what is absent or unreadable is left out. Never raises."""
+    """Return the features of a login without absent or malformed ones. Never raises."""
     address = packed(address_text)
     values: dict[Level, bytes] = {}
     place = None

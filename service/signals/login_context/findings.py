@@ -1,4 +1,4 @@
-"""What speaks against a login by itself: lists, impossible travel, failures before it."""
+"""Findings against a login: lists, impossible travel, preceding failures."""
 
 import math
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from service.signals.login_context.history import History, PastLogin
 from service.signals.login_context.model import LOWEST
 
 FASTEST: Final = 1000.0
-"""Kilometers an hour; an airliner with its waiting times stays below."""
+"""Kilometers per hour; an airliner including waiting times is slower."""
 NEAR: Final = 500.0
-"""Kilometers within which databases err, so that no travel is seen."""
+"""Kilometers of error in location databases, within which no travel is detected."""
 HARD: Final = -4.0
-"""Nats of a finding that no good sign may offset."""
+"""Nats of a finding that no positive evidence may offset."""
 _EARTH: Final = 6371.0
 _SHORTEST: Final = 60
 _TYPO: Final = 0.15
-"""How often an honest person fails once more: failures before a login are geometric."""
+"""Probability that an honest person fails once more: failures are geometric."""
 _GUESS: Final = 5 / 6
 """The same for an attacker who guesses; half of the attackers have the password already."""
 _GUESSES: Final = 20
-"""More failures say no more."""
+"""Number of failures beyond which more are no further evidence."""
 _NETWORK_USUAL: Final = 10
-"""Failures an hour that a shared network has by itself."""
+"""Failures per hour that are usual for a shared network."""
 _NETWORK_MOST: Final = 3.0
 _SURGE_USUAL: Final = 4.0
 _SURGE_MOST: Final = 1.0
@@ -31,7 +31,7 @@ _SURGE_MOST: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding: nats at most 0; `hard` is offset by nothing."""
+    """A finding with at most 0 nats; nothing offsets a `hard` one."""
 
     code: str
     nats: float
@@ -40,12 +40,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """How many failures came before, in the last hour.
+    """The numbers of failures in the last hour.
 
     Args:
-        subject: Of this subject.
-        network: From this network, of any subject.
-        surge: Failures of the last minutes among everybody, over what is usual.
+        subject: Failures of this subject.
+        network: Failures from this network, of any subject.
+        surge: Failures of the last minutes among all subjects, relative to the usual number.
     """
 
     subject: int = 0
@@ -54,9 +54,9 @@ class Failures:
 
 
 def travel(history: History, login: PastLogin) -> Finding | None:
-    """Return the finding that nobody gets here so fast from the last success.
+    """Return the finding of an impossible speed since the last success, or None.
 
-    A network that the person was seen in before is no travel: a VPN goes on and off.
+    A network used by the person before is not travel: a VPN is switched on and off.
     """
     if history.last_place is None or login.place is None or _familiar(history, login):
         return None
@@ -84,10 +84,10 @@ def kilometers(one: tuple[float, float], other: tuple[float, float]) -> float:
 
 
 def failing(failures: Failures, *, known_device: bool) -> list[Finding]:
-    """Return what failures before this login say; they never speak for anybody.
+    """Return the findings of preceding failures, which are never positive evidence.
 
-    The caller counts for a known device only what failed on known devices, so that strangers
-    cannot raise what its holder is asked; networks and surges concern strangers alone.
+    For a known device the caller counts only failures on known devices, so that strangers cannot
+    raise the requirements for its holder; networks and surges count for strangers only.
     """
     found = [Finding("failures_of_subject", _guessing(failures.subject))]
     if not known_device:

@@ -1,4 +1,4 @@
-"""Where an address is, by databases in MaxMind's format that the operator supplies."""
+"""Locate addresses with databases in MaxMind's format that the operator supplies."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,13 +14,13 @@ from service.signals.login_context.reloading import Watched
 
 
 class Places:
-    """The databases; what the first does not tell, the next may (one for cities, one for ASNs)."""
+    """The databases; later ones supplement earlier ones (one for cities, one for ASNs)."""
 
     def __init__(self, paths: Sequence[Path] = ()) -> None:
         self._readers = [Watched(path, _open) for path in paths]
 
     def locate(self, address: bytes, now: datetime) -> Origin:
-        """Return where a packed address is; nowhere when no database knows. Never raises."""
+        """Return the location of a packed address; `NOWHERE` if unknown. Never raises."""
         if not self._readers:
             return NOWHERE
         found = NOWHERE
@@ -33,7 +33,7 @@ class Places:
 
 
 def origin(record: object) -> Origin:
-    """Return what a record of a city, country, ASN or enterprise database tells.
+    """Return the location in a record of a city, country, ASN or enterprise database.
 
     Source: MaxMind DB file format 2.0 and the documented fields of GeoIP2 and GeoLite2.
     """
@@ -65,7 +65,7 @@ def _lookup(reader: maxminddb.Reader, address: bytes) -> object:
     try:
         return reader.get(ip_address(address))
     except (ValueError, RuntimeError, TypeError, OSError):
-        # No IPv6 in a database of IPv4, or a damaged page: this address is nowhere.
+        # IPv6 in an IPv4 database, or a damaged page: the location is unknown.
         return None
 
 

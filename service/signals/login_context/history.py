@@ -22,13 +22,13 @@ from service.signals.login_context.features import COARSER, FINEST, Chain, Level
 
 FORMAT: Final = 1
 HALF_LIFE: Final = 90 * 86_400
-"""Seconds after which a login counts half."""
+"""Seconds after which the weight of a login halves."""
 DIGEST: Final = 8
 """Bytes of the keyed digest of a value."""
 MOST: Final = (32, 16, 16, 8, 16, 12, 6, 8, 6)
-"""How many values of each level are kept; the lightest goes."""
+"""Maximum number of values per level; the one of least weight is dropped."""
 LARGEST: Final = 113 + 1 + 168 * 5 + len(MOST) + sum(MOST) * 14
-"""Bytes of the largest packed history."""
+"""Maximum size of a packed history in bytes."""
 _LIGHTEST: Final = 0.05
 _NONE: Final = -32_768
 _DAY: Final = 86_400
@@ -40,12 +40,12 @@ _VALUE: Final = struct.Struct(f"<{DIGEST}sfH")
 
 @dataclass(frozen=True, slots=True)
 class PastLogin:
-    """One login as a history sees it: digests under a key, no values.
+    """A login as recorded in a history: keyed digests, no values.
 
     Args:
-        at: Seconds since 1970.
-        digests: The digest of each level that was shown.
-        place: Degrees of latitude and longitude where they are known.
+        at: Unix seconds.
+        digests: The digest of each level present.
+        place: Latitude and longitude in degrees, if known.
     """
 
     at: int
@@ -58,7 +58,7 @@ class PastLogin:
 
 @dataclass(slots=True)
 class History:
-    """Counts as of `at`; all of them fade at one rate, so one factor brings them up to date."""
+    """Counts as of `at`; all decay at one rate, so one factor updates them."""
 
     at: int = 0
     counted: int = 0
@@ -75,11 +75,11 @@ class History:
     )
 
     def fade(self, at: int) -> float:
-        """Return the factor that brings the counts to a later time."""
+        """Return the factor that decays the counts to a later time."""
         return float(0.5 ** (max(0, at - self.at) / HALF_LIFE))
 
     def learn(self, login: PastLogin) -> None:
-        """Take in a login that succeeded."""
+        """Add a successful login."""
         self._bring(login.at)
         if self.logins:
             # The first login could not have held a token.
@@ -94,7 +94,7 @@ class History:
             self.last_place = (round(login.place[0] * 10), round(login.place[1] * 10))
 
     def due(self, at: int) -> bool:
-        """Tell whether its values may be counted for everybody: at most once a day."""
+        """Return whether its values may be added to the population: at most once a day."""
         if at // _DAY <= self.counted:
             return False
         self.counted = at // _DAY
@@ -124,8 +124,8 @@ class History:
     def _learn_chain(self, chain: Chain, login: PastLogin) -> None:
         for level in (FINEST[chain], *COARSER[chain]):
             digest = login.digests.get(level)
-            # What is absent counts as new: then new values tell less about this subject too, and
-            # absence never comes to score better than they do.
+            # An absent value counts as new: then new values are weaker evidence for this subject
+            # too, and absence never scores better than they do.
             if self.totals[level] and (digest is None or digest not in self.values[level]):
                 self.novel[level] += digest is not None or FINEST[chain] not in login.digests
             if digest is not None:
@@ -140,7 +140,7 @@ class History:
             del known[min((name for name in known if name != digest), key=lambda name: known[name])]
 
     def pack(self) -> bytes:
-        """Return the bytes to seal."""
+        """Encode the history for sealing."""
         latitude, longitude = self.last_place or (_NONE, _NONE)
         parts = [
             _HEAD.pack(
@@ -168,7 +168,7 @@ class History:
 
 
 def digests(key: bytes, owner: bytes, values: Mapping[Level, bytes]) -> dict[Level, bytes]:
-    """Return the keyed digest of each value: another for each owner, so that none can be linked."""
+    """Return the keyed digest of each value, unlinkable between owners."""
     return {
         level: hmac.digest(key, b"%b%c%b" % (owner, level, value), "sha256")[:DIGEST]
         for level, value in values.items()
@@ -176,10 +176,10 @@ def digests(key: bytes, owner: bytes, values: Mapping[Level, bytes]) -> dict[Lev
 
 
 def unpack(packed: bytes) -> History:
-    """Return the history that was packed.
+    """Decode a history.
 
     Raises:
-        ValueError: The bytes are of another format or cut.
+        ValueError: The bytes are of another format or truncated.
     """
     if not packed or packed[0] != FORMAT:
         raise ValueError("a login history of an unknown format")

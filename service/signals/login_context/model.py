@@ -1,8 +1,9 @@
-"""The score: how much likelier what is seen is for this person than for a declared attacker.
+"""The score: how much likelier a login is for this person than for an assumed attacker.
 
-A log-likelihood ratio in nats, genuine over a mixture of three attackers that is declared here, not
-learned. The person's side backs off from exact values to coarser ones to everybody (hierarchical
-Dirichlet smoothing: MacKay and Peto 1995); the idea of the ratio is Freeman et al., NDSS 2016.
+A log-likelihood ratio in nats, genuine over a mixture of three attackers that is declared here,
+not learned. The person's side backs off from exact values to coarser ones to the population
+(hierarchical Dirichlet smoothing: MacKay and Peto 1995); the ratio follows Freeman et al., NDSS
+2016.
 """
 
 import math
@@ -16,25 +17,25 @@ from service.signals.login_context.population import ContextCounts
 
 LOWEST: Final = -6.0
 HIGHEST: Final = 4.0
-"""Each contribution and the whole lie between these."""
+"""Bounds of each contribution and of the total."""
 BEND: Final = -4.0
-"""Where the whole begins to bend towards `LOWEST`: sums beyond it prove less than they say."""
+"""The total from which it is compressed towards `LOWEST`: sums beyond prove less than they say."""
 COLD: Final = 3.0
-"""Logins below which the history is named short; the smoothing keeps the ratio modest by itself."""
+"""Number of logins below which the history counts as short; smoothing keeps its ratio small."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attacker:
-    """One kind of attacker: what is assumed of it.
+    """The assumptions about a kind of attacker.
 
     Args:
         weight: Its share of attacks.
-        token: How often it holds the person's newest device token.
-        country: How often it comes from a country of the person's.
-        network: How often from a network (ASN, or /16) of the person's.
-        agent: How often with the person's own user agent.
-        language: How often with the person's language.
-        hour: How often at the person's hours.
+        token: Probability that it holds the person's newest device token.
+        country: Probability of a country of the person's.
+        network: Probability of a network (ASN, or /16) of the person's.
+        agent: Probability of the person's own user agent.
+        language: Probability of the person's language.
+        hour: Probability of the person's hours.
     """
 
     weight: float
@@ -50,7 +51,7 @@ NAIVE: Final = Attacker(0.4, 0.0005, 0.0, 0.0, 0.0, 0.0, 0.0)
 VPN: Final = Attacker(0.3, 0.0005, 0.9, 0.02, 0.0, 0.5, 0.0)
 TARGETED: Final = Attacker(0.3, 0.005, 0.9, 0.15, 0.9, 0.9, 0.5)
 ATTACKERS: Final = (NAIVE, VPN, TARGETED)
-"""The declared mixture: who tries at random, who hides in the person's country, who copies."""
+"""The declared mixture: random attackers, those in the person's country, and those who imitate."""
 _TOKENS: Final = tuple(attacker.token for attacker in ATTACKERS)
 _COUNTRIES: Final = tuple(attacker.country for attacker in ATTACKERS)
 _NETWORKS: Final = tuple(attacker.network for attacker in ATTACKERS)
@@ -62,25 +63,26 @@ _BY_DATABASE: Final = (Level.PREFIX, Level.ASN, Level.COUNTRY)
 _BY_PREFIX: Final = (Level.PREFIX, Level.WIDE, Level.COUNTRY)
 
 CONCENTRATION: Final = 0.5
-"""How many logins the coarser level is worth; what was new before is added to it."""
+"""Weight of the coarser level in logins; novelty in the history is added to it."""
 TOKEN_RATE: Final = 0.9
-"""How often a person who was here before holds the token, before it is known of this person."""
+"""Prior probability that a returning person holds the token."""
 TOKEN_PRIOR: Final = 2.0
 NEW_DEVICE: Final = 0.25
-"""How often a device without a token is one that was never seen."""
+"""Share of devices without a token that are new."""
 ORIGINS: Final = 100
-"""Countries that naive attacks come from alike; half of them follow the population instead."""
+"""Number of countries that naive attacks come from evenly; half follow the population."""
 HOSTS: Final = 40
-"""Networks of a country that attackers use alike: mostly hosting; half follow the population."""
+"""Number of networks per country that attackers use evenly, mostly hosting; half follow the
+population."""
 OLDER: Final = 0.03
-"""How often a person shows an older version than before on the same platform."""
+"""Probability that a person shows an older version than before on the same platform."""
 OLDER_ATTACK: Final = 0.35
 _HOUR_PRIOR: Final = 4.0
 _HOUR_WIDTH: Final = 2.0
 
 
 def _kernel() -> tuple[float, ...]:
-    """Half on the hour of the week and half on the hour of the day, circular."""
+    """Return the kernel: half on the hour of the week, half on the hour of the day, circular."""
 
     def around(period: int, at: int) -> float:
         distance = min(at % period, period - at % period)
@@ -101,7 +103,7 @@ NO_RATIOS: Final = (0.0,) * len(ATTACKERS)
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one feature adds, in nats."""
+    """The contribution of one feature, in nats."""
 
     code: str
     nats: float
@@ -109,7 +111,7 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class ContextScore:
-    """The parts and their sum.
+    """The contributions and their sum.
 
     Args:
         enough: Whether the history has more than a few logins.
@@ -131,10 +133,10 @@ def score(
     """Return the ratio of a login against its subject's history.
 
     Args:
-        history: None where nothing was learned yet, which gives 0.
-        login: What is seen now.
-        crowd: The counts among everybody, for what is absent.
-        shares: How common what is seen now is among everybody, by level.
+        history: The history; None without any, which gives 0.
+        login: The current login.
+        crowd: The population counts, for absent values.
+        shares: The population share of the current values, by level.
     """
     if history is None or history.logins <= 0:
         return ContextScore(0.0, (Contribution("no_history", 0.0),), enough=False)
@@ -150,7 +152,7 @@ def score(
 
 
 def soft_clip(total: float) -> float:
-    """Keep the whole above `LOWEST` and the order of what lies far below `BEND`."""
+    """Keep the total above `LOWEST`, preserving the order of values below `BEND`."""
     if total >= BEND:
         return min(HIGHEST, total)
     depth = BEND - LOWEST
@@ -158,10 +160,10 @@ def soft_clip(total: float) -> float:
 
 
 def _mix(found: Sequence[tuple[str, Ratios]]) -> tuple[tuple[Contribution, ...], float]:
-    """Set the person against the mixture; what each feature adds follows the chain rule.
+    """Combine the ratios against the mixture; contributions follow the chain rule.
 
-    Each contribution lies between the lowest and the highest of its ratios, as it is a mean of
-    them, weighted by how likely each attacker is after the features before it.
+    Each contribution is between the lowest and the highest of its ratios, as it is their mean
+    weighted by how likely each attacker is after the features before it.
     """
     weights = [attacker.weight for attacker in ATTACKERS]
     contributions = []
@@ -184,7 +186,7 @@ def _holding(history: History, factor: float) -> float:
 
 
 def _fresh(history: History, login: PastLogin, factor: float) -> float:
-    """A person who usually holds the token and now does not is often at a new device."""
+    """Return the chance of a new device: high if a usual token holder has none now."""
     return 0.0 if login.known_device else NEW_DEVICE * _holding(history, factor)
 
 
@@ -192,7 +194,7 @@ def _token(history: History, login: PastLogin, factor: float) -> tuple[str, Rati
     rate = _holding(history, factor)
     if login.known_device:
         return "device_known", _bounded(rate, _TOKENS)
-    # A person who mostly lacks the token does not gain by lacking it.
+    # A person who usually lacks the token gains nothing by lacking it.
     found = _bounded(1 - rate, [1 - token for token in _TOKENS])
     return "device_unknown", tuple(min(0.0, ratio) for ratio in found)
 
@@ -211,13 +213,13 @@ def _hour(history: History, login: PastLogin, factor: float) -> tuple[str, Ratio
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One level of one login beside its history, in logins as they weigh now.
+    """One level of a login beside its history, in decayed logins.
 
     Args:
-        weight: Of the value that is shown.
-        total: Of all values.
-        worth: What the next coarser level counts as.
-        share: Of the value among everybody who has the same coarser one.
+        weight: Weight of the current value.
+        total: Weight of all values.
+        worth: Weight of the next coarser level.
+        share: Population share of the value within its coarser one.
     """
 
     weight: float
@@ -227,17 +229,17 @@ class _Row:
 
     @property
     def part(self) -> float:
-        """Return which part of the history has this value."""
+        """Return the share of this value in the history."""
         return self.weight / self.total
 
 
 Rows = Mapping[Level, _Row]
-"""From fine to coarse."""
+"""Rows from fine to coarse."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What every comparison of one login needs."""
+    """The inputs of all comparisons of a login."""
 
     history: History
     login: PastLogin
@@ -246,7 +248,7 @@ class _Case:
     shares: Sequence[float]
 
     def rows(self, levels: Sequence[Level]) -> Rows:
-        """Return what is shown at each level that has a history and is shown now."""
+        """Return the rows of the levels that have a history and a current value."""
         digests = self.login.digests
         return {
             level: self._row(level, digests[level], self.shares)
@@ -255,7 +257,7 @@ class _Case:
         }
 
     def unseen(self, levels: Sequence[Level]) -> Rows:
-        """Return what a value would give that nobody was ever seen with."""
+        """Return the rows of a value never seen in the population."""
         shares = self.crowd.rarest()
         return {level: self._row(level, b"", shares) for level in levels}
 
@@ -290,7 +292,7 @@ def _chain(chain: Chain, case: _Case) -> list[tuple[str, Ratios]]:
 
 
 def _no_worse(found: Sequence[tuple[str, Ratios]], worst: Ratios) -> list[tuple[str, Ratios]]:
-    """Let nothing that is new score worse than what is withheld."""
+    """Raise the ratios of new values to at least those of a withheld value."""
     kept, floor = [], worst
     for code, ratios in reversed(found[1:]):
         kept.append((code, tuple(max(0.0, ratio) for ratio in ratios)))
@@ -303,7 +305,7 @@ def _no_worse(found: Sequence[tuple[str, Ratios]], worst: Ratios) -> list[tuple[
 def _levels(chain: Chain, totals: Sequence[float]) -> tuple[Level, ...]:
     if chain is not Chain.NETWORK:
         return (FINEST[chain], *COARSER[chain])
-    # A wide prefix stands for the network where no database names it.
+    # A wide prefix stands for the network if no database names it.
     return _BY_DATABASE if totals[Level.ASN] > 0 else _BY_PREFIX
 
 

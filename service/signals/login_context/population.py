@@ -1,4 +1,4 @@
-"""How common values are among everybody: decayed counts, and the shares that are read from them."""
+"""Population counts of values, decayed, and the shares derived from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from service.signals.login_context.features import Level
 HALF_LIFE: Final = 90 * 86_400
 _SMOOTHING: Final = 5.0
 _EVEN: Final = 0.1
-"""Which part of everybody is taken to be spread evenly: nobody is barred from anywhere."""
+"""Share of the population assumed to be evenly spread, so that no value has zero probability."""
 _PARENT: Final = {
     Level.PREFIX: Level.PREFIX,
     Level.WIDE: Level.COUNTRY,
@@ -32,15 +32,15 @@ _SIZES: Final = {
     Level.LOCALE: 3,
     Level.LANGUAGE: 60,
 }
-"""How many values there are beneath one of the next coarser level: what is assumed before any
-counts are there. Of a wide prefix (/16, /32) 256 narrow ones are possible and none is counted."""
+"""Assumed number of values beneath one of the next coarser level, before there are counts. A wide
+prefix (/16, /32) has 256 narrow ones, none of which is counted."""
 COUNTED: Final = tuple(level for level in Level if level is not Level.PREFIX)
-"""Narrow prefixes are not counted for everybody: they are many, and say little."""
+"""Narrow prefixes are not counted in the population: there are too many to be informative."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextCounts:
-    """A snapshot of the counts, by digest; each digest is of one level.
+    """A snapshot of the counts by digest; each digest belongs to one level.
 
     Args:
         totals: The sum of the counts of each level.
@@ -50,9 +50,9 @@ class ContextCounts:
     totals: Sequence[float]
 
     def shares(self, digests: Mapping[Level, bytes]) -> list[float]:
-        """Return each level's share among the values of its next coarser level.
+        """Return the share of each level's value within its next coarser value.
 
-        A level without a digest has the share of a value that nobody was seen with.
+        A level without a digest has the share of a value never seen.
         """
         get = self.counts.get
         counts = [get(digests.get(level, b""), 0.0) for level in Level]
@@ -65,7 +65,7 @@ class ContextCounts:
         return found
 
     def rarest(self) -> list[float]:
-        """Return the shares of values that nobody was seen with."""
+        """Return the shares of values never seen."""
         found = [_share(level, 0.0, self.totals[level]) for level in Level]
         found[Level.PREFIX] = 1 / _SIZES[Level.PREFIX]
         return found

@@ -1,4 +1,4 @@
-"""A file that an operator replaces while the service runs: read anew when it has changed."""
+"""Files that an operator replaces while the service runs, reloaded when they change."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -13,14 +13,14 @@ EVERY: Final = timedelta(seconds=30)
 
 
 class Watched(Generic[T]):
-    """What a file holds; a replacement that cannot be read leaves the former in force.
+    """The parsed content of a file; the last good content stays if a new one cannot be read.
 
     Args:
         path: The file.
-        read: Reads it; raises SetupError.
+        read: Parses the file; raises SetupError.
 
     Raises:
-        SetupError: The file cannot be read at the start; the detail names it.
+        SetupError: The file cannot be read at start; the detail names it.
     """
 
     def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
@@ -31,7 +31,7 @@ class Watched(Generic[T]):
         self._looked: datetime | None = None
 
     def get(self, now: datetime) -> T:
-        """Return what the file holds, at most `EVERY` late. Never raises."""
+        """Return the content, at most `EVERY` old. Never raises."""
         if self._looked is None or now - self._looked >= EVERY:
             self._looked = now
             self._renew()

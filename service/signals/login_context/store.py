@@ -1,4 +1,4 @@
-"""The tables of the login context: sealed histories, counts among everybody, failures."""
+"""Tables of the login context: sealed histories, population counts, failures."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -34,13 +34,13 @@ from service.store.sealed import encrypted_bytes, open_value, seal_value
 
 CLASS: Final = "behavior"
 MOST_VALUES: Final = 8192
-"""Values among everybody that are kept; the rarest go."""
+"""Maximum number of population values; the rarest are dropped."""
 MOST_COUNTED: Final = 200
-"""Failures that are counted; more say no more."""
+"""Maximum number of counted failures."""
 
 
 class HistoryRow(Base):
-    """The history of one subject: keyed digests and weights, sealed."""
+    """The history of a subject: keyed digests and weights, sealed."""
 
     __tablename__ = "login_context_history"
     __personal__ = Personal(
@@ -60,7 +60,7 @@ class HistoryRow(Base):
 
 
 class SeenRow(Base):
-    """What one login adds to the counts among everybody; folded in and dropped within minutes."""
+    """The addition of one login to the population counts, merged and deleted within minutes."""
 
     __tablename__ = "login_context_seen"
     __personal__ = Unlinked(
@@ -75,7 +75,7 @@ class SeenRow(Base):
 
 
 class PopulationRow(Base):
-    """How common one value is; the weight grows with time instead of all others fading."""
+    """The population count of a value; new weights grow with time instead of old ones fading."""
 
     __tablename__ = "login_context_population"
 
@@ -84,7 +84,7 @@ class PopulationRow(Base):
 
 
 class FailureRow(Base):
-    """One failure, by keyed digests; dropped after an hour."""
+    """A failure with keyed digests; deleted after an hour."""
 
     __tablename__ = "login_context_failure"
     __table_args__ = (Index(None, "subject_digest", "at"), Index(None, "network_digest", "at"))
@@ -100,7 +100,7 @@ class FailureRow(Base):
 
 
 class TallyRow(Base):
-    """How many failures there were in one window of time."""
+    """The number of failures in a time window."""
 
     __tablename__ = "login_context_tally"
 
@@ -141,13 +141,13 @@ _SEE: Final = insert(_SEEN)
 
 
 def history(tx: Tx, subject: UUID, *, lock: bool = False) -> tuple[UUID, bytes] | None:
-    """Return the row and the opened history of a subject; `lock` holds it until the end.
+    """Return the row id and the opened history of a subject; `lock` locks the row.
 
     Raises:
         OpenError: The row was changed.
         KeyUnavailable: This process does not hold the class.
     """
-    # SQLite has one writer at a time and no such lock.
+    # SQLite has one writer at a time and no row locks.
     row = tx.execute(_FIND.with_for_update() if lock else _FIND, {"b_subject": subject}).first()
     if row is None:
         return None
@@ -155,13 +155,13 @@ def history(tx: Tx, subject: UUID, *, lock: bool = False) -> tuple[UUID, bytes] 
 
 
 def row_of(tx: Tx, subject: UUID) -> UUID | None:
-    """Return the row of a subject, opened or not."""
+    """Return the row id of a subject, whether it opens or not."""
     row = tx.execute(_FIND, {"b_subject": subject}).first()
     return row.id if row else None
 
 
 def add(tx: Tx, row: UUID, subject: UUID, now: datetime, content: bytes) -> bool:
-    """Save the first history of a subject; False when another request was first."""
+    """Insert the first history of a subject; return False if another request did first."""
     values = {
         "id": row,
         "subject_id": subject,
@@ -172,41 +172,41 @@ def add(tx: Tx, row: UUID, subject: UUID, now: datetime, content: bytes) -> bool
 
 
 def save(tx: Tx, row: UUID, subject: UUID, now: datetime, content: bytes) -> None:
-    """Save the next state of a history."""
+    """Store the next state of a history."""
     sealed = seal_value(tx, CLASS, _context(row, subject), content)
     tx.execute(_SAVE, {"b_id": row, "b_now": now, "b_content": sealed})
 
 
 def drop(tx: Tx, subject: UUID) -> int:
-    """Forget the history of a subject; return how many rows."""
+    """Delete the history of a subject; return the number of rows."""
     gone = delete(HistoryRow).where(HistoryRow.subject_id == subject)
     return len(tx.execute(gone.returning(HistoryRow.id)).all())
 
 
 def drop_older(tx: Tx, before: datetime) -> int:
-    """Forget a page of histories that were not added to since; return how many."""
+    """Delete a page of histories not updated since a time; return how many."""
     return drop_page(tx, _HISTORY, _HISTORY.c.updated_at <= before)
 
 
 def _context(row: UUID, subject: UUID) -> FieldContext:
-    """Bind the history to its row as the descriptor of the column would."""
+    """Return the associated data of a history, equal to that of the column's descriptor."""
     return FieldContext("login_context_history", "content", subject_owner(subject), row, b"")
 
 
 def note_seen(tx: Tx, row: UUID, now: datetime, digests: bytes) -> None:
-    """Leave what the counts among everybody are to take in; an insert waits for nobody."""
+    """Queue an addition to the population counts by an insert, which never waits."""
     tx.execute(_SEE, {"id": row, "at": now, "digests": digests})
 
 
 def take_seen(tx: Tx, most: int) -> list[bytes]:
-    """Take out what was left, oldest first."""
+    """Remove and return the queued additions, oldest first."""
     oldest = select(_SEEN.c.id).order_by(_SEEN.c.at).limit(most)
     gone = delete(_SEEN).where(_SEEN.c.id.in_(oldest)).returning(_SEEN.c.digests)
     return [row.digests for row in tx.execute(gone)]
 
 
 def fold(tx: Tx, weights: Mapping[bytes, float]) -> None:
-    """Add to the counts; only the worker does, so that nobody waits for a row."""
+    """Add to the counts; only the worker does, so that no request waits for a row."""
     if not weights:
         return
     dialect = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
@@ -217,7 +217,7 @@ def fold(tx: Tx, weights: Mapping[bytes, float]) -> None:
 
 
 def prune(tx: Tx, least: float) -> int:
-    """Drop values below a weight, and the rarest beyond `MOST_VALUES`; return how many."""
+    """Delete values below a weight, and the rarest beyond `MOST_VALUES`; return how many."""
     column = _POPULATION.c.weight
     floor = tx.scalar(select(column).order_by(column.desc()).offset(MOST_VALUES).limit(1))
     gone = delete(_POPULATION).where(column <= max(least, floor or 0.0))
@@ -225,12 +225,12 @@ def prune(tx: Tx, least: float) -> int:
 
 
 def population(tx: Tx) -> list[tuple[bytes, float]]:
-    """Return every count."""
+    """Return all counts."""
     return [(row.digest, row.weight) for row in tx.execute(select(_POPULATION))]
 
 
 def add_failure(tx: Tx, values: Mapping[str, Any]) -> None:
-    """Note a failure; an insert waits for nobody."""
+    """Record a failure by an insert, which never waits."""
     tx.execute(_FAIL, dict(values))
 
 
@@ -239,7 +239,7 @@ def failures(
 ) -> tuple[int, int]:
     """Return the failures of a subject and from a network, each at most `MOST_COUNTED`.
 
-    An empty network has none; with `known_only` the subject's on known devices alone count.
+    An empty network has none; `known_only` counts the subject's failures on known devices only.
     """
     values = {
         "b_subject": subject,
@@ -252,23 +252,23 @@ def failures(
 
 
 def drop_failures(tx: Tx, before: datetime) -> int:
-    """Drop a page of failures that are no longer counted; return how many."""
+    """Delete a page of failures that no longer count; return how many."""
     return drop_page(tx, _FAILURE, _FAILURE.c.at <= before)
 
 
 def forget_failures(tx: Tx, digest: bytes) -> None:
-    """Drop the failures of a subject."""
+    """Delete the failures of a subject."""
     tx.execute(delete(_FAILURE).where(_FAILURE.c.subject_digest == digest))
 
 
 def failed_between(tx: Tx, start: datetime, end: datetime) -> int:
-    """Return how many failures there were among everybody in [start, end)."""
+    """Return the number of failures among all subjects in [start, end)."""
     query = select(func.count()).where(_FAILURE.c.at >= start, _FAILURE.c.at < end)
     return tx.scalar(query) or 0
 
 
 def set_tallies(tx: Tx, tallies: Iterable[tuple[datetime, int]]) -> None:
-    """Write the counts of windows anew."""
+    """Replace the counts of some windows."""
     for window, failures in tallies:
         tx.execute(delete(_TALLY).where(_TALLY.c.window == window))
         tx.execute(_TALLY.insert(), {"window": window, "failures": failures})
@@ -281,6 +281,6 @@ def tallies(tx: Tx) -> list[tuple[datetime, int]]:
 
 
 def drop_tallies(tx: Tx, before: datetime) -> int:
-    """Drop windows that are no longer compared with; return how many."""
+    """Delete windows that are no longer compared; return how many."""
     gone = delete(_TALLY).where(_TALLY.c.window < before)
     return len(tx.execute(gone.returning(_TALLY.c.window)).all())

@@ -1,11 +1,11 @@
-"""Read a User-Agent header: system, family, major version and model, from a bounded text."""
+"""Parse a User-Agent header of bounded length: system, family, major version and model."""
 
 import re
 from dataclasses import dataclass
 from typing import Final
 
 LONGEST: Final = 512
-"""Characters that are looked at; what follows is ignored."""
+"""Characters that are examined; the rest is ignored."""
 _LARGEST_VERSION: Final = 65_535
 _SYSTEMS: Final = (
     ("Windows", "windows"),
@@ -42,13 +42,13 @@ _MODEL: Final = re.compile(r"Android[^;)]{0,16};(?: [a-z]{2}-[a-zA-Z]{2};)? ?([^
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """What a header tells.
+    """The content of a User-Agent header.
 
     Args:
-        system: The operating system, such as ``android``; ``other`` where it is not known.
-        family: The browser or the app, in lower case.
-        version: Its major version; 0 where there is none.
-        model: The model of the device where the header names one, else empty.
+        system: The operating system, such as ``android``; ``other`` if unknown.
+        family: The browser or app, in lower case.
+        version: Its major version; 0 if unknown.
+        model: The model of the device if the header names one, else empty.
     """
 
     system: str
@@ -58,7 +58,7 @@ class Agent:
 
 
 def parse(header: str) -> Agent | None:
-    """Return what a header tells; None for an empty one. Never raises."""
+    """Parse a User-Agent header; None for an empty one. Never raises."""
     text = header[:LONGEST].strip()
     if not text:
         return None
@@ -81,5 +81,5 @@ def _version(text: str, at: int) -> int:
 
 def _model(text: str) -> str:
     found = _MODEL.search(text)
-    # Reduced headers say K for every model (Chrome 110 and later).
+    # Reduced headers have K for every model (Chrome 110 and later).
     return found[1].split(" Build/")[0].strip().lower() if found else ""

@@ -1,4 +1,4 @@
-"""Take in behavioral samples with consent, learn of them, and answer for the signal."""
+"""Accept behavioral samples with consent, learn from them, and assess them as a signal."""
 
 from service.signals.behavior.actions.api import Measuring
 from service.signals.behavior.actions.profiles import PURPOSE, Behaviors

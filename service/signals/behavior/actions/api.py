@@ -1,4 +1,4 @@
-"""Score, import and reset behavior on behalf of a client, outside every flow."""
+"""Score, import and reset behavior for a client, outside of flows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,14 +28,14 @@ from service.throttling.model import AttemptLimit
 
 ACT: Final = "change:behavior"
 VALUES: Final = "risk:read"
-"""The scope by which a score shows more than its band."""
+"""The scope required to see more of a score than its band."""
 BY_CLIENT: Final = AttemptLimit("score:client", 60, timedelta(hours=1), rolling=False)
 OF_SUBJECT: Final = AttemptLimit("score:subject", 300, timedelta(days=1), rolling=False)
 _PASSWORD: Final = "password"  # noqa: S105 - the name of a type of authenticator
 
 
 class Measuring:
-    """Behavior in a running session, from elsewhere, and its end."""
+    """Scores samples of a running session, imports samples, and resets profiles."""
 
     def __init__(
         self,
@@ -56,18 +56,18 @@ class Measuring:
     def score(
         self, caller: Caller, subject: UUID, sample: Behavior, user_agent: str
     ) -> dict[str, Any]:
-        """Return what a sample says; the profile stays as it is.
+        """Score a sample; the profile does not change.
 
-        Without consent, a password or a profile the answer is the same: nothing is known. Every
-        request is counted, for the subject and the client, and no result gives one back: whoever
-        may ask often enough climbs towards the profile. Without the scope `risk:read` the answer
-        is the band alone.
+        Without consent, a password or a profile the answer is the same: no history. Every request
+        counts for the subject and the client, and no result undoes the count, because a client that
+        could ask often enough could climb towards the profile. Without the scope `risk:read` the
+        answer is only the band.
 
         Raises:
-            NotFound: There is no such subject for this client.
+            NotFound: The subject does not exist for this client.
             BadInput: The sample is too large.
-            Throttled: This client, or all clients together, asked too often of this subject.
-            Unavailable: A profile does not open here.
+            Throttled: This client, or all clients together, asked too often for this subject.
+            Unavailable: A profile cannot be opened here.
         """
         self._behaviors.bounded(sample, "/behavior")
         with self._database.transaction() as tx:
@@ -77,7 +77,7 @@ class Measuring:
             if wait:
                 raise Throttled(wait)
         with self._database.transaction() as tx:
-            # A withdrawal must not come between a profile and its key.
+            # The lock keeps a withdrawal of consent from falling between a profile and its key.
             self._accounts.hold(tx, subject)
             where = device_class(_client_context(caller, user_agent), sample)
             opened = self._opened(tx, account.id, where)
@@ -85,13 +85,13 @@ class Measuring:
         found = read(sample)
         parts = self._behaviors.compare(found, opened)
         replayed = opened.replayed(found)
-        said = assessment(parts, replay=replayed)
-        said = replace(said, llr=bounded(said.llr, LOWEST, said.seen))
-        answer = {"band": self._policies.band(account.segment, [said]).label}
+        result = assessment(parts, replay=replayed)
+        result = replace(result, llr=bounded(result.llr, LOWEST, result.seen))
+        answer = {"band": self._policies.band(account.segment, [result]).label}
         if VALUES not in caller.scopes:
             return answer
         return answer | {
-            "llr": _coarse(said.llr),
+            "llr": _coarse(result.llr),
             "samples": max((part.samples for part in parts.values()), default=0),
             "replayed": replayed,
             "signals": {name: _shown(part) for name, part in sorted(parts.items())},
@@ -105,16 +105,17 @@ class Measuring:
         user_agent: str,
         grant: str,
     ) -> dict[str, Any]:
-        """Teach the profile samples from elsewhere: a first one, or with a grant at AAL2.
+        """Import samples into a profile: the first ones freely, later ones with a grant at AAL2.
 
-        The first is taken of the client that registered the subject, until the first login and for
-        a day at most: an empty profile may also be one that a new password has just emptied.
+        The first import is accepted from the client that registered the subject, until the first
+        login and for at most a day: an empty profile may also be one that a new password has just
+        cleared.
 
         Raises:
-            NotFound: There is no such subject for this client.
+            NotFound: The subject does not exist for this client.
             BadInput: A sample is too large, or was captured for a flow.
-            Conflict: There is no password that they could be of.
-            Forbidden: It is not that first one, and there is no grant at AAL2 for changing it.
+            Conflict: The subject has no password that the samples could be of.
+            Forbidden: It is not that first import, and there is no grant at AAL2 for the change.
         """
         self._admissible(samples)
         with self._database.transaction() as tx:
@@ -126,11 +127,11 @@ class Measuring:
                 self._authorize(tx, caller, account, grant)
             else:
                 self._authenticators.authorize(tx, caller, account, ACT, grant)
-            password, told = self._password(tx, subject), _client_context(caller, user_agent)
+            password, context = self._password(tx, subject), _client_context(caller, user_agent)
             if password is None:
                 raise Conflict("no_password", "There is no password that this could be of.")
             typists = [
-                TypingProfileKey(subject, password, device_class(told, one)) for one in samples
+                TypingProfileKey(subject, password, device_class(context, one)) for one in samples
             ]
             refused = self._teach(tx, typists, samples, first=empty and not grant)
             accepted, total = len(samples) - len(refused), self._behaviors.learned(tx, subject)
@@ -155,18 +156,19 @@ class Measuring:
         *,
         first: bool,
     ) -> list[dict[str, Any]]:
-        """Learn them in order; return what was refused, by its place."""
+        """Learn the samples in order; return the refused ones by index."""
         refused = []
         for number, (typist, sample) in enumerate(zip(typists, samples, strict=True)):
             why = self._behaviors.learn(tx, typist, sample, first=first)
             if why is not None:
                 refused.append({"index": number, "code": why})
-            # Whoever makes a profile before the first is taken makes a grant needed.
+            # Only an import into an empty profile needs no grant, so a first one made meanwhile
+            # counts.
             first = first and why is not None
         return refused
 
     def reset(self, caller: Caller, subject: UUID, grant: str) -> None:
-        """Forget a subject's profiles; raises NotFound or Forbidden."""
+        """Delete a subject's profiles; raises NotFound or Forbidden."""
         with self._database.transaction() as tx:
             account = self._accounts.served_locked(tx, caller, subject)
             self._authenticators.authorize(tx, caller, account, ACT, grant)
@@ -178,7 +180,7 @@ class Measuring:
             detail = "After the first login a profile changes at AAL2 only; enroll a second factor."
             raise Forbidden("aal2_required", detail)
         if not grant:
-            # Here the short right of the client that registered the subject does not do.
+            # After the first login, the short-lived right of the registering client is not enough.
             detail = f"After the first login this takes a grant for {ACT} from an enrollment flow."
             raise Forbidden("grant_required", detail, act=ACT)
         self._authenticators.authorize(tx, caller, account, ACT, grant)
@@ -215,5 +217,5 @@ def _shown(part: SignalScore) -> dict[str, Any]:
 
 
 def _coarse(nats: float) -> float:
-    """Return nats to one decimal: finer steps would show a forger the way uphill."""
+    """Round nats to one decimal: finer steps would guide a forger uphill."""
     return round(nats, 1)

@@ -1,4 +1,4 @@
-"""Sealed profiles: read with a sample, taught by one, forgotten with their consent or password."""
+"""Sealed behavior profiles: opened for scoring, updated by samples, deleted with consent."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,30 +28,30 @@ from service.telemetry import logs
 PURPOSE: Final = "behavior"
 LARGEST: Final = 32 * 1024
 KEPT: Final = timedelta(days=400)
-"""A profile that was not added to for so long is forgotten, as a login context is."""
+"""Time after its last update when a profile is deleted, as for a login context."""
 
 
 @dataclass(frozen=True, slots=True)
 class TypingProfileKey:
-    """Whose typing, of which password, on which class of device."""
+    """The identity of a typist: subject, password and class of device."""
 
     subject: UUID
     password: UUID
     device_class: str
 
     def place(self, signal: str) -> ProfileKey:
-        """Return where a signal of theirs is kept."""
+        """Return the key of a signal's profile."""
         return ProfileKey(self.subject, self.password, self.device_class, signal)
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The profiles of a subject that a sample is set against.
+    """The opened profiles of a subject for comparison with a sample.
 
     Args:
-        kept: Those of this device class, by signal.
-        everywhere: Those of every device class, for samples that come again on another.
-        rows: What is stored of this device class, by signal; of another password too.
+        kept: Profiles of this device class, by signal.
+        everywhere: Profiles of all device classes, to detect replays from another device.
+        rows: Stored rows of this device class by signal, including those of another password.
     """
 
     kept: Mapping[str, Kept]
@@ -59,7 +59,7 @@ class Opened:
     rows: Mapping[str, Sealed]
 
     def replayed(self, found: Read) -> bool:
-        """Tell whether the times of a sample, or its movement, were accepted before."""
+        """Return whether the times or the movement of a sample were accepted before."""
         vectors = [part for name, part in found.items() if name in MARKED]
         return any(
             kept.has(vector)
@@ -71,7 +71,7 @@ class Opened:
 
 
 class Behaviors:
-    """The profiles."""
+    """The behavior profiles."""
 
     def __init__(
         self, accounts: Accounts, models: Models, audit: AuditLog, outbox: Outbox, clock: Clock
@@ -83,28 +83,28 @@ class Behaviors:
         self._clock = clock
 
     def parse(self, values: object, at: str) -> Behavior:
-        """Return a validated sample; raises BadInput with pointers below `at`."""
+        """Validate a sample; raises BadInput with pointers below `at`."""
         sample = parse(Behavior, values, at)
         self.bounded(sample, at)
         return sample
 
     def bounded(self, sample: Behavior, at: str) -> None:
-        """Refuse a sample that is too large; raises BadInput."""
+        """Raise BadInput if a sample is too large."""
         if len(sample.model_dump_json()) > LARGEST:
             raise BadInput(Fault(at, "too_long", f"must have at most {LARGEST} bytes"))
 
     def admit(self, tx: Tx, subject: UUID, sample: Behavior) -> str | None:
-        """Return a sample to hold in its flow; None without consent, so that it is dropped."""
+        """Return a sample to store in its flow; None without consent, so that it is dropped."""
         if not self.consented(tx, subject):
             return None
         return sample.model_dump_json(by_alias=True, exclude_none=True)
 
     def consented(self, tx: Tx, subject: UUID, *, for_share: bool = False) -> bool:
-        """Tell whether the subject agreed to it; see `Accounts.consented`."""
+        """Return whether the subject has consented; see `Accounts.consented`."""
         return self._accounts.consented(tx, subject, PURPOSE, for_share=for_share)
 
     def stored(self, tx: Tx, subject: UUID, *, lock: bool = False) -> Sequence[Sealed]:
-        """Return the profiles of a subject as they are stored: one statement."""
+        """Return the stored profiles of a subject, in one statement."""
         return store.of_subject(tx, subject, lock=lock)
 
     def open(
@@ -115,19 +115,19 @@ class Behaviors:
         *,
         lock: bool = False,
     ) -> Opened:
-        """Return the profiles of a typist; `rows` are what is stored, where it was read already.
+        """Open the profiles of a typist; `rows` are the stored ones, if already read.
 
         Raises:
-            CryptoError: One does not open, or this process does not hold the class.
-            ValueError: One is not of a known form.
+            CryptoError: A profile does not open, or this process does not hold the key class.
+            ValueError: A profile has an unknown format.
         """
         stored = self.stored(tx, typist.subject, lock=lock) if rows is None else rows
         return _opened(tx, stored, typist)
 
     def compare(self, found: Read, opened: Opened) -> dict[str, SignalScore]:
-        """Return what each part of a sample says, and each usual part that was not sent."""
+        """Return the score of each part of a sample, and of each usual part that was not sent."""
         parts = compare_all(found, opened.kept, self._models)
-        # A touch stays away from the keys it came with; without keys that they do says it all.
+        # A missing touch part comes with missing keys; without keys, only the keys count.
         usual = EXPECTED if KEYSTROKE in found else (KEYSTROKE,)
         for signal in usual:
             kept = opened.kept.get(signal)
@@ -139,7 +139,7 @@ class Behaviors:
     def usual(
         self, tx: Tx, subject: UUID, password: UUID, classes: Iterable[str]
     ) -> SignalScore | None:
-        """Return what it says that no sample came at all; None where none is usual."""
+        """Return the evidence of a missing sample, or None if the subject seldom sends one."""
         allowed = frozenset(classes)
         rows = [
             row
@@ -155,22 +155,23 @@ class Behaviors:
         return withheld(KEYSTROKE, most.samples, most.absent)
 
     def missed(self, tx: Tx, subject: UUID, classes: Sequence[str]) -> None:
-        """Note a login at AAL2 without a sample: from then on it is less unusual."""
+        """Count a login at AAL2 without a sample, which makes the next one less unusual."""
         store.missed(tx, subject, classes, EXPECTED)
 
     def learn(
         self, tx: Tx, typist: TypingProfileKey, sample: Behavior, *, first: bool = False
     ) -> str | None:
-        """Teach the profiles a sample; return why it was not taken, None where it was.
+        """Learn a sample; return the reason if it was refused, else None.
 
         Args:
-            tx: A unit of work of a login that reached AAL2, or of an import that is allowed.
-            typist: Whose.
-            sample: What was typed.
-            first: Whether it is only taken while there is no profile yet.
+            tx: The transaction of a login that reached AAL2, or of an authorized import.
+            typist: The typist.
+            sample: The sample.
+            first: Whether to accept it only if there is no profile yet.
 
         Raises:
-            Conflict: It should have been the first, and another request made a profile meanwhile.
+            Conflict: It should have been the first, but another request created a profile
+                meanwhile.
         """
         found = read(sample)
         opened = self._anew(tx, typist)
@@ -191,20 +192,20 @@ class Behaviors:
         return None if vectors else (refused or ["nothing_to_learn"])[0]
 
     def delete_for(self, tx: Tx, subject: UUID) -> int:
-        """Forget a subject's profiles, of a consent or a password that is no more; return how many.
+        """Delete a subject's profiles after a withdrawal or a new password; return how many.
 
-        All of them are of the password: how another is typed says nothing about it.
+        All of them depend on the password: how another one is typed says nothing about it.
         """
         return store.drop(tx, subject)
 
     def drop_older(self, tx: Tx, now: datetime) -> int:
-        """Forget profiles that say nothing of today any more; return how many."""
+        """Delete outdated profiles; return how many."""
         return store.drop_older(tx, now - KEPT)
 
     def note_import(
         self, tx: Tx, subject: UUID, actor: str, accepted: int, total: int, *, granted: bool
     ) -> None:
-        """Write to the log that samples from elsewhere were learned, and by which right."""
+        """Record in the audit log that imported samples were learned, and by which right."""
         self._audit.append(
             tx,
             "behavior.imported",
@@ -216,13 +217,13 @@ class Behaviors:
         )
 
     def reset(self, tx: Tx, subject: UUID, actor: str) -> int:
-        """Forget a subject's profiles at somebody's wish, alarms too; return how many."""
+        """Delete a subject's profiles on request, including alarms; return how many."""
         count = store.drop(tx, subject)
         self._audit.append(tx, "behavior.reset", subject=subject, actor=actor, profiles=count)
         return count
 
     def learned(self, tx: Tx, subject: UUID) -> int:
-        """Return how many samples a subject's largest profile was made of."""
+        """Return the number of samples in a subject's largest profile."""
         return max((row.samples for row in store.of_subject(tx, subject)), default=0)
 
     def _anew(self, tx: Tx, typist: TypingProfileKey) -> Opened:
@@ -232,15 +233,15 @@ class Behaviors:
         except KeyUnavailable:
             raise
         except (CryptoError, ValueError):
-            # What does not open counted as the worst until now; after AAL2 it begins anew, on
-            # whatever class of device it is: left there it would speak against every login.
+            # A profile that does not open counted as the worst. After AAL2 it is replaced, on any
+            # class of device: left in place, it would count against every login.
             logs.get().warning("behavior_begun_anew", code="unreadable_profile")
             kept = [row for row in rows if row.place.password != typist.password or _opens(tx, row)]
             store.drop_rows(tx, [row.id for row in rows if row not in kept])
             return _opened(tx, kept, typist)
 
     def _keep(self, tx: Tx, place: ProfileKey, vector: Vector, opened: Opened) -> bool:
-        """Save the next state; False when another request made the first one meanwhile."""
+        """Store the next state; return False if another request created the first one meanwhile."""
         now, former = self._clock.now(), opened.kept.get(place.signal)
         kept = (former or Kept.empty(vector.layout)).learn(vector)
         if kept.parted and not (former and former.parted):

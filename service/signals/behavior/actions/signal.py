@@ -1,4 +1,4 @@
-"""The signal `behavior`: asked in every flow in which the password was typed."""
+"""The signal `behavior`, assessed in every flow in which the password was typed."""
 
 import threading
 from collections.abc import Hashable
@@ -24,39 +24,39 @@ _Key = tuple[str, bytes, Hashable]
 
 
 class _Recent:
-    """What was said of the samples of the last flows: each action of a flow asks again.
+    """Cache of assessments of recent flows, as each action of a flow asks again.
 
-    A score costs as much as all the rest of the action. An entry is of one flow, one sample and
-    one state of the profiles, to the byte, and goes with the end of its flow at AAL2, or as others
-    come. It holds no sample and no profile.
+    A score costs as much as the rest of the action. An entry belongs to one flow, one sample and
+    one exact state of the profiles; it is dropped when its flow ends at AAL2, or as others are
+    added. It holds no sample and no profile.
     """
 
     def __init__(self) -> None:
-        self._said: dict[str, tuple[_Key, Assessment]] = {}
+        self._cached: dict[str, tuple[_Key, Assessment]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: _Key) -> Assessment | None:
-        """Return what was said; None for another sample, or of profiles as they were before."""
+        """Return the cached assessment; None for another sample or changed profiles."""
         with self._lock:
-            found = self._said.get(key[0])
+            found = self._cached.get(key[0])
         return found[1] if found and found[0] == key else None
 
-    def put(self, key: _Key, said: Assessment) -> None:
-        """Keep what was said; the oldest of too many goes."""
+    def put(self, key: _Key, result: Assessment) -> None:
+        """Cache an assessment; drops the oldest entries beyond the limit."""
         with self._lock:
-            self._said.pop(key[0], None)
-            self._said[key[0]] = key, said
-            while len(self._said) > _MOST_FLOWS:
-                del self._said[next(iter(self._said))]
+            self._cached.pop(key[0], None)
+            self._cached[key[0]] = key, result
+            while len(self._cached) > _MOST_FLOWS:
+                del self._cached[next(iter(self._cached))]
 
     def forget(self, flow: str) -> None:
-        """Forget a flow."""
+        """Drop the entry of a flow."""
         with self._lock:
-            self._said.pop(flow, None)
+            self._cached.pop(flow, None)
 
 
 class BehaviorSignal:
-    """The signal."""
+    """The signal `behavior`."""
 
     name = NAME
     worst = LOWEST
@@ -66,15 +66,15 @@ class BehaviorSignal:
         self._recent = _Recent()
 
     def assess(self, tx: Tx, facts: SignalFacts) -> Assessment:
-        """Set the sample that came with the password against the subject's profile."""
+        """Compare the sample sent with the password with the subject's profile."""
         content = facts.samples.get(_TYPED)
         if content is None or facts.password is None:
             return self._without(tx, facts)
         rows = self._behaviors.stored(tx, facts.subject)
         state = (facts.password, *(row.state for row in rows))
         key = (facts.flow, opaque.digest(content, "sample"), state)
-        if (said := self._recent.get(key)) is not None:
-            return said
+        if (result := self._recent.get(key)) is not None:
+            return result
         sample = Behavior.model_validate_json(content)
         typist = TypingProfileKey(
             facts.subject, facts.password, device_class(facts.client_context, sample)
@@ -84,12 +84,12 @@ class BehaviorSignal:
         except (CryptoError, ValueError):
             reason = make_reason("profile_unreadable", "a stored profile does not open", LOWEST)
             return Assessment(NAME, LOWEST, (reason,))
-        said = self._compared(opened, read(sample))
-        self._recent.put(key, said)
-        return said
+        result = self._compared(opened, read(sample))
+        self._recent.put(key, result)
+        return result
 
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
-        """Teach the profile, where what was verified in this flow alone reached AAL2."""
+        """Update the profile if the verification of this flow alone reached AAL2."""
         self._recent.forget(facts.flow)
         if facts.level < Acr.AAL2 or facts.password is None:
             return
@@ -106,7 +106,7 @@ class BehaviorSignal:
                 logs.get().warning("behavior_not_learned", code="key_unavailable")
 
     def failed(self, tx: Tx, facts: SignalFacts) -> None:
-        """Learn nothing from a failure."""
+        """Do nothing: failures are not learned."""
 
     def _compared(self, opened: Opened, found: Read) -> Assessment:
         parts = self._behaviors.compare(found, opened)

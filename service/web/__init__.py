@@ -1,1 +1,1 @@
-"""The HTTP kit: strict input, one registry of operations, problem documents."""
+"""The HTTP layer: strict input, a registry of operations, problem documents."""

@@ -1,4 +1,4 @@
-"""One registry of operations: guard, strict input, idempotency, metrics; OpenAPI reads it too."""
+"""The registry of operations: authorization, validation, idempotency, metrics and OpenAPI."""
 
 import re
 import time
@@ -46,24 +46,24 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _REFUSED: Final = 400
 _SERVER_FAULT: Final = 500
 _NOT_KEPT: Final = frozenset({401, 403, 429})
-"""Refusals of the caller, who may be let in the next time."""
+"""Errors that are not stored for a replay, because the caller may be accepted next time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What OpenAPI, the guard and the docs need to know of a route.
+    """The properties of a route, for OpenAPI, authorization and documentation.
 
     Args:
-        scope: The scope a caller needs; empty for any client, None for a public route.
-        also: Scopes that its answer depends on beside that one.
-        secret: The answer holds a secret, so that it is kept for a replay only briefly.
-        limit: The edge limit of a public route, in flask-limiter's words.
-        frames: Whether frames may come as multipart/form-data as well.
-        paged: Whether it is a list that is given in pages.
-        query: What else the address may say, by which a list is narrowed.
-        makes_subject: Whether its answer shows a subject that was not there before.
-        classes: The classes of a subject's data that its answer tells of: what is kept of it is
-            erased with any of them.
+        scope: The required scope; empty for any client, None for a public route.
+        also: Other scopes that change its response.
+        secret: Whether the response holds a secret, so that it is stored for a replay only briefly.
+        limit: The edge limit of a public route, in flask-limiter's syntax.
+        frames: Whether frames may also be sent as multipart/form-data.
+        paged: Whether it is a paged list.
+        query: The model of further query parameters, which filter a list.
+        makes_subject: Whether its response contains a new subject.
+        classes: The key classes of the subject's data in its response: a stored response is erased
+            with any of them.
     """
 
     method: str
@@ -87,7 +87,7 @@ class Operation:
 
 @dataclass(slots=True)
 class Call:
-    """One request, after the guard and the validation."""
+    """A request after authorization and validation."""
 
     path: Mapping[str, str]
     caller: Caller | None = None
@@ -98,13 +98,13 @@ class Call:
 
     @property
     def by(self) -> Caller:
-        """Return the caller of a guarded route."""
+        """Return the caller of an authorized route; raises Unauthorized."""
         if self.caller is None:
             raise Unauthorized("token_missing", "This needs an access token.")
         return self.caller
 
     def id(self, name: str, what: str) -> UUID:
-        """Return an id from the path; one that cannot be an id is not found."""
+        """Return an id from the path; raises NotFound if it is malformed."""
         found = parse_id(self.path[name])
         if found is None:
             raise NotFound(f"{what}_not_found", f"There is no such {what}.")
@@ -117,11 +117,11 @@ class Call:
 
 View = Callable[[Call], Any]
 Repeat = Callable[[Callable[[], Any]], Any]
-"""Runs a view, again where the database ended it before anything was kept (`Store.repeat`)."""
+"""Runs a view, and retries it if the database aborted it before a commit (`Store.repeat`)."""
 
 
 class Api:
-    """The operations of one app."""
+    """The operations of an app."""
 
     def __init__(
         self,
@@ -143,16 +143,16 @@ class Api:
         """Register an operation.
 
         Args:
-            operation: What is known of it.
-            view: Does it, and returns JSON, None or a Response.
-            may: Refuses callers whom a scope alone does not tell apart, before a kept answer is
-                given to them.
+            operation: Its properties.
+            view: Implements it; returns JSON, None or a Response.
+            may: Rejects callers by more than their scope, before a stored response is disclosed to
+                them.
         """
         self.operations.append(operation)
         self._views.append((view, may))
 
     def install(self, app: Flask, limiter: Limiter) -> None:
-        """Add every operation to the app as a route."""
+        """Add all operations to the app as routes."""
         for operation, (view, may) in zip(self.operations, self._views, strict=True):
             endpoint = f"{operation.method} {operation.path}".replace(".", "_")
             handler = self._handler(operation, view, may)
@@ -203,7 +203,7 @@ class Api:
         return caller
 
     def _body(self, operation: Operation, model: type[BaseModel]) -> tuple[bytes, BaseModel]:
-        """Return what a replay must match, and the validated body."""
+        """Return the bytes that a replay must match, and the validated body."""
         if operation.frames and request.mimetype == multipart.MEDIA_TYPE:
             form = multipart.read(request.stream, request.headers.get("Content-Type", ""))
             return form.digest, validation.parse(model, form.values)
@@ -224,10 +224,10 @@ class Api:
             raise BadInput(Fault("", "bad_idempotency_key", detail))
         client, name = call.caller.client, f"{operation.method} {request.path}"
         if call.caller.operator is not None:
-            # What an operator is told is no answer for the client, nor for another operator.
+            # A response to an operator must not be replayed to the client or to another operator.
             name = f"{call.caller.actor} {name}"
-        # What a replay must match is all that shapes the answer: the body, the proofs, and what
-        # the caller's token lets them see.
+        # A replay must match everything that shapes the response: the body, the proofs, and what
+        # the caller's token grants access to.
         proofs = [call.header(proof) for proof in ("Flow-Token", "Grant", "Approval")]
         seen = [" ".join(sorted(call.caller.scopes)), " ".join(sorted(call.caller.segments))]
         shape = b"\n".join((call.raw, *(part.encode() for part in proofs + seen)))
@@ -267,7 +267,7 @@ class Api:
 
     def _finish(self, response: Response) -> Response:
         if front.ADMITTED in request.environ:
-            # The request itself is still to come, and is counted then.
+            # The request itself follows and is counted then.
             return response
         operation: Operation | None = g.get("operation")
         route = operation.path if operation else "unmatched"
@@ -302,9 +302,9 @@ def _start() -> None:
 
 
 def _check_headers() -> None:
-    """Refuse a header that is read here and is not printable ASCII; none is ignored in silence.
+    """Reject a used header that is not printable ASCII, instead of ignoring it.
 
-    Some servers give what is not ASCII as an empty value, so that one is refused as well.
+    Some servers pass a header that is not ASCII as an empty value, so an empty one is rejected too.
     """
     for name in _READ:
         value = request.headers.get(name)
@@ -314,12 +314,12 @@ def _check_headers() -> None:
 
 
 def counted() -> bool:
-    """Tell whether this request was counted when the front asked about it."""
+    """Return whether this request was counted at its admission by the front."""
     return front.COUNTED in request.environ
 
 
 def _check_texts(path: Mapping[str, str]) -> None:
-    """Refuse control characters in what the address names: no database has such a name."""
+    """Reject control characters in the path and query: no stored name contains any."""
     if any(map(_CONTROL.search, path.values())):
         raise NotFound("not_found", "There is nothing at an address with control characters.")
     for name, value in request.args.items(multi=True):
@@ -337,7 +337,7 @@ def _raw(operation: Operation) -> bytes:
 
 
 def _admit(operation: Operation) -> Response:
-    """Answer whether a body would be read: the guard has passed, its size may be in the way."""
+    """Respond whether the body will be read, after authorization and the check of its size."""
     if (request.content_length or 0) > operation.max_body:
         raise front.too_large(operation.max_body)
     room = front.PUBLIC if operation.scope is None else front.GUARDED
@@ -346,9 +346,9 @@ def _admit(operation: Operation) -> Response:
 
 
 def _about(operation: Operation, call: Call, response: Response) -> About | None:
-    """Return of whom an answer tells: the subject of the path, or the one that was made.
+    """Return the subject of a response: that of the path, or the new one.
 
-    A refusal tells of nobody, and is given again alike whether or not there is such a subject.
+    An error is about no subject, and is replayed alike whether or not the subject exists.
     """
     if response.status_code >= _REFUSED:
         return None

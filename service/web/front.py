@@ -1,7 +1,7 @@
-"""ASGI entry: a body is read within its deadline before a thread of the WSGI app is taken for it.
+"""ASGI entry point: reads a body within its deadline before a WSGI thread is used for it.
 
-A sender of a slow body holds a connection and what it has sent, and no thread. Whoever sends a
-large or a slow one to a guarded route has shown its access token before more is read.
+A slow sender holds a connection and the bytes sent so far, but no thread. The sender of a large
+or slow body to an authorized route is authorized before more of it is read.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 ASK: Final = "lamina.ask"
-"""Set where the app is asked whether it would read a body at all; it answers in ADMITTED."""
+"""Set to ask the app whether it would read the body; it responds in ADMITTED."""
 ADMITTED: Final = "lamina.admitted"
 COUNTED: Final = "lamina.counted"
-"""Set where the app was asked before, which has counted the request against its limits."""
+"""Set if the app was asked before and has counted the request against its limits."""
 GUARDED: Final = "guarded"
 PUBLIC: Final = "public"
 BODY: Final = "lamina.body"
-"""Holds the body as it was read; the stream of WSGI would make two more copies of it."""
+"""Holds the body as read; the stream of WSGI would make two more copies of it."""
 REFUSED: Final = "lamina.refused"
-"""Holds the error that the app must render instead of an answer."""
+"""Holds the error that the app must render as the response."""
 
 LARGEST_BODY: Final = 16 * 1024 * 1024
 _SMALL: Final = 64 * 1024
@@ -40,13 +40,13 @@ _LATER: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long a body may take.
+    """The deadlines of a body.
 
     Args:
-        prompt: Seconds after which the sender of an unfinished body must be admitted first.
-        turn: Seconds that an admitted one waits for room.
-        whole: Seconds for a body that brings nothing.
-        rate: Bytes that buy one more second.
+        prompt: Seconds after which an unfinished body must be admitted.
+        turn: Seconds that an admitted one waits for buffer space.
+        whole: Seconds for a body of any size.
+        rate: Bytes per additional second.
     """
 
     prompt: float = 0.25
@@ -56,20 +56,20 @@ class Deadlines:
 
 
 class _Room:
-    """How many bytes of unfinished and large bodies are held at most."""
+    """Limits the bytes of unfinished and large bodies in memory."""
 
     def __init__(self, size: int) -> None:
         self._left = size
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def take(self, size: int) -> None:
-        """Take room, or refuse."""
+        """Reserve space, or raise Unavailable."""
         if size > self._left:
             raise _full()
         self._left -= size
 
     async def wait(self, size: int, seconds: float) -> None:
-        """Take room in turn, or refuse after some seconds."""
+        """Reserve space in order of arrival; raises Unavailable after some seconds."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
         self._serve()
@@ -84,7 +84,7 @@ class _Room:
             raise
 
     def leave(self, size: int) -> None:
-        """Give room back, and let the next in turn have it."""
+        """Release space, and give it to those waiting."""
         self._left += size
         self._serve()
 
@@ -104,11 +104,11 @@ def _full() -> Unavailable:
 
 
 class _Gone(Exception):
-    """The client left before it had sent its request."""
+    """The client disconnected before it had sent its request."""
 
 
 class _Turned(Exception):
-    """The app answers without the body."""
+    """The app responds without the body."""
 
     def __init__(self, answer: "_Answer") -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class _Turned(Exception):
 
 @dataclass(slots=True)
 class _Answer:
-    """What the app answered."""
+    """The response of the app."""
 
     status: int = 500
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -126,7 +126,7 @@ class _Answer:
 
 @dataclass(slots=True)
 class _Body:
-    """A body on its way in."""
+    """A body that is being received."""
 
     content: io.BytesIO = field(default_factory=io.BytesIO, repr=False)
     size: int = 0
@@ -136,7 +136,7 @@ class _Body:
     taken: int = 0
 
     def add(self, chunk: bytes) -> None:
-        """Keep a chunk, where there is room for it."""
+        """Store a chunk, if space allows."""
         size = self.size + len(chunk)
         if size > self.most:
             raise too_large(self.most)
@@ -147,32 +147,32 @@ class _Body:
         self.content.write(chunk)
 
     async def move(self, room: _Room, size: int, seconds: float) -> None:
-        """Count what was kept, and what follows, in a room.
+        """Reserve space for the stored and the following bytes.
 
         Args:
-            room: That of the admitted.
-            size: What is taken at once; more is taken as it comes.
-            seconds: How long to wait for it; nothing is read meanwhile.
+            room: The space of admitted callers.
+            size: Bytes to reserve at once; more is reserved as it arrives.
+            seconds: Maximum waiting time, in which nothing is read.
         """
         await room.wait(size, seconds)
         self.room, self.taken = room, size
 
     def leave(self) -> None:
-        """Give the room back."""
+        """Release the space."""
         if self.room is not None:
             self.room.leave(self.taken)
             self.room = None
 
 
 class _Feed:
-    """The chunks of a body, one after the other."""
+    """The chunks of a body, in order."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._next: asyncio.Future[Mapping[str, Any]] | None = None
 
     async def take(self, body: _Body, seconds: float) -> bool:
-        """Keep the chunk that comes within some seconds; tell whether one did."""
+        """Store the chunk that arrives within some seconds; return whether one did."""
         if self._next is None:
             self._next = asyncio.ensure_future(self._receive())
         done, _ = await asyncio.wait({self._next}, timeout=max(seconds, 0.0))
@@ -186,13 +186,13 @@ class _Feed:
         return True
 
     def end(self) -> None:
-        """Wait for nothing more."""
+        """Stop waiting for chunks."""
         if self._next is not None:
             self._next.cancel()
 
 
 def too_large(most: int) -> TooLarge:
-    """Return the refusal of a body above a limit."""
+    """Return the error for a body above a limit."""
     return TooLarge("body_too_large", f"The body must have at most {most} bytes.")
 
 
@@ -200,12 +200,12 @@ class Front:
     """The ASGI app over a WSGI app.
 
     Args:
-        app: The WSGI app; it knows of `ASK` and `REFUSED`.
-        threads: How many requests it answers at once.
-        deadlines: How long a body may take.
-        guarded: Bytes of unfinished and large bodies of admitted callers that are held; others
-            wait for their turn.
-        public: The same for routes that need no token, counted as they come.
+        app: The WSGI app; it handles `ASK` and `REFUSED`.
+        threads: Number of requests processed at once.
+        deadlines: The deadlines of a body.
+        guarded: Maximum bytes of unfinished and large bodies of admitted callers in memory; others
+            wait in order.
+        public: The same for routes without a token, counted as bytes arrive.
     """
 
     def __init__(
@@ -220,12 +220,12 @@ class Front:
         self._pool = ThreadPoolExecutor(threads, "lamina")
         self._deadlines = deadlines or Deadlines()
         self._rooms = {GUARDED: _Room(guarded), PUBLIC: _Room(public)}
-        # Hundreds of slow senders are asked about at once: whole requests do not wait for them.
+        # Hundreds of slow senders may ask at once; complete requests must not wait behind them.
         few = max(1, threads // 8)
         self._asking = {late: asyncio.Semaphore(few) for late in (True, False)}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Process a request."""
         environ = _environ(scope)
         body = _Body(whole=not _has_body(environ))
         try:
@@ -241,12 +241,12 @@ class Front:
         finally:
             body.leave()
         if not body.whole:
-            # What was not read must not be taken for the next request.
+            # Unread bytes must not be taken for the next request.
             answer.headers.append(("Connection", "close"))
         await _send(answer, send)
 
     def close(self) -> None:
-        """End the threads once they have answered what they have."""
+        """End the threads after their current requests."""
         self._pool.shutdown()
 
     async def _read(self, environ: Environ, body: _Body, receive: Receive) -> None:
@@ -262,7 +262,7 @@ class Front:
                     if body.whole:
                         return
             room, body.most = await self._admit(environ, late=declared <= _SMALL)
-            # Who showed a token has room for all of it; who did not, for what is sent.
+            # Authorized callers reserve the whole body, others only the bytes sent.
             size = min(declared, body.most) if room == GUARDED else body.size
             await body.move(self._rooms[room], size, limits.turn)
             begun = loop.time()
@@ -274,12 +274,12 @@ class Front:
             feed.end()
 
     async def _admit(self, environ: Environ, *, late: bool) -> tuple[str, int]:
-        """Return in which room the body is counted, and how large it may be.
+        """Return the space in which the body counts, and its maximum size.
 
         Args:
             environ: The request.
-            late: Whether its small body has not come in time; a large one, which may be prompt,
-                does not wait behind those.
+            late: Whether it is a small body that did not arrive in time; a large one, which may be
+                prompt, does not wait behind those.
         """
         asked = environ | {ASK: True}
         turn = self._asking[late]
@@ -299,7 +299,7 @@ class Front:
 
     async def _answer(self, environ: Environ, body: _Body) -> _Answer:
         if ASK not in environ:
-            # The body is whole by now, however it was framed on the way.
+            # The body is complete now, however it was framed.
             environ["CONTENT_LENGTH"] = str(body.size)
             environ.pop("HTTP_TRANSFER_ENCODING", None)
         body.content.seek(0)
@@ -339,7 +339,7 @@ async def _send(answer: _Answer, send: Send) -> None:
 
 
 def _environ(scope: Mapping[str, Any]) -> Environ:
-    """Return the request as PEP 3333 has it, without a body yet."""
+    """Return the PEP 3333 environment of a request, without the body."""
     raw = scope.get("raw_path") or str(scope["path"]).encode()
     host, port = (*(scope.get("server") or ("", 0)), 0)[:2]
     environ: Environ = {
@@ -365,7 +365,7 @@ def _environ(scope: Mapping[str, Any]) -> Environ:
 
 def _header(environ: Environ, name: str, value: str) -> None:
     if "_" in name:
-        # CGI gives X_Forwarded_For the name of X-Forwarded-For, which only a proxy may set.
+        # CGI would map X_Forwarded_For to X-Forwarded-For, which only a proxy may set.
         return
     key = name.upper().replace("-", "_")
     if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:

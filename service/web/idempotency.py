@@ -1,4 +1,4 @@
-"""What is kept of an answer, so that a request sent again gets the same one."""
+"""The interface for storing responses, so that a repeated request gets the same one."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -7,7 +7,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Of whom an answer tells, and of which classes of data: it is erased with any of them."""
+    """The subject and key classes of a response, which is erased with any of them."""
 
     subject: UUID
     classes: tuple[str, ...]
@@ -15,7 +15,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A stored answer."""
+    """A stored response."""
 
     status: int
     body: bytes = field(repr=False)
@@ -24,13 +24,13 @@ class Answer:
 
 
 class AnswerStore(Protocol):
-    """Keeps answers for requests that are sent again."""
+    """Stores responses for repeated requests."""
 
     def begin(self, caller: UUID, operation: str, key: str, body: bytes) -> Answer | None:
-        """Return the first answer, or claim the key; raises Conflict, BadInput or Expired."""
+        """Return the stored response, or claim the key; raises Conflict, BadInput or Expired."""
 
     def finish(self, caller: UUID, operation: str, key: str, answer: Answer, secret: bool) -> None:  # noqa: FBT001 - a flag of the operation
-        """Keep the answer."""
+        """Store the response."""
 
     def abandon(self, caller: UUID, operation: str, key: str) -> None:
-        """Free the key, so that the request can be tried again."""
+        """Release the key, so that the request can be retried."""

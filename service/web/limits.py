@@ -1,6 +1,6 @@
-"""Edge limits: counted in Redis, and by each process alone while Redis is away, never more loosely.
+"""Edge limits, counted in Redis, or per process while Redis is unavailable, never more loosely.
 
-Registers with `limits`, the library beneath flask-limiter, under the scheme `lamina`.
+Registered with `limits`, the library beneath flask-limiter, under the scheme `lamina`.
 """
 
 import math
@@ -19,30 +19,30 @@ from service.telemetry import logs
 
 STORAGE: Final = "lamina://"
 _PATIENCE: Final = 0.25
-"""Seconds that one answer of Redis may take: a request waits for it."""
+"""Timeout in seconds of a Redis command, because a request waits for it."""
 _AGAIN: Final = 1.0
-"""Seconds after which a lost Redis is asked again, by one request."""
+"""Seconds after which one request tries a lost Redis again."""
 _PRUNED: Final = 4096
 
 
 def caller() -> str:
-    """Return what the caller of this request is counted by."""
+    """Return the rate-limit bucket of the caller of this request."""
     return addresses.bucket(request.remote_addr or "")
 
 
 def left(limiter: RateLimiter, item: RateLimitItem, *names: str) -> int:
-    """Return in how many seconds a window ends: whoever waits so long finds the next one."""
+    """Return the seconds until a window ends, after which the next one has started."""
     ends = limiter.get_window_stats(item, *names).reset_time
     return min(item.get_expiry(), max(1, math.ceil(ends - time.time())))
 
 
 def reachable(url: str) -> bool:
-    """Tell whether Redis answers now; waits for it no longer than a request does."""
+    """Return whether Redis responds now, with the timeout of a request."""
     return _redis(url).check()
 
 
 class _Counts:
-    """Counts with an end, in this process."""
+    """Expiring counts in this process."""
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[int, float]] = {}
@@ -50,16 +50,16 @@ class _Counts:
         self._prune_at = _PRUNED
 
     def get(self, key: str) -> int:
-        """Return the count of a key, 0 after its end."""
+        """Return the count of a key, 0 after its expiry."""
         count, end = self._held.get(key, (0, 0.0))
         return count if end > time.monotonic() else 0
 
     def end(self, key: str) -> float:
-        """Return in how many seconds a key ends."""
+        """Return the seconds until a key expires."""
         return max(0.0, self._held.get(key, (0, 0.0))[1] - time.monotonic())
 
     def add(self, key: str, amount: int, seconds: float, start: int = 0) -> int:
-        """Count up, from a start where nothing is counted yet, and return the count."""
+        """Increment a count, from a start value if there is none, and return it."""
         with self._lock:
             now = time.monotonic()
             count, end = self._held.get(key, (0, 0.0))
@@ -70,7 +70,7 @@ class _Counts:
             return count + amount
 
     def put(self, key: str, count: int, seconds: float) -> None:
-        """Keep a count that was told; a lower one than before begins a new window."""
+        """Store a count reported by Redis; a lower one than before starts a new window."""
         with self._lock:
             now = time.monotonic()
             before, end = self._held.get(key, (0, 0.0))
@@ -80,12 +80,12 @@ class _Counts:
             self._prune(now)
 
     def clear(self, key: str) -> None:
-        """Forget a key."""
+        """Delete a key."""
         with self._lock:
             self._held.pop(key, None)
 
     def reset(self) -> int:
-        """Forget all, and return how many they were."""
+        """Delete all keys, and return how many there were."""
         with self._lock:
             held = len(self._held)
             self._held.clear()
@@ -99,14 +99,14 @@ class _Counts:
 
 
 class EdgeCounts(Storage):
-    """Counts of Redis; while it is away, those of this process with the same limits.
+    """Counts in Redis; while it is unavailable, counts of this process with the same limits.
 
-    There one request counts as many as there are processes, so that together they allow no more
-    than the limit of the route; what Redis had counted before is counted on.
+    Without Redis, a request counts once for each process, so that together they allow no more than
+    the limit of the route; counts that Redis reported before are continued.
 
     Args:
-        redis_url: Redis; empty where each process counts alone all the time.
-        processes: How many processes share the limit.
+        redis_url: URL of Redis; empty if each process always counts alone.
+        processes: Number of processes that share the limit.
     """
 
     STORAGE_SCHEME: list[str] | None = ["lamina"]  # noqa: RUF012 - as its base declares it
@@ -130,47 +130,48 @@ class EdgeCounts(Storage):
 
     @property
     def base_exceptions(self) -> type[Exception]:
-        """Return what counting may raise: nothing, as every error of Redis is handled here."""
+        """Return the exceptions of counting: none, as every Redis error is handled here."""
         return ArithmeticError
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count a request and return the count of its window."""
-        told = self._ask(key, expiry, amount)
-        if told is not None:
-            self._seen.put(key, told, expiry)
-            # What came while Redis was away it does not know of.
-            return told + self._alone.get(key)
+        count = self._ask(key, expiry, amount)
+        if count is not None:
+            self._seen.put(key, count, expiry)
+            # Redis lacks the requests counted while it was unavailable.
+            return count + self._alone.get(key)
         return self._alone.add(key, amount * self._processes, expiry, start=self._seen.get(key))
 
     def get(self, key: str) -> int:
-        """Return the count as this process last knew it."""
+        """Return the count last known to this process."""
         return max(self._seen.get(key), self._alone.get(key))
 
     def get_expiry(self, key: str) -> float:
-        """Return when the window ends, in seconds since 1970.
+        """Return the end of the window, in Unix seconds.
 
-        Redis is asked, as another process may have begun the window; asked only of what is refused.
+        Redis is asked, as another process may have started the window, but only for refused
+        requests.
         """
         if self._redis is not None and not self._lost:
             try:
                 left = int(self._redis.storage.pttl(self._redis.prefixed_key(key)))
             except (RedisError, OSError) as error:
-                self._told(lost=True, why=type(error).__name__)
+                self._set_lost(lost=True, why=type(error).__name__)
             else:
                 if left > 0:
                     return time.time() + max(left / 1000, self._alone.end(key))
         return time.time() + max(self._seen.end(key), self._alone.end(key))
 
     def check(self) -> bool:
-        """Tell whether Redis is not known to be away."""
+        """Return whether Redis is not known to be unavailable."""
         return not self._lost
 
     def reset(self) -> int | None:
-        """Forget what this process counted."""
+        """Delete the counts of this process."""
         return self._seen.reset() + self._alone.reset()
 
     def clear(self, key: str) -> None:
-        """Forget a key in this process."""
+        """Delete a key in this process."""
         self._seen.clear(key)
         self._alone.clear(key)
 
@@ -180,9 +181,9 @@ class EdgeCounts(Storage):
         try:
             count = self._redis.incr(key, expiry, amount)
         except (RedisError, OSError) as error:
-            self._told(lost=True, why=type(error).__name__)
+            self._set_lost(lost=True, why=type(error).__name__)
             return None
-        self._told(lost=False, why="")
+        self._set_lost(lost=False, why="")
         return count
 
     def _may_ask(self) -> bool:
@@ -195,7 +196,7 @@ class EdgeCounts(Storage):
             self._again = now + _AGAIN
             return True
 
-    def _told(self, *, lost: bool, why: str) -> None:
+    def _set_lost(self, *, lost: bool, why: str) -> None:
         if lost == self._lost:
             return
         with self._turn:

@@ -1,7 +1,7 @@
-"""Frames as multipart/form-data: read from the stream, in memory, and never written to a file.
+"""Read frames sent as multipart/form-data from the stream, in memory, never into a file.
 
-Werkzeug's own form parser puts large parts into temporary files; its decoder alone does not. What
-comes out is what the JSON form would have held, so that one validation serves both.
+Werkzeug's form parser writes large parts to temporary files; its decoder alone does not. The
+result equals that of the JSON form, so that one validation serves both.
 """
 
 import base64
@@ -24,13 +24,13 @@ _PICTURE: Final = "frames"
 _LONGEST_TEXT: Final = {"challenge_id": 64, "times": 2048}
 _CHUNK: Final = 16 * 1024
 _HELD: Final = 4 * _CHUNK
-"""The most that is held undecoded: headers, or what goes before the first part."""
+"""Maximum undecoded bytes in memory: headers, or data before the first part."""
 _LONGEST_BOUNDARY: Final = 70
 
 
 @dataclass(slots=True)
 class _Part:
-    """A part on its way in."""
+    """A part that is being received."""
 
     name: str
     content: bytearray = field(default_factory=bytearray, repr=False)
@@ -38,14 +38,14 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The values as JSON would give them, and a digest that no boundary changes."""
+    """The values as in JSON, and a digest that does not depend on the boundary."""
 
     values: dict[str, Any] = field(repr=False)
     digest: bytes = field(repr=False)
 
 
 def schema(json_form: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what OpenAPI says of the form of a body, from the JSON schema of that body."""
+    """Return the OpenAPI schema of the form, from the JSON schema of its body."""
     known = json_form.get("properties", {"challenge_id": {}, _PICTURE: {}})
     picture = {
         "type": "string",
@@ -67,15 +67,15 @@ def schema(json_form: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(stream: IO[bytes], content_type: str) -> Form:
-    """Return what a form holds.
+    """Read a form.
 
     Args:
-        stream: The body; reading it may refuse one that is too large.
+        stream: The body; reading it may raise an error if it is too large.
         content_type: The header, with the boundary.
 
     Raises:
-        BadInput: Not a whole form, a part of another name or one that comes twice, too many or too
-            large pictures, or other than one time for each; nothing after that is read.
+        BadInput: The form is incomplete, a part is unknown or repeated, there are too many or too
+            large pictures, or not one time for each; nothing after the fault is read.
     """
     texts: dict[str, str] = {}
     pictures: list[bytes] = []
@@ -94,7 +94,7 @@ def _form(texts: dict[str, str], pictures: list[bytes]) -> Form:
     hashed = hashlib.sha256(repr((sorted(texts.items()), times)).encode())
     frames: list[dict[str, Any]] = []
     while pictures:
-        # Each picture is let go of as its text is made: both would be twice the body.
+        # Each picture is freed once encoded: keeping both would take twice the size of the body.
         picture = pictures.pop(0)
         hashed.update(hashlib.sha256(picture).digest())
         frames.append({"t": times[len(frames)], "image": base64.b64encode(picture).decode()})
@@ -113,7 +113,7 @@ def _times(text: str | None, count: int) -> list[Any]:
 
 
 def _parts(stream: IO[bytes], boundary: bytes, pictures: list[bytes]) -> Iterator[_Part]:
-    """Yield whole parts; a part is refused as soon as it is too large, or one too many."""
+    """Yield complete parts; a part is rejected as soon as it is too large or one too many."""
     part: _Part | None = None
     for event in _events(stream, boundary):
         if isinstance(event, Field | File):

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the registry, and a page that shows it without scripts."""
+"""The OpenAPI 3.1 document, generated from the registry, and a page that shows it."""
 
 import html
 import re
@@ -56,7 +56,7 @@ def _operation(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 
 def document(operations: list[Operation], issuer: str, version: str) -> dict[str, Any]:
-    """Return the description of every operation, and of nothing else."""
+    """Return the OpenAPI document of all operations."""
     models = {operation.body for operation in operations if operation.body is not None}
     ordered = sorted(models, key=lambda model: f"{model.__module__}.{model.__name__}")
     schemas, definitions = models_json_schema(
@@ -93,7 +93,7 @@ def document(operations: list[Operation], issuer: str, version: str) -> dict[str
 
 
 def page(operations: list[Operation]) -> str:
-    """Return a readable page of every operation; it loads nothing from anywhere."""
+    """Return an HTML page of all operations, without scripts or external resources."""
     rows = "".join(
         f"<tr><td><code>{html.escape(item.method)}</code><td><code>{html.escape(item.path)}</code>"
         f"<td>{html.escape(item.summary)}<td>"

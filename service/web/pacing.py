@@ -1,4 +1,4 @@
-"""How often a client may call: counted at the edge, together with other processes over Redis."""
+"""Rate limits per client, shared with other processes through Redis."""
 
 import hashlib
 import hmac
@@ -13,13 +13,13 @@ from service.web.limits import left
 
 
 class RequestRates:
-    """Counts calls and flows; a minute at a time.
+    """Counts calls and flows per minute.
 
     Args:
-        limiter: The app's limiter, whose storage the processes share, and which counts on by
-            itself while Redis is away.
-        bounds: How many there may be.
-        key: What names of people are digested with: none of them leaves this process.
+        limiter: The app's limiter, with storage shared by all processes; it falls back to local
+            counts while Redis is unavailable.
+        bounds: The limits.
+        key: Key of the digests of identifiers, so that none leaves this process.
     """
 
     def __init__(self, limiter: Limiter, bounds: Bounds, key: bytes) -> None:
@@ -36,15 +36,15 @@ class RequestRates:
             raise TooMany("too_many_calls", "This client calls too often; wait.", wait)
 
     def flow(self, client: UUID, name: str) -> None:
-        """Count a flow that a client begins, known or not whom it is for; raises TooMany."""
+        """Count a flow that a client starts, for a known or unknown identifier; raises TooMany."""
         one = hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()
-        # Both are counted each time: what one refuses, the other has seen.
+        # Both are always counted, so that a refusal by one is still counted by the other.
         wait = self._wait(self._flows, "flows", str(client))
         wait = max(wait, self._wait(self._one, "flow", str(client), one))
         if wait:
             raise TooMany("too_many_flows", "Too many flows were begun; wait.", wait)
 
     def _wait(self, item: RateLimitItemPerMinute, *names: str) -> int:
-        """Count one time; return 0, or the seconds that are left of a window that is full."""
+        """Count one use; return 0, or the remaining seconds of a full window."""
         counts = self._limiter.limiter
         return 0 if counts.hit(item, *names) else left(counts, item, *names)

@@ -1,4 +1,4 @@
-"""Pages of a list: `limit` and an opaque `cursor` in, `next_cursor` out; by key, without totals."""
+"""Keyset pagination: `limit` and an opaque `cursor` in, `next_cursor` out, without totals."""
 
 import base64
 import re
@@ -22,11 +22,11 @@ _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which page is wanted.
+    """The requested page.
 
     Args:
-        limit: How many items at most.
-        after: The id of the last item of the page before; None for the first page.
+        limit: Maximum number of items.
+        after: The id of the last item of the previous page; None for the first page.
     """
 
     limit: int = USUAL
@@ -34,18 +34,18 @@ class PageRequest:
 
     @property
     def fetched(self) -> int:
-        """Return how many rows to read: one more tells whether another page follows."""
+        """Return the number of rows to read: one more shows whether another page follows."""
         return self.limit + 1
 
     def answer(
         self, rows: Sequence[T], number: Callable[[T], UUID], view: Callable[[T], Any]
     ) -> dict[str, Any]:
-        """Return the page of what was read.
+        """Return the page of the rows read.
 
         Args:
             rows: Up to `fetched` rows in the order of the list.
             number: Returns the id of a row.
-            view: Returns a row as the list shows it.
+            view: Returns the list view of a row.
         """
         shown = rows[: self.limit]
         more = len(rows) > self.limit
@@ -56,10 +56,10 @@ class PageRequest:
 
 
 def read(query: Mapping[str, str]) -> PageRequest:
-    """Return the page that a query asks for.
+    """Parse the page parameters of a query.
 
     Raises:
-        BadInput: The limit is no number within the bounds, or the cursor is none of this API.
+        BadInput: The limit is not a number within the bounds, or the cursor is malformed.
     """
     limit, cursor = query.get("limit", str(USUAL)), query.get("cursor")
     # ASCII digits only: int() would take signs, spaces and digits of any script.

@@ -1,4 +1,4 @@
-"""The only place that turns errors into HTTP (RFC 9457, RFC 6749 section 5.2, RFC 6750)."""
+"""Maps errors to HTTP responses (RFC 9457, RFC 6749 section 5.2, RFC 6750)."""
 
 from http import HTTPStatus
 from typing import Any, Final
@@ -38,7 +38,7 @@ _STATUS: Final[dict[type[LaminaError], int]] = {
 
 
 def trace_id() -> str:
-    """Return the id that this request's log line and problem document share."""
+    """Return the id shared by this request's log line and problem document."""
     return str(g.get("trace_id", ""))
 
 
@@ -48,7 +48,7 @@ def _document(status: int, code: str, detail: str, **extra: Any) -> Response:  #
         "title": HTTP_STATUS_CODES[status],
         "status": status,
         "detail": detail,
-        # The path is the caller's text; the trace names this one answer as well.
+        # The path is the caller's text; the trace id identifies this response.
         "instance": f"urn:lamina:trace:{trace_id()}",
         "code": code,
         "trace_id": trace_id(),
@@ -57,7 +57,7 @@ def _document(status: int, code: str, detail: str, **extra: Any) -> Response:  #
 
 
 def render(error: LaminaError) -> Response:
-    """Return the answer to an expected refusal."""
+    """Return the response to an expected error."""
     if isinstance(error, OAuthError):
         return _oauth(error)
     status = _STATUS[type(error)]
@@ -100,7 +100,7 @@ def _http(error: HTTPException) -> Response:
         return Response(status=status, headers={"Location": getattr(error, "new_url", "/")})
     if isinstance(error, RequestEntityTooLarge):
         return render(too_large(request.max_content_length or LARGEST_BODY))
-    # Not those of `http`: Python 3.13 gave some of them another name.
+    # Not the phrases of `http`: Python 3.13 renamed some of them.
     phrase = HTTP_STATUS_CODES[status]
     code = phrase.lower().replace(" ", "_").replace("-", "_")
     g.problem_code = code
@@ -123,7 +123,7 @@ def _limited(error: RateLimitExceeded, limiter: Limiter) -> Response:
 
 
 def _crypto(error: CryptoError) -> Response:
-    # A value that does not open is an alarm, not the caller's fault; which one, the log says.
+    # A value that does not open raises an alarm and is not the caller's fault; the log has details.
     logs.get().error("sealed_value_refused", error=type(error).__name__, trace_id=trace_id())
     if isinstance(error, KeyUnavailable):
         refusal = errors.Unavailable("key_unavailable", "A key this needs is not held here.")
@@ -138,11 +138,11 @@ def _unexpected(error: Exception) -> Response:
 
 
 def install(app: Flask, limiter: Limiter) -> None:
-    """Answer every error of an app with a problem document.
+    """Register handlers that render every error of an app as a problem document.
 
     Args:
-        app: Whose.
-        limiter: Its edge limits, which know what is left of a window.
+        app: The app.
+        limiter: Its edge limits, for the remaining time of a window.
     """
     app.register_error_handler(RateLimitExceeded, lambda error: _limited(error, limiter))
     app.register_error_handler(LaminaError, render)

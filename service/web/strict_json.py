@@ -1,6 +1,7 @@
-"""JSON as the contract takes it: no duplicate keys, NaN or lone surrogates; depth and size bounded.
+"""Strict JSON: no duplicate keys, NaN or lone surrogates; bounded depth and size.
 
-What a body may cost is bounded before it is parsed: a list of nothing costs thirty times its bytes.
+The cost of a body is bounded before it is parsed: a list of empty lists takes thirty times its
+bytes.
 """
 
 import json
@@ -12,7 +13,7 @@ DEEPEST: Final = 32
 MOST_VALUES: Final = 50_000
 MOST_NESTED: Final = 20_000
 MOST_MEMBERS: Final = 4000
-"""Objects and lists cost more than a number does, and members most of all."""
+"""Objects and lists cost more than numbers, and members most of all."""
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**63 - 1
 _BOUNDS: Final = ((b"[{", MOST_NESTED), (b":", MOST_MEMBERS), (b",", MOST_VALUES))
@@ -20,7 +21,7 @@ _CHUNK: Final = 64 * 1024
 
 
 def _bound(body: bytes) -> None:
-    """Count the marks between values, those inside of strings too: no text is made of them."""
+    """Count the separators in the bytes, including those in strings, before decoding."""
     counts = [0] * len(_BOUNDS)
     for start in range(0, len(body), _CHUNK):
         chunk = body[start : start + _CHUNK]
@@ -46,7 +47,7 @@ def _no_constant(_name: str) -> NoReturn:
 
 
 def _int(text: str) -> int:
-    # As many digits as 64 bits have, and a sign: what is longer is not even read.
+    # Longer than a sign and the digits of 64 bits: not even converted.
     if len(text) > len(str(_LEAST)) or not _LEAST <= int(text) <= _MOST:
         detail = "holds a whole number beyond 64 bits"
         raise BadInput(Fault("", "number_out_of_range", detail))
@@ -64,7 +65,7 @@ def _walk(value: object, depth: int, *, escaped: bool) -> None:
     if depth > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST}")
     if isinstance(value, str):
-        # Only an escape can bring these in: as bytes they are no UTF-8 and no JSON.
+        # Only escapes can produce NUL or surrogates: as raw bytes they are invalid UTF-8 or JSON.
         if escaped:
             _text(value)
     elif isinstance(value, dict):
@@ -83,11 +84,11 @@ def _text(value: str) -> None:
 
 
 def loads(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the value.
+    """Parse a JSON body.
 
     Raises:
-        Malformed: The bytes are not JSON as the contract takes it; the detail says why.
-        BadInput: A whole number is greater than anything here counts to.
+        Malformed: The bytes are not acceptable JSON; the detail says why.
+        BadInput: An integer exceeds 64 bits.
     """
     _bound(body)
     try:

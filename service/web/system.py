@@ -1,4 +1,4 @@
-"""Liveness, readiness, metrics, and the description of the API."""
+"""Routes for liveness, readiness, metrics, and the API description."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -24,10 +24,10 @@ def routes(
 
     Args:
         api: The registry.
-        metrics: What `/metrics` shows.
+        metrics: The metrics shown by `/metrics`.
         issuer: The base URL of this service.
-        checks: What must be true before this process takes requests.
-        findings: Returns the names of what an operator should look at meanwhile.
+        checks: Conditions for accepting requests.
+        findings: Returns the names of findings that need an operator.
     """
 
     def healthz(_call: Call) -> Mapping[str, str]:
@@ -40,7 +40,7 @@ def routes(
             {
                 "status": "ready" if ready else "not_ready",
                 "checks": states,
-                "findings": _told(findings),
+                "findings": _reported(findings),
             }
         )
         response = Response(body, 200 if ready else 503)
@@ -58,8 +58,8 @@ def routes(
     def docs(_call: Call) -> Response:
         return Response(openapi.page(api.operations), content_type="text/html; charset=utf-8")
 
-    api.add(Operation("GET", "/healthz", "Tell that the process is alive", None), healthz)
-    api.add(Operation("GET", "/readyz", "Tell whether requests are taken", None), readyz)
+    api.add(Operation("GET", "/healthz", "Report that the process is alive", None), healthz)
+    api.add(Operation("GET", "/readyz", "Report whether requests are accepted", None), readyz)
     api.add(Operation("GET", "/metrics", "Prometheus metrics", None), exposition)
     api.add(Operation("GET", "/openapi.json", "This description", None), document)
     api.add(Operation("GET", "/docs", "This description, to read", None), docs)
@@ -72,7 +72,7 @@ def _passes(check: Callable[[], bool]) -> bool:
         return False
 
 
-def _told(findings: Callable[[], Sequence[str]]) -> Sequence[str]:
+def _reported(findings: Callable[[], Sequence[str]]) -> Sequence[str]:
     try:
         return findings()
     except LaminaError:

@@ -110,7 +110,7 @@ class Profile:
             raise BadProfile("a number of keys that cannot be") from None
         kept = len(layout.kept)
         if len(packed) != _HEAD.size + 4 * kept + 2 * kept * held:
-            raise BadProfile("another length than it tells")
+            raise BadProfile("its length differs from the stated one")
         anchor = np.frombuffer(packed, "<f2", 2 * kept, _HEAD.size).reshape(2, kept)
         steps = np.frombuffer(packed, "<i2", kept * held, _HEAD.size + 4 * kept)
         rows = steps.reshape(held, kept).astype(np.float64) * _units(layout)

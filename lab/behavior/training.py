@@ -172,7 +172,7 @@ def train(
         ValueError: Too few people or samples, or the other texts are of another signal.
     """
     if any(names(other.layout) != names(layout) for other in plan.beside):
-        raise ValueError("what stands beside is of another signal")
+        raise ValueError("the other texts are of another signal")
     gathered = gather(layout, people, plan, step)
     heads = {}
     for (way, bucket), pile in gathered.piles.items():

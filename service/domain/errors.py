@@ -161,7 +161,7 @@ class SetupError(LaminaError):
 
 @contextmanager
 def naming(setting: str) -> Iterator[None]:
-    """Prefix setup errors with the name of the setting whose file is wrong."""
+    """Prefix setup errors of a file with the name of its setting."""
     try:
         yield
     except SetupError as error:

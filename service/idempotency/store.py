@@ -28,10 +28,10 @@ class KeptAnswer(Base):
 
     __tablename__ = "kept_answer"
     __personal__ = Unlinked(
-        "to answer a repeated request alike",
+        "to repeat the response to a repeated request",
         "24 hours, 10 minutes where it holds a secret",
-        "answers are kept by client and key, not by person; what tells of one opens by that "
-        "person's keys only, and is erased with them",
+        "responses are stored by client and key, not by person; one about a person opens only "
+        "with that person's keys, and is erased with them",
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

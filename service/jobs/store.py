@@ -29,11 +29,11 @@ class LongJob(Base):
 
     __tablename__ = "long_job"
     __personal__ = Personal(
-        "which operator or client asked for a long act",
+        "which operator or client requested a job",
         "400 days after its end",
         of=by_actor("actor"),
         shown={"actor": anybody},
-        withheld={"params": "names keys or numbers, nobody", "report": "counts, nobody"},
+        withheld={"params": "names keys or numbers, no person", "report": "counts, no person"},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -235,7 +235,7 @@ def routes(api: Api, policies: PolicyRoutes) -> None:
         ),
         (
             Operation(
-                "DELETE", one, "Delete a policy document that was never in force", write, status=204
+                "DELETE", one, "Delete a policy document that was never active", write, status=204
             ),
             policies.delete,
         ),
@@ -265,7 +265,7 @@ def routes(api: Api, policies: PolicyRoutes) -> None:
             Operation(
                 "POST",
                 f"{one}/shadow",
-                "Let a policy decide beside the active one",
+                "Evaluate a policy in shadow of the active one",
                 write,
                 Shadowing,
                 idempotent=True,
@@ -276,7 +276,7 @@ def routes(api: Api, policies: PolicyRoutes) -> None:
             Operation(
                 "POST",
                 f"{one}/activate",
-                "Put a policy in force, as two operators agreed",
+                "Activate a policy, with another operator's approval",
                 write,
                 Approved,
                 idempotent=True,
@@ -287,7 +287,7 @@ def routes(api: Api, policies: PolicyRoutes) -> None:
             Operation(
                 "POST",
                 f"{one}/rollback",
-                "Put the policy before this one in force again",
+                "Reactivate the previous policy, with another operator's approval",
                 write,
                 Approved,
                 idempotent=True,

@@ -65,7 +65,7 @@ class PolicyDocument(Base):
         "as long as the policy",
         of=by_actor("created_by"),
         shown={"created_by": anybody},
-        withheld={"body": "rules of the service, about nobody"},
+        withheld={"body": "rules of the service, about no person"},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -105,13 +105,13 @@ class Signal(Protocol):
     worst: float
     """The log-likelihood ratio that counts for a fault or a time-out."""
 
-    def assess(self, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401 - a unit of work
+    def assess(self, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401 - a transaction
         """Score the facts; an exception counts as `worst`."""
 
-    def learn(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - a unit of work
+    def learn(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - a transaction
         """Learn from the facts of a flow that reached AAL2."""
 
-    def failed(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - a unit of work
+    def failed(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - a transaction
         """Record that a factor failed to verify; the subject may be the decoy."""
 
 
@@ -139,7 +139,7 @@ class SignalFault(RuntimeError):
 
 def assess_all(
     signals: tuple[Signal, ...],
-    tx: Any,  # noqa: ANN401 - a unit of work
+    tx: Any,  # noqa: ANN401 - a transaction
     facts: SignalFacts,
     ask: Ask | None = None,
 ) -> tuple[Assessment, ...]:
@@ -154,11 +154,11 @@ def assess_all(
     return tuple(_assess(signal, tx, facts, ask or _ask) for signal in signals)
 
 
-def _ask(signal: Signal, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401 - a unit of work
+def _ask(signal: Signal, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401 - a transaction
     return signal.assess(tx, facts)
 
 
-def _assess(signal: Signal, tx: Any, facts: SignalFacts, ask: Ask) -> Assessment:  # noqa: ANN401 - a unit of work
+def _assess(signal: Signal, tx: Any, facts: SignalFacts, ask: Ask) -> Assessment:  # noqa: ANN401 - a transaction
     try:
         return _settled(signal, ask(signal, tx, facts))
     except SignalFault as fault:

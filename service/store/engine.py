@@ -124,7 +124,7 @@ class Store:
             Conflict: A unique constraint or a concurrent change prevents it.
         """
         if getattr(self._local, "open", False):
-            raise RuntimeError("a unit of work is open already in this thread")
+            raise RuntimeError("a transaction is already open in this thread")
         self._local.open = True
         engine = self._steady if steady else self._reader if read else self.engine
         session = _UnitOfWork(engine, expire_on_commit=False)
@@ -231,7 +231,7 @@ class Store:
     def outside(self) -> None:
         """Raise an error if a transaction is open: locks must not wait for slow work."""
         if getattr(self._local, "open", False):
-            raise RuntimeError("slow work inside a unit of work")
+            raise RuntimeError("slow work inside a transaction")
 
 
 def _ignore(_refused: list[tuple[str, str]]) -> None:

@@ -165,7 +165,7 @@ class Metrics:
             self.throttled.labels(reason)
         self.job_seconds = Summary(
             "lamina_job_seconds",
-            "How long background work took, by task or kind of long job.",
+            "How long background work took, by task or kind of job.",
             ["task"],
             registry=self.private,
         )

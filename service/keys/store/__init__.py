@@ -165,7 +165,7 @@ class LegalHold(Authentic, Base):
     __personal__ = Personal(
         "a duty to keep the data",
         "until the date",
-        withheld={"reason": "the duty may forbid to tell; ask the controller"},
+        withheld={"reason": "the duty may forbid disclosure; ask the controller"},
     )
 
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)

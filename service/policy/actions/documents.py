@@ -102,7 +102,7 @@ class Lives:
         """
         row, (revision, content) = repository.row(tx, version), repository.state(tx)
         if _status(row, content) not in {"draft", "validated"}:
-            raise Conflict("policy_in_use", "Only a document that was never in force is deleted.")
+            raise Conflict("policy_in_use", "Only a document that was never active can be deleted.")
         # A new revision with the same content makes a concurrent activation of the document fail.
         self._replace(tx, revision, content)
         store.drop_document(tx, row.id)
@@ -147,7 +147,7 @@ class Lives:
         require_satisfiable(repository.whole(tx, row.version), self._registered)
         revision, content = repository.state(tx)
         if content["active"] == row.version:
-            raise Conflict("policy_active", "This policy is in force already.")
+            raise Conflict("policy_active", "This policy is already active.")
         history = [*content["history"], content["active"]][-_KEPT:]
         shadow = None if content["shadow"] == row.version else content["shadow"]
         changed = {"active": row.version, "history": history, "shadow": shadow}
@@ -168,9 +168,9 @@ class Lives:
         row = repository.row(tx, version)
         revision, content = repository.state(tx)
         if content["active"] != row.version:
-            raise Conflict("policy_not_active", "This policy is not in force.")
+            raise Conflict("policy_not_active", "This policy is not active.")
         if not content["history"]:
-            raise Conflict("policy_first", "No policy was in force before this one.")
+            raise Conflict("policy_first", "No policy was active before this one.")
         former = repository.whole(tx, content["history"][-1])
         require_satisfiable(former, self._registered)
         changed = {"active": former.version, "history": content["history"][:-1], "shadow": None}

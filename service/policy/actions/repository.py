@@ -24,7 +24,7 @@ def state(tx: Tx) -> tuple[int, dict[str, Any]]:
     """Return the revision and content of the policy state; raises NotFound."""
     found = store.state(tx)
     if found is None:
-        raise NotFound("policy_not_found", "No policy is in force.")
+        raise NotFound("policy_not_found", "No policy is active.")
     return found
 
 

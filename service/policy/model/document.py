@@ -117,7 +117,7 @@ class Relief(DocumentPart):
 
 
 class Then(RuleEffect):
-    """The effect of a rule whose condition is true."""
+    """The effect of a rule while its condition is true."""
 
     deny: bool = False
     suspend: bool = False
@@ -242,7 +242,7 @@ class Segment(DocumentPart):
     @classmethod
     def _not_biometric(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value and BIOMETRIC & set(value):
-            raise ValueError("what stands in for a biometric is none itself")
+            raise ValueError("a fallback for a biometric must not be biometric")
         return value
 
     @model_validator(mode="after")

@@ -49,7 +49,7 @@ class _Loader(yaml.SafeLoader):
         names = [self.construct_object(name, deep=True) for name, _ in node.value]
         line = node.start_mark.line + 1
         if not all(isinstance(name, str) for name in names):
-            detail = f"the object at line {line} has a member whose name is no text; quote it"
+            detail = f"the object at line {line} has a member name that is not text; quote it"
             raise _wrong("", "member_name", detail)
         if len(set(names)) != len(names):
             raise _wrong("", "duplicate_member", f"the object at line {line} names a member twice")

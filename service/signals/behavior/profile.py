@@ -92,7 +92,7 @@ class Kept:
             raise BadKept("unknown version or too many marks")
         end = _HEAD.size + count * columns
         if len(packed) < end:
-            raise BadKept("another length than it tells")
+            raise BadKept("its length differs from the stated one")
         marks = np.frombuffer(packed, np.uint8, count * columns, _HEAD.size)
         return cls(
             Profile.unpack(packed[end:]),

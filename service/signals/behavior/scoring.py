@@ -71,7 +71,7 @@ def compare(
     if isinstance(found, NotScored):
         return _unfit(signal, found, samples)
     if model is None:
-        return silent(signal, "not_scored", "the model in force does not know this signal", samples)
+        return silent(signal, "not_scored", "the active model does not know this signal", samples)
     against = ready(kept.profile, model) if kept else None
     if kept is None or against is None:
         detail = f"the profile is learning: {samples} of {FEWEST} samples"

@@ -38,7 +38,7 @@ class ProfileRow(Base):
     __tablename__ = "behavior_profile"
     __table_args__ = (UniqueConstraint("subject_id", "device_class", "signal"),)
     __personal__ = Personal(
-        "to tell the person's typing and handling from another's",
+        "to distinguish the person's typing and handling from another's",
         "400 days after its last sample; until consent is withdrawn",
         withheld={"content": "template vectors: a forger could imitate them"},
     )

@@ -3,8 +3,8 @@
 Format 1, little endian, frozen in ``tests/vectors/login_context/``::
 
     0       1                    format
-    1..8    i64                  when it was last brought up to date, seconds
-    9..16   i64                  the day its values were last counted for everybody
+    1..8    i64                  when it was last updated, seconds
+    9..16   i64                  the day its values were last counted in the population
     17..28  3 x f32              logins · logins that could have held a token · that held one
     29..40  i64 2 x i16          last success (0: none), latitude and longitude in 0.1 degrees
     41..112 9 x f32, 9 x f32     per level: logins that showed it; logins in which it was new

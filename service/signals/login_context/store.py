@@ -44,7 +44,7 @@ class HistoryRow(Base):
 
     __tablename__ = "login_context_history"
     __personal__ = Personal(
-        "to tell a usual place and device from an unusual one",
+        "to distinguish a usual place and device from an unusual one",
         "each value fades with a half-life of 90 days; 400 days after the last login in all",
         withheld={"content": "keyed digests with weights; which values they were is not stored"},
     )
@@ -64,9 +64,9 @@ class SeenRow(Base):
 
     __tablename__ = "login_context_seen"
     __personal__ = Unlinked(
-        "how common places and devices are among everybody",
+        "how common places and devices are in the population",
         "minutes",
-        "keyed digests, nobody's name",
+        "keyed digests without any name",
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -89,7 +89,7 @@ class FailureRow(Base):
     __tablename__ = "login_context_failure"
     __table_args__ = (Index(None, "subject_digest", "at"), Index(None, "network_digest", "at"))
     __personal__ = Unlinked(
-        "to find out attacks on many accounts", "an hour", "eight bytes of a keyed digest each"
+        "to detect attacks on many accounts", "an hour", "eight bytes of a keyed digest each"
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

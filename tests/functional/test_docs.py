@@ -8,6 +8,11 @@ from service.cli import main
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    *(it for it in ROOT.glob("*.md") if it.name != "CHANGELOG.md"),
+    *(ROOT / "docs").rglob("*.md"),
+]
+"""All but the changelog, which names what was there at its time."""
 
 
 def test_the_table_of_routes_is_what_is_served(service):
@@ -31,12 +36,46 @@ def test_the_table_of_routes_is_what_is_served(service):
     assert told == served
 
 
-def test_the_map_of_concepts_leads_to_files_that_exist():
-    """Every path in docs/architecture.md is there."""
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    paths = re.findall(r"`([a-z_]+/[a-z_/.0-9]+)`", text)
-    assert len(paths) > 30
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+def test_every_path_and_link_of_the_documents_leads_somewhere():
+    """Paths of this repository in backticks, file names of Python, links and their headings."""
+    roots = "benchmarks|biometrics|crypto|deploy|docs|findings|lab|migrations|service|tests"
+    known = {it.name for root in roots.split("|") for it in (ROOT / root).rglob("*.py")}
+    lost, found = [], 0
+    for file in DOCUMENTS:
+        text = re.sub(r"^```.*?^```", "", file.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        paths = re.findall(rf"`((?:{roots})/[^`\s<>…]*)`", text)
+        lost += [(file.name, it) for it in paths if not any(ROOT.glob(it.rstrip("/")))]
+        lost += [(file.name, it) for it in re.findall(r"`(\w+\.py)`", text) if it not in known]
+        links = re.findall(r"\]\(([^()\s#]*)(?:#([^()\s]*))?\)", text)
+        for link, heading in links:
+            target = file.parent / link if link else file
+            if "://" not in link and not (target.exists() and heading in {"", *_headings(target)}):
+                lost.append((file.name, f"{link}#{heading}"))
+        found += len(paths) + len(links)
+    assert found > 250
+    assert lost == []
+
+
+def _headings(file):
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    if file.suffix != ".md":
+        return set()
+    heads = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_every_term_of_the_glossary_is_in_the_code_that_it_names():
+    """Each has one row; each name stands in the file before it."""
+    text = (ROOT / "docs" / "glossary.md").read_text("utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    terms = {row[0].removeprefix("| "): row[2] for row in rows if "`" in row[-1]}
+    assert len(terms) > 40
+    assert len(terms) == len([row for row in rows if "`" in row[-1]])
+    for term, code in terms.items():
+        named = re.findall(r"`([\w/]+\.py)` `(\w+)`", code)
+        assert named, term
+        for path, name in named:
+            assert re.search(rf"\b{name}\b", (ROOT / path).read_text("utf-8")), (term, path, name)
 
 
 def test_every_command_stands_in_the_documents():

@@ -19,7 +19,7 @@ from tests.databases import database_url
 from tests.lacking import lacks
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/operations.md")
+DOCUMENTS = ("README.md", "docs/operations.md", "docs/settings.md")
 PLACE = "postgresql+psycopg://lamina@db/lamina"
 MINE = {"lamina", "export", "id", "secret", "token", "subject", "get", "call", "code"}
 NOT_HERE = {
@@ -262,9 +262,9 @@ def test_every_command_in_running_text_is_one(name):
 
 
 def test_every_target_of_make_that_is_told_exists():
-    """README and operations.md name targets of the Makefile."""
+    """Documents name targets of the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    for name in DOCUMENTS:
+    for name in (*DOCUMENTS, "DEVELOPERS.md", "docs/benchmarks.md", "docs/testing.md"):
         text = (ROOT / name).read_text("utf-8")
         told = set(re.findall(r"(?:^|`|OUNT |0 )make ([a-z][a-z-]*)", text, re.MULTILINE))
         assert told <= targets, told - targets

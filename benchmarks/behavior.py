@@ -3,9 +3,9 @@
     python -m benchmarks.behavior --data DIR [--quick] [--out FILE] [--plot DIR]
 
 DIR has `cmu/`, `meu_touch/`, `hold_and_tap/`, `sapientia_touch/` and `balabit_mouse/` with its
-`training_files/` (docs/behavior.md says where they come from); what is not there is told and left
-out. Models are made of the people of the other folds; impostors are people of the same fold, so
-that nothing has seen anybody who is measured.
+`training_files/` (docs/research/behavior.md names their sources); a missing set is reported and
+left out. Models are trained on the people of the other folds; impostors are people of the same
+fold, so that no model has seen a person who is measured.
 Tables are Markdown, error rates as novice / practised impostors, `±` the 95 % half-width over
 people.
 """

@@ -6,7 +6,7 @@ Every sample goes the way of a login: events, columns, the profile kept so far, 
 signal may say; then it is learned, as after a login at AAL2. Impostors have the password and are
 other people of the same set. Without DIR the people are generated, of another seed than the
 model's; DIR has `cmu/`, `meu_touch/`, `sapientia_touch/`, `hold_and_tap/` and
-`balabit_mouse/training_files/` (docs/behavior.md says where they come from).
+`balabit_mouse/training_files/` (docs/research/behavior.md names their sources).
 """
 
 import argparse

@@ -4,8 +4,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from sqlalchemy import inspect
+from sqlalchemy import text as sql
+
 from service.cli import main
 from service.settings import Settings
+from tests.functional.conftest import PASSWORD
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -76,6 +80,77 @@ def test_every_term_of_the_glossary_is_in_the_code_that_it_names():
         assert named, term
         for path, name in named:
             assert re.search(rf"\b{name}\b", (ROOT / path).read_text("utf-8")), (term, path, name)
+
+
+def test_every_name_that_the_architecture_gives_with_a_file_is_in_it():
+    """Whoever adds a factor or a signal finds each name where the page says it is."""
+    text = " ".join((ROOT / "docs" / "architecture.md").read_text("utf-8").split())
+    listed = r"((?:`\w+`(?:, | and | or )?)+) (?:in|of) `([\w/]+\.py)`"
+    found = [
+        (name, path)
+        for names, path in re.findall(listed, text)
+        for name in re.findall(r"`(\w+)`", names)
+    ] + [(name, path) for path, name in re.findall(r"`([\w/]+\.py)` `(\w+)`", text)]
+    assert len(found) > 15
+    for name, path in found:
+        assert re.search(rf"\b{name}\b", (ROOT / path).read_text("utf-8")), (name, path)
+
+
+def test_the_login_of_the_architecture_leaves_the_rows_that_it_lists(service):
+    """Step by step: tables that gain a row, the revision of the flow, entries of the log."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    steps = re.findall(
+        r"^\| (begin|password|totp|token) \| (.*) \| (\d) \| (.*) \|$", text, re.MULTILINE
+    )
+    listed = [
+        (step, re.findall(r"\w+", rows), int(revision), re.findall(r"[\w.]+", leaves))
+        for step, rows, revision, leaves in steps
+    ]
+    person = service.register()
+    service.clock.advance(minutes=1)
+    flow = {}
+
+    def begin():
+        flow.update(service.begin(person.name).json)
+
+    def complete():
+        flow.update(service.act(flow, "totp", {"code": service.code(person)}).json)
+
+    acts = {
+        "begin": begin,
+        "password": lambda: service.act(flow, "password", {"password": PASSWORD}),
+        "totp": complete,
+        "token": lambda: service.exchange(flow["completion_code"]),
+    }
+    seen, before = [], _rows(service)
+    for step, act in acts.items():
+        act()
+        after = _rows(service)
+        added = {name: count for name, count in (after - before).items() if count}
+        leaves = [name.removeprefix("leaf ") for name in added if name.startswith("leaf ")]
+        tables = [name for name in added if not name.startswith("leaf ")]
+        assert set(added.values()) <= {1}, added
+        seen.append((step, sorted(tables), _revision(service), sorted(leaves)))
+        before = after
+    assert [(step, sorted(rows), at, sorted(leaves)) for step, rows, at, leaves in listed] == seen
+
+
+def _rows(service):
+    """Return how many rows each table has, but for data keys, and entries of each kind the log."""
+    engine = service.container.store.engine
+    names = set(inspect(engine).get_table_names()) - {"dek", "audit_leaf"}
+    with engine.connect() as connection:
+        rows = {
+            name: connection.execute(sql(f'SELECT count(*) FROM "{name}"')).scalar()  # noqa: S608 - names of the schema
+            for name in names
+        }
+        kinds = connection.execute(sql("SELECT kind FROM audit_leaf")).scalars()
+        return Counter(rows) + Counter(f"leaf {kind}" for kind in kinds)
+
+
+def _revision(service):
+    with service.container.store.engine.connect() as connection:
+        return connection.execute(sql("SELECT revision FROM flow")).scalar()
 
 
 def test_every_command_stands_in_the_documents():

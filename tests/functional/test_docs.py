@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from sqlalchemy import inspect
 from sqlalchemy import text as sql
 
@@ -151,6 +152,26 @@ def _rows(service):
 def _revision(service):
     with service.container.store.engine.connect() as connection:
         return connection.execute(sql("SELECT revision FROM flow")).scalar()
+
+
+@pytest.mark.parametrize("name", ["threat-model", "keys"])
+def test_every_test_that_holds_an_attack_exists(name):
+    """Each attack has one, and one named with its file is in that file."""
+    known = {"": set()}
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        functions = re.findall(r"^def (test_\w+)", file.read_text("utf-8"), re.MULTILINE)
+        known.setdefault(file.name, set()).update(functions)
+        known[""].update(functions)
+    rows = re.findall(r"^\| .*$", (ROOT / "docs" / f"{name}.md").read_text("utf-8"), re.MULTILINE)
+    attacks = {row: re.findall(r"`(test_[^`]+)`", row.split(" | ")[-1]) for row in rows}
+    assert sum(map(bool, attacks.values())) > 10
+    for test in (test for tests in attacks.values() for test in tests):
+        file, _, function = test.rpartition("::")
+        assert test in known or function in known.get(file, ()), test
+    if name == "threat-model":
+        # Every row is an attack there, but the heads of the tables.
+        held = [row for row, tests in attacks.items() if tests or row.startswith("| attack")]
+        assert [row for row in attacks if row not in held] == []
 
 
 def test_every_command_stands_in_the_documents():

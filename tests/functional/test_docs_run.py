@@ -264,7 +264,8 @@ def test_every_command_in_running_text_is_one(name):
 def test_every_target_of_make_that_is_told_exists():
     """Documents name targets of the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    for name in (*DOCUMENTS, "DEVELOPERS.md", "docs/benchmarks.md", "docs/testing.md"):
+    more = ("CONTRIBUTING.md", "DEVELOPERS.md", "docs/benchmarks.md", "docs/testing.md")
+    for name in (*DOCUMENTS, *more):
         text = (ROOT / name).read_text("utf-8")
         told = set(re.findall(r"(?:^|`|OUNT |0 )make ([a-z][a-z-]*)", text, re.MULTILINE))
         assert told <= targets, told - targets

@@ -24,10 +24,10 @@ from service.audit.actions import AuditLog
 from service.audit.actions.state import RowState
 from service.authenticators.actions import Authenticators
 from service.authenticators.enrolling import Enrolling
-from service.authenticators.factor import HELP_DESK, Enrollment, Factor
+from service.authenticators.factor import Enrollment, Factor
 from service.clients.actions import Clients
 from service.devices.actions import Devices
-from service.domain.authenticator import Status
+from service.domain.authenticator import HELP_DESK, Status
 from service.domain.bounds import Bounds
 from service.domain.clock import Clock, SystemClock
 from service.domain.errors import Unavailable

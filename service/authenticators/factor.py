@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from service.domain.assurance import Kind
 from service.domain.authenticator import Verifier
 from service.domain.errors import Fault
-
-HELP_DESK: Final = "help_desk"
-"""The factor that checks the code of a recovery by two operators; it proves no level."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+HELP_DESK: Final = "help_desk"
+"""The factor that checks the code of a recovery by two operators; it proves no level."""
+
 
 class Status(StrEnum):
     """The lifecycle states of an authenticator."""

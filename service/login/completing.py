@@ -3,9 +3,9 @@
 from typing import Final
 
 from service.accounts.model import Lead
-from service.authenticators.factor import HELP_DESK
 from service.devices.actions import Device
 from service.domain.assurance import Acr
+from service.domain.authenticator import HELP_DESK
 from service.domain.errors import Fault, NotFound
 from service.login.decisions import FlowDecisions
 from service.login.dependencies import LoginDependencies

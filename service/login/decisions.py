@@ -7,9 +7,8 @@ from uuid import UUID
 
 from crypto import opaque
 from service.accounts.model import LIFTING, Lead
-from service.authenticators.factor import HELP_DESK
 from service.domain.assurance import Acr, Evidence, Kind, worth
-from service.domain.authenticator import FACTOR_OF_TYPE
+from service.domain.authenticator import FACTOR_OF_TYPE, HELP_DESK
 from service.domain.errors import Denied, VerificationFailed
 from service.login import model
 from service.login.dependencies import LoginDependencies

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from service.authenticators.factor import HELP_DESK
 from service.domain.assurance import Acr, Evidence, Kind, achieved, parse_acr
-from service.domain.authenticator import FACTOR_OF_TYPE
+from service.domain.authenticator import FACTOR_OF_TYPE, HELP_DESK
 from service.domain.errors import BadInput, Fault
 from service.policy.model import parser
 from service.policy.model.conditions import Condition, compile_condition

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from service.authenticators.factor import HELP_DESK
 from service.domain.assurance import Acr, Evidence, achieved, parse_acr, recent
+from service.domain.authenticator import HELP_DESK
 from service.policy.model.compiler import (
     LEAST,
     SOMETIME,

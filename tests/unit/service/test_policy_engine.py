@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from service.authenticators.factor import HELP_DESK
 from service.domain.assurance import Acr
+from service.domain.authenticator import HELP_DESK
 from service.policy.actions import parse
 from service.policy.model.compiler import compile_document, supposed
 from service.policy.model.decision import Effect

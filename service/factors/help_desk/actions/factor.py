@@ -9,9 +9,10 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crypto import opaque
-from service.authenticators.factor import HELP_DESK, Match, Presented
+from service.authenticators.factor import Match, Presented
 from service.authenticators.typed import TypedFactor
 from service.domain.assurance import Kind
+from service.domain.authenticator import HELP_DESK
 from service.domain.codes import LONGEST, read_code
 from service.domain.errors import VerificationFailed
 from service.domain.ids import DECOY

@@ -1,7 +1,8 @@
 """What a command of `lamina` costs before it does anything, against another checkout.
 
 Rounds of the two checkouts take turns in one run, so that both meet the same machine. Of each child
-the processor time counts, as `wait4` tells it. The database is SQLite with one client in it.
+the processor time counts, as `wait4` tells it. The database is SQLite with one client in it, made
+by each checkout for itself. The first row is what importing the libraries of a list takes.
 
     python -m benchmarks.cli_start --against ../lamina-before --rounds 21
 """
@@ -31,7 +32,12 @@ COMMANDS: Final = (
     "operators list",
     "policy list",
     "outbox",
+    "webhooks list",
     "db current",
+)
+LIBRARIES: Final = (
+    "import click, pydantic, sqlalchemy.orm, sqlalchemy.dialects.sqlite, "
+    "cryptography.hazmat.primitives.ciphers.aead"
 )
 _HERE: Final = Path(__file__).parents[1]
 
@@ -46,44 +52,59 @@ def _environment(place: Path, checkout: Path) -> dict[str, str]:
     }
 
 
-def spent(arguments: Sequence[str], environment: Mapping[str, str], place: Path) -> float:
-    """Return the seconds of processor time that one command took, of user and system."""
+def spent(arguments: Sequence[str], environment: Mapping[str, str]) -> float | None:
+    """Return the seconds of processor time, of user and system; None where it did not do it."""
     started = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", *arguments],
+        [sys.executable, "-P", *arguments],
         env=dict(environment),
-        cwd=place,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     _, status, used = os.wait4(started.pid, 0)
     started.returncode = os.waitstatus_to_exitcode(status)
-    if started.returncode:
-        raise SystemExit(f"lamina {' '.join(arguments)} ended with {started.returncode}")
-    return used.ru_utime + used.ru_stime
+    return None if started.returncode else used.ru_utime + used.ru_stime
+
+
+def _row(
+    name: str, arguments: Sequence[str], environments: Sequence[Mapping[str, str]], rounds: int
+) -> dict[str, Any]:
+    seconds: list[list[float | None]] = [[] for _ in environments]
+    # The first round of each fills the caches of files and bytecode, and does not count.
+    for _ in range(rounds + 1):
+        for taken, environment in zip(seconds, environments, strict=True):
+            taken.append(spent(arguments, environment))
+    medians = [
+        None if None in taken else statistics.median(each for each in taken[1:] if each)
+        for taken in seconds
+    ]
+    if medians[0] is None:
+        raise SystemExit(f"{name}: it failed")
+    row: dict[str, Any] = {"command": name, "ms": round(medians[0] * 1000)}
+    # The other checkout may not know the command yet.
+    if before := medians[-1] if len(medians) > 1 else None:
+        row |= {"before_ms": round(before * 1000), "ratio": round(medians[0] / before, 3)}
+    print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+    return row
 
 
 def measure(place: Path, checkouts: Sequence[Path], rounds: int) -> list[dict[str, Any]]:
     """Return a row for each command: the medians of both checkouts, and their ratio."""
-    environments = [_environment(place, checkout) for checkout in checkouts]
-    for begin in ("keys init", "db upgrade", "clients create shop --scope all"):
-        spent(begin.split(), environments[0], place)
-    rows = []
-    for command in COMMANDS:
-        seconds: list[list[float]] = [[] for _ in checkouts]
-        # The first round of each fills the caches of files and bytecode, and does not count.
-        for _ in range(rounds + 1):
-            for taken, environment in zip(seconds, environments, strict=True):
-                taken.append(spent(command.split(), environment, place))
-        medians = [statistics.median(taken[1:]) for taken in seconds]
-        row: dict[str, Any] = {"command": command, "ms": round(medians[0] * 1000)}
-        if len(medians) > 1:
-            row |= {
-                "before_ms": round(medians[1] * 1000),
-                "ratio": round(medians[0] / medians[1], 3),
-            }
-        rows.append(row)
-        print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-    return rows
+    environments = []
+    for number, checkout in enumerate(checkouts):
+        own = place / str(number)
+        own.mkdir()
+        environments.append(_environment(own, checkout))
+        for begin in ("keys init", "db upgrade", "clients create shop --scope all"):
+            if spent(["-m", "service.cli", *begin.split()], environments[-1]) is None:
+                raise SystemExit(f"{checkout}: lamina {begin} failed")
+    libraries = _row("(libraries alone)", ["-c", LIBRARIES], environments[:1], rounds)
+    return [
+        libraries,
+        *(
+            _row(command, ["-m", "service.cli", *command.split()], environments, rounds)
+            for command in COMMANDS
+        ),
+    ]
 
 
 def main() -> None:

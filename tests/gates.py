@@ -1,0 +1,84 @@
+"""Gates on form that no linter has: words, sizes and names, checked by `make check`.
+
+Prints one line for each fault and exits with 1 if there is any.
+"""
+
+import ast
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+PACKAGES: Final = ("service", "biometrics", "crypto", "lab", "migrations")
+EVERYWHERE: Final = (*PACKAGES, "tests", "benchmarks")
+RIDDLES: Final = re.compile(
+    r"\b(what it|whom|anew|nobody|somebody|told|whose|as it stands|lets? go|who it)\b",
+    re.IGNORECASE,
+)
+"""Words that hide a meaning in a first line: say who does what to which thing."""
+LONGEST_FILE: Final = 400
+MOST_ANY: Final = 40
+"""Annotations with `Any` in `service`, outside the column descriptor, that the contract allows."""
+DESCRIPTOR: Final = frozenset({"sealed.py", "authentic.py", "shapes.py"})
+_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def files(*packages: str) -> Iterator[Path]:
+    """Yield the Python files of packages, in order."""
+    for package in packages:
+        yield from sorted(Path(package).rglob("*.py"))
+
+
+def riddles(file: Path, tree: ast.Module) -> Iterator[str]:
+    """Yield the first lines of docstrings that use a word of RIDDLES."""
+    for node in ast.walk(tree):
+        if not isinstance(node, _Documented):
+            continue
+        first = (ast.get_docstring(node) or "").partition("\n")[0]
+        found = RIDDLES.search(first)
+        if found:
+            line = node.body[0].lineno
+            yield f"{file}:{line}: `{found[0]}` hides the meaning of the first line: {first}"
+
+
+def formats(file: Path, text: str) -> Iterator[str]:
+    """Yield what keeps the formatter off, and files that are too long."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        if re.search(r"#\s*fmt:\s*(skip|off)", line):
+            yield f"{file}:{number}: the formatter lays out every line"
+    if len(lines) > LONGEST_FILE:
+        yield f"{file}: {len(lines)} lines: split it by meaning at {LONGEST_FILE}"
+
+
+def doubled(trees: dict[Path, ast.Module]) -> Iterator[str]:
+    """Yield public class names that more than one module of the packages defines."""
+    homes = defaultdict(list)
+    for file, tree in trees.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(str(file))
+    for name, places in sorted(homes.items()):
+        if len(places) > 1:
+            yield f"class {name} is defined in {' and '.join(places)}"
+
+
+def main() -> int:
+    """Print every fault; return 1 if there is any."""
+    faults: list[str] = []
+    trees: dict[Path, ast.Module] = {}
+    for file in files(*EVERYWHERE):
+        text = file.read_text("utf-8")
+        faults += formats(file, text)
+        if file.parts[0] in PACKAGES:
+            trees[file] = ast.parse(text)
+            faults += riddles(file, trees[file])
+    faults += doubled(trees)
+    print(*faults, sep="\n", end="\n" if faults else "")  # noqa: T201 - a command
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

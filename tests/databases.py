@@ -1,5 +1,6 @@
 """Databases for tests: empty ones, and ones with today's schema and no row in it."""
 
+import filecmp
 import os
 import shutil
 import uuid
@@ -93,6 +94,11 @@ class Migrated:
                 self._idle.append(kept)
             else:
                 _drop(server, kept.name)
+
+    def untouched(self, file: Path) -> bool:
+        """Tell whether a file of SQLite is the copy as it was given."""
+        wal = file.with_name(f"{file.name}-wal")
+        return not wal.exists() and filecmp.cmp(file, self._sqlite(), shallow=False)
 
     def close(self) -> None:
         """Drop those that were kept."""

@@ -1,9 +1,11 @@
 """The whole service over HTTP, in process: SQLite always, PostgreSQL where there is one."""
 
 import base64
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyotp
 import pytest
@@ -141,19 +143,44 @@ def url(request, migrated, tmp_path) -> Iterator[str]:
         yield url
 
 
+def usual(url: str, directory: Path) -> Settings:
+    """Return settings of a development setup whose keys are in a directory."""
+    return Settings(
+        mode="development", database_url=url, root_key=f"file:{directory / 'keys'}",
+        log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
+    )  # fmt: skip
+
+
 @pytest.fixture
 def settings(url, tmp_path) -> Settings:
     """Settings of a development setup with keys of its own."""
     FileRoot.init(tmp_path / "keys", KEY_CLASSES)
-    return Settings(
-        mode="development",
-        database_url=url,
-        root_key=f"file:{tmp_path / 'keys'}",
-        log_level="error",
-        face_engine="off",
-        smtp_url="console:",
-        sms_url="console:",
-    )
+    return usual(url, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def opened_once(migrated, tmp_path_factory) -> Path:
+    """A directory of keys and of a file of SQLite on which the service was opened once."""
+    directory = tmp_path_factory.mktemp("opened")
+    with migrated.url("sqlite", directory) as url:
+        FileRoot.init(directory / "keys", KEY_CLASSES)
+        plain = usual(url, directory)
+        container = open_container(plain, FrozenClock(START), PasswordHasher.unsafe_for_tests())
+        container.store.engine.dispose()
+    return directory
+
+
+@pytest.fixture
+def begun(settings, clock, opened_once, migrated, tmp_path) -> Settings:
+    """The settings; what opening makes is copied where a service opens a new file as usual.
+
+    To make the keys, the decoy and the first marks of the log anew costs as much as most tests.
+    """
+    file = tmp_path / "lamina.db"
+    plain = settings == usual(f"sqlite:///{file}", tmp_path) and clock.now() == START
+    if plain and migrated.untouched(file):
+        shutil.copytree(opened_once, tmp_path, dirs_exist_ok=True)
+    return settings
 
 
 @pytest.fixture(scope="session")
@@ -184,9 +211,9 @@ def patient(monkeypatch) -> None:
 
 
 @pytest.fixture
-def service(settings, clock, request) -> Iterator[Service]:
+def service(begun, clock, request) -> Iterator[Service]:
     """The service with one client."""
-    container = open_container(settings, clock, PasswordHasher.unsafe_for_tests())
+    container = open_container(begun, clock, PasswordHasher.unsafe_for_tests())
     yield Service(container, clock)
     # Whatever a test did, it did it in ways that leave every row as the log tells.
     edited = "edits_rows" in request.keywords

@@ -166,7 +166,7 @@ def test_what_is_no_yunet_is_refused(tmp_path):
     with pytest.raises(EngineUnavailable, match="cannot be read"):
         YuNet(tmp_path / "none.onnx")
     (tmp_path / "other.onnx").write_bytes(b"other")
-    with pytest.raises(EngineUnavailable, match="does not take"):
+    with pytest.raises(EngineUnavailable, match="does not accept"):
         YuNet(tmp_path / "other.onnx")
 
 

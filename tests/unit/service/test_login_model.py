@@ -290,7 +290,7 @@ def test_a_deferred_flow_survives_json():
     """What was tried, told and delayed comes back equal."""
     flow = deferring(
         tried=(("password", False),),
-        told=True,
+        disclosed=True,
         not_before=NOW,
         delayed=5,
         policy="p",

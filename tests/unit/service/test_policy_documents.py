@@ -315,7 +315,7 @@ def test_the_shipped_policy_is_the_one_of_its_schema():
     schema = document.schema()
     assert schema["$schema"].endswith("2020-12/schema")
     assert set(shipped().model_dump(exclude_unset=True)) <= set(schema["properties"])
-    assert "oneOf" in schema["$defs"]["Condition"]["properties"]["when"]
+    assert "oneOf" in schema["$defs"]["Rule"]["properties"]["when"]
     require_satisfiable(compile_document(shipped()), NOW_REGISTERED)
     assert len(Policy.shipped().whole.version) == 64
 

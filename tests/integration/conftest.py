@@ -32,6 +32,7 @@ from tests.integration.behavior_profiles import (  # noqa: F401 - fixtures
     people,
     signal,
 )
+from tests.integration.posting import mail  # noqa: F401 - a fixture
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -7,19 +7,11 @@ from sqlalchemy import text
 
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Conflict, Expired, Forbidden, NotFound, Throttled
-from service.domain.ids import DECOY
+from tests.integration.registering import CONSENT, EMAIL, NORMAL, PHONE, act, messages
 
-EMAIL = "Alice@Example.com"
-PHONE = "+49 30 123456"
-CONSENT = {
-    "purpose": "face_login",
-    "version": "1",
-    "text_hash": "sha256:00",
-    "locale": "en",
-    "channel": "web",
-}
-NORMAL = {"username": "Alice", "email": "alice@example.com", "phone": "+4930123456"}
 WHOLE = {"username": "Alice", "email": EMAIL, "phone": PHONE}
+
+
 TABLES = ("subject", "subject_index", "consent", "audit_leaf", "outbox", "dek")
 
 
@@ -29,23 +21,10 @@ def sizes(container):
         return {name: tx.execute(text(f"SELECT count(*) FROM {name}")).scalar() for name in TABLES}  # noqa: S608 - names from above
 
 
-def act(container, name, *arguments, **named):
-    """Call an action in a unit of work of its own."""
-    with container.store.transaction() as tx:
-        return getattr(container.accounts, name)(tx, *arguments, **named)
-
-
 def find(container, typed):
     """Return the id of the subject that signs in with an identifier, or None."""
     account = act(container, "find", typed).account
     return account.id if account else None
-
-
-def messages(container, kind):
-    """Return the payloads of one kind that wait in the outbox."""
-    with container.store.transaction() as tx:
-        waiting = container.outbox.waiting(tx, reveal=True)
-    return [row["payload"] for row in waiting if row["kind"] == kind]
 
 
 def sent_code(container, subject, name="email"):
@@ -325,112 +304,3 @@ def test_the_last_identifier_stays(container):
     with pytest.raises(BadInput):
         act(container, "update", container.caller, account.id, identifiers={"username": None})
     assert find(container, "alice") == account.id
-
-
-def test_a_profile_is_replaced_whole(container):
-    """A new profile takes the place of the old one and touches no identifier."""
-    account = act(
-        container,
-        "register",
-        container.caller,
-        {"username": "alice"},
-        segment=None,
-        profile={"name": "Alice", "locale": "en"},
-    )
-    view = act(container, "update", container.caller, account.id, profile={"name": "A."})
-    assert (view["profile"], view["identifiers"]) == ({"name": "A."}, {"username": "alice"})
-
-
-def test_a_consent_is_given_superseded_and_withdrawn(container):
-    """One consent per purpose is in force; earlier ones stay on record with their end."""
-    account = container.register(username="alice")
-    assert not act(container, "consented", account.id, "face_login")
-    given = act(container, "give_consent", account.id, CONSENT)
-    assert given == CONSENT | {"given_at": "2026-11-24T12:00:00Z", "withdrawn_at": None}
-    container.clock.advance(hours=1)
-    act(container, "give_consent", account.id, CONSENT | {"version": "2"})
-    assert act(container, "consented", account.id, "face_login")
-    assert not act(container, "consented", account.id, "behavior")
-    container.clock.advance(hours=1)
-    act(container, "withdraw_consent", account.id, "face_login")
-    assert not act(container, "consented", account.id, "face_login")
-    ended = {
-        item["version"]: item["withdrawn_at"] for item in act(container, "consents", account.id)
-    }
-    assert ended == {"1": "2026-11-24T13:00:00Z", "2": "2026-11-24T14:00:00Z"}
-    with pytest.raises(NotFound, match="consent_not_found"):
-        act(container, "withdraw_consent", account.id, "face_login")
-
-
-def test_purposes_and_subjects_are_apart(container):
-    """A consent to one purpose of one subject says nothing of another."""
-    alice, bob = container.register(username="alice"), container.register(username="bob")
-    act(container, "give_consent", alice.id, CONSENT)
-    act(container, "give_consent", alice.id, CONSENT | {"purpose": "behavior"})
-    act(container, "withdraw_consent", alice.id, "behavior")
-    assert act(container, "consented", alice.id, "face_login")
-    assert not act(container, "consented", bob.id, "face_login")
-
-
-def test_a_suspension_holds_until_it_is_lifted(container):
-    """A suspended login is told to the subject, cannot be suspended twice, and ends once."""
-    account = container.register(email=EMAIL)
-    assert act(container, "get", account.id).may_sign_in
-    assert act(container, "suspend", account.id, "login", "fraud", "operator")
-    assert not act(container, "suspend", account.id, "login", "fraud", "operator")
-    assert not act(container, "get", account.id).may_sign_in
-    assert messages(container, "subject.suspended") == [{"to": NORMAL["email"]}]
-    assert act(container, "suspensions", account.id) == [
-        {"capability": "login", "reason": "fraud", "since": "2026-11-24T12:00:00Z"}
-    ]
-    act(container, "lift", account.id, "login", "operator")
-    assert act(container, "get", account.id).may_sign_in
-    with pytest.raises(NotFound):
-        act(container, "lift", account.id, "login", "operator")
-
-
-def test_a_suspended_payment_does_not_stop_the_login(container):
-    """Each capability is suspended by itself."""
-    account = container.register(username="alice")
-    act(container, "suspend", account.id, "payment", "fraud", "operator")
-    assert act(container, "get", account.id).may_sign_in
-
-
-def test_the_first_login_is_noted_once(container):
-    """A later login does not move the time of the first."""
-    account = container.register(username="alice")
-    act(container, "completed_login", account)
-    first = act(container, "get", account.id).first_login_at
-    container.clock.advance(days=1)
-    act(container, "completed_login", account)
-    assert (
-        act(container, "get", account.id).first_login_at
-        == first
-        == container.clock.now().replace(day=24)
-    )
-
-
-def test_the_decoy_is_nobody(container):
-    """The decoy is made once and can be neither seen nor changed."""
-    assert act(container, "ensure_decoy", container.caller.client, uuid.UUID(int=99))
-    assert not act(container, "ensure_decoy", container.caller.client, uuid.UUID(int=99))
-    for name, arguments in (
-        ("get", ()),
-        ("view", ()),
-        ("consents", ()),
-        ("send_code", ("email",)),
-        ("suspensions", ()),
-        ("give_consent", (CONSENT,)),
-    ):
-        with pytest.raises(NotFound):
-            act(container, name, DECOY, *arguments)
-    with pytest.raises(NotFound):
-        act(container, "update", container.caller, DECOY, profile={})
-    assert not act(container, "known", DECOY).usable
-    assert act(container, "known", uuid.UUID(int=404)) is None
-
-
-def test_the_label_is_what_a_person_knows(container):
-    """An authenticator app shows the username, else an address."""
-    assert act(container, "label", container.register(username="Alice", email=EMAIL).id) == "Alice"
-    assert act(container, "label", container.register(phone=PHONE).id) == NORMAL["phone"]

@@ -12,7 +12,8 @@ from service.app import open_container
 from service.domain.clock import FrozenClock
 from service.settings import Settings
 from tests.functional.conftest import START, Service
-from tests.tamper.edits import EDITS, Edit
+from tests.tamper.acts import Edit
+from tests.tamper.edits import EDITS
 from tests.tamper.world import World, build
 
 OUTCOMES: list[tuple[str, Edit, str]] = []

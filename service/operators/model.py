@@ -32,6 +32,7 @@ _SCOPES: Final = {
 }
 ADMIN_SCOPES: Final = frozenset(
     {
+        "audit:read",
         "keys:admin",
         "clients:admin",
         "policy:write",

@@ -261,7 +261,7 @@ def test_a_flow_that_asks_again_is_not_scored_again(
         with container.store.transaction() as tx:
             seen = facts(container, subject, people[0][11])
             signal.assess(tx, replace(seen, flow=f"flow-{number}"))
-    assert len(signal._recent._said) == 256
+    assert len(signal._recent._cached) == 256
 
 
 def test_a_profile_that_is_changed_within_a_flow_is_not_vouched_for_by_an_earlier_answer(

@@ -57,7 +57,7 @@ def test_members_are_sorted_by_utf16():
 )
 def test_what_has_no_exact_form_is_refused(value):
     """NaN, large integers, bytes, sets, lone surrogates and numeric names raise."""
-    with pytest.raises(ValueError, match=r"JSON|exact|names|surrogates"):
+    with pytest.raises(ValueError, match=r"JSON|exact"):
         canonical_json(value)
 
 

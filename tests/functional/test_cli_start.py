@@ -49,7 +49,6 @@ HEAVY = {
     "structlog",
     "werkzeug",
     "yaml",
-    "zxcvbn",
 }
 WEB = {
     "alembic",

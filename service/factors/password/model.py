@@ -1,9 +1,8 @@
 """Which passwords are taken: length and a blocklist decide (SP 800-63B-4 section 3.1.1.2)."""
 
-import runpy
+import gzip
 import unicodedata
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +15,8 @@ LONGEST: Final = 256
 
 @cache
 def _blocklist() -> frozenset[str]:
-    # Run apart from its package, which would keep all of its dictionaries in memory.
-    spec = find_spec("zxcvbn")
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    names = runpy.run_path(str(Path(places[0]) / "frequency_lists.py"))
-    words: list[str] = names["FREQUENCY_LISTS"]["passwords"]
-    return frozenset(word for word in words if len(word) >= SHORTEST)
+    packed = Path(__file__).with_name("common_passwords.txt.gz").read_bytes()
+    return frozenset(gzip.decompress(packed).decode().split())
 
 
 def normalize(password: str) -> str:

@@ -1,9 +1,17 @@
 """Which passwords are taken (SP 800-63B-4 section 3.1.1.2)."""
 
+import gzip
+import hashlib
+from pathlib import Path
+
 import pytest
 
 from service.domain.errors import BadInput
+from service.factors.password import model
 from service.factors.password.model import LONGEST, SHORTEST, admit, normalize
+
+LIST = "ed5a9d7ef7ee45a6b9ece885981f37281b406cf35938a986f06120086d72049b"
+"""SHA-256 of the passwords that were refused when zxcvbn was installed beside."""
 
 
 def refusal(password, *at):
@@ -70,6 +78,17 @@ def test_a_long_password_is_refused_and_never_cut():
 def test_what_attackers_try_first_is_refused(password):
     """The whole value is compared with the list, in any case and width; one character repeated."""
     assert refusal(password) == ("blocklisted", "/password")
+
+
+def test_the_list_is_the_one_of_its_origin():
+    """It is no other than when it came from zxcvbn, and each of it is refused."""
+    packed = Path(model.__file__).with_name("common_passwords.txt.gz")
+    text = gzip.decompress(packed.read_bytes())
+    origin = packed.with_name("common_passwords.origin.txt").read_text("utf-8")
+    assert (hashlib.sha256(text).hexdigest(), LIST in origin) == (LIST, True)
+    words = text.decode().splitlines()
+    assert len(words) == 11_611
+    assert {refusal(word) for word in words} == {("blocklisted", "/password")}
 
 
 def test_only_the_whole_value_is_on_the_list():

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 
@@ -59,6 +59,9 @@ def parse_acr(values: str) -> Acr:
 class Evidence:
     """The result of one verified factor: subject, authenticator and time."""
 
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    """A member that is unknown here might limit what is proven, so it is refused."""
+
     subject: UUID
     flow: str
     factor: str
@@ -72,7 +75,7 @@ class Evidence:
     llr: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the members as JSON values, for storage in a session or flow."""
+        """Return the members as JSON values, in the form of stored decisions."""
         return {
             "subject": str(self.subject),
             "flow": self.flow,

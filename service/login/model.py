@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from service.domain.assurance import Acr, Evidence
@@ -56,6 +56,9 @@ class FlowRequest:
         address: Digests of the e-mail address of a login, where the client serves a segment in
             which an unverified one may lead to somebody: it must still do so at the end.
     """
+
+    __pydantic_config__: ClassVar = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
+    """How digests are written in the stored state: they are no UTF-8."""
 
     kind: FlowKind
     client: UUID
@@ -321,98 +324,3 @@ def stored(flow: Flow) -> Flow:
 def _require_own(flow: Flow, evidence: Evidence) -> None:
     if evidence.subject != flow.terms.subject or not flow.terms.known:
         raise ValueError("evidence about somebody else")
-
-
-def to_json(flow: Flow) -> dict[str, Any]:
-    """Return the members as JSON values, to be sealed."""
-    terms = flow.terms
-    return {
-        "kind": terms.kind.value,
-        "client": str(terms.client),
-        "subject": str(terms.subject),
-        "known": terms.known,
-        "bucket": terms.bucket,
-        "lane": terms.lane,
-        "segment": terms.segment,
-        "requested": int(terms.requested),
-        "max_age": terms.max_age,
-        "act": terms.act,
-        "session": str(terms.session) if terms.session else None,
-        "token": str(terms.token) if terms.token else None,
-        "device": [str(terms.device[0]), terms.device[1]] if terms.device else None,
-        "surroundings": asdict(terms.client_context),
-        "deferred": terms.deferred,
-        "segments": list(terms.segments),
-        "address": [[version, digest.hex()] for version, digest in terms.address],
-        "began_at": flow.began_at.isoformat(),
-        "active_at": flow.active_at.isoformat(),
-        "status": flow.status.value,
-        "attempts_left": flow.attempts_left,
-        "evidence": [item.to_json() for item in flow.evidence],
-        "layers": [list(layer) for layer in flow.layers],
-        "required": int(flow.required),
-        "band": int(flow.band),
-        "reasons": [
-            [item.code, item.signal, item.contribution, item.detail] for item in flow.reasons
-        ],
-        "samples": dict(flow.samples),
-        "readings": {name: dict(value) for name, value in flow.readings.items()},
-        "tried": [list(item) for item in flow.tried],
-        "matches": [dict(item) for item in flow.matches],
-        "told": flow.disclosed,
-        "not_before": flow.not_before.isoformat() if flow.not_before else None,
-        "delayed": flow.delayed,
-        "policy": flow.policy,
-        "held": flow.held,
-        "challenges": {name: dict(value) for name, value in flow.challenges.items()},
-    }
-
-
-def from_json(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
-    """Return the flow that `to_json` wrote."""
-    device, not_before = value["device"], value["not_before"]
-    terms = FlowRequest(
-        kind=FlowKind(value["kind"]),
-        client=UUID(value["client"]),
-        subject=UUID(value["subject"]),
-        known=value["known"],
-        bucket=value["bucket"],
-        lane=value["lane"],
-        segment=value["segment"],
-        requested=Acr(value["requested"]),
-        max_age=value["max_age"],
-        act=value["act"],
-        session=UUID(value["session"]) if value["session"] else None,
-        device=(UUID(device[0]), device[1]) if device else None,
-        client_context=ClientContext(**value["surroundings"]),
-        deferred=value["deferred"],
-        segments=tuple(value.get("segments", (value["segment"],))),
-        token=UUID(value["token"]) if value.get("token") else None,
-        address=tuple(
-            (version, bytes.fromhex(digest)) for version, digest in value.get("address", ())
-        ),
-    )
-    return Flow(
-        id=flow_id,
-        terms=terms,
-        began_at=datetime.fromisoformat(value["began_at"]),
-        active_at=datetime.fromisoformat(value["active_at"]),
-        status=FlowStatus(value["status"]),
-        revision=revision,
-        attempts_left=value["attempts_left"],
-        evidence=tuple(Evidence.from_json(item) for item in value["evidence"]),
-        layers=tuple(tuple(layer) for layer in value["layers"]),
-        required=Acr(value["required"]),
-        band=Band(value["band"]),
-        reasons=tuple(Reason(*item) for item in value["reasons"]),
-        challenges=value["challenges"],
-        samples=value["samples"],
-        readings=value.get("readings", {}),
-        tried=tuple((factor, verified) for factor, verified in value["tried"]),
-        matches=tuple(value.get("matches", ())),
-        disclosed=value["told"],
-        not_before=datetime.fromisoformat(not_before) if not_before else None,
-        delayed=value["delayed"],
-        policy=value["policy"],
-        held=value["held"],
-    )

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 from typing import Final
 from uuid import UUID
 
-import orjson
 from sqlalchemy import LargeBinary, bindparam, insert, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
 from service.domain.errors import Conflict
 from service.domain.ids import service_owner
-from service.login.model import Flow, from_json, stored, to_json
+from service.login.model import Flow, stored
+from service.login.state import pack, unpack
 from service.store.authentic import record
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
@@ -73,7 +73,7 @@ def add(tx: Tx, flow: Flow, token_digest: bytes) -> None:
         "token_digest": token_digest,
         "revision": flow.revision,
         "expires_at": flow.expires_at,
-        "state": _seal(tx, flow, flow.revision),
+        "state": _seal(tx, flow),
     }
     tx.execute(_INSERT, values)
     record(tx, FlowRow, SimpleNamespace(**values))
@@ -86,7 +86,7 @@ def find(tx: Tx, flow_id: UUID, *, lock: bool = False) -> tuple[Flow, UUID, byte
         return None
     context = _context(flow_id, row.client_id, row.revision)
     state = open_value(tx, "service", context, row.state)
-    return from_json(flow_id, row.revision, orjson.loads(state)), row.client_id, row.token_digest
+    return unpack(flow_id, row.revision, state), row.client_id, row.token_digest
 
 
 def save(tx: Tx, flow: Flow) -> Flow:
@@ -95,24 +95,24 @@ def save(tx: Tx, flow: Flow) -> Flow:
     Raises:
         Conflict: Another request has moved the flow on in the meantime.
     """
-    revision = flow.revision + 1
+    following = replace(flow, revision=flow.revision + 1)
     values = {
         "b_id": flow.id,
         "b_revision": flow.revision,
-        "b_next": revision,
+        "b_next": following.revision,
         "b_expires": flow.expires_at,
-        "b_state": _seal(tx, stored(flow), revision),
+        "b_state": _seal(tx, stored(following)),
     }
     row = tx.execute(_SAVE, values).first()
     if row is None:
         raise moved()
     record(tx, FlowRow, row)
-    return replace(flow, revision=revision)
+    return following
 
 
-def _seal(tx: Tx, flow: Flow, revision: int) -> bytes:
-    context = _context(flow.id, flow.terms.client, revision)
-    return seal_value(tx, "service", context, orjson.dumps(to_json(flow)))
+def _seal(tx: Tx, flow: Flow) -> bytes:
+    context = _context(flow.id, flow.terms.client, flow.revision)
+    return seal_value(tx, "service", context, pack(flow))
 
 
 def _context(flow_id: UUID, client: UUID, revision: int) -> FieldContext:

@@ -17,7 +17,7 @@ from service.domain.clock import Clock, has_come, in_force, rfc3339
 from service.domain.errors import NotFound
 from service.domain.ids import new_id
 from service.sessions import store
-from service.sessions.model import NOWHERE, SessionOrigin, ends, idle
+from service.sessions.model import NOWHERE, SessionOrigin, ends, evidence_json, evidence_of, idle
 from service.sessions.store import SessionRow
 from service.store.engine import Tx
 from service.web.paging import PageRequest
@@ -110,7 +110,7 @@ class Sessions:
             replaces=replaces,
             device_id=device,
         )
-        row.evidence = orjson.dumps([item.to_json() for item in found.evidence]).decode()
+        row.evidence = evidence_json(found.evidence)
         before = old.origin if old else None
         row.origin = orjson.dumps(place.origin).decode() if place.origin else before
         tx.add(row)
@@ -166,8 +166,7 @@ class Sessions:
         account = self._accounts.known(tx, row.subject_id)
         if account is None or not account.may_sign_in or self._idled(row, account.segment, now):
             return None
-        kept = tuple(Evidence.from_json(item) for item in orjson.loads(row.evidence))
-        found = worth(kept, now, self._dependencies.active(tx, row.subject_id))
+        found = worth(evidence_of(row.evidence), now, self._dependencies.active(tx, row.subject_id))
         return _value(row, found.evidence, found.level)
 
     def stands(self, tx: Tx, session: UUID) -> bool:

@@ -1,4 +1,4 @@
-"""How long a session lasts, and how long it may stay unused (SP 800-63B-4 section 2)."""
+"""How long a session lasts and may stay unused (SP 800-63B-4 section 2); its evidence as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,9 +6,29 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from service.domain.assurance import AAL1_LIFE, Achieved, Acr, lasting
+from pydantic import TypeAdapter, ValidationError
+
+from service.domain.assurance import AAL1_LIFE, Achieved, Acr, Evidence, lasting
 
 AAL2_IDLE: Final = timedelta(hours=1)
+_STORED: Final = TypeAdapter(tuple[Evidence, ...])
+
+
+def evidence_json(evidence: tuple[Evidence, ...]) -> str:
+    """Return evidence as JSON, as a session keeps it."""
+    return _STORED.dump_json(evidence).decode()
+
+
+def evidence_of(text: str) -> tuple[Evidence, ...]:
+    """Return the evidence that `evidence_json` wrote, or a list of what `Evidence.to_json` returns.
+
+    Raises:
+        ValueError: It is of another form; the text repeats nothing of it.
+    """
+    try:
+        return _STORED.validate_json(text)
+    except ValidationError:
+        raise ValueError("this is no evidence that is stored with a session") from None
 
 
 @dataclass(frozen=True, slots=True)

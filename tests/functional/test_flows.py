@@ -1,7 +1,10 @@
 """What a flow allows, counts, refuses and ends with."""
 
+import orjson
 import pytest
 
+from service.login import store
+from tests.former_flows import former_state
 from tests.functional.conftest import PASSWORD
 from tests.functional.test_login_flow import shape
 
@@ -20,6 +23,22 @@ def test_a_flow_needs_its_token_and_its_client(service):
     assert stranger.status_code == 404
     seen = service.call("GET", path, Flow_Token=flow["flow_token"])
     assert seen.json == {name: value for name, value in flow.items() if name != "flow_token"}
+
+
+def test_a_flow_of_the_program_before_goes_on_after_an_upgrade(service, monkeypatch):
+    """Its state without a version is read, and what is saved next has one."""
+    person = service.register()
+    with monkeypatch.context() as before:
+        before.setattr(store, "pack", lambda flow: orjson.dumps(former_state(flow)))
+        flow = service.begin().json
+        assert service.act(flow, "password", {"password": PASSWORD}).status_code == 200
+    path = f"/v1/flows/{flow['id']}"
+    seen = service.call("GET", path, Flow_Token=flow["flow_token"]).json
+    assert (seen["revision"], "totp" in seen["actions"]) == (flow["revision"] + 1, True)
+    done = service.act(flow, "totp", {"code": service.code(person)})
+    assert (done.status_code, done.json["status"]) == (200, "completed")
+    again = service.call("GET", path, Flow_Token=flow["flow_token"]).json
+    assert (again["status"], again["revision"]) == ("completed", flow["revision"] + 2)
 
 
 def test_a_code_counts_once_over_flows_and_spellings(service):

@@ -1,7 +1,9 @@
 """The finer rules of assurance: what counts, how it ages, and what is written down of it."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
+from math import isfinite
 from uuid import UUID
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.assurance import Acr, Evidence, Kind, achieved, parse_acr
+from service.sessions.model import evidence_json, evidence_of
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 KINDS = {"password": Kind.KNOWLEDGE, "face": Kind.INHERENCE, "behavior": Kind.INHERENCE}
@@ -163,6 +166,14 @@ def test_evidence_comes_back_from_json_as_it_was(evidence):
     assert all(isinstance(written[name], str) for name in ("subject", "authenticator", "at"))
 
 
+@given(st.lists(evidences.filter(lambda item: item.llr is None or isfinite(item.llr)), max_size=3))
+def test_evidence_of_a_session_is_read_in_both_forms(evidence):
+    """As it is written now, and as sessions that are older hold it."""
+    kept = tuple(evidence)
+    assert evidence_of(evidence_json(kept)) == kept
+    assert evidence_of(json.dumps([item.to_json() for item in kept])) == kept
+
+
 @given(st.lists(evidences, max_size=5))
 def test_every_set_of_evidence_has_a_level(evidence):
     """No set of evidence raises; a level above none has the time of some of the evidence."""
@@ -184,6 +195,9 @@ def test_evidence_of_another_form_is_refused(change, error):
     """What `to_json` would not write is not read."""
     with pytest.raises(error):
         Evidence.from_json(shown("password").to_json() | change)
+    with pytest.raises(ValueError, match="no evidence that is stored") as caught:
+        evidence_of(json.dumps([shown("password").to_json() | change]))
+    assert not {"magic", "nobody", "yesterday"} & set(str(caught.value).split())
 
 
 @pytest.mark.parametrize(

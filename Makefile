@@ -19,7 +19,7 @@ DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.
 	LAMINA_BIND='$(LAMINA_BIND)' LAMINA_ISSUER='$(LAMINA_ISSUER)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-context bench-policy bench-face bench-behavior lock format
+.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-context bench-policy bench-face bench-behavior settings-docs lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -137,6 +137,9 @@ bench-behavior: install ## Measure behavior on published sets (DATA=DIR, QUICK=1
 format: install ## Format and sort imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+settings-docs: install ## Write docs/settings.md from the settings
+	$(BIN)/lamina config --markdown > docs/settings.md
 
 lock: ## Resolve the dependencies anew, with hashes
 	test -x $(BIN)/uv || ($(PYTHON) -m venv $(VENV) && $(PIP) uv)

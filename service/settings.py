@@ -296,16 +296,10 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
     Raises:
         SetupError: A value is wrong or a `LAMINA_` name is unknown; the text names it.
     """
-    file = dotenv if dotenv is not None else Path(".env")
-    if file.exists() and not file.is_file():
-        raise SetupError("bad_setting", f"{file.name} is no regular file")
-    merged = _written(file)
-    merged.update(os.environ if environ is None else environ)
+    merged = {name: value for name, (value, _) in _merged(environ, dotenv).items()}
     values: dict[str, Any] = {}
     roots: dict[str, str] = {}
     for name, value in merged.items():
-        if not name.startswith(PREFIX) or name.startswith(f"{PREFIX}TEST_"):
-            continue
         bare = name.removeprefix(PREFIX)
         if bare.startswith(_CLASS_PREFIX):
             roots[_key_class(name, bare)] = value
@@ -319,6 +313,24 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         first = error.errors(include_url=False, include_input=False)[0]
         where = "".join(f"{PREFIX}{str(part).upper()}: " for part in first["loc"][:1])
         raise SetupError("bad_setting", f"{where}{first['msg'].removeprefix(_PYDANTIC)}") from None
+
+
+def origins(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> dict[str, str]:
+    """Return where each setting comes from that is not at its default: `environment` or `.env`."""
+    found = _merged(environ, dotenv)
+    return {name.removeprefix(PREFIX).lower(): origin for name, (_, origin) in found.items()}
+
+
+def _merged(environ: Mapping[str, str] | None, dotenv: Path | None) -> dict[str, tuple[str, str]]:
+    """Return the values that are set, each with its origin; the environment wins."""
+    file = dotenv if dotenv is not None else Path(".env")
+    if file.exists() and not file.is_file():
+        raise SetupError("bad_setting", f"{file.name} is no regular file")
+    found = {name: (value, ".env") for name, value in _written(file).items()}
+    given = os.environ if environ is None else environ
+    found |= {name: (value, "environment") for name, value in given.items()}
+    ours = (name for name in found if name.startswith(PREFIX))
+    return {name: found[name] for name in ours if not name.startswith(f"{PREFIX}TEST_")}
 
 
 def _splits(url: str) -> bool:

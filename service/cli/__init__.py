@@ -15,6 +15,10 @@ _PLACES: Final = {
     "completion": CommandPlace(
         "service.cli.completion:completion", "Print what completes commands in a shell."
     ),
+    "config": CommandPlace(
+        "service.cli.config:config",
+        "Print each setting with its value, its origin and its meaning; secrets are masked.",
+    ),
     "db": CommandPlace("service.cli.database:database", "Look at and change the schema."),
     "demo": CommandPlace(
         "service.cli.demo:demo",

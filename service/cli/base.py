@@ -145,9 +145,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -
     if not rows:
         click.echo(empty)
         return
-    for line in _table(
-        [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    ):
+    for line in _table([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]):
         click.echo(line)
 
 
@@ -170,7 +168,8 @@ def _width(text: str) -> int:
     )
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Return a value on one line, without signs that a screen obeys."""
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     # A name may hold signs that move the cursor or end the line.
     return (

@@ -70,6 +70,10 @@ class Settings(Bounds):
     backup_days: Annotated[int, Field(ge=1, le=3660)] = 35
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     refresh_grace: Annotated[int, Field(ge=0, le=300)] = 60
+    totp_issuer: Annotated[str, Field(max_length=32)] = ""
+    totp_digits: Annotated[int, Field(ge=6, le=8)] = 6
+    totp_period: Annotated[int, Field(ge=30, le=60)] = 30
+    recovery_codes: Annotated[int, Field(ge=5, le=10)] = 10
     service_name: Annotated[str, Field(min_length=1, max_length=64)] = "Lamina"
     language: str = "en"
     texts: Path | None = None
@@ -91,6 +95,14 @@ class Settings(Bounds):
         if not value.isprintable() or not value.strip() or "=?" in value:
             raise ValueError("must be one line of characters that show, without =?")
         return value.strip()
+
+    @field_validator("totp_issuer")
+    @classmethod
+    def _totp_issuer(cls, value: str) -> str:
+        # The colon parts issuer and account in the label of the URI.
+        if not value.isprintable() or ":" in value or value != value.strip():
+            raise ValueError("must be one line of characters that show, without a colon")
+        return value
 
     @field_validator("language")
     @classmethod

@@ -41,6 +41,7 @@ from service.factors.help_desk.actions.factor import HelpDeskFactor
 from service.factors.password.actions import PasswordFactor
 from service.factors.recovery_codes.actions import RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
+from service.factors.totp.model import CodeForm
 from service.idempotency.actions import Answers
 from service.jobs.actions import Apart, Jobs, Task
 from service.jobs.actions.long import LongJobs, Plan
@@ -505,8 +506,13 @@ def _factors(
     reader = EnginePool.of(settings, at_once=_cores())
     return (
         PasswordFactor(authenticators, hasher or _hasher(), DECOY, behaviors.delete_for),
-        TotpFactor(authenticators, "Lamina", DECOY),
-        RecoveryCodeFactor(authenticators, DECOY),
+        TotpFactor(
+            authenticators,
+            settings.totp_issuer or settings.service_name,
+            DECOY,
+            CodeForm(settings.totp_digits, settings.totp_period),
+        ),
+        RecoveryCodeFactor(authenticators, DECOY, settings.recovery_codes),
         FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness), asked),
     )
 

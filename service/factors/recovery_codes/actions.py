@@ -54,14 +54,16 @@ class RecoveryCodeFactor(TypedFactor):
     type = TYPE
     form = RecoveryCodeInput
 
-    def __init__(self, authenticators: Authenticators, decoy: UUID) -> None:
+    def __init__(self, authenticators: Authenticators, decoy: UUID, count: int = CODES) -> None:
         self._authenticators = authenticators
         self._decoy = decoy
+        self._count = count
 
     def enroll(self, tx: Tx, subject: UUID) -> tuple[Authenticator, list[str]]:
-        """Make ten codes in the place of all earlier ones; they are shown this once."""
-        codes = [opaque.new_code() for _ in range(CODES)]
-        added = self._authenticators.add(tx, subject, TYPE, b"10", status=Status.ACTIVE)
+        """Make a set of codes in the place of all earlier ones; they are shown this once."""
+        codes = [opaque.new_code() for _ in range(self._count)]
+        count = str(self._count).encode()
+        added = self._authenticators.add(tx, subject, TYPE, count, status=Status.ACTIVE)
         digests = [opaque.digest(opaque.normalize_code(code), _PURPOSE) for code in codes]
         self._authenticators.add_codes(tx, added, digests)
         return added, codes

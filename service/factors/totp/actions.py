@@ -24,23 +24,28 @@ from service.factors.totp.model import (
     DIGITS,
     KEPT_STEPS,
     LONGEST_NAME,
+    MOST_DIGITS,
     PERIOD,
+    CodeForm,
     MatchedStep,
     match,
     next_in,
     read_name,
+    shown_issuer,
     shown_name,
 )
 from service.store.engine import Tx
 
 TYPE: Final = "totp"
+_USUAL: Final = CodeForm()
 
 
 def _digits(typed: str) -> str:
-    code = read_digits(typed, DIGITS)
-    if code is None:
-        raise ValueError(f"must be {DIGITS} digits")
-    return code
+    # Any length that a generator may have: which one the person's has, no answer tells.
+    for length in range(DIGITS, MOST_DIGITS + 1):
+        if (code := read_digits(typed, length)) is not None:
+            return code
+    raise ValueError(f"must be {DIGITS} digits, or as many as the app shows")
 
 
 class TotpInput(BaseModel):
@@ -71,8 +76,13 @@ class TotpMaterial(NamedTuple):
     spare: tuple[Verifier, ...]
 
 
-def _pack(secret: str, offset: int) -> bytes:
-    return orjson.dumps({"secret": secret, "offset": offset})
+def _pack(secret: str, offset: int, form: CodeForm) -> bytes:
+    return orjson.dumps({"secret": secret, "offset": offset} | form._asdict())
+
+
+def _form_of(kept: Mapping[str, Any]) -> CodeForm:
+    """Return the form of a generator's codes; an old one names none and has the usual one."""
+    return CodeForm(kept.get("digits", DIGITS), kept.get("period", PERIOD))
 
 
 class TotpFactor(TypedFactor):
@@ -86,10 +96,13 @@ class TotpFactor(TypedFactor):
     type = TYPE
     form = TotpInput
 
-    def __init__(self, authenticators: Authenticators, issuer: str, decoy: UUID) -> None:
+    def __init__(
+        self, authenticators: Authenticators, issuer: str, decoy: UUID, codes: CodeForm = _USUAL
+    ) -> None:
         self._authenticators = authenticators
-        self._issuer = issuer
+        self._issuer = shown_issuer(issuer)
         self._decoy = decoy
+        self._codes = codes
 
     def enroll(
         self,
@@ -103,9 +116,9 @@ class TotpFactor(TypedFactor):
         """Make a secret of 160 bits; return it as text, URI and picture, this once."""
         secret = pyotp.random_base32(32)
         added = self._authenticators.add(
-            tx, subject, TYPE, _pack(secret, 0), status=status, name=name
+            tx, subject, TYPE, _pack(secret, 0, self._codes), status=status, name=name
         )
-        totp = pyotp.TOTP(secret, digits=DIGITS, interval=PERIOD)
+        totp = pyotp.TOTP(secret, digits=self._codes.digits, interval=self._codes.period)
         uri = totp.provisioning_uri(name=shown_name(label), issuer_name=self._issuer)
         picture = io.BytesIO()
         segno.make(uri, error="m").save(picture, kind="svg", scale=4, xmldecl=False)
@@ -128,7 +141,7 @@ class TotpFactor(TypedFactor):
         """Make it active; the first code counts as used from then on."""
         self._authenticators.confirm(tx, pending.subject, pending.authenticator, match.verifier)
         step: MatchedStep = match.used
-        if not self._authenticators.use_step(tx, match.authenticator, step.number, step.newest):
+        if not self._use(tx, match.authenticator, step):
             raise VerificationFailed("totp_step_used")
 
     def load(self, tx: Tx, subject: UUID) -> TotpMaterial:
@@ -144,13 +157,15 @@ class TotpFactor(TypedFactor):
         code, found = presented.values["code"], None
         for verifier in (*material.own, *material.spare):
             kept = orjson.loads(verifier.secret)
-            step = match(kept["secret"], code, unix(now), kept["offset"])
+            step = match(kept["secret"], code, unix(now), kept["offset"], _form_of(kept))
             if step is not None and found is None and verifier in material.own:
                 found = verifier, kept, step
         if found is None:
             raise VerificationFailed("totp_mismatch" if any(material) else "no_totp")
         verifier, kept, step = found
-        moved = _pack(kept["secret"], step.offset) if step.offset != kept["offset"] else None
+        moved = None
+        if step.offset != kept["offset"]:
+            moved = _pack(kept["secret"], step.offset, _form_of(kept))
         return Match(verifier.authenticator, step, moved)
 
     def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
@@ -164,11 +179,14 @@ class TotpFactor(TypedFactor):
     def consume(self, tx: Tx, match: Match, now: datetime) -> None:
         """Use the step up, once."""
         step: MatchedStep = match.used
-        if not self._authenticators.use_step(tx, match.authenticator, step.number, step.newest):
+        if not self._use(tx, match.authenticator, step):
             newest = self._authenticators.newest_step(tx, match.authenticator)
             left = next_in(step, newest, unix(now))
             raise VerificationFailed("totp_step_used", code_used=True, next_in=left)
         self._authenticators.used(tx, match.authenticator, match.verifier)
+
+    def _use(self, tx: Tx, authenticator: UUID, step: MatchedStep) -> bool:
+        return self._authenticators.use_step(tx, authenticator, step.stored, step.newest_stored)
 
     def drop_used(self, tx: Tx, now: datetime) -> int:
         """Forget a page of steps that no clock allows any more; return how many."""

@@ -2,8 +2,19 @@
 
 import pyotp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.factors.totp.model import LARGEST_OFFSET, PERIOD, MatchedStep, clean, match
+from service.factors.totp.model import (
+    LARGEST_OFFSET,
+    PERIOD,
+    CodeForm,
+    MatchedStep,
+    clean,
+    match,
+    next_in,
+    shown_issuer,
+)
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 NOW = 1_795_521_600
@@ -83,3 +94,46 @@ def test_every_digit_counts():
         other = str((int(digits[place]) + 1) % 10)
         changed = digits[:place] + other + digits[place + 1 :]
         assert changed in neighbors or match(SECRET, changed, NOW, 0) is None
+
+
+@pytest.mark.parametrize("digits", [6, 7, 8])
+@pytest.mark.parametrize("period", [30, 45, 60])
+def test_codes_of_any_form_match_their_own_step_only(digits, period):
+    """Each form has its steps, and a code of another length is none."""
+    form = CodeForm(digits, period)
+    totp, center = pyotp.TOTP(SECRET, digits=digits, interval=period), NOW // period
+    for delta in (-1, 0, 1):
+        found = match(SECRET, totp.generate_otp(center + delta), NOW, 0, form)
+        assert found == MatchedStep(center + delta, center + 1, delta, period)
+    assert match(SECRET, totp.generate_otp(center + 2), NOW, 0, form) is None
+    other = pyotp.TOTP(SECRET, digits=6 + (digits - 5) % 3, interval=period)
+    assert match(SECRET, other.generate_otp(center), NOW, 0, form) is None
+
+
+@given(st.integers(30, 60), st.integers(0, 10**9))
+def test_steps_are_stored_in_their_order_and_by_their_beginning(period, number):
+    """No two steps have one number, whatever the period, and one age holds for all."""
+    step = MatchedStep(number, number + 1, 0, period)
+    assert step.stored < step.newest_stored
+    assert step.stored * 30 <= number * period < (step.stored + 1) * 30
+    if period == 30:
+        assert (step.stored, step.newest_stored) == (number, number + 1)
+
+
+@given(st.integers(30, 60), st.integers(10**6, 10**9), st.integers(0, 59), st.integers(-1, 1))
+def test_the_wait_for_the_next_code_ends_as_it_is_shown(period, number, second, delta):
+    """After it the code of the first unused step is on the screen, and not a second before."""
+    now = number * period + second % period
+    matched = MatchedStep(number + delta, number + 1, 0, period)
+    left = next_in(matched, matched.stored, now)
+    assert (now + left) // period == max(number, number + delta + 1)
+    assert left == 0 or (now + left - 1) // period < number + delta + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("Lamina", "Lamina"), ("a: b", "a- b"), ("x" * 40, "x" * 32), (" y ", "y")],
+)
+def test_the_issuer_fits_into_the_label(name, shown):
+    """Without the colon that parts it from the account, and no longer than a picture holds."""
+    assert shown_issuer(name) == shown

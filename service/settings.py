@@ -70,6 +70,9 @@ class Settings(Bounds):
     backup_days: Annotated[int, Field(ge=1, le=3660)] = 35
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     refresh_grace: Annotated[int, Field(ge=0, le=300)] = 60
+    flow_lifetime: Annotated[int, Field(ge=120, le=900)] = 900
+    flow_idle: Annotated[int, Field(ge=60, le=900)] = 300
+    free_attempts: Annotated[int, Field(ge=2, le=5)] = 5
     totp_issuer: Annotated[str, Field(max_length=32)] = ""
     totp_digits: Annotated[int, Field(ge=6, le=8)] = 6
     totp_period: Annotated[int, Field(ge=30, le=60)] = 30

@@ -150,7 +150,7 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
         Behaviors(accounts, models, audit, outbox, clock),
     )
     throttling, context, answers = (
-        Throttling(key_store.purpose_key, clock),
+        Throttling(key_store.purpose_key, clock, settings.free_attempts),
         _context(settings, key_store),
         Answers(store, key_store.purpose_key, clock, settings),
     )
@@ -209,6 +209,8 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
             metrics,
             clock,
             context.origin,
+            timedelta(seconds=settings.flow_lifetime),
+            timedelta(seconds=settings.flow_idle),
         )
     )
     enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)

@@ -206,6 +206,8 @@ class Login:
             deferred=deferred,
             token=token,
             address=address,
+            lifetime=self._dependencies.lifetime,
+            idle=self._dependencies.idle,
         )
         return terms, session.evidence if session else ()
 

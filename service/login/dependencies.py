@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from service.accounts.actions import Accounts
@@ -12,6 +12,7 @@ from service.authenticators.factor import Factor
 from service.devices.actions import Devices
 from service.domain.clock import Clock
 from service.factors.help_desk.actions import Recoveries
+from service.login.model import IDLE, WHOLE
 from service.policy.actions.evaluation import Policies
 from service.policy.actions.subject_risk import SubjectRisks
 from service.risk.model import ClientContext
@@ -49,3 +50,6 @@ class LoginDependencies:
     metrics: Metrics
     clock: Clock
     origin: Callable[[ClientContext, datetime], Mapping[str, Any] | None]
+    lifetime: timedelta = WHOLE
+    """After how long a flow that begins now ends; `idle` is how long it may be unused."""
+    idle: timedelta = IDLE

@@ -78,6 +78,10 @@ class FlowRequest:
     """Those that the client serves, of which `segment` is the first."""
     token: UUID | None = None
     address: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
+    lifetime: timedelta = WHOLE
+    """After how long the flow ends, whatever is done in it."""
+    idle: timedelta = IDLE
+    """After how long without an action it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +125,8 @@ class Flow:
 
     @property
     def expires_at(self) -> datetime:
-        """Return when the flow ends by itself: unused for 5 minutes, or after 15 in all."""
-        return min(self.began_at + WHOLE, self.active_at + IDLE)
+        """Return when the flow ends by itself: unused for a while, or after its lifetime."""
+        return min(self.began_at + self.terms.lifetime, self.active_at + self.terms.idle)
 
     @property
     def own_evidence(self) -> tuple[Evidence, ...]:

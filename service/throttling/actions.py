@@ -17,12 +17,14 @@ from service.throttling import store
 from service.throttling.model import (
     EMPTY_KEPT,
     FEW_KEPT,
+    FREE,
     LONGEST_DELAY,
     MANY_KEPT,
     AttemptLimit,
     Counter,
     Lane,
     delay,
+    free,
 )
 from service.throttling.store import limits
 
@@ -47,9 +49,12 @@ class Reservation:
 class Throttling:
     """The attempt counters."""
 
-    def __init__(self, purpose_key: Callable[[Tx, str], bytes], clock: Clock) -> None:
+    def __init__(
+        self, purpose_key: Callable[[Tx, str], bytes], clock: Clock, free_attempts: int = FREE
+    ) -> None:
         self._purpose_key = purpose_key
         self._clock = clock
+        self._free = free_attempts
 
     def bucket(self, tx: Tx, name: str) -> str:
         """Return the bucket of an account or of an unknown identifier: a keyed digest."""
@@ -66,7 +71,7 @@ class Throttling:
         count = _raised(tx, bucket, lane, counter, now)
         if count is None:
             raise _throttled(tx, bucket, lane, counter, now)
-        return Reservation(count.row, counter, count.era, _waits(tx, count, now))
+        return Reservation(count.row, counter, count.era, self._waits(tx, count, counter, now))
 
     def require(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> None:
         """Check that an attempt may start, if it is counted by `failed` only on failure.
@@ -90,7 +95,7 @@ class Throttling:
         now = self._clock.now()
         count = _raised(tx, bucket, lane, counter, now, always=True)
         if count is not None:
-            _waits(tx, count, now)
+            self._waits(tx, count, counter, now)
 
     def release(self, tx: Tx, reservation: Reservation) -> None:
         """Undo the attempt that verified; other failures and their delays remain.
@@ -114,6 +119,22 @@ class Throttling:
         Others remain: knowing a password grants no new guesses at a code.
         """
         store.clear_some(tx, bucket, lane, {counter.column for counter in counters})
+
+    def _waits(
+        self, tx: Tx, count: store.Count, counter: Counter, now: datetime
+    ) -> datetime | None:
+        """Start the throttle delay for a count; return its end, None if there is none.
+
+        It ends later than an existing delay, so that each attempt can undo only its own.
+        """
+        seconds = delay(count.failures, free(counter, strict=count.strict, most=self._free))
+        if not seconds:
+            return None
+        until = now + timedelta(seconds=seconds)
+        if count.until is not None:
+            until = max(until, count.until + _LATER)
+        store.lock(tx, count.row, until)
+        return until
 
     def drop_unused(self, tx: Tx, now: datetime) -> int:
         """Delete a page of expired rows; return how many.
@@ -140,21 +161,6 @@ def _raised(
     return count
 
 
-def _waits(tx: Tx, count: store.Count, now: datetime) -> datetime | None:
-    """Start the throttle delay for a count; return its end, None if there is none.
-
-    It ends later than an existing delay, so that each attempt can undo only its own.
-    """
-    seconds = delay(count.failures, count.free)
-    if not seconds:
-        return None
-    until = now + timedelta(seconds=seconds)
-    if count.until is not None:
-        until = max(until, count.until + _LATER)
-    store.lock(tx, count.row, until)
-    return until
-
-
 def _throttled(tx: Tx, bucket: str, lane: Lane, counter: Counter, now: datetime) -> Throttled:
     until = store.locked_until(tx, bucket, lane, counter)
     left = int((until - now).total_seconds()) + 1 if until and until > now else None
@@ -164,9 +170,12 @@ def _throttled(tx: Tx, bucket: str, lane: Lane, counter: Counter, now: datetime)
 class Limits:
     """Rate limits, counted under keyed digests of names."""
 
-    def __init__(self, purpose_key: Callable[[Tx, str], bytes], clock: Clock) -> None:
+    def __init__(
+        self, purpose_key: Callable[[Tx, str], bytes], clock: Clock, free_attempts: int = FREE
+    ) -> None:
         self._purpose_key = purpose_key
         self._clock = clock
+        self._free = free_attempts
 
     def take(self, tx: Tx, rule: AttemptLimit, name: str) -> int:
         """Count one use; return 0, or the seconds to wait if it is not allowed."""

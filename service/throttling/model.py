@@ -50,9 +50,15 @@ def limit(counter: Counter) -> int:
     return FACE_TOTAL if counter is Counter.FACE else HARD_TOTAL
 
 
-def free(counter: Counter, *, strict: bool) -> int:
-    """Return the number of consecutive failures without a delay."""
-    return LIVE_FREE if counter is Counter.LIVE_FACE and not strict else FREE
+def free(counter: Counter, *, strict: bool, most: int = FREE) -> int:
+    """Return the number of consecutive failures without a delay.
+
+    Args:
+        counter: What is counted.
+        strict: Whether the row holds a face capture without commanded gestures.
+        most: The setting; captures with commanded gestures have a number of their own.
+    """
+    return LIVE_FREE if counter is Counter.LIVE_FACE and not strict else most
 
 
 def delay(failures: int, after: int = FREE) -> int:

@@ -3,9 +3,11 @@
 import orjson
 import pytest
 
+from crypto.hashing import PasswordHasher
+from service.app import open_container
 from service.login import store
 from tests.former_flows import former_state
-from tests.functional.conftest import PASSWORD
+from tests.functional.conftest import PASSWORD, Service
 from tests.functional.test_login_flow import shape
 
 WRONG = "not the right pass phrase"
@@ -289,3 +291,28 @@ def test_an_enrollment_without_an_act_is_told_which_there_are(service):
     refused = service.begin(None, "enrollment", access_token="x")
     assert refused.status_code == 422
     assert "takes act, one of: enroll:password, enroll:totp" in refused.json["detail"]
+
+
+def test_a_flow_lasts_as_long_as_is_set_when_it_begins(service, settings, clock):
+    """Another setting holds for what begins later; what has begun keeps its times."""
+    service.register()
+    old = service.begin().json
+    shorter = settings.model_copy(update={"flow_lifetime": 120, "flow_idle": 60})
+    container = open_container(shorter, clock, PasswordHasher.unsafe_for_tests())
+    try:
+        other = Service(container, clock)
+        client = (service.client_id, service.secret)
+        new = other.call("POST", "/v1/flows", {"kind": "login", "identifier": "alice"}).json
+        clock.advance(seconds=61)
+        path = f"/v1/flows/{new['id']}"
+        ended = other.call("GET", path, Flow_Token=new["flow_token"])
+        assert (ended.status_code, ended.json.get("status")) == (200, "expired")
+        kept = other.call(
+            "GET",
+            f"/v1/flows/{old['id']}",
+            bearer=other.access(client),
+            Flow_Token=old["flow_token"],
+        )
+        assert kept.json["status"] == "pending"
+    finally:
+        container.store.engine.dispose()

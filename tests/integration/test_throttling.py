@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from service.domain.errors import Throttled
+from service.throttling.actions import Throttling
 from service.throttling.model import Counter, Lane
 from tests.integration.attempts import fill, release, reserve, reset, wait
 
@@ -239,3 +240,42 @@ def test_a_bucket_shows_nobodys_name(container):
     assert one != other
     assert len(one) == 64
     assert "alice" not in one
+
+
+@pytest.mark.parametrize("free", [2, 5])
+def test_as_many_attempts_are_free_as_is_set(container, free):
+    """The next waits as a sixth does where five are; faces on command have their own number."""
+    container.throttling = Throttling(
+        container.key_store.purpose_key, container.clock, free_attempts=free
+    )
+    for counter in (Counter.KNOWLEDGE, Counter.OTHER, Counter.FACE):
+        named = {"bucket": counter.value, "counter": counter}
+        for _ in range(free):
+            reserve(container, **named)
+        assert 0 < wait(container, **named) <= 31
+    for _ in range(10):
+        reserve(container, "live", counter=Counter.LIVE_FACE)
+    assert 0 < wait(container, "live", counter=Counter.LIVE_FACE) <= 31
+
+
+def test_a_failure_that_was_let_through_waits_by_the_setting(container):
+    """Also where it is counted when it has failed, and not before."""
+    throttling = Throttling(container.key_store.purpose_key, container.clock, free_attempts=2)
+    for _ in range(2):
+        with container.store.transaction() as tx:
+            throttling.require(tx, "bob", Lane.STRANGER, Counter.OTHER)
+            throttling.failed(tx, "bob", Lane.STRANGER, Counter.OTHER)
+    with container.store.transaction() as tx, pytest.raises(Throttled):
+        throttling.require(tx, "bob", Lane.STRANGER, Counter.OTHER)
+
+
+def test_a_face_without_a_command_brings_the_setting_to_a_row_of_commands(container):
+    """Three free failures that followed commands are more than two: the row waits at once."""
+    container.throttling = Throttling(
+        container.key_store.purpose_key, container.clock, free_attempts=2
+    )
+    for _ in range(3):
+        reserve(container, counter=Counter.LIVE_FACE)
+    reserve(container, counter=Counter.FACE)
+    assert wait(container, counter=Counter.FACE) > 31
+    assert wait(container, counter=Counter.LIVE_FACE) > 31

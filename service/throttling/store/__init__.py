@@ -41,7 +41,6 @@ from service.throttling.model import (
     HARD_TOTAL,
     LONGEST_DELAY,
     Counter,
-    free,
     limit,
 )
 
@@ -96,14 +95,14 @@ class Count(NamedTuple):
     Args:
         row: Id of the bucket row.
         failures: Number of consecutive failures, including this one.
-        free: Number of failures without a delay.
+        strict: Whether the bucket holds a face capture without commanded gestures.
         era: The era of the bucket.
         until: The end of an existing throttle delay, None if there is none.
     """
 
     row: UUID
     failures: int
-    free: int
+    strict: bool
     era: int
     until: datetime | None
 
@@ -295,7 +294,7 @@ def raise_count(
     failures = getattr(found, counter.column)
     until = found.locked_until
     waits = until if until and now < until <= now + _LONGEST else None
-    return Count(found.id, failures, free(counter, strict=found.strict), found.era, waits)
+    return Count(found.id, failures, found.strict, found.era, waits)
 
 
 def is_open(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> bool:

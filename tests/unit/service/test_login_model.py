@@ -65,6 +65,16 @@ def test_a_flow_expires_by_idling_and_in_all():
     assert model.aged(ended, NOW + model.WHOLE) == ended
 
 
+def test_a_flow_keeps_the_times_it_was_begun_with():
+    """They are of its terms, so that another setting changes none that has begun."""
+    terms = replace(TERMS, lifetime=timedelta(minutes=4), idle=timedelta(minutes=3))
+    flow = fresh(terms=terms)
+    assert flow.expires_at == NOW + timedelta(minutes=3)
+    busy = replace(flow, active_at=NOW + timedelta(minutes=3))
+    assert busy.expires_at == NOW + timedelta(minutes=4)
+    assert unpack(busy.id, busy.revision, pack(busy)) == busy
+
+
 def test_actions_are_the_first_layer_and_back_once_something_is_shown():
     """An ended flow and one without layers offer nothing."""
     assert fresh().actions == ("password",)

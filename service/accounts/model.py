@@ -1,4 +1,4 @@
-"""Normal forms of identifiers: what normalizes together is one account and one bucket."""
+"""Normal forms of identifiers: equal normal forms are one account and one bucket."""
 
 import re
 import unicodedata
@@ -16,16 +16,16 @@ from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault, Forbidden
 
 NORMAL_FORM: Final = 2
-"""Raised whenever the rules below change what a text normalizes to; kept with each digest."""
+"""Incremented when the rules below change any normal form; stored with each digest."""
 ACTIVE: Final = "active"
 DECOY: Final = "decoy"
 ERASED: Final = "erased"
 LIFTING: Final = "lift:suspension"
-"""The act by which somebody lifts a suspension of their own; no young authenticator may."""
+"""The act of lifting one's own suspension; an authenticator in its cool-down cannot do it."""
 _LONGEST: Final = 254
 _LONGEST_LOCAL: Final = 64
 _AT: Final = {0xFF20: "@", 0xFE6B: "@"}
-"""The at signs of other widths: whoever reads one reads an address."""
+"""Full-width and small at signs, which people read as an at sign."""
 _ATOM: Final = r"[^\s\"(),.:;<>@\[\\\]\x00-\x20\x7f]+"
 _LOCAL: Final = re.compile(rf"{_ATOM}(\.{_ATOM})*")
 _DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -36,7 +36,7 @@ _INTERNATIONAL: Final = re.compile(r"\(?\+[0-9 ()./-]+")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What other features may know of a subject; nothing of it is personal data."""
+    """The data of a subject that other features may see; none of it is personal data."""
 
     id: UUID
     status: str
@@ -48,22 +48,24 @@ class Account:
 
     @property
     def usable(self) -> bool:
-        """Whether this subject is one that signs in at all."""
+        """Whether the subject can ever sign in: it is neither the decoy nor erased."""
         return self.status == ACTIVE
 
     @property
     def may_sign_in(self) -> bool:
-        """Whether it may do so now."""
+        """Whether the subject may sign in now."""
         return self.usable and not self.suspended
 
 
 @dataclass(frozen=True, slots=True)
 class IdentifierLookup:
-    """Whom an identifier leads to, and the name of the attempt counter either way.
+    """The account found for an identifier, if any, and the name of its attempt counter.
 
     Args:
-        digests: Where the identifier is an e-mail address of which nobody need have verified that
-            it is theirs: what tells later whether it leads to the same subject still.
+        account: The account; None if the identifier is unknown.
+        counter: The name of the attempt counter; an unknown identifier has one too.
+        digests: The digests of an e-mail address that may be unverified, to check later whether it
+            still leads to the same subject; empty otherwise.
     """
 
     account: Account | None
@@ -72,11 +74,11 @@ class IdentifierLookup:
 
 
 class Lead(StrEnum):
-    """How an address leads to a subject."""
+    """How an identifier leads to a subject."""
 
     NOWHERE = "nowhere"
     CLAIM = "claim"
-    """By policy: nobody has verified it, and nobody else claims it."""
+    """Allowed by policy: the address is unverified and no other subject claims it."""
     PROOF = "proof"
 
 
@@ -89,14 +91,14 @@ class IdentifierType(StrEnum):
 
 
 ADDRESSES: Final = (IdentifierType.EMAIL, IdentifierType.PHONE)
-"""Those to which a code can be sent, which verifies them."""
+"""The kinds that can be verified by a code."""
 
 
 def segment_of(caller: Caller, wanted: str | None) -> str:
-    """Return the segment that a caller means: the first that it serves, where it names none.
+    """Return the requested segment, or the caller's first one if none is requested.
 
     Raises:
-        Forbidden: The caller does not serve it.
+        Forbidden: The caller does not serve the segment.
     """
     segment = wanted or caller.segments[0]
     if segment not in caller.segments:
@@ -113,12 +115,12 @@ def _email(text: str) -> str:
     try:
         if not at or any(_hidden(character) for character in domain):
             raise _no_address()
-        # IDNA maps case by itself: folded before, sharp s and final sigma would be other letters.
+        # IDNA maps case itself: folded first, sharp s and final sigma would become other letters.
         name = idna.encode(domain, uts46=True).decode().removesuffix(".")
         local = str(precis_i18n.get_profile("UsernameCaseMapped").enforce(local))
     except UnicodeError:
         raise _no_address() from None
-    # An encoded word (RFC 2047) is decoded by mail programs, into other headers too.
+    # Mail programs decode an encoded word (RFC 2047), which could inject other headers.
     if (
         "=?" in local
         or not _LOCAL.fullmatch(local)
@@ -134,7 +136,7 @@ def _no_address() -> BadInput:
 
 
 def _hidden(character: str) -> bool:
-    # The two joiners mean something in some scripts: IDNA knows where.
+    # The two joiners are significant in some scripts, where IDNA checks them.
     return unicodedata.category(character) in {"Cc", "Cf"} and character not in "\u200c\u200d"
 
 
@@ -153,7 +155,7 @@ def _phone(text: str) -> str:
 
 
 def _dialed(text: str) -> str:
-    """Return a number as it would be typed in ASCII: no marks that nobody sees, one hyphen."""
+    """Return a phone number in ASCII, without invisible characters and with one kind of hyphen."""
     typed = text.lower() if text.isascii() else "".join(map(_dialed_as, text))
     return typed.strip().removeprefix("tel:").strip()
 
@@ -175,14 +177,14 @@ def _username(text: str) -> str:
     if _kind(text) is not IdentifierType.USERNAME:
         raise _ambiguous()
     name = _enforced("UsernameCaseMapped", text)
-    # Width and composition may have made an at sign or a number of it.
+    # Mapping width and composing characters may have produced an at sign or a phone number.
     if _kind(name) is not IdentifierType.USERNAME:
         raise _ambiguous()
     return name
 
 
 def _ambiguous() -> BadInput:
-    detail = "must not contain @ nor read as a phone number"
+    detail = "must not contain @ or look like a phone number"
     return _refuse("username", "ambiguous_username", detail)
 
 
@@ -202,10 +204,10 @@ _NORMALIZERS: Final = {
 
 
 def normalize(field: IdentifierType, text: str) -> str:
-    """Return the normal form, which is what is compared, kept and sent to.
+    """Return the normal form of an identifier, which is compared, stored and sent to.
 
     Raises:
-        BadInput: The text is no identifier of this kind; the pointer names the field.
+        BadInput: The text is not a valid identifier of this kind; the pointer names the field.
     """
     if not text or len(text) > _LONGEST:
         raise _length(field)
@@ -216,9 +218,9 @@ def normalize(field: IdentifierType, text: str) -> str:
 
 
 def kept(field: IdentifierType, text: str) -> str:
-    """Return what is kept of an identifier that has a normal form.
+    """Return the stored form of a valid identifier.
 
-    An address is kept in its normal form; a username keeps the case in which it was chosen.
+    An address is stored in its normal form; a username keeps the case in which it was chosen.
     """
     if field is IdentifierType.USERNAME:
         return _enforced("UsernameCasePreserved", text)
@@ -236,10 +238,10 @@ def _kind(text: str) -> IdentifierType:
 
 
 def identify(typed: str) -> tuple[IdentifierType, str] | None:
-    """Tell which kind of identifier was typed, by its syntax alone.
+    """Detect the kind of a typed identifier by its syntax alone.
 
     Returns:
-        The kind and the normal form, or None when it can be no identifier at all.
+        The kind and the normal form, or None if the text is not a valid identifier.
     """
     if len(typed) > _LONGEST:
         return None
@@ -251,7 +253,7 @@ def identify(typed: str) -> tuple[IdentifierType, str] | None:
 
 
 def born(text: str, today: date) -> None:
-    """Let a birth date pass that there is and that is over; raises BadInput with its pointer."""
+    """Check that a birth date is a valid date in the past; raises BadInput with its pointer."""
     try:
         day = date.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""HTTP of subjects, identifiers, consents and suspensions."""
+"""HTTP routes for subjects, identifiers, consents and suspensions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
 class ConsentInput(BaseModel):
-    """A consent: to what, in which version and wording, how."""
+    """A consent: its purpose, version, wording, locale and channel."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,7 +36,7 @@ class ConsentInput(BaseModel):
 
 
 class Identifiers(BaseModel):
-    """What a person is found by."""
+    """The identifiers of a person."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,7 +46,7 @@ class Identifiers(BaseModel):
 
 
 class ProfileInput(BaseModel):
-    """Personal data, each member sealed with the rest of the profile."""
+    """Personal data, sealed as one profile."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -58,7 +58,7 @@ class ProfileInput(BaseModel):
 
 
 class NewSubject(BaseModel):
-    """Whom to register."""
+    """A subject to register."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -70,7 +70,7 @@ class NewSubject(BaseModel):
 
 
 class SubjectPatch(BaseModel):
-    """What to replace; an identifier given as null is removed."""
+    """Members to replace; an identifier given as null is removed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -79,7 +79,7 @@ class SubjectPatch(BaseModel):
 
 
 class Lookup(BaseModel):
-    """Whom to find; the kind of identifier follows from its syntax."""
+    """An identifier to look up; its kind follows from its syntax."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -87,7 +87,7 @@ class Lookup(BaseModel):
 
 
 class Listed(BaseModel):
-    """Which subjects to list: all that are there, of every segment that the caller serves."""
+    """Filters for the list of subjects: by default, active ones in all the caller's segments."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -96,7 +96,7 @@ class Listed(BaseModel):
 
 
 class Verification(BaseModel):
-    """The code that was sent; absent to have one sent."""
+    """The code that was sent; if absent, a code is sent."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -104,7 +104,7 @@ class Verification(BaseModel):
 
 
 class NewSuspension(BaseModel):
-    """What to suspend, and why."""
+    """The capability to suspend, and the reason."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -114,7 +114,7 @@ class NewSuspension(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class AccountDependencies:
-    """What other features do when a subject changes; given by the composition root."""
+    """Functions of other features that are called when a subject changes."""
 
     hash_password: Callable[[str], bytes]
     enroll_password: Callable[[Tx, UUID, bytes], object]
@@ -133,7 +133,7 @@ class SubjectRoutes:
         self._dependencies = dependencies
 
     def register(self, call: Call) -> Mapping[str, Any]:
-        """Register a subject, with its password where one is given: all of it, or nothing."""
+        """Register a subject, with its password if given, in one transaction."""
         wanted: NewSubject = call.body
         verifier = self._dependencies.hash_password(wanted.password) if wanted.password else None
         profile = wanted.profile.model_dump(exclude_none=True) if wanted.profile else None
@@ -167,7 +167,7 @@ class SubjectRoutes:
             return self._accounts.lookup(tx, call.by, call.body.identifier)
 
     def change(self, call: Call) -> Mapping[str, Any]:
-        """Replace identifiers or the profile; an identifier needs the right to change it."""
+        """Replace identifiers or the profile; identifiers require authorization."""
         wanted: SubjectPatch = call.body
         given = wanted.identifiers.model_dump(exclude_unset=True) if wanted.identifiers else {}
         profile = wanted.profile.model_dump(exclude_none=True) if wanted.profile else None
@@ -181,7 +181,7 @@ class SubjectRoutes:
             )
 
     def verify(self, call: Call) -> Mapping[str, Any]:
-        """Send a code to a stored address, or confirm the address with it."""
+        """Send a code to a stored address, or verify the address with the code."""
         name = call.path["name"]
         if name not in {"email", "phone"}:
             raise NotFound("identifier_not_found", "Only email and phone can be verified.")
@@ -191,13 +191,13 @@ class SubjectRoutes:
                 self._accounts.send_code(tx, subject, name, caller=call.by)
                 return {"status": "sent"}
             right = self._accounts.check_code(tx, subject, name, code, caller=call.by)
-        # The attempt is committed before the refusal, so that it stays counted.
+        # Commit the attempt before refusing it, so that it stays counted.
         if not right:
             raise VerificationFailed("verification_code_mismatch")
         return {"status": "verified"}
 
     def consents(self, call: Call) -> Mapping[str, Any]:
-        """List every consent, the withdrawn ones too."""
+        """List every consent, including withdrawn ones."""
         with self._database.transaction(read=True) as tx:
             return pages.consents(tx, self._served(tx, call).id, call.page)
 
@@ -208,7 +208,7 @@ class SubjectRoutes:
             return self._accounts.give_consent(tx, subject, call.body.model_dump())
 
     def withdraw(self, call: Call) -> None:
-        """Withdraw a consent; what was kept under it goes in the same transaction."""
+        """Withdraw a consent, and delete data stored under it in the same transaction."""
         purpose = call.path["purpose"]
         with self._database.transaction() as tx:
             subject = self._locked(tx, call).id
@@ -216,7 +216,7 @@ class SubjectRoutes:
             self._dependencies.withdrawn(tx, subject, purpose)
 
     def suspensions(self, call: Call) -> Mapping[str, Any]:
-        """List what is suspended."""
+        """List the suspensions."""
         with self._database.transaction(read=True) as tx:
             return pages.suspensions(tx, self._served(tx, call).id, call.page)
 
@@ -228,11 +228,11 @@ class SubjectRoutes:
             subject = self._locked(tx, call).id
             new = self._accounts.suspend(tx, subject, wanted.capability, wanted.reason, actor)
             if not new:
-                raise Conflict("already_suspended", "This capability is suspended already.")
+                raise Conflict("already_suspended", "This capability is already suspended.")
             return self._accounts.suspensions(tx, subject)[-1]
 
     def lift(self, call: Call) -> None:
-        """Lift a suspension, on the client's own authority or by a grant of the person's."""
+        """Lift a suspension, on the client's own authority or by the subject's grant."""
         grant, actor = call.header("Grant"), call.by.actor
         with self._database.transaction() as tx:
             account = self._locked(tx, call)

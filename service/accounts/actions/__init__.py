@@ -1,4 +1,4 @@
-"""Register, find and change subjects; consents; proof that an address is read."""
+"""Register, find and change subjects; record consents; verify addresses."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -44,7 +44,7 @@ def _account(row: Subject) -> Account:
 
 
 class Accounts:
-    """Subjects and what leads to them."""
+    """Subjects and their identifiers."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Accounts:
         self._suspended: Callable[[Tx, UUID], object] = lambda _tx, _subject: None
 
     def when_suspended(self, do: Callable[[Tx, UUID], object]) -> None:
-        """Let something be done in the same transaction when somebody's login is suspended."""
+        """Register a function that runs in the same transaction when a login is suspended."""
         self._suspended = do
 
     def register(
@@ -81,8 +81,8 @@ class Accounts:
         """Add a subject.
 
         Raises:
-            BadInput: An identifier is not of its kind, or none was given.
-            Forbidden: The caller may not serve the segment.
+            BadInput: An identifier is not valid for its kind, or none was given.
+            Forbidden: The caller does not serve the segment.
             Conflict: Another subject holds an identifier.
         """
         if not identifiers:
@@ -105,7 +105,7 @@ class Accounts:
         return _account(row)
 
     def ensure_decoy(self, tx: Tx, client: UUID, subject: UUID) -> bool:
-        """Make the subject whose verifiers stand in for unknown ones; True when it is new."""
+        """Add the decoy, which stands in for unknown subjects; return True if it is new."""
         if store.get(tx, subject):
             return False
         row = self._new(tx, client, "default", DECOY)
@@ -114,12 +114,12 @@ class Accounts:
         return True
 
     def find(self, tx: Tx, typed: str, unproven: Collection[str] = ()) -> IdentifierLookup:
-        """Return whom an identifier leads to; see `Leading.find`."""
+        """Return the account that an identifier leads to; see `Leading.find`."""
         return self.leading.find(tx, typed, unproven)
 
     def lookup(self, tx: Tx, caller: Caller, typed: str) -> dict[str, Any]:
         """Return the view of a subject for a client that serves it; raises NotFound."""
-        # Something that is no identifier is looked up too, so that it costs the same.
+        # An invalid identifier is looked up too, so that it takes the same time.
         field, normal = identify(typed) or (IdentifierType.USERNAME, "")
         found = self._claims.find(tx, caller, field, normal)
         if found is None:
@@ -134,39 +134,39 @@ class Accounts:
         return account
 
     def served(self, tx: Tx, caller: Caller, subject: UUID) -> Account:
-        """Return a subject of a segment that the caller serves; any other is not there for it."""
+        """Return a subject of a segment that the caller serves; raises NotFound for any other."""
         account = self.get(tx, subject)
         if account.segment not in caller.segments:
             raise _no_subject()
         return account
 
     def lock(self, tx: Tx, subject: UUID) -> Account:
-        """Lock a subject for a change of what it owns, then read it; raises NotFound.
+        """Lock a subject to change data that it owns, then read it; raises NotFound.
 
-        Call it before anything else of the subject is read in the transaction (ADR 6).
+        Call it before reading anything else of the subject in the transaction (ADR 6).
         """
         store.lock(tx, subject)
         return self.get(tx, subject)
 
     def served_locked(self, tx: Tx, caller: Caller, subject: UUID) -> Account:
-        """Return the same as `served`, with the subject locked for a change (ADR 6)."""
+        """Lock a subject for a change (ADR 6), then return it as `served` does."""
         store.lock(tx, subject)
         return self.served(tx, caller, subject)
 
     def hold(self, tx: Tx, subject: UUID) -> bool:
-        """Lock a subject for a change (ADR 6); False where there is none, or it was erased."""
+        """Lock a subject for a change (ADR 6); return False if it is unknown or erased."""
         found = store.lock(tx, subject)
         return (store.status(tx, subject) if found is None else found) == ACTIVE
 
     def known(self, tx: Tx, subject: UUID) -> Account | None:
-        """Return a subject by id, the decoy too."""
+        """Return a subject by id, including the decoy; None if there is none."""
         row = store.plain(tx, subject)
         if row is None:
             return None
         return account_of(row)
 
     def view(self, tx: Tx, subject: UUID) -> dict[str, Any]:
-        """Return everything a client with `subjects:read` may see; raises NotFound."""
+        """Return all data of a subject that `subjects:read` may see; raises NotFound."""
         return self._view(tx, self._row(tx, subject))
 
     def update(
@@ -178,9 +178,9 @@ class Accounts:
         identifiers: Mapping[str, str | None] | None = None,
         profile: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Replace identifiers (None removes one) and the profile; tell the old addresses.
+        """Replace identifiers (None removes one) and the profile; notify the old addresses.
 
-        What is the same in other words stays as it is, verified and untold.
+        An identifier with the same normal form stays unchanged and verified, without a notice.
         """
         store.lock(tx, subject)
         row = self._row(tx, subject)
@@ -190,32 +190,32 @@ class Accounts:
             if self._claims.replace(tx, caller, row, IdentifierType(name), value)
         ]
         written = None if profile is None else self._profile(profile)
-        anew = written is not None and written != row.profile
-        if anew:
+        profile_changed = written is not None and written != row.profile
+        if profile_changed:
             row.profile = written
         if changed and not (row.username or row.email or row.phone):
             fault = Fault("/identifiers", "missing", "the last identifier cannot be removed")
             raise BadInput(fault)
-        if changed or anew:
+        if changed or profile_changed:
             row.updated_at = self._clock.now()
             self._audit.append(
                 tx, "subject.changed", subject=subject, actor=caller.actor, fields=changed
             )
         return self._view(tx, row)
 
-    def notify(self, tx: Tx, subject: UUID, kind: str, **said: str) -> None:
-        """Put a notice to every verified address, else every known one, into the outbox."""
+    def notify(self, tx: Tx, subject: UUID, kind: str, **details: str) -> None:
+        """Queue a notice to every verified address, or to every known one if none is verified."""
         row = store.get(tx, subject)
         for address in self._claims.reached(tx, row) if row else []:
-            self._outbox.put(tx, kind, subject, {"to": address, **said})
+            self._outbox.put(tx, kind, subject, {"to": address, **details})
 
     def label(self, tx: Tx, subject: UUID) -> str:
-        """Return the name that an authenticator app shows: the username, or an address."""
+        """Return the account name for an authenticator app: the username, or an address."""
         row = self._row(tx, subject)
         return row.username or row.email or row.phone or str(subject)
 
     def completed_login(self, tx: Tx, account: Account) -> None:
-        """Note a completed login; from the first one on a scope alone changes nothing."""
+        """Record the first completed login; afterwards a scope alone no longer allows changes."""
         if account.first_login_at is None:
             store.mark_login(tx, account.id, self._clock.now())
 
@@ -223,51 +223,51 @@ class Accounts:
         """Send a code to the stored address, never to a typed one.
 
         Args:
-            tx: A unit of work.
-            subject: Whose address.
-            name: Which one.
-            caller: The client that asks, whose sends are counted; None for the service itself.
+            tx: A transaction.
+            subject: The owner of the address.
+            name: The kind of address.
+            caller: The requesting client, which is rate-limited; None for the service itself.
 
         Raises:
             NotFound: The caller serves no such subject, or it has no such address.
-            Throttled: Too much was sent to the address, for the subject or by the client.
+            Throttled: Too many codes were sent to the address, for the subject or by the client.
         """
         store.lock(tx, subject)
-        row = self._seen(tx, subject, caller)
+        row = self._served_row(tx, subject, caller)
         self._codes.send(tx, row, IdentifierType(name), caller.client if caller else None)
 
     def check_code(
         self, tx: Tx, subject: UUID, name: str, typed: str, *, caller: Caller | None = None
     ) -> bool:
-        """Confirm an address; the caller commits either way, so that attempts stay counted."""
-        # All who claim the address are locked before anything of them is read, in one order.
+        """Verify an address by its code; the caller always commits, so attempts stay counted."""
+        # All who claim the address are locked in one order before any of their data is read.
         others = claims.claimants(tx, subject, name)
         store.lock_all(tx, others)
         return self._codes.check(
-            tx, self._seen(tx, subject, caller), IdentifierType(name), typed, others
+            tx, self._served_row(tx, subject, caller), IdentifierType(name), typed, others
         )
 
     def drop_ended(self, tx: Tx, now: datetime) -> int:
-        """Forget codes that count no more, and counts of them that have ended."""
+        """Delete expired codes and expired rate limits; return how many."""
         return claims.drop_codes(tx, now) + self._limits.drop_ended(tx, now)
 
     def renew(self, tx: Tx, _now: datetime) -> int:
-        """Bring some identifiers under today's normal form; return how many there were."""
+        """Update a page of identifiers to the current normal form; return how many were old."""
         return self._claims.renew(tx)
 
     def give_consent(self, tx: Tx, subject: UUID, consent: Mapping[str, str]) -> dict[str, Any]:
-        """Record a consent; an earlier one to the same purpose is superseded.
+        """Record a consent, which supersedes an earlier one to the same purpose.
 
-        The same one again is the one that is in force: nothing is recorded twice.
+        A consent equal to the active one is not recorded again.
 
         Raises:
-            Conflict: Consents to too many purposes are in force.
+            Conflict: Consents to too many purposes are active.
         """
         self.lock(tx, subject)
         now, most = self._clock.now(), self._bounds.max_consents
         before = store.in_force(tx, subject, consent["purpose"])
         if not before and store.count_in_force(tx, subject, most) >= most:
-            detail = f"Consents to {most} purposes are in force; withdraw one."
+            detail = f"Consents to {most} purposes are active; withdraw one."
             raise Conflict("too_many_consents", detail)
         for old in before:
             if all(getattr(old, name) == value for name, value in consent.items()):
@@ -285,32 +285,32 @@ class Accounts:
         return pages.consent(row)
 
     def withdraw_consent(self, tx: Tx, subject: UUID, purpose: str) -> None:
-        """Withdraw a consent; raises NotFound when none is in force."""
+        """Withdraw a consent; raises NotFound if none is active."""
         self.lock(tx, subject)
         row = self._consent(tx, subject, purpose)
         if row is None:
-            raise NotFound("consent_not_found", "No consent to this purpose is in force.")
+            raise NotFound("consent_not_found", "No consent to this purpose is active.")
         row.withdrawn_at = self._clock.now()
         self._audit.append(tx, "consent.withdrawn", subject=subject, purpose=purpose)
 
     def consents(self, tx: Tx, subject: UUID) -> list[dict[str, Any]]:
-        """Return every consent, the withdrawn ones too."""
+        """Return every consent, including withdrawn ones."""
         self._row(tx, subject)
         return [pages.consent(row) for row in store.consents(tx, subject)]
 
     def consented(self, tx: Tx, subject: UUID, purpose: str, *, for_share: bool = False) -> bool:
-        """Tell whether a consent to a purpose is in force.
+        """Return whether a consent to a purpose is active.
 
         Args:
-            tx: A unit of work.
-            subject: Whose.
-            purpose: To what.
-            for_share: Lock the consent against a withdrawal until this unit of work ends.
+            tx: A transaction.
+            subject: The subject that consented.
+            purpose: The purpose.
+            for_share: Lock the consent against a withdrawal until the transaction ends.
         """
         return store.consented(tx, subject, purpose, for_share=for_share)
 
     def suspend(self, tx: Tx, subject: UUID, capability: str, reason: str, actor: str) -> bool:
-        """Suspend a capability and tell the subject; False when it is suspended already."""
+        """Suspend a capability and notify the subject; False if it is already suspended."""
         self.lock(tx, subject)
         now = self._clock.now()
         values = {
@@ -336,7 +336,7 @@ class Accounts:
         return True
 
     def lift(self, tx: Tx, subject: UUID, capability: str, actor: str) -> None:
-        """Lift a suspension; raises NotFound when there is none."""
+        """Lift a suspension; raises NotFound if there is none."""
         self.lock(tx, subject)
         if not store.lift(tx, subject, capability):
             raise NotFound("suspension_not_found", "This capability is not suspended.")
@@ -345,16 +345,16 @@ class Accounts:
         )
 
     def suspensions(self, tx: Tx, subject: UUID) -> list[dict[str, Any]]:
-        """Return what a subject may not use, and since when."""
+        """Return the suspensions of a subject."""
         self._row(tx, subject)
         return [pages.suspension(row) for row in store.suspensions(tx, subject)]
 
     def erase_contact(self, tx: Tx, subject: UUID) -> None:
-        """Let go of every identifier and of what proves one; nobody is led here any more."""
+        """Delete all identifiers and verification codes, so that no lookup finds this subject."""
         store.drop_contact(tx, subject)
 
     def mark_erased(self, tx: Tx, subject: UUID) -> None:
-        """Leave of a subject only that there was one."""
+        """Mark a subject as erased; its row remains."""
         store.mark_erased(tx, subject, ERASED, self._clock.now())
 
     def _new(self, tx: Tx, client: UUID, segment: str, status: str) -> Subject:
@@ -375,7 +375,7 @@ class Accounts:
             born(profile["birthdate"], self._clock.now().date())
         return orjson.dumps(dict(profile)).decode()
 
-    def _seen(self, tx: Tx, subject: UUID, caller: Caller | None) -> Subject:
+    def _served_row(self, tx: Tx, subject: UUID, caller: Caller | None) -> Subject:
         row = self._row(tx, subject)
         if caller is not None and row.segment not in caller.segments:
             raise _no_subject()

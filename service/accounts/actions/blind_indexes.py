@@ -1,4 +1,4 @@
-"""Write the digests of a new blind-index key for identifiers that are there already."""
+"""Add digests under a new blind-index key for existing identifiers."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -20,7 +20,7 @@ PAGE: Final = 500
 
 
 class Indexing:
-    """Fills one version of the index from another, and drops what no version needs."""
+    """Fills a version of the index from another, and deletes versions that are not in use."""
 
     def __init__(self, database: Store, key_store: KeyStore, clock: Clock) -> None:
         self._database = database
@@ -40,7 +40,7 @@ class Indexing:
         yield from passes(self._database, page)
 
     def drop_pages(self) -> Iterator[RotationPage]:
-        """Delete the digests of versions that are not in use any more."""
+        """Delete the digests of versions that are no longer in use."""
 
         def page(tx: Tx, after: UUID) -> RotationPage:
             gone = claims.drop_dead_digests(tx, after, self._key_store.index_versions(), PAGE)
@@ -51,7 +51,7 @@ class Indexing:
     def _fill(self, tx: Tx, after: UUID, version: int) -> RotationPage:
         seen = claims.undigested(tx, version, after, PAGE)
         index, page = self._key_store.blind_index(tx, version), RotationPage(last=_last(seen))
-        # Nobody may change or prove an identifier between its being read and its being written.
+        # The lock prevents a change or a verification between the read and the write.
         held = {row.subject_id for row in seen}
         store.lock_all(tx, held)
         for row in claims.undigested(tx, version, after, PAGE):
@@ -65,7 +65,7 @@ class Indexing:
                 continue
             normal = normal_of(IdentifierType(row.field), value) if value else None
             if normal is None:
-                # What can be typed no more leads nowhere.
+                # An identifier that can no longer be typed leads to no subject.
                 claims.drop_claim(tx, row.subject_id, row.field)
                 page.moved += 1
                 continue
@@ -78,7 +78,7 @@ class Indexing:
                 "verified_at": row.verified_at,
                 "form": NORMAL_FORM,
             }
-            # Two that were apart may be one by now: the second is to be proven anew.
+            # Two identifiers may now have the same normal form: the second must be verified again.
             unproven = values | {"verified_at": None}
             page.moved += store.add_digest(tx, values) or store.add_digest(tx, unproven)
         return page

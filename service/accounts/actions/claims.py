@@ -1,9 +1,9 @@
-"""What a subject says it is found by: anybody may say so of an address, one person proves it.
+"""Claims to identifiers: several subjects may claim an address, but only one verifies it.
 
-A username belongs to the first who registers it. An address that nobody has verified binds nobody:
-whoever verifies it first is whom it leads to, and what the others said of it lapses at that moment.
-An address that somebody has verified is refused only where the caller serves that person; to any
-other client it looks free, may be claimed, and never verifies as long as its owner holds it.
+A username belongs to the first who registers it. A claim to an unverified address excludes no one:
+whoever verifies the address first owns it, and the other claims lapse at that moment. A verified
+address is refused only to a caller that serves its owner; to any other client it looks free, may
+be claimed, and never verifies as long as its owner holds it.
 """
 
 from collections.abc import Collection, Sequence
@@ -29,7 +29,7 @@ from service.throttling.model import AttemptLimit
 
 _PAGE: Final = 200
 NOTICES: Final = AttemptLimit("notice:address", 20, timedelta(days=1), (*[0] * 8, 3600))
-"""To an address that nobody has verified: eight at once, then one an hour."""
+"""For an address that is not verified: eight at once, then one an hour."""
 
 
 class Claims:
@@ -53,7 +53,7 @@ class Claims:
         ]
 
     def of(self, tx: Tx, field: IdentifierType, text: str) -> Digests:
-        """Return the same of what is kept; nothing where today's rules take it no more."""
+        """Return the digests of a stored text; empty if the current rules reject it."""
         normal = normal_of(field, text)
         return self.digests(tx, field, normal) if normal else []
 
@@ -61,8 +61,8 @@ class Claims:
         """Claim an identifier for a subject that has none of this kind.
 
         Raises:
-            BadInput: It is none of its kind.
-            Conflict: Somebody else holds it, whom the caller may know of; or it is a username.
+            BadInput: The value is not valid for this kind.
+            Conflict: Another subject that the caller serves verified it; or a username is taken.
         """
         now, digests = self._clock.now(), self._digests_of(tx, field, value)
         if field in ADDRESSES:
@@ -75,7 +75,7 @@ class Claims:
     def replace(
         self, tx: Tx, caller: Caller, row: Subject, field: IdentifierType, value: str | None
     ) -> bool:
-        """Replace an identifier; False where the new one is the old one in other words."""
+        """Replace an identifier; return False if the normal form stays the same."""
         old = getattr(row, field.value)
         if value is not None and old and normalize(field, value) == normal_of(field, old):
             return False
@@ -91,10 +91,10 @@ class Claims:
         return True
 
     def find(self, tx: Tx, caller: Caller, field: IdentifierType, normal: str) -> UUID | None:
-        """Return whom an identifier means to a client, among those of its segments.
+        """Return the subject that an identifier means to a client, within the client's segments.
 
-        Somebody who has proven it, else the only one who claims it, else the only one among
-        those whom this client registered.
+        The one that verified it, else the only one that claims it, else the only claimant that this
+        client registered.
         """
         found = claims.claiming(tx, field.value, self.digests(tx, field, normal), caller.segments)
         if not found:
@@ -105,25 +105,25 @@ class Claims:
         return _id(mine) if len(mine) == 1 else None
 
     def owner(self, tx: Tx, row: Subject, field: IdentifierType) -> UUID | None:
-        """Return who else has proven the address of a subject."""
+        """Return the other subject that has verified this subject's address, if any."""
         found = claims.owner(
             tx, field.value, self._digests_of(tx, field, getattr(row, field.value))
         )
         return found if found != row.id else None
 
     def prove(self, tx: Tx, row: Subject, field: IdentifierType, others: Collection[UUID]) -> bool:
-        """Give an address to a subject that has proven it; False where somebody else holds it.
+        """Make a subject the owner of an address; return False if another subject has verified it.
 
         Args:
-            tx: A unit of work in which all of them are locked.
-            row: Whose it is now.
-            field: Which address.
-            others: Who was locked because they claimed the same; if they still do, that lapses.
+            tx: A transaction in which all of them are locked.
+            row: The subject that has proven control of the address.
+            field: The kind of address.
+            others: The locked subjects that claimed the same address; their remaining claims lapse.
         """
         rivals = set(others).intersection(claims.claimants(tx, row.id, field.value)) - {row.id}
         if self.owner(tx, row, field) is not None:
             return False
-        # Written anew from the address that the code was sent to, whatever stood there.
+        # Rewrite it from the address that the code was sent to, whatever the row contained.
         claims.drop_claim(tx, row.id, field.value)
         setattr(row, field.value, kept(field, getattr(row, field.value)))
         digests = self._digests_of(tx, field, getattr(row, field.value))
@@ -135,15 +135,15 @@ class Claims:
         return True
 
     def renew(self, tx: Tx) -> int:
-        """Bring a page of identifiers under today's normal form; return how many there were.
+        """Update a page of identifiers to the current normal form; return how many were old.
 
-        What cannot be read holds up none of the others: each page goes on behind the one before,
-        and the one after the last begins anew.
+        An unreadable identifier does not block the others: each page continues after the previous
+        one, and after the last page the next pass starts.
         """
         seen = claims.outdated(tx, NORMAL_FORM, self._looked_at, _PAGE)
         held = {item.subject_id for item in seen}
         store.lock_all(tx, held)
-        # Read again under the lock: what was proven before may have been replaced meanwhile.
+        # Read again under the lock: a verified identifier may have been replaced meanwhile.
         found = claims.outdated(tx, NORMAL_FORM, self._looked_at, _PAGE) if held else ()
         for item in found:
             if item.subject_id in held:
@@ -156,30 +156,30 @@ class Claims:
             row = store.get(tx, subject)
             text = getattr(row, field.value, None)
         except (CryptoError, RowRefused):
-            # Nothing of it was written: it stays as it is, and is tried again with the next pass.
+            # Nothing was written: it stays unchanged and is retried in the next pass.
             return
         claims.drop_claim(tx, subject, field.value)
         if row is None or not text or normal_of(field, text) is None:
-            # What can be typed no more leads nowhere.
+            # An identifier that can no longer be typed leads to no subject.
             return
         with suppress(BadInput):
-            # What is found by its normal form, and cannot be kept in one today, stays as written.
+            # If it has a normal form but no valid stored form today, the text stays as written.
             setattr(row, field.value, kept(field, text))
         digests = self._digests_of(tx, field, text)
         if not self._write(tx, subject, field, digests, proven):
-            # Two that were apart are one by now: the second is to be proven anew.
+            # Two identifiers now have the same normal form: the second must be verified again.
             claims.drop_claim(tx, subject, field.value)
             self._write(tx, subject, field, digests, None)
 
     def reached(self, tx: Tx, row: Subject) -> list[str]:
-        """Return the addresses at which a subject is told: the verified ones, else all.
+        """Return the addresses that receive notices: the verified ones, else all known ones.
 
-        One that nobody has verified may be a stranger's, who is not to be flooded by way of it.
+        An unverified address may belong to a stranger, so its notices are rate-limited.
         """
         verified = claims.verified_fields(tx, row.id)
         known = {field: address(row, field) for field in ADDRESSES}
         proven = [text for field, text in known.items() if text and field.value in verified]
-        return proven or [text for text in known.values() if text and self._may_tell(tx, text)]
+        return proven or [text for text in known.values() if text and self._may_notify(tx, text)]
 
     def _digests_of(self, tx: Tx, field: IdentifierType, text: str) -> Digests:
         return self.digests(tx, field, normalize(field, text))
@@ -211,18 +211,18 @@ class Claims:
         self, tx: Tx, row: Subject, field: IdentifierType, old: str, *, proven: bool
     ) -> None:
         if field is IdentifierType.USERNAME:
-            told = self.reached(tx, row)
+            notified = self.reached(tx, row)
         else:
             to = normal_of(field, old)
-            told = [to] if to and (proven or self._may_tell(tx, to)) else []
-        for to in told:
+            notified = [to] if to and (proven or self._may_notify(tx, to)) else []
+        for to in notified:
             self._outbox.put(tx, "identifier.changed", row.id, {"to": to, "field": field.value})
 
-    def _may_tell(self, tx: Tx, to: str) -> bool:
+    def _may_notify(self, tx: Tx, to: str) -> bool:
         return not self._limits.take(tx, NOTICES, to)
 
     def _lapse(self, tx: Tx, subject: UUID, field: IdentifierType) -> None:
-        """End a claim to an address that somebody else has proven; tell the subject elsewhere."""
+        """End a claim to an address verified by another subject; notify at other addresses."""
         row = store.get(tx, subject)
         if row is None:
             return
@@ -236,13 +236,13 @@ class Claims:
 
 
 def address(row: Subject, field: IdentifierType) -> str | None:
-    """Return an address of a subject in its normal form, which is what is sent to."""
+    """Return the normal form of a subject's address, to which messages are sent."""
     text = getattr(row, field.value)
     return normal_of(field, text) if text else None
 
 
 def normal_of(field: IdentifierType, text: str) -> str | None:
-    """Return the normal form of what is kept; None where today's rules take it no more."""
+    """Return the normal form of a stored text; None if the current rules reject it."""
     try:
         return normalize(field, text)
     except BadInput:

@@ -1,4 +1,4 @@
-"""Codes that prove an address: bound to the normal form they were sent to, limited three ways."""
+"""Codes that verify an address: bound to its normal form and rate-limited."""
 
 from datetime import timedelta
 from typing import Final
@@ -22,17 +22,17 @@ LENGTH: Final = 8
 _HOUR: Final = 3600
 _DAY: Final = timedelta(days=1)
 TO_ADDRESS: Final = AttemptLimit("send:address", 20, _DAY, (0, 30, 120, 600, _HOUR))
-"""In one segment: five in the first hour, one an hour after that, twenty until a day is quiet."""
+"""Per segment: five in the first hour, then one an hour; at most twenty until a day is quiet."""
 ANYWHERE: Final = AttemptLimit("send:anywhere", 20, _DAY, (0, 0, 0, 0, _HOUR))
-"""In all segments together, in silence: no client hears what those of others ask for."""
+"""Over all segments, silently: a client must not learn about requests of other clients."""
 OF_SUBJECT: Final = AttemptLimit("send:subject", 40, _DAY, (0, 0, 0, 30, 60, 120, 300, 600, _HOUR))
 OF_CLIENT: Final = AttemptLimit("send:client", 3600, timedelta(hours=1), rolling=False)
 GUESSES: Final = AttemptLimit("guess", 5, timedelta(hours=1))
-"""At the codes for one address of one subject, however many of them were sent."""
+"""Per address of a subject, regardless of how many codes were sent."""
 
 
 class Codes:
-    """Sends codes to addresses and compares what comes back."""
+    """Sends verification codes to addresses and checks them."""
 
     def __init__(self, claims: Claims, limits: Limits, outbox: Outbox, clock: Clock) -> None:
         self._claims = claims
@@ -41,20 +41,20 @@ class Codes:
         self._clock = clock
 
     def send(self, tx: Tx, row: Subject, field: IdentifierType, client: UUID | None) -> None:
-        """Send a code to the address of a subject that is locked, in the place of earlier ones.
+        """Send a code to the address of a locked subject; it replaces earlier codes.
 
-        Where somebody else has verified the address, that person is told of the attempt instead;
-        the caller cannot tell, and no code that was not sent is ever right.
+        If another subject has verified the address, that subject is notified instead.
+        The response is the same, and no one can know the code, which was not sent.
 
         Raises:
-            NotFound: There is no such address.
-            Unavailable: Nothing is set up that delivers to addresses of this kind.
-            Throttled: Too much was sent or guessed of late.
+            NotFound: The subject has no such address.
+            Unavailable: No delivery is configured for this kind of address.
+            Throttled: Too many codes were sent or guessed recently.
         """
         to, now = _address(row, field), self._clock.now()
         if not self._outbox.reaches(to):
             setting = "LAMINA_SMTP_URL" if field is IdentifierType.EMAIL else "LAMINA_SMS_URL"
-            detail = f"Nothing delivers to this address: {setting} is not set."
+            detail = f"Delivery to this address is not configured: {setting} is not set."
             raise Unavailable("delivery_not_configured", detail, _HOUR)
         quiet = self._reserve(tx, row, field, to, client)
         claims.drop_code(tx, row.id, field.value)
@@ -74,18 +74,18 @@ class Codes:
     def check(
         self, tx: Tx, row: Subject, field: IdentifierType, typed: str, others: list[UUID]
     ) -> bool:
-        """Compare a code; the attempt counts if the caller commits, whatever comes out.
+        """Check a code; the attempt counts if the caller commits, whether or not the code matches.
 
         Args:
-            tx: A unit of work in which the subject and the others are locked.
-            row: Whose address.
-            field: Which.
-            typed: What came back.
-            others: Who claims the same address.
+            tx: A transaction in which the subject and the others are locked.
+            row: The subject.
+            field: The kind of address.
+            typed: The code as typed.
+            others: The subjects that claim the same address.
 
         Raises:
-            BadInput: This is no code, which costs no attempt.
-            Expired: There is none to compare with, or the attempts are used up.
+            BadInput: The text is not a code; this does not count as an attempt.
+            Expired: No code is active, or the attempts are used up.
         """
         code = read_digits(typed, LENGTH)
         if code is None:
@@ -108,19 +108,19 @@ class Codes:
     def _reserve(
         self, tx: Tx, row: Subject, field: IdentifierType, to: str, client: UUID | None
     ) -> bool:
-        """Count a send; True where it must look like one and nothing may go out."""
+        """Count a send; return True if it must look sent but nothing may be delivered."""
         name = f"{field.value}|{to}"
-        # New codes give no fresh guesses: where those are used up, a code would be of no use.
+        # A new code grants no new guesses: if those are used up, a code would be useless.
         wait = (
             self._limits.left(tx, GUESSES, _guessed(row.id, field, to))
             or self._limits.take(tx, TO_ADDRESS, f"{row.segment}|{name}")
             or self._limits.take(tx, OF_SUBJECT, str(row.id))
         )
         quiet = not wait and self._limits.take(tx, ANYWHERE, name) > 0
-        # The client's count, which all of its requests share, is the last that is locked.
+        # The client's counter, shared by all its requests, is locked last.
         wait = wait or (self._limits.take(tx, OF_CLIENT, str(client)) if client else 0)
         if wait:
-            detail = "Too many codes were asked for or guessed; try again later."
+            detail = "Too many codes were requested or guessed; try again later."
             raise Throttled(wait, "verification_limited", detail)
         return quiet
 

@@ -1,4 +1,4 @@
-"""The language that a person reads."""
+"""The preferred language of a subject."""
 
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from service.store.engine import Tx
 
 
 def locale(tx: Tx, subject: UUID) -> str:
-    """Return the language that a person's profile names; empty where it names none."""
+    """Return the locale in a subject's profile; empty if there is none."""
     row = store.get(tx, subject)
     profile = orjson.loads(row.profile) if row and row.profile else {}
     return str(profile.get("locale") or "")

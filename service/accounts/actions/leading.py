@@ -1,4 +1,4 @@
-"""Whom an identifier leads to when somebody signs in, and what a view tells of it."""
+"""Resolve identifiers to subjects at sign-in, and report which identifiers sign in."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -12,7 +12,7 @@ from service.store.engine import Tx
 
 
 def account_of(row: Any) -> Account:  # noqa: ANN401 - a row of named columns
-    """Return what is not sealed of a subject."""
+    """Return the account of a row, from its columns that are not sealed."""
     return Account(
         row.id,
         row.status,
@@ -25,29 +25,30 @@ def account_of(row: Any) -> Account:  # noqa: ANN401 - a row of named columns
 
 
 class Leading:
-    """Leads from identifiers to subjects."""
+    """Resolves identifiers to subjects."""
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
         self._admits: Callable[[str], bool] = lambda _segment: False
 
     def follow(self, admits: Callable[[str], bool]) -> None:
-        """Let a policy say in which segments an unverified e-mail address signs in; unsaid, none.
+        """Set the function that decides in which segments unverified e-mail addresses sign in.
 
-        Views tell it; who begins a login names the segments itself.
+        The default is in none. Only views use it; a login passes the allowed segments itself.
         """
         self._admits = admits
 
     def find(self, tx: Tx, typed: str, unproven: Collection[str] = ()) -> IdentifierLookup:
-        """Return whom an identifier leads to.
+        """Return the account that an identifier leads to.
 
-        Somebody who is not there costs what somebody costs: the same statement finds the decoy.
+        Unknown and known identifiers take the same time: one statement returns the subject or the
+        decoy.
 
         Args:
-            tx: A unit of work.
-            typed: What somebody typed.
+            tx: A transaction.
+            typed: The identifier as typed.
             unproven: The segments in which an unverified e-mail address leads to the only subject
-                that claims it. Other unverified addresses lead nowhere.
+                that claims it. Other unverified addresses lead to no subject.
         """
         field, normal = identify(typed) or (IdentifierType.USERNAME, "")
         digests = self._claims.digests(tx, field, normal)
@@ -61,12 +62,12 @@ class Leading:
         return IdentifierLookup(found, names[account.usable], tuple(digests) if segments else ())
 
     def led(self, tx: Tx, subject: UUID, digests: Digests, unproven: Collection[str]) -> Lead:
-        """Tell how an e-mail address leads to a subject now.
+        """Return how an e-mail address leads to a subject now.
 
         Args:
-            tx: A unit of work. With the subject locked, who proves the address waits for its end.
-            subject: Whom.
-            digests: What `find` returned of the address.
+            tx: A transaction. While it locks the subject, a verification of the address waits.
+            subject: The subject.
+            digests: The digests of the address, from `find`.
             unproven: As in `find`.
         """
         row = leads.led_to(tx, IdentifierType.EMAIL.value, digests, ids.DECOY, unproven)
@@ -75,7 +76,7 @@ class Leading:
         return Lead.CLAIM if row.lead_verified_at is None else Lead.PROOF
 
     def admitted(self, tx: Tx, row: Subject, proven: Collection[str]) -> set[str]:
-        """Return what leads to a subject though nobody has verified it: an e-mail, by policy."""
+        """Return the identifiers that sign in unverified: by policy, at most the e-mail address."""
         email = IdentifierType.EMAIL.value
         if not row.email or email in proven or not self._admits(row.segment):
             return set()

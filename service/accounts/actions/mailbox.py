@@ -1,4 +1,4 @@
-"""The e-mail address at which a person has shown that they read, and since when."""
+"""The verified e-mail address of a subject, and when it was verified."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from service.store.engine import Tx
 
 
 class EmailAddress(NamedTuple):
-    """An address in its normal form."""
+    """An e-mail address in its normal form."""
 
     address: str
     verified_at: datetime
 
 
 def mailbox(tx: Tx, subject: UUID) -> EmailAddress | None:
-    """Return the verified e-mail address of a subject; None where there is none."""
+    """Return the verified e-mail address of a subject; None if there is none."""
     row, proven = (
         store.get(tx, subject),
         claims.verified_since(tx, subject, IdentifierType.EMAIL.value),

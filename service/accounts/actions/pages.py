@@ -1,4 +1,4 @@
-"""What a subject shows, and what its lists show, a page at a time."""
+"""Views of a subject and of its lists, one page at a time."""
 
 from collections.abc import Collection
 from typing import Any, Final
@@ -16,23 +16,23 @@ from service.store.engine import Tx
 from service.web.paging import PageRequest
 
 _FIRST: Final = UUID(int=0)
-_IDLE: Final = "Nobody has verified this address for this subject: it does not sign in."
+_IDLE: Final = "This address is not verified for this subject: it cannot be used to sign in."
 _BY_CLAIM: Final = (
-    "Nobody has verified this address: by policy it signs in until somebody else claims it."
+    "This address is not verified: by policy it signs in until another subject claims it."
 )
 
 
 def subjects(
     tx: Tx, caller: Caller, page: PageRequest, status: str, segment: str | None
 ) -> dict[str, Any]:
-    """Return a page of the subjects that a caller serves, oldest first: nothing that is sealed.
+    """Return a page of the subjects that a caller serves, oldest first, without sealed data.
 
     Args:
-        tx: A unit of work.
-        caller: Who asks.
-        page: Which page.
-        status: Of which status.
-        segment: Of which segment; None for all that the caller serves.
+        tx: A transaction.
+        caller: The requesting client.
+        page: The requested page.
+        status: The status of the subjects.
+        segment: The segment; None for all that the caller serves.
 
     Raises:
         Forbidden: The caller does not serve the segment.
@@ -48,12 +48,12 @@ def subjects(
 
 
 def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> dict[str, Any]:
-    """Return everything a client with `subjects:read` may see of a subject.
+    """Return all data of a subject that `subjects:read` may see.
 
     Args:
         row: The subject.
-        proven: The identifiers that are verified; a username is by being the first.
-        leading: Those that sign in.
+        proven: The verified identifiers; a username is verified by being registered first.
+        leading: The identifiers that sign in.
     """
     held = {name.value: text for name in IdentifierType if (text := getattr(row, name.value))}
     notices = [
@@ -75,13 +75,13 @@ def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> 
 
 
 def consents(tx: Tx, subject: UUID, page: PageRequest) -> dict[str, Any]:
-    """Return a page of the consents, oldest first, the withdrawn ones too."""
+    """Return a page of the consents, oldest first, including withdrawn ones."""
     rows = store.consents(tx, subject, page.after, page.fetched)
     return page.answer(rows, lambda row: row.id, consent)
 
 
 def suspensions(tx: Tx, subject: UUID, page: PageRequest) -> dict[str, Any]:
-    """Return a page of what a subject may not use, oldest first."""
+    """Return a page of the suspensions, oldest first."""
     rows = store.suspensions(tx, subject, page.after, page.fetched)
     return page.answer(rows, lambda row: row.id, suspension)
 
@@ -96,7 +96,7 @@ def _subject(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named colum
 
 
 def consent(row: Consent) -> dict[str, Any]:
-    """Return a consent as a list shows it."""
+    """Return the view of a consent."""
     return {
         "purpose": row.purpose,
         "version": row.version,
@@ -109,5 +109,5 @@ def consent(row: Consent) -> dict[str, Any]:
 
 
 def suspension(row: Suspension) -> dict[str, Any]:
-    """Return a suspension as a list shows it."""
+    """Return the view of a suspension."""
     return {"capability": row.capability, "reason": row.reason, "since": rfc3339(row.since)}

@@ -1,4 +1,4 @@
-"""Tables of subjects, their look-up digests, verification codes and consents."""
+"""Tables of subjects, blind-index digests, verification codes, consents and suspensions."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -39,7 +39,7 @@ from service.store.shapes import Authentic
 
 
 class Subject(Authentic, Base):
-    """A person, whose data is sealed field by field."""
+    """A person, with personal data sealed field by field."""
 
     __tablename__ = "subject"
     __table_args__ = (Index("ix_subject_listed", "segment", "status", "id"),)
@@ -69,10 +69,10 @@ class Subject(Authentic, Base):
 
 
 class SubjectIndex(Authentic, Base):
-    """What a subject says it is found by, as blind-index digests, and since when that is proven.
+    """A subject's claim to an identifier: its blind-index digest, and when it was verified.
 
-    Several may say the same of an address; whoever verifies it is the one it leads to. A username,
-    to which nothing can be sent, is proven by being the first.
+    Several subjects may claim an address; the one that verifies it owns it. A username, to which no
+    code can be sent, is verified by being registered first.
     """
 
     __tablename__ = "subject_index"
@@ -106,7 +106,7 @@ class SubjectIndex(Authentic, Base):
 
 
 class VerificationCode(Authentic, Base):
-    """A code that was sent to an address and proves that it is read; sealed with the address."""
+    """A code sent to an address to verify it; sealed together with the address."""
 
     __tablename__ = "verification_code"
     __members__ = ("subject_id", "field", "expires_at")
@@ -126,12 +126,12 @@ class VerificationCode(Authentic, Base):
     code = encrypted_bytes("factor", bound=("field",))
 
     def field_owner(self) -> Owner:
-        """Return the subject whose address is verified."""
+        """Return the subject that owns the address."""
         return subject_owner(self.subject_id)
 
 
 class Consent(Authentic, Base):
-    """One consent: to what, in which wording, when and how; and its withdrawal."""
+    """A consent: its purpose, wording, time and channel; and its withdrawal."""
 
     __tablename__ = "consent"
     __members__ = (
@@ -171,7 +171,7 @@ class Consent(Authentic, Base):
 
 
 class Suspension(Authentic, Base):
-    """One capability that a subject may not use until it is lifted."""
+    """A capability that a subject may not use until the suspension is lifted."""
 
     __tablename__ = "suspension"
     __members__ = ("subject_id", "capability", "reason", "since")
@@ -189,12 +189,12 @@ _INDEX: Final = table_of(SubjectIndex)
 
 
 def suspend(tx: Tx, values: Mapping[str, object]) -> bool:
-    """Suspend a capability; False when it is suspended already."""
+    """Suspend a capability; return False if it is already suspended."""
     return insert_once(tx, Suspension, values)
 
 
 def lift(tx: Tx, subject: UUID, capability: str) -> bool:
-    """Lift a suspension; False when there is none."""
+    """Lift a suspension; return False if there is none."""
     which = (Suspension.subject_id == subject, Suspension.capability == capability)
     return delete_rows(tx, Suspension, *which) > 0
 
@@ -202,7 +202,7 @@ def lift(tx: Tx, subject: UUID, capability: str) -> bool:
 def suspensions(
     tx: Tx, subject: UUID, after: UUID | None = None, limit: int | None = None
 ) -> list[Suspension]:
-    """Return what is suspended, oldest first: all, or a page beyond an id."""
+    """Return the suspensions of a subject, oldest first: all, or a page after an id."""
     query = select(Suspension).where(Suspension.subject_id == subject).order_by(Suspension.id)
     if after is not None:
         query = query.where(Suspension.id > after)
@@ -210,7 +210,7 @@ def suspensions(
 
 
 def add_digest(tx: Tx, values: Mapping[str, object]) -> bool:
-    """Claim an identifier; False when another subject holds it."""
+    """Add a digest of a claim; return False if another subject holds the identifier."""
     return insert_once(tx, SubjectIndex, values)
 
 
@@ -221,7 +221,7 @@ def drop_contact(tx: Tx, subject: UUID) -> None:
 
 
 def mark_erased(tx: Tx, subject: UUID, status: str, now: datetime) -> None:
-    """Set the last status of a subject and withdraw its consents."""
+    """Set the final status of a subject and withdraw its consents."""
     row = get(tx, subject)
     if row is not None:
         row.status, row.updated_at = status, now
@@ -261,29 +261,30 @@ Digests = Sequence[tuple[int, bytes]]
 
 
 def lock(tx: Tx, subject: UUID) -> str | None:
-    """Lock a subject's row until the transaction ends; SQLite's write lock does so already.
+    """Lock a subject's row until the transaction ends; on SQLite the write lock already does.
 
     Returns:
-        The subject's status, empty for none; None where nothing was locked just now.
+        The subject's status, or an empty string if there is no such subject. None if this call
+        acquired no lock.
     """
     locked: set[UUID] = tx.info.setdefault(_LOCKED, set())
     if subject in locked or tx.get_bind().dialect.name != "postgresql":
         return None
     tx.flush()
     found = tx.execute(_LOCK, {"b_id": subject}).scalar() or ""
-    # What was read before may have changed while this waited.
+    # Rows read earlier may have changed while this waited for the lock.
     tx.expire_all()
     locked.add(subject)
     return str(found)
 
 
 def added(tx: Tx, subject: UUID) -> None:
-    """Note that a transaction has made a subject, which nobody else can see or change yet."""
+    """Record that the transaction inserted a subject, which no other transaction can see yet."""
     tx.info.setdefault(_LOCKED, set()).add(subject)
 
 
 def status(tx: Tx, subject: UUID) -> str | None:
-    """Return a subject's status; None where there is none."""
+    """Return a subject's status; None if there is no such subject."""
     return tx.execute(_STATUS, {"b_id": subject}).scalar()
 
 
@@ -295,25 +296,25 @@ def lock_all(tx: Tx, subjects: Collection[UUID]) -> None:
 
 
 def plain(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None
-    """Return what is not sealed of a subject, and whether its login is suspended."""
+    """Return the columns of a subject that are not sealed, and whether its login is suspended."""
     return one(tx, Subject, _PLAIN, {"b_id": subject})
 
 
 def consented(tx: Tx, subject: UUID, purpose: str, *, for_share: bool) -> bool:
-    """Tell whether a consent is in force; held, it stays so until this unit of work ends."""
+    """Return whether a consent is active; `for_share` locks it until the transaction ends."""
     query = _HELD if for_share else _IN_FORCE
     return bool(holding(tx, Consent, query, {"b_id": subject, "b_purpose": purpose}))
 
 
 def mark_login(tx: Tx, subject: UUID, now: datetime) -> None:
-    """Note the first completed login."""
+    """Record the first completed login."""
     row = plain(tx, subject)
     if row is not None and row.first_login_at is None:
         change(tx, Subject, row, first_login_at=now)
 
 
 def in_force(tx: Tx, subject: UUID, purpose: str) -> list[Consent]:
-    """Return the consents to a purpose that are in force."""
+    """Return the active consents to a purpose."""
     query = select(Consent).where(
         Consent.subject_id == subject, Consent.purpose == purpose, Consent.withdrawn_at.is_(None)
     )
@@ -321,7 +322,7 @@ def in_force(tx: Tx, subject: UUID, purpose: str) -> list[Consent]:
 
 
 def count_in_force(tx: Tx, subject: UUID, most: int) -> int:
-    """Count the consents of a subject in force, up to a number."""
+    """Count the active consents of a subject, up to a limit."""
     rows = select(_CONSENTS.c.id).where(
         _CONSENTS.c.subject_id == subject, _CONSENTS.c.withdrawn_at.is_(None)
     )
@@ -329,7 +330,7 @@ def count_in_force(tx: Tx, subject: UUID, most: int) -> int:
 
 
 def drop_consents(tx: Tx, subject: UUID, keep: int) -> None:
-    """Forget the oldest consents of a subject that are over, beyond so many."""
+    """Delete the oldest withdrawn consents of a subject, except the newest `keep`."""
     over = select(_CONSENTS.c.id).where(
         _CONSENTS.c.subject_id == subject, _CONSENTS.c.withdrawn_at.is_not(None)
     )
@@ -340,7 +341,7 @@ def drop_consents(tx: Tx, subject: UUID, keep: int) -> None:
 def consents(
     tx: Tx, subject: UUID, after: UUID | None = None, limit: int | None = None
 ) -> list[Consent]:
-    """Return the consents of a subject, oldest first: all, or a page beyond an id."""
+    """Return the consents of a subject, oldest first: all, or a page after an id."""
     query = select(Consent).where(Consent.subject_id == subject).order_by(Consent.id)
     if after is not None:
         query = query.where(Consent.id > after)

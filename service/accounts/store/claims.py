@@ -1,4 +1,4 @@
-"""Who claims an identifier, who has proven it, and the codes that are out to prove it."""
+"""Claims to identifiers, their owners, and pending verification codes."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -17,11 +17,11 @@ _ROWS: Final = reading(SubjectIndex)
 _OTHER: Final = _INDEX.alias("other")
 _MOST_CLAIMS: Final = 100
 FIRST: Final = (UUID(int=0), "")
-"""Before every identifier, in the order in which `outdated` gives them."""
+"""A position before every identifier, in the order of `outdated`."""
 
 
 class Claim(NamedTuple):
-    """That a subject says it is found by an identifier, and since when that is proven."""
+    """A subject's claim to an identifier, and when it was verified."""
 
     id: UUID
     subject_id: UUID
@@ -30,7 +30,7 @@ class Claim(NamedTuple):
 
 
 def claims_of(tx: Tx, rows: Iterable[Any]) -> list[Claim]:
-    """Return what rows of the index say; one that this service did not write proves nothing."""
+    """Return the claims in index rows; a row that fails authentication counts as unverified."""
     return [
         Claim(
             row.id,
@@ -62,7 +62,7 @@ def _lacks(version: int) -> ColumnElement[bool]:
 
 
 def drop_dead_digests(tx: Tx, after: UUID, live: Collection[int], limit: int) -> list[UUID]:
-    """Delete digests of versions that are not live, a page of them; return their ids."""
+    """Delete a page of digests of versions that are not live; return their ids."""
     page = (
         select(_INDEX.c.id)
         .where(_INDEX.c.key_version.not_in(live), _INDEX.c.id > after)
@@ -75,7 +75,7 @@ def drop_dead_digests(tx: Tx, after: UUID, live: Collection[int], limit: int) ->
 
 
 class Claimant(NamedTuple):
-    """Who claims an identifier, and whether it is proven."""
+    """A subject that claims an identifier, and whether it is verified."""
 
     id: UUID
     client_id: UUID
@@ -83,9 +83,9 @@ class Claimant(NamedTuple):
 
 
 def claiming(tx: Tx, field: str, digests: Digests, segments: Collection[str]) -> Sequence[Claimant]:
-    """Return who of some segments claims an identifier, the owner first.
+    """Return the subjects of some segments that claim an identifier, the owner first.
 
-    Of very many claims some are left out, which are nobody's alone in any case.
+    At most 100 claims are read; with more than one, an unverified claim identifies no one anyway.
     """
     proven = SubjectIndex.verified_at.is_not(None)
     query = (
@@ -101,7 +101,7 @@ def claiming(tx: Tx, field: str, digests: Digests, segments: Collection[str]) ->
     )
     found: dict[UUID, Claimant] = {}
     for row in tx.execute(query):
-        # One of each version of the index key may lead to the same subject.
+        # Each version of the index key may have a row for the same subject.
         if led_holds(tx, SubjectIndex, row):
             verified = row.lead_verified_at is not None
             found.setdefault(row.id, Claimant(row.id, row.client_id, verified))
@@ -109,13 +109,13 @@ def claiming(tx: Tx, field: str, digests: Digests, segments: Collection[str]) ->
 
 
 def verified_fields(tx: Tx, subject: UUID) -> frozenset[str]:
-    """Return the kinds of identifier that a subject has proven."""
+    """Return the kinds of identifier that a subject has verified."""
     mine = (_INDEX.c.subject_id == subject, _INDEX.c.verified_at.is_not(None))
     return frozenset(row.field for row in holding(tx, SubjectIndex, _ROWS.where(*mine), {}))
 
 
 def verified_since(tx: Tx, subject: UUID, field: str) -> datetime | None:
-    """Return since when a subject has proven an identifier; None where it has not."""
+    """Return when a subject verified an identifier; None if it has not."""
     query = _ROWS.where(
         _INDEX.c.subject_id == subject, _INDEX.c.field == field, _INDEX.c.verified_at.is_not(None)
     )
@@ -124,9 +124,9 @@ def verified_since(tx: Tx, subject: UUID, field: str) -> datetime | None:
 
 
 def claimants(tx: Tx, subject: UUID, field: str) -> list[UUID]:
-    """Return who claims the same identifier as a subject, by id, the subject too.
+    """Return the subjects that claim the same identifier, including this one, by id.
 
-    Of very many claims some are left out, so that nobody can make a proof last for ever.
+    At most 100 claims are read, so that many claims cannot prolong a verification without bound.
     """
     query = _same_as(subject, field).with_only_columns(_OTHER.c.subject_id).distinct()
     some = query.order_by(_OTHER.c.subject_id).limit(_MOST_CLAIMS)
@@ -134,7 +134,7 @@ def claimants(tx: Tx, subject: UUID, field: str) -> list[UUID]:
 
 
 def owner(tx: Tx, field: str, digests: Digests) -> UUID | None:
-    """Return who has proven an identifier."""
+    """Return the subject that has verified an identifier, if any."""
     query = _ROWS.where(
         _INDEX.c.field == field,
         tuple_(_INDEX.c.key_version, _INDEX.c.digest).in_(list(digests)),
@@ -144,7 +144,7 @@ def owner(tx: Tx, field: str, digests: Digests) -> UUID | None:
 
 
 def outdated(tx: Tx, form: int, after: tuple[UUID, str], limit: int) -> Sequence[Claim]:
-    """Return a page of identifiers whose digests are of an older form, by subject and field."""
+    """Return a page of identifiers with digests of an older form, by subject and field."""
     subject, field = after
     order = (_INDEX.c.subject_id, _INDEX.c.field, _INDEX.c.verified_at.desc())
     query = (
@@ -167,7 +167,7 @@ def outdated(tx: Tx, form: int, after: tuple[UUID, str], limit: int) -> Sequence
 
 
 def drop_claim(tx: Tx, subject: UUID, field: str) -> None:
-    """Let go of a subject's identifier of one kind, and of the code that was sent to it."""
+    """Delete a subject's claim to an identifier, and the code that was sent to it."""
     delete_rows(tx, SubjectIndex, _INDEX.c.subject_id == subject, _INDEX.c.field == field)
     drop_code(tx, subject, field)
 
@@ -179,13 +179,13 @@ def drop_code(tx: Tx, subject: UUID, field: str) -> None:
 
 
 def drop_codes(tx: Tx, now: datetime) -> int:
-    """Delete the codes that count no more; return how many."""
+    """Delete expired codes; return how many."""
     gone = delete(VerificationCode).where(VerificationCode.expires_at <= now)
     return len(tx.execute(gone.returning(VerificationCode.id)).all())
 
 
 def verification(tx: Tx, subject: UUID, field: str) -> VerificationCode | None:
-    """Return the code that was sent for an address."""
+    """Return the code that was sent to an address."""
     query = select(VerificationCode).where(
         VerificationCode.subject_id == subject, VerificationCode.field == field
     )

@@ -1,4 +1,4 @@
-"""Whom an identifier leads to: one statement and one row, whatever there is."""
+"""Resolve an identifier to a subject in one statement that always returns one row."""
 
 from collections.abc import Collection
 from typing import Any, Final
@@ -16,10 +16,10 @@ _INDEX: Final = table_of(SubjectIndex)
 
 
 def _says(index: FromClause) -> ColumnElement[bool]:
-    """Return that a row of the index claims the identifier that is looked for."""
+    """Return the condition that an index row claims the queried identifier."""
     return and_(
         index.c.field == bindparam("b_field"),
-        # While the index key rotates a digest may be there under either of two versions.
+        # While the index key rotates, a digest may be stored under either of two versions.
         or_(
             and_(
                 index.c.key_version == bindparam("b_version"),
@@ -43,12 +43,12 @@ _OWNER: Final = (
     .limit(1)
     .scalar_subquery()
 )
-# Any one who claims it, then whether anybody else does: two probes, however many there are.
-_ANYBODY: Final = select(_ONE.c.subject_id).where(_says(_ONE)).limit(1).scalar_subquery()
+# Find any claimant, then check for another: two index probes, however many claims exist.
+_ANY_CLAIMANT: Final = select(_ONE.c.subject_id).where(_says(_ONE)).limit(1).scalar_subquery()
 _ONLY_CLAIMANT: Final = (
     select(_CLAIMANT.c.id)
     .where(
-        _CLAIMANT.c.id == _ANYBODY,
+        _CLAIMANT.c.id == _ANY_CLAIMANT,
         _CLAIMANT.c.segment.in_(bindparam("b_segments", expanding=True)),
         ~exists().where(_says(_RIVAL), _RIVAL.c.subject_id != _CLAIMANT.c.id),
     )
@@ -57,14 +57,14 @@ _ONLY_CLAIMANT: Final = (
 _DECOY: Final = bindparam("b_decoy", type_=_SUBJECTS.c.id.type)
 
 
-def _led_to(*whom: ColumnElement[UUID]) -> Select[Any]:
-    """Return the statement that finds the first of some that is there, else the decoy."""
+def _led_to(*candidates: ColumnElement[UUID]) -> Select[Any]:
+    """Return the query for the first existing subject of some candidates, else the decoy."""
     mine = and_(_INDEX.c.subject_id == _SUBJECTS.c.id, _says(_INDEX))
     return (
         PLAIN_COLUMNS.add_columns(*lead(SubjectIndex))
         .select_from(_SUBJECTS.outerjoin(_INDEX, mine))
-        .where(_SUBJECTS.c.id == func.coalesce(*whom, _DECOY))
-        # Of one digest per version, one that is proven.
+        .where(_SUBJECTS.c.id == func.coalesce(*candidates, _DECOY))
+        # If one version's digest is verified, prefer it.
         .order_by(_INDEX.c.verified_at.is_(None))
         .limit(1)
     )
@@ -77,17 +77,17 @@ _BY_CLAIM: Final = _led_to(_OWNER, _ONLY_CLAIMANT)
 def led_to(
     tx: Tx, field: str, digests: Digests, decoy: UUID, unproven: Collection[str] = ()
 ) -> Any:  # noqa: ANN401 - a row of named columns
-    """Return whom an identifier leads to, else the decoy: one row, one cost.
+    """Return the subject that an identifier leads to, else the decoy: one row at equal cost.
 
-    The claim that leads there is in the row by the names of `lead`; of the decoy it is empty.
+    The row contains the matching claim in the columns of `lead`; for the decoy they are empty.
 
     Args:
-        tx: A unit of work.
+        tx: A transaction.
         field: The kind of identifier.
         digests: Its digests.
-        decoy: Who stands in for nobody.
-        unproven: The segments in which one that nobody has proven leads to the only subject, of
-            all segments, that claims it.
+        decoy: The id of the decoy, which stands in for unknown subjects.
+        unproven: The segments in which an unverified identifier leads to the only subject, of all
+            segments, that claims it.
     """
     (version, digest), (other_version, other) = digests[0], digests[-1]
     values: dict[str, Any] = {
@@ -100,11 +100,11 @@ def led_to(
     }
     if unproven:
         values["b_segments"] = list(unproven)
-    # Which statement it is depends on what is allowed, and never on who is there.
+    # The choice of statement depends on the policy, never on whether the subject exists.
     statement = _BY_CLAIM if unproven else _BY_PROOF
     row = tx.execute(statement, values).first()
     if not led_holds(tx, SubjectIndex, row):
-        # What leads here was not written by this service: it leads to nobody.
+        # The claim fails authentication, so it leads to no subject.
         row = tx.execute(statement, {**values, "b_digest": b"", "b_other_digest": b""}).first()
     if row is not None and not holds(tx, Subject, row):
         raise refused()

@@ -1,4 +1,4 @@
-"""Subjects by segment, for the list of them."""
+"""List subjects by segment."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, Final
@@ -25,10 +25,10 @@ _PAGE: Final = (
 
 
 def page(tx: Tx, segments: Collection[str], status: str, after: UUID, limit: int) -> Sequence[Any]:
-    """Return subjects of some segments beyond an id, by id, whether or not their rows hold.
+    """Return subjects of some segments after an id, by id, including rows that fail authentication.
 
-    Each segment is read by the index, a page of it at most: under one condition over several of
-    them whole segments would be read first.
+    Each segment is read through the index, at most one page: one condition over several segments
+    would read whole segments first.
     """
     values = {"b_status": status, "b_after": after, "b_limit": limit}
     found = [
@@ -38,5 +38,5 @@ def page(tx: Tx, segments: Collection[str], status: str, after: UUID, limit: int
 
 
 def is_sound(tx: Tx, row: Any) -> bool:  # noqa: ANN401 - a row of named columns
-    """Tell whether a row of a page is as it was written; one that is not raises the alarm."""
+    """Return whether a row of a page is authentic; if it is not, raise the alarm."""
     return holds(tx, Subject, row)

@@ -1,1 +1,1 @@
-"""What subjects have enrolled, its life cycle, and the grants that let it change."""
+"""Enrolled authenticators, their life cycle, and the grants that allow changes."""

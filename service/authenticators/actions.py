@@ -1,4 +1,4 @@
-"""Authenticators as they stand: added, confirmed, revoked, found; grants given and used."""
+"""Add, confirm, find and revoke authenticators; issue and use grants."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -25,21 +25,21 @@ from service.web.paging import PageRequest
 
 GRANT_LIFE: Final = timedelta(minutes=5)
 PENDING_LIFE: Final = timedelta(hours=1)
-"""How long an authenticator may wait for its confirmation."""
+"""How long an authenticator may stay pending before its confirmation."""
 _REVOKED_KEPT: Final = timedelta(days=400)
 RECOVERY_ACT: Final = "enroll:password"
-"""The one act that a recovery flow gives a grant for, where the help desk names no other."""
+"""The act of a recovery flow's grant, unless the help desk names another."""
 RECOVERABLE: Final = (RECOVERY_ACT, "enroll:totp", "enroll:recovery_codes")
-"""The acts of which one is named when the help desk recovers somebody."""
+"""The acts of which the help desk names one for a recovery."""
 _REGISTRATION: Final = timedelta(hours=24)
 _ALWAYS: Final = frozenset({"password"})
-"""Types of which a new one ends access even where it replaces none, as after a recovery."""
+"""Types that end access when enrolled, even if they replace none, as after a recovery."""
 _ACTING: Final = "lamina_acting_session"
-"""Under which a unit of work knows the session by whose grant it acts."""
+"""The key of `tx.info` for the session that earned the used grant."""
 
 
 class Authenticators:
-    """What subjects have enrolled."""
+    """The authenticators of subjects."""
 
     def __init__(
         self, accounts: Accounts, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL
@@ -51,7 +51,7 @@ class Authenticators:
         self._access: Access | None = None
 
     def guard(self, access: Access) -> None:
-        """Let changes end access, and let grants hang on it."""
+        """Set the access that ends when authenticators change and on which grants depend."""
         self._access = access
 
     def add(
@@ -64,9 +64,9 @@ class Authenticators:
         status: Status,
         name: str | None = None,
     ) -> Authenticator:
-        """Enroll; an active one takes the place of an earlier one of its type.
+        """Enroll an authenticator; an active one replaces an earlier one of its type.
 
-        Of a type of which there may be several it stands beside them, under a name of its own.
+        If several of a type are allowed, it is added to them under its own name.
         """
         self._accounts.hold(tx, subject)
         now = self._clock.now()
@@ -89,11 +89,11 @@ class Authenticators:
         return as_value(row)
 
     def require_room(self, tx: Tx, subject: UUID, kind: str) -> None:
-        """Refuse to add one more that waits for confirmation; the subject is locked.
+        """Check that one more pending authenticator is allowed; the subject is locked.
 
         Raises:
-            Conflict: As many are active as may be of a type of which there may be several.
-            TooMany: Tells when the oldest of them lapses.
+            Conflict: The type allows several, and the maximum number is active.
+            TooMany: Too many are pending; the error states when the oldest of them lapses.
         """
         if self.most(kind) > 1:
             self._make_room(tx, subject, kind)
@@ -101,7 +101,7 @@ class Authenticators:
         waiting = store.waiting(tx, subject, now - PENDING_LIFE)
         if len(waiting) >= most:
             left = waiting[most - 1] + PENDING_LIFE - now
-            detail = f"{most} authenticators wait for confirmation; confirm one or let one lapse."
+            detail = f"{most} authenticators are pending; confirm one or let one lapse."
             raise TooMany("too_many_pending", detail, int(left.total_seconds()) + 1)
 
     def add_codes(self, tx: Tx, authenticator: Authenticator, digests: Sequence[bytes]) -> None:
@@ -115,23 +115,23 @@ class Authenticators:
             tx.add(row)
 
     def begun(self, tx: Tx, authenticator: UUID, client: UUID) -> None:
-        """Note the client that began an enrollment."""
+        """Record the client that began an enrollment."""
         store.begin(tx, authenticator, client)
 
     def pending(
         self, tx: Tx, subject: UUID, authenticator: UUID, client: UUID | None = None
     ) -> Verifier:
-        """Return what is to be confirmed.
+        """Return the verifier of a pending authenticator.
 
         Args:
-            tx: A unit of work.
-            subject: Whose it is.
+            tx: A transaction.
+            subject: The owner of the authenticator.
             authenticator: Its id.
-            client: Who asks for it, to be looked at once; None where that was done before.
+            client: The requesting client, which must have begun it; None if already checked.
 
         Raises:
             NotFound: There is none, or another client began it.
-            Conflict: It waits for no confirmation.
+            Conflict: It is not pending.
         """
         row = self._row(tx, subject, authenticator)
         if client is not None and not store.begun_by(tx, authenticator, client):
@@ -149,14 +149,14 @@ class Authenticators:
         verifier: bytes | None = None,
         **record: str,
     ) -> Authenticator:
-        """Make a pending authenticator active, sealing its verifier under the new status.
+        """Activate a pending authenticator, sealing its verifier under the new status.
 
         Args:
-            tx: A unit of work.
-            subject: Whose it is.
+            tx: A transaction.
+            subject: The owner of the authenticator.
             authenticator: Its id.
-            verifier: What it is checked against from now on, where that is another.
-            record: What the audit log keeps of what confirmed it.
+            verifier: The new verifier, if it changes.
+            record: Values about the confirmation for the audit log.
         """
         self._accounts.hold(tx, subject)
         row = self._row(tx, subject, authenticator)
@@ -171,7 +171,7 @@ class Authenticators:
         return as_value(row)
 
     def rewrite(self, tx: Tx, authenticator: UUID, verifier: bytes) -> None:
-        """Replace what an authenticator is checked against; raises VerificationFailed."""
+        """Replace the verifier of an authenticator; raises VerificationFailed if it was revoked."""
         row = store.get(tx, authenticator)
         if row is None or row.status == Status.REVOKED:
             raise VerificationFailed("authenticator_revoked")
@@ -180,19 +180,19 @@ class Authenticators:
     def revoke(
         self, tx: Tx, subject: UUID, authenticator: UUID, *, withdrawn: bool = False
     ) -> Authenticator:
-        """End an authenticator; what it was checked against is forgotten.
+        """Revoke an authenticator and delete its verifier.
 
         Args:
-            tx: A unit of work.
-            subject: Whose it is.
+            tx: A transaction.
+            subject: The owner of the authenticator.
             authenticator: Its id.
-            withdrawn: Whether a consent to it was withdrawn, which signs nobody out: what it gave
-                is worth nothing from now on, and that is all.
+            withdrawn: Whether a consent to it was withdrawn. This signs no one out: from now on
+                evidence of this authenticator counts for nothing, and that suffices.
         """
         self._accounts.hold(tx, subject)
         row = self._row(tx, subject, authenticator)
         if row.status == Status.REVOKED:
-            raise Conflict("already_revoked", "This authenticator is revoked already.")
+            raise Conflict("already_revoked", "This authenticator is already revoked.")
         counted = row.status == Status.ACTIVE
         self._end(tx, row)
         if counted and not withdrawn:
@@ -201,82 +201,82 @@ class Authenticators:
         return as_value(row)
 
     def hold(self, tx: Tx, subject: UUID) -> bool:
-        """Lock a subject for a change of what it has enrolled; see `Accounts.hold`."""
+        """Lock a subject for a change of its authenticators; see `Accounts.hold`."""
         return self._accounts.hold(tx, subject)
 
     def revoke_all(self, tx: Tx, subject: UUID) -> None:
-        """Revoke every authenticator of a subject that is to be erased; no notice is sent."""
+        """Revoke every authenticator of a subject that will be erased; no notice is sent."""
         for row in store.of_subject(tx, subject):
             store.drop_codes(tx, row.id)
             store.mark_revoked(tx, row)
 
     def listing(self, tx: Tx, subject: UUID) -> list[Authenticator]:
-        """Return what is enrolled or pending."""
+        """Return the active and pending authenticators."""
         rows = store.of_subject(tx, subject)
         return [as_value(row) for row in rows if row.status != Status.REVOKED]
 
     def page(self, tx: Tx, subject: UUID, page: PageRequest) -> dict[str, Any]:
-        """Return a page of the same, without any verifier."""
+        """Return a page of the active and pending authenticators, without any verifier."""
         rows = store.page(tx, subject, page.after, page.fetched)
         return page.answer(rows, lambda row: row.id, shown)
 
     def enrolled(self, tx: Tx, subject: UUID) -> frozenset[str]:
-        """Return the types that are active."""
+        """Return the types of the active authenticators."""
         return frozenset(store.active_types(tx, subject).values())
 
     def lacking(self, tx: Tx, subject: UUID) -> list[str]:
-        """Return the types of which a subject may enroll one that takes the place of none."""
+        """Return the types of which a subject may enroll another without replacing one."""
         have = Counter(self.active(tx, subject).values())
         return [kind for kind in TYPES if have[kind] < self.most(kind)]
 
     def active(self, tx: Tx, subject: UUID) -> Mapping[UUID, str]:
-        """Return the ids and types of what is active: what others gave is worth nothing."""
+        """Return the ids and types of active authenticators; only their evidence counts."""
         return store.active_types(tx, subject)
 
     def ever(self, tx: Tx, subject: UUID) -> frozenset[str]:
-        """Return the types that were active at some time, of what is not forgotten yet."""
+        """Return the types that were ever active, among authenticators not deleted yet."""
         rows = store.of_subject(tx, subject)
         return frozenset(row.type for row in rows if row.confirmed_at is not None)
 
     def recovered(self, tx: Tx, subject: UUID) -> None:
-        """End access, and what waits for confirmation, of a subject that shows it has lost it."""
+        """End the access and the pending enrollments of a subject after a recovery."""
         self._security_changed(tx, subject, None)
 
     def established(
         self, tx: Tx, authenticators: Collection[UUID], young: timedelta
     ) -> frozenset[UUID]:
-        """Return those that are active and not young: confirmed that long ago, or longer."""
+        """Return the active authenticators that are past their cool-down."""
         return store.established(tx, authenticators, self._clock.now() - young)
 
     def verifier(self, tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Verifier | None:
-        """Return the active verifier of a type, or the decoy's: one query, one opening."""
+        """Return the active verifier of a type, or the decoy's: one query, one decryption."""
         row = store.verifier(tx, subject, decoy, kind)
         return _opened(tx, row) if row else None
 
     def verifiers(
         self, tx: Tx, subject: UUID, decoy: UUID, kind: str
     ) -> tuple[tuple[Verifier, ...], tuple[Verifier, ...]]:
-        """Return the active verifiers of a type, and the decoy's as often as one is lacking.
+        """Return the active verifiers of a type, and the decoy's for each one missing.
 
-        So many are proven and opened, whoever is asked about and however many there are: neither
-        that somebody is known nor how many they have can be told from the time it takes.
+        The number of authenticated and opened rows is always the same, so timing reveals neither
+        whether the subject exists nor how many authenticators it has.
         """
         own, spare = store.verifiers(tx, subject, decoy, kind, self.most(kind))
         return tuple(_opened(tx, row) for row in own), tuple(_opened(tx, row) for row in spare)
 
     def codes(self, tx: Tx, authenticator: UUID) -> list[tuple[UUID, bytes]]:
-        """Return ids and digests of the codes that are left."""
+        """Return ids and digests of the unused recovery codes."""
         return [(row.id, row.digest) for row in store.unused_codes(tx, authenticator)]
 
     def use_code(self, tx: Tx, code: UUID) -> bool:
-        """Use a recovery code; False when another request did."""
+        """Use a recovery code; return False if another request used it."""
         if not store.use_code(tx, code, self._clock.now()):
             return False
         self._audit.append(tx, "recovery_code.used", id=str(code))
         return True
 
     def use_step(self, tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
-        """Use a TOTP step; False when it or a later acceptable one was used."""
+        """Use a TOTP step; return False if it or a later acceptable one was used."""
         return store.use_step(tx, authenticator, step, newest)
 
     def newest_step(self, tx: Tx, authenticator: UUID) -> int:
@@ -284,10 +284,10 @@ class Authenticators:
         return store.newest_step(tx, authenticator)
 
     def used(self, tx: Tx, authenticator: UUID, verifier: bytes | None = None) -> None:
-        """Note a use, and a verifier that moved on with it.
+        """Record a use, and the verifier if the use updated it.
 
         Raises:
-            VerificationFailed: It was revoked while a slow check was under way.
+            VerificationFailed: It was revoked during a slow check.
         """
         if not store.touch(tx, authenticator, self._clock.now()):
             raise VerificationFailed("authenticator_revoked")
@@ -297,7 +297,7 @@ class Authenticators:
     def issue_grant(
         self, tx: Tx, subject: UUID, client: UUID, act: str, session: UUID | None = None
     ) -> str:
-        """Return a grant, shown this once; it falls with the session that earned it."""
+        """Return a grant, shown only once; it ends with the session that earned it."""
         now, token = self._clock.now(), opaque.new_token("lgrant_")
         tx.add(
             Grant(
@@ -315,10 +315,10 @@ class Authenticators:
         return token
 
     def authorize(self, tx: Tx, caller: Caller, account: Account, act: str, grant: str) -> None:
-        """Let a change through, by a grant or by the short right of the registering client.
+        """Authorize a change, by a grant or by the registering client's temporary right.
 
         Raises:
-            Forbidden: The grant is not good for this act, or one is needed.
+            Forbidden: The grant is not valid for this act, or a grant is required.
         """
         now = self._clock.now()
         if grant:
@@ -335,23 +335,23 @@ class Authenticators:
             raise Forbidden("grant_required", detail, act=act)
 
     def drop_grants(self, tx: Tx) -> int:
-        """Forget every grant: the database was restored and may revive used ones."""
+        """Delete all grants: the database was restored, which may revive used ones."""
         return store.drop_all_grants(tx)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
-        """Forget a page of expired grants; return how many."""
+        """Delete a page of expired grants; return how many."""
         return store.drop_grants(tx, now)
 
     def drop_ended(self, tx: Tx, now: datetime) -> int:
-        """Forget a page of authenticators that were never confirmed, or ended long ago."""
+        """Delete a page of authenticators never confirmed or revoked long ago; return how many."""
         return store.drop_rows(tx, now - PENDING_LIFE, now - _REVOKED_KEPT)
 
     def drop_steps(self, tx: Tx, before: int) -> int:
-        """Forget a page of used steps from before one, but the newest of each authenticator."""
+        """Delete a page of used steps before a step, except each authenticator's newest."""
         return store.drop_steps(tx, before)
 
     def most(self, kind: str) -> int:
-        """Return how many of a type may be active beside each other."""
+        """Return how many authenticators of a type may be active at once."""
         return self._bounds.max_totps if kind == "totp" else 1
 
     def _registering(self, caller: Caller, account: Account, now: datetime) -> bool:
@@ -359,15 +359,15 @@ class Authenticators:
         return fresh and account.first_login_at is None and account.client == caller.client
 
     def _make_room(self, tx: Tx, subject: UUID, kind: str) -> bool:
-        """End the active one of a type before another becomes it; return whether there was one.
+        """Revoke the active authenticator of a type if only one is allowed; return whether it did.
 
         Raises:
-            Conflict: There may be several, and there are: none is ended in silence.
+            Conflict: The type allows several and the maximum is active: none is revoked silently.
         """
         former, most = store.active(tx, (subject,), kind), self.most(kind)
         if most > 1:
             if len(former) >= most:
-                detail = f"{most} of this type are active, as many as may be; revoke one first."
+                detail = f"{most} of this type are active, the maximum; revoke one first."
                 raise Conflict(f"too_many_{kind}", detail)
             return False
         for row in former:
@@ -376,18 +376,18 @@ class Authenticators:
         return bool(former)
 
     def _begun_in_force(self, tx: Tx, row: AuthenticatorRow) -> bool:
-        """Tell whether what let a person begin this enrollment still stands."""
+        """Return whether the session or right that began this enrollment is still valid."""
         account = self._accounts.known(tx, row.subject_id)
         if account is None:
             return False
         first = account.first_login_at
         if row.session_id is None and first is not None and row.created_at <= first:
-            # What a client began on the short right of registering ended with the first login.
+            # An enrollment by the registering client's temporary right ends with the first login.
             return False
         return self._earned(tx, account, row.session_id)
 
     def _earned(self, tx: Tx, account: Account, session: UUID | None) -> bool:
-        """Tell whether what earned a grant still stands."""
+        """Return whether the session or recovery that earned a grant is still valid."""
         if session is None:
             return account.may_sign_in
         return self._access is not None and self._access.stands(tx, session)
@@ -396,7 +396,7 @@ class Authenticators:
         store.drop_recoveries(tx, subject)
         account = self._accounts.known(tx, subject)
         if account is not None and account.first_login_at is not None:
-            # What anybody else began may not take the place of what was just set.
+            # An enrollment begun by another session must not replace the authenticator just set.
             for row in store.pending(tx, subject, but=acting):
                 self._end(tx, row)
         if self._access is not None:
@@ -415,7 +415,7 @@ class Authenticators:
         )
         account = self._accounts.known(tx, row.subject_id)
         if account is not None and account.first_login_at is not None:
-            # Until then the account is being set up: that is no news to its owner.
+            # Before the first login the account is being set up: its owner needs no notice.
             self._accounts.notify(tx, row.subject_id, "authenticator.enrolled")
 
     def _end(self, tx: Tx, row: AuthenticatorRow) -> None:

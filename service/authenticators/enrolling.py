@@ -1,4 +1,4 @@
-"""Enroll, confirm and revoke for a caller: with which right and consent, counted as an attempt."""
+"""Enroll, confirm and revoke for a caller: check rights and consents, count attempts."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -27,7 +27,7 @@ from service.web.paging import PageRequest
 
 
 class Enrolling:
-    """Enroll, confirm and revoke on behalf of a caller, with the rights that takes."""
+    """Enrolls, confirms and revokes for a caller, with the rights this requires."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class Enrolling:
     def enroll(
         self, caller: Caller, subject: UUID, kind: str, values: Mapping[str, Any], grant: str
     ) -> dict[str, Any]:
-        """Begin an enrollment; return what the person is shown.
+        """Begin an enrollment; return the data to show to the person.
 
         Raises:
             NotFound: There is no such subject.
-            Forbidden: A grant is needed or not good, or a consent is missing.
-            BadInput: The input is not of this type.
+            Forbidden: A grant is missing or invalid, or a consent is missing.
+            BadInput: The input is not valid for this type.
         """
         enrollment = self._enrollments[kind]
         with self._database.transaction(read=True) as tx:
@@ -76,10 +76,10 @@ class Enrolling:
     def confirm(
         self, caller: Caller, subject: UUID, authenticator: UUID, values: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Make a pending authenticator active; counts as an attempt until it succeeds.
+        """Activate a pending authenticator; this counts as an attempt until it succeeds.
 
         Raises:
-            VerificationFailed: What was presented does not verify.
+            VerificationFailed: The presented values do not verify.
         """
         with self._database.transaction() as tx:
             account = self._accounts.served_locked(tx, caller, subject)
@@ -100,14 +100,14 @@ class Enrolling:
         try:
             self._database.unit(partial(self._confirmed, confirmation, pending, match, attempt))
         except (Conflict, Forbidden):
-            # It verified, and came second: that is no failed attempt.
+            # It verified but another request was first: that is not a failed attempt.
             self._database.unit(lambda tx: self._throttling.release(tx, attempt))
             raise
         shown = {"id": str(authenticator), "type": pending.type, "status": Status.ACTIVE.value}
         return shown | set_aside(match.aside)
 
     def revoke(self, caller: Caller, subject: UUID, authenticator: UUID, grant: str) -> None:
-        """End an authenticator; raises NotFound, Conflict or Forbidden."""
+        """Revoke an authenticator; raises NotFound, Conflict or Forbidden."""
         with self._database.transaction() as tx:
             account = self._accounts.served_locked(tx, caller, subject)
             self._authenticators.authorize(tx, caller, account, "revoke:authenticator", grant)
@@ -117,7 +117,7 @@ class Enrolling:
                 enrollment.revoked(tx, subject)
 
     def page(self, caller: Caller, subject: UUID, page: PageRequest) -> dict[str, Any]:
-        """Return a page of what a subject has enrolled, without any verifier."""
+        """Return a page of a subject's authenticators, without any verifier."""
         with self._database.transaction(read=True) as tx:
             self._accounts.served(tx, caller, subject)
             return self._authenticators.page(tx, subject, page)
@@ -131,7 +131,7 @@ class Enrolling:
         tx: Tx,
     ) -> None:
         self._accounts.lock(tx, pending.subject)
-        # The consent may have been withdrawn while the slow check was under way.
+        # The consent may have been withdrawn during the slow check.
         self._agreed(tx, pending.subject, self._enrollments[pending.type])
         confirmation.confirm(tx, pending, match)
         self._throttling.release(tx, attempt)
@@ -139,7 +139,7 @@ class Enrolling:
     def _again(
         self, confirmation: Confirmation, pending: Verifier, attempt: Reservation | None, tx: Tx
     ) -> dict[str, Any]:
-        """Keep what a refused confirmation leaves; return what the caller is shown of it."""
+        """Store the state after a refused confirmation; return what to show to the caller."""
         self._accounts.lock(tx, pending.subject)
         shown = confirmation.repeat(tx, pending) if isinstance(confirmation, Renewing) else {}
         if attempt is not None:

@@ -1,4 +1,4 @@
-"""What the flow asks of a factor, in three phases, so that no lock waits for slow work."""
+"""The interface of a factor, in three phases, so that no lock is held during slow work."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,37 +13,37 @@ from service.domain.errors import Fault
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What a person presents to a factor, and the challenge it answers; shows neither."""
+    """The values presented to a factor and the challenge they answer; `repr` shows neither."""
 
     values: Mapping[str, Any] = field(repr=False)
     challenge: Mapping[str, Any] = field(default_factory=dict, repr=False)
     segments: tuple[str, ...] = ()
-    """The segments whose policy says, now, how hard the check is; the strictest counts."""
+    """The segments whose current policies set the strictness of the check; the strictest counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A check that succeeded: what it used, and the verifier as it moved on."""
+    """A successful check: the material to consume, and the updated verifier."""
 
     authenticator: UUID
     used: Any = None
     verifier: bytes | None = field(default=None, repr=False)
     llr: float | None = None
     readings: Mapping[str, float] = field(default_factory=dict, repr=False)
-    """What signals may judge of it, as numbers; it ends with the flow."""
+    """Numbers from the check for risk signals; they are deleted with the flow."""
     aside: tuple[Fault, ...] = ()
-    """What of the input of a confirmation was set aside."""
+    """Faults in a confirmation's input that were ignored."""
 
 
 class Factor(Protocol):
-    """One way to verify a subject. `tx` is a unit of work of `service.store`."""
+    """A method to verify a subject. `tx` is a transaction of `service.store`."""
 
     name: str
     kind: Kind
     counter: str
     amr: tuple[str, ...]
     slow: bool
-    """Slow work is done outside every transaction, between a reservation and its acceptance."""
+    """Slow work runs outside every transaction, between the reservation and the result."""
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the input."""
@@ -52,79 +52,79 @@ class Factor(Protocol):
         """Return the validated input, or raise BadInput."""
 
     def challenge(self, segments: Sequence[str]) -> dict[str, Any]:
-        """Return a fresh challenge to keep with the flow; empty when the factor needs none.
+        """Return a new challenge to store with the flow; empty if the factor needs none.
 
         Args:
-            segments: Those that the subject may be of; the strictest policy of them counts.
+            segments: The segments that the subject may belong to; their strictest policy counts.
         """
 
     def counted(self, challenge: Mapping[str, Any]) -> str:
-        """Return the counter that an answer to a challenge counts on."""
+        """Return the counter for an answer to a challenge."""
 
     def record(self, presented: Presented) -> dict[str, Any]:
-        """Return what the audit log keeps of what was presented: no secret, nothing personal."""
+        """Return the audit record of the presented values: no secrets, no personal data."""
 
     def aside(self, presented: Presented) -> tuple[Fault, ...]:
-        """Return what of the input is set aside; it depends on nothing but the input."""
+        """Return the input faults that are ignored; they depend on the input alone."""
 
     def available(self) -> bool:
-        """Tell whether this process can check the factor at all."""
+        """Return whether this process can check the factor."""
 
-    def load(self, tx: Any, subject: UUID) -> Any:  # noqa: ANN401 - a unit of work; the factor's own material
-        """Read what the check needs; a subject without this factor gets the decoy's."""
+    def load(self, tx: Any, subject: UUID) -> Any:  # noqa: ANN401 - a transaction; the factor's own material
+        """Read the material for the check; a subject without this factor gets the decoy's."""
 
     def check(self, material: Any, presented: Presented, now: datetime) -> Match:  # noqa: ANN401 - the factor's own material
-        """Compare; raises VerificationFailed, or BadInput for what cannot be compared."""
+        """Compare; raises VerificationFailed, or BadInput if the input cannot be compared."""
 
-    def consume(self, tx: Any, match: Match, now: datetime) -> None:  # noqa: ANN401 - a unit of work
-        """Use up what counts once; raises VerificationFailed when another request did."""
+    def consume(self, tx: Any, match: Match, now: datetime) -> None:  # noqa: ANN401 - a transaction
+        """Consume one-time material; raises VerificationFailed if another request did."""
 
     def keep(self, match: Match) -> dict[str, Any]:
-        """Return a match as JSON values, for a flow that uses it up only when it tells."""
+        """Return a match as JSON values, for a flow that consumes it on disclosure."""
 
     def kept(self, value: Mapping[str, Any]) -> Match:
         """Return the match that `keep` wrote."""
 
 
 class Enrollment(Protocol):
-    """How one type of authenticator comes to be."""
+    """The enrollment of one type of authenticator."""
 
     type: str
     consent: str
-    """The purpose that must be consented to first; empty for none."""
+    """The purpose that requires a consent first; empty for none."""
 
     def prepare(self, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what `begin` of the same type takes
         """Validate the input and do slow work, outside every transaction."""
 
-    def begin(self, tx: Any, subject: UUID, label: str, prepared: Any) -> dict[str, Any]:  # noqa: ANN401 - a unit of work; what `prepare` gave
-        """Enroll; return what the caller is shown, with `id` and `status`."""
+    def begin(self, tx: Any, subject: UUID, label: str, prepared: Any) -> dict[str, Any]:  # noqa: ANN401 - a transaction; what `prepare` gave
+        """Enroll; return the data to show to the caller, with `id` and `status`."""
 
 
 @runtime_checkable
 class Confirmation(Protocol):
-    """How a pending authenticator of one type is confirmed."""
+    """The confirmation of a pending authenticator of one type."""
 
     def counted_pending(self, pending: Verifier) -> str:
-        """Return the counter that a confirmation counts on."""
+        """Return the counter for a confirmation."""
 
     def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
-        """Check what confirms a pending one; raises VerificationFailed or BadInput."""
+        """Check a confirmation's input; raises VerificationFailed or BadInput."""
 
-    def confirm(self, tx: Any, pending: Verifier, match: Match) -> None:  # noqa: ANN401 - a unit of work
-        """Make it active; raises VerificationFailed when another request was first."""
+    def confirm(self, tx: Any, pending: Verifier, match: Match) -> None:  # noqa: ANN401 - a transaction
+        """Activate the authenticator; raises VerificationFailed if another request was first."""
 
 
 @runtime_checkable
 class Trailing(Protocol):
-    """A type of authenticator of which something else is kept that must not outlive it."""
+    """A type of authenticator with related data that must not outlive it."""
 
-    def revoked(self, tx: Any, subject: UUID) -> None:  # noqa: ANN401 - a unit of work
-        """Forget it, as one of this type was revoked."""
+    def revoked(self, tx: Any, subject: UUID) -> None:  # noqa: ANN401 - a transaction
+        """Delete the related data after an authenticator of this type was revoked."""
 
 
 @runtime_checkable
 class Renewing(Protocol):
-    """A pending authenticator whose challenge is used up by an attempt, whatever came of it."""
+    """A pending authenticator with a challenge that every attempt consumes."""
 
-    def repeat(self, tx: Any, pending: Verifier) -> dict[str, Any]:  # noqa: ANN401 - a unit of work
-        """Keep a fresh challenge; return what the caller is shown of it."""
+    def repeat(self, tx: Any, pending: Verifier) -> dict[str, Any]:  # noqa: ANN401 - a transaction
+        """Store a new challenge; return the data to show to the caller."""

@@ -1,4 +1,4 @@
-"""HTTP of enrolled authenticators."""
+"""HTTP routes for authenticators."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -16,18 +16,18 @@ _PATH = "/v1/subjects/{subject}/authenticators"
 
 
 class Enroll(BaseModel):
-    """What to enroll."""
+    """An authenticator to enroll."""
 
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["password", "totp", "recovery_codes", "face"]
     password: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     name: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    """Of a code generator, of which there may be several."""
+    """For a code generator, of which there may be several."""
 
 
 class FrameInput(BaseModel):
-    """One picture and when it was taken, in ms."""
+    """A frame: a picture and when it was taken, in ms."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,7 +36,7 @@ class FrameInput(BaseModel):
 
 
 class Confirm(BaseModel):
-    """What confirms a pending one: a first code, or frames for its challenge."""
+    """The confirmation of a pending authenticator: a first code, or frames for its challenge."""
 
     model_config = ConfigDict(extra="forbid")
 

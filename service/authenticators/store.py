@@ -44,14 +44,14 @@ from service.store.sealed import ClassBy, encrypted_bytes, encrypted_optional, o
 from service.store.shapes import Authentic, Noted
 
 _ONE_EACH: Final = "status = 'active' AND type <> 'totp'"
-"""Of code generators there may be several, whose bound is held under the lock of the subject."""
+"""Several code generators are allowed; the subject's lock enforces their maximum."""
 
 
 class AuthenticatorRow(Authentic, Base):
-    """One authenticator; its verifier opens only with this id, subject, type and status.
+    """An authenticator; its verifier opens only with this id, subject, type and status.
 
-    `session_id` is the session whose grant enrolled it, which outlives what it replaces;
-    `begun_by` is the client that began its enrollment, which alone may confirm it.
+    `session_id` is the session that earned the enrollment's grant and survives the change.
+    `begun_by` is the client that began the enrollment; only this client may confirm it.
     """
 
     __tablename__ = "authenticator"
@@ -119,7 +119,7 @@ class UsedStep(Noted, Base):
 
 
 class RecoveryCode(Authentic, Base):
-    """One recovery code, as a sealed digest; it is used by one guarded update."""
+    """A recovery code, as a sealed digest; one guarded update marks it as used."""
 
     __tablename__ = "recovery_code"
     __members__ = ("authenticator_id", "subject_id", "used_at")
@@ -141,10 +141,10 @@ class RecoveryCode(Authentic, Base):
 
 
 class Grant(Authentic, Base):
-    """Leave to do one act for one subject, once, within five minutes.
+    """A permission for one act on one subject, usable once within five minutes.
 
-    It is worth something only while the session that earned it is in force; one that a recovery
-    earned has none.
+    It is valid only while the session that earned it is active; a grant from a recovery has no
+    session.
     """
 
     __tablename__ = "grant"
@@ -176,12 +176,12 @@ class Grant(Authentic, Base):
 
 
 def get(tx: Tx, authenticator: UUID, *, lock: bool = False) -> AuthenticatorRow | None:
-    """Return an authenticator by id; locked, where its status decides what is written."""
+    """Return an authenticator by id; locked if its status decides a write."""
     return tx.get(AuthenticatorRow, authenticator, with_for_update=lock or None)
 
 
 def page(tx: Tx, subject: UUID, after: UUID | None, limit: int) -> list[AuthenticatorRow]:
-    """Return a page of what a subject has enrolled or waits to confirm, beyond an id."""
+    """Return a page of a subject's active or pending authenticators, after an id."""
     query = select(AuthenticatorRow).where(
         AuthenticatorRow.subject_id == subject, AuthenticatorRow.status != "revoked"
     )
@@ -250,15 +250,15 @@ _TOUCH: Final = (
 
 
 def active(tx: Tx, subjects: tuple[UUID, ...], kind: str) -> list[AuthenticatorRow]:
-    """Return the active authenticators of one type of the named subjects."""
+    """Return the active authenticators of one type of some subjects."""
     return sound(tx, _ACTIVE.params(b_subjects=list(subjects), b_type=kind))
 
 
 def verifier(tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Any:  # noqa: ANN401 - a row of named columns, or None
-    """Return the active one of a type without an object, its verifier still sealed, or the decoy's.
+    """Return the active verifier row of a type, still sealed, or the decoy's.
 
-    One row is proven, whoever is asked about. What else is active is read along, for `active_types`
-    in the same unit of work.
+    One row is authenticated, whether or not the subject exists. The same query reads all active
+    rows, for `active_types` in the same transaction.
     """
     mine = sorted(_verifiers(tx, subject, decoy), key=lambda row: bool(row.subject_id != subject))
     found = (row for row in mine if row.type == kind and holds(tx, AuthenticatorRow, row))
@@ -268,9 +268,9 @@ def verifier(tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Any:  # noqa: ANN
 def verifiers(
     tx: Tx, subject: UUID, decoy: UUID, kind: str, most: int
 ) -> tuple[list[Any], list[Any]]:
-    """Return the active ones of a type, oldest first, and the decoy's in the place of the lacking.
+    """Return the active rows of a type, oldest first, and the decoy's for each one missing.
 
-    So many are proven, whoever is asked about.
+    The same number of rows is authenticated for every subject.
     """
     rows = [row for row in _verifiers(tx, subject, decoy) if row.type == kind]
     rows.sort(key=attrgetter("id"))
@@ -300,12 +300,12 @@ def opened(tx: Tx, row: Any) -> bytes:  # noqa: ANN401 - a row of named columns
 
 
 def waiting(tx: Tx, subject: UUID, since: datetime) -> Sequence[datetime]:
-    """Return when those were added that wait for confirmation, newest first."""
+    """Return when the pending authenticators were added, newest first."""
     return tx.execute(_WAITING, {"b_subject": subject, "b_since": since}).scalars().all()
 
 
 def pending(tx: Tx, subject: UUID, but: UUID | None) -> list[AuthenticatorRow]:
-    """Return what waits for confirmation, but for what one session began."""
+    """Return the pending authenticators, except those begun by one session."""
     query = select(AuthenticatorRow).where(
         AuthenticatorRow.subject_id == subject, AuthenticatorRow.status == "pending"
     )
@@ -313,7 +313,7 @@ def pending(tx: Tx, subject: UUID, but: UUID | None) -> list[AuthenticatorRow]:
 
 
 def active_types(tx: Tx, subject: UUID) -> dict[UUID, str]:
-    """Return what is active: ids and types."""
+    """Return the ids and types of active authenticators."""
     rows = _read_before(tx, subject)
     if rows is None:
         rows = holding(tx, AuthenticatorRow, _TYPES, {"b_subject": subject})
@@ -323,31 +323,31 @@ def active_types(tx: Tx, subject: UUID) -> dict[UUID, str]:
 
 
 def _read_before(tx: Tx, subject: UUID) -> Sequence[Any] | None:
-    """Return what `verifier` read along, unless this unit of work has changed any since."""
+    """Return the rows that `verifier` read, unless this transaction has changed any since."""
     owner, rows = tx.info.get(_READ, (None, ()))
     return rows if owner == subject and unchanged(tx, AuthenticatorRow) else None
 
 
 def established(tx: Tx, authenticators: Collection[UUID], before: datetime) -> frozenset[UUID]:
-    """Return those that are active and were confirmed by a time."""
+    """Return the authenticators that are active and were confirmed by a given time."""
     values = {"b_ids": list(authenticators), "b_before": before}
     return frozenset(row.id for row in holding(tx, AuthenticatorRow, _SETTLED, values))
 
 
 def use_step(tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
-    """Accept a time step once; False when it, or a later acceptable one, was used."""
+    """Accept a time step once; return False if it or a later acceptable one was used."""
     values = {"authenticator_id": authenticator, "step": step}
     return insert_once(tx, UsedStep, values, _NEW_STEP, {"b_newest": newest})
 
 
 def newest_step(tx: Tx, authenticator: UUID) -> int:
-    """Return the newest time step that was accepted; 0 where none was."""
+    """Return the newest time step that was accepted; 0 if there is none."""
     query = select(func.max(_STEPS.c.step)).where(_STEPS.c.authenticator_id == authenticator)
     return tx.scalar(query) or 0
 
 
 def unused_codes(tx: Tx, authenticator: UUID) -> list[RecoveryCode]:
-    """Return the codes that are left."""
+    """Return the unused recovery codes."""
     query = select(RecoveryCode).where(
         RecoveryCode.authenticator_id == authenticator, RecoveryCode.used_at.is_(None)
     )
@@ -355,30 +355,30 @@ def unused_codes(tx: Tx, authenticator: UUID) -> list[RecoveryCode]:
 
 
 def use_code(tx: Tx, code: UUID, now: datetime) -> bool:
-    """Use a code; False when it was used before."""
+    """Use a code; return False if it was used before."""
     row = one(tx, RecoveryCode, _CODE, {"b_id": code})
     return row is not None and row.used_at is None and change(tx, RecoveryCode, row, used_at=now)
 
 
 def drop_codes(tx: Tx, authenticator: UUID) -> None:
-    """Forget the codes of a revoked set."""
+    """Delete the codes of a revoked set."""
     delete_rows(tx, RecoveryCode, RecoveryCode.authenticator_id == authenticator)
 
 
 def touch(tx: Tx, authenticator: UUID, now: datetime) -> bool:
-    """Note the time of use; False when it is not active any more."""
+    """Record the time of use; return False if the authenticator is not active."""
     return tx.execute(_TOUCH, {"b_id": authenticator, "b_now": now}).first() is not None
 
 
 def use_grant(  # noqa: PLR0913, PLR0917 - what a grant is bound to
     tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now: datetime, latest: datetime
 ) -> tuple[UUID | None] | None:
-    """Use a grant; None when it is not for this act, or was used, or has expired.
+    """Use a grant; return None if it is expired, used, or not for this act.
 
-    One that ends after the latest time was given by a clock that went wrong.
+    A grant that expires after the latest possible time was issued by a wrong clock and is refused.
 
     Returns:
-        The session that earned it, if one did.
+        The session that earned it, if there is one.
     """
     row = one(tx, Grant, _GRANT, {"b_digest": digest})
     if row is None or row.used_at is not None or not now < row.expires_at <= latest:
@@ -388,27 +388,27 @@ def use_grant(  # noqa: PLR0913, PLR0917 - what a grant is bound to
 
 
 def drop_recoveries(tx: Tx, subject: UUID) -> None:
-    """Forget the grants of a subject that recoveries earned and nobody has used."""
+    """Delete a subject's unused grants from recoveries."""
     earned = (Grant.subject_id == subject, Grant.session_id.is_(None), Grant.used_at.is_(None))
     delete_rows(tx, Grant, *earned)
 
 
 def drop_grants(tx: Tx, now: datetime) -> int:
-    """Forget a page of grants that have expired; return how many."""
+    """Delete a page of expired grants; return how many."""
     grants = table_of(Grant)
     return drop_page(tx, grants, grants.c.expires_at <= now)
 
 
 def drop_all_grants(tx: Tx) -> int:
-    """Forget every grant; return how many."""
+    """Delete all grants; return how many."""
     return drop_all(tx, table_of(Grant))
 
 
 def drop_steps(tx: Tx, before: int) -> int:
-    """Forget a page of used steps; return how many.
+    """Delete a page of used steps; return how many.
 
-    The newest of an authenticator stays whatever the time: it refuses itself and all before it,
-    so that a clock that runs ahead for a while makes no code good again.
+    The newest step of an authenticator is always kept: it blocks itself and all earlier ones, so a
+    clock that ran ahead for a while cannot make a used code valid again.
     """
     later, ended = _STEPS.alias(), select(_ROWS.c.id).where(_ROWS.c.status == "revoked")
     newer = exists().where(
@@ -419,10 +419,10 @@ def drop_steps(tx: Tx, before: int) -> int:
 
 
 def drop_rows(tx: Tx, pending: datetime, revoked: datetime) -> int:
-    """Forget a page of authenticators: never confirmed since a time, or revoked and unused since.
+    """Delete a page of authenticators: pending since a time, or revoked and unused since.
 
     Returns:
-        How many.
+        The number of deleted rows.
     """
     unused = func.coalesce(_ROWS.c.last_used_at, _ROWS.c.created_at)
     over = or_(
@@ -437,18 +437,18 @@ def drop_rows(tx: Tx, pending: datetime, revoked: datetime) -> int:
 
 
 def begin(tx: Tx, authenticator: UUID, client: UUID) -> None:
-    """Note which client began an enrollment."""
+    """Record which client began an enrollment."""
     row = one(tx, AuthenticatorRow, _ONE, {"b_id": authenticator})
     if row is not None:
         change(tx, AuthenticatorRow, row, begun_by=client)
 
 
 def begun_by(tx: Tx, authenticator: UUID, client: UUID) -> bool:
-    """Tell whether a client began the enrollment of an authenticator."""
+    """Return whether a client began the enrollment of an authenticator."""
     row = one(tx, AuthenticatorRow, _ONE, {"b_id": authenticator})
     return row is not None and row.begun_by == client
 
 
 def mark_revoked(tx: Tx, row: AuthenticatorRow) -> None:
-    """Revoke without opening the verifier, which is about to be erased."""
+    """Mark an authenticator as revoked without opening its verifier, which will be erased."""
     change(tx, AuthenticatorRow, row, status="revoked")

@@ -1,4 +1,4 @@
-"""What factors have in common that take typed input and need no challenge."""
+"""Shared behavior of factors with typed input and no challenge."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -13,13 +13,13 @@ from service.domain.validation import parse
 
 
 class Nothing(BaseModel):
-    """The input where there is nothing to say."""
+    """Empty input."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class TypedFactor:
-    """The half of a factor that follows from the form of its input."""
+    """The part of a factor that follows from its input form."""
 
     form: ClassVar[type[BaseModel]]
     counter: str
@@ -34,7 +34,7 @@ class TypedFactor:
         return parse(self.form, values).model_dump()
 
     def challenge(self, segments: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
-        """Return nothing: what is typed answers no challenge."""
+        """Return an empty challenge: typed input answers none."""
         return {}
 
     def counted(self, challenge: Mapping[str, Any]) -> str:  # noqa: ARG002 - the protocol's signature
@@ -46,19 +46,19 @@ class TypedFactor:
         return self.counter
 
     def record(self, presented: Presented) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
-        """Return nothing: what is typed is a secret."""
+        """Return an empty record: the input is a secret."""
         return {}
 
     def aside(self, presented: Presented) -> tuple[Fault, ...]:  # noqa: ARG002 - as above
-        """Return nothing: all that is typed counts."""
+        """Return no faults: no typed input is ignored."""
         return ()
 
     def available(self) -> bool:
-        """Return whether this can be checked here: always."""
+        """Return True: this factor can be checked everywhere."""
         return True
 
     def keep(self, match: Match) -> dict[str, Any]:
-        """Return a match as JSON values, for a flow that uses it up only when it tells."""
+        """Return a match as JSON values, for a flow that consumes it on disclosure."""
         verifier = match.verifier
         return {
             "authenticator": str(match.authenticator),
@@ -76,9 +76,9 @@ class TypedFactor:
         )
 
     def pack_used(self, used: Any) -> Any:  # noqa: ANN401, ARG002 - the factor's own material
-        """Return what a match uses up as a JSON value: nothing here."""
+        """Return the material that a match consumes as a JSON value: None here."""
         return None
 
     def unpack_used(self, value: Any) -> Any:  # noqa: ANN401, ARG002 - the factor's own material
-        """Return what `pack_used` wrote."""
+        """Return the material that `pack_used` packed."""
         return None

@@ -1,4 +1,4 @@
-"""What callers and other features see of authenticators, and what they are refused with."""
+"""Views of authenticators for callers and other features, and their errors."""
 
 from typing import Any, Protocol
 from uuid import UUID
@@ -17,7 +17,7 @@ def as_value(row: Any) -> Authenticator:  # noqa: ANN401 - a row of named column
 
 
 def shown(row: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
-    """Return a row as a list shows it."""
+    """Return the list view of a row."""
     return {
         "id": str(row.id),
         "type": row.type,
@@ -29,21 +29,21 @@ def shown(row: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
 
 
 def not_pending() -> Conflict:
-    """Return the refusal to confirm what waits for no confirmation."""
-    detail = "This authenticator is not waiting for confirmation; enroll another."
+    """Return the error for confirming an authenticator that is not pending."""
+    detail = "This authenticator is not pending; enroll another."
     return Conflict("not_pending", detail)
 
 
 class Access(Protocol):
-    """A person's access, of which authenticators are the ground."""
+    """The access that depends on authenticators."""
 
     def stands(self, tx: Tx, session: UUID) -> bool:
-        """Tell whether a session, or the one that took its place, is in force."""
+        """Return whether a session, or its successor, is active."""
 
     def security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:
-        """End what must not outlive an authenticator; a session that acts goes on."""
+        """End access that must not outlive an authenticator, except the acting session."""
 
 
 def no_authenticator() -> NotFound:
-    """Return the refusal of what a subject does not have."""
+    """Return the error for an authenticator that the subject does not have."""
     return NotFound("authenticator_not_found", "This subject has no such authenticator.")

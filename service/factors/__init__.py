@@ -1,1 +1,1 @@
-"""The factors, one small package each, which do not know each other."""
+"""The factors, one package each; they are independent of each other."""

@@ -240,7 +240,7 @@ def test_a_film_behind_a_picture_is_cut_off_and_named(faces, person):
     named = {
         "pointer": "/frames/0/image",
         "code": "trailing_data",
-        "detail": f"{len(FILM)} bytes behind it were cut off",
+        "detail": f"{len(FILM)} bytes past its end were cut off",
     }
     other = faces.act(flow, "face", capture(flow, portraits.hopper() + FILM))
     assert (other.status_code, other.json["flow"]["set_aside"]) == (422, [named])

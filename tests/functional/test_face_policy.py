@@ -97,7 +97,7 @@ def test_a_challenge_keeps_its_mode_and_is_void_once_the_policy_asks_for_more(fa
     assert late.json["errors"][0] == {
         "pointer": "/challenge_id",
         "code": "challenge_outdated",
-        "detail": "asks for less than the policy does by now; answer the fresh challenge",
+        "detail": "is weaker than the current policy requires; answer the new challenge",
     }
     flow |= late.json["flow"]
     assert mode(flow) == "active"

@@ -75,7 +75,7 @@ def test_no_more_than_the_bound_and_none_is_ended_in_silence(service, person):
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 65, "a\nb", "a\u202eb", "\ud800", 7, ["a"]])
 def test_what_is_no_name_is_refused_with_its_place(service, person, name):
-    """One to 64 characters that can be seen."""
+    """One to 64 visible characters."""
     answer = service.enroll(person, "totp", name=name)
     assert answer.status_code in {400, 422}
     if answer.status_code == 422:

@@ -1,1 +1,1 @@
-"""The face, as a further layer that policy asks for; never a level by itself."""
+"""The face factor, an additional layer that policy may require; never a level by itself."""

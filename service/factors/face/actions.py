@@ -1,4 +1,4 @@
-"""Enroll, check and renew faces: read outside every transaction."""
+"""Enroll, check and renew faces; the engine runs outside every transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,12 +58,12 @@ from service.throttling.model import Counter
 TYPE: Final = "face"
 CONSENT: Final = "face"
 ALERT_FROM: Final = 90_000
-"""Stored faces that raise the alarm: China's measures of 2025 ask for a filing from 100,000 on."""
+"""Number of stored faces that raises the alarm: China's 2025 rules require filing at 100,000."""
 _SECRET_BYTES: Final = 32
 
 
 class FaceMaterial(NamedTuple):
-    """What a check needs of a subject."""
+    """The data of a subject that a check needs."""
 
     verifier: Verifier
     secret: bytes
@@ -71,12 +71,12 @@ class FaceMaterial(NamedTuple):
 
 
 class Used(NamedTuple):
-    """What an accepted capture leaves.
+    """The result of an accepted capture, to be stored.
 
     Args:
-        secret: The secret of a new template; empty where none is made.
-        seen: Marks of its pictures.
-        record: What the audit log keeps of an enrollment.
+        secret: The secret of a new template; empty if none is created.
+        seen: The marks of its pictures.
+        record: The audit record of an enrollment.
     """
 
     secret: bytes
@@ -85,11 +85,11 @@ class Used(NamedTuple):
 
 
 class LivenessRequirement(NamedTuple):
-    """What other features know of how hard a face must show that it lives.
+    """Access to the liveness mode that applies to a subject.
 
     Args:
-        liveness: The mode that a segment's policy asks for; empty where it says nothing.
-        segment: The segment of a subject.
+        liveness: Returns the mode that a segment's policy sets; empty if it sets none.
+        segment: Returns the segment of a subject.
     """
 
     liveness: Callable[[str], str]
@@ -98,23 +98,23 @@ class LivenessRequirement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What pictures without a challenge are worth; a reason where they do not match."""
+    """The result of pictures without a challenge; a reason if they do not match."""
 
     quality: float
     match: Match | None = None
     reason: str = ""
     against: tuple[str, ...] = ()
-    """The passive cues that speak against a living face."""
+    """The passive cues that indicate an attack."""
 
     @property
     def band(self) -> Band:
-        """Return a band that follows from match and cues, so that nobody can climb by it."""
+        """Return a coarse band from match and cues, so that it gives no score to climb."""
         if self.match is None:
             return Band.HIGH
         return Band.ELEVATED if self.against else Band.LOW
 
     def refused(self, reason: str) -> "Scored":
-        """Return the same pictures without a match."""
+        """Return the result without a match, with a reason."""
         return replace(self, match=None, reason=reason)
 
 
@@ -145,12 +145,12 @@ class FaceFactor(TypedFactor):
         self._asked = asked
 
     def mode(self, segments: Sequence[str]) -> Mode:
-        """Return how hard a face must show that it lives, by the strictest of segments.
+        """Return the strictest liveness mode of some segments.
 
-        A segment whose policy says nothing asks for what the setting says.
+        A segment that sets no mode uses the setting.
         """
-        said = (self._asked.liveness(segment) for segment in segments)
-        return strictest((Mode(item) if item else self._mode for item in said), self._mode)
+        modes = (self._asked.liveness(segment) for segment in segments)
+        return strictest((Mode(item) if item else self._mode for item in modes), self._mode)
 
     def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the validated input, the pictures decoded from base64."""
@@ -158,11 +158,11 @@ class FaceFactor(TypedFactor):
         return found | {"frames": decode(found["frames"])}
 
     def challenge(self, segments: Sequence[str]) -> dict[str, Any]:
-        """Return a fresh challenge, as hard as the policy asks for."""
+        """Return a new challenge in the mode that policy requires."""
         return new_challenge(self._clock.now(), self.mode(segments))
 
     def counted(self, challenge: Mapping[str, Any]) -> str:
-        """Return the counter: more failures are free where the face was told to move."""
+        """Return the counter: active liveness allows more failures without a delay."""
         active = challenge.get("mode") == Mode.ACTIVE
         return (Counter.LIVE_FACE if active else Counter.FACE).value
 
@@ -171,11 +171,11 @@ class FaceFactor(TypedFactor):
         return self.counted(orjson.loads(pending.secret))
 
     def record(self, presented: Presented) -> dict[str, Any]:
-        """Return the hash of the capture: a dispute can check frames by it, nobody makes them."""
+        """Return the audit record: a hash that can confirm disputed frames but not rebuild them."""
         return transcribed(presented.challenge, presented.values["frames"])
 
     def aside(self, presented: Presented) -> tuple[Fault, ...]:
-        """Return what was cut off behind the pictures."""
+        """Return faults for data cut off after the pictures."""
         return cut_off(presented.values["frames"])
 
     def available(self) -> bool:
@@ -183,20 +183,20 @@ class FaceFactor(TypedFactor):
         return self._reader.available()
 
     def prepare(self, values: Mapping[str, Any]) -> None:
-        """Take no input: the frames come with the confirmation."""
+        """Reject any input: the frames come with the confirmation."""
         if values:
-            raise BadInput(Fault("", "extra_forbidden", "a face is enrolled by its confirmation"))
+            raise BadInput(Fault("", "extra_forbidden", "the frames come with the confirmation"))
         if not self.available():
             raise Unavailable("face_unavailable", "Faces cannot be checked here.", 60)
 
     def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
-        """Enroll, pending until frames answer the challenge."""
+        """Enroll a pending face; frames that answer the challenge confirm it."""
         challenge, kept = self._ask(tx, subject)
         added = self._authenticators.add(tx, subject, TYPE, kept, status=Status.PENDING)
         return {"id": str(added.id), "status": added.status.value, "challenge": challenge}
 
     def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
-        """Make a template of frames that answer the challenge and show one person."""
+        """Create a template from frames that answer the challenge and show one person."""
         presented = self.parse(values)
         frames = presented["frames"]
         challenge = orjson.loads(pending.secret)
@@ -205,7 +205,7 @@ class FaceFactor(TypedFactor):
         readings = self._read(frames, gestures, ENROLLMENT)
         if len(readings) < ENROLLED_FRAMES:
             detail = (
-                f"Look straight into the camera at first: {ENROLLED_FRAMES} frames must show it."
+                f"Look straight into the camera first: {ENROLLED_FRAMES} frames must show this."
             )
             raise BadInput(Fault("/frames", "too_few_frontal", detail))
         secret = opaque.random_bytes(_SECRET_BYTES)
@@ -217,7 +217,7 @@ class FaceFactor(TypedFactor):
         return Match(pending.authenticator, used, template, aside=cut_off(frames))
 
     def repeat(self, tx: Tx, pending: Verifier) -> dict[str, Any]:
-        """Give a pending face a fresh challenge, or end it: the one before is used up."""
+        """Replace the used challenge of a pending face, or revoke it after too many."""
         pending = self._authenticators.pending(tx, pending.subject, pending.authenticator)
         drawn = orjson.loads(pending.secret).get("drawn", 1)
         if drawn == MOST_CHALLENGES:
@@ -228,13 +228,13 @@ class FaceFactor(TypedFactor):
         return {"challenge": challenge}
 
     def _ask(self, tx: Tx, subject: UUID, drawn: int = 1) -> tuple[dict[str, Any], bytes]:
-        """Return the challenge of an enrollment as it is shown, and as it is kept."""
+        """Return an enrollment challenge, as shown and as stored."""
         segment = self._asked.segment(tx, subject)
         challenge = new_challenge(self._clock.now(), self.mode((segment,)), ENROLLED_FRAMES)
         return challenge, orjson.dumps(challenge | {"segment": segment, "drawn": drawn})
 
     def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
-        """Keep the template in the place of an earlier one, its secret in a row of its own."""
+        """Store the template, replacing an earlier one; its secret gets a separate row."""
         now, used = self._clock.now(), match.used
         self._authenticators.confirm(
             tx, pending.subject, pending.authenticator, match.verifier, **used.record
@@ -251,7 +251,7 @@ class FaceFactor(TypedFactor):
         store.drop(tx, pending.subject, keep=pending.authenticator)
 
     def load(self, tx: Tx, subject: UUID) -> FaceMaterial | None:
-        """Read template and secret; a face is asked for only after another factor."""
+        """Read template and secret; needs no decoy, as a face only follows another factor."""
         found = self._authenticators.verifier(tx, subject, subject, TYPE)
         row = store.secret_of(tx, found.authenticator) if found else None
         return FaceMaterial(found, row.secret, row.seen or b"") if found and row else None
@@ -282,16 +282,16 @@ class FaceFactor(TypedFactor):
         )
 
     def score(self, material: FaceMaterial | None, frames: Sequence[Frame], mode: Mode) -> Scored:
-        """Compare pictures that answer no challenge; without a face it costs the same.
+        """Compare pictures that answer no challenge; without an enrolled face the work is equal.
 
         Raises:
             BadInput: A picture is not usable.
-            Unavailable: There is no engine, or the line is too long.
+            Unavailable: There is no engine, or its queue is too long.
         """
         readings = self._reader.stills(frames, PROBE)
         against = tuple(passive.judge(_cues(readings, mode)))
         scored = Scored(min(reading.quality for reading in readings), against=against)
-        known, added = material or _nobody(readings[0].model), _marks(readings)
+        known, added = material or _decoy_material(readings[0].model), _marks(readings)
         try:
             remember(known.seen, added)
             match_template(known.verifier.secret, known.secret, readings)
@@ -306,19 +306,19 @@ class FaceFactor(TypedFactor):
         return replace(scored, match=Match(known.verifier.authenticator, Used(b"", added, {})))
 
     def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
-        """Return what a match uses up as a JSON value."""
+        """Return the marks of a match's pictures as a JSON value."""
         return used.seen.hex()
 
     def unpack_used(self, value: Any) -> Any:  # noqa: ANN401 - as above
-        """Return what `pack_used` wrote."""
+        """Return the marks of a match's pictures from their JSON value."""
         return Used(b"", bytes.fromhex(value), {})
 
     def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
-        """Note the use and the frames, which are accepted this once."""
+        """Record the use and the frames, which are accepted only once."""
         self.use(tx, match)
 
     def use(self, tx: Tx, match: Match) -> None:
-        """Remember the frames of a match; raises VerificationFailed where they were used."""
+        """Remember the frames of a match; raises VerificationFailed if they were used before."""
         row = store.secret_of(tx, match.authenticator, lock=True)
         if row is None:
             raise VerificationFailed("authenticator_revoked")
@@ -326,7 +326,7 @@ class FaceFactor(TypedFactor):
         self._authenticators.used(tx, match.authenticator)
 
     def renew(self, tx: Tx, subject: UUID) -> bool:
-        """Move a subject's template to a new secret, without the subject; False without a face."""
+        """Re-encode a subject's template with a new secret; return False without a face."""
         self._authenticators.hold(tx, subject)
         found = self._authenticators.verifier(tx, subject, subject, TYPE)
         row = store.secret_of(tx, found.authenticator, lock=True) if found else None
@@ -343,11 +343,11 @@ class FaceFactor(TypedFactor):
         return store.subjects(tx, after, limit)
 
     def stored(self, tx: Tx) -> int:
-        """Return how many faces are stored."""
+        """Return the number of stored faces."""
         return store.count(tx)
 
     def near_limit(self, count: int) -> bool:
-        """Tell whether so many stored faces call for the operator (filing at 100,000)."""
+        """Return whether a number of stored faces requires action (filing at 100,000)."""
         return count >= ALERT_FROM
 
     def _read(
@@ -358,7 +358,7 @@ class FaceFactor(TypedFactor):
         return self._reader.stills(frames, policy)
 
     def delete_for(self, tx: Tx, subject: UUID) -> None:
-        """End the face of a subject who withdrew the consent."""
+        """Delete the face of a subject that withdrew the consent."""
         store.drop(tx, subject)
         for item in self._authenticators.listing(tx, subject):
             if item.type == TYPE:
@@ -366,24 +366,24 @@ class FaceFactor(TypedFactor):
 
 
 def _marks(readings: Sequence[Frontal]) -> bytes:
-    """Return the marks of every picture that readings were made of, each once."""
+    """Return the marks of every picture in the readings, each once."""
     return b"".join(dict.fromkeys(reading.marks for reading in readings))
 
 
 def _readings(score: Score, readings: Sequence[Frontal], mode: Mode) -> dict[str, float]:
-    """Return what the signal `face_passive` judges."""
+    """Return the input of the signal `face_passive`."""
     cues = _cues(readings, mode)
     return cues if score.fmr_upper is None else cues | {"fmr_upper": score.fmr_upper}
 
 
 def _cues(readings: Sequence[Frontal], mode: Mode) -> dict[str, float]:
-    """Return the mean cues; none where no liveness is asked for."""
+    """Return the mean cues; empty if liveness is off."""
     return {} if mode is Mode.OFF else passive.mean([item.cues for item in readings])
 
 
 @lru_cache(maxsize=8)
-def _nobody(model: FaceModel) -> FaceMaterial:
-    """Return the face of no one: what is compared where there is no template."""
+def _decoy_material(model: FaceModel) -> FaceMaterial:
+    """Return a decoy face, which is compared if there is no template."""
     template = decoy_template(model, opaque.random_bytes(_SECRET_BYTES))
     verifier = Verifier(DECOY, DECOY, TYPE, template)
     return FaceMaterial(verifier, opaque.random_bytes(_SECRET_BYTES), b"")

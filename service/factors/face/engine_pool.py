@@ -1,7 +1,7 @@
-"""The face engine of this process: opened when first needed, a bounded number of readings at once.
+"""The face engine of this process: opened on first use, with bounded concurrency.
 
-Whoever finds the line full, or waits longer than the deadline, is told to come back, rather than
-everybody being served more slowly.
+A request that finds the queue full, or waits longer than the deadline, is asked to retry later,
+so that requests are not all served more slowly.
 """
 
 import threading
@@ -27,12 +27,12 @@ from service.telemetry import logs
 T = TypeVar("T")
 WAIT_SECONDS: Final = 3.0
 _WAITING_EACH: Final = 8
-"""How many may wait for each that is served: at 150 ms each, about as long as the deadline."""
+"""Queue length per concurrent reading: at 150 ms each, about as long as the deadline."""
 _LATER: Final = 60
 
 
 def default_cache() -> Path:
-    """Return where converted weights are kept when no setting says so."""
+    """Return the default folder of converted weights."""
     return Path.home() / ".cache" / "lamina" / "face"
 
 
@@ -47,12 +47,12 @@ def open_engine(settings: Settings) -> FaceEngine:
 
 
 class EnginePool:
-    """The engine, and the line before it; without an engine no face passes.
+    """The engine and its queue; without an engine no face passes.
 
     Args:
-        open_engine: Opens it; None where faces are off.
-        at_once: How many captures are read side by side.
-        wait: Seconds after which a waiting one is sent away.
+        open_engine: Opens the engine; None if faces are off.
+        at_once: Maximum number of concurrent readings.
+        wait: Seconds after which a waiting request is refused.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class EnginePool:
         return cls(None if off else lambda: open_engine(settings), at_once)
 
     def available(self) -> bool:
-        """Tell whether faces can be checked here; opens the engine."""
+        """Return whether faces can be checked in this process; opens the engine."""
         return self.get() is not None
 
     def get(self) -> FaceEngine | None:
-        """Return the engine, or None where it is off or cannot be opened."""
+        """Return the engine, or None if it is off or cannot be opened."""
         with self._lock:
             if self._engine is None and self._open is not None:
                 try:
@@ -93,28 +93,28 @@ class EnginePool:
         """Return a reading of each picture.
 
         Raises:
-            BadInput: A picture is not usable; the detail tells the person what to do.
-            Unavailable: There is no engine, or the line is too long.
+            BadInput: A picture is not usable; the detail advises the person what to do.
+            Unavailable: There is no engine, or its queue is too long.
         """
         with self._turn() as engine:
             return [
-                _told(number, lambda frame=frame: _still(engine, frame, policy))  # type: ignore[misc]  # mypy infers no type for a lambda's default
+                _advised(number, lambda frame=frame: _still(engine, frame, policy))  # type: ignore[misc]  # mypy infers no type for a lambda's default
                 for number, frame in enumerate(frames)
             ]
 
     def capture(
         self, frames: Sequence[Frame], gestures: Sequence[Gesture], policy: QualityPolicy
     ) -> list[Frontal]:
-        """Return the frontal frames of a living person who followed the command.
+        """Return the frontal frames of a live person who followed the command.
 
         Raises:
-            BadInput: A picture is not usable; the detail tells the person what to do.
-            VerificationFailed: It does not show a living person who did as was told.
-            Unavailable: There is no engine, or the line is too long.
+            BadInput: A picture is not usable; the detail advises the person what to do.
+            VerificationFailed: The capture does not show a live person who followed the command.
+            Unavailable: There is no engine, or its queue is too long.
         """
         with self._turn() as engine:
             try:
-                return _told(None, lambda: read_capture(engine, frames, gestures, policy))
+                return _advised(None, lambda: read_capture(engine, frames, gestures, policy))
             except LivenessFailed as failed:
                 raise VerificationFailed(f"face_liveness_{failed.reason}") from None
 
@@ -141,8 +141,8 @@ def _still(engine: FaceEngine, frame: Frame, policy: QualityPolicy) -> Frontal:
     return Frontal(reading.vector, reading.quality, reading.cues, reading.model, reading.mark)
 
 
-def _told(number: int | None, read: Callable[[], T]) -> T:
-    """Turn a refused frame into a fault that points at it."""
+def _advised(number: int | None, read: Callable[[], T]) -> T:
+    """Convert a refused frame into a fault that points to it."""
     try:
         return read()
     except FrameRefused as refused:

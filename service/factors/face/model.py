@@ -1,4 +1,4 @@
-"""The challenge of a capture, and what frames must look like before they are read."""
+"""Capture challenges, and the checks of frames before the engine reads them."""
 
 import base64
 import binascii
@@ -21,10 +21,10 @@ from service.domain.errors import BadInput, Fault, VerificationFailed
 STILLS: Final = 5
 LARGEST_STILL: Final = 2 * 1024 * 1024
 LARGEST_FRAME: Final = 352 * 1024
-"""Of a capture: the most frames of this size, in base64, still fit into one request."""
+"""Of a capture: the maximum number of frames of this size fits into one request in base64."""
 ENROLLED_FRAMES: Final = 3
 MOST_CHALLENGES: Final = 10
-"""Of one enrollment, as many as a flow has attempts: nobody may draw until a wanted one comes."""
+"""Per enrollment, as many as a flow has attempts: no one may redraw until a wanted one comes."""
 CAPTURE_LIFE: Final = timedelta(seconds=15)
 STILL_LIFE: Final = timedelta(minutes=2)
 CLOCK_SLACK: Final = timedelta(milliseconds=500)
@@ -32,29 +32,29 @@ REMEMBERED: Final = 20 * MOST_FRAMES
 _MEMORY: Final = b"\x01"
 _LONGEST_TEXT: Final = (LARGEST_STILL + 2) // 3 * 4
 NOT_ASKED: Final = "not_asked"
-"""Why pictures without a challenge show no life: nobody was told to move."""
+"""Why pictures without a challenge show no liveness: no movement was requested."""
 
 
 class Mode(StrEnum):
-    """How hard a face must show that it lives."""
+    """The strictness of the liveness check."""
 
     OFF = "off"
     PASSIVE = "passive"
     ACTIVE = "active"
 
     def weaker_than(self, other: "Mode") -> bool:
-        """Tell whether another asks for more."""
+        """Return whether another mode is stricter."""
         order = list(Mode)
         return order.index(self) < order.index(other)
 
 
 def strictest(modes: Iterable[Mode], default: Mode) -> Mode:
-    """Return the mode that asks for most; the default where there is none."""
+    """Return the strictest mode; the default if there is none."""
     return max(modes, key=list(Mode).index, default=default)
 
 
 class InputFrame(BaseModel):
-    """One picture (JPEG, PNG or WebP in base64) and when it was taken, in ms."""
+    """A picture (JPEG, PNG or WebP in base64) and when it was taken, in ms."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,7 +63,7 @@ class InputFrame(BaseModel):
 
 
 class FaceInput(BaseModel):
-    """The input of the action; without frames it asks for a fresh challenge."""
+    """The input of the action; without frames it requests a new challenge."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,12 +72,12 @@ class FaceInput(BaseModel):
 
 
 def new_challenge(now: datetime, mode: Mode, least: int = 1) -> dict[str, Any]:
-    """Return a fresh challenge; only an active one commands gestures.
+    """Return a new challenge; only an active one commands gestures.
 
     Args:
-        now: When it is issued; a capture must arrive before its life is over, by this same clock.
-        mode: How hard the face must show that it lives.
-        least: The fewest frames where no gestures are commanded.
+        now: The issue time; a capture must arrive within the challenge's life, by the same clock.
+        mode: The strictness of the liveness check.
+        least: The minimum number of frames if no gestures are commanded.
     """
     active = mode is Mode.ACTIVE
     frames = (
@@ -99,10 +99,10 @@ def _draw() -> tuple[Gesture, ...]:
 
 
 def decode(frames: Sequence[Mapping[str, Any]]) -> list[Frame]:
-    """Return the frames with their bytes.
+    """Decode the frames' images from base64.
 
     Raises:
-        BadInput: A frame is not base64, comes twice, or was taken before the one it follows.
+        BadInput: A frame is not base64, is repeated, or was not taken after the one before it.
     """
     decoded: list[Frame] = []
     seen: set[bytes] = set()
@@ -115,7 +115,7 @@ def decode(frames: Sequence[Mapping[str, Any]]) -> list[Frame]:
         if digest in seen:
             raise _refuse(number, "duplicate_frame", "is the same as an earlier frame")
         if number and frame["t"] <= frames[number - 1]["t"]:
-            fault = Fault(f"/frames/{number}/t", "not_ascending", "must be later than before it")
+            fault = Fault(f"/frames/{number}/t", "not_ascending", "must be after the previous one")
             raise BadInput(fault)
         seen.add(digest)
         decoded.append(Frame(frame["t"], picture))
@@ -123,10 +123,10 @@ def decode(frames: Sequence[Mapping[str, Any]]) -> list[Frame]:
 
 
 def cut_off(frames: Sequence[Frame]) -> tuple[Fault, ...]:
-    """Return what is told of bytes behind pictures: a phone's moving picture, a map of depth."""
+    """Return faults for data after the end of pictures, such as motion photos and depth maps."""
     counted = ((number, behind(frame.image)) for number, frame in enumerate(frames))
     return tuple(
-        Fault(f"/frames/{number}/image", "trailing_data", f"{size} bytes behind it were cut off")
+        Fault(f"/frames/{number}/image", "trailing_data", f"{size} bytes past its end were cut off")
         for number, size in counted
         if size
     )
@@ -142,25 +142,26 @@ def answer(
     """Check that a capture answers its challenge in time; return the commanded gestures.
 
     Args:
-        challenge: As it was issued, in the mode it was issued with.
-        challenge_id: The one that the capture names.
+        challenge: The challenge, in the mode in which it was issued.
+        challenge_id: The id that the capture names.
         frames: The capture.
         now: The server's time.
-        present: The mode that policy asks for now; a challenge of a weaker one is void.
+        present: The mode of the current policy; a challenge of a weaker mode is void.
 
     Raises:
-        VerificationFailed: It answers another challenge, or its times are longer than the time.
-        BadInput: It came too late, after the policy began to ask for more, or with too few, too
-            many or too large frames: nothing of it is looked at, and a fresh challenge is given.
+        VerificationFailed: It answers another challenge, or its timestamps span more time than
+            has passed since the challenge.
+        BadInput: It came too late or after the policy became stricter, or it has too few, too
+            many or too large frames. No frame is checked, and a new challenge is issued.
     """
     wanted = str(challenge.get("challenge_id", ""))
     if not wanted or not opaque.equal(wanted.encode(), challenge_id.encode()):
         raise VerificationFailed("face_challenge_mismatch")
     if now > datetime.fromisoformat(str(challenge["expires_at"])):
-        detail = "came too late; answer the fresh challenge"
+        detail = "was answered too late; answer the new challenge"
         raise BadInput(Fault("/challenge_id", "challenge_expired", detail))
     if Mode(challenge["mode"]).weaker_than(present):
-        detail = "asks for less than the policy does by now; answer the fresh challenge"
+        detail = "is weaker than the current policy requires; answer the new challenge"
         raise BadInput(Fault("/challenge_id", "challenge_outdated", detail))
     check_frames(challenge["frames"], frames)
     gestures = tuple(Gesture(name) for name in challenge["gestures"])
@@ -177,7 +178,7 @@ def check_stills(frames: Sequence[Frame]) -> None:
 
 
 def check_frames(limits: Mapping[str, int], frames: Sequence[Frame]) -> None:
-    """Check how many frames there are and how large they are; raises BadInput."""
+    """Check the number and the sizes of the frames; raises BadInput."""
     if not limits["min"] <= len(frames) <= limits["max"]:
         detail = f"takes {limits['min']} to {limits['max']} frames"
         raise BadInput(Fault("/frames", "frame_count", detail))
@@ -188,22 +189,22 @@ def check_frames(limits: Mapping[str, int], frames: Sequence[Frame]) -> None:
 
 
 def transcribed(challenge: Mapping[str, Any], frames: Sequence[Frame]) -> dict[str, str]:
-    """Return what the audit log keeps of a capture: its challenge and the hash of all of it.
+    """Return the audit record of a capture: its challenge and the hash of all frames.
 
-    Whoever holds the frames can show that they are those; from the hash nobody makes them.
+    The hash can confirm disputed frames but cannot reconstruct them.
     """
     nonce = str(challenge.get("challenge_id", ""))
     return {"challenge": nonce, "transcript": transcript(nonce.encode(), frames).hex()}
 
 
 def remember(memory: bytes, added: bytes) -> bytes:
-    """Return the memory of accepted pictures with those of a capture, without the oldest.
+    """Return the memory of accepted pictures with a capture's added and the oldest dropped.
 
-    Layout, version 1: `u8` version · marks of 24 bytes, the oldest first. A memory of before had
-    8 bytes of each file's hash and no version; it is let go, as it says nothing of pixels.
+    Layout, version 1: `u8` version · marks of 24 bytes, the oldest first. An older memory had
+    8 bytes of each file's hash and no version; it is discarded, as it does not describe pixels.
 
     Args:
-        memory: What is remembered; empty at first.
+        memory: The current memory; empty at first.
         added: The marks of the capture.
 
     Raises:

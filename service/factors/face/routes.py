@@ -1,4 +1,4 @@
-"""HTTP of the face outside a flow."""
+"""HTTP routes for the face outside a flow."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ _MEDIA = 12 * 1024 * 1024
 
 
 class FaceScoreRequest(BaseModel):
-    """Pictures to compare with the stored face, without a command to follow."""
+    """Pictures to compare with the stored face, without a challenge."""
 
     model_config = ConfigDict(extra="forbid")
 

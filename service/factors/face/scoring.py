@@ -1,4 +1,4 @@
-"""Score pictures against a stored face, outside every flow: counted, and completing nothing."""
+"""Score pictures against a stored face outside any flow; counted, and no evidence."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from service.throttling.model import Counter, Lane
 
 
 class FaceScores:
-    """The face as a question that another service asks about pictures it holds."""
+    """Compares pictures from other services with stored faces."""
 
     def __init__(
         self,
@@ -36,17 +36,17 @@ class FaceScores:
     def score(
         self, caller: Caller, subject: UUID, frames: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """Tell whether pictures show a subject, no more exactly than yes or no.
+        """Return whether pictures show a subject, as yes or no without a score.
 
-        It is an attempt on the counter that a flow's face counts on, reserved before anything is
-        read and given back by a match only. A subject without a face, or who has withdrawn the
-        consent, gets the answer and costs the work of one whose face differs.
+        This is an attempt on the counter of a flow's face factor: it is reserved before anything is
+        read and released only on a match. A subject without a face, or without consent, takes the
+        same time and gets the same response as one with a face that differs.
 
         Raises:
             NotFound: There is no such subject for this caller.
-            BadInput: A picture is not usable; nothing was compared and nothing counted.
-            Throttled: The account must wait.
-            Unavailable: No engine, or too long a line before it.
+            BadInput: A picture is not usable; nothing was compared or counted.
+            Throttled: The account is delayed.
+            Unavailable: There is no engine, or its queue is too long.
         """
         pictures = decode(frames)
         check_stills(pictures)
@@ -101,7 +101,7 @@ class FaceScores:
             raise
 
     def _settled(self, tx: Tx, attempt: Reservation, scored: Scored) -> Scored:
-        """Remember the frames of a match, which gives its attempt back; each passes once."""
+        """Consume the frames of a match and release its attempt; frames match only once."""
         if scored.match is None:
             return scored
         try:

@@ -1,4 +1,4 @@
-"""The table of secrets that face templates are transformed with."""
+"""The table of secrets that transform face templates."""
 
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +15,7 @@ from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 
 
 class TemplateSecret(Base):
-    """32 random bytes of one template; never derived from a key, and in a row of their own."""
+    """The 32 random bytes of one template; never derived from a key, and stored separately."""
 
     __tablename__ = "face_template_secret"
     __personal__ = Personal(
@@ -33,15 +33,15 @@ class TemplateSecret(Base):
     created_at: Mapped[datetime]
     secret = encrypted_bytes("biometric", bound=("authenticator_id",))
     seen = encrypted_optional_bytes("biometric", bound=("authenticator_id",))
-    """Short hashes of the frames that were accepted last, the newest at the end."""
+    """Marks of the pictures that were accepted last, the newest at the end."""
 
     def field_owner(self) -> Owner:
-        """Return the subject whose template it belongs to."""
+        """Return the subject that owns the template."""
         return subject_owner(self.subject_id)
 
 
 def secret_of(tx: Tx, authenticator: UUID, *, lock: bool = False) -> TemplateSecret | None:
-    """Return the secret of a template; locked, where two could change it at once."""
+    """Return the secret of a template; locked if concurrent requests could change it."""
     query = select(TemplateSecret).where(TemplateSecret.authenticator_id == authenticator)
     if lock:
         query = query.with_for_update().execution_options(populate_existing=True)
@@ -49,7 +49,7 @@ def secret_of(tx: Tx, authenticator: UUID, *, lock: bool = False) -> TemplateSec
 
 
 def subjects(tx: Tx, after: UUID | None, limit: int) -> list[UUID]:
-    """Return subjects with a template, in the order of their ids."""
+    """Return subjects with a template, ordered by id."""
     query = select(TemplateSecret.subject_id).distinct().order_by(TemplateSecret.subject_id)
     if after is not None:
         query = query.where(TemplateSecret.subject_id > after)
@@ -57,12 +57,12 @@ def subjects(tx: Tx, after: UUID | None, limit: int) -> list[UUID]:
 
 
 def count(tx: Tx) -> int:
-    """Return how many templates are kept."""
+    """Return the number of stored templates."""
     return int(tx.scalar(select(func.count()).select_from(TemplateSecret)) or 0)
 
 
 def drop(tx: Tx, subject: UUID, keep: UUID | None = None) -> int:
-    """Forget the secrets of a subject, but one; return how many."""
+    """Delete the secrets of a subject, except one; return how many."""
     gone = delete(TemplateSecret).where(TemplateSecret.subject_id == subject)
     if keep is not None:
         gone = gone.where(TemplateSecret.authenticator_id != keep)

@@ -1,1 +1,1 @@
-"""A code for a person who has lost everything, which two operators agreed to send."""
+"""A recovery code that two operators agree to send to a person without authenticators."""

@@ -1,4 +1,4 @@
-"""How a recovery by the help desk goes on, and what it may give back. Pure."""
+"""States of a help-desk recovery, and which authenticators it may restore. Pure."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -9,36 +9,36 @@ from service.domain.authenticator import FACTOR_OF_TYPE
 from service.policy.model.engine import highest
 
 CODE_LIFE: Final = timedelta(hours=24)
-"""For how long a code that was sent by e-mail is good (SP 800-63B-4 section 4.2)."""
+"""How long a code sent by e-mail is valid (SP 800-63B-4 section 4.2)."""
 SENDING: Final = timedelta(hours=24)
-"""For how long it is tried to send a code whose time has come."""
+"""How long sending a due code is retried."""
 KEPT: Final = timedelta(days=400)
-"""For how long it is kept that there was a recovery."""
+"""How long the record of a recovery is retained."""
 
 
 class RecoveryState(StrEnum):
-    """Where a recovery stands."""
+    """The state of a recovery."""
 
     ASKED = "asked"
     WAITING = "waiting"
-    """Two operators agreed; there is no code yet."""
+    """Two operators agreed; the code does not exist yet."""
     SENT = "sent"
     USED = "used"
     STOPPED = "stopped"
     OVER = "over"
-    """It came to its end by itself."""
+    """It expired."""
 
 
 OPEN: Final = (RecoveryState.ASKED, RecoveryState.WAITING, RecoveryState.SENT)
-"""The states of a recovery under way, of which a subject has one at most."""
+"""The states of an open recovery; a subject has at most one."""
 
 
 def lifts(kind: str, former: Iterable[str]) -> bool:
-    """Tell whether one more authenticator would lift an account above the level it once had.
+    """Return whether another authenticator would raise an account above its former level.
 
     Args:
         kind: The type of the authenticator.
-        former: The types that were active at some time.
+        former: The types that were ever active.
     """
     had = {FACTOR_OF_TYPE[name] for name in former}
     return highest(had | {FACTOR_OF_TYPE[kind]}) > highest(had)

@@ -39,10 +39,10 @@ _PAGE: Final = 100
 
 
 class Recovery(Authentic, Base):
-    """One recovery: who asked and who approved, what it gives back, and the digest of its code.
+    """A recovery: its operators, the act that it allows, and the digest of its code.
 
-    `address` is a keyed digest of the address that was verified when it was asked for: the code
-    goes there or nowhere. `ends_at` is when the state that it is in is over by itself.
+    `address` is a keyed digest of the address that was verified at the request: the code goes only
+    there. `ends_at` is when the current state expires.
     """
 
     __tablename__ = "subject_recovery"
@@ -96,9 +96,9 @@ _TABLE: Final = table_of(Recovery)
 _ROWS: Final = reading(Recovery)
 _OPEN: Final = _ROWS.where(_TABLE.c.subject_id == bindparam("b_subject"), _TABLE.c.status.in_(OPEN))
 _ONE: Final = _ROWS.where(_TABLE.c.id == bindparam("b_id"))
-_NOBODY: Final = select(literal(1).label("one")).subquery()
+_ONE_ROW: Final = select(literal(1).label("one")).subquery()
 _SENT: Final = select(*lead(Recovery)).select_from(
-    _NOBODY.outerjoin(
+    _ONE_ROW.outerjoin(
         _TABLE,
         and_(_TABLE.c.subject_id == bindparam("b_subject"), _TABLE.c.status == RecoveryState.SENT),
     )
@@ -106,12 +106,12 @@ _SENT: Final = select(*lead(Recovery)).select_from(
 
 
 def add(tx: Tx, values: Mapping[str, Any]) -> bool:
-    """Add a recovery; False where one of the subject is under way."""
+    """Add a recovery; return False if the subject has an open one."""
     return insert_once(tx, Recovery, values)
 
 
 def under_way(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None
-    """Return the recovery of a subject that is under way."""
+    """Return the open recovery of a subject."""
     return next(iter(holding(tx, Recovery, _OPEN, {"b_subject": subject})), None)
 
 
@@ -121,18 +121,18 @@ def find(tx: Tx, number: UUID) -> Any:  # noqa: ANN401 - as above
 
 
 def sent(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - as above
-    """Return the recovery whose code a subject was sent; to find none costs what it costs."""
+    """Return the recovery with a sent code of a subject; finding none takes the same time."""
     row = tx.execute(_SENT, {"b_subject": subject}).one()
     return row if led_holds(tx, Recovery, row) and row.lead_id is not None else None
 
 
 def move(tx: Tx, row: Any, state: RecoveryState, **values: object) -> bool:  # noqa: ANN401 - as above
-    """Bring a recovery into another state; False where another request did."""
+    """Change the state of a recovery; return False if another request did."""
     return change(tx, Recovery, row, status=state.value, **values)
 
 
 def due(tx: Tx, now: datetime) -> Sequence[UUID]:
-    """Return whose codes are to be sent by now: a page of subjects, by ascending id."""
+    """Return a page of the subjects with due codes, by ascending id."""
     query = select(_TABLE.c.subject_id).where(
         _TABLE.c.status == RecoveryState.WAITING, _TABLE.c.due_at <= now
     )
@@ -140,21 +140,21 @@ def due(tx: Tx, now: datetime) -> Sequence[UUID]:
 
 
 def over(tx: Tx, now: datetime) -> Sequence[UUID]:
-    """Return of whom a recovery has come to its end: a page of subjects, by ascending id."""
+    """Return a page of the subjects with an expired recovery, by ascending id."""
     query = select(_TABLE.c.subject_id).where(_TABLE.c.status.in_(OPEN), _TABLE.c.ends_at <= now)
     return tx.execute(query.order_by(_TABLE.c.subject_id).limit(_PAGE)).scalars().all()
 
 
 def everybody(tx: Tx) -> Sequence[Any]:
-    """Return every recovery that is under way."""
+    """Return all open recoveries."""
     return holding(tx, Recovery, _ROWS.where(_TABLE.c.status.in_(OPEN)), {})
 
 
 def drop_old(tx: Tx, before: datetime) -> int:
-    """Forget a page of recoveries that were over at a time; return how many."""
+    """Delete a page of recoveries that ended before a time; return how many."""
     return drop_page(tx, _TABLE, _TABLE.c.ends_at <= before, _TABLE.c.status.not_in(OPEN))
 
 
 def delete_for(tx: Tx, subject: UUID) -> int:
-    """Forget the recoveries of a subject; return how many."""
+    """Delete the recoveries of a subject; return how many."""
     return delete_rows(tx, Recovery, _TABLE.c.subject_id == subject)

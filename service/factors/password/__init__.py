@@ -1,1 +1,1 @@
-"""The memorized secret."""
+"""The password factor: a memorized secret."""

@@ -54,15 +54,15 @@ class PasswordFactor(TypedFactor):
         self._ended = ended
 
     def busy(self) -> Load:
-        """Return how busy the hasher is now."""
+        """Return the current load of the hasher."""
         return self._hasher.load()
 
     def hash(self, password: str, pointer: str = "/password") -> bytes:
-        """Return the verifier of a new password; slow, so outside every transaction.
+        """Return the verifier of a new password; slow, so call it outside transactions.
 
         Raises:
-            BadInput: The password is not taken.
-            Unavailable: Too many hashes wait already.
+            BadInput: The password is not allowed.
+            Unavailable: Too many hashes are waiting.
         """
         admitted = admit(password, pointer)
         try:
@@ -71,12 +71,12 @@ class PasswordFactor(TypedFactor):
             raise _busy() from None
 
     def enroll(self, tx: Tx, subject: UUID, verifier: bytes) -> Authenticator:
-        """Add a password, in the place of an earlier one and of what was known of its typing."""
+        """Add a password; it replaces an earlier one and deletes its typing profile."""
         self.revoked(tx, subject)
         return self._authenticators.add(tx, subject, TYPE, verifier, status=Status.ACTIVE)
 
     def revoked(self, tx: Tx, subject: UUID) -> None:
-        """Forget what was known of the typing of a password that is no more."""
+        """Delete the typing profile of a revoked password."""
         if self._ended is not None:
             self._ended(tx, subject)
 
@@ -90,11 +90,11 @@ class PasswordFactor(TypedFactor):
         return {"id": str(added.id), "status": added.status.value}
 
     def load(self, tx: Tx, subject: UUID) -> Verifier | None:
-        """Read the hash, or the decoy's."""
+        """Read the password hash, or the decoy's."""
         return self._authenticators.verifier(tx, subject, self._decoy, TYPE)
 
     def check(self, material: Verifier | None, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - a hash does not ask the time
-        """Compare; a hash of older parameters is made anew."""
+        """Compare the password; a hash with older parameters is replaced."""
         if material is None:
             raise VerificationFailed("no_password")
         password, encoded = normalize(presented.values["password"]), material.secret.decode()
@@ -108,7 +108,7 @@ class PasswordFactor(TypedFactor):
         return Match(material.authenticator, None, renewed.encode() if renewed else None)
 
     def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
-        """Note the use."""
+        """Record the use."""
         self._authenticators.used(tx, match.authenticator, match.verifier)
 
 

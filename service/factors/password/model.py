@@ -1,4 +1,4 @@
-"""Which passwords are taken: length and a blocklist decide (SP 800-63B-4 section 3.1.1.2)."""
+"""Which passwords are allowed: by length and a blocklist (SP 800-63B-4 section 3.1.1.2)."""
 
 import gzip
 import unicodedata
@@ -9,7 +9,7 @@ from typing import Final
 from service.domain.errors import BadInput, Fault
 
 SHORTEST: Final = 8
-"""Enough where the segment always asks for a second factor, as the default one does."""
+"""Sufficient if the segment always requires a second factor, as the default one does."""
 LONGEST: Final = 256
 
 
@@ -20,7 +20,7 @@ def _blocklist() -> frozenset[str]:
 
 
 def normalize(password: str) -> str:
-    """Return the form that is hashed: NFKC, nothing trimmed."""
+    """Return the form that is hashed: NFKC, without trimming."""
     return unicodedata.normalize("NFKC", password)
 
 
@@ -32,7 +32,7 @@ def admit(password: str, pointer: str = "/password") -> str:
     """Return the normal form of a new password.
 
     Raises:
-        BadInput: Too short, too long, or known to every attacker.
+        BadInput: The password is too short, too long, or on the blocklist.
     """
     value = normalize(password)
     if len(value) < SHORTEST:

@@ -1,1 +1,1 @@
-"""Look-up secrets to fall back on."""
+"""Recovery codes: look-up secrets for when other authenticators are lost."""

@@ -1,4 +1,4 @@
-"""Make, check and use recovery codes: 80 random bits each, kept as sealed digests, once."""
+"""Generate, check and use recovery codes: 80 random bits, sealed digests, one use each."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -60,7 +60,7 @@ class RecoveryCodeFactor(TypedFactor):
         self._count = count
 
     def enroll(self, tx: Tx, subject: UUID) -> tuple[Authenticator, list[str]]:
-        """Make a set of codes in the place of all earlier ones; they are shown this once."""
+        """Generate codes, which replace all earlier ones; they are shown only this once."""
         codes = [opaque.new_code() for _ in range(self._count)]
         count = str(self._count).encode()
         added = self._authenticators.add(tx, subject, TYPE, count, status=Status.ACTIVE)
@@ -69,23 +69,23 @@ class RecoveryCodeFactor(TypedFactor):
         return added, codes
 
     def prepare(self, values: Mapping[str, Any]) -> None:
-        """Take no input: the codes are made here."""
+        """Reject any input: the codes are generated here."""
         parse(Nothing, values)
 
     def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
-        """Enroll; the codes are shown this once."""
+        """Enroll; the codes are shown only this once."""
         added, codes = self.enroll(tx, subject)
         return {"id": str(added.id), "status": added.status.value, "codes": codes}
 
     def load(self, tx: Tx, subject: UUID) -> Material | None:
-        """Read the digests that are left, or the decoy's."""
+        """Read the unused digests, or the decoy's."""
         found = self._authenticators.verifier(tx, subject, self._decoy, TYPE)
         if found is None:
             return None
         return found.authenticator, self._authenticators.codes(tx, found.authenticator)
 
     def check(self, material: Material | None, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - codes do not age
-        """Find the code among those left; all are compared."""
+        """Find the code among the unused ones; all are compared."""
         try:
             typed = opaque.normalize_code(presented.values["code"])
         except ValueError:
@@ -98,15 +98,15 @@ class RecoveryCodeFactor(TypedFactor):
         return Match(authenticator, found[0])
 
     def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
-        """Return what a match uses up as a JSON value."""
+        """Return the id of the matched code as a JSON value."""
         return str(used)
 
     def unpack_used(self, value: Any) -> Any:  # noqa: ANN401 - as above
-        """Return what `pack_used` wrote."""
+        """Return the id of the matched code from its JSON value."""
         return UUID(value)
 
     def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
-        """Use the code up, once."""
+        """Mark the code as used; raises VerificationFailed if it was used before."""
         if not self._authenticators.use_code(tx, match.used):
             raise VerificationFailed("recovery_code_used")
         self._authenticators.used(tx, match.authenticator)

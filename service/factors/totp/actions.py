@@ -1,4 +1,4 @@
-"""Enroll, confirm and check time-based codes."""
+"""Enroll, confirm and check time-based one-time passwords."""
 
 import io
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def _digits(typed: str) -> str:
 
 
 class TotpInput(BaseModel):
-    """The input of the action; spaces, hyphens and the digits of any script are read alike."""
+    """The input of the action; spaces, hyphens and the digits of any script are accepted."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,7 +57,7 @@ class TotpInput(BaseModel):
 
 
 class Named(BaseModel):
-    """What a code generator is called, so that its owner tells it from another."""
+    """The name of a code generator, by which its owner recognizes it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,11 +65,12 @@ class Named(BaseModel):
 
 
 class TotpMaterial(NamedTuple):
-    """What a code is compared with.
+    """The verifiers that a code is compared with.
 
     Args:
-        own: The verifiers of whoever is to be verified.
-        spare: The decoy's, as often as one more could be: what matches them counts for nothing.
+        own: The subject's verifiers.
+        spare: The decoy's, one for each that the subject lacks; a match with them counts for
+            nothing.
     """
 
     own: tuple[Verifier, ...]
@@ -113,7 +114,7 @@ class TotpFactor(TypedFactor):
         status: Status = Status.PENDING,
         name: str | None = None,
     ) -> tuple[Authenticator, dict[str, Any]]:
-        """Make a secret of 160 bits; return it as text, URI and picture, this once."""
+        """Generate a secret of 160 bits; return it as text, URI and QR code, only this once."""
         secret = pyotp.random_base32(32)
         added = self._authenticators.add(
             tx, subject, TYPE, _pack(secret, 0, self._codes), status=status, name=name
@@ -125,11 +126,11 @@ class TotpFactor(TypedFactor):
         return added, {"secret": secret, "otpauth_uri": uri, "qr_svg": picture.getvalue().decode()}
 
     def prepare(self, values: Mapping[str, Any]) -> str | None:
-        """Return the name; the secret is made here."""
+        """Return the name; the secret is generated here."""
         return parse(Named, values).name
 
     def begin(self, tx: Tx, subject: UUID, label: str, prepared: str | None) -> dict[str, Any]:
-        """Enroll, pending until a first code confirms that the secret arrived."""
+        """Enroll a pending generator; a first code confirms that its secret arrived."""
         added, shown = self.enroll(tx, subject, label, name=prepared)
         return {"id": str(added.id), "name": prepared, "status": added.status.value} | shown
 
@@ -138,21 +139,21 @@ class TotpFactor(TypedFactor):
         return self.check(TotpMaterial((pending,), ()), Presented(self.parse(values)), now)
 
     def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
-        """Make it active; the first code counts as used from then on."""
+        """Activate the generator; its first code counts as used."""
         self._authenticators.confirm(tx, pending.subject, pending.authenticator, match.verifier)
         step: MatchedStep = match.used
         if not self._use(tx, match.authenticator, step):
             raise VerificationFailed("totp_step_used")
 
     def load(self, tx: Tx, subject: UUID) -> TotpMaterial:
-        """Read the secrets, filled up with the decoy's."""
+        """Read the subject's secrets, and the decoy's for each one missing."""
         return TotpMaterial(*self._authenticators.verifiers(tx, subject, self._decoy, TYPE))
 
     def check(self, material: TotpMaterial, presented: Presented, now: datetime) -> Match:
         """Find the generator and the step of the code.
 
-        All are compared, and as many for somebody with one generator, with several, with none, and
-        for nobody at all: `load` opens and this compares the most that one subject may have.
+        The number of comparisons is the same whether the subject has several generators, one or
+        none, or does not exist: `load` opens and this compares the maximum per subject.
         """
         code, found = presented.values["code"], None
         for verifier in (*material.own, *material.spare):
@@ -169,15 +170,15 @@ class TotpFactor(TypedFactor):
         return Match(verifier.authenticator, step, moved)
 
     def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
-        """Return what a match uses up as a JSON value."""
+        """Return the matched step as a JSON value."""
         return list(used)
 
     def unpack_used(self, value: Any) -> Any:  # noqa: ANN401 - as above
-        """Return what `pack_used` wrote."""
+        """Return the matched step from its JSON value."""
         return MatchedStep(*value)
 
     def consume(self, tx: Tx, match: Match, now: datetime) -> None:
-        """Use the step up, once."""
+        """Mark the step as used; raises VerificationFailed if it was used before."""
         step: MatchedStep = match.used
         if not self._use(tx, match.authenticator, step):
             newest = self._authenticators.newest_step(tx, match.authenticator)
@@ -189,5 +190,5 @@ class TotpFactor(TypedFactor):
         return self._authenticators.use_step(tx, authenticator, step.stored, step.newest_stored)
 
     def drop_used(self, tx: Tx, now: datetime) -> int:
-        """Forget a page of steps that no clock allows any more; return how many."""
+        """Delete a page of steps older than any allowed clock drift; return how many."""
         return self._authenticators.drop_steps(tx, unix(now) // PERIOD - KEPT_STEPS)

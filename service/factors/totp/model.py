@@ -1,4 +1,4 @@
-"""The comparison that tells which time step matched, and how far a clock may drift."""
+"""Match a TOTP code to its time step, within the allowed clock drift."""
 
 import hmac
 import unicodedata
@@ -54,11 +54,11 @@ def shown_issuer(name: str) -> str:
 
 
 def shown_name(label: str) -> str:
-    """Return the name of an account as an authenticator app can show it.
+    """Return an account name that an authenticator app can display.
 
-    The label of the URI parts issuer and account by its one colon, so the account holds none. A
-    long name is cut in its middle: each letter may take twelve characters of a URI, and a picture
-    of more than some hundred is too fine for a camera, or cannot be made at all.
+    A colon separates issuer and account in the URI's label, so the account name must contain none.
+    A long name is cut in its middle: a letter may take twelve characters of the URI, and a QR code
+    of more than a few hundred is too fine for a camera, or cannot be generated at all.
     """
     name = label.replace(":", "-")
     if len(name) <= LONGEST_NAME:
@@ -67,15 +67,15 @@ def shown_name(label: str) -> str:
 
 
 def read_name(text: str) -> str:
-    """Return the name of a code generator without the space around it; raises ValueError."""
+    """Return the trimmed name of a code generator; raises ValueError."""
     name = unicodedata.normalize("NFC", text).strip()
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
-        raise ValueError(f"must be 1 to {LONGEST_NAME} characters that can be seen")
+        raise ValueError(f"must be 1 to {LONGEST_NAME} visible characters")
     return name
 
 
 def clean(code: str) -> str:
-    """Return the code without the spaces that people and apps put into it."""
+    """Return the code without spaces, which people and apps add."""
     return "".join(code.split())
 
 
@@ -87,7 +87,7 @@ def match(
 ) -> MatchedStep | None:
     """Find the step of a code among the three around now plus the learned offset.
 
-    Every step is compared, so that the time does not tell which one matched.
+    Every step is compared, so that the time does not reveal which one matched.
     """
     totp = pyotp.TOTP(secret, digits=form.digits, interval=form.period)
     center = unix_now // form.period + offset
@@ -101,7 +101,7 @@ def match(
 
 
 def next_in(matched: MatchedStep, newest_used: int, unix_now: int) -> int:
-    """Return the seconds until a code is shown that can still be used; 0 where one is shown now.
+    """Return the seconds until a usable code is shown; 0 if the current one is usable.
 
     Args:
         matched: The step of a right code that cannot be used any more.

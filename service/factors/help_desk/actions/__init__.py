@@ -1,8 +1,8 @@
-"""Ask for a recovery, approve it, send its code, stop it: what two operators may do for a person.
+"""Request a recovery, approve it, send its code, stop it: what two operators do for a person.
 
-While it waits there is no code that anybody could steal or ask for, and whoever signs in to the
-account ends it. The operators are never told the code: it goes to the address that the person had
-verified before anybody asked.
+During the wait there is no code to steal or ask for, and any sign-in to the account stops the
+recovery. The operators never see the code: it goes to the address that the person had verified
+before the request.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,9 +46,9 @@ _HOUR: Final = 3600
 
 
 class Recoveries:
-    """The recoveries by the help desk; the operators tell it of each step of their approvals."""
+    """Recoveries by the help desk; approvals of operators call it at each step."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it depends on
         self,
         operators: Operators,
         accounts: Accounts,
@@ -67,13 +67,13 @@ class Recoveries:
         self._clock = clock
 
     def ask(self, tx: Tx, caller: Caller, asked: RequestedAct) -> None:
-        """Note that an operator asks for a recovery, and tell the person at every address.
+        """Record an operator's request for a recovery, and notify the person at every address.
 
         Raises:
-            BadInput: There is no such subject for this caller, or nothing of that to recover.
+            BadInput: The caller serves no such subject, or the act is unknown.
             Forbidden: It is the caller's own account.
-            Conflict: A recovery is under way, the account is suspended, or no address is verified.
-            Unavailable: Nothing delivers e-mail here.
+            Conflict: A recovery is open, the account is suspended, or no address is verified.
+            Unavailable: E-mail delivery is not configured.
         """
         subject, act, now = parse_id(asked.target), asked.params.get("act"), self._clock.now()
         if act not in RECOVERABLE:
@@ -82,7 +82,7 @@ class Recoveries:
         try:
             account, to = self._recoverable(tx, caller, subject, act)
         except NotFound:
-            raise BadInput(Fault("/target", "subject_not_found", "is no subject")) from None
+            raise BadInput(Fault("/target", "subject_not_found", "is not a subject")) from None
         self._require_none(tx, account.id, now)
         number = new_id(now)
         values = {
@@ -105,16 +105,16 @@ class Recoveries:
         self._accounts.notify(tx, account.id, "subject.recovery_asked")
 
     def hold(self, tx: Tx, asked: RequestedAct) -> None:
-        """Lock the subject, whatever became of it since."""
+        """Lock the subject, whether or not it still exists."""
         self._accounts.hold(tx, UUID(asked.target))
 
     def approve(self, tx: Tx, caller: Caller, asked: RequestedAct) -> Mapping[str, Any]:
-        """Let the waiting begin, and tell the person when the code will be sent.
+        """Start the waiting period, and notify the person when the code will be sent.
 
         Raises:
-            NotFound: There is no such subject for this caller.
+            NotFound: The caller serves no such subject.
             Forbidden: It is the caller's own account.
-            Conflict: It was stopped, or cannot be done any more.
+            Conflict: The recovery was stopped, or is no longer possible.
         """
         row = store.under_way(tx, UUID(asked.target))
         if row is None or (row.approval_id, row.status) != (asked.number, RecoveryState.ASKED):
@@ -133,23 +133,23 @@ class Recoveries:
         return {"recovery": {"act": row.act, "code_at": when}}
 
     def reject(self, tx: Tx, caller: Caller, asked: RequestedAct) -> bool:
-        """End a recovery at an operator's word, before or after it was approved."""
+        """Stop a recovery on an operator's request, before or after its approval."""
         row = store.under_way(tx, UUID(asked.target))
         ours = row is not None and row.approval_id == asked.number
         return ours and self._end(tx, row, RecoveryState.STOPPED, "rejected", caller.actor)
 
     def stop(self, tx: Tx, subject: UUID, reason: str) -> bool:
-        """End the recovery of a subject that is locked, if one is under way."""
+        """Stop the open recovery of a locked subject, if there is one."""
         row = store.under_way(tx, subject)
         return row is not None and self._end(tx, row, RecoveryState.STOPPED, reason)
 
     def stop_everybodys(self, tx: Tx) -> int:
-        """End every recovery: the database was restored and may revive a code that was used."""
+        """Stop all recoveries: the database was restored and may revive a used code."""
         rows = store.everybody(tx)
         return sum(self._end(tx, row, RecoveryState.STOPPED, "restored") for row in rows)
 
     def send_due(self, tx: Tx, now: datetime) -> int:
-        """Send a page of the codes whose time has come; return how many subjects were seen."""
+        """Send a page of the due codes; return how many subjects were processed."""
         subjects = store.due(tx, now)
         for subject in subjects:
             self._accounts.hold(tx, subject)
@@ -159,7 +159,7 @@ class Recoveries:
         return len(subjects)
 
     def end_over(self, tx: Tx, now: datetime) -> int:
-        """End what has come to its end by itself, and forget a page of what did long ago."""
+        """End expired recoveries, and delete a page of old ones; return how many were deleted."""
         subjects = store.over(tx, now)
         for subject in subjects:
             self._accounts.hold(tx, subject)
@@ -169,11 +169,11 @@ class Recoveries:
         return store.drop_old(tx, now - KEPT)
 
     def delete_for(self, tx: Tx, subject: UUID) -> None:
-        """Forget the recoveries of a subject that is erased."""
+        """Delete the recoveries of an erased subject."""
         store.delete_for(tx, subject)
 
     def use(self, tx: Tx, number: UUID) -> None:
-        """Use the code of a recovery up, once; raises VerificationFailed."""
+        """Mark the code of a recovery as used; raises VerificationFailed."""
         row, now = store.find(tx, number), self._clock.now()
         if (
             row is None
@@ -187,7 +187,7 @@ class Recoveries:
             raise VerificationFailed("help_desk_code_used")
 
     def finish(self, tx: Tx, number: UUID) -> str:
-        """End all access of a subject whose recovery is complete; return the act it gives."""
+        """End all access of a subject after a complete recovery; return the act of its grant."""
         row = store.find(tx, number)
         self._authenticators.recovered(tx, row.subject_id)
         self._note(tx, "subject.recovered", row)
@@ -198,14 +198,14 @@ class Recoveries:
     def _recoverable(
         self, tx: Tx, caller: Caller, subject: UUID | None, act: str
     ) -> tuple[Account, str]:
-        """Lock a subject; return it with the address that the code goes to, or refuse."""
+        """Lock a subject; return it and the address for the code, or raise an error."""
         if subject is None:
             raise NotFound("subject_not_found", "There is no such subject.")
         account = self._accounts.served_locked(tx, caller, subject)
         if caller.operator == subject:
-            raise Forbidden("own_recovery", "Nobody recovers an account of their own this way.")
+            raise Forbidden("own_recovery", "Operators cannot recover their own accounts.")
         if account.suspended:
-            detail = "Signing in is suspended; lift that first, as an act of its own."
+            detail = "Signing in is suspended; lift the suspension first, as a separate act."
             raise Conflict("subject_suspended", detail)
         self._require_act(tx, account, act)
         return account, self._address(tx, account)
@@ -216,24 +216,24 @@ class Recoveries:
             detail = "The policy of this person's segment does not accept that factor."
             raise Conflict("factor_not_accepted", detail)
         if lifts(kind, self._authenticators.ever(tx, account.id)):
-            detail = "This would give the account a level that it never had."
+            detail = "This would raise the account above its former level."
             raise Conflict("above_former_level", detail)
         several = self._authenticators.most(kind) > 1
         if several and kind not in self._authenticators.lacking(tx, account.id):
-            detail = "As many are active as may be; recover with enroll:recovery_codes instead."
+            detail = "The maximum number is active; recover with enroll:recovery_codes instead."
             raise Conflict(f"too_many_{kind}", detail)
 
     def _address(self, tx: Tx, account: Account) -> str:
         found, now = mailbox(tx, account.id), self._clock.now()
         if found is None:
-            detail = "This person has verified no e-mail address, and a code goes nowhere else."
+            detail = "This person has no verified e-mail address, and codes are sent only there."
             raise Conflict("no_recovery_address", detail)
         young = self._policies.cooldown(account.segment)
         if not has_come(found.verified_at, now) or found.verified_at > now - young:
-            detail = "The e-mail address was verified too lately to be trusted with an account."
+            detail = "The e-mail address was verified too recently for a recovery."
             raise Conflict("young_recovery_address", detail)
         if not self._outbox.reaches(found.address):
-            detail = "Nothing delivers to this address: LAMINA_SMTP_URL is not set."
+            detail = "Delivery to this address is not configured: LAMINA_SMTP_URL is not set."
             raise Unavailable("delivery_not_configured", detail, _HOUR)
         return found.address
 
@@ -252,7 +252,7 @@ class Recoveries:
             self._end(tx, row, RecoveryState.STOPPED, reason)
             return
         if not self._outbox.reaches(to):
-            # Whoever set delivery up may have it back before the recovery is over.
+            # Delivery may be configured again before the recovery expires.
             return
         code = opaque.new_code()
         digest = code_digester(tx, row.id, row.subject_id)(opaque.normalize_code(code))
@@ -262,7 +262,7 @@ class Recoveries:
             self._note(tx, "subject.recovery_sent", row, _both(row))
 
     def _sendable(self, tx: Tx, row: Any, now: datetime) -> tuple[str, str]:  # noqa: ANN401 - as above
-        """Return the address that a code goes to, or why it goes nowhere."""
+        """Return the address for the code, and a reason if the code must not be sent."""
         account, found = self._accounts.known(tx, row.subject_id), mailbox(tx, row.subject_id)
         checks = (
             ("over", row.ends_at > now),
@@ -274,7 +274,7 @@ class Recoveries:
         return found.address if found else "", failed
 
     def _stand(self, tx: Tx, row: Any) -> bool:  # noqa: ANN401 - as above
-        """Tell whether both operators still may do what they agreed on."""
+        """Return whether both operators still hold the required scope."""
         scope = ACTS[RECOVER]
         return all(
             who is not None and self._operators.stands(tx, who, scope)
@@ -313,20 +313,20 @@ class Recoveries:
 
 
 def code_digester(tx: Tx, number: UUID, subject: UUID) -> Callable[[str], bytes]:
-    """Return what gives the digest of a code, which counts for one recovery of one subject."""
+    """Return the digest function of a code, bound to one recovery of one subject."""
     return digester(tx, _CODE, number.bytes + subject.bytes)
 
 
 def _both(row: Any) -> str:  # noqa: ANN401 - as above
-    """Return the operators who stand for a recovery, as the log names them."""
+    """Return the operators of a recovery, as the log names them."""
     return "+".join(who for who in (row.asked_by, row.approved_by) if who)
 
 
 def _pending() -> Conflict:
-    detail = "A recovery of this person is under way; let it end or reject it first."
+    detail = "This person has an open recovery; let it end or reject it first."
     return Conflict("recovery_pending", detail)
 
 
 def _moved() -> Conflict:
-    detail = "The verified e-mail address is another than when this was asked for; ask again."
+    detail = "The verified e-mail address has changed since the request; ask again."
     return Conflict("recovery_address_changed", detail)

@@ -1,4 +1,4 @@
-"""Check the code of a recovery: 80 random bits, sent by e-mail, kept as a keyed digest, once."""
+"""Check a recovery's code: 80 random bits, sent by e-mail, keyed digest, one use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class HelpDeskInput(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class HelpDeskMaterial:
-    """What a code is compared with, of a recovery or of none."""
+    """The digest that a code is compared with; a decoy's if there is no recovery."""
 
     number: UUID | None
     digest: bytes = field(repr=False)
@@ -52,7 +52,7 @@ class HelpDeskMaterial:
 
 
 class HelpDeskFactor(TypedFactor):
-    """The factor `help_desk`, which only a recovery offers, and offers for everybody."""
+    """The factor `help_desk`, offered only in recovery flows, and there for every identifier."""
 
     name = HELP_DESK
     kind = Kind.POSSESSION
@@ -65,7 +65,7 @@ class HelpDeskFactor(TypedFactor):
         self._recoveries = recoveries
 
     def load(self, tx: Tx, subject: UUID) -> HelpDeskMaterial:
-        """Read the digest of the code that a subject was sent, at the cost of one in any case."""
+        """Read the digest of the code sent to a subject; without one the work is the same."""
         row = store.sent(tx, subject)
         if row is None:
             return HelpDeskMaterial(None, _NONE, code_digester(tx, DECOY, subject))
@@ -82,5 +82,5 @@ class HelpDeskFactor(TypedFactor):
         return Match(material.number)
 
     def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
-        """Use the code up, once."""
+        """Mark the code as used; raises VerificationFailed if it was used before."""
         self._recoveries.use(tx, match.authenticator)

@@ -1,1 +1,1 @@
-"""The layered flow: a pure state machine, and the verbs around it."""
+"""The layered login flow: a pure state machine, and the operations on it."""

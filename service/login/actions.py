@@ -1,4 +1,4 @@
-"""Begin a flow, act in it, cancel it; a slow check holds no transaction."""
+"""Begin a flow, act in it, cancel it; no transaction is open during a slow check."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,26 +40,26 @@ from service.throttling.model import Counter, Lane
 
 _KEPT: Final = timedelta(hours=1)
 _MOST_FAULTS: Final = 5
-"""How many of a sample's faults are named."""
+"""The maximum number of reported faults per sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One reserved attempt on its way through the check."""
+    """A reserved attempt during its check."""
 
     flow: Flow
     factor: Factor
     reservation: Reservation | None
-    """None where it is counted only if it fails."""
+    """None if it is counted only on failure."""
     presented: Presented = field(repr=False)
     sample: Behavior | None = field(repr=False)
     first_party: bool = False
     record: Mapping[str, Any] = field(default_factory=dict)
-    """What the audit log keeps of what was presented."""
+    """The audit record of the presented values."""
 
 
 class Login:
-    """The layered flow."""
+    """The layered login flow."""
 
     def __init__(self, dependencies: LoginDependencies) -> None:
         self._dependencies = dependencies
@@ -67,10 +67,10 @@ class Login:
         self._completing = Completing(dependencies, self._decisions)
 
     def begin(self, caller: Caller, wanted: Begin) -> FlowOutcome:
-        """Begin a flow; one for an unknown identifier is like any other.
+        """Begin a flow; an unknown identifier makes no visible difference.
 
         Raises:
-            NotFound: The access token proves no session of this client that is in force.
+            NotFound: The access token does not prove an active session of this client.
         """
         dependencies, now = self._dependencies, self._dependencies.clock.now()
         with dependencies.database.transaction() as tx:
@@ -96,9 +96,9 @@ class Login:
 
         Raises:
             NotFound: There is no such flow for this client and token.
-            Conflict: The flow has moved on, or the action is not legal now.
-            Expired: The flow has ended by itself.
-            Throttled: The account must wait.
+            Conflict: The flow has changed, or the action is not legal now.
+            Expired: The flow has expired.
+            Throttled: The account is delayed.
         """
         values, aside = self._sampled(name, values)
         outcome = self._act(caller, flow_id, token, name, values, revision)
@@ -107,10 +107,10 @@ class Login:
     def _sampled(
         self, name: str, values: Mapping[str, Any]
     ) -> tuple[Mapping[str, Any], tuple[Fault, ...]]:
-        """Return the input with its sample read, and why one was set aside.
+        """Return the input with its sample parsed, and the faults of a sample that was ignored.
 
-        Timings are evidence and no input of the person: a key that never came up, or a device that
-        counts wrongly, must not cost somebody the login that the right password gives.
+        Timings are evidence, not input of the person: a key without a release event, or a device
+        that counts wrongly, must not prevent a login with the correct password.
         """
         if name not in TYPED or "behavior" not in values:
             return values, ()
@@ -138,7 +138,7 @@ class Login:
             if name == model.BACK:
                 return self._back(tx, held(tx, dependencies.accounts, flow), values)
             factor = dependencies.factors[name]
-            # The subject before the counter (ADR 6); a slow one is held when it is settled.
+            # Lock the subject before the counter (ADR 6); for a slow check, after the check.
             flow = flow if factor.slow else held(tx, dependencies.accounts, flow)
             attempt = self._reserve(tx, flow, factor, values)
             attempt = replace(attempt, first_party=caller.first_party)
@@ -146,24 +146,24 @@ class Login:
             if not attempt.factor.slow:
                 return self._settle(tx, attempt, *self._check(attempt, material))
         outcome = self._act_slowly(attempt, material)
-        # Told whatever came of it, or it would tell whether it matched.
+        # Report these faults whether or not the check matched, as they must not reveal it.
         return replace(outcome, aside=attempt.factor.aside(attempt.presented))
 
     def get(self, caller: Caller, flow_id: UUID, token: str) -> Flow:
-        """Return a flow as it is now; raises NotFound."""
+        """Return a flow in its current state; raises NotFound."""
         with self._dependencies.database.transaction(read=True) as tx:
             return self._decisions.still(tx, self._find(tx, caller, flow_id, token))
 
     def cancel(self, caller: Caller, flow_id: UUID, token: str) -> None:
-        """End a flow; one that has ended stays as it is. Raises NotFound."""
+        """Cancel a flow; an ended one stays unchanged. Raises NotFound."""
         with self._dependencies.database.transaction() as tx:
-            # Locked: whoever acts in it at this moment is waited for, and no reason to refuse.
+            # The lock waits for a concurrent action in the flow, which is no reason to refuse.
             flow = self._find(tx, caller, flow_id, token, lock=True)
             if flow.status is FlowStatus.PENDING:
                 self._note(tx, store.save(tx, model.cancel(flow)), "flow.cancelled")
 
     def drop_ended(self, tx: Tx, now: datetime) -> int:
-        """Forget flows that ended an hour ago; return how many."""
+        """Delete flows that ended an hour ago; return how many."""
         return store.drop_ended(tx, now - _KEPT)
 
     def _terms(
@@ -172,8 +172,8 @@ class Login:
         session, token = None, None
         address: tuple[tuple[int, bytes], ...] = ()
         if wanted.kind in {FlowKind.STEP_UP, FlowKind.ENROLLMENT}:
-            # Such a flow may complete at once. Only the session tells whom to lock, and it may
-            # have ended while this waited for the lock.
+            # Such a flow may complete at once. The subject to lock is known only from the session,
+            # which may have ended while this waited for the lock.
             self._dependencies.accounts.hold(tx, self._session(tx, caller, wanted)[0].subject)
             session, token = self._session(tx, caller, wanted)
             account: Account | None = self._dependencies.accounts.get(tx, session.subject)
@@ -182,7 +182,7 @@ class Login:
             unproven = self._decisions.unproven(wanted.kind, caller.segments)
             found = self._dependencies.accounts.find(tx, wanted.identifier, unproven)
             account, counter, address = found.account, found.counter, found.digests
-            # A person of a segment that this client does not serve is nobody to it.
+            # To this client, a subject of a segment that it does not serve is unknown.
             account = account if account and account.segment in caller.segments else None
         subject = account.id if account else DECOY
         device = self._dependencies.devices.recognize(tx, wanted.device_token, subject)
@@ -256,14 +256,14 @@ class Login:
         rest = dict(values)
         sample = rest.pop("behavior", None) if factor.name in TYPED else None
         challenge = flow.challenges.get(factor.name, {})
-        # A sample that answers another challenge, or none, is a replay: it is not kept.
+        # A sample for another challenge, or for none, is a replay and is not stored.
         if sample is not None and sample.capture_id != challenge.get("capture_id"):
             sample = None
         segments = self._decisions.segments(tx, flow) if factor.kind is Kind.INHERENCE else ()
         presented = Presented(factor.parse(rest), challenge, segments)
         attempt = _Attempt(model.reserve(flow), factor, None, presented, sample)
         if factor.slow or flow.deferring:
-            # Checks of it may be under way at once, or it stays counted until the round is told.
+            # Checks may be concurrent, or the attempt stays counted until the round is disclosed.
             return replace(attempt, reservation=self._counted(tx, attempt))
         throttling, terms = self._dependencies.throttling, flow.terms
         with self._throttled(factor):
@@ -293,11 +293,11 @@ class Login:
             return None, failure
 
     def _act_slowly(self, attempt: _Attempt, material: object) -> FlowOutcome:
-        """Check outside every transaction; what could not be read counts for the flow only.
+        """Check outside every transaction; unreadable input counts for the flow only.
 
-        There it counts, as it gives a fresh challenge: nobody may draw until a wanted one comes.
-        The attempt is in the committed counter; the flow is saved once, afterwards, guarded by its
-        revision: of several checks at once in one flow only one is accepted.
+        It counts there because it issues a new challenge: otherwise one could redraw challenges
+        until a wanted one comes. The attempt is already in the committed counter; the flow is saved
+        once, after the check, guarded by its revision: of concurrent checks only one is accepted.
         """
         database = self._dependencies.database
         database.outside()
@@ -369,11 +369,11 @@ class Login:
         return FlowOutcome(flow, refusal=failure)
 
     def _deferred(self, tx: Tx, attempt: _Attempt, match: Match | None) -> FlowOutcome:
-        """Go on without telling; at the end of the round tell of all of it at once.
+        """Continue without disclosing the result; at the end of the round disclose all at once.
 
-        Until then nothing that anybody can read depends on what verified: nothing is used up, no
-        time of use moves, metrics and log say that a factor was tried. The attempts stay counted
-        until the flow completes, whatever they were worth: to give one back would tell.
+        Until then nothing observable depends on the results: nothing is consumed, no last use is
+        recorded, and metrics and log report only that a factor was tried. All attempts stay counted
+        until the flow completes, because undoing one would reveal its result.
         """
         now, name = self._dependencies.clock.now(), attempt.factor.name
         evidence = self._evidence(attempt, match, now) if match else None
@@ -393,7 +393,7 @@ class Login:
         return FlowOutcome(flow, refusal=VerificationFailed("deferred"))
 
     def _tell(self, tx: Tx, flow: Flow, tried: tuple[tuple[str, bool], ...]) -> None:
-        """Note how a round ended that is over."""
+        """Record the result of a completed round."""
         self._dependencies.metrics.factors.labels(
             "round", "verified" if flow.disclosed else "failed"
         ).inc()
@@ -436,7 +436,7 @@ class Login:
         )
 
     def _with_sample(self, tx: Tx, flow: Flow, attempt: _Attempt, *, keep: bool) -> Flow:
-        """Hold the sample that came with a factor; the same is read whether or not it is kept."""
+        """Add the sample of a factor to the flow; it is read even if it is not kept."""
         if attempt.sample is None:
             return flow
         held = self._dependencies.behaviors.admit(tx, flow.terms.subject, attempt.sample)
@@ -445,7 +445,7 @@ class Login:
         return replace(flow, samples={**flow.samples, attempt.factor.name: held})
 
     def _conclude(self, tx: Tx, flow: Flow, *, first_party: bool) -> FlowOutcome:
-        """Give what a flow ends with; a pending one goes on."""
+        """Return the outcome of an ended flow; a pending flow continues."""
         if flow.status is FlowStatus.PENDING:
             return FlowOutcome(flow)
         self._dependencies.metrics.flows.labels(flow.terms.kind.value, flow.status.value).inc()
@@ -480,7 +480,7 @@ class Login:
 
 
 def _with_readings(flow: Flow, attempt: _Attempt, match: Match | None) -> Flow:
-    """Hold what signals may judge of a factor that verified."""
+    """Add a verified factor's readings, which risk signals assess, to the flow."""
     if match is None or not match.readings:
         return flow
     return replace(flow, readings={**flow.readings, attempt.factor.name: match.readings})
@@ -491,7 +491,7 @@ def _counter(attempt: _Attempt) -> Counter:
 
 
 def _digest(tx: Tx, flow_id: UUID, token: str) -> bytes:
-    """Bind the token to its flow: the digest of another flow's is nothing here."""
+    """Return the token's digest, bound to its flow, so that it is useless in another flow."""
     return token_digest(tx, token, "flow", flow_id.bytes)
 
 

@@ -1,4 +1,4 @@
-"""What a completed flow gives: counters that fall, a grant or a session, and a device token."""
+"""Complete flows: reset counters, issue a grant or start a session, renew the device."""
 
 from typing import Final
 
@@ -17,29 +17,29 @@ from service.throttling.model import Counter, Lane
 UNVERIFIED: Final = Fault(
     "/identifier",
     "email_unverified",
-    "Nobody has verified this address: it signs in until somebody else claims it.",
+    "This address is not verified: it signs in until another subject claims it.",
 )
 
 
 class Completing:
-    """Ends flows that reached their level."""
+    """Completes flows that reached their level."""
 
     def __init__(self, dependencies: LoginDependencies, decisions: FlowDecisions) -> None:
         self._dependencies = dependencies
         self._decisions = decisions
 
     def require_session(self, tx: Tx, terms: FlowRequest) -> None:
-        """Refuse to go on once the session that a flow was begun in is over; raises NotFound."""
+        """Check that the session in which a flow was begun is active; raises NotFound."""
         if terms.session and not self._dependencies.tokens.stands(tx, terms.session, terms.token):
             raise no_session()
 
     def completed(self, tx: Tx, flow: Flow, *, first_party: bool) -> FlowOutcome:
-        """Give what a flow has earned; the subject is locked.
+        """Issue the results of a completed flow; the subject is locked.
 
         Args:
-            tx: A unit of work.
+            tx: A transaction.
             flow: The flow.
-            first_party: Whether its client may be given grants by a login.
+            first_party: Whether the client of a login may receive grants.
         """
         dependencies, terms = self._dependencies, flow.terms
         self.require_session(tx, terms)
@@ -86,9 +86,10 @@ class Completing:
         )
 
     def _recovered(self, tx: Tx, flow: Flow) -> str:
-        """Complete a recovery by the help desk, or stop one that is under way; return the act.
+        """Finish a recovery by the help desk, or stop an open one; return the act of the grant.
 
-        Whoever verifies afresh has not lost everything, and may be the one who asked for none.
+        Someone who verifies an authenticator has not lost all of them, and may not have requested
+        the recovery.
         """
         recoveries, terms = self._dependencies.recoveries, flow.terms
         own = flow.own_evidence
@@ -102,10 +103,10 @@ class Completing:
     def _enrollable(
         self, tx: Tx, flow: Flow, segment: str, *, first_party: bool
     ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-        """Return what a login may offer to enroll next, and what it gives a grant for.
+        """Return the types that a login may offer to enroll, and those that it grants.
 
-        Of other flows it is None, and nothing. Asked before signals learn from this login: they
-        are to say the same of it as when it was let through.
+        For other flows these are None and empty. Call this before signals learn from this login, so
+        that they assess it as they did for its decision.
         """
         if flow.terms.kind is not FlowKind.LOGIN:
             return None, ()
@@ -115,9 +116,9 @@ class Completing:
         return enrollable, self._decisions.offered(tx, flow, segment, enrollable)
 
     def _settle_counters(self, tx: Tx, flow: Flow) -> bool:
-        """Let failures be forgotten, where this flow alone has reached its level; tell whether.
+        """Clear failures if this flow alone reached its level; return whether it did.
 
-        What a session brought along proves nothing about who is guessing now.
+        Evidence from an earlier session does not prove who is guessing now.
         """
         throttling, terms, own = self._dependencies.throttling, flow.terms, flow.own_evidence
         counters = [Counter(self._dependencies.factors[item.factor].counter) for item in own]
@@ -130,5 +131,5 @@ class Completing:
 
 
 def no_session() -> NotFound:
-    """Return the refusal of a session that is not there, or not in force any more."""
-    return NotFound("session_not_found", "There is no such session in force.")
+    """Return the error for a session that does not exist or is no longer active."""
+    return NotFound("session_not_found", "There is no such active session.")

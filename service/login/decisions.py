@@ -1,4 +1,4 @@
-"""What a flow is decided on: facts gathered, signals asked, the decision kept and carried out."""
+"""Decide about a flow: collect facts, assess signals, record and apply the decision."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,21 +19,21 @@ from service.risk.model import Reason, SignalFacts
 from service.store.engine import Tx
 
 TYPED: Final = frozenset({"password", "totp"})
-"""Factors that are typed, so that keystroke timings may come with them."""
-_MOVED: Final = "This address leads to this account no more; verify it, or sign in by another name."
+"""Factors with typed input, which may come with keystroke timings."""
+_MOVED: Final = "This address no longer leads to this account; verify it or use another identifier."
 
 
 class FlowDecisions:
-    """Asks the policy about a flow."""
+    """Evaluates the policy for flows."""
 
     def __init__(self, dependencies: LoginDependencies) -> None:
         self._dependencies = dependencies
 
     def decide(self, tx: Tx, flow: Flow) -> Flow:
-        """Return the flow as the decision leaves it, with fresh challenges.
+        """Return the flow after the policy's decision, with new challenges.
 
-        A deferred flow is planned on what was tried, as if all of it had verified, until nothing
-        more is asked; then the verdict falls on all of it at once.
+        A deferred flow is planned as if every tried factor had verified, until no further factor is
+        required; then the verdict on all of them is made at once.
         """
         flow, active = self._looked_over(tx, flow)
         if flow.deferring:
@@ -48,7 +48,7 @@ class FlowDecisions:
         return self._decided(tx, flow, active)
 
     def _used_up(self, tx: Tx, flow: Flow) -> Flow:
-        """Use up what a round has shown, once all of it verified: all of it or nothing."""
+        """Consume the matches of a round if all of them verified: all or none."""
         if not flow.tried or not all(verified for _, verified in flow.tried):
             return flow
         now = self._dependencies.clock.now()
@@ -62,20 +62,20 @@ class FlowDecisions:
         return flow
 
     def still(self, tx: Tx, flow: Flow) -> Flow:
-        """Return the flow with the evidence that is worth something now.
+        """Return the flow with only the evidence that currently counts.
 
-        What an authenticator gave that is not active any more is not, nor what was brought along
-        from a session that is over. Where nothing of it may be told, it costs the same without any.
+        Evidence of authenticators that are no longer active does not count, nor does evidence of a
+        session that has ended. A flow that must not disclose takes the same time without evidence.
         """
         return self._looked_over(tx, flow)[0]
 
     def _looked_over(self, tx: Tx, flow: Flow) -> tuple[Flow, Mapping[UUID, str] | None]:
-        """Return the same, and what is active, where that had to be read."""
+        """Return the flow with its current evidence, and the active authenticators if read."""
         if not flow.evidence and not flow.deferring:
             return flow, None
         terms, dependencies = flow.terms, self._dependencies
         active = dependencies.authenticators.active(tx, terms.subject)
-        # The code of a recovery is no authenticator: the flow ends as it is used up.
+        # A recovery's code is not an authenticator: its use ends the flow.
         codes = {item.authenticator for item in flow.evidence if item.factor == HELP_DESK}
         found = worth(flow.evidence, dependencies.clock.now(), {*active, *codes}).evidence
         if terms.session and not dependencies.tokens.stands(tx, terms.session, terms.token):
@@ -83,20 +83,20 @@ class FlowDecisions:
         return replace(flow, evidence=found), active
 
     def shown_afresh(self, flow: Flow, evidence: Sequence[Evidence] | None = None) -> Acr:
-        """Return the level of what was verified in this flow alone.
+        """Return the level of the evidence from this flow alone.
 
-        What a session brought along says nothing about who is here now.
+        Evidence from an earlier session does not prove who is present now.
 
         Args:
-            flow: A flow that `still` has looked over.
-            evidence: That part of its evidence which is to count, where not all of it is.
+            flow: A flow returned by `still`.
+            evidence: The part of its evidence to count; None for all.
         """
         own = flow.own_evidence if evidence is None else evidence
         active = {item.authenticator for item in own}
         return worth(own, self._dependencies.clock.now(), active).level.acr
 
     def seen(self, flow: Flow, segment: str) -> SignalFacts:
-        """Return what signals may look at."""
+        """Return the facts that signals may use."""
         terms, now, own = flow.terms, self._dependencies.clock.now(), flow.own_evidence
         passwords = [item.authenticator for item in own if item.factor == "password"]
         return SignalFacts(
@@ -115,18 +115,18 @@ class FlowDecisions:
         )
 
     def segments(self, tx: Tx, flow: Flow) -> tuple[str, ...]:
-        """Return the subject's segment; before it may be told, all that the client serves."""
+        """Return the subject's segment; before disclosure, all that the client serves."""
         if not flow.disclosing:
             return flow.terms.segments
         return (self._dependencies.accounts.get(tx, flow.terms.subject).segment,)
 
     def challenged(self, tx: Tx, flow: Flow, segments: tuple[str, ...] | None = None) -> Flow:
-        """Give every legal action a fresh challenge; the old ones are void.
+        """Issue a new challenge for every legal action; old ones become void.
 
         Args:
-            tx: A unit of work.
+            tx: A transaction.
             flow: The flow.
-            segments: What `segments` would return, where it is known already.
+            segments: The result of `segments`, if already known.
         """
         fresh: dict[str, dict[str, Any]] = {}
         for name in flow.actions:
@@ -140,13 +140,13 @@ class FlowDecisions:
         self, tx: Tx, flow: Flow, name: str, segments: tuple[str, ...] | None
     ) -> dict[str, Any]:
         factor = self._dependencies.factors[name]
-        # Only a biometric is told to show more or less by segment; the others need no look-up.
+        # Only biometric challenges depend on the segment; the others need no query.
         if factor.kind is not Kind.INHERENCE:
             return factor.challenge(())
         return factor.challenge(segments or self.segments(tx, flow))
 
     def cleared(self, tx: Tx, flow: Flow, segment: str) -> None:
-        """Let go of what is held against the subject, where this flow was strong enough."""
+        """Clear the subject's risk if this flow authenticated strongly enough."""
         dependencies, subject = self._dependencies, flow.terms.subject
         if not flow.held:
             return
@@ -157,10 +157,10 @@ class FlowDecisions:
     def established(
         self, tx: Tx, evidence: Sequence[Evidence], segment: str
     ) -> tuple[Evidence, ...]:
-        """Return the evidence that no young authenticator gave.
+        """Return the evidence of authenticators that are past their cool-down.
 
-        Whatever a young one may not do is decided on this: clearing risk, lifting a suspension,
-        and, with transactions, approving a payment of high risk.
+        Acts denied to an authenticator in its cool-down depend on this: clearing risk, lifting a
+        suspension, and, with transactions, approving a payment of high risk.
         """
         young = self._dependencies.policies.cooldown(segment)
         named = {item.authenticator for item in evidence}
@@ -168,7 +168,7 @@ class FlowDecisions:
         return tuple(item for item in evidence if item.authenticator in old)
 
     def too_young(self, tx: Tx, flow: Flow) -> Denied | None:
-        """Return why a completed flow gives no grant, where its authenticators are too young."""
+        """Return the refusal of a grant if the authenticators are in their cool-down."""
         if flow.terms.act != LIFTING:
             return None
         segment = self._dependencies.accounts.get(tx, flow.terms.subject).segment
@@ -177,13 +177,13 @@ class FlowDecisions:
         if worth(proven, now, active, flow.terms.max_age).level.acr >= flow.required:
             return None
         hours = int(self._dependencies.policies.cooldown(segment).total_seconds() // 3600)
-        detail = f"An authenticator younger than {hours} hours does not lift a suspension."
+        detail = f"An authenticator younger than {hours} hours cannot lift a suspension."
         return Denied("young_authenticator", detail)
 
     def unproven(self, kind: FlowKind, segments: Sequence[str]) -> tuple[str, ...]:
-        """Return the segments, of those that a client serves, in which an unverified e-mail leads.
+        """Return the client's segments in which an unverified e-mail address leads to a subject.
 
-        It leads a login only: nobody recovers an account by an address that proves nothing.
+        Only for a login: an unverified address must not recover an account.
         """
         if kind is not FlowKind.LOGIN:
             return ()
@@ -192,7 +192,7 @@ class FlowDecisions:
         )
 
     def led(self, tx: Tx, flow: Flow) -> Lead:
-        """Tell how the address that a login began with leads to its subject now."""
+        """Return how the identifier of a login leads to its subject now."""
         terms = flow.terms
         if not terms.address:
             return Lead.PROOF
@@ -200,7 +200,7 @@ class FlowDecisions:
         return self._dependencies.accounts.leading.led(tx, terms.subject, terms.address, unproven)
 
     def enrollable(self, tx: Tx, subject: UUID, segment: str) -> tuple[str, ...]:
-        """Return the types that a subject may enroll, which policy accepts and this can check."""
+        """Return the types that a subject may enroll: accepted by policy and available here."""
         usable = self._dependencies.policies.accepts(segment) & self._available()
         lacking = self._dependencies.authenticators.lacking(tx, subject)
         return tuple(kind for kind in lacking if FACTOR_OF_TYPE[kind] in usable)
@@ -208,11 +208,11 @@ class FlowDecisions:
     def offered(
         self, tx: Tx, flow: Flow, segment: str, enrollable: Sequence[str]
     ) -> tuple[str, ...]:
-        """Return the types that a login which completes gives a grant for.
+        """Return the types for which a completing login issues a grant.
 
-        Of those that the person may enroll, what policy offers and the person has none of; and
-        only where an enrollment flow that began with what was shown here would complete at once,
-        at the highest level that the person reaches: to be asked here is no weaker ground.
+        They are enrollable, offered by policy, and the subject has none of them. They also require
+        that an enrollment flow with this evidence would complete at once, at the subject's highest
+        reachable level, so that this way is no weaker than an enrollment flow.
         """
         dependencies, subject = self._dependencies, flow.terms.subject
         wanted = dependencies.policies.offers(segment).intersection(enrollable)
@@ -236,7 +236,7 @@ class FlowDecisions:
         dependencies, subject = self._dependencies, flow.terms.subject
         judged = dependencies.policies.judge(self._facts(tx, flow, flow.evidence, active))
         decision, facts = judged.decision, judged.facts
-        # Before that the answer depends on client and policy only: there is nobody to keep it of.
+        # Before disclosure the decision depends on client and policy only: no subject to record.
         if flow.disclosing:
             dependencies.policies.record(tx, subject, judged)
             dependencies.standing.hold(tx, subject, decision, facts.standing)
@@ -250,7 +250,7 @@ class FlowDecisions:
 
     def _plan(self, tx: Tx, flow: Flow) -> Decision:
         claimed = tuple(supposed(factor) for factor, _ in flow.tried)
-        # Nothing that a try has left may show in what is asked for next.
+        # The next required factor must not depend on the result of a tried one.
         facts = self._facts(tx, model.undisclosed(flow), (*flow.brought, *claimed))
         return self._dependencies.policies.judge(facts).decision
 
@@ -304,9 +304,9 @@ class FlowDecisions:
 
 
 def _moved(decision: Decision) -> Decision:
-    """Return the end of a login whose address leads to its subject no more.
+    """Return the denial of a login with an identifier that no longer leads to its subject.
 
-    Somebody has verified or claimed the same meanwhile, or the subject has let go of it.
+    Another subject has verified or claimed it meanwhile, or the subject has removed it.
     """
     reason = Reason("identifier_moved", "policy", 0.0, _MOVED)
     return replace(decision, effect=Effect.DENY, reasons=(*decision.reasons, reason))

@@ -1,4 +1,4 @@
-"""What the flow is made of."""
+"""The dependencies of the login flow."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ from service.tokens.actions import Tokens
 
 @dataclass(frozen=True, slots=True)
 class LoginDependencies:
-    """The features that a login leans on.
+    """The features that a login depends on.
 
     Args:
-        origin: Returns what a session keeps of where it began; None for nothing.
+        origin: Returns the origin data that a session stores; None for none.
     """
 
     database: Store

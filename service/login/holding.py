@@ -1,4 +1,4 @@
-"""Lock whom a flow is about before anything that they own is changed (ADR 6)."""
+"""Lock the subject of a flow before changing any of its data (ADR 6)."""
 
 from dataclasses import replace
 from typing import Final
@@ -10,20 +10,20 @@ from service.domain.ids import DECOY
 from service.login.model import Flow
 from service.store.engine import Tx
 
-_NOBODY: Final = UUID(int=0)
+_NO_SUBJECT: Final = UUID(int=0)
 
 
 def held(tx: Tx, accounts: Accounts, flow: Flow) -> Flow:
-    """Lock the subject of a flow; one erased meanwhile is nobody from now on.
+    """Lock the subject of a flow; one erased meanwhile becomes unknown.
 
-    The decoy is not locked, as all unknown people would wait for each other: the same statement
-    is asked about nobody, so that it costs the same.
+    The decoy is not locked, because all flows of unknown subjects would wait for each other. The
+    same statement runs with an id that does not exist, so that it takes the same time.
 
     Raises:
-        NotFound: It was told already that the flow is somebody's, who was erased meanwhile.
+        NotFound: The flow has already disclosed that the subject exists, and it was erased.
     """
     terms = flow.terms
-    present = accounts.hold(tx, terms.subject if terms.known else _NOBODY)
+    present = accounts.hold(tx, terms.subject if terms.known else _NO_SUBJECT)
     if present or not terms.known:
         return flow
     if flow.disclosing:
@@ -32,5 +32,5 @@ def held(tx: Tx, accounts: Accounts, flow: Flow) -> Flow:
 
 
 def no_flow() -> NotFound:
-    """Return the refusal of a flow that is not there for this client."""
+    """Return the error for a flow that does not exist for this client."""
     return NotFound("flow_not_found", "There is no such flow.")

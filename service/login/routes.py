@@ -1,4 +1,4 @@
-"""HTTP of the flow: the answer tells which actions are legal, with schema and challenge."""
+"""HTTP routes for flows: responses list the legal actions with schema and challenge."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,7 +28,7 @@ from service.risk.model import ClientContext
 from service.web.api import Api, Call, Operation
 
 RISK: Final = "risk:read"
-"""The scope by which a flow tells its risk."""
+"""The scope with which a flow discloses its risk."""
 _MEDIA = 12 * 1024 * 1024
 _PATH = "/v1/flows/{flow}"
 _NO_INPUT: Final = {"type": "object", "additionalProperties": False}
@@ -53,7 +53,7 @@ def _no_proof(session: object) -> None:
 
 
 class Context(BaseModel):
-    """What the caller says of the person's surroundings."""
+    """The client's description of the person's environment."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,7 +65,7 @@ class Context(BaseModel):
 
 
 class FirstAction(BaseModel):
-    """An action that rides along."""
+    """An action sent with the request that begins the flow."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -74,7 +74,7 @@ class FirstAction(BaseModel):
 
 
 class NewFlow(BaseModel):
-    """What to begin."""
+    """A flow to begin."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -92,24 +92,24 @@ class NewFlow(BaseModel):
     def _whole(self) -> "NewFlow":
         named = self.kind in {"login", "recovery"}
         if named != (self.identifier is not None):
-            raise ValueError("login and recovery, and only they, take an identifier")
+            raise ValueError("identifier must be given for login and recovery only")
         if named != (self.access_token is None):
-            raise ValueError("step_up and enrollment, and only they, take access_token")
+            raise ValueError("access_token must be given for step_up and enrollment only")
         if (self.kind == "enrollment") != (self.act is not None):
             acts = ", ".join(get_args(Act))
-            raise ValueError(f"enrollment, and only it, takes act, one of: {acts}")
+            raise ValueError(f"act must be given for enrollment only; one of: {acts}")
         return self
 
 
 class ActionInput(RootModel[dict[str, Any]]):
-    """The input of an action; its schema stands in the flow."""
+    """The input of an action; its schema is in the flow."""
 
 
 class FlowRoutes:
-    """The operations of the flow.
+    """The operations on flows.
 
     Args:
-        pace: Counts a flow that a client begins for somebody, and refuses one too many.
+        pace: Counts a client's flow for a person; raises an error if there are too many.
         named: Returns the session that an access token of a client names.
     """
 
@@ -128,7 +128,7 @@ class FlowRoutes:
         self._schemas = {name: _schema(factor) for name, factor in factors.items()}
 
     def begin(self, call: Call) -> Any:  # noqa: ANN401 - JSON, or a response with its status
-        """Begin a flow; an action that rides along is answered as if it came next."""
+        """Begin a flow; an included action is handled as if it were sent next."""
         wanted: NewFlow = call.body
         self._pace(call.by.client, self._counted(call.by.client, wanted))
         outcome = self._login.begin(call.by, _begin(wanted))
@@ -153,18 +153,18 @@ class FlowRoutes:
         return self._answer(call.by, outcome)
 
     def get(self, call: Call) -> Any:  # noqa: ANN401 - JSON
-        """Show a flow as it is now."""
+        """Show a flow in its current state."""
         flow = self._login.get(call.by, call.id("flow", "flow"), call.header("Flow-Token"))
         return self._view(call.by, flow)
 
     def cancel(self, call: Call) -> None:
-        """End a flow."""
+        """Cancel a flow."""
         self._login.cancel(call.by, call.id("flow", "flow"), call.header("Flow-Token"))
 
     def _counted(self, client: UUID, wanted: NewFlow) -> str:
-        """Return what flows for the same person or session are counted under.
+        """Return the key for counting flows of the same person or session.
 
-        A name in any spelling; the session of an access token, which outlives the token.
+        For an identifier it is the normal form; for an access token the session, which outlives it.
         """
         if wanted.identifier is not None:
             return ":".join(identify(wanted.identifier) or ("", wanted.identifier))
@@ -192,9 +192,9 @@ class FlowRoutes:
         return view
 
     def _view(self, caller: Caller, flow: Flow) -> dict[str, Any]:
-        told = flow.disclosed_evidence
-        active = {item.authenticator for item in told}
-        level = worth(told, self._clock.now(), active, flow.terms.max_age).level
+        disclosed = flow.disclosed_evidence
+        active = {item.authenticator for item in disclosed}
+        level = worth(disclosed, self._clock.now(), active, flow.terms.max_age).level
         required: dict[str, Any] = {"acr": flow.required.urn}
         if flow.terms.max_age is not None:
             required["max_age"] = flow.terms.max_age

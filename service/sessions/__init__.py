@@ -1,1 +1,1 @@
-"""Sessions: stored evidence, from which the level is computed anew at each read."""
+"""Sessions: stored evidence, from which each read computes the current level."""

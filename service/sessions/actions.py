@@ -1,4 +1,4 @@
-"""Start, read, raise and end sessions; the subject's status is checked on every read."""
+"""Start, read, replace and end sessions; every read checks the subject's status."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from service.web.paging import PageRequest
 
 @dataclass(frozen=True, slots=True)
 class SessionValue:
-    """A session that is in force, with the evidence that is worth something now, and its level."""
+    """An active session with its current evidence and level."""
 
     id: UUID
     subject: UUID
@@ -38,15 +38,15 @@ class SessionValue:
 
 @dataclass(frozen=True, slots=True)
 class SessionDependencies:
-    """What sessions ask of other features.
+    """Functions of other features that sessions depend on.
 
     Args:
-        idle: Returns how long a session of a segment may stay unused by the policy in force; None
-            where only the level says.
-        keeps: Tells whether the policy of a segment lets a person's other sessions go on when a
-            signed-in person changes a password or revokes an authenticator.
-        active: Returns the authenticators of a subject that are active.
-        forget_devices: Forgets the known devices of a subject, but one.
+        idle: Returns how long a session of a segment may stay unused by the active policy; None
+            if only the level decides.
+        keeps: Returns whether the policy of a segment keeps a person's other sessions active when
+            a signed-in person changes a password or revokes an authenticator.
+        active: Returns the active authenticators of a subject.
+        forget_devices: Deletes the known devices of a subject, except one.
     """
 
     idle: Callable[[str], timedelta | None]
@@ -56,7 +56,7 @@ class SessionDependencies:
 
 
 class Sessions:
-    """The sessions, and the one home of what ends a person's access."""
+    """The sessions, and the single place that ends a person's access."""
 
     def __init__(
         self,
@@ -82,15 +82,15 @@ class Sessions:
         place: SessionOrigin = NOWHERE,
         replaces: UUID | None = None,
     ) -> SessionValue:
-        """Begin a session on the evidence of a completed flow; `take_up` lets it come into force.
+        """Start a session on the evidence of a completed flow; `take_up` activates it.
 
         Args:
-            tx: A unit of work that has locked the subject.
-            account: Whose session it is.
+            tx: A transaction that has locked the subject.
+            account: The owner of the session.
             client: The client that completed the flow.
-            evidence: What verified.
-            place: Where it begins; what is not said is as in the session that it replaces.
-            replaces: The session that ends when this one comes into force.
+            evidence: The verified evidence.
+            place: The origin; missing values are copied from the replaced session.
+            replaces: The session that ends when this one becomes active.
         """
         now = self._clock.now()
         found = worth(evidence, now, self._dependencies.active(tx, account.id))
@@ -126,10 +126,10 @@ class Sessions:
         return _value(row, found.evidence, level)
 
     def take_up(self, tx: Tx, session: UUID) -> SessionValue | None:
-        """Let a session come into force, and end the one it replaces, once.
+        """Activate a session once, and end the one it replaces.
 
         Returns:
-            None when it did before, has ended, or replaces one that is over by now.
+            The session; None if it was already activated, has ended, or replaces an ended one.
         """
         row = store.get(tx, session)
         if row is None:
@@ -146,15 +146,15 @@ class Sessions:
         return self.find(tx, session)
 
     def hold(self, tx: Tx, session: UUID) -> None:
-        """Lock the subject of a session before anything else of it is read (ADR 6)."""
+        """Lock the subject of a session before reading any other of its data (ADR 6)."""
         if (subject := store.owner(tx, session)) is not None:
             self._accounts.hold(tx, subject)
 
     def find(self, tx: Tx, session: UUID) -> SessionValue | None:
-        """Return a session in force: taken up, not ended nor unused for long, its subject usable.
+        """Return an active session: taken up, not ended or idle too long, its subject active.
 
-        What it is still worth is computed anew: old evidence, and what an authenticator gave that
-        is not active any more, is worth nothing.
+        Its current evidence is computed: old evidence, and evidence of authenticators that are no
+        longer active, counts for nothing.
         """
         row = store.get(tx, session)
         return self._found(tx, row) if row is not None else None
@@ -170,15 +170,15 @@ class Sessions:
         return _value(row, found.evidence, found.level)
 
     def stands(self, tx: Tx, session: UUID) -> bool:
-        """Tell whether a session, or the one that took its place, is in force."""
+        """Return whether a session, or its successor, is active."""
         return self._heir(tx, session) is not None
 
     def seen(self, tx: Tx, session: SessionValue) -> None:
-        """Note a use, which begins the idle time anew."""
+        """Record a use, which restarts the idle time."""
         store.touch(tx, session.id, self._clock.now())
 
     def end(self, tx: Tx, session: UUID, reason: str, actor: str | None = None) -> bool:
-        """End a session; False when it had ended."""
+        """End a session; return False if it had already ended."""
         row = store.get(tx, session)
         if row is None or not store.revoke(tx, session, self._clock.now()):
             return False
@@ -193,37 +193,37 @@ class Sessions:
         return True
 
     def end_one(self, tx: Tx, subject: UUID, session: UUID, reason: str) -> None:
-        """End one session of a subject; raises NotFound."""
+        """End a session of a subject; raises NotFound."""
         row = store.get(tx, session)
         if row is None or row.subject_id != subject or not self.end(tx, session, reason):
             raise _none()
 
     def end_all(self, tx: Tx, subject: UUID, reason: str, but: UUID | None = None) -> int:
-        """End every session of a subject, but one; return how many there were."""
+        """End every session of a subject, except one; return how many were ended."""
         rows = store.of_subject(tx, subject, self._clock.now())
         return sum(self.end(tx, row.id, reason) for row in rows if row.id != but)
 
     def end_access(self, tx: Tx, subject: UUID, reason: str, but: UUID | None = None) -> None:
-        """End sessions, with their refresh tokens and codes, and known devices.
+        """End the sessions, with their refresh tokens and codes, and delete the known devices.
 
         Args:
-            tx: A unit of work that has locked the subject.
-            subject: Whose access ends.
-            reason: Why, for the log.
-            but: A session that goes on, with the device it began on; None for none.
+            tx: A transaction that has locked the subject.
+            subject: The subject.
+            reason: The reason, for the log.
+            but: A session that stays active, with its device; None for none.
         """
         kept = store.get(tx, but) if but else None
         self.end_all(tx, subject, reason, but)
         self._dependencies.forget_devices(tx, subject, kept.device_id if kept else None)
 
     def security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:
-        """End what an authenticator that is no more, or another password, must not outlive.
+        """End access that must not outlive a revoked authenticator or a changed password.
 
         Args:
-            tx: A unit of work that has locked the subject.
-            subject: Whose authenticators changed.
-            acting: The session that changed them; it goes on. The policy may let the others go on
-                too, but not where nobody was signed in, as after a recovery.
+            tx: A transaction that has locked the subject.
+            subject: The subject.
+            acting: The session that made the change, which stays active. The policy may keep the
+                others active too, but not if the person was not signed in, as after a recovery.
         """
         acting = self._heir(tx, acting) if acting else None
         account = self._accounts.known(tx, subject)
@@ -232,24 +232,24 @@ class Sessions:
         self.end_access(tx, subject, "authenticators_changed", acting)
 
     def erase(self, tx: Tx, subject: UUID) -> None:
-        """End every session of a subject that is erased; also of one that ran out nothing stays."""
+        """End every session of an erased subject; also delete the origins of ended ones."""
         self.end_all(tx, subject, "erased")
         store.forget_origins(tx, subject)
 
     def end_everything(self, tx: Tx) -> int:
-        """End every session there is: the database was restored and may revive ended ones."""
+        """End all sessions: the database was restored and may revive ended ones."""
         return store.revoke_all(tx, self._clock.now())
 
     def page(
         self, tx: Tx, subject: UUID, page: PageRequest, current: UUID | None = None
     ) -> dict[str, Any]:
-        """Return a page of the sessions that are in force; one that idled is left out of it.
+        """Return a page of the active sessions; idle ones are omitted from it.
 
         Args:
-            tx: A unit of work.
-            subject: Whose.
-            page: Which page.
-            current: The session that is to be marked as the one that asks; None for none.
+            tx: A transaction.
+            subject: The owner of the sessions.
+            page: The requested page.
+            current: The requesting session, which is marked; None for none.
         """
         rows = store.page(tx, subject, self._clock.now(), page.after, page.fetched)
         answer = page.answer(rows, lambda row: row.id, lambda row: self._shown(tx, row, current))
@@ -277,12 +277,12 @@ class Sessions:
     def drop_ended(
         self, tx: Tx, now: datetime, let_go: Callable[[Tx, Sequence[UUID]], object]
     ) -> int:
-        """Forget a page of sessions that were over a day ago; return how many.
+        """Delete a page of sessions that ended a day ago; return how many.
 
         Args:
-            tx: A unit of work.
-            now: The time.
-            let_go: Forgets what was issued for them.
+            tx: A transaction.
+            now: The current time.
+            let_go: Deletes the codes and tokens issued for the sessions.
         """
         over = store.ended(tx, now - timedelta(days=1))
         if over:
@@ -291,18 +291,18 @@ class Sessions:
         return len(over)
 
     def _idled(self, row: SessionRow, segment: str, now: datetime) -> bool:
-        """Tell whether a session was unused for too long, as it began or as the policy is now."""
+        """Return whether a session was unused too long, by its start or by the current policy."""
         allowed, policy = timedelta(seconds=row.idle_seconds), self._dependencies.idle(segment)
         seen = self._seen_at(row, now)
         return now - seen > (min(allowed, policy) if policy else allowed)
 
     @staticmethod
     def _seen_at(row: SessionRow, now: datetime) -> datetime:
-        """Return when a session was used last; by a clock that went wrong, when it began."""
+        """Return when a session was last used; if that is in the future, when it started."""
         return row.last_seen_at if has_come(row.last_seen_at, now) else row.created_at
 
     def _heir(self, tx: Tx, session: UUID) -> UUID | None:
-        """Return a session, or the last of those that took its place, if that is in force."""
+        """Return a session, or its latest successor, if it is active."""
         last: UUID | None = session
         while last is not None and self.find(tx, last) is None:
             last = store.heir(tx, last)
@@ -310,7 +310,7 @@ class Sessions:
 
 
 def _lasts(row: SessionRow, now: datetime) -> bool:
-    """Tell whether a session has come into force and has not ended."""
+    """Return whether a session was activated and has not ended."""
     begun = row.taken_up_at is not None and has_come(row.created_at, now)
     return begun and row.revoked_at is None and in_force(row.expires_at, now, AAL1_LIFE)
 
@@ -322,4 +322,4 @@ def _value(row: SessionRow, evidence: tuple[Evidence, ...], level: Achieved) -> 
 
 
 def _none() -> NotFound:
-    return NotFound("session_not_found", "There is no such session in force.")
+    return NotFound("session_not_found", "There is no such active session.")

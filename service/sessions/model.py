@@ -1,4 +1,4 @@
-"""How long a session lasts and may stay unused (SP 800-63B-4 section 2); its evidence as JSON."""
+"""Session lifetimes and idle times (SP 800-63B-4 section 2), and evidence as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,11 +33,11 @@ def evidence_of(text: str) -> tuple[Evidence, ...]:
 
 @dataclass(frozen=True, slots=True)
 class SessionOrigin:
-    """Where a session begins.
+    """The device and network where a session started.
 
     Args:
         device: The known device; None for none.
-        origin: Kind of device and network, as a list shows them; None where nothing is said.
+        origin: Kind of device and network, as lists show them; None if unknown.
     """
 
     device: UUID | None = None
@@ -48,20 +48,20 @@ NOWHERE: Final = SessionOrigin()
 
 
 def ends(level: Achieved, now: datetime) -> datetime:
-    """Return when a session that begins at a level is over, whatever it is used for.
+    """Return when a session that starts at a level ends, regardless of its use.
 
-    It is counted from the oldest evidence that the level rests on, so that only fresh evidence at
-    that level makes it later.
+    The lifetime starts with the oldest evidence that the level depends on, so that only fresh
+    evidence at that level extends it.
     """
     return now if level.auth_time is None else level.auth_time + lasting(level.acr)
 
 
 def idle(level: Achieved, policy: timedelta | None = None) -> timedelta:
-    """Return how long a session may stay unused; at AAL1 as long as it lasts.
+    """Return how long a session may stay unused; at AAL1 as long as its lifetime.
 
     Args:
-        level: What the session is at.
-        policy: What the policy of the segment allows, where it says; it can only shorten.
+        level: The level of the session.
+        policy: The limit in the segment's policy, if any; it can only shorten the time.
     """
     by_level = AAL2_IDLE if level.acr >= Acr.AAL2 else AAL1_LIFE
     return min(by_level, policy) if policy else by_level

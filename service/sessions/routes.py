@@ -1,4 +1,4 @@
-"""HTTP of sessions."""
+"""HTTP routes for sessions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,8 +22,8 @@ def routes(api: Api, database: Store, accounts: Accounts, sessions: Sessions, na
 
     Args:
         api: The operations of the app.
-        database: Units of work.
-        accounts: Whom a caller serves.
+        database: Opens transactions.
+        accounts: Checks which subjects a caller serves.
         sessions: The sessions.
         named: Returns the session that an access token of a client names; None for another token.
     """

@@ -20,11 +20,11 @@ from service.store.shapes import Authentic
 
 
 class SessionRow(Authentic, Base):
-    """One session; its evidence is sealed, so that no level can be written into the database.
+    """A session; its evidence is sealed, so that no level can be written into the database.
 
-    It comes into force when its completion code is exchanged (`taken_up_at`); `replaces` names the
-    session that ends by that, and `device_id` the known device that it began on. The kind of device
-    and the network that it began from, `origin`, go when it is ended.
+    It becomes active when its completion code is exchanged (`taken_up_at`); `replaces` names the
+    session that ends at that moment, and `device_id` the known device on which it started. The kind
+    of device and the network, `origin`, are deleted when it ends.
     """
 
     __tablename__ = "session"
@@ -65,7 +65,7 @@ class SessionRow(Authentic, Base):
     origin = encrypted_optional("service", bound=("subject_id", "client_id"))
 
     def field_owner(self) -> Owner:
-        """Return the reserved owner of sessions: their key is at hand in every process."""
+        """Return the reserved owner of sessions, which has a key in every process."""
         return service_owner("sessions")
 
 
@@ -90,24 +90,24 @@ _OPEN: Final = reading(SessionRow).where(SessionRow.revoked_at.is_(None)).with_f
 
 
 def get(tx: Tx, session: UUID) -> SessionRow | None:
-    """Return a session by id, as the database has it now."""
+    """Return a session by id, as currently stored."""
     return tx.get(SessionRow, session, populate_existing=True)
 
 
 def owner(tx: Tx, session: UUID) -> UUID | None:
-    """Return whose session it is; that never changes, so it may be read before a lock."""
+    """Return the owner of a session; it never changes, so it may be read before a lock."""
     query = select(_ROWS.c.subject_id).where(_ROWS.c.id == session)
     return tx.execute(query).scalar()
 
 
 def heir(tx: Tx, session: UUID) -> UUID | None:
-    """Return the session that came into force in the place of another, if one did."""
+    """Return the session that replaced another, if one did."""
     rows = holding(tx, SessionRow, _HEIRS, {"b_id": session})
     return next((row.id for row in rows), None)
 
 
 def take_up(tx: Tx, session: UUID, now: datetime) -> bool:
-    """Let a session come into force; False when it did before or has ended."""
+    """Activate a session; return False if it was activated before or has ended."""
     row = one(tx, SessionRow, _FOR_CHANGE, {"b_id": session})
     if row is None or row.taken_up_at is not None or row.revoked_at is not None:
         return False
@@ -115,9 +115,9 @@ def take_up(tx: Tx, session: UUID, now: datetime) -> bool:
 
 
 def of_subject(tx: Tx, subject: UUID, now: datetime) -> list[SessionRow]:
-    """Return the sessions of a subject that are neither revoked nor over, oldest first.
+    """Return the sessions of a subject that are neither revoked nor expired, oldest first.
 
-    Those that wait for the exchange of their code are among them.
+    This includes sessions with a completion code that is not exchanged yet.
     """
     query = select(SessionRow).where(
         SessionRow.subject_id == subject,
@@ -128,7 +128,7 @@ def of_subject(tx: Tx, subject: UUID, now: datetime) -> list[SessionRow]:
 
 
 def page(tx: Tx, subject: UUID, now: datetime, after: UUID | None, limit: int) -> list[SessionRow]:
-    """Return a page of the same, beyond an id."""
+    """Return a page of the same sessions, after an id."""
     query = select(SessionRow).where(
         SessionRow.subject_id == subject,
         SessionRow.revoked_at.is_(None),
@@ -140,26 +140,26 @@ def page(tx: Tx, subject: UUID, now: datetime, after: UUID | None, limit: int) -
 
 
 def revoke(tx: Tx, session: UUID, now: datetime) -> bool:
-    """End a session; False when it had ended."""
+    """End a session; return False if it had already ended."""
     row = one(tx, SessionRow, _FOR_CHANGE, {"b_id": session})
     return row is not None and row.revoked_at is None and _over(tx, row, now)
 
 
 def idlest(tx: Tx, subject: UUID, now: datetime, keep: int) -> Sequence[UUID]:
-    """Return the sessions in force beyond so many, those that were used last left out."""
+    """Return the active sessions beyond a maximum, those with the oldest last use."""
     values = {"b_subject": subject, "b_now": now, "b_keep": keep}
     return tx.execute(_IDLEST, values).scalars().all()
 
 
 def touch(tx: Tx, session: UUID, now: datetime) -> None:
-    """Note that a session was used."""
+    """Record that a session was used."""
     row = one(tx, SessionRow, _FOR_CHANGE, {"b_id": session})
     if row is not None:
         change(tx, SessionRow, row, last_seen_at=now)
 
 
 def ended(tx: Tx, before: datetime) -> list[UUID]:
-    """Return a page of sessions that were over at a time, or never came into force.
+    """Return a page of sessions that ended before a time, or were never activated.
 
     They are locked, so that nothing is added to them.
     """
@@ -170,20 +170,20 @@ def ended(tx: Tx, before: datetime) -> list[UUID]:
 
 
 def drop(tx: Tx, sessions: Sequence[UUID]) -> None:
-    """Forget sessions."""
+    """Delete sessions."""
     delete_rows(tx, SessionRow, _ROWS.c.id.in_(sessions))
 
 
 def revoke_all(tx: Tx, now: datetime) -> int:
-    """End every session in force; return how many."""
+    """End all active sessions; return how many."""
     rows = holding(tx, SessionRow, _OPEN, {})
     return sum(_over(tx, row, now) for row in rows)
 
 
 def forget_origins(tx: Tx, subject: UUID) -> None:
-    """Delete where any session of a subject began."""
-    told = (_ROWS.c.subject_id == subject, _ROWS.c.origin.is_not(None))
-    tx.execute(update(_ROWS).where(*told).values(origin=None))
+    """Delete the origins of all sessions of a subject."""
+    with_origin = (_ROWS.c.subject_id == subject, _ROWS.c.origin.is_not(None))
+    tx.execute(update(_ROWS).where(*with_origin).values(origin=None))
 
 
 def _over(tx: Tx, row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of named columns

@@ -43,7 +43,7 @@ _CODE_PREFIX: Final = "lcode_"
 
 
 class AccessTokens:
-    """Signs and reads access tokens (RFC 9068)."""
+    """Signs and verifies access tokens (RFC 9068)."""
 
     def __init__(self, signing: SigningKeys, clock: Clock, issuer: str) -> None:
         self._signing = signing
@@ -56,10 +56,10 @@ class AccessTokens:
         """Return a token response with a new access token.
 
         Args:
-            client: Whom it is issued to.
-            claims: What it says beside that.
-            scope: What it is good for.
-            until: When it ends at the latest: whoever checks it alone must not outlive a session.
+            client: The client that receives it.
+            claims: Further claims.
+            scope: The granted scope.
+            until: The latest expiry, so that local verification cannot outlive the session.
         """
         now = self._clock.now()
         ends = min(now + ACCESS_LIFE, until or now + ACCESS_LIFE)
@@ -79,7 +79,7 @@ class AccessTokens:
         }
 
     def claims(self, token: str, audience: str | None) -> dict[str, Any] | None:
-        """Return the claims of a token of this issuer, or None."""
+        """Return the claims of a valid token of this issuer, else None."""
         try:
             return verify_jwt(
                 token,
@@ -94,13 +94,13 @@ class AccessTokens:
 
 
 class Tokens:
-    """The token endpoint and what stands beside it.
+    """The token endpoint, introspection and revocation.
 
-    A used refresh token gives its successor again for the time of `grace`, while that is unused: a
-    client whose network lost the answer asks once more.
+    During the time `grace`, a used refresh token returns its successor again while that is unused:
+    a client that lost the response to a network failure can retry.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it depends on
         self,
         database: Store,
         clients: Clients,
@@ -122,7 +122,7 @@ class Tokens:
         self._clock = clock
 
     def issue_code(self, tx: Tx, session: SessionValue) -> str:
-        """Return a completion code, shown this once, for the client of a session."""
+        """Return a completion code, shown only once, for the client of a session."""
         code = opaque.new_token(_CODE_PREFIX)
         tx.add(
             CompletionCode(
@@ -136,10 +136,10 @@ class Tokens:
         return code
 
     def authorize(self, token: str) -> Caller:
-        """Return the client, or the operator, behind an access token for this API.
+        """Return the client, or the operator, of an access token for this API.
 
         Raises:
-            Unauthorized: The token is not valid, or who it was issued to may not act any more.
+            Unauthorized: The token is invalid, or its client or operator may no longer act.
             Forbidden: The operator must sign in more strongly (RFC 9470).
         """
         claims = self._access.claims(token, self._access.issuer)
@@ -163,7 +163,7 @@ class Tokens:
         session = self._sessions.find(tx, session_id) if session_id else None
         if session is None or session.client != client.id:
             raise _unauthorized()
-        # Roles and level are looked up at every call: what was taken away is gone at once.
+        # Roles and level are read at every call, so that a withdrawal takes effect at once.
         scopes = self._operators.scopes(tx, session.subject)
         if not scopes:
             raise _unauthorized()
@@ -185,23 +185,23 @@ class Tokens:
             raise Forbidden(code, detail, acr_values=needed.urn)
 
     def operator_of(self, tx: Tx, token: str, client: UUID) -> UUID | None:
-        """Return whose access token it is, if signed in at the level of an operator."""
+        """Return the subject of an access token, if signed in at the level for operators."""
         found = self.session_of(tx, token, client)
         if found is None or found[0].level.acr < self._operators.level:
             return None
         return found[0].subject
 
     def stands(self, tx: Tx, session: UUID, token: UUID | None) -> bool:
-        """Tell whether a session is in force, and the access token that proved it not revoked."""
+        """Return whether a session is active and the access token that proved it not revoked."""
         if token is not None and store.revoked(tx, token):
             return False
         return self._sessions.find(tx, session) is not None
 
     def session_of(self, tx: Tx, token: str, client: UUID) -> tuple[SessionValue, UUID] | None:
-        """Return the session of a subject's access token, and the `jti`, with the subject locked.
+        """Return the session of a subject's access token, and its `jti`, with the subject locked.
 
-        None for a token that was issued to another client, has expired or was revoked, or whose
-        session is over.
+        None if the token was issued to another client, has expired or was revoked, or its session
+        has ended.
         """
         claims = self._access.claims(token, str(client))
         jti = parse_id(str(claims.get("jti"))) if claims else None
@@ -213,12 +213,12 @@ class Tokens:
         return (found, jti) if found and found.client == client else None
 
     def named_session(self, token: str, client: UUID) -> str | None:
-        """Return the session that an access token of a client names, in force or not."""
+        """Return the session that an access token of a client names, active or not."""
         claims = self._access.claims(token, str(client))
         return str(claims["sid"]) if claims and "sid" in claims else None
 
     def introspect(self, credentials: Credentials, token: str) -> dict[str, Any]:
-        """Tell a client about a token of its own; of any other only that it is not active."""
+        """Introspect a client's own token; any other is reported as inactive."""
         with self._database.transaction() as tx:
             client = self.authenticate(tx, credentials)
             if INTROSPECT not in client.scopes:
@@ -229,10 +229,10 @@ class Tokens:
             return self._introspect_access(tx, client, token)
 
     def revoke(self, credentials: Credentials, token: str) -> None:
-        """End a token of the client; a refresh token ends its session (RFC 7009)."""
+        """Revoke a token of the client; a refresh token ends its session (RFC 7009)."""
         with self._database.transaction() as tx:
             client = self.authenticate(tx, credentials)
-            # The row itself: to end a session is not left to one that is not this service's.
+            # Read the authenticated row: a row from outside this service must not end a session.
             row = store.refresh_token(tx, token_digest(tx, token, "refresh"))
             if row is not None and row.client_id == client.id:
                 self._sessions.hold(tx, row.session_id)
@@ -246,14 +246,14 @@ class Tokens:
                 self._audit.append(tx, "token.revoked", actor=str(client.id), jti=str(jti))
 
     def list_revoked(self, tx: Tx, jti: UUID, at: datetime) -> bool:
-        """List an access token as revoked again; False where it is, or is over anyway."""
+        """List an access token as revoked again; return False if it is listed or has expired."""
         if at + ACCESS_LIFE <= self._clock.now() or store.revoked(tx, jti):
             return False
         store.revoke(tx, jti, at + ACCESS_LIFE)
         return True
 
     def authenticate(self, tx: Tx, credentials: Credentials) -> Client:
-        """Return the client, who acts from here on; raises OAuthError `invalid_client`."""
+        """Return the authenticated client, the actor from here on; raises `invalid_client`."""
         try:
             if credentials.assertion:
                 audiences = [self._access.issuer, f"{self._access.issuer}/oauth2/token"]
@@ -270,15 +270,15 @@ class Tokens:
         return client
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
-        """Forget a page of what has expired; return how many rows."""
+        """Delete a page of expired rows; return how many."""
         return store.drop_expired(tx, now)
 
     def let_go(self, tx: Tx, sessions: Sequence[UUID]) -> None:
-        """Forget what was issued for sessions that are forgotten themselves."""
+        """Delete the codes and refresh tokens issued for deleted sessions."""
         store.let_go(tx, sessions)
 
     def token(self, credentials: Credentials, form: Mapping[str, str]) -> dict[str, Any]:
-        """Answer a request at the token endpoint; raises OAuthError."""
+        """Return the response to a request at the token endpoint; raises OAuthError."""
         grant = form.get("grant_type", "")
         if not grant:
             raise OAuthError("invalid_request", "grant_type is missing.")
@@ -296,7 +296,7 @@ class Tokens:
                 refusal = outcome if isinstance(outcome, OAuthError) else None
                 answer = {} if isinstance(outcome, OAuthError) else outcome
             else:
-                known = f"client_credentials, refresh_token and {FLOW_GRANT} are known here"
+                known = f"Supported are client_credentials, refresh_token and {FLOW_GRANT}."
                 raise OAuthError("unsupported_grant_type", known)
         if refusal is not None:
             raise refusal
@@ -332,7 +332,7 @@ class Tokens:
     def _operator_scope(self, tx: Tx, session: SessionValue, form: Mapping[str, str]) -> str:
         scopes = self._operators.scopes(tx, session.subject)
         if form["resource"].rstrip("/") != self._access.issuer or not scopes:
-            # One answer for another resource and for people who operate nothing (RFC 8707).
+            # The error is the same for other resources and for people without a role (RFC 8707).
             raise OAuthError("invalid_target", "No token for this resource can be issued here.")
         return " ".join(sorted(scopes))
 
@@ -374,7 +374,7 @@ class Tokens:
         return self._session_answer(tx, client, session, form) | {"refresh_token": row.successor}
 
     def _in_grace(self, tx: Tx, row: RefreshToken, now: datetime) -> bool:
-        """Tell whether an answer may have been lost: the successor is unused, the use is fresh."""
+        """Return whether a response may have been lost: recent use, successor still unused."""
         if row.used_at is None or row.successor is None:
             return False
         if not in_force(row.used_at + self._grace, now, self._grace):
@@ -391,9 +391,9 @@ class Tokens:
         session = self._sessions.find(tx, session_id) if session_id else None
         if session is None:
             return _INACTIVE
-        # The level is told as it is now, or not at all: never as it was when the token was signed.
-        said = {name: value for name, value in claims.items() if name not in _LEVEL}
-        return {"active": True, "token_type": "Bearer"} | said | _level(session)
+        # Report the current level, or none: never the one from when the token was signed.
+        reported = {name: value for name, value in claims.items() if name not in _LEVEL}
+        return {"active": True, "token_type": "Bearer"} | reported | _level(session)
 
     def _introspect_refresh(self, tx: Tx, client: Client, token: str) -> dict[str, Any]:
         row = store.refresh_token(tx, token_digest(tx, token, "refresh"))
@@ -415,7 +415,7 @@ class Tokens:
 def _level(session: SessionValue) -> dict[str, Any]:
     level = session.level
     if level.auth_time is None:
-        # A session whose evidence is worth nothing any more says nothing of how it came about.
+        # A session without current evidence reports no methods and no level.
         return {"amr": []}
     return {"acr": level.acr.urn, "amr": list(level.amr), "auth_time": unix(level.auth_time)}
 

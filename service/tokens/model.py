@@ -1,4 +1,4 @@
-"""Lifetimes, and the form of requests at the token endpoint (RFC 6749)."""
+"""Token lifetimes, and parsing of requests at the token endpoint (RFC 6749)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from service.domain.errors import OAuthError
 
 ACCESS_LIFE: Final = timedelta(minutes=5)
 FLOW_LIFE: Final = timedelta(minutes=15)
-"""How long a flow goes on that was begun with an access token: so long its revocation is kept."""
+"""Maximum life of a flow begun with an access token; its revocation is stored that long."""
 INTROSPECT: Final = "introspect"
-"""The scope that a client needs to ask what a token stands for."""
+"""The scope that a client needs for introspection."""
 CODE_LIFE: Final = timedelta(seconds=60)
 FLOW_GRANT: Final = "urn:lamina:params:oauth:grant-type:flow"
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -22,7 +22,7 @@ _SECRETS: Final = frozenset({"client_secret", "client_assertion"})
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client authenticates with; shows none of it."""
+    """The credentials of a client; `repr` shows no secret."""
 
     client_id: str
     secret: str = field(default="", repr=False)
@@ -30,7 +30,7 @@ class Credentials:
 
 
 def single(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the parameters of a form; one that comes twice is refused (RFC 6749 section 3.2)."""
+    """Return the parameters of a form; a repeated one is refused (RFC 6749 section 3.2)."""
     form: dict[str, str] = {}
     for name, value in pairs:
         if name in form:
@@ -42,20 +42,20 @@ def single(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def credentials(basic: tuple[str, str] | None, form: Mapping[str, str]) -> Credentials:
-    """Return how the client authenticates: by exactly one method.
+    """Return the client's credentials, from exactly one authentication method.
 
     Args:
         basic: User and password of the Authorization header, still form-url-encoded.
         form: The parameters of the body.
 
     Raises:
-        OAuthError: No method, or more than one.
+        OAuthError: There is no method, or more than one.
     """
-    # An empty parameter is as one that was left out (RFC 6749, section 3.2).
+    # An empty parameter counts as omitted (RFC 6749 section 3.2).
     form = {name: value for name, value in form.items() if value or name not in _SECRETS}
     offered = [basic is not None, "client_secret" in form, "client_assertion" in form]
     if sum(offered) > 1:
-        raise OAuthError("invalid_request", "The client must authenticate in one way only.")
+        raise OAuthError("invalid_request", "Use exactly one client authentication method.")
     if basic is not None:
         return Credentials(unquote_plus(basic[0]), unquote_plus(basic[1]))
     if "client_assertion" in form:
@@ -68,34 +68,34 @@ def credentials(basic: tuple[str, str] | None, form: Mapping[str, str]) -> Crede
 
 
 def invalid_client(detail: str = "The client does not authenticate.") -> OAuthError:
-    """Return the answer to a client that does not authenticate: one, unless its form is at fault.
+    """Return the error for a failed client authentication; equal for all but malformed requests.
 
     Args:
-        detail: A reason that is the same whether there is such a client or not.
+        detail: A reason that does not depend on whether the client exists.
     """
     return OAuthError("invalid_client", detail, 401)
 
 
 def invalid_grant(detail: str) -> OAuthError:
-    """Return the refusal of a code or refresh token."""
+    """Return the error for a code or refresh token."""
     return OAuthError("invalid_grant", detail)
 
 
 def granted_scope(
     requested: str | None, allowed: frozenset[str], idle: frozenset[str] = frozenset()
 ) -> str:
-    """Return the scope to grant: everything the client holds, or the named part of it.
+    """Return the granted scope: the requested part, or all scopes of the client.
 
     Args:
-        requested: What is asked for; None for everything.
-        allowed: What the client holds.
-        idle: What it was given that counts for nothing: left out where it is asked for, as the
-            answer tells (RFC 6749 section 3.3).
+        requested: The requested scopes; None for all.
+        allowed: The scopes of the client.
+        idle: Scopes assigned to the client without effect: they are left out of the granted scope,
+            which the response states (RFC 6749 section 3.3).
 
     Raises:
-        OAuthError: Something is asked for that the client does not hold.
+        OAuthError: The client does not have a requested scope.
     """
     wanted = set(requested.split()) - idle if requested else set(allowed)
     if not wanted <= allowed:
-        raise OAuthError("invalid_scope", "The client does not hold every scope it asks for.")
+        raise OAuthError("invalid_scope", "The client does not have every requested scope.")
     return " ".join(sorted(wanted))

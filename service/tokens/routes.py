@@ -1,4 +1,4 @@
-"""HTTP of the token, introspection and revocation endpoints and the key set."""
+"""HTTP routes for tokens, introspection, revocation and the key set."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -56,8 +56,8 @@ def routes(api: Api, tokens: Tokens, signing: SigningKeys, metrics: Metrics) -> 
 
     for path, summary, view in (
         ("/oauth2/token", "Exchange credentials, a completion code or a refresh token", token),
-        ("/oauth2/introspect", "Tell what a token of one's own stands for", introspect),
-        ("/oauth2/revoke", "End a token of one's own", revoke),
+        ("/oauth2/introspect", "Introspect a token of the client", introspect),
+        ("/oauth2/revoke", "Revoke a token of the client", revoke),
     ):
         also = (INTROSPECT,) if view is introspect else ()
         operation = Operation("POST", path, summary, None, limit=_LIMIT, max_body=_BODY, also=also)

@@ -22,7 +22,7 @@ from service.tokens.model import CODE_LIFE
 
 
 class CompletionCode(Authentic, Base):
-    """What a completed flow is exchanged with, once, within a minute."""
+    """A code that the client of a completed flow exchanges for tokens, once, within a minute."""
 
     __tablename__ = "completion_code"
     __members__ = ("client_id", "session_id", "expires_at", "used_at")
@@ -42,7 +42,7 @@ class CompletionCode(Authentic, Base):
 
 
 class RefreshToken(Authentic, Base):
-    """A refresh token and, once it is used, its one successor, sealed for the short grace."""
+    """A refresh token and, once used, its sealed successor for the grace period."""
 
     __tablename__ = "refresh_token"
     __members__ = ("digest", "client_id", "session_id", "scope", "expires_at", "used_at")
@@ -72,7 +72,7 @@ class RefreshToken(Authentic, Base):
 
 
 class RevokedToken(Noted, Base):
-    """An access token that was revoked before its time, by `jti`."""
+    """An access token that was revoked before its expiry, by `jti`."""
 
     __tablename__ = "revoked_token"
     __members__ = ("expires_at",)
@@ -86,7 +86,7 @@ _CODES: Final = table_of(CompletionCode)
 _REFRESH: Final = table_of(RefreshToken)
 _LISTED: Final = table_of(RevokedToken)
 REVOKED: Final = exists().where(_LISTED.c.jti == bindparam("b_jti"))
-"""Whether an access token was revoked, as a condition."""
+"""A condition: whether an access token was revoked."""
 _REVOKED: Final = select(_LISTED.c.jti).where(_LISTED.c.jti == bindparam("b_jti"))
 
 
@@ -94,18 +94,18 @@ _CODE: Final = reading(CompletionCode).where(CompletionCode.digest == bindparam(
 
 
 def use_code(tx: Tx, digest: bytes, client: UUID, now: datetime) -> UUID | None:
-    """Use a completion code; None when it is not this client's, or was used, or has expired."""
+    """Use a completion code; return None if it is expired, used, or not this client's."""
     row = one(tx, CompletionCode, _CODE, {"b_digest": digest})
     if row is None or row.client_id != client or row.used_at is not None:
         return None
-    # One that ends later was given by a clock that went wrong.
+    # A code that expires later was issued by a wrong clock.
     valid = now < row.expires_at <= now + CODE_LIFE + SKEW
     session: UUID = row.session_id
     return session if valid and change(tx, CompletionCode, row, used_at=now) else None
 
 
 def session_of_code(tx: Tx, digest: bytes, client: UUID) -> UUID | None:
-    """Return the session of a client's completion code, used or not; that never changes."""
+    """Return the session of a client's completion code, used or not; it never changes."""
     query = select(_CODES.c.session_id).where(
         _CODES.c.digest == digest, _CODES.c.client_id == client
     )
@@ -113,7 +113,7 @@ def session_of_code(tx: Tx, digest: bytes, client: UUID) -> UUID | None:
 
 
 def session_of_refresh(tx: Tx, digest: bytes, client: UUID) -> UUID | None:
-    """Return the session of a client's refresh token, used or not; that never changes."""
+    """Return the session of a client's refresh token, used or not; it never changes."""
     query = select(_REFRESH.c.session_id).where(
         _REFRESH.c.digest == digest, _REFRESH.c.client_id == client
     )
@@ -121,13 +121,13 @@ def session_of_refresh(tx: Tx, digest: bytes, client: UUID) -> UUID | None:
 
 
 def refresh_token(tx: Tx, digest: bytes) -> RefreshToken | None:
-    """Return a refresh token by its digest, as the database has it now."""
+    """Return a refresh token by its digest, as currently stored."""
     query = select(RefreshToken).where(RefreshToken.digest == digest)
     return tx.scalars(query.execution_options(populate_existing=True)).first()
 
 
 def use_refresh(tx: Tx, digest: bytes, client: UUID, now: datetime) -> bool:
-    """Use a refresh token; False when it is not this client's, or was used, or has expired."""
+    """Use a refresh token; return False if it is expired, used, or not this client's."""
     row = refresh_token(tx, digest)
     if row is None or row.client_id != client or row.expires_at <= now or row.used_at is not None:
         return False
@@ -141,17 +141,17 @@ def revoke(tx: Tx, jti: UUID, expires_at: datetime) -> None:
 
 
 def revoked(tx: Tx, jti: UUID) -> bool:
-    """Tell whether an access token was revoked."""
+    """Return whether an access token was revoked."""
     return tx.execute(_REVOKED, {"b_jti": jti}).first() is not None
 
 
 def drop_expired(tx: Tx, now: datetime) -> int:
-    """Forget a page of each kind that has expired; return how many rows."""
+    """Delete a page of expired rows of each kind; return how many."""
     tables = map(table_of, (CompletionCode, RefreshToken, RevokedToken))
     return sum(drop_page(tx, table, table.c.expires_at <= now) for table in tables)
 
 
 def let_go(tx: Tx, sessions: Sequence[UUID]) -> None:
-    """Forget what was issued for sessions."""
+    """Delete the codes and refresh tokens of sessions."""
     for model in (CompletionCode, RefreshToken):
         delete_rows(tx, model, model.session_id.in_(sessions))

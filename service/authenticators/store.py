@@ -76,11 +76,11 @@ class AuthenticatorRow(Authentic, Base):
     )
     __personal__ = Personal(
         "to verify that it is this person who signs in",
-        "what it is checked against: until revoked or erased; that there was one: 400 days after "
+        "its verifier: until revoked or erased; the record of it: 400 days after "
         "its last use; unconfirmed, an hour",
         withheld={
             "verifier": "password: its hash; totp: the shared secret; face: template vectors. "
-            "Whoever has it could pass for the person",
+            "Anyone who has it could impersonate the person",
         },
         shown={"name": plainly},
     )

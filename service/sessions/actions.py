@@ -291,7 +291,7 @@ class Sessions:
         return len(over)
 
     def _idled(self, row: SessionRow, segment: str, now: datetime) -> bool:
-        """Return whether a session was unused too long, by its start or by the current policy."""
+        """Return whether a session idled past its own limit or that of the current policy."""
         allowed, policy = timedelta(seconds=row.idle_seconds), self._dependencies.idle(segment)
         seen = self._seen_at(row, now)
         return now - seen > (min(allowed, policy) if policy else allowed)

@@ -42,9 +42,9 @@ class SessionRow(Authentic, Base):
     )
     __until__ = "expires_at"
     __personal__ = Personal(
-        "that the person is signed in, what proved it, and on what device and network it began",
+        "the person's sign-in: its evidence, and the device and network where it started",
         "a day after its end; device and network until it is ended",
-        withheld={"evidence.llr": "how alike a face was: it would show a forger how near he is"},
+        withheld={"evidence.llr": "the similarity of the face: it would guide a forger"},
         shown={"evidence": without("llr"), "origin": as_json},
     )
 

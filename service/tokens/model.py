@@ -10,7 +10,7 @@ from service.domain.errors import OAuthError
 
 ACCESS_LIFE: Final = timedelta(minutes=5)
 FLOW_LIFE: Final = timedelta(minutes=15)
-"""Maximum life of a flow begun with an access token; its revocation is stored that long."""
+"""Life of a flow begun with an access token; the token's revocation is kept that much longer."""
 INTROSPECT: Final = "introspect"
 """The scope that a client needs for introspection."""
 CODE_LIFE: Final = timedelta(seconds=60)

@@ -53,7 +53,7 @@ class RefreshToken(Authentic, Base):
         of=through("session_id"),
         withheld={
             "digest": "a digest of the token, which was shown once",
-            "successor": "the next token: whoever has it could pass for the client",
+            "successor": "the next token: anyone who has it could impersonate the client",
         },
     )
 

@@ -113,10 +113,10 @@ class VerificationCode(Authentic, Base):
     __until__ = "expires_at"
     __table_args__ = (UniqueConstraint("subject_id", "field"),)
     __personal__ = Personal(
-        "to prove that an address is read",
+        "to verify that the person reads the address",
         "until another code is sent, the address changes or is verified, or erasure; it counts "
         "for 10 minutes",
-        withheld={"code": "the code proves that the address is read, and was sent there"},
+        withheld={"code": "the code verifies the address, and was sent there"},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -156,7 +156,7 @@ class Consent(Authentic, Base):
     )
     __personal__ = Personal(
         "to prove consent and its withdrawal",
-        "until erasure; of those that are over the newest 200, the log tells of the rest",
+        "until erasure; of withdrawn consents the newest 200, as the log records the others",
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -85,7 +85,7 @@ class Claimant(NamedTuple):
 def claiming(tx: Tx, field: str, digests: Digests, segments: Collection[str]) -> Sequence[Claimant]:
     """Return the subjects of some segments that claim an identifier, the owner first.
 
-    At most 100 claims are read; with more than one, an unverified claim identifies no one anyway.
+    At most 100 claims are read; further ones would identify no single subject anyway.
     """
     proven = SubjectIndex.verified_at.is_not(None)
     query = (

@@ -326,7 +326,7 @@ class FaceFactor(TypedFactor):
         self._authenticators.used(tx, match.authenticator)
 
     def renew(self, tx: Tx, subject: UUID) -> bool:
-        """Re-encode a subject's template with a new secret; return False without a face."""
+        """Transform a template with a new secret, without a new capture; False without a face."""
         self._authenticators.hold(tx, subject)
         found = self._authenticators.verifier(tx, subject, subject, TYPE)
         row = store.secret_of(tx, found.authenticator, lock=True) if found else None

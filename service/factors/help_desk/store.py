@@ -69,8 +69,8 @@ class Recovery(Authentic, Base):
         ),
     )
     __personal__ = Personal(
-        "to let a person who has lost everything back in, once two operators agreed on it",
-        "400 days after it is over, or until erasure; the log, always",
+        "to restore access to a person without authenticators, once two operators agreed",
+        "400 days after its end, or until erasure; the log, permanently",
         withheld={
             "address": "a keyed digest of the address, which is given with the subject",
             "digest": "a keyed digest of the code, which was sent to the address",

@@ -1,1 +1,1 @@
-"""Operators: roles on subjects, and the acts that take two of them."""
+"""Operators: roles of subjects, and the acts that need two operators."""

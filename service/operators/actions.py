@@ -1,4 +1,4 @@
-"""Give and take roles; ask for, give and use approvals; make the first operators."""
+"""Grant and revoke roles; request, give and use approvals; bootstrap the first operators."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ BREAK_GLASS: Final = "break_glass"
 _PREFIX: Final = "lboot_"
 _ROLE_ACTS: Final = frozenset({"operators.grant", "operators.revoke"})
 _CLOSED: Final = 1000
-"""Approvals that a restore reads at once; it goes on until there are no more."""
+"""How many approvals a restore closes per page; it repeats until none is left."""
 _NOTHING: Final[Mapping[str, object]] = {}
 _APPROVALS_KEPT: Final = timedelta(days=400)
 _TOKENS_KEPT: Final = timedelta(days=1)
@@ -54,11 +54,11 @@ _TOKENS_KEPT: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class ApprovedAct:
-    """An act of another feature that is carried out as soon as it is approved.
+    """An act of another feature that runs as soon as it is approved.
 
     Args:
-        check: Refuses, with BadInput, a target and parameters that it cannot be done with.
-        do: Does it, in the name of the two.
+        check: Raises BadInput for a target or parameters with which the act cannot run.
+        do: Runs the act in the name of both operators.
     """
 
     check: Callable[[Tx, str, Mapping[str, Any]], None]
@@ -66,14 +66,14 @@ class ApprovedAct:
 
 
 class Operators:
-    """Who operates, and what two of them have agreed on.
+    """Operators' roles and the approvals of two-person acts.
 
     Args:
-        level: What an operator must be signed in at.
-        acts: What is carried out when it is approved, beside the granting of roles.
+        level: The assurance level at which an operator must be signed in.
+        acts: Acts that run on approval, beside granting and revoking roles.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument per dependency
         self,
         accounts: Accounts,
         audit: AuditLog,
@@ -96,11 +96,11 @@ class Operators:
         self.level = level
 
     def follow(self, act: str, feature: Followed) -> None:
-        """Let a feature hear of each step of the approvals of an act."""
+        """Register a feature to be notified of each step of the approvals of an act."""
         self._followed[act] = feature
 
     def scopes(self, tx: Tx, subject: UUID) -> frozenset[str]:
-        """Return what a subject may do as an operator; nothing for everybody else."""
+        """Return the operator scopes of a subject; empty for a subject without a role."""
         return scopes_of(store.roles(tx, subject))
 
     def listing(self, tx: Tx) -> list[dict[str, Any]]:
@@ -108,14 +108,14 @@ class Operators:
         return [of_role(row) for row in store.listing(tx)]
 
     def page(self, tx: Tx, page: PageRequest) -> dict[str, Any]:
-        """Return a page of operators by their ids, with a row for each role."""
+        """Return a page of operators in order of their ids, with one item per role."""
         rows = store.page(tx, page.after, page.fetched)
         each = [list(group) for _, group in groupby(rows, key=lambda row: row.subject_id)]
         answer = page.answer(each, lambda group: group[0].subject_id, list)
         return answer | {"items": [of_role(row) for group in answer["items"] for row in group]}
 
     def short(self, tx: Tx) -> list[dict[str, Any]]:
-        """Return what takes two people while fewer than two can agree on it, and how many can."""
+        """Return the scopes that fewer than two usable operators hold, with how many hold them."""
         able = Counter(
             scope
             for subject in {row.subject_id for row in store.listing(tx)}
@@ -126,16 +126,16 @@ class Operators:
         return [{"scope": name, "able": able[name]} for name in wanted if able[name] < QUORUM]
 
     def bootstrap(self, tx: Tx, seats: int = QUORUM, *, reopen: bool = False) -> list[str]:
-        """Return one-time tokens, each of which makes one of the first operators within a day.
+        """Create one-time tokens; each makes one subject a first operator within a day.
 
         Args:
-            tx: A unit of work.
-            seats: How many: two, so that they can agree on the next, or three.
-            reopen: End what was given out before and begin again, past those who operate.
+            tx: A transaction.
+            seats: How many: two, so that they can approve the next operator together, or three.
+            reopen: Void earlier tokens and start a new round, even if operators exist.
 
         Raises:
-            BadInput: There cannot be so many.
-            Conflict: Tokens were given out before, or there are operators, who can grant roles.
+            BadInput: The number of seats is out of range.
+            Conflict: Tokens were issued before, or operators exist, who can grant roles.
         """
         if not QUORUM <= seats <= MOST_FIRST:
             raise BadInput(Fault("/operators", "bad_count", f"must be {QUORUM} to {MOST_FIRST}"))
@@ -158,31 +158,31 @@ class Operators:
                 "used_at": None,
             }
             if not store.add_token(tx, values):
-                raise Conflict("bootstrap_opened", "another process opens bootstrap just now")
+                raise Conflict("bootstrap_opened", "another process is opening bootstrap")
         self.alarm(tx, "operators bootstrap --reopen" if reopen else "operators bootstrap")
         return tokens
 
     def begin(self, tx: Tx, subject: UUID, token: str) -> list[str]:
-        """Make a subject one of the first security officers, with a token from the host.
+        """Make a subject one of the first security officers, with a bootstrap token.
 
         Raises:
-            Forbidden: The token is not good, or the first operators are complete.
-            Conflict: The subject is an officer: each token is for another person.
+            Forbidden: The token is used, expired or unknown, or all first operators exist.
+            Conflict: The subject is an officer already: each token is for a different person.
         """
         self._accounts.lock(tx, subject)
         store.lock_roles(tx)
         if not store.use_token(tx, token_digest(tx, token, "bootstrap"), self._clock.now()):
             raise Forbidden("bootstrap_refused", "The bootstrap token is used, expired or unknown.")
         if not self._grant(tx, subject, Role.SECURITY_OFFICER, BREAK_GLASS):
-            raise Conflict("already_operator", "Each token is for a person of its own.")
+            raise Conflict("already_operator", "Use each token for a different person.")
         return [Role.SECURITY_OFFICER.value]
 
     def grant(self, tx: Tx, subject: UUID, role: Role) -> None:
-        """Give a role from the host, past the two-person rule; raises an alarm.
+        """Grant a role from the host, bypassing the two-person rule; raises an alarm.
 
         Raises:
-            NotFound: There is no such subject.
-            Conflict: It has the role.
+            NotFound: No such subject exists.
+            Conflict: The subject has the role already.
         """
         self._accounts.lock(tx, subject)
         store.lock_roles(tx)
@@ -194,12 +194,12 @@ class Operators:
     def request(
         self, tx: Tx, caller: Caller, act: str, target: str, params: Mapping[str, Any], reason: str
     ) -> dict[str, Any]:
-        """Ask for an act that takes two people.
+        """Request an act that needs a second operator's approval.
 
         Raises:
-            BadInput: There is no such act, or it cannot be done to that target or with these
-                parameters.
-            Forbidden: The caller may not do this act even with another.
+            BadInput: The act is unknown, or cannot run on this target or with these parameters.
+            Forbidden: The caller lacks the scope of this act.
+            TooMany: The caller has as many undecided requests as are allowed.
         """
         scope = ACTS.get(act)
         if scope is None:
@@ -215,7 +215,7 @@ class Operators:
         take_turn(tx, "approvals", caller.actor)
         open_ones = store.undecided(tx, caller.actor, now)
         if len(open_ones) >= most:
-            detail = f"{most} acts that you asked for are not decided yet."
+            detail = f"{most} acts that you requested are still undecided."
             raise TooMany("too_many_approvals", detail, room_in(open_ones, most, now))
         row = Approval(
             id=number,
@@ -236,16 +236,16 @@ class Operators:
         return of_approval(row)
 
     def require(self, tx: Tx, caller: Caller, number: UUID) -> None:
-        """Refuse who may not decide an approval; raises NotFound or Forbidden."""
+        """Check that the caller may decide an approval; raises NotFound or Forbidden."""
         require(caller, ACTS[self._row(tx, number).act])
 
     def decide(self, tx: Tx, caller: Caller, number: UUID, *, approve: bool) -> dict[str, Any]:
-        """Approve or reject what another operator asked for.
+        """Approve or reject the request of another operator.
 
         Raises:
-            NotFound: There is no such approval.
-            Forbidden: It is the caller's own request, or not theirs to decide.
-            Conflict: It was decided before, or who asked may not any more.
+            NotFound: No such approval exists.
+            Forbidden: It is the caller's own request, or the caller lacks the scope.
+            Conflict: It was decided before, or the requester no longer has the scope.
             Expired: It is older than a day.
         """
         row, now = self._row(tx, number), self._clock.now()
@@ -275,7 +275,7 @@ class Operators:
     def _carry_out(
         self, tx: Tx, caller: Caller, row: Approval, asked: RequestedAct
     ) -> dict[str, Any]:
-        """Do at once what is done as it is approved, or end what was begun as it was asked for."""
+        """Run an approved act that needs no later call, or undo what its request prepared."""
         followed = self._followed.get(row.act)
         if row.status == "rejected":
             if followed is not None:
@@ -285,22 +285,22 @@ class Operators:
             return {}
         params = agreed(row.act, row.target, row.params)
         actor = self.consume(tx, caller, row.id, row.act, row.target, params)
-        told: Mapping[str, Any] = {}
+        reported: Mapping[str, Any] = {}
         if followed is not None:
-            told = followed.approve(tx, caller, asked)
+            reported = followed.approve(tx, caller, asked)
         else:
             self._acts[row.act].do(tx, row.target, params, actor)
-        return of_approval(self._row(tx, row.id)) | dict(told)
+        return of_approval(self._row(tx, row.id)) | dict(reported)
 
     def _stop(self, tx: Tx, caller: Caller, row: Approval, ended: object) -> dict[str, Any]:
-        """Note that one operator has ended what two had agreed on; raises Conflict."""
+        """Record that one operator stopped an act that two had approved; raises Conflict."""
         if not ended or not store.stop(tx, row.id):
             raise self._why(self._row(tx, row.id))
         self._note(tx, "approval.stopped", row, caller.actor)
         return of_approval(self._row(tx, row.id))
 
     def waits(self, tx: Tx, number: UUID) -> bool:
-        """Tell whether an approval may still be given."""
+        """Tell whether an approval is still pending."""
         row = store.approval(tx, number)
         now = self._clock.now()
         return row is not None and row.status == "pending" and now < row.expires_at
@@ -314,20 +314,21 @@ class Operators:
         target: str,
         params: Mapping[str, object] = _NOTHING,
     ) -> str:
-        """Use an approval for exactly what was approved; return who stands for it.
+        """Use an approval for exactly what was approved; return the actors who agreed on it.
 
         Args:
-            tx: A unit of work.
-            caller: Who uses it: who asked for it or who gave it.
-            number: Which.
-            act: What it is used for.
-            target: On what.
-            params: With which figures.
+            tx: A transaction.
+            caller: The requester or the approver.
+            number: The id of the approval.
+            act: The act that is about to run.
+            target: The target of the act.
+            params: The parameters of the act.
 
         Raises:
-            NotFound, Forbidden, Conflict, Expired: It is none, of two others, of another act,
-                target or figures, not approved or used before, of somebody who may not any more,
-                or older than a day.
+            NotFound: No such approval exists.
+            Forbidden: It covers another act, target or parameters, or is of two other operators.
+            Conflict: It is not approved, was used before, or one of the two has lost the scope.
+            Expired: It is older than a day.
         """
         store.lock_roles(tx)
         row = self._row(tx, number)
@@ -337,7 +338,7 @@ class Operators:
             raise Forbidden("approval_mismatch", detail, act=act, target=target, params=wanted)
         stand = [row.requested_by, str(row.decided_by)]
         if row.status == "approved" and caller.actor not in stand:
-            detail = "Only who asked for this approval, or gave it, may use it."
+            detail = "Only the requester or the approver may use this approval."
             raise Forbidden("approval_of_others", detail)
         if row.status == "approved" and not all(self._may(tx, who, ACTS[act]) for who in stand):
             raise _void()
@@ -356,7 +357,7 @@ class Operators:
         return page.answer(rows, lambda row: row.id, of_approval)
 
     def revoke(self, tx: Tx, subject: UUID, role: str, actor: str) -> None:
-        """Take a role at once, and with it all that was asked for or given by it.
+        """Revoke a role at once, and void the requests and approvals that depend on it.
 
         Raises:
             NotFound: The subject does not have the role.
@@ -366,7 +367,7 @@ class Operators:
         before = self.scopes(tx, subject)
         if not store.revoke(tx, subject, role):
             raise NotFound("role_not_found", "This subject does not have that role.")
-        # Who was dismissed must not come back by a token that was left.
+        # A dismissed operator must not return with an unused token.
         store.close_tokens(tx, self._clock.now())
         self._end_requests(tx, subject, before - self.scopes(tx, subject), actor)
         self._audit.append(tx, "operator.revoked", subject=subject, actor=actor, role=role)
@@ -375,23 +376,23 @@ class Operators:
             self._outbox.put(tx, "alarm.operators_short", None, {"short": short})
 
     def suspended(self, tx: Tx, subject: UUID) -> None:
-        """End what an operator asked for or gave who may not sign in any more."""
+        """Void the requests and approvals of an operator who may no longer sign in."""
         if scopes := self.scopes(tx, subject):
             store.lock_roles(tx)
             self._end_requests(tx, subject, scopes, None)
 
     def delete_for(self, tx: Tx, subject: UUID) -> None:
-        """Take every role of a subject that is erased."""
+        """Revoke all roles of a subject that is erased."""
         for role in sorted(store.roles(tx, subject)):
             with suppress(NotFound):
                 self.revoke(tx, subject, role, SERVICE)
 
     def stands(self, tx: Tx, actor: str, scope: str) -> bool:
-        """Tell whether who asked for something, if an operator did, may still do it."""
+        """Tell whether an actor may still do what it requested; only operators can lose a scope."""
         return operator_named(actor) is None or self._may(tx, actor, scope)
 
     def close_approvals(self, tx: Tx, actor: str) -> int:
-        """End what is asked for or approved: a restored database may revive used approvals."""
+        """Close all open approvals: a restored database may hold approvals that were used since."""
         now, closed, last = self._clock.now(), 0, None
         store.close_tokens(tx, now)
         while rows := store.approvals(tx, now, last, _CLOSED):
@@ -403,7 +404,7 @@ class Operators:
         return closed
 
     def alarm(self, tx: Tx, command: str, subject: UUID | None = None) -> None:
-        """Tell that somebody on the host went past the two-person rule, and at whom."""
+        """Record a bypass of the two-person rule from the host, and raise an alarm."""
         self._audit.append(tx, "break_glass", subject=subject, actor=BREAK_GLASS, command=command)
         self._outbox.put(tx, "alarm.break_glass", None, {"command": command})
 
@@ -424,7 +425,7 @@ class Operators:
         return True
 
     def _lock(self, tx: Tx, subject: UUID) -> None:
-        """Lock a subject, one that was erased too: a role may have been left to it."""
+        """Lock a subject; an erased one is ignored, because it may still have a role."""
         with suppress(NotFound):
             self._accounts.lock(tx, subject)
 
@@ -441,7 +442,7 @@ class Operators:
     def _end_requests(
         self, tx: Tx, subject: UUID, scopes: frozenset[str], actor: str | None
     ) -> None:
-        """Void the approvals and the jobs, not begun, of somebody who lost some scopes."""
+        """Void the approvals and queued jobs of an operator who has lost some scopes."""
         who = actor_of(subject)
         for row in store.void(tx, who, acts_within(scopes)):
             self._audit.append(
@@ -457,10 +458,10 @@ class Operators:
         try:
             self._accounts.get(tx, UUID(target))
         except (ValueError, NotFound):
-            raise BadInput(Fault("/target", "subject_not_found", "is no subject")) from None
+            raise BadInput(Fault("/target", "subject_not_found", "is not a subject")) from None
 
     def drop_old(self, tx: Tx, now: datetime) -> int:
-        """Forget a page of approvals and of tokens that expired long ago; return how many."""
+        """Delete a page of approvals and tokens that expired long ago; return how many."""
         return store.drop_old(tx, now - _APPROVALS_KEPT, now - _TOKENS_KEPT)
 
     def _row(self, tx: Tx, number: UUID) -> Approval:
@@ -484,7 +485,7 @@ class Operators:
 
 
 def require(caller: Caller, scope: str) -> None:
-    """Refuse everybody but operators with a scope."""
+    """Refuse every caller except operators with a scope; raises Forbidden."""
     if caller.operator is None or scope not in caller.scopes:
         raise _insufficient(scope)
 

@@ -1,4 +1,4 @@
-"""What the approvals of an act tell the feature that keeps a state of its own about it."""
+"""Port through which approvals notify a feature that stores its own state of an act."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from service.store.engine import Tx
 
 @dataclass(frozen=True, slots=True)
 class RequestedAct:
-    """An act on a subject that somebody asked for.
+    """A requested act on a subject.
 
     Args:
-        number: Of the approval.
-        target: The subject, as the request names it; it may be none.
-        params: What of the act is asked for.
+        number: The id of the approval.
+        target: The subject as the request names it; it may not exist.
+        params: The parameters of the act.
     """
 
     number: UUID
@@ -25,16 +25,16 @@ class RequestedAct:
 
 
 class Followed(Protocol):
-    """An act on a subject, told of each step of its approval, in the same unit of work."""
+    """A feature that follows each step of its act's approval, in the same transaction."""
 
     def ask(self, tx: Tx, caller: Caller, asked: RequestedAct) -> None:
-        """Lock the subject and note that it was asked for, or refuse it."""
+        """Lock the subject and record the request, or refuse it."""
 
     def hold(self, tx: Tx, asked: RequestedAct) -> None:
-        """Lock the subject before anything else of it is read (ADR 6)."""
+        """Lock the subject before anything else about it is read (ADR 6)."""
 
     def approve(self, tx: Tx, caller: Caller, asked: RequestedAct) -> Mapping[str, Any]:
-        """Begin what two agreed on, or refuse it; return what the answer tells of it."""
+        """Start the approved act, or refuse it; return members to add to the response."""
 
     def reject(self, tx: Tx, caller: Caller, asked: RequestedAct) -> bool:
-        """End it, approved or not; False where there is nothing to end."""
+        """End the act, approved or not; False if there is nothing to end."""

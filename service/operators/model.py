@@ -1,4 +1,4 @@
-"""Which role may do what, and which acts take two people. Pure."""
+"""Rules of roles: the scopes of each role, and the acts that need two operators. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -12,7 +12,7 @@ from service.domain.errors import BadInput, Fault
 
 
 class Role(StrEnum):
-    """What an operator is trusted with."""
+    """A role of an operator; each grants a fixed set of scopes."""
 
     OPERATOR = "operator"
     SECURITY_OFFICER = "security_officer"
@@ -41,7 +41,7 @@ ADMIN_SCOPES: Final = frozenset(
         "subjects:recover",
     }
 )
-"""What only operators hold; no client is ever registered with one."""
+"""Scopes that only operators hold; no client is ever registered with one."""
 RECOVER: Final = "subject.recover"
 ACTS: Final = {
     "keys.destroy": "keys:admin",
@@ -57,7 +57,7 @@ ACTS: Final = {
     "subjects.export": "subjects:export",
     RECOVER: "subjects:recover",
 }
-"""The acts that take two people, and the scope that either of them needs."""
+"""The acts that need two operators, with the scope that each of the two must hold."""
 _WORDS: Final = {
     "operators.grant": ("role",),
     "operators.revoke": ("role",),
@@ -73,44 +73,44 @@ _FIGURES: Final = {
     "webhooks.secret": {"overlap": figures.WEBHOOK_OVERLAP},
     "policy.activate": {"ramp": figures.RAMP, "expires_in": figures.TIGHTEN_LIFE},
 }
-"""What is a whole number in the parameters of an act, and what it is where it is not said."""
+"""The integer parameters of each act, with their defaults."""
 _DIGITS: Final = 10
 APPROVAL_LIFE: Final = timedelta(hours=24)
 BOOTSTRAP_LIFE: Final = timedelta(hours=24)
 QUORUM: Final = 2
-"""How many it takes to agree on anything, so that fewer are no beginning."""
+"""How many operators must agree on an act; fewer first operators could do nothing."""
 MOST_FIRST: Final = 3
 _ACTOR: Final = "operator:"
 
 
 def operator_named(actor: str) -> UUID | None:
-    """Return the operator that a stored request names, None where it names nobody of them."""
+    """Return the id of the operator that an actor name refers to; None for other actors."""
     return UUID(actor.removeprefix(_ACTOR)) if actor.startswith(_ACTOR) else None
 
 
 def actor_of(subject: UUID) -> str:
-    """Return the name under which a subject acts as an operator."""
+    """Return the actor name of a subject who acts as an operator."""
     return f"{_ACTOR}{subject}"
 
 
 def acts_within(scopes: Iterable[str]) -> list[str]:
-    """Return the acts of two people that need one of some scopes."""
+    """Return the two-person acts that need one of some scopes."""
     wanted = frozenset(scopes)
     return [act for act, scope in ACTS.items() if scope in wanted]
 
 
 def agreed(act: str, target: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return all that an approval covers beside its target: what is not said is as usual.
+    """Return the parameters that an approval covers, with defaults filled in.
 
     Raises:
-        BadInput: A parameter is none of this act, or no whole number where it must be one.
+        BadInput: A parameter is unknown to this act, or not a whole number where one is needed.
     """
     usual = _FIGURES.get(act, {})
     if act == "policy.activate" and not target.startswith(figures.LOOSENING):
         usual = {}
     known = {*usual, *_WORDS.get(act, ())}
     if set(given) - known:
-        detail = f"has a member that is not known; known: {' '.join(sorted(known)) or 'none'}"
+        detail = f"has an unknown member; known: {' '.join(sorted(known)) or 'none'}"
         raise BadInput(Fault("/params", "unknown_param", detail))
     found = {name: str(number) for name, number in usual.items()}
     for name, value in given.items():
@@ -125,7 +125,7 @@ def agreed(act: str, target: str, given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def scopes_of(roles: Iterable[str]) -> frozenset[str]:
-    """Return everything that roles allow."""
+    """Return all scopes that roles grant."""
     return frozenset[str]().union(*(_SCOPES[Role(role)] for role in roles))
 
 

@@ -18,7 +18,7 @@ Text = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class Bootstrap(BaseModel):
-    """The token from the host, and the access token of the person who becomes an operator."""
+    """The bootstrap token from the host, and the access token of the future operator."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -27,7 +27,7 @@ class Bootstrap(BaseModel):
 
 
 class NewApproval(BaseModel):
-    """An act that takes two people."""
+    """A request for an act that needs two operators."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -40,10 +40,10 @@ class NewApproval(BaseModel):
 
 
 class OperatorRoutes:
-    """The operations.
+    """HTTP views of operators and approvals.
 
     Args:
-        subject_of: Returns whose access token it is, if signed in at the level of an operator.
+        subject_of: Returns the subject of an access token, if signed in at operator level.
     """
 
     def __init__(self, database: Store, operators: Operators, subject_of: SubjectOf) -> None:
@@ -70,18 +70,18 @@ class OperatorRoutes:
             return self._operators.page(tx, call.page) | {"short": self._operators.short(tx)}
 
     def request(self, call: Call) -> Mapping[str, Any]:
-        """Ask for an act that takes two people."""
+        """Request an act that needs a second operator."""
         new: NewApproval = call.body
         with self._database.transaction() as tx:
             return self._operators.request(tx, call.by, new.act, new.target, new.params, new.reason)
 
     def may_request(self, call: Call) -> None:
-        """Refuse who may not ask for an act; one that there is not has its own answer."""
+        """Check that the caller may request an act; an unknown act is refused by the view."""
         if call.body.act in ACTS:
             require(call.by, ACTS[call.body.act])
 
     def may_decide(self, call: Call) -> None:
-        """Refuse who may not decide an approval."""
+        """Check that the caller may decide an approval."""
         with self._database.transaction(read=True) as tx:
             self._operators.require(tx, call.by, _number(call))
 
@@ -98,18 +98,18 @@ class OperatorRoutes:
             return self._operators.show(tx, _number(call))
 
     def approve(self, call: Call) -> Mapping[str, Any]:
-        """Approve what another operator asked for."""
+        """Approve the request of another operator."""
         with self._database.transaction() as tx:
             return self._operators.decide(tx, call.by, _number(call), approve=True)
 
     def reject(self, call: Call) -> Mapping[str, Any]:
-        """Reject what another operator asked for."""
+        """Reject the request of another operator."""
         with self._database.transaction() as tx:
             return self._operators.decide(tx, call.by, _number(call), approve=False)
 
 
 def routes(api: Api, operators: OperatorRoutes) -> None:
-    """Register the operations."""
+    """Register the operations of operators and approvals."""
     one = "/v1/approvals/{approval}"
     api.add(
         Operation(

@@ -37,7 +37,7 @@ from service.store.shapes import Authentic
 
 
 class OperatorRole(Authentic, Base):
-    """One role of one subject."""
+    """A role of a subject."""
 
     __tablename__ = "operator_role"
     __members__ = ("granted_at", "granted_by")
@@ -52,7 +52,7 @@ class OperatorRole(Authentic, Base):
 
 
 class Approval(Authentic, Base):
-    """An act that one operator asked for and another may approve, once, within a day."""
+    """A requested act that a second operator may approve, once, within a day."""
 
     __tablename__ = "approval"
     __members__ = (
@@ -92,7 +92,7 @@ class Approval(Authentic, Base):
 
 
 class BootstrapToken(Authentic, Base):
-    """What makes one of the first operators, once; a round of them is given out together."""
+    """A one-time token that makes a first operator; a round of tokens is issued together."""
 
     __tablename__ = "bootstrap_token"
     __members__ = ("round", "seat", "expires_at", "used_at")
@@ -124,12 +124,12 @@ def roles(tx: Tx, subject: UUID) -> frozenset[str]:
 
 
 def listing(tx: Tx) -> Sequence[Any]:
-    """Return every role that somebody has."""
+    """Return all roles of all operators, by time of grant."""
     return holding(tx, OperatorRole, _ALL, {})
 
 
 def page(tx: Tx, after: UUID | None, limit: int) -> Sequence[Any]:
-    """Return the roles of a page of operators, by subject beyond one."""
+    """Return the roles of a page of operators with ids above `after`, by subject."""
     subjects = select(_ROLES.c.subject_id).distinct().order_by(_ROLES.c.subject_id).limit(limit)
     if after is not None:
         subjects = subjects.where(_ROLES.c.subject_id > after)
@@ -138,30 +138,30 @@ def page(tx: Tx, after: UUID | None, limit: int) -> Sequence[Any]:
 
 
 def lock_roles(tx: Tx) -> None:
-    """Let what changes or relies on roles queue up: in one order, after the subject (ADR 6)."""
+    """Lock all roles, to serialize changes and uses of them; lock the subject first (ADR 6)."""
     query = select(_ROLES.c.role).order_by(_ROLES.c.subject_id, _ROLES.c.role)
     tx.execute(query.with_for_update()).all()
 
 
 def grant(tx: Tx, subject: UUID, role: str, now: datetime, by: str) -> bool:
-    """Give a role; False when the subject has it."""
+    """Grant a role; False if the subject has it already."""
     values = {"subject_id": subject, "role": role, "granted_at": now, "granted_by": by}
     return insert_once(tx, OperatorRole, values)
 
 
 def revoke(tx: Tx, subject: UUID, role: str) -> bool:
-    """Take a role; False when the subject does not have it."""
+    """Revoke a role; False if the subject does not have it."""
     which = (_ROLES.c.subject_id == subject, _ROLES.c.role == role)
     return delete_rows(tx, OperatorRole, *which) > 0
 
 
 def approval(tx: Tx, number: UUID) -> Approval | None:
-    """Return an approval."""
+    """Return an approval, read again from the database; None if unknown."""
     return tx.get(Approval, number, populate_existing=True)
 
 
 def undecided(tx: Tx, actor: str, now: datetime) -> Sequence[datetime]:
-    """Return when the acts that somebody asked for and nobody has decided lapse, soonest first."""
+    """Return when an actor's undecided requests expire, soonest first."""
     mine = (
         _APPROVALS.c.requested_by == actor,
         _APPROVALS.c.status == "pending",
@@ -172,7 +172,7 @@ def undecided(tx: Tx, actor: str, now: datetime) -> Sequence[datetime]:
 
 
 def approvals(tx: Tx, now: datetime, before: UUID | None, limit: int) -> list[Approval]:
-    """Return a page of the approvals that are open or were decided lately, newest first."""
+    """Return a page of approvals that have not expired, decided or not, newest first."""
     query = select(Approval).where(Approval.expires_at > now).order_by(Approval.id.desc())
     if before is not None:
         query = query.where(Approval.id < before)
@@ -180,13 +180,13 @@ def approvals(tx: Tx, now: datetime, before: UUID | None, limit: int) -> list[Ap
 
 
 def _is_valid(row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of named columns
-    """Tell whether an approval is not over, and was not asked for in the future."""
+    """Tell whether an approval has not expired and was not requested in the future."""
     ends: datetime = row.expires_at
     return now < ends <= now + APPROVAL_LIFE + SKEW
 
 
 def decide(tx: Tx, number: UUID, status: str, by: str, now: datetime) -> bool:
-    """Decide a pending approval; False when it was decided, has expired, or is one's own."""
+    """Decide a pending approval; False if it was decided, has expired, or is the decider's own."""
     row = one(tx, Approval, _FOR_CHANGE, {"b_id": number})
     if row is None or row.status != "pending" or row.requested_by == by:
         return False
@@ -194,7 +194,7 @@ def decide(tx: Tx, number: UUID, status: str, by: str, now: datetime) -> bool:
 
 
 def use(tx: Tx, number: UUID, now: datetime) -> bool:
-    """Use an approval that was given; False when it was used before or has expired."""
+    """Use an approval; False if it is not approved, was used before, or has expired."""
     row = one(tx, Approval, _FOR_CHANGE, {"b_id": number})
     if row is None or row.status != "approved" or not _is_valid(row, now):
         return False
@@ -202,13 +202,13 @@ def use(tx: Tx, number: UUID, now: datetime) -> bool:
 
 
 def stop(tx: Tx, number: UUID) -> bool:
-    """End what an approval that was used has begun; False when it was not used."""
+    """Mark a used approval as stopped; False if it was not used."""
     row = one(tx, Approval, _FOR_CHANGE, {"b_id": number})
     return row is not None and row.status == "used" and change(tx, Approval, row, status="stopped")
 
 
 def void(tx: Tx, who: str, acts: Sequence[str]) -> Sequence[Any]:
-    """End the open approvals of some acts that somebody asked for or gave; return id and act."""
+    """Void an actor's open requests and approvals of some acts; return their rows."""
     given = and_(_APPROVALS.c.status == "approved", _APPROVALS.c.decided_by == who)
     query = _ACTS.where(
         _APPROVALS.c.status.in_(("pending", "approved")),
@@ -225,28 +225,28 @@ def last_round(tx: Tx) -> int:
 
 
 def add_token(tx: Tx, values: Mapping[str, Any]) -> bool:
-    """Add a token; False when another process fills that seat of that round."""
+    """Add a token; False if another process has filled that seat of that round."""
     return insert_once(tx, BootstrapToken, values)
 
 
 def close_tokens(tx: Tx, now: datetime) -> None:
-    """End every token that was not used."""
+    """Expire every unused token."""
     unused = _BOOTSTRAP.where(_TOKENS.c.used_at.is_(None), _TOKENS.c.expires_at > now)
     for row in holding(tx, BootstrapToken, unused, {}):
         change(tx, BootstrapToken, row, expires_at=now)
 
 
 def drop_old(tx: Tx, approvals: datetime, tokens: datetime) -> int:
-    """Forget a page of approvals, and one of tokens, that had expired at a time."""
+    """Delete a page of approvals and one of tokens that expired before given times."""
     count = drop_page(tx, _APPROVALS, _APPROVALS.c.expires_at <= approvals)
     return count + drop_page(tx, _TOKENS, _TOKENS.c.expires_at <= tokens)
 
 
 def use_token(tx: Tx, digest: bytes, now: datetime) -> bool:
-    """Use a bootstrap token; False when there is no such one, or it was used or has expired."""
+    """Use a bootstrap token; False if it is unknown, used or expired."""
     row = one(tx, BootstrapToken, _TOKEN, {"b_digest": digest})
     if row is None or row.used_at is not None:
         return False
-    # One that ends later was given by a clock that went wrong.
+    # A later expiry was set by a wrong clock.
     valid = now < row.expires_at <= now + BOOTSTRAP_LIFE + SKEW
     return valid and change(tx, BootstrapToken, row, used_at=now)

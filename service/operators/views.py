@@ -1,4 +1,4 @@
-"""What the API shows of roles and approvals."""
+"""JSON views of roles and approvals."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from service.domain.clock import rfc3339
 
 
 def of_role(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
-    """Return a role that a subject has."""
+    """Return the view of a role of a subject."""
     return {
         "subject": str(row.subject_id),
         "role": row.role,
@@ -16,7 +16,7 @@ def of_role(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named column
 
 
 def of_approval(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
-    """Return an act that was asked for."""
+    """Return the view of an approval."""
     return {
         "id": str(row.id),
         "act": row.act,

@@ -1,1 +1,1 @@
-"""Service accounts: who may call, with which scopes and flags."""
+"""Clients (service accounts): authentication, scopes and flags."""

@@ -39,10 +39,10 @@ _FULL = 60
 
 
 def refused(detail: str = "The client does not authenticate.") -> Unauthorized:
-    """Return the answer to a client that does not authenticate.
+    """Return the error for a client that could not be authenticated.
 
     Args:
-        detail: A reason that is the same whether there is such a client or not.
+        detail: A reason that is the same whether or not the client exists.
     """
     return Unauthorized("invalid_client", detail)
 
@@ -66,21 +66,21 @@ def _active(row: Row[Any] | None) -> Client | None:
 
 
 def known_scopes(scopes: Collection[str], at: str) -> list[str]:
-    """Return scopes in order, each once; raises BadInput for one that cannot be given."""
+    """Return scopes sorted, without duplicates; raises BadInput for one that is not grantable."""
     wanted = sorted(set(scopes))
     if early := sorted(set(wanted) & UNSERVED):
         verb = "opens" if len(early) == 1 else "open"
-        detail = f"{' '.join(early)} {verb} nothing yet: no route takes it; leave it out"
+        detail = f"{' '.join(early)} {verb} nothing yet: no route uses it; leave it out"
         raise BadInput(Fault(at, "scope_not_served", detail))
     if set(wanted) - SCOPES:
-        detail = f"holds an unknown scope; known: {' '.join(sorted(SCOPES))}"
+        detail = f"contains an unknown scope; known: {' '.join(sorted(SCOPES))}"
         raise BadInput(Fault(at, "unknown_scope", detail))
     return wanted
 
 
 def key_set(given: object) -> dict[str, Any]:
-    """Return a JWK set as it is stored, without anything private; raises BadInput."""
-    from crypto.jwks import public_set  # noqa: PLC0415 - who lists clients waits for no JOSE
+    """Return a JWK set as it is stored, public members only; raises BadInput."""
+    from crypto.jwks import public_set  # noqa: PLC0415 - listing clients must not load JOSE
 
     try:
         return public_set(given)
@@ -89,19 +89,19 @@ def key_set(given: object) -> dict[str, Any]:
 
 
 def digest_of(jwks: Mapping[str, Any]) -> str:
-    """Return the name of a key set, by which two operators agree on it and no other."""
+    """Return the digest of a key set, by which two operators approve exactly this set."""
     return hashlib.sha256(canonical_json(jwks)).hexdigest()
 
 
 def check_overlap(overlap: timedelta) -> None:
-    """Refuse an overlap that is negative or too long; raises BadInput."""
+    """Check that an overlap is not negative or too long; raises BadInput."""
     if not timedelta() <= overlap <= LONGEST_OVERLAP:
         detail = f"must be 0 to {LONGEST_OVERLAP.days} days"
         raise BadInput(Fault("/overlap", "bad_overlap", detail))
 
 
 class Clients:
-    """Service accounts."""
+    """Service accounts and their credentials."""
 
     def __init__(self, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL) -> None:
         self._audit = audit
@@ -111,15 +111,15 @@ class Clients:
         self._plain = store.Plain()
 
     def create(self, tx: Tx, new: NewClient, actor: str | None = None) -> tuple[Client, str]:
-        """Register a client; return it and its secret, which is shown this once.
+        """Register a client; return it and its secret, which is shown only once.
 
         Args:
-            tx: A unit of work.
-            new: What is said of it.
-            actor: Who does it; None for who is calling.
+            tx: A transaction.
+            new: The attributes of the client.
+            actor: Who registers it; None for the current caller.
 
         Raises:
-            BadInput: A scope is unknown, the name is empty, or a key is not to be stored.
+            BadInput: A scope is unknown, the name is empty, or a key is not acceptable.
         """
         wanted = known_scopes(new.scopes, "/scopes")
         name = _named(new.name)
@@ -141,14 +141,14 @@ class Clients:
         return _client(row), secret
 
     def check_scopes(self, tx: Tx, target: str, params: Mapping[str, Any]) -> None:
-        """Refuse an approval that could not be carried out; raises BadInput with its place."""
+        """Refuse a request for scopes that could not be carried out; raises BadInput."""
         client = parse_id(target)
         if client is None or store.get(tx, client) is None:
-            raise BadInput(Fault("/target", "client_not_found", "is no client"))
+            raise BadInput(Fault("/target", "client_not_found", "is not a client"))
         known_scopes(str(params.get("scopes", "none")).split(), "/params/scopes")
 
     def approve_scopes(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
-        """Replace what a client may do: less at once, more with its next token."""
+        """Replace the scopes of a client: fewer at once, more with its next token."""
         row = self._row(tx, UUID(target))
         wanted = known_scopes(str(params["scopes"]).split(), "/params/scopes")
         before, row.scopes = row.scopes, wanted
@@ -157,7 +157,7 @@ class Clients:
         )
 
     def rename(self, tx: Tx, client: UUID, name: str, actor: str | None = None) -> None:
-        """Give a client another name; raises BadInput for an empty one, NotFound."""
+        """Rename a client; raises BadInput for an empty name, or NotFound."""
         row = self._row(tx, client)
         row.name = _named(name)
         self._note(tx, "client.renamed", row, actor, None)
@@ -165,7 +165,7 @@ class Clients:
     def set_segments(
         self, tx: Tx, client: UUID, segments: Collection[str], actor: str | None = None
     ) -> None:
-        """Say anew for people of which segments a client acts; raises NotFound."""
+        """Replace the segments of a client; raises NotFound."""
         row = self._row(tx, client)
         before, row.segments = row.segments, sorted(set(segments))
         self._audit.append(
@@ -180,17 +180,17 @@ class Clients:
     def rotate_secret(
         self, tx: Tx, client: UUID, overlap: timedelta = timedelta(), actor: str | None = None
     ) -> str:
-        """Replace the secret; return the new one, which is shown this once.
+        """Replace the secret of a client; return the new one, which is shown only once.
 
         Args:
-            tx: A unit of work.
-            client: Whose.
-            overlap: How long the old one still counts; one that counted until now ends at once.
-            actor: Who does it; None for who is calling.
+            tx: A transaction.
+            client: The client.
+            overlap: How long the replaced secret stays valid; an older one ends at once.
+            actor: Who rotates it; None for the current caller.
 
         Raises:
             BadInput: The overlap is too long.
-            NotFound: There is no such client.
+            NotFound: No such client exists.
         """
         check_overlap(overlap)
         row, secret = self._row(tx, client), opaque.new_token(SECRET_PREFIX)
@@ -208,18 +208,18 @@ class Clients:
         overlap: timedelta = timedelta(),
         actor: str | None = None,
     ) -> None:
-        """Replace the public keys of a client, or take them away.
+        """Replace the public keys of a client, or remove them.
 
         Args:
-            tx: A unit of work.
-            client: Whose.
+            tx: A transaction.
+            client: The client.
             jwks: A set as `key_set` returns it; None for no keys.
-            overlap: How long the old ones still count; others before them end at once.
-            actor: Who does it; None for who is calling.
+            overlap: How long the replaced keys stay valid; older ones end at once.
+            actor: Who replaces them; None for the current caller.
 
         Raises:
             BadInput: The overlap is too long.
-            NotFound: There is no such client.
+            NotFound: No such client exists.
         """
         check_overlap(overlap)
         row = self._row(tx, client)
@@ -230,19 +230,19 @@ class Clients:
         self._note(tx, "client.jwks_replaced", row, actor, until)
 
     def revoke(self, tx: Tx, client: UUID, actor: str | None = None) -> None:
-        """End a client, its secrets and its keys: its tokens are refused from now on."""
+        """Revoke a client with its secrets and keys; its tokens are refused from now on."""
         row = self._row(tx, client)
         row.status, row.old_secret, row.old_jwks = _REVOKED, None, None
         row.old_secret_until = row.old_jwks_until = None
         self._note(tx, "client.revoked", row, actor, None)
 
     def show(self, tx: Tx, client: UUID) -> dict[str, Any]:
-        """Return a client as `listing` does; raises NotFound."""
+        """Return the view of a client, as in `listing`; raises NotFound."""
         tx.flush()
         return self._view(self._row(tx, client))
 
     def listing(self, tx: Tx) -> list[dict[str, Any]]:
-        """Return every client without its secret, and until when what was replaced counts."""
+        """Return all clients without their secrets, with the end of each overlap."""
         return [self._view(row) for row in store.clients(tx)]
 
     def _view(self, row: ClientRow) -> dict[str, Any]:
@@ -263,21 +263,21 @@ class Clients:
         }
 
     def registered(self, tx: Tx, client: UUID) -> bool:
-        """Tell whether there is a client, ended or not."""
+        """Tell whether a client exists, revoked or not."""
         return store.get(tx, client) is not None
 
     def active(self, tx: Tx, client: UUID) -> Client | None:
-        """Return a client that may act now."""
+        """Return a client that is active; None if unknown or revoked."""
         return _active(self._plain.find(tx, client))
 
     def active_unless(
         self, condition: ColumnElement[bool]
     ) -> Callable[[Tx, UUID, Mapping[str, Any]], Client | None]:
-        """Return what finds a client as `active` does, and none where a condition holds.
+        """Return a function that finds an active client unless a condition holds.
 
         Args:
-            condition: Of another table, with named values that come with each call; so one
-                statement answers both.
+            condition: On another table, with named parameters bound at each call; one statement
+                answers both questions.
         """
         plain = store.Plain(condition)
 
@@ -287,15 +287,15 @@ class Clients:
         return find
 
     def authenticate_secret(self, tx: Tx, client_id: str, secret: str) -> Client:
-        """Check a client secret: 256 random bits, so that one digest is all it needs.
+        """Authenticate a client by its secret: 256 random bits, for which one digest suffices.
 
         Raises:
-            Unauthorized: Unknown, revoked or wrong, all alike.
+            Unauthorized: Unknown, revoked or wrong; the error does not say which.
         """
         identifier = parse_id(client_id)
         row = store.get(tx, identifier) if identifier else None
         given = _digest(secret)
-        # Each is compared, so that the time does not tell which one it was.
+        # All are compared, so that timing does not reveal which one matched.
         equal = sum(opaque.equal(stored, given) for stored in self._secrets(row)) > 0
         if row is None or not equal or row.status != _ACTIVE:
             raise refused()
@@ -304,12 +304,12 @@ class Clients:
     def authenticate_assertion(
         self, tx: Tx, client_id: str, assertion: str, audiences: list[str]
     ) -> Client:
-        """Check a `private_key_jwt` assertion; each counts once.
+        """Authenticate a client by a `private_key_jwt` assertion, which is valid only once.
 
         Raises:
-            Unauthorized: It is not as it must be, with the reason; or there is no such client, or
-                no key of it made this, all alike; or it was used before.
-            TooMany: The client has used as many as are remembered.
+            Unauthorized: It is malformed, with the reason; the client is unknown or none of its
+                keys signed it, with one and the same answer; or it was used before.
+            TooMany: The client has reached the limit of unexpired assertions.
         """
         from crypto import assertions  # noqa: PLC0415 - as above
 
@@ -331,18 +331,18 @@ class Clients:
         return _client(row)
 
     def _require_room(self, tx: Tx, client: UUID, now: datetime) -> None:
-        """Refuse a client that would fill the list; whoever has no key of it comes no further."""
+        """Refuse a client at its limit of stored assertions; only key holders get this far."""
         most = self._bounds.max_assertions
         if self._tally.full(client, most, now, lambda: store.used(tx, client, most)):
-            detail = f"{most} assertions of this client are not over yet; let them end sooner."
+            detail = f"{most} assertions of this client have not expired; use shorter lifetimes."
             first = store.first_end(tx, client)
-            # One that is over is dropped by the next round of maintenance.
+            # An expired one is deleted by the next maintenance run.
             wait = room_in([first], 1, now) if first and first > now else _FULL
             raise TooMany("too_many_assertions", detail, wait)
 
     @staticmethod
     def _made(row: ClientRow, said: "assertions.Assertion", now: datetime) -> bool:
-        """Tell whether a key of a client, or one that it replaced and that still counts, did it."""
+        """Tell whether a current or still valid replaced key of a client signed the assertion."""
         from crypto import assertions  # noqa: PLC0415 - as above
 
         old = row.old_jwks if overlaps(row.old_jwks_until, now) else None
@@ -355,7 +355,7 @@ class Clients:
         return False
 
     def _secrets(self, row: ClientRow | None) -> list[bytes]:
-        """Return the digests that count: of the secret, and of one that was replaced lately."""
+        """Return the digests of the secret, and of a replaced one that is still valid."""
         if row is None:
             return [bytes(32)]
         old = row.old_secret if overlaps(row.old_secret_until, self._clock.now()) else None
@@ -368,7 +368,7 @@ class Clients:
         self._audit.append(tx, kind, actor=actor, client=str(row.id), **data)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
-        """Forget a page of assertions that have expired; return how many."""
+        """Delete a page of assertions that have expired; return how many."""
         return store.drop_assertions(tx, now)
 
     def _row(self, tx: Tx, client: UUID) -> ClientRow:
@@ -381,7 +381,7 @@ class Clients:
 def _named(name: str) -> str:
     found = name.strip()
     if not 0 < len(found) <= LONGEST_NAME:
-        detail = f"name the client, with {LONGEST_NAME} characters at most"
+        detail = f"must be a name of 1 to {LONGEST_NAME} characters"
         raise BadInput(Fault("/name", "bad_name" if found else "missing", detail))
     return found
 

@@ -1,4 +1,4 @@
-"""The scopes that a client can hold, what a client is, and how long what it replaced counts."""
+"""Client scopes, the client record, and the overlap after a credential is replaced."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,22 +24,22 @@ SCOPES: Final = frozenset(
         "introspect",
     }
 )
-"""What a client can be given: each is taken by a route, or widens what one answers."""
+"""Scopes that a client can be granted: a route requires each, or returns more because of it."""
 UNSERVED: Final = frozenset(
     {"transactions:write", "transactions:read", "signals:write", "receipts:read"}
 )
-"""Names of scopes that no route takes yet: a token that held one would promise what nothing does.
+"""Names of scopes that no route uses yet: granting one would promise access that does not exist.
 
-Clients that were given one before go on, and their tokens leave it out.
+Clients that were granted one earlier keep working, and their tokens leave it out.
 """
 SECRET_PREFIX: Final = "lsec_"  # noqa: S105 - a readable prefix, so that scanners find leaks
 LONGEST_NAME: Final = 120
 LONGEST_OVERLAP: Final = timedelta(days=30)
-"""How long a secret or key set that was replaced may count at most."""
+"""The longest time that a replaced secret or key set stays valid."""
 
 
 def overlaps(until: datetime | None, now: datetime) -> bool:
-    """Tell whether what was replaced still counts; a time too far ahead is no time of ours."""
+    """Tell whether a replaced credential is still valid; an implausibly late end is ignored."""
     return until is not None and now < until <= now + LONGEST_OVERLAP
 
 
@@ -49,7 +49,7 @@ class Client:
 
     Args:
         scopes: What it may do.
-        idle: What it was given that no client can be given any more: it counts for nothing.
+        idle: Scopes granted earlier that can no longer be granted: they have no effect.
     """
 
     id: UUID
@@ -64,7 +64,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class NewClient:
-    """What an operator says of a client to be."""
+    """The attributes of a client to be registered."""
 
     name: str
     scopes: tuple[str, ...]

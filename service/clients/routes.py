@@ -1,4 +1,4 @@
-"""HTTP of clients: list them, replace a secret or keys as two operators agreed, end one."""
+"""HTTP of clients: list, replace a secret or keys under two-person control, revoke."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -21,7 +21,7 @@ Overlap = Annotated[int, Field(ge=0, le=_MOST)]
 
 
 class SecretRotation(BaseModel):
-    """For how many seconds the old secret still counts, and what two operators agreed on."""
+    """How many seconds the old secret stays valid, and the approval of two operators."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -30,7 +30,7 @@ class SecretRotation(BaseModel):
 
 
 class NewKeys(BaseModel):
-    """Public keys, for how many seconds the old ones still count, and the approval."""
+    """Public keys, how many seconds the old ones stay valid, and the approval."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -40,11 +40,11 @@ class NewKeys(BaseModel):
 
 
 class ClientRoutes:
-    """The operations.
+    """HTTP views of clients.
 
     Args:
-        consume: Uses an approval of the caller for one act, target and figures; returns who
-            stands for it.
+        consume: Uses an approval of the caller for one act, target and parameters; returns the
+            actors who agreed on it.
     """
 
     def __init__(self, database: Store, clients: Clients, consume: Consume) -> None:
@@ -58,7 +58,7 @@ class ClientRoutes:
             return {"items": self._clients.listing(tx)}
 
     def secret(self, call: Call) -> Mapping[str, Any]:
-        """Replace a secret; a new way in takes two, as more scopes do."""
+        """Replace a secret; a new credential needs two operators, as more scopes do."""
         wanted: SecretRotation = call.body
         client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
         with self._database.transaction() as tx:
@@ -67,7 +67,7 @@ class ClientRoutes:
             return self._clients.show(tx, client) | {"client_secret": secret}
 
     def keys(self, call: Call) -> Mapping[str, Any]:
-        """Replace the keys, by exactly those that were approved."""
+        """Replace the keys by exactly those that were approved."""
         wanted: NewKeys = call.body
         client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
         jwks = key_set(wanted.jwks)
@@ -78,7 +78,7 @@ class ClientRoutes:
             return self._clients.show(tx, client)
 
     def revoke(self, call: Call) -> None:
-        """End a client."""
+        """Revoke a client."""
         with self._database.transaction() as tx:
             self._clients.revoke(tx, call.id("client", "client"))
 
@@ -92,7 +92,7 @@ class ClientRoutes:
 
 
 def routes(api: Api, clients: ClientRoutes) -> None:
-    """Register the operations."""
+    """Register the operations of clients."""
     one = "/v1/clients/{client}"
     table = (
         (Operation("GET", "/v1/clients", "List the clients", _SCOPE), clients.listing),

@@ -1,4 +1,4 @@
-"""The table of clients and the list of assertions that were used."""
+"""Tables of clients and of used client assertions."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -21,7 +21,7 @@ from service.store.shapes import Authentic, Noted, shape_of
 class ClientRow(Authentic, Base):
     """A service account; the digest of its secret is sealed and bound to its status.
 
-    What a rotation replaced is kept beside it, with the time until which it still counts.
+    A replaced credential is stored beside the new one, with the end of its validity.
     """
 
     __tablename__ = "client"
@@ -62,7 +62,7 @@ class ClientRow(Authentic, Base):
 
 
 class UsedAssertion(Noted, Base):
-    """A client assertion that was presented; its `jti` counts once."""
+    """A client assertion that was presented; its `jti` is valid only once."""
 
     __tablename__ = "used_assertion"
     __members__ = ("expires_at",)
@@ -74,26 +74,26 @@ class UsedAssertion(Noted, Base):
 
 
 def get(tx: Tx, client: UUID, *, lock: bool = False) -> ClientRow | None:
-    """Return a client by id; locked, where what it is decides what is written."""
+    """Return a client by id; lock it if a write depends on its values."""
     return tx.get(ClientRow, client, with_for_update=lock or None)
 
 
 _USED: Final = table_of(UsedAssertion)
 _TABLE: Final = table_of(ClientRow)
 _PLAIN: Final = reading(ClientRow).where(_TABLE.c.id == bindparam("b_id"))
-# The same cells as the driver gives them, to be compared with those that were read before.
+# The cells as the driver returns them, to be compared with those of the last read.
 _CELLS: Final = select(*[type_coerce(column, NULLTYPE) for column in shape_of(ClientRow).columns])
 _MOST_KEPT: Final = 1000
 
 
 class Plain:
-    """Reads clients without objects; one whose cells are as before is not read and proven again.
+    """Reads client rows without ORM objects; unchanged rows are not opened and verified again.
 
-    A client is read with every request, and seldom changes. Its cells are compared whole, so that
-    an edited row meets its MAC as it would without.
+    A client is read with every request and seldom changes. All its cells are compared, so an
+    edited row still fails its MAC.
 
     Args:
-        condition: Of another table, with named values; where it holds, there is no client.
+        condition: On another table, with named parameters; if it holds, no client is found.
     """
 
     def __init__(self, condition: ColumnElement[bool] | None = None) -> None:
@@ -102,7 +102,7 @@ class Plain:
         self._known: dict[UUID, tuple[tuple[Any, ...], Row[Any]]] = {}
 
     def find(self, tx: Tx, client: UUID, **values: Any) -> Row[Any] | None:  # noqa: ANN401 - bound
-        """Return a client; raises RowRefused where the row is not as it was written."""
+        """Return the row of a client; raises RowRefused if the row does not match its MAC."""
         found = tx.execute(self._cells, {**values, "b_id": client}).first()
         if found is None:
             return None
@@ -110,7 +110,7 @@ class Plain:
         if known is not None and known[0] == cells and key_there(tx, bytes(cells[-1])):
             return known[1]
         row = one(tx, ClientRow, _PLAIN, {"b_id": client})
-        # Between the two it may have changed: only what was proven is compared with later.
+        # It may have changed between the two reads: cache only what was verified.
         if row is not None and bytes(row.mac) == bytes(cells[-1]):
             if len(self._known) >= _MOST_KEPT:
                 self._known.clear()
@@ -119,12 +119,12 @@ class Plain:
 
 
 def clients(tx: Tx) -> list[ClientRow]:
-    """Return every client, oldest first."""
+    """Return all clients, oldest first."""
     return sound(tx, select(ClientRow).order_by(ClientRow.id))
 
 
 def use_assertion(tx: Tx, client: UUID, jti: str, expires_at: datetime, now: datetime) -> bool:
-    """Note an assertion; False when it was used before and has not expired since."""
+    """Record an assertion as used; False if it was used before and has not expired."""
     same = (_USED.c.client_id == client, _USED.c.jti == jti)
     delete_rows(tx, UsedAssertion, *same, _USED.c.expires_at <= now)
     values = {"client_id": client, "jti": jti, "expires_at": expires_at}
@@ -132,18 +132,18 @@ def use_assertion(tx: Tx, client: UUID, jti: str, expires_at: datetime, now: dat
 
 
 def used(tx: Tx, client: UUID, most: int) -> int:
-    """Return how many assertions of a client are kept, counted up to a number."""
+    """Return how many assertions of a client are stored, counting at most `most`."""
     found = select(_USED.c.jti).where(_USED.c.client_id == client).limit(most).subquery()
     return tx.scalar(select(func.count()).select_from(found)) or 0
 
 
 def first_end(tx: Tx, client: UUID) -> datetime | None:
-    """Return when the first of a client's assertions is over."""
+    """Return when the first of a client's assertions expires; None if none is stored."""
     query = select(func.min(_USED.c.expires_at)).where(_USED.c.client_id == client)
     found: datetime | None = tx.scalar(query)
     return found
 
 
 def drop_assertions(tx: Tx, now: datetime) -> int:
-    """Forget a page of assertions that have expired anyway; return how many."""
+    """Delete a page of assertions that have expired; return how many."""
     return drop_page(tx, _USED, _USED.c.expires_at <= now)

@@ -48,7 +48,7 @@ def test_a_name_that_opens_nothing_yet_is_not_given(service, scope):
         service.new_client(name="new", scopes=("subjects:read", scope))
     (fault,) = refusal.value.faults
     assert (fault.pointer, fault.code) == ("/scopes", "scope_not_served")
-    assert fault.detail == f"{scope} opens nothing yet: no route takes it; leave it out"
+    assert fault.detail == f"{scope} opens nothing yet: no route uses it; leave it out"
     params = {"scopes": f"subjects:read {scope}"}
     with service.container.store.transaction() as tx, pytest.raises(BadInput) as refusal:
         service.container.clients.check_scopes(tx, service.client_id, params)

@@ -1,1 +1,1 @@
-"""Messages to people and other services, written in the deciding transaction, then delivered."""
+"""Messages to people and services: written in the deciding transaction, delivered afterwards."""

@@ -1,4 +1,4 @@
-"""What a message is, where it goes, and how long delivery is tried."""
+"""Messages, channels and delivery states, and the schedule of retries. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -9,28 +9,28 @@ from typing import Any, Final
 from uuid import UUID
 
 CODE: Final = "identifier.verification"
-"""The kind of message that carries the code which proves an address."""
+"""The kind of message that carries an address verification code."""
 RECOVERY_CODE: Final = "subject.recovery_code"
-"""The kind of message that carries the code of a recovery by the help desk."""
+"""The kind of message that carries the code of a help-desk recovery."""
 CODES: Final = frozenset({CODE, RECOVERY_CODE})
 """The kinds of messages that carry a code."""
 ALARM: Final = "alarm."
-"""Begins the kinds that call an operator."""
+"""The prefix of the kinds that alert operators."""
 TRIED: Final = timedelta(days=3)
-"""How long delivery is tried of a message that does not end sooner by itself."""
+"""How long delivery is retried, unless the message expires earlier."""
 LEASE: Final = timedelta(minutes=2)
-"""For how long a process that began a delivery has it."""
+"""How long a claimed delivery is reserved for the process that claimed it."""
 DEADLINE: Final = 45
-"""Seconds that a sender takes at most, whatever comes how slowly: well within the lease."""
+"""The longest time of one delivery in seconds, however slow the peer is; less than the lease."""
 _FIRST: Final = 5
 _LONGEST: Final = 3600
 _LOCAL: Final = frozenset({"to", "code"})
-"""What of a message is for the person alone."""
+"""Members of a payload that only the person may receive."""
 _KIND: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*(\.\*)?|\*")
 
 
 class Channel(StrEnum):
-    """How a message goes out."""
+    """The medium of a delivery."""
 
     EMAIL = "email"
     SMS = "sms"
@@ -40,35 +40,35 @@ class Channel(StrEnum):
 
     @classmethod
     def of(cls, address: str) -> "Channel":
-        """Return the channel of an address in its normal form."""
+        """Return the channel of a normalized address."""
         return cls.EMAIL if "@" in address else cls.SMS
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     WAITING = "waiting"
     DELIVERED = "delivered"
     DEAD = "dead"
-    """It was refused for good, or tried until its time was over."""
+    """Refused permanently, or not delivered before the message expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message on its way to one target.
+    """A message on its way to a target.
 
     Args:
-        id: The same at every try, so that a receiver can tell a repetition.
-        delivery: Of this message to this target.
-        kind: What happened, such as `authenticator.revoked`.
-        at: When.
-        until: After when it is of no use.
+        id: The same for each attempt, so that a receiver can detect repetitions.
+        delivery: The id of the delivery: this message to this target.
+        kind: The event, such as `authenticator.revoked`.
+        at: When the event happened.
+        until: When the message becomes useless.
         target: The channel, or `webhook:` with its id.
-        attempts: How often it was tried, with this time.
-        subject: Whom it is about.
-        client: Whose request caused it.
-        locale: The language of the person, as they or their service named it.
-        payload: What it says; `to` and `code` among it.
+        attempts: How many attempts were made, including this one.
+        subject: The subject of the event.
+        client: The client whose request caused the event.
+        locale: The language of the person, as given by them or their service.
+        payload: The members of the message, including `to` and `code`.
         readable: Whether the payload could be opened.
     """
 
@@ -87,16 +87,16 @@ class Message:
 
     @property
     def public(self) -> dict[str, Any]:
-        """Return what of the payload others than the person may read."""
+        """Return the members of the payload that others than the person may read."""
         return {name: value for name, value in self.payload.items() if name not in _LOCAL}
 
 
 class Undelivered(Exception):
-    """A message could not be delivered; shows no address and nothing that a server said.
+    """A failed delivery; contains neither an address nor text from a server.
 
     Args:
-        reason: A short code, such as `smtp_451`, that is kept with the delivery.
-        final: Whether to try again would be of no use.
+        reason: A short code, such as `smtp_451`, that is stored with the delivery.
+        final: Whether a retry would be useless.
         after: Seconds that the receiver asked to wait.
     """
 
@@ -108,24 +108,24 @@ class Undelivered(Exception):
 
 
 def pause(attempts: int, jitter: float, after: int = 0) -> timedelta:
-    """Return how long to wait after so many tries: 5 s, doubling to an hour, give or take half.
+    """Return the pause before the next attempt: 5 s, doubling up to an hour, with jitter of ±50 %.
 
     Args:
-        attempts: How many tries there were, at least one.
-        jitter: From 0 to 1, so that those that failed together do not come back together.
-        after: Seconds that the receiver asked for; an hour at most is waited.
+        attempts: How many attempts were made, at least one.
+        jitter: From 0 to 1, so that deliveries that failed together do not retry together.
+        after: Seconds that the receiver asked to wait; capped at an hour.
     """
     seconds = min(_LONGEST, _FIRST << min(attempts - 1, 10))
     return timedelta(seconds=max(seconds * (0.5 + jitter), min(after, _LONGEST)))
 
 
 def readable(kinds: str) -> bool:
-    """Tell whether a list of kinds can be: names with dots, `name.*`, or `*` for all."""
+    """Tell whether a list of kinds is valid: dotted names, `name.*`, or `*` for all."""
     return bool(kinds) and all(_KIND.fullmatch(kind) for kind in kinds.split(" "))
 
 
 def wanted(kinds: str, kind: str) -> bool:
-    """Tell whether a kind is among those that a webhook asks for."""
+    """Tell whether a kind matches the list of kinds of a webhook."""
     return any(
         each in (kind, "*") or (each.endswith(".*") and kind.startswith(each[:-1]))
         for each in kinds.split(" ")

@@ -1,4 +1,4 @@
-"""HTTP of webhooks: list them, add one or give it a secret as two operators agreed, remove one."""
+"""HTTP of webhooks: list, add or replace a secret under two-person control, remove."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -22,7 +22,7 @@ _Text = Annotated[str, Field(min_length=1, max_length=512)]
 
 
 class NewWebhook(BaseModel):
-    """Where events are posted, of which kinds, of which client's requests, and the approval."""
+    """The URL, event kinds and optional client of a webhook, and the approval."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -33,7 +33,7 @@ class NewWebhook(BaseModel):
 
 
 class WebhookSecretRotation(BaseModel):
-    """For how many seconds the old secret signs too, and what two operators agreed on."""
+    """How many seconds the old secret also signs, and the approval of two operators."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -42,12 +42,12 @@ class WebhookSecretRotation(BaseModel):
 
 
 class WebhookRoutes:
-    """The operations.
+    """HTTP views of webhooks.
 
     Args:
-        consume: Uses an approval of the caller for one act, target and parameters; returns who
-            stands for it.
-        registered: Tells whether there is a client.
+        consume: Uses an approval of the caller for one act, target and parameters; returns the
+            actors who agreed on it.
+        registered: Tells whether a client exists.
     """
 
     def __init__(
@@ -68,18 +68,18 @@ class WebhookRoutes:
             return self._webhooks.page(tx, call.page)
 
     def add(self, call: Call) -> Mapping[str, Any]:
-        """Add one: who hears of people from now on takes two operators."""
+        """Add a webhook; a new recipient of personal data needs two operators."""
         wanted: NewWebhook = call.body
         url, kinds = self._webhooks.checked(wanted.url, wanted.kinds)
         target, params = named(url, kinds, wanted.client)
         with self._database.transaction() as tx:
             if wanted.client is not None and not self._registered(tx, wanted.client):
-                raise BadInput(Fault("/client", "client_not_found", "is no client"))
+                raise BadInput(Fault("/client", "client_not_found", "is not a client"))
             actor = self._approved(tx, call, "webhooks.add", target, params)
             return self._webhooks.add(tx, url, kinds, wanted.client, actor)
 
     def secret(self, call: Call) -> Mapping[str, Any]:
-        """Replace a secret; whoever holds one can send what passes for an event."""
+        """Replace a secret; its holder can forge events."""
         wanted: WebhookSecretRotation = call.body
         webhook, params = call.id("webhook", "webhook"), {"overlap": str(wanted.overlap)}
         with self._database.transaction() as tx:
@@ -87,7 +87,7 @@ class WebhookRoutes:
             return self._webhooks.rotate(tx, webhook, timedelta(seconds=wanted.overlap), actor)
 
     def remove(self, call: Call) -> None:
-        """Remove one; what waits for it is not delivered."""
+        """Remove a webhook; its waiting messages are not delivered."""
         with self._database.transaction() as tx:
             self._webhooks.remove(tx, call.id("webhook", "webhook"))
 
@@ -102,7 +102,7 @@ class WebhookRoutes:
 
 
 def routes(api: Api, webhooks: WebhookRoutes) -> None:
-    """Register the operations."""
+    """Register the operations of webhooks."""
     one = f"{_PATH}/{{webhook}}"
     table = (
         (Operation("GET", _PATH, "List the webhooks", _SCOPE, paged=True), webhooks.listing),

@@ -388,7 +388,7 @@ class Operators:
                 self.revoke(tx, subject, role, SERVICE)
 
     def stands(self, tx: Tx, actor: str, scope: str) -> bool:
-        """Tell whether an actor may still do what it requested; only operators can lose a scope."""
+        """Tell whether an actor still has the scope of its request; only operators can lose one."""
         return operator_named(actor) is None or self._may(tx, actor, scope)
 
     def close_approvals(self, tx: Tx, actor: str) -> int:

@@ -351,7 +351,7 @@ def test_an_operators_texts_take_the_place_of_ours(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("en", "=", "is no TOML"),
+        ("en", "=", "is not TOML"),
         ("English!", "", "language"),
         ("en", "[nothing]", "nothing"),
         ("en", '["alarm"]\nsubject = "x"', "body sms subject"),

@@ -1,1 +1,1 @@
-"""Write messages, deliver them, and keep the webhooks that hear of events."""
+"""Write messages, deliver them, and manage webhooks."""

@@ -1,4 +1,4 @@
-"""Find out where messages go, and deliver each: once where the receiver tells repetitions."""
+"""Route messages to their targets and deliver each at least once, with a stable id."""
 
 import threading
 import time
@@ -37,39 +37,39 @@ from service.telemetry.metrics import Metrics
 
 _PAGE: Final = 200
 _TURN: Final = 20
-"""Messages that a thread delivers to one target before others have their turn."""
+"""How many messages a thread delivers to one target before other targets have their turn."""
 _LONGEST: Final = pause(20, 1.0)
 _AT_ONCE: Final = {Channel.EMAIL.value: 3, Channel.SMS.value: 3}
-"""How many threads deliver to one target; one where it says nothing else."""
+"""How many threads deliver to one target; one for targets not listed."""
 _RARELY: Final = 3600
-"""Seconds until it is looked again whether there is a sender."""
+"""Seconds until a delivery without a configured sender is retried."""
 _LATE: Final = "too_late"
 _EVERY: Final = timedelta(seconds=15)
 """How often depths are measured."""
 _GRACE: Final = 5.0
-"""Seconds that a stop waits for what is being delivered."""
+"""Seconds that a stop waits for deliveries in progress."""
 _FOR_HOOKS: Final = 5
-"""Webhooks that do not answer leave the other threads to people."""
+"""The limit of threads for webhooks: those that hang leave the other threads to people."""
 
 
 class Sender(Protocol):
-    """One way to deliver; it is called outside every unit of work, from several threads."""
+    """A way to deliver, called outside transactions and from several threads."""
 
     def send(self, message: Message) -> None:
         """Deliver a message; raises Undelivered."""
 
 
 class Delivering:
-    """Delivers what is in the outbox; of several processes the leader alone calls it.
+    """Delivers the messages of the outbox; only the leader of the processes calls it.
 
     Args:
-        database: Where the messages are.
-        webhooks: Who hears of events.
-        senders: By channel; what goes to a channel without one waits, and is dead in the end.
+        database: Stores the messages.
+        webhooks: The recipients of events.
+        senders: By channel; without a sender, messages of a channel wait until they are dead.
         locale: Returns the language of a person.
         clock: The time.
-        metrics: Where depth, age and outcomes are told.
-        alarmed: How many operators get alarms, each by a delivery of its own.
+        metrics: Records depth, age and outcomes.
+        alarmed: How many operators receive alarms, each by a separate delivery.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
@@ -97,11 +97,11 @@ class Delivering:
         self._measured: datetime | None = None
 
     def depths(self, tx: Tx) -> list[Depth]:
-        """Return what waits and what is dead, by channel."""
+        """Return how many deliveries are waiting and dead, by channel."""
         return deliveries.depths(tx)
 
     def reach(self, channel: Channel) -> str:
-        """Try the way of a channel without a message; return why it fails, or nothing."""
+        """Test a channel without sending a message; return why it fails, or an empty string."""
         check = getattr(self._senders.get(channel), "check", None)
         try:
             if check is not None:
@@ -111,7 +111,7 @@ class Delivering:
         return ""
 
     def due(self) -> int:
-        """Begin to deliver what is due; return how many messages were found to go somewhere."""
+        """Start to deliver what is due; return how many messages were routed."""
         routed = self._route()
         self._begin()
         now = self._clock.now()
@@ -121,13 +121,13 @@ class Delivering:
         return routed
 
     def all_due(self) -> None:
-        """Deliver what is due and wait until each has been tried once."""
+        """Deliver what is due and wait until each delivery was tried once."""
         self._route()
         for thread in self._begin():
             thread.join()
 
     def stop(self) -> None:
-        """Begin nothing more; wait a moment for what is under way."""
+        """Start no more deliveries; wait briefly for those in progress."""
         self._stopped.set()
         ends = time.monotonic() + _GRACE
         for thread in list(self._threads):
@@ -153,7 +153,7 @@ class Delivering:
         now = self._clock.now()
         with self._database.transaction(read=True) as tx:
             targets = deliveries.due_targets(tx, now, now + _LONGEST + LEASE + SKEW)
-        # Whose last turn is longest ago comes first.
+        # The target with the longest time since its last turn comes first.
         targets.sort(key=lambda target: (target in self._begun, self._begun.get(target, now)))
         places = (target for target in targets for _ in range(_AT_ONCE.get(target, 1)))
         return [thread for target in places if (thread := self._start(target, now))]
@@ -161,14 +161,14 @@ class Delivering:
     def _start(self, target: str, now: datetime) -> threading.Thread | None:
         if self._stopped.is_set() or not self._take(target):
             return None
-        # A process that ends does not wait for it: what it left is delivered after its lease.
+        # The process does not wait for it at exit: what is left is delivered after its lease.
         thread = threading.Thread(target=self._drain, args=(target,), daemon=True)
         self._begun[target] = now
         self._threads.add(thread)
         try:
             thread.start()
         except RuntimeError:
-            self._let_go(target, thread)
+            self._release(target, thread)
             raise
         return thread
 
@@ -183,13 +183,13 @@ class Delivering:
             self._busy[target] += 1
             return True
 
-    def _let_go(self, target: str, thread: threading.Thread) -> None:
+    def _release(self, target: str, thread: threading.Thread) -> None:
         with self._guard:
             self._busy[target] -= 1
             self._threads.discard(thread)
 
     def _drain(self, target: str) -> None:
-        """Deliver to one target until nothing is due for it, or until it fails."""
+        """Deliver to one target until nothing more is due or a delivery fails."""
         try:
             for _ in range(_TURN):
                 message = None if self._stopped.is_set() else self._claim(target)
@@ -198,10 +198,10 @@ class Delivering:
         except Exception as error:  # noqa: BLE001 - what was claimed is tried again after its lease
             logs.get().error("delivery_stopped", channel=_channel(target).value, **logs.kind(error))
         finally:
-            self._let_go(target, threading.current_thread())
+            self._release(target, threading.current_thread())
 
     def _claim(self, target: str) -> Message | None:
-        """Take one message: what is asked for just before it is sent is not erased meanwhile."""
+        """Claim one message; read its data only now, so that erased data is not sent."""
         now = self._clock.now()
         with self._database.transaction() as tx:
             beyond = now + _LONGEST + LEASE + SKEW
@@ -224,7 +224,7 @@ class Delivering:
         try:
             payload = orjson.loads(row.payload)
         except CryptoError:
-            # Its keys are gone or away: it has nothing to say for now.
+            # Its keys are destroyed or unavailable: it has no content for now.
             return replace(message, readable=False)
         return replace(message, payload=payload, locale=self._locale_of(tx, row, target))
 
@@ -234,11 +234,11 @@ class Delivering:
         try:
             return self._locale(tx, row.subject_id)
         except (CryptoError, LaminaError):
-            # What the profile says is erased or refused: the message goes out all the same.
+            # The profile is erased or refused: send the message in the default language.
             return ""
 
     def _deliver(self, message: Message) -> bool:
-        """Try one message; tell whether its target may have another now."""
+        """Try to deliver a message; tell whether its target may receive another now."""
         channel, failure = _channel(message.target), None
         if self._clock.now() > message.until:
             failure = Undelivered(_LATE, final=True)
@@ -287,12 +287,12 @@ class Delivering:
             over = failure.final or again > message.until
             values = {"next_at": again}
             if failure.reason != _LATE or message.attempts == 1:
-                # Why it was late is worth more than that it was.
+                # The reason for the lateness is worth more than the fact.
                 values["error"] = failure.reason[:32]
             values["state"] = (DeliveryState.DEAD if over else DeliveryState.WAITING).value
         if values["state"] != DeliveryState.WAITING:
             values["ended_at"] = now
-        # The message before its deliveries, as an erasure locks them (ADR 6).
+        # Lock the message before its deliveries, as an erasure does (ADR 6).
         if not store.lock(tx, message.id):
             return
         if not deliveries.settle(tx, message.delivery, message.attempts, values):
@@ -307,7 +307,7 @@ class Delivering:
         found = {(each.channel, each.state): each for each in depths}
         for channel in Channel:
             for state in (DeliveryState.WAITING, DeliveryState.DEAD):
-                # Five letters tell the channels apart: the statement leaves an id out by that.
+                # Five letters identify a channel: the statement cuts off the id this way.
                 each = found.get((channel.value[:5], state.value))
                 labels = (channel.value, state.value)
                 self._metrics.outbox.labels(*labels).set(each.number if each else 0)
@@ -316,14 +316,14 @@ class Delivering:
 
 
 def _own(row: Outgoing, alarmed: int) -> list[str]:
-    """Return where a message goes whoever listens: to the person, or to each of the operators."""
+    """Return the fixed targets of a message: the person, or each operator for an alarm."""
     if row.kind.startswith(ALARM):
         return [f"{Channel.ALARM.value}:{number}" for number in range(alarmed)]
     return [row.channel] if row.channel else []
 
 
 def _hears(hook: Any, row: Outgoing) -> bool:  # noqa: ANN401 - a row of webhooks
-    """Tell whether a webhook is told: of its own client's requests, or of everything."""
+    """Tell whether a webhook receives a message: its kind, and its client or any client."""
     return wanted(hook.kinds, row.kind) and hook.client_id in {None, row.client_id}
 
 

@@ -1,4 +1,4 @@
-"""Write what others must hear of; tell what became of it, and let an operator try it again."""
+"""Write messages to others, report their state, and let an operator retry them."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -26,14 +26,14 @@ _PAGE: Final = 1000
 
 
 class Outbox:
-    """The outbox."""
+    """The outbox of messages to people and services."""
 
     def __init__(self, clock: Clock, channels: Collection[Channel] = ()) -> None:
         self._clock = clock
         self._channels = frozenset(channels)
 
     def reaches(self, address: str) -> bool:
-        """Tell whether there is a way to deliver to an address of this kind."""
+        """Tell whether a sender is configured for the channel of an address."""
         return Channel.of(address) in self._channels
 
     def put(
@@ -44,14 +44,14 @@ class Outbox:
         payload: Mapping[str, Any],
         life: timedelta = TRIED,
     ) -> None:
-        """Add a message; it commits with what caused it, and is delivered after that.
+        """Add a message; it commits with its cause, and is delivered after that.
 
         Args:
-            tx: The deciding unit of work.
-            kind: What happened.
-            subject: Whom it is about.
-            payload: What there is to say; an address under `to` makes it a message to the person.
-            life: How long it is of use.
+            tx: The deciding transaction.
+            kind: The event.
+            subject: The subject of the event.
+            payload: The content; an address under `to` makes it a message to the person.
+            life: How long the message is useful.
         """
         now, caller, to = self._clock.now(), who_acts(), payload.get("to")
         row = Outgoing(
@@ -69,7 +69,7 @@ class Outbox:
         tx.add(row)
 
     def waiting(self, tx: Tx, limit: int = 100, *, reveal: bool = False) -> list[dict[str, Any]]:
-        """Return what was not delivered; payloads only when asked for: they hold addresses."""
+        """Return undelivered messages; payloads only on request, because they hold addresses."""
         rows = store.waiting(tx, limit)
         targets = defaultdict(list)
         for each in deliveries.of_messages(tx, [row.id for row in rows]):
@@ -78,17 +78,17 @@ class Outbox:
 
     @staticmethod
     def depth(tx: Tx) -> tuple[int, datetime | None]:
-        """Return how many messages wait for delivery, and since when the oldest does."""
+        """Return how many messages wait for delivery, and the time of the oldest."""
         return store.depth(tx)
 
     def dead(self, tx: Tx) -> list[UUID]:
-        """Return a page of the messages of which a delivery is dead, oldest first."""
+        """Return a page of messages with a dead delivery, oldest first."""
         return deliveries.dead(tx, _PAGE)
 
     def retry(self, tx: Tx, ids: Sequence[UUID]) -> int:
-        """Try messages again that are dead or went nowhere; return how many.
+        """Retry messages that are dead or had no target; return how many.
 
-        One whose use is over, as that of a code after ten minutes, stays as it is.
+        An expired code, after ten minutes, is not retried.
         """
         return sum(self._retried(tx, row) for row in store.messages(tx, ids, lock=True))
 
@@ -96,13 +96,13 @@ class Outbox:
         now = self._clock.now()
         if row.kind in CODES and row.until <= now:
             return False
-        # A code lives no longer for being tried again.
+        # A retry does not extend the life of a code.
         until = row.until if row.kind in CODES else max(row.until, now + TRIED)
         if deliveries.of_messages(tx, [row.id]):
             return deliveries.revive(tx, [row.id], now, until) > 0
         to = (_payload(row) or {}).get("to")
         if row.channel is None and to:
-            # It was put in before there was delivery.
+            # It was written before delivery existed.
             row.channel = Channel.of(to).value
         row.until, row.routed_at = until, None
         return True
@@ -112,14 +112,14 @@ class Outbox:
         return store.drop(tx, ids)
 
     def drop_old(self, tx: Tx, now: datetime) -> int:
-        """Forget a page of messages that were delivered, or that nobody will; return how many."""
+        """Delete a page of messages that were delivered or never will be; return how many."""
         ends = store.OutboxRetention(
             now - _DELIVERED_KEPT, now - _CODE_KEPT, now - _PERSONAL_KEPT, now - _REST_KEPT
         )
         return store.drop_old(tx, ends)
 
     def delete_for(self, tx: Tx, subject: UUID) -> None:
-        """Delete what waits about a subject that is erased: its addresses stand in there."""
+        """Delete the messages about a subject that is erased, because they hold its addresses."""
         store.delete_for(tx, subject)
 
 
@@ -138,7 +138,7 @@ def _view(row: Outgoing, targets: Sequence[Any], *, reveal: bool) -> dict[str, A
 
 
 def _payload(row: Outgoing) -> dict[str, Any] | None:
-    """Return what a message says; None where its keys are gone or away."""
+    """Return the payload of a message; None if its keys are destroyed or unavailable."""
     try:
         payload: dict[str, Any] = orjson.loads(row.payload)
     except CryptoError:
@@ -147,7 +147,7 @@ def _payload(row: Outgoing) -> dict[str, Any] | None:
 
 
 def _state(row: Outgoing, targets: Sequence[Any]) -> str:
-    """Return `new`, `waiting` or `dead`; `held` where there is nobody to tell."""
+    """Return `new`, `waiting` or `dead`; `held` if the message has no target."""
     if row.routed_at is None:
         return "new"
     if not targets:

@@ -1,4 +1,4 @@
-"""Register webhooks, and sign what they are told (Standard Webhooks 1.0)."""
+"""Register webhooks, and return what signs their events (Standard Webhooks 1.0)."""
 
 import hashlib
 from base64 import b64encode
@@ -29,14 +29,14 @@ _LONGEST: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a webhook listens, and the secrets that sign, the newest first."""
+    """The URL of a webhook and its signing secrets, newest first."""
 
     url: str
     secrets: tuple[bytes, ...] = field(repr=False)
 
 
 class Webhooks:
-    """The webhooks."""
+    """The webhooks that receive events."""
 
     def __init__(
         self, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL, *, plain: bool
@@ -45,23 +45,23 @@ class Webhooks:
         self._audit = audit
         self._clock = clock
         self._plain = plain
-        """Whether http will do, as while developing."""
+        """Whether plain http is allowed, as in development."""
 
     def add(
         self, tx: Tx, url: str, kinds: str, client: UUID | None, actor: str | None = None
     ) -> dict[str, Any]:
-        """Register a webhook; its secret is shown this once.
+        """Register a webhook; its secret is shown only once.
 
         Args:
-            tx: A unit of work.
+            tx: A transaction.
             url: Where events are posted.
             kinds: Names separated by spaces, `name.*` for all below one, `*` for all.
-            client: Whose requests it hears of; None for all of them, and for alarms.
-            actor: Who does it; None for who is calling.
+            client: Only events of this client's requests; None for all events, and for alarms.
+            actor: Who adds it; None for the current caller.
 
         Raises:
-            BadInput: The URL or the kinds cannot be.
-            Conflict: There are as many as may be.
+            BadInput: The URL or the kinds are invalid.
+            Conflict: The limit of webhooks is reached.
         """
         url, kinds = self.checked(url, kinds)
         take_turn(tx, "webhooks")
@@ -78,7 +78,7 @@ class Webhooks:
         return _view(row) | {"secret": _shown(secret)}
 
     def checked(self, url: str, kinds: str) -> tuple[str, str]:
-        """Return URL and kinds as they are stored; raises BadInput where they cannot be."""
+        """Return the normalized URL and kinds; raises BadInput if they are invalid."""
         url, kinds = url.strip(), " ".join(kinds.replace(",", " ").split())
         self._check(url, kinds)
         return url, kinds
@@ -88,17 +88,17 @@ class Webhooks:
         return page.answer(store.page(tx, page.after, page.fetched), lambda row: row.id, _view)
 
     def listed(self, tx: Tx) -> list[dict[str, Any]]:
-        """Return every webhook without its secret."""
+        """Return all webhooks without their secrets."""
         return [_view(row) for row in store.all_of(tx)]
 
     def listening(self, tx: Tx) -> list[Webhook]:
-        """Return the webhooks that are told of events."""
+        """Return the webhooks that receive events."""
         return store.all_of(tx)
 
     def rotate(
         self, tx: Tx, webhook: UUID, overlap: timedelta, actor: str | None = None
     ) -> dict[str, Any]:
-        """Give a webhook a new secret; the one of before signs too for a while."""
+        """Replace the secret of a webhook; the old one also signs during the overlap."""
         row = self._row(tx, webhook)
         if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
             days = LONGEST_OVERLAP.days
@@ -111,13 +111,13 @@ class Webhooks:
         return _view(row) | {"secret": _shown(secret)}
 
     def remove(self, tx: Tx, webhook: UUID) -> None:
-        """Forget a webhook; what waits for it ends without a delivery."""
+        """Delete a webhook; its waiting messages end undelivered."""
         tx.delete(self._row(tx, webhook))
         tx.flush()
         self._audit.append(tx, "webhook.removed", webhook=str(webhook))
 
     def endpoint(self, tx: Tx, webhook: UUID) -> Endpoint | None:
-        """Return where a webhook listens; None where it was removed."""
+        """Return the URL and secrets of a webhook; None if it was removed."""
         row = store.get(tx, webhook)
         if row is None:
             return None
@@ -156,9 +156,9 @@ class Webhooks:
 
 
 def named(url: str, kinds: str, client: UUID | None) -> tuple[str, dict[str, str]]:
-    """Return target and parameters by which two operators agree on one webhook and no other.
+    """Return the target and parameters by which two operators approve exactly one webhook.
 
-    The path of a URL may be a secret of who listens: it is named by the digest of the whole.
+    The path of a URL may be a secret of the receiver: the target is a digest of the whole URL.
     """
     params = {"host": str(urlsplit(url).hostname), "kinds": kinds}
     if client is not None:

@@ -1,1 +1,1 @@
-"""Deliver one message: by SMTP, by a signed request, or to the terminal."""
+"""Deliver a message: by SMTP, by a signed request, or to the terminal."""

@@ -1,4 +1,4 @@
-"""End a delivery that takes too long as a whole, however often a byte comes."""
+"""Limit the total time of a delivery, even if the peer sends bytes slowly."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ from service.notifications.model import DEADLINE, Undelivered
 
 
 class Deadline:
-    """Shuts the sockets of one delivery when its time is over; whoever reads them then fails."""
+    """Shuts the sockets of a delivery at its deadline, so that blocked reads fail."""
 
     def __init__(self) -> None:
         self.over = False
@@ -17,7 +17,7 @@ class Deadline:
         self._sockets: list[socket.socket] = []
 
     def watch(self, opened: socket.socket | None) -> None:
-        """Let a socket end with the others."""
+        """Add a socket to those that the deadline shuts."""
         with self._guard:
             if opened is not None:
                 self._sockets.append(opened)
@@ -25,7 +25,7 @@ class Deadline:
                 self._shut()
 
     def end(self) -> None:
-        """Shut what is open."""
+        """Shut all sockets now."""
         with self._guard:
             self.over = True
             self._shut()
@@ -38,7 +38,7 @@ class Deadline:
 
 @contextmanager
 def deadline(seconds: float = DEADLINE) -> Iterator[Deadline]:
-    """Give a deadline; what failed as it came is `timeout`."""
+    """Limit the time of a delivery; a failure caused by the deadline is reported as `timeout`."""
     kept = Deadline()
     timer = threading.Timer(seconds, kept.end)
     timer.daemon = True

@@ -1,4 +1,4 @@
-"""Deliver by a signed POST: to webhooks, and to what sends text messages."""
+"""Deliver by a signed POST: to webhooks, and to the text message adapter."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -21,17 +21,17 @@ _OPENED: Final = frozenset({"connection.connect_tcp.complete", "connection.start
 
 
 class Poster:
-    """Posts signed JSON; follows no redirect, and reads nothing of the answer but its status."""
+    """Posts signed JSON; follows no redirects, and reads only the status of the response."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # To read the certificates that it trusts takes 25 ms: once, and not for each request.
+        # Loading the trusted certificates takes 25 ms: once, not for each request.
         self._trusted = lru_cache(maxsize=1)(httpx.create_ssl_context)
 
     def post(
         self, message: str, url: str, secrets: tuple[bytes, ...], value: Mapping[str, Any]
     ) -> None:
-        """Post a value; raises Undelivered unless the answer is 2xx."""
+        """Post a value; raises Undelivered unless the response is 2xx."""
         body = orjson.dumps(value)
         headers = signing.headers(message, unix(self._clock.now()), body, secrets)
         headers |= {"Content-Type": "application/json", "User-Agent": "lamina"}
@@ -44,8 +44,8 @@ class Poster:
                 kept.watch(info["return_value"].get_extra_info("socket"))
 
         try:
-            # A connection of its own, which may be shut; without the environment, as a proxy
-            # named there would read what is sent.
+            # A separate connection, which the deadline may shut; the environment is ignored,
+            # because a proxy named there would read the content.
             with (
                 httpx.Client(timeout=_TIMEOUT, trust_env=False, verify=self._trusted()) as client,
                 client.stream(
@@ -65,11 +65,11 @@ class Poster:
 
 
 class WebhookSender:
-    """Tells a webhook of an event: without address and code, which are for the person alone.
+    """Sends events to webhooks, without address and code, which only the person may receive.
 
     Args:
-        poster: Posts.
-        endpoint: Returns where a webhook listens; it opens a unit of work of its own.
+        poster: Posts signed requests.
+        endpoint: Returns the URL and secrets of a webhook; opens its own transaction.
     """
 
     def __init__(self, poster: Poster, endpoint: Callable[[UUID], Endpoint | None]) -> None:
@@ -90,13 +90,13 @@ class WebhookSender:
 
 
 class SmsSender:
-    """Hands a text message to what sends it: `{"id", "to", "text", "kind"}`, signed.
+    """Passes text messages to an adapter: `{"id", "to", "text", "kind"}`, signed.
 
     Args:
-        poster: Posts.
-        texts: What to say.
-        url: Where the adapter listens.
-        secret: Signs; the adapter has it too.
+        poster: Posts signed requests.
+        texts: The texts of messages.
+        url: The URL of the adapter.
+        secret: Signs requests; the adapter has it too.
     """
 
     def __init__(self, poster: Poster, texts: Texts, url: str, secret: bytes) -> None:
@@ -106,7 +106,7 @@ class SmsSender:
         self._secret = secret
 
     def send(self, message: Message) -> None:
-        """Post the text with the number in its normal form; raises Undelivered."""
+        """Post the text with the normalized number; raises Undelivered."""
         text = self._texts.of(message).sms
         value = {
             "id": str(message.id),

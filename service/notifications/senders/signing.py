@@ -1,4 +1,4 @@
-"""Sign a request as Standard Webhooks 1.0 says: an id, a time stamp, and HMAC-SHA-256 of both."""
+"""Sign requests by Standard Webhooks 1.0: HMAC-SHA-256 of id, timestamp and body."""
 
 import hashlib
 import hmac
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 def headers(message: str, seconds: int, body: bytes, secrets: Iterable[bytes]) -> dict[str, str]:
-    """Return the headers that let a receiver tell who sent a body, when, and whether again.
+    """Return the headers that prove the sender and time of a body and identify repetitions.
 
     Args:
-        message: The same at every try.
-        seconds: Unix time of this try.
-        body: What is posted.
-        secrets: Each signs, so that a receiver may change to a new one at its own time.
+        message: The id of the message, the same for each attempt.
+        seconds: Unix time of this attempt.
+        body: The body to be posted.
+        secrets: Each signs, so that a receiver can switch to a new one at any time.
     """
     signed = f"{message}.{seconds}.".encode() + body
     return {

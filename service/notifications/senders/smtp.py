@@ -1,4 +1,4 @@
-"""Deliver by SMTP (RFC 5321), over TLS unless told otherwise."""
+"""Deliver by SMTP (RFC 5321), over TLS unless configured otherwise."""
 
 import smtplib
 import socket
@@ -21,7 +21,7 @@ from service.notifications.texts import Texts
 
 _TIMEOUT: Final = 15
 _ENCODED: Final = "=?"
-"""How an encoded word begins (RFC 2047)."""
+"""The prefix of an encoded word (RFC 2047)."""
 _PORTS: Final = {"smtp": 587, "smtps": 465}
 _FINAL: Final = 500
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -29,15 +29,15 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A mail server.
+    """A mail server and its credentials.
 
     Args:
-        host: Its name, which its certificate must show.
-        port: Its port.
+        host: The host name, which its certificate must match.
+        port: The port.
         tls: `implicit`, `starttls` or `off`.
-        user: Who signs in; empty for nobody.
-        password: With what.
-        ca: A file of certificates to trust in place of the system's; empty for the system's.
+        user: The user name; empty for no authentication.
+        password: The password.
+        ca: A file of certificates to trust instead of the system's; empty for the system's.
     """
 
     host: str
@@ -49,13 +49,13 @@ class Server:
 
 
 def server(url: str) -> Server:
-    """Read smtp://USER:PASSWORD@HOST:PORT?tls=off&ca=FILE, or smtps://…; raises ValueError."""
+    """Parse smtp://USER:PASSWORD@HOST:PORT?tls=off&ca=FILE or smtps://…; raises ValueError."""
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError:
-        # What Python says of it may repeat the password.
-        raise ValueError("has a port that is none; write signs in a password as %XX") from None
+        # Python's own message may repeat the password.
+        raise ValueError("has an invalid port; write signs in a password as %XX") from None
     query = parse_qs(parts.query, keep_blank_values=True)
     if parts.scheme not in _PORTS or not parts.hostname or parts.path not in {"", "/"}:
         raise ValueError("must be smtp://HOST:PORT, smtps://HOST:PORT or console:")
@@ -66,33 +66,33 @@ def server(url: str) -> Server:
         raise ValueError("tls must be starttls or off")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if tls == "off" and (user or parts.hostname not in _LOOPBACK):
-        raise ValueError("tls=off is for a server on this machine, and without a password")
+        raise ValueError("tls=off is for a server on this machine, without a password")
     found = Server(parts.hostname, port, tls, user, password, query.get("ca", [""])[-1])
     _check(found)
     return found
 
 
 def _check(where: Server) -> None:
-    """Refuse what no connection could be made with; raises ValueError."""
+    """Check that the settings allow a connection; raises ValueError."""
     if not (where.user + where.password).isascii():
-        raise ValueError("takes a user and a password in ASCII alone")
+        raise ValueError("must have a user and a password in ASCII")
     try:
         where.host.encode("idna")
         _context(where)
     except UnicodeError:
-        raise ValueError("has a host that is none") from None
+        raise ValueError("has an invalid host") from None
     except OSError:
-        raise ValueError("has a ca= that cannot be read as certificates") from None
+        raise ValueError("has a ca= file that holds no readable certificates") from None
 
 
 class SmtpSender:
-    """Sends mail, a connection for each.
+    """Sends mail, each over a separate connection.
 
     Args:
         where: The server.
-        texts: What to say.
-        sender: The address that it comes from.
-        name: The name beside it.
+        texts: The texts of messages.
+        sender: The sender address.
+        name: The display name of the sender.
         clock: The time.
         alarmed: The operators' addresses, for alarms.
     """
@@ -107,14 +107,14 @@ class SmtpSender:
         alarmed: tuple[str, ...] = (),
     ) -> None:
         self._where = where
-        # To read the certificates that it trusts takes 25 ms: once, and not for each mail.
+        # Loading the trusted certificates takes 25 ms: once, not for each mail.
         self._trusted = lru_cache(maxsize=1)(partial(_context, where))
         self._letters = Letters(texts, sender, name, clock, alarmed)
 
     def send(self, message: Message) -> None:
         """Send one mail; raises Undelivered."""
         letter = self._letters.write(message)
-        with deadline() as kept, _told(), self._connected(kept) as smtp:
+        with deadline() as kept, _error_codes(), self._connected(kept) as smtp:
             try:
                 smtp.send_message(letter)
             except smtplib.SMTPRecipientsRefused as refused:
@@ -127,8 +127,8 @@ class SmtpSender:
                 raise Undelivered("smtp_utf8", final=True) from None
 
     def check(self) -> None:
-        """Connect and sign in as for a mail, and send none; raises Undelivered."""
-        with deadline() as kept, _told(), self._connected(kept) as smtp:
+        """Connect and authenticate as for a mail, but send none; raises Undelivered."""
+        with deadline() as kept, _error_codes(), self._connected(kept) as smtp:
             smtp.noop()
 
     @contextmanager
@@ -144,7 +144,7 @@ class SmtpSender:
             if where.user:
                 smtp.login(where.user, where.password)
             yield smtp
-            # It is delivered: what the server says of a farewell changes nothing.
+            # The mail is delivered: errors of QUIT do not matter.
             with suppress(smtplib.SMTPException, OSError):
                 smtp.quit()
         finally:
@@ -156,7 +156,7 @@ def _context(where: Server) -> ssl.SSLContext:
 
 
 class _Plain(smtplib.SMTP):
-    """A connection whose socket ends with a deadline from its first byte on."""
+    """An SMTP connection that a deadline can shut, even before the first byte."""
 
     def __init__(self, where: Server, kept: Deadline) -> None:
         self._kept = kept
@@ -169,7 +169,7 @@ class _Plain(smtplib.SMTP):
 
 
 class _Implicit(_Plain):
-    """The same, with TLS from the first byte on."""
+    """The same, with implicit TLS."""
 
     def __init__(self, where: Server, kept: Deadline, context: ssl.SSLContext) -> None:
         self._context = context
@@ -183,8 +183,8 @@ class _Implicit(_Plain):
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Give failures of the server or the way to it a code; they are tried again."""
+def _error_codes() -> Iterator[None]:
+    """Convert failures of the server or connection to codes; such deliveries are retried."""
     try:
         yield
     except smtplib.SMTPAuthenticationError:
@@ -202,7 +202,7 @@ def _told() -> Iterator[None]:
 
 
 class Letters:
-    """Writes mails: plain text, and nothing in them that was typed."""
+    """Writes plain-text mails from fixed texts, without user input."""
 
     def __init__(
         self, texts: Texts, sender: str, name: str, clock: Clock, alarmed: tuple[str, ...]
@@ -213,7 +213,7 @@ class Letters:
         self._alarmed = alarmed
 
     def write(self, message: Message) -> EmailMessage:
-        """Return the mail; raises Undelivered where it has nobody to go to."""
+        """Return the mail; raises Undelivered if it has no valid recipient."""
         text = self._texts.of(message)
         to = self._to(message)
         letter = EmailMessage(policy.SMTP if to.isascii() else policy.SMTPUTF8)
@@ -221,7 +221,7 @@ class Letters:
         letter["To"] = _address(to)
         letter["Subject"] = text.subject
         letter["Date"] = format_datetime(self._clock.now())
-        # The same at every try, so that a mailbox can leave a repetition out.
+        # The same for each attempt, so that a mailbox can drop repetitions.
         letter["Message-ID"] = f"<{message.delivery}@{self._from.domain}>"
         letter["Auto-Submitted"] = "auto-generated"
         letter.set_content(text.body)
@@ -239,28 +239,28 @@ class Letters:
 
 
 def _whole(letter: EmailMessage) -> bool:
-    """Tell whether the headers, as they go out, are those that were set: no value makes another."""
+    """Tell whether the encoded headers are exactly those set, so that no value injects another."""
     sent = message_from_bytes(letter.as_bytes())
     values = [str(value) for value in letter.values()]
     return sent.keys() == letter.keys() and not any(set("\r\n") & set(each) for each in values)
 
 
 def _address(text: str) -> Address:
-    # An encoded word would be decoded into the header, line ends and all.
+    # An encoded word would be decoded into the header, including line breaks.
     if _ENCODED in text:
         raise Undelivered("address", final=True)
-    # As one text, Python takes no letters beyond ASCII before the @.
+    # Given as one string, Python accepts only ASCII before the @.
     local, _, domain = text.rpartition("@")
     return Address(username=local, domain=domain)
 
 
 class ConsoleSender:
-    """Prints what would be sent, while developing.
+    """Prints messages instead of sending them, for development.
 
     Args:
-        letters: Writes mails; None for a text message.
-        texts: What to say.
-        out: Takes the text.
+        letters: Writes mails; None for text messages.
+        texts: The texts of messages.
+        out: Prints the text.
     """
 
     def __init__(self, letters: Letters | None, texts: Texts, out: Callable[[str], None]) -> None:
@@ -269,7 +269,7 @@ class ConsoleSender:
         self._out = out
 
     def send(self, message: Message) -> None:
-        """Print it."""
+        """Print the message."""
         if self._letters is None:
             text, to = self._texts.of(message).sms, message.payload["to"]
             self._out(f"--- text message to {to}\n{text}\n---")

@@ -1,1 +1,1 @@
-"""The tables of messages, their deliveries and webhooks."""
+"""Tables of messages, their deliveries and webhooks."""

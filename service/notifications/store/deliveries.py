@@ -1,4 +1,4 @@
-"""The table of deliveries: each message to each target, from put to delivered or dead."""
+"""Table of deliveries: one per message and target, until delivered or dead."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -30,7 +30,7 @@ _WAITS = "state = 'waiting'"
 
 
 class Delivery(Base):
-    """How far one message has come on its way to one target."""
+    """The progress of one message to one target."""
 
     __tablename__ = "delivery"
     __table_args__ = (
@@ -57,18 +57,18 @@ class Delivery(Base):
     next_at: Mapped[datetime]
     until: Mapped[datetime]
     error: Mapped[str | None] = mapped_column(String(32))
-    """A code of the last failure; nothing that the other side said."""
+    """The code of the last failure; never text from the other side."""
     ended_at: Mapped[datetime | None]
 
 
 class Depth(NamedTuple):
-    """What there is of one channel.
+    """The deliveries of one channel in one state.
 
     Args:
-        channel: Which.
+        channel: The first five letters of the channel.
         state: Waiting or dead.
         number: How many.
-        oldest: When the oldest was put in.
+        oldest: The time of the oldest message.
     """
 
     channel: str
@@ -83,27 +83,27 @@ _WAITING = _TABLE.c.state == DeliveryState.WAITING.value
 
 
 def add(tx: Tx, rows: list[dict[str, Any]]) -> None:
-    """Insert deliveries that wait."""
+    """Insert waiting deliveries."""
     if rows:
         tx.execute(insert(_TABLE), rows)
 
 
 def due_targets(tx: Tx, now: datetime, beyond: datetime) -> list[str]:
-    """Return the targets that something is due for.
+    """Return the targets of due deliveries.
 
     Args:
-        tx: A unit of work.
+        tx: A transaction.
         now: The time.
-        beyond: What is due later than any pause lasts was put there by a clock that went wrong.
+        beyond: A retry later than this was scheduled by a wrong clock, and counts as due.
     """
     query = select(_TABLE.c.target).where(_WAITING, _is_due(now, beyond)).distinct()
     return list(tx.execute(query).scalars())
 
 
 def claim(tx: Tx, target: str, now: datetime, beyond: datetime, until: datetime) -> Row[Any] | None:
-    """Take one that is due for a target; no other process has it until then.
+    """Claim a due delivery for a target; no other process can claim it before `until`.
 
-    What is of use for the shortest time, a code, comes first.
+    The message that expires first, usually a code, comes first.
     """
     ids = select(_TABLE.c.id).where(_WAITING, _TABLE.c.target == target, _is_due(now, beyond))
     first = ids.order_by(_TABLE.c.until, _TABLE.c.id).limit(1).with_for_update(skip_locked=True)
@@ -117,14 +117,14 @@ def claim(tx: Tx, target: str, now: datetime, beyond: datetime, until: datetime)
 
 
 def settle(tx: Tx, delivery: UUID, attempts: int, values: dict[str, Any]) -> bool:
-    """Note how a try ended; False where another process has tried since, or it was taken away."""
+    """Record the result of an attempt; False if the delivery was claimed again or deleted."""
     same = (_TABLE.c.id == delivery, _TABLE.c.attempts == attempts, _WAITING)
     done = update(_TABLE).where(*same).values(**values).returning(_TABLE.c.id)
     return tx.execute(done).first() is not None
 
 
 def states(tx: Tx, message: UUID) -> set[str]:
-    """Return the states of all deliveries of a message, which is locked for it."""
+    """Return the states of all deliveries of a message; lock the message first."""
     query = select(_TABLE.c.state).where(_TABLE.c.message_id == message)
     return set(tx.execute(query).scalars())
 
@@ -136,13 +136,13 @@ def of_messages(tx: Tx, messages: Collection[UUID]) -> list[Row[Any]]:
 
 
 def dead(tx: Tx, limit: int) -> list[UUID]:
-    """Return the messages of which a delivery is dead, oldest first."""
+    """Return the messages with a dead delivery, oldest first."""
     query = select(_TABLE.c.message_id).where(_TABLE.c.state == DeliveryState.DEAD.value).distinct()
     return list(tx.execute(query.order_by(_TABLE.c.message_id).limit(limit)).scalars())
 
 
 def revive(tx: Tx, messages: Iterable[UUID], now: datetime, until: datetime) -> int:
-    """Let the dead deliveries of messages be tried again; return how many."""
+    """Set the dead deliveries of messages to waiting; return how many."""
     statement = (
         update(_TABLE)
         .where(_TABLE.c.message_id.in_(list(messages)), _TABLE.c.state == DeliveryState.DEAD.value)
@@ -155,8 +155,8 @@ def revive(tx: Tx, messages: Iterable[UUID], now: datetime, until: datetime) -> 
 
 
 def depths(tx: Tx) -> list[Depth]:
-    """Return how much waits and how much is dead, by channel."""
-    # An id is no label: five letters tell the channels apart.
+    """Return how many deliveries are waiting and dead, by channel."""
+    # An id must not be a label: five letters identify the channel.
     channel = func.substr(_TABLE.c.target, 1, 5)
     query = (
         select(channel, _TABLE.c.state, func.count(), func.min(_MESSAGES.c.at))

@@ -1,4 +1,4 @@
-"""The table of messages."""
+"""Table of messages."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -21,7 +21,7 @@ _UNROUTED = "routed_at IS NULL"
 
 
 class Outgoing(Base):
-    """One event or notice; addresses and codes are sealed."""
+    """An event or notice; addresses and codes are sealed."""
 
     __tablename__ = "outbox"
     __table_args__ = (
@@ -45,28 +45,28 @@ class Outgoing(Base):
     subject_id: Mapped[UUID | None]
     payload = encrypted_text("contact", bound=("kind",))
     channel: Mapped[str | None] = mapped_column(String(16))
-    """How it reaches the person; None where it has no address."""
+    """How it reaches the person; None if it has no address."""
     client_id: Mapped[UUID | None]
-    """Whose request caused it."""
+    """The client whose request caused it."""
     until: Mapped[datetime]
-    """After when it is of no use."""
+    """When it becomes useless."""
     routed_at: Mapped[datetime | None]
-    """Since when it is known where it goes."""
+    """When its targets were determined."""
     delivered_at: Mapped[datetime | None]
 
     def field_owner(self) -> Owner:
-        """Return the subject the message is about, else the service."""
+        """Return the subject of the message as its owner, else the service."""
         return subject_owner(self.subject_id) if self.subject_id else service_owner("outbox")
 
 
 class OutboxRetention(NamedTuple):
-    """From what time a message that ends now is, at the latest.
+    """The latest times of messages that are deleted now, by class.
 
     Args:
-        delivered: One that was delivered; when it was.
-        code: One that carries a code.
-        personal: One to or about a person.
-        rest: Any other, such as an alarm.
+        delivered: The time of delivery of a delivered message.
+        code: The time of a message with a code.
+        personal: The time of a message to or about a person.
+        rest: The time of any other message, such as an alarm.
     """
 
     delivered: datetime
@@ -79,13 +79,13 @@ _TABLE = table_of(Outgoing)
 
 
 def waiting(tx: Tx, limit: int) -> list[Outgoing]:
-    """Return what has not been delivered, oldest first."""
+    """Return undelivered messages, oldest first."""
     query = select(Outgoing).where(Outgoing.delivered_at.is_(None)).order_by(Outgoing.id)
     return list(tx.scalars(query.limit(limit)))
 
 
 def depth(tx: Tx) -> tuple[int, datetime | None]:
-    """Return how many messages have not been delivered, and when the oldest was put here."""
+    """Return how many messages are undelivered, and the time of the oldest."""
     query = select(func.count(), func.min(Outgoing.at)).where(Outgoing.delivered_at.is_(None))
     count, oldest = tx.execute(query).one()
     return int(count), oldest
@@ -98,35 +98,35 @@ def messages(tx: Tx, ids: Collection[UUID], *, lock: bool = False) -> list[Outgo
 
 
 def lock(tx: Tx, message: UUID) -> bool:
-    """Lock a message; False where it is gone."""
+    """Lock a message; False if it no longer exists."""
     query = select(_TABLE.c.id).where(_TABLE.c.id == message).with_for_update()
     return tx.execute(query).first() is not None
 
 
 def unrouted(tx: Tx, limit: int) -> list[Outgoing]:
-    """Return messages of which it is not known yet where they go, locked, oldest first."""
+    """Return and lock messages without determined targets, oldest first."""
     query = select(Outgoing).where(Outgoing.routed_at.is_(None)).order_by(Outgoing.id).limit(limit)
     return list(tx.scalars(query.with_for_update(skip_locked=True)))
 
 
 def mark_routed(tx: Tx, ids: Collection[UUID], at: datetime | None) -> int:
-    """Note that it is known where messages go; None lets that be asked again."""
+    """Set the routing time of messages; None routes them again."""
     statement = update(_TABLE).where(_TABLE.c.id.in_(ids)).values(routed_at=at)
     return len(tx.execute(statement.returning(_TABLE.c.id)).all())
 
 
 def mark_delivered(tx: Tx, message: UUID, at: datetime) -> None:
-    """Note that a message has reached all that it reaches."""
+    """Set the delivery time of a message that has reached all its targets."""
     tx.execute(update(_TABLE).where(_TABLE.c.id == message).values(delivered_at=at))
 
 
 def drop(tx: Tx, ids: Collection[UUID]) -> int:
-    """Delete messages with their deliveries; return how many there were."""
+    """Delete messages with their deliveries; return how many."""
     return len(tx.execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)).returning(_TABLE.c.id)).all())
 
 
 def drop_old(tx: Tx, ends: OutboxRetention) -> int:
-    """Forget a page of messages that have come to their end; return how many."""
+    """Delete a page of messages past their retention; return how many."""
     personal = _TABLE.c.subject_id.is_not(None)
     over = or_(
         _TABLE.c.delivered_at <= ends.delivered,
@@ -138,5 +138,5 @@ def drop_old(tx: Tx, ends: OutboxRetention) -> int:
 
 
 def delete_for(tx: Tx, subject: UUID) -> None:
-    """Delete what waits about a subject."""
+    """Delete the messages about a subject."""
     tx.execute(delete(Outgoing).where(Outgoing.subject_id == subject))

@@ -1,4 +1,4 @@
-"""The table of webhooks: where other services hear of events."""
+"""Table of webhooks."""
 
 from datetime import datetime
 from uuid import UUID
@@ -16,9 +16,9 @@ from service.store.shapes import Authentic
 
 
 class Webhook(Authentic, Base):
-    """An address that is told of events; its secrets are sealed.
+    """A URL that receives events; its secrets are sealed.
 
-    Whoever can write the database cannot send events elsewhere: the row carries a MAC.
+    Write access to the database cannot redirect events: the row carries a MAC.
     """
 
     __tablename__ = "webhook"
@@ -36,33 +36,33 @@ class Webhook(Authentic, Base):
     url: Mapped[str] = mapped_column(String(512))
     kinds: Mapped[str] = mapped_column(String(512))
     client_id: Mapped[UUID | None]
-    """Whose requests it hears of; None for all, and for alarms."""
+    """Only events of this client's requests; None for all, and for alarms."""
     created_at: Mapped[datetime]
     old_until: Mapped[datetime | None]
     secret = encrypted_bytes("service", bound=("url",))
     old_secret = encrypted_optional_bytes("service", bound=("url", "old_until"))
 
     def field_owner(self) -> Owner:
-        """Return the service: a webhook is no person's."""
+        """Return the service as owner: a webhook belongs to no person."""
         return service_owner("webhooks")
 
 
 def all_of(tx: Tx) -> list[Webhook]:
-    """Return the webhooks that hold, oldest first."""
+    """Return all valid webhooks, oldest first."""
     return sound(tx, select(Webhook).order_by(Webhook.id))
 
 
 def page(tx: Tx, after: UUID | None, limit: int) -> list[Webhook]:
-    """Return a page of the same, beyond an id."""
+    """Return a page of valid webhooks with ids above `after`."""
     query = select(Webhook) if after is None else select(Webhook).where(Webhook.id > after)
     return sound(tx, query.order_by(Webhook.id).limit(limit))
 
 
 def count(tx: Tx) -> int:
-    """Return how many there are."""
+    """Return how many webhooks exist."""
     return tx.scalar(select(func.count()).select_from(Webhook)) or 0
 
 
 def get(tx: Tx, webhook: UUID, *, lock: bool = False) -> Webhook | None:
-    """Return a webhook by id."""
+    """Return a webhook by id; None if unknown."""
     return tx.get(Webhook, webhook, with_for_update=lock or None)

@@ -1,4 +1,4 @@
-"""What is said to people, by kind of message and language; an operator may say it otherwise."""
+"""Texts of messages by kind and language, which an operator may replace."""
 
 import string
 import tomllib
@@ -20,7 +20,7 @@ _LONGEST: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What one message says."""
+    """The text of a message."""
 
     subject: str = field(repr=False)
     body: str = field(repr=False)
@@ -28,15 +28,15 @@ class Text:
 
 
 class Texts:
-    """The texts of every language.
+    """The texts of all languages.
 
     Args:
-        service: The name that people know the service by.
-        language: For those of whom none is known, or whose language there is not.
-        place: A directory of the operator's own `LANGUAGE.toml`; what is not in there stays.
+        service: The name of the service that people know.
+        language: The default, for unknown languages or those without texts.
+        place: A directory with the operator's `LANGUAGE.toml` files; other texts stay as shipped.
 
     Raises:
-        SetupError: A file cannot be read as texts; the detail names what to mend.
+        SetupError: A file is not valid; the detail names what to correct.
     """
 
     def __init__(self, service: str, language: str, place: Path | None = None) -> None:
@@ -47,11 +47,11 @@ class Texts:
             self._texts[path.stem] = self._texts.get(path.stem, {}) | kinds
         if language not in self._texts:
             known = " ".join(sorted(self._texts))
-            raise SetupError("bad_setting", f"LAMINA_LANGUAGE: {language} is none of: {known}")
+            raise SetupError("bad_setting", f"LAMINA_LANGUAGE: {language} is not one of: {known}")
         self._language = language
 
     def of(self, message: Message) -> Text:
-        """Return what a message says, in the language of the person."""
+        """Return the text of a message in the language of the person."""
         language = self._chosen(message.locale)
         kind = "alarm" if message.kind.startswith(ALARM) else message.kind
         known = self._texts[language].get(kind) or self._texts["en"].get(kind)
@@ -69,11 +69,11 @@ class Texts:
             .get(message.payload.get("field", ""), message.payload.get("field", "")),
         }
         made = {name: string.Template(text[name]).substitute(values) for name in _MEMBERS}
-        # A subject is one line, whatever stands in it.
+        # A subject must be one line, whatever its values contain.
         return Text(" ".join(made["subject"].split()), made["body"].strip(), made["sms"].strip())
 
     def _chosen(self, locale: str) -> str:
-        """Return the language that comes nearest: the same, then that of its first part."""
+        """Return the best matching language: the same, else one with the same primary subtag."""
         wanted = locale.replace("_", "-").lower()
         by_name = {name.lower(): name for name in self._texts}
         if wanted in by_name:
@@ -95,11 +95,11 @@ def _checked(
     source: bytes, language: str, name: str, known: Mapping[str, Any]
 ) -> dict[str, dict[str, str]]:
     if not LANGUAGE.fullmatch(language):
-        raise _unfit(name, "is named after no language, such as de.toml or zh-Hant.toml")
+        raise _unfit(name, "must be named after a language, such as de.toml or zh-Hant.toml")
     try:
         kinds = tomllib.loads(source.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _unfit(name, f"is no TOML in UTF-8: {error}") from None
+        raise _unfit(name, f"is not TOML in UTF-8: {error}") from None
     for kind, members in kinds.items():
         if kind not in known:
             raise _unfit(name, f"has {kind!r}; known: {' '.join(sorted(known))}")
@@ -113,7 +113,7 @@ def _checked(
 
 def _check_text(name: str, where: str, text: object) -> None:
     if not isinstance(text, str) or not text.strip() or len(text) > _LONGEST:
-        raise _unfit(name, f"must say something in {where!r}, of {_LONGEST} characters at most")
+        raise _unfit(name, f"must have text in {where!r}, at most {_LONGEST} characters")
     template = string.Template(text)
     if not template.is_valid() or (unknown := set(template.get_identifiers()) - _NAMES):
         shown = "$" + min(unknown) if template.is_valid() else "a lone $ (write $$)"

@@ -1,1 +1,1 @@
-"""What a person may ask of their data: erasure, and an export of everything that is held."""
+"""Rights of a person over their data: erasure, and an export of all personal data."""

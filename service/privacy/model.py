@@ -1,4 +1,4 @@
-"""What the lines of the ledger mean: how far the log had come, and what a restore would undo."""
+"""Rules of ledger lines: checkpoints of the log, and acts that a restore would undo. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,9 +46,9 @@ ABOUT: Final[dict[str, tuple[str, ...]]] = {
     "policy.rolled_back": ("policy",),
     "policy.tightened": ("tighten",),
 }
-"""What each kind of act is about: of all that are about the same, the last one stands."""
+"""The identity of each kind of act: of several with the same identity, the last is in effect."""
 GIVES: Final = frozenset({"consent.given", "subject.suspension_lifted", "operator.granted"})
-"""Acts that give back what an earlier one took; a restore need not repeat them."""
+"""Acts that reverse an earlier one; a restore need not repeat them."""
 DOCUMENT: Final = "policy.document"
 _OVERLAP: Final = timedelta(minutes=1)
 _BRIEF: Final = timedelta(hours=1)
@@ -56,7 +56,7 @@ _BRIEF: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class LedgerAct:
-    """Something that was taken away from somebody, as the ledger remembers it."""
+    """An act that restricts or removes something, as recorded in the ledger."""
 
     what: str
     at: datetime
@@ -65,18 +65,18 @@ class LedgerAct:
 
     @classmethod
     def of(cls, line: Line) -> "LedgerAct":
-        """Return the act of a line."""
+        """Return the act of a ledger line."""
         subject = UUID(line["subject"]) if line["subject"] else None
         return cls(line["what"], datetime.fromisoformat(line["at"]), subject, line["data"])
 
     @property
     def policy(self) -> str:
-        """Return the version of the policy that it put in force, empty where it did not."""
+        """Return the version of the policy that the act activated; empty for other acts."""
         return str(self.data.get("restored") or self.data.get("policy") or "")
 
 
 def standing(lines: Iterable[Line]) -> list[LedgerAct]:
-    """Return the acts that stand: the last of those about the same, unless it gives back."""
+    """Return the acts in effect: the last of each identity, unless it reverses one."""
     last: dict[tuple[Any, ...], Line] = {}
     for line in lines:
         if line["kind"] == ACT and line["what"] in ABOUT:
@@ -87,20 +87,20 @@ def standing(lines: Iterable[Line]) -> list[LedgerAct]:
 
 
 def about(line: Line) -> tuple[Any, ...]:
-    """Return what an act is about."""
+    """Return the identity of an act: its kind and the members that name its target."""
     kind, *members = ABOUT[line["what"]]
     values = line["data"] | {"subject": line["subject"]}
     return (kind, *(values.get(name) for name in members))
 
 
 def since(lines: Sequence[Line], agreed: int) -> Sequence[Line]:
-    """Return the lines that a database may not know of.
+    """Return the lines that may be missing from a database.
 
     Args:
-        lines: All of them.
-        agreed: The index of the last line whose place in the log is as the database has it; -1
-            where there is none. An act and the checkpoint that covers it may have been written in
-            either order, so what was done shortly before is taken along.
+        lines: All lines.
+        agreed: The index of the last line whose position matches the database; -1 if none. An act
+            and the checkpoint that covers it may be written in either order, so acts shortly before
+            it are included.
     """
     if agreed < 0:
         return lines
@@ -110,9 +110,9 @@ def since(lines: Sequence[Line], agreed: int) -> Sequence[Line]:
 
 
 def unproven(lines: Sequence[Line], agreed: int) -> list[UUID]:
-    """Return the leaves of acts that were done since the last place that is agreed on.
+    """Return the leaf ids of acts after the last matching position.
 
-    A database that is put right has new leaves for what was repeated, and never the old ones.
+    A repaired database has new leaves for repeated acts, never the original ones.
     """
     fixed = [at for at, line in enumerate(lines) if line["kind"] in {RESTORED, ACCEPTED}]
     first = max(fixed[-1] if fixed else 0, len(lines) - len(since(lines, agreed)))
@@ -121,33 +121,33 @@ def unproven(lines: Sequence[Line], agreed: int) -> list[UUID]:
 
 
 def documents(lines: Iterable[Line]) -> dict[str, Line]:
-    """Return the policies that the ledger holds, by version."""
+    """Return the policies stored in the ledger, by version."""
     kept = [line["data"] for line in lines if line["kind"] == ACT and line["what"] == DOCUMENT]
     return {data["policy"]: data["document"] for data in kept}
 
 
 def begun(lines: Iterable[Line]) -> bool:
-    """Tell whether the ledger was begun for this database, or accepted by an operator."""
+    """Tell whether the ledger was started for this database, or accepted by an operator."""
     return any(line["kind"] in {BEGUN, ACCEPTED} for line in lines)
 
 
 def remembered(lines: Sequence[Line]) -> list[Point]:
-    """Return how far the log had come at each time, since an operator last accepted it."""
+    """Return the recorded ends of the log since an operator last accepted it."""
     return [_point(line) for line in _since(lines, {ACCEPTED}) if "position" in line]
 
 
 def ahead(lines: Sequence[Line]) -> list[Point]:
-    """Return the same since a restored database was last put right."""
+    """Return the same since a restored database was last repaired."""
     return [_point(line) for line in _since(lines, {ACCEPTED, RESTORED}) if "position" in line]
 
 
 def checkpoint_line(here: Point, noted: Checkpoint | None, now: datetime) -> Line:
-    """Return the line that says how far the log has come.
+    """Return the line that records the end of the log.
 
     Args:
         here: The end of the chain.
-        noted: The newest checkpoint of the database, whose signature goes along where it is of
-            this place.
+        noted: The newest checkpoint of the database; its signature is included if it is for this
+            position.
         now: The time.
     """
     line: Line = {
@@ -165,14 +165,14 @@ def checkpoint_line(here: Point, noted: Checkpoint | None, now: datetime) -> Lin
 def folded(lines: Sequence[Line], now: datetime, backups: timedelta) -> list[Line]:
     """Return the lines that are still needed.
 
-    Checkpoints thin out with age. Of acts about the same the last one stays, until no backup is
-    old enough to undo it; the end of a session until a checkpoint covers it, as every session of a
-    restored database ends. The newest line always stays.
+    Checkpoints are thinned out with age. Of acts with the same identity, the last is retained until
+    no backup is old enough to undo it; the end of a session only until a checkpoint covers it,
+    because all sessions of a restored database end. The newest line is always retained.
 
     Args:
-        lines: All of them.
-        now: The time. Where it is far from that of the newest line, nothing is dropped for its age.
-        backups: How long a backup of the database lives.
+        lines: All lines.
+        now: The time. If it is far from that of the newest line, nothing is dropped by age.
+        backups: How long a backup of the database is retained.
     """
     steady = bool(lines) and abs(now - _time(lines[-1])) < _RARELY
     oldest = now - backups - _RARELY if steady else datetime.min.replace(tzinfo=now.tzinfo)
@@ -219,7 +219,7 @@ def _point(line: Line) -> Point:
 
 
 def _time(line: Line) -> datetime:
-    # Lines of an earlier version tell no time.
+    # Lines of an earlier version have no time.
     return datetime.fromisoformat(line.get("at", "1970-01-01T00:00:00Z"))
 
 

@@ -26,13 +26,14 @@ _PATH: Final = "/v1/subjects/{subject}"
 
 @dataclass(frozen=True, slots=True)
 class PrivacyDependencies:
-    """What decides who may.
+    """Access checks for erasure and export.
 
     Args:
         served: Raises NotFound unless the caller serves the subject.
         locked: Does the same and locks the subject for a change.
         granted: Uses a grant for an act on a subject; raises Forbidden.
-        consume: Uses an approval of the caller for one act and target; returns who stands for it.
+        consume: Uses an approval of the caller for one act and target; returns the actors who
+            agreed on it.
     """
 
     served: Callable[[Tx, Caller, UUID], object]
@@ -42,7 +43,7 @@ class PrivacyDependencies:
 
 
 class PrivacyRoutes:
-    """The operations."""
+    """HTTP views of erasure and export."""
 
     def __init__(
         self,
@@ -61,14 +62,14 @@ class PrivacyRoutes:
         self._dependencies = dependencies
 
     def erase(self, call: Call) -> Mapping[str, Any]:
-        """Erase a subject; answers the certificate."""
+        """Erase a subject; return the certificate."""
         subject = call.id("subject", "subject")
         with self._database.transaction(read=True) as tx:
             self._dependencies.served(tx, call.by, subject)
         return self._erasure.erase(subject, call.by.actor).to_json()
 
     def export(self, call: Call) -> Response:
-        """Queue an export: the person's own by a grant, an operator's by an approval."""
+        """Queue an export: of the person with a grant, or of an operator with an approval."""
         subject = call.id("subject", "subject")
         with self._database.transaction() as tx:
             self._dependencies.locked(tx, call.by, subject)
@@ -79,7 +80,7 @@ class PrivacyRoutes:
         return response
 
     def collect(self, call: Call) -> Response:
-        """Give an export to whom it was made for."""
+        """Return an export to the caller who requested it."""
         subject, number = call.id("subject", "subject"), call.id("export", "export")
         with self._database.transaction() as tx:
             self._dependencies.locked(tx, call.by, subject)
@@ -87,7 +88,7 @@ class PrivacyRoutes:
         return Response(content, 200, content_type="application/json")
 
     def keys(self, _call: Call) -> Mapping[str, Any]:
-        """Publish the keys that sign certificates."""
+        """Publish the public keys that verify certificates."""
         with self._database.transaction(read=True) as tx:
             return self._records.published(tx)
 
@@ -103,7 +104,7 @@ class PrivacyRoutes:
 
 
 def routes(api: Api, privacy: PrivacyRoutes) -> None:
-    """Register the operations."""
+    """Register the operations of erasure and export."""
     log_keys = "/.well-known/lamina-log-keys"
     table = (
         (

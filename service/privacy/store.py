@@ -1,4 +1,4 @@
-"""The table of exports that wait to be collected."""
+"""Table of exports that can be collected."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,7 +17,7 @@ from service.store.sealed import encrypted_optional_bytes
 
 
 class SubjectExport(Base):
-    """One export: who asked, until when it may be collected, and what it holds, sealed."""
+    """An export: its requester, its expiry and its sealed content."""
 
     __tablename__ = "subject_export"
     __personal__ = Personal(
@@ -35,17 +35,17 @@ class SubjectExport(Base):
     content = encrypted_optional_bytes("identity", bound=("subject_id", "actor", "expires_at"))
 
     def field_owner(self) -> Owner:
-        """Return the subject it is about: with its keys the export is erased."""
+        """Return the subject as owner: destroying its keys erases the export."""
         return subject_owner(self.subject_id)
 
 
 def get(tx: Tx, export: UUID, *, lock: bool = False) -> SubjectExport | None:
-    """Return an export by id; locked, where an erasure must not slip in before it is filled."""
+    """Return an export by id; lock it before filling it, so that no erasure intervenes."""
     return tx.get(SubjectExport, export, with_for_update=lock or None)
 
 
 def waiting(tx: Tx, subject: UUID, now: datetime) -> Sequence[datetime]:
-    """Return when the exports of a subject that are not over end, soonest first."""
+    """Return when a subject's unexpired exports expire, soonest first."""
     table = table_of(SubjectExport)
     mine = (table.c.subject_id == subject, table.c.expires_at > now)
     query = select(table.c.expires_at).where(*mine).order_by(table.c.expires_at)
@@ -58,6 +58,6 @@ def delete_for(tx: Tx, subject: UUID) -> None:
 
 
 def drop_expired(tx: Tx, now: datetime) -> int:
-    """Delete a page of exports past their time; return how many."""
+    """Delete a page of expired exports; return how many."""
     table = table_of(SubjectExport)
     return drop_page(tx, table, table.c.expires_at <= now)

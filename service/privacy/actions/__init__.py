@@ -1,4 +1,4 @@
-"""Erase a subject, or one class of its data; find out a restored backup and undo its harm."""
+"""Erase a subject or one class of its data; detect a restored backup and repeat erasures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,11 +25,11 @@ class ErasureDependencies:
     """What erasure ends in other features.
 
     Args:
-        present: Locks the subject for a change; raises NotFound when there is none.
-        by_class: What ends with one class of data, such as the look-up digests with `contact`.
-        whole: What ends only when everything goes, such as sessions.
-        restored: What ends for everybody in a restored database beside sessions.
-        end_sessions: Ends every session of every subject; for a restored database.
+        present: Locks the subject for a change; raises NotFound if unknown.
+        by_class: Deletes what depends on one class of data, such as lookup digests for `contact`.
+        whole: Deletes what ends only with a complete erasure, such as sessions.
+        restored: Ends what is unsafe for all subjects of a restored database, beside sessions.
+        end_sessions: Ends every session of every subject, for a restored database.
     """
 
     present: End
@@ -40,7 +40,7 @@ class ErasureDependencies:
 
 
 class Erasure:
-    """Erasure and its memory outside the database."""
+    """Erasure of subjects, and its record in the ledger outside the database."""
 
     def __init__(
         self,
@@ -57,15 +57,15 @@ class Erasure:
         self._repeating = repeating
 
     def erase(self, subject: UUID, actor: str, key_class: str | None = None) -> Erased:
-        """Erase everything of a subject, or one class; the answer holds the certificate.
+        """Erase a subject or one class of its data; the result holds the certificate.
 
         Raises:
-            NotFound: There is no such subject, or it was erased before, or no such class.
-            Conflict: A legal hold stands; the detail names its end.
+            NotFound: The subject is unknown or erased already, or the class is unknown.
+            Conflict: A legal hold is active; the detail names its end.
         """
         if key_class is not None and key_class not in _WHOLE:
             known = ", ".join(SUBJECT_CLASSES)
-            raise NotFound("class_not_found", f"There is no such class of data; known: {known}.")
+            raise NotFound("class_not_found", f"This class of data is unknown; known: {known}.")
         with self._database.transaction() as tx:
             self._ends.present(tx, subject)
             done = self.shred(tx, subject, actor, key_class)
@@ -75,13 +75,13 @@ class Erasure:
     def shred(
         self, tx: Tx, subject: UUID, actor: str | None, key_class: str | None = None
     ) -> Erased:
-        """Do it inside a unit of work; the ledger has it when that has committed.
+        """Erase within a transaction; the ledger records it when the transaction has committed.
 
         Args:
-            tx: The unit of work.
-            subject: Whose data.
-            actor: Who does it; None for who is calling.
-            key_class: Which class of it; all where none is named.
+            tx: The transaction.
+            subject: The subject.
+            actor: Who erases; None for the current caller.
+            key_class: The class to erase; None for all.
         """
         self._shredding.require_free(tx, subject)
         classes = _WHOLE if key_class is None else frozenset({key_class})
@@ -89,7 +89,7 @@ class Erasure:
         return self._shredding.shred(tx, subject, classes, actor)
 
     def remember(self, tx: Tx) -> int:
-        """Bring the ledger up to date with the database; return how many lines were added."""
+        """Add acts missing from the ledger; return how many lines were added."""
 
         def missing(known: Sequence[Entry]) -> list[Entry]:
             erased = {entry["id"] for entry in known if entry["kind"] == TOMBSTONE}
@@ -98,22 +98,22 @@ class Erasure:
         return self._memory.remember(tx, missing)
 
     def remember_due(self, tx: Tx, _now: datetime) -> int:
-        """Do `remember` as a task."""
+        """Run `remember` as a background task."""
         return self.remember(tx)
 
     def compare(self) -> dict[str, int]:
-        """Compare the database with the ledger and undo what a restored backup brought back.
+        """Compare the database with the ledger and repeat what a restored backup has undone.
 
         Returns:
             How many erasures and other acts were repeated, how many could not be, and how many
-            sessions ended; zeros when all is well.
+            sessions ended; zeros if nothing differs.
 
         Raises:
             SetupError: The ledger is damaged.
         """
         self._memory.look()
         lines = self._memory.entries()
-        # One subject is locked at a time, so that no order of locks is in anybody's way (ADR 6).
+        # One subject is locked at a time, so that the order of locks cannot deadlock (ADR 6).
         again = sum(self._database.unit(partial(self._repeat, line)) for line in _tombstones(lines))
         with self._database.transaction() as tx:
             behind = self._memory.behind(tx, lines)
@@ -134,19 +134,19 @@ class Erasure:
         return found
 
     def _restored(self, found: Mapping[str, int], outcome: RepeatResult) -> int:
-        """End what may be alive again for everybody, and tell; return how many sessions ended."""
+        """End what a restore may have reactivated, and report it; return the count of sessions."""
         with self._database.transaction() as tx:
             ended = self._ends.end_sessions(tx)
             for end in self._ends.restored:
                 end(tx)
-            told: dict[str, Any] = {**found, "sessions_ended": ended}
-            told |= {"repeated": dict(+outcome.repeated), "left": dict(+outcome.left)}
-            self._memory.tell_restored(tx, told)
+            details: dict[str, Any] = {**found, "sessions_ended": ended}
+            details |= {"repeated": dict(+outcome.repeated), "left": dict(+outcome.left)}
+            self._memory.tell_restored(tx, details)
         return ended
 
     def _repeat(self, entry: Entry, tx: Tx) -> bool:
         subject = UUID(entry["subject"])
-        # The lock stays, whether or not there is anybody to be served.
+        # The lock is held whether or not the subject still exists.
         with suppress(NotFound, RowRefused):
             self._ends.present(tx, subject)
         if not self._shredding.repeat(tx, entry):
@@ -164,6 +164,6 @@ class Erasure:
 
 
 def _tombstones(lines: Sequence[Entry]) -> list[Entry]:
-    """Return the erasures, in the order of the ids of their subjects."""
+    """Return the erasures of ledger lines, by subject id."""
     found = [line for line in lines if line["kind"] == TOMBSTONE]
     return sorted(found, key=lambda line: (line["subject"], line["id"]))

@@ -1,4 +1,4 @@
-"""Give out everything that is held about a subject (GDPR articles 15 and 20), as a long job."""
+"""Export all personal data of a subject (GDPR articles 15 and 20), as a long job."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,20 +21,20 @@ from service.store.personal_data import Whose, held, unlinked
 
 FORMAT: Final = 1
 LIFE: Final = timedelta(hours=1)
-"""How long an export waits to be collected, from when it is ready."""
+"""How long a finished export can be collected."""
 WAITS: Final = timedelta(hours=24)
-"""How long one may wait to be made."""
+"""How long a queued export may wait to be made."""
 KIND: Final = "export"
 
 
 @dataclass(frozen=True, slots=True)
 class ExportDependencies:
-    """What exporting asks of other features.
+    """What an export needs from other features.
 
     Args:
-        present: Locks the subject for a change; raises NotFound when there is none.
-        bucket: Returns the keyed digest that a subject's attempts are counted under.
-        notify: Puts a notice to the subject's addresses.
+        present: Locks the subject for a change; raises NotFound if unknown.
+        bucket: Returns the keyed digest under which a subject's attempts are counted.
+        notify: Sends a notice to the subject's addresses.
     """
 
     present: Callable[[Tx, UUID], object]
@@ -43,7 +43,7 @@ class ExportDependencies:
 
 
 class Exports:
-    """The exports."""
+    """Exports of personal data."""
 
     def __init__(
         self,
@@ -62,19 +62,19 @@ class Exports:
         self._issuer = issuer
 
     def request(self, tx: Tx, jobs: LongJobs, subject: UUID, actor: str, by: str) -> dict[str, Any]:
-        """Queue an export and tell the subject; return the job.
+        """Queue an export and notify the subject; return the job.
 
         Args:
-            tx: A unit of work.
+            tx: A transaction.
             jobs: The long jobs.
-            subject: Whose.
+            subject: The subject.
             actor: Who may collect it.
-            by: Who stands for it: the same, or two operators.
+            by: Who requested it: the same, or two operators.
         """
         now, most = self._clock.now(), self._bounds.max_exports
         waiting = store.waiting(tx, subject, now)
         if len(waiting) >= most:
-            detail = f"{most} exports of this subject wait to be made or collected."
+            detail = f"{most} exports of this subject are queued or not collected."
             raise TooMany("too_many_exports", detail, room_in(waiting, most, now))
         row = SubjectExport(
             id=new_id(now), subject_id=subject, actor=actor, created_at=now, expires_at=now + WAITS
@@ -89,7 +89,7 @@ class Exports:
         return jobs.view(tx, number)
 
     def work(self, params: Mapping[str, Any]) -> Work:
-        """Return the making of one export: a unit of work a table, and one that keeps it all."""
+        """Return the work of one export: a transaction per table, then one to store the result."""
         number, sections = UUID(params["export"]), list[dict[str, Any]]()
 
         def steps() -> Iterator[JobStep]:
@@ -121,11 +121,10 @@ class Exports:
         return Work(lambda: len(held()), steps, finish)
 
     def collect(self, tx: Tx, subject: UUID, number: UUID, actor: str) -> bytes:
-        """Return an export that is ready, to whom it was made for.
+        """Return a finished export to the actor who requested it.
 
         Raises:
-            NotFound: There is none of this subject for this caller, or its time is over, or it
-                is not made yet.
+            NotFound: The subject has no such export for this actor, or it is expired or not ready.
         """
         row = self._row(tx, number)
         content = row.content
@@ -137,18 +136,18 @@ class Exports:
         return content
 
     def whole(self, subject: UUID, actor: str) -> dict[str, Any]:
-        """Return an export at once, kept nowhere, for the command on the host."""
+        """Return an export at once without storing it, for the command on the host."""
         with self._database.transaction() as tx:
             self._dependencies.present(tx, subject)
             self._audit.append(tx, "subject.exported", subject=subject, actor=actor)
         return self._document(subject, list(self._sections(subject)))
 
     def delete_for(self, tx: Tx, subject: UUID) -> None:
-        """Delete the exports of a subject of which anything is erased."""
+        """Delete the exports of a subject of which any data is erased."""
         store.delete_for(tx, subject)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
-        """Delete exports past their time; return how many."""
+        """Delete expired exports; return how many."""
         return store.drop_expired(tx, now)
 
     def _sections(self, subject: UUID) -> Iterator[dict[str, Any]]:
@@ -177,4 +176,4 @@ class Exports:
 
 
 def _none() -> NotFound:
-    return NotFound("export_not_found", "There is no such export to be collected.")
+    return NotFound("export_not_found", "No such export can be collected.")

@@ -1,4 +1,4 @@
-"""Hold the audit log against the ledger: at each start, all the while, and when asked."""
+"""Compare the audit log with the ledger: at each start, periodically, and on request."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -27,12 +27,12 @@ _EVER: Final = timedelta(days=36500)
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a verification of the whole log found.
+    """The result of verifying the whole log.
 
     Args:
-        leaves: How many are in the chain; zero where it is broken.
-        broken: Where and how it is, None where everything fits.
-        waiting: The leaves that have no place yet.
+        leaves: How many leaves the chain has; zero if it is broken.
+        broken: Where and how the chain is broken; None if it is intact.
+        waiting: The leaves that have no position yet.
     """
 
     leaves: int
@@ -41,10 +41,10 @@ class Verified:
 
 
 class Memory:
-    """The ledger beside the log.
+    """The ledger outside the database, which remembers checkpoints and acts of the log.
 
     Args:
-        ledger: None where there is none.
+        ledger: None if not configured.
     """
 
     def __init__(
@@ -74,40 +74,40 @@ class Memory:
 
     @property
     def configured(self) -> bool:
-        """Tell whether there is a memory outside the database."""
+        """Tell whether a ledger is configured."""
         return self._ledger is not None
 
     @property
     def disagrees(self) -> bool:
-        """Tell whether the log was found other than is remembered of it."""
+        """Tell whether the log was found to differ from its checkpoints."""
         return bool(self._broken or self._behind)
 
     def entries(self) -> list[Entry]:
-        """Return the lines of the ledger; raises SetupError when it is damaged."""
+        """Return the lines of the ledger; raises SetupError if it is damaged."""
         return self._ledger.entries() if self._ledger else []
 
     def last_at(self) -> datetime | None:
-        """Return when the newest line that tells its time was written; None where none does."""
+        """Return the time of the newest line that has one; None if no line does."""
         try:
             lines = self.entries()
         except SetupError:
-            # What is damaged is told by `look`; a time that it tells proves nothing.
+            # Damage is reported by `look`; a time in a damaged ledger proves nothing.
             return None
-        told = next((line["at"] for line in reversed(lines) if "at" in line), None)
-        return datetime.fromisoformat(told) if told else None
+        stamp = next((line["at"] for line in reversed(lines) if "at" in line), None)
+        return datetime.fromisoformat(stamp) if stamp else None
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Add lines to the ledger; raises SetupError."""
+        """Append lines to the ledger; raises SetupError."""
         if self._ledger:
             self._ledger.append(entries)
 
     def verify(self) -> Verified:
-        """Recompute the whole log and hold it against the checkpoints of database and ledger."""
+        """Recompute the whole log and compare it with the checkpoints of database and ledger."""
         points = model.remembered(self.entries())
         with self._database.transaction(read=True) as tx:
             unnoted = self._audit.noted(tx) is None
         if unnoted:
-            # After an upgrade somebody may verify before a start has adopted the chain.
+            # After an upgrade, a verification may run before a start has adopted the chain.
             with self._database.transaction() as tx:
                 self._audit.sequence(tx, 0)
         with self._database.transaction(read=True) as tx:
@@ -118,28 +118,28 @@ class Memory:
                 return Verified(0, error, waiting)
 
     def look(self) -> ChainBroken | None:
-        """Hold the log against every checkpoint, and raise an alarm where one disagrees.
+        """Compare the log with all checkpoints, and raise an alarm if one differs.
 
         Returns:
-            What disagrees, None where nothing does.
+            The first difference; None if there is none.
 
         Raises:
             SetupError: The ledger is damaged.
         """
         with self._database.transaction() as tx:
-            # Who begins the ledger writes its first line before the mark that there is one.
+            # A new ledger gets its first line before the database is marked to have one.
             take_start(tx)
             lines = self.entries()
-            # Links of the first version are adopted before they are judged.
+            # Links of the first version are adopted before they are compared.
             self._audit.sequence(tx, 0)
             self._judge(tx, lines)
             found = self._behind or self._broken
             if found:
                 logs.get().error("audit_disagrees", position=found.position)
                 if self._audit.due(tx, f"disagrees:{found.position}", _ONCE):
-                    told: dict[str, Any] = {"position": found.position, "what": found.what}
-                    self._audit.append(tx, "audit.disagrees", actor="ledger", **told)
-                    self._outbox.put(tx, "alarm.audit_disagrees", None, told)
+                    details: dict[str, Any] = {"position": found.position, "what": found.what}
+                    self._audit.append(tx, "audit.disagrees", actor="ledger", **details)
+                    self._outbox.put(tx, "alarm.audit_disagrees", None, details)
             if self._lost:
                 logs.get().error("ledger_lost")
                 if self._audit.due(tx, "ledger_lost", _ONCE):
@@ -148,23 +148,23 @@ class Memory:
         return found
 
     def behind(self, tx: Tx, lines: Sequence[Entry]) -> bool:
-        """Tell whether the database is older than the ledger, unless that was put right.
+        """Tell whether the database is older than the ledger, unless that was repaired.
 
-        Either the log ends or goes on elsewhere than is remembered, or an act since is not in it.
+        It is older if the log differs from a checkpoint of the ledger, or lacks an act since then.
         """
-        # Another process may have put it right: what is remembered still tells.
+        # Another process may have repaired it: the ledger still shows the difference.
         self._behind = self._audit.differing(tx, model.remembered(lines))
         if self._behind and self._audit.differing(tx, model.ahead(lines)):
             return True
         return self._audit.lacks(tx, model.unproven(lines, self.agreed(tx, lines)))
 
-    def tell_restored(self, tx: Tx, told: Mapping[str, Any]) -> None:
-        """Leave it in the log and raise the alarm: the database was restored and put right."""
-        self._audit.append(tx, "database.restored", actor="ledger", **told)
-        self._outbox.put(tx, "alarm.database_restored", None, told)
+    def tell_restored(self, tx: Tx, details: Mapping[str, Any]) -> None:
+        """Record in the log that a restored database was repaired, and raise the alarm."""
+        self._audit.append(tx, "database.restored", actor="ledger", **details)
+        self._outbox.put(tx, "alarm.database_restored", None, details)
 
     def restored(self) -> None:
-        """Note in the ledger that a restored database is put right, and how far its log goes."""
+        """Record in the ledger that a restored database is repaired, with the end of its log."""
         with self._database.transaction() as tx:
             self._audit.sequence_waiting(tx)
             here = self._audit.checkpoint(tx)
@@ -172,7 +172,7 @@ class Memory:
             self.write([self._line(model.RESTORED, Point(*here))])
 
     def accept(self, actor: str, reason: str) -> Point:
-        """Take log and ledger as they stand, on an operator's word."""
+        """Accept log and ledger in their current state, by decision of an operator."""
         with self._database.transaction() as tx:
             point = self._audit.accept(tx, actor, reason)
             if self._ledger is None:
@@ -186,11 +186,11 @@ class Memory:
     def remember(
         self, tx: Tx, more: Callable[[Sequence[Entry]], list[Entry]] = lambda _known: []
     ) -> int:
-        """Bring the ledger up to date; return how many lines were added.
+        """Add missing lines to the ledger; return how many were added.
 
         Args:
-            tx: The unit of work.
-            more: Returns the lines that are missing beside the end of the log.
+            tx: The transaction.
+            more: Returns the missing lines, except the checkpoint of the end of the log.
         """
         if self._ledger is None:
             return 0
@@ -207,18 +207,18 @@ class Memory:
         return count
 
     def remember_due(self, tx: Tx, _now: datetime) -> int:
-        """Note how far the log has come, as a task."""
+        """Record the current end of the log in the ledger, as a background task."""
         return self.remember(tx)
 
     def agreed(self, tx: Tx, lines: Sequence[Entry]) -> int:
-        """Return the index of the last line whose place in the log is as the database has it."""
+        """Return the index of the last line that matches the log of the database; -1 if none."""
         places = [at for at, line in enumerate(lines) if "position" in line]
         heads = self._audit.heads_at(tx, [lines[at]["position"] for at in places])
         same = (at for at in reversed(places) if _same(heads, lines[at]))
         return next(same, -1)
 
     def catch_up(self) -> int:
-        """Keep acts that a process did and died of before the ledger had them."""
+        """Add acts that a process committed before it could write them to the ledger."""
         if self._ledger is None:
             return 0
 
@@ -233,29 +233,29 @@ class Memory:
         return self._ledger.add(missing)
 
     def tell_late(self, tx: Tx) -> Waiting:
-        """Raise an alarm, once an hour, while leaves of the log wait for too long."""
+        """Raise an alarm, at most once an hour, while leaves wait too long for a position."""
         waiting = self._audit.waiting(tx)
         if waiting.late and self._audit.due(tx, "late", _HOURLY):
             seconds = int(waiting.oldest.total_seconds())
-            told = {"count": waiting.late, "seconds": seconds}
+            details = {"count": waiting.late, "seconds": seconds}
             logs.get().error("audit_unsequenced", rows=waiting.late)
-            self._outbox.put(tx, "alarm.audit_unsequenced", None, told)
+            self._outbox.put(tx, "alarm.audit_unsequenced", None, details)
         return waiting
 
     def sound(self) -> bool:
-        """Tell whether the log fits its own checkpoints."""
+        """Tell whether the log matches its own checkpoints."""
         if self._broken:
             self._again()
         return self._broken is None
 
     def there(self) -> bool:
-        """Tell whether the ledger is the one that there was."""
+        """Tell whether the ledger is the one that belongs to this database."""
         if self._lost:
             self._again()
         return not self._lost
 
     def findings(self, tx: Tx) -> list[dict[str, str]]:
-        """Tell what is wrong with log and ledger, each with what mends it."""
+        """Return the problems of log and ledger, each with its remedy."""
         self._judge(tx, self.entries())
         found, waiting = [], self._audit.waiting(tx)
         accept = "lamina audit verify; once it is explained, lamina audit accept-ledger --reason R"
@@ -272,7 +272,7 @@ class Memory:
         return [{"what": what, "state": state, "mend": mend} for what, state, mend in found]
 
     def codes(self) -> list[str]:
-        """Return the names of what is wrong, as far as it is known without looking again."""
+        """Return the codes of problems known from the last comparison."""
         with self._database.transaction(read=True) as tx:
             waiting = self._audit.waiting(tx)
         states = {
@@ -289,7 +289,7 @@ class Memory:
             with self._database.transaction(read=True) as tx:
                 waiting = self._audit.waiting(tx)
         except Unavailable:
-            # The other metrics are wanted most while the database is away.
+            # The other metrics matter most while the database is unavailable.
             return math.nan, math.nan
         return float(waiting.count), max(0.0, waiting.oldest.total_seconds())
 
@@ -301,11 +301,11 @@ class Memory:
     def _judge(self, tx: Tx, lines: Sequence[Entry]) -> None:
         self._broken = self._audit.disagreement(tx)
         self._behind = self._audit.differing(tx, model.remembered(lines))
-        # Another file, none, or none any more.
+        # Another file, an empty one, or a missing one.
         self._lost = self._audit.reported(tx, _MARK) and not model.begun(lines)
 
     def _committed(self, info: Mapping[Any, Any]) -> None:
-        """Keep what a unit of work took away, before anybody is told that it is done."""
+        """Append the acts of a committed transaction to the ledger, before its caller returns."""
         acts = acts_of(info)
         if not acts or self._ledger is None:
             return
@@ -313,12 +313,12 @@ class Memory:
             self._ledger.append([*self._unwritten, *acts])
             self._unwritten = []
         except SetupError as error:
-            # It is done, and a restore could undo it until the next line that can be written.
+            # It is committed, and a restore could undo it until the next line that can be written.
             self._unwritten += acts
             logs.get().error("ledger_unwritten", rows=len(self._unwritten), **logs.kind(error))
 
     def _begin(self) -> None:
-        """Begin a ledger for a database that never had one."""
+        """Start a ledger for a database that never had one."""
         if self._ledger is None or self._lost:
             return
         with self._database.transaction() as tx:

@@ -1,4 +1,4 @@
-"""Take away again what a restored backup has brought back."""
+"""Repeat acts that a restored backup has undone."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,23 +12,23 @@ from service.store.engine import Store, Tx
 from service.telemetry import logs
 
 Repeat = Callable[[Tx, LedgerAct], bool]
-"""Does an act again; False when it stands, NotFound when there is nobody to do it to."""
+"""Repeats an act; False if it is in effect already. Raises NotFound if its target is missing."""
 
 
 @dataclass(slots=True)
 class RepeatResult:
-    """How many acts were done again, and how many could not be, by kind."""
+    """How many acts were repeated, and how many could not be, by kind."""
 
     repeated: Counter[str] = field(default_factory=Counter)
     left: Counter[str] = field(default_factory=Counter)
 
 
 class Repeating:
-    """The acts that are repeated, each kind by its feature.
+    """Acts that can be repeated, each kind by its feature.
 
     Args:
-        repeats: What does each kind again.
-        propose: Brings back a policy that the ledger holds and the database does not.
+        repeats: Repeats each kind of act.
+        propose: Restores a policy that is in the ledger but not in the database.
     """
 
     def __init__(
@@ -42,11 +42,12 @@ class Repeating:
         self._propose = propose
 
     def run(self, lines: Sequence[Entry], *, restored: bool) -> RepeatResult:
-        """Repeat what stands of some lines, each act in a unit of work of its own.
+        """Repeat the acts of some lines that are still in effect, each in its own transaction.
 
         Args:
-            lines: Those that the database may not know of.
-            restored: Whether it is known to be older; then what nothing repeats is counted too.
+            lines: Those that may be missing from the database.
+            restored: Whether the database is known to be older; then acts that cannot be repeated
+                are counted too.
         """
         outcome = RepeatResult()
         documents = model.documents(lines)
@@ -62,7 +63,7 @@ class Repeating:
                         self._propose(tx, document)
                     outcome.repeated[act.what] += repeat(tx, act)
             except NotFound:
-                # Whoever it was about came after the backup, and is not there.
+                # The subject was created after the backup and does not exist.
                 continue
             except LaminaError as error:
                 logs.get().error("act_not_repeated", job=act.what, **logs.kind(error))

@@ -1,4 +1,4 @@
-"""Look after log and ledger while the process runs: a restore under it is found out too."""
+"""Compare log and ledger while the process runs, to detect a restore under a running process."""
 
 import threading
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from service.telemetry import logs
 
 _EVERY: Final = 15.0
 _LOOKS: Final = 20
-"""At each of so many turns the log is held against the checkpoints of the database too."""
+"""How many rounds pass between comparisons with the checkpoints of the database."""
 
 
 class Watch:
-    """A thread of every process that serves or works.
+    """A thread in each process that serves or works.
 
     Args:
-        compare: Puts right what a restored database has undone.
-        remember: Brings the ledger of this process up to date.
+        compare: Repeats what a restored database has undone.
+        remember: Adds missing lines to the ledger.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Watch:
         self._turn = 0
 
     def once(self) -> bool:
-        """Look once; return whether the database had to be put right."""
+        """Compare once; return whether the database had to be repaired."""
         self._database.follow()
         lines = self._memory.entries()
         with self._database.transaction(read=True) as tx:
@@ -52,11 +52,11 @@ class Watch:
         return behind
 
     def start(self) -> None:
-        """Look every few seconds, in a thread."""
+        """Start a thread that compares every few seconds."""
         threading.Thread(target=self._loop, name="lamina-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Let the thread end."""
+        """Stop the thread."""
         self._stop.set()
 
     def _loop(self) -> None:

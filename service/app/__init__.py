@@ -1,7 +1,7 @@
-"""The composition root: every feature is wired here, and nowhere else.
+"""The composition root: the only place where features are wired together.
 
-What it offers is imported when it is first asked for: a command that lists clients needs neither
-Flask nor the models of faces.
+Members are imported on first use: a command that lists clients needs neither Flask nor the face
+models.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The long job that compares a policy document with what was decided."""
+"""Long job that compares a policy document with stored decisions."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -12,11 +12,11 @@ from service.store.engine import Store
 
 
 def backtest_plan(database: Store, lives: Lives, params: Mapping[str, Any]) -> Work:
-    """Return the work of one backtest: a page of decisions a step, and the table at the end.
+    """Return the work of a backtest: a page of decisions per step, and the table at the end.
 
     Args:
         database: The database.
-        lives: The documents.
+        lives: The policy documents.
         params: `version`, `limit`, and `since` as an RFC 3339 time or None.
     """
     since = datetime.fromisoformat(params["since"]) if params["since"] else None

@@ -1,4 +1,4 @@
-"""Every feature wired to the others, and nowhere else."""
+"""The container: opens database and keys, and wires all features together."""
 
 import math
 import os
@@ -80,7 +80,7 @@ _NOBODY: Final = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """The features of one process."""
+    """The features of a process, wired together."""
 
     settings: Settings
     clock: Clock
@@ -129,8 +129,8 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
     """Open database and keys, and wire the features.
 
     Raises:
-        SetupError: A key file is missing or unsafe, the schema is another, or the keys are not
-            those the database was made with, or a model is bad; the detail says what to mend.
+        SetupError: A key file is missing or unsafe, the schema version differs, the keys are not
+            those of this database, or a model is invalid; the detail says what to correct.
         Unavailable: The database does not answer.
     """
     clock, models = clock or SystemClock(), open_models(settings.behavior_model)
@@ -234,7 +234,7 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
     }
     ends = ErasureDependencies(
         accounts.lock,
-        # An export holds something of every class.
+        # An export contains data of every class.
         {name: (*ending.get(name, ()), exports.delete_for) for name in SUBJECT_CLASSES},
         (operators.delete_for, sessions.erase, devices.delete_for, accounts.mark_erased),
         sessions.end_everything,
@@ -378,7 +378,7 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
 
 
 def _measured(container: Container) -> Container:
-    """Show what stands and waits, and count the turns of background work."""
+    """Register gauges of queues and keys, and count runs of background tasks."""
     install(
         container.metrics,
         Gauges(
@@ -397,11 +397,11 @@ def _measured(container: Container) -> Container:
 def _lasting(
     accounts: Accounts, shredding: Shredding, tx: Tx, subject: UUID, since: datetime
 ) -> bool:
-    """Lock a subject; tell whether it is there, and nothing of it was erased since a time."""
+    """Lock a subject; tell whether it exists and none of its data was erased since a time."""
     return accounts.hold(tx, subject) and not shredding.since(tx, subject, since)
 
 
-def _long_jobs(  # noqa: PLR0913 - one argument per feature it leans on
+def _long_jobs(  # noqa: PLR0913 - one argument per dependency
     store: Store,
     keys: KeyAdminDependencies,
     exports: Exports,
@@ -421,7 +421,7 @@ def _long_jobs(  # noqa: PLR0913 - one argument per feature it leans on
 def _end_with_suspension(
     accounts: Accounts, sessions: Sessions, recoveries: Recoveries, operators: Operators
 ) -> None:
-    """Let a suspension end access, a recovery and what an operator asked for, whoever suspends."""
+    """On any suspension, end the subject's access, recoveries, and requests as an operator."""
 
     def suspended(tx: Tx, subject: UUID) -> None:
         sessions.end_access(tx, subject, "suspended")
@@ -432,7 +432,7 @@ def _end_with_suspension(
 
 
 def _stands(operators: Operators, clients: Clients, tx: Tx, actor: str, scope: str) -> bool:
-    """Tell whether who queued a job, an operator, a client or the host, may still do it."""
+    """Tell whether the actor that queued a job (operator, client or host) still has its scope."""
     client = parse_id(actor)
     if client is None:
         return operators.stands(tx, actor, scope)
@@ -440,7 +440,7 @@ def _stands(operators: Operators, clients: Clients, tx: Tx, actor: str, scope: s
     return found is not None and scope in found.scopes
 
 
-def _sessions(  # noqa: PLR0913 - one argument per feature it leans on
+def _sessions(  # noqa: PLR0913 - one argument per dependency
     accounts: Accounts,
     authenticators: Authenticators,
     policies: Policies,
@@ -459,7 +459,7 @@ def _sessions(  # noqa: PLR0913 - one argument per feature it leans on
 
 
 def _readings(clock: Clock, audit: AuditLog, outbox: Outbox, memory: Memory) -> Readings:
-    # A clock that is set by hand, as in tests and replays, is not compared with the database's.
+    # A clock that is set by hand, as in tests and replays, is not compared with the database.
     compared = database_time if isinstance(clock, SystemClock) else None
     return Readings(clock, audit, outbox, compared, memory.last_at)
 
@@ -492,7 +492,7 @@ def _context(settings: Settings, key_store: KeyStore) -> LoginContextSignal:
 def _policies(store: Store, key_store: KeyStore, clock: Clock) -> Policies:
     policies = Policies(clock)
     policies.take_up(store, sealing="service" in key_store.classes())
-    # Read again whenever key states are: every five seconds.
+    # Reload with the key states: every five seconds.
     key_store.on_refresh(policies.refresh)
     return policies
 
@@ -524,19 +524,19 @@ def _stored_faces(store: Store, face: FaceFactor) -> float:
         with store.transaction(read=True) as tx:
             return float(face.stored(tx))
     except Unavailable:
-        # The other metrics are wanted most while the database is away.
+        # The other metrics matter most while the database is unavailable.
         return math.nan
 
 
 def _count_faces(face: FaceFactor, outbox: Outbox, tx: Tx, _now: datetime) -> int:
-    """Raise the alarm every day on which too many faces are stored."""
+    """Raise a daily alarm while too many faces are stored; return their number."""
     count = face.stored(tx)
     if face.near_limit(count):
         outbox.put(tx, "alarm.stored_faces", None, {"stored": count, "filing_at": 100_000})
     return count
 
 
-def _watch(  # noqa: PLR0913, PLR0917 - one argument per feature that is told of
+def _watch(  # noqa: PLR0913, PLR0917 - one argument per dependency
     store: Store,
     key_store: KeyStore,
     audit: AuditLog,

@@ -1,4 +1,4 @@
-"""Build what delivers messages from the settings."""
+"""Build senders, outbox and webhooks from the settings."""
 
 import sys
 from base64 import b64decode
@@ -26,7 +26,7 @@ from service.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class DeliveryService:
-    """What delivers messages, and who hears of events."""
+    """Delivery of messages, and the webhooks that receive events."""
 
     delivering: Delivering
     webhooks: Webhooks
@@ -35,10 +35,10 @@ class DeliveryService:
 def open_delivery(
     settings: Settings, store: Store, audit: AuditLog, clock: Clock, metrics: Metrics
 ) -> tuple[Outbox, DeliveryService]:
-    """Return the outbox and what delivers from it.
+    """Return the outbox and the delivery of its messages.
 
     Raises:
-        SetupError: A URL, a secret or a text cannot be; the detail names the setting.
+        SetupError: A URL, secret or text is invalid; the detail names the setting.
     """
     webhooks = Webhooks(audit, clock, settings, plain=settings.mode == "development")
     senders = _senders(settings, partial(_endpoint, store, webhooks), clock)
@@ -75,7 +75,7 @@ def _mail(settings: Settings, texts: Texts, clock: Clock) -> Sender:
     except ValueError as error:
         raise SetupError("bad_setting", f"LAMINA_SMTP_URL: {error}") from None
     if not settings.smtp_from:
-        detail = "LAMINA_SMTP_FROM: LAMINA_SMTP_URL needs the address that mail comes from"
+        detail = "LAMINA_SMTP_FROM: LAMINA_SMTP_URL needs a sender address"
         raise SetupError("bad_setting", detail)
     name, alarmed = settings.service_name, settings.alarm_email
     return SmtpSender(where, texts, sender, name, clock, alarmed)
@@ -84,7 +84,7 @@ def _mail(settings: Settings, texts: Texts, clock: Clock) -> Sender:
 def _secret(text: str) -> bytes:
     secret = b64decode(text.removeprefix("whsec_"))
     if not secret:
-        detail = "LAMINA_SMS_SECRET: LAMINA_SMS_URL needs a secret, which signs the requests"
+        detail = "LAMINA_SMS_SECRET: LAMINA_SMS_URL needs a secret to sign requests"
         raise SetupError("bad_setting", detail)
     return secret
 

@@ -1,6 +1,6 @@
-"""What a command on the host reads with: the ground of the house, and a feature when asked for.
+"""Features for commands on the host: database, keys, and each feature only when used.
 
-No web, no model of a face or of behavior, no background work: what is listed needs none of it.
+Loads no web framework, face or behavior model, and no background work: listing needs none.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Desk:
-    """Opens each feature once, when it is first used."""
+    """Opens each feature on first use."""
 
     def __init__(self, settings: Settings, clock: Clock, store: Store, key_store: KeyStore) -> None:
         self.settings = settings
@@ -36,33 +36,33 @@ class Desk:
 
     @cached_property
     def audit(self) -> AuditLog:
-        """The log."""
+        """The audit log."""
         return open_audit(self.settings, self.key_store, self.clock)
 
     @cached_property
     def clients(self) -> "Clients":
-        """The services that may call."""
+        """The registered clients."""
         from service.clients.actions import Clients  # noqa: PLC0415 - a feature when asked for
 
         return Clients(self.audit, self.clock)
 
     @cached_property
     def outbox(self) -> "Outbox":
-        """What waits for delivery."""
+        """The messages that wait for delivery."""
         from service.notifications.actions.outbox import Outbox  # noqa: PLC0415 - as above
 
         return Outbox(self.clock)
 
     @cached_property
     def webhooks(self) -> "Webhooks":
-        """Who hears of events."""
+        """The registered webhooks."""
         from service.notifications.actions.webhooks import Webhooks  # noqa: PLC0415 - as above
 
         return Webhooks(self.audit, self.clock, plain=self.settings.mode == "development")
 
     @cached_property
     def operators(self) -> "Operators":
-        """Who operates, and the alarms of what is done on the host; nothing is approved here."""
+        """Operators and break-glass alarms; no act can be approved here."""
         from service.accounts.actions import Accounts  # noqa: PLC0415 - as above
         from service.operators.actions import Operators  # noqa: PLC0415 - as above
         from service.operators.model import required  # noqa: PLC0415 - as above
@@ -73,11 +73,11 @@ class Desk:
 
     @cached_property
     def lives(self) -> "Lives":
-        """The policy documents, to be listed and shown; none can be validated here."""
+        """The policy documents, for listing and showing; none can be validated here."""
         from service.policy.actions.documents import Lives  # noqa: PLC0415 - as above
         from service.policy.actions.evaluation import Policies  # noqa: PLC0415 - as above
 
-        # The shipped document is stored by whoever comes first.
+        # The first process that starts stores the shipped document.
         Policies(self.clock).take_up(self.store, sealing="service" in self.key_store.classes())
         return Lives(frozenset(), self.audit, self.clock, self.settings)
 

@@ -1,6 +1,6 @@
-"""When everything that is stored ends: the tasks that drop it, page by page.
+"""Retention: the tasks that delete expired data, page by page.
 
-`docs/retention.md` states the same table by table; `tests/functional/test_month.py` holds it.
+`docs/retention.md` states the same table by table; `tests/functional/test_month.py` checks it.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _HOUR: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The features that keep something for a while."""
+    """The features with expiring data."""
 
     accounts: Accounts
     answers: Answers
@@ -59,7 +59,7 @@ class Ending:
 
 
 def ends_of(of: Ending) -> Sequence[Task]:
-    """Return the tasks that drop what has come to its end."""
+    """Return the tasks that delete expired data."""
 
     def sessions(tx: Tx, now: datetime) -> int:
         return of.sessions.drop_ended(tx, now, of.tokens.let_go)

@@ -1,7 +1,7 @@
-"""What stands and waits, read when somebody asks for it: queues, keys, connections, hashes.
+"""Gauges read at each scrape: queues, keys, connections and password hashes.
 
-All of it is in `Metrics.private` alone: an outbox grows by what a login notices, and how many
-hashes run tells what others try.
+They are in `Metrics.private` only: an outbox that grows reveals logins, and the number of running
+hashes reveals the attempts of others.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,28 +24,28 @@ from service.notifications.actions.outbox import Outbox
 from service.store.engine import Store, Tx
 from service.telemetry.metrics import Metrics
 
-_TOLD: Final = {
+_FAMILIES: Final = {
     "lamina_outbox_waiting": ("Messages that wait for delivery.", ()),
-    "lamina_outbox_oldest_seconds": ("For how long the oldest of them has waited.", ()),
+    "lamina_outbox_oldest_seconds": ("Age of the oldest waiting message.", ()),
     "lamina_long_jobs": ("Long jobs that wait or run.", ("state",)),
-    "lamina_long_jobs_oldest_seconds": ("For how long the oldest of them is there.", ()),
-    "lamina_worker_alive": ("Whether some process does the background work.", ()),
-    "lamina_instances_alive": ("Processes that gave a sign of life lately.", ()),
+    "lamina_long_jobs_oldest_seconds": ("Age of the oldest long job.", ()),
+    "lamina_worker_alive": ("Whether a process runs background work.", ()),
+    "lamina_instances_alive": ("Processes with a recent heartbeat.", ()),
     "lamina_key_age_seconds": ("Age of the key in use.", ("tier", "class")),
     "lamina_database_up": ("Whether the database answers.", ()),
     "lamina_database_connections": ("Connections of this process.", ("state",)),
-    "lamina_database_connections_most": ("How many connections it may have.", ()),
-    "lamina_hash_turns": ("How many password hashes may run at once.", ()),
+    "lamina_database_connections_most": ("Maximum connections of this process.", ()),
+    "lamina_hash_turns": ("Maximum concurrent password hashes.", ()),
     "lamina_hashes": ("Password hashes that run or wait.", ("state",)),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Gauges(Collector):
-    """Reads all of it at once.
+    """Reads all gauges in one transaction.
 
     Args:
-        hashing: Returns how busy the hasher of passwords is.
+        hashing: Returns the load of the password hasher.
     """
 
     store: Store
@@ -57,24 +57,24 @@ class Gauges(Collector):
     clock: Clock
 
     def describe(self) -> Iterator[Metric]:
-        """Return the families without their values."""
+        """Return the metric families without values."""
         return iter(_families().values())
 
     def collect(self) -> Iterator[Metric]:
-        """Return the families; those of the database are empty while it is away."""
+        """Return the metric families; database gauges are omitted while it is unavailable."""
         found = _families()
         load = self.hashing()
         found["lamina_hash_turns"].add_metric([], load.turns)
         found["lamina_hashes"].add_metric(["running"], load.taken)
         found["lamina_hashes"].add_metric(["waiting"], load.waiting)
-        # Before this reads: the connection that it takes is no work of the service.
+        # Counted before the query below, whose connection is not load of the service.
         self._connections(found)
         try:
             with self.store.transaction(read=True) as tx:
                 self._stored(tx, found)
             found["lamina_database_up"].add_metric([], 1)
         except LaminaError:
-            # The others are wanted most while the database is away.
+            # The others matter most while the database is unavailable.
             found = {name: it for name, it in found.items() if it.samples}
             found["lamina_database_up"] = _family("lamina_database_up")
             found["lamina_database_up"].add_metric([], 0)
@@ -112,7 +112,7 @@ class Gauges(Collector):
 
 
 def install(metrics: Metrics, gauges: Gauges) -> None:
-    """Show what stands and waits on the private address, and count the turns of background work."""
+    """Register the gauges on the private address, and count runs of background tasks."""
     metrics.private.register(gauges)
     metrics.expect_jobs((*gauges.jobs.names, *gauges.long_jobs.kinds))
     gauges.jobs.on_end(metrics.job)
@@ -120,9 +120,9 @@ def install(metrics: Metrics, gauges: Gauges) -> None:
 
 
 def _families() -> dict[str, GaugeMetricFamily]:
-    return {name: _family(name) for name in _TOLD}
+    return {name: _family(name) for name in _FAMILIES}
 
 
 def _family(name: str) -> GaugeMetricFamily:
-    told, labels = _TOLD[name]
-    return GaugeMetricFamily(name, told, labels=labels)
+    help_text, labels = _FAMILIES[name]
+    return GaugeMetricFamily(name, help_text, labels=labels)

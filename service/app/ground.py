@@ -1,6 +1,6 @@
-"""What every process stands on, whatever part of the house it opens: database, keys, log.
+"""The base of every process: database, keys and audit log.
 
-It leans on no feature that people see, so that a command which only reads waits for little.
+It depends on no user-facing feature, so that commands which only read start fast.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +31,7 @@ _EVERY_TABLE: Final = "service.app.container"
 
 
 def foundation(settings: Settings, clock: Clock) -> tuple[Store, KeyStore, SigningKeys]:
-    """Return the database and the keys of this process, read; raises SetupError."""
+    """Return the database and the loaded keys of this process; raises SetupError."""
     signing = SigningKeys(clock)
     store, key_store = ground(settings, clock, signing.load)
     key_store.on_refresh(signing.refresh)
@@ -41,12 +41,12 @@ def foundation(settings: Settings, clock: Clock) -> tuple[Store, KeyStore, Signi
 def ground(
     settings: Settings, clock: Clock, *loads: Callable[[Tx], None]
 ) -> tuple[Store, KeyStore]:
-    """Return the database and the keys that seal and prove its rows; raises SetupError.
+    """Return the database, and the keys that seal and authenticate its rows; raises SetupError.
 
     Args:
         settings: The settings.
-        clock: Tells when.
-        loads: What else is read in the same unit of work.
+        clock: The time.
+        loads: What else is loaded in the same transaction.
     """
     key_store, engine = open_key_store(settings, clock), make_engine(settings.database_url)
     try:
@@ -62,7 +62,7 @@ def ground(
 
 
 class _Notary:
-    """What authenticates the audit log: keys of the vault, and the key of records."""
+    """Authenticates the audit log: by purpose keys of the key store, and by the record key."""
 
     def __init__(self, key_store: KeyStore, clock: Clock, issuer: str) -> None:
         self._key_store = key_store
@@ -70,11 +70,11 @@ class _Notary:
         self._issuer = issuer
 
     def key(self, tx: Tx, purpose: str) -> bytes:
-        """Return 32 bytes for a purpose; raises KeyUnavailable without the class `service`."""
+        """Return a 32-byte key for a purpose; raises KeyUnavailable without the class `service`."""
         return self._key_store.purpose_key(tx, purpose)
 
     def sign(self, tx: Tx, claims: Mapping[str, Any]) -> str:
-        """Return a JWS, empty where this process does not hold the class `receipt`."""
+        """Return a JWS; empty if this process does not have the class `receipt`."""
         if "receipt" not in self._key_store.classes():
             return ""
         return self._records.sign(tx, "checkpoint", claims)
@@ -87,12 +87,12 @@ class _Notary:
 
 
 def open_audit(settings: Settings, key_store: KeyStore, clock: Clock) -> AuditLog:
-    """Return the audit log under keys of the vault."""
+    """Return the audit log, authenticated by the key store."""
     return AuditLog(clock, _Notary(key_store, clock, settings.issuer), ABOUT)
 
 
 def open_key_store(settings: Settings, clock: Clock) -> KeyStore:
-    """Read the root keys; raises SetupError that names the file and what to mend."""
+    """Open the root keys; raises SetupError that names the file and what to correct."""
 
     def reopen(key_class: str) -> RootProvider:
         return open_root(settings.root_for(key_class), [key_class])
@@ -117,12 +117,12 @@ def _settle(store: Store, key_store: KeyStore, clock: Clock) -> None:
     state = RowState(store, AuditLog(clock), clock)
     if state.settled():
         return
-    # Rows of every table get a MAC, so each must be known, however little of the house is open.
+    # Rows of every table get a MAC, so import all tables, even if few features are open.
     import_module(_EVERY_TABLE)
     try:
         count = state.settle()
     except ChainBroken as error:
-        detail = f"rows have no MACs yet, and the log they must agree with is broken: {error}"
+        detail = f"rows have no MACs yet, and the log to compare them with is broken: {error}"
         raise SetupError("log_broken", detail) from None
     if count:
         logs.get().warning("rows_authenticated", rows=count)
@@ -135,5 +135,5 @@ def _load(store: Store, loads: Iterable[Callable[[Tx], None]]) -> None:
             for load in loads:
                 load(tx)
     except CryptoError:
-        detail = "the root keys are not those that this database was made with"
+        detail = "the root keys are not those of this database"
         raise SetupError("wrong_root_keys", detail) from None

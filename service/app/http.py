@@ -1,4 +1,4 @@
-"""The Flask app over the features."""
+"""The Flask app of the service."""
 
 from collections.abc import Callable
 from functools import partial
@@ -45,7 +45,7 @@ from service.web.pacing import RequestRates
 
 
 def create_app(container: Container) -> Flask:
-    """Return the Flask app over the features."""
+    """Return the Flask app that serves the features of a container."""
     settings = container.settings
     logs.configure(settings.log_level)
     app = Flask("lamina", static_folder=None)

@@ -1,4 +1,4 @@
-"""What works with keys: their life cycle, the ledger and recovery."""
+"""Wire key administration, the ledger and key recovery."""
 
 import os
 import platform
@@ -27,7 +27,7 @@ from service.store.turns import take_start
 def open_ledger(
     settings: Settings, store: Store, key_store: KeyStore, clock: Clock
 ) -> Ledger | None:
-    """Return the memory outside the database, where there is one that this process can read."""
+    """Return the ledger; None if not configured or if this process lacks the class `service`."""
     if settings.ledger_path is None or "service" not in key_store.classes():
         return None
     with store.transaction() as tx:
@@ -45,7 +45,7 @@ def open_keys(
     audit: AuditLog,
     clock: Clock,
 ) -> KeyAdminDependencies:
-    """Return what the life cycle of keys works with."""
+    """Return the dependencies of key administration."""
     records = RecordKeys(clock, settings.issuer)
     instances = Instances(store, key_store, signing, clock, f"{platform.node()} {os.getpid()}")
     return KeyAdminDependencies(
@@ -66,7 +66,7 @@ def open_keys(
 
 
 def open_recovery(settings: Settings) -> tuple[Store, KeyRecovery]:
-    """Open a database whose KEKs may be under roots that are lost, to recover them; raises."""
+    """Open a database with lost root keys for recovery; raises SetupError or Unavailable."""
     clock = SystemClock()
     key_store = open_key_store(settings, clock)
     engine = make_engine(settings.database_url)

@@ -1,4 +1,4 @@
-"""How each act that a restored backup has undone is done again."""
+"""Repeat each kind of act that a restored backup has undone."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _BY = "ledger"
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The features whose acts are repeated."""
+    """The features that own repeatable acts."""
 
     accounts: Accounts
     authenticators: Authenticators
@@ -38,11 +38,11 @@ class Again:
     clock: Clock
 
     def repeating(self, database: Store) -> Repeating:
-        """Return what repeats acts, each in a unit of work of its own."""
+        """Return the object that repeats acts, each in its own transaction."""
         return Repeating(database, self.repeats(), partial(self.lives.restore, actor=_BY))
 
     def repeats(self) -> Mapping[str, Repeat]:
-        """Return what does each kind of act again."""
+        """Return the function that repeats each kind of act."""
         return {
             "authenticator.revoked": self._owned(self._revoke),
             "recovery_code.used": self._use_code,
@@ -60,7 +60,7 @@ class Again:
         }
 
     def _owned(self, repeat: Callable[[Tx, UUID, LedgerAct], bool]) -> Repeat:
-        """Lock the subject first (ADR 6); one who is not there has nothing to lose."""
+        """Lock the subject before repeating its act (ADR 6); an unknown subject raises NotFound."""
 
         def run(tx: Tx, act: LedgerAct) -> bool:
             if act.subject is None:
@@ -111,14 +111,14 @@ class Again:
         return True
 
     def _narrow(self, tx: Tx, act: LedgerAct) -> bool:
-        """Take what a change of scopes took; never give what it gave."""
+        """Remove the scopes that a change removed; never grant the ones that it added."""
         client = self.clients.active(tx, UUID(act.data["client"]))
         if client is None:
             return False
         left = set(act.data["scopes"])
         if client.scopes | client.idle <= left:
             return False
-        # What counts for nothing cannot be given again, and goes as well.
+        # Idle scopes cannot be granted again, so they are removed too.
         if kept := sorted(client.scopes & left):
             scopes = {"scopes": " ".join(kept)}
             self.clients.approve_scopes(tx, act.data["client"], scopes, _BY)
@@ -136,7 +136,7 @@ class Again:
         return _unless("policy_active", partial(self.lives.activate, tx, act.policy, _BY))
 
     def _tighten(self, tx: Tx, act: LedgerAct) -> bool:
-        """Set the live parameter again where that is stricter than what the backup has."""
+        """Set the threshold shift again if it is stricter than the one in the backup."""
         left = datetime.fromisoformat(act.data["expires_at"]) - self.clock.now()
         now = self.lives.parameters(tx)["tighten"]
         if left.total_seconds() <= 0 or act.data["target"] <= max(now["target"], now["value"]):
@@ -146,7 +146,7 @@ class Again:
 
 
 def _unless(code: str, do: Callable[[], object]) -> bool:
-    """Do something; False where it stands already, which is refused with this code."""
+    """Call a function; return False if it is refused with this code as already in effect."""
     try:
         do()
     except Conflict as error:

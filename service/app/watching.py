@@ -1,4 +1,4 @@
-"""What is told when the database does not hold what this service wrote, and nothing else."""
+"""Alarms for rows of the database that this service did not write."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -20,14 +20,14 @@ _LINES: Final = 50
 
 
 def canary_opened(store: Store, audit: AuditLog, outbox: Outbox, subject: UUID) -> None:
-    """Raise the alarm that a field of a subject who is a canary was opened."""
+    """Record and raise the alarm that a field of a canary was opened."""
     with store.transaction() as tx:
         audit.append(tx, "canary.opened", subject=subject)
         outbox.put(tx, "alarm.canary_opened", None, {"subject": str(subject)})
 
 
 class Comparing:
-    """Compares rows with the log, at the start and every day, and raises the alarm."""
+    """Compares rows with the audit log, at the start and every day, and raises the alarm."""
 
     def __init__(self, store: Store, state: RowState, outbox: Outbox, metrics: Metrics) -> None:
         self._store = store
@@ -36,18 +36,18 @@ class Comparing:
         self._metrics = metrics
 
     def all(self) -> Comparison:
-        """Compare every row; return what was found."""
-        return self._told(self._state.compare())
+        """Compare all rows; return the differences."""
+        return self._report(self._state.compare())
 
     def due(self) -> int:
-        """Compare every row as a task; return how many differ."""
+        """Compare all rows as a background task; return how many differ."""
         return self.all().count
 
     def lately(self) -> Comparison:
-        """Compare the rows that changed since all were compared; return what was found."""
-        return self._told(self._state.compare(lately=True))
+        """Compare the rows that changed since the last full comparison; return the differences."""
+        return self._report(self._state.compare(lately=True))
 
-    def _told(self, found: Comparison) -> Comparison:
+    def _report(self, found: Comparison) -> Comparison:
         self._metrics.differing.set(found.count)
         if found.count:
             for item in found.found[:_LINES]:
@@ -60,7 +60,7 @@ class Comparing:
 
 
 class RefusedRows:
-    """Raises the alarm about a row that was refused: once an hour for each."""
+    """Raises the alarm about refused rows: once an hour for each row."""
 
     def __init__(
         self, store: Store, audit: AuditLog, outbox: Outbox, metrics: Metrics, clock: Clock
@@ -70,10 +70,10 @@ class RefusedRows:
         self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
-        self._told: dict[tuple[str, str], datetime] = {}
+        self._reported: dict[tuple[str, str], datetime] = {}
 
     def tell(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Count and log every row, and put what is new into the log and the outbox."""
+        """Count and log all rows, and add new ones to the audit log and the outbox."""
         now = self._clock.now()
         for table, row in rows:
             self._metrics.refused.labels(table).inc()
@@ -87,15 +87,15 @@ class RefusedRows:
                     self._audit.append(tx, "row.refused", actor="store", table=table, row=row)
                     self._outbox.put(tx, "alarm.row_refused", None, {"table": table, "row": row})
         except LaminaError as error:
-            # The request is answered all the same; the next that meets the row tells again.
+            # The request is answered anyway; the next read of the row reports it again.
             for known in fresh:
-                self._told.pop(known, None)
+                self._reported.pop(known, None)
             logs.get().error("alarm_not_stored", **logs.kind(error))
 
     def _is_due(self, row: tuple[str, str], now: datetime) -> bool:
-        if now - self._told.get(row, now - _QUIET) < _QUIET:
+        if now - self._reported.get(row, now - _QUIET) < _QUIET:
             return False
-        if len(self._told) >= _REMEMBERED:
-            self._told.clear()
-        self._told[row] = now
+        if len(self._reported) >= _REMEMBERED:
+            self._reported.clear()
+        self._reported[row] = now
         return True

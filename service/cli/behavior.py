@@ -87,7 +87,7 @@ def train_command(
 @click.option("--plot", "plots", type=click.Path(path_type=Path), help="Directory of PNG plots.")
 @json_option
 @command
-def evaluate(  # noqa: PLR0913, PLR0917 - one argument an option
+def evaluate(  # noqa: PLR0913, PLR0917 - one argument per option
     file: Path,
     train_file: Path | None,
     folds: int | None,

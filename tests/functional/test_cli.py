@@ -105,7 +105,7 @@ def test_keys_of_another_database_are_refused(ready, tmp_path):
     ready("keys", "init", **other)
     answer = ready("keys", "status", **other)
     assert answer.exit_code == 2
-    assert "not those that this database was made with" in answer.stderr
+    assert "not those of this database" in answer.stderr
 
 
 def test_clients_are_managed(ready, tmp_path):

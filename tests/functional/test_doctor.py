@@ -250,7 +250,7 @@ def test_other_root_keys_are_told(alive, doctor, settings):
         .exit_code
         == 0
     )
-    assert "not those that this database was made with" in findings(doctor())["start"][0]
+    assert "not those of this database" in findings(doctor())["start"][0]
 
 
 @pytest.mark.edits_rows

@@ -72,7 +72,7 @@ class Delivering:
         alarmed: How many operators receive alarms, each by a separate delivery.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it leans on
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument per dependency
         self,
         database: Store,
         webhooks: Webhooks,

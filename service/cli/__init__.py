@@ -7,57 +7,57 @@ import click
 from service.cli.lazy import CommandPlace, LazyGroup
 
 _PLACES: Final = {
-    "audit": CommandPlace("service.cli.subjects:audit", "Look after the log."),
+    "audit": CommandPlace("service.cli.subjects:audit", "Verify the audit log."),
     "behavior": CommandPlace(
         "service.cli.behavior:behavior", "Train and measure behavioral models."
     ),
-    "clients": CommandPlace("service.cli.clients:clients", "Manage the services that may call."),
+    "clients": CommandPlace("service.cli.clients:clients", "Manage API clients."),
     "completion": CommandPlace(
-        "service.cli.completion:completion", "Print what completes commands in a shell."
+        "service.cli.completion:completion", "Print the completion script of a shell."
     ),
     "config": CommandPlace(
         "service.cli.config:config",
         "Print each setting with its value, its origin and its meaning; secrets are masked.",
     ),
-    "db": CommandPlace("service.cli.database:database", "Look at and change the schema."),
+    "db": CommandPlace("service.cli.database:database", "Show or upgrade the database schema."),
     "demo": CommandPlace(
         "service.cli.demo:demo",
-        "Make keys and a database, start the service, and sign a person in through every layer.",
+        "Create keys and a database, start the service, and sign in with every kind of factor.",
     ),
     "doctor": CommandPlace(
         "service.cli.doctor:doctor",
-        "Look at database, schema, keys, ledger, worker, clocks, Redis and disks, a line for each.",
+        "Check database, schema, keys, ledger, worker, clocks, Redis and disks.",
     ),
-    "face": CommandPlace("service.cli.face:face", "Look after the face engine."),
-    "keys": CommandPlace("service.cli.keys:keys", "Make, look at, rotate, prove and destroy keys."),
+    "face": CommandPlace("service.cli.face:face", "Manage and evaluate the face engine."),
+    "keys": CommandPlace("service.cli.keys:keys", "Create, list, rotate, verify and destroy keys."),
     "operators": CommandPlace(
         "service.cli.operators:operators",
-        "Make the first operators; list, grant and revoke roles.",
+        "Bootstrap operators; list, grant and revoke roles.",
     ),
     "outbox": CommandPlace(
         "service.cli.delivery:outbox",
-        "List, retry or drop the events and notices that were not delivered.",
+        "List, retry or drop undelivered messages.",
     ),
     "policy": CommandPlace(
-        "service.cli.policy:policy", "Write, check, compare, try and put in force policies."
+        "service.cli.policy:policy", "Draft, validate, backtest and activate policies."
     ),
     "serve": CommandPlace(
-        "service.cli.serve:serve", "Serve the API until SIGTERM; requests at hand are finished."
+        "service.cli.serve:serve", "Serve the API until SIGTERM, then finish open requests."
     ),
     "subjects": CommandPlace(
         "service.cli.subjects:subjects",
-        "Unlock, export, hold or watch a subject; `lamina keys shred` erases one.",
+        "Unlock, hold, watch or export a subject; `lamina keys shred` erases one.",
     ),
     "webhooks": CommandPlace(
         "service.cli.delivery:webhooks",
-        "Register where other services hear of events, by signed requests.",
+        "Manage webhooks, which receive events by signed requests.",
     ),
     "worker": CommandPlace(
         "service.cli.serve:worker",
-        "Do the background work until SIGTERM (inside `serve` on SQLite, a process otherwise).",
+        "Run background work until SIGTERM (on SQLite, `serve` does it).",
     ),
 }
-"""Each with the first sentence of its help, so that `lamina --help` imports none of them."""
+"""Commands with the first sentence of their help, so that `lamina --help` imports none."""
 
 
 @click.group(
@@ -76,5 +76,5 @@ def main() -> None:
     """  # noqa: D301 - click takes the control character, not its escape
     from service.telemetry import logs
 
-    # Until a command sets the level that the settings name; what is printed is on stdout alone.
+    # Until a command applies the log level of the settings; stdout carries only command output.
     logs.configure_later("warning")

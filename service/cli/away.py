@@ -1,4 +1,4 @@
-"""Why a database does not answer, in words that tell an operator what to mend."""
+"""Explain why the database does not answer, with what an operator can correct."""
 
 import re
 from pathlib import Path
@@ -11,29 +11,29 @@ _PORT: Final = 5432
 _SETTING: Final = "LAMINA_DATABASE_URL"
 _NO_DATABASE: Final = re.compile('database ".*" does not exist')
 _NO_ROLE: Final = re.compile('role ".*" does not exist')
-# What the server or its library says, and what it means here; texts hold names of users.
+# Parts of driver messages and their meaning here; the messages themselves may name users.
 _KINDS: Final = (
-    ("connection refused", "connection refused: nothing listens there"),
-    ("no such file", "no server has its socket there"),
+    ("connection refused", "connection refused: no server listens there"),
+    ("no such file", "no server socket at this path"),
     ("failed to resolve host", "no such host"),
     ("could not translate host", "no such host"),
     ("name or service not known", "no such host"),
     ("password authentication failed", "user or password refused"),
-    ("no password supplied", "it asks for a password"),
-    ("no pg_hba.conf entry", "it takes no connections from here (pg_hba.conf)"),
+    ("no password supplied", "a password is required"),
+    ("no pg_hba.conf entry", "the server refuses this host or user (pg_hba.conf)"),
     ("timeout", "no answer in time"),
-    ("too many", "it has no connection left"),
-    ("no space left", "no room is left"),
-    ("read-only", "it takes no writes"),
+    ("too many", "the server has no free connections"),
+    ("no space left", "its disk is full"),
+    ("read-only", "it is read-only"),
     ("starting up", "it is starting up"),
 )
 
 
 def explain(error: BaseException, url: str) -> str:
-    """Return one line: where the database is, why it is away, and the setting that names it.
+    """Return one line: the location of the database, why it does not answer, and the setting.
 
     Args:
-        error: What was raised; the driver's error is among its causes.
+        error: The error; the driver's error is among its causes.
         url: The URL of the database; neither user nor password is repeated.
     """
     place, text = make_url(url), _driver(error).lower()
@@ -61,13 +61,13 @@ def _of_server(url: URL, text: str) -> str:
         return f"no such database; create it: createdb {url.database}"
     if _NO_ROLE.search(text):
         return "user or password refused"
-    return next((told for mark, told in _KINDS if mark in text), "the connection failed")
+    return next((meaning for mark, meaning in _KINDS if mark in text), "the connection failed")
 
 
 def _of_file(url: URL, text: str) -> str:
     path = Path(str(url.database))
     if not path.parent.is_dir():
-        return f"no such directory; make it: mkdir -p {path.parent}"
+        return f"no such directory; create it: mkdir -p {path.parent}"
     if "readonly" in text or "unable to open" in text:
-        return "this user may not read and write it and its directory"
-    return "no room is left" if "full" in text else "the file cannot be used"
+        return "this user cannot read and write the file and its directory"
+    return "its disk is full" if "full" in text else "the file cannot be used"

@@ -1,4 +1,4 @@
-"""What the progress bar of a long command shows."""
+"""Columns of the progress bar of long commands."""
 
 from typing import Final
 
@@ -14,10 +14,10 @@ from rich.text import Text
 
 
 class _Rate(ProgressColumn):
-    """Rows per second."""
+    """A column that shows rows per second."""
 
     def render(self, task: Task) -> Text:
-        """Return the rate, once there is one."""
+        """Return the rate; empty before the first rows."""
         return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
 
 

@@ -1,6 +1,6 @@
-"""What every command shares: one line for an error, `--json`, tables.
+"""Base of all commands: errors in one line, `--json`, and tables.
 
-Commands import what they use when they run: who asks for help waits for nothing else.
+Commands import dependencies when they run, so that `--help` is fast.
 """
 
 import atexit
@@ -40,25 +40,25 @@ _LISTED: Final = {
     "message_not_found": "outbox list",
     "webhook_not_found": "webhooks list",
 }
-"""What lists the things of which one was not found."""
+"""The command that lists objects, by the error code of an object not found."""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SPAN: Final = re.compile(r"(\d{1,9})([smhd])|0", re.ASCII)
 
 
 class Span(click.ParamType[timedelta]):
-    """A length of time as people write it: 90s, 15m, 24h or 7d; 0 for none."""
+    """A duration as people write it: 90s, 15m, 24h or 7d; 0 for none."""
 
     name = "span"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """Return the length; ends the command where it is none."""
+        """Return the duration; ends the command if it is invalid."""
         if isinstance(value, timedelta):
             return value
         found = _SPAN.fullmatch(str(value))
         if found is None:
-            self.fail("write it as 90s, 15m, 24h or 7d; 0 for none", param, ctx)
+            self.fail("must be a duration such as 90s, 15m, 24h or 7d; 0 for none", param, ctx)
         return timedelta(seconds=int(found[1]) * _UNITS[found[2]] if found[1] else 0)
 
 
@@ -68,7 +68,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def subject_of(accounts: "Accounts", tx: "Tx", given: str) -> UUID:
-    """Return the subject of an identifier, or an id as it is: it may be of an erased one."""
+    """Return the subject of an identifier or id; an id is returned unchecked: it may be erased."""
     return parse_id(given) or account_of(accounts, tx, given).id
 
 
@@ -89,7 +89,7 @@ def lab() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "lab":
             raise
-        detail = "this command needs lab/, which only a checkout of the source holds: run it there"
+        detail = "this command needs lab/, which only a source checkout contains: run it there"
         raise SetupError("lab_missing", detail) from None
 
 
@@ -128,7 +128,7 @@ def _fail(text: str, code: int) -> NoReturn:
 
 
 def show(value: object, *, as_json: bool, text: str = "") -> None:
-    """Print a value as JSON, or its readable form."""
+    """Print a value as JSON, or else its text."""
     if as_json:
         import orjson
 
@@ -150,7 +150,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -
 
 
 def _table(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines in columns, whole on any screen and in any pipe: they are there to be copied."""
+    """Return lines in columns without truncation, so that values can be copied."""
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     return [
         _BETWEEN.join(
@@ -161,7 +161,7 @@ def _table(lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _width(text: str) -> int:
-    """Return how many places a text takes on a screen."""
+    """Return the width of a text in terminal columns."""
     return sum(
         0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF")
         for sign in text
@@ -171,7 +171,7 @@ def _width(text: str) -> int:
 def cell(value: object) -> str:
     """Return a value on one line, without signs that a screen obeys."""
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    # A name may hold signs that move the cursor or end the line.
+    # A name may contain characters that move the cursor or break the line.
     return (
         ""
         if value is None
@@ -182,7 +182,7 @@ def cell(value: object) -> str:
 
 
 def prepare(settings: "Settings") -> None:
-    """Make the schema of a database that is still empty; any other is left as it is."""
+    """Create the schema of an empty database; any other is not changed."""
     from service.store import migrate
     from service.store.engine import make_engine
 
@@ -196,10 +196,10 @@ def prepare(settings: "Settings") -> None:
 
 @contextmanager
 def reading() -> Iterator["Desk"]:
-    """Open what a command lists from; raises SetupError.
+    """Open the features for a listing command; raises SetupError.
 
-    All that is imported for it stays to the end of the process. To search that for garbage, on the
-    way and at the end, would be an eighth of what a list costs.
+    Garbage collection is off meanwhile: imported modules live until the end of the process, and
+    searching them would take an eighth of the time of a list.
     """
     from service.app import open_desk
 

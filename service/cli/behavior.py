@@ -1,4 +1,4 @@
-"""`lamina behavior`: train population models, and measure them as the papers do."""
+"""`lamina behavior`: train population models, and evaluate them by published protocols."""
 
 from pathlib import Path
 
@@ -22,17 +22,17 @@ def behavior() -> None:
     "moved",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Movement of your own people, a JSON object a line.",
+    help="Movement of your own users, one JSON object per line.",
 )
 @click.option(
     "--pointer",
     "pointed",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Pointers of your own people, a JSON object a line.",
+    help="Pointer data of your own users, one JSON object per line.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Where the model is written (.npz).")
-@click.option("--default", "make_default", is_flag=True, help="Make the shipped model anew.")
+@click.option("--out", type=click.Path(path_type=Path), help="Output file of the model (.npz).")
+@click.option("--default", "make_default", is_flag=True, help="Rebuild the shipped model.")
 @json_option
 @command
 def train_command(
@@ -44,7 +44,7 @@ def train_command(
     make_default: bool,
     as_json: bool,
 ) -> None:
-    """Train a model of any text on your own people (CMU layout); LAMINA_BEHAVIOR_MODEL names it.
+    """Train a free-text model on your own users (CMU layout), for LAMINA_BEHAVIOR_MODEL.
 
     Example: lamina behavior train typed.csv --out population.npz
 
@@ -54,7 +54,7 @@ def train_command(
         from lab.behavior.commands import train_own
 
     if make_default == bool(files or moved or pointed):
-        raise SetupError("bad_usage", "name files to learn from, or --default without any")
+        raise SetupError("bad_usage", "give training files, or --default without files")
     found = train_own(files, moved, pointed, out, make_default=make_default)
     text = f"{found['file']}: {found['bytes']} bytes, {' '.join(found['signals'])}"
     show(found, as_json=as_json, text=text)
@@ -62,29 +62,31 @@ def train_command(
 
 @behavior.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--train", "train_file", type=click.Path(path_type=Path), help="People to learn of.")
-@click.option("--folds", type=click.IntRange(2, 50), help="Learn from the other folds of people.")
+@click.option("--train", "train_file", type=click.Path(path_type=Path), help="Training data.")
+@click.option(
+    "--folds", type=click.IntRange(2, 50), help="Cross-validate with this many folds of people."
+)
 @click.option(
     "--beside",
     multiple=True,
     metavar="LAYOUT:PATH",
-    help="People of another text, of whom the heads learn as well; may be repeated.",
+    help="Additional training data of another text; may be repeated.",
 )
 @click.option(
     "--layout",
     "kind",
     type=click.Choice(LAYOUTS),
     default="cmu",
-    help="Of the files; meu and balabit are a folder.",
+    help="Layout of the data; meu and balabit are a directory.",
 )
 @click.option(
     "--protocol",
-    help="km, settled, live, short; several with commas. "
-    "By default km, or short for sets of few samples.",
+    help="km, settled, live, short; several separated by commas. "
+    "Default: km, or short for sets of few samples.",
 )
-@click.option("--enroll", help="Samples to enroll with, several with commas (200; short 20).")
-@click.option("--seed", default=0, help="Of the folds.")
-@click.option("--plot", "plots", type=click.Path(path_type=Path), help="Directory of PNG plots.")
+@click.option("--enroll", help="Enrollment samples, several separated by commas (200; short 20).")
+@click.option("--seed", default=0, help="Random seed of the folds.")
+@click.option("--plot", "plots", type=click.Path(path_type=Path), help="Directory for PNG plots.")
 @json_option
 @command
 def evaluate(  # noqa: PLR0913, PLR0917 - one argument per option
@@ -100,7 +102,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one argument per option
     *,
     as_json: bool,
 ) -> None:
-    """Measure error rates of unseen people; the population model knows none of them.
+    """Measure error rates on people who are not in the training data.
 
     Example: lamina behavior evaluate cmu.csv --folds 5 --protocol km,live --enroll 200 --json
 

@@ -1,4 +1,4 @@
-"""`lamina behavior reset`: forget how somebody types, at the host."""
+"""`lamina behavior reset`: delete the behavioral profiles of a subject."""
 
 import click
 
@@ -10,7 +10,7 @@ from service.cli.base import account_of, command, counted, json_option, settings
 @json_option
 @command
 def reset(subject: str, *, as_json: bool) -> None:
-    """Forget the profiles of a subject, given by id or identifier, and their alarm.
+    """Delete the profiles and the alarm of a subject, given by id or identifier.
 
     Example: lamina behavior reset alice
     """

@@ -1,7 +1,7 @@
-"""What `lamina doctor` looks at, each check with what mends what it finds.
+"""Checks of `lamina doctor`, each with remedies for its findings.
 
-Another check is one more line in `CHECKS` (it has the whole service) or in `_BEFORE` (settings
-alone). A check yields what it found; it raises a LaminaError where it meets what it cannot get by.
+A new check is a line in `CHECKS` (it has the whole service) or in `_BEFORE` (settings only). A
+check yields its results; it raises a LaminaError if it cannot continue.
 """
 
 import os
@@ -31,44 +31,44 @@ from service.store.room import LEAST_FREE, DiskSpace, free_bytes
 from service.web import limits
 
 LOW: Final = 10 * LEAST_FREE
-"""How much must be free beside a database; at a tenth of it `/readyz` says no."""
+"""Bytes that should be free beside a database; below a tenth of it, `/readyz` reports not ready."""
 _KEK_LIFE: Final = timedelta(days=400)
 _SIGNING_LIFE: Final = timedelta(days=120)
 _LATE: Final = timedelta(hours=1)
 _QUEUED: Final = timedelta(minutes=1)
 _MIB: Final = 1024 * 1024
 _IDLE: Final = "idle_in_transaction_session_timeout"
-_START: Final = "run: lamina serve (SQLite), or lamina worker beside it"
-_RESTORE: Final = "restore that file or its rights (new here? run: lamina keys init)"
+_START: Final = "run: lamina serve (SQLite), or lamina worker"
+_RESTORE: Final = "restore that file or its permissions (new here? run: lamina keys init)"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found.
+    """The result of a check.
 
     Args:
         check: Its name.
-        told: How things are.
-        mend: What mends it, where something is to be mended.
-        ok: Whether it is in order; None where this cannot be known from here.
+        state: What was found.
+        mend: The remedy; empty if none is needed.
+        ok: Whether the state is in order; None if it cannot be checked from here.
     """
 
     check: str
-    told: str
+    state: str
     mend: str = ""
     ok: bool | None = True
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `--json` shows."""
-        return {"check": self.check, "ok": self.ok, "told": self.told, "mend": self.mend or None}
+        """Return the JSON form."""
+        return {"check": self.check, "ok": self.ok, "told": self.state, "mend": self.mend or None}
 
 
 Check = Callable[[Container, Tx], Iterable[CheckResult]]
 
 
-def wrong(check: str, told: str, mend: str) -> CheckResult:
-    """Return a finding."""
-    return CheckResult(check, told, mend, ok=False)
+def wrong(check: str, state: str, mend: str) -> CheckResult:
+    """Return a problem with its remedy."""
+    return CheckResult(check, state, mend, ok=False)
 
 
 def unknown(check: str, why: str, mend: str = "") -> CheckResult:
@@ -77,7 +77,7 @@ def unknown(check: str, why: str, mend: str = "") -> CheckResult:
 
 
 def look(settings: Settings) -> Iterator[CheckResult]:
-    """Do every check; those that need the whole service only where it can be opened."""
+    """Run all checks; those that need the whole service only if it opens."""
     first = [item for check in _BEFORE for item in check(settings)]
     yield from first
     if any(item.ok is False and item.check in {"database", "schema", "roots"} for item in first):
@@ -87,7 +87,7 @@ def look(settings: Settings) -> Iterator[CheckResult]:
     try:
         container = open_container(settings)
     except LaminaError as error:
-        yield wrong("start", error.detail, "mend what the line names; nothing starts before")
+        yield wrong("start", error.detail, "correct what this line names")
         yield from (unknown(name, "the service does not open") for name, _ in CHECKS)
         return
     for name, check in CHECKS:
@@ -100,12 +100,12 @@ def _done(container: Container, name: str, check: Check) -> list[CheckResult]:
         with container.store.transaction(read=True) as tx:
             return list(check(container, tx))
     except LaminaError as error:
-        return [wrong(name, error.detail, "mend what the line names")]
+        return [wrong(name, error.detail, "correct what this line names")]
     except CryptoError as error:
         return [wrong(name, str(error), "run: lamina keys verify")]
 
 
-# ------------------------------------------------------------ before the service is opened
+# ------------------------------------------------------------ without the service
 
 
 @contextmanager
@@ -120,8 +120,8 @@ def _engine(settings: Settings) -> Iterator[Engine]:
 def _database(settings: Settings) -> Iterator[CheckResult]:
     file = settings.sqlite_file
     if file is not None and not file.exists():
-        # To look would make it.
-        yield wrong("database", f"there is no {file}", "run: lamina db upgrade")
+        # Connecting would create it.
+        yield wrong("database", f"{file} does not exist", "run: lamina db upgrade")
         return
     with _engine(settings) as engine:
         try:
@@ -139,13 +139,13 @@ def _database(settings: Settings) -> Iterator[CheckResult]:
 def _schema(found: str | None) -> CheckResult:
     if found == migrate.HEAD:
         return CheckResult("schema", f"revision {found}")
-    told = f"at revision {found or 'none'}, this program needs {migrate.HEAD}"
+    state = f"at revision {found or 'none'}, this program needs {migrate.HEAD}"
     newer = found is not None and found > migrate.HEAD
-    return wrong("schema", told, "install the newer program" if newer else "run: lamina db upgrade")
+    return wrong("schema", state, "install a newer version" if newer else "run: lamina db upgrade")
 
 
 def _pooler(engine: Engine) -> Iterator[CheckResult]:
-    """Tell whether something stands between: PgBouncer says another process than the server."""
+    """Detect a connection pooler: PgBouncer reports another process id than the server."""
     if engine.dialect.name != "postgresql":
         return
     with engine.connect() as connection:
@@ -154,16 +154,16 @@ def _pooler(engine: Engine) -> Iterator[CheckResult]:
         idle = connection.scalar(text(f"SELECT current_setting('{_IDLE}')"))
     if between:
         mend = "PgBouncer: pool_mode session, or 1.21 or later with max_prepared_statements"
-        yield CheckResult("pooler", f"a pooler stands between; {mend}")
+        yield CheckResult("pooler", f"a pooler is in use; {mend}")
     else:
-        yield CheckResult("pooler", "none that shows")
+        yield CheckResult("pooler", "none detected")
     if idle == "0":
         mend = f"run as its owner: ALTER ROLE … SET {_IDLE} = '30s'"
-        yield wrong("pooler", f"{_IDLE} is off: a pooler dropped what was asked for", mend)
+        yield wrong("pooler", f"{_IDLE} is off: a pooler dropped the setting", mend)
 
 
 def _writable(settings: Settings, engine: Engine) -> CheckResult:
-    """Tell whether there is room: a server's disk shows only in whether it takes writes."""
+    """Check disk space: that of a server is visible only by whether it accepts writes."""
     file = settings.sqlite_file
     if file is not None:
         return _room("disk.database", file.resolve().parent, LOW)
@@ -172,9 +172,9 @@ def _writable(settings: Settings, engine: Engine) -> CheckResult:
     except DBAPIError:
         takes = False
     if takes:
-        return unknown("disk.database", "its disk is the server's; it takes writes")
-    mend = "make room on the server, or connect to one that is no standby"
-    return wrong("disk.database", "the server takes no writes", mend)
+        return unknown("disk.database", "the disk of a server is not visible; it accepts writes")
+    mend = "free space on the server, or connect to the primary"
+    return wrong("disk.database", "the server accepts no writes", mend)
 
 
 def _ledger_room(settings: Settings) -> Iterator[CheckResult]:
@@ -188,10 +188,10 @@ def _room(check: str, directory: Path, least: int) -> CheckResult:
         free = free_bytes(directory)
     except OSError as error:
         return wrong(check, f"{directory}: {error.strerror}", f"make it readable: {directory}")
-    told = f"{free // _MIB} MiB free in {directory}"
+    state = f"{free // _MIB} MiB free in {directory}"
     if free < least:
-        return wrong(check, f"{told}, less than {least // _MIB}", f"make room in {directory}")
-    return CheckResult(check, told)
+        return wrong(check, f"{state}, less than {least // _MIB}", f"free space in {directory}")
+    return CheckResult(check, state)
 
 
 def _roots(settings: Settings) -> Iterator[CheckResult]:
@@ -210,15 +210,17 @@ def _roots(settings: Settings) -> Iterator[CheckResult]:
 def _redis(settings: Settings) -> Iterator[CheckResult]:
     if not settings.redis_url:
         alone = settings.workers == 1
-        told = "not set; " + ("one worker counts" if alone else "each worker allows its share")
-        yield CheckResult("redis", told)
+        state = "not set; " + (
+            "one worker enforces limits" if alone else "each worker enforces its share"
+        )
+        yield CheckResult("redis", state)
         return
     parts = urlsplit(settings.redis_url)
     place = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
     if limits.reachable(settings.redis_url):
         yield CheckResult("redis", f"{place} answers")
         return
-    mend = "start it, or set LAMINA_REDIS_URL; until then each worker allows its share"
+    mend = "start it, or set LAMINA_REDIS_URL; until then each worker enforces its share"
     yield wrong("redis", f"{place} does not answer", mend)
 
 
@@ -230,53 +232,53 @@ _BEFORE: Final[tuple[Callable[[Settings], Iterable[CheckResult]], ...]] = (
 )
 
 
-# ------------------------------------------------------------ with the whole service
+# ------------------------------------------------------------ with the service
 
 
 def _serving(container: Container, tx: Tx) -> Iterator[CheckResult]:
     now = container.clock.now()
     alive = sum(item.alive(now) for item in container.keys.instances.listed(tx))
     if alive:
-        told = counted(alive, "process gives", "processes give")
-        yield CheckResult("serving", f"{told} signs of life")
+        state = counted(alive, "process gives", "processes give")
+        yield CheckResult("serving", f"{state} signs of life")
     else:
-        yield wrong("serving", "no process gave a sign of life for 30 s", "run: lamina serve")
+        yield wrong("serving", "no process has sent a heartbeat for 30 s", "run: lamina serve")
 
 
 def _worker(container: Container, tx: Tx) -> Iterator[CheckResult]:
     seen, now = container.jobs.seen(tx), container.clock.now()
     if seen is None:
-        yield wrong("worker", "none has ever worked here", _START)
+        yield wrong("worker", "no worker has ever run here", _START)
         return
     if seen.alive(now):
         age = max(0, int((now - seen.at).total_seconds()))
-        yield CheckResult("worker", f"its last sign of life is {age} s old")
+        yield CheckResult("worker", f"its last heartbeat is {age} s old")
     elif seen.until > now:
-        told = f"it holds the work until {rfc3339(seen.until)}, by a clock that went wrong"
-        yield wrong("worker", told, "set the clocks of all hosts right")
+        state = f"its lease lasts until {rfc3339(seen.until)}, set by a wrong clock"
+        yield wrong("worker", state, "correct the clocks of all hosts")
     else:
         away = int((now - seen.until).total_seconds())
-        yield wrong("worker", f"nobody has done its work for {away} s", _START)
+        yield wrong("worker", f"no background work for {away} s", _START)
 
 
 def _queued(container: Container, tx: Tx) -> Iterator[CheckResult]:
     waiting, running, oldest = container.key_admin.jobs.depth(tx)
-    told = f"{counted(waiting, 'long job waits', 'long jobs wait')}, {running} run"
+    state = f"{counted(waiting, 'long job waits', 'long jobs wait')}, {running} run"
     age = container.clock.now() - oldest if oldest else timedelta()
     if waiting and not running and age > _QUEUED:
-        yield wrong("jobs", f"{told}; the oldest for {int(age.total_seconds())} s", _START)
+        yield wrong("jobs", f"{state}; the oldest for {int(age.total_seconds())} s", _START)
     else:
-        yield CheckResult("jobs", told)
+        yield CheckResult("jobs", state)
 
 
 def _clocks(container: Container, tx: Tx) -> Iterator[CheckResult]:
     readings = container.jobs.readings.findings(tx) if container.jobs.readings else []
     for item in readings:
-        told, check = f"{item.seconds:+d} s ahead of it", f"clock.{item.name}"
+        state, check = f"{item.seconds:+d} s ahead of it", f"clock.{item.name}"
         mend = "set this machine's clock (timedatectl set-ntp true), then wait for an hour"
-        yield CheckResult(check, told) if item.agrees else wrong(check, told, mend)
+        yield CheckResult(check, state) if item.agrees else wrong(check, state, mend)
     if container.settings.sqlite:
-        yield unknown("clock.database", "SQLite has no clock of its own")
+        yield unknown("clock.database", "SQLite has no clock")
 
 
 def _ledger(container: Container, tx: Tx) -> Iterator[CheckResult]:
@@ -288,16 +290,16 @@ def _ledger(container: Container, tx: Tx) -> Iterator[CheckResult]:
         yield wrong("ledger", f"{item['what']} {item['state']}", item["mend"])
     if path is not None and not found:
         lines = len(container.memory.entries())
-        yield CheckResult("ledger", f"{counted(lines, 'line')} in {path.name}, and the log agrees")
+        yield CheckResult("ledger", f"{counted(lines, 'line')} in {path.name}, and the log matches")
 
 
 def _unwritable(path: Path) -> tuple[str, str] | None:
-    """Return why a ledger cannot be written, and the mend; None where it can."""
+    """Return why a ledger cannot be written, and the remedy; None if it can."""
     if not path.parent.is_dir():
-        return f"there is no directory {path.parent}", f"run: mkdir -m 700 {path.parent}"
+        return f"the directory {path.parent} does not exist", f"run: mkdir -m 700 {path.parent}"
     for place in (path.parent, *([path] if path.exists() else [])):
         if not os.access(place, os.R_OK | os.W_OK) or _read_only(place):
-            return f"{place} cannot be written by this user", f"give it to this user: chown {place}"
+            return f"{place} cannot be written by this user", f"change its owner: chown {place}"
     return None
 
 
@@ -310,7 +312,7 @@ def _keys(container: Container, tx: Tx) -> Iterator[CheckResult]:
     for item in found:
         yield wrong("keys", f"{item['what']} {item['state']}", item["mend"])
     if not found:
-        yield CheckResult("keys", "nothing is half done")
+        yield CheckResult("keys", "no operation is incomplete")
 
 
 def _ages(container: Container, tx: Tx) -> Iterator[CheckResult]:
@@ -320,11 +322,11 @@ def _ages(container: Container, tx: Tx) -> Iterator[CheckResult]:
         name = item.tier if item.tier == item.key_class else f"{item.tier} {item.key_class}"
         oldest[item.tier] = max(oldest.get(item.tier, (timedelta(), "")), (item.age, name))
     for tier, (age, name) in oldest.items():
-        told = f"the oldest in use, {name}, is {counted(age.days, 'day')} old"
+        state = f"the oldest active key, {name}, is {counted(age.days, 'day')} old"
         if age > lives[tier]:
-            yield wrong(f"age.{tier}", told, f"run: lamina keys rotate --tier {tier} --wait")
+            yield wrong(f"age.{tier}", state, f"run: lamina keys rotate --tier {tier} --wait")
         else:
-            yield CheckResult(f"age.{tier}", told)
+            yield CheckResult(f"age.{tier}", state)
 
 
 def _destruction(container: Container, tx: Tx) -> Iterator[CheckResult]:
@@ -333,12 +335,12 @@ def _destruction(container: Container, tx: Tx) -> Iterator[CheckResult]:
         if row["destroy_after"] is None:
             continue
         due = datetime.fromisoformat(row["destroy_after"])
-        told = f"kek {row['class']} {row['version']} goes after {rfc3339(due)}"
+        state = f"kek {row['class']} {row['version']} goes after {rfc3339(due)}"
         if now - due > _LATE:
-            mend = f"{_START}; what is still under it moves by: lamina keys rewrap"
-            yield wrong("destruction", f"{told}, and is still there", mend)
+            mend = f"{_START}; to move what it still wraps: lamina keys rewrap"
+            yield wrong("destruction", f"{state}, and still exists", mend)
         else:
-            yield CheckResult("destruction", told)
+            yield CheckResult("destruction", state)
 
 
 def _outbox(container: Container, tx: Tx) -> Iterator[CheckResult]:
@@ -347,33 +349,35 @@ def _outbox(container: Container, tx: Tx) -> Iterator[CheckResult]:
     waits = [item for item in depths if item.state == DeliveryState.WAITING]
     oldest = min((item.oldest for item in waits), default=None)
     age = container.clock.now() - oldest if oldest else timedelta()
-    told = f"{counted(sum(item.number for item in waits), 'delivery waits', 'deliveries wait')}"
-    told += f", the oldest for {int(age.total_seconds())} s" if oldest else ""
+    state = f"{counted(sum(item.number for item in waits), 'delivery waits', 'deliveries wait')}"
+    state += f", the oldest for {int(age.total_seconds())} s" if oldest else ""
     if dead:
-        mend = "see why: lamina outbox list; then: lamina outbox retry --dead, or drop --dead"
+        mend = "see lamina outbox list; then lamina outbox retry --dead, or drop --dead"
         yield wrong(
-            "outbox", f"{counted(dead, 'delivery is', 'deliveries are')} dead; {told}", mend
+            "outbox", f"{counted(dead, 'delivery is', 'deliveries are')} dead; {state}", mend
         )
     elif age > _LATE:
-        yield wrong("outbox", told, "see why: lamina outbox list")
+        yield wrong("outbox", state, "see lamina outbox list")
     else:
-        yield CheckResult("outbox", told)
+        yield CheckResult("outbox", state)
 
 
 def _delivery(container: Container, tx: Tx) -> Iterator[CheckResult]:
     found = container.settings
     if not found.smtp_url:
-        yield unknown("delivery.email", "LAMINA_SMTP_URL is not set: no code goes out by mail")
+        yield unknown("delivery.email", "LAMINA_SMTP_URL is not set: no codes are sent by mail")
     elif reason := container.delivery.delivering.reach(Channel.EMAIL):
-        told = f"the mail server takes no mail ({reason}); messages wait"
-        yield wrong("delivery.email", told, "start it, or mend LAMINA_SMTP_URL")
+        state = f"the mail server is not usable ({reason}); messages wait"
+        yield wrong("delivery.email", state, "start it, or correct LAMINA_SMTP_URL")
     else:
-        yield CheckResult("delivery.email", "the mail server takes mail")
+        yield CheckResult("delivery.email", "the mail server is reachable")
     if not found.sms_url:
-        yield unknown("delivery.sms", "LAMINA_SMS_URL is not set: no code goes out as a text")
+        yield unknown(
+            "delivery.sms", "LAMINA_SMS_URL is not set: no codes are sent as text messages"
+        )
     if not found.alarm_email and not container.delivery.webhooks.listed(tx):
         mend = "set LAMINA_ALARM_EMAIL, or run: lamina webhooks add"
-        yield unknown("delivery.alarms", "nobody is told of alarms", mend)
+        yield unknown("delivery.alarms", "alarms have no recipient", mend)
 
 
 CHECKS: Final[tuple[tuple[str, Check], ...]] = (
@@ -388,4 +392,4 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("outbox", _outbox),
     ("delivery", _delivery),
 )
-"""The checks that need the whole service, by name, in the order in which they are told."""
+"""Checks that need the whole service, by name, in the order of output."""

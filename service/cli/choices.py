@@ -1,6 +1,6 @@
-"""What options offer, written down again: to ask the features would import them for `--help`.
+"""Choices of options, repeated here so that `--help` need not import the features.
 
-A test holds each equal to what its feature knows.
+A test compares each with its feature.
 """
 
 from typing import Final

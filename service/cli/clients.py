@@ -1,4 +1,4 @@
-"""`lamina clients`: service accounts."""
+"""`lamina clients`: API clients (service accounts)."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -20,14 +20,16 @@ _LARGEST_SET: Final = 64 * 1024
 
 @click.group()
 def clients() -> None:
-    """Manage the services that may call."""
+    """Manage API clients."""
 
 
 @clients.command()
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, help="A scope; may be repeated; 'all' for all.")
 @click.option("--first-party", is_flag=True, help="May exchange completion codes for tokens.")
-@click.option("--asserts-context", is_flag=True, help="Its ip and device count as evidence.")
+@click.option(
+    "--asserts-context", is_flag=True, help="Its ip and device context counts as evidence."
+)
 @click.option("--segment", "segments", multiple=True, default=("default",), show_default=True)
 @click.option(
     "--jwks",
@@ -46,7 +48,7 @@ def create(  # noqa: PLR0913 - one argument per option
     asserts_context: bool,
     as_json: bool,
 ) -> None:
-    """Register a client; its secret is shown this once.
+    """Register a client; its secret is shown only once.
 
     Example: lamina clients create shop --scope flows:write --scope subjects:write --first-party
     """
@@ -90,8 +92,8 @@ def listing(*, as_json: bool) -> None:
 @clients.command()
 @click.argument("client", type=click.UUID)
 @click.option("--name", help="Another name.")
-@click.option("--scope", "scopes", multiple=True, help="All its scopes anew; may be repeated.")
-@click.option("--segment", "segments", multiple=True, help="All its segments anew; as --scope.")
+@click.option("--scope", "scopes", multiple=True, help="New set of scopes; may be repeated.")
+@click.option("--segment", "segments", multiple=True, help="New set of segments; may be repeated.")
 @json_option
 @command
 def update(
@@ -102,22 +104,22 @@ def update(
     *,
     as_json: bool,
 ) -> None:
-    """Change what is given of a client: name, scopes, segments; the rest stays as it is.
+    """Change name, scopes or segments of a client; values not given stay unchanged.
 
-    Fewer scopes count at once, more with its next token. Keys and secret have commands of their
-    own, and what was revoked stays so.
+    Removed scopes end at once, added ones come with its next token. Keys and secret have separate
+    commands, and a revoked client cannot be changed.
 
     Example: lamina clients update 0198f2c0-0000-7000-8000-000000000000 --name shop --scope flows:write
     """  # noqa: E501 - an example stands on one line
     from service.operators.actions import BREAK_GLASS
 
     if name is None and not scopes and not segments:
-        raise BadInput(Fault("", "missing", "say what to change: --name, --scope or --segment"))
+        raise BadInput(Fault("", "missing", "give --name, --scope or --segment"))
     container = _container()
     wanted = tuple(SCOPES) if "all" in scopes else scopes
     with container.store.transaction() as tx:
         if container.clients.show(tx, client)["status"] != "active":
-            raise Conflict("client_revoked", "This client was revoked; make another.")
+            raise Conflict("client_revoked", "This client was revoked; create another.")
         if name is not None:
             container.clients.rename(tx, client, name, BREAK_GLASS)
         if wanted:
@@ -136,7 +138,7 @@ def update(
 @json_option
 @command
 def revoke(client: UUID, *, as_json: bool) -> None:
-    """End a client; its tokens are refused from now on.
+    """Revoke a client; its tokens are refused from now on.
 
     Example: lamina clients revoke 0198f2c0-0000-7000-8000-000000000000
     """
@@ -156,7 +158,7 @@ def revoke(client: UUID, *, as_json: bool) -> None:
     type=Span(),
     default="0",
     show_default=True,
-    help="How long the old secret still counts: 15m, 24h, 7d.",
+    help="How long the old secret stays valid: 15m, 24h, 7d.",
 )
 @json_option
 @command
@@ -173,7 +175,7 @@ def rotate_secret(client: UUID, overlap: timedelta, *, as_json: bool) -> None:
         _break_glass(container, tx, "clients rotate-secret")
         ends = _ends(container, tx, client)
     found = {"client_id": str(client), "client_secret": secret} | ends
-    text = f"client_secret  {secret}\n{_told(ends['old_secret_until'], 'secret')}"
+    text = f"client_secret  {secret}\n{_validity(ends['old_secret_until'], 'secret')}"
     show(found, as_json=as_json, text=text)
 
 
@@ -184,13 +186,13 @@ def rotate_secret(client: UUID, overlap: timedelta, *, as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The new public keys, as a JWK set.",
 )
-@click.option("--remove", is_flag=True, help="Take the keys away instead.")
+@click.option("--remove", is_flag=True, help="Remove the keys instead.")
 @click.option(
     "--overlap",
     type=Span(),
     default="0",
     show_default=True,
-    help="How long the old keys still count: 15m, 24h, 7d.",
+    help="How long the old keys stay valid: 15m, 24h, 7d.",
 )
 @json_option
 @command
@@ -213,7 +215,7 @@ def set_jwks(
         _break_glass(container, tx, "clients set-jwks")
         ends = _ends(container, tx, client)
     count = len(keys["keys"]) if keys else 0
-    text = f"{counted(count, 'key')} registered\n{_told(ends['old_jwks_until'], 'key set')}"
+    text = f"{counted(count, 'key')} registered\n{_validity(ends['old_jwks_until'], 'key set')}"
     show({"client_id": str(client), "keys": count} | ends, as_json=as_json, text=text)
 
 
@@ -224,11 +226,11 @@ def _container() -> "Container":
 
 
 def _key_set(path: Path) -> Any:  # noqa: ANN401 - any JSON value
-    """Return what a file of keys holds; raises Malformed or BadInput."""
+    """Return the JSON value of a key file; raises Malformed or BadInput."""
     from service.web import strict_json
 
     if not path.is_file():
-        raise BadInput(Fault("/jwks", "no_file", f"{path.name} is no regular file"))
+        raise BadInput(Fault("/jwks", "no_file", f"{path.name} is not a regular file"))
     with path.open("rb") as file:
         content = file.read(_LARGEST_SET + 1)
     if len(content) > _LARGEST_SET:
@@ -237,15 +239,19 @@ def _key_set(path: Path) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _ends(container: "Container", tx: "Tx", client: UUID) -> dict[str, str | None]:
-    """Return until when what was replaced still counts."""
+    """Return the end of validity of the replaced secret and keys."""
     row = container.clients.show(tx, client)
     return {name: row[name] for name in ("old_secret_until", "old_jwks_until")}
 
 
-def _told(until: str | None, what: str) -> str:
-    return f"The old {what} counts until {until}." if until else f"The old {what} counts no more."
+def _validity(until: str | None, what: str) -> str:
+    return (
+        f"The old {what} is valid until {until}."
+        if until
+        else f"The old {what} is no longer valid."
+    )
 
 
 def _break_glass(container: "Container", tx: "Tx", act: str) -> None:
-    # Who works on the host passes every approval: that leaves a mark of its own, and an alarm.
+    # Commands on the host bypass approvals, so they are audited as such and raise an alarm.
     container.operators.alarm(tx, act)

@@ -1,4 +1,4 @@
-"""`lamina completion`: what a shell completes commands with."""
+"""`lamina completion`: completion scripts for shells."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -14,7 +14,7 @@ _VARIABLE = "_LAMINA_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @command
 def completion(shell: str) -> None:
-    """Print what completes commands in a shell.
+    """Print the completion script of a shell.
 
     Example: lamina completion bash > ~/.local/share/bash-completion/completions/lamina
 
@@ -24,8 +24,8 @@ def completion(shell: str) -> None:
     """
     found = get_completion_class(shell)
     if found is None:
-        raise SetupError("no_completion", f"there is no completion for {shell}")
-    # The name is the one it is installed under, however it was called now.
+        raise SetupError("no_completion", f"no completion script for {shell}")
+    # Always the installed name, even if the program was called by another.
     click.echo(found(_root(), {}, _NAME, _VARIABLE).source())
 
 

@@ -1,4 +1,4 @@
-"""`lamina db`: the schema."""
+"""`lamina db`: the database schema."""
 
 import click
 
@@ -7,14 +7,14 @@ from service.cli.base import command, json_option, settings, show
 
 @click.group("db")
 def database() -> None:
-    """Look at and change the schema."""
+    """Show or upgrade the database schema."""
 
 
 @database.command()
 @json_option
 @command
 def upgrade(*, as_json: bool) -> None:
-    """Migrate the database to the schema of this program.
+    """Migrate the database to the schema of this version.
 
     Example: lamina db upgrade
     """
@@ -33,7 +33,7 @@ def upgrade(*, as_json: bool) -> None:
 @json_option
 @command
 def current(*, as_json: bool) -> None:
-    """Tell the revision of the database and the one this program needs.
+    """Show the schema revision of the database and the one that this version needs.
 
     Example: lamina db current --json
     """

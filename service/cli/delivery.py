@@ -1,4 +1,4 @@
-"""`lamina outbox` and `lamina webhooks`."""
+"""`lamina outbox` and `lamina webhooks`: undelivered messages, and recipients of events."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,7 @@ _OVERLAP: Final = timedelta(hours=24)
 
 _limit = click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 _reveal = click.option("--reveal", is_flag=True, help="Show payloads: addresses and codes.")
-_dead = click.option("--dead", is_flag=True, help="All that are dead, up to 1,000.")
+_dead = click.option("--dead", is_flag=True, help="All dead messages, up to 1,000.")
 
 
 @click.group(invoke_without_command=True)
@@ -27,9 +27,9 @@ _dead = click.option("--dead", is_flag=True, help="All that are dead, up to 1,00
 @json_option
 @click.pass_context
 def outbox(context: click.Context, limit: int, *, reveal: bool, as_json: bool) -> None:
-    """List, retry or drop the events and notices that were not delivered.
+    """List, retry or drop undelivered messages.
 
-    Without a command it lists.
+    Without a subcommand, lists them.
 
     Example: lamina outbox --limit 10 --json
     """
@@ -43,7 +43,7 @@ def outbox(context: click.Context, limit: int, *, reveal: bool, as_json: bool) -
 @json_option
 @command
 def list_messages(limit: int, *, reveal: bool, as_json: bool) -> None:
-    """List messages that were not delivered: new, waiting, held (nobody to tell) or dead.
+    """List undelivered messages: new, waiting, held (no recipient) or dead.
 
     Example: lamina outbox list --json
     """
@@ -60,7 +60,7 @@ def list_messages(limit: int, *, reveal: bool, as_json: bool) -> None:
 @json_option
 @command
 def retry(ids: tuple[str, ...], *, dead: bool, as_json: bool) -> None:
-    """Deliver messages again that are dead or were held; a code that is over stays as it is.
+    """Retry messages that are dead or held; expired codes are not sent.
 
     Example: lamina outbox retry --dead
     """
@@ -70,7 +70,7 @@ def retry(ids: tuple[str, ...], *, dead: bool, as_json: bool) -> None:
     with container.store.transaction() as tx:
         chosen = _chosen(container, tx, ids, dead=dead)
         count = container.outbox.retry(tx, chosen)
-    text = f"{counted(count, 'message')} of {len(chosen)} will be tried again"
+    text = f"{counted(count, 'message')} of {len(chosen)} will be retried"
     show({"retried": count, "asked": len(chosen)}, as_json=as_json, text=text)
 
 
@@ -95,7 +95,7 @@ def drop(ids: tuple[str, ...], *, dead: bool, as_json: bool) -> None:
 
 @click.group()
 def webhooks() -> None:
-    """Register where other services hear of events, by signed requests."""
+    """Manage webhooks, which receive events by signed requests."""
 
 
 @webhooks.command("add")
@@ -104,13 +104,13 @@ def webhooks() -> None:
     "--kinds",
     default="*",
     show_default=True,
-    help="Names of events, such as authenticator.* and subject.suspended.",
+    help="Kinds of events, such as authenticator.* and subject.suspended.",
 )
-@click.option("--client", help="Only what requests of this client caused, by its id.")
+@click.option("--client", help="Only events caused by this client, by its id.")
 @json_option
 @command
 def add_webhook(url: str, kinds: str, client: str | None, *, as_json: bool) -> None:
-    """Register a webhook and print the secret that signs, this once.
+    """Register a webhook and print its signing secret, only once.
 
     Example: lamina webhooks add https://shop.example/lamina --kinds "authenticator.*"
     """
@@ -123,7 +123,7 @@ def add_webhook(url: str, kinds: str, client: str | None, *, as_json: bool) -> N
             container.clients.show(tx, owner)
         made = container.delivery.webhooks.add(tx, url, kinds, owner)
         container.operators.alarm(tx, "webhooks add")
-    text = f"webhook {made['id']}\nsecret  {made['secret']}   (shown this once)"
+    text = f"webhook {made['id']}\nsecret  {made['secret']}   (shown only once)"
     show(made, as_json=as_json, text=text)
 
 
@@ -147,12 +147,12 @@ def list_webhooks(*, as_json: bool) -> None:
     type=Span(),
     default=_OVERLAP,
     show_default="24h",
-    help="For how long the secret of before signs too.",
+    help="How long the old secret also signs: 15m, 24h, 7d.",
 )
 @json_option
 @command
 def rotate_secret(webhook: str, overlap: timedelta, *, as_json: bool) -> None:
-    """Give a webhook a new secret, printed this once; both sign meanwhile.
+    """Replace the secret of a webhook and print it once; both sign during the overlap.
 
     Example: lamina webhooks rotate-secret 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a --overlap 7d
     """
@@ -162,7 +162,7 @@ def rotate_secret(webhook: str, overlap: timedelta, *, as_json: bool) -> None:
     with container.store.transaction() as tx:
         made = container.delivery.webhooks.rotate(tx, _id(webhook, "webhook"), overlap)
         container.operators.alarm(tx, "webhooks rotate-secret")
-    text = f"secret  {made['secret']}   (shown this once)"
+    text = f"secret  {made['secret']}   (shown only once)"
     show(made, as_json=as_json, text=text)
 
 
@@ -171,7 +171,7 @@ def rotate_secret(webhook: str, overlap: timedelta, *, as_json: bool) -> None:
 @json_option
 @command
 def remove_webhook(webhook: str, *, as_json: bool) -> None:
-    """Forget a webhook; what waits for it is not delivered.
+    """Remove a webhook; its waiting messages are not delivered.
 
     Example: lamina webhooks remove 0192f0c2-7d3e-7a51-9c3e-0f1d2e3c4b5a
     """
@@ -186,12 +186,12 @@ def remove_webhook(webhook: str, *, as_json: bool) -> None:
 
 def _chosen(container: "Container", tx: "Tx", ids: tuple[str, ...], *, dead: bool) -> list[UUID]:
     if bool(ids) == dead:
-        raise BadInput(Fault("", "choose", "name messages, or say --dead"))
+        raise BadInput(Fault("", "choose", "give message ids, or --dead"))
     return container.outbox.dead(tx) if dead else [_id(each, "message") for each in ids]
 
 
 def _id(text: str, what: str) -> UUID:
     found = parse_id(text)
     if found is None:
-        raise NotFound(f"{what}_not_found", f"{text[:40]!r} is no id of a {what}.")
+        raise NotFound(f"{what}_not_found", f"{text[:40]!r} is not the id of a {what}.")
     return found

@@ -1,4 +1,4 @@
-"""`lamina demo`: the real service, driven over HTTP as a client service would."""
+"""`lamina demo`: the real service, called over HTTP as by a client service."""
 
 import os
 import socket
@@ -30,10 +30,10 @@ _STOP_SECONDS: Final = 20
 @json_option
 @command
 def demo(*, as_json: bool) -> None:
-    """Make keys and a database, start the service, and sign a person in through every layer.
+    """Create keys and a database, start the service, and sign in with every kind of factor.
 
-    Then shows what is refused and what the database really holds. Everything happens in a
-    temporary directory. Exit code 0 only if every step did what it should.
+    Then show refused requests and the stored ciphertexts. Everything happens in a temporary
+    directory. Exit code 0 only if every step succeeded.
 
     Example: lamina demo
     """
@@ -50,11 +50,11 @@ def demo(*, as_json: bool) -> None:
     else:
         console.print(_table(rows))
     if not passed:
-        raise SetupError("demo_failed", f"the step {rows[-1]['step']!r} did not do what it should")
+        raise SetupError("demo_failed", f"the step {rows[-1]['step']!r} failed")
 
 
 def _run(place: Path, rows: list[dict[str, Any]], console: "Console", mail: "Mailbox") -> bool:
-    """Run every step until one fails; return whether all passed."""
+    """Run all steps until one fails; return whether all passed."""
     import httpx
     import orjson
 
@@ -82,7 +82,7 @@ def _run(place: Path, rows: list[dict[str, Any]], console: "Console", mail: "Mai
         return f"client {made['client_id'][:8]}…, its secret shown once"
 
     prepared = (
-        ("Make a file key ring", lambda: _lamina(environment, "keys", "init")),
+        ("Create root key files", lambda: _lamina(environment, "keys", "init")),
         ("Migrate SQLite", lambda: _lamina(environment, "db", "upgrade")),
         ("Register a client service", client),
     )
@@ -135,7 +135,7 @@ def _lamina(environment: dict[str, str], *arguments: str) -> str:
 def _server(
     place: Path, environment: dict[str, str]
 ) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """Run `lamina serve` and stop it afterwards; give its address and its process."""
+    """Run `lamina serve` and stop it afterwards; yield its URL and its process."""
     with (place / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "service.cli", "serve"], env=environment, stdout=log, stderr=log

@@ -1,4 +1,4 @@
-"""`lamina doctor`: what is wrong with this setup, one line a check."""
+"""`lamina doctor`: check the deployment, one line per check."""
 
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,11 @@ _WORDS = {True: "ok", False: "finding", None: "unknown"}
 @json_option
 @command
 def doctor(*, as_json: bool) -> None:
-    """Look at database, schema, keys, ledger, worker, clocks, Redis and disks, a line for each.
+    """Check database, schema, keys, ledger, worker, clocks, Redis and disks.
 
-    What is wrong is a finding, with what mends it, and the command then ends with 1. What cannot
-    be known from here is said to be unknown, and why. While clocks differ no key is destroyed on
-    schedule and nothing is forgotten that was revoked.
+    Prints a line per check: each problem with its remedy, and exits with 1 if there is any. Checks
+    that are impossible from here are reported as unknown, with the reason. While clocks differ, no
+    key is destroyed on schedule and no record of a revocation is deleted.
 
     Example: lamina doctor --json
     """
@@ -36,4 +36,4 @@ def doctor(*, as_json: bool) -> None:
 
 def _line(item: "CheckResult") -> str:
     mend = f"; mend: {item.mend}" if item.mend else ""
-    return f"{_WORDS[item.ok]:<8} {item.check:<16} {item.told}{mend}"
+    return f"{_WORDS[item.ok]:<8} {item.check:<16} {item.state}{mend}"

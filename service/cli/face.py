@@ -1,4 +1,4 @@
-"""`lamina face`: the engine."""
+"""`lamina face`: weights, evaluation and template renewal of the face engine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,14 +28,14 @@ _AT_ONCE: Final = 100
 
 @click.group()
 def face() -> None:
-    """Look after the face engine."""
+    """Manage and evaluate the face engine."""
 
 
 @face.command()
 @json_option
 @command
 def info(*, as_json: bool) -> None:
-    """List what the engine runs on: model, thresholds, and hash, license, origin of each weight.
+    """Show the model, thresholds, and hash, license and origin of each weight file.
 
     Example: lamina face info --json
     """
@@ -45,7 +45,7 @@ def info(*, as_json: bool) -> None:
 
     chosen = settings()
     try:
-        # A file of one's own is tried, so that a network that does not run is not listed as one.
+        # An operator's own network is loaded, so that a broken one is not listed as usable.
         own = chosen.face_embedder or chosen.face_detector
         model = open_engine(chosen).model if own else DLIB
         weights = FaceEngine.info(chosen.face_detector, chosen.face_embedder)
@@ -61,11 +61,13 @@ def info(*, as_json: bool) -> None:
 
 
 @face.command()
-@click.option("--to", type=click.Path(path_type=Path), help="Directory; else LAMINA_FACE_MODELS.")
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="Directory; default: LAMINA_FACE_MODELS."
+)
 @json_option
 @command
 def prepare(to: Path | None, *, as_json: bool) -> None:
-    """Convert the weights ahead of the first start, as for an image with a read-only root.
+    """Convert the weights before the first start, as for an image with a read-only root.
 
     Example: lamina face prepare --to models
     """
@@ -79,7 +81,7 @@ def prepare(to: Path | None, *, as_json: bool) -> None:
         raise SetupError("face_engine_unavailable", str(error)) from None
     files = sorted(place.glob("*.face"))
     if not files:
-        raise SetupError("not_writable", f"nothing could be written to {place}")
+        raise SetupError("not_writable", f"{place} is not writable")
     size = sum(file.stat().st_size for file in files)
     found = {"directory": str(place), "files": [file.name for file in files], "bytes": size}
     show(found, as_json=as_json, text=f"{len(files)} files, {size // 2**20} MiB, in {place}")
@@ -88,18 +90,18 @@ def prepare(to: Path | None, *, as_json: bool) -> None:
 @face.command()
 @click.argument("pairs", type=click.Path(path_type=Path))
 @click.option("--images", type=click.Path(path_type=Path), required=True, help="Their directory.")
-@click.option("--enroll", type=click.IntRange(1, 50), help="Pictures in a template.")
-@click.option("--probe", type=click.IntRange(1, 50), default=1, help="Pictures in a probe.")
+@click.option("--enroll", type=click.IntRange(1, 50), help="Images per template.")
+@click.option("--probe", type=click.IntRange(1, 50), default=1, help="Images per probe.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw FNMR over FMR to this file.")
 @json_option
 @command
 def evaluate(
     pairs: Path, images: Path, enroll: int | None, probe: int, plot: Path | None, *, as_json: bool
 ) -> None:
-    """Measure how well faces are told apart, on pictures of your own.
+    """Measure the accuracy of face comparison on your own images.
 
-    PAIRS is a CSV with the columns path_a, path_b, same (0 or 1) and set. With --enroll the
-    identity is a picture's folder, and the first pictures by name enroll.
+    PAIRS is a CSV with the columns path_a, path_b, same (0 or 1) and set. With --enroll, the
+    identity is an image's directory, and the first images by name enroll.
 
     Example: lamina face evaluate pairs.csv --images faces --enroll 3 --probe 2 --json
     """
@@ -122,7 +124,7 @@ def evaluate(
     except evaluation.BadPairs as error:
         raise SetupError("bad_pairs", f"{pairs}: {error}") from None
     if not listed:
-        raise SetupError("bad_pairs", f"{pairs}: holds no pairs")
+        raise SetupError("bad_pairs", f"{pairs}: contains no pairs")
     count = len({name for pair in listed for name in (pair.one, pair.other)})
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Reading faces", total=count)
@@ -144,7 +146,7 @@ def _vector(engine: "FaceEngine", file: Path) -> "Floats | None":
 
     picture = load(file)
     if picture is None:
-        raise SetupError("bad_picture", f"{file} cannot be read as a picture")
+        raise SetupError("bad_picture", f"{file} cannot be read as an image")
     try:
         return engine.measure(picture, SMALL_FACES).vector
     except FrameRefused:
@@ -168,11 +170,11 @@ def _draw(compared: "evaluation.Compared", file: Path) -> None:
 
 
 @face.command()
-@click.option("--subject", help="Only this one, by id or identifier; else every stored face.")
+@click.option("--subject", help="Only this subject, by id or identifier; else all stored faces.")
 @json_option
 @command
 def renew(subject: str | None, *, as_json: bool) -> None:
-    """Move stored templates to new secrets, without the people.
+    """Re-encrypt stored templates under new secrets, without the people.
 
     Example: lamina face renew --json
     """
@@ -195,12 +197,12 @@ def renew(subject: str | None, *, as_json: bool) -> None:
 def _renew_one(container: "Container", subject: str) -> int:
     with container.store.transaction() as tx:
         if not container.face.renew(tx, subject_of(container.accounts, tx, subject)):
-            raise NotFound("no_face", "This subject has no face.")
+            raise NotFound("no_face", "This subject has no enrolled face.")
     return 1
 
 
 def _renew_all(container: "Container") -> int:
-    """Renew a hundred subjects in each unit of work, with a bar."""
+    """Renew the templates of a hundred subjects per transaction, with a progress bar."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -1,4 +1,4 @@
-"""`lamina keys`: make, look at, rotate, retire, prove and destroy keys."""
+"""`lamina keys`: create, list, rotate, retire, verify and destroy keys."""
 
 from pathlib import Path
 from typing import Any
@@ -28,21 +28,21 @@ tier_option = click.option(
 
 @click.group()
 def keys() -> None:
-    """Make, look at, rotate, prove and destroy keys.
+    """Create, list, rotate, verify and destroy keys.
 
-    Exit codes: 0 done, 2 refused (nothing changed), 3 done but for the rows listed, 4 a value
-    does not open.
+    Exit codes: 0 done, 2 refused (nothing changed), 3 done except for the rows listed, 4 a value
+    cannot be opened.
     """
 
 
 @keys.command()
-@click.option("--if-absent", is_flag=True, help="Do nothing where the directory is there already.")
+@click.option("--if-absent", is_flag=True, help="Do nothing if the directory exists.")
 @json_option
 @command
 def init(*, if_absent: bool, as_json: bool) -> None:
-    """Make the root keys that LAMINA_ROOT_KEY names, one file per key class.
+    """Create the root keys that LAMINA_ROOT_KEY names, one file per key class.
 
-    Nothing is ever overwritten. Keep a copy where the database backup is not.
+    Never overwrites a file. Keep a copy apart from the database backups.
 
     Example: LAMINA_ROOT_KEY=file:keys lamina keys init
     """
@@ -51,21 +51,21 @@ def init(*, if_absent: bool, as_json: bool) -> None:
     found = settings()
     scheme, _, place = found.root_key.partition(":")
     if scheme != "file" or not place:
-        raise SetupError("bad_setting", "LAMINA_ROOT_KEY: must be file:DIRECTORY to be made here")
+        raise SetupError("bad_setting", "LAMINA_ROOT_KEY: must be file:DIRECTORY to create keys")
     if if_absent and Path(place).is_dir():
         show({"directory": place, "classes": []}, as_json=as_json, text=f"{place} is there")
         return
     classes = tuple(name for name in found.key_classes if name not in found.root_key_classes)
     FileRoot.init(Path(place), classes)
     made = {"directory": place, "classes": list(classes)}
-    show(made, as_json=as_json, text=f"made {len(classes)} root keys in {place}: back them up")
+    show(made, as_json=as_json, text=f"created {len(classes)} root keys in {place}: back them up")
 
 
 @keys.command()
 @json_option
 @command
 def status(*, as_json: bool) -> None:
-    """Tell whether this process holds its keys, who else serves, and what is half done.
+    """Show the keys of this process, the live instances, and incomplete key operations.
 
     Example: lamina keys status --json
     """
@@ -82,17 +82,17 @@ def status(*, as_json: bool) -> None:
     text = f"{counted(len(held), 'key class', 'key classes')} held, {len(missing)} missing; "
     text += counted(alive, "instance serves", "instances serve")
     if open_points:
-        text += f"; {len(open_points)} points are open: lamina keys doctor"
+        text += f"; {len(open_points)} findings; see: lamina keys doctor"
     show(found, as_json=as_json, text=text)
     if missing:
-        raise SetupError("keys_missing", f"no key of class {', '.join(missing)} is held here")
+        raise SetupError("keys_missing", f"this process lacks keys of class {', '.join(missing)}")
 
 
 @keys.command("list")
 @json_option
 @command
 def listing(*, as_json: bool) -> None:
-    """List the key-encryption keys: class, version, status, root, and whether they are held.
+    """List the key-encryption keys: class, version, status, root, and whether they are loaded.
 
     Example: lamina keys list
     """
@@ -104,7 +104,7 @@ def listing(*, as_json: bool) -> None:
 @json_option
 @refusals
 def doctor(*, as_json: bool) -> None:
-    """Tell what is wrong or half done with keys, log and ledger, and what mends each.
+    """Report problems and incomplete operations of keys, log and ledger, each with its remedy.
 
     Example: lamina keys doctor
     """
@@ -113,7 +113,7 @@ def doctor(*, as_json: bool) -> None:
     container = open_container(settings())
     with container.store.transaction(read=True) as tx:
         found = container.key_admin.findings(tx) + container.memory.findings(tx)
-    show_rows(found, as_json=as_json, empty="nothing is wrong")
+    show_rows(found, as_json=as_json, empty="no problems found")
 
 
 @keys.command()
@@ -122,7 +122,7 @@ def doctor(*, as_json: bool) -> None:
 @json_option
 @refusals
 def generate(tier: str, key_class: str | None, *, as_json: bool) -> None:
-    """Make pending keys; nothing uses them until `promote`.
+    """Create pending keys; nothing uses them until `promote`.
 
     Example: lamina keys generate --tier kek --class factor
     """
@@ -135,7 +135,7 @@ def generate(tier: str, key_class: str | None, *, as_json: bool) -> None:
 @json_option
 @refusals
 def promote(tier: str, key_class: str | None, *, as_json: bool) -> None:
-    """Let pending keys take over, once every live instance holds them.
+    """Activate pending keys, once every live instance has loaded them.
 
     Example: lamina keys promote --tier signing
     """
@@ -148,7 +148,7 @@ def promote(tier: str, key_class: str | None, *, as_json: bool) -> None:
 @json_option
 @refusals
 def retire(tier: str, key_class: str | None, *, as_json: bool) -> None:
-    """Retire what was replaced; refuses while anything refers to it.
+    """Retire replaced keys; refuses while anything refers to them.
 
     Example: lamina keys retire --tier data --class contact
     """
@@ -161,7 +161,7 @@ def retire(tier: str, key_class: str | None, *, as_json: bool) -> None:
 @long_options
 @refusals
 def rewrap(tier: str, key_class: str | None, **how: Any) -> None:  # noqa: ANN401 - the common options
-    """Move KEKs to the newest root, or data keys to the newest KEK; no field changes.
+    """Rewrap KEKs under the newest root, or data keys under the newest KEK; no field changes.
 
     Example: lamina keys rewrap --tier kek --class contact --max-rate 5000
     """
@@ -173,7 +173,7 @@ def rewrap(tier: str, key_class: str | None, **how: Any) -> None:  # noqa: ANN40
 @long_options
 @refusals
 def reencrypt(key_class: str | None, **how: Any) -> None:  # noqa: ANN401 - the common options
-    """Give every owner a new data key and seal every field anew.
+    """Give every owner a new data key and re-encrypt every field.
 
     Example: lamina keys reencrypt --class contact --dry-run
     """
@@ -184,7 +184,7 @@ def reencrypt(key_class: str | None, **how: Any) -> None:  # noqa: ANN401 - the 
 @long_options
 @refusals
 def reindex(**how: Any) -> None:  # noqa: ANN401 - the common options
-    """Write the digests of the newest blind-index key, and drop those of dropped ones.
+    """Write digests under the newest blind-index key, and delete those of dropped keys.
 
     Example: lamina keys reindex
     """
@@ -195,7 +195,7 @@ def reindex(**how: Any) -> None:  # noqa: ANN401 - the common options
 @long_options
 @refusals
 def verify(**how: Any) -> None:  # noqa: ANN401 - the common options
-    """Open every sealed value and print a signed report; exit code 4 if one does not open.
+    """Open every sealed value and print a signed report; exit code 4 if one cannot be opened.
 
     Example: lamina keys verify --json
     """
@@ -207,7 +207,7 @@ def verify(**how: Any) -> None:  # noqa: ANN401 - the common options
 @click.option("--class", "key_class", required=True, help="The key class.")
 @click.option("--version", type=click.IntRange(1), required=True, help="A retired version.")
 @click.option("--grace-days", type=click.IntRange(1, 365), default=7, show_default=True)
-@click.option("--yes", is_flag=True, help="Do it: what only this key opens is gone for good.")
+@click.option("--yes", is_flag=True, help="Confirm: data under this key is lost forever.")
 @json_option
 @refusals
 def destroy(
@@ -221,7 +221,7 @@ def destroy(
     from service.operators.actions import BREAK_GLASS
 
     if not yes:
-        raise SetupError("not_confirmed", "say --yes: what only this key opens is gone for good")
+        raise SetupError("not_confirmed", "confirm with --yes: data under this key is lost forever")
     container = open_container(settings())
     with container.store.transaction() as tx:
         container.operators.alarm(tx, "keys destroy")
@@ -238,9 +238,9 @@ def destroy(
 @json_option
 @refusals
 def recipient(place: Path, *, as_json: bool) -> None:
-    """Make the key pair of a recovery recipient: PLACE holds the private line, keep it offline.
+    """Create the key pair of a recovery recipient: PLACE holds the private key; keep it offline.
 
-    The public line goes beside it as PLACE.pub.
+    The public key is written beside it as PLACE.pub.
 
     Example: lamina keys recipient recovery.key
     """
@@ -264,7 +264,7 @@ def recipient(place: Path, *, as_json: bool) -> None:
 @json_option
 @refusals
 def export_recovery(line: Path, out: Path, days: int, *, as_json: bool) -> None:
-    """Seal every KEK held here for a recipient; an erase horizon counts it until it expires.
+    """Seal every loaded KEK for a recipient; erase horizons count the export until it expires.
 
     Example: lamina keys export-recovery --recipient recovery.key.pub --out export.json
     """
@@ -283,13 +283,13 @@ def export_recovery(line: Path, out: Path, days: int, *, as_json: bool) -> None:
 @keys.command()
 @click.argument("export", type=click.Path(exists=True, path_type=Path))
 @click.option("--private", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--expired", is_flag=True, help="Take an export whose time is over.")
+@click.option("--expired", is_flag=True, help="Accept an expired export.")
 @json_option
 @refusals
 def recover(export: Path, private: Path, *, expired: bool, as_json: bool) -> None:
-    """Bring the KEKs of an export under this deployment's roots, when the former are lost.
+    """Rewrap the KEKs of an export under new roots of this deployment, if the old ones are lost.
 
-    Make new roots first (`lamina keys init`), stop every instance, and verify afterwards.
+    Create new roots first (`lamina keys init`), stop every instance, and verify afterwards.
 
     Example: lamina keys recover export.json --private recovery.key
     """
@@ -312,11 +312,11 @@ def recover(export: Path, private: Path, *, expired: bool, as_json: bool) -> Non
 @keys.command()
 @click.argument("subject")
 @click.option("--class", "key_class", type=click.Choice(SUBJECT_CLASSES), help="Only this class.")
-@click.option("--yes", is_flag=True, help="Do it: nobody can undo it.")
+@click.option("--yes", is_flag=True, help="Confirm: an erasure cannot be undone.")
 @json_option
 @refusals
 def shred(subject: str, key_class: str | None, *, yes: bool, as_json: bool) -> None:
-    """Erase a subject, given by id or identifier, or one class of its data, by its data keys.
+    """Erase a subject, given by id or identifier, or one class of its data: destroy its data keys.
 
     Example: lamina keys shred alice --class biometric --yes
     """
@@ -324,7 +324,7 @@ def shred(subject: str, key_class: str | None, *, yes: bool, as_json: bool) -> N
     from service.operators.actions import BREAK_GLASS
 
     if not yes:
-        raise SetupError("not_confirmed", "say --yes: nobody can undo an erasure")
+        raise SetupError("not_confirmed", "confirm with --yes: an erasure cannot be undone")
     container = open_container(settings())
     with container.store.transaction(read=True) as tx:
         found = subject_of(container.accounts, tx, subject)

@@ -1,4 +1,4 @@
-"""A group that imports a command when it is used, and tells of all of them without."""
+"""A command group that imports commands on use, and lists their help without importing them."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
@@ -9,19 +9,19 @@ from click.shell_completion import CompletionItem
 
 
 class CommandPlace(NamedTuple):
-    """Where a command lives and what is said of it in the list of commands.
+    """The location of a command and its help in the list of commands.
 
     Args:
         at: `module:attribute`.
-        told: The first sentence of its own help.
+        summary: The first sentence of its help.
     """
 
     at: str
-    told: str
+    summary: str
 
 
 class _Commands(MutableMapping[str, click.Command]):
-    """Commands by name; each is imported when it is asked for."""
+    """Commands by name; each is imported on first use."""
 
     def __init__(self, places: Mapping[str, CommandPlace]) -> None:
         self.places = dict(places)
@@ -52,14 +52,14 @@ class _Commands(MutableMapping[str, click.Command]):
 
 
 class LazyGroup(click.Group):
-    """A group of commands that are named by their places."""
+    """A group of commands given by their locations."""
 
     def __init__(self, *, places: Mapping[str, CommandPlace], **options: Any) -> None:  # noqa: ANN401 - click's own
         super().__init__(**options)
-        self.commands = self._told = _Commands(places)
+        self.commands = self._lazy = _Commands(places)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands as any group does, of which none is imported for it."""
+        """List the commands as any group does, without importing them."""
         names = self.list_commands(ctx)
         limit = formatter.width - 6 - max(len(name) for name in names)
         rows = [(name, self._short(name, limit)) for name in names]
@@ -67,13 +67,13 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
     def _short(self, name: str, limit: int) -> str:
-        """Return what a command of that help would say of itself in so many signs."""
-        return click.Command(name, help=self._told.places[name].told).get_short_help_str(limit)
+        """Return the help of a command, shortened to a number of characters."""
+        return click.Command(name, help=self._lazy.places[name].summary).get_short_help_str(limit)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete the names of commands, of which none is imported for it, and of options."""
+        """Complete names of commands, without importing them, and options."""
         named = [
-            CompletionItem(name, help=self._told.places[name].told)
+            CompletionItem(name, help=self._lazy.places[name].summary)
             for name in self.list_commands(ctx)
             if name.startswith(incomplete)
         ]

@@ -1,4 +1,4 @@
-"""What every long command shares: options, a progress bar, workers, a stop at a page's end."""
+"""Base of long commands: options, progress bar, workers, and a stop after any page."""
 
 import signal
 from collections.abc import Callable
@@ -24,13 +24,13 @@ REFUSED: Final = 2
 PARTIAL: Final = 3
 UNPROVEN: Final = 4
 _OPTIONS: Final = (
-    click.option("--dry-run", is_flag=True, help="Count what would be done, and do nothing."),
+    click.option("--dry-run", is_flag=True, help="Count the rows, but change nothing."),
     click.option("--max-rate", type=click.FloatRange(0), default=0.0, help="Rows per second."),
     click.option(
         "--max-latency",
         type=click.FloatRange(0),
         default=0.0,
-        help="Milliseconds a page may take before the job pauses for as long.",
+        help="Milliseconds per page; the job pauses as long as a page takes more.",
     ),
     click.option("--workers", type=click.IntRange(1, 64), default=1, help="Processes."),
     json_option,
@@ -38,14 +38,14 @@ _OPTIONS: Final = (
 
 
 def long_options(function: Callable[P, None]) -> Callable[P, None]:
-    """Add the options that every long command takes."""
+    """Add the options of all long commands."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
 def refusals(function: Callable[P, None]) -> Callable[P, None]:
-    """Exit with 2, after one line, where the state of things or an argument does not allow it."""
+    """Exit with code 2 and one line if the state or an argument does not allow the command."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -69,19 +69,19 @@ def run_long(  # noqa: PLR0913 - one argument per option
     as_json: bool,
     failure: int = PARTIAL,
 ) -> None:
-    """Do a long job in this process and its helpers; exit 3 or 4 when rows were left."""
+    """Run a long job in this process and its workers; exit with 3 or 4 if rows were left."""
     from service.app import open_container
     from service.jobs.actions.long import JobRate
     from service.operators.actions import BREAK_GLASS
 
     found = settings()
     if workers > 1 and found.sqlite:
-        raise SetupError("one_writer", "SQLite has one writer at a time: --workers 1")
+        raise SetupError("one_writer", "SQLite allows one writer: --workers 1")
     container = open_container(found)
     params = container.key_admin.params(kind, tier, key_class)
     if dry_run:
         total = container.key_admin.jobs.work(kind, params).total()
-        show({"rows": total}, as_json=as_json, text=f"{counted(total, 'row')} would be done")
+        show({"rows": total}, as_json=as_json, text=f"{counted(total, 'row')} would be processed")
         return
     with container.store.transaction() as tx:
         number = container.key_admin.jobs.plan(tx, kind, params, BREAK_GLASS)
@@ -151,6 +151,6 @@ def _sentence(view: dict[str, Any]) -> str:
         for line in report["bad"]
     ]
     if report["failed"]:
-        text += f", {report['failed']} could not be done"
+        text += f", {report['failed']} failed"
     signed = [report["signed"]] if "signed" in report else []
     return "\n".join([text, *lines, *signed])

@@ -1,4 +1,4 @@
-"""A mail server on this machine, for the demo: what it is given is read from a list."""
+"""A local mail server for the demo: received mail is read from a list."""
 
 import email
 import email.policy
@@ -13,13 +13,13 @@ from service.domain.errors import SetupError
 
 @dataclass
 class Mailbox:
-    """The mail that arrived, the oldest first."""
+    """Received mail, oldest first."""
 
     port: int
     letters: list[str] = field(default_factory=list)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: ANN401, N802 - as aiosmtpd calls it
-        """Take a mail."""
+        """Receive a mail."""
         letter = email.message_from_bytes(envelope.content, policy=email.policy.default)
         body = letter.get_body(("plain",))
         text = body.get_content() if body is not None else ""
@@ -29,7 +29,7 @@ class Mailbox:
 
 @contextmanager
 def mailbox() -> Iterator[Mailbox]:
-    """Run a mail server, without TLS as it is on this machine alone.
+    """Run a mail server, without TLS because it is reachable only from this machine.
 
     Raises:
         SetupError: aiosmtpd is not installed.
@@ -39,7 +39,7 @@ def mailbox() -> Iterator[Mailbox]:
     except ImportError:
         detail = "the demo needs aiosmtpd: make demo"
         raise SetupError("no_mail_server", detail) from None
-    # The controller asks its own port whether it is up, so that it must be told one.
+    # The controller connects to its own port to test it, so the port must be known in advance.
     with socket.create_server(("127.0.0.1", 0)) as free:
         box = Mailbox(free.getsockname()[1])
     controller = Controller(box, hostname="127.0.0.1", port=box.port)

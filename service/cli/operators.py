@@ -1,4 +1,4 @@
-"""`lamina operators`: the first operators, who has roles, and giving or taking one."""
+"""`lamina operators`: bootstrap operators, list roles, grant or revoke one."""
 
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -20,7 +20,7 @@ _ROLES = click.Choice([role.value for role in Role])
 
 @click.group()
 def operators() -> None:
-    """Make the first operators; list, grant and revoke roles."""
+    """Bootstrap operators; list, grant and revoke roles."""
 
 
 @operators.command()
@@ -30,16 +30,16 @@ def operators() -> None:
     type=click.IntRange(QUORUM, MOST_FIRST),
     default=QUORUM,
     show_default=True,
-    help="How many: each gets a token of their own.",
+    help="How many; each gets a separate token.",
 )
-@click.option("--reopen", is_flag=True, help="End the tokens given out before and begin again.")
+@click.option("--reopen", is_flag=True, help="Void earlier tokens and start again.")
 @json_option
 @refusals
 def bootstrap(seats: int, *, reopen: bool, as_json: bool) -> None:
-    """Print one-time tokens, each of which makes a signed-in person a security officer.
+    """Print one-time tokens; each makes a signed-in person a security officer.
 
-    It takes two to agree on anything, so two or three are made. Each link works once, within a day,
-    for a person of its own; others are granted by two operators. Raises an alarm.
+    Acts need two operators, so two or three tokens are made. Each works once, within a day, for a
+    different person; two operators grant further roles. Raises an alarm.
 
     Example: lamina operators bootstrap --operators 3
     """
@@ -51,8 +51,8 @@ def bootstrap(seats: int, *, reopen: bool, as_json: bool) -> None:
     place = f"{container.settings.issuer}{_BOOTSTRAP}"
     answer = {"post": place, "token": tokens[0], "operators": [{"token": it} for it in tokens]}
     body = '{"token": "lboot_…", "access_token": "…"}'
-    told = f"Give each to another person, who signs in; a client then sends:\nPOST {place} {body}"
-    text = "\n".join([*tokens, told, "Each works once, within a day. Not shown again."])
+    advice = f"Give each to a different person, who signs in; a client sends:\nPOST {place} {body}"
+    text = "\n".join([*tokens, advice, "Each works once, within a day. Not shown again."])
     show(answer, as_json=as_json, text=text)
 
 
@@ -60,7 +60,7 @@ def bootstrap(seats: int, *, reopen: bool, as_json: bool) -> None:
 @json_option
 @refusals
 def listing(*, as_json: bool) -> None:
-    """List who has which role; says on stderr what too few can agree on.
+    """List operators and their roles; warns on stderr about acts that too few can approve.
 
     Example: lamina operators list --json
     """
@@ -68,7 +68,7 @@ def listing(*, as_json: bool) -> None:
         rows, short = desk.operators.listing(tx), desk.operators.short(tx)
     show_rows(rows, as_json=as_json, empty="no operators yet: lamina operators bootstrap")
     for item in short if rows else ():
-        text = f"lamina: {item['able']} can agree on what needs {item['scope']}, it takes {QUORUM}"
+        text = f"lamina: {item['able']} of {QUORUM} needed operators have {item['scope']}"
         click.echo(f"{text}: lamina operators grant SUBJECT ROLE", err=True)
 
 
@@ -78,7 +78,7 @@ def listing(*, as_json: bool) -> None:
 @json_option
 @refusals
 def grant(subject: str, role: str, *, as_json: bool) -> None:
-    """Give a role to a subject, by id or identifier, past the two-person rule; raises an alarm.
+    """Grant a role to a subject, by id or identifier, without a second operator; raises an alarm.
 
     Example: lamina operators grant alice security_officer
     """
@@ -93,11 +93,11 @@ def grant(subject: str, role: str, *, as_json: bool) -> None:
 
 @operators.command()
 @click.argument("subject")
-@click.option("--role", type=_ROLES, help="Only this one; else every role.")
+@click.option("--role", type=_ROLES, help="Only this role; default: all roles.")
 @json_option
 @refusals
 def revoke(subject: str, role: str | None, *, as_json: bool) -> None:
-    """Take roles of a subject, by id or identifier, and what was asked for by them; alarms.
+    """Revoke roles of a subject, by id or identifier, and void its requests; raises an alarm.
 
     Example: lamina operators revoke alice --role operator
     """

@@ -1,4 +1,4 @@
-"""`lamina policy`: write, check, compare, try, put in force and take back policies."""
+"""`lamina policy`: draft, validate, backtest, activate and roll back policies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 DIFFERENT = 3
 _SHOWN = ("version", "name", "status", "created_at", "created_by")
 file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-yes_option = click.option("--yes", is_flag=True, help="Do it without a second operator: alarmed.")
+yes_option = click.option(
+    "--yes", is_flag=True, help="Act without a second operator; raises an alarm."
+)
 
 
 @click.group()
 def policy() -> None:
-    """Write, check, compare, try and put in force policies.
+    """Draft, validate, backtest and activate policies.
 
-    Exit codes: 0 done, 2 refused (nothing changed), 3 a replay found differences. What is done
-    on the host needs no second person, is written to the audit log and raises an alarm.
+    Exit codes: 0 done, 2 refused (nothing changed), 3 a replay found differences. Changes from the
+    host need no second operator; they are written to the audit log and raise an alarm.
     """
 
 
@@ -41,14 +43,14 @@ def policy() -> None:
     "factors",
     multiple=True,
     type=click.Choice(FACTORS),
-    help="A factor that the deployment can check; all but webauthn unless said.",
+    help="An available factor; default: all except webauthn.",
 )
 @json_option
 @refusals
 def validate(file: Path, factors: tuple[str, ...], *, as_json: bool) -> None:
-    """Check a YAML or JSON file: form, inheritance, conditions, and that it can be satisfied.
+    """Check a YAML or JSON file: syntax, inheritance, conditions, and that it can be satisfied.
 
-    Needs neither keys nor a database. Each fault is a line with its JSON pointer.
+    Needs neither keys nor a database. Prints each fault on a line with its JSON pointer.
 
     Example: lamina policy validate docs/policies/retail.yaml
     """
@@ -62,14 +64,14 @@ def validate(file: Path, factors: tuple[str, ...], *, as_json: bool) -> None:
     except BadInput as error:
         lines = [f"{fault.pointer or '/'}: {fault.detail}" for fault in error.faults]
         raise SetupError("bad_policy", "\n".join(lines)) from None
-    told = warnings(whole)
+    found_warnings = warnings(whole)
     found = {
         "version": whole.version,
         "name": whole.document.name,
         "segments": [*whole.segments],
-        "warnings": told,
+        "warnings": found_warnings,
     }
-    lines = [f"warning: {item['pointer']}: {item['detail']}" for item in told]
+    lines = [f"warning: {item['pointer']}: {item['detail']}" for item in found_warnings]
     text = "\n".join([f"{whole.version} {whole.document.name}: valid", *lines])
     show(found, as_json=as_json, text=text)
 
@@ -107,7 +109,7 @@ def listing(*, as_json: bool) -> None:
 @json_option
 @refusals
 def show_one(version: str, *, as_json: bool) -> None:  # noqa: ARG001 - every command takes it
-    """Show a document, its status, and how it did as a shadow.
+    """Show a document, its status, and its results as a shadow.
 
     Example: lamina policy show 3f9a17c2
     """
@@ -140,11 +142,15 @@ def draft(file: Path, *, as_json: bool) -> None:
 
 @policy.command()
 @click.argument("version")
-@click.option("--days", type=click.IntRange(1, 3660), help="How far back; all that is kept.")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3660),
+    help="How many days back; default: all stored decisions.",
+)
 @json_option
 @refusals
 def backtest(version: str, days: int | None, *, as_json: bool) -> None:
-    """Decide what was decided again by another policy: old against new by segment.
+    """Repeat stored decisions under another policy: old against new results by segment.
 
     Example: lamina policy backtest 3f9a17c2 --days 30
     """
@@ -164,11 +170,15 @@ def backtest(version: str, days: int | None, *, as_json: bool) -> None:
 
 
 @policy.command()
-@click.option("--days", type=click.IntRange(1, 3660), help="How far back; all that is kept.")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3660),
+    help="How many days back; default: all stored decisions.",
+)
 @json_option
 @refusals
 def replay(days: int | None, *, as_json: bool) -> None:
-    """Decide what was decided again by the policy that decided it; exit code 3 if any differs.
+    """Repeat stored decisions under their own policy; exit code 3 if any result differs.
 
     Example: lamina policy replay --json
     """
@@ -193,7 +203,7 @@ def replay(days: int | None, *, as_json: bool) -> None:
 @json_option
 @refusals
 def shadow(version: str, *, off: bool, as_json: bool) -> None:
-    """Let a document decide beside the active one; it never changes an answer.
+    """Evaluate a document beside the active one; it never changes a response.
 
     Example: lamina policy shadow 3f9a17c2
     """
@@ -210,7 +220,7 @@ def shadow(version: str, *, off: bool, as_json: bool) -> None:
 @json_option
 @refusals
 def activate(version: str, *, yes: bool, as_json: bool) -> None:
-    """Put a validated document in force; every process follows within five seconds.
+    """Activate a validated document; every process follows within five seconds.
 
     Example: lamina policy activate 3f9a17c2 --yes
     """
@@ -228,7 +238,7 @@ def activate(version: str, *, yes: bool, as_json: bool) -> None:
 @json_option
 @refusals
 def rollback(version: str, *, yes: bool, as_json: bool) -> None:
-    """Take the active document out of force; the one before it is in force again.
+    """Deactivate the active document and activate the one before it.
 
     Example: lamina policy rollback 3f9a17c2 --yes
     """
@@ -247,20 +257,20 @@ def rollback(version: str, *, yes: bool, as_json: bool) -> None:
     type=click.IntRange(1, 86_400),
     default=600,
     show_default=True,
-    help="Seconds in which it gets there.",
+    help="Seconds until the shift is complete.",
 )
 @click.option(
     "--hours",
     type=click.IntRange(1, 720),
     default=24,
     show_default=True,
-    help="How long it stands.",
+    help="Hours until the shift ends.",
 )
 @yes_option
 @json_option
 @refusals
 def tighten(nats: float, ramp: int, hours: int, *, yes: bool, as_json: bool) -> None:
-    """Move every threshold by NATS, above 0 stricter, for a while; looser needs --yes.
+    """Shift every threshold by NATS for a while, stricter if above 0; loosening needs --yes.
 
     Example: lamina policy tighten 1.0 --hours 12
     """
@@ -270,7 +280,7 @@ def tighten(nats: float, ramp: int, hours: int, *, yes: bool, as_json: bool) -> 
         done = container.lives.tighten(
             tx, nats, ramp, timedelta(hours=hours), BREAK_GLASS, approved=yes
         )
-    show(done, as_json=as_json, text=f"on the way to {nats:+g} nats, for {hours} hours")
+    show(done, as_json=as_json, text=f"shifting thresholds by {nats:+g} nats for {hours} hours")
 
 
 @policy.command("clear-risk")
@@ -278,7 +288,7 @@ def tighten(nats: float, ramp: int, hours: int, *, yes: bool, as_json: bool) -> 
 @json_option
 @refusals
 def clear_risk(subject: str, *, as_json: bool) -> None:
-    """Let go of the risk that is held against a subject, given by id or identifier.
+    """Clear the risk of a subject, given by id or identifier.
 
     Example: lamina policy clear-risk alice
     """
@@ -292,7 +302,7 @@ def clear_risk(subject: str, *, as_json: bool) -> None:
 
 @contextmanager
 def _alarmed(act: str) -> Iterator[tuple["Container", "Tx"]]:
-    """Give a unit of work in which a policy is changed on the host, and raise its alarm."""
+    """Yield a transaction for a policy change from the host, and raise its alarm."""
     from service.app import open_container
 
     container = open_container(settings())
@@ -324,7 +334,9 @@ def _run(container: "Container", whole: "Whole | None", days: int | None) -> "Ba
 
 def _confirmed(*, yes: bool) -> None:
     if not yes:
-        detail = "over HTTP two operators decide this; here say --yes, which raises an alarm"
+        detail = (
+            "over HTTP two operators decide this; here confirm with --yes, which raises an alarm"
+        )
         raise SetupError("not_confirmed", detail)
 
 

@@ -1,7 +1,7 @@
-"""`lamina keys rotate`: the whole rotation of a tier, which goes on wherever it was left.
+"""`lamina keys rotate`: the whole rotation of a tier, resumable after any step.
 
-Nothing is kept about it: what is to be done next is read from the states of the keys, and each step
-takes all classes at once or none. So a command that was killed is run again.
+It stores no progress: the next step follows from the states of the keys, and each step changes all
+classes or none. So a command that was interrupted is simply run again.
 """
 
 import time
@@ -26,19 +26,21 @@ _PAUSE: Final = 5.0
 @click.command()
 @click.option("--tier", type=click.Choice(TIERS), default="kek", show_default=True)
 @click.option("--class", "key_class", help="Only this key class (kek, data, root).")
-@click.option("--wait", is_flag=True, help="Wait where a state must stand or be known first.")
+@click.option(
+    "--wait", is_flag=True, help="Wait until each state has settled and all instances know it."
+)
 @json_option
 @refusals
 def rotate(tier: str, key_class: str | None, *, wait: bool, as_json: bool) -> None:
-    """Rotate a tier from the first step to the last, or go on where a rotation was left.
+    """Rotate a tier from the first step to the last, or resume an interrupted rotation.
 
-    Without --wait it ends with 2 at the first step that must wait, and says for what. Nothing is
-    destroyed: the steps of `keys destroy` stay with you, and the last line names them.
+    Without --wait, exits with 2 at the first step that must wait, and names the reason. No key is
+    destroyed: run `keys destroy` yourself as the last line says.
 
     Example: lamina keys rotate --tier kek --wait
     """
     if key_class and tier in {"signing", "index"}:
-        raise SetupError("bad_class", f"the keys of tier {tier} have no class: leave --class out")
+        raise SetupError("bad_class", f"keys of tier {tier} have no class: omit --class")
     from service.app import open_container
 
     run = _Rotation(open_container(settings()), key_class, wait=wait)
@@ -68,7 +70,7 @@ class _Rotation:
         self._wait = wait
 
     def rotate(self, tier: str) -> None:
-        """Do every step that is left."""
+        """Run all remaining steps."""
         ways: dict[str, Callable[[], None]] = {
             "kek": self._kek,
             "data": self._data,
@@ -92,11 +94,11 @@ class _Rotation:
             except Conflict as error:
                 if error.code != "key_in_use":
                     raise
-                # A process that did not know of the new one yet has used the old one since.
+                # A process without the new key has wrapped under the old one meanwhile.
 
     def _data(self) -> None:
         try:
-            # Where a rotation was left after its last page, this ends it.
+            # This ends a rotation that was interrupted after its last page.
             if self._act("retire", "data"):
                 return
         except Conflict as error:
@@ -130,7 +132,7 @@ class _Rotation:
         newest = self._container.key_store.roots_held()
         rows = [row for row in self._rows() if row["class"] in newest]
         behind = [row["class"] for row in rows if row["root_version"] < newest[row["class"]]]
-        # One that was left while it made them goes on with those that have none yet.
+        # A rotation interrupted during generation continues with the classes without a new root.
         least = max(newest[row["class"]] for row in rows) if behind else 0
         classes = sorted(
             {row["class"] for row in rows if not behind or newest[row["class"]] < least}
@@ -153,7 +155,7 @@ class _Rotation:
         return {str(status) for status in self._container.key_store.index_states().values()}
 
     def _act(self, verb: str, tier: str, key_class: str | None = None) -> bool:
-        """Do one step; return whether it changed anything."""
+        """Run one step; return whether it changed anything."""
         from service.operators.actions import BREAK_GLASS
 
         act = getattr(self._container.key_admin, verb)
@@ -175,7 +177,7 @@ class _Rotation:
             return once(tx)
 
     def _job(self, kind: str, tier: str | None) -> None:
-        """Do a long job to its end."""
+        """Run a long job to its end."""
         jobs = self._container.key_admin.jobs
         from service.operators.actions import BREAK_GLASS
 
@@ -185,11 +187,11 @@ class _Rotation:
 
         def once() -> dict[str, Any]:
             with self._container.store.transaction() as tx:
-                # What was promoted a moment ago counts from the first page on.
+                # So that a key promoted just now is used from the first page on.
                 self._container.key_store.refresh(tx)
                 number = jobs.plan(tx, kind, params, BREAK_GLASS)
                 self._container.operators.alarm(tx, f"keys {kind}")
-            # Another that does it already is waited for; this one is not asked for twice.
+            # If another job of this kind runs, wait for it and do not queue this one twice.
             view: dict[str, Any] = self._patiently(lambda: jobs.run(number))
             if (code := view["report"].get("error")) in _WAITS:
                 raise Conflict(code, view["report"]["detail"])
@@ -205,18 +207,18 @@ class _Rotation:
             raise SystemExit(PARTIAL)
 
     def _patiently(self, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
-        told = ""
+        reported = ""
         while True:
             try:
                 return act()
             except Conflict as error:
                 if not self._wait or error.code not in _WAITS:
                     raise
-                code, said = error.code, error.detail
+                code, detail = error.code, error.detail
                 pause = min(_PAUSE, float(error.extra.get("retry_after", _PAUSE)))
-            if code != told:
-                click.echo(f"waiting: {said}", err=True)
-            told = code
+            if code != reported:
+                click.echo(f"waiting: {detail}", err=True)
+            reported = code
             time.sleep(pause)
 
     def _tell(self, step: str, what: dict[str, Any], text: str) -> None:

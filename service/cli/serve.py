@@ -1,4 +1,4 @@
-"""`lamina serve` and `lamina worker`."""
+"""`lamina serve` and `lamina worker`: the long-running processes."""
 
 import errno
 import os
@@ -30,19 +30,19 @@ _HEADER_BYTES = 64 * 1024
 _OWNER_ONLY = 0o077
 _LAST_PORT = 65_535
 _TAKEN = {
-    errno.EADDRINUSE: "is taken; stop what listens there or set {}",
-    errno.EACCES: "may not be listened on by this user; set {} to a port of 1024 or above",
-    errno.EADDRNOTAVAIL: "is no address of this machine; set {}",
+    errno.EADDRINUSE: "is in use; stop the process that listens there or set {}",
+    errno.EACCES: "needs privileges; set {} to a port of 1024 or above",
+    errno.EADDRNOTAVAIL: "is not an address of this machine; set {}",
 }
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(1, 256), help="Processes; else LAMINA_WORKERS.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes; default: LAMINA_WORKERS.")
 @command
 def serve(workers: int | None) -> None:
-    """Serve the API until SIGTERM; requests at hand are finished.
+    """Serve the API until SIGTERM, then finish open requests.
 
-    An empty database gets its schema first; an older one stops the start.
+    An empty database gets its schema first; an older schema stops the start.
 
     Example: LAMINA_MODE=development lamina serve
     """
@@ -65,12 +65,12 @@ def serve(workers: int | None) -> None:
         for number in range(int(first), int(first) + count):
             _listening(f"{name}:{number}", "LAMINA_METRICS_BIND")
     prepare(found)
-    # Keys, decoy and schema are settled once here, before several workers need them.
+    # Create keys, decoy and schema once here, before several workers need them.
     container = open_container(found)
     _compare(container)
     if differing := container.comparing.lately().count:
-        told = f"{counted(differing, 'row differs', 'rows differ')} from the log"
-        click.echo(f"lamina: {told}; see: lamina audit verify --state", err=True)
+        problem = f"{counted(differing, 'row differs', 'rows differ')} from the log"
+        click.echo(f"lamina: {problem}; see: lamina audit verify --state", err=True)
     container.store.engine.dispose()
     for line in _beside(found, count):
         click.echo(f"lamina: {line}", err=True)
@@ -82,15 +82,15 @@ def serve(workers: int | None) -> None:
 
 @contextmanager
 def _counts(workers: int) -> Iterator[Path | None]:
-    """Make the directory in which several workers share what they count, as long as they serve."""
+    """Create the directory in which workers share metrics while they serve."""
     if workers == 1:
         yield None
         return
     try:
         made = tempfile.TemporaryDirectory(prefix="lamina-", ignore_cleanup_errors=True)
     except OSError as error:
-        told = f"no temporary directory ({error.strerror}): /metrics shows one worker at a time"
-        click.echo(f"lamina: {told}", err=True)
+        problem = f"no temporary directory ({error.strerror}): /metrics shows one worker at a time"
+        click.echo(f"lamina: {problem}", err=True)
         yield None
         return
     with made as place:
@@ -103,7 +103,7 @@ def _serve(host: str, port: int, count: int) -> None:
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
-    # HTTP/1.1 alone: only its headers and idle connections have time-outs.
+    # HTTP/1.1 only: timeouts exist only for its headers and idle connections.
     Granian(
         "service.wsgi:front",
         address=host,
@@ -123,44 +123,46 @@ def _serve(host: str, port: int, count: int) -> None:
 
 
 def _listening(bind: str, setting: str = "LAMINA_BIND") -> tuple[str, int]:
-    """Return address and port to listen on; raises LaminaError where that cannot be.
+    """Return the address and port to listen on; raises LaminaError if they are unusable.
 
-    The server shares its port with whoever asks for that, a second server too, and finds a port
-    taken only after it said that it serves: so a socket that shares with nobody is bound first.
+    The server shares its port with any process that asks for that, even a second server, and
+    notices a port in use only after reporting that it serves, so bind an exclusive socket first.
     """
     name, _, port = bind.rpartition(":")
     if int(port) > _LAST_PORT:
-        raise LaminaError("port_taken", f"{bind} is beyond the last port; set {setting}")
+        raise LaminaError("port_taken", f"{bind} exceeds the highest port; set {setting}")
     try:
         found = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
         family, *_, address = found[0]
         with socket.socket(family) as probe:
-            # Of an earlier server only connections that are over may be left.
+            # Closed connections of an earlier server must not block the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        told = _TAKEN.get(error.errno or 0, f"cannot be listened on ({error.strerror}); set {{}}")
-        raise LaminaError("port_taken", f"{bind} {told.format(setting)}") from None
+        problem = _TAKEN.get(
+            error.errno or 0, f"cannot be listened on ({error.strerror}); set {{}}"
+        )
+        raise LaminaError("port_taken", f"{bind} {problem.format(setting)}") from None
     return str(address[0]), int(port)
 
 
 def _beside(found: "Settings", workers: int) -> list[str]:
-    """Return what else this server needs, and what of it is away."""
+    """Return lines about other services that this server needs, and those unavailable."""
     from service.web import limits
 
     lines = []
     if workers > 1 and not found.redis_url:
-        lines.append("without LAMINA_REDIS_URL each worker allows its share of an edge limit")
+        lines.append("without LAMINA_REDIS_URL each worker enforces its share of edge limits")
     if found.redis_url and not limits.reachable(found.redis_url):
-        lines.append("Redis does not answer (LAMINA_REDIS_URL); until it does each worker allows")
+        lines.append("Redis does not answer (LAMINA_REDIS_URL); until it does each worker enforces")
         lines[-1] += " its share of edge limits"
     if not found.sqlite:
-        lines.append("background work needs `lamina worker` beside this")
+        lines.append("background work needs `lamina worker` too")
     return lines
 
 
 def _connections() -> int:
-    """Return how many connections a worker holds: a slow one costs a file and little else."""
+    """Return how many connections a worker accepts: a slow one costs only a file descriptor."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * _CONNECTIONS
     if soft < wanted:
@@ -172,9 +174,9 @@ def _connections() -> int:
 @click.command()
 @command
 def worker() -> None:
-    """Do the background work until SIGTERM (inside `serve` on SQLite, a process otherwise).
+    """Run background work until SIGTERM (on SQLite, `serve` does it).
 
-    An empty database gets its schema first; an older one stops the start.
+    An empty database gets its schema first; an older schema stops the start.
 
     Example: LAMINA_DATABASE_URL=postgresql+psycopg://lamina@db/lamina lamina worker
     """
@@ -208,7 +210,7 @@ def worker() -> None:
 
 
 def _compare(container: "Container") -> None:
-    """Hold the database against the ledger, and tell on stderr what was found."""
+    """Compare the database with the ledger, and report the result on stderr."""
     undone = container.erasure.compare()
     if any(undone.values()):
         text = "{erased_again} erasures and {acts_repeated} other acts repeated, {acts_left} could "

@@ -1,4 +1,4 @@
-"""`lamina subjects` and `lamina audit`."""
+"""`lamina subjects` and `lamina audit`: operations on subjects and on the audit log."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def subjects() -> None:
-    """Unlock, export, hold or watch a subject; `lamina keys shred` erases one."""
+    """Unlock, hold, watch or export a subject; `lamina keys shred` erases one."""
 
 
 @subjects.command()
@@ -34,7 +34,7 @@ def subjects() -> None:
 @json_option
 @command
 def unlock(subject: str, *, as_json: bool) -> None:
-    """Forget the failed attempts of a subject, given by id or identifier.
+    """Clear the failed attempts of a subject, given by id or identifier.
 
     Example: lamina subjects unlock alice
     """
@@ -48,17 +48,17 @@ def unlock(subject: str, *, as_json: bool) -> None:
         )
         container.operators.alarm(tx, "subjects unlock", account.id)
     answer = {"subject": str(account.id), "counters": rows}
-    show(answer, as_json=as_json, text=f"{counted(rows, 'counter')} set to zero")
+    show(answer, as_json=as_json, text=f"{counted(rows, 'counter')} cleared")
 
 
 @subjects.command()
 @click.argument("subject")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The last day.")
-@click.option("--reason", required=True, help="The duty, such as money-laundering-act.")
+@click.option("--reason", required=True, help="The legal basis, such as money-laundering-act.")
 @json_option
 @command
 def hold(subject: str, until: datetime, reason: str, *, as_json: bool) -> None:
-    """Refuse every erasure of a subject, given by id or identifier, until a date.
+    """Refuse all erasures of a subject, given by id or identifier, until a date.
 
     Example: lamina subjects hold alice --until 2031-12-31 --reason aml
     """
@@ -79,7 +79,7 @@ def hold(subject: str, until: datetime, reason: str, *, as_json: bool) -> None:
 @json_option
 @command
 def canary(subject: str, *, as_json: bool) -> None:
-    """Make a subject, given by id or identifier, a canary: opening a field of it raises an alarm.
+    """Mark a subject, given by id or identifier, as a canary: opening its fields raises an alarm.
 
     Example: lamina subjects canary alice
     """
@@ -92,16 +92,16 @@ def canary(subject: str, *, as_json: bool) -> None:
         container.accounts.lock(tx, found)
         container.shredding.watch(tx, found, BREAK_GLASS)
         container.operators.alarm(tx, "subjects canary", found)
-    show({"subject": str(found)}, as_json=as_json, text="opening it raises an alarm from now on")
+    show({"subject": str(found)}, as_json=as_json, text="opening its fields now raises an alarm")
 
 
 @subjects.command()
 @click.argument("subject")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A file to be made.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new file.")
 @json_option
 @command
 def export(subject: str, out: Path, *, as_json: bool) -> None:
-    """Write everything held about a subject, given by id or identifier, to a new file.
+    """Write all personal data of a subject, given by id or identifier, to a new file.
 
     Example: lamina subjects export alice --out alice.json
     """
@@ -131,18 +131,18 @@ def export(subject: str, out: Path, *, as_json: bool) -> None:
 
 @click.group()
 def audit() -> None:
-    """Look after the log."""
+    """Verify the audit log."""
 
 
 @audit.command()
-@click.option("--state", is_flag=True, help="Also compare every row with the log.")
+@click.option("--state", is_flag=True, help="Also compare all rows with the log.")
 @json_option
 @command
 def verify(*, state: bool, as_json: bool) -> None:
-    """Recompute the whole log, and hold it against every checkpoint of database and ledger.
+    """Recompute the whole log, and compare it with all checkpoints of database and ledger.
 
-    Exits with 1 where something disagrees, after the first position of it, where a row differs from
-    the log, and where entries have waited for their place for more than 10 seconds.
+    Exits with 1 and the first position that differs, if a row differs from the log, or if entries
+    have waited for their position for more than 10 seconds.
 
     Example: lamina audit verify --state --json
     """
@@ -160,7 +160,7 @@ def verify(*, state: bool, as_json: bool) -> None:
         "position": broken.position if broken else None,
         "what": broken.what if broken else None,
     }
-    text = _told(found, ledger=container.memory.configured)
+    text = _summary(found, ledger=container.memory.configured)
     if state and not broken:
         compared = container.comparing.all()
         answer |= {"intact": answer["intact"] and not compared.count, "state": compared.to_json()}
@@ -181,13 +181,13 @@ def _compared(found: "Comparison") -> list[str]:
 
 
 @audit.command("accept-ledger")
-@click.option("--reason", required=True, help="What was found out, in a few words.")
+@click.option("--reason", required=True, help="The explanation, in a few words.")
 @json_option
 @command
 def accept_ledger(reason: str, *, as_json: bool) -> None:
-    """Take log and ledger as they stand: after a restore, a loss, or a change that is explained.
+    """Accept the current log and ledger: after a restore, a loss, or an explained change.
 
-    From then on only what changes later is found. On several hosts, run it on each.
+    Later verifications report only later changes. On several hosts, run it on each.
 
     Example: lamina audit accept-ledger --reason "restored the backup of Monday"
     """
@@ -201,18 +201,18 @@ def accept_ledger(reason: str, *, as_json: bool) -> None:
     show(
         {"position": point.position, "ledger": container.memory.configured},
         as_json=as_json,
-        text=f"log and ledger are taken as they stand, {counted(point.position, 'leaf', 'leaves')}",
+        text=f"current log and ledger accepted, {counted(point.position, 'leaf', 'leaves')}",
     )
 
 
-def _told(found: "Verified", *, ledger: bool) -> str:
+def _summary(found: "Verified", *, ledger: bool) -> str:
     waiting = found.waiting
     state = "not intact" if waiting.late else "intact"
-    told = counted(found.leaves, "leaf", "leaves")
-    told += "" if waiting.count else f", {state}"
+    text = counted(found.leaves, "leaf", "leaves")
+    text += "" if waiting.count else f", {state}"
     if waiting.count:
         seconds = int(waiting.oldest.total_seconds())
-        place = counted(waiting.count, "waits for its place", "wait for their place")
-        told += f" in the chain; {place}, {waiting.late} of them "
-        told += f"too long (the oldest for {seconds} s): is `lamina worker` running?"
-    return told if ledger else f"{told}; no ledger to hold it against (LAMINA_LEDGER)"
+        place = counted(waiting.count, "waits for its position", "wait for their positions")
+        text += f" in the chain; {place}, {waiting.late} of them "
+        text += f"too long (the oldest for {seconds} s): is `lamina worker` running?"
+    return text if ledger else f"{text}; no ledger to compare it with (LAMINA_LEDGER)"

@@ -143,11 +143,11 @@ def test_secrets_and_keys_of_a_client_change_with_an_overlap(ready, tmp_path):
     """The answer and the list tell how long the old ones count; each change is alarmed."""
     made = json.loads(ready("clients", "create", "shop", "--json").stdout)["client_id"]
     told = ready("clients", "rotate-secret", made, "--overlap", "24h").stdout
-    assert "The old secret counts until " in told
+    assert "The old secret is valid until " in told
     keys = tmp_path / "jwks.json"
     keys.write_text(json.dumps({"keys": [SigningKey.generate().public_jwk()]}))
     first = ready("clients", "set-jwks", made, "--jwks", str(keys), "--overlap", "90s")
-    assert first.stdout == "1 key registered\nThe old key set counts no more.\n"
+    assert first.stdout == "1 key registered\nThe old key set is no longer valid.\n"
     again = ready("clients", "set-jwks", made, "--jwks", str(keys), "--overlap", "7d", "--json")
     assert json.loads(again.stdout)["old_jwks_until"]
     (row,) = json.loads(ready("clients", "list", "--json").stdout)
@@ -160,7 +160,7 @@ def test_secrets_and_keys_of_a_client_change_with_an_overlap(ready, tmp_path):
         "old_jwks_until": None,
     }
     ended = ready("clients", "rotate-secret", made, "--overlap", "0").stdout
-    assert ended.endswith("The old secret counts no more.\n")
+    assert ended.endswith("The old secret is no longer valid.\n")
     waiting = json.loads(ready("outbox", "--json").stdout)
     assert [row["kind"] for row in waiting].count("alarm.break_glass") == 6
 
@@ -189,7 +189,7 @@ def test_a_private_or_broken_key_set_is_refused_with_one_line(ready, tmp_path):
     os.mkfifo(pipe)
     for place in (pipe, "/dev/null"):
         answer = ready("clients", "set-jwks", made, "--jwks", str(place))
-        assert (answer.exit_code, "is no regular file" in answer.stderr) == (1, True)
+        assert (answer.exit_code, "is not a regular file" in answer.stderr) == (1, True)
     for wrong in (["--overlap", "31d"], ["--overlap", "soon"], ["--overlap", "-1h"]):
         assert ready("clients", "rotate-secret", made, *wrong).exit_code in {1, 2}
     assert ready("clients", "set-jwks", made).exit_code == 1
@@ -228,7 +228,7 @@ def test_the_outbox_the_log_and_unlocking(ready):
     told = ready("audit", "verify")
     assert told.exit_code == 0
     assert told.stdout.startswith(
-        f"0 leaves in the chain; {answer['waiting']} wait for their place"
+        f"0 leaves in the chain; {answer['waiting']} wait for their positions"
     )
 
 

@@ -132,7 +132,7 @@ def test_what_is_said_of_a_command_is_what_it_says_itself():
     listed = CliRunner().invoke(main, ["--help"]).stdout.split("Commands:")[1]
     assert listed == CliRunner().invoke(plain, ["--help"]).stdout.split("Commands:")[1]
     for name, command in main.commands.items():
-        assert main.commands.places[name].told == command.get_short_help_str(limit=200)
+        assert main.commands.places[name].summary == command.get_short_help_str(limit=200)
 
 
 def test_options_offer_what_there_is():

@@ -131,7 +131,7 @@ def test_a_database_that_is_away_is_told_with_its_place(lamina, url, says):  # n
         ('FATAL:  password authentication failed for user "canary"', "user or password refused"),
         ('FATAL:  role "my database" does not exist', "user or password refused"),
         ("connection timeout expired", "no answer in time"),
-        ("cannot execute UPDATE in a read-only transaction", "it takes no writes"),
+        ("cannot execute UPDATE in a read-only transaction", "it is read-only"),
         ("something else about canary", "the connection failed"),
     ],
 )

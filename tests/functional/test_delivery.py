@@ -197,7 +197,7 @@ def test_an_operator_lists_retries_and_drops(service, lamina):
     assert kinds == ["alarm.break_glass"]
     for arguments in ((), ("--dead", held["id"])):
         assert lamina("outbox", "retry", *arguments).exit_code == 1
-    assert "is no id" in lamina("outbox", "drop", "x").stderr
+    assert "is not the id" in lamina("outbox", "drop", "x").stderr
     assert json.loads(lamina("outbox", "drop", "--dead").stdout) == {"dropped": 0}
 
 

@@ -116,7 +116,7 @@ def test_a_text_has_a_line_with_the_mend(doctor, environment):
     lines = [line for line in told.stdout.splitlines() if line.startswith("finding")]
     assert (told.exit_code, told.stderr.endswith("lamina: 2 findings\n")) == (1, True)
     assert "mend: run: lamina serve" in lines[0]
-    assert "none has ever worked here" in lines[1]
+    assert "no worker has ever run here" in lines[1]
 
 
 def test_no_database_is_told_and_none_is_made(doctor, tmp_path):
@@ -135,7 +135,7 @@ def test_no_database_is_told_and_none_is_made(doctor, tmp_path):
 @pytest.mark.edits_rows
 @pytest.mark.parametrize(
     ("revision", "mend"),
-    [("0018", "run: lamina db upgrade"), ("9999", "install the newer program")],
+    [("0018", "run: lamina db upgrade"), ("9999", "install a newer version")],
 )
 def test_a_schema_of_another_program_is_told(alive, doctor, revision, mend):
     """An older one is upgraded; a newer one needs its program."""
@@ -163,7 +163,7 @@ def test_a_dead_worker_is_told(alive, doctor):
         execute(alive, "UPDATE job_lease SET until = :until", until=until.isoformat(" "))
         told, mend = findings(doctor())["worker"]
         assert said[:6] in told
-        assert mend.startswith(("run: lamina serve", "set the clocks"))
+        assert mend.startswith(("run: lamina serve", "correct the clocks"))
 
 
 def test_jobs_that_nobody_begins_are_told(alive, doctor):
@@ -218,10 +218,10 @@ def test_a_disk_that_fills_is_told(alive, doctor, settings, monkeypatch):
     assert set(found) == ({"disk.database"} if settings.sqlite else set())
     monkeypatch.setattr(checks, "free_bytes", lambda _directory: 0)
     found = findings(doctor())
-    assert found["disk.ledger"][1].startswith("make room in")
+    assert found["disk.ledger"][1].startswith("free space in")
     if not settings.sqlite:
         monkeypatch.setattr(checks, "DiskSpace", lambda *_: lambda: False)
-        assert findings(doctor())["disk.database"][0] == "the server takes no writes"
+        assert findings(doctor())["disk.database"][0] == "the server accepts no writes"
 
 
 def test_a_root_key_that_cannot_be_read_is_told(alive, doctor, settings):
@@ -264,8 +264,8 @@ def test_old_keys_and_destructions_that_are_due_are_told(alive, doctor):
     with alive.store.transaction() as tx:
         alive.key_admin.generate(tx, "kek", "receipt", "break_glass")
     found = findings(doctor())
-    assert found["age.kek"][0].startswith("the oldest in use, kek contact, is 2")
-    assert found["age.signing"][0].startswith("the oldest in use, signing, is 2")
+    assert found["age.kek"][0].startswith("the oldest active key, kek contact, is 2")
+    assert found["age.signing"][0].startswith("the oldest active key, signing, is 2")
     assert found["destruction"][0].startswith("kek factor 1 goes after 2020-01-01T00:00:00Z")
     assert found["keys"] == (
         "kek receipt 2 is pending",

@@ -79,7 +79,7 @@ def test_an_old_root_goes_only_when_nothing_is_under_it(lamina, tmp_path):
     """The refusal names the command; afterwards the file is gone and everything still opens."""
     options = ("--tier", "root", "--class", "contact", "--version", "1")
     lamina("keys", "generate", "--tier", "root", "--class", "contact")
-    assert "say --yes" in lamina("keys", "destroy", *options, code=2).stderr
+    assert "--yes" in lamina("keys", "destroy", *options, code=2).stderr
     used = lamina("keys", "destroy", *options, "--yes", code=2)
     assert "lamina keys rewrap --tier root --class contact" in used.stderr
     lamina("keys", "rewrap", "--tier", "root", "--class", "contact")
@@ -166,7 +166,7 @@ def test_a_value_that_does_not_open_is_exit_code_4_and_a_job_that_leaves_it_3(la
     (bad,) = found["report"]["proof"]["bad"]
     assert (bad["table"], bad["column"], bad["key"]) == ("client", "secret", "service/1")
     assert bad["row"].replace("-", "") == row.id
-    assert "could not be done" in lamina("keys", "verify", code=4).stdout
+    assert "1 failed" in lamina("keys", "verify", code=4).stdout
     assert ask(lamina, "keys", "reencrypt", "--class", "service", code=3)["status"] == "partial"
 
 
@@ -192,7 +192,7 @@ def test_what_cannot_be_is_refused_with_exit_code_2(lamina):
         (("keys", "reindex"), ""),
         (("keys", "rewrap", "--workers", "2"), "one writer"),
         (("keys", "generate", "--class", "nothing"), "held:"),
-        (("keys", "shred", "00000000-0000-0000-0000-000000000009"), "say --yes"),
+        (("keys", "shred", "00000000-0000-0000-0000-000000000009"), "--yes"),
         (("keys", "shred", "00000000-0000-0000-0000-000000000009", "--yes"), "no such subject"),
         (
             ("operators", "revoke", "00000000-0000-0000-0000-000000000009", "--role", "auditor"),

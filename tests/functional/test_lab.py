@@ -33,4 +33,4 @@ def test_a_command_that_needs_the_lab_says_where_it_is(module, monkeypatch):
     answer = CliRunner().invoke(main, COMMANDS[module])
     assert answer.exit_code == 2
     assert answer.stderr.count("\n") == 1
-    assert "needs lab/, which only a checkout of the source holds" in answer.stderr
+    assert "needs lab/, which only a source checkout contains" in answer.stderr

@@ -38,16 +38,16 @@ def test_a_taken_port_is_told_before_anything_is_served(ready, taken):  # noqa: 
     """One line names the address and the setting, and the exit code is 1."""
     process = spawn(ready.environment | {"LAMINA_BIND": taken}, "serve")
     output, errors = process.communicate(timeout=60)
-    told = f"lamina: {taken} is taken; stop what listens there or set LAMINA_BIND\n"
+    told = f"lamina: {taken} is in use; stop the process that listens there or set LAMINA_BIND\n"
     assert (process.returncode, output, errors) == (1, "", told)
 
 
 @pytest.mark.parametrize(
     ("bind", "says"),
     [
-        ("192.0.2.1:8000", "192.0.2.1:8000 is no address of this machine; set LAMINA_BIND"),
+        ("192.0.2.1:8000", "192.0.2.1:8000 is not an address of this machine; set LAMINA_BIND"),
         ("nowhere.invalid:8000", "nowhere.invalid:8000 cannot be listened on ("),
-        ("127.0.0.1:65536", "127.0.0.1:65536 is beyond the last port; set LAMINA_BIND"),
+        ("127.0.0.1:65536", "127.0.0.1:65536 exceeds the highest port; set LAMINA_BIND"),
     ],
 )
 def test_an_address_of_another_machine_is_told(bind, says):
@@ -67,7 +67,7 @@ def test_a_port_of_the_system_is_told(monkeypatch):
     monkeypatch.setattr(socket.socket, "bind", bind)
     with pytest.raises(LaminaError) as refused:
         serve._listening("127.0.0.1:80")
-    assert "may not be listened on by this user; set LAMINA_BIND" in refused.value.detail
+    assert "needs privileges; set LAMINA_BIND" in refused.value.detail
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "::1"])
@@ -99,7 +99,7 @@ def test_it_serves_on_every_form_of_an_address(ready, name):  # noqa: F811 - a f
         with httpx.Client(transport=httpx.HTTPTransport(retries=10), timeout=60) as client:
             assert client.get(f"http://{bind}/healthz").status_code == 200
         second = spawn(environment, "serve")
-        told = f"lamina: {bind} is taken; stop what listens there or set LAMINA_BIND\n"
+        told = f"lamina: {bind} is in use; stop the process that listens there or set LAMINA_BIND\n"
         assert (*second.communicate(timeout=60), second.returncode) == ("", told, 1)
     finally:
         first.terminate()
@@ -113,7 +113,7 @@ def test_it_serves_on_every_form_of_an_address(ready, name):  # noqa: F811 - a f
         ({}, 1, []),
         ({}, 2, ["without LAMINA_REDIS_URL"]),
         ({"redis_url": "redis://u:canary@127.0.0.1:1/0"}, 2, ["Redis does not answer"]),
-        ({"database_url": POSTGRES}, 1, ["background work needs `lamina worker` beside this"]),
+        ({"database_url": POSTGRES}, 1, ["background work needs `lamina worker` too"]),
     ],
 )
 def test_what_a_server_needs_beside_it_is_told_once(changes, workers, says):

@@ -222,7 +222,7 @@ def test_leaves_that_wait_are_told_by_everything(service, restart, lamina):
     told = lamina("audit", "verify")
     assert told.exit_code == 1
     assert "intact" not in told.stdout.replace("not intact", "")
-    assert "wait for their place" in told.stdout
+    assert "wait for their positions" in told.stdout
     answer = probe(service.container)
     assert answer.json["findings"] == ["audit_unsequenced"]
     assert "run: lamina worker" in lamina("keys", "doctor").stdout

@@ -1,1 +1,1 @@
-"""Alembic migrations; they change the schema and never read what is sealed."""
+"""Alembic migrations; they change the schema and never read sealed values."""

@@ -1,4 +1,4 @@
-"""Run migrations on the connection that `service.store.migrate` hands over."""
+"""Run migrations on the connection that `service.store.migrate` provides."""
 
 from alembic import context
 
@@ -6,7 +6,7 @@ PLAIN = {"UtcDateTime": "sa.DateTime(timezone=True)", "SealedType": "sa.LargeBin
 
 
 def render_item(kind, item, _autogen):
-    """Write the project's own types as what they are to the database."""
+    """Render the project's column types as plain database types."""
     return PLAIN.get(type(item).__name__, False) if kind == "type" else False
 
 

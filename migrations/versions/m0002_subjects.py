@@ -1,4 +1,4 @@
-"""Subjects, what they have enrolled, and their sessions.
+"""Tables of subjects, their authenticators and their sessions.
 
 Revision: 0002
 """

@@ -1,4 +1,4 @@
-"""Keys that rotate: states, instances that hold them, jobs, erasures and holds.
+"""Key life cycle: states, instances, jobs, erasures and legal holds.
 
 Revision: 0003
 """
@@ -127,7 +127,7 @@ def upgrade() -> None:
 
 
 def _read_versions() -> None:
-    """Take each data key's KEK version from its bytes."""
+    """Read the KEK version of each data key from its bytes."""
     connection = op.get_bind()
     dek = sa.table("dek", sa.column("id"), sa.column("wrapped"), sa.column("kek_version"))
     rows = connection.execute(sa.select(dek.c.id, dek.c.wrapped)).all()

@@ -1,4 +1,4 @@
-"""Roles of operators, approvals by two people, and the token that makes the first.
+"""Operator roles, two-person approvals, and bootstrap tokens of the first operators.
 
 Revision: 0004
 """

@@ -1,4 +1,4 @@
-"""Policy documents, what is in force, decisions, and risk held against subjects.
+"""Policy documents, the active policy, decisions, and subject risk.
 
 Revision: 0005
 """

@@ -1,4 +1,4 @@
-"""Login context: sealed histories, counts among everybody, failures by keyed digests.
+"""Login context: sealed histories, counts over all subjects, and failures by keyed digests.
 
 Revision: 0006
 """

@@ -1,4 +1,4 @@
-"""Frames that a face was accepted by are remembered, as short hashes, so that none is used twice.
+"""Short hashes of accepted face frames, so that no frame is accepted twice.
 
 Revision: 0007
 """

@@ -1,4 +1,4 @@
-"""Behavioral profiles take the place of raw samples, which are dropped: they cannot be opened here.
+"""Behavioral profiles replace raw samples, which are deleted because they cannot be opened here.
 
 Revision: 0008
 """

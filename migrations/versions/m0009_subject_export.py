@@ -1,4 +1,4 @@
-"""Exports of what is held about a subject, sealed while they wait to be collected.
+"""Exports of personal data, sealed until they are collected.
 
 Revision: 0009
 """

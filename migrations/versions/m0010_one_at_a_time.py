@@ -1,7 +1,7 @@
-"""At most one active authenticator of a type, and one consent in force for a purpose.
+"""At most one active authenticator per type, and one active consent per purpose.
 
-A database that holds more, from before subjects were locked for a change, keeps the newest of
-them. A consent that was given before the last withdrawal for its purpose ends with it.
+A database with more, from before changes locked the subject, keeps the newest. A consent given
+before the last withdrawal for its purpose ends with it.
 
 Revision: 0010
 """
@@ -22,7 +22,7 @@ SELECT id FROM (
 ) AS ranked WHERE place > 1
 """
 _ERASED = bytes((0xF9, 0, 0xFF, 0xFF))
-"""What an erasure leaves of a sealed value: here no key can seal an empty one."""
+"""The bytes that an erasure leaves of a sealed value: no key can seal an empty one here."""
 _REPAIRS = (
     """
     UPDATE consent SET withdrawn_at = (

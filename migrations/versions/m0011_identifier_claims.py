@@ -1,6 +1,6 @@
-"""Proof of an identifier stands with the identifier; several may claim what nobody has proven.
+"""Proof belongs to an identifier; several subjects may claim an unproven one.
 
-Codes that wait are dropped: they were sealed without the address they were sent to.
+Pending codes are deleted: they were sealed without the address they were sent to.
 
 Revision: 0011
 """
@@ -22,8 +22,8 @@ UPDATE subject_index SET verified_at = (
     FROM subject WHERE subject.id = subject_index.subject_id
 )
 """
-# Two changes at once left both identifiers leading to a subject, of which one was never proven:
-# the later one stays, to be proven anew.
+# Two concurrent changes could leave two identifiers for a subject, one of them never proven: the
+# later one stays and must be proven again.
 DOUBTFUL = """
 UPDATE subject_index SET verified_at = NULL WHERE field <> 'username' AND EXISTS (
     SELECT 1 FROM subject_index AS other
@@ -44,7 +44,7 @@ UPDATE subject SET {field}_verified_at = (
     WHERE subject_index.subject_id = subject.id AND subject_index.field = '{field}'
 )
 """
-# Before, an identifier had one row: its owner's, else that of whoever claimed it first.
+# Before, an identifier had one row: that of its owner, else of its first claimant.
 OTHERS = """
 DELETE FROM subject_index WHERE verified_at IS NULL AND EXISTS (
     SELECT 1 FROM subject_index AS other
@@ -84,7 +84,7 @@ def upgrade() -> None:
         sqlite_where=proven,
         postgresql_where=proven,
     )
-    # Not in batches: a table that others refer to cannot be made anew in SQLite.
+    # Not in a batch: SQLite cannot rebuild a table that others reference.
     op.drop_column("subject", "email_verified_at")
     op.drop_column("subject", "phone_verified_at")
     op.create_table(

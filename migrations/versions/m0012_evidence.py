@@ -1,4 +1,4 @@
-"""Sessions come into force when their code is exchanged; grants hang on their session.
+"""Sessions become active when their code is exchanged; grants refer to their session.
 
 Revision: 0012
 """
@@ -19,9 +19,9 @@ def upgrade() -> None:
     op.create_index(op.f("ix_session_replaces"), "session", ["replaces"])
     op.add_column("authenticator", sa.Column("session_id", sa.Uuid(), nullable=True))
     op.add_column("grant", sa.Column("session_id", sa.Uuid(), nullable=True))
-    # A grant of before does not tell what earned it: its five minutes end now.
+    # Older grants do not record the evidence that earned them: their five minutes end now.
     op.execute('DELETE FROM "grant"')
-    # Sessions of before came into force at once; those whose code is still out wait for it now.
+    # Older sessions were active at once; those with an unused code now wait for its exchange.
     op.execute(
         "UPDATE session SET taken_up_at = created_at WHERE id NOT IN "
         "(SELECT session_id FROM completion_code WHERE used_at IS NULL)"
@@ -29,7 +29,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # Without the column a session that waits for its code would be in force.
+    # Without the column, a session that waits for its code would be active.
     op.execute("UPDATE session SET revoked_at = created_at WHERE taken_up_at IS NULL")
     op.drop_column("grant", "session_id")
     op.drop_column("authenticator", "session_id")

@@ -1,4 +1,4 @@
-"""Checkpoints of the log and MACs of its links, under keys that are not in the database.
+"""Checkpoints of the log and MACs of its links, under keys outside the database.
 
 Revision: 0014
 """

@@ -1,4 +1,4 @@
-"""First operators by seats, actors that are two, keys and enrollments of clients.
+"""Seats of first operators, two-person actors, old client credentials, starters of enrollments.
 
 Revision: 0015
 """
@@ -41,7 +41,7 @@ def downgrade() -> None:
 
 
 def _widen() -> None:
-    """Let an actor be two operators, each by the whole name; a way back would cut the log."""
+    """Widen actors to the full names of two operators; a downgrade would truncate the log."""
     for name, column, absent in (
         ("audit_leaf", "actor", True),
         ("operator_role", "granted_by", False),
@@ -56,7 +56,7 @@ def _widen() -> None:
 
 
 def _seat_tokens() -> None:
-    """Give every bootstrap token its place; those from before are round 1."""
+    """Give every bootstrap token a seat; existing tokens become round 1."""
     with op.batch_alter_table("bootstrap_token") as table:
         table.add_column(sa.Column("round", sa.Integer(), nullable=True))
         table.add_column(sa.Column("seat", sa.Integer(), nullable=True))
@@ -72,7 +72,7 @@ def _seat_tokens() -> None:
 
 
 def _keep_public_members() -> None:
-    """Drop the private members of keys that were stored as given."""
+    """Remove private members from client keys that were stored as given."""
     table = sa.table(
         "client", sa.column("id", sa.Uuid()), sa.column("jwks", sa.JSON(none_as_null=True))
     )

@@ -1,4 +1,4 @@
-"""Everything stored has an end: keys of clients are counted; strict rows of faces are marked.
+"""Retention of all data: answers are counted per client; strict face counters are marked.
 
 Revision: 0016
 """

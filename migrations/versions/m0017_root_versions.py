@@ -1,4 +1,4 @@
-"""Root versions that were made, so that running processes look for them.
+"""Versions of created root keys, so that running processes look for them.
 
 Revision: 0017
 """

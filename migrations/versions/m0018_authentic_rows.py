@@ -1,4 +1,4 @@
-"""A MAC on every row that decides who may do what; rows get theirs at the first start.
+"""A MAC on every row that decides about access; rows get theirs at the first start.
 
 Revision: 0018
 """

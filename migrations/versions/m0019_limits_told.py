@@ -1,11 +1,11 @@
-"""Counts of codes sent and guessed are told to the log; those of before end with the upgrade.
+"""Counts of codes sent and guessed are recorded in the log; older counts end with the upgrade.
 
-The log knows a row by its key, and the name of a count comes again: each row gets a key of its own.
-Rows that the log was never told of would be taken for ones that somebody wrote by hand. Down and up
-again, those that the log was told of are reported as missing.
+The log identifies a row by its key, and the name of a count recurs: each row gets its own key. Rows
+that the log does not know would be taken for rows inserted by hand. After a downgrade and upgrade,
+rows that the log knows are reported as missing.
 
-Both these counts and those of attempts keep what the last change found: the log is told of it, so
-that an edit is found after the next change too.
+Both these counts and those of attempts store what the last change found: the log records it, so
+that an edit is detected even after the next change.
 
 Revision: 0019
 """

@@ -1,7 +1,7 @@
-"""Messages are delivered: where each goes, how far it came, and the webhooks that hear of events.
+"""Delivery of messages: their targets, their progress, and webhooks that receive events.
 
-What lay in the outbox before goes nowhere by itself, as much of it is old: `lamina outbox retry`
-delivers it.
+Messages in the outbox from before are not delivered automatically, because many are old: use
+`lamina outbox retry`.
 
 Revision: 0020
 """

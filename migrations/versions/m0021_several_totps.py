@@ -1,7 +1,7 @@
-"""Several code generators may be active, each with a name; one of each other type.
+"""Several named TOTP authenticators may be active; one of each other type.
 
-The bound of them is held under the lock of the subject. Back to one, whoever has several must have
-revoked all but one before: which one stays is not for a migration to choose.
+Their limit is enforced under the lock of the subject. Before a downgrade, a subject with several
+must have revoked all but one: a migration must not choose which one stays.
 
 Revision: 0021
 """

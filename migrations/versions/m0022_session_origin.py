@@ -1,6 +1,6 @@
-"""A session keeps, sealed, on which kind of device and from which network it began.
+"""A session stores, sealed, the kind of device and the network where it started.
 
-Sessions of before have nothing there, and tell nothing.
+Older sessions have no such value and report none.
 
 Revision: 0022
 """

@@ -1,4 +1,4 @@
-"""Lists for operators are read by their own order, however long they are.
+"""Indexes for operators' lists in their own order, of any length.
 
 Revision: 0023
 """

@@ -1,4 +1,4 @@
-"""Recoveries by the help desk: one under way of a subject at most.
+"""Recoveries by the help desk: at most one open recovery per subject.
 
 Revision: 0024
 """

@@ -37,7 +37,7 @@ _LEARNED: Final = 40
 
 
 class Unexpected(Exception):
-    """A step did not do what it should; the text says what was seen instead."""
+    """A failed step of the demo; the text names the actual result."""
 
 
 def _expect(answer: httpx.Response, status: int) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class _Models:
         self.beside = beside
 
     def parts(self, layout: Layout, people: People) -> list[tuple[People, People]]:
-        """Return what is tested with what it is learned from; nothing where no model is made."""
+        """Return each test group with its training data; empty if no model is trained."""
         if self.trained is not None:
             if self.trained[0] != layout:
                 raise ValueError("the two files have other columns than each other")

@@ -88,9 +88,9 @@ class Policies:
         return self._live.active.segment(segment).factors
 
     def admits_unverified(self, segment: str) -> bool:
-        """Tell whether an e-mail address that nobody has verified may sign in to a segment.
+        """Tell whether an unverified e-mail address may sign in to a segment.
 
-        Where no policy can be read here, none may.
+        If this process cannot read a policy, none may.
         """
         return self._now is not None and self._live.active.segment(segment).unverified_email
 

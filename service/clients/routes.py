@@ -100,7 +100,7 @@ def routes(api: Api, clients: ClientRoutes) -> None:
             Operation(
                 "POST",
                 f"{one}/secret",
-                "Replace a client's secret, as two operators agreed",
+                "Replace a client's secret, with an approval",
                 _SCOPE,
                 SecretRotation,
                 idempotent=True,
@@ -112,7 +112,7 @@ def routes(api: Api, clients: ClientRoutes) -> None:
             Operation(
                 "POST",
                 f"{one}/jwks",
-                "Replace a client's public keys, as two operators agreed",
+                "Replace a client's public keys, with an approval",
                 _SCOPE,
                 NewKeys,
                 idempotent=True,
@@ -120,7 +120,9 @@ def routes(api: Api, clients: ClientRoutes) -> None:
             clients.keys,
         ),
         (
-            Operation("DELETE", one, "End a client, its secrets and its keys", _SCOPE, status=204),
+            Operation(
+                "DELETE", one, "Revoke a client, its secrets and its keys", _SCOPE, status=204
+            ),
             clients.revoke,
         ),
     )

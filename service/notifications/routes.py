@@ -110,7 +110,7 @@ def routes(api: Api, webhooks: WebhookRoutes) -> None:
             Operation(
                 "POST",
                 _PATH,
-                "Add a webhook, as two operators agreed",
+                "Add a webhook, with an approval",
                 _SCOPE,
                 NewWebhook,
                 201,
@@ -123,7 +123,7 @@ def routes(api: Api, webhooks: WebhookRoutes) -> None:
             Operation(
                 "POST",
                 f"{one}/secret",
-                "Replace a webhook's secret, as two operators agreed",
+                "Replace a webhook's secret, with an approval",
                 _SCOPE,
                 WebhookSecretRotation,
                 idempotent=True,

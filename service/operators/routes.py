@@ -129,7 +129,7 @@ def routes(api: Api, operators: OperatorRoutes) -> None:
         Operation(
             "POST",
             "/v1/approvals",
-            "Ask for an act that takes two people",
+            "Request an act that needs a second operator",
             "",
             NewApproval,
             201,
@@ -144,7 +144,7 @@ def routes(api: Api, operators: OperatorRoutes) -> None:
     )
     api.add(Operation("GET", one, "Show an approval", ""), operators.show)
     for verb, view in (("approve", operators.approve), ("reject", operators.reject)):
-        summary = f"{verb.capitalize()} what another operator asked for"
+        summary = f"{verb.capitalize()} the request of another operator"
         operation = Operation("POST", f"{one}/{verb}", summary, "", idempotent=True)
         api.add(operation, view, operators.may_decide)
 

@@ -109,7 +109,7 @@ def routes(api: Api, privacy: PrivacyRoutes) -> None:
     table = (
         (
             Operation(
-                "DELETE", _PATH, "Erase a subject; answers the certificate", "subjects:erase"
+                "DELETE", _PATH, "Erase a subject; returns the certificate", "subjects:erase"
             ),
             privacy.erase,
         ),
@@ -117,7 +117,7 @@ def routes(api: Api, privacy: PrivacyRoutes) -> None:
             Operation(
                 "POST",
                 f"{_PATH}/export",
-                "Export everything held about a subject, as a job",
+                "Export all personal data of a subject, as a job",
                 SCOPE,
                 status=202,
                 idempotent=True,
@@ -132,7 +132,9 @@ def routes(api: Api, privacy: PrivacyRoutes) -> None:
             privacy.collect,
         ),
         (
-            Operation("GET", log_keys, "The keys that sign certificates", None, limit="600/minute"),
+            Operation(
+                "GET", log_keys, "List the keys that sign certificates", None, limit="600/minute"
+            ),
             privacy.keys,
         ),
     )

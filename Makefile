@@ -74,9 +74,10 @@ serve: $(VENV)/.running .env ## Serve on http://localhost:8000 (LAMINA_BIND=HOST
 	@echo "The API is described at $(LAMINA_ISSUER)/docs; README.md goes on from here."
 	@$(DEVELOPMENT) $(BIN)/lamina serve
 
-check: install ## Format, lint, types, import contracts, dependencies, dead code
+check: install ## Format, lint, words and sizes, types, import contracts, dependencies, dead code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python -m tests.gates
 	$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 	$(BIN)/lint-imports
 	$(BIN)/deptry .

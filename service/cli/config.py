@@ -1,4 +1,4 @@
-"""`lamina config`: each setting with its value, where that comes from, and what it is for."""
+"""`lamina config`: each setting with its value, origin and meaning."""
 
 import re
 import tomllib
@@ -111,7 +111,7 @@ def masked(name: str, value: str) -> str:
 
 
 def page() -> str:
-    """Return docs/settings.md: what can be set, what holds unless it is, and what it is for."""
+    """Return docs/settings.md: each setting with its default and meaning."""
     from service.settings import Settings
 
     fields: dict[str, Any] = dict(Settings.model_fields)

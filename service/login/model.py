@@ -142,7 +142,7 @@ class Flow:
 
     @property
     def deferring(self) -> bool:
-        """Whether it is not told yet which of the factors verified."""
+        """Whether the results of the factors are not disclosed yet."""
         return self.terms.deferred and not self.disclosed
 
     @property
@@ -222,7 +222,7 @@ def fail(flow: Flow, now: datetime) -> Flow:
 
 
 def accept(flow: Flow, evidence: Evidence, now: datetime) -> Flow:
-    """Add evidence and give back the attempt; what it is worth, the decision says."""
+    """Add evidence and restore the attempt; the decision says which level it proves."""
     _require_own(flow, evidence)
     return replace(release(flow), evidence=(*flow.evidence, evidence), active_at=now)
 
@@ -230,7 +230,7 @@ def accept(flow: Flow, evidence: Evidence, now: datetime) -> Flow:
 def defer(
     flow: Flow, factor: str, evidence: Evidence | None, match: Mapping[str, Any], now: datetime
 ) -> Flow:
-    """Note a factor that was tried, and what it left if it verified; nothing of it is told.
+    """Record a tried factor and its match, if it verified; neither is disclosed.
 
     Args:
         flow: The flow.
@@ -254,12 +254,12 @@ def spoil(flow: Flow) -> Flow:
 
 
 def undisclosed(flow: Flow) -> Flow:
-    """Return the flow without anything of which it is not told yet whether it verified."""
+    """Return the flow without the factors that are not disclosed yet."""
     return replace(flow, evidence=flow.brought, samples={}, readings={})
 
 
 def verdict(flow: Flow) -> Flow:
-    """Tell at once whether all that was tried verified: it goes on, or begins anew."""
+    """Disclose whether all tried factors verified: the flow continues, or starts over."""
     if all(verified for _, verified in flow.tried):
         given_back = 1 if flow.tried else 0
         left = flow.attempts_left + given_back
@@ -302,7 +302,7 @@ def waits(flow: Flow, now: datetime) -> int:
 
 
 def back(flow: Flow) -> Flow:
-    """Give up what was verified last in this flow; what it used up stays used."""
+    """Remove the last verified factor of this flow; a used code stays used."""
     if flow.deferring and flow.tried:
         *tried, (_, verified) = flow.tried
         kept = flow.evidence[:-1] if verified else flow.evidence

@@ -24,7 +24,7 @@ from service.store.shapes import Noted, shape_of
 
 
 class FlowRow(Noted, Base):
-    """One flow; nobody who can write to the table can advance it."""
+    """A stored flow; its state is sealed, so that a writer to the table cannot advance it."""
 
     __tablename__ = "flow"
     __members__ = ("client_id", "token_digest", "expires_at")

@@ -146,9 +146,14 @@ def url(request, migrated, tmp_path) -> Iterator[str]:
 def usual(url: str, directory: Path) -> Settings:
     """Return settings of a development setup whose keys are in a directory."""
     return Settings(
-        mode="development", database_url=url, root_key=f"file:{directory / 'keys'}",
-        log_level="error", face_engine="off", smtp_url="console:", sms_url="console:",
-    )  # fmt: skip
+        mode="development",
+        database_url=url,
+        root_key=f"file:{directory / 'keys'}",
+        log_level="error",
+        face_engine="off",
+        smtp_url="console:",
+        sms_url="console:",
+    )
 
 
 @pytest.fixture

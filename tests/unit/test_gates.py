@@ -1,0 +1,36 @@
+"""The gates of `make check` find what they are for, and nothing in what is right."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests import gates
+
+
+@pytest.mark.parametrize(
+    ("first", "found"),
+    [
+        ("Return what it says of whom.", 1),
+        ("Let go of every identifier.", 1),
+        ("Delete all identifiers, so that no lookup finds this subject.", 0),
+    ],
+)
+def test_a_first_line_is_refused_for_its_words(first, found):
+    tree = ast.parse(f'def one():\n    """{first}"""\n')
+    assert len(list(gates.riddles(Path("one.py"), tree))) == found
+
+
+def test_a_class_that_stands_twice_and_a_file_that_is_too_long_are_named():
+    one, other = ast.parse("class Page: ..."), ast.parse("class Page: ...\nclass _Page: ...")
+    (line,) = gates.doubled({Path("a.py"): one, Path("b.py"): other})
+    assert line == "class Page is defined in a.py and b.py"
+    short, long = "x = 1\n" * 400, "x = 1\n" * 401
+    assert not list(gates.formats(Path("a.py"), short))
+    assert [
+        len(list(gates.formats(Path("a.py"), text))) for text in (long, "a  # " + "fmt: skip")
+    ] == [1, 1]
+
+
+def test_the_project_passes_its_gates(capsys):
+    assert (gates.main(), capsys.readouterr().out) == (0, "")

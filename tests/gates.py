@@ -40,7 +40,10 @@ _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 def files(*packages: str) -> Iterator[Path]:
     """Yield the Python files of packages, in order."""
     for package in packages:
-        yield from sorted(Path(package).rglob("*.py"))
+        found = sorted(Path(package).rglob("*.py"))
+        if not found:
+            raise SystemExit(f"{package}: no file to check; run this at the top of a checkout")
+        yield from found
 
 
 def riddles(file: Path, tree: ast.Module) -> Iterator[str]:

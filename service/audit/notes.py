@@ -36,8 +36,10 @@ def attach(
         leaf["data"] = {**leaf["data"], ROWS: page, MAC: mac.hex()}
 
 
-def read(key: bytes, leaf: UUID, data: Mapping[str, Any]) -> Iterator[Sequence[Any]] | None:
+def read(key: bytes, leaf: UUID, data: object) -> Iterator[Sequence[Any]] | None:
     """Return the row notes of a leaf, or None if their MAC is invalid."""
+    if not isinstance(data, Mapping):
+        return None  # no leaf of ours: written by SQL
     notes, claimed = data.get(ROWS), data.get(MAC)
     if notes is None and claimed is None:
         return iter(())

@@ -256,6 +256,14 @@ def checkpoints(tx: Tx, newest: int | None = None) -> list[Checkpoint]:
     return [Checkpoint(*row) for row in reversed(rows)]
 
 
+def adoptions(tx: Tx) -> list[Checkpoint]:
+    """Return the checkpoints that adopted a chain as it was: by an upgrade or an operator."""
+    columns = table_of(CheckpointRow).c
+    query = select(*(columns[item.name] for item in fields(Checkpoint)))
+    rows = tx.execute(query.where(columns.adopted != "").order_by(columns.number)).all()
+    return [Checkpoint(*row) for row in rows]
+
+
 def ends(tx: Tx) -> tuple[int, int]:
     """Return the ends of the chain and of its newest checkpoint, in one snapshot."""
     newest = select(CheckpointRow.position).order_by(CheckpointRow.number.desc()).limit(1)

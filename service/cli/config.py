@@ -17,7 +17,10 @@ _HIDDEN: Final = "***"
 _SECRETS: Final = frozenset({"sms_secret"})
 _HOST_ONLY: Final = frozenset({"sms_url"})
 """Of an address that gateways give out, the path can be what lets a caller in."""
-_INLINE: Final = re.compile(r"\b((?:secret|pin|password|passphrase)=)(?!file:|fd:)[^,;]+")
+_INLINE: Final = re.compile(
+    r"\b((?:secret|pin|pin-value|password|passphrase)=)(?!file:|fd:).+", re.IGNORECASE
+)
+"""A secret in the setting itself: its end is not known, so the rest of the setting is hidden."""
 _CLASSES: Final = "root_key_classes"
 _HEAD: Final = """# Settings
 
@@ -99,15 +102,21 @@ def masked(name: str, value: str) -> str:
     if name in _SECRETS:
         return _HIDDEN if value else ""
     scheme, parted, rest = value.partition("://")
-    if parted:
-        before, at, place = rest.rpartition("@")
-        place, query, _ = place.partition("?")
-        if name in _HOST_ONLY:
-            host, path, _ = place.partition("/")
-            place = f"{host}/{_HIDDEN}" if path else host
-        value = f"{scheme}://{_HIDDEN + at if before or at else ''}{place}"
-        value += f"?{_HIDDEN}" if query else ""
+    if parted and not scheme.startswith("sqlite"):
+        value = f"{scheme}://{_address(name, rest)}"
     return _INLINE.sub(rf"\1{_HIDDEN}", value)
+
+
+def _address(name: str, rest: str) -> str:
+    before, at, place = rest.rpartition("@")
+    if "?" in before or "#" in before:
+        return _HIDDEN  # the sign may be part of a password, in the query or before the host
+    place, query, _ = place.partition("?")
+    place, fragment, _ = place.partition("#")
+    if name in _HOST_ONLY:
+        host, path, _ = place.partition("/")
+        place = f"{host}/{_HIDDEN}" if path else host
+    return (_HIDDEN + at if at else "") + place + (f"?{_HIDDEN}" if query or fragment else "")
 
 
 def page() -> str:

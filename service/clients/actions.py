@@ -131,7 +131,7 @@ class Clients:
             scopes=wanted,
             first_party=new.first_party,
             asserts_context=new.asserts_context,
-            segments=list(new.segments),
+            segments=list(dict.fromkeys(new.segments)),
             jwks=None if new.jwks is None else key_set(new.jwks),
             created_at=now,
         )

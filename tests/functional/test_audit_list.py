@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import delete, event, insert, select, text, update
 
-from service.audit.model import Wanted
+from service.audit.model import ChainBroken, Wanted
 from service.audit.store import Leaf, Link
 from service.operators.model import Role
 from service.store.base import table_of
@@ -185,9 +185,38 @@ def test_an_entry_that_was_edited_is_told(service, audited):
         values = {"kind": "key.destroyed", "data": {}, "subject_id": UUID(numbers[0])}
         values |= {"actor": "x", "at": service.clock.now(), "id": UUID(int=(1 << 127) + 5)}
         connection.execute(insert(leaves).values(values | {"position": 1}))
-    assert [registered(number)["intact"] for number in numbers] == [False, False, None, False]
+    assert [registered(number)["intact"] for number in numbers] == [False, False, False, False]
     (forged,) = audited("?name=key.destroyed", place=False)["items"]
     assert (forged["position"], forged["intact"]) == (None, None)
+
+
+@pytest.mark.edits_rows
+@pytest.mark.parametrize("data", [{"a": 2**53 + 1}, [1], None, "text"])
+def test_an_entry_that_no_service_writes_hides_no_other(service, audited, data):
+    """It is listed without data and not intact; the comparison names it and goes on."""
+    person = service.register("alice").id
+    (entry,) = audited(f"?subject={person}&name=subject.registered")["items"]
+    leaves = table_of(Leaf)
+    with service.container.store.engine.begin() as connection:
+        connection.execute(update(leaves).where(leaves.c.id == UUID(entry["id"])).values(data=data))
+    shown = {item["id"]: item for item in audited("?limit=100")["items"]}
+    assert (shown[entry["id"]]["intact"], len(shown) > 1) == (False, True)
+    assert shown[entry["id"]]["data"] == (data if isinstance(data, dict) else None)
+    named = {row["row"] for row in service.container.comparing.all().found}
+    assert isinstance(data, dict) or entry["id"] in named
+    with service.container.store.transaction(read=True) as tx, pytest.raises(ChainBroken) as broken:
+        service.container.audit.verify(tx)
+    assert broken.value.position == entry["position"]
+
+
+def test_an_auditor_reads_which_operators_agreed(service, audited):
+    """The names of the two stand in the entry; they are left out of a person's export alone."""
+    with service.container.store.transaction() as tx:
+        service.container.audit.append(
+            tx, "subject.recovery_asked", actor="operator:a", operators=["a", "b"]
+        )
+    (entry,) = audited("?name=subject.recovery_asked")["items"]
+    assert entry["data"]["operators"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ def page(tx: Tx, segments: Collection[str], status: str, after: UUID, limit: int
     """
     values = {"b_status": status, "b_after": after, "b_limit": limit}
     found = [
-        row for segment in segments for row in tx.execute(_PAGE, values | {"b_segment": segment})
+        row
+        for segment in set(segments)
+        for row in tx.execute(_PAGE, values | {"b_segment": segment})
     ]
     return sorted(found, key=lambda row: row.id)[:limit]
 

@@ -71,6 +71,14 @@ def _bytes(leaf: Any) -> bytes:  # noqa: ANN401 - a row of named columns
     )
 
 
+def _content(leaf: Any) -> bytes:  # noqa: ANN401 - a row of named columns
+    """Return the bytes of a leaf, or none if it holds what no leaf of ours can hold."""
+    try:
+        return _bytes(leaf)
+    except (AttributeError, TypeError, ValueError):
+        return b""
+
+
 class AuditLog:
     """The audit log; entries commit or roll back with the decision itself.
 
@@ -198,7 +206,12 @@ class AuditLog:
     def page(self, tx: Tx, page: PageRequest, wanted: model.Wanted) -> dict[str, Any]:
         """Return a page of the entries that are wanted, as `listing.entries` does."""
         keys = self._keys(tx)
-        return listing.entries(tx, page, wanted, keys.link if keys else None, _bytes)
+        proof = listing.LinkProof(None, 0, _content)
+        if keys:
+            genuine = (row for row in store.adoptions(tx) if row.genuine(keys.checkpoint, b""))
+            bare = max((row.position for row in genuine), default=0)
+            proof = listing.LinkProof(keys.link, bare, _content)
+        return listing.entries(tx, page, wanted, proof)
 
     def checkpoint(self, tx: Tx) -> tuple[int, bytes] | None:
         """Return the last position of the chain and its head, None if it is empty."""
@@ -364,7 +377,7 @@ def _placed(tx: Tx, after: int = 0) -> Iterator[Placed]:
     """Read the chain page by page."""
     while page := store.chained(tx, after, _PAGE):
         for row in page:
-            yield Placed(row.position, _bytes(row) if row.id else b"", row.head, row.mac)
+            yield Placed(row.position, _content(row) if row.id else b"", row.head, row.mac)
             after = row.position
 
 

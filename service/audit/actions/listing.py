@@ -1,7 +1,7 @@
 """Pages of the log for whoever audits it: each entry, and whether it is as it was written."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from crypto import chain, opaque
 from service.audit import store
@@ -10,26 +10,38 @@ from service.domain.clock import rfc3339
 from service.store.engine import Tx
 from service.web.paging import PageRequest
 
-Bytes = Callable[[Any], bytes]
+_NOT_SHOWN: Final = frozenset({"rows", "rows_mac"})
+"""Notes of row changes: `lamina audit verify --state` reads them."""
 
 
-def entries(
-    tx: Tx, page: PageRequest, wanted: Wanted, key: bytes | None, content: Bytes
-) -> dict[str, Any]:
+class LinkProof(NamedTuple):
+    """What proves that an entry is as it was written.
+
+    Args:
+        key: The key of the links; None where the log has none.
+        bare: The position up to which links have no MAC, as an upgrade or an operator adopted them.
+        content: Returns the bytes of an entry that the chain covers; none for what is no entry.
+    """
+
+    key: bytes | None
+    bare: int
+    content: Callable[[Any], bytes]
+
+
+def entries(tx: Tx, page: PageRequest, wanted: Wanted, proof: LinkProof) -> dict[str, Any]:
     """Return a page of the log, oldest first.
 
     Args:
         tx: A unit of work.
         page: Which page.
         wanted: Which entries.
-        key: The key of the links; None where the log has none.
-        content: Returns the bytes of an entry that the chain covers.
+        proof: What each entry is held against.
     """
     rows = store.entries(tx, wanted, page.after, page.fetched)
-    return page.answer(rows, lambda row: row.id, lambda row: _view(row, key, content))
+    return page.answer(rows, lambda row: row.id, lambda row: _view(row, proof))
 
 
-def _view(row: Any, key: bytes | None, content: Bytes) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
+def _view(row: Any, proof: LinkProof) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
     return {
         "id": str(row.id),
         "position": row.position,
@@ -37,19 +49,25 @@ def _view(row: Any, key: bytes | None, content: Bytes) -> dict[str, Any]:  # noq
         "name": row.kind,
         "subject": str(row.subject_id) if row.subject_id else None,
         "actor": row.actor,
-        "data": store.decided(row.data),
+        "data": _shown(row.data),
         "head": row.head.hex() if row.head else None,
-        "intact": _intact(row, key, content),
+        "intact": _intact(row, proof),
     }
 
 
-def _intact(row: Any, key: bytes | None, content: Bytes) -> bool | None:  # noqa: ANN401 - a row of named columns
-    """Tell whether an entry is what got its place in the chain; None where nothing says so yet."""
-    if key is None or row.position is None:
+def _shown(data: object) -> dict[str, Any] | None:
+    if not isinstance(data, dict):
+        return None  # written by SQL
+    return {name: value for name, value in data.items() if name not in _NOT_SHOWN}
+
+
+def _intact(row: Any, proof: LinkProof) -> bool | None:  # noqa: ANN401 - a row of named columns
+    """Return whether an entry is what was placed in the chain; None if nothing proves it yet."""
+    if proof.key is None or row.position is None:
         return None
     before = chain.GENESIS if row.position == 1 else row.before
-    if before is None or chain.link(before, content(row)) != row.head:
+    if before is None or chain.link(before, proof.content(row)) != row.head:
         return False
     if row.mac is None:
-        return None
-    return opaque.equal(chain.link_mac(key, row.position, row.head), row.mac)
+        return None if row.position <= proof.bare else False
+    return opaque.equal(chain.link_mac(proof.key, row.position, row.head), row.mac)

@@ -170,12 +170,9 @@ def _throttled(tx: Tx, bucket: str, lane: Lane, counter: Counter, now: datetime)
 class Limits:
     """Rate limits, counted under keyed digests of names."""
 
-    def __init__(
-        self, purpose_key: Callable[[Tx, str], bytes], clock: Clock, free_attempts: int = FREE
-    ) -> None:
+    def __init__(self, purpose_key: Callable[[Tx, str], bytes], clock: Clock) -> None:
         self._purpose_key = purpose_key
         self._clock = clock
-        self._free = free_attempts
 
     def take(self, tx: Tx, rule: AttemptLimit, name: str) -> int:
         """Count one use; return 0, or the seconds to wait if it is not allowed."""

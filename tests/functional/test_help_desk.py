@@ -3,9 +3,12 @@
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from service.accounts.store import Subject
 from service.audit.store import Leaf
+from service.factors.help_desk.store import Recovery
+from service.store.base import table_of
 from tests.functional.conftest import PASSWORD
 from tests.functional.desk import NEW_PASSWORD, lost, opened
 from tests.functional.test_quorum import audited
@@ -220,3 +223,24 @@ def test_whoever_signs_in_meanwhile_stops_it(desk):
     ended = [data["reason"] for _, data in audited(service, "subject.recovery_ended")]
     assert ended == ["signed_in"] * 3
     assert len(desk.told("subject.recovery_stopped")) == 3
+
+
+@pytest.mark.edits_rows
+def test_a_row_that_is_refused_stops_no_recovery_of_another(desk):
+    """The code of the other goes out, and its recovery ends; the edited one stays as it is."""
+    other = lost(desk.service, "zoe")
+    desk.wait(hours=73)
+    for target in (desk.person.id, other.id):
+        asked = desk.ask(target=target)
+        assert desk.decide(asked.json["id"]).status_code == 200
+    container = desk.service.container
+    with container.store.engine.begin() as connection:
+        rows = table_of(Subject)
+        edited = update(rows).where(rows.c.id == UUID(desk.person.id)).values(segment="elsewhere")
+        assert connection.execute(edited).rowcount == 1
+    desk.wait(hours=24)
+    assert [row["to"] for row in desk.told("subject.recovery_code")] == ["zoe@example.com"]
+    desk.wait(hours=24)
+    with container.store.transaction(read=True) as tx:
+        states = dict(tx.execute(select(Recovery.subject_id, Recovery.status)).all())
+    assert states == {UUID(desk.person.id): "waiting", UUID(other.id): "over"}

@@ -131,17 +131,21 @@ def move(tx: Tx, row: Any, state: RecoveryState, **values: object) -> bool:  # n
     return change(tx, Recovery, row, status=state.value, **values)
 
 
-def due(tx: Tx, now: datetime) -> Sequence[UUID]:
-    """Return a page of the subjects with due codes, by ascending id."""
+def due(tx: Tx, now: datetime, after: UUID) -> Sequence[UUID]:
+    """Return a page of the subjects with due codes after an id, by ascending id."""
     query = select(_TABLE.c.subject_id).where(
-        _TABLE.c.status == RecoveryState.WAITING, _TABLE.c.due_at <= now
+        _TABLE.c.status == RecoveryState.WAITING,
+        _TABLE.c.due_at <= now,
+        _TABLE.c.subject_id > after,
     )
     return tx.execute(query.order_by(_TABLE.c.subject_id).limit(_PAGE)).scalars().all()
 
 
-def over(tx: Tx, now: datetime) -> Sequence[UUID]:
-    """Return a page of the subjects with an expired recovery, by ascending id."""
-    query = select(_TABLE.c.subject_id).where(_TABLE.c.status.in_(OPEN), _TABLE.c.ends_at <= now)
+def over(tx: Tx, now: datetime, after: UUID) -> Sequence[UUID]:
+    """Return a page of the subjects with an expired recovery after an id, by ascending id."""
+    query = select(_TABLE.c.subject_id).where(
+        _TABLE.c.status.in_(OPEN), _TABLE.c.ends_at <= now, _TABLE.c.subject_id > after
+    )
     return tx.execute(query.order_by(_TABLE.c.subject_id).limit(_PAGE)).scalars().all()
 
 

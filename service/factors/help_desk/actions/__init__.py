@@ -5,12 +5,14 @@ recovery. The operators never see the code: it goes to the address that the pers
 before the request.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
+from crypto.errors import CryptoError
 from service.accounts.actions import Accounts
 from service.accounts.actions.mailbox import mailbox
 from service.accounts.model import Account
@@ -25,6 +27,7 @@ from service.domain.errors import (
     Fault,
     Forbidden,
     NotFound,
+    RowRefused,
     Unavailable,
     VerificationFailed,
 )
@@ -39,6 +42,9 @@ from service.operators.model import ACTS, APPROVAL_LIFE, RECOVER
 from service.policy.actions.evaluation import Policies
 from service.store.bearer import digester, token_digest
 from service.store.engine import Tx
+
+_PAGES: Final = 10
+"""Pages of subjects in one transaction of a task."""
 
 _ADDRESS: Final = "help-desk-address"
 _CODE: Final = "help-desk-code"
@@ -149,24 +155,45 @@ class Recoveries:
         return sum(self._end(tx, row, RecoveryState.STOPPED, "restored") for row in rows)
 
     def send_due(self, tx: Tx, now: datetime) -> int:
-        """Send a page of the due codes; return how many subjects were processed."""
-        subjects = store.due(tx, now)
-        for subject in subjects:
-            self._accounts.hold(tx, subject)
-            row = store.under_way(tx, subject)
-            if row is not None and row.status == RecoveryState.WAITING and row.due_at <= now:
+        """Send the due codes, some pages at once; return how many subjects were processed."""
+
+        def send(row: Any) -> None:  # noqa: ANN401 - a row of named columns
+            if row.status == RecoveryState.WAITING and row.due_at <= now:
                 self._send(tx, row, now)
-        return len(subjects)
+
+        return self._each(tx, lambda after: store.due(tx, now, after), send)
 
     def end_over(self, tx: Tx, now: datetime) -> int:
         """End expired recoveries, and delete a page of old ones; return how many were deleted."""
-        subjects = store.over(tx, now)
-        for subject in subjects:
-            self._accounts.hold(tx, subject)
-            row = store.under_way(tx, subject)
-            if row is not None and row.ends_at <= now:
+
+        def end(row: Any) -> None:  # noqa: ANN401 - a row of named columns
+            if row.ends_at <= now:
                 self._end(tx, row, RecoveryState.OVER, "over")
+
+        self._each(tx, lambda after: store.over(tx, now, after), end)
         return store.drop_old(tx, now - KEPT)
+
+    def _each(
+        self, tx: Tx, page: Callable[[UUID], Sequence[UUID]], act: Callable[[Any], None]
+    ) -> int:
+        """Act on the open recovery of each subject of some pages, under the subject's lock.
+
+        A subject whose rows are refused is skipped: it must not stop the recoveries of others.
+        """
+        done, last = 0, UUID(int=0)
+        for _ in range(_PAGES):
+            subjects = page(last)
+            for subject in subjects:
+                last = subject
+                with suppress(CryptoError, RowRefused), tx.begin_nested():
+                    self._accounts.hold(tx, subject)
+                    row = store.under_way(tx, subject)
+                    if row is not None:
+                        act(row)
+                    done += 1
+            if not subjects:
+                break
+        return done
 
     def delete_for(self, tx: Tx, subject: UUID) -> None:
         """Delete the recoveries of an erased subject."""

@@ -149,7 +149,7 @@ def test_no_slow_work_inside_a_transaction(container):
     with container.store.transaction():
         with pytest.raises(RuntimeError, match="slow work"):
             container.store.outside()
-        with pytest.raises(RuntimeError, match="open already"), container.store.transaction():
+        with pytest.raises(RuntimeError, match="already open"), container.store.transaction():
             pass
 
 

@@ -290,7 +290,7 @@ def test_an_enrollment_without_an_act_is_told_which_there_are(service):
     """The refusal lists them, so that nobody has to guess."""
     refused = service.begin(None, "enrollment", access_token="x")
     assert refused.status_code == 422
-    assert "takes act, one of: enroll:password, enroll:totp" in refused.json["detail"]
+    assert "one of: enroll:password, enroll:totp, enroll:recovery_codes" in refused.json["detail"]
 
 
 def test_a_flow_lasts_as_long_as_is_set_when_it_begins(service, settings, clock):

@@ -137,10 +137,10 @@ def test_no_key_in_environment_arguments_logs_or_tracebacks(service, settings, c
 def test_a_crash_writes_no_core():
     """A process that serves dies of a fault without leaving its memory behind."""
     program = (
-        "import os, resource, signal; from service.telemetry import cores; "
+        "import os, resource, signal; from service.telemetry import core_dumps; "
         "most = resource.getrlimit(resource.RLIMIT_CORE)[1]; "
         "resource.setrlimit(resource.RLIMIT_CORE, (most, most)); "
-        "cores.forbid(); print(resource.getrlimit(resource.RLIMIT_CORE), flush=True); "
+        "core_dumps.forbid(); print(resource.getrlimit(resource.RLIMIT_CORE), flush=True); "
         "print(__import__('ctypes').CDLL(None).prctl(3, 0, 0, 0, 0), flush=True); "
         "os.kill(os.getpid(), signal.SIGSEGV)"
     )

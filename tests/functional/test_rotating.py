@@ -17,8 +17,8 @@ from tests.functional.test_key_commands import ask, execute, lamina  # noqa: F40
 # What must stand for a minute or five in a deployment stands for two seconds here.
 SHORT = """
 from datetime import timedelta
-from service.keys.actions import lifecycle, moving
-for module in (lifecycle, moving):
+from service.keys.actions import lifecycle, rotation
+for module in (lifecycle, rotation):
     module.SETTLE = timedelta(seconds=2)
 lifecycle.JWKS_LIFE = lifecycle.TOKEN_LIFE = timedelta(seconds=2)
 from service.cli import main

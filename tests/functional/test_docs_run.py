@@ -109,7 +109,7 @@ class Deployment:
         for _ in range(60):
             told = self.run("lamina doctor --json || true; sleep 1")
             rows = {row["check"]: row for row in json.loads(told)}
-            age = re.search(r"life is (\d+) s old", rows["worker"]["told"])
+            age = re.search(r"heartbeat is (\d+) s old", rows["worker"]["told"])
             # The lease of one that was ended counts for a while: it must be renewed meanwhile.
             fresh = fresh + 1 if age and int(age[1]) <= 2 and rows["serving"]["ok"] else 0
             if fresh == 2:

@@ -39,7 +39,7 @@ from service.factors.face.scoring import FaceScores
 from service.factors.help_desk.actions import Recoveries
 from service.factors.help_desk.actions.factor import HelpDeskFactor
 from service.factors.password.actions import PasswordFactor
-from service.factors.recovery_codes.actions import RecoveryCodeFactor
+from service.factors.recovery_codes.actions import CODES, RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
 from service.factors.totp.model import CodeForm
 from service.idempotency.actions import Answers
@@ -574,4 +574,4 @@ def _ensure_decoy(
         if accounts.ensure_decoy(tx, _NOBODY, DECOY):
             password.enroll(tx, DECOY, verifier)
             totp.enroll(tx, DECOY, "decoy", status=Status.ACTIVE)
-            codes.enroll(tx, DECOY)
+            codes.enroll(tx, DECOY, CODES)

@@ -11,7 +11,7 @@ from service.accounts.actions import Accounts
 from service.accounts.model import Account
 from service.audit.actions import AuditLog
 from service.authenticators import store
-from service.authenticators.store import AuthenticatorRow, Grant, RecoveryCode
+from service.authenticators.store import AuthenticatorRow, Grant, codes
 from service.authenticators.views import Access, as_value, no_authenticator, not_pending, shown
 from service.domain.authenticator import TYPES, Authenticator, Status, Verifier
 from service.domain.bounds import USUAL, Bounds
@@ -106,13 +106,7 @@ class Authenticators:
 
     def add_codes(self, tx: Tx, authenticator: Authenticator, digests: Sequence[bytes]) -> None:
         """Store the digests of a set of recovery codes."""
-        now = self._clock.now()
-        for digest in digests:
-            row = RecoveryCode(
-                id=new_id(now), authenticator_id=authenticator.id, subject_id=authenticator.subject
-            )
-            row.digest = digest
-            tx.add(row)
+        codes.add(tx, authenticator.id, authenticator.subject, digests, self._clock.now())
 
     def begun(self, tx: Tx, authenticator: UUID, client: UUID) -> None:
         """Record the client that began an enrollment."""
@@ -207,7 +201,7 @@ class Authenticators:
     def revoke_all(self, tx: Tx, subject: UUID) -> None:
         """Revoke every authenticator of a subject that will be erased; no notice is sent."""
         for row in store.of_subject(tx, subject):
-            store.drop_codes(tx, row.id)
+            codes.drop_set(tx, row.id)
             store.mark_revoked(tx, row)
 
     def listing(self, tx: Tx, subject: UUID) -> list[Authenticator]:
@@ -264,13 +258,18 @@ class Authenticators:
         own, spare = store.verifiers(tx, subject, decoy, kind, self.most(kind))
         return tuple(_opened(tx, row) for row in own), tuple(_opened(tx, row) for row in spare)
 
-    def codes(self, tx: Tx, authenticator: UUID) -> list[tuple[UUID, bytes]]:
-        """Return ids and digests of the unused recovery codes."""
-        return [(row.id, row.digest) for row in store.unused_codes(tx, authenticator)]
+    def codes(
+        self, tx: Tx, subject: UUID, decoy: UUID, kind: str, most: int
+    ) -> tuple[UUID, list[tuple[UUID, bytes]]] | None:
+        """Return a set's id and unused codes with digests, or the decoy's; the work is the same."""
+        row, spare = store.set_of_codes(tx, subject, decoy, kind)
+        if row is None:
+            return None
+        return row.id, codes.unused(tx, row.id, spare, most)
 
     def use_code(self, tx: Tx, code: UUID) -> bool:
         """Use a recovery code; return False if another request used it."""
-        if not store.use_code(tx, code, self._clock.now()):
+        if not codes.use(tx, code, self._clock.now()):
             return False
         self._audit.append(tx, "recovery_code.used", id=str(code))
         return True
@@ -421,7 +420,7 @@ class Authenticators:
     def _end(self, tx: Tx, row: AuthenticatorRow) -> None:
         row.status, row.verifier, row.name = Status.REVOKED.value, b"", None
         tx.flush()
-        store.drop_codes(tx, row.id)
+        codes.drop_set(tx, row.id)
         self._audit.append(
             tx, "authenticator.revoked", subject=row.subject_id, type=row.type, id=str(row.id)
         )

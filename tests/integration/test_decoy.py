@@ -4,12 +4,15 @@ import uuid
 
 import pyotp
 import pytest
+from sqlalchemy import event
 
+from crypto.envelope import DataKey
 from service.authenticators.factor import Presented
 from service.domain.authenticator import Status
 from service.domain.clock import unix
 from service.domain.errors import VerificationFailed
 from service.domain.ids import DECOY
+from service.store import authentic
 
 UNKNOWN = uuid.UUID(int=404)
 WRONG = {
@@ -142,3 +145,39 @@ def test_what_matches_the_decoy_counts_for_nobody_else(container, decoy):
     typed = pyotp.TOTP(decoy[0]).generate_otp(unix(container.clock.now()) // 30)
     for subject in (alice.id, UNKNOWN):
         assert failure(container, "totp", subject, {"code": typed})[2] == "totp_mismatch"
+
+
+@pytest.mark.parametrize(("set_to", "used"), [(10, 0), (10, 3), (10, 10), (5, 0), (5, 2)])
+def test_as_many_codes_cost_the_same_however_few_are_left(
+    container, decoy, monkeypatch, set_to, used
+):
+    """Cells opened, MACs checked and statements are those of an unknown subject and a full set."""
+    alice = container.register(username="alice")
+    with container.store.transaction() as tx:
+        codes = container.codes.enroll(tx, alice.id, set_to)[1]
+    for code in codes[:used]:
+        with container.store.transaction() as tx:
+            values, now = Presented({"code": code}), container.clock.now()
+            match = container.codes.check(container.codes.load(tx, alice.id), values, now)
+            container.codes.consume(tx, match, now)
+    done = []
+    for home, name in ((DataKey, "open"), (DataKey, "open_cell"), (authentic, "_object_holds")):
+        inner = getattr(home, name)
+
+        def counted(*given, inner=inner):
+            done.append(inner.__name__)
+            return inner(*given)
+
+        monkeypatch.setattr(home, name, counted)
+    event.listen(
+        container.store.engine, "before_cursor_execute", lambda *_: done.append("statement")
+    )
+    counts = []
+    for subject in (alice.id, UNKNOWN):
+        done.clear()
+        (_, left) = load(container, "codes", subject)
+        opened = done.count("open") + done.count("open_cell")
+        counts.append((opened, done.count("_object_holds"), done.count("statement")))
+    assert (counts[0], len(left)) == (counts[1], 10)
+    assert counts[0][:2] == (10, 10)
+    assert len(load(container, "codes", alice.id)[1]) == set_to - used

@@ -59,11 +59,13 @@ class RecoveryCodeFactor(TypedFactor):
         self._decoy = decoy
         self._count = count
 
-    def enroll(self, tx: Tx, subject: UUID) -> tuple[Authenticator, list[str]]:
+    def enroll(
+        self, tx: Tx, subject: UUID, count: int | None = None
+    ) -> tuple[Authenticator, list[str]]:
         """Generate codes, which replace all earlier ones; they are shown only this once."""
-        codes = [opaque.new_code() for _ in range(self._count)]
-        count = str(self._count).encode()
-        added = self._authenticators.add(tx, subject, TYPE, count, status=Status.ACTIVE)
+        codes = [opaque.new_code() for _ in range(count or self._count)]
+        noted = str(len(codes)).encode()
+        added = self._authenticators.add(tx, subject, TYPE, noted, status=Status.ACTIVE)
         digests = [opaque.digest(opaque.normalize_code(code), _PURPOSE) for code in codes]
         self._authenticators.add_codes(tx, added, digests)
         return added, codes
@@ -79,10 +81,7 @@ class RecoveryCodeFactor(TypedFactor):
 
     def load(self, tx: Tx, subject: UUID) -> Material | None:
         """Read the unused digests, or the decoy's."""
-        found = self._authenticators.verifier(tx, subject, self._decoy, TYPE)
-        if found is None:
-            return None
-        return found.authenticator, self._authenticators.codes(tx, found.authenticator)
+        return self._authenticators.codes(tx, subject, self._decoy, TYPE, CODES)
 
     def check(self, material: Material | None, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - codes do not age
         """Find the code among the unused ones; all are compared."""

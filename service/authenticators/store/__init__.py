@@ -1,4 +1,4 @@
-"""Tables of authenticators, used TOTP steps, recovery codes and grants."""
+"""Tables of authenticators, used TOTP steps and grants."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
+from service.authenticators.store.codes import RecoveryCode
 from service.domain.ids import subject_owner
 from service.store.authentic import (
     change,
@@ -118,28 +119,6 @@ class UsedStep(Noted, Base):
     step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
-class RecoveryCode(Authentic, Base):
-    """A recovery code, as a sealed digest; one guarded update marks it as used."""
-
-    __tablename__ = "recovery_code"
-    __members__ = ("authenticator_id", "subject_id", "used_at")
-    __personal__ = Personal(
-        "to verify the person when other authenticators are lost",
-        "until the set is replaced, revoked or erased",
-        withheld={"digest": "a digest of the code, which was shown once"},
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    authenticator_id: Mapped[UUID] = mapped_column(ForeignKey("authenticator.id"), index=True)
-    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
-    used_at: Mapped[datetime | None]
-    digest = encrypted_bytes("factor", bound=("authenticator_id",))
-
-    def field_owner(self) -> Owner:
-        """Return the subject who holds the code."""
-        return subject_owner(self.subject_id)
-
-
 class Grant(Authentic, Base):
     """A permission for one act on one subject, usable once within five minutes.
 
@@ -219,7 +198,6 @@ _SETTLED: Final = reading(AuthenticatorRow).where(
     _ROWS.c.confirmed_at <= bindparam("b_before"),
 )
 _ONE: Final = reading(AuthenticatorRow).where(_ROWS.c.id == bindparam("b_id"))
-_CODE: Final = reading(RecoveryCode).where(RecoveryCode.id == bindparam("b_id"))
 _GRANT: Final = reading(Grant).where(Grant.digest == bindparam("b_digest"))
 _READ: Final = "lamina_active_read"
 _NEW_STEP: Final = select(
@@ -260,7 +238,18 @@ def verifier(tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Any:  # noqa: ANN
     One row is authenticated, whether or not the subject exists. The same query reads all active
     rows, for `active_types` in the same transaction.
     """
-    mine = sorted(_verifiers(tx, subject, decoy), key=lambda row: bool(row.subject_id != subject))
+    return _first(tx, _verifiers(tx, subject, decoy), subject, kind)
+
+
+def set_of_codes(tx: Tx, subject: UUID, decoy: UUID, kind: str) -> tuple[Any, UUID | None]:
+    """Return the set of codes as `verifier` does, and the id of the decoy's set."""
+    rows = _verifiers(tx, subject, decoy)
+    spare = (row.id for row in rows if row.type == kind and row.subject_id == decoy)
+    return _first(tx, rows, subject, kind), next(spare, None)
+
+
+def _first(tx: Tx, rows: Sequence[Any], subject: UUID, kind: str) -> Any:  # noqa: ANN401 - as above
+    mine = sorted(rows, key=lambda row: bool(row.subject_id != subject))
     found = (row for row in mine if row.type == kind and holds(tx, AuthenticatorRow, row))
     return next(found, None)
 
@@ -344,25 +333,6 @@ def newest_step(tx: Tx, authenticator: UUID) -> int:
     """Return the newest time step that was accepted; 0 if there is none."""
     query = select(func.max(_STEPS.c.step)).where(_STEPS.c.authenticator_id == authenticator)
     return tx.scalar(query) or 0
-
-
-def unused_codes(tx: Tx, authenticator: UUID) -> list[RecoveryCode]:
-    """Return the unused recovery codes."""
-    query = select(RecoveryCode).where(
-        RecoveryCode.authenticator_id == authenticator, RecoveryCode.used_at.is_(None)
-    )
-    return sound(tx, query)
-
-
-def use_code(tx: Tx, code: UUID, now: datetime) -> bool:
-    """Use a code; return False if it was used before."""
-    row = one(tx, RecoveryCode, _CODE, {"b_id": code})
-    return row is not None and row.used_at is None and change(tx, RecoveryCode, row, used_at=now)
-
-
-def drop_codes(tx: Tx, authenticator: UUID) -> None:
-    """Delete the codes of a revoked set."""
-    delete_rows(tx, RecoveryCode, RecoveryCode.authenticator_id == authenticator)
 
 
 def touch(tx: Tx, authenticator: UUID, now: datetime) -> bool:

@@ -97,6 +97,9 @@ class Flow:
         held: Whether risk is held against the subject beyond this session.
     """
 
+    __pydantic_config__: ClassVar = {"ser_json_inf_nan": "constants"}
+    """A signal that failed may leave such a number; written as null, it could not be read again."""
+
     id: UUID
     terms: FlowRequest
     began_at: datetime

@@ -1,5 +1,6 @@
 """The flow as a value: nothing completes without evidence, and everything ends."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -308,6 +309,16 @@ def test_a_deferred_flow_survives_json():
         held=True,
     )
     assert unpack(flow.id, flow.revision, pack(flow)) == flow
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_none_makes_no_flow_unreadable(number):
+    """A signal that failed may leave one in a reason or a reading; the flow goes on."""
+    reason = Reason("x", "behavior", number, "x")
+    flow = deferring(reasons=(reason,), readings={"face": {"distance": number}})
+    found = unpack(flow.id, flow.revision, pack(flow))
+    read = (found.reasons[0].contribution, found.readings["face"]["distance"])
+    assert [str(value) for value in read] == [str(number)] * 2
 
 
 def test_a_round_keeps_what_it_is_to_use_up_until_it_tells():

@@ -32,6 +32,7 @@ from service.operators.model import (
     actor_of,
     acts_within,
     agreed,
+    canonical,
     operator_named,
     scopes_of,
 )
@@ -205,6 +206,7 @@ class Operators:
         if scope is None:
             raise BadInput(Fault("/act", "unknown_act", f"must be one of {' '.join(ACTS)}"))
         require(caller, scope)
+        target = canonical(act, target)
         params = agreed(act, target, params)
         if act in self._acts:
             self._acts[act].check(tx, target, params)

@@ -9,6 +9,7 @@ from uuid import UUID
 from service.domain import figures
 from service.domain.assurance import Acr
 from service.domain.errors import BadInput, Fault
+from service.domain.ids import parse_id
 
 
 class Role(StrEnum):
@@ -58,6 +59,11 @@ ACTS: Final = {
     RECOVER: "subjects:recover",
 }
 """The acts that need two operators, with the scope that each of the two must hold."""
+_OF_AN_ID: Final = frozenset(
+    {act for act in ACTS if act.startswith(("operators.", "clients."))}
+    | {"webhooks.secret", "subjects.export", RECOVER}
+)
+"""The acts whose target is an id."""
 _WORDS: Final = {
     "operators.grant": ("role",),
     "operators.revoke": ("role",),
@@ -97,6 +103,15 @@ def acts_within(scopes: Iterable[str]) -> list[str]:
     """Return the two-person acts that need one of some scopes."""
     wanted = frozenset(scopes)
     return [act for act, scope in ACTS.items() if scope in wanted]
+
+
+def canonical(act: str, target: str) -> str:
+    """Return a target as the service writes it: an id has several spellings (RFC 9562).
+
+    Whoever looks up the acts on a subject, such as its export, finds it under one of them only.
+    """
+    number = parse_id(target) if act in _OF_AN_ID else None
+    return str(number) if number else target
 
 
 def agreed(act: str, target: str, given: Mapping[str, Any]) -> dict[str, str]:

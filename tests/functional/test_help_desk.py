@@ -244,3 +244,13 @@ def test_a_row_that_is_refused_stops_no_recovery_of_another(desk):
     with container.store.transaction(read=True) as tx:
         states = dict(tx.execute(select(Recovery.subject_id, Recovery.status)).all())
     assert states == {UUID(desk.person.id): "waiting", UUID(other.id): "over"}
+
+
+@pytest.mark.parametrize("spelling", ["urn:uuid:{}", "{{{}}}", "upper", "hex"])
+def test_an_act_stands_under_the_persons_id_however_it_was_spelled(desk, spelling):
+    """The person's export finds it there, and so do the approvals of others."""
+    number = desk.person.id
+    shapes = {"upper": number.upper(), "hex": UUID(number).hex}
+    asked = desk.ask(target=shapes.get(spelling, spelling.format(number)))
+    assert (asked.status_code, asked.json["target"]) == (201, number)
+    assert desk.decide(asked.json["id"]).status_code == 200

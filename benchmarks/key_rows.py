@@ -16,7 +16,8 @@ from crypto import envelope
 from crypto.fields import Owner, place_of
 from service.app import Container
 from service.domain.ids import new_id, subject_owner
-from service.keys.store import Dek, rotation
+from service.keys.store import rotation
+from service.keys.store.hierarchy import Dek
 from service.store.base import Base, table_of
 from service.store.engine import Tx
 from service.store.fields import sealed_tables

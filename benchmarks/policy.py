@@ -29,7 +29,7 @@ from service.clients.model import NewClient
 from service.domain.assurance import Acr
 from service.domain.caller import Caller
 from service.domain.errors import BadInput
-from service.policy.actions import parse, shipped
+from service.policy.actions.parsing import parse, shipped
 from service.policy.model import parser, replay
 from service.policy.model.compiler import Whole, compile_document, require_satisfiable
 from service.policy.model.decision import Effect, Facts

@@ -20,7 +20,8 @@ from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
 from service.app import Container, open_container
-from service.audit import actions, store
+from service.audit import store
+from service.audit.actions import audit_log as actions
 from service.audit.store import Leaf, Link
 from service.domain.clock import SystemClock
 from service.settings import Settings

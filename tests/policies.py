@@ -6,7 +6,7 @@ from uuid import UUID
 
 from service.domain.assurance import Acr, Evidence, Kind
 from service.domain.errors import BadInput
-from service.policy.actions import shipped
+from service.policy.actions.parsing import shipped
 from service.policy.model import engine, parser
 from service.policy.model.compiler import compile_document
 from service.policy.model.conditions import STAGES, VOCABULARY

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.accounts.actions import Accounts, pages
+from service.accounts.actions import pages
+from service.accounts.actions.accounts import Accounts
 from service.accounts.model import LIFTING, Account
 from service.domain.caller import Caller
 from service.domain.codes import LONGEST

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from crypto.hashing import PasswordHasher
 from crypto.opaque import new_token
-from service.accounts.actions import Accounts
+from service.accounts.actions.accounts import Accounts
 from service.app.backtests import backtest_plan
 from service.app.delivery import DeliveryService, open_delivery
 from service.app.ending import Ending, ends_of
@@ -20,7 +20,7 @@ from service.app.ground import foundation, open_audit
 from service.app.key_setup import open_keys, open_ledger
 from service.app.repeats import Again
 from service.app.watching import Comparing, RefusedRows, canary_opened
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.audit.actions.state import RowState
 from service.authenticators.actions import Authenticators
 from service.authenticators.enrolling import Enrolling
@@ -36,16 +36,16 @@ from service.factors.face.actions import FaceFactor, LivenessRequirement
 from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import Mode
 from service.factors.face.scoring import FaceScores
-from service.factors.help_desk.actions import Recoveries
 from service.factors.help_desk.actions.factor import HelpDeskFactor
+from service.factors.help_desk.actions.recoveries import Recoveries
 from service.factors.password.actions import PasswordFactor
 from service.factors.recovery_codes.actions import CODES, RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
 from service.factors.totp.model import CodeForm
 from service.idempotency.actions import Answers
-from service.jobs.actions import Apart, Jobs, Task
 from service.jobs.actions.long import LongJobs, Plan
 from service.jobs.actions.readings import Readings
+from service.jobs.actions.worker import Apart, Jobs, Task
 from service.key_admin.actions import KeyAdmin, KeyAdminDependencies, plans
 from service.keys.actions import KeyStore, SigningKeys
 from service.keys.actions.crypto_shredding import SUBJECT_CLASSES, Shredding
@@ -58,7 +58,7 @@ from service.policy.actions.documents import Lives
 from service.policy.actions.evaluation import Policies
 from service.policy.actions.subject_risk import SubjectRisks
 from service.policy.routes import BACKTEST
-from service.privacy.actions import Erasure, ErasureDependencies
+from service.privacy.actions.erasure import Erasure, ErasureDependencies
 from service.privacy.actions.export import KIND, ExportDependencies, Exports
 from service.privacy.actions.memory import Memory
 from service.privacy.actions.watching import Watch

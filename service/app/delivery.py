@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from service.accounts.actions.language import locale
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.clock import Clock
 from service.domain.errors import SetupError
 from service.notifications.actions.delivering import Delivering, Sender
@@ -18,7 +18,7 @@ from service.notifications.actions.webhooks import Endpoint, Webhooks
 from service.notifications.model import Channel
 from service.notifications.senders.http import Poster, SmsSender, WebhookSender
 from service.notifications.senders.smtp import ConsoleSender, Letters, SmtpSender, server
-from service.notifications.texts import Texts
+from service.notifications.texts.templates import Texts
 from service.settings import CONSOLE, Settings
 from service.store.engine import Store
 from service.telemetry.metrics import Metrics

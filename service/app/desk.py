@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from service.app.ground import ground, open_audit
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.clock import Clock, SystemClock
 from service.keys.actions import KeyStore
 from service.settings import Settings
@@ -63,7 +63,7 @@ class Desk:
     @cached_property
     def operators(self) -> "Operators":
         """Operators and break-glass alarms; no act can be approved here."""
-        from service.accounts.actions import Accounts  # noqa: PLC0415 - as above
+        from service.accounts.actions.accounts import Accounts  # noqa: PLC0415 - as above
         from service.operators.actions import Operators  # noqa: PLC0415 - as above
         from service.operators.model import required  # noqa: PLC0415 - as above
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from service.accounts.actions import Accounts
+from service.accounts.actions.accounts import Accounts
 from service.authenticators.actions import Authenticators
 from service.clients.actions import Clients
 from service.devices.actions import Devices
-from service.factors.help_desk.actions import Recoveries
+from service.factors.help_desk.actions.recoveries import Recoveries
 from service.factors.totp.actions import TotpFactor
 from service.idempotency.actions import Answers
-from service.jobs.actions import Task
 from service.jobs.actions.long import LongJobs
+from service.jobs.actions.worker import Task
 from service.login.actions import Login
 from service.notifications.actions.outbox import Outbox
 from service.operators.actions import Operators

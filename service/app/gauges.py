@@ -16,8 +16,8 @@ from sqlalchemy.pool import QueuePool
 from crypto.hashing import Load
 from service.domain.clock import Clock
 from service.domain.errors import LaminaError
-from service.jobs.actions import Jobs
 from service.jobs.actions.long import LongJobs
+from service.jobs.actions.worker import Jobs
 from service.keys.actions.ages import ages
 from service.keys.actions.instances import Instances
 from service.notifications.actions.outbox import Outbox

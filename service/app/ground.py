@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from crypto.errors import ChainBroken, CryptoError
-from crypto.providers import open_root
 from crypto.providers.base import RootProvider
-from service.audit.actions import AuditLog
+from crypto.providers.opening import open_root
+from service.audit.actions.audit_log import AuditLog
 from service.audit.actions.state import RowState
 from service.domain.clock import Clock
 from service.domain.errors import SetupError

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from service.accounts.actions.blind_indexes import Indexing
 from service.app.ground import open_key_store
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.clock import Clock, SystemClock
 from service.key_admin.actions import KeyAdminDependencies
 from service.keys.actions import KeyStore, SigningKeys

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from service.accounts.actions import Accounts
+from service.accounts.actions.accounts import Accounts
 from service.authenticators.actions import Authenticators
 from service.clients.actions import Clients
 from service.domain.clock import Clock

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.audit.actions.state import Comparison, RowState
 from service.domain.clock import Clock
 from service.domain.errors import LaminaError

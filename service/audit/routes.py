@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.audit.model import Wanted
 from service.domain.errors import Forbidden
 from service.store.engine import Store

@@ -7,11 +7,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
-from service.accounts.actions import Accounts
+from service.accounts.actions.accounts import Accounts
 from service.accounts.model import Account
-from service.audit.actions import AuditLog
-from service.authenticators import store
-from service.authenticators.store import AuthenticatorRow, Grant, codes
+from service.audit.actions.audit_log import AuditLog
+from service.authenticators.store import authenticators as store
+from service.authenticators.store import codes
+from service.authenticators.store.authenticators import AuthenticatorRow, Grant
 from service.authenticators.views import Access, as_value, no_authenticator, not_pending, shown
 from service.domain.authenticator import TYPES, Authenticator, Status, Verifier
 from service.domain.bounds import USUAL, Bounds

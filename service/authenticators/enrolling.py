@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from service.accounts.actions import Accounts
+from service.accounts.actions.accounts import Accounts
 from service.authenticators.actions import Authenticators
 from service.authenticators.factor import Confirmation, Enrollment, Match, Renewing, Trailing
 from service.authenticators.views import not_pending

@@ -21,7 +21,7 @@ from service.domain.errors import LaminaError, NotFound, SetupError
 from service.domain.ids import parse_id
 
 if TYPE_CHECKING:
-    from service.accounts.actions import Accounts
+    from service.accounts.actions.accounts import Accounts
     from service.accounts.model import Account
     from service.app.desk import Desk
     from service.settings import Settings

@@ -54,7 +54,7 @@ def validate(file: Path, factors: tuple[str, ...], *, as_json: bool) -> None:
 
     Example: lamina policy validate docs/policies/retail.yaml
     """
-    from service.policy.actions import parse
+    from service.policy.actions.parsing import parse
     from service.policy.model.compiler import compile_document, require_satisfiable, warnings
 
     registered = frozenset(factors) or frozenset(FACTORS) - {"webauthn"}
@@ -131,7 +131,7 @@ def draft(file: Path, *, as_json: bool) -> None:
     Example: lamina policy draft docs/policies/retail.yaml
     """
     from service.operators.actions import BREAK_GLASS
-    from service.policy.actions import parse
+    from service.policy.actions.parsing import parse
 
     read = parse(file.read_text("utf-8"))
     with _alarmed("draft") as (container, tx):

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Row
 from crypto import opaque
 from crypto.canonical import canonical_json
 from crypto.errors import AssertionRefused, KeySetInvalid, SignatureInvalid
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.clients import store
 from service.clients.model import (
     LONGEST_NAME,

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.accounts.actions import Accounts
-from service.audit.actions import AuditLog
+from service.accounts.actions.accounts import Accounts
+from service.audit.actions.audit_log import AuditLog
 from service.authenticators.actions import Authenticators
 from service.authenticators.factor import Factor
 from service.devices.actions import Devices
 from service.domain.clock import Clock
-from service.factors.help_desk.actions import Recoveries
+from service.factors.help_desk.actions.recoveries import Recoveries
 from service.login.model import IDLE, WHOLE
 from service.policy.actions.evaluation import Policies
 from service.policy.actions.subject_risk import SubjectRisks

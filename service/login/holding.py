@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from service.accounts.actions import Accounts
+from service.accounts.actions.accounts import Accounts
 from service.domain.errors import NotFound
 from service.domain.ids import DECOY
 from service.login.model import Flow

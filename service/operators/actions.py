@@ -10,8 +10,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto import opaque
-from service.accounts.actions import Accounts
-from service.audit.actions import AuditLog
+from service.accounts.actions.accounts import Accounts
+from service.audit.actions.audit_log import AuditLog
 from service.domain.assurance import Acr
 from service.domain.bounds import USUAL, Bounds, room_in
 from service.domain.caller import SERVICE, Caller

@@ -13,7 +13,7 @@ from service.domain.errors import Forbidden
 from service.domain.ids import parse_id
 from service.jobs.actions.long import LongJobs
 from service.keys.actions.record_signing import RecordKeys
-from service.privacy.actions import Erasure
+from service.privacy.actions.erasure import Erasure
 from service.privacy.actions.export import Exports
 from service.store.engine import Store, Tx
 from service.web.api import Api, Call, Operation

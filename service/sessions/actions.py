@@ -8,9 +8,9 @@ from uuid import UUID
 
 import orjson
 
-from service.accounts.actions import Accounts
+from service.accounts.actions.accounts import Accounts
 from service.accounts.model import Account
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.assurance import AAL1_LIFE, Achieved, Evidence, worth
 from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, has_come, in_force, rfc3339

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from service.accounts.actions import Accounts
+from service.accounts.actions.accounts import Accounts
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault
 from service.domain.ids import parse_id

@@ -13,7 +13,6 @@ from service.domain.clock import Clock
 from service.domain.errors import Throttled
 from service.domain.ids import new_id
 from service.store.engine import Tx
-from service.throttling import store
 from service.throttling.model import (
     EMPTY_KEPT,
     FEW_KEPT,
@@ -26,6 +25,7 @@ from service.throttling.model import (
     delay,
     free,
 )
+from service.throttling.store import buckets as store
 from service.throttling.store import limits
 
 _LATER: Final = timedelta(microseconds=1)

@@ -8,7 +8,7 @@ from uuid import UUID
 from crypto import opaque
 from crypto.errors import SignatureInvalid
 from crypto.signing import sign_jwt, verify_jwt
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.clients.actions import Clients
 from service.clients.model import Client
 from service.domain.caller import Caller

@@ -7,7 +7,7 @@ from uuid import UUID
 from crypto import opaque
 from service.domain.ids import new_id
 from service.factors.help_desk import store
-from service.factors.help_desk.actions import code_digester
+from service.factors.help_desk.actions.recoveries import code_digester
 from service.operators.model import Role
 from tests.functional.conftest import PASSWORD, Person, Service
 from tests.functional.test_operators import operator_token

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from service.authenticators.store import AuthenticatorRow
+from service.authenticators.store.authenticators import AuthenticatorRow
 from tests.functional.conftest import CONSENT
 
 

@@ -10,8 +10,8 @@ from service.domain.caller import Caller
 from service.domain.clock import FrozenClock, in_force, passed
 from service.domain.errors import Conflict, Forbidden, Throttled
 from service.domain.ids import new_id
-from service.jobs.actions import Jobs, Task
 from service.jobs.actions.readings import Readings
+from service.jobs.actions.worker import Jobs, Task
 from service.sessions.store import SessionRow
 from service.signals.login_context import crowd
 from service.signals.login_context import store as context

@@ -22,8 +22,8 @@ from sqlalchemy import text
 
 from service.domain.caller import Caller
 from service.domain.errors import Forbidden, Throttled
-from service.jobs.actions import Jobs, Task
 from service.jobs.actions.readings import Readings
+from service.jobs.actions.worker import Jobs, Task
 from service.login.model import Begin, FlowKind, FlowStatus
 from service.throttling.model import Counter, Lane
 

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.accounts.store import VerificationCode
+from service.accounts.store.subjects import VerificationCode
 from service.app import open_container
 from service.cli import main
 from service.domain.errors import SetupError

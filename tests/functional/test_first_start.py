@@ -12,11 +12,11 @@ from sqlalchemy import func, select
 
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.accounts.store import Subject
-from service.authenticators.store import AuthenticatorRow
+from service.accounts.store.subjects import Subject
+from service.authenticators.store.authenticators import AuthenticatorRow
 from service.domain.ids import DECOY
 from service.keys.model import SigningStatus
-from service.keys.store import Kek, SigningKeyRow
+from service.keys.store.hierarchy import Kek, SigningKeyRow
 from service.store import migrate
 from service.store.engine import make_engine
 from tests.databases import database_url

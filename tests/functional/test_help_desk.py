@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from service.accounts.store import Subject
+from service.accounts.store.subjects import Subject
 from service.audit.store import Leaf
 from service.factors.help_desk.store import Recovery
 from service.store.base import table_of

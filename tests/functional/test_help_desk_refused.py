@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from crypto.hashing import PasswordHasher
-from service.accounts.store import Subject
+from service.accounts.store.subjects import Subject
 from service.app import create_app, open_container
 from service.domain.authenticator import Status
 from service.factors.help_desk.model import lifts

@@ -30,7 +30,7 @@ def test_the_face_is_unavailable_and_nothing_of_it_is_read(service, without):
             tx, UUID(person.id), "face", b"template", status=Status.ACTIVE
         )
     assert "biometric" not in without.key_store.classes()
-    from service.authenticators import store
+    from service.authenticators.store import authenticators as store
 
     with without.store.transaction() as tx, pytest.raises(KeyUnavailable, match="biometric"):
         store.get(tx, enrolled.id).verifier  # noqa: B018 - reading is what is refused

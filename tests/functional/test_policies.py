@@ -136,7 +136,7 @@ def test_a_replay_shows_what_differs(service):
 
 def act_shipped(service):
     """Return the version that ships."""
-    from service.policy.actions import shipped
+    from service.policy.actions.parsing import shipped
 
     return parser.version_of(shipped())
 

@@ -17,12 +17,12 @@ from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from service.app import create_app, open_container
-from service.authenticators.store import Grant
+from service.authenticators.store.authenticators import Grant
 from service.devices.store import KnownDevice
 from service.domain.errors import Conflict
 from service.operators.model import Role
 from service.operators.store import BootstrapToken
-from service.policy.actions import shipped
+from service.policy.actions.parsing import shipped
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.test_tampering import alarms, length, probe, sequence
 

@@ -21,7 +21,7 @@ from crypto.errors import OpenError
 from crypto.fields import Owner, OwnerKind
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
-from service.accounts.store import Subject
+from service.accounts.store.subjects import Subject
 from service.app import open_container
 from service.domain.errors import NotFound
 from service.store.base import table_of

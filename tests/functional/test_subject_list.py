@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text, update
 
-from service.accounts.store import Subject
+from service.accounts.store.subjects import Subject
 from service.domain.errors import BadInput
 from service.operators.model import Role, scopes_of
 from service.store.base import table_of

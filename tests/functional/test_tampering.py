@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from service.app import open_container, open_desk
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.cli import main
 from service.domain.errors import SetupError
 from service.keys.ledger import Ledger

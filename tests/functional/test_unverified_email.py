@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event, text
 
-from service.accounts.store import SubjectIndex
+from service.accounts.store.subjects import SubjectIndex
 from service.store.authentic import delete_rows
 from tests.functional.conftest import PASSWORD
 from tests.functional.policing import changed, in_force

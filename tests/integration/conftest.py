@@ -10,8 +10,8 @@ import pytest
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
-from service.accounts.actions import Accounts
-from service.audit.actions import AuditLog
+from service.accounts.actions.accounts import Accounts
+from service.audit.actions.audit_log import AuditLog
 from service.authenticators.actions import Authenticators
 from service.clients.actions import Clients
 from service.domain.caller import Caller

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import delete, insert, select, text, update
 
-from service.accounts.store import Consent, Subject, Suspension
-from service.audit.actions import AuditLog
+from service.accounts.store.subjects import Consent, Subject, Suspension
+from service.audit.actions.audit_log import AuditLog
 from service.audit.actions.state import RowState
 from service.audit.store import Leaf, Link, RowMark
 from service.clients.model import NewClient

@@ -134,7 +134,7 @@ def test_a_second_row_of_one_key_is_a_conflict(container):
 
 def test_a_row_that_is_gone_is_a_conflict(container):
     """An object whose row another request has deleted meanwhile is no fault of this program."""
-    from service.accounts.store import VerificationCode
+    from service.accounts.store.subjects import VerificationCode
 
     account = container.register(email="alice@example.com")
     with container.store.transaction() as tx:
@@ -205,7 +205,7 @@ def test_a_value_whose_key_went_meanwhile_is_read_once_more(container):
 
 def test_what_waited_for_a_lock_is_read_anew(postgres):
     """An object that was read before the lock shows what another has committed meanwhile."""
-    from service.accounts.store import Subject
+    from service.accounts.store.subjects import Subject
 
     account = postgres.register(username="alice")
     with postgres.store.transaction() as tx:

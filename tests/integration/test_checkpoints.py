@@ -9,8 +9,9 @@ from sqlalchemy import text
 
 from crypto import chain
 from crypto.errors import ChainBroken
-from service.audit import actions, model
-from service.audit.actions import AuditLog
+from service.audit import model
+from service.audit.actions import audit_log as actions
+from service.audit.actions.audit_log import AuditLog
 from service.audit.model import Point
 from service.audit.store import CheckpointRow, Leaf, Link
 from tests.integration.test_audit_log import append, sequence, verify

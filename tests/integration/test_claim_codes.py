@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, text, update
 
 from service.accounts.actions import codes
 from service.accounts.model import IdentifierType
-from service.accounts.store import SubjectIndex
+from service.accounts.store.subjects import SubjectIndex
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Expired, Throttled
 from tests.integration.claiming import (

@@ -5,7 +5,7 @@ import pytest
 from crypto.errors import HasherBusy
 from crypto.hashing import PasswordHasher
 from service.authenticators.factor import Match, Presented
-from service.authenticators.store import AuthenticatorRow
+from service.authenticators.store.authenticators import AuthenticatorRow
 from service.domain.errors import BadInput, Unavailable, VerificationFailed
 from service.domain.ids import DECOY
 from service.factors.password.actions import PasswordFactor

@@ -5,7 +5,7 @@ from sqlalchemy import select, text
 
 from service.accounts.actions.claims import Claims
 from service.accounts.model import NORMAL_FORM
-from service.accounts.store import Subject, SubjectIndex
+from service.accounts.store.subjects import Subject, SubjectIndex
 
 # The theta of capitals: a name in lower case, and none in the case in which it is written.
 STUCK = "\u03f4eta"

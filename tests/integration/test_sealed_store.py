@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import select, text
 
 from crypto.errors import OpenError
-from service.accounts.store import Subject
-from service.authenticators import store as authenticators
-from service.authenticators.store import AuthenticatorRow
+from service.accounts.store.subjects import Subject
+from service.authenticators.store import authenticators
+from service.authenticators.store.authenticators import AuthenticatorRow
 from service.domain.authenticator import Status
 from service.store.base import table_of
 from service.store.sealed import Unsealed

@@ -23,7 +23,7 @@ from service.notifications.model import CODE, RECOVERY_CODE, Message, Undelivere
 from service.notifications.senders import deadline
 from service.notifications.senders.http import Poster, SmsSender, WebhookSender
 from service.notifications.senders.smtp import ConsoleSender, Letters, SmtpSender, server
-from service.notifications.texts import Texts
+from service.notifications.texts.templates import Texts
 from tests.letterbox import USER, WORD, certificate, letterbox, listener, posted
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import orjson
 import pyotp
 from sqlalchemy import text
 
-from service.accounts.store import Subject
+from service.accounts.store.subjects import Subject
 from service.clients.model import SCOPES, NewClient
 from service.domain.ids import new_id
 from service.notifications.store.outbox import Outgoing

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from service.accounts.store import SubjectIndex
+from service.accounts.store.subjects import SubjectIndex
 from tests.functional.conftest import PASSWORD
 from tests.functional.test_identifiers import outbox, register, sent, signs_in
 from tests.functional.test_unverified_email import MINE, allow, owner, sign_in

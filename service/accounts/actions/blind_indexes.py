@@ -5,10 +5,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto.errors import CryptoError
-from service.accounts import store
 from service.accounts.actions.claims import normal_of
 from service.accounts.model import NORMAL_FORM, IdentifierType
 from service.accounts.store import claims
+from service.accounts.store import subjects as store
 from service.domain.clock import Clock
 from service.domain.errors import RowRefused
 from service.domain.ids import new_id

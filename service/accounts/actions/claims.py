@@ -13,10 +13,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto.errors import CryptoError
-from service.accounts import store
 from service.accounts.model import ADDRESSES, NORMAL_FORM, IdentifierType, kept, normalize
-from service.accounts.store import Digests, Subject, claims
-from service.audit.actions import AuditLog
+from service.accounts.store import claims
+from service.accounts.store import subjects as store
+from service.accounts.store.subjects import Digests, Subject
+from service.audit.actions.audit_log import AuditLog
 from service.domain.caller import Caller
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Conflict, RowRefused, VerificationFailed

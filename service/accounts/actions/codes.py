@@ -7,7 +7,8 @@ from uuid import UUID
 from crypto import opaque
 from service.accounts.actions.claims import Claims, address
 from service.accounts.model import IdentifierType
-from service.accounts.store import Subject, VerificationCode, claims
+from service.accounts.store import claims
+from service.accounts.store.subjects import Subject, VerificationCode
 from service.domain.clock import Clock, in_force
 from service.domain.codes import read_digits
 from service.domain.errors import BadInput, Expired, Fault, NotFound, Throttled, Unavailable

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import orjson
 
-from service.accounts import store
+from service.accounts.store import subjects as store
 from service.store.engine import Tx
 
 

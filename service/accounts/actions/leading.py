@@ -6,7 +6,8 @@ from uuid import UUID
 
 from service.accounts.actions.claims import Claims
 from service.accounts.model import Account, IdentifierLookup, IdentifierType, Lead, identify
-from service.accounts.store import Digests, Subject, leads
+from service.accounts.store import leads
+from service.accounts.store.subjects import Digests, Subject
 from service.domain import ids
 from service.store.engine import Tx
 

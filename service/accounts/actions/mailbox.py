@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from service.accounts import store
 from service.accounts.actions.claims import address
 from service.accounts.model import IdentifierType
 from service.accounts.store import claims
+from service.accounts.store import subjects as store
 from service.store.engine import Tx
 
 

@@ -6,9 +6,10 @@ from uuid import UUID
 
 import orjson
 
-from service.accounts import store
 from service.accounts.model import ADDRESSES, IdentifierType, segment_of
-from service.accounts.store import Consent, Subject, Suspension, listed
+from service.accounts.store import listed
+from service.accounts.store import subjects as store
+from service.accounts.store.subjects import Consent, Subject, Suspension
 from service.domain.caller import Caller
 from service.domain.clock import rfc3339
 from service.domain.errors import Fault, noticed

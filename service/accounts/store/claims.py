@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, tuple_
 
-from service.accounts.store import Digests, Subject, SubjectIndex, VerificationCode
+from service.accounts.store.subjects import Digests, Subject, SubjectIndex, VerificationCode
 from service.store.authentic import delete_rows, forgotten, holding, holds, lead, led_holds, reading
 from service.store.base import table_of
 from service.store.engine import Tx

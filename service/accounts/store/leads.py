@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, exists, func, or_, select
 
-from service.accounts.store import PLAIN_COLUMNS, Digests, Subject, SubjectIndex
+from service.accounts.store.subjects import PLAIN_COLUMNS, Digests, Subject, SubjectIndex
 from service.store.authentic import holds, lead, led_holds, refused
 from service.store.base import table_of
 from service.store.engine import Tx

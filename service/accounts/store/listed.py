@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Integer, Uuid, bindparam
 
-from service.accounts.store import Subject
+from service.accounts.store.subjects import Subject
 from service.store.authentic import holds, reading
 from service.store.base import table_of
 from service.store.engine import Tx

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from service.audit import notes, store
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.clock import Clock
 from service.domain.errors import RowRefused, SetupError
 from service.store import authentic, scanning

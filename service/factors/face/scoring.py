@@ -5,8 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from biometrics.face.frames import Frame
-from service.accounts.actions import Accounts
-from service.audit.actions import AuditLog
+from service.accounts.actions.accounts import Accounts
+from service.audit.actions.audit_log import AuditLog
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Unavailable, VerificationFailed, set_aside
 from service.factors.face.actions import FaceFactor, FaceMaterial, Scored

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.clock import SKEW, Clock, has_come, passed
 from service.domain.errors import Conflict
 from service.notifications.actions.outbox import Outbox

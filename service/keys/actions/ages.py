@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from service.keys import store
 from service.keys.model import KekStatus, SigningStatus
+from service.keys.store import hierarchy as store
 from service.store.engine import Tx
 
 

@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import Conflict
 from service.domain.ids import new_id
-from service.keys import store
 from service.keys.actions.record_signing import RecordKeys
 from service.keys.ledger import Entry
-from service.keys.store import Canary, LegalHold, Tombstone, rotation
+from service.keys.store import hierarchy as store
+from service.keys.store import rotation
+from service.keys.store.hierarchy import Canary, LegalHold, Tombstone
 from service.store.engine import Tx
 from service.store.fields import sealed_tables
 

@@ -7,10 +7,10 @@ from typing import Final
 from crypto.errors import CryptoError
 from service.domain.clock import Clock
 from service.domain.ids import new_id
-from service.keys import store
 from service.keys.actions.keystore import KeyStore
 from service.keys.actions.signing import SigningKeys
 from service.keys.model import ALIVE, REFRESH, Instance, InstanceKeys, key_name
+from service.keys.store import hierarchy as store
 from service.keys.store import roots
 from service.store.engine import Store, Tx
 from service.telemetry import logs

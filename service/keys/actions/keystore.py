@@ -25,9 +25,9 @@ from crypto.providers.base import RootProvider
 from crypto.rows import RowKey
 from service.domain.clock import Clock, rfc3339
 from service.domain.ids import new_id, service_owner
-from service.keys import store
 from service.keys.actions.unit_keys import UnitKeys
 from service.keys.model import REFRESH, IndexStatus, KekStatus, key_name
+from service.keys.store import hierarchy as store
 from service.store.engine import Tx
 from service.store.sealed import KeyName, Peers, data_key_name, opened_keys
 

@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from crypto.keyring import root_version_of
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import Conflict, NotFound
-from service.keys import store
 from service.keys.actions.instances import Instances
 from service.keys.actions.keystore import INDEX_CLASS, INDEX_OWNER, KeyStore
 from service.keys.actions.signing import SigningKeys
@@ -22,6 +21,7 @@ from service.keys.model import (
     require_held,
     require_settled,
 )
+from service.keys.store import hierarchy as store
 from service.keys.store import roots
 from service.store.engine import Tx
 

@@ -6,8 +6,8 @@ from typing import Any
 from crypto.signing import SigningKey, sign_jwt
 from service.domain.clock import Clock, rfc3339, unix
 from service.domain.ids import new_id
-from service.keys import store
-from service.keys.store import RecordKeyRow
+from service.keys.store import hierarchy as store
+from service.keys.store.hierarchy import RecordKeyRow
 from service.store.engine import Tx
 
 

@@ -7,14 +7,14 @@ from typing import Any
 from crypto.errors import KeyFileError
 from crypto.keyring import export_kek, import_kek
 from crypto.recovery import ExportedKey, open_export, seal_export
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import Expired
 from service.domain.ids import new_id
-from service.keys import store
 from service.keys.actions.keystore import KeyStore
 from service.keys.model import KekStatus
-from service.keys.store import KeyExport
+from service.keys.store import hierarchy as store
+from service.keys.store.hierarchy import KeyExport
 from service.store.engine import Tx
 
 

@@ -22,11 +22,11 @@ from crypto.keyring import KeyEncryptionKey, rewrap_kek, root_version_of
 from service.domain.clock import Clock
 from service.domain.errors import Conflict, RowRefused
 from service.domain.ids import new_id
-from service.keys import store
 from service.keys.actions.instances import Instances
 from service.keys.actions.keystore import INDEX_CLASS, PURPOSE_OWNER, ROWS_CLASS, KeyStore
 from service.keys.actions.unit_keys import UnitKeys
 from service.keys.model import SETTLE, require_root, require_settled
+from service.keys.store import hierarchy as store
 from service.keys.store import rotation
 from service.store import scanning
 from service.store.authentic import renewed

@@ -6,9 +6,9 @@ from crypto.errors import KeyUnavailable
 from service.domain.clock import Clock
 from service.domain.errors import Unavailable
 from service.domain.ids import new_id
-from service.keys import store
 from service.keys.model import SigningStatus
-from service.keys.store import SigningKeyRow
+from service.keys.store import hierarchy as store
+from service.keys.store.hierarchy import SigningKeyRow
 from service.store.engine import Tx
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from sqlalchemy import Row
 
 from crypto import envelope
 from crypto.errors import CryptoError
-from service.keys import store
 from service.keys.actions.keystore import KeyStore
 from service.keys.actions.rotation import bad_row
 from service.keys.actions.unit_keys import UnitKeys
+from service.keys.store import hierarchy as store
 from service.keys.store import rotation
 from service.store.engine import Store
 from service.store.fields import SealedTable, sealed_tables

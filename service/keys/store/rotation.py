@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from crypto.envelope import ERASED
 from crypto.fields import Owner
-from service.keys.store import DataGeneration, Dek
+from service.keys.store.hierarchy import DataGeneration, Dek
 from service.store.base import table_of
 from service.store.engine import Tx, insert_once
 from service.store.fields import SealedTable

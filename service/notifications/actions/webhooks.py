@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from crypto import opaque
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, in_force, rfc3339
 from service.domain.errors import BadInput, Conflict, Fault, NotFound

@@ -13,7 +13,7 @@ from service.notifications.actions.webhooks import Endpoint
 from service.notifications.model import Message, Undelivered
 from service.notifications.senders import signing
 from service.notifications.senders.deadline import Deadline, deadline
-from service.notifications.texts import Texts
+from service.notifications.texts.templates import Texts
 
 _TIMEOUT: Final = httpx.Timeout(10, connect=5)
 _GONE: Final = 410

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from service.domain.clock import Clock
 from service.notifications.model import ALARM, Message, Undelivered
 from service.notifications.senders.deadline import Deadline, deadline
-from service.notifications.texts import Texts
+from service.notifications.texts.templates import Texts
 
 _TIMEOUT: Final = 15
 _ENCODED: Final = "=?"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Conflict, Fault, Forbidden

@@ -14,7 +14,8 @@ from service.domain.clock import Clock
 from service.domain.errors import LaminaError, SetupError, Unavailable
 from service.domain.ids import new_id
 from service.policy import store
-from service.policy.actions import repository, shipped
+from service.policy.actions import repository
+from service.policy.actions.parsing import shipped
 from service.policy.model import engine, parser, replay
 from service.policy.model.compiler import Whole
 from service.policy.model.decision import Decision, Facts

@@ -8,7 +8,7 @@ from typing import Any, Final
 from service.domain.errors import Conflict, NotFound
 from service.domain.ids import new_id
 from service.policy import store
-from service.policy.actions import parse
+from service.policy.actions.parsing import parse
 from service.policy.model import parser
 from service.policy.model.compiler import Whole, compile_document
 from service.policy.model.document import Document

@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import UUID
 
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.clock import Clock
 from service.domain.errors import NotFound
 from service.domain.ids import new_id

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import orjson
 
-from service.audit.actions import AuditLog
+from service.audit.actions.audit_log import AuditLog
 from service.domain.bounds import USUAL, Bounds, room_in
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import NotFound, TooMany

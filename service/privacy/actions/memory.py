@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from crypto.errors import ChainBroken
-from service.audit.actions import AuditLog, acts_of
+from service.audit.actions.audit_log import AuditLog, acts_of
 from service.audit.model import Point, Waiting
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import SetupError, Unavailable

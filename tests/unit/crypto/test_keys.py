@@ -11,8 +11,8 @@ from crypto.aead import XaesGcm
 from crypto.blind_index import BlindIndex
 from crypto.errors import KeyFileError, KeyUnavailable, OpenError
 from crypto.keyring import KeyEncryptionKey, KeyRing, create_kek, open_kek
-from crypto.providers import open_root
 from crypto.providers.file import FileRoot
+from crypto.providers.opening import open_root
 
 
 @pytest.fixture

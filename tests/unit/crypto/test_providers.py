@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from crypto.errors import KeyFileError, KeyUnavailable, OpenError
 from crypto.keyring import create_kek, open_kek, rewrap_kek, root_version_of
-from crypto.providers import handed, open_root
+from crypto.providers import handed
 from crypto.providers.file import FileRoot
+from crypto.providers.opening import open_root
 from crypto.providers.records import render
 from tests.lacking import lacks
 
@@ -190,7 +191,7 @@ def descriptor(content):
 
 @pytest.fixture(autouse=True)
 def _forget_descriptors():
-    from crypto import providers
+    from crypto.providers import opening as providers
 
     yield
     providers._handed.clear()

@@ -7,7 +7,7 @@ import pytest
 from service.domain.assurance import Acr
 from service.domain.authenticator import TYPES
 from service.domain.errors import BadInput
-from service.policy.actions import parse
+from service.policy.actions.parsing import parse
 from service.policy.model import document, parser
 from service.policy.model.compiler import compile_document, require_satisfiable, warnings
 from service.policy.model.decision import Effect

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from service.domain.assurance import Acr
 from service.domain.authenticator import HELP_DESK
-from service.policy.actions import parse
+from service.policy.actions.parsing import parse
 from service.policy.model.compiler import compile_document, supposed
 from service.policy.model.decision import Effect
 from service.policy.model.engine import decide

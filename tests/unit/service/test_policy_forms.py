@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.errors import BadInput
-from service.policy.actions import parse, shipped
+from service.policy.actions.parsing import parse, shipped
 from service.policy.model import document, parser
 from service.policy.model.compiler import compile_document, require_satisfiable
 from tests.policies import Policy

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.domain.assurance import Acr, Evidence, Kind
 from service.domain.errors import BadInput
-from service.policy.actions import parse
+from service.policy.actions.parsing import parse
 from service.policy.model.decision import Effect, Facts
 from service.policy.model.engine import band, highest, total, unmet
 from service.risk.model import Assessment, Band

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.errors import BadInput
-from service.policy.actions import parse
+from service.policy.actions.parsing import parse
 from service.policy.model.parser import canonical, read, version_of
 from tests.unit.service.documents import leaf, ruled, value
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.domain.clock import FrozenClock
-from service.jobs.actions import Apart, Jobs
+from service.jobs.actions.worker import Apart, Jobs
 
 SECOND = timedelta(seconds=1)
 

@@ -17,7 +17,7 @@ from service.domain.codes import LONGEST, read_code
 from service.domain.errors import VerificationFailed
 from service.domain.ids import DECOY
 from service.factors.help_desk import store
-from service.factors.help_desk.actions import Recoveries, code_digester
+from service.factors.help_desk.actions.recoveries import Recoveries, code_digester
 from service.store.engine import Tx
 
 _LENGTH: Final = 16

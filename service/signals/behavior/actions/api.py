@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from crypto.errors import CryptoError
-from service.accounts.actions import Accounts
+from service.accounts.actions.accounts import Accounts
 from service.accounts.model import Account
 from service.authenticators.actions import Authenticators
 from service.domain.assurance import Acr

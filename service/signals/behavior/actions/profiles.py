@@ -9,8 +9,8 @@ from uuid import UUID
 from biometrics.behavior.features import NotScored, Vector
 from biometrics.behavior.scorer import FEWEST
 from crypto.errors import CryptoError, KeyUnavailable
-from service.accounts.actions import Accounts
-from service.audit.actions import AuditLog
+from service.accounts.actions.accounts import Accounts
+from service.audit.actions.audit_log import AuditLog
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Conflict, Fault
 from service.domain.ids import new_id

@@ -1,0 +1,408 @@
+"""Tables of wrapped KEKs and data keys, index and signing keys, instances and erasures."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    and_,
+    delete,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from crypto.fields import Owner, OwnerKind
+from service.domain.ids import service_owner
+from service.store.base import Base, table_of
+from service.store.engine import Tx, insert_once
+from service.store.personal_data import Personal
+from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
+from service.store.shapes import Authentic
+
+
+class Kek(Base):
+    """A key-encryption key, wrapped under the root of its class."""
+
+    __tablename__ = "kek"
+    __table_args__ = (UniqueConstraint("key_class", "version"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    key_class: Mapped[str] = mapped_column(String(32))
+    version: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime | None]
+    destroy_after: Mapped[datetime | None]
+
+
+class Dek(Base):
+    """A data key of one owner and class, wrapped under a KEK."""
+
+    __tablename__ = "dek"
+    __table_args__ = (
+        UniqueConstraint("owner_id", "owner_kind", "key_class", "generation"),
+        Index(None, "key_class", "kek_version"),
+    )
+    __personal__ = Personal(
+        "the person's own data keys: destroying them is what erases",
+        "until erasure or rotation",
+        of=lambda columns, whose: and_(
+            columns.owner_kind == OwnerKind.SUBJECT.value, columns.owner_id == whose.subject
+        ),
+        withheld={"wrapped": "key material"},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner_kind: Mapped[int]
+    owner_id: Mapped[UUID]
+    key_class: Mapped[str] = mapped_column(String(32))
+    generation: Mapped[int]
+    kek_version: Mapped[int]
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
+class IndexKey(Base):
+    """The state of one version of the blind-index key, which is a data key of the service."""
+
+    __tablename__ = "index_key"
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    status: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+
+class DataGeneration(Base):
+    """The generation of new data keys of a class; older ones are re-encrypted."""
+
+    __tablename__ = "data_generation"
+
+    key_class: Mapped[str] = mapped_column(String(32), primary_key=True)
+    generation: Mapped[int]
+    since: Mapped[datetime]
+
+
+class SigningKeyRow(Base):
+    """A token-signing key; the private part is sealed, the public one is published."""
+
+    __tablename__ = "signing_key"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kid: Mapped[str] = mapped_column(String(64), unique=True)
+    status: Mapped[str] = mapped_column(String(16))
+    public_jwk: Mapped[dict[str, Any]]
+    private = encrypted_bytes("signing", bound=("kid",))
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime | None]
+
+    def field_owner(self) -> Owner:
+        """Return the reserved owner of token-signing keys."""
+        return service_owner("signing")
+
+
+class InstanceRow(Base):
+    """The last heartbeat of a serving process, and the keys it holds."""
+
+    __tablename__ = "key_instance"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(String(128))
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    held: Mapped[dict[str, Any]]
+
+
+class RecordKeyRow(Base):
+    """A key that signs long-lived records; its public part remains published forever."""
+
+    __tablename__ = "record_key"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kid: Mapped[str] = mapped_column(String(64), unique=True)
+    public_jwk: Mapped[dict[str, Any]]
+    private = encrypted_optional_bytes("receipt", bound=("kid",))
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+    def field_owner(self) -> Owner:
+        """Return the reserved owner of record-signing keys."""
+        return service_owner("records")
+
+
+class Tombstone(Base):
+    """A record of an erasure, with the time until which a backup could restore the data."""
+
+    __tablename__ = "tombstone"
+    __personal__ = Personal(
+        "to prove what was erased, and to repeat it on a restored backup", "always"
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(index=True)
+    classes: Mapped[list[Any]]
+    erased_at: Mapped[datetime]
+    horizon: Mapped[datetime]
+    certificate: Mapped[str] = mapped_column(Text)
+
+
+class LegalHold(Authentic, Base):
+    """A legal hold: an obligation to retain a subject's data; it refuses erasure until a date."""
+
+    __tablename__ = "legal_hold"
+    __members__ = ("until", "reason", "set_at")
+    __until__ = "until"
+    __personal__ = Personal(
+        "a duty to keep the data",
+        "until the date",
+        withheld={"reason": "the duty may forbid disclosure; ask the controller"},
+    )
+
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
+    until: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(String(128))
+    set_at: Mapped[datetime]
+
+
+class Canary(Base):
+    """A subject that no one has a reason to open; opening it raises an alarm."""
+
+    __tablename__ = "canary"
+    __personal__ = Personal("to find out who opens data without need", "until erasure")
+
+    subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class KeyExport(Base):
+    """A recovery export, which can unwrap keys until it is destroyed."""
+
+    __tablename__ = "key_export"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    keys: Mapped[list[Any]]
+
+
+_AT_ONCE: Final = 1000
+_DEKS: Final = table_of(Dek)
+_KEKS: Final = table_of(Kek)
+_SIGNING: Final = table_of(SigningKeyRow)
+_WRAPPED: Final = (
+    "SELECT key_class, owner_id, generation, wrapped FROM dek WHERE owner_kind = {} AND owner_id {}"
+)
+_SIGNING_STATES: Final = select(_SIGNING.c.kid, _SIGNING.c.status).order_by(_SIGNING.c.created_at)
+_ALL_KEKS: Final = select(_KEKS).order_by(_KEKS.c.key_class, _KEKS.c.version)
+_ALL_INDEX: Final = select(table_of(IndexKey)).order_by(table_of(IndexKey).c.version)
+_ALL_GENERATIONS: Final = select(table_of(DataGeneration))
+
+
+def keks(tx: Tx) -> Sequence[Any]:
+    """Return all KEK rows, oldest first."""
+    return tx.execute(_ALL_KEKS).all()
+
+
+def add_kek(tx: Tx, values: dict[str, Any]) -> bool:
+    """Insert a KEK; return False if another instance did first."""
+    return insert_once(tx, _KEKS, values)
+
+
+def kek(tx: Tx, key_class: str, version: int) -> Kek | None:
+    """Return a KEK row, locked until the transaction ends."""
+    query = select(Kek).where(Kek.key_class == key_class, Kek.version == version)
+    return tx.scalars(query.with_for_update()).first()
+
+
+def class_keks(tx: Tx, key_class: str) -> list[Kek]:
+    """Return the KEK rows of a class, locked, oldest first."""
+    query = select(Kek).where(Kek.key_class == key_class).order_by(Kek.version)
+    return list(tx.scalars(query.with_for_update()))
+
+
+def deks(
+    session: Session, key_class: str | None, owners: Collection[Owner]
+) -> list[tuple[str, Owner, int, bytes]]:
+    """Return class, owner, generation and wrapped bytes of data keys, oldest generation first.
+
+    It uses the driver directly: every sealed row needs this query, and its rows need no objects.
+
+    Args:
+        session: The transaction.
+        key_class: The class; None for all.
+        owners: The owners.
+    """
+    connection = session.connection()
+    lite = connection.dialect.name == "sqlite"
+    found: list[tuple[str, Owner, int, bytes]] = []
+    for kind in {owner.kind for owner in owners}:
+        known = {
+            (owner.id.hex if lite else owner.id): owner for owner in owners if owner.kind is kind
+        }
+        names = list(known)
+        for start in range(0, len(names), _AT_ONCE):
+            page = names[start : start + _AT_ONCE]
+            mark, among = (
+                ("?", f"IN ({', '.join('?' * len(page))})") if lite else ("%s", "= ANY(%s)")
+            )
+            values: tuple[Any, ...] = (int(kind), *(page if lite else (page,)))
+            statement = _WRAPPED.format(mark, among)
+            if key_class is not None:
+                statement, values = f"{statement} AND key_class = {mark}", (*values, key_class)
+            rows = connection.exec_driver_sql(f"{statement} ORDER BY generation", values)
+            found += [
+                (name, known[owner], generation, wrapped)
+                for name, owner, generation, wrapped in rows
+            ]
+    return found
+
+
+def add_dek(session: Session, values: dict[str, Any]) -> bool:
+    """Insert a data key; return False if another transaction did first."""
+    return insert_once(session, _DEKS, values)
+
+
+def references(tx: Tx, key_class: str, kek_version: int) -> int:
+    """Count the data keys under a KEK."""
+    query = select(func.count()).where(
+        _DEKS.c.key_class == key_class, _DEKS.c.kek_version == kek_version
+    )
+    return tx.execute(query).scalar_one()
+
+
+def canaries(tx: Tx) -> frozenset[UUID]:
+    """Return the canary subjects."""
+    return frozenset(tx.execute(select(table_of(Canary).c.subject_id)).scalars())
+
+
+def exports_of(tx: Tx, key_class: str, version: int, now: datetime) -> list[KeyExport]:
+    """Return the unexpired recovery exports that contain a KEK."""
+    live = tx.scalars(select(KeyExport).where(KeyExport.expires_at > now).order_by(KeyExport.id))
+    return [export for export in live if [key_class, version] in export.keys]
+
+
+def index_keys(tx: Tx) -> Sequence[Any]:
+    """Return all index keys, oldest first."""
+    return tx.execute(_ALL_INDEX).all()
+
+
+def due_keks(tx: Tx, now: datetime) -> list[Kek]:
+    """Return the KEKs due for destruction, locked."""
+    query = select(Kek).where(Kek.status == "retired", Kek.destroy_after <= now)
+    return list(tx.scalars(query.with_for_update()))
+
+
+def drop_index_key(tx: Tx, version: int, owner: Owner) -> None:
+    """Delete an index key and its data key."""
+    table = table_of(IndexKey)
+    tx.execute(delete(table).where(table.c.version == version))
+    tx.execute(
+        delete(_DEKS).where(
+            _DEKS.c.owner_id == owner.id,
+            _DEKS.c.owner_kind == int(owner.kind),
+            _DEKS.c.generation == version,
+        )
+    )
+
+
+def index_key(tx: Tx, version: int) -> IndexKey | None:
+    """Return the state of an index key, locked."""
+    return tx.get(IndexKey, version, with_for_update=True)
+
+
+def add_index_key(tx: Tx, version: int, status: str, now: datetime) -> bool:
+    """Insert the state of an index key; return False if another instance did first."""
+    values = {"version": version, "status": status, "created_at": now, "changed_at": now}
+    return insert_once(tx, table_of(IndexKey), values)
+
+
+def generations(tx: Tx) -> dict[str, int]:
+    """Return the generation of new data keys by class, if it is not the first."""
+    return {row.key_class: row.generation for row in tx.execute(_ALL_GENERATIONS)}
+
+
+def generation(tx: Tx, key_class: str) -> DataGeneration | None:
+    """Return the generation of a class, locked."""
+    return tx.get(DataGeneration, key_class, with_for_update=True)
+
+
+def signing_keys(tx: Tx) -> list[SigningKeyRow]:
+    """Return all signing keys, oldest first."""
+    return list(tx.scalars(select(SigningKeyRow).order_by(SigningKeyRow.created_at)))
+
+
+def signing_states(tx: Tx) -> list[tuple[str, str]]:
+    """Return kid and status of all signing keys, oldest first."""
+    return [(row.kid, row.status) for row in tx.execute(_SIGNING_STATES)]
+
+
+def beat(tx: Tx, values: dict[str, Any]) -> None:
+    """Store a heartbeat."""
+    table = table_of(InstanceRow)
+    if not insert_once(tx, table, values):
+        tx.execute(
+            update(table)
+            .where(table.c.id == values["id"])
+            .values(seen_at=values["seen_at"], held=values["held"])
+        )
+
+
+def instances(tx: Tx) -> Sequence[Any]:
+    """Return all instances with a stored heartbeat."""
+    return tx.execute(select(table_of(InstanceRow)).order_by(table_of(InstanceRow).c.label)).all()
+
+
+def drop_instances(tx: Tx, before: datetime) -> int:
+    """Delete instances without a heartbeat since a time; return how many."""
+    table = table_of(InstanceRow)
+    return len(
+        tx.execute(delete(table).where(table.c.seen_at < before).returning(table.c.id)).all()
+    )
+
+
+def leave(tx: Tx, instance: UUID) -> None:
+    """Delete an instance that stops in good order."""
+    table = table_of(InstanceRow)
+    tx.execute(delete(table).where(table.c.id == instance))
+
+
+def record_keys(tx: Tx) -> list[RecordKeyRow]:
+    """Return all record-signing keys, oldest first."""
+    return list(tx.scalars(select(RecordKeyRow).order_by(RecordKeyRow.created_at)))
+
+
+def erased_since(tx: Tx, subject: UUID, moment: datetime) -> bool:
+    """Return whether any data of a subject was erased at or after a time."""
+    query = select(Tombstone.id).where(
+        Tombstone.subject_id == subject, Tombstone.erased_at >= moment
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def tombstones(tx: Tx) -> list[Tombstone]:
+    """Return all erasures, oldest first."""
+    return list(tx.scalars(select(Tombstone).order_by(Tombstone.id)))
+
+
+def drop_subject_deks(
+    tx: Tx, subject: UUID, classes: Collection[str], before: datetime | None = None
+) -> int:
+    """Delete the data keys of a subject's classes; return how many."""
+    statement = delete(_DEKS).where(
+        _DEKS.c.owner_id == subject,
+        _DEKS.c.owner_kind == int(OwnerKind.SUBJECT),
+        _DEKS.c.key_class.in_(classes),
+    )
+    if before is not None:
+        statement = statement.where(_DEKS.c.created_at <= before)
+    return len(tx.execute(statement.returning(_DEKS.c.id)).all())

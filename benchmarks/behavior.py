@@ -87,7 +87,7 @@ def typing(report: Report) -> Typing:
     names = sorted(people)[: 20 if report.quick else None]
     people = {name: people[name] for name in names}
     folds = 3 if report.quick else FOLDS
-    alone = parts.learn(layout, people, folds, (), "keystroke models")
+    alone = parts.learn(layout, people=people, folds=folds, enroll=(), title="keystroke models")
     return Typing(layout, people, alone, _beside(report, layout, people, folds))
 
 
@@ -102,18 +102,20 @@ def _beside(report: Report, layout: Layout, people: People, folds: int) -> list[
     )
     return parts.learn(
         layout,
-        people,
-        folds,
-        (),
-        "keystroke models, others beside",
-        lambda known: replace(keystroke_plan(min(map(len, known.values()))), beside=others),
+        people=people,
+        folds=folds,
+        enroll=(),
+        title="keystroke models, others beside",
+        make=lambda known: replace(keystroke_plan(min(map(len, known.values()))), beside=others),
     )
 
 
 def paper(report: Report) -> None:
     """Reproduce the paper's best detector, on everybody."""
     layout, people = loaders.load_cmu(report.data / CMU)
-    found = protocols.trials(layout, people, Run("km", 200), "scaled_manhattan", None)
+    found = protocols.trials(
+        layout, people=people, run=Run("km", 200), scorer="scaled_manhattan", model=None
+    )
     eer = summarize(found[NOVICE])["eer"]
     held = abs(eer - 0.092) <= 0.003  # noqa: PLR2004 - what the design measured
     report.keep("paper", "scaled Manhattan", eer)
@@ -144,14 +146,18 @@ def keystroke(report: Report, typed: Typing) -> None:
         for what, learned in (("head", typed.parts), ("head, others beside", typed.beside)):
             if learned:
                 found = parts.run_head(typed.layout, learned, run)
-                rows.append(report.errors(title, f"{name}: {what}", found, goal))
+                rows.append(report.errors(title, name=f"{name}: {what}", trials=found, goal=goal))
         rivals = ("own",) if run.protocol == "live" else ("own", "scaled_manhattan")
         for scorer in rivals:
             found = parts.run_plain(typed.layout, typed.parts, run, scorer)
-            rows.append(report.errors(title, f"{name}: {RIVALS[scorer]}", found, clip=None))
+            rows.append(
+                report.errors(title, name=f"{name}: {RIVALS[scorer]}", trials=found, clip=None)
+            )
         if run.protocol == "km":
             found = parts.run_mahalanobis(typed.parts)
-            rows.append(report.errors(title, f"{name}: {RIVALS['nearest']}", found, clip=None))
+            rows.append(
+                report.errors(title, name=f"{name}: {RIVALS['nearest']}", trials=found, clip=None)
+            )
     report.table(
         "Keystroke (CMU); goals too: Cllr ≤ 0.12, Cllr less Cllr_min ≤ 0.02, worst ≤ 0.10", rows
     )
@@ -172,36 +178,49 @@ def touch(report: Report) -> None:
         layout, people = loaders.load_meu(report.data / "meu_touch")
         bare = timing_only(layout, people)
         for name, these in (("", (layout, people)), (" without pressure and size", bare)):
-            rows += _short(report, "touch", f"MEU{name}", these, sizes, goals=not name)
+            rows += _short(
+                report, title="touch", name=f"MEU{name}", found=these, sizes=sizes, goals=not name
+            )
         default, folds = load(DEFAULT)["touch"], 3 if report.quick else FOLDS
         general = [Part(tested, default) for tested, _ in parts.split(people, folds)]
         found = parts.run_head(layout, general, Run("short", 20))
-        rows.append(report.errors("touch", "MEU, n = 20, shipped model", found, clip=SHIPPED_CLIP))
+        rows.append(
+            report.errors(
+                "touch", name="MEU, n = 20, shipped model", trials=found, clip=SHIPPED_CLIP
+            )
+        )
     if not report.quick and report.there(MOBIKEY):
         keys = loaders.load_mobikey(report.data / MOBIKEY)
-        rows += _short(report, "touch", "MOBIKEY, first password", keys, (20, 40), goals=False)
+        rows += _short(
+            report,
+            title="touch",
+            name="MOBIKEY, first password",
+            found=keys,
+            sizes=(20, 40),
+            goals=False,
+        )
     if rows:
         report.table("Touch: first samples enroll, the last third is genuine", rows)
 
 
 def _short(
     report: Report,
+    *,
     title: str,
     name: str,
     found: tuple[Layout, People],
     sizes: Sequence[int],
-    *,
     goals: bool,
 ) -> list[Cells]:
     layout, people = found
     folds = 3 if report.quick else FOLDS
-    learned = parts.learn(layout, people, folds, sizes, name)
+    learned = parts.learn(layout, people=people, folds=folds, enroll=sizes, title=name)
     return [
         report.errors(
             title,
-            f"{name}, n = {n}",
-            parts.run_head(layout, learned, Run("short", n)),
-            (TOUCH_GOALS[n],) if goals else (),
+            name=f"{name}, n = {n}",
+            trials=parts.run_head(layout, learned, Run("short", n)),
+            goal=(TOUCH_GOALS[n],) if goals else (),
         )
         for n in sizes
     ]
@@ -217,18 +236,18 @@ def shipped(report: Report, typed: Typing) -> None:
     if not report.quick:
         models["real people, any text"] = parts.learn(
             typed.layout,
-            typed.people,
-            FOLDS,
-            (),
-            "models of any text",
-            lambda others: keystroke_plan(min(map(len, others.values())), fixed=False),
+            people=typed.people,
+            folds=FOLDS,
+            enroll=(),
+            title="models of any text",
+            make=lambda others: keystroke_plan(min(map(len, others.values())), fixed=False),
         )
     rows = []
     for run in (Run("settled", 20), Run("km", 200)):
         for name, learned in models.items():
             found = parts.run_head(typed.layout, learned, run)
             label = f"{run.enroll} {run.protocol}: {name}"
-            rows.append(report.errors("shipped", label, found, clip=SHIPPED_CLIP))
+            rows.append(report.errors("shipped", name=label, trials=found, clip=SHIPPED_CLIP))
     report.table("The shipped model against one of real people (Cllr within ±2 nats)", rows)
 
 
@@ -267,11 +286,11 @@ def clock(report: Report, typed: Typing) -> None:
         ]
         name = f"{step * 1000:g} ms" if step else "as recorded"
         found = parts.run_head(typed.layout, coarse, Run("km", 200))
-        rows.append(report.errors("clock", name, found))
+        rows.append(report.errors("clock", name=name, trials=found))
     report.table("Steps of the clock, 200 km", rows)
 
 
-def speed(report: Report, layout: Layout, rows: Any, model: SignalModel, name: str) -> None:  # noqa: ANN401 - an array
+def speed(report: Report, *, layout: Layout, rows: Any, model: SignalModel, name: str) -> None:  # noqa: ANN401 - an array
     """Measure what scoring costs."""
     found = parts.speed(layout, rows, model, 20 if report.quick else 100)
     report.keep("speed", name, found)
@@ -303,12 +322,18 @@ def measured(report: Report) -> None:
         rows = next(iter(first.tested.values()))
         speed(
             report,
-            typed.layout,
-            rows,
-            first.model,
-            f"{typed.layout.kinds.count('hold')} keys, 100 samples, a model of this text",
+            layout=typed.layout,
+            rows=rows,
+            model=first.model,
+            name=f"{typed.layout.kinds.count('hold')} keys, 100 samples, a model of this text",
         )
-        speed(report, typed.layout, rows, load(DEFAULT)["keystroke"], "the shipped model")
+        speed(
+            report,
+            layout=typed.layout,
+            rows=rows,
+            model=load(DEFAULT)["keystroke"],
+            name="the shipped model",
+        )
     touch(report)
     motion(report)
     if report.there(BALABIT):

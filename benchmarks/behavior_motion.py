@@ -65,7 +65,12 @@ def motion(report: "Report") -> None:
 def _learn(read: Read, folds: int, title: str) -> list[Part]:
     layout, people = read
     return parts.learn(
-        layout, people, folds, (), title, lambda others: plan_of(others, (10, 20), live=True)
+        layout,
+        people=people,
+        folds=folds,
+        enroll=(),
+        title=title,
+        make=lambda others: plan_of(others, (10, 20), live=True),
     )
 
 
@@ -75,18 +80,25 @@ def _alone(
     """Return the rows of a posture by itself: enrolled once, and living."""
     found = parts.run_head(*moved, Run("short", 20))
     goal = () if more else (GOALS[name],)
-    rows = [report.errors("motion", f"{name.lower()}{more}, n = 20", found, goal)]
+    rows = [report.errors("motion", name=f"{name.lower()}{more}, n = 20", trials=found, goal=goal)]
     found = parts.run_head(*moved, Run("live", 10))
-    return [*rows, report.errors("motion", f"{name.lower()}{more}, living from n = 10", found)]
+    return [
+        *rows,
+        report.errors("motion", name=f"{name.lower()}{more}, living from n = 10", trials=found),
+    ]
 
 
 def _otherwise(report: "Report", name: str, read: Read, folds: int) -> Iterator["Cells"]:
     """Give the rows that say what the figures hang on: order of time, and the telephone."""
     layout, people = read
     mixed = layout, shuffled(people)
-    learned = parts.learn(*mixed, folds, (20,), f"{name}, mixed")
+    learned = parts.learn(
+        layout, people=mixed[1], folds=folds, enroll=(20,), title=f"{name}, mixed"
+    )
     found = parts.run_head(layout, learned, Run("short", 20))
-    yield report.errors("motion", f"{name.lower()}, n = 20, samples dealt at random", found)
+    yield report.errors(
+        "motion", name=f"{name.lower()}, n = 20, samples dealt at random", trials=found
+    )
     held = loaders.load_held(report.data / sensors(name))
     learned = _learn(held, folds, f"{name}, a login's columns")
     yield from _alone(report, name, (held[0], learned), ", columns of a login")
@@ -107,13 +119,13 @@ def _together(
     postures.append(read[name][1])
     for own, with_own in ((0, "enrolled in the others"), (20, "n = 20 and the others")):
         title = f"{name.lower()}, {with_own}"
-        once, lives = across(layout, postures, folds, title, own)
-        yield report.errors("motion", title, once, () if own else (UNSEEN_GOAL,))
-        yield report.errors("motion", f"{title}, living", lives)
+        once, lives = across(layout, postures=postures, folds=folds, title=title, own=own)
+        yield report.errors("motion", name=title, trials=once, goal=() if own else (UNSEEN_GOAL,))
+        yield report.errors("motion", name=f"{title}, living", trials=lives)
 
 
 def across(
-    layout: Layout, postures: Sequence[People], folds: int, title: str, own: int = 0
+    layout: Layout, *, postures: Sequence[People], folds: int, title: str, own: int = 0
 ) -> tuple[Trials, Trials]:
     """Return the trials of people who enroll in two postures and are met in the last one.
 
@@ -137,7 +149,9 @@ def across(
     plan = Plan(session=10, settled=0, enrollments=turns(own))
     once: Trials = {NOVICE: [], PRACTISED: []}
     lives: Trials = {NOVICE: [], PRACTISED: []}
-    for part in parts.learn(layout, joined, folds, (), title, lambda _: plan):
+    for part in parts.learn(
+        layout, people=joined, folds=folds, enroll=(), title=title, make=lambda _: plan
+    ):
         met = {name: rows[2 * EACH : 3 * EACH] for name, rows in part.tested.items()}
         for name, rows in part.tested.items():
             known, shams = (
@@ -146,7 +160,9 @@ def across(
             )
             against: Any = ready(Profile.empty(layout).absorb(rows[:known]), part.model, ENROLLED)
             genuine = llrs(against, met[name][own:])
-            later, attacks = protocols.living(layout, rows[: 3 * EACH], known, part.model, shams)
+            later, attacks = protocols.living(
+                layout, rows=rows[: 3 * EACH], enroll=known, model=part.model, shams=shams
+            )
             for kind, sham in shams.items():
                 once[kind].append(Trial(name, genuine, llrs(against, sham)))
                 lives[kind].append(Trial(name, later, attacks[kind]))
@@ -158,16 +174,24 @@ def turns(own: int) -> tuple[EnrollmentPlan, ...]:
     found = []
     for at in range(3):
         begin, known, end = at * EACH, (at + 2) * EACH + own, (at + 3) * EACH
-        found.append(EnrollmentPlan(ENROLLED, 50, begin, known, slice(known, end)))
+        found.append(
+            EnrollmentPlan(
+                way=ENROLLED, bucket=50, start=begin, end=known, genuine=slice(known, end)
+            )
+        )
         met = known + (0 if own else _AGE)
-        found.append(EnrollmentPlan(LIVE, 50, begin, met, slice(met, met + 8)))
+        found.append(
+            EnrollmentPlan(way=LIVE, bucket=50, start=begin, end=met, genuine=slice(met, met + 8))
+        )
     return tuple(found)
 
 
 def _fusion(report: "Report", name: str, moved: tuple[Layout, list[Part]], taps: str) -> "Cells":
     run, (layout, learned) = Run("short", 20), moved
     keys, typed = loaders.load_taps(report.data / taps)
-    tapped = parts.learn(keys, typed, len(learned), (20,), f"{name}, taps")
+    tapped = parts.learn(
+        keys, people=typed, folds=len(learned), enroll=(20,), title=f"{name}, taps"
+    )
     found = parts.fused(
         [parts.run_head(layout, [part], run) for part in learned],
         [parts.run_head(keys, [part], run) for part in tapped],

@@ -57,6 +57,7 @@ def split(people: People, folds: int, seed: int = 0) -> Iterator[tuple[People, P
 
 def learn(
     layout: Layout,
+    *,
     people: People,
     folds: int,
     enroll: Sequence[int],
@@ -67,18 +68,25 @@ def learn(
     parts = []
     for tested, others in follow(list(split(people, folds)), title):
         plan = make(others) if make else plan_of(others, enroll)
-        parts.append(Part(tested, train(layout, list(others.values()), plan, _VERSION)))
+        parts.append(
+            Part(tested, train(layout, people=list(others.values()), plan=plan, version=_VERSION))
+        )
     return parts
 
 
 def run_head(layout: Layout, parts: Sequence[Part], run: Run) -> Trials:
     """Return the trials of every fold."""
-    return _joined(protocols.trials(layout, p.tested, run, "head", p.model) for p in parts)
+    return _joined(
+        protocols.trials(layout, people=p.tested, run=run, scorer="head", model=p.model)
+        for p in parts
+    )
 
 
 def run_plain(layout: Layout, parts: Sequence[Part], run: Run, scorer: str) -> Trials:
     """Return the trials of a scorer that knows no population, against the same impostors."""
-    return _joined(protocols.trials(layout, p.tested, run, scorer, None) for p in parts)
+    return _joined(
+        protocols.trials(layout, people=p.tested, run=run, scorer=scorer, model=None) for p in parts
+    )
 
 
 def run_mahalanobis(parts: Sequence[Part], enroll: int = 200) -> Trials:

@@ -94,7 +94,9 @@ def rows_of(sessions: Sessions, seldom_ms: float) -> Rows:
 def plan() -> Plan:
     """Return the plan of a model of eight people; what is scored comes after what enrolls."""
     ways = tuple(
-        EnrollmentPlan(ENROLLED, size, start, start + size, slice(_ENROLLED, None))
+        EnrollmentPlan(
+            way=ENROLLED, bucket=size, start=start, end=start + size, genuine=slice(_ENROLLED, None)
+        )
         for size in SIZES
         for start in (0, (_ENROLLED - size) // 2)
     )
@@ -112,7 +114,9 @@ def pairs(people: Rows, often: Collection[str], seeds: int) -> dict[bool, dict[i
     }
     parts = [part for seed in range(seeds) for part in split(people, len(people) // 2, seed)]
     for tested, others in follow(parts, "pointer models"):
-        model = train(LAYOUT, list(others.values()), plan(), "benchmark", OWN_CLIP)
+        model = train(
+            LAYOUT, people=list(others.values()), plan=plan(), version="benchmark", clip=OWN_CLIP
+        )
         alike = len({name in often for name in tested}) == 1
         for size in SIZES:
             found[alike][size] += _against(tested, model, size, ENROLLED)

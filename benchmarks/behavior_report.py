@@ -46,6 +46,7 @@ class Report:
     def errors(
         self,
         title: str,
+        *,
         name: str,
         trials: Trials,
         goal: Sequence[float] = (),

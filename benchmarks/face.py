@@ -118,7 +118,7 @@ def equality(engine: FaceEngine, theirs: Theirs, found: dict[str, Any]) -> list[
 
 
 def embedding_cost(
-    engine: FaceEngine, quick: FaceEngine, theirs: Theirs, rounds: int, found: dict[str, Any]
+    engine: FaceEngine, *, quick: FaceEngine, theirs: Theirs, rounds: int, found: dict[str, Any]
 ) -> list[Row]:
     """Compare one forward pass."""
     cut = chips(engine, 1)
@@ -138,6 +138,7 @@ def embedding_cost(
 
 def whole_cost(
     engines: tuple[FaceEngine, FaceEngine],
+    *,
     theirs: Theirs,
     portrait: Picture,
     rounds: int,
@@ -191,9 +192,9 @@ def accuracy(engine: FaceEngine, data: Path, found: dict[str, Any], name: str) -
                 no_face += refused.code == "no_face"
         return vectors[path]
 
-    one, _ = evaluation.evaluate(pairs, read, 0, 1)
-    three, _ = evaluation.evaluate(pairs, read, 3, 1)
-    two, _ = evaluation.evaluate(pairs, read, 3, 2)
+    one, _ = evaluation.evaluate(pairs, read=read, enroll=0, probe=1)
+    three, _ = evaluation.evaluate(pairs, read=read, enroll=3, probe=1)
+    two, _ = evaluation.evaluate(pairs, read=read, enroll=3, probe=2)
     found[f"accuracy_{name}"] = {"single": one, "enroll_3": three, "enroll_3_probe_2": two}
     share = no_face / one["images"]
     found[f"no_face_{name}"] = no_face
@@ -346,8 +347,10 @@ def main() -> None:
         named = load(options.portrait) if options.portrait else None
         portrait = named if named is not None else _fitted(_decoded(portraits.collins()), 1280, 720)
         rows = equality(engine, theirs, found)
-        rows += embedding_cost(engine, quick, theirs, rounds, found)
-        rows += whole_cost((engine, quick), theirs, portrait, rounds, found)
+        rows += embedding_cost(engine, quick=quick, theirs=theirs, rounds=rounds, found=found)
+        rows += whole_cost(
+            (engine, quick), theirs=theirs, portrait=portrait, rounds=rounds, found=found
+        )
         rows += action_cost(engine, rounds, found)
         rows += start(found)
         if options.data:

@@ -197,7 +197,9 @@ def rewrap(container: Container) -> Measure:
         done, after, version = 0, uuid.UUID(int=0), container.key_store.active_kek(CLASS).version
         while True:
             with container.store.transaction() as tx:
-                page = rotation.foreign_deks(tx, CLASS, 0, after, PAGE)
+                page = rotation.foreign_deks(
+                    tx, key_class=CLASS, kek_version=0, after=after, limit=PAGE
+                )
                 if not page:
                     return done
                 rotation.store_wrapped(tx, version, [(row.id, row.wrapped) for row in page])
@@ -219,7 +221,14 @@ def reencrypt(container: Container) -> Measure:
         done, after = 0, uuid.UUID(int=0)
         while True:
             with container.store.transaction() as tx:
-                page = rotation.stale_rows(tx, table, CLASS, generation + 1, after, PAGE)
+                page = rotation.stale_rows(
+                    tx,
+                    table=table,
+                    key_class=CLASS,
+                    generation=generation + 1,
+                    after=after,
+                    limit=PAGE,
+                )
                 if not page:
                     return done
                 cells = {row.id: {name: getattr(row, name) for name in FIELDS} for row in page}

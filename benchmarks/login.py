@@ -80,7 +80,7 @@ class Bench:
 
     def _prepare(self) -> None:
         with self.container.store.transaction() as tx:
-            new = NewClient("bench", tuple(SCOPES), first_party=True)
+            new = NewClient(name="bench", scopes=tuple(SCOPES), first_party=True)
             client, self.secret = self.container.clients.create(tx, new)
         self.client = str(client.id)
         self._authorize()
@@ -238,7 +238,11 @@ def worker_memory() -> float:
 
                 database = Path(place) / "lamina.db"
                 scenario = Scenario(
-                    http, made["client_id"], made["client_secret"], database, mail.letters
+                    http=http,
+                    client_id=made["client_id"],
+                    secret=made["client_secret"],
+                    database=database,
+                    letters=mail.letters,
                 )
                 for _, act in scenario.steps():
                     act()

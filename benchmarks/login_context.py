@@ -92,12 +92,12 @@ class Context:
     def _login(self, event: Event, seen: Observed) -> PastLogin:
         keyed = digests(b"k" * 32, event.person.to_bytes(4, "big"), seen.values)
         return PastLogin(
-            int(event.at.timestamp()),
-            seen.hour,
-            self._token and event.token,
-            keyed,
-            seen.version,
-            seen.place,
+            at=int(event.at.timestamp()),
+            hour=seen.hour,
+            known_device=self._token and event.token,
+            digests=keyed,
+            version=seen.version,
+            place=seen.place,
         )
 
 
@@ -157,7 +157,13 @@ def run(world: World, attacks: int) -> tuple[Scores, Context, dict[str, Any]]:
     trial = Trial()
     events = world.events(attacks, 0.3)
     for event in events:
-        seen = observe(event.ip, event.header, event.language, event.at, world.locate)
+        seen = observe(
+            event.ip,
+            agent_text=event.header,
+            languages=event.language,
+            now=event.at,
+            locate=world.locate,
+        )
         training = (event.at - events[0].at).days < TRAINING * world.days
         if not training and trial.context.history(event.person).logins:
             trial.measure(event, seen)
@@ -232,7 +238,9 @@ def speed(context: Context, world: World, rounds: int) -> dict[str, float]:
     owner = subject_owner(subject := UUID(int=7))
     kek = KeyEncryptionKey("behavior", 1, b"k" * 32)
     _, key = envelope.create_data_key(kek, owner, 1)
-    place = FieldContext("login_context_history", "content", owner, subject, b"")
+    place = FieldContext(
+        table="login_context_history", column="content", owner=owner, row=subject, extra=b""
+    )
     people = sorted(range(len(world.people)), key=lambda one: -context.history(one).logins)
     events = {event.person: event for event in world.events(0, 1.0)}
     sealed = [
@@ -244,11 +252,22 @@ def speed(context: Context, world: World, rounds: int) -> dict[str, float]:
     for turn in range(rounds):
         cell, event = sealed[turn % len(sealed)]
         begun = time.process_time_ns()
-        seen = observe(event.ip, event.header, event.language, event.at, world.locate)
+        seen = observe(
+            event.ip,
+            agent_text=event.header,
+            languages=event.language,
+            now=event.at,
+            locate=world.locate,
+        )
         history = unpack(key.open(cell, place))
         keyed = digests(b"k" * 32, subject.bytes, seen.values)
         login = PastLogin(
-            int(event.at.timestamp()), seen.hour, True, keyed, seen.version, seen.place
+            at=int(event.at.timestamp()),
+            hour=seen.hour,
+            known_device=True,
+            digests=keyed,
+            version=seen.version,
+            place=seen.place,
         )
         model.score(history, login, population, population.shares(_global(seen)))
         spent.append((time.process_time_ns() - begun) / 1000)

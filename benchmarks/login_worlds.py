@@ -303,9 +303,25 @@ class World:
         at = self._hour(person.peaks, day, here)
         if rng.chance(0.004):
             borrowed = self._device(rng.choice(("phone", "computer")), day)
-            return _event(at, person, "honest", network, line, borrowed.header(day), False)
+            return _event(
+                at,
+                person=person,
+                kind="honest",
+                network=network,
+                line=line,
+                header=borrowed.header(day),
+                token=False,
+            )
         held, device.tokened = device.tokened, True
-        return _event(at, person, "honest", network, line, device.header(day), held)
+        return _event(
+            at,
+            person=person,
+            kind="honest",
+            network=network,
+            line=line,
+            header=device.header(day),
+            token=held,
+        )
 
     def _where(
         self, person: Person, device: Device, here: Country, *, away: bool
@@ -339,7 +355,16 @@ class World:
             )
             at = START + timedelta(days=day)
             network, line = self._line(network)
-            return _event(at, person, kind, network, line, header, False, language)
+            return _event(
+                at,
+                person=person,
+                kind=kind,
+                network=network,
+                line=line,
+                header=header,
+                token=False,
+                language=language,
+            )
         place, targeted = person.country, kind == "targeted"
         proxied = rng.random() < (0.3 if targeted else 0.2)
         network = self._pick(place.fixed + place.mobile) if proxied else rng.choice(place.exits)
@@ -347,11 +372,22 @@ class World:
         if targeted:
             header = rng.choice(person.devices).header(day)
             at = self._hour([12.0, 16.0, 20.0], day, place)
-            return _event(at, person, kind, network, line, header, False)
+            return _event(
+                at, person=person, kind=kind, network=network, line=line, header=header, token=False
+            )
         other = rng.choice(rng.choice(self.people).devices)
         language = place.language if rng.chance(0.6) else "en-US"
         at = START + timedelta(days=day)
-        return _event(at, person, kind, network, line, other.header(day), False, language)
+        return _event(
+            at,
+            person=person,
+            kind=kind,
+            network=network,
+            line=line,
+            header=other.header(day),
+            token=False,
+            language=language,
+        )
 
     def _bot_header(self, day: float) -> str:
         rng = self._random
@@ -362,14 +398,15 @@ class World:
         return _header(system, "chrome" if rng.chance(0.83) else "firefox", "K", version)
 
 
-def _event(  # noqa: PLR0913, PLR0917 - the fields of one event
+def _event(  # noqa: PLR0913 - the fields of one event
     at: datetime,
+    *,
     person: Person,
     kind: str,
     network: Network,
     line: int,
     header: str,
-    token: bool,  # noqa: FBT001 - as the event has it
+    token: bool,
     language: str = "",
 ) -> Event:
     prefix = network.first + line

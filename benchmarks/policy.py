@@ -54,19 +54,21 @@ def _evidence(*factors: str) -> tuple[Any, ...]:
 def _facts(**changes: Any) -> Facts:  # noqa: ANN401 - members of any kind
     reasons = tuple(Reason(f"c{n}", "login_context", -0.4, "detail") for n in range(3))
     signals = (
-        Assessment("behavior", 0.8, (Reason("typing", "behavior", 0.8, "detail"),)),
-        Assessment("login_context", -1.2, reasons),
+        Assessment(
+            signal="behavior", llr=0.8, reasons=(Reason("typing", "behavior", 0.8, "detail"),)
+        ),
+        Assessment(signal="login_context", llr=-1.2, reasons=reasons),
     )
     enrolled = frozenset({"password", "totp", "recovery_code", "face"})
     found = Facts(
-        "login",
-        "default",
-        _evidence("password", "totp"),
-        enrolled,
-        signals,
-        Acr.NONE,
-        None,
-        policies.NOW,
+        purpose="login",
+        segment="default",
+        evidence=_evidence("password", "totp"),
+        enrolled=enrolled,
+        assessments=signals,
+        requested=Acr.NONE,
+        max_age=None,
+        now=policies.NOW,
         context={"known_device": False, "client": "c"},
     )
     return replace(found, **changes)
@@ -96,7 +98,7 @@ def _full() -> Whole:
 def _cases() -> dict[str, Callable[[], object]]:
     default = compile_document(shipped())
     bank, full = _worked("bank-psd2"), _full()
-    low, risky = _facts(), _facts(assessments=(Assessment("login_context", -5.0),))
+    low, risky = _facts(), _facts(assessments=(Assessment(signal="login_context", llr=-5.0),))
     paying = _facts(
         purpose="transaction",
         stage="transaction",
@@ -164,8 +166,10 @@ def storing(rounds: int) -> dict[str, float]:
         engine.dispose()
         container = open_container(settings)
         with container.store.transaction() as tx:
-            client, _ = container.clients.create(tx, NewClient("bench", ("flows:write",)))
-            caller = Caller(client.id, frozenset())
+            client, _ = container.clients.create(
+                tx, NewClient(name="bench", scopes=("flows:write",))
+            )
+            caller = Caller(client=client.id, scopes=frozenset())
             account = container.accounts.register(tx, caller, {"username": "bench"}, segment=None)
         judged = container.policies.judge(_facts())
         times: dict[str, list[float]] = {"stored, sealed": [], "held risk read": []}

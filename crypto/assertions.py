@@ -36,7 +36,7 @@ class _Sizes(jws.JWSRegistry):
     max_signature_length = _LONGEST
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Assertion:
     """The claims of an assertion, unverified until `verify` succeeds.
 
@@ -80,7 +80,14 @@ def read(token: str, *, client_id: str, audience: Collection[str], now: int) -> 
         raise AssertionRefused(f"jti must be text of 1 to {_LONGEST_NAME} characters")
     _check_audience(claims.get("aud"), audience)
     expires = _check_times(claims, now)
-    return Assertion(token, str(subject), str(alg), header.get("kid"), str(jti), expires)
+    return Assertion(
+        token=token,
+        client_id=str(subject),
+        alg=str(alg),
+        kid=header.get("kid"),
+        jti=str(jti),
+        expires=expires,
+    )
 
 
 def verify(assertion: Assertion, jwks: Mapping[str, Any]) -> None:

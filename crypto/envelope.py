@@ -62,7 +62,7 @@ class DataKey:
     )
 
     def __init__(
-        self, key_class: str, owner: Owner, generation: int, algorithm: Algorithm, secret: bytes
+        self, *, key_class: str, owner: Owner, generation: int, algorithm: Algorithm, secret: bytes
     ) -> None:
         material = _expand(secret, _FIELD_INFO[algorithm], 64)
         self.key_class = key_class
@@ -161,7 +161,9 @@ class DataKey:
         return _expand(self._secret, b"lamina/1/derive" + length_prefixed(purpose.encode()), length)
 
 
-def _wrap(kek: KeyEncryptionKey, header: bytes, owner: bytes, dek: bytes, commit: bytes) -> bytes:
+def _wrap(
+    kek: KeyEncryptionKey, *, header: bytes, owner: bytes, dek: bytes, commit: bytes
+) -> bytes:
     nonce = opaque.random_bytes(_DEK_NONCE)
     return (
         header
@@ -187,10 +189,16 @@ def create_data_key(
 ) -> tuple[bytes, DataKey]:
     """Generate a data key; return its 113 wrapped bytes and the key itself."""
     secret = opaque.random_bytes(aead.KEY_BYTES)
-    key = DataKey(kek.key_class, owner, generation, algorithm, secret)
+    key = DataKey(
+        key_class=kek.key_class,
+        owner=owner,
+        generation=generation,
+        algorithm=algorithm,
+        secret=secret,
+    )
     header = bytes((FORMAT, Algorithm.XAES_256_GCM, algorithm))
     header += kek.version.to_bytes(4, "big") + generation.to_bytes(2, "big")
-    return _wrap(kek, header, owner.to_bytes(), secret, key.commitment), key
+    return _wrap(kek, header=header, owner=owner.to_bytes(), dek=secret, commit=key.commitment), key
 
 
 def open_data_key(kek: KeyEncryptionKey, owner: Owner, wrapped: bytes) -> DataKey:
@@ -205,7 +213,13 @@ def open_data_key(kek: KeyEncryptionKey, owner: Owner, wrapped: bytes) -> DataKe
     if algorithm is None:
         raise OpenError
     generation = int.from_bytes(wrapped[7:9], "big")
-    key = DataKey(kek.key_class, owner, generation, algorithm, secret)
+    key = DataKey(
+        key_class=kek.key_class,
+        owner=owner,
+        generation=generation,
+        algorithm=algorithm,
+        secret=secret,
+    )
     if not opaque.equal(key.commitment, wrapped[-32:]):
         raise OpenError
     return key
@@ -230,7 +244,7 @@ def rewrap_data_key(
         raise ValueError("a data key stays in its class")
     secret = _unwrap(old, owner, wrapped)
     header = wrapped[:3] + new.version.to_bytes(4, "big") + wrapped[7:9]
-    return _wrap(new, header, owner, secret, wrapped[-32:])
+    return _wrap(new, header=header, owner=owner, dek=secret, commit=wrapped[-32:])
 
 
 def wrapped_kek_version(wrapped: bytes) -> int:

@@ -45,7 +45,7 @@ def length_prefixed(value: bytes) -> bytes:
     return len(value).to_bytes(2, "big") + value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class FieldContext:
     """The identity of a cell: table, column, owner, row and extra data (a type and a status)."""
 

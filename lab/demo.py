@@ -75,6 +75,7 @@ class Scenario:
 
     def __init__(
         self,
+        *,
         http: httpx.Client,
         client_id: str,
         secret: str,

@@ -139,12 +139,12 @@ def plot(trials: Sequence[Trial], title: str, stem: Path) -> list[Path]:
     axes.grid(visible=True)
     paths = [stem.with_name(f"{stem.name}-det.png"), stem.with_name(f"{stem.name}-reliability.png")]
     figure.savefig(paths[0], dpi=100)
-    _reliability(Figure, genuine, impostor, title, paths[1])
+    _reliability(Figure, genuine=genuine, impostor=impostor, title=title, path=paths[1])
     return paths
 
 
 def _reliability(
-    figure_type: type, genuine: Floats, impostor: Floats, title: str, path: Path
+    figure_type: type, *, genuine: Floats, impostor: Floats, title: str, path: Path
 ) -> None:
     """Draw the predicted probability against the observed share, at even prior odds."""
     scores = np.concatenate([genuine, impostor])

@@ -145,24 +145,24 @@ def evidence(random, factor):
     kind = Kind.KNOWLEDGE if factor == "password" else Kind.POSSESSION
     strong = factor == "webauthn"
     return Evidence(
-        UUID(int=1),
-        "f",
-        factor,
-        UUID(int=2),
-        kind,
-        (),
-        NOW - timedelta(seconds=random.choice([0, 0, 0, 100, 1000])),
-        strong and random.random() < 0.5,
-        strong,
+        subject=UUID(int=1),
+        flow="f",
+        factor=factor,
+        authenticator=UUID(int=2),
+        kind=kind,
+        amr=(),
+        at=NOW - timedelta(seconds=random.choice([0, 0, 0, 100, 1000])),
+        user_verified=strong and random.random() < 0.5,
+        phishing_resistant=strong,
     )
 
 
 def _assessment(random, name):
     codes = random.sample(_TEXTS, random.randint(0, 2))
     return Assessment(
-        name,
-        random.choice([0.0, random.uniform(WORST, 5)]),
-        tuple(Reason(code, name, 0.0, "") for code in codes),
+        signal=name,
+        llr=random.choice([0.0, random.uniform(WORST, 5)]),
+        reasons=tuple(Reason(code, name, 0.0, "") for code in codes),
         hard=random.random() < 0.1,
     )
 
@@ -211,7 +211,9 @@ def worse(random, old):
         for item in old.assessments
     ]
     if random.random() < 0.5:
-        items.append(Assessment("added", random.uniform(WORST, 0), hard=random.random() < 0.1))
+        items.append(
+            Assessment(signal="added", llr=random.uniform(WORST, 0), hard=random.random() < 0.1)
+        )
     context = dict(old.context)
     for name, word in VOCABULARY.items():
         if name in context and word.risk and random.random() < 0.5:

@@ -27,7 +27,7 @@ _SEED: Final = 20_261
 _MATRICES: Final = ("between", "within", "drift")
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class AnyText:
     """Population statistics averaged over columns, one entry per kind of column.
 
@@ -78,16 +78,16 @@ class AnyText:
             mean, between + within + drift, size=_BACKGROUND, method="eigh"
         )
         return Population(
-            layout,
-            self.knots[rows],
-            mean,
-            between,
-            within,
-            drift,
-            self.spread[rows],
-            np.clip(everybody, -4.0, 4.0),
-            np.arange(_KERNEL, dtype=np.intp),
-            self.early[:, rows],
+            layout=layout,
+            knots=self.knots[rows],
+            mean=mean,
+            between=between,
+            within=within,
+            drift=drift,
+            spread=self.spread[rows],
+            background=np.clip(everybody, -4.0, 4.0),
+            kernel=np.arange(_KERNEL, dtype=np.intp),
+            early=self.early[:, rows],
         )
 
     def _matrix(self, layout: Layout, number: int, rows: Ints) -> Floats:
@@ -148,7 +148,16 @@ def from_arrays(kinds: tuple[str, ...], arrays: Mapping[str, Floats]) -> AnyText
     knots, mean, spread, even, variances, correlations, early = (
         np.asarray(arrays[name], float) for name in _NUMBERS
     )
-    known = AnyText(kinds, knots, mean, spread, even, variances, correlations, early)
+    known = AnyText(
+        kinds=kinds,
+        knots=knots,
+        mean=mean,
+        spread=spread,
+        even=even,
+        variances=variances,
+        correlations=correlations,
+        early=early,
+    )
     count = len(kinds)
     shapes = {
         "knots": (count, KNOTS),

@@ -18,7 +18,7 @@ _BEND: Final = 0.3
 """Scale of the product inputs relative to the statistics; smaller values are shrunk more."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Head:
     """Weights over statistics.
 
@@ -100,7 +100,14 @@ def fit(found: Floats, genuine: Floats, weights: Floats, *, ridge: float, compon
     curve = np.zeros((turn.shape[1], turn.shape[1]))
     curve[left, right] = _BEND * solved[len(center) : -1]
     curve = (curve + curve.T) / 2
-    return Head(center, scale, solved[: len(center)], turn, curve, float(solved[-1]))
+    return Head(
+        center=center,
+        scale=scale,
+        weights=solved[: len(center)],
+        turn=turn,
+        curve=curve,
+        offset=float(solved[-1]),
+    )
 
 
 def _components(steady: Floats, weights: Floats, count: int) -> Floats:

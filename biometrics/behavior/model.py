@@ -153,7 +153,16 @@ def _signal(name: str, entry: Mapping[str, Any], arrays: Mapping[str, Floats]) -
             arrays[f"{name}/{number}/{part}"].astype(float) for part in _HEAD
         )
         offset, slope, shift = (float(head[key]) for key in ("offset", "slope", "shift"))
-        found = Head(center, scale, weights, turn, curve, offset, slope, shift)
+        found = Head(
+            center=center,
+            scale=scale,
+            weights=weights,
+            turn=turn,
+            curve=curve,
+            offset=offset,
+            slope=slope,
+            shift=shift,
+        )
         if not found.finite():
             raise BadModel("a weight is not a number")
         heads[str(head["way"]), int(head["bucket"])] = found

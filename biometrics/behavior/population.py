@@ -45,7 +45,7 @@ LAGS: Final = (0, 1, -1, None)
 """Offsets between two columns within their kinds: same, next, previous, farther."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Population:
     """Population statistics of one layout.
 
@@ -291,16 +291,16 @@ def learn_population(
     square = np.eye(layout.columns)
     picked = np.zeros(0, dtype=np.intp)
     base = Population(
-        layout,
-        knots_of(np.concatenate(people)),
-        blank,
-        square,
-        square,
-        square,
-        blank,
-        np.zeros((0, layout.columns)),
-        picked,
-        np.zeros((2, layout.columns)),
+        layout=layout,
+        knots=knots_of(np.concatenate(people)),
+        mean=blank,
+        between=square,
+        within=square,
+        drift=square,
+        spread=blank,
+        background=np.zeros((0, layout.columns)),
+        kernel=picked,
+        early=np.zeros((2, layout.columns)),
     )
     normal = [base.normal(rows) for rows in people]
     means = np.array([_center(rows[min(settled, len(rows) // 4) :]) for rows in normal])

@@ -34,7 +34,7 @@ class BadProfile(ValueError):
     """The bytes are not a profile of a known version."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """A behavior profile.
 
@@ -55,7 +55,13 @@ class Profile:
     def empty(cls, layout: Layout) -> "Profile":
         """Return a profile without samples."""
         kept = len(layout.kept)
-        return cls(layout, np.zeros((0, kept)), 0, np.zeros((2, kept)), 0)
+        return cls(
+            layout=layout,
+            samples=np.zeros((0, kept)),
+            total=0,
+            anchor=np.zeros((2, kept)),
+            anchored=0,
+        )
 
     @property
     def rows(self) -> Floats:
@@ -114,7 +120,13 @@ class Profile:
         anchor = np.frombuffer(packed, "<f2", 2 * kept, _HEAD.size).reshape(2, kept)
         steps = np.frombuffer(packed, "<i2", kept * held, _HEAD.size + 4 * kept)
         rows = steps.reshape(held, kept).astype(np.float64) * _units(layout)
-        return cls(layout, _curved(rows, layout), total, anchor.astype(np.float64), anchored)
+        return cls(
+            layout=layout,
+            samples=_curved(rows, layout),
+            total=total,
+            anchor=anchor.astype(np.float64),
+            anchored=anchored,
+        )
 
 
 def _anchor(profile: Profile, held: Floats) -> Profile:

@@ -52,7 +52,7 @@ _MORE: Final = {
 """Words for more and less of each kind, if other than these two."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Ready:
     """A profile with its population and head, prepared once for many scores."""
 
@@ -73,7 +73,13 @@ def ready(profile: Profile, model: SignalModel, way: str = LIVE) -> Ready | None
     low, high = model.clip
     if profile.total < FEW:
         low, high = max(low, -FEW_CLIP), min(high, FEW_CLIP)
-    return Ready(model, prepare(profile, population, spread), population, head, (low, high))
+    return Ready(
+        model=model,
+        prepared=prepare(profile, population, spread),
+        population=population,
+        head=head,
+        clip=(low, high),
+    )
 
 
 def llrs(against: Ready, rows: Floats) -> Floats:
@@ -89,10 +95,12 @@ def score(against: Ready, row: Floats, quality: float = 1.0) -> Score:
     low, high = against.clip
     llr = min(max(total, low), high) * quality
     return Score(
-        llr,
-        quality,
-        _reasons(against, row, scaled[0], each[0], float(together[0])),
-        against.model.version,
+        llr=llr,
+        quality=quality,
+        contributions=_reasons(
+            against, row=row, scaled=scaled[0], each=each[0], together=float(together[0])
+        ),
+        model_version=against.model.version,
     )
 
 
@@ -103,7 +111,7 @@ def own_scores(profile: Profile, rows: Floats) -> Floats:
 
 
 def _reasons(
-    against: Ready, row: Floats, scaled: Floats, each: Floats, together: float
+    against: Ready, *, row: Floats, scaled: Floats, each: Floats, together: float
 ) -> tuple[tuple[str, float], ...]:
     """Group the contributions by kind, and describe how far each kind is from usual."""
     layout = against.prepared.layout

@@ -40,7 +40,7 @@ _OWN_SHRINK: Final = 0.7
 _RECENT: Final = 60
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Own:
     """Statistics of a person's own samples, without a population.
 
@@ -69,7 +69,7 @@ class Own:
         return np.asarray(np.log(np.exp(least[:, None] - apart) @ self.weights) - least)
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Prepared:
     """A profile prepared for comparison, with d columns, of which k are stored.
 
@@ -117,7 +117,7 @@ def prepare_own(profile: Profile, spread: Floats | None = None) -> Own:
     scale = np.maximum(scale, 1e-4)
     rows = within((even - center) / scale, CAP)
     turn = _half_whitener(rows)
-    return Own(center, scale, turn, rows @ turn, recency(count))
+    return Own(center=center, scale=scale, turn=turn, rows=rows @ turn, weights=recency(count))
 
 
 def _half_whitener(rows: Floats) -> Floats:
@@ -169,12 +169,15 @@ def _person(normal: Floats, weights: Floats, population: Population) -> list[Nor
     middle = np.median(normal[-_RECENT:], axis=0)
     steady = middle + within(normal - middle, 3 * typical)
     mean = weights @ steady
-    ratio = _ratio(steady, weights, mean, effective, typical)
-    return [_next(population, part, mean, ratio, effective) for part in population.parts]
+    ratio = _ratio(steady, weights=weights, mean=mean, effective=effective, typical=typical)
+    return [
+        _next(population, part=part, mean=mean, ratio=ratio, effective=effective)
+        for part in population.parts
+    ]
 
 
 def _ratio(
-    steady: Floats, weights: Floats, mean: Floats, effective: float, typical: Floats
+    steady: Floats, *, weights: Floats, mean: Floats, effective: float, typical: Floats
 ) -> Floats:
     """Return each column's spread relative to the population's, regularized by it."""
     spread = weights @ (steady - mean) ** 2 * effective / max(effective - 1, 1)
@@ -183,7 +186,7 @@ def _ratio(
 
 
 def _next(
-    population: Population, part: ColumnModel, mean: Floats, ratio: Floats, effective: float
+    population: Population, *, part: ColumnModel, mean: Floats, ratio: Floats, effective: float
 ) -> Normal:
     """Return the predictive distribution of the person's next sample for some columns."""
     at, between, usual = part.at, part.between, population.mean[part.at]

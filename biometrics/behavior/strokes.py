@@ -50,7 +50,7 @@ class Trail:
     up: Ints
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Strokes:
     """The strokes of a trail that are long enough to measure.
 
@@ -124,4 +124,6 @@ def strokes(of: Trail) -> Strokes:
     lasted = t[last] - t[first]
     reach = np.maximum(np.abs(at[last] - at[first]), 1.0)
     clock = np.concatenate([[0.0], np.cumsum(np.where(ends, GRID_MS, apart))])
-    return Strokes(t, at, first, last, path, reach, lasted, clock)
+    return Strokes(
+        t=t, at=at, first=first, last=last, path=path, reach=reach, lasted=lasted, clock=clock
+    )

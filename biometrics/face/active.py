@@ -65,7 +65,7 @@ ORDERS: Final = tuple(order for order in permutations(Gesture, 3) if _TURNS.inte
 """All 96 commands: ordered triples of different gestures that include a turn."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Pose:
     """The pose of the head in a frame.
 
@@ -85,7 +85,7 @@ class Pose:
     height: float = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class _Change:
     """A pose relative to the first, frontal ones; lengths in their interocular distances."""
 
@@ -233,21 +233,21 @@ def _base(first: Sequence[Pose]) -> Pose:
         raise LivenessFailed("not_frontal_first")
     count = len(first)
     return Pose(
-        first[0].t,
-        sum(pose.beside for pose in first) / count,
-        sum(pose.below for pose in first) / count,
-        sum(pose.between for pose in first) / count,
-        sum(pose.height for pose in first) / count,
+        t=first[0].t,
+        beside=sum(pose.beside for pose in first) / count,
+        below=sum(pose.below for pose in first) / count,
+        between=sum(pose.between for pose in first) / count,
+        height=sum(pose.height for pose in first) / count,
     )
 
 
 def _change(base: Pose, pose: Pose) -> _Change:
     return _Change(
-        pose.t,
-        pose.beside - base.beside,
-        pose.below - base.below,
-        (pose.height - base.height) / base.between,
-        pose.between / base.between,
+        t=pose.t,
+        turn=pose.beside - base.beside,
+        nod=pose.below - base.below,
+        drop=(pose.height - base.height) / base.between,
+        size=pose.between / base.between,
     )
 
 

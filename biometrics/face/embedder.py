@@ -87,7 +87,7 @@ class Generic:
         self._rgb = spec["color"] == "rgb"
         bars = {bar: spec["thresholds"][bar] for bar in _BARS}
         tag = hashlib.sha256(data).digest()[:_TAG]
-        self.model = FaceModel(spec["name"], size, tag=tag, **bars)
+        self.model = FaceModel(name=spec["name"], size=size, tag=tag, **bars)
 
     def face(self, picture: Picture, points: Points, chip: Picture) -> Picture:  # noqa: ARG002 - the protocol's signature
         """Return the crop of 112x112 with the eyes where the network expects them."""

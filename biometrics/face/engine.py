@@ -44,7 +44,7 @@ _SEVEN: Final = 700 + quantized.CONVERTER_VERSION
 """Parts of cache names that keep 8-bit and 7-bit conversions apart from 32-bit ones."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class FaceReading:
     """The measurements of one face in one picture; its repr hides them.
 

@@ -21,7 +21,7 @@ PARTS: Final = 5
 Grey = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Predictor:
     """The cascade, as arrays; c stages of t trees with s splits and s + 1 leaves each.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class FaceModel:
     """An embedding model; all thresholds are Euclidean distances of unit vectors.
 
@@ -29,7 +29,12 @@ class FaceModel:
 
 
 DLIB: Final = FaceModel(
-    "dlib-resnet-v1/mirror/1", 128, match=0.31, frame=0.36, agreement=0.335, same_person=0.41
+    name="dlib-resnet-v1/mirror/1",
+    size=128,
+    match=0.31,
+    frame=0.36,
+    agreement=0.335,
+    same_person=0.41,
 )
 """The default model.
 

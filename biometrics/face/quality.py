@@ -15,7 +15,7 @@ _LIGHT: Final = (35.0, 225.0)
 _CONTRAST: Final = 14.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class QualityPolicy:
     """The quality requirements of a picture.
 
@@ -34,10 +34,18 @@ class QualityPolicy:
     smallest: float = 64.0
 
 
-ENROLLMENT: Final = QualityPolicy(0.25, 60, 25, 0.18)
-PROBE: Final = QualityPolicy(0.15, 36, 12, 0.25)
-SMALL_FACES: Final = QualityPolicy(0.10, 18, 2, 0.60, 48)
-GESTURE: Final = QualityPolicy(0.15, 30, 6, 0.80)
+ENROLLMENT: Final = QualityPolicy(
+    least_share=0.25, least_interocular=60, least_sharpness=25, most_turned=0.18
+)
+PROBE: Final = QualityPolicy(
+    least_share=0.15, least_interocular=36, least_sharpness=12, most_turned=0.25
+)
+SMALL_FACES: Final = QualityPolicy(
+    least_share=0.10, least_interocular=18, least_sharpness=2, most_turned=0.60, smallest=48
+)
+GESTURE: Final = QualityPolicy(
+    least_share=0.15, least_interocular=30, least_sharpness=6, most_turned=0.80
+)
 """For frames of a capture that need not be frontal."""
 
 

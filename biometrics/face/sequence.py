@@ -26,7 +26,7 @@ _BEST: Final = 3
 Vectors = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class DetectedFrame:
     """One frame after detection; only the aligned crops and a thumbnail of it are retained."""
 
@@ -38,7 +38,7 @@ class DetectedFrame:
     mark: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Frontal:
     """A frontal frame of a capture, ready to be compared with a template."""
 
@@ -113,14 +113,29 @@ def _look(eyes: Eyes, frames: Sequence[Frame]) -> list[DetectedFrame]:
             refused.number = number
             raise
         face = eyes.face(picture, points, chip)
-        seen.append(DetectedFrame(box, points, chip, face, thumbnail(picture), mark(picture)))
+        seen.append(
+            DetectedFrame(
+                box=box,
+                points=points,
+                chip=chip,
+                face=face,
+                thumbnail=thumbnail(picture),
+                mark=mark(picture),
+            )
+        )
     return seen
 
 
 def _pose(t: float, points: Points) -> Pose:
     beside, below = align.pose(points)
     right, left = align.eyes(points)
-    return Pose(t, beside, below, align.interocular(points), float(right[1] + left[1]) / 2)
+    return Pose(
+        t=t,
+        beside=beside,
+        below=below,
+        between=align.interocular(points),
+        height=float(right[1] + left[1]) / 2,
+    )
 
 
 def _check_moving(seen: Sequence[DetectedFrame]) -> None:
@@ -159,6 +174,12 @@ def _best(
         raise refusal or FrameRefused("not_frontal", "Look straight into the camera.")
     judged.sort(key=lambda pair: -pair[0])
     return [
-        Frontal(eyes.embed(item.face), quality, cues(item.chip), eyes.model, marks)
+        Frontal(
+            vector=eyes.embed(item.face),
+            quality=quality,
+            cues=cues(item.chip),
+            model=eyes.model,
+            marks=marks,
+        )
         for quality, item in judged[:_BEST]
     ]

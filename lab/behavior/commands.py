@@ -67,7 +67,7 @@ def train_own(
     return {"file": str(target), "bytes": target.stat().st_size, "signals": sorted(models)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class EvaluationOptions:
     """The options of `lamina behavior evaluate`."""
 
@@ -94,10 +94,10 @@ def evaluated(asked: EvaluationOptions) -> list[dict[str, Any]]:
     trained = _read(asked.train_file, kind) if asked.train_file else None
     everybody = people | (trained[1] if trained else {})
     with _progress("evaluating") as step:
-        others = _gather(asked.beside, layout, kind, everybody, step)
+        others = _gather(asked.beside, layout=layout, kind=kind, known=everybody, step=step)
         try:
             models = _Models(trained, asked.folds, asked.seed, others)
-            found = measure(layout, people, runs, models, step)
+            found = measure(layout, people=people, runs=runs, models=models, step=step)
         except ValueError as error:
             raise SetupError("bad_data", f"{asked.file.name}: {error}") from None
     if asked.plots:
@@ -168,6 +168,7 @@ class _Models:
 
 def measure(
     layout: Layout,
+    *,
     people: People,
     runs: Sequence[Run],
     models: _Models,
@@ -181,16 +182,20 @@ def measure(
     for run in runs:
         for scorer in ("scaled_manhattan", "own"):
             if run.protocol != "live" or scorer == "own":
-                found[run, scorer] = protocols.trials(layout, people, run, scorer, None)
+                found[run, scorer] = protocols.trials(
+                    layout, people=people, run=run, scorer=scorer, model=None
+                )
             done += 1
             step(done, total)
     for tested, learned in parts:
         lives = any(run.protocol == "live" for run in runs)
         plan = plan_of(learned, [run.enroll for run in runs], live=lives)
         plan = replace(plan, beside=models.beside)
-        model = train(layout, list(learned.values()), plan, _VERSION)
+        model = train(layout, people=list(learned.values()), plan=plan, version=_VERSION)
         for run in runs:
-            for kind, trials in protocols.trials(layout, tested, run, "head", model).items():
+            for kind, trials in protocols.trials(
+                layout, people=tested, run=run, scorer="head", model=model
+            ).items():
                 found.setdefault((run, "head"), {}).setdefault(kind, []).extend(trials)
             done += 1
             step(done, total)
@@ -233,6 +238,7 @@ def _read(path: Path, how: str | Loader = "cmu") -> tuple[Layout, People]:
 
 def _gather(
     beside: Sequence[str],
+    *,
     layout: Layout,
     kind: str,
     known: People,
@@ -269,7 +275,7 @@ def _train_on(files: Sequence[Path], step: Any, *, fixed: bool) -> SignalModel: 
         raise SetupError("bad_data", f"training needs at least {_FEWEST} people")
     try:
         plan = keystroke_plan(_shortest(people), fixed=fixed)
-        return train(layout, list(people.values()), plan, _VERSION, step=step)
+        return train(layout, people=list(people.values()), plan=plan, version=_VERSION, step=step)
     except (BadModel, ValueError) as error:
         raise SetupError("bad_data", str(error)) from None
 
@@ -294,7 +300,14 @@ def _train_lines(
         raise SetupError("bad_data", detail)
     layout = found[0][0]
     plan = shipped.held_plan if layout == Layout.motion() else shipped.statistics_plan
-    return train(layout, whole, plan(min(map(len, whole))), _VERSION, clip, step)
+    return train(
+        layout,
+        people=whole,
+        plan=plan(min(map(len, whole))),
+        version=_VERSION,
+        clip=clip,
+        step=step,
+    )
 
 
 def _draw(found: Found, directory: Path) -> None:

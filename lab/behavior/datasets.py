@@ -80,10 +80,16 @@ def short_plan(samples: int, enroll: Iterable[int], *, live: bool = False) -> Pl
     buckets = sorted(bucket for bucket in wanted if 0 < bucket <= most)
     if not buckets:
         raise ValueError(f"{samples} samples of a person are too few to enroll that many")
-    ways = [EnrollmentPlan(ENROLLED, n, 0, n, slice(n, None)) for n in buckets]
+    ways = [
+        EnrollmentPlan(way=ENROLLED, bucket=n, start=0, end=n, genuine=slice(n, None))
+        for n in buckets
+    ]
     if live:
         ages = [(n, min(n + n // 4, samples - 1)) for n in buckets]
-        ways += [EnrollmentPlan(LIVE, n, 0, age, slice(age, age + _NEXT)) for n, age in ages]
+        ways += [
+            EnrollmentPlan(way=LIVE, bucket=n, start=0, end=age, genuine=slice(age, age + _NEXT))
+            for n, age in ages
+        ]
     return Plan(session=_SESSION, settled=0, enrollments=tuple(ways))
 
 

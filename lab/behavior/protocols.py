@@ -70,7 +70,7 @@ def attackers(people: People, person: str, kind: str) -> Floats:
 
 
 def trials(
-    layout: Layout, people: People, run: Run, scorer: str, model: SignalModel | None
+    layout: Layout, *, people: People, run: Run, scorer: str, model: SignalModel | None
 ) -> dict[str, list[Trial]]:
     """Return the trials of all people, by kind of impostor.
 
@@ -82,9 +82,11 @@ def trials(
     for person, rows in people.items():
         shams = {kind: attackers(people, person, kind) for kind in found}
         if run.protocol == "live":
-            genuine, against = living(layout, rows, run.enroll, model, shams)
+            genuine, against = living(
+                layout, rows=rows, enroll=run.enroll, model=model, shams=shams
+            )
         else:
-            genuine, against = _batch(layout, rows, run, (scorer, model), shams)
+            genuine, against = _batch(layout, rows=rows, run=run, how=(scorer, model), shams=shams)
         for kind, impostor in against.items():
             found[kind].append(Trial(person, genuine, impostor))
     return found
@@ -92,6 +94,7 @@ def trials(
 
 def _batch(
     layout: Layout,
+    *,
     rows: Floats,
     run: Run,
     how: tuple[str, SignalModel | None],
@@ -121,6 +124,7 @@ def _against(
 
 def living(
     layout: Layout,
+    *,
     rows: Floats,
     enroll: int,
     model: SignalModel | None,

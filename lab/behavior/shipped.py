@@ -36,8 +36,12 @@ def make(people_count: int = _PEOPLE, step: Step | None = None) -> dict[str, Sig
     stroke, touch = Layout.keystroke(KEYS), Layout.touch(KEYS)
     touched = [touches(rows, KEYS, seed) for seed, rows in enumerate(typed)]
     return {
-        "keystroke": train(stroke, _whole(stroke, typed), plan, _VERSION, CLIP, step),
-        "touch": train(touch, _whole(touch, touched), plan, _VERSION, CLIP, step),
+        "keystroke": train(
+            stroke, people=_whole(stroke, typed), plan=plan, version=_VERSION, clip=CLIP, step=step
+        ),
+        "touch": train(
+            touch, people=_whole(touch, touched), plan=plan, version=_VERSION, clip=CLIP, step=step
+        ),
         "motion": motion(step=step),
         "pointer": pointer(step=step),
     }
@@ -50,20 +54,29 @@ def _whole(layout: Layout, rows: list[Floats]) -> list[Floats]:
 def motion(count: int = _HOLDERS, step: Step | None = None) -> SignalModel:
     """Train the model of grip and motion on synthetic people who hold telephones."""
     rows = synthetic_motion.people(count, samples=_HELD, seed=17)
-    return train(Layout.motion(), rows, held_plan(_HELD), _VERSION, KIND, step)
+    return train(
+        Layout.motion(), people=rows, plan=held_plan(_HELD), version=_VERSION, clip=KIND, step=step
+    )
 
 
 def pointer(count: int = _HANDS, step: Step | None = None) -> SignalModel:
     """Train the pointer model on synthetic people who use a login form."""
     rows = synthetic_pointer.people(count, samples=_POINTED, seed=19)
-    return train(Layout.pointer(), rows, statistics_plan(_POINTED), _VERSION, WEAK, step)
+    return train(
+        Layout.pointer(),
+        people=rows,
+        plan=statistics_plan(_POINTED),
+        version=_VERSION,
+        clip=WEAK,
+        step=step,
+    )
 
 
 def statistics_plan(samples: int, *, fixed: bool = False) -> Plan:
     """Return the plan for short rows of statistics: pointer, or touches of one day."""
     few = _buckets(samples)
     ways = [
-        EnrollmentPlan(way, bucket, 0, bucket, slice(bucket, None))
+        EnrollmentPlan(way=way, bucket=bucket, start=0, end=bucket, genuine=slice(bucket, None))
         for bucket in few
         for way in (ENROLLED, LIVE)
     ]
@@ -77,9 +90,14 @@ def held_plan(samples: int) -> Plan:
     later samples accepted more impostors.
     """
     few = _buckets(samples)
-    ways = [EnrollmentPlan(ENROLLED, bucket, 0, bucket, slice(bucket, None)) for bucket in few]
+    ways = [
+        EnrollmentPlan(
+            way=ENROLLED, bucket=bucket, start=0, end=bucket, genuine=slice(bucket, None)
+        )
+        for bucket in few
+    ]
     ways += [
-        EnrollmentPlan(LIVE, bucket, 0, age, slice(age, age + _SOON))
+        EnrollmentPlan(way=LIVE, bucket=bucket, start=0, end=age, genuine=slice(age, age + _SOON))
         for bucket in few
         for age in (bucket, bucket * 3 // 2)
         if age < samples

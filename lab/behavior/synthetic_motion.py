@@ -19,7 +19,7 @@ from biometrics.behavior.motion import GRAVITY, Series, motion
 POSTURES: Final = ("sitting", "standing", "walking")
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Holding:
     """Variation between and within people: angles in degrees, sizes in logarithms.
 
@@ -75,7 +75,7 @@ _NOISE: Final = (0.02, 0.15)
 """Sensor noise."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Holder:
     """A synthetic person.
 
@@ -108,16 +108,16 @@ class Holder:
         return [
             self._series(
                 random,
-                HOW[posture],
-                begin + moved,
-                np.exp(sizes + random.normal(0, traits.varies[1], 4)),
-                hz,
+                how=HOW[posture],
+                angles=begin + moved,
+                sizes=np.exp(sizes + random.normal(0, traits.varies[1], 4)),
+                hz=hz,
             )
             for moved in wander
         ]
 
     def _series(
-        self, random: np.random.Generator, how: Posture, angles: Floats, sizes: Floats, hz: float
+        self, random: np.random.Generator, *, how: Posture, angles: Floats, sizes: Floats, hz: float
     ) -> Series:
         tempo = self.tempo * np.exp(random.normal(0, 0.1))
         taps = np.cumsum(tempo * np.exp(random.normal(0, 0.25, int(random.integers(8, 13)))))
@@ -192,13 +192,13 @@ def holder(random: np.random.Generator, traits: Holding) -> Holder:
     """Generate a person."""
     center = (random.normal(*traits.pitch), random.normal(0, traits.roll))
     return Holder(
-        traits,
-        center + random.normal(0, traits.posture, (len(POSTURES), 2)),
-        random.normal(0, traits.size, 4),
-        random.normal(0, traits.axis, (4, 2, 3)),
-        float(0.3 * np.exp(random.normal(0, 0.25))),
-        float(random.normal(1.85, 0.12)),
-        random.dirichlet((2.0, 1.0, 1.0)),
+        traits=traits,
+        angles=center + random.normal(0, traits.posture, (len(POSTURES), 2)),
+        sizes=random.normal(0, traits.size, 4),
+        shares=random.normal(0, traits.axis, (4, 2, 3)),
+        tempo=float(0.3 * np.exp(random.normal(0, 0.25))),
+        pace=float(random.normal(1.85, 0.12)),
+        mix=random.dirichlet((2.0, 1.0, 1.0)),
     )
 
 

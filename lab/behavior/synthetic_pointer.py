@@ -37,7 +37,7 @@ _SOON: Final = 0.7
 _Event = tuple[float, complex, str]
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Habits:
     """Variation between and within people: spreads of logarithms, except for shares.
 
@@ -70,7 +70,7 @@ class Habits:
     second: float = 0.4
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Hand:
     """A synthetic person: logarithms relative to the typical ones, except for shares and times.
 
@@ -92,14 +92,20 @@ class Hand:
         """Return the events of that many consecutive logins."""
         spreads = _spreads(self.habits)
         moved = self.traits + random.normal(0, self.habits.session * spreads)
-        desk = self.desks[int(random.random() < self.habits.second)]
+        tick, lifts = self.desks[int(random.random() < self.habits.second)]
         return [
-            _Login(self, random, moved + random.normal(0, 0.7, 7) * spreads, *desk).whole()
+            _Login(
+                hand=self,
+                random=random,
+                now=moved + random.normal(0, 0.7, 7) * spreads,
+                tick=tick,
+                lifts=lifts,
+            ).whole()
             for _ in range(count)
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class _Login:
     """A login of a person at a desk."""
 
@@ -207,11 +213,11 @@ def _noise(random: Random, count: int) -> Places:
 def hand(random: Random, habits: Habits) -> Hand:
     """Generate a person."""
     return Hand(
-        habits,
-        random.normal(0, _spreads(habits)),
-        float(random.normal(*habits.reach)),
-        float(random.normal(0.3, 0.7)),
-        (_desk(random), _desk(random)),
+        habits=habits,
+        traits=random.normal(0, _spreads(habits)),
+        reach=float(random.normal(*habits.reach)),
+        side=float(random.normal(0.3, 0.7)),
+        desks=(_desk(random), _desk(random)),
     )
 
 

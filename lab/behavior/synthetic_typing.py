@@ -15,7 +15,7 @@ import numpy as np
 from biometrics.behavior.layout import Floats
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Traits:
     """Variation between and within people: standard deviations of log times.
 
@@ -46,7 +46,7 @@ class Traits:
     learning: float = 0.35
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class SyntheticTypist:
     """A person who types one text."""
 
@@ -89,11 +89,11 @@ def typist(random: np.random.Generator, keys: int, traits: Traits, text: Floats)
     hold = np.log(traits.hold) + random.normal(0, traits.style) + 0.2 * tempo + holds
     press = np.log(traits.press) + tempo + presses
     return SyntheticTypist(
-        traits,
-        hold + text[:keys],
-        press + text[keys:],
-        float(np.exp(random.normal(0, traits.consistency))),
-        abs(random.normal(traits.learning, 0.5 * traits.learning)),
+        traits=traits,
+        hold=hold + text[:keys],
+        press=press + text[keys:],
+        varies=float(np.exp(random.normal(0, traits.consistency))),
+        learning=abs(random.normal(traits.learning, 0.5 * traits.learning)),
     )
 
 

@@ -52,7 +52,7 @@ CLOSE: Final[Mapping[str, Fitting]] = {ENROLLED: Fitting(3e-3, 14), LIVE: Fittin
 """For people who all typed one text many times."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class EnrollmentPlan:
     """One way to enroll a profile.
 
@@ -113,7 +113,7 @@ class Gathered:
     piles: Mapping[tuple[str, int], Pile]
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, frozen=True)
 class Plan:
     """The plan of a training.
 
@@ -160,6 +160,7 @@ def know(layout: Layout, people: Sequence[Floats], plan: Plan) -> FixedText | An
 
 def train(
     layout: Layout,
+    *,
     people: Sequence[Floats],
     plan: Plan,
     version: str,
@@ -198,7 +199,7 @@ def gather(
         known = know(layout, rest, replace(plan, seed=plan.seed + number))
         for enrollment in plan.enrollments:
             pile = piles.setdefault((enrollment.way, enrollment.bucket), Pile())
-            _attack(layout, people, held, known, enrollment, pile)
+            _attack(layout, people=people, held=held, known=known, enrollment=enrollment, pile=pile)
         if step:
             step(number + 1, len(splits))
     return Gathered(layout, piles)
@@ -213,6 +214,7 @@ def _splits(people: int, plan: Plan) -> Iterator[list[int]]:
 
 def _attack(
     layout: Layout,
+    *,
     people: Sequence[Floats],
     held: list[int],
     known: FixedText | AnyText,
@@ -275,17 +277,19 @@ def keystroke_plan(samples: int, *, fixed: bool = True, seed: int = 0) -> Plan:
     eighth = samples // 8
     found = [
         EnrollmentPlan(
-            ENROLLED,
-            bucket,
-            start,
-            start + bucket,
-            slice(start + max(eighth, bucket + 20), samples),
+            way=ENROLLED,
+            bucket=bucket,
+            start=start,
+            end=start + bucket,
+            genuine=slice(start + max(eighth, bucket + 20), samples),
         )
         for bucket in (5, 10, 20)
         for start in (2 * eighth, 3 * eighth, 4 * eighth, samples * 7 // 12, samples * 2 // 3)
     ]
     found += [
-        EnrollmentPlan(ENROLLED, 50, start, end, slice(end, end + 4 * eighth))
+        EnrollmentPlan(
+            way=ENROLLED, bucket=50, start=start, end=end, genuine=slice(end, end + 4 * eighth)
+        )
         for start, end in (
             (0, 4 * eighth),
             (0, 3 * eighth),
@@ -294,12 +298,20 @@ def keystroke_plan(samples: int, *, fixed: bool = True, seed: int = 0) -> Plan:
         )
     ]
     found += [
-        EnrollmentPlan(LIVE, bucket, at, at + bucket, slice(at + bucket, at + bucket + 10))
+        EnrollmentPlan(
+            way=LIVE,
+            bucket=bucket,
+            start=at,
+            end=at + bucket,
+            genuine=slice(at + bucket, at + bucket + 10),
+        )
         for bucket in (5, 10, 20)
         for at in range(0, 8 * eighth, eighth)
     ]
     found += [
-        EnrollmentPlan(LIVE, 50, max(0, at - 100), at, slice(at, at + 20))
+        EnrollmentPlan(
+            way=LIVE, bucket=50, start=max(0, at - 100), end=at, genuine=slice(at, at + 20)
+        )
         for at in range(samples // 6, samples - 20, samples // 12)
     ]
     kept = [one for one in found if samples - one.genuine.start >= _FEWEST]

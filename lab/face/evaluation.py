@@ -151,6 +151,7 @@ def _eer(genuine: Numbers, impostor: Numbers) -> float:
 
 def evaluate(
     pairs: Sequence[Pair],
+    *,
     read: Callable[[str], Floats | None],
     enroll: int,
     probe: int,

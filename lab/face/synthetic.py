@@ -32,7 +32,7 @@ _STEP: Final = 13.0
 Numbers = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Attitude:
     """The attitude of a head: angles in degrees, shifts in interocular distances.
 
@@ -240,7 +240,9 @@ def stills(gestures: Sequence[Gesture], rng: np.random.Generator, each: int = 3)
 
 
 def _scaled(target: Attitude, by: float) -> Attitude:
-    return Attitude(target.yaw * by, target.pitch * by, 0.0, 1 + (target.size - 1) * by)
+    return Attitude(
+        yaw=target.yaw * by, pitch=target.pitch * by, roll=0.0, size=1 + (target.size - 1) * by
+    )
 
 
 def _way(start: Attitude, end: Attitude, step: float = _STEP) -> list[Attitude]:
@@ -251,10 +253,10 @@ def _way(start: Attitude, end: Attitude, step: float = _STEP) -> list[Attitude]:
     names = ("yaw", "pitch", "roll", "size")
     return [
         Attitude(
-            *(
-                getattr(start, name) + (getattr(end, name) - getattr(start, name)) * n / count
+            **{
+                name: getattr(start, name) + (getattr(end, name) - getattr(start, name)) * n / count
                 for name in names
-            )
+            }
         )
         for n in range(1, count + 1)
     ]
@@ -264,12 +266,12 @@ def _alive(held: Attitude, rng: np.random.Generator) -> Attitude:
     """Return the attitude with small involuntary movements."""
     turn, nod, lean, size, across, down = rng.normal(0, (1.0, 1.0, 0.8, 0.006, 0.02, 0.02))
     return Attitude(
-        held.yaw + turn,
-        held.pitch + nod,
-        held.roll + lean,
-        held.size * (1 + size),
-        held.across + across,
-        held.down + down,
+        yaw=held.yaw + turn,
+        pitch=held.pitch + nod,
+        roll=held.roll + lean,
+        size=held.size * (1 + size),
+        across=held.across + across,
+        down=held.down + down,
     )
 
 

@@ -34,7 +34,7 @@ _PHONE_LIKE: Final = re.compile(r"\(?\+? ?\(?[0-9][0-9 ()./-]{3,}")
 _INTERNATIONAL: Final = re.compile(r"\(?\+[0-9 ()./-]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Account:
     """The data of a subject that other features may see; none of it is personal data."""
 

@@ -155,7 +155,9 @@ class SubjectRoutes:
         """List the subjects of the segments that the operator's client serves."""
         wanted: Listed = call.query
         with self._database.transaction(read=True) as tx:
-            return pages.subjects(tx, call.by, call.page, wanted.status, wanted.segment)
+            return pages.subjects(
+                tx, call.by, page=call.page, status=wanted.status, segment=wanted.segment
+            )
 
     def show(self, call: Call) -> Mapping[str, Any]:
         """Show a subject."""
@@ -227,7 +229,9 @@ class SubjectRoutes:
         actor = call.by.actor
         with self._database.transaction() as tx:
             subject = self._locked(tx, call).id
-            new = self._accounts.suspend(tx, subject, wanted.capability, wanted.reason, actor)
+            new = self._accounts.suspend(
+                tx, subject, capability=wanted.capability, reason=wanted.reason, actor=actor
+            )
             if not new:
                 raise Conflict("already_suspended", "This capability is already suspended.")
             return self._accounts.suspensions(tx, subject)[-1]

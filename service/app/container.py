@@ -136,8 +136,12 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
     clock, models = clock or SystemClock(), open_models(settings.behavior_model)
     store, key_store, signing = foundation(settings, clock)
     audit, metrics = open_audit(settings, key_store, clock), Metrics()
-    outbox, delivery = open_delivery(settings, store, audit, clock, metrics)
-    accounts = Accounts(key_store, outbox, audit, clock, settings)
+    outbox, delivery = open_delivery(
+        settings, store=store, audit=audit, clock=clock, metrics=metrics
+    )
+    accounts = Accounts(
+        key_store=key_store, outbox=outbox, audit=audit, clock=clock, bounds=settings
+    )
     authenticators = Authenticators(accounts, audit, clock, settings)
     policies, standing = _policies(store, key_store, clock), SubjectRisks(audit, clock)
     accounts.leading.follow(policies.admits_unverified)
@@ -147,7 +151,7 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
     )
     sessions, behaviors = (
         _sessions(accounts, authenticators, policies, devices, audit, clock, bounds=settings),
-        Behaviors(accounts, models, audit, outbox, clock),
+        Behaviors(accounts=accounts, models=models, audit=audit, outbox=outbox, clock=clock),
     )
     throttling, context, answers = (
         Throttling(key_store.purpose_key, clock, settings.free_attempts),
@@ -156,26 +160,34 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
     )
     access = AccessTokens(signing, clock, settings.issuer)
     operators = Operators(
-        accounts,
-        audit,
-        outbox,
-        clock,
-        required(development=settings.mode == "development"),
-        {"clients.scopes": ApprovedAct(clients.check_scopes, clients.approve_scopes)},
-        settings,
+        accounts=accounts,
+        audit=audit,
+        outbox=outbox,
+        clock=clock,
+        level=required(development=settings.mode == "development"),
+        acts={"clients.scopes": ApprovedAct(clients.check_scopes, clients.approve_scopes)},
+        bounds=settings,
     )
-    recoveries = Recoveries(operators, accounts, authenticators, policies, outbox, audit, clock)
+    recoveries = Recoveries(
+        operators=operators,
+        accounts=accounts,
+        authenticators=authenticators,
+        policies=policies,
+        outbox=outbox,
+        audit=audit,
+        clock=clock,
+    )
     operators.follow(RECOVER, recoveries)
     _end_with_suspension(accounts, sessions, recoveries, operators)
     tokens = Tokens(
-        store,
-        clients,
-        sessions,
-        access,
-        operators,
-        audit,
-        clock,
-        timedelta(seconds=settings.refresh_grace),
+        database=store,
+        clients=clients,
+        sessions=sessions,
+        access=access,
+        operators=operators,
+        audit=audit,
+        clock=clock,
+        grace=timedelta(seconds=settings.refresh_grace),
     )
     asked = LivenessRequirement(
         policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment
@@ -192,32 +204,41 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
     )
     login = Login(
         LoginDependencies(
-            store,
-            accounts,
-            authenticators,
-            sessions,
-            tokens,
-            devices,
-            throttling,
-            policies,
-            standing,
-            behaviors,
-            signals,
-            factors,
-            recoveries,
-            audit,
-            metrics,
-            clock,
-            context.origin,
-            timedelta(seconds=settings.flow_lifetime),
-            timedelta(seconds=settings.flow_idle),
+            database=store,
+            accounts=accounts,
+            authenticators=authenticators,
+            sessions=sessions,
+            tokens=tokens,
+            devices=devices,
+            throttling=throttling,
+            policies=policies,
+            standing=standing,
+            behaviors=behaviors,
+            signals=signals,
+            factors=factors,
+            recoveries=recoveries,
+            audit=audit,
+            metrics=metrics,
+            clock=clock,
+            origin=context.origin,
+            lifetime=timedelta(seconds=settings.flow_lifetime),
+            idle=timedelta(seconds=settings.flow_idle),
         )
     )
-    enrolling = Enrolling(store, accounts, authenticators, throttling, enrollments, clock)
+    enrolling = Enrolling(
+        database=store,
+        accounts=accounts,
+        authenticators=authenticators,
+        throttling=throttling,
+        enrollments=enrollments,
+        clock=clock,
+    )
     _ensure_decoy(store, accounts, password, totp, codes)
 
     keys, exports, lives = (
-        open_keys(settings, store, key_store, signing, audit, clock),
+        open_keys(
+            settings, store=store, key_store=key_store, signing=signing, audit=audit, clock=clock
+        ),
         _exports(store, accounts, throttling, audit, clock, settings),
         Lives(frozenset(factors), audit, clock, settings),
     )
@@ -233,12 +254,12 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
         ),
     }
     ends = ErasureDependencies(
-        accounts.lock,
+        present=accounts.lock,
         # An export contains data of every class.
-        {name: (*ending.get(name, ()), exports.delete_for) for name in SUBJECT_CLASSES},
-        (operators.delete_for, sessions.erase, devices.delete_for, accounts.mark_erased),
-        sessions.end_everything,
-        (
+        by_class={name: (*ending.get(name, ()), exports.delete_for) for name in SUBJECT_CLASSES},
+        whole=(operators.delete_for, sessions.erase, devices.delete_for, accounts.mark_erased),
+        end_sessions=sessions.end_everything,
+        restored=(
             devices.forget_everybody,
             authenticators.drop_grants,
             partial(operators.close_approvals, actor="ledger"),
@@ -246,19 +267,38 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
         ),
     )
     shredding, memory = (
-        Shredding(keys.records, audit, clock, timedelta(days=settings.backup_days), accounts.lock),
+        Shredding(
+            records=keys.records,
+            audit=audit,
+            clock=clock,
+            retention=timedelta(days=settings.backup_days),
+            lock=accounts.lock,
+        ),
         Memory(
-            store, open_ledger(settings, store, key_store, clock), audit, outbox, metrics, clock
+            database=store,
+            ledger=open_ledger(settings, store, key_store, clock),
+            audit=audit,
+            outbox=outbox,
+            metrics=metrics,
+            clock=clock,
         ),
     )
     answers.watch(partial(_lasting, accounts, shredding))
     erasure = Erasure(
-        store,
-        shredding,
-        ends,
-        memory,
-        Again(
-            accounts, authenticators, clients, operators, sessions, tokens, lives, shredding, clock
+        database=store,
+        shredding=shredding,
+        ends=ends,
+        memory=memory,
+        repeating=Again(
+            accounts=accounts,
+            authenticators=authenticators,
+            clients=clients,
+            operators=operators,
+            sessions=sessions,
+            tokens=tokens,
+            lives=lives,
+            shredding=shredding,
+            clock=clock,
         ).repeating(store),
     )
     _watch(store, key_store, audit, outbox, metrics, face, clock)
@@ -280,34 +320,51 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
         Comparing(store, RowState(store, audit, clock), outbox, metrics),
     )
     tasks = (
-        Task("audit.sequence", timedelta(seconds=1), lambda tx, _now: audit.sequence_waiting(tx)),
-        Task("ledger.note", timedelta(seconds=1), memory.remember_due),
-        Task("ledger.remember", timedelta(minutes=1), erasure.remember_due),
-        Task("keys.destroy", timedelta(minutes=1), keys.lifecycle.destroy_scheduled, final=True),
-        Task("login_context.fold", timedelta(minutes=1), context.fold, paged=True, final=True),
-        Task("identifiers.renew", timedelta(minutes=1), accounts.renew),
-        Task("recoveries.send", timedelta(minutes=1), recoveries.send_due, final=True),
-        Task("faces.alert", timedelta(days=1), partial(_count_faces, face, outbox)),
+        Task(
+            name="audit.sequence",
+            every=timedelta(seconds=1),
+            run=lambda tx, _now: audit.sequence_waiting(tx),
+        ),
+        Task(name="ledger.note", every=timedelta(seconds=1), run=memory.remember_due),
+        Task(name="ledger.remember", every=timedelta(minutes=1), run=erasure.remember_due),
+        Task(
+            name="keys.destroy",
+            every=timedelta(minutes=1),
+            run=keys.lifecycle.destroy_scheduled,
+            final=True,
+        ),
+        Task(
+            name="login_context.fold",
+            every=timedelta(minutes=1),
+            run=context.fold,
+            paged=True,
+            final=True,
+        ),
+        Task(name="identifiers.renew", every=timedelta(minutes=1), run=accounts.renew),
+        Task(
+            name="recoveries.send", every=timedelta(minutes=1), run=recoveries.send_due, final=True
+        ),
+        Task(name="faces.alert", every=timedelta(days=1), run=partial(_count_faces, face, outbox)),
         *ends_of(
             Ending(
-                accounts,
-                answers,
-                authenticators,
-                behaviors,
-                clients,
-                context,
-                key_admin.jobs,
-                devices,
-                exports,
-                login,
-                operators,
-                outbox,
-                policies,
-                recoveries,
-                sessions,
-                throttling,
-                tokens,
-                totp,
+                accounts=accounts,
+                answers=answers,
+                authenticators=authenticators,
+                behaviors=behaviors,
+                clients=clients,
+                context=context,
+                long_jobs=key_admin.jobs,
+                devices=devices,
+                exports=exports,
+                login=login,
+                operators=operators,
+                outbox=outbox,
+                policies=policies,
+                recoveries=recoveries,
+                sessions=sessions,
+                throttling=throttling,
+                tokens=tokens,
+                totp=totp,
             )
         ),
     )
@@ -340,17 +397,19 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
             devices=devices,
             behaviors=behaviors,
             measuring=Measuring(
-                store,
-                accounts,
-                authenticators,
-                policies,
-                behaviors,
-                Limits(key_store.purpose_key, clock),
+                database=store,
+                accounts=accounts,
+                authenticators=authenticators,
+                policies=policies,
+                behaviors=behaviors,
+                limits=Limits(key_store.purpose_key, clock),
             ),
             answers=answers,
             password=password,
             face=face,
-            scores=FaceScores(store, accounts, throttling, face, audit),
+            scores=FaceScores(
+                database=store, accounts=accounts, throttling=throttling, face=face, audit=audit
+            ),
             factors=factors,
             policies=policies,
             lives=lives,
@@ -359,11 +418,11 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
             metrics=metrics,
             comparing=comparing,
             jobs=Jobs(
-                store,
-                tasks,
-                clock,
-                _readings(clock, audit, outbox, memory),
-                (
+                database=store,
+                tasks=tasks,
+                clock=clock,
+                readings=_readings(clock, audit, outbox, memory),
+                apart=(
                     Apart("rows.compare", timedelta(days=1), comparing.due),
                     Apart(
                         "outbox.deliver",
@@ -382,13 +441,13 @@ def _measured(container: Container) -> Container:
     install(
         container.metrics,
         Gauges(
-            container.store,
-            container.keys.instances,
-            container.key_admin.jobs,
-            container.jobs,
-            container.outbox,
-            container.password.busy,
-            container.clock,
+            store=container.store,
+            instances=container.keys.instances,
+            long_jobs=container.key_admin.jobs,
+            jobs=container.jobs,
+            outbox=container.outbox,
+            hashing=container.password.busy,
+            clock=container.clock,
         ),
     )
     return container
@@ -415,7 +474,9 @@ def _long_jobs(  # noqa: PLR0913 - one argument per dependency
         KIND: exports.work,
         BACKTEST: partial(backtest_plan, store, lives),
     }
-    return LongJobs(store, plans(keys) | others, clock, bounds, stands)
+    return LongJobs(
+        database=store, plans=plans(keys) | others, clock=clock, bounds=bounds, stands=stands
+    )
 
 
 def _end_with_suspension(
@@ -453,7 +514,9 @@ def _sessions(  # noqa: PLR0913 - one argument per dependency
     ways = SessionDependencies(
         policies.session_idle, policies.keeps_sessions, authenticators.active, devices.delete_for
     )
-    sessions = Sessions(accounts, audit, clock, ways, bounds)
+    sessions = Sessions(
+        accounts=accounts, audit=audit, clock=clock, dependencies=ways, bounds=bounds
+    )
     authenticators.guard(sessions)
     return sessions
 
@@ -461,7 +524,9 @@ def _sessions(  # noqa: PLR0913 - one argument per dependency
 def _readings(clock: Clock, audit: AuditLog, outbox: Outbox, memory: Memory) -> Readings:
     # A clock that is set by hand, as in tests and replays, is not compared with the database.
     compared = database_time if isinstance(clock, SystemClock) else None
-    return Readings(clock, audit, outbox, compared, memory.last_at)
+    return Readings(
+        clock=clock, audit=audit, outbox=outbox, database=compared, ledger=memory.last_at
+    )
 
 
 def _exports(
@@ -476,12 +541,12 @@ def _exports(
         return throttling.bucket(tx, f"subject:{subject}")
 
     return Exports(
-        store,
-        ExportDependencies(accounts.lock, bucket, accounts.notify),
-        audit,
-        clock,
-        settings.issuer,
-        settings,
+        database=store,
+        dependencies=ExportDependencies(accounts.lock, bucket, accounts.notify),
+        audit=audit,
+        clock=clock,
+        issuer=settings.issuer,
+        bounds=settings,
     )
 
 
@@ -515,7 +580,13 @@ def _factors(
             CodeForm(settings.totp_digits, settings.totp_period),
         ),
         RecoveryCodeFactor(authenticators, DECOY, settings.recovery_codes),
-        FaceFactor(authenticators, reader, clock, Mode(settings.face_liveness), asked),
+        FaceFactor(
+            authenticators=authenticators,
+            reader=reader,
+            clock=clock,
+            mode=Mode(settings.face_liveness),
+            asked=asked,
+        ),
     )
 
 
@@ -532,7 +603,12 @@ def _count_faces(face: FaceFactor, outbox: Outbox, tx: Tx, _now: datetime) -> in
     """Raise a daily alarm while too many faces are stored; return their number."""
     count = face.stored(tx)
     if face.near_limit(count):
-        outbox.put(tx, "alarm.stored_faces", None, {"stored": count, "filing_at": 100_000})
+        outbox.put(
+            tx,
+            kind="alarm.stored_faces",
+            subject=None,
+            payload={"stored": count, "filing_at": 100_000},
+        )
     return count
 
 
@@ -547,7 +623,9 @@ def _watch(  # noqa: PLR0913, PLR0917 - one argument per dependency
 ) -> None:
     metrics.faces.set_function(partial(_stored_faces, store, face))
     key_store.on_canary(partial(canary_opened, store, audit, outbox))
-    store.on_refused(RefusedRows(store, audit, outbox, metrics, clock).tell)
+    store.on_refused(
+        RefusedRows(store=store, audit=audit, outbox=outbox, metrics=metrics, clock=clock).tell
+    )
 
 
 def _hasher() -> PasswordHasher:

@@ -33,7 +33,7 @@ class DeliveryService:
 
 
 def open_delivery(
-    settings: Settings, store: Store, audit: AuditLog, clock: Clock, metrics: Metrics
+    settings: Settings, *, store: Store, audit: AuditLog, clock: Clock, metrics: Metrics
 ) -> tuple[Outbox, DeliveryService]:
     """Return the outbox and the delivery of its messages.
 
@@ -43,7 +43,15 @@ def open_delivery(
     webhooks = Webhooks(audit, clock, settings, plain=settings.mode == "development")
     senders = _senders(settings, partial(_endpoint, store, webhooks), clock)
     operators = len(settings.alarm_email)
-    delivering = Delivering(store, webhooks, senders, locale, clock, metrics, operators)
+    delivering = Delivering(
+        database=store,
+        webhooks=webhooks,
+        senders=senders,
+        locale=locale,
+        clock=clock,
+        metrics=metrics,
+        alarmed=operators,
+    )
     people = {Channel.EMAIL, Channel.SMS} & set(senders)
     return Outbox(clock, people), DeliveryService(delivering, webhooks)
 
@@ -68,7 +76,13 @@ def _senders(
 def _mail(settings: Settings, texts: Texts, clock: Clock) -> Sender:
     sender = settings.smtp_from or f"no-reply@{urlsplit(settings.issuer).hostname}"
     if settings.smtp_url == CONSOLE:
-        letters = Letters(texts, sender, settings.service_name, clock, settings.alarm_email)
+        letters = Letters(
+            texts=texts,
+            sender=sender,
+            name=settings.service_name,
+            clock=clock,
+            alarmed=settings.alarm_email,
+        )
         return ConsoleSender(letters, texts, _print)
     try:
         where = server(settings.smtp_url)
@@ -78,7 +92,9 @@ def _mail(settings: Settings, texts: Texts, clock: Clock) -> Sender:
         detail = "LAMINA_SMTP_FROM: LAMINA_SMTP_URL needs a sender address"
         raise SetupError("bad_setting", detail)
     name, alarmed = settings.service_name, settings.alarm_email
-    return SmtpSender(where, texts, sender, name, clock, alarmed)
+    return SmtpSender(
+        where=where, texts=texts, sender=sender, name=name, clock=clock, alarmed=alarmed
+    )
 
 
 def _secret(text: str) -> bytes:

@@ -67,9 +67,23 @@ class Desk:
         from service.operators.actions import Operators  # noqa: PLC0415 - as above
         from service.operators.model import required  # noqa: PLC0415 - as above
 
-        accounts = Accounts(self.key_store, self.outbox, self.audit, self.clock, self.settings)
+        accounts = Accounts(
+            key_store=self.key_store,
+            outbox=self.outbox,
+            audit=self.audit,
+            clock=self.clock,
+            bounds=self.settings,
+        )
         level = required(development=self.settings.mode == "development")
-        return Operators(accounts, self.audit, self.outbox, self.clock, level, {}, self.settings)
+        return Operators(
+            accounts=accounts,
+            audit=self.audit,
+            outbox=self.outbox,
+            clock=self.clock,
+            level=level,
+            acts={},
+            bounds=self.settings,
+        )
 
     @cached_property
     def lives(self) -> "Lives":
@@ -85,7 +99,13 @@ class Desk:
         from service.app.watching import RefusedRows  # noqa: PLC0415 - seldom needed
         from service.telemetry.metrics import Metrics  # noqa: PLC0415 - as above
 
-        RefusedRows(self.store, self.audit, self.outbox, Metrics(), self.clock).tell(rows)
+        RefusedRows(
+            store=self.store,
+            audit=self.audit,
+            outbox=self.outbox,
+            metrics=Metrics(),
+            clock=self.clock,
+        ).tell(rows)
 
     def _canary(self, subject: UUID) -> None:
         from service.app.watching import canary_opened  # noqa: PLC0415 - seldom needed

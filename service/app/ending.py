@@ -34,7 +34,7 @@ _OFTEN: Final = timedelta(minutes=5)
 _HOUR: Final = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Ending:
     """The features with expiring data."""
 
@@ -86,4 +86,6 @@ def ends_of(of: Ending) -> Sequence[Task]:
         ("throttle.drop", _HOUR, of.throttling.drop_unused),
         ("tokens.drop", _OFTEN, of.tokens.drop_expired),
     )
-    return tuple(Task(name, every, run, paged=True, final=True) for name, every, run in table)
+    return tuple(
+        Task(name=name, every=every, run=run, paged=True, final=True) for name, every, run in table
+    )

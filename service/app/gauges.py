@@ -40,7 +40,7 @@ _FAMILIES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Gauges(Collector):
     """Reads all gauges in one transaction.
 

@@ -39,6 +39,7 @@ def open_ledger(
 
 def open_keys(
     settings: Settings,
+    *,
     store: Store,
     key_store: KeyStore,
     signing: SigningKeys,
@@ -47,21 +48,32 @@ def open_keys(
 ) -> KeyAdminDependencies:
     """Return the dependencies of key administration."""
     records = RecordKeys(clock, settings.issuer)
-    instances = Instances(store, key_store, signing, clock, f"{platform.node()} {os.getpid()}")
+    instances = Instances(
+        database=store,
+        key_store=key_store,
+        signing=signing,
+        clock=clock,
+        label=f"{platform.node()} {os.getpid()}",
+    )
     return KeyAdminDependencies(
-        store,
-        key_store,
-        signing,
-        instances,
-        Lifecycle(
-            key_store, signing, instances, audit, clock, timedelta(days=settings.backup_days)
+        database=store,
+        key_store=key_store,
+        signing=signing,
+        instances=instances,
+        lifecycle=Lifecycle(
+            key_store=key_store,
+            signing=signing,
+            instances=instances,
+            audit=audit,
+            clock=clock,
+            retention=timedelta(days=settings.backup_days),
         ),
-        Moving(store, key_store, instances, clock),
-        Proving(store, key_store),
-        Indexing(store, key_store, clock),
-        records,
-        KeyRecovery(key_store, audit, clock, settings.issuer),
-        clock,
+        moving=Moving(store, key_store, instances, clock),
+        proving=Proving(store, key_store),
+        indexing=Indexing(store, key_store, clock),
+        records=records,
+        recovery=KeyRecovery(key_store, audit, clock, settings.issuer),
+        clock=clock,
     )
 
 

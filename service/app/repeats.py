@@ -23,7 +23,7 @@ from service.tokens.actions import Tokens
 _BY = "ledger"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Again:
     """The features that own repeatable acts."""
 
@@ -85,7 +85,7 @@ class Again:
 
     def _suspend(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
         capability, reason = act.data["capability"], act.data["reason"]
-        return self.accounts.suspend(tx, subject, capability, reason, _BY)
+        return self.accounts.suspend(tx, subject, capability=capability, reason=reason, actor=_BY)
 
     def _hold(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
         until = datetime.fromisoformat(act.data["until"])
@@ -94,7 +94,7 @@ class Again:
         except Conflict:
             return False
         if until > self.clock.now():
-            self.shredding.hold(tx, subject, until, act.data["reason"], _BY)
+            self.shredding.hold(tx, subject, until=until, reason=act.data["reason"], actor=_BY)
         return until > self.clock.now()
 
     def _end_session(self, tx: Tx, act: LedgerAct) -> bool:
@@ -141,7 +141,9 @@ class Again:
         now = self.lives.parameters(tx)["tighten"]
         if left.total_seconds() <= 0 or act.data["target"] <= max(now["target"], now["value"]):
             return False
-        self.lives.tighten(tx, act.data["target"], 1, left, _BY, approved=True)
+        self.lives.tighten(
+            tx, target=act.data["target"], ramp=1, life=left, actor=_BY, approved=True
+        )
         return True
 
 

@@ -23,7 +23,7 @@ def canary_opened(store: Store, audit: AuditLog, outbox: Outbox, subject: UUID) 
     """Record and raise the alarm that a field of a canary was opened."""
     with store.transaction() as tx:
         audit.append(tx, "canary.opened", subject=subject)
-        outbox.put(tx, "alarm.canary_opened", None, {"subject": str(subject)})
+        outbox.put(tx, kind="alarm.canary_opened", subject=None, payload={"subject": str(subject)})
 
 
 class Comparing:
@@ -55,7 +55,9 @@ class Comparing:
                     "row_differs", table=item["table"], row=item["row"], outcome=item["what"]
                 )
             with self._store.transaction() as tx:
-                self._outbox.put(tx, "alarm.rows_differ", None, {"differ": found.count})
+                self._outbox.put(
+                    tx, kind="alarm.rows_differ", subject=None, payload={"differ": found.count}
+                )
         return found
 
 
@@ -63,7 +65,7 @@ class RefusedRows:
     """Raises the alarm about refused rows: once an hour for each row."""
 
     def __init__(
-        self, store: Store, audit: AuditLog, outbox: Outbox, metrics: Metrics, clock: Clock
+        self, *, store: Store, audit: AuditLog, outbox: Outbox, metrics: Metrics, clock: Clock
     ) -> None:
         self._store = store
         self._audit = audit
@@ -85,7 +87,12 @@ class RefusedRows:
             with self._store.transaction() as tx:
                 for table, row in fresh:
                     self._audit.append(tx, "row.refused", actor="store", table=table, row=row)
-                    self._outbox.put(tx, "alarm.row_refused", None, {"table": table, "row": row})
+                    self._outbox.put(
+                        tx,
+                        kind="alarm.row_refused",
+                        subject=None,
+                        payload={"table": table, "row": row},
+                    )
         except LaminaError as error:
             # The request is answered anyway; the next read of the row reports it again.
             for known in fresh:

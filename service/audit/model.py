@@ -72,7 +72,7 @@ class Placed:
     mac: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Checkpoint:
     """A point of the chain, authenticated by a key that is not in the database.
 
@@ -159,7 +159,16 @@ class Waiting:
 
 def begun(number: int, here: Point, now: datetime, adopted: str = "") -> Checkpoint:
     """Return a new checkpoint, without signature and MAC."""
-    return Checkpoint(number, here.position, here.head, here.position, now, now, adopted, "")
+    return Checkpoint(
+        number=number,
+        position=here.position,
+        head=here.head,
+        start=here.position,
+        began_at=now,
+        at=now,
+        adopted=adopted,
+        signature="",
+    )
 
 
 def fits(tip: Checkpoint | None, end: Point | None, key: bytes, before: bytes) -> bool:
@@ -208,6 +217,7 @@ def in_force(
 
 def walk(
     placed: Iterable[Placed],
+    *,
     keys: Keys | None,
     kept: Sequence[Checkpoint],
     remembered: Iterable[Point],

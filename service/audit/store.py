@@ -77,8 +77,8 @@ class Leaf(Base):
         Index("ix_audit_leaf_rare", "kind", "id", sqlite_where=_RARE, postgresql_where=_RARE),
     )
     __personal__ = Personal(
-        "tamper-evident record of what was decided and done",
-        "for as long as the log",
+        purpose="tamper-evident record of what was decided and done",
+        retention="for as long as the log",
         shown={"actor": anybody, "data": decided},
     )
 
@@ -253,7 +253,7 @@ def checkpoints(tx: Tx, newest: int | None = None) -> list[Checkpoint]:
     columns = table_of(CheckpointRow).c
     query = select(*(columns[item.name] for item in fields(Checkpoint)))
     rows = tx.execute(query.order_by(columns.number.desc()).limit(newest)).all()
-    return [Checkpoint(*row) for row in reversed(rows)]
+    return [Checkpoint(**row._asdict()) for row in reversed(rows)]
 
 
 def adoptions(tx: Tx) -> list[Checkpoint]:
@@ -261,7 +261,7 @@ def adoptions(tx: Tx) -> list[Checkpoint]:
     columns = table_of(CheckpointRow).c
     query = select(*(columns[item.name] for item in fields(Checkpoint)))
     rows = tx.execute(query.where(columns.adopted != "").order_by(columns.number)).all()
-    return [Checkpoint(*row) for row in rows]
+    return [Checkpoint(**row._asdict()) for row in rows]
 
 
 def ends(tx: Tx) -> tuple[int, int]:
@@ -309,7 +309,7 @@ def mark(tx: Tx) -> Row[Any] | None:
 def set_mark(tx: Tx, now: datetime) -> bool:
     """Set the mark; return False if another process did."""
     values = {"id": MARK, "since": now, "position": 0, "checked_at": None}
-    return authentic.insert_once(tx, RowMark, values)
+    return authentic.insert_once(tx, model=RowMark, values=values)
 
 
 def move_mark(tx: Tx, position: int, now: datetime) -> None:

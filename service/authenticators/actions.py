@@ -107,7 +107,13 @@ class Authenticators:
 
     def add_codes(self, tx: Tx, authenticator: Authenticator, digests: Sequence[bytes]) -> None:
         """Store the digests of a set of recovery codes."""
-        codes.add(tx, authenticator.id, authenticator.subject, digests, self._clock.now())
+        codes.add(
+            tx,
+            authenticator=authenticator.id,
+            subject=authenticator.subject,
+            digests=digests,
+            now=self._clock.now(),
+        )
 
     def begun(self, tx: Tx, authenticator: UUID, client: UUID) -> None:
         """Record the client that began an enrollment."""
@@ -256,11 +262,11 @@ class Authenticators:
         The number of authenticated and opened rows is always the same, so timing reveals neither
         whether the subject exists nor how many authenticators it has.
         """
-        own, spare = store.verifiers(tx, subject, decoy, kind, self.most(kind))
+        own, spare = store.verifiers(tx, subject, decoy=decoy, kind=kind, most=self.most(kind))
         return tuple(_opened(tx, row) for row in own), tuple(_opened(tx, row) for row in spare)
 
     def codes(
-        self, tx: Tx, subject: UUID, decoy: UUID, kind: str, most: int
+        self, tx: Tx, subject: UUID, *, decoy: UUID, kind: str, most: int
     ) -> tuple[UUID, list[tuple[UUID, bytes]]] | None:
         """Return a set's id and unused codes with digests, or the decoy's; the work is the same."""
         row, spare = store.set_of_codes(tx, subject, decoy, kind)
@@ -295,7 +301,7 @@ class Authenticators:
             row.verifier = verifier
 
     def issue_grant(
-        self, tx: Tx, subject: UUID, client: UUID, act: str, session: UUID | None = None
+        self, tx: Tx, subject: UUID, *, client: UUID, act: str, session: UUID | None = None
     ) -> str:
         """Return a grant, shown only once; it ends with the session that earned it."""
         now, token = self._clock.now(), opaque.new_token("lgrant_")
@@ -324,7 +330,15 @@ class Authenticators:
         if grant:
             digest = token_digest(tx, grant, "grant")
             latest = now + GRANT_LIFE + SKEW
-            used = store.use_grant(tx, digest, account.id, caller.client, act, now, latest)
+            used = store.use_grant(
+                tx,
+                digest=digest,
+                subject=account.id,
+                client=caller.client,
+                act=act,
+                now=now,
+                latest=latest,
+            )
             if used is None or not self._earned(tx, account, *used):
                 raise Forbidden("grant_invalid", "The grant is used, expired or for another act.")
             (tx.info[_ACTING],) = used

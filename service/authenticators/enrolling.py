@@ -31,6 +31,7 @@ class Enrolling:
 
     def __init__(
         self,
+        *,
         database: Store,
         accounts: Accounts,
         authenticators: Authenticators,
@@ -46,7 +47,7 @@ class Enrolling:
         self._clock = clock
 
     def enroll(
-        self, caller: Caller, subject: UUID, kind: str, values: Mapping[str, Any], grant: str
+        self, caller: Caller, subject: UUID, *, kind: str, values: Mapping[str, Any], grant: str
     ) -> dict[str, Any]:
         """Begin an enrollment; return the data to show to the person.
 
@@ -98,7 +99,11 @@ class Enrolling:
             refused.extra |= self._database.unit(again)
             raise
         try:
-            self._database.unit(partial(self._confirmed, confirmation, pending, match, attempt))
+            self._database.unit(
+                lambda tx: self._confirmed(
+                    tx, confirmation, pending=pending, match=match, attempt=attempt
+                )
+            )
         except (Conflict, Forbidden):
             # It verified but another request was first: that is not a failed attempt.
             self._database.unit(lambda tx: self._throttling.release(tx, attempt))
@@ -124,11 +129,12 @@ class Enrolling:
 
     def _confirmed(
         self,
+        tx: Tx,
         confirmation: Confirmation,
+        *,
         pending: Verifier,
         match: Match,
         attempt: Reservation,
-        tx: Tx,
     ) -> None:
         self._accounts.lock(tx, pending.subject)
         # The consent may have been withdrawn during the slow check.

@@ -21,7 +21,7 @@ class Presented:
     """The segments whose current policies set the strictness of the check; the strictest counts."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Match:
     """A successful check: the material to consume, and the updated verifier."""
 

@@ -54,7 +54,9 @@ def routes(api: Api, enrolling: Enrolling) -> None:
     def enroll(call: Call) -> Mapping[str, Any]:
         values = call.body.model_dump(exclude={"type"}, exclude_none=True)
         grant = call.header("Grant")
-        return enrolling.enroll(call.by, _subject(call), call.body.type, values, grant)
+        return enrolling.enroll(
+            call.by, _subject(call), kind=call.body.type, values=values, grant=grant
+        )
 
     def confirm(call: Call) -> Mapping[str, Any]:
         found = call.id("authenticator", "authenticator")

@@ -70,9 +70,9 @@ class TypedFactor:
         """Return the match that `keep` wrote."""
         verifier = value["verifier"]
         return Match(
-            UUID(value["authenticator"]),
-            self.unpack_used(value["used"]),
-            None if verifier is None else bytes.fromhex(verifier),
+            authenticator=UUID(value["authenticator"]),
+            used=self.unpack_used(value["used"]),
+            verifier=None if verifier is None else bytes.fromhex(verifier),
         )
 
     def pack_used(self, used: Any) -> Any:  # noqa: ANN401, ARG002 - the factor's own material

@@ -12,7 +12,12 @@ from service.store.engine import Tx
 def as_value(row: Any) -> Authenticator:  # noqa: ANN401 - a row of named columns
     """Return a row as a value without its verifier."""
     return Authenticator(
-        row.id, row.subject_id, row.type, Status(row.status), row.created_at, row.last_used_at
+        id=row.id,
+        subject=row.subject_id,
+        type=row.type,
+        status=Status(row.status),
+        created_at=row.created_at,
+        last_used_at=row.last_used_at,
     )
 
 

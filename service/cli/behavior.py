@@ -89,8 +89,9 @@ def train_command(
 @click.option("--plot", "plots", type=click.Path(path_type=Path), help="Directory for PNG plots.")
 @json_option
 @command
-def evaluate(  # noqa: PLR0913, PLR0917 - one argument per option
+def evaluate(  # noqa: PLR0913 - one argument per option
     file: Path,
+    *,
     train_file: Path | None,
     folds: int | None,
     beside: tuple[str, ...],
@@ -99,7 +100,6 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one argument per option
     enroll: str | None,
     seed: int,
     plots: Path | None,
-    *,
     as_json: bool,
 ) -> None:
     """Measure error rates on people who are not in the training data.
@@ -114,7 +114,17 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one argument per option
         from lab.behavior.commands import EvaluationOptions, beside_rivals, evaluated
 
     rows = evaluated(
-        EvaluationOptions(file, train_file, folds, beside, kind, protocol, enroll, seed, plots)
+        EvaluationOptions(
+            file=file,
+            train_file=train_file,
+            folds=folds,
+            beside=beside,
+            kind=kind,
+            protocol=protocol,
+            enroll=enroll,
+            seed=seed,
+            plots=plots,
+        )
     )
     if as_json:
         show({"results": rows}, as_json=True)

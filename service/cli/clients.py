@@ -56,7 +56,14 @@ def create(  # noqa: PLR0913 - one argument per option
 
     keys = _key_set(jwks) if jwks else None
     wanted = tuple(SCOPES) if "all" in scopes else scopes
-    new = NewClient(name, wanted, first_party, asserts_context, segments, keys)
+    new = NewClient(
+        name=name,
+        scopes=wanted,
+        first_party=first_party,
+        asserts_context=asserts_context,
+        segments=segments,
+        jwks=keys,
+    )
     container = _container()
     with container.store.transaction() as tx:
         client, secret = container.clients.create(tx, new, BREAK_GLASS)
@@ -211,7 +218,9 @@ def set_jwks(
     keys = key_set(_key_set(jwks)) if jwks else None
     container = _container()
     with container.store.transaction() as tx:
-        container.clients.replace_jwks(tx, client, keys, overlap, BREAK_GLASS)
+        container.clients.replace_jwks(
+            tx, client=client, jwks=keys, overlap=overlap, actor=BREAK_GLASS
+        )
         _break_glass(container, tx, "clients set-jwks")
         ends = _ends(container, tx, client)
     count = len(keys["keys"]) if keys else 0

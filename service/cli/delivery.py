@@ -121,7 +121,7 @@ def add_webhook(url: str, kinds: str, client: str | None, *, as_json: bool) -> N
         owner = _id(client, "client") if client else None
         if owner is not None:
             container.clients.show(tx, owner)
-        made = container.delivery.webhooks.add(tx, url, kinds, owner)
+        made = container.delivery.webhooks.add(tx, url=url, kinds=kinds, client=owner)
         container.operators.alarm(tx, "webhooks add")
     text = f"webhook {made['id']}\nsecret  {made['secret']}   (shown only once)"
     show(made, as_json=as_json, text=text)

@@ -92,8 +92,13 @@ def _run(place: Path, rows: list[dict[str, Any]], console: "Console", mail: "Mai
         if not step("Start the service", lambda: _wait(url, server)):
             return False
         with httpx.Client(base_url=url, timeout=60) as http:
-            whose, database = (made["client_id"], made["client_secret"]), place / "lamina.db"
-            scenario = Scenario(http, *whose, database, mail.letters)
+            scenario = Scenario(
+                http=http,
+                client_id=made["client_id"],
+                secret=made["client_secret"],
+                database=place / "lamina.db",
+                letters=mail.letters,
+            )
             return all(step(name, act) for name, act in scenario.steps())
 
 

@@ -96,7 +96,7 @@ def prepare(to: Path | None, *, as_json: bool) -> None:
 @json_option
 @command
 def evaluate(
-    pairs: Path, images: Path, enroll: int | None, probe: int, plot: Path | None, *, as_json: bool
+    pairs: Path, *, images: Path, enroll: int | None, probe: int, plot: Path | None, as_json: bool
 ) -> None:
     """Measure the accuracy of face comparison on your own images.
 
@@ -133,7 +133,9 @@ def evaluate(
             progress.advance(task)
             return _vector(engine, images / name)
 
-        found, compared = evaluation.evaluate(listed, read, enroll or 0, probe, engine.model.match)
+        found, compared = evaluation.evaluate(
+            listed, read=read, enroll=enroll or 0, probe=probe, threshold=engine.model.match
+        )
     if plot is not None:
         _draw(compared, plot)
     rows = "\n".join(f"{name:18} {value}" for name, value in found.items() if name != "by_set")

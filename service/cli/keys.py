@@ -229,7 +229,9 @@ def destroy(
             gone = container.key_admin.destroy_root(tx, key_class, version, BREAK_GLASS)
             done: dict[str, Any] = {"destroyed": gone}
         else:
-            done = container.key_admin.destroy(tx, key_class, version, grace_days, BREAK_GLASS)
+            done = container.key_admin.destroy(
+                tx, key_class=key_class, version=version, days=grace_days, actor=BREAK_GLASS
+            )
     show(done, as_json=as_json, text="\n".join(f"{name}: {value}" for name, value in done.items()))
 
 

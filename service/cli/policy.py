@@ -278,7 +278,7 @@ def tighten(nats: float, ramp: int, hours: int, *, yes: bool, as_json: bool) -> 
 
     with _alarmed("tighten") as (container, tx):
         done = container.lives.tighten(
-            tx, nats, ramp, timedelta(hours=hours), BREAK_GLASS, approved=yes
+            tx, target=nats, ramp=ramp, life=timedelta(hours=hours), actor=BREAK_GLASS, approved=yes
         )
     show(done, as_json=as_json, text=f"shifting thresholds by {nats:+g} nats for {hours} hours")
 

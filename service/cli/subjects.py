@@ -68,7 +68,7 @@ def hold(subject: str, until: datetime, reason: str, *, as_json: bool) -> None:
     container, end = open_container(settings()), until.replace(tzinfo=UTC) + timedelta(days=1)
     with container.store.transaction() as tx:
         found = subject_of(container.accounts, tx, subject)
-        container.shredding.hold(tx, found, end, reason, BREAK_GLASS)
+        container.shredding.hold(tx, found, until=end, reason=reason, actor=BREAK_GLASS)
         container.operators.alarm(tx, "subjects hold", found)
     answer = {"subject": str(found), "until": rfc3339(end)}
     show(answer, as_json=as_json, text=f"no erasure before {rfc3339(end)}")

@@ -50,14 +50,14 @@ def refused(detail: str = "The client does not authenticate.") -> Unauthorized:
 def _client(row: ClientRow | Row[Any]) -> Client:
     held = frozenset(row.scopes)
     return Client(
-        row.id,
-        row.name,
-        held & SCOPES,
-        row.first_party,
-        row.asserts_context,
-        tuple(row.segments),
-        row.jwks,
-        held - SCOPES,
+        id=row.id,
+        name=row.name,
+        scopes=held & SCOPES,
+        first_party=row.first_party,
+        asserts_context=row.asserts_context,
+        segments=tuple(row.segments),
+        jwks=row.jwks,
+        idle=held - SCOPES,
     )
 
 
@@ -160,7 +160,7 @@ class Clients:
         """Rename a client; raises BadInput for an empty name, or NotFound."""
         row = self._row(tx, client)
         row.name = _named(name)
-        self._note(tx, "client.renamed", row, actor, None)
+        self._note(tx, kind="client.renamed", row=row, actor=actor, until=None)
 
     def set_segments(
         self, tx: Tx, client: UUID, segments: Collection[str], actor: str | None = None
@@ -197,12 +197,13 @@ class Clients:
         until = self._clock.now() + overlap if overlap else None
         row.old_secret_until, row.old_secret = until, row.secret if overlap else None
         row.secret = _digest(secret)
-        self._note(tx, "client.secret_rotated", row, actor, until)
+        self._note(tx, kind="client.secret_rotated", row=row, actor=actor, until=until)
         return secret
 
     def replace_jwks(
         self,
         tx: Tx,
+        *,
         client: UUID,
         jwks: Mapping[str, Any] | None,
         overlap: timedelta = timedelta(),
@@ -227,14 +228,14 @@ class Clients:
         until = self._clock.now() + overlap if kept else None
         row.old_jwks, row.old_jwks_until = kept, until
         row.jwks = None if jwks is None else dict(jwks)
-        self._note(tx, "client.jwks_replaced", row, actor, until)
+        self._note(tx, kind="client.jwks_replaced", row=row, actor=actor, until=until)
 
     def revoke(self, tx: Tx, client: UUID, actor: str | None = None) -> None:
         """Revoke a client with its secrets and keys; its tokens are refused from now on."""
         row = self._row(tx, client)
         row.status, row.old_secret, row.old_jwks = _REVOKED, None, None
         row.old_secret_until = row.old_jwks_until = None
-        self._note(tx, "client.revoked", row, actor, None)
+        self._note(tx, kind="client.revoked", row=row, actor=actor, until=None)
 
     def show(self, tx: Tx, client: UUID) -> dict[str, Any]:
         """Return the view of a client, as in `listing`; raises NotFound."""
@@ -326,7 +327,7 @@ class Clients:
         self._require_room(tx, row.id, now)
         jti = hashlib.sha256(said.jti.encode()).hexdigest()
         expires = datetime.fromtimestamp(said.expires, UTC)
-        if not store.use_assertion(tx, row.id, jti, expires, now):
+        if not store.use_assertion(tx, client=row.id, jti=jti, expires_at=expires, now=now):
             raise refused("client_assertion: jti was used before.")
         return _client(row)
 
@@ -362,7 +363,7 @@ class Clients:
         return [row.secret, *([old] if old else [])]
 
     def _note(
-        self, tx: Tx, kind: str, row: ClientRow, actor: str | None, until: datetime | None
+        self, tx: Tx, *, kind: str, row: ClientRow, actor: str | None, until: datetime | None
     ) -> None:
         data: dict[str, Any] = {"old_until": rfc3339(until)} if until else {}
         self._audit.append(tx, kind, actor=actor, client=str(row.id), **data)

@@ -43,7 +43,7 @@ def overlaps(until: datetime | None, now: datetime) -> bool:
     return until is not None and now < until <= now + LONGEST_OVERLAP
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Client:
     """A registered client, without its secret.
 
@@ -62,7 +62,7 @@ class Client:
     idle: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class NewClient:
     """The attributes of a client to be registered."""
 

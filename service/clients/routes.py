@@ -74,7 +74,7 @@ class ClientRoutes:
         with self._database.transaction() as tx:
             target = f"{client} {digest_of(jwks)}"
             actor = self._approved(tx, call, "clients.jwks", target)
-            self._clients.replace_jwks(tx, client, jwks, overlap, actor)
+            self._clients.replace_jwks(tx, client=client, jwks=jwks, overlap=overlap, actor=actor)
             return self._clients.show(tx, client)
 
     def revoke(self, call: Call) -> None:

@@ -123,12 +123,12 @@ def clients(tx: Tx) -> list[ClientRow]:
     return sound(tx, select(ClientRow).order_by(ClientRow.id))
 
 
-def use_assertion(tx: Tx, client: UUID, jti: str, expires_at: datetime, now: datetime) -> bool:
+def use_assertion(tx: Tx, *, client: UUID, jti: str, expires_at: datetime, now: datetime) -> bool:
     """Record an assertion as used; False if it was used before and has not expired."""
     same = (_USED.c.client_id == client, _USED.c.jti == jti)
     delete_rows(tx, UsedAssertion, *same, _USED.c.expires_at <= now)
     values = {"client_id": client, "jti": jti, "expires_at": expires_at}
-    return insert_once(tx, UsedAssertion, values)
+    return insert_once(tx, model=UsedAssertion, values=values)
 
 
 def used(tx: Tx, client: UUID, most: int) -> int:

@@ -23,7 +23,8 @@ class KnownDevice(Authentic, Base):
     __members__ = ("subject_id", "generation", "created_at", "expires_at")
     __until__ = "expires_at"
     __personal__ = Personal(
-        "to recognize a device that signed in before", "180 days after its last login"
+        purpose="to recognize a device that signed in before",
+        retention="180 days after its last login",
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -55,7 +55,7 @@ def parse_acr(values: str) -> Acr:
     return max(acr for acr in found if acr is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Evidence:
     """The result of one verified factor: subject, authenticator and time."""
 

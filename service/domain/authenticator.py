@@ -25,7 +25,7 @@ FACTOR_OF_TYPE: Final = {name: name for name in TYPES} | {"recovery_codes": "rec
 """The factor that verifies each type: a set of codes is enrolled, a single code is verified."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Authenticator:
     """An enrolled authenticator, without its verifier."""
 

@@ -11,7 +11,7 @@ SERVICE: Final = "service"
 """The actor of background work, which has no caller."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Caller:
     """A client behind a valid access token.
 

@@ -96,7 +96,9 @@ def body(tx: Tx, kept: KeptAnswer) -> bytes | None:
 
 
 def _place(kept: KeptAnswer, subject: UUID) -> FieldContext:
-    return FieldContext("kept_answer", "about", subject_owner(subject), kept.id)
+    return FieldContext(
+        table="kept_answer", column="about", owner=subject_owner(subject), row=kept.id
+    )
 
 
 def count(tx: Tx, client: UUID, most: int) -> int:

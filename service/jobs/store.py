@@ -29,8 +29,8 @@ class LongJob(Base):
 
     __tablename__ = "long_job"
     __personal__ = Personal(
-        "which operator or client requested a job",
-        "400 days after its end",
+        purpose="which operator or client requested a job",
+        retention="400 days after its end",
         of=by_actor("actor"),
         shown={"actor": anybody},
         withheld={"params": "names keys or numbers, no person", "report": "counts, no person"},
@@ -85,7 +85,7 @@ def unfinished(tx: Tx) -> list[LongJob]:
     return list(tx.scalars(query.order_by(LongJob.id)))
 
 
-def take(tx: Tx, name: str, holder: str, now: datetime, until: datetime) -> bool:
+def take(tx: Tx, *, name: str, holder: str, now: datetime, until: datetime) -> bool:
     """Acquire or renew a lease; return False if another process holds it.
 
     A lease that ends later than any could was written by a wrong clock and counts as free.

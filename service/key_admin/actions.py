@@ -23,7 +23,7 @@ from service.store.engine import Store, Tx
 TIERS: Final = ("root", "kek", "data", "index", "signing")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class KeyAdminDependencies:
     """Dependencies of key administration."""
 
@@ -132,13 +132,13 @@ class KeyAdmin:
         raise _no_tier("kek data signing")
 
     def destroy(
-        self, tx: Tx, key_class: str, version: int, days: int, actor: str
+        self, tx: Tx, *, key_class: str, version: int, days: int, actor: str
     ) -> dict[str, Any]:
         """Schedule a retired KEK for destruction; return when all copies are gone."""
         self._of(key_class)
         self._sure(tx)
         return self._room.lifecycle.schedule_destruction(
-            tx, key_class, version, timedelta(days=days), actor
+            tx, key_class=key_class, version=version, grace=timedelta(days=days), actor=actor
         ).to_json()
 
     def export(self, tx: Tx, recipient: str, days: int, actor: str) -> dict[str, Any]:

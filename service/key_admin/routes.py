@@ -139,7 +139,11 @@ class KeyRoutes:
             params = {"grace_days": wanted.grace_days}
             actor = self._consume(tx, call.by, wanted.approval, "keys.destroy", target, params)
             return self._key_admin.destroy(
-                tx, wanted.key_class, wanted.version, wanted.grace_days, actor
+                tx,
+                key_class=wanted.key_class,
+                version=wanted.version,
+                days=wanted.grace_days,
+                actor=actor,
             )
 
     def export(self, call: Call) -> Mapping[str, Any]:

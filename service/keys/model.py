@@ -90,7 +90,7 @@ def key_name(kind: str, *parts: object) -> str:
 
 
 def require_held(
-    instances: Iterable[Instance], now: datetime, name: str, key_class: str, status: str = ""
+    instances: Iterable[Instance], *, now: datetime, name: str, key_class: str, status: str = ""
 ) -> None:
     """Raise Conflict while a live instance does not hold a key, or not know its state yet.
 

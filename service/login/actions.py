@@ -43,7 +43,7 @@ _MOST_FAULTS: Final = 5
 """The maximum number of reported faults per sample."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class _Attempt:
     """A reserved attempt during its check."""
 
@@ -75,7 +75,7 @@ class Login:
         dependencies, now = self._dependencies, self._dependencies.clock.now()
         with dependencies.database.transaction() as tx:
             terms, evidence = self._terms(tx, caller, wanted)
-            flow = Flow(_flow_id(), terms, now, now, evidence=evidence)
+            flow = Flow(id=_flow_id(), terms=terms, began_at=now, active_at=now, evidence=evidence)
             flow = self._decisions.decide(tx, flow)
             token = opaque.new_token("lflow_")
             store.add(tx, flow, _digest(tx, flow.id, token))
@@ -86,6 +86,7 @@ class Login:
     def act(
         self,
         caller: Caller,
+        *,
         flow_id: UUID,
         token: str,
         name: str,
@@ -101,7 +102,9 @@ class Login:
             Throttled: The account is delayed.
         """
         values, aside = self._sampled(name, values)
-        outcome = self._act(caller, flow_id, token, name, values, revision)
+        outcome = self._act(
+            caller, flow_id=flow_id, token=token, name=name, values=values, revision=revision
+        )
         return replace(outcome, aside=(*aside, *outcome.aside))
 
     def _sampled(
@@ -124,6 +127,7 @@ class Login:
     def _act(
         self,
         caller: Caller,
+        *,
         flow_id: UUID,
         token: str,
         name: str,
@@ -132,7 +136,7 @@ class Login:
     ) -> FlowOutcome:
         dependencies = self._dependencies
         with dependencies.database.transaction() as tx:
-            flow = self._open(tx, caller, flow_id, token, revision)
+            flow = self._open(tx, caller, flow_id=flow_id, token=token, revision=revision)
             if name not in flow.actions:
                 raise _not_legal(flow)
             if name == model.BACK:
@@ -230,7 +234,7 @@ class Login:
         raise no_flow()
 
     def _open(
-        self, tx: Tx, caller: Caller, flow_id: UUID, token: str, revision: int | None
+        self, tx: Tx, caller: Caller, *, flow_id: UUID, token: str, revision: int | None
     ) -> Flow:
         flow = self._find(tx, caller, flow_id, token)
         if flow.status is FlowStatus.EXPIRED:
@@ -250,7 +254,7 @@ class Login:
         if values:
             raise BadInput(Fault("", "extra_forbidden", "back takes no input"))
         flow = self._decisions.decide(tx, model.back(flow))
-        return FlowOutcome(store.save(tx, flow))
+        return FlowOutcome(flow=store.save(tx, flow))
 
     def _reserve(self, tx: Tx, flow: Flow, factor: Factor, values: Mapping[str, Any]) -> _Attempt:
         rest = dict(values)
@@ -261,7 +265,13 @@ class Login:
             sample = None
         segments = self._decisions.segments(tx, flow) if factor.kind is Kind.INHERENCE else ()
         presented = Presented(factor.parse(rest), challenge, segments)
-        attempt = _Attempt(model.reserve(flow), factor, None, presented, sample)
+        attempt = _Attempt(
+            flow=model.reserve(flow),
+            factor=factor,
+            reservation=None,
+            presented=presented,
+            sample=sample,
+        )
         if factor.slow or flow.deferring:
             # Checks may be concurrent, or the attempt stays counted until the round is disclosed.
             return replace(attempt, reservation=self._counted(tx, attempt))
@@ -322,7 +332,9 @@ class Login:
         )
         self._release(tx, attempt)
         flow = model.release(flow) if away else model.fail(flow, self._dependencies.clock.now())
-        return FlowOutcome(store.save(tx, self._decisions.challenged(tx, flow)), refusal=refused)
+        return FlowOutcome(
+            flow=store.save(tx, self._decisions.challenged(tx, flow)), refusal=refused
+        )
 
     def _settle_held(
         self, attempt: _Attempt, match: Match | None, failure: VerificationFailed | None, tx: Tx
@@ -366,7 +378,7 @@ class Login:
         )
         if flow.terms.session and not flow.terms.deferred:
             failure.extra |= failure.holder
-        return FlowOutcome(flow, refusal=failure)
+        return FlowOutcome(flow=flow, refusal=failure)
 
     def _deferred(self, tx: Tx, attempt: _Attempt, match: Match | None) -> FlowOutcome:
         """Continue without disclosing the result; at the end of the round disclose all at once.
@@ -378,7 +390,7 @@ class Login:
         now, name = self._dependencies.clock.now(), attempt.factor.name
         evidence = self._evidence(attempt, match, now) if match else None
         kept = attempt.factor.keep(match) if match else {}
-        flow = model.defer(attempt.flow, name, evidence, kept, now)
+        flow = model.defer(attempt.flow, factor=name, evidence=evidence, match=kept, now=now)
         flow = _with_readings(flow, attempt, match)
         flow = self._with_sample(tx, flow, attempt, keep=match is not None)
         tried = flow.tried
@@ -390,7 +402,7 @@ class Login:
         if flow.disclosed or flow.tried:
             return self._conclude(tx, flow, first_party=attempt.first_party)
         self._dependencies.signals.failed(tx, self._decisions.seen(flow, flow.terms.segment))
-        return FlowOutcome(flow, refusal=VerificationFailed("deferred"))
+        return FlowOutcome(flow=flow, refusal=VerificationFailed("deferred"))
 
     def _tell(self, tx: Tx, flow: Flow, tried: tuple[tuple[str, bool], ...]) -> None:
         """Record the result of a completed round."""
@@ -447,7 +459,7 @@ class Login:
     def _conclude(self, tx: Tx, flow: Flow, *, first_party: bool) -> FlowOutcome:
         """Return the outcome of an ended flow; a pending flow continues."""
         if flow.status is FlowStatus.PENDING:
-            return FlowOutcome(flow)
+            return FlowOutcome(flow=flow)
         self._dependencies.metrics.flows.labels(flow.terms.kind.value, flow.status.value).inc()
         self._note(
             tx,
@@ -461,7 +473,7 @@ class Login:
         if flow.status is FlowStatus.COMPLETED:
             return self._completing.completed(tx, flow, first_party=first_party)
         reason = flow.reasons[-1]
-        return FlowOutcome(flow, refusal=Denied(reason.code, reason.detail))
+        return FlowOutcome(flow=flow, refusal=Denied(reason.code, reason.detail))
 
     def _count(self, attempt: _Attempt, outcome: str) -> None:
         self._dependencies.metrics.factors.labels(attempt.factor.name, outcome).inc()

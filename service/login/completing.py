@@ -47,11 +47,11 @@ class Completing:
         act = self._recovered(tx, flow)
         if terms.kind in {FlowKind.ENROLLMENT, FlowKind.RECOVERY}:
             if refusal := self._decisions.too_young(tx, flow):
-                return FlowOutcome(flow, refusal=refusal)
+                return FlowOutcome(flow=flow, refusal=refusal)
             grant = dependencies.authenticators.issue_grant(
-                tx, terms.subject, terms.client, act, terms.session
+                tx, terms.subject, client=terms.client, act=act, session=terms.session
             )
-            return FlowOutcome(flow, grant=grant)
+            return FlowOutcome(flow=flow, grant=grant)
         account = dependencies.accounts.get(tx, terms.subject)
         enrollable, offered = self._enrollable(tx, flow, account.segment, first_party=first_party)
         if terms.kind is FlowKind.LOGIN:
@@ -72,13 +72,13 @@ class Completing:
             place=SessionOrigin(known.id if known else None, origin),
         )
         return FlowOutcome(
-            flow,
+            flow=flow,
             completion_code=dependencies.tokens.issue_code(tx, session),
             device_token=issued.token if issued else "",
             enrollable=enrollable,
             grants={
                 act: dependencies.authenticators.issue_grant(
-                    tx, account.id, terms.client, act, session.id
+                    tx, account.id, client=terms.client, act=act, session=session.id
                 )
                 for act in (f"enroll:{kind}" for kind in offered)
             },

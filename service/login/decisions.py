@@ -300,7 +300,9 @@ class FlowDecisions:
         return frozenset(name for name, factor in factors.items() if factor.available())
 
     def _suspend(self, tx: Tx, subject: UUID) -> None:
-        self._dependencies.accounts.suspend(tx, subject, "login", "risk", "policy")
+        self._dependencies.accounts.suspend(
+            tx, subject, capability="login", reason="risk", actor="policy"
+        )
 
 
 def _moved(decision: Decision) -> Decision:

@@ -25,7 +25,7 @@ from service.throttling.actions import Throttling
 from service.tokens.actions import Tokens
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class LoginDependencies:
     """The features that a login depends on.
 

@@ -39,7 +39,7 @@ class FlowStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class FlowRequest:
     """What a flow was begun with; it never changes.
 
@@ -84,7 +84,7 @@ class FlowRequest:
     """After how long without an action it ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Flow:
     """One layered sign-in; `revision` grows with each save.
 
@@ -164,7 +164,7 @@ class Flow:
         return bool(self.disclosed_evidence)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Begin:
     """What a flow is begun with, as the caller said it."""
 
@@ -178,7 +178,7 @@ class Begin:
     client_context: ClientContext = UNSAID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class FlowOutcome:
     """A flow after a verb, what is shown this once, and the refusal to answer with."""
 
@@ -231,7 +231,7 @@ def accept(flow: Flow, evidence: Evidence, now: datetime) -> Flow:
 
 
 def defer(
-    flow: Flow, factor: str, evidence: Evidence | None, match: Mapping[str, Any], now: datetime
+    flow: Flow, *, factor: str, evidence: Evidence | None, match: Mapping[str, Any], now: datetime
 ) -> Flow:
     """Record a tried factor and its match, if it verified; neither is disclosed.
 

@@ -136,7 +136,11 @@ class FlowRoutes:
             token, flow = outcome.flow_token, outcome.flow
             try:
                 outcome = self._login.act(
-                    call.by, flow.id, token, wanted.action.name, wanted.action.input
+                    call.by,
+                    flow_id=flow.id,
+                    token=token,
+                    name=wanted.action.name,
+                    values=wanted.action.input,
                 )
             except BadInput as error:
                 raise BadInput(*(_below(fault) for fault in error.faults)) from None
@@ -148,7 +152,12 @@ class FlowRoutes:
         """Verify one factor."""
         flow_id, revision = call.id("flow", "flow"), _revision(call.header("If-Match"))
         outcome = self._login.act(
-            call.by, flow_id, call.header("Flow-Token"), call.path["name"], call.body.root, revision
+            call.by,
+            flow_id=flow_id,
+            token=call.header("Flow-Token"),
+            name=call.path["name"],
+            values=call.body.root,
+            revision=revision,
         )
         return self._answer(call.by, outcome)
 
@@ -298,20 +307,20 @@ def _begin(wanted: NewFlow) -> Begin:
             raise BadInput(Fault("/acr_values", "unknown_acr", str(error))) from None
     context = wanted.context
     client_context = ClientContext(
-        context.ip or "",
-        context.user_agent or "",
-        context.device_id or "",
-        context.accept_language or "",
+        ip=context.ip or "",
+        user_agent=context.user_agent or "",
+        device_id=context.device_id or "",
+        accept_language=context.accept_language or "",
     )
     return Begin(
-        FlowKind(wanted.kind),
-        wanted.identifier or "",
-        wanted.access_token or "",
-        wanted.act or "",
-        requested,
-        wanted.max_age,
-        context.device_token,
-        client_context,
+        kind=FlowKind(wanted.kind),
+        identifier=wanted.identifier or "",
+        access_token=wanted.access_token or "",
+        act=wanted.act or "",
+        requested=requested,
+        max_age=wanted.max_age,
+        device_token=context.device_token,
+        client_context=client_context,
     )
 
 

@@ -117,7 +117,13 @@ def _seal(tx: Tx, flow: Flow) -> bytes:
 
 def _context(flow_id: UUID, client: UUID, revision: int) -> FieldContext:
     """Bind the state to its row as the descriptor of the column would."""
-    return FieldContext("flow", "state", _OWNER, flow_id, f"{client}|{revision}".encode())
+    return FieldContext(
+        table="flow",
+        column="state",
+        owner=_OWNER,
+        row=flow_id,
+        extra=f"{client}|{revision}".encode(),
+    )
 
 
 def drop_ended(tx: Tx, before: datetime) -> int:

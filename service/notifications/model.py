@@ -53,7 +53,7 @@ class DeliveryState(StrEnum):
     """Refused permanently, or not delivered before the message expired."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Message:
     """A message on its way to a target.
 

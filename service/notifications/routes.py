@@ -75,15 +75,17 @@ class WebhookRoutes:
         with self._database.transaction() as tx:
             if wanted.client is not None and not self._registered(tx, wanted.client):
                 raise BadInput(Fault("/client", "client_not_found", "is not a client"))
-            actor = self._approved(tx, call, "webhooks.add", target, params)
-            return self._webhooks.add(tx, url, kinds, wanted.client, actor)
+            actor = self._approved(tx, call, act="webhooks.add", target=target, params=params)
+            return self._webhooks.add(tx, url=url, kinds=kinds, client=wanted.client, actor=actor)
 
     def secret(self, call: Call) -> Mapping[str, Any]:
         """Replace a secret; its holder can forge events."""
         wanted: WebhookSecretRotation = call.body
         webhook, params = call.id("webhook", "webhook"), {"overlap": str(wanted.overlap)}
         with self._database.transaction() as tx:
-            actor = self._approved(tx, call, "webhooks.secret", str(webhook), params)
+            actor = self._approved(
+                tx, call, act="webhooks.secret", target=str(webhook), params=params
+            )
             return self._webhooks.rotate(tx, webhook, timedelta(seconds=wanted.overlap), actor)
 
     def remove(self, call: Call) -> None:
@@ -92,7 +94,7 @@ class WebhookRoutes:
             self._webhooks.remove(tx, call.id("webhook", "webhook"))
 
     def _approved(
-        self, tx: Tx, call: Call, act: str, target: str, params: Mapping[str, str]
+        self, tx: Tx, call: Call, *, act: str, target: str, params: Mapping[str, str]
     ) -> str:
         approval: UUID | None = call.body.approval
         if approval is None:

@@ -74,8 +74,9 @@ class Operators:
         acts: Acts that run on approval, beside granting and revoking roles.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one argument per dependency
+    def __init__(  # noqa: PLR0913 - one argument per dependency
         self,
+        *,
         accounts: Accounts,
         audit: AuditLog,
         outbox: Outbox,
@@ -193,7 +194,14 @@ class Operators:
         self.alarm(tx, "operators grant")
 
     def request(
-        self, tx: Tx, caller: Caller, act: str, target: str, params: Mapping[str, Any], reason: str
+        self,
+        tx: Tx,
+        caller: Caller,
+        *,
+        act: str,
+        target: str,
+        params: Mapping[str, Any],
+        reason: str,
     ) -> dict[str, Any]:
         """Request an act that needs a second operator's approval.
 
@@ -268,7 +276,7 @@ class Operators:
         status = "approved" if approve else "rejected"
         if approve and not self._may(tx, row.requested_by, ACTS[row.act]):
             raise _void()
-        if not store.decide(tx, number, status, caller.actor, now):
+        if not store.decide(tx, number=number, status=status, by=caller.actor, now=now):
             raise self._why(self._row(tx, number))
         row = self._row(tx, number)
         self._note(tx, f"approval.{status}", row, caller.actor)
@@ -286,7 +294,9 @@ class Operators:
         if followed is None and row.act not in self._acts:
             return {}
         params = agreed(row.act, row.target, row.params)
-        actor = self.consume(tx, caller, row.id, row.act, row.target, params)
+        actor = self.consume(
+            tx, caller, number=row.id, act=row.act, target=row.target, params=params
+        )
         reported: Mapping[str, Any] = {}
         if followed is not None:
             reported = followed.approve(tx, caller, asked)
@@ -373,9 +383,16 @@ class Operators:
         store.close_tokens(tx, self._clock.now())
         self._end_requests(tx, subject, before - self.scopes(tx, subject), actor)
         self._audit.append(tx, "operator.revoked", subject=subject, actor=actor, role=role)
-        self._outbox.put(tx, "operator.revoked", None, {"subject": str(subject), "role": role})
+        self._outbox.put(
+            tx,
+            kind="operator.revoked",
+            subject=None,
+            payload={"subject": str(subject), "role": role},
+        )
         if short := self.short(tx):
-            self._outbox.put(tx, "alarm.operators_short", None, {"short": short})
+            self._outbox.put(
+                tx, kind="alarm.operators_short", subject=None, payload={"short": short}
+            )
 
     def suspended(self, tx: Tx, subject: UUID) -> None:
         """Void the requests and approvals of an operator who may no longer sign in."""
@@ -399,7 +416,8 @@ class Operators:
         store.close_tokens(tx, now)
         while rows := store.approvals(tx, now, last, _CLOSED):
             closed += sum(
-                store.decide(tx, row.id, "rejected", actor, now) or store.use(tx, row.id, now)
+                store.decide(tx, number=row.id, status="rejected", by=actor, now=now)
+                or store.use(tx, row.id, now)
                 for row in rows
             )
             last = rows[-1].id
@@ -408,7 +426,7 @@ class Operators:
     def alarm(self, tx: Tx, command: str, subject: UUID | None = None) -> None:
         """Record a bypass of the two-person rule from the host, and raise an alarm."""
         self._audit.append(tx, "break_glass", subject=subject, actor=BREAK_GLASS, command=command)
-        self._outbox.put(tx, "alarm.break_glass", None, {"command": command})
+        self._outbox.put(tx, kind="alarm.break_glass", subject=None, payload={"command": command})
 
     def _give(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
         subject = UUID(target)
@@ -420,10 +438,15 @@ class Operators:
         self.revoke(tx, UUID(target), str(params["role"]), actor)
 
     def _grant(self, tx: Tx, subject: UUID, role: Role, actor: str) -> bool:
-        if not store.grant(tx, subject, role, self._clock.now(), actor):
+        if not store.grant(tx, subject, role=role, now=self._clock.now(), by=actor):
             return False
         self._audit.append(tx, "operator.granted", subject=subject, actor=actor, role=role)
-        self._outbox.put(tx, "operator.granted", None, {"subject": str(subject), "role": role})
+        self._outbox.put(
+            tx,
+            kind="operator.granted",
+            subject=None,
+            payload={"subject": str(subject), "role": role},
+        )
         return True
 
     def _lock(self, tx: Tx, subject: UUID) -> None:
@@ -483,7 +506,9 @@ class Operators:
         self._audit.append(
             tx, kind, actor=actor, approval=str(row.id), act=row.act, target=row.target
         )
-        self._outbox.put(tx, kind, None, {"approval": str(row.id), "act": row.act})
+        self._outbox.put(
+            tx, kind=kind, subject=None, payload={"approval": str(row.id), "act": row.act}
+        )
 
 
 def require(caller: Caller, scope: str) -> None:

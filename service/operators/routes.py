@@ -73,7 +73,9 @@ class OperatorRoutes:
         """Request an act that needs a second operator."""
         new: NewApproval = call.body
         with self._database.transaction() as tx:
-            return self._operators.request(tx, call.by, new.act, new.target, new.params, new.reason)
+            return self._operators.request(
+                tx, call.by, act=new.act, target=new.target, params=new.params, reason=new.reason
+            )
 
     def may_request(self, call: Call) -> None:
         """Check that the caller may request an act; an unknown act is refused by the view."""

@@ -42,7 +42,9 @@ class OperatorRole(Authentic, Base):
     __tablename__ = "operator_role"
     __members__ = ("granted_at", "granted_by")
     __personal__ = Personal(
-        "what the person may do as an operator", "until revoked", shown={"granted_by": anybody}
+        purpose="what the person may do as an operator",
+        retention="until revoked",
+        shown={"granted_by": anybody},
     )
 
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
@@ -68,8 +70,8 @@ class Approval(Authentic, Base):
         "used_at",
     )
     __personal__ = Personal(
-        "acts that take two people, asked for, decided or suffered by the person",
-        "400 days after the day in which it is decided; the log, always",
+        purpose="acts that take two people, asked for, decided or suffered by the person",
+        retention="400 days after the day in which it is decided; the log, always",
         of=lambda columns, whose: or_(
             columns.requested_by == whose.actor,
             columns.decided_by == whose.actor,
@@ -143,10 +145,10 @@ def lock_roles(tx: Tx) -> None:
     tx.execute(query.with_for_update()).all()
 
 
-def grant(tx: Tx, subject: UUID, role: str, now: datetime, by: str) -> bool:
+def grant(tx: Tx, subject: UUID, *, role: str, now: datetime, by: str) -> bool:
     """Grant a role; False if the subject has it already."""
     values = {"subject_id": subject, "role": role, "granted_at": now, "granted_by": by}
-    return insert_once(tx, OperatorRole, values)
+    return insert_once(tx, model=OperatorRole, values=values)
 
 
 def revoke(tx: Tx, subject: UUID, role: str) -> bool:
@@ -185,7 +187,7 @@ def _is_valid(row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of named
     return now < ends <= now + APPROVAL_LIFE + SKEW
 
 
-def decide(tx: Tx, number: UUID, status: str, by: str, now: datetime) -> bool:
+def decide(tx: Tx, *, number: UUID, status: str, by: str, now: datetime) -> bool:
     """Decide a pending approval; False if it was decided, has expired, or is the decider's own."""
     row = one(tx, Approval, _FOR_CHANGE, {"b_id": number})
     if row is None or row.status != "pending" or row.requested_by == by:
@@ -226,7 +228,7 @@ def last_round(tx: Tx) -> int:
 
 def add_token(tx: Tx, values: Mapping[str, Any]) -> bool:
     """Add a token; False if another process has filled that seat of that round."""
-    return insert_once(tx, BootstrapToken, values)
+    return insert_once(tx, model=BootstrapToken, values=values)
 
 
 def close_tokens(tx: Tx, now: datetime) -> None:

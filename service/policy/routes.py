@@ -192,7 +192,12 @@ class PolicyRoutes:
                 target = loosening(wanted.tighten)
                 actor = self._consume(tx, call.by, wanted.approval, ACT, target, params)
             return self._lives.tighten(
-                tx, wanted.tighten, wanted.ramp, life, actor, approved=approved
+                tx,
+                target=wanted.tighten,
+                ramp=wanted.ramp,
+                life=life,
+                actor=actor,
+                approved=approved,
             )
 
     def clear(self, call: Call) -> None:

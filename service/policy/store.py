@@ -61,8 +61,8 @@ class PolicyDocument(Base):
 
     __tablename__ = "policy_document"
     __personal__ = Personal(
-        "which operator drafted a policy",
-        "as long as the policy",
+        purpose="which operator drafted a policy",
+        retention="as long as the policy",
         of=by_actor("created_by"),
         shown={"created_by": anybody},
         withheld={"body": "rules of the service, about no person"},
@@ -103,8 +103,8 @@ class PolicyDecision(Base):
 
     __tablename__ = "policy_decision"
     __personal__ = Personal(
-        "automated decisions about sign-ins, with their reasons",
-        "as long as the policy says: 180 days",
+        purpose="automated decisions about sign-ins, with their reasons",
+        retention="as long as the policy says: 180 days",
         withheld={
             "facts.weights": "numbers of each signal: they would show a forger how near he is",
         },
@@ -134,8 +134,8 @@ class SubjectRisk(Noted, Base):
     __tablename__ = "subject_risk"
     __members__ = ("subject_id", "since")
     __personal__ = Personal(
-        "risk that is held against the person until a strong sign-in clears it",
-        "until cleared",
+        purpose="risk that is held against the person until a strong sign-in clears it",
+        retention="until cleared",
         withheld={"risk.llr": "its number would show a forger how near he is"},
         shown={"risk": without("llr")},
     )
@@ -208,7 +208,7 @@ def revision(tx: Tx) -> int | None:
 def first_state(tx: Tx, content: dict[str, Any], now: datetime) -> bool:
     """Insert the first state; return False if another process did."""
     values = {"id": STATE_ID, "revision": 1, "changed_at": now, "state": _seal(tx, 1, content)}
-    return insert_once(tx, PolicyState, values)
+    return insert_once(tx, model=PolicyState, values=values)
 
 
 def replace_state(tx: Tx, old: int, content: dict[str, Any], now: datetime) -> bool:
@@ -231,13 +231,17 @@ def _seal(tx: Tx, number: int, content: dict[str, Any]) -> bytes:
 
 
 def _state_context(number: int) -> FieldContext:
-    return FieldContext("policy_state", "state", _OWNER, STATE_ID, str(number).encode())
+    return FieldContext(
+        table="policy_state", column="state", owner=_OWNER, row=STATE_ID, extra=str(number).encode()
+    )
 
 
 def add_decision(tx: Tx, values: dict[str, Any], facts: bytes) -> None:
     """Store a decision with its facts sealed under the subject's key."""
     owner = subject_owner(values["subject_id"])
-    context = FieldContext("policy_decision", "facts", owner, values["id"], b"")
+    context = FieldContext(
+        table="policy_decision", column="facts", owner=owner, row=values["id"], extra=b""
+    )
     tx.execute(_INSERT, values | {"facts": seal_value(tx, "factor", context, facts)})
 
 
@@ -292,12 +296,14 @@ def risk(tx: Tx, subject: UUID) -> dict[str, Any] | None:
     return dict(orjson.loads(opened))
 
 
-def hold_risk(tx: Tx, number: UUID, subject: UUID, content: dict[str, Any], now: datetime) -> None:
+def hold_risk(
+    tx: Tx, *, number: UUID, subject: UUID, content: dict[str, Any], now: datetime
+) -> None:
     """Store the risk of a subject, replacing the previous one."""
     drop_risk(tx, subject)
     sealed = seal_value(tx, "factor", _risk_context(subject, number), orjson.dumps(content))
     values = {"id": number, "subject_id": subject, "since": now, "risk": sealed}
-    insert_once(tx, SubjectRisk, values)
+    insert_once(tx, model=SubjectRisk, values=values)
 
 
 def drop_risk(tx: Tx, subject: UUID) -> bool:
@@ -306,4 +312,6 @@ def drop_risk(tx: Tx, subject: UUID) -> bool:
 
 
 def _risk_context(subject: UUID, number: UUID) -> FieldContext:
-    return FieldContext("subject_risk", "risk", subject_owner(subject), number, b"")
+    return FieldContext(
+        table="subject_risk", column="risk", owner=subject_owner(subject), row=number, extra=b""
+    )

@@ -74,7 +74,9 @@ class PrivacyRoutes:
         with self._database.transaction() as tx:
             self._dependencies.locked(tx, call.by, subject)
             by = self._stands(tx, call, subject)
-            job = self._exports.request(tx, self._jobs, subject, call.by.actor, by)
+            job = self._exports.request(
+                tx, jobs=self._jobs, subject=subject, actor=call.by.actor, by=by
+            )
         response = Response(orjson.dumps(job), 202, content_type="application/json")
         response.headers["Location"] = f"/v1/jobs/{job['id']}"
         return response

@@ -21,8 +21,8 @@ class SubjectExport(Base):
 
     __tablename__ = "subject_export"
     __personal__ = Personal(
-        "to hand the person, or who asks for them, what is held",
-        "an hour",
+        purpose="to hand the person, or who asks for them, what is held",
+        retention="an hour",
         withheld={"content": "an export like this one"},
         shown={"actor": anybody},
     )

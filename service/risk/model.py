@@ -35,7 +35,7 @@ class Reason:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Assessment:
     """The result of a signal: a calibrated log-likelihood ratio, genuine over impostor (nats).
 
@@ -52,7 +52,7 @@ class Assessment:
     seen: Availability = Availability.SCORED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class ClientContext:
     """The client-reported context of the person; empty members are unknown.
 
@@ -71,7 +71,7 @@ UNSAID: Final = ClientContext()
 """An empty client context."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class SignalFacts:
     """The facts that a signal may use.
 
@@ -180,4 +180,6 @@ def _settled(signal: Signal, found: Assessment) -> Assessment:
 def _fault(signal: Signal, name: str) -> Assessment:
     detail = f"the signal failed with {name} and counts as its worst"
     reason = Reason("signal_fault", signal.name, signal.worst, detail)
-    return Assessment(signal.name, signal.worst, (reason,), seen=Availability.FAULT)
+    return Assessment(
+        signal=signal.name, llr=signal.worst, reasons=(reason,), seen=Availability.FAULT
+    )

@@ -23,7 +23,7 @@ from service.store.engine import Tx
 from service.web.paging import PageRequest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class SessionValue:
     """An active session with its current evidence and level."""
 
@@ -60,6 +60,7 @@ class Sessions:
 
     def __init__(
         self,
+        *,
         accounts: Accounts,
         audit: AuditLog,
         clock: Clock,
@@ -251,7 +252,7 @@ class Sessions:
             page: The requested page.
             current: The requesting session, which is marked; None for none.
         """
-        rows = store.page(tx, subject, self._clock.now(), page.after, page.fetched)
+        rows = store.page(tx, subject, now=self._clock.now(), after=page.after, limit=page.fetched)
         answer = page.answer(rows, lambda row: row.id, lambda row: self._shown(tx, row, current))
         return answer | {"items": [item for item in answer["items"] if item]}
 
@@ -317,7 +318,13 @@ def _lasts(row: SessionRow, now: datetime) -> bool:
 
 def _value(row: SessionRow, evidence: tuple[Evidence, ...], level: Achieved) -> SessionValue:
     return SessionValue(
-        row.id, row.subject_id, row.client_id, evidence, level, row.created_at, row.expires_at
+        id=row.id,
+        subject=row.subject_id,
+        client=row.client_id,
+        evidence=evidence,
+        level=level,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
     )
 
 

@@ -42,8 +42,8 @@ class SessionRow(Authentic, Base):
     )
     __until__ = "expires_at"
     __personal__ = Personal(
-        "the person's sign-in: its evidence, and the device and network where it started",
-        "a day after its end; device and network until it is ended",
+        purpose="the person's sign-in: its evidence, and the device and network where it started",
+        retention="a day after its end; device and network until it is ended",
         withheld={"evidence.llr": "the similarity of the face: it would guide a forger"},
         shown={"evidence": without("llr"), "origin": as_json},
     )
@@ -127,7 +127,9 @@ def of_subject(tx: Tx, subject: UUID, now: datetime) -> list[SessionRow]:
     return sound(tx, query.order_by(SessionRow.id))
 
 
-def page(tx: Tx, subject: UUID, now: datetime, after: UUID | None, limit: int) -> list[SessionRow]:
+def page(
+    tx: Tx, subject: UUID, *, now: datetime, after: UUID | None, limit: int
+) -> list[SessionRow]:
     """Return a page of the same sessions, after an id."""
     query = select(SessionRow).where(
         SessionRow.subject_id == subject,

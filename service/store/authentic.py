@@ -114,6 +114,7 @@ def insert_row(tx: Session, model: type[Authentic], values: Mapping[str, Any]) -
 
 def insert_once(
     tx: Session,
+    *,
     model: type[Told],
     values: Mapping[str, Any],
     unless: Select[Any] | None = None,
@@ -170,7 +171,7 @@ def forgotten(tx: Session, model: type[Told], statement: Delete) -> int:
     gone = tx.execute(statement.returning(*shape.columns)).all()
     for row in gone:
         name, revision, _, _ = shape.note_of(row)
-        touch(tx, shape.table.name, name, revision + 1, GONE, None)
+        touch(tx, table=shape.table.name, row=name, revision=revision + 1, tag=GONE, until=None)
     return len(gone)
 
 
@@ -279,7 +280,9 @@ def authenticate_before_flush(session: Session, _context: object, _instances: ob
         if isinstance(row, Authentic):
             shape = shape_of(type(row))
             name, revision = shape.name_of(shape.of_object(row)), rows.revision_of(row.mac) + 1
-            touch(session, shape.table.name, name, revision, GONE, None)
+            touch(
+                session, table=shape.table.name, row=name, revision=revision, tag=GONE, until=None
+            )
 
 
 def _seal_object(session: Session, row: Authentic, revision: int) -> None:
@@ -290,7 +293,9 @@ def _seal_object(session: Session, row: Authentic, revision: int) -> None:
 def _sealed(tx: Session, shape: Shape, values: Sequence[Any], revision: int) -> bytes:
     mac = sealer_of(tx).row_key(tx, None).seal(shape.message(values), revision)
     name, until = shape.name_of(values), shape.until_of(values)
-    touch(tx, shape.table.name, name, revision, rows.tag_of(mac), until)
+    touch(
+        tx, table=shape.table.name, row=name, revision=revision, tag=rows.tag_of(mac), until=until
+    )
     return mac
 
 

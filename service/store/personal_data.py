@@ -99,7 +99,7 @@ def anybody(actor: str | None) -> str | None:
     return "operator" if actor and actor.startswith("operator:") else actor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Personal:
     """Personal data in a table.
 

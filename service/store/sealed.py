@@ -56,7 +56,7 @@ class FieldSealer(Protocol):
         """Return the key that currently seals an owner's cells."""
 
     def key(
-        self, session: Session, key_class: str, owner: Owner, generation: int, peers: Peers
+        self, session: Session, *, key_class: str, owner: Owner, generation: int, peers: Peers
     ) -> DataKey:
         """Return the key that a cell was sealed under; raises OpenError or KeyUnavailable.
 
@@ -231,7 +231,13 @@ class Encrypted(Generic[T]):
                         yield peer
 
         sealer = cast("FieldSealer", session.info[_SEALER])
-        return sealer.key(session, self.key_class(row), owner, sealed_generation(raw), peers)
+        return sealer.key(
+            session,
+            key_class=self.key_class(row),
+            owner=owner,
+            generation=sealed_generation(raw),
+            peers=peers,
+        )
 
     def adds(self, row: object) -> bytes:
         """Return the row's extra part of the associated data, encoded."""
@@ -289,7 +295,13 @@ def seal_value(session: Session, key_class: str, context: FieldContext, plaintex
 def open_value(session: Session, key_class: str, context: FieldContext, sealed: bytes) -> bytes:
     """Open a cell that was read without an object of its row; raises OpenError."""
     sealer = cast("FieldSealer", session.info[_SEALER])
-    key = sealer.key(session, key_class, context.owner, sealed_generation(sealed), tuple)
+    key = sealer.key(
+        session,
+        key_class=key_class,
+        owner=context.owner,
+        generation=sealed_generation(sealed),
+        peers=tuple,
+    )
     return key.open(sealed, context)
 
 

@@ -68,9 +68,9 @@ class Throttling:
             Throttled: The account is delayed, or its limit is reached.
         """
         now = self._clock.now()
-        count = _raised(tx, bucket, lane, counter, now)
+        count = _raised(tx, bucket=bucket, lane=lane, counter=counter, now=now)
         if count is None:
-            raise _throttled(tx, bucket, lane, counter, now)
+            raise _throttled(tx, bucket=bucket, lane=lane, counter=counter, now=now)
         return Reservation(count.row, counter, count.era, self._waits(tx, count, counter, now))
 
     def require(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> None:
@@ -83,8 +83,8 @@ class Throttling:
             Throttled: The account is delayed, or its limit is reached.
         """
         now = self._clock.now()
-        if not store.is_open(tx, bucket, lane, counter, now):
-            raise _throttled(tx, bucket, lane, counter, now)
+        if not store.is_open(tx, bucket=bucket, lane=lane, counter=counter, now=now):
+            raise _throttled(tx, bucket=bucket, lane=lane, counter=counter, now=now)
 
     def failed(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> None:
         """Count a failed attempt, even if the bucket was locked meanwhile.
@@ -93,7 +93,7 @@ class Throttling:
         `require`. A comparison that was made must count all the same.
         """
         now = self._clock.now()
-        count = _raised(tx, bucket, lane, counter, now, always=True)
+        count = _raised(tx, bucket=bucket, lane=lane, counter=counter, now=now, always=True)
         if count is not None:
             self._waits(tx, count, counter, now)
 
@@ -104,14 +104,14 @@ class Throttling:
         nothing to undo.
         """
         taken = reservation
-        store.lower_count(tx, taken.row, taken.counter, taken.era, taken.until)
+        store.lower_count(tx, taken.row, counter=taken.counter, era=taken.era, until=taken.until)
 
     def give_back(self, tx: Tx, bucket: str, lane: Lane, counters: Iterable[Counter]) -> None:
         """Undo verified attempts that stayed counted while disclosure was deferred."""
         row = store.row_of(tx, bucket, lane)
         for counter in counters:
             if row is not None:
-                store.lower_count(tx, row[0], counter, row[1], None)
+                store.lower_count(tx, row[0], counter=counter, era=row[1], until=None)
 
     def verified(self, tx: Tx, bucket: str, lane: Lane, counters: Iterable[Counter]) -> None:
         """Clear the failures of the kinds that a flow has freshly verified at its level.
@@ -151,17 +151,19 @@ class Throttling:
 
 
 def _raised(
-    tx: Tx, bucket: str, lane: Lane, counter: Counter, now: datetime, *, always: bool = False
+    tx: Tx, *, bucket: str, lane: Lane, counter: Counter, now: datetime, always: bool = False
 ) -> store.Count | None:
-    count = store.raise_count(tx, bucket, lane, counter, now, always=always)
+    count = store.raise_count(tx, bucket=bucket, lane=lane, counter=counter, now=now, always=always)
     if count is None:
         # A concurrent attempt may have inserted the row just now; this attempt is counted in it.
-        store.ensure(tx, new_id(now), bucket, lane, now)
-        count = store.raise_count(tx, bucket, lane, counter, now, always=always)
+        store.ensure(tx, new_id(now), bucket=bucket, lane=lane, now=now)
+        count = store.raise_count(
+            tx, bucket=bucket, lane=lane, counter=counter, now=now, always=always
+        )
     return count
 
 
-def _throttled(tx: Tx, bucket: str, lane: Lane, counter: Counter, now: datetime) -> Throttled:
+def _throttled(tx: Tx, *, bucket: str, lane: Lane, counter: Counter, now: datetime) -> Throttled:
     until = store.locked_until(tx, bucket, lane, counter)
     left = int((until - now).total_seconds()) + 1 if until and until > now else None
     return Throttled(min(left or LONGEST_DELAY, LONGEST_DELAY + 1))

@@ -73,7 +73,7 @@ def delay(failures: int, after: int = FREE) -> int:
     return min(LONGEST_DELAY, FIRST_DELAY << min(failures - after, STEPS_TO_LONGEST))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class AttemptLimit:
     """A rate limit of an operation.
 

@@ -100,8 +100,9 @@ class Tokens:
     a client that lost the response to a network failure can retry.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it depends on
+    def __init__(  # noqa: PLR0913 - one argument per feature it depends on
         self,
+        *,
         database: Store,
         clients: Clients,
         sessions: Sessions,
@@ -155,7 +156,11 @@ class Tokens:
                 return self._operator(tx, client, claims)
         scopes = frozenset(str(claims["scope"]).split()) & client.scopes
         return Caller(
-            client.id, scopes, client.first_party, client.asserts_context, client.segments
+            client=client.id,
+            scopes=scopes,
+            first_party=client.first_party,
+            asserts_context=client.asserts_context,
+            segments=client.segments,
         )
 
     def _operator(self, tx: Tx, client: Client, claims: Mapping[str, Any]) -> Caller:
@@ -169,12 +174,12 @@ class Tokens:
             raise _unauthorized()
         self._require_level(session)
         return Caller(
-            client.id,
-            scopes,
-            client.first_party,
-            client.asserts_context,
-            client.segments,
-            session.subject,
+            client=client.id,
+            scopes=scopes,
+            first_party=client.first_party,
+            asserts_context=client.asserts_context,
+            segments=client.segments,
+            operator=session.subject,
         )
 
     def _require_level(self, session: SessionValue) -> None:

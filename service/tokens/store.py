@@ -28,8 +28,8 @@ class CompletionCode(Authentic, Base):
     __members__ = ("client_id", "session_id", "expires_at", "used_at")
     __until__ = "expires_at"
     __personal__ = Personal(
-        "to hand a completed sign-in to the client",
-        "60 seconds",
+        purpose="to hand a completed sign-in to the client",
+        retention="60 seconds",
         of=through("session_id"),
         withheld={"digest": "a digest of the code, which was shown once"},
     )
@@ -48,8 +48,8 @@ class RefreshToken(Authentic, Base):
     __members__ = ("digest", "client_id", "session_id", "scope", "expires_at", "used_at")
     __until__ = "expires_at"
     __personal__ = Personal(
-        "to renew access while a session lasts",
-        "as long as the session",
+        purpose="to renew access while a session lasts",
+        retention="as long as the session",
         of=through("session_id"),
         withheld={
             "digest": "a digest of the token, which was shown once",
@@ -137,7 +137,7 @@ def use_refresh(tx: Tx, digest: bytes, client: UUID, now: datetime) -> bool:
 def revoke(tx: Tx, jti: UUID, expires_at: datetime) -> None:
     """List an access token as revoked until it expires."""
     values = {"jti": jti, "expires_at": expires_at}
-    insert_once(tx, RevokedToken, values)
+    insert_once(tx, model=RevokedToken, values=values)
 
 
 def revoked(tx: Tx, jti: UUID) -> bool:

@@ -124,7 +124,7 @@ class _Answer:
     body: bytes = field(default=b"", repr=False)
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Body:
     """A body that is being received."""
 

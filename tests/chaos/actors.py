@@ -13,7 +13,7 @@ from service.domain.caller import Caller
 from service.domain.errors import Conflict, LaminaError, Unavailable
 from service.settings import Settings
 
-CALLER = Caller(UUID(int=5), frozenset())
+CALLER = Caller(client=UUID(int=5), scopes=frozenset())
 CLASSES = ("contact", "identity")
 
 

@@ -23,7 +23,7 @@ class Feeling:
     def assess(self, tx, facts):
         if self.fault:
             self.fault(tx)
-        return Assessment(self.name, self.llr)
+        return Assessment(signal=self.name, llr=self.llr)
 
     def learn(self, tx, facts):
         if self.fault:

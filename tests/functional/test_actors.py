@@ -196,7 +196,7 @@ def acting_on_policies(watch):
     person = watch.service.register("risky")
     now = watch.service.clock.now()
     with watch.service.container.store.transaction() as tx:
-        hold_risk(tx, new_id(now), UUID(person.id), {"nats": 3.0}, now)
+        hold_risk(tx, number=new_id(now), subject=UUID(person.id), content={"nats": 3.0}, now=now)
     watch.officer("DELETE", f"/v1/subjects/{person.id}/risk")
 
 

@@ -317,15 +317,22 @@ def test_acts_that_nobody_decides_exports_and_jobs_are_bounded(service):
     container, person = service.container, service.register()
     roles = scopes_of(frozenset({Role.SECURITY_OFFICER.value}))
     for actor in (UUID(person.id), UUID(int=7)):
-        caller = Caller(UUID(int=1), roles, operator=actor)
+        caller = Caller(client=UUID(int=1), scopes=roles, operator=actor)
         with container.store.transaction() as tx:
             for number in range(2):
                 container.operators.request(
-                    tx, caller, "keys.destroy", f"kek x {number}", {}, "why"
+                    tx,
+                    caller,
+                    act="keys.destroy",
+                    target=f"kek x {number}",
+                    params={},
+                    reason="why",
                 )
                 service.clock.advance(seconds=20)
             with pytest.raises(TooMany, match="too_many_approvals") as full:
-                container.operators.request(tx, caller, "keys.destroy", "kek x 3", {}, "why")
+                container.operators.request(
+                    tx, caller, act="keys.destroy", target="kek x 3", params={}, reason="why"
+                )
             assert full.value.retry_after == 24 * 3600 - 40
     path = f"/v1/subjects/{person.id}/export"
     assert [service.call("POST", path).status_code for _ in range(2)] == [202, 202]
@@ -355,13 +362,15 @@ def test_lists_of_operators_and_approvals_are_paged(service):
         second = container.operators.page(tx, PageRequest(2, people[1]))
     assert [row["subject"] for row in second["items"]] == [str(people[2])] * 2
     assert second["next_cursor"] is None
-    caller = Caller(UUID(int=1), scopes_of(frozenset({"security_officer"})), operator=people[0])
+    caller = Caller(
+        client=UUID(int=1), scopes=scopes_of(frozenset({"security_officer"})), operator=people[0]
+    )
     asked = []
     for number in range(2):
         service.clock.advance(seconds=1)
         with container.store.transaction() as tx:
             row = container.operators.request(
-                tx, caller, "keys.destroy", f"kek x {number}", {}, "w"
+                tx, caller, act="keys.destroy", target=f"kek x {number}", params={}, reason="w"
             )
             asked.append(row["id"])
     with container.store.transaction(read=True) as tx:
@@ -376,7 +385,7 @@ def test_assertions_of_a_client_are_bounded_and_come_back(service):
     key = SigningKey.generate()
     ids = []
     for name in ("busy", "calm"):
-        new = NewClient(name, ("flows:write",), jwks={"keys": [key.public_jwk()]})
+        new = NewClient(name=name, scopes=("flows:write",), jwks={"keys": [key.public_jwk()]})
         with service.container.store.transaction() as tx:
             ids.append(str(service.container.clients.create(tx, new)[0].id))
 

@@ -22,7 +22,7 @@ REFUSED = "The client does not authenticate."
 @pytest.fixture
 def client(service):
     """A client with a key of its own."""
-    new = NewClient("signer", ("flows:write",), jwks={"keys": [KEY.public_jwk()]})
+    new = NewClient(name="signer", scopes=("flows:write",), jwks={"keys": [KEY.public_jwk()]})
     with service.container.store.transaction() as tx:
         made, _ = service.container.clients.create(tx, new)
     return str(made.id)
@@ -139,7 +139,7 @@ def test_an_ed25519_key_goes_by_both_names(service, client):
     for registered, named in itertools.product((None, "EdDSA", "Ed25519"), ("EdDSA", "Ed25519")):
         with service.container.store.transaction() as tx:
             keys = {"keys": [jwk | ({"alg": registered} if registered else {})]}
-            service.container.clients.replace_jwks(tx, uuid.UUID(client), keys)
+            service.container.clients.replace_jwks(tx, client=uuid.UUID(client), jwks=keys)
         said = claims(service, client, exp=now + 3599.25)
         text = unsigned({"alg": named, "x5t#S256": "AA"}, said).rpartition(".")[0]
         signature = base64.urlsafe_b64encode(key.sign(text.encode())).rstrip(b"=").decode()

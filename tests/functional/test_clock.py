@@ -24,7 +24,9 @@ BACK = {"days": -365}
 
 def jobs_of(service, *tasks, readings=None):
     """Return the background work of another process."""
-    return Jobs(service.container.store, tasks, service.clock, readings)
+    return Jobs(
+        database=service.container.store, tasks=tasks, clock=service.clock, readings=readings
+    )
 
 
 def counted(service, times=1, counter=Counter.OTHER):
@@ -42,15 +44,21 @@ def counted(service, times=1, counter=Counter.OTHER):
 def test_a_lease_from_another_time_is_free_within_its_length(service, off):
     """The process that led is gone; the next leads at once, or as soon as a lease may last."""
     service.clock.jump(**off)
-    assert jobs_of(service, Task("one", timedelta(0), lambda *_: 1)).run_due() == {"one": 1}
+    assert jobs_of(service, Task(name="one", every=timedelta(0), run=lambda *_: 1)).run_due() == {
+        "one": 1
+    }
     service.clock.jump(**{name: -value for name, value in off.items()})
     service.clock.advance(seconds=31)
-    assert jobs_of(service, Task("two", timedelta(0), lambda *_: 1)).run_due() == {"two": 1}
+    assert jobs_of(service, Task(name="two", every=timedelta(0), run=lambda *_: 1)).run_due() == {
+        "two": 1
+    }
 
 
 def test_a_lease_that_runs_is_not_free(service):
     """Clocks that differ by less than the lease's own length take it from nobody."""
-    one, two = (jobs_of(service, Task("x", timedelta(0), lambda *_: 1)) for _ in range(2))
+    one, two = (
+        jobs_of(service, Task(name="x", every=timedelta(0), run=lambda *_: 1)) for _ in range(2)
+    )
     assert one.run_due()
     service.clock.jump(seconds=-20)
     assert two.run_due() == {}
@@ -58,7 +66,7 @@ def test_a_lease_that_runs_is_not_free(service):
 
 def test_a_task_is_due_again_after_the_clock_came_back(service):
     """What ran in the future is not waited for until then."""
-    jobs = jobs_of(service, Task("hourly", timedelta(hours=1), lambda *_: 1))
+    jobs = jobs_of(service, Task(name="hourly", every=timedelta(hours=1), run=lambda *_: 1))
     service.clock.jump(**YEAR)
     assert jobs.run_due() == {"hourly": 1}
     service.clock.jump(**BACK)
@@ -140,7 +148,7 @@ def test_the_right_of_the_registering_client_is_not_of_the_future(service):
     with container.store.transaction() as tx, pytest.raises(Forbidden, match="grant_required"):
         account = container.accounts.get(tx, UUID(person.id))
         container.authenticators.authorize(
-            tx, Caller(account.client, frozenset()), account, "x", ""
+            tx, Caller(client=account.client, scopes=frozenset()), account, "x", ""
         )
 
 
@@ -183,7 +191,12 @@ def test_each_reading_is_compared(service):
     """The count of time that passes, the database's clock, and the last entry of the log."""
     container, clock = service.container, service.clock
     told = {"now": clock.now()}
-    readings = Readings(clock, container.audit, container.outbox, lambda _tx: told["now"])
+    readings = Readings(
+        clock=clock,
+        audit=container.audit,
+        outbox=container.outbox,
+        database=lambda _tx: told["now"],
+    )
 
     def agree():
         with container.store.transaction() as tx:
@@ -218,7 +231,13 @@ def test_a_clock_behind_the_ledger_is_found_after_a_restore(service):
     clock.jump(days=2)
     container.memory.restored()
     clock.jump(days=-2)
-    readings = Readings(clock, container.audit, container.outbox, None, container.memory.last_at)
+    readings = Readings(
+        clock=clock,
+        audit=container.audit,
+        outbox=container.outbox,
+        database=None,
+        ledger=container.memory.last_at,
+    )
     with container.store.transaction() as tx:
         wrong = {item.name: item.seconds for item in readings.findings(tx) if not item.agrees}
         assert wrong == {"ledger": -2 * 86_400}
@@ -236,7 +255,9 @@ def test_a_clock_behind_the_ledger_is_found_after_a_restore(service):
         lambda key_admin, tx: key_admin.promote(tx, "signing", None, "cli"),
         lambda key_admin, tx: key_admin.promote(tx, "kek", "factor", "cli"),
         lambda key_admin, tx: key_admin.retire(tx, "kek", "factor", "cli"),
-        lambda key_admin, tx: key_admin.destroy(tx, "factor", 1, 30, "cli"),
+        lambda key_admin, tx: key_admin.destroy(
+            tx, key_class="factor", version=1, days=30, actor="cli"
+        ),
     ],
     ids=["old signing keys", "index", "signing", "kek in use", "old kek", "end of a kek"],
 )
@@ -280,7 +301,7 @@ def test_a_start_after_a_gap_waits_until_time_has_passed(service):
     service.register()
     container.jobs.run_due()
     clock.jump(**YEAR)
-    readings = Readings(clock, container.audit, container.outbox, None)
+    readings = Readings(clock=clock, audit=container.audit, outbox=container.outbox, database=None)
     with container.store.transaction() as tx:
         assert not readings.agree(tx)
     clock.advance(hours=1)
@@ -315,7 +336,7 @@ def test_a_start_after_a_gap_waits_whatever_is_logged_meanwhile(service):
     service.register()
     container.jobs.run_due()
     clock.jump(**YEAR)
-    readings = Readings(clock, container.audit, container.outbox, None)
+    readings = Readings(clock=clock, audit=container.audit, outbox=container.outbox, database=None)
     for _ in range(2):
         with container.store.transaction() as tx:
             assert not readings.agree(tx)

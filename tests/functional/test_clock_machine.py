@@ -48,20 +48,33 @@ class Walk(RuleBasedStateMachine):
         self.container, self.clock = service.container, service.clock
         self.start = self.clock.now()
         self.person, self.name = UUID(person.id), person.name
-        self.caller = Caller(UUID(int=9), frozenset(), segments=("default",))
+        self.caller = Caller(client=UUID(int=9), scopes=frozenset(), segments=("default",))
         self.bucket = f"walk-{next(BUCKETS)}"
         self.failures = 0
         self.ran = []
-        task = Task("final", timedelta(0), lambda *_: self.ran.append(1) or 1, final=True)
-        other = Task("other", timedelta(hours=1), lambda *_: 1)
+        task = Task(
+            name="final", every=timedelta(0), run=lambda *_: self.ran.append(1) or 1, final=True
+        )
+        other = Task(name="other", every=timedelta(hours=1), run=lambda *_: 1)
         self.one, self.two = (
-            Jobs(self.container.store, (task, other), self.clock, self.readings()) for _ in range(2)
+            Jobs(
+                database=self.container.store,
+                tasks=(task, other),
+                clock=self.clock,
+                readings=self.readings(),
+            )
+            for _ in range(2)
         )
         self.unsteady = None
 
     def readings(self):
         """Return the readings of a process that begins now."""
-        return Readings(self.clock, self.container.audit, self.container.outbox, None)
+        return Readings(
+            clock=self.clock,
+            audit=self.container.audit,
+            outbox=self.container.outbox,
+            database=None,
+        )
 
     def teardown(self):
         """Show the time again that would have been shown."""
@@ -85,7 +98,7 @@ class Walk(RuleBasedStateMachine):
         """Give a grant."""
         with self.container.store.transaction() as tx:
             token = self.container.authenticators.issue_grant(
-                tx, self.person, self.caller.client, "x"
+                tx, self.person, client=self.caller.client, act="x"
             )
         return token, self.clock.now()
 
@@ -107,7 +120,9 @@ class Walk(RuleBasedStateMachine):
     @rule(target=flows)
     def begin(self):
         """Begin a flow."""
-        outcome = self.container.login.begin(self.caller, Begin(FlowKind.LOGIN, self.name))
+        outcome = self.container.login.begin(
+            self.caller, Begin(kind=FlowKind.LOGIN, identifier=self.name)
+        )
         return outcome.flow, outcome.flow_token, self.clock.now()
 
     @rule(begun=flows)

@@ -116,7 +116,12 @@ def test_a_webhook_hears_of_what_its_client_did(opened):
         service = opened(smtp_url="console:")
         with service.container.store.transaction() as tx:
             hooks = service.container.delivery.webhooks
-            hooks.add(tx, url, "identifier.* authenticator.*", UUID(service.client_id))
+            hooks.add(
+                tx,
+                url=url,
+                kinds="identifier.* authenticator.*",
+                client=UUID(service.client_id),
+            )
         path = somebody(service)("email")
         service.call("POST", path, {})
         other = service.access(service.new_client(name="other"))
@@ -186,7 +191,7 @@ def test_an_operator_lists_retries_and_drops(service, lamina):
     """What waits has its state and reason; ids that are none, and nothing chosen, are refused."""
     somebody(service)
     with service.container.store.transaction() as tx:
-        service.container.outbox.put(tx, "subject.suspended", None, {})
+        service.container.outbox.put(tx, kind="subject.suspended", subject=None, payload={})
     deliver(service)
     (held,) = json.loads(lamina("outbox", "list").stdout)
     assert (held["state"], held["kind"]) == ("held", "subject.suspended")

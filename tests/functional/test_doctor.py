@@ -321,7 +321,9 @@ def test_a_mail_server_that_is_away_or_refuses_is_a_finding(alive, doctor):
 def test_what_cannot_be_delivered_is_a_finding(alive, doctor):
     """A dead delivery, or one that has waited for an hour, with where to look."""
     with alive.store.transaction() as tx:
-        alive.outbox.put(tx, "subject.suspended", None, {"to": "a@example.com"})
+        alive.outbox.put(
+            tx, kind="subject.suspended", subject=None, payload={"to": "a@example.com"}
+        )
     alive.delivery.delivering._route()
     past = SystemClock().now() - timedelta(hours=2)
     execute(alive, "UPDATE outbox SET at = :past", past=past.replace(tzinfo=None))

@@ -65,7 +65,9 @@ def test_a_legal_hold_refuses_until_its_date(service):
     with service.container.store.transaction() as tx:
         subject = service.container.accounts.lookup(tx, _caller(), "alice")["id"]
         assert subject == person.id
-        service.container.shredding.hold(tx, _uuid(person), until, "money laundering", "op")
+        service.container.shredding.hold(
+            tx, _uuid(person), until=until, reason="money laundering", actor="op"
+        )
     held = service.call("DELETE", f"/v1/subjects/{person.id}")
     assert (held.status_code, held.json["code"]) == (409, "legal_hold")
     assert "2026-11-25" in held.json["detail"]
@@ -198,4 +200,4 @@ def _caller():
 
     from service.domain.caller import Caller
 
-    return Caller(UUID(int=5), frozenset())
+    return Caller(client=UUID(int=5), scopes=frozenset())

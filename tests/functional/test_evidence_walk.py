@@ -35,7 +35,7 @@ class Walk(Walking):
     def login(self, places: int, *, prompt: bool) -> None:
         """Begin to sign in, in several places."""
         for _ in range(places):
-            self.start(Begin(FlowKind.LOGIN, self.name), None, prompt=prompt)
+            self.start(Begin(kind=FlowKind.LOGIN, identifier=self.name), None, prompt=prompt)
 
     @precondition(lambda self: self.sessions)
     @rule(
@@ -47,7 +47,7 @@ class Walk(Walking):
     def step_up(self, number: int, max_age: int | None, *, renewed: bool, prompt: bool) -> None:
         """Begin a step-up with an access token, in force or not."""
         session = self.holder(number, renewed=renewed)
-        begin = Begin(FlowKind.STEP_UP, access_token=session.access, max_age=max_age)
+        begin = Begin(kind=FlowKind.STEP_UP, access_token=session.access, max_age=max_age)
         self.start(begin, session, prompt=prompt)
 
     @precondition(lambda self: self.sessions)
@@ -60,7 +60,7 @@ class Walk(Walking):
     def enrollment(self, number: int, act: str, *, renewed: bool, prompt: bool) -> None:
         """Ask for a grant with an access token, in force or not, and maybe use it at once."""
         session, grants = self.holder(number, renewed=renewed), len(self.grants)
-        begin = Begin(FlowKind.ENROLLMENT, access_token=session.access, act=act)
+        begin = Begin(kind=FlowKind.ENROLLMENT, access_token=session.access, act=act)
         self.start(begin, session, prompt=prompt)
         if prompt and len(self.grants) > grants:
             self.change_by(*self.grants.pop())
@@ -88,7 +88,9 @@ class Walk(Walking):
             values = {"code": app.at(int(self.now.timestamp()) + (0 if right else 86_400))}
         alive, at = self.of_type(name) if name in self.alive().values() else None, self.now
         try:
-            outcome = self.container.login.act(self.caller, flow.id, token, name, values)
+            outcome = self.container.login.act(
+                self.caller, flow_id=flow.id, token=token, name=name, values=values
+            )
         except LaminaError:
             return None
         if outcome.refusal is None and right and alive:
@@ -183,7 +185,7 @@ class Walk(Walking):
             if act == "enroll:password":
                 values = {"password": new}
                 self.container.enrolling.enroll(
-                    self.caller, self.subject, "password", values, grant
+                    self.caller, self.subject, kind="password", values=values, grant=grant
                 )
                 self.password = new
             elif act == "enroll:totp":

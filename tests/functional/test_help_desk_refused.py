@@ -178,7 +178,7 @@ def test_a_code_goes_to_the_address_of_the_asking_or_nowhere(desk):
     path = f"/v1/subjects/{desk.person.id}"
     with service.container.store.transaction() as tx:
         grant = service.container.authenticators.issue_grant(
-            tx, UUID(desk.person.id), UUID(service.client_id), "change:identifier"
+            tx, UUID(desk.person.id), client=UUID(service.client_id), act="change:identifier"
         )
     body = {"identifiers": {"email": "mallory@example.com"}}
     assert service.call("PATCH", path, body, Grant=grant).status_code == 200

@@ -56,7 +56,7 @@ def logged(service):
 
 def jobs_of(service, *tasks):
     """Background work with tasks of our own."""
-    return Jobs(service.container.store, tasks, service.clock)
+    return Jobs(database=service.container.store, tasks=tasks, clock=service.clock)
 
 
 def test_a_task_that_fails_holds_up_no_other_and_is_tried_again_soon(service, logged):
@@ -64,8 +64,8 @@ def test_a_task_that_fails_holds_up_no_other_and_is_tried_again_soon(service, lo
     failing, sound = Clockwork(1), Clockwork(0)
     jobs = jobs_of(
         service,
-        Task("first", timedelta(days=1), failing),
-        Task("second", timedelta(hours=1), sound),
+        Task(name="first", every=timedelta(days=1), run=failing),
+        Task(name="second", every=timedelta(hours=1), run=sound),
     )
     assert jobs.run_due() == {"second": 1}
     assert jobs.run_due() == {}
@@ -90,7 +90,7 @@ def test_a_task_that_fails_holds_up_no_other_and_is_tried_again_soon(service, lo
 def test_a_frequent_task_that_fails_waits_no_longer_than_its_turn(service):
     """The minute is a bound, no penalty."""
     failing = Clockwork(1)
-    jobs = jobs_of(service, Task("often", timedelta(seconds=5), failing))
+    jobs = jobs_of(service, Task(name="often", every=timedelta(seconds=5), run=failing))
     assert jobs.run_due() == {}
     service.clock.advance(seconds=5)
     assert jobs.run_due() == {"often": 1}
@@ -138,7 +138,7 @@ def a_broken_step():
 def long_jobs_of(service, *works):
     """Queue a long job for each work; return the jobs and their numbers."""
     plans = {f"work-{n}": lambda _, work=work: work for n, work in enumerate(works)}
-    jobs = LongJobs(service.container.store, plans, service.clock)
+    jobs = LongJobs(database=service.container.store, plans=plans, clock=service.clock)
     with service.container.store.transaction() as tx:
         return jobs, [jobs.plan(tx, kind, {}, "operator:test") for kind in plans]
 
@@ -218,7 +218,7 @@ def test_a_task_that_drops_pages_goes_on_until_none_is_whole(service):
         left[0] -= done
         return done
 
-    jobs = jobs_of(service, Task("drop", timedelta(hours=1), drop, paged=True))
+    jobs = jobs_of(service, Task(name="drop", every=timedelta(hours=1), run=drop, paged=True))
     assert jobs.run_due() == {"drop": PAGE * 20}
     assert jobs.run_due() == {"drop": PAGE * 3 + 5}
     assert jobs.run_due() == {}

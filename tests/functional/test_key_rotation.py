@@ -139,16 +139,24 @@ def test_a_kek_is_destroyed_after_its_grace_period(service):
     ):
         with tx_of(service) as tx, pytest.raises(Conflict) as refused:
             days = timedelta(days=7)
-            keys.lifecycle.schedule_destruction(tx, "behavior", version, days, OPERATOR)
+            keys.lifecycle.schedule_destruction(
+                tx, key_class="behavior", version=version, grace=days, actor=OPERATOR
+            )
         assert refused.value.detail.endswith(mend)
     service.clock.advance(minutes=2)
     with tx_of(service) as tx:
         keys.lifecycle.retire_keks(tx, "behavior", OPERATOR)
         with pytest.raises(Conflict):
-            keys.lifecycle.schedule_destruction(tx, "behavior", 1, timedelta(hours=1), OPERATOR)
+            keys.lifecycle.schedule_destruction(
+                tx, key_class="behavior", version=1, grace=timedelta(hours=1), actor=OPERATOR
+            )
         with pytest.raises(NotFound):
-            keys.lifecycle.schedule_destruction(tx, "behavior", 9, timedelta(days=7), OPERATOR)
-        keys.lifecycle.schedule_destruction(tx, "behavior", 1, timedelta(days=7), OPERATOR)
+            keys.lifecycle.schedule_destruction(
+                tx, key_class="behavior", version=9, grace=timedelta(days=7), actor=OPERATOR
+            )
+        keys.lifecycle.schedule_destruction(
+            tx, key_class="behavior", version=1, grace=timedelta(days=7), actor=OPERATOR
+        )
         assert keys.lifecycle.destroy_due(tx) == []
     service.clock.advance(days=8)
     with tx_of(service) as tx:

@@ -90,7 +90,9 @@ def test_a_suspension_while_a_password_is_checked_ends_the_login(service, monkey
 
     def suspend():
         with service.container.store.transaction() as tx:
-            service.container.accounts.suspend(tx, subject, "login", "fraud", "operator")
+            service.container.accounts.suspend(
+                tx, subject, capability="login", reason="fraud", actor="operator"
+            )
 
     meanwhile(monkeypatch, service.container.password._hasher, "verify", suspend)
     answer = service.act(service.begin().json, "password", {"password": PASSWORD})
@@ -143,7 +145,7 @@ def test_nobody_is_held_after_an_erasure(service):
     until = container.clock.now() + timedelta(days=30)
     assert service.call("DELETE", f"/v1/subjects/{person.id}").status_code == 200
     with pytest.raises(NotFound), container.store.transaction() as tx:
-        container.shredding.hold(tx, UUID(person.id), until, "aml", "cli")
+        container.shredding.hold(tx, UUID(person.id), until=until, reason="aml", actor="cli")
     assert rows(service, "legal_hold", person) == 0
 
 
@@ -157,7 +159,13 @@ def test_a_repeated_erasure_waits_for_whoever_has_locked_the_subject(service, mo
     )
     now = service.clock.now()
     lines = [
-        tombstone_entry(new_id(now), subject, SUBJECT_CLASSES, now, now + timedelta(days=30))
+        tombstone_entry(
+            new_id(now),
+            subject=subject,
+            classes=SUBJECT_CLASSES,
+            erased_at=now,
+            horizon=now + timedelta(days=30),
+        )
         for subject in people
     ]
     told = container.memory.entries

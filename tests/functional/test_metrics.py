@@ -94,7 +94,7 @@ def test_what_waits_and_how_old_keys_are_is_shown(service):
     container.jobs.run_due()
     container.keys.instances.beat()
     with container.store.transaction() as tx:
-        container.outbox.put(tx, "alarm.test", None, {})
+        container.outbox.put(tx, kind="alarm.test", subject=None, payload={})
         container.key_admin.jobs.plan(tx, "verify", {}, "break_glass")
     waiting = value(service, "lamina_outbox_waiting")
     service.clock.advance(seconds=20)

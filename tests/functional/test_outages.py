@@ -148,7 +148,7 @@ def test_a_critical_signal_denies_after_a_factor(service):
         worst = -9.0
 
         def assess(self, _tx, facts):
-            return Assessment(self.name, -9.0)
+            return Assessment(signal=self.name, llr=-9.0)
 
         def failed(self, _tx, facts):
             raise AssertionError("nothing fails here")

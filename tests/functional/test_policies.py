@@ -104,7 +104,7 @@ def test_of_two_changes_at_once_one_wins(service, monkeypatch):
     before = service.container.policies.version
     monkeypatch.setattr(repository, "state", lambda _tx: old)
     with pytest.raises(Exception, match="policy_moved"):
-        act(service, "tighten", 1.0, 60, timedelta(hours=1), "t")
+        act(service, "tighten", target=1.0, ramp=60, life=timedelta(hours=1), actor="t")
     monkeypatch.undo()
     service.clock.advance(seconds=5)
     with service.container.store.transaction(read=True) as tx:
@@ -276,7 +276,7 @@ def test_a_replay_reproduces_every_stored_decision(service):
     person = service.register()
     feel(service, Feeling(-1.0))
     service.login(person)
-    act(service, "tighten", 1.5, 60, timedelta(hours=1), "t")
+    act(service, "tighten", target=1.5, ramp=60, life=timedelta(hours=1), actor="t")
     in_force(service, changed(bands={"elevated": -2.0, "high": -4.0, "critical": -7.0}))
     service.clock.advance(seconds=60)
     feel(service, Feeling(-2.0), Feeling(1.0))

@@ -66,7 +66,15 @@ def test_what_one_tightened_one_may_undo(service, officers):  # noqa: F811 - the
     assert moved(-0.4, grace, expires_in=100) == 200
     # Longer than what was agreed on would be looser once that has ended.
     assert moved(-0.4, expires_in=2000) == moved(-0.6, expires_in=100) == 403
-    act(service, "tighten", 1.0, 1, timedelta(hours=1), "warning", automatic=True)
+    act(
+        service,
+        "tighten",
+        target=1.0,
+        ramp=1,
+        life=timedelta(hours=1),
+        actor="warning",
+        automatic=True,
+    )
     service.clock.advance(seconds=2)
     assert moved(0.0) == 403
     assert moved(0.0, approval=agreed(service, officers, "tighten +0.00", **course)) == 200
@@ -141,10 +149,19 @@ def test_a_stolen_session_suspends_nobody(service):
 def test_an_automatic_change_only_tightens_for_a_day(service):
     """Nothing that no person asked for loosens, or stands for longer."""
     hour = timedelta(hours=1)
-    act(service, "tighten", 1.0, 60, hour, "warning", automatic=True)
+    act(service, "tighten", target=1.0, ramp=60, life=hour, actor="warning", automatic=True)
     for target, life in ((0.5, hour), (1.5, timedelta(hours=25))):
         with pytest.raises(Exception, match=r"approval_required|invalid_input"):
-            act(service, "tighten", target, 60, life, "warning", automatic=True, approved=True)
+            act(
+                service,
+                "tighten",
+                target=target,
+                ramp=60,
+                life=life,
+                actor="warning",
+                automatic=True,
+                approved=True,
+            )
 
 
 def test_what_is_held_against_a_subject_outlives_the_session(service, officers):  # noqa: F811 - the fixture

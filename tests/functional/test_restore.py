@@ -106,13 +106,15 @@ class Taken:
         assert service.call("DELETE", path).status_code == 204
         with self.tx() as tx:
             container.devices.delete_for(tx, self.id("dave"))
-            container.accounts.suspend(tx, self.id("eve"), "login", "fraud", "op")
+            container.accounts.suspend(
+                tx, self.id("eve"), capability="login", reason="fraud", actor="op"
+            )
             container.operators.revoke(tx, self.id("frank"), Role.AUDITOR, "op")
             container.clients.revoke(tx, UUID(self.client[0]))
             scopes = {"scopes": "flows:write"}
             container.clients.approve_scopes(tx, self.narrowed[0], scopes, "op")
             until = service.clock.now() + timedelta(days=400)
-            container.shredding.hold(tx, self.id("alice"), until, "a duty", "op")
+            container.shredding.hold(tx, self.id("alice"), until=until, reason="a duty", actor="op")
             container.lives.validate(tx, self.policy, "op")
             container.lives.activate(tx, self.policy, "op")
         service.oauth("revoke", token=self.tokens["refresh_token"])
@@ -255,7 +257,7 @@ def test_what_was_given_back_stays_given(service, settings, clock, tmp_path, ope
     container.store.scrub()
     backup = Backup(settings.database_url, tmp_path)
     with container.store.transaction() as tx:
-        container.accounts.suspend(tx, subject, "login", "fraud", "op")
+        container.accounts.suspend(tx, subject, capability="login", reason="fraud", actor="op")
         container.accounts.withdraw_consent(tx, subject, "behavior")
         container.operators.revoke(tx, subject, Role.AUDITOR, "op")
     with container.store.transaction() as tx:
@@ -302,12 +304,16 @@ def test_an_act_is_kept_before_it_is_answered(service, settings):
         return [line["what"] for line in container.memory.entries() if line["kind"] == "act"]
 
     with pytest.raises(ZeroDivisionError), container.store.transaction() as tx:
-        container.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+        container.accounts.suspend(
+            tx, UUID(person.id), capability="login", reason="fraud", actor="op"
+        )
         _ = 1 / 0
     before = acts()
     assert "subject.suspended" not in before
     with container.store.transaction() as tx:
-        container.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+        container.accounts.suspend(
+            tx, UUID(person.id), capability="login", reason="fraud", actor="op"
+        )
     assert acts() == [*before, "subject.suspended"]
     place = settings.ledger_path
     kept = place.with_name("kept")
@@ -319,7 +325,9 @@ def test_an_act_is_kept_before_it_is_answered(service, settings):
     place.rmdir()
     kept.rename(place)
     with container.store.transaction() as tx:
-        container.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+        container.accounts.suspend(
+            tx, UUID(person.id), capability="login", reason="fraud", actor="op"
+        )
     assert acts()[-2:] == ["subject.suspension_lifted", "subject.suspended"]
     assert container.memory.codes() == []
 
@@ -345,7 +353,9 @@ def test_an_act_that_a_process_died_of_is_caught_up(service, settings, clock, op
     sequence(service)
     service.container.store._listeners.clear()
     with service.container.store.transaction() as tx:
-        service.container.accounts.suspend(tx, UUID(person.id), "login", "fraud", "op")
+        service.container.accounts.suspend(
+            tx, UUID(person.id), capability="login", reason="fraud", actor="op"
+        )
     assert "subject.suspended" not in str(service.container.memory.entries())
     assert set(again(service, settings, clock, opened).values()) == {0}
     assert str(service.container.memory.entries()).count("subject.suspended") == 1
@@ -434,7 +444,7 @@ def _grant(service, person):
     service.clock.advance(seconds=60)
     with service.container.store.transaction() as tx:
         return service.container.authenticators.issue_grant(
-            tx, UUID(person.id), UUID(service.client_id), "change:identifier"
+            tx, UUID(person.id), client=UUID(service.client_id), act="change:identifier"
         )
 
 

@@ -87,7 +87,9 @@ def test_no_two_cells_can_be_swapped(service):
                 continue
             owner, key_class = table.owner(row), item.key_class(row)
             generation = envelope.sealed_generation(value)
-            key = container.key_store.key(tx, key_class, owner, generation, tuple)
+            key = container.key_store.key(
+                tx, key_class=key_class, owner=owner, generation=generation, peers=tuple
+            )
             with pytest.raises(OpenError, match=r"^the sealed value does not open$"):
                 key.open_cell(value, item.place, row.id.bytes, item.adds(row))
             swapped += 1
@@ -265,7 +267,7 @@ def test_no_key_cache_outlives_a_shred(service, settings, clock):
             twin.accounts.get(tx, number)
         owner = Owner(OwnerKind.SUBJECT, number)
         with pytest.raises(OpenError):
-            twin.key_store.key(tx, "contact", owner, 1, tuple)
+            twin.key_store.key(tx, key_class="contact", owner=owner, generation=1, peers=tuple)
         assert tx.get(Subject, UUID(other.id)).username == f"{CANARY}-b"
     assert copy
     twin.store.engine.dispose()

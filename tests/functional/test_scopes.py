@@ -99,5 +99,7 @@ def test_scopes_that_are_set_anew_leave_the_old_ones_out(service):
 def test_all_scopes_are_all_that_open_something(service):
     """`--scope all`, by which a client is made while developing."""
     with service.container.store.transaction() as tx:
-        client, _ = service.container.clients.create(tx, NewClient("all", tuple(SCOPES)))
+        client, _ = service.container.clients.create(
+            tx, NewClient(name="all", scopes=tuple(SCOPES))
+        )
     assert (client.scopes, client.idle) == (SCOPES, frozenset())

@@ -157,7 +157,9 @@ def test_of_twenty_at_once_no_more_than_the_bound_are_added(service):
         barrier.wait(30)
         try:
             with container.store.transaction() as tx:
-                return container.delivery.webhooks.add(tx, f"{URL}/{number}", "*", None)["id"]
+                return container.delivery.webhooks.add(
+                    tx, url=f"{URL}/{number}", kinds="*", client=None
+                )["id"]
         except Conflict as refused:
             return refused.code
 

@@ -95,7 +95,9 @@ class Walking(RuleBasedStateMachine):
 
     def enroll_totp(self, grant: str) -> None:
         """Enroll a code generator; its first code is of the step before."""
-        shown = self.container.enrolling.enroll(self.caller, self.subject, "totp", {}, grant)
+        shown = self.container.enrolling.enroll(
+            self.caller, self.subject, kind="totp", values={}, grant=grant
+        )
         secret = shown["secret"]
         code = pyotp.TOTP(secret).at(int(self.now.timestamp()) - 30)
         number = UUID(shown["id"])
@@ -161,7 +163,7 @@ class Walking(RuleBasedStateMachine):
             session = self.live()
             self.refresh_of(session)
             if raising and turn % 5 == 4:
-                begin = Begin(FlowKind.STEP_UP, access_token=session.access)
+                begin = Begin(kind=FlowKind.STEP_UP, access_token=session.access)
                 self.start(begin, session, prompt=False)
                 self.exchange_of(self.sessions[-1])
 

@@ -17,10 +17,10 @@ JWKS = {"keys": [KEY.public_jwk()]}
 AUDIENCE = "https://id.example.com/oauth/token"
 
 
-def act(container, name, *arguments):
+def act(container, name, *arguments, **named):
     """Call an action in a unit of work of its own."""
     with container.store.transaction() as tx:
-        return getattr(container.clients, name)(tx, *arguments)
+        return getattr(container.clients, name)(tx, *arguments, **named)
 
 
 def refused(container, name, *arguments, told="The client does not authenticate."):

@@ -32,7 +32,13 @@ def people():
 @pytest.fixture
 def behaviors(container, models):
     """The profiles with the shipped models."""
-    return Behaviors(container.accounts, models, container.audit, container.outbox, container.clock)
+    return Behaviors(
+        accounts=container.accounts,
+        models=models,
+        audit=container.audit,
+        outbox=container.outbox,
+        clock=container.clock,
+    )
 
 
 @pytest.fixture
@@ -53,14 +59,14 @@ def facts(container, subject, row=None, *, level=Acr.AAL2, password=FIRST, where
     """Return what is known of a login in which a sample was typed."""
     samples = {} if row is None else {"password": json.dumps(wire(row, **more))}
     return SignalFacts(
-        subject,
-        "flow",
-        UUID(int=2),
-        "default",
-        container.clock.now(),
-        where,
-        samples,
-        ("password",),
+        subject=subject,
+        flow="flow",
+        client=UUID(int=2),
+        segment="default",
+        now=container.clock.now(),
+        client_context=where,
+        samples=samples,
+        shown=("password",),
         known_device=False,
         password=password,
         level=level,

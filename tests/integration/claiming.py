@@ -13,10 +13,10 @@ THEIRS = "theirs@example.com"
 PHONES = ("+4930901820", "+4930901821")
 
 
-BANK = Caller(uuid.UUID(int=6), frozenset(), segments=("bank",))
+BANK = Caller(client=uuid.UUID(int=6), scopes=frozenset(), segments=("bank",))
 
 
-SISTER = Caller(uuid.UUID(int=7), frozenset())
+SISTER = Caller(client=uuid.UUID(int=7), scopes=frozenset())
 
 
 def act(container, name, *arguments, **named):

@@ -85,7 +85,7 @@ def build(url: str, roots: FileRoot) -> BareContainer:
     with store.transaction() as tx:
         key_store.load(tx)
         signing.load(tx)
-    accounts = Accounts(key_store, outbox, audit, clock)
+    accounts = Accounts(key_store=key_store, outbox=outbox, audit=audit, clock=clock)
     with store.transaction() as tx:
         accounts.ensure_decoy(tx, uuid.UUID(int=0), DECOY)
     # From here on, so that the log of a new house is empty.
@@ -107,7 +107,7 @@ def build(url: str, roots: FileRoot) -> BareContainer:
         PasswordFactor(authenticators, hasher, DECOY),
         TotpFactor(authenticators, "Lamina", DECOY),
         RecoveryCodeFactor(authenticators, DECOY),
-        Caller(uuid.UUID(int=5), frozenset()),
+        Caller(client=uuid.UUID(int=5), scopes=frozenset()),
     )
 
 

@@ -42,18 +42,18 @@ class Mail:
     def another(self):
         """Return what another process would deliver with."""
         return Delivering(
-            self.container.store,
-            self.webhooks,
-            self.posts,
-            lambda _tx, _subject: "zh-CN",
-            self.container.clock,
-            self.metrics,
+            database=self.container.store,
+            webhooks=self.webhooks,
+            senders=self.posts,
+            locale=lambda _tx, _subject: "zh-CN",
+            clock=self.container.clock,
+            metrics=self.metrics,
         )
 
     def put(self, kind="authenticator.revoked", subject=None, **payload):
         """Put a message in."""
         with self.container.store.transaction() as tx:
-            self.container.outbox.put(tx, kind, subject, payload)
+            self.container.outbox.put(tx, kind=kind, subject=subject, payload=payload)
         self.container.clock.advance(milliseconds=2)
 
     def run(self, **after):
@@ -69,7 +69,9 @@ class Mail:
     def hook(self, kinds="*", client=None):
         """Register a webhook."""
         with self.container.store.transaction() as tx:
-            return self.webhooks.add(tx, "https://shop.example/hook", kinds, client)
+            return self.webhooks.add(
+                tx, url="https://shop.example/hook", kinds=kinds, client=client
+            )
 
 
 @pytest.fixture

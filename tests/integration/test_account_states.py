@@ -58,8 +58,12 @@ def test_a_suspension_holds_until_it_is_lifted(container):
     """A suspended login is told to the subject, cannot be suspended twice, and ends once."""
     account = container.register(email=EMAIL)
     assert act(container, "get", account.id).may_sign_in
-    assert act(container, "suspend", account.id, "login", "fraud", "operator")
-    assert not act(container, "suspend", account.id, "login", "fraud", "operator")
+    assert act(
+        container, "suspend", account.id, capability="login", reason="fraud", actor="operator"
+    )
+    assert not act(
+        container, "suspend", account.id, capability="login", reason="fraud", actor="operator"
+    )
     assert not act(container, "get", account.id).may_sign_in
     assert messages(container, "subject.suspended") == [{"to": NORMAL["email"]}]
     assert act(container, "suspensions", account.id) == [
@@ -74,7 +78,7 @@ def test_a_suspension_holds_until_it_is_lifted(container):
 def test_a_suspended_payment_does_not_stop_the_login(container):
     """Each capability is suspended by itself."""
     account = container.register(username="alice")
-    act(container, "suspend", account.id, "payment", "fraud", "operator")
+    act(container, "suspend", account.id, capability="payment", reason="fraud", actor="operator")
     assert act(container, "get", account.id).may_sign_in
 
 

@@ -127,7 +127,7 @@ def test_bad_identifiers_leave_nothing(container):
 
 def test_a_segment_is_one_of_the_callers(container):
     """The first segment is the default; one that the caller does not serve is refused."""
-    caller = Caller(uuid.UUID(int=8), frozenset(), segments=("bank", "shop"))
+    caller = Caller(client=uuid.UUID(int=8), scopes=frozenset(), segments=("bank", "shop"))
     first = act(container, "register", caller, {"username": "alice"}, segment=None)
     other = act(container, "register", caller, {"username": "bob"}, segment="shop")
     assert (first.segment, other.segment) == ("bank", "shop")

@@ -186,7 +186,9 @@ def test_what_features_log_holds_no_personal_data(container):
         container.accounts.update(
             tx, container.caller, account.id, identifiers={"username": "canary2"}
         )
-        container.accounts.suspend(tx, account.id, "login", "fraud", "operator")
+        container.accounts.suspend(
+            tx, account.id, capability="login", reason="fraud", actor="operator"
+        )
     with container.store.transaction(read=True) as tx:
         leaves = tx.query(Leaf).all()
         kinds = {leaf.kind for leaf in leaves}

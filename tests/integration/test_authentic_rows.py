@@ -51,7 +51,9 @@ def test_what_a_savepoint_takes_back_is_not_told(container):
     now = container.clock.now()
 
     def use(tx, name):
-        assert use_assertion(tx, UUID(int=1), name, now + timedelta(minutes=1), now)
+        assert use_assertion(
+            tx, client=UUID(int=1), jti=name, expires_at=now + timedelta(minutes=1), now=now
+        )
 
     with container.store.transaction() as tx:
         use(tx, names[0])
@@ -176,7 +178,7 @@ def test_notes_that_somebody_wrote_are_told(container, state):
     """Neither a leaf with notes of its own nor one without the MAC of its notes is believed."""
     account = container.register(username="alice")
     with container.store.transaction() as tx:
-        container.accounts.suspend(tx, account.id, "login", "fraud", "op")
+        container.accounts.suspend(tx, account.id, capability="login", reason="fraud", actor="op")
     with container.store.engine.begin() as db:
         row = db.execute(select(table_of(Suspension))).one()
         notes = [["suspension", str(row.id), 2, "gone", None]]
@@ -196,8 +198,8 @@ def test_a_key_that_is_used_again_begins_anew(container, state):
     account, now = container.register(username="alice"), container.clock.now()
     for _ in range(3):
         with container.store.transaction() as tx:
-            assert operators.grant(tx, account.id, "auditor", now, "op")
-            assert not operators.grant(tx, account.id, "auditor", now, "op")
+            assert operators.grant(tx, account.id, role="auditor", now=now, by="op")
+            assert not operators.grant(tx, account.id, role="auditor", now=now, by="op")
         assert found(state) == set()
         with container.store.engine.connect() as db:
             kept = dict(db.execute(select(table_of(OperatorRole))).one()._mapping)
@@ -220,7 +222,7 @@ def test_what_changed_lately_is_compared_alone(container, state):
         container.audit.sequence(tx)
     whole = state.compare().rows
     with container.store.transaction() as tx:
-        container.accounts.suspend(tx, account.id, "login", "fraud", "op")
+        container.accounts.suspend(tx, account.id, capability="login", reason="fraud", actor="op")
     lately = state.compare(lately=True)
     assert lately.rows < whole
     assert lately.found == []
@@ -244,7 +246,7 @@ def test_what_has_expired_may_be_missing(container, state):
 def test_a_client_secret_that_is_put_back_is_refused(container, state):
     """The MAC covers the sealed secret: an older one is none, though it opens."""
     with container.store.transaction() as tx:
-        client, secret = container.clients.create(tx, NewClient("app", ()))
+        client, secret = container.clients.create(tx, NewClient(name="app", scopes=()))
     with container.store.engine.connect() as db:
         old = db.execute(text("SELECT secret FROM client")).scalar()
     with container.store.transaction() as tx:

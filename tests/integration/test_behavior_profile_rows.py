@@ -95,10 +95,10 @@ def test_a_damaged_profile_of_another_device_is_mended_too_and_takes_no_other_al
         store.add(
             tx,
             UUID(int=7),
-            ProfileKey(subject, FIRST, "desktop", "keystroke"),
-            container.clock.now(),
-            8,
-            other.pack(),
+            place=ProfileKey(subject, FIRST, "desktop", "keystroke"),
+            now=container.clock.now(),
+            samples=8,
+            content=other.pack(),
         )
     assert assess(container, signal, subject, people[0][17]).llr == -6.0
     teach(container, signal, subject, people[0][17:18])
@@ -200,11 +200,11 @@ def test_a_sample_that_comes_second_joins_the_profile_that_came_first(
     subject = agreed(container)
     add, raced = store.add, []
 
-    def late(tx, row, place, *rest):
+    def late(tx, row, *, place, **rest):
         if not raced:
             raced.append(place)
-            add(tx, UUID(int=7), place, *rest)
-        return add(tx, row, place, *rest)
+            add(tx, UUID(int=7), place=place, **rest)
+        return add(tx, row, place=place, **rest)
 
     monkeypatch.setattr(store, "add", late)
     teach(container, signal, subject, people[0][:1])

@@ -94,7 +94,7 @@ def test_segments_share_a_bound_on_mail_and_hear_nothing_of_each_other(container
     """Each segment sends as if it were alone; together no more than five mails an hour go out."""
     segments = [f"s{number}" for number in range(10)]
     for segment in segments:
-        caller = Caller(uuid.UUID(int=9), frozenset(), segments=(segment,))
+        caller = Caller(client=uuid.UUID(int=9), scopes=frozenset(), segments=(segment,))
         person = act(container, "register", caller, {"email": MINE}, segment=None)
         act(container, "send_code", person.id, "email", caller=caller)
     assert len(waiting(container, "identifier.verification")) == 5

@@ -17,8 +17,8 @@ from tests.integration.authenticating import AUDIENCE, JWKS, KEY, act, assertion
 def test_a_client_is_what_it_was_registered_as(container):
     """Scopes, flags and segments come back; the secret has a prefix that scanners know."""
     new = NewClient(
-        " App ",
-        ("flows:write", "risk:read", "flows:write"),
+        name=" App ",
+        scopes=("flows:write", "risk:read", "flows:write"),
         first_party=True,
         asserts_context=True,
         segments=("bank",),
@@ -34,7 +34,7 @@ def test_a_client_is_what_it_was_registered_as(container):
 def test_an_unknown_scope_is_refused(container):
     """No client is made; the known scopes are named, and what was asked is not repeated."""
     with pytest.raises(BadInput) as refusal:
-        act(container, "create", NewClient("app", ("flows:write", "root")))
+        act(container, "create", NewClient(name="app", scopes=("flows:write", "root")))
     (fault,) = refusal.value.faults
     assert (fault.pointer, fault.code) == ("/scopes", "unknown_scope")
     assert "root" not in fault.detail
@@ -46,14 +46,14 @@ def test_a_client_has_a_name(container):
     """A name of nothing but spaces is none."""
     for name in ("", "   ", "\t"):
         with pytest.raises(BadInput):
-            act(container, "create", NewClient(name, ()))
+            act(container, "create", NewClient(name=name, scopes=()))
     assert act(container, "listing") == []
 
 
 def test_a_wrong_secret_is_refused_like_an_unknown_client(container):
     """Wrong, empty and foreign secrets, unknown and impossible ids: one answer."""
-    client, secret = act(container, "create", NewClient("app", ()))
-    other, foreign = act(container, "create", NewClient("other", ()))
+    client, secret = act(container, "create", NewClient(name="app", scopes=()))
+    other, foreign = act(container, "create", NewClient(name="other", scopes=()))
     for typed in ("", secret[:-1], secret + "x", secret.upper(), f" {secret}", foreign):
         refused(container, "authenticate_secret", str(client.id), typed)
     for identifier in ("", "app", str(uuid.UUID(int=404)), str(other.id)):
@@ -62,7 +62,7 @@ def test_a_wrong_secret_is_refused_like_an_unknown_client(container):
 
 def test_a_rotated_secret_ends_the_old_one(container):
     """From the rotation on only the new secret authenticates."""
-    client, old = act(container, "create", NewClient("app", ()))
+    client, old = act(container, "create", NewClient(name="app", scopes=()))
     new = act(container, "rotate_secret", client.id)
     assert new != old
     refused(container, "authenticate_secret", str(client.id), old)
@@ -71,7 +71,7 @@ def test_a_rotated_secret_ends_the_old_one(container):
 
 def test_a_revoked_client_is_refused_everywhere(container):
     """Neither secret nor assertion authenticates, and the client is no longer active."""
-    client, secret = act(container, "create", NewClient("app", (), jwks=JWKS))
+    client, secret = act(container, "create", NewClient(name="app", scopes=(), jwks=JWKS))
     act(container, "revoke", client.id)
     refused(container, "authenticate_secret", str(client.id), secret)
     refused(
@@ -97,7 +97,7 @@ def test_there_is_nothing_to_change_at_an_unknown_client(container):
 
 def test_no_secret_is_stored_or_listed(container):
     """The database holds a sealed digest, and the listing nothing of it."""
-    _, secret = act(container, "create", NewClient("app", ("risk:read",)))
+    _, secret = act(container, "create", NewClient(name="app", scopes=("risk:read",)))
     with container.store.transaction(read=True) as tx:
         sealed = bytes(tx.execute(text("SELECT secret FROM client")).scalar())
     assert sealed[0] == 0xF9
@@ -122,7 +122,7 @@ def test_no_secret_is_stored_or_listed(container):
 
 def test_a_client_flipped_to_active_with_sql_does_not_authenticate(container):
     """The secret is bound to the status, so that a revocation cannot be undone in the database."""
-    client, secret = act(container, "create", NewClient("app", ()))
+    client, secret = act(container, "create", NewClient(name="app", scopes=()))
     act(container, "revoke", client.id)
     with container.store.transaction() as tx:
         tx.execute(text("UPDATE client SET status = 'active'"))
@@ -132,7 +132,7 @@ def test_a_client_flipped_to_active_with_sql_does_not_authenticate(container):
 
 def test_an_assertion_authenticates(container):
     """A fresh assertion for this audience gives the client; one of several audiences is enough."""
-    client, _ = act(container, "create", NewClient("app", (), jwks=JWKS))
+    client, _ = act(container, "create", NewClient(name="app", scopes=(), jwks=JWKS))
     for audience in (AUDIENCE, ["https://elsewhere", AUDIENCE]):
         token = assertion(container, client, aud=audience)
         found = act(container, "authenticate_assertion", str(client.id), token, [AUDIENCE, "x"])
@@ -141,7 +141,7 @@ def test_an_assertion_authenticates(container):
 
 def test_a_replayed_assertion_is_refused(container):
     """Each `jti` counts once, for as long as it lives, whatever the token around it."""
-    client, _ = act(container, "create", NewClient("app", (), jwks=JWKS))
+    client, _ = act(container, "create", NewClient(name="app", scopes=(), jwks=JWKS))
     used = {"told": "client_assertion: jti was used before."}
     token = assertion(container, client, jti="once")
     act(container, "authenticate_assertion", str(client.id), token, [AUDIENCE])
@@ -159,7 +159,7 @@ def test_a_replayed_assertion_is_refused(container):
 
 def test_a_jti_is_remembered_as_long_as_its_assertion_counts(container):
     """One that ends in ten minutes is refused until then, a broken second included."""
-    client, _ = act(container, "create", NewClient("app", (), jwks=JWKS))
+    client, _ = act(container, "create", NewClient(name="app", scopes=(), jwks=JWKS))
     token = assertion(container, client, exp=unix(container.clock.now()) + 600.5)
     act(container, "authenticate_assertion", str(client.id), token, [AUDIENCE])
     container.clock.advance(seconds=600)
@@ -170,7 +170,7 @@ def test_a_jti_is_remembered_as_long_as_its_assertion_counts(container):
 def test_two_clients_may_use_the_same_jti(container):
     """The list of used assertions is kept per client, and forgets what has expired."""
     for name in ("one", "two"):
-        client, _ = act(container, "create", NewClient(name, (), jwks=JWKS))
+        client, _ = act(container, "create", NewClient(name=name, scopes=(), jwks=JWKS))
         token = assertion(container, client, jti="same")
         assert act(container, "authenticate_assertion", str(client.id), token, [AUDIENCE])
     container.clock.advance(minutes=2)
@@ -183,7 +183,7 @@ def test_two_clients_may_use_the_same_jti(container):
 
 def test_an_assertion_out_of_order_is_told_why_whoever_it_names(container):
     """The reason names the claim, and is the same for a client that there is not."""
-    client, _ = act(container, "create", NewClient("app", (), jwks=JWKS))
+    client, _ = act(container, "create", NewClient(name="app", scopes=(), jwks=JWKS))
     nobody = replace(client, id=uuid.UUID(int=404))
     for name, values in {
         "aud": ["https://evil.example", [], None, [{}]],
@@ -205,8 +205,8 @@ def test_an_assertion_out_of_order_is_told_why_whoever_it_names(container):
 
 def test_an_assertion_of_another_key_or_client_is_refused(container):
     """Only the registered keys count; no keys and no such client are refused alike."""
-    client, _ = act(container, "create", NewClient("app", (), jwks=JWKS))
-    bare, _ = act(container, "create", NewClient("bare", ()))
+    client, _ = act(container, "create", NewClient(name="app", scopes=(), jwks=JWKS))
+    bare, _ = act(container, "create", NewClient(name="bare", scopes=()))
     nobody = replace(client, id=uuid.UUID(int=404))
     foreign = assertion(container, client, SigningKey.generate())
     refused(container, "authenticate_assertion", str(client.id), foreign, [AUDIENCE])
@@ -225,7 +225,7 @@ def test_an_assertion_of_another_key_or_client_is_refused(container):
 
 def test_a_refused_assertion_is_not_used_up(container):
     """A `jti` is noted only when everything else holds."""
-    client, _ = act(container, "create", NewClient("app", (), jwks=JWKS))
+    client, _ = act(container, "create", NewClient(name="app", scopes=(), jwks=JWKS))
     wrong = assertion(container, client, SigningKey.generate(), jti="kept")
     refused(container, "authenticate_assertion", str(client.id), wrong, [AUDIENCE])
     token = assertion(container, client, jti="kept")

@@ -69,7 +69,9 @@ def test_a_code_is_never_delivered_after_its_time(mail):
     post.failures = [Undelivered("unreachable") for _ in range(40)]
     with mail.container.store.transaction() as tx:
         payload = {"to": "a@example.com", "code": "12345678"}
-        mail.container.outbox.put(tx, CODE, None, payload, timedelta(minutes=10))
+        mail.container.outbox.put(
+            tx, kind=CODE, subject=None, payload=payload, life=timedelta(minutes=10)
+        )
     for _ in range(30):
         mail.run(seconds=40)
     (row,) = mail.rows()
@@ -96,7 +98,7 @@ def test_webhooks_hear_what_they_asked_for_and_nothing_that_is_the_persons(mail)
     """Kinds and client decide; neither address nor code goes out."""
     client = uuid.uuid4()
     every, own, some = mail.hook(), mail.hook(client=client), mail.hook("identifier.* alarm.*")
-    caller = Caller(client, frozenset(), first_party=True)
+    caller = Caller(client=client, scopes=frozenset(), first_party=True)
     with acting(caller):
         mail.put(CODE, to="a@example.com", code="12345678", field="email")
     mail.put("authenticator.revoked", to="a@example.com")
@@ -217,7 +219,9 @@ def test_a_retry_lets_no_code_live_longer(mail, kind):
     """Neither one that is new nor one that is dead before its time."""
     with mail.container.store.transaction() as tx:
         payload = {"to": "a@example.com", "code": "12345678"}
-        mail.container.outbox.put(tx, kind, None, payload, timedelta(minutes=10))
+        mail.container.outbox.put(
+            tx, kind=kind, subject=None, payload=payload, life=timedelta(minutes=10)
+        )
     mail.posts[Channel.EMAIL].failures = [Undelivered("smtp_550", final=True)]
     ids = [uuid.UUID(mail.rows()[0]["id"])]
     for _ in range(2):
@@ -234,13 +238,13 @@ def test_a_retry_lets_no_code_live_longer(mail, kind):
 def test_an_alarm_without_details_reaches_every_operator(mail):
     """Each has a delivery of its own; what one server refuses is no loss of the others."""
     mail.delivering = Delivering(
-        mail.container.store,
-        mail.webhooks,
-        mail.posts,
-        lambda _tx, _subject: "",
-        mail.container.clock,
-        mail.metrics,
-        2,
+        database=mail.container.store,
+        webhooks=mail.webhooks,
+        senders=mail.posts,
+        locale=lambda _tx, _subject: "",
+        clock=mail.container.clock,
+        metrics=mail.metrics,
+        alarmed=2,
     )
     mail.put("alarm.ledger_lost")
     mail.posts[Channel.ALARM].failures = [Undelivered("smtp_450")]

@@ -14,13 +14,13 @@ from service.notifications.model import CODE, Channel, Undelivered, pause
 def test_an_alarm_that_nobody_is_named_for_is_held(mail):
     """No delivery dies for it; webhooks hear of it all the same, and a retry sends it later."""
     mail.delivering = Delivering(
-        mail.container.store,
-        mail.webhooks,
-        mail.posts,
-        lambda _tx, _subject: "",
-        mail.container.clock,
-        mail.metrics,
-        0,
+        database=mail.container.store,
+        webhooks=mail.webhooks,
+        senders=mail.posts,
+        locale=lambda _tx, _subject: "",
+        clock=mail.container.clock,
+        metrics=mail.metrics,
+        alarmed=0,
     )
     mail.put("alarm.ledger_lost")
     mail.run()
@@ -40,7 +40,9 @@ def test_a_code_goes_before_notices(mail):
         mail.put(to="a@example.com")
     with mail.container.store.transaction() as tx:
         payload = {"to": "b@example.com", "code": "12345678"}
-        mail.container.outbox.put(tx, CODE, None, payload, timedelta(minutes=10))
+        mail.container.outbox.put(
+            tx, kind=CODE, subject=None, payload=payload, life=timedelta(minutes=10)
+        )
     mail.delivering._route()
     assert mail.delivering._claim("email").kind == CODE
 
@@ -124,7 +126,7 @@ def test_depth_and_age_are_measured(mail):
 def test_a_webhook_that_cannot_be_is_refused(mail, place, kinds):
     """The error points at the URL or the kinds."""
     with mail.container.store.transaction() as tx, pytest.raises(BadInput) as refused:
-        mail.webhooks.add(tx, place, kinds, None)
+        mail.webhooks.add(tx, url=place, kinds=kinds, client=None)
     assert refused.value.faults[0].pointer in {"/url", "/kinds"}
 
 

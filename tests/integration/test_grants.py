@@ -10,7 +10,7 @@ from service.domain.caller import Caller
 from service.domain.errors import Forbidden
 
 ACT = "enroll:totp"
-OTHER = Caller(uuid.UUID(int=6), frozenset())
+OTHER = Caller(client=uuid.UUID(int=6), scopes=frozenset())
 
 
 @pytest.fixture
@@ -25,7 +25,9 @@ def alice(container):
 def issue(container, account, act=ACT):
     """Return a grant."""
     with container.store.transaction() as tx:
-        return container.authenticators.issue_grant(tx, account.id, container.caller.client, act)
+        return container.authenticators.issue_grant(
+            tx, account.id, client=container.caller.client, act=act
+        )
 
 
 def authorize(container, account, grant="", act=ACT, caller=None):

@@ -11,9 +11,9 @@ from service.throttling.model import AttemptLimit
 from tests.integration.test_races import together
 
 HOUR = timedelta(hours=1)
-FIVE = AttemptLimit("five", 5, HOUR)
-GROWING = AttemptLimit("growing", 6, timedelta(hours=4), (0, 30, 120, 3600))
-FIXED = AttemptLimit("fixed", 3, HOUR, rolling=False)
+FIVE = AttemptLimit(name="five", most=5, span=HOUR)
+GROWING = AttemptLimit(name="growing", most=6, span=timedelta(hours=4), gaps=(0, 30, 120, 3600))
+FIXED = AttemptLimit(name="fixed", most=3, span=HOUR, rolling=False)
 
 
 @pytest.fixture

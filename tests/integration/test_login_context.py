@@ -19,13 +19,15 @@ from service.store.engine import Store
 from tests import mmdb
 
 HOME = ClientContext(
-    "192.0.2.7",
-    "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36",
-    "",
-    "de-DE",
+    ip="192.0.2.7",
+    user_agent="Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36",
+    device_id="",
+    accept_language="de-DE",
     asserted=True,
 )
-AWAY = ClientContext("203.0.113.9", "curl/8.0", "", "xx", asserted=True)
+AWAY = ClientContext(
+    ip="203.0.113.9", user_agent="curl/8.0", device_id="", accept_language="xx", asserted=True
+)
 
 
 @pytest.fixture
@@ -39,14 +41,14 @@ def facts(container):
     """What is known of a login of a registered person at home."""
     account = container.register(username="alice")
     return SignalFacts(
-        account.id,
-        "flow",
-        UUID(int=2),
-        "default",
-        container.clock.now(),
-        HOME,
-        {},
-        ("password",),
+        subject=account.id,
+        flow="flow",
+        client=UUID(int=2),
+        segment="default",
+        now=container.clock.now(),
+        client_context=HOME,
+        samples={},
+        shown=("password",),
         known_device=False,
     )
 

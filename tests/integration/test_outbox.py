@@ -11,7 +11,7 @@ CANARY = "canary@example.com"
 def put(container, kind="notice", subject=None, **payload):
     """Put a message into the outbox."""
     with container.store.transaction() as tx:
-        container.outbox.put(tx, kind, subject, payload)
+        container.outbox.put(tx, kind=kind, subject=subject, payload=payload)
     container.clock.advance(seconds=1)
 
 
@@ -51,7 +51,7 @@ def test_a_message_may_be_about_nobody(container):
 def test_a_message_commits_or_rolls_back_with_its_cause(container):
     """Nobody hears of what did not happen."""
     with pytest.raises(ZeroDivisionError), container.store.transaction() as tx:
-        container.outbox.put(tx, "notice", None, {"to": CANARY})
+        container.outbox.put(tx, kind="notice", subject=None, payload={"to": CANARY})
         _ = 1 / 0
     assert waiting(container) == []
 

@@ -174,7 +174,7 @@ def test_a_password_that_ended_during_the_hash_does_not_count(container, alice):
     now, material = container.clock.now(), stored(container, alice.id)
     match = factor.check(material, Presented({"password": PASSWORD}), now)
     enroll(container, alice.id, "another horse battery")
-    for found in (match, Match(match.authenticator)):
+    for found in (match, Match(authenticator=match.authenticator)):
         with pytest.raises(VerificationFailed), container.store.transaction() as tx:
             factor.consume(tx, found, now)
     with container.store.transaction(read=True) as tx:

@@ -73,7 +73,7 @@ def test_a_totp_step_is_used_by_one(container, totp):
 
 def test_a_totp_code_settles_one_login(container, totp):
     """Twenty logins that checked the same code: one goes on."""
-    match, now = Match(totp.id, MatchedStep(100, 101, 0)), container.clock.now()
+    match, now = Match(authenticator=totp.id, used=MatchedStep(100, 101, 0)), container.clock.now()
     found = together(container, lambda tx, _: container.totp.consume(tx, match, now))
     assert len(split(found, VerificationFailed)) == 1
 
@@ -110,7 +110,7 @@ def test_a_grant_lets_one_through(container, alice):
     """Twenty changes with the same grant: one is made."""
     with container.store.transaction() as tx:
         grant = container.authenticators.issue_grant(
-            tx, alice.id, container.caller.client, "enroll:totp"
+            tx, alice.id, client=container.caller.client, act="enroll:totp"
         )
     found = together(
         container,
@@ -229,7 +229,7 @@ def test_an_assertion_authenticates_once(container):
     """Twenty requests with one client assertion: one token."""
     key = SigningKey.generate()
     with container.store.transaction() as tx:
-        new = NewClient("app", (), jwks={"keys": [key.public_jwk()]})
+        new = NewClient(name="app", scopes=(), jwks={"keys": [key.public_jwk()]})
         client, _ = container.clients.create(tx, new)
     name, now = str(client.id), unix(container.clock.now())
     claims = {"iss": name, "sub": name, "aud": "x", "jti": "j", "iat": now, "exp": now + 60}
@@ -255,6 +255,8 @@ def test_a_login_is_suspended_once(container, alice):
     """Twenty alarms at once suspend once and send one notice."""
     found = together(
         container,
-        lambda tx, _: container.accounts.suspend(tx, alice.id, "login", "fraud", "operator"),
+        lambda tx, _: container.accounts.suspend(
+            tx, alice.id, capability="login", reason="fraud", actor="operator"
+        ),
     )
     assert sorted(found) == [False] * (AT_ONCE - 1) + [True]

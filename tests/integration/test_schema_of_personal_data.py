@@ -170,6 +170,6 @@ def test_secrets_are_withheld_everywhere():
 def test_a_sealed_column_that_nobody_spoke_of_stays_back():
     """Forgetting to say how a sealed column is shown withholds it."""
     (subject,) = [item for item in held() if item.name == "subject"]
-    silent = PersonalTable(subject.model, Personal("test", "test"))
+    silent = PersonalTable(subject.model, Personal(purpose="test", retention="test"))
     assert not {"username", "email", "phone", "profile"} & set(silent.given)
     assert "segment" in silent.given

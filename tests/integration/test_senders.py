@@ -35,24 +35,31 @@ def message(kind=CODE, to="alice@example.com", locale="", target="email", **more
     """Return a message."""
     payload = {"to": to, "code": "12345678"} | more
     return Message(
-        uuid.UUID(int=7),
-        uuid.UUID(int=8),
-        kind,
-        NOW,
-        NOW + timedelta(minutes=10),
-        target,
-        1,
-        None,
-        None,
-        locale,
-        payload,
+        id=uuid.UUID(int=7),
+        delivery=uuid.UUID(int=8),
+        kind=kind,
+        at=NOW,
+        until=NOW + timedelta(minutes=10),
+        target=target,
+        attempts=1,
+        subject=None,
+        client=None,
+        locale=locale,
+        payload=payload,
     )
 
 
 def sender(port, query="", scheme="smtp", user="", texts=TEXTS, alarmed=()):
     """Return a sender to a port of this machine."""
     where = server(f"{scheme}://{user}127.0.0.1:{port}{query}")
-    return SmtpSender(where, texts, "no-reply@bank.example", "Bank & Co", CLOCK, alarmed)
+    return SmtpSender(
+        where=where,
+        texts=texts,
+        sender="no-reply@bank.example",
+        name="Bank & Co",
+        clock=CLOCK,
+        alarmed=alarmed,
+    )
 
 
 def read(envelope):
@@ -255,7 +262,9 @@ def test_a_server_that_drips_is_left_in_time(monkeypatch, kind):
 def test_the_console_prints_what_would_be_sent():
     """Mail and text message, whole."""
     out = []
-    letters = Letters(TEXTS, "no-reply@bank.example", "Bank & Co", CLOCK, ())
+    letters = Letters(
+        texts=TEXTS, sender="no-reply@bank.example", name="Bank & Co", clock=CLOCK, alarmed=()
+    )
     ConsoleSender(letters, TEXTS, out.append).send(message())
     ConsoleSender(None, TEXTS, out.append).send(message(to="+4930123456"))
     assert "mail to alice@example.com" in out[0]

@@ -68,7 +68,9 @@ class World:
     def grant(self, subject, act):
         """Return a grant, as a completed flow gives it."""
         with self.container.store.transaction() as tx:
-            return self.container.authenticators.issue_grant(tx, UUID(subject), self.client, act)
+            return self.container.authenticators.issue_grant(
+                tx, UUID(subject), client=self.client, act=act
+            )
 
     @cached_property
     def operators(self):
@@ -165,7 +167,9 @@ class Person:
         content = {"llr": -0.5, "codes": ["x"], "policy": ""}
         with container.store.transaction() as tx:
             now = container.clock.now()
-            policies.hold_risk(tx, new_id(now), UUID(self.id), content, now)
+            policies.hold_risk(
+                tx, number=new_id(now), subject=UUID(self.id), content=content, now=now
+            )
         return True
 
     def sample(self):

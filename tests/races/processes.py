@@ -68,7 +68,12 @@ class Camera:
     def _read(self, frame):
         seed = int.from_bytes(hashlib.sha256(frame.image).digest()[:4], "big")
         vector = np.full(DLIB.size, 1.0) + np.random.default_rng(seed).normal(0, 0.01, DLIB.size)
-        return Frontal((vector / np.linalg.norm(vector)).astype(np.float32), 1.0, {}, DLIB)
+        return Frontal(
+            vector=(vector / np.linalg.norm(vector)).astype(np.float32),
+            quality=1.0,
+            cues={},
+            model=DLIB,
+        )
 
 
 def open_service(settings, ahead=timedelta()) -> tuple[Container, Any]:
@@ -111,7 +116,7 @@ def _on_host(container, request: Request) -> Answer:
     subject, until = request.body, container.clock.now() + timedelta(days=365)
     try:
         with container.store.transaction() as tx:
-            container.shredding.hold(tx, subject, until, "a duty", "cli")
+            container.shredding.hold(tx, subject, until=until, reason="a duty", actor="cli")
     except LaminaError as refused:
         return Answer(request.name, 409, {"code": refused.code})
     return Answer(request.name, 200, None)

@@ -249,9 +249,11 @@ def test_an_approval_is_given_and_used_once(service):
     with database.transaction() as tx:
         for person in people:
             operators.grant(tx, person, Role.SECURITY_OFFICER)
-    one, other = (Caller(person, scopes, operator=person) for person in people)
+    one, other = (Caller(client=person, scopes=scopes, operator=person) for person in people)
     with database.transaction() as tx:
-        asked = operators.request(tx, one, "keys.destroy", "kek factor 1", {}, "planned")
+        asked = operators.request(
+            tx, one, act="keys.destroy", target="kek factor 1", params={}, reason="planned"
+        )
     number = UUID(asked["id"])
 
     def approve():

@@ -111,7 +111,7 @@ def approved(world):
         with container.store.transaction() as tx:
             container.operators.consume(
                 tx,
-                Caller(UUID(int=9), frozenset(), operator=names["ada"]),
+                Caller(client=UUID(int=9), scopes=frozenset(), operator=names["ada"]),
                 names["approval"],
                 "clients.scopes",
                 str(names["plain"]),

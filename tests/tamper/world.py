@@ -148,18 +148,29 @@ def _first(world, people):
         subject, client = names["alice"], names["shop"]
         session = names["code_row"]
         names["grant"] = container.authenticators.issue_grant(
-            tx, subject, client, "enroll:totp", session
+            tx, subject, client=client, act="enroll:totp", session=session
         )
         for name in ("ada", "dora"):
             container.operators._grant(tx, names[name], Role.SECURITY_OFFICER, "test")
-        container.accounts.suspend(tx, names["bob"], "login", "fraud", "test")
+        container.accounts.suspend(
+            tx, names["bob"], capability="login", reason="fraud", actor="test"
+        )
         container.shredding.hold(
-            tx, names["bob"], container.clock.now() + timedelta(days=400), "law", "test"
+            tx,
+            names["bob"],
+            until=container.clock.now() + timedelta(days=400),
+            reason="law",
+            actor="test",
         )
     with container.store.transaction() as tx:
         officer = _officer(container, names["ada"])
         asked = container.operators.request(
-            tx, officer, "clients.scopes", str(names["plain"]), {"scopes": "introspect"}, "planned"
+            tx,
+            officer,
+            act="clients.scopes",
+            target=str(names["plain"]),
+            params={"scopes": "introspect"},
+            reason="planned",
         )
         names["approval"] = UUID(asked["id"])
     guess(world)
@@ -187,7 +198,7 @@ def _officer(container, subject):
     from service.domain.caller import Caller
     from service.operators.model import ADMIN_SCOPES
 
-    return Caller(UUID(int=9), frozenset(ADMIN_SCOPES), operator=subject)
+    return Caller(client=UUID(int=9), scopes=frozenset(ADMIN_SCOPES), operator=subject)
 
 
 def _second(world, people, gone):
@@ -225,11 +236,15 @@ def _second(world, people, gone):
     with container.store.transaction() as tx:
         held = {"llr": -9.0, "reasons": []}
         policy.hold_risk(
-            tx, new_id(container.clock.now()), names["mallory"], held, container.clock.now()
+            tx,
+            number=new_id(container.clock.now()),
+            subject=names["mallory"],
+            content=held,
+            now=container.clock.now(),
         )
 
 
 def _of(client):
     from service.domain.caller import Caller
 
-    return Caller(client, frozenset())
+    return Caller(client=client, scopes=frozenset())

@@ -132,7 +132,9 @@ def detector(data: bytes) -> bytes:
     scale = _PEAKS[0] / _STEPS
     value = _rounded(graph, value, scale, 0)
     for layer, peak in zip(middle, _PEAKS[1:], strict=True):
-        value = _convolve(graph, value, scale, _filled(layer), _LARGEST_ANYWHERE)
+        value = _convolve(
+            graph, value=value, scale=scale, layer=_filled(layer), largest=_LARGEST_ANYWHERE
+        )
         scale = peak / _STEPS
         value = _rounded(graph, value, scale, 0)
     value = _in_two(graph, value, _filled(last))
@@ -173,14 +175,20 @@ def _build(data: bytes, settle: Settle, largest: int) -> tuple[Graph, str]:
     turned = graph.node("Transpose", ["chips"], {"perm": [0, 3, 1, 2]})
     value = graph.node("DequantizeLinear", [turned, *_point(graph, 1.0, 0)], {})
     value, scale = settle(
-        graph, _convolve(graph, value, 1.0, layers[0].normalized(), largest), True
+        graph,
+        _convolve(graph, value=value, scale=1.0, layer=layers[0].normalized(), largest=largest),
+        True,
     )
     value = graph.node("MaxPool", [value], {"kernel_shape": [3, 3], "strides": [2, 2]})
     value = _rounded(graph, value, scale, 0)
     for (channels, halves), at in zip(BLOCKS, range(1, len(layers), 2), strict=True):
         pair = (layers[at], layers[at + 1])
         value, scale = _block(
-            graph, (value, scale), pair, channels if halves else 0, (settle, largest)
+            graph,
+            source=(value, scale),
+            pair=pair,
+            widen=channels if halves else 0,
+            how=(settle, largest),
         )
     value = graph.node("GlobalAveragePool", [value], {})
     value = graph.node("Flatten", [value], {})
@@ -189,16 +197,29 @@ def _build(data: bytes, settle: Settle, largest: int) -> tuple[Graph, str]:
 
 def _block(
     graph: Graph,
+    *,
     source: tuple[str, float],
     pair: tuple[Convolution, Convolution],
     widen: int,
     how: tuple[Settle, int],
 ) -> tuple[str, float]:
     (value, scale), (settle, largest) = source, how
-    inner, inner_scale = settle(graph, _convolve(graph, value, scale, pair[0], largest), True)
-    inner, _ = settle(graph, _convolve(graph, inner, inner_scale, pair[1], largest), False)
+    inner, inner_scale = settle(
+        graph, _convolve(graph, value=value, scale=scale, layer=pair[0], largest=largest), True
+    )
+    inner, _ = settle(
+        graph,
+        _convolve(graph, value=inner, scale=inner_scale, layer=pair[1], largest=largest),
+        False,
+    )
     if widen:
-        skip = _convolve(graph, value, scale, halving(pair[0].weight.shape[1], widen), largest)
+        skip = _convolve(
+            graph,
+            value=value,
+            scale=scale,
+            layer=halving(pair[0].weight.shape[1], widen),
+            largest=largest,
+        )
         value, _ = settle(graph, skip, True)
     if widen == BLOCKS[-1][0]:
         edges = graph.constant(np.array([0, 0, 0, 0, 0, 0, 1, 1], dtype=np.int64))
@@ -206,7 +227,7 @@ def _block(
     return settle(graph, graph.node("Add", [inner, value], {}), True)
 
 
-def _convolve(graph: Graph, value: str, scale: float, layer: Convolution, largest: int) -> str:
+def _convolve(graph: Graph, *, value: str, scale: float, layer: Convolution, largest: int) -> str:
     peaks = np.abs(layer.weight).max(axis=(1, 2, 3)).astype(np.float64)
     # An empty channel of a skip has no peak; any scale preserves its zeros.
     steps = np.where(peaks > 0, peaks, 1.0) / largest

@@ -40,7 +40,12 @@ from service.throttling.actions import Limits
 
 def _account(row: Subject) -> Account:
     return Account(
-        row.id, row.status, row.segment, row.client_id, row.created_at, row.first_login_at
+        id=row.id,
+        status=row.status,
+        segment=row.segment,
+        client=row.client_id,
+        created_at=row.created_at,
+        first_login_at=row.first_login_at,
     )
 
 
@@ -49,6 +54,7 @@ class Accounts:
 
     def __init__(
         self,
+        *,
         key_store: KeyStore,
         outbox: Outbox,
         audit: AuditLog,
@@ -56,7 +62,9 @@ class Accounts:
         bounds: Bounds = USUAL,
     ) -> None:
         self._limits = Limits(key_store.purpose_key, clock)
-        self._claims = Claims(key_store, self._limits, outbox, audit, clock)
+        self._claims = Claims(
+            key_store=key_store, limits=self._limits, outbox=outbox, audit=audit, clock=clock
+        )
         self.leading = Leading(self._claims)
         self._codes = Codes(self._claims, self._limits, outbox, clock)
         self._outbox = outbox
@@ -97,7 +105,7 @@ class Accounts:
         tx.flush()
         store.added(tx, row.id)
         for name, value in identifiers.items():
-            self._claims.add(tx, caller, row.id, IdentifierType(name), value)
+            self._claims.add(tx, caller, subject=row.id, field=IdentifierType(name), value=value)
         for consent in consents:
             self.give_consent(tx, row.id, consent)
         self._audit.append(
@@ -188,7 +196,7 @@ class Accounts:
         changed = [
             name
             for name, value in sorted((identifiers or {}).items())
-            if self._claims.replace(tx, caller, row, IdentifierType(name), value)
+            if self._claims.replace(tx, caller, row=row, field=IdentifierType(name), value=value)
         ]
         written = None if profile is None else self._profile(profile)
         profile_changed = written is not None and written != row.profile
@@ -208,7 +216,7 @@ class Accounts:
         """Queue a notice to every verified address, or to every known one if none is verified."""
         row = store.get(tx, subject)
         for address in self._claims.reached(tx, row) if row else []:
-            self._outbox.put(tx, kind, subject, {"to": address, **details})
+            self._outbox.put(tx, kind=kind, subject=subject, payload={"to": address, **details})
 
     def label(self, tx: Tx, subject: UUID) -> str:
         """Return the account name for an authenticator app: the username, or an address."""
@@ -245,7 +253,11 @@ class Accounts:
         others = claims.claimants(tx, subject, name)
         store.lock_all(tx, others)
         return self._codes.check(
-            tx, self._served_row(tx, subject, caller), IdentifierType(name), typed, others
+            tx,
+            self._served_row(tx, subject, caller),
+            field=IdentifierType(name),
+            typed=typed,
+            others=others,
         )
 
     def drop_ended(self, tx: Tx, now: datetime) -> int:
@@ -310,7 +322,7 @@ class Accounts:
         """
         return store.consented(tx, subject, purpose, for_share=for_share)
 
-    def suspend(self, tx: Tx, subject: UUID, capability: str, reason: str, actor: str) -> bool:
+    def suspend(self, tx: Tx, subject: UUID, *, capability: str, reason: str, actor: str) -> bool:
         """Suspend a capability and notify the subject; False if it is already suspended."""
         self.lock(tx, subject)
         now = self._clock.now()

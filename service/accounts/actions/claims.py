@@ -29,7 +29,9 @@ from service.throttling.actions import Limits
 from service.throttling.model import AttemptLimit
 
 _PAGE: Final = 200
-NOTICES: Final = AttemptLimit("notice:address", 20, timedelta(days=1), (*[0] * 8, 3600))
+NOTICES: Final = AttemptLimit(
+    name="notice:address", most=20, span=timedelta(days=1), gaps=(*[0] * 8, 3600)
+)
 """For an address that is not verified: eight at once, then one an hour."""
 
 
@@ -37,7 +39,7 @@ class Claims:
     """The identifiers of subjects, by keyed digests of their normal forms."""
 
     def __init__(
-        self, key_store: KeyStore, limits: Limits, outbox: Outbox, audit: AuditLog, clock: Clock
+        self, *, key_store: KeyStore, limits: Limits, outbox: Outbox, audit: AuditLog, clock: Clock
     ) -> None:
         self._key_store = key_store
         self._limits = limits
@@ -58,7 +60,9 @@ class Claims:
         normal = normal_of(field, text)
         return self.digests(tx, field, normal) if normal else []
 
-    def add(self, tx: Tx, caller: Caller, subject: UUID, field: IdentifierType, value: str) -> None:
+    def add(
+        self, tx: Tx, caller: Caller, *, subject: UUID, field: IdentifierType, value: str
+    ) -> None:
         """Claim an identifier for a subject that has none of this kind.
 
         Raises:
@@ -70,11 +74,13 @@ class Claims:
             known = claims.claiming(tx, field.value, digests, caller.segments)
             if any(row.verified and row.id != subject for row in known):
                 raise _taken(field)
-        if not self._write(tx, subject, field, digests, None if field in ADDRESSES else now):
+        if not self._write(
+            tx, subject, field=field, digests=digests, proven=None if field in ADDRESSES else now
+        ):
             raise _taken(field)
 
     def replace(
-        self, tx: Tx, caller: Caller, row: Subject, field: IdentifierType, value: str | None
+        self, tx: Tx, caller: Caller, *, row: Subject, field: IdentifierType, value: str | None
     ) -> bool:
         """Replace an identifier; return False if the normal form stays the same."""
         old = getattr(row, field.value)
@@ -85,7 +91,7 @@ class Claims:
         verified = claims.verified_fields(tx, row.id)
         claims.drop_claim(tx, row.id, field.value)
         if value is not None:
-            self.add(tx, caller, row.id, field, value)
+            self.add(tx, caller, subject=row.id, field=field, value=value)
         setattr(row, field.value, value and kept(field, value))
         if old:
             self._changed(tx, row, field, old, proven=field.value in verified)
@@ -128,7 +134,7 @@ class Claims:
         claims.drop_claim(tx, row.id, field.value)
         setattr(row, field.value, kept(field, getattr(row, field.value)))
         digests = self._digests_of(tx, field, getattr(row, field.value))
-        if not self._write(tx, row.id, field, digests, self._clock.now()):
+        if not self._write(tx, row.id, field=field, digests=digests, proven=self._clock.now()):
             raise VerificationFailed("identifier_held")
         self._audit.append(tx, "identifier.verified", subject=row.id, field=field.value)
         for rival in sorted(rivals):
@@ -167,10 +173,10 @@ class Claims:
             # If it has a normal form but no valid stored form today, the text stays as written.
             setattr(row, field.value, kept(field, text))
         digests = self._digests_of(tx, field, text)
-        if not self._write(tx, subject, field, digests, proven):
+        if not self._write(tx, subject, field=field, digests=digests, proven=proven):
             # Two identifiers now have the same normal form: the second must be verified again.
             claims.drop_claim(tx, subject, field.value)
-            self._write(tx, subject, field, digests, None)
+            self._write(tx, subject, field=field, digests=digests, proven=None)
 
     def reached(self, tx: Tx, row: Subject) -> list[str]:
         """Return the addresses that receive notices: the verified ones, else all known ones.
@@ -189,6 +195,7 @@ class Claims:
         self,
         tx: Tx,
         subject: UUID,
+        *,
         field: IdentifierType,
         digests: Digests,
         proven: datetime | None,
@@ -217,7 +224,12 @@ class Claims:
             to = normal_of(field, old)
             notified = [to] if to and (proven or self._may_notify(tx, to)) else []
         for to in notified:
-            self._outbox.put(tx, "identifier.changed", row.id, {"to": to, "field": field.value})
+            self._outbox.put(
+                tx,
+                kind="identifier.changed",
+                subject=row.id,
+                payload={"to": to, "field": field.value},
+            )
 
     def _may_notify(self, tx: Tx, to: str) -> bool:
         return not self._limits.take(tx, NOTICES, to)
@@ -233,7 +245,7 @@ class Claims:
         self._audit.append(tx, "identifier.lapsed", subject=subject, field=field.value)
         payloads = [{"to": to, "field": field.value} for to in self.reached(tx, row)]
         for payload in payloads or [{"field": field.value}]:
-            self._outbox.put(tx, "identifier.lapsed", subject, payload)
+            self._outbox.put(tx, kind="identifier.lapsed", subject=subject, payload=payload)
 
 
 def address(row: Subject, field: IdentifierType) -> str | None:

@@ -22,13 +22,19 @@ LIFE: Final = timedelta(minutes=10)
 LENGTH: Final = 8
 _HOUR: Final = 3600
 _DAY: Final = timedelta(days=1)
-TO_ADDRESS: Final = AttemptLimit("send:address", 20, _DAY, (0, 30, 120, 600, _HOUR))
+TO_ADDRESS: Final = AttemptLimit(
+    name="send:address", most=20, span=_DAY, gaps=(0, 30, 120, 600, _HOUR)
+)
 """Per segment: five in the first hour, then one an hour; at most twenty until a day is quiet."""
-ANYWHERE: Final = AttemptLimit("send:anywhere", 20, _DAY, (0, 0, 0, 0, _HOUR))
+ANYWHERE: Final = AttemptLimit(name="send:anywhere", most=20, span=_DAY, gaps=(0, 0, 0, 0, _HOUR))
 """Over all segments, silently: a client must not learn about requests of other clients."""
-OF_SUBJECT: Final = AttemptLimit("send:subject", 40, _DAY, (0, 0, 0, 30, 60, 120, 300, 600, _HOUR))
-OF_CLIENT: Final = AttemptLimit("send:client", 3600, timedelta(hours=1), rolling=False)
-GUESSES: Final = AttemptLimit("guess", 5, timedelta(hours=1))
+OF_SUBJECT: Final = AttemptLimit(
+    name="send:subject", most=40, span=_DAY, gaps=(0, 0, 0, 30, 60, 120, 300, 600, _HOUR)
+)
+OF_CLIENT: Final = AttemptLimit(
+    name="send:client", most=3600, span=timedelta(hours=1), rolling=False
+)
+GUESSES: Final = AttemptLimit(name="guess", most=5, span=timedelta(hours=1))
 """Per address of a subject, regardless of how many codes were sent."""
 
 
@@ -57,7 +63,7 @@ class Codes:
             setting = "LAMINA_SMTP_URL" if field is IdentifierType.EMAIL else "LAMINA_SMS_URL"
             detail = f"Delivery to this address is not configured: {setting} is not set."
             raise Unavailable("delivery_not_configured", detail, _HOUR)
-        quiet = self._reserve(tx, row, field, to, client)
+        quiet = self._reserve(tx, row, field=field, to=to, client=client)
         claims.drop_code(tx, row.id, field.value)
         code = opaque.digits(LENGTH)
         pending = VerificationCode(
@@ -68,12 +74,23 @@ class Codes:
         tx.flush()
         owner = self._claims.owner(tx, row, field)
         if owner is None and not quiet:
-            self._outbox.put(tx, "identifier.verification", row.id, {"to": to, "code": code}, LIFE)
+            self._outbox.put(
+                tx,
+                kind="identifier.verification",
+                subject=row.id,
+                payload={"to": to, "code": code},
+                life=LIFE,
+            )
         elif owner is not None and not quiet:
-            self._outbox.put(tx, "identifier.claimed", owner, {"to": to, "field": field.value})
+            self._outbox.put(
+                tx,
+                kind="identifier.claimed",
+                subject=owner,
+                payload={"to": to, "field": field.value},
+            )
 
     def check(
-        self, tx: Tx, row: Subject, field: IdentifierType, typed: str, others: list[UUID]
+        self, tx: Tx, row: Subject, *, field: IdentifierType, typed: str, others: list[UUID]
     ) -> bool:
         """Check a code; the attempt counts if the caller commits, whether or not the code matches.
 
@@ -107,7 +124,7 @@ class Codes:
         return in_force(pending.expires_at, self._clock.now(), LIFE)
 
     def _reserve(
-        self, tx: Tx, row: Subject, field: IdentifierType, to: str, client: UUID | None
+        self, tx: Tx, row: Subject, *, field: IdentifierType, to: str, client: UUID | None
     ) -> bool:
         """Count a send; return True if it must look sent but nothing may be delivered."""
         name = f"{field.value}|{to}"

@@ -15,13 +15,13 @@ from service.store.engine import Tx
 def account_of(row: Any) -> Account:  # noqa: ANN401 - a row of named columns
     """Return the account of a row, from its columns that are not sealed."""
     return Account(
-        row.id,
-        row.status,
-        row.segment,
-        row.client_id,
-        row.created_at,
-        row.first_login_at,
-        bool(row.suspended),
+        id=row.id,
+        status=row.status,
+        segment=row.segment,
+        client=row.client_id,
+        created_at=row.created_at,
+        first_login_at=row.first_login_at,
+        suspended=bool(row.suspended),
     )
 
 
@@ -54,7 +54,9 @@ class Leading:
         field, normal = identify(typed) or (IdentifierType.USERNAME, "")
         digests = self._claims.digests(tx, field, normal)
         segments = unproven if field is IdentifierType.EMAIL else ()
-        account = account_of(leads.led_to(tx, field.value, digests, ids.DECOY, segments))
+        account = account_of(
+            leads.led_to(tx, field=field.value, digests=digests, decoy=ids.DECOY, unproven=segments)
+        )
         names = (
             f"identifier:{field.value}:{normal or typed.strip().casefold()}",
             f"subject:{account.id}",
@@ -71,7 +73,13 @@ class Leading:
             digests: The digests of the address, from `find`.
             unproven: As in `find`.
         """
-        row = leads.led_to(tx, IdentifierType.EMAIL.value, digests, ids.DECOY, unproven)
+        row = leads.led_to(
+            tx,
+            field=IdentifierType.EMAIL.value,
+            digests=digests,
+            decoy=ids.DECOY,
+            unproven=unproven,
+        )
         if row.id != subject:
             return Lead.NOWHERE
         return Lead.CLAIM if row.lead_verified_at is None else Lead.PROOF

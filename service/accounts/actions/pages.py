@@ -24,7 +24,7 @@ _BY_CLAIM: Final = (
 
 
 def subjects(
-    tx: Tx, caller: Caller, page: PageRequest, status: str, segment: str | None
+    tx: Tx, caller: Caller, *, page: PageRequest, status: str, segment: str | None
 ) -> dict[str, Any]:
     """Return a page of the subjects that a caller serves, oldest first, without sealed data.
 
@@ -39,7 +39,9 @@ def subjects(
         Forbidden: The caller does not serve the segment.
     """
     segments = (segment_of(caller, segment),) if segment else caller.segments
-    rows = listed.page(tx, segments, status, page.after or _FIRST, page.fetched)
+    rows = listed.page(
+        tx, segments=segments, status=status, after=page.after or _FIRST, limit=page.fetched
+    )
 
     def view(row: Any) -> dict[str, Any] | None:  # noqa: ANN401 - a row of named columns
         return _subject(row) if listed.is_sound(tx, row) else None

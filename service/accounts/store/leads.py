@@ -75,7 +75,7 @@ _BY_CLAIM: Final = _led_to(_OWNER, _ONLY_CLAIMANT)
 
 
 def led_to(
-    tx: Tx, field: str, digests: Digests, decoy: UUID, unproven: Collection[str] = ()
+    tx: Tx, *, field: str, digests: Digests, decoy: UUID, unproven: Collection[str] = ()
 ) -> Any:  # noqa: ANN401 - a row of named columns
     """Return the subject that an identifier leads to, else the decoy: one row at equal cost.
 

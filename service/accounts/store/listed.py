@@ -24,7 +24,9 @@ _PAGE: Final = (
 )
 
 
-def page(tx: Tx, segments: Collection[str], status: str, after: UUID, limit: int) -> Sequence[Any]:
+def page(
+    tx: Tx, *, segments: Collection[str], status: str, after: UUID, limit: int
+) -> Sequence[Any]:
     """Return subjects of some segments after an id, by id, including rows that fail authentication.
 
     Each segment is read through the index, at most one page: one condition over several segments

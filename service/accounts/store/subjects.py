@@ -45,8 +45,8 @@ class Subject(Authentic, Base):
     __table_args__ = (Index("ix_subject_listed", "segment", "status", "id"),)
     __members__ = ("status", "segment", "client_id", "created_at", "first_login_at")
     __personal__ = Personal(
-        "who the person is, how they are reached and found",
-        "until erasure",
+        purpose="who the person is, how they are reached and found",
+        retention="until erasure",
         of=lambda columns, whose: columns.id == whose.subject,
         shown={"username": plainly, "email": plainly, "phone": plainly, "profile": as_json},
     )
@@ -91,8 +91,8 @@ class SubjectIndex(Authentic, Base):
         ),
     )
     __personal__ = Personal(
-        "to find the person by an identifier without storing it in the clear",
-        "until the identifier changes, or erasure",
+        purpose="to find the person by an identifier without storing it in the clear",
+        retention="until the identifier changes, or erasure",
         withheld={"digest": "a keyed digest of the identifier, which is given with the subject"},
     )
 
@@ -113,9 +113,9 @@ class VerificationCode(Authentic, Base):
     __until__ = "expires_at"
     __table_args__ = (UniqueConstraint("subject_id", "field"),)
     __personal__ = Personal(
-        "to verify that the person reads the address",
-        "until another code is sent, the address changes or is verified, or erasure; it counts "
-        "for 10 minutes",
+        purpose="to verify that the person reads the address",
+        retention="until another code is sent, the address changes or is verified, or erasure; "
+        "it counts for 10 minutes",
         withheld={"code": "the code verifies the address, and was sent there"},
     )
 
@@ -155,8 +155,9 @@ class Consent(Authentic, Base):
         ),
     )
     __personal__ = Personal(
-        "to prove consent and its withdrawal",
-        "until erasure; of withdrawn consents the newest 200, as the log records the others",
+        purpose="to prove consent and its withdrawal",
+        retention="until erasure; of withdrawn consents the newest 200, "
+        "as the log records the others",
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -176,7 +177,9 @@ class Suspension(Authentic, Base):
     __tablename__ = "suspension"
     __members__ = ("subject_id", "capability", "reason", "since")
     __table_args__ = (UniqueConstraint("subject_id", "capability"),)
-    __personal__ = Personal("to keep a capability from being used", "until it is lifted")
+    __personal__ = Personal(
+        purpose="to keep a capability from being used", retention="until it is lifted"
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
@@ -190,7 +193,7 @@ _INDEX: Final = table_of(SubjectIndex)
 
 def suspend(tx: Tx, values: Mapping[str, object]) -> bool:
     """Suspend a capability; return False if it is already suspended."""
-    return insert_once(tx, Suspension, values)
+    return insert_once(tx, model=Suspension, values=values)
 
 
 def lift(tx: Tx, subject: UUID, capability: str) -> bool:
@@ -211,7 +214,7 @@ def suspensions(
 
 def add_digest(tx: Tx, values: Mapping[str, object]) -> bool:
     """Add a digest of a claim; return False if another subject holds the identifier."""
-    return insert_once(tx, SubjectIndex, values)
+    return insert_once(tx, model=SubjectIndex, values=values)
 
 
 def drop_contact(tx: Tx, subject: UUID) -> None:

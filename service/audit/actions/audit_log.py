@@ -115,7 +115,7 @@ class AuditLog:
                 is not the calling client, the leaf also names the client, as `via`.
             data: Further data to store.
         """
-        values = self._leaf(tx, kind, subject, actor, data)
+        values = self._leaf(tx, kind=kind, subject=subject, actor=actor, data=data)
         leaves = tx.info.setdefault(_LEAVES, [])
         if not leaves:
             tx.info.setdefault(ENDINGS, []).append(self.close)
@@ -128,7 +128,7 @@ class AuditLog:
         leaves, changed = tx.info.pop(_LEAVES, []), taken(tx)
         if changed:
             key = sealer_of(tx).purpose_key(tx, notes.PURPOSE)
-            another = partial(self._leaf, tx, notes.CHANGED, None, None, {})
+            another = partial(self._leaf, tx, kind=notes.CHANGED, subject=None, actor=None, data={})
             notes.attach(key, leaves, changed, another)
         if leaves:
             store.add(tx, leaves)
@@ -138,7 +138,7 @@ class AuditLog:
         tx.info[_ACTOR] = str(client)
 
     def _leaf(
-        self, tx: Tx, kind: str, subject: UUID | None, actor: str | None, data: dict[str, Any]
+        self, tx: Tx, *, kind: str, subject: UUID | None, actor: str | None, data: dict[str, Any]
     ) -> dict[str, Any]:
         now, caller = self._clock.now(), who_acts()
         if actor is None:
@@ -251,7 +251,7 @@ class AuditLog:
         keys, kept, broken = self._kept(tx)
         length, found = 0, [broken] if broken else []
         try:
-            length = model.walk(_placed(tx), keys, kept, remembered)
+            length = model.walk(_placed(tx), keys=keys, kept=kept, remembered=remembered)
         except ChainBroken as error:
             found.append(error)
         found += self._uncovered(tx, keys)
@@ -277,7 +277,13 @@ class AuditLog:
             try:
                 recent = [point for point in remembered if point.position > start]
                 tip = [row for row in kept[-1:] if row.position > start]
-                model.walk(_placed(tx, start), keys, tip, recent, Point(start, head))
+                model.walk(
+                    _placed(tx, start),
+                    keys=keys,
+                    kept=tip,
+                    remembered=recent,
+                    start=Point(start, head),
+                )
             except ChainBroken as error:
                 found.append(error)
         return min(found, key=_place, default=None)

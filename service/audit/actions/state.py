@@ -31,7 +31,7 @@ _LATELY: Final = 20_000
 _LEAST: Final = UUID(int=0)
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Known:
     """The log's records of one row, independent of their order within one moment.
 
@@ -108,7 +108,7 @@ _Heard = dict[tuple[str, str], _Known]
 """Records by table and row key."""
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Comparison:
     """The result of a comparison.
 
@@ -268,7 +268,7 @@ class RowState:
                 unread = isinstance(row, scanning.Unreadable)
                 name = row.name if unread else shape.name_of(shape.of_row(row))
                 note = known.pop((shape.table.name, name), None)
-                self._hold(tx, shape, row, note, done)
+                self._hold(tx, shape=shape, row=row, note=note, done=done)
                 if note is not None and note.fault:
                     done.add(shape.table.name, name, note.fault)
         for (table, name), note in known.items():
@@ -284,13 +284,14 @@ class RowState:
             if note.broken:
                 done.add(table, name, note.fault)
             if shape is not None and row is not None:
-                self._hold(tx, shape, row, note, done)
+                self._hold(tx, shape=shape, row=row, note=note, done=done)
             elif not note.ends:
                 self._missing(table, name, note, done)
 
     def _hold(
         self,
         tx: Tx,
+        *,
         shape: Shape,
         row: Any,  # noqa: ANN401
         note: _Known | None,

@@ -76,8 +76,8 @@ class AuthenticatorRow(Authentic, Base):
         ),
     )
     __personal__ = Personal(
-        "to verify that it is this person who signs in",
-        "its verifier: until revoked or erased; the record of it: 400 days after "
+        purpose="to verify that it is this person who signs in",
+        retention="its verifier: until revoked or erased; the record of it: 400 days after "
         "its last use; unconfirmed, an hour",
         withheld={
             "verifier": "password: its hash; totp: the shared secret; face: template vectors. "
@@ -110,8 +110,8 @@ class UsedStep(Noted, Base):
 
     __tablename__ = "totp_used_step"
     __personal__ = Personal(
-        "to accept each code once",
-        "10 minutes; the newest, as long as the authenticator",
+        purpose="to accept each code once",
+        retention="10 minutes; the newest, as long as the authenticator",
         of=through("authenticator_id"),
     )
 
@@ -139,8 +139,8 @@ class Grant(Authentic, Base):
     __until__ = "expires_at"
     __table_args__ = (UniqueConstraint("digest"),)
     __personal__ = Personal(
-        "to allow one change, once",
-        "5 minutes",
+        purpose="to allow one change, once",
+        retention="5 minutes",
         withheld={"digest": "a digest of the grant, which was shown once"},
     )
 
@@ -255,7 +255,7 @@ def _first(tx: Tx, rows: Sequence[Any], subject: UUID, kind: str) -> Any:  # noq
 
 
 def verifiers(
-    tx: Tx, subject: UUID, decoy: UUID, kind: str, most: int
+    tx: Tx, subject: UUID, *, decoy: UUID, kind: str, most: int
 ) -> tuple[list[Any], list[Any]]:
     """Return the active rows of a type, oldest first, and the decoy's for each one missing.
 
@@ -283,7 +283,11 @@ def opened(tx: Tx, row: Any) -> bytes:  # noqa: ANN401 - a row of named columns
     """Return the verifier of a row; raises OpenError or KeyUnavailable."""
     bound = f"{row.type}|{row.status}".encode()
     context = FieldContext(
-        "authenticator", "verifier", subject_owner(row.subject_id), row.id, bound
+        table="authenticator",
+        column="verifier",
+        owner=subject_owner(row.subject_id),
+        row=row.id,
+        extra=bound,
     )
     return open_value(tx, AuthenticatorRow.verifier.key_class(row), context, row.verifier)
 
@@ -326,7 +330,9 @@ def established(tx: Tx, authenticators: Collection[UUID], before: datetime) -> f
 def use_step(tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
     """Accept a time step once; return False if it or a later acceptable one was used."""
     values = {"authenticator_id": authenticator, "step": step}
-    return insert_once(tx, UsedStep, values, _NEW_STEP, {"b_newest": newest})
+    return insert_once(
+        tx, model=UsedStep, values=values, unless=_NEW_STEP, bound={"b_newest": newest}
+    )
 
 
 def newest_step(tx: Tx, authenticator: UUID) -> int:
@@ -340,8 +346,8 @@ def touch(tx: Tx, authenticator: UUID, now: datetime) -> bool:
     return tx.execute(_TOUCH, {"b_id": authenticator, "b_now": now}).first() is not None
 
 
-def use_grant(  # noqa: PLR0913, PLR0917 - what a grant is bound to
-    tx: Tx, digest: bytes, subject: UUID, client: UUID, act: str, now: datetime, latest: datetime
+def use_grant(  # noqa: PLR0913 - what a grant is bound to
+    tx: Tx, *, digest: bytes, subject: UUID, client: UUID, act: str, now: datetime, latest: datetime
 ) -> tuple[UUID | None] | None:
     """Use a grant; return None if it is expired, used, or not for this act.
 

@@ -24,8 +24,8 @@ class RecoveryCode(Authentic, Base):
     __tablename__ = "recovery_code"
     __members__ = ("authenticator_id", "subject_id", "used_at")
     __personal__ = Personal(
-        "to verify the person when other authenticators are lost",
-        "until the set is replaced, revoked or erased",
+        purpose="to verify the person when other authenticators are lost",
+        retention="until the set is replaced, revoked or erased",
         withheld={"digest": "a digest of the code, which was shown once"},
     )
 
@@ -44,7 +44,7 @@ _CODE: Final = reading(RecoveryCode).where(RecoveryCode.id == bindparam("b_id"))
 
 
 def add(
-    tx: Tx, authenticator: UUID, subject: UUID, digests: Iterable[bytes], now: datetime
+    tx: Tx, *, authenticator: UUID, subject: UUID, digests: Iterable[bytes], now: datetime
 ) -> None:
     """Insert the codes of a set."""
     for digest in digests:

@@ -132,6 +132,7 @@ class FaceFactor(TypedFactor):
 
     def __init__(
         self,
+        *,
         authenticators: Authenticators,
         reader: EnginePool,
         clock: Clock,
@@ -201,7 +202,13 @@ class FaceFactor(TypedFactor):
         frames = presented["frames"]
         challenge = orjson.loads(pending.secret)
         present = self.mode((challenge.get("segment", "default"),))
-        gestures = answer(challenge, presented["challenge_id"], frames, now, present)
+        gestures = answer(
+            challenge,
+            challenge_id=presented["challenge_id"],
+            frames=frames,
+            now=now,
+            present=present,
+        )
         readings = self._read(frames, gestures, ENROLLMENT)
         if len(readings) < ENROLLED_FRAMES:
             detail = (
@@ -214,7 +221,9 @@ class FaceFactor(TypedFactor):
         except FaceMismatch:
             raise VerificationFailed("face_frames_differ") from None
         used = Used(secret, _marks(readings), transcribed(challenge, frames))
-        return Match(pending.authenticator, used, template, aside=cut_off(frames))
+        return Match(
+            authenticator=pending.authenticator, used=used, verifier=template, aside=cut_off(frames)
+        )
 
     def repeat(self, tx: Tx, pending: Verifier) -> dict[str, Any]:
         """Replace the used challenge of a pending face, or revoke it after too many."""
@@ -261,7 +270,11 @@ class FaceFactor(TypedFactor):
         frames = presented.values["frames"]
         present = self.mode(presented.segments)
         gestures = answer(
-            presented.challenge, presented.values["challenge_id"], frames, now, present
+            presented.challenge,
+            challenge_id=presented.values["challenge_id"],
+            frames=frames,
+            now=now,
+            present=present,
         )
         if material is None:
             raise VerificationFailed("no_face")
@@ -275,8 +288,8 @@ class FaceFactor(TypedFactor):
         except BadTemplate:
             raise VerificationFailed("face_of_another_model") from None
         return Match(
-            material.verifier.authenticator,
-            Used(b"", added, {}),
+            authenticator=material.verifier.authenticator,
+            used=Used(b"", added, {}),
             llr=score.llr,
             readings=_readings(score, readings, Mode(presented.challenge["mode"])),
         )
@@ -303,7 +316,10 @@ class FaceFactor(TypedFactor):
             return scored.refused(replayed.reason)
         if material is None:
             return scored.refused("no_face")
-        return replace(scored, match=Match(known.verifier.authenticator, Used(b"", added, {})))
+        return replace(
+            scored,
+            match=Match(authenticator=known.verifier.authenticator, used=Used(b"", added, {})),
+        )
 
     def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
         """Return the marks of a match's pictures as a JSON value."""

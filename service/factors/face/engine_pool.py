@@ -138,7 +138,13 @@ class EnginePool:
 
 def _still(engine: FaceEngine, frame: Frame, policy: QualityPolicy) -> Frontal:
     reading = engine.read(frame.image, policy)
-    return Frontal(reading.vector, reading.quality, reading.cues, reading.model, reading.mark)
+    return Frontal(
+        vector=reading.vector,
+        quality=reading.quality,
+        cues=reading.cues,
+        model=reading.model,
+        marks=reading.mark,
+    )
 
 
 def _advised(number: int | None, read: Callable[[], T]) -> T:

@@ -134,6 +134,7 @@ def cut_off(frames: Sequence[Frame]) -> tuple[Fault, ...]:
 
 def answer(
     challenge: Mapping[str, Any],
+    *,
     challenge_id: str,
     frames: Sequence[Frame],
     now: datetime,

@@ -21,6 +21,7 @@ class FaceScores:
 
     def __init__(
         self,
+        *,
         database: Store,
         accounts: Accounts,
         throttling: Throttling,

@@ -19,8 +19,8 @@ class TemplateSecret(Base):
 
     __tablename__ = "face_template_secret"
     __personal__ = Personal(
-        "to keep a stolen face template from being compared with other faces",
-        "as long as the template; until consent is withdrawn",
+        purpose="to keep a stolen face template from being compared with other faces",
+        retention="as long as the template; until consent is withdrawn",
         withheld={
             "secret": "random bytes that the template is transformed with",
             "seen": "marks of the pictures accepted last, so that none counts twice",

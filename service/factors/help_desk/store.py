@@ -69,8 +69,8 @@ class Recovery(Authentic, Base):
         ),
     )
     __personal__ = Personal(
-        "to restore access to a person without authenticators, once two operators agreed",
-        "400 days after its end, or until erasure; the log, permanently",
+        purpose="to restore access to a person without authenticators, once two operators agreed",
+        retention="400 days after its end, or until erasure; the log, permanently",
         withheld={
             "address": "a keyed digest of the address, which is given with the subject",
             "digest": "a keyed digest of the code, which was sent to the address",
@@ -107,7 +107,7 @@ _SENT: Final = select(*lead(Recovery)).select_from(
 
 def add(tx: Tx, values: Mapping[str, Any]) -> bool:
     """Add a recovery; return False if the subject has an open one."""
-    return insert_once(tx, Recovery, values)
+    return insert_once(tx, model=Recovery, values=values)
 
 
 def under_way(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None

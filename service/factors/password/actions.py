@@ -105,7 +105,11 @@ class PasswordFactor(TypedFactor):
             raise VerificationFailed("password_mismatch") from None
         except HasherBusy:
             raise _busy() from None
-        return Match(material.authenticator, None, renewed.encode() if renewed else None)
+        return Match(
+            authenticator=material.authenticator,
+            used=None,
+            verifier=renewed.encode() if renewed else None,
+        )
 
     def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Record the use."""

@@ -81,7 +81,7 @@ class RecoveryCodeFactor(TypedFactor):
 
     def load(self, tx: Tx, subject: UUID) -> Material | None:
         """Read the unused digests, or the decoy's."""
-        return self._authenticators.codes(tx, subject, self._decoy, TYPE, CODES)
+        return self._authenticators.codes(tx, subject, decoy=self._decoy, kind=TYPE, most=CODES)
 
     def check(self, material: Material | None, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - codes do not age
         """Find the code among the unused ones; all are compared."""
@@ -94,7 +94,7 @@ class RecoveryCodeFactor(TypedFactor):
         found = [code for code, digest in codes if opaque.equal(digest, wanted)]
         if authenticator is None or not found:
             raise VerificationFailed("recovery_code_mismatch")
-        return Match(authenticator, found[0])
+        return Match(authenticator=authenticator, used=found[0])
 
     def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
         """Return the id of the matched code as a JSON value."""

@@ -158,7 +158,13 @@ class TotpFactor(TypedFactor):
         code, found = presented.values["code"], None
         for verifier in (*material.own, *material.spare):
             kept = orjson.loads(verifier.secret)
-            step = match(kept["secret"], code, unix(now), kept["offset"], _form_of(kept))
+            step = match(
+                kept["secret"],
+                code=code,
+                unix_now=unix(now),
+                offset=kept["offset"],
+                form=_form_of(kept),
+            )
             if step is not None and found is None and verifier in material.own:
                 found = verifier, kept, step
         if found is None:
@@ -167,7 +173,7 @@ class TotpFactor(TypedFactor):
         moved = None
         if step.offset != kept["offset"]:
             moved = _pack(kept["secret"], step.offset, _form_of(kept))
-        return Match(verifier.authenticator, step, moved)
+        return Match(authenticator=verifier.authenticator, used=step, verifier=moved)
 
     def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
         """Return the matched step as a JSON value."""

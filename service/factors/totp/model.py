@@ -83,7 +83,7 @@ _USUAL: Final = CodeForm()
 
 
 def match(
-    secret: str, code: str, unix_now: int, offset: int, form: CodeForm = _USUAL
+    secret: str, *, code: str, unix_now: int, offset: int, form: CodeForm = _USUAL
 ) -> MatchedStep | None:
     """Find the step of a code among the three around now plus the learned offset.
 

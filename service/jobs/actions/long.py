@@ -70,7 +70,7 @@ class JobRate:
     max_latency: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Progress:
     """The progress of a job."""
 
@@ -101,6 +101,7 @@ class LongJobs:
 
     def __init__(
         self,
+        *,
         database: Store,
         plans: Mapping[str, Plan],
         clock: Clock,
@@ -215,12 +216,16 @@ class LongJobs:
             if begun is None:
                 return self.view(tx, number)
         kind, params, lock = begun
-        progress, at = Progress(0), time.monotonic()
+        progress, at = Progress(total=0), time.monotonic()
         try:
             work = self._plans[kind](params)
             progress.total = work.total()
             self._steps(
-                work, progress, pace or JobRate(), watch, None if helper else (number, lock)
+                work,
+                progress=progress,
+                pace=pace or JobRate(),
+                watch=watch,
+                record=None if helper else (number, lock),
             )
             report = dict(work.finish()) | {"bad": progress.bad, "failed": progress.failed}
         except Exception as error:  # noqa: BLE001 - a job left open would be restarted forever
@@ -295,7 +300,7 @@ class LongJobs:
                 raise
             except Exception as error:  # noqa: BLE001 - as above; the other jobs run
                 report = _why(kind, error) | {"failed": 0}
-                self._end(number, "", Progress(0, failed=1), report, helper=False)
+                self._end(number, "", Progress(total=0, failed=1), report, helper=False)
         return done
 
     def _loop(self) -> None:
@@ -318,12 +323,13 @@ class LongJobs:
 
     def _lock(self, tx: Tx, lock: str) -> None:
         now = self._clock.now()
-        if not store.take(tx, lock, self._holder, now, now + _LEASE):
+        if not store.take(tx, name=lock, holder=self._holder, now=now, until=now + _LEASE):
             raise Conflict("job_running", "Another process does this already; wait for it.")
 
     def _steps(
         self,
         work: Work,
+        *,
         progress: Progress,
         pace: JobRate,
         watch: Watch | None,

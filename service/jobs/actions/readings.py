@@ -53,6 +53,7 @@ class Readings:
 
     def __init__(
         self,
+        *,
         clock: Clock,
         audit: AuditLog,
         outbox: Outbox,
@@ -83,7 +84,9 @@ class Readings:
         elif not self._alarmed:
             off = {item.name: item.seconds for item in findings}
             logs.get().error("clocks_disagree")
-            self._outbox.put(tx, "alarm.clocks_disagree", None, {"seconds": off})
+            self._outbox.put(
+                tx, kind="alarm.clocks_disagree", subject=None, payload={"seconds": off}
+            )
         self._alarmed = not sure
         return sure
 

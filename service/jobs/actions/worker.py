@@ -32,7 +32,7 @@ def _ignore(_name: str, _seconds: float, _failed: bool) -> None:  # noqa: FBT001
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Task:
     """A periodic task: its interval, and its work in one transaction (returns the number of rows).
 
@@ -79,6 +79,7 @@ class Jobs:
 
     def __init__(
         self,
+        *,
         database: Store,
         tasks: Sequence[Task],
         clock: Clock,
@@ -112,7 +113,7 @@ class Jobs:
         """
         now = self._clock.now()
         with self._database.transaction() as tx:
-            if not store.take(tx, _NAME, self._holder, now, now + _LEASE):
+            if not store.take(tx, name=_NAME, holder=self._holder, now=now, until=now + _LEASE):
                 return {}
             sure = self.readings is None or self.readings.agree(tx)
         done = {}

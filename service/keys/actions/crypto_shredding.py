@@ -28,7 +28,7 @@ SUBJECT_CLASSES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Erased:
     """The result of an erasure."""
 
@@ -54,11 +54,22 @@ class Erased:
 
     def entry(self) -> Entry:
         """Return the ledger entry of the erasure."""
-        return tombstone_entry(self.id, self.subject, self.classes, self.erased_at, self.horizon)
+        return tombstone_entry(
+            self.id,
+            subject=self.subject,
+            classes=self.classes,
+            erased_at=self.erased_at,
+            horizon=self.horizon,
+        )
 
 
 def tombstone_entry(
-    tombstone: UUID, subject: UUID, classes: Iterable[str], erased_at: datetime, horizon: datetime
+    tombstone: UUID,
+    *,
+    subject: UUID,
+    classes: Iterable[str],
+    erased_at: datetime,
+    horizon: datetime,
 ) -> Entry:
     """Return the ledger entry of an erasure."""
     return {
@@ -82,6 +93,7 @@ class Shredding:
 
     def __init__(
         self,
+        *,
         records: RecordKeys,
         audit: AuditLog,
         clock: Clock,
@@ -94,7 +106,7 @@ class Shredding:
         self._retention = retention
         self._lock = lock
 
-    def hold(self, tx: Tx, subject: UUID, until: datetime, reason: str, actor: str) -> None:
+    def hold(self, tx: Tx, subject: UUID, *, until: datetime, reason: str, actor: str) -> None:
         """Place a legal hold that refuses every erasure of a subject until a date.
 
         Raises:
@@ -170,7 +182,15 @@ class Shredding:
             classes=list(chosen),
             data_keys=keys,
         )
-        erased = Erased(number, subject, chosen, keys, now, horizon, certificate)
+        erased = Erased(
+            id=number,
+            subject=subject,
+            classes=chosen,
+            data_keys=keys,
+            erased_at=now,
+            horizon=horizon,
+            certificate=certificate,
+        )
         self._audit.keep(tx, erased.entry())
         return erased
 
@@ -206,6 +226,12 @@ class Shredding:
     def entries(self, tx: Tx) -> list[Entry]:
         """Return a ledger entry for each erasure in the database."""
         return [
-            tombstone_entry(row.id, row.subject_id, row.classes, row.erased_at, row.horizon)
+            tombstone_entry(
+                row.id,
+                subject=row.subject_id,
+                classes=row.classes,
+                erased_at=row.erased_at,
+                horizon=row.horizon,
+            )
             for row in store.tombstones(tx)
         ]

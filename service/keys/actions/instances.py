@@ -23,7 +23,13 @@ class Instances:
     """Writes the heartbeat of this process and lists all instances."""
 
     def __init__(
-        self, database: Store, key_store: KeyStore, signing: SigningKeys, clock: Clock, label: str
+        self,
+        *,
+        database: Store,
+        key_store: KeyStore,
+        signing: SigningKeys,
+        clock: Clock,
+        label: str,
     ) -> None:
         self._database = database
         self._key_store = key_store

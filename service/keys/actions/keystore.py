@@ -227,7 +227,7 @@ class KeyStore:
         return key
 
     def key(
-        self, session: Session, key_class: str, owner: Owner, generation: int, peers: Peers
+        self, session: Session, *, key_class: str, owner: Owner, generation: int, peers: Peers
     ) -> DataKey:
         """Return the data key of a cell; keys of its peers are loaded in the same statement.
 
@@ -302,7 +302,9 @@ class KeyStore:
         if generation is None:
             key = self.newest_key(session, ROWS_CLASS, ROWS_OWNER)
         else:
-            key = self.key(session, ROWS_CLASS, ROWS_OWNER, generation, tuple)
+            key = self.key(
+                session, key_class=ROWS_CLASS, owner=ROWS_OWNER, generation=generation, peers=tuple
+            )
         made = RowKey(key.derive("rows"), key.generation)
         # A key created by this transaction may still roll back, so it is not cached.
         if data_key_name(ROWS_CLASS, ROWS_OWNER, key.generation) in self._kept:

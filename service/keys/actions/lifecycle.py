@@ -61,6 +61,7 @@ class Lifecycle:
 
     def __init__(
         self,
+        *,
         key_store: KeyStore,
         signing: SigningKeys,
         instances: Instances,
@@ -132,7 +133,7 @@ class Lifecycle:
             raise NotFound("no_pending_key", f"no kek of class {key_class} is pending")
         newest, now = pending[-1], self._clock.now()
         name = key_name("kek", key_class, newest.version)
-        require_held(self._instances.listed(tx), now, name, key_class)
+        require_held(self._instances.listed(tx), now=now, name=name, key_class=key_class)
         for row in rows:
             if row.status == KekStatus.ACTIVE:
                 row.status, row.changed_at = KekStatus.RETIRING, now
@@ -161,7 +162,7 @@ class Lifecycle:
         return done
 
     def schedule_destruction(
-        self, tx: Tx, key_class: str, version: int, grace: timedelta, actor: str
+        self, tx: Tx, *, key_class: str, version: int, grace: timedelta, actor: str
     ) -> Destruction:
         """Schedule a retired KEK for destruction after a grace period; return when it is gone.
 
@@ -288,7 +289,7 @@ class Lifecycle:
         newest = pending[-1]
         require_settled(newest.created_at, now, JWKS_LIFE, f"signing key {newest.kid}")
         name = key_name("signing", newest.kid)
-        require_held(self._instances.listed(tx), now, name, "signing")
+        require_held(self._instances.listed(tx), now=now, name=name, key_class="signing")
         for row in rows:
             if row.status == SigningStatus.ACTIVE:
                 row.status, row.changed_at = SigningStatus.VERIFY_ONLY, now
@@ -322,7 +323,13 @@ class Lifecycle:
 
     def _require_index(self, tx: Tx, version: int, status: IndexStatus) -> None:
         name = key_name("index", version)
-        require_held(self._instances.listed(tx), self._clock.now(), name, INDEX_CLASS, status)
+        require_held(
+            self._instances.listed(tx),
+            now=self._clock.now(),
+            name=name,
+            key_class=INDEX_CLASS,
+            status=status,
+        )
 
     def _set_index(self, tx: Tx, version: int, status: IndexStatus, actor: str) -> None:
         row = store.index_key(tx, version)

@@ -198,7 +198,9 @@ class Moving:
 
     def _rewrap(self, tx: Tx, after: UUID, key_class: str) -> RotationPage:
         new = self._key_store.active_kek(key_class)
-        rows = rotation.foreign_deks(tx, key_class, new.version, after, PAGE)
+        rows = rotation.foreign_deks(
+            tx, key_class=key_class, kek_version=new.version, after=after, limit=PAGE
+        )
         page, done = RotationPage(last=rows[-1].row if rows else None), []
         olds: dict[int, KeyEncryptionKey] = {}
         for row in rows:
@@ -215,9 +217,11 @@ class Moving:
         return page
 
     def _reencrypt(
-        self, tx: Tx, after: UUID, table: SealedTable, key_class: str, generation: int
+        self, tx: Tx, *, after: UUID, table: SealedTable, key_class: str, generation: int
     ) -> RotationPage:
-        rows = rotation.stale_rows(tx, table, key_class, generation, after, PAGE)
+        rows = rotation.stale_rows(
+            tx, table=table, key_class=key_class, generation=generation, after=after, limit=PAGE
+        )
         page = RotationPage(last=rows[-1].id if rows else None)
         owners = [table.owner(row) for row in rows]
         keys = self._data_keys(tx, key_class, set(owners), generation)
@@ -225,7 +229,14 @@ class Moving:
         fields = table.of_class(key_class)
         for row, owner in zip(rows, owners, strict=True):
             try:
-                moved = _reseal(keys, fields, row, owner, key_class, generation)
+                moved = _reseal(
+                    keys,
+                    fields=fields,
+                    row=row,
+                    owner=owner,
+                    key_class=key_class,
+                    generation=generation,
+                )
             except CryptoError as error:
                 key = f"{key_class} data key"
                 page.bad.append(bad_row(table.name, row.id, key, str(error)))
@@ -236,7 +247,7 @@ class Moving:
         if table.covered:
             # The MAC covers a cell, so both are replaced in the same statement.
             names = [*names, "mac"]
-            cells = _with_macs(tx, table, rows, cells, page)
+            cells = _with_macs(tx, table=table, rows=rows, cells=cells, page=page)
         rotation.store_cells(tx, table, names, cells)
         page.moved = len(cells)
         return page
@@ -308,6 +319,7 @@ def _keyed(key_class: str) -> list[Shape]:
 
 def _with_macs(
     tx: Tx,
+    *,
     table: SealedTable,
     rows: Sequence[Row[Any]],
     cells: dict[UUID, dict[str, bytes]],
@@ -328,6 +340,7 @@ def _with_macs(
 
 def _reseal(
     keys: UnitKeys,
+    *,
     fields: Sequence[Encrypted[Any]],
     row: Row[Any],
     owner: Owner,

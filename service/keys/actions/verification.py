@@ -23,7 +23,7 @@ _LEAST: Final = UUID(int=0)
 _LISTED: Final = 1000
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class Proof:
     """Counts of opened values by class and generation, and the values that failed."""
 

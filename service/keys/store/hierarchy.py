@@ -54,8 +54,8 @@ class Dek(Base):
         Index(None, "key_class", "kek_version"),
     )
     __personal__ = Personal(
-        "the person's own data keys: destroying them is what erases",
-        "until erasure or rotation",
+        purpose="the person's own data keys: destroying them is what erases",
+        retention="until erasure or rotation",
         of=lambda columns, whose: and_(
             columns.owner_kind == OwnerKind.SUBJECT.value, columns.owner_id == whose.subject
         ),
@@ -145,7 +145,8 @@ class Tombstone(Base):
 
     __tablename__ = "tombstone"
     __personal__ = Personal(
-        "to prove what was erased, and to repeat it on a restored backup", "always"
+        purpose="to prove what was erased, and to repeat it on a restored backup",
+        retention="always",
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -163,8 +164,8 @@ class LegalHold(Authentic, Base):
     __members__ = ("until", "reason", "set_at")
     __until__ = "until"
     __personal__ = Personal(
-        "a duty to keep the data",
-        "until the date",
+        purpose="a duty to keep the data",
+        retention="until the date",
         withheld={"reason": "the duty may forbid disclosure; ask the controller"},
     )
 
@@ -178,7 +179,9 @@ class Canary(Base):
     """A subject that no one has a reason to open; opening it raises an alarm."""
 
     __tablename__ = "canary"
-    __personal__ = Personal("to find out who opens data without need", "until erasure")
+    __personal__ = Personal(
+        purpose="to find out who opens data without need", retention="until erasure"
+    )
 
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"), primary_key=True)
     created_at: Mapped[datetime]

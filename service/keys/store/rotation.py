@@ -54,7 +54,7 @@ class NewDek(NamedTuple):
 
 
 def foreign_deks(
-    tx: Tx, key_class: str, kek_version: int, after: UUID, limit: int
+    tx: Tx, *, key_class: str, kek_version: int, after: UUID, limit: int
 ) -> list[ForeignDek]:
     """Return data keys of a class that are under another KEK, locked, by id."""
     sqlite_used = tx.get_bind().dialect.name == "sqlite"
@@ -147,7 +147,7 @@ def set_generation(tx: Tx, key_class: str, generation: int, now: datetime) -> in
 
 
 def stale_rows(
-    tx: Tx, table: SealedTable, key_class: str, generation: int, after: UUID, limit: int
+    tx: Tx, *, table: SealedTable, key_class: str, generation: int, after: UUID, limit: int
 ) -> Sequence[Any]:
     """Return rows with a cell of a class under an older generation, locked, by id."""
     query = table.cells(key_class).where(

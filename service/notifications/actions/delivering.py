@@ -72,8 +72,9 @@ class Delivering:
         alarmed: How many operators receive alarms, each by a separate delivery.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one argument per dependency
+    def __init__(  # noqa: PLR0913 - one argument per dependency
         self,
+        *,
         database: Store,
         webhooks: Webhooks,
         senders: Mapping[Channel, Sender],
@@ -205,21 +206,21 @@ class Delivering:
         now = self._clock.now()
         with self._database.transaction() as tx:
             beyond = now + _LONGEST + LEASE + SKEW
-            taken = deliveries.claim(tx, target, now, beyond, now + LEASE)
+            taken = deliveries.claim(tx, target=target, now=now, beyond=beyond, until=now + LEASE)
             rows = store.messages(tx, [taken.message_id]) if taken else []
             return self._message(tx, rows[0], taken, target) if rows else None
 
     def _message(self, tx: Tx, row: Outgoing, each: Any, target: str) -> Message:  # noqa: ANN401 - a claimed row
         message = Message(
-            row.id,
-            each.id,
-            row.kind,
-            row.at,
-            each.until,
-            target,
-            each.attempts,
-            row.subject_id,
-            row.client_id,
+            id=row.id,
+            delivery=each.id,
+            kind=row.kind,
+            at=row.at,
+            until=each.until,
+            target=target,
+            attempts=each.attempts,
+            subject=row.subject_id,
+            client=row.client_id,
         )
         try:
             payload = orjson.loads(row.payload)

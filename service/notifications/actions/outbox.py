@@ -39,6 +39,7 @@ class Outbox:
     def put(
         self,
         tx: Tx,
+        *,
         kind: str,
         subject: UUID | None,
         payload: Mapping[str, Any],

@@ -48,7 +48,7 @@ class Webhooks:
         """Whether plain http is allowed, as in development."""
 
     def add(
-        self, tx: Tx, url: str, kinds: str, client: UUID | None, actor: str | None = None
+        self, tx: Tx, *, url: str, kinds: str, client: UUID | None, actor: str | None = None
     ) -> dict[str, Any]:
         """Register a webhook; its secret is shown only once.
 

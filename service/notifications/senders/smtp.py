@@ -27,7 +27,7 @@ _FINAL: Final = 500
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Server:
     """A mail server and its credentials.
 
@@ -67,7 +67,14 @@ def server(url: str) -> Server:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if tls == "off" and (user or parts.hostname not in _LOOPBACK):
         raise ValueError("tls=off is for a server on this machine, without a password")
-    found = Server(parts.hostname, port, tls, user, password, query.get("ca", [""])[-1])
+    found = Server(
+        host=parts.hostname,
+        port=port,
+        tls=tls,
+        user=user,
+        password=password,
+        ca=query.get("ca", [""])[-1],
+    )
     _check(found)
     return found
 
@@ -99,6 +106,7 @@ class SmtpSender:
 
     def __init__(
         self,
+        *,
         where: Server,
         texts: Texts,
         sender: str,
@@ -109,7 +117,7 @@ class SmtpSender:
         self._where = where
         # Loading the trusted certificates takes 25 ms: once, not for each mail.
         self._trusted = lru_cache(maxsize=1)(partial(_context, where))
-        self._letters = Letters(texts, sender, name, clock, alarmed)
+        self._letters = Letters(texts=texts, sender=sender, name=name, clock=clock, alarmed=alarmed)
 
     def send(self, message: Message) -> None:
         """Send one mail; raises Undelivered."""
@@ -205,7 +213,7 @@ class Letters:
     """Writes plain-text mails from fixed texts, without user input."""
 
     def __init__(
-        self, texts: Texts, sender: str, name: str, clock: Clock, alarmed: tuple[str, ...]
+        self, *, texts: Texts, sender: str, name: str, clock: Clock, alarmed: tuple[str, ...]
     ) -> None:
         self._texts = texts
         self._from = Address(name, addr_spec=sender)

@@ -44,8 +44,8 @@ class Delivery(Base):
         ),
     )
     __personal__ = Personal(
-        "to deliver a message once and tell what became of it",
-        "as long as the message",
+        purpose="to deliver a message once and tell what became of it",
+        retention="as long as the message",
         of=through("message_id"),
     )
 
@@ -100,7 +100,9 @@ def due_targets(tx: Tx, now: datetime, beyond: datetime) -> list[str]:
     return list(tx.execute(query).scalars())
 
 
-def claim(tx: Tx, target: str, now: datetime, beyond: datetime, until: datetime) -> Row[Any] | None:
+def claim(
+    tx: Tx, *, target: str, now: datetime, beyond: datetime, until: datetime
+) -> Row[Any] | None:
     """Claim a due delivery for a target; no other process can claim it before `until`.
 
     The message that expires first, usually a code, comes first.

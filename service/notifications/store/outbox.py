@@ -33,8 +33,8 @@ class Outgoing(Base):
         ),
     )
     __personal__ = Personal(
-        "to tell the person or other services what happened",
-        "7 days after delivery, 30 days without; one with a code, a day; until erasure",
+        purpose="to tell the person or other services what happened",
+        retention="7 days after delivery, 30 days without; one with a code, a day; until erasure",
         withheld={"payload.code": "a code proves that its address is read"},
         shown={"payload": without("code", "token")},
     )

@@ -89,7 +89,9 @@ class Lives:
         whole = compile_document(document)
         if store.document(tx, whole.version) is None:
             self._require_room(tx)
-            repository.add(tx, document, whole.version, actor, self._clock.now())
+            repository.add(
+                tx, document=document, version=whole.version, actor=actor, now=self._clock.now()
+            )
             self._note(tx, "policy.drafted", whole.version, actor)
         return self.show(tx, whole.version)
 
@@ -205,11 +207,11 @@ class Lives:
     def tighten(  # noqa: PLR0913 - the course has this many members
         self,
         tx: Tx,
+        *,
         target: float,
         ramp: int,
         life: timedelta,
         actor: str,
-        *,
         approved: bool = False,
         automatic: bool = False,
     ) -> dict[str, Any]:
@@ -233,7 +235,15 @@ class Lives:
         now = self._clock.now()
         revision, content = repository.state(tx)
         old = repository.course(content)
-        new = ThresholdShift(value_at(old, now), target, now, ramp, now + life, actor, automatic)
+        new = ThresholdShift(
+            origin=value_at(old, now),
+            target=target,
+            since=now,
+            ramp=ramp,
+            expires_at=now + life,
+            actor=actor,
+            automatic=automatic,
+        )
         if not never_looser(self._floor(content, automatic=automatic), new, now) and (
             automatic or not approved
         ):

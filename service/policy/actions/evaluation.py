@@ -189,7 +189,13 @@ class Policies:
         document = shipped()
         version = parser.version_of(document)
         if store.document(tx, version) is None:
-            repository.add(tx, document, version, repository.SHIPPED, self._clock.now())
+            repository.add(
+                tx,
+                document=document,
+                version=version,
+                actor=repository.SHIPPED,
+                now=self._clock.now(),
+            )
         if store.revision(tx) is None:
             content: dict[str, Any] = {
                 "active": version,

@@ -61,7 +61,7 @@ def whole(tx: Tx, version: str) -> Whole:
     return compiled
 
 
-def add(tx: Tx, document: Document, version: str, actor: str, now: datetime) -> None:
+def add(tx: Tx, *, document: Document, version: str, actor: str, now: datetime) -> None:
     """Store a document; the default one counts as validated."""
     new = PolicyDocument(
         id=new_id(now),

@@ -36,7 +36,7 @@ class SubjectRisks:
             "codes": _codes(decision),
             "policy": decision.policy_version,
         }
-        store.hold_risk(tx, new_id(now), subject, content, now)
+        store.hold_risk(tx, number=new_id(now), subject=subject, content=content, now=now)
         self._audit.append(
             tx, "risk.held", subject=subject, band=decision.band.label, codes=content["codes"]
         )

@@ -49,7 +49,7 @@ _COST: Final = (
 _NEEDED: Final = ("login", "step_up", "enrollment", "recovery")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class CompiledRule:
     """A rule with its condition compiled to a closure; None if it always applies.
 
@@ -66,7 +66,7 @@ class CompiledRule:
     audit_only: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Compiled:
     """A compiled segment.
 
@@ -145,15 +145,25 @@ def require_satisfiable(whole: Whole, registered: frozenset[str]) -> None:
     """
     for name, segment in whole.segments.items():
         for purpose, rule in segment.purposes.items():
-            _require(segment, rule, f"/segments/{name}/{purpose}", (), registered)
+            _require(
+                segment,
+                rule=rule,
+                at=f"/segments/{name}/{purpose}",
+                effects=(),
+                registered=registered,
+            )
             for band in (Band.ELEVATED, Band.HIGH):
                 at = f"/segments/{name}/raise/{band.label}"
-                _require(segment, rule, at, segment.raised[band], registered)
+                _require(
+                    segment, rule=rule, at=at, effects=segment.raised[band], registered=registered
+                )
         for compiled in (item for rules in segment.rules.values() for item in rules):
             at = f"/segments/{name}/rules/{compiled.id}"
             for purpose in sorted(compiled.purposes):
                 found = segment.purposes[purpose]
-                _require(segment, found, at, (compiled.then,), registered)
+                _require(
+                    segment, rule=found, at=at, effects=(compiled.then,), registered=registered
+                )
 
 
 def warnings(whole: Whole) -> list[dict[str, str]]:
@@ -180,6 +190,7 @@ def warnings(whole: Whole) -> list[dict[str, str]]:
 
 def _require(
     segment: Compiled,
+    *,
     rule: Requirement,
     at: str,
     effects: Iterable[RuleEffect],
@@ -300,7 +311,14 @@ def _rule(rule: Rule, pointer: str) -> CompiledRule:
         match = compile_condition(rule.when, at, rule.stage, relief=relief)
         unproven = compile_condition(rule.when, at, rule.stage, relief=relief, unproven=True)
     purposes = frozenset(rule.purposes or PURPOSES)
-    return CompiledRule(rule.id, purposes, match, unproven, rule.then, rule.audit_only)
+    return CompiledRule(
+        id=rule.id,
+        purposes=purposes,
+        match=match,
+        unproven=unproven,
+        then=rule.then,
+        audit_only=rule.audit_only,
+    )
 
 
 def _pointers(document: Document, name: str) -> dict[str, str]:
@@ -329,7 +347,17 @@ def _require_transaction_only(purposes: Mapping[str, Requirement], name: str) ->
 def _evidence(factor: str) -> Evidence:
     kind = Kind.KNOWLEDGE if factor == "password" else Kind.POSSESSION
     strong = factor == "webauthn"
-    return Evidence(_NOBODY, "", factor, _NOBODY, kind, (), SOMETIME, strong, strong)
+    return Evidence(
+        subject=_NOBODY,
+        flow="",
+        factor=factor,
+        authenticator=_NOBODY,
+        kind=kind,
+        amr=(),
+        at=SOMETIME,
+        user_verified=strong,
+        phishing_resistant=strong,
+    )
 
 
 def _wrong(pointer: str, code: str, detail: str) -> BadInput:

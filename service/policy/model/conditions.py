@@ -120,7 +120,7 @@ SCHEMA: Final[dict[str, Any]] = {
 """JSON Schema of a condition; `compile_condition` checks what a schema cannot express."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class _Place:
     """The position of a condition in the document, and its context.
 
@@ -140,11 +140,11 @@ class _Place:
         """Return the place of a member."""
         flip = -1 if turned else 1
         return _Place(
-            f"{self.pointer}/{name}",
-            self.stage,
-            self.sign * flip,
-            self.missing ^ turned,
-            self.depth + 1,
+            pointer=f"{self.pointer}/{name}",
+            stage=self.stage,
+            sign=self.sign * flip,
+            missing=self.missing ^ turned,
+            depth=self.depth + 1,
         )
 
 
@@ -168,7 +168,9 @@ def compile_condition(
         BadInput: A field, operation, value or limit is invalid; the fault has the pointer.
     """
     missing = not relief and not unproven
-    return _compile(value, _Place(pointer, stage, -1 if relief else 1, missing))
+    return _compile(
+        value, _Place(pointer=pointer, stage=stage, sign=-1 if relief else 1, missing=missing)
+    )
 
 
 def _compile(value: object, place: _Place) -> Condition:
@@ -197,7 +199,13 @@ def _group(name: str, value: Mapping[str, Any], place: _Place) -> Condition:
     compiled = tuple(
         _compile(
             part,
-            _Place(f"{inner.pointer}/{n}", inner.stage, inner.sign, inner.missing, inner.depth),
+            _Place(
+                pointer=f"{inner.pointer}/{n}",
+                stage=inner.stage,
+                sign=inner.sign,
+                missing=inner.missing,
+                depth=inner.depth,
+            ),
         )
         for n, part in enumerate(parts)
     )

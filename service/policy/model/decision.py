@@ -19,7 +19,7 @@ class Effect(StrEnum):
     SUSPEND = "suspend"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Facts:
     """All inputs of a policy decision.
 
@@ -50,7 +50,7 @@ class Facts:
     context: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Decision:
     """A policy decision: the layers of factors still required, and the reasons.
 

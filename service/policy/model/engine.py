@@ -40,7 +40,7 @@ _NO_RISK: Final = math.nextafter(0.0, -1.0)
 _BY_LABEL: Final = {band.label: band for band in Band}
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Asked:
     """The accumulated requirement, before evidence is considered."""
 
@@ -135,7 +135,7 @@ def unmet(layers: Layers, evidence: Sequence[Evidence]) -> Layers:
     return tuple(
         layer
         for number, layer in enumerate(layers)
-        if not _serve(number, layers, evidence, served, set())
+        if not _serve(number, layers=layers, evidence=evidence, served=served, tried=set())
     )
 
 
@@ -149,15 +149,15 @@ def decide(whole: Whole, facts: Facts) -> Decision:
     reasons = [reason for item in facts.assessments for reason in item.reasons]
     reasons += [*_policy_reasons(risk, facts), *asked.reasons]
     decision = Decision(
-        Effect.REQUIRE,
-        asked.acr,
-        (),
-        risk.band,
-        tuple(reasons),
-        whole.version,
-        (),
-        asked.delay,
-        _hold(segment, risk, facts.tighten),
+        effect=Effect.REQUIRE,
+        required=asked.acr,
+        layers=(),
+        band=risk.band,
+        reasons=tuple(reasons),
+        policy_version=whole.version,
+        obligations=(),
+        delay=asked.delay,
+        hold=_hold(segment, risk, facts.tighten),
     )
     if facts.suspended:
         return _ended(decision, "suspended", "Signing in is suspended.")
@@ -248,11 +248,11 @@ def _asked(segment: Compiled, facts: Facts, risk: _Risk) -> _Asked:
     ]
     ages = [age for age in (rule.max_age, facts.max_age) if age is not None]
     asked = _Asked(
-        _base(rule.acr, usable),
-        rule.alternatives,
-        extra,
-        set(segment.factors),
-        min(ages, default=None),
+        acr=_base(rule.acr, usable),
+        ways=rule.alternatives,
+        extra=extra,
+        allowed=set(segment.factors),
+        max_age=min(ages, default=None),
     )
     rules = segment.rules.get(facts.stage, ())
     # Relief reduces the base; raises are joined afterwards, so that nothing lowers them.
@@ -353,7 +353,11 @@ def _measure(decision: Decision, asked: _Asked, segment: Compiled, facts: Facts)
         layers = (*way, *(layer for layer in asked.extra if layer not in way))
         missing = unmet(_with_fallback(layers, segment, own), fresh)
         if not missing and level < asked.acr:
-            missing = (_lifting(fresh, usable, asked.acr, facts.now, segment.friction),)
+            missing = (
+                _lifting(
+                    fresh, usable=usable, wanted=asked.acr, now=facts.now, friction=segment.friction
+                ),
+            )
         if not missing:
             return replace(decision, effect=Effect.ALLOW)
         # Factors not enrolled cannot be presented; a layer without any makes this way impossible.
@@ -392,6 +396,7 @@ def _ordered(
 
 def _lifting(
     fresh: Sequence[Evidence],
+    *,
     usable: frozenset[str],
     wanted: Acr,
     now: datetime,
@@ -417,6 +422,7 @@ def _lifting(
 
 def _serve(
     number: int,
+    *,
     layers: Layers,
     evidence: Sequence[Evidence],
     served: dict[int, int],
@@ -426,7 +432,9 @@ def _serve(
         if place in tried or item.factor not in layers[number]:
             continue
         tried.add(place)
-        if place not in served or _serve(served[place], layers, evidence, served, tried):
+        if place not in served or _serve(
+            served[place], layers=layers, evidence=evidence, served=served, tried=tried
+        ):
             served[place] = number
             return True
     return False

@@ -72,12 +72,12 @@ def facts_from_json(value: Mapping[str, Any]) -> Facts:
         enrolled=frozenset(value["enrolled"]),
         assessments=tuple(
             Assessment(
-                signal,
-                llr,
-                tuple(Reason(*reason) for reason in reasons),
-                enough,
-                hard,
-                Availability(seen),
+                signal=signal,
+                llr=llr,
+                reasons=tuple(Reason(*reason) for reason in reasons),
+                enough_history=enough,
+                hard=hard,
+                seen=Availability(seen),
             )
             for signal, llr, reasons, enough, hard, seen in value["assessments"]
         ),

@@ -11,7 +11,7 @@ LONGEST_LIFE: Final = timedelta(days=30)
 LONGEST_AUTOMATIC: Final = timedelta(hours=24)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class ThresholdShift:
     """A shift in nats over time: from the previous value to a target, held, then back to 0.
 

@@ -20,7 +20,7 @@ End = Callable[[Tx, UUID], object]
 _WHOLE: Final = frozenset(SUBJECT_CLASSES)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class ErasureDependencies:
     """What erasure ends in other features.
 
@@ -44,6 +44,7 @@ class Erasure:
 
     def __init__(
         self,
+        *,
         database: Store,
         shredding: Shredding,
         ends: ErasureDependencies,

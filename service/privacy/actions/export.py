@@ -47,6 +47,7 @@ class Exports:
 
     def __init__(
         self,
+        *,
         database: Store,
         dependencies: ExportDependencies,
         audit: AuditLog,
@@ -61,7 +62,9 @@ class Exports:
         self._clock = clock
         self._issuer = issuer
 
-    def request(self, tx: Tx, jobs: LongJobs, subject: UUID, actor: str, by: str) -> dict[str, Any]:
+    def request(
+        self, tx: Tx, *, jobs: LongJobs, subject: UUID, actor: str, by: str
+    ) -> dict[str, Any]:
         """Queue an export and notify the subject; return the job.
 
         Args:

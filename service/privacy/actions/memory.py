@@ -49,6 +49,7 @@ class Memory:
 
     def __init__(
         self,
+        *,
         database: Store,
         ledger: Ledger | None,
         audit: AuditLog,
@@ -139,11 +140,13 @@ class Memory:
                 if self._audit.due(tx, f"disagrees:{found.position}", _ONCE):
                     details: dict[str, Any] = {"position": found.position, "what": found.what}
                     self._audit.append(tx, "audit.disagrees", actor="ledger", **details)
-                    self._outbox.put(tx, "alarm.audit_disagrees", None, details)
+                    self._outbox.put(
+                        tx, kind="alarm.audit_disagrees", subject=None, payload=details
+                    )
             if self._lost:
                 logs.get().error("ledger_lost")
                 if self._audit.due(tx, "ledger_lost", _ONCE):
-                    self._outbox.put(tx, "alarm.ledger_lost", None, {})
+                    self._outbox.put(tx, kind="alarm.ledger_lost", subject=None, payload={})
         self._begin()
         return found
 
@@ -161,7 +164,7 @@ class Memory:
     def tell_restored(self, tx: Tx, details: Mapping[str, Any]) -> None:
         """Record in the log that a restored database was repaired, and raise the alarm."""
         self._audit.append(tx, "database.restored", actor="ledger", **details)
-        self._outbox.put(tx, "alarm.database_restored", None, details)
+        self._outbox.put(tx, kind="alarm.database_restored", subject=None, payload=details)
 
     def restored(self) -> None:
         """Record in the ledger that a restored database is repaired, with the end of its log."""
@@ -239,7 +242,7 @@ class Memory:
             seconds = int(waiting.oldest.total_seconds())
             details = {"count": waiting.late, "seconds": seconds}
             logs.get().error("audit_unsequenced", rows=waiting.late)
-            self._outbox.put(tx, "alarm.audit_unsequenced", None, details)
+            self._outbox.put(tx, kind="alarm.audit_unsequenced", subject=None, payload=details)
         return waiting
 
     def sound(self) -> bool:

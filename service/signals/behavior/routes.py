@@ -44,7 +44,9 @@ def routes(api: Api, measuring: Measuring) -> None:
     def take_in(call: Call) -> Mapping[str, Any]:
         wanted: Samples = call.body
         subject, grant = call.id("subject", "subject"), call.header("Grant")
-        return measuring.take_in(call.by, subject, wanted.samples, wanted.user_agent, grant)
+        return measuring.take_in(
+            call.by, subject, samples=wanted.samples, user_agent=wanted.user_agent, grant=grant
+        )
 
     def reset(call: Call) -> None:
         measuring.reset(call.by, call.id("subject", "subject"), call.header("Grant"))

@@ -29,7 +29,7 @@ _ANYBODY: Final = 0.5
 _ENOUGH: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class SignalScore:
     """The score of one signal.
 
@@ -60,7 +60,9 @@ def make_reason(code: str, detail: str, nats: float = 0.0) -> Reason:
 
 def silent(signal: str, code: str, detail: str, samples: int = 0) -> SignalScore:
     """Return a score without evidence, with the reason."""
-    return SignalScore(0.0, (make_reason(f"{signal}_{code}", detail),), samples)
+    return SignalScore(
+        nats=0.0, reasons=(make_reason(f"{signal}_{code}", detail),), samples=samples
+    )
 
 
 def compare(
@@ -89,7 +91,7 @@ def compare(
         detail = "the profile has drifted from its beginning and is no evidence until a reset"
         reasons.append(make_reason(f"{signal}_parted", detail, -nats))
         nats = 0.0
-    return SignalScore(nats, tuple(reasons), samples, scored=True)
+    return SignalScore(nats=nats, reasons=tuple(reasons), samples=samples, scored=True)
 
 
 def _unfit(signal: str, found: NotScored, samples: int) -> SignalScore:
@@ -97,7 +99,7 @@ def _unfit(signal: str, found: NotScored, samples: int) -> SignalScore:
     if not isinstance(found, Scripted):
         return silent(signal, found.code, found.detail, samples)
     reason = make_reason(f"{signal}_{found.code}", found.detail, SCRIPTED)
-    return SignalScore(SCRIPTED, (reason,), samples, scripted=True)
+    return SignalScore(nats=SCRIPTED, reasons=(reason,), samples=samples, scripted=True)
 
 
 def withheld(signal: str, samples: int, absent: int) -> SignalScore:
@@ -108,7 +110,7 @@ def withheld(signal: str, samples: int, absent: int) -> SignalScore:
     own = (absent + 1) / (min(samples, _ENOUGH) + absent + 2)
     nats = max(LEAST_WITHHELD, min(0.0, math.log(own / _ANYBODY)))
     reason = make_reason(f"{signal}_withheld", "a sample is usual here and was not sent", nats)
-    return SignalScore(nats, (reason,), samples, withheld=True)
+    return SignalScore(nats=nats, reasons=(reason,), samples=samples, withheld=True)
 
 
 def compare_all(found: Read, kept: Mapping[str, Kept], models: Models) -> dict[str, SignalScore]:
@@ -140,9 +142,9 @@ def assessment(parts: Parts, *, replay: bool) -> Assessment:
     elif not replay and not any(part.scored or part.scripted for part in parts.values()):
         seen = Availability.NO_HISTORY
     return Assessment(
-        NAME,
-        nats,
-        tuple(reasons),
+        signal=NAME,
+        llr=nats,
+        reasons=tuple(reasons),
         enough_history=any(part.scored for part in parts.values()),
         hard=replay,
         seen=seen,

@@ -38,8 +38,8 @@ class ProfileRow(Base):
     __tablename__ = "behavior_profile"
     __table_args__ = (UniqueConstraint("subject_id", "device_class", "signal"),)
     __personal__ = Personal(
-        "to distinguish the person's typing and handling from another's",
-        "400 days after its last sample; until consent is withdrawn",
+        purpose="to distinguish the person's typing and handling from another's",
+        retention="400 days after its last sample; until consent is withdrawn",
         withheld={"content": "template vectors: a forger could imitate them"},
     )
 
@@ -72,7 +72,7 @@ class ProfileKey:
     signal: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Sealed:
     """A profile as stored.
 
@@ -130,17 +130,19 @@ def of_subject(tx: Tx, subject: UUID, *, lock: bool = False) -> list[Sealed]:
     rows = tx.execute(_FIND.with_for_update() if lock else _FIND, {"b_subject": subject})
     return [
         Sealed(
-            row.id,
-            ProfileKey(subject, row.password_id, row.device_class, row.signal),
-            row.samples,
-            row.absent,
-            row.content,
+            id=row.id,
+            place=ProfileKey(subject, row.password_id, row.device_class, row.signal),
+            samples=row.samples,
+            absent=row.absent,
+            content=row.content,
         )
         for row in rows
     ]
 
 
-def add(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, content: bytes) -> bool:
+def add(
+    tx: Tx, row: UUID, *, place: ProfileKey, now: datetime, samples: int, content: bytes
+) -> bool:
     """Insert a profile; return False if another request did first."""
     values = {
         "id": row,
@@ -156,7 +158,9 @@ def add(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, conte
     return insert_once(tx, _TABLE, values)
 
 
-def save(tx: Tx, row: UUID, place: ProfileKey, now: datetime, samples: int, content: bytes) -> None:
+def save(
+    tx: Tx, row: UUID, *, place: ProfileKey, now: datetime, samples: int, content: bytes
+) -> None:
     """Store the next state of a profile after a sample."""
     values = {
         "b_id": row,
@@ -194,4 +198,10 @@ def drop_older(tx: Tx, before: datetime) -> int:
 def _context(row: UUID, place: ProfileKey) -> FieldContext:
     """Return the associated data of a profile, equal to that of the column's descriptor."""
     bound = f"{place.device_class}|{place.signal}|{place.password}".encode()
-    return FieldContext("behavior_profile", "content", subject_owner(place.subject), row, bound)
+    return FieldContext(
+        table="behavior_profile",
+        column="content",
+        owner=subject_owner(place.subject),
+        row=row,
+        extra=bound,
+    )

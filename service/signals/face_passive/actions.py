@@ -25,7 +25,7 @@ class FacePassiveSignal:
         """Return the evidence against the face; never evidence for it."""
         readings = dict(facts.readings.get(FACTOR, {}))
         if not readings:
-            return Assessment(self.name, 0.0, seen=Availability.NOT_OFFERED)
+            return Assessment(signal=self.name, llr=0.0, seen=Availability.NOT_OFFERED)
         reasons = []
         if (bound := readings.pop(FMR_UPPER, None)) is not None:
             detail = f"of strangers at most {bound:.2%} match at this distance (95 % bound)"
@@ -35,7 +35,7 @@ class FacePassiveSignal:
             Reason(f"face_{name}", self.name, nats, _DETAILS[name])
             for name, nats in against.items()
         ]
-        return Assessment(self.name, passive.llr(against), tuple(reasons))
+        return Assessment(signal=self.name, llr=passive.llr(against), reasons=tuple(reasons))
 
     def learn(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - the protocol's signature
         """Do nothing: the readings end with their flow."""

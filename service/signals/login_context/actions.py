@@ -77,15 +77,15 @@ class LoginContextSignal:
         login, everybody = _login(key, facts, seen), self._everybody(tx, facts.now)
         shares = everybody.population.shares(digests(key, _EVERYBODY, seen.values))
         score = model.score(history, login, everybody.population, shares)
-        against = self._against(tx, key, facts, seen, login, history)
+        against = self._against(tx, key=key, facts=facts, seen=seen, login=login, history=history)
         total = score.total + sum(finding.nats for finding in against)
         parts = [(part.code, part.nats) for part in score.contributions]
         parts += [(finding.code, finding.nats) for finding in against]
         parts += [("address_unreadable", 0.0)] if seen.unreadable else []
         return Assessment(
-            self.name,
-            model.soft_clip(total),
-            tuple(self._reason(*part) for part in parts),
+            signal=self.name,
+            llr=model.soft_clip(total),
+            reasons=tuple(self._reason(*part) for part in parts),
             enough_history=score.enough,
             hard=any(finding.hard for finding in against),
         )
@@ -158,7 +158,13 @@ class LoginContextSignal:
         # A context from a client that may not assert it counts as unknown.
         context = facts.client_context if facts.client_context.asserted else UNSAID
         locate = partial(self._places.locate, now=facts.now)
-        return observe(context.ip, context.user_agent, context.accept_language, facts.now, locate)
+        return observe(
+            context.ip,
+            agent_text=context.user_agent,
+            languages=context.accept_language,
+            now=facts.now,
+            locate=locate,
+        )
 
     def _learned(self, tx: Tx, facts: SignalFacts, login: PastLogin) -> tuple[History, bool] | None:
         """Store the next history; return None if another request created the first meanwhile."""
@@ -167,8 +173,10 @@ class LoginContextSignal:
         due = history.due(login.at)
         packed = history.pack()
         if row is not None:
-            store.save(tx, row, facts.subject, facts.now, packed)
-        elif not store.add(tx, new_id(facts.now), facts.subject, facts.now, packed):
+            store.save(tx, row, subject=facts.subject, now=facts.now, content=packed)
+        elif not store.add(
+            tx, new_id(facts.now), subject=facts.subject, now=facts.now, content=packed
+        ):
             return None
         return history, due
 
@@ -194,6 +202,7 @@ class LoginContextSignal:
     def _against(
         self,
         tx: Tx,
+        *,
         key: bytes,
         facts: SignalFacts,
         seen: Observed,
@@ -220,17 +229,17 @@ class LoginContextSignal:
 
     def _unreadable(self) -> Assessment:
         reason = self._reason("history_unreadable", self.worst)
-        return Assessment(self.name, self.worst, (reason,))
+        return Assessment(signal=self.name, llr=self.worst, reasons=(reason,))
 
 
 def _login(key: bytes, facts: SignalFacts, seen: Observed) -> PastLogin:
     return PastLogin(
-        int(facts.now.timestamp()),
-        seen.hour,
-        facts.known_device,
-        digests(key, facts.subject.bytes, seen.values),
-        seen.version,
-        seen.place,
+        at=int(facts.now.timestamp()),
+        hour=seen.hour,
+        known_device=facts.known_device,
+        digests=digests(key, facts.subject.bytes, seen.values),
+        version=seen.version,
+        place=seen.place,
     )
 
 

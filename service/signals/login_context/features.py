@@ -66,7 +66,7 @@ class Origin:
 NOWHERE: Final = Origin()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Observed:
     """The features of a login in the clear, kept during the request and never stored.
 
@@ -99,6 +99,7 @@ def packed(text: str) -> bytes:
 
 def observe(
     address_text: str,
+    *,
     agent_text: str,
     languages: str,
     now: datetime,
@@ -120,11 +121,11 @@ def observe(
         values[Level.LANGUAGE] = tag[1].lower().encode()
         values[Level.LOCALE] = f"{tag[1]}-{tag[2] or ''}".lower().encode()
     return Observed(
-        values,
-        seen.version if seen else 0,
-        hour_of_week(now),
-        place,
-        address,
+        values=values,
+        version=seen.version if seen else 0,
+        hour=hour_of_week(now),
+        place=place,
+        address=address,
         unreadable=bool(address_text.strip()) and not address,
     )
 

@@ -38,7 +38,7 @@ _HOUR: Final = struct.Struct("<Bf")
 _VALUE: Final = struct.Struct(f"<{DIGEST}sfH")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class PastLogin:
     """A login as recorded in a history: keyed digests, no values.
 
@@ -56,7 +56,7 @@ class PastLogin:
     place: tuple[float, float] | None = field(default=None, repr=False)
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class History:
     """Counts as of `at`; all decay at one rate, so one factor updates them."""
 
@@ -197,15 +197,15 @@ def _unpack(packed: bytes) -> History:
     place = None if latitude == _NONE else (latitude, longitude)
     split = len(Level)
     found = History(
-        at,
-        counted,
-        logins,
-        offered,
-        tokens,
-        last_at,
-        place,
-        list(totals[:split]),
-        list(totals[split:]),
+        at=at,
+        counted=counted,
+        logins=logins,
+        offered=offered,
+        tokens=tokens,
+        last_at=last_at,
+        last_place=place,
+        totals=list(totals[:split]),
+        novel=list(totals[split:]),
     )
     start = _HEAD.size + _TOTALS.size + 1
     end = start + packed[start - 1] * _HOUR.size

@@ -24,7 +24,7 @@ COLD: Final = 3.0
 """Number of logins below which the history counts as short; smoothing keeps its ratio small."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class Attacker:
     """The assumptions about a kind of attacker.
 
@@ -47,9 +47,15 @@ class Attacker:
     hour: float
 
 
-NAIVE: Final = Attacker(0.4, 0.0005, 0.0, 0.0, 0.0, 0.0, 0.0)
-VPN: Final = Attacker(0.3, 0.0005, 0.9, 0.02, 0.0, 0.5, 0.0)
-TARGETED: Final = Attacker(0.3, 0.005, 0.9, 0.15, 0.9, 0.9, 0.5)
+NAIVE: Final = Attacker(
+    weight=0.4, token=0.0005, country=0.0, network=0.0, agent=0.0, language=0.0, hour=0.0
+)
+VPN: Final = Attacker(
+    weight=0.3, token=0.0005, country=0.9, network=0.02, agent=0.0, language=0.5, hour=0.0
+)
+TARGETED: Final = Attacker(
+    weight=0.3, token=0.005, country=0.9, network=0.15, agent=0.9, language=0.9, hour=0.5
+)
 ATTACKERS: Final = (NAIVE, VPN, TARGETED)
 """The declared mixture: random attackers, those in the person's country, and those who imitate."""
 _TOKENS: Final = tuple(attacker.token for attacker in ATTACKERS)
@@ -142,7 +148,7 @@ def score(
         return ContextScore(0.0, (Contribution("no_history", 0.0),), enough=False)
     factor = history.fade(login.at)
     found = [_token(history, login, factor)]
-    case = _Case(history, login, factor, crowd, shares)
+    case = _Case(history=history, login=login, factor=factor, crowd=crowd, shares=shares)
     for chain in Chain:
         found += _chain(chain, case)
     found.append(_hour(history, login, factor))
@@ -237,7 +243,7 @@ Rows = Mapping[Level, _Row]
 """Rows from fine to coarse."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class _Case:
     """The inputs of all comparisons of a login."""
 

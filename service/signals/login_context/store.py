@@ -44,8 +44,9 @@ class HistoryRow(Base):
 
     __tablename__ = "login_context_history"
     __personal__ = Personal(
-        "to distinguish a usual place and device from an unusual one",
-        "each value fades with a half-life of 90 days; 400 days after the last login in all",
+        purpose="to distinguish a usual place and device from an unusual one",
+        retention="each value fades with a half-life of 90 days; "
+        "400 days after the last login in all",
         withheld={"content": "keyed digests with weights; which values they were is not stored"},
     )
 
@@ -160,7 +161,7 @@ def row_of(tx: Tx, subject: UUID) -> UUID | None:
     return row.id if row else None
 
 
-def add(tx: Tx, row: UUID, subject: UUID, now: datetime, content: bytes) -> bool:
+def add(tx: Tx, row: UUID, *, subject: UUID, now: datetime, content: bytes) -> bool:
     """Insert the first history of a subject; return False if another request did first."""
     values = {
         "id": row,
@@ -171,7 +172,7 @@ def add(tx: Tx, row: UUID, subject: UUID, now: datetime, content: bytes) -> bool
     return insert_once(tx, _HISTORY, values)
 
 
-def save(tx: Tx, row: UUID, subject: UUID, now: datetime, content: bytes) -> None:
+def save(tx: Tx, row: UUID, *, subject: UUID, now: datetime, content: bytes) -> None:
     """Store the next state of a history."""
     sealed = seal_value(tx, CLASS, _context(row, subject), content)
     tx.execute(_SAVE, {"b_id": row, "b_now": now, "b_content": sealed})
@@ -190,7 +191,13 @@ def drop_older(tx: Tx, before: datetime) -> int:
 
 def _context(row: UUID, subject: UUID) -> FieldContext:
     """Return the associated data of a history, equal to that of the column's descriptor."""
-    return FieldContext("login_context_history", "content", subject_owner(subject), row, b"")
+    return FieldContext(
+        table="login_context_history",
+        column="content",
+        owner=subject_owner(subject),
+        row=row,
+        extra=b"",
+    )
 
 
 def note_seen(tx: Tx, row: UUID, now: datetime, digests: bytes) -> None:

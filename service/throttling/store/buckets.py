@@ -65,8 +65,8 @@ class Bucket(Noted, Base):
     __followed__ = True
     __table_args__ = (UniqueConstraint("bucket", "lane"),)
     __personal__ = Personal(
-        "to bound guessing",
-        "until a login completes; 30 days after fewer than five failures, 730 after more",
+        purpose="to bound guessing",
+        retention="until a login completes; 30 days after fewer than five failures, 730 after more",
         of=lambda columns, whose: columns.bucket == whose.bucket,
     )
 
@@ -260,7 +260,7 @@ _UNTIL: Final = select(
 ).where(*_KEY)
 
 
-def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
+def ensure(tx: Tx, row: UUID, *, bucket: str, lane: str, now: datetime) -> None:
     """Insert the row of a bucket if it is missing."""
     values = {
         "id": row,
@@ -276,11 +276,11 @@ def ensure(tx: Tx, row: UUID, bucket: str, lane: str, now: datetime) -> None:
         "updated_at": now,
         "changes": 1,
     }
-    insert_once(tx, Bucket, values)
+    insert_once(tx, model=Bucket, values=values)
 
 
 def raise_count(
-    tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime, *, always: bool = False
+    tx: Tx, *, bucket: str, lane: str, counter: Counter, now: datetime, always: bool = False
 ) -> Count | None:
     """Count an attempt by a guarded update; return None if the bucket is locked, full or missing.
 
@@ -297,7 +297,7 @@ def raise_count(
     return Count(found.id, failures, found.strict, found.era, waits)
 
 
-def is_open(tx: Tx, bucket: str, lane: str, counter: Counter, now: datetime) -> bool:
+def is_open(tx: Tx, *, bucket: str, lane: str, counter: Counter, now: datetime) -> bool:
     """Return whether an attempt may be counted now; true for a missing bucket."""
     found = tx.execute(_OPEN[counter], _asked(bucket, lane, counter, now)).first()
     return found is None or bool(found[0])
@@ -310,7 +310,7 @@ def _asked(bucket: str, lane: str, counter: Counter, now: datetime) -> dict[str,
     return values
 
 
-def lower_count(tx: Tx, row: UUID, counter: Counter, era: int, until: datetime | None) -> None:
+def lower_count(tx: Tx, row: UUID, *, counter: Counter, era: int, until: datetime | None) -> None:
     """Undo an attempt, with the throttle delay that it started itself."""
     _change(tx, _LOWER[counter], {"b_id": row, "b_era": era, "b_until": until})
 

@@ -123,7 +123,7 @@ def ensure_limit(tx: Tx, bucket: str, now: datetime) -> None:
         "ends_at": now,
         "changes": 1,
     }
-    insert_once(tx, Limit, values)
+    insert_once(tx, model=Limit, values=values)
 
 
 def free_at(tx: Tx, bucket: str, rule: AttemptLimit, now: datetime) -> datetime | None:

@@ -34,12 +34,12 @@ PARTS = st.dictionaries(
     st.sampled_from(["keystroke", "touch", "motion", "pointer"]),
     st.builds(
         SignalScore,
-        st.floats(-50, 50),
-        st.just(()),
-        st.integers(0, 200),
-        st.booleans(),
-        st.booleans(),
-        st.booleans(),
+        nats=st.floats(-50, 50),
+        reasons=st.just(()),
+        samples=st.integers(0, 200),
+        scored=st.booleans(),
+        withheld=st.booleans(),
+        scripted=st.booleans(),
     ),
     max_size=4,
 )

@@ -194,13 +194,18 @@ def test_a_model_comes_back_from_its_file(shipped, typists, tmp_path):
 def test_a_model_of_one_text_is_not_written_and_knows_no_other(typists, tmp_path):
     """A fixed-text model serves an evaluation only."""
     plan = keystroke_plan(130)
-    model = train(LAYOUT, typists, Plan(1, 2, enrollments=plan.enrollments[:2]), "t")
+    model = train(
+        LAYOUT,
+        people=typists,
+        plan=Plan(repeats=1, groups=2, enrollments=plan.enrollments[:2]),
+        version="t",
+    )
     with pytest.raises(BadModel):
         save({"keystroke": model}, tmp_path / "no.npz")
     with pytest.raises(LookupError):
         model.known.population(Layout.keystroke(9))
     with pytest.raises(ValueError, match="at least"):
-        train(LAYOUT, typists[:3], plan, "t")
+        train(LAYOUT, people=typists[:3], plan=plan, version="t")
 
 
 def test_the_same_people_train_the_same_file(typists, tmp_path):
@@ -208,7 +213,7 @@ def test_the_same_people_train_the_same_file(typists, tmp_path):
     whole = keystroke_plan(130, fixed=False)
     plan = replace(whole, repeats=1, groups=2, enrollments=whole.enrollments[:2])
     for name in ("once.npz", "twice.npz"):
-        save({"keystroke": train(LAYOUT, typists, plan, "t")}, tmp_path / name)
+        save({"keystroke": train(LAYOUT, people=typists, plan=plan, version="t")}, tmp_path / name)
     assert (tmp_path / "once.npz").read_bytes() == (tmp_path / "twice.npz").read_bytes()
 
 
@@ -341,11 +346,17 @@ def test_a_live_profile_is_scored_then_absorbs(typists):
     """Every later sample is scored once; own samples alone tell people apart."""
     rows = [LAYOUT.expand(part) for part in synthetic_typing.people(3, KEYS, samples=252, seed=2)]
     people = {str(number): part for number, part in enumerate(rows)}
-    found = protocols.trials(LAYOUT, people, Run("live", 200), "own", None)
+    found = protocols.trials(LAYOUT, people=people, run=Run("live", 200), scorer="own", model=None)
     assert all(len(trial.genuine) == 52 for trial in found["novice"])
     assert evaluation.summarize(found["novice"])["eer"] < 0.4
     with pytest.raises(ValueError, match="too few samples"):
-        protocols.trials(LAYOUT, {"a": rows[0][:100], "b": rows[1]}, Run("km", 200), "own", None)
+        protocols.trials(
+            LAYOUT,
+            people={"a": rows[0][:100], "b": rows[1]},
+            run=Run("km", 200),
+            scorer="own",
+            model=None,
+        )
 
 
 def test_no_sample_is_both_enrolled_and_scored(typists):
@@ -390,5 +401,7 @@ def test_sets_of_touch_and_motion_are_read(tmp_path):
 def test_the_paper_is_reproduced():
     """Scaled Manhattan, 200 to train, 200 to test: 0.092 +- 0.003 on the 34 people given."""
     layout, people = loaders.load_cmu(Path(DATA) / "cmu/DSL-StrongPasswordData-31.csv")
-    found = protocols.trials(layout, people, Run("km", 200), "scaled_manhattan", None)
+    found = protocols.trials(
+        layout, people=people, run=Run("km", 200), scorer="scaled_manhattan", model=None
+    )
     assert evaluation.summarize(found["novice"])["eer"] == pytest.approx(0.092, abs=0.003)

@@ -21,7 +21,10 @@ from lab.behavior.training import (
 
 KEYS = 6
 LAYOUT = Layout.keystroke(KEYS)
-WAYS = tuple(EnrollmentPlan(way, 10, 40, 50, slice(80, 120)) for way in (ENROLLED, LIVE))
+WAYS = tuple(
+    EnrollmentPlan(way=way, bucket=10, start=40, end=50, genuine=slice(80, 120))
+    for way in (ENROLLED, LIVE)
+)
 PLAN = Plan(repeats=1, groups=2, session=20, settled=40, enrollments=WAYS)
 
 
@@ -37,7 +40,9 @@ def heads(rows):
     found = {}
     for name, enrolled in (("careful", Fitting(1e-1, 0)), ("close", Fitting(1e-4, 4))):
         ways = {ENROLLED: enrolled, LIVE: Fitting(1e-2, 0)}
-        found[name] = train(LAYOUT, rows, replace(PLAN, fitting=ways), "t").heads
+        found[name] = train(
+            LAYOUT, people=rows, plan=replace(PLAN, fitting=ways), version="t"
+        ).heads
     return found
 
 
@@ -66,7 +71,9 @@ def test_only_a_text_that_was_typed_in_training_is_fitted_closely():
 
 def weights(rows, *beside):
     """Return the weights of one head of people and of those beside them."""
-    found = train(LAYOUT, rows, replace(PLAN, beside=beside), "t").heads[ENROLLED, 10]
+    found = train(LAYOUT, people=rows, plan=replace(PLAN, beside=beside), version="t").heads[
+        ENROLLED, 10
+    ]
     return np.concatenate([found.weights, found.curve.ravel()])
 
 
@@ -86,8 +93,8 @@ def test_a_head_of_one_way_learns_of_the_same_way_only(rows):
     """What stands beside may lack a way or a bucket: that head is as it was."""
     typed = [LAYOUT.expand(part) for part in synthetic_typing.people(8, KEYS, samples=120, seed=3)]
     others = gather(LAYOUT, typed, replace(PLAN, enrollments=WAYS[:1]))
-    alone = train(LAYOUT, rows, PLAN, "t").heads
-    found = train(LAYOUT, rows, replace(PLAN, beside=(others,)), "t").heads
+    alone = train(LAYOUT, people=rows, plan=PLAN, version="t").heads
+    found = train(LAYOUT, people=rows, plan=replace(PLAN, beside=(others,)), version="t").heads
     assert np.array_equal(found[LIVE, 10].weights, alone[LIVE, 10].weights)
     assert not np.array_equal(found[ENROLLED, 10].weights, alone[ENROLLED, 10].weights)
 
@@ -100,7 +107,9 @@ def test_calibration_is_of_the_own_people(rows):
     usual, odd = (gather(LAYOUT, rows, PLAN) for _ in range(2))
     for pile in odd.piles.values():
         pile.genuine[:] = [1 - part for part in pile.genuine]
-    found = train(LAYOUT, rows, replace(PLAN, beside=(usual, odd)), "t").heads[ENROLLED, 10]
+    found = train(LAYOUT, people=rows, plan=replace(PLAN, beside=(usual, odd)), version="t").heads[
+        ENROLLED, 10
+    ]
     assert found.slope > 2
 
 
@@ -112,4 +121,9 @@ def test_another_signal_does_not_stand_beside(rows):
         for seed, part in enumerate(rows)
     ]
     with pytest.raises(ValueError, match="another signal"):
-        train(LAYOUT, rows, replace(PLAN, beside=(gather(layout, touched, PLAN),)), "t")
+        train(
+            LAYOUT,
+            people=rows,
+            plan=replace(PLAN, beside=(gather(layout, touched, PLAN),)),
+            version="t",
+        )

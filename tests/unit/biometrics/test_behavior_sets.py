@@ -107,7 +107,9 @@ def test_the_last_third_is_genuine_whatever_enrolls(motion):
     """Nothing is both enrolled and scored, and another size is measured on the same samples."""
     layout, people = loaders.load_hold_and_tap(motion)
     five, twenty = (
-        protocols.trials(layout, people, Run("short", n), "scaled_manhattan", None)["novice"]
+        protocols.trials(
+            layout, people=people, run=Run("short", n), scorer="scaled_manhattan", model=None
+        )["novice"]
         for n in (5, 20)
     )
     assert {len(trial.genuine) for trial in (*five, *twenty)} == {10}

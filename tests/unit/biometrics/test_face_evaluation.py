@@ -52,10 +52,10 @@ def test_pairs_and_templates_are_compared_by_set():
         for other in names
         if one < other and one[0] == other[0]
     ]
-    found, _ = evaluate(pairs, vectors.get, 0, 1)
+    found, _ = evaluate(pairs, read=vectors.get, enroll=0, probe=1)
     assert (found["genuine"], found["impostor"]) == (9, 9)
     assert (found["misses"], found["images"], found["by_set"]["b"]["images"]) == (1, 10, 3)
-    enrolled, _ = evaluate(pairs, vectors.get, 2, 1)
+    enrolled, _ = evaluate(pairs, read=vectors.get, enroll=2, probe=1)
     assert (enrolled["genuine"], enrolled["impostor"]) == (3, 2)
     assert enrolled["fnmr_at_threshold"] == 0.0
 

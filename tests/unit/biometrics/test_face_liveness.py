@@ -29,7 +29,15 @@ def poses(head, path, rng):
         beside, below = align.pose(points)
         height = float(points[:4, 1].mean())
         # A predictor shows about two thirds of a turn.
-        found.append(Pose(150.0 * number, 0.65 * beside, below, align.interocular(points), height))
+        found.append(
+            Pose(
+                t=150.0 * number,
+                beside=0.65 * beside,
+                below=below,
+                between=align.interocular(points),
+                height=height,
+            )
+        )
     return found
 
 
@@ -91,7 +99,14 @@ def test_honest_gestures_pass_and_others_do_not(heads):
             "not_frontal_first",
         ),
         (lambda p: p[:9], "gesture_missing"),
-        (lambda p: [*p[:4], Pose(p[4].t, 0.9, p[4].below, p[4].between, 0), *p[5:]], "jump"),
+        (
+            lambda p: [
+                *p[:4],
+                Pose(t=p[4].t, beside=0.9, below=p[4].below, between=p[4].between, height=0),
+                *p[5:],
+            ],
+            "jump",
+        ),
     ],
 )
 def test_each_rule_has_its_reason(heads, change, reason):
@@ -118,13 +133,16 @@ def test_a_turn_passes_through_its_middle(way, found):
     """A frame on the way lies behind one before it and is soon passed."""
     turns = [0.0] * 4 + way + [0.2, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0]
     order = (Gesture.LEFT, Gesture.CENTER)
-    seen = [Pose(150.0 * number, turn, 0.77, 80, 200) for number, turn in enumerate(turns)]
+    seen = [
+        Pose(t=150.0 * number, beside=turn, below=0.77, between=80, height=200)
+        for number, turn in enumerate(turns)
+    ]
     assert outcome(order, seen) == found
 
 
 def at(pose, t):
     """Return the pose at another time."""
-    return Pose(t, pose.beside, pose.below, pose.between, pose.height)
+    return Pose(t=t, beside=pose.beside, below=pose.below, between=pose.between, height=pose.height)
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,12 @@ def test_nobody_is_compared_like_anybody(size):
     """The decoy is of the model that is compared with, so that it costs a whole comparison."""
     model = replace(DLIB, name="x", size=size, tag=bytes(range(8)))
     vector = np.random.default_rng(size).normal(size=size)
-    face = Frontal((vector / np.linalg.norm(vector)).astype(np.float32), 1.0, {}, model)
+    face = Frontal(
+        vector=(vector / np.linalg.norm(vector)).astype(np.float32),
+        quality=1.0,
+        cues={},
+        model=model,
+    )
     decoy = template.decoy_template(model, bytes(31) + b"x")
     assert len(decoy) == len(enroll_template([face], SECRET))
     with pytest.raises(FaceMismatch):

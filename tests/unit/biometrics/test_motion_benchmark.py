@@ -59,12 +59,12 @@ def test_people_are_met_in_a_posture_that_they_did_not_enroll_in():
     layout = Layout.statistics("motion", 6)
     people = grips(16, 6, samples=30, seed=5)
     postures = [{str(n): rows + shift for n, rows in enumerate(people)} for shift in (0, 0.3, 0.6)]
-    once, lives = bench.across(layout, postures, 2, "unseen")
+    once, lives = bench.across(layout, postures=postures, folds=2, title="unseen")
     assert [len(trial.genuine) for trial in once["novice"]] == [bench.EACH] * 16
     assert {len(trial.impostor) for trial in once["practised"]} == {35}
     eer = [summarize(found["novice"])["eer"] for found in (once, lives)]
     assert eer[1] <= eer[0] + 0.02 < 0.42
-    once, lives = bench.across(layout, postures, 2, "with own", 20)
+    once, lives = bench.across(layout, postures=postures, folds=2, title="with own", own=20)
     assert {len(trial.genuine) for trial in (*once["novice"], *lives["novice"])} == {9}
 
 

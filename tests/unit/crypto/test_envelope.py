@@ -15,7 +15,9 @@ from crypto.keyring import KeyEncryptionKey
 
 ALICE = Owner(OwnerKind.SUBJECT, UUID(int=1))
 BOB = Owner(OwnerKind.SUBJECT, UUID(int=2))
-CELL = FieldContext("subject", "email", ALICE, UUID(int=7), b"totp|active")
+CELL = FieldContext(
+    table="subject", column="email", owner=ALICE, row=UUID(int=7), extra=b"totp|active"
+)
 KEK = KeyEncryptionKey("contact", 1, b"k" * 32)
 FIELDS = [Algorithm.AES_256_GCM, Algorithm.AES_256_GCM_SIV]
 
@@ -120,7 +122,9 @@ def test_a_message_that_opens_under_another_key_is_refused():
     """
     _, other = envelope.create_data_key(KEK, ALICE)
     header = bytes((0xF9, 4, 1)) + (1).to_bytes(4, "big") + (1).to_bytes(2, "big")
-    forged = envelope._wrap(KEK, header, ALICE.to_bytes(), b"s" * 32, other.commitment)
+    forged = envelope._wrap(
+        KEK, header=header, owner=ALICE.to_bytes(), dek=b"s" * 32, commit=other.commitment
+    )
     with pytest.raises(OpenError):
         envelope.open_data_key(KEK, ALICE, forged)
 
@@ -128,7 +132,9 @@ def test_a_message_that_opens_under_another_key_is_refused():
 def test_an_unknown_field_algorithm_is_refused():
     """A wrap that authenticates but names no field cipher is refused."""
     header = bytes((0xF9, 4, 9)) + (1).to_bytes(4, "big") + (1).to_bytes(2, "big")
-    forged = envelope._wrap(KEK, header, ALICE.to_bytes(), b"s" * 32, bytes(32))
+    forged = envelope._wrap(
+        KEK, header=header, owner=ALICE.to_bytes(), dek=b"s" * 32, commit=bytes(32)
+    )
     with pytest.raises(OpenError):
         envelope.open_data_key(KEK, ALICE, forged)
 
@@ -166,7 +172,13 @@ def test_purpose_keys_differ(key):
 def test_a_data_key_takes_field_ciphers_only():
     """XAES wraps keys; it does not seal fields."""
     with pytest.raises(ValueError, match="sealed with"):
-        DataKey("contact", ALICE, 1, Algorithm.XAES_256_GCM, bytes(32))
+        DataKey(
+            key_class="contact",
+            owner=ALICE,
+            generation=1,
+            algorithm=Algorithm.XAES_256_GCM,
+            secret=bytes(32),
+        )
 
 
 @pytest.mark.parametrize("text", ["", "plain", "é", "\U0010ffff"])
@@ -188,7 +200,11 @@ def test_the_formats_are_frozen(vectors, monkeypatch):
     """Values sealed when the format was born open forever, and are made byte for byte alike."""
     for case in vectors("envelope")["fields"]:
         key = DataKey(
-            "contact", ALICE, 1, Algorithm(case["algorithm"]), bytes.fromhex(case["secret"])
+            key_class="contact",
+            owner=ALICE,
+            generation=1,
+            algorithm=Algorithm(case["algorithm"]),
+            secret=bytes.fromhex(case["secret"]),
         )
         sealed = bytes.fromhex(case["sealed"])
         assert key.open(sealed, CELL) == b"a@example.com"

@@ -22,13 +22,13 @@ BOUND = {"phishing_resistant": True}
 def shown(factor, seconds_ago=0, amr=("x",), **flags):
     """Return evidence of a factor."""
     return Evidence(
-        UUID(int=1),
-        "flow",
-        factor,
-        UUID(int=2),
-        KINDS.get(factor, Kind.POSSESSION),
-        amr,
-        NOW - timedelta(seconds=seconds_ago),
+        subject=UUID(int=1),
+        flow="flow",
+        factor=factor,
+        authenticator=UUID(int=2),
+        kind=KINDS.get(factor, Kind.POSSESSION),
+        amr=amr,
+        at=NOW - timedelta(seconds=seconds_ago),
         **flags,
     )
 

@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 def test_a_caller_has_no_right_that_it_was_not_given():
     """By default a caller is not first-party, vouches for no context and serves one segment."""
-    caller = Caller(UUID(int=1), frozenset())
+    caller = Caller(client=UUID(int=1), scopes=frozenset())
     assert (caller.first_party, caller.asserts_context) == (False, False)
     assert caller.segments == ("default",)
     with pytest.raises(FrozenInstanceError):
@@ -25,7 +25,14 @@ def test_a_caller_has_no_right_that_it_was_not_given():
 
 def test_a_decision_is_final():
     """A decision cannot be changed after it was made, and asks for nothing that is not named."""
-    made = Decision(Effect.REQUIRE, Acr.AAL2, (("totp",),), Band.LOW, (), "1")
+    made = Decision(
+        effect=Effect.REQUIRE,
+        required=Acr.AAL2,
+        layers=(("totp",),),
+        band=Band.LOW,
+        reasons=(),
+        policy_version="1",
+    )
     assert made.obligations == ()
     with pytest.raises(FrozenInstanceError):
         made.effect = Effect.ALLOW
@@ -33,6 +40,15 @@ def test_a_decision_is_final():
 
 def test_a_subject_is_suspended_only_when_the_facts_say_so():
     """Facts carry what a policy may look at; suspension is said explicitly."""
-    facts = Facts("login", "default", (), frozenset(), (), Acr.AAL1, None, NOW)
+    facts = Facts(
+        purpose="login",
+        segment="default",
+        evidence=(),
+        enrolled=frozenset(),
+        assessments=(),
+        requested=Acr.AAL1,
+        max_age=None,
+        now=NOW,
+    )
     assert not facts.suspended
     assert [effect.value for effect in Effect] == ["allow", "require", "deny", "suspend"]

@@ -18,14 +18,14 @@ from service.risk.model import (
 
 TX = object()
 FACTS = SignalFacts(
-    UUID(int=1),
-    "flow",
-    UUID(int=2),
-    "default",
-    datetime(2026, 11, 24, tzinfo=UTC),
-    ClientContext("192.0.2.1"),
-    {},
-    ("password",),
+    subject=UUID(int=1),
+    flow="flow",
+    client=UUID(int=2),
+    segment="default",
+    now=datetime(2026, 11, 24, tzinfo=UTC),
+    client_context=ClientContext(ip="192.0.2.1"),
+    samples={},
+    shown=("password",),
     known_device=True,
 )
 
@@ -75,7 +75,9 @@ def test_a_failing_signal_counts_as_its_worst(fault):
 
 def test_every_signal_is_asked_once_in_order():
     """The answers come in the order of the signals, and a failing one stops no other."""
-    good = Assessment("good", 1.5, (Reason("c", "good", 1.5, "d"),), enough_history=True)
+    good = Assessment(
+        signal="good", llr=1.5, reasons=(Reason("c", "good", 1.5, "d"),), enough_history=True
+    )
     signals = (Fake("bad", ValueError()), Fake("good", good), Fake("worse", OSError()))
     found = assess_all(signals, TX, FACTS)
     assert [item.signal for item in found] == ["bad", "good", "worse"]
@@ -90,7 +92,7 @@ def test_no_signal_gives_no_assessment():
 
 def test_an_assessment_is_neither_hard_nor_informed_unless_it_says_so():
     """A hard finding and enough history are claimed and never assumed."""
-    found = Assessment("device", 0.5)
+    found = Assessment(signal="device", llr=0.5)
     assert (found.hard, found.enough_history, found.reasons) == (False, False, ())
 
 
@@ -103,12 +105,12 @@ def test_bands_are_ordered_and_named():
 @pytest.mark.parametrize(
     ("said", "llr", "code"),
     [
-        (Assessment("s", -9.0), -4.0, "scored"),
-        (Assessment("s", float("nan")), -4.0, "scored"),
-        (Assessment("s", 3.0, seen=Availability.WITHHELD), 0.0, "withheld"),
-        (Assessment("s", -1.0, seen=Availability.NOT_OFFERED), 0.0, "not_offered"),
-        (Assessment("s", 2.0, seen=Availability.NO_HISTORY), 0.0, "no_history"),
-        (Assessment("s", 2.0, seen=Availability.FAULT), -4.0, "fault"),
+        (Assessment(signal="s", llr=-9.0), -4.0, "scored"),
+        (Assessment(signal="s", llr=float("nan")), -4.0, "scored"),
+        (Assessment(signal="s", llr=3.0, seen=Availability.WITHHELD), 0.0, "withheld"),
+        (Assessment(signal="s", llr=-1.0, seen=Availability.NOT_OFFERED), 0.0, "not_offered"),
+        (Assessment(signal="s", llr=2.0, seen=Availability.NO_HISTORY), 0.0, "no_history"),
+        (Assessment(signal="s", llr=2.0, seen=Availability.FAULT), -4.0, "fault"),
     ],
 )
 def test_what_counts_is_bounded_and_named(said, llr, code):
@@ -124,6 +126,6 @@ def test_whoever_asks_may_name_the_fault():
     def ask(signal, tx, facts):
         raise SignalFault("a time-out")
 
-    (found,) = assess_all((Fake("s", Assessment("s", 1.0)),), TX, FACTS, ask)
+    (found,) = assess_all((Fake("s", Assessment(signal="s", llr=1.0)),), TX, FACTS, ask)
     assert (found.llr, found.seen) == (-4.0, Availability.FAULT)
     assert "a time-out" in found.reasons[0].detail

@@ -29,7 +29,14 @@ def shown(factor, ago=timedelta(), number=None, **flags):
     """Return evidence of an age, by the authenticator of its factor unless told otherwise."""
     authenticator = UUID(int=FACTORS.index(factor) if number is None else number)
     return Evidence(
-        UUID(int=99), "flow", factor, authenticator, Kind.KNOWLEDGE, (factor,), NOW - ago, **flags
+        subject=UUID(int=99),
+        flow="flow",
+        factor=factor,
+        authenticator=authenticator,
+        kind=Kind.KNOWLEDGE,
+        amr=(factor,),
+        at=NOW - ago,
+        **flags,
     )
 
 

@@ -19,7 +19,12 @@ BERLIN, PARIS, TOKYO = (52.5, 13.4), (48.9, 2.4), (35.7, 139.7)
 def login(place, *, after=0, asn=b"1"):
     """Return a login somewhere, some hours after the first."""
     return PastLogin(
-        AT + int(3600 * after), 5, False, digests(b"k", b"s", {Level.ASN: asn}), 0, place
+        at=AT + int(3600 * after),
+        hour=5,
+        known_device=False,
+        digests=digests(b"k", b"s", {Level.ASN: asn}),
+        version=0,
+        place=place,
     )
 
 

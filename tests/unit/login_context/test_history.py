@@ -26,7 +26,14 @@ KEY = b"k" * 32
 def login(at=AT, *, hour=40, known=False, version=7, place=None, **values):
     """Return a login of values by level name; nothing else is shown."""
     named = {Level[name.upper()]: str(value).encode() for name, value in values.items()}
-    return PastLogin(at, hour, known, digests(KEY, b"s", named), version, place)
+    return PastLogin(
+        at=at,
+        hour=hour,
+        known_device=known,
+        digests=digests(KEY, b"s", named),
+        version=version,
+        place=place,
+    )
 
 
 def learned(*logins):

@@ -54,7 +54,7 @@ def test_a_user_agent_is_read(header, expected):
 @given(st.text(), st.text(max_size=2000), st.text())
 def test_nothing_a_caller_says_raises(ip, header, languages):
     """Whatever text stands in the context, reading it answers."""
-    found = observe(ip, header, languages, NOW, lambda _: NOWHERE)
+    found = observe(ip, agent_text=header, languages=languages, now=NOW, locate=lambda _: NOWHERE)
     assert found.hour == 24 + 13
     assert all(isinstance(value, bytes) for value in found.values.values())
 
@@ -62,7 +62,9 @@ def test_nothing_a_caller_says_raises(ip, header, languages):
 def test_an_address_is_seen_at_each_level():
     """/24, /16, ASN and country for IPv4; /48 and /32 for IPv6; a mapped address is IPv4."""
     here = Origin(64500, "DE", (52.5, 13.4))
-    found = observe("192.0.2.77", "", "de-DE,de;q=0.9", NOW, lambda _: here)
+    found = observe(
+        "192.0.2.77", agent_text="", languages="de-DE,de;q=0.9", now=NOW, locate=lambda _: here
+    )
     assert found.values == {
         Level.PREFIX: b"\xc0\x00\x02",
         Level.WIDE: b"\xc0\x00",
@@ -72,7 +74,9 @@ def test_an_address_is_seen_at_each_level():
         Level.LANGUAGE: b"de",
     }
     assert found.place == (52.5, 13.4)
-    six = observe("2001:db8:1:2::3", "", "", NOW, lambda _: NOWHERE).values
+    six = observe(
+        "2001:db8:1:2::3", agent_text="", languages="", now=NOW, locate=lambda _: NOWHERE
+    ).values
     assert (len(six[Level.PREFIX]), len(six[Level.WIDE])) == (6, 4)
     for spelled in ("::ffff:192.0.2.77", " 192.0.2.77 ", "192.0.2.77:4711", "0300.0.02.0115"):
         assert packed(spelled) == b"\xc0\x00\x02\x4d"
@@ -81,7 +85,7 @@ def test_an_address_is_seen_at_each_level():
 @pytest.mark.parametrize("text", ["unknown", "1.2.3", "1.2.3.4, 5.6.7.8", "999.1.1.1", "\0", "[::"])
 def test_what_is_no_address_is_absent_and_named(text):
     """It leaves no network behind, and the caller can be told so."""
-    found = observe(text, CHROME, "", NOW, lambda _: NOWHERE)
+    found = observe(text, agent_text=CHROME, languages="", now=NOW, locate=lambda _: NOWHERE)
     assert found.unreadable
     assert Level.PREFIX not in found.values
     assert Level.DEVICE in found.values
@@ -90,6 +94,6 @@ def test_what_is_no_address_is_absent_and_named(text):
 @pytest.mark.parametrize("text", ["", "  ", "*", "q=0.5", "d", "deutsch"])
 def test_a_language_that_is_none_is_absent(text):
     """Only a language tag is one."""
-    found = observe("", "", text, NOW, lambda _: NOWHERE)
+    found = observe("", agent_text="", languages=text, now=NOW, locate=lambda _: NOWHERE)
     assert not found.values
     assert not found.unreadable

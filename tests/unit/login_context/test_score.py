@@ -39,7 +39,9 @@ CHAINS = {chain: (FINEST[chain], *COARSER[chain]) for chain in Chain}
 
 def login(values, *, at=AT, hour=40, known=False, version=9):
     """Return a login of values in the clear."""
-    return PastLogin(at, hour, known, digests(KEY, b"s", values), version)
+    return PastLogin(
+        at=at, hour=hour, known_device=known, digests=digests(KEY, b"s", values), version=version
+    )
 
 
 def changed(**named):

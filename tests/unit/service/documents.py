@@ -54,7 +54,16 @@ def compiled(**segment):
 
 
 def facts(*evidence_shown, **changes):
-    found = Facts("login", "default", evidence_shown, ALL, (), Acr.NONE, None, NOW)
+    found = Facts(
+        purpose="login",
+        segment="default",
+        evidence=evidence_shown,
+        enrolled=ALL,
+        assessments=(),
+        requested=Acr.NONE,
+        max_age=None,
+        now=NOW,
+    )
     return replace(found, **changes)
 
 

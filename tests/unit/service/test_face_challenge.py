@@ -23,7 +23,7 @@ def capture(rng, span=3000.0):
 def outcome(challenge, named, frames, now, mode=Mode.ACTIVE):
     """Return `taken`, or why not."""
     try:
-        gestures = answer(challenge, named, frames, now, mode)
+        gestures = answer(challenge, challenge_id=named, frames=frames, now=now, present=mode)
     except VerificationFailed as failed:
         return failed.reason
     except BadInput as bad:

@@ -17,14 +17,14 @@ def assessed(**readings):
     """Return what is settled of a flow with these readings."""
     nobody = UUID(int=0)
     facts = SignalFacts(
-        nobody,
-        "f",
-        nobody,
-        "default",
-        datetime(2026, 11, 24, tzinfo=UTC),
-        UNSAID,
-        {},
-        ("face",),
+        subject=nobody,
+        flow="f",
+        client=nobody,
+        segment="default",
+        now=datetime(2026, 11, 24, tzinfo=UTC),
+        client_context=UNSAID,
+        samples={},
+        shown=("face",),
         known_device=False,
         readings=readings,
     )

@@ -40,19 +40,41 @@ KINDS = {"password": Kind.KNOWLEDGE, "face": Kind.INHERENCE}
 
 def fresh(**changes):
     """Return a flow that has just begun."""
-    begun = Flow(UUID(int=3), TERMS, NOW, NOW, layers=(("password",),), required=Acr.AAL2)
+    begun = Flow(
+        id=UUID(int=3),
+        terms=TERMS,
+        began_at=NOW,
+        active_at=NOW,
+        layers=(("password",),),
+        required=Acr.AAL2,
+    )
     return replace(begun, **changes)
 
 
 def shown(factor="password", flow=OWN, at=NOW):
     """Return evidence from a flow."""
     kind = KINDS.get(factor, Kind.POSSESSION)
-    return Evidence(SUBJECT, str(flow), factor, UUID(int=4), kind, (), at)
+    return Evidence(
+        subject=SUBJECT,
+        flow=str(flow),
+        factor=factor,
+        authenticator=UUID(int=4),
+        kind=kind,
+        amr=(),
+        at=at,
+    )
 
 
 def decision(effect, *layers):
     """Return a decision."""
-    return Decision(effect, Acr.AAL2, layers, Band.LOW, (Reason("c", "s", 0.0, "d"),), "1")
+    return Decision(
+        effect=effect,
+        required=Acr.AAL2,
+        layers=layers,
+        band=Band.LOW,
+        reasons=(Reason("c", "s", 0.0, "d"),),
+        policy_version="1",
+    )
 
 
 def test_a_flow_expires_by_idling_and_in_all():
@@ -170,19 +192,21 @@ class Walk(RuleBasedStateMachine):
         self.enrolled = frozenset(
             {"password", "totp", "recovery_code"} | ({"face"} if face else set())
         )
-        self.flow = Flow(UUID(int=3), replace(TERMS, requested=requested), NOW, NOW)
+        self.flow = Flow(
+            id=UUID(int=3), terms=replace(TERMS, requested=requested), began_at=NOW, active_at=NOW
+        )
         self.decide()
 
     def decide(self):
         facts = Facts(
-            "login",
-            "default",
-            self.flow.evidence,
-            self.enrolled,
-            (),
-            self.flow.terms.requested,
-            None,
-            self.now,
+            purpose="login",
+            segment="default",
+            evidence=self.flow.evidence,
+            enrolled=self.enrolled,
+            assessments=(),
+            requested=self.flow.terms.requested,
+            max_age=None,
+            now=self.now,
         )
         self.flow = model.apply(self.flow, self.policy.decide(facts))
 
@@ -246,18 +270,24 @@ def deferring(**changes):
 
 def test_a_deferred_round_counts_once_and_tells_at_its_end():
     """What verified is kept and not told; all right goes on, anything wrong begins anew."""
-    first = model.defer(model.reserve(deferring()), "password", shown(), {}, NOW)
+    first = model.defer(
+        model.reserve(deferring()), factor="password", evidence=shown(), match={}, now=NOW
+    )
     assert (first.attempts_left, first.disclosing, first.disclosed_evidence) == (9, False, ())
     assert first.actions == ("password", "back")
     second = model.reserve(first)
     assert second.attempts_left == model.release(second).attempts_left == 9
-    right = model.verdict(model.defer(second, "totp", shown("totp"), {}, NOW))
+    right = model.verdict(
+        model.defer(second, factor="totp", evidence=shown("totp"), match={}, now=NOW)
+    )
     assert (right.disclosed, right.attempts_left, right.tried) == (True, 10, ())
     assert right.disclosing
-    wrong = model.verdict(model.defer(second, "totp", None, {}, NOW))
+    wrong = model.verdict(model.defer(second, factor="totp", evidence=None, match={}, now=NOW))
     assert (wrong.disclosed, wrong.attempts_left, wrong.evidence) == (False, 9, ())
     assert wrong.status is FlowStatus.PENDING
-    last = model.verdict(model.defer(deferring(attempts_left=0), "totp", None, {}, NOW))
+    last = model.verdict(
+        model.defer(deferring(attempts_left=0), factor="totp", evidence=None, match={}, now=NOW)
+    )
     assert last.status is FlowStatus.DENIED
 
 
@@ -270,14 +300,22 @@ def test_a_verdict_on_nothing_gives_nothing_back():
 def test_a_deferred_flow_takes_nobody_elses_evidence():
     """Evidence about another subject is refused here too."""
     with pytest.raises(ValueError, match="somebody else"):
-        model.defer(deferring(), "password", replace(shown(), subject=UUID(int=8)), {}, NOW)
+        model.defer(
+            deferring(),
+            factor="password",
+            evidence=replace(shown(), subject=UUID(int=8)),
+            match={},
+            now=NOW,
+        )
 
 
 def test_back_in_a_deferred_round_takes_the_last_try():
     """Right or wrong, the last one that was tried is given up; what was brought stays."""
     brought = shown(flow=UUID(int=9))
-    flow = model.defer(deferring(evidence=(brought,)), "password", shown(), {}, NOW)
-    wrong = model.defer(flow, "totp", None, {}, NOW)
+    flow = model.defer(
+        deferring(evidence=(brought,)), factor="password", evidence=shown(), match={}, now=NOW
+    )
+    wrong = model.defer(flow, factor="totp", evidence=None, match={}, now=NOW)
     once = model.back(wrong)
     assert (once.tried, once.evidence) == (flow.tried, flow.evidence)
     twice = model.back(once)
@@ -324,8 +362,8 @@ def test_a_number_that_is_none_makes_no_flow_unreadable(number):
 def test_a_round_keeps_what_it_is_to_use_up_until_it_tells():
     """By factor, dropped with the try, with the verdict and with the end of the flow."""
     used = {"authenticator": "a", "used": [1, 2, 0], "verifier": None}
-    first = model.defer(deferring(), "password", None, {}, NOW)
-    flow = model.defer(first, "totp", shown("totp"), used, NOW)
+    first = model.defer(deferring(), factor="password", evidence=None, match={}, now=NOW)
+    flow = model.defer(first, factor="totp", evidence=shown("totp"), match=used, now=NOW)
     assert flow.matches == ({}, used)
     assert unpack(flow.id, 1, pack(flow)).matches == flow.matches
     assert model.back(flow).matches == ({},)
@@ -336,7 +374,7 @@ def test_a_round_keeps_what_it_is_to_use_up_until_it_tells():
 
 def test_a_round_of_which_something_was_used_up_meanwhile_fails_whole():
     """It does not say which: none of it counts as verified."""
-    flow = model.defer(deferring(), "totp", shown("totp"), {}, NOW)
+    flow = model.defer(deferring(), factor="totp", evidence=shown("totp"), match={}, now=NOW)
     spoilt = model.spoil(flow)
     assert spoilt.tried == (("totp", False),)
     assert not model.verdict(spoilt).disclosed

@@ -58,10 +58,10 @@ def test_the_code_of_the_help_desk_is_enough_unless_risk_or_a_rule_ends_it():
     proof = replace(supposed(HELP_DESK), at=NOW)
     found = facts(proof, purpose="recovery")
     assert decide(compiled(), found).effect is Effect.ALLOW
-    high = (Assessment("s", -5),)
+    high = (Assessment(signal="s", llr=-5),)
     assert decide(compiled(), replace(found, assessments=high)).effect is Effect.ALLOW
     assert decide(compiled(), replace(found, suspended=True)).effect is Effect.DENY
-    worst = (Assessment("s", -8),)
+    worst = (Assessment(signal="s", llr=-8),)
     assert decide(compiled(), replace(found, assessments=worst)).effect is Effect.DENY
     denied = compiled(**ruled({"deny": True}))
     assert decide(denied, found).effect is Effect.DENY
@@ -81,12 +81,12 @@ def test_bands_add_narrow_and_delay():
     )
     both = shown("password", "totp")
     assert decide(found, facts(*both)).effect is Effect.ALLOW
-    elevated = decide(found, facts(*both, assessments=(Assessment("s", -2.5),)))
+    elevated = decide(found, facts(*both, assessments=(Assessment(signal="s", llr=-2.5),)))
     assert (elevated.layers, elevated.delay) == ((("recovery_code",),), 5)
-    high = decide(found, facts(*both, assessments=(Assessment("s", -5),)))
+    high = decide(found, facts(*both, assessments=(Assessment(signal="s", llr=-5),)))
     assert (high.required, high.delay) == (Acr.AAL2_PHR, 5)
     assert high.layers[0] == ("recovery_code",)
-    worst = decide(found, facts(*both, assessments=(Assessment("s", -8),)))
+    worst = decide(found, facts(*both, assessments=(Assessment(signal="s", llr=-8),)))
     assert worst.effect is Effect.SUSPEND
 
 
@@ -97,9 +97,9 @@ def test_what_is_held_against_a_subject_asks_for_more_and_never_ends_a_flow():
     held = decide(found, facts(*both, standing=-20.0))
     assert (held.effect, held.band, held.hold) == (Effect.REQUIRE, Band.HIGH, 0.0)
     assert held.reasons[-1].code == "subject_risk"
-    fresh = decide(found, facts(*both, assessments=(Assessment("s", -5.0),)))
+    fresh = decide(found, facts(*both, assessments=(Assessment(signal="s", llr=-5.0),)))
     assert fresh.hold == -5.0
-    hard = decide(found, facts(*both, assessments=(Assessment("s", 1.0, hard=True),)))
+    hard = decide(found, facts(*both, assessments=(Assessment(signal="s", llr=1.0, hard=True),)))
     assert (hard.band, hard.hold) == (Band.HIGH, -4.0)
 
 
@@ -110,7 +110,7 @@ def test_what_is_held_locks_nobody_out():
     both = facts(*shown("password", "totp"), enrolled=few, standing=-20.0)
     assert found.decide(both).effect is Effect.ALLOW
     assert found.decide(replace(both, enrolled=ALL)).layers[0][0] == "face"
-    now = replace(both, assessments=(Assessment("s", -5.0),))
+    now = replace(both, assessments=(Assessment(signal="s", llr=-5.0),))
     assert found.decide(now).effect is Effect.DENY
     phr = compiled(**{"raise": {"high": {"acr": Acr.AAL2_PHR.urn}}})
     assert decide(phr, both).effect is Effect.ALLOW
@@ -120,7 +120,7 @@ def test_what_is_held_locks_nobody_out():
 def test_the_live_parameter_moves_every_threshold():
     """Tightened by a nat, what was low is elevated; the reasons say so."""
     found = compiled()
-    near = (Assessment("s", -1.5),)
+    near = (Assessment(signal="s", llr=-1.5),)
     assert decide(found, facts(assessments=near)).band is Band.LOW
     moved = decide(found, facts(assessments=near, tighten=1.0))
     assert (moved.band, moved.reasons[-1].code) == (Band.ELEVATED, "tighten")
@@ -185,14 +185,14 @@ def test_rules_look_at_what_is_there():
         ]
     }
     found = compiled(**ruled({"deny": True}, when))
-    bad = (Assessment("behavior", -1.5),)
+    bad = (Assessment(signal="behavior", llr=-1.5),)
     context = {"known_device": False, "client": "c"}
     before = facts(*shown("password"), assessments=bad, context=context)
     denied = decide(found, before)
     assert (denied.effect, denied.reasons[-1].code) == (Effect.DENY, "denied_by_rule")
     for changed in (
         {"context": {"known_device": False, "client": "d"}},
-        {"assessments": (Assessment("behavior", -0.5),)},
+        {"assessments": (Assessment(signal="behavior", llr=-0.5),)},
         {"evidence": ()},
         {"now": NOW.replace(hour=3)},
         {"purpose": "step_up"},

@@ -25,13 +25,13 @@ def shown(*factors, seconds_ago=0):
     at = NOW - timedelta(seconds=seconds_ago)
     return tuple(
         Evidence(
-            UUID(int=1),
-            "f",
-            name,
-            UUID(int=2),
-            Kind.KNOWLEDGE if name == "password" else Kind.POSSESSION,
-            (),
-            at,
+            subject=UUID(int=1),
+            flow="f",
+            factor=name,
+            authenticator=UUID(int=2),
+            kind=Kind.KNOWLEDGE if name == "password" else Kind.POSSESSION,
+            amr=(),
+            at=at,
         )
         for name in factors
     )
@@ -111,7 +111,7 @@ def test_suspension_and_critical_risk_deny():
     """Both end the flow whatever was shown."""
     all_shown = shown("password", "totp", "face")
     assert decide(*all_shown, suspended=True).reasons[-1].code == "suspended"
-    worst = (Assessment("x", -9.0),)
+    worst = (Assessment(signal="x", llr=-9.0),)
     assert decide(*all_shown, assessments=worst).reasons[-1].code == "critical_risk"
 
 
@@ -120,12 +120,19 @@ def test_bands_and_the_cap_on_good_signals():
     bands = parse(policy_text()).bands
     found = lambda *items: band(bands, total(items))  # noqa: E731 - four calls alike
     assert found() is Band.LOW
-    assert found(Assessment("a", -2.0)) is Band.ELEVATED
-    assert found(Assessment("a", -5.0), Assessment("b", 50.0)) is Band.ELEVATED
-    assert found(Assessment("a", 50.0, hard=True)) is Band.HIGH
-    assert found(Assessment("a", -7.0, hard=True), Assessment("b", 50.0)) is Band.CRITICAL
+    assert found(Assessment(signal="a", llr=-2.0)) is Band.ELEVATED
+    assert (
+        found(Assessment(signal="a", llr=-5.0), Assessment(signal="b", llr=50.0)) is Band.ELEVATED
+    )
+    assert found(Assessment(signal="a", llr=50.0, hard=True)) is Band.HIGH
+    assert (
+        found(Assessment(signal="a", llr=-7.0, hard=True), Assessment(signal="b", llr=50.0))
+        is Band.CRITICAL
+    )
     risky = decide(
-        *shown("password", "totp"), assessments=(Assessment("a", -5.0),), enrolled=ALL - {"face"}
+        *shown("password", "totp"),
+        assessments=(Assessment(signal="a", llr=-5.0),),
+        enrolled=ALL - {"face"},
     )
     assert risky.layers == (("recovery_code",),)
 
@@ -138,9 +145,11 @@ def test_bands_and_the_cap_on_good_signals():
 )
 def test_more_risk_never_asks_for_less(factors, ratios, worse, hard):
     """Adding a bad signal leaves at least as much to show, and never turns a refusal around."""
-    base = tuple(Assessment(str(n), value) for n, value in enumerate(ratios))
+    base = tuple(Assessment(signal=str(n), llr=value) for n, value in enumerate(ratios))
     before = decide(*shown(*factors), assessments=base)
-    after = decide(*shown(*factors), assessments=(*base, Assessment("w", worse, hard=hard)))
+    after = decide(
+        *shown(*factors), assessments=(*base, Assessment(signal="w", llr=worse, hard=hard))
+    )
     order = [Effect.ALLOW, Effect.REQUIRE, Effect.DENY]
     assert order.index(after.effect) >= order.index(before.effect)
     assert after.band >= before.band

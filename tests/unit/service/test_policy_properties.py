@@ -78,13 +78,23 @@ FAULTS = (
     raises(RecursionError()),
     raises(AttributeError()),
     raises(AssertionError()),
-    lambda: Assessment("s", float("nan")),
-    lambda: Assessment("s", float("inf")),
-    lambda: Assessment("s", float("-inf")),
-    lambda: Assessment("s", 9.0, seen=Availability.FAULT),
+    lambda: Assessment(signal="s", llr=float("nan")),
+    lambda: Assessment(signal="s", llr=float("inf")),
+    lambda: Assessment(signal="s", llr=float("-inf")),
+    lambda: Assessment(signal="s", llr=9.0, seen=Availability.FAULT),
     lambda: None,
 )
-SEEN = SignalFacts(NOW, "f", NOW, "default", NOW, ClientContext(), {}, (), known_device=False)
+SEEN = SignalFacts(
+    subject=NOW,
+    flow="f",
+    client=NOW,
+    segment="default",
+    now=NOW,
+    client_context=ClientContext(),
+    samples={},
+    shown=(),
+    known_device=False,
+)
 
 
 @pytest.mark.parametrize("seed", range(len(FAULTS)))
@@ -93,7 +103,7 @@ def test_no_fault_of_a_signal_opens(seed):
     random = Random(seed)
     for _ in range(EACH):
         whole, base = policy(random), facts(random)
-        said = Assessment("s", random.uniform(WORST, 5))
+        said = Assessment(signal="s", llr=random.uniform(WORST, 5))
         healthy = replace(base, assessments=(*base.assessments, said))
         (failed,) = assess_all((Faulty("s", FAULTS[seed]),), None, SEEN)
         assert failed.llr == WORST
@@ -145,12 +155,12 @@ def test_as_many_layers_are_served_as_can_be(layers, shown):
 
 COURSES = st.builds(
     lambda origin, target, since, ramp, life: ThresholdShift(
-        origin,
-        target,
-        NOW + timedelta(seconds=since),
-        ramp,
-        NOW + timedelta(seconds=since + life),
-        "op",
+        origin=origin,
+        target=target,
+        since=NOW + timedelta(seconds=since),
+        ramp=ramp,
+        expires_at=NOW + timedelta(seconds=since + life),
+        actor="op",
     ),
     st.floats(-2, 2),
     st.floats(-2, 2),
@@ -172,7 +182,14 @@ def test_who_may_tighten_alone_never_loosens(old, new, later):
 
 def test_a_course_ramps_holds_and_moves_back():
     """From 0 to 1 in 100 s, held until it expires, and back in 100 s."""
-    course = ThresholdShift(0.0, 1.0, NOW, 100, NOW + timedelta(seconds=500), "op")
+    course = ThresholdShift(
+        origin=0.0,
+        target=1.0,
+        since=NOW,
+        ramp=100,
+        expires_at=NOW + timedelta(seconds=500),
+        actor="op",
+    )
     found = [value_at(course, NOW + timedelta(seconds=s)) for s in (0, 50, 100, 499, 550, 600)]
     assert found == pytest.approx([0, 0.5, 1, 1, 0.5, 0])
     assert value_at(None, NOW) == 0

@@ -95,10 +95,10 @@ BANDS = Bands(elevated=-0.5, high=-1.0, critical=-1.5)
 def test_no_evidence_of_risk_is_low_risk_however_tight(tighten):
     """A threshold moves no further than the next milder one of the document, and never to 0."""
     assert band(BANDS, total([]), tighten) is Band.LOW
-    mild = band(BANDS, total([Assessment("s", -0.25)]), tighten)
+    mild = band(BANDS, total([Assessment(signal="s", llr=-0.25)]), tighten)
     assert mild <= Band.ELEVATED
-    assert band(BANDS, total([Assessment("s", -0.75)]), tighten) <= Band.HIGH
-    assert band(BANDS, total([Assessment("s", -1.25)]), tighten) >= Band.HIGH
+    assert band(BANDS, total([Assessment(signal="s", llr=-0.75)]), tighten) <= Band.HIGH
+    assert band(BANDS, total([Assessment(signal="s", llr=-1.25)]), tighten) >= Band.HIGH
 
 
 def test_a_probability_moves_within_the_document_too():

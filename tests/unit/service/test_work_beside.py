@@ -20,7 +20,7 @@ class Work:
         self.stopped = []
         self.clock = FrozenClock(datetime(2026, 11, 24, tzinfo=UTC))
         apart = Apart("beside", SECOND, self.run, lambda: self.stopped.append(True))
-        self.jobs = Jobs(None, (), self.clock, apart=(apart,))
+        self.jobs = Jobs(database=None, tasks=(), clock=self.clock, apart=(apart,))
 
     def run(self):
         """Take a turn."""

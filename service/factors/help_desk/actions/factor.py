@@ -79,7 +79,7 @@ class HelpDeskFactor(TypedFactor):
         same = opaque.equal(material.digest, material.digested(presented.values["code"]))
         if material.number is None or not same:
             raise VerificationFailed("help_desk_mismatch" if material.number else "help_desk_none")
-        return Match(material.number)
+        return Match(authenticator=material.number)
 
     def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
         """Mark the code as used; raises VerificationFailed if it was used before."""

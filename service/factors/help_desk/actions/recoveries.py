@@ -54,8 +54,9 @@ _HOUR: Final = 3600
 class Recoveries:
     """Recoveries by the help desk; approvals of operators call it at each step."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one argument per feature it depends on
+    def __init__(  # noqa: PLR0913 - one argument per feature it depends on
         self,
+        *,
         operators: Operators,
         accounts: Accounts,
         authenticators: Authenticators,
@@ -142,17 +143,21 @@ class Recoveries:
         """Stop a recovery on an operator's request, before or after its approval."""
         row = store.under_way(tx, UUID(asked.target))
         ours = row is not None and row.approval_id == asked.number
-        return ours and self._end(tx, row, RecoveryState.STOPPED, "rejected", caller.actor)
+        return ours and self._end(
+            tx, row, state=RecoveryState.STOPPED, reason="rejected", actor=caller.actor
+        )
 
     def stop(self, tx: Tx, subject: UUID, reason: str) -> bool:
         """Stop the open recovery of a locked subject, if there is one."""
         row = store.under_way(tx, subject)
-        return row is not None and self._end(tx, row, RecoveryState.STOPPED, reason)
+        return row is not None and self._end(tx, row, state=RecoveryState.STOPPED, reason=reason)
 
     def stop_everybodys(self, tx: Tx) -> int:
         """Stop all recoveries: the database was restored and may revive a used code."""
         rows = store.everybody(tx)
-        return sum(self._end(tx, row, RecoveryState.STOPPED, "restored") for row in rows)
+        return sum(
+            self._end(tx, row, state=RecoveryState.STOPPED, reason="restored") for row in rows
+        )
 
     def send_due(self, tx: Tx, now: datetime) -> int:
         """Send the due codes, some pages at once; return how many subjects were processed."""
@@ -168,7 +173,7 @@ class Recoveries:
 
         def end(row: Any) -> None:  # noqa: ANN401 - a row of named columns
             if row.ends_at <= now:
-                self._end(tx, row, RecoveryState.OVER, "over")
+                self._end(tx, row, state=RecoveryState.OVER, reason="over")
 
         self._each(tx, lambda after: store.over(tx, now, after), end)
         return store.drop_old(tx, now - KEPT)
@@ -271,12 +276,12 @@ class Recoveries:
         void = row.status == RecoveryState.ASKED and not self._operators.waits(tx, row.approval_id)
         if row.ends_at > now and not void:
             raise _pending()
-        self._end(tx, row, RecoveryState.OVER, "void" if void else "over")
+        self._end(tx, row, state=RecoveryState.OVER, reason="void" if void else "over")
 
     def _send(self, tx: Tx, row: Any, now: datetime) -> None:  # noqa: ANN401 - a row of named columns
         to, reason = self._sendable(tx, row, now)
         if reason:
-            self._end(tx, row, RecoveryState.STOPPED, reason)
+            self._end(tx, row, state=RecoveryState.STOPPED, reason=reason)
             return
         if not self._outbox.reaches(to):
             # Delivery may be configured again before the recovery expires.
@@ -285,7 +290,9 @@ class Recoveries:
         digest = code_digester(tx, row.id, row.subject_id)(opaque.normalize_code(code))
         if store.move(tx, row, RecoveryState.SENT, digest=digest, ends_at=now + CODE_LIFE):
             message = {"to": to, "code": code}
-            self._outbox.put(tx, RECOVERY_CODE, row.subject_id, message, CODE_LIFE)
+            self._outbox.put(
+                tx, kind=RECOVERY_CODE, subject=row.subject_id, payload=message, life=CODE_LIFE
+            )
             self._note(tx, "subject.recovery_sent", row, _both(row))
 
     def _sendable(self, tx: Tx, row: Any, now: datetime) -> tuple[str, str]:  # noqa: ANN401 - as above
@@ -315,6 +322,7 @@ class Recoveries:
         self,
         tx: Tx,
         row: Any,  # noqa: ANN401 - as above
+        *,
         state: RecoveryState,
         reason: str,
         actor: str | None = None,

@@ -29,8 +29,12 @@ from service.throttling.model import AttemptLimit
 ACT: Final = "change:behavior"
 VALUES: Final = "risk:read"
 """The scope required to see more of a score than its band."""
-BY_CLIENT: Final = AttemptLimit("score:client", 60, timedelta(hours=1), rolling=False)
-OF_SUBJECT: Final = AttemptLimit("score:subject", 300, timedelta(days=1), rolling=False)
+BY_CLIENT: Final = AttemptLimit(
+    name="score:client", most=60, span=timedelta(hours=1), rolling=False
+)
+OF_SUBJECT: Final = AttemptLimit(
+    name="score:subject", most=300, span=timedelta(days=1), rolling=False
+)
 _PASSWORD: Final = "password"  # noqa: S105 - the name of a type of authenticator
 
 
@@ -39,6 +43,7 @@ class Measuring:
 
     def __init__(
         self,
+        *,
         database: Store,
         accounts: Accounts,
         authenticators: Authenticators,
@@ -101,6 +106,7 @@ class Measuring:
         self,
         caller: Caller,
         subject: UUID,
+        *,
         samples: Sequence[Behavior],
         user_agent: str,
         grant: str,
@@ -136,7 +142,12 @@ class Measuring:
             refused = self._teach(tx, typists, samples, first=empty and not grant)
             accepted, total = len(samples) - len(refused), self._behaviors.learned(tx, subject)
             self._behaviors.note_import(
-                tx, subject, str(caller.client), accepted, total, granted=bool(grant)
+                tx,
+                subject,
+                actor=str(caller.client),
+                accepted=accepted,
+                total=total,
+                granted=bool(grant),
             )
         return {"accepted": accepted, "total": total, "refused": refused}
 

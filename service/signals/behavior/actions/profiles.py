@@ -74,7 +74,7 @@ class Behaviors:
     """The behavior profiles."""
 
     def __init__(
-        self, accounts: Accounts, models: Models, audit: AuditLog, outbox: Outbox, clock: Clock
+        self, *, accounts: Accounts, models: Models, audit: AuditLog, outbox: Outbox, clock: Clock
     ) -> None:
         self._accounts = accounts
         self._models = models
@@ -203,7 +203,7 @@ class Behaviors:
         return store.drop_older(tx, now - KEPT)
 
     def note_import(
-        self, tx: Tx, subject: UUID, actor: str, accepted: int, total: int, *, granted: bool
+        self, tx: Tx, subject: UUID, *, actor: str, accepted: int, total: int, granted: bool
     ) -> None:
         """Record in the audit log that imported samples were learned, and by which right."""
         self._audit.append(
@@ -248,8 +248,10 @@ class Behaviors:
             self._alarm(tx, place)
         row, samples = opened.rows.get(place.signal), kept.profile.total
         if row is None:
-            return store.add(tx, new_id(now), place, now, samples, kept.pack())
-        store.save(tx, row.id, place, now, samples, kept.pack())
+            return store.add(
+                tx, new_id(now), place=place, now=now, samples=samples, content=kept.pack()
+            )
+        store.save(tx, row.id, place=place, now=now, samples=samples, content=kept.pack())
         return True
 
     def _alarm(self, tx: Tx, place: ProfileKey) -> None:
@@ -260,7 +262,9 @@ class Behaviors:
             signal=place.signal,
             device_class=place.device_class,
         )
-        self._outbox.put(tx, "alarm.behavior_parted", None, {"subject": str(place.subject)})
+        self._outbox.put(
+            tx, kind="alarm.behavior_parted", subject=None, payload={"subject": str(place.subject)}
+        )
 
 
 def _opened(tx: Tx, rows: Sequence[Sealed], typist: TypingProfileKey) -> Opened:

@@ -83,7 +83,7 @@ class BehaviorSignal:
             opened = self._behaviors.open(tx, typist, rows)
         except (CryptoError, ValueError):
             reason = make_reason("profile_unreadable", "a stored profile does not open", LOWEST)
-            return Assessment(NAME, LOWEST, (reason,))
+            return Assessment(signal=NAME, llr=LOWEST, reasons=(reason,))
         result = self._compared(opened, read(sample))
         self._recent.put(key, result)
         return result
@@ -117,7 +117,9 @@ class BehaviorSignal:
             classes = device_classes(facts.client_context)
             part = self._behaviors.usual(tx, facts.subject, facts.password, classes)
             if part is not None:
-                return Assessment(NAME, part.nats, part.reasons, seen=Availability.WITHHELD)
+                return Assessment(
+                    signal=NAME, llr=part.nats, reasons=part.reasons, seen=Availability.WITHHELD
+                )
         return _nothing(another=bool(facts.samples))
 
 
@@ -128,4 +130,6 @@ def _sample(facts: SignalFacts) -> Behavior | None:
 
 def _nothing(*, another: bool = False) -> Assessment:
     code, detail = ANOTHER_TEXT if another else ("not_offered", "no sample was sent")
-    return Assessment(NAME, 0.0, (make_reason(code, detail),), seen=Availability.NOT_OFFERED)
+    return Assessment(
+        signal=NAME, llr=0.0, reasons=(make_reason(code, detail),), seen=Availability.NOT_OFFERED
+    )

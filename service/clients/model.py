@@ -5,25 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-SCOPES: Final = frozenset(
-    {
-        "subjects:read",
-        "subjects:write",
-        "subjects:erase",
-        "subjects:export",
-        "authenticators:write",
-        "consents:write",
-        "sessions:write",
-        "suspensions:write",
-        "flows:write",
-        "risk:read",
-        "face:score",
-        "behavior:read",
-        "behavior:write",
-        "policy:read",
-        "introspect",
-    }
-)
+from service.domain import scopes
+
+SCOPES: Final = frozenset(scopes.CLIENT)
 """Scopes that a client can be granted: a route requires each, or returns more because of it."""
 UNSERVED: Final = frozenset(
     {"transactions:write", "transactions:read", "signals:write", "receipts:read"}

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from service.domain import figures
+from service.domain import figures, scopes
 from service.domain.assurance import Acr
 from service.domain.errors import BadInput, Fault
 from service.domain.ids import parse_id
@@ -31,17 +31,7 @@ _SCOPES: Final = {
     | {"operators:admin", "subjects:erase", "subjects:export", "audit:read"},
     Role.AUDITOR: frozenset({"audit:read", "policy:read"}),
 }
-ADMIN_SCOPES: Final = frozenset(
-    {
-        "audit:read",
-        "keys:admin",
-        "clients:admin",
-        "policy:write",
-        "operators:admin",
-        "subjects:list",
-        "subjects:recover",
-    }
-)
+ADMIN_SCOPES: Final = frozenset(scopes.OPERATOR)
 """Scopes that only operators hold; no client is ever registered with one."""
 RECOVER: Final = "subject.recover"
 ACTS: Final = {

@@ -22,7 +22,7 @@ from service.domain.errors import Conflict, Forbidden, TooMany, VerificationFail
 from service.domain.ids import new_id
 from service.store.bearer import token_digest
 from service.store.engine import Tx
-from service.web.paging import PageRequest
+from service.web.paging import Page, PageRequest
 
 GRANT_LIFE: Final = timedelta(minutes=5)
 PENDING_LIFE: Final = timedelta(hours=1)
@@ -216,7 +216,7 @@ class Authenticators:
         rows = store.of_subject(tx, subject)
         return [as_value(row) for row in rows if row.status != Status.REVOKED]
 
-    def page(self, tx: Tx, subject: UUID, page: PageRequest) -> dict[str, Any]:
+    def page(self, tx: Tx, subject: UUID, page: PageRequest) -> Page[dict[str, Any]]:
         """Return a page of the active and pending authenticators, without any verifier."""
         rows = store.page(tx, subject, page.after, page.fetched)
         return page.answer(rows, lambda row: row.id, shown)

@@ -23,7 +23,7 @@ from service.domain.errors import (
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
 from service.throttling.model import Counter, Lane
-from service.web.paging import PageRequest
+from service.web.paging import Page, PageRequest
 
 
 class Enrolling:
@@ -121,7 +121,7 @@ class Enrolling:
             if isinstance(enrollment, Trailing):
                 enrollment.revoked(tx, subject)
 
-    def page(self, caller: Caller, subject: UUID, page: PageRequest) -> dict[str, Any]:
+    def page(self, caller: Caller, subject: UUID, page: PageRequest) -> Page[dict[str, Any]]:
         """Return a page of a subject's authenticators, without any verifier."""
         with self._database.transaction(read=True) as tx:
             self._accounts.served(tx, caller, subject)

@@ -41,7 +41,7 @@ from service.operators.views import of_approval, of_role
 from service.store.bearer import token_digest
 from service.store.engine import Tx
 from service.store.turns import take_turn
-from service.web.paging import PageRequest
+from service.web.paging import Page, PageRequest
 
 BREAK_GLASS: Final = "break_glass"
 _PREFIX: Final = "lboot_"
@@ -363,7 +363,7 @@ class Operators:
         """Return an approval; raises NotFound."""
         return of_approval(self._row(tx, number))
 
-    def waiting(self, tx: Tx, page: PageRequest) -> dict[str, Any]:
+    def waiting(self, tx: Tx, page: PageRequest) -> Page[dict[str, Any]]:
         """Return a page of the approvals of the last day, newest first."""
         rows = store.approvals(tx, self._clock.now(), page.after, page.fetched)
         return page.answer(rows, lambda row: row.id, of_approval)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -19,8 +18,9 @@ from service.domain.ids import new_id
 from service.sessions import store
 from service.sessions.model import NOWHERE, SessionOrigin, ends, evidence_json, evidence_of, idle
 from service.sessions.store import SessionRow
+from service.sessions.views import SessionView
 from service.store.engine import Tx
-from service.web.paging import PageRequest
+from service.web.paging import Page, PageRequest
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -243,7 +243,7 @@ class Sessions:
 
     def page(
         self, tx: Tx, subject: UUID, page: PageRequest, current: UUID | None = None
-    ) -> dict[str, Any]:
+    ) -> Page[SessionView]:
         """Return a page of the active sessions; idle ones are omitted from it.
 
         Args:
@@ -253,10 +253,9 @@ class Sessions:
             current: The requesting session, which is marked; None for none.
         """
         rows = store.page(tx, subject, now=self._clock.now(), after=page.after, limit=page.fetched)
-        answer = page.answer(rows, lambda row: row.id, lambda row: self._shown(tx, row, current))
-        return answer | {"items": [item for item in answer["items"] if item]}
+        return page.answer(rows, lambda row: row.id, lambda row: self._shown(tx, row, current))
 
-    def _shown(self, tx: Tx, row: SessionRow, current: UUID | None) -> dict[str, Any] | None:
+    def _shown(self, tx: Tx, row: SessionRow, current: UUID | None) -> SessionView | None:
         item = self._found(tx, row)
         if item is None:
             return None

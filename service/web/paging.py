@@ -4,12 +4,16 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 from uuid import UUID
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from service.domain.errors import BadInput, Fault
 
 T = TypeVar("T")
+V = TypeVar("V")
 USUAL: Final = 50
 MOST: Final = 100
 SCHEMAS: Final = {
@@ -18,6 +22,19 @@ SCHEMAS: Final = {
 }
 _LIMIT: Final = re.compile(r"[0-9]{1,3}")
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+class Page(TypedDict, Generic[V]):
+    """A page of a list."""
+
+    items: list[V]
+    next_cursor: Annotated[
+        str | None,
+        Field(
+            description="The `cursor` of the next page; null on the last one.",
+            examples=["AaINbW2IcW-VzUKkQQzcHQ"],
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +55,19 @@ class PageRequest:
         return self.limit + 1
 
     def answer(
-        self, rows: Sequence[T], number: Callable[[T], UUID], view: Callable[[T], Any]
-    ) -> dict[str, Any]:
+        self, rows: Sequence[T], number: Callable[[T], UUID], view: Callable[[T], V | None]
+    ) -> Page[V]:
         """Return the page of the rows read.
 
         Args:
             rows: Up to `fetched` rows in the order of the list.
             number: Returns the id of a row.
-            view: Returns the list view of a row.
+            view: Returns the list view of a row; None leaves the row out.
         """
         shown = rows[: self.limit]
         more = len(rows) > self.limit
         return {
-            "items": [view(row) for row in shown],
+            "items": [item for item in map(view, shown) if item is not None],
             "next_cursor": _cursor(number(shown[-1])) if more else None,
         }
 

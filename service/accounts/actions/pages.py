@@ -14,7 +14,7 @@ from service.domain.caller import Caller
 from service.domain.clock import rfc3339
 from service.domain.errors import Fault, noticed
 from service.store.engine import Tx
-from service.web.paging import PageRequest
+from service.web.paging import Page, PageRequest
 
 _FIRST: Final = UUID(int=0)
 _IDLE: Final = "This address is not verified for this subject: it cannot be used to sign in."
@@ -25,7 +25,7 @@ _BY_CLAIM: Final = (
 
 def subjects(
     tx: Tx, caller: Caller, *, page: PageRequest, status: str, segment: str | None
-) -> dict[str, Any]:
+) -> Page[dict[str, Any]]:
     """Return a page of the subjects that a caller serves, oldest first, without sealed data.
 
     Args:
@@ -46,8 +46,7 @@ def subjects(
     def view(row: Any) -> dict[str, Any] | None:  # noqa: ANN401 - a row of named columns
         return _subject(row) if listed.is_sound(tx, row) else None
 
-    answer = page.answer(rows, lambda row: row.id, view)
-    return answer | {"items": [item for item in answer["items"] if item]}
+    return page.answer(rows, lambda row: row.id, view)
 
 
 def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> dict[str, Any]:
@@ -77,13 +76,13 @@ def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> 
     } | noticed(notices)
 
 
-def consents(tx: Tx, subject: UUID, page: PageRequest) -> dict[str, Any]:
+def consents(tx: Tx, subject: UUID, page: PageRequest) -> Page[dict[str, Any]]:
     """Return a page of the consents, oldest first, including withdrawn ones."""
     rows = store.consents(tx, subject, page.after, page.fetched)
     return page.answer(rows, lambda row: row.id, consent)
 
 
-def suspensions(tx: Tx, subject: UUID, page: PageRequest) -> dict[str, Any]:
+def suspensions(tx: Tx, subject: UUID, page: PageRequest) -> Page[dict[str, Any]]:
     """Return a page of the suspensions, oldest first."""
     rows = store.suspensions(tx, subject, page.after, page.fetched)
     return page.answer(rows, lambda row: row.id, suspension)

@@ -20,7 +20,7 @@ from service.store.authentic import taken
 from service.store.engine import ENDINGS, Tx
 from service.store.sealed import sealer_of
 from service.telemetry import logs
-from service.web.paging import PageRequest
+from service.web.paging import Page, PageRequest
 
 _PAGE: Final = 500
 _ROUND: Final = 20_000
@@ -203,7 +203,7 @@ class AuditLog:
                 break
         return done
 
-    def page(self, tx: Tx, page: PageRequest, wanted: model.Wanted) -> dict[str, Any]:
+    def page(self, tx: Tx, page: PageRequest, wanted: model.Wanted) -> Page[dict[str, Any]]:
         """Return a page of the entries that are wanted, as `listing.entries` does."""
         keys = self._keys(tx)
         proof = listing.LinkProof(None, 0, _content)

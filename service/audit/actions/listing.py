@@ -8,7 +8,7 @@ from service.audit import store
 from service.audit.model import Wanted
 from service.domain.clock import rfc3339
 from service.store.engine import Tx
-from service.web.paging import PageRequest
+from service.web.paging import Page, PageRequest
 
 _NOT_SHOWN: Final = frozenset({"rows", "rows_mac"})
 """Notes of row changes: `lamina audit verify --state` reads them."""
@@ -28,7 +28,7 @@ class LinkProof(NamedTuple):
     content: Callable[[Any], bytes]
 
 
-def entries(tx: Tx, page: PageRequest, wanted: Wanted, proof: LinkProof) -> dict[str, Any]:
+def entries(tx: Tx, page: PageRequest, wanted: Wanted, proof: LinkProof) -> Page[dict[str, Any]]:
     """Return a page of the log, oldest first.
 
     Args:

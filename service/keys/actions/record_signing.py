@@ -8,6 +8,7 @@ from service.domain.clock import Clock, rfc3339, unix
 from service.domain.ids import new_id
 from service.keys.store import hierarchy as store
 from service.keys.store.hierarchy import RecordKeyRow
+from service.keys.views import RecordKeySet, RecordKeyView, published
 from service.store.engine import Tx
 
 
@@ -28,18 +29,9 @@ class RecordKeys:
         whole = {"iss": self._issuer, "iat": unix(now), "jti": str(new_id(now))} | dict(claims)
         return sign_jwt(self._key(tx), whole, f"lamina-{kind}+jwt")
 
-    def published(self, tx: Tx) -> dict[str, Any]:
+    def published(self, tx: Tx) -> RecordKeySet:
         """Return all public keys as a JSON Web Key Set, each with its validity period."""
-        return {
-            "keys": [
-                row.public_jwk
-                | {
-                    "valid_from": rfc3339(row.created_at),
-                    "valid_until": rfc3339(row.ended_at) if row.ended_at else None,
-                }
-                for row in store.record_keys(tx)
-            ]
-        }
+        return {"keys": [_view(row) for row in store.record_keys(tx)]}
 
     def renew(self, tx: Tx) -> str:
         """End the current key, delete its private part, and return the kid of a new one."""
@@ -67,3 +59,9 @@ class RecordKeys:
         tx.add(row)
         tx.flush()
         return key
+
+
+def _view(row: RecordKeyRow) -> RecordKeyView:
+    ended = rfc3339(row.ended_at) if row.ended_at else None
+    began = rfc3339(row.created_at)
+    return {**published(row.public_jwk), "valid_from": began, "valid_until": ended}

@@ -1,6 +1,6 @@
 """Token-signing keys of this process."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crypto.errors import KeyUnavailable
 from service.domain.clock import Clock
@@ -9,6 +9,7 @@ from service.domain.ids import new_id
 from service.keys.model import SigningStatus
 from service.keys.store import hierarchy as store
 from service.keys.store.hierarchy import SigningKeyRow
+from service.keys.views import KeySet, PublicKeyView, published
 from service.store.engine import Tx
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class SigningKeys:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._active: SigningKey | None = None
-        self._published: dict[str, dict[str, Any]] = {}
+        self._published: dict[str, PublicKeyView] = {}
         self._states: list[tuple[str, str]] = []
 
     def load(self, tx: Tx) -> None:
@@ -38,7 +39,7 @@ class SigningKeys:
         rows = store.signing_keys(tx)
         active = [row for row in rows if row.status == SigningStatus.ACTIVE]
         self._active = _private(active[-1]) if active else None
-        self._published = {row.kid: row.public_jwk for row in rows}
+        self._published = {row.kid: published(row.public_jwk) for row in rows}
         self._states = states
 
     def create(self, tx: Tx, status: SigningStatus) -> str:
@@ -70,7 +71,7 @@ class SigningKeys:
         """Return the state of each published key, by kid."""
         return dict(self._states)
 
-    def jwks(self) -> dict[str, Any]:
+    def jwks(self) -> KeySet:
         """Return the JSON Web Key Set (RFC 7517) of all published keys."""
         return {"keys": list(self._published.values())}
 

@@ -19,7 +19,7 @@ from service.notifications.store import webhooks as store
 from service.notifications.store.webhooks import Webhook
 from service.store.engine import Tx
 from service.store.turns import take_turn
-from service.web.paging import PageRequest
+from service.web.paging import Page, PageRequest
 
 LONGEST_OVERLAP: Final = timedelta(days=30)
 _PREFIX: Final = "whsec_"
@@ -83,7 +83,7 @@ class Webhooks:
         self._check(url, kinds)
         return url, kinds
 
-    def page(self, tx: Tx, page: PageRequest) -> dict[str, Any]:
+    def page(self, tx: Tx, page: PageRequest) -> Page[dict[str, Any]]:
         """Return a page of the webhooks without their secrets, oldest first."""
         return page.answer(store.page(tx, page.after, page.fetched), lambda row: row.id, _view)
 

@@ -32,7 +32,7 @@ from service.policy.model.threshold_shift import (
 from service.policy.store import PolicyDocument
 from service.store.engine import Tx
 from service.store.turns import take_turn
-from service.web.paging import PageRequest
+from service.web.paging import Page, PageRequest
 
 _KEPT: Final = 20
 PLACES: Final = 2
@@ -59,7 +59,7 @@ class Lives:
         _, content = repository.state(tx)
         return [_view(row, content) for row in store.documents(tx)]
 
-    def page(self, tx: Tx, page: PageRequest) -> dict[str, Any]:
+    def page(self, tx: Tx, page: PageRequest) -> Page[dict[str, Any]]:
         """Return a page of documents with their status, newest first."""
         _, content = repository.state(tx)
         rows = store.documents(tx, page.after, page.fetched)

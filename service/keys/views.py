@@ -1,0 +1,47 @@
+"""Public keys as JSON Web Keys (RFC 7517), as the routes publish them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from service.domain.formats import Timestamp
+
+_Part = Annotated[str, Field(description="A coordinate of the point, base64url.")]
+
+
+class PublicKeyView(TypedDict):
+    """A public key of an elliptic curve."""
+
+    kty: Annotated[str, Field(examples=["EC"])]
+    crv: Annotated[str, Field(examples=["P-256"])]
+    x: _Part
+    y: _Part
+    kid: Annotated[str, Field(description="The thumbprint of the key (RFC 7638).")]
+    use: Annotated[str, Field(examples=["sig"])]
+    alg: Annotated[str, Field(examples=["ES256"])]
+
+
+class KeySet(TypedDict):
+    """The keys that verify tokens."""
+
+    keys: list[PublicKeyView]
+
+
+def published(jwk: Mapping[str, Any]) -> PublicKeyView:
+    """Return the stored public part of a key, as `SigningKey.public_jwk` made it."""
+    return cast(PublicKeyView, dict(jwk))
+
+
+class RecordKeyView(PublicKeyView):
+    """A public key, and the period of the records that it signed."""
+
+    valid_from: Timestamp
+    valid_until: Annotated[Timestamp | None, Field(description="Null while the key signs.")]
+
+
+class RecordKeySet(TypedDict):
+    """The keys that verify records: certificates of erasure, checkpoints, reports."""
+
+    keys: list[RecordKeyView]

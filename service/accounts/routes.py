@@ -14,7 +14,8 @@ from service.domain.caller import Caller
 from service.domain.codes import LONGEST
 from service.domain.errors import Conflict, NotFound, VerificationFailed
 from service.store.engine import Store, Tx
-from service.web.api import Api, Call, Operation
+from service.web.call import Call
+from service.web.operation import delete, get, patch, post
 
 _ONE = "/v1/subjects/{subject}"
 _CONSENTS = f"{_ONE}/consents"
@@ -133,9 +134,21 @@ class SubjectRoutes:
         self._accounts = accounts
         self._dependencies = dependencies
 
-    def register(self, call: Call) -> Mapping[str, Any]:
-        """Register a subject, with its password if given, in one transaction."""
-        wanted: NewSubject = call.body
+    @post(
+        "/v1/subjects",
+        scope="subjects:write",
+        body=NewSubject,
+        status=201,
+        idempotent=True,
+        makes_subject=True,
+        classes=("contact", "identity"),
+    )
+    def create_subject(self, call: Call) -> Mapping[str, Any]:
+        """Register a subject.
+
+        The password, if given, is enrolled in the same transaction.
+        """
+        wanted = call.read(NewSubject)
         verifier = self._dependencies.hash_password(wanted.password) if wanted.password else None
         profile = wanted.profile.model_dump(exclude_none=True) if wanted.profile else None
         with self._database.transaction() as tx:
@@ -151,27 +164,40 @@ class SubjectRoutes:
                 self._dependencies.enroll_password(tx, account.id, verifier)
             return self._accounts.view(tx, account.id)
 
-    def listing(self, call: Call) -> Mapping[str, Any]:
-        """List the subjects of the segments that the operator's client serves."""
-        wanted: Listed = call.query
+    @get("/v1/subjects", scope="subjects:list", paged=True, query=Listed)
+    def list_subjects(self, call: Call) -> Mapping[str, Any]:
+        """List subjects, for operators.
+
+        Those of the segments that the operator's client serves.
+        """
+        wanted = call.query(Listed)
         with self._database.transaction(read=True) as tx:
             return pages.subjects(
                 tx, call.by, page=call.page, status=wanted.status, segment=wanted.segment
             )
 
-    def show(self, call: Call) -> Mapping[str, Any]:
+    @get(_ONE, scope="subjects:read")
+    def get_subject(self, call: Call) -> Mapping[str, Any]:
         """Show a subject."""
         with self._database.transaction(read=True) as tx:
             return self._accounts.view(tx, self._served(tx, call).id)
 
-    def lookup(self, call: Call) -> Mapping[str, Any]:
-        """Find a subject by an identifier."""
-        with self._database.transaction(read=True) as tx:
-            return self._accounts.lookup(tx, call.by, call.body.identifier)
+    @post("/v1/subjects/lookup", scope="subjects:read", body=Lookup)
+    def lookup_subject(self, call: Call) -> Mapping[str, Any]:
+        """Find a subject.
 
-    def change(self, call: Call) -> Mapping[str, Any]:
-        """Replace identifiers or the profile; identifiers require authorization."""
-        wanted: SubjectPatch = call.body
+        Its kind (username, email, phone) follows from its syntax.
+        """
+        with self._database.transaction(read=True) as tx:
+            return self._accounts.lookup(tx, call.by, call.read(Lookup).identifier)
+
+    @patch(_ONE, scope="subjects:write", body=SubjectPatch, headers=("Grant",))
+    def update_subject(self, call: Call) -> Mapping[str, Any]:
+        """Change identifiers or profile.
+
+        A change of identifiers takes a grant after the first login.
+        """
+        wanted = call.read(SubjectPatch)
         given = wanted.identifiers.model_dump(exclude_unset=True) if wanted.identifiers else {}
         profile = wanted.profile.model_dump(exclude_none=True) if wanted.profile else None
         with self._database.transaction() as tx:
@@ -183,12 +209,21 @@ class SubjectRoutes:
                 tx, call.by, account.id, identifiers=given, profile=profile
             )
 
-    def verify(self, call: Call) -> Mapping[str, Any]:
-        """Send a code to a stored address, or verify the address with the code."""
+    @post(
+        f"{_ONE}/identifiers/{{name}}/verification",
+        scope="subjects:write",
+        body=Verification,
+        idempotent=True,
+    )
+    def verify_identifier(self, call: Call) -> Mapping[str, Any]:
+        """Send or confirm a code.
+
+        Without `code`, one is sent to the stored address; with it, the address is verified.
+        """
         name = call.path["name"]
         if name not in {"email", "phone"}:
             raise NotFound("identifier_not_found", "Only email and phone can be verified.")
-        subject, code = call.id("subject", "subject"), call.body.code
+        subject, code = call.id("subject", "subject"), call.read(Verification).code
         with self._database.transaction() as tx:
             if code is None:
                 self._accounts.send_code(tx, subject, name, caller=call.by)
@@ -199,33 +234,47 @@ class SubjectRoutes:
             raise VerificationFailed("verification_code_mismatch")
         return {"status": "verified"}
 
-    def consents(self, call: Call) -> Mapping[str, Any]:
-        """List every consent, including withdrawn ones."""
+    @get(_CONSENTS, scope="subjects:read", paged=True)
+    def list_consents(self, call: Call) -> Mapping[str, Any]:
+        """List consents.
+
+        Withdrawn ones are included.
+        """
         with self._database.transaction(read=True) as tx:
             return pages.consents(tx, self._served(tx, call).id, call.page)
 
-    def consent(self, call: Call) -> Mapping[str, Any]:
+    @post(_CONSENTS, scope="consents:write", body=ConsentInput, status=201, idempotent=True)
+    def give_consent(self, call: Call) -> Mapping[str, Any]:
         """Record a consent."""
         with self._database.transaction() as tx:
             subject = self._locked(tx, call).id
-            return self._accounts.give_consent(tx, subject, call.body.model_dump())
+            return self._accounts.give_consent(tx, subject, call.read(ConsentInput).model_dump())
 
-    def withdraw(self, call: Call) -> None:
-        """Withdraw a consent, and delete data stored under it in the same transaction."""
+    @delete(f"{_CONSENTS}/{{purpose}}", scope="consents:write", status=204)
+    def withdraw_consent(self, call: Call) -> None:
+        """Withdraw a consent.
+
+        Data stored under it is deleted in the same transaction.
+        """
         purpose = call.path["purpose"]
         with self._database.transaction() as tx:
             subject = self._locked(tx, call).id
             self._accounts.withdraw_consent(tx, subject, purpose)
             self._dependencies.withdrawn(tx, subject, purpose)
 
-    def suspensions(self, call: Call) -> Mapping[str, Any]:
-        """List the suspensions."""
+    @get(_SUSPENSIONS, scope="subjects:read", paged=True)
+    def list_suspensions(self, call: Call) -> Mapping[str, Any]:
+        """List suspensions."""
         with self._database.transaction(read=True) as tx:
             return pages.suspensions(tx, self._served(tx, call).id, call.page)
 
-    def suspend(self, call: Call) -> Mapping[str, Any]:
-        """Suspend a capability; suspending login ends every session."""
-        wanted: NewSuspension = call.body
+    @post(_SUSPENSIONS, scope="suspensions:write", body=NewSuspension, status=201, idempotent=True)
+    def suspend_subject(self, call: Call) -> Mapping[str, Any]:
+        """Suspend.
+
+        Suspending `login` ends every session.
+        """
+        wanted = call.read(NewSuspension)
         actor = call.by.actor
         with self._database.transaction() as tx:
             subject = self._locked(tx, call).id
@@ -236,8 +285,14 @@ class SubjectRoutes:
                 raise Conflict("already_suspended", "This capability is already suspended.")
             return self._accounts.suspensions(tx, subject)[-1]
 
-    def lift(self, call: Call) -> None:
-        """Lift a suspension, on the client's own authority or by the subject's grant."""
+    @delete(
+        f"{_SUSPENSIONS}/{{capability}}", scope="suspensions:write", status=204, headers=("Grant",)
+    )
+    def lift_suspension(self, call: Call) -> None:
+        """Lift a suspension.
+
+        Without a grant it is lifted on the client's own authority.
+        """
         grant, actor = call.header("Grant"), call.by.actor
         with self._database.transaction() as tx:
             account = self._locked(tx, call)
@@ -251,72 +306,3 @@ class SubjectRoutes:
 
     def _served(self, tx: Tx, call: Call) -> Account:
         return self._accounts.served(tx, call.by, call.id("subject", "subject"))
-
-
-def routes(api: Api, subjects: SubjectRoutes) -> None:
-    """Register the operations."""
-    read, write, consent = "subjects:read", "subjects:write", "consents:write"
-    suspension, grant = "suspensions:write", ("Grant",)
-    table = (
-        Operation(
-            "POST",
-            "/v1/subjects",
-            "Register a subject",
-            write,
-            NewSubject,
-            201,
-            True,
-            makes_subject=True,
-            classes=("contact", "identity"),
-        ),
-        Operation(
-            "GET",
-            "/v1/subjects",
-            "List subjects, for operators",
-            "subjects:list",
-            paged=True,
-            query=Listed,
-        ),
-        Operation("POST", "/v1/subjects/lookup", "Find a subject", read, Lookup),
-        Operation("GET", _ONE, "Show a subject", read),
-        Operation(
-            "PATCH", _ONE, "Change identifiers or profile", write, SubjectPatch, headers=grant
-        ),
-        Operation(
-            "POST",
-            f"{_ONE}/identifiers/{{name}}/verification",
-            "Send or confirm a code",
-            write,
-            Verification,
-            idempotent=True,
-        ),
-        Operation("GET", _CONSENTS, "List consents", read, paged=True),
-        Operation("POST", _CONSENTS, "Record a consent", consent, ConsentInput, 201, True),
-        Operation("DELETE", f"{_CONSENTS}/{{purpose}}", "Withdraw a consent", consent, status=204),
-        Operation("GET", _SUSPENSIONS, "List suspensions", read, paged=True),
-        Operation("POST", _SUSPENSIONS, "Suspend", suspension, NewSuspension, 201, True),
-        Operation(
-            "DELETE",
-            f"{_SUSPENSIONS}/{{capability}}",
-            "Lift a suspension",
-            suspension,
-            status=204,
-            headers=grant,
-        ),
-    )
-    views = (
-        subjects.register,
-        subjects.listing,
-        subjects.lookup,
-        subjects.show,
-        subjects.change,
-        subjects.verify,
-        subjects.consents,
-        subjects.consent,
-        subjects.withdraw,
-        subjects.suspensions,
-        subjects.suspend,
-        subjects.lift,
-    )
-    for operation, view in zip(table, views, strict=True):
-        api.add(operation, view)

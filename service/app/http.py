@@ -9,39 +9,32 @@ from flask_limiter import Limiter
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.accounts.routes import AccountDependencies, SubjectRoutes
-from service.accounts.routes import routes as account_routes
 from service.app.container import Container
-from service.audit.routes import routes as audit_routes
-from service.authenticators.routes import routes as authenticator_routes
+from service.audit.routes import AuditRoutes
+from service.authenticators.routes import AuthenticatorRoutes
 from service.clients.routes import ClientRoutes
-from service.clients.routes import routes as client_routes
 from service.domain.caller import Caller
 from service.factors.face.actions import CONSENT as FACE
-from service.factors.face.routes import routes as face_routes
+from service.factors.face.routes import FaceRoutes
 from service.key_admin.routes import KeyRoutes
-from service.key_admin.routes import routes as key_routes
 from service.login.routes import FlowRoutes
-from service.login.routes import routes as flow_routes
 from service.notifications.routes import WebhookRoutes
-from service.notifications.routes import routes as webhook_routes
 from service.operators.routes import OperatorRoutes
-from service.operators.routes import routes as operator_routes
 from service.policy.routes import PolicyRoutes
-from service.policy.routes import routes as policy_routes
 from service.privacy.routes import PrivacyDependencies, PrivacyRoutes
-from service.privacy.routes import routes as privacy_routes
-from service.sessions.routes import routes as session_routes
+from service.sessions.routes import SessionRoutes
 from service.signals.behavior.actions import PURPOSE as BEHAVIOR
-from service.signals.behavior.routes import routes as behavior_routes
+from service.signals.behavior.routes import BehaviorRoutes
 from service.store import migrate
 from service.store.engine import Tx
 from service.store.room import DiskSpace
 from service.telemetry import logs
-from service.tokens.routes import routes as token_routes
-from service.web import limits, system
+from service.tokens.routes import TokenRoutes
+from service.web import limits
 from service.web.api import Api, counted
 from service.web.front import LARGEST_BODY
 from service.web.pacing import RequestRates
+from service.web.system import SystemRoutes
 
 
 def create_app(container: Container) -> Flask:
@@ -101,12 +94,12 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
         "audit": container.memory.sound,
         "ledger": container.memory.there,
     }
-    system.routes(api, container.metrics, container.settings.issuer, checks, findings)
-    token_routes(api, container.tokens, container.signing, container.metrics)
-    audit_routes(api, container.store, container.audit)
-    account_routes(api, SubjectRoutes(container.store, container.accounts, dependencies))
-    authenticator_routes(api, container.enrolling)
-    face_routes(api, container.scores)
+    api.mount(SystemRoutes(api, container.metrics, container.settings.issuer, checks, findings))
+    api.mount(TokenRoutes(container.tokens, container.signing, container.metrics))
+    api.mount(AuditRoutes(container.store, container.audit))
+    api.mount(SubjectRoutes(container.store, container.accounts, dependencies))
+    api.mount(AuthenticatorRoutes(container.enrolling))
+    api.mount(FaceRoutes(container.scores))
     accounts = container.accounts
     rights = PrivacyDependencies(
         accounts.served,
@@ -114,8 +107,7 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
         partial(_granted, container),
         container.operators.consume,
     )
-    privacy_routes(
-        api,
+    api.mount(
         PrivacyRoutes(
             container.store,
             container.erasure,
@@ -125,11 +117,8 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
             rights,
         ),
     )
-    client_routes(
-        api, ClientRoutes(container.store, container.clients, container.operators.consume)
-    )
-    webhook_routes(
-        api,
+    api.mount(ClientRoutes(container.store, container.clients, container.operators.consume))
+    api.mount(
         WebhookRoutes(
             container.store,
             container.delivery.webhooks,
@@ -137,12 +126,9 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
             container.clients.registered,
         ),
     )
-    operator_routes(
-        api, OperatorRoutes(container.store, container.operators, container.tokens.operator_of)
-    )
-    key_routes(api, KeyRoutes(container.store, container.key_admin, container.operators.consume))
-    policy_routes(
-        api,
+    api.mount(OperatorRoutes(container.store, container.operators, container.tokens.operator_of))
+    api.mount(KeyRoutes(container.store, container.key_admin, container.operators.consume))
+    api.mount(
         PolicyRoutes(
             container.store,
             container.lives,
@@ -152,11 +138,11 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
             container.accounts.hold,
         ),
     )
-    behavior_routes(api, container.measuring)
+    api.mount(BehaviorRoutes(container.measuring))
     tokens, login = container.tokens, container.login
-    session_routes(api, container.store, accounts, container.sessions, tokens.named_session)
+    api.mount(SessionRoutes(container.store, accounts, container.sessions, tokens.named_session))
     flows = FlowRoutes(login, container.factors, container.clock, pace.flow, tokens.named_session)
-    flow_routes(api, flows)
+    api.mount(flows)
 
 
 def _granted(

@@ -12,7 +12,8 @@ from service.audit.actions.audit_log import AuditLog
 from service.audit.model import Wanted
 from service.domain.errors import Forbidden
 from service.store.engine import Store
-from service.web.api import Api, Call, Operation
+from service.web.call import Call
+from service.web.operation import get
 
 SCOPE: Final = "audit:read"
 _MOMENT: Final = re.compile(
@@ -48,30 +49,22 @@ class Narrowed(BaseModel):
     until: Moment | None = Field(default=None, alias="to")
 
 
-def routes(api: Api, database: Store, audit: AuditLog) -> None:
-    """Register the operation."""
+class AuditRoutes:
+    """The HTTP view of the audit log."""
 
-    def listing(call: Call) -> Mapping[str, Any]:
-        asked: Narrowed = call.query
+    def __init__(self, database: Store, audit: AuditLog) -> None:
+        self._database = database
+        self._audit = audit
+
+    def operators_only(self, call: Call) -> None:
+        """Refuse clients: the log is about the people of every segment, and about operators."""
+        if call.by.operator is None:
+            raise Forbidden("operators_only", "Only a signed-in operator may read the log.")
+
+    @get("/v1/audit", scope=SCOPE, paged=True, query=Narrowed, may=operators_only)
+    def list_audit_entries(self, call: Call) -> Mapping[str, Any]:
+        """List the entries of the audit log, for auditors."""
+        asked = call.query(Narrowed)
         wanted = Wanted(asked.subject, asked.name, asked.since, asked.until)
-        with database.transaction(read=True) as tx:
-            return audit.page(tx, call.page, wanted)
-
-    api.add(
-        Operation(
-            "GET",
-            "/v1/audit",
-            "List the entries of the audit log, for auditors",
-            SCOPE,
-            paged=True,
-            query=Narrowed,
-        ),
-        listing,
-        _operators_only,
-    )
-
-
-def _operators_only(call: Call) -> None:
-    """Refuse clients: the log tells of the people of every segment, and of operators."""
-    if call.by.operator is None:
-        raise Forbidden("operators_only", "Only a signed-in operator may read the log.")
+        with self._database.transaction(read=True) as tx:
+            return self._audit.page(tx, call.page, wanted)

@@ -8,11 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.authenticators.enrolling import Enrolling
 from service.domain.codes import LONGEST
-from service.web.api import Api, Call, Operation
+from service.web.call import Call
 from service.web.multipart import MOST_PICTURES
+from service.web.operation import delete, get, post
 
 _MEDIA = 12 * 1024 * 1024
 _PATH = "/v1/subjects/{subject}/authenticators"
+_ONE = f"{_PATH}/{{authenticator}}"
+_WRITE = "authenticators:write"
 
 
 class Enroll(BaseModel):
@@ -45,73 +48,55 @@ class Confirm(BaseModel):
     frames: Annotated[list[FrameInput], Field(max_length=MOST_PICTURES)] | None = None
 
 
-def routes(api: Api, enrolling: Enrolling) -> None:
-    """Register the operations."""
+class AuthenticatorRoutes:
+    """The operations on authenticators."""
 
-    def listing(call: Call) -> Mapping[str, Any]:
-        return enrolling.page(call.by, _subject(call), call.page)
+    def __init__(self, enrolling: Enrolling) -> None:
+        self._enrolling = enrolling
 
-    def enroll(call: Call) -> Mapping[str, Any]:
-        values = call.body.model_dump(exclude={"type"}, exclude_none=True)
+    @get(_PATH, scope="subjects:read", paged=True)
+    def list_authenticators(self, call: Call) -> Mapping[str, Any]:
+        """List what a subject has enrolled."""
+        return self._enrolling.page(call.by, _subject(call), call.page)
+
+    @post(
+        _PATH,
+        scope=_WRITE,
+        body=Enroll,
+        status=201,
+        idempotent=True,
+        secret=True,
+        headers=("Grant",),
+        classes=("factor",),
+    )
+    def enroll_authenticator(self, call: Call) -> Mapping[str, Any]:
+        """Enroll an authenticator."""
+        wanted = call.read(Enroll)
+        values = wanted.model_dump(exclude={"type"}, exclude_none=True)
         grant = call.header("Grant")
-        return enrolling.enroll(
-            call.by, _subject(call), kind=call.body.type, values=values, grant=grant
+        return self._enrolling.enroll(
+            call.by, _subject(call), kind=wanted.type, values=values, grant=grant
         )
 
-    def confirm(call: Call) -> Mapping[str, Any]:
+    @post(
+        f"{_ONE}/confirm",
+        scope=_WRITE,
+        body=Confirm,
+        idempotent=True,
+        max_body=_MEDIA,
+        frames=True,
+    )
+    def confirm_authenticator(self, call: Call) -> Mapping[str, Any]:
+        """Confirm a pending authenticator."""
         found = call.id("authenticator", "authenticator")
-        return enrolling.confirm(
-            call.by, _subject(call), found, call.body.model_dump(exclude_none=True)
-        )
+        values = call.read(Confirm).model_dump(exclude_none=True)
+        return self._enrolling.confirm(call.by, _subject(call), found, values)
 
-    def revoke(call: Call) -> None:
+    @delete(_ONE, scope=_WRITE, status=204, headers=("Grant",))
+    def revoke_authenticator(self, call: Call) -> None:
+        """Revoke an authenticator."""
         found = call.id("authenticator", "authenticator")
-        enrolling.revoke(call.by, _subject(call), found, call.header("Grant"))
-
-    write = "authenticators:write"
-    api.add(
-        Operation("GET", _PATH, "List what a subject has enrolled", "subjects:read", paged=True),
-        listing,
-    )
-    api.add(
-        Operation(
-            "POST",
-            _PATH,
-            "Enroll an authenticator",
-            write,
-            Enroll,
-            201,
-            idempotent=True,
-            secret=True,
-            headers=("Grant",),
-            classes=("factor",),
-        ),
-        enroll,
-    )
-    api.add(
-        Operation(
-            "POST",
-            f"{_PATH}/{{authenticator}}/confirm",
-            "Confirm a pending authenticator",
-            write,
-            Confirm,
-            idempotent=True,
-            max_body=_MEDIA,
-            frames=True,
-        ),
-        confirm,
-    )
-    api.add(
-        Operation(
-            "DELETE",
-            f"{_PATH}/{{authenticator}}",
-            "Revoke an authenticator",
-            write,
-            status=204,
-            headers=("Grant",),
-        ),
-        revoke,
-    )
+        self._enrolling.revoke(call.by, _subject(call), found, call.header("Grant"))
 
 
 def _subject(call: Call) -> UUID:

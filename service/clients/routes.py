@@ -12,10 +12,12 @@ from service.domain import figures
 from service.domain.caller import Caller
 from service.domain.errors import Forbidden
 from service.store.engine import Store, Tx
-from service.web.api import Api, Call, Operation
+from service.web.call import Call
+from service.web.operation import delete, get, post
 
 Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 _SCOPE: Final = "clients:admin"
+_ONE: Final = "/v1/clients/{client}"
 _MOST: Final = 30 * 86_400
 Overlap = Annotated[int, Field(ge=0, le=_MOST)]
 
@@ -52,79 +54,57 @@ class ClientRoutes:
         self._clients = clients
         self._consume = consume
 
-    def listing(self, _call: Call) -> Mapping[str, Any]:
+    @get("/v1/clients", scope=_SCOPE)
+    def list_clients(self, _call: Call) -> Mapping[str, Any]:
         """List the clients."""
         with self._database.transaction(read=True) as tx:
             return {"items": self._clients.listing(tx)}
 
-    def secret(self, call: Call) -> Mapping[str, Any]:
-        """Replace a secret; a new credential needs two operators, as more scopes do."""
-        wanted: SecretRotation = call.body
+    @post(
+        f"{_ONE}/secret",
+        scope=_SCOPE,
+        body=SecretRotation,
+        idempotent=True,
+        secret=True,
+    )
+    def rotate_client_secret(self, call: Call) -> Mapping[str, Any]:
+        """Replace a client's secret, with an approval.
+
+        A new credential needs two operators, as more scopes do.
+        """
+        wanted = call.read(SecretRotation)
         client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
         with self._database.transaction() as tx:
-            actor = self._approved(tx, call, "clients.secret", str(client))
+            actor = self._approved(tx, call, wanted, "clients.secret", str(client))
             secret = self._clients.rotate_secret(tx, client, overlap, actor)
             return self._clients.show(tx, client) | {"client_secret": secret}
 
-    def keys(self, call: Call) -> Mapping[str, Any]:
-        """Replace the keys by exactly those that were approved."""
-        wanted: NewKeys = call.body
+    @post(f"{_ONE}/jwks", scope=_SCOPE, body=NewKeys, idempotent=True)
+    def replace_client_keys(self, call: Call) -> Mapping[str, Any]:
+        """Replace a client's public keys, with an approval.
+
+        Exactly the approved keys are set.
+        """
+        wanted = call.read(NewKeys)
         client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
         jwks = key_set(wanted.jwks)
         with self._database.transaction() as tx:
             target = f"{client} {digest_of(jwks)}"
-            actor = self._approved(tx, call, "clients.jwks", target)
+            actor = self._approved(tx, call, wanted, "clients.jwks", target)
             self._clients.replace_jwks(tx, client=client, jwks=jwks, overlap=overlap, actor=actor)
             return self._clients.show(tx, client)
 
-    def revoke(self, call: Call) -> None:
-        """Revoke a client."""
+    @delete(_ONE, scope=_SCOPE, status=204)
+    def revoke_client(self, call: Call) -> None:
+        """Revoke a client, its secrets and its keys."""
         with self._database.transaction() as tx:
             self._clients.revoke(tx, call.id("client", "client"))
 
-    def _approved(self, tx: Tx, call: Call, act: str, target: str) -> str:
-        wanted: SecretRotation | NewKeys = call.body
+    def _approved(
+        self, tx: Tx, call: Call, wanted: SecretRotation | NewKeys, act: str, target: str
+    ) -> str:
         params = {"overlap": str(wanted.overlap)}
         if wanted.approval is None:
             detail = "This needs another operator's approval of this act and target."
             raise Forbidden("approval_required", detail, act=act, target=target, params=params)
         return self._consume(tx, call.by, wanted.approval, act, target, params)
-
-
-def routes(api: Api, clients: ClientRoutes) -> None:
-    """Register the operations of clients."""
-    one = "/v1/clients/{client}"
-    table = (
-        (Operation("GET", "/v1/clients", "List the clients", _SCOPE), clients.listing),
-        (
-            Operation(
-                "POST",
-                f"{one}/secret",
-                "Replace a client's secret, with an approval",
-                _SCOPE,
-                SecretRotation,
-                idempotent=True,
-                secret=True,
-            ),
-            clients.secret,
-        ),
-        (
-            Operation(
-                "POST",
-                f"{one}/jwks",
-                "Replace a client's public keys, with an approval",
-                _SCOPE,
-                NewKeys,
-                idempotent=True,
-            ),
-            clients.keys,
-        ),
-        (
-            Operation(
-                "DELETE", one, "Revoke a client, its secrets and its keys", _SCOPE, status=204
-            ),
-            clients.revoke,
-        ),
-    )
-    for operation, view in table:
-        api.add(operation, view)

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
-import orjson
-from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from crypto.errors import KeyFileError
@@ -16,22 +14,13 @@ from service.domain.errors import BadInput, Fault
 from service.jobs.actions.long import no_job
 from service.key_admin.actions import KeyAdmin
 from service.store.engine import Store, Tx
-from service.web.api import Api, Call, Operation
+from service.web.call import Call, Reply, accepted
+from service.web.operation import get, post
 
 Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
+Step = Callable[[Tx, str, str | None, str], object]
 Name = Annotated[str, Field(min_length=1, max_length=32)]
 _SCOPE = "keys:admin"
-_STEPS = {
-    "generate": "Generate pending keys of a tier",
-    "promote": "Promote pending keys, once every instance holds them",
-    "retire": "Retire replaced keys that are no longer referenced",
-}
-_JOBS = {
-    "rewrap": "Rewrap KEKs under the newest root, or data keys under the newest KEK",
-    "reencrypt": "Re-encrypt every field under new data keys",
-    "reindex": "Write the digests of the newest blind-index key",
-    "verify": "Open every sealed value and sign a report",
-}
 
 
 class KeySelection(BaseModel):
@@ -86,54 +75,52 @@ class KeyRoutes:
         self._key_admin = key_admin
         self._consume = consume
 
-    def overview(self, _call: Call) -> Mapping[str, Any]:
-        """Show keys, instances, and unfinished steps."""
+    @get("/v1/keys", scope=_SCOPE)
+    def get_keys(self, _call: Call) -> Mapping[str, Any]:
+        """Show keys, instances that hold them, and what is half done."""
         with self._database.transaction(read=True) as tx:
             findings = self._key_admin.findings(tx)
             return self._key_admin.overview(tx) | {"findings": findings}
 
-    def step(self, verb: str) -> Callable[[Call], Mapping[str, Any]]:
-        """Return the view of a lifecycle step."""
-        act = {
-            "generate": self._key_admin.generate,
-            "promote": self._key_admin.promote,
-            "retire": self._key_admin.retire,
-        }[verb]
+    @post("/v1/keys/generate", scope=_SCOPE, body=KeySelection, idempotent=True)
+    def generate_keys(self, call: Call) -> Mapping[str, Any]:
+        """Generate pending keys of a tier."""
+        return self._step(call, self._key_admin.generate)
 
-        def view(call: Call) -> Mapping[str, Any]:
-            wanted: KeySelection = call.body
-            with self._database.transaction() as tx:
-                return {"keys": act(tx, wanted.tier, wanted.key_class, call.by.actor)}
+    @post("/v1/keys/promote", scope=_SCOPE, body=KeySelection, idempotent=True)
+    def promote_keys(self, call: Call) -> Mapping[str, Any]:
+        """Promote pending keys, once every instance holds them."""
+        return self._step(call, self._key_admin.promote)
 
-        return view
+    @post("/v1/keys/retire", scope=_SCOPE, body=KeySelection, idempotent=True)
+    def retire_keys(self, call: Call) -> Mapping[str, Any]:
+        """Retire replaced keys that are no longer referenced."""
+        return self._step(call, self._key_admin.retire)
 
-    def job(self, kind: str) -> Callable[[Call], Response]:
-        """Return the view that queues a kind of long-running job."""
+    @post("/v1/keys/rewrap", scope=_SCOPE, body=Job, status=202, idempotent=True)
+    def rewrap_keys(self, call: Call) -> Reply[Mapping[str, Any]]:
+        """Rewrap KEKs under the newest root, or data keys under the newest KEK."""
+        return self._job(call, "rewrap")
 
-        def view(call: Call) -> Response:
-            wanted: Job = call.body
-            params = self._key_admin.params(kind, wanted.tier, wanted.key_class)
-            with self._database.transaction() as tx:
-                number = self._key_admin.jobs.plan(tx, kind, params, call.by.actor)
-                tx.flush()
-                found = self._key_admin.jobs.view(tx, number)
-            response = Response(orjson.dumps(found), 202, content_type="application/json")
-            response.headers["Location"] = f"/v1/jobs/{number}"
-            return response
+    @post("/v1/keys/reencrypt", scope=_SCOPE, body=Job, status=202, idempotent=True)
+    def reencrypt_fields(self, call: Call) -> Reply[Mapping[str, Any]]:
+        """Re-encrypt every field under new data keys."""
+        return self._job(call, "reencrypt")
 
-        return view
+    @post("/v1/keys/reindex", scope=_SCOPE, body=Job, status=202, idempotent=True)
+    def reindex_digests(self, call: Call) -> Reply[Mapping[str, Any]]:
+        """Write the digests of the newest blind-index key."""
+        return self._job(call, "reindex")
 
-    def show_job(self, call: Call) -> Mapping[str, Any]:
-        """Show the progress of a job to its requester and to key administrators."""
-        with self._database.transaction(read=True) as tx:
-            found = self._key_admin.jobs.view(tx, call.id("job", "job"))
-        if found["actor"] != call.by.actor and _SCOPE not in call.by.scopes:
-            raise no_job()
-        return found
+    @post("/v1/keys/verify", scope=_SCOPE, body=Job, status=202, idempotent=True)
+    def verify_sealed_values(self, call: Call) -> Reply[Mapping[str, Any]]:
+        """Open every sealed value and sign a report."""
+        return self._job(call, "verify")
 
-    def destroy(self, call: Call) -> Mapping[str, Any]:
-        """Schedule a retired KEK for destruction."""
-        wanted: Destroy = call.body
+    @post("/v1/keys/destroy", scope=_SCOPE, body=Destroy, idempotent=True)
+    def destroy_key(self, call: Call) -> Mapping[str, Any]:
+        """Schedule a retired KEK for destruction, with another operator's approval."""
+        wanted = call.read(Destroy)
         with self._database.transaction() as tx:
             target = f"kek {wanted.key_class} {wanted.version}"
             params = {"grace_days": wanted.grace_days}
@@ -146,9 +133,10 @@ class KeyRoutes:
                 actor=actor,
             )
 
-    def export(self, call: Call) -> Mapping[str, Any]:
-        """Export every KEK, sealed for a recipient that another operator has approved."""
-        wanted: Export = call.body
+    @post("/v1/keys/export", scope=_SCOPE, body=Export)
+    def export_keys(self, call: Call) -> Mapping[str, Any]:
+        """Export every KEK, sealed for a recipient, with another operator's approval."""
+        wanted = call.read(Export)
         try:
             target = f"recipient {recipient_id(wanted.recipient)}"
         except KeyFileError as error:
@@ -158,24 +146,28 @@ class KeyRoutes:
             actor = self._consume(tx, call.by, wanted.approval, "keys.export", target, params)
             return {"export": self._key_admin.export(tx, wanted.recipient, wanted.days, actor)}
 
+    @get("/v1/jobs/{job}")
+    def get_job(self, call: Call) -> Mapping[str, Any]:
+        """Show a long job.
 
-def routes(api: Api, keys: KeyRoutes) -> None:
-    """Register the operations."""
-    title = "Show keys, instances that hold them, and what is half done"
-    api.add(Operation("GET", "/v1/keys", title, _SCOPE), keys.overview)
-    for verb, summary in _STEPS.items():
-        operation = Operation(
-            "POST", f"/v1/keys/{verb}", summary, _SCOPE, KeySelection, idempotent=True
-        )
-        api.add(operation, keys.step(verb))
-    for kind, summary in _JOBS.items():
-        operation = Operation(
-            "POST", f"/v1/keys/{kind}", summary, _SCOPE, Job, 202, idempotent=True
-        )
-        api.add(operation, keys.job(kind))
-    summary = "Schedule a retired KEK for destruction, with another operator's approval"
-    path = "/v1/keys/destroy"
-    api.add(Operation("POST", path, summary, _SCOPE, Destroy, idempotent=True), keys.destroy)
-    summary = "Export every KEK, sealed for a recipient, with another operator's approval"
-    api.add(Operation("POST", "/v1/keys/export", summary, _SCOPE, Export), keys.export)
-    api.add(Operation("GET", "/v1/jobs/{job}", "Show a long job", ""), keys.show_job)
+        Its requester and key administrators see it.
+        """
+        with self._database.transaction(read=True) as tx:
+            found = self._key_admin.jobs.view(tx, call.id("job", "job"))
+        if found["actor"] != call.by.actor and _SCOPE not in call.by.scopes:
+            raise no_job()
+        return found
+
+    def _step(self, call: Call, act: Step) -> Mapping[str, Any]:
+        wanted = call.read(KeySelection)
+        with self._database.transaction() as tx:
+            return {"keys": act(tx, wanted.tier, wanted.key_class, call.by.actor)}
+
+    def _job(self, call: Call, kind: str) -> Reply[Mapping[str, Any]]:
+        wanted = call.read(Job)
+        params = self._key_admin.params(kind, wanted.tier, wanted.key_class)
+        with self._database.transaction() as tx:
+            number = self._key_admin.jobs.plan(tx, kind, params, call.by.actor)
+            tx.flush()
+            found = self._key_admin.jobs.view(tx, number)
+        return accepted(found, number)

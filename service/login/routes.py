@@ -25,7 +25,8 @@ from service.login.actions import Login
 from service.login.decisions import TYPED
 from service.login.model import Begin, Flow, FlowKind, FlowOutcome
 from service.risk.model import ClientContext
-from service.web.api import Api, Call, Operation
+from service.web.call import Call
+from service.web.operation import delete, get, post
 
 RISK: Final = "risk:read"
 """The scope with which a flow discloses its risk."""
@@ -127,9 +128,22 @@ class FlowRoutes:
         self._clock = clock
         self._schemas = {name: _schema(factor) for name, factor in factors.items()}
 
-    def begin(self, call: Call) -> Any:  # noqa: ANN401 - JSON, or a response with its status
-        """Begin a flow; an included action is handled as if it were sent next."""
-        wanted: NewFlow = call.body
+    @post(
+        "/v1/flows",
+        scope="flows:write",
+        body=NewFlow,
+        status=201,
+        idempotent=True,
+        secret=True,
+        max_body=_MEDIA,
+        also=(RISK,),
+    )
+    def begin_flow(self, call: Call) -> Any:  # noqa: ANN401 - JSON, or a response with its status
+        """Begin a flow.
+
+        An included action is handled as if it were sent next.
+        """
+        wanted = call.read(NewFlow)
         self._pace(call.by.client, self._counted(call.by.client, wanted))
         outcome = self._login.begin(call.by, _begin(wanted))
         if wanted.action is not None and outcome.refusal is None:
@@ -148,25 +162,41 @@ class FlowRoutes:
             return self._answer(call.by, outcome, token)
         return self._answer(call.by, outcome)
 
-    def act(self, call: Call) -> Any:  # noqa: ANN401 - JSON
-        """Verify one factor."""
+    @post(
+        f"{_PATH}/actions/{{name}}",
+        scope="flows:write",
+        body=ActionInput,
+        idempotent=True,
+        secret=True,
+        max_body=_MEDIA,
+        headers=("Flow-Token", "If-Match"),
+        frames=True,
+        also=(RISK,),
+    )
+    def act_in_flow(self, call: Call) -> Any:  # noqa: ANN401 - JSON
+        """Act in a flow.
+
+        A factor that does not verify is 422, with the flow in its new state.
+        """
         flow_id, revision = call.id("flow", "flow"), _revision(call.header("If-Match"))
         outcome = self._login.act(
             call.by,
             flow_id=flow_id,
             token=call.header("Flow-Token"),
             name=call.path["name"],
-            values=call.body.root,
+            values=call.read(ActionInput).root,
             revision=revision,
         )
         return self._answer(call.by, outcome)
 
-    def get(self, call: Call) -> Any:  # noqa: ANN401 - JSON
-        """Show a flow in its current state."""
+    @get(_PATH, scope="flows:write", headers=("Flow-Token",), also=(RISK,))
+    def get_flow(self, call: Call) -> Any:  # noqa: ANN401 - JSON
+        """Show a flow."""
         flow = self._login.get(call.by, call.id("flow", "flow"), call.header("Flow-Token"))
         return self._view(call.by, flow)
 
-    def cancel(self, call: Call) -> None:
+    @delete(_PATH, scope="flows:write", status=204, headers=("Flow-Token",))
+    def cancel_flow(self, call: Call) -> None:
         """Cancel a flow."""
         self._login.cancel(call.by, call.id("flow", "flow"), call.header("Flow-Token"))
 
@@ -248,46 +278,6 @@ class FlowRoutes:
             "schema": self._schemas.get(name, _NO_INPUT),
             "options": dict(flow.challenges.get(name, {})),
         }
-
-
-def routes(api: Api, flows: FlowRoutes) -> None:
-    """Register the operations."""
-    scope, proof, also = "flows:write", ("Flow-Token",), (RISK,)
-    api.add(
-        Operation(
-            "POST",
-            "/v1/flows",
-            "Begin a flow",
-            scope,
-            NewFlow,
-            201,
-            idempotent=True,
-            secret=True,
-            max_body=_MEDIA,
-            also=also,
-        ),
-        flows.begin,
-    )
-    api.add(Operation("GET", _PATH, "Show a flow", scope, headers=proof, also=also), flows.get)
-    api.add(
-        Operation("DELETE", _PATH, "Cancel a flow", scope, status=204, headers=proof), flows.cancel
-    )
-    api.add(
-        Operation(
-            "POST",
-            f"{_PATH}/actions/{{name}}",
-            "Act in a flow",
-            scope,
-            ActionInput,
-            idempotent=True,
-            secret=True,
-            max_body=_MEDIA,
-            headers=(*proof, "If-Match"),
-            frames=True,
-            also=also,
-        ),
-        flows.act,
-    )
 
 
 def _schema(factor: Factor) -> dict[str, Any]:

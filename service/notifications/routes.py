@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,11 +12,13 @@ from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault, Forbidden
 from service.notifications.actions.webhooks import LONGEST_OVERLAP, Webhooks, named
 from service.store.engine import Store, Tx
-from service.web.api import Api, Call, Operation
+from service.web.call import Call
+from service.web.operation import delete, get, post
 
 Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 _SCOPE: Final = "clients:admin"
 _PATH: Final = "/v1/webhooks"
+_ONE: Final = f"{_PATH}/{{webhook}}"
 _MOST: Final = int(LONGEST_OVERLAP.total_seconds())
 _Text = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -41,6 +43,14 @@ class WebhookSecretRotation(BaseModel):
     approval: UUID | None = None
 
 
+class _Act(NamedTuple):
+    """An act that an approval is for."""
+
+    act: str
+    target: str
+    params: Mapping[str, str]
+
+
 class WebhookRoutes:
     """HTTP views of webhooks.
 
@@ -62,78 +72,62 @@ class WebhookRoutes:
         self._consume = consume
         self._registered = registered
 
-    def listing(self, call: Call) -> Mapping[str, Any]:
-        """List the webhooks, without their secrets."""
+    @get(_PATH, scope=_SCOPE, paged=True)
+    def list_webhooks(self, call: Call) -> Mapping[str, Any]:
+        """List the webhooks.
+
+        Their secrets are not shown.
+        """
         with self._database.transaction(read=True) as tx:
             return self._webhooks.page(tx, call.page)
 
-    def add(self, call: Call) -> Mapping[str, Any]:
-        """Add a webhook; a new recipient of personal data needs two operators."""
-        wanted: NewWebhook = call.body
+    @post(_PATH, scope=_SCOPE, body=NewWebhook, status=201, idempotent=True, secret=True)
+    def add_webhook(self, call: Call) -> Mapping[str, Any]:
+        """Add a webhook, with an approval.
+
+        A new recipient of personal data needs two operators.
+        """
+        wanted = call.read(NewWebhook)
         url, kinds = self._webhooks.checked(wanted.url, wanted.kinds)
         target, params = named(url, kinds, wanted.client)
         with self._database.transaction() as tx:
             if wanted.client is not None and not self._registered(tx, wanted.client):
                 raise BadInput(Fault("/client", "client_not_found", "is not a client"))
-            actor = self._approved(tx, call, act="webhooks.add", target=target, params=params)
+            actor = self._approved(
+                tx, call.by, wanted.approval, _Act("webhooks.add", target, params)
+            )
             return self._webhooks.add(tx, url=url, kinds=kinds, client=wanted.client, actor=actor)
 
-    def secret(self, call: Call) -> Mapping[str, Any]:
-        """Replace a secret; its holder can forge events."""
-        wanted: WebhookSecretRotation = call.body
-        webhook, params = call.id("webhook", "webhook"), {"overlap": str(wanted.overlap)}
+    @post(
+        f"{_ONE}/secret",
+        scope=_SCOPE,
+        body=WebhookSecretRotation,
+        idempotent=True,
+        secret=True,
+    )
+    def rotate_webhook_secret(self, call: Call) -> Mapping[str, Any]:
+        """Replace a webhook's secret, with an approval.
+
+        The holder of a secret can forge events.
+        """
+        wanted = call.read(WebhookSecretRotation)
+        webhook = call.id("webhook", "webhook")
+        act = _Act("webhooks.secret", str(webhook), {"overlap": str(wanted.overlap)})
         with self._database.transaction() as tx:
-            actor = self._approved(
-                tx, call, act="webhooks.secret", target=str(webhook), params=params
-            )
+            actor = self._approved(tx, call.by, wanted.approval, act)
             return self._webhooks.rotate(tx, webhook, timedelta(seconds=wanted.overlap), actor)
 
-    def remove(self, call: Call) -> None:
-        """Remove a webhook; its waiting messages are not delivered."""
+    @delete(_ONE, scope=_SCOPE, status=204)
+    def remove_webhook(self, call: Call) -> None:
+        """Remove a webhook.
+
+        Its waiting messages are not delivered.
+        """
         with self._database.transaction() as tx:
             self._webhooks.remove(tx, call.id("webhook", "webhook"))
 
-    def _approved(
-        self, tx: Tx, call: Call, *, act: str, target: str, params: Mapping[str, str]
-    ) -> str:
-        approval: UUID | None = call.body.approval
+    def _approved(self, tx: Tx, by: Caller, approval: UUID | None, act: _Act) -> str:
         if approval is None:
             detail = "This needs another operator's approval of this act, target and parameters."
-            raise Forbidden("approval_required", detail, act=act, target=target, params=params)
-        return self._consume(tx, call.by, approval, act, target, params)
-
-
-def routes(api: Api, webhooks: WebhookRoutes) -> None:
-    """Register the operations of webhooks."""
-    one = f"{_PATH}/{{webhook}}"
-    table = (
-        (Operation("GET", _PATH, "List the webhooks", _SCOPE, paged=True), webhooks.listing),
-        (
-            Operation(
-                "POST",
-                _PATH,
-                "Add a webhook, with an approval",
-                _SCOPE,
-                NewWebhook,
-                201,
-                idempotent=True,
-                secret=True,
-            ),
-            webhooks.add,
-        ),
-        (
-            Operation(
-                "POST",
-                f"{one}/secret",
-                "Replace a webhook's secret, with an approval",
-                _SCOPE,
-                WebhookSecretRotation,
-                idempotent=True,
-                secret=True,
-            ),
-            webhooks.secret,
-        ),
-        (Operation("DELETE", one, "Remove a webhook", _SCOPE, status=204), webhooks.remove),
-    )
-    for operation, view in table:
-        api.add(operation, view)
+            raise Forbidden("approval_required", detail, **act._asdict())
+        return self._consume(tx, by, approval, act.act, act.target, act.params)

@@ -11,8 +11,10 @@ from service.domain.ids import parse_id
 from service.operators.actions import Operators, require
 from service.operators.model import ACTS
 from service.store.engine import Store, Tx
-from service.web.api import Api, Call, Operation
+from service.web.call import Call
+from service.web.operation import get, post
 
+_ONE = "/v1/approvals/{approval}"
 SubjectOf = Callable[[Tx, str, UUID], UUID | None]
 Text = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -51,9 +53,10 @@ class OperatorRoutes:
         self._operators = operators
         self._subject_of = subject_of
 
-    def bootstrap(self, call: Call) -> Mapping[str, Any]:
+    @post("/v1/operators/bootstrap", scope="flows:write", body=Bootstrap)
+    def bootstrap_operator(self, call: Call) -> Mapping[str, Any]:
         """Make one of the first operators."""
-        wanted: Bootstrap = call.body
+        wanted = call.read(Bootstrap)
         with self._database.transaction() as tx:
             subject = self._subject_of(tx, wanted.access_token, call.by.client)
             if subject is None:
@@ -64,91 +67,57 @@ class OperatorRoutes:
                 "roles": self._operators.begin(tx, subject, wanted.token),
             }
 
-    def listing(self, call: Call) -> Mapping[str, Any]:
+    @get("/v1/operators", scope="operators:admin", paged=True)
+    def list_operators(self, call: Call) -> Mapping[str, Any]:
         """List the operators."""
         with self._database.transaction(read=True) as tx:
             return self._operators.page(tx, call.page) | {"short": self._operators.short(tx)}
 
-    def request(self, call: Call) -> Mapping[str, Any]:
-        """Request an act that needs a second operator."""
-        new: NewApproval = call.body
-        with self._database.transaction() as tx:
-            return self._operators.request(
-                tx, call.by, act=new.act, target=new.target, params=new.params, reason=new.reason
-            )
-
     def may_request(self, call: Call) -> None:
         """Check that the caller may request an act; an unknown act is refused by the view."""
-        if call.body.act in ACTS:
-            require(call.by, ACTS[call.body.act])
+        act = call.read(NewApproval).act
+        if act in ACTS:
+            require(call.by, ACTS[act])
 
     def may_decide(self, call: Call) -> None:
         """Check that the caller may decide an approval."""
         with self._database.transaction(read=True) as tx:
             self._operators.require(tx, call.by, _number(call))
 
-    def waiting(self, call: Call) -> Mapping[str, Any]:
+    @post("/v1/approvals", body=NewApproval, status=201, idempotent=True, may=may_request)
+    def request_approval(self, call: Call) -> Mapping[str, Any]:
+        """Request an act that needs a second operator."""
+        new = call.read(NewApproval)
+        with self._database.transaction() as tx:
+            return self._operators.request(
+                tx, call.by, act=new.act, target=new.target, params=new.params, reason=new.reason
+            )
+
+    @get("/v1/approvals", paged=True)
+    def list_approvals(self, call: Call) -> Mapping[str, Any]:
         """List the approvals of the last day."""
         _operator(call)
         with self._database.transaction(read=True) as tx:
             return self._operators.waiting(tx, call.page)
 
-    def show(self, call: Call) -> Mapping[str, Any]:
-        """Show one approval."""
+    @get(_ONE)
+    def get_approval(self, call: Call) -> Mapping[str, Any]:
+        """Show an approval."""
         _operator(call)
         with self._database.transaction(read=True) as tx:
             return self._operators.show(tx, _number(call))
 
-    def approve(self, call: Call) -> Mapping[str, Any]:
+    @post(f"{_ONE}/approve", idempotent=True, may=may_decide)
+    def give_approval(self, call: Call) -> Mapping[str, Any]:
         """Approve the request of another operator."""
         with self._database.transaction() as tx:
             return self._operators.decide(tx, call.by, _number(call), approve=True)
 
-    def reject(self, call: Call) -> Mapping[str, Any]:
+    @post(f"{_ONE}/reject", idempotent=True, may=may_decide)
+    def reject_approval(self, call: Call) -> Mapping[str, Any]:
         """Reject the request of another operator."""
         with self._database.transaction() as tx:
             return self._operators.decide(tx, call.by, _number(call), approve=False)
-
-
-def routes(api: Api, operators: OperatorRoutes) -> None:
-    """Register the operations of operators and approvals."""
-    one = "/v1/approvals/{approval}"
-    api.add(
-        Operation(
-            "POST",
-            "/v1/operators/bootstrap",
-            "Make one of the first operators",
-            "flows:write",
-            Bootstrap,
-        ),
-        operators.bootstrap,
-    )
-    api.add(
-        Operation("GET", "/v1/operators", "List the operators", "operators:admin", paged=True),
-        operators.listing,
-    )
-    api.add(
-        Operation(
-            "POST",
-            "/v1/approvals",
-            "Request an act that needs a second operator",
-            "",
-            NewApproval,
-            201,
-            idempotent=True,
-        ),
-        operators.request,
-        operators.may_request,
-    )
-    api.add(
-        Operation("GET", "/v1/approvals", "List the approvals of the last day", "", paged=True),
-        operators.waiting,
-    )
-    api.add(Operation("GET", one, "Show an approval", ""), operators.show)
-    for verb, view in (("approve", operators.approve), ("reject", operators.reject)):
-        summary = f"{verb.capitalize()} the request of another operator"
-        operation = Operation("POST", f"{one}/{verb}", summary, "", idempotent=True)
-        api.add(operation, view, operators.may_decide)
 
 
 def _operator(call: Call) -> None:

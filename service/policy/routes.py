@@ -5,8 +5,6 @@ from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-import orjson
-from flask import Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.domain import figures
@@ -16,11 +14,13 @@ from service.policy.actions.documents import PLACES, Lives, loosening
 from service.policy.actions.subject_risk import SubjectRisks
 from service.policy.model import document, parser
 from service.store.engine import Store, Tx
-from service.web.api import Api, Call, Operation
+from service.web.call import Call, Reply, accepted
+from service.web.operation import delete, get, patch, post
 
 Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 Queue = Callable[[Tx, str, Mapping[str, Any], str], Mapping[str, Any]]
 Hold = Callable[[Tx, UUID], bool]
+_ONE = "/v1/policies/{version}"
 ACT = "policy.activate"
 BACKTEST = "policy.backtest"
 """Kind of the job that compares a document with stored decisions."""
@@ -103,23 +103,27 @@ class PolicyRoutes:
         self._consume = consume
         self._hold = hold
 
-    def listing(self, call: Call) -> Mapping[str, Any]:
-        """List the documents, newest first, by pages."""
+    @get("/v1/policies", scope="policy:read", paged=True)
+    def list_policies(self, call: Call) -> Mapping[str, Any]:
+        """List the policy documents, newest first."""
         with self._database.transaction(read=True) as tx:
             return self._lives.page(tx, call.page)
 
-    def show(self, call: Call) -> Mapping[str, Any]:
-        """Show a document."""
+    @get(_ONE, scope="policy:read")
+    def get_policy(self, call: Call) -> Mapping[str, Any]:
+        """Show a policy document, and how it did as a shadow."""
         with self._database.transaction(read=True) as tx:
             return self._lives.show(tx, call.path["version"])
 
-    def schema(self, _call: Call) -> Mapping[str, Any]:
-        """Return the JSON Schema of a document."""
+    @get("/v1/policy-schema", scope="policy:read")
+    def get_policy_schema(self, _call: Call) -> Mapping[str, Any]:
+        """The JSON Schema of a policy document."""
         return document.schema()
 
-    def draft(self, call: Call) -> Mapping[str, Any]:
-        """Store a draft."""
-        wanted: Draft = call.body
+    @post("/v1/policies", scope="policy:write", body=Draft, status=201, idempotent=True)
+    def draft_policy(self, call: Call) -> Mapping[str, Any]:
+        """Draft a policy document."""
+        wanted = call.read(Draft)
         try:
             read = parser.read(wanted.document)
             with self._database.transaction() as tx:
@@ -127,19 +131,31 @@ class PolicyRoutes:
         except BadInput as error:
             raise BadInput(*(_below(fault) for fault in error.faults), code=error.code) from None
 
-    def delete(self, call: Call) -> None:
-        """Delete a document that was never active."""
+    @delete(_ONE, scope="policy:write", status=204)
+    def delete_policy(self, call: Call) -> None:
+        """Delete a policy document that was never active."""
         with self._database.transaction() as tx:
             self._lives.delete(tx, call.path["version"], call.by.actor)
 
-    def validate(self, call: Call) -> Mapping[str, Any]:
-        """Check that a document can be satisfied in this deployment."""
+    @post(f"{_ONE}/validate", scope="policy:write", idempotent=True)
+    def validate_policy(self, call: Call) -> Mapping[str, Any]:
+        """Check that a policy can be satisfied here."""
         with self._database.transaction() as tx:
             return self._lives.validate(tx, call.path["version"], call.by.actor)
 
-    def backtest(self, call: Call) -> Response:
-        """Queue a comparison of a document with stored decisions."""
-        wanted: Backtesting = call.body
+    @post(
+        f"{_ONE}/backtest",
+        scope="policy:write",
+        body=Backtesting,
+        status=202,
+        idempotent=True,
+    )
+    def backtest_policy(self, call: Call) -> Reply[Mapping[str, Any]]:
+        """Compare a policy with stored decisions, as a job.
+
+        The report of the job holds the comparison.
+        """
+        wanted = call.read(Backtesting)
         since = wanted.since.isoformat() if wanted.since else None
         with self._database.transaction() as tx:
             params = {
@@ -148,42 +164,54 @@ class PolicyRoutes:
                 "limit": wanted.limit,
             }
             job = self._queue(tx, BACKTEST, params, call.by.actor)
-        response = Response(orjson.dumps(job), 202, content_type="application/json")
-        response.headers["Location"] = f"/v1/jobs/{job['id']}"
-        return response
+        return accepted(job, job["id"])
 
-    def shadow(self, call: Call) -> Mapping[str, Any]:
-        """Evaluate a document in shadow of the active one, or stop doing so."""
-        wanted: Shadowing = call.body
+    @post(f"{_ONE}/shadow", scope="policy:write", body=Shadowing, idempotent=True)
+    def shadow_policy(self, call: Call) -> Mapping[str, Any]:
+        """Evaluate a policy in shadow of the active one.
+
+        With `enabled` false, it is no longer evaluated.
+        """
+        wanted = call.read(Shadowing)
         with self._database.transaction() as tx:
             version, actor = call.path["version"], call.by.actor
             return self._lives.shadow(tx, version, actor, on=wanted.enabled)
 
-    def activate(self, call: Call) -> Mapping[str, Any]:
-        """Activate a document, with the approval of a second operator."""
-        wanted: Approved = call.body
+    @post(f"{_ONE}/activate", scope="policy:write", body=Approved, idempotent=True)
+    def activate_policy(self, call: Call) -> Mapping[str, Any]:
+        """Activate a policy, with another operator's approval."""
+        wanted = call.read(Approved)
         with self._database.transaction() as tx:
             # An approval names the full hash: another document could match a prefix.
             version = self._lives.full(tx, call.path["version"])
             actor = self._consume(tx, call.by, wanted.approval, ACT, version, {})
             return self._lives.activate(tx, version, actor)
 
-    def rollback(self, call: Call) -> Mapping[str, Any]:
-        """Deactivate a document, with the approval of a second operator."""
-        wanted: Approved = call.body
+    @post(f"{_ONE}/rollback", scope="policy:write", body=Approved, idempotent=True)
+    def rollback_policy(self, call: Call) -> Mapping[str, Any]:
+        """Reactivate the previous policy, with another operator's approval.
+
+        The document that was active before this one becomes active.
+        """
+        wanted = call.read(Approved)
         with self._database.transaction() as tx:
             version = self._lives.full(tx, call.path["version"])
             actor = self._consume(tx, call.by, wanted.approval, ACT, f"rollback {version}", {})
             return self._lives.rollback(tx, version, actor)
 
-    def parameters(self, _call: Call) -> Mapping[str, Any]:
-        """Show the threshold shift."""
+    @get("/v1/risk-parameters", scope="policy:read")
+    def get_risk_parameters(self, _call: Call) -> Mapping[str, Any]:
+        """Show the live risk parameters."""
         with self._database.transaction(read=True) as tx:
             return self._lives.parameters(tx)
 
-    def tighten(self, call: Call) -> Mapping[str, Any]:
-        """Set the threshold shift."""
-        wanted: Parameters = call.body
+    @patch("/v1/risk-parameters", scope="policy:write", body=Parameters)
+    def set_risk_parameters(self, call: Call) -> Mapping[str, Any]:
+        """Set the live risk parameters.
+
+        A shift of the thresholds to the looser side takes an approval.
+        """
+        wanted = call.read(Parameters)
         life = timedelta(seconds=wanted.expires_in)
         with self._database.transaction() as tx:
             actor, approved = call.by.actor, wanted.approval is not None
@@ -200,128 +228,13 @@ class PolicyRoutes:
                 approved=approved,
             )
 
-    def clear(self, call: Call) -> None:
+    @delete("/v1/subjects/{subject}/risk", scope="policy:write", status=204)
+    def clear_subject_risk(self, call: Call) -> None:
         """Clear the risk held against a subject."""
         subject = call.id("subject", "subject")
         with self._database.transaction() as tx:
             self._hold(tx, subject)
             self._standing.clear(tx, subject, call.by.actor)
-
-
-def routes(api: Api, policies: PolicyRoutes) -> None:
-    """Register the operations."""
-    one, read, write = "/v1/policies/{version}", "policy:read", "policy:write"
-    table = (
-        (
-            Operation(
-                "GET", "/v1/policies", "List the policy documents, newest first", read, paged=True
-            ),
-            policies.listing,
-        ),
-        (
-            Operation("GET", "/v1/policy-schema", "The JSON Schema of a policy document", read),
-            policies.schema,
-        ),
-        (
-            Operation("GET", one, "Show a policy document, and how it did as a shadow", read),
-            policies.show,
-        ),
-        (
-            Operation(
-                "POST",
-                "/v1/policies",
-                "Draft a policy document",
-                write,
-                Draft,
-                201,
-                idempotent=True,
-            ),
-            policies.draft,
-        ),
-        (
-            Operation(
-                "DELETE", one, "Delete a policy document that was never active", write, status=204
-            ),
-            policies.delete,
-        ),
-        (
-            Operation(
-                "POST",
-                f"{one}/validate",
-                "Check that a policy can be satisfied here",
-                write,
-                idempotent=True,
-            ),
-            policies.validate,
-        ),
-        (
-            Operation(
-                "POST",
-                f"{one}/backtest",
-                "Compare a policy with stored decisions, as a job",
-                write,
-                Backtesting,
-                202,
-                idempotent=True,
-            ),
-            policies.backtest,
-        ),
-        (
-            Operation(
-                "POST",
-                f"{one}/shadow",
-                "Evaluate a policy in shadow of the active one",
-                write,
-                Shadowing,
-                idempotent=True,
-            ),
-            policies.shadow,
-        ),
-        (
-            Operation(
-                "POST",
-                f"{one}/activate",
-                "Activate a policy, with another operator's approval",
-                write,
-                Approved,
-                idempotent=True,
-            ),
-            policies.activate,
-        ),
-        (
-            Operation(
-                "POST",
-                f"{one}/rollback",
-                "Reactivate the previous policy, with another operator's approval",
-                write,
-                Approved,
-                idempotent=True,
-            ),
-            policies.rollback,
-        ),
-        (
-            Operation("GET", "/v1/risk-parameters", "Show the live risk parameters", read),
-            policies.parameters,
-        ),
-        (
-            Operation(
-                "PATCH", "/v1/risk-parameters", "Set the live risk parameters", write, Parameters
-            ),
-            policies.tighten,
-        ),
-        (
-            Operation(
-                "DELETE",
-                "/v1/subjects/{subject}/risk",
-                "Clear the risk held against a subject",
-                write,
-                status=204,
-            ),
-            policies.clear,
-        ),
-    )
-    for operation, view in table:
-        api.add(operation, view)
 
 
 def _below(fault: Fault) -> Fault:

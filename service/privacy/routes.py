@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
 from flask import Response
 
 from service.domain.caller import Caller
@@ -13,10 +12,13 @@ from service.domain.errors import Forbidden
 from service.domain.ids import parse_id
 from service.jobs.actions.long import LongJobs
 from service.keys.actions.record_signing import RecordKeys
+from service.keys.views import RecordKeySet
 from service.privacy.actions.erasure import Erasure
 from service.privacy.actions.export import Exports
 from service.store.engine import Store, Tx
-from service.web.api import Api, Call, Operation
+from service.web.call import Call, Reply, accepted
+from service.web.codes import DATABASE
+from service.web.operation import delete, get, post
 
 SCOPE: Final = "subjects:export"
 ACT: Final = "subjects.export"
@@ -61,15 +63,22 @@ class PrivacyRoutes:
         self._records = records
         self._dependencies = dependencies
 
-    def erase(self, call: Call) -> Mapping[str, Any]:
-        """Erase a subject; return the certificate."""
+    @delete(_PATH, scope="subjects:erase")
+    def erase_subject(self, call: Call) -> Mapping[str, Any]:
+        """Erase a subject; returns the certificate."""
         subject = call.id("subject", "subject")
         with self._database.transaction(read=True) as tx:
             self._dependencies.served(tx, call.by, subject)
         return self._erasure.erase(subject, call.by.actor).to_json()
 
-    def export(self, call: Call) -> Response:
-        """Queue an export: of the person with a grant, or of an operator with an approval."""
+    @post(
+        f"{_PATH}/export", scope=SCOPE, status=202, idempotent=True, headers=("Grant", "Approval")
+    )
+    def export_subject(self, call: Call) -> Reply[Mapping[str, Any]]:
+        """Export all personal data of a subject, as a job.
+
+        A client sends the person's grant, an operator the approval of another.
+        """
         subject = call.id("subject", "subject")
         with self._database.transaction() as tx:
             self._dependencies.locked(tx, call.by, subject)
@@ -77,20 +86,32 @@ class PrivacyRoutes:
             job = self._exports.request(
                 tx, jobs=self._jobs, subject=subject, actor=call.by.actor, by=by
             )
-        response = Response(orjson.dumps(job), 202, content_type="application/json")
-        response.headers["Location"] = f"/v1/jobs/{job['id']}"
-        return response
+        return accepted(job, job["id"])
 
-    def collect(self, call: Call) -> Response:
-        """Return an export to the caller who requested it."""
+    @get(f"{_PATH}/export/{{export}}", scope=SCOPE)
+    def collect_export(self, call: Call) -> Response:
+        """Collect an export within its hour.
+
+        Only the caller who requested it may collect it.
+        """
         subject, number = call.id("subject", "subject"), call.id("export", "export")
         with self._database.transaction() as tx:
             self._dependencies.locked(tx, call.by, subject)
             content = self._exports.collect(tx, subject, number, call.by.actor)
         return Response(content, 200, content_type="application/json")
 
-    def keys(self, _call: Call) -> Mapping[str, Any]:
-        """Publish the public keys that verify certificates."""
+    @get(
+        "/.well-known/lamina-log-keys",
+        scope=None,
+        limit="600/minute",
+        answer=RecordKeySet,
+        problems=DATABASE,
+    )
+    def list_log_keys(self, _call: Call) -> RecordKeySet:
+        """List the keys that sign certificates.
+
+        Their public parts verify certificates.
+        """
         with self._database.transaction(read=True) as tx:
             return self._records.published(tx)
 
@@ -103,42 +124,3 @@ class PrivacyRoutes:
             detail = "This needs another operator's approval, in the header Approval."
             raise Forbidden("approval_required", detail, act=ACT)
         return self._dependencies.consume(tx, call.by, approval, ACT, str(subject))
-
-
-def routes(api: Api, privacy: PrivacyRoutes) -> None:
-    """Register the operations of erasure and export."""
-    log_keys = "/.well-known/lamina-log-keys"
-    table = (
-        (
-            Operation(
-                "DELETE", _PATH, "Erase a subject; returns the certificate", "subjects:erase"
-            ),
-            privacy.erase,
-        ),
-        (
-            Operation(
-                "POST",
-                f"{_PATH}/export",
-                "Export all personal data of a subject, as a job",
-                SCOPE,
-                status=202,
-                idempotent=True,
-                headers=("Grant", "Approval"),
-            ),
-            privacy.export,
-        ),
-        (
-            Operation(
-                "GET", f"{_PATH}/export/{{export}}", "Collect an export within its hour", SCOPE
-            ),
-            privacy.collect,
-        ),
-        (
-            Operation(
-                "GET", log_keys, "List the keys that sign certificates", None, limit="600/minute"
-            ),
-            privacy.keys,
-        ),
-    )
-    for operation, view in table:
-        api.add(operation, view)

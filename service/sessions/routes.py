@@ -1,7 +1,6 @@
 """HTTP routes for sessions."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 from uuid import UUID
 
 from service.accounts.actions.accounts import Accounts
@@ -9,55 +8,66 @@ from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault
 from service.domain.ids import parse_id
 from service.sessions.actions import Sessions
+from service.sessions.views import SessionView
 from service.store.engine import Store
-from service.web.api import Api, Call, Operation
+from service.web.call import Call
+from service.web.operation import delete, get
+from service.web.paging import Page
 
 _PATH = "/v1/subjects/{subject}/sessions"
 _TOKEN = "Session-Token"  # noqa: S105 - the name of a header
+_WRITE = "sessions:write"
 Named = Callable[[str, UUID], str | None]
 
 
-def routes(api: Api, database: Store, accounts: Accounts, sessions: Sessions, named: Named) -> None:
-    """Register the operations.
+class SessionRoutes:
+    """The operations on sessions.
 
     Args:
-        api: The operations of the app.
         database: Opens transactions.
         accounts: Checks which subjects a caller serves.
         sessions: The sessions.
         named: Returns the session that an access token of a client names; None for another token.
     """
 
-    def listing(call: Call) -> Mapping[str, Any]:
+    def __init__(
+        self, database: Store, accounts: Accounts, sessions: Sessions, named: Named
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._sessions = sessions
+        self._named = named
+
+    @get(
+        _PATH,
+        scope="subjects:read",
+        paged=True,
+        headers=(_TOKEN,),
+        answer=Page[SessionView],
+    )
+    def list_sessions(self, call: Call) -> Page[SessionView]:
+        """List sessions in force."""
         subject, token = call.id("subject", "subject"), call.header(_TOKEN)
-        current = _session(named, call.by, token) if token else None
-        with database.transaction(read=True) as tx:
-            accounts.served(tx, call.by, subject)
-            return sessions.page(tx, subject, call.page, current)
+        current = _session(self._named, call.by, token) if token else None
+        with self._database.transaction(read=True) as tx:
+            self._accounts.served(tx, call.by, subject)
+            return self._sessions.page(tx, subject, call.page, current)
 
-    def end_all(call: Call) -> None:
+    @delete(_PATH, scope=_WRITE, status=204)
+    def revoke_all_sessions(self, call: Call) -> None:
+        """End every session."""
         subject = call.id("subject", "subject")
-        with database.transaction() as tx:
-            accounts.served_locked(tx, call.by, subject)
-            sessions.end_all(tx, subject, "ended_by_client")
+        with self._database.transaction() as tx:
+            self._accounts.served_locked(tx, call.by, subject)
+            self._sessions.end_all(tx, subject, "ended_by_client")
 
-    def end_one(call: Call) -> None:
+    @delete(f"{_PATH}/{{session}}", scope=_WRITE, status=204)
+    def revoke_session(self, call: Call) -> None:
+        """End one session."""
         subject, session = call.id("subject", "subject"), call.id("session", "session")
-        with database.transaction() as tx:
-            accounts.served_locked(tx, call.by, subject)
-            sessions.end_one(tx, subject, session, "ended_by_client")
-
-    write = "sessions:write"
-    api.add(
-        Operation(
-            "GET", _PATH, "List sessions in force", "subjects:read", paged=True, headers=(_TOKEN,)
-        ),
-        listing,
-    )
-    api.add(Operation("DELETE", _PATH, "End every session", write, status=204), end_all)
-    api.add(
-        Operation("DELETE", f"{_PATH}/{{session}}", "End one session", write, status=204), end_one
-    )
+        with self._database.transaction() as tx:
+            self._accounts.served_locked(tx, call.by, subject)
+            self._sessions.end_one(tx, subject, session, "ended_by_client")
 
 
 def _session(named: Named, caller: Caller, token: str) -> UUID | None:

@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
-from flask import Response, request
+from flask import request
 
 from service.domain.errors import OAuthError, TooLarge
 from service.keys.actions import SigningKeys
 from service.keys.model import JWKS_LIFE
+from service.keys.views import KeySet
 from service.telemetry.metrics import Metrics
 from service.tokens.actions import Tokens
 from service.tokens.model import FLOW_GRANT, INTROSPECT, Credentials, credentials, single
-from service.web.api import Api, Call, Operation
+from service.web.call import Call, Reply
+from service.web.operation import get, post
 
 _LIMIT: Final = "1200/minute"
 _BODY: Final = 64 * 1024
@@ -24,48 +25,56 @@ _GRANTS: Final = {
 }
 
 
-def routes(api: Api, tokens: Tokens, signing: SigningKeys, metrics: Metrics) -> None:
-    """Register the operations."""
+class TokenRoutes:
+    """The OAuth endpoints, and the keys that verify tokens."""
 
-    def token(_call: Call) -> Mapping[str, Any]:
+    def __init__(self, tokens: Tokens, signing: SigningKeys, metrics: Metrics) -> None:
+        self._tokens = tokens
+        self._signing = signing
+        self._metrics = metrics
+
+    @post("/oauth2/token", scope=None, oauth=True, limit=_LIMIT, max_body=_BODY)
+    def issue_token(self, _call: Call) -> Mapping[str, Any]:
+        """Exchange credentials, a completion code or a refresh token."""
         client, form = _form()
         label = _GRANTS.get(form.get("grant_type", ""), "other")
         try:
-            answer = tokens.token(client, form)
+            answer = self._tokens.token(client, form)
         except OAuthError as error:
-            metrics.grants.labels(label, error.code).inc()
+            self._metrics.grants.labels(label, error.code).inc()
             raise
-        metrics.grants.labels(label, "ok").inc()
+        self._metrics.grants.labels(label, "ok").inc()
         return answer
 
-    def introspect(_call: Call) -> Mapping[str, Any]:
+    @post(
+        "/oauth2/introspect",
+        scope=None,
+        oauth=True,
+        limit=_LIMIT,
+        max_body=_BODY,
+        also=(INTROSPECT,),
+    )
+    def introspect_token(self, _call: Call) -> Mapping[str, Any]:
+        """Introspect a token of the client."""
         client, form = _form()
-        return tokens.introspect(client, _token(form))
+        return self._tokens.introspect(client, _token(form))
 
-    def revoke(_call: Call) -> Mapping[str, Any]:
+    @post("/oauth2/revoke", scope=None, oauth=True, limit=_LIMIT, max_body=_BODY)
+    def revoke_token(self, _call: Call) -> Mapping[str, Any]:
+        """Revoke a token of the client."""
         client, form = _form()
-        tokens.revoke(client, _token(form))
+        self._tokens.revoke(client, _token(form))
         return {}
 
-    def jwks(_call: Call) -> Response:
-        answer = Response(orjson.dumps(signing.jwks()), content_type="application/json")
-        # A new key is published this long before it signs.
-        answer.cache_control.public = True
-        answer.cache_control.max_age = int(JWKS_LIFE.total_seconds())
-        return answer
+    @get("/.well-known/jwks.json", scope=None, limit=_LIMIT, answer=KeySet)
+    def get_jwks(self, _call: Call) -> Reply[KeySet]:
+        """The keys that sign tokens.
 
-    for path, summary, view in (
-        ("/oauth2/token", "Exchange credentials, a completion code or a refresh token", token),
-        ("/oauth2/introspect", "Introspect a token of the client", introspect),
-        ("/oauth2/revoke", "Revoke a token of the client", revoke),
-    ):
-        also = (INTROSPECT,) if view is introspect else ()
-        operation = Operation("POST", path, summary, None, limit=_LIMIT, max_body=_BODY, also=also)
-        api.add(operation, view)
-    api.add(
-        Operation("GET", "/.well-known/jwks.json", "The keys that sign tokens", None, limit=_LIMIT),
-        jwks,
-    )
+        A new key is published before it signs, longer than this answer may be cached.
+        """
+        seconds = int(JWKS_LIFE.total_seconds())
+        cached = {"Cache-Control": f"public, max-age={seconds}"}
+        return Reply(body=self._signing.jwks(), status=200, headers=cached)
 
 
 def _form() -> tuple[Credentials, dict[str, str]]:

@@ -1,12 +1,11 @@
-"""The registry of operations: authorization, validation, idempotency, metrics and OpenAPI."""
+"""The registry of operations: authorization, validation, idempotency and metrics."""
 
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
-from uuid import UUID
 
 import orjson
 from flask import Flask, Response, g, request
@@ -29,9 +28,10 @@ from service.domain.ids import parse_id
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics, method_label
 from service.web import front, multipart, paging, problems, queries, strict_json
+from service.web.call import Call, View, respond
 from service.web.idempotency import About, Answer, AnswerStore
+from service.web.operation import DEFAULT_BODY, Operation, declared
 
-DEFAULT_BODY: Final = 256 * 1024
 _LONGEST_KEY: Final = 255
 _FILLED: Final = (
     "Idempotency-Key",
@@ -49,73 +49,6 @@ _NOT_KEPT: Final = frozenset({401, 403, 429})
 """Errors that are not stored for a replay, because the caller may be accepted next time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """The properties of a route, for OpenAPI, authorization and documentation.
-
-    Args:
-        scope: The required scope; empty for any client, None for a public route.
-        also: Other scopes that change its response.
-        secret: Whether the response holds a secret, so that it is stored for a replay only briefly.
-        limit: The edge limit of a public route, in flask-limiter's syntax.
-        frames: Whether frames may also be sent as multipart/form-data.
-        paged: Whether it is a paged list.
-        query: The model of further query parameters, which filter a list.
-        makes_subject: Whether its response contains a new subject.
-        classes: The key classes of the subject's data in its response: a stored response is erased
-            with any of them.
-    """
-
-    method: str
-    path: str
-    summary: str
-    scope: str | None = ""
-    body: type[BaseModel] | None = None
-    status: int = 200
-    idempotent: bool = False
-    secret: bool = False
-    limit: str = ""
-    max_body: int = DEFAULT_BODY
-    headers: tuple[str, ...] = ()
-    frames: bool = False
-    paged: bool = False
-    query: type[BaseModel] | None = None
-    also: tuple[str, ...] = ()
-    makes_subject: bool = False
-    classes: tuple[str, ...] = ("contact",)
-
-
-@dataclass(slots=True)
-class Call:
-    """A request after authorization and validation."""
-
-    path: Mapping[str, str]
-    caller: Caller | None = None
-    body: Any = None
-    raw: bytes = field(default=b"", repr=False)
-    page: paging.PageRequest = field(default_factory=paging.PageRequest)
-    query: Any = None
-
-    @property
-    def by(self) -> Caller:
-        """Return the caller of an authorized route; raises Unauthorized."""
-        if self.caller is None:
-            raise Unauthorized("token_missing", "This needs an access token.")
-        return self.caller
-
-    def id(self, name: str, what: str) -> UUID:
-        """Return an id from the path; raises NotFound if it is malformed."""
-        found = parse_id(self.path[name])
-        if found is None:
-            raise NotFound(f"{what}_not_found", f"There is no such {what}.")
-        return found
-
-    def header(self, name: str) -> str:
-        """Return a request header, or the empty string."""
-        return str(request.headers.get(name, ""))
-
-
-View = Callable[[Call], Any]
 Repeat = Callable[[Callable[[], Any]], Any]
 """Runs a view, and retries it if the database aborted it before a commit (`Store.repeat`)."""
 
@@ -131,35 +64,29 @@ class Api:
         repeat: Repeat,
     ) -> None:
         self.operations: list[Operation] = []
-        self._views: list[tuple[View, Callable[[Call], None] | None]] = []
+        self.views: list[tuple[View, Callable[[Call], None] | None]] = []
         self._guard = guard
         self._answers = answers
         self._metrics = metrics
         self._repeat = repeat
 
-    def add(
-        self, operation: Operation, view: View, may: Callable[[Call], None] | None = None
-    ) -> None:
-        """Register an operation.
-
-        Args:
-            operation: Its properties.
-            view: Implements it; returns JSON, None or a Response.
-            may: Rejects callers by more than their scope, before a stored response is disclosed to
-                them.
-        """
-        self.operations.append(operation)
-        self._views.append((view, may))
+    def mount(self, routes: object) -> None:
+        """Register the operations that an object's methods declare, in their order."""
+        for operation, view in declared(routes):
+            may = partial(operation.may, routes) if operation.may else None
+            self.operations.append(operation)
+            self.views.append((view, may))
 
     def install(self, app: Flask, limiter: Limiter) -> None:
         """Add all operations to the app as routes."""
-        for operation, (view, may) in zip(self.operations, self._views, strict=True):
+        for operation, (view, may) in zip(self.operations, self.views, strict=True):
             endpoint = f"{operation.method} {operation.path}".replace(".", "_")
             handler = self._handler(operation, view, may)
             if operation.limit:
                 handler = limiter.limit(operation.limit, exempt_when=counted)(handler)
             rule = operation.path.replace("{", "<").replace("}", ">")
             app.add_url_rule(rule, endpoint, handler, methods=[operation.method])
+        app.extensions["lamina.api"] = self
         app.before_request(_start)
         app.after_request(self._finish)
         problems.install(app, limiter)
@@ -171,7 +98,7 @@ class Api:
             g.operation = operation
             request.max_content_length = operation.max_body
             _check_headers()
-            call = Call(path)
+            call = Call(path=path)
             if operation.scope is not None:
                 call.caller = self._authorize(operation)
                 g.client = str(call.caller.client)
@@ -181,7 +108,7 @@ class Api:
             if operation.body is not None:
                 call.raw, call.body = self._body(operation, operation.body)
             if operation.query is not None:
-                call.query = queries.read(operation.query, request.args, paged=operation.paged)
+                call.filters = queries.read(operation.query, request.args, paged=operation.paged)
             if operation.paged:
                 call.page = paging.read(request.args)
             with acting(call.caller):
@@ -263,7 +190,7 @@ class Api:
             return problems.render(error)
 
     def _run(self, operation: Operation, view: View, call: Call) -> Response:
-        return _response(operation, self._repeat(lambda: view(call)))
+        return respond(self._repeat(lambda: view(call)), operation.status)
 
     def _finish(self, response: Response) -> Response:
         if front.ADMITTED in request.environ:
@@ -357,11 +284,3 @@ def _about(operation: Operation, call: Call, response: Response) -> About | None
         subject = orjson.loads(response.get_data())["id"]
     found = parse_id(subject) if subject else None
     return About(found, operation.classes) if found else None
-
-
-def _response(operation: Operation, result: object) -> Response:
-    if isinstance(result, Response):
-        return result
-    if result is None:
-        return Response(status=204)
-    return Response(orjson.dumps(result), operation.status, content_type="application/json")

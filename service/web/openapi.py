@@ -1,74 +1,132 @@
 """The OpenAPI 3.1 document, generated from the registry, and a page that shows it."""
 
 import html
-import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pydantic.json_schema import models_json_schema
+from werkzeug.http import HTTP_STATUS_CODES
 
-from service.web import multipart, paging, queries
-from service.web.api import Operation
+from service.domain.scopes import ALL
+from service.web import codes, multipart, parameters, problems, schemas
+from service.web.call import JSON
+from service.web.operation import Operation
 
-_REF: Final = "#/components/schemas/{model}"
-_PARAMETER: Final = re.compile(r"{([a-z_]+)}")
-
-
-def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    text = {"type": "string"}
-    path = [
-        {"name": name, "in": "path", "required": True, "schema": text}
-        for name in _PARAMETER.findall(operation.path)
-    ]
-    wanted = (*operation.headers, *(("Idempotency-Key",) if operation.idempotent else ()))
-    narrowing = queries.schemas(operation.query) if operation.query else {}
-    pages = paging.SCHEMAS if operation.paged else {}
-    query = [
-        {"name": name, "in": "query", "schema": schema}
-        for name, schema in (narrowing | pages).items()
-    ]
-    return path + query + [{"name": name, "in": "header", "schema": text} for name in wanted]
+Schemas = Mapping[tuple[object, schemas.Mode], dict[str, Any]]
+BEARER: Final = "client"
+BASIC: Final = "client_authentication"
+_BASIC: Final = (
+    "The id and the secret of the client, each form-url-encoded. Instead, the form may hold"
+    " client_id and client_secret, or a client_assertion signed by a key of the client."
+)
+_LATER: Final = frozenset({429, 503})
+_RETRY_AFTER: Final = {
+    "description": "Seconds after which the request may be tried again.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+_LOCATION: Final = {
+    "description": "The address of the job.",
+    "schema": {"type": "string", "format": "uri-reference"},
+}
+_ACCEPTED: Final = 202
+_NO_CONTENT: Final = 204
 
 
 def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    if operation.oauth:
+        return [{BASIC: []}]
     if operation.scope is None:
         return []
-    return [{"client": [operation.scope] if operation.scope else []}]
+    return [{BEARER: [operation.scope] if operation.scope else []}]
 
 
-def _operation(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
-    problem = {"$ref": "#/components/responses/Problem"}
-    described: dict[str, Any] = {
-        "summary": operation.summary,
-        "operationId": f"{operation.method.lower()}{re.sub('[^a-z0-9]+', '_', operation.path)}",
-        "parameters": _parameters(operation),
-        "responses": {str(operation.status): {"description": operation.summary}, "4XX": problem},
-        "security": _security(operation),
-    }
-    if operation.body is not None:
-        schema = schemas[operation.body, "validation"]
-        content = {"application/json": {"schema": schema}}
-        if operation.frames:
-            content[multipart.MEDIA_TYPE] = {
-                "schema": multipart.schema(operation.body.model_json_schema())
-            }
-        described["requestBody"] = {"content": content}
+def _body(model: Any, operation: Operation, known: Schemas) -> dict[str, Any]:  # noqa: ANN401 - a model
+    content = {JSON: {"schema": known[model, "validation"]}}
+    if operation.frames:
+        content[multipart.MEDIA_TYPE] = {"schema": multipart.schema(model.model_json_schema())}
+    return {"content": content}
+
+
+def _success(operation: Operation, status: int, answer: object, known: Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": HTTP_STATUS_CODES[status]}
+    if status == _ACCEPTED:
+        described["headers"] = {"Location": _LOCATION}
+    if status != _NO_CONTENT:
+        described["content"] = {operation.media: {"schema": _answer(operation, answer, known)}}
     return described
 
 
-def document(operations: list[Operation], issuer: str, version: str) -> dict[str, Any]:
+def _answer(operation: Operation, answer: object, known: Schemas) -> dict[str, Any]:
+    if answer is not None:
+        return known[answer, "serialization"]
+    return {} if operation.media == JSON else {"type": "string"}
+
+
+def _refusal(status: int, named: Sequence[str], oauth: Sequence[str]) -> dict[str, Any]:
+    content = {}
+    if named:
+        content[problems.MEDIA_TYPE] = _of("Problem", "code", named)
+    if oauth:
+        content[JSON] = _of("OAuthProblem", "error", oauth)
+    described: dict[str, Any] = {"description": HTTP_STATUS_CODES[status], "content": content}
+    return described | ({"headers": {"Retry-After": _RETRY_AFTER}} if status in _LATER else {})
+
+
+def _of(component: str, member: str, known: Sequence[str]) -> dict[str, Any]:
+    # Beside `$ref`, so that generators make one class of all problems.
+    narrowed = {member: {"enum": list(known)}}
+    return {"schema": {"$ref": f"#/components/schemas/{component}", "properties": narrowed}}
+
+
+def _responses(operation: Operation, known: Schemas) -> dict[str, Any]:
+    answers = {operation.status: operation.answer, **operation.others}
+    responses = {
+        str(status): _success(operation, status, answer, known)
+        for status, answer in answers.items()
+    }
+    named, oauth = codes.of(operation), codes.of_oauth(operation)
+    for status in sorted({*named, *oauth}):
+        refusal = _refusal(status, named.get(status, ()), oauth.get(status, ()))
+        also = responses.get(str(status), {}).get("content", {})
+        responses[str(status)] = refusal | {"content": also | refusal["content"]}
+    return responses
+
+
+def _operation(operation: Operation, known: Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": operation.operation_id,
+        "tags": list(operation.tags),
+        "parameters": parameters.described(operation),
+        "responses": _responses(operation, known),
+        "security": _security(operation),
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.body is not None:
+        described["requestBody"] = _body(operation.body, operation, known)
+    return described
+
+
+def _types(operations: Sequence[Operation]) -> Iterator[tuple[object, schemas.Mode]]:
+    """Yield the types of bodies and responses, each once, in a stable order."""
+    bodies = {operation.body for operation in operations if operation.body is not None}
+    for model in sorted(bodies, key=lambda model: f"{model.__module__}.{model.__name__}"):
+        yield model, "validation"
+    answers: dict[object, None] = {problems.Problem: None, problems.OAuthProblem: None}
+    for operation in operations:
+        answers |= dict.fromkeys((operation.answer, *operation.others.values()))
+    for answer in answers:
+        if answer is not None:
+            yield answer, "serialization"
+
+
+def document(operations: Sequence[Operation], issuer: str, version: str) -> dict[str, Any]:
     """Return the OpenAPI document of all operations."""
-    models = {operation.body for operation in operations if operation.body is not None}
-    ordered = sorted(models, key=lambda model: f"{model.__module__}.{model.__name__}")
-    schemas, definitions = models_json_schema(
-        [(model, "validation") for model in ordered], ref_template=_REF
-    )
+    known, definitions = schemas.generated(_types(operations))
     paths: dict[str, Any] = {}
     for operation in operations:
         entry = paths.setdefault(operation.path, {})
-        entry[operation.method.lower()] = _operation(operation, schemas)
-    named = {scope for operation in operations for scope in (operation.scope, *operation.also)}
-    scopes = sorted(filter(None, named))
-    flow = {"tokenUrl": f"{issuer}/oauth2/token", "scopes": {name: name for name in scopes}}
+        entry[operation.method.lower()] = _operation(operation, known)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -78,21 +136,39 @@ def document(operations: list[Operation], issuer: str, version: str) -> dict[str
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": issuer}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(_tags(operations))],
         "paths": paths,
         "components": {
-            "schemas": definitions.get("$defs", {}),
-            "responses": {
-                "Problem": {
-                    "description": "A problem document (RFC 9457).",
-                    "content": {"application/problem+json": {"schema": {"type": "object"}}},
-                }
+            "schemas": definitions,
+            "securitySchemes": {
+                BEARER: {
+                    "type": "oauth2",
+                    "description": "An access token for this API, in Authorization: Bearer.",
+                    "flows": {
+                        "clientCredentials": {
+                            "tokenUrl": f"{issuer}/oauth2/token",
+                            "scopes": _scopes(operations),
+                        }
+                    },
+                },
+                BASIC: {"type": "http", "scheme": "basic", "description": _BASIC},
             },
-            "securitySchemes": {"client": {"type": "oauth2", "flows": {"clientCredentials": flow}}},
         },
     }
 
 
-def page(operations: list[Operation]) -> str:
+def _tags(operations: Sequence[Operation]) -> Iterator[str]:
+    for operation in operations:
+        yield from operation.tags
+
+
+def _scopes(operations: Sequence[Operation]) -> dict[str, str]:
+    """Return the sentence of each scope that an operation takes; raises KeyError without one."""
+    named = {scope for operation in operations for scope in (operation.scope, *operation.also)}
+    return {scope: ALL[scope] for scope in sorted(filter(None, named))}
+
+
+def page(operations: Sequence[Operation]) -> str:
     """Return an HTML page of all operations, without scripts or external resources."""
     rows = "".join(
         f"<tr><td><code>{html.escape(item.method)}</code><td><code>{html.escape(item.path)}</code>"

@@ -1,22 +1,26 @@
 """Maps errors to HTTP responses (RFC 9457, RFC 6749 section 5.2, RFC 6750)."""
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final, NotRequired
 
 import orjson
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from flask_limiter.errors import RateLimitExceeded
+from pydantic import Field, with_config
+from typing_extensions import TypedDict
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain import errors
 from service.domain.errors import LaminaError, OAuthError
+from service.domain.formats import FaultView, JsonObject
 from service.telemetry import logs
 from service.web import limits
 from service.web.front import LARGEST_BODY, too_large
 
+MEDIA_TYPE: Final = "application/problem+json"
 _STATUS: Final[dict[type[LaminaError], int]] = {
     errors.BadInput: 422,
     errors.Malformed: 400,
@@ -37,6 +41,41 @@ _STATUS: Final[dict[type[LaminaError], int]] = {
 }
 
 
+@with_config(extra="allow")
+class Problem(TypedDict):
+    """A problem document (RFC 9457); further members depend on its code."""
+
+    type: Annotated[str, Field(examples=["urn:lamina:problem:flow_not_found"])]
+    title: Annotated[str, Field(examples=["Not Found"])]
+    status: Annotated[int, Field(examples=[404])]
+    detail: Annotated[str, Field(examples=["There is no such flow."])]
+    instance: Annotated[str, Field(examples=["urn:lamina:trace:6f1b2c0d9e3a4f58a7c6d5e4f3a2b1c0"])]
+    code: Annotated[
+        str, Field(description="A stable name for programs.", examples=["flow_not_found"])
+    ]
+    trace_id: Annotated[str, Field(examples=["6f1b2c0d9e3a4f58a7c6d5e4f3a2b1c0"])]
+    errors: NotRequired[
+        Annotated[list[FaultView], Field(description="What to correct, of code invalid_input.")]
+    ]
+    scope: NotRequired[Annotated[str, Field(description="The scope that the token lacks.")]]
+    acr_values: NotRequired[Annotated[str, Field(description="The required level (RFC 9470).")]]
+    act: NotRequired[Annotated[str, Field(description="The act that needs a grant or approval.")]]
+    target: NotRequired[Annotated[str, Field(description="The target to ask an approval for.")]]
+    params: NotRequired[
+        Annotated[JsonObject, Field(description="The parameters to ask an approval for.")]
+    ]
+    flow: NotRequired[
+        Annotated[JsonObject, Field(description="The flow after a factor that did not verify.")]
+    ]
+
+
+class OAuthProblem(TypedDict):
+    """An error of an OAuth endpoint (RFC 6749 section 5.2)."""
+
+    error: Annotated[str, Field(examples=["invalid_client"])]
+    error_description: Annotated[str, Field(examples=["The client does not authenticate."])]
+
+
 def trace_id() -> str:
     """Return the id shared by this request's log line and problem document."""
     return str(g.get("trace_id", ""))
@@ -53,7 +92,7 @@ def _document(status: int, code: str, detail: str, **extra: Any) -> Response:  #
         "code": code,
         "trace_id": trace_id(),
     } | extra
-    return Response(orjson.dumps(body), status, content_type="application/problem+json")
+    return Response(orjson.dumps(body), status, content_type=MEDIA_TYPE)
 
 
 def render(error: LaminaError) -> Response:

@@ -1,68 +1,111 @@
 """Routes for liveness, readiness, metrics, and the API description."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Final, Literal
 
 import orjson
 from flask import Response
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from service.domain.errors import LaminaError
+from service.domain.formats import JsonObject
 from service.telemetry.metrics import Metrics
 from service.web import openapi
-from service.web.api import Api, Call, Operation
+from service.web.api import Api
+from service.web.call import JSON, Call, Reply
+from service.web.operation import get
 
 VERSION = "0.1.0"
+_RETRY_AFTER: Final = "5"
+_METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+_HTML: Final = "text/html; charset=utf-8"
 
 
-def routes(
-    api: Api,
-    metrics: Metrics,
-    issuer: str,
-    checks: Mapping[str, Callable[[], bool]],
-    findings: Callable[[], Sequence[str]],
-) -> None:
-    """Register the operations.
+class Liveness(TypedDict):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class Readiness(TypedDict):
+    """Whether requests are accepted, by which checks, and what needs an operator."""
+
+    status: Literal["ready", "not_ready"]
+    checks: Annotated[
+        dict[str, bool],
+        Field(description="Whether each condition holds.", examples=[{"keys": True}]),
+    ]
+    findings: Annotated[
+        list[str],
+        Field(description="Findings that refuse no request.", examples=[["ledger_lost"]]),
+    ]
+
+
+class SystemRoutes:
+    """The operations of the process itself.
 
     Args:
-        api: The registry.
+        api: The registry, which `/openapi.json` describes.
         metrics: The metrics shown by `/metrics`.
         issuer: The base URL of this service.
         checks: Conditions for accepting requests.
         findings: Returns the names of findings that need an operator.
     """
 
-    def healthz(_call: Call) -> Mapping[str, str]:
+    def __init__(
+        self,
+        api: Api,
+        metrics: Metrics,
+        issuer: str,
+        checks: Mapping[str, Callable[[], bool]],
+        findings: Callable[[], Sequence[str]],
+    ) -> None:
+        self._api = api
+        self._metrics = metrics
+        self._issuer = issuer
+        self._checks = checks
+        self._findings = findings
+
+    @get("/healthz", scope=None, answer=Liveness)
+    def get_health(self, _call: Call) -> Liveness:
+        """Report that the process is alive."""
         return {"status": "alive"}
 
-    def readyz(_call: Call) -> Response:
-        states = {name: _passes(check) for name, check in checks.items()}
+    @get("/readyz", scope=None, answer=Readiness, others={503: Readiness})
+    def get_readiness(self, _call: Call) -> Reply[Readiness]:
+        """Report whether requests are accepted."""
+        states = {name: _passes(check) for name, check in self._checks.items()}
         ready = all(states.values())
-        body = orjson.dumps(
-            {
-                "status": "ready" if ready else "not_ready",
-                "checks": states,
-                "findings": _reported(findings),
-            }
-        )
-        response = Response(body, 200 if ready else 503)
-        response.content_type = "application/json"
-        if response.status_code != 200:  # noqa: PLR2004 - ready
-            response.headers["Retry-After"] = "5"
-        return response
+        found: Readiness = {
+            "status": "ready" if ready else "not_ready",
+            "checks": states,
+            "findings": _reported(self._findings),
+        }
+        if ready:
+            return Reply(body=found, status=200)
+        return Reply(body=found, status=503, headers={"Retry-After": _RETRY_AFTER})
 
-    def exposition(_call: Call) -> Response:
-        return Response(metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    @get("/metrics", scope=None, media=_METRICS)
+    def get_metrics(self, _call: Call) -> Response:
+        """Prometheus metrics."""
+        return Response(self._metrics.render(), content_type=_METRICS)
 
-    def document(_call: Call) -> Mapping[str, object]:
-        return openapi.document(api.operations, issuer, VERSION)
+    @get("/openapi.json", scope=None, answer=JsonObject)
+    def get_openapi(self, _call: Call) -> Response:
+        """This description."""
+        return Response(self._document, content_type=JSON)
 
-    def docs(_call: Call) -> Response:
-        return Response(openapi.page(api.operations), content_type="text/html; charset=utf-8")
+    @get("/docs", scope=None, media=_HTML)
+    def get_docs(self, _call: Call) -> Response:
+        """This description, to read."""
+        return Response(openapi.page(self._api.operations), content_type=_HTML)
 
-    api.add(Operation("GET", "/healthz", "Report that the process is alive", None), healthz)
-    api.add(Operation("GET", "/readyz", "Report whether requests are accepted", None), readyz)
-    api.add(Operation("GET", "/metrics", "Prometheus metrics", None), exposition)
-    api.add(Operation("GET", "/openapi.json", "This description", None), document)
-    api.add(Operation("GET", "/docs", "This description, to read", None), docs)
+    @cached_property
+    def _document(self) -> bytes:
+        # Rendered once: the operations are fixed, and the route is public.
+        return orjson.dumps(openapi.document(self._api.operations, self._issuer, VERSION))
 
 
 def _passes(check: Callable[[], bool]) -> bool:
@@ -72,8 +115,8 @@ def _passes(check: Callable[[], bool]) -> bool:
         return False
 
 
-def _reported(findings: Callable[[], Sequence[str]]) -> Sequence[str]:
+def _reported(findings: Callable[[], Sequence[str]]) -> list[str]:
     try:
-        return findings()
+        return list(findings())
     except LaminaError:
-        return ()
+        return []

@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.factors.face.model import STILLS, InputFrame
 from service.factors.face.scoring import FaceScores
-from service.web.api import Api, Call, Operation
+from service.web.call import Call
+from service.web.operation import post
 
 _MEDIA = 12 * 1024 * 1024
 
@@ -19,24 +20,22 @@ class FaceScoreRequest(BaseModel):
     frames: Annotated[list[InputFrame], Field(min_length=1, max_length=STILLS)]
 
 
-def routes(api: Api, scores: FaceScores) -> None:
-    """Register the operations."""
+class FaceRoutes:
+    """The operation on a face outside a flow."""
 
-    def score(call: Call) -> dict[str, Any]:
-        frames = [frame.model_dump() for frame in call.body.frames]
-        return scores.score(call.by, call.id("subject", "subject"), frames)
+    def __init__(self, scores: FaceScores) -> None:
+        self._scores = scores
 
-    api.add(
-        Operation(
-            "POST",
-            "/v1/subjects/{subject}/face/score",
-            "Score pictures against a face",
-            "face:score",
-            FaceScoreRequest,
-            idempotent=True,
-            max_body=_MEDIA,
-            frames=True,
-            classes=("biometric",),
-        ),
-        score,
+    @post(
+        "/v1/subjects/{subject}/face/score",
+        scope="face:score",
+        body=FaceScoreRequest,
+        idempotent=True,
+        max_body=_MEDIA,
+        frames=True,
+        classes=("biometric",),
     )
+    def score_face(self, call: Call) -> dict[str, Any]:
+        """Score pictures against a face."""
+        frames = [frame.model_dump() for frame in call.read(FaceScoreRequest).frames]
+        return self._scores.score(call.by, call.id("subject", "subject"), frames)

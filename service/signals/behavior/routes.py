@@ -8,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.signals.behavior.actions import Measuring
 from service.signals.behavior.actions.api import VALUES
 from service.signals.behavior.schema import Behavior
-from service.web.api import Api, Call, Operation
+from service.web.call import Call
+from service.web.operation import delete, post
 
 _PATH = "/v1/subjects/{subject}/behavior"
+_WRITE = "behavior:write"
 MOST_SAMPLES = 50
 _Agent = Annotated[str, Field(max_length=1024)]
 
@@ -33,47 +35,35 @@ class Samples(BaseModel):
     user_agent: _Agent = ""
 
 
-def routes(api: Api, measuring: Measuring) -> None:
-    """Register the operations."""
+class BehaviorRoutes:
+    """The operations on behavior outside a flow."""
 
-    def score(call: Call) -> Mapping[str, Any]:
-        wanted: Probe = call.body
-        subject = call.id("subject", "subject")
-        return measuring.score(call.by, subject, wanted.behavior, wanted.user_agent)
+    def __init__(self, measuring: Measuring) -> None:
+        self._measuring = measuring
 
-    def take_in(call: Call) -> Mapping[str, Any]:
-        wanted: Samples = call.body
+    @post(f"{_PATH}/score", scope="behavior:read", body=Probe, also=(VALUES,))
+    def score_behavior(self, call: Call) -> Mapping[str, Any]:
+        """Score a sample against a profile."""
+        wanted, subject = call.read(Probe), call.id("subject", "subject")
+        return self._measuring.score(call.by, subject, wanted.behavior, wanted.user_agent)
+
+    @post(
+        f"{_PATH}/samples",
+        scope=_WRITE,
+        body=Samples,
+        idempotent=True,
+        headers=("Grant",),
+        classes=("behavior",),
+    )
+    def import_behavior_samples(self, call: Call) -> Mapping[str, Any]:
+        """Teach a profile samples from elsewhere."""
+        wanted = call.read(Samples)
         subject, grant = call.id("subject", "subject"), call.header("Grant")
-        return measuring.take_in(
+        return self._measuring.take_in(
             call.by, subject, samples=wanted.samples, user_agent=wanted.user_agent, grant=grant
         )
 
-    def reset(call: Call) -> None:
-        measuring.reset(call.by, call.id("subject", "subject"), call.header("Grant"))
-
-    write, grant = "behavior:write", ("Grant",)
-    api.add(
-        Operation(
-            "POST",
-            f"{_PATH}/score",
-            "Score a sample against a profile",
-            "behavior:read",
-            Probe,
-            also=(VALUES,),
-        ),
-        score,
-    )
-    api.add(
-        Operation(
-            "POST",
-            f"{_PATH}/samples",
-            "Teach a profile samples from elsewhere",
-            write,
-            Samples,
-            idempotent=True,
-            headers=grant,
-            classes=("behavior",),
-        ),
-        take_in,
-    )
-    api.add(Operation("DELETE", _PATH, "Forget a profile", write, status=204, headers=grant), reset)
+    @delete(_PATH, scope=_WRITE, status=204, headers=("Grant",))
+    def forget_behavior(self, call: Call) -> None:
+        """Forget a profile."""
+        self._measuring.reset(call.by, call.id("subject", "subject"), call.header("Grant"))

@@ -1,0 +1,48 @@
+"""JSON Schemas of bodies and responses: one pass, so that they share their definitions."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+_REF: Final = "#/components/schemas/{model}"
+_GENERIC: Final = re.compile(r"(\w+)\[(\w+)\]")
+Mode = Literal["validation", "serialization"]
+
+
+class _Generator(GenerateJsonSchema):
+    """A TypedDict is closed unless its `extra` says otherwise; `Page[X]` is called `XPage`."""
+
+    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
+        found = {"additionalProperties": False} | super().typed_dict_schema(schema)
+        # The name of the component is the title: that of a generic type would be of many.
+        found.pop("title", None)
+        return found
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's signature
+        return False
+
+    def normalize_name(self, name: str) -> str:
+        return super().normalize_name(_GENERIC.sub(r"\2\1", name))
+
+
+def generated(
+    wanted: Iterable[tuple[Any, Mode]],
+) -> tuple[dict[tuple[object, Mode], dict[str, Any]], dict[str, Any]]:
+    """Return the schema of each type, and the components that they refer to.
+
+    Args:
+        wanted: Types (models of bodies, types of answers), each once, with its mode.
+    """
+    known = list(wanted)
+    inputs: list[tuple[int, Mode, TypeAdapter[Any]]] = [
+        (number, mode, TypeAdapter[Any](kind)) for number, (kind, mode) in enumerate(known)
+    ]
+    found, definitions = TypeAdapter.json_schemas(
+        inputs, ref_template=_REF, schema_generator=_Generator
+    )
+    schemas = {(kind, mode): found[number, mode] for number, (kind, mode) in enumerate(known)}
+    return schemas, definitions.get("$defs", {})

@@ -23,6 +23,7 @@ from service.policy.actions.evaluation import Policies
 from service.policy.model.document import Document
 from service.settings import Settings
 from service.tokens.model import FLOW_GRANT
+from tests.contract import Contract
 
 START = datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)
 PASSWORD = "a long enough pass phrase"
@@ -173,6 +174,27 @@ def opened_once(migrated, tmp_path_factory) -> Path:
         container = open_container(plain, FrozenClock(START), PasswordHasher.unsafe_for_tests())
         container.store.engine.dispose()
     return directory
+
+
+@pytest.fixture(scope="session")
+def contract(opened_once, tmp_path_factory) -> Contract:
+    """The contract that the service serves."""
+    directory = tmp_path_factory.mktemp("contract")
+    shutil.copytree(opened_once, directory, dirs_exist_ok=True)
+    plain = usual(f"sqlite:///{directory / 'lamina.db'}", directory)
+    container = open_container(plain, FrozenClock(START), PasswordHasher.unsafe_for_tests())
+    answer = create_app(container).test_client().get("/openapi.json")
+    container.store.engine.dispose()
+    return Contract(answer.json)
+
+
+@pytest.fixture(autouse=True)
+def held_to_contract(contract, monkeypatch) -> Iterator[None]:
+    """Fail a test in which an operation answered otherwise than the contract says."""
+    contract.broken.clear()
+    contract.watch(monkeypatch)
+    yield
+    assert sorted(set(contract.broken)) == []
 
 
 @pytest.fixture

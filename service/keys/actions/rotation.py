@@ -217,7 +217,7 @@ class Moving:
         return page
 
     def _reencrypt(
-        self, tx: Tx, *, after: UUID, table: SealedTable, key_class: str, generation: int
+        self, tx: Tx, after: UUID, *, table: SealedTable, key_class: str, generation: int
     ) -> RotationPage:
         rows = rotation.stale_rows(
             tx, table=table, key_class=key_class, generation=generation, after=after, limit=PAGE

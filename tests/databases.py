@@ -17,7 +17,10 @@ import service.app.container  # noqa: F401 - so that every table is known
 from service.store import migrate
 from service.store.base import Base
 from service.store.engine import make_engine
+from tests import warm
 from tests.lacking import lacks
+
+warm.keep()
 
 _CATALOGS = (
     "pg_attrdef",

@@ -2,10 +2,12 @@
 
 import base64
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyotp
 import pytest
@@ -45,13 +47,19 @@ class Person:
 class Service:
     """A client service that calls the API."""
 
-    def __init__(self, container: Container, clock: FrozenClock) -> None:
+    def __init__(
+        self, container: Container, clock: FrozenClock, past: "Past | None" = None
+    ) -> None:
         self.container = container
         self.clock = clock
         self.app = create_app(container)
         self.http: FlaskClient = self.app.test_client()
-        self.client_id, self.secret = self.new_client()
-        self.bearer = self.access()
+        self.left: dict[str, Any] = {}
+        if past:
+            (self.client_id, self.secret), self.bearer = past.client, past.bearer
+        else:
+            self.client_id, self.secret = self.new_client()
+            self.bearer = self.access()
 
     def new_client(self, **flags):
         """Register a client that holds every scope, unless told otherwise."""
@@ -136,6 +144,23 @@ class Service:
         """Exchange a completion code for tokens."""
         return self.oauth("token", client, grant_type=FLOW_GRANT, code=completion_code)
 
+    def sign_up(self, name):
+        """Register and sign in; return the person and the tokens of an ordinary session."""
+        person = self.register(name)
+        return person, self.exchange(self.login(person)["completion_code"]).json
+
+    def operator_token(self, tokens):
+        """Refresh for the API itself."""
+        answer = self.oauth(
+            "token",
+            grant_type="refresh_token",
+            refresh_token=tokens["refresh_token"],
+            resource=self.container.settings.issuer,
+        )
+        assert answer.status_code == 200, answer.json
+        tokens["refresh_token"] = answer.json["refresh_token"]
+        return answer.json["access_token"]
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, migrated, tmp_path) -> Iterator[str]:
@@ -164,23 +189,106 @@ def settings(url, tmp_path) -> Settings:
     return usual(url, tmp_path)
 
 
+@dataclass(frozen=True)
+class Past:
+    """What happened before a test: for each on PostgreSQL, once on a file of SQLite to copy.
+
+    A test gets a file, keys and a container of its own. What is in memory is as after a start.
+
+    Args:
+        happened: What is done with a service that was opened on a database without rows.
+        directory: Where the file and its keys are afterwards.
+        now: What the clock shows afterwards.
+        client: The first client, and its secret.
+        bearer: Its access token.
+        left: What `happened` returned, by the name of the fixture that gives it to a test.
+    """
+
+    happened: Callable[[Service], dict[str, Any]]
+    directory: Path
+    now: datetime
+    client: tuple[str, str]
+    bearer: str
+    left: dict[str, Any]
+
+    @classmethod
+    def take(
+        cls, migrated, directory: Path, happened: Callable[[Service], dict[str, Any]]
+    ) -> "Past":
+        """Let it happen; for fixtures of a session or module, where no test has patched a thing."""
+        clock = FrozenClock(START)
+        with migrated.url("sqlite", directory) as url, pytest.MonkeyPatch.context() as patch:
+            be_patient(patch)
+            FileRoot.init(directory / "keys", KEY_CLASSES)
+            plain = usual(url, directory)
+            container = open_container(plain, clock, PasswordHasher.unsafe_for_tests())
+            service = Service(container, clock)
+            left = happened(service)
+            container.store.engine.dispose()
+        client = (service.client_id, service.secret)
+        return cls(happened, directory, clock.now(), client, service.bearer, left)
+
+    def copied(self, settings: Settings, clock: FrozenClock, migrated, directory: Path) -> bool:
+        """Copy it where a service is about to open a new file as usual; tell whether it was."""
+        file = directory / "lamina.db"
+        plain = settings == usual(f"sqlite:///{file}", directory) and clock.now() == START
+        if not (plain and migrated.untouched(file)):
+            return False
+        shutil.copytree(self.directory, directory, dirs_exist_ok=True)
+        clock.advance(seconds=(self.now - START).total_seconds())
+        return True
+
+
+def nothing(_service: Service) -> dict[str, Any]:
+    """Leave it at the first client."""
+    return {}
+
+
+def registered(service: Service) -> dict[str, Any]:
+    """Register somebody with a password, TOTP and recovery codes."""
+    return {"person": service.register()}
+
+
+def appointed(service: Service) -> dict[str, Any]:
+    """Make two people security officers; what is left is their tokens for the API."""
+    first, tokens = service.sign_up("ada")
+    with service.container.store.transaction() as tx:
+        links = service.container.operators.bootstrap(tx)
+    second, others = service.sign_up("grace")
+    for person, theirs, token in ((first, tokens, links[0]), (second, others, links[1])):
+        body = {"token": token, "access_token": theirs["access_token"]}
+        made = service.call("POST", "/v1/operators/bootstrap", body)
+        assert made.json == {"subject": person.id, "roles": ["security_officer"]}
+    return {"officers": (service.operator_token(tokens), service.operator_token(others))}
+
+
+def both(service: Service) -> dict[str, Any]:
+    """Register somebody, and make two others officers."""
+    return registered(service) | appointed(service)
+
+
 @pytest.fixture(scope="session")
-def opened_once(migrated, tmp_path_factory) -> Path:
-    """A directory of keys and of a file of SQLite on which the service was opened once."""
-    directory = tmp_path_factory.mktemp("opened")
-    with migrated.url("sqlite", directory) as url:
-        FileRoot.init(directory / "keys", KEY_CLASSES)
-        plain = usual(url, directory)
-        container = open_container(plain, FrozenClock(START), PasswordHasher.unsafe_for_tests())
-        container.store.engine.dispose()
-    return directory
+def opened_once(migrated, tmp_path_factory) -> Past:
+    """A file on which the service was opened, and has its first client."""
+    return Past.take(migrated, tmp_path_factory.mktemp("opened"), nothing)
+
+
+@pytest.fixture(scope="session")
+def pasts(migrated, opened_once, tmp_path_factory) -> dict[frozenset[str], Past]:
+    """Files that know people besides, by the fixtures that a test asks for."""
+
+    def take(happened):
+        return Past.take(migrated, tmp_path_factory.mktemp(happened.__name__), happened)
+
+    every = [opened_once, *(take(happened) for happened in (registered, appointed, both))]
+    return {frozenset(past.left): past for past in every}
 
 
 @pytest.fixture(scope="session")
 def contract(opened_once, tmp_path_factory) -> Contract:
     """The contract that the service serves."""
     directory = tmp_path_factory.mktemp("contract")
-    shutil.copytree(opened_once, directory, dirs_exist_ok=True)
+    shutil.copytree(opened_once.directory, directory, dirs_exist_ok=True)
     plain = usual(f"sqlite:///{directory / 'lamina.db'}", directory)
     container = open_container(plain, FrozenClock(START), PasswordHasher.unsafe_for_tests())
     answer = create_app(container).test_client().get("/openapi.json")
@@ -198,16 +306,9 @@ def held_to_contract(contract, monkeypatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def begun(settings, clock, opened_once, migrated, tmp_path) -> Settings:
-    """The settings; what opening makes is copied where a service opens a new file as usual.
-
-    To make the keys, the decoy and the first marks of the log anew costs as much as most tests.
-    """
-    file = tmp_path / "lamina.db"
-    plain = settings == usual(f"sqlite:///{file}", tmp_path) and clock.now() == START
-    if plain and migrated.untouched(file):
-        shutil.copytree(opened_once, tmp_path, dirs_exist_ok=True)
-    return settings
+def past(request, pasts) -> Past:
+    """Whoever asks for a `person` begins with one; a module with a past of its own overrides it."""
+    return pasts[frozenset({"person", "officers"} & set(request.fixturenames))]
 
 
 @pytest.fixture(scope="session")
@@ -222,8 +323,7 @@ def clock() -> FrozenClock:
     return FrozenClock(START)
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch) -> None:
+def be_patient(patch: pytest.MonkeyPatch) -> None:
     """Do not take a machine that stalls for a second for a signal that is too slow.
 
     What a signal says is tested here; a test of the budget itself sets one of its own.
@@ -234,14 +334,23 @@ def patient(monkeypatch) -> None:
         asked = told(policies)
         return PATIENCE if asked == SHIPPED_BUDGET else asked
 
-    monkeypatch.setattr(Policies, "signal_budget_ms", property(budget))
+    patch.setattr(Policies, "signal_budget_ms", property(budget))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch) -> None:
+    """Signals may take their time."""
+    be_patient(monkeypatch)
 
 
 @pytest.fixture
-def service(begun, clock, request) -> Iterator[Service]:
-    """The service with one client."""
-    container = open_container(begun, clock, PasswordHasher.unsafe_for_tests())
-    yield Service(container, clock)
+def service(settings, clock, past, migrated, tmp_path, request) -> Iterator[Service]:
+    """The service with one client, after what is `past`."""
+    copied = past.copied(settings, clock, migrated, tmp_path)
+    container = open_container(settings, clock, PasswordHasher.unsafe_for_tests())
+    opened = Service(container, clock, past if copied else None)
+    opened.left = deepcopy(past.left) if copied else past.happened(opened)
+    yield opened
     # Whatever a test did, it did it in ways that leave every row as the log tells.
     edited = "edits_rows" in request.keywords
     found = [] if edited else container.comparing.all().found
@@ -252,4 +361,10 @@ def service(begun, clock, request) -> Iterator[Service]:
 @pytest.fixture
 def person(service):
     """Somebody with a password, TOTP and recovery codes."""
-    return service.register()
+    return service.left["person"]
+
+
+@pytest.fixture
+def officers(service):
+    """Two security officers, by their tokens for the API."""
+    return service.left["officers"]

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
+
+import pytest
 
 from crypto import opaque
 from service.domain.ids import new_id
 from service.factors.help_desk import store
 from service.factors.help_desk.actions.recoveries import code_digester
 from service.operators.model import Role
-from tests.functional.conftest import PASSWORD, Person, Service
-from tests.functional.test_operators import operator_token
+from tests.functional.conftest import PASSWORD, Past, Person, Service
 
 NEW_PASSWORD = "a wholly new pass phrase"
 RECOVER = "subject.recover"
@@ -42,7 +44,7 @@ class Desk:
         tokens = [
             service.exchange(service.login(one)["completion_code"]).json for one in self.operators
         ]
-        self.officers = tuple(operator_token(service, mine) for mine in tokens)
+        self.officers = tuple(service.operator_token(mine) for mine in tokens)
 
     def ask(self, act="enroll:password", *, by=0, target=None):
         """Ask for a recovery."""
@@ -149,6 +151,22 @@ def lost(service, name="alice", *, second=True):
 
 def opened(service, name="alice", officers=("ada", "grace")) -> Desk:
     """Return a desk with somebody who has lost everything."""
+    return Desk(service, **_opened(service, name, officers))
+
+
+@pytest.fixture(scope="session")
+def desk_once(migrated, tmp_path_factory) -> Past:
+    """A file that knows those of a desk."""
+    return Past.take(migrated, tmp_path_factory.mktemp("desk"), _opened)
+
+
+@pytest.fixture
+def past(request, pasts, desk_once) -> Past:
+    """Whoever asks for a `desk` begins with one."""
+    return desk_once if "desk" in request.fixturenames else pasts[frozenset()]
+
+
+def _opened(service, name="alice", officers=("ada", "grace")) -> dict[str, Any]:
     person = lost(service, name)
     people = tuple(person if each == name else service.register(each) for each in officers)
     desk = Desk(service, person, people)
@@ -157,4 +175,4 @@ def opened(service, name="alice", officers=("ada", "grace")) -> Desk:
             service.container.operators.grant(tx, UUID(one.id), Role.SECURITY_OFFICER)
     service.clock.advance(hours=72)
     desk.sign_in()
-    return desk
+    return {"person": person, "operators": people, "officers": desk.officers}

@@ -15,10 +15,6 @@ from service.operators.model import Role
 from service.policy.store import hold_risk
 from tests.functional.conftest import CONSENT, PASSWORD
 from tests.functional.policing import changed
-from tests.functional.test_operators import (
-    officers,  # noqa: F401 - a fixture
-    signed_in,
-)
 from tests.functional.test_quorum import do, who
 from tests.typists import typists, wire
 
@@ -33,7 +29,7 @@ OTHERS = frozenset({"policy", "subject"})
 class Watch:
     """Calls as a client or as an operator, and checks what each call leaves in the log."""
 
-    def __init__(self, service, officers):  # noqa: F811
+    def __init__(self, service, officers):
         self.service = service
         self.officers = officers
         self.names = [f"operator:{who(service, bearer)}" for bearer in officers]
@@ -97,7 +93,7 @@ class Watch:
 
 
 @pytest.fixture
-def watch(service, officers):  # noqa: F811
+def watch(service, officers):
     """Two officers may also serve people, so that what they do there is looked at as well."""
     return Watch(service, officers)
 
@@ -269,7 +265,7 @@ def test_an_erasure_by_an_operator_is_the_operators(service, watch):
 
 def test_what_two_stand_for_names_both_whole(service, watch):
     """Neither of two operators is cut off."""
-    person, _ = signed_in(service, "new")
+    person, _ = service.sign_up("new")
     watch.agreed("operators.grant", person.id, role="operator")
     (leaf,) = (
         row

@@ -7,13 +7,7 @@ import pytest
 
 from service.operators.model import Role
 from tests.functional.policing import changed
-from tests.functional.test_operators import (
-    approved,
-    ask,
-    officers,  # noqa: F401 - a fixture
-    operator_token,
-    signed_in,
-)
+from tests.functional.test_operators import approved, ask
 from tests.functional.test_quorum import audited, who
 from tests.races.test_once import together
 
@@ -23,10 +17,10 @@ RISK = "/v1/risk-parameters"
 @pytest.fixture
 def third(service):
     """A third security officer, by their token."""
-    person, tokens = signed_in(service, "carl")
+    person, tokens = service.sign_up("carl")
     with service.container.store.transaction() as tx:
         service.container.operators.grant(tx, UUID(person.id), Role.SECURITY_OFFICER)
-    return operator_token(service, tokens)
+    return service.operator_token(tokens)
 
 
 def roles(service, subject):
@@ -34,10 +28,10 @@ def roles(service, subject):
         return service.container.operators.scopes(tx, UUID(subject))
 
 
-def test_parameters_do_not_name_another_act(service, officers):  # noqa: F811
+def test_parameters_do_not_name_another_act(service, officers):
     """Neither new parameters nor stored ones turn a dismissal into a grant."""
     ada, grace = officers
-    person = signed_in(service, "mallory")[0]
+    person = service.sign_up("mallory")[0]
     words = {"role": "security_officer", "act": "operators.grant"}
     refused = service.call(
         "POST",
@@ -74,7 +68,7 @@ def test_parameters_do_not_name_another_act(service, officers):  # noqa: F811
         ("subject.recover", "act"),
     ],
 )
-def test_each_act_knows_its_parameters(service, officers, act, known):  # noqa: F811
+def test_each_act_knows_its_parameters(service, officers, act, known):
     """Others are refused, with those that there are, and are not repeated."""
     refused = ask(service, officers[0], act, "x", canary_42="x")
     assert refused.json["errors"][0]["pointer"] == "/params", refused.json
@@ -82,7 +76,7 @@ def test_each_act_knows_its_parameters(service, officers, act, known):  # noqa: 
     assert "canary_42" not in refused.text
 
 
-def test_a_third_operator_uses_no_approval_of_two(service, officers, third):  # noqa: F811
+def test_a_third_operator_uses_no_approval_of_two(service, officers, third):
     """Who asked and who approved may; the log names which of them did."""
     ada, grace = officers
     client = service.new_client()[0]
@@ -99,7 +93,7 @@ def test_a_third_operator_uses_no_approval_of_two(service, officers, third):  # 
         assert found == [f"operator:{who(service, user)}"]
 
 
-def test_a_third_operator_gets_no_export_of_two(service, officers, third):  # noqa: F811
+def test_a_third_operator_gets_no_export_of_two(service, officers, third):
     """Who is not among the two is refused, and the approval is still good."""
     person = service.register("victoria")
     number = approved(service, officers, "subjects.export", person.id).json["id"]
@@ -109,7 +103,7 @@ def test_a_third_operator_gets_no_export_of_two(service, officers, third):  # no
     assert service.call("POST", path, bearer=officers[1], Approval=number).status_code == 202
 
 
-def test_a_looser_parameter_is_exactly_the_approved_one(service, officers):  # noqa: F811
+def test_a_looser_parameter_is_exactly_the_approved_one(service, officers):
     """Neither finer, nor faster, nor longer than two agreed on."""
     ada, _ = officers
     body = {"tighten": -0.5, "ramp": 60, "expires_in": 3600}
@@ -130,7 +124,7 @@ def test_a_looser_parameter_is_exactly_the_approved_one(service, officers):  # n
     assert (done.status_code, done.json["tighten"]["target"]) == (200, -0.5)
 
 
-def test_a_secret_overlaps_as_long_as_was_approved(service, officers):  # noqa: F811
+def test_a_secret_overlaps_as_long_as_was_approved(service, officers):
     """What is not said is none at all; numbers are read alike, and must be such."""
     ada, _ = officers
     client = service.new_client()[0]
@@ -160,7 +154,7 @@ def at_once(service, bearer, method, path, bodies):
     return Counter(together([sender(body) for body in bodies]))
 
 
-def test_bounds_hold_for_twenty_at_once(service, officers, monkeypatch):  # noqa: F811
+def test_bounds_hold_for_twenty_at_once(service, officers, monkeypatch):
     """Approvals and jobs of one operator, and drafts of all: none above its bound."""
     ada, _ = officers
     few = service.container.settings.model_copy(
@@ -181,7 +175,7 @@ def test_bounds_hold_for_twenty_at_once(service, officers, monkeypatch):  # noqa
     assert at_once(service, ada, "POST", "/v1/policies", drafts) == {201: 5, 409: 15}
 
 
-def test_a_restore_closes_every_approval(service, officers, monkeypatch):  # noqa: F811
+def test_a_restore_closes_every_approval(service, officers, monkeypatch):
     """However many there are: what the backup revives is nobody's to decide or use."""
     monkeypatch.setattr("service.operators.actions._CLOSED", 2)
     ada, grace = officers

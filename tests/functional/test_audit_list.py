@@ -11,7 +11,6 @@ from service.operators.model import Role
 from service.store.base import table_of
 from service.web.paging import PageRequest
 from tests.functional.conftest import PASSWORD, START
-from tests.functional.test_operators import operator_token, signed_in
 
 LOG = "/v1/audit"
 
@@ -19,10 +18,10 @@ LOG = "/v1/audit"
 @pytest.fixture
 def audited(service):
     """Ask for the log as an auditor; what waits for its place gets it first."""
-    person, tokens = signed_in(service, "iris")
+    person, tokens = service.sign_up("iris")
     with service.container.store.transaction() as tx:
         service.container.operators.grant(tx, UUID(person.id), Role.AUDITOR)
-    bearer = operator_token(service, tokens)
+    bearer = service.operator_token(tokens)
 
     def ask(query="", status=200, *, place=True):
         if place:
@@ -120,10 +119,10 @@ def test_the_log_is_narrowed_by_person_name_and_time(service, audited):
 def test_who_is_no_auditor_reads_nothing(service, audited):
     """Neither a client that once held the scope nor an operator without the role."""
     assert service.call("GET", LOG).status_code == 403
-    person, tokens = signed_in(service, "oscar")
+    person, tokens = service.sign_up("oscar")
     with service.container.store.transaction() as tx:
         service.container.operators.grant(tx, UUID(person.id), Role.OPERATOR)
-    refused = service.call("GET", LOG, bearer=operator_token(service, tokens))
+    refused = service.call("GET", LOG, bearer=service.operator_token(tokens))
     assert (refused.status_code, refused.json["scope"]) == (403, "audit:read")
     assert audited()["items"]
 

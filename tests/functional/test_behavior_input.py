@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.functional.behaving import AGREED, about, behave, settle, stored
-from tests.functional.conftest import PASSWORD
+from tests.functional.conftest import PASSWORD, Past
 from tests.typists import contacts, typists, wire
 
 
@@ -16,12 +16,21 @@ def people():
     return typists(2)
 
 
-@pytest.fixture
-def person(service, people):
+@pytest.fixture(scope="module")
+def settled_once(migrated, tmp_path_factory, people):
     """Somebody whose profile speaks."""
-    found = service.register(consents=AGREED)
-    settle(service, found, people[0][:6])
-    return found
+
+    def settled(service):
+        found = service.register(consents=AGREED)
+        settle(service, found, people[0][:6])
+        return {"person": found}
+
+    return Past.take(migrated, tmp_path_factory.mktemp("settled"), settled)
+
+
+@pytest.fixture
+def past(request, opened_once, settled_once):
+    return settled_once if "person" in request.fixturenames else opened_once
 
 
 @pytest.fixture

@@ -5,10 +5,7 @@ import pytest
 from crypto.signing import SigningKey, sign_jwt
 from tests.functional.test_client_assertions import ask as assert_as
 from tests.functional.test_client_assertions import claims
-from tests.functional.test_operators import (
-    approved,
-    officers,  # noqa: F401 - a fixture
-)
+from tests.functional.test_operators import approved
 
 
 @pytest.fixture
@@ -17,7 +14,7 @@ def other(service):
     return service.new_client()
 
 
-def test_a_secret_is_replaced_by_two_with_an_overlap(service, officers, other):  # noqa: F811
+def test_a_secret_is_replaced_by_two_with_an_overlap(service, officers, other):
     """Without an approval the answer says what to ask for; the old secret counts as said."""
     ada, grace = officers
     path = f"/v1/clients/{other[0]}/secret"
@@ -46,7 +43,7 @@ def test_a_secret_is_replaced_by_two_with_an_overlap(service, officers, other): 
         assert answer.status_code == 401
 
 
-def test_keys_are_replaced_by_exactly_those_that_were_approved(service, officers, other):  # noqa: F811
+def test_keys_are_replaced_by_exactly_those_that_were_approved(service, officers, other):
     """Another set is a mismatch; a private one is refused and told by its place."""
     ada, grace = officers
     old, new = SigningKey.generate(), SigningKey.generate()
@@ -93,7 +90,7 @@ def test_only_operators_touch_clients(service, other):
         assert service.call(method, path, {}).json["code"] == "insufficient_scope"
 
 
-def test_there_is_nothing_to_change_at_an_unknown_client(service, officers):  # noqa: F811
+def test_there_is_nothing_to_change_at_an_unknown_client(service, officers):
     """404, and 422 for an overlap that is too long."""
     ada, _ = officers
     assert service.call("DELETE", "/v1/clients/x", bearer=ada).status_code == 404

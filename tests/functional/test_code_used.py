@@ -6,12 +6,6 @@ from tests.functional.conftest import PASSWORD
 from tests.functional.policing import changed, in_force
 
 
-@pytest.fixture
-def person(service):
-    """Somebody with a code generator."""
-    return service.register()
-
-
 def signed_in(service, person):
     """Sign in, 25 s before the next code; return the access token 21 s later."""
     tokens = service.exchange(service.login(person)["completion_code"]).json

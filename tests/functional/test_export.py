@@ -11,7 +11,7 @@ from service.cli import main
 from service.store.personal_data import held
 from service.throttling.model import Counter, Lane
 from tests.functional.conftest import CONSENT, PASSWORD
-from tests.functional.test_operators import ask, officers  # noqa: F401 - a fixture
+from tests.functional.test_operators import ask
 
 PROFILE = {"name": "Alice Example", "birthdate": "1990-01-01"}
 
@@ -228,7 +228,7 @@ def test_what_does_not_open_is_counted_and_the_rest_is_given(service, alice):
     assert subject["username"] == "alice"
 
 
-def test_an_operator_needs_another_operators_approval(service, officers, alice):  # noqa: F811 - the fixture
+def test_an_operator_needs_another_operators_approval(service, officers, alice):
     """Alone no operator exports; two do, once, and the log names both."""
     ada, grace = officers
     alone = export(service, alice, bearer=ada)

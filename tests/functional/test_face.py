@@ -42,6 +42,12 @@ def enroll(service, person, *pictures):
 
 
 @pytest.fixture
+def past(opened_once):
+    """Nobody is registered before there are faces."""
+    return opened_once
+
+
+@pytest.fixture
 def person(faces):
     """Somebody with a face."""
     found = faces.register(consents=[CONSENT | {"purpose": "face"}])

@@ -23,6 +23,12 @@ def faces(service, face_engine):
 
 
 @pytest.fixture
+def past(opened_once):
+    """Nobody is registered before there are faces."""
+    return opened_once
+
+
+@pytest.fixture
 def person(faces):
     """Somebody with a face."""
     found = faces.register(consents=[CONSENT | {"purpose": "face"}])

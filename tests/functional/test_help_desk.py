@@ -10,14 +10,14 @@ from service.audit.store import Leaf
 from service.factors.help_desk.store import Recovery
 from service.store.base import table_of
 from tests.functional.conftest import PASSWORD
-from tests.functional.desk import NEW_PASSWORD, lost, opened
+from tests.functional.desk import NEW_PASSWORD, Desk, desk_once, lost, past  # noqa: F401 - fixtures
 from tests.functional.test_quorum import audited
 
 
 @pytest.fixture
 def desk(service):
     """Somebody who has lost everything, and two operators."""
-    return opened(service)
+    return Desk(service, **service.left)
 
 
 def leaves(desk, kind):

@@ -16,7 +16,7 @@ from service.operators.model import Role
 from service.policy.model.parser import read
 from service.store.personal_data import Whose, held
 from tests.functional.conftest import PASSWORD, Service
-from tests.functional.desk import NEW_PASSWORD, RECOVER, lost, opened
+from tests.functional.desk import NEW_PASSWORD, RECOVER, Desk, desk_once, lost, opened, past  # noqa: F401 - fixtures
 from tests.functional.policing import Feeling, changed, feel, in_force
 from tests.functional.test_quorum import audited, do
 
@@ -24,7 +24,7 @@ from tests.functional.test_quorum import audited, do
 @pytest.fixture
 def desk(service):
     """Somebody who has lost everything, and two operators."""
-    return opened(service)
+    return Desk(service, **service.left)
 
 
 def code_of(answer):

@@ -10,7 +10,7 @@ from service.web.limits import EdgeCounts
 from service.web.pacing import RequestRates
 from tests.functional.conftest import CONSENT
 from tests.functional.test_front import CHUNKED, FLOWS, JSON, QUICK, Sender, bearer
-from tests.functional.test_operators import ask, officers  # noqa: F401 - a fixture
+from tests.functional.test_operators import ask
 from tests.functional.test_quorum import audited
 
 CANARY = "canary_secret_99"
@@ -51,7 +51,7 @@ def test_a_guard_comes_before_the_path(service):
 
 
 @pytest.mark.parametrize("query", ["cursor=%00", "limit=1%0a", "a%00=1", "x=1&x=%1b"])
-def test_a_control_character_in_a_query_is_refused(service, officers, query):  # noqa: F811
+def test_a_control_character_in_a_query_is_refused(service, officers, query):
     """In a name or a value, known or not, the first or the second of a name."""
     answer = sent(service, "GET", f"/v1/policies?{query}", token=officers[0])
     assert (answer.status_code, answer.json["errors"][0]["code"]) == (422, "bad_query")
@@ -59,7 +59,7 @@ def test_a_control_character_in_a_query_is_refused(service, officers, query):  #
 
 @pytest.mark.parametrize("number", HUGE)
 @pytest.mark.parametrize("member", ["name", "version", "signals", "rules", "other"])
-def test_a_huge_number_in_a_policy_is_refused(service, officers, number, member):  # noqa: F811
+def test_a_huge_number_in_a_policy_is_refused(service, officers, number, member):
     """At any place of a document, as 422."""
     data = f'{{"document": {{"{member}": {number}}}}}'.encode()
     answer = sent(service, "POST", "/v1/policies", data, officers[0])
@@ -69,14 +69,14 @@ def test_a_huge_number_in_a_policy_is_refused(service, officers, number, member)
 @pytest.mark.parametrize(
     "recipient", ["\\u00e9", "lamina-recipient 1 \\u00e9", "\\ud83d\\ude00", "x"]
 )
-def test_a_recipient_that_is_none_is_refused(service, officers, recipient):  # noqa: F811
+def test_a_recipient_that_is_none_is_refused(service, officers, recipient):
     """Text that is no ASCII is no base64 either."""
     data = f'{{"recipient": "{recipient}", "approval": "{uuid.uuid4()}"}}'.encode()
     answer = sent(service, "POST", "/v1/keys/export", data, officers[0])
     assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "/recipient")
 
 
-def test_a_refusal_lists_what_there_is_and_repeats_nothing(service, officers):  # noqa: F811
+def test_a_refusal_lists_what_there_is_and_repeats_nothing(service, officers):
     """Tiers, classes and scopes that somebody made up."""
     ada, _ = officers
     answers = [

@@ -3,10 +3,7 @@
 from uuid import UUID
 
 from service.operators.model import Role
-from tests.functional.test_operators import (
-    ask,
-    officers,  # noqa: F401 - a fixture
-)
+from tests.functional.test_operators import ask
 from tests.functional.test_quorum import do, who
 
 KEY = {"Idempotency_Key": "the same key"}
@@ -17,7 +14,7 @@ def request(service, bearer=None):
     return service.call("POST", "/v1/approvals", ASKED, bearer=bearer, **KEY)
 
 
-def test_a_client_and_two_officers_with_one_key_are_three(service, officers):  # noqa: F811
+def test_a_client_and_two_officers_with_one_key_are_three(service, officers):
     """What an officer asked for answers neither the client they came by nor another officer."""
     ada, grace = officers
     first = request(service, ada)
@@ -31,7 +28,7 @@ def test_a_client_and_two_officers_with_one_key_are_three(service, officers):  #
     assert (again.json["id"], again.headers["Idempotent-Replayed"]) == (first.json["id"], "true")
 
 
-def test_the_other_way_round_too(service, officers):  # noqa: F811
+def test_the_other_way_round_too(service, officers):
     """The client's refusal is not the officer's answer, and a body of another is no mismatch."""
     ada, _ = officers
     assert request(service).status_code == 403
@@ -40,7 +37,7 @@ def test_the_other_way_round_too(service, officers):  # noqa: F811
     assert request(service, ada).status_code == 201
 
 
-def test_a_refusal_is_not_kept(service, officers):  # noqa: F811
+def test_a_refusal_is_not_kept(service, officers):
     """One officer's 403 is nobody's answer, and their own when it is no more is another."""
     ada, grace = officers
     number = ask(service, ada, "keys.destroy", "kek behavior 9").json["id"]
@@ -60,7 +57,7 @@ def test_a_refusal_is_not_kept(service, officers):  # noqa: F811
     assert service.call("POST", "/v1/subjects", body, bearer=bearer, **KEY).status_code == 201
 
 
-def test_the_guard_comes_before_a_kept_answer(service, officers):  # noqa: F811
+def test_the_guard_comes_before_a_kept_answer(service, officers):
     """Whoever lost a role, a scope or a session gets no answer of the time before."""
     ada, grace = officers
     subject = UUID(who(service, ada))
@@ -77,7 +74,7 @@ def test_the_guard_comes_before_a_kept_answer(service, officers):  # noqa: F811
     assert request(service, ada).status_code == 401
 
 
-def test_keys_of_an_officer_are_kept_apart_by_route_and_replayed_after_a_refresh(service, officers):  # noqa: F811
+def test_keys_of_an_officer_are_kept_apart_by_route_and_replayed_after_a_refresh(service, officers):
     """A new token of the same person gets the first answer; the key at another route is free."""
     ada, _ = officers
     draft = {"tier": "kek", "class": "transaction"}

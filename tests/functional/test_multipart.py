@@ -63,6 +63,12 @@ def scored(person):
 
 
 @pytest.fixture
+def past(opened_once):
+    """Nobody is registered before there are faces."""
+    return opened_once
+
+
+@pytest.fixture
 def person(faces):
     """Somebody whose face was enrolled by a form."""
     found = faces.register(consents=[CONSENT | {"purpose": "face"}])

@@ -10,40 +10,6 @@ from service.operators.model import ADMIN_SCOPES
 from tests.functional.conftest import PASSWORD
 
 
-def signed_in(service, name):
-    """Register and sign in; return the person and the tokens of an ordinary session."""
-    person = service.register(name)
-    tokens = service.exchange(service.login(person)["completion_code"]).json
-    return person, tokens
-
-
-def operator_token(service, tokens):
-    """Refresh for the API itself."""
-    answer = service.oauth(
-        "token",
-        grant_type="refresh_token",
-        refresh_token=tokens["refresh_token"],
-        resource=service.container.settings.issuer,
-    )
-    assert answer.status_code == 200, answer.json
-    tokens["refresh_token"] = answer.json["refresh_token"]
-    return answer.json["access_token"]
-
-
-@pytest.fixture
-def officers(service):
-    """Two security officers, by their tokens for the API."""
-    first, tokens = signed_in(service, "ada")
-    with service.container.store.transaction() as tx:
-        links = service.container.operators.bootstrap(tx)
-    second, others = signed_in(service, "grace")
-    for person, theirs, token in ((first, tokens, links[0]), (second, others, links[1])):
-        body = {"token": token, "access_token": theirs["access_token"]}
-        made = service.call("POST", "/v1/operators/bootstrap", body)
-        assert made.json == {"subject": person.id, "roles": ["security_officer"]}
-    return operator_token(service, tokens), operator_token(service, others)
-
-
 def ask(service, bearer, act, target, **params):
     body = {"act": act, "target": target, "params": params, "reason": "planned"}
     return service.call("POST", "/v1/approvals", body, bearer=bearer)
@@ -51,7 +17,7 @@ def ask(service, bearer, act, target, **params):
 
 def test_the_bootstrap_token_works_once_and_only_for_the_first(service):
     """A used, wrong or late token is refused, and so is a second bootstrap."""
-    _, tokens = signed_in(service, "ada")
+    _, tokens = service.sign_up("ada")
     with service.container.store.transaction() as tx:
         token, *_ = service.container.operators.bootstrap(tx)
     path = "/v1/operators/bootstrap"
@@ -72,7 +38,7 @@ def test_the_bootstrap_token_works_once_and_only_for_the_first(service):
 
 def test_only_operators_get_a_token_for_the_api(service):
     """People who operate nothing, and other resources, are refused alike."""
-    _, tokens = signed_in(service, "ada")
+    _, tokens = service.sign_up("ada")
     for resource in (service.container.settings.issuer, "https://elsewhere.example"):
         answer = service.oauth(
             "token",

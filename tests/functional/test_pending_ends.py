@@ -8,12 +8,6 @@ from tests.functional.evidence import enrollment, later, signed_in
 NEW = "a wholly new pass phrase"
 
 
-@pytest.fixture
-def person(service):
-    """Somebody with a password, TOTP and recovery codes."""
-    return service.register()
-
-
 def begun(service, person, tokens):
     """Begin a TOTP in a session."""
     grant = enrollment(service, tokens, "enroll:totp").json["grant"]

@@ -25,7 +25,6 @@ from tests.functional.policing import (
     in_force,
     validated,
 )
-from tests.functional.test_operators import ask, officers  # noqa: F401 - a fixture
 
 
 def replayed(service):
@@ -36,7 +35,7 @@ def replayed(service):
     return test
 
 
-def test_a_policy_takes_its_way_by_two_and_back(service, officers):  # noqa: F811 - the fixture
+def test_a_policy_takes_its_way_by_two_and_back(service, officers):
     """Draft, validate, activate with the approval of another, and roll back with one more."""
     ada, _ = officers
     before = service.container.policies.version
@@ -74,7 +73,7 @@ def test_only_what_is_in_force_is_rolled_back(service):
         act(service, "activate", before, "test")
 
 
-def test_nobody_skips_a_step_or_a_person(service, officers):  # noqa: F811 - the fixture
+def test_nobody_skips_a_step_or_a_person(service, officers):
     """Unvalidated, alone, or with the approval of something else: refused, and nothing changes."""
     ada, _ = officers
     before = service.container.policies.version
@@ -141,7 +140,7 @@ def act_shipped(service):
     return parser.version_of(shipped())
 
 
-def test_clients_read_policies_and_only_operators_write(service, officers):  # noqa: F811 - the fixture
+def test_clients_read_policies_and_only_operators_write(service, officers):
     """A scope of clients shows documents, schema and parameters; nothing else."""
     version = service.call("GET", "/v1/policies").json["items"][0]["version"]
     shown = service.call("GET", f"/v1/policies/{version[:12]}").json
@@ -156,7 +155,7 @@ def test_clients_read_policies_and_only_operators_write(service, officers):  # n
         assert service.call("GET", path).status_code == 404
 
 
-def test_a_wrong_document_is_refused_with_its_pointer(service, officers):  # noqa: F811 - the fixture
+def test_a_wrong_document_is_refused_with_its_pointer(service, officers):
     """Nothing is stored; the pointer leads into the body; what nobody satisfies is refused too."""
     ada, _ = officers
     wrong = changed(unknown=1)
@@ -225,7 +224,7 @@ def test_a_shadow_that_fails_is_counted_and_harmless(service, monkeypatch):
     assert [(row["change"], row["decisions"]) for row in shown["shadow"]] == [("fault", 2)]
 
 
-def test_a_backtest_shows_old_against_new(service, officers, monkeypatch):  # noqa: F811 - the fixture
+def test_a_backtest_shows_old_against_new(service, officers, monkeypatch):
     """By segment: what was allowed, asked and denied, and what would be."""
     harder = changed(
         login={"acr": Acr.AAL2.urn, "layers": [["password"], ["totp"], ["recovery_code"]]}
@@ -252,7 +251,7 @@ def backtested(service, bearer, version, **body):
     return service.call("GET", queued.headers["Location"], bearer=bearer).json
 
 
-def test_a_comparison_reads_nobodys_risk(service, officers):  # noqa: F811 - the fixture
+def test_a_comparison_reads_nobodys_risk(service, officers):
     """A number with fewer than twenty people behind it is withheld, by job and by shadow."""
     version = validated(
         service, officers[0], changed(bands={"elevated": -0.1, "high": -0.2, "critical": -0.3})

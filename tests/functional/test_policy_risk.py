@@ -17,10 +17,9 @@ from tests.functional.policing import (
     feel,
     in_force,
 )
-from tests.functional.test_operators import officers  # noqa: F401 - a fixture
 
 
-def test_the_live_parameter_is_tightened_by_one_and_loosened_by_two(service, officers):  # noqa: F811 - the fixture
+def test_the_live_parameter_is_tightened_by_one_and_loosened_by_two(service, officers):
     """It ramps, holds, expires; anything looser than what stands needs another operator."""
     ada, _ = officers
     path = "/v1/risk-parameters"
@@ -44,7 +43,7 @@ def test_the_live_parameter_is_tightened_by_one_and_loosened_by_two(service, off
     assert bad.json["errors"][0]["pointer"] == "/tighten"
 
 
-def test_what_one_tightened_one_may_undo(service, officers):  # noqa: F811 - the fixture
+def test_what_one_tightened_one_may_undo(service, officers):
     """Down to what two agreed on, and no further; an automatic change takes two to end."""
     ada, grace = officers
     path = "/v1/risk-parameters"
@@ -80,7 +79,7 @@ def test_what_one_tightened_one_may_undo(service, officers):  # noqa: F811 - the
     assert moved(0.0, approval=agreed(service, officers, "tighten +0.00", **course)) == 200
 
 
-def test_the_tightest_setting_suspends_nobody_without_a_sign_of_risk(service, officers):  # noqa: F811 - the fixture
+def test_the_tightest_setting_suspends_nobody_without_a_sign_of_risk(service, officers):
     """Two nats stricter, and a person of whom no signal says anything signs in."""
     person = service.register()
     in_force(
@@ -164,7 +163,7 @@ def test_an_automatic_change_only_tightens_for_a_day(service):
             )
 
 
-def test_what_is_held_against_a_subject_outlives_the_session(service, officers):  # noqa: F811 - the fixture
+def test_what_is_held_against_a_subject_outlives_the_session(service, officers):
     """High risk is remembered until a flow at the highest level, or an operator, clears it."""
     person = service.register("bob")
     in_force(service, changed(young_hours=0))

@@ -13,13 +13,7 @@ from service.cli import main
 from service.domain.errors import BadInput, Conflict, NotFound
 from service.operators.model import Role
 from service.operators.store import OperatorRole
-from tests.functional.test_operators import (
-    approved,
-    ask,
-    officers,  # noqa: F401 - a fixture
-    operator_token,
-    signed_in,
-)
+from tests.functional.test_operators import approved, ask
 
 BOOTSTRAP = "/v1/operators/bootstrap"
 
@@ -67,18 +61,18 @@ def test_each_of_the_first_operators_has_a_link_of_their_own(service, seats):
     """Two or three people become officers and can agree at once; nobody takes two seats."""
     links = do(service, "bootstrap", seats)
     assert len(set(links)) == seats
-    people = [signed_in(service, name) for name in ("ada", "grace", "mary")[:seats]]
+    people = [service.sign_up(name) for name in ("ada", "grace", "mary")[:seats]]
     bearers = []
     for number, (person, tokens) in enumerate(people):
         made = sit(service, links[number], tokens)
         assert made.json == {"subject": person.id, "roles": ["security_officer"]}
-        bearers.append(operator_token(service, tokens))
+        bearers.append(service.operator_token(tokens))
         if number == 0:
             again = sit(service, links[1], tokens)
             assert (again.status_code, again.json["code"]) == (409, "already_operator")
             assert short(service)["operators:admin"] == 1
     assert short(service) == {}
-    other = signed_in(service, "late")[0]
+    other = service.sign_up("late")[0]
     done = approved(service, bearers[:2], "operators.grant", other.id, role="auditor")
     assert (done.status_code, done.json["status"]) == (200, "used")
 
@@ -99,7 +93,7 @@ def test_bootstrap_is_open_once_and_for_a_day(service):
     fresh = do(service, "bootstrap", reopen=True)
     assert audited(service, "break_glass")[-1][1]["command"] == "operators bootstrap --reopen"
     again = do(service, "bootstrap", reopen=True)
-    people = [signed_in(service, name) for name in ("carol", "dave")]
+    people = [service.sign_up(name) for name in ("carol", "dave")]
     for old in (*links, *fresh):
         assert sit(service, old, people[0][1]).json["code"] == "bootstrap_refused"
     for token, (_, theirs) in zip(again, people, strict=True):
@@ -113,19 +107,19 @@ def test_bootstrap_is_open_once_and_for_a_day(service):
 def test_who_was_dismissed_does_not_come_back_by_a_link(service):
     """Any change of roles but by a link closes what was left of bootstrap."""
     first, second = do(service, "bootstrap")
-    ada, tokens = signed_in(service, "ada")
+    ada, tokens = service.sign_up("ada")
     assert sit(service, first, tokens).status_code == 200
     do(service, "revoke", UUID(ada.id), "security_officer", "break_glass")
     assert sit(service, second, tokens).json["code"] == "bootstrap_refused"
     third, _ = do(service, "bootstrap", reopen=True)
-    grace, _ = signed_in(service, "grace")
+    grace, _ = service.sign_up("grace")
     do(service, "grant", UUID(grace.id), Role.SECURITY_OFFICER)
     assert sit(service, third, tokens).json["code"] == "bootstrap_refused"
 
 
 def test_a_grant_from_the_host_is_alarmed(service):
     """It names the host in the log, raises the alarm, and refuses nobody and twice the same."""
-    ada, _ = signed_in(service, "ada")
+    ada, _ = service.sign_up("ada")
     do(service, "grant", UUID(ada.id), Role.SECURITY_OFFICER)
     ((actor, data),) = audited(service, "operator.granted")
     assert (actor, data["role"]) == ("break_glass", "security_officer")
@@ -158,10 +152,10 @@ WAYS = ["revoked", "less", "suspended", "erased"]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_a_dismissed_operator_asked_for_is_void(service, officers, way):  # noqa: F811
+def test_what_a_dismissed_operator_asked_for_is_void(service, officers, way):
     """Pending and approved requests end at once, for good, and are named in the log."""
     ada, grace = officers
-    do(service, "grant", UUID(signed_in(service, "mary")[0].id), Role.SECURITY_OFFICER)
+    do(service, "grant", UUID(service.sign_up("mary")[0].id), Role.SECURITY_OFFICER)
     subject = who(service, ada)
     waits = ask(service, ada, "operators.grant", subject, role="operator").json["id"]
     given = approved(service, officers, "keys.destroy", "kek behavior 9").json
@@ -187,7 +181,7 @@ def test_what_a_dismissed_operator_asked_for_is_void(service, officers, way):  #
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_a_dismissed_operator_approved_is_void(service, officers, way):  # noqa: F811
+def test_what_a_dismissed_operator_approved_is_void(service, officers, way):
     """An approval needs both to stand for it until it is used; what still waits is open."""
     ada, grace = officers
     subject = who(service, grace)
@@ -201,7 +195,7 @@ def test_what_a_dismissed_operator_approved_is_void(service, officers, way):  # 
 
 
 @pytest.mark.edits_rows
-def test_it_is_asked_again_when_it_is_approved_and_when_it_is_used(service, officers):  # noqa: F811
+def test_it_is_asked_again_when_it_is_approved_and_when_it_is_used(service, officers):
     """Where a role went without a word, by SQL, the request is refused all the same."""
     ada, grace = officers
     subject = who(service, ada)
@@ -216,7 +210,7 @@ def test_it_is_asked_again_when_it_is_approved_and_when_it_is_used(service, offi
     assert (used.status_code, used.json["code"]) == (409, "approval_void")
 
 
-def test_who_keeps_the_scope_keeps_the_requests(service, officers):  # noqa: F811
+def test_who_keeps_the_scope_keeps_the_requests(service, officers):
     """Of two roles one goes: what needs only the other stays open."""
     ada, grace = officers
     subject = who(service, ada)
@@ -232,7 +226,7 @@ def test_who_keeps_the_scope_keeps_the_requests(service, officers):  # noqa: F81
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_job_that_a_dismissed_operator_queued_does_not_begin(service, officers, way):  # noqa: F811
+def test_a_job_that_a_dismissed_operator_queued_does_not_begin(service, officers, way):
     """It ends as `void` with the reason; what others queued is done."""
     ada, grace = officers
     subject = who(service, ada)
@@ -251,7 +245,7 @@ def test_a_job_that_a_dismissed_operator_queued_does_not_begin(service, officers
 
 
 @pytest.mark.edits_rows
-def test_a_job_is_asked_again_when_it_begins(service, officers):  # noqa: F811
+def test_a_job_is_asked_again_when_it_begins(service, officers):
     """Of a role that went without a word, or a client that was revoked, no job begins."""
     ada, _ = officers
     subject = who(service, ada)
@@ -269,7 +263,7 @@ def test_a_job_is_asked_again_when_it_begins(service, officers):  # noqa: F811
     assert states == ["void", "void", "done"]
 
 
-def test_too_few_are_told_and_alarmed(service, officers):  # noqa: F811
+def test_too_few_are_told_and_alarmed(service, officers):
     """Where fewer than two can agree, the list says so over HTTP and the outbox has an alarm."""
     ada, grace = officers
     assert service.call("GET", "/v1/operators", bearer=ada).json["short"] == []
@@ -300,7 +294,7 @@ def test_the_commands_make_grant_list_and_revoke(service, settings):
     told = lamina("bootstrap", "--reopen").stdout
     assert len(re.findall(r"^lboot_\w", told, re.MULTILINE)) == 2
     assert 'POST http://localhost:8000/v1/operators/bootstrap {"token": ' in told
-    person, _ = signed_in(service, "ada")
+    person, _ = service.sign_up("ada")
     assert lamina("grant", "ada", "king").exit_code == 2
     assert lamina("grant", "nobody", "auditor").exit_code == 2
     assert json.loads(lamina("grant", "ada", "security_officer", "--json").stdout) == {

@@ -8,12 +8,6 @@ from tests.functional.conftest import PASSWORD, Person
 from tests.functional.policing import changed, in_force
 
 
-@pytest.fixture
-def person(service):
-    """Somebody with one code generator."""
-    return service.register()
-
-
 def enroll(service, person, name=None, step=-1):
     """Enroll and confirm one more; return it, as another holder of codes."""
     service.clock.advance(seconds=1)

@@ -11,16 +11,13 @@ from service.domain.errors import BadInput
 from service.operators.model import Role, scopes_of
 from service.store.base import table_of
 from tests.functional.conftest import START
-from tests.functional.test_operators import (
-    officers,  # noqa: F401 - a fixture
-)
 
 LIST = "/v1/subjects"
 EARLIER = START - timedelta(days=1)
 
 
 @pytest.fixture
-def listing(service, officers):  # noqa: F811
+def listing(service, officers):
     """Ask for the list as an operator."""
 
     def ask(query="", status=200):

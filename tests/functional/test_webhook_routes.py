@@ -10,10 +10,7 @@ import pytest
 from service.audit.model import Wanted
 from service.domain.errors import Conflict
 from service.web.paging import PageRequest
-from tests.functional.test_operators import (
-    approved,
-    officers,  # noqa: F401 - a fixture
-)
+from tests.functional.test_operators import approved
 from tests.functional.test_quorum import who
 
 HOOKS = "/v1/webhooks"
@@ -28,7 +25,7 @@ def settings(settings):
 
 
 @pytest.fixture
-def agreed(service, officers):  # noqa: F811
+def agreed(service, officers):
     """Ask, let the other approve what the refusal names, and ask again."""
     ada, grace = officers
 
@@ -45,11 +42,11 @@ def agreed(service, officers):  # noqa: F811
     return ask
 
 
-def listed(service, officers):  # noqa: F811
+def listed(service, officers):
     return service.call("GET", HOOKS, bearer=officers[0]).json["items"]
 
 
-def test_a_webhook_is_added_by_two_and_its_secret_shown_once(service, officers, agreed):  # noqa: F811
+def test_a_webhook_is_added_by_two_and_its_secret_shown_once(service, officers, agreed):
     """The answer alone has the secret; both who agreed stand in the log."""
     answer = agreed(HOOKS, {"url": f" {URL} ", "kinds": "authenticator.*,subject.suspended"})
     assert answer.status_code == 201, answer.json
@@ -71,7 +68,7 @@ def test_a_webhook_is_added_by_two_and_its_secret_shown_once(service, officers, 
     assert "8f14e45f" not in str(entries)
 
 
-def test_an_approval_is_for_one_address_and_no_other(service, officers):  # noqa: F811
+def test_an_approval_is_for_one_address_and_no_other(service, officers):
     """Neither another path, nor other kinds, nor other people than those of one client."""
     client = service.client_id
     body = {"url": URL, "kinds": "session.*", "client": client}
@@ -94,7 +91,7 @@ def test_an_approval_is_for_one_address_and_no_other(service, officers):  # noqa
     assert len(listed(service, officers)) == 1
 
 
-def test_a_secret_is_replaced_by_two_and_the_old_one_signs_on(service, officers, agreed):  # noqa: F811
+def test_a_secret_is_replaced_by_two_and_the_old_one_signs_on(service, officers, agreed):
     """For a day where nothing is said, as on the host; never for longer than was approved."""
     made = agreed(HOOKS, {"url": URL}).json
     path = f"{HOOKS}/{made['id']}/secret"
@@ -119,7 +116,7 @@ def test_a_secret_is_replaced_by_two_and_the_old_one_signs_on(service, officers,
     assert (nowhere.status_code, nowhere.json["code"]) == (404, "webhook_not_found")
 
 
-def test_one_operator_removes_a_webhook(service, officers, agreed):  # noqa: F811
+def test_one_operator_removes_a_webhook(service, officers, agreed):
     """It is gone from the list, once."""
     path = f"{HOOKS}/{agreed(HOOKS, {'url': URL}).json['id']}"
     assert service.call("DELETE", path, bearer=officers[1]).status_code == 204
@@ -127,7 +124,7 @@ def test_one_operator_removes_a_webhook(service, officers, agreed):  # noqa: F81
     assert service.call("DELETE", path, bearer=officers[1]).json["code"] == "webhook_not_found"
 
 
-def test_webhooks_are_bounded_and_paged(service, officers, agreed):  # noqa: F811
+def test_webhooks_are_bounded_and_paged(service, officers, agreed):
     """One too many is told after the approval, which is not used up by that."""
     for number in range(3):
         service.clock.advance(seconds=1)
@@ -184,10 +181,7 @@ def test_of_twenty_at_once_no_more_than_the_bound_are_added(service):
     ],
 )
 def test_what_cannot_be_a_webhook_is_refused_before_anybody_approves(
-    service,
-    officers,  # noqa: F811
-    body,
-    pointer,
+    service, officers, body, pointer
 ):
     """By its place, and without the address in the answer."""
     answer = service.call("POST", HOOKS, body, bearer=officers[0])

@@ -8,12 +8,6 @@ from tests.functional.conftest import PASSWORD
 from tests.functional.policing import Feeling, changed, feel, in_force
 
 
-@pytest.fixture
-def person(service):
-    """Somebody who was registered just now."""
-    return service.register()
-
-
 def later(service, **amount):
     service.clock.advance(**amount)
     service.bearer = service.access()

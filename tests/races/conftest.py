@@ -8,11 +8,31 @@ import pytest
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
 from service.settings import Settings
-from tests.functional.conftest import begun, clock, opened_once, patient, service, settings, url
+from tests.functional.conftest import (
+    clock,
+    officers,
+    opened_once,
+    past,
+    pasts,
+    patient,
+    service,
+    settings,
+    url,
+)
 from tests.races.people import World
 from tests.races.processes import Pair, open_service
 
-__all__ = ["begun", "clock", "opened_once", "patient", "service", "settings", "url"]
+__all__ = [
+    "clock",
+    "officers",
+    "opened_once",
+    "past",
+    "pasts",
+    "patient",
+    "service",
+    "settings",
+    "url",
+]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 
 from service.factors.help_desk.store import Recovery
 from tests.functional.conftest import PASSWORD
-from tests.functional.desk import RECOVER, opened
+from tests.functional.desk import RECOVER, Desk, desk_once, lost, past  # noqa: F401 - fixtures
 from tests.races.test_once import AT_ONCE, poster, together
 from tests.races.test_roles import as_operator
 
@@ -15,7 +15,7 @@ from tests.races.test_roles import as_operator
 @pytest.fixture
 def desk(service):
     """Somebody who has lost everything, and two operators."""
-    return opened(service)
+    return Desk(service, **service.left)
 
 
 def outcomes(answers):

@@ -7,12 +7,7 @@ import pytest
 
 from service.domain.errors import LaminaError
 from service.operators.model import Role
-from tests.functional.test_operators import (
-    approved,
-    ask,
-    officers,  # noqa: F401 - a fixture
-    signed_in,
-)
+from tests.functional.test_operators import approved, ask
 from tests.functional.test_quorum import do, short, who
 from tests.races.test_once import AT_ONCE, poster, statuses, together
 
@@ -41,7 +36,7 @@ def quietly(act):
 def test_a_link_makes_one_operator(service):
     """Twenty people with one link: one sits; one person with two links at once: one seat."""
     first, _ = do(service, "bootstrap")
-    people = [signed_in(service, f"person{number}")[1] for number in range(4)]
+    people = [service.sign_up(f"person{number}")[1] for number in range(4)]
     path = "/v1/operators/bootstrap"
     acts = [
         poster(service, path, {"token": first, "access_token": tokens["access_token"]})
@@ -51,7 +46,7 @@ def test_a_link_makes_one_operator(service):
     assert found.pop(200) == 1, found
     assert set(found) <= {403}, found
     assert short(service)["operators:admin"] == 1
-    ada = {"access_token": signed_in(service, "ada")[1]["access_token"]}
+    ada = {"access_token": service.sign_up("ada")[1]["access_token"]}
     do(service, "bootstrap", reopen=True)
     links = do(service, "bootstrap", reopen=True)
     acts = [poster(service, path, {"token": link} | ada) for link in links * 10]
@@ -69,10 +64,10 @@ def test_bootstrap_is_opened_once(service):
 
 
 @pytest.mark.parametrize("asks", [True, False], ids=["who asked", "who approves"])
-def test_a_dismissal_and_an_approval_have_an_order(service, officers, asks):  # noqa: F811
+def test_a_dismissal_and_an_approval_have_an_order(service, officers, asks):
     """Either it was approved before, or it is void: no dismissed operator's wish comes true."""
     ada, grace = officers
-    mary, _ = signed_in(service, "mary")
+    mary, _ = service.sign_up("mary")
     subject = UUID(who(service, ada if asks else grace))
     for _ in range(ROUNDS):
         number = ask(service, ada, "operators.grant", mary.id, role="auditor").json["id"]
@@ -101,7 +96,7 @@ def test_a_dismissal_and_an_approval_have_an_order(service, officers, asks):  # 
             do(service, "revoke", UUID(mary.id), "auditor", "break_glass")
 
 
-def test_a_dismissal_and_a_use_have_an_order(service, officers):  # noqa: F811
+def test_a_dismissal_and_a_use_have_an_order(service, officers):
     """An approval is used once, before the dismissal, or never."""
     ada, grace = officers
     subject = UUID(who(service, ada))
@@ -124,7 +119,7 @@ def test_a_dismissal_and_a_use_have_an_order(service, officers):  # noqa: F811
         do(service, "grant", subject, Role.SECURITY_OFFICER)
 
 
-def test_a_dismissal_and_a_job_have_an_order(service, officers):  # noqa: F811
+def test_a_dismissal_and_a_job_have_an_order(service, officers):
     """A queued job begins before the dismissal or not at all."""
     ada, _ = officers
     subject, jobs = UUID(who(service, ada)), service.container.key_admin.jobs
@@ -144,7 +139,7 @@ def test_a_dismissal_and_a_job_have_an_order(service, officers):  # noqa: F811
         do(service, "grant", subject, Role.SECURITY_OFFICER)
 
 
-def test_two_who_dismiss_each_other_lock_nobody_up(service, officers):  # noqa: F811
+def test_two_who_dismiss_each_other_lock_nobody_up(service, officers):
     """Each approves the other's dismissal at once: no error, and one of the orders comes out."""
     ada, grace = officers
     names = [who(service, bearer) for bearer in officers]

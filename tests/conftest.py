@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from tests.depth import depth
 from tests.lacking import told
 
 if TYPE_CHECKING:
     from tests.databases import Migrated
 
 # How long an example takes is the machine's doing, and says nothing about what is tested.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, max_examples=depth(100))
 settings.load_profile("untimed")
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -24,6 +26,15 @@ VECTORS = Path(__file__).parent / "vectors"
 def vectors() -> Callable[[str], Any]:
     """Return a reader of the frozen vectors of crypto."""
     return lambda name: json.loads((VECTORS / "crypto" / f"{name}.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def face_cache(tmp_path_factory) -> Path:
+    """A directory of the weights of faces, which are converted once for all processes of a run."""
+    base = tmp_path_factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "face-weights"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ from datetime import timedelta
 import pytest
 
 from tests.chaos import actors
+from tests.depth import depth
 
 PEOPLE = 60
-KILLS = int(os.environ.get("LAMINA_TEST_KILLS", "50"))
+KILLS = int(os.environ.get("LAMINA_TEST_KILLS", depth(50)))
 SEED = int(os.environ.get("LAMINA_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 
 _context = multiprocessing.get_context("forkserver")

@@ -1,6 +1,7 @@
 """The whole service over HTTP, in process: SQLite always, PostgreSQL where there is one."""
 
 import base64
+import functools
 import shutil
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -11,6 +12,7 @@ from typing import Any
 
 import pyotp
 import pytest
+from click.testing import CliRunner
 from flask.testing import FlaskClient
 from prometheus_client import generate_latest
 
@@ -312,9 +314,32 @@ def past(request, pasts) -> Past:
 
 
 @pytest.fixture(scope="session")
-def face_engine(tmp_path_factory) -> FaceEngine:
+def set_up(tmp_path_factory) -> Callable[..., Path]:
+    """Return a directory of keys and a database that nothing was opened on; made once."""
+
+    @functools.cache
+    def made(file: str) -> Path:
+        from service.cli import main
+
+        directory = tmp_path_factory.mktemp("set-up")
+        environment = {
+            "LAMINA_MODE": "development",
+            "LAMINA_DATABASE_URL": f"sqlite:///{directory / file}",
+            "LAMINA_ROOT_KEY": f"file:{directory / 'keys'}",
+            "LAMINA_FACE_ENGINE": "off",
+        }
+        for command in (("keys", "init"), ("db", "upgrade")):
+            answer = CliRunner().invoke(main, command, env=environment)
+            assert answer.exit_code == 0, answer.output
+        return directory
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def face_engine(face_cache) -> FaceEngine:
     """The engine, opened once."""
-    return FaceEngine.open(tmp_path_factory.mktemp("face"))
+    return FaceEngine.open(face_cache)
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ import pytest
 from service.factors.face.model import Mode
 from service.signals.behavior.actions.api import BY_CLIENT, OF_SUBJECT
 from service.throttling.model import FACE_TOTAL
+from tests.depth import depth
 from tests.functional.behaving import AGREED, settle
 from tests.functional.conftest import CONSENT
 from tests.functional.test_face import enroll, frames
 from tests.races.processes import Camera
 from tests.typists import typists, wire
 
-QUERIES = int(os.environ.get("LAMINA_TEST_QUERIES", "400"))
+QUERIES = int(os.environ.get("LAMINA_TEST_QUERIES", depth(400)))
 _RENEW = timedelta(minutes=4)
 _UNEVEN = (8, 1, 1)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -36,10 +37,9 @@ def lamina(tmp_path):
 
 
 @pytest.fixture
-def ready(lamina):
+def ready(lamina, set_up, tmp_path):
     """The command after keys and schema were made."""
-    assert lamina("keys", "init").exit_code == 0
-    assert lamina("db", "upgrade").exit_code == 0
+    shutil.copytree(set_up("lamina.db"), tmp_path, dirs_exist_ok=True)
     return lamina
 
 

@@ -14,6 +14,7 @@ from crypto.signing import SigningKey, sign_jwt
 from service.clients.model import NewClient
 from service.domain.clock import unix
 from service.tokens.model import ASSERTION_TYPE
+from tests.depth import depth
 
 KEY = SigningKey.generate()
 REFUSED = "The client does not authenticate."
@@ -158,7 +159,7 @@ HEADERS = st.sampled_from(["alg", "kid", "typ", "x5t", "jwk", "crit"])
 @given(
     body=st.dictionaries(NAMES, JSON, max_size=3), header=st.dictionaries(HEADERS, JSON, max_size=2)
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=depth(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_assertion_is_a_server_error(service, client, body, header):
     """Whatever JSON header and claims hold, the answer is 401 with a reason."""
     whole = claims(service, client) | body

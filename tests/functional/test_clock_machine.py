@@ -26,8 +26,9 @@ from service.jobs.actions.readings import Readings
 from service.jobs.actions.worker import Jobs, Task
 from service.login.model import Begin, FlowKind, FlowStatus
 from service.throttling.model import Counter, Lane
+from tests.depth import depth
 
-WALKS = int(os.environ.get("LAMINA_TEST_CLOCK_WALKS", "6"))
+WALKS = int(os.environ.get("LAMINA_TEST_CLOCK_WALKS", depth(6, least=2)))
 STEPS = 50
 SKEW = timedelta(minutes=5)
 GRANT = timedelta(minutes=5)

@@ -1,7 +1,7 @@
 """Walks logins, sessions, revocations and time at random, and holds every answer to the rules.
 
 The model beside the service knows only what was shown when, by which authenticator, and what ended;
-`LAMINA_TEST_WALKS` sets how many walks there are (15 unless it says otherwise).
+`LAMINA_TEST_WALKS` sets how many walks there are.
 """
 
 import os
@@ -22,9 +22,10 @@ from service.domain.assurance import AAL1_LIFE, AAL2_LIFE, Acr
 from service.domain.errors import LaminaError, OAuthError
 from service.login.model import Begin, FlowKind
 from service.tokens.model import FLOW_GRANT
+from tests.depth import depth
 from tests.functional.walking import PICK, PROMPT, Shown, Walked, Walking
 
-WALKS = int(os.environ.get("LAMINA_TEST_WALKS", "15"))
+WALKS = int(os.environ.get("LAMINA_TEST_WALKS", depth(15)))
 STEPS = 30
 
 

@@ -11,11 +11,11 @@ from service.cli import main
 
 
 @pytest.fixture
-def lamina(tmp_path, monkeypatch):
-    """Run a command with models of its own."""
+def lamina(tmp_path, monkeypatch, face_cache):
+    """Run a command where the weights are converted."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LAMINA_MODE", "development")
-    monkeypatch.setenv("LAMINA_FACE_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("LAMINA_FACE_MODELS", str(face_cache))
     return lambda *arguments: CliRunner().invoke(main, ["face", *map(str, arguments)])
 
 

@@ -15,6 +15,7 @@ from service.domain.clock import FrozenClock
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import make_engine
+from tests.depth import depth
 from tests.functional.conftest import PASSWORD, Service
 
 NAMES = st.sampled_from(
@@ -109,7 +110,7 @@ def fuzzed(tmp_path_factory):
 
 
 @settings(
-    max_examples=300,
+    max_examples=depth(300),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data(), body=BODIES, headers=HEADERS, part=st.text(min_size=1, max_size=12))

@@ -15,9 +15,10 @@ from sqlalchemy import func, select
 
 import service.app.container  # noqa: F401 - so that every table is known
 from service.store.base import Base
+from tests.depth import DEEP
 from tests.functional.conftest import CONSENT, PASSWORD
 
-STEP = timedelta(hours=float(os.environ.get("LAMINA_TEST_MONTH_STEP", "12")))
+STEP = timedelta(hours=float(os.environ.get("LAMINA_TEST_MONTH_STEP", "12" if DEEP else "24")))
 MONTH = timedelta(days=31)
 PEOPLE = 2
 DAY, TURN = 24.0, 2

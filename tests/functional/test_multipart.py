@@ -17,6 +17,7 @@ from service.factors.face import model
 from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import Mode
 from service.web import multipart
+from tests.depth import depth
 from tests.functional.conftest import CONSENT
 from tests.functional.test_face import HERS, MINE, at_face
 
@@ -240,7 +241,7 @@ def test_openapi_names_both_forms(service):
     }
 
 
-@sampled(max_examples=400)
+@sampled(max_examples=depth(400))
 @given(data=st.data())
 def test_a_form_that_is_bent_is_read_or_refused(data):
     """Bytes cut out, put in or exchanged anywhere, and read in steps of any size: never a fault."""

@@ -8,13 +8,14 @@ from random import Random
 import pytest
 from sqlalchemy import inspect, text
 
+from tests.depth import depth
 from tests.functional.behaving import AGREED, settle
 from tests.functional.conftest import PASSWORD
 from tests.functional.policing import Feeling, changed, feel, in_force
 from tests.typists import typists, wire
 
 WRONG = "not the right pass phrase"
-ROUNDS = int(os.environ.get("LAMINA_TEST_ORACLES", "8"))
+ROUNDS = int(os.environ.get("LAMINA_TEST_ORACLES", depth(8, least=4)))
 # What a reader of the database cannot open, and what differs between any two requests.
 _NOISE = re.compile(r'"(id|trace_id|instance|flow_token|href|capture_id|expires_at|t)": "[^"]*"')
 

@@ -8,6 +8,7 @@ from service.audit.store import Leaf
 from service.domain.assurance import Acr
 from service.signals.behavior.actions.profiles import TypingProfileKey
 from service.signals.behavior.schema import Behavior
+from tests.depth import DEEP
 from tests.integration.behavior_profiles import FIRST, agreed, assess, codes, rows, teach
 from tests.typists import typists, wire
 
@@ -49,13 +50,14 @@ def test_a_consent_withdrawn_while_a_sample_is_learned_leaves_nothing(container,
 def test_an_attacker_with_the_password_teaches_nothing(container, signal, url):
     """60 logins without AAL2 leave each profile as it was: at most 1 % of his samples pass then.
 
-    The same 60 learned by the wrong rule (whoever has the password) let most pass. 60 pairs.
+    The same 60 learned by the wrong rule (whoever has the password) let most pass. 60 pairs, or
+    30 of them on an ordinary day.
     """
     if not url.startswith("sqlite"):
         pytest.skip("what is measured does not depend on the database")
     own, kept, taken = [], [], []
     people = typists(12, 110)
-    for number, victim in enumerate(people):
+    for number, victim in list(enumerate(people))[:: 1 if DEEP else 2]:
         attackers = [people[(number + away) % 12] for away in range(1, 6)]
         subject = agreed(container, f"p{number}")
         teach(container, signal, subject, victim[:60])

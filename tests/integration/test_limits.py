@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from service.throttling.actions import Limits
 from service.throttling.model import AttemptLimit
+from tests.depth import depth
 from tests.integration.test_races import together
 
 HOUR = timedelta(hours=1)
@@ -81,7 +82,9 @@ def test_what_ended_is_dropped_and_begins_anew(container, limits):
     assert take(container, limits, FIVE) == 0
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=depth(25, least=10)
+)
 @given(st.lists(st.integers(0, 5400), min_size=1, max_size=40), st.integers(0, 10**9))
 def test_no_span_ever_holds_more_than_the_rule_says(container, limits, pauses, name):
     """Whatever the times at which it is tried."""

@@ -10,9 +10,10 @@ from uuid import UUID
 import pytest
 
 from crypto.canonical import canonical_json
+from tests.depth import depth
 from tests.unit.crypto.former_json import canonical_json as former
 
-VALUES = int(os.environ.get("LAMINA_TEST_CANONICAL", "2000"))
+VALUES = int(os.environ.get("LAMINA_TEST_CANONICAL", depth(2000)))
 SIGNS = (
     "".join(map(chr, range(0x20))) + 'az09_ "\\/\x7f\x80éß€漢\u2028\ufb33\ufeff\uffff😀\U0010ffff'
 )

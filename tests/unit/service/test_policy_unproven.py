@@ -12,11 +12,12 @@ from service.policy.model.document import Bands, ProbabilityBands
 from service.policy.model.engine import band, decide, total
 from service.policy.model.replay import decision_to_json
 from service.risk.model import Assessment, Band
+from tests.depth import depth
 from tests.policies import facts as random_facts
 from tests.policies import policy, worse
 from tests.unit.service.documents import compiled, facts, ruled
 
-SEEDS = range(20)
+SEEDS = range(depth(20))
 EACH = 60
 
 

@@ -2,12 +2,13 @@
 
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
 from service.store.base import table_of
 from service.store.dropping import drop_all
 from service.throttling.store.limits import Limit
-from tests.functional.conftest import CONSENT, PASSWORD
+from tests.functional.conftest import CONSENT, PASSWORD, Past
 from tests.typists import wire
 
 AGREED = [CONSENT | {"purpose": "behavior"}]
@@ -45,6 +46,24 @@ def settle(service, person, rows, **more):
     """Teach a profile by logins."""
     for row in rows:
         sign_in(service, person, row, **more)
+
+
+@pytest.fixture(scope="module")
+def settled_once(migrated, tmp_path_factory, people):
+    """A file that knows somebody whose profile speaks, of the `people` of a module."""
+
+    def happened(service):
+        found = service.register(consents=AGREED)
+        settle(service, found, people[0][:6])
+        return {"person": found}
+
+    return Past.take(migrated, tmp_path_factory.mktemp("settled"), happened)
+
+
+@pytest.fixture
+def past(request, opened_once, settled_once):
+    """Whoever asks for a `person` begins with that one."""
+    return settled_once if "person" in request.fixturenames else opened_once
 
 
 def about(answer, code):

@@ -5,14 +5,16 @@ from sqlalchemy import text
 
 from service.risk.model import ClientContext
 from service.signals.behavior.schema import device_class
-from tests.functional.behaving import (
+from tests.functional.behaving import (  # noqa: F401 - fixtures
     AGREED,
     DESKTOP,
     about,
     behave,
     learned,
+    past,
     said,
     settle,
+    settled_once,
     sign_in,
     stored,
     typed,
@@ -46,10 +48,8 @@ def test_a_profile_is_learned_and_then_speaks(service, people):
     assert {"keystroke_press", "keystroke_overall"} <= set(named)
 
 
-def test_a_flow_shows_the_reasons_to_those_who_may_read_risk(service, people):
+def test_a_flow_shows_the_reasons_to_those_who_may_read_risk(service, people, person):
     """GET tells them as the action did; a client without the scope sees no risk at all."""
-    person = service.register(consents=AGREED)
-    settle(service, person, people[0][:6])
     flow, after = typed(service, people[0][6])
     path = f"/v1/flows/{flow['id']}"
     seen = service.call("GET", path, Flow_Token=flow["flow_token"]).json
@@ -79,10 +79,10 @@ def test_without_consent_nothing_is_compared_or_kept(service, people):
         ({"clock_step_ms": 100}, "coarse_clock"),
     ],
 )
-def test_what_cannot_be_scored_is_named_and_learned_from_by_nobody(service, people, more, code):
+def test_what_cannot_be_scored_is_named_and_learned_from_by_nobody(
+    service, people, person, more, code
+):
     """A pasted, filled in, corrected or coarse sample says 0 and leaves the profile alone."""
-    person = service.register(consents=AGREED)
-    settle(service, person, people[0][:6])
     before = stored(service)
     after, _ = sign_in(service, person, people[0][6], **more)
     assert said(after) == 0
@@ -90,10 +90,10 @@ def test_what_cannot_be_scored_is_named_and_learned_from_by_nobody(service, peop
     assert stored(service) == before
 
 
-def test_another_length_is_named_and_taken_for_another_text_only_in_the_end(service, people):
+def test_another_length_is_named_and_taken_for_another_text_only_in_the_end(
+    service, people, person
+):
     """Twice it is passed over; the third in a row begins the profile anew."""
-    person = service.register(consents=AGREED)
-    settle(service, person, people[0][:6])
     longer = typists(1, keys=14)[0]
     for row in longer[:3]:
         flow = service.begin().json
@@ -157,18 +157,14 @@ def test_a_replay_is_a_hard_finding(service, people, apart_ms, again):
     assert not again or probe["llr"] <= -4
 
 
-def test_a_replayed_sample_is_not_learned_even_at_aal2(service, people):
+def test_a_replayed_sample_is_not_learned_even_at_aal2(service, people, person):
     """Whoever holds the second factor cannot stuff the profile with one typing."""
-    person = service.register(consents=AGREED)
-    settle(service, person, people[0][:6])
     sign_in(service, person, people[0][2])
     assert learned(service, person) == 6
 
 
-def test_a_new_password_begins_a_new_profile(service, people):
+def test_a_new_password_begins_a_new_profile(service, people, person):
     """The old one goes with the old password, in the same transaction."""
-    person = service.register(consents=AGREED)
-    settle(service, person, people[0][:6])
     token = service.exchange(service.login(person)["completion_code"]).json["access_token"]
     wanted = {"access_token": token, "act": "enroll:password"}
     flow = service.begin(None, "enrollment", **wanted).json
@@ -179,10 +175,8 @@ def test_a_new_password_begins_a_new_profile(service, people):
     assert stored(service) == []
 
 
-def test_a_revoked_password_takes_its_profile_along(service, people):
+def test_a_revoked_password_takes_its_profile_along(service, people, person):
     """How it was typed tells something about it, and nothing is compared with it any more."""
-    person = service.register(consents=AGREED)
-    settle(service, person, people[0][:6])
     path = f"/v1/subjects/{person.id}/authenticators"
     listed = service.call("GET", path).json["items"]
     of = {item["type"]: item["id"] for item in listed}

@@ -6,31 +6,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.functional.behaving import AGREED, about, behave, settle, stored
-from tests.functional.conftest import PASSWORD, Past
+from tests.depth import depth
+from tests.functional.behaving import AGREED, about, behave, past, settle, settled_once, stored  # noqa: F401 - fixtures
+from tests.functional.conftest import PASSWORD
 from tests.typists import contacts, typists, wire
 
 
 @pytest.fixture(scope="module")
 def people():
     return typists(2)
-
-
-@pytest.fixture(scope="module")
-def settled_once(migrated, tmp_path_factory, people):
-    """Somebody whose profile speaks."""
-
-    def settled(service):
-        found = service.register(consents=AGREED)
-        settle(service, found, people[0][:6])
-        return {"person": found}
-
-    return Past.take(migrated, tmp_path_factory.mktemp("settled"), settled)
-
-
-@pytest.fixture
-def past(request, opened_once, settled_once):
-    return settled_once if "person" in request.fixturenames else opened_once
 
 
 @pytest.fixture
@@ -203,7 +187,7 @@ WHOLE = st.builds(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=depth(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sample=WHOLE)
 def test_whatever_is_well_formed_gets_a_number(sqlite_only, service, person, sample):
     """Any times, contacts and steps within the form: a finite ratio within -6 to 5."""

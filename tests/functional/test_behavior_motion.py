@@ -18,7 +18,7 @@ from tests.functional.behaving import (
     stored,
     typed,
 )
-from tests.functional.conftest import PASSWORD
+from tests.functional.conftest import PASSWORD, Past
 from tests.typists import holding, typists, wire
 
 PHONE = DESKTOP | {"user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0) Safari/604.1"}
@@ -49,6 +49,20 @@ def imported(service, rows, movements):
     answer = behave(service, person, rest="/samples", body={"samples": samples})
     assert answer.json["refused"] == []
     return person
+
+
+@pytest.fixture(scope="module")
+def imported_once(migrated, tmp_path_factory, rows, people):
+    def happened(service):
+        return {"person": imported(service, rows, people[0][:6])}
+
+    return Past.take(migrated, tmp_path_factory.mktemp("imported"), happened)
+
+
+@pytest.fixture
+def past(request, opened_once, imported_once):
+    """Whoever asks for a `person` begins with one whose samples were imported."""
+    return imported_once if "person" in request.fixturenames else opened_once
 
 
 def probe(service, person, row, moved, **more):
@@ -176,9 +190,8 @@ def test_what_says_nothing_of_a_grip_is_named_and_not_learned(service, rows, peo
         ({"heading": [1]}, "/motion"),
     ],
 )
-def test_what_is_malformed_is_named_with_its_place(service, rows, people, change, pointer):
+def test_what_is_malformed_is_named_with_its_place(service, rows, people, person, change, pointer):
     """Set aside beside a right password, 422 where it is asked about; no profile changes."""
-    person = imported(service, rows, people[0][:6])
     before = stored(service)
     moved = people[0][10] | change
     flow = service.begin().json
@@ -193,9 +206,8 @@ def test_what_is_malformed_is_named_with_its_place(service, rows, people, change
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 @pytest.mark.parametrize("where", ["acc", "rot", "hz"])
-def test_movement_that_is_no_number_is_refused(service, rows, people, number, where):
+def test_movement_that_is_no_number_is_refused(service, rows, people, person, number, where):
     """Never a fault of the server, never a profile that cannot be compared with any more."""
-    person = imported(service, rows, people[0][:6])
     moved = people[0][10] | {where: 77.25 if where == "hz" else [[0, 77.25, 9.8]] * 60}
     sent = json.dumps({"behavior": wire(rows[10], motion=moved)}).replace("77.25", number)
     answer = service.http.post(

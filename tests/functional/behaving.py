@@ -49,7 +49,7 @@ def settle(service, person, rows, **more):
 
 
 @pytest.fixture(scope="module")
-def settled_once(migrated, tmp_path_factory, people):
+def settled_once(migrated, contract, tmp_path_factory, people):
     """A file that knows somebody whose profile speaks, of the `people` of a module."""
 
     def happened(service):
@@ -57,7 +57,7 @@ def settled_once(migrated, tmp_path_factory, people):
         settle(service, found, people[0][:6])
         return {"person": found}
 
-    return Past.take(migrated, tmp_path_factory.mktemp("settled"), happened)
+    return Past.take(migrated, tmp_path_factory.mktemp("settled"), happened, contract)
 
 
 @pytest.fixture

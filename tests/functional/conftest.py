@@ -28,6 +28,7 @@ from service.policy.model.document import Document
 from service.settings import Settings
 from service.tokens.model import FLOW_GRANT
 from tests.contract import Contract
+from tests.functional.happenings import appointed, both, nothing, registered
 
 START = datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)
 PASSWORD = "a long enough pass phrase"
@@ -215,18 +216,24 @@ class Past:
 
     @classmethod
     def take(
-        cls, migrated, directory: Path, happened: Callable[[Service], dict[str, Any]]
+        cls,
+        migrated,
+        directory: Path,
+        happened: Callable[[Service], dict[str, Any]],
+        contract: Contract | None = None,
     ) -> "Past":
         """Let it happen; for fixtures of a session or module, where no test has patched a thing."""
         clock = FrozenClock(START)
         with migrated.url("sqlite", directory) as url, pytest.MonkeyPatch.context() as patch:
             be_patient(patch)
+            broken = watched(contract, patch) if contract else []
             FileRoot.init(directory / "keys", KEY_CLASSES)
             plain = usual(url, directory)
             container = open_container(plain, clock, PasswordHasher.unsafe_for_tests())
             service = Service(container, clock)
             left = happened(service)
             container.store.engine.dispose()
+            assert sorted(set(broken)) == []
         client = (service.client_id, service.secret)
         return cls(happened, directory, clock.now(), client, service.bearer, left)
 
@@ -241,32 +248,11 @@ class Past:
         return True
 
 
-def nothing(_service: Service) -> dict[str, Any]:
-    """Leave it at the first client."""
-    return {}
-
-
-def registered(service: Service) -> dict[str, Any]:
-    """Register somebody with a password, TOTP and recovery codes."""
-    return {"person": service.register()}
-
-
-def appointed(service: Service) -> dict[str, Any]:
-    """Make two people security officers; what is left is their tokens for the API."""
-    first, tokens = service.sign_up("ada")
-    with service.container.store.transaction() as tx:
-        links = service.container.operators.bootstrap(tx)
-    second, others = service.sign_up("grace")
-    for person, theirs, token in ((first, tokens, links[0]), (second, others, links[1])):
-        body = {"token": token, "access_token": theirs["access_token"]}
-        made = service.call("POST", "/v1/operators/bootstrap", body)
-        assert made.json == {"subject": person.id, "roles": ["security_officer"]}
-    return {"officers": (service.operator_token(tokens), service.operator_token(others))}
-
-
-def both(service: Service) -> dict[str, Any]:
-    """Register somebody, and make two others officers."""
-    return registered(service) | appointed(service)
+def watched(contract: Contract, patch: pytest.MonkeyPatch) -> list[str]:
+    """Hold answers to the contract from here on; return the list of those that break it."""
+    contract.broken.clear()
+    contract.watch(patch)
+    return contract.broken
 
 
 @pytest.fixture(scope="session")
@@ -276,11 +262,11 @@ def opened_once(migrated, tmp_path_factory) -> Past:
 
 
 @pytest.fixture(scope="session")
-def pasts(migrated, opened_once, tmp_path_factory) -> dict[frozenset[str], Past]:
+def pasts(migrated, opened_once, contract, tmp_path_factory) -> dict[frozenset[str], Past]:
     """Files that know people besides, by the fixtures that a test asks for."""
 
     def take(happened):
-        return Past.take(migrated, tmp_path_factory.mktemp(happened.__name__), happened)
+        return Past.take(migrated, tmp_path_factory.mktemp(happened.__name__), happened, contract)
 
     every = [opened_once, *(take(happened) for happened in (registered, appointed, both))]
     return {frozenset(past.left): past for past in every}
@@ -301,10 +287,9 @@ def contract(opened_once, tmp_path_factory) -> Contract:
 @pytest.fixture(autouse=True)
 def held_to_contract(contract, monkeypatch) -> Iterator[None]:
     """Fail a test in which an operation answered otherwise than the contract says."""
-    contract.broken.clear()
-    contract.watch(monkeypatch)
+    broken = watched(contract, monkeypatch)
     yield
-    assert sorted(set(contract.broken)) == []
+    assert sorted(set(broken)) == []
 
 
 @pytest.fixture

@@ -155,9 +155,9 @@ def opened(service, name="alice", officers=("ada", "grace")) -> Desk:
 
 
 @pytest.fixture(scope="session")
-def desk_once(migrated, tmp_path_factory) -> Past:
+def desk_once(migrated, contract, tmp_path_factory) -> Past:
     """A file that knows those of a desk."""
-    return Past.take(migrated, tmp_path_factory.mktemp("desk"), _opened)
+    return Past.take(migrated, tmp_path_factory.mktemp("desk"), _opened, contract)
 
 
 @pytest.fixture

@@ -52,11 +52,11 @@ def imported(service, rows, movements):
 
 
 @pytest.fixture(scope="module")
-def imported_once(migrated, tmp_path_factory, rows, people):
+def imported_once(migrated, contract, tmp_path_factory, rows, people):
     def happened(service):
         return {"person": imported(service, rows, people[0][:6])}
 
-    return Past.take(migrated, tmp_path_factory.mktemp("imported"), happened)
+    return Past.take(migrated, tmp_path_factory.mktemp("imported"), happened, contract)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from crypto.providers.file import FileRoot
 from service.settings import Settings
 from tests.functional.conftest import (
     clock,
+    contract,
     officers,
     opened_once,
     past,
@@ -24,6 +25,7 @@ from tests.races.processes import Pair, open_service
 
 __all__ = [
     "clock",
+    "contract",
     "officers",
     "opened_once",
     "past",

@@ -24,7 +24,8 @@ from service.audit.actions.audit_log import AuditLog
 from service.audit.actions.state import RowState
 from service.authenticators.actions import Authenticators
 from service.authenticators.enrolling import Enrolling
-from service.authenticators.factor import Enrollment, Factor
+from service.authenticators.enrollment import AnyEnrollment
+from service.authenticators.factor import AnyFactor
 from service.clients.actions import Clients
 from service.devices.actions import Devices
 from service.domain.authenticator import HELP_DESK, Status
@@ -113,7 +114,7 @@ class Container:
     password: PasswordFactor
     face: FaceFactor
     scores: FaceScores
-    factors: dict[str, Factor]
+    factors: dict[str, AnyFactor]
     policies: Policies
     lives: Lives
     standing: SubjectRisks
@@ -192,12 +193,11 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
     asked = LivenessRequirement(
         policies.liveness, lambda tx, subject: accounts.get(tx, subject).segment
     )
-    password, totp, codes, face = _factors(
-        settings, authenticators, hasher, clock, asked, behaviors
-    )
-    factors: dict[str, Factor] = {item.name: item for item in (password, totp, codes, face)}
+    enrolled = _factors(settings, authenticators, hasher, clock, asked, behaviors)
+    password, totp, codes, face = enrolled
+    factors: dict[str, AnyFactor] = {item.name: item for item in enrolled}
     factors |= {HELP_DESK: HelpDeskFactor(recoveries)}
-    enrollments: dict[str, Enrollment] = {item.type: item for item in (password, totp, codes, face)}
+    enrollments: dict[str, AnyEnrollment] = {item.type: item for item in enrolled}
     signals = Signals(
         (BehaviorSignal(behaviors), context, FacePassiveSignal()),
         lambda: policies.signal_budget_ms,

@@ -10,10 +10,11 @@ from crypto import opaque
 from service.accounts.actions.accounts import Accounts
 from service.accounts.model import Account
 from service.audit.actions.audit_log import AuditLog
+from service.authenticators.access import Access
 from service.authenticators.store import authenticators as store
 from service.authenticators.store import codes
 from service.authenticators.store.authenticators import AuthenticatorRow, Grant
-from service.authenticators.views import Access, as_value, no_authenticator, not_pending, shown
+from service.authenticators.views import as_value, no_authenticator, not_pending, shown
 from service.domain.authenticator import TYPES, Authenticator, Status, Verifier
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
@@ -328,8 +329,7 @@ class Authenticators:
         """
         now = self._clock.now()
         if grant:
-            digest = token_digest(tx, grant, "grant")
-            latest = now + GRANT_LIFE + SKEW
+            digest, latest = token_digest(tx, grant, "grant"), now + GRANT_LIFE + SKEW
             used = store.use_grant(
                 tx,
                 digest=digest,

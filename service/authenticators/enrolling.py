@@ -7,8 +7,9 @@ from uuid import UUID
 
 from service.accounts.actions.accounts import Accounts
 from service.authenticators.actions import Authenticators
-from service.authenticators.factor import Confirmation, Enrollment, Match, Renewing, Trailing
-from service.authenticators.views import not_pending
+from service.authenticators.enrollment import AnyEnrollment
+from service.authenticators.factor import Match
+from service.authenticators.views import Renewal, not_pending
 from service.domain.authenticator import Status, Verifier
 from service.domain.caller import Caller
 from service.domain.clock import Clock
@@ -36,7 +37,7 @@ class Enrolling:
         accounts: Accounts,
         authenticators: Authenticators,
         throttling: Throttling,
-        enrollments: Mapping[str, Enrollment],
+        enrollments: Mapping[str, AnyEnrollment],
         clock: Clock,
     ) -> None:
         self._database = database
@@ -47,7 +48,7 @@ class Enrolling:
         self._clock = clock
 
     def enroll(
-        self, caller: Caller, subject: UUID, *, kind: str, values: Mapping[str, Any], grant: str
+        self, caller: Caller, subject: UUID, *, kind: str, values: Mapping[str, object], grant: str
     ) -> dict[str, Any]:
         """Begin an enrollment; return the data to show to the person.
 
@@ -64,7 +65,7 @@ class Enrolling:
         def begin(tx: Tx) -> dict[str, Any]:
             account = self._accounts.served_locked(tx, caller, subject)
             self._agreed(tx, subject, enrollment)
-            if isinstance(enrollment, Confirmation):
+            if enrollment.confirmed:
                 self._authenticators.require_room(tx, subject, kind)
             self._authenticators.authorize(tx, caller, account, f"enroll:{kind}", grant)
             label = self._accounts.label(tx, subject)
@@ -75,7 +76,7 @@ class Enrolling:
         return self._database.unit(begin)
 
     def confirm(
-        self, caller: Caller, subject: UUID, authenticator: UUID, values: Mapping[str, Any]
+        self, caller: Caller, subject: UUID, authenticator: UUID, values: Mapping[str, object]
     ) -> dict[str, Any]:
         """Activate a pending authenticator; this counts as an attempt until it succeeds.
 
@@ -85,23 +86,23 @@ class Enrolling:
         with self._database.transaction() as tx:
             account = self._accounts.served_locked(tx, caller, subject)
             pending = self._authenticators.pending(tx, subject, authenticator, caller.client)
-            confirmation = self._enrollments[pending.type]
-            if not isinstance(confirmation, Confirmation):
+            enrollment = self._enrollments[pending.type]
+            if not enrollment.confirmed:
                 raise not_pending()
             bucket = self._throttling.bucket(tx, f"subject:{account.id}")
-            counter = Counter(confirmation.counted_pending(pending))
+            counter = Counter(enrollment.counted_pending(pending))
             attempt = self._throttling.reserve(tx, bucket, Lane.STRANGER, counter)
         try:
-            match = confirmation.compare(pending, values, self._clock.now())
+            match = enrollment.compare(pending, values, self._clock.now())
         except (BadInput, Unavailable, VerificationFailed) as refused:
             not_checked = None if isinstance(refused, VerificationFailed) else attempt
-            again = partial(self._again, confirmation, pending, not_checked)
+            again = partial(self._again, enrollment, pending, not_checked)
             refused.extra |= self._database.unit(again)
             raise
         try:
             self._database.unit(
                 lambda tx: self._confirmed(
-                    tx, confirmation, pending=pending, match=match, attempt=attempt
+                    tx, enrollment, pending=pending, match=match, attempt=attempt
                 )
             )
         except (Conflict, Forbidden):
@@ -117,9 +118,7 @@ class Enrolling:
             account = self._accounts.served_locked(tx, caller, subject)
             self._authenticators.authorize(tx, caller, account, "revoke:authenticator", grant)
             ended = self._authenticators.revoke(tx, subject, authenticator)
-            enrollment = self._enrollments[ended.type]
-            if isinstance(enrollment, Trailing):
-                enrollment.revoked(tx, subject)
+            self._enrollments[ended.type].revoked(tx, subject)
 
     def page(self, caller: Caller, subject: UUID, page: PageRequest) -> Page[dict[str, Any]]:
         """Return a page of a subject's authenticators, without any verifier."""
@@ -130,29 +129,29 @@ class Enrolling:
     def _confirmed(
         self,
         tx: Tx,
-        confirmation: Confirmation,
+        enrollment: AnyEnrollment,
         *,
         pending: Verifier,
-        match: Match,
+        match: Match[object],
         attempt: Reservation,
     ) -> None:
         self._accounts.lock(tx, pending.subject)
         # The consent may have been withdrawn during the slow check.
-        self._agreed(tx, pending.subject, self._enrollments[pending.type])
-        confirmation.confirm(tx, pending, match)
+        self._agreed(tx, pending.subject, enrollment)
+        enrollment.confirm(tx, pending, match)
         self._throttling.release(tx, attempt)
 
     def _again(
-        self, confirmation: Confirmation, pending: Verifier, attempt: Reservation | None, tx: Tx
-    ) -> dict[str, Any]:
+        self, enrollment: AnyEnrollment, pending: Verifier, attempt: Reservation | None, tx: Tx
+    ) -> Renewal:
         """Store the state after a refused confirmation; return what to show to the caller."""
         self._accounts.lock(tx, pending.subject)
-        shown = confirmation.repeat(tx, pending) if isinstance(confirmation, Renewing) else {}
+        shown = enrollment.repeat(tx, pending)
         if attempt is not None:
             self._throttling.release(tx, attempt)
         return shown
 
-    def _agreed(self, tx: Tx, subject: UUID, enrollment: Enrollment) -> None:
+    def _agreed(self, tx: Tx, subject: UUID, enrollment: AnyEnrollment) -> None:
         purpose = enrollment.consent
         if purpose and not self._accounts.consented(tx, subject, purpose):
             detail = f"This needs the subject's consent to the purpose {purpose}."

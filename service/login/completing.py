@@ -6,10 +6,11 @@ from service.accounts.model import Lead
 from service.devices.actions import Device
 from service.domain.assurance import Acr
 from service.domain.authenticator import HELP_DESK
-from service.domain.errors import Fault, NotFound
+from service.domain.errors import Denied, Fault, NotFound
 from service.login.decisions import FlowDecisions
 from service.login.dependencies import LoginDependencies
-from service.login.model import Flow, FlowKind, FlowOutcome, FlowRequest
+from service.login.model import Flow, FlowKind, FlowOutcome, FlowRequest, FlowStatus
+from service.login.noting import note
 from service.sessions.model import SessionOrigin
 from service.store.engine import Tx
 from service.throttling.model import Counter, Lane
@@ -33,7 +34,27 @@ class Completing:
         if terms.session and not self._dependencies.tokens.stands(tx, terms.session, terms.token):
             raise no_session()
 
-    def completed(self, tx: Tx, flow: Flow, *, first_party: bool) -> FlowOutcome:
+    def conclude(self, tx: Tx, flow: Flow, *, first_party: bool) -> FlowOutcome:
+        """Return the outcome of an ended flow; a pending flow continues."""
+        if flow.status is FlowStatus.PENDING:
+            return FlowOutcome(flow=flow)
+        self._dependencies.metrics.flows.labels(flow.terms.kind.value, flow.status.value).inc()
+        note(
+            self._dependencies.audit,
+            tx,
+            flow,
+            f"flow.{flow.status.value}",
+            acr=flow.required.urn,
+            band=flow.band.label,
+            policy=flow.policy,
+            reasons=[item.code for item in flow.reasons],
+        )
+        if flow.status is FlowStatus.COMPLETED:
+            return self._completed(tx, flow, first_party=first_party)
+        reason = flow.reasons[-1]
+        return FlowOutcome(flow=flow, refusal=Denied(reason.code, reason.detail))
+
+    def _completed(self, tx: Tx, flow: Flow, *, first_party: bool) -> FlowOutcome:
         """Issue the results of a completed flow; the subject is locked.
 
         Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from crypto import opaque
@@ -128,17 +128,17 @@ class FlowDecisions:
             flow: The flow.
             segments: The result of `segments`, if already known.
         """
-        fresh: dict[str, dict[str, Any]] = {}
+        fresh: dict[str, Mapping[str, object]] = {}
         for name in flow.actions:
             if name != model.BACK:
                 fresh[name] = self._challenge(tx, flow, name, segments)
             if name in TYPED:
-                fresh[name] |= {"capture_id": opaque.random_bytes(16).hex()}
+                fresh[name] = {**fresh[name], "capture_id": opaque.random_bytes(16).hex()}
         return replace(flow, challenges=fresh)
 
     def _challenge(
         self, tx: Tx, flow: Flow, name: str, segments: tuple[str, ...] | None
-    ) -> dict[str, Any]:
+    ) -> Mapping[str, object]:
         factor = self._dependencies.factors[name]
         # Only biometric challenges depend on the segment; the others need no query.
         if factor.kind is not Kind.INHERENCE:

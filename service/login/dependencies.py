@@ -8,7 +8,7 @@ from typing import Any
 from service.accounts.actions.accounts import Accounts
 from service.audit.actions.audit_log import AuditLog
 from service.authenticators.actions import Authenticators
-from service.authenticators.factor import Factor
+from service.authenticators.factor import AnyFactor
 from service.devices.actions import Devices
 from service.domain.clock import Clock
 from service.factors.help_desk.actions.recoveries import Recoveries
@@ -44,7 +44,7 @@ class LoginDependencies:
     standing: SubjectRisks
     behaviors: Behaviors
     signals: Signals
-    factors: Mapping[str, Factor]
+    factors: Mapping[str, AnyFactor]
     recoveries: Recoveries
     audit: AuditLog
     metrics: Metrics

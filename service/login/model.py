@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 from uuid import UUID
 
 from service.domain.assurance import Acr, Evidence
@@ -112,13 +112,13 @@ class Flow:
     required: Acr = Acr.NONE
     band: Band = Band.LOW
     reasons: tuple[Reason, ...] = ()
-    challenges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    challenges: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
     samples: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Behavioral samples by factor, held until the flow reaches its level or ends."""
     readings: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
     """Numbers that factors left for signals, held as the samples are."""
     tried: tuple[tuple[str, bool], ...] = ()
-    matches: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    matches: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
     """Of each factor tried, what it is to use up once the flow tells; empty where it failed."""
     disclosed: bool = False
     not_before: datetime | None = None
@@ -231,7 +231,12 @@ def accept(flow: Flow, evidence: Evidence, now: datetime) -> Flow:
 
 
 def defer(
-    flow: Flow, *, factor: str, evidence: Evidence | None, match: Mapping[str, Any], now: datetime
+    flow: Flow,
+    *,
+    factor: str,
+    evidence: Evidence | None,
+    match: Mapping[str, object],
+    now: datetime,
 ) -> Flow:
     """Record a tried factor and its match, if it verified; neither is disclosed.
 

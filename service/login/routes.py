@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from service.accounts.model import identify
-from service.authenticators.factor import Factor
+from service.authenticators.factor import AnyFactor
 from service.domain.assurance import Acr, parse_acr, worth
 from service.domain.caller import Caller
 from service.domain.clock import Clock, rfc3339
@@ -117,7 +117,7 @@ class FlowRoutes:
     def __init__(
         self,
         login: Login,
-        factors: Mapping[str, Factor],
+        factors: Mapping[str, AnyFactor],
         clock: Clock,
         pace: Callable[[UUID, str], None],
         named: Callable[[str, UUID], str | None],
@@ -280,7 +280,7 @@ class FlowRoutes:
         }
 
 
-def _schema(factor: Factor) -> dict[str, Any]:
+def _schema(factor: AnyFactor) -> dict[str, Any]:
     schema = factor.schema()
     if factor.name in TYPED:
         members = schema.get("properties", {}) | {"behavior": {"type": "object"}}

@@ -87,7 +87,7 @@ def test_labels_of_expressions_have_values_that_there_are(served):
         for name, label, value in re.findall(r'(lamina_\w+)\{(\w+)="(\w+)"\}', expression):
             if (name, value) == ("lamina_factor_attempts_total", "failed"):
                 # Nobody has failed here yet; the program counts it by this word.
-                assert '"failed"' in (ROOT / "service/login/actions.py").read_text("utf-8")
+                assert '"failed"' in (ROOT / "service/login/actions/attempts.py").read_text("utf-8")
                 continue
             assert re.search(rf'^{name}\{{[^}}]*{label}="{value}"', text, re.MULTILINE), expression
 

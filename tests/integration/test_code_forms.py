@@ -33,7 +33,7 @@ def present(container, totp, subject, code):
     """Present a code as a login does."""
     now = container.clock.now()
     with container.store.transaction() as tx:
-        match = totp.check(totp.load(tx, subject.id), Presented(totp.parse({"code": code})), now)
+        match = totp.verify(totp.load(tx, subject.id), Presented(totp.parse({"code": code})), now)
         totp.consume(tx, match, now)
 
 
@@ -154,6 +154,6 @@ def test_as_many_recovery_codes_are_made_as_is_set(container):
     for code in made:
         with container.store.transaction() as tx:
             presented = Presented(codes.parse({"code": code}))
-            codes.consume(tx, codes.check(codes.load(tx, alice.id), presented, now), now)
+            codes.consume(tx, codes.verify(codes.load(tx, alice.id), presented, now), now)
     with container.store.transaction() as tx:
         assert codes.load(tx, alice.id)[1] == []

@@ -12,6 +12,7 @@ from service.domain.authenticator import Status
 from service.domain.clock import unix
 from service.domain.errors import VerificationFailed
 from service.domain.ids import DECOY
+from service.factors.recovery_codes.actions import RecoveryCodeInput
 from service.store import authentic
 
 UNKNOWN = uuid.UUID(int=404)
@@ -53,7 +54,8 @@ def failure(container, name, subject, values):
     """Return everything that is known of a failed check."""
     material = load(container, name, subject)
     with pytest.raises(VerificationFailed) as failed:
-        getattr(container, name).check(material, Presented(values), container.clock.now())
+        factor = getattr(container, name)
+        factor.verify(material, Presented(factor.parse(values)), container.clock.now())
     return failed.value.code, failed.value.detail, failed.value.reason
 
 
@@ -157,8 +159,8 @@ def test_as_many_codes_cost_the_same_however_few_are_left(
         codes = container.codes.enroll(tx, alice.id, set_to)[1]
     for code in codes[:used]:
         with container.store.transaction() as tx:
-            values, now = Presented({"code": code}), container.clock.now()
-            match = container.codes.check(container.codes.load(tx, alice.id), values, now)
+            values, now = Presented(RecoveryCodeInput(code=code)), container.clock.now()
+            match = container.codes.verify(container.codes.load(tx, alice.id), values, now)
             container.codes.consume(tx, match, now)
     done = []
     for home, name in ((DataKey, "open"), (DataKey, "open_cell"), (authentic, "_object_holds")):

@@ -8,7 +8,7 @@ from service.authenticators.factor import Match, Presented
 from service.authenticators.store.authenticators import AuthenticatorRow
 from service.domain.errors import BadInput, Unavailable, VerificationFailed
 from service.domain.ids import DECOY
-from service.factors.password.actions import PasswordFactor
+from service.factors.password.actions import PasswordFactor, PasswordInput
 
 PASSWORD = "correct horse battery staple"
 
@@ -49,7 +49,7 @@ def present(container, subject, password, factor=None):
     factor, now = factor or container.password, container.clock.now()
     material = stored(container, subject)
     container.store.outside()
-    match = factor.check(material, Presented({"password": password}), now)
+    match = factor.verify(material, Presented(PasswordInput(password=password)), now)
     with container.store.transaction() as tx:
         factor.consume(tx, match, now)
     return match
@@ -172,9 +172,9 @@ def test_a_password_that_ended_during_the_hash_does_not_count(container, alice):
     """Replaced or revoked between check and use, it fails, and no renewed hash comes back."""
     factor = PasswordFactor(container.authenticators, PasswordHasher(concurrency=1), DECOY)
     now, material = container.clock.now(), stored(container, alice.id)
-    match = factor.check(material, Presented({"password": PASSWORD}), now)
+    match = factor.verify(material, Presented(PasswordInput(password=PASSWORD)), now)
     enroll(container, alice.id, "another horse battery")
-    for found in (match, Match(authenticator=match.authenticator)):
+    for found in (match, Match(authenticator=match.authenticator, used=None)):
         with pytest.raises(VerificationFailed), container.store.transaction() as tx:
             factor.consume(tx, found, now)
     with container.store.transaction(read=True) as tx:

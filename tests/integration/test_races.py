@@ -20,6 +20,7 @@ from service.domain.errors import (
     Unauthorized,
     VerificationFailed,
 )
+from service.factors.recovery_codes.actions import RecoveryCodeInput
 from service.factors.totp.model import MatchedStep
 from service.throttling.model import FREE, LIVE_FREE, Counter, Lane
 from service.web.idempotency import Answer
@@ -85,7 +86,7 @@ def test_a_recovery_code_is_used_by_one(container, alice):
     with container.store.transaction() as tx:
         material = container.codes.load(tx, alice.id)
     now = container.clock.now()
-    match = container.codes.check(material, Presented({"code": codes[0]}), now)
+    match = container.codes.verify(material, Presented(RecoveryCodeInput(code=codes[0])), now)
     found = together(container, lambda tx, _: container.codes.consume(tx, match, now))
     assert len(split(found, VerificationFailed)) == 1
     with container.store.transaction() as tx:
@@ -99,7 +100,10 @@ def test_different_codes_do_not_stand_in_each_others_way(container, alice):
     with container.store.transaction() as tx:
         material = container.codes.load(tx, alice.id)
     now = container.clock.now()
-    matches = [container.codes.check(material, Presented({"code": code}), now) for code in codes]
+    matches = [
+        container.codes.verify(material, Presented(RecoveryCodeInput(code=code)), now)
+        for code in codes
+    ]
     found = together(
         container, lambda tx, number: container.codes.consume(tx, matches[number % 10], now)
     )

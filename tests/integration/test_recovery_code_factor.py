@@ -5,6 +5,7 @@ from sqlalchemy import text
 
 from service.authenticators.factor import Presented
 from service.domain.errors import BadInput, VerificationFailed
+from service.factors.recovery_codes.actions import RecoveryCodeInput
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def present(container, subject, typed):
     with container.store.transaction() as tx:
         material = container.codes.load(tx, subject)
         presented = Presented(container.codes.parse({"code": typed}))
-        container.codes.consume(tx, container.codes.check(material, presented, now), now)
+        container.codes.consume(tx, container.codes.verify(material, presented, now), now)
 
 
 def refusal(container, subject, typed):
@@ -99,7 +100,7 @@ def test_a_code_checked_before_a_revocation_is_not_used_after_it(container, alic
     now = container.clock.now()
     with container.store.transaction() as tx:
         material = container.codes.load(tx, alice.id)
-    match = container.codes.check(material, Presented({"code": codes[0]}), now)
+    match = container.codes.verify(material, Presented(RecoveryCodeInput(code=codes[0])), now)
     enroll(container, alice.id)
     with pytest.raises(VerificationFailed), container.store.transaction() as tx:
         container.codes.consume(tx, match, now)

@@ -14,6 +14,7 @@ from service.authenticators.factor import Presented
 from service.domain.authenticator import Status
 from service.domain.clock import unix
 from service.domain.errors import BadInput, Conflict, NotFound, VerificationFailed
+from service.factors.totp.actions import TotpInput
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def present(container, subject, typed):
     with container.store.transaction() as tx:
         material = container.totp.load(tx, subject)
         presented = Presented(container.totp.parse({"code": typed}))
-        container.totp.consume(tx, container.totp.check(material, presented, now), now)
+        container.totp.consume(tx, container.totp.verify(material, presented, now), now)
 
 
 def refusal(container, subject, typed):
@@ -293,8 +294,8 @@ def test_a_secret_that_was_revoked_after_the_check_does_not_count(container, ali
     with container.store.transaction() as tx:
         material = container.totp.load(tx, alice.id)
     for delta in (0, 1):
-        match = container.totp.check(
-            material, Presented({"code": code(container, secret, delta)}), now
+        match = container.totp.verify(
+            material, Presented(TotpInput(code=code(container, secret, delta))), now
         )
         if delta == 0:
             with container.store.transaction() as tx:
@@ -314,7 +315,7 @@ def test_the_form_of_a_code_is_checked_before_anything_else(container):
         "\u0661\u0662\u0663\u0664\u0665\u0666",
         "\uff11\uff12\uff13\uff14\uff15\uff16",
     ):
-        assert container.totp.parse({"code": typed}) == {"code": "123456"}
+        assert container.totp.parse({"code": typed}).code == "123456"
     for typed in ("", "12345", "1" * 17, "12345a", "\u2460" * 6, None, 123456, ["123456"]):
         with pytest.raises(BadInput):
             container.totp.parse({"code": typed})

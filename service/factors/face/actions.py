@@ -1,87 +1,71 @@
 """Enroll, check and renew faces; the engine runs outside every transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import orjson
+from pydantic.json_schema import JsonSchemaValue
 
 from biometrics.face import (
     ENROLLMENT,
     PROBE,
-    BadTemplate,
     FaceMismatch,
     QualityPolicy,
-    decoy_template,
     enroll_template,
-    match_template,
-    passive,
     renew_template,
 )
 from biometrics.face.active import Gesture
 from biometrics.face.frames import Frame
-from biometrics.face.model import FaceModel
 from biometrics.face.sequence import Frontal
-from biometrics.score import Score
 from crypto import opaque
 from service.authenticators.actions import Authenticators
-from service.authenticators.factor import Match, Presented
-from service.authenticators.typed import TypedFactor
+from service.authenticators.enrollment import Enrollment
+from service.authenticators.factor import Factor, Match, Presented
+from service.authenticators.views import CaptureChallenge, NewAuthenticator, Renewal
 from service.domain.assurance import Kind
 from service.domain.authenticator import Status, Verifier
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Fault, Unavailable, VerificationFailed
-from service.domain.ids import DECOY, new_id
+from service.domain.ids import new_id
+from service.domain.json_values import Json
+from service.domain.validation import parse
 from service.factors.face import store
+from service.factors.face.comparing import (
+    SECRET_BYTES,
+    TYPE,
+    FaceMaterial,
+    Scored,
+    Used,
+    marks,
+    matched,
+    scored,
+)
 from service.factors.face.engine_pool import EnginePool
 from service.factors.face.model import (
     ENROLLED_FRAMES,
     MOST_CHALLENGES,
+    Capture,
     FaceInput,
     Mode,
+    PendingChallenge,
     answer,
     cut_off,
     decode,
+    issued,
     new_challenge,
     remember,
     strictest,
     transcribed,
 )
 from service.factors.face.store import TemplateSecret
-from service.risk.model import Band
 from service.store.engine import Tx
 from service.throttling.model import Counter
 
-TYPE: Final = "face"
 CONSENT: Final = "face"
 ALERT_FROM: Final = 90_000
 """Number of stored faces that raises the alarm: China's 2025 rules require filing at 100,000."""
-_SECRET_BYTES: Final = 32
-
-
-class FaceMaterial(NamedTuple):
-    """The data of a subject that a check needs."""
-
-    verifier: Verifier
-    secret: bytes
-    seen: bytes
-
-
-class Used(NamedTuple):
-    """The result of an accepted capture, to be stored.
-
-    Args:
-        secret: The secret of a new template; empty if none is created.
-        seen: The marks of its pictures.
-        record: The audit record of an enrollment.
-    """
-
-    secret: bytes
-    seen: bytes
-    record: Mapping[str, str]
 
 
 class LivenessRequirement(NamedTuple):
@@ -96,39 +80,17 @@ class LivenessRequirement(NamedTuple):
     segment: Callable[[Tx, UUID], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The result of pictures without a challenge; a reason if they do not match."""
-
-    quality: float
-    match: Match | None = None
-    reason: str = ""
-    against: tuple[str, ...] = ()
-    """The passive cues that indicate an attack."""
-
-    @property
-    def band(self) -> Band:
-        """Return a coarse band from match and cues, so that it gives no score to climb."""
-        if self.match is None:
-            return Band.HIGH
-        return Band.ELEVATED if self.against else Band.LOW
-
-    def refused(self, reason: str) -> "Scored":
-        """Return the result without a match, with a reason."""
-        return replace(self, match=None, reason=reason)
-
-
-class FaceFactor(TypedFactor):
+class FaceFactor(Factor[Capture, FaceMaterial | None, Used], Enrollment[None, Used]):
     """The factor `face`."""
 
     name = "face"
     kind = Kind.INHERENCE
     counter = "face"
-    amr: tuple[str, ...] = ("face",)
+    amr = ("face",)
     slow = True
     type = TYPE
-    form = FaceInput
     consent = CONSENT
+    confirmed = True
 
     def __init__(
         self,
@@ -153,16 +115,20 @@ class FaceFactor(TypedFactor):
         modes = (self._asked.liveness(segment) for segment in segments)
         return strictest((Mode(item) if item else self._mode for item in modes), self._mode)
 
-    def parse(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the validated input, the pictures decoded from base64."""
-        found = dict(super().parse(values))
-        return found | {"frames": decode(found["frames"])}
+    def schema(self) -> JsonSchemaValue:
+        """Return the JSON Schema of the input."""
+        return FaceInput.model_json_schema()
 
-    def challenge(self, segments: Sequence[str]) -> dict[str, Any]:
+    def parse(self, values: Mapping[str, object]) -> Capture:
+        """Return the validated input, the pictures decoded from base64."""
+        found = parse(FaceInput, values)
+        return Capture(found.challenge_id, decode(found.frames))
+
+    def challenge(self, segments: Sequence[str]) -> Mapping[str, object]:
         """Return a new challenge in the mode that policy requires."""
         return new_challenge(self._clock.now(), self.mode(segments))
 
-    def counted(self, challenge: Mapping[str, Any]) -> str:
+    def counted(self, challenge: Mapping[str, object]) -> str:
         """Return the counter: active liveness allows more failures without a delay."""
         active = challenge.get("mode") == Mode.ACTIVE
         return (Counter.LIVE_FACE if active else Counter.FACE).value
@@ -171,40 +137,42 @@ class FaceFactor(TypedFactor):
         """Return the counter of a confirmation, by the mode of its challenge."""
         return self.counted(orjson.loads(pending.secret))
 
-    def record(self, presented: Presented) -> dict[str, Any]:
+    def record(self, presented: Presented[Capture]) -> Mapping[str, str]:
         """Return the audit record: a hash that can confirm disputed frames but not rebuild them."""
-        return transcribed(presented.challenge, presented.values["frames"])
+        return transcribed(presented.challenge, presented.values.frames)
 
-    def aside(self, presented: Presented) -> tuple[Fault, ...]:
+    def aside(self, presented: Presented[Capture]) -> tuple[Fault, ...]:
         """Return faults for data cut off after the pictures."""
-        return cut_off(presented.values["frames"])
+        return cut_off(presented.values.frames)
 
     def available(self) -> bool:
         """Return whether this process has an engine."""
         return self._reader.available()
 
-    def prepare(self, values: Mapping[str, Any]) -> None:
+    def prepare(self, values: Mapping[str, object]) -> None:
         """Reject any input: the frames come with the confirmation."""
         if values:
             raise BadInput(Fault("", "extra_forbidden", "the frames come with the confirmation"))
         if not self.available():
             raise Unavailable("face_unavailable", "Faces cannot be checked here.", 60)
 
-    def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
+    def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> NewAuthenticator:  # noqa: ARG002 - the port's signature
         """Enroll a pending face; frames that answer the challenge confirm it."""
         challenge, kept = self._ask(tx, subject)
         added = self._authenticators.add(tx, subject, TYPE, kept, status=Status.PENDING)
         return {"id": str(added.id), "status": added.status.value, "challenge": challenge}
 
-    def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
+    def compare(
+        self, pending: Verifier, values: Mapping[str, object], now: datetime
+    ) -> Match[Used]:
         """Create a template from frames that answer the challenge and show one person."""
-        presented = self.parse(values)
-        frames = presented["frames"]
-        challenge = orjson.loads(pending.secret)
+        capture = self.parse(values)
+        frames = capture.frames
+        challenge: PendingChallenge = orjson.loads(pending.secret)
         present = self.mode((challenge.get("segment", "default"),))
         gestures = answer(
             challenge,
-            challenge_id=presented["challenge_id"],
+            challenge_id=capture.challenge_id,
             frames=frames,
             now=now,
             present=present,
@@ -215,20 +183,21 @@ class FaceFactor(TypedFactor):
                 f"Look straight into the camera first: {ENROLLED_FRAMES} frames must show this."
             )
             raise BadInput(Fault("/frames", "too_few_frontal", detail))
-        secret = opaque.random_bytes(_SECRET_BYTES)
+        secret = opaque.random_bytes(SECRET_BYTES)
         try:
             template = enroll_template(readings, secret)
         except FaceMismatch:
             raise VerificationFailed("face_frames_differ") from None
-        used = Used(secret, _marks(readings), transcribed(challenge, frames))
+        used = Used(secret, marks(readings), transcribed(challenge, frames))
         return Match(
             authenticator=pending.authenticator, used=used, verifier=template, aside=cut_off(frames)
         )
 
-    def repeat(self, tx: Tx, pending: Verifier) -> dict[str, Any]:
+    def repeat(self, tx: Tx, pending: Verifier) -> Renewal:
         """Replace the used challenge of a pending face, or revoke it after too many."""
         pending = self._authenticators.pending(tx, pending.subject, pending.authenticator)
-        drawn = orjson.loads(pending.secret).get("drawn", 1)
+        former: PendingChallenge = orjson.loads(pending.secret)
+        drawn = former.get("drawn", 1)
         if drawn == MOST_CHALLENGES:
             self._authenticators.revoke(tx, pending.subject, pending.authenticator)
             return {}
@@ -236,13 +205,14 @@ class FaceFactor(TypedFactor):
         self._authenticators.rewrite(tx, pending.authenticator, kept)
         return {"challenge": challenge}
 
-    def _ask(self, tx: Tx, subject: UUID, drawn: int = 1) -> tuple[dict[str, Any], bytes]:
+    def _ask(self, tx: Tx, subject: UUID, drawn: int = 1) -> tuple[CaptureChallenge, bytes]:
         """Return an enrollment challenge, as shown and as stored."""
         segment = self._asked.segment(tx, subject)
         challenge = new_challenge(self._clock.now(), self.mode((segment,)), ENROLLED_FRAMES)
-        return challenge, orjson.dumps(challenge | {"segment": segment, "drawn": drawn})
+        kept: PendingChallenge = {**challenge, "segment": segment, "drawn": drawn}
+        return challenge, orjson.dumps(kept)
 
-    def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
+    def confirm(self, tx: Tx, pending: Verifier, match: Match[Used]) -> None:
         """Store the template, replacing an earlier one; its secret gets a separate row."""
         now, used = self._clock.now(), match.used
         self._authenticators.confirm(
@@ -265,13 +235,15 @@ class FaceFactor(TypedFactor):
         row = store.secret_of(tx, found.authenticator) if found else None
         return FaceMaterial(found, row.secret, row.seen or b"") if found and row else None
 
-    def check(self, material: FaceMaterial | None, presented: Presented, now: datetime) -> Match:
+    def verify(
+        self, material: FaceMaterial | None, presented: Presented[Capture], now: datetime
+    ) -> Match[Used]:
         """Compare the mean of the frontal frames with the template."""
-        frames = presented.values["frames"]
+        frames = presented.values.frames
         present = self.mode(presented.segments)
         gestures = answer(
             presented.challenge,
-            challenge_id=presented.values["challenge_id"],
+            challenge_id=presented.values.challenge_id,
             frames=frames,
             now=now,
             present=present,
@@ -279,20 +251,7 @@ class FaceFactor(TypedFactor):
         if material is None:
             raise VerificationFailed("no_face")
         readings = self._read(frames, gestures, PROBE)
-        added = _marks(readings)
-        remember(material.seen, added)
-        try:
-            score = match_template(material.verifier.secret, material.secret, readings)
-        except FaceMismatch:
-            raise VerificationFailed("face_mismatch") from None
-        except BadTemplate:
-            raise VerificationFailed("face_of_another_model") from None
-        return Match(
-            authenticator=material.verifier.authenticator,
-            used=Used(b"", added, {}),
-            llr=score.llr,
-            readings=_readings(score, readings, Mode(presented.challenge["mode"])),
-        )
+        return matched(material, readings, Mode(issued(presented.challenge)["mode"]))
 
     def score(self, material: FaceMaterial | None, frames: Sequence[Frame], mode: Mode) -> Scored:
         """Compare pictures that answer no challenge; without an enrolled face the work is equal.
@@ -301,39 +260,21 @@ class FaceFactor(TypedFactor):
             BadInput: A picture is not usable.
             Unavailable: There is no engine, or its queue is too long.
         """
-        readings = self._reader.stills(frames, PROBE)
-        against = tuple(passive.judge(_cues(readings, mode)))
-        scored = Scored(min(reading.quality for reading in readings), against=against)
-        known, added = material or _decoy_material(readings[0].model), _marks(readings)
-        try:
-            remember(known.seen, added)
-            match_template(known.verifier.secret, known.secret, readings)
-        except FaceMismatch:
-            return scored.refused("face_mismatch" if material else "no_face")
-        except BadTemplate:
-            return scored.refused("face_of_another_model" if material else "no_face")
-        except VerificationFailed as replayed:
-            return scored.refused(replayed.reason)
-        if material is None:
-            return scored.refused("no_face")
-        return replace(
-            scored,
-            match=Match(authenticator=known.verifier.authenticator, used=Used(b"", added, {})),
-        )
+        return scored(material, self._reader.stills(frames, PROBE), mode)
 
-    def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
+    def pack_used(self, used: Used) -> Json:
         """Return the marks of a match's pictures as a JSON value."""
         return used.seen.hex()
 
-    def unpack_used(self, value: Any) -> Any:  # noqa: ANN401 - as above
+    def unpack_used(self, value: Json) -> Used:
         """Return the marks of a match's pictures from their JSON value."""
-        return Used(b"", bytes.fromhex(value), {})
+        return Used(b"", bytes.fromhex(str(value)), {})
 
-    def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+    def consume(self, tx: Tx, match: Match[Used], now: datetime) -> None:  # noqa: ARG002 - the port's signature
         """Record the use and the frames, which are accepted only once."""
         self.use(tx, match)
 
-    def use(self, tx: Tx, match: Match) -> None:
+    def use(self, tx: Tx, match: Match[Used]) -> None:
         """Remember the frames of a match; raises VerificationFailed if they were used before."""
         row = store.secret_of(tx, match.authenticator, lock=True)
         if row is None:
@@ -348,7 +289,7 @@ class FaceFactor(TypedFactor):
         row = store.secret_of(tx, found.authenticator, lock=True) if found else None
         if found is None or row is None:
             return False
-        secret = opaque.random_bytes(_SECRET_BYTES)
+        secret = opaque.random_bytes(SECRET_BYTES)
         template = renew_template(found.secret, row.secret, secret)
         self._authenticators.rewrite(tx, found.authenticator, template)
         row.secret = secret
@@ -379,27 +320,3 @@ class FaceFactor(TypedFactor):
         for item in self._authenticators.listing(tx, subject):
             if item.type == TYPE:
                 self._authenticators.revoke(tx, subject, item.id, withdrawn=True)
-
-
-def _marks(readings: Sequence[Frontal]) -> bytes:
-    """Return the marks of every picture in the readings, each once."""
-    return b"".join(dict.fromkeys(reading.marks for reading in readings))
-
-
-def _readings(score: Score, readings: Sequence[Frontal], mode: Mode) -> dict[str, float]:
-    """Return the input of the signal `face_passive`."""
-    cues = _cues(readings, mode)
-    return cues if score.fmr_upper is None else cues | {"fmr_upper": score.fmr_upper}
-
-
-def _cues(readings: Sequence[Frontal], mode: Mode) -> dict[str, float]:
-    """Return the mean cues; empty if liveness is off."""
-    return {} if mode is Mode.OFF else passive.mean([item.cues for item in readings])
-
-
-@lru_cache(maxsize=8)
-def _decoy_material(model: FaceModel) -> FaceMaterial:
-    """Return a decoy face, which is compared if there is no template."""
-    template = decoy_template(model, opaque.random_bytes(_SECRET_BYTES))
-    verifier = Verifier(DECOY, DECOY, TYPE, template)
-    return FaceMaterial(verifier, opaque.random_bytes(_SECRET_BYTES), b"")

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, NamedTuple, NotRequired, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ from biometrics.face.frames import Frame, transcript
 from biometrics.face.jpeg import behind
 from biometrics.face.marks import BYTES, repeated
 from crypto import opaque
+from service.authenticators.views import CaptureChallenge, FrameLimits
 from service.domain.clock import rfc3339
 from service.domain.errors import BadInput, Fault, VerificationFailed
 
@@ -71,7 +72,26 @@ class FaceInput(BaseModel):
     frames: Annotated[list[InputFrame], Field(max_length=MOST_FRAMES)]
 
 
-def new_challenge(now: datetime, mode: Mode, least: int = 1) -> dict[str, Any]:
+class Capture(NamedTuple):
+    """The validated input, with its pictures decoded."""
+
+    challenge_id: str
+    frames: list[Frame]
+
+
+class PendingChallenge(CaptureChallenge):
+    """The stored verifier of a pending face: its challenge, and how many it had."""
+
+    segment: NotRequired[str]
+    drawn: NotRequired[int]
+
+
+def issued(challenge: Mapping[str, object]) -> CaptureChallenge:
+    """Return the challenge of a flow as `new_challenge` issued it; it is stored sealed."""
+    return cast("CaptureChallenge", challenge)
+
+
+def new_challenge(now: datetime, mode: Mode, least: int = 1) -> CaptureChallenge:
     """Return a new challenge; only an active one commands gestures.
 
     Args:
@@ -80,14 +100,16 @@ def new_challenge(now: datetime, mode: Mode, least: int = 1) -> dict[str, Any]:
         least: The minimum number of frames if no gestures are commanded.
     """
     active = mode is Mode.ACTIVE
-    frames = (
-        (LEAST_FRAMES, MOST_FRAMES, LARGEST_FRAME) if active else (least, STILLS, LARGEST_STILL)
+    frames: FrameLimits = (
+        {"min": LEAST_FRAMES, "max": MOST_FRAMES, "max_bytes": LARGEST_FRAME}
+        if active
+        else {"min": least, "max": STILLS, "max_bytes": LARGEST_STILL}
     )
     return {
         "challenge_id": opaque.random_bytes(16).hex(),
         "mode": mode.value,
         "gestures": [gesture.value for gesture in _draw()] if active else [],
-        "frames": dict(zip(("min", "max", "max_bytes"), frames, strict=True)),
+        "frames": frames,
         "issued_at": now.isoformat(),
         "expires_at": rfc3339(now + (CAPTURE_LIFE if active else STILL_LIFE)),
     }
@@ -98,7 +120,7 @@ def _draw() -> tuple[Gesture, ...]:
     return ORDERS[int.from_bytes(opaque.random_bytes(8), "big") % len(ORDERS)]
 
 
-def decode(frames: Sequence[Mapping[str, Any]]) -> list[Frame]:
+def decode(frames: Sequence[InputFrame]) -> list[Frame]:
     """Decode the frames' images from base64.
 
     Raises:
@@ -108,17 +130,17 @@ def decode(frames: Sequence[Mapping[str, Any]]) -> list[Frame]:
     seen: set[bytes] = set()
     for number, frame in enumerate(frames):
         try:
-            picture = base64.b64decode(frame["image"], validate=True)
+            picture = base64.b64decode(frame.image, validate=True)
         except (binascii.Error, ValueError):
             raise _refuse(number, "not_base64", "must be base64 without line breaks") from None
         digest = hashlib.sha256(picture).digest()
         if digest in seen:
             raise _refuse(number, "duplicate_frame", "is the same as an earlier frame")
-        if number and frame["t"] <= frames[number - 1]["t"]:
+        if number and frame.t <= frames[number - 1].t:
             fault = Fault(f"/frames/{number}/t", "not_ascending", "must be after the previous one")
             raise BadInput(fault)
         seen.add(digest)
-        decoded.append(Frame(frame["t"], picture))
+        decoded.append(Frame(frame.t, picture))
     return decoded
 
 
@@ -133,7 +155,7 @@ def cut_off(frames: Sequence[Frame]) -> tuple[Fault, ...]:
 
 
 def answer(
-    challenge: Mapping[str, Any],
+    challenge: Mapping[str, object],
     *,
     challenge_id: str,
     frames: Sequence[Frame],
@@ -158,17 +180,18 @@ def answer(
     wanted = str(challenge.get("challenge_id", ""))
     if not wanted or not opaque.equal(wanted.encode(), challenge_id.encode()):
         raise VerificationFailed("face_challenge_mismatch")
-    if now > datetime.fromisoformat(str(challenge["expires_at"])):
+    asked = issued(challenge)
+    if now > datetime.fromisoformat(asked["expires_at"]):
         detail = "was answered too late; answer the new challenge"
         raise BadInput(Fault("/challenge_id", "challenge_expired", detail))
-    if Mode(challenge["mode"]).weaker_than(present):
+    if Mode(asked["mode"]).weaker_than(present):
         detail = "is weaker than the current policy requires; answer the new challenge"
         raise BadInput(Fault("/challenge_id", "challenge_outdated", detail))
-    check_frames(challenge["frames"], frames)
-    gestures = tuple(Gesture(name) for name in challenge["gestures"])
+    check_frames(asked["frames"], frames)
+    gestures = tuple(Gesture(name) for name in asked["gestures"])
     span = timedelta(milliseconds=frames[-1].t - frames[0].t)
-    issued = datetime.fromisoformat(str(challenge["issued_at"]))
-    if gestures and span > now - issued + CLOCK_SLACK:
+    since = now - datetime.fromisoformat(asked["issued_at"])
+    if gestures and span > since + CLOCK_SLACK:
         raise VerificationFailed("face_times")
     return gestures
 
@@ -178,7 +201,7 @@ def check_stills(frames: Sequence[Frame]) -> None:
     check_frames({"min": 1, "max": STILLS, "max_bytes": LARGEST_STILL}, frames)
 
 
-def check_frames(limits: Mapping[str, int], frames: Sequence[Frame]) -> None:
+def check_frames(limits: FrameLimits, frames: Sequence[Frame]) -> None:
     """Check the number and the sizes of the frames; raises BadInput."""
     if not limits["min"] <= len(frames) <= limits["max"]:
         detail = f"takes {limits['min']} to {limits['max']} frames"
@@ -189,7 +212,7 @@ def check_frames(limits: Mapping[str, int], frames: Sequence[Frame]) -> None:
             raise _refuse(number, "image_too_large", detail)
 
 
-def transcribed(challenge: Mapping[str, Any], frames: Sequence[Frame]) -> dict[str, str]:
+def transcribed(challenge: Mapping[str, object], frames: Sequence[Frame]) -> dict[str, str]:
     """Return the audit record of a capture: its challenge and the hash of all frames.
 
     The hash can confirm disputed frames but cannot reconstruct them.

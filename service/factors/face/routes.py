@@ -37,5 +37,5 @@ class FaceRoutes:
     )
     def score_face(self, call: Call) -> dict[str, Any]:
         """Score pictures against a face."""
-        frames = [frame.model_dump() for frame in call.read(FaceScoreRequest).frames]
+        frames = call.read(FaceScoreRequest).frames
         return self._scores.score(call.by, call.id("subject", "subject"), frames)

@@ -1,6 +1,6 @@
 """Score pictures against a stored face outside any flow; counted, and no evidence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,8 +9,17 @@ from service.accounts.actions.accounts import Accounts
 from service.audit.actions.audit_log import AuditLog
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Unavailable, VerificationFailed, set_aside
-from service.factors.face.actions import FaceFactor, FaceMaterial, Scored
-from service.factors.face.model import NOT_ASKED, Mode, check_stills, cut_off, decode, transcribed
+from service.factors.face.actions import FaceFactor
+from service.factors.face.comparing import FaceMaterial, Scored
+from service.factors.face.model import (
+    NOT_ASKED,
+    InputFrame,
+    Mode,
+    check_stills,
+    cut_off,
+    decode,
+    transcribed,
+)
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
 from service.throttling.model import Counter, Lane
@@ -34,9 +43,7 @@ class FaceScores:
         self._face = face
         self._audit = audit
 
-    def score(
-        self, caller: Caller, subject: UUID, frames: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
+    def score(self, caller: Caller, subject: UUID, frames: Sequence[InputFrame]) -> dict[str, Any]:
         """Return whether pictures show a subject, as yes or no without a score.
 
         This is an attempt on the counter of a flow's face factor: it is reserved before anything is

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,11 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from crypto.errors import HasherBusy, PasswordMismatch
 from crypto.hashing import Load, PasswordHasher
 from service.authenticators.actions import Authenticators
+from service.authenticators.enrollment import Enrollment
 from service.authenticators.factor import Match, Presented
 from service.authenticators.typed import TypedFactor
+from service.authenticators.views import NewAuthenticator
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.errors import Unavailable, VerificationFailed
+from service.domain.json_values import Json
 from service.domain.validation import parse
 from service.factors.password.model import LONGEST, admit, normalize
 from service.store.engine import Tx
@@ -30,13 +33,13 @@ class PasswordInput(BaseModel):
     password: Annotated[str, Field(min_length=1, max_length=4 * LONGEST)]
 
 
-class PasswordFactor(TypedFactor):
+class PasswordFactor(TypedFactor[PasswordInput, Verifier | None, None], Enrollment[bytes, None]):
     """The factor `password`."""
 
     name = "password"
     kind = Kind.KNOWLEDGE
     counter = "knowledge"
-    amr: tuple[str, ...] = ("pwd",)
+    amr = ("pwd",)
     slow = True
     type = TYPE
     form = PasswordInput
@@ -80,11 +83,11 @@ class PasswordFactor(TypedFactor):
         if self._ended is not None:
             self._ended(tx, subject)
 
-    def prepare(self, values: Mapping[str, Any]) -> bytes:
+    def prepare(self, values: Mapping[str, object]) -> bytes:
         """Return the verifier of the password to enroll."""
         return self.hash(parse(PasswordInput, values).password)
 
-    def begin(self, tx: Tx, subject: UUID, label: str, prepared: bytes) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
+    def begin(self, tx: Tx, subject: UUID, label: str, prepared: bytes) -> NewAuthenticator:  # noqa: ARG002 - the port's signature
         """Enroll; a password needs no confirmation."""
         added = self.enroll(tx, subject, prepared)
         return {"id": str(added.id), "status": added.status.value}
@@ -93,11 +96,16 @@ class PasswordFactor(TypedFactor):
         """Read the password hash, or the decoy's."""
         return self._authenticators.verifier(tx, subject, self._decoy, TYPE)
 
-    def check(self, material: Verifier | None, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - a hash does not ask the time
+    def verify(
+        self,
+        material: Verifier | None,
+        presented: Presented[PasswordInput],
+        now: datetime,  # noqa: ARG002 - a hash does not ask the time
+    ) -> Match[None]:
         """Compare the password; a hash with older parameters is replaced."""
         if material is None:
             raise VerificationFailed("no_password")
-        password, encoded = normalize(presented.values["password"]), material.secret.decode()
+        password, encoded = normalize(presented.values.password), material.secret.decode()
         try:
             self._hasher.verify(encoded, password)
             renewed = self._hasher.hash(password) if self._hasher.needs_rehash(encoded) else None
@@ -111,9 +119,16 @@ class PasswordFactor(TypedFactor):
             verifier=renewed.encode() if renewed else None,
         )
 
-    def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+    def consume(self, tx: Tx, match: Match[None], now: datetime) -> None:  # noqa: ARG002 - the port's signature
         """Record the use."""
         self._authenticators.used(tx, match.authenticator, match.verifier)
+
+    def pack_used(self, used: None) -> Json:  # noqa: ARG002 - the port's signature
+        """Return None: a password is not used up."""
+        return None
+
+    def unpack_used(self, value: Json) -> None:
+        """Return None, as `pack_used` does."""
 
 
 def _busy() -> Unavailable:

@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crypto import opaque
 from service.authenticators.actions import Authenticators
+from service.authenticators.enrollment import Enrollment
 from service.authenticators.factor import Match, Presented
 from service.authenticators.typed import Nothing, TypedFactor
+from service.authenticators.views import NewAuthenticator
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status
 from service.domain.codes import LONGEST, read_code
 from service.domain.errors import VerificationFailed
+from service.domain.json_values import Json
 from service.domain.validation import parse
 from service.store.engine import Tx
 
@@ -22,7 +25,8 @@ TYPE: Final = "recovery_codes"
 CODES: Final = 10
 _SHORTEST: Final = 8
 _PURPOSE: Final = "recovery-code"
-Material = tuple[UUID, list[tuple[UUID, bytes]]]
+CodeSet = tuple[UUID, list[tuple[UUID, bytes]]]
+"""A set of codes: its id, and the id and digest of each unused code."""
 
 
 def _characters(typed: str) -> str:
@@ -43,13 +47,15 @@ class RecoveryCodeInput(BaseModel):
     code: Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidator(_characters)]
 
 
-class RecoveryCodeFactor(TypedFactor):
+class RecoveryCodeFactor(
+    TypedFactor[RecoveryCodeInput, CodeSet | None, UUID], Enrollment[None, UUID]
+):
     """The factor `recovery_code`."""
 
     name = "recovery_code"
     kind = Kind.POSSESSION
     counter = "other"
-    amr: tuple[str, ...] = ("otp",)
+    amr = ("otp",)
     slow = False
     type = TYPE
     form = RecoveryCodeInput
@@ -70,23 +76,28 @@ class RecoveryCodeFactor(TypedFactor):
         self._authenticators.add_codes(tx, added, digests)
         return added, codes
 
-    def prepare(self, values: Mapping[str, Any]) -> None:
+    def prepare(self, values: Mapping[str, object]) -> None:
         """Reject any input: the codes are generated here."""
         parse(Nothing, values)
 
-    def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
+    def begin(self, tx: Tx, subject: UUID, label: str, prepared: None) -> NewAuthenticator:  # noqa: ARG002 - the port's signature
         """Enroll; the codes are shown only this once."""
         added, codes = self.enroll(tx, subject)
         return {"id": str(added.id), "status": added.status.value, "codes": codes}
 
-    def load(self, tx: Tx, subject: UUID) -> Material | None:
+    def load(self, tx: Tx, subject: UUID) -> CodeSet | None:
         """Read the unused digests, or the decoy's."""
         return self._authenticators.codes(tx, subject, decoy=self._decoy, kind=TYPE, most=CODES)
 
-    def check(self, material: Material | None, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - codes do not age
+    def verify(
+        self,
+        material: CodeSet | None,
+        presented: Presented[RecoveryCodeInput],
+        now: datetime,  # noqa: ARG002 - codes do not age
+    ) -> Match[UUID]:
         """Find the code among the unused ones; all are compared."""
         try:
-            typed = opaque.normalize_code(presented.values["code"])
+            typed = opaque.normalize_code(presented.values.code)
         except ValueError:
             raise VerificationFailed("recovery_code_malformed") from None
         authenticator, codes = material or (None, [])
@@ -96,15 +107,15 @@ class RecoveryCodeFactor(TypedFactor):
             raise VerificationFailed("recovery_code_mismatch")
         return Match(authenticator=authenticator, used=found[0])
 
-    def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
+    def pack_used(self, used: UUID) -> Json:
         """Return the id of the matched code as a JSON value."""
         return str(used)
 
-    def unpack_used(self, value: Any) -> Any:  # noqa: ANN401 - as above
+    def unpack_used(self, value: Json) -> UUID:
         """Return the id of the matched code from its JSON value."""
-        return UUID(value)
+        return UUID(str(value))
 
-    def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+    def consume(self, tx: Tx, match: Match[UUID], now: datetime) -> None:  # noqa: ARG002 - the port's signature
         """Mark the code as used; raises VerificationFailed if it was used before."""
         if not self._authenticators.use_code(tx, match.used):
             raise VerificationFailed("recovery_code_used")

@@ -1,9 +1,9 @@
 """Enroll, confirm and check time-based one-time passwords."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, NotRequired, TypedDict, cast
 from uuid import UUID
 
 import orjson
@@ -12,13 +12,16 @@ import segno
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from service.authenticators.actions import Authenticators
+from service.authenticators.enrollment import Enrollment
 from service.authenticators.factor import Match, Presented
 from service.authenticators.typed import TypedFactor
+from service.authenticators.views import NewAuthenticator
 from service.domain.assurance import Kind
 from service.domain.authenticator import Authenticator, Status, Verifier
 from service.domain.clock import unix
 from service.domain.codes import LONGEST, read_digits
 from service.domain.errors import VerificationFailed
+from service.domain.json_values import Json
 from service.domain.validation import parse
 from service.factors.totp.model import (
     DIGITS,
@@ -77,24 +80,44 @@ class TotpMaterial(NamedTuple):
     spare: tuple[Verifier, ...]
 
 
+class ShownSecret(TypedDict):
+    """The secret of a new generator, as text, URI and QR code."""
+
+    secret: str
+    otpauth_uri: str
+    qr_svg: str
+
+
+class KeptSecret(TypedDict):
+    """The stored verifier of a generator; an old one names no form of its codes."""
+
+    secret: str
+    offset: int
+    digits: NotRequired[int]
+    period: NotRequired[int]
+
+
 def _pack(secret: str, offset: int, form: CodeForm) -> bytes:
     return orjson.dumps({"secret": secret, "offset": offset} | form._asdict())
 
 
-def _form_of(kept: Mapping[str, Any]) -> CodeForm:
+def _form_of(kept: KeptSecret) -> CodeForm:
     """Return the form of a generator's codes; an old one names none and has the usual one."""
     return CodeForm(kept.get("digits", DIGITS), kept.get("period", PERIOD))
 
 
-class TotpFactor(TypedFactor):
+class TotpFactor(
+    TypedFactor[TotpInput, TotpMaterial, MatchedStep], Enrollment[str | None, MatchedStep]
+):
     """The factor `totp`."""
 
     name = "totp"
     kind = Kind.POSSESSION
     counter = "other"
-    amr: tuple[str, ...] = ("otp",)
+    amr = ("otp",)
     slow = False
     type = TYPE
+    confirmed = True
     form = TotpInput
 
     def __init__(
@@ -113,7 +136,7 @@ class TotpFactor(TypedFactor):
         *,
         status: Status = Status.PENDING,
         name: str | None = None,
-    ) -> tuple[Authenticator, dict[str, Any]]:
+    ) -> tuple[Authenticator, ShownSecret]:
         """Generate a secret of 160 bits; return it as text, URI and QR code, only this once."""
         secret = pyotp.random_base32(32)
         added = self._authenticators.add(
@@ -125,39 +148,53 @@ class TotpFactor(TypedFactor):
         segno.make(uri, error="m").save(picture, kind="svg", scale=4, xmldecl=False)
         return added, {"secret": secret, "otpauth_uri": uri, "qr_svg": picture.getvalue().decode()}
 
-    def prepare(self, values: Mapping[str, Any]) -> str | None:
+    def prepare(self, values: Mapping[str, object]) -> str | None:
         """Return the name; the secret is generated here."""
         return parse(Named, values).name
 
-    def begin(self, tx: Tx, subject: UUID, label: str, prepared: str | None) -> dict[str, Any]:
+    def begin(self, tx: Tx, subject: UUID, label: str, prepared: str | None) -> NewAuthenticator:
         """Enroll a pending generator; a first code confirms that its secret arrived."""
         added, shown = self.enroll(tx, subject, label, name=prepared)
-        return {"id": str(added.id), "name": prepared, "status": added.status.value} | shown
+        return {
+            "id": str(added.id),
+            "name": prepared,
+            "status": added.status.value,
+            "secret": shown["secret"],
+            "otpauth_uri": shown["otpauth_uri"],
+            "qr_svg": shown["qr_svg"],
+        }
 
-    def compare(self, pending: Verifier, values: Mapping[str, Any], now: datetime) -> Match:
+    def counted_pending(self, pending: Verifier) -> str:  # noqa: ARG002 - the port's signature
+        """Return the counter of a flow's codes, which those of a confirmation share."""
+        return self.counter
+
+    def compare(
+        self, pending: Verifier, values: Mapping[str, object], now: datetime
+    ) -> Match[MatchedStep]:
         """Find the step of the first code."""
-        return self.check(TotpMaterial((pending,), ()), Presented(self.parse(values)), now)
+        return self.verify(TotpMaterial((pending,), ()), Presented(self.parse(values)), now)
 
-    def confirm(self, tx: Tx, pending: Verifier, match: Match) -> None:
+    def confirm(self, tx: Tx, pending: Verifier, match: Match[MatchedStep]) -> None:
         """Activate the generator; its first code counts as used."""
         self._authenticators.confirm(tx, pending.subject, pending.authenticator, match.verifier)
-        step: MatchedStep = match.used
-        if not self._use(tx, match.authenticator, step):
+        if not self._use(tx, match.authenticator, match.used):
             raise VerificationFailed("totp_step_used")
 
     def load(self, tx: Tx, subject: UUID) -> TotpMaterial:
         """Read the subject's secrets, and the decoy's for each one missing."""
         return TotpMaterial(*self._authenticators.verifiers(tx, subject, self._decoy, TYPE))
 
-    def check(self, material: TotpMaterial, presented: Presented, now: datetime) -> Match:
+    def verify(
+        self, material: TotpMaterial, presented: Presented[TotpInput], now: datetime
+    ) -> Match[MatchedStep]:
         """Find the generator and the step of the code.
 
         The number of comparisons is the same whether the subject has several generators, one or
         none, or does not exist: `load` opens and this compares the maximum per subject.
         """
-        code, found = presented.values["code"], None
+        code, found = presented.values.code, None
         for verifier in (*material.own, *material.spare):
-            kept = orjson.loads(verifier.secret)
+            kept: KeptSecret = orjson.loads(verifier.secret)
             step = match(
                 kept["secret"],
                 code=code,
@@ -175,17 +212,18 @@ class TotpFactor(TypedFactor):
             moved = _pack(kept["secret"], step.offset, _form_of(kept))
         return Match(authenticator=verifier.authenticator, used=step, verifier=moved)
 
-    def pack_used(self, used: Any) -> Any:  # noqa: ANN401 - the factor's own material
+    def pack_used(self, used: MatchedStep) -> Json:
         """Return the matched step as a JSON value."""
         return list(used)
 
-    def unpack_used(self, value: Any) -> Any:  # noqa: ANN401 - as above
+    def unpack_used(self, value: Json) -> MatchedStep:
         """Return the matched step from its JSON value."""
-        return MatchedStep(*value)
+        # The state of a flow is sealed, so these are the numbers that `pack_used` wrote.
+        return MatchedStep(*cast("Sequence[int]", value))
 
-    def consume(self, tx: Tx, match: Match, now: datetime) -> None:
+    def consume(self, tx: Tx, match: Match[MatchedStep], now: datetime) -> None:
         """Mark the step as used; raises VerificationFailed if it was used before."""
-        step: MatchedStep = match.used
+        step = match.used
         if not self._use(tx, match.authenticator, step):
             newest = self._authenticators.newest_step(tx, match.authenticator)
             left = next_in(step, newest, unix(now))

@@ -85,7 +85,7 @@ def test_what_is_away_says_when_to_come_back():
     "value",
     [
         Presented({"password": SECRET}, {"challenge": SECRET}),
-        Match(authenticator=ID, verifier=SECRET.encode()),
+        Match(authenticator=ID, used=None, verifier=SECRET.encode()),
         Verifier(ID, ID, "password", SECRET.encode()),
     ],
 )

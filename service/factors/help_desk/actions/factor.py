@@ -16,6 +16,7 @@ from service.domain.authenticator import HELP_DESK
 from service.domain.codes import LONGEST, read_code
 from service.domain.errors import VerificationFailed
 from service.domain.ids import DECOY
+from service.domain.json_values import Json
 from service.factors.help_desk import store
 from service.factors.help_desk.actions.recoveries import Recoveries, code_digester
 from service.store.engine import Tx
@@ -51,13 +52,13 @@ class HelpDeskMaterial:
     digested: Callable[[str], bytes] = field(repr=False)
 
 
-class HelpDeskFactor(TypedFactor):
+class HelpDeskFactor(TypedFactor[HelpDeskInput, HelpDeskMaterial, None]):
     """The factor `help_desk`, offered only in recovery flows, and there for every identifier."""
 
     name = HELP_DESK
     kind = Kind.POSSESSION
     counter = "other"
-    amr: tuple[str, ...] = ()
+    amr = ()
     slow = False
     form = HelpDeskInput
 
@@ -74,13 +75,25 @@ class HelpDeskFactor(TypedFactor):
             number, row.lead_digest or _NONE, code_digester(tx, number, subject)
         )
 
-    def check(self, material: HelpDeskMaterial, presented: Presented, now: datetime) -> Match:  # noqa: ARG002 - whether it is over, its use says
+    def verify(
+        self,
+        material: HelpDeskMaterial,
+        presented: Presented[HelpDeskInput],
+        now: datetime,  # noqa: ARG002 - whether it is over, its use says
+    ) -> Match[None]:
         """Compare the code."""
-        same = opaque.equal(material.digest, material.digested(presented.values["code"]))
+        same = opaque.equal(material.digest, material.digested(presented.values.code))
         if material.number is None or not same:
             raise VerificationFailed("help_desk_mismatch" if material.number else "help_desk_none")
-        return Match(authenticator=material.number)
+        return Match(authenticator=material.number, used=None)
 
-    def consume(self, tx: Tx, match: Match, now: datetime) -> None:  # noqa: ARG002 - the protocol's signature
+    def consume(self, tx: Tx, match: Match[None], now: datetime) -> None:  # noqa: ARG002 - the port's signature
         """Mark the code as used; raises VerificationFailed if it was used before."""
         self._recoveries.use(tx, match.authenticator)
+
+    def pack_used(self, used: None) -> Json:  # noqa: ARG002 - the port's signature
+        """Return None: the id of the recovery says which code was used."""
+        return None
+
+    def unpack_used(self, value: Json) -> None:
+        """Return None, as `pack_used` does."""

@@ -14,9 +14,6 @@ from werkzeug.exceptions import HTTPException
 PROBLEM = "application/problem+json"
 UNFINISHED = frozenset(
     {
-        "issue_token",
-        "introspect_token",
-        "revoke_token",
         "list_audit_entries",
         "create_subject",
         "list_subjects",

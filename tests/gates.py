@@ -32,7 +32,6 @@ LONGER: Final = {
     "service/keys/store/hierarchy.py": 411,
     "service/operators/actions.py": 525,
     "service/policy/model/engine.py": 450,
-    "service/tokens/actions.py": 429,
     "tests/functional/test_restore.py": 496,
     "tests/races/table.py": 460,
     "tests/unit/crypto/test_providers.py": 424,

@@ -1,7 +1,7 @@
 """HTTP routes for tokens, introspection, revocation and the key set."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from flask import request
 
@@ -12,12 +12,14 @@ from service.keys.views import KeySet
 from service.telemetry.metrics import Metrics
 from service.tokens.actions import Tokens
 from service.tokens.model import FLOW_GRANT, INTROSPECT, Credentials, credentials, single
+from service.tokens.views import IntrospectionView, RevocationView, TokenView
 from service.web.call import Call, Reply
 from service.web.operation import get, post
 
 _LIMIT: Final = "1200/minute"
 _BODY: Final = 64 * 1024
 _FORM: Final = "application/x-www-form-urlencoded"
+_CLIENT: Final = ("400 invalid_request", "401 invalid_client")
 _GRANTS: Final = {
     "client_credentials": "client_credentials",
     FLOW_GRANT: "flow",
@@ -33,8 +35,23 @@ class TokenRoutes:
         self._signing = signing
         self._metrics = metrics
 
-    @post("/oauth2/token", scope=None, oauth=True, limit=_LIMIT, max_body=_BODY)
-    def issue_token(self, _call: Call) -> Mapping[str, Any]:
+    @post(
+        "/oauth2/token",
+        scope=None,
+        oauth=True,
+        limit=_LIMIT,
+        max_body=_BODY,
+        answer=TokenView,
+        problems=(
+            *_CLIENT,
+            "400 invalid_grant",
+            "400 invalid_scope",
+            "400 invalid_target",
+            "400 unauthorized_client",
+            "400 unsupported_grant_type",
+        ),
+    )
+    def issue_token(self, _call: Call) -> TokenView:
         """Exchange credentials, a completion code or a refresh token."""
         client, form = _form()
         label = _GRANTS.get(form.get("grant_type", ""), "other")
@@ -53,14 +70,24 @@ class TokenRoutes:
         limit=_LIMIT,
         max_body=_BODY,
         also=(INTROSPECT,),
+        answer=IntrospectionView,
+        problems=(*_CLIENT, "403 unauthorized_client"),
     )
-    def introspect_token(self, _call: Call) -> Mapping[str, Any]:
+    def introspect_token(self, _call: Call) -> IntrospectionView:
         """Introspect a token of the client."""
         client, form = _form()
         return self._tokens.introspect(client, _token(form))
 
-    @post("/oauth2/revoke", scope=None, oauth=True, limit=_LIMIT, max_body=_BODY)
-    def revoke_token(self, _call: Call) -> Mapping[str, Any]:
+    @post(
+        "/oauth2/revoke",
+        scope=None,
+        oauth=True,
+        limit=_LIMIT,
+        max_body=_BODY,
+        answer=RevocationView,
+        problems=_CLIENT,
+    )
+    def revoke_token(self, _call: Call) -> RevocationView:
         """Revoke a token of the client."""
         client, form = _form()
         self._tokens.revoke(client, _token(form))

@@ -1,26 +1,25 @@
-"""Issue, refresh, introspect and revoke tokens (RFC 6749, 7009, 7662, 9068)."""
+"""The token endpoint, and which access tokens authorize (RFC 6749, 7009)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from crypto import opaque
-from crypto.errors import SignatureInvalid
-from crypto.signing import sign_jwt, verify_jwt
 from service.audit.actions.audit_log import AuditLog
 from service.clients.actions import Clients
 from service.clients.model import Client
 from service.domain.caller import Caller
-from service.domain.clock import Clock, in_force, unix
+from service.domain.clock import Clock, in_force
 from service.domain.errors import Forbidden, OAuthError, Unauthorized
 from service.domain.ids import new_id, parse_id
-from service.keys.actions import SigningKeys
 from service.operators.actions import Operators
 from service.sessions.actions import Sessions, SessionValue
 from service.store.bearer import token_digest
 from service.store.engine import Store, Tx
 from service.tokens import store
+from service.tokens.actions.access import AccessTokens, level_claims
+from service.tokens.actions.introspection import Introspection
 from service.tokens.model import (
     ACCESS_LIFE,
     CODE_LIFE,
@@ -33,64 +32,16 @@ from service.tokens.model import (
     invalid_grant,
 )
 from service.tokens.store import CompletionCode, RefreshToken
+from service.tokens.views import (
+    AccessClaims,
+    IntrospectionView,
+    SubjectClaims,
+    TokenView,
+)
 
-_TYP: Final = "at+jwt"
-_LEVEL: Final = frozenset({"acr", "amr", "auth_time"})
 _USED: Final = "The refresh token is used, revoked or expired."
-_INACTIVE: Final = {"active": False}
 _REFRESH_PREFIX: Final = "lref_"
 _CODE_PREFIX: Final = "lcode_"
-
-
-class AccessTokens:
-    """Signs and verifies access tokens (RFC 9068)."""
-
-    def __init__(self, signing: SigningKeys, clock: Clock, issuer: str) -> None:
-        self._signing = signing
-        self._clock = clock
-        self.issuer = issuer
-
-    def answer(
-        self, client: Client, claims: Mapping[str, Any], scope: str, until: datetime | None = None
-    ) -> dict[str, Any]:
-        """Return a token response with a new access token.
-
-        Args:
-            client: The client that receives it.
-            claims: Further claims.
-            scope: The granted scope.
-            until: The latest expiry, so that local verification cannot outlive the session.
-        """
-        now = self._clock.now()
-        ends = min(now + ACCESS_LIFE, until or now + ACCESS_LIFE)
-        whole = {
-            "iss": self.issuer,
-            "client_id": str(client.id),
-            "iat": unix(now),
-            "exp": unix(ends),
-            "jti": str(new_id(now)),
-            "scope": scope,
-        } | dict(claims)
-        return {
-            "access_token": sign_jwt(self._signing.active, whole, _TYP),
-            "token_type": "Bearer",
-            "expires_in": unix(ends) - unix(now),
-            "scope": scope,
-        }
-
-    def claims(self, token: str, audience: str | None) -> dict[str, Any] | None:
-        """Return the claims of a valid token of this issuer, else None."""
-        try:
-            return verify_jwt(
-                token,
-                self._signing.jwks(),
-                typ=_TYP,
-                issuer=self.issuer,
-                audience=audience,
-                now=unix(self._clock.now()),
-            )
-        except SignatureInvalid:
-            return None
 
 
 class Tokens:
@@ -119,6 +70,7 @@ class Tokens:
         self._unrevoked = clients.active_unless(store.REVOKED)
         self._sessions = sessions
         self._access = access
+        self._introspection = Introspection(access, sessions)
         self._audit = audit
         self._clock = clock
 
@@ -163,7 +115,7 @@ class Tokens:
             segments=client.segments,
         )
 
-    def _operator(self, tx: Tx, client: Client, claims: Mapping[str, Any]) -> Caller:
+    def _operator(self, tx: Tx, client: Client, claims: AccessClaims) -> Caller:
         session_id = parse_id(str(claims.get("sid")))
         session = self._sessions.find(tx, session_id) if session_id else None
         if session is None or session.client != client.id:
@@ -222,7 +174,7 @@ class Tokens:
         claims = self._access.claims(token, str(client))
         return str(claims["sid"]) if claims and "sid" in claims else None
 
-    def introspect(self, credentials: Credentials, token: str) -> dict[str, Any]:
+    def introspect(self, credentials: Credentials, token: str) -> IntrospectionView:
         """Introspect a client's own token; any other is reported as inactive."""
         with self._database.transaction() as tx:
             client = self.authenticate(tx, credentials)
@@ -230,8 +182,8 @@ class Tokens:
                 detail = f"This needs the scope {INTROSPECT}."
                 raise OAuthError("unauthorized_client", detail, 403)
             if token.startswith(_REFRESH_PREFIX):
-                return self._introspect_refresh(tx, client, token)
-            return self._introspect_access(tx, client, token)
+                return self._introspection.refresh(tx, client, token)
+            return self._introspection.access(tx, client, token)
 
     def revoke(self, credentials: Credentials, token: str) -> None:
         """Revoke a token of the client; a refresh token ends its session (RFC 7009)."""
@@ -282,37 +234,33 @@ class Tokens:
         """Delete the codes and refresh tokens issued for deleted sessions."""
         store.let_go(tx, sessions)
 
-    def token(self, credentials: Credentials, form: Mapping[str, str]) -> dict[str, Any]:
+    def token(self, credentials: Credentials, form: Mapping[str, str]) -> TokenView:
         """Return the response to a request at the token endpoint; raises OAuthError."""
         grant = form.get("grant_type", "")
         if not grant:
             raise OAuthError("invalid_request", "grant_type is missing.")
-        refusal: OAuthError | None = None
-        answer: dict[str, Any] = {}
         with self._database.transaction() as tx:
             client = self.authenticate(tx, credentials)
             if grant == "client_credentials":
-                answer = self._for_client(client, form.get("scope"))
+                answer: TokenView | OAuthError = self._for_client(client, form.get("scope"))
             elif grant == FLOW_GRANT:
                 answer = self._for_code(tx, client, form)
             elif grant == "refresh_token":
-                outcome = self._refresh(tx, client, form)
-                # A reuse ends the session; that must commit before the refusal is raised.
-                refusal = outcome if isinstance(outcome, OAuthError) else None
-                answer = {} if isinstance(outcome, OAuthError) else outcome
+                answer = self._refresh(tx, client, form)
             else:
                 known = f"Supported are client_credentials, refresh_token and {FLOW_GRANT}."
                 raise OAuthError("unsupported_grant_type", known)
-        if refusal is not None:
-            raise refusal
+        # A reuse ends the session; that is committed before the refusal is raised.
+        if isinstance(answer, OAuthError):
+            raise answer
         return answer
 
-    def _for_client(self, client: Client, scope: str | None) -> dict[str, Any]:
+    def _for_client(self, client: Client, scope: str | None) -> TokenView:
         granted = granted_scope(scope, client.scopes, client.idle)
-        claims = {"sub": str(client.id), "aud": self._access.issuer}
+        claims: SubjectClaims = {"sub": str(client.id), "aud": self._access.issuer}
         return self._access.answer(client, claims, granted)
 
-    def _for_code(self, tx: Tx, client: Client, form: Mapping[str, str]) -> dict[str, Any]:
+    def _for_code(self, tx: Tx, client: Client, form: Mapping[str, str]) -> TokenView:
         if not client.first_party:
             raise OAuthError("unauthorized_client", "Only first-party clients use this grant.")
         digest = token_digest(tx, form.get("code", ""), "completion")
@@ -323,16 +271,21 @@ class Tokens:
         if session is None:
             raise invalid_grant("The completion code is used, expired or not this client's.")
         answer = self._session_answer(tx, client, session, form)
-        return answer | {"refresh_token": self._new_refresh(tx, session)}
+        return {**answer, "refresh_token": self._new_refresh(tx, session)}
 
     def _session_answer(
         self, tx: Tx, client: Client, session: SessionValue, form: Mapping[str, str]
-    ) -> dict[str, Any]:
+    ) -> TokenView:
         audience, scope = str(client.id), ""
         if "resource" in form:
             audience, scope = self._access.issuer, self._operator_scope(tx, session, form)
-        claims = {"sub": str(session.subject), "aud": audience, "sid": str(session.id)}
-        return self._access.answer(client, claims | _level(session), scope, session.expires_at)
+        claims: SubjectClaims = {
+            "sub": str(session.subject),
+            "aud": audience,
+            "sid": str(session.id),
+            **level_claims(session),
+        }
+        return self._access.answer(client, claims, scope, session.expires_at)
 
     def _operator_scope(self, tx: Tx, session: SessionValue, form: Mapping[str, str]) -> str:
         scopes = self._operators.scopes(tx, session.subject)
@@ -356,9 +309,7 @@ class Tokens:
         )
         return token
 
-    def _refresh(
-        self, tx: Tx, client: Client, form: Mapping[str, str]
-    ) -> dict[str, Any] | OAuthError:
+    def _refresh(self, tx: Tx, client: Client, form: Mapping[str, str]) -> TokenView | OAuthError:
         now, digest = self._clock.now(), token_digest(tx, form.get("refresh_token", ""), "refresh")
         if (held := store.session_of_refresh(tx, digest, client.id)) is not None:
             self._sessions.hold(tx, held)
@@ -370,59 +321,29 @@ class Tokens:
         if session is None:
             return invalid_grant(_USED)
         if won:
-            row.successor = self._new_refresh(tx, session)
+            row.successor = successor = self._new_refresh(tx, session)
             tx.flush()
-        elif not self._in_grace(tx, row, now):
+        elif lost := self._in_grace(tx, row, now):
+            successor = lost
+        else:
             self._sessions.end(tx, session.id, "refresh_token_reused", str(client.id))
             return invalid_grant(_USED)
         self._sessions.seen(tx, session)
-        return self._session_answer(tx, client, session, form) | {"refresh_token": row.successor}
+        answer = self._session_answer(tx, client, session, form)
+        return {**answer, "refresh_token": successor}
 
-    def _in_grace(self, tx: Tx, row: RefreshToken, now: datetime) -> bool:
-        """Return whether a response may have been lost: recent use, successor still unused."""
+    def _in_grace(self, tx: Tx, row: RefreshToken, now: datetime) -> str | None:
+        """Return the successor if the response with it may have been lost, else None.
+
+        That is so if the use was recent and the successor is still unused.
+        """
         if row.used_at is None or row.successor is None:
-            return False
+            return None
         if not in_force(row.used_at + self._grace, now, self._grace):
-            return False
+            return None
         successor = store.refresh_token(tx, token_digest(tx, row.successor, "refresh"))
-        return successor is not None and successor.used_at is None
-
-    def _introspect_access(self, tx: Tx, client: Client, token: str) -> dict[str, Any]:
-        claims = self._access.claims(token, str(client.id))
-        jti = parse_id(str(claims.get("jti"))) if claims else None
-        if claims is None or jti is None or store.revoked(tx, jti):
-            return _INACTIVE
-        session_id = parse_id(str(claims.get("sid")))
-        session = self._sessions.find(tx, session_id) if session_id else None
-        if session is None:
-            return _INACTIVE
-        # Report the current level, or none: never the one from when the token was signed.
-        reported = {name: value for name, value in claims.items() if name not in _LEVEL}
-        return {"active": True, "token_type": "Bearer"} | reported | _level(session)
-
-    def _introspect_refresh(self, tx: Tx, client: Client, token: str) -> dict[str, Any]:
-        row = store.refresh_token(tx, token_digest(tx, token, "refresh"))
-        if row is None or row.client_id != client.id or row.used_at is not None:
-            return _INACTIVE
-        session = self._sessions.find(tx, row.session_id)
-        if session is None:
-            return _INACTIVE
-        return {
-            "active": True,
-            "iss": self._access.issuer,
-            "sub": str(session.subject),
-            "client_id": str(client.id),
-            "exp": unix(row.expires_at),
-            "sid": str(session.id),
-        } | _level(session)
-
-
-def _level(session: SessionValue) -> dict[str, Any]:
-    level = session.level
-    if level.auth_time is None:
-        # A session without current evidence reports no methods and no level.
-        return {"amr": []}
-    return {"acr": level.acr.urn, "amr": list(level.amr), "auth_time": unix(level.auth_time)}
+        unused = successor is not None and successor.used_at is None
+        return row.successor if unused else None
 
 
 def _unauthorized() -> Unauthorized:

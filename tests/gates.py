@@ -26,8 +26,6 @@ LONGER: Final = {
     "tests/functional/test_bounds.py": 404,
     "service/accounts/actions/accounts.py": 413,
     "service/app/container.py": 655,
-    "service/authenticators/actions.py": 451,
-    "service/authenticators/store/authenticators.py": 430,
     "service/jobs/actions/long.py": 429,
     "service/keys/store/hierarchy.py": 411,
     "service/operators/actions.py": 525,

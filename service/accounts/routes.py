@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -114,13 +114,20 @@ class NewSuspension(BaseModel):
     reason: _Code
 
 
+class AuthorizeChange(Protocol):
+    """Authorizes a change by a grant, or by the right of the registering client."""
+
+    def __call__(self, tx: Tx, caller: Caller, account: Account, *, act: str, grant: str) -> None:
+        """Use the grant; raises Forbidden."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccountDependencies:
     """Functions of other features that are called when a subject changes."""
 
     hash_password: Callable[[str], bytes]
     enroll_password: Callable[[Tx, UUID, bytes], object]
-    authorize: Callable[[Tx, Caller, Account, str, str], None]
+    authorize: AuthorizeChange
     withdrawn: Callable[[Tx, UUID, str], object]
 
 
@@ -204,7 +211,9 @@ class SubjectRoutes:
             account = self._locked(tx, call)
             if given:
                 grant = call.header("Grant")
-                self._dependencies.authorize(tx, call.by, account, "change:identifier", grant)
+                self._dependencies.authorize(
+                    tx, call.by, account, act="change:identifier", grant=grant
+                )
             return self._accounts.update(
                 tx, call.by, account.id, identifiers=given, profile=profile
             )
@@ -297,7 +306,7 @@ class SubjectRoutes:
         with self._database.transaction() as tx:
             account = self._locked(tx, call)
             if grant:
-                self._dependencies.authorize(tx, call.by, account, LIFTING, grant)
+                self._dependencies.authorize(tx, call.by, account, act=LIFTING, grant=grant)
                 actor = "subject"
             self._accounts.lift(tx, account.id, call.path["capability"], actor)
 

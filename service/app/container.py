@@ -261,7 +261,7 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
         end_sessions=sessions.end_everything,
         restored=(
             devices.forget_everybody,
-            authenticators.drop_grants,
+            authenticators.grants.drop_every,
             partial(operators.close_approvals, actor="ledger"),
             recoveries.stop_everybodys,
         ),

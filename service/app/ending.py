@@ -73,7 +73,7 @@ def ends_of(of: Ending) -> Sequence[Task]:
         ("devices.drop", _HOUR, of.devices.drop_expired),
         ("exports.drop", _MINUTE, of.exports.drop_expired),
         ("flows.drop", _OFTEN, of.login.drop_ended),
-        ("grants.drop", _OFTEN, of.authenticators.drop_expired),
+        ("grants.drop", _OFTEN, of.authenticators.grants.drop_expired),
         ("jobs.drop", _HOUR, of.long_jobs.drop_old),
         ("failures.drop", _MINUTE, of.context.drop_failures),
         ("login_context.drop", _HOUR, of.context.drop_older),

@@ -83,7 +83,7 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
     dependencies = AccountDependencies(
         container.password.hash,
         container.password.enroll,
-        container.authenticators.authorize,
+        container.authenticators.grants.authorize,
         withdrawn,
     )
     checks: dict[str, Callable[[], bool]] = {
@@ -149,4 +149,4 @@ def _granted(
     container: Container, tx: Tx, caller: Caller, subject: UUID, act: str, grant: str
 ) -> None:
     account = container.accounts.get(tx, subject)
-    container.authenticators.authorize(tx, caller, account, act, grant)
+    container.authenticators.grants.authorize(tx, caller, account, act=act, grant=grant)

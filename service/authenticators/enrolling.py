@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from service.accounts.actions.accounts import Accounts
 from service.authenticators.actions import Authenticators
 from service.authenticators.enrollment import AnyEnrollment
 from service.authenticators.factor import Match
-from service.authenticators.views import Renewal, not_pending
+from service.authenticators.views import (
+    AuthenticatorView,
+    ConfirmedAuthenticator,
+    EnrolledAuthenticator,
+    Renewal,
+    not_pending,
+)
 from service.domain.authenticator import Status, Verifier
 from service.domain.caller import Caller
 from service.domain.clock import Clock
@@ -49,7 +54,7 @@ class Enrolling:
 
     def enroll(
         self, caller: Caller, subject: UUID, *, kind: str, values: Mapping[str, object], grant: str
-    ) -> dict[str, Any]:
+    ) -> EnrolledAuthenticator:
         """Begin an enrollment; return the data to show to the person.
 
         Raises:
@@ -62,22 +67,24 @@ class Enrolling:
             self._accounts.served(tx, caller, subject)
         prepared = enrollment.prepare(values)
 
-        def begin(tx: Tx) -> dict[str, Any]:
+        def begin(tx: Tx) -> EnrolledAuthenticator:
             account = self._accounts.served_locked(tx, caller, subject)
             self._agreed(tx, subject, enrollment)
             if enrollment.confirmed:
                 self._authenticators.require_room(tx, subject, kind)
-            self._authenticators.authorize(tx, caller, account, f"enroll:{kind}", grant)
+            self._authenticators.grants.authorize(
+                tx, caller, account, act=f"enroll:{kind}", grant=grant
+            )
             label = self._accounts.label(tx, subject)
             shown = enrollment.begin(tx, subject, label, prepared)
             self._authenticators.begun(tx, UUID(str(shown["id"])), caller.client)
-            return {"type": kind} | shown
+            return {"type": kind, **shown}
 
         return self._database.unit(begin)
 
     def confirm(
         self, caller: Caller, subject: UUID, authenticator: UUID, values: Mapping[str, object]
-    ) -> dict[str, Any]:
+    ) -> ConfirmedAuthenticator:
         """Activate a pending authenticator; this counts as an attempt until it succeeds.
 
         Raises:
@@ -109,18 +116,24 @@ class Enrolling:
             # It verified but another request was first: that is not a failed attempt.
             self._database.unit(lambda tx: self._throttling.release(tx, attempt))
             raise
-        shown = {"id": str(authenticator), "type": pending.type, "status": Status.ACTIVE.value}
-        return shown | set_aside(match.aside)
+        return {
+            "id": str(authenticator),
+            "type": pending.type,
+            "status": Status.ACTIVE.value,
+            **set_aside(match.aside),
+        }
 
     def revoke(self, caller: Caller, subject: UUID, authenticator: UUID, grant: str) -> None:
         """Revoke an authenticator; raises NotFound, Conflict or Forbidden."""
         with self._database.transaction() as tx:
             account = self._accounts.served_locked(tx, caller, subject)
-            self._authenticators.authorize(tx, caller, account, "revoke:authenticator", grant)
+            self._authenticators.grants.authorize(
+                tx, caller, account, act="revoke:authenticator", grant=grant
+            )
             ended = self._authenticators.revoke(tx, subject, authenticator)
             self._enrollments[ended.type].revoked(tx, subject)
 
-    def page(self, caller: Caller, subject: UUID, page: PageRequest) -> Page[dict[str, Any]]:
+    def page(self, caller: Caller, subject: UUID, page: PageRequest) -> Page[AuthenticatorView]:
         """Return a page of a subject's authenticators, without any verifier."""
         with self._database.transaction(read=True) as tx:
             self._accounts.served(tx, caller, subject)

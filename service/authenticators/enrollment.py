@@ -38,8 +38,8 @@ class Enrollment(ABC, Generic[Prepared, Used]):
 
     def compare(
         self,
-        pending: Verifier,
-        values: Mapping[str, object],  # noqa: ARG002 - for types that are confirmed
+        pending: Verifier,  # noqa: ARG002 - for types that are confirmed
+        values: Mapping[str, object],  # noqa: ARG002 - as above
         now: datetime,  # noqa: ARG002 - as above
     ) -> Match[Used]:
         """Verify a confirmation's input; raises VerificationFailed or BadInput."""

@@ -1,21 +1,27 @@
 """HTTP routes for authenticators."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.authenticators.enrolling import Enrolling
+from service.authenticators.views import (
+    AuthenticatorView,
+    ConfirmedAuthenticator,
+    EnrolledAuthenticator,
+)
 from service.domain.codes import LONGEST
 from service.web.call import Call
 from service.web.multipart import MOST_PICTURES
 from service.web.operation import delete, get, post
+from service.web.paging import Page
 
 _MEDIA = 12 * 1024 * 1024
 _PATH = "/v1/subjects/{subject}/authenticators"
 _ONE = f"{_PATH}/{{authenticator}}"
 _WRITE = "authenticators:write"
+_GRANT = ("403 grant_invalid", "403 grant_required")
 
 
 class Enroll(BaseModel):
@@ -54,8 +60,8 @@ class AuthenticatorRoutes:
     def __init__(self, enrolling: Enrolling) -> None:
         self._enrolling = enrolling
 
-    @get(_PATH, scope="subjects:read", paged=True)
-    def list_authenticators(self, call: Call) -> Mapping[str, Any]:
+    @get(_PATH, scope="subjects:read", paged=True, answer=Page[AuthenticatorView])
+    def list_authenticators(self, call: Call) -> Page[AuthenticatorView]:
         """List what a subject has enrolled."""
         return self._enrolling.page(call.by, _subject(call), call.page)
 
@@ -68,8 +74,16 @@ class AuthenticatorRoutes:
         secret=True,
         headers=("Grant",),
         classes=("factor",),
+        answer=EnrolledAuthenticator,
+        problems=(
+            "403 consent_required",
+            *_GRANT,
+            "409 too_many_totp",
+            "429 too_many_pending",
+            "503 face_unavailable",
+        ),
     )
-    def enroll_authenticator(self, call: Call) -> Mapping[str, Any]:
+    def enroll_authenticator(self, call: Call) -> EnrolledAuthenticator:
         """Enroll an authenticator."""
         wanted = call.read(Enroll)
         values = wanted.model_dump(exclude={"type"}, exclude_none=True)
@@ -85,14 +99,29 @@ class AuthenticatorRoutes:
         idempotent=True,
         max_body=_MEDIA,
         frames=True,
+        answer=ConfirmedAuthenticator,
+        problems=(
+            "403 consent_required",
+            "409 not_pending",
+            "409 too_many_totp",
+            "422 verification_failed",
+            "429 too_many_attempts",
+            "503 face_unavailable",
+        ),
     )
-    def confirm_authenticator(self, call: Call) -> Mapping[str, Any]:
+    def confirm_authenticator(self, call: Call) -> ConfirmedAuthenticator:
         """Confirm a pending authenticator."""
         found = call.id("authenticator", "authenticator")
         values = call.read(Confirm).model_dump(exclude_none=True)
         return self._enrolling.confirm(call.by, _subject(call), found, values)
 
-    @delete(_ONE, scope=_WRITE, status=204, headers=("Grant",))
+    @delete(
+        _ONE,
+        scope=_WRITE,
+        status=204,
+        headers=("Grant",),
+        problems=(*_GRANT, "409 already_revoked"),
+    )
     def revoke_authenticator(self, call: Call) -> None:
         """Revoke an authenticator."""
         found = call.id("authenticator", "authenticator")

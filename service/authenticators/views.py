@@ -1,12 +1,16 @@
 """Views of authenticators for callers and other features, and their errors."""
 
 from datetime import datetime
-from typing import NotRequired, Protocol, TypedDict
+from typing import Annotated, NotRequired, Protocol
 from uuid import UUID
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from service.domain.authenticator import Authenticator, Status
 from service.domain.clock import rfc3339
-from service.domain.errors import Conflict, NotFound
+from service.domain.errors import Conflict, NotFound, SetAside
+from service.domain.formats import Id, Timestamp
 
 
 class StoredAuthenticator(Protocol):
@@ -46,33 +50,62 @@ class NamedAuthenticator(StoredAuthenticator, Protocol):
 class FrameLimits(TypedDict):
     """The bounds on the pictures of a capture."""
 
-    min: int
-    max: int
-    max_bytes: int
+    min: Annotated[int, Field(examples=[7])]
+    max: Annotated[int, Field(examples=[28])]
+    max_bytes: Annotated[
+        int, Field(description="The largest size of one picture.", examples=[360448])
+    ]
 
 
 class CaptureChallenge(TypedDict):
     """A challenge that the pictures of a face answer."""
 
-    challenge_id: str
-    mode: str
-    gestures: list[str]
+    challenge_id: Annotated[str, Field(examples=["6f1b2c0d9e3a4f58a7c6d5e4f3a2b1c0"])]
+    mode: Annotated[
+        str, Field(description="`off`, `passive` or `active`: how strictly liveness is checked.")
+    ]
+    gestures: Annotated[
+        list[str],
+        Field(description="The commanded gestures, in order; empty unless `mode` is `active`."),
+    ]
     frames: FrameLimits
-    issued_at: str
-    expires_at: str
+    issued_at: Timestamp
+    expires_at: Timestamp
 
 
 class NewAuthenticator(TypedDict):
     """An authenticator just enrolled, with its secrets, which are shown only this once."""
 
-    id: str
-    status: str
-    name: NotRequired[str | None]
-    secret: NotRequired[str]
-    otpauth_uri: NotRequired[str]
-    qr_svg: NotRequired[str]
-    codes: NotRequired[list[str]]
-    challenge: NotRequired[CaptureChallenge]
+    id: Id
+    status: Annotated[str, Field(description="`pending` until confirmed, or `active`.")]
+    name: NotRequired[
+        Annotated[str | None, Field(description="The name of a code generator; null for none.")]
+    ]
+    secret: NotRequired[
+        Annotated[str, Field(description="The secret of a code generator, in base32.")]
+    ]
+    otpauth_uri: NotRequired[
+        Annotated[str, Field(description="The secret as a URI for authenticator apps.")]
+    ]
+    qr_svg: NotRequired[Annotated[str, Field(description="A QR code of the URI, as SVG.")]]
+    codes: NotRequired[Annotated[list[str], Field(description="The recovery codes.")]]
+    challenge: NotRequired[
+        Annotated[CaptureChallenge, Field(description="The challenge that confirms a face.")]
+    ]
+
+
+class EnrolledAuthenticator(NewAuthenticator):
+    """An authenticator just enrolled, with its type."""
+
+    type: Annotated[str, Field(examples=["totp"])]
+
+
+class ConfirmedAuthenticator(SetAside):
+    """An authenticator that a confirmation made active."""
+
+    id: Id
+    type: Annotated[str, Field(examples=["totp"])]
+    status: Annotated[str, Field(examples=["active"])]
 
 
 class Renewal(TypedDict, total=False):
@@ -84,12 +117,12 @@ class Renewal(TypedDict, total=False):
 class AuthenticatorView(TypedDict):
     """An authenticator in the list of a subject."""
 
-    id: str
-    type: str
-    name: str | None
-    status: str
-    created_at: str
-    last_used_at: str | None
+    id: Id
+    type: Annotated[str, Field(examples=["password"])]
+    name: Annotated[str | None, Field(description="The name of a code generator.")]
+    status: Annotated[str, Field(description="`pending` or `active`.", examples=["active"])]
+    created_at: Timestamp
+    last_used_at: Annotated[Timestamp | None, Field(description="Null before the first use.")]
 
 
 def as_value(row: StoredAuthenticator) -> Authenticator:

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from service.domain.formats import FaultView
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +20,37 @@ class Fault:
     detail: str
 
 
-def set_aside(faults: Sequence[Fault]) -> dict[str, Any]:
+class SetAside(TypedDict, total=False):
+    """The member of a response that lists the ignored parts of the input."""
+
+    set_aside: Annotated[
+        list[FaultView], Field(description="The parts of the input that were ignored.")
+    ]
+
+
+class Noticed(TypedDict, total=False):
+    """The member of a response that lists notices."""
+
+    notices: Annotated[
+        list[FaultView], Field(description="Facts that refuse nothing but should be known.")
+    ]
+
+
+def set_aside(faults: Sequence[Fault]) -> SetAside:
     """Return the response member that lists the ignored parts of the input."""
-    return {"set_aside": [asdict(fault) for fault in faults]} if faults else {}
+    return {"set_aside": views(faults)} if faults else {}
 
 
-def noticed(notices: Sequence[Fault]) -> dict[str, Any]:
-    """Return the member of an answer that tells what refuses nothing but should be known."""
-    return {"notices": [asdict(notice) for notice in notices]} if notices else {}
+def noticed(notices: Sequence[Fault]) -> Noticed:
+    """Return the member of an answer with facts that refuse nothing but should be known."""
+    return {"notices": views(notices)} if notices else {}
+
+
+def views(faults: Sequence[Fault]) -> list[FaultView]:
+    """Return faults as responses show them."""
+    return [
+        {"pointer": fault.pointer, "code": fault.code, "detail": fault.detail} for fault in faults
+    ]
 
 
 class LaminaError(Exception):

@@ -69,7 +69,7 @@ class Completing:
         if terms.kind in {FlowKind.ENROLLMENT, FlowKind.RECOVERY}:
             if refusal := self._decisions.too_young(tx, flow):
                 return FlowOutcome(flow=flow, refusal=refusal)
-            grant = dependencies.authenticators.issue_grant(
+            grant = dependencies.authenticators.grants.issue(
                 tx, terms.subject, client=terms.client, act=act, session=terms.session
             )
             return FlowOutcome(flow=flow, grant=grant)
@@ -98,7 +98,7 @@ class Completing:
             device_token=issued.token if issued else "",
             enrollable=enrollable,
             grants={
-                act: dependencies.authenticators.issue_grant(
+                act: dependencies.authenticators.grants.issue(
                     tx, account.id, client=terms.client, act=act, session=session.id
                 )
                 for act in (f"enroll:{kind}" for kind in offered)

@@ -102,10 +102,7 @@ def render(error: LaminaError) -> Response:
     status = _STATUS[type(error)]
     extra = dict(error.extra)
     if isinstance(error, errors.BadInput):
-        extra["errors"] = [
-            {"pointer": fault.pointer, "code": fault.code, "detail": fault.detail}
-            for fault in error.faults
-        ]
+        extra["errors"] = errors.views(error.faults)
     response = _document(status, error.code, error.detail, **extra)
     g.problem_code = error.code
     if isinstance(error, errors.Throttled | errors.Unavailable):

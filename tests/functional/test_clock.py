@@ -147,8 +147,8 @@ def test_the_right_of_the_registering_client_is_not_of_the_future(service):
     container = service.container
     with container.store.transaction() as tx, pytest.raises(Forbidden, match="grant_required"):
         account = container.accounts.get(tx, UUID(person.id))
-        container.authenticators.authorize(
-            tx, Caller(client=account.client, scopes=frozenset()), account, "x", ""
+        container.authenticators.grants.authorize(
+            tx, Caller(client=account.client, scopes=frozenset()), account, act="x", grant=""
         )
 
 

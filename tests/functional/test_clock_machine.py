@@ -98,7 +98,7 @@ class Walk(RuleBasedStateMachine):
     def give(self):
         """Give a grant."""
         with self.container.store.transaction() as tx:
-            token = self.container.authenticators.issue_grant(
+            token = self.container.authenticators.grants.issue(
                 tx, self.person, client=self.caller.client, act="x"
             )
         return token, self.clock.now()
@@ -111,7 +111,8 @@ class Walk(RuleBasedStateMachine):
         try:
             with self.container.store.transaction() as tx:
                 account = self.container.accounts.get(tx, self.person)
-                self.container.authenticators.authorize(tx, self.caller, account, "x", token)
+                grants = self.container.authenticators.grants
+                grants.authorize(tx, self.caller, account, act="x", grant=token)
         except Forbidden:
             used = False
         else:

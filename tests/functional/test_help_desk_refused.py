@@ -177,7 +177,7 @@ def test_a_code_goes_to_the_address_of_the_asking_or_nowhere(desk):
     desk.agreed()
     path = f"/v1/subjects/{desk.person.id}"
     with service.container.store.transaction() as tx:
-        grant = service.container.authenticators.issue_grant(
+        grant = service.container.authenticators.grants.issue(
             tx, UUID(desk.person.id), client=UUID(service.client_id), act="change:identifier"
         )
     body = {"identifiers": {"email": "mallory@example.com"}}

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from service.app import create_app, open_container
-from service.authenticators.store.authenticators import Grant
+from service.authenticators.store.grants import Grant
 from service.devices.store import KnownDevice
 from service.domain.errors import Conflict
 from service.operators.model import Role
@@ -443,7 +443,7 @@ def _serving(settings):
 def _grant(service, person):
     service.clock.advance(seconds=60)
     with service.container.store.transaction() as tx:
-        return service.container.authenticators.issue_grant(
+        return service.container.authenticators.grants.issue(
             tx, UUID(person.id), client=UUID(service.client_id), act="change:identifier"
         )
 

@@ -25,7 +25,7 @@ def alice(container):
 def issue(container, account, act=ACT):
     """Return a grant."""
     with container.store.transaction() as tx:
-        return container.authenticators.issue_grant(
+        return container.authenticators.grants.issue(
             tx, account.id, client=container.caller.client, act=act
         )
 
@@ -33,7 +33,9 @@ def issue(container, account, act=ACT):
 def authorize(container, account, grant="", act=ACT, caller=None):
     """Ask to be let through."""
     with container.store.transaction() as tx:
-        container.authenticators.authorize(tx, caller or container.caller, account, act, grant)
+        container.authenticators.grants.authorize(
+            tx, caller or container.caller, account, act=act, grant=grant
+        )
 
 
 def refusal(container, *arguments, **named):
@@ -71,8 +73,8 @@ def test_a_grant_lives_five_minutes(container, alice):
         else:
             assert refusal(container, alice, grant) == "grant_invalid"
     with container.store.transaction() as tx:
-        assert container.authenticators.drop_expired(tx, container.clock.now()) == 2
-        assert container.authenticators.drop_expired(tx, container.clock.now()) == 0
+        assert container.authenticators.grants.drop_expired(tx, container.clock.now()) == 2
+        assert container.authenticators.grants.drop_expired(tx, container.clock.now()) == 0
 
 
 def test_a_forged_grant_is_refused(container, alice):
@@ -90,7 +92,7 @@ def test_a_use_that_is_rolled_back_was_none(container, alice):
     """A change that fails leaves its grant for the next try."""
     grant = issue(container, alice)
     with pytest.raises(ZeroDivisionError), container.store.transaction() as tx:
-        container.authenticators.authorize(tx, container.caller, alice, ACT, grant)
+        container.authenticators.grants.authorize(tx, container.caller, alice, act=ACT, grant=grant)
         _ = 1 / 0
     authorize(container, alice, grant)
 

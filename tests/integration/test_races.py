@@ -113,13 +113,13 @@ def test_different_codes_do_not_stand_in_each_others_way(container, alice):
 def test_a_grant_lets_one_through(container, alice):
     """Twenty changes with the same grant: one is made."""
     with container.store.transaction() as tx:
-        grant = container.authenticators.issue_grant(
+        grant = container.authenticators.grants.issue(
             tx, alice.id, client=container.caller.client, act="enroll:totp"
         )
     found = together(
         container,
-        lambda tx, _: container.authenticators.authorize(
-            tx, container.caller, alice, "enroll:totp", grant
+        lambda tx, _: container.authenticators.grants.authorize(
+            tx, container.caller, alice, act="enroll:totp", grant=grant
         ),
     )
     assert len(split(found, Forbidden)) == 1

@@ -68,7 +68,7 @@ class World:
     def grant(self, subject, act):
         """Return a grant, as a completed flow gives it."""
         with self.container.store.transaction() as tx:
-            return self.container.authenticators.issue_grant(
+            return self.container.authenticators.grants.issue(
                 tx, UUID(subject), client=self.client, act=act
             )
 

@@ -147,7 +147,7 @@ def _first(world, people):
     with container.store.transaction() as tx:
         subject, client = names["alice"], names["shop"]
         session = names["code_row"]
-        names["grant"] = container.authenticators.issue_grant(
+        names["grant"] = container.authenticators.grants.issue(
             tx, subject, client=client, act="enroll:totp", session=session
         )
         for name in ("ada", "dora"):
@@ -213,7 +213,9 @@ def _second(world, people, gone):
         container.sessions.end(tx, names["session"], "test")
         account = container.accounts.get(tx, names["alice"])
         caller = _of(names["shop"])
-        container.authenticators.authorize(tx, caller, account, "enroll:totp", names["grant"])
+        container.authenticators.grants.authorize(
+            tx, caller, account, act="enroll:totp", grant=names["grant"]
+        )
         container.accounts.withdraw_consent(tx, names["alice"], "face")
         container.operators.decide(
             tx, _officer(container, names["dora"]), names["approval"], approve=False

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from crypto.errors import CryptoError
@@ -22,6 +22,12 @@ from service.signals.behavior.actions.profiles import Behaviors, Opened, TypingP
 from service.signals.behavior.features import read
 from service.signals.behavior.schema import Behavior, device_class
 from service.signals.behavior.scoring import LOWEST, SignalScore, assessment
+from service.signals.behavior.views import (
+    BehaviorScoreView,
+    ImportView,
+    RefusedSample,
+    SignalView,
+)
 from service.store.engine import Store, Tx
 from service.throttling.actions import Limits
 from service.throttling.model import AttemptLimit
@@ -60,7 +66,7 @@ class Measuring:
 
     def score(
         self, caller: Caller, subject: UUID, sample: Behavior, user_agent: str
-    ) -> dict[str, Any]:
+    ) -> BehaviorScoreView:
         """Score a sample; the profile does not change.
 
         Without consent, a password or a profile the answer is the same: no history. Every request
@@ -92,10 +98,11 @@ class Measuring:
         replayed = opened.replayed(found)
         result = assessment(parts, replay=replayed)
         result = replace(result, llr=bounded(result.llr, LOWEST, result.seen))
-        answer = {"band": self._policies.band(account.segment, [result]).label}
+        band = self._policies.band(account.segment, [result]).label
         if VALUES not in caller.scopes:
-            return answer
-        return answer | {
+            return {"band": band}
+        return {
+            "band": band,
             "llr": _coarse(result.llr),
             "samples": max((part.samples for part in parts.values()), default=0),
             "replayed": replayed,
@@ -110,7 +117,7 @@ class Measuring:
         samples: Sequence[Behavior],
         user_agent: str,
         grant: str,
-    ) -> dict[str, Any]:
+    ) -> ImportView:
         """Import samples into a profile: the first ones freely, later ones with a grant at AAL2.
 
         The first import is accepted from the client that registered the subject, until the first
@@ -132,7 +139,7 @@ class Measuring:
             if grant or not empty or account.first_login_at is not None:
                 self._authorize(tx, caller, account, grant)
             else:
-                self._authenticators.authorize(tx, caller, account, ACT, grant)
+                self._authenticators.grants.authorize(tx, caller, account, act=ACT, grant=grant)
             password, context = self._password(tx, subject), _client_context(caller, user_agent)
             if password is None:
                 raise Conflict("no_password", "There is no password that this could be of.")
@@ -166,9 +173,9 @@ class Measuring:
         samples: Sequence[Behavior],
         *,
         first: bool,
-    ) -> list[dict[str, Any]]:
+    ) -> list[RefusedSample]:
         """Learn the samples in order; return the refused ones by index."""
-        refused = []
+        refused: list[RefusedSample] = []
         for number, (typist, sample) in enumerate(zip(typists, samples, strict=True)):
             why = self._behaviors.learn(tx, typist, sample, first=first)
             if why is not None:
@@ -182,7 +189,7 @@ class Measuring:
         """Delete a subject's profiles; raises NotFound or Forbidden."""
         with self._database.transaction() as tx:
             account = self._accounts.served_locked(tx, caller, subject)
-            self._authenticators.authorize(tx, caller, account, ACT, grant)
+            self._authenticators.grants.authorize(tx, caller, account, act=ACT, grant=grant)
             self._behaviors.reset(tx, subject, str(caller.client))
 
     def _authorize(self, tx: Tx, caller: Caller, account: Account, grant: str) -> None:
@@ -194,7 +201,7 @@ class Measuring:
             # After the first login, the short-lived right of the registering client is not enough.
             detail = f"After the first login this takes a grant for {ACT} from an enrollment flow."
             raise Forbidden("grant_required", detail, act=ACT)
-        self._authenticators.authorize(tx, caller, account, ACT, grant)
+        self._authenticators.grants.authorize(tx, caller, account, act=ACT, grant=grant)
 
     def _password(self, tx: Tx, subject: UUID) -> UUID | None:
         for item in self._authenticators.listing(tx, subject):
@@ -216,7 +223,7 @@ def _client_context(caller: Caller, user_agent: str) -> ClientContext:
     return ClientContext(user_agent=user_agent, asserted=caller.asserts_context)
 
 
-def _shown(part: SignalScore) -> dict[str, Any]:
+def _shown(part: SignalScore) -> SignalView:
     return {
         "llr": _coarse(part.nats),
         "samples": part.samples,

@@ -1,43 +1,38 @@
-"""Add, confirm, find and revoke authenticators; issue and use grants."""
+"""Add, confirm, find and revoke authenticators."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from crypto import opaque
 from service.accounts.actions.accounts import Accounts
-from service.accounts.model import Account
 from service.audit.actions.audit_log import AuditLog
 from service.authenticators.access import Access
+from service.authenticators.actions.grants import Grants, acting_session
 from service.authenticators.store import authenticators as store
-from service.authenticators.store import codes
-from service.authenticators.store.authenticators import AuthenticatorRow, Grant
-from service.authenticators.views import as_value, no_authenticator, not_pending, shown
+from service.authenticators.store import codes, grants, retention, steps
+from service.authenticators.store.authenticators import AuthenticatorRow, SealedVerifier
+from service.authenticators.views import (
+    AuthenticatorView,
+    as_value,
+    no_authenticator,
+    not_pending,
+    shown,
+)
 from service.domain.authenticator import TYPES, Authenticator, Status, Verifier
 from service.domain.bounds import USUAL, Bounds
-from service.domain.caller import Caller
-from service.domain.clock import SKEW, Clock, in_force
-from service.domain.errors import Conflict, Forbidden, TooMany, VerificationFailed
+from service.domain.clock import Clock, in_force
+from service.domain.errors import Conflict, TooMany, VerificationFailed
 from service.domain.ids import new_id
-from service.store.bearer import token_digest
 from service.store.engine import Tx
 from service.web.paging import Page, PageRequest
 
-GRANT_LIFE: Final = timedelta(minutes=5)
 PENDING_LIFE: Final = timedelta(hours=1)
 """How long an authenticator may stay pending before its confirmation."""
 _REVOKED_KEPT: Final = timedelta(days=400)
-RECOVERY_ACT: Final = "enroll:password"
-"""The act of a recovery flow's grant, unless the help desk names another."""
-RECOVERABLE: Final = (RECOVERY_ACT, "enroll:totp", "enroll:recovery_codes")
-"""The acts of which the help desk names one for a recovery."""
-_REGISTRATION: Final = timedelta(hours=24)
 _ALWAYS: Final = frozenset({"password"})
 """Types that end access when enrolled, even if they replace none, as after a recovery."""
-_ACTING: Final = "lamina_acting_session"
-"""The key of `tx.info` for the session that earned the used grant."""
 
 
 class Authenticators:
@@ -51,10 +46,12 @@ class Authenticators:
         self._audit = audit
         self._clock = clock
         self._access: Access | None = None
+        self.grants = Grants(audit, clock)
 
     def guard(self, access: Access) -> None:
         """Set the access that ends when authenticators change and on which grants depend."""
         self._access = access
+        self.grants.guard(access)
 
     def add(
         self,
@@ -81,7 +78,7 @@ class Authenticators:
             created_at=now,
             confirmed_at=now if status is Status.ACTIVE else None,
             last_used_at=None,
-            session_id=tx.info.get(_ACTING),
+            session_id=acting_session(tx),
         )
         row.verifier, row.name = verifier, name
         tx.add(row)
@@ -198,7 +195,7 @@ class Authenticators:
         counted = row.status == Status.ACTIVE
         self._end(tx, row)
         if counted and not withdrawn:
-            self._security_changed(tx, subject, tx.info.get(_ACTING))
+            self._security_changed(tx, subject, acting_session(tx))
         self._accounts.notify(tx, subject, "authenticator.revoked")
         return as_value(row)
 
@@ -217,7 +214,7 @@ class Authenticators:
         rows = store.of_subject(tx, subject)
         return [as_value(row) for row in rows if row.status != Status.REVOKED]
 
-    def page(self, tx: Tx, subject: UUID, page: PageRequest) -> Page[dict[str, Any]]:
+    def page(self, tx: Tx, subject: UUID, page: PageRequest) -> Page[AuthenticatorView]:
         """Return a page of the active and pending authenticators, without any verifier."""
         rows = store.page(tx, subject, page.after, page.fetched)
         return page.answer(rows, lambda row: row.id, shown)
@@ -284,11 +281,11 @@ class Authenticators:
 
     def use_step(self, tx: Tx, authenticator: UUID, step: int, newest: int) -> bool:
         """Use a TOTP step; return False if it or a later acceptable one was used."""
-        return store.use_step(tx, authenticator, step, newest)
+        return steps.use(tx, authenticator, step, newest)
 
     def newest_step(self, tx: Tx, authenticator: UUID) -> int:
         """Return the newest TOTP step that was used."""
-        return store.newest_step(tx, authenticator)
+        return steps.newest(tx, authenticator)
 
     def used(self, tx: Tx, authenticator: UUID, verifier: bytes | None = None) -> None:
         """Record a use, and the verifier if the use updated it.
@@ -301,76 +298,17 @@ class Authenticators:
         if verifier is not None and (row := store.get(tx, authenticator)):
             row.verifier = verifier
 
-    def issue_grant(
-        self, tx: Tx, subject: UUID, *, client: UUID, act: str, session: UUID | None = None
-    ) -> str:
-        """Return a grant, shown only once; it ends with the session that earned it."""
-        now, token = self._clock.now(), opaque.new_token("lgrant_")
-        tx.add(
-            Grant(
-                id=new_id(now),
-                digest=token_digest(tx, token, "grant"),
-                subject_id=subject,
-                client_id=client,
-                act=act,
-                session_id=session,
-                expires_at=now + GRANT_LIFE,
-                used_at=None,
-            )
-        )
-        self._audit.append(tx, "grant.issued", subject=subject, actor=str(client), act=act)
-        return token
-
-    def authorize(self, tx: Tx, caller: Caller, account: Account, act: str, grant: str) -> None:
-        """Authorize a change, by a grant or by the registering client's temporary right.
-
-        Raises:
-            Forbidden: The grant is not valid for this act, or a grant is required.
-        """
-        now = self._clock.now()
-        if grant:
-            digest, latest = token_digest(tx, grant, "grant"), now + GRANT_LIFE + SKEW
-            used = store.use_grant(
-                tx,
-                digest=digest,
-                subject=account.id,
-                client=caller.client,
-                act=act,
-                now=now,
-                latest=latest,
-            )
-            if used is None or not self._earned(tx, account, *used):
-                raise Forbidden("grant_invalid", "The grant is used, expired or for another act.")
-            (tx.info[_ACTING],) = used
-            return
-        if not self._registering(caller, account, now):
-            kinds = "enrollment or recovery" if act in RECOVERABLE else "enrollment"
-            detail = f"This needs a grant for {act} from an {kinds} flow."
-            raise Forbidden("grant_required", detail, act=act)
-
-    def drop_grants(self, tx: Tx) -> int:
-        """Delete all grants: the database was restored, which may revive used ones."""
-        return store.drop_all_grants(tx)
-
-    def drop_expired(self, tx: Tx, now: datetime) -> int:
-        """Delete a page of expired grants; return how many."""
-        return store.drop_grants(tx, now)
-
     def drop_ended(self, tx: Tx, now: datetime) -> int:
         """Delete a page of authenticators never confirmed or revoked long ago; return how many."""
-        return store.drop_rows(tx, now - PENDING_LIFE, now - _REVOKED_KEPT)
+        return retention.drop_ended(tx, now - PENDING_LIFE, now - _REVOKED_KEPT)
 
     def drop_steps(self, tx: Tx, before: int) -> int:
         """Delete a page of used steps before a step, except each authenticator's newest."""
-        return store.drop_steps(tx, before)
+        return retention.drop_steps(tx, before)
 
     def most(self, kind: str) -> int:
         """Return how many authenticators of a type may be active at once."""
         return self._bounds.max_totps if kind == "totp" else 1
-
-    def _registering(self, caller: Caller, account: Account, now: datetime) -> bool:
-        fresh = in_force(account.created_at + _REGISTRATION, now, _REGISTRATION)
-        return fresh and account.first_login_at is None and account.client == caller.client
 
     def _make_room(self, tx: Tx, subject: UUID, kind: str) -> bool:
         """Revoke the active authenticator of a type if only one is allowed; return whether it did.
@@ -398,16 +336,10 @@ class Authenticators:
         if row.session_id is None and first is not None and row.created_at <= first:
             # An enrollment by the registering client's temporary right ends with the first login.
             return False
-        return self._earned(tx, account, row.session_id)
-
-    def _earned(self, tx: Tx, account: Account, session: UUID | None) -> bool:
-        """Return whether the session or recovery that earned a grant is still valid."""
-        if session is None:
-            return account.may_sign_in
-        return self._access is not None and self._access.stands(tx, session)
+        return self.grants.earned(tx, account, row.session_id)
 
     def _security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:
-        store.drop_recoveries(tx, subject)
+        grants.drop_recoveries(tx, subject)
         account = self._accounts.known(tx, subject)
         if account is not None and account.first_login_at is not None:
             # An enrollment begun by another session must not replace the authenticator just set.
@@ -447,5 +379,5 @@ class Authenticators:
         return row
 
 
-def _opened(tx: Tx, row: Any) -> Verifier:  # noqa: ANN401 - a row of named columns
+def _opened(tx: Tx, row: SealedVerifier) -> Verifier:
     return Verifier(row.id, row.subject_id, row.type, store.opened(tx, row))

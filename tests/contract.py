@@ -30,7 +30,6 @@ UNFINISHED = frozenset(
         "erase_subject",
         "export_subject",
         "collect_export",
-        "score_face",
         "list_clients",
         "rotate_client_secret",
         "replace_client_keys",
@@ -70,10 +69,6 @@ UNFINISHED = frozenset(
         "get_risk_parameters",
         "set_risk_parameters",
         "clear_subject_risk",
-        "begin_flow",
-        "get_flow",
-        "act_in_flow",
-        "cancel_flow",
     }
 )
 """Operations whose responses or problem codes are not described yet: none may join them."""

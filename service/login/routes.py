@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 from uuid import UUID
 
 from pydantic import (
@@ -13,17 +13,18 @@ from pydantic import (
     RootModel,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 
 from service.accounts.model import identify
 from service.authenticators.factor import AnyFactor
 from service.domain.assurance import Acr, parse_acr, worth
 from service.domain.caller import Caller
-from service.domain.clock import Clock, rfc3339
-from service.domain.errors import BadInput, Fault, noticed, set_aside
+from service.domain.clock import Clock
+from service.domain.errors import BadInput, Fault
 from service.login.actions import Login
 from service.login.decisions import TYPED
 from service.login.model import Begin, Flow, FlowKind, FlowOutcome
+from service.login.views import ActionView, FlowView, shown, with_results
 from service.risk.model import ClientContext
 from service.web.call import Call
 from service.web.operation import delete, get, post
@@ -32,7 +33,23 @@ RISK: Final = "risk:read"
 """The scope with which a flow discloses its risk."""
 _MEDIA = 12 * 1024 * 1024
 _PATH = "/v1/flows/{flow}"
-_NO_INPUT: Final = {"type": "object", "additionalProperties": False}
+_DENIED: Final = (
+    "403 critical_risk",
+    "403 denied_by_rule",
+    "403 identifier_moved",
+    "403 suspended",
+    "403 unmet_authentication_requirements",
+    "403 young_authenticator",
+)
+_IN_FLOW: Final = (
+    *_DENIED,
+    "409 action_not_available",
+    "422 verification_failed",
+    "429 too_many_attempts",
+    "503 face_unavailable",
+)
+"""What an action can answer, whether it begins the flow or not."""
+_NO_INPUT: Final[JsonSchemaValue] = {"type": "object", "additionalProperties": False}
 Text = Annotated[str, Field(max_length=1024)]
 Act = Literal[
     "enroll:password",
@@ -71,7 +88,7 @@ class FirstAction(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(max_length=32)]
-    input: dict[str, Any]
+    input: dict[str, object]
 
 
 class NewFlow(BaseModel):
@@ -102,7 +119,7 @@ class NewFlow(BaseModel):
         return self
 
 
-class ActionInput(RootModel[dict[str, Any]]):
+class ActionInput(RootModel[dict[str, object]]):
     """The input of an action; its schema is in the flow."""
 
 
@@ -137,8 +154,10 @@ class FlowRoutes:
         secret=True,
         max_body=_MEDIA,
         also=(RISK,),
+        answer=FlowView,
+        problems=("404 session_not_found", "429 too_many_flows", *_IN_FLOW),
     )
-    def begin_flow(self, call: Call) -> Any:  # noqa: ANN401 - JSON, or a response with its status
+    def begin_flow(self, call: Call) -> FlowView:
         """Begin a flow.
 
         An included action is handled as if it were sent next.
@@ -172,8 +191,16 @@ class FlowRoutes:
         headers=("Flow-Token", "If-Match"),
         frames=True,
         also=(RISK,),
+        answer=FlowView,
+        problems=(
+            "409 flow_ended",
+            "409 flow_moved",
+            "410 flow_expired",
+            "404 session_not_found",
+            *_IN_FLOW,
+        ),
     )
-    def act_in_flow(self, call: Call) -> Any:  # noqa: ANN401 - JSON
+    def act_in_flow(self, call: Call) -> FlowView:
         """Act in a flow.
 
         A factor that does not verify is 422, with the flow in its new state.
@@ -189,8 +216,8 @@ class FlowRoutes:
         )
         return self._answer(call.by, outcome)
 
-    @get(_PATH, scope="flows:write", headers=("Flow-Token",), also=(RISK,))
-    def get_flow(self, call: Call) -> Any:  # noqa: ANN401 - JSON
+    @get(_PATH, scope="flows:write", headers=("Flow-Token",), also=(RISK,), answer=FlowView)
+    def get_flow(self, call: Call) -> FlowView:
         """Show a flow."""
         flow = self._login.get(call.by, call.id("flow", "flow"), call.header("Flow-Token"))
         return self._view(call.by, flow)
@@ -210,68 +237,22 @@ class FlowRoutes:
         token = str(wanted.access_token)
         return self._named(token, client) or token
 
-    def _answer(self, caller: Caller, outcome: FlowOutcome, token: str = "") -> dict[str, Any]:
-        shown = {
-            "flow_token": outcome.flow_token or token,
-            "completion_code": outcome.completion_code if caller.first_party else "",
-            "device_token": outcome.device_token,
-            "grant": outcome.grant,
-        }
-        view = self._view(caller, outcome.flow) | {
-            name: value for name, value in shown.items() if value
-        }
-        if outcome.enrollable is not None and caller.first_party:
-            view["enrollable"] = list(outcome.enrollable)
-            view |= {"grants": dict(outcome.grants)} if outcome.grants else {}
-            view |= noticed(outcome.notices)
-        view |= set_aside(outcome.aside)
+    def _answer(self, caller: Caller, outcome: FlowOutcome, token: str = "") -> FlowView:
+        flow = self._view(caller, outcome.flow)
+        view = with_results(flow, outcome, token, first_party=caller.first_party)
         if outcome.refusal is not None:
             outcome.refusal.extra["flow"] = view
             raise outcome.refusal
         return view
 
-    def _view(self, caller: Caller, flow: Flow) -> dict[str, Any]:
+    def _view(self, caller: Caller, flow: Flow) -> FlowView:
         disclosed = flow.disclosed_evidence
         active = {item.authenticator for item in disclosed}
         level = worth(disclosed, self._clock.now(), active, flow.terms.max_age).level
-        required: dict[str, Any] = {"acr": flow.required.urn}
-        if flow.terms.max_age is not None:
-            required["max_age"] = flow.terms.max_age
-        view: dict[str, Any] = {
-            "id": str(flow.id),
-            "kind": flow.terms.kind.value,
-            "status": flow.status.value,
-            "revision": flow.revision,
-            "expires_at": rfc3339(flow.expires_at),
-            "attempts_left": flow.attempts_left,
-            "assurance": {
-                "required": required,
-                "achieved": {
-                    "acr": level.acr.urn or None,
-                    "aal": level.acr.aal,
-                    "amr": list(level.amr),
-                    "auth_time": rfc3339(level.auth_time) if level.auth_time else None,
-                },
-            },
-            "actions": {name: self._action(flow, name) for name in flow.actions},
-        }
-        if flow.disclosing and RISK in caller.scopes:
-            view["risk"] = {
-                "band": flow.band.label,
-                "policy_version": flow.policy,
-                "reasons": [
-                    {
-                        "code": item.code,
-                        "signal": item.signal,
-                        "contribution": item.contribution,
-                        "detail": item.detail,
-                    }
-                    for item in flow.reasons
-                ],
-            }
-        return view
+        actions = {name: self._action(flow, name) for name in flow.actions}
+        return shown(flow, level, actions, with_risk=RISK in caller.scopes)
 
-    def _action(self, flow: Flow, name: str) -> dict[str, Any]:
+    def _action(self, flow: Flow, name: str) -> ActionView:
         return {
             "href": f"/v1/flows/{flow.id}/actions/{name}",
             "method": "POST",
@@ -280,7 +261,7 @@ class FlowRoutes:
         }
 
 
-def _schema(factor: AnyFactor) -> dict[str, Any]:
+def _schema(factor: AnyFactor) -> JsonSchemaValue:
     schema = factor.schema()
     if factor.name in TYPED:
         members = schema.get("properties", {}) | {"behavior": {"type": "object"}}

@@ -1,11 +1,12 @@
 """HTTP routes for the face outside a flow."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.factors.face.model import STILLS, InputFrame
 from service.factors.face.scoring import FaceScores
+from service.factors.face.views import FaceScoreView
 from service.web.call import Call
 from service.web.operation import post
 
@@ -34,8 +35,10 @@ class FaceRoutes:
         max_body=_MEDIA,
         frames=True,
         classes=("biometric",),
+        answer=FaceScoreView,
+        problems=("429 too_many_attempts", "503 face_unavailable"),
     )
-    def score_face(self, call: Call) -> dict[str, Any]:
+    def score_face(self, call: Call) -> FaceScoreView:
         """Score pictures against a face."""
         frames = call.read(FaceScoreRequest).frames
         return self._scores.score(call.by, call.id("subject", "subject"), frames)

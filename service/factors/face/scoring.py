@@ -1,7 +1,6 @@
 """Score pictures against a stored face outside any flow; counted, and no evidence."""
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from biometrics.face.frames import Frame
@@ -20,6 +19,7 @@ from service.factors.face.model import (
     decode,
     transcribed,
 )
+from service.factors.face.views import FaceScoreView
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
 from service.throttling.model import Counter, Lane
@@ -43,7 +43,7 @@ class FaceScores:
         self._face = face
         self._audit = audit
 
-    def score(self, caller: Caller, subject: UUID, frames: Sequence[InputFrame]) -> dict[str, Any]:
+    def score(self, caller: Caller, subject: UUID, frames: Sequence[InputFrame]) -> FaceScoreView:
         """Return whether pictures show a subject, as yes or no without a score.
 
         This is an attempt on the counter of a flow's face factor: it is reserved before anything is
@@ -92,7 +92,8 @@ class FaceScores:
                 "passed": False,
                 "reasons": [NOT_ASKED, *scored.against],
             },
-        } | set_aside(cut_off(pictures))
+            **set_aside(cut_off(pictures)),
+        }
 
     def _compared(
         self,

@@ -175,7 +175,7 @@ def acting_on_keys(watch):
 
 def acting_on_policies(watch):
     """Drive what operators do with policies."""
-    document = {"document": changed(young_hours=24)}
+    document = {"document": changed(cooldown_hours=24)}
     version = watch.officer("POST", "/v1/policies", document)["version"]
     one = f"/v1/policies/{version}"
     watch.officer("POST", f"{one}/validate", {})
@@ -185,7 +185,7 @@ def acting_on_policies(watch):
     watch.officer("POST", f"{one}/activate", {"approval": number})
     number = watch.agreed("policy.activate", f"rollback {version}")
     watch.officer("POST", f"{one}/rollback", {"approval": number})
-    draft = {"document": changed(young_hours=25)}
+    draft = {"document": changed(cooldown_hours=25)}
     version = watch.officer("POST", "/v1/policies", draft)["version"]
     watch.officer("DELETE", f"/v1/policies/{version}")
     watch.officer("PATCH", "/v1/risk-parameters", {"tighten": 0.5})

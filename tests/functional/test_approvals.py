@@ -171,7 +171,7 @@ def test_bounds_hold_for_twenty_at_once(service, officers, monkeypatch):
     ]
     assert at_once(service, ada, "POST", "/v1/approvals", asked) == {201: 5, 429: 15}
     assert at_once(service, ada, "POST", "/v1/keys/verify", [{}] * 20) == {202: 5, 429: 15}
-    drafts = [{"document": changed(young_hours=number)} for number in range(1, 21)]
+    drafts = [{"document": changed(cooldown_hours=number)} for number in range(1, 21)]
     assert at_once(service, ada, "POST", "/v1/policies", drafts) == {201: 5, 409: 15}
 
 

@@ -166,7 +166,7 @@ def test_an_automatic_change_only_tightens_for_a_day(service):
 def test_what_is_held_against_a_subject_outlives_the_session(service, officers):
     """High risk is remembered until a flow at the highest level, or an operator, clears it."""
     person = service.register("bob")
-    in_force(service, changed(young_hours=0))
+    in_force(service, changed(cooldown_hours=0))
     feel(service, Feeling(-5.0))
     flow = service.begin("bob").json
     risky = service.act(flow, "password", {"password": PASSWORD}).json

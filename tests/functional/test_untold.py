@@ -23,7 +23,7 @@ _NOISE = re.compile(r'"(id|trace_id|instance|flow_token|href|capture_id|expires_
 @pytest.fixture
 def deferred(service):
     """The service under PSD2, where the second step of a round tells."""
-    in_force(service, changed(regime="psd2", young_hours=0))
+    in_force(service, changed(regime="psd2", cooldown_hours=0))
     return service
 
 

@@ -236,7 +236,7 @@ def test_suspended_and_erased_claimants(service):
 
 def test_deferred_flows_tell_it_with_the_verdict(service):
     """Until the last element nothing is told; then the notice comes with the completion."""
-    in_force(service, changed(regime="psd2", subjects=ALLOWED, young_hours=0))
+    in_force(service, changed(regime="psd2", subjects=ALLOWED, cooldown_hours=0))
     service.clock.advance(minutes=1)
     person = service.register(identifiers={"username": "alice", "email": MINE})
     flow = service.begin(MINE).json

@@ -59,9 +59,15 @@ def test_a_young_authenticator_beside_an_old_one_is_not_enough(service, person):
     assert standing(service, person) == 0.0
 
 
-def test_the_policy_says_how_old(service, person):
-    """With no age asked for, fresh authenticators clear it."""
-    in_force(service, changed(young_hours=0))
+@pytest.mark.parametrize("spelling", ["cooldown_hours", "young_hours"])
+def test_the_policy_says_how_old(service, person, spelling):
+    """With no age asked for, under either name of it, fresh authenticators clear it."""
+    in_force(service, changed(**{spelling: 0}))
+    listed = service.call("GET", "/v1/policies").json["items"]
+    (version,) = [item["version"] for item in listed if item["status"] == "active"]
+    shown = service.call("GET", f"/v1/policies/{version}").json["document"]["segments"]["default"]
+    names = {"cooldown_hours", "young_hours"}
+    assert {name: shown[name] for name in names & shown.keys()} == {spelling: 0}
     risky_then_strong(service, person)
     assert standing(service, person) == 0.0
 

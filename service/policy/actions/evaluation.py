@@ -114,7 +114,7 @@ class Policies:
 
     def cooldown(self, segment: str) -> timedelta:
         """Return the cool-down in which new authenticators do not suffice for some actions."""
-        return timedelta(hours=self._live.active.segment(segment).young_hours)
+        return timedelta(hours=self._live.active.segment(segment).cooldown_hours)
 
     def recovery_wait(self, segment: str) -> timedelta:
         """Return how long a recovery by the help desk waits before its code is sent."""

@@ -13,12 +13,13 @@ from service.policy.model import parser
 from service.policy.model.conditions import Condition, compile_condition
 from service.policy.model.document import (
     BIOMETRIC,
+    COOLDOWN_HOURS,
+    COOLDOWN_SPELLINGS,
     FACTORS,
     FRICTION,
     PSD2_IDLE,
     PURPOSES,
     RECOVERY_HOURS,
-    YOUNG_HOURS,
     Bands,
     Critical,
     Document,
@@ -75,7 +76,7 @@ class Compiled:
         forbidden: Factors that each band forbids, likewise.
         liveness: Required liveness of a face; empty if the document does not set it.
         session_idle: Idle timeout of sessions in seconds; None if only the level determines it.
-        young_hours: Cool-down of new authenticators in hours.
+        cooldown_hours: Cool-down of new authenticators in hours.
         recovery_hours: Delay of a recovery by the help desk in hours.
         keep_sessions: Whether a person's other sessions survive a change of authenticators.
         unverified_email: Whether an unverified e-mail address may sign in.
@@ -96,7 +97,7 @@ class Compiled:
     rules: Mapping[str, tuple[CompiledRule, ...]]
     liveness: str = ""
     session_idle: int | None = None
-    young_hours: int = YOUNG_HOURS
+    cooldown_hours: int = COOLDOWN_HOURS
     recovery_hours: int = RECOVERY_HOURS
     keep_sessions: bool = False
     unverified_email: bool = False
@@ -252,9 +253,16 @@ def _resolved(document: Document, name: str) -> Segment:
 def _merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
     """Merge a child segment over its parent: purposes are replaced whole, rules by id.
 
-    `raise`, `subjects` and `login_enrollment` are merged member by member.
+    `raise`, `subjects` and `login_enrollment` are merged member by member. A cool-down replaces
+    the parent's under either of its names.
     """
     merged = {**parent, **child}
+    if not child.keys().isdisjoint(COOLDOWN_SPELLINGS):
+        merged = {
+            name: value
+            for name, value in merged.items()
+            if name in child or name not in COOLDOWN_SPELLINGS
+        }
     for name in ("raise", "subjects", "login_enrollment"):
         if name in parent and name in child:
             merged[name] = {**parent[name], **child[name]}
@@ -296,7 +304,7 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
         rules={stage: tuple(found) for stage, found in rules.items()},
         liveness=segment.face.liveness if segment.face else "",
         session_idle=segment.session_idle or (PSD2_IDLE if psd2 else None),
-        young_hours=YOUNG_HOURS if segment.young_hours is None else segment.young_hours,
+        cooldown_hours=COOLDOWN_HOURS if segment.cooldown is None else segment.cooldown,
         recovery_hours=segment.recovery_hours or RECOVERY_HOURS,
         keep_sessions=bool(segment.keep_sessions_on_change),
         unverified_email=(segment.subjects or Subjects()).unverified_email_sign_in,

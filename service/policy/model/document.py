@@ -30,8 +30,10 @@ MOST_RULES: Final = 200
 LONGEST_DELAY: Final = 120
 PSD2_IDLE: Final = 300
 """Idle timeout of a session in seconds, RTS (EU) 2018/389 article 4(3)(d)."""
-YOUNG_HOURS: Final = 72
+COOLDOWN_HOURS: Final = 72
 """Default cool-down of new authenticators in hours."""
+COOLDOWN_SPELLINGS: Final = ("cooldown_hours", "young_hours")
+"""Names of the cool-down in a segment, the deprecated one last; a segment uses one of them."""
 RECOVERY_HOURS: Final = 24
 """Default delay of a recovery by the help desk in hours."""
 TIGHTEN: Final = 2.0
@@ -46,6 +48,7 @@ AcrName = Literal[
 RaisedAcr = Literal["urn:lamina:acr:aal1", "urn:lamina:acr:aal2", "urn:lamina:acr:aal2:phr"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 Seconds = Annotated[int, Field(ge=0, le=LONGEST_DELAY)]
+Hours = Annotated[int, Field(ge=0, le=720)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 When = Annotated[Any, WithJsonSchema(conditions.SCHEMA)]
 
@@ -212,7 +215,13 @@ class LoginEnrollment(DocumentPart):
 
 
 class Segment(DocumentPart):
-    """The rules of a segment; missing members are inherited through `extends`."""
+    """The rules of a segment; missing members are inherited through `extends`.
+
+    A document keeps the spelling of the cool-down that it was written with, as its version is the
+    hash of it: `young_hours` is read like `cooldown_hours`, and is never rewritten.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": list(COOLDOWN_SPELLINGS)}})
 
     extends: Name | None = None
     regime: Literal["standard", "psd2"] | None = None
@@ -225,7 +234,12 @@ class Segment(DocumentPart):
     subjects: Subjects | None = None
     login_enrollment: LoginEnrollment | None = None
     session_idle: Annotated[int, Field(ge=60, le=2_592_000)] | None = None
-    young_hours: Annotated[int, Field(ge=0, le=720)] | None = None
+    cooldown_hours: Hours | None = None
+    young_hours: Annotated[
+        Hours | None,
+        # Not pydantic's own mark, which would warn whenever the service reads the member.
+        Field(json_schema_extra={"deprecated": True, "description": "Use cooldown_hours."}),
+    ] = None
     recovery_hours: Annotated[int, Field(ge=1, le=168)] | None = None
     keep_sessions_on_change: bool | None = None
     bands: Bands | None = None
@@ -244,6 +258,17 @@ class Segment(DocumentPart):
         if value and BIOMETRIC & set(value):
             raise ValueError("a fallback for a biometric must not be biometric")
         return value
+
+    @model_validator(mode="after")
+    def _one_cooldown(self) -> "Segment":
+        if self.model_fields_set.issuperset(COOLDOWN_SPELLINGS):
+            raise ValueError("name cooldown_hours or young_hours, not both")
+        return self
+
+    @property
+    def cooldown(self) -> int | None:
+        """Return the cool-down in hours under either of its names; None if the segment has none."""
+        return self.young_hours if self.cooldown_hours is None else self.cooldown_hours
 
     @model_validator(mode="after")
     def _psd2(self) -> "Segment":

@@ -1,5 +1,6 @@
 """A policy that is wrong is refused with the place to mend."""
 
+import json
 from typing import get_args
 
 import pytest
@@ -79,7 +80,9 @@ RULE = "/segments/default/rules/0"
             "/segments/default/login_enrollment",
             "extra_forbidden",
         ),
-        ({"young_hours": -1}, "/segments/default/young_hours", "greater_than_equal"),
+        ({"cooldown_hours": -1}, "/segments/default/cooldown_hours", "greater_than_equal"),
+        ({"young_hours": 721}, "/segments/default/young_hours", "less_than_equal"),
+        ({"cooldown_hours": 5, "young_hours": 5}, "/segments/default", "value_error"),
         (ruled({"deny": True}, leaf("iq", "lt", 1)), f"{RULE}/when/field", "unknown_field"),
         (ruled({"deny": True}, leaf("amount", "lt", 1)), f"{RULE}/when/field", "field_not_here"),
         (ruled({"deny": True}, leaf("hour", "like", 1)), f"{RULE}/when/op", "unknown_operation"),
@@ -167,6 +170,37 @@ def test_segments_inherit_and_override():
     decision = decide(found, facts(*shown("password"), segment="child"))
     assert (decision.effect, decision.delay) == (Effect.ALLOW, 3)
     assert decide(found, facts(segment="nobody knows")).effect is Effect.DENY
+
+
+@pytest.mark.parametrize("spelling", ["cooldown_hours", "young_hours"])
+def test_a_cooldown_has_two_names_and_keeps_the_one_that_was_written(spelling):
+    """Both mean the same; the canonical form, whose hash is the version, keeps the spelling."""
+    read = parser.read(value(**{spelling: 5}))
+    assert compile_document(read).segment("default").cooldown_hours == 5
+    stored = json.loads(parser.canonical(read))
+    assert stored["segments"]["default"][spelling] == 5
+    assert len({"cooldown_hours", "young_hours"} & stored["segments"]["default"].keys()) == 1
+
+
+def test_the_version_of_a_document_with_the_former_name_stays():
+    """The hash was computed before the second name existed: stored documents keep their version."""
+    version = "ba0a1f90f6edea59604670a204903189536e31c5f4f393647b16ff7f2bd7257a"
+    assert parser.version_of(parser.read(value(young_hours=24))) == version
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"), [("young_hours", "cooldown_hours"), ("cooldown_hours", "young_hours")]
+)
+def test_a_cooldown_replaces_the_inherited_one_under_either_name(parent, child):
+    """A child may use another name than its parent; one that names none inherits."""
+    whole = value(**{parent: 5})
+    whole["segments"] |= {
+        "child": {"extends": "default", child: 0},
+        "other": {"extends": "default"},
+    }
+    found = compile_document(parser.read(whole))
+    hours = {name: found.segment(name).cooldown_hours for name in found.segments}
+    assert hours == {"default": 5, "child": 0, "other": 5}
 
 
 def test_an_unverified_email_signs_in_where_a_segment_says_so_and_it_is_warned_of():
@@ -257,4 +291,4 @@ def test_the_worked_policies_are_valid(name):
     assert whole.segment("default").deferred == (name == "bank-psd2")
     assert whole.segment("default").one_bucket == (name == "bank-psd2")
     assert whole.segment("default").session_idle == (300 if name == "bank-psd2" else None)
-    assert whole.segment("default").young_hours == 72
+    assert whole.segment("default").cooldown_hours == 72

@@ -71,6 +71,10 @@ def test_the_shipped_policy_is_the_one_of_its_schema():
     assert schema["$schema"].endswith("2020-12/schema")
     assert set(shipped().model_dump(exclude_unset=True)) <= set(schema["properties"])
     assert "oneOf" in schema["$defs"]["Rule"]["properties"]["when"]
+    segment = schema["$defs"]["Segment"]
+    assert "deprecated" not in segment["properties"]["cooldown_hours"]
+    assert segment["properties"]["young_hours"]["deprecated"] is True
+    assert segment["not"] == {"required": ["cooldown_hours", "young_hours"]}
     require_satisfiable(compile_document(shipped()), NOW_REGISTERED)
     assert len(Policy.shipped().whole.version) == 64
 

@@ -21,8 +21,9 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.login_inhabitants import Event
 from benchmarks.login_rivals import Freeman, Rules
-from benchmarks.login_worlds import STRENGTHS, Event, World
+from benchmarks.login_worlds import STRENGTHS, World
 from crypto import envelope
 from crypto.fields import FieldContext
 from crypto.keyring import KeyEncryptionKey

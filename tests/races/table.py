@@ -1,18 +1,16 @@
 """A builder of requests for each operation that changes something of a subject."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 from uuid import UUID
 
 from service.tokens.model import FLOW_GRANT
-from tests.functional.conftest import CONSENT, PASSWORD
-from tests.races.people import OTHER_PASSWORD, Person, named
+from tests.functional.conftest import CONSENT
+from tests.races import acts_of_flows  # noqa: F401 - registers its acts
+from tests.races.acts import ACTS, act, simple
+from tests.races.people import OTHER_PASSWORD, named
 from tests.races.processes import Request
 
 MUTATING = frozenset({"POST", "PATCH", "DELETE", "PUT"})
 _ONE = "/v1/subjects/{subject}"
-_ACTION = "/v1/flows/{flow}/actions/{name}"
 _AUTHENTICATOR = f"{_ONE}/authenticators/{{authenticator}}"
 NOT_OF_A_SUBJECT = {
     "/v1/keys/": "keys are the service's, and operators' acts are one at a time",
@@ -26,63 +24,12 @@ NOT_OF_A_SUBJECT = {
 """Beginnings of paths that concern no subject, and why."""
 
 
-class Operation(NamedTuple):
-    """A method and a path as the table of routes has them."""
-
-    method: str
-    path: str
-
-
-Build = Callable[[Person], Callable[[], Request]]
-"""Makes what the requests need, for one person; then one request after the other."""
-
-
-@dataclass(frozen=True)
-class Act:
-    """One way to use an operation.
-
-    Args:
-        feature: Acts of one feature race in the short form.
-        most: How many of any number at once may succeed; None for all.
-        guesses: Of which guesses at one limit it is, where a refusal was a check; else empty.
-    """
-
-    name: str
-    operation: Operation
-    feature: str
-    build: Build
-    most: int | None = None
-    guesses: str = ""
-
-
-ACTS: dict[str, Act] = {}
-
-
-def act(method, path, feature, name, **more):
-    """Register the builder of an act."""
-
-    def registered(build):
-        ACTS[name] = Act(name, Operation(method, path), feature, build, **more)
-        return build
-
-    return registered
-
-
-def _always(make):
-    """Return a builder that needs nothing made before."""
-    return lambda person: lambda: make(person)
-
-
-def _simple(method, path, feature, name, make, **more):
-    ACTS[name] = Act(name, Operation(method, path), feature, _always(make), **more)
-
-
 def _other(person):
     return f"{person.name}-other"
 
 
 # ------------------------------------------------------------------ accounts
-_simple(
+simple(
     "POST",
     "/v1/subjects",
     "identifiers",
@@ -90,35 +37,35 @@ _simple(
     lambda p: p.world.request("POST", "/v1/subjects", {"identifiers": {"username": _other(p)}}),
     most=1,
 )
-_simple(
+simple(
     "POST",
     "/v1/subjects/lookup",
     "identifiers",
     "lookup",
     lambda p: p.world.request("POST", "/v1/subjects/lookup", {"identifier": _other(p)}),
 )
-_simple(
+simple(
     "PATCH",
     _ONE,
     "identifiers",
     "rename",
     lambda p: p.request("PATCH", "", {"identifiers": {"username": _other(p)}}),
 )
-_simple(
+simple(
     "PATCH",
     _ONE,
     "identifiers",
     "rename back",
     lambda p: p.request("PATCH", "", {"identifiers": {"username": p.name}}),
 )
-_simple(
+simple(
     "PATCH",
     _ONE,
     "identifiers",
     "another address",
     lambda p: p.request("PATCH", "", {"identifiers": {"email": f"{p.name}@example.org"}}),
 )
-_simple(
+simple(
     "PATCH",
     _ONE,
     "identifiers",
@@ -126,7 +73,7 @@ _simple(
     lambda p: p.request("PATCH", "", {"profile": {"name": "Alice"}}),
 )
 _VERIFICATION = f"{_ONE}/identifiers/{{name}}/verification"
-_simple(
+simple(
     "POST",
     _VERIFICATION,
     "verification",
@@ -157,28 +104,28 @@ def _granted_change(person):
 
 # ------------------------------------------------------------------ consents, suspensions
 for _purpose in ("face", "behavior"):
-    _simple(
+    simple(
         "POST",
         f"{_ONE}/consents",
         "consents",
         f"consent to {_purpose}",
         lambda p, purpose=_purpose: p.request("POST", "/consents", CONSENT | {"purpose": purpose}),
     )
-    _simple(
+    simple(
         "DELETE",
         f"{_ONE}/consents/{{purpose}}",
         "consents",
         f"withdraw {_purpose}",
         lambda p, purpose=_purpose: p.request("DELETE", f"/consents/{purpose}"),
     )
-_simple(
+simple(
     "POST",
     f"{_ONE}/suspensions",
     "suspensions",
     "suspend",
     lambda p: p.request("POST", "/suspensions", {"capability": "login", "reason": "fraud"}),
 )
-_simple(
+simple(
     "DELETE",
     f"{_ONE}/suspensions/{{capability}}",
     "suspensions",
@@ -200,7 +147,7 @@ for _kind, _body in {
     "recovery_codes": {"type": "recovery_codes"},
     "face": {"type": "face"},
 }.items():
-    _simple(
+    simple(
         "POST",
         f"{_ONE}/authenticators",
         "authenticators",
@@ -266,21 +213,21 @@ def _score_face(person):
 
 
 # ------------------------------------------------------------------ behavior
-_simple(
+simple(
     "POST",
     f"{_ONE}/behavior/score",
     "behavior",
     "score typing",
     lambda p: p.request("POST", "/behavior/score", {"behavior": p.sample()}),
 )
-_simple(
+simple(
     "POST",
     f"{_ONE}/behavior/samples",
     "behavior",
     "import typing",
     lambda p: p.request("POST", "/behavior/samples", {"samples": [p.sample()]}),
 )
-_simple(
+simple(
     "DELETE",
     f"{_ONE}/behavior",
     "behavior",
@@ -352,92 +299,9 @@ def _begin_enrollment(person):
     return lambda: person.world.request("POST", "/v1/flows", body)
 
 
-# ------------------------------------------------------------------ flows
-def _begin(person, kind="login"):
-    body = {"kind": kind, "identifier": person.name}
-    return person.world.request("POST", "/v1/flows", body)
-
-
-_simple("POST", "/v1/flows", "flows", "begin a login", _begin)
-_simple("POST", "/v1/flows", "flows", "begin a recovery", lambda p: _begin(p, "recovery"))
-
-
-@act("DELETE", "/v1/flows/{flow}", "flows", "cancel a flow")
-def _cancel(person):
-    flow = _shared(person)
-    path = f"/v1/flows/{flow['id']}"
-    return lambda: person.world.request("DELETE", path, Flow_Token=flow["flow_token"])
-
-
-def _shared(person):
-    """Return the flow that several acts of a person meet in."""
-    if "shared" not in vars(person):
-        person.shared = person.proven()
-    return person.shared
-
-
-def _each(person, begin, name, body):
-    """Return a builder of requests, each in a flow of its own."""
-    flows = iter([begin() for _ in range(person.count)])
-    return lambda: person.acting(next(flows), name, body())
-
-
-@act("POST", _ACTION, "factors", "right password")
-def _password(person):
-    return _each(person, person.begin, "password", lambda: {"password": PASSWORD})
-
-
-@act("POST", _ACTION, "factors", "wrong password", guesses="attempts")
-def _wrong_password(person):
-    return _each(person, person.begin, "password", lambda: {"password": "not the right one"})
-
-
-@act("POST", _ACTION, "factors", "same totp", most=1)
-def _totp(person):
-    body = {"code": person.code(person.totp)}
-    return _each(person, person.proven, "totp", lambda: body)
-
-
-@act("POST", _ACTION, "factors", "wrong totp", guesses="attempts")
-def _wrong_totp(person):
-    body = {"code": person.wrong(person.totp)}
-    return _each(person, person.proven, "totp", lambda: body)
-
-
-@act("POST", _ACTION, "factors", "same recovery code", most=1)
-def _recovery_code(person):
-    body = {"code": person.codes.pop()}
-    return _each(person, person.proven, "recovery_code", lambda: body)
-
-
-@act("POST", _ACTION, "help desk", "same help desk code", most=1)
-def _help_desk(person):
-    body = {"code": person.desk_code}
-    return _each(person, person.recovering, "help_desk", lambda: body)
-
-
-@act("POST", _ACTION, "help desk", "wrong help desk code", guesses="attempts")
-def _wrong_help_desk(person):
-    assert person.desk_code
-    body = {"code": "0000-0000-0000-0000"}
-    return _each(person, person.recovering, "help_desk", lambda: body)
-
-
-@act("POST", _ACTION, "flows", "complete one flow", most=1)
-def _complete(person):
-    flow, body = _shared(person), {"code": person.codes.pop()}
-    return lambda: person.acting(flow, "recovery_code", body)
-
-
-@act("POST", _ACTION, "flows", "go back in one flow")
-def _back(person):
-    flow = _shared(person)
-    return lambda: person.acting(flow, "back", {})
-
-
 # ------------------------------------------------------------------ privacy
-_simple("DELETE", _ONE, "privacy", "erase", lambda p: p.request("DELETE"), most=1)
-_simple(
+simple("DELETE", _ONE, "privacy", "erase", lambda p: p.request("DELETE"), most=1)
+simple(
     "HOST",
     "subjects hold",
     "privacy",

@@ -6,9 +6,10 @@ from collections import Counter
 import pytest
 
 from service.app import create_app
+from tests.races.acts import Operation
 from tests.races.checks import mark, state, violations
 from tests.races.people import Person
-from tests.races.table import ACTS, MUTATING, NOT_OF_A_SUBJECT, Operation, requests
+from tests.races.table import ACTS, MUTATING, NOT_OF_A_SUBJECT, requests
 
 AT_ONCE = 20
 IN_ORDER = 6

@@ -12,41 +12,16 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.domain.clock import FrozenClock
-from service.domain.errors import SetupError
 from service.notifications.actions.webhooks import Endpoint
-from service.notifications.model import CODE, RECOVERY_CODE, Message, Undelivered
+from service.notifications.model import CODE, Undelivered
 from service.notifications.senders import deadline
 from service.notifications.senders.http import Poster, SmsSender, WebhookSender
 from service.notifications.senders.smtp import ConsoleSender, Letters, SmtpSender, server
-from service.notifications.texts.templates import Texts
 from tests.letterbox import USER, WORD, certificate, letterbox, listener, posted
-
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-CLOCK = FrozenClock(NOW)
-TEXTS = Texts("Bank & Co", "en")
-
-
-def message(kind=CODE, to="alice@example.com", locale="", target="email", **more):
-    """Return a message."""
-    payload = {"to": to, "code": "12345678"} | more
-    return Message(
-        id=uuid.UUID(int=7),
-        delivery=uuid.UUID(int=8),
-        kind=kind,
-        at=NOW,
-        until=NOW + timedelta(minutes=10),
-        target=target,
-        attempts=1,
-        subject=None,
-        client=None,
-        locale=locale,
-        payload=payload,
-    )
+from tests.messages import CLOCK, NOW, TEXTS, message
 
 
 def sender(port, query="", scheme="smtp", user="", texts=TEXTS, alarmed=()):
@@ -93,24 +68,6 @@ def test_a_mail_arrives_as_it_should(tmp_path):
     assert letter["Auto-Submitted"] == "auto-generated"
     assert letter["Date"] == "Tue, 24 Nov 2026 12:00:00 +0000"
     assert "    12345678\n" in letter.get_content().replace("\r\n", "\n")
-
-
-@pytest.mark.parametrize(
-    ("locale", "said"),
-    [
-        ("zh", "验证码"),
-        ("zh-CN", "验证码"),
-        ("zh_Hans_SG", "验证码"),
-        ("en-GB", "your code"),
-        ("de-AT", "your code"),
-        ("", "your code"),
-        ("x" * 35, "your code"),
-    ],
-)
-def test_the_language_is_the_persons(locale, said):
-    """The nearest that there is, else the one that was set."""
-    assert said.lower() in TEXTS.of(message(locale=locale)).body.lower()
-    assert TEXTS.of(message(locale=locale)).sms.count("12345678") == 1
 
 
 def tls(place):
@@ -342,65 +299,3 @@ def test_a_text_message_goes_to_its_adapter():
         "text": "12345678 is your Bank & Co code, valid for 10 minutes. Never tell it to anyone.",
     }
     assert got[0][1]["webhook-signature"].startswith("v1,")
-
-
-def test_an_operators_texts_take_the_place_of_ours(tmp_path):
-    """One kind in one language, or a language of its own; what is not said stays as it was."""
-    entry = '["identifier.verification"]\nsubject = "{0}"\nbody = "{0} $code"\nsms = "{0} $code"\n'
-    (tmp_path / "en.toml").write_text(entry.format("Yours for $$1"))
-    (tmp_path / "de.toml").write_text(entry.format("Ihr Code"))
-    texts = Texts("Bank", "de", tmp_path)
-    assert texts.of(message(locale="en")).subject == "Yours for $1"
-    assert texts.of(message(locale="de-AT")).body == "Ihr Code 12345678"
-    assert texts.of(message(locale="fr")).subject == "Ihr Code"
-    assert "suspended" in texts.of(message("subject.suspended", locale="de")).subject
-    assert "changed" in texts.of(message("something.new")).body
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("en", "=", "is not TOML"),
-        ("English!", "", "language"),
-        ("en", "[nothing]", "nothing"),
-        ("en", '["alarm"]\nsubject = "x"', "body sms subject"),
-        ("en", '["alarm"]\nsubject = "$password"\nbody = "x"\nsms = "x"', "$password"),
-        ("en", '["alarm"]\nsubject = "5 $"\nbody = "x"\nsms = "x"', "$$"),
-        ("en", "fields = 3", "fields"),
-        ("en", '["fields"]\nemail = 3', "fields"),
-        ("en", '["alarm"]\nsubject = " "\nbody = "x"\nsms = "x"', "alarm.subject"),
-    ],
-)
-def test_texts_that_cannot_be_stop_the_start(tmp_path, name, text, said):
-    """The error names the file and what to mend."""
-    (tmp_path / f"{name}.toml").write_text(text)
-    with pytest.raises(SetupError) as refused:
-        Texts("Bank", "en", tmp_path)
-    assert said in refused.value.detail
-    assert f"{name}.toml" in refused.value.detail
-
-
-def test_both_languages_say_all_of_it():
-    """Every kind has a text of its own in each language, and a language that is not there says."""
-    kinds = {
-        CODE,
-        "identifier.claimed",
-        "identifier.changed",
-        "identifier.lapsed",
-        "subject.suspended",
-        "authenticator.enrolled",
-        "authenticator.revoked",
-        "subject.export_requested",
-        "subject.recovery_asked",
-        "subject.recovery_approved",
-        RECOVERY_CODE,
-        "subject.recovery_stopped",
-        "subject.recovered",
-    }
-    for locale in ("en", "zh-Hans"):
-        texts = [TEXTS.of(message(kind, locale=locale, field="email")) for kind in sorted(kinds)]
-        assert len({text.subject for text in texts}) == len(kinds)
-        assert all(text.body and text.sms and "$" not in text.body for text in texts)
-    with pytest.raises(SetupError) as refused:
-        Texts("Bank", "tlh")
-    assert "LAMINA_LANGUAGE" in refused.value.detail

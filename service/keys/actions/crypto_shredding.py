@@ -12,9 +12,9 @@ from service.domain.errors import Conflict
 from service.domain.ids import new_id
 from service.keys.actions.record_signing import RecordKeys
 from service.keys.ledger import Entry
-from service.keys.store import hierarchy as store
+from service.keys.store import erasures as store
 from service.keys.store import rotation
-from service.keys.store.hierarchy import Canary, LegalHold, Tombstone
+from service.keys.store.erasures import Canary, LegalHold, Tombstone
 from service.store.engine import Tx
 from service.store.fields import sealed_tables
 

@@ -27,6 +27,7 @@ from service.domain.clock import Clock, rfc3339
 from service.domain.ids import new_id, service_owner
 from service.keys.actions.unit_keys import UnitKeys
 from service.keys.model import REFRESH, IndexStatus, KekStatus, key_name
+from service.keys.store import erasures
 from service.keys.store import hierarchy as store
 from service.store.engine import Tx
 from service.store.sealed import KeyName, Peers, data_key_name, opened_keys
@@ -138,7 +139,7 @@ class KeyStore:
         self._statuses = statuses
         self._generations = store.generations(session)
         self._index = {row.version: row.status for row in store.index_keys(session)}
-        self._canaries = store.canaries(session)
+        self._canaries = erasures.canaries(session)
         self._kept, self._newest = {}, {}
         self._purposes, self._row_keys = {}, {}
         self._read_at = self._clock.now()

@@ -16,6 +16,7 @@ from service.domain.ids import new_id
 from service.policy import store
 from service.policy.actions import repository
 from service.policy.actions.parsing import shipped
+from service.policy.model import bands as bands_of
 from service.policy.model import engine, parser, replay
 from service.policy.model.compiler import Whole
 from service.policy.model.decision import Decision, Facts
@@ -130,7 +131,7 @@ class Policies:
         """Return the risk band of signals outside a flow, by the current thresholds."""
         tighten = value_at(self._live.tighten, self._clock.now())
         bands = self._live.active.segment(segment).bands
-        return engine.band(bands, engine.total(assessments), tighten)
+        return bands_of.band(bands, bands_of.total(assessments), tighten)
 
     def record(self, tx: Tx, subject: UUID, judged: Judged) -> None:
         """Store a decision about a subject with its facts."""

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from service.domain.assurance import Acr, Evidence, Kind
 from service.domain.errors import BadInput
 from service.policy.actions.parsing import parse
+from service.policy.model.bands import band, total
 from service.policy.model.decision import Effect, Facts
-from service.policy.model.engine import band, highest, total, unmet
+from service.policy.model.engine import highest, unmet
 from service.risk.model import Assessment, Band
 from tests.policies import Policy
 

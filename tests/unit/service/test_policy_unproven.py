@@ -6,10 +6,11 @@ from random import Random
 import pytest
 
 from service.domain.assurance import Acr
+from service.policy.model.bands import band, total
 from service.policy.model.compiler import warnings
 from service.policy.model.decision import Effect
 from service.policy.model.document import Bands, ProbabilityBands
-from service.policy.model.engine import band, decide, total
+from service.policy.model.engine import decide
 from service.policy.model.replay import decision_to_json
 from service.risk.model import Assessment, Band
 from tests.depth import depth

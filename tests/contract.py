@@ -56,19 +56,7 @@ UNFINISHED = frozenset(
         "reindex_digests",
         "verify_sealed_values",
         "get_job",
-        "list_policies",
-        "get_policy",
-        "get_policy_schema",
-        "draft_policy",
-        "delete_policy",
-        "validate_policy",
         "backtest_policy",
-        "shadow_policy",
-        "activate_policy",
-        "rollback_policy",
-        "get_risk_parameters",
-        "set_risk_parameters",
-        "clear_subject_risk",
     }
 )
 """Operations whose responses or problem codes are not described yet: none may join them."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Final, NoReturn, ParamSpec
 from uuid import UUID
 
 import click
@@ -137,7 +137,7 @@ def show(value: object, *, as_json: bool, text: str = "") -> None:
         click.echo(text)
 
 
-def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
+def show_rows(rows: Sequence[Mapping[str, object]], *, as_json: bool, empty: str) -> None:
     """Print rows as JSON or as a table."""
     if as_json:
         show(list(rows), as_json=True)

@@ -1,10 +1,10 @@
 """`lamina policy`: draft, validate, backtest, activate and roll back policies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -100,7 +100,7 @@ def listing(*, as_json: bool) -> None:
     with reading() as desk:
         lives = desk.lives
         with desk.store.transaction(read=True) as tx:
-            rows = [{name: row[name] for name in _SHOWN} for row in lives.listing(tx)]
+            rows = [_shown(row) for row in lives.listing(tx)]
     show_rows(rows, as_json=as_json, empty="no policies yet")
 
 
@@ -185,7 +185,7 @@ def replay(days: int | None, *, as_json: bool) -> None:
     from service.app import open_container
 
     test = _run(open_container(settings()), None, days)
-    same = sum(row["decisions"] for row in test.table.listing()) - len(test.different)
+    same = test.table.decisions - len(test.different)
     found = {
         "reproduced": same,
         "different": test.different[:100],
@@ -340,6 +340,9 @@ def _confirmed(*, yes: bool) -> None:
         raise SetupError("not_confirmed", detail)
 
 
-def _done(view: dict[str, Any], *, as_json: bool) -> None:
-    shown = {name: view[name] for name in _SHOWN}
-    show(shown, as_json=as_json, text=f"{view['version']} {view['name']}: {view['status']}")
+def _shown(view: Mapping[str, object]) -> dict[str, object]:
+    return {name: view[name] for name in _SHOWN}
+
+
+def _done(view: Mapping[str, object], *, as_json: bool) -> None:
+    show(_shown(view), as_json=as_json, text=f"{view['version']} {view['name']}: {view['status']}")

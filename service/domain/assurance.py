@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final, TypedDict
 from uuid import UUID
 
 
@@ -55,6 +55,22 @@ def parse_acr(values: str) -> Acr:
     return max(acr for acr in found if acr is not None)
 
 
+class EvidenceJson(TypedDict):
+    """Evidence as JSON values, in the form of stored decisions."""
+
+    subject: str
+    flow: str
+    factor: str
+    authenticator: str
+    kind: str
+    amr: list[str]
+    at: str
+    user_verified: bool
+    phishing_resistant: bool
+    endpoint_authenticated: bool
+    llr: float | None
+
+
 @dataclass(kw_only=True, frozen=True, slots=True)
 class Evidence:
     """The result of one verified factor: subject, authenticator and time."""
@@ -74,7 +90,7 @@ class Evidence:
     endpoint_authenticated: bool = False
     llr: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> EvidenceJson:
         """Return the members as JSON values, in the form of stored decisions."""
         return {
             "subject": str(self.subject),
@@ -91,17 +107,20 @@ class Evidence:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Evidence":
+    def from_json(cls, value: EvidenceJson) -> "Evidence":
         """Build the evidence from the output of `to_json`."""
         return cls(
-            **value
-            | {
-                "subject": UUID(value["subject"]),
-                "authenticator": UUID(value["authenticator"]),
-                "kind": Kind(value["kind"]),
-                "amr": tuple(value["amr"]),
-                "at": datetime.fromisoformat(value["at"]),
-            }
+            subject=UUID(value["subject"]),
+            flow=value["flow"],
+            factor=value["factor"],
+            authenticator=UUID(value["authenticator"]),
+            kind=Kind(value["kind"]),
+            amr=tuple(value["amr"]),
+            at=datetime.fromisoformat(value["at"]),
+            user_verified=value["user_verified"],
+            phishing_resistant=value["phishing_resistant"],
+            endpoint_authenticated=value["endpoint_authenticated"],
+            llr=value["llr"],
         )
 
 

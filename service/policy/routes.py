@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -10,21 +10,34 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from service.domain import figures
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault
+from service.domain.formats import JsonObject
 from service.policy.actions.documents import PLACES, Lives, loosening
 from service.policy.actions.subject_risk import SubjectRisks
 from service.policy.model import document, parser
+from service.policy.views import PolicySummary, PolicyView, RiskParameters, ValidatedPolicy
 from service.store.engine import Store, Tx
 from service.web.call import Call, Reply, accepted
 from service.web.operation import delete, get, patch, post
+from service.web.paging import Page
 
 Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
-Queue = Callable[[Tx, str, Mapping[str, Any], str], Mapping[str, Any]]
+Queue = Callable[[Tx, str, Mapping[str, object], str], Mapping[str, object]]
 Hold = Callable[[Tx, UUID], bool]
 _ONE = "/v1/policies/{version}"
 ACT = "policy.activate"
 BACKTEST = "policy.backtest"
 """Kind of the job that compares a document with stored decisions."""
 _MOST = 10_000
+_ONE_DOCUMENT = ("404 policy_not_found",)
+_APPROVED = (
+    "403 approval_mismatch",
+    "403 approval_of_others",
+    "404 approval_not_found",
+    "409 approval_decided",
+    "409 approval_void",
+    "410 approval_expired",
+)
+"""How the use of an approval is refused."""
 
 
 class Draft(BaseModel):
@@ -32,7 +45,7 @@ class Draft(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    document: dict[str, Any]
+    document: dict[str, object]
 
 
 class Shadowing(BaseModel):
@@ -103,25 +116,33 @@ class PolicyRoutes:
         self._consume = consume
         self._hold = hold
 
-    @get("/v1/policies", scope="policy:read", paged=True)
-    def list_policies(self, call: Call) -> Mapping[str, Any]:
+    @get("/v1/policies", scope="policy:read", paged=True, answer=Page[PolicySummary])
+    def list_policies(self, call: Call) -> Page[PolicySummary]:
         """List the policy documents, newest first."""
         with self._database.transaction(read=True) as tx:
             return self._lives.page(tx, call.page)
 
-    @get(_ONE, scope="policy:read")
-    def get_policy(self, call: Call) -> Mapping[str, Any]:
+    @get(_ONE, scope="policy:read", answer=PolicyView, problems=(*_ONE_DOCUMENT,))
+    def get_policy(self, call: Call) -> PolicyView:
         """Show a policy document, and how it did as a shadow."""
         with self._database.transaction(read=True) as tx:
             return self._lives.show(tx, call.path["version"])
 
-    @get("/v1/policy-schema", scope="policy:read")
-    def get_policy_schema(self, _call: Call) -> Mapping[str, Any]:
+    @get("/v1/policy-schema", scope="policy:read", answer=JsonObject)
+    def get_policy_schema(self, _call: Call) -> dict[str, object]:
         """The JSON Schema of a policy document."""
         return document.schema()
 
-    @post("/v1/policies", scope="policy:write", body=Draft, status=201, idempotent=True)
-    def draft_policy(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        "/v1/policies",
+        scope="policy:write",
+        body=Draft,
+        status=201,
+        idempotent=True,
+        answer=PolicyView,
+        problems=("409 too_many_drafts", "422 bad_policy"),
+    )
+    def draft_policy(self, call: Call) -> PolicyView:
         """Draft a policy document."""
         wanted = call.read(Draft)
         try:
@@ -131,14 +152,25 @@ class PolicyRoutes:
         except BadInput as error:
             raise BadInput(*(_below(fault) for fault in error.faults), code=error.code) from None
 
-    @delete(_ONE, scope="policy:write", status=204)
+    @delete(
+        _ONE,
+        scope="policy:write",
+        status=204,
+        problems=(*_ONE_DOCUMENT, "409 policy_in_use", "409 policy_moved"),
+    )
     def delete_policy(self, call: Call) -> None:
         """Delete a policy document that was never active."""
         with self._database.transaction() as tx:
             self._lives.delete(tx, call.path["version"], call.by.actor)
 
-    @post(f"{_ONE}/validate", scope="policy:write", idempotent=True)
-    def validate_policy(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        f"{_ONE}/validate",
+        scope="policy:write",
+        idempotent=True,
+        answer=ValidatedPolicy,
+        problems=(*_ONE_DOCUMENT, "409 policy_changed", "422 bad_policy"),
+    )
+    def validate_policy(self, call: Call) -> ValidatedPolicy:
         """Check that a policy can be satisfied here."""
         with self._database.transaction() as tx:
             return self._lives.validate(tx, call.path["version"], call.by.actor)
@@ -150,7 +182,7 @@ class PolicyRoutes:
         status=202,
         idempotent=True,
     )
-    def backtest_policy(self, call: Call) -> Reply[Mapping[str, Any]]:
+    def backtest_policy(self, call: Call) -> Reply[Mapping[str, object]]:
         """Compare a policy with stored decisions, as a job.
 
         The report of the job holds the comparison.
@@ -166,8 +198,20 @@ class PolicyRoutes:
             job = self._queue(tx, BACKTEST, params, call.by.actor)
         return accepted(job, job["id"])
 
-    @post(f"{_ONE}/shadow", scope="policy:write", body=Shadowing, idempotent=True)
-    def shadow_policy(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        f"{_ONE}/shadow",
+        scope="policy:write",
+        body=Shadowing,
+        idempotent=True,
+        answer=PolicyView,
+        problems=(
+            *_ONE_DOCUMENT,
+            "409 policy_active",
+            "409 policy_moved",
+            "409 policy_not_validated",
+        ),
+    )
+    def shadow_policy(self, call: Call) -> PolicyView:
         """Evaluate a policy in shadow of the active one.
 
         With `enabled` false, it is no longer evaluated.
@@ -177,8 +221,23 @@ class PolicyRoutes:
             version, actor = call.path["version"], call.by.actor
             return self._lives.shadow(tx, version, actor, on=wanted.enabled)
 
-    @post(f"{_ONE}/activate", scope="policy:write", body=Approved, idempotent=True)
-    def activate_policy(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        f"{_ONE}/activate",
+        scope="policy:write",
+        body=Approved,
+        idempotent=True,
+        answer=PolicyView,
+        problems=(
+            *_ONE_DOCUMENT,
+            *_APPROVED,
+            "409 policy_active",
+            "409 policy_changed",
+            "409 policy_moved",
+            "409 policy_not_validated",
+            "422 bad_policy",
+        ),
+    )
+    def activate_policy(self, call: Call) -> PolicyView:
         """Activate a policy, with another operator's approval."""
         wanted = call.read(Approved)
         with self._database.transaction() as tx:
@@ -187,8 +246,23 @@ class PolicyRoutes:
             actor = self._consume(tx, call.by, wanted.approval, ACT, version, {})
             return self._lives.activate(tx, version, actor)
 
-    @post(f"{_ONE}/rollback", scope="policy:write", body=Approved, idempotent=True)
-    def rollback_policy(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        f"{_ONE}/rollback",
+        scope="policy:write",
+        body=Approved,
+        idempotent=True,
+        answer=PolicyView,
+        problems=(
+            *_ONE_DOCUMENT,
+            *_APPROVED,
+            "409 policy_changed",
+            "409 policy_first",
+            "409 policy_moved",
+            "409 policy_not_active",
+            "422 bad_policy",
+        ),
+    )
+    def rollback_policy(self, call: Call) -> PolicyView:
         """Reactivate the previous policy, with another operator's approval.
 
         The document that was active before this one becomes active.
@@ -199,14 +273,25 @@ class PolicyRoutes:
             actor = self._consume(tx, call.by, wanted.approval, ACT, f"rollback {version}", {})
             return self._lives.rollback(tx, version, actor)
 
-    @get("/v1/risk-parameters", scope="policy:read")
-    def get_risk_parameters(self, _call: Call) -> Mapping[str, Any]:
+    @get(
+        "/v1/risk-parameters",
+        scope="policy:read",
+        answer=RiskParameters,
+        problems=("404 policy_not_found",),
+    )
+    def get_risk_parameters(self, _call: Call) -> RiskParameters:
         """Show the live risk parameters."""
         with self._database.transaction(read=True) as tx:
             return self._lives.parameters(tx)
 
-    @patch("/v1/risk-parameters", scope="policy:write", body=Parameters)
-    def set_risk_parameters(self, call: Call) -> Mapping[str, Any]:
+    @patch(
+        "/v1/risk-parameters",
+        scope="policy:write",
+        body=Parameters,
+        answer=RiskParameters,
+        problems=(*_APPROVED, "403 approval_required", "404 policy_not_found", "409 policy_moved"),
+    )
+    def set_risk_parameters(self, call: Call) -> RiskParameters:
         """Set the live risk parameters.
 
         A shift of the thresholds to the looser side takes an approval.
@@ -228,7 +313,12 @@ class PolicyRoutes:
                 approved=approved,
             )
 
-    @delete("/v1/subjects/{subject}/risk", scope="policy:write", status=204)
+    @delete(
+        "/v1/subjects/{subject}/risk",
+        scope="policy:write",
+        status=204,
+        problems=("404 risk_not_found",),
+    )
     def clear_subject_risk(self, call: Call) -> None:
         """Clear the risk held against a subject."""
         subject = call.id("subject", "subject")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict
 from uuid import UUID
 
 import orjson
@@ -20,10 +20,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import service_owner, subject_owner
+from service.policy.model.threshold_shift import ShiftJson
 from service.store.authentic import delete_rows, insert_once, record
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 from service.store.personal_data import Personal, anybody, by_actor, without
 from service.store.sealed import (
     encrypted_bytes,
@@ -37,7 +38,7 @@ from service.store.shapes import Noted, shape_of
 _OWNER: Final = service_owner("policies")
 
 
-def explained(raw: bytes) -> dict[str, Any]:
+def explained(raw: bytes) -> dict[str, object]:
     """Return the facts and reasons of a decision for an export, without the weights of signals."""
     content = orjson.loads(raw)
     facts, outcome = content["facts"], content["outcome"]
@@ -54,6 +55,42 @@ def explained(raw: bytes) -> dict[str, Any]:
             for code, signal, _, detail in outcome["reasons"]
         ],
     }
+
+
+class PolicyStateContent(TypedDict):
+    """The sealed content of the policy state.
+
+    `history` lists former active versions, oldest first. `tighten` is the current threshold shift,
+    `agreed` the last one that two operators agreed on.
+    """
+
+    active: str
+    history: list[str]
+    shadow: str | None
+    tighten: ShiftJson | None
+    agreed: NotRequired[ShiftJson]
+
+
+class HeldRisk(TypedDict):
+    """The sealed content of the risk held against a subject, in nats, 0 or below."""
+
+    llr: float
+    codes: list[str]
+    policy: str
+
+
+class NewDecision(TypedDict):
+    """The plain columns of a decision."""
+
+    id: UUID
+    subject_id: UUID
+    at: datetime
+    policy: str
+    segment: str
+    purpose: str
+    effect: str
+    shadow: str | None
+    shadow_change: str | None
 
 
 class PolicyDocument(Base):
@@ -190,7 +227,7 @@ def starting(tx: Tx, prefix: str) -> Sequence[PolicyDocument]:
     return tx.scalars(query.limit(2)).all()
 
 
-def state(tx: Tx) -> tuple[int, dict[str, Any]] | None:
+def state(tx: Tx) -> tuple[int, PolicyStateContent] | None:
     """Return the revision and content of the policy state; None in a new database."""
     row = tx.execute(_STATE).first()
     if row is None:
@@ -205,13 +242,13 @@ def revision(tx: Tx) -> int | None:
     return found
 
 
-def first_state(tx: Tx, content: dict[str, Any], now: datetime) -> bool:
+def first_state(tx: Tx, content: PolicyStateContent, now: datetime) -> bool:
     """Insert the first state; return False if another process did."""
     values = {"id": STATE_ID, "revision": 1, "changed_at": now, "state": _seal(tx, 1, content)}
     return insert_once(tx, model=PolicyState, values=values)
 
 
-def replace_state(tx: Tx, old: int, content: dict[str, Any], now: datetime) -> bool:
+def replace_state(tx: Tx, old: int, content: PolicyStateContent, now: datetime) -> bool:
     """Replace the state; return False if another request did first."""
     statement = (
         update(_STATES)
@@ -226,7 +263,7 @@ def replace_state(tx: Tx, old: int, content: dict[str, Any], now: datetime) -> b
     return True
 
 
-def _seal(tx: Tx, number: int, content: dict[str, Any]) -> bytes:
+def _seal(tx: Tx, number: int, content: PolicyStateContent) -> bytes:
     return seal_value(tx, "service", _state_context(number), orjson.dumps(content))
 
 
@@ -236,13 +273,13 @@ def _state_context(number: int) -> FieldContext:
     )
 
 
-def add_decision(tx: Tx, values: dict[str, Any], facts: bytes) -> None:
+def add_decision(tx: Tx, values: NewDecision, facts: bytes) -> None:
     """Store a decision with its facts sealed under the subject's key."""
     owner = subject_owner(values["subject_id"])
     context = FieldContext(
         table="policy_decision", column="facts", owner=owner, row=values["id"], extra=b""
     )
-    tx.execute(_INSERT, values | {"facts": seal_value(tx, "factor", context, facts)})
+    tx.execute(_INSERT, {**values, "facts": seal_value(tx, "factor", context, facts)})
 
 
 def decisions(
@@ -265,7 +302,7 @@ def count_decisions(tx: Tx, since: datetime | None) -> int:
     return int(tx.execute(query).scalar() or 0)
 
 
-def shadow_counts(tx: Tx, version: str) -> Sequence[Any]:
+def shadow_counts(tx: Tx, version: str) -> Sequence[AnyRow]:
     """Count decisions and people by segment and by the change in the shadow's decision."""
     columns = (_DECISIONS.c.segment, _DECISIONS.c.shadow_change)
     counts = (
@@ -287,18 +324,17 @@ def forget_decisions(tx: Tx, subject: UUID) -> int:
     return len(tx.execute(gone.returning(_DECISIONS.c.id)).all())
 
 
-def risk(tx: Tx, subject: UUID) -> dict[str, Any] | None:
+def risk(tx: Tx, subject: UUID) -> HeldRisk | None:
     """Return the risk held against a subject."""
     row = tx.execute(_RISK, {"b_s": subject}).first()
     if row is None or row.risk is None:
         return None
     opened = open_value(tx, "factor", _risk_context(subject, row.id), row.risk)
-    return dict(orjson.loads(opened))
+    found: HeldRisk = orjson.loads(opened)
+    return found
 
 
-def hold_risk(
-    tx: Tx, *, number: UUID, subject: UUID, content: dict[str, Any], now: datetime
-) -> None:
+def hold_risk(tx: Tx, *, number: UUID, subject: UUID, content: HeldRisk, now: datetime) -> None:
     """Store the risk of a subject, replacing the previous one."""
     drop_risk(tx, subject)
     sealed = seal_value(tx, "factor", _risk_context(subject, number), orjson.dumps(content))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Result, Table, event, text
+from sqlalchemy import Connection, Engine, Result, Row, Select, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -26,6 +26,10 @@ from service.store.connecting import make_engine as make_engine  # noqa: PLC0414
 from service.store.sealed import FieldSealer, seal_before_flush, use_sealer
 
 Tx = Session
+AnyRow = Row[Any]
+"""A row of named columns, of a statement that is built at run time."""
+AnySelect = Select[Any]
+"""A statement that is built at run time, from the columns of a table or of its MAC."""
 _Result = TypeVar("_Result")
 ENDINGS: Final = "lamina_endings"
 """Key in `Session.info` of the callbacks that run at the end of a transaction."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -13,7 +13,7 @@ from service.policy import store
 from service.policy.actions import repository
 from service.policy.model import engine, replay
 from service.policy.model.compiler import Whole
-from service.policy.model.replay import Table
+from service.policy.model.replay import StoredDecision, Table
 from service.policy.store import PolicyDecision
 from service.store.engine import Tx
 
@@ -34,7 +34,7 @@ class Backtest:
         self._before: UUID | None = None
         self._by_version: dict[str, Whole | None] = {}
         self.table = Table()
-        self.different: list[dict[str, Any]] = []
+        self.different: list[dict[str, str]] = []
 
     def total(self, tx: Tx) -> int:
         """Return the number of decisions to evaluate."""
@@ -51,7 +51,7 @@ class Backtest:
 
     def _opened(
         self, rows: list[PolicyDecision]
-    ) -> Iterator[tuple[PolicyDecision, dict[str, Any]]]:
+    ) -> Iterator[tuple[PolicyDecision, StoredDecision]]:
         for row in rows:
             try:
                 opened = row.facts
@@ -63,7 +63,7 @@ class Backtest:
             else:
                 yield row, orjson.loads(opened)
 
-    def _again(self, tx: Tx, row: PolicyDecision, content: dict[str, Any]) -> None:
+    def _again(self, tx: Tx, row: PolicyDecision, content: StoredDecision) -> None:
         whole = self._whole or self._made_by(tx, row.policy)
         if whole is None:
             self.table.unopened += 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -29,7 +29,16 @@ from service.policy.model.threshold_shift import (
     never_looser,
     value_at,
 )
-from service.policy.store import PolicyDocument
+from service.policy.store import PolicyDocument, PolicyStateContent
+from service.policy.views import (
+    PolicySummary,
+    PolicyView,
+    RiskParameters,
+    ShadowCount,
+    Status,
+    ThresholdShiftView,
+    ValidatedPolicy,
+)
 from service.store.engine import Tx
 from service.store.turns import take_turn
 from service.web.paging import Page, PageRequest
@@ -54,21 +63,21 @@ class Lives:
         self._audit = audit
         self._clock = clock
 
-    def listing(self, tx: Tx) -> list[dict[str, Any]]:
+    def listing(self, tx: Tx) -> list[PolicySummary]:
         """Return all documents with their status, newest first."""
         _, content = repository.state(tx)
         return [_view(row, content) for row in store.documents(tx)]
 
-    def page(self, tx: Tx, page: PageRequest) -> Page[dict[str, Any]]:
+    def page(self, tx: Tx, page: PageRequest) -> Page[PolicySummary]:
         """Return a page of documents with their status, newest first."""
         _, content = repository.state(tx)
         rows = store.documents(tx, page.after, page.fetched)
         return page.answer(rows, lambda row: row.id, lambda row: _view(row, content))
 
-    def show(self, tx: Tx, version: str) -> dict[str, Any]:
+    def show(self, tx: Tx, version: str) -> PolicyView:
         """Return a document, its status, and its results as a shadow; raises NotFound."""
         row = repository.row(tx, version)
-        counts = [
+        counts: list[ShadowCount] = [
             {
                 "segment": item.segment,
                 "change": item.shadow_change,
@@ -78,9 +87,9 @@ class Lives:
             for item in store.shadow_counts(tx, row.version)
         ]
         _, content = repository.state(tx)
-        return _view(row, content) | {"document": orjson.loads(row.body), "shadow": counts}
+        return {**_view(row, content), "document": orjson.loads(row.body), "shadow": counts}
 
-    def draft(self, tx: Tx, document: Document, actor: str) -> dict[str, Any]:
+    def draft(self, tx: Tx, document: Document, actor: str) -> PolicyView:
         """Store a draft; drafting an identical document again has no effect.
 
         Raises:
@@ -110,7 +119,7 @@ class Lives:
         store.drop_document(tx, row.id)
         self._note(tx, "policy.deleted", row.version, actor)
 
-    def validate(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
+    def validate(self, tx: Tx, version: str, actor: str) -> ValidatedPolicy:
         """Check that the factors of this deployment can satisfy a document.
 
         The result has `warnings` about rules that may not act as their author expects.
@@ -125,9 +134,9 @@ class Lives:
             row.validated_at = self._clock.now()
             self._note(tx, "policy.validated", row.version, actor)
             tx.flush()
-        return self.show(tx, row.version) | {"warnings": warnings(whole)}
+        return {**self.show(tx, row.version), "warnings": warnings(whole)}
 
-    def shadow(self, tx: Tx, version: str, actor: str, *, on: bool = True) -> dict[str, Any]:
+    def shadow(self, tx: Tx, version: str, actor: str, *, on: bool = True) -> PolicyView:
         """Start or stop evaluating a validated document in shadow of the active one."""
         row = self._validated(tx, version)
         revision, content = repository.state(tx)
@@ -135,11 +144,11 @@ class Lives:
             raise Conflict("policy_active", "The active policy is no shadow of itself.")
         shadow = row.version if on else None
         if content["shadow"] != shadow:
-            self._replace(tx, revision, content | {"shadow": shadow})
+            self._replace(tx, revision, {**content, "shadow": shadow})
             self._note(tx, f"policy.shadow_{'begun' if on else 'ended'}", row.version, actor)
         return self.show(tx, row.version)
 
-    def activate(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
+    def activate(self, tx: Tx, version: str, actor: str) -> PolicyView:
         """Activate a validated document; every process applies it within five seconds.
 
         Raises:
@@ -152,16 +161,25 @@ class Lives:
             raise Conflict("policy_active", "This policy is already active.")
         history = [*content["history"], content["active"]][-_KEPT:]
         shadow = None if content["shadow"] == row.version else content["shadow"]
-        changed = {"active": row.version, "history": history, "shadow": shadow}
-        self._replace(tx, revision, content | changed)
-        self._note(tx, "policy.activated", row.version, actor, replaced=content["active"])
+        self._replace(
+            tx,
+            revision,
+            {**content, "active": row.version, "history": history, "shadow": shadow},
+        )
+        self._audit.append(
+            tx,
+            "policy.activated",
+            actor=actor,
+            policy=row.version,
+            replaced=content["active"],
+        )
         # A restored backup may lack it, and an older document would become active again.
         self._audit.remember(
             tx, "policy.document", policy=row.version, document=orjson.loads(row.body)
         )
         return self.show(tx, row.version)
 
-    def rollback(self, tx: Tx, version: str, actor: str) -> dict[str, Any]:
+    def rollback(self, tx: Tx, version: str, actor: str) -> PolicyView:
         """Deactivate the active document and reactivate the previous one.
 
         Raises:
@@ -175,26 +193,37 @@ class Lives:
             raise Conflict("policy_first", "No policy was active before this one.")
         former = repository.whole(tx, content["history"][-1])
         require_satisfiable(former, self._registered)
-        changed = {"active": former.version, "history": content["history"][:-1], "shadow": None}
-        self._replace(tx, revision, content | changed)
-        self._note(tx, "policy.rolled_back", row.version, actor, restored=former.version)
+        history = content["history"][:-1]
+        self._replace(
+            tx,
+            revision,
+            {**content, "active": former.version, "history": history, "shadow": None},
+        )
+        self._audit.append(
+            tx,
+            "policy.rolled_back",
+            actor=actor,
+            policy=row.version,
+            restored=former.version,
+        )
         return self.show(tx, former.version)
 
-    def restore(self, tx: Tx, document: Mapping[str, Any], actor: str) -> None:
+    def restore(self, tx: Tx, document: Mapping[str, object], actor: str) -> None:
         """Restore a document that was active, as validated, if it is missing."""
         version = self.draft(tx, Document.model_validate(document), actor)["version"]
         self.validate(tx, version, actor)
 
-    def parameters(self, tx: Tx) -> dict[str, Any]:
+    def parameters(self, tx: Tx) -> RiskParameters:
         """Return the threshold shift: its current value and its course."""
         _, content = repository.state(tx)
         course = repository.course(content)
-        shown: dict[str, Any] = {
+        shown: ThresholdShiftView = {
             "value": round(value_at(course, self._clock.now()), 4),
             "target": 0.0,
         }
         if course:
-            shown |= {
+            shown = {
+                "value": shown["value"],
                 "target": course.target,
                 "since": rfc3339(course.since),
                 "ramp": course.ramp,
@@ -214,7 +243,7 @@ class Lives:
         actor: str,
         approved: bool = False,
         automatic: bool = False,
-    ) -> dict[str, Any]:
+    ) -> RiskParameters:
         """Set the threshold shift, which moves every risk threshold of every segment.
 
         Args:
@@ -255,8 +284,10 @@ class Lives:
                 target=loosening(target),
                 params={"ramp": str(ramp), "expires_in": str(int(life.total_seconds()))},
             )
-        changed = {"tighten": new.to_json()} | ({"agreed": new.to_json()} if approved else {})
-        self._replace(tx, revision, content | changed)
+        changed: PolicyStateContent = {**content, "tighten": new.to_json()}
+        if approved:
+            changed["agreed"] = new.to_json()
+        self._replace(tx, revision, changed)
         self._audit.append(
             tx,
             "policy.tightened",
@@ -285,7 +316,7 @@ class Lives:
             raise Conflict("too_many_drafts", detail)
 
     @staticmethod
-    def _floor(content: Mapping[str, Any], *, automatic: bool) -> ThresholdShift | None:
+    def _floor(content: PolicyStateContent, *, automatic: bool) -> ThresholdShift | None:
         """Return the shift below which one person may not go alone.
 
         What one person tightened, one person may undo, down to the last shift that two agreed on.
@@ -296,8 +327,8 @@ class Lives:
             return standing
         return repository.course(content, "agreed")
 
-    def _replace(self, tx: Tx, revision: int, content: Mapping[str, Any]) -> None:
-        if not store.replace_state(tx, revision, dict(content), self._clock.now()):
+    def _replace(self, tx: Tx, revision: int, content: PolicyStateContent) -> None:
+        if not store.replace_state(tx, revision, content, self._clock.now()):
             raise Conflict("policy_moved", "Another request changed the policy; look again.")
 
     def _validated(self, tx: Tx, version: str) -> PolicyDocument:
@@ -306,8 +337,8 @@ class Lives:
             raise Conflict("policy_not_validated", "Validate this policy first.")
         return row
 
-    def _note(self, tx: Tx, kind: str, version: str, actor: str, **data: Any) -> None:  # noqa: ANN401 - JSON members
-        self._audit.append(tx, kind, actor=actor, policy=version, **data)
+    def _note(self, tx: Tx, kind: str, version: str, actor: str) -> None:
+        self._audit.append(tx, kind, actor=actor, policy=version)
 
 
 def loosening(target: float) -> str:
@@ -326,7 +357,7 @@ def _bounded(target: float, ramp: int, life: timedelta, longest: timedelta) -> N
         raise BadInput(Fault("/expires_in", "out_of_bounds", f"must be from 1 to {seconds}"))
 
 
-def _view(row: PolicyDocument, content: Mapping[str, Any]) -> dict[str, Any]:
+def _view(row: PolicyDocument, content: PolicyStateContent) -> PolicySummary:
     return {
         "version": row.version,
         "name": row.name,
@@ -337,7 +368,7 @@ def _view(row: PolicyDocument, content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _status(row: PolicyDocument, content: Mapping[str, Any]) -> str:
+def _status(row: PolicyDocument, content: PolicyStateContent) -> Status:
     if row.version in {content["active"], content["shadow"]}:
         return "active" if row.version == content["active"] else "shadow"
     if row.version in content["history"]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -21,6 +20,7 @@ from service.policy.model import engine, parser, replay
 from service.policy.model.compiler import Whole
 from service.policy.model.decision import Decision, Facts
 from service.policy.model.threshold_shift import ThresholdShift, value_at
+from service.policy.store import NewDecision, PolicyStateContent
 from service.risk.model import Assessment, Band
 from service.store.engine import Store, Tx
 from service.store.turns import take_start
@@ -140,7 +140,7 @@ class Policies:
             "facts": replay.facts_to_json(facts),
             "outcome": replay.decision_to_json(decision),
         }
-        values = {
+        values: NewDecision = {
             "id": new_id(facts.now),
             "subject_id": subject,
             "at": facts.now,
@@ -198,7 +198,7 @@ class Policies:
                 now=self._clock.now(),
             )
         if store.revision(tx) is None:
-            content: dict[str, Any] = {
+            content: PolicyStateContent = {
                 "active": version,
                 "history": [],
                 "shadow": None,

@@ -1,9 +1,8 @@
 """Read access to stored policies, with checks; shared by evaluation and lifecycle."""
 
 import re
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, Literal
 
 from service.domain.errors import Conflict, NotFound
 from service.domain.ids import new_id
@@ -13,14 +12,14 @@ from service.policy.model import parser
 from service.policy.model.compiler import Whole, compile_document
 from service.policy.model.document import Document
 from service.policy.model.threshold_shift import ThresholdShift
-from service.policy.store import PolicyDocument
+from service.policy.store import PolicyDocument, PolicyStateContent
 from service.store.engine import Tx
 
 SHIPPED: Final = "shipped"
 _VERSION: Final = re.compile(r"[0-9a-f]{8,64}")
 
 
-def state(tx: Tx) -> tuple[int, dict[str, Any]]:
+def state(tx: Tx) -> tuple[int, PolicyStateContent]:
     """Return the revision and content of the policy state; raises NotFound."""
     found = store.state(tx)
     if found is None:
@@ -28,7 +27,9 @@ def state(tx: Tx) -> tuple[int, dict[str, Any]]:
     return found
 
 
-def course(content: Mapping[str, Any], name: str = "tighten") -> ThresholdShift | None:
+def course(
+    content: PolicyStateContent, name: Literal["tighten", "agreed"] = "tighten"
+) -> ThresholdShift | None:
     """Return the current threshold shift, or the last approved one (`agreed`)."""
     found = content.get(name)
     return ThresholdShift.from_json(found) if found else None

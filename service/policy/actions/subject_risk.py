@@ -1,6 +1,6 @@
 """Risk held against a subject across sessions, and its clearing."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from service.audit.actions.audit_log import AuditLog
@@ -9,6 +9,7 @@ from service.domain.errors import NotFound
 from service.domain.ids import new_id
 from service.policy import store
 from service.policy.model.decision import Decision
+from service.policy.store import HeldRisk
 from service.store.engine import Tx
 
 _LISTED: Final = 16
@@ -31,7 +32,7 @@ class SubjectRisks:
         if decision.hold >= held:
             return
         now = self._clock.now()
-        content: dict[str, Any] = {
+        content: HeldRisk = {
             "llr": decision.hold,
             "codes": _codes(decision),
             "policy": decision.policy_version,

@@ -65,7 +65,8 @@ def risk_of(segment: Compiled, facts: Facts) -> Risk:
     session = band(bands, fused, facts.tighten)
     if facts.stage == "transaction" and bands.probability is not None:
         probability = facts.context.get("probability")
-        session = max(session, _by_probability(bands.probability, probability, facts.tighten))
+        known = probability if isinstance(probability, int | float) else None
+        session = max(session, _by_probability(bands.probability, known, facts.tighten))
     return Risk(fused, session, _by_total(bands, facts.standing, facts.tighten))
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from service.domain.assurance import Acr, Evidence, Kind, achieved, parse_acr
 from service.domain.authenticator import FACTOR_OF_TYPE, HELP_DESK
 from service.domain.errors import BadInput, Fault
+from service.domain.formats import FaultView
 from service.policy.model import parser
 from service.policy.model.conditions import Condition, compile_condition
 from service.policy.model.document import (
@@ -36,6 +37,8 @@ from service.policy.model.document import (
 from service.risk.model import Band
 
 Layers = tuple[tuple[str, ...], ...]
+_Members = dict[str, Any]
+"""The members of a segment, as pydantic dumps them."""
 _NOBODY: Final = UUID(int=0)
 SOMETIME: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """Time of hypothetical evidence, later than any other, so that it counts as fresh."""
@@ -167,9 +170,9 @@ def require_satisfiable(whole: Whole, registered: frozenset[str]) -> None:
                 )
 
 
-def warnings(whole: Whole) -> list[dict[str, str]]:
+def warnings(whole: Whole) -> list[FaultView]:
     """Return warnings about rules that may not act as expected, with their pointers."""
-    found = []
+    found: list[FaultView] = []
     for name, segment in whole.document.segments.items():
         offers = segment.login_enrollment.offer if segment.login_enrollment else ()
         for number, kind in enumerate(offers):
@@ -239,7 +242,7 @@ def _resolved(document: Document, name: str) -> Segment:
             circle = " -> ".join([*chain, parent])
             raise _wrong(at, "inheritance_cycle", f"goes in a circle: {circle}")
         chain.append(parent)
-    merged: dict[str, Any] = {}
+    merged: _Members = {}
     for link in reversed(chain):
         declared = document.segments[link].model_dump(by_alias=True, exclude_unset=True)
         merged = _merged(merged, declared)
@@ -250,7 +253,7 @@ def _resolved(document: Document, name: str) -> Segment:
     return found
 
 
-def _merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(parent: _Members, child: _Members) -> _Members:
     """Merge a child segment over its parent: purposes are replaced whole, rules by id.
 
     `raise`, `subjects` and `login_enrollment` are merged member by member. A cool-down replaces

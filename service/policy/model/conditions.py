@@ -15,7 +15,9 @@ LONGEST_LIST: Final = 1000
 LONGEST_TEXT: Final = 256
 STAGES: Final = ("admission", "approval", "transaction", "after")
 SIGNALS: Final = ("behavior", "login_context", "face_passive")
-Condition = Callable[[Mapping[str, Any]], bool]
+View = Mapping[str, object]
+"""The fields of the vocabulary that have a value, by name."""
+Condition = Callable[[View], bool]
 _PAYMENT: Final = ("approval", "transaction", "after")
 
 
@@ -80,7 +82,7 @@ _OPS: Final = {
 OPS: Final = tuple(dict.fromkeys(op for ops in _OPS.values() for op in ops))
 _BANDS: Final = {band.label: band for band in Band}
 
-SCHEMA: Final[dict[str, Any]] = {
+SCHEMA: Final[dict[str, object]] = {
     "description": "A leaf {field, op, value}, or one of all, any, not; at most 4 deep.",
     "oneOf": [
         {
@@ -191,7 +193,7 @@ def _compile(value: object, place: _Place) -> Condition:
     raise _wrong(at, "condition_form", "must be {field, op, value}, or one of all, any, not")
 
 
-def _group(name: str, value: Mapping[str, Any], place: _Place) -> Condition:
+def _group(name: str, value: Mapping[str, object], place: _Place) -> Condition:
     parts = value[name]
     if not isinstance(parts, list | tuple) or not 1 <= len(parts) <= WIDEST:
         raise _wrong(f"{place.pointer}/{name}", "condition_list", f"must list 1 to {WIDEST}")
@@ -215,7 +217,7 @@ def _group(name: str, value: Mapping[str, Any], place: _Place) -> Condition:
 def _each(parts: tuple[Condition, ...], *, until: bool) -> Condition:
     """Return the closure of `any` or `all`, as a loop, which costs half as much as a generator."""
 
-    def group(view: Mapping[str, Any]) -> bool:
+    def group(view: View) -> bool:
         for part in parts:
             if part(view) is until:
                 return until
@@ -224,15 +226,14 @@ def _each(parts: tuple[Condition, ...], *, until: bool) -> Condition:
     return group
 
 
-def _leaf(value: Mapping[str, Any], place: _Place) -> Condition:
+def _leaf(value: Mapping[str, object], place: _Place) -> Condition:
     name, op = value["field"], value["op"]
-    field = VOCABULARY.get(name) if isinstance(name, str) else None
-    if field is None:
+    if not isinstance(name, str) or (field := VOCABULARY.get(name)) is None:
         raise _wrong(f"{place.pointer}/field", "unknown_field", "is no field of the vocabulary")
     if place.stage not in field.stages:
         detail = f"{name} is not known at the stage {place.stage}"
         raise _wrong(f"{place.pointer}/field", "field_not_here", detail)
-    if op not in _OPS[field.kind]:
+    if not isinstance(op, str) or op not in _OPS[field.kind]:
         detail = f"{name} takes one of {', '.join(_OPS[field.kind])}"
         raise _wrong(f"{place.pointer}/op", "unknown_operation", detail)
     operand = _operand(field.kind, op, value["value"], f"{place.pointer}/value")
@@ -249,7 +250,7 @@ def _direction(op: str, operand: object) -> int:
     return {"lt": -1, "lte": -1, "gt": 1, "gte": 1, "contains": 1, "contains_any": 1}.get(op, 0)
 
 
-def _operand(kind: str, op: str, value: object, pointer: str) -> Any:  # noqa: ANN401 - a scalar or a set
+def _operand(kind: str, op: str, value: object, pointer: str) -> object:
     if op not in {"in", "not_in", "contains_any"}:
         return _scalar("text" if kind == "set" else kind, value, pointer)
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= LONGEST_LIST:
@@ -258,7 +259,7 @@ def _operand(kind: str, op: str, value: object, pointer: str) -> Any:  # noqa: A
     return frozenset(_scalar(inner, item, f"{pointer}/{n}") for n, item in enumerate(value))
 
 
-def _scalar(kind: str, value: object, pointer: str) -> Any:  # noqa: ANN401 - of the kind
+def _scalar(kind: str, value: object, pointer: str) -> object:
     if kind == "flag" and isinstance(value, bool):
         return value
     if kind == "number" and isinstance(value, int | float) and not isinstance(value, bool):
@@ -275,10 +276,10 @@ def _scalar(kind: str, value: object, pointer: str) -> Any:  # noqa: ANN401 - of
     raise _wrong(pointer, "value_type", f"must be a {kind}")
 
 
-def _closure(name: str, op: str, operand: Any, *, missing: bool) -> Condition:  # noqa: ANN401 - a scalar or a set
+def _closure(name: str, op: str, operand: object, *, missing: bool) -> Condition:
     compare = _COMPARE[op]
 
-    def leaf(view: Mapping[str, Any]) -> bool:
+    def leaf(view: View) -> bool:
         value = view.get(name)
         return missing if value is None else bool(compare(value, operand))
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from service.domain.assurance import Acr, Evidence
 from service.risk.model import Assessment, Band, Reason
@@ -47,7 +46,7 @@ class Facts:
     standing: float = 0.0
     tighten: float = 0.0
     stage: str = "admission"
-    context: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    context: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The policy document format: all members, their bounds, and the published JSON Schema."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -50,7 +50,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 Seconds = Annotated[int, Field(ge=0, le=LONGEST_DELAY)]
 Hours = Annotated[int, Field(ge=0, le=720)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
-When = Annotated[Any, WithJsonSchema(conditions.SCHEMA)]
+When = Annotated[object, WithJsonSchema(conditions.SCHEMA)]
 
 
 class DocumentPart(BaseModel):
@@ -301,7 +301,7 @@ class Document(DocumentPart):
         return self
 
 
-def schema() -> dict[str, Any]:
+def schema() -> dict[str, object]:
     """Return the JSON Schema (2020-12) of a document."""
     found = Document.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Lamina policy"} | {

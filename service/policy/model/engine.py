@@ -7,7 +7,6 @@ classes are joined, allowed factors are narrowed. So more evidence of risk never
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from service.domain.assurance import Acr, Evidence, achieved, parse_acr, recent
 from service.domain.authenticator import HELP_DESK
@@ -21,7 +20,7 @@ from service.policy.model.compiler import (
     Whole,
     supposed,
 )
-from service.policy.model.conditions import UNPROVEN
+from service.policy.model.conditions import UNPROVEN, View
 from service.policy.model.decision import Decision, Effect, Facts
 from service.policy.model.document import (
     BIOMETRIC,
@@ -176,7 +175,7 @@ def _base(name: str, usable: frozenset[str]) -> Acr:
 
 
 def _apply(
-    rules: Sequence[CompiledRule], asked: _Asked, facts: Facts, view: Mapping[str, Any]
+    rules: Sequence[CompiledRule], asked: _Asked, facts: Facts, view: View
 ) -> list[RuleEffect]:
     """Apply reliefs and endings of the rules; return the effects to join."""
     effects: list[RuleEffect] = []
@@ -197,7 +196,7 @@ def _apply(
     return effects
 
 
-def _holds(rule: CompiledRule, view: Mapping[str, Any], facts: Facts) -> bool:
+def _holds(rule: CompiledRule, view: View, facts: Facts) -> bool:
     match = rule.match if facts.disclosed else rule.unproven
     if match is None:
         return True
@@ -208,7 +207,7 @@ def _holds(rule: CompiledRule, view: Mapping[str, Any], facts: Facts) -> bool:
         return rule.then.relief is None
 
 
-def _view(facts: Facts, risk: Risk) -> dict[str, Any]:
+def _view(facts: Facts, risk: Risk) -> View:
     always = {
         "purpose": facts.purpose,
         "requested": facts.requested,

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import re
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from yaml.nodes import MappingNode, Node
 
 from crypto.canonical import canonical_json
@@ -44,7 +45,7 @@ class _Loader(yaml.SafeLoader):
             raise _wrong("", "yaml_alias", "aliases are not taken")
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - PyYAML's signature
         """Reject duplicate and non-text member names."""
         names = [self.construct_object(name, deep=True) for name, _ in node.value]
         line = node.start_mark.line + 1
@@ -60,7 +61,7 @@ for _tag, _pattern in _SCALARS.items():
     _Loader.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})\\Z"), None)
 
 
-def load(text: str) -> Any:  # noqa: ANN401 - any JSON value
+def load(text: str) -> object:
     """Parse a YAML or JSON text to a value.
 
     Raises:
@@ -100,7 +101,7 @@ def read(value: object) -> Document:
         raise BadInput(*map(_fault, found[:20]), code="bad_policy") from None
 
 
-def _fault(item: Any) -> Fault:  # noqa: ANN401 - pydantic's ErrorDetails
+def _fault(item: ErrorDetails) -> Fault:
     kind = str(item["type"])
     if kind == "extra_forbidden":
         # An unknown name is not repeated; the pointer names its parent.
@@ -160,7 +161,7 @@ def _escaped(name: object) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise _wrong("", "duplicate_member", "an object names a member twice")

@@ -1,13 +1,13 @@
 """Facts and decisions as JSON, for storing, replaying and comparing decisions."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, TypedDict
 from uuid import UUID
 
-from service.domain.assurance import Acr, Evidence
+from service.domain.assurance import Acr, Evidence, EvidenceJson
 from service.policy.model.decision import Decision, Effect, Facts
 from service.risk.fusion import Availability
 from service.risk.model import Assessment, Reason
@@ -27,10 +27,57 @@ _COLUMNS: Final = (
     *(f"{side}_{effect.value}" for side in ("old", "new") for effect in Effect),
     *_CELLS.values(),
 )
+ReasonJson = list[str | float]
+"""Code, signal, contribution and detail of a reason."""
+AssessmentJson = tuple[str, float, list[ReasonJson], bool, bool, str]
+
+
+class FactsJson(TypedDict):
+    """The facts of a decision as JSON values, in the form in which they are stored."""
+
+    v: int
+    purpose: str
+    segment: str
+    stage: str
+    evidence: list[EvidenceJson]
+    enrolled: list[str]
+    assessments: list[AssessmentJson]
+    requested: int
+    max_age: int | None
+    now: str
+    suspended: bool
+    disclosed: bool
+    proven: bool
+    standing: float
+    tighten: float
+    context: dict[str, object]
+
+
+class DecisionJson(TypedDict):
+    """A decision as JSON values, in the form in which it is stored."""
+
+    effect: str
+    required: int
+    layers: list[list[str]]
+    band: str
+    reasons: list[ReasonJson]
+    policy: str
+    obligations: list[str]
+    delay: int
+    hold: float
+
+
+class StoredDecision(TypedDict):
+    """The sealed content of a stored decision."""
+
+    facts: FactsJson
+    outcome: DecisionJson
+
+
 _ORDER: Final = (Effect.ALLOW, Effect.REQUIRE, Effect.DENY, Effect.SUSPEND)
 
 
-def facts_to_json(facts: Facts) -> dict[str, Any]:
+def facts_to_json(facts: Facts) -> FactsJson:
     """Return the facts as JSON values, for sealing."""
     return {
         "v": FORMAT,
@@ -40,14 +87,14 @@ def facts_to_json(facts: Facts) -> dict[str, Any]:
         "evidence": [item.to_json() for item in facts.evidence],
         "enrolled": sorted(facts.enrolled),
         "assessments": [
-            [
+            (
                 item.signal,
                 item.llr,
                 _reasons(item.reasons),
                 item.enough_history,
                 item.hard,
                 item.seen.value,
-            ]
+            )
             for item in facts.assessments
         ],
         "requested": int(facts.requested),
@@ -62,7 +109,7 @@ def facts_to_json(facts: Facts) -> dict[str, Any]:
     }
 
 
-def facts_from_json(value: Mapping[str, Any]) -> Facts:
+def facts_from_json(value: FactsJson) -> Facts:
     """Build the facts from the output of `facts_to_json`."""
     return Facts(
         purpose=value["purpose"],
@@ -74,7 +121,7 @@ def facts_from_json(value: Mapping[str, Any]) -> Facts:
             Assessment(
                 signal=signal,
                 llr=llr,
-                reasons=tuple(Reason(*reason) for reason in reasons),
+                reasons=tuple(map(_reason, reasons)),
                 enough_history=enough,
                 hard=hard,
                 seen=Availability(seen),
@@ -93,7 +140,7 @@ def facts_from_json(value: Mapping[str, Any]) -> Facts:
     )
 
 
-def decision_to_json(decision: Decision) -> dict[str, Any]:
+def decision_to_json(decision: Decision) -> DecisionJson:
     """Return a decision as JSON values; equal values mean equal decisions."""
     return {
         "effect": decision.effect.value,
@@ -108,7 +155,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
     }
 
 
-def change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def change(old: DecisionJson, new: DecisionJson) -> str:
     """Return how the decision of another policy on the same facts differs.
 
     One of `same`, `step_up` (requires more instead of allowing), `denied`, `eased` (requires less),
@@ -119,8 +166,7 @@ def change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         return "step_up" if _ORDER[after] is Effect.REQUIRE else "denied"
     if after < before:
         return "eased"
-    members = ("required", "layers", "band", "delay")
-    return "same" if all(old[name] == new[name] for name in members) else "other"
+    return "same" if _demand(old) == _demand(new) else "other"
 
 
 @dataclass(slots=True)
@@ -131,7 +177,7 @@ class Row:
     cells: Counter[str] = field(default_factory=Counter)
     people: dict[str, set[UUID]] = field(default_factory=dict)
 
-    def add(self, subject: UUID, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    def add(self, subject: UUID, old: DecisionJson, new: DecisionJson) -> None:
         """Count one decision about a subject."""
         self.decisions += 1
         names = (f"old_{old['effect']}", f"new_{new['effect']}", _CELLS[change(old, new)])
@@ -155,13 +201,16 @@ class Table:
         self.rows: dict[str, Row] = {}
         self.unopened = 0
 
-    def add(
-        self, segment: str, subject: UUID, old: Mapping[str, Any], new: Mapping[str, Any]
-    ) -> None:
+    def add(self, segment: str, subject: UUID, old: DecisionJson, new: DecisionJson) -> None:
         """Count one decision about a subject."""
         self.rows.setdefault(segment, Row()).add(subject, old, new)
 
-    def listing(self, least: int = 1) -> list[dict[str, Any]]:
+    @property
+    def decisions(self) -> int:
+        """Return the number of decisions compared."""
+        return sum(row.decisions for row in self.rows.values())
+
+    def listing(self, least: int = 1) -> list[dict[str, str | int | None]]:
         """Return one row per segment.
 
         Args:
@@ -170,10 +219,19 @@ class Table:
                 inferred.
         """
         return [
-            {"segment": name} | {cell: row.cell(cell, least) for cell in _COLUMNS}
+            {"segment": name, **{cell: row.cell(cell, least) for cell in _COLUMNS}}
             for name, row in sorted(self.rows.items())
         ]
 
 
-def _reasons(reasons: Iterable[Reason]) -> list[list[Any]]:
+def _demand(made: DecisionJson) -> tuple[int, list[list[str]], str, int]:
+    return made["required"], made["layers"], made["band"], made["delay"]
+
+
+def _reasons(reasons: Iterable[Reason]) -> list[ReasonJson]:
     return [[item.code, item.signal, item.contribution, item.detail] for item in reasons]
+
+
+def _reason(stored: ReasonJson) -> Reason:
+    code, signal, contribution, detail = stored
+    return Reason(str(code), str(signal), float(contribution), str(detail))

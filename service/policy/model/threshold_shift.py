@@ -1,14 +1,26 @@
 """Threshold shifts: bounded, ramped and expiring; the course decides who may set one."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from service.policy.model.document import TIGHTEN
 
 LONGEST_RAMP: Final = 86_400
 LONGEST_LIFE: Final = timedelta(days=30)
 LONGEST_AUTOMATIC: Final = timedelta(hours=24)
+
+
+class ShiftJson(TypedDict):
+    """A threshold shift as JSON values, with times in ISO 8601."""
+
+    origin: float
+    target: float
+    since: str
+    ramp: int
+    expires_at: str
+    actor: str
+    automatic: bool
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -48,18 +60,30 @@ class ThresholdShift:
     def _rising(self, now: datetime) -> float:
         return self.origin + (self.target - self.origin) * _share(now - self.since, self.ramp)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ShiftJson:
         """Return the members as JSON values."""
-        return asdict(self) | {
+        return {
+            "origin": self.origin,
+            "target": self.target,
             "since": self.since.isoformat(),
+            "ramp": self.ramp,
             "expires_at": self.expires_at.isoformat(),
+            "actor": self.actor,
+            "automatic": self.automatic,
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "ThresholdShift":
+    def from_json(cls, value: ShiftJson) -> "ThresholdShift":
         """Build the shift from the output of `to_json`."""
-        moments = {name: datetime.fromisoformat(value[name]) for name in ("since", "expires_at")}
-        return cls(**value | moments)
+        return cls(
+            origin=value["origin"],
+            target=value["target"],
+            since=datetime.fromisoformat(value["since"]),
+            ramp=value["ramp"],
+            expires_at=datetime.fromisoformat(value["expires_at"]),
+            actor=value["actor"],
+            automatic=value["automatic"],
+        )
 
 
 def value_at(course: ThresholdShift | None, now: datetime) -> float:

@@ -2,7 +2,7 @@
 
 from base64 import b64decode, b64encode
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import LargeBinary, String, delete, func, select
@@ -48,7 +48,7 @@ class KeptAnswer(Base):
         return client_owner(self.client_id)
 
 
-def claim(tx: Tx, values: dict[str, Any]) -> bool:
+def claim(tx: Tx, values: dict[str, object]) -> bool:
     """Claim a key for a request; return False if it is taken."""
     return insert_once(tx, KeptAnswer.metadata.tables["kept_answer"], values)
 

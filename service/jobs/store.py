@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, String, func, or_, select, update
+from sqlalchemy import JSON, ColumnElement, Row, String, func, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store.base import Base, table_of
@@ -38,12 +37,12 @@ class LongJob(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
-    params: Mapped[dict[str, Any]]
+    params: Mapped[dict[str, object]] = mapped_column(JSON())
     status: Mapped[str] = mapped_column(String(16))
     actor: Mapped[str] = mapped_column(String(64))
     done: Mapped[int]
     total: Mapped[int]
-    report: Mapped[dict[str, Any]]
+    report: Mapped[dict[str, object]] = mapped_column(JSON())
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -54,13 +53,13 @@ def job(tx: Tx, number: UUID, *, lock: bool = False) -> LongJob | None:
     return tx.get(LongJob, number, with_for_update=lock or None, populate_existing=lock)
 
 
-def queued(tx: Tx, actor: str) -> Sequence[Any]:
+def queued(tx: Tx, actor: str) -> Sequence[Row[UUID, str]]:
     """Return id and kind of an actor's jobs that have not started."""
     query = select(LongJob.id, LongJob.kind)
     return tx.execute(query.where(LongJob.actor == actor, LongJob.status == "queued")).all()
 
 
-def void(tx: Tx, number: UUID, values: Mapping[str, Any]) -> bool:
+def void(tx: Tx, number: UUID, values: Mapping[str, object]) -> bool:
     """End a queued job; return False if it has started."""
     statement = (
         update(LongJob)

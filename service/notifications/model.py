@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 CODE: Final = "identifier.verification"
@@ -82,11 +82,11 @@ class Message:
     subject: UUID | None
     client: UUID | None
     locale: str = ""
-    payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    payload: Mapping[str, object] = field(default_factory=dict, repr=False)
     readable: bool = True
 
     @property
-    def public(self) -> dict[str, Any]:
+    def public(self) -> dict[str, object]:
         """Return the members of the payload that others than the person may read."""
         return {name: value for name, value in self.payload.items() if name not in _LOCAL}
 

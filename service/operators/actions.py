@@ -62,8 +62,8 @@ class ApprovedAct:
         do: Runs the act in the name of both operators.
     """
 
-    check: Callable[[Tx, str, Mapping[str, Any]], None]
-    do: Callable[[Tx, str, Mapping[str, Any], str], None]
+    check: Callable[[Tx, str, Mapping[str, object]], None]
+    do: Callable[[Tx, str, Mapping[str, object], str], None]
 
 
 class Operators:
@@ -200,7 +200,7 @@ class Operators:
         *,
         act: str,
         target: str,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         reason: str,
     ) -> dict[str, Any]:
         """Request an act that needs a second operator's approval.
@@ -297,7 +297,7 @@ class Operators:
         actor = self.consume(
             tx, caller, number=row.id, act=row.act, target=row.target, params=params
         )
-        reported: Mapping[str, Any] = {}
+        reported: Mapping[str, object] = {}
         if followed is not None:
             reported = followed.approve(tx, caller, asked)
         else:
@@ -428,13 +428,13 @@ class Operators:
         self._audit.append(tx, "break_glass", subject=subject, actor=BREAK_GLASS, command=command)
         self._outbox.put(tx, kind="alarm.break_glass", subject=None, payload={"command": command})
 
-    def _give(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
+    def _give(self, tx: Tx, target: str, params: Mapping[str, object], actor: str) -> None:
         subject = UUID(target)
         self._accounts.get(tx, subject)
-        self._grant(tx, subject, Role(params["role"]), actor)
+        self._grant(tx, subject, Role(str(params["role"])), actor)
         store.close_tokens(tx, self._clock.now())
 
-    def _take(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
+    def _take(self, tx: Tx, target: str, params: Mapping[str, object], actor: str) -> None:
         self.revoke(tx, UUID(target), str(params["role"]), actor)
 
     def _grant(self, tx: Tx, subject: UUID, role: Role, actor: str) -> bool:
@@ -476,7 +476,7 @@ class Operators:
         for number in void_queued(tx, who, scopes, self._clock.now()):
             self._audit.append(tx, "job.void", subject=subject, actor=actor, job=str(number))
 
-    def _check(self, tx: Tx, target: str, params: Mapping[str, Any]) -> None:
+    def _check(self, tx: Tx, target: str, params: Mapping[str, object]) -> None:
         if params.get("role") not in set(Role):
             known = " ".join(Role)
             raise BadInput(Fault("/params/role", "unknown_role", f"must be one of {known}"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from service.domain.caller import Caller
@@ -33,7 +33,7 @@ class Followed(Protocol):
     def hold(self, tx: Tx, asked: RequestedAct) -> None:
         """Lock the subject before anything else about it is read (ADR 6)."""
 
-    def approve(self, tx: Tx, caller: Caller, asked: RequestedAct) -> Mapping[str, Any]:
+    def approve(self, tx: Tx, caller: Caller, asked: RequestedAct) -> Mapping[str, object]:
         """Start the approved act, or refuse it; return members to add to the response."""
 
     def reject(self, tx: Tx, caller: Caller, asked: RequestedAct) -> bool:

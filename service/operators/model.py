@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from service.domain import figures, scopes
@@ -104,7 +104,7 @@ def canonical(act: str, target: str) -> str:
     return str(number) if number else target
 
 
-def agreed(act: str, target: str, given: Mapping[str, Any]) -> dict[str, str]:
+def agreed(act: str, target: str, given: Mapping[str, object]) -> dict[str, str]:
     """Return the parameters that an approval covers, with defaults filled in.
 
     Raises:

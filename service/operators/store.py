@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     ForeignKey,
     LargeBinary,
     String,
@@ -31,7 +32,7 @@ from service.store.authentic import (
 )
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 from service.store.personal_data import Personal, anybody
 from service.store.shapes import Authentic
 
@@ -83,7 +84,7 @@ class Approval(Authentic, Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     act: Mapped[str] = mapped_column(String(32))
     target: Mapped[str] = mapped_column(String(128))
-    params: Mapped[dict[str, Any]]
+    params: Mapped[dict[str, str]] = mapped_column(JSON())
     reason: Mapped[str] = mapped_column(String(256))
     status: Mapped[str] = mapped_column(String(16))
     requested_by: Mapped[str] = mapped_column(String(64))
@@ -125,12 +126,12 @@ def roles(tx: Tx, subject: UUID) -> frozenset[str]:
     return frozenset(row.role for row in rows)
 
 
-def listing(tx: Tx) -> Sequence[Any]:
+def listing(tx: Tx) -> Sequence[AnyRow]:
     """Return all roles of all operators, by time of grant."""
     return holding(tx, OperatorRole, _ALL, {})
 
 
-def page(tx: Tx, after: UUID | None, limit: int) -> Sequence[Any]:
+def page(tx: Tx, after: UUID | None, limit: int) -> Sequence[AnyRow]:
     """Return the roles of a page of operators with ids above `after`, by subject."""
     subjects = select(_ROLES.c.subject_id).distinct().order_by(_ROLES.c.subject_id).limit(limit)
     if after is not None:
@@ -181,7 +182,7 @@ def approvals(tx: Tx, now: datetime, before: UUID | None, limit: int) -> list[Ap
     return sound(tx, query.limit(limit))
 
 
-def _is_valid(row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of named columns
+def _is_valid(row: AnyRow, now: datetime) -> bool:
     """Tell whether an approval has not expired and was not requested in the future."""
     ends: datetime = row.expires_at
     return now < ends <= now + APPROVAL_LIFE + SKEW
@@ -209,7 +210,7 @@ def stop(tx: Tx, number: UUID) -> bool:
     return row is not None and row.status == "used" and change(tx, Approval, row, status="stopped")
 
 
-def void(tx: Tx, who: str, acts: Sequence[str]) -> Sequence[Any]:
+def void(tx: Tx, who: str, acts: Sequence[str]) -> Sequence[AnyRow]:
     """Void an actor's open requests and approvals of some acts; return their rows."""
     given = and_(_APPROVALS.c.status == "approved", _APPROVALS.c.decided_by == who)
     query = _ACTS.where(
@@ -226,7 +227,7 @@ def last_round(tx: Tx) -> int:
     return tx.execute(select(func.max(_TOKENS.c.round))).scalar() or 0
 
 
-def add_token(tx: Tx, values: Mapping[str, Any]) -> bool:
+def add_token(tx: Tx, values: Mapping[str, object]) -> bool:
     """Add a token; False if another process has filled that seat of that round."""
     return insert_once(tx, model=BootstrapToken, values=values)
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 from service.domain.clock import rfc3339
+from service.store.engine import AnyRow
 
 
-def of_role(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
+def of_role(row: AnyRow) -> dict[str, Any]:
     """Return the view of a role of a subject."""
     return {
         "subject": str(row.subject_id),
@@ -15,7 +16,7 @@ def of_role(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named column
     }
 
 
-def of_approval(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
+def of_approval(row: Any) -> dict[str, Any]:  # noqa: ANN401 - an object or a row
     """Return the view of an approval."""
     return {
         "id": str(row.id),

@@ -8,7 +8,7 @@ binary column is exported only if `shown` says how, so a new one is withheld by 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from uuid import UUID
 
 import orjson
@@ -131,6 +131,33 @@ class Unlinked:
     why: str
 
 
+class WithheldField(TypedDict):
+    """A field that an export leaves out, and why."""
+
+    field: str
+    reason: str
+
+
+class TableExport(TypedDict):
+    """The rows of a table about a person; `unreadable` counts fields that do not open."""
+
+    name: str
+    purpose: str
+    retention: str
+    rows: list[dict[str, object]]
+    withheld: list[WithheldField]
+    unreadable: int
+
+
+class UnlinkedTable(TypedDict):
+    """A table that may be about people but cannot be found by one."""
+
+    name: str
+    purpose: str
+    retention: str
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class PersonalTable:
     """A table with its declaration."""
@@ -164,7 +191,7 @@ class PersonalTable:
             return self.declared.withheld
         return {**self.declared.withheld, "mac": "a keyed digest of the row, which is given here"}
 
-    def section(self, tx: Tx, whose: Whose) -> dict[str, Any]:
+    def section(self, tx: Tx, whose: Whose) -> TableExport:
         """Return the export of the rows about a person, with the withheld fields."""
         declared, lost = self.declared, 0
         rows = []
@@ -188,8 +215,9 @@ class PersonalTable:
         query = select(self.model).where(self.declared.of(table.columns, whose))
         return query.order_by(*table.primary_key.columns)
 
-    def _row(self, row: Base) -> tuple[dict[str, Any], int]:
-        values, lost = {}, 0
+    def _row(self, row: Base) -> tuple[dict[str, object], int]:
+        values: dict[str, object] = {}
+        lost = 0
         for name in self.given:
             try:
                 value = getattr(row, name)
@@ -208,7 +236,7 @@ def held() -> Sequence[PersonalTable]:
     return sorted(found, key=lambda item: item.name)
 
 
-def unlinked() -> Sequence[dict[str, str]]:
+def unlinked() -> Sequence[UnlinkedTable]:
     """Return the tables that may be about people but cannot be found by one."""
     return sorted(
         (

@@ -84,7 +84,7 @@ class Accounts:
         identifiers: Mapping[str, str],
         *,
         segment: str | None,
-        profile: Mapping[str, Any] | None = None,
+        profile: Mapping[str, object] | None = None,
         consents: Sequence[Mapping[str, str]] = (),
     ) -> Account:
         """Add a subject.
@@ -185,7 +185,7 @@ class Accounts:
         subject: UUID,
         *,
         identifiers: Mapping[str, str | None] | None = None,
-        profile: Mapping[str, Any] | None = None,
+        profile: Mapping[str, object] | None = None,
     ) -> dict[str, Any]:
         """Replace identifiers (None removes one) and the profile; notify the old addresses.
 
@@ -383,9 +383,9 @@ class Accounts:
         tx.add(row)
         return row
 
-    def _profile(self, profile: Mapping[str, Any]) -> str:
+    def _profile(self, profile: Mapping[str, object]) -> str:
         if profile.get("birthdate") is not None:
-            born(profile["birthdate"], self._clock.now().date())
+            born(str(profile["birthdate"]), self._clock.now().date())
         return orjson.dumps(dict(profile)).decode()
 
     def _served_row(self, tx: Tx, subject: UUID, caller: Caller | None) -> Subject:

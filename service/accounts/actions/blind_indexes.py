@@ -1,7 +1,7 @@
 """Add digests under a new blind-index key for existing identifiers."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from crypto.errors import CryptoError
@@ -9,6 +9,7 @@ from service.accounts.actions.claims import normal_of
 from service.accounts.model import NORMAL_FORM, IdentifierType
 from service.accounts.store import claims
 from service.accounts.store import subjects as store
+from service.accounts.store.claims import Claim
 from service.domain.clock import Clock
 from service.domain.errors import RowRefused
 from service.domain.ids import new_id
@@ -84,5 +85,5 @@ class Indexing:
         return page
 
 
-def _last(rows: Sequence[Any]) -> UUID | None:
+def _last(rows: Sequence[Claim]) -> UUID | None:
     return rows[-1].id if rows else None

@@ -9,13 +9,14 @@ be claimed, and never verifies as long as its owner holds it.
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from crypto.errors import CryptoError
 from service.accounts.model import ADDRESSES, NORMAL_FORM, IdentifierType, kept, normalize
 from service.accounts.store import claims
 from service.accounts.store import subjects as store
+from service.accounts.store.claims import Claimant
 from service.accounts.store.subjects import Digests, Subject
 from service.audit.actions.audit_log import AuditLog
 from service.domain.caller import Caller
@@ -266,6 +267,5 @@ def _taken(field: IdentifierType) -> Conflict:
     return Conflict("identifier_taken", f"Another subject has this {field.value}.")
 
 
-def _id(rows: Sequence[Any]) -> UUID:
-    found: UUID = rows[0].id
-    return found
+def _id(rows: Sequence[Claimant]) -> UUID:
+    return rows[0].id

@@ -1,7 +1,6 @@
 """Resolve identifiers to subjects at sign-in, and report which identifiers sign in."""
 
 from collections.abc import Callable, Collection
-from typing import Any
 from uuid import UUID
 
 from service.accounts.actions.claims import Claims
@@ -9,10 +8,10 @@ from service.accounts.model import Account, IdentifierLookup, IdentifierType, Le
 from service.accounts.store import leads
 from service.accounts.store.subjects import Digests, Subject
 from service.domain import ids
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 
 
-def account_of(row: Any) -> Account:  # noqa: ANN401 - a row of named columns
+def account_of(row: AnyRow) -> Account:
     """Return the account of a row, from its columns that are not sealed."""
     return Account(
         id=row.id,

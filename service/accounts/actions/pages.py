@@ -13,7 +13,7 @@ from service.accounts.store.subjects import Consent, Subject, Suspension
 from service.domain.caller import Caller
 from service.domain.clock import rfc3339
 from service.domain.errors import Fault, noticed
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 from service.web.paging import Page, PageRequest
 
 _FIRST: Final = UUID(int=0)
@@ -43,7 +43,7 @@ def subjects(
         tx, segments=segments, status=status, after=page.after or _FIRST, limit=page.fetched
     )
 
-    def view(row: Any) -> dict[str, Any] | None:  # noqa: ANN401 - a row of named columns
+    def view(row: AnyRow) -> dict[str, Any] | None:
         return _subject(row) if listed.is_sound(tx, row) else None
 
     return page.answer(rows, lambda row: row.id, view)
@@ -88,7 +88,7 @@ def suspensions(tx: Tx, subject: UUID, page: PageRequest) -> Page[dict[str, Any]
     return page.answer(rows, lambda row: row.id, suspension)
 
 
-def _subject(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
+def _subject(row: AnyRow) -> dict[str, Any]:
     return {
         "id": str(row.id),
         "status": row.status,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, tuple_
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, s
 from service.accounts.store.subjects import Digests, Subject, SubjectIndex, VerificationCode
 from service.store.authentic import delete_rows, forgotten, holding, holds, lead, led_holds, reading
 from service.store.base import table_of
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 
 _INDEX: Final = table_of(SubjectIndex)
 _ROWS: Final = reading(SubjectIndex)
@@ -29,7 +29,7 @@ class Claim(NamedTuple):
     verified_at: datetime | None
 
 
-def claims_of(tx: Tx, rows: Iterable[Any]) -> list[Claim]:
+def claims_of(tx: Tx, rows: Iterable[AnyRow]) -> list[Claim]:
     """Return the claims in index rows; a row that fails authentication counts as unverified."""
     return [
         Claim(
@@ -192,7 +192,7 @@ def verification(tx: Tx, subject: UUID, field: str) -> VerificationCode | None:
     return tx.scalars(query).first()
 
 
-def _same_as(subject: UUID, field: str) -> Select[Any]:
+def _same_as(subject: UUID, field: str) -> Select[UUID]:
     same = [_OTHER.c[name] == _INDEX.c[name] for name in ("field", "key_version", "digest")]
     mine = (_INDEX.c.subject_id == subject, _INDEX.c.field == field)
     return select(_INDEX.c.id).join(_OTHER, and_(*same)).where(*mine)

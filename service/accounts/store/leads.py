@@ -1,15 +1,15 @@
 """Resolve an identifier to a subject in one statement that always returns one row."""
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, func, or_, select
 
 from service.accounts.store.subjects import PLAIN_COLUMNS, Digests, Subject, SubjectIndex
 from service.store.authentic import holds, lead, led_holds, refused
 from service.store.base import table_of
-from service.store.engine import Tx
+from service.store.engine import AnyRow, AnySelect, Tx
 
 _SUBJECTS: Final = table_of(Subject)
 _INDEX: Final = table_of(SubjectIndex)
@@ -57,7 +57,7 @@ _ONLY_CLAIMANT: Final = (
 _DECOY: Final = bindparam("b_decoy", type_=_SUBJECTS.c.id.type)
 
 
-def _led_to(*candidates: ColumnElement[UUID]) -> Select[Any]:
+def _led_to(*candidates: ColumnElement[UUID]) -> AnySelect:
     """Return the query for the first existing subject of some candidates, else the decoy."""
     mine = and_(_INDEX.c.subject_id == _SUBJECTS.c.id, _says(_INDEX))
     return (
@@ -76,7 +76,7 @@ _BY_CLAIM: Final = _led_to(_OWNER, _ONLY_CLAIMANT)
 
 def led_to(
     tx: Tx, *, field: str, digests: Digests, decoy: UUID, unproven: Collection[str] = ()
-) -> Any:  # noqa: ANN401 - a row of named columns
+) -> AnyRow:
     """Return the subject that an identifier leads to, else the decoy: one row at equal cost.
 
     The row contains the matching claim in the columns of `lead`; for the decoy they are empty.
@@ -90,7 +90,7 @@ def led_to(
             segments, that claims it.
     """
     (version, digest), (other_version, other) = digests[0], digests[-1]
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "b_field": field,
         "b_version": version,
         "b_digest": digest,
@@ -102,10 +102,10 @@ def led_to(
         values["b_segments"] = list(unproven)
     # The choice of statement depends on the policy, never on whether the subject exists.
     statement = _BY_CLAIM if unproven else _BY_PROOF
-    row = tx.execute(statement, values).first()
+    row = tx.execute(statement, values).one()
     if not led_holds(tx, SubjectIndex, row):
         # The claim fails authentication, so it leads to no subject.
-        row = tx.execute(statement, {**values, "b_digest": b"", "b_other_digest": b""}).first()
-    if row is not None and not holds(tx, Subject, row):
+        row = tx.execute(statement, {**values, "b_digest": b"", "b_other_digest": b""}).one()
+    if not holds(tx, Subject, row):
         raise refused()
     return row

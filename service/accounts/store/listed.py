@@ -1,7 +1,7 @@
 """List subjects by segment."""
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Integer, Uuid, bindparam
@@ -9,7 +9,7 @@ from sqlalchemy import Integer, Uuid, bindparam
 from service.accounts.store.subjects import Subject
 from service.store.authentic import holds, reading
 from service.store.base import table_of
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 
 _SUBJECTS: Final = table_of(Subject)
 _PAGE: Final = (
@@ -26,7 +26,7 @@ _PAGE: Final = (
 
 def page(
     tx: Tx, *, segments: Collection[str], status: str, after: UUID, limit: int
-) -> Sequence[Any]:
+) -> Sequence[AnyRow]:
     """Return subjects of some segments after an id, by id, including rows that fail authentication.
 
     Each segment is read through the index, at most one page: one condition over several segments
@@ -41,6 +41,6 @@ def page(
     return sorted(found, key=lambda row: row.id)[:limit]
 
 
-def is_sound(tx: Tx, row: Any) -> bool:  # noqa: ANN401 - a row of named columns
+def is_sound(tx: Tx, row: AnyRow) -> bool:
     """Return whether a row of a page is authentic; if it is not, raise the alarm."""
     return holds(tx, Subject, row)

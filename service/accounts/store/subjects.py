@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -32,7 +32,7 @@ from service.store.authentic import (
 )
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 from service.store.personal_data import Personal, as_json, plainly
 from service.store.sealed import encrypted_bytes, encrypted_optional
 from service.store.shapes import Authentic
@@ -298,7 +298,7 @@ def lock_all(tx: Tx, subjects: Collection[UUID]) -> None:
         tx.execute(query.order_by(_SUBJECTS.c.id).with_for_update(key_share=True))
 
 
-def plain(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None
+def plain(tx: Tx, subject: UUID) -> AnyRow | None:
     """Return the columns of a subject that are not sealed, and whether its login is suspended."""
     return one(tx, Subject, _PLAIN, {"b_id": subject})
 

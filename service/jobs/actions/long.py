@@ -36,7 +36,7 @@ class JobStep:
     """The result of a page: the number of rows, and entries about those that failed."""
 
     rows: int
-    bad: tuple[Mapping[str, Any], ...] = ()
+    bad: tuple[Mapping[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Work:
 
     total: Callable[[], int]
     steps: Callable[[], Iterator[JobStep]]
-    finish: Callable[[], Mapping[str, Any]] = dict
-    prepare: Callable[[Tx], Mapping[str, Any]] = lambda _tx: {}
+    finish: Callable[[], Mapping[str, object]] = dict
+    prepare: Callable[[Tx], Mapping[str, object]] = lambda _tx: {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Progress:
     total: int
     done: int = 0
     failed: int = 0
-    bad: list[Mapping[str, Any]] = field(default_factory=list)
+    bad: list[Mapping[str, object]] = field(default_factory=list)
     stopped: bool = False
 
     @property
@@ -88,7 +88,7 @@ class Progress:
         return "partial" if self.failed else "done"
 
 
-Plan = Callable[[Mapping[str, Any]], Work]
+Plan = Callable[[Mapping[str, object]], Work]
 Watch = Callable[[Progress], None]
 
 
@@ -128,7 +128,7 @@ class LongJobs:
         """Return the kinds of jobs."""
         return tuple(self._plans)
 
-    def plan(self, tx: Tx, kind: str, params: Mapping[str, Any], actor: str) -> UUID:
+    def plan(self, tx: Tx, kind: str, params: Mapping[str, object], actor: str) -> UUID:
         """Queue a job and return its id.
 
         Raises:
@@ -159,13 +159,13 @@ class LongJobs:
         )
         return number
 
-    def queue(self, tx: Tx, kind: str, params: Mapping[str, Any], actor: str) -> dict[str, Any]:
+    def queue(self, tx: Tx, kind: str, params: Mapping[str, object], actor: str) -> dict[str, Any]:
         """Queue a job and return its view; raises NotFound for an unknown kind."""
         number = self.plan(tx, kind, params, actor)
         tx.flush()
         return self.view(tx, number)
 
-    def work(self, kind: str, params: Mapping[str, Any]) -> Work:
+    def work(self, kind: str, params: Mapping[str, object]) -> Work:
         """Return the work of a kind, to count its rows without running it."""
         return self._plans[kind](params)
 
@@ -414,7 +414,7 @@ def _why(kind: str, error: Exception) -> dict[str, Any]:
     return {"error": "internal_error", "detail": f"It failed by {type(error).__name__}."}
 
 
-def _lock_name(kind: str, params: Mapping[str, Any]) -> str:
+def _lock_name(kind: str, params: Mapping[str, object]) -> str:
     """Return the lock of a kind of job and its parameters, except prepared ones."""
     parts = [value for value in params.values() if isinstance(value, str)]
     return ":".join(("job", kind, *parts))[:32]

@@ -6,7 +6,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import orjson
@@ -31,7 +31,8 @@ from service.notifications.store import deliveries
 from service.notifications.store import outbox as store
 from service.notifications.store.deliveries import Depth
 from service.notifications.store.outbox import Outgoing
-from service.store.engine import Store, Tx
+from service.notifications.store.webhooks import Webhook
+from service.store.engine import AnyRow, Store, Tx
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics
 
@@ -139,7 +140,7 @@ class Delivering:
         with self._database.transaction() as tx:
             rows = store.unrouted(tx, _PAGE)
             hooks = self._webhooks.listening(tx) if rows else []
-            found: list[dict[str, Any]] = []
+            found: list[dict[str, object]] = []
             for row in rows:
                 targets = [
                     f"{Channel.WEBHOOK.value}:{hook.id}" for hook in hooks if _hears(hook, row)
@@ -207,10 +208,12 @@ class Delivering:
         with self._database.transaction() as tx:
             beyond = now + _LONGEST + LEASE + SKEW
             taken = deliveries.claim(tx, target=target, now=now, beyond=beyond, until=now + LEASE)
-            rows = store.messages(tx, [taken.message_id]) if taken else []
+            if taken is None:
+                return None
+            rows = store.messages(tx, [taken.message_id])
             return self._message(tx, rows[0], taken, target) if rows else None
 
-    def _message(self, tx: Tx, row: Outgoing, each: Any, target: str) -> Message:  # noqa: ANN401 - a claimed row
+    def _message(self, tx: Tx, row: Outgoing, each: AnyRow, target: str) -> Message:
         message = Message(
             id=row.id,
             delivery=each.id,
@@ -282,7 +285,7 @@ class Delivering:
     def _settle(self, tx: Tx, message: Message, failure: Undelivered | None) -> None:
         now = self._clock.now()
         if failure is None:
-            values: dict[str, Any] = {"state": DeliveryState.DELIVERED.value, "error": None}
+            values: dict[str, object] = {"state": DeliveryState.DELIVERED.value, "error": None}
         else:
             again = now + pause(message.attempts, _jitter(), failure.after)
             over = failure.final or again > message.until
@@ -323,12 +326,12 @@ def _own(row: Outgoing, alarmed: int) -> list[str]:
     return [row.channel] if row.channel else []
 
 
-def _hears(hook: Any, row: Outgoing) -> bool:  # noqa: ANN401 - a row of webhooks
+def _hears(hook: Webhook, row: Outgoing) -> bool:
     """Tell whether a webhook receives a message: its kind, and its client or any client."""
     return wanted(hook.kinds, row.kind) and hook.client_id in {None, row.client_id}
 
 
-def _waiting(row: Outgoing, target: str, now: datetime) -> dict[str, Any]:
+def _waiting(row: Outgoing, target: str, now: datetime) -> dict[str, object]:
     return {
         "id": new_id(now),
         "message_id": row.id,

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict
 from uuid import UUID
 
 import orjson
@@ -16,13 +16,27 @@ from service.notifications.model import CODES, TRIED, Channel, DeliveryState
 from service.notifications.store import deliveries
 from service.notifications.store import outbox as store
 from service.notifications.store.outbox import Outgoing
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 
 _DELIVERED_KEPT: Final = timedelta(days=7)
 _CODE_KEPT: Final = timedelta(days=1)
 _PERSONAL_KEPT: Final = timedelta(days=30)
 _REST_KEPT: Final = timedelta(days=400)
 _PAGE: Final = 1000
+
+
+class MessageView(TypedDict):
+    """An undelivered message, as the host's commands show it; `payload` only on request."""
+
+    id: str
+    at: str
+    kind: str
+    subject: str | None
+    client: str | None
+    state: str
+    attempts: int
+    error: str | None
+    payload: NotRequired[dict[str, object] | None]
 
 
 class Outbox:
@@ -42,7 +56,7 @@ class Outbox:
         *,
         kind: str,
         subject: UUID | None,
-        payload: Mapping[str, Any],
+        payload: Mapping[str, object],
         life: timedelta = TRIED,
     ) -> None:
         """Add a message; it commits with its cause, and is delivered after that.
@@ -61,7 +75,7 @@ class Outbox:
             kind=kind,
             subject_id=subject,
             until=now + life,
-            channel=Channel.of(to).value if to else None,
+            channel=Channel.of(str(to)).value if to else None,
             client_id=caller.client if caller else None,
             routed_at=None,
             delivered_at=None,
@@ -69,7 +83,7 @@ class Outbox:
         row.payload = orjson.dumps(dict(payload)).decode()
         tx.add(row)
 
-    def waiting(self, tx: Tx, limit: int = 100, *, reveal: bool = False) -> list[dict[str, Any]]:
+    def waiting(self, tx: Tx, limit: int = 100, *, reveal: bool = False) -> list[MessageView]:
         """Return undelivered messages; payloads only on request, because they hold addresses."""
         rows = store.waiting(tx, limit)
         targets = defaultdict(list)
@@ -104,7 +118,7 @@ class Outbox:
         to = (_payload(row) or {}).get("to")
         if row.channel is None and to:
             # It was written before delivery existed.
-            row.channel = Channel.of(to).value
+            row.channel = Channel.of(str(to)).value
         row.until, row.routed_at = until, None
         return True
 
@@ -124,8 +138,8 @@ class Outbox:
         store.delete_for(tx, subject)
 
 
-def _view(row: Outgoing, targets: Sequence[Any], *, reveal: bool) -> dict[str, Any]:
-    view = {
+def _view(row: Outgoing, targets: Sequence[AnyRow], *, reveal: bool) -> MessageView:
+    view: MessageView = {
         "id": str(row.id),
         "at": rfc3339(row.at),
         "kind": row.kind,
@@ -135,19 +149,21 @@ def _view(row: Outgoing, targets: Sequence[Any], *, reveal: bool) -> dict[str, A
         "attempts": max((each.attempts for each in targets), default=0),
         "error": next((each.error for each in targets if each.error), None),
     }
-    return view | ({"payload": _payload(row)} if reveal else {})
+    if reveal:
+        view["payload"] = _payload(row)
+    return view
 
 
-def _payload(row: Outgoing) -> dict[str, Any] | None:
+def _payload(row: Outgoing) -> dict[str, object] | None:
     """Return the payload of a message; None if its keys are destroyed or unavailable."""
     try:
-        payload: dict[str, Any] = orjson.loads(row.payload)
+        payload: dict[str, object] = orjson.loads(row.payload)
     except CryptoError:
         return None
     return payload
 
 
-def _state(row: Outgoing, targets: Sequence[Any]) -> str:
+def _state(row: Outgoing, targets: Sequence[AnyRow]) -> str:
     """Return `new`, `waiting` or `dead`; `held` if the message has no target."""
     if row.routed_at is None:
         return "new"

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from socket import socket
+from typing import Final, Protocol
 from uuid import UUID
 
 import httpx
@@ -20,6 +21,12 @@ _GONE: Final = 410
 _OPENED: Final = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 
 
+class _Stream(Protocol):
+    """A connection, as httpx hands it to a trace."""
+
+    def get_extra_info(self, info: str) -> socket: ...
+
+
 class Poster:
     """Posts signed JSON; follows no redirects, and reads only the status of the response."""
 
@@ -29,7 +36,7 @@ class Poster:
         self._trusted = lru_cache(maxsize=1)(httpx.create_ssl_context)
 
     def post(
-        self, message: str, url: str, secrets: tuple[bytes, ...], value: Mapping[str, Any]
+        self, message: str, url: str, secrets: tuple[bytes, ...], value: Mapping[str, object]
     ) -> None:
         """Post a value; raises Undelivered unless the response is 2xx."""
         body = orjson.dumps(value)
@@ -39,7 +46,7 @@ class Poster:
             self._send(url, body, headers, kept)
 
     def _send(self, url: str, body: bytes, headers: dict[str, str], kept: Deadline) -> None:
-        def opened(name: str, info: Mapping[str, Any]) -> None:
+        def opened(name: str, info: Mapping[str, _Stream]) -> None:
             if name in _OPENED:
                 kept.watch(info["return_value"].get_extra_info("socket"))
 

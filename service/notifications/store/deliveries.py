@@ -1,14 +1,14 @@
 """Table of deliveries: one per message and target, until delivered or dead."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     ForeignKey,
     Index,
-    Row,
     String,
     UniqueConstraint,
     func,
@@ -23,7 +23,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from service.notifications.model import DeliveryState
 from service.notifications.store.outbox import Outgoing
 from service.store.base import Base, table_of
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 from service.store.personal_data import Personal, through
 
 _WAITS = "state = 'waiting'"
@@ -82,10 +82,10 @@ _MESSAGES = table_of(Outgoing)
 _WAITING = _TABLE.c.state == DeliveryState.WAITING.value
 
 
-def add(tx: Tx, rows: list[dict[str, Any]]) -> None:
+def add(tx: Tx, rows: Sequence[Mapping[str, object]]) -> None:
     """Insert waiting deliveries."""
     if rows:
-        tx.execute(insert(_TABLE), rows)
+        tx.execute(insert(_TABLE), [dict(row) for row in rows])
 
 
 def due_targets(tx: Tx, now: datetime, beyond: datetime) -> list[str]:
@@ -102,7 +102,7 @@ def due_targets(tx: Tx, now: datetime, beyond: datetime) -> list[str]:
 
 def claim(
     tx: Tx, *, target: str, now: datetime, beyond: datetime, until: datetime
-) -> Row[Any] | None:
+) -> AnyRow | None:
     """Claim a due delivery for a target; no other process can claim it before `until`.
 
     The message that expires first, usually a code, comes first.
@@ -118,7 +118,7 @@ def claim(
     return tx.execute(taken).first()
 
 
-def settle(tx: Tx, delivery: UUID, attempts: int, values: dict[str, Any]) -> bool:
+def settle(tx: Tx, delivery: UUID, attempts: int, values: Mapping[str, object]) -> bool:
     """Record the result of an attempt; False if the delivery was claimed again or deleted."""
     same = (_TABLE.c.id == delivery, _TABLE.c.attempts == attempts, _WAITING)
     done = update(_TABLE).where(*same).values(**values).returning(_TABLE.c.id)
@@ -131,7 +131,7 @@ def states(tx: Tx, message: UUID) -> set[str]:
     return set(tx.execute(query).scalars())
 
 
-def of_messages(tx: Tx, messages: Collection[UUID]) -> list[Row[Any]]:
+def of_messages(tx: Tx, messages: Collection[UUID]) -> list[AnyRow]:
     """Return the deliveries of messages, by message and target."""
     query = select(*_TABLE.c).where(_TABLE.c.message_id.in_(messages))
     return list(tx.execute(query.order_by(_TABLE.c.message_id, _TABLE.c.target)).all())
@@ -169,5 +169,5 @@ def depths(tx: Tx) -> list[Depth]:
     return [Depth(*row) for row in tx.execute(query)]
 
 
-def _is_due(now: datetime, beyond: datetime) -> Any:  # noqa: ANN401 - a condition
+def _is_due(now: datetime, beyond: datetime) -> ColumnElement[bool]:
     return or_(_TABLE.c.next_at <= now, _TABLE.c.next_at > beyond)

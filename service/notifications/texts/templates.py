@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from service.domain.clock import rfc3339
 from service.domain.errors import SetupError
@@ -57,6 +57,7 @@ class Texts:
         known = self._texts[language].get(kind) or self._texts["en"].get(kind)
         text = known or self._texts["en"]["other"]
         details = "\n".join(f"{name}: {value}" for name, value in message.public.items())
+        name = str(message.payload.get("field", ""))
         values = {
             "service": self._service,
             "at": rfc3339(message.at),
@@ -64,9 +65,7 @@ class Texts:
             "details": details,
             "code": message.payload.get("code", ""),
             "when": message.payload.get("when", ""),
-            "field": self._texts[language]
-            .get("fields", {})
-            .get(message.payload.get("field", ""), message.payload.get("field", "")),
+            "field": self._texts[language].get("fields", {}).get(name, name),
         }
         made = {name: string.Template(text[name]).substitute(values) for name in _MEMBERS}
         # A subject must be one line, whatever its values contain.
@@ -83,7 +82,7 @@ class Texts:
         return by_name.get(next(near, ""), self._language)
 
 
-def _shipped() -> dict[str, dict[str, Any]]:
+def _shipped() -> dict[str, dict[str, dict[str, str]]]:
     found = {}
     for name in ("en.toml", "zh-Hans.toml"):
         text = resources.files(__package__).joinpath(name).read_text("utf-8")
@@ -92,7 +91,7 @@ def _shipped() -> dict[str, dict[str, Any]]:
 
 
 def _checked(
-    source: bytes, language: str, name: str, known: Mapping[str, Any]
+    source: bytes, language: str, name: str, known: Mapping[str, Mapping[str, str]]
 ) -> dict[str, dict[str, str]]:
     if not LANGUAGE.fullmatch(language):
         raise _unfit(name, "must be named after a language, such as de.toml or zh-Hant.toml")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from uuid import UUID
 
 import orjson
@@ -17,7 +17,7 @@ from service.jobs.actions.long import JobStep, LongJobs, Work
 from service.privacy import store
 from service.privacy.store import SubjectExport
 from service.store.engine import Store, Tx
-from service.store.personal_data import Whose, held, unlinked
+from service.store.personal_data import TableExport, UnlinkedTable, Whose, held, unlinked
 
 FORMAT: Final = 1
 LIFE: Final = timedelta(hours=1)
@@ -40,6 +40,17 @@ class ExportDependencies:
     present: Callable[[Tx, UUID], object]
     bucket: Callable[[Tx, UUID], str]
     notify: Callable[[Tx, UUID, str], None]
+
+
+class ExportDocument(TypedDict):
+    """An export: the rows of each table, and the tables that cannot be searched by a person."""
+
+    format: int
+    subject: str
+    issuer: str
+    made_at: str
+    sections: list[TableExport]
+    not_found_by_subject: list[UnlinkedTable]
 
 
 class Exports:
@@ -91,9 +102,9 @@ class Exports:
         tx.flush()
         return jobs.view(tx, number)
 
-    def work(self, params: Mapping[str, Any]) -> Work:
+    def work(self, params: Mapping[str, object]) -> Work:
         """Return the work of one export: a transaction per table, then one to store the result."""
-        number, sections = UUID(params["export"]), list[dict[str, Any]]()
+        number, sections = UUID(str(params["export"])), list[TableExport]()
 
         def steps() -> Iterator[JobStep]:
             with self._database.transaction(read=True) as tx:
@@ -105,7 +116,7 @@ class Exports:
                 bad = ({"name": section["name"], "unreadable": lost},) if lost else ()
                 yield JobStep(1, bad)
 
-        def finish() -> Mapping[str, Any]:
+        def finish() -> Mapping[str, object]:
             with self._database.transaction() as tx:
                 self._dependencies.present(tx, self._row(tx, number).subject_id)
                 row = self._row(tx, number, lock=True)
@@ -138,7 +149,7 @@ class Exports:
         )
         return content
 
-    def whole(self, subject: UUID, actor: str) -> dict[str, Any]:
+    def whole(self, subject: UUID, actor: str) -> ExportDocument:
         """Return an export at once without storing it, for the command on the host."""
         with self._database.transaction() as tx:
             self._dependencies.present(tx, subject)
@@ -153,7 +164,7 @@ class Exports:
         """Delete expired exports; return how many."""
         return store.drop_expired(tx, now)
 
-    def _sections(self, subject: UUID) -> Iterator[dict[str, Any]]:
+    def _sections(self, subject: UUID) -> Iterator[TableExport]:
         with self._database.transaction(read=True) as tx:
             whose = Whose(subject, self._dependencies.bucket(tx, subject))
         for table in held():
@@ -161,7 +172,7 @@ class Exports:
                 section = table.section(tx, whose)
             yield section
 
-    def _document(self, subject: UUID, sections: list[dict[str, Any]]) -> dict[str, Any]:
+    def _document(self, subject: UUID, sections: list[TableExport]) -> ExportDocument:
         return {
             "format": FORMAT,
             "subject": str(subject),

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import reduce
 from types import SimpleNamespace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -32,7 +32,7 @@ from service.domain.clock import SKEW
 from service.store.authentic import insert_once, record
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 from service.store.personal_data import Personal
 from service.store.shapes import Noted, shape_of
 from service.throttling.model import (
@@ -129,9 +129,9 @@ _LONGEST: Final = timedelta(seconds=LONGEST_DELAY) + SKEW
 _KEY: Final = (_TABLE.c.bucket == bindparam("b_bucket"), _TABLE.c.lane == bindparam("b_lane"))
 
 
-def _recorded(statement: Update) -> ReturningUpdate[Any]:
+def _recorded(statement: Update) -> ReturningUpdate[AnyRow]:
     """Increment the revision of the row, and return its state before and after for the log."""
-    was: ColumnElement[Any] = case((_TABLE.c.strict, "1"), else_="0")
+    was: ColumnElement[str] = case((_TABLE.c.strict, "1"), else_="0")
     for name in _NUMBERS:
         was = was + "," + cast(_TABLE.c[name], String)
     found = {
@@ -143,7 +143,7 @@ def _recorded(statement: Update) -> ReturningUpdate[Any]:
     return statement.values(found).returning(*shape_of(Bucket).columns, *_WAS)
 
 
-def _note(tx: Tx, row: Any) -> None:  # noqa: ANN401 - a row that `_recorded` returned
+def _note(tx: Tx, row: AnyRow) -> None:
     strict, *numbers = map(int, row.was.split(","))
     before = SimpleNamespace(
         id=row.id,
@@ -173,7 +173,7 @@ def _open(allowed: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(over, allowed, _TABLE.c.total < HARD_TOTAL)
 
 
-def _raising(counter: Counter, *, always: bool = False) -> ReturningUpdate[Any]:
+def _raising(counter: Counter, *, always: bool = False) -> ReturningUpdate[AnyRow]:
     column = _TABLE.c[counter.column]
     allowed, strict = _RULES.get(counter, _plain)(counter)
     return _recorded(
@@ -212,7 +212,7 @@ def _live_face(counter: Counter) -> _Rule:
     return or_(column < limit(Counter.FACE), free_row), _TABLE.c.strict
 
 
-def _lowering(counter: Counter) -> ReturningUpdate[Any]:
+def _lowering(counter: Counter) -> ReturningUpdate[AnyRow]:
     column = _TABLE.c[counter.column]
     until = _TABLE.c.locked_until
     # During a delay no other can start, so an equal end time is the attempt's own.
@@ -303,7 +303,7 @@ def is_open(tx: Tx, *, bucket: str, lane: str, counter: Counter, now: datetime) 
     return found is None or bool(found[0])
 
 
-def _asked(bucket: str, lane: str, counter: Counter, now: datetime) -> dict[str, Any]:
+def _asked(bucket: str, lane: str, counter: Counter, now: datetime) -> dict[str, object]:
     values = {"b_bucket": bucket, "b_lane": lane, "b_now": now, "b_beyond": now + _LONGEST}
     if counter is Counter.FACE:
         values["b_before"] = now - _SHORTEST
@@ -371,7 +371,7 @@ def clear(tx: Tx, bucket: str, lane: str | None) -> int:
     return _change(tx, _CLEAR, {"b_bucket": bucket, "b_lane": lane})
 
 
-def _change(tx: Tx, statement: ReturningUpdate[Any], values: Mapping[str, Any]) -> int:
+def _change(tx: Tx, statement: ReturningUpdate[AnyRow], values: Mapping[str, object]) -> int:
     changed = tx.execute(statement, dict(values)).all()
     for row in changed:
         _note(tx, row)

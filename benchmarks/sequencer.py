@@ -21,7 +21,7 @@ from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
 from service.app import Container, open_container
 from service.audit import store
-from service.audit.actions import audit_log as actions
+from service.audit.actions.leaves import covered
 from service.audit.store import Leaf, Link
 from service.domain.clock import SystemClock
 from service.settings import Settings
@@ -40,7 +40,7 @@ def _before(_container: Container, tx: Tx) -> int:
     leaves = list(tx.scalars(query))
     for leaf in leaves:
         position += 1
-        head = chain.link(head, actions._bytes(leaf))  # noqa: SLF001 - the same bytes
+        head = chain.link(head, covered(leaf))
         tx.execute(update(Leaf).where(Leaf.id == leaf.id).values(position=position))
         tx.add(Link(position=position, leaf_id=leaf.id, head=head))
     return len(leaves)

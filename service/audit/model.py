@@ -1,10 +1,10 @@
 """Checkpoints of the chain, and its verification against them; without SQL."""
 
 import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, TypedDict
 from uuid import UUID
 
 from crypto import chain, opaque
@@ -37,6 +37,17 @@ class Point:
 _BEGINNING: Final = Point(0, chain.GENESIS)
 _LATEST: Final = 2**48 - 1
 """Milliseconds, of what a UUIDv7 holds."""
+
+
+class LeafValues(TypedDict):
+    """The columns of a leaf before it has a position; `data` are JSON members."""
+
+    id: UUID
+    at: datetime
+    kind: str
+    subject_id: UUID | None
+    actor: str | None
+    data: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,7 @@ class Checkpoint:
     mac: bytes = b""
 
     @property
-    def claims(self) -> dict[str, Any]:
+    def claims(self) -> dict[str, str | int]:
         """Return the signed claims."""
         return {
             "sub": "lamina:audit",

@@ -1,24 +1,26 @@
 """Row notes: records of row changes in the leaves of a transaction, to detect missing rows."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import orjson
 
 from crypto import opaque
 from crypto.rows import notes_mac
+from service.audit.model import LeafValues
+from service.store.authentic import Touched
 
 ROWS: Final = "rows"
 MAC: Final = "rows_mac"
 PURPOSE: Final = "row-notes"
 CHANGED: Final = "rows.changed"
 _AT_ONCE: Final = 500
-Notes = Sequence[Sequence[Any]]
+Notes = Sequence[Touched]
 
 
 def attach(
-    key: bytes, leaves: list[dict[str, Any]], notes: Notes, another: Callable[[], dict[str, Any]]
+    key: bytes, leaves: list[LeafValues], notes: Notes, another: Callable[[], LeafValues]
 ) -> None:
     """Add notes to the last leaf of a transaction, and to more leaves if there are many.
 
@@ -36,7 +38,7 @@ def attach(
         leaf["data"] = {**leaf["data"], ROWS: page, MAC: mac.hex()}
 
 
-def read(key: bytes, leaf: UUID, data: object) -> Iterator[Sequence[Any]] | None:
+def read(key: bytes, leaf: UUID, data: object) -> Iterator[Touched] | None:
     """Return the row notes of a leaf, or None if their MAC is invalid."""
     if not isinstance(data, Mapping):
         return None  # no leaf of ours: written by SQL

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     Index,
     LargeBinary,
-    Row,
     String,
     Text,
     delete,
@@ -23,11 +23,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.audit.model import Checkpoint, Wanted, ids_at
+from service.audit.model import Checkpoint, LeafValues, Wanted, ids_at
 from service.store import authentic
 from service.store.authentic import change, one, reading
 from service.store.base import Base, table_of
-from service.store.engine import Tx, insert_once
+from service.store.engine import AnyRow, Tx, insert_once
 from service.store.personal_data import Personal, anybody
 from service.store.shapes import Authentic
 
@@ -35,7 +35,7 @@ _NOT_GIVEN: Final = frozenset({"rows", "rows_mac", "operators"})
 """What of a leaf is no part of an export: notes of rows, and which operators two were."""
 
 
-def decided(data: dict[str, Any]) -> dict[str, Any]:
+def decided(data: Mapping[str, object]) -> dict[str, object]:
     """Give what was decided, without the notes of rows that go with it nor who of the operators."""
     return {name: value for name, value in data.items() if name not in _NOT_GIVEN}
 
@@ -87,7 +87,7 @@ class Leaf(Base):
     kind: Mapped[str] = mapped_column(String(64))
     subject_id: Mapped[UUID | None]
     actor: Mapped[str | None] = mapped_column(String(128))
-    data: Mapped[dict[str, Any]]
+    data: Mapped[dict[str, object]] = mapped_column(JSON())
     position: Mapped[int | None]
 
 
@@ -171,9 +171,9 @@ _ENTRIES: Final = (
 )
 
 
-def add(tx: Tx, leaves: Sequence[dict[str, Any]]) -> None:
+def add(tx: Tx, leaves: Sequence[LeafValues]) -> None:
     """Insert leaves without a position, in one statement."""
-    tx.execute(_APPEND, [leaf | {"position": None} for leaf in leaves])
+    tx.execute(_APPEND, [{**leaf, "position": None} for leaf in leaves])
 
 
 def lock(tx: Tx) -> None:
@@ -193,7 +193,7 @@ def last_at(tx: Tx) -> datetime | None:
     return tx.scalars(query.order_by(Link.position.desc()).limit(1)).first()
 
 
-def waiting(tx: Tx, limit: int) -> Sequence[Row[Any]]:
+def waiting(tx: Tx, limit: int) -> Sequence[AnyRow]:
     """Return leaves without a position, oldest first."""
     query = select(*_LEAF).where(Leaf.position.is_(None)).order_by(Leaf.id).limit(limit)
     return tx.execute(query).all()
@@ -207,7 +207,7 @@ def waiting_since(tx: Tx, old: datetime, ahead: datetime) -> tuple[int, int, dat
     return count, beyond, oldest
 
 
-def leaves(tx: Tx, after: int, kinds: Collection[str]) -> Sequence[Row[Any]]:
+def leaves(tx: Tx, after: int, kinds: Collection[str]) -> Sequence[AnyRow]:
     """Return leaves of some kinds after a position or without one."""
     later = or_(Leaf.position > after, Leaf.position.is_(None))
     query = select(*_LEAF).where(later, Leaf.kind.in_(sorted(kinds)))
@@ -219,13 +219,13 @@ def there(tx: Tx, ids: Sequence[UUID]) -> int:
     return tx.execute(select(func.count()).where(Leaf.id.in_(ids))).scalar_one()
 
 
-def place(tx: Tx, after: int, links: Sequence[Mapping[str, Any]]) -> None:
+def place(tx: Tx, after: int, links: Sequence[Mapping[str, object]]) -> None:
     """Insert links, and set the positions of their leaves."""
     tx.execute(_LINK, list(links))
     tx.execute(_PLACE, {"after": after})
 
 
-def chained(tx: Tx, after: int, limit: int) -> Sequence[Row[Any]]:
+def chained(tx: Tx, after: int, limit: int) -> Sequence[AnyRow]:
     """Return links with their leaves after a position; a missing leaf has no id."""
     query = (
         select(Link.position, Link.head, Link.mac, *_LEAF)
@@ -301,7 +301,7 @@ def delete_notice(tx: Tx, name: str) -> None:
     tx.execute(delete(Notice).where(Notice.name == name))
 
 
-def mark(tx: Tx) -> Row[Any] | None:
+def mark(tx: Tx) -> AnyRow | None:
     """Return the mark that rows have MACs; raises RowRefused if it is forged."""
     return one(tx, RowMark, _MARK, {})
 
@@ -324,7 +324,7 @@ def any_of_kind(tx: Tx, kind: str) -> bool:
     return bool(tx.execute(select(exists().where(Leaf.kind == kind))).scalar())
 
 
-def entries(tx: Tx, wanted: Wanted, after: UUID | None, limit: int) -> Sequence[Row[Any]]:
+def entries(tx: Tx, wanted: Wanted, after: UUID | None, limit: int) -> Sequence[AnyRow]:
     """Return leaves with their links and the heads before those, beyond an id, by id."""
     query = _ENTRIES if after is None else _ENTRIES.where(Leaf.id > after)
     if wanted.subject is not None:
@@ -342,19 +342,27 @@ def entries(tx: Tx, wanted: Wanted, after: UUID | None, limit: int) -> Sequence[
     return tx.execute(query.limit(limit)).all()
 
 
-def placed(tx: Tx, after: int, limit: int) -> Sequence[Any]:
+class NotedLeaf(NamedTuple):
+    """A leaf as far as its notes of rows need it; SQL may have written anything as `data`."""
+
+    id: UUID
+    position: int | None
+    data: object
+
+
+def placed(tx: Tx, after: int, limit: int) -> Sequence[NotedLeaf]:
     """Return leaves after a chain position, in order."""
     # Join from the link, because only its position is indexed.
     joined = select(_LEAVES.c.id, _LINKS.c.position, _LEAVES.c.data).join_from(
         _LINKS, _LEAVES, _LEAVES.c.id == _LINKS.c.leaf_id
     )
     query = joined.where(_LINKS.c.position > after).order_by(_LINKS.c.position).limit(limit)
-    return tx.execute(query).all()
+    return [NotedLeaf(*row) for row in tx.execute(query)]
 
 
-def unplaced(tx: Tx, after: UUID, limit: int) -> Sequence[Any]:
+def unplaced(tx: Tx, after: UUID, limit: int) -> Sequence[NotedLeaf]:
     """Return leaves without a position, after an id."""
     query = select(_LEAVES.c.id, _LEAVES.c.position, _LEAVES.c.data).where(
         _LEAVES.c.position.is_(None), _LEAVES.c.id > after
     )
-    return tx.execute(query.order_by(_LEAVES.c.id).limit(limit)).all()
+    return [NotedLeaf(*row) for row in tx.execute(query.order_by(_LEAVES.c.id).limit(limit))]

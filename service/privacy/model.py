@@ -10,6 +10,9 @@ from service.audit.model import Checkpoint, Point
 from service.domain.clock import rfc3339
 
 Line = dict[str, Any]
+"""A line of the ledger, as JSON stores it."""
+Identity = tuple[object, ...]
+"""The kind of an act, and what it is about."""
 BEGUN: Final = "begun"
 CHECKPOINT: Final = "checkpoint"
 RESTORED: Final = "restored"
@@ -77,7 +80,7 @@ class LedgerAct:
 
 def standing(lines: Iterable[Line]) -> list[LedgerAct]:
     """Return the acts in effect: the last of each identity, unless it reverses one."""
-    last: dict[tuple[Any, ...], Line] = {}
+    last: dict[Identity, Line] = {}
     for line in lines:
         if line["kind"] == ACT and line["what"] in ABOUT:
             name = about(line)
@@ -86,7 +89,7 @@ def standing(lines: Iterable[Line]) -> list[LedgerAct]:
     return [LedgerAct.of(line) for line in last.values() if line["what"] not in GIVES]
 
 
-def about(line: Line) -> tuple[Any, ...]:
+def about(line: Line) -> Identity:
     """Return the identity of an act: its kind and the members that name its target."""
     kind, *members = ABOUT[line["what"]]
     values = line["data"] | {"subject": line["subject"]}
@@ -196,7 +199,7 @@ def _thinned(lines: Sequence[Line], now: datetime) -> set[int]:
 
 def _needed(lines: Sequence[Line], oldest: datetime, covered: int) -> set[int]:
     kept: set[int] = set()
-    last: dict[tuple[Any, ...], int] = {}
+    last: dict[Identity, int] = {}
     for at, line in enumerate(lines):
         if line["kind"] != ACT:
             kept.add(at)

@@ -4,17 +4,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from crypto import chain
-from crypto.canonical import canonical_json
 from crypto.errors import ChainBroken
 from service.audit import model, notes, store
 from service.audit.actions import listing
-from service.audit.model import Checkpoint, Keys, Placed, Point, Waiting
+from service.audit.actions.leaves import LedgerEntry, content, covered, ledger_entry, remember
+from service.audit.model import Checkpoint, Keys, LeafValues, Placed, Point, Waiting
 from service.domain.caller import SERVICE, who_acts
-from service.domain.clock import Clock, rfc3339
+from service.domain.clock import Clock
 from service.domain.ids import new_id
 from service.store.authentic import taken
 from service.store.engine import ENDINGS, Tx
@@ -25,7 +25,6 @@ from service.web.paging import Page, PageRequest
 _PAGE: Final = 500
 _ROUND: Final = 20_000
 _ASKED: Final = 500
-_ACTS: Final = "lamina_acts"
 _ACTOR: Final = "audit_actor"
 _LEAVES: Final = "lamina_leaves"
 
@@ -36,47 +35,8 @@ class Seal(Protocol):
     def key(self, tx: Tx, purpose: str) -> bytes:
         """Return a 32-byte key for a purpose."""
 
-    def sign(self, tx: Tx, claims: Mapping[str, Any]) -> str:
+    def sign(self, tx: Tx, claims: Mapping[str, object]) -> str:
         """Sign claims as a JWS; empty if this process holds no record-signing key."""
-
-
-def acts_of(info: Mapping[Any, Any]) -> list[dict[str, Any]]:
-    """Return the ledger entries of a transaction."""
-    return list(info.get(_ACTS, ()))
-
-
-def act(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a leaf as a ledger entry."""
-    subject = values["subject_id"]
-    return {
-        "kind": "act",
-        "id": str(values["id"]),
-        "what": values["kind"],
-        "at": rfc3339(values["at"]),
-        "subject": str(subject) if subject else None,
-        "data": values["data"],
-    }
-
-
-def _bytes(leaf: Any) -> bytes:  # noqa: ANN401 - a row of named columns
-    return canonical_json(
-        {
-            "id": str(leaf.id),
-            "at": leaf.at.isoformat(),
-            "kind": leaf.kind,
-            "subject": str(leaf.subject_id) if leaf.subject_id else None,
-            "actor": leaf.actor,
-            "data": leaf.data,
-        }
-    )
-
-
-def _content(leaf: Any) -> bytes:  # noqa: ANN401 - a row of named columns
-    """Return the bytes of a leaf, or none if it holds what no leaf of ours can hold."""
-    try:
-        return _bytes(leaf)
-    except (AttributeError, TypeError, ValueError):
-        return b""
 
 
 class AuditLog:
@@ -103,7 +63,7 @@ class AuditLog:
         *,
         subject: UUID | None = None,
         actor: str | None = None,
-        **data: Any,  # noqa: ANN401 - JSON members of any kind
+        **data: object,
     ) -> None:
         """Append a leaf without a position; `data` must hold no personal data and no secret.
 
@@ -116,12 +76,17 @@ class AuditLog:
             data: Further data to store.
         """
         values = self._leaf(tx, kind=kind, subject=subject, actor=actor, data=data)
-        leaves = tx.info.setdefault(_LEAVES, [])
+        leaves: list[LeafValues] = tx.info.setdefault(_LEAVES, [])
         if not leaves:
             tx.info.setdefault(ENDINGS, []).append(self.close)
         leaves.append(values)
         if kind in self._kinds:
-            self.keep(tx, act(values))
+            self.keep(
+                tx,
+                ledger_entry(
+                    values["id"], kind=kind, at=values["at"], subject=subject, data=values["data"]
+                ),
+            )
 
     def close(self, tx: Tx) -> None:
         """Write the leaves of a transaction, with its changes of rows that carry a MAC."""
@@ -138,8 +103,8 @@ class AuditLog:
         tx.info[_ACTOR] = str(client)
 
     def _leaf(
-        self, tx: Tx, *, kind: str, subject: UUID | None, actor: str | None, data: dict[str, Any]
-    ) -> dict[str, Any]:
+        self, tx: Tx, *, kind: str, subject: UUID | None, actor: str | None, data: dict[str, object]
+    ) -> LeafValues:
         now, caller = self._clock.now(), who_acts()
         if actor is None:
             actor = caller.actor if caller else tx.info.get(_ACTOR, SERVICE)
@@ -154,19 +119,21 @@ class AuditLog:
             "data": data,
         }
 
-    def remember(self, tx: Tx, what: str, **data: Any) -> None:  # noqa: ANN401 - JSON members
+    def remember(self, tx: Tx, what: str, **data: object) -> None:
         """Write an entry to the ledger at commit, without a leaf."""
         now = self._clock.now()
-        values = {"id": new_id(now), "at": now, "kind": what, "subject_id": None, "data": data}
-        self.keep(tx, act(values))
+        self.keep(tx, ledger_entry(new_id(now), kind=what, at=now, subject=None, data=data))
 
-    def keep(self, tx: Tx, entry: dict[str, Any]) -> None:
+    def keep(self, tx: Tx, entry: LedgerEntry) -> None:
         """Write an entry to the ledger at commit, before the response is sent."""
-        tx.info.setdefault(_ACTS, []).append(entry)
+        remember(tx, entry)
 
-    def acts(self, tx: Tx, after: int) -> list[dict[str, Any]]:
+    def acts(self, tx: Tx, after: int) -> list[LedgerEntry]:
         """Return the ledger entries of the leaves after a position."""
-        return [act(row._asdict()) for row in store.leaves(tx, after, self._kinds)]
+        return [
+            ledger_entry(row.id, kind=row.kind, at=row.at, subject=row.subject_id, data=row.data)
+            for row in store.leaves(tx, after, self._kinds)
+        ]
 
     def lacks(self, tx: Tx, leaves: Sequence[UUID]) -> bool:
         """Return whether any of some leaves is missing from the log."""
@@ -185,7 +152,7 @@ class AuditLog:
         position, head = (last.position, last.head) if last else (0, chain.GENESIS)
         before, links = position, []
         for leaf in store.waiting(tx, limit):
-            position, head = position + 1, chain.link(head, _bytes(leaf))
+            position, head = position + 1, chain.link(head, covered(leaf))
             mac = chain.link_mac(keys.link, position, head) if keys else None
             links.append({"position": position, "leaf_id": leaf.id, "head": head, "mac": mac})
         if links:
@@ -203,14 +170,14 @@ class AuditLog:
                 break
         return done
 
-    def page(self, tx: Tx, page: PageRequest, wanted: model.Wanted) -> Page[dict[str, Any]]:
+    def page(self, tx: Tx, page: PageRequest, wanted: model.Wanted) -> Page[dict[str, object]]:
         """Return a page of the entries that are wanted, as `listing.entries` does."""
         keys = self._keys(tx)
-        proof = listing.LinkProof(None, 0, _content)
+        proof = listing.LinkProof(None, 0, content)
         if keys:
             genuine = (row for row in store.adoptions(tx) if row.genuine(keys.checkpoint, b""))
             bare = max((row.position for row in genuine), default=0)
-            proof = listing.LinkProof(keys.link, bare, _content)
+            proof = listing.LinkProof(keys.link, bare, content)
         return listing.entries(tx, page, wanted, proof)
 
     def checkpoint(self, tx: Tx) -> tuple[int, bytes] | None:
@@ -383,7 +350,7 @@ def _placed(tx: Tx, after: int = 0) -> Iterator[Placed]:
     """Read the chain page by page."""
     while page := store.chained(tx, after, _PAGE):
         for row in page:
-            yield Placed(row.position, _content(row) if row.id else b"", row.head, row.mac)
+            yield Placed(row.position, content(row) if row.id else b"", row.head, row.mac)
             after = row.position
 
 

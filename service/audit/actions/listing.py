@@ -1,13 +1,13 @@
 """Pages of the log for whoever audits it: each entry, and whether it is as it was written."""
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from crypto import chain, opaque
 from service.audit import store
 from service.audit.model import Wanted
 from service.domain.clock import rfc3339
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 from service.web.paging import Page, PageRequest
 
 _NOT_SHOWN: Final = frozenset({"rows", "rows_mac"})
@@ -25,10 +25,10 @@ class LinkProof(NamedTuple):
 
     key: bytes | None
     bare: int
-    content: Callable[[Any], bytes]
+    content: Callable[[AnyRow], bytes]
 
 
-def entries(tx: Tx, page: PageRequest, wanted: Wanted, proof: LinkProof) -> Page[dict[str, Any]]:
+def entries(tx: Tx, page: PageRequest, wanted: Wanted, proof: LinkProof) -> Page[dict[str, object]]:
     """Return a page of the log, oldest first.
 
     Args:
@@ -41,7 +41,7 @@ def entries(tx: Tx, page: PageRequest, wanted: Wanted, proof: LinkProof) -> Page
     return page.answer(rows, lambda row: row.id, lambda row: _view(row, proof))
 
 
-def _view(row: Any, proof: LinkProof) -> dict[str, Any]:  # noqa: ANN401 - a row of named columns
+def _view(row: AnyRow, proof: LinkProof) -> dict[str, object]:
     return {
         "id": str(row.id),
         "position": row.position,
@@ -55,13 +55,13 @@ def _view(row: Any, proof: LinkProof) -> dict[str, Any]:  # noqa: ANN401 - a row
     }
 
 
-def _shown(data: object) -> dict[str, Any] | None:
+def _shown(data: object) -> dict[str, object] | None:
     if not isinstance(data, dict):
         return None  # written by SQL
     return {name: value for name, value in data.items() if name not in _NOT_SHOWN}
 
 
-def _intact(row: Any, proof: LinkProof) -> bool | None:  # noqa: ANN401 - a row of named columns
+def _intact(row: AnyRow, proof: LinkProof) -> bool | None:
     """Return whether an entry is what was placed in the chain; None if nothing proves it yet."""
     if proof.key is None or row.position is None:
         return None

@@ -7,16 +7,19 @@ was not written by this service.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
+
+from sqlalchemy import ColumnElement
 
 from service.audit import notes, store
 from service.audit.actions.audit_log import AuditLog
+from service.audit.store import NotedLeaf
 from service.domain.clock import Clock
 from service.domain.errors import RowRefused, SetupError
 from service.store import authentic, scanning
 from service.store.authentic import GONE
-from service.store.engine import Store, Tx
+from service.store.engine import AnyRow, Store, Tx
 from service.store.sealed import sealer_of
 from service.store.shapes import Shape, shapes
 from service.store.turns import take_start
@@ -132,7 +135,7 @@ class Comparison:
         if len(self.found) < _LISTED:
             self.found.append({"table": table, "row": row, "what": what})
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the report."""
         return {
             "leaves": self.leaves,
@@ -293,7 +296,7 @@ class RowState:
         tx: Tx,
         *,
         shape: Shape,
-        row: Any,  # noqa: ANN401
+        row: AnyRow | scanning.Unreadable,
         note: _Known | None,
         done: Comparison,
     ) -> None:
@@ -321,16 +324,16 @@ class RowState:
             done.add(table, name, "missing")
 
 
-def _without_mac(shape: Shape) -> list[Any]:
+def _without_mac(shape: Shape) -> list[ColumnElement[bool]]:
     return [scanning.unsealed(shape)] if shape.keyed else []
 
 
-def _leaves(tx: Tx, since: int) -> Iterator[Any]:
+def _leaves(tx: Tx, since: int) -> Iterator[NotedLeaf]:
     position, waiting = since, _LEAST
-    page: Sequence[Any]
+    page: Sequence[NotedLeaf]
     while page := store.placed(tx, position, _PAGE):
         yield from page
-        position = page[-1].position
+        position = page[-1].position or position
     while page := store.unplaced(tx, waiting, _PAGE):
         yield from page
         waiting = page[-1].id

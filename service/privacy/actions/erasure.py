@@ -5,13 +5,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from service.domain.errors import NotFound, RowRefused
 from service.keys.actions.crypto_shredding import SUBJECT_CLASSES, Erased, Shredding
 from service.keys.ledger import Entry
-from service.privacy.actions.memory import Memory
+from service.privacy.actions.memory import Memory, RestoreDetails, RestoreFindings
 from service.privacy.actions.repeating import Repeating, RepeatResult
 from service.privacy.model import TOMBSTONE, since
 from service.store.engine import Store, Tx
@@ -102,7 +102,7 @@ class Erasure:
         """Run `remember` as a background task."""
         return self.remember(tx)
 
-    def compare(self) -> dict[str, int]:
+    def compare(self) -> RestoreFindings:
         """Compare the database with the ledger and repeat what a restored backup has undone.
 
         Returns:
@@ -121,7 +121,7 @@ class Erasure:
             unsure = since(lines, self._memory.agreed(tx, lines))
         outcome = self._repeating.run(unsure, restored=behind)
         acts = sum(outcome.repeated.values())
-        found = {
+        found: RestoreFindings = {
             "erased_again": again,
             "sessions_ended": 0,
             "acts_repeated": acts,
@@ -134,14 +134,18 @@ class Erasure:
             self._memory.catch_up()
         return found
 
-    def _restored(self, found: Mapping[str, int], outcome: RepeatResult) -> int:
+    def _restored(self, found: RestoreFindings, outcome: RepeatResult) -> int:
         """End what a restore may have reactivated, and report it; return the count of sessions."""
         with self._database.transaction() as tx:
             ended = self._ends.end_sessions(tx)
             for end in self._ends.restored:
                 end(tx)
-            details: dict[str, Any] = {**found, "sessions_ended": ended}
-            details |= {"repeated": dict(+outcome.repeated), "left": dict(+outcome.left)}
+            details: RestoreDetails = {
+                **found,
+                "sessions_ended": ended,
+                "repeated": dict(+outcome.repeated),
+                "left": dict(+outcome.left),
+            }
             self._memory.tell_restored(tx, details)
         return ended
 

@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from crypto.errors import ChainBroken
-from service.audit.actions.audit_log import AuditLog, acts_of
+from service.audit.actions.audit_log import AuditLog
+from service.audit.actions.leaves import acts_of
 from service.audit.model import Point, Waiting
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import SetupError, Unavailable
@@ -38,6 +39,22 @@ class Verified:
     leaves: int
     broken: ChainBroken | None
     waiting: Waiting
+
+
+class RestoreFindings(TypedDict):
+    """How many erasures and acts were repeated or could not be, and how many sessions ended."""
+
+    erased_again: int
+    sessions_ended: int
+    acts_repeated: int
+    acts_left: int
+
+
+class RestoreDetails(RestoreFindings):
+    """The same, with the acts by kind, for the log and the alarm."""
+
+    repeated: dict[str, int]
+    left: dict[str, int]
 
 
 class Memory:
@@ -138,10 +155,18 @@ class Memory:
             if found:
                 logs.get().error("audit_disagrees", position=found.position)
                 if self._audit.due(tx, f"disagrees:{found.position}", _ONCE):
-                    details: dict[str, Any] = {"position": found.position, "what": found.what}
-                    self._audit.append(tx, "audit.disagrees", actor="ledger", **details)
+                    self._audit.append(
+                        tx,
+                        "audit.disagrees",
+                        actor="ledger",
+                        position=found.position,
+                        what=found.what,
+                    )
                     self._outbox.put(
-                        tx, kind="alarm.audit_disagrees", subject=None, payload=details
+                        tx,
+                        kind="alarm.audit_disagrees",
+                        subject=None,
+                        payload={"position": found.position, "what": found.what},
                     )
             if self._lost:
                 logs.get().error("ledger_lost")
@@ -161,7 +186,7 @@ class Memory:
             return True
         return self._audit.lacks(tx, model.unproven(lines, self.agreed(tx, lines)))
 
-    def tell_restored(self, tx: Tx, details: Mapping[str, Any]) -> None:
+    def tell_restored(self, tx: Tx, details: RestoreDetails) -> None:
         """Record in the log that a restored database was repaired, and raise the alarm."""
         self._audit.append(tx, "database.restored", actor="ledger", **details)
         self._outbox.put(tx, kind="alarm.database_restored", subject=None, payload=details)
@@ -307,7 +332,7 @@ class Memory:
         # Another file, an empty one, or a missing one.
         self._lost = self._audit.reported(tx, _MARK) and not model.begun(lines)
 
-    def _committed(self, info: Mapping[Any, Any]) -> None:
+    def _committed(self, info: Mapping[str, object]) -> None:
         """Append the acts of a committed transaction to the ledger, before its caller returns."""
         acts = acts_of(info)
         if not acts or self._ledger is None:

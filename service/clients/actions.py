@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row
+from sqlalchemy import ColumnElement
 
 from crypto import opaque
 from crypto.canonical import canonical_json
@@ -14,13 +14,14 @@ from crypto.errors import AssertionRefused, KeySetInvalid, SignatureInvalid
 from service.audit.actions.audit_log import AuditLog
 from service.clients import store
 from service.clients.model import (
-    LONGEST_NAME,
-    LONGEST_OVERLAP,
     SCOPES,
     SECRET_PREFIX,
-    UNSERVED,
     Client,
+    JwkSet,
     NewClient,
+    check_overlap,
+    checked_name,
+    known_scopes,
     overlaps,
 )
 from service.clients.store import ClientRow
@@ -28,7 +29,7 @@ from service.domain.bounds import USUAL, Bounds, Tally, room_in
 from service.domain.clock import Clock, rfc3339, unix
 from service.domain.errors import BadInput, Fault, NotFound, TooMany, Unauthorized
 from service.domain.ids import new_id, parse_id
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 
 if TYPE_CHECKING:
     from crypto import assertions
@@ -47,7 +48,7 @@ def refused(detail: str = "The client does not authenticate.") -> Unauthorized:
     return Unauthorized("invalid_client", detail)
 
 
-def _client(row: ClientRow | Row[Any]) -> Client:
+def _client(row: ClientRow | AnyRow) -> Client:
     held = frozenset(row.scopes)
     return Client(
         id=row.id,
@@ -61,24 +62,11 @@ def _client(row: ClientRow | Row[Any]) -> Client:
     )
 
 
-def _active(row: Row[Any] | None) -> Client | None:
+def _active(row: AnyRow | None) -> Client | None:
     return _client(row) if row and row.status == _ACTIVE else None
 
 
-def known_scopes(scopes: Collection[str], at: str) -> list[str]:
-    """Return scopes sorted, without duplicates; raises BadInput for one that is not grantable."""
-    wanted = sorted(set(scopes))
-    if early := sorted(set(wanted) & UNSERVED):
-        verb = "opens" if len(early) == 1 else "open"
-        detail = f"{' '.join(early)} {verb} nothing yet: no route uses it; leave it out"
-        raise BadInput(Fault(at, "scope_not_served", detail))
-    if set(wanted) - SCOPES:
-        detail = f"contains an unknown scope; known: {' '.join(sorted(SCOPES))}"
-        raise BadInput(Fault(at, "unknown_scope", detail))
-    return wanted
-
-
-def key_set(given: object) -> dict[str, Any]:
+def key_set(given: object) -> JwkSet:
     """Return a JWK set as it is stored, public members only; raises BadInput."""
     from crypto.jwks import public_set  # noqa: PLC0415 - listing clients must not load JOSE
 
@@ -88,16 +76,15 @@ def key_set(given: object) -> dict[str, Any]:
         raise BadInput(Fault(f"/jwks{error.pointer}", error.code, error.detail)) from None
 
 
-def digest_of(jwks: Mapping[str, Any]) -> str:
+def digest_of(jwks: JwkSet) -> str:
     """Return the digest of a key set, by which two operators approve exactly this set."""
     return hashlib.sha256(canonical_json(jwks)).hexdigest()
 
 
-def check_overlap(overlap: timedelta) -> None:
-    """Check that an overlap is not negative or too long; raises BadInput."""
-    if not timedelta() <= overlap <= LONGEST_OVERLAP:
-        detail = f"must be 0 to {LONGEST_OVERLAP.days} days"
-        raise BadInput(Fault("/overlap", "bad_overlap", detail))
+class _Overlap(TypedDict, total=False):
+    """When a replaced credential ends."""
+
+    old_until: str
 
 
 class Clients:
@@ -122,7 +109,7 @@ class Clients:
             BadInput: A scope is unknown, the name is empty, or a key is not acceptable.
         """
         wanted = known_scopes(new.scopes, "/scopes")
-        name = _named(new.name)
+        name = checked_name(new.name)
         now, secret = self._clock.now(), opaque.new_token(SECRET_PREFIX)
         row = ClientRow(
             id=new_id(now),
@@ -140,14 +127,14 @@ class Clients:
         self._audit.append(tx, "client.created", actor=actor, client=str(row.id), scopes=wanted)
         return _client(row), secret
 
-    def check_scopes(self, tx: Tx, target: str, params: Mapping[str, Any]) -> None:
+    def check_scopes(self, tx: Tx, target: str, params: Mapping[str, object]) -> None:
         """Refuse a request for scopes that could not be carried out; raises BadInput."""
         client = parse_id(target)
         if client is None or store.get(tx, client) is None:
             raise BadInput(Fault("/target", "client_not_found", "is not a client"))
         known_scopes(str(params.get("scopes", "none")).split(), "/params/scopes")
 
-    def approve_scopes(self, tx: Tx, target: str, params: Mapping[str, Any], actor: str) -> None:
+    def approve_scopes(self, tx: Tx, target: str, params: Mapping[str, object], actor: str) -> None:
         """Replace the scopes of a client: fewer at once, more with its next token."""
         row = self._row(tx, UUID(target))
         wanted = known_scopes(str(params["scopes"]).split(), "/params/scopes")
@@ -159,7 +146,7 @@ class Clients:
     def rename(self, tx: Tx, client: UUID, name: str, actor: str | None = None) -> None:
         """Rename a client; raises BadInput for an empty name, or NotFound."""
         row = self._row(tx, client)
-        row.name = _named(name)
+        row.name = checked_name(name)
         self._note(tx, kind="client.renamed", row=row, actor=actor, until=None)
 
     def set_segments(
@@ -205,7 +192,7 @@ class Clients:
         tx: Tx,
         *,
         client: UUID,
-        jwks: Mapping[str, Any] | None,
+        jwks: JwkSet | None,
         overlap: timedelta = timedelta(),
         actor: str | None = None,
     ) -> None:
@@ -227,7 +214,7 @@ class Clients:
         kept = row.jwks if overlap else None
         until = self._clock.now() + overlap if kept else None
         row.old_jwks, row.old_jwks_until = kept, until
-        row.jwks = None if jwks is None else dict(jwks)
+        row.jwks = jwks
         self._note(tx, kind="client.jwks_replaced", row=row, actor=actor, until=until)
 
     def revoke(self, tx: Tx, client: UUID, actor: str | None = None) -> None:
@@ -273,7 +260,7 @@ class Clients:
 
     def active_unless(
         self, condition: ColumnElement[bool]
-    ) -> Callable[[Tx, UUID, Mapping[str, Any]], Client | None]:
+    ) -> Callable[[Tx, UUID, Mapping[str, object]], Client | None]:
         """Return a function that finds an active client unless a condition holds.
 
         Args:
@@ -282,7 +269,7 @@ class Clients:
         """
         plain = store.Plain(condition)
 
-        def find(tx: Tx, client: UUID, values: Mapping[str, Any]) -> Client | None:
+        def find(tx: Tx, client: UUID, values: Mapping[str, object]) -> Client | None:
             return _active(plain.find(tx, client, **values))
 
         return find
@@ -365,7 +352,7 @@ class Clients:
     def _note(
         self, tx: Tx, *, kind: str, row: ClientRow, actor: str | None, until: datetime | None
     ) -> None:
-        data: dict[str, Any] = {"old_until": rfc3339(until)} if until else {}
+        data: _Overlap = {"old_until": rfc3339(until)} if until else {}
         self._audit.append(tx, kind, actor=actor, client=str(row.id), **data)
 
     def drop_expired(self, tx: Tx, now: datetime) -> int:
@@ -377,14 +364,6 @@ class Clients:
         if row is None:
             raise NotFound("client_not_found", "There is no such client.")
         return row
-
-
-def _named(name: str) -> str:
-    found = name.strip()
-    if not 0 < len(found) <= LONGEST_NAME:
-        detail = f"must be a name of 1 to {LONGEST_NAME} characters"
-        raise BadInput(Fault("/name", "bad_name" if found else "missing", detail))
-    return found
 
 
 def _until(until: datetime | None, now: datetime) -> str | None:

@@ -1,19 +1,20 @@
 """Tables of clients and of used client assertions."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import JSON, ColumnElement, Row, String, bindparam, func, select, type_coerce
+from sqlalchemy import JSON, ColumnElement, String, bindparam, func, select, type_coerce
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import NULLTYPE
 
 from crypto.fields import Owner
+from service.clients.model import JwkSet
 from service.domain.ids import client_owner
 from service.store.authentic import delete_rows, insert_once, key_there, one, reading, sound
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx
+from service.store.engine import AnyRow, Tx
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 from service.store.shapes import Authentic, Noted, shape_of
 
@@ -44,13 +45,13 @@ class ClientRow(Authentic, Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120))
     status: Mapped[str] = mapped_column(String(16))
-    scopes: Mapped[list[Any]]
+    scopes: Mapped[list[str]] = mapped_column(JSON())
     first_party: Mapped[bool]
     asserts_context: Mapped[bool]
-    segments: Mapped[list[Any]]
-    jwks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    segments: Mapped[list[str]] = mapped_column(JSON())
+    jwks: Mapped[JwkSet | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
-    old_jwks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    old_jwks: Mapped[JwkSet | None] = mapped_column(JSON(none_as_null=True))
     old_jwks_until: Mapped[datetime | None]
     old_secret_until: Mapped[datetime | None]
     secret = encrypted_bytes("service", bound=("status",))
@@ -99,9 +100,9 @@ class Plain:
     def __init__(self, condition: ColumnElement[bool] | None = None) -> None:
         cells = _CELLS.where(_TABLE.c.id == bindparam("b_id"))
         self._cells = cells if condition is None else cells.where(~condition)
-        self._known: dict[UUID, tuple[tuple[Any, ...], Row[Any]]] = {}
+        self._known: dict[UUID, tuple[tuple[object, ...], AnyRow]] = {}
 
-    def find(self, tx: Tx, client: UUID, **values: Any) -> Row[Any] | None:  # noqa: ANN401 - bound
+    def find(self, tx: Tx, client: UUID, **values: object) -> AnyRow | None:
         """Return the row of a client; raises RowRefused if the row does not match its MAC."""
         found = tx.execute(self._cells, {**values, "b_id": client}).first()
         if found is None:

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from crypto import chain
 from crypto.errors import ChainBroken
 from service.audit import model
-from service.audit.actions import audit_log as actions
 from service.audit.actions.audit_log import AuditLog
+from service.audit.actions.leaves import covered
 from service.audit.model import Point
 from service.audit.store import CheckpointRow, Leaf, Link
 from tests.integration.test_audit_log import append, sequence, verify
@@ -73,7 +73,7 @@ def recompute(container, start, key=None):
         head = links[start - 1].head if start > 1 else chain.GENESIS
         for position in range(start, len(links) + 1):
             leaf = tx.query(Leaf).filter_by(position=position).one()
-            head = chain.link(head, actions._bytes(leaf))
+            head = chain.link(head, covered(leaf))
             links[position].head = head
             if key:
                 links[position].mac = chain.link_mac(key, position, head)

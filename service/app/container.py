@@ -257,7 +257,7 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
         present=accounts.lock,
         # An export contains data of every class.
         by_class={name: (*ending.get(name, ()), exports.delete_for) for name in SUBJECT_CLASSES},
-        whole=(operators.delete_for, sessions.erase, devices.delete_for, accounts.mark_erased),
+        whole=(operators.roles.erase, sessions.erase, devices.delete_for, accounts.mark_erased),
         end_sessions=sessions.end_everything,
         restored=(
             devices.forget_everybody,
@@ -313,7 +313,7 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
                 lives,
                 clock,
                 bounds=settings,
-                stands=partial(_stands, operators, clients),
+                entitled=partial(_entitled, operators, clients),
             ),
             _readings(clock, audit, outbox, memory).require,
         ),
@@ -468,14 +468,14 @@ def _long_jobs(  # noqa: PLR0913 - one argument per dependency
     clock: Clock,
     *,
     bounds: Bounds,
-    stands: Callable[[Tx, str, str], bool],
+    entitled: Callable[[Tx, str, str], bool],
 ) -> LongJobs:
     others: dict[str, Plan] = {
         KIND: exports.work,
         BACKTEST: partial(backtest_plan, store, lives),
     }
     return LongJobs(
-        database=store, plans=plans(keys) | others, clock=clock, bounds=bounds, stands=stands
+        database=store, plans=plans(keys) | others, clock=clock, bounds=bounds, entitled=entitled
     )
 
 
@@ -487,16 +487,16 @@ def _end_with_suspension(
     def suspended(tx: Tx, subject: UUID) -> None:
         sessions.end_access(tx, subject, "suspended")
         recoveries.stop(tx, subject, "suspended")
-        operators.suspended(tx, subject)
+        operators.roles.suspended(tx, subject)
 
     accounts.when_suspended(suspended)
 
 
-def _stands(operators: Operators, clients: Clients, tx: Tx, actor: str, scope: str) -> bool:
+def _entitled(operators: Operators, clients: Clients, tx: Tx, actor: str, scope: str) -> bool:
     """Tell whether the actor that queued a job (operator, client or host) still has its scope."""
     client = parse_id(actor)
     if client is None:
-        return operators.stands(tx, actor, scope)
+        return operators.roles.entitled(tx, actor, scope)
     found = clients.active(tx, client)
     return found is not None and scope in found.scopes
 

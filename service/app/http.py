@@ -146,7 +146,7 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
 
 
 def _granted(
-    container: Container, tx: Tx, caller: Caller, subject: UUID, act: str, grant: str
+    container: Container, tx: Tx, caller: Caller, *, subject: UUID, act: str, grant: str
 ) -> None:
     account = container.accounts.get(tx, subject)
     container.authenticators.grants.authorize(tx, caller, account, act=act, grant=grant)

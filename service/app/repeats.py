@@ -129,7 +129,7 @@ class Again:
     def _dismiss(self, tx: Tx, act: LedgerAct) -> bool:
         if act.subject is None:
             return False
-        self.operators.revoke(tx, act.subject, act.data["role"], _BY)
+        self.operators.roles.revoke(tx, act.subject, act.data["role"], _BY)
         return True
 
     def _activate(self, tx: Tx, act: LedgerAct) -> bool:

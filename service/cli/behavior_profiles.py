@@ -21,6 +21,6 @@ def reset(subject: str, *, as_json: bool) -> None:
     with container.store.transaction() as tx:
         account = account_of(container.accounts, tx, subject)
         count = container.behaviors.reset(tx, account.id, BREAK_GLASS)
-        container.operators.alarm(tx, "behavior reset", account.id)
+        container.operators.break_glass.alarm(tx, "behavior reset", account.id)
     answer = {"subject": str(account.id), "profiles": count}
     show(answer, as_json=as_json, text=f"{counted(count, 'profile')} forgotten")

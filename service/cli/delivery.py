@@ -50,7 +50,7 @@ def list_messages(limit: int, *, reveal: bool, as_json: bool) -> None:
     with reading() as desk, desk.store.transaction() as tx:
         rows = desk.outbox.waiting(tx, limit, reveal=reveal)
         if reveal:
-            desk.operators.alarm(tx, "outbox --reveal")
+            desk.operators.break_glass.alarm(tx, "outbox --reveal")
     show_rows(rows, as_json=as_json, empty="nothing waits")
 
 
@@ -89,7 +89,7 @@ def drop(ids: tuple[str, ...], *, dead: bool, as_json: bool) -> None:
     container = open_container(settings())
     with container.store.transaction() as tx:
         count = container.outbox.drop(tx, _chosen(container, tx, ids, dead=dead))
-        container.operators.alarm(tx, "outbox drop")
+        container.operators.break_glass.alarm(tx, "outbox drop")
     show({"dropped": count}, as_json=as_json, text=f"{counted(count, 'message')} dropped")
 
 
@@ -122,7 +122,7 @@ def add_webhook(url: str, kinds: str, client: str | None, *, as_json: bool) -> N
         if owner is not None:
             container.clients.show(tx, owner)
         made = container.delivery.webhooks.add(tx, url=url, kinds=kinds, client=owner)
-        container.operators.alarm(tx, "webhooks add")
+        container.operators.break_glass.alarm(tx, "webhooks add")
     text = f"webhook {made['id']}\nsecret  {made['secret']}   (shown only once)"
     show(made, as_json=as_json, text=text)
 
@@ -161,7 +161,7 @@ def rotate_secret(webhook: str, overlap: timedelta, *, as_json: bool) -> None:
     container = open_container(settings())
     with container.store.transaction() as tx:
         made = container.delivery.webhooks.rotate(tx, _id(webhook, "webhook"), overlap)
-        container.operators.alarm(tx, "webhooks rotate-secret")
+        container.operators.break_glass.alarm(tx, "webhooks rotate-secret")
     text = f"secret  {made['secret']}   (shown only once)"
     show(made, as_json=as_json, text=text)
 
@@ -180,7 +180,7 @@ def remove_webhook(webhook: str, *, as_json: bool) -> None:
     container = open_container(settings())
     with container.store.transaction() as tx:
         container.delivery.webhooks.remove(tx, _id(webhook, "webhook"))
-        container.operators.alarm(tx, "webhooks remove")
+        container.operators.break_glass.alarm(tx, "webhooks remove")
     show({"removed": webhook}, as_json=as_json, text="removed")
 
 

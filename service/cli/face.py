@@ -184,7 +184,7 @@ def renew(subject: str | None, *, as_json: bool) -> None:
 
     container = open_container(settings())
     with container.store.transaction() as tx:
-        container.operators.alarm(tx, "face renew")
+        container.operators.break_glass.alarm(tx, "face renew")
     try:
         count = _renew_one(container, subject) if subject else _renew_all(container)
     finally:

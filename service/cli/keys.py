@@ -224,7 +224,7 @@ def destroy(
         raise SetupError("not_confirmed", "confirm with --yes: data under this key is lost forever")
     container = open_container(settings())
     with container.store.transaction() as tx:
-        container.operators.alarm(tx, "keys destroy")
+        container.operators.break_glass.alarm(tx, "keys destroy")
         if tier == "root":
             gone = container.key_admin.destroy_root(tx, key_class, version, BREAK_GLASS)
             done: dict[str, Any] = {"destroyed": gone}
@@ -277,7 +277,7 @@ def export_recovery(line: Path, out: Path, days: int, *, as_json: bool) -> None:
     container = open_container(settings())
     with container.store.transaction() as tx:
         content = container.keys.recovery.export(tx, line.read_text("utf-8"), days, BREAK_GLASS)
-        container.operators.alarm(tx, "keys export-recovery")
+        container.operators.break_glass.alarm(tx, "keys export-recovery")
         write_private(out, content)
     show({"file": str(out)}, as_json=as_json, text=f"{out}: destroy it within {days} days")
 
@@ -332,7 +332,7 @@ def shred(subject: str, key_class: str | None, *, yes: bool, as_json: bool) -> N
         found = subject_of(container.accounts, tx, subject)
     done = container.erasure.erase(found, BREAK_GLASS, key_class).to_json()
     with container.store.transaction() as tx:
-        container.operators.alarm(tx, "keys shred", found)
+        container.operators.break_glass.alarm(tx, "keys shred", found)
     text = f"{counted(done['data_keys_destroyed'], 'data key')} destroyed; erase horizon "
     show(done, as_json=as_json, text=f"{text}{done['erase_horizon']}\n{done['certificate']}")
 
@@ -344,7 +344,7 @@ def _steps(verb: str, tier: str, key_class: str | None, *, as_json: bool) -> Non
     container = open_container(settings())
     with container.store.transaction() as tx:
         names: list[str] = getattr(container.key_admin, verb)(tx, tier, key_class, BREAK_GLASS)
-        container.operators.alarm(tx, f"keys {verb}")
+        container.operators.break_glass.alarm(tx, f"keys {verb}")
     show({"keys": names}, as_json=as_json, text="\n".join(names) or "nothing to do")
 
 

@@ -85,7 +85,7 @@ def run_long(  # noqa: PLR0913 - one argument per option
         return
     with container.store.transaction() as tx:
         number = container.key_admin.jobs.plan(tx, kind, params, BREAK_GLASS)
-        container.operators.alarm(tx, f"keys {kind}")
+        container.operators.break_glass.alarm(tx, f"keys {kind}")
     pace = JobRate(max_rate / workers if max_rate else 0.0, max_latency)
     _stop_at_page_end(container.key_admin)
     view = _run(container, number, pace, workers)

@@ -47,7 +47,7 @@ def bootstrap(seats: int, *, reopen: bool, as_json: bool) -> None:
 
     container = open_container(settings())
     with container.store.transaction() as tx:
-        tokens = container.operators.bootstrap(tx, seats, reopen=reopen)
+        tokens = container.operators.break_glass.bootstrap(tx, seats, reopen=reopen)
     place = f"{container.settings.issuer}{_BOOTSTRAP}"
     answer = {"post": place, "token": tokens[0], "operators": [{"token": it} for it in tokens]}
     body = '{"token": "lboot_…", "access_token": "…"}'
@@ -65,7 +65,7 @@ def listing(*, as_json: bool) -> None:
     Example: lamina operators list --json
     """
     with reading() as desk, desk.store.transaction(read=True) as tx:
-        rows, short = desk.operators.listing(tx), desk.operators.short(tx)
+        rows, short = desk.operators.roles.listing(tx), desk.operators.roles.short(tx)
     show_rows(rows, as_json=as_json, empty="no operators yet: lamina operators bootstrap")
     for item in short if rows else ():
         text = f"lamina: {item['able']} of {QUORUM} needed operators have {item['scope']}"
@@ -87,7 +87,7 @@ def grant(subject: str, role: str, *, as_json: bool) -> None:
     container = open_container(settings())
     with container.store.transaction() as tx:
         found = account_of(container.accounts, tx, subject).id
-        container.operators.grant(tx, found, Role(role))
+        container.operators.break_glass.grant(tx, found, Role(role))
     show({"subject": str(found), "granted": role}, as_json=as_json, text=f"{role} granted")
 
 
@@ -109,14 +109,14 @@ def revoke(subject: str, role: str | None, *, as_json: bool) -> None:
         found = subject_of(container.accounts, tx, subject)
         names = [role] if role else _held(container, tx, found)
         for name in names:
-            container.operators.revoke(tx, found, name, BREAK_GLASS)
-        container.operators.alarm(tx, "operators revoke", found)
+            container.operators.roles.revoke(tx, found, name, BREAK_GLASS)
+        container.operators.break_glass.alarm(tx, "operators revoke", found)
     gone = ", ".join(names)
     show({"revoked": role or names}, as_json=as_json, text=f"{gone} revoked")
 
 
 def _held(container: "Container", tx: "Tx", subject: UUID) -> list[str]:
-    rows = container.operators.listing(tx)
+    rows = container.operators.roles.listing(tx)
     names = [str(row["role"]) for row in rows if row["subject"] == str(subject)]
     if not names:
         raise NotFound("role_not_found", "This subject has no role.")

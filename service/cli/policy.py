@@ -308,7 +308,7 @@ def _alarmed(act: str) -> Iterator[tuple["Container", "Tx"]]:
     container = open_container(settings())
     with container.store.transaction() as tx:
         yield container, tx
-        container.operators.alarm(tx, f"policy {act}")
+        container.operators.break_glass.alarm(tx, f"policy {act}")
 
 
 def _run(container: "Container", whole: "Whole | None", days: int | None) -> "Backtest":

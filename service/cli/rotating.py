@@ -163,7 +163,7 @@ class _Rotation:
 
         def once(tx: "Tx") -> list[str]:
             names: list[str] = act(tx, tier, chosen, BREAK_GLASS)
-            self._container.operators.alarm(tx, f"keys {verb}")
+            self._container.operators.break_glass.alarm(tx, f"keys {verb}")
             return names
 
         names = self._patiently(lambda: self._committed(once))
@@ -190,7 +190,7 @@ class _Rotation:
                 # So that a key promoted just now is used from the first page on.
                 self._container.key_store.refresh(tx)
                 number = jobs.plan(tx, kind, params, BREAK_GLASS)
-                self._container.operators.alarm(tx, f"keys {kind}")
+                self._container.operators.break_glass.alarm(tx, f"keys {kind}")
             # If another job of this kind runs, wait for it and do not queue this one twice.
             view: dict[str, Any] = self._patiently(lambda: jobs.run(number))
             if (code := view["report"].get("error")) in _WAITS:

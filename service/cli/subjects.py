@@ -46,7 +46,7 @@ def unlock(subject: str, *, as_json: bool) -> None:
         rows = container.throttling.reset(
             tx, container.throttling.bucket(tx, f"subject:{account.id}")
         )
-        container.operators.alarm(tx, "subjects unlock", account.id)
+        container.operators.break_glass.alarm(tx, "subjects unlock", account.id)
     answer = {"subject": str(account.id), "counters": rows}
     show(answer, as_json=as_json, text=f"{counted(rows, 'counter')} cleared")
 
@@ -69,7 +69,7 @@ def hold(subject: str, until: datetime, reason: str, *, as_json: bool) -> None:
     with container.store.transaction() as tx:
         found = subject_of(container.accounts, tx, subject)
         container.shredding.hold(tx, found, until=end, reason=reason, actor=BREAK_GLASS)
-        container.operators.alarm(tx, "subjects hold", found)
+        container.operators.break_glass.alarm(tx, "subjects hold", found)
     answer = {"subject": str(found), "until": rfc3339(end)}
     show(answer, as_json=as_json, text=f"no erasure before {rfc3339(end)}")
 
@@ -91,7 +91,7 @@ def canary(subject: str, *, as_json: bool) -> None:
         found = account_of(container.accounts, tx, subject).id
         container.accounts.lock(tx, found)
         container.shredding.watch(tx, found, BREAK_GLASS)
-        container.operators.alarm(tx, "subjects canary", found)
+        container.operators.break_glass.alarm(tx, "subjects canary", found)
     show({"subject": str(found)}, as_json=as_json, text="opening its fields now raises an alarm")
 
 
@@ -113,7 +113,7 @@ def export(subject: str, out: Path, *, as_json: bool) -> None:
     container = open_container(settings())
     with container.store.transaction() as tx:
         account = account_of(container.accounts, tx, subject)
-        container.operators.alarm(tx, "subjects export", account.id)
+        container.operators.break_glass.alarm(tx, "subjects export", account.id)
     document = container.exports.whole(account.id, BREAK_GLASS)
     content = orjson.dumps(document, option=orjson.OPT_INDENT_2)
     try:
@@ -196,7 +196,7 @@ def accept_ledger(reason: str, *, as_json: bool) -> None:
 
     container = open_container(settings())
     with container.store.transaction() as tx:
-        container.operators.alarm(tx, "audit accept-ledger")
+        container.operators.break_glass.alarm(tx, "audit accept-ledger")
     point = container.memory.accept(BREAK_GLASS, reason)
     show(
         {"position": point.position, "ledger": container.memory.configured},

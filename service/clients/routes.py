@@ -1,6 +1,6 @@
 """HTTP of clients: list, replace a secret or keys under two-person control, revoke."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -9,13 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.clients.actions import Clients, digest_of, key_set
 from service.domain import figures
-from service.domain.caller import Caller
 from service.domain.errors import Forbidden
 from service.store.engine import Store, Tx
+from service.web.approvals import UseApproval
 from service.web.call import Call
 from service.web.operation import delete, get, post
 
-Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 _SCOPE: Final = "clients:admin"
 _ONE: Final = "/v1/clients/{client}"
 _MOST: Final = 30 * 86_400
@@ -49,7 +48,7 @@ class ClientRoutes:
             actors who agreed on it.
     """
 
-    def __init__(self, database: Store, clients: Clients, consume: Consume) -> None:
+    def __init__(self, database: Store, clients: Clients, consume: UseApproval) -> None:
         self._database = database
         self._clients = clients
         self._consume = consume
@@ -107,4 +106,6 @@ class ClientRoutes:
         if wanted.approval is None:
             detail = "This needs another operator's approval of this act and target."
             raise Forbidden("approval_required", detail, act=act, target=target, params=params)
-        return self._consume(tx, call.by, wanted.approval, act, target, params)
+        return self._consume(
+            tx, call.by, number=wanted.approval, act=act, target=target, params=params
+        )

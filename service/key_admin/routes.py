@@ -9,15 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from crypto.errors import KeyFileError
 from crypto.recovery import recipient_id
 from service.domain import figures
-from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault
 from service.jobs.actions.long import no_job
 from service.key_admin.actions import KeyAdmin
 from service.store.engine import Store, Tx
+from service.web.approvals import UseApproval
 from service.web.call import Call, Reply, accepted
 from service.web.operation import get, post
 
-Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 Step = Callable[[Tx, str, str | None, str], object]
 Name = Annotated[str, Field(min_length=1, max_length=32)]
 _SCOPE = "keys:admin"
@@ -66,11 +65,11 @@ class KeyRoutes:
     """The operations on keys.
 
     Args:
-        consume: Consumes an approval of the caller for an operation, target and parameters; returns
+        consume: Uses an approval of the caller for an operation, target and parameters; returns
             the responsible actor.
     """
 
-    def __init__(self, database: Store, key_admin: KeyAdmin, consume: Consume) -> None:
+    def __init__(self, database: Store, key_admin: KeyAdmin, consume: UseApproval) -> None:
         self._database = database
         self._key_admin = key_admin
         self._consume = consume
@@ -124,7 +123,14 @@ class KeyRoutes:
         with self._database.transaction() as tx:
             target = f"kek {wanted.key_class} {wanted.version}"
             params = {"grace_days": wanted.grace_days}
-            actor = self._consume(tx, call.by, wanted.approval, "keys.destroy", target, params)
+            actor = self._consume(
+                tx,
+                call.by,
+                number=wanted.approval,
+                act="keys.destroy",
+                target=target,
+                params=params,
+            )
             return self._key_admin.destroy(
                 tx,
                 key_class=wanted.key_class,
@@ -143,7 +149,14 @@ class KeyRoutes:
             raise BadInput(Fault("/recipient", "bad_recipient", str(error))) from None
         with self._database.transaction() as tx:
             params = {"days": wanted.days}
-            actor = self._consume(tx, call.by, wanted.approval, "keys.export", target, params)
+            actor = self._consume(
+                tx,
+                call.by,
+                number=wanted.approval,
+                act="keys.export",
+                target=target,
+                params=params,
+            )
             return {"export": self._key_admin.export(tx, wanted.recipient, wanted.days, actor)}
 
     @get("/v1/jobs/{job}")

@@ -12,10 +12,10 @@ from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault, Forbidden
 from service.notifications.actions.webhooks import LONGEST_OVERLAP, Webhooks, named
 from service.store.engine import Store, Tx
+from service.web.approvals import UseApproval
 from service.web.call import Call
 from service.web.operation import delete, get, post
 
-Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 _SCOPE: Final = "clients:admin"
 _PATH: Final = "/v1/webhooks"
 _ONE: Final = f"{_PATH}/{{webhook}}"
@@ -64,7 +64,7 @@ class WebhookRoutes:
         self,
         database: Store,
         webhooks: Webhooks,
-        consume: Consume,
+        consume: UseApproval,
         registered: Callable[[Tx, UUID], bool],
     ) -> None:
         self._database = database
@@ -130,4 +130,4 @@ class WebhookRoutes:
         if approval is None:
             detail = "This needs another operator's approval of this act, target and parameters."
             raise Forbidden("approval_required", detail, **act._asdict())
-        return self._consume(tx, by, approval, act.act, act.target, act.params)
+        return self._consume(tx, by, number=approval, **act._asdict())

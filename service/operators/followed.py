@@ -6,6 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from service.domain.caller import Caller
+from service.operators.views import StartedAct
 from service.store.engine import Tx
 
 
@@ -33,7 +34,7 @@ class Followed(Protocol):
     def hold(self, tx: Tx, asked: RequestedAct) -> None:
         """Lock the subject before anything else about it is read (ADR 6)."""
 
-    def approve(self, tx: Tx, caller: Caller, asked: RequestedAct) -> Mapping[str, object]:
+    def approve(self, tx: Tx, caller: Caller, asked: RequestedAct) -> StartedAct:
         """Start the approved act, or refuse it; return members to add to the response."""
 
     def reject(self, tx: Tx, caller: Caller, asked: RequestedAct) -> bool:

@@ -70,6 +70,8 @@ _FIGURES: Final = {
     "policy.activate": {"ramp": figures.RAMP, "expires_in": figures.TIGHTEN_LIFE},
 }
 """The integer parameters of each act, with their defaults."""
+BREAK_GLASS: Final = "break_glass"
+"""The actor of acts from the host, without a second operator."""
 _DIGITS: Final = 10
 APPROVAL_LIFE: Final = timedelta(hours=24)
 BOOTSTRAP_LIFE: Final = timedelta(hours=24)

@@ -1,7 +1,7 @@
 """HTTP of operators and approvals."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,9 +10,11 @@ from service.domain.errors import Forbidden, NotFound
 from service.domain.ids import parse_id
 from service.operators.actions import Operators, require
 from service.operators.model import ACTS
+from service.operators.views import ApprovalView, FirstOperator, OperatorPage
 from service.store.engine import Store, Tx
 from service.web.call import Call
 from service.web.operation import get, post
+from service.web.paging import Page
 
 _ONE = "/v1/approvals/{approval}"
 SubjectOf = Callable[[Tx, str, UUID], UUID | None]
@@ -53,8 +55,8 @@ class OperatorRoutes:
         self._operators = operators
         self._subject_of = subject_of
 
-    @post("/v1/operators/bootstrap", scope="flows:write", body=Bootstrap)
-    def bootstrap_operator(self, call: Call) -> Mapping[str, Any]:
+    @post("/v1/operators/bootstrap", scope="flows:write", body=Bootstrap, answer=FirstOperator)
+    def bootstrap_operator(self, call: Call) -> FirstOperator:
         """Make one of the first operators."""
         wanted = call.read(Bootstrap)
         with self._database.transaction() as tx:
@@ -64,14 +66,14 @@ class OperatorRoutes:
                 raise Forbidden("insufficient_user_authentication", detail)
             return {
                 "subject": str(subject),
-                "roles": self._operators.begin(tx, subject, wanted.token),
+                "roles": self._operators.break_glass.begin(tx, subject, wanted.token),
             }
 
-    @get("/v1/operators", scope="operators:admin", paged=True)
-    def list_operators(self, call: Call) -> Mapping[str, Any]:
+    @get("/v1/operators", scope="operators:admin", paged=True, answer=OperatorPage)
+    def list_operators(self, call: Call) -> OperatorPage:
         """List the operators."""
         with self._database.transaction(read=True) as tx:
-            return self._operators.page(tx, call.page) | {"short": self._operators.short(tx)}
+            return self._operators.roles.page(tx, call.page)
 
     def may_request(self, call: Call) -> None:
         """Check that the caller may request an act; an unknown act is refused by the view."""
@@ -84,8 +86,15 @@ class OperatorRoutes:
         with self._database.transaction(read=True) as tx:
             self._operators.require(tx, call.by, _number(call))
 
-    @post("/v1/approvals", body=NewApproval, status=201, idempotent=True, may=may_request)
-    def request_approval(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        "/v1/approvals",
+        body=NewApproval,
+        status=201,
+        idempotent=True,
+        may=may_request,
+        answer=ApprovalView,
+    )
+    def request_approval(self, call: Call) -> ApprovalView:
         """Request an act that needs a second operator."""
         new = call.read(NewApproval)
         with self._database.transaction() as tx:
@@ -93,28 +102,28 @@ class OperatorRoutes:
                 tx, call.by, act=new.act, target=new.target, params=new.params, reason=new.reason
             )
 
-    @get("/v1/approvals", paged=True)
-    def list_approvals(self, call: Call) -> Mapping[str, Any]:
+    @get("/v1/approvals", paged=True, answer=Page[ApprovalView])
+    def list_approvals(self, call: Call) -> Page[ApprovalView]:
         """List the approvals of the last day."""
         _operator(call)
         with self._database.transaction(read=True) as tx:
             return self._operators.waiting(tx, call.page)
 
-    @get(_ONE)
-    def get_approval(self, call: Call) -> Mapping[str, Any]:
+    @get(_ONE, answer=ApprovalView)
+    def get_approval(self, call: Call) -> ApprovalView:
         """Show an approval."""
         _operator(call)
         with self._database.transaction(read=True) as tx:
             return self._operators.show(tx, _number(call))
 
-    @post(f"{_ONE}/approve", idempotent=True, may=may_decide)
-    def give_approval(self, call: Call) -> Mapping[str, Any]:
+    @post(f"{_ONE}/approve", idempotent=True, may=may_decide, answer=ApprovalView)
+    def give_approval(self, call: Call) -> ApprovalView:
         """Approve the request of another operator."""
         with self._database.transaction() as tx:
             return self._operators.decide(tx, call.by, _number(call), approve=True)
 
-    @post(f"{_ONE}/reject", idempotent=True, may=may_decide)
-    def reject_approval(self, call: Call) -> Mapping[str, Any]:
+    @post(f"{_ONE}/reject", idempotent=True, may=may_decide, answer=ApprovalView)
+    def reject_approval(self, call: Call) -> ApprovalView:
         """Reject the request of another operator."""
         with self._database.transaction() as tx:
             return self._operators.decide(tx, call.by, _number(call), approve=False)

@@ -8,7 +8,6 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.domain import figures
-from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault
 from service.domain.formats import JsonObject
 from service.policy.actions.documents import PLACES, Lives, loosening
@@ -16,11 +15,11 @@ from service.policy.actions.subject_risk import SubjectRisks
 from service.policy.model import document, parser
 from service.policy.views import PolicySummary, PolicyView, RiskParameters, ValidatedPolicy
 from service.store.engine import Store, Tx
+from service.web.approvals import UseApproval
 from service.web.call import Call, Reply, accepted
 from service.web.operation import delete, get, patch, post
 from service.web.paging import Page
 
-Consume = Callable[[Tx, Caller, UUID, str, str, Mapping[str, object]], str]
 Queue = Callable[[Tx, str, Mapping[str, object], str], Mapping[str, object]]
 Hold = Callable[[Tx, UUID], bool]
 _ONE = "/v1/policies/{version}"
@@ -95,7 +94,7 @@ class PolicyRoutes:
 
     Args:
         queue: Queues a job of a kind with parameters for an actor; returns its view.
-        consume: Consumes an approval of the caller for an operation, target and parameters; returns
+        consume: Uses an approval of the caller for an operation, target and parameters; returns
             the responsible actor.
         hold: Locks a subject for a change; returns whether it exists.
     """
@@ -106,7 +105,7 @@ class PolicyRoutes:
         lives: Lives,
         queue: Queue,
         standing: SubjectRisks,
-        consume: Consume,
+        consume: UseApproval,
         hold: Hold,
     ) -> None:
         self._database = database
@@ -243,7 +242,7 @@ class PolicyRoutes:
         with self._database.transaction() as tx:
             # An approval names the full hash: another document could match a prefix.
             version = self._lives.full(tx, call.path["version"])
-            actor = self._consume(tx, call.by, wanted.approval, ACT, version, {})
+            actor = self._consume(tx, call.by, number=wanted.approval, act=ACT, target=version)
             return self._lives.activate(tx, version, actor)
 
     @post(
@@ -270,7 +269,9 @@ class PolicyRoutes:
         wanted = call.read(Approved)
         with self._database.transaction() as tx:
             version = self._lives.full(tx, call.path["version"])
-            actor = self._consume(tx, call.by, wanted.approval, ACT, f"rollback {version}", {})
+            actor = self._consume(
+                tx, call.by, number=wanted.approval, act=ACT, target=f"rollback {version}"
+            )
             return self._lives.rollback(tx, version, actor)
 
     @get(
@@ -303,7 +304,9 @@ class PolicyRoutes:
             if wanted.approval is not None:
                 params = {"ramp": wanted.ramp, "expires_in": wanted.expires_in}
                 target = loosening(wanted.tighten)
-                actor = self._consume(tx, call.by, wanted.approval, ACT, target, params)
+                actor = self._consume(
+                    tx, call.by, number=wanted.approval, act=ACT, target=target, params=params
+                )
             return self._lives.tighten(
                 tx,
                 target=wanted.tighten,

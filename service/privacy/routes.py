@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from flask import Response
@@ -16,6 +16,7 @@ from service.keys.views import RecordKeySet
 from service.privacy.actions.erasure import Erasure
 from service.privacy.actions.export import Exports
 from service.store.engine import Store, Tx
+from service.web.approvals import UseApproval
 from service.web.call import Call, Reply, accepted
 from service.web.codes import DATABASE
 from service.web.operation import delete, get, post
@@ -24,6 +25,13 @@ SCOPE: Final = "subjects:export"
 ACT: Final = "subjects.export"
 GRANTED: Final = "export:data"
 _PATH: Final = "/v1/subjects/{subject}"
+
+
+class UseGrant(Protocol):
+    """Uses a grant of the person for an act on its data."""
+
+    def __call__(self, tx: Tx, caller: Caller, *, subject: UUID, act: str, grant: str) -> None:
+        """Return if the grant is for the act; raises Forbidden."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,8 @@ class PrivacyDependencies:
 
     served: Callable[[Tx, Caller, UUID], object]
     locked: Callable[[Tx, Caller, UUID], object]
-    granted: Callable[[Tx, Caller, UUID, str, str], None]
-    consume: Callable[[Tx, Caller, UUID, str, str], str]
+    granted: UseGrant
+    consume: UseApproval
 
 
 class PrivacyRoutes:
@@ -82,7 +90,7 @@ class PrivacyRoutes:
         subject = call.id("subject", "subject")
         with self._database.transaction() as tx:
             self._dependencies.locked(tx, call.by, subject)
-            by = self._stands(tx, call, subject)
+            by = self._require_consent(tx, call, subject)
             job = self._exports.request(
                 tx, jobs=self._jobs, subject=subject, actor=call.by.actor, by=by
             )
@@ -115,12 +123,16 @@ class PrivacyRoutes:
         with self._database.transaction(read=True) as tx:
             return self._records.published(tx)
 
-    def _stands(self, tx: Tx, call: Call, subject: UUID) -> str:
+    def _require_consent(self, tx: Tx, call: Call, subject: UUID) -> str:
         if call.by.operator is None:
-            self._dependencies.granted(tx, call.by, subject, GRANTED, call.header("Grant"))
+            self._dependencies.granted(
+                tx, call.by, subject=subject, act=GRANTED, grant=call.header("Grant")
+            )
             return call.by.actor
         approval = parse_id(call.header("Approval"))
         if approval is None:
             detail = "This needs another operator's approval, in the header Approval."
             raise Forbidden("approval_required", detail, act=ACT)
-        return self._dependencies.consume(tx, call.by, approval, ACT, str(subject))
+        return self._dependencies.consume(
+            tx, call.by, number=approval, act=ACT, target=str(subject)
+        )

@@ -63,7 +63,7 @@ class Taken:
         self.tokens = service.exchange(service.login(self.people["heidi"])["completion_code"]).json
         self.bearer = service.access()
         with self.tx() as tx:
-            service.container.operators._grant(tx, self.id("frank"), Role.AUDITOR, "op")
+            service.container.operators.roles.grant(tx, self.id("frank"), Role.AUDITOR, "op")
             body = shipped().model_copy(update={"name": "stricter"})
             drafted = service.container.lives.draft(tx, body, "op")
         self.policy = drafted["version"]
@@ -97,7 +97,7 @@ class Taken:
             container.accounts.suspend(
                 tx, self.id("eve"), capability="login", reason="fraud", actor="op"
             )
-            container.operators.revoke(tx, self.id("frank"), Role.AUDITOR, "op")
+            container.operators.roles.revoke(tx, self.id("frank"), Role.AUDITOR, "op")
             container.clients.revoke(tx, UUID(self.client[0]))
             scopes = {"scopes": "flows:write"}
             container.clients.approve_scopes(tx, self.narrowed[0], scopes, "op")
@@ -138,7 +138,7 @@ class Taken:
                 "consent": not container.accounts.consented(tx, self.id("dave"), "behavior"),
                 "device": container.devices.recognize(tx, self.device, self.id("dave")) is None,
                 "suspension": not container.accounts.known(tx, self.id("eve")).may_sign_in,
-                "role": not container.operators.scopes(tx, self.id("frank")),
+                "role": not container.operators.roles.scopes(tx, self.id("frank")),
                 "client": service.oauth_unit(tx, self.client) is None,
                 "scopes": container.clients.active(tx, UUID(self.narrowed[0])).scopes
                 == {"flows:write"},

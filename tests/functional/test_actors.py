@@ -278,7 +278,7 @@ def test_what_two_stand_for_names_both_whole(service, watch):
 def test_what_nobody_calls_for_is_the_services(service):
     """Work in the background and on the host names no client."""
     person = service.register("somebody")
-    do(service, "grant", UUID(person.id), Role.AUDITOR)
+    do(service, "break_glass.grant", UUID(person.id), Role.AUDITOR)
     with service.container.store.transaction() as tx:
         service.container.audit.append(tx, "test.leaf")
     with service.container.store.transaction(read=True) as tx:

@@ -19,13 +19,13 @@ def third(service):
     """A third security officer, by their token."""
     person, tokens = service.sign_up("carl")
     with service.container.store.transaction() as tx:
-        service.container.operators.grant(tx, UUID(person.id), Role.SECURITY_OFFICER)
+        service.container.operators.break_glass.grant(tx, UUID(person.id), Role.SECURITY_OFFICER)
     return service.operator_token(tokens)
 
 
 def roles(service, subject):
     with service.container.store.transaction(read=True) as tx:
-        return service.container.operators.scopes(tx, UUID(subject))
+        return service.container.operators.roles.scopes(tx, UUID(subject))
 
 
 def test_parameters_do_not_name_another_act(service, officers):
@@ -177,7 +177,7 @@ def test_bounds_hold_for_twenty_at_once(service, officers, monkeypatch):
 
 def test_a_restore_closes_every_approval(service, officers, monkeypatch):
     """However many there are: what the backup revives is nobody's to decide or use."""
-    monkeypatch.setattr("service.operators.actions._CLOSED", 2)
+    monkeypatch.setattr("service.operators.actions.operators._CLOSED", 2)
     ada, grace = officers
     numbers = [ask(service, ada, "policy.activate", f"x{at}").json["id"] for at in range(5)]
     given = service.call("POST", f"/v1/approvals/{numbers[0]}/approve", {}, bearer=grace)

@@ -229,12 +229,12 @@ def test_lists_of_operators_and_approvals_are_paged(service):
     with container.store.transaction() as tx:
         for subject in people:
             for role in (Role.OPERATOR, Role.AUDITOR):
-                container.operators._grant(tx, subject, role, "test")
+                container.operators.roles.grant(tx, subject, role, "test")
     with container.store.transaction(read=True) as tx:
-        first = container.operators.page(tx, PageRequest(2))
+        first = container.operators.roles.page(tx, PageRequest(2))
         assert len(first["items"]) == 4
         assert first["next_cursor"]
-        second = container.operators.page(tx, PageRequest(2, people[1]))
+        second = container.operators.roles.page(tx, PageRequest(2, people[1]))
     assert [row["subject"] for row in second["items"]] == [str(people[2])] * 2
     assert second["next_cursor"] is None
     caller = Caller(

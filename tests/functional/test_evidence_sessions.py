@@ -87,7 +87,7 @@ def test_a_revoked_access_token_begins_nothing(service, person):
     for refused in (step_up(service, tokens), enrollment(service, tokens, "enroll:totp")):
         assert (refused.status_code, refused.json["code"]) == (404, "session_not_found")
     with service.container.store.transaction() as tx:
-        token, _ = service.container.operators.bootstrap(tx)
+        token, _ = service.container.operators.break_glass.bootstrap(tx)
     body = {"token": token, "access_token": tokens["access_token"]}
     refused = service.call("POST", "/v1/operators/bootstrap", body)
     assert (refused.status_code, refused.json["code"]) == (403, "insufficient_user_authentication")

@@ -122,8 +122,8 @@ def test_nobody_recovers_alone_nor_their_own(desk):
     body = {"act": RECOVER, "target": desk.person.id, "params": {"act": "enroll:totp"}}
     path, body = "/v1/approvals", body | {"reason": "x"}
     assert code_of(service.call("POST", path, body)) == (403, "insufficient_scope")
-    do(service, "revoke", UUID(ada.id), "security_officer", "break_glass")
-    do(service, "grant", UUID(ada.id), Role.AUDITOR)
+    do(service, "roles.revoke", UUID(ada.id), "security_officer", "break_glass")
+    do(service, "break_glass.grant", UUID(ada.id), Role.AUDITOR)
     assert code_of(desk.ask("enroll:totp")) == (403, "insufficient_scope")
 
 
@@ -297,18 +297,18 @@ def test_who_is_dismissed_takes_a_recovery_along(desk):
     """Before the code is sent it is not sent; afterwards it is not taken; void blocks nobody."""
     service, (ada, grace) = desk.service, desk.operators
     asked = desk.ask().json
-    do(service, "revoke", UUID(ada.id), "security_officer", "break_glass")
+    do(service, "roles.revoke", UUID(ada.id), "security_officer", "break_glass")
     assert code_of(desk.decide(asked["id"])) == (409, "approval_void")
-    do(service, "grant", UUID(ada.id), Role.OPERATOR)
+    do(service, "break_glass.grant", UUID(ada.id), Role.OPERATOR)
     desk.wait(seconds=31)
     desk.agreed()
-    do(service, "revoke", UUID(ada.id), "operator", "break_glass")
-    do(service, "grant", UUID(ada.id), Role.AUDITOR)
+    do(service, "roles.revoke", UUID(ada.id), "operator", "break_glass")
+    do(service, "break_glass.grant", UUID(ada.id), Role.AUDITOR)
     desk.wait(hours=24)
     assert desk.told("subject.recovery_code") == []
-    do(service, "grant", UUID(ada.id), Role.OPERATOR)
+    do(service, "break_glass.grant", UUID(ada.id), Role.OPERATOR)
     code = desk.sent()
-    do(service, "revoke", UUID(grace.id), "security_officer", "break_glass")
+    do(service, "roles.revoke", UUID(grace.id), "security_officer", "break_glass")
     assert desk.use(code).status_code == 422
     assert reasons(desk) == ["void", "operator_gone"]
 

@@ -65,12 +65,12 @@ def test_the_guard_comes_before_a_kept_answer(service, officers):
     decide = f"/v1/approvals/{number}/approve"
     assert request(service, ada).status_code == 201
     assert service.call("POST", decide, {}, bearer=ada, **KEY).status_code == 200
-    do(service, "grant", subject, Role.AUDITOR)
-    do(service, "revoke", subject, "security_officer", "break_glass")
+    do(service, "break_glass.grant", subject, Role.AUDITOR)
+    do(service, "roles.revoke", subject, "security_officer", "break_glass")
     for path, body in (("/v1/approvals", ASKED), (decide, {})):
         late = service.call("POST", path, body, bearer=ada, **KEY)
         assert (late.status_code, late.json["code"]) == (403, "insufficient_scope"), path
-    do(service, "revoke", subject, "auditor", "break_glass")
+    do(service, "roles.revoke", subject, "auditor", "break_glass")
     assert request(service, ada).status_code == 401
 
 

@@ -19,7 +19,7 @@ def test_the_bootstrap_token_works_once_and_only_for_the_first(service):
     """A used, wrong or late token is refused, and so is a second bootstrap."""
     _, tokens = service.sign_up("ada")
     with service.container.store.transaction() as tx:
-        token, *_ = service.container.operators.bootstrap(tx)
+        token, *_ = service.container.operators.break_glass.bootstrap(tx)
     path = "/v1/operators/bootstrap"
     access = tokens["access_token"]
     wrong = service.call("POST", path, {"token": "lboot_x", "access_token": access})
@@ -33,7 +33,7 @@ def test_the_bootstrap_token_works_once_and_only_for_the_first(service):
         service.container.store.transaction() as tx,
         pytest.raises(Exception, match="operators_exist"),
     ):
-        service.container.operators.bootstrap(tx)
+        service.container.operators.break_glass.bootstrap(tx)
 
 
 def test_only_operators_get_a_token_for_the_api(service):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from operator import attrgetter
 from uuid import UUID
 
 import pytest
@@ -21,7 +22,7 @@ BOOTSTRAP = "/v1/operators/bootstrap"
 def do(service, name, *arguments, **named):
     """Call an action of the operators in a unit of work of its own."""
     with service.container.store.transaction() as tx:
-        return getattr(service.container.operators, name)(tx, *arguments, **named)
+        return attrgetter(name)(service.container.operators)(tx, *arguments, **named)
 
 
 def sit(service, token, tokens):
@@ -31,7 +32,7 @@ def sit(service, token, tokens):
 
 def short(service):
     with service.container.store.transaction(read=True) as tx:
-        return {row["scope"]: row["able"] for row in service.container.operators.short(tx)}
+        return {row["scope"]: row["able"] for row in service.container.operators.roles.short(tx)}
 
 
 def who(service, bearer):
@@ -59,7 +60,7 @@ def outbox(service):
 @pytest.mark.parametrize("seats", [2, 3])
 def test_each_of_the_first_operators_has_a_link_of_their_own(service, seats):
     """Two or three people become officers and can agree at once; nobody takes two seats."""
-    links = do(service, "bootstrap", seats)
+    links = do(service, "break_glass.bootstrap", seats)
     assert len(set(links)) == seats
     people = [service.sign_up(name) for name in ("ada", "grace", "mary")[:seats]]
     bearers = []
@@ -79,56 +80,56 @@ def test_each_of_the_first_operators_has_a_link_of_their_own(service, seats):
 
 def test_bootstrap_is_open_once_and_for_a_day(service):
     """Used, late and closed links are refused; to begin again takes `--reopen` and is alarmed."""
-    links = do(service, "bootstrap", 3)
+    links = do(service, "break_glass.bootstrap", 3)
     for count in (0, 1, 4):
         with pytest.raises(BadInput):
-            do(service, "bootstrap", count)
+            do(service, "break_glass.bootstrap", count)
     with pytest.raises(Conflict) as refused:
-        do(service, "bootstrap")
+        do(service, "break_glass.bootstrap")
     assert refused.value.code == "bootstrap_opened"
     service.clock.advance(hours=24)
     with pytest.raises(Conflict):
-        do(service, "bootstrap")
+        do(service, "break_glass.bootstrap")
     service.bearer = service.access()
-    fresh = do(service, "bootstrap", reopen=True)
+    fresh = do(service, "break_glass.bootstrap", reopen=True)
     assert audited(service, "break_glass")[-1][1]["command"] == "operators bootstrap --reopen"
-    again = do(service, "bootstrap", reopen=True)
+    again = do(service, "break_glass.bootstrap", reopen=True)
     people = [service.sign_up(name) for name in ("carol", "dave")]
     for old in (*links, *fresh):
         assert sit(service, old, people[0][1]).json["code"] == "bootstrap_refused"
     for token, (_, theirs) in zip(again, people, strict=True):
         assert sit(service, token, theirs).status_code == 200
     with pytest.raises(Conflict) as refused:
-        do(service, "bootstrap")
+        do(service, "break_glass.bootstrap")
     assert refused.value.code == "operators_exist"
     assert outbox(service).count("alarm.break_glass") == 3
 
 
 def test_who_was_dismissed_does_not_come_back_by_a_link(service):
     """Any change of roles but by a link closes what was left of bootstrap."""
-    first, second = do(service, "bootstrap")
+    first, second = do(service, "break_glass.bootstrap")
     ada, tokens = service.sign_up("ada")
     assert sit(service, first, tokens).status_code == 200
-    do(service, "revoke", UUID(ada.id), "security_officer", "break_glass")
+    do(service, "roles.revoke", UUID(ada.id), "security_officer", "break_glass")
     assert sit(service, second, tokens).json["code"] == "bootstrap_refused"
-    third, _ = do(service, "bootstrap", reopen=True)
+    third, _ = do(service, "break_glass.bootstrap", reopen=True)
     grace, _ = service.sign_up("grace")
-    do(service, "grant", UUID(grace.id), Role.SECURITY_OFFICER)
+    do(service, "break_glass.grant", UUID(grace.id), Role.SECURITY_OFFICER)
     assert sit(service, third, tokens).json["code"] == "bootstrap_refused"
 
 
 def test_a_grant_from_the_host_is_alarmed(service):
     """It names the host in the log, raises the alarm, and refuses nobody and twice the same."""
     ada, _ = service.sign_up("ada")
-    do(service, "grant", UUID(ada.id), Role.SECURITY_OFFICER)
+    do(service, "break_glass.grant", UUID(ada.id), Role.SECURITY_OFFICER)
     ((actor, data),) = audited(service, "operator.granted")
     assert (actor, data["role"]) == ("break_glass", "security_officer")
     assert audited(service, "break_glass")[0][1] == {"command": "operators grant"}
     assert "alarm.break_glass" in outbox(service)
     with pytest.raises(Conflict):
-        do(service, "grant", UUID(ada.id), Role.SECURITY_OFFICER)
+        do(service, "break_glass.grant", UUID(ada.id), Role.SECURITY_OFFICER)
     with pytest.raises(NotFound):
-        do(service, "grant", UUID(int=7), Role.SECURITY_OFFICER)
+        do(service, "break_glass.grant", UUID(int=7), Role.SECURITY_OFFICER)
     assert short(service)["operators:admin"] == 1
 
 
@@ -136,10 +137,10 @@ def dismiss(service, subject, way):
     """Let a person lose what they may, one way or another."""
     number = UUID(subject)
     if way == "revoked":
-        do(service, "revoke", number, "security_officer", "break_glass")
+        do(service, "roles.revoke", number, "security_officer", "break_glass")
     elif way == "less":
-        do(service, "grant", number, Role.AUDITOR)
-        do(service, "revoke", number, "security_officer", "break_glass")
+        do(service, "break_glass.grant", number, Role.AUDITOR)
+        do(service, "roles.revoke", number, "security_officer", "break_glass")
     elif way == "erased":
         service.container.erasure.erase(number, "test")
     else:
@@ -155,7 +156,7 @@ WAYS = ["revoked", "less", "suspended", "erased"]
 def test_what_a_dismissed_operator_asked_for_is_void(service, officers, way):
     """Pending and approved requests end at once, for good, and are named in the log."""
     ada, grace = officers
-    do(service, "grant", UUID(service.sign_up("mary")[0].id), Role.SECURITY_OFFICER)
+    do(service, "break_glass.grant", UUID(service.sign_up("mary")[0].id), Role.SECURITY_OFFICER)
     subject = who(service, ada)
     waits = ask(service, ada, "operators.grant", subject, role="operator").json["id"]
     given = approved(service, officers, "keys.destroy", "kek behavior 9").json
@@ -214,10 +215,10 @@ def test_who_keeps_the_scope_keeps_the_requests(service, officers):
     """Of two roles one goes: what needs only the other stays open."""
     ada, grace = officers
     subject = who(service, ada)
-    do(service, "grant", UUID(subject), Role.OPERATOR)
+    do(service, "break_glass.grant", UUID(subject), Role.OPERATOR)
     keys = ask(service, ada, "keys.destroy", "kek behavior 8").json["id"]
     roles = ask(service, ada, "operators.grant", subject, role="auditor").json["id"]
-    do(service, "revoke", UUID(subject), "security_officer", "break_glass")
+    do(service, "roles.revoke", UUID(subject), "security_officer", "break_glass")
     states = [
         service.call("GET", f"/v1/approvals/{number}", bearer=grace).json["status"]
         for number in (keys, roles)
@@ -267,7 +268,7 @@ def test_too_few_are_told_and_alarmed(service, officers):
     """Where fewer than two can agree, the list says so over HTTP and the outbox has an alarm."""
     ada, grace = officers
     assert service.call("GET", "/v1/operators", bearer=ada).json["short"] == []
-    do(service, "revoke", UUID(who(service, grace)), "security_officer", "break_glass")
+    do(service, "roles.revoke", UUID(who(service, grace)), "security_officer", "break_glass")
     told = service.call("GET", "/v1/operators", bearer=ada).json["short"]
     assert {"scope": "operators:admin", "able": 1} in told
     assert "alarm.operators_short" in outbox(service)

@@ -106,18 +106,18 @@ def test_what_was_given_back_stays_given(service, settings, clock, tmp_path, ope
     subject, container = UUID(person.id), service.container
     container.erasure.compare()
     with container.store.transaction() as tx:
-        container.operators._grant(tx, subject, Role.AUDITOR, "op")
+        container.operators.roles.grant(tx, subject, Role.AUDITOR, "op")
     sequence(service)
     container.store.scrub()
     backup = Backup(settings.database_url, tmp_path)
     with container.store.transaction() as tx:
         container.accounts.suspend(tx, subject, capability="login", reason="fraud", actor="op")
         container.accounts.withdraw_consent(tx, subject, "behavior")
-        container.operators.revoke(tx, subject, Role.AUDITOR, "op")
+        container.operators.roles.revoke(tx, subject, Role.AUDITOR, "op")
     with container.store.transaction() as tx:
         container.accounts.lift(tx, subject, "login", "op")
         container.accounts.give_consent(tx, subject, CONSENT | {"purpose": "behavior"})
-        container.operators._grant(tx, subject, Role.AUDITOR, "op")
+        container.operators.roles.grant(tx, subject, Role.AUDITOR, "op")
     sequence(service)
     backup.put_back()
     found = again(service, settings, clock, opened)
@@ -125,7 +125,7 @@ def test_what_was_given_back_stays_given(service, settings, clock, tmp_path, ope
     with service.container.store.transaction() as tx:
         assert service.container.accounts.known(tx, subject).may_sign_in
         assert service.container.accounts.consented(tx, subject, "behavior")
-        assert service.container.operators.scopes(tx, subject)
+        assert service.container.operators.roles.scopes(tx, subject)
 
 
 def test_what_cannot_be_repeated_is_told(service, settings, clock, tmp_path, opened):
@@ -338,7 +338,7 @@ def test_a_restore_forgets_every_device_grant_and_bootstrap_token(service, crowd
     """However many there are: what the backup revives is nobody's to use."""
     container, now = service.container, service.clock.now()
     with container.store.transaction() as tx:
-        container.operators.bootstrap(tx)
+        container.operators.break_glass.bootstrap(tx)
     with container.store.transaction() as tx:
         for end in container.erasure._ends.restored:
             end(tx)

@@ -248,7 +248,7 @@ def test_an_approval_is_given_and_used_once(service):
     people = [UUID(service.register(name).id) for name in ("ada", "grace")]
     with database.transaction() as tx:
         for person in people:
-            operators.grant(tx, person, Role.SECURITY_OFFICER)
+            operators.break_glass.grant(tx, person, Role.SECURITY_OFFICER)
     one, other = (Caller(client=person, scopes=scopes, operator=person) for person in people)
     with database.transaction() as tx:
         asked = operators.request(
@@ -262,7 +262,9 @@ def test_an_approval_is_given_and_used_once(service):
 
     def consume():
         with database.transaction() as tx:
-            return operators.consume(tx, one, number, "keys.destroy", "kek factor 1")
+            return operators.consume(
+                tx, one, number=number, act="keys.destroy", target="kek factor 1"
+            )
 
     for act in (approve, consume):
         done = together([lambda act=act: _outcome(act, Conflict) for _ in range(AT_ONCE)])

@@ -35,7 +35,7 @@ def quietly(act):
 
 def test_a_link_makes_one_operator(service):
     """Twenty people with one link: one sits; one person with two links at once: one seat."""
-    first, _ = do(service, "bootstrap")
+    first, _ = do(service, "break_glass.bootstrap")
     people = [service.sign_up(f"person{number}")[1] for number in range(4)]
     path = "/v1/operators/bootstrap"
     acts = [
@@ -47,8 +47,8 @@ def test_a_link_makes_one_operator(service):
     assert set(found) <= {403}, found
     assert short(service)["operators:admin"] == 1
     ada = {"access_token": service.sign_up("ada")[1]["access_token"]}
-    do(service, "bootstrap", reopen=True)
-    links = do(service, "bootstrap", reopen=True)
+    do(service, "break_glass.bootstrap", reopen=True)
+    links = do(service, "break_glass.bootstrap", reopen=True)
     acts = [poster(service, path, {"token": link} | ada) for link in links * 10]
     found = statuses(together(acts))
     assert found.pop(200) == 1, found
@@ -57,7 +57,7 @@ def test_a_link_makes_one_operator(service):
 
 def test_bootstrap_is_opened_once(service):
     """Twenty commands at once give out one round of links."""
-    answers = together([quietly(lambda: do(service, "bootstrap"))] * AT_ONCE)
+    answers = together([quietly(lambda: do(service, "break_glass.bootstrap"))] * AT_ONCE)
     given = [answer for answer in answers if isinstance(answer, list)]
     assert len(given) == 1, answers
     assert {answer for answer in answers if isinstance(answer, str)} == {"bootstrap_opened"}
@@ -75,7 +75,7 @@ def test_a_dismissal_and_an_approval_have_an_order(service, officers, asks):
         approving = [as_operator(service, grace, path, {}) for _ in range(AT_ONCE - 1)]
 
         def dismiss():
-            return do(service, "revoke", subject, "security_officer", "break_glass")
+            return do(service, "roles.revoke", subject, "security_officer", "break_glass")
 
         answers = together([*approving, quietly(dismiss)])[:-1]
         found = statuses(answers)
@@ -85,15 +85,15 @@ def test_a_dismissal_and_an_approval_have_an_order(service, officers, asks):
             shown = service.container.operators.show(tx, UUID(number))
             roles = {
                 row["role"]
-                for row in service.container.operators.listing(tx)
+                for row in service.container.operators.roles.listing(tx)
                 if row["subject"] == mary.id
             }
         used = found.get(200, 0) == 1
         assert shown["status"] == ("used" if used else "void" if asks else "pending")
         assert roles == ({"auditor"} if used else set())
-        do(service, "grant", subject, Role.SECURITY_OFFICER)
+        do(service, "break_glass.grant", subject, Role.SECURITY_OFFICER)
         if used:
-            do(service, "revoke", UUID(mary.id), "auditor", "break_glass")
+            do(service, "roles.revoke", UUID(mary.id), "auditor", "break_glass")
 
 
 def test_a_dismissal_and_a_use_have_an_order(service, officers):
@@ -108,7 +108,7 @@ def test_a_dismissal_and_a_use_have_an_order(service, officers):
         using = [as_operator(service, grace, path, body) for _ in range(AT_ONCE - 1)]
 
         def dismiss():
-            return do(service, "revoke", subject, "security_officer", "break_glass")
+            return do(service, "roles.revoke", subject, "security_officer", "break_glass")
 
         found = statuses(together([*using, quietly(dismiss)])[:-1])
         assert found.get(200, 0) <= 1, found
@@ -116,7 +116,7 @@ def test_a_dismissal_and_a_use_have_an_order(service, officers):
         with service.container.store.transaction(read=True) as tx:
             status = service.container.operators.show(tx, UUID(number))["status"]
         assert status == ("used" if found.get(200) else "void")
-        do(service, "grant", subject, Role.SECURITY_OFFICER)
+        do(service, "break_glass.grant", subject, Role.SECURITY_OFFICER)
 
 
 def test_a_dismissal_and_a_job_have_an_order(service, officers):
@@ -128,7 +128,7 @@ def test_a_dismissal_and_a_job_have_an_order(service, officers):
         acts = [quietly(lambda number=number: jobs.run(number)["status"]) for _ in range(3)]
 
         def dismiss():
-            return do(service, "revoke", subject, "security_officer", "break_glass")
+            return do(service, "roles.revoke", subject, "security_officer", "break_glass")
 
         together([*acts, quietly(dismiss)])
         jobs.run_queued()
@@ -136,7 +136,7 @@ def test_a_dismissal_and_a_job_have_an_order(service, officers):
             ended = jobs.view(tx, number)
         assert ended["status"] in {"done", "void"}
         assert (ended["started_at"] is None) == (ended["status"] == "void")
-        do(service, "grant", subject, Role.SECURITY_OFFICER)
+        do(service, "break_glass.grant", subject, Role.SECURITY_OFFICER)
 
 
 def test_two_who_dismiss_each_other_lock_nobody_up(service, officers):
@@ -158,7 +158,11 @@ def test_two_who_dismiss_each_other_lock_nobody_up(service, officers):
         assert set(found) <= {200, 401, 403, 409}, found
         for name in names:
             if short(service):
-                quietly(lambda name=name: do(service, "grant", UUID(name), Role.SECURITY_OFFICER))()
+                quietly(
+                    lambda name=name: do(
+                        service, "break_glass.grant", UUID(name), Role.SECURITY_OFFICER
+                    )
+                )()
 
 
 def test_rotations_at_once_leave_one_secret_and_one_before_it(service):

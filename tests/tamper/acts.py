@@ -76,7 +76,7 @@ def recovered(world):
 
 def operates(world, name):
     with world.service.container.store.transaction(read=True) as tx:
-        return not world.service.container.operators.scopes(tx, world.names[name])
+        return not world.service.container.operators.roles.scopes(tx, world.names[name])
 
 
 def consents(world):
@@ -112,10 +112,10 @@ def approved(world):
             container.operators.consume(
                 tx,
                 Caller(client=UUID(int=9), scopes=frozenset(), operator=names["ada"]),
-                names["approval"],
-                "clients.scopes",
-                str(names["plain"]),
-                {"scopes": "introspect"},
+                number=names["approval"],
+                act="clients.scopes",
+                target=str(names["plain"]),
+                params={"scopes": "introspect"},
             )
     except LaminaError:
         return True
@@ -127,7 +127,7 @@ def bootstraps(world, token):
 
     try:
         with world.service.container.store.transaction() as tx:
-            world.service.container.operators.begin(tx, world.names["mallory"], token)
+            world.service.container.operators.break_glass.begin(tx, world.names["mallory"], token)
     except LaminaError:
         return True
     return False

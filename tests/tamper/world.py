@@ -151,7 +151,7 @@ def _first(world, people):
             tx, subject, client=client, act="enroll:totp", session=session
         )
         for name in ("ada", "dora"):
-            container.operators._grant(tx, names[name], Role.SECURITY_OFFICER, "test")
+            container.operators.roles.grant(tx, names[name], Role.SECURITY_OFFICER, "test")
         container.accounts.suspend(
             tx, names["bob"], capability="login", reason="fraud", actor="test"
         )

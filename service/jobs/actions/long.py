@@ -96,7 +96,7 @@ class LongJobs:
     """Runs long-running jobs, in a command or in the background; one per kind and class at a time.
 
     Args:
-        stands: Returns whether the requester of a job still has a scope.
+        entitled: Returns whether the requester of a job still has a scope.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class LongJobs:
         plans: Mapping[str, Plan],
         clock: Clock,
         bounds: Bounds = USUAL,
-        stands: Callable[[Tx, str, str], bool] = lambda _tx, _actor, _scope: True,
+        entitled: Callable[[Tx, str, str], bool] = lambda _tx, _actor, _scope: True,
     ) -> None:
         self._bounds = bounds
-        self._stands = stands
+        self._entitled = entitled
         self._database = database
         self._plans = plans
         self._clock = clock
@@ -272,7 +272,7 @@ class LongJobs:
 
     def _refused(self, tx: Tx, row: LongJob) -> bool:
         """Return whether a job has ended, or is void because its requester lost the scope."""
-        if row.status == "queued" and not self._stands(tx, row.actor, scope_of(row.kind)):
+        if row.status == "queued" and not self._entitled(tx, row.actor, scope_of(row.kind)):
             store.void(tx, row.id, _voided(self._clock.now()))
             tx.refresh(row)
         return row.status not in {"queued", "running"}

@@ -121,7 +121,7 @@ class Tokens:
         if session is None or session.client != client.id:
             raise _unauthorized()
         # Roles and level are read at every call, so that a withdrawal takes effect at once.
-        scopes = self._operators.scopes(tx, session.subject)
+        scopes = self._operators.roles.scopes(tx, session.subject)
         if not scopes:
             raise _unauthorized()
         self._require_level(session)
@@ -288,7 +288,7 @@ class Tokens:
         return self._access.answer(client, claims, scope, session.expires_at)
 
     def _operator_scope(self, tx: Tx, session: SessionValue, form: Mapping[str, str]) -> str:
-        scopes = self._operators.scopes(tx, session.subject)
+        scopes = self._operators.roles.scopes(tx, session.subject)
         if form["resource"].rstrip("/") != self._access.issuer or not scopes:
             # The error is the same for other resources and for people without a role (RFC 8707).
             raise OAuthError("invalid_target", "No token for this resource can be issued here.")

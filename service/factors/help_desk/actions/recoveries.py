@@ -5,7 +5,7 @@ recovery. The operators never see the code: it goes to the address that the pers
 before the request.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
@@ -39,6 +39,7 @@ from service.notifications.model import RECOVERY_CODE
 from service.operators.actions import Operators
 from service.operators.followed import RequestedAct
 from service.operators.model import ACTS, APPROVAL_LIFE, RECOVER
+from service.operators.views import StartedAct
 from service.policy.actions.evaluation import Policies
 from service.store.bearer import digester, token_digest
 from service.store.engine import Tx
@@ -115,7 +116,7 @@ class Recoveries:
         """Lock the subject, whether or not it still exists."""
         self._accounts.hold(tx, UUID(asked.target))
 
-    def approve(self, tx: Tx, caller: Caller, asked: RequestedAct) -> Mapping[str, Any]:
+    def approve(self, tx: Tx, caller: Caller, asked: RequestedAct) -> StartedAct:
         """Start the waiting period, and notify the person when the code will be sent.
 
         Raises:
@@ -311,7 +312,7 @@ class Recoveries:
         """Return whether both operators still hold the required scope."""
         scope = ACTS[RECOVER]
         return all(
-            who is not None and self._operators.stands(tx, who, scope)
+            who is not None and self._operators.roles.entitled(tx, who, scope)
             for who in (row.asked_by, row.approved_by)
         )
 

@@ -1,8 +1,8 @@
 """HTTP routes for subjects, identifiers, consents and suspensions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal, Protocol
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,12 +10,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.accounts.actions import pages
 from service.accounts.actions.accounts import Accounts
 from service.accounts.model import LIFTING, Account
+from service.accounts.views import (
+    ConsentView,
+    ListedSubject,
+    SubjectView,
+    SuspensionView,
+    VerificationView,
+)
 from service.domain.caller import Caller
 from service.domain.codes import LONGEST
 from service.domain.errors import Conflict, NotFound, VerificationFailed
 from service.store.engine import Store, Tx
 from service.web.call import Call
 from service.web.operation import delete, get, patch, post
+from service.web.paging import Page
 
 _ONE = "/v1/subjects/{subject}"
 _CONSENTS = f"{_ONE}/consents"
@@ -149,8 +157,10 @@ class SubjectRoutes:
         idempotent=True,
         makes_subject=True,
         classes=("contact", "identity"),
+        answer=SubjectView,
+        problems=("403 segment_not_allowed", "409 identifier_taken", "409 too_many_consents"),
     )
-    def create_subject(self, call: Call) -> Mapping[str, Any]:
+    def create_subject(self, call: Call) -> SubjectView:
         """Register a subject.
 
         The password, if given, is enrolled in the same transaction.
@@ -171,8 +181,15 @@ class SubjectRoutes:
                 self._dependencies.enroll_password(tx, account.id, verifier)
             return self._accounts.view(tx, account.id)
 
-    @get("/v1/subjects", scope="subjects:list", paged=True, query=Listed)
-    def list_subjects(self, call: Call) -> Mapping[str, Any]:
+    @get(
+        "/v1/subjects",
+        scope="subjects:list",
+        paged=True,
+        query=Listed,
+        answer=Page[ListedSubject],
+        problems=("403 segment_not_allowed",),
+    )
+    def list_subjects(self, call: Call) -> Page[ListedSubject]:
         """List subjects, for operators.
 
         Those of the segments that the operator's client serves.
@@ -183,14 +200,20 @@ class SubjectRoutes:
                 tx, call.by, page=call.page, status=wanted.status, segment=wanted.segment
             )
 
-    @get(_ONE, scope="subjects:read")
-    def get_subject(self, call: Call) -> Mapping[str, Any]:
+    @get(_ONE, scope="subjects:read", answer=SubjectView)
+    def get_subject(self, call: Call) -> SubjectView:
         """Show a subject."""
         with self._database.transaction(read=True) as tx:
             return self._accounts.view(tx, self._served(tx, call).id)
 
-    @post("/v1/subjects/lookup", scope="subjects:read", body=Lookup)
-    def lookup_subject(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        "/v1/subjects/lookup",
+        scope="subjects:read",
+        body=Lookup,
+        answer=SubjectView,
+        problems=("404 subject_not_found",),
+    )
+    def lookup_subject(self, call: Call) -> SubjectView:
         """Find a subject.
 
         Its kind (username, email, phone) follows from its syntax.
@@ -198,8 +221,15 @@ class SubjectRoutes:
         with self._database.transaction(read=True) as tx:
             return self._accounts.lookup(tx, call.by, call.read(Lookup).identifier)
 
-    @patch(_ONE, scope="subjects:write", body=SubjectPatch, headers=("Grant",))
-    def update_subject(self, call: Call) -> Mapping[str, Any]:
+    @patch(
+        _ONE,
+        scope="subjects:write",
+        body=SubjectPatch,
+        headers=("Grant",),
+        answer=SubjectView,
+        problems=("403 grant_invalid", "403 grant_required", "409 identifier_taken"),
+    )
+    def update_subject(self, call: Call) -> SubjectView:
         """Change identifiers or profile.
 
         A change of identifiers takes a grant after the first login.
@@ -223,8 +253,16 @@ class SubjectRoutes:
         scope="subjects:write",
         body=Verification,
         idempotent=True,
+        answer=VerificationView,
+        problems=(
+            "404 identifier_not_found",
+            "410 verification_expired",
+            "422 verification_failed",
+            "429 verification_limited",
+            "503 delivery_not_configured",
+        ),
     )
-    def verify_identifier(self, call: Call) -> Mapping[str, Any]:
+    def verify_identifier(self, call: Call) -> VerificationView:
         """Send or confirm a code.
 
         Without `code`, one is sent to the stored address; with it, the address is verified.
@@ -243,8 +281,8 @@ class SubjectRoutes:
             raise VerificationFailed("verification_code_mismatch")
         return {"status": "verified"}
 
-    @get(_CONSENTS, scope="subjects:read", paged=True)
-    def list_consents(self, call: Call) -> Mapping[str, Any]:
+    @get(_CONSENTS, scope="subjects:read", paged=True, answer=Page[ConsentView])
+    def list_consents(self, call: Call) -> Page[ConsentView]:
         """List consents.
 
         Withdrawn ones are included.
@@ -252,14 +290,27 @@ class SubjectRoutes:
         with self._database.transaction(read=True) as tx:
             return pages.consents(tx, self._served(tx, call).id, call.page)
 
-    @post(_CONSENTS, scope="consents:write", body=ConsentInput, status=201, idempotent=True)
-    def give_consent(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        _CONSENTS,
+        scope="consents:write",
+        body=ConsentInput,
+        status=201,
+        idempotent=True,
+        answer=ConsentView,
+        problems=("409 too_many_consents",),
+    )
+    def give_consent(self, call: Call) -> ConsentView:
         """Record a consent."""
         with self._database.transaction() as tx:
             subject = self._locked(tx, call).id
-            return self._accounts.give_consent(tx, subject, call.read(ConsentInput).model_dump())
+            return self._accounts.consents.give(tx, subject, call.read(ConsentInput).model_dump())
 
-    @delete(f"{_CONSENTS}/{{purpose}}", scope="consents:write", status=204)
+    @delete(
+        f"{_CONSENTS}/{{purpose}}",
+        scope="consents:write",
+        status=204,
+        problems=("404 consent_not_found",),
+    )
     def withdraw_consent(self, call: Call) -> None:
         """Withdraw a consent.
 
@@ -268,17 +319,25 @@ class SubjectRoutes:
         purpose = call.path["purpose"]
         with self._database.transaction() as tx:
             subject = self._locked(tx, call).id
-            self._accounts.withdraw_consent(tx, subject, purpose)
+            self._accounts.consents.withdraw(tx, subject, purpose)
             self._dependencies.withdrawn(tx, subject, purpose)
 
-    @get(_SUSPENSIONS, scope="subjects:read", paged=True)
-    def list_suspensions(self, call: Call) -> Mapping[str, Any]:
+    @get(_SUSPENSIONS, scope="subjects:read", paged=True, answer=Page[SuspensionView])
+    def list_suspensions(self, call: Call) -> Page[SuspensionView]:
         """List suspensions."""
         with self._database.transaction(read=True) as tx:
             return pages.suspensions(tx, self._served(tx, call).id, call.page)
 
-    @post(_SUSPENSIONS, scope="suspensions:write", body=NewSuspension, status=201, idempotent=True)
-    def suspend_subject(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        _SUSPENSIONS,
+        scope="suspensions:write",
+        body=NewSuspension,
+        status=201,
+        idempotent=True,
+        answer=SuspensionView,
+        problems=("409 already_suspended",),
+    )
+    def suspend_subject(self, call: Call) -> SuspensionView:
         """Suspend.
 
         Suspending `login` ends every session.
@@ -295,7 +354,11 @@ class SubjectRoutes:
             return self._accounts.suspensions(tx, subject)[-1]
 
     @delete(
-        f"{_SUSPENSIONS}/{{capability}}", scope="suspensions:write", status=204, headers=("Grant",)
+        f"{_SUSPENSIONS}/{{capability}}",
+        scope="suspensions:write",
+        status=204,
+        headers=("Grant",),
+        problems=("403 grant_invalid", "403 grant_required", "404 suspension_not_found"),
     )
     def lift_suspension(self, call: Call) -> None:
         """Lift a suspension.

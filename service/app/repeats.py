@@ -80,7 +80,7 @@ class Again:
         return self.authenticators.use_code(tx, UUID(act.data["id"]))
 
     def _withdraw(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
-        self.accounts.withdraw_consent(tx, subject, act.data["purpose"])
+        self.accounts.consents.withdraw(tx, subject, act.data["purpose"])
         return True
 
     def _suspend(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:

@@ -166,6 +166,6 @@ class Enrolling:
 
     def _agreed(self, tx: Tx, subject: UUID, enrollment: AnyEnrollment) -> None:
         purpose = enrollment.consent
-        if purpose and not self._accounts.consented(tx, subject, purpose):
+        if purpose and not self._accounts.consents.active(tx, subject, purpose):
             detail = f"This needs the subject's consent to the purpose {purpose}."
             raise Forbidden("consent_required", detail, purpose=purpose)

@@ -197,7 +197,9 @@ class FlowDecisions:
         if not terms.address:
             return Lead.PROOF
         unproven = self.unproven(terms.kind, terms.segments)
-        return self._dependencies.accounts.leading.led(tx, terms.subject, terms.address, unproven)
+        return self._dependencies.accounts.leading.lead_of(
+            tx, terms.subject, terms.address, unproven
+        )
 
     def enrollable(self, tx: Tx, subject: UUID, segment: str) -> tuple[str, ...]:
         """Return the types that a subject may enroll: accepted by policy and available here."""

@@ -135,7 +135,7 @@ class Taken:
                 "factor": "totp" not in container.authenticators.enrolled(tx, self.id("alice")),
                 "code": used.status_code == 422,
                 "password": password.status_code == 422,
-                "consent": not container.accounts.consented(tx, self.id("dave"), "behavior"),
+                "consent": not container.accounts.consents.active(tx, self.id("dave"), "behavior"),
                 "device": container.devices.recognize(tx, self.device, self.id("dave")) is None,
                 "suspension": not container.accounts.known(tx, self.id("eve")).may_sign_in,
                 "role": not container.operators.roles.scopes(tx, self.id("frank")),

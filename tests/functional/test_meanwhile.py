@@ -107,7 +107,7 @@ def test_a_consent_that_is_withdrawn_while_a_face_is_read(faces, monkeypatch):
 
     def withdraw():
         with faces.container.store.transaction() as tx:
-            faces.container.accounts.withdraw_consent(tx, UUID(person.id), "face")
+            faces.container.accounts.consents.withdraw(tx, UUID(person.id), "face")
 
     meanwhile(monkeypatch, faces.container.face._reader, "stills", withdraw)
     body = {

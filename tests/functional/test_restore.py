@@ -112,11 +112,11 @@ def test_what_was_given_back_stays_given(service, settings, clock, tmp_path, ope
     backup = Backup(settings.database_url, tmp_path)
     with container.store.transaction() as tx:
         container.accounts.suspend(tx, subject, capability="login", reason="fraud", actor="op")
-        container.accounts.withdraw_consent(tx, subject, "behavior")
+        container.accounts.consents.withdraw(tx, subject, "behavior")
         container.operators.roles.revoke(tx, subject, Role.AUDITOR, "op")
     with container.store.transaction() as tx:
         container.accounts.lift(tx, subject, "login", "op")
-        container.accounts.give_consent(tx, subject, CONSENT | {"purpose": "behavior"})
+        container.accounts.consents.give(tx, subject, CONSENT | {"purpose": "behavior"})
         container.operators.roles.grant(tx, subject, Role.AUDITOR, "op")
     sequence(service)
     backup.put_back()
@@ -124,7 +124,7 @@ def test_what_was_given_back_stays_given(service, settings, clock, tmp_path, ope
     assert (found["acts_repeated"], found["acts_left"]) == (0, 0)
     with service.container.store.transaction() as tx:
         assert service.container.accounts.known(tx, subject).may_sign_in
-        assert service.container.accounts.consented(tx, subject, "behavior")
+        assert service.container.accounts.consents.active(tx, subject, "behavior")
         assert service.container.operators.roles.scopes(tx, subject)
 
 

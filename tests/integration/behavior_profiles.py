@@ -51,7 +51,7 @@ def agreed(container, name="alice"):
     """Register somebody who agreed to behavior."""
     account = container.register(username=name)
     with container.store.transaction() as tx:
-        container.accounts.give_consent(tx, account.id, CONSENT | {"purpose": "behavior"})
+        container.accounts.consents.give(tx, account.id, CONSENT | {"purpose": "behavior"})
     return account.id
 
 

@@ -1,6 +1,7 @@
 """Acts of two subjects that claim the same addresses."""
 
 import uuid
+from operator import attrgetter
 
 from service.domain.caller import Caller
 
@@ -22,7 +23,7 @@ SISTER = Caller(client=uuid.UUID(int=7), scopes=frozenset())
 def act(container, name, *arguments, **named):
     """Call an action in a unit of work of its own."""
     with container.store.transaction() as tx:
-        return getattr(container.accounts, name)(tx, *arguments, **named)
+        return attrgetter(name)(container.accounts)(tx, *arguments, **named)
 
 
 def find(container, typed):

@@ -1,5 +1,7 @@
 """Registers subjects and confirms their addresses."""
 
+from operator import attrgetter
+
 EMAIL = "Alice@Example.com"
 
 
@@ -21,7 +23,7 @@ NORMAL = {"username": "Alice", "email": "alice@example.com", "phone": "+49301234
 def act(container, name, *arguments, **named):
     """Call an action in a unit of work of its own."""
     with container.store.transaction() as tx:
-        return getattr(container.accounts, name)(tx, *arguments, **named)
+        return attrgetter(name)(container.accounts)(tx, *arguments, **named)
 
 
 def messages(container, kind):

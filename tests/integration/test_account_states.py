@@ -26,32 +26,33 @@ def test_a_profile_is_replaced_whole(container):
 def test_a_consent_is_given_superseded_and_withdrawn(container):
     """One consent per purpose is in force; earlier ones stay on record with their end."""
     account = container.register(username="alice")
-    assert not act(container, "consented", account.id, "face_login")
-    given = act(container, "give_consent", account.id, CONSENT)
+    assert not act(container, "consents.active", account.id, "face_login")
+    given = act(container, "consents.give", account.id, CONSENT)
     assert given == CONSENT | {"given_at": "2026-11-24T12:00:00Z", "withdrawn_at": None}
     container.clock.advance(hours=1)
-    act(container, "give_consent", account.id, CONSENT | {"version": "2"})
-    assert act(container, "consented", account.id, "face_login")
-    assert not act(container, "consented", account.id, "behavior")
+    act(container, "consents.give", account.id, CONSENT | {"version": "2"})
+    assert act(container, "consents.active", account.id, "face_login")
+    assert not act(container, "consents.active", account.id, "behavior")
     container.clock.advance(hours=1)
-    act(container, "withdraw_consent", account.id, "face_login")
-    assert not act(container, "consented", account.id, "face_login")
+    act(container, "consents.withdraw", account.id, "face_login")
+    assert not act(container, "consents.active", account.id, "face_login")
     ended = {
-        item["version"]: item["withdrawn_at"] for item in act(container, "consents", account.id)
+        item["version"]: item["withdrawn_at"]
+        for item in act(container, "consents.listed", account.id)
     }
     assert ended == {"1": "2026-11-24T13:00:00Z", "2": "2026-11-24T14:00:00Z"}
     with pytest.raises(NotFound, match="consent_not_found"):
-        act(container, "withdraw_consent", account.id, "face_login")
+        act(container, "consents.withdraw", account.id, "face_login")
 
 
 def test_purposes_and_subjects_are_apart(container):
     """A consent to one purpose of one subject says nothing of another."""
     alice, bob = container.register(username="alice"), container.register(username="bob")
-    act(container, "give_consent", alice.id, CONSENT)
-    act(container, "give_consent", alice.id, CONSENT | {"purpose": "behavior"})
-    act(container, "withdraw_consent", alice.id, "behavior")
-    assert act(container, "consented", alice.id, "face_login")
-    assert not act(container, "consented", bob.id, "face_login")
+    act(container, "consents.give", alice.id, CONSENT)
+    act(container, "consents.give", alice.id, CONSENT | {"purpose": "behavior"})
+    act(container, "consents.withdraw", alice.id, "behavior")
+    assert act(container, "consents.active", alice.id, "face_login")
+    assert not act(container, "consents.active", bob.id, "face_login")
 
 
 def test_a_suspension_holds_until_it_is_lifted(container):
@@ -103,10 +104,10 @@ def test_the_decoy_is_nobody(container):
     for name, arguments in (
         ("get", ()),
         ("view", ()),
-        ("consents", ()),
+        ("consents.listed", ()),
         ("send_code", ("email",)),
         ("suspensions", ()),
-        ("give_consent", (CONSENT,)),
+        ("consents.give", (CONSENT,)),
     ):
         with pytest.raises(NotFound):
             act(container, name, DECOY, *arguments)

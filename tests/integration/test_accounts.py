@@ -61,7 +61,9 @@ def test_a_subject_is_shown_as_it_was_registered(container):
     assert (view["identifiers"], view["profile"]) == (NORMAL, {"name": "Alice"})
     assert (view["status"], view["segment"], view["verified"]) == ("active", "default", [])
     assert view["created_at"] == view["updated_at"] == "2026-11-24T12:00:00Z"
-    assert [item["purpose"] for item in act(container, "consents", account.id)] == ["face_login"]
+    assert [item["purpose"] for item in act(container, "consents.listed", account.id)] == [
+        "face_login"
+    ]
     found = act(container, "get", account.id)
     assert (found.usable, found.client, found.first_login_at) == (
         True,

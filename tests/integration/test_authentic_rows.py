@@ -73,7 +73,7 @@ def test_rows_of_an_older_database_are_trusted_once(container):
     """The first start gives every row a MAC and tells the log; the next one none."""
     account = container.register(username="alice")
     with container.store.transaction() as tx:
-        container.accounts.give_consent(tx, account.id, CONSENT)
+        container.accounts.consents.give(tx, account.id, CONSENT)
     without_macs(container)
     with container.store.transaction(read=True) as tx, pytest.raises(RowRefused):
         container.accounts.get(tx, account.id)
@@ -215,7 +215,7 @@ def test_what_changed_lately_is_compared_alone(container, state):
     """After a whole comparison only what the log was told since is read again."""
     account = container.register(username="alice")
     with container.store.transaction() as tx:
-        container.accounts.give_consent(tx, account.id, CONSENT)
+        container.accounts.consents.give(tx, account.id, CONSENT)
         container.audit.sequence(tx)
     assert state.compare().count == 0
     with container.store.transaction() as tx:
@@ -263,14 +263,14 @@ def test_a_list_leaves_out_what_was_forged_and_tells(container, state):
     container.store.on_refused(told.extend)
     account = container.register(username="alice")
     with container.store.transaction() as tx:
-        container.accounts.give_consent(tx, account.id, CONSENT)
-        container.accounts.give_consent(tx, account.id, CONSENT | {"purpose": "behavior"})
+        container.accounts.consents.give(tx, account.id, CONSENT)
+        container.accounts.consents.give(tx, account.id, CONSENT | {"purpose": "behavior"})
     with container.store.engine.begin() as db:
         forged = update(table_of(Consent)).where(Consent.purpose == "face")
         db.execute(forged.values(version="2"))
         bad = db.execute(select(Consent.id).where(Consent.purpose == "face")).scalar()
     with container.store.transaction(read=True) as tx:
-        given = container.accounts.consents(tx, account.id)
-        assert not container.accounts.consented(tx, account.id, "face")
+        given = container.accounts.consents.listed(tx, account.id)
+        assert not container.accounts.consents.active(tx, account.id, "face")
     assert [item["purpose"] for item in given] == ["behavior"]
     assert set(told) == {("consent", str(bad))}

@@ -29,7 +29,7 @@ def test_a_consent_withdrawn_while_a_sample_is_learned_leaves_nothing(container,
     def withdraw():
         asked.wait(30)
         with container.store.transaction() as tx:
-            container.accounts.withdraw_consent(tx, subject, "behavior")
+            container.accounts.consents.withdraw(tx, subject, "behavior")
             behaviors.delete_for(tx, subject)
 
     late = threading.Thread(target=withdraw)

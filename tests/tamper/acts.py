@@ -82,7 +82,7 @@ def operates(world, name):
 def consents(world):
     container = world.service.container
     with container.store.transaction(read=True) as tx:
-        return not container.accounts.consented(tx, world.names["alice"], "face")
+        return not container.accounts.consents.active(tx, world.names["alice"], "face")
 
 
 def enrolled(world, kind, subject):

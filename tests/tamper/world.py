@@ -216,7 +216,7 @@ def _second(world, people, gone):
         container.authenticators.grants.authorize(
             tx, caller, account, act="enroll:totp", grant=names["grant"]
         )
-        container.accounts.withdraw_consent(tx, names["alice"], "face")
+        container.accounts.consents.withdraw(tx, names["alice"], "face")
         container.operators.decide(
             tx, _officer(container, names["dora"]), names["approval"], approve=False
         )

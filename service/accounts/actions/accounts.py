@@ -1,8 +1,7 @@
-"""Register, find and change subjects; record consents; verify addresses."""
+"""Register, find and change subjects; verify addresses; suspend capabilities."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -10,6 +9,7 @@ import orjson
 from service.accounts.actions import pages
 from service.accounts.actions.claims import Claims
 from service.accounts.actions.codes import Codes
+from service.accounts.actions.consents import Consents
 from service.accounts.actions.leading import Leading, account_of
 from service.accounts.model import (
     ACTIVE,
@@ -25,12 +25,13 @@ from service.accounts.model import (
 )
 from service.accounts.store import claims
 from service.accounts.store import subjects as store
-from service.accounts.store.subjects import Consent, Subject
+from service.accounts.store.subjects import Subject
+from service.accounts.views import SubjectView, SuspensionView
 from service.audit.actions.audit_log import AuditLog
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
 from service.domain.clock import Clock
-from service.domain.errors import BadInput, Conflict, Fault, NotFound
+from service.domain.errors import BadInput, Fault, NotFound
 from service.domain.ids import new_id
 from service.keys.actions import KeyStore
 from service.notifications.actions.outbox import Outbox
@@ -70,7 +71,9 @@ class Accounts:
         self._outbox = outbox
         self._audit = audit
         self._clock = clock
-        self._bounds = bounds
+        self.consents = Consents(
+            present=self.get, hold=self.lock, audit=audit, clock=clock, bounds=bounds
+        )
         self._suspended: Callable[[Tx, UUID], object] = lambda _tx, _subject: None
 
     def when_suspended(self, do: Callable[[Tx, UUID], object]) -> None:
@@ -107,7 +110,7 @@ class Accounts:
         for name, value in identifiers.items():
             self._claims.add(tx, caller, subject=row.id, field=IdentifierType(name), value=value)
         for consent in consents:
-            self.give_consent(tx, row.id, consent)
+            self.consents.give(tx, row.id, consent)
         self._audit.append(
             tx, "subject.registered", subject=row.id, actor=caller.actor, segment=row.segment
         )
@@ -126,7 +129,7 @@ class Accounts:
         """Return the account that an identifier leads to; see `Leading.find`."""
         return self.leading.find(tx, typed, unproven)
 
-    def lookup(self, tx: Tx, caller: Caller, typed: str) -> dict[str, Any]:
+    def lookup(self, tx: Tx, caller: Caller, typed: str) -> SubjectView:
         """Return the view of a subject for a client that serves it; raises NotFound."""
         # An invalid identifier is looked up too, so that it takes the same time.
         field, normal = identify(typed) or (IdentifierType.USERNAME, "")
@@ -174,7 +177,7 @@ class Accounts:
             return None
         return account_of(row)
 
-    def view(self, tx: Tx, subject: UUID) -> dict[str, Any]:
+    def view(self, tx: Tx, subject: UUID) -> SubjectView:
         """Return all data of a subject that `subjects:read` may see; raises NotFound."""
         return self._view(tx, self._row(tx, subject))
 
@@ -186,7 +189,7 @@ class Accounts:
         *,
         identifiers: Mapping[str, str | None] | None = None,
         profile: Mapping[str, object] | None = None,
-    ) -> dict[str, Any]:
+    ) -> SubjectView:
         """Replace identifiers (None removes one) and the profile; notify the old addresses.
 
         An identifier with the same normal form stays unchanged and verified, without a notice.
@@ -268,60 +271,6 @@ class Accounts:
         """Update a page of identifiers to the current normal form; return how many were old."""
         return self._claims.renew(tx)
 
-    def give_consent(self, tx: Tx, subject: UUID, consent: Mapping[str, str]) -> dict[str, Any]:
-        """Record a consent, which supersedes an earlier one to the same purpose.
-
-        A consent equal to the active one is not recorded again.
-
-        Raises:
-            Conflict: Consents to too many purposes are active.
-        """
-        self.lock(tx, subject)
-        now, most = self._clock.now(), self._bounds.max_consents
-        before = store.in_force(tx, subject, consent["purpose"])
-        if not before and store.count_in_force(tx, subject, most) >= most:
-            detail = f"Consents to {most} purposes are active; withdraw one."
-            raise Conflict("too_many_consents", detail)
-        for old in before:
-            if all(getattr(old, name) == value for name, value in consent.items()):
-                return pages.consent(old)
-            old.withdrawn_at = now
-        row = Consent(
-            id=new_id(now), subject_id=subject, given_at=now, withdrawn_at=None, **consent
-        )
-        tx.add(row)
-        tx.flush()
-        self._audit.append(
-            tx, "consent.given", subject=subject, purpose=row.purpose, version=row.version
-        )
-        store.drop_consents(tx, subject, most)
-        return pages.consent(row)
-
-    def withdraw_consent(self, tx: Tx, subject: UUID, purpose: str) -> None:
-        """Withdraw a consent; raises NotFound if none is active."""
-        self.lock(tx, subject)
-        row = self._consent(tx, subject, purpose)
-        if row is None:
-            raise NotFound("consent_not_found", "No consent to this purpose is active.")
-        row.withdrawn_at = self._clock.now()
-        self._audit.append(tx, "consent.withdrawn", subject=subject, purpose=purpose)
-
-    def consents(self, tx: Tx, subject: UUID) -> list[dict[str, Any]]:
-        """Return every consent, including withdrawn ones."""
-        self._row(tx, subject)
-        return [pages.consent(row) for row in store.consents(tx, subject)]
-
-    def consented(self, tx: Tx, subject: UUID, purpose: str, *, for_share: bool = False) -> bool:
-        """Return whether a consent to a purpose is active.
-
-        Args:
-            tx: A transaction.
-            subject: The subject that consented.
-            purpose: The purpose.
-            for_share: Lock the consent against a withdrawal until the transaction ends.
-        """
-        return store.consented(tx, subject, purpose, for_share=for_share)
-
     def suspend(self, tx: Tx, subject: UUID, *, capability: str, reason: str, actor: str) -> bool:
         """Suspend a capability and notify the subject; False if it is already suspended."""
         self.lock(tx, subject)
@@ -357,7 +306,7 @@ class Accounts:
             tx, "subject.suspension_lifted", subject=subject, actor=actor, capability=capability
         )
 
-    def suspensions(self, tx: Tx, subject: UUID) -> list[dict[str, Any]]:
+    def suspensions(self, tx: Tx, subject: UUID) -> list[SuspensionView]:
         """Return the suspensions of a subject."""
         self._row(tx, subject)
         return [pages.suspension(row) for row in store.suspensions(tx, subject)]
@@ -400,11 +349,7 @@ class Accounts:
             raise _no_subject()
         return row
 
-    def _consent(self, tx: Tx, subject: UUID, purpose: str) -> Consent | None:
-        in_force = store.in_force(tx, subject, purpose)
-        return in_force[-1] if in_force else None
-
-    def _view(self, tx: Tx, row: Subject) -> dict[str, Any]:
+    def _view(self, tx: Tx, row: Subject) -> SubjectView:
         proven = claims.verified_fields(tx, row.id)
         return pages.subject(row, proven, proven | self.leading.admitted(tx, row, proven))
 

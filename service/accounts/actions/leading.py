@@ -54,7 +54,9 @@ class Leading:
         digests = self._claims.digests(tx, field, normal)
         segments = unproven if field is IdentifierType.EMAIL else ()
         account = account_of(
-            leads.led_to(tx, field=field.value, digests=digests, decoy=ids.DECOY, unproven=segments)
+            leads.resolve(
+                tx, field=field.value, digests=digests, decoy=ids.DECOY, unproven=segments
+            )
         )
         names = (
             f"identifier:{field.value}:{normal or typed.strip().casefold()}",
@@ -63,7 +65,7 @@ class Leading:
         found = account if account.usable else None
         return IdentifierLookup(found, names[account.usable], tuple(digests) if segments else ())
 
-    def led(self, tx: Tx, subject: UUID, digests: Digests, unproven: Collection[str]) -> Lead:
+    def lead_of(self, tx: Tx, subject: UUID, digests: Digests, unproven: Collection[str]) -> Lead:
         """Return how an e-mail address leads to a subject now.
 
         Args:
@@ -72,7 +74,7 @@ class Leading:
             digests: The digests of the address, from `find`.
             unproven: As in `find`.
         """
-        row = leads.led_to(
+        row = leads.resolve(
             tx,
             field=IdentifierType.EMAIL.value,
             digests=digests,
@@ -89,5 +91,5 @@ class Leading:
         if not row.email or email in proven or not self._admits(row.segment):
             return set()
         digests = self._claims.of(tx, IdentifierType.EMAIL, row.email)
-        led = digests and self.led(tx, row.id, digests, (row.segment,))
-        return {email} if led is Lead.CLAIM else set()
+        lead = digests and self.lead_of(tx, row.id, digests, (row.segment,))
+        return {email} if lead is Lead.CLAIM else set()

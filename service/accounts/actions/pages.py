@@ -1,18 +1,25 @@
 """Views of a subject and of its lists, one page at a time."""
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import orjson
 
-from service.accounts.model import ADDRESSES, IdentifierType, segment_of
+from service.accounts.model import ADDRESSES, segment_of
 from service.accounts.store import listed
 from service.accounts.store import subjects as store
 from service.accounts.store.subjects import Consent, Subject, Suspension
+from service.accounts.views import (
+    ConsentView,
+    IdentifiersView,
+    ListedSubject,
+    SubjectView,
+    SuspensionView,
+)
 from service.domain.caller import Caller
 from service.domain.clock import rfc3339
-from service.domain.errors import Fault, noticed
+from service.domain.formats import FaultView
 from service.store.engine import AnyRow, Tx
 from service.web.paging import Page, PageRequest
 
@@ -25,7 +32,7 @@ _BY_CLAIM: Final = (
 
 def subjects(
     tx: Tx, caller: Caller, *, page: PageRequest, status: str, segment: str | None
-) -> Page[dict[str, Any]]:
+) -> Page[ListedSubject]:
     """Return a page of the subjects that a caller serves, oldest first, without sealed data.
 
     Args:
@@ -43,13 +50,13 @@ def subjects(
         tx, segments=segments, status=status, after=page.after or _FIRST, limit=page.fetched
     )
 
-    def view(row: AnyRow) -> dict[str, Any] | None:
+    def view(row: AnyRow) -> ListedSubject | None:
         return _subject(row) if listed.is_sound(tx, row) else None
 
     return page.answer(rows, lambda row: row.id, view)
 
 
-def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> dict[str, Any]:
+def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> SubjectView:
     """Return all data of a subject that `subjects:read` may see.
 
     Args:
@@ -57,38 +64,56 @@ def subject(row: Subject, proven: Collection[str], leading: Collection[str]) -> 
         proven: The verified identifiers; a username is verified by being registered first.
         leading: The identifiers that sign in.
     """
-    held = {name.value: text for name in IdentifierType if (text := getattr(row, name.value))}
-    notices = [
-        Fault(f"/identifiers/{name}", f"{name}_unverified", _BY_CLAIM if name in leading else _IDLE)
-        for name in ADDRESSES
-        if name in held and name not in proven
-    ]
-    return {
+    known = _identifiers(row)
+    view: SubjectView = {
         "id": str(row.id),
         "status": row.status,
         "segment": row.segment,
-        "identifiers": held,
+        "identifiers": known,
         "verified": [name.value for name in ADDRESSES if name in proven],
-        "sign_in": [name for name in held if name in leading],
+        "sign_in": [name for name in known if name in leading],
         "profile": orjson.loads(row.profile) if row.profile else {},
         "created_at": rfc3339(row.created_at),
         "updated_at": rfc3339(row.updated_at),
-    } | noticed(notices)
+    }
+    notices: list[FaultView] = [
+        {
+            "pointer": f"/identifiers/{name}",
+            "code": f"{name}_unverified",
+            "detail": _BY_CLAIM if name in leading else _IDLE,
+        }
+        for name in ADDRESSES
+        if name in known and name not in proven
+    ]
+    if notices:
+        view["notices"] = notices
+    return view
 
 
-def consents(tx: Tx, subject: UUID, page: PageRequest) -> Page[dict[str, Any]]:
+def _identifiers(row: Subject) -> IdentifiersView:
+    found: IdentifiersView = {}
+    if row.username:
+        found["username"] = row.username
+    if row.email:
+        found["email"] = row.email
+    if row.phone:
+        found["phone"] = row.phone
+    return found
+
+
+def consents(tx: Tx, subject: UUID, page: PageRequest) -> Page[ConsentView]:
     """Return a page of the consents, oldest first, including withdrawn ones."""
     rows = store.consents(tx, subject, page.after, page.fetched)
     return page.answer(rows, lambda row: row.id, consent)
 
 
-def suspensions(tx: Tx, subject: UUID, page: PageRequest) -> Page[dict[str, Any]]:
+def suspensions(tx: Tx, subject: UUID, page: PageRequest) -> Page[SuspensionView]:
     """Return a page of the suspensions, oldest first."""
     rows = store.suspensions(tx, subject, page.after, page.fetched)
     return page.answer(rows, lambda row: row.id, suspension)
 
 
-def _subject(row: AnyRow) -> dict[str, Any]:
+def _subject(row: AnyRow) -> ListedSubject:
     return {
         "id": str(row.id),
         "status": row.status,
@@ -97,7 +122,7 @@ def _subject(row: AnyRow) -> dict[str, Any]:
     }
 
 
-def consent(row: Consent) -> dict[str, Any]:
+def consent(row: Consent) -> ConsentView:
     """Return the view of a consent."""
     return {
         "purpose": row.purpose,
@@ -110,6 +135,6 @@ def consent(row: Consent) -> dict[str, Any]:
     }
 
 
-def suspension(row: Suspension) -> dict[str, Any]:
+def suspension(row: Suspension) -> SuspensionView:
     """Return the view of a suspension."""
     return {"capability": row.capability, "reason": row.reason, "since": rfc3339(row.since)}

@@ -57,7 +57,7 @@ _ONLY_CLAIMANT: Final = (
 _DECOY: Final = bindparam("b_decoy", type_=_SUBJECTS.c.id.type)
 
 
-def _led_to(*candidates: ColumnElement[UUID]) -> AnySelect:
+def _resolving(*candidates: ColumnElement[UUID]) -> AnySelect:
     """Return the query for the first existing subject of some candidates, else the decoy."""
     mine = and_(_INDEX.c.subject_id == _SUBJECTS.c.id, _says(_INDEX))
     return (
@@ -70,11 +70,11 @@ def _led_to(*candidates: ColumnElement[UUID]) -> AnySelect:
     )
 
 
-_BY_PROOF: Final = _led_to(_OWNER)
-_BY_CLAIM: Final = _led_to(_OWNER, _ONLY_CLAIMANT)
+_BY_PROOF: Final = _resolving(_OWNER)
+_BY_CLAIM: Final = _resolving(_OWNER, _ONLY_CLAIMANT)
 
 
-def led_to(
+def resolve(
     tx: Tx, *, field: str, digests: Digests, decoy: UUID, unproven: Collection[str] = ()
 ) -> AnyRow:
     """Return the subject that an identifier leads to, else the decoy: one row at equal cost.

@@ -100,8 +100,8 @@ class Behaviors:
         return sample.model_dump_json(by_alias=True, exclude_none=True)
 
     def consented(self, tx: Tx, subject: UUID, *, for_share: bool = False) -> bool:
-        """Return whether the subject has consented; see `Accounts.consented`."""
-        return self._accounts.consented(tx, subject, PURPOSE, for_share=for_share)
+        """Return whether the subject has consented; see `Consents.active`."""
+        return self._accounts.consents.active(tx, subject, PURPOSE, for_share=for_share)
 
     def stored(self, tx: Tx, subject: UUID, *, lock: bool = False) -> Sequence[Sealed]:
         """Return the stored profiles of a subject, in one statement."""

@@ -100,12 +100,7 @@ class Answers:
             raise TooMany("too_many_idempotency_keys", detail, wait)
 
     def finish(
-        self,
-        caller: UUID,
-        operation: str,
-        key: str,
-        answer: Answer,
-        secret: bool,  # noqa: FBT001 - a flag of the operation
+        self, caller: UUID, operation: str, key: str, *, answer: Answer, secret: bool
     ) -> None:
         """Store the response, sealed; one with a secret for ten minutes only."""
         name, life = _name(caller, operation, key), _SECRET_LIFE if secret else _LIFE

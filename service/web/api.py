@@ -176,7 +176,7 @@ class Api:
                     response.content_type or "",
                     _about(operation, call, response),
                 )
-                self._answers.finish(client, name, key, answer, operation.secret)
+                self._answers.finish(client, name, key, answer=answer, secret=operation.secret)
                 settled = True
         finally:
             if not settled:

@@ -29,7 +29,9 @@ class AnswerStore(Protocol):
     def begin(self, caller: UUID, operation: str, key: str, body: bytes) -> Answer | None:
         """Return the stored response, or claim the key; raises Conflict, BadInput or Expired."""
 
-    def finish(self, caller: UUID, operation: str, key: str, answer: Answer, secret: bool) -> None:  # noqa: FBT001 - a flag of the operation
+    def finish(
+        self, caller: UUID, operation: str, key: str, *, answer: Answer, secret: bool
+    ) -> None:
         """Store the response."""
 
     def abandon(self, caller: UUID, operation: str, key: str) -> None:

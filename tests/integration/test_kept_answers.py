@@ -21,7 +21,7 @@ def begin(container, body=BODY, caller=CALLER, operation="register", key="key-1"
 
 def finish(container, *, secret=False):
     """Keep the answer."""
-    container.answers.finish(CALLER, "register", "key-1", ANSWER, secret)
+    container.answers.finish(CALLER, "register", "key-1", answer=ANSWER, secret=secret)
 
 
 def test_the_same_body_gets_the_same_answer(container):
@@ -114,7 +114,7 @@ def test_an_answer_copied_to_another_row_does_not_open(container):
     for key in ("one", "two"):
         assert begin(container, key=key) is None
         answer = Answer(200, key.encode(), "text/plain")
-        container.answers.finish(CALLER, "register", key, answer, secret=False)
+        container.answers.finish(CALLER, "register", key, answer=answer, secret=False)
     with container.store.transaction() as tx:
         rows = tx.execute(text("SELECT name, answer FROM kept_answer")).all()
         swap = {"answer": rows[0].answer, "name": rows[1].name}

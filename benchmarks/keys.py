@@ -31,7 +31,8 @@ from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
 from service.app import Container, open_container
 from service.domain.clock import SystemClock
-from service.jobs.actions.long import JobRate, LongJobs
+from service.jobs.actions.long import LongJobs
+from service.jobs.actions.work import JobRate
 from service.settings import Settings
 from service.store import migrate
 from service.store.engine import make_engine

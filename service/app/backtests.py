@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from service.jobs.actions.long import JobStep, Work
+from service.jobs.actions.work import JobStep, Work
 from service.policy.actions.backtest import PAGE, Backtest
 from service.policy.actions.documents import Lives
 from service.policy.model.replay import LEAST_PEOPLE

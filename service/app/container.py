@@ -44,7 +44,7 @@ from service.factors.recovery_codes.actions import CODES, RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
 from service.factors.totp.model import CodeForm
 from service.idempotency.actions import Answers
-from service.jobs.actions.long import LongJobs, Plan
+from service.jobs.actions.long import LongJobs
 from service.jobs.actions.readings import Readings
 from service.jobs.actions.worker import Apart, Jobs, Task
 from service.key_admin.actions import KeyAdmin, KeyAdminDependencies, plans
@@ -470,13 +470,9 @@ def _long_jobs(  # noqa: PLR0913 - one argument per dependency
     bounds: Bounds,
     entitled: Callable[[Tx, str, str], bool],
 ) -> LongJobs:
-    others: dict[str, Plan] = {
-        KIND: exports.work,
-        BACKTEST: partial(backtest_plan, store, lives),
-    }
-    return LongJobs(
-        database=store, plans=plans(keys) | others, clock=clock, bounds=bounds, entitled=entitled
-    )
+    kinds = plans(keys)
+    kinds |= {KIND: exports.work, BACKTEST: partial(backtest_plan, store, lives)}
+    return LongJobs(database=store, plans=kinds, clock=clock, bounds=bounds, entitled=entitled)
 
 
 def _end_with_suspension(

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable
 from functools import wraps
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec
+from typing import TYPE_CHECKING, Final, ParamSpec
 from uuid import UUID
 
 import click
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from service.app import Container
-    from service.jobs.actions.long import JobRate
+    from service.jobs.actions.work import JobRate
+    from service.jobs.views import JobView
     from service.key_admin.actions import KeyAdmin
 
 P = ParamSpec("P")
@@ -71,7 +72,7 @@ def run_long(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Run a long job in this process and its workers; exit with 3 or 4 if rows were left."""
     from service.app import open_container
-    from service.jobs.actions.long import JobRate
+    from service.jobs.actions.work import JobRate
     from service.operators.actions import BREAK_GLASS
 
     found = settings()
@@ -94,10 +95,10 @@ def run_long(  # noqa: PLR0913 - one argument per option
         raise SystemExit(REFUSED if "error" in view["report"] else failure)
 
 
-def _run(container: "Container", number: UUID, pace: "JobRate", workers: int) -> dict[str, Any]:
+def _run(container: "Container", number: UUID, pace: "JobRate", workers: int) -> "JobView":
     import multiprocessing
 
-    from service.jobs.actions.long import Progress as Done
+    from service.jobs.actions.work import Progress as Done
 
     context = multiprocessing.get_context("spawn")
     helpers = [context.Process(target=_help, args=(number, pace)) for _ in range(workers - 1)]
@@ -141,16 +142,17 @@ def _bar() -> "Progress":
     return Progress(*COLUMNS, console=Console(stderr=True), transient=True)
 
 
-def _sentence(view: dict[str, Any]) -> str:
+def _sentence(view: "JobView") -> str:
     report = view["report"]
     text = f"{view['kind']} {view['status']}: {counted(view['done'], 'row')}"
     if "detail" in report:
         return f"{text}; {report['detail']}"
+    bad = report["bad"]
     lines = [
         f"  {line['table']} {line['row']} ({line['key']}): {line['reason']}"
-        for line in report["bad"]
+        for line in (bad if isinstance(bad, list) else ())
     ]
     if report["failed"]:
         text += f", {report['failed']} failed"
-    signed = [report["signed"]] if "signed" in report else []
+    signed = [str(report["signed"])] if "signed" in report else []
     return "\n".join([text, *lines, *signed])

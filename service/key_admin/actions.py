@@ -9,7 +9,8 @@ from typing import Any, Final
 from service.accounts.actions.blind_indexes import Indexing
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Conflict, Fault
-from service.jobs.actions.long import JobStep, LongJobs, Plan, Work
+from service.jobs.actions.long import LongJobs
+from service.jobs.actions.work import JobStep, Plan, Work
 from service.keys.actions import KeyStore, SigningKeys
 from service.keys.actions.instances import Instances
 from service.keys.actions.keystore import INDEX_CLASS

@@ -8,13 +8,14 @@ binary column is exported only if `shown` says how, so a new one is withheld by 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
 from sqlalchemy import LargeBinary, Select, select
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import ColumnElement
+from typing_extensions import TypedDict
 
 from crypto.errors import CryptoError
 from service.domain.clock import rfc3339

@@ -12,7 +12,8 @@ from crypto.errors import KeyUnavailable
 from service.domain.errors import Unavailable
 from service.jobs.actions import long
 from service.jobs.actions import worker as actions
-from service.jobs.actions.long import JobStep, LongJobs, Work
+from service.jobs.actions.long import LongJobs
+from service.jobs.actions.work import JobStep, Work
 from service.jobs.actions.worker import Jobs, Task
 from service.keys.actions import instances
 from service.store.dropping import PAGE

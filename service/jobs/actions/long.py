@@ -2,10 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from crypto import opaque
@@ -14,7 +13,9 @@ from service.domain.clock import Clock, rfc3339
 from service.domain.errors import Conflict, LaminaError, NotFound, TooMany, Unavailable
 from service.domain.ids import new_id
 from service.jobs import store
+from service.jobs.actions.work import JobRate, Plan, Progress, Watch, Work, pause
 from service.jobs.store import LongJob
+from service.jobs.views import JobView
 from service.store.engine import Store, Tx
 from service.store.turns import take_turn
 from service.telemetry import logs
@@ -29,67 +30,6 @@ _POLL: Final = 2.0
 _YIELD: Final = 0.01
 _PATIENCE: Final = 3000
 _SCOPES: Final = {"export": "subjects:export", "policy.backtest": "policy:write"}
-
-
-@dataclass(frozen=True, slots=True)
-class JobStep:
-    """The result of a page: the number of rows, and entries about those that failed."""
-
-    rows: int
-    bad: tuple[Mapping[str, object], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """The implementation of a kind of job.
-
-    Args:
-        total: Counts the rows to process.
-        steps: Processes them; each step is a committed transaction.
-        finish: Returns additions to the final report.
-        prepare: Returns additions to the parameters, once, before the first step of the first
-            process.
-    """
-
-    total: Callable[[], int]
-    steps: Callable[[], Iterator[JobStep]]
-    finish: Callable[[], Mapping[str, object]] = dict
-    prepare: Callable[[Tx], Mapping[str, object]] = lambda _tx: {}
-
-
-@dataclass(frozen=True, slots=True)
-class JobRate:
-    """The rate limits of a job.
-
-    Args:
-        max_rate: Rows per second, 0 for unlimited.
-        max_latency: Milliseconds of a page above which the job pauses for as long.
-    """
-
-    max_rate: float = 0.0
-    max_latency: float = 0.0
-
-
-@dataclass(kw_only=True, slots=True)
-class Progress:
-    """The progress of a job."""
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    bad: list[Mapping[str, object]] = field(default_factory=list)
-    stopped: bool = False
-
-    @property
-    def status(self) -> str:
-        """Return the final status, if the job ended now."""
-        if self.stopped:
-            return "stopped"
-        return "partial" if self.failed else "done"
-
-
-Plan = Callable[[Mapping[str, object]], Work]
-Watch = Callable[[Progress], None]
 
 
 class LongJobs:
@@ -159,7 +99,7 @@ class LongJobs:
         )
         return number
 
-    def queue(self, tx: Tx, kind: str, params: Mapping[str, object], actor: str) -> dict[str, Any]:
+    def queue(self, tx: Tx, kind: str, params: Mapping[str, object], actor: str) -> JobView:
         """Queue a job and return its view; raises NotFound for an unknown kind."""
         number = self.plan(tx, kind, params, actor)
         tx.flush()
@@ -169,7 +109,7 @@ class LongJobs:
         """Return the work of a kind, to count its rows without running it."""
         return self._plans[kind](params)
 
-    def view(self, tx: Tx, number: UUID) -> dict[str, Any]:
+    def view(self, tx: Tx, number: UUID) -> JobView:
         """Return the API view of a job; raises NotFound."""
         row = store.job(tx, number)
         if row is None:
@@ -195,7 +135,7 @@ class LongJobs:
         pace: JobRate | None = None,
         watch: Watch | None = None,
         helper: bool = False,
-    ) -> dict[str, Any]:
+    ) -> JobView:
         """Run a job to its end and return its view.
 
         Args:
@@ -247,7 +187,7 @@ class LongJobs:
 
     def _begin(
         self, tx: Tx, number: UUID, *, helper: bool
-    ) -> tuple[str, dict[str, Any], str] | None:
+    ) -> tuple[str, dict[str, object], str] | None:
         """Start a job; return kind, parameters and lock, or None if it has ended."""
         row = store.job(tx, number)
         if row is None:
@@ -350,7 +290,12 @@ class LongJobs:
             if self._stop.is_set():
                 progress.stopped = True
                 return
-            time.sleep(max(self._yield, _pause(pace, progress.done, now - begun, now - previous)))
+            time.sleep(
+                max(
+                    self._yield,
+                    pause(pace, rows=progress.done, elapsed=now - begun, page=now - previous),
+                )
+            )
             previous = time.monotonic()
 
     def _save(self, number: UUID, lock: str, progress: Progress) -> None:
@@ -361,8 +306,14 @@ class LongJobs:
                 row.done, row.total = progress.done, progress.total
 
     def _end(
-        self, number: UUID, lock: str, progress: Progress, report: dict[str, Any], *, helper: bool
-    ) -> dict[str, Any]:
+        self,
+        number: UUID,
+        lock: str,
+        progress: Progress,
+        report: dict[str, object],
+        *,
+        helper: bool,
+    ) -> JobView:
         with self._database.transaction() as tx:
             if not helper:
                 store.give_up(tx, lock, self._holder, self._clock.now())
@@ -392,7 +343,7 @@ def void_queued(tx: Tx, actor: str, scopes: frozenset[str], now: datetime) -> li
     ]
 
 
-def _voided(now: datetime) -> dict[str, Any]:
+def _voided(now: datetime) -> dict[str, object]:
     detail = "Who asked for it may not any more; it did not begin."
     return {
         "status": "void",
@@ -406,7 +357,7 @@ def no_job() -> NotFound:
     return NotFound("job_not_found", "There is no such job.")
 
 
-def _why(kind: str, error: Exception) -> dict[str, Any]:
+def _why(kind: str, error: Exception) -> dict[str, object]:
     """Log an error and return its report entry; only our own exceptions show their message."""
     logs.get().error("job_failed", job=kind, **logs.kind(error))
     if isinstance(error, LaminaError):
@@ -418,12 +369,3 @@ def _lock_name(kind: str, params: Mapping[str, object]) -> str:
     """Return the lock of a kind of job and its parameters, except prepared ones."""
     parts = [value for value in params.values() if isinstance(value, str)]
     return ":".join(("job", kind, *parts))[:32]
-
-
-def _pause(pace: JobRate, rows: int, elapsed: float, page: float) -> float:
-    wait = 0.0
-    if pace.max_rate:
-        wait = max(wait, rows / pace.max_rate - elapsed)
-    if pace.max_latency and page * 1000 > pace.max_latency:
-        wait = max(wait, page)
-    return wait

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypedDict
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -13,11 +13,14 @@ from service.domain.bounds import USUAL, Bounds, room_in
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import NotFound, TooMany
 from service.domain.ids import new_id
-from service.jobs.actions.long import JobStep, LongJobs, Work
+from service.jobs.actions.long import LongJobs
+from service.jobs.actions.work import JobStep, Work
+from service.jobs.views import JobView
 from service.privacy import store
 from service.privacy.store import SubjectExport
+from service.privacy.views import ExportDocument
 from service.store.engine import Store, Tx
-from service.store.personal_data import TableExport, UnlinkedTable, Whose, held, unlinked
+from service.store.personal_data import TableExport, Whose, held, unlinked
 
 FORMAT: Final = 1
 LIFE: Final = timedelta(hours=1)
@@ -42,17 +45,6 @@ class ExportDependencies:
     notify: Callable[[Tx, UUID, str], None]
 
 
-class ExportDocument(TypedDict):
-    """An export: the rows of each table, and the tables that cannot be searched by a person."""
-
-    format: int
-    subject: str
-    issuer: str
-    made_at: str
-    sections: list[TableExport]
-    not_found_by_subject: list[UnlinkedTable]
-
-
 class Exports:
     """Exports of personal data."""
 
@@ -73,9 +65,7 @@ class Exports:
         self._clock = clock
         self._issuer = issuer
 
-    def request(
-        self, tx: Tx, *, jobs: LongJobs, subject: UUID, actor: str, by: str
-    ) -> dict[str, Any]:
+    def request(self, tx: Tx, *, jobs: LongJobs, subject: UUID, actor: str, by: str) -> JobView:
         """Queue an export and notify the subject; return the job.
 
         Args:

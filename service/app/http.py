@@ -110,11 +110,11 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
     api.mount(
         PrivacyRoutes(
             container.store,
-            container.erasure,
-            container.exports,
-            container.key_admin.jobs,
-            container.keys.records,
-            rights,
+            erasure=container.erasure,
+            exports=container.exports,
+            jobs=container.key_admin.jobs,
+            records=container.keys.records,
+            dependencies=rights,
         ),
     )
     api.mount(ClientRoutes(container.store, container.clients, container.operators.consume))

@@ -1,19 +1,20 @@
 """HTTP of the log."""
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.audit.actions.audit_log import AuditLog
 from service.audit.model import Wanted
+from service.audit.views import AuditEntry
 from service.domain.errors import Forbidden
 from service.store.engine import Store
 from service.web.call import Call
 from service.web.operation import get
+from service.web.paging import Page
 
 SCOPE: Final = "audit:read"
 _MOMENT: Final = re.compile(
@@ -61,8 +62,16 @@ class AuditRoutes:
         if call.by.operator is None:
             raise Forbidden("operators_only", "Only a signed-in operator may read the log.")
 
-    @get("/v1/audit", scope=SCOPE, paged=True, query=Narrowed, may=operators_only)
-    def list_audit_entries(self, call: Call) -> Mapping[str, Any]:
+    @get(
+        "/v1/audit",
+        scope=SCOPE,
+        paged=True,
+        query=Narrowed,
+        may=operators_only,
+        answer=Page[AuditEntry],
+        problems=("403 operators_only",),
+    )
+    def list_audit_entries(self, call: Call) -> Page[AuditEntry]:
         """List the entries of the audit log, for auditors."""
         asked = call.query(Narrowed)
         wanted = Wanted(asked.subject, asked.name, asked.since, asked.until)

@@ -92,7 +92,7 @@ def listing(*, as_json: bool) -> None:
         "old_secret_until",
         "old_jwks_until",
     )
-    brief = [{name: row[name] for name in short} for row in rows]
+    brief = [{name: value for name, value in row.items() if name in short} for row in rows]
     show_rows(rows if as_json else brief, as_json=as_json, empty="no clients yet")
 
 

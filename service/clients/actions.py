@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
 
 from sqlalchemy import ColumnElement
@@ -25,6 +25,7 @@ from service.clients.model import (
     overlaps,
 )
 from service.clients.store import ClientRow
+from service.clients.views import ClientView
 from service.domain.bounds import USUAL, Bounds, Tally, room_in
 from service.domain.clock import Clock, rfc3339, unix
 from service.domain.errors import BadInput, Fault, NotFound, TooMany, Unauthorized
@@ -224,16 +225,16 @@ class Clients:
         row.old_secret_until = row.old_jwks_until = None
         self._note(tx, kind="client.revoked", row=row, actor=actor, until=None)
 
-    def show(self, tx: Tx, client: UUID) -> dict[str, Any]:
+    def show(self, tx: Tx, client: UUID) -> ClientView:
         """Return the view of a client, as in `listing`; raises NotFound."""
         tx.flush()
         return self._view(self._row(tx, client))
 
-    def listing(self, tx: Tx) -> list[dict[str, Any]]:
+    def listing(self, tx: Tx) -> list[ClientView]:
         """Return all clients without their secrets, with the end of each overlap."""
         return [self._view(row) for row in store.clients(tx)]
 
-    def _view(self, row: ClientRow) -> dict[str, Any]:
+    def _view(self, row: ClientRow) -> ClientView:
         now = self._clock.now()
         return {
             "client_id": str(row.id),

@@ -1,16 +1,17 @@
 """HTTP of clients: list, replace a secret or keys under two-person control, revoke."""
 
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.clients.actions import Clients, digest_of, key_set
+from service.clients.views import ClientList, ClientView, ClientWithSecret
 from service.domain import figures
 from service.domain.errors import Forbidden
 from service.store.engine import Store, Tx
+from service.web.approvals import PROBLEMS as APPROVAL
 from service.web.approvals import UseApproval
 from service.web.call import Call
 from service.web.operation import delete, get, post
@@ -35,7 +36,7 @@ class NewKeys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    jwks: dict[str, Any]
+    jwks: dict[str, object]
     overlap: Overlap = figures.OVERLAP
     approval: UUID | None = None
 
@@ -53,8 +54,8 @@ class ClientRoutes:
         self._clients = clients
         self._consume = consume
 
-    @get("/v1/clients", scope=_SCOPE)
-    def list_clients(self, _call: Call) -> Mapping[str, Any]:
+    @get("/v1/clients", scope=_SCOPE, answer=ClientList)
+    def list_clients(self, _call: Call) -> ClientList:
         """List the clients."""
         with self._database.transaction(read=True) as tx:
             return {"items": self._clients.listing(tx)}
@@ -65,8 +66,10 @@ class ClientRoutes:
         body=SecretRotation,
         idempotent=True,
         secret=True,
+        answer=ClientWithSecret,
+        problems=APPROVAL,
     )
-    def rotate_client_secret(self, call: Call) -> Mapping[str, Any]:
+    def rotate_client_secret(self, call: Call) -> ClientWithSecret:
         """Replace a client's secret, with an approval.
 
         A new credential needs two operators, as more scopes do.
@@ -74,12 +77,19 @@ class ClientRoutes:
         wanted = call.read(SecretRotation)
         client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
         with self._database.transaction() as tx:
-            actor = self._approved(tx, call, wanted, "clients.secret", str(client))
+            actor = self._approved(tx, call, wanted, act="clients.secret", target=str(client))
             secret = self._clients.rotate_secret(tx, client, overlap, actor)
-            return self._clients.show(tx, client) | {"client_secret": secret}
+            return {**self._clients.show(tx, client), "client_secret": secret}
 
-    @post(f"{_ONE}/jwks", scope=_SCOPE, body=NewKeys, idempotent=True)
-    def replace_client_keys(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        f"{_ONE}/jwks",
+        scope=_SCOPE,
+        body=NewKeys,
+        idempotent=True,
+        answer=ClientView,
+        problems=APPROVAL,
+    )
+    def replace_client_keys(self, call: Call) -> ClientView:
         """Replace a client's public keys, with an approval.
 
         Exactly the approved keys are set.
@@ -89,7 +99,7 @@ class ClientRoutes:
         jwks = key_set(wanted.jwks)
         with self._database.transaction() as tx:
             target = f"{client} {digest_of(jwks)}"
-            actor = self._approved(tx, call, wanted, "clients.jwks", target)
+            actor = self._approved(tx, call, wanted, act="clients.jwks", target=target)
             self._clients.replace_jwks(tx, client=client, jwks=jwks, overlap=overlap, actor=actor)
             return self._clients.show(tx, client)
 
@@ -100,7 +110,7 @@ class ClientRoutes:
             self._clients.revoke(tx, call.id("client", "client"))
 
     def _approved(
-        self, tx: Tx, call: Call, wanted: SecretRotation | NewKeys, act: str, target: str
+        self, tx: Tx, call: Call, wanted: SecretRotation | NewKeys, *, act: str, target: str
     ) -> str:
         params = {"overlap": str(wanted.overlap)}
         if wanted.approval is None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from service.domain.formats import Timestamp
+from service.domain.formats import Id, Timestamp
 
 _Part = Annotated[str, Field(description="A coordinate of the point, base64url.")]
 
@@ -45,3 +45,24 @@ class RecordKeySet(TypedDict):
     """The keys that verify records: certificates of erasure, checkpoints, reports."""
 
     keys: list[RecordKeyView]
+
+
+class ErasureView(TypedDict):
+    """An erasure, and the certificate of it."""
+
+    id: Id
+    subject: Id
+    classes: Annotated[
+        list[str],
+        Field(
+            description="The classes of data that were erased.", examples=[["contact", "factor"]]
+        ),
+    ]
+    data_keys_destroyed: Annotated[int, Field(ge=0, examples=[6])]
+    erased_at: Timestamp
+    erase_horizon: Annotated[
+        Timestamp, Field(description="When no backup can hold the destroyed keys any more.")
+    ]
+    certificate: Annotated[
+        str, Field(description="A JWS over the other members, by a key of lamina-log-keys.")
+    ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,10 +11,13 @@ from service.domain import figures
 from service.domain.caller import Caller
 from service.domain.errors import BadInput, Fault, Forbidden
 from service.notifications.actions.webhooks import LONGEST_OVERLAP, Webhooks, named
+from service.notifications.views import WebhookView, WebhookWithSecret
 from service.store.engine import Store, Tx
+from service.web.approvals import PROBLEMS as APPROVAL
 from service.web.approvals import UseApproval
 from service.web.call import Call
 from service.web.operation import delete, get, post
+from service.web.paging import Page
 
 _SCOPE: Final = "clients:admin"
 _PATH: Final = "/v1/webhooks"
@@ -72,8 +75,8 @@ class WebhookRoutes:
         self._consume = consume
         self._registered = registered
 
-    @get(_PATH, scope=_SCOPE, paged=True)
-    def list_webhooks(self, call: Call) -> Mapping[str, Any]:
+    @get(_PATH, scope=_SCOPE, paged=True, answer=Page[WebhookView])
+    def list_webhooks(self, call: Call) -> Page[WebhookView]:
         """List the webhooks.
 
         Their secrets are not shown.
@@ -81,8 +84,17 @@ class WebhookRoutes:
         with self._database.transaction(read=True) as tx:
             return self._webhooks.page(tx, call.page)
 
-    @post(_PATH, scope=_SCOPE, body=NewWebhook, status=201, idempotent=True, secret=True)
-    def add_webhook(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        _PATH,
+        scope=_SCOPE,
+        body=NewWebhook,
+        status=201,
+        idempotent=True,
+        secret=True,
+        answer=WebhookWithSecret,
+        problems=(*APPROVAL, "409 too_many_webhooks"),
+    )
+    def add_webhook(self, call: Call) -> WebhookWithSecret:
         """Add a webhook, with an approval.
 
         A new recipient of personal data needs two operators.
@@ -104,8 +116,10 @@ class WebhookRoutes:
         body=WebhookSecretRotation,
         idempotent=True,
         secret=True,
+        answer=WebhookWithSecret,
+        problems=APPROVAL,
     )
-    def rotate_webhook_secret(self, call: Call) -> Mapping[str, Any]:
+    def rotate_webhook_secret(self, call: Call) -> WebhookWithSecret:
         """Replace a webhook's secret, with an approval.
 
         The holder of a secret can forge events.

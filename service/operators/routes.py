@@ -55,7 +55,13 @@ class OperatorRoutes:
         self._operators = operators
         self._subject_of = subject_of
 
-    @post("/v1/operators/bootstrap", scope="flows:write", body=Bootstrap, answer=FirstOperator)
+    @post(
+        "/v1/operators/bootstrap",
+        scope="flows:write",
+        body=Bootstrap,
+        answer=FirstOperator,
+        problems=("403 bootstrap_refused", "404 subject_not_found", "409 already_operator"),
+    )
     def bootstrap_operator(self, call: Call) -> FirstOperator:
         """Make one of the first operators."""
         wanted = call.read(Bootstrap)
@@ -93,6 +99,18 @@ class OperatorRoutes:
         idempotent=True,
         may=may_request,
         answer=ApprovalView,
+        problems=(
+            "403 insufficient_scope",
+            "429 too_many_approvals",
+            "403 own_recovery",
+            "409 above_former_level",
+            "409 factor_not_accepted",
+            "409 no_recovery_address",
+            "409 recovery_pending",
+            "409 subject_suspended",
+            "409 young_recovery_address",
+            "503 delivery_not_configured",
+        ),
     )
     def request_approval(self, call: Call) -> ApprovalView:
         """Request an act that needs a second operator."""
@@ -102,27 +120,64 @@ class OperatorRoutes:
                 tx, call.by, act=new.act, target=new.target, params=new.params, reason=new.reason
             )
 
-    @get("/v1/approvals", paged=True, answer=Page[ApprovalView])
+    @get("/v1/approvals", paged=True, answer=Page[ApprovalView], problems=("403 operators_only",))
     def list_approvals(self, call: Call) -> Page[ApprovalView]:
         """List the approvals of the last day."""
         _operator(call)
         with self._database.transaction(read=True) as tx:
             return self._operators.waiting(tx, call.page)
 
-    @get(_ONE, answer=ApprovalView)
+    @get(_ONE, answer=ApprovalView, problems=("403 operators_only",))
     def get_approval(self, call: Call) -> ApprovalView:
         """Show an approval."""
         _operator(call)
         with self._database.transaction(read=True) as tx:
             return self._operators.show(tx, _number(call))
 
-    @post(f"{_ONE}/approve", idempotent=True, may=may_decide, answer=ApprovalView)
+    @post(
+        f"{_ONE}/approve",
+        idempotent=True,
+        may=may_decide,
+        answer=ApprovalView,
+        problems=(
+            "403 insufficient_scope",
+            "403 same_operator",
+            "404 client_not_found",
+            "404 role_not_found",
+            "409 approval_decided",
+            "409 approval_void",
+            "410 approval_expired",
+            "403 own_recovery",
+            "404 subject_not_found",
+            "409 above_former_level",
+            "409 factor_not_accepted",
+            "409 no_recovery_address",
+            "409 recovery_address_changed",
+            "409 recovery_pending",
+            "409 recovery_stopped",
+            "409 subject_suspended",
+            "409 young_recovery_address",
+            "503 delivery_not_configured",
+        ),
+    )
     def give_approval(self, call: Call) -> ApprovalView:
         """Approve the request of another operator."""
         with self._database.transaction() as tx:
             return self._operators.decide(tx, call.by, _number(call), approve=True)
 
-    @post(f"{_ONE}/reject", idempotent=True, may=may_decide, answer=ApprovalView)
+    @post(
+        f"{_ONE}/reject",
+        idempotent=True,
+        may=may_decide,
+        answer=ApprovalView,
+        problems=(
+            "403 insufficient_scope",
+            "403 same_operator",
+            "409 approval_decided",
+            "409 approval_void",
+            "410 approval_expired",
+        ),
+    )
     def reject_approval(self, call: Call) -> ApprovalView:
         """Reject the request of another operator."""
         with self._database.transaction() as tx:

@@ -1,8 +1,8 @@
 """HTTP of erasure and export."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from flask import Response
@@ -11,11 +11,14 @@ from service.domain.caller import Caller
 from service.domain.errors import Forbidden
 from service.domain.ids import parse_id
 from service.jobs.actions.long import LongJobs
+from service.jobs.views import JobView
 from service.keys.actions.record_signing import RecordKeys
-from service.keys.views import RecordKeySet
+from service.keys.views import ErasureView, RecordKeySet
 from service.privacy.actions.erasure import Erasure
 from service.privacy.actions.export import Exports
+from service.privacy.views import ExportDocument
 from service.store.engine import Store, Tx
+from service.web.approvals import PROBLEMS as APPROVAL
 from service.web.approvals import UseApproval
 from service.web.call import Call, Reply, accepted
 from service.web.codes import DATABASE
@@ -58,6 +61,7 @@ class PrivacyRoutes:
     def __init__(
         self,
         database: Store,
+        *,
         erasure: Erasure,
         exports: Exports,
         jobs: LongJobs,
@@ -71,8 +75,8 @@ class PrivacyRoutes:
         self._records = records
         self._dependencies = dependencies
 
-    @delete(_PATH, scope="subjects:erase")
-    def erase_subject(self, call: Call) -> Mapping[str, Any]:
+    @delete(_PATH, scope="subjects:erase", answer=ErasureView, problems=("409 legal_hold",))
+    def erase_subject(self, call: Call) -> ErasureView:
         """Erase a subject; returns the certificate."""
         subject = call.id("subject", "subject")
         with self._database.transaction(read=True) as tx:
@@ -80,9 +84,21 @@ class PrivacyRoutes:
         return self._erasure.erase(subject, call.by.actor).to_json()
 
     @post(
-        f"{_PATH}/export", scope=SCOPE, status=202, idempotent=True, headers=("Grant", "Approval")
+        f"{_PATH}/export",
+        scope=SCOPE,
+        status=202,
+        idempotent=True,
+        headers=("Grant", "Approval"),
+        answer=JobView,
+        problems=(
+            *APPROVAL,
+            "403 grant_invalid",
+            "403 grant_required",
+            "429 too_many_exports",
+            "429 too_many_jobs",
+        ),
     )
-    def export_subject(self, call: Call) -> Reply[Mapping[str, Any]]:
+    def export_subject(self, call: Call) -> Reply[JobView]:
         """Export all personal data of a subject, as a job.
 
         A client sends the person's grant, an operator the approval of another.
@@ -96,7 +112,7 @@ class PrivacyRoutes:
             )
         return accepted(job, job["id"])
 
-    @get(f"{_PATH}/export/{{export}}", scope=SCOPE)
+    @get(f"{_PATH}/export/{{export}}", scope=SCOPE, answer=ExportDocument)
     def collect_export(self, call: Call) -> Response:
         """Collect an export within its hour.
 

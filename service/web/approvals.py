@@ -1,11 +1,22 @@
 """Use of an approval by a route: its act takes two operators."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from service.domain.caller import Caller
 from service.store.engine import Tx
+
+PROBLEMS: Final = (
+    "403 approval_mismatch",
+    "403 approval_of_others",
+    "403 approval_required",
+    "404 approval_not_found",
+    "409 approval_decided",
+    "409 approval_void",
+    "410 approval_expired",
+)
+"""Problem codes of an operation that uses an approval."""
 
 
 class UseApproval(Protocol):

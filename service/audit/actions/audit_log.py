@@ -13,6 +13,7 @@ from service.audit import model, notes, store
 from service.audit.actions import listing
 from service.audit.actions.leaves import LedgerEntry, content, covered, ledger_entry, remember
 from service.audit.model import Checkpoint, Keys, LeafValues, Placed, Point, Waiting
+from service.audit.views import AuditEntry
 from service.domain.caller import SERVICE, who_acts
 from service.domain.clock import Clock
 from service.domain.ids import new_id
@@ -170,7 +171,7 @@ class AuditLog:
                 break
         return done
 
-    def page(self, tx: Tx, page: PageRequest, wanted: model.Wanted) -> Page[dict[str, object]]:
+    def page(self, tx: Tx, page: PageRequest, wanted: model.Wanted) -> Page[AuditEntry]:
         """Return a page of the entries that are wanted, as `listing.entries` does."""
         keys = self._keys(tx)
         proof = listing.LinkProof(None, 0, content)

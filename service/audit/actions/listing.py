@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from crypto import chain, opaque
 from service.audit import store
 from service.audit.model import Wanted
+from service.audit.views import AuditEntry
 from service.domain.clock import rfc3339
 from service.store.engine import AnyRow, Tx
 from service.web.paging import Page, PageRequest
@@ -28,7 +29,7 @@ class LinkProof(NamedTuple):
     content: Callable[[AnyRow], bytes]
 
 
-def entries(tx: Tx, page: PageRequest, wanted: Wanted, proof: LinkProof) -> Page[dict[str, object]]:
+def entries(tx: Tx, page: PageRequest, wanted: Wanted, proof: LinkProof) -> Page[AuditEntry]:
     """Return a page of the log, oldest first.
 
     Args:
@@ -41,7 +42,7 @@ def entries(tx: Tx, page: PageRequest, wanted: Wanted, proof: LinkProof) -> Page
     return page.answer(rows, lambda row: row.id, lambda row: _view(row, proof))
 
 
-def _view(row: AnyRow, proof: LinkProof) -> dict[str, object]:
+def _view(row: AnyRow, proof: LinkProof) -> AuditEntry:
     return {
         "id": str(row.id),
         "position": row.position,

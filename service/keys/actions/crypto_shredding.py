@@ -15,6 +15,7 @@ from service.keys.ledger import Entry
 from service.keys.store import erasures as store
 from service.keys.store import rotation
 from service.keys.store.erasures import Canary, LegalHold, Tombstone
+from service.keys.views import ErasureView
 from service.store.engine import Tx
 from service.store.fields import sealed_tables
 
@@ -40,7 +41,7 @@ class Erased:
     horizon: datetime
     certificate: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ErasureView:
         """Return the response to the requester; its certificate is a JWS over the rest."""
         return {
             "id": str(self.id),

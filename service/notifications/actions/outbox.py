@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NotRequired, TypedDict
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -16,6 +16,7 @@ from service.notifications.model import CODES, TRIED, Channel, DeliveryState
 from service.notifications.store import deliveries
 from service.notifications.store import outbox as store
 from service.notifications.store.outbox import Outgoing
+from service.notifications.views import MessageView
 from service.store.engine import AnyRow, Tx
 
 _DELIVERED_KEPT: Final = timedelta(days=7)
@@ -23,20 +24,6 @@ _CODE_KEPT: Final = timedelta(days=1)
 _PERSONAL_KEPT: Final = timedelta(days=30)
 _REST_KEPT: Final = timedelta(days=400)
 _PAGE: Final = 1000
-
-
-class MessageView(TypedDict):
-    """An undelivered message, as the host's commands show it; `payload` only on request."""
-
-    id: str
-    at: str
-    kind: str
-    subject: str | None
-    client: str | None
-    state: str
-    attempts: int
-    error: str | None
-    payload: NotRequired[dict[str, object] | None]
 
 
 class Outbox:

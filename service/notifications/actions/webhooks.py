@@ -4,7 +4,7 @@ import hashlib
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from service.domain.ids import new_id
 from service.notifications.model import readable
 from service.notifications.store import webhooks as store
 from service.notifications.store.webhooks import Webhook
+from service.notifications.views import WebhookView, WebhookWithSecret
 from service.store.engine import Tx
 from service.store.turns import take_turn
 from service.web.paging import Page, PageRequest
@@ -49,7 +50,7 @@ class Webhooks:
 
     def add(
         self, tx: Tx, *, url: str, kinds: str, client: UUID | None, actor: str | None = None
-    ) -> dict[str, Any]:
+    ) -> WebhookWithSecret:
         """Register a webhook; its secret is shown only once.
 
         Args:
@@ -75,7 +76,7 @@ class Webhooks:
         tx.add(row)
         tx.flush()
         self._audit.append(tx, "webhook.added", actor=actor, webhook=str(row.id), kinds=kinds)
-        return _view(row) | {"secret": _shown(secret)}
+        return {**_view(row), "secret": _shown(secret)}
 
     def checked(self, url: str, kinds: str) -> tuple[str, str]:
         """Return the normalized URL and kinds; raises BadInput if they are invalid."""
@@ -83,11 +84,11 @@ class Webhooks:
         self._check(url, kinds)
         return url, kinds
 
-    def page(self, tx: Tx, page: PageRequest) -> Page[dict[str, Any]]:
+    def page(self, tx: Tx, page: PageRequest) -> Page[WebhookView]:
         """Return a page of the webhooks without their secrets, oldest first."""
         return page.answer(store.page(tx, page.after, page.fetched), lambda row: row.id, _view)
 
-    def listed(self, tx: Tx) -> list[dict[str, Any]]:
+    def listed(self, tx: Tx) -> list[WebhookView]:
         """Return all webhooks without their secrets."""
         return [_view(row) for row in store.all_of(tx)]
 
@@ -97,7 +98,7 @@ class Webhooks:
 
     def rotate(
         self, tx: Tx, webhook: UUID, overlap: timedelta, actor: str | None = None
-    ) -> dict[str, Any]:
+    ) -> WebhookWithSecret:
         """Replace the secret of a webhook; the old one also signs during the overlap."""
         row = self._row(tx, webhook)
         if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
@@ -108,7 +109,7 @@ class Webhooks:
         row.secret, row.old_secret = secret, old if overlap else None
         tx.flush()
         self._audit.append(tx, "webhook.rotated", actor=actor, webhook=str(row.id))
-        return _view(row) | {"secret": _shown(secret)}
+        return {**_view(row), "secret": _shown(secret)}
 
     def remove(self, tx: Tx, webhook: UUID) -> None:
         """Delete a webhook; its waiting messages end undelivered."""
@@ -166,7 +167,7 @@ def named(url: str, kinds: str, client: UUID | None) -> tuple[str, dict[str, str
     return hashlib.sha256(url.encode()).hexdigest(), params
 
 
-def _view(row: Webhook) -> dict[str, Any]:
+def _view(row: Webhook) -> WebhookView:
     return {
         "id": str(row.id),
         "url": row.url,

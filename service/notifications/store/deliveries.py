@@ -1,6 +1,6 @@
 """Table of deliveries: one per message and target, until delivered or dead."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -82,10 +82,10 @@ _MESSAGES = table_of(Outgoing)
 _WAITING = _TABLE.c.state == DeliveryState.WAITING.value
 
 
-def add(tx: Tx, rows: Sequence[Mapping[str, object]]) -> None:
+def add(tx: Tx, rows: list[dict[str, object]]) -> None:
     """Insert waiting deliveries."""
     if rows:
-        tx.execute(insert(_TABLE), [dict(row) for row in rows])
+        tx.execute(insert(_TABLE), rows)
 
 
 def due_targets(tx: Tx, now: datetime, beyond: datetime) -> list[str]:

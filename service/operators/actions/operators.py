@@ -205,7 +205,7 @@ class Operators:
         self._note(tx, "approval.stopped", row, caller.actor)
         return _view(self._row(tx, row.id))
 
-    def waits(self, tx: Tx, number: UUID) -> bool:
+    def is_pending(self, tx: Tx, number: UUID) -> bool:
         """Tell whether an approval is still pending."""
         row = store.approval(tx, number)
         now = self._clock.now()

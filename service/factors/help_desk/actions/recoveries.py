@@ -274,7 +274,9 @@ class Recoveries:
         row = store.under_way(tx, subject)
         if row is None:
             return
-        void = row.status == RecoveryState.ASKED and not self._operators.waits(tx, row.approval_id)
+        void = row.status == RecoveryState.ASKED and not self._operators.is_pending(
+            tx, row.approval_id
+        )
         if row.ends_at > now and not void:
             raise _pending()
         self._end(tx, row, state=RecoveryState.OVER, reason="void" if void else "over")

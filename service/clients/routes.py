@@ -11,7 +11,7 @@ from service.clients.views import ClientList, ClientView, ClientWithSecret
 from service.domain import figures
 from service.domain.errors import Forbidden
 from service.store.engine import Store, Tx
-from service.web.approvals import PROBLEMS as APPROVAL
+from service.web.approvals import REQUIRED as APPROVAL
 from service.web.approvals import UseApproval
 from service.web.call import Call
 from service.web.operation import delete, get, post

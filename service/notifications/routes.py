@@ -13,7 +13,7 @@ from service.domain.errors import BadInput, Fault, Forbidden
 from service.notifications.actions.webhooks import LONGEST_OVERLAP, Webhooks, named
 from service.notifications.views import WebhookView, WebhookWithSecret
 from service.store.engine import Store, Tx
-from service.web.approvals import PROBLEMS as APPROVAL
+from service.web.approvals import REQUIRED as APPROVAL
 from service.web.approvals import UseApproval
 from service.web.call import Call
 from service.web.operation import delete, get, post

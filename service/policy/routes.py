@@ -15,6 +15,7 @@ from service.policy.actions.subject_risk import SubjectRisks
 from service.policy.model import document, parser
 from service.policy.views import PolicySummary, PolicyView, RiskParameters, ValidatedPolicy
 from service.store.engine import Store, Tx
+from service.web import approvals
 from service.web.approvals import UseApproval
 from service.web.call import Call, Reply, accepted
 from service.web.operation import delete, get, patch, post
@@ -28,15 +29,6 @@ BACKTEST = "policy.backtest"
 """Kind of the job that compares a document with stored decisions."""
 _MOST = 10_000
 _ONE_DOCUMENT = ("404 policy_not_found",)
-_APPROVED = (
-    "403 approval_mismatch",
-    "403 approval_of_others",
-    "404 approval_not_found",
-    "409 approval_decided",
-    "409 approval_void",
-    "410 approval_expired",
-)
-"""How the use of an approval is refused."""
 
 
 class Draft(BaseModel):
@@ -228,7 +220,7 @@ class PolicyRoutes:
         answer=PolicyView,
         problems=(
             *_ONE_DOCUMENT,
-            *_APPROVED,
+            *approvals.PROBLEMS,
             "409 policy_active",
             "409 policy_changed",
             "409 policy_moved",
@@ -253,7 +245,7 @@ class PolicyRoutes:
         answer=PolicyView,
         problems=(
             *_ONE_DOCUMENT,
-            *_APPROVED,
+            *approvals.PROBLEMS,
             "409 policy_changed",
             "409 policy_first",
             "409 policy_moved",
@@ -290,7 +282,12 @@ class PolicyRoutes:
         scope="policy:write",
         body=Parameters,
         answer=RiskParameters,
-        problems=(*_APPROVED, "403 approval_required", "404 policy_not_found", "409 policy_moved"),
+        problems=(
+            *approvals.PROBLEMS,
+            "403 approval_required",
+            "404 policy_not_found",
+            "409 policy_moved",
+        ),
     )
     def set_risk_parameters(self, call: Call) -> RiskParameters:
         """Set the live risk parameters.

@@ -18,7 +18,7 @@ from service.privacy.actions.erasure import Erasure
 from service.privacy.actions.export import Exports
 from service.privacy.views import ExportDocument
 from service.store.engine import Store, Tx
-from service.web.approvals import PROBLEMS as APPROVAL
+from service.web.approvals import REQUIRED as APPROVAL
 from service.web.approvals import UseApproval
 from service.web.call import Call, Reply, accepted
 from service.web.codes import DATABASE

@@ -10,13 +10,14 @@ from service.store.engine import Tx
 PROBLEMS: Final = (
     "403 approval_mismatch",
     "403 approval_of_others",
-    "403 approval_required",
     "404 approval_not_found",
     "409 approval_decided",
     "409 approval_void",
     "410 approval_expired",
 )
 """Problem codes of an operation that uses an approval."""
+REQUIRED: Final = ("403 approval_required", *PROBLEMS)
+"""Problem codes of an operation that is refused without one."""
 
 
 class UseApproval(Protocol):

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from service.accounts.actions.accounts import Accounts
 from service.audit.actions.audit_log import AuditLog
@@ -49,7 +48,7 @@ class LoginDependencies:
     audit: AuditLog
     metrics: Metrics
     clock: Clock
-    origin: Callable[[ClientContext, datetime], Mapping[str, Any] | None]
+    origin: Callable[[ClientContext, datetime], Mapping[str, object] | None]
     lifetime: timedelta = WHOLE
     """After how long a flow that begins now ends; `idle` is how long it may be unused."""
     idle: timedelta = IDLE

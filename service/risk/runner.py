@@ -7,7 +7,8 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.domain.errors import Busy
-from service.risk.model import Assessment, Signal, SignalFacts, SignalFault, assess_all
+from service.risk.model import Assessment, SignalFacts
+from service.risk.signal import Signal, SignalFault, assess_all
 from service.store.engine import Tx, outrun
 from service.telemetry import logs
 
@@ -65,7 +66,7 @@ class Signals:
             _not_outrun(error)
             raise _Poisoned from error
         except Exception as error:
-            # Any exception of a signal counts as its worst.
+            # Every exception of a signal counts as its worst.
             raise _fault(signal.name, type(error).__name__) from error
         spent = (time.perf_counter() - begun) * _MS
         if spent > self._budget():

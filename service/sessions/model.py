@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
@@ -41,7 +41,7 @@ class SessionOrigin:
     """
 
     device: UUID | None = None
-    origin: Mapping[str, Any] | None = field(default=None, repr=False)
+    origin: Mapping[str, object] | None = field(default=None, repr=False)
 
 
 NOWHERE: Final = SessionOrigin()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Integer, and_, bindparam, or_, select, update
@@ -188,5 +188,5 @@ def forget_origins(tx: Tx, subject: UUID) -> None:
     tx.execute(update(_ROWS).where(*with_origin).values(origin=None))
 
 
-def _over(tx: Tx, row: Any, now: datetime) -> bool:  # noqa: ANN401 - a row of named columns
+def _over(tx: Tx, row: object, now: datetime) -> bool:
     return change(tx, SessionRow, row, revoked_at=now, origin=None)

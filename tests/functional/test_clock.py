@@ -13,7 +13,7 @@ from service.domain.ids import new_id
 from service.jobs.actions.readings import Readings
 from service.jobs.actions.worker import Jobs, Task
 from service.sessions.store import SessionRow
-from service.signals.login_context import crowd
+from service.signals.login_context import population
 from service.signals.login_context import store as context
 from service.throttling.model import Counter, Lane
 from tests.functional.conftest import PASSWORD
@@ -354,7 +354,7 @@ def test_the_population_is_not_folded_by_a_clock_that_is_ahead(service):
     container, clock = service.container, service.clock
     service.register()
     container.jobs.run_due()
-    weight = crowd.weight(clock.now())
+    weight = population.weight(clock.now())
     with container.store.transaction() as tx:
         context.fold(tx, {bytes([1]) + n.to_bytes(8, "big"): weight for n in range(100)})
 

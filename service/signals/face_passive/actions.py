@@ -1,10 +1,11 @@
 """The signal `face_passive`, which may count against a verified face by at most one nat."""
 
-from typing import Any, Final
+from typing import Final
 
 from biometrics.face import passive
 from service.risk.fusion import Availability
 from service.risk.model import Assessment, Reason, SignalFacts
+from service.store.engine import Tx
 
 FACTOR: Final = "face"
 FMR_UPPER: Final = "fmr_upper"
@@ -21,7 +22,7 @@ class FacePassiveSignal:
     name = "face_passive"
     worst = passive.WORST
 
-    def assess(self, tx: Any, facts: SignalFacts) -> Assessment:  # noqa: ANN401, ARG002 - the protocol's signature
+    def assess(self, tx: Tx, facts: SignalFacts) -> Assessment:  # noqa: ARG002 - the port's signature
         """Return the evidence against the face; never evidence for it."""
         readings = dict(facts.readings.get(FACTOR, {}))
         if not readings:
@@ -37,8 +38,8 @@ class FacePassiveSignal:
         ]
         return Assessment(signal=self.name, llr=passive.llr(against), reasons=tuple(reasons))
 
-    def learn(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - the protocol's signature
+    def learn(self, tx: Tx, facts: SignalFacts) -> None:
         """Do nothing: the readings end with their flow."""
 
-    def failed(self, tx: Any, facts: SignalFacts) -> None:  # noqa: ANN401 - the protocol's signature
+    def failed(self, tx: Tx, facts: SignalFacts) -> None:
         """Do nothing."""

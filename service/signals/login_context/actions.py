@@ -5,21 +5,21 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain.errors import naming
 from service.domain.ids import new_id
 from service.risk.model import UNSAID, Assessment, ClientContext, Reason, SignalFacts
-from service.signals.login_context import blocklist, crowd, findings, model, shown, store
+from service.signals.login_context import blocklist, findings, model, population, shown, store
 from service.signals.login_context.blocklist import Blocks
-from service.signals.login_context.crowd import NOBODY, Crowd
 from service.signals.login_context.features import Level, Observed, observe
 from service.signals.login_context.findings import Failures, Finding
 from service.signals.login_context.geoip import Places
 from service.signals.login_context.history import DIGEST, History, PastLogin, digests, unpack
 from service.signals.login_context.model import LOWEST
+from service.signals.login_context.population import NO_POPULATION, LoginPopulation
 from service.signals.login_context.reasons import detail
 from service.signals.login_context.reloading import Watched
 from service.store.engine import Tx
@@ -63,7 +63,7 @@ class LoginContextSignal:
             self._places = Places(geoip)
         with naming("LAMINA_BAD_NETWORKS"):
             self._bad = Watched[Blocks](bad_networks, blocklist.read) if bad_networks else None
-        self._crowd = NOBODY
+        self._population = NO_POPULATION
         self._read_at: datetime | None = None
 
     def assess(self, tx: Tx, facts: SignalFacts) -> Assessment:
@@ -75,8 +75,8 @@ class LoginContextSignal:
             return self._unreadable()
         history = unpack(found[1]) if found else None
         login, everybody = _login(key, facts, seen), self._everybody(tx, facts.now)
-        shares = everybody.population.shares(digests(key, _EVERYBODY, seen.values))
-        score = model.score(history, login, everybody.population, shares)
+        shares = everybody.counts.shares(digests(key, _EVERYBODY, seen.values))
+        score = model.score(history, login, everybody.counts, shares)
         against = self._against(tx, key=key, facts=facts, seen=seen, login=login, history=history)
         total = score.total + sum(finding.nats for finding in against)
         parts = [(part.code, part.nats) for part in score.contributions]
@@ -100,7 +100,7 @@ class LoginContextSignal:
             logs.get().warning("login_context_not_learned", code="key_unavailable")
             return
         if history is not None and history[1]:
-            joined = crowd.joined(digests(key, _EVERYBODY, seen.values))
+            joined = population.joined(digests(key, _EVERYBODY, seen.values))
             store.note_seen(tx, new_id(facts.now), facts.now, joined)
 
     def failed(self, tx: Tx, facts: SignalFacts) -> None:
@@ -115,7 +115,7 @@ class LoginContextSignal:
         }
         store.add_failure(tx, values)
 
-    def origin(self, said: ClientContext, now: datetime) -> dict[str, Any] | None:
+    def origin(self, said: ClientContext, now: datetime) -> shown.LoginOrigin | None:
         """Return what a session keeps of where it began, as `shown.origin` does."""
         return shown.origin(said, partial(self._places.locate, now=now))
 
@@ -135,19 +135,19 @@ class LoginContextSignal:
         time, changes the counts.
         """
         logins = store.take_seen(tx, _MOST_FOLDED)
-        each = crowd.weight(now)
+        each = population.weight(now)
         if logins:
-            store.fold(tx, crowd.folded(logins, each))
+            store.fold(tx, population.folded(logins, each))
             store.prune(tx, _LEAST_WEIGHT * each)
-        present = crowd.window_of(now)
+        present = population.window_of(now)
         store.set_tallies(
             tx,
             [
-                (start, store.failed_between(tx, start, start + crowd.WINDOW))
-                for start in (present - crowd.WINDOW, present)
+                (start, store.failed_between(tx, start, start + population.WINDOW))
+                for start in (present - population.WINDOW, present)
             ],
         )
-        store.drop_tallies(tx, now - crowd.COMPARED - 2 * crowd.WINDOW)
+        store.drop_tallies(tx, now - population.COMPARED - 2 * population.WINDOW)
         return len(logins)
 
     def drop_failures(self, tx: Tx, now: datetime) -> int:
@@ -191,13 +191,14 @@ class LoginContextSignal:
             logs.get().warning("login_context_begun_anew", code="unreadable_history")
             return store.row_of(tx, subject), History()
 
-    def _everybody(self, tx: Tx, now: datetime) -> Crowd:
+    def _everybody(self, tx: Tx, now: datetime) -> LoginPopulation:
         if self._read_at is None or now - self._read_at >= FRESH:
             self._read_at = now
-            self._crowd = Crowd(
-                crowd.population(store.population(tx), now), crowd.surge(store.tallies(tx), now)
+            self._population = LoginPopulation(
+                population.snapshot(store.population(tx), now),
+                population.surge(store.tallies(tx), now),
             )
-        return self._crowd
+        return self._population
 
     def _against(
         self,
@@ -217,7 +218,7 @@ class LoginContextSignal:
             facts.now - COUNTED,
             known_only=facts.known_device,
         )
-        failures = Failures(subject, network, self._crowd.surge)
+        failures = Failures(subject, network, self._population.surge)
         found = findings.failing(failures, known_device=facts.known_device)
         if self._bad and blocklist.holds(self._bad.get(facts.now), seen.address):
             found.append(Finding("listed_network", findings.HARD, hard=True))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 import maxminddb
 
@@ -43,9 +42,10 @@ def origin(record: object) -> Origin:
     asn = _member(record, "autonomous_system_number") or _member(
         record, "traits", "autonomous_system_number"
     )
-    at = _member(record, "location", "latitude"), _member(record, "location", "longitude")
-    known = all(isinstance(value, int | float) for value in at)
-    place = (float(at[0]), float(at[1])) if known else None
+    latitude, longitude = (_member(record, "location", name) for name in ("latitude", "longitude"))
+    place = None
+    if isinstance(latitude, int | float) and isinstance(longitude, int | float):
+        place = float(latitude), float(longitude)
     if place and not (abs(place[0]) <= 90 and abs(place[1]) <= 180):  # noqa: PLR2004 - degrees
         place = None
     return Origin(
@@ -55,7 +55,7 @@ def origin(record: object) -> Origin:
     )
 
 
-def _member(record: object, *path: str) -> Any:  # noqa: ANN401 - a value of a foreign record
+def _member(record: object, *path: str) -> object:
     for name in path:
         record = record.get(name) if isinstance(record, dict) else None
     return record

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from ipaddress import ip_network
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from service.domain import addresses
 from service.risk.model import ClientContext
@@ -13,7 +13,28 @@ _PREFIX: Final = {4: 24, 6: 48}
 """Bits that are kept of an address: they name a network, and no connection in it."""
 
 
-def origin(said: ClientContext, locate: Callable[[bytes], Origin]) -> dict[str, Any] | None:
+class DeviceKind(TypedDict):
+    """A kind of device."""
+
+    agent: str
+    system: str
+
+
+class NetworkOrigin(TypedDict):
+    """A network, without the address in it; the country is None if unknown."""
+
+    prefix: str
+    country: str | None
+
+
+class LoginOrigin(TypedDict):
+    """Device and network of a login, each None if unknown."""
+
+    device: DeviceKind | None
+    network: NetworkOrigin | None
+
+
+def origin(said: ClientContext, locate: Callable[[bytes], Origin]) -> LoginOrigin | None:
     """Return device and network of a login, each None where nothing is known. Never raises.
 
     Args:
@@ -25,16 +46,16 @@ def origin(said: ClientContext, locate: Callable[[bytes], Origin]) -> dict[str, 
     """
     if not said.asserted:
         return None
-    told = {"device": _device(said.user_agent), "network": _network(said.ip, locate)}
-    return told if any(told.values()) else None
+    device, network = _device(said.user_agent), _network(said.ip, locate)
+    return {"device": device, "network": network} if device or network else None
 
 
-def _device(agent_text: str) -> dict[str, str] | None:
+def _device(agent_text: str) -> DeviceKind | None:
     seen = user_agent.parse(agent_text)
     return {"agent": seen.family, "system": seen.system} if seen else None
 
 
-def _network(ip: str, locate: Callable[[bytes], Origin]) -> dict[str, str | None] | None:
+def _network(ip: str, locate: Callable[[bytes], Origin]) -> NetworkOrigin | None:
     address = addresses.parse(ip)
     if address is None:
         return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -236,7 +236,7 @@ def population(tx: Tx) -> list[tuple[bytes, float]]:
     return [(row.digest, row.weight) for row in tx.execute(select(_POPULATION))]
 
 
-def add_failure(tx: Tx, values: Mapping[str, Any]) -> None:
+def add_failure(tx: Tx, values: Mapping[str, object]) -> None:
     """Record a failure by an insert, which never waits."""
     tx.execute(_FAIL, dict(values))
 

@@ -12,9 +12,8 @@ from service.risk.model import (
     ClientContext,
     Reason,
     SignalFacts,
-    SignalFault,
-    assess_all,
 )
+from service.risk.signal import SignalFault, assess_all
 
 TX = object()
 FACTS = SignalFacts(

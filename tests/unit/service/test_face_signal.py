@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 
 from service.risk.fusion import Availability
-from service.risk.model import UNSAID, SignalFacts, assess_all
+from service.risk.model import UNSAID, SignalFacts
+from service.risk.signal import assess_all
 from service.signals.face_passive.actions import FacePassiveSignal
 
 CUES = {"fine": 0.01, "shine": 0.0, "color": 25.0}

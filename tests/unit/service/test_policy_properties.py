@@ -16,7 +16,8 @@ from service.policy.model.engine import decide, unmet
 from service.policy.model.parser import read
 from service.policy.model.threshold_shift import ThresholdShift, never_looser, value_at
 from service.risk.fusion import Availability
-from service.risk.model import Assessment, ClientContext, SignalFacts, assess_all
+from service.risk.model import Assessment, ClientContext, SignalFacts
+from service.risk.signal import assess_all
 from tests.depth import depth
 from tests.policies import NOW, ORDER, WORST, evidence, facts, lowered, policy, worse
 from tests.unit.service.documents import leaf, ruled, value

@@ -5,8 +5,8 @@ from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import JSON, DateTime, Dialect, MetaData, Table, Uuid
-from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.orm import DeclarativeBase, Mapped
+from sqlalchemy.types import NullType, TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -49,6 +49,20 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSON(),
         list[Any]: JSON(),
     }
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Map a table; raises TypeError for a foreign key that is neither typed nor an id.
+
+        SQLAlchemy takes the type of a foreign key from the table it refers to. Where that is
+        imported later, a statement prepared meanwhile would bind its values without conversion.
+        """
+        super().__init_subclass__(**options)
+        table: Table | None = getattr(cls, "__table__", None)
+        for column in () if table is None else table.columns:
+            if isinstance(column.type, NullType):
+                if cls.__annotations__.get(column.key) != Mapped[UUID]:
+                    raise TypeError(f"{column}: name the type of the foreign key")
+                column.type = Uuid()
 
 
 def table_of(model: type[Base]) -> Table:

@@ -101,8 +101,13 @@ class Listed(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    status: Literal["active", "erased"] = "active"
-    segment: _Short | None = None
+    status: Annotated[
+        Literal["active", "erased"],
+        Field(description="`erased`: those of which only id, segment and times are left."),
+    ] = "active"
+    segment: Annotated[
+        _Short | None, Field(description="One segment that the client serves; otherwise all.")
+    ] = None
 
 
 class Verification(BaseModel):

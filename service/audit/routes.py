@@ -44,10 +44,16 @@ class Narrowed(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    subject: UUID | None = None
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,63}$")] | None = None
-    since: Moment | None = Field(default=None, alias="from")
-    until: Moment | None = Field(default=None, alias="to")
+    subject: UUID | None = Field(default=None, description="Entries about this subject.")
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,63}$")] | None = Field(
+        default=None, description="Entries of this name, as `session.started`."
+    )
+    since: Moment | None = Field(
+        default=None, alias="from", description="Entries of this time (RFC 3339) and later."
+    )
+    until: Moment | None = Field(
+        default=None, alias="to", description="Entries before this time (RFC 3339)."
+    )
 
 
 class AuditRoutes:

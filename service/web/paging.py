@@ -17,8 +17,18 @@ V = TypeVar("V")
 USUAL: Final = 50
 MOST: Final = 100
 SCHEMAS: Final = {
-    "limit": {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL},
-    "cursor": {"type": "string", "maxLength": 22},
+    "limit": {
+        "description": "The maximum number of items.",
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST,
+        "default": USUAL,
+    },
+    "cursor": {
+        "description": "The `next_cursor` of the previous page; left out for the first one.",
+        "type": "string",
+        "maxLength": 22,
+    },
 }
 _LIMIT: Final = re.compile(r"[0-9]{1,3}")
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{22}")

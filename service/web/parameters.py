@@ -1,6 +1,7 @@
 """The parameters of operations for OpenAPI: path, query and headers, each described."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from service.web import paging, queries
@@ -35,19 +36,23 @@ def described(operation: Operation) -> list[dict[str, Any]]:
     """Return the Parameter Objects of an operation.
 
     Raises:
-        KeyError: It reads a header that has no description.
+        KeyError: A header or a query parameter has no description.
     """
     narrowing = queries.schemas(operation.query) if operation.query else {}
     pages = paging.SCHEMAS if operation.paged else {}
     headers = (*operation.headers, *(("Idempotency-Key",) if operation.idempotent else ()))
     return [
         *map(_of_path, _PARAMETER.findall(operation.path)),
-        *(
-            {"name": name, "in": "query", "schema": schema}
-            for name, schema in (narrowing | pages).items()
-        ),
+        *(_of_query(name, schema) for name, schema in (narrowing | pages).items()),
         *map(_header, headers),
     ]
+
+
+def _of_query(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    # Left out, not null: a query has no null.
+    plain = next((it for it in schema.get("anyOf", ()) if it != {"type": "null"}), schema)
+    left = {key: value for key, value in plain.items() if key not in {"title", "description"}}
+    return {"name": name, "in": "query", "description": schema["description"], "schema": left}
 
 
 def _of_path(name: str) -> dict[str, Any]:

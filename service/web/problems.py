@@ -15,7 +15,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain import errors
 from service.domain.errors import LaminaError, OAuthError
-from service.domain.formats import FaultView, JsonObject
+from service.domain.formats import FaultView, JsonObject, Timestamp
 from service.telemetry import logs
 from service.web import limits
 from service.web.front import LARGEST_BODY, too_large
@@ -66,6 +66,44 @@ class Problem(TypedDict):
     ]
     flow: NotRequired[
         Annotated[JsonObject, Field(description="The flow after a factor that did not verify.")]
+    ]
+    code_used: NotRequired[
+        Annotated[
+            bool,
+            Field(
+                description="True for a right code that was used, in a flow of a signed-in person."
+            ),
+        ]
+    ]
+    next_in: NotRequired[
+        Annotated[
+            int,
+            Field(
+                description="Seconds until the generator shows another code, with `code_used`.",
+                examples=[4],
+            ),
+        ]
+    ]
+    challenge: NotRequired[
+        Annotated[JsonObject, Field(description="The next challenge of a face to confirm.")]
+    ]
+    purpose: NotRequired[
+        Annotated[
+            str,
+            Field(description="The missing consent, of code consent_required.", examples=["face"]),
+        ]
+    ]
+    until: NotRequired[
+        Annotated[Timestamp, Field(description="The end of the hold, of code legal_hold.")]
+    ]
+    retry_after: NotRequired[
+        Annotated[
+            int,
+            Field(
+                description="Seconds until the key may change, of code key_not_settled.",
+                examples=[60],
+            ),
+        ]
     ]
 
 

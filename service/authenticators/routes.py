@@ -35,7 +35,7 @@ class Enroll(BaseModel):
     """For a code generator, of which there may be several."""
 
 
-class FrameInput(BaseModel):
+class ConfirmFrame(BaseModel):
     """A frame: a picture and when it was taken, in ms."""
 
     model_config = ConfigDict(extra="forbid")
@@ -51,7 +51,7 @@ class Confirm(BaseModel):
 
     code: Annotated[str, Field(max_length=LONGEST)] | None = None
     challenge_id: Annotated[str, Field(max_length=64)] | None = None
-    frames: Annotated[list[FrameInput], Field(max_length=MOST_PICTURES)] | None = None
+    frames: Annotated[list[ConfirmFrame], Field(max_length=MOST_PICTURES)] | None = None
 
 
 class AuthenticatorRoutes:

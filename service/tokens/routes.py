@@ -11,6 +11,7 @@ from service.keys.model import JWKS_LIFE
 from service.keys.views import KeySet
 from service.telemetry.metrics import Metrics
 from service.tokens.actions import Tokens
+from service.tokens.forms import TokenReference, TokenRequest
 from service.tokens.model import FLOW_GRANT, INTROSPECT, Credentials, credentials, single
 from service.tokens.views import IntrospectionView, RevocationView, TokenView
 from service.web.call import Call, Reply
@@ -37,6 +38,7 @@ class TokenRoutes:
 
     @post(
         "/oauth2/token",
+        form=TokenRequest,
         scope=None,
         oauth=True,
         limit=_LIMIT,
@@ -65,6 +67,7 @@ class TokenRoutes:
 
     @post(
         "/oauth2/introspect",
+        form=TokenReference,
         scope=None,
         oauth=True,
         limit=_LIMIT,
@@ -80,6 +83,7 @@ class TokenRoutes:
 
     @post(
         "/oauth2/revoke",
+        form=TokenReference,
         scope=None,
         oauth=True,
         limit=_LIMIT,

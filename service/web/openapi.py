@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from pydantic import BaseModel
 from werkzeug.http import HTTP_STATUS_CODES
 
 from service.domain.scopes import ALL
@@ -29,6 +30,8 @@ _LOCATION: Final = {
 }
 _ACCEPTED: Final = 202
 _NO_CONTENT: Final = 204
+_FORM: Final = "application/x-www-form-urlencoded"
+_COMPONENT: Final = "#/components/schemas/"
 
 
 def _security(operation: Operation) -> list[dict[str, list[str]]]:
@@ -39,11 +42,23 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
     return [{BEARER: [operation.scope] if operation.scope else []}]
 
 
-def _body(model: Any, operation: Operation, known: Schemas) -> dict[str, Any]:  # noqa: ANN401 - a model
-    content = {JSON: {"schema": known[model, "validation"]}}
+def _body(operation: Operation, known: Schemas) -> dict[str, Any]:
+    if operation.body is None:
+        content = {_FORM: {"schema": known[operation.form, "validation"]}}
+        return {"content": content, "required": True}
+    content = {JSON: {"schema": known[operation.body, "validation"]}}
     if operation.frames:
-        content[multipart.MEDIA_TYPE] = {"schema": multipart.schema(model.model_json_schema())}
-    return {"content": content}
+        content[multipart.MEDIA_TYPE] = {"schema": {"$ref": _COMPONENT + _frames(operation.body)}}
+    # An empty body is read as `{}`.
+    return {
+        "content": content,
+        "required": bool(operation.body.model_json_schema().get("required")),
+    }
+
+
+def _frames(body: type[BaseModel]) -> str:
+    """Return the name of the component that describes the multipart form of a body."""
+    return f"{body.__name__}Frames"
 
 
 def _success(operation: Operation, status: int, answer: object, known: Schemas) -> dict[str, Any]:
@@ -66,7 +81,8 @@ def _refusal(status: int, named: Sequence[str], oauth: Sequence[str]) -> dict[st
     if named:
         content[problems.MEDIA_TYPE] = _of("Problem", "code", named)
     if oauth:
-        content[JSON] = _of("OAuthProblem", "error", oauth)
+        # First, because generated clients read a status by its first media type.
+        content = {JSON: _of("OAuthProblem", "error", oauth)} | content
     described: dict[str, Any] = {"description": HTTP_STATUS_CODES[status], "content": content}
     return described | ({"headers": {"Retry-After": _RETRY_AFTER}} if status in _LATER else {})
 
@@ -74,7 +90,7 @@ def _refusal(status: int, named: Sequence[str], oauth: Sequence[str]) -> dict[st
 def _of(component: str, member: str, known: Sequence[str]) -> dict[str, Any]:
     # Beside `$ref`, so that generators make one class of all problems.
     narrowed = {member: {"enum": list(known)}}
-    return {"schema": {"$ref": f"#/components/schemas/{component}", "properties": narrowed}}
+    return {"schema": {"$ref": _COMPONENT + component, "properties": narrowed}}
 
 
 def _responses(operation: Operation, known: Schemas) -> dict[str, Any]:
@@ -102,8 +118,8 @@ def _operation(operation: Operation, known: Schemas) -> dict[str, Any]:
     }
     if operation.description:
         described["description"] = operation.description
-    if operation.body is not None:
-        described["requestBody"] = _body(operation.body, operation, known)
+    if operation.body is not None or operation.form is not None:
+        described["requestBody"] = _body(operation, known)
     return described
 
 
@@ -112,6 +128,8 @@ def _types(operations: Sequence[Operation]) -> Iterator[tuple[object, schemas.Mo
     bodies = {operation.body for operation in operations if operation.body is not None}
     for model in sorted(bodies, key=lambda model: f"{model.__module__}.{model.__name__}"):
         yield model, "validation"
+    for form in dict.fromkeys(item.form for item in operations if item.form is not None):
+        yield form, "validation"
     answers: dict[object, None] = {problems.Problem: None, problems.OAuthProblem: None}
     for operation in operations:
         answers |= dict.fromkeys((operation.answer, *operation.others.values()))
@@ -123,6 +141,11 @@ def _types(operations: Sequence[Operation]) -> Iterator[tuple[object, schemas.Mo
 def document(operations: Sequence[Operation], issuer: str, version: str) -> dict[str, Any]:
     """Return the OpenAPI document of all operations."""
     known, definitions = schemas.generated(_types(operations))
+    definitions |= {
+        _frames(item.body): multipart.schema(item.body.model_json_schema())
+        for item in operations
+        if item.body is not None and item.frames
+    }
     paths: dict[str, Any] = {}
     for operation in operations:
         entry = paths.setdefault(operation.path, {})

@@ -37,6 +37,7 @@ class Operation:
         scope: The required scope; empty for any client, None for a public route.
         also: Other scopes that change its response.
         body: The model of the body.
+        form: The type of a body in application/x-www-form-urlencoded, which the view reads itself.
         query: The model of further query parameters, which filter a list.
         answer: The type of the JSON response: a TypedDict, or a Page of one.
         media: The media type of the response.
@@ -69,6 +70,7 @@ class Operation:
     scope: str | None = ""
     also: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
+    form: Any = None
     query: type[BaseModel] | None = None
     answer: Any = None
     media: str = JSON
@@ -102,6 +104,7 @@ class Properties(TypedDict, total=False):
     scope: str | None
     also: tuple[str, ...]
     body: type[BaseModel]
+    form: Any
     query: type[BaseModel]
     answer: Any
     media: str

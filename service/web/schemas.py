@@ -10,6 +10,7 @@ from pydantic_core import core_schema
 
 _REF: Final = "#/components/schemas/{model}"
 _GENERIC: Final = re.compile(r"(\w+)\[(\w+)\]")
+_NO_LETTER: Final = re.compile(r"\W+")
 Mode = Literal["validation", "serialization"]
 
 
@@ -44,5 +45,24 @@ def generated(
     found, definitions = TypeAdapter.json_schemas(
         inputs, ref_template=_REF, schema_generator=_Generator
     )
+    components = definitions.get("$defs", {})
+    for component in components.values():
+        for name, member in component.get("properties", {}).items():
+            _name_enumerations(name, member)
     schemas = {(kind, mode): found[number, mode] for number, (kind, mode) in enumerate(known)}
-    return schemas, definitions.get("$defs", {})
+    return schemas, components
+
+
+def _name_enumerations(name: str, member: dict[str, Any]) -> None:
+    """Name an enumeration that may be null, and the values that are no identifiers.
+
+    Generated clients would call the type `…Type0`, and `enroll:totp` `ENROLLTOTP`.
+    """
+    choices = member.get("anyOf", [])
+    for choice in choices:
+        if "enum" in choice:
+            choice.setdefault("title", name)
+    for schema in (member, member.get("items", {}), *choices):
+        values = schema.get("enum", ())
+        if not all(str(value).isidentifier() for value in values):
+            schema["x-enum-varnames"] = [_NO_LETTER.sub("_", str(it)).upper() for it in values]

@@ -6,11 +6,10 @@ from typing import Annotated, Final, Literal
 
 import orjson
 from flask import Response
-from pydantic import Field
+from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from service.domain.errors import LaminaError
-from service.domain.formats import JsonObject
 from service.telemetry.metrics import Metrics
 from service.web import openapi
 from service.web.api import Api
@@ -41,6 +40,13 @@ class Readiness(TypedDict):
         list[str],
         Field(description="Findings that refuse no request.", examples=[["ledger_lost"]]),
     ]
+
+
+@with_config(extra="allow")
+class OpenApiDocument(TypedDict):
+    """An OpenAPI document."""
+
+    openapi: Annotated[str, Field(examples=["3.1.0"])]
 
 
 class SystemRoutes:
@@ -92,7 +98,7 @@ class SystemRoutes:
         """Prometheus metrics."""
         return Response(self._metrics.render(), content_type=_METRICS)
 
-    @get("/openapi.json", scope=None, answer=JsonObject)
+    @get("/openapi.json", scope=None, answer=OpenApiDocument)
     def get_openapi(self, _call: Call) -> Response:
         """This description."""
         return Response(self._document, content_type=JSON)

@@ -98,6 +98,20 @@ def test_a_parameter_of_a_query_is_left_out_and_not_null(contract):
     assert {schema["type"] for schema in found} == {"string", "integer"}
 
 
+def test_a_body_is_required_unless_an_empty_object_will_do(contract):
+    """A request without a body is read as `{}`."""
+    whole = {"components": contract.document["components"]}
+    optional = set()
+    for name, operation in described(contract).items():
+        if "requestBody" in operation:
+            content = operation["requestBody"]["content"]
+            schema = next(iter(content.values()))["schema"]
+            empty = Draft202012Validator(schema | whole).is_valid({})
+            assert operation["requestBody"]["required"] is not empty, name
+            optional |= {name} if empty else set()
+    assert {"verify_identifier", "act_in_flow"} <= optional
+
+
 def test_general_problem_codes_follow_from_the_properties(contract):
     """A guarded route can refuse the token; only one with a body can refuse JSON."""
     listing, ending = (

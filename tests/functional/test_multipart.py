@@ -222,9 +222,10 @@ def test_one_key_matches_the_form_and_not_its_boundary(faces, person):
 
 def test_openapi_names_both_forms(service):
     """Exactly the three routes that take frames; parts and limits are those of each one's JSON."""
-    paths = service.http.get("/openapi.json").json["paths"]
+    document = service.http.get("/openapi.json").json
+    paths, forms = document["paths"], document["components"]["schemas"]
     both = {
-        path: found["content"]["multipart/form-data"]["schema"]
+        path: forms[found["content"]["multipart/form-data"]["schema"]["$ref"].split("/")[-1]]
         for path, item in paths.items()
         for operation in item.values()
         if len((found := operation.get("requestBody", {"content": {}}))["content"]) > 1

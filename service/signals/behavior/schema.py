@@ -13,7 +13,10 @@ _AGENT: Final = 512
 _Ms = Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False)]
 _Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 _Triple = tuple[_Number, _Number, _Number]
-_Key = tuple[_Ms, _Ms, Literal["char", "shift", "backspace", "enter"]]
+# Titles name the enumerations in generated clients.
+_KeyClass = Annotated[Literal["char", "shift", "backspace", "enter"], Field(title="KeyClass")]
+_PointerEvent = Annotated[Literal["move", "down", "up"], Field(title="PointerEvent")]
+_Key = tuple[_Ms, _Ms, _KeyClass]
 
 
 class Keystroke(BaseModel):
@@ -101,7 +104,7 @@ class Behavior(BaseModel):
     ) = None
     pointer: (
         Annotated[
-            list[tuple[_Ms, _Number, _Number, Literal["move", "down", "up"]]],
+            list[tuple[_Ms, _Number, _Number, _PointerEvent]],
             Field(max_length=500, description=_POINTER),
         ]
         | None

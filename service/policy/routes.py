@@ -9,11 +9,16 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.domain import figures
 from service.domain.errors import BadInput, Fault
-from service.domain.formats import JsonObject
 from service.policy.actions.documents import PLACES, Lives, loosening
 from service.policy.actions.subject_risk import SubjectRisks
 from service.policy.model import document, parser
-from service.policy.views import PolicySummary, PolicyView, RiskParameters, ValidatedPolicy
+from service.policy.views import (
+    PolicySchema,
+    PolicySummary,
+    PolicyView,
+    RiskParameters,
+    ValidatedPolicy,
+)
 from service.store.engine import Store, Tx
 from service.web import approvals
 from service.web.approvals import UseApproval
@@ -119,8 +124,8 @@ class PolicyRoutes:
         with self._database.transaction(read=True) as tx:
             return self._lives.show(tx, call.path["version"])
 
-    @get("/v1/policy-schema", scope="policy:read", answer=JsonObject)
-    def get_policy_schema(self, _call: Call) -> dict[str, object]:
+    @get("/v1/policy-schema", scope="policy:read", answer=PolicySchema)
+    def get_policy_schema(self, _call: Call) -> PolicySchema:
         """The JSON Schema of a policy document."""
         return document.schema()
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from service.domain.formats import FaultView, JsonObject, Timestamp
 
@@ -15,6 +15,12 @@ Version = Annotated[
     ),
 ]
 Status = Literal["draft", "validated", "shadow", "active", "retired"]
+PolicySchema = TypeAliasType(
+    "PolicySchema",
+    Annotated[
+        dict[str, object], Field(description="The JSON Schema (2020-12) of a policy document.")
+    ],
+)
 
 
 class PolicySummary(TypedDict):

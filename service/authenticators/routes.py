@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.authenticators.enrolling import Enrolling
 from service.authenticators.views import (
     AuthenticatorView,
+    CaptureChallenge,
     ConfirmedAuthenticator,
     EnrolledAuthenticator,
 )
@@ -100,6 +101,7 @@ class AuthenticatorRoutes:
         max_body=_MEDIA,
         frames=True,
         answer=ConfirmedAuthenticator,
+        members={"challenge": CaptureChallenge},
         problems=(
             "403 consent_required",
             "409 not_pending",

@@ -155,6 +155,7 @@ class FlowRoutes:
         max_body=_MEDIA,
         also=(RISK,),
         answer=FlowView,
+        members={"flow": FlowView},
         problems=("404 session_not_found", "429 too_many_flows", *_IN_FLOW),
     )
     def begin_flow(self, call: Call) -> FlowView:
@@ -192,6 +193,7 @@ class FlowRoutes:
         frames=True,
         also=(RISK,),
         answer=FlowView,
+        members={"flow": FlowView},
         problems=(
             "409 flow_ended",
             "409 flow_moved",

@@ -132,7 +132,8 @@ def _types(operations: Sequence[Operation]) -> Iterator[tuple[object, schemas.Mo
         yield form, "validation"
     answers: dict[object, None] = {problems.Problem: None, problems.OAuthProblem: None}
     for operation in operations:
-        answers |= dict.fromkeys((operation.answer, *operation.others.values()))
+        others = (*operation.others.values(), *operation.members.values())
+        answers |= dict.fromkeys((operation.answer, *others))
     for answer in answers:
         if answer is not None:
             yield answer, "serialization"
@@ -146,6 +147,9 @@ def document(operations: Sequence[Operation], issuer: str, version: str) -> dict
         for item in operations
         if item.body is not None and item.frames
     }
+    for item in operations:
+        members = {name: known[kind, "serialization"] for name, kind in item.members.items()}
+        definitions["Problem"]["properties"] |= members
     paths: dict[str, Any] = {}
     for operation in operations:
         entry = paths.setdefault(operation.path, {})

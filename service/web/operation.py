@@ -45,6 +45,7 @@ class Operation:
         others: The types of responses with another status than `status` that are no problem.
         problems: The problem codes that only this route answers, each as `"404 flow_not_found"`;
             those that follow from the other properties are in `service.web.codes`.
+        members: The types of members that only its problems have, by their names.
         oauth: Whether it authenticates clients itself, and answers errors as RFC 6749 says; then
             `problems` are codes of such errors.
         idempotent: Whether it takes `Idempotency-Key`.
@@ -77,6 +78,7 @@ class Operation:
     status: int = 200
     others: Mapping[int, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    members: Mapping[str, Any] = field(default_factory=dict)
     oauth: bool = False
     idempotent: bool = False
     secret: bool = False
@@ -111,6 +113,7 @@ class Properties(TypedDict, total=False):
     status: int
     others: Mapping[int, Any]
     problems: tuple[str, ...]
+    members: Mapping[str, Any]
     oauth: bool
     idempotent: bool
     secret: bool

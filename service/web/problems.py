@@ -45,6 +45,8 @@ _STATUS: Final[dict[type[LaminaError], int]] = {
 class Problem(TypedDict):
     """A problem document (RFC 9457); further members depend on its code."""
 
+    # `Operation.members` adds those whose types belong to a feature.
+
     type: Annotated[str, Field(examples=["urn:lamina:problem:flow_not_found"])]
     title: Annotated[str, Field(examples=["Not Found"])]
     status: Annotated[int, Field(examples=[404])]
@@ -64,9 +66,6 @@ class Problem(TypedDict):
     params: NotRequired[
         Annotated[JsonObject, Field(description="The parameters to ask an approval for.")]
     ]
-    flow: NotRequired[
-        Annotated[JsonObject, Field(description="The flow after a factor that did not verify.")]
-    ]
     code_used: NotRequired[
         Annotated[
             bool,
@@ -83,9 +82,6 @@ class Problem(TypedDict):
                 examples=[4],
             ),
         ]
-    ]
-    challenge: NotRequired[
-        Annotated[JsonObject, Field(description="The next challenge of a face to confirm.")]
     ]
     purpose: NotRequired[
         Annotated[

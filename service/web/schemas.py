@@ -48,19 +48,19 @@ def generated(
     components = definitions.get("$defs", {})
     for component in components.values():
         for name, member in component.get("properties", {}).items():
-            _name_enumerations(name, member)
+            _name_inner_types(name, member)
     schemas = {(kind, mode): found[number, mode] for number, (kind, mode) in enumerate(known)}
     return schemas, components
 
 
-def _name_enumerations(name: str, member: dict[str, Any]) -> None:
-    """Name an enumeration that may be null, and the values that are no identifiers.
+def _name_inner_types(name: str, member: dict[str, Any]) -> None:
+    """Name an inner type that may be null, and values that are no identifiers.
 
     Generated clients would call the type `…Type0`, and `enroll:totp` `ENROLLTOTP`.
     """
     choices = member.get("anyOf", [])
     for choice in choices:
-        if "enum" in choice:
+        if "enum" in choice or choice.get("type") == "object":
             choice.setdefault("title", name)
     for schema in (member, member.get("items", {}), *choices):
         values = schema.get("enum", ())

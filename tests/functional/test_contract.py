@@ -131,6 +131,14 @@ def test_general_problem_codes_follow_from_the_properties(contract):
     assert "404 subject_not_found" in listing - ending
 
 
+def test_a_problem_shows_the_types_of_features(contract):
+    """The flow after a refused factor, and the next challenge of a refused confirmation."""
+    known = contract.document["components"]["schemas"]
+    members = known["Problem"]["properties"]
+    assert members["flow"] == {"$ref": "#/components/schemas/FlowView"}
+    assert members["challenge"] == {"$ref": "#/components/schemas/CaptureChallenge"}
+
+
 def examples(schema):
     """Yield every schema with examples, at any depth."""
     if isinstance(schema, dict):

@@ -11,7 +11,7 @@ SMALL = {
     "max_drafts": 3,
     "max_idempotency_keys": 6,
     "max_assertions": 4,
-    "max_calls_per_minute": 400,
+    "max_calls_per_minute": 120,
     "max_totps": 2,
     "max_webhooks": 2,
     "max_flows_per_minute": 30,

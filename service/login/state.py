@@ -2,19 +2,69 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict
 from uuid import UUID
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from service.domain.assurance import Acr, Evidence
+from service.domain.assurance import Acr, Evidence, EvidenceJson
 from service.login.model import Flow, FlowKind, FlowRequest, FlowStatus
 from service.risk.model import Band, ClientContext, Reason
 
 _VERSION: Final = b"1"
 _OPENING: Final = b"{"
 _FLOW: Final = TypeAdapter(Flow)
+
+
+class FormerContext(TypedDict, total=False):
+    """The members of a client context."""
+
+    ip: str
+    user_agent: str
+    device_id: str
+    accept_language: str
+    asserted: bool
+
+
+class FormerFlow(TypedDict):
+    """The members of the form without a version."""
+
+    kind: str
+    client: str
+    subject: str
+    known: bool
+    bucket: str
+    lane: str
+    segment: str
+    requested: int
+    max_age: int | None
+    act: str
+    session: str | None
+    device: tuple[str, int] | None
+    surroundings: FormerContext
+    deferred: bool
+    segments: NotRequired[list[str]]
+    token: NotRequired[str | None]
+    began_at: str
+    active_at: str
+    status: str
+    attempts_left: int
+    evidence: list[EvidenceJson]
+    layers: list[list[str]]
+    required: int
+    band: int
+    reasons: list[tuple[str, str, float, str]]
+    challenges: Mapping[str, Mapping[str, object]]
+    samples: Mapping[str, str]
+    readings: NotRequired[Mapping[str, Mapping[str, float]]]
+    tried: list[tuple[str, bool]]
+    matches: NotRequired[list[Mapping[str, object]]]
+    told: bool
+    not_before: str | None
+    delayed: int
+    policy: str
+    held: bool
 
 
 def pack(flow: Flow) -> bytes:
@@ -45,7 +95,7 @@ def unpack(flow_id: UUID, revision: int, state: bytes) -> Flow:
     raise ValueError("the state of a flow has a form that this program does not know")
 
 
-def _former(flow_id: UUID, revision: int, value: Mapping[str, Any]) -> Flow:
+def _former(flow_id: UUID, revision: int, value: FormerFlow) -> Flow:
     """Return a flow of the form without a version.
 
     A flow lives 15 minutes: the version after this one need not read it.

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NamedTuple, Protocol, cast
 from uuid import UUID
 
 from sqlalchemy import (
     ForeignKey,
     Index,
     LargeBinary,
+    Select,
     String,
     and_,
     bindparam,
@@ -105,28 +106,65 @@ _SENT: Final = select(*lead(Recovery)).select_from(
 )
 
 
-def add(tx: Tx, values: Mapping[str, Any]) -> bool:
+class RecoveryRow(Protocol):
+    """The columns of a recovery by name."""
+
+    id: UUID
+    subject_id: UUID
+    approval_id: UUID
+    act: str
+    status: str
+    asked_by: str
+    approved_by: str | None
+    due_at: datetime | None
+    ends_at: datetime
+    address: bytes
+
+
+class SentCode(NamedTuple):
+    """The recovery that a code was sent for, and the digest of the code."""
+
+    number: UUID
+    digest: bytes | None
+
+
+def add(tx: Tx, values: Mapping[str, object]) -> bool:
     """Add a recovery; return False if the subject has an open one."""
     return insert_once(tx, model=Recovery, values=values)
 
 
-def under_way(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - a row of named columns, or None
+def under_way(tx: Tx, subject: UUID) -> RecoveryRow | None:
     """Return the open recovery of a subject."""
-    return next(iter(holding(tx, Recovery, _OPEN, {"b_subject": subject})), None)
+    return next(iter(_rows(tx, _OPEN, b_subject=subject)), None)
 
 
-def find(tx: Tx, number: UUID) -> Any:  # noqa: ANN401 - as above
+def find(tx: Tx, number: UUID) -> RecoveryRow | None:
     """Return a recovery."""
-    return next(iter(holding(tx, Recovery, _ONE, {"b_id": number})), None)
+    return next(iter(_rows(tx, _ONE, b_id=number)), None)
 
 
-def sent(tx: Tx, subject: UUID) -> Any:  # noqa: ANN401 - as above
+def read(tx: Tx, number: UUID) -> RecoveryRow:
+    """Return a recovery that this transaction changed; raises LookupError if there is none."""
+    row = find(tx, number)
+    if row is None:
+        raise LookupError("the recovery is not stored")
+    return row
+
+
+def sent(tx: Tx, subject: UUID) -> SentCode | None:
     """Return the recovery with a sent code of a subject; finding none takes the same time."""
     row = tx.execute(_SENT, {"b_subject": subject}).one()
-    return row if led_holds(tx, Recovery, row) and row.lead_id is not None else None
+    if not led_holds(tx, Recovery, row) or row.lead_id is None:
+        return None
+    return SentCode(row.lead_id, row.lead_digest)
 
 
-def move(tx: Tx, row: Any, state: RecoveryState, **values: object) -> bool:  # noqa: ANN401 - as above
+def _rows(tx: Tx, statement: Select[tuple[object, ...]], **values: UUID) -> Sequence[RecoveryRow]:
+    # A row has the columns of its statement, which mypy cannot see.
+    return cast("Sequence[RecoveryRow]", holding(tx, Recovery, statement, values))
+
+
+def move(tx: Tx, row: RecoveryRow, state: RecoveryState, **values: object) -> bool:
     """Change the state of a recovery; return False if another request did."""
     return change(tx, Recovery, row, status=state.value, **values)
 
@@ -149,9 +187,9 @@ def over(tx: Tx, now: datetime, after: UUID) -> Sequence[UUID]:
     return tx.execute(query.order_by(_TABLE.c.subject_id).limit(_PAGE)).scalars().all()
 
 
-def everybody(tx: Tx) -> Sequence[Any]:
+def everybody(tx: Tx) -> Sequence[RecoveryRow]:
     """Return all open recoveries."""
-    return holding(tx, Recovery, _ROWS.where(_TABLE.c.status.in_(OPEN)), {})
+    return _rows(tx, _ROWS.where(_TABLE.c.status.in_(OPEN)))
 
 
 def drop_old(tx: Tx, before: datetime) -> int:

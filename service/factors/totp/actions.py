@@ -44,7 +44,7 @@ _USUAL: Final = CodeForm()
 
 
 def _digits(typed: str) -> str:
-    # Any length that a generator may have: which one the person's has, no answer tells.
+    # The form of the code does not say which length the generator of the person has.
     for length in range(DIGITS, MOST_DIGITS + 1):
         if (code := read_digits(typed, length)) is not None:
             return code

@@ -67,13 +67,11 @@ class HelpDeskFactor(TypedFactor[HelpDeskInput, HelpDeskMaterial, None]):
 
     def load(self, tx: Tx, subject: UUID) -> HelpDeskMaterial:
         """Read the digest of the code sent to a subject; without one the work is the same."""
-        row = store.sent(tx, subject)
-        if row is None:
+        found = store.sent(tx, subject)
+        if found is None:
             return HelpDeskMaterial(None, _NONE, code_digester(tx, DECOY, subject))
-        number = row.lead_id
-        return HelpDeskMaterial(
-            number, row.lead_digest or _NONE, code_digester(tx, number, subject)
-        )
+        digested = code_digester(tx, found.number, subject)
+        return HelpDeskMaterial(found.number, found.digest or _NONE, digested)
 
     def verify(
         self,

@@ -8,7 +8,7 @@ before the request.
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from crypto import opaque
@@ -34,6 +34,7 @@ from service.domain.errors import (
 from service.domain.ids import new_id, parse_id
 from service.factors.help_desk import store
 from service.factors.help_desk.model import CODE_LIFE, KEPT, SENDING, RecoveryState, lifts
+from service.factors.help_desk.store import RecoveryRow
 from service.notifications.actions.outbox import Outbox
 from service.notifications.model import RECOVERY_CODE
 from service.operators.actions import Operators
@@ -109,7 +110,7 @@ class Recoveries:
         }
         if not store.add(tx, values):
             raise _pending()
-        self._note(tx, "subject.recovery_asked", store.find(tx, number), caller.actor)
+        self._note(tx, "subject.recovery_asked", store.read(tx, number), caller.actor)
         self._accounts.notify(tx, account.id, "subject.recovery_asked")
 
     def hold(self, tx: Tx, asked: RequestedAct) -> None:
@@ -135,7 +136,7 @@ class Recoveries:
         values = {"approved_by": caller.actor, "due_at": due, "ends_at": due + SENDING}
         if not store.move(tx, row, RecoveryState.WAITING, **values):
             raise _pending()
-        row, when = store.find(tx, row.id), rfc3339(due)
+        row, when = store.read(tx, row.id), rfc3339(due)
         self._note(tx, "subject.recovery_approved", row, _both(row), code_at=when)
         self._accounts.notify(tx, row.subject_id, "subject.recovery_approved", when=when)
         return {"recovery": {"act": row.act, "code_at": when}}
@@ -143,8 +144,9 @@ class Recoveries:
     def reject(self, tx: Tx, caller: Caller, asked: RequestedAct) -> bool:
         """Stop a recovery on an operator's request, before or after its approval."""
         row = store.under_way(tx, UUID(asked.target))
-        ours = row is not None and row.approval_id == asked.number
-        return ours and self._end(
+        if row is None or row.approval_id != asked.number:
+            return False
+        return self._end(
             tx, row, state=RecoveryState.STOPPED, reason="rejected", actor=caller.actor
         )
 
@@ -163,8 +165,8 @@ class Recoveries:
     def send_due(self, tx: Tx, now: datetime) -> int:
         """Send the due codes, some pages at once; return how many subjects were processed."""
 
-        def send(row: Any) -> None:  # noqa: ANN401 - a row of named columns
-            if row.status == RecoveryState.WAITING and row.due_at <= now:
+        def send(row: RecoveryRow) -> None:
+            if row.status == RecoveryState.WAITING and row.due_at and row.due_at <= now:
                 self._send(tx, row, now)
 
         return self._each(tx, lambda after: store.due(tx, now, after), send)
@@ -172,7 +174,7 @@ class Recoveries:
     def end_over(self, tx: Tx, now: datetime) -> int:
         """End expired recoveries, and delete a page of old ones; return how many were deleted."""
 
-        def end(row: Any) -> None:  # noqa: ANN401 - a row of named columns
+        def end(row: RecoveryRow) -> None:
             if row.ends_at <= now:
                 self._end(tx, row, state=RecoveryState.OVER, reason="over")
 
@@ -180,7 +182,7 @@ class Recoveries:
         return store.drop_old(tx, now - KEPT)
 
     def _each(
-        self, tx: Tx, page: Callable[[UUID], Sequence[UUID]], act: Callable[[Any], None]
+        self, tx: Tx, page: Callable[[UUID], Sequence[UUID]], act: Callable[[RecoveryRow], None]
     ) -> int:
         """Act on the open recovery of each subject of some pages, under the subject's lock.
 
@@ -221,12 +223,11 @@ class Recoveries:
 
     def finish(self, tx: Tx, number: UUID) -> str:
         """End all access of a subject after a complete recovery; return the act of its grant."""
-        row = store.find(tx, number)
+        row = store.read(tx, number)
         self._authenticators.recovered(tx, row.subject_id)
         self._note(tx, "subject.recovered", row)
         self._accounts.notify(tx, row.subject_id, "subject.recovered")
-        act: str = row.act
-        return act
+        return row.act
 
     def _recoverable(
         self, tx: Tx, caller: Caller, subject: UUID | None, act: str
@@ -281,7 +282,7 @@ class Recoveries:
             raise _pending()
         self._end(tx, row, state=RecoveryState.OVER, reason="void" if void else "over")
 
-    def _send(self, tx: Tx, row: Any, now: datetime) -> None:  # noqa: ANN401 - a row of named columns
+    def _send(self, tx: Tx, row: RecoveryRow, now: datetime) -> None:
         to, reason = self._sendable(tx, row, now)
         if reason:
             self._end(tx, row, state=RecoveryState.STOPPED, reason=reason)
@@ -298,7 +299,7 @@ class Recoveries:
             )
             self._note(tx, "subject.recovery_sent", row, _both(row))
 
-    def _sendable(self, tx: Tx, row: Any, now: datetime) -> tuple[str, str]:  # noqa: ANN401 - as above
+    def _sendable(self, tx: Tx, row: RecoveryRow, now: datetime) -> tuple[str, str]:
         """Return the address for the code, and a reason if the code must not be sent."""
         account, found = self._accounts.known(tx, row.subject_id), mailbox(tx, row.subject_id)
         checks = (
@@ -310,7 +311,7 @@ class Recoveries:
         failed = next((name for name, good in checks if not good), "")
         return found.address if found else "", failed
 
-    def _stand(self, tx: Tx, row: Any) -> bool:  # noqa: ANN401 - as above
+    def _stand(self, tx: Tx, row: RecoveryRow) -> bool:
         """Return whether both operators still hold the required scope."""
         scope = ACTS[RECOVER]
         return all(
@@ -318,13 +319,13 @@ class Recoveries:
             for who in (row.asked_by, row.approved_by)
         )
 
-    def _same(self, tx: Tx, row: Any, to: str) -> bool:  # noqa: ANN401 - as above
+    def _same(self, tx: Tx, row: RecoveryRow, to: str) -> bool:
         return opaque.equal(row.address, token_digest(tx, to, _ADDRESS, row.id.bytes))
 
     def _end(
         self,
         tx: Tx,
-        row: Any,  # noqa: ANN401 - as above
+        row: RecoveryRow,
         *,
         state: RecoveryState,
         reason: str,
@@ -336,7 +337,9 @@ class Recoveries:
         self._accounts.notify(tx, row.subject_id, "subject.recovery_stopped")
         return True
 
-    def _note(self, tx: Tx, kind: str, row: Any, actor: str | None = None, **data: str) -> None:  # noqa: ANN401 - as above
+    def _note(
+        self, tx: Tx, kind: str, row: RecoveryRow, actor: str | None = None, **data: str
+    ) -> None:
         self._audit.append(
             tx,
             kind,
@@ -355,7 +358,7 @@ def code_digester(tx: Tx, number: UUID, subject: UUID) -> Callable[[str], bytes]
     return digester(tx, _CODE, number.bytes + subject.bytes)
 
 
-def _both(row: Any) -> str:  # noqa: ANN401 - as above
+def _both(row: RecoveryRow) -> str:
     """Return the operators of a recovery, as the log names them."""
     return "+".join(who for who in (row.asked_by, row.approved_by) if who)
 

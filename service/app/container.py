@@ -260,10 +260,10 @@ def open_container(  # noqa: PLR0915 - the composition, in one place
         whole=(operators.roles.erase, sessions.erase, devices.delete_for, accounts.mark_erased),
         end_sessions=sessions.end_everything,
         restored=(
-            devices.forget_everybody,
+            devices.forget_all,
             authenticators.grants.drop_every,
             partial(operators.close_approvals, actor="ledger"),
-            recoveries.stop_everybodys,
+            recoveries.stop_all,
         ),
     )
     shredding, memory = (

@@ -62,7 +62,7 @@ def ends_of(of: Ending) -> Sequence[Task]:
     """Return the tasks that delete expired data."""
 
     def sessions(tx: Tx, now: datetime) -> int:
-        return of.sessions.drop_ended(tx, now, of.tokens.let_go)
+        return of.sessions.drop_ended(tx, now, of.tokens.delete_of_sessions)
 
     table = (
         ("answers.drop", _MINUTE, of.answers.drop_expired),

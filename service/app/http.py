@@ -141,7 +141,13 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
     api.mount(BehaviorRoutes(container.measuring))
     tokens, login = container.tokens, container.login
     api.mount(SessionRoutes(container.store, accounts, container.sessions, tokens.named_session))
-    flows = FlowRoutes(login, container.factors, container.clock, pace.flow, tokens.named_session)
+    flows = FlowRoutes(
+        login,
+        factors=container.factors,
+        clock=container.clock,
+        pace=pace.flow,
+        named=tokens.named_session,
+    )
     api.mount(flows)
 
 

@@ -9,7 +9,7 @@ from service.store.engine import Tx
 class Access(Protocol):
     """The access that depends on authenticators."""
 
-    def stands(self, tx: Tx, session: UUID) -> bool:
+    def is_active(self, tx: Tx, session: UUID) -> bool:
         """Return whether a session, or its successor, is active."""
 
     def security_changed(self, tx: Tx, subject: UUID, acting: UUID | None) -> None:

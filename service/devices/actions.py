@@ -80,7 +80,7 @@ class Devices:
         """Delete the devices of a subject, optionally except one, after a security change."""
         return store.drop(tx, subject, but)
 
-    def forget_everybody(self, tx: Tx) -> int:
+    def forget_all(self, tx: Tx) -> int:
         """Delete all devices after a restore, which may have revived deleted ones."""
         return store.drop_all(tx)
 

@@ -31,7 +31,9 @@ class Completing:
 
     def require_session(self, tx: Tx, terms: FlowRequest) -> None:
         """Check that the session in which a flow was begun is active; raises NotFound."""
-        if terms.session and not self._dependencies.tokens.stands(tx, terms.session, terms.token):
+        if terms.session and not self._dependencies.tokens.is_active(
+            tx, terms.session, terms.token
+        ):
             raise no_session()
 
     def conclude(self, tx: Tx, flow: Flow, *, first_party: bool) -> FlowOutcome:

@@ -78,7 +78,7 @@ class FlowDecisions:
         # A recovery's code is not an authenticator: its use ends the flow.
         codes = {item.authenticator for item in flow.evidence if item.factor == HELP_DESK}
         found = worth(flow.evidence, dependencies.clock.now(), {*active, *codes}).evidence
-        if terms.session and not dependencies.tokens.stands(tx, terms.session, terms.token):
+        if terms.session and not dependencies.tokens.is_active(tx, terms.session, terms.token):
             found = tuple(item for item in found if item.flow == str(flow.id))
         return replace(flow, evidence=found), active
 

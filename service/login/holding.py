@@ -13,7 +13,7 @@ from service.store.engine import Tx
 _NO_SUBJECT: Final = UUID(int=0)
 
 
-def held(tx: Tx, accounts: Accounts, flow: Flow) -> Flow:
+def locked(tx: Tx, accounts: Accounts, flow: Flow) -> Flow:
     """Lock the subject of a flow; one erased meanwhile becomes unknown.
 
     The decoy is not locked, because all flows of unknown subjects would wait for each other. The

@@ -134,6 +134,7 @@ class FlowRoutes:
     def __init__(
         self,
         login: Login,
+        *,
         factors: Mapping[str, AnyFactor],
         clock: Clock,
         pace: Callable[[UUID, str], None],

@@ -170,7 +170,7 @@ class Sessions:
         found = worth(evidence_of(row.evidence), now, self._dependencies.active(tx, row.subject_id))
         return _value(row, found.evidence, found.level)
 
-    def stands(self, tx: Tx, session: UUID) -> bool:
+    def is_active(self, tx: Tx, session: UUID) -> bool:
         """Return whether a session, or its successor, is active."""
         return self._heir(tx, session) is not None
 
@@ -275,18 +275,18 @@ class Sessions:
         }
 
     def drop_ended(
-        self, tx: Tx, now: datetime, let_go: Callable[[Tx, Sequence[UUID]], object]
+        self, tx: Tx, now: datetime, delete_of: Callable[[Tx, Sequence[UUID]], object]
     ) -> int:
         """Delete a page of sessions that ended a day ago; return how many.
 
         Args:
             tx: A transaction.
             now: The current time.
-            let_go: Deletes the codes and tokens issued for the sessions.
+            delete_of: Deletes the codes and tokens issued for the sessions.
         """
         over = store.ended(tx, now - timedelta(days=1))
         if over:
-            let_go(tx, over)
+            delete_of(tx, over)
             store.drop(tx, over)
         return len(over)
 

@@ -151,7 +151,7 @@ def drop_expired(tx: Tx, now: datetime) -> int:
     return sum(drop_page(tx, table, table.c.expires_at <= now) for table in tables)
 
 
-def let_go(tx: Tx, sessions: Sequence[UUID]) -> None:
+def delete_of_sessions(tx: Tx, sessions: Sequence[UUID]) -> None:
     """Delete the codes and refresh tokens of sessions."""
     for model in (CompletionCode, RefreshToken):
         delete_rows(tx, model, model.session_id.in_(sessions))

@@ -374,7 +374,7 @@ def test_a_restored_backup_revives_no_code(desk):
     """Every recovery under way ends with the restore."""
     code = desk.sent()
     with desk.service.container.store.transaction() as tx:
-        assert desk.service.container.recoveries.stop_everybodys(tx) == 1
+        assert desk.service.container.recoveries.stop_all(tx) == 1
     assert desk.use(code).status_code == 422
 
 

@@ -98,7 +98,7 @@ class Grants:
         """Return whether the session or recovery that earned a grant is still valid."""
         if session is None:
             return account.may_sign_in
-        return self._access is not None and self._access.stands(tx, session)
+        return self._access is not None and self._access.is_active(tx, session)
 
     def _registering(self, caller: Caller, account: Account, now: datetime) -> bool:
         fresh = in_force(account.created_at + _REGISTRATION, now, _REGISTRATION)

@@ -187,7 +187,7 @@ def over(tx: Tx, now: datetime, after: UUID) -> Sequence[UUID]:
     return tx.execute(query.order_by(_TABLE.c.subject_id).limit(_PAGE)).scalars().all()
 
 
-def everybody(tx: Tx) -> Sequence[RecoveryRow]:
+def all_open(tx: Tx) -> Sequence[RecoveryRow]:
     """Return all open recoveries."""
     return _rows(tx, _ROWS.where(_TABLE.c.status.in_(OPEN)))
 

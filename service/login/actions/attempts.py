@@ -21,7 +21,7 @@ from service.login import model, store
 from service.login.completing import Completing
 from service.login.decisions import TYPED, FlowDecisions
 from service.login.dependencies import LoginDependencies
-from service.login.holding import held
+from service.login.holding import locked
 from service.login.model import Flow, FlowOutcome
 from service.login.noting import note
 from service.signals.behavior.schema import Behavior
@@ -173,7 +173,7 @@ class Attempts:
     def _unread(self, attempt: Attempt, refused: BadInput | Unavailable, tx: Tx) -> FlowOutcome:
         away, flow = (
             isinstance(refused, Unavailable),
-            held(tx, self._dependencies.accounts, attempt.flow),
+            locked(tx, self._dependencies.accounts, attempt.flow),
         )
         self._release(tx, attempt)
         flow = model.release(flow) if away else model.fail(flow, self._dependencies.clock.now())
@@ -188,7 +188,7 @@ class Attempts:
         failure: VerificationFailed | None,
         tx: Tx,
     ) -> FlowOutcome:
-        attempt = replace(attempt, flow=held(tx, self._dependencies.accounts, attempt.flow))
+        attempt = replace(attempt, flow=locked(tx, self._dependencies.accounts, attempt.flow))
         return self._settle(tx, attempt, match, failure)
 
     def _settle(

@@ -24,7 +24,7 @@ from service.login.actions.attempts import Attempts, Submitted
 from service.login.completing import Completing, no_session
 from service.login.decisions import FlowDecisions
 from service.login.dependencies import LoginDependencies
-from service.login.holding import held, no_flow
+from service.login.holding import locked, no_flow
 from service.login.model import Begin, Flow, FlowKind, FlowOutcome, FlowRequest, FlowStatus
 from service.login.noting import note
 from service.sessions.actions import SessionValue
@@ -106,10 +106,10 @@ class Login:
             if name not in flow.actions:
                 raise _not_legal(flow)
             if name == model.BACK:
-                return self._back(tx, held(tx, dependencies.accounts, flow), submitted.values)
+                return self._back(tx, locked(tx, dependencies.accounts, flow), submitted.values)
             factor = dependencies.factors[name]
             # Lock the subject before the counter (ADR 6); for a slow check, after the check.
-            flow = flow if factor.slow else held(tx, dependencies.accounts, flow)
+            flow = flow if factor.slow else locked(tx, dependencies.accounts, flow)
             attempt = self._attempts.reserve(tx, flow, factor, submitted)
             material = factor.load(tx, flow.terms.subject)
             if not factor.slow:

@@ -148,7 +148,7 @@ class Tokens:
             return None
         return found[0].subject
 
-    def stands(self, tx: Tx, session: UUID, token: UUID | None) -> bool:
+    def is_active(self, tx: Tx, session: UUID, token: UUID | None) -> bool:
         """Return whether a session is active and the access token that proved it not revoked."""
         if token is not None and store.revoked(tx, token):
             return False
@@ -230,9 +230,9 @@ class Tokens:
         """Delete a page of expired rows; return how many."""
         return store.drop_expired(tx, now)
 
-    def let_go(self, tx: Tx, sessions: Sequence[UUID]) -> None:
+    def delete_of_sessions(self, tx: Tx, sessions: Sequence[UUID]) -> None:
         """Delete the codes and refresh tokens issued for deleted sessions."""
-        store.let_go(tx, sessions)
+        store.delete_of_sessions(tx, sessions)
 
     def token(self, credentials: Credentials, form: Mapping[str, str]) -> TokenView:
         """Return the response to a request at the token endpoint; raises OAuthError."""

@@ -155,9 +155,9 @@ class Recoveries:
         row = store.under_way(tx, subject)
         return row is not None and self._end(tx, row, state=RecoveryState.STOPPED, reason=reason)
 
-    def stop_everybodys(self, tx: Tx) -> int:
+    def stop_all(self, tx: Tx) -> int:
         """Stop all recoveries: the database was restored and may revive a used code."""
-        rows = store.everybody(tx)
+        rows = store.all_open(tx)
         return sum(
             self._end(tx, row, state=RecoveryState.STOPPED, reason="restored") for row in rows
         )

@@ -30,7 +30,10 @@ _GUARDED: Final = (
     "401 token_missing",
     "403 insufficient_user_authentication",
     "429 too_many_calls",
+    "503 policy_unavailable",
 )
+"""Answers of operations for clients and operators: the policy says how long a session lasts."""
+_OAUTH: Final = (*DATABASE, "503 policy_unavailable", "503 signing_unavailable")
 _BODY: Final = ("400 malformed_json", "400 not_json")
 _IDEMPOTENT: Final = (
     "409 request_in_flight",
@@ -68,7 +71,7 @@ def _all(operation: Operation) -> Iterator[str]:
         yield from _BODY
     if operation.idempotent:
         yield from _IDEMPOTENT
-    yield from DATABASE if operation.oauth else operation.problems
+    yield from _OAUTH if operation.oauth else operation.problems
 
 
 def _of_path(operation: Operation) -> Iterator[str]:

@@ -63,7 +63,7 @@ class BehaviorRoutes:
         headers=("Grant",),
         classes=("behavior",),
         answer=ImportView,
-        problems=(*_GRANT, "403 aal2_required", "409 no_password"),
+        problems=(*_GRANT, "403 aal2_required", "409 no_password", "409 profile_not_empty"),
     )
     def import_behavior_samples(self, call: Call) -> ImportView:
         """Teach a profile samples from elsewhere."""

@@ -30,7 +30,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         FileRoot.init(tmp_path / "keys", KEY_CLASSES)
-        environment = {
+        self.environment = {
             "LAMINA_MODE": "development",
             "LAMINA_DATABASE_URL": f"sqlite:///{tmp_path / 'lamina.db'}",
             "LAMINA_ROOT_KEY": f"file:{tmp_path / 'keys'}",
@@ -39,7 +39,7 @@ class Server:
             "LAMINA_BIND": f"127.0.0.1:{self.port}",
             "LAMINA_ISSUER": f"http://localhost:{self.port}",
         } | settings
-        self.process = spawn(environment, "serve", *arguments)
+        self.process = spawn(self.environment, "serve", *arguments)
         self.wait()
 
     def get(self, path="/healthz"):

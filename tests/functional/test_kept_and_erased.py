@@ -74,10 +74,10 @@ def test_an_answer_that_is_kept_after_the_erasure_is_kept_empty(service, monkeyp
     answers, erasure = service.container.answers, service.container.erasure
     finish = type(answers).finish
 
-    def late(self, caller, operation, key, answer, secret):
+    def late(self, caller, operation, key, *, answer, secret):
         service.clock.advance(seconds=1)
         erasure.erase(answer.about.subject, "test", part)
-        finish(self, caller, operation, key, answer, secret)
+        finish(self, caller, operation, key, answer=answer, secret=secret)
 
     monkeypatch.setattr(type(answers), "finish", late)
     assert register(service).status_code == 201

@@ -14,12 +14,6 @@ from werkzeug.exceptions import HTTPException
 PROBLEM = "application/problem+json"
 UNFINISHED = frozenset(
     {
-        "get_keys",
-        "generate_keys",
-        "promote_keys",
-        "retire_keys",
-        "destroy_key",
-        "export_keys",
         "rewrap_keys",
         "reencrypt_fields",
         "reindex_digests",

@@ -1,7 +1,8 @@
 """`lamina keys`: create, list, rotate, retire, verify and destroy keys."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import click
 
@@ -16,7 +17,7 @@ from service.cli.base import (
     subject_of,
 )
 from service.cli.choices import SUBJECT_CLASSES, TIERS
-from service.cli.long import UNPROVEN, long_options, refusals, run_long
+from service.cli.long import UNPROVEN, LongOptions, long_options, refusals, run_long
 from service.cli.rotating import rotate
 from service.domain.errors import SetupError
 
@@ -77,13 +78,13 @@ def status(*, as_json: bool) -> None:
         open_points = container.key_admin.findings(tx)
     held = sorted({row["class"] for row in found["keks"] if row["held"]})
     missing = sorted(set(container.settings.key_classes) - set(held))
-    found |= {"held": held, "missing": missing, "findings": open_points}
+    shown = {**found, "held": held, "missing": missing, "findings": open_points}
     alive = sum(item["alive"] for item in found["instances"])
     text = f"{counted(len(held), 'key class', 'key classes')} held, {len(missing)} missing; "
     text += counted(alive, "instance serves", "instances serve")
     if open_points:
         text += f"; {len(open_points)} findings; see: lamina keys doctor"
-    show(found, as_json=as_json, text=text)
+    show(shown, as_json=as_json, text=text)
     if missing:
         raise SetupError("keys_missing", f"this process lacks keys of class {', '.join(missing)}")
 
@@ -160,7 +161,7 @@ def retire(tier: str, key_class: str | None, *, as_json: bool) -> None:
 @class_option
 @long_options
 @refusals
-def rewrap(tier: str, key_class: str | None, **how: Any) -> None:  # noqa: ANN401 - the common options
+def rewrap(tier: str, key_class: str | None, **how: Unpack[LongOptions]) -> None:
     """Rewrap KEKs under the newest root, or data keys under the newest KEK; no field changes.
 
     Example: lamina keys rewrap --tier kek --class contact --max-rate 5000
@@ -172,7 +173,7 @@ def rewrap(tier: str, key_class: str | None, **how: Any) -> None:  # noqa: ANN40
 @class_option
 @long_options
 @refusals
-def reencrypt(key_class: str | None, **how: Any) -> None:  # noqa: ANN401 - the common options
+def reencrypt(key_class: str | None, **how: Unpack[LongOptions]) -> None:
     """Give every owner a new data key and re-encrypt every field.
 
     Example: lamina keys reencrypt --class contact --dry-run
@@ -183,7 +184,7 @@ def reencrypt(key_class: str | None, **how: Any) -> None:  # noqa: ANN401 - the 
 @keys.command()
 @long_options
 @refusals
-def reindex(**how: Any) -> None:  # noqa: ANN401 - the common options
+def reindex(**how: Unpack[LongOptions]) -> None:
     """Write digests under the newest blind-index key, and delete those of dropped keys.
 
     Example: lamina keys reindex
@@ -194,7 +195,7 @@ def reindex(**how: Any) -> None:  # noqa: ANN401 - the common options
 @keys.command()
 @long_options
 @refusals
-def verify(**how: Any) -> None:  # noqa: ANN401 - the common options
+def verify(**how: Unpack[LongOptions]) -> None:
     """Open every sealed value and print a signed report; exit code 4 if one cannot be opened.
 
     Example: lamina keys verify --json
@@ -227,7 +228,7 @@ def destroy(
         container.operators.break_glass.alarm(tx, "keys destroy")
         if tier == "root":
             gone = container.key_admin.destroy_root(tx, key_class, version, BREAK_GLASS)
-            done: dict[str, Any] = {"destroyed": gone}
+            done: Mapping[str, object] = {"destroyed": gone}
         else:
             done = container.key_admin.destroy(
                 tx, key_class=key_class, version=version, days=grace_days, actor=BREAK_GLASS

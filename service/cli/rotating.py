@@ -6,7 +6,7 @@ classes or none. So a command that was interrupted is simply run again.
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
@@ -17,8 +17,11 @@ from service.domain.errors import Conflict, SetupError
 
 if TYPE_CHECKING:
     from service.app import Container
+    from service.jobs.views import JobView
+    from service.keys.views import KekView
     from service.store.engine import Tx
 
+T = TypeVar("T")
 _WAITS: Final = frozenset({"key_not_everywhere", "key_not_settled", "job_running"})
 _PAUSE: Final = 5.0
 
@@ -64,7 +67,7 @@ class _Rotation:
     """One run of the command."""
 
     def __init__(self, container: "Container", key_class: str | None, *, wait: bool) -> None:
-        self.steps: list[dict[str, Any]] = []
+        self.steps: list[dict[str, object]] = []
         self._container = container
         self._class = key_class
         self._wait = wait
@@ -141,7 +144,7 @@ class _Rotation:
             self._act("generate", "root", name)
         self._job("rewrap", "root")
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _rows(self) -> "list[KekView]":
         with self._container.store.transaction() as tx:
             self._container.key_store.refresh(tx)
             rows = self._container.key_store.status(tx)
@@ -185,28 +188,31 @@ class _Rotation:
             kind, tier, self._class if kind != "reindex" else None
         )
 
-        def once() -> dict[str, Any]:
+        def once() -> "JobView":
             with self._container.store.transaction() as tx:
                 # So that a key promoted just now is used from the first page on.
                 self._container.key_store.refresh(tx)
                 number = jobs.plan(tx, kind, params, BREAK_GLASS)
                 self._container.operators.break_glass.alarm(tx, f"keys {kind}")
             # If another job of this kind runs, wait for it and do not queue this one twice.
-            view: dict[str, Any] = self._patiently(lambda: jobs.run(number))
+            view = self._patiently(lambda: jobs.run(number))
             if (code := view["report"].get("error")) in _WAITS:
-                raise Conflict(code, view["report"]["detail"])
+                raise Conflict(str(code), str(view["report"]["detail"]))
             return view
 
         view = self._patiently(once)
         self._tell(kind, {"rows": view["done"]}, counted(view["done"], "row"))
         if view["status"] != "done":
-            left = view["report"].get("detail") or counted(view["report"]["failed"], "row")
+            failed = view["report"].get("failed")
+            left = view["report"].get("detail") or counted(
+                failed if isinstance(failed, int) else 0, "row"
+            )
             click.echo(
                 f"lamina: {kind} is {view['status']}: {left}; see: lamina keys {kind}", err=True
             )
             raise SystemExit(PARTIAL)
 
-    def _patiently(self, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
+    def _patiently(self, act: Callable[[], T]) -> T:
         reported = ""
         while True:
             try:
@@ -221,6 +227,6 @@ class _Rotation:
             reported = code
             time.sleep(pause)
 
-    def _tell(self, step: str, what: dict[str, Any], text: str) -> None:
+    def _tell(self, step: str, what: dict[str, object], text: str) -> None:
         self.steps.append({"step": step} | what)
         click.echo(f"{step}: {text}", err=True)

@@ -4,13 +4,15 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from service.accounts.actions.blind_indexes import Indexing
 from service.domain.clock import Clock, rfc3339
 from service.domain.errors import BadInput, Conflict, Fault
+from service.domain.formats import JsonObject
 from service.jobs.actions.long import LongJobs
 from service.jobs.actions.work import JobStep, Plan, Work
+from service.key_admin.views import FindingView, KeyOverview
 from service.keys.actions import KeyStore, SigningKeys
 from service.keys.actions.instances import Instances
 from service.keys.actions.keystore import INDEX_CLASS
@@ -19,6 +21,7 @@ from service.keys.actions.record_signing import RecordKeys
 from service.keys.actions.recovery import KeyRecovery
 from service.keys.actions.rotation import Moving, RotationPage
 from service.keys.actions.verification import Proof, Proving
+from service.keys.views import DestructionView
 from service.store.engine import Store, Tx
 
 TIERS: Final = ("root", "kek", "data", "index", "signing")
@@ -134,7 +137,7 @@ class KeyAdmin:
 
     def destroy(
         self, tx: Tx, *, key_class: str, version: int, days: int, actor: str
-    ) -> dict[str, Any]:
+    ) -> DestructionView:
         """Schedule a retired KEK for destruction; return when all copies are gone."""
         self._of(key_class)
         self._sure(tx)
@@ -142,9 +145,9 @@ class KeyAdmin:
             tx, key_class=key_class, version=version, grace=timedelta(days=days), actor=actor
         ).to_json()
 
-    def export(self, tx: Tx, recipient: str, days: int, actor: str) -> dict[str, Any]:
+    def export(self, tx: Tx, recipient: str, days: int, actor: str) -> JsonObject:
         """Return a recovery export for a recipient; raises KeyFileError if it is malformed."""
-        content: dict[str, Any] = json.loads(self._room.recovery.export(tx, recipient, days, actor))
+        content: JsonObject = json.loads(self._room.recovery.export(tx, recipient, days, actor))
         return content
 
     def destroy_root(self, tx: Tx, key_class: str, version: int, actor: str) -> str:
@@ -153,18 +156,18 @@ class KeyAdmin:
         self._room.lifecycle.destroy_root(tx, key_class, version, actor)
         return f"root {key_class} {version}"
 
-    def params(self, kind: str, tier: str | None, key_class: str | None) -> dict[str, Any]:
+    def params(self, kind: str, tier: str | None, key_class: str | None) -> dict[str, str]:
         """Validate and return the parameters of a long-running job; raises BadInput."""
         if key_class is not None:
             self._of(key_class)
         if kind == "rewrap" and tier not in {"root", "kek"}:
             raise _no_tier("root kek")
-        found = {"tier": tier} if kind == "rewrap" else {}
+        found = {"tier": tier} if tier is not None and kind == "rewrap" else {}
         if kind in {"rewrap", "reencrypt"} and key_class:
             found["class"] = key_class
         return found
 
-    def overview(self, tx: Tx) -> dict[str, Any]:
+    def overview(self, tx: Tx) -> KeyOverview:
         """Return all keys, the instances, and their states."""
         room, now = self._room, self._room.clock.now()
         return {
@@ -187,7 +190,7 @@ class KeyAdmin:
             ],
         }
 
-    def findings(self, tx: Tx) -> list[dict[str, str]]:
+    def findings(self, tx: Tx) -> list[FindingView]:
         """Return problems and unfinished steps of keys, each with the command that resolves it."""
         return list(_Doctor(self._room).findings(tx))
 
@@ -214,7 +217,7 @@ class _Works:
     def __init__(self, room: KeyAdminDependencies) -> None:
         self._room = room
 
-    def rewrap(self, params: Mapping[str, Any]) -> Work:
+    def rewrap(self, params: Mapping[str, object]) -> Work:
         classes = self._classes(params)
         if params["tier"] == "root":
             return Work(lambda: len(classes), lambda: self._roots(classes))
@@ -226,7 +229,7 @@ class _Works:
 
         return Work(total, lambda: _steps(moving.rewrap_pages(name) for name in classes))
 
-    def reencrypt(self, params: Mapping[str, Any]) -> Work:
+    def reencrypt(self, params: Mapping[str, object]) -> Work:
         classes = [name for name in self._classes(params) if name != INDEX_CLASS]
         moving, key_store = self._room.moving, self._room.key_store
 
@@ -237,20 +240,20 @@ class _Works:
                     for name in classes
                 )
 
-        def prepare(tx: Tx) -> Mapping[str, Any]:
+        def prepare(tx: Tx) -> Mapping[str, object]:
             # Chosen once, by the process that holds the lock: a helper that comes late would
             # otherwise find everything done and begin another generation.
             return {"generations": {name: moving.start_generation(tx, name) for name in classes}}
 
         def pages() -> Iterator[Iterable[RotationPage]]:
-            for name, generation in params["generations"].items():
+            for name, generation in _generations(params).items():
                 yield moving.reencrypt_pages(name, generation)
                 with self._room.database.transaction() as tx:
                     moving.finish_generation(tx, name)
 
         return Work(total, lambda: _steps(pages()), prepare=prepare)
 
-    def reindex(self, _params: Mapping[str, Any]) -> Work:
+    def reindex(self, _params: Mapping[str, object]) -> Work:
         indexing, key_store = self._room.indexing, self._room.key_store
 
         def total() -> int:
@@ -268,7 +271,7 @@ class _Works:
 
         return Work(total, lambda: _steps(pages()))
 
-    def verify(self, _params: Mapping[str, Any]) -> Work:
+    def verify(self, _params: Mapping[str, object]) -> Work:
         proving, last = self._room.proving, Proof()
 
         def steps() -> Iterator[JobStep]:
@@ -280,7 +283,7 @@ class _Works:
             # Values that were not opened are unproven, so the job does not end as done.
             yield JobStep(0, tuple(last.unproven()))
 
-        def finish() -> Mapping[str, Any]:
+        def finish() -> Mapping[str, object]:
             room, counts = self._room, last.to_json()
             with room.database.transaction() as tx:
                 claims = {"sub": "lamina:keys", "report": {**counts, "bad": len(counts["bad"])}}
@@ -294,9 +297,16 @@ class _Works:
                 page = self._room.moving.rewrap_roots(tx, name)
             yield JobStep(page.moved, tuple(page.bad))
 
-    def _classes(self, params: Mapping[str, Any]) -> list[str]:
+    def _classes(self, params: Mapping[str, object]) -> list[str]:
         chosen = params.get("class")
-        return [chosen] if chosen else sorted(self._room.key_store.classes())
+        return [str(chosen)] if chosen else sorted(self._room.key_store.classes())
+
+
+def _generations(params: Mapping[str, object]) -> Mapping[str, int]:
+    chosen = params["generations"]
+    if not isinstance(chosen, Mapping):
+        raise TypeError("the generations of a job are an object")
+    return chosen
 
 
 def _steps(series: Iterable[Iterable[RotationPage]]) -> Iterator[JobStep]:
@@ -311,8 +321,8 @@ class _Doctor:
     def __init__(self, room: KeyAdminDependencies) -> None:
         self._room = room
 
-    def findings(self, tx: Tx) -> Iterator[dict[str, str]]:
-        checks: tuple[Callable[[Tx], Iterator[dict[str, str]]], ...] = (
+    def findings(self, tx: Tx) -> Iterator[FindingView]:
+        checks: tuple[Callable[[Tx], Iterator[FindingView]], ...] = (
             self._keks,
             self._roots,
             self._data,
@@ -322,7 +332,7 @@ class _Doctor:
         for check in checks:
             yield from check(tx)
 
-    def _keks(self, tx: Tx) -> Iterator[dict[str, str]]:
+    def _keks(self, tx: Tx) -> Iterator[FindingView]:
         for row in self._room.key_store.status(tx):
             name, held = f"kek {row['class']} {row['version']}", row["held"]
             if not held and row["class"] in self._room.key_store.classes():
@@ -336,7 +346,7 @@ class _Doctor:
                 command = f"lamina keys rewrap {options}, then lamina keys retire {options}"
                 yield _finding(name, "was replaced and is not retired", command)
 
-    def _roots(self, tx: Tx) -> Iterator[dict[str, str]]:
+    def _roots(self, tx: Tx) -> Iterator[FindingView]:
         newest = self._room.key_store.roots_held()
         for row in self._room.key_store.status(tx):
             if row["held"] and row["root_version"] < newest.get(row["class"], 0):
@@ -344,7 +354,7 @@ class _Doctor:
                 name = f"kek {row['class']} {row['version']}"
                 yield _finding(name, f"is under the old root {row['root_version']}", command)
 
-    def _data(self, tx: Tx) -> Iterator[dict[str, str]]:
+    def _data(self, tx: Tx) -> Iterator[FindingView]:
         for name in sorted(self._room.key_store.classes() - {INDEX_CLASS}):
             generation = self._room.key_store.generation(name)
             left = self._room.moving.left_to_reencrypt(tx, name, generation)
@@ -352,7 +362,7 @@ class _Doctor:
                 command = f"lamina keys reencrypt --class {name}"
                 yield _finding(f"{left} rows of {name}", "are under old data keys", command)
 
-    def _index(self, tx: Tx) -> Iterator[dict[str, str]]:
+    def _index(self, tx: Tx) -> Iterator[FindingView]:
         states = self._room.key_store.index_states()
         if len(states) > 1:
             newest = max(states)
@@ -360,7 +370,7 @@ class _Doctor:
             command = "lamina keys reindex" if left else "lamina keys promote --tier index"
             yield _finding(f"index {newest}", f"is {states[newest]}, {left} missing", command)
 
-    def _signing(self, _tx: Tx) -> Iterator[dict[str, str]]:
+    def _signing(self, _tx: Tx) -> Iterator[FindingView]:
         for kid, status in self._room.signing.states().items():
             if status == "pending":
                 command = "lamina keys promote --tier signing"
@@ -370,7 +380,7 @@ class _Doctor:
                 yield _finding(f"signing key {kid}", "verifies only", command)
 
 
-def _finding(what: str, state: str, mend: str) -> dict[str, str]:
+def _finding(what: str, state: str, mend: str) -> FindingView:
     return {"what": what, "state": state, "mend": mend}
 
 

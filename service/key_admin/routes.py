@@ -1,7 +1,7 @@
 """HTTP routes of the key lifecycle; long-running jobs answer 202 and run in the background."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,14 +12,19 @@ from service.domain import figures
 from service.domain.errors import BadInput, Fault
 from service.jobs.actions.long import no_job
 from service.key_admin.actions import KeyAdmin
+from service.key_admin.views import KeyExportView, KeyStepView, KeysView
+from service.keys.views import DestructionView
 from service.store.engine import Store, Tx
+from service.web import approvals
 from service.web.approvals import UseApproval
 from service.web.call import Call, Reply, accepted
 from service.web.operation import get, post
 
-Step = Callable[[Tx, str, str | None, str], object]
+Step = Callable[[Tx, str, str | None, str], list[str]]
 Name = Annotated[str, Field(min_length=1, max_length=32)]
 _SCOPE = "keys:admin"
+_TIMED = ("409 clocks_disagree", "409 key_not_settled")
+"""How a step is refused that must not follow too soon."""
 
 
 class KeySelection(BaseModel):
@@ -74,50 +79,90 @@ class KeyRoutes:
         self._key_admin = key_admin
         self._consume = consume
 
-    @get("/v1/keys", scope=_SCOPE)
-    def get_keys(self, _call: Call) -> Mapping[str, Any]:
+    @get(
+        "/v1/keys",
+        scope=_SCOPE,
+        answer=KeysView,
+    )
+    def get_keys(self, _call: Call) -> KeysView:
         """Show keys, instances that hold them, and what is half done."""
         with self._database.transaction(read=True) as tx:
             findings = self._key_admin.findings(tx)
-            return self._key_admin.overview(tx) | {"findings": findings}
+            return {**self._key_admin.overview(tx), "findings": findings}
 
-    @post("/v1/keys/generate", scope=_SCOPE, body=KeySelection, idempotent=True)
-    def generate_keys(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        "/v1/keys/generate",
+        scope=_SCOPE,
+        body=KeySelection,
+        idempotent=True,
+        answer=KeyStepView,
+        problems=("409 key_pending", "409 rotation_running"),
+    )
+    def generate_keys(self, call: Call) -> KeyStepView:
         """Generate pending keys of a tier."""
         return self._step(call, self._key_admin.generate)
 
-    @post("/v1/keys/promote", scope=_SCOPE, body=KeySelection, idempotent=True)
-    def promote_keys(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        "/v1/keys/promote",
+        scope=_SCOPE,
+        body=KeySelection,
+        idempotent=True,
+        answer=KeyStepView,
+        problems=(
+            *_TIMED,
+            "404 key_not_found",
+            "404 no_pending_key",
+            "404 no_rotation",
+            "409 key_not_everywhere",
+            "409 no_pending_key",
+            "409 not_reindexed",
+        ),
+    )
+    def promote_keys(self, call: Call) -> KeyStepView:
         """Promote pending keys, once every instance holds them."""
         return self._step(call, self._key_admin.promote)
 
-    @post("/v1/keys/retire", scope=_SCOPE, body=KeySelection, idempotent=True)
-    def retire_keys(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        "/v1/keys/retire",
+        scope=_SCOPE,
+        body=KeySelection,
+        idempotent=True,
+        answer=KeyStepView,
+        problems=(*_TIMED, "409 key_in_use"),
+    )
+    def retire_keys(self, call: Call) -> KeyStepView:
         """Retire replaced keys that are no longer referenced."""
         return self._step(call, self._key_admin.retire)
 
     @post("/v1/keys/rewrap", scope=_SCOPE, body=Job, status=202, idempotent=True)
-    def rewrap_keys(self, call: Call) -> Reply[Mapping[str, Any]]:
+    def rewrap_keys(self, call: Call) -> Reply[Mapping[str, object]]:
         """Rewrap KEKs under the newest root, or data keys under the newest KEK."""
         return self._job(call, "rewrap")
 
     @post("/v1/keys/reencrypt", scope=_SCOPE, body=Job, status=202, idempotent=True)
-    def reencrypt_fields(self, call: Call) -> Reply[Mapping[str, Any]]:
+    def reencrypt_fields(self, call: Call) -> Reply[Mapping[str, object]]:
         """Re-encrypt every field under new data keys."""
         return self._job(call, "reencrypt")
 
     @post("/v1/keys/reindex", scope=_SCOPE, body=Job, status=202, idempotent=True)
-    def reindex_digests(self, call: Call) -> Reply[Mapping[str, Any]]:
+    def reindex_digests(self, call: Call) -> Reply[Mapping[str, object]]:
         """Write the digests of the newest blind-index key."""
         return self._job(call, "reindex")
 
     @post("/v1/keys/verify", scope=_SCOPE, body=Job, status=202, idempotent=True)
-    def verify_sealed_values(self, call: Call) -> Reply[Mapping[str, Any]]:
+    def verify_sealed_values(self, call: Call) -> Reply[Mapping[str, object]]:
         """Open every sealed value and sign a report."""
         return self._job(call, "verify")
 
-    @post("/v1/keys/destroy", scope=_SCOPE, body=Destroy, idempotent=True)
-    def destroy_key(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        "/v1/keys/destroy",
+        scope=_SCOPE,
+        body=Destroy,
+        idempotent=True,
+        answer=DestructionView,
+        problems=(*_TIMED, *approvals.PROBLEMS, "404 key_not_found", "409 key_in_use"),
+    )
+    def destroy_key(self, call: Call) -> DestructionView:
         """Schedule a retired KEK for destruction, with another operator's approval."""
         wanted = call.read(Destroy)
         with self._database.transaction() as tx:
@@ -139,8 +184,14 @@ class KeyRoutes:
                 actor=actor,
             )
 
-    @post("/v1/keys/export", scope=_SCOPE, body=Export)
-    def export_keys(self, call: Call) -> Mapping[str, Any]:
+    @post(
+        "/v1/keys/export",
+        scope=_SCOPE,
+        body=Export,
+        answer=KeyExportView,
+        problems=approvals.PROBLEMS,
+    )
+    def export_keys(self, call: Call) -> KeyExportView:
         """Export every KEK, sealed for a recipient, with another operator's approval."""
         wanted = call.read(Export)
         try:
@@ -160,7 +211,7 @@ class KeyRoutes:
             return {"export": self._key_admin.export(tx, wanted.recipient, wanted.days, actor)}
 
     @get("/v1/jobs/{job}")
-    def get_job(self, call: Call) -> Mapping[str, Any]:
+    def get_job(self, call: Call) -> Mapping[str, object]:
         """Show a long job.
 
         Its requester and key administrators see it.
@@ -171,12 +222,12 @@ class KeyRoutes:
             raise no_job()
         return found
 
-    def _step(self, call: Call, act: Step) -> Mapping[str, Any]:
+    def _step(self, call: Call, act: Step) -> KeyStepView:
         wanted = call.read(KeySelection)
         with self._database.transaction() as tx:
             return {"keys": act(tx, wanted.tier, wanted.key_class, call.by.actor)}
 
-    def _job(self, call: Call, kind: str) -> Reply[Mapping[str, Any]]:
+    def _job(self, call: Call, kind: str) -> Reply[Mapping[str, object]]:
         wanted = call.read(Job)
         params = self._key_admin.params(kind, wanted.tier, wanted.key_class)
         with self._database.transaction() as tx:

@@ -24,6 +24,7 @@ from service.domain.errors import SetupError
 from service.store.files import OWNER_ONLY, tighten
 
 Entry = dict[str, Any]
+"""A line of the ledger; its members follow from its `kind`."""
 Fold = Callable[[Sequence[Entry]], Sequence[Entry]]
 _START: Final = b"lamina/1/ledger"
 _AGAIN: Final = 50

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final, TypedDict
 from uuid import UUID
 
 from service.domain.clock import has_come
@@ -48,6 +48,14 @@ class SigningStatus(StrEnum):
     VERIFY_ONLY = "verify_only"
 
 
+class InstanceKeysJson(TypedDict):
+    """The keys that a process holds, as its heartbeat stores them."""
+
+    classes: list[str]
+    keys: dict[str, str]
+    roots: dict[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceKeys:
     """The keys that a process holds: key names with the states known to it."""
@@ -56,7 +64,7 @@ class InstanceKeys:
     keys: Mapping[str, str]
     roots: Mapping[str, int]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> InstanceKeysJson:
         """Return the JSON that a heartbeat stores."""
         return {
             "classes": list(self.classes),
@@ -65,7 +73,7 @@ class InstanceKeys:
         }
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> "InstanceKeys":
+    def from_json(cls, stored: InstanceKeysJson) -> "InstanceKeys":
         """Build the value from the output of `to_json`."""
         return cls(tuple(stored["classes"]), dict(stored["keys"]), dict(stored["roots"]))
 

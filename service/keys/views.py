@@ -1,7 +1,7 @@
 """Public keys as JSON Web Keys (RFC 7517), as the routes publish them."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -9,6 +9,41 @@ from typing_extensions import TypedDict
 from service.domain.formats import Id, Timestamp
 
 _Part = Annotated[str, Field(description="A coordinate of the point, base64url.")]
+
+
+class KekView(TypedDict("_KekClass", {"class": Annotated[str, Field(examples=["contact"])]})):
+    """A key-encryption key."""
+
+    version: Annotated[int, Field(ge=1, examples=[1])]
+    status: Annotated[
+        str,
+        Field(description="`pending`, `active`, `retiring` or `retired`.", examples=["active"]),
+    ]
+    root_version: Annotated[int, Field(description="The root that it is under.", examples=[1])]
+    created_at: Timestamp
+    destroy_after: Annotated[
+        Timestamp | None, Field(description="Null unless its destruction is scheduled.")
+    ]
+    held: Annotated[bool, Field(description="Whether this process holds it.")]
+
+
+class DestructionView(TypedDict):
+    """When a KEK is destroyed, and what can open it until then."""
+
+    destroyed_after: Timestamp
+    erase_horizon: Annotated[
+        Timestamp, Field(description="When no backup and no export can restore it any more.")
+    ]
+    root: Annotated[
+        str,
+        Field(
+            description="The root that opens it in a backup; destroying that ends it at once.",
+            examples=["root contact 1"],
+        ),
+    ]
+    recovery_exports: Annotated[
+        list[Id], Field(description="The recovery exports that contain it.")
+    ]
 
 
 class PublicKeyView(TypedDict):
@@ -29,7 +64,7 @@ class KeySet(TypedDict):
     keys: list[PublicKeyView]
 
 
-def published(jwk: Mapping[str, Any]) -> PublicKeyView:
+def published(jwk: Mapping[str, object]) -> PublicKeyView:
     """Return the stored public part of a key, as `SigningKey.public_jwk` made it."""
     return cast(PublicKeyView, dict(jwk))
 

@@ -47,7 +47,9 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         UUID: Uuid(),
         dict[str, Any]: JSON(),
+        dict[str, object]: JSON(),
         list[Any]: JSON(),
+        list[str]: JSON(),
     }
 
     def __init_subclass__(cls, **options: object) -> None:

@@ -30,6 +30,8 @@ AnyRow = Row[Any]
 """A row of named columns, of a statement that is built at run time."""
 AnySelect = Select[Any]
 """A statement that is built at run time, from the columns of a table or of its MAC."""
+SessionInfo = Mapping[Any, Any]
+"""What a unit of work carries: the `info` of a session."""
 _Result = TypeVar("_Result")
 ENDINGS: Final = "lamina_endings"
 """Key in `Session.info` of the callbacks that run at the end of a transaction."""
@@ -100,7 +102,7 @@ class Store:
             self._steady = engine.execution_options(**{BEGIN: "BEGIN"})
         self._sealer = sealer
         self._local = threading.local()
-        self._listeners: list[Callable[[Mapping[Any, Any]], None]] = []
+        self._listeners: list[Callable[[SessionInfo], None]] = []
         self._file: tuple[int, int] | None = None
         self._endings: list[Callable[[Session], None]] = []
         self._alarm: Callable[[list[tuple[str, str]]], None] = _ignore
@@ -158,7 +160,7 @@ class Store:
         for listener in self._listeners:
             listener(touched)
 
-    def on_commit(self, listener: Callable[[Mapping[Any, Any]], None]) -> None:
+    def on_commit(self, listener: Callable[[SessionInfo], None]) -> None:
         """Register a listener that gets the `info` of each transaction after its commit."""
         self._listeners.append(listener)
 
@@ -309,14 +311,14 @@ def _changed() -> Conflict:
     return Conflict("changed_meanwhile", detail)
 
 
-def insert_once(tx: Tx, table: Table, values: Mapping[str, Any]) -> bool:
+def insert_once(tx: Tx, table: Table, values: Mapping[str, object]) -> bool:
     """Insert a row unless a unique constraint prevents it; return whether it was inserted."""
     statement = _inserting(tx.get_bind().dialect.name, table)
     return tx.execute(statement, dict(values)).first() is not None
 
 
 @lru_cache(maxsize=64)
-def _inserting(dialect: str, table: Table) -> ReturningInsert[Any]:
+def _inserting(dialect: str, table: Table) -> ReturningInsert[tuple[object]]:
     """Return the cached statement: building it costs more than running it."""
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     first = next(iter(table.primary_key.columns))

@@ -14,6 +14,9 @@ from service.store.base import Base, table_of
 from service.store.sealed import Encrypted
 from service.store.shapes import Authentic, shape_of
 
+AnyField = Encrypted[Any]
+"""An encrypted column of any type."""
+
 
 @dataclass(frozen=True)
 class SealedTable:
@@ -25,7 +28,7 @@ class SealedTable:
     """
 
     model: type[Base]
-    fields: tuple[Encrypted[Any], ...]
+    fields: tuple[AnyField, ...]
 
     @cached_property
     def table(self) -> Table:
@@ -63,7 +66,7 @@ class SealedTable:
             wanted |= {field.name, *field.bound, *([field.varies.column] if field.varies else [])}
         return select(*(columns[name] for name in sorted(wanted))).order_by(columns.id)
 
-    def older(self, field: Encrypted[Any], generation: int) -> ColumnElement[bool]:
+    def older(self, field: AnyField, generation: int) -> ColumnElement[bool]:
         """Return the condition that a cell is sealed under an older generation.
 
         The generation is bytes 3 and 4 of the stored value, so the database can filter by it.
@@ -75,7 +78,7 @@ class SealedTable:
         """Return the key classes that cells of the table may have."""
         return frozenset().union(*(field.classes() for field in self.fields))
 
-    def of_class(self, key_class: str) -> tuple[Encrypted[Any], ...]:
+    def of_class(self, key_class: str) -> tuple[AnyField, ...]:
         """Return the columns that may hold values of a key class."""
         return tuple(field for field in self.fields if field.may_be(key_class))
 
@@ -87,7 +90,7 @@ class SealedTable:
         for field in self.of_class(key_class):
             yield and_(self.older(field, generation), *self.is_class(field, key_class))
 
-    def is_class(self, field: Encrypted[Any], key_class: str) -> tuple[ColumnElement[bool], ...]:
+    def is_class(self, field: AnyField, key_class: str) -> tuple[ColumnElement[bool], ...]:
         """Return the conditions under which a cell of this column has a key class."""
         varies = field.varies
         if varies is None:

@@ -1,9 +1,9 @@
 """Erasure by destroying data keys, with certificates, and its repetition after a restore."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from service.audit.actions.audit_log import AuditLog
@@ -195,7 +195,7 @@ class Shredding:
         self._audit.keep(tx, erased.entry())
         return erased
 
-    def repeat(self, tx: Tx, entry: Mapping[str, Any]) -> bool:
+    def repeat(self, tx: Tx, entry: Entry) -> bool:
         """Repeat an erasure that a restored backup has undone; return False if it is in effect."""
         number, subject = UUID(entry["id"]), UUID(entry["subject"])
         if tx.get(Tombstone, number) is not None:

@@ -62,7 +62,7 @@ class Instances:
                 self._key_store.roots_held(),
             )
             now = self._clock.now()
-            values = {
+            values: store.Heartbeat = {
                 "id": self._id,
                 "label": self._label,
                 "started_at": self._started,

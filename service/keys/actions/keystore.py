@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -29,7 +29,8 @@ from service.keys.actions.unit_keys import UnitKeys
 from service.keys.model import REFRESH, IndexStatus, KekStatus, key_name
 from service.keys.store import erasures
 from service.keys.store import hierarchy as store
-from service.store.engine import Tx
+from service.keys.views import KekView
+from service.store.engine import AnyRow, SessionInfo, Tx
 from service.store.sealed import KeyName, Peers, data_key_name, opened_keys
 
 _UNIT: Final = "lamina_data_keys"
@@ -100,7 +101,7 @@ class KeyStore:
         """Add a KEK under the newest root of its class; return False if the version exists."""
         wrapped, _ = create_kek(self.root(key_class), key_class, version)
         now = self._clock.now()
-        values = {
+        values: store.NewKek = {
             "id": new_id(now),
             "key_class": key_class,
             "version": version,
@@ -117,7 +118,7 @@ class KeyStore:
         if self._read_at is not None and self._clock.now() - self._read_at >= REFRESH:
             self.refresh(session)
 
-    def ended(self, info: Mapping[str, Any]) -> None:
+    def ended(self, info: SessionInfo) -> None:
         """Raise the alarm for each canary that a transaction opened."""
         for subject in info.get(_TOUCHED, ()):
             self._alarm(subject)
@@ -205,7 +206,7 @@ class KeyStore:
         """Return the newest root version of each class held here."""
         return {name: root.version(name) for name, root in self._roots.items()}
 
-    def status(self, tx: Tx) -> list[dict[str, Any]]:
+    def status(self, tx: Tx) -> list[KekView]:
         """Return class, version, status, root version and availability of each KEK."""
         return [
             {
@@ -317,7 +318,7 @@ class KeyStore:
         kek = self._ring.active(key_class)
         wrapped, key = envelope.create_data_key(kek, owner, generation)
         now = self._clock.now()
-        values = {
+        values: store.NewDekRow = {
             "id": new_id(now),
             "owner_kind": int(owner.kind),
             "owner_id": owner.id,
@@ -336,10 +337,10 @@ class KeyStore:
             raise KeyUnavailable(key_class)
         return raced
 
-    def _opened(self, row: Any) -> KeyEncryptionKey:  # noqa: ANN401 - a row of named columns
+    def _opened(self, row: AnyRow) -> KeyEncryptionKey:
         return open_kek(self._roots[row.key_class], row.key_class, row.version, row.wrapped)
 
-    def _take_up(self, row: Any) -> None:  # noqa: ANN401 - a row of named columns
+    def _take_up(self, row: AnyRow) -> None:
         try:
             self._ring.add(self._opened(row))
         except CryptoError:

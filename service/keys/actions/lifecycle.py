@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, TypedDict, Unpack
 
 from crypto.keyring import root_version_of
 from service.audit.actions.audit_log import AuditLog
@@ -23,6 +23,7 @@ from service.keys.model import (
 )
 from service.keys.store import hierarchy as store
 from service.keys.store import roots
+from service.keys.views import DestructionView
 from service.store.engine import Tx
 
 TOKEN_LIFE: Final = timedelta(minutes=6)
@@ -46,7 +47,7 @@ class Destruction:
     root: str
     exports: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> DestructionView:
         """Return the response to the requester."""
         return {
             "destroyed_after": rfc3339(self.after),
@@ -54,6 +55,21 @@ class Destruction:
             "root": self.root,
             "recovery_exports": list(self.exports),
         }
+
+
+class _KeyNote(TypedDict, total=False):
+    """The members of an audit entry about a key."""
+
+    tier: str
+    key_class: str
+    version: int
+    versions: list[int]
+    kid: str
+    status: str
+    destroyed_after: str
+    erase_horizon: str
+    root: str
+    recovery_exports: list[str]
 
 
 class Lifecycle:
@@ -338,5 +354,5 @@ class Lifecycle:
         row.status, row.changed_at = status, self._clock.now()
         self._note(tx, "keys.promoted", actor, tier="index", version=version, status=status.value)
 
-    def _note(self, tx: Tx, kind: str, actor: str, **data: Any) -> None:  # noqa: ANN401 - JSON members
+    def _note(self, tx: Tx, kind: str, actor: str, **data: Unpack[_KeyNote]) -> None:
         self._audit.append(tx, kind, actor=actor, **data)

@@ -1,7 +1,6 @@
 """Sign records that must be verifiable longer than any token: certificates and key reports."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from crypto.signing import SigningKey, sign_jwt
 from service.domain.clock import Clock, rfc3339, unix
@@ -19,7 +18,7 @@ class RecordKeys:
         self._clock = clock
         self._issuer = issuer
 
-    def sign(self, tx: Tx, kind: str, claims: Mapping[str, Any]) -> str:
+    def sign(self, tx: Tx, kind: str, claims: Mapping[str, object]) -> str:
         """Return a compact JWS (RFC 7515) over the claims, with `typ` ``lamina-<kind>+jwt``.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
 from crypto.errors import KeyFileError
 from crypto.keyring import export_kek, import_kek
@@ -16,6 +16,13 @@ from service.keys.model import KekStatus
 from service.keys.store import hierarchy as store
 from service.keys.store.hierarchy import KeyExport
 from service.store.engine import Tx
+
+
+class Recovered(TypedDict):
+    """The number of recovered KEKs, and the description of their export."""
+
+    keys: int
+    about: Mapping[str, object]
 
 
 class KeyRecovery:
@@ -62,7 +69,7 @@ class KeyRecovery:
 
     def recover(
         self, tx: Tx, private: str, content: bytes, actor: str, *, expired: bool = False
-    ) -> dict[str, Any]:
+    ) -> Recovered:
         """Wrap the KEKs of an export under the roots of this process; nothing else changes.
 
         Args:
@@ -87,7 +94,7 @@ class KeyRecovery:
                 row.wrapped = wrapped
                 continue
             now = self._clock.now()
-            values = {
+            values: store.NewKek = {
                 "id": new_id(now),
                 "key_class": key_class,
                 "version": version,
@@ -103,7 +110,7 @@ class KeyRecovery:
         )
         return {"keys": len(keys), "about": about}
 
-    def _require_current(self, about: Mapping[str, Any]) -> None:
+    def _require_current(self, about: Mapping[str, object]) -> None:
         try:
             expires = datetime.fromisoformat(str(about["expires_at"]))
             over = expires <= self._clock.now()

@@ -9,10 +9,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
 from uuid import UUID
-
-from sqlalchemy import Row
 
 from crypto import envelope
 from crypto.envelope import Cell
@@ -30,9 +28,8 @@ from service.keys.store import hierarchy as store
 from service.keys.store import rotation
 from service.store import scanning
 from service.store.authentic import renewed
-from service.store.engine import Store, Tx
-from service.store.fields import SealedTable, sealed_tables
-from service.store.sealed import Encrypted
+from service.store.engine import AnyRow, Store, Tx
+from service.store.fields import AnyField, SealedTable, sealed_tables
 from service.store.shapes import Authentic, Shape, shape_of, shapes
 
 PAGE: Final = 500
@@ -321,7 +318,7 @@ def _with_macs(
     tx: Tx,
     *,
     table: SealedTable,
-    rows: Sequence[Row[Any]],
+    rows: Sequence[AnyRow],
     cells: dict[UUID, dict[str, bytes]],
     page: RotationPage,
 ) -> dict[UUID, dict[str, bytes]]:
@@ -341,8 +338,8 @@ def _with_macs(
 def _reseal(
     keys: UnitKeys,
     *,
-    fields: Sequence[Encrypted[Any]],
-    row: Row[Any],
+    fields: Sequence[AnyField],
+    row: AnyRow,
     owner: Owner,
     key_class: str,
     generation: int,

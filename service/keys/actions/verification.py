@@ -3,10 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final, TypedDict
 from uuid import UUID
-
-from sqlalchemy import Row
 
 from crypto import envelope
 from crypto.errors import CryptoError
@@ -15,12 +13,24 @@ from service.keys.actions.rotation import bad_row
 from service.keys.actions.unit_keys import UnitKeys
 from service.keys.store import hierarchy as store
 from service.keys.store import rotation
-from service.store.engine import Store
+from service.store.engine import AnyRow, Store
 from service.store.fields import SealedTable, sealed_tables
 
 PAGE: Final = 500
 _LEAST: Final = UUID(int=0)
 _LISTED: Final = 1000
+
+
+class ProofJson(TypedDict):
+    """The report of a verification: counts per `class/generation`, and the failed rows."""
+
+    rows: int
+    opened: dict[str, int]
+    erased: int
+    not_held: dict[str, int]
+    failed: int
+    complete: bool
+    bad: list[dict[str, str]]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,7 +50,7 @@ class Proof:
         if len(self.bad) < _LISTED:
             self.bad.append(line)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ProofJson:
         """Return the report: counts per `class/generation`, classes not held, failed rows."""
         return {
             "rows": self.rows,
@@ -102,7 +112,7 @@ class Proving:
                 yield proof
         yield proof
 
-    def _prove(self, table: SealedTable, row: Row[Any], keys: UnitKeys, proof: Proof) -> None:
+    def _prove(self, table: SealedTable, row: AnyRow, keys: UnitKeys, proof: Proof) -> None:
         proof.rows += 1
         for cell in table.fields:
             sealed = getattr(row, cell.name)

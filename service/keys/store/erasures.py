@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -33,7 +33,7 @@ class Tombstone(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(index=True)
-    classes: Mapped[list[Any]]
+    classes: Mapped[list[str]]
     erased_at: Mapped[datetime]
     horizon: Mapped[datetime]
     certificate: Mapped[str] = mapped_column(Text)

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, TypedDict
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     Index,
     LargeBinary,
     String,
@@ -20,8 +21,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from crypto.fields import Owner, OwnerKind
 from service.domain.ids import service_owner
+from service.keys.model import InstanceKeysJson
 from service.store.base import Base, table_of
-from service.store.engine import Tx, insert_once
+from service.store.engine import AnyRow, Tx, insert_once
 from service.store.personal_data import Personal
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 
@@ -98,7 +100,7 @@ class SigningKeyRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     kid: Mapped[str] = mapped_column(String(64), unique=True)
     status: Mapped[str] = mapped_column(String(16))
-    public_jwk: Mapped[dict[str, Any]]
+    public_jwk: Mapped[dict[str, object]]
     private = encrypted_bytes("signing", bound=("kid",))
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime | None]
@@ -117,7 +119,7 @@ class InstanceRow(Base):
     label: Mapped[str] = mapped_column(String(128))
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
-    held: Mapped[dict[str, Any]]
+    held: Mapped[InstanceKeysJson] = mapped_column(JSON())
 
 
 class RecordKeyRow(Base):
@@ -127,7 +129,7 @@ class RecordKeyRow(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     kid: Mapped[str] = mapped_column(String(64), unique=True)
-    public_jwk: Mapped[dict[str, Any]]
+    public_jwk: Mapped[dict[str, object]]
     private = encrypted_optional_bytes("receipt", bound=("kid",))
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
@@ -145,7 +147,43 @@ class KeyExport(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    keys: Mapped[list[Any]]
+    keys: Mapped[list[list[str | int]]] = mapped_column(JSON())
+
+
+class NewKek(TypedDict):
+    """The columns of a KEK."""
+
+    id: UUID
+    key_class: str
+    version: int
+    status: str
+    wrapped: bytes
+    created_at: datetime
+    changed_at: datetime | None
+    destroy_after: datetime | None
+
+
+class NewDekRow(TypedDict):
+    """The columns of a data key."""
+
+    id: UUID
+    owner_kind: int
+    owner_id: UUID
+    key_class: str
+    generation: int
+    kek_version: int
+    wrapped: bytes
+    created_at: datetime
+
+
+class Heartbeat(TypedDict):
+    """The columns of an instance."""
+
+    id: UUID
+    label: str
+    started_at: datetime
+    seen_at: datetime
+    held: InstanceKeysJson
 
 
 _AT_ONCE: Final = 1000
@@ -161,12 +199,12 @@ _ALL_INDEX: Final = select(table_of(IndexKey)).order_by(table_of(IndexKey).c.ver
 _ALL_GENERATIONS: Final = select(table_of(DataGeneration))
 
 
-def keks(tx: Tx) -> Sequence[Any]:
+def keks(tx: Tx) -> Sequence[AnyRow]:
     """Return all KEK rows, oldest first."""
     return tx.execute(_ALL_KEKS).all()
 
 
-def add_kek(tx: Tx, values: dict[str, Any]) -> bool:
+def add_kek(tx: Tx, values: NewKek) -> bool:
     """Insert a KEK; return False if another instance did first."""
     return insert_once(tx, _KEKS, values)
 
@@ -208,7 +246,7 @@ def deks(
             mark, among = (
                 ("?", f"IN ({', '.join('?' * len(page))})") if lite else ("%s", "= ANY(%s)")
             )
-            values: tuple[Any, ...] = (int(kind), *(page if lite else (page,)))
+            values: tuple[object, ...] = (int(kind), *(page if lite else (page,)))
             statement = _WRAPPED.format(mark, among)
             if key_class is not None:
                 statement, values = f"{statement} AND key_class = {mark}", (*values, key_class)
@@ -220,7 +258,7 @@ def deks(
     return found
 
 
-def add_dek(session: Session, values: dict[str, Any]) -> bool:
+def add_dek(session: Session, values: NewDekRow) -> bool:
     """Insert a data key; return False if another transaction did first."""
     return insert_once(session, _DEKS, values)
 
@@ -239,7 +277,7 @@ def exports_of(tx: Tx, key_class: str, version: int, now: datetime) -> list[KeyE
     return [export for export in live if [key_class, version] in export.keys]
 
 
-def index_keys(tx: Tx) -> Sequence[Any]:
+def index_keys(tx: Tx) -> Sequence[AnyRow]:
     """Return all index keys, oldest first."""
     return tx.execute(_ALL_INDEX).all()
 
@@ -294,7 +332,7 @@ def signing_states(tx: Tx) -> list[tuple[str, str]]:
     return [(row.kid, row.status) for row in tx.execute(_SIGNING_STATES)]
 
 
-def beat(tx: Tx, values: dict[str, Any]) -> None:
+def beat(tx: Tx, values: Heartbeat) -> None:
     """Store a heartbeat."""
     table = table_of(InstanceRow)
     if not insert_once(tx, table, values):
@@ -305,7 +343,7 @@ def beat(tx: Tx, values: dict[str, Any]) -> None:
         )
 
 
-def instances(tx: Tx) -> Sequence[Any]:
+def instances(tx: Tx) -> Sequence[AnyRow]:
     """Return all instances with a stored heartbeat."""
     return tx.execute(select(table_of(InstanceRow)).order_by(table_of(InstanceRow).c.label)).all()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import delete, exists, func, select, update
@@ -12,7 +12,7 @@ from crypto.envelope import ERASED
 from crypto.fields import Owner
 from service.keys.store.hierarchy import DataGeneration, Dek
 from service.store.base import table_of
-from service.store.engine import Tx, insert_once
+from service.store.engine import AnyRow, Tx, insert_once
 from service.store.fields import SealedTable
 
 _DEKS: Final = table_of(Dek)
@@ -22,9 +22,9 @@ _GENERATIONS: Final = table_of(DataGeneration)
 class ForeignDek(NamedTuple):
     """A data key to rewrap, as the driver returns it, without objects for its ids."""
 
-    id: Any
+    id: UUID | str
     owner_kind: int
-    owner_id: Any
+    owner_id: UUID | str
     kek_version: int
     wrapped: bytes
 
@@ -38,7 +38,7 @@ class ForeignDek(NamedTuple):
         """Return the 17 bytes of the owner."""
         identity = self.owner_id
         kind = bytes((self.owner_kind,))
-        return kind + (bytes.fromhex(identity) if type(identity) is str else identity.bytes)
+        return kind + (bytes.fromhex(identity) if isinstance(identity, str) else identity.bytes)
 
 
 class NewDek(NamedTuple):
@@ -78,7 +78,7 @@ def count_foreign(tx: Tx, key_class: str, kek_version: int) -> int:
     return tx.execute(select(func.count()).select_from(_DEKS).where(*where)).scalar_one()
 
 
-def store_wrapped(tx: Tx, kek_version: int, rows: Sequence[tuple[Any, bytes]]) -> None:
+def store_wrapped(tx: Tx, kek_version: int, rows: Sequence[tuple[UUID | str, bytes]]) -> None:
     """Replace the wrapped bytes of data keys, by the id of `ForeignDek`, now under one KEK."""
     if not rows:
         return
@@ -148,7 +148,7 @@ def set_generation(tx: Tx, key_class: str, generation: int, now: datetime) -> in
 
 def stale_rows(
     tx: Tx, *, table: SealedTable, key_class: str, generation: int, after: UUID, limit: int
-) -> Sequence[Any]:
+) -> Sequence[AnyRow]:
     """Return rows with a cell of a class under an older generation, locked, by id."""
     query = table.cells(key_class).where(
         table.stale(key_class, generation), table.table.c.id > after
@@ -156,7 +156,7 @@ def stale_rows(
     return tx.execute(query.limit(limit).with_for_update(skip_locked=True)).all()
 
 
-def rows_after(tx: Tx, table: SealedTable, after: UUID, limit: int) -> Sequence[Any]:
+def rows_after(tx: Tx, table: SealedTable, after: UUID, limit: int) -> Sequence[AnyRow]:
     """Return rows of a table by id, without locks."""
     return tx.execute(table.rows().where(table.table.c.id > after).limit(limit)).all()
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from flask import Flask, Response, g, request
@@ -49,7 +49,7 @@ _NOT_KEPT: Final = frozenset({401, 403, 429})
 """Errors that are not stored for a replay, because the caller may be accepted next time."""
 
 
-Repeat = Callable[[Callable[[], Any]], Any]
+Repeat = Callable[[Callable[[], object]], object]
 """Runs a view, and retries it if the database aborted it before a commit (`Store.repeat`)."""
 
 

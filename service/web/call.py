@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 
 import orjson
@@ -105,7 +105,7 @@ def respond(result: object, status: int) -> Response:
     return _json(result, status, {})
 
 
-def _json(value: Any, status: int, headers: Mapping[str, str]) -> Response:  # noqa: ANN401 - JSON of any kind
+def _json(value: object, status: int, headers: Mapping[str, str]) -> Response:
     return Response(orjson.dumps(value), status, headers=dict(headers), content_type=JSON)
 
 

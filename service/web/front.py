@@ -13,13 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
-from wsgiref.types import WSGIApplication
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from service.domain.errors import LaminaError, TooLarge, TooSlow, Unavailable
 
-Environ = dict[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Environ = WSGIEnvironment
+Event = Mapping[str, Any]
+"""A scope or an event of ASGI; its members follow from its `type`."""
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
 
 ASK: Final = "lamina.ask"
 """Set to ask the app whether it would read the body; it responds in ADMITTED."""
@@ -169,7 +171,7 @@ class _Feed:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._next: asyncio.Future[Mapping[str, Any]] | None = None
+        self._next: asyncio.Future[Event] | None = None
 
     async def take(self, body: _Body, seconds: float) -> bool:
         """Store the chunk that arrives within some seconds; return whether one did."""
@@ -224,7 +226,7 @@ class Front:
         few = max(1, threads // 8)
         self._asking = {late: asyncio.Semaphore(few) for late in (True, False)}
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Process a request."""
         environ = _environ(scope)
         body = _Body(whole=not _has_body(environ))
@@ -313,12 +315,19 @@ def _has_body(environ: Environ) -> bool:
     return environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
 
 
+def _written(_chunk: bytes) -> None:
+    """Refuse the write callable of PEP 3333, which no view of this service uses."""
+    raise NotImplementedError("a view returns its whole body")
+
+
 def _call(app: WSGIApplication, environ: Environ) -> _Answer:
     answer = _Answer()
 
-    def start(status: str, headers: list[tuple[str, str]], _exc: object = None) -> Any:  # noqa: ANN401 - nothing writes
+    def start(
+        status: str, headers: list[tuple[str, str]], _exc: object = None
+    ) -> Callable[[bytes], object]:
         answer.status, answer.headers = int(status[:3]), list(headers)
-        return None
+        return _written
 
     parts = app(environ, start)
     try:
@@ -338,7 +347,7 @@ async def _send(answer: _Answer, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _environ(scope: Mapping[str, Any]) -> Environ:
+def _environ(scope: Event) -> Environ:
     """Return the PEP 3333 environment of a request, without the body."""
     raw = scope.get("raw_path") or str(scope["path"]).encode()
     host, port = (*(scope.get("server") or ("", 0)), 0)[:2]

@@ -6,10 +6,11 @@ result equals that of the JSON form, so that one validation serves both.
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Any, Final
+from typing import IO, Final
 
+from pydantic.json_schema import JsonSchemaValue
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
@@ -40,11 +41,11 @@ class _Part:
 class Form:
     """The values as in JSON, and a digest that does not depend on the boundary."""
 
-    values: dict[str, Any] = field(repr=False)
+    values: dict[str, object] = field(repr=False)
     digest: bytes = field(repr=False)
 
 
-def schema(json_form: Mapping[str, Any]) -> dict[str, Any]:
+def schema(json_form: JsonSchemaValue) -> JsonSchemaValue:
     """Return the OpenAPI schema of the form, from the JSON schema of its body."""
     known = json_form.get("properties", {"challenge_id": {}, _PICTURE: {}})
     picture = {
@@ -92,7 +93,7 @@ def read(stream: IO[bytes], content_type: str) -> Form:
 def _form(texts: dict[str, str], pictures: list[bytes]) -> Form:
     times = _times(texts.pop("times", None), len(pictures))
     hashed = hashlib.sha256(repr((sorted(texts.items()), times)).encode())
-    frames: list[dict[str, Any]] = []
+    frames: list[dict[str, object]] = []
     while pictures:
         # Each picture is freed once encoded: keeping both would take twice the size of the body.
         picture = pictures.pop(0)
@@ -101,7 +102,7 @@ def _form(texts: dict[str, str], pictures: list[bytes]) -> Form:
     return Form({**texts, _PICTURE: frames}, hashed.digest())
 
 
-def _times(text: str | None, count: int) -> list[Any]:
+def _times(text: str | None, count: int) -> list[object]:
     try:
         times = strict_json.loads((text or "").encode())
     except (Malformed, BadInput):

@@ -2,9 +2,10 @@
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaValue
 from werkzeug.http import HTTP_STATUS_CODES
 
 from service.domain.scopes import ALL
@@ -12,7 +13,7 @@ from service.web import codes, multipart, parameters, problems, schemas
 from service.web.call import JSON
 from service.web.operation import Operation
 
-Schemas = Mapping[tuple[object, schemas.Mode], dict[str, Any]]
+Schemas = Mapping[tuple[object, schemas.Mode], JsonSchemaValue]
 BEARER: Final = "client"
 BASIC: Final = "client_authentication"
 _BASIC: Final = (
@@ -42,7 +43,7 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
     return [{BEARER: [operation.scope] if operation.scope else []}]
 
 
-def _body(operation: Operation, known: Schemas) -> dict[str, Any]:
+def _body(operation: Operation, known: Schemas) -> JsonSchemaValue:
     if operation.body is None:
         content = {_FORM: {"schema": known[operation.form, "validation"]}}
         return {"content": content, "required": True}
@@ -61,8 +62,8 @@ def _frames(body: type[BaseModel]) -> str:
     return f"{body.__name__}Frames"
 
 
-def _success(operation: Operation, status: int, answer: object, known: Schemas) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": HTTP_STATUS_CODES[status]}
+def _success(operation: Operation, status: int, answer: object, known: Schemas) -> JsonSchemaValue:
+    described: JsonSchemaValue = {"description": HTTP_STATUS_CODES[status]}
     if status == _ACCEPTED:
         described["headers"] = {"Location": _LOCATION}
     if status != _NO_CONTENT:
@@ -70,30 +71,30 @@ def _success(operation: Operation, status: int, answer: object, known: Schemas) 
     return described
 
 
-def _answer(operation: Operation, answer: object, known: Schemas) -> dict[str, Any]:
+def _answer(operation: Operation, answer: object, known: Schemas) -> JsonSchemaValue:
     if answer is not None:
         return known[answer, "serialization"]
     return {} if operation.media == JSON else {"type": "string"}
 
 
-def _refusal(status: int, named: Sequence[str], oauth: Sequence[str]) -> dict[str, Any]:
+def _refusal(status: int, named: Sequence[str], oauth: Sequence[str]) -> JsonSchemaValue:
     content = {}
     if named:
         content[problems.MEDIA_TYPE] = _of("Problem", "code", named)
     if oauth:
         # First, because generated clients read a status by its first media type.
         content = {JSON: _of("OAuthProblem", "error", oauth)} | content
-    described: dict[str, Any] = {"description": HTTP_STATUS_CODES[status], "content": content}
+    described: JsonSchemaValue = {"description": HTTP_STATUS_CODES[status], "content": content}
     return described | ({"headers": {"Retry-After": _RETRY_AFTER}} if status in _LATER else {})
 
 
-def _of(component: str, member: str, known: Sequence[str]) -> dict[str, Any]:
+def _of(component: str, member: str, known: Sequence[str]) -> JsonSchemaValue:
     # Beside `$ref`, so that generators make one class of all problems.
     narrowed = {member: {"enum": list(known)}}
     return {"schema": {"$ref": _COMPONENT + component, "properties": narrowed}}
 
 
-def _responses(operation: Operation, known: Schemas) -> dict[str, Any]:
+def _responses(operation: Operation, known: Schemas) -> JsonSchemaValue:
     answers = {operation.status: operation.answer, **operation.others}
     responses = {
         str(status): _success(operation, status, answer, known)
@@ -107,8 +108,8 @@ def _responses(operation: Operation, known: Schemas) -> dict[str, Any]:
     return responses
 
 
-def _operation(operation: Operation, known: Schemas) -> dict[str, Any]:
-    described: dict[str, Any] = {
+def _operation(operation: Operation, known: Schemas) -> JsonSchemaValue:
+    described: JsonSchemaValue = {
         "summary": operation.summary,
         "operationId": operation.operation_id,
         "tags": list(operation.tags),
@@ -139,7 +140,7 @@ def _types(operations: Sequence[Operation]) -> Iterator[tuple[object, schemas.Mo
             yield answer, "serialization"
 
 
-def document(operations: Sequence[Operation], issuer: str, version: str) -> dict[str, Any]:
+def document(operations: Sequence[Operation], issuer: str, version: str) -> JsonSchemaValue:
     """Return the OpenAPI document of all operations."""
     known, definitions = schemas.generated(_types(operations))
     definitions |= {
@@ -150,7 +151,7 @@ def document(operations: Sequence[Operation], issuer: str, version: str) -> dict
     for item in operations:
         members = {name: known[kind, "serialization"] for name, kind in item.members.items()}
         definitions["Problem"]["properties"] |= members
-    paths: dict[str, Any] = {}
+    paths: JsonSchemaValue = {}
     for operation in operations:
         entry = paths.setdefault(operation.path, {})
         entry[operation.method.lower()] = _operation(operation, known)

@@ -14,14 +14,15 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypedDict, TypeVar, Unpack
+from typing import Final, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel
 
-from service.web.call import JSON, Call, View
+from service.web.call import JSON, View
 
 DEFAULT_BODY: Final = 256 * 1024
-May = Callable[[Any, Call], None]
+May = Callable[..., None]
+"""A method of a routes class that takes a Call."""
 V = TypeVar("V", bound=Callable[..., object])
 _DECLARED: Final = "__operation__"
 _PROBLEM: Final = re.compile(r"([45][0-9]{2}) ([a-z][a-z0-9_]*)")
@@ -71,14 +72,14 @@ class Operation:
     scope: str | None = ""
     also: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
-    form: Any = None
+    form: object = None
     query: type[BaseModel] | None = None
-    answer: Any = None
+    answer: object = None
     media: str = JSON
     status: int = 200
-    others: Mapping[int, Any] = field(default_factory=dict)
+    others: Mapping[int, object] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    members: Mapping[str, Any] = field(default_factory=dict)
+    members: Mapping[str, object] = field(default_factory=dict)
     oauth: bool = False
     idempotent: bool = False
     secret: bool = False
@@ -106,14 +107,14 @@ class Properties(TypedDict, total=False):
     scope: str | None
     also: tuple[str, ...]
     body: type[BaseModel]
-    form: Any
+    form: object
     query: type[BaseModel]
-    answer: Any
+    answer: object
     media: str
     status: int
-    others: Mapping[int, Any]
+    others: Mapping[int, object]
     problems: tuple[str, ...]
-    members: Mapping[str, Any]
+    members: Mapping[str, object]
     oauth: bool
     idempotent: bool
     secret: bool

@@ -1,8 +1,9 @@
 """The parameters of operations for OpenAPI: path, query and headers, each described."""
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from pydantic.json_schema import JsonSchemaValue
 
 from service.web import paging, queries
 from service.web.operation import Operation
@@ -32,7 +33,7 @@ def ids(path: str) -> list[str]:
     return [name for name in _PARAMETER.findall(path) if name not in _NAMES]
 
 
-def described(operation: Operation) -> list[dict[str, Any]]:
+def described(operation: Operation) -> list[JsonSchemaValue]:
     """Return the Parameter Objects of an operation.
 
     Raises:
@@ -48,14 +49,14 @@ def described(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
-def _of_query(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+def _of_query(name: str, schema: JsonSchemaValue) -> JsonSchemaValue:
     # Left out, not null: a query has no null.
     plain = next((it for it in schema.get("anyOf", ()) if it != {"type": "null"}), schema)
     left = {key: value for key, value in plain.items() if key not in {"title", "description"}}
     return {"name": name, "in": "query", "description": schema["description"], "schema": left}
 
 
-def _of_path(name: str) -> dict[str, Any]:
+def _of_path(name: str) -> JsonSchemaValue:
     place = {"name": name, "in": "path", "required": True}
     if name in _NAMES:
         return place | {"description": _NAMES[name], "schema": {"type": "string"}}
@@ -65,7 +66,7 @@ def _of_path(name: str) -> dict[str, Any]:
     }
 
 
-def _header(name: str) -> dict[str, Any]:
+def _header(name: str) -> JsonSchemaValue:
     schema = {"type": "string"} | ({"format": "uuid"} if name == "Approval" else {})
     place = {"name": name, "in": "header", "description": _HEADERS[name], "schema": schema}
     return place | ({"required": True} if name in _REQUIRED else {})

@@ -1,7 +1,7 @@
 """Maps errors to HTTP responses (RFC 9457, RFC 6749 section 5.2, RFC 6750)."""
 
 from http import HTTPStatus
-from typing import Annotated, Any, Final, NotRequired
+from typing import Annotated, Final, NotRequired
 
 import orjson
 from flask import Flask, Response, g, request
@@ -115,7 +115,7 @@ def trace_id() -> str:
     return str(g.get("trace_id", ""))
 
 
-def _document(status: int, code: str, detail: str, **extra: Any) -> Response:  # noqa: ANN401 - JSON members
+def _document(status: int, code: str, detail: str, **extra: object) -> Response:
     body = {
         "type": f"urn:lamina:problem:{code}",
         "title": HTTP_STATUS_CODES[status],

@@ -1,9 +1,10 @@
 """Parameters in the address of a list: each known, once at most, and validated like a body."""
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaValue
 from werkzeug.datastructures import MultiDict
 
 from service.domain import validation
@@ -40,7 +41,7 @@ def read(model: type[BaseModel], given: MultiDict[str, str], *, paged: bool) -> 
 
 
 @lru_cache(maxsize=64)
-def schemas(model: type[BaseModel]) -> dict[str, Any]:
+def schemas(model: type[BaseModel]) -> JsonSchemaValue:
     """Return the JSON Schema of each parameter, by its name."""
-    found: dict[str, Any] = model.model_json_schema()["properties"]
+    found: JsonSchemaValue = model.model_json_schema()["properties"]
     return found

@@ -23,7 +23,7 @@ class _Generator(GenerateJsonSchema):
         found.pop("title", None)
         return found
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's signature
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's signature
         return False
 
     def normalize_name(self, name: str) -> str:
@@ -32,15 +32,15 @@ class _Generator(GenerateJsonSchema):
 
 def generated(
     wanted: Iterable[tuple[Any, Mode]],
-) -> tuple[dict[tuple[object, Mode], dict[str, Any]], dict[str, Any]]:
+) -> tuple[dict[tuple[object, Mode], JsonSchemaValue], JsonSchemaValue]:
     """Return the schema of each type, and the components that they refer to.
 
     Args:
         wanted: Types (models of bodies, types of answers), each once, with its mode.
     """
     known = list(wanted)
-    inputs: list[tuple[int, Mode, TypeAdapter[Any]]] = [
-        (number, mode, TypeAdapter[Any](kind)) for number, (kind, mode) in enumerate(known)
+    inputs: list[tuple[int, Mode, TypeAdapter[object]]] = [
+        (number, mode, TypeAdapter[object](kind)) for number, (kind, mode) in enumerate(known)
     ]
     found, definitions = TypeAdapter.json_schemas(
         inputs, ref_template=_REF, schema_generator=_Generator

@@ -5,7 +5,7 @@ bytes.
 """
 
 import json
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from service.domain.errors import BadInput, Fault, Malformed
 
@@ -35,7 +35,7 @@ def _bound(body: bytes) -> None:
                 raise Malformed("malformed_json", f"The body holds more than {detail}.")
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("an object names a member twice")
@@ -83,7 +83,7 @@ def _text(value: str) -> None:
         raise ValueError("a string holds NUL")
 
 
-def loads(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
+def loads(body: bytes) -> object:
     """Parse a JSON body.
 
     Raises:

@@ -5,7 +5,7 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -312,7 +312,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         SetupError: A value is wrong or a `LAMINA_` name is unknown; the text names it.
     """
     merged = {name: value for name, (value, _) in _merged(environ, dotenv).items()}
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     roots: dict[str, str] = {}
     for name, value in merged.items():
         bare = name.removeprefix(PREFIX)
@@ -323,7 +323,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         else:
             values[bare.lower()] = value
     try:
-        return Settings(**values, root_key_classes=roots)
+        return Settings.model_validate({**values, "root_key_classes": roots})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = "".join(f"{PREFIX}{str(part).upper()}: " for part in first["loc"][:1])

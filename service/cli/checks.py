@@ -58,7 +58,7 @@ class CheckResult:
     mend: str = ""
     ok: bool | None = True
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, str | bool | None]:
         """Return the JSON form."""
         return {"check": self.check, "ok": self.ok, "told": self.state, "mend": self.mend or None}
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 from uuid import UUID
 
 import click
@@ -62,7 +62,8 @@ def create(  # noqa: PLR0913 - one argument per option
         first_party=first_party,
         asserts_context=asserts_context,
         segments=segments,
-        jwks=keys,
+        # Whether it is a key set is checked at the registration.
+        jwks=cast("dict[str, object] | None", keys),
     )
     container = _container()
     with container.store.transaction() as tx:
@@ -234,7 +235,7 @@ def _container() -> "Container":
     return open_container(settings())
 
 
-def _key_set(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+def _key_set(path: Path) -> object:
     """Return the JSON value of a key file; raises Malformed or BadInput."""
     from service.web import strict_json
 

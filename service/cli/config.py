@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -123,7 +123,7 @@ def page() -> str:
     """Return docs/settings.md: each setting with its default and meaning."""
     from service.settings import Settings
 
-    fields: dict[str, Any] = dict(Settings.model_fields)
+    fields = dict(Settings.model_fields)
     parts = [_HEAD]
     for title, part in meanings().items():
         lines = [f"\n## {title}\n"]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
 
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 _START_SECONDS: Final = 120
 _STOP_SECONDS: Final = 20
+
+
+class _Step(TypedDict):
+    """A step of the demo, and how it went."""
+
+    step: str
+    seen: str
+    ms: float
+    passed: bool
 
 
 @click.command()
@@ -41,7 +50,7 @@ def demo(*, as_json: bool) -> None:
 
     from service.cli.mailbox import mailbox
 
-    rows: list[dict[str, Any]] = []
+    rows: list[_Step] = []
     console = Console(stderr=as_json)
     with tempfile.TemporaryDirectory(prefix="lamina-demo-") as place, mailbox() as mail:
         passed = _run(Path(place), rows, console, mail)
@@ -53,7 +62,7 @@ def demo(*, as_json: bool) -> None:
         raise SetupError("demo_failed", f"the step {rows[-1]['step']!r} failed")
 
 
-def _run(place: Path, rows: list[dict[str, Any]], console: "Console", mail: "Mailbox") -> bool:
+def _run(place: Path, rows: list[_Step], console: "Console", mail: "Mailbox") -> bool:
     """Run all steps until one fails; return whether all passed."""
     import httpx
     import orjson
@@ -74,7 +83,7 @@ def _run(place: Path, rows: list[dict[str, Any]], console: "Console", mail: "Mai
         rows.append({"step": name, "seen": seen, "ms": spent, "passed": passed})
         return passed
 
-    made: dict[str, Any] = {}
+    made: dict[str, str] = {}
 
     def client() -> str:
         flags = ("clients", "create", "demo", "--scope", "all", "--first-party", "--json")
@@ -170,7 +179,7 @@ def _wait(url: str, server: "subprocess.Popen[bytes]") -> str:
     raise SetupError("not_ready", f"the service was not ready within {_START_SECONDS} s")
 
 
-def _table(rows: list[dict[str, Any]]) -> "Table":
+def _table(rows: list[_Step]) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable
 from functools import wraps
 from types import FrameType
-from typing import TYPE_CHECKING, Final, ParamSpec
+from typing import TYPE_CHECKING, Final, ParamSpec, TypedDict
 from uuid import UUID
 
 import click
@@ -56,6 +56,16 @@ def refusals(function: Callable[P, None]) -> Callable[P, None]:
             raise SetupError(error.code, error.detail) from None
 
     return command(run)
+
+
+class LongOptions(TypedDict):
+    """The common options of long commands."""
+
+    dry_run: bool
+    max_rate: float
+    max_latency: float
+    workers: int
+    as_json: bool
 
 
 def run_long(  # noqa: PLR0913 - one argument per option

@@ -6,9 +6,15 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 from service.domain.errors import SetupError
+
+
+class Envelope(Protocol):
+    """A received mail, as aiosmtpd passes it."""
+
+    content: bytes
 
 
 @dataclass
@@ -18,7 +24,7 @@ class Mailbox:
     port: int
     letters: list[str] = field(default_factory=list)
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: ANN401, N802 - as aiosmtpd calls it
+    async def handle_DATA(self, _server: object, _session: object, envelope: Envelope) -> str:  # noqa: N802 - as aiosmtpd calls it
         """Receive a mail."""
         letter = email.message_from_bytes(envelope.content, policy=email.policy.default)
         body = letter.get_body(("plain",))

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -151,7 +151,7 @@ def verify(*, state: bool, as_json: bool) -> None:
     container = open_container(settings())
     found = container.memory.verify()
     waiting, broken = found.waiting, found.broken
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "leaves": found.leaves,
         "intact": broken is None and not waiting.late,
         "waiting": waiting.count,

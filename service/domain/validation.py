@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import takewhile
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from service.domain.errors import BadInput, Fault, TooLarge
 
@@ -40,7 +41,7 @@ def parse(model: type[M], values: object, at: str = "") -> M:
         raise BadInput(*faults[:_MOST_REPORTED]) from None
 
 
-def _fault(item: Any, at: str, known: frozenset[str]) -> Fault:  # noqa: ANN401 - pydantic's ErrorDetails
+def _fault(item: ErrorDetails, at: str, known: frozenset[str]) -> Fault:
     kind = str(item["type"])
     place = tuple(takewhile(lambda part: isinstance(part, int) or part in known, item["loc"]))
     if kind == "extra_forbidden":

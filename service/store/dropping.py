@@ -1,6 +1,6 @@
 """Delete expired rows a page at a time, so that no request waits for a whole table."""
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, Table, delete, select, tuple_
 
@@ -28,7 +28,7 @@ def drop_page(tx: Tx, table: Table, *conditions: ColumnElement[bool]) -> int:
     page = select(*keys).where(*conditions).limit(PAGE)
     if tx.get_bind().dialect.name == "postgresql":
         page = page.with_for_update(skip_locked=True)
-    key: ColumnElement[Any] = keys[0] if len(keys) == 1 else tuple_(*keys)
+    key = keys[0] if len(keys) == 1 else tuple_(*keys)
     gone = delete(table).where(key.in_(page), *conditions)
     shape = noted_shape(table)
     if shape is not None and not shape.may_vanish:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 from sqlalchemy.exc import DBAPIError
@@ -24,7 +24,7 @@ _WAIT_MS: Final = 120_000
 _SCRIPTS: Final = "migrations:"
 
 
-def _config(**attributes: Any) -> "Config":  # noqa: ANN401 - what env.py takes
+def _config(**attributes: object) -> "Config":
     from alembic.config import Config  # noqa: PLC0415 - a serving process needs no Alembic
 
     config = Config()
@@ -91,7 +91,7 @@ def _alone(engine: Engine) -> Iterator[Connection]:
         raise refusal_of(error) or error from None
 
 
-def differences(connection: Connection, metadata: MetaData) -> list[Any]:
+def differences(connection: Connection, metadata: MetaData) -> list[object]:
     """Return the differences between the database and the models; empty if there are none."""
     from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - as above
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - as above

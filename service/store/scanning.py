@@ -3,19 +3,19 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Column, LargeBinary, Select, Uuid, func, literal, select, tuple_, update
+from sqlalchemy import LargeBinary, Uuid, func, literal, select, tuple_, update
 from sqlalchemy.exc import DataError
 from sqlalchemy.sql.elements import ColumnElement
 
 from service.store.authentic import first_mac, reading, renewed
-from service.store.engine import Tx
+from service.store.engine import AnyRow, AnySelect, Tx
 from service.store.shapes import Shape
 
 _PAGE = 500
-Key = tuple[Any, ...]
+Key = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,9 @@ _UNREAD: Final = (ValueError, TypeError, LookupError, ArithmeticError, DataError
 """Exceptions of drivers and types for such a cell; none ends the transaction."""
 
 
-def all_rows(tx: Tx, shape: Shape, *conditions: ColumnElement[bool]) -> Iterator[Any]:
+def all_rows(
+    tx: Tx, shape: Shape, *conditions: ColumnElement[bool]
+) -> Iterator[AnyRow | Unreadable]:
     """Yield every row with its covered columns and MAC, or `Unreadable` instead."""
     after: Key | None = None
     while True:
@@ -58,13 +60,15 @@ def _keys_after(
     return [tuple(row) for row in tx.execute(_beyond(query, keys, after))]
 
 
-def _beyond(query: Select[Any], keys: Sequence[Column[Any]], after: Key | None) -> Select[Any]:
+def _beyond(
+    query: AnySelect, keys: Sequence[ColumnElement[object]], after: Key | None
+) -> AnySelect:
     if after is None:
         return query
     return query.where(keys[0] > after[0] if len(keys) == 1 else tuple_(*keys) > after)
 
 
-def _named(tx: Tx, shape: Shape, key: Key) -> Any:  # noqa: ANN401 - a row, or Unreadable
+def _named(tx: Tx, shape: Shape, key: Key) -> AnyRow | Unreadable:
     where = [shape.table.c[name] == value for name, value in zip(shape.key, key, strict=True)]
     try:
         return tx.execute(reading(shape.model).where(*where)).one()
@@ -74,7 +78,7 @@ def _named(tx: Tx, shape: Shape, key: Key) -> Any:  # noqa: ANN401 - a row, or U
 
 def page_after(
     tx: Tx, shape: Shape, after: Key | None, *conditions: ColumnElement[bool], lock: bool = False
-) -> Sequence[Any]:
+) -> Sequence[AnyRow]:
     """Return a page of rows with keys after one; with `lock`, locked, skipping locked rows."""
     keys = [shape.table.c[name] for name in shape.key]
     query = reading(shape.model).where(*conditions).order_by(*keys).limit(_PAGE)
@@ -84,7 +88,7 @@ def page_after(
     return tx.execute(query).all()
 
 
-def row_named(tx: Tx, shape: Shape, name: str) -> Any:  # noqa: ANN401 - a row of named columns
+def row_named(tx: Tx, shape: Shape, name: str) -> AnyRow | Unreadable | None:
     """Return the row with a key in the format of `Shape.name_of`; None if there is none.
 
     A row that cannot be decoded is `Unreadable`.
@@ -98,7 +102,7 @@ def row_named(tx: Tx, shape: Shape, name: str) -> Any:  # noqa: ANN401 - a row o
         return Unreadable(name)
 
 
-def key_of(shape: Shape, row: Any) -> Key:  # noqa: ANN401 - a row of named columns
+def key_of(shape: Shape, row: AnyRow) -> Key:
     """Return the key of a row."""
     return tuple(getattr(row, name) for name in shape.key)
 
@@ -119,23 +123,23 @@ def count_older(tx: Tx, shape: Shape, generation: int) -> int:
     return tx.execute(query).scalar_one()
 
 
-def trust(tx: Tx, shape: Shape, page: Sequence[Any]) -> None:
+def trust(tx: Tx, shape: Shape, page: Sequence[AnyRow]) -> None:
     """Add MACs to rows without one, trusting them as stored."""
     _write(tx, shape, [(row, first_mac(tx, shape.keyed_model, row)) for row in page])
 
 
-def renew(tx: Tx, shape: Shape, row: Any) -> None:  # noqa: ANN401 - a row of named columns
+def renew(tx: Tx, shape: Shape, row: AnyRow) -> None:
     """Recompute the MAC of a row under the newest key; raises RowRefused if it is invalid."""
     _write(tx, shape, [(row, renewed(tx, shape.keyed_model, row, {}))])
 
 
-def _write(tx: Tx, shape: Shape, rows: Sequence[tuple[Any, bytes]]) -> None:
+def _write(tx: Tx, shape: Shape, rows: Sequence[tuple[AnyRow, bytes]]) -> None:
     for row, mac in rows:
         where = [shape.table.c[name] == getattr(row, name) for name in shape.key]
         tx.execute(update(shape.table).where(*where).values(mac=mac))
 
 
-def _parsed(column: Column[Any], part: str) -> Any:  # noqa: ANN401 - a value of any key
+def _parsed(column: ColumnElement[object], part: str) -> object:
     if isinstance(column.type, Uuid):
         return UUID(part)
     if isinstance(column.type, LargeBinary):

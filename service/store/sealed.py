@@ -45,7 +45,7 @@ class FieldSealer(Protocol):
     def begin(self, session: Session) -> None:
         """Prepare for a transaction."""
 
-    def ended(self, info: Mapping[str, Any]) -> None:
+    def ended(self, info: Mapping[str, object]) -> None:
         """Handle the opened fields of a transaction after its end.
 
         Args:

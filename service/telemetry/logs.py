@@ -2,10 +2,12 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict
 
 # Fields not listed here are dropped, so that nothing else can leak.
 FIELDS: Final = frozenset(
@@ -41,13 +43,31 @@ FIELDS: Final = frozenset(
         "final",
     }
 )
+
+
+class Logger(Protocol):
+    """Logs an event, with members that are among FIELDS."""
+
+    def debug(self, event: str, **members: object) -> None:
+        """Log at this level."""
+
+    def info(self, event: str, **members: object) -> None:
+        """Log at this level."""
+
+    def warning(self, event: str, **members: object) -> None:
+        """Log at this level."""
+
+    def error(self, event: str, **members: object) -> None:
+        """Log at this level."""
+
+
 _LONGEST: Final = 200
 _later: list[str] = []
 """The level to configure with the first line, if set."""
 
 
-def _closed(_logger: object, _name: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
+def _closed(_logger: object, _name: str, event: "EventDict") -> dict[str, object]:
+    kept: dict[str, object] = {}
     for name, value in event.items():
         if name not in FIELDS:
             continue
@@ -56,7 +76,7 @@ def _closed(_logger: object, _name: str, event: MutableMapping[str, Any]) -> dic
     return kept
 
 
-def _render(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
+def _render(_logger: object, _name: str, event: "EventDict") -> str:
     return orjson.dumps(dict(event)).decode()
 
 
@@ -86,13 +106,14 @@ def configure_later(level: str) -> None:
     _later[:] = [level]
 
 
-def get() -> Any:  # noqa: ANN401 - structlog's bound loggers are typed so
+def get() -> Logger:
     """Return the logger."""
     import structlog  # noqa: PLC0415 - as above
 
     for level in tuple(_later):
         configure(level)
-    return structlog.get_logger()
+    found: Logger = structlog.get_logger()
+    return found
 
 
 def kind(error: Exception) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -120,7 +120,9 @@ class Together:
     def _read(path: Path) -> Counts:
         found: Counts = {}
         try:
-            rows: list[Any] = orjson.loads(path.read_bytes())
+            rows: list[tuple[str, str, list[tuple[str, str]], float]] = orjson.loads(
+                path.read_bytes()
+            )
         except FileNotFoundError:
             return found
         for family, name, labels, value in rows:

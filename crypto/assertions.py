@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -84,13 +84,13 @@ def read(token: str, *, client_id: str, audience: Collection[str], now: int) -> 
         token=token,
         client_id=str(subject),
         alg=str(alg),
-        kid=header.get("kid"),
+        kid=str(header["kid"]) if "kid" in header else None,
         jti=str(jti),
         expires=expires,
     )
 
 
-def verify(assertion: Assertion, jwks: Mapping[str, Any]) -> None:
+def verify(assertion: Assertion, jwks: Mapping[str, object]) -> None:
     """Verify the signature; raises SignatureInvalid if no key of the set made it."""
     for key in candidates(jwks, assertion.alg, assertion.kid):
         try:
@@ -111,7 +111,7 @@ def _check(assertion: Assertion, key: Key) -> None:
         jws.deserialize_compact(assertion.token, key, registry=_Sizes(algorithms=[assertion.alg]))
 
 
-def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts(token: str) -> tuple[dict[str, object], dict[str, object]]:
     """Return the header and claims of a token made of three parts in canonical base64url."""
     parts = token.split(".")
     if len(token) > _LONGEST or len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
@@ -130,7 +130,7 @@ def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, claims
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("an object names a member twice")
@@ -158,7 +158,7 @@ def _check_audience(given: object, audience: Collection[str]) -> None:
         raise AssertionRefused(f"aud must be, or list, {' or '.join(audience)}")
 
 
-def _check_times(claims: Mapping[str, Any], now: int) -> int:
+def _check_times(claims: Mapping[str, object], now: int) -> int:
     expires = _moment(claims.get("exp"))
     if expires is None or not now < expires <= now + LIFE + _SKEW:
         raise AssertionRefused(f"exp must be a time, now to {LIFE} seconds ahead")

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -29,7 +29,7 @@ _LARGEST_EXPONENT: Final = 2**32
 _LONGEST_MEMBER: Final = 2048
 
 
-def public_set(given: object) -> dict[str, Any]:
+def public_set(given: object) -> dict[str, object]:
     """Validate a JWK set and return it with the public members, `kid` and `alg` of each key only.
 
     Raises:
@@ -46,7 +46,7 @@ def public_set(given: object) -> dict[str, Any]:
     return {"keys": found}
 
 
-def candidates(jwks: Mapping[str, Any], alg: str, kid: str | None) -> Iterator[Key]:
+def candidates(jwks: Mapping[str, object], alg: str, kid: str | None) -> Iterator[Key]:
     """Yield the keys of a stored set that may have made a signature; malformed keys are skipped."""
     keys = jwks.get("keys")
     for given in keys if isinstance(keys, list) else ():
@@ -88,7 +88,7 @@ def _public(jwk: object, at: str) -> dict[str, str]:
     return found
 
 
-def _text(jwk: Mapping[str, Any], name: str, at: str) -> str:
+def _text(jwk: Mapping[str, object], name: str, at: str) -> str:
     value = jwk.get(name)
     longest = _LONGEST_KID if name == "kid" else _LONGEST_MEMBER
     if not isinstance(value, str) or not 1 <= len(value) <= longest or not value.isascii():
@@ -97,7 +97,7 @@ def _text(jwk: Mapping[str, Any], name: str, at: str) -> str:
     return value
 
 
-def _check_use(jwk: Mapping[str, Any], found: Mapping[str, str], at: str) -> None:
+def _check_use(jwk: Mapping[str, object], found: Mapping[str, str], at: str) -> None:
     if jwk.get("use", "sig") != "sig":
         raise KeySetInvalid(f"{at}/use", "not_for_signatures", "must be sig, or absent")
     operations = jwk.get("key_ops", ["verify"])

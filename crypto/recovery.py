@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
@@ -57,7 +57,7 @@ def recipient_id(recipient: str) -> str:
     return hashlib.sha256(public).hexdigest()[:32]
 
 
-def seal_export(recipient: str, keys: Sequence[ExportedKey], about: Mapping[str, Any]) -> bytes:
+def seal_export(recipient: str, keys: Sequence[ExportedKey], about: Mapping[str, object]) -> bytes:
     """Return an export that only the recipient can open.
 
     Args:
@@ -80,7 +80,7 @@ def seal_export(recipient: str, keys: Sequence[ExportedKey], about: Mapping[str,
     return json.dumps(head | {"sealed": base64.b64encode(sealed).decode()}, indent=1).encode()
 
 
-def open_export(private: str, content: bytes) -> tuple[dict[str, Any], list[ExportedKey]]:
+def open_export(private: str, content: bytes) -> tuple[dict[str, object], list[ExportedKey]]:
     """Open an export; return its metadata and its KEKs.
 
     Raises:

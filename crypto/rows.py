@@ -73,7 +73,7 @@ def moment(value: datetime) -> bytes:
     return b"\6" + micros.to_bytes(8, "big", signed=True)
 
 
-def document(value: Any) -> bytes:  # noqa: ANN401 - JSON
+def document(value: object) -> bytes:
     """Encode a JSON value."""
     raw = canonical_json(value)
     return b"\7" + len(raw).to_bytes(4, "big") + raw

@@ -62,7 +62,7 @@ class SigningKey:
         return members | {"kid": self.kid, "use": "sig", "alg": "ES256"}
 
 
-def sign_jwt(key: SigningKey, claims: Mapping[str, Any], typ: str) -> str:
+def sign_jwt(key: SigningKey, claims: Mapping[str, object], typ: str) -> str:
     """Sign claims as a compact JWS with ES256."""
     header = {"alg": "ES256", "kid": key.kid, "typ": typ}
     return jwt.encode(header, dict(claims), key.jwk, algorithms=["ES256"])
@@ -70,7 +70,7 @@ def sign_jwt(key: SigningKey, claims: Mapping[str, Any], typ: str) -> str:
 
 def verify_jwt(
     token: str, jwks: Mapping[str, Any], *, typ: str, issuer: str, audience: str | None, now: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Verify a token against the published keys and return its claims.
 
     Args:
@@ -141,7 +141,7 @@ def _public(*members: str) -> ECKey:
     return ECKey.import_key(dict(zip(_PUBLIC, members, strict=True)))
 
 
-def sign_mac_jwt(secret: bytes, claims: Mapping[str, Any], typ: str) -> str:
+def sign_mac_jwt(secret: bytes, claims: Mapping[str, object], typ: str) -> str:
     """Sign claims as a compact JWS with HS256, under a 32-byte key of the service."""
     return jwt.encode({"alg": "HS256", "typ": typ}, dict(claims), OctKey.import_key(secret))
 
@@ -186,16 +186,16 @@ def _verify(token: str, key: Any, algorithms: list[str]) -> dict[str, Any]:  # n
     return claims
 
 
-def _check_times(claims: Mapping[str, Any], now: int) -> None:
-    expires = claims.get("exp")
-    begins = [claims.get(name, now) for name in ("iat", "nbf")]
-    times = [expires, *begins]
-    if not all(isinstance(value, int) and not isinstance(value, bool) for value in times):
+def _check_times(claims: Mapping[str, object], now: int) -> None:
+    named = [claims.get("exp"), *(claims.get(name, now) for name in ("iat", "nbf"))]
+    times = [value for value in named if isinstance(value, int) and not isinstance(value, bool)]
+    if len(times) < len(named):
         raise SignatureInvalid
-    if claims["exp"] <= now or max(begins) > now + _CLOCK_SKEW:
+    expires, *begins = times
+    if expires <= now or max(begins) > now + _CLOCK_SKEW:
         raise SignatureInvalid
 
 
-def _audiences(claims: Mapping[str, Any]) -> list[str]:
+def _audiences(claims: Mapping[str, object]) -> list[str]:
     audience = claims.get("aud")
     return audience if isinstance(audience, list) else [str(audience)]

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -28,7 +28,7 @@ _MOST_EVENTS: Final = 500
 _LONGEST_MS: Final = 600_000
 _KINDS: Final = ("move", "down", "up")
 _Sample = Callable[[], Vector]
-_Reader = Callable[[str, Any], _Sample]
+_Reader = Callable[[str, object], _Sample]
 
 
 def load_motion(path: Path) -> tuple[Layout, People]:
@@ -70,7 +70,7 @@ def _samples(path: Path, member: str, read: _Reader) -> Iterator[tuple[str, _Sam
         raise BadData(f"{path.name}: cannot be read: {error}") from None
 
 
-def _parse(where: str, content: str, member: str) -> tuple[str, Any]:
+def _parse(where: str, content: str, member: str) -> tuple[str, object]:
     try:
         entry = json.loads(content)
         subject, sample = entry["subject"], entry[member]
@@ -81,11 +81,10 @@ def _parse(where: str, content: str, member: str) -> tuple[str, Any]:
     return subject, sample
 
 
-def _series(where: str, moved: Any) -> _Sample:  # noqa: ANN401 - whatever JSON has
-    try:
-        hz, acc, rot = moved["hz"], moved["acc"], moved["rot"]
-    except (LookupError, TypeError):
-        raise BadData(f"{where}: must have subject and motion with hz, acc, rot") from None
+def _series(where: str, moved: object) -> _Sample:
+    if not isinstance(moved, dict) or not moved.keys() >= {"hz", "acc", "rot"}:
+        raise BadData(f"{where}: must have subject and motion with hz, acc, rot")
+    hz, acc, rot = moved["hz"], moved["acc"], moved["rot"]
     if not _number(hz) or not 0 < hz <= _MOST_HZ:
         raise BadData(f"{where}: hz must be a rate up to 400")
     for name, values in (("acc", acc), ("rot", rot)):
@@ -94,19 +93,19 @@ def _series(where: str, moved: Any) -> _Sample:  # noqa: ANN401 - whatever JSON 
     return partial(motion, Series(float(hz), acc, rot))
 
 
-def _events(where: str, entry: Any) -> _Sample:  # noqa: ANN401 - whatever JSON has
+def _events(where: str, entry: object) -> _Sample:
     if not isinstance(entry, list) or len(entry) > _MOST_EVENTS or not all(map(_event, entry)):
         raise BadData(f"{where}: pointer must be up to 500 of [ms, x, y, move, down or up]")
     return partial(pointer, entry)
 
 
-def _event(value: Any) -> bool:  # noqa: ANN401 - whatever JSON has
+def _event(value: object) -> bool:
     if not isinstance(value, list) or len(value) != _AXES + 1 or value[_AXES] not in _KINDS:
         return False
     return all(map(_number, value[:_AXES])) and 0 <= value[0] <= _LONGEST_MS
 
 
-def _triples(values: Any) -> bool:  # noqa: ANN401 - whatever JSON has
+def _triples(values: object) -> bool:
     if not isinstance(values, list) or len(values) > _MOST_VALUES:
         return False
     return all(
@@ -114,7 +113,7 @@ def _triples(values: Any) -> bool:  # noqa: ANN401 - whatever JSON has
     )
 
 
-def _number(value: Any) -> bool:  # noqa: ANN401 - whatever JSON has
+def _number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return -_LARGEST <= value <= _LARGEST

@@ -27,7 +27,7 @@ from crypto.errors import OpenError
 from crypto.rows import RowKey
 from service.domain.errors import RowRefused
 from service.store.sealed import sealer_of
-from service.store.shapes import Authentic, Noted, Shape, Told, shape_of
+from service.store.shapes import Authentic, Noted, Shape, Recorded, shape_of
 
 T = TypeVar("T", bound="Authentic")
 GONE: Final = "gone"
@@ -40,7 +40,7 @@ Touched = list[Any]
 """The record of a change to a row, as `touch` creates it."""
 
 
-def reading(model: type[Told]) -> Select[Any]:
+def reading(model: type[Recorded]) -> Select[Any]:
     """Select the covered columns of a table and the MAC; callers add conditions."""
     return select(*shape_of(model).columns)
 
@@ -115,7 +115,7 @@ def insert_row(tx: Session, model: type[Authentic], values: Mapping[str, Any]) -
 def insert_once(
     tx: Session,
     *,
-    model: type[Told],
+    model: type[Recorded],
     values: Mapping[str, Any],
     unless: Select[Any] | None = None,
     bound: Mapping[str, Any] | None = None,
@@ -158,14 +158,14 @@ def change(tx: Session, model: type[Authentic], row: Any, **values: Any) -> bool
     return True
 
 
-def delete_rows(tx: Session, model: type[Told], *conditions: ColumnElement[bool]) -> int:
+def delete_rows(tx: Session, model: type[Recorded], *conditions: ColumnElement[bool]) -> int:
     """Delete rows and record their deletion; return how many."""
     shape = shape_of(model)
     statement = delete(shape.table).where(*conditions)
     return forgotten(tx, model, statement)
 
 
-def forgotten(tx: Session, model: type[Told], statement: Delete) -> int:
+def forgotten(tx: Session, model: type[Recorded], statement: Delete) -> int:
     """Run a statement that deletes rows of a table, record each deletion and return how many."""
     shape = shape_of(model)
     gone = tx.execute(statement.returning(*shape.columns)).all()
@@ -225,7 +225,7 @@ def touch(  # noqa: PLR0913, PLR0917 - one argument for each member of a note
     tx.info.setdefault(_TABLES, set()).add(table)
 
 
-def unchanged(tx: Session, model: type[Told]) -> bool:
+def unchanged(tx: Session, model: type[Recorded]) -> bool:
     """Return whether a transaction has changed no row of a table so far."""
     return shape_of(model).table.name not in tx.info.get(_TABLES, ())
 

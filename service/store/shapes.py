@@ -58,7 +58,7 @@ class Noted:
     """Whether the row retains its state before the last change, which the log records too."""
 
 
-Told = Authentic | Noted
+Recorded = Authentic | Noted
 """A table with rows recorded in the log."""
 
 
@@ -70,7 +70,7 @@ class Shape:
         model: The mapped class.
     """
 
-    model: type[Told]
+    model: type[Recorded]
 
     @cached_property
     def table(self) -> Table:
@@ -186,7 +186,7 @@ class Shape:
 _KNOWN: Final[dict[Any, Shape]] = {}
 
 
-def shape_of(model: type[Told]) -> Shape:
+def shape_of(model: type[Recorded]) -> Shape:
     """Return the shape of a table."""
     found = _KNOWN.get(model)
     if found is None:

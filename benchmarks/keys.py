@@ -17,6 +17,8 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,12 @@ def _open(settings: Settings) -> Container:
     return open_container(settings, SystemClock(), PasswordHasher.unsafe_for_tests())
 
 
-def _reader(settings: Settings, ids: list[uuid.UUID], until: Any, found: Any) -> None:  # noqa: ANN401 - multiprocessing's own
+def _reader(
+    settings: Settings,
+    ids: list[uuid.UUID],
+    until: Event,
+    found: "Queue[list[tuple[float, float]]]",
+) -> None:
     """Read one person after another at a steady pace, and give the milliseconds of each."""
     container, order, times = _open(settings), random.Random(1), []
     born = time.perf_counter()
@@ -77,12 +84,12 @@ def _percentile(values: list[float], share: float) -> float:
     return sorted(values)[int(len(values) * share)]
 
 
-def _stop(until: Any, jobs: LongJobs) -> None:  # noqa: ANN401 - multiprocessing's own
+def _stop(until: Event, jobs: LongJobs) -> None:
     until.wait()
     jobs.stop()
 
 
-def _rotator(settings: Settings, until: Any, rows: Any) -> None:  # noqa: ANN401 - multiprocessing's own
+def _rotator(settings: Settings, until: Event, rows: "Queue[int]") -> None:
     """Do the job `lamina keys reencrypt` again and again, paced as the runbook says."""
     container = _open(settings)
     jobs = container.key_admin.jobs

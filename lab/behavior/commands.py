@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from rich.console import Console
 from rich.progress import Progress
@@ -15,7 +15,7 @@ from lab.behavior.datasets import FEWEST, LAYOUTS, LONG, Loader, gather_beside, 
 from lab.behavior.jsonl import load_motion, load_pointer
 from lab.behavior.loaders import BadData, People
 from lab.behavior.protocols import PROTOCOLS, Run
-from lab.behavior.training import CLIP, Gathered, keystroke_plan, train
+from lab.behavior.training import CLIP, Gathered, Step, keystroke_plan, train
 from lab.evaluation import Trial, plot
 from service.domain.errors import SetupError
 
@@ -41,6 +41,14 @@ RIVALS: Final = (
 """Published, novice impostors, all 51 people."""
 
 
+class TrainedModel(TypedDict):
+    """A trained model as written: its file, size in bytes, and signals."""
+
+    file: str
+    bytes: int
+    signals: list[str]
+
+
 def train_own(
     files: tuple[Path, ...],
     moved: tuple[Path, ...],
@@ -48,7 +56,7 @@ def train_own(
     out: Path | None,
     *,
     make_default: bool,
-) -> dict[str, Any]:
+) -> TrainedModel:
     """Train what the files say something of, write the model, and return what was written."""
     target = out or (DEFAULT if make_default else Path("population.npz"))
     with _progress("training") as step:
@@ -82,7 +90,7 @@ class EvaluationOptions:
     plots: Path | None
 
 
-def evaluated(asked: EvaluationOptions) -> list[dict[str, Any]]:
+def evaluated(asked: EvaluationOptions) -> list[dict[str, object]]:
     """Measure error rates of unseen people; raises SetupError."""
     kind, protocol = asked.kind, asked.protocol or ("km" if asked.kind == "cmu" else "short")
     runs = _runs(protocol, asked.enroll or ("20" if protocol == "short" else "200"))
@@ -105,7 +113,7 @@ def evaluated(asked: EvaluationOptions) -> list[dict[str, Any]]:
     return [row for key, part in found.items() for row in _told(key, part)]
 
 
-def beside_rivals(rows: Sequence[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
+def beside_rivals(rows: Sequence[Mapping[str, object]], kind: str) -> list[dict[str, object]]:
     """Return the columns that fit a screen, with what others published of the same people."""
     names = (
         "protocol",
@@ -172,7 +180,7 @@ def measure(
     people: People,
     runs: Sequence[Run],
     models: _Models,
-    step: Any,  # noqa: ANN401 - a callable of two numbers
+    step: Step,
 ) -> Found:
     """Return the trials of every run and scorer."""
     found: Found = {}
@@ -242,7 +250,7 @@ def _gather(
     layout: Layout,
     kind: str,
     known: People,
-    step: Any,  # noqa: ANN401 - a callable of two numbers
+    step: Step,
 ) -> tuple[Gathered, ...]:
     """Return what heads learn of the sets beside; who is measured or learned of is not in them."""
     found = []
@@ -263,7 +271,7 @@ def _gather(
     return tuple(found)
 
 
-def _train_on(files: Sequence[Path], step: Any, *, fixed: bool) -> SignalModel:  # noqa: ANN401 - a callable of two numbers
+def _train_on(files: Sequence[Path], step: Step, *, fixed: bool) -> SignalModel:
     people: People = {}
     layout: Layout | None = None
     for path in files:
@@ -284,7 +292,7 @@ def _train_lines(
     files: Sequence[Path],
     loader: Loader,
     clip: tuple[float, float],
-    step: Any,  # noqa: ANN401 - a callable of two numbers
+    step: Step,
 ) -> SignalModel:
     people: People = {}
     found = [_read(path, loader) for path in files]

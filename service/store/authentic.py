@@ -27,7 +27,7 @@ from crypto.errors import OpenError
 from crypto.rows import RowKey
 from service.domain.errors import RowRefused
 from service.store.sealed import sealer_of
-from service.store.shapes import Authentic, Noted, Shape, Recorded, shape_of
+from service.store.shapes import Authentic, Noted, Recorded, Shape, shape_of
 
 T = TypeVar("T", bound="Authentic")
 GONE: Final = "gone"

@@ -2,12 +2,10 @@
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import MutableMapping
+from typing import Final, Protocol
 
 import orjson
-
-if TYPE_CHECKING:
-    from structlog.typing import EventDict
 
 # Fields not listed here are dropped, so that nothing else can leak.
 FIELDS: Final = frozenset(
@@ -43,6 +41,9 @@ FIELDS: Final = frozenset(
         "final",
     }
 )
+_LONGEST: Final = 200
+_later: list[str] = []
+"""The level to configure with the first line, if set."""
 
 
 class Logger(Protocol):
@@ -61,12 +62,7 @@ class Logger(Protocol):
         """Log at this level."""
 
 
-_LONGEST: Final = 200
-_later: list[str] = []
-"""The level to configure with the first line, if set."""
-
-
-def _closed(_logger: object, _name: str, event: "EventDict") -> dict[str, object]:
+def _closed(_logger: object, _name: str, event: MutableMapping[str, object]) -> dict[str, object]:
     kept: dict[str, object] = {}
     for name, value in event.items():
         if name not in FIELDS:
@@ -76,7 +72,7 @@ def _closed(_logger: object, _name: str, event: "EventDict") -> dict[str, object
     return kept
 
 
-def _render(_logger: object, _name: str, event: "EventDict") -> str:
+def _render(_logger: object, _name: str, event: MutableMapping[str, object]) -> str:
     return orjson.dumps(dict(event)).decode()
 
 

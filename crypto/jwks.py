@@ -29,7 +29,7 @@ _LARGEST_EXPONENT: Final = 2**32
 _LONGEST_MEMBER: Final = 2048
 
 
-def public_set(given: object) -> dict[str, object]:
+def public_set(given: object) -> dict[str, list[dict[str, str]]]:
     """Validate a JWK set and return it with the public members, `kid` and `alg` of each key only.
 
     Raises:

@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from service.cli.base import Span, command, counted, json_option, reading, settings, show, show_rows
-from service.clients.model import SCOPES, NewClient
+from service.clients.model import SCOPES, JwkSet, NewClient
 from service.domain.errors import BadInput, Conflict, Fault
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def create(  # noqa: PLR0913 - one argument per option
         asserts_context=asserts_context,
         segments=segments,
         # Whether it is a key set is checked at the registration.
-        jwks=cast("dict[str, object] | None", keys),
+        jwks=cast(JwkSet | None, keys),
     )
     container = _container()
     with container.store.transaction() as tx:

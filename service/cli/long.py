@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from service.app import Container
     from service.jobs.actions.work import JobRate
-    from service.jobs.views import JobView
     from service.key_admin.actions import KeyAdmin
+    from service.web.jobs import JobView
 
 P = ParamSpec("P")
 REFUSED: Final = 2

@@ -17,9 +17,9 @@ from service.domain.errors import Conflict, SetupError
 
 if TYPE_CHECKING:
     from service.app import Container
-    from service.jobs.views import JobView
     from service.keys.views import KekView
     from service.store.engine import Tx
+    from service.web.jobs import JobView
 
 T = TypeVar("T")
 _WAITS: Final = frozenset({"key_not_everywhere", "key_not_settled", "job_running"})

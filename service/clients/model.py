@@ -58,7 +58,7 @@ def checked_name(name: str) -> str:
     return found
 
 
-JwkSet = dict[str, list[dict[str, object]]]
+JwkSet = dict[str, list[dict[str, str]]]
 """A JWK set (RFC 7517 section 5) with its public members only: a list under `keys`."""
 
 

@@ -1,6 +1,6 @@
 """HTTP routes of the key lifecycle; long-running jobs answer 202 and run in the background."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
@@ -18,11 +18,14 @@ from service.store.engine import Store, Tx
 from service.web import approvals
 from service.web.approvals import UseApproval
 from service.web.call import Call, Reply, accepted
+from service.web.jobs import JobView
 from service.web.operation import get, post
 
 Step = Callable[[Tx, str, str | None, str], list[str]]
 Name = Annotated[str, Field(min_length=1, max_length=32)]
 _SCOPE = "keys:admin"
+_QUEUED = ("429 too_many_jobs",)
+"""How a job is refused."""
 _TIMED = ("409 clocks_disagree", "409 key_not_settled")
 """How a step is refused that must not follow too soon."""
 
@@ -134,23 +137,55 @@ class KeyRoutes:
         """Retire replaced keys that are no longer referenced."""
         return self._step(call, self._key_admin.retire)
 
-    @post("/v1/keys/rewrap", scope=_SCOPE, body=Job, status=202, idempotent=True)
-    def rewrap_keys(self, call: Call) -> Reply[Mapping[str, object]]:
+    @post(
+        "/v1/keys/rewrap",
+        scope=_SCOPE,
+        body=Job,
+        status=202,
+        idempotent=True,
+        answer=JobView,
+        problems=_QUEUED,
+    )
+    def rewrap_keys(self, call: Call) -> Reply[JobView]:
         """Rewrap KEKs under the newest root, or data keys under the newest KEK."""
         return self._job(call, "rewrap")
 
-    @post("/v1/keys/reencrypt", scope=_SCOPE, body=Job, status=202, idempotent=True)
-    def reencrypt_fields(self, call: Call) -> Reply[Mapping[str, object]]:
+    @post(
+        "/v1/keys/reencrypt",
+        scope=_SCOPE,
+        body=Job,
+        status=202,
+        idempotent=True,
+        answer=JobView,
+        problems=_QUEUED,
+    )
+    def reencrypt_fields(self, call: Call) -> Reply[JobView]:
         """Re-encrypt every field under new data keys."""
         return self._job(call, "reencrypt")
 
-    @post("/v1/keys/reindex", scope=_SCOPE, body=Job, status=202, idempotent=True)
-    def reindex_digests(self, call: Call) -> Reply[Mapping[str, object]]:
+    @post(
+        "/v1/keys/reindex",
+        scope=_SCOPE,
+        body=Job,
+        status=202,
+        idempotent=True,
+        answer=JobView,
+        problems=_QUEUED,
+    )
+    def reindex_digests(self, call: Call) -> Reply[JobView]:
         """Write the digests of the newest blind-index key."""
         return self._job(call, "reindex")
 
-    @post("/v1/keys/verify", scope=_SCOPE, body=Job, status=202, idempotent=True)
-    def verify_sealed_values(self, call: Call) -> Reply[Mapping[str, object]]:
+    @post(
+        "/v1/keys/verify",
+        scope=_SCOPE,
+        body=Job,
+        status=202,
+        idempotent=True,
+        answer=JobView,
+        problems=_QUEUED,
+    )
+    def verify_sealed_values(self, call: Call) -> Reply[JobView]:
         """Open every sealed value and sign a report."""
         return self._job(call, "verify")
 
@@ -210,8 +245,8 @@ class KeyRoutes:
             )
             return {"export": self._key_admin.export(tx, wanted.recipient, wanted.days, actor)}
 
-    @get("/v1/jobs/{job}")
-    def get_job(self, call: Call) -> Mapping[str, object]:
+    @get("/v1/jobs/{job}", answer=JobView)
+    def get_job(self, call: Call) -> JobView:
         """Show a long job.
 
         Its requester and key administrators see it.
@@ -227,7 +262,7 @@ class KeyRoutes:
         with self._database.transaction() as tx:
             return {"keys": act(tx, wanted.tier, wanted.key_class, call.by.actor)}
 
-    def _job(self, call: Call, kind: str) -> Reply[Mapping[str, object]]:
+    def _job(self, call: Call, kind: str) -> Reply[JobView]:
         wanted = call.read(Job)
         params = self._key_admin.params(kind, wanted.tier, wanted.key_class)
         with self._database.transaction() as tx:

@@ -23,10 +23,11 @@ from service.store.engine import Store, Tx
 from service.web import approvals
 from service.web.approvals import UseApproval
 from service.web.call import Call, Reply, accepted
+from service.web.jobs import JobView
 from service.web.operation import delete, get, patch, post
 from service.web.paging import Page
 
-Queue = Callable[[Tx, str, Mapping[str, object], str], Mapping[str, object]]
+Queue = Callable[[Tx, str, Mapping[str, object], str], JobView]
 Hold = Callable[[Tx, UUID], bool]
 _ONE = "/v1/policies/{version}"
 ACT = "policy.activate"
@@ -177,8 +178,10 @@ class PolicyRoutes:
         body=Backtesting,
         status=202,
         idempotent=True,
+        answer=JobView,
+        problems=(*_ONE_DOCUMENT, "429 too_many_jobs"),
     )
-    def backtest_policy(self, call: Call) -> Reply[Mapping[str, object]]:
+    def backtest_policy(self, call: Call) -> Reply[JobView]:
         """Compare a policy with stored decisions, as a job.
 
         The report of the job holds the comparison.

@@ -11,7 +11,6 @@ from service.domain.caller import Caller
 from service.domain.errors import Forbidden
 from service.domain.ids import parse_id
 from service.jobs.actions.long import LongJobs
-from service.jobs.views import JobView
 from service.keys.actions.record_signing import RecordKeys
 from service.keys.views import ErasureView, RecordKeySet
 from service.privacy.actions.erasure import Erasure
@@ -22,6 +21,7 @@ from service.web.approvals import REQUIRED as APPROVAL
 from service.web.approvals import UseApproval
 from service.web.call import Call, Reply, accepted
 from service.web.codes import DATABASE
+from service.web.jobs import JobView
 from service.web.operation import delete, get, post
 
 SCOPE: Final = "subjects:export"

@@ -15,10 +15,10 @@ from service.domain.ids import new_id
 from service.jobs import store
 from service.jobs.actions.work import JobRate, Plan, Progress, Watch, Work, pause
 from service.jobs.store import LongJob
-from service.jobs.views import JobView
 from service.store.engine import Store, Tx
 from service.store.turns import take_turn
 from service.telemetry import logs
+from service.web.jobs import JobView
 
 _LEASE: Final = timedelta(seconds=60)
 _KEPT: Final = timedelta(days=400)

@@ -15,12 +15,12 @@ from service.domain.errors import NotFound, TooMany
 from service.domain.ids import new_id
 from service.jobs.actions.long import LongJobs
 from service.jobs.actions.work import JobStep, Work
-from service.jobs.views import JobView
 from service.privacy import store
 from service.privacy.store import SubjectExport
 from service.privacy.views import ExportDocument
 from service.store.engine import Store, Tx
 from service.store.personal_data import TableExport, Whose, held, unlinked
+from service.web.jobs import JobView
 
 FORMAT: Final = 1
 LIFE: Final = timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""Jobs as the routes show them."""
+"""Long-running jobs as the routes of several features show them."""
 
 from typing import Annotated
 

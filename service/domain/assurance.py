@@ -192,7 +192,7 @@ SKEW: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class CurrentAssurance:
     """The value of evidence at a point in time.
 
     Args:
@@ -226,12 +226,12 @@ def recent(
     return tuple(item for item in evidence if now - item.at <= bound)
 
 
-def worth(
+def current_assurance(
     evidence: Iterable[Evidence],
     now: datetime,
     active: Collection[UUID],
     max_age: int | None = None,
-) -> Worth:
+) -> CurrentAssurance:
     """Return the evidence still valid now and the level it reaches.
 
     No other function computes a person's level.
@@ -247,6 +247,6 @@ def worth(
     older = recent(standing, Acr.AAL1, now, max_age)
     fresh = achieved(recent(older, Acr.AAL2, now), now)
     if fresh.acr >= Acr.AAL2:
-        return Worth(older, fresh)
+        return CurrentAssurance(older, fresh)
     level = achieved(older, now)
-    return Worth(older, Achieved(min(level.acr, Acr.AAL1), level.amr, level.auth_time))
+    return CurrentAssurance(older, Achieved(min(level.acr, Acr.AAL1), level.amr, level.auth_time))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from crypto import opaque
 from service.accounts.model import LIFTING, Lead
-from service.domain.assurance import Acr, Evidence, Kind, worth
+from service.domain.assurance import Acr, Evidence, Kind, current_assurance
 from service.domain.authenticator import FACTOR_OF_TYPE, HELP_DESK
 from service.domain.errors import Denied, VerificationFailed
 from service.login import model
@@ -77,7 +77,9 @@ class FlowDecisions:
         active = dependencies.authenticators.active(tx, terms.subject)
         # A recovery's code is not an authenticator: its use ends the flow.
         codes = {item.authenticator for item in flow.evidence if item.factor == HELP_DESK}
-        found = worth(flow.evidence, dependencies.clock.now(), {*active, *codes}).evidence
+        found = current_assurance(
+            flow.evidence, dependencies.clock.now(), {*active, *codes}
+        ).evidence
         if terms.session and not dependencies.tokens.is_active(tx, terms.session, terms.token):
             found = tuple(item for item in found if item.flow == str(flow.id))
         return replace(flow, evidence=found), active
@@ -93,7 +95,7 @@ class FlowDecisions:
         """
         own = flow.own_evidence if evidence is None else evidence
         active = {item.authenticator for item in own}
-        return worth(own, self._dependencies.clock.now(), active).level.acr
+        return current_assurance(own, self._dependencies.clock.now(), active).level.acr
 
     def seen(self, flow: Flow, segment: str) -> SignalFacts:
         """Return the facts that signals may use."""
@@ -174,7 +176,7 @@ class FlowDecisions:
         segment = self._dependencies.accounts.get(tx, flow.terms.subject).segment
         proven, now = self.established(tx, flow.evidence, segment), self._dependencies.clock.now()
         active = {item.authenticator for item in proven}
-        if worth(proven, now, active, flow.terms.max_age).level.acr >= flow.required:
+        if current_assurance(proven, now, active, flow.terms.max_age).level.acr >= flow.required:
             return None
         hours = int(self._dependencies.policies.cooldown(segment).total_seconds() // 3600)
         detail = f"An authenticator younger than {hours} hours cannot lift a suspension."

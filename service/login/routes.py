@@ -17,7 +17,7 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 
 from service.accounts.model import identify
 from service.authenticators.factor import AnyFactor
-from service.domain.assurance import Acr, parse_acr, worth
+from service.domain.assurance import Acr, current_assurance, parse_acr
 from service.domain.caller import Caller
 from service.domain.clock import Clock
 from service.domain.errors import BadInput, Fault
@@ -251,7 +251,7 @@ class FlowRoutes:
     def _view(self, caller: Caller, flow: Flow) -> FlowView:
         disclosed = flow.disclosed_evidence
         active = {item.authenticator for item in disclosed}
-        level = worth(disclosed, self._clock.now(), active, flow.terms.max_age).level
+        level = current_assurance(disclosed, self._clock.now(), active, flow.terms.max_age).level
         actions = {name: self._action(flow, name) for name in flow.actions}
         return shown(flow, level, actions, with_risk=RISK in caller.scopes)
 

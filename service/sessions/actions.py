@@ -10,7 +10,7 @@ import orjson
 from service.accounts.actions.accounts import Accounts
 from service.accounts.model import Account
 from service.audit.actions.audit_log import AuditLog
-from service.domain.assurance import AAL1_LIFE, Achieved, Evidence, worth
+from service.domain.assurance import AAL1_LIFE, Achieved, Evidence, current_assurance
 from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, has_come, in_force, rfc3339
 from service.domain.errors import NotFound
@@ -94,7 +94,7 @@ class Sessions:
             replaces: The session that ends when this one becomes active.
         """
         now = self._clock.now()
-        found = worth(evidence, now, self._dependencies.active(tx, account.id))
+        found = current_assurance(evidence, now, self._dependencies.active(tx, account.id))
         level, policy = found.level, self._dependencies.idle(account.segment)
         old = store.get(tx, replaces) if replaces is not None else None
         device = place.device or (old.device_id if old else None)
@@ -167,7 +167,9 @@ class Sessions:
         account = self._accounts.known(tx, row.subject_id)
         if account is None or not account.may_sign_in or self._idled(row, account.segment, now):
             return None
-        found = worth(evidence_of(row.evidence), now, self._dependencies.active(tx, row.subject_id))
+        found = current_assurance(
+            evidence_of(row.evidence), now, self._dependencies.active(tx, row.subject_id)
+        )
         return _value(row, found.evidence, found.level)
 
     def is_active(self, tx: Tx, session: UUID) -> bool:

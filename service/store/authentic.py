@@ -90,12 +90,12 @@ def refused() -> RowRefused:
     return RowRefused("row_refused", "A stored row is not as this service wrote it.")
 
 
-def lead(model: type[Authentic]) -> list[Any]:
+def joined_columns(model: type[Authentic]) -> list[Any]:
     """Return the covered columns of a joined table, with a prefix to keep them apart."""
     return [column.label(f"lead_{column.name}") for column in shape_of(model).columns]
 
 
-def led_holds(tx: Session, model: type[Authentic], row: Any) -> bool:
+def joined_row_holds(tx: Session, model: type[Authentic], row: Any) -> bool:
     """Return whether the joined row has a valid MAC; a missing row costs equal work."""
     shape = shape_of(model)
     values = [getattr(row, f"lead_{name}") for name in shape.names]

@@ -8,7 +8,15 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, tuple_
 
 from service.accounts.store.subjects import Digests, Subject, SubjectIndex, VerificationCode
-from service.store.authentic import delete_rows, forgotten, holding, holds, lead, led_holds, reading
+from service.store.authentic import (
+    delete_rows,
+    forgotten,
+    holding,
+    holds,
+    joined_columns,
+    joined_row_holds,
+    reading,
+)
 from service.store.base import table_of
 from service.store.engine import AnyRow, Tx
 
@@ -89,7 +97,7 @@ def claiming(tx: Tx, field: str, digests: Digests, segments: Collection[str]) ->
     """
     proven = SubjectIndex.verified_at.is_not(None)
     query = (
-        select(Subject.id, Subject.client_id, *lead(SubjectIndex))
+        select(Subject.id, Subject.client_id, *joined_columns(SubjectIndex))
         .join(SubjectIndex, SubjectIndex.subject_id == Subject.id)
         .where(
             SubjectIndex.field == field,
@@ -102,7 +110,7 @@ def claiming(tx: Tx, field: str, digests: Digests, segments: Collection[str]) ->
     found: dict[UUID, Claimant] = {}
     for row in tx.execute(query):
         # Each version of the index key may have a row for the same subject.
-        if led_holds(tx, SubjectIndex, row):
+        if joined_row_holds(tx, SubjectIndex, row):
             verified = row.lead_verified_at is not None
             found.setdefault(row.id, Claimant(row.id, row.client_id, verified))
     return list(found.values())

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, func, or_, select
 
 from service.accounts.store.subjects import PLAIN_COLUMNS, Digests, Subject, SubjectIndex
-from service.store.authentic import holds, lead, led_holds, refused
+from service.store.authentic import holds, joined_columns, joined_row_holds, refused
 from service.store.base import table_of
 from service.store.engine import AnyRow, AnySelect, Tx
 
@@ -61,7 +61,7 @@ def _resolving(*candidates: ColumnElement[UUID]) -> AnySelect:
     """Return the query for the first existing subject of some candidates, else the decoy."""
     mine = and_(_INDEX.c.subject_id == _SUBJECTS.c.id, _says(_INDEX))
     return (
-        PLAIN_COLUMNS.add_columns(*lead(SubjectIndex))
+        PLAIN_COLUMNS.add_columns(*joined_columns(SubjectIndex))
         .select_from(_SUBJECTS.outerjoin(_INDEX, mine))
         .where(_SUBJECTS.c.id == func.coalesce(*candidates, _DECOY))
         # If one version's digest is verified, prefer it.
@@ -103,7 +103,7 @@ def resolve(
     # The choice of statement depends on the policy, never on whether the subject exists.
     statement = _BY_CLAIM if unproven else _BY_PROOF
     row = tx.execute(statement, values).one()
-    if not led_holds(tx, SubjectIndex, row):
+    if not joined_row_holds(tx, SubjectIndex, row):
         # The claim fails authentication, so it leads to no subject.
         row = tx.execute(statement, {**values, "b_digest": b"", "b_other_digest": b""}).one()
     if not holds(tx, Subject, row):

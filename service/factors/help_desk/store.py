@@ -25,8 +25,8 @@ from service.store.authentic import (
     delete_rows,
     holding,
     insert_once,
-    lead,
-    led_holds,
+    joined_columns,
+    joined_row_holds,
     reading,
 )
 from service.store.base import Base, table_of
@@ -98,7 +98,7 @@ _ROWS: Final = reading(Recovery)
 _OPEN: Final = _ROWS.where(_TABLE.c.subject_id == bindparam("b_subject"), _TABLE.c.status.in_(OPEN))
 _ONE: Final = _ROWS.where(_TABLE.c.id == bindparam("b_id"))
 _ONE_ROW: Final = select(literal(1).label("one")).subquery()
-_SENT: Final = select(*lead(Recovery)).select_from(
+_SENT: Final = select(*joined_columns(Recovery)).select_from(
     _ONE_ROW.outerjoin(
         _TABLE,
         and_(_TABLE.c.subject_id == bindparam("b_subject"), _TABLE.c.status == RecoveryState.SENT),
@@ -154,7 +154,7 @@ def read(tx: Tx, number: UUID) -> RecoveryRow:
 def sent(tx: Tx, subject: UUID) -> SentCode | None:
     """Return the recovery with a sent code of a subject; finding none takes the same time."""
     row = tx.execute(_SENT, {"b_subject": subject}).one()
-    if not led_holds(tx, Recovery, row) or row.lead_id is None:
+    if not joined_row_holds(tx, Recovery, row) or row.lead_id is None:
         return None
     return SentCode(row.lead_id, row.lead_digest)
 

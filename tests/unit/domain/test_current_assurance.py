@@ -14,9 +14,9 @@ from service.domain.assurance import (
     Acr,
     Evidence,
     Kind,
+    current_assurance,
     lasting,
     recent,
-    worth,
 )
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -69,61 +69,64 @@ ACTIVE = st.sets(st.sampled_from(sorted(EVERY)))
 )
 def test_a_level_needs_all_it_rests_on_to_be_young_enough(password, totp, acr):
     """AAL2 for a day, AAL1 for thirty, to the second."""
-    found = worth([shown("password", password), shown("totp", totp)], NOW, EVERY)
+    found = current_assurance([shown("password", password), shown("totp", totp)], NOW, EVERY)
     assert found.level.acr is acr
 
 
 def test_a_bound_of_the_caller_only_shortens():
     """`max_age` beyond a level's own age changes nothing."""
     evidence = [shown("password", AAL2_LIFE + SECOND), shown("totp")]
-    assert worth(evidence, NOW, EVERY, 10**8).level.acr is Acr.AAL1
-    assert worth(evidence[1:], NOW, EVERY, 0).level.acr is Acr.AAL1
-    assert worth(evidence[:1], NOW, EVERY, 60).level.acr is Acr.NONE
+    assert current_assurance(evidence, NOW, EVERY, 10**8).level.acr is Acr.AAL1
+    assert current_assurance(evidence[1:], NOW, EVERY, 0).level.acr is Acr.AAL1
+    assert current_assurance(evidence[:1], NOW, EVERY, 60).level.acr is Acr.NONE
 
 
 def test_what_an_authenticator_gave_goes_with_it():
     """Whatever is left of a level rests on the rest."""
     evidence = [shown("password"), shown("totp")]
     password, totp = (item.authenticator for item in evidence)
-    assert worth(evidence, NOW, {password}).level.acr is Acr.AAL1
-    assert worth(evidence, NOW, {totp}).evidence == (evidence[1],)
-    assert worth(evidence, NOW, ()).level.acr is Acr.NONE
+    assert current_assurance(evidence, NOW, {password}).level.acr is Acr.AAL1
+    assert current_assurance(evidence, NOW, {totp}).evidence == (evidence[1],)
+    assert current_assurance(evidence, NOW, ()).level.acr is Acr.NONE
 
 
 def test_an_older_piece_stands_in_for_a_fresh_one_that_is_void():
     """The code of a generator that was replaced hides no code of the one that is active."""
     evidence = [shown("password"), shown("totp", SECOND, 7), shown("totp", number=8)]
-    assert worth(evidence, NOW, EVERY - {UUID(int=8)}).level.acr is Acr.AAL2
+    assert current_assurance(evidence, NOW, EVERY - {UUID(int=8)}).level.acr is Acr.AAL2
 
 
 def test_evidence_from_the_future_is_worth_nothing():
     """A clock that ran ahead and came back leaves no level that lasts for ever."""
     early = shown("password", -SKEW)
-    assert worth([early], NOW, EVERY).level.acr is Acr.AAL1
-    assert worth([shown("password", -SKEW - SECOND)], NOW, EVERY).level.acr is Acr.NONE
+    assert current_assurance([early], NOW, EVERY).level.acr is Acr.AAL1
+    assert current_assurance([shown("password", -SKEW - SECOND)], NOW, EVERY).level.acr is Acr.NONE
 
 
 @given(SEVERAL, ACTIVE, st.timedeltas(timedelta(), timedelta(days=40)))
-def test_worth_only_falls_with_time(evidence, active, later):
+def test_assurance_only_falls_with_time(evidence, active, later):
     """Neither a level nor what carries it comes back by waiting."""
-    now, then = worth(evidence, NOW, active), worth(evidence, NOW + later, active)
+    now, then = (
+        current_assurance(evidence, NOW, active),
+        current_assurance(evidence, NOW + later, active),
+    )
     assert then.level.acr <= now.level.acr
     assert set(then.evidence) <= set(now.evidence)
 
 
 @given(SEVERAL, ACTIVE, ACTIVE)
-def test_worth_only_falls_with_what_is_revoked(evidence, active, revoked):
+def test_assurance_only_falls_with_what_is_revoked(evidence, active, revoked):
     """Fewer authenticators never carry more."""
-    less = worth(evidence, NOW, active - revoked)
-    assert less.level.acr <= worth(evidence, NOW, active).level.acr
+    less = current_assurance(evidence, NOW, active - revoked)
+    assert less.level.acr <= current_assurance(evidence, NOW, active).level.acr
     assert {item.authenticator for item in less.evidence} <= active - revoked
 
 
 @given(SEVERAL, ACTIVE)
 def test_a_level_rests_on_what_is_young_and_active(evidence, active):
     """The oldest piece is no older than the level allows, and the same again from what is kept."""
-    found = worth(evidence, NOW, active)
-    assert worth(found.evidence, NOW, active) == found
+    found = current_assurance(evidence, NOW, active)
+    assert current_assurance(found.evidence, NOW, active) == found
     if found.level.auth_time is None:
         assert found.level.acr is Acr.NONE
     else:

@@ -6,7 +6,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from service.domain.formats import Id, Timestamp
-from service.web.paging import Page
+from service.web.paging import NextCursor
 
 _Actor = Annotated[
     str,
@@ -39,9 +39,12 @@ class ShortScope(TypedDict):
     ]
 
 
-class OperatorPage(Page[RoleView]):
+# No subclass of Page[RoleView]: pydantic would describe its items as of any type.
+class OperatorPage(TypedDict):
     """A page of operators, with one item per role, and the scopes that are short of operators."""
 
+    items: list[RoleView]
+    next_cursor: NextCursor
     short: list[ShortScope]
 
 

@@ -34,17 +34,20 @@ _LIMIT: Final = re.compile(r"[0-9]{1,3}")
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
+NextCursor = Annotated[
+    str | None,
+    Field(
+        description="The `cursor` of the next page; null on the last one.",
+        examples=["AaINbW2IcW-VzUKkQQzcHQ"],
+    ),
+]
+
+
 class Page(TypedDict, Generic[V]):
     """A page of a list."""
 
     items: list[V]
-    next_cursor: Annotated[
-        str | None,
-        Field(
-            description="The `cursor` of the next page; null on the last one.",
-            examples=["AaINbW2IcW-VzUKkQQzcHQ"],
-        ),
-    ]
+    next_cursor: NextCursor
 
 
 @dataclass(frozen=True, slots=True)

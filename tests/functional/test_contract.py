@@ -141,6 +141,24 @@ def test_a_problem_shows_the_types_of_features(contract):
     assert members["challenge"] == {"$ref": "#/components/schemas/CaptureChallenge"}
 
 
+def untyped(schema, place):
+    """Yield the places of members and items that may be anything, at any depth."""
+    inner = dict(schema.get("properties", {}))
+    inner |= {name: schema[name] for name in ("items",) if name in schema}
+    inner |= {str(number): each for number, each in enumerate(schema.get("anyOf", ()))}
+    for name, member in inner.items():
+        if not {"type", "$ref", "anyOf", "oneOf", "const"} & set(member):
+            yield f"{place}.{name}"
+        yield from untyped(member, f"{place}.{name}")
+
+
+def test_every_member_of_a_component_has_a_type(contract):
+    """A member of any type is one that a generated client can do nothing with."""
+    components = contract.document["components"]["schemas"]
+    assert list(untyped({"properties": {"a": {"items": {}}}}, "x")) == ["x.a", "x.a.items"]
+    assert [place for name, each in components.items() for place in untyped(each, name)] == []
+
+
 def examples(schema):
     """Yield every schema with examples, at any depth."""
     if isinstance(schema, dict):

@@ -6,33 +6,23 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from service.accounts.actions.accounts import Accounts
-from service.authenticators.actions import Authenticators
-from service.clients.actions import Clients
+from service.app.identity import Identity
 from service.domain.clock import Clock
 from service.domain.errors import Conflict
 from service.keys.actions.crypto_shredding import Shredding
-from service.operators.actions import Operators
 from service.policy.actions.documents import Lives
 from service.privacy.actions.repeating import Repeat, Repeating
 from service.privacy.model import LedgerAct
-from service.sessions.actions import Sessions
 from service.store.engine import Store, Tx
-from service.tokens.actions import Tokens
 
 _BY = "ledger"
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
-class Again:
-    """The features that own repeatable acts."""
+class RepeatedActs:
+    """The acts that are repeated, with the features that own them."""
 
-    accounts: Accounts
-    authenticators: Authenticators
-    clients: Clients
-    operators: Operators
-    sessions: Sessions
-    tokens: Tokens
+    identity: Identity
     lives: Lives
     shredding: Shredding
     clock: Clock
@@ -65,7 +55,7 @@ class Again:
         def run(tx: Tx, act: LedgerAct) -> bool:
             if act.subject is None:
                 return False
-            self.accounts.lock(tx, act.subject)
+            self.identity.accounts.lock(tx, act.subject)
             return repeat(tx, act.subject, act)
 
         return run
@@ -73,19 +63,22 @@ class Again:
     def _revoke(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
         authenticator = UUID(act.data["id"])
         return _unless(
-            "already_revoked", partial(self.authenticators.revoke, tx, subject, authenticator)
+            "already_revoked",
+            partial(self.identity.authenticators.revoke, tx, subject, authenticator),
         )
 
     def _use_code(self, tx: Tx, act: LedgerAct) -> bool:
-        return self.authenticators.use_code(tx, UUID(act.data["id"]))
+        return self.identity.authenticators.use_code(tx, UUID(act.data["id"]))
 
     def _withdraw(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
-        self.accounts.consents.withdraw(tx, subject, act.data["purpose"])
+        self.identity.accounts.consents.withdraw(tx, subject, act.data["purpose"])
         return True
 
     def _suspend(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
         capability, reason = act.data["capability"], act.data["reason"]
-        return self.accounts.suspend(tx, subject, capability=capability, reason=reason, actor=_BY)
+        return self.identity.accounts.suspend(
+            tx, subject, capability=capability, reason=reason, actor=_BY
+        )
 
     def _hold(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
         until = datetime.fromisoformat(act.data["until"])
@@ -98,21 +91,21 @@ class Again:
         return until > self.clock.now()
 
     def _end_session(self, tx: Tx, act: LedgerAct) -> bool:
-        return self.sessions.end(tx, UUID(act.data["session"]), act.data["reason"])
+        return self.identity.sessions.end(tx, UUID(act.data["session"]), act.data["reason"])
 
     def _revoke_token(self, tx: Tx, act: LedgerAct) -> bool:
-        return self.tokens.list_revoked(tx, UUID(act.data["jti"]), act.at)
+        return self.identity.tokens.list_revoked(tx, UUID(act.data["jti"]), act.at)
 
     def _revoke_client(self, tx: Tx, act: LedgerAct) -> bool:
         client = UUID(act.data["client"])
-        if self.clients.active(tx, client) is None:
+        if self.identity.clients.active(tx, client) is None:
             return False
-        self.clients.revoke(tx, client)
+        self.identity.clients.revoke(tx, client)
         return True
 
     def _narrow(self, tx: Tx, act: LedgerAct) -> bool:
         """Remove the scopes that a change removed; never grant the ones that it added."""
-        client = self.clients.active(tx, UUID(act.data["client"]))
+        client = self.identity.clients.active(tx, UUID(act.data["client"]))
         if client is None:
             return False
         left = set(act.data["scopes"])
@@ -121,15 +114,15 @@ class Again:
         # Idle scopes cannot be granted again, so they are removed too.
         if kept := sorted(client.scopes & left):
             scopes = {"scopes": " ".join(kept)}
-            self.clients.approve_scopes(tx, act.data["client"], scopes, _BY)
+            self.identity.clients.approve_scopes(tx, act.data["client"], scopes, _BY)
         else:
-            self.clients.revoke(tx, client.id)
+            self.identity.clients.revoke(tx, client.id)
         return True
 
     def _dismiss(self, tx: Tx, act: LedgerAct) -> bool:
         if act.subject is None:
             return False
-        self.operators.roles.revoke(tx, act.subject, act.data["role"], _BY)
+        self.identity.operators.roles.revoke(tx, act.subject, act.data["role"], _BY)
         return True
 
     def _activate(self, tx: Tx, act: LedgerAct) -> bool:

@@ -1,0 +1,121 @@
+"""The second floor: subjects and clients, what each owns, and who may act for the service."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from service.accounts.actions.accounts import Accounts
+from service.app.core import Core
+from service.authenticators.actions import Authenticators
+from service.clients.actions import Clients
+from service.devices.actions import Devices
+from service.factors.help_desk.actions.recoveries import Recoveries
+from service.operators.actions import ApprovedAct, Operators
+from service.operators.model import RECOVER, required
+from service.sessions.actions import SessionDependencies, Sessions
+from service.store.engine import Tx
+from service.tokens.actions import AccessTokens, Tokens
+
+
+@dataclass(kw_only=True, frozen=True)
+class Identity:
+    """Subjects, clients and operators, with their sessions, devices and tokens."""
+
+    accounts: Accounts
+    authenticators: Authenticators
+    clients: Clients
+    devices: Devices
+    sessions: Sessions
+    operators: Operators
+    recoveries: Recoveries
+    tokens: Tokens
+
+
+def build_identity(core: Core) -> Identity:
+    """Return the features of identity."""
+    settings, clock = core.settings, core.clock
+    accounts = Accounts(
+        key_store=core.key_store,
+        outbox=core.outbox,
+        audit=core.audit,
+        clock=clock,
+        bounds=settings,
+    )
+    accounts.leading.follow(core.policies.admits_unverified)
+    authenticators = Authenticators(accounts, core.audit, clock, settings)
+    clients = Clients(core.audit, clock, settings)
+    devices = Devices(core.key_store.purpose_key, clock, settings)
+    sessions = _sessions(core, accounts, authenticators, devices)
+    operators = Operators(
+        accounts=accounts,
+        audit=core.audit,
+        outbox=core.outbox,
+        clock=clock,
+        level=required(development=settings.mode == "development"),
+        acts={"clients.scopes": ApprovedAct(clients.check_scopes, clients.approve_scopes)},
+        bounds=settings,
+    )
+    recoveries = Recoveries(
+        operators=operators,
+        accounts=accounts,
+        authenticators=authenticators,
+        policies=core.policies,
+        outbox=core.outbox,
+        audit=core.audit,
+        clock=clock,
+    )
+    operators.follow(RECOVER, recoveries)
+    _end_with_suspension(accounts, sessions, recoveries, operators)
+    tokens = Tokens(
+        database=core.store,
+        clients=clients,
+        sessions=sessions,
+        access=AccessTokens(core.signing, clock, settings.issuer),
+        operators=operators,
+        audit=core.audit,
+        clock=clock,
+        grace=timedelta(seconds=settings.refresh_grace),
+    )
+    return Identity(
+        accounts=accounts,
+        authenticators=authenticators,
+        clients=clients,
+        devices=devices,
+        sessions=sessions,
+        operators=operators,
+        recoveries=recoveries,
+        tokens=tokens,
+    )
+
+
+def _sessions(
+    core: Core, accounts: Accounts, authenticators: Authenticators, devices: Devices
+) -> Sessions:
+    policies = core.policies
+    sessions = Sessions(
+        accounts=accounts,
+        audit=core.audit,
+        clock=core.clock,
+        dependencies=SessionDependencies(
+            policies.session_idle,
+            policies.keeps_sessions,
+            authenticators.active,
+            devices.delete_for,
+        ),
+        bounds=core.settings,
+    )
+    authenticators.guard(sessions)
+    return sessions
+
+
+def _end_with_suspension(
+    accounts: Accounts, sessions: Sessions, recoveries: Recoveries, operators: Operators
+) -> None:
+    """On any suspension, end the subject's access, recoveries, and requests as an operator."""
+
+    def suspended(tx: Tx, subject: UUID) -> None:
+        sessions.end_access(tx, subject, "suspended")
+        recoveries.stop(tx, subject, "suspended")
+        operators.roles.suspended(tx, subject)
+
+    accounts.when_suspended(suspended)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 from service.accounts.actions.accounts import Accounts
@@ -14,12 +13,13 @@ from service.app.repeats import RepeatedActs
 from service.app.risk import RiskFloor
 from service.idempotency.actions import Lasting
 from service.key_admin.actions import KeyAdminDependencies
-from service.keys.actions.crypto_shredding import SUBJECT_CLASSES, Shredding
+from service.keys.actions.crypto_shredding import Shredding
 from service.privacy.actions.erasure import Erasure, ErasureDependencies
 from service.privacy.actions.export import ExportDependencies, Exports
 from service.privacy.actions.memory import Memory
 from service.privacy.actions.watching import Watch
 from service.store.engine import Tx
+from service.store.erasing import ErasureRegistry
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -30,6 +30,7 @@ class Privacy:
     shredding: Shredding
     memory: Memory
     exports: Exports
+    erasures: ErasureRegistry
     erasure: Erasure
     watch: Watch
 
@@ -62,13 +63,18 @@ def build_privacy(core: Core, identity: Identity, risk: RiskFloor, factors: Fact
         clock=core.clock,
     )
     exports = _exports(core, accounts)
+    registry = _registry(core, identity, risk, factors, exports=exports)
     acts = RepeatedActs(
         identity=identity, lives=factors.lives, shredding=shredding, clock=core.clock
     )
     erasure = Erasure(
         database=core.store,
         shredding=shredding,
-        ends=_ends(core, identity, risk, factors, exports=exports),
+        ends=ErasureDependencies(
+            present=accounts.lock,
+            registry=registry,
+            end_sessions=identity.sessions.end_everything,
+        ),
         memory=memory,
         repeating=acts.repeating(core.store),
     )
@@ -77,44 +83,35 @@ def build_privacy(core: Core, identity: Identity, risk: RiskFloor, factors: Fact
         shredding=shredding,
         memory=memory,
         exports=exports,
+        erasures=registry,
         erasure=erasure,
         watch=Watch(core.store, memory, erasure.compare, erasure.remember),
     )
 
 
-def _ends(
+def _registry(
     core: Core, identity: Identity, risk: RiskFloor, factors: Factors, *, exports: Exports
-) -> ErasureDependencies:
-    policies = core.policies
-    ending = {
-        "contact": (identity.accounts.erase_contact, core.outbox.delete_for),
-        "biometric": (factors.face.delete_for, policies.delete_for),
-        "behavior": (risk.behaviors.delete_for, risk.context.delete_for, policies.delete_for),
-        "factor": (
-            identity.authenticators.revoke_all,
-            identity.recoveries.delete_for,
-            policies.delete_for,
-            risk.standing.delete_for,
-        ),
-    }
-    return ErasureDependencies(
-        present=identity.accounts.lock,
-        # An export contains data of every class.
-        by_class={name: (*ending.get(name, ()), exports.delete_for) for name in SUBJECT_CLASSES},
-        whole=(
-            identity.operators.roles.erase,
-            identity.sessions.erase,
-            identity.devices.delete_for,
-            identity.accounts.mark_erased,
-        ),
-        end_sessions=identity.sessions.end_everything,
-        restored=(
-            identity.devices.forget_all,
-            identity.authenticators.grants.drop_every,
-            partial(identity.operators.close_approvals, actor="ledger"),
-            identity.recoveries.stop_all,
-        ),
+) -> ErasureRegistry:
+    """Return what every feature deletes with a subject, in the order in which it is done."""
+    registry = ErasureRegistry()
+    registry.add(
+        identity.accounts,
+        core.outbox,
+        factors.face,
+        identity.sessions,
+        identity.devices,
+        identity.authenticators,
+        identity.authenticators.grants,
+        identity.operators.roles,
+        identity.operators,
+        identity.recoveries,
+        risk.behaviors,
+        risk.context,
+        core.policies,
+        risk.standing,
+        exports,
     )
+    return registry
 
 
 def _lasting(accounts: Accounts, shredding: Shredding) -> Lasting:

@@ -14,6 +14,7 @@ from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, unix
 from service.domain.ids import new_id, parse_id
 from service.store.engine import Tx
+from service.store.erasing import EVERYTHING, ends_after_restore, erases
 
 LIFE: Final = timedelta(days=180)
 _TYP: Final = "lamina-device+jwt"
@@ -76,10 +77,12 @@ class Devices:
         store.drop_surplus(tx, subject, self._bounds.max_devices)
         return Issued(row.id, self._token(tx, row.id, 1, expires))
 
+    @erases(EVERYTHING, tables=("known_device",))
     def delete_for(self, tx: Tx, subject: UUID, but: UUID | None = None) -> int:
         """Delete the devices of a subject, optionally except one, after a security change."""
         return store.drop(tx, subject, but)
 
+    @ends_after_restore
     def forget_all(self, tx: Tx) -> int:
         """Delete all devices after a restore, which may have revived deleted ones."""
         return store.drop_all(tx)

@@ -20,6 +20,7 @@ from service.sessions.model import NOWHERE, SessionOrigin, ends, evidence_json, 
 from service.sessions.store import SessionRow
 from service.sessions.views import SessionView
 from service.store.engine import Tx
+from service.store.erasing import EVERYTHING, erases
 from service.web.paging import Page, PageRequest
 
 
@@ -234,6 +235,7 @@ class Sessions:
             return
         self.end_access(tx, subject, "authenticators_changed", acting)
 
+    @erases(EVERYTHING, tables=("session",))
     def erase(self, tx: Tx, subject: UUID) -> None:
         """End every session of an erased subject; also delete the origins of ended ones."""
         self.end_all(tx, subject, "erased")

@@ -340,7 +340,7 @@ def test_a_restore_forgets_every_device_grant_and_bootstrap_token(service, crowd
     with container.store.transaction() as tx:
         container.operators.break_glass.bootstrap(tx)
     with container.store.transaction() as tx:
-        for end in container.erasure._ends.restored:
+        for end in container.erasures.after_restore():
             end(tx)
     with container.store.transaction(read=True) as tx:
         left = [len(tx.scalars(select(model.id)).all()) for model in (KnownDevice, Grant)]

@@ -36,6 +36,7 @@ from service.domain.ids import new_id
 from service.keys.actions import KeyStore
 from service.notifications.actions.outbox import Outbox
 from service.store.engine import Tx
+from service.store.erasing import EVERYTHING, ErasureTurn, erases
 from service.throttling.actions import Limits
 
 
@@ -311,10 +312,12 @@ class Accounts:
         self._row(tx, subject)
         return [pages.suspension(row) for row in store.suspensions(tx, subject)]
 
+    @erases("contact", tables=("subject_index", "verification_code"))
     def erase_contact(self, tx: Tx, subject: UUID) -> None:
         """Delete all identifiers and verification codes, so that no lookup finds this subject."""
         store.drop_contact(tx, subject)
 
+    @erases(EVERYTHING, tables=("subject", "consent"), turn=ErasureTurn.LAST)
     def mark_erased(self, tx: Tx, subject: UUID) -> None:
         """Mark a subject as erased; its row remains."""
         store.mark_erased(tx, subject, ERASED, self._clock.now())

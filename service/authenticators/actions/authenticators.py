@@ -26,6 +26,7 @@ from service.domain.clock import Clock, in_force
 from service.domain.errors import Conflict, TooMany, VerificationFailed
 from service.domain.ids import new_id
 from service.store.engine import Tx
+from service.store.erasing import erases
 from service.web.paging import Page, PageRequest
 
 PENDING_LIFE: Final = timedelta(hours=1)
@@ -203,6 +204,7 @@ class Authenticators:
         """Lock a subject for a change of its authenticators; see `Accounts.hold`."""
         return self._accounts.hold(tx, subject)
 
+    @erases("factor", tables=("authenticator", "recovery_code"))
     def revoke_all(self, tx: Tx, subject: UUID) -> None:
         """Revoke every authenticator of a subject that will be erased; no notice is sent."""
         for row in store.of_subject(tx, subject):

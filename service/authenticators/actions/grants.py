@@ -16,6 +16,7 @@ from service.domain.errors import Forbidden
 from service.domain.ids import new_id
 from service.store.bearer import token_digest
 from service.store.engine import Tx
+from service.store.erasing import ends_after_restore
 
 GRANT_LIFE: Final = timedelta(minutes=5)
 RECOVERY_ACT: Final = "enroll:password"
@@ -86,6 +87,7 @@ class Grants:
             detail = f"This needs a grant for {act} from an {kinds} flow."
             raise Forbidden("grant_required", detail, act=act)
 
+    @ends_after_restore
     def drop_every(self, tx: Tx) -> int:
         """Delete all grants: the database was restored, which may revive used ones."""
         return store.drop_every(tx)

@@ -61,6 +61,7 @@ from service.factors.face.model import (
 )
 from service.factors.face.store import TemplateSecret
 from service.store.engine import Tx
+from service.store.erasing import erases
 from service.throttling.model import Counter
 
 CONSENT: Final = "face"
@@ -314,6 +315,7 @@ class FaceFactor(Factor[Capture, FaceMaterial | None, Used], Enrollment[None, Us
             return self._reader.capture(frames, gestures, policy)
         return self._reader.stills(frames, policy)
 
+    @erases("biometric", tables=("face_template_secret",))
     def delete_for(self, tx: Tx, subject: UUID) -> None:
         """Delete the face of a subject that withdrew the consent."""
         store.drop(tx, subject)

@@ -18,6 +18,7 @@ from service.notifications.store import outbox as store
 from service.notifications.store.outbox import Outgoing
 from service.notifications.views import MessageView
 from service.store.engine import AnyRow, Tx
+from service.store.erasing import erases
 
 _DELIVERED_KEPT: Final = timedelta(days=7)
 _CODE_KEPT: Final = timedelta(days=1)
@@ -120,6 +121,7 @@ class Outbox:
         )
         return store.drop_old(tx, ends)
 
+    @erases("contact", tables=("outbox", "delivery"))
     def delete_for(self, tx: Tx, subject: UUID) -> None:
         """Delete the messages about a subject that is erased, because they hold its addresses."""
         store.delete_for(tx, subject)

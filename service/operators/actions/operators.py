@@ -28,6 +28,7 @@ from service.operators.model import (
 from service.operators.store import Approval
 from service.operators.views import ApprovalView, StartedAct
 from service.store.engine import Tx
+from service.store.erasing import ends_after_restore
 from service.store.turns import take_turn
 from service.web.paging import Page, PageRequest
 
@@ -265,7 +266,8 @@ class Operators:
         rows = store.approvals(tx, self._clock.now(), page.after, page.fetched)
         return page.answer(rows, lambda row: row.id, _view)
 
-    def close_approvals(self, tx: Tx, actor: str) -> int:
+    @ends_after_restore
+    def close_approvals(self, tx: Tx, actor: str = "ledger") -> int:
         """Close all open approvals: a restored database may hold approvals that were used since."""
         now, closed, last = self._clock.now(), 0, None
         store.close_tokens(tx, now)

@@ -25,6 +25,7 @@ from service.operators.model import (
 )
 from service.operators.views import OperatorPage, RoleView, ShortScope
 from service.store.engine import AnyRow, Tx
+from service.store.erasing import EVERYTHING, ErasureTurn, erases
 from service.web.paging import PageRequest
 
 
@@ -127,6 +128,7 @@ class Roles:
             store.lock_roles(tx)
             self._end_requests(tx, subject, scopes, None)
 
+    @erases(EVERYTHING, tables=("operator_role",), turn=ErasureTurn.FIRST)
     def erase(self, tx: Tx, subject: UUID) -> None:
         """Revoke all roles of a subject that is erased."""
         for role in sorted(store.roles(tx, subject)):

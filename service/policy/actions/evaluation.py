@@ -23,6 +23,7 @@ from service.policy.model.threshold_shift import ThresholdShift, value_at
 from service.policy.store import NewDecision, PolicyStateContent
 from service.risk.model import Assessment, Band
 from service.store.engine import Store, Tx
+from service.store.erasing import erases
 from service.store.turns import take_start
 from service.telemetry import logs
 
@@ -153,6 +154,7 @@ class Policies:
         }
         store.add_decision(tx, values, orjson.dumps(content))
 
+    @erases("biometric", "behavior", "factor", tables=("policy_decision",))
     def delete_for(self, tx: Tx, subject: UUID) -> int:
         """Delete all decisions about a subject; their facts hold results of signals and faces."""
         return store.forget_decisions(tx, subject)

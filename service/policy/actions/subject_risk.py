@@ -11,6 +11,7 @@ from service.policy import store
 from service.policy.model.decision import Decision
 from service.policy.store import HeldRisk
 from service.store.engine import Tx
+from service.store.erasing import erases
 
 _LISTED: Final = 16
 
@@ -42,6 +43,7 @@ class SubjectRisks:
             tx, "risk.held", subject=subject, band=decision.band.label, codes=content["codes"]
         )
 
+    @erases("factor", tables=("subject_risk",))
     def delete_for(self, tx: Tx, subject: UUID) -> bool:
         """Delete the risk of a subject that is erased."""
         return store.drop_risk(tx, subject)

@@ -1,6 +1,6 @@
 """Erase a subject or one class of its data; detect a restored backup and repeat erasures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,28 +15,24 @@ from service.privacy.actions.memory import Memory, RestoreDetails, RestoreFindin
 from service.privacy.actions.repeating import Repeating, RepeatResult
 from service.privacy.model import TOMBSTONE, since
 from service.store.engine import Store, Tx
+from service.store.erasing import ErasureRegistry
 
-End = Callable[[Tx, UUID], object]
 _WHOLE: Final = frozenset(SUBJECT_CLASSES)
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
 class ErasureDependencies:
-    """What erasure ends in other features.
+    """What erasure asks of other features.
 
     Args:
         present: Locks the subject for a change; raises NotFound if unknown.
-        by_class: Deletes what depends on one class of data, such as lookup digests for `contact`.
-        whole: Deletes what ends only with a complete erasure, such as sessions.
-        restored: Ends what is unsafe for all subjects of a restored database, beside sessions.
+        registry: The actions of every feature.
         end_sessions: Ends every session of every subject, for a restored database.
     """
 
-    present: End
-    by_class: Mapping[str, Sequence[End]]
-    whole: Sequence[End]
+    present: Callable[[Tx, UUID], object]
+    registry: ErasureRegistry
     end_sessions: Callable[[Tx], int]
-    restored: Sequence[Callable[[Tx], object]]
 
 
 class Erasure:
@@ -138,7 +134,7 @@ class Erasure:
         """End what a restore may have reactivated, and report it; return the count of sessions."""
         with self._database.transaction() as tx:
             ended = self._ends.end_sessions(tx)
-            for end in self._ends.restored:
+            for end in self._ends.registry.after_restore():
                 end(tx)
             details: RestoreDetails = {
                 **found,
@@ -160,12 +156,8 @@ class Erasure:
         return True
 
     def _end(self, tx: Tx, subject: UUID, classes: frozenset[str]) -> None:
-        for name in sorted(classes):
-            for end in self._ends.by_class.get(name, ()):
-                end(tx, subject)
-        if classes == _WHOLE:
-            for end in self._ends.whole:
-                end(tx, subject)
+        for erase in self._ends.registry.actions(classes, whole=classes == _WHOLE):
+            erase(tx, subject)
 
 
 def _tombstones(lines: Sequence[Entry]) -> list[Entry]:

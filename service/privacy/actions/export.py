@@ -15,10 +15,12 @@ from service.domain.errors import NotFound, TooMany
 from service.domain.ids import new_id
 from service.jobs.actions.long import LongJobs
 from service.jobs.actions.work import JobStep, Work
+from service.keys.actions.crypto_shredding import SUBJECT_CLASSES
 from service.privacy import store
 from service.privacy.store import SubjectExport
 from service.privacy.views import ExportDocument
 from service.store.engine import Store, Tx
+from service.store.erasing import erases
 from service.store.personal_data import TableExport, Whose, held, unlinked
 from service.web.jobs import JobView
 
@@ -146,6 +148,8 @@ class Exports:
             self._audit.append(tx, "subject.exported", subject=subject, actor=actor)
         return self._document(subject, list(self._sections(subject)))
 
+    # An export contains data of every class.
+    @erases(*SUBJECT_CLASSES, tables=("subject_export",))
     def delete_for(self, tx: Tx, subject: UUID) -> None:
         """Delete the exports of a subject of which any data is erased."""
         store.delete_for(tx, subject)

@@ -23,6 +23,7 @@ from service.signals.login_context.population import NO_POPULATION, LoginPopulat
 from service.signals.login_context.reasons import detail
 from service.signals.login_context.reloading import Watched
 from service.store.engine import Tx
+from service.store.erasing import erases
 from service.telemetry import logs
 
 KEPT: Final = timedelta(days=400)
@@ -119,6 +120,7 @@ class LoginContextSignal:
         """Return what a session keeps of where it began, as `shown.origin` does."""
         return shown.origin(said, partial(self._places.locate, now=now))
 
+    @erases("behavior", tables=("login_context_history",))
     def delete_for(self, tx: Tx, subject: UUID) -> int:
         """Delete a subject's history and failures; return the number of histories."""
         store.forget_failures(tx, _of_subject(self._purpose_key(tx, _PURPOSE), subject))

@@ -44,6 +44,7 @@ from service.operators.views import StartedAct
 from service.policy.actions.evaluation import Policies
 from service.store.bearer import digester, token_digest
 from service.store.engine import Tx
+from service.store.erasing import ends_after_restore, erases
 
 _PAGES: Final = 10
 """Pages of subjects in one transaction of a task."""
@@ -155,6 +156,7 @@ class Recoveries:
         row = store.under_way(tx, subject)
         return row is not None and self._end(tx, row, state=RecoveryState.STOPPED, reason=reason)
 
+    @ends_after_restore
     def stop_all(self, tx: Tx) -> int:
         """Stop all recoveries: the database was restored and may revive a used code."""
         rows = store.all_open(tx)
@@ -203,6 +205,7 @@ class Recoveries:
                 break
         return done
 
+    @erases("factor", tables=("subject_recovery",))
     def delete_for(self, tx: Tx, subject: UUID) -> None:
         """Delete the recoveries of an erased subject."""
         store.delete_for(tx, subject)

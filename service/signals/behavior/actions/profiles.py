@@ -23,6 +23,7 @@ from service.signals.behavior.schema import Behavior
 from service.signals.behavior.scoring import Models, SignalScore, compare_all, withheld
 from service.signals.behavior.store import ProfileKey, Sealed
 from service.store.engine import Tx
+from service.store.erasing import erases
 from service.telemetry import logs
 
 PURPOSE: Final = "behavior"
@@ -191,6 +192,7 @@ class Behaviors:
         refused = [part.code for part in found.values() if isinstance(part, NotScored)]
         return None if vectors else (refused or ["nothing_to_learn"])[0]
 
+    @erases("behavior", tables=("behavior_profile",))
     def delete_for(self, tx: Tx, subject: UUID) -> int:
         """Delete a subject's profiles after a withdrawal or a new password; return how many.
 

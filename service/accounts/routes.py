@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.accounts.actions import pages
 from service.accounts.actions.accounts import Accounts
+from service.accounts.actions.suspension import Suspensions
 from service.accounts.model import LIFTING, Account
 from service.accounts.views import (
     ConsentView,
@@ -148,10 +149,15 @@ class SubjectRoutes:
     """The operations on a subject."""
 
     def __init__(
-        self, database: Store, accounts: Accounts, dependencies: AccountDependencies
+        self,
+        database: Store,
+        accounts: Accounts,
+        suspensions: Suspensions,
+        dependencies: AccountDependencies,
     ) -> None:
         self._database = database
         self._accounts = accounts
+        self._suspensions = suspensions
         self._dependencies = dependencies
 
     @post(
@@ -351,12 +357,12 @@ class SubjectRoutes:
         actor = call.by.actor
         with self._database.transaction() as tx:
             subject = self._locked(tx, call).id
-            new = self._accounts.suspend(
+            new = self._suspensions.suspend(
                 tx, subject, capability=wanted.capability, reason=wanted.reason, actor=actor
             )
             if not new:
                 raise Conflict("already_suspended", "This capability is already suspended.")
-            return self._accounts.suspensions(tx, subject)[-1]
+            return self._suspensions.newest(tx, subject)
 
     @delete(
         f"{_SUSPENSIONS}/{{capability}}",
@@ -376,7 +382,7 @@ class SubjectRoutes:
             if grant:
                 self._dependencies.authorize(tx, call.by, account, act=LIFTING, grant=grant)
                 actor = "subject"
-            self._accounts.lift(tx, account.id, call.path["capability"], actor)
+            self._suspensions.lift(tx, account.id, call.path["capability"], actor)
 
     def _locked(self, tx: Tx, call: Call) -> Account:
         return self._accounts.served_locked(tx, call.by, call.id("subject", "subject"))

@@ -54,6 +54,7 @@ def _login(core: Core, identity: Identity, risk: RiskFloor, factors: Factors) ->
         LoginDependencies(
             database=core.store,
             accounts=identity.accounts,
+            suspensions=identity.suspensions,
             authenticators=identity.authenticators,
             sessions=identity.sessions,
             tokens=identity.tokens,

@@ -97,7 +97,9 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
     api.mount(SystemRoutes(api, container.metrics, container.settings.issuer, checks, findings))
     api.mount(TokenRoutes(container.tokens, container.signing, container.metrics))
     api.mount(AuditRoutes(container.store, container.audit))
-    api.mount(SubjectRoutes(container.store, container.accounts, dependencies))
+    api.mount(
+        SubjectRoutes(container.store, container.accounts, container.suspensions, dependencies)
+    )
     api.mount(AuthenticatorRoutes(container.enrolling))
     api.mount(FaceRoutes(container.scores))
     accounts = container.accounts

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
+from functools import partial
 
 from service.accounts.actions.accounts import Accounts
+from service.accounts.actions.suspension import Suspensions
 from service.app.core import Core
 from service.authenticators.actions import Authenticators
 from service.clients.actions import Clients
@@ -13,7 +14,6 @@ from service.factors.help_desk.actions.recoveries import Recoveries
 from service.operators.actions import ApprovedAct, Operators
 from service.operators.model import RECOVER, required
 from service.sessions.actions import SessionDependencies, Sessions
-from service.store.engine import Tx
 from service.tokens.actions import AccessTokens, Tokens
 
 
@@ -22,6 +22,7 @@ class Identity:
     """Subjects, clients and operators, with their sessions, devices and tokens."""
 
     accounts: Accounts
+    suspensions: Suspensions
     authenticators: Authenticators
     clients: Clients
     devices: Devices
@@ -65,7 +66,12 @@ def build_identity(core: Core) -> Identity:
         clock=clock,
     )
     operators.follow(RECOVER, recoveries)
-    _end_with_suspension(accounts, sessions, recoveries, operators)
+    suspensions = Suspensions(accounts, core.audit, clock)
+    suspensions.end_with(
+        partial(sessions.end_access, reason="suspended"),
+        partial(recoveries.stop, reason="suspended"),
+        operators.roles.suspended,
+    )
     tokens = Tokens(
         database=core.store,
         clients=clients,
@@ -78,6 +84,7 @@ def build_identity(core: Core) -> Identity:
     )
     return Identity(
         accounts=accounts,
+        suspensions=suspensions,
         authenticators=authenticators,
         clients=clients,
         devices=devices,
@@ -106,16 +113,3 @@ def _sessions(
     )
     authenticators.guard(sessions)
     return sessions
-
-
-def _end_with_suspension(
-    accounts: Accounts, sessions: Sessions, recoveries: Recoveries, operators: Operators
-) -> None:
-    """On any suspension, end the subject's access, recoveries, and requests as an operator."""
-
-    def suspended(tx: Tx, subject: UUID) -> None:
-        sessions.end_access(tx, subject, "suspended")
-        recoveries.stop(tx, subject, "suspended")
-        operators.roles.suspended(tx, subject)
-
-    accounts.when_suspended(suspended)

@@ -76,7 +76,7 @@ class RepeatedActs:
 
     def _suspend(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
         capability, reason = act.data["capability"], act.data["reason"]
-        return self.identity.accounts.suspend(
+        return self.identity.suspensions.suspend(
             tx, subject, capability=capability, reason=reason, actor=_BY
         )
 

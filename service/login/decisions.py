@@ -304,7 +304,7 @@ class FlowDecisions:
         return frozenset(name for name, factor in factors.items() if factor.available())
 
     def _suspend(self, tx: Tx, subject: UUID) -> None:
-        self._dependencies.accounts.suspend(
+        self._dependencies.suspensions.suspend(
             tx, subject, capability="login", reason="risk", actor="policy"
         )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.accounts.actions.accounts import Accounts
+from service.accounts.actions.suspension import Suspensions
 from service.audit.actions.audit_log import AuditLog
 from service.authenticators.actions import Authenticators
 from service.authenticators.factor import AnyFactor
@@ -34,6 +35,7 @@ class LoginDependencies:
 
     database: Store
     accounts: Accounts
+    suspensions: Suspensions
     authenticators: Authenticators
     sessions: Sessions
     tokens: Tokens

@@ -94,7 +94,7 @@ class Taken:
         assert service.call("DELETE", path).status_code == 204
         with self.tx() as tx:
             container.devices.delete_for(tx, self.id("dave"))
-            container.accounts.suspend(
+            container.suspensions.suspend(
                 tx, self.id("eve"), capability="login", reason="fraud", actor="op"
             )
             container.operators.roles.revoke(tx, self.id("frank"), Role.AUDITOR, "op")

@@ -215,13 +215,13 @@ def test_a_suspension_ends_access_whoever_suspends(service, person, actor):
     """By a client, the policy or a repeated act: what ends hangs on the suspension alone."""
     tokens = signed_in(service, person)
     with service.container.store.transaction() as tx:
-        assert service.container.accounts.suspend(
+        assert service.container.suspensions.suspend(
             tx, UUID(person.id), capability="login", reason="fraud", actor=actor
         )
     assert active(service, tokens) == (False, False)
     assert not listed(service, person)
     with service.container.store.transaction() as tx:
-        service.container.accounts.lift(tx, UUID(person.id), "login", "op")
+        service.container.suspensions.lift(tx, UUID(person.id), "login", "op")
     assert active(service, tokens) == (False, False)
 
 

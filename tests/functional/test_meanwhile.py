@@ -90,7 +90,7 @@ def test_a_suspension_while_a_password_is_checked_ends_the_login(service, monkey
 
     def suspend():
         with service.container.store.transaction() as tx:
-            service.container.accounts.suspend(
+            service.container.suspensions.suspend(
                 tx, subject, capability="login", reason="fraud", actor="operator"
             )
 

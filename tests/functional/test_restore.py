@@ -111,11 +111,11 @@ def test_what_was_given_back_stays_given(service, settings, clock, tmp_path, ope
     container.store.scrub()
     backup = Backup(settings.database_url, tmp_path)
     with container.store.transaction() as tx:
-        container.accounts.suspend(tx, subject, capability="login", reason="fraud", actor="op")
+        container.suspensions.suspend(tx, subject, capability="login", reason="fraud", actor="op")
         container.accounts.consents.withdraw(tx, subject, "behavior")
         container.operators.roles.revoke(tx, subject, Role.AUDITOR, "op")
     with container.store.transaction() as tx:
-        container.accounts.lift(tx, subject, "login", "op")
+        container.suspensions.lift(tx, subject, "login", "op")
         container.accounts.consents.give(tx, subject, CONSENT | {"purpose": "behavior"})
         container.operators.roles.grant(tx, subject, Role.AUDITOR, "op")
     sequence(service)
@@ -158,14 +158,14 @@ def test_an_act_is_kept_before_it_is_answered(service, settings):
         return [line["what"] for line in container.memory.entries() if line["kind"] == "act"]
 
     with pytest.raises(ZeroDivisionError), container.store.transaction() as tx:
-        container.accounts.suspend(
+        container.suspensions.suspend(
             tx, UUID(person.id), capability="login", reason="fraud", actor="op"
         )
         _ = 1 / 0
     before = acts()
     assert "subject.suspended" not in before
     with container.store.transaction() as tx:
-        container.accounts.suspend(
+        container.suspensions.suspend(
             tx, UUID(person.id), capability="login", reason="fraud", actor="op"
         )
     assert acts() == [*before, "subject.suspended"]
@@ -174,12 +174,12 @@ def test_an_act_is_kept_before_it_is_answered(service, settings):
     place.rename(kept)
     place.mkdir()
     with container.store.transaction() as tx:
-        container.accounts.lift(tx, UUID(person.id), "login", "op")
+        container.suspensions.lift(tx, UUID(person.id), "login", "op")
     assert "ledger_unwritten" in container.memory.codes()
     place.rmdir()
     kept.rename(place)
     with container.store.transaction() as tx:
-        container.accounts.suspend(
+        container.suspensions.suspend(
             tx, UUID(person.id), capability="login", reason="fraud", actor="op"
         )
     assert acts()[-2:] == ["subject.suspension_lifted", "subject.suspended"]
@@ -207,7 +207,7 @@ def test_an_act_that_a_process_died_of_is_caught_up(service, settings, clock, op
     sequence(service)
     service.container.store._listeners.clear()
     with service.container.store.transaction() as tx:
-        service.container.accounts.suspend(
+        service.container.suspensions.suspend(
             tx, UUID(person.id), capability="login", reason="fraud", actor="op"
         )
     assert "subject.suspended" not in str(service.container.memory.entries())

@@ -11,6 +11,7 @@ from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot
 from service.accounts.actions.accounts import Accounts
+from service.accounts.actions.suspension import Suspensions
 from service.audit.actions.audit_log import AuditLog
 from service.authenticators.actions import Authenticators
 from service.clients.actions import Clients
@@ -59,6 +60,7 @@ class BareContainer:
     audit: AuditLog
     outbox: Outbox
     accounts: Accounts
+    suspensions: Suspensions
     clients: Clients
     authenticators: Authenticators
     throttling: Throttling
@@ -99,6 +101,7 @@ def build(url: str, roots: FileRoot) -> BareContainer:
         audit,
         outbox,
         accounts,
+        Suspensions(accounts, audit, clock),
         Clients(audit, clock),
         authenticators,
         Throttling(key_store.purpose_key, clock),

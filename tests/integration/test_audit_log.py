@@ -186,7 +186,7 @@ def test_what_features_log_holds_no_personal_data(container):
         container.accounts.update(
             tx, container.caller, account.id, identifiers={"username": "canary2"}
         )
-        container.accounts.suspend(
+        container.suspensions.suspend(
             tx, account.id, capability="login", reason="fraud", actor="operator"
         )
     with container.store.transaction(read=True) as tx:

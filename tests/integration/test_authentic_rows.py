@@ -178,7 +178,9 @@ def test_notes_that_somebody_wrote_are_told(container, state):
     """Neither a leaf with notes of its own nor one without the MAC of its notes is believed."""
     account = container.register(username="alice")
     with container.store.transaction() as tx:
-        container.accounts.suspend(tx, account.id, capability="login", reason="fraud", actor="op")
+        container.suspensions.suspend(
+            tx, account.id, capability="login", reason="fraud", actor="op"
+        )
     with container.store.engine.begin() as db:
         row = db.execute(select(table_of(Suspension))).one()
         notes = [["suspension", str(row.id), 2, "gone", None]]
@@ -222,7 +224,9 @@ def test_what_changed_lately_is_compared_alone(container, state):
         container.audit.sequence(tx)
     whole = state.compare().rows
     with container.store.transaction() as tx:
-        container.accounts.suspend(tx, account.id, capability="login", reason="fraud", actor="op")
+        container.suspensions.suspend(
+            tx, account.id, capability="login", reason="fraud", actor="op"
+        )
     lately = state.compare(lately=True)
     assert lately.rows < whole
     assert lately.found == []

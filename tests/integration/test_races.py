@@ -259,7 +259,7 @@ def test_a_login_is_suspended_once(container, alice):
     """Twenty alarms at once suspend once and send one notice."""
     found = together(
         container,
-        lambda tx, _: container.accounts.suspend(
+        lambda tx, _: container.suspensions.suspend(
             tx, alice.id, capability="login", reason="fraud", actor="operator"
         ),
     )

@@ -152,7 +152,7 @@ def _first(world, people):
         )
         for name in ("ada", "dora"):
             container.operators.roles.grant(tx, names[name], Role.SECURITY_OFFICER, "test")
-        container.accounts.suspend(
+        container.suspensions.suspend(
             tx, names["bob"], capability="login", reason="fraud", actor="test"
         )
         container.shredding.hold(

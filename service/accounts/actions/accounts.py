@@ -1,6 +1,6 @@
-"""Register, find and change subjects; verify addresses; suspend capabilities."""
+"""Register, find and change subjects; verify addresses."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from service.accounts.model import (
 from service.accounts.store import claims
 from service.accounts.store import subjects as store
 from service.accounts.store.subjects import Subject
-from service.accounts.views import SubjectView, SuspensionView
+from service.accounts.views import SubjectView
 from service.audit.actions.audit_log import AuditLog
 from service.domain.bounds import USUAL, Bounds
 from service.domain.caller import Caller
@@ -75,11 +75,6 @@ class Accounts:
         self.consents = Consents(
             present=self.get, hold=self.lock, audit=audit, clock=clock, bounds=bounds
         )
-        self._suspended: Callable[[Tx, UUID], object] = lambda _tx, _subject: None
-
-    def when_suspended(self, do: Callable[[Tx, UUID], object]) -> None:
-        """Register a function that runs in the same transaction when a login is suspended."""
-        self._suspended = do
 
     def register(
         self,
@@ -271,46 +266,6 @@ class Accounts:
     def renew(self, tx: Tx, _now: datetime) -> int:
         """Update a page of identifiers to the current normal form; return how many were old."""
         return self._claims.renew(tx)
-
-    def suspend(self, tx: Tx, subject: UUID, *, capability: str, reason: str, actor: str) -> bool:
-        """Suspend a capability and notify the subject; False if it is already suspended."""
-        self.lock(tx, subject)
-        now = self._clock.now()
-        values = {
-            "id": new_id(now),
-            "subject_id": subject,
-            "capability": capability,
-            "reason": reason,
-            "since": now,
-        }
-        if not store.suspend(tx, values):
-            return False
-        self._audit.append(
-            tx,
-            "subject.suspended",
-            subject=subject,
-            actor=actor,
-            capability=capability,
-            reason=reason,
-        )
-        self.notify(tx, subject, "subject.suspended")
-        if capability == "login":
-            self._suspended(tx, subject)
-        return True
-
-    def lift(self, tx: Tx, subject: UUID, capability: str, actor: str) -> None:
-        """Lift a suspension; raises NotFound if there is none."""
-        self.lock(tx, subject)
-        if not store.lift(tx, subject, capability):
-            raise NotFound("suspension_not_found", "This capability is not suspended.")
-        self._audit.append(
-            tx, "subject.suspension_lifted", subject=subject, actor=actor, capability=capability
-        )
-
-    def suspensions(self, tx: Tx, subject: UUID) -> list[SuspensionView]:
-        """Return the suspensions of a subject."""
-        self._row(tx, subject)
-        return [pages.suspension(row) for row in store.suspensions(tx, subject)]
 
     @erases("contact", tables=("subject_index", "verification_code"))
     def erase_contact(self, tx: Tx, subject: UUID) -> None:

@@ -31,9 +31,9 @@ from service.store.room import DiskSpace
 from service.telemetry import logs
 from service.tokens.routes import TokenRoutes
 from service.web import limits
-from service.web.api import Api, counted
+from service.web.api import Api
 from service.web.front import LARGEST_BODY
-from service.web.pacing import RequestRates
+from service.web.limits import RequestRates
 from service.web.system import SystemRoutes
 
 
@@ -55,13 +55,13 @@ def create_app(container: Container) -> Flask:
     with container.store.transaction() as tx:
         pace = RequestRates(limiter, settings, container.key_store.purpose_key(tx, "pace"))
 
-    def guard(token: str) -> Caller:
-        caller = container.tokens.authorize(token)
-        if not counted():
-            pace.call(caller.client)
-        return caller
-
-    api = Api(guard, container.answers, container.metrics, container.store.repeat)
+    api = Api(
+        guard=container.tokens.authorize,
+        pace=pace.call,
+        answers=container.answers,
+        metrics=container.metrics,
+        repeat=container.store.repeat,
+    )
     _routes(api, container, pace, limiter)
     api.install(app, limiter)
     return app

@@ -58,8 +58,5 @@ def build_risk(core: Core, identity: Identity, *, models: Models) -> RiskFloor:
             limits=Limits(core.key_store.purpose_key, core.clock),
         ),
         context=context,
-        signals=Signals(
-            (BehaviorSignal(behaviors), context, FacePassiveSignal()),
-            lambda: policies.signal_budget_ms,
-        ),
+        signals=Signals((BehaviorSignal(behaviors), context, FacePassiveSignal()), policies),
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,6 +15,15 @@ from service.telemetry import logs
 _MS: Final = 1000.0
 
 
+class SignalLimits(Protocol):
+    """The limits of signals, read again at each of them."""
+
+    @property
+    def signal_budget_ms(self) -> float:
+        """Return the time budget of a signal in milliseconds."""
+        ...
+
+
 class _Poisoned(Exception):
     """A signal failed inside the transaction, which must be rolled back."""
 
@@ -24,12 +33,12 @@ class Signals:
 
     Args:
         signals: The signals, in order.
-        budget: Returns the milliseconds after which the result of a signal counts as its worst.
+        limits: Tells after how long the result of a signal counts as its worst.
     """
 
-    def __init__(self, signals: tuple[Signal, ...], budget: Callable[[], float]) -> None:
+    def __init__(self, signals: tuple[Signal, ...], limits: SignalLimits) -> None:
         self.signals = signals
-        self._budget = budget
+        self._limits = limits
         self._careful = False
 
     def assess(self, tx: Tx, facts: SignalFacts) -> tuple[Assessment, ...]:
@@ -69,7 +78,7 @@ class Signals:
             # Every exception of a signal counts as its worst.
             raise _fault(signal.name, type(error).__name__) from error
         spent = (time.perf_counter() - begun) * _MS
-        if spent > self._budget():
+        if spent > self._limits.signal_budget_ms:
             raise _fault(signal.name, "a time-out", spent)
         return found
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Final
+from uuid import UUID
 
 import orjson
 from flask import Flask, Response, g, request
@@ -54,11 +55,21 @@ Repeat = Callable[[Callable[[], object]], object]
 
 
 class Api:
-    """The operations of an app."""
+    """The operations of an app.
+
+    Args:
+        guard: Returns the caller of an access token; raises Unauthorized.
+        pace: Counts a call of a client; raises TooMany.
+        answers: The stored answers of idempotent operations.
+        metrics: The metrics.
+        repeat: Runs a view, and again where the database asks for it.
+    """
 
     def __init__(
         self,
+        *,
         guard: Callable[[str], Caller],
+        pace: Callable[[UUID], None],
         answers: AnswerStore,
         metrics: Metrics,
         repeat: Repeat,
@@ -66,6 +77,7 @@ class Api:
         self.operations: list[Operation] = []
         self.views: list[tuple[View, Callable[[Call], None] | None]] = []
         self._guard = guard
+        self._pace = pace
         self._answers = answers
         self._metrics = metrics
         self._repeat = repeat
@@ -124,6 +136,8 @@ class Api:
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized("token_missing", "This needs an access token: Authorization: Bearer")
         caller = self._guard(token.strip())
+        if not counted():
+            self._pace(caller.client)
         if operation.scope and operation.scope not in caller.scopes:
             detail = f"This needs the scope {operation.scope}."
             raise Forbidden("insufficient_scope", detail, scope=operation.scope)

@@ -1,20 +1,28 @@
-"""Edge limits, counted in Redis, or per process while Redis is unavailable, never more loosely.
+"""Limits of addresses and of clients, counted in Redis, or per process while it is unavailable.
+
+A limit is never looser without Redis.
 
 Registered with `limits`, the library beneath flask-limiter, under the scheme `lamina`.
 """
 
+import hashlib
+import hmac
 import math
 import threading
 import time
 from typing import Final
+from uuid import UUID
 
 from flask import request
-from limits import RateLimitItem
+from flask_limiter import Limiter
+from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import RedisStorage, Storage
 from limits.strategies import RateLimiter
 from redis import RedisError
 
 from service.domain import addresses
+from service.domain.bounds import Bounds
+from service.domain.errors import TooMany
 from service.telemetry import logs
 
 STORAGE: Final = "lamina://"
@@ -39,6 +47,44 @@ def left(limiter: RateLimiter, item: RateLimitItem, *names: str) -> int:
 def reachable(url: str) -> bool:
     """Return whether Redis responds now, with the timeout of a request."""
     return _redis(url).check()
+
+
+class RequestRates:
+    """Counts calls and flows per minute.
+
+    Args:
+        limiter: The app's limiter, with storage shared by all processes; it falls back to local
+            counts while Redis is unavailable.
+        bounds: The limits.
+        key: Key of the digests of identifiers, so that none leaves this process.
+    """
+
+    def __init__(self, limiter: Limiter, bounds: Bounds, key: bytes) -> None:
+        self._limiter = limiter
+        self._key = key
+        self._calls = RateLimitItemPerMinute(bounds.max_calls_per_minute)
+        self._flows = RateLimitItemPerMinute(bounds.max_flows_per_minute)
+        self._one = RateLimitItemPerMinute(bounds.max_flows_per_identifier)
+
+    def call(self, client: UUID) -> None:
+        """Count a call of a client; raises TooMany."""
+        wait = self._wait(self._calls, "calls", str(client))
+        if wait:
+            raise TooMany("too_many_calls", "This client calls too often; wait.", wait)
+
+    def flow(self, client: UUID, name: str) -> None:
+        """Count a flow that a client starts, for a known or unknown identifier; raises TooMany."""
+        one = hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()
+        # Both are always counted, so that a refusal by one is still counted by the other.
+        wait = self._wait(self._flows, "flows", str(client))
+        wait = max(wait, self._wait(self._one, "flow", str(client), one))
+        if wait:
+            raise TooMany("too_many_flows", "Too many flows were begun; wait.", wait)
+
+    def _wait(self, item: RateLimitItemPerMinute, *names: str) -> int:
+        """Count one use; return 0, or the remaining seconds of a full window."""
+        counts = self._limiter.limiter
+        return 0 if counts.hit(item, *names) else left(counts, item, *names)
 
 
 class _Counts:

@@ -6,8 +6,7 @@ import uuid
 import pytest
 
 from service.web.front import Front
-from service.web.limits import EdgeCounts
-from service.web.pacing import RequestRates
+from service.web.limits import EdgeCounts, RequestRates
 from tests.functional.conftest import CONSENT
 from tests.functional.test_front import CHUNKED, FLOWS, JSON, QUICK, Sender, bearer
 from tests.functional.test_operators import ask

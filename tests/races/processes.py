@@ -5,6 +5,7 @@ import multiprocessing
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,7 +84,7 @@ def open_service(settings, ahead=timedelta()) -> tuple[Container, Any]:
     )
     # A machine that stalls is no signal that is too slow. It is this house's own: the process
     # that races tests goes on with others, which set the budget.
-    container.login._dependencies.signals._budget = lambda: PATIENCE
+    container.login._dependencies.signals._limits = SimpleNamespace(signal_budget_ms=PATIENCE)
     container.face._reader, container.face._mode = Camera(), Mode.OFF
     told = container.tokens.authorize
 

@@ -8,8 +8,7 @@ from limits.strategies import FixedWindowRateLimiter
 
 from service.domain.bounds import Bounds
 from service.domain.errors import TooMany
-from service.web.limits import EdgeCounts
-from service.web.pacing import RequestRates
+from service.web.limits import EdgeCounts, RequestRates
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 BOUNDS = Bounds(max_calls_per_minute=3, max_flows_per_minute=5, max_flows_per_identifier=2)

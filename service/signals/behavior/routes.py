@@ -27,7 +27,7 @@ class Probe(BaseModel):
     user_agent: _Agent = ""
 
 
-class Samples(BaseModel):
+class NewSamples(BaseModel):
     """Samples to import, oldest first, all from one device."""
 
     model_config = ConfigDict(extra="forbid")
@@ -58,7 +58,7 @@ class BehaviorRoutes:
     @post(
         f"{_PATH}/samples",
         scope=_WRITE,
-        body=Samples,
+        body=NewSamples,
         idempotent=True,
         headers=("Grant",),
         classes=("behavior",),
@@ -67,7 +67,7 @@ class BehaviorRoutes:
     )
     def import_behavior_samples(self, call: Call) -> ImportView:
         """Teach a profile samples from elsewhere."""
-        wanted = call.read(Samples)
+        wanted = call.read(NewSamples)
         subject, grant = call.id("subject", "subject"), call.header("Grant")
         return self._measuring.take_in(
             call.by, subject, samples=wanted.samples, user_agent=wanted.user_agent, grant=grant

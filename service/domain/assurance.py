@@ -108,7 +108,9 @@ class Evidence:
 
     @classmethod
     def from_json(cls, value: EvidenceJson) -> "Evidence":
-        """Build the evidence from the output of `to_json`."""
+        """Build the evidence from the output of `to_json`; raises TypeError for more members."""
+        if unknown := value.keys() - EvidenceJson.__annotations__.keys():
+            raise TypeError(f"evidence has {len(unknown)} unknown members")
         return cls(
             subject=UUID(value["subject"]),
             flow=value["flow"],
@@ -117,10 +119,10 @@ class Evidence:
             kind=Kind(value["kind"]),
             amr=tuple(value["amr"]),
             at=datetime.fromisoformat(value["at"]),
-            user_verified=value["user_verified"],
-            phishing_resistant=value["phishing_resistant"],
-            endpoint_authenticated=value["endpoint_authenticated"],
-            llr=value["llr"],
+            user_verified=value.get("user_verified", False),
+            phishing_resistant=value.get("phishing_resistant", False),
+            endpoint_authenticated=value.get("endpoint_authenticated", False),
+            llr=value.get("llr"),
         )
 
 

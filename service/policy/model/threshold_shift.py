@@ -74,7 +74,9 @@ class ThresholdShift:
 
     @classmethod
     def from_json(cls, value: ShiftJson) -> "ThresholdShift":
-        """Build the shift from the output of `to_json`."""
+        """Build the shift from the output of `to_json`; raises TypeError for more members."""
+        if unknown := value.keys() - ShiftJson.__annotations__.keys():
+            raise TypeError(f"a threshold shift has {len(unknown)} unknown members")
         return cls(
             origin=value["origin"],
             target=value["target"],
@@ -82,7 +84,7 @@ class ThresholdShift:
             ramp=value["ramp"],
             expires_at=datetime.fromisoformat(value["expires_at"]),
             actor=value["actor"],
-            automatic=value["automatic"],
+            automatic=value.get("automatic", False),
         )
 
 

@@ -180,6 +180,8 @@ def test_who_may_tighten_alone_never_loosens(old, new, later):
         assert value_at(new, moment) >= value_at(old, moment) - 1e-6
     assert -2 <= value_at(new, moment) <= 2
     assert ThresholdShift.from_json(new.to_json()) == new
+    with pytest.raises(TypeError):
+        ThresholdShift.from_json(new.to_json() | {"more": 1})
 
 
 def test_a_course_ramps_holds_and_moves_back():

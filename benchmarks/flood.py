@@ -214,7 +214,7 @@ def watched(server: Server, found: Found) -> Iterator[None]:
     found.memory = peak[0] - before
 
 
-def slow(server: Server, text: str, drip: str, many: int, seconds: float) -> Counter[str]:
+def slow(server: Server, text: str, drip: str, *, many: int, seconds: float) -> Counter[str]:
     """Send many requests a byte at a time, and return how each ended."""
     ends: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -249,7 +249,9 @@ def floods(server: Server, *, quick: bool) -> Iterator[Found]:
     many, large, invented = (60, 4, 500) if quick else (300, 16, 10_000)
     act = "/v1/flows/x/actions/password"
     head = _HEAD.format("POST", "/oauth2/token", "Content-Length: 60000\r\n")
-    yield _flood(server, "slow bodies", [408], lambda: slow(server, head + "{", " ", many, 300))
+    yield _flood(
+        server, "slow bodies", [408], lambda: slow(server, head + "{", " ", many=many, seconds=300)
+    )
     if not quick:
         yield from _slower(server, many)
     size = 12 * MEGA
@@ -294,13 +296,19 @@ def _slower(server: Server, many: int) -> Iterator[Found]:
         server,
         "slow chunks",
         [408],
-        lambda: slow(server, f"{pieces}1\r\n{{\r\n", "1\r\n \r\n", many, 30),
+        lambda: slow(server, f"{pieces}1\r\n{{\r\n", "1\r\n \r\n", many=many, seconds=30),
     )
     yield _flood(
-        server, "slow, no token", [401], lambda: slow(server, guarded + "{", " ", many, 30)
+        server,
+        "slow, no token",
+        [401],
+        lambda: slow(server, guarded + "{", " ", many=many, seconds=30),
     )
     yield _flood(
-        server, "slow headers", [0, 408], lambda: slow(server, "GET / HTTP/1.1\r\nX", "a", many, 30)
+        server,
+        "slow headers",
+        [0, 408],
+        lambda: slow(server, "GET / HTTP/1.1\r\nX", "a", many=many, seconds=30),
     )
 
 

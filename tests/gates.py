@@ -19,6 +19,10 @@ RIDDLES: Final = re.compile(
 )
 """Words that hide a meaning in a first line: say who does what to which thing."""
 LONGEST_FILE: Final = 400
+MOST_ANY: Final = 40
+"""How often `service` may say `Any`, but for the descriptor of sealed columns."""
+DESCRIPTOR: Final = ("fields", "sealed", "authentic", "shapes")
+"""The modules of `service/store` through which rows and values of any type pass."""
 LONGER: Final[dict[str, int]] = {}
 """Files that are still to be split, and how long each may be: none may join them or grow."""
 ENTRANCES: Final = ("biometrics/__init__.py", "service/app/__init__.py", "service/cli/__init__.py")
@@ -58,6 +62,19 @@ def formats(file: Path, text: str) -> Iterator[str]:
         yield f"{file}: {len(lines)} lines, of {most} at most: split it by meaning"
 
 
+def untyped(trees: dict[Path, ast.Module]) -> Iterator[str]:
+    """Yield a fault if the service uses `Any` more often than MOST_ANY."""
+    count = sum(
+        isinstance(node, ast.Name) and node.id == "Any"
+        for file, tree in trees.items()
+        if file.parts[0] == "service"
+        and not (file.parent.name == "store" and file.stem in DESCRIPTOR)
+        for node in ast.walk(tree)
+    )
+    if count > MOST_ANY:
+        yield f"service: Any is used {count} times, of {MOST_ANY} at most: name the type"
+
+
 def featureless(file: Path, tree: ast.Module) -> Iterator[str]:
     """Yield `__init__.py` files that hold code of a feature."""
     if file.name != "__init__.py" or file.as_posix() in ENTRANCES:
@@ -93,6 +110,7 @@ def main() -> int:
             faults += riddles(file, trees[file])
             faults += featureless(file, trees[file])
     faults += doubled(trees)
+    faults += untyped(trees)
     print(*faults, sep="\n", end="\n" if faults else "")  # noqa: T201 - a command
     return 1 if faults else 0
 

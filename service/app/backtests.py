@@ -40,7 +40,7 @@ def backtest_plan(database: Store, lives: Lives, params: Mapping[str, Any]) -> W
             left -= done
             yield JobStep(done)
 
-    def finish() -> Mapping[str, Any]:
+    def finish() -> Mapping[str, object]:
         return {"segments": tests[0].table.listing(LEAST_PEOPLE), "least_people": LEAST_PEOPLE}
 
     return Work(total, steps, finish)

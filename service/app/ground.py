@@ -6,7 +6,7 @@ It depends on no user-facing feature, so that commands which only read start fas
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from crypto.errors import ChainBroken, CryptoError
 from crypto.providers.base import RootProvider
@@ -73,7 +73,7 @@ class _Notary:
         """Return a 32-byte key for a purpose; raises KeyUnavailable without the class `service`."""
         return self._key_store.purpose_key(tx, purpose)
 
-    def sign(self, tx: Tx, claims: Mapping[str, Any]) -> str:
+    def sign(self, tx: Tx, claims: Mapping[str, object]) -> str:
         """Return a JWS; empty if this process does not have the class `receipt`."""
         if "receipt" not in self._key_store.classes():
             return ""

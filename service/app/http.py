@@ -94,7 +94,15 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
         "audit": container.memory.sound,
         "ledger": container.memory.there,
     }
-    api.mount(SystemRoutes(api, container.metrics, container.settings.issuer, checks, findings))
+    api.mount(
+        SystemRoutes(
+            api=api,
+            metrics=container.metrics,
+            issuer=container.settings.issuer,
+            checks=checks,
+            findings=findings,
+        )
+    )
     api.mount(TokenRoutes(container.tokens, container.signing, container.metrics))
     api.mount(AuditRoutes(container.store, container.audit))
     api.mount(
@@ -132,12 +140,12 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
     api.mount(KeyRoutes(container.store, container.key_admin, container.operators.consume))
     api.mount(
         PolicyRoutes(
-            container.store,
-            container.lives,
-            container.key_admin.jobs.queue,
-            container.standing,
-            container.operators.consume,
-            container.accounts.hold,
+            database=container.store,
+            lives=container.lives,
+            queue=container.key_admin.jobs.queue,
+            standing=container.standing,
+            consume=container.operators.consume,
+            hold=container.accounts.hold,
         ),
     )
     api.mount(BehaviorRoutes(container.measuring))

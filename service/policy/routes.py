@@ -99,6 +99,7 @@ class PolicyRoutes:
 
     def __init__(
         self,
+        *,
         database: Store,
         lives: Lives,
         queue: Queue,

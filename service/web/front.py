@@ -213,6 +213,7 @@ class Front:
     def __init__(
         self,
         app: WSGIApplication,
+        *,
         threads: int = 32,
         deadlines: Deadlines | None = None,
         guarded: int = LARGEST_BODY,

@@ -62,6 +62,7 @@ class SystemRoutes:
 
     def __init__(
         self,
+        *,
         api: Api,
         metrics: Metrics,
         issuer: str,

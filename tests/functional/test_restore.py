@@ -48,9 +48,7 @@ def again(service, settings, clock, opened, **other):
 
 @pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])
 @pytest.mark.parametrize("noted", [False, True], ids=["at-once", "later"])
-def test_thirteen_acts_stay_undone(  # noqa: PLR0917 - fixtures
-    service, settings, clock, tmp_path, opened, running, noted
-):
+def test_thirteen_acts_stay_undone(service, settings, clock, tmp_path, opened, running, noted):
     """All of them, with and without a process that runs, however soon after the last."""
     taken = Taken(service)
     service.oauth_unit = lambda tx, client: service.container.clients.active(tx, UUID(client[0]))

@@ -33,7 +33,13 @@ _GUARDED: Final = (
     "503 policy_unavailable",
 )
 """Answers of operations for clients and operators: the policy says how long a session lasts."""
-_OAUTH: Final = (*DATABASE, "503 policy_unavailable", "503 signing_unavailable")
+_OAUTH: Final = (
+    *DATABASE,
+    "429 too_many_assertions",
+    "503 policy_unavailable",
+    "503 signing_unavailable",
+)
+"""Problem documents of operations that authenticate clients themselves."""
 _BODY: Final = ("400 malformed_json", "400 not_json")
 _IDEMPOTENT: Final = (
     "409 request_in_flight",

@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from service.cli.lazy import CommandPlace, LazyGroup
+from service.domain.version import VERSION
 
 _PLACES: Final = {
     "audit": CommandPlace("service.cli.subjects:audit", "Verify the audit log."),
@@ -63,7 +64,7 @@ _PLACES: Final = {
 @click.group(
     cls=LazyGroup, places=_PLACES, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option("0.1.0", prog_name="lamina")
+@click.version_option(VERSION, prog_name="lamina")
 def main() -> None:
     """Layered sign-in for services.
 

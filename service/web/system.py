@@ -10,13 +10,13 @@ from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from service.domain.errors import LaminaError
+from service.domain.version import VERSION
 from service.telemetry.metrics import Metrics
 from service.web import openapi
 from service.web.api import Api
 from service.web.call import JSON, Call, Reply
 from service.web.operation import get
 
-VERSION = "0.1.0"
 _RETRY_AFTER: Final = "5"
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 _HTML: Final = "text/html; charset=utf-8"

@@ -29,6 +29,7 @@ import pyotp
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+import biometrics  # noqa: F401 - limits the threads of numpy, before lab imports it
 from crypto.hashing import PasswordHasher
 from crypto.keyring import KEY_CLASSES
 from crypto.providers.file import FileRoot

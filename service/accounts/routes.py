@@ -320,7 +320,7 @@ class SubjectRoutes:
         f"{_CONSENTS}/{{purpose}}",
         scope="consents:write",
         status=204,
-        problems=("404 consent_not_found",),
+        problems=("404 consent_not_found", "409 legal_hold"),
     )
     def withdraw_consent(self, call: Call) -> None:
         """Withdraw a consent.

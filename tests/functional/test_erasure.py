@@ -76,6 +76,29 @@ def test_a_legal_hold_refuses_until_its_date(service):
     assert service.call("DELETE", f"/v1/subjects/{person.id}").status_code == 200
 
 
+@pytest.mark.parametrize("purpose", ["behavior", "face"])
+def test_a_legal_hold_refuses_the_withdrawal_that_would_destroy_data(service, purpose):
+    """The contract names the refusal; another purpose, without data, is withdrawn."""
+    consents = [CONSENT | {"purpose": name} for name in (purpose, "marketing")]
+    person = service.register(consents=consents)
+    until = service.clock.now() + timedelta(days=1)
+    with service.container.store.transaction() as tx:
+        service.container.shredding.hold(
+            tx, _uuid(person), until=until, reason="money laundering", actor="op"
+        )
+    held, free = (
+        service.call("DELETE", f"/v1/subjects/{person.id}/consents/{name}")
+        for name in (purpose, "marketing")
+    )
+    assert (held.status_code, held.json["code"]) == (409, "legal_hold")
+    assert free.status_code == 204
+    kept = service.call("GET", f"/v1/subjects/{person.id}/consents").json["items"]
+    assert {item["purpose"]: bool(item["withdrawn_at"]) for item in kept} == {
+        purpose: False,
+        "marketing": True,
+    }
+
+
 def test_withdrawing_a_consent_shreds_its_class_only(service):
     """The behavior class loses its key, the login goes on, and a new consent gets a new key."""
     person = service.register(consents=[CONSENT | {"purpose": "behavior"}])

@@ -24,8 +24,8 @@ from service.domain.errors import (
     Forbidden,
     Unavailable,
     VerificationFailed,
-    set_aside,
 )
+from service.domain.fault_views import set_aside
 from service.store.engine import Store, Tx
 from service.throttling.actions import Reservation, Throttling
 from service.throttling.model import Counter, Lane

@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 
 from service.domain.authenticator import Authenticator, Status
 from service.domain.clock import rfc3339
-from service.domain.errors import Conflict, NotFound, SetAside
+from service.domain.errors import Conflict, NotFound
+from service.domain.fault_views import SetAside
 from service.domain.formats import Id, Timestamp
 
 

@@ -1,14 +1,9 @@
 """Errors of the domain; only `service.web.problems` maps them to HTTP."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
-from typing_extensions import TypedDict
-
-from service.domain.formats import FaultView
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,39 +13,6 @@ class Fault:
     pointer: str
     code: str
     detail: str
-
-
-class SetAside(TypedDict, total=False):
-    """The member of a response that lists the ignored parts of the input."""
-
-    set_aside: Annotated[
-        list[FaultView], Field(description="The parts of the input that were ignored.")
-    ]
-
-
-class Noticed(TypedDict, total=False):
-    """The member of a response that lists notices."""
-
-    notices: Annotated[
-        list[FaultView], Field(description="Facts that refuse nothing but should be known.")
-    ]
-
-
-def set_aside(faults: Sequence[Fault]) -> SetAside:
-    """Return the response member that lists the ignored parts of the input."""
-    return {"set_aside": views(faults)} if faults else {}
-
-
-def noticed(notices: Sequence[Fault]) -> Noticed:
-    """Return the member of an answer with facts that refuse nothing but should be known."""
-    return {"notices": views(notices)} if notices else {}
-
-
-def views(faults: Sequence[Fault]) -> list[FaultView]:
-    """Return faults as responses show them."""
-    return [
-        {"pointer": fault.pointer, "code": fault.code, "detail": fault.detail} for fault in faults
-    ]
 
 
 class LaminaError(Exception):

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from service.domain.assurance import Achieved
 from service.domain.clock import rfc3339
-from service.domain.errors import views
+from service.domain.fault_views import views
 from service.domain.formats import FaultView, Id, JsonObject, Timestamp
 from service.login.model import Flow, FlowOutcome
 

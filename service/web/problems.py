@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
 from crypto.errors import CryptoError, KeyUnavailable
-from service.domain import errors
+from service.domain import errors, fault_views
 from service.domain.errors import LaminaError, OAuthError
 from service.domain.formats import FaultView, JsonObject, Timestamp
 from service.telemetry import logs
@@ -136,7 +136,7 @@ def render(error: LaminaError) -> Response:
     status = _STATUS[type(error)]
     extra = dict(error.extra)
     if isinstance(error, errors.BadInput):
-        extra["errors"] = errors.views(error.faults)
+        extra["errors"] = fault_views.views(error.faults)
     response = _document(status, error.code, error.detail, **extra)
     g.problem_code = error.code
     if isinstance(error, errors.Throttled | errors.Unavailable):

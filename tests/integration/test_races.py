@@ -225,7 +225,7 @@ def test_a_key_is_claimed_by_one(container):
         found = list(pool.map(begin, range(AT_ONCE)))
     assert split(found, Conflict) == [None]
     answer = Answer(200, b"done", "text/plain")
-    container.answers.finish(caller, "register", "key", answer, secret=False)
+    container.answers.finish(caller, "register", "key", answer=answer, secret=False)
     assert container.answers.begin(caller, "register", "key", b"body") == answer
 
 

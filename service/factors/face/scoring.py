@@ -7,7 +7,8 @@ from biometrics.face.frames import Frame
 from service.accounts.actions.accounts import Accounts
 from service.audit.actions.audit_log import AuditLog
 from service.domain.caller import Caller
-from service.domain.errors import BadInput, Unavailable, VerificationFailed, set_aside
+from service.domain.errors import BadInput, Unavailable, VerificationFailed
+from service.domain.fault_views import set_aside
 from service.factors.face.actions import FaceFactor
 from service.factors.face.comparing import FaceMaterial, Scored
 from service.factors.face.model import (

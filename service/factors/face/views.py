@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from service.domain.errors import SetAside
+from service.domain.fault_views import SetAside
 
 
 class LivenessView(TypedDict):

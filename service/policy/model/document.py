@@ -215,12 +215,10 @@ class LoginEnrollment(DocumentPart):
 
 
 class Segment(DocumentPart):
-    """The rules of a segment; missing members are inherited through `extends`.
+    """The rules of a segment; missing members are inherited through `extends`."""
 
-    A document keeps the spelling of the cool-down that it was written with, as its version is the
-    hash of it: `young_hours` is read like `cooldown_hours`, and is never rewritten.
-    """
-
+    # A document keeps the spelling of the cool-down that it was written with, as its version is
+    # the hash of it: `young_hours` is read like `cooldown_hours`, and is never rewritten.
     model_config = ConfigDict(json_schema_extra={"not": {"required": list(COOLDOWN_SPELLINGS)}})
 
     extends: Name | None = None

@@ -215,8 +215,9 @@ class Walk(Walking):
         """Give the person a code generator again, as the front desk would."""
         if "totp" not in self.alive().values():
             with self.container.store.transaction() as tx:
-                issue = self.container.authenticators.issue_grant
-                grant = issue(tx, self.subject, self.caller.client, "enroll:totp")
+                grant = self.container.authenticators.grants.issue(
+                    tx, self.subject, client=self.caller.client, act="enroll:totp"
+                )
             self.enroll_totp(grant)
 
     @rule()

@@ -203,7 +203,7 @@ def test_right_passwords_beside_a_code_hide_no_guess(service, monkeypatch):
     person = service.register()
     wrong = "000000" if service.code(person) != "000000" else "111111"
     compared, kind = [], type(service.container.login._dependencies.factors["totp"])
-    check = kind.check
+    verify = kind.verify
     flows = after_password(service, 12)
     for _ in range(4):
         service.act(service.begin().json, "password", {"password": "wrong one"})
@@ -222,9 +222,9 @@ def test_right_passwords_beside_a_code_hide_no_guess(service, monkeypatch):
         other.start()
         other.join()
         compared.append(bucket.get("kept"))
-        return check(factor, *given)
+        return verify(factor, *given)
 
-    monkeypatch.setattr(kind, "check", slowly)
+    monkeypatch.setattr(kind, "verify", slowly)
     for flow in flows:
         service.act(flow, "totp", {"code": wrong})
         if compared and compared[-1] is not None:

@@ -83,11 +83,12 @@ class Walk(Walking):
         if name is None:
             return None
         values = {"password": self.password if right else "wrong"}
+        alive = self.of_type(name) if name in self.alive().values() else None
         if name == "totp":
             self.service.clock.advance(seconds=31)
-            app = pyotp.TOTP(self.secret)
+            app = pyotp.TOTP(self.secrets[alive or max(self.secrets)])
             values = {"code": app.at(int(self.now.timestamp()) + (0 if right else 86_400))}
-        alive, at = self.of_type(name) if name in self.alive().values() else None, self.now
+        at = self.now
         try:
             outcome = self.container.login.act(
                 self.caller, flow_id=flow.id, token=token, name=name, values=values

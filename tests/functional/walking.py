@@ -79,6 +79,7 @@ class Walking(RuleBasedStateMachine):
         self.grants: list[tuple] = []
         self.exchanged: Tally = Tally()
         self.suspended = False
+        self.secrets: dict[UUID, str] = {}
         self.enroll_totp("")
         self.seen = self.counters()
         self.forgiving = False
@@ -102,7 +103,7 @@ class Walking(RuleBasedStateMachine):
         code = pyotp.TOTP(secret).at(int(self.now.timestamp()) - 30)
         number = UUID(shown["id"])
         self.container.enrolling.confirm(self.caller, self.subject, number, {"code": code})
-        self.secret = secret
+        self.secrets[number] = secret
 
     def alive(self) -> dict[UUID, str]:
         """Return what is active, by the table."""
@@ -114,8 +115,9 @@ class Walking(RuleBasedStateMachine):
         return {UUID(row.id): row.type for row in rows}
 
     def of_type(self, kind: str) -> UUID:
-        """Return the one active authenticator of a type."""
-        return next(number for number, found in self.alive().items() if found == kind)
+        """Return the newest active authenticator of a type; raises StopIteration if none is."""
+        alive = sorted(self.alive().items(), reverse=True)
+        return next(number for number, found in alive if found == kind)
 
     def counters(self) -> dict[tuple[str, str], int]:
         """Return every attempt counter of the person."""

@@ -9,7 +9,7 @@ from service.domain.assurance import Achieved
 from service.domain.clock import rfc3339
 from service.domain.fault_views import views
 from service.domain.formats import FaultView, Id, JsonObject, Timestamp
-from service.login.model import Flow, FlowOutcome
+from service.login.model import Flow, FlowKind, FlowOutcome, FlowStatus
 
 
 class RequiredView(TypedDict):
@@ -75,10 +75,8 @@ class FlowView(TypedDict):
     """A flow and the actions that are legal now."""
 
     id: Id
-    kind: Annotated[str, Field(description="`login`, `step_up`, `enrollment` or `recovery`.")]
-    status: Annotated[
-        str, Field(description="`pending`, `completed`, `denied`, `expired` or `cancelled`.")
-    ]
+    kind: FlowKind
+    status: FlowStatus
     revision: Annotated[int, Field(description="Grows with every action; for `If-Match`.")]
     expires_at: Timestamp
     attempts_left: int
@@ -132,8 +130,8 @@ def shown(
         required["max_age"] = flow.terms.max_age
     view: FlowView = {
         "id": str(flow.id),
-        "kind": flow.terms.kind.value,
-        "status": flow.status.value,
+        "kind": flow.terms.kind,
+        "status": flow.status,
         "revision": flow.revision,
         "expires_at": rfc3339(flow.expires_at),
         "attempts_left": flow.attempts_left,

@@ -1,4 +1,4 @@
-"""Providers of root keys."""
+"""Open the provider of root keys that a setting names."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

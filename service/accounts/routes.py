@@ -281,7 +281,8 @@ class SubjectRoutes:
         name = call.path["name"]
         if name not in {"email", "phone"}:
             raise NotFound("identifier_not_found", "Only email and phone can be verified.")
-        subject, code = call.id("subject", "subject"), call.read(Verification).code
+        subject = call.id("subject", "subject")
+        code = call.read(Verification).code
         with self._database.transaction() as tx:
             if code is None:
                 self._accounts.send_code(tx, subject, name, caller=call.by)
@@ -349,7 +350,7 @@ class SubjectRoutes:
         problems=("409 already_suspended",),
     )
     def suspend_subject(self, call: Call) -> SuspensionView:
-        """Suspend.
+        """Suspend a capability of a subject.
 
         Suspending `login` ends every session.
         """
@@ -376,7 +377,8 @@ class SubjectRoutes:
 
         Without a grant it is lifted on the client's own authority.
         """
-        grant, actor = call.header("Grant"), call.by.actor
+        grant = call.header("Grant")
+        actor = call.by.actor
         with self._database.transaction() as tx:
             account = self._locked(tx, call)
             if grant:

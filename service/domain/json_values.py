@@ -5,5 +5,3 @@ from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """Any JSON value."""
-JsonObject: TypeAlias = Mapping[str, Json]
-"""A JSON object with members of any type."""

@@ -1,6 +1,7 @@
 """HTTP routes of the key lifecycle; long-running jobs answer 202 and run in the background."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -24,8 +25,6 @@ from service.web.operation import get, post
 Step = Callable[[Tx, str, str | None, str], list[str]]
 Name = Annotated[str, Field(min_length=1, max_length=32)]
 _SCOPE = "keys:admin"
-_QUEUED = ("429 too_many_jobs",)
-"""How a job is refused."""
 _TIMED = ("409 clocks_disagree", "409 key_not_settled")
 """How a step is refused that must not follow too soon."""
 
@@ -67,6 +66,18 @@ class Export(BaseModel):
     recipient: Annotated[str, Field(min_length=1, max_length=4096)]
     days: Annotated[int, Field(ge=1, le=3650)] = figures.EXPORT_DAYS
     approval: UUID
+
+
+_queued = partial(
+    post,
+    scope=_SCOPE,
+    body=Job,
+    status=202,
+    idempotent=True,
+    answer=JobView,
+    problems=("429 too_many_jobs",),
+)
+"""Declares that a view queues a job."""
 
 
 class KeyRoutes:
@@ -137,54 +148,22 @@ class KeyRoutes:
         """Retire replaced keys that are no longer referenced."""
         return self._step(call, self._key_admin.retire)
 
-    @post(
-        "/v1/keys/rewrap",
-        scope=_SCOPE,
-        body=Job,
-        status=202,
-        idempotent=True,
-        answer=JobView,
-        problems=_QUEUED,
-    )
+    @_queued("/v1/keys/rewrap")
     def rewrap_keys(self, call: Call) -> Reply[JobView]:
         """Rewrap KEKs under the newest root, or data keys under the newest KEK."""
         return self._job(call, "rewrap")
 
-    @post(
-        "/v1/keys/reencrypt",
-        scope=_SCOPE,
-        body=Job,
-        status=202,
-        idempotent=True,
-        answer=JobView,
-        problems=_QUEUED,
-    )
+    @_queued("/v1/keys/reencrypt")
     def reencrypt_fields(self, call: Call) -> Reply[JobView]:
         """Re-encrypt every field under new data keys."""
         return self._job(call, "reencrypt")
 
-    @post(
-        "/v1/keys/reindex",
-        scope=_SCOPE,
-        body=Job,
-        status=202,
-        idempotent=True,
-        answer=JobView,
-        problems=_QUEUED,
-    )
+    @_queued("/v1/keys/reindex")
     def reindex_digests(self, call: Call) -> Reply[JobView]:
         """Write the digests of the newest blind-index key."""
         return self._job(call, "reindex")
 
-    @post(
-        "/v1/keys/verify",
-        scope=_SCOPE,
-        body=Job,
-        status=202,
-        idempotent=True,
-        answer=JobView,
-        problems=_QUEUED,
-    )
+    @_queued("/v1/keys/verify")
     def verify_sealed_values(self, call: Call) -> Reply[JobView]:
         """Open every sealed value and sign a report."""
         return self._job(call, "verify")

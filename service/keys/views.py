@@ -1,4 +1,4 @@
-"""Public keys as JSON Web Keys (RFC 7517), as the routes publish them."""
+"""Published keys, and the destruction of keys and data, as the routes show them."""
 
 from collections.abc import Mapping
 from typing import Annotated, cast

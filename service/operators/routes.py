@@ -17,6 +17,26 @@ from service.web.operation import get, post
 from service.web.paging import Page
 
 _ONE = "/v1/approvals/{approval}"
+_DECISION = (
+    "403 insufficient_scope",
+    "403 same_operator",
+    "409 approval_decided",
+    "409 approval_void",
+    "410 approval_expired",
+)
+"""How a decision is refused, whatever the act."""
+_RECOVERY = (
+    "403 own_recovery",
+    "409 above_former_level",
+    "409 factor_not_accepted",
+    "409 no_recovery_address",
+    "409 recovery_pending",
+    "409 subject_suspended",
+    "409 too_many_totp",
+    "409 young_recovery_address",
+    "503 delivery_not_configured",
+)
+"""How a recovery of a subject is refused, when it is requested and when it is approved."""
 SubjectOf = Callable[[Tx, str, UUID], UUID | None]
 Text = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -100,17 +120,9 @@ class OperatorRoutes:
         may=may_request,
         answer=ApprovalView,
         problems=(
+            *_RECOVERY,
             "403 insufficient_scope",
             "429 too_many_approvals",
-            "403 own_recovery",
-            "409 above_former_level",
-            "409 factor_not_accepted",
-            "409 no_recovery_address",
-            "409 recovery_pending",
-            "409 subject_suspended",
-            "409 too_many_totp",
-            "409 young_recovery_address",
-            "503 delivery_not_configured",
         ),
     )
     def request_approval(self, call: Call) -> ApprovalView:
@@ -141,25 +153,13 @@ class OperatorRoutes:
         may=may_decide,
         answer=ApprovalView,
         problems=(
-            "403 insufficient_scope",
-            "403 same_operator",
+            *_DECISION,
+            *_RECOVERY,
             "404 client_not_found",
             "404 role_not_found",
-            "409 approval_decided",
-            "409 approval_void",
-            "410 approval_expired",
-            "403 own_recovery",
             "404 subject_not_found",
-            "409 above_former_level",
-            "409 factor_not_accepted",
-            "409 no_recovery_address",
             "409 recovery_address_changed",
-            "409 recovery_pending",
             "409 recovery_stopped",
-            "409 subject_suspended",
-            "409 too_many_totp",
-            "409 young_recovery_address",
-            "503 delivery_not_configured",
         ),
     )
     def give_approval(self, call: Call) -> ApprovalView:
@@ -172,13 +172,7 @@ class OperatorRoutes:
         idempotent=True,
         may=may_decide,
         answer=ApprovalView,
-        problems=(
-            "403 insufficient_scope",
-            "403 same_operator",
-            "409 approval_decided",
-            "409 approval_void",
-            "410 approval_expired",
-        ),
+        problems=_DECISION,
     )
     def reject_approval(self, call: Call) -> ApprovalView:
         """Reject the request of another operator."""

@@ -1,7 +1,7 @@
 """The problem codes that an operation can answer: what follows from its properties, and its own."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from service.web import parameters
@@ -51,17 +51,17 @@ _IDEMPOTENT: Final = (
 
 def of(operation: Operation) -> dict[int, tuple[str, ...]]:
     """Return the codes of the problem documents of an operation, sorted, by status."""
-    found = defaultdict(set)
-    for problem in _all(operation):
-        status, _, code = problem.partition(" ")
-        found[int(status)].add(code)
-    return {status: tuple(sorted(found[status])) for status in sorted(found)}
+    return _by_status(_all(operation))
 
 
 def of_oauth(operation: Operation) -> dict[int, tuple[str, ...]]:
     """Return the error codes in OAuth's format, sorted, by status; none of other operations."""
+    return _by_status(operation.problems if operation.oauth else ())
+
+
+def _by_status(problems: Iterable[str]) -> dict[int, tuple[str, ...]]:
     found = defaultdict(set)
-    for problem in operation.problems if operation.oauth else ():
+    for problem in problems:
         status, _, code = problem.partition(" ")
         found[int(status)].add(code)
     return {status: tuple(sorted(found[status])) for status in sorted(found)}

@@ -40,7 +40,8 @@ class XaesGcm:
         _require(key)
         # AES on single blocks is the PRF of the CMAC from which the specification derives keys.
         block = Cipher(algorithms.AES256(key), modes.ECB())  # noqa: S305 - PRF on single blocks
-        self._encryptor, self._lock = block.encryptor(), threading.Lock()
+        self._encryptor = block.encryptor()
+        self._lock = threading.Lock()
         whole = int.from_bytes(self._encrypt_blocks(bytes(16)), "big")
         reduced = (whole << 1) ^ (0x87 if whole >> 127 else 0)
         subkey = reduced & ((1 << 128) - 1)

@@ -38,7 +38,8 @@ def verify_chain(
         ChainBroken: An entry was changed, removed or moved.
     """
     for number, leaf, claimed in entries:
-        position, head = position + 1, link(head, leaf)
+        position = position + 1
+        head = link(head, leaf)
         if number != position or head != claimed:
             raise ChainBroken(position)
     return position, head

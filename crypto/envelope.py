@@ -71,7 +71,8 @@ class DataKey:
         self.algorithm = algorithm
         self.commitment = material[32:]
         cipher = aead.field_cipher(algorithm, material[:32])
-        self._encrypt, self._decrypt = cipher.encrypt, cipher.decrypt
+        self._encrypt = cipher.encrypt
+        self._decrypt = cipher.decrypt
         self._header = bytes((FORMAT, algorithm)) + generation.to_bytes(2, "big")
         self._owner = owner.to_bytes()
         self._secret = secret
@@ -145,9 +146,12 @@ class DataKey:
         Raises:
             OpenError: One of them does not open; no result is returned.
         """
-        header, around, encrypt = self._header, self._owner, self._encrypt
+        header = self._header
+        around = self._owner
+        encrypt = self._encrypt
         nonces = opaque.random_bytes(_FIELD_NONCE * len(cells))
-        done, at = [], 0
+        done = []
+        at = 0
         for sealed, place, row, extra in cells:
             plain = old.open_cell(sealed, place, row, extra)
             nonce = nonces[at : at + _FIELD_NONCE]
@@ -176,7 +180,8 @@ def _wrap(
 def _unwrap(kek: KeyEncryptionKey, owner: bytes, wrapped: bytes) -> bytes:
     if wrapped_kek_version(wrapped) != kek.version:
         raise OpenError
-    header, commitment = wrapped[:_DEK_HEADER], wrapped[-32:]
+    header = wrapped[:_DEK_HEADER]
+    commitment = wrapped[-32:]
     associated = header + kek.label + owner + commitment
     return kek.cipher.decrypt(wrapped[_DEK_HEADER:_DEK_BODY], wrapped[_DEK_BODY:-32], associated)
 

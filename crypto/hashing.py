@@ -61,7 +61,9 @@ class PasswordHasher:
         )
         self._turns = threading.BoundedSemaphore(concurrency)
         self._wait = wait_seconds
-        self._count, self._taken, self._waiting = concurrency, 0, 0
+        self._count = concurrency
+        self._taken = 0
+        self._waiting = 0
         self._counting = threading.Lock()
 
     @contextmanager

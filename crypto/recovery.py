@@ -41,7 +41,8 @@ ExportedKey = tuple[str, int, bytes]
 
 def create_recipient() -> tuple[str, str]:
     """Generate a recipient key pair; return its private and its public line."""
-    mlkem, x25519 = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
+    mlkem = MLKEM768PrivateKey.generate()
+    x25519 = X25519PrivateKey.generate()
     private = mlkem.private_bytes_raw() + x25519.private_bytes_raw()
     public = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
     return _line(_PRIVATE, private), _line(_PUBLIC, public)

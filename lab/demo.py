@@ -93,7 +93,8 @@ class Scenario:
         self._granted: dict[str, Any] = {}
         self._completion = ""
         self._flow: dict[str, Any] = {}
-        self._me, self._other = synthetic.collins(), synthetic.hopper()
+        self._me = synthetic.collins()
+        self._other = synthetic.hopper()
         self._rng = np.random.default_rng()
         rows = synthetic_typing.people(2, len(PASSWORD), samples=_LEARNED + _TYPED + 1, seed=5)
         self._typist, self._stranger = (part[_LEARNED:] for part in rows)
@@ -165,7 +166,8 @@ class Scenario:
 
     def _enroll_face(self) -> str:
         added = self._enroll("face")
-        path, challenge = self._authenticator(added["id"]), added["challenge"]
+        path = self._authenticator(added["id"])
+        challenge = added["challenge"]
         answer = self._post(path, self._capture(self._me, challenge))
         for _ in range(_AGAIN):
             if answer.status_code != _REFUSED:

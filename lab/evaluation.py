@@ -86,7 +86,8 @@ def _isotonic(values: Floats, weights: Floats) -> Floats:
             left = blocks[-1]
             total = left[1] + mass
             left[0] = (left[0] * left[1] + mean * mass) / total
-            left[1], left[2] = total, left[2] + count
+            left[1] = total
+            left[2] = left[2] + count
     return np.repeat([block[0] for block in blocks], [int(block[2]) for block in blocks])
 
 

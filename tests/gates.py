@@ -62,6 +62,25 @@ def formats(file: Path, text: str) -> Iterator[str]:
         yield f"{file}: {len(lines)} lines, of {most} at most: split it by meaning"
 
 
+def packed(file: Path, tree: ast.Module) -> Iterator[str]:
+    """Yield assignments of several values in one statement, where two statements would do."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+            continue
+        target = node.targets[0]
+        if isinstance(target, ast.Tuple) and not _turning(target, node.value):
+            yield f"{file}:{node.lineno}: give each value a statement of its own"
+
+
+def _turning(target: ast.Tuple, value: ast.Tuple) -> bool:
+    """Tell whether a later value needs a name that an earlier target replaces, as a swap does."""
+    for number, name in enumerate(target.elts):
+        later = {ast.unparse(node) for part in value.elts[number + 1 :] for node in ast.walk(part)}
+        if ast.unparse(name) in later:
+            return True
+    return False
+
+
 def untyped(trees: dict[Path, ast.Module]) -> Iterator[str]:
     """Yield a fault if the service uses `Any` more often than MOST_ANY."""
     count = sum(
@@ -109,6 +128,7 @@ def main() -> int:
             trees[file] = ast.parse(text)
             faults += riddles(file, trees[file])
             faults += featureless(file, trees[file])
+            faults += packed(file, trees[file])
     faults += doubled(trees)
     faults += untyped(trees)
     print(*faults, sep="\n", end="\n" if faults else "")  # noqa: T201 - a command

@@ -162,7 +162,8 @@ def keystroke(keys: Sequence[Key], flags: InputFlags) -> Vector:
     up = np.array([key.up for key in typed])
     if flags.clock_step_ms >= COARSE_MS or coarse(np.concatenate([down, up])):
         raise NotScored("coarse_clock")
-    hold, press = up - down, np.diff(down)
+    hold = up - down
+    press = np.diff(down)
     if _constant(hold, press):
         raise NotScored("zero_variance")
     layout = Layout.keystroke(len(typed))

@@ -144,7 +144,8 @@ class Layout:
         if not self.timed:
             return stored
         keys = self.kinds.count(HOLD)
-        hold, press = stored[..., :keys], stored[..., keys : 2 * keys - 1]
+        hold = stored[..., :keys]
+        press = stored[..., keys : 2 * keys - 1]
         gap = press - hold[..., :-1]
         return np.concatenate([hold, press, gap, stored[..., 2 * keys - 1 :]], axis=-1)
 

@@ -72,9 +72,11 @@ def motion(series: Series) -> Vector:
     if not np.ptp(acc, axis=0).any() or not np.ptp(rot, axis=0).any():
         raise NotScored("sensor_constant")
     _possible(acc, rot)
-    moved, turned = steady(acc, series.hz), steady(rot, series.hz)
+    moved = steady(acc, series.hz)
+    turned = steady(rot, series.hz)
     apart = round(WINDOW / HOP)
-    jerk, swing = moved[apart:] - moved[:-apart], turned[apart:] - turned[:-apart]
+    jerk = moved[apart:] - moved[:-apart]
+    swing = turned[apart:] - turned[:-apart]
     moves = [
         *spreads(spread(moved), USUAL_ACC),
         *spreads(jerk.std(axis=0), USUAL_JERK),

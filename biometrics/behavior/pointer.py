@@ -124,7 +124,8 @@ def _grid(of: Strokes) -> tuple[Ints, Floats, Floats]:
     inside = (which >= 0) & (times <= of.clock[of.last][which] + _TINY)
     step = spots[1:] - spots[:-1]
     good = inside[1:] & inside[:-1] & (which[1:] == which[:-1])
-    step, which = step[good], which[1:][good]
+    step = step[good]
+    which = which[1:][good]
     length = np.abs(step)
     counted = length >= _ALONG
     counted = counted[1:] & counted[:-1] & (which[1:] == which[:-1])
@@ -141,7 +142,8 @@ def _shape(of: Strokes) -> tuple[Floats, Floats, Floats]:
     for first, last, reach in zip(of.first.tolist(), of.last.tolist(), of.reach, strict=True):
         points = of.at[first : last + 1] - of.at[first]
         turned = points * (points[-1].conjugate() / (reach * reach))
-        along, aside = turned.real, turned.imag
+        along = turned.real
+        aside = turned.imag
         over = max(float(along.max()) - 1.0, 0.0)
         back = np.maximum(along[:-1] - along[1:], 0.0).sum()
         near = (np.abs(turned - turned[-1]) <= _NEAR).argmax()
@@ -156,12 +158,14 @@ def _resting(of: Trail, found: Strokes) -> list[float]:
     """Return the columns of rests and clicks; raises NotScored if there is no click."""
     after = np.searchsorted(of.up, of.down)
     whole = after < len(of.up)
-    down, up = of.down[whole], of.up[after[whole]]
+    down = of.down[whole]
+    up = of.up[after[whole]]
     held = of.t[up] - of.t[down]
     good = (np.abs(of.at[up] - of.at[down]) <= _CLICK) & (held <= _LONGEST_CLICK)
     if not good.any():
         raise NotScored("no_click")
-    down, held = down[good], np.maximum(held[good], 5.0)
+    down = down[good]
+    held = np.maximum(held[good], 5.0)
     gaps = of.t[1:] - of.t[:-1]
     rests = gaps[gaps > REST_MS]
     lasted = max(float(of.t[-1] - of.t[0]), 1.0)

@@ -236,7 +236,8 @@ def positive(matrix: Floats, least: float = 1e-3) -> Floats:
 
 def relations(layout: Layout) -> dict[tuple[str, str, int], Floats]:
     """Return masks (d, d) of the pairs of columns in each relation (kinds and offset)."""
-    kinds, places = np.array(layout.kinds), layout.places
+    kinds = np.array(layout.kinds)
+    places = layout.places
     apart = places[:, None] - places[None]
     found = {}
     for left in layout.names:
@@ -346,7 +347,8 @@ def _toward(matrix: Floats, layout: Layout, share: float) -> Floats:
 
 def _scatter(normal: Sequence[Floats], session: int) -> tuple[Floats, Floats]:
     """Return the covariances within a session and between sessions of one person."""
-    residuals, shifts = [], []
+    residuals = []
+    shifts = []
     for rows in normal:
         parts = [rows[at : at + session] for at in range(0, len(rows), session)]
         parts = [part for part in parts if len(part) > session // 2 or len(parts) == 1]

@@ -72,7 +72,8 @@ def ready(profile: Profile, model: SignalModel, way: str = LIVE) -> Ready | None
     spread = model.known.even_spread(profile.layout)
     low, high = model.clip
     if profile.total < FEW:
-        low, high = max(low, -FEW_CLIP), min(high, FEW_CLIP)
+        low = max(low, -FEW_CLIP)
+        high = min(high, FEW_CLIP)
     return Ready(
         model=model,
         prepared=prepare(profile, population, spread),
@@ -148,7 +149,8 @@ def _words(kind: str, away: float) -> str:
 
 def _angle(moved: Floats) -> str:
     """Describe how the holding angle of a telephone differs from usual."""
-    pitch, roll = float(moved[0]) * PITCH, float(moved[1]) * ROLL
+    pitch = float(moved[0]) * PITCH
+    roll = float(moved[1]) * ROLL
     if abs(pitch) >= abs(roll):
         phrase = f"{abs(pitch):.0f}° {'steeper' if pitch > 0 else 'flatter'}"
     else:

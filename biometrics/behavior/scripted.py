@@ -65,7 +65,8 @@ def _jumped(of: Trail) -> bool:
 def _named(points: Places, reach: float) -> str | None:
     step = points[1:] - points[:-1]
     moves = int(np.flatnonzero(step)[-1]) + 1
-    points, step = points[: moves + 1], step[:moves]
+    points = points[: moves + 1]
+    step = step[:moves]
     if moves < _POINTS or _by_keys(step):
         return None
     turned = (points - points[0]) * ((points[-1] - points[0]).conjugate() / reach)
@@ -79,7 +80,8 @@ def _named(points: Places, reach: float) -> str | None:
 
 
 def _by_keys(step: Places) -> bool:
-    across, along = np.abs(step.real), np.abs(step.imag)
+    across = np.abs(step.real)
+    along = np.abs(step.imag)
     return bool(((across == 0) | (along == 0) | (across == along)).mean() >= _KEYS)
 
 

@@ -189,7 +189,9 @@ def _next(
     population: Population, *, part: ColumnModel, mean: Floats, ratio: Floats, effective: float
 ) -> Normal:
     """Return the predictive distribution of the person's next sample for some columns."""
-    at, between, usual = part.at, part.between, population.mean[part.at]
+    at = part.at
+    between = part.between
+    usual = population.mean[part.at]
     scale = np.outer(ratio[at], ratio[at])
     noise = (part.typical - part.drift) * scale / effective + part.drift
     gain = np.linalg.solve(between + noise, between).T
@@ -217,7 +219,8 @@ def _nearest(apart: Floats, weights: Floats) -> float:
 
 def _weights(apart: Floats, weights: Floats, population: Population) -> tuple[Floats, Floats]:
     """Return `densities` and `alphas` of a `Prepared`."""
-    count, others = len(apart), len(population.whitened)
+    count = len(apart)
+    others = len(population.whitened)
     densities = np.zeros((count + others, 2))
     densities[:count, 0] = weights
     densities[count:, 1] = 1 / others
@@ -235,7 +238,8 @@ def _classifier(apart: Floats, weights: Floats, population: Population) -> Float
     """
     count = len(apart)
     kernel = np.exp(apart * (-KERNEL * SCALE / population.layout.columns))
-    own, across = kernel[:, :count], kernel[:, count:]
+    own = kernel[:, :count]
+    across = kernel[:, count:]
     own[np.diag_indices_from(own)] += RIDGE / np.maximum(0.5 * weights, 1e-9)
     solver = population.solver
     drawn = across @ solver
@@ -301,7 +305,8 @@ def statistics(prepared: Prepared, population: Population, rows: Floats) -> Floa
 
 def measure(prepared: Prepared, population: Population, rows: Floats) -> tuple[Floats, Floats]:
     """Return the statistics (n, k) and the deviations in scales (n, d), for the reasons."""
-    columns, kinds = prepared.layout.columns, prepared.rhythm.shape[1]
+    columns = prepared.layout.columns
+    kinds = prepared.rhythm.shape[1]
     even = prepared.layout.even(rows)
     scaled = prepared.own.scaled(even)
     normal = population.normal(rows)
@@ -316,11 +321,13 @@ def measure(prepared: Prepared, population: Population, rows: Floats) -> tuple[F
     deviation = np.abs(scaled)
     ordered = np.sort(deviation, axis=1)
     found[:, 6] = deviation.mean(axis=1)
-    found[:, 9], found[:, 10] = ordered[:, columns // 2], ordered[:, columns * 3 // 4]
+    found[:, 9] = ordered[:, columns // 2]
+    found[:, 10] = ordered[:, columns * 3 // 4]
     found[:, 11] = (deviation > CAP - 1).mean(axis=1)
     found[:, 12] = population.learning(normal)
     found[:, 13] = found[:, 12] - prepared.habits[0]
-    found[:, 14], found[:, 15] = prepared.habits[1], prepared.habits[2] / columns
+    found[:, 14] = prepared.habits[1]
+    found[:, 15] = prepared.habits[2] / columns
     moved = seen[:, -kinds:]
     found[:, _ALL:-kinds:3] = deviation @ averages(prepared.layout)[0]
     found[:, _ALL + 1 : -kinds : 3] = np.abs(moved)

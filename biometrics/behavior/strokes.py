@@ -109,18 +109,23 @@ def strokes(of: Trail) -> Strokes:
     """Split a trail into strokes; raises NotScored if the position jumps repeatedly."""
     apart = of.t[1:] - of.t[:-1]
     kept = np.append(np.flatnonzero(apart > 0), len(of.t) - 1)
-    t, at = of.t[kept], of.at[kept]
-    apart, length = t[1:] - t[:-1], np.abs(at[1:] - at[:-1])
+    t = of.t[kept]
+    at = of.at[kept]
+    apart = t[1:] - t[:-1]
+    length = np.abs(at[1:] - at[:-1])
     jumped = (length > _FAR) & (length > _FASTEST * np.maximum(apart, _SOON))
     if jumped.sum() > _FEW_JUMPS:
         raise NotScored("teleports")
     ends = (apart > REST_MS) | jumped
     ends[np.searchsorted(t[:-1], of.t[of.down][of.t[of.down] < t[-1]])] = True
     edges = np.flatnonzero(ends)
-    first, last = np.concatenate([[0], edges + 1]), np.append(edges, len(t) - 1)
+    first = np.concatenate([[0], edges + 1])
+    last = np.append(edges, len(t) - 1)
     path = np.add.reduceat(np.append(np.where(ends, 0.0, length), 0.0), first)
     good = (path >= LEAST_STROKE) & (last - first + 1 >= _FEWEST_POINTS)
-    first, last, path = first[good], last[good], path[good]
+    first = first[good]
+    last = last[good]
+    path = path[good]
     lasted = t[last] - t[first]
     reach = np.maximum(np.abs(at[last] - at[first]), 1.0)
     clock = np.concatenate([[0.0], np.cumsum(np.where(ends, GRID_MS, apart))])

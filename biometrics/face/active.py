@@ -149,13 +149,16 @@ def judge_gestures(gestures: Sequence[Gesture], poses: Sequence[Pose]) -> list[t
     _check_steps(poses)
     base = _base(poses[:_BASE_FRAMES])
     changes = [_change(base, pose) for pose in poses[_BASE_FRAMES:]]
-    at, before, turns = 0, None, []
+    at = 0
+    before = None
+    turns = []
     for gesture in gestures:
         done = _follow(gesture, before, changes, at)
         if gesture in _TURNS:
             start, end = _span(gesture, changes, at, done)
             turns.append((start + _BASE_FRAMES, end + _BASE_FRAMES))
-        at, before = done, gesture
+        at = done
+        before = gesture
     return turns
 
 

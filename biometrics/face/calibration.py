@@ -54,7 +54,8 @@ def upper(events: int, trials: int) -> float | None:
         return None
     if events >= trials:
         return 1.0
-    low, high = events / trials, 1.0
+    low = events / trials
+    high = 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         if _at_most(events, trials, middle) > _CONFIDENCE:

@@ -111,10 +111,13 @@ class Pyramid:
     ) -> Detection:
         """Return the best of a known face and detections around it at other scales."""
         rows, columns = picture.shape[:2]
-        near, best = known.box, known
+        near = known.box
+        best = known
         margin = near.width * beyond
-        left, top = max(int(near.left - margin), 0), max(int(near.top - margin), 0)
-        right, bottom = min(int(near.right + margin), columns), min(int(near.bottom + margin), rows)
+        left = max(int(near.left - margin), 0)
+        top = max(int(near.top - margin), 0)
+        right = min(int(near.right + margin), columns)
+        bottom = min(int(near.bottom + margin), rows)
         cut = picture[top:bottom, left:right]
         for change in changes:
             scale = WINDOW / near.width * change
@@ -143,7 +146,8 @@ class _Halves:
 
 def _scales(side: int, smallest: float) -> list[float]:
     """Return the scales of the pyramid, finest first."""
-    scales, scale = [], WINDOW / smallest
+    scales = []
+    scale = WINDOW / smallest
     while side * scale >= WINDOW:
         scales.append(scale)
         scale *= _STEP

@@ -83,7 +83,8 @@ class Generic:
         data = _network(description, spec)
         self._session = opened(data)
         self._input, size = _shape(self._session)
-        self._mean, self._scale = spec["mean"], spec["scale"]
+        self._mean = spec["mean"]
+        self._scale = spec["scale"]
         self._rgb = spec["color"] == "rgb"
         bars = {bar: spec["thresholds"][bar] for bar in _BARS}
         tag = hashlib.sha256(data).digest()[:_TAG]
@@ -161,7 +162,8 @@ def _network(description: Path, spec: Mapping[str, Any]) -> bytes:
 
 def _shape(session: onnxruntime.InferenceSession) -> tuple[str, int]:
     """Return the name of the only input and the length of the output vector."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+    inputs = session.get_inputs()
+    outputs = session.get_outputs()
     if len(inputs) != 1 or list(inputs[0].shape[1:]) != [3, _SIDE, _SIDE]:
         raise EngineUnavailable(f"the network must take (n, 3, {_SIDE}, {_SIDE}) and nothing else")
     blank = np.zeros((1, 3, _SIDE, _SIDE), dtype=np.float32)

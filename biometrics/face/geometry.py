@@ -79,14 +79,16 @@ class Similarity:
         x, y = source.astype(np.float64).T
         u, v = target.astype(np.float64).T
         middle = complex(x.sum(), y.sum()) / len(x)
-        x, y = x - middle.real, y - middle.imag
+        x = x - middle.real
+        y = y - middle.imag
         spread = float(x @ x + y @ y)
         turn = complex(x @ u + y @ v, x @ v - y @ u) / spread if spread else 1 + 0j
         return cls(turn, complex(u.sum(), v.sum()) / len(u) - turn * middle)
 
     def linear(self) -> npt.NDArray[np.float64]:
         """Return the 2x2 matrix of scale and rotation."""
-        real, imaginary = self.turn.real, self.turn.imag
+        real = self.turn.real
+        imaginary = self.turn.imag
         return np.array([[real, -imaginary], [imaginary, real]])
 
     def apply(self, points: Points) -> npt.NDArray[np.float64]:

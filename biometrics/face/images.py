@@ -222,7 +222,8 @@ def warp(picture: Picture, matrix: npt.NDArray[np.float64], side: int) -> Pictur
 
     Outside the picture its edge is replicated: black corners, as in dlib, look like a feature.
     """
-    linear, goes_on = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    linear = cv2.INTER_LINEAR
+    goes_on = cv2.BORDER_REPLICATE
     cut = cv2.warpAffine(picture, matrix, (side, side), flags=linear, borderMode=goes_on)
     return np.asarray(cut, dtype=np.uint8)
 

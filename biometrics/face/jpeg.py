@@ -38,7 +38,8 @@ def end(data: bytes) -> int:
         found = _MARKER.search(data, at)
         if found is None or found[1][0] == _START_OF_IMAGE:
             raise truncated()
-        marker, at = found[1][0], found.end()
+        marker = found[1][0]
+        at = found.end()
         if marker == _END_OF_IMAGE:
             return at
         if marker not in ALONE:

@@ -68,7 +68,8 @@ class Predictor:
     def _around(self, points: Floats) -> Box:
         """Return the box in which the mean face is nearest to the landmarks."""
         placed = Similarity.between(self.initial, points)
-        middle, half = placed.turn * (0.5 + 0.5j) + placed.shift, abs(placed.turn) / 2
+        middle = placed.turn * (0.5 + 0.5j) + placed.shift
+        half = abs(placed.turn) / 2
         return Box(middle.real - half, middle.imag - half, middle.real + half, middle.imag + half)
 
     def _sample(self, grey: Grey, box: Box, shape: Floats, stage: int) -> Floats:
@@ -83,7 +84,8 @@ class Predictor:
 
     def _reached(self, values: Floats, stage: int) -> tuple[Integers, Integers]:
         """Evaluate all trees of a stage at once; return the index of each tree and of its leaf."""
-        pixels, thresholds = self.pixels[stage], self.thresholds[stage]
+        pixels = self.pixels[stage]
+        thresholds = self.thresholds[stage]
         trees, splits = thresholds.shape
         left = (values[pixels[..., 0]] - values[pixels[..., 1]] > thresholds).ravel()
         roots = np.arange(trees) * splits

@@ -35,7 +35,8 @@ def repeated(seen: bytes, added: bytes) -> bool:
         pose. Of 30 pairs of takes of one generated head before one background at most half did; of
         a capture that was recompressed, at quality 40 to 90, all did.
     """
-    before, now = _rows(seen), _rows(added)
+    before = _rows(seen)
+    now = _rows(added)
     if not len(before) or not len(now):
         return False
     if ((now[:, None, :EXACT] == before[None, :, :EXACT]).all(axis=2)).any():

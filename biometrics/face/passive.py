@@ -37,7 +37,8 @@ def cues(chip: Picture) -> Mapping[str, float]:
     spectrum = np.abs(np.fft.fft2(light - light.mean())) ** 2
     fine = spectrum[_finest(*spectrum.shape)].sum() / max(spectrum.sum(), 1e-9)
     blue, green, red = cv2.split(chip)
-    most, least = cv2.max(cv2.max(blue, green), red), cv2.min(cv2.min(blue, green), red)
+    most = cv2.max(cv2.max(blue, green), red)
+    least = cv2.min(cv2.min(blue, green), red)
     spread = most - least
     return {
         "fine": float(fine),
@@ -49,7 +50,8 @@ def cues(chip: Picture) -> Mapping[str, float]:
 @cache
 def _finest(rows: int, columns: int) -> npt.NDArray[np.bool_]:
     """Return a mask of the finest quarter of frequencies in a spectrum of this size."""
-    down, across = np.fft.fftfreq(rows), np.fft.fftfreq(columns)
+    down = np.fft.fftfreq(rows)
+    across = np.fft.fftfreq(columns)
     return np.asarray(np.hypot(down[:, None], across[None]) > _FINE)
 
 

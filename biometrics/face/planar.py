@@ -44,7 +44,8 @@ def depth(cuts: Sequence[Picture]) -> float:
     first = _corners(cuts[0])
     if first is None or len(cuts) < 2:  # noqa: PLR2004 - at least two views
         return 0.0
-    last, kept = first, np.ones(len(first), dtype=bool)
+    last = first
+    kept = np.ones(len(first), dtype=bool)
     for before, after in pairwise(cuts):
         last, good = _track(before, after, last)
         # Most points are still found a moment later, unless the picture was replaced.

@@ -86,7 +86,8 @@ def judge(points: Points, chip: Picture, policy: QualityPolicy) -> float:
     if abs(turned) > policy.most_turned or not _NOSE_BELOW[0] <= below <= _NOSE_BELOW[1]:
         raise FrameRefused("not_frontal", "Look straight into the camera.")
     light = grey(chip)
-    mean, spread = float(light.mean()), float(light.std())
+    mean = float(light.mean())
+    spread = float(light.std())
     if not _LIGHT[0] <= mean <= _LIGHT[1] or spread < _CONTRAST:
         raise FrameRefused("badly_lit", "Find an even light that is neither dim nor behind you.")
     sharp = sharpness(light)

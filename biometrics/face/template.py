@@ -57,7 +57,8 @@ class Reading(Protocol):
 def _expand(secret: bytes, length: int, label: bytes) -> bytes:
     """Expand a secret with HKDF-SHA256 (RFC 5869), without salt."""
     extracted = hmac.new(bytes(32), secret, hashlib.sha256).digest()
-    stream, block = b"", b""
+    stream = b""
+    block = b""
     for counter in range(1, -(-length // 32) + 1):
         block = hmac.new(extracted, block + label + bytes((counter,)), hashlib.sha256).digest()
         stream += block
@@ -67,7 +68,8 @@ def _expand(secret: bytes, length: int, label: bytes) -> bytes:
 def _normals(secret: bytes, size: int) -> npt.NDArray[np.float64]:
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"the secret of a template has {SECRET_BYTES} bytes")
-    wanted, stream = _REFLECTIONS * size, b""
+    wanted = _REFLECTIONS * size
+    stream = b""
     while len(stream) < wanted:
         # The first part has an unnumbered label, as if it were the only one; long vectors use more.
         part = len(stream) // _LONGEST_STREAM
@@ -126,7 +128,8 @@ def enroll_template(readings: Sequence[Reading], secret: bytes) -> bytes:
     Raises:
         FaceMismatch: Two frames show different people; their mean would match both.
     """
-    mean, model = _mean(readings), readings[0].model
+    mean = _mean(readings)
+    model = readings[0].model
     vectors = np.array([reading.vector for reading in readings], dtype=np.float64)
     apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
     # Written so that NaN is refused.
@@ -149,7 +152,8 @@ def match_template(template: bytes, secret: bytes, readings: Sequence[Reading]) 
         BadTemplate: The bytes are not a template, or belong to another model.
     """
     stored, tag = _unpack(template)
-    mean, model = _mean(readings), readings[0].model
+    mean = _mean(readings)
+    model = readings[0].model
     if tag != model.tag or len(stored) != model.size:
         raise BadTemplate
     distance = float(np.linalg.norm(_turn(mean, secret) - stored))

@@ -66,8 +66,10 @@ class YuNet:
         """Return the face around a place; see `detect.Finder`."""
         rows, columns = picture.shape[:2]
         margin = place.width * _AROUND
-        left, top = max(int(place.left - margin), 0), max(int(place.top - margin), 0)
-        right, bottom = int(place.right + margin), int(place.bottom + margin)
+        left = max(int(place.left - margin), 0)
+        top = max(int(place.top - margin), 0)
+        right = int(place.right + margin)
+        bottom = int(place.bottom + margin)
         cut = np.ascontiguousarray(picture[top : min(bottom, rows), left : min(right, columns)])
         found = self.find(cut, place.width / 2) if min(cut.shape[:2]) else []
         return [Detection(item.box.shifted(left, top), item.score) for item in found[:1]]
@@ -102,7 +104,8 @@ def _detection(row: "np.ndarray", factor: float) -> Detection:
     """Return the square box that dlib would give for the same face."""
     left, top, width, height = (float(value) / factor for value in row[:4])
     half = _SQUARE * (width * height) ** 0.5 / 2
-    across, down = left + width / 2, top + height / 2
+    across = left + width / 2
+    down = top + height / 2
     return Detection(
         Box(across - half, down - half, across + half - 1, down + half - 1), float(row[14])
     )

@@ -70,9 +70,11 @@ class FileRoot(LocalRoots):
             names = sorted(entry.name for entry in directory.iterdir())
         except OSError as error:
             raise KeyFileError(f"{directory.name}: no key directory ({error.strerror})") from None
-        wanted, keys = tuple(classes), dict[str, dict[int, bytes]]()
+        wanted = tuple(classes)
+        keys = dict[str, dict[int, bytes]]()
         for match in filter(None, map(_NAME.fullmatch, names)):
-            key_class, version = match["key_class"], int(match["version"])
+            key_class = match["key_class"]
+            version = int(match["version"])
             if key_class in wanted:
                 found = parse(match[0], read_private(directory / match[0]))
                 if found.keys() != {key_class} or found[key_class].keys() != {version}:

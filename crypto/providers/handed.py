@@ -77,7 +77,8 @@ def open_passphrase(path: Path, passphrase: bytes, classes: Iterable[str]) -> Lo
     """
     try:
         body = json.loads(read_private(path))
-        version, check = int(body["version"]), bytes.fromhex(body["check"])
+        version = int(body["version"])
+        check = bytes.fromhex(body["check"])
         master = _master(passphrase, body)
     except (ValueError, KeyError, TypeError, binascii.Error):
         raise damaged(path.name) from None

@@ -61,15 +61,14 @@ class Pkcs11Root:
 
     def wrap(self, key_class: str, plaintext: bytes, associated: bytes) -> bytes:
         """Encrypt in the token with AES-GCM; return nonce, ciphertext and tag."""
-        key, nonce = (
-            self._key(key_class, self.version(key_class)),
-            opaque.random_bytes(_NONCE_BYTES),
-        )
+        key = self._key(key_class, self.version(key_class))
+        nonce = opaque.random_bytes(_NONCE_BYTES)
         return nonce + bytes(key.encrypt(plaintext, **self._gcm(nonce, associated)))
 
     def unwrap(self, key_class: str, version: int, wrapped: bytes, associated: bytes) -> bytes:
         """Decrypt in the token; raises KeyUnavailable or OpenError."""
-        key, nonce = self._key(key_class, version), wrapped[:_NONCE_BYTES]
+        key = self._key(key_class, version)
+        nonce = wrapped[:_NONCE_BYTES]
         try:
             return bytes(key.decrypt(wrapped[_NONCE_BYTES:], **self._gcm(nonce, associated)))
         except self._library.PKCS11Error:
@@ -101,7 +100,8 @@ class Pkcs11Root:
 
     def _find(self, key_class: str) -> dict[int, Any]:
         wanted = {self._library.Attribute.CLASS: self._library.ObjectClass.SECRET_KEY}
-        prefix, found = f"lamina-{key_class}-", {}
+        prefix = f"lamina-{key_class}-"
+        found = {}
         for key in self._session.get_objects(wanted):
             label = str(key.label)
             if label.startswith(prefix) and label.removeprefix(prefix).isdigit():

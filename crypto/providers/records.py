@@ -38,7 +38,8 @@ def parse(name: str, content: bytes) -> dict[str, dict[int, bytes]]:
     keys: dict[str, dict[int, bytes]] = {}
     end = 0
     for match in _RECORD.finditer(content):
-        key_class, version = match["key_class"].decode(), int(match["version"])
+        key_class = match["key_class"].decode()
+        version = int(match["version"])
         key = base64.urlsafe_b64decode(match["key"])
         # Rendering the parsed values and comparing checks every line, including the checksum.
         if match.start() != end or not opaque.equal(render(key_class, version, key), match[0]):

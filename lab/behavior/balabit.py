@@ -99,7 +99,8 @@ def _pieces(session: list[_Row]) -> Iterator[list[Event]]:
         begin = at
         while begin and session[begin - 1][0] >= when - PIECE_MS and at - begin < MOST_EVENTS - 1:
             begin -= 1
-        end, part = when, session[begin : at + 1]
+        end = when
+        part = session[begin : at + 1]
         if not any(row[4] == "Drag" or row[3] in {"Right", "XButton"} for row in part):
             first = part[0][0]
             yield [

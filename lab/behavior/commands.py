@@ -92,7 +92,8 @@ class EvaluationOptions:
 
 def evaluated(asked: EvaluationOptions) -> list[dict[str, object]]:
     """Measure error rates of unseen people; raises SetupError."""
-    kind, protocol = asked.kind, asked.protocol or ("km" if asked.kind == "cmu" else "short")
+    kind = asked.kind
+    protocol = asked.protocol or ("km" if asked.kind == "cmu" else "short")
     runs = _runs(protocol, asked.enroll or ("20" if protocol == "short" else "200"))
     if asked.train_file and asked.folds:
         raise SetupError("bad_usage", "take --train or --folds, not both")
@@ -278,7 +279,8 @@ def _train_on(files: Sequence[Path], step: Step, *, fixed: bool) -> SignalModel:
         found, more = _read(path)
         if layout not in {None, found}:
             raise SetupError("bad_data", f"{path.name}: another number of keys than the first file")
-        layout, people = found, people | more
+        layout = found
+        people = people | more
     if layout is None or len(people) < _FEWEST:
         raise SetupError("bad_data", f"training needs at least {_FEWEST} people")
     try:

@@ -74,9 +74,11 @@ def short_plan(samples: int, enroll: Iterable[int], *, live: bool = False) -> Pl
 
     A live profile grows into the higher buckets and is tested with the samples right after it.
     """
-    wanted, most = {bucket_of(count) or 0 for count in enroll}, samples * 3 // 4
+    wanted = {bucket_of(count) or 0 for count in enroll}
+    most = samples * 3 // 4
     if live:
-        wanted, most = wanted | {each for each in BUCKETS if each > min(wanted)}, samples - 1
+        wanted = wanted | {each for each in BUCKETS if each > min(wanted)}
+        most = samples - 1
     buckets = sorted(bucket for bucket in wanted if 0 < bucket <= most)
     if not buckets:
         raise ValueError(f"{samples} samples of a person are too few to enroll that many")

@@ -73,7 +73,8 @@ def _samples(path: Path, member: str, read: _Reader) -> Iterator[tuple[str, _Sam
 def _parse(where: str, content: str, member: str) -> tuple[str, object]:
     try:
         entry = json.loads(content)
-        subject, sample = entry["subject"], entry[member]
+        subject = entry["subject"]
+        sample = entry[member]
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
         raise BadData(f"{where}: must have subject and {member}") from None
     if not isinstance(subject, str) or not subject:
@@ -84,7 +85,9 @@ def _parse(where: str, content: str, member: str) -> tuple[str, object]:
 def _series(where: str, moved: object) -> _Sample:
     if not isinstance(moved, dict) or not moved.keys() >= {"hz", "acc", "rot"}:
         raise BadData(f"{where}: must have subject and motion with hz, acc, rot")
-    hz, acc, rot = moved["hz"], moved["acc"], moved["rot"]
+    hz = moved["hz"]
+    acc = moved["acc"]
+    rot = moved["rot"]
     if not _number(hz) or not 0 < hz <= _MOST_HZ:
         raise BadData(f"{where}: hz must be a rate up to 400")
     for name, values in (("acc", acc), ("rot", rot)):

@@ -151,7 +151,8 @@ def load_meu(folder: Path) -> tuple[Layout, People]:
             rows.append([read_number(path, line, str(at + 1), cell) for at, cell in enumerate(row)])
         values = np.array(rows)
         n = _MEU_KEYS
-        hold, press = values[:, :n] / 1000, values[:, n : 2 * n - 1] / 1000
+        hold = values[:, :n] / 1000
+        press = values[:, n : 2 * n - 1] / 1000
         touch = values[:, 3 * n - 2 : 5 * n - 2]
         people[path.stem] = np.concatenate([hold, press, press - hold[:, :-1], touch], axis=1)
     if not people:
@@ -238,7 +239,8 @@ def load_taps(path: Path) -> tuple[Layout, People]:
     people = {}
     for name, rows in found.items():
         every = np.array(rows)
-        hold, press = every[:, :_TAPS], every[:, _TAPS + 2 : _TAP_COLUMNS - 2 : 3]
+        hold = every[:, :_TAPS]
+        press = every[:, _TAPS + 2 : _TAP_COLUMNS - 2 : 3]
         people[name] = layout.expand(np.concatenate([hold, press], axis=1))
     return layout, _relabeled(path, people)
 
@@ -281,6 +283,8 @@ def load_mobikey(path: Path, text: str = "0") -> tuple[Layout, People]:
 
 
 def _touches(keys: Floats) -> Floats:
-    down, up = keys[:, 0] / 1000, keys[:, 1] / 1000
-    hold, press = np.maximum(up - down, 0), np.maximum(np.diff(down), 0)
+    down = keys[:, 0] / 1000
+    up = keys[:, 1] / 1000
+    hold = np.maximum(up - down, 0)
+    press = np.maximum(np.diff(down), 0)
     return np.concatenate([hold, press, press - hold[:-1], keys[:, 2], keys[:, 3]])

@@ -33,7 +33,8 @@ def make(people_count: int = _PEOPLE, step: Step | None = None) -> dict[str, Sig
     """Train the models of all signals, for any text; `step` is called with progress."""
     typed = people(people_count, KEYS, samples=_SAMPLES, session=30, seed=11)
     plan = replace(keystroke_plan(_SAMPLES, fixed=False), repeats=1)
-    stroke, touch = Layout.keystroke(KEYS), Layout.touch(KEYS)
+    stroke = Layout.keystroke(KEYS)
+    touch = Layout.touch(KEYS)
     touched = [touches(rows, KEYS, seed) for seed, rows in enumerate(typed)]
     return {
         "keystroke": train(

@@ -100,7 +100,8 @@ class Holder:
         self, random: np.random.Generator, posture: str, count: int, hz: float = 50.0
     ) -> list[Series]:
         """Return the series of consecutive typings in one posture."""
-        traits, at = self.traits, POSTURES.index(posture)
+        traits = self.traits
+        at = POSTURES.index(posture)
         begin = self.angles[at] + random.normal(0, traits.session)
         sizes = self.sizes + random.normal(0, traits.varies[0], 4)
         wander = np.cumsum(random.normal(0, traits.sample[1], (count, 2)), axis=0)
@@ -170,7 +171,8 @@ def _recoil(random: np.random.Generator, times: Floats, taps: Floats) -> Floats:
     force = random.lognormal(0, 0.3, len(taps))
     side = random.normal(0, 1, len(taps))
     ringing = np.sin(2 * np.pi * _RINGS * since) * swing
-    straight, aslant = ringing @ force, ringing @ (force * side)
+    straight = ringing @ force
+    aslant = ringing @ (force * side)
     return np.stack(
         [0.4 * aslant, 0.5 * straight, -straight, straight, 0.7 * aslant, 0.4 * aslant], axis=1
     )
@@ -181,7 +183,9 @@ def _gait(random: np.random.Generator, times: Floats, pace: float) -> Floats:
     pace = pace * np.exp(random.normal(0, 0.03))
     phase = random.uniform(0, 2 * np.pi, 6)
     step = 2 * np.pi * pace * times
-    up, on, side = np.sin(step + phase[0]), np.sin(2 * step + phase[1]), np.sin(step / 2 + phase[2])
+    up = np.sin(step + phase[0])
+    on = np.sin(2 * step + phase[1])
+    side = np.sin(step / 2 + phase[2])
     nod, turn, lean = (
         np.sin(step * rate + at) for rate, at in zip((1, 0.5, 0.5), phase[3:], strict=True)
     )

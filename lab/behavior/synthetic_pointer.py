@@ -117,7 +117,8 @@ class _Login:
 
     def whole(self) -> list[Event]:
         """Move to the field, click, pause while typing, move to the button, click."""
-        random, now = self.random, self.now
+        random = self.random
+        now = self.now
         places = _form(random)
         events: list[_Event] = []
         clock = 0.0
@@ -136,7 +137,8 @@ class _Login:
         self, at: complex, target: complex, clock: float, events: list[_Event]
     ) -> tuple[complex, float]:
         """Append the moves from one place to another; return the end position and time."""
-        random, far = self.random, abs(target - at)
+        random = self.random
+        far = abs(target - at)
         if random.random() < self.hand.habits.strays:
             aside = complex(*random.normal(0, 120, 2))
             at, clock = self._stroke(at, at + aside, clock, events)
@@ -158,7 +160,8 @@ class _Login:
         self, begin: complex, end: complex, clock: float, events: list[_Event]
     ) -> tuple[complex, float]:
         """Append one stroke; return its end position and time."""
-        random, habits = self.random, self.hand.habits
+        random = self.random
+        habits = self.hand.habits
         chance = random.normal(0, habits.sample, 4) * _spreads(habits)[:4]
         pace, skew, bend, shake = np.exp(self.now[:4] + chance)
         far = abs(end - begin)
@@ -201,7 +204,8 @@ def _lognormal(at: Floats, spread: float) -> Floats:
 
 
 def _tremor(random: Random, at: Floats) -> Places:
-    rates, phase = random.uniform(8, 12, 2), random.uniform(0, 2 * pi, 2)
+    rates = random.uniform(8, 12, 2)
+    phase = random.uniform(0, 2 * pi, 2)
     across, along = np.sin(2 * pi * np.outer(rates, at) + phase[:, None])
     return np.asarray(across + 1j * along)
 

@@ -64,7 +64,8 @@ class SyntheticTypist:
             first: Number of earlier typings of the text.
             count: Number of typings now.
         """
-        traits, keys = self.traits, len(self.hold)
+        traits = self.traits
+        keys = len(self.hold)
         both, single = traits.session
         moved = random.normal(0, both) + random.normal(0, single, 2 * keys - 1)
         practice = self.learning * (1 + np.arange(first, first + count)) ** -0.4

@@ -221,7 +221,8 @@ def _attack(
     enrollment: EnrollmentPlan,
     pile: Pile,
 ) -> None:
-    population, spread = known.population(layout), known.even_spread(layout)
+    population = known.population(layout)
+    spread = known.even_spread(layout)
     for person in held:
         rows = people[person]
         profile = Profile.empty(layout).absorb(rows[enrollment.start : enrollment.end])
@@ -251,7 +252,8 @@ def _fit(pile: Pile, others: Sequence[Pile], seed: int, how: Fitting) -> Head:
     All other piles together weigh as much as the pile.
     """
     make = partial(fit, ridge=how.ridge, components=how.components)
-    own, person = pile.rows(), np.concatenate(pile.person)
+    own = pile.rows()
+    person = np.concatenate(pile.person)
     beside = [other.rows(pile.weighs() / other.weighs() / len(others)) for other in others]
     found, genuine, weights = own
     scores = np.zeros(len(found))

@@ -101,7 +101,8 @@ def by_templates(vectors: Mapping[str, Floats], enroll: int, probe: int) -> Comp
 
 def report(compared: Compared, threshold: float = MATCH_THRESHOLD) -> dict[str, Any]:
     """Return counts, the equal error rate, and rates at fixed points; None if undefined."""
-    genuine, impostor = np.sort(compared.genuine), np.sort(compared.impostor)
+    genuine = np.sort(compared.genuine)
+    impostor = np.sort(compared.impostor)
     found: dict[str, Any] = {"genuine": len(genuine), "impostor": len(impostor)}
     both = len(genuine) > 0 and len(impostor) > 0
     found["eer"] = _eer(genuine, impostor) if both else None
@@ -122,7 +123,8 @@ def report(compared: Compared, threshold: float = MATCH_THRESHOLD) -> dict[str, 
 def curve(compared: Compared) -> tuple[Numbers, Numbers]:
     """Return FMR and FNMR at every observed distance."""
     points = np.unique(np.concatenate([compared.genuine, compared.impostor]))
-    genuine, impostor = np.sort(compared.genuine), np.sort(compared.impostor)
+    genuine = np.sort(compared.genuine)
+    impostor = np.sort(compared.impostor)
     fmr = np.searchsorted(impostor, points, side="right") / max(len(impostor), 1)
     fnmr = 1 - np.searchsorted(genuine, points, side="right") / max(len(genuine), 1)
     return np.asarray(fmr, dtype=np.float64), np.asarray(fnmr, dtype=np.float64)

@@ -117,7 +117,8 @@ class SyntheticHead:
         for _ in range(_ROUNDS):
             place = place + (wanted - self._project(place, held)) / held.size
         source = (place * self._unit + self._eyes).astype(np.float32)
-        size, border = (columns, rows), cv2.BORDER_REPLICATE
+        size = (columns, rows)
+        border = cv2.BORDER_REPLICATE
         where = cv2.resize(source[..., 0], size), cv2.resize(source[..., 1], size)
         seen = np.asarray(
             cv2.remap(self._portrait, *where, cv2.INTER_LINEAR, borderMode=border), np.float32
@@ -132,20 +133,23 @@ class SyntheticHead:
         return np.asarray((exact + jitter) * self._unit + self._eyes)
 
     def _project(self, place: Numbers, held: Attitude) -> Numbers:
-        x, y = place[..., 0], place[..., 1]
+        x = place[..., 0]
+        y = place[..., 1]
         z = self._depth(place) - _AXLE
         yaw, pitch, roll = np.radians((held.yaw, held.pitch, held.roll))
         x, z = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
         y, z = y * np.cos(pitch) - z * np.sin(pitch), z * np.cos(pitch) + y * np.sin(pitch)
         # The axis does not move, so that a turn shifts the face a little, as a neck does.
         near = self._away / (self._away - (z + _AXLE))
-        x, y = x * near * held.size, y * near * held.size
+        x = x * near * held.size
+        y = y * near * held.size
         turned = x * np.cos(roll) - y * np.sin(roll), x * np.sin(roll) + y * np.cos(roll)
         return np.stack([turned[0] + held.across, turned[1] + held.down], axis=-1)
 
     def _depth(self, place: Numbers) -> Numbers:
         """Return the distance of each place in front of the eyes."""
-        x, y = place[..., 0], place[..., 1] - 0.35
+        x = place[..., 0]
+        y = place[..., 1] - 0.35
         round_ = np.maximum(1 - (x / _AXES[0]) ** 2 - (y / _AXES[1]) ** 2, 0.12)
         head = _AXES[2] * (np.sqrt(round_) - 0.91)
         height, wide, tall = _NOSE
@@ -199,7 +203,8 @@ def honest(
         swing: Spread of the extent, as a share.
         step: Degrees from one frame to the next.
     """
-    path, now = [Attitude()] * 3, Attitude()
+    path = [Attitude()] * 3
+    now = Attitude()
     for gesture in gestures:
         reach = float(np.clip(rng.normal(1, swing), 0.94, 1.12))
         target = _scaled(TARGETS[gesture], reach)
@@ -212,7 +217,8 @@ def honest(
 
 def photograph(gestures: Sequence[Gesture], rng: np.random.Generator) -> list[Attitude]:
     """Return the attitudes of a photograph tilted to look like following a command."""
-    path, now = [Attitude()] * 3, Attitude()
+    path = [Attitude()] * 3
+    now = Attitude()
     for gesture in gestures:
         target = _scaled(TARGETS[gesture], float(rng.uniform(0.8, 1.2)))
         if gesture in {Gesture.LEFT, Gesture.RIGHT}:

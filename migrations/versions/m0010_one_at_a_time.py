@@ -68,7 +68,8 @@ def upgrade() -> None:
     op.execute(ended.values(status="revoked", verifier=_ERASED))
     for repair in _REPAIRS:
         op.execute(sa.text(repair))
-    active, in_force = sa.text("status = 'active'"), sa.text("withdrawn_at IS NULL")
+    active = sa.text("status = 'active'")
+    in_force = sa.text("withdrawn_at IS NULL")
     op.create_index(
         "uq_authenticator_active",
         "authenticator",

@@ -61,7 +61,8 @@ def _seat_tokens() -> None:
         table.add_column(sa.Column("round", sa.Integer(), nullable=True))
         table.add_column(sa.Column("seat", sa.Integer(), nullable=True))
     columns = (sa.column(name) for name in ("digest", "round", "seat", "expires_at", "used_at"))
-    tokens, connection = sa.table("bootstrap_token", *columns), op.get_bind()
+    tokens = sa.table("bootstrap_token", *columns)
+    connection = op.get_bind()
     for seat, row in enumerate(connection.execute(sa.select(tokens)).all(), 1):
         mine = sa.update(tokens).where(tokens.c.digest == row.digest)
         connection.execute(mine.values(round=1, seat=seat))

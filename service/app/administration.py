@@ -108,7 +108,8 @@ def _tasks(
     core: Core, identity: Identity, *, risk: RiskFloor, factors: Factors, privacy: Privacy
 ) -> Sequence[Task]:
     """Return the tasks that do more than delete, in the order in which they run."""
-    audit, memory = core.audit, privacy.memory
+    audit = core.audit
+    memory = privacy.memory
     destroy = privacy.keys.lifecycle.destroy_scheduled
     send = identity.recoveries.send_due
     return (

@@ -91,7 +91,8 @@ def _mail(settings: Settings, texts: Texts, clock: Clock) -> Sender:
     if not settings.smtp_from:
         detail = "LAMINA_SMTP_FROM: LAMINA_SMTP_URL needs a sender address"
         raise SetupError("bad_setting", detail)
-    name, alarmed = settings.service_name, settings.alarm_email
+    name = settings.service_name
+    alarmed = settings.alarm_email
     return SmtpSender(
         where=where, texts=texts, sender=sender, name=name, clock=clock, alarmed=alarmed
     )

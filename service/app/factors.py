@@ -56,7 +56,8 @@ def build_factors(
         risk: The third floor.
         hasher: Hashes passwords; None for one with the parameters of the service.
     """
-    settings, authenticators = core.settings, identity.authenticators
+    settings = core.settings
+    authenticators = identity.authenticators
     password = PasswordFactor(authenticators, hasher or _hasher(), DECOY, risk.behaviors.delete_for)
     totp = TotpFactor(
         authenticators,

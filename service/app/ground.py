@@ -48,7 +48,8 @@ def ground(
         clock: The time.
         loads: What else is loaded in the same transaction.
     """
-    key_store, engine = open_key_store(settings, clock), make_engine(settings.database_url)
+    key_store = open_key_store(settings, clock)
+    engine = make_engine(settings.database_url)
     try:
         migrate.require_current(engine)
         store = Store(engine, key_store)

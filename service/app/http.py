@@ -149,7 +149,8 @@ def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter
         ),
     )
     api.mount(BehaviorRoutes(container.measuring))
-    tokens, login = container.tokens, container.login
+    tokens = container.tokens
+    login = container.login
     api.mount(SessionRoutes(container.store, accounts, container.sessions, tokens.named_session))
     flows = FlowRoutes(
         login,

@@ -34,7 +34,8 @@ class Identity:
 
 def build_identity(core: Core) -> Identity:
     """Return the features of identity."""
-    settings, clock = core.settings, core.clock
+    settings = core.settings
+    clock = core.clock
     accounts = Accounts(
         key_store=core.key_store,
         outbox=core.outbox,

@@ -37,7 +37,8 @@ class Privacy:
 
 def build_privacy(core: Core, identity: Identity, risk: RiskFloor, factors: Factors) -> Privacy:
     """Return the features of privacy; raises SetupError if the ledger cannot be used."""
-    settings, accounts = core.settings, identity.accounts
+    settings = core.settings
+    accounts = identity.accounts
     keys = open_keys(
         settings,
         store=core.store,

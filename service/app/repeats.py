@@ -75,7 +75,8 @@ class RepeatedActs:
         return True
 
     def _suspend(self, tx: Tx, subject: UUID, act: LedgerAct) -> bool:
-        capability, reason = act.data["capability"], act.data["reason"]
+        capability = act.data["capability"]
+        reason = act.data["reason"]
         return self.identity.suspensions.suspend(
             tx, subject, capability=capability, reason=reason, actor=_BY
         )

@@ -35,7 +35,8 @@ def build_risk(core: Core, identity: Identity, *, models: Models) -> RiskFloor:
     Raises:
         SetupError: A file of networks or places is invalid; the detail names the setting.
     """
-    policies, settings = core.policies, core.settings
+    policies = core.policies
+    settings = core.settings
     behaviors = Behaviors(
         accounts=identity.accounts,
         models=models,

@@ -216,13 +216,17 @@ def in_force(
     """
     adopted = [at for at, row in enumerate(rows) if row.adopted and row.genuine(key, b"")]
     kept = rows[adopted[-1] if adopted else 0 :]
-    before, position, number = b"", 0, kept[0].number - 1 if adopted else 0
+    before = b""
+    position = 0
+    number = kept[0].number - 1 if adopted else 0
     for row in kept:
         if row.number != number + 1:
             return kept, ChainBroken(position + 1, "a checkpoint of the database is missing")
         if not row.genuine(key, before) or row.position < position:
             return kept, ChainBroken(position + 1, "a checkpoint of the database was changed")
-        before, position, number = row.mac, row.position, row.number
+        before = row.mac
+        position = row.position
+        number = row.number
     return kept, None
 
 
@@ -293,14 +297,19 @@ def _prefix(
     rows: Iterator[Placed], accepted: Checkpoint, known: dict[int, set[bytes]]
 ) -> tuple[int, bytes]:
     """Verify the accepted part against its digest; return its end."""
-    position, given, head, first = 0, chain.GENESIS, chain.GENESIS, 0
+    position = 0
+    given = chain.GENESIS
+    head = chain.GENESIS
+    first = 0
     while position < accepted.position:
         row = next(rows, None)
         if row is None or row.position > accepted.position:
             raise ChainBroken(first or position + 1, "the accepted part is incomplete")
         fits = row.position == position + 1 and chain.link(head, row.leaf) == row.head
         first = first or (0 if fits else position + 1)
-        position, head, given = row.position, row.head, chain.link(given, _whole(row))
+        position = row.position
+        head = row.head
+        given = chain.link(given, _whole(row))
         _agree(known, position, head)
     if given != accepted.head:
         raise ChainBroken(first or accepted.position, "the accepted part has changed since")

@@ -42,7 +42,8 @@ def read(key: bytes, leaf: UUID, data: object) -> Iterator[Touched] | None:
     """Return the row notes of a leaf, or None if their MAC is invalid."""
     if not isinstance(data, Mapping):
         return None  # no leaf of ours: written by SQL
-    notes, claimed = data.get(ROWS), data.get(MAC)
+    notes = data.get(ROWS)
+    claimed = data.get(MAC)
     if notes is None and claimed is None:
         return iter(())
     if not isinstance(claimed, str) or not isinstance(notes, list):

@@ -274,7 +274,8 @@ def ends(tx: Tx) -> tuple[int, int]:
 
 def keep(tx: Tx, checkpoint: Checkpoint) -> None:
     """Insert or update a checkpoint by its number."""
-    table, values = table_of(CheckpointRow), asdict(checkpoint)
+    table = table_of(CheckpointRow)
+    values = asdict(checkpoint)
     statement = update(table).where(table.c.number == checkpoint.number).values(values)
     if tx.execute(statement.returning(table.c.number)).first() is None:
         tx.execute(insert(table), values)

@@ -36,7 +36,8 @@ def explain(error: BaseException, url: str) -> str:
         error: The error; the driver's error is among its causes.
         url: The URL of the database; neither user nor password is repeated.
     """
-    place, text = make_url(url), _driver(error).lower()
+    place = make_url(url)
+    text = _driver(error).lower()
     why = _of_file(place, text) if url.startswith("sqlite") else _of_server(place, text)
     return f"the database {_place(place)} does not answer: {why} ({_SETTING})"
 

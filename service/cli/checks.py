@@ -246,7 +246,8 @@ def _serving(container: Container, tx: Tx) -> Iterator[CheckResult]:
 
 
 def _worker(container: Container, tx: Tx) -> Iterator[CheckResult]:
-    seen, now = container.jobs.seen(tx), container.clock.now()
+    seen = container.jobs.seen(tx)
+    now = container.clock.now()
     if seen is None:
         yield wrong("worker", "no worker has ever run here", _START)
         return
@@ -274,7 +275,8 @@ def _queued(container: Container, tx: Tx) -> Iterator[CheckResult]:
 def _clocks(container: Container, tx: Tx) -> Iterator[CheckResult]:
     readings = container.jobs.readings.findings(tx) if container.jobs.readings else []
     for item in readings:
-        state, check = f"{item.seconds:+d} s ahead of it", f"clock.{item.name}"
+        state = f"{item.seconds:+d} s ahead of it"
+        check = f"clock.{item.name}"
         mend = "set this machine's clock (timedatectl set-ntp true), then wait for an hour"
         yield CheckResult(check, state) if item.agrees else wrong(check, state, mend)
     if container.settings.sqlite:
@@ -317,7 +319,8 @@ def _keys(container: Container, tx: Tx) -> Iterator[CheckResult]:
 
 def _ages(container: Container, tx: Tx) -> Iterator[CheckResult]:
     lives = {"kek": _KEK_LIFE, "signing": _SIGNING_LIFE}
-    now, oldest = container.clock.now(), dict[str, tuple[timedelta, str]]()
+    now = container.clock.now()
+    oldest = dict[str, tuple[timedelta, str]]()
     for item in ages(tx, now):
         name = item.tier if item.tier == item.key_class else f"{item.tier} {item.key_class}"
         oldest[item.tier] = max(oldest.get(item.tier, (timedelta(), "")), (item.age, name))

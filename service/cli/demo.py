@@ -76,9 +76,11 @@ def _run(place: Path, rows: list[_Step], console: "Console", mail: "Mailbox") ->
         started = time.perf_counter()
         with console.status(name):
             try:
-                seen, passed = act(), True
+                seen = act()
+                passed = True
             except (Unexpected, SetupError, httpx.HTTPError) as error:
-                seen, passed = getattr(error, "detail", str(error)), False
+                seen = getattr(error, "detail", str(error))
+                passed = False
         spent = round((time.perf_counter() - started) * 1000, 1)
         rows.append({"step": name, "seen": seen, "ms": spent, "passed": passed})
         return passed

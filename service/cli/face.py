@@ -208,7 +208,8 @@ def _renew_all(container: "Container") -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    done, after = 0, None
+    done = 0
+    after = None
     with container.store.transaction(read=True) as tx:
         total = container.face.stored(tx)
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -65,7 +65,8 @@ def listing(*, as_json: bool) -> None:
     Example: lamina operators list --json
     """
     with reading() as desk, desk.store.transaction(read=True) as tx:
-        rows, short = desk.operators.roles.listing(tx), desk.operators.roles.short(tx)
+        rows = desk.operators.roles.listing(tx)
+        short = desk.operators.roles.short(tx)
     show_rows(rows, as_json=as_json, empty="no operators yet: lamina operators bootstrap")
     for item in short if rows else ():
         text = f"lamina: {item['able']} of {QUORUM} needed operators have {item['scope']}"

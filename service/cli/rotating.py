@@ -220,7 +220,8 @@ class _Rotation:
             except Conflict as error:
                 if not self._wait or error.code not in _WAITS:
                     raise
-                code, detail = error.code, error.detail
+                code = error.code
+                detail = error.detail
                 pause = min(_PAUSE, float(error.extra.get("retry_after", _PAUSE)))
             if code != reported:
                 click.echo(f"waiting: {detail}", err=True)

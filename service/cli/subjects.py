@@ -65,7 +65,8 @@ def hold(subject: str, until: datetime, reason: str, *, as_json: bool) -> None:
     from service.app import open_container
     from service.operators.actions import BREAK_GLASS
 
-    container, end = open_container(settings()), until.replace(tzinfo=UTC) + timedelta(days=1)
+    container = open_container(settings())
+    end = until.replace(tzinfo=UTC) + timedelta(days=1)
     with container.store.transaction() as tx:
         found = subject_of(container.accounts, tx, subject)
         container.shredding.hold(tx, found, until=end, reason=reason, actor=BREAK_GLASS)
@@ -150,7 +151,8 @@ def verify(*, state: bool, as_json: bool) -> None:
 
     container = open_container(settings())
     found = container.memory.verify()
-    waiting, broken = found.waiting, found.broken
+    waiting = found.waiting
+    broken = found.broken
     answer: dict[str, object] = {
         "leaves": found.leaves,
         "intact": broken is None and not waiting.late,

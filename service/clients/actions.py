@@ -111,7 +111,8 @@ class Clients:
         """
         wanted = known_scopes(new.scopes, "/scopes")
         name = checked_name(new.name)
-        now, secret = self._clock.now(), opaque.new_token(SECRET_PREFIX)
+        now = self._clock.now()
+        secret = opaque.new_token(SECRET_PREFIX)
         row = ClientRow(
             id=new_id(now),
             name=name,
@@ -139,7 +140,8 @@ class Clients:
         """Replace the scopes of a client: fewer at once, more with its next token."""
         row = self._row(tx, UUID(target))
         wanted = known_scopes(str(params["scopes"]).split(), "/params/scopes")
-        before, row.scopes = row.scopes, wanted
+        before = row.scopes
+        row.scopes = wanted
         self._audit.append(
             tx, "client.scopes_changed", actor=actor, client=target, before=before, scopes=wanted
         )
@@ -155,7 +157,8 @@ class Clients:
     ) -> None:
         """Replace the segments of a client; raises NotFound."""
         row = self._row(tx, client)
-        before, row.segments = row.segments, sorted(set(segments))
+        before = row.segments
+        row.segments = sorted(set(segments))
         self._audit.append(
             tx,
             "client.segments_changed",
@@ -181,9 +184,11 @@ class Clients:
             NotFound: No such client exists.
         """
         check_overlap(overlap)
-        row, secret = self._row(tx, client), opaque.new_token(SECRET_PREFIX)
+        row = self._row(tx, client)
+        secret = opaque.new_token(SECRET_PREFIX)
         until = self._clock.now() + overlap if overlap else None
-        row.old_secret_until, row.old_secret = until, row.secret if overlap else None
+        row.old_secret_until = until
+        row.old_secret = row.secret if overlap else None
         row.secret = _digest(secret)
         self._note(tx, kind="client.secret_rotated", row=row, actor=actor, until=until)
         return secret
@@ -214,14 +219,17 @@ class Clients:
         row = self._row(tx, client)
         kept = row.jwks if overlap else None
         until = self._clock.now() + overlap if kept else None
-        row.old_jwks, row.old_jwks_until = kept, until
+        row.old_jwks = kept
+        row.old_jwks_until = until
         row.jwks = jwks
         self._note(tx, kind="client.jwks_replaced", row=row, actor=actor, until=until)
 
     def revoke(self, tx: Tx, client: UUID, actor: str | None = None) -> None:
         """Revoke a client with its secrets and keys; its tokens are refused from now on."""
         row = self._row(tx, client)
-        row.status, row.old_secret, row.old_jwks = _REVOKED, None, None
+        row.status = _REVOKED
+        row.old_secret = None
+        row.old_jwks = None
         row.old_secret_until = row.old_jwks_until = None
         self._note(tx, kind="client.revoked", row=row, actor=actor, until=None)
 

@@ -75,7 +75,8 @@ class ClientRoutes:
         A new credential needs two operators, as more scopes do.
         """
         wanted = call.read(SecretRotation)
-        client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
+        client = call.id("client", "client")
+        overlap = timedelta(seconds=wanted.overlap)
         with self._database.transaction() as tx:
             actor = self._approved(tx, call, wanted, act="clients.secret", target=str(client))
             secret = self._clients.rotate_secret(tx, client, overlap, actor)
@@ -95,7 +96,8 @@ class ClientRoutes:
         Exactly the approved keys are set.
         """
         wanted = call.read(NewKeys)
-        client, overlap = call.id("client", "client"), timedelta(seconds=wanted.overlap)
+        client = call.id("client", "client")
+        overlap = timedelta(seconds=wanted.overlap)
         jwks = key_set(wanted.jwks)
         with self._database.transaction() as tx:
             target = f"{client} {digest_of(jwks)}"

@@ -107,7 +107,8 @@ class Plain:
         found = tx.execute(self._cells, {**values, "b_id": client}).first()
         if found is None:
             return None
-        cells, known = tuple(found), self._known.get(client)
+        cells = tuple(found)
+        known = self._known.get(client)
         if known is not None and known[0] == cells and key_there(tx, bytes(cells[-1])):
             return known[1]
         row = one(tx, ClientRow, _PLAIN, {"b_id": client})

@@ -54,7 +54,8 @@ class Answers:
             Conflict: The first request is still in flight.
             Expired: The stored response was erased.
         """
-        now, name = self._clock.now(), _name(caller, operation, key)
+        now = self._clock.now()
+        name = _name(caller, operation, key)
         with self._database.transaction() as tx:
             mac = hmac.new(self._purpose_key(tx, "idempotency"), body, hashlib.sha256).digest()
             kept = store.find(tx, name)
@@ -103,10 +104,12 @@ class Answers:
         self, caller: UUID, operation: str, key: str, *, answer: Answer, secret: bool
     ) -> None:
         """Store the response, sealed; one with a secret for ten minutes only."""
-        name, life = _name(caller, operation, key), _SECRET_LIFE if secret else _LIFE
+        name = _name(caller, operation, key)
+        life = _SECRET_LIFE if secret else _LIFE
 
         def keep(tx: Tx) -> None:
-            begun, about = store.begun(tx, name), answer.about
+            begun = store.begun(tx, name)
+            about = answer.about
             # Lock the subject before its rows (ADR 6).
             lasts = (
                 begun is None
@@ -116,7 +119,8 @@ class Answers:
             kept = store.find(tx, name)
             if kept is None:
                 return
-            kept.status, kept.content_type = answer.status, answer.content_type
+            kept.status = answer.status
+            kept.content_type = answer.content_type
             kept.expires_at = self._clock.now() + life
             try:
                 store.keep(tx, kept, answer.body if lasts else None, about)

@@ -103,7 +103,8 @@ def take(tx: Tx, *, name: str, holder: str, now: datetime, until: datetime) -> b
 
 def drop_old(tx: Tx, before: datetime, idle: datetime) -> int:
     """Delete jobs that ended before a time, and leases unused since another; return how many."""
-    jobs, leases = table_of(LongJob), table_of(Lease)
+    jobs = table_of(LongJob)
+    leases = table_of(Lease)
     count = drop_page(tx, jobs, jobs.c.finished_at <= before)
     return count + drop_page(tx, leases, leases.c.until <= idle)
 

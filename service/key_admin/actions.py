@@ -118,7 +118,8 @@ class KeyAdmin:
         Raises:
             Conflict: One is in use, or clocks disagree.
         """
-        room, done = self._room, []
+        room = self._room
+        done = []
         self._sure(tx)
         if tier == "kek":
             for name in self._of(key_class):
@@ -169,7 +170,8 @@ class KeyAdmin:
 
     def overview(self, tx: Tx) -> KeyOverview:
         """Return all keys, the instances, and their states."""
-        room, now = self._room, self._room.clock.now()
+        room = self._room
+        now = self._room.clock.now()
         return {
             "keks": room.key_store.status(tx),
             "index": [
@@ -231,7 +233,8 @@ class _Works:
 
     def reencrypt(self, params: Mapping[str, object]) -> Work:
         classes = [name for name in self._classes(params) if name != INDEX_CLASS]
-        moving, key_store = self._room.moving, self._room.key_store
+        moving = self._room.moving
+        key_store = self._room.key_store
 
         def total() -> int:
             with self._room.database.transaction(read=True) as tx:
@@ -254,7 +257,8 @@ class _Works:
         return Work(total, lambda: _steps(pages()), prepare=prepare)
 
     def reindex(self, _params: Mapping[str, object]) -> Work:
-        indexing, key_store = self._room.indexing, self._room.key_store
+        indexing = self._room.indexing
+        key_store = self._room.key_store
 
         def total() -> int:
             with self._room.database.transaction(read=True) as tx:
@@ -272,19 +276,23 @@ class _Works:
         return Work(total, lambda: _steps(pages()))
 
     def verify(self, _params: Mapping[str, object]) -> Work:
-        proving, last = self._room.proving, Proof()
+        proving = self._room.proving
+        last = Proof()
 
         def steps() -> Iterator[JobStep]:
             nonlocal last
             rows = failed = 0
             for proof in proving.verify():
                 yield JobStep(proof.rows - rows, tuple(proof.bad[failed:]))
-                rows, failed, last = proof.rows, len(proof.bad), proof
+                rows = proof.rows
+                failed = len(proof.bad)
+                last = proof
             # Values that were not opened are unproven, so the job does not end as done.
             yield JobStep(0, tuple(last.unproven()))
 
         def finish() -> Mapping[str, object]:
-            room, counts = self._room, last.to_json()
+            room = self._room
+            counts = last.to_json()
             with room.database.transaction() as tx:
                 claims = {"sub": "lamina:keys", "report": {**counts, "bad": len(counts["bad"])}}
                 return {"proof": counts, "signed": room.records.sign(tx, "verify", claims)}
@@ -334,7 +342,8 @@ class _Doctor:
 
     def _keks(self, tx: Tx) -> Iterator[FindingView]:
         for row in self._room.key_store.status(tx):
-            name, held = f"kek {row['class']} {row['version']}", row["held"]
+            name = f"kek {row['class']} {row['version']}"
+            held = row["held"]
             if not held and row["class"] in self._room.key_store.classes():
                 mend = "restore that root key file, or give this process its root"
                 yield _finding(name, "is not held here", mend)

@@ -116,7 +116,8 @@ class Ledger:
 
     def _folded(self, kept: Sequence[Entry]) -> bytes:
         before = sum(item["lines"] for item in self._entries if item["kind"] == SNAPSHOT)
-        lines, after = before + len(self._entries), self._last.hex()
+        lines = before + len(self._entries)
+        after = self._last.hex()
         rest = [item for item in kept if item["kind"] != SNAPSHOT]
         head: Entry = {"kind": SNAPSHOT, "lines": lines, "after": after}
         return self._lines(_START, [head, *rest])[0]
@@ -186,7 +187,8 @@ class Ledger:
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content) and _writable(handle):
             os.ftruncate(handle, self._offset + len(whole))
-        entries, last = [], self._last
+        entries = []
+        last = self._last
         for number, line in enumerate(whole.splitlines(), len(self._entries) + 1):
             entry, mac = _parse(line, number, self.name)
             last = self._mac(last, orjson.dumps(entry, option=orjson.OPT_SORT_KEYS))
@@ -220,8 +222,11 @@ class Ledger:
         self._changed = os.fstat(handle).st_mtime_ns
 
     def _forget(self) -> None:
-        self._file, self._offset, self._changed = (0, 0), 0, 0
-        self._last, self._entries = _START, []
+        self._file = (0, 0)
+        self._offset = 0
+        self._changed = 0
+        self._last = _START
+        self._entries = []
 
     def _mac(self, last: bytes, body: bytes) -> bytes:
         return hmac.new(self._key, last + body, hashlib.sha256).digest()

@@ -64,7 +64,8 @@ class Completing:
             flow: The flow.
             first_party: Whether the client of a login may receive grants.
         """
-        dependencies, terms = self._dependencies, flow.terms
+        dependencies = self._dependencies
+        terms = flow.terms
         self.require_session(tx, terms)
         afresh = self._settle_counters(tx, flow)
         act = self._recovered(tx, flow)
@@ -114,7 +115,8 @@ class Completing:
         Someone who verifies an authenticator has not lost all of them, and may not have requested
         the recovery.
         """
-        recoveries, terms = self._dependencies.recoveries, flow.terms
+        recoveries = self._dependencies.recoveries
+        terms = flow.terms
         own = flow.own_evidence
         numbers = [item.authenticator for item in own if item.factor == HELP_DESK]
         if numbers:
@@ -143,7 +145,9 @@ class Completing:
 
         Evidence from an earlier session does not prove who is guessing now.
         """
-        throttling, terms, own = self._dependencies.throttling, flow.terms, flow.own_evidence
+        throttling = self._dependencies.throttling
+        terms = flow.terms
+        own = flow.own_evidence
         counters = [Counter(self._dependencies.factors[item.factor].counter) for item in own]
         afresh = bool(own) and self._decisions.shown_afresh(flow) >= flow.required
         if afresh:

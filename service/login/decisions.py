@@ -73,7 +73,8 @@ class FlowDecisions:
         """Return the flow with its current evidence, and the active authenticators if read."""
         if not flow.evidence and not flow.deferring:
             return flow, None
-        terms, dependencies = flow.terms, self._dependencies
+        terms = flow.terms
+        dependencies = self._dependencies
         active = dependencies.authenticators.active(tx, terms.subject)
         # A recovery's code is not an authenticator: its use ends the flow.
         codes = {item.authenticator for item in flow.evidence if item.factor == HELP_DESK}
@@ -99,7 +100,9 @@ class FlowDecisions:
 
     def seen(self, flow: Flow, segment: str) -> SignalFacts:
         """Return the facts that signals may use."""
-        terms, now, own = flow.terms, self._dependencies.clock.now(), flow.own_evidence
+        terms = flow.terms
+        now = self._dependencies.clock.now()
+        own = flow.own_evidence
         passwords = [item.authenticator for item in own if item.factor == "password"]
         return SignalFacts(
             subject=terms.subject,
@@ -149,7 +152,8 @@ class FlowDecisions:
 
     def cleared(self, tx: Tx, flow: Flow, segment: str) -> None:
         """Clear the subject's risk if this flow authenticated strongly enough."""
-        dependencies, subject = self._dependencies, flow.terms.subject
+        dependencies = self._dependencies
+        subject = flow.terms.subject
         if not flow.held:
             return
         level = self.shown_afresh(flow, self.established(tx, flow.own_evidence, segment))
@@ -174,7 +178,8 @@ class FlowDecisions:
         if flow.terms.act != LIFTING:
             return None
         segment = self._dependencies.accounts.get(tx, flow.terms.subject).segment
-        proven, now = self.established(tx, flow.evidence, segment), self._dependencies.clock.now()
+        proven = self.established(tx, flow.evidence, segment)
+        now = self._dependencies.clock.now()
         active = {item.authenticator for item in proven}
         if current_assurance(proven, now, active, flow.terms.max_age).level.acr >= flow.required:
             return None
@@ -218,7 +223,8 @@ class FlowDecisions:
         that an enrollment flow with this evidence would complete at once, at the subject's highest
         reachable level, so that this way is no weaker than an enrollment flow.
         """
-        dependencies, subject = self._dependencies, flow.terms.subject
+        dependencies = self._dependencies
+        subject = flow.terms.subject
         wanted = dependencies.policies.offers(segment).intersection(enrollable)
         enrolled = self._enrolled(tx, subject) if wanted else frozenset()
         lacked = tuple(
@@ -237,9 +243,11 @@ class FlowDecisions:
         return lacked
 
     def _decided(self, tx: Tx, flow: Flow, active: Mapping[UUID, str] | None) -> Flow:
-        dependencies, subject = self._dependencies, flow.terms.subject
+        dependencies = self._dependencies
+        subject = flow.terms.subject
         judged = dependencies.policies.judge(self._facts(tx, flow, flow.evidence, active))
-        decision, facts = judged.decision, judged.facts
+        decision = judged.decision
+        facts = judged.facts
         # Before disclosure the decision depends on client and policy only: no subject to record.
         if flow.disclosing:
             dependencies.policies.record(tx, subject, judged)
@@ -265,7 +273,8 @@ class FlowDecisions:
         evidence: tuple[Evidence, ...],
         active: Mapping[UUID, str] | None = None,
     ) -> Facts:
-        dependencies, terms = self._dependencies, flow.terms
+        dependencies = self._dependencies
+        terms = flow.terms
         facts = Facts(
             purpose=terms.kind.value,
             segment=terms.segment,

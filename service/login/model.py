@@ -286,7 +286,8 @@ def apply(flow: Flow, decision: Decision) -> Flow:
     }[decision.effect]
     if status is FlowStatus.COMPLETED and not flow.evidence:
         raise ValueError("a flow completes on evidence only")
-    wait, delayed = flow.not_before, flow.delayed
+    wait = flow.not_before
+    delayed = flow.delayed
     if decision.delay > delayed:
         wait = flow.active_at + timedelta(seconds=decision.delay - delayed)
         delayed = decision.delay

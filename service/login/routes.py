@@ -168,7 +168,8 @@ class FlowRoutes:
         self._pace(call.by.client, self._counted(call.by.client, wanted))
         outcome = self._login.begin(call.by, _begin(wanted))
         if wanted.action is not None and outcome.refusal is None:
-            token, flow = outcome.flow_token, outcome.flow
+            token = outcome.flow_token
+            flow = outcome.flow
             try:
                 outcome = self._login.act(
                     call.by,
@@ -208,7 +209,8 @@ class FlowRoutes:
 
         A factor that does not verify is 422, with the flow in its new state.
         """
-        flow_id, revision = call.id("flow", "flow"), _revision(call.header("If-Match"))
+        flow_id = call.id("flow", "flow")
+        revision = _revision(call.header("If-Match"))
         outcome = self._login.act(
             call.by,
             flow_id=flow_id,

@@ -100,7 +100,8 @@ def _former(flow_id: UUID, revision: int, value: FormerFlow) -> Flow:
 
     A flow lives 15 minutes: the version after this one need not read it.
     """
-    device, not_before = value["device"], value["not_before"]
+    device = value["device"]
+    not_before = value["not_before"]
     terms = FlowRequest(
         kind=FlowKind(value["kind"]),
         client=UUID(value["client"]),

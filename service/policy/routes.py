@@ -218,7 +218,8 @@ class PolicyRoutes:
         """
         wanted = call.read(Shadowing)
         with self._database.transaction() as tx:
-            version, actor = call.path["version"], call.by.actor
+            version = call.path["version"]
+            actor = call.by.actor
             return self._lives.shadow(tx, version, actor, on=wanted.enabled)
 
     @post(
@@ -306,7 +307,8 @@ class PolicyRoutes:
         wanted = call.read(Parameters)
         life = timedelta(seconds=wanted.expires_in)
         with self._database.transaction() as tx:
-            actor, approved = call.by.actor, wanted.approval is not None
+            actor = call.by.actor
+            approved = wanted.approval is not None
             if wanted.approval is not None:
                 params = {"ramp": wanted.ramp, "expires_in": wanted.expires_in}
                 target = loosening(wanted.tighten)

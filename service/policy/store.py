@@ -41,7 +41,8 @@ _OWNER: Final = service_owner("policies")
 def explained(raw: bytes) -> dict[str, object]:
     """Return the facts and reasons of a decision for an export, without the weights of signals."""
     content = orjson.loads(raw)
-    facts, outcome = content["facts"], content["outcome"]
+    facts = content["facts"]
+    outcome = content["outcome"]
     return {
         "requested": facts["requested"],
         "enrolled": facts["enrolled"],

@@ -186,7 +186,8 @@ def folded(lines: Sequence[Line], now: datetime, backups: timedelta) -> list[Lin
 
 
 def _thinned(lines: Sequence[Line], now: datetime) -> set[int]:
-    kept, last = set(), None
+    kept = set()
+    last = None
     for at, line in enumerate(lines):
         moment = _time(line)
         if line["kind"] != CHECKPOINT or at == len(lines) - 1:

@@ -118,7 +118,8 @@ class PrivacyRoutes:
 
         Only the caller who requested it may collect it.
         """
-        subject, number = call.id("subject", "subject"), call.id("export", "export")
+        subject = call.id("subject", "subject")
+        number = call.id("export", "export")
         with self._database.transaction() as tx:
             self._dependencies.locked(tx, call.by, subject)
             content = self._exports.collect(tx, subject, number, call.by.actor)

@@ -96,7 +96,8 @@ class Sessions:
         """
         now = self._clock.now()
         found = current_assurance(evidence, now, self._dependencies.active(tx, account.id))
-        level, policy = found.level, self._dependencies.idle(account.segment)
+        level = found.level
+        policy = self._dependencies.idle(account.segment)
         old = store.get(tx, replaces) if replaces is not None else None
         device = place.device or (old.device_id if old else None)
         row = SessionRow(
@@ -296,7 +297,8 @@ class Sessions:
 
     def _idled(self, row: SessionRow, segment: str, now: datetime) -> bool:
         """Return whether a session idled past its own limit or that of the current policy."""
-        allowed, policy = timedelta(seconds=row.idle_seconds), self._dependencies.idle(segment)
+        allowed = timedelta(seconds=row.idle_seconds)
+        policy = self._dependencies.idle(segment)
         seen = self._seen_at(row, now)
         return now - seen > (min(allowed, policy) if policy else allowed)
 

@@ -47,7 +47,8 @@ class SessionRoutes:
     )
     def list_sessions(self, call: Call) -> Page[SessionView]:
         """List sessions in force."""
-        subject, token = call.id("subject", "subject"), call.header(_TOKEN)
+        subject = call.id("subject", "subject")
+        token = call.header(_TOKEN)
         current = _session(self._named, call.by, token) if token else None
         with self._database.transaction(read=True) as tx:
             self._accounts.served(tx, call.by, subject)
@@ -64,7 +65,8 @@ class SessionRoutes:
     @delete(f"{_PATH}/{{session}}", scope=_WRITE, status=204)
     def revoke_session(self, call: Call) -> None:
         """End one session."""
-        subject, session = call.id("subject", "subject"), call.id("session", "session")
+        subject = call.id("subject", "subject")
+        session = call.id("session", "session")
         with self._database.transaction() as tx:
             self._accounts.served_locked(tx, call.by, subject)
             self._sessions.end_one(tx, subject, session, "ended_by_client")

@@ -129,7 +129,8 @@ def insert_once(
         unless: Selects the values of the row by their names, under further conditions for it.
         bound: Other values that `unless` uses.
     """
-    shape, before = shape_of(model), len(touched(tx))
+    shape = shape_of(model)
+    before = len(touched(tx))
     stored = dict(values)
     if shape.keyed:
         stored["mac"] = _sealed(tx, shape, [values.get(name) for name in shape.names], 1)
@@ -279,7 +280,8 @@ def authenticate_before_flush(session: Session, _context: object, _instances: ob
     for row in session.deleted:
         if isinstance(row, Authentic):
             shape = shape_of(type(row))
-            name, revision = shape.name_of(shape.of_object(row)), rows.revision_of(row.mac) + 1
+            name = shape.name_of(shape.of_object(row))
+            revision = rows.revision_of(row.mac) + 1
             touch(
                 session, table=shape.table.name, row=name, revision=revision, tag=GONE, until=None
             )
@@ -292,7 +294,8 @@ def _seal_object(session: Session, row: Authentic, revision: int) -> None:
 
 def _sealed(tx: Session, shape: Shape, values: Sequence[Any], revision: int) -> bytes:
     mac = sealer_of(tx).row_key(tx, None).seal(shape.message(values), revision)
-    name, until = shape.name_of(values), shape.until_of(values)
+    name = shape.name_of(values)
+    until = shape.until_of(values)
     touch(
         tx, table=shape.table.name, row=name, revision=revision, tag=rows.tag_of(mac), until=until
     )

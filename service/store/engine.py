@@ -38,7 +38,10 @@ ENDINGS: Final = "lamina_endings"
 _NOTED: Final = "lamina_noted_at_savepoint"
 _TRIES: Final = 5
 _PAUSE_MS: Final = 20.0
-_DEADLOCK, _SERIALIZATION, _LOCK_TIMEOUT, _UNIQUE = "40P01", "40001", "55P03", "23505"
+_DEADLOCK = "40P01"
+_SERIALIZATION = "40001"
+_LOCK_TIMEOUT = "55P03"
+_UNIQUE = "23505"
 _LITE_UNIQUE: Final = frozenset({1555, 2067})
 
 
@@ -272,7 +275,8 @@ def refusal_of(error: SQLAlchemyError) -> LaminaError | None:
 
 
 def _refused(error: DBAPIError) -> LaminaError | None:
-    state, lite = _state(error), int(getattr(error.orig, "sqlite_errorcode", 0))
+    state = _state(error)
+    lite = int(getattr(error.orig, "sqlite_errorcode", 0))
     if outrun(error):
         return Busy(again=True)
     if state == _LOCK_TIMEOUT or lite & 0xFF in LITE_BUSY:

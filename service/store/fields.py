@@ -95,7 +95,8 @@ class SealedTable:
         varies = field.varies
         if varies is None:
             return ()
-        column, special = self.table.c[varies.column], varies.special
+        column = self.table.c[varies.column]
+        special = varies.special
         if varies.default == key_class:
             return (column.not_in([value for value, name in special.items() if name != key_class]),)
         return (column.in_([value for value, name in special.items() if name == key_class]),)

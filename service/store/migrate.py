@@ -106,7 +106,8 @@ def require_current(engine: Engine) -> None:
     Raises:
         SetupError: It is older, newer or empty; the detail names the command to run.
     """
-    found, wanted = current(engine), HEAD
+    found = current(engine)
+    wanted = HEAD
     if found != wanted:
         detail = f"the database is at revision {found or 'none'}, this program needs {wanted}"
         raise SetupError("wrong_schema", f"{detail}; run: lamina db upgrade")

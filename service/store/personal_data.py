@@ -194,7 +194,8 @@ class PersonalTable:
 
     def section(self, tx: Tx, whose: Whose) -> TableExport:
         """Return the export of the rows about a person, with the withheld fields."""
-        declared, lost = self.declared, 0
+        declared = self.declared
+        lost = 0
         rows = []
         for row in tx.scalars(self._query(whose)):
             values, closed = self._row(row)

@@ -158,7 +158,8 @@ class Shape:
     def note_of(self, row: Any) -> tuple[str, int, str, int | None]:
         """Return the log record of a row's current state: key, revision, tag, and expiry."""
         values = self.of_row(row)
-        name, until = self.name_of(values), self.until_of(values)
+        name = self.name_of(values)
+        until = self.until_of(values)
         if self.keyed:
             return name, rows.revision_of(row.mac), rows.tag_of(row.mac), until
         column = getattr(self.model, "__revision__", None)

@@ -178,7 +178,8 @@ class Limits:
 
     def take(self, tx: Tx, rule: AttemptLimit, name: str) -> int:
         """Count one use; return 0, or the seconds to wait if it is not allowed."""
-        bucket, now = self._bucket(tx, rule, name), self._clock.now()
+        bucket = self._bucket(tx, rule, name)
+        now = self._clock.now()
         if limits.take(tx, bucket, rule, now) is None:
             limits.ensure_limit(tx, bucket, now)
             if limits.take(tx, bucket, rule, now) is None:
@@ -199,5 +200,6 @@ class Limits:
         return math.ceil((at - now).total_seconds()) if at and at > now else 0
 
     def _bucket(self, tx: Tx, rule: AttemptLimit, name: str) -> str:
-        key, text = self._purpose_key(tx, "limits"), f"{rule.name}|{name}"
+        key = self._purpose_key(tx, "limits")
+        text = f"{rule.name}|{name}"
         return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

@@ -163,7 +163,8 @@ class Api:
         if len(key) > _LONGEST_KEY:
             detail = f"Idempotency-Key must have at most {_LONGEST_KEY} characters"
             raise BadInput(Fault("", "bad_idempotency_key", detail))
-        client, name = call.caller.client, f"{operation.method} {request.path}"
+        client = call.caller.client
+        name = f"{operation.method} {request.path}"
         if call.caller.operator is not None:
             # A response to an operator must not be replayed to the client or to another operator.
             name = f"{call.caller.actor} {name}"

@@ -157,7 +157,8 @@ class _Body:
             seconds: Maximum waiting time, in which nothing is read.
         """
         await room.wait(size, seconds)
-        self.room, self.taken = room, size
+        self.room = room
+        self.taken = size
 
     def leave(self) -> None:
         """Release the space."""
@@ -180,7 +181,8 @@ class _Feed:
         done, _ = await asyncio.wait({self._next}, timeout=max(seconds, 0.0))
         if not done:
             return False
-        message, self._next = self._next.result(), None
+        message = self._next.result()
+        self._next = None
         if message["type"] != "http.request":
             raise _Gone
         body.add(message.get("body", b""))
@@ -256,7 +258,8 @@ class Front:
         declared = int(environ.get("CONTENT_LENGTH") or LARGEST_BODY)
         if declared > LARGEST_BODY:
             raise too_large(LARGEST_BODY)
-        loop, limits = asyncio.get_running_loop(), self._deadlines
+        loop = asyncio.get_running_loop()
+        limits = self._deadlines
         begun = loop.time()
         feed = _Feed(receive)
         try:
@@ -327,7 +330,8 @@ def _call(app: WSGIApplication, environ: Environ) -> _Answer:
     def start(
         status: str, headers: list[tuple[str, str]], _exc: object = None
     ) -> Callable[[bytes], object]:
-        answer.status, answer.headers = int(status[:3]), list(headers)
+        answer.status = int(status[:3])
+        answer.headers = list(headers)
         return _written
 
     parts = app(environ, start)

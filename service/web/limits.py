@@ -110,7 +110,8 @@ class _Counts:
             now = time.monotonic()
             count, end = self._held.get(key, (0, 0.0))
             if end <= now:
-                count, end = start, now + seconds
+                count = start
+                end = now + seconds
             self._held[key] = count + amount, end
             self._prune(now)
             return count + amount
@@ -246,7 +247,8 @@ class EdgeCounts(Storage):
         if lost == self._lost:
             return
         with self._turn:
-            changed, self._lost = lost != self._lost, lost
+            changed = lost != self._lost
+            self._lost = lost
             self._again = time.monotonic() + _AGAIN
         if changed and lost:
             logs.get().warning("redis_lost", error=why)

@@ -100,7 +100,8 @@ def _responses(operation: Operation, known: Schemas) -> JsonSchemaValue:
         str(status): _success(operation, status, answer, known)
         for status, answer in answers.items()
     }
-    named, oauth = codes.of(operation), codes.of_oauth(operation)
+    named = codes.of(operation)
+    oauth = codes.of_oauth(operation)
     for status in sorted({*named, *oauth}):
         refusal = _refusal(status, named.get(status, ()), oauth.get(status, ()))
         also = responses.get(str(status), {}).get("content", {})

@@ -91,7 +91,8 @@ def read(query: Mapping[str, str]) -> PageRequest:
     Raises:
         BadInput: The limit is not a number within the bounds, or the cursor is malformed.
     """
-    limit, cursor = query.get("limit", str(USUAL)), query.get("cursor")
+    limit = query.get("limit", str(USUAL))
+    cursor = query.get("cursor")
     # ASCII digits only: int() would take signs, spaces and digits of any script.
     if not _LIMIT.fullmatch(limit) or not 1 <= int(limit) <= MOST:
         raise BadInput(Fault("", "bad_limit", f"limit must be a number from 1 to {MOST}"))

@@ -36,6 +36,14 @@ def test_the_project_passes_its_gates(capsys):
     assert (gates.main(), capsys.readouterr().out) == (0, "")
 
 
+def test_a_packed_assignment_is_named_and_a_swap_is_not():
+    """What a function returns may be taken apart, too."""
+    fine = "a, b = b, a\nx, z = x + z, z - x\na, b = call()\na = 1\n"
+    assert not list(gates.packed(Path("a.py"), ast.parse(fine)))
+    (line,) = gates.packed(Path("a.py"), ast.parse("a, b = 1, c"))
+    assert line == "a.py:1: give each value a statement of its own"
+
+
 def test_code_of_a_feature_in_a_package_file_and_too_many_any_are_named():
     """Exports and imports are no code; the modules of any column's values do not count."""
     package = Path("service/one/__init__.py")

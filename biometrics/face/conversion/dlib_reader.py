@@ -114,7 +114,9 @@ def integers(data: bytes) -> Integers:
 
 def _starts(data: bytes) -> Integers:
     """Return the offset of each integer."""
-    starts, at, end = array("q"), 0, len(data)
+    starts = array("q")
+    at = 0
+    end = len(data)
     while at < end:
         starts.append(at)
         at += 1 + (data[at] & _SIZE_BITS)
@@ -129,7 +131,8 @@ def floats(pairs: Integers) -> Floats:
     Raises:
         BadWeights: An exponent is outside the range of float32.
     """
-    mantissas, exponents = pairs[0::2], pairs[1::2]
+    mantissas = pairs[0::2]
+    exponents = pairs[1::2]
     if len(mantissas) != len(exponents) or (np.abs(exponents) > _LARGEST_EXPONENT).any():
         raise BadWeights("this is no float")
     return np.ldexp(mantissas.astype(np.float64), exponents.astype(np.int32)).astype(np.float32)

@@ -138,7 +138,8 @@ def embedder_layers(reader: ByteReader) -> tuple[list[Convolution], Floats]:
         layers.append(layer.scaled(*_halves(reader.tensor())))
         channels = len(layer.bias)
     reader.skip_past(b"fc_2")
-    outputs, inputs = reader.integer(), reader.integer()
+    outputs = reader.integer()
+    inputs = reader.integer()
     return layers, _shaped(reader.tensor(), (inputs, outputs))
 
 

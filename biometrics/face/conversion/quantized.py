@@ -144,7 +144,8 @@ def detector(data: bytes) -> bytes:
 def _filled(layer: Convolution) -> Convolution:
     """Return a layer padded with empty channels; a single output stays single."""
     outputs, inputs = layer.weight.shape[:2]
-    more_out, more_in = -outputs % _BLOCK if outputs > 1 else 0, -inputs % _BLOCK
+    more_out = -outputs % _BLOCK if outputs > 1 else 0
+    more_in = -inputs % _BLOCK
     weight = np.pad(layer.weight, ((0, more_out), (0, more_in), (0, 0), (0, 0)))
     return Convolution(weight, np.pad(layer.bias, (0, more_out)), layer.stride, layer.padding)
 
@@ -154,7 +155,8 @@ def _in_two(graph: Graph, value: str, layer: Convolution) -> str:
 
     A single output leaves kernels idle: split, it costs a quarter. Equal except for rounding.
     """
-    side, padding = layer.weight.shape[2], layer.padding
+    side = layer.weight.shape[2]
+    padding = layer.padding
     rows = np.zeros((_BLOCK, layer.weight.shape[1], 1, side), dtype=np.float32)
     rows[:side, :, 0] = layer.weight[0].transpose(1, 0, 2)
     adding = np.zeros((1, _BLOCK, side, 1), dtype=np.float32)
@@ -203,7 +205,8 @@ def _block(
     widen: int,
     how: tuple[Settle, int],
 ) -> tuple[str, float]:
-    (value, scale), (settle, largest) = source, how
+    (value, scale) = source
+    (settle, largest) = how
     inner, inner_scale = settle(
         graph, _convolve(graph, value=value, scale=scale, layer=pair[0], largest=largest), True
     )

@@ -51,7 +51,8 @@ class Indexing:
 
     def _fill(self, tx: Tx, after: UUID, version: int) -> RotationPage:
         seen = claims.undigested(tx, version, after, PAGE)
-        index, page = self._key_store.blind_index(tx, version), RotationPage(last=_last(seen))
+        index = self._key_store.blind_index(tx, version)
+        page = RotationPage(last=_last(seen))
         # The lock prevents a change or a verification between the read and the write.
         held = {row.subject_id for row in seen}
         store.lock_all(tx, held)

@@ -70,7 +70,8 @@ class Claims:
             BadInput: The value is not valid for this kind.
             Conflict: Another subject that the caller serves verified it; or a username is taken.
         """
-        now, digests = self._clock.now(), self._digests_of(tx, field, value)
+        now = self._clock.now()
+        digests = self._digests_of(tx, field, value)
         if field in ADDRESSES:
             known = claims.claiming(tx, field.value, digests, caller.segments)
             if any(row.verified and row.id != subject for row in known):

@@ -58,7 +58,8 @@ class Codes:
             Unavailable: No delivery is configured for this kind of address.
             Throttled: Too many codes were sent or guessed recently.
         """
-        to, now = _address(row, field), self._clock.now()
+        to = _address(row, field)
+        now = self._clock.now()
         if not self._outbox.reaches(to):
             setting = "LAMINA_SMTP_URL" if field is IdentifierType.EMAIL else "LAMINA_SMS_URL"
             detail = f"Delivery to this address is not configured: {setting} is not set."

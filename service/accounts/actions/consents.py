@@ -47,7 +47,8 @@ class Consents:
             Conflict: Consents to too many purposes are active.
         """
         self._hold(tx, subject)
-        now, most = self._clock.now(), self._bounds.max_consents
+        now = self._clock.now()
+        most = self._bounds.max_consents
         before = store.in_force(tx, subject, consent["purpose"])
         if not before and store.count_in_force(tx, subject, most) >= most:
             detail = f"Consents to {most} purposes are active; withdraw one."

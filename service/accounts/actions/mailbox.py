@@ -20,9 +20,7 @@ class EmailAddress(NamedTuple):
 
 def mailbox(tx: Tx, subject: UUID) -> EmailAddress | None:
     """Return the verified e-mail address of a subject; None if there is none."""
-    row, proven = (
-        store.get(tx, subject),
-        claims.verified_since(tx, subject, IdentifierType.EMAIL.value),
-    )
+    row = store.get(tx, subject)
+    proven = claims.verified_since(tx, subject, IdentifierType.EMAIL.value)
     to = address(row, IdentifierType.EMAIL) if row is not None else None
     return EmailAddress(to, proven) if to and proven else None

@@ -89,7 +89,8 @@ def resolve(
         unproven: The segments in which an unverified identifier leads to the only subject, of all
             segments, that claims it.
     """
-    (version, digest), (other_version, other) = digests[0], digests[-1]
+    (version, digest) = digests[0]
+    (other_version, other) = digests[-1]
     values: dict[str, object] = {
         "b_field": field,
         "b_version": version,

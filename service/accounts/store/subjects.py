@@ -227,7 +227,8 @@ def mark_erased(tx: Tx, subject: UUID, status: str, now: datetime) -> None:
     """Set the final status of a subject and withdraw its consents."""
     row = get(tx, subject)
     if row is not None:
-        row.status, row.updated_at = status, now
+        row.status = status
+        row.updated_at = now
     for consent in consents(tx, subject):
         consent.withdrawn_at = consent.withdrawn_at or now
     tx.flush()

@@ -91,7 +91,8 @@ class AuditLog:
 
     def close(self, tx: Tx) -> None:
         """Write the leaves of a transaction, with its changes of rows that carry a MAC."""
-        leaves, changed = tx.info.pop(_LEAVES, []), taken(tx)
+        leaves = tx.info.pop(_LEAVES, [])
+        changed = taken(tx)
         if changed:
             key = sealer_of(tx).purpose_key(tx, notes.PURPOSE)
             another = partial(self._leaf, tx, kind=notes.CHANGED, subject=None, actor=None, data={})
@@ -106,7 +107,8 @@ class AuditLog:
     def _leaf(
         self, tx: Tx, *, kind: str, subject: UUID | None, actor: str | None, data: dict[str, object]
     ) -> LeafValues:
-        now, caller = self._clock.now(), who_acts()
+        now = self._clock.now()
+        caller = who_acts()
         if actor is None:
             actor = caller.actor if caller else tx.info.get(_ACTOR, SERVICE)
         if caller and actor != str(caller.client):
@@ -149,11 +151,14 @@ class AuditLog:
         """
         self.close(tx)
         store.lock(tx)
-        keys, last = self._keys(tx), store.last_link(tx)
+        keys = self._keys(tx)
+        last = store.last_link(tx)
         position, head = (last.position, last.head) if last else (0, chain.GENESIS)
-        before, links = position, []
+        before = position
+        links = []
         for leaf in store.waiting(tx, limit):
-            position, head = position + 1, chain.link(head, covered(leaf))
+            position = position + 1
+            head = chain.link(head, covered(leaf))
             mac = chain.link_mac(keys.link, position, head) if keys else None
             links.append({"position": position, "leaf_id": leaf.id, "head": head, "mac": mac})
         if links:
@@ -217,7 +222,8 @@ class AuditLog:
                 recomputed, or a checkpoint is missing; names the first position.
         """
         keys, kept, broken = self._kept(tx)
-        length, found = 0, [broken] if broken else []
+        length = 0
+        found = [broken] if broken else []
         try:
             length = model.walk(_placed(tx), keys=keys, kept=kept, remembered=remembered)
         except ChainBroken as error:
@@ -260,10 +266,13 @@ class AuditLog:
         """Accept the log in its current state, including faults; return its end."""
         self.append(tx, "audit.accepted", actor=actor, reason=reason)
         self.sequence_waiting(tx)
-        keys, last, rows = self._keys(tx), store.last_link(tx), store.checkpoints(tx, 1)
+        keys = self._keys(tx)
+        last = store.last_link(tx)
+        rows = store.checkpoints(tx, 1)
         if keys is None or last is None:
             raise RuntimeError("the log of a process without keys is not accepted")
-        here, now = Point(last.position, model.digest(_placed(tx))), self._clock.now()
+        here = Point(last.position, model.digest(_placed(tx)))
+        now = self._clock.now()
         number = rows[-1].number + 1 if rows else 1
         self._write(tx, keys, model.begun(number, here, now, model.ACCEPTED), b"")
         return Point(last.position, last.head)
@@ -304,7 +313,8 @@ class AuditLog:
 
     def _differing(self, tx: Tx, points: Sequence[Point]) -> list[ChainBroken]:
         last = store.last_link(tx)
-        length, found = last.position if last else 0, []
+        length = last.position if last else 0
+        found = []
         heads = self.heads_at(tx, [point.position for point in points])
         for point in points:
             if point.position > length:
@@ -322,7 +332,8 @@ class AuditLog:
 
         A checkpoint that fails verification is kept as evidence: the number after it stays unused.
         """
-        now, rows = self._clock.now(), store.checkpoints(tx, 2)
+        now = self._clock.now()
+        rows = store.checkpoints(tx, 2)
         end = Point(last.position, last.head) if last else None
         if not rows and last and end and last.mac is None:
             # Links of the first version have no MAC; they are adopted as stored, once.

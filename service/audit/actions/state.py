@@ -66,9 +66,12 @@ class _Known:
         self.count += 1
         self.first = min(self.first or revision, revision)
         if tag == GONE:
-            self.ends, self.ended = self.ends + 1, self.ended + revision
+            self.ends = self.ends + 1
+            self.ended = self.ended + revision
         elif revision >= self.top:
-            self.top, self.tag, self.until = revision, tag, until
+            self.top = revision
+            self.tag = tag
+            self.until = until
 
     def follow(self, revision: int, left: str, before: str | None) -> None:
         """Match the digest before a change with the digest after the previous one."""
@@ -101,7 +104,8 @@ class _Known:
         """The fault in the revisions themselves; each must be recorded exactly once."""
         if self.broken:
             return "edited_before_a_change"
-        recorded, due = self.count, self.top - self.first + 1
+        recorded = self.count
+        due = self.top - self.first + 1
         if self.ends or recorded == due:
             return ""
         return "changed_after_rollback" if recorded > due else "change_not_told"
@@ -241,7 +245,8 @@ class RowState:
                 else:
                     for row in page:
                         authentic.touch(tx, shape.table.name, *shape.note_of(row))
-                count, after = count + len(page), scanning.key_of(shape, page[-1])
+                count = count + len(page)
+                after = scanning.key_of(shape, page[-1])
                 self._audit.close(tx)
         self._audit.append(tx, TRUSTED, actor="upgrade", count=count)
         return count
@@ -329,7 +334,8 @@ def _without_mac(shape: Shape) -> list[ColumnElement[bool]]:
 
 
 def _leaves(tx: Tx, since: int) -> Iterator[NotedLeaf]:
-    position, waiting = since, _LEAST
+    position = since
+    waiting = _LEAST
     page: Sequence[NotedLeaf]
     while page := store.placed(tx, position, _PAGE):
         yield from page

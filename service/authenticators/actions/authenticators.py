@@ -81,7 +81,8 @@ class Authenticators:
             last_used_at=None,
             session_id=acting_session(tx),
         )
-        row.verifier, row.name = verifier, name
+        row.verifier = verifier
+        row.name = name
         tx.add(row)
         tx.flush()
         if status is Status.ACTIVE:
@@ -97,7 +98,8 @@ class Authenticators:
         """
         if self.most(kind) > 1:
             self._make_room(tx, subject, kind)
-        now, most = self._clock.now(), self._bounds.max_pending_authenticators
+        now = self._clock.now()
+        most = self._bounds.max_pending_authenticators
         waiting = store.waiting(tx, subject, now - PENDING_LIFE)
         if len(waiting) >= most:
             left = waiting[most - 1] + PENDING_LIFE - now
@@ -165,7 +167,8 @@ class Authenticators:
         superseded = self._make_room(tx, subject, row.type)
         if verifier is not None:
             row.verifier = verifier
-        row.status, row.confirmed_at = Status.ACTIVE.value, self._clock.now()
+        row.status = Status.ACTIVE.value
+        row.confirmed_at = self._clock.now()
         tx.flush()
         self._activated(tx, row, superseded=superseded, **record)
         return as_value(row)
@@ -318,7 +321,8 @@ class Authenticators:
         Raises:
             Conflict: The type allows several and the maximum is active: none is revoked silently.
         """
-        former, most = store.active(tx, (subject,), kind), self.most(kind)
+        former = store.active(tx, (subject,), kind)
+        most = self.most(kind)
         if most > 1:
             if len(former) >= most:
                 detail = f"{most} of this type are active, the maximum; revoke one first."
@@ -367,7 +371,9 @@ class Authenticators:
             self._accounts.notify(tx, row.subject_id, "authenticator.enrolled")
 
     def _end(self, tx: Tx, row: AuthenticatorRow) -> None:
-        row.status, row.verifier, row.name = Status.REVOKED.value, b"", None
+        row.status = Status.REVOKED.value
+        row.verifier = b""
+        row.name = None
         tx.flush()
         codes.drop_set(tx, row.id)
         self._audit.append(

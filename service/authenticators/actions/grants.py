@@ -44,7 +44,8 @@ class Grants:
         self, tx: Tx, subject: UUID, *, client: UUID, act: str, session: UUID | None = None
     ) -> str:
         """Return a grant, shown only once; it ends with the session that earned it."""
-        now, token = self._clock.now(), opaque.new_token("lgrant_")
+        now = self._clock.now()
+        token = opaque.new_token("lgrant_")
         tx.add(
             Grant(
                 id=new_id(now),
@@ -68,7 +69,8 @@ class Grants:
         """
         now = self._clock.now()
         if grant:
-            digest, latest = token_digest(tx, grant, "grant"), now + GRANT_LIFE + SKEW
+            digest = token_digest(tx, grant, "grant")
+            latest = now + GRANT_LIFE + SKEW
             used = store.use(
                 tx,
                 digest=digest,

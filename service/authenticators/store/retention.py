@@ -40,7 +40,8 @@ def drop_steps(tx: Tx, before: int) -> int:
     The newest step of an authenticator is always kept: it blocks itself and all earlier ones, so a
     clock that ran ahead for a while cannot make a used code valid again.
     """
-    later, ended = _STEPS.alias(), select(_ROWS.c.id).where(_ROWS.c.status == "revoked")
+    later = _STEPS.alias()
+    ended = select(_ROWS.c.id).where(_ROWS.c.status == "revoked")
     newer = exists().where(
         later.c.authenticator_id == _STEPS.c.authenticator_id, later.c.step > _STEPS.c.step
     )

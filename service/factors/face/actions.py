@@ -215,7 +215,8 @@ class FaceFactor(Factor[Capture, FaceMaterial | None, Used], Enrollment[None, Us
 
     def confirm(self, tx: Tx, pending: Verifier, match: Match[Used]) -> None:
         """Store the template, replacing an earlier one; its secret gets a separate row."""
-        now, used = self._clock.now(), match.used
+        now = self._clock.now()
+        used = match.used
         self._authenticators.confirm(
             tx, pending.subject, pending.authenticator, match.verifier, **used.record
         )
@@ -225,7 +226,8 @@ class FaceFactor(Factor[Capture, FaceMaterial | None, Used], Enrollment[None, Us
             subject_id=pending.subject,
             created_at=now,
         )
-        row.secret, row.seen = used.secret, remember(b"", used.seen)
+        row.secret = used.secret
+        row.seen = remember(b"", used.seen)
         tx.add(row)
         tx.flush()
         store.drop(tx, pending.subject, keep=pending.authenticator)

@@ -93,7 +93,8 @@ def scored(material: FaceMaterial | None, readings: Sequence[Frontal], mode: Mod
     """Compare pictures that answer no challenge; without an enrolled face the work is equal."""
     against = tuple(passive.judge(_cues(readings, mode)))
     found = Scored(min(reading.quality for reading in readings), against=against)
-    known, added = material or _decoy_material(readings[0].model), marks(readings)
+    known = material or _decoy_material(readings[0].model)
+    added = marks(readings)
     try:
         remember(known.seen, added)
         match_template(known.verifier.secret, known.secret, readings)

@@ -105,7 +105,8 @@ class PasswordFactor(TypedFactor[PasswordInput, Verifier | None, None], Enrollme
         """Compare the password; a hash with older parameters is replaced."""
         if material is None:
             raise VerificationFailed("no_password")
-        password, encoded = normalize(presented.values.password), material.secret.decode()
+        password = normalize(presented.values.password)
+        encoded = material.secret.decode()
         try:
             self._hasher.verify(encoded, password)
             renewed = self._hasher.hash(password) if self._hasher.needs_rehash(encoded) else None

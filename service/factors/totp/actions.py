@@ -192,7 +192,8 @@ class TotpFactor(
         The number of comparisons is the same whether the subject has several generators, one or
         none, or does not exist: `load` opens and this compares the maximum per subject.
         """
-        code, found = presented.values.code, None
+        code = presented.values.code
+        found = None
         for verifier in (*material.own, *material.spare):
             kept: KeptSecret = orjson.loads(verifier.secret)
             step = match(

@@ -108,6 +108,7 @@ def next_in(matched: MatchedStep, newest_used: int, unix_now: int) -> int:
         newest_used: The newest step that was used, by the number that it is stored under.
         unix_now: The time.
     """
-    period, shown = matched.period, matched.newest - WINDOW
+    period = matched.period
+    shown = matched.newest - WINDOW
     newest = -(-newest_used * PERIOD // period)
     return max(0, (newest + 1 - shown) * period - unix_now % period)

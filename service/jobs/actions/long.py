@@ -156,7 +156,8 @@ class LongJobs:
             if begun is None:
                 return self.view(tx, number)
         kind, params, lock = begun
-        progress, at = Progress(total=0), time.monotonic()
+        progress = Progress(total=0)
+        at = time.monotonic()
         try:
             work = self._plans[kind](params)
             progress.total = work.total()
@@ -203,11 +204,13 @@ class LongJobs:
         if row is None or self._refused(tx, row):
             store.give_up(tx, lock, self._holder, self._clock.now())
             return None
-        kind, params = row.kind, dict(row.params)
+        kind = row.kind
+        params = dict(row.params)
         if row.started_at is None:
             params |= self._plans[kind](params).prepare(tx)
             row.params = params
-        row.status, row.started_at = "running", self._clock.now()
+        row.status = "running"
+        row.started_at = self._clock.now()
         return kind, params, lock
 
     def _refused(self, tx: Tx, row: LongJob) -> bool:
@@ -303,7 +306,8 @@ class LongJobs:
             self._lock(tx, lock)
             row = store.job(tx, number)
             if row is not None:
-                row.done, row.total = progress.done, progress.total
+                row.done = progress.done
+                row.total = progress.total
 
     def _end(
         self,
@@ -319,8 +323,11 @@ class LongJobs:
                 store.give_up(tx, lock, self._holder, self._clock.now())
             row = store.job(tx, number)
             if row is not None and not helper:
-                row.status, row.finished_at = progress.status, self._clock.now()
-                row.done, row.total, row.report = progress.done, progress.total, report
+                row.status = progress.status
+                row.finished_at = self._clock.now()
+                row.done = progress.done
+                row.total = progress.total
+                row.report = report
                 tx.flush()
             return self.view(tx, number)
 

@@ -118,13 +118,16 @@ class Readings:
         """Return the readings, and record when one of them disagrees."""
         findings = self.findings(tx)
         if not all(item.agrees for item in findings):
-            self._steady_since, self._jumped = passed(self._clock), True
+            self._steady_since = passed(self._clock)
+            self._jumped = True
         return findings
 
     def findings(self, tx: Tx) -> list[ClockDisagreement]:
         """Return the difference of the clock to each other reading."""
-        now, moment = self._clock.now(), passed(self._clock)
-        (before, count), self._seen = self._seen, (now, moment)
+        now = self._clock.now()
+        moment = passed(self._clock)
+        (before, count) = self._seen
+        self._seen = (now, moment)
         found = [_near("monotonic", now - before - timedelta(seconds=moment - count))]
         if self._database is not None and (moment_there := self._database(tx)) is not None:
             found.append(_near("database", now - moment_there))

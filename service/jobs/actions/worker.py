@@ -123,14 +123,17 @@ class Jobs:
                 continue
             if task.final and not sure:
                 continue
-            wait, begun, failed = task.every, time.monotonic(), False
+            wait = task.every
+            begun = time.monotonic()
+            failed = False
             try:
                 rows = done[task.name] = self._run(task, now)
                 if task.paged and rows >= PAGE * _PAGES:
                     wait = timedelta(0)
             except Exception as error:  # noqa: BLE001 - whatever it was, the other tasks run
                 logs.get().error("job_failed", job=task.name, **logs.kind(error))
-                wait, failed = min(wait, _AGAIN), True
+                wait = min(wait, _AGAIN)
+                failed = True
             self._ended(task.name, time.monotonic() - begun, failed)
             self._due[task.name] = now + wait
         return done
@@ -143,7 +146,8 @@ class Jobs:
 
     def begin_apart(self) -> list[threading.Thread]:
         """Start due long-running work; return its threads."""
-        now, begun = self._clock.now(), []
+        now = self._clock.now()
+        begun = []
         for work in self._apart:
             # As above: a due time more than one interval ahead was set by a wrong clock.
             waits = now < self._due.get(work.name, now) <= now + work.every
@@ -196,14 +200,16 @@ class Jobs:
         return rows
 
     def _do_apart(self, work: Apart) -> None:
-        begun, failed = time.monotonic(), False
+        begun = time.monotonic()
+        failed = False
         try:
             if rows := work.run():
                 logs.get().info("job", job=work.name, rows=rows)
         except Exception as error:  # noqa: BLE001 - as above
             logs.get().error("job_failed", job=work.name, **logs.kind(error))
             again = min(work.every, _AGAIN)
-            self._due[work.name], failed = self._clock.now() + again, True
+            self._due[work.name] = self._clock.now() + again
+            failed = True
         self._ended(work.name, time.monotonic() - begun, failed)
 
     def _give_up(self) -> None:

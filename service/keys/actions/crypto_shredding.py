@@ -119,7 +119,9 @@ class Shredding:
         if row is None:
             tx.add(LegalHold(subject_id=subject, until=until, reason=reason, set_at=now))
         else:
-            row.until, row.reason, row.set_at = until, reason, now
+            row.until = until
+            row.reason = reason
+            row.set_at = now
         self._audit.append(
             tx, "subject.held", subject=subject, actor=actor, until=rfc3339(until), reason=reason
         )
@@ -153,8 +155,10 @@ class Shredding:
         for table in sealed_tables():
             rotation.blank(tx, table, subject, classes)
         tx.expire_all()
-        now, chosen = self._clock.now(), tuple(sorted(classes))
-        number, horizon = new_id(now), now + self._retention
+        now = self._clock.now()
+        chosen = tuple(sorted(classes))
+        number = new_id(now)
+        horizon = now + self._retention
         claims = {
             "sub": str(subject),
             "tombstone": str(number),
@@ -197,7 +201,8 @@ class Shredding:
 
     def repeat(self, tx: Tx, entry: Entry) -> bool:
         """Repeat an erasure that a restored backup has undone; return False if it is in effect."""
-        number, subject = UUID(entry["id"]), UUID(entry["subject"])
+        number = UUID(entry["id"])
+        subject = UUID(entry["subject"])
         if tx.get(Tombstone, number) is not None:
             return False
         erased_at = datetime.fromisoformat(entry["erased_at"])

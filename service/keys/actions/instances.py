@@ -80,7 +80,8 @@ class Instances:
         """
         with self._database.transaction(read=True) as tx:
             wanted = roots.announced(tx)
-        held, now = self._key_store.roots_held(), self._clock.now()
+        held = self._key_store.roots_held()
+        now = self._clock.now()
         for key_class in sorted(held.keys() & wanted.keys()):
             asked = self._asked.get(key_class)
             if held[key_class] >= wanted[key_class] or (

@@ -141,8 +141,10 @@ class KeyStore:
         self._generations = store.generations(session)
         self._index = {row.version: row.status for row in store.index_keys(session)}
         self._canaries = erasures.canaries(session)
-        self._kept, self._newest = {}, {}
-        self._purposes, self._row_keys = {}, {}
+        self._kept = {}
+        self._newest = {}
+        self._purposes = {}
+        self._row_keys = {}
         self._read_at = self._clock.now()
         for listener in self._listeners:
             listener(session)
@@ -223,7 +225,8 @@ class KeyStore:
 
     def newest_key(self, session: Session, key_class: str, owner: Owner) -> DataKey:
         """Return the data key that seals an owner's fields; created if its generation is new."""
-        key, wanted = self._current(session, owner, key_class), self.generation(key_class)
+        key = self._current(session, owner, key_class)
+        wanted = self.generation(key_class)
         if key is None or key.generation < wanted:
             return self.make_key(session, owner, key_class, wanted)
         return key

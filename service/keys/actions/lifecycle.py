@@ -147,13 +147,16 @@ class Lifecycle:
         pending = [row for row in rows if row.status == KekStatus.PENDING]
         if not pending:
             raise NotFound("no_pending_key", f"no kek of class {key_class} is pending")
-        newest, now = pending[-1], self._clock.now()
+        newest = pending[-1]
+        now = self._clock.now()
         name = key_name("kek", key_class, newest.version)
         require_held(self._instances.listed(tx), now=now, name=name, key_class=key_class)
         for row in rows:
             if row.status == KekStatus.ACTIVE:
-                row.status, row.changed_at = KekStatus.RETIRING, now
-        newest.status, newest.changed_at = KekStatus.ACTIVE, now
+                row.status = KekStatus.RETIRING
+                row.changed_at = now
+        newest.status = KekStatus.ACTIVE
+        newest.changed_at = now
         self._note(
             tx, "keys.promoted", actor, tier="kek", key_class=key_class, version=newest.version
         )
@@ -165,13 +168,15 @@ class Lifecycle:
         Raises:
             Conflict: Data keys are still under one (rewrap first), or it was just replaced.
         """
-        now, done = self._clock.now(), []
+        now = self._clock.now()
+        done = []
         for row in store.class_keks(tx, key_class):
             if row.status == KekStatus.RETIRING:
                 what = f"kek {key_class} {row.version}"
                 require_settled(row.changed_at or row.created_at, now, SETTLE, what)
                 self._require_unused(tx, key_class, row.version)
-                row.status, row.changed_at = KekStatus.RETIRED, now
+                row.status = KekStatus.RETIRED
+                row.changed_at = now
                 done.append(row.version)
         if done:
             self._note(tx, "keys.retired", actor, tier="kek", key_class=key_class, versions=done)
@@ -298,7 +303,8 @@ class Lifecycle:
             NotFound: No key is pending.
             Conflict: Clients may still cache a key set without it, or a live instance lacks it.
         """
-        rows, now = store.signing_keys(tx), self._clock.now()
+        rows = store.signing_keys(tx)
+        now = self._clock.now()
         pending = [row for row in rows if row.status == SigningStatus.PENDING]
         if not pending:
             raise NotFound("no_pending_key", "no signing key is pending")
@@ -308,8 +314,10 @@ class Lifecycle:
         require_held(self._instances.listed(tx), now=now, name=name, key_class="signing")
         for row in rows:
             if row.status == SigningStatus.ACTIVE:
-                row.status, row.changed_at = SigningStatus.VERIFY_ONLY, now
-        newest.status, newest.changed_at = SigningStatus.ACTIVE, now
+                row.status = SigningStatus.VERIFY_ONLY
+                row.changed_at = now
+        newest.status = SigningStatus.ACTIVE
+        newest.changed_at = now
         self._note(tx, "keys.promoted", actor, tier="signing", kid=newest.kid)
         return newest.kid
 
@@ -351,7 +359,8 @@ class Lifecycle:
         row = store.index_key(tx, version)
         if row is None:
             raise NotFound("key_not_found", f"there is no index key {version}")
-        row.status, row.changed_at = status, self._clock.now()
+        row.status = status
+        row.changed_at = self._clock.now()
         self._note(tx, "keys.promoted", actor, tier="index", version=version, status=status.value)
 
     def _note(self, tx: Tx, kind: str, actor: str, **data: Unpack[_KeyNote]) -> None:

@@ -36,7 +36,8 @@ class RecordKeys:
         """End the current key, delete its private part, and return the kid of a new one."""
         for row in store.record_keys(tx):
             if row.ended_at is None:
-                row.ended_at, row.private = self._clock.now(), None
+                row.ended_at = self._clock.now()
+                row.private = None
         tx.flush()
         return self._create(tx).kid
 
@@ -50,7 +51,8 @@ class RecordKeys:
         return SigningKey.from_bytes(private)
 
     def _create(self, tx: Tx) -> SigningKey:
-        key, now = SigningKey.generate(), self._clock.now()
+        key = SigningKey.generate()
+        now = self._clock.now()
         row = RecordKeyRow(
             id=new_id(now), kid=key.kid, public_jwk=key.public_jwk(), created_at=now, ended_at=None
         )

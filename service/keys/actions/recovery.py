@@ -41,13 +41,15 @@ class KeyRecovery:
             KeyFileError: The recipient is not a public line of `create_recipient`.
             KeyUnavailable, OpenError: A KEK does not open here.
         """
-        now, keys = self._clock.now(), list[ExportedKey]()
+        now = self._clock.now()
+        keys = list[ExportedKey]()
         for row in store.keks(tx):
             if row.key_class in self._key_store.classes():
                 root = self._key_store.root(row.key_class)
                 key = export_kek(root, row.key_class, row.version, row.wrapped)
                 keys.append((row.key_class, row.version, key))
-        number, expires = new_id(now), now + timedelta(days=days)
+        number = new_id(now)
+        expires = now + timedelta(days=days)
         about = {
             "id": str(number),
             "issuer": self._issuer,

@@ -65,15 +65,21 @@ def passes(
         left: Counts the remaining rows, including locked ones, which pages skip and which are
             waited for.
     """
-    empty, waiting, reported = 0, 0, set[str]()
+    empty = 0
+    waiting = 0
+    reported = set[str]()
     while empty < _PATIENCE:
-        moved, bad, after = 0, 0, _LEAST
+        moved = 0
+        bad = 0
+        after = _LEAST
         while True:
             with database.transaction() as tx:
                 page = page_of(tx, after)
             if page.last is None:
                 break
-            after, moved, bad = page.last, moved + page.moved, bad + len(page.bad)
+            after = page.last
+            moved = moved + page.moved
+            bad = bad + len(page.bad)
             # Every pass meets a failing row again; only the first one reports it.
             page.bad = [line for line in page.bad if line["row"] not in reported]
             reported.update(line["row"] for line in page.bad)
@@ -198,7 +204,8 @@ class Moving:
         rows = rotation.foreign_deks(
             tx, key_class=key_class, kek_version=new.version, after=after, limit=PAGE
         )
-        page, done = RotationPage(last=rows[-1].row if rows else None), []
+        page = RotationPage(last=rows[-1].row if rows else None)
+        done = []
         olds: dict[int, KeyEncryptionKey] = {}
         for row in rows:
             try:
@@ -253,9 +260,11 @@ class Moving:
         """Recompute the MAC of every row of a table under the new key, until none is left."""
         empty = bad = 0
         while empty < _PATIENCE:
-            moved, bad = 0, 0
+            moved = 0
+            bad = 0
             for page in self._renew_pass(shape, generation):
-                moved, bad = moved + page.moved, bad + len(page.bad)
+                moved = moved + page.moved
+                bad = bad + len(page.bad)
                 yield page
             with self._database.transaction(read=True) as tx:
                 waiting = scanning.count_older(tx, shape, generation) - bad
@@ -294,7 +303,8 @@ class Moving:
         missing = [
             owner for owner in owners if 0 < keys.newest.get((key_class, owner), 0) < generation
         ]
-        kek, now = self._key_store.active_kek(key_class), self._clock.now()
+        kek = self._key_store.active_kek(key_class)
+        now = self._clock.now()
         made = [(owner, *envelope.create_data_key(kek, owner, generation)) for owner in missing]
         rows = [
             rotation.NewDek(new_id(now), owner, key_class, generation, kek.version, wrapped, now)
@@ -346,7 +356,8 @@ def _reseal(
 ) -> dict[str, bytes]:
     """Return the cells of a class that were under older keys, re-encrypted, by name."""
     older: dict[bytes, dict[str, Cell]] = {}
-    identity, newest = row.id.bytes, generation.to_bytes(2, "big")
+    identity = row.id.bytes
+    newest = generation.to_bytes(2, "big")
     for item in fields:
         sealed = getattr(row, item.name)
         if sealed is None or (item.varies and item.key_class(row) != key_class):

@@ -46,7 +46,8 @@ class SigningKeys:
         """Create a key in a state and return its kid; raises KeyUnavailable."""
         from crypto.signing import SigningKey  # noqa: PLC0415 - commands that sign nothing skip it
 
-        key, now = SigningKey.generate(), self._clock.now()
+        key = SigningKey.generate()
+        now = self._clock.now()
         row = SigningKeyRow(
             id=new_id(now),
             kid=key.kid,

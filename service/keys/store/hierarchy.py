@@ -249,7 +249,8 @@ def deks(
             values: tuple[object, ...] = (int(kind), *(page if lite else (page,)))
             statement = _WRAPPED.format(mark, among)
             if key_class is not None:
-                statement, values = f"{statement} AND key_class = {mark}", (*values, key_class)
+                statement = f"{statement} AND key_class = {mark}"
+                values = (*values, key_class)
             rows = connection.exec_driver_sql(f"{statement} ORDER BY generation", values)
             found += [
                 (name, known[owner], generation, wrapped)

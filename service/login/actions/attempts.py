@@ -111,13 +111,15 @@ class Attempts:
         if factor.slow or flow.deferring:
             # Checks may be concurrent, or the attempt stays counted until the round is disclosed.
             return replace(attempt, reservation=self._counted(tx, attempt))
-        throttling, terms = self._dependencies.throttling, flow.terms
+        throttling = self._dependencies.throttling
+        terms = flow.terms
         with self._throttled(factor):
             throttling.require(tx, terms.bucket, Lane(terms.lane), _counter(attempt))
         return attempt
 
     def _counted(self, tx: Tx, attempt: Attempt) -> Reservation:
-        throttling, terms = self._dependencies.throttling, attempt.flow.terms
+        throttling = self._dependencies.throttling
+        terms = attempt.flow.terms
         with self._throttled(attempt.factor):
             return throttling.reserve(tx, terms.bucket, Lane(terms.lane), _counter(attempt))
 
@@ -171,10 +173,8 @@ class Attempts:
             raise
 
     def _unread(self, attempt: Attempt, refused: BadInput | Unavailable, tx: Tx) -> FlowOutcome:
-        away, flow = (
-            isinstance(refused, Unavailable),
-            locked(tx, self._dependencies.accounts, attempt.flow),
-        )
+        away = isinstance(refused, Unavailable)
+        flow = locked(tx, self._dependencies.accounts, attempt.flow)
         self._release(tx, attempt)
         flow = model.release(flow) if away else model.fail(flow, self._dependencies.clock.now())
         return FlowOutcome(
@@ -199,14 +199,16 @@ class Attempts:
         failure: VerificationFailed | None,
     ) -> FlowOutcome:
         if match is not None and not attempt.flow.terms.known:
-            match, failure = None, VerificationFailed("unknown_subject")
+            match = None
+            failure = VerificationFailed("unknown_subject")
         if attempt.flow.deferring:
             return self._deferred(tx, attempt, match)
         if match is not None:
             try:
                 attempt.factor.consume(tx, match, self._dependencies.clock.now())
             except VerificationFailed as used:
-                match, failure = None, used
+                match = None
+                failure = used
         if match is None:
             return self._failed(tx, attempt, failure or VerificationFailed("no_match"))
         return self._verified(tx, attempt, match)
@@ -241,7 +243,8 @@ class Attempts:
         recorded, and metrics and log report only that a factor was tried. All attempts stay counted
         until the flow completes, because undoing one would reveal its result.
         """
-        now, name = self._dependencies.clock.now(), attempt.factor.name
+        now = self._dependencies.clock.now()
+        name = attempt.factor.name
         evidence = self._evidence(attempt, match, now) if match else None
         kept: Mapping[str, object] = attempt.factor.keep(match) if match else {}
         flow = model.defer(attempt.flow, factor=name, evidence=evidence, match=kept, now=now)
@@ -274,7 +277,8 @@ class Attempts:
         )
 
     def _verified(self, tx: Tx, attempt: Attempt, match: Match[object]) -> FlowOutcome:
-        dependencies, factor = self._dependencies, attempt.factor
+        dependencies = self._dependencies
+        factor = attempt.factor
         now = dependencies.clock.now()
         self._release(tx, attempt)
         flow = model.accept(attempt.flow, self._evidence(attempt, match, now), now)
@@ -297,7 +301,8 @@ class Attempts:
             self._dependencies.throttling.release(tx, attempt.reservation)
 
     def _evidence(self, attempt: Attempt, match: Match[object], now: datetime) -> Evidence:
-        factor, flow = attempt.factor, attempt.flow
+        factor = attempt.factor
+        flow = attempt.flow
         return Evidence(
             subject=flow.terms.subject,
             flow=str(flow.id),

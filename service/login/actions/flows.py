@@ -50,7 +50,8 @@ class Login:
         Raises:
             NotFound: The access token does not prove an active session of this client.
         """
-        dependencies, now = self._dependencies, self._dependencies.clock.now()
+        dependencies = self._dependencies
+        now = self._dependencies.clock.now()
         with dependencies.database.transaction() as tx:
             terms, evidence = self._terms(tx, caller, wanted)
             flow = Flow(id=_flow_id(), terms=terms, began_at=now, active_at=now, evidence=evidence)
@@ -143,7 +144,8 @@ class Login:
     def _terms(
         self, tx: Tx, caller: Caller, wanted: Begin
     ) -> tuple[FlowRequest, tuple[Evidence, ...]]:
-        session, token = None, None
+        session = None
+        token = None
         address: tuple[tuple[int, bytes], ...] = ()
         if wanted.kind in {FlowKind.STEP_UP, FlowKind.ENROLLMENT}:
             # Such a flow may complete at once. The subject to lock is known only from the session,
@@ -155,7 +157,9 @@ class Login:
         else:
             unproven = self._decisions.unproven(wanted.kind, caller.segments)
             found = self._dependencies.accounts.find(tx, wanted.identifier, unproven)
-            account, counter, address = found.account, found.counter, found.digests
+            account = found.account
+            counter = found.counter
+            address = found.digests
             # To this client, a subject of a segment that it does not serve is unknown.
             account = account if account and account.segment in caller.segments else None
         subject = account.id if account else DECOY

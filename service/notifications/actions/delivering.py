@@ -243,7 +243,8 @@ class Delivering:
 
     def _deliver(self, message: Message) -> bool:
         """Try to deliver a message; tell whether its target may receive another now."""
-        channel, failure = _channel(message.target), None
+        channel = _channel(message.target)
+        failure = None
         if self._clock.now() > message.until:
             failure = Undelivered(_LATE, final=True)
         else:

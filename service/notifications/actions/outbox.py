@@ -56,7 +56,9 @@ class Outbox:
             payload: The content; an address under `to` makes it a message to the person.
             life: How long the message is useful.
         """
-        now, caller, to = self._clock.now(), who_acts(), payload.get("to")
+        now = self._clock.now()
+        caller = who_acts()
+        to = payload.get("to")
         row = Outgoing(
             id=new_id(now),
             at=now,
@@ -107,7 +109,8 @@ class Outbox:
         if row.channel is None and to:
             # It was written before delivery existed.
             row.channel = Channel.of(str(to)).value
-        row.until, row.routed_at = until, None
+        row.until = until
+        row.routed_at = None
         return True
 
     def drop(self, tx: Tx, ids: Sequence[UUID]) -> int:

@@ -68,11 +68,13 @@ class Webhooks:
         take_turn(tx, "webhooks")
         if store.count(tx) >= (most := self._bounds.max_webhooks):
             raise Conflict("too_many_webhooks", f"There are {most} webhooks; remove one.")
-        now, secret = self._clock.now(), opaque.random_bytes(_SECRET_BYTES)
+        now = self._clock.now()
+        secret = opaque.random_bytes(_SECRET_BYTES)
         row = Webhook(
             id=new_id(now), url=url, kinds=kinds, client_id=client, created_at=now, old_until=None
         )
-        row.secret, row.old_secret = secret, None
+        row.secret = secret
+        row.old_secret = None
         tx.add(row)
         tx.flush()
         self._audit.append(tx, "webhook.added", actor=actor, webhook=str(row.id), kinds=kinds)
@@ -80,7 +82,8 @@ class Webhooks:
 
     def checked(self, url: str, kinds: str) -> tuple[str, str]:
         """Return the normalized URL and kinds; raises BadInput if they are invalid."""
-        url, kinds = url.strip(), " ".join(kinds.replace(",", " ").split())
+        url = url.strip()
+        kinds = " ".join(kinds.replace(",", " ").split())
         self._check(url, kinds)
         return url, kinds
 
@@ -104,9 +107,11 @@ class Webhooks:
         if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
             days = LONGEST_OVERLAP.days
             raise BadInput(Fault("/overlap", "out_of_range", f"must be 0 to {days} days"))
-        old, secret = row.secret, opaque.random_bytes(_SECRET_BYTES)
+        old = row.secret
+        secret = opaque.random_bytes(_SECRET_BYTES)
         row.old_until = self._clock.now() + overlap if overlap else None
-        row.secret, row.old_secret = secret, old if overlap else None
+        row.secret = secret
+        row.old_secret = old if overlap else None
         tx.flush()
         self._audit.append(tx, "webhook.rotated", actor=actor, webhook=str(row.id))
         return {**_view(row), "secret": _shown(secret)}
@@ -122,7 +127,8 @@ class Webhooks:
         row = store.get(tx, webhook)
         if row is None:
             return None
-        old, until = row.old_secret, row.old_until
+        old = row.old_secret
+        until = row.old_until
         still = until is not None and in_force(until, self._clock.now(), LONGEST_OVERLAP)
         return Endpoint(row.url, (row.secret, old) if old and still else (row.secret,))
 
@@ -135,9 +141,11 @@ class Webhooks:
     def _check(self, url: str, kinds: str) -> None:
         try:
             parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
+            host = parts.hostname
+            _ = parts.port
         except ValueError:
-            parts, host = None, None
+            parts = None
+            host = None
         allowed = {"https", "http"} if self._plain else {"https"}
         if parts is None or not host or parts.scheme not in allowed or len(url) > _LONGEST:
             detail = f"must be an https URL of at most {_LONGEST} characters"

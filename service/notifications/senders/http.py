@@ -59,7 +59,8 @@ class Poster:
                     "POST", url, content=body, headers=headers, extensions={"trace": opened}
                 ) as answer,
             ):
-                status, after = answer.status_code, answer.headers.get("Retry-After", "")
+                status = answer.status_code
+                after = answer.headers.get("Retry-After", "")
         except httpx.TimeoutException:
             raise Undelivered("timeout") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):

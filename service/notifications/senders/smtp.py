@@ -64,7 +64,8 @@ def server(url: str) -> Server:
     tls = "implicit" if parts.scheme == "smtps" else query.get("tls", ["starttls"])[-1]
     if tls not in {"implicit", "starttls", "off"}:
         raise ValueError("tls must be starttls or off")
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    user = unquote(parts.username or "")
+    password = unquote(parts.password or "")
     if tls == "off" and (user or parts.hostname not in _LOOPBACK):
         raise ValueError("tls=off is for a server on this machine, without a password")
     found = Server(
@@ -141,7 +142,8 @@ class SmtpSender:
 
     @contextmanager
     def _connected(self, kept: Deadline) -> Iterator[smtplib.SMTP]:
-        where, context = self._where, self._trusted()
+        where = self._where
+        context = self._trusted()
         smtp: smtplib.SMTP = (
             _Implicit(where, kept, context) if where.tls == "implicit" else _Plain(where, kept)
         )
@@ -279,7 +281,8 @@ class ConsoleSender:
     def send(self, message: Message) -> None:
         """Print the message."""
         if self._letters is None:
-            text, to = self._texts.of(message).sms, message.payload["to"]
+            text = self._texts.of(message).sms
+            to = message.payload["to"]
             self._out(f"--- text message to {to}\n{text}\n---")
             return
         letter = self._letters.write(message)

@@ -116,7 +116,8 @@ class Operators:
         params = agreed(act, target, params)
         if act in self._acts:
             self._acts[act].check(tx, target, params)
-        now, most = self._clock.now(), self._bounds.max_approvals
+        now = self._clock.now()
+        most = self._bounds.max_approvals
         number = new_id(now)
         if act in self._followed:
             self._followed[act].ask(tx, caller, RequestedAct(number, target, params))
@@ -156,7 +157,8 @@ class Operators:
             Conflict: It was decided before, or the requester no longer has the scope.
             Expired: It is older than a day.
         """
-        row, now = self._row(tx, number), self._clock.now()
+        row = self._row(tx, number)
+        now = self._clock.now()
         require(caller, ACTS[row.act])
         asked = RequestedAct(row.id, row.target, row.params)
         followed = self._followed.get(row.act)
@@ -269,7 +271,9 @@ class Operators:
     @ends_after_restore
     def close_approvals(self, tx: Tx, actor: str = "ledger") -> int:
         """Close all open approvals: a restored database may hold approvals that were used since."""
-        now, closed, last = self._clock.now(), 0, None
+        now = self._clock.now()
+        closed = 0
+        last = None
         store.close_tokens(tx, now)
         while rows := store.approvals(tx, now, last, _CLOSED):
             closed += sum(

@@ -69,7 +69,8 @@ class Backtest:
             self.table.unopened += 1
             return
         found = engine.decide(whole, replay.facts_from_json(content["facts"]))
-        new, old = replay.decision_to_json(found), content["outcome"]
+        new = replay.decision_to_json(found)
+        old = content["outcome"]
         self.table.add(row.segment, row.subject_id, old, new)
         if self._whole is None and new != old:
             self.different.append({"decision": str(row.id), "policy": row.policy})

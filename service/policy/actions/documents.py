@@ -111,7 +111,8 @@ class Lives:
             NotFound: The document does not exist.
             Conflict: It is or was active, or the policy changed meanwhile.
         """
-        row, (revision, content) = repository.row(tx, version), repository.state(tx)
+        row = repository.row(tx, version)
+        (revision, content) = repository.state(tx)
         if _status(row, content) not in {"draft", "validated"}:
             raise Conflict("policy_in_use", "Only a document that was never active can be deleted.")
         # A new revision with the same content makes a concurrent activation of the document fail.

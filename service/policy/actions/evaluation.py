@@ -136,7 +136,8 @@ class Policies:
 
     def record(self, tx: Tx, subject: UUID, judged: Judged) -> None:
         """Store a decision about a subject with its facts."""
-        facts, decision = judged.facts, judged.decision
+        facts = judged.facts
+        decision = judged.decision
         content = {
             "facts": replay.facts_to_json(facts),
             "outcome": replay.decision_to_json(decision),

@@ -61,7 +61,8 @@ def band(bands: Bands, fused: Fused, tighten: float = 0.0) -> Band:
 
 def risk_of(segment: Compiled, facts: Facts) -> Risk:
     """Return the bands of the session and of the subject."""
-    fused, bands = total(facts.assessments), segment.bands
+    fused = total(facts.assessments)
+    bands = segment.bands
     session = band(bands, fused, facts.tighten)
     if facts.stage == "transaction" and bands.probability is not None:
         probability = facts.context.get("probability")
@@ -80,7 +81,8 @@ def held_risk(segment: Compiled, risk: Risk, tighten: float) -> float:
 
 
 def _by_total(bands: Bands, total: float, tighten: float) -> Band:
-    found, milder = Band.LOW, _NO_RISK
+    found = Band.LOW
+    milder = _NO_RISK
     for step, begins in zip(_STEPS, (bands.elevated, bands.high, bands.critical), strict=True):
         if total <= min(begins + tighten, milder):
             found = step
@@ -92,7 +94,8 @@ def _by_probability(begins: ProbabilityBands, probability: float | None, tighten
     if probability is None or not 0 <= probability <= 1:
         # Without a valid answer of the model, no transaction passes unchecked.
         return Band.ELEVATED
-    found, milder = Band.LOW, 0.0
+    found = Band.LOW
+    milder = 0.0
     for step, base in zip(_STEPS, (begins.elevated, begins.high, begins.critical), strict=True):
         odds = math.log(base / (1 - base)) - tighten
         if probability >= max(1 / (1 + math.exp(-odds)), milder):

@@ -318,7 +318,8 @@ def _compile(document: Document, name: str, segment: Segment) -> Compiled:
 def _rule(rule: Rule, pointer: str) -> CompiledRule:
     match = unproven = None
     if rule.when is not None:
-        relief, at = rule.then.relief is not None, f"{pointer}/when"
+        relief = rule.then.relief is not None
+        at = f"{pointer}/when"
         match = compile_condition(rule.when, at, rule.stage, relief=relief)
         unproven = compile_condition(rule.when, at, rule.stage, relief=relief, unproven=True)
     purposes = frozenset(rule.purposes or PURPOSES)

@@ -227,7 +227,8 @@ def _each(parts: tuple[Condition, ...], *, until: bool) -> Condition:
 
 
 def _leaf(value: Mapping[str, object], place: _Place) -> Condition:
-    name, op = value["field"], value["op"]
+    name = value["field"]
+    op = value["op"]
     if not isinstance(name, str) or (field := VOCABULARY.get(name)) is None:
         raise _wrong(f"{place.pointer}/field", "unknown_field", "is no field of the vocabulary")
     if place.stage not in field.stages:

@@ -77,7 +77,8 @@ class Exports:
             actor: Who may collect it.
             by: Who requested it: the same, or two operators.
         """
-        now, most = self._clock.now(), self._bounds.max_exports
+        now = self._clock.now()
+        most = self._bounds.max_exports
         waiting = store.waiting(tx, subject, now)
         if len(waiting) >= most:
             detail = f"{most} exports of this subject are queued or not collected."
@@ -96,7 +97,8 @@ class Exports:
 
     def work(self, params: Mapping[str, object]) -> Work:
         """Return the work of one export: a transaction per table, then one to store the result."""
-        number, sections = UUID(str(params["export"])), list[TableExport]()
+        number = UUID(str(params["export"]))
+        sections = list[TableExport]()
 
         def steps() -> Iterator[JobStep]:
             with self._database.transaction(read=True) as tx:

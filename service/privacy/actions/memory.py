@@ -208,7 +208,9 @@ class Memory:
             else:
                 self._audit.due(tx, _MARK, _EVER)
         self.write([self._line(model.ACCEPTED, point) | {"actor": actor, "reason": reason}])
-        self._broken, self._behind, self._lost = None, None, False
+        self._broken = None
+        self._behind = None
+        self._lost = False
         return point
 
     def remember(
@@ -222,10 +224,12 @@ class Memory:
         """
         if self._ledger is None:
             return 0
-        here, noted = self._audit.checkpoint(tx), self._audit.noted(tx)
+        here = self._audit.checkpoint(tx)
+        noted = self._audit.noted(tx)
 
         def missing(known: Sequence[Entry]) -> list[Entry]:
-            lines, points = more(known), model.ahead(known)
+            lines = more(known)
+            points = model.ahead(known)
             if here and (not points or points[-1].position < here[0]):
                 lines.append(model.checkpoint_line(Point(*here), noted, self._clock.now()))
             return lines
@@ -285,7 +289,8 @@ class Memory:
     def findings(self, tx: Tx) -> list[dict[str, str]]:
         """Return the problems of log and ledger, each with its remedy."""
         self._judge(tx, self.entries())
-        found, waiting = [], self._audit.waiting(tx)
+        found = []
+        waiting = self._audit.waiting(tx)
         accept = "lamina audit verify; once it is explained, lamina audit accept-ledger --reason R"
         if self._ledger is None:
             found.append(("ledger", "is not configured", "set LAMINA_LEDGER=file:PATH"))

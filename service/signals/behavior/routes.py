@@ -52,7 +52,8 @@ class BehaviorRoutes:
     )
     def score_behavior(self, call: Call) -> BehaviorScoreView:
         """Score a sample against a profile."""
-        wanted, subject = call.read(Probe), call.id("subject", "subject")
+        wanted = call.read(Probe)
+        subject = call.id("subject", "subject")
         return self._measuring.score(call.by, subject, wanted.behavior, wanted.user_agent)
 
     @post(
@@ -68,7 +69,8 @@ class BehaviorRoutes:
     def import_behavior_samples(self, call: Call) -> ImportView:
         """Teach a profile samples from elsewhere."""
         wanted = call.read(NewSamples)
-        subject, grant = call.id("subject", "subject"), call.header("Grant")
+        subject = call.id("subject", "subject")
+        grant = call.header("Grant")
         return self._measuring.take_in(
             call.by, subject, samples=wanted.samples, user_agent=wanted.user_agent, grant=grant
         )

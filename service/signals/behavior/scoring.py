@@ -120,7 +120,8 @@ def compare_all(found: Read, kept: Mapping[str, Kept], models: Models) -> dict[s
     for signal in sorted(found, key=lambda name: name != TOUCH):
         mine = kept.get(signal)
         if signal == KEYSTROKE and TOUCH in parts and parts[TOUCH].scored:
-            detail, samples = "its times are counted with the touch", _samples(mine)
+            detail = "its times are counted with the touch"
+            samples = _samples(mine)
             parts[signal] = silent(signal, "within_touch", detail, samples)
         else:
             parts[signal] = compare(signal, found[signal], mine, models.get(signal))

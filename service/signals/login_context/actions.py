@@ -69,13 +69,15 @@ class LoginContextSignal:
 
     def assess(self, tx: Tx, facts: SignalFacts) -> Assessment:
         """Score the login against the subject's earlier logins."""
-        seen, key = self._observe(facts), self._purpose_key(tx, _PURPOSE)
+        seen = self._observe(facts)
+        key = self._purpose_key(tx, _PURPOSE)
         try:
             found = store.history(tx, facts.subject)
         except CryptoError:
             return self._unreadable()
         history = unpack(found[1]) if found else None
-        login, everybody = _login(key, facts, seen), self._everybody(tx, facts.now)
+        login = _login(key, facts, seen)
+        everybody = self._everybody(tx, facts.now)
         shares = everybody.counts.shares(digests(key, _EVERYBODY, seen.values))
         score = model.score(history, login, everybody.counts, shares)
         against = self._against(tx, key=key, facts=facts, seen=seen, login=login, history=history)
@@ -93,7 +95,8 @@ class LoginContextSignal:
 
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
         """Add a login that reached AAL2 to its subject's history."""
-        seen, key = self._observe(facts), self._purpose_key(tx, _PURPOSE)
+        seen = self._observe(facts)
+        key = self._purpose_key(tx, _PURPOSE)
         login = _login(key, facts, seen)
         try:
             history = self._learned(tx, facts, login) or self._learned(tx, facts, login)
@@ -106,7 +109,8 @@ class LoginContextSignal:
 
     def failed(self, tx: Tx, facts: SignalFacts) -> None:
         """Count a failure by keyed digests; also for the decoy, so that both cost the same."""
-        key, seen = self._purpose_key(tx, _PURPOSE), self._observe(facts)
+        key = self._purpose_key(tx, _PURPOSE)
+        seen = self._observe(facts)
         values = {
             "id": new_id(facts.now),
             "at": facts.now,

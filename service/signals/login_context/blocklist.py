@@ -56,7 +56,8 @@ def holds(blocks: Blocks, address: bytes) -> bool:
     """Return whether a packed address is in a block; False for an empty address."""
     if not address:
         return False
-    bits, number = 8 * len(address), int.from_bytes(address, "big")
+    bits = 8 * len(address)
+    number = int.from_bytes(address, "big")
     return any(
         number >> (bits - length) in heads
         for (width, length), heads in blocks.items()

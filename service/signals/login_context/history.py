@@ -89,7 +89,8 @@ class History:
         self.hours[login.hour] = self.hours.get(login.hour, 0.0) + 1
         for chain in Chain:
             self._learn_chain(chain, login)
-        self.last_at, self.last_place = login.at, None
+        self.last_at = login.at
+        self.last_place = None
         if login.place is not None:
             self.last_place = (round(login.place[0] * 10), round(login.place[1] * 10))
 
@@ -101,7 +102,8 @@ class History:
         return True
 
     def _bring(self, at: int) -> None:
-        factor, self.at = self.fade(at), max(at, self.at)
+        factor = self.fade(at)
+        self.at = max(at, self.at)
         self.logins, self.offered, self.tokens = (
             factor * count for count in (self.logins, self.offered, self.tokens)
         )

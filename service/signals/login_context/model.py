@@ -268,7 +268,8 @@ class _Case:
         return {level: self._row(level, b"", shares) for level in levels}
 
     def _row(self, level: Level, digest: bytes, shares: Sequence[float]) -> _Row:
-        history, factor = self.history, self.factor
+        history = self.history
+        factor = self.factor
         found = history.values[level].get(digest)
         return _Row(
             factor * found[0] if found else 0.0,
@@ -299,7 +300,8 @@ def _chain(chain: Chain, case: _Case) -> list[tuple[str, Ratios]]:
 
 def _no_worse(found: Sequence[tuple[str, Ratios]], worst: Ratios) -> list[tuple[str, Ratios]]:
     """Raise the ratios of new values to at least those of a withheld value."""
-    kept, floor = [], worst
+    kept = []
+    floor = worst
     for code, ratios in reversed(found[1:]):
         kept.append((code, tuple(max(0.0, ratio) for ratio in ratios)))
     code, first = found[0]
@@ -338,14 +340,16 @@ def _ratios(chain: Chain, case: _Case, rows: Rows) -> Ratios:
 
 
 def _attacking_network(rows: Rows) -> list[float]:
-    between, country = rows.get(Level.ASN) or rows.get(Level.WIDE), rows.get(Level.COUNTRY)
+    between = rows.get(Level.ASN) or rows.get(Level.WIDE)
+    country = rows.get(Level.COUNTRY)
     fine = rows[Level.PREFIX].share
     part, share = (between.part, between.share) if between else (0.0, 1.0)
     if country is None:
         hosted = 0.5 * share + 0.5 / (ORIGINS * HOSTS)
         return [((1 - own) * hosted + own * part) * fine for own in _NETWORKS]
     hosted = 0.5 * share + 0.5 / HOSTS
-    anywhere, here = 0.5 * country.share + 0.5 / ORIGINS, country.part
+    anywhere = 0.5 * country.share + 0.5 / ORIGINS
+    here = country.part
     return [
         ((1 - own) * ((1 - near) * anywhere + near * here) * hosted + own * part) * fine
         for own, near in zip(_NETWORKS, _COUNTRIES, strict=True)

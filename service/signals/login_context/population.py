@@ -129,7 +129,8 @@ def folded(logins: Iterable[bytes], each: float) -> dict[bytes, float]:
 def snapshot(rows: Iterable[tuple[bytes, float]], now: datetime) -> ContextCounts:
     """Return the stored counts as they are at a time."""
     scale = 1 / weight(now)
-    counts, totals = {}, [0.0] * len(Level)
+    counts = {}
+    totals = [0.0] * len(Level)
     for name, stored in rows:
         counts[name[1:]] = scale * stored
         totals[name[0]] += scale * stored

@@ -46,7 +46,8 @@ def origin(said: ClientContext, locate: Callable[[bytes], Origin]) -> LoginOrigi
     """
     if not said.asserted:
         return None
-    device, network = _device(said.user_agent), _network(said.ip, locate)
+    device = _device(said.user_agent)
+    network = _network(said.ip, locate)
     return {"device": device, "network": network} if device or network else None
 
 

@@ -355,7 +355,8 @@ def row_of(tx: Tx, bucket: str, lane: str) -> tuple[UUID, int] | None:
 
 def drop_unused(tx: Tx, ends: CounterRetention) -> int:
     """Delete a page of rows unused for their retention time; return how many."""
-    unused, total = _TABLE.c.updated_at, _TABLE.c.total
+    unused = _TABLE.c.updated_at
+    total = _TABLE.c.total
     over = or_(
         and_(total <= 0, unused <= ends.empty),
         and_(total < FREE, unused <= ends.few),

@@ -107,13 +107,7 @@ class Tokens:
             if claims["sub"] != str(client_id):
                 return self._operator(tx, client, claims)
         scopes = frozenset(str(claims["scope"]).split()) & client.scopes
-        return Caller(
-            client=client.id,
-            scopes=scopes,
-            first_party=client.first_party,
-            asserts_context=client.asserts_context,
-            segments=client.segments,
-        )
+        return _caller(client, scopes)
 
     def _operator(self, tx: Tx, client: Client, claims: AccessClaims) -> Caller:
         session_id = parse_id(str(claims.get("sid")))
@@ -125,14 +119,7 @@ class Tokens:
         if not scopes:
             raise _unauthorized()
         self._require_level(session)
-        return Caller(
-            client=client.id,
-            scopes=scopes,
-            first_party=client.first_party,
-            asserts_context=client.asserts_context,
-            segments=client.segments,
-            operator=session.subject,
-        )
+        return _caller(client, scopes, operator=session.subject)
 
     def _require_level(self, session: SessionValue) -> None:
         needed = self._operators.level
@@ -276,9 +263,11 @@ class Tokens:
     def _session_answer(
         self, tx: Tx, client: Client, session: SessionValue, form: Mapping[str, str]
     ) -> TokenView:
-        audience, scope = str(client.id), ""
+        audience = str(client.id)
+        scope = ""
         if "resource" in form:
-            audience, scope = self._access.issuer, self._operator_scope(tx, session, form)
+            audience = self._access.issuer
+            scope = self._operator_scope(tx, session, form)
         claims: SubjectClaims = {
             "sub": str(session.subject),
             "aud": audience,
@@ -295,7 +284,8 @@ class Tokens:
         return " ".join(sorted(scopes))
 
     def _new_refresh(self, tx: Tx, session: SessionValue) -> str:
-        token, now = opaque.new_token(_REFRESH_PREFIX), self._clock.now()
+        token = opaque.new_token(_REFRESH_PREFIX)
+        now = self._clock.now()
         tx.add(
             RefreshToken(
                 id=new_id(now),
@@ -310,7 +300,8 @@ class Tokens:
         return token
 
     def _refresh(self, tx: Tx, client: Client, form: Mapping[str, str]) -> TokenView | OAuthError:
-        now, digest = self._clock.now(), token_digest(tx, form.get("refresh_token", ""), "refresh")
+        now = self._clock.now()
+        digest = token_digest(tx, form.get("refresh_token", ""), "refresh")
         if (held := store.session_of_refresh(tx, digest, client.id)) is not None:
             self._sessions.hold(tx, held)
         won = store.use_refresh(tx, digest, client.id, now)
@@ -348,3 +339,15 @@ class Tokens:
 
 def _unauthorized() -> Unauthorized:
     return Unauthorized("invalid_token", "The access token is not valid here, or has expired.")
+
+
+def _caller(client: Client, scopes: frozenset[str], operator: UUID | None = None) -> Caller:
+    """Return who calls with a token of a client, by its present row."""
+    return Caller(
+        client=client.id,
+        scopes=scopes,
+        first_party=client.first_party,
+        asserts_context=client.asserts_context,
+        segments=client.segments,
+        operator=operator,
+    )

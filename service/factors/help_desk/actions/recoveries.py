@@ -85,7 +85,9 @@ class Recoveries:
             Conflict: A recovery is open, the account is suspended, or no address is verified.
             Unavailable: E-mail delivery is not configured.
         """
-        subject, act, now = parse_id(asked.target), asked.params.get("act"), self._clock.now()
+        subject = parse_id(asked.target)
+        act = asked.params.get("act")
+        now = self._clock.now()
         if act not in RECOVERABLE:
             detail = f"must be one of {' '.join(RECOVERABLE)}"
             raise BadInput(Fault("/params/act", "unknown_act", detail))
@@ -137,7 +139,8 @@ class Recoveries:
         values = {"approved_by": caller.actor, "due_at": due, "ends_at": due + SENDING}
         if not store.move(tx, row, RecoveryState.WAITING, **values):
             raise _pending()
-        row, when = store.read(tx, row.id), rfc3339(due)
+        row = store.read(tx, row.id)
+        when = rfc3339(due)
         self._note(tx, "subject.recovery_approved", row, _both(row), code_at=when)
         self._accounts.notify(tx, row.subject_id, "subject.recovery_approved", when=when)
         return {"recovery": {"act": row.act, "code_at": when}}
@@ -190,7 +193,8 @@ class Recoveries:
 
         A subject whose rows are refused is skipped: it must not stop the recoveries of others.
         """
-        done, last = 0, UUID(int=0)
+        done = 0
+        last = UUID(int=0)
         for _ in range(_PAGES):
             subjects = page(last)
             for subject in subjects:
@@ -212,7 +216,8 @@ class Recoveries:
 
     def use(self, tx: Tx, number: UUID) -> None:
         """Mark the code of a recovery as used; raises VerificationFailed."""
-        row, now = store.find(tx, number), self._clock.now()
+        row = store.find(tx, number)
+        now = self._clock.now()
         if (
             row is None
             or row.status != RecoveryState.SENT
@@ -261,7 +266,8 @@ class Recoveries:
             raise Conflict(f"too_many_{kind}", detail)
 
     def _address(self, tx: Tx, account: Account) -> str:
-        found, now = mailbox(tx, account.id), self._clock.now()
+        found = mailbox(tx, account.id)
+        now = self._clock.now()
         if found is None:
             detail = "This person has no verified e-mail address, and codes are sent only there."
             raise Conflict("no_recovery_address", detail)
@@ -304,7 +310,8 @@ class Recoveries:
 
     def _sendable(self, tx: Tx, row: RecoveryRow, now: datetime) -> tuple[str, str]:
         """Return the address for the code, and a reason if the code must not be sent."""
-        account, found = self._accounts.known(tx, row.subject_id), mailbox(tx, row.subject_id)
+        account = self._accounts.known(tx, row.subject_id)
+        found = mailbox(tx, row.subject_id)
         checks = (
             ("over", row.ends_at > now),
             ("suspended", account is not None and account.may_sign_in),

@@ -140,14 +140,16 @@ class Measuring:
                 self._authorize(tx, caller, account, grant)
             else:
                 self._authenticators.grants.authorize(tx, caller, account, act=ACT, grant=grant)
-            password, context = self._password(tx, subject), _client_context(caller, user_agent)
+            password = self._password(tx, subject)
+            context = _client_context(caller, user_agent)
             if password is None:
                 raise Conflict("no_password", "There is no password that this could be of.")
             typists = [
                 TypingProfileKey(subject, password, device_class(context, one)) for one in samples
             ]
             refused = self._teach(tx, typists, samples, first=empty and not grant)
-            accepted, total = len(samples) - len(refused), self._behaviors.learned(tx, subject)
+            accepted = len(samples) - len(refused)
+            total = self._behaviors.learned(tx, subject)
             self._behaviors.note_import(
                 tx,
                 subject,

@@ -244,11 +244,13 @@ class Behaviors:
 
     def _keep(self, tx: Tx, place: ProfileKey, vector: Vector, opened: Opened) -> bool:
         """Store the next state; return False if another request created the first one meanwhile."""
-        now, former = self._clock.now(), opened.kept.get(place.signal)
+        now = self._clock.now()
+        former = opened.kept.get(place.signal)
         kept = (former or Kept.empty(vector.layout)).learn(vector)
         if kept.parted and not (former and former.parted):
             self._alarm(tx, place)
-        row, samples = opened.rows.get(place.signal), kept.profile.total
+        row = opened.rows.get(place.signal)
+        samples = kept.profile.total
         if row is None:
             return store.add(
                 tx, new_id(now), place=place, now=now, samples=samples, content=kept.pack()

@@ -26,6 +26,7 @@ from crypto import rows
 from crypto.errors import OpenError
 from crypto.rows import RowKey
 from service.domain.errors import RowRefused
+from service.store.later import later
 from service.store.sealed import sealer_of
 from service.store.shapes import Authentic, Noted, Recorded, Shape, shape_of
 
@@ -110,6 +111,13 @@ def insert_row(tx: Session, model: type[Authentic], values: Mapping[str, Any]) -
     shape = shape_of(model)
     mac = _sealed(tx, shape, [values.get(name) for name in shape.names], 1)
     tx.execute(_inserting(shape), {**values, "mac": mac})
+
+
+def insert_later(tx: Session, model: type[Authentic], values: Mapping[str, Any]) -> None:
+    """Insert a row with its MAC, with the last writes of the transaction."""
+    shape = shape_of(model)
+    mac = _sealed(tx, shape, [values.get(name) for name in shape.names], 1)
+    later(tx, _inserting(shape), {**values, "mac": mac})
 
 
 def insert_once(

@@ -9,33 +9,32 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Result, Row, Select, Table, event, text
+from sqlalchemy import Engine, Row, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from sqlalchemy.sql.dml import ReturningInsert
 
 from crypto.errors import CryptoError
 from crypto.opaque import random_bytes
 from service.domain.errors import Busy, Conflict, LaminaError, Unavailable
-from service.store.authentic import authenticate_before_flush, cut, refusals, touched
+from service.store.authentic import refusals
 from service.store.connecting import BEGIN, IDLE, LITE_BUSY, READ_ONLY
 from service.store.connecting import make_engine as make_engine  # noqa: PLC0414 - others import it from here
-from service.store.sealed import FieldSealer, seal_before_flush, use_sealer
+from service.store.driver_sql import AnySelect as AnySelect  # noqa: PLC0414 - as below
+from service.store.sealed import FieldSealer, use_sealer
+from service.store.unit_of_work import UnitOfWork
 
 Tx = Session
 AnyRow = Row[Any]
 """A row of named columns, of a statement that is built at run time."""
-AnySelect = Select[Any]
-"""A statement that is built at run time, from the columns of a table or of its MAC."""
 SessionInfo = Mapping[Any, Any]
 """What a unit of work carries: the `info` of a session."""
 _Result = TypeVar("_Result")
 ENDINGS: Final = "lamina_endings"
 """Key in `Session.info` of the callbacks that run at the end of a transaction."""
-_NOTED: Final = "lamina_noted_at_savepoint"
 _TRIES: Final = 5
 _PAUSE_MS: Final = 20.0
 _DEADLOCK = "40P01"
@@ -43,50 +42,6 @@ _SERIALIZATION = "40001"
 _LOCK_TIMEOUT = "55P03"
 _UNIQUE = "23505"
 _LITE_UNIQUE: Final = frozenset({1555, 2067})
-
-
-class _UnitOfWork(Session):
-    """A session that seals fields before it flushes."""
-
-    _direct: Connection | None = None
-
-    def execute(
-        self,
-        statement: Any,  # noqa: ANN401 - one signature stands for the overloads of a session
-        params: Any = None,  # noqa: ANN401
-        **options: Any,  # noqa: ANN401
-    ) -> Result[Any]:
-        """Run a statement; those without objects go directly to the connection.
-
-        The session's preparation for objects costs 80 microseconds per statement.
-        """
-        if options or statement._propagate_attrs.get("compile_state_plugin") == "orm":  # noqa: SLF001 - the mark by which sessions recognize ORM statements
-            return super().execute(statement, params, **options)
-        # Flush first, as a session does, so that the statement sees pending changes.
-        self._autoflush()
-        if self._direct is None:
-            self._direct = self.connection()
-        return self._direct.execute(statement, params)
-
-    def begin_nested(self) -> SessionTransaction:
-        """Set a savepoint immediately; a session would delay it until its first statement."""
-        nested = super().begin_nested()
-        self.connection()
-        self.info.setdefault(_NOTED, {})[nested] = len(touched(self))
-        return nested
-
-
-def _forget_notes(session: Session, ended: SessionTransaction) -> None:
-    """Handle `after_soft_rollback`: drop the changes that a savepoint rolled back."""
-    count = session.info.get(_NOTED, {}).pop(ended, None)
-    if count is not None:
-        cut(session, count)
-
-
-event.listen(_UnitOfWork, "after_soft_rollback", _forget_notes)
-event.listen(_UnitOfWork, "before_flush", seal_before_flush)
-# After sealing, because the MAC of a row may cover sealed cells.
-event.listen(_UnitOfWork, "before_flush", authenticate_before_flush)
 
 
 class Store:
@@ -136,7 +91,7 @@ class Store:
             raise RuntimeError("a transaction is already open in this thread")
         self._local.open = True
         engine = self._steady if steady else self._reader if read else self.engine
-        session = _UnitOfWork(engine, expire_on_commit=False)
+        session = UnitOfWork(engine, expire_on_commit=False)
         use_sealer(session, self._sealer)
         try:
             with session.begin():
@@ -223,11 +178,13 @@ class Store:
             self.engine.dispose()
         self._file = file
 
-    def _end(self, session: Session) -> None:
+    def _end(self, session: UnitOfWork) -> None:
         session.flush()
         endings: list[Callable[[Session], None]] = session.info.get(ENDINGS, [])
         for ending in dict.fromkeys((*self._endings, *endings)):
             ending(session)
+        # Endings queue writes, which the commit does not send.
+        session.settle()
 
     def scrub(self) -> None:
         """Truncate SQLite's log, so that no deleted data remains; PostgreSQL recycles its own."""
@@ -268,7 +225,7 @@ def outrun(error: SQLAlchemyError) -> bool:
 def refusal_of(error: SQLAlchemyError) -> LaminaError | None:
     """Map a database error to a domain error; None for an unexpected one."""
     if isinstance(error, StaleDataError | ObjectDeletedError):
-        return _changed()
+        return changed()
     if isinstance(error, PoolTimeout):
         return Busy(again=False)
     return _refused(error) if isinstance(error, DBAPIError) else None
@@ -283,7 +240,7 @@ def _refused(error: DBAPIError) -> LaminaError | None:
         # It has already waited for the maximum time.
         return Busy(again=False)
     if state == _UNIQUE or lite in _LITE_UNIQUE:
-        return _changed()
+        return changed()
     return _lost(error) if error.connection_invalidated or _away(error) else None
 
 
@@ -310,7 +267,8 @@ def database_time(tx: Tx) -> datetime | None:
     return now
 
 
-def _changed() -> Conflict:
+def changed() -> Conflict:
+    """Return the error of a request that came second."""
     detail = "Another request has changed this at the same time; read it again."
     return Conflict("changed_meanwhile", detail)
 

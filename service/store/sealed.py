@@ -17,6 +17,7 @@ from sqlalchemy.types import TypeDecorator
 from crypto.envelope import DataKey, looks_sealed, sealed_generation
 from crypto.fields import NO_EXTRA, FieldContext, Owner, extra_part, place_of
 from crypto.rows import RowKey
+from service.store.ahead import PlannedRead
 
 T = TypeVar("T")
 _SEALER: Final = "lamina_sealer"
@@ -62,6 +63,9 @@ class FieldSealer(Protocol):
 
         If it must be loaded, the keys of `peers` are loaded with it in one statement.
         """
+
+    def ahead(self, owners: Iterable[Owner]) -> list[PlannedRead]:
+        """Return what reads the data keys of subjects, to read them with other rows."""
 
     def row_key(self, session: Session, generation: int | None) -> RowKey:
         """Return the MAC key of rows: of a generation, or the newest.

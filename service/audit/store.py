@@ -28,6 +28,7 @@ from service.store import authentic
 from service.store.authentic import change, one, reading
 from service.store.base import Base, table_of
 from service.store.engine import AnyRow, Tx, insert_once
+from service.store.later import later
 from service.store.personal_data import Personal, anybody
 from service.store.shapes import Authentic
 
@@ -172,8 +173,9 @@ _ENTRIES: Final = (
 
 
 def add(tx: Tx, leaves: Sequence[LeafValues]) -> None:
-    """Insert leaves without a position, in one statement."""
-    tx.execute(_APPEND, [{**leaf, "position": None} for leaf in leaves])
+    """Insert leaves without a position, with the last writes of the transaction."""
+    for leaf in leaves:
+        later(tx, _APPEND, {**leaf, "position": None})
 
 
 def lock(tx: Tx) -> None:

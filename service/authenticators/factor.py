@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaValue
 from service.domain.assurance import Kind
 from service.domain.errors import Fault
 from service.domain.json_values import Json
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 
 Input = TypeVar("Input")
@@ -77,6 +78,10 @@ class Factor(ABC, Generic[Input, Material, Used]):
     @abstractmethod
     def load(self, tx: Tx, subject: UUID) -> Material:
         """Read the material to verify against; a subject without this factor gets the decoy's."""
+
+    def ahead(self, tx: Tx, subject: UUID) -> list[PlannedRead]:  # noqa: ARG002 - for factors that say so
+        """Return what `load` reads, to read it with other rows; empty if it reads for itself."""
+        return []
 
     @abstractmethod
     def verify(self, material: Material, presented: Presented[Input], now: datetime) -> Match[Used]:

@@ -9,10 +9,10 @@ from uuid import UUID
 from crypto.errors import SignatureInvalid
 from crypto.signing import sign_mac_jwt, verify_mac_jwt
 from service.devices import store
-from service.devices.store import KnownDevice
 from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, unix
 from service.domain.ids import new_id, parse_id
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 from service.store.erasing import EVERYTHING, ends_after_restore, erases
 
@@ -60,6 +60,10 @@ class Devices:
             return None
         return Device(row.id, row.generation)
 
+    def ahead(self, subject: UUID) -> PlannedRead:
+        """Return what `renew` reads for a new device."""
+        return store.count_ahead(subject)
+
     def renew(self, tx: Tx, subject: UUID, known: Device | None) -> Issued:
         """Return the next token of a known device, or the first token of a new one.
 
@@ -69,13 +73,18 @@ class Devices:
         expires = now + LIFE
         if known and store.rotate(tx, known.id, known.generation, expires):
             return Issued(known.id, self._token(tx, known.id, known.generation + 1, expires))
-        row = KnownDevice(
-            id=new_id(now), subject_id=subject, generation=1, created_at=now, expires_at=expires
-        )
-        tx.add(row)
-        tx.flush()
-        store.drop_surplus(tx, subject, self._bounds.max_devices)
-        return Issued(row.id, self._token(tx, row.id, 1, expires))
+        if store.count(tx, subject) >= self._bounds.max_devices:
+            store.drop_surplus(tx, subject, self._bounds.max_devices - 1)
+        device = new_id(now)
+        values = {
+            "id": device,
+            "subject_id": subject,
+            "generation": 1,
+            "created_at": now,
+            "expires_at": expires,
+        }
+        store.add(tx, values)
+        return Issued(device, self._token(tx, device, 1, expires))
 
     @erases(EVERYTHING, tables=("known_device",))
     def delete_for(self, tx: Tx, subject: UUID, but: UUID | None = None) -> int:

@@ -1,14 +1,16 @@
 """The table of known devices."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ForeignKey, bindparam, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.store import dropping
-from service.store.authentic import change, delete_rows
+from service.store.ahead import PlannedRead
+from service.store.authentic import change, delete_rows, insert_later
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE, drop_page
 from service.store.engine import Tx
@@ -35,6 +37,9 @@ class KnownDevice(Authentic, Base):
 
 
 _TABLE: Final = table_of(KnownDevice)
+_COUNT: Final = select(func.count().label("devices")).where(
+    _TABLE.c.subject_id == bindparam("b_subject")
+)
 
 
 def get(tx: Tx, device: UUID) -> KnownDevice | None:
@@ -61,6 +66,22 @@ def drop(tx: Tx, subject: UUID, but: UUID | None) -> int:
 def drop_all(tx: Tx) -> int:
     """Delete all devices; return how many."""
     return dropping.drop_all(tx, _TABLE)
+
+
+def add(tx: Tx, values: Mapping[str, object]) -> None:
+    """Insert a device, with the last writes of the transaction."""
+    insert_later(tx, KnownDevice, values)
+
+
+def count_ahead(subject: UUID) -> PlannedRead:
+    """Return what `count` reads."""
+    return PlannedRead(_COUNT, {"b_subject": subject})
+
+
+def count(tx: Tx, subject: UUID) -> int:
+    """Return the number of devices of a subject."""
+    found: int = tx.execute(*count_ahead(subject)).scalar_one()
+    return found
 
 
 def drop_surplus(tx: Tx, subject: UUID, keep: int) -> None:

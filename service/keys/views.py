@@ -6,7 +6,10 @@ from typing import Annotated, cast
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from crypto.keyring import root_version_of
+from service.domain.clock import rfc3339
 from service.domain.formats import Id, Timestamp
+from service.store.engine import AnyRow
 
 _Part = Annotated[str, Field(description="A coordinate of the point, base64url.")]
 
@@ -25,6 +28,19 @@ class KekView(TypedDict("_KekClass", {"class": Annotated[str, Field(examples=["c
         Timestamp | None, Field(description="Null unless its destruction is scheduled.")
     ]
     held: Annotated[bool, Field(description="Whether this process holds it.")]
+
+
+def kek_view(row: AnyRow, *, held: bool) -> KekView:
+    """Return a key-encryption key by its row."""
+    return {
+        "class": row.key_class,
+        "version": row.version,
+        "status": row.status,
+        "root_version": root_version_of(row.wrapped),
+        "created_at": rfc3339(row.created_at),
+        "destroy_after": rfc3339(row.destroy_after) if row.destroy_after else None,
+        "held": held,
+    }
 
 
 class DestructionView(TypedDict):

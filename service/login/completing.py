@@ -81,7 +81,7 @@ class Completing:
         if terms.kind is FlowKind.LOGIN:
             dependencies.accounts.completed_login(tx, account)
         if self._decisions.shown_afresh(flow) >= Acr.AAL2:
-            dependencies.signals.learn(tx, self._decisions.seen(flow, account.segment))
+            dependencies.signals.learn(tx, self._decisions.seen(tx, flow, account.segment))
         self._decisions.cleared(tx, flow, account.segment)
         device = Device(*terms.device) if terms.device else None
         issued = dependencies.devices.renew(tx, terms.subject, device) if afresh else None

@@ -17,6 +17,7 @@ from service.policy.model.compiler import supposed
 from service.policy.model.decision import Decision, Effect, Facts
 from service.risk.model import Reason, SignalFacts
 from service.store.engine import Tx
+from service.store.moment import moment
 
 TYPED: Final = frozenset({"password", "totp"})
 """Factors with typed input, which may come with keystroke timings."""
@@ -98,10 +99,10 @@ class FlowDecisions:
         active = {item.authenticator for item in own}
         return current_assurance(own, self._dependencies.clock.now(), active).level.acr
 
-    def seen(self, flow: Flow, segment: str) -> SignalFacts:
+    def seen(self, tx: Tx, flow: Flow, segment: str) -> SignalFacts:
         """Return the facts that signals may use."""
         terms = flow.terms
-        now = self._dependencies.clock.now()
+        now = moment(tx, self._dependencies.clock)
         own = flow.own_evidence
         passwords = [item.authenticator for item in own if item.factor == "password"]
         return SignalFacts(
@@ -296,7 +297,7 @@ class FlowDecisions:
             segment=account.segment,
             suspended=not account.may_sign_in,
             enrolled=facts.enrolled & self._enrolled(tx, terms.subject, active),
-            assessments=dependencies.signals.assess(tx, self.seen(flow, account.segment)),
+            assessments=dependencies.signals.assess(tx, self.seen(tx, flow, account.segment)),
             standing=dependencies.standing.of(tx, terms.subject),
             context={**facts.context, "known_device": terms.device is not None},
         )

@@ -125,6 +125,8 @@ class Flow:
     delayed: int = 0
     policy: str = ""
     held: bool = False
+    token_digest: bytes = field(default=b"", repr=False)
+    """The digest of the flow's token, stored beside the sealed state and not in it."""
 
     @property
     def expires_at(self) -> datetime:

@@ -18,9 +18,10 @@ from service.store.authentic import record
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
+from service.store.later import later
 from service.store.personal_data import Unlinked
 from service.store.sealed import encrypted_text, open_value, seal_value
-from service.store.shapes import Noted, shape_of
+from service.store.shapes import Noted
 
 
 class FlowRow(Noted, Base):
@@ -61,39 +62,38 @@ _SAVE: Final = (
     .values(
         revision=bindparam("b_next"), expires_at=bindparam("b_expires"), state=bindparam("b_state")
     )
-    .returning(*shape_of(FlowRow).columns)
+    .returning(_TABLE.c.id)
 )
 
 
-def add(tx: Tx, flow: Flow, token_digest: bytes) -> None:
+def add(tx: Tx, flow: Flow) -> None:
     """Save a new flow."""
     values = {
         "id": flow.id,
         "client_id": flow.terms.client,
-        "token_digest": token_digest,
+        "token_digest": flow.token_digest,
         "revision": flow.revision,
         "expires_at": flow.expires_at,
         "state": _seal(tx, flow),
     }
-    tx.execute(_INSERT, values)
+    later(tx, _INSERT, values)
     record(tx, FlowRow, SimpleNamespace(**values))
 
 
-def find(tx: Tx, flow_id: UUID, *, lock: bool = False) -> tuple[Flow, UUID, bytes] | None:
-    """Return a flow, its client and the digest of its token; locked, it stays as it is."""
+def find(tx: Tx, flow_id: UUID, *, lock: bool = False) -> Flow | None:
+    """Return a flow; locked, it stays as it is."""
     row = tx.execute(_FIND_LOCKED if lock else _FIND, {"b_id": flow_id}).first()
     if row is None:
         return None
     context = _context(flow_id, row.client_id, row.revision)
     state = open_value(tx, "service", context, row.state)
-    return unpack(flow_id, row.revision, state), row.client_id, row.token_digest
+    return replace(unpack(flow_id, row.revision, state), token_digest=row.token_digest)
 
 
 def save(tx: Tx, flow: Flow) -> Flow:
     """Save the next revision of a flow and return it.
 
-    Raises:
-        Conflict: Another request has moved the flow on in the meantime.
+    The transaction ends with Conflict if another request has moved the flow on in the meantime.
     """
     following = replace(flow, revision=flow.revision + 1)
     values = {
@@ -103,10 +103,15 @@ def save(tx: Tx, flow: Flow) -> Flow:
         "b_expires": flow.expires_at,
         "b_state": _seal(tx, stored(following)),
     }
-    row = tx.execute(_SAVE, values).first()
-    if row is None:
-        raise moved()
-    record(tx, FlowRow, row)
+    later(tx, _SAVE, values, else_raise=moved)
+    saved = {
+        "id": flow.id,
+        "client_id": flow.terms.client,
+        "token_digest": flow.token_digest,
+        "expires_at": flow.expires_at,
+        "revision": following.revision,
+    }
+    record(tx, FlowRow, SimpleNamespace(**saved))
     return following
 
 

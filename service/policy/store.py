@@ -21,10 +21,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import service_owner, subject_owner
 from service.policy.model.threshold_shift import ShiftJson
+from service.store.ahead import PlannedRead
 from service.store.authentic import delete_rows, insert_once, record
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import AnyRow, Tx
+from service.store.later import later
 from service.store.personal_data import Personal, anybody, by_actor, without
 from service.store.sealed import (
     encrypted_bytes,
@@ -280,7 +282,7 @@ def add_decision(tx: Tx, values: NewDecision, facts: bytes) -> None:
     context = FieldContext(
         table="policy_decision", column="facts", owner=owner, row=values["id"], extra=b""
     )
-    tx.execute(_INSERT, {**values, "facts": seal_value(tx, "factor", context, facts)})
+    later(tx, _INSERT, {**values, "facts": seal_value(tx, "factor", context, facts)})
 
 
 def decisions(
@@ -323,6 +325,11 @@ def forget_decisions(tx: Tx, subject: UUID) -> int:
     """Delete all decisions about a subject; return how many."""
     gone = delete(_DECISIONS).where(_DECISIONS.c.subject_id == subject)
     return len(tx.execute(gone.returning(_DECISIONS.c.id)).all())
+
+
+def risk_ahead(subject: UUID) -> PlannedRead:
+    """Return what `risk` reads."""
+    return PlannedRead(_RISK, {"b_s": subject})
 
 
 def risk(tx: Tx, subject: UUID) -> HeldRisk | None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -9,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.domain.errors import Busy
 from service.risk.model import Assessment, SignalFacts
 from service.risk.signal import Signal, SignalFault, assess_all
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx, outrun
 from service.telemetry import logs
 
@@ -40,6 +42,15 @@ class Signals:
         self.signals = signals
         self._limits = limits
         self._careful = False
+
+    def ahead(self, tx: Tx, facts: SignalFacts) -> list[PlannedRead]:
+        """Return what the signals will read in `assess`; a failing one then reads for itself."""
+        wanted: list[PlannedRead] = []
+        for signal in self.signals:
+            # Whatever fails here fails again in `assess`, where it counts and is reported.
+            with suppress(Exception):
+                wanted += signal.ahead(tx, facts)
+        return wanted
 
     def assess(self, tx: Tx, facts: SignalFacts) -> tuple[Assessment, ...]:
         """Ask every signal; an exception, a database error or a delay counts as its worst.

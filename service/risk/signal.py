@@ -1,11 +1,12 @@
 """The port of a signal, and how all signals of a login are asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
 from service.risk.fusion import Availability, bounded
 from service.risk.model import Assessment, Reason, SignalFacts
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 
 
@@ -18,6 +19,9 @@ class Signal(Protocol):
 
     def assess(self, tx: Tx, facts: SignalFacts) -> Assessment:
         """Score the facts; an exception counts as `worst`."""
+
+    def ahead(self, tx: Tx, facts: SignalFacts) -> Sequence[PlannedRead]:
+        """Return the statements that `assess` will run, to read them with others."""
 
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
         """Learn from the facts of a flow that reached AAL2."""

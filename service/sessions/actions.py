@@ -100,33 +100,40 @@ class Sessions:
         policy = self._dependencies.idle(account.segment)
         old = store.get(tx, replaces) if replaces is not None else None
         device = place.device or (old.device_id if old else None)
-        row = SessionRow(
+        session = SessionValue(
             id=new_id(now),
-            subject_id=account.id,
-            client_id=client,
+            subject=account.id,
+            client=client,
+            evidence=found.evidence,
+            level=level,
             created_at=now,
-            last_seen_at=now,
             expires_at=ends(level, now),
-            idle_seconds=int(idle(level, policy).total_seconds()),
-            revoked_at=None,
-            taken_up_at=None,
-            replaces=replaces,
-            device_id=device,
         )
-        row.evidence = evidence_json(found.evidence)
+        values = {
+            "id": session.id,
+            "subject_id": account.id,
+            "client_id": client,
+            "created_at": now,
+            "last_seen_at": now,
+            "expires_at": session.expires_at,
+            "idle_seconds": int(idle(level, policy).total_seconds()),
+            "revoked_at": None,
+            "taken_up_at": None,
+            "replaces": replaces,
+            "device_id": device,
+        }
         before = old.origin if old else None
-        row.origin = orjson.dumps(place.origin).decode() if place.origin else before
-        tx.add(row)
-        tx.flush()
+        origin = orjson.dumps(place.origin).decode() if place.origin else before
+        store.add(tx, values, evidence=evidence_json(found.evidence), origin=origin)
         self._audit.append(
             tx,
             "session.started",
             subject=account.id,
             actor=str(client),
-            session=str(row.id),
+            session=str(session.id),
             acr=level.acr.urn,
         )
-        return _value(row, found.evidence, level)
+        return session
 
     def take_up(self, tx: Tx, session: UUID) -> SessionValue | None:
         """Activate a session once, and end the one it replaces.

@@ -1,21 +1,29 @@
 """The table of sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Integer, and_, bindparam, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crypto.fields import Owner
+from crypto.fields import FieldContext, Owner
 from service.domain.ids import service_owner
-from service.store.authentic import change, delete_rows, holding, one, reading, sound
+from service.store.authentic import (
+    change,
+    delete_rows,
+    holding,
+    insert_later,
+    one,
+    reading,
+    sound,
+)
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE
 from service.store.engine import Tx
 from service.store.personal_data import Personal, as_json, without
-from service.store.sealed import encrypted_optional, encrypted_text
+from service.store.sealed import encrypted_optional, encrypted_text, seal_value
 from service.store.shapes import Authentic
 
 
@@ -70,6 +78,7 @@ class SessionRow(Authentic, Base):
 
 
 _ROWS: Final = table_of(SessionRow)
+_OWNER: Final = service_owner("sessions")
 _IDLEST: Final = (
     select(_ROWS.c.id)
     .where(
@@ -87,6 +96,40 @@ _HEIRS: Final = reading(SessionRow).where(
     _ROWS.c.replaces == bindparam("b_id"), _ROWS.c.taken_up_at.is_not(None)
 )
 _OPEN: Final = reading(SessionRow).where(SessionRow.revoked_at.is_(None)).with_for_update()
+
+
+def add(tx: Tx, values: Mapping[str, object], *, evidence: str, origin: str | None) -> None:
+    """Insert a session, with the last writes of the transaction.
+
+    Args:
+        tx: A transaction.
+        values: The columns that are not sealed.
+        evidence: The evidence, to be sealed.
+        origin: The device and network where it began, to be sealed; None for none.
+    """
+    row = cast("UUID", values["id"])
+    bound = [
+        str(values[name]) for name in ("subject_id", "client_id", "expires_at", "idle_seconds")
+    ]
+    cells: dict[str, bytes | None] = {
+        "evidence": _sealed(tx, row, column="evidence", bound=bound, text=evidence),
+        "origin": None,
+    }
+    if origin is not None:
+        cells["origin"] = _sealed(tx, row, column="origin", bound=bound[:2], text=origin)
+    insert_later(tx, SessionRow, {**values, **cells})
+
+
+def _sealed(tx: Tx, row: UUID, *, column: str, bound: Sequence[str], text: str) -> bytes:
+    """Seal a cell as the descriptor of its column does."""
+    context = FieldContext(
+        table="session",
+        column=column,
+        owner=_OWNER,
+        row=row,
+        extra="|".join(bound).encode(),
+    )
+    return seal_value(tx, "service", context, text.encode())
 
 
 def get(tx: Tx, session: UUID) -> SessionRow | None:

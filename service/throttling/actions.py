@@ -12,7 +12,9 @@ from uuid import UUID
 from service.domain.clock import Clock
 from service.domain.errors import Throttled
 from service.domain.ids import new_id
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
+from service.store.moment import moment
 from service.throttling.model import (
     EMPTY_KEPT,
     FEW_KEPT,
@@ -73,6 +75,12 @@ class Throttling:
             raise _throttled(tx, bucket=bucket, lane=lane, counter=counter, now=now)
         return Reservation(count.row, counter, count.era, self._waits(tx, count, counter, now))
 
+    def ahead(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> list[PlannedRead]:
+        """Return what `require` and `verified` read."""
+        now = moment(tx, self._clock)
+        wanted = store.open_ahead(bucket=bucket, lane=lane, counter=counter, now=now)
+        return [wanted, store.state_ahead(bucket, lane)]
+
     def require(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> None:
         """Check that an attempt may start, if it is counted by `failed` only on failure.
 
@@ -82,8 +90,9 @@ class Throttling:
         Raises:
             Throttled: The account is delayed, or its limit is reached.
         """
-        now = self._clock.now()
-        if not store.is_open(tx, bucket=bucket, lane=lane, counter=counter, now=now):
+        now = moment(tx, self._clock)
+        asked = store.open_ahead(bucket=bucket, lane=lane, counter=counter, now=now)
+        if not store.is_open(tx, asked):
             raise _throttled(tx, bucket=bucket, lane=lane, counter=counter, now=now)
 
     def failed(self, tx: Tx, bucket: str, lane: Lane, counter: Counter) -> None:

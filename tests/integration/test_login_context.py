@@ -189,11 +189,11 @@ def test_two_first_logins_at_once_make_one_history(container, signal, facts, mon
     learn(container, signal, facts)
     found, missed = store.history, []
 
-    def late(tx, subject, *, lock=False):
+    def late(tx, subject):
         if not missed:
             missed.append(subject)
             return None
-        return found(tx, subject, lock=lock)
+        return found(tx, subject)
 
     monkeypatch.setattr(store, "history", late)
     learn(container, signal, facts)

@@ -35,6 +35,7 @@ from service.domain.errors import BadInput, Fault, NotFound
 from service.domain.ids import new_id
 from service.keys.actions import KeyStore
 from service.notifications.actions.outbox import Outbox
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 from service.store.erasing import EVERYTHING, ErasureTurn, erases
 from service.throttling.actions import Limits
@@ -165,6 +166,10 @@ class Accounts:
         """Lock a subject for a change (ADR 6); return False if it is unknown or erased."""
         found = store.lock(tx, subject)
         return (store.status(tx, subject) if found is None else found) == ACTIVE
+
+    def ahead(self, subject: UUID) -> PlannedRead:
+        """Return what `get` and `known` read."""
+        return store.plain_ahead(subject)
 
     def known(self, tx: Tx, subject: UUID) -> Account | None:
         """Return a subject by id, including the decoy; None if there is none."""

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.ids import subject_owner
+from service.store.ahead import PlannedRead
 from service.store.authentic import (
     change,
     delete_rows,
@@ -297,6 +298,11 @@ def lock_all(tx: Tx, subjects: Collection[UUID]) -> None:
     if tx.get_bind().dialect.name == "postgresql":
         query = select(_SUBJECTS.c.id).where(_SUBJECTS.c.id.in_(list(subjects)))
         tx.execute(query.order_by(_SUBJECTS.c.id).with_for_update(key_share=True))
+
+
+def plain_ahead(subject: UUID) -> PlannedRead:
+    """Return what `plain` reads."""
+    return PlannedRead(_PLAIN, {"b_id": subject})
 
 
 def plain(tx: Tx, subject: UUID) -> AnyRow | None:

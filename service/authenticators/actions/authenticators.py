@@ -24,9 +24,11 @@ from service.domain.authenticator import TYPES, Authenticator, Status, Verifier
 from service.domain.bounds import USUAL, Bounds
 from service.domain.clock import Clock, in_force
 from service.domain.errors import Conflict, TooMany, VerificationFailed
-from service.domain.ids import new_id
+from service.domain.ids import new_id, subject_owner
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 from service.store.erasing import erases
+from service.store.sealed import sealer_of
 from service.web.paging import Page, PageRequest
 
 PENDING_LIFE: Final = timedelta(hours=1)
@@ -252,6 +254,15 @@ class Authenticators:
         """Return the active authenticators that are past their cool-down."""
         return store.established(tx, authenticators, self._clock.now() - young)
 
+    def ahead(self, tx: Tx, subject: UUID, decoy: UUID) -> list[PlannedRead]:
+        """Return what `verifiers` reads, and the keys that open it."""
+        keys = sealer_of(tx).ahead(map(subject_owner, dict.fromkeys((subject, decoy))))
+        return [store.verifiers_ahead(subject, decoy), *keys]
+
+    def active_ahead(self, tx: Tx, subject: UUID) -> list[PlannedRead]:
+        """Return what `active` reads, and the keys of the subject."""
+        return [store.types_ahead(subject), *sealer_of(tx).ahead((subject_owner(subject),))]
+
     def verifier(self, tx: Tx, subject: UUID, decoy: UUID, kind: str) -> Verifier | None:
         """Return the active verifier of a type, or the decoy's: one query, one decryption."""
         row = store.verifier(tx, subject, decoy, kind)
@@ -293,11 +304,7 @@ class Authenticators:
         return steps.newest(tx, authenticator)
 
     def used(self, tx: Tx, authenticator: UUID, verifier: bytes | None = None) -> None:
-        """Record a use, and the verifier if the use updated it.
-
-        Raises:
-            VerificationFailed: It was revoked during a slow check.
-        """
+        """Record a use, and a changed verifier; raises VerificationFailed if it was revoked."""
         if not store.touch(tx, authenticator, self._clock.now()):
             raise VerificationFailed("authenticator_revoked")
         if verifier is not None and (row := store.get(tx, authenticator)):

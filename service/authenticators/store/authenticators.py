@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     String,
     bindparam,
+    or_,
     select,
     text,
     update,
@@ -19,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
+from service.store.ahead import PlannedRead
 from service.store.authentic import (
     change,
     holding,
@@ -29,7 +31,8 @@ from service.store.authentic import (
     unchanged,
 )
 from service.store.base import Base, table_of
-from service.store.engine import Tx
+from service.store.engine import Tx, changed
+from service.store.later import later
 from service.store.personal_data import Personal, plainly
 from service.store.sealed import ClassBy, encrypted_bytes, encrypted_optional, open_value
 from service.store.shapes import Authentic
@@ -136,7 +139,10 @@ _VERIFIERS: Final = (
     reading(AuthenticatorRow)
     .add_columns(_ROWS.c.verifier)
     .where(
-        _ROWS.c.subject_id.in_(bindparam("b_subjects", expanding=True)), _ROWS.c.status == "active"
+        or_(
+            _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.subject_id == bindparam("b_decoy")
+        ),
+        _ROWS.c.status == "active",
     )
 )
 _TYPES: Final = reading(AuthenticatorRow).where(
@@ -169,6 +175,16 @@ _TOUCH: Final = (
 def active(tx: Tx, subjects: tuple[UUID, ...], kind: str) -> list[AuthenticatorRow]:
     """Return the active authenticators of one type of some subjects."""
     return sound(tx, _ACTIVE.params(b_subjects=list(subjects), b_type=kind))
+
+
+def verifiers_ahead(subject: UUID, decoy: UUID) -> PlannedRead:
+    """Return what `verifier`, `verifiers` and `set_of_codes` read."""
+    return PlannedRead(_VERIFIERS, {"b_subject": subject, "b_decoy": decoy})
+
+
+def types_ahead(subject: UUID) -> PlannedRead:
+    """Return what `active_types` reads."""
+    return PlannedRead(_TYPES, {"b_subject": subject})
 
 
 def verifier(tx: Tx, subject: UUID, decoy: UUID, kind: str) -> SealedVerifier | None:
@@ -216,7 +232,7 @@ def _holding(tx: Tx, rows: Sequence[SealedVerifier]) -> list[SealedVerifier]:
 
 
 def _verifiers(tx: Tx, subject: UUID, decoy: UUID) -> Sequence[SealedVerifier]:
-    found = tx.execute(_VERIFIERS, {"b_subjects": [subject, decoy]}).all()
+    found = tx.execute(*verifiers_ahead(subject, decoy)).all()
     # A row has the columns of its statement, which mypy cannot see.
     rows = cast("Sequence[SealedVerifier]", found)
     if unchanged(tx, AuthenticatorRow):
@@ -255,8 +271,11 @@ def active_types(tx: Tx, subject: UUID) -> dict[UUID, str]:
     read = _read_before(tx, subject)
     if read is not None:
         return {row.id: row.type for row in _holding(tx, read)}
-    rows = holding(tx, AuthenticatorRow, _TYPES, {"b_subject": subject})
-    return {row.id: row.type for row in rows}
+    found = tx.execute(*types_ahead(subject)).all()
+    rows = cast("Sequence[SealedVerifier]", found)
+    if unchanged(tx, AuthenticatorRow):
+        tx.info[_READ] = (subject, rows)
+    return {row.id: row.type for row in _holding(tx, rows)}
 
 
 def _read_before(tx: Tx, subject: UUID) -> Sequence[SealedVerifier] | None:
@@ -272,8 +291,17 @@ def established(tx: Tx, authenticators: Collection[UUID], before: datetime) -> f
 
 
 def touch(tx: Tx, authenticator: UUID, now: datetime) -> bool:
-    """Record the time of use; return False if the authenticator is not active."""
-    return tx.execute(_TOUCH, {"b_id": authenticator, "b_now": now}).first() is not None
+    """Record the time of use; return False if the authenticator is not active.
+
+    One that this transaction has read as active is written with other rows; the transaction ends
+    with Conflict if it was revoked since.
+    """
+    values = {"b_id": authenticator, "b_now": now}
+    _, rows = tx.info.get(_READ, (None, ()))
+    if unchanged(tx, AuthenticatorRow) and any(row.id == authenticator for row in rows):
+        later(tx, _TOUCH, values, else_raise=changed)
+        return True
+    return tx.execute(_TOUCH, values).first() is not None
 
 
 def begin(tx: Tx, authenticator: UUID, client: UUID) -> None:

@@ -14,12 +14,14 @@ from sqlalchemy import (
     and_,
     bindparam,
     literal,
+    or_,
     select,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.factors.help_desk.model import OPEN, RecoveryState
+from service.store.ahead import PlannedRead
 from service.store.authentic import (
     change,
     delete_rows,
@@ -95,7 +97,10 @@ class Recovery(Authentic, Base):
 
 _TABLE: Final = table_of(Recovery)
 _ROWS: Final = reading(Recovery)
-_OPEN: Final = _ROWS.where(_TABLE.c.subject_id == bindparam("b_subject"), _TABLE.c.status.in_(OPEN))
+_OPEN: Final = _ROWS.where(
+    _TABLE.c.subject_id == bindparam("b_subject"),
+    or_(*(_TABLE.c.status == state for state in OPEN)),
+)
 _ONE: Final = _ROWS.where(_TABLE.c.id == bindparam("b_id"))
 _ONE_ROW: Final = select(literal(1).label("one")).subquery()
 _SENT: Final = select(*joined_columns(Recovery)).select_from(
@@ -131,6 +136,11 @@ class SentCode(NamedTuple):
 def add(tx: Tx, values: Mapping[str, object]) -> bool:
     """Add a recovery; return False if the subject has an open one."""
     return insert_once(tx, model=Recovery, values=values)
+
+
+def under_way_ahead(subject: UUID) -> PlannedRead:
+    """Return what `under_way` reads."""
+    return PlannedRead(_OPEN, {"b_subject": subject})
 
 
 def under_way(tx: Tx, subject: UUID) -> RecoveryRow | None:

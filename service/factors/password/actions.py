@@ -20,6 +20,7 @@ from service.domain.errors import Unavailable, VerificationFailed
 from service.domain.json_values import Json
 from service.domain.validation import parse
 from service.factors.password.model import LONGEST, admit, normalize
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 
 TYPE: Final = "password"
@@ -91,6 +92,10 @@ class PasswordFactor(TypedFactor[PasswordInput, Verifier | None, None], Enrollme
         """Enroll; a password needs no confirmation."""
         added = self.enroll(tx, subject, prepared)
         return {"id": str(added.id), "status": added.status.value}
+
+    def ahead(self, tx: Tx, subject: UUID) -> list[PlannedRead]:
+        """Return what `load` reads."""
+        return self._authenticators.ahead(tx, subject, self._decoy)
 
     def load(self, tx: Tx, subject: UUID) -> Verifier | None:
         """Read the password hash, or the decoy's."""

@@ -37,6 +37,7 @@ from service.factors.totp.model import (
     shown_issuer,
     shown_name,
 )
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 
 TYPE: Final = "totp"
@@ -179,6 +180,10 @@ class TotpFactor(
         self._authenticators.confirm(tx, pending.subject, pending.authenticator, match.verifier)
         if not self._use(tx, match.authenticator, match.used):
             raise VerificationFailed("totp_step_used")
+
+    def ahead(self, tx: Tx, subject: UUID) -> list[PlannedRead]:
+        """Return what `load` reads."""
+        return self._authenticators.ahead(tx, subject, self._decoy)
 
     def load(self, tx: Tx, subject: UUID) -> TotpMaterial:
         """Read the subject's secrets, and the decoy's for each one missing."""

@@ -1,6 +1,6 @@
 """The key store: loads the key ring, finds or creates data keys, seals and opens fields."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -19,17 +19,17 @@ from crypto.keyring import (
     KeyRing,
     create_kek,
     open_kek,
-    root_version_of,
 )
 from crypto.providers.base import RootProvider
 from crypto.rows import RowKey
-from service.domain.clock import Clock, rfc3339
+from service.domain.clock import Clock
 from service.domain.ids import new_id, service_owner
 from service.keys.actions.unit_keys import UnitKeys
 from service.keys.model import REFRESH, IndexStatus, KekStatus, key_name
 from service.keys.store import erasures
 from service.keys.store import hierarchy as store
-from service.keys.views import KekView
+from service.keys.views import KekView, kek_view
+from service.store.ahead import PlannedRead
 from service.store.engine import AnyRow, SessionInfo, Tx
 from service.store.sealed import KeyName, Peers, data_key_name, opened_keys
 
@@ -211,15 +211,7 @@ class KeyStore:
     def status(self, tx: Tx) -> list[KekView]:
         """Return class, version, status, root version and availability of each KEK."""
         return [
-            {
-                "class": row.key_class,
-                "version": row.version,
-                "status": row.status,
-                "root_version": root_version_of(row.wrapped),
-                "created_at": rfc3339(row.created_at),
-                "destroy_after": rfc3339(row.destroy_after) if row.destroy_after else None,
-                "held": self._ring.holds(row.key_class, row.version),
-            }
+            kek_view(row, held=self._ring.holds(row.key_class, row.version))
             for row in store.keks(tx)
         ]
 
@@ -250,6 +242,14 @@ class KeyStore:
         if owner.id in self._canaries:
             session.info.setdefault(_TOUCHED, set()).add(owner.id)
         return key
+
+    def ahead(self, owners: Iterable[Owner]) -> list[PlannedRead]:
+        """Return what reads the keys of subjects with other rows, for their later use.
+
+        A process that may not use a class does not read its keys, and none ahead.
+        """
+        every = len(self._roots) == len(KEY_CLASSES)
+        return [store.deks_ahead(owner) for owner in owners] if every else []
 
     def index_versions(self) -> frozenset[int]:
         """Return the versions of the index key, including pending ones."""

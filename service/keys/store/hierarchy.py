@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final, TypedDict
+from operator import itemgetter
+from typing import Final, TypedDict, cast
 from uuid import UUID
 
 from sqlalchemy import (
@@ -12,6 +13,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     and_,
+    bindparam,
     delete,
     func,
     select,
@@ -22,6 +24,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from crypto.fields import Owner, OwnerKind
 from service.domain.ids import service_owner
 from service.keys.model import InstanceKeysJson
+from service.store.ahead import PlannedRead, rows_ahead
 from service.store.base import Base, table_of
 from service.store.engine import AnyRow, Tx, insert_once
 from service.store.personal_data import Personal
@@ -193,6 +196,9 @@ _SIGNING: Final = table_of(SigningKeyRow)
 _WRAPPED: Final = (
     "SELECT key_class, owner_id, generation, wrapped FROM dek WHERE owner_kind = {} AND owner_id {}"
 )
+_OF_SUBJECT: Final = select(_DEKS.c.key_class, _DEKS.c.generation, _DEKS.c.wrapped).where(
+    _DEKS.c.owner_kind == OwnerKind.SUBJECT.value, _DEKS.c.owner_id == bindparam("b_owner")
+)
 _SIGNING_STATES: Final = select(_SIGNING.c.kid, _SIGNING.c.status).order_by(_SIGNING.c.created_at)
 _ALL_KEKS: Final = select(_KEKS).order_by(_KEKS.c.key_class, _KEKS.c.version)
 _ALL_INDEX: Final = select(table_of(IndexKey)).order_by(table_of(IndexKey).c.version)
@@ -221,6 +227,25 @@ def class_keks(tx: Tx, key_class: str) -> list[Kek]:
     return list(tx.scalars(query.with_for_update()))
 
 
+def deks_ahead(owner: Owner) -> PlannedRead:
+    """Return what `deks` reads of a subject, of every class."""
+    return PlannedRead(_OF_SUBJECT, {"b_owner": owner.id})
+
+
+def _deks_read(
+    session: Session, owners: Collection[Owner]
+) -> list[tuple[str, Owner, int, bytes]] | None:
+    """Return the data keys of subjects if those of all were read ahead, else None."""
+    found: list[tuple[str, Owner, int, bytes]] = []
+    for owner in owners:
+        rows = rows_ahead(session, *deks_ahead(owner))
+        if rows is None:
+            return None
+        keys = cast("list[tuple[str, int, bytes]]", rows)
+        found += [(name, owner, generation, wrapped) for name, generation, wrapped in keys]
+    return sorted(found, key=itemgetter(2))
+
+
 def deks(
     session: Session, key_class: str | None, owners: Collection[Owner]
 ) -> list[tuple[str, Owner, int, bytes]]:
@@ -233,6 +258,8 @@ def deks(
         key_class: The class; None for all.
         owners: The owners.
     """
+    if key_class is None and (read := _deks_read(session, owners)) is not None:
+        return read
     connection = session.connection()
     lite = connection.dialect.name == "sqlite"
     found: list[tuple[str, Owner, int, bytes]] = []

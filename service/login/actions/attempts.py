@@ -24,6 +24,7 @@ from service.login.dependencies import LoginDependencies
 from service.login.holding import locked
 from service.login.model import Flow, FlowOutcome
 from service.login.noting import note
+from service.login.reading import FlowReading
 from service.signals.behavior.schema import Behavior
 from service.store.engine import Tx
 from service.throttling.actions import Reservation
@@ -69,8 +70,13 @@ class Attempts:
     """Verifies factors in flows; no transaction is open during a slow check."""
 
     def __init__(
-        self, dependencies: LoginDependencies, decisions: FlowDecisions, completing: Completing
+        self,
+        dependencies: LoginDependencies,
+        decisions: FlowDecisions,
+        completing: Completing,
+        reading: FlowReading,
     ) -> None:
+        self._reading = reading
         self._dependencies = dependencies
         self._decisions = decisions
         self._completing = completing
@@ -189,6 +195,8 @@ class Attempts:
         tx: Tx,
     ) -> FlowOutcome:
         attempt = replace(attempt, flow=locked(tx, self._dependencies.accounts, attempt.flow))
+        if match is not None:
+            self._reading.for_decision(tx, attempt.flow)
         return self._settle(tx, attempt, match, failure)
 
     def _settle(
@@ -221,7 +229,7 @@ class Attempts:
             )
         flow = model.fail(self._decisions.still(tx, attempt.flow), self._dependencies.clock.now())
         flow = store.save(tx, self._decisions.challenged(tx, flow))
-        self._dependencies.signals.failed(tx, self._decisions.seen(flow, flow.terms.segment))
+        self._dependencies.signals.failed(tx, self._decisions.seen(tx, flow, flow.terms.segment))
         self._count(attempt, "failed")
         note(
             self._dependencies.audit,
@@ -258,7 +266,7 @@ class Attempts:
             self._tell(tx, flow, tried)
         if flow.disclosed or flow.tried:
             return self._completing.conclude(tx, flow, first_party=attempt.first_party)
-        self._dependencies.signals.failed(tx, self._decisions.seen(flow, flow.terms.segment))
+        self._dependencies.signals.failed(tx, self._decisions.seen(tx, flow, flow.terms.segment))
         return FlowOutcome(flow=flow, refusal=VerificationFailed("deferred"))
 
     def _tell(self, tx: Tx, flow: Flow, tried: tuple[tuple[str, bool], ...]) -> None:

@@ -27,6 +27,7 @@ from service.login.dependencies import LoginDependencies
 from service.login.holding import locked, no_flow
 from service.login.model import Begin, Flow, FlowKind, FlowOutcome, FlowRequest, FlowStatus
 from service.login.noting import note
+from service.login.reading import FlowReading
 from service.sessions.actions import SessionValue
 from service.store.bearer import token_digest
 from service.store.engine import Tx
@@ -42,7 +43,8 @@ class Login:
         self._dependencies = dependencies
         self._decisions = FlowDecisions(dependencies)
         self._completing = Completing(dependencies, self._decisions)
-        self._attempts = Attempts(dependencies, self._decisions, self._completing)
+        self._reading = FlowReading(dependencies, self._decisions)
+        self._attempts = Attempts(dependencies, self._decisions, self._completing, self._reading)
 
     def begin(self, caller: Caller, wanted: Begin) -> FlowOutcome:
         """Begin a flow; an unknown identifier makes no visible difference.
@@ -57,7 +59,8 @@ class Login:
             flow = Flow(id=_flow_id(), terms=terms, began_at=now, active_at=now, evidence=evidence)
             flow = self._decisions.decide(tx, flow)
             token = opaque.new_token("lflow_")
-            store.add(tx, flow, _digest(tx, flow.id, token))
+            flow = replace(flow, token_digest=_digest(tx, flow.id, token))
+            store.add(tx, flow)
             note(self._dependencies.audit, tx, flow, "flow.begun")
             done = self._completing.conclude(tx, flow, first_party=caller.first_party)
             return replace(done, flow_token=token)
@@ -110,8 +113,12 @@ class Login:
                 return self._back(tx, locked(tx, dependencies.accounts, flow), submitted.values)
             factor = dependencies.factors[name]
             # Lock the subject before the counter (ADR 6); for a slow check, after the check.
-            flow = flow if factor.slow else locked(tx, dependencies.accounts, flow)
+            if not factor.slow:
+                flow = locked(tx, dependencies.accounts, flow)
+                self._reading.for_check(tx, flow, factor)
             attempt = self._attempts.reserve(tx, flow, factor, submitted)
+            if factor.slow:
+                self._reading.for_slow_check(tx, flow, factor)
             material = factor.load(tx, flow.terms.subject)
             if not factor.slow:
                 return self._attempts.act(tx, attempt, material)
@@ -199,11 +206,10 @@ class Login:
     def _find(
         self, tx: Tx, caller: Caller, flow_id: UUID, token: str, *, lock: bool = False
     ) -> Flow:
-        found = store.find(tx, flow_id, lock=lock)
-        if found is not None:
-            flow, client, digest = found
-            proven = opaque.equal(digest, _digest(tx, flow_id, token))
-            if proven and client == caller.client:
+        flow = store.find(tx, flow_id, lock=lock)
+        if flow is not None:
+            proven = opaque.equal(flow.token_digest, _digest(tx, flow_id, token))
+            if proven and flow.terms.client == caller.client:
                 return model.aged(flow, self._dependencies.clock.now())
         raise no_flow()
 

@@ -10,6 +10,7 @@ from service.domain.ids import new_id
 from service.policy import store
 from service.policy.model.decision import Decision
 from service.policy.store import HeldRisk
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 from service.store.erasing import erases
 
@@ -27,6 +28,10 @@ class SubjectRisks:
         """Return the nats held against a subject, 0 or below."""
         found = store.risk(tx, subject)
         return min(0.0, float(found["llr"])) if found else 0.0
+
+    def ahead(self, subject: UUID) -> PlannedRead:
+        """Return what `of` reads."""
+        return store.risk_ahead(subject)
 
     def hold(self, tx: Tx, subject: UUID, decision: Decision, held: float) -> None:
         """Store the risk of a decision if it is worse than the stored one."""

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
+from service.store.ahead import PlannedRead
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx, insert_once
@@ -99,9 +101,8 @@ class Sealed:
 
 
 _TABLE: Final = table_of(ProfileRow)
-_FIND: Final = (
-    select(_TABLE).where(_TABLE.c.subject_id == bindparam("b_subject")).order_by(_TABLE.c.id)
-)
+_FIND: Final = select(_TABLE).where(_TABLE.c.subject_id == bindparam("b_subject"))
+_FIND_LOCKED: Final = _FIND.order_by(_TABLE.c.id).with_for_update()
 _SAVE: Final = (
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("b_id"))
@@ -124,10 +125,15 @@ _MISS: Final = (
 )
 
 
+def of_subject_ahead(subject: UUID) -> PlannedRead:
+    """Return what `of_subject` reads without a lock."""
+    return PlannedRead(_FIND, {"b_subject": subject})
+
+
 def of_subject(tx: Tx, subject: UUID, *, lock: bool = False) -> list[Sealed]:
     """Return the profiles of a subject; `lock` locks the rows, always in the same order."""
     # SQLite has one writer at a time and no row locks.
-    rows = tx.execute(_FIND.with_for_update() if lock else _FIND, {"b_subject": subject})
+    rows = tx.execute(_FIND_LOCKED if lock else _FIND, {"b_subject": subject}).all()
     return [
         Sealed(
             id=row.id,
@@ -136,7 +142,7 @@ def of_subject(tx: Tx, subject: UUID, *, lock: bool = False) -> list[Sealed]:
             absent=row.absent,
             content=row.content,
         )
-        for row in rows
+        for row in sorted(rows, key=attrgetter("id"))
     ]
 
 
@@ -173,7 +179,10 @@ def save(
 
 
 def missed(tx: Tx, subject: UUID, classes: Sequence[str], signals: Sequence[str]) -> None:
-    """Count a strong login without a sample."""
+    """Count a strong login without a sample, where the subject has such a profile."""
+    places = [row.place for row in of_subject(tx, subject)]
+    if not any(place.device_class in classes and place.signal in signals for place in places):
+        return
     values = {"b_subject": subject, "b_classes": list(classes), "b_signals": list(signals)}
     tx.execute(_MISS, values)
 

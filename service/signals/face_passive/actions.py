@@ -1,10 +1,12 @@
 """The signal `face_passive`, which may count against a verified face by at most one nat."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from biometrics.face import passive
 from service.risk.fusion import Availability
 from service.risk.model import Assessment, Reason, SignalFacts
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 
 FACTOR: Final = "face"
@@ -37,6 +39,10 @@ class FacePassiveSignal:
             for name, nats in against.items()
         ]
         return Assessment(signal=self.name, llr=passive.llr(against), reasons=tuple(reasons))
+
+    def ahead(self, tx: Tx, facts: SignalFacts) -> Sequence[PlannedRead]:  # noqa: ARG002 - the port's signature
+        """Return nothing: `assess` reads only what the flow holds."""
+        return ()
 
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
         """Do nothing: the readings end with their flow."""

@@ -22,6 +22,7 @@ from service.signals.login_context.model import LOWEST
 from service.signals.login_context.population import NO_POPULATION, LoginPopulation
 from service.signals.login_context.reasons import detail
 from service.signals.login_context.reloading import Watched
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 from service.store.erasing import erases
 from service.telemetry import logs
@@ -93,8 +94,16 @@ class LoginContextSignal:
             hard=any(finding.hard for finding in against),
         )
 
+    def ahead(self, tx: Tx, facts: SignalFacts) -> Sequence[PlannedRead]:
+        """Return what `assess` reads."""
+        key = self._purpose_key(tx, _PURPOSE)
+        return (
+            store.history_ahead(facts.subject),
+            _failures(key, facts, self._observe(facts)),
+        )
+
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
-        """Add a login that reached AAL2 to its subject's history."""
+        """Add a login that reached AAL2 to its subject's history; the subject is locked."""
         seen = self._observe(facts)
         key = self._purpose_key(tx, _PURPOSE)
         login = _login(key, facts, seen)
@@ -188,7 +197,7 @@ class LoginContextSignal:
 
     def _former(self, tx: Tx, subject: UUID) -> tuple[UUID | None, History]:
         try:
-            found = store.history(tx, subject, lock=True)
+            found = store.history(tx, subject)
             return (found[0], unpack(found[1])) if found else (None, History())
         except KeyUnavailable:
             raise
@@ -216,14 +225,7 @@ class LoginContextSignal:
         login: PastLogin,
         history: History | None,
     ) -> list[Finding]:
-        strangers = bool(seen.address) and not facts.known_device
-        subject, network = store.failures(
-            tx,
-            _of_subject(key, facts.subject),
-            _of_network(key, seen) if strangers else b"",
-            facts.now - COUNTED,
-            known_only=facts.known_device,
-        )
+        subject, network = store.failures(tx, _failures(key, facts, seen))
         failures = Failures(subject, network, self._population.surge)
         found = findings.failing(failures, known_device=facts.known_device)
         if self._bad and blocklist.holds(self._bad.get(facts.now), seen.address):
@@ -247,6 +249,16 @@ def _login(key: bytes, facts: SignalFacts, seen: Observed) -> PastLogin:
         digests=digests(key, facts.subject.bytes, seen.values),
         version=seen.version,
         place=seen.place,
+    )
+
+
+def _failures(key: bytes, facts: SignalFacts, seen: Observed) -> PlannedRead:
+    strangers = bool(seen.address) and not facts.known_device
+    return store.failures_ahead(
+        _of_subject(key, facts.subject),
+        _of_network(key, seen) if strangers else b"",
+        facts.now - COUNTED,
+        known_only=facts.known_device,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from sqlalchemy import (
@@ -26,9 +26,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
+from service.store.ahead import PlannedRead
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import Tx, insert_once
+from service.store.engine import AnySelect, Tx, insert_once
+from service.store.later import later
 from service.store.personal_data import Personal, Unlinked
 from service.store.sealed import encrypted_bytes, open_value, seal_value
 
@@ -134,22 +136,26 @@ _FAILURES: Final = select(
     _counted(
         _FAILURE.c.subject_digest == bindparam("b_subject"),
         or_(_FAILURE.c.known_device, bindparam("b_any", type_=Boolean)),
-    ),
-    _counted(_FAILURE.c.network_digest == bindparam("b_network")),
+    ).label("of_subject"),
+    _counted(_FAILURE.c.network_digest == bindparam("b_network")).label("from_network"),
 )
 _FAIL: Final = insert(_FAILURE)
 _SEE: Final = insert(_SEEN)
 
 
-def history(tx: Tx, subject: UUID, *, lock: bool = False) -> tuple[UUID, bytes] | None:
-    """Return the row id and the opened history of a subject; `lock` locks the row.
+def history_ahead(subject: UUID) -> PlannedRead:
+    """Return what `history` reads."""
+    return PlannedRead(_FIND, {"b_subject": subject})
+
+
+def history(tx: Tx, subject: UUID) -> tuple[UUID, bytes] | None:
+    """Return the row id and the opened history of a subject.
 
     Raises:
         OpenError: The row was changed.
         KeyUnavailable: This process does not hold the class.
     """
-    # SQLite has one writer at a time and no row locks.
-    row = tx.execute(_FIND.with_for_update() if lock else _FIND, {"b_subject": subject}).first()
+    row = tx.execute(_FIND, {"b_subject": subject}).first()
     if row is None:
         return None
     return row.id, open_value(tx, CLASS, _context(row.id, subject), row.content)
@@ -175,7 +181,7 @@ def add(tx: Tx, row: UUID, *, subject: UUID, now: datetime, content: bytes) -> b
 def save(tx: Tx, row: UUID, *, subject: UUID, now: datetime, content: bytes) -> None:
     """Store the next state of a history."""
     sealed = seal_value(tx, CLASS, _context(row, subject), content)
-    tx.execute(_SAVE, {"b_id": row, "b_now": now, "b_content": sealed})
+    later(tx, _SAVE, {"b_id": row, "b_now": now, "b_content": sealed})
 
 
 def drop(tx: Tx, subject: UUID) -> int:
@@ -202,7 +208,7 @@ def _context(row: UUID, subject: UUID) -> FieldContext:
 
 def note_seen(tx: Tx, row: UUID, now: datetime, digests: bytes) -> None:
     """Queue an addition to the population counts by an insert, which never waits."""
-    tx.execute(_SEE, {"id": row, "at": now, "digests": digests})
+    later(tx, _SEE, {"id": row, "at": now, "digests": digests})
 
 
 def take_seen(tx: Tx, most: int) -> list[bytes]:
@@ -238,15 +244,19 @@ def population(tx: Tx) -> list[tuple[bytes, float]]:
 
 def add_failure(tx: Tx, values: Mapping[str, object]) -> None:
     """Record a failure by an insert, which never waits."""
-    tx.execute(_FAIL, dict(values))
+    later(tx, _FAIL, values)
 
 
-def failures(
-    tx: Tx, subject: bytes, network: bytes, since: datetime, *, known_only: bool
-) -> tuple[int, int]:
-    """Return the failures of a subject and from a network, each at most `MOST_COUNTED`.
+def failures_ahead(
+    subject: bytes, network: bytes, since: datetime, *, known_only: bool
+) -> PlannedRead:
+    """Return what `failures` reads.
 
-    An empty network has none; `known_only` counts the subject's failures on known devices only.
+    Args:
+        subject: The digest of a subject.
+        network: The digest of a network; an empty one has no failures.
+        since: From when on they count.
+        known_only: Whether only failures of the subject on known devices count.
     """
     values = {
         "b_subject": subject,
@@ -254,8 +264,13 @@ def failures(
         "b_since": since,
         "b_any": not known_only,
     }
-    found = tx.execute(_FAILURES, values).one()
-    return found[0], found[1]
+    return PlannedRead(cast("AnySelect", _FAILURES), values)
+
+
+def failures(tx: Tx, wanted: PlannedRead) -> tuple[int, int]:
+    """Return the failures of a subject and from a network, each at most `MOST_COUNTED`."""
+    found = tx.execute(*wanted).one()
+    return found.of_subject, found.from_network
 
 
 def drop_failures(tx: Tx, before: datetime) -> int:

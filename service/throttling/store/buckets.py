@@ -29,6 +29,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.domain.clock import SKEW
+from service.store.ahead import PlannedRead
 from service.store.authentic import insert_once, record
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
@@ -235,7 +236,7 @@ _RULES: Final = {Counter.FACE: _face, Counter.LIVE_FACE: _live_face}
 _RAISE: Final = {counter: _raising(counter) for counter in Counter}
 _FAIL: Final = {counter: _raising(counter, always=True) for counter in Counter}
 _OPEN: Final = {
-    counter: select(_open(_RULES.get(counter, _plain)(counter)[0])).where(*_KEY)
+    counter: select(_open(_RULES.get(counter, _plain)(counter)[0]).label("open")).where(*_KEY)
     for counter in Counter
 }
 _LOWER: Final = {counter: _lowering(counter) for counter in Counter}
@@ -254,6 +255,9 @@ _ZERO: Final = {
 _CLEAR: Final = _recorded(update(_TABLE).where(*_KEY).values(**_ZERO))
 _CLEAR_ALL: Final = _recorded(
     update(_TABLE).where(_TABLE.c.bucket == bindparam("b_bucket")).values(**_ZERO)
+)
+_STATE: Final = select(_TABLE.c.knowledge, _TABLE.c.other, _TABLE.c.face, _TABLE.c.strict).where(
+    *_KEY
 )
 _UNTIL: Final = select(
     _TABLE.c.locked_until, _TABLE.c.face, _TABLE.c.strict, _TABLE.c.updated_at
@@ -297,9 +301,9 @@ def raise_count(
     return Count(found.id, failures, found.strict, found.era, waits)
 
 
-def is_open(tx: Tx, *, bucket: str, lane: str, counter: Counter, now: datetime) -> bool:
-    """Return whether an attempt may be counted now; true for a missing bucket."""
-    found = tx.execute(_OPEN[counter], _asked(bucket, lane, counter, now)).first()
+def is_open(tx: Tx, asked: PlannedRead) -> bool:
+    """Return whether an attempt may be counted, as `open_ahead` asks; true for a missing bucket."""
+    found = tx.execute(*asked).first()
     return found is None or bool(found[0])
 
 
@@ -332,8 +336,23 @@ def locked_until(tx: Tx, bucket: str, lane: str, counter: Counter) -> datetime |
     return until
 
 
+def state_ahead(bucket: str, lane: str) -> PlannedRead:
+    """Return what `clear_some` reads."""
+    return PlannedRead(_STATE, {"b_bucket": bucket, "b_lane": lane})
+
+
+def open_ahead(*, bucket: str, lane: str, counter: Counter, now: datetime) -> PlannedRead:
+    """Return what `is_open` reads."""
+    return PlannedRead(_OPEN[counter], _asked(bucket, lane, counter, now))
+
+
 def clear_some(tx: Tx, bucket: str, lane: str, columns: Collection[str]) -> None:
-    """Reset some counters of a bucket; the total keeps the others."""
+    """Reset some counters of a bucket, unless all are zero; the total keeps the others."""
+    found = tx.execute(*state_ahead(bucket, lane)).first()
+    # One that an attempt raises meanwhile is that attempt's own, to count or to undo.
+    strict = found and found.strict and Counter.FACE.value in columns
+    if found is None or not (strict or any(getattr(found, name) for name in columns)):
+        return
     left = [_TABLE.c[name] for name in _COUNTED if name not in columns]
     total: ColumnElement[int] = reduce(operator.add, left, literal(0))
     statement = update(_TABLE).where(_TABLE.c.bucket == bucket, _TABLE.c.lane == lane)

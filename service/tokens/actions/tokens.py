@@ -15,6 +15,7 @@ from service.domain.errors import Forbidden, OAuthError, Unauthorized
 from service.domain.ids import new_id, parse_id
 from service.operators.actions import Operators
 from service.sessions.actions import Sessions, SessionValue
+from service.store.authentic import insert_later
 from service.store.bearer import token_digest
 from service.store.engine import Store, Tx
 from service.tokens import store
@@ -77,15 +78,14 @@ class Tokens:
     def issue_code(self, tx: Tx, session: SessionValue) -> str:
         """Return a completion code, shown only once, for the client of a session."""
         code = opaque.new_token(_CODE_PREFIX)
-        tx.add(
-            CompletionCode(
-                digest=token_digest(tx, code, "completion"),
-                client_id=session.client,
-                session_id=session.id,
-                expires_at=self._clock.now() + CODE_LIFE,
-                used_at=None,
-            )
-        )
+        values = {
+            "digest": token_digest(tx, code, "completion"),
+            "client_id": session.client,
+            "session_id": session.id,
+            "expires_at": self._clock.now() + CODE_LIFE,
+            "used_at": None,
+        }
+        insert_later(tx, CompletionCode, values)
         return code
 
     def authorize(self, token: str) -> Caller:

@@ -42,6 +42,7 @@ from service.operators.followed import RequestedAct
 from service.operators.model import ACTS, APPROVAL_LIFE, RECOVER
 from service.operators.views import StartedAct
 from service.policy.actions.evaluation import Policies
+from service.store.ahead import PlannedRead
 from service.store.bearer import digester, token_digest
 from service.store.engine import Tx
 from service.store.erasing import ends_after_restore, erases
@@ -153,6 +154,10 @@ class Recoveries:
         return self._end(
             tx, row, state=RecoveryState.STOPPED, reason="rejected", actor=caller.actor
         )
+
+    def ahead(self, subject: UUID) -> PlannedRead:
+        """Return what `stop` reads."""
+        return store.under_way_ahead(subject)
 
     def stop(self, tx: Tx, subject: UUID, reason: str) -> bool:
         """Stop the open recovery of a locked subject, if there is one."""

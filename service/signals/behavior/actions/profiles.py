@@ -22,6 +22,7 @@ from service.signals.behavior.profile import Kept
 from service.signals.behavior.schema import Behavior
 from service.signals.behavior.scoring import Models, SignalScore, compare_all, withheld
 from service.signals.behavior.store import ProfileKey, Sealed
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 from service.store.erasing import erases
 from service.telemetry import logs
@@ -107,6 +108,10 @@ class Behaviors:
     def stored(self, tx: Tx, subject: UUID, *, lock: bool = False) -> Sequence[Sealed]:
         """Return the stored profiles of a subject, in one statement."""
         return store.of_subject(tx, subject, lock=lock)
+
+    def ahead(self, subject: UUID) -> PlannedRead:
+        """Return what `stored` and `usual` read."""
+        return store.of_subject_ahead(subject)
 
     def open(
         self,

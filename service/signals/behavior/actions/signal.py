@@ -1,7 +1,7 @@
 """The signal `behavior`, assessed in every flow in which the password was typed."""
 
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 from crypto import opaque
@@ -13,6 +13,7 @@ from service.signals.behavior.actions.profiles import Behaviors, Opened, TypingP
 from service.signals.behavior.features import ANOTHER_TEXT, Read, read
 from service.signals.behavior.schema import Behavior, device_class, device_classes
 from service.signals.behavior.scoring import LOWEST, NAME, assessment, make_reason
+from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 from service.telemetry import logs
 
@@ -87,6 +88,10 @@ class BehaviorSignal:
         result = self._compared(opened, read(sample))
         self._recent.put(key, result)
         return result
+
+    def ahead(self, tx: Tx, facts: SignalFacts) -> Sequence[PlannedRead]:  # noqa: ARG002 - the port's signature
+        """Return what `assess` reads."""
+        return (self._behaviors.ahead(facts.subject),)
 
     def learn(self, tx: Tx, facts: SignalFacts) -> None:
         """Update the profile if the verification of this flow alone reached AAL2."""

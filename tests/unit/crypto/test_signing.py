@@ -5,6 +5,7 @@ import json
 import pickle
 
 import pytest
+from joserfc import jwt
 from joserfc.jwk import OctKey
 
 from crypto import signing
@@ -38,6 +39,14 @@ def test_a_signed_token_gives_its_claims():
     assert _verify(token) == CLAIMS
     assert _verify(token, audience=None)["sub"] == "s"
     assert _verify(sign_jwt(KEY, CLAIMS | {"aud": "https://i"}, "at+jwt"))["sub"] == "s"
+
+
+def test_each_half_of_a_signature_fills_its_32_bytes():
+    """One of 128 signatures has a half that begins with a zero (RFC 7518 section 3.4)."""
+    for number in range(400):
+        token = sign_jwt(KEY, CLAIMS | {"sub": str(number)}, "at+jwt")
+        assert len(token.rpartition(".")[2]) == 86
+        assert jwt.decode(token, KEY.jwk, algorithms=["ES256"]).claims["sub"] == str(number)
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,19 @@ from service.web.limits import RequestRates
 from service.web.system import SystemRoutes
 
 
+class _App(Flask):
+    """A Flask app without what this service has no use for, at each request."""
+
+    def ensure_sync(self, func: Callable[..., object]) -> Callable[..., object]:
+        """Return the function: no view is a coroutine."""
+        return func
+
+
 def create_app(container: Container) -> Flask:
     """Return the Flask app that serves the features of a container."""
     settings = container.settings
     logs.configure(settings.log_level)
-    app = Flask("lamina", static_folder=None)
+    app = _App("lamina", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

@@ -3,9 +3,12 @@
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
 
 # Fields not listed here are dropped, so that nothing else can leak.
 FIELDS: Final = frozenset(
@@ -62,6 +65,22 @@ class Logger(Protocol):
         """Log at this level."""
 
 
+_made: list[Logger] = []
+"""The logger, once it is configured."""
+
+
+class _Stderr:
+    """Writes lines to stderr, since stdout is for output."""
+
+    def msg(self, line: str) -> None:
+        """Write a line at once, to the stream of now, as tests and commands replace it."""
+        stream = sys.stderr
+        stream.write(f"{line}\n")
+        stream.flush()
+
+    debug = info = warning = error = msg
+
+
 def _closed(_logger: object, _name: str, event: MutableMapping[str, object]) -> dict[str, object]:
     kept: dict[str, object] = {}
     for name, value in event.items():
@@ -81,20 +100,21 @@ def configure(level: str) -> None:
     import structlog  # noqa: PLC0415 - most commands log nothing, and need not wait for it
 
     _later.clear()
+    processors: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _closed,
+        _render,
+    ]
+    wrapper = structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _closed,
-            _render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
-        # Looked up for each line, as tests and commands replace the streams; stdout is for output.
-        logger_factory=lambda *_args: structlog.WriteLogger(sys.stderr),
+        processors=processors,
+        wrapper_class=wrapper,
+        logger_factory=lambda *_args: _Stderr(),
         cache_logger_on_first_use=False,
     )
+    # One logger for all lines: the proxy of structlog makes one for each, at the cost of the line.
+    _made[:] = [structlog.wrap_logger(_Stderr(), processors, wrapper).bind()]
 
 
 def configure_later(level: str) -> None:
@@ -104,10 +124,12 @@ def configure_later(level: str) -> None:
 
 def get() -> Logger:
     """Return the logger."""
-    import structlog  # noqa: PLC0415 - as above
-
     for level in tuple(_later):
         configure(level)
+    if _made:
+        return _made[0]
+    import structlog  # noqa: PLC0415 - as above
+
     found: Logger = structlog.get_logger()
     return found
 

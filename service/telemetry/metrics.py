@@ -59,6 +59,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.private = CollectorRegistry()
         self._together: Together | None = None
+        self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "lamina_http_requests_total",
             "Requests by route and status.",
@@ -187,6 +188,18 @@ class Metrics:
             self.ledger_lost,
         ):
             self.private.register(shown)
+
+    def request(self, route: str, method: str, status: int, *, seconds: float) -> None:
+        """Count a request and its time."""
+        key = route, method, status
+        found = self._requests.get(key)
+        if found is None:
+            # Looking a child up by its labels costs as much as counting with it.
+            count = self.requests.labels(route, method, str(status))
+            found = self._requests[key] = count, self.seconds.labels(route)
+        count, time = found
+        count.inc()
+        time.observe(seconds)
 
     def throttle(self, code: str) -> None:
         """Count a request refused with 429."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import parse_qsl
 
 from flask import request
 
@@ -113,12 +114,20 @@ def _form() -> tuple[Credentials, dict[str, str]]:
         raise TooLarge("body_too_large", f"The body must have at most {_BODY} bytes.")
     if request.mimetype != _FORM:
         raise OAuthError("invalid_request", f"The body must be sent as {_FORM}.")
-    form = single(request.form.items(multi=True))
+    form = single(_pairs(request.get_data(cache=False)))
     header = request.authorization
     basic = None
     if header is not None and header.type == "basic":
         basic = (str(header.username or ""), str(header.password or ""))
     return credentials(basic, form), form
+
+
+def _pairs(body: bytes) -> list[tuple[str, str]]:
+    """Return the parameters of a form in their order."""
+    try:
+        return parse_qsl(body.decode(), keep_blank_values=True)
+    except UnicodeDecodeError:
+        raise OAuthError("invalid_request", "The body must be UTF-8.") from None
 
 
 def _token(form: Mapping[str, str]) -> str:

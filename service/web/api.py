@@ -42,7 +42,14 @@ _FILLED: Final = (
     "Approval",
     "Session-Token",
 )
-_READ: Final = (*_FILLED, "Authorization", "Content-Type")
+_READ: Final = (
+    *(
+        (name, f"HTTP_{name.upper().replace('-', '_')}", name in _FILLED)
+        for name in (*_FILLED, "Authorization")
+    ),
+    ("Content-Type", "CONTENT_TYPE", False),
+)
+"""The headers that are read, their names in the environment of WSGI, and whether one is filled."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _REFUSED: Final = 400
 _SERVER_FAULT: Final = 500
@@ -215,20 +222,20 @@ class Api:
         route = operation.path if operation else "unmatched"
         seconds = time.perf_counter() - g.started
         method = method_label(request.method)
-        self._metrics.requests.labels(route, method, str(response.status_code)).inc()
-        self._metrics.seconds.labels(route).observe(seconds)
+        self._metrics.request(route, method, response.status_code, seconds=seconds)
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             self._metrics.throttle(g.get("problem_code", ""))
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Trace-Id"] = problems.trace_id()
+        trace_id = problems.trace_id()
+        response.headers["Trace-Id"] = trace_id
         logs.get().info(
             "request",
             method=method,
             route=route,
             status=response.status_code,
             ms=round(seconds * 1000, 2),
-            trace_id=problems.trace_id(),
+            trace_id=trace_id,
             client=g.get("client"),
             code=g.get("problem_code"),
         )
@@ -248,10 +255,13 @@ def _check_headers() -> None:
 
     Some servers pass a header that is not ASCII as an empty value, so an empty one is rejected too.
     """
-    for name in _READ:
-        value = request.headers.get(name)
-        empty = value == "" and name in _FILLED
-        if value is not None and (empty or not value.isascii() or not value.isprintable()):
+    environ = request.environ
+    for name, key, filled in _READ:
+        value = environ.get(key)
+        if value is None:
+            continue
+        empty = value == "" and filled
+        if empty or not value.isascii() or not value.isprintable():
             raise Malformed("bad_header", f"{name} must be printable ASCII, and not empty.")
 
 
@@ -264,6 +274,8 @@ def _check_texts(path: Mapping[str, str]) -> None:
     """Reject control characters in the path and query: no stored name contains any."""
     if any(map(_CONTROL.search, path.values())):
         raise NotFound("not_found", "There is nothing at an address with control characters.")
+    if not request.query_string:
+        return
     for name, value in request.args.items(multi=True):
         if _CONTROL.search(name) or _CONTROL.search(value):
             raise BadInput(Fault("", "bad_query", "the query must hold no control characters"))

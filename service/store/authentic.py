@@ -10,7 +10,7 @@ through `insert_row`, `insert_once`, `change` and `delete_rows`, and read throug
 `sound`. Every change is recorded, so that the log can determine which rows must exist.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar, cast
@@ -79,6 +79,11 @@ def holds(tx: Session, model: type[Authentic], row: Any) -> bool:
     shape = shape_of(model)
     values = shape.of_row(row)
     return _holds(tx, shape, values, row.mac)
+
+
+def cells_hold(tx: Session, model: type[Authentic], cells: Sequence[Any]) -> bool:
+    """Return whether the cells of a row, as `reading` selects them, end with their valid MAC."""
+    return _holds(tx, shape_of(model), cells[:-1], cells[-1])
 
 
 def key_there(tx: Session, mac: bytes) -> bool:
@@ -234,9 +239,14 @@ def touch(  # noqa: PLR0913, PLR0917 - one argument for each member of a note
     tx.info.setdefault(_TABLES, set()).add(table)
 
 
+def changed_tables(info: Mapping[str, Any]) -> Collection[str]:
+    """Return the names of the tables with rows changed by a transaction, from its `info`."""
+    return cast("Collection[str]", info.get(_TABLES, ()))
+
+
 def unchanged(tx: Session, model: type[Recorded]) -> bool:
     """Return whether a transaction has changed no row of a table so far."""
-    return shape_of(model).table.name not in tx.info.get(_TABLES, ())
+    return shape_of(model).table.name not in changed_tables(tx.info)
 
 
 def record(tx: Session, model: type[Noted], row: Any, before: Any = None) -> None:

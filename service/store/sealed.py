@@ -214,6 +214,39 @@ class Encrypted(Generic[T]):
         sealed = key.seal_cell(plaintext, self.place, row.id.bytes, self.adds(row))
         setattr(row, self.column, sealed)
 
+    def opened(self, session: Session, row: Any, owner: Owner) -> T:
+        """Return the value of a row that was read without its object; raises OpenError.
+
+        Args:
+            session: The transaction.
+            row: The sealed column, the id and the bound columns, by name.
+            owner: The owner of the data key.
+        """
+        raw: bytes | None = getattr(row, self.name)
+        if raw is None:
+            return cast("T", None)
+        key = sealer_of(session).key(
+            session,
+            key_class=self.key_class(row),
+            owner=owner,
+            generation=sealed_generation(raw),
+            peers=tuple,
+        )
+        plain: bytes = key.open_cell(raw, self.place, row.id.bytes, self.adds(row))
+        return self._decode(plain)
+
+    def sealed(self, session: Session, row: Any, owner: Owner, value: T) -> bytes:
+        """Return the cell for a value of a row that is written without its object.
+
+        Args:
+            session: The transaction.
+            row: The id and the bound columns, by name.
+            owner: The owner of the data key.
+            value: The value.
+        """
+        key = sealer_of(session).newest_key(session, self.key_class(row), owner)
+        return key.seal_cell(self._encode(value), self.place, row.id.bytes, self.adds(row))
+
     def _open(self, row: Any, raw: bytes, extra: bytes) -> bytes:
         session = instance_state(row).session
         if session is None:

@@ -41,6 +41,15 @@ class UnitOfWork(Session):
         drop_ahead(self, statement)
         return self._connected().execute(statement, params)
 
+    def directly(self) -> Connection:
+        """Return the connection, for a read without objects that sees pending changes."""
+        self._autoflush()
+        return self._connected()
+
+    def on(self, connection: Connection) -> None:
+        """Run statements without objects on the given connection, which the session is bound to."""
+        self._direct = connection
+
     def connection(
         self,
         bind_arguments: dict[str, object] | None = None,

@@ -1,0 +1,84 @@
+"""Connections kept for reading, so that a short read neither borrows one nor gives it back."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import SQLAlchemyError
+
+_MOST: Final = 4
+"""Connections kept: as many reads as one process has at the database at a time, with a reserve."""
+_LIFE: Final = 60.0
+"""Seconds after which a kept connection is given back, as the server may be another one since."""
+
+
+class HeldConnections:
+    """A few connections in autocommit, each used by one thread at a time.
+
+    Borrowing a connection, beginning and ending a transaction on it costs more than a short
+    statement does. More readers at once than connections are kept borrow theirs as before.
+
+    Args:
+        engine: The engine.
+        reader: The same for reads, whose transactions begin nothing.
+        now: Returns seconds that only grow.
+    """
+
+    def __init__(
+        self, engine: Engine, reader: Engine, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._reader = reader
+        self._now = now
+        self._free: deque[tuple[Connection, float]] = deque()
+        event.listen(engine, "engine_disposed", lambda _engine: self.close())
+        event.listen(engine, "handle_error", self._failed)
+
+    @contextmanager
+    def one(self) -> Iterator[Connection]:
+        """Lend a connection to this thread; it is closed instead of kept if the database failed."""
+        connection, due = self._take()
+        try:
+            yield connection
+        except SQLAlchemyError:
+            connection.close()
+            raise
+        finally:
+            self._give(connection, due)
+
+    def _take(self) -> tuple[Connection, float]:
+        """Return a connection and when it is due, one that was kept if there is any."""
+        while self._free:
+            try:
+                connection, due = self._free.pop()
+            except IndexError:
+                break
+            if not connection.closed and not connection.invalidated and self._now() < due:
+                return connection, due
+            connection.close()
+        return self._reader.connect(), self._now() + _LIFE
+
+    def _give(self, connection: Connection, due: float) -> None:
+        if len(self._free) >= _MOST or connection.closed or connection.invalidated:
+            connection.close()
+        else:
+            self._free.append((connection, due))
+
+    def close(self) -> None:
+        """Close those that are free now, to the database too: their pool may be gone."""
+        while self._free:
+            try:
+                connection, _ = self._free.pop()
+            except IndexError:
+                return
+            if not connection.closed and not connection.invalidated:
+                connection.detach()
+            connection.close()
+
+    def _failed(self, context: ExceptionContext) -> None:
+        if context.is_disconnect:
+            # The pool drops its connections to a server that is away; so must these go.
+            self.close()

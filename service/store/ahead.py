@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import Delete, Dialect, Executable, Insert, Table, Update
 from sqlalchemy.engine import IteratorResult
@@ -34,9 +34,13 @@ class PlannedRead(NamedTuple):
     values: Values
 
 
+Rows = list[tuple[Any, ...]]
+"""Rows of a statement, in the order of its columns."""
+
+
 class _Found(NamedTuple):
     values: Values
-    rows: list[tuple[object, ...]]
+    rows: Rows
 
 
 _Rows = dict[AnySelect, list[_Found]]
@@ -99,9 +103,7 @@ def read_ahead(tx: Session, wanted: Sequence[PlannedRead]) -> None:
         ahead.setdefault(item.statement, []).append(result)
 
 
-def rows_ahead(
-    tx: Session, statement: Executable, values: Values
-) -> list[tuple[object, ...]] | None:
+def rows_ahead(tx: Session, statement: Executable, values: Values) -> Rows | None:
     """Return the rows of a statement that were read ahead, or None."""
     ahead: _Rows | None = tx.info.get(_AHEAD)
     for found in ahead.get(cast("AnySelect", statement), ()) if ahead else ():

@@ -45,13 +45,6 @@ _UNIQUE = "23505"
 _LITE_UNIQUE: Final = frozenset({1555, 2067})
 
 
-def directly(tx: Tx) -> Connection:
-    """Return the connection of a transaction, for a statement that sees its pending changes."""
-    if not isinstance(tx, UnitOfWork):
-        raise TypeError("this is no transaction of a Store")
-    return tx.directly()
-
-
 class Store:
     """Opens transactions, one at a time per thread."""
 

@@ -10,7 +10,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from service.store.engine import AnySelect, Tx, directly
+from service.store.driver_sql import AnySelect
+from service.store.engine import Tx
+from service.store.unit_of_work import unit_of
 
 Cells = tuple[Any, ...]
 """A row of a statement, in the order of its columns."""
@@ -30,7 +32,10 @@ class DriverRead:
 
     def rows(self, tx: Tx, values: Mapping[str, object]) -> Sequence[Cells]:
         """Run the statement in a transaction; return its rows, with values as Python's."""
-        connection = directly(tx)
+        unit = unit_of(tx)
+        if (found := unit.known_rows(self.statement, values)) is not None:
+            return found
+        connection = unit.directly()
         # Whoever listens hears of each statement by SQLAlchemy alone.
         if connection.dispatch.before_cursor_execute:
             return self._usually(connection, values)

@@ -1,14 +1,14 @@
 """The session of a transaction: seals fields, queues writes, and serves rows read ahead."""
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
-from service.store.ahead import drop_ahead, result_ahead
+from service.store.ahead import Rows, drop_ahead, result_ahead, rows_ahead
 from service.store.authentic import authenticate_before_flush, cut, touched
-from service.store.driver_sql import AnyResult
+from service.store.driver_sql import AnyResult, AnySelect
 from service.store.later import cut_queue, queued, send
 from service.store.sealed import seal_before_flush
 
@@ -40,6 +40,11 @@ class UnitOfWork(Session):
             return found
         drop_ahead(self, statement)
         return self._connected().execute(statement, params)
+
+    def known_rows(self, statement: AnySelect, values: Mapping[str, object]) -> Rows | None:
+        """Return the rows of a statement that were read ahead and hold still, or None."""
+        self._autoflush()
+        return rows_ahead(self, statement, values)
 
     def directly(self) -> Connection:
         """Return the connection, for a read without objects that sees pending changes."""
@@ -88,6 +93,13 @@ class UnitOfWork(Session):
             send(self, self._direct)
 
 
+def unit_of(tx: Session) -> UnitOfWork:
+    """Return the session of a transaction as what it is; raises TypeError for any other."""
+    if not isinstance(tx, UnitOfWork):
+        raise TypeError("this is no transaction of a Store")
+    return tx
+
+
 def _forget_part(session: Session, ended: SessionTransaction) -> None:
     """Handle `after_soft_rollback`: drop the changes that a savepoint rolled back."""
     counts = session.info.get(_NOTED, {}).pop(ended, None)
@@ -100,13 +112,13 @@ def _forget_part(session: Session, ended: SessionTransaction) -> None:
 def _before_statement(state: ORMExecuteState) -> None:
     """Handle `do_orm_execute`: a statement that makes objects runs after the queued writes."""
     drop_ahead(state.session, state.statement)
-    cast("UnitOfWork", state.session).settle()
+    unit_of(state.session).settle()
 
 
 def _send_first(session: Session, _context: object, _instances: object) -> None:
     """Handle `before_flush`: objects are written after the queued writes."""
     drop_ahead(session)
-    cast("UnitOfWork", session).settle()
+    unit_of(session).settle()
 
 
 event.listen(UnitOfWork, "after_soft_rollback", _forget_part)

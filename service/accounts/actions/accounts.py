@@ -1,10 +1,11 @@
 """Register, find and change subjects; verify addresses."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import orjson
+from sqlalchemy import ColumnElement, ScalarSelect
 
 from service.accounts.actions import pages
 from service.accounts.actions.claims import Claims
@@ -23,7 +24,7 @@ from service.accounts.model import (
     kept,
     segment_of,
 )
-from service.accounts.store import claims
+from service.accounts.store import claims, holding
 from service.accounts.store import subjects as store
 from service.accounts.store.subjects import Subject
 from service.accounts.views import SubjectView
@@ -38,6 +39,8 @@ from service.notifications.actions.outbox import Outbox
 from service.store.ahead import PlannedRead
 from service.store.engine import Tx
 from service.store.erasing import EVERYTHING, ErasureTurn, erases
+from service.store.part import Part
+from service.store.prepared import Cells
 from service.throttling.actions import Limits
 
 
@@ -171,12 +174,30 @@ class Accounts:
         """Return what `get` and `known` read."""
         return store.plain_ahead(subject)
 
+    def holding(self, owner: ScalarSelect[UUID]) -> Callable[[Tx, Mapping[str, object]], None]:
+        """Return a function that locks the subject which a query names, in one statement.
+
+        Args:
+            owner: The query, with named parameters; what it names must never change.
+        """
+        statement = holding.locking(owner)
+        return lambda tx, values: holding.lock_by(tx, statement, values)
+
     def known(self, tx: Tx, subject: UUID) -> Account | None:
         """Return a subject by id, including the decoy; None if there is none."""
         row = store.plain(tx, subject)
         if row is None:
             return None
         return account_of(row)
+
+    def beside(self, subject: ColumnElement[UUID]) -> Part:
+        """Return what a statement of another feature adds to read the subject of its rows."""
+        return store.beside(subject)
+
+    def of_cells(self, tx: Tx, cells: Cells) -> Account | None:
+        """Return the subject that such a statement read, as `known` does."""
+        row = store.plain_of(tx, cells)
+        return None if row is None else account_of(row)
 
     def view(self, tx: Tx, subject: UUID) -> SubjectView:
         """Return all data of a subject that `subjects:read` may see; raises NotFound."""

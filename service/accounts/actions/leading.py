@@ -6,12 +6,12 @@ from uuid import UUID
 from service.accounts.actions.claims import Claims
 from service.accounts.model import Account, IdentifierLookup, IdentifierType, Lead, identify
 from service.accounts.store import leads
-from service.accounts.store.subjects import Digests, Subject
+from service.accounts.store.subjects import AccountCells, Digests, Subject
 from service.domain import ids
 from service.store.engine import AnyRow, Tx
 
 
-def account_of(row: AnyRow) -> Account:
+def account_of(row: AnyRow | AccountCells) -> Account:
     """Return the account of a row, from its columns that are not sealed."""
     return Account(
         id=row.id,

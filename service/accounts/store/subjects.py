@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     ForeignKey,
     Index,
     LargeBinary,
@@ -23,18 +24,21 @@ from crypto.fields import Owner
 from service.domain.ids import subject_owner
 from service.store.ahead import PlannedRead
 from service.store.authentic import (
+    cells_hold,
     change,
     delete_rows,
     holding,
     insert_once,
-    one,
     reading,
+    refused,
     sound,
 )
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE
-from service.store.engine import AnyRow, Tx
+from service.store.engine import Tx
+from service.store.part import Part
 from service.store.personal_data import Personal, as_json, plainly
+from service.store.prepared import Cells, DriverRead
 from service.store.sealed import encrypted_bytes, encrypted_optional
 from service.store.shapes import Authentic
 
@@ -248,7 +252,8 @@ PLAIN_COLUMNS: Final = reading(Subject).add_columns(
     .where(_SUSPENSIONS.c.subject_id == _SUBJECTS.c.id, _SUSPENSIONS.c.capability == "login")
     .label("suspended"),
 )
-_PLAIN: Final = PLAIN_COLUMNS.where(_SUBJECTS.c.id == bindparam("b_id"))
+_ACCOUNT: Final = tuple(PLAIN_COLUMNS.selected_columns)
+_PLAIN: Final = DriverRead(PLAIN_COLUMNS.where(_SUBJECTS.c.id == bindparam("b_id")))
 _STATUS: Final = select(_SUBJECTS.c.status).where(_SUBJECTS.c.id == bindparam("b_id"))
 # FOR NO KEY UPDATE: rows that only refer to the subject can still be inserted.
 _LOCK: Final = _STATUS.with_for_update(key_share=True)
@@ -259,6 +264,19 @@ _IN_FORCE: Final = reading(Consent).where(
     _CONSENTS.c.withdrawn_at.is_(None),
 )
 _HELD: Final = _IN_FORCE.with_for_update(read=True)
+
+
+class AccountCells(NamedTuple):
+    """A subject without its sealed columns, and whether its login is suspended."""
+
+    id: UUID
+    status: str
+    segment: str
+    client_id: UUID
+    created_at: datetime
+    first_login_at: datetime | None
+    mac: bytes
+    suspended: bool
 
 
 Digests = Sequence[tuple[int, bytes]]
@@ -284,7 +302,7 @@ def lock(tx: Tx, subject: UUID) -> str | None:
 
 
 def added(tx: Tx, subject: UUID) -> None:
-    """Record that the transaction inserted a subject, which no other transaction can see yet."""
+    """Record that the transaction has locked a subject, or inserted it unseen."""
     tx.info.setdefault(_LOCKED, set()).add(subject)
 
 
@@ -302,12 +320,31 @@ def lock_all(tx: Tx, subjects: Collection[UUID]) -> None:
 
 def plain_ahead(subject: UUID) -> PlannedRead:
     """Return what `plain` reads."""
-    return PlannedRead(_PLAIN, {"b_id": subject})
+    return PlannedRead(_PLAIN.statement, {"b_id": subject})
 
 
-def plain(tx: Tx, subject: UUID) -> AnyRow | None:
+def plain(tx: Tx, subject: UUID) -> AccountCells | None:
     """Return the columns of a subject that are not sealed, and whether its login is suspended."""
-    return one(tx, Subject, _PLAIN, {"b_id": subject})
+    found = _PLAIN.rows(tx, {"b_id": subject})
+    return plain_of(tx, found[0]) if found else None
+
+
+def beside(subject: ColumnElement[UUID]) -> Part:
+    """Return the columns of `plain`, for a statement that reads the subject of its own rows."""
+    return Part(_ACCOUNT, _SUBJECTS, _SUBJECTS.c.id == subject)
+
+
+def plain_of(tx: Tx, cells: Cells) -> AccountCells | None:
+    """Return the cells that `beside` selects; None if the join found no subject.
+
+    Raises:
+        RowRefused: The row has no valid MAC.
+    """
+    if cells[0] is None:
+        return None
+    if not cells_hold(tx, Subject, cells[:-1]):
+        raise refused()
+    return AccountCells(*cells)
 
 
 def consented(tx: Tx, subject: UUID, purpose: str, *, for_share: bool) -> bool:

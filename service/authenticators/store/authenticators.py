@@ -1,15 +1,17 @@
 """The table of authenticators."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Final, Protocol, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     ForeignKey,
     Index,
     String,
+    and_,
     bindparam,
     or_,
     select,
@@ -22,6 +24,7 @@ from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
 from service.store.ahead import PlannedRead
 from service.store.authentic import (
+    cells_hold,
     change,
     holding,
     holds,
@@ -33,9 +36,11 @@ from service.store.authentic import (
 from service.store.base import Base, table_of
 from service.store.engine import Tx, changed
 from service.store.later import later
+from service.store.part import Part
 from service.store.personal_data import Personal, plainly
+from service.store.prepared import Cells, DriverRead
 from service.store.sealed import ClassBy, encrypted_bytes, encrypted_optional, open_value
-from service.store.shapes import Authentic
+from service.store.shapes import Authentic, shape_of
 
 _ONE_EACH: Final = "status = 'active' AND type <> 'totp'"
 """Several code generators are allowed; the subject's lock enforces their maximum."""
@@ -145,9 +150,12 @@ _VERIFIERS: Final = (
         _ROWS.c.status == "active",
     )
 )
-_TYPES: Final = reading(AuthenticatorRow).where(
-    _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.status == "active"
+_TYPES: Final = DriverRead(
+    reading(AuthenticatorRow).where(
+        _ROWS.c.subject_id == bindparam("b_subject"), _ROWS.c.status == "active"
+    )
 )
+_TYPE: Final = shape_of(AuthenticatorRow).names.index("type")
 _SETTLED: Final = reading(AuthenticatorRow).where(
     _ROWS.c.id.in_(bindparam("b_ids", expanding=True)),
     _ROWS.c.status == "active",
@@ -155,6 +163,7 @@ _SETTLED: Final = reading(AuthenticatorRow).where(
 )
 _ONE: Final = reading(AuthenticatorRow).where(_ROWS.c.id == bindparam("b_id"))
 _READ: Final = "lamina_active_read"
+_KNOWN: Final = "lamina_active_known"
 _WAITING: Final = (
     select(_ROWS.c.created_at)
     .where(
@@ -184,7 +193,7 @@ def verifiers_ahead(subject: UUID, decoy: UUID) -> PlannedRead:
 
 def types_ahead(subject: UUID) -> PlannedRead:
     """Return what `active_types` reads."""
-    return PlannedRead(_TYPES, {"b_subject": subject})
+    return PlannedRead(_TYPES.statement, {"b_subject": subject})
 
 
 def verifier(tx: Tx, subject: UUID, decoy: UUID, kind: str) -> SealedVerifier | None:
@@ -236,7 +245,9 @@ def _verifiers(tx: Tx, subject: UUID, decoy: UUID) -> Sequence[SealedVerifier]:
     # A row has the columns of its statement, which mypy cannot see.
     rows = cast("Sequence[SealedVerifier]", found)
     if unchanged(tx, AuthenticatorRow):
-        tx.info[_READ] = (subject, [row for row in rows if row.subject_id == subject])
+        own = [row for row in rows if row.subject_id == subject]
+        tx.info[_READ] = (subject, own)
+        tx.info[_KNOWN] = {row.id for row in own}
     return rows
 
 
@@ -271,11 +282,25 @@ def active_types(tx: Tx, subject: UUID) -> dict[UUID, str]:
     read = _read_before(tx, subject)
     if read is not None:
         return {row.id: row.type for row in _holding(tx, read)}
-    found = tx.execute(*types_ahead(subject)).all()
-    rows = cast("Sequence[SealedVerifier]", found)
+    found = _TYPES.rows(tx, {"b_subject": subject})
+    held = (cells for cells in found if cells_hold(tx, AuthenticatorRow, cells))
+    types: dict[UUID, str] = {cells[0]: cells[_TYPE] for cells in held}
     if unchanged(tx, AuthenticatorRow):
-        tx.info[_READ] = (subject, rows)
-    return {row.id: row.type for row in _holding(tx, rows)}
+        tx.info[_KNOWN] = types.keys()
+    return types
+
+
+def beside(subject: ColumnElement[UUID]) -> Part:
+    """Return the active authenticators, for a statement that reads those of its own rows."""
+    active = and_(_ROWS.c.subject_id == subject, _ROWS.c.status == "active")
+    return Part(shape_of(AuthenticatorRow).columns, _ROWS, active)
+
+
+def standing(tx: Tx, found: Iterable[Cells]) -> frozenset[UUID]:
+    """Return the ids among the cells that `beside` selects, of rows with a valid MAC."""
+    # The join gives a row of nothing for a subject without any.
+    there = (cells for cells in found if cells[0] is not None)
+    return frozenset(cells[0] for cells in there if cells_hold(tx, AuthenticatorRow, cells))
 
 
 def _read_before(tx: Tx, subject: UUID) -> Sequence[SealedVerifier] | None:
@@ -297,8 +322,7 @@ def touch(tx: Tx, authenticator: UUID, now: datetime) -> bool:
     with Conflict if it was revoked since.
     """
     values = {"b_id": authenticator, "b_now": now}
-    _, rows = tx.info.get(_READ, (None, ()))
-    if unchanged(tx, AuthenticatorRow) and any(row.id == authenticator for row in rows):
+    if unchanged(tx, AuthenticatorRow) and authenticator in tx.info.get(_KNOWN, ()):
         later(tx, _TOUCH, values, else_raise=changed)
         return True
     return tx.execute(_TOUCH, values).first() is not None

@@ -69,6 +69,7 @@ class Settings(Bounds):
     ledger: str = ""
     backup_days: Annotated[int, Field(ge=1, le=3660)] = 35
     workers: Annotated[int, Field(ge=1, le=256)] = 1
+    caller_seconds: Annotated[float, Field(ge=0, le=5)] = 1
     refresh_grace: Annotated[int, Field(ge=0, le=300)] = 60
     flow_lifetime: Annotated[int, Field(ge=120, le=900)] = 900
     flow_idle: Annotated[int, Field(ge=60, le=900)] = 300

@@ -32,6 +32,7 @@ if shared := shared_counts():
     container.metrics.share(shared, container.settings.workers)
 container.keys.instances.start()
 container.watch.start()
+container.announcements.start()
 if container.settings.sqlite:
     # One file has one writer at a time: the background work runs inside the server.
     container.jobs.start()

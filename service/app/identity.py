@@ -3,18 +3,25 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
 from service.accounts.actions.accounts import Accounts
 from service.accounts.actions.suspension import Suspensions
+from service.app.announcements import Announcements
 from service.app.core import Core
 from service.authenticators.actions import Authenticators
+from service.authenticators.actions.standing import beside, standing
 from service.clients.actions import Clients
 from service.devices.actions import Devices
 from service.factors.help_desk.actions.recoveries import Recoveries
 from service.operators.actions import ApprovedAct, Operators
 from service.operators.model import RECOVER, required
-from service.sessions.actions import SessionDependencies, Sessions
+from service.sessions.actions import SessionDependencies, Sessions, Standing
+from service.store.recent import Changes
 from service.tokens.actions import AccessTokens, Tokens
+
+CALLERS: Final = frozenset({"client", "revoked_token"})
+"""The tables on which it depends who may call; what is kept of callers goes when one changes."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -30,6 +37,8 @@ class Identity:
     operators: Operators
     recoveries: Recoveries
     tokens: Tokens
+    changes: Changes
+    announcements: Announcements
 
 
 def build_identity(core: Core) -> Identity:
@@ -45,7 +54,7 @@ def build_identity(core: Core) -> Identity:
     )
     accounts.leading.follow(core.policies.admits_unverified)
     authenticators = Authenticators(accounts, core.audit, clock, settings)
-    clients = Clients(core.audit, clock, settings)
+    clients = Clients(core.audit, clock, settings, kept=settings.caller_seconds)
     devices = Devices(core.key_store.purpose_key, clock, settings)
     sessions = _sessions(core, accounts, authenticators, devices)
     operators = Operators(
@@ -82,7 +91,14 @@ def build_identity(core: Core) -> Identity:
         audit=core.audit,
         clock=clock,
         grace=timedelta(seconds=settings.refresh_grace),
+        kept=settings.caller_seconds,
     )
+    changes = Changes(CALLERS)
+    changes.follow(clients.forget)
+    changes.follow(tokens.forget)
+    announcements = Announcements(settings.redis_url, changes.heard)
+    changes.announce_by(announcements.publish)
+    core.store.on_commit(changes.committed)
     return Identity(
         accounts=accounts,
         suspensions=suspensions,
@@ -93,6 +109,8 @@ def build_identity(core: Core) -> Identity:
         operators=operators,
         recoveries=recoveries,
         tokens=tokens,
+        changes=changes,
+        announcements=announcements,
     )
 
 
@@ -108,6 +126,7 @@ def _sessions(
             policies.session_idle,
             policies.keeps_sessions,
             authenticators.active,
+            Standing(beside, standing),
             devices.delete_for,
         ),
         bounds=core.settings,

@@ -1,22 +1,31 @@
 """Tables of clients and of used client assertions."""
 
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import JSON, ColumnElement, String, bindparam, func, select, type_coerce
+from sqlalchemy import JSON, ColumnElement, String, bindparam, func, select
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.types import NULLTYPE
 
 from crypto.fields import Owner
 from service.clients.model import JwkSet
 from service.domain.ids import client_owner
-from service.store.authentic import delete_rows, insert_once, key_there, one, reading, sound
+from service.store.authentic import (
+    cells_hold,
+    delete_rows,
+    insert_once,
+    key_there,
+    reading,
+    refused,
+    sound,
+    unchanged,
+)
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
-from service.store.engine import AnyRow, Tx
+from service.store.engine import Tx
+from service.store.prepared import Cells, DriverRead
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
-from service.store.shapes import Authentic, Noted, shape_of
+from service.store.shapes import Authentic, Noted
 
 
 class ClientRow(Authentic, Base):
@@ -79,45 +88,73 @@ def get(tx: Tx, client: UUID, *, lock: bool = False) -> ClientRow | None:
     return tx.get(ClientRow, client, with_for_update=lock or None)
 
 
+class ClientCells(NamedTuple):
+    """A client that was read without its object; `digests` opens its secrets."""
+
+    id: UUID
+    name: str
+    status: str
+    scopes: list[str]
+    first_party: bool
+    asserts_context: bool
+    segments: list[str]
+    jwks: JwkSet | None
+    created_at: datetime
+    secret: bytes
+    old_jwks: JwkSet | None
+    old_jwks_until: datetime | None
+    old_secret_until: datetime | None
+    old_secret: bytes | None
+    mac: bytes
+
+
 _USED: Final = table_of(UsedAssertion)
 _TABLE: Final = table_of(ClientRow)
 _PLAIN: Final = reading(ClientRow).where(_TABLE.c.id == bindparam("b_id"))
-# The cells as the driver returns them, to be compared with those of the last read.
-_CELLS: Final = select(*[type_coerce(column, NULLTYPE) for column in shape_of(ClientRow).columns])
 _MOST_KEPT: Final = 1000
 
 
 class Plain:
-    """Reads client rows without ORM objects; unchanged rows are not opened and verified again.
+    """Reads client rows without ORM objects; the MAC of an unchanged row is not verified again.
 
-    A client is read with every request and seldom changes. All its cells are compared, so an
-    edited row still fails its MAC.
+    A client is read often and seldom changes. All its cells are compared, so an edited row still
+    fails its MAC.
 
     Args:
         condition: On another table, with named parameters; if it holds, no client is found.
     """
 
     def __init__(self, condition: ColumnElement[bool] | None = None) -> None:
-        cells = _CELLS.where(_TABLE.c.id == bindparam("b_id"))
-        self._cells = cells if condition is None else cells.where(~condition)
-        self._known: dict[UUID, tuple[tuple[object, ...], AnyRow]] = {}
+        self._read = DriverRead(_PLAIN if condition is None else _PLAIN.where(~condition))
+        self._known: dict[UUID, tuple[Cells, ClientCells]] = {}
 
-    def find(self, tx: Tx, client: UUID, **values: object) -> AnyRow | None:
+    def find(self, tx: Tx, client: UUID, **values: object) -> ClientCells | None:
         """Return the row of a client; raises RowRefused if the row does not match its MAC."""
-        found = tx.execute(self._cells, {**values, "b_id": client}).first()
-        if found is None:
+        found = self._read.rows(tx, {**values, "b_id": client})
+        if not found:
             return None
-        cells = tuple(found)
+        cells = found[0]
         known = self._known.get(client)
-        if known is not None and known[0] == cells and key_there(tx, bytes(cells[-1])):
+        if known is not None and known[0] == cells and key_there(tx, known[1].mac):
             return known[1]
-        row = one(tx, ClientRow, _PLAIN, {"b_id": client})
-        # It may have changed between the two reads: cache only what was verified.
-        if row is not None and bytes(row.mac) == bytes(cells[-1]):
-            if len(self._known) >= _MOST_KEPT:
-                self._known.clear()
-            self._known[client] = (cells, row)
+        if not cells_hold(tx, ClientRow, cells):
+            raise refused()
+        if len(self._known) >= _MOST_KEPT:
+            self._known.clear()
+        row = ClientCells(*cells)
+        self._known[client] = cells, row
         return row
+
+
+def digests(tx: Tx, row: ClientCells) -> tuple[bytes, bytes | None]:
+    """Return the digest of a client's secret, and of the replaced one."""
+    owner = client_owner(row.id)
+    return ClientRow.secret.opened(tx, row, owner), ClientRow.old_secret.opened(tx, row, owner)
+
+
+def untouched(tx: Tx) -> bool:
+    """Return whether a transaction has changed no client so far."""
+    return unchanged(tx, ClientRow)
 
 
 def clients(tx: Tx) -> list[ClientRow]:

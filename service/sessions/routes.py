@@ -50,9 +50,9 @@ class SessionRoutes:
         subject = call.id("subject", "subject")
         token = call.header(_TOKEN)
         current = _session(self._named, call.by, token) if token else None
-        with self._database.transaction(read=True) as tx:
-            self._accounts.served(tx, call.by, subject)
-            return self._sessions.page(tx, subject, call.page, current)
+        with self._database.reading() as tx:
+            account = self._accounts.served(tx, call.by, subject)
+            return self._sessions.page(tx, account, call.page, current)
 
     @delete(_PATH, scope=_WRITE, status=204)
     def revoke_all_sessions(self, call: Call) -> None:

@@ -2,28 +2,45 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, cast
+from itertools import chain
+from types import SimpleNamespace
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Integer, and_, bindparam, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    FromClause,
+    Integer,
+    ScalarSelect,
+    and_,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crypto.fields import FieldContext, Owner
+from crypto.fields import Owner
 from service.domain.ids import service_owner
 from service.store.authentic import (
+    cells_hold,
     change,
     delete_rows,
     holding,
     insert_later,
     one,
     reading,
+    refused,
     sound,
 )
 from service.store.base import Base, table_of
 from service.store.dropping import PAGE
-from service.store.engine import Tx
+from service.store.engine import AnySelect, Tx
+from service.store.part import Part
 from service.store.personal_data import Personal, as_json, without
-from service.store.sealed import encrypted_optional, encrypted_text, seal_value
+from service.store.prepared import Cells, DriverRead
+from service.store.sealed import encrypted_optional, encrypted_text
 from service.store.shapes import Authentic
 
 
@@ -74,11 +91,37 @@ class SessionRow(Authentic, Base):
 
     def field_owner(self) -> Owner:
         """Return the reserved owner of sessions, which has a key in every process."""
-        return service_owner("sessions")
+        return _KEYS
+
+
+class SessionCells(NamedTuple):
+    """A session that was read without its object; what is sealed opens with `evidence`."""
+
+    id: UUID
+    subject_id: UUID
+    client_id: UUID
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    idle_seconds: int
+    revoked_at: datetime | None
+    taken_up_at: datetime | None
+    replaces: UUID | None
+    device_id: UUID | None
+    mac: bytes
+    evidence: bytes
+    origin: bytes | None
 
 
 _ROWS: Final = table_of(SessionRow)
-_OWNER: Final = service_owner("sessions")
+ID: Final[ColumnElement[UUID]] = _ROWS.c.id
+OWNER: Final[ColumnElement[UUID]] = _ROWS.c.subject_id
+_CELLS: Final = tuple(_ROWS.c[name] for name in SessionCells._fields)
+WIDTH: Final = len(_CELLS)
+"""How many cells of a row that `finding` gives are those of the session."""
+_COVERED: Final = SessionCells._fields.index("mac") + 1
+_KEYS: Final = service_owner("sessions")
+_BY_ID: Final = _ROWS.c.id == bindparam("b_id")
 _IDLEST: Final = (
     select(_ROWS.c.id)
     .where(
@@ -91,6 +134,18 @@ _IDLEST: Final = (
     .limit(PAGE)
     .offset(bindparam("b_keep", type_=Integer))
 )
+_LISTED: Final = (
+    select(*_CELLS)
+    .where(
+        _ROWS.c.subject_id == bindparam("b_subject"),
+        _ROWS.c.revoked_at.is_(None),
+        _ROWS.c.expires_at > bindparam("b_now"),
+    )
+    .order_by(_ROWS.c.id)
+    .limit(bindparam("b_limit", type_=Integer))
+)
+_FIRST: Final = DriverRead(_LISTED)
+_AFTER: Final = DriverRead(_LISTED.where(_ROWS.c.id > bindparam("b_after")))
 _FOR_CHANGE: Final = reading(SessionRow).where(SessionRow.id == bindparam("b_id")).with_for_update()
 _HEIRS: Final = reading(SessionRow).where(
     _ROWS.c.replaces == bindparam("b_id"), _ROWS.c.taken_up_at.is_not(None)
@@ -107,34 +162,64 @@ def add(tx: Tx, values: Mapping[str, object], *, evidence: str, origin: str | No
         evidence: The evidence, to be sealed.
         origin: The device and network where it began, to be sealed; None for none.
     """
-    row = cast("UUID", values["id"])
-    bound = [
-        str(values[name]) for name in ("subject_id", "client_id", "expires_at", "idle_seconds")
-    ]
-    cells: dict[str, bytes | None] = {
-        "evidence": _sealed(tx, row, column="evidence", bound=bound, text=evidence),
-        "origin": None,
+    row = SimpleNamespace(**values)
+    cells = {
+        "evidence": SessionRow.evidence.sealed(tx, row, _KEYS, evidence),
+        "origin": SessionRow.origin.sealed(tx, row, _KEYS, origin) if origin is not None else None,
     }
-    if origin is not None:
-        cells["origin"] = _sealed(tx, row, column="origin", bound=bound[:2], text=origin)
     insert_later(tx, SessionRow, {**values, **cells})
-
-
-def _sealed(tx: Tx, row: UUID, *, column: str, bound: Sequence[str], text: str) -> bytes:
-    """Seal a cell as the descriptor of its column does."""
-    context = FieldContext(
-        table="session",
-        column=column,
-        owner=_OWNER,
-        row=row,
-        extra="|".join(bound).encode(),
-    )
-    return seal_value(tx, "service", context, text.encode())
 
 
 def get(tx: Tx, session: UUID) -> SessionRow | None:
     """Return a session by id, as currently stored."""
     return tx.get(SessionRow, session, populate_existing=True)
+
+
+def finding(
+    parts: Sequence[Part],
+    *,
+    lead: Part | None = None,
+    but: ColumnElement[bool] | None = None,
+) -> DriverRead:
+    """Return a statement that reads a session with rows of other features.
+
+    Args:
+        parts: What it adds; a session without such a row has empty cells for it.
+        lead: A table before it, whose row leads to the session; None to look it up as `b_id`.
+        but: If it holds, nothing is read; None for no such condition.
+    """
+    source: FromClause = _ROWS if lead is None else lead.table.join(_ROWS, lead.on)
+    for part in parts:
+        source = source.outerjoin(part.table, part.on)
+    first = () if lead is None else lead.columns
+    others = chain.from_iterable(part.columns for part in parts)
+    query: AnySelect = select().add_columns(*first, *_CELLS, *others).select_from(source)
+    if lead is None:
+        query = query.where(_BY_ID)
+    return DriverRead(query if but is None else query.where(~but))
+
+
+def owner_behind(lead: Part) -> ScalarSelect[UUID]:
+    """Return a query for the owner of the session that a row of another table leads to."""
+    joined = lead.table.join(_ROWS, lead.on)
+    return select(_ROWS.c.subject_id).select_from(joined).scalar_subquery()
+
+
+def cells_of(tx: Tx, cells: Cells) -> SessionCells:
+    """Return the session at the start of some cells; raises RowRefused on an invalid MAC."""
+    if not cells_hold(tx, SessionRow, cells[:_COVERED]):
+        raise refused()
+    return SessionCells(*cells[:WIDTH])
+
+
+def evidence(tx: Tx, row: SessionCells) -> str:
+    """Return the evidence of a session."""
+    return SessionRow.evidence.opened(tx, row, _KEYS)
+
+
+def origin(tx: Tx, row: SessionCells) -> str | None:
+    """Return the origin of a session."""
+    return SessionRow.origin.opened(tx, row, _KEYS)
 
 
 def owner(tx: Tx, session: UUID) -> UUID | None:
@@ -172,16 +257,15 @@ def of_subject(tx: Tx, subject: UUID, now: datetime) -> list[SessionRow]:
 
 def page(
     tx: Tx, subject: UUID, *, now: datetime, after: UUID | None, limit: int
-) -> list[SessionRow]:
-    """Return a page of the same sessions, after an id."""
-    query = select(SessionRow).where(
-        SessionRow.subject_id == subject,
-        SessionRow.revoked_at.is_(None),
-        SessionRow.expires_at > now,
-    )
-    if after is not None:
-        query = query.where(SessionRow.id > after)
-    return sound(tx, query.order_by(SessionRow.id).limit(limit))
+) -> list[SessionCells]:
+    """Return a page of the same sessions, after an id; those with an invalid MAC are left out."""
+    values: dict[str, object] = {"b_subject": subject, "b_now": now, "b_limit": limit}
+    if after is None:
+        found = _FIRST.rows(tx, values)
+    else:
+        found = _AFTER.rows(tx, {**values, "b_after": after})
+    held = (cells for cells in found if cells_hold(tx, SessionRow, cells[:_COVERED]))
+    return [SessionCells(*cells) for cells in held]
 
 
 def revoke(tx: Tx, session: UUID, now: datetime) -> bool:
@@ -196,11 +280,9 @@ def idlest(tx: Tx, subject: UUID, now: datetime, keep: int) -> Sequence[UUID]:
     return tx.execute(_IDLEST, values).scalars().all()
 
 
-def touch(tx: Tx, session: UUID, now: datetime) -> None:
-    """Record that a session was used."""
-    row = one(tx, SessionRow, _FOR_CHANGE, {"b_id": session})
-    if row is not None:
-        change(tx, SessionRow, row, last_seen_at=now)
+def touch(tx: Tx, row: SessionCells, now: datetime) -> None:
+    """Record that a session was used, unless it has changed since it was read."""
+    change(tx, SessionRow, row, last_seen_at=now)
 
 
 def ended(tx: Tx, before: datetime) -> list[UUID]:

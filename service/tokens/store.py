@@ -1,24 +1,46 @@
 """Tables of completion codes, refresh tokens and revoked access tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, String, bindparam, exists, select
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    LargeBinary,
+    String,
+    and_,
+    bindparam,
+    exists,
+    select,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import Owner
 from service.domain.clock import SKEW
 from service.domain.ids import service_owner
-from service.store.authentic import change, delete_rows, insert_once, one, reading
+from service.store.authentic import (
+    cells_hold,
+    change,
+    delete_rows,
+    insert_once,
+    insert_row,
+    one,
+    reading,
+    refused,
+)
 from service.store.base import Base, table_of
 from service.store.dropping import drop_page
 from service.store.engine import Tx
+from service.store.part import Part
 from service.store.personal_data import Personal, through
+from service.store.prepared import Cells
 from service.store.sealed import encrypted_optional
 from service.store.shapes import Authentic, Noted
 from service.tokens.model import CODE_LIFE
+
+_KEYS: Final = service_owner("refresh")
 
 
 class CompletionCode(Authentic, Base):
@@ -68,7 +90,7 @@ class RefreshToken(Authentic, Base):
 
     def field_owner(self) -> Owner:
         """Return the reserved owner of refresh tokens."""
-        return service_owner("refresh")
+        return _KEYS
 
 
 class RevokedToken(Noted, Base):
@@ -93,6 +115,43 @@ _REVOKED: Final = select(_LISTED.c.jti).where(_LISTED.c.jti == bindparam("b_jti"
 _CODE: Final = reading(CompletionCode).where(CompletionCode.digest == bindparam("b_digest"))
 
 
+class RefreshCells(NamedTuple):
+    """A refresh token that was read without its object; `successor` opens what is sealed."""
+
+    id: UUID
+    digest: bytes
+    client_id: UUID
+    session_id: UUID
+    scope: str
+    expires_at: datetime
+    used_at: datetime | None
+    mac: bytes
+    successor: bytes | None
+
+
+_REFRESH_CELLS: Final = tuple(_REFRESH.c[name] for name in RefreshCells._fields)
+_COVERED: Final = RefreshCells._fields.index("mac") + 1
+
+
+def refresh_before(session: ColumnElement[UUID]) -> Part:
+    """Return the refresh token of the digest `b_digest`, for a statement that reads its session."""
+    on = and_(_REFRESH.c.session_id == session, _REFRESH.c.digest == bindparam("b_digest"))
+    return Part(_REFRESH_CELLS, _REFRESH, on)
+
+
+def refresh_of(tx: Tx, cells: Cells | None) -> RefreshCells | None:
+    """Return the refresh token that such a statement read, if any.
+
+    Raises:
+        RowRefused: The row has no valid MAC.
+    """
+    if cells is None:
+        return None
+    if not cells_hold(tx, RefreshToken, cells[:_COVERED]):
+        raise refused()
+    return RefreshCells(*cells)
+
+
 def use_code(tx: Tx, digest: bytes, client: UUID, now: datetime) -> UUID | None:
     """Use a completion code; return None if it is expired, used, or not this client's."""
     row = one(tx, CompletionCode, _CODE, {"b_digest": digest})
@@ -112,26 +171,26 @@ def session_of_code(tx: Tx, digest: bytes, client: UUID) -> UUID | None:
     return tx.execute(query).scalar()
 
 
-def session_of_refresh(tx: Tx, digest: bytes, client: UUID) -> UUID | None:
-    """Return the session of a client's refresh token, used or not; it never changes."""
-    query = select(_REFRESH.c.session_id).where(
-        _REFRESH.c.digest == digest, _REFRESH.c.client_id == client
-    )
-    return tx.execute(query).scalar()
-
-
 def refresh_token(tx: Tx, digest: bytes) -> RefreshToken | None:
     """Return a refresh token by its digest, as currently stored."""
     query = select(RefreshToken).where(RefreshToken.digest == digest)
     return tx.scalars(query.execution_options(populate_existing=True)).first()
 
 
-def use_refresh(tx: Tx, digest: bytes, client: UUID, now: datetime) -> bool:
-    """Use a refresh token; return False if it is expired, used, or not this client's."""
-    row = refresh_token(tx, digest)
-    if row is None or row.client_id != client or row.expires_at <= now or row.used_at is not None:
-        return False
-    return change(tx, RefreshToken, row, used_at=now)
+def add_refresh(tx: Tx, values: Mapping[str, object]) -> None:
+    """Add a refresh token."""
+    insert_row(tx, RefreshToken, values)
+
+
+def use_refresh(tx: Tx, row: RefreshCells, now: datetime, successor: str) -> bool:
+    """Use a refresh token; return False if it has changed since it was read."""
+    cell = RefreshToken.successor.sealed(tx, row, _KEYS, successor)
+    return change(tx, RefreshToken, row, used_at=now, successor=cell)
+
+
+def successor(tx: Tx, row: RefreshCells) -> str | None:
+    """Return the token that replaced a used one."""
+    return RefreshToken.successor.opened(tx, row, _KEYS)
 
 
 def revoke(tx: Tx, jti: UUID, expires_at: datetime) -> None:

@@ -31,6 +31,7 @@ BAD = {
     "ledger": "canary",
     "backup_days": "canary",
     "workers": "canary",
+    "caller_seconds": "canary",
     "refresh_grace": "canary",
     "service_name": "=?canary",
     "flow_lifetime": "901",

@@ -1,94 +1,92 @@
-"""How many statements and commits a call of a login costs on PostgreSQL, exactly."""
+"""How many statements the calls with tokens run, exactly."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy import event
 
-from tests.functional.conftest import PASSWORD
-
-CALLER = "SELECT client."
-
-
-@dataclass
-class Spent:
-    """What the database was asked; the caller of an access token is counted apart."""
-
-    statements: list[str] = field(default_factory=list)
-    commits: int = 0
-
-    @property
-    def own(self) -> list[str]:
-        """Return the statements of the call itself."""
-        return [text for text in self.statements if not text.startswith(CALLER)]
-
-    def __str__(self) -> str:
-        return "\n".join(text[:150] for text in self.own)
-
 
 @contextmanager
-def spending(service) -> Iterator[Spent]:
-    """Count the statements of a block, without those that begin a transaction, and commits."""
-    spent = Spent()
+def heard(service):
+    """Count what reaches the database: statements, with those that begin, and commits."""
+    found = {"statements": 0, "begins": 0, "commits": 0}
+    engine = service.container.store.engine
 
-    def told(_conn, _cursor, statement, _parameters, _context, _many):
-        if not statement.startswith("BEGIN"):
-            spent.statements.append(" ".join(statement.split()))
+    def asked(_connection, _cursor, statement, *_of):
+        name = "begins" if statement.startswith("BEGIN") else "statements"
+        found[name] += 1
 
     def committed(connection):
-        spent.commits += bool(connection.get_execution_options().get("lamina_begin", "BEGIN"))
+        found["commits"] += 1
 
-    engine = service.container.store.engine
-    event.listen(engine, "before_cursor_execute", told)
+    event.listen(engine, "before_cursor_execute", asked)
     event.listen(engine, "commit", committed)
     try:
-        yield spent
+        yield found
     finally:
-        event.remove(engine, "before_cursor_execute", told)
+        event.remove(engine, "before_cursor_execute", asked)
         event.remove(engine, "commit", committed)
 
 
-def logged_in(service, person, **context):
-    """Sign in, and return what begin, password and TOTP spent."""
-    service.clock.advance(seconds=31)
-    with spending(service) as begun:
-        flow = service.begin(**context).json
-    with spending(service) as password:
-        assert service.act(flow, "password", {"password": PASSWORD}).status_code == 200
-    code = service.code(person)
-    with spending(service) as totp:
-        assert service.act(flow, "totp", {"code": code}).json["status"] == "completed"
-    return begun, password, totp
+@pytest.fixture(autouse=True)
+def still(service, monkeypatch):
+    """Let no time pass for what is kept of callers: a busy machine takes more than a second."""
+    for home in (service.container.clients, service.container.tokens):
+        monkeypatch.setattr(home._recent, "_now", lambda: 0.0)
 
 
-@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_what_a_login_asks_of_the_database(service):
-    """The subject is read in one statement, and what is decided is written in one."""
-    person = service.register()
-    for _ in range(2):
-        logged_in(service, person)
-    # The keys of the service are read again every half minute; a login between shows the usual.
-    service.container.key_store.refresh = lambda _session: None
-    logged_in(service, person)
-    begun, password, totp = logged_in(service, person)
-    assert (len(begun.own), begun.commits) == (2, 1), begun
-    assert (len(password.own), password.commits) == (9, 2), password
-    assert (len(totp.own), totp.commits) == (5, 1), totp
+@pytest.fixture
+def granted(service):
+    """A person's tokens, of a client that this process knows."""
+    _, tokens = service.sign_up("alice")
+    return tokens
 
 
-@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_an_unknown_person_costs_the_same_statements(service):
-    """A wrong password and a wrong code ask the same of the database for nobody."""
-    person = service.register("alice")
-    logged_in(service, person)
-    service.container.key_store.refresh = lambda _session: None
-    asked = []
-    for name in ("alice", "nobody", "alice", "nobody"):
-        with spending(service) as begun:
-            flow = service.begin(name).json
-        with spending(service) as wrong:
-            assert service.act(flow, "password", {"password": "not this one"}).status_code == 422
-        asked.append(([text[:60] for text in begun.own], [text[:60] for text in wrong.own]))
-    assert asked[2] == asked[3]
+def counts(found):
+    """Return statements, begins and commits."""
+    return found["statements"], found["begins"], found["commits"]
+
+
+def test_an_introspection_is_one_statement_and_no_commit(service, granted):
+    """Of an access token and of a refresh token alike."""
+    for token in (granted["access_token"], granted["refresh_token"]):
+        with heard(service) as found:
+            assert service.oauth("introspect", token=token).json["active"]
+        assert counts(found) == (1, 0, 0)
+
+
+def test_a_client_that_was_forgotten_is_one_statement_more(service, granted):
+    """So it is once within the time that callers are kept."""
+    service.container.clients.forget()
+    with heard(service) as found:
+        assert service.oauth("introspect", token=granted["access_token"]).json["active"]
+    assert counts(found) == (2, 0, 0)
+
+
+def test_a_known_client_takes_a_token_without_the_database(service):
+    """Nothing is stored of an access token of a client."""
+    service.access()
+    with heard(service) as found:
+        service.access()
+    assert counts(found) == (0, 0, 0)
+
+
+def test_a_refresh_is_one_transaction(service, granted):
+    """Lock (PostgreSQL), state, new token, used token, session, leaf."""
+    # The first makes the key of successors, and the second loads it.
+    for _ in range(3):
+        given = {"grant_type": "refresh_token", "refresh_token": granted["refresh_token"]}
+        with heard(service) as found:
+            granted = service.oauth("token", **given).json
+    locks = service.container.store.engine.dialect.name == "postgresql"
+    assert counts(found) == (5 + locks, 1, 1)
+
+
+def test_an_authorized_read_asks_nothing_about_its_caller(service, granted):
+    """A list of sessions reads the subject, its sessions and its authenticators."""
+    subject = service.call("POST", "/v1/subjects/lookup", {"identifier": "alice"}).json["id"]
+    path = f"/v1/subjects/{subject}/sessions"
+    assert len(service.call("GET", path).json["items"]) == 1
+    with heard(service) as found:
+        service.call("GET", path)
+    assert counts(found) == (3, 0, 0)

@@ -20,17 +20,18 @@ class Introspection:
 
     def __init__(self, access: AccessTokens, sessions: Sessions) -> None:
         self._access = access
-        self._sessions = sessions
+        self._unrevoked = sessions.finding.unless(store.REVOKED)
+        self._behind_refresh = sessions.finding.behind(store.refresh_before)
 
     def access(self, tx: Tx, client: Client, token: str) -> IntrospectionView:
         """Return the state of an access token."""
         claims = self._access.claims(token, str(client.id))
         jti = parse_id(str(claims.get("jti"))) if claims else None
-        if claims is None or jti is None or store.revoked(tx, jti):
+        if claims is None or jti is None:
             return _INACTIVE
         sid = str(claims.get("sid"))
         session_id = parse_id(sid)
-        session = self._sessions.find(tx, session_id) if session_id else None
+        session = self._unrevoked(tx, session_id, {"b_jti": jti}) if session_id else None
         if session is None:
             return _INACTIVE
         # Report the current level, or none: never the one from when the token was signed.
@@ -51,10 +52,11 @@ class Introspection:
 
     def refresh(self, tx: Tx, client: Client, token: str) -> IntrospectionView:
         """Return the state of a refresh token."""
-        row = store.refresh_token(tx, token_digest(tx, token, "refresh"))
+        values = {"b_digest": token_digest(tx, token, "refresh")}
+        cells, _, session = self._behind_refresh(tx, values)
+        row = store.refresh_of(tx, cells)
         if row is None or row.client_id != client.id or row.used_at is not None:
             return _INACTIVE
-        session = self._sessions.find(tx, row.session_id)
         if session is None:
             return _INACTIVE
         return {

@@ -1,6 +1,7 @@
 """The token endpoint, and which access tokens authorize (RFC 6749, 7009)."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -11,13 +12,14 @@ from service.clients.actions import Clients
 from service.clients.model import Client
 from service.domain.caller import Caller
 from service.domain.clock import Clock, in_force
-from service.domain.errors import Forbidden, OAuthError, Unauthorized
+from service.domain.errors import Busy, Forbidden, OAuthError, Unauthorized
 from service.domain.ids import new_id, parse_id
 from service.operators.actions import Operators
 from service.sessions.actions import Sessions, SessionValue
 from service.store.authentic import insert_later
 from service.store.bearer import token_digest
 from service.store.engine import Store, Tx
+from service.store.recent import Recent
 from service.tokens import store
 from service.tokens.actions.access import AccessTokens, level_claims
 from service.tokens.actions.introspection import Introspection
@@ -32,7 +34,7 @@ from service.tokens.model import (
     invalid_client,
     invalid_grant,
 )
-from service.tokens.store import CompletionCode, RefreshToken
+from service.tokens.store import CompletionCode, RefreshCells
 from service.tokens.views import (
     AccessClaims,
     IntrospectionView,
@@ -63,7 +65,9 @@ class Tokens:
         audit: AuditLog,
         clock: Clock,
         grace: timedelta,
+        kept: float = 0.0,
     ) -> None:
+        self._recent: Recent[tuple[UUID, UUID], Client] = Recent(kept)
         self._grace = grace
         self._operators = operators
         self._database = database
@@ -72,6 +76,8 @@ class Tokens:
         self._sessions = sessions
         self._access = access
         self._introspection = Introspection(access, sessions)
+        self._hold_refresh = sessions.holder(store.refresh_before)
+        self._behind_refresh = sessions.finding.behind(store.refresh_before)
         self._audit = audit
         self._clock = clock
 
@@ -100,22 +106,31 @@ class Tokens:
         client_id = parse_id(str(claims.get("client_id"))) if claims else None
         if claims is None or jti is None or client_id is None:
             raise _unauthorized()
-        with self._database.transaction(read=True) as tx:
-            client = self._unrevoked(tx, client_id, {"b_jti": jti})
+        if claims["sub"] != str(client_id):
+            return self._operator(client_id, jti, claims)
+        client = self._recent.get((client_id, jti))
+        if client is None:
+            mark = self._recent.mark()
+            with self._database.reading() as tx:
+                client = self._unrevoked(tx, client_id, {"b_jti": jti})
             if client is None:
                 raise _unauthorized()
-            if claims["sub"] != str(client_id):
-                return self._operator(tx, client, claims)
-        scopes = frozenset(str(claims["scope"]).split()) & client.scopes
-        return _caller(client, scopes)
+            self._recent.put((client_id, jti), client, mark)
+        return _caller(client, frozenset(str(claims["scope"]).split()) & client.scopes)
 
-    def _operator(self, tx: Tx, client: Client, claims: AccessClaims) -> Caller:
+    def forget(self) -> None:
+        """Forget all tokens found valid, since a client has changed or a token was revoked."""
+        self._recent.drop()
+
+    def _operator(self, client_id: UUID, jti: UUID, claims: AccessClaims) -> Caller:
         session_id = parse_id(str(claims.get("sid")))
-        session = self._sessions.find(tx, session_id) if session_id else None
-        if session is None or session.client != client.id:
-            raise _unauthorized()
-        # Roles and level are read at every call, so that a withdrawal takes effect at once.
-        scopes = self._operators.roles.scopes(tx, session.subject)
+        # Session, roles and level are read at every call: a withdrawal takes effect at once.
+        with self._database.reading() as tx:
+            client = self._unrevoked(tx, client_id, {"b_jti": jti})
+            session = self._sessions.find(tx, session_id) if session_id else None
+            if client is None or session is None or session.client != client.id:
+                raise _unauthorized()
+            scopes = self._operators.roles.scopes(tx, session.subject)
         if not scopes:
             raise _unauthorized()
         self._require_level(session)
@@ -163,7 +178,7 @@ class Tokens:
 
     def introspect(self, credentials: Credentials, token: str) -> IntrospectionView:
         """Introspect a client's own token; any other is reported as inactive."""
-        with self._database.transaction() as tx:
+        with self._reading(credentials) as tx:
             client = self.authenticate(tx, credentials)
             if INTROSPECT not in client.scopes:
                 detail = f"This needs the scope {INTROSPECT}."
@@ -171,6 +186,16 @@ class Tokens:
             if token.startswith(_REFRESH_PREFIX):
                 return self._introspection.refresh(tx, client, token)
             return self._introspection.access(tx, client, token)
+
+    def _known(self, credentials: Credentials) -> Client | None:
+        """Return a client that showed the same secret a moment ago; None to read it."""
+        if credentials.assertion:
+            return None
+        return self._clients.recognized(credentials.client_id, credentials.secret)
+
+    def _reading(self, credentials: Credentials) -> AbstractContextManager[Tx]:
+        """Open a read; an assertion counts once, which is written."""
+        return self._database.transaction() if credentials.assertion else self._database.reading()
 
     def revoke(self, credentials: Credentials, token: str) -> None:
         """Revoke a token of the client; a refresh token ends its session (RFC 7009)."""
@@ -198,6 +223,10 @@ class Tokens:
 
     def authenticate(self, tx: Tx, credentials: Credentials) -> Client:
         """Return the authenticated client, the actor from here on; raises `invalid_client`."""
+        known = self._known(credentials)
+        if known is not None:
+            self._audit.act_for(tx, known.id)
+            return known
         try:
             if credentials.assertion:
                 audiences = [self._access.issuer, f"{self._access.issuer}/oauth2/token"]
@@ -226,12 +255,12 @@ class Tokens:
         grant = form.get("grant_type", "")
         if not grant:
             raise OAuthError("invalid_request", "grant_type is missing.")
+        if grant == "client_credentials":
+            return self._for_client(credentials, form.get("scope"))
         with self._database.transaction() as tx:
             client = self.authenticate(tx, credentials)
-            if grant == "client_credentials":
-                answer: TokenView | OAuthError = self._for_client(client, form.get("scope"))
-            elif grant == FLOW_GRANT:
-                answer = self._for_code(tx, client, form)
+            if grant == FLOW_GRANT:
+                answer: TokenView | OAuthError = self._for_code(tx, client, form)
             elif grant == "refresh_token":
                 answer = self._refresh(tx, client, form)
             else:
@@ -242,7 +271,14 @@ class Tokens:
             raise answer
         return answer
 
-    def _for_client(self, client: Client, scope: str | None) -> TokenView:
+    def _for_client(self, credentials: Credentials, scope: str | None) -> TokenView:
+        client = self._known(credentials)
+        if client is not None:
+            return self._client_answer(client, scope)
+        with self._reading(credentials) as tx:
+            return self._client_answer(self.authenticate(tx, credentials), scope)
+
+    def _client_answer(self, client: Client, scope: str | None) -> TokenView:
         granted = granted_scope(scope, client.scopes, client.idle)
         claims: SubjectClaims = {"sub": str(client.id), "aud": self._access.issuer}
         return self._access.answer(client, claims, granted)
@@ -285,56 +321,51 @@ class Tokens:
 
     def _new_refresh(self, tx: Tx, session: SessionValue) -> str:
         token = opaque.new_token(_REFRESH_PREFIX)
-        now = self._clock.now()
-        tx.add(
-            RefreshToken(
-                id=new_id(now),
-                digest=token_digest(tx, token, "refresh"),
-                client_id=session.client,
-                session_id=session.id,
-                scope="",
-                expires_at=session.expires_at,
-                used_at=None,
-            )
-        )
+        values = {
+            "id": new_id(self._clock.now()),
+            "digest": token_digest(tx, token, "refresh"),
+            "client_id": session.client,
+            "session_id": session.id,
+            "scope": "",
+            "expires_at": session.expires_at,
+            "used_at": None,
+        }
+        store.add_refresh(tx, values)
         return token
 
     def _refresh(self, tx: Tx, client: Client, form: Mapping[str, str]) -> TokenView | OAuthError:
         now = self._clock.now()
-        digest = token_digest(tx, form.get("refresh_token", ""), "refresh")
-        if (held := store.session_of_refresh(tx, digest, client.id)) is not None:
-            self._sessions.hold(tx, held)
-        won = store.use_refresh(tx, digest, client.id, now)
-        row = store.refresh_token(tx, digest)
-        if row is None or row.client_id != client.id:
+        values = {"b_digest": token_digest(tx, form.get("refresh_token", ""), "refresh")}
+        self._hold_refresh(tx, values)
+        cells, seen, session = self._behind_refresh(tx, values)
+        row = store.refresh_of(tx, cells)
+        if row is None or seen is None or session is None or row.client_id != client.id:
             return invalid_grant(_USED)
-        session = self._sessions.find(tx, row.session_id)
-        if session is None:
-            return invalid_grant(_USED)
-        if won:
-            row.successor = successor = self._new_refresh(tx, session)
-            tx.flush()
+        if row.used_at is None and now < row.expires_at:
+            successor = self._new_refresh(tx, session)
+            if not store.use_refresh(tx, row, now, successor):
+                raise Busy(again=True)
         elif lost := self._in_grace(tx, row, now):
             successor = lost
         else:
             self._sessions.end(tx, session.id, "refresh_token_reused", str(client.id))
             return invalid_grant(_USED)
-        self._sessions.seen(tx, session)
+        self._sessions.seen(tx, seen)
         answer = self._session_answer(tx, client, session, form)
         return {**answer, "refresh_token": successor}
 
-    def _in_grace(self, tx: Tx, row: RefreshToken, now: datetime) -> str | None:
+    def _in_grace(self, tx: Tx, row: RefreshCells, now: datetime) -> str | None:
         """Return the successor if the response with it may have been lost, else None.
 
         That is so if the use was recent and the successor is still unused.
         """
-        if row.used_at is None or row.successor is None:
+        token = store.successor(tx, row)
+        if row.used_at is None or token is None:
             return None
         if not in_force(row.used_at + self._grace, now, self._grace):
             return None
-        successor = store.refresh_token(tx, token_digest(tx, row.successor, "refresh"))
-        unused = successor is not None and successor.used_at is None
-        return row.successor if unused else None
+        successor = store.refresh_token(tx, token_digest(tx, token, "refresh"))
+        return token if successor is not None and successor.used_at is None else None
 
 
 def _unauthorized() -> Unauthorized:

@@ -1,40 +1,30 @@
-"""Start, read, replace and end sessions; every read checks the subject's status."""
+"""Start, replace, list and end sessions."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import orjson
+from sqlalchemy import ColumnElement
 
 from service.accounts.actions.accounts import Accounts
 from service.accounts.model import Account
 from service.audit.actions.audit_log import AuditLog
-from service.domain.assurance import AAL1_LIFE, Achieved, Evidence, current_assurance
+from service.domain.assurance import Evidence, current_assurance
 from service.domain.bounds import USUAL, Bounds
-from service.domain.clock import Clock, has_come, in_force, rfc3339
+from service.domain.clock import Clock, rfc3339
 from service.domain.errors import NotFound
 from service.domain.ids import new_id
 from service.sessions import store
-from service.sessions.model import NOWHERE, SessionOrigin, ends, evidence_json, evidence_of, idle
-from service.sessions.store import SessionRow
+from service.sessions.actions.finding import SessionFinder, SessionValue, Standing
+from service.sessions.model import NOWHERE, SessionOrigin, ends, evidence_json, idle
+from service.sessions.store import SessionCells
 from service.sessions.views import SessionView
 from service.store.engine import Tx
 from service.store.erasing import EVERYTHING, erases
+from service.store.part import Part
 from service.web.paging import Page, PageRequest
-
-
-@dataclass(kw_only=True, frozen=True, slots=True)
-class SessionValue:
-    """An active session with its current evidence and level."""
-
-    id: UUID
-    subject: UUID
-    client: UUID
-    evidence: tuple[Evidence, ...]
-    level: Achieved
-    created_at: datetime
-    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +37,14 @@ class SessionDependencies:
         keeps: Returns whether the policy of a segment keeps a person's other sessions active when
             a signed-in person changes a password or revokes an authenticator.
         active: Returns the active authenticators of a subject.
+        standing: The same in the statement that reads a session.
         forget_devices: Deletes the known devices of a subject, except one.
     """
 
     idle: Callable[[str], timedelta | None]
     keeps: Callable[[str], bool]
     active: Callable[[Tx, UUID], Collection[UUID]]
+    standing: Standing
     forget_devices: Callable[[Tx, UUID, UUID | None], object]
 
 
@@ -73,6 +65,12 @@ class Sessions:
         self._accounts = accounts
         self._audit = audit
         self._clock = clock
+        self.finding = SessionFinder(
+            accounts=accounts,
+            standing=dependencies.standing,
+            idle=dependencies.idle,
+            clock=clock,
+        )
 
     def start(
         self,
@@ -160,34 +158,27 @@ class Sessions:
         if (subject := store.owner(tx, session)) is not None:
             self._accounts.hold(tx, subject)
 
-    def find(self, tx: Tx, session: UUID) -> SessionValue | None:
-        """Return an active session: taken up, not ended or idle too long, its subject active.
+    def holder(
+        self, lead: Callable[[ColumnElement[UUID]], Part]
+    ) -> Callable[[Tx, Mapping[str, object]], None]:
+        """Return a function that locks as `hold` does, by a row of another table, in one statement.
 
-        Its current evidence is computed: old evidence, and evidence of authenticators that are no
-        longer active, counts for nothing.
+        Args:
+            lead: As for `SessionFinder.behind`.
         """
-        row = store.get(tx, session)
-        return self._found(tx, row) if row is not None else None
+        return self._accounts.holding(store.owner_behind(lead(store.ID)))
 
-    def _found(self, tx: Tx, row: SessionRow) -> SessionValue | None:
-        now = self._clock.now()
-        if not _lasts(row, now):
-            return None
-        account = self._accounts.known(tx, row.subject_id)
-        if account is None or not account.may_sign_in or self._idled(row, account.segment, now):
-            return None
-        found = current_assurance(
-            evidence_of(row.evidence), now, self._dependencies.active(tx, row.subject_id)
-        )
-        return _value(row, found.evidence, found.level)
+    def find(self, tx: Tx, session: UUID) -> SessionValue | None:
+        """Return an active session, as `SessionFinder.find` does."""
+        return self.finding.find(tx, session)
 
     def is_active(self, tx: Tx, session: UUID) -> bool:
         """Return whether a session, or its successor, is active."""
         return self._heir(tx, session) is not None
 
-    def seen(self, tx: Tx, session: SessionValue) -> None:
-        """Record a use, which restarts the idle time."""
-        store.touch(tx, session.id, self._clock.now())
+    def seen(self, tx: Tx, row: SessionCells) -> None:
+        """Record a use, which restarts the idle time; its subject is locked."""
+        store.touch(tx, row, self._clock.now())
 
     def end(self, tx: Tx, session: UUID, reason: str, actor: str | None = None) -> bool:
         """End a session; return False if it had already ended."""
@@ -254,24 +245,31 @@ class Sessions:
         return store.revoke_all(tx, self._clock.now())
 
     def page(
-        self, tx: Tx, subject: UUID, page: PageRequest, current: UUID | None = None
+        self, tx: Tx, account: Account, page: PageRequest, current: UUID | None = None
     ) -> Page[SessionView]:
         """Return a page of the active sessions; idle ones are omitted from it.
 
         Args:
             tx: A transaction.
-            subject: The owner of the sessions.
+            account: The owner of the sessions.
             page: The requested page.
             current: The requesting session, which is marked; None for none.
         """
-        rows = store.page(tx, subject, now=self._clock.now(), after=page.after, limit=page.fetched)
-        return page.answer(rows, lambda row: row.id, lambda row: self._shown(tx, row, current))
+        now = self._clock.now()
+        rows = store.page(tx, account.id, now=now, after=page.after, limit=page.fetched)
+        active = self._dependencies.active(tx, account.id) if rows else ()
 
-    def _shown(self, tx: Tx, row: SessionRow, current: UUID | None) -> SessionView | None:
-        item = self._found(tx, row)
-        if item is None:
-            return None
-        origin = orjson.loads(row.origin) if row.origin else {}
+        def shown(row: SessionCells) -> SessionView | None:
+            item = self.finding.value(tx, row, account, active)
+            return None if item is None else self._view(tx, row, item, current)
+
+        return page.answer(rows, lambda row: row.id, shown)
+
+    def _view(
+        self, tx: Tx, row: SessionCells, item: SessionValue, current: UUID | None
+    ) -> SessionView:
+        text = store.origin(tx, row)
+        origin = orjson.loads(text) if text else {}
         return {
             "id": str(item.id),
             "client_id": str(item.client),
@@ -280,7 +278,7 @@ class Sessions:
             "auth_time": rfc3339(item.level.auth_time) if item.level.auth_time else None,
             "created_at": rfc3339(item.created_at),
             "expires_at": rfc3339(item.expires_at),
-            "last_used_at": rfc3339(self._seen_at(row, self._clock.now())),
+            "last_used_at": rfc3339(self.finding.seen_at(row, self._clock.now())),
             "device": origin.get("device"),
             "network": origin.get("network"),
             "current": item.id == current,
@@ -302,42 +300,12 @@ class Sessions:
             store.drop(tx, over)
         return len(over)
 
-    def _idled(self, row: SessionRow, segment: str, now: datetime) -> bool:
-        """Return whether a session idled past its own limit or that of the current policy."""
-        allowed = timedelta(seconds=row.idle_seconds)
-        policy = self._dependencies.idle(segment)
-        seen = self._seen_at(row, now)
-        return now - seen > (min(allowed, policy) if policy else allowed)
-
-    @staticmethod
-    def _seen_at(row: SessionRow, now: datetime) -> datetime:
-        """Return when a session was last used; if that is in the future, when it started."""
-        return row.last_seen_at if has_come(row.last_seen_at, now) else row.created_at
-
     def _heir(self, tx: Tx, session: UUID) -> UUID | None:
         """Return a session, or its latest successor, if it is active."""
         last: UUID | None = session
         while last is not None and self.find(tx, last) is None:
             last = store.heir(tx, last)
         return last
-
-
-def _lasts(row: SessionRow, now: datetime) -> bool:
-    """Return whether a session was activated and has not ended."""
-    begun = row.taken_up_at is not None and has_come(row.created_at, now)
-    return begun and row.revoked_at is None and in_force(row.expires_at, now, AAL1_LIFE)
-
-
-def _value(row: SessionRow, evidence: tuple[Evidence, ...], level: Achieved) -> SessionValue:
-    return SessionValue(
-        id=row.id,
-        subject=row.subject_id,
-        client=row.client_id,
-        evidence=evidence,
-        level=level,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-    )
 
 
 def _none() -> NotFound:

@@ -1,18 +1,22 @@
-"""Create, list, rotate, revoke and authenticate clients (RFC 6749 section 2.3, RFC 7523)."""
+"""Create, list, rotate and revoke clients."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
 
-from sqlalchemy import ColumnElement
-
 from crypto import opaque
 from crypto.canonical import canonical_json
-from crypto.errors import AssertionRefused, KeySetInvalid, SignatureInvalid
+from crypto.errors import KeySetInvalid
 from service.audit.actions.audit_log import AuditLog
 from service.clients import store
+from service.clients.actions.authentication import (
+    ACTIVE,
+    Authentication,
+    client_of,
+    digest_of_secret,
+)
 from service.clients.model import (
     SCOPES,
     SECRET_PREFIX,
@@ -26,45 +30,17 @@ from service.clients.model import (
 )
 from service.clients.store import ClientRow
 from service.clients.views import ClientView
-from service.domain.bounds import USUAL, Bounds, Tally, room_in
-from service.domain.clock import Clock, rfc3339, unix
-from service.domain.errors import BadInput, Fault, NotFound, TooMany, Unauthorized
+from service.domain.bounds import USUAL, Bounds
+from service.domain.clock import Clock, rfc3339
+from service.domain.errors import BadInput, Fault, NotFound
 from service.domain.ids import new_id, parse_id
-from service.store.engine import AnyRow, Tx
+from service.store.engine import Tx
 
 if TYPE_CHECKING:
-    from crypto import assertions
+    pass
 
-_ACTIVE = "active"
 _REVOKED = "revoked"
 _FULL = 60
-
-
-def refused(detail: str = "The client does not authenticate.") -> Unauthorized:
-    """Return the error for a client that could not be authenticated.
-
-    Args:
-        detail: A reason that is the same whether or not the client exists.
-    """
-    return Unauthorized("invalid_client", detail)
-
-
-def _client(row: ClientRow | AnyRow) -> Client:
-    held = frozenset(row.scopes)
-    return Client(
-        id=row.id,
-        name=row.name,
-        scopes=held & SCOPES,
-        first_party=row.first_party,
-        asserts_context=row.asserts_context,
-        segments=tuple(row.segments),
-        jwks=row.jwks,
-        idle=held - SCOPES,
-    )
-
-
-def _active(row: AnyRow | None) -> Client | None:
-    return _client(row) if row and row.status == _ACTIVE else None
 
 
 def key_set(given: object) -> JwkSet:
@@ -88,15 +64,21 @@ class _Overlap(TypedDict, total=False):
     old_until: str
 
 
-class Clients:
-    """Service accounts and their credentials."""
+class Clients(Authentication):
+    """Service accounts and their credentials.
 
-    def __init__(self, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL) -> None:
+    Args:
+        audit: The audit log.
+        clock: The clock.
+        bounds: The limit of stored assertions.
+        kept: Seconds for which `recognized` knows a client that `authenticate_secret` found.
+    """
+
+    def __init__(
+        self, audit: AuditLog, clock: Clock, bounds: Bounds = USUAL, *, kept: float = 0.0
+    ) -> None:
+        super().__init__(clock, bounds, kept=kept)
         self._audit = audit
-        self._clock = clock
-        self._bounds = bounds
-        self._tally = Tally()
-        self._plain = store.Plain()
 
     def create(self, tx: Tx, new: NewClient, actor: str | None = None) -> tuple[Client, str]:
         """Register a client; return it and its secret, which is shown only once.
@@ -116,7 +98,7 @@ class Clients:
         row = ClientRow(
             id=new_id(now),
             name=name,
-            status=_ACTIVE,
+            status=ACTIVE,
             scopes=wanted,
             first_party=new.first_party,
             asserts_context=new.asserts_context,
@@ -124,10 +106,10 @@ class Clients:
             jwks=None if new.jwks is None else key_set(new.jwks),
             created_at=now,
         )
-        row.secret = _digest(secret)
+        row.secret = digest_of_secret(secret)
         tx.add(row)
         self._audit.append(tx, "client.created", actor=actor, client=str(row.id), scopes=wanted)
-        return _client(row), secret
+        return client_of(row), secret
 
     def check_scopes(self, tx: Tx, target: str, params: Mapping[str, object]) -> None:
         """Refuse a request for scopes that could not be carried out; raises BadInput."""
@@ -189,7 +171,7 @@ class Clients:
         until = self._clock.now() + overlap if overlap else None
         row.old_secret_until = until
         row.old_secret = row.secret if overlap else None
-        row.secret = _digest(secret)
+        row.secret = digest_of_secret(secret)
         self._note(tx, kind="client.secret_rotated", row=row, actor=actor, until=until)
         return secret
 
@@ -263,110 +245,11 @@ class Clients:
         """Tell whether a client exists, revoked or not."""
         return store.get(tx, client) is not None
 
-    def active(self, tx: Tx, client: UUID) -> Client | None:
-        """Return a client that is active; None if unknown or revoked."""
-        return _active(self._plain.find(tx, client))
-
-    def active_unless(
-        self, condition: ColumnElement[bool]
-    ) -> Callable[[Tx, UUID, Mapping[str, object]], Client | None]:
-        """Return a function that finds an active client unless a condition holds.
-
-        Args:
-            condition: On another table, with named parameters bound at each call; one statement
-                answers both questions.
-        """
-        plain = store.Plain(condition)
-
-        def find(tx: Tx, client: UUID, values: Mapping[str, object]) -> Client | None:
-            return _active(plain.find(tx, client, **values))
-
-        return find
-
-    def authenticate_secret(self, tx: Tx, client_id: str, secret: str) -> Client:
-        """Authenticate a client by its secret: 256 random bits, for which one digest suffices.
-
-        Raises:
-            Unauthorized: Unknown, revoked or wrong; the error does not say which.
-        """
-        identifier = parse_id(client_id)
-        row = store.get(tx, identifier) if identifier else None
-        given = _digest(secret)
-        # All are compared, so that timing does not reveal which one matched.
-        equal = sum(opaque.equal(stored, given) for stored in self._secrets(row)) > 0
-        if row is None or not equal or row.status != _ACTIVE:
-            raise refused()
-        return _client(row)
-
-    def authenticate_assertion(
-        self, tx: Tx, client_id: str, assertion: str, audiences: list[str]
-    ) -> Client:
-        """Authenticate a client by a `private_key_jwt` assertion, which is valid only once.
-
-        Raises:
-            Unauthorized: It is malformed, with the reason; the client is unknown or none of its
-                keys signed it, with one and the same answer; or it was used before.
-            TooMany: The client has reached the limit of unexpired assertions.
-        """
-        from crypto import assertions  # noqa: PLC0415 - as above
-
-        now = self._clock.now()
-        names = [name.removesuffix("/") for name in audiences]
-        try:
-            said = assertions.read(assertion, client_id=client_id, audience=names, now=unix(now))
-        except AssertionRefused as error:
-            raise refused(f"client_assertion: {error.reason}.") from None
-        identifier = parse_id(said.client_id)
-        row = store.get(tx, identifier) if identifier else None
-        if row is None or row.status != _ACTIVE or not self._made(row, said, now):
-            raise refused()
-        self._require_room(tx, row.id, now)
-        jti = hashlib.sha256(said.jti.encode()).hexdigest()
-        expires = datetime.fromtimestamp(said.expires, UTC)
-        if not store.use_assertion(tx, client=row.id, jti=jti, expires_at=expires, now=now):
-            raise refused("client_assertion: jti was used before.")
-        return _client(row)
-
-    def _require_room(self, tx: Tx, client: UUID, now: datetime) -> None:
-        """Refuse a client at its limit of stored assertions; only key holders get this far."""
-        most = self._bounds.max_assertions
-        if self._tally.full(client, most, now, lambda: store.used(tx, client, most)):
-            detail = f"{most} assertions of this client have not expired; use shorter lifetimes."
-            first = store.first_end(tx, client)
-            # An expired one is deleted by the next maintenance run.
-            wait = room_in([first], 1, now) if first and first > now else _FULL
-            raise TooMany("too_many_assertions", detail, wait)
-
-    @staticmethod
-    def _made(row: ClientRow, said: "assertions.Assertion", now: datetime) -> bool:
-        """Tell whether a current or still valid replaced key of a client signed the assertion."""
-        from crypto import assertions  # noqa: PLC0415 - as above
-
-        old = row.old_jwks if overlaps(row.old_jwks_until, now) else None
-        for jwks in filter(None, (row.jwks, old)):
-            try:
-                assertions.verify(said, jwks)
-            except SignatureInvalid:
-                continue
-            return True
-        return False
-
-    def _secrets(self, row: ClientRow | None) -> list[bytes]:
-        """Return the digests of the secret, and of a replaced one that is still valid."""
-        if row is None:
-            return [bytes(32)]
-        old = row.old_secret if overlaps(row.old_secret_until, self._clock.now()) else None
-        return [row.secret, *([old] if old else [])]
-
     def _note(
         self, tx: Tx, *, kind: str, row: ClientRow, actor: str | None, until: datetime | None
     ) -> None:
         data: _Overlap = {"old_until": rfc3339(until)} if until else {}
         self._audit.append(tx, kind, actor=actor, client=str(row.id), **data)
-
-    def drop_expired(self, tx: Tx, now: datetime) -> int:
-        """Delete a page of assertions that have expired; return how many."""
-        return store.drop_assertions(tx, now)
 
     def _row(self, tx: Tx, client: UUID) -> ClientRow:
         row = store.get(tx, client, lock=True)
@@ -377,7 +260,3 @@ class Clients:
 
 def _until(until: datetime | None, now: datetime) -> str | None:
     return rfc3339(until) if until and overlaps(until, now) else None
-
-
-def _digest(secret: str) -> bytes:
-    return opaque.digest(secret, "client-secret")

@@ -1,0 +1,94 @@
+"""How many statements and commits a call of a login costs on PostgreSQL, exactly."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from sqlalchemy import event
+
+from tests.functional.conftest import PASSWORD
+
+CALLER = "SELECT client."
+
+
+@dataclass
+class Spent:
+    """What the database was asked; the caller of an access token is counted apart."""
+
+    statements: list[str] = field(default_factory=list)
+    commits: int = 0
+
+    @property
+    def own(self) -> list[str]:
+        """Return the statements of the call itself."""
+        return [text for text in self.statements if not text.startswith(CALLER)]
+
+    def __str__(self) -> str:
+        return "\n".join(text[:150] for text in self.own)
+
+
+@contextmanager
+def spending(service) -> Iterator[Spent]:
+    """Count the statements of a block, without those that begin a transaction, and commits."""
+    spent = Spent()
+
+    def told(_conn, _cursor, statement, _parameters, _context, _many):
+        if not statement.startswith("BEGIN"):
+            spent.statements.append(" ".join(statement.split()))
+
+    def committed(connection):
+        spent.commits += bool(connection.get_execution_options().get("lamina_begin", "BEGIN"))
+
+    engine = service.container.store.engine
+    event.listen(engine, "before_cursor_execute", told)
+    event.listen(engine, "commit", committed)
+    try:
+        yield spent
+    finally:
+        event.remove(engine, "before_cursor_execute", told)
+        event.remove(engine, "commit", committed)
+
+
+def logged_in(service, person, **context):
+    """Sign in, and return what begin, password and TOTP spent."""
+    service.clock.advance(seconds=31)
+    with spending(service) as begun:
+        flow = service.begin(**context).json
+    with spending(service) as password:
+        assert service.act(flow, "password", {"password": PASSWORD}).status_code == 200
+    code = service.code(person)
+    with spending(service) as totp:
+        assert service.act(flow, "totp", {"code": code}).json["status"] == "completed"
+    return begun, password, totp
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_what_a_login_asks_of_the_database(service):
+    """The subject is read in one statement, and what is decided is written in one."""
+    person = service.register()
+    for _ in range(2):
+        logged_in(service, person)
+    # The keys of the service are read again every half minute; a login between shows the usual.
+    service.container.key_store.refresh = lambda _session: None
+    logged_in(service, person)
+    begun, password, totp = logged_in(service, person)
+    assert (len(begun.own), begun.commits) == (2, 1), begun
+    assert (len(password.own), password.commits) == (9, 2), password
+    assert (len(totp.own), totp.commits) == (5, 1), totp
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_an_unknown_person_costs_the_same_statements(service):
+    """A wrong password and a wrong code ask the same of the database for nobody."""
+    person = service.register("alice")
+    logged_in(service, person)
+    service.container.key_store.refresh = lambda _session: None
+    asked = []
+    for name in ("alice", "nobody", "alice", "nobody"):
+        with spending(service) as begun:
+            flow = service.begin(name).json
+        with spending(service) as wrong:
+            assert service.act(flow, "password", {"password": "not this one"}).status_code == 422
+        asked.append(([text[:60] for text in begun.own], [text[:60] for text in wrong.own]))
+    assert asked[2] == asked[3]

@@ -21,9 +21,10 @@ from service.store.authentic import (
     unchanged,
 )
 from service.store.base import Base, table_of
+from service.store.driver_sql import Cells
 from service.store.dropping import drop_page
 from service.store.engine import Tx
-from service.store.prepared import Cells, DriverRead
+from service.store.prepared import DriverRead
 from service.store.sealed import encrypted_bytes, encrypted_optional_bytes
 from service.store.shapes import Authentic, Noted
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from sqlalchemy import Delete, Dialect, Executable, Insert, Table, Update
 from sqlalchemy.engine import IteratorResult
@@ -20,9 +20,10 @@ from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import visitors
 
-from service.store.driver_sql import AnyResult, AnySelect, Convert, DriverSql, driver_sql
+from service.store.driver_sql import AnyResult, AnySelect, Cells, Convert, DriverSql, driver_sql
 
 _AHEAD: Final = "lamina_ahead"
+_REMEMBERED: Final = "lamina_remembered"
 Values = Mapping[str, object]
 """The values of a statement, by the names of its parameters."""
 
@@ -34,13 +35,13 @@ class PlannedRead(NamedTuple):
     values: Values
 
 
-Rows = list[tuple[Any, ...]]
-"""Rows of a statement, in the order of its columns."""
+Rows = Sequence[Cells]
+"""The rows of a statement."""
 
 
 class _Found(NamedTuple):
     values: Values
-    rows: Rows
+    rows: list[Cells]
 
 
 _Rows = dict[AnySelect, list[_Found]]
@@ -122,19 +123,28 @@ def result_ahead(tx: Session, statement: Executable, values: Values) -> AnyResul
     )
 
 
+def remembered(tx: Session) -> dict[str, object]:
+    """Return what features remember of rows that they read, until a lock or a rolled back part."""
+    found: dict[str, object] = tx.info.setdefault(_REMEMBERED, {})
+    return found
+
+
 def drop_ahead(tx: Session, statement: Executable | None = None) -> None:
     """Drop the rows that the execution of a statement may have changed; without one, all."""
-    ahead: _Rows | None = tx.info.get(_AHEAD)
-    if not ahead:
-        return
-    if statement is not None and statement.is_select:
-        if getattr(statement, "_for_update_arg", None) is not None:
-            ahead.clear()
-    elif isinstance(statement, Insert | Update | Delete):
+    ahead: _Rows = tx.info.get(_AHEAD, {})
+    if isinstance(statement, Insert | Update | Delete):
         for kept in [kept for kept in ahead if statement.table in _tables(kept)]:
             del ahead[kept]
-    else:
+    elif not _only_reads(statement):
         ahead.clear()
+        tx.info.pop(_REMEMBERED, None)
+
+
+def _only_reads(statement: Executable | None) -> bool:
+    """Return whether a statement neither writes nor waits for a lock."""
+    if statement is None or not statement.is_select:
+        return False
+    return getattr(statement, "_for_update_arg", None) is None
 
 
 @lru_cache(maxsize=256)

@@ -118,7 +118,7 @@ def insert_row(tx: Session, model: type[Authentic], values: Mapping[str, Any]) -
     tx.execute(_inserting(shape), {**values, "mac": mac})
 
 
-def insert_later(tx: Session, model: type[Authentic], values: Mapping[str, Any]) -> None:
+def insert_later(tx: Session, model: type[Authentic], values: Mapping[str, object]) -> None:
     """Insert a row with its MAC, with the last writes of the transaction."""
     shape = shape_of(model)
     mac = _sealed(tx, shape, [values.get(name) for name in shape.names], 1)
@@ -239,7 +239,7 @@ def touch(  # noqa: PLR0913, PLR0917 - one argument for each member of a note
     tx.info.setdefault(_TABLES, set()).add(table)
 
 
-def changed_tables(info: Mapping[str, Any]) -> Collection[str]:
+def changed_tables(info: Mapping[str, object]) -> Collection[str]:
     """Return the names of the tables with rows changed by a transaction, from its `info`."""
     return cast("Collection[str]", info.get(_TABLES, ()))
 

@@ -15,6 +15,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 AnySelect = Select[Any]
 """A statement that is built at run time, from the columns of a table or of its MAC."""
+Cells = tuple[Any, ...]
+"""A row of a statement, in the order of its columns."""
 AnyResult = Result[Any]
 """The result of a statement that is built at run time."""
 Convert = Callable[[Any], object]

@@ -5,17 +5,15 @@ consists of one statement, that is most of the request.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from service.store.driver_sql import AnySelect
+from service.store.driver_sql import AnySelect, Cells
 from service.store.engine import Tx
 from service.store.unit_of_work import unit_of
 
-Cells = tuple[Any, ...]
-"""A row of a statement, in the order of its columns."""
 _Convert = Callable[[object], object]
 
 

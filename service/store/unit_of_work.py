@@ -94,7 +94,7 @@ class UnitOfWork(Session):
 
 
 def unit_of(tx: Session) -> UnitOfWork:
-    """Return the session of a transaction as what it is; raises TypeError for any other."""
+    """Return the session of a store's transaction; raises TypeError for any other session."""
     if not isinstance(tx, UnitOfWork):
         raise TypeError("this is no transaction of a Store")
     return tx

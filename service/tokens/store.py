@@ -31,11 +31,11 @@ from service.store.authentic import (
     refused,
 )
 from service.store.base import Base, table_of
+from service.store.driver_sql import Cells
 from service.store.dropping import drop_page
 from service.store.engine import Tx
 from service.store.part import Part
 from service.store.personal_data import Personal, through
-from service.store.prepared import Cells
 from service.store.sealed import encrypted_optional
 from service.store.shapes import Authentic, Noted
 from service.tokens.model import CODE_LIFE

@@ -73,9 +73,9 @@ def test_what_a_login_asks_of_the_database(service):
     service.container.key_store.refresh = lambda _session: None
     logged_in(service, person)
     begun, password, totp = logged_in(service, person)
-    assert (len(begun.own), begun.commits) == (2, 1), begun
-    assert (len(password.own), password.commits) == (9, 2), password
-    assert (len(totp.own), totp.commits) == (5, 1), totp
+    assert (len(begun.own), begun.commits) == (2, 1), str(begun)
+    assert (len(password.own), password.commits) == (9, 2), str(password)
+    assert (len(totp.own), totp.commits) == (5, 1), str(totp)
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)

@@ -37,10 +37,10 @@ from service.domain.ids import new_id
 from service.keys.actions import KeyStore
 from service.notifications.actions.outbox import Outbox
 from service.store.ahead import PlannedRead
+from service.store.driver_sql import Cells
 from service.store.engine import Tx
 from service.store.erasing import EVERYTHING, ErasureTurn, erases
 from service.store.part import Part
-from service.store.prepared import Cells
 from service.throttling.actions import Limits
 
 

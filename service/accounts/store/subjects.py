@@ -34,11 +34,12 @@ from service.store.authentic import (
     sound,
 )
 from service.store.base import Base, table_of
+from service.store.driver_sql import Cells
 from service.store.dropping import PAGE
 from service.store.engine import Tx
 from service.store.part import Part
 from service.store.personal_data import Personal, as_json, plainly
-from service.store.prepared import Cells, DriverRead
+from service.store.prepared import DriverRead
 from service.store.sealed import encrypted_bytes, encrypted_optional
 from service.store.shapes import Authentic
 

@@ -6,9 +6,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement
 
 from service.authenticators.store import authenticators as store
+from service.store.driver_sql import Cells
 from service.store.engine import Tx
 from service.store.part import Part
-from service.store.prepared import Cells
 
 
 def beside(subject: ColumnElement[UUID]) -> Part:

@@ -1,9 +1,9 @@
 """The table of authenticators."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 from uuid import UUID
 
 from sqlalchemy import (
@@ -22,7 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import subject_owner
-from service.store.ahead import PlannedRead
+from service.store.ahead import PlannedRead, remembered
 from service.store.authentic import (
     cells_hold,
     change,
@@ -34,11 +34,12 @@ from service.store.authentic import (
     unchanged,
 )
 from service.store.base import Base, table_of
+from service.store.driver_sql import Cells
 from service.store.engine import Tx, changed
 from service.store.later import later
 from service.store.part import Part
 from service.store.personal_data import Personal, plainly
-from service.store.prepared import Cells, DriverRead
+from service.store.prepared import DriverRead
 from service.store.sealed import ClassBy, encrypted_bytes, encrypted_optional, open_value
 from service.store.shapes import Authentic, shape_of
 
@@ -103,6 +104,11 @@ class AuthenticatorRow(Authentic, Base):
         return subject_owner(self.subject_id)
 
 
+class _Known(NamedTuple):
+    subject: UUID
+    types: Mapping[UUID, str]
+
+
 class SealedVerifier(Protocol):
     """The columns of an authenticator by name, with its verifier still sealed."""
 
@@ -111,6 +117,11 @@ class SealedVerifier(Protocol):
     type: str
     status: str
     verifier: bytes
+
+
+class _Read(NamedTuple):
+    subject: UUID
+    rows: Sequence[SealedVerifier]
 
 
 def get(tx: Tx, authenticator: UUID, *, lock: bool = False) -> AuthenticatorRow | None:
@@ -245,9 +256,7 @@ def _verifiers(tx: Tx, subject: UUID, decoy: UUID) -> Sequence[SealedVerifier]:
     # A row has the columns of its statement, which mypy cannot see.
     rows = cast("Sequence[SealedVerifier]", found)
     if unchanged(tx, AuthenticatorRow):
-        own = [row for row in rows if row.subject_id == subject]
-        tx.info[_READ] = (subject, own)
-        tx.info[_KNOWN] = {row.id for row in own}
+        remembered(tx)[_READ] = _Read(subject, [row for row in rows if row.subject_id == subject])
     return rows
 
 
@@ -279,15 +288,19 @@ def pending(tx: Tx, subject: UUID, but: UUID | None) -> list[AuthenticatorRow]:
 
 def active_types(tx: Tx, subject: UUID) -> dict[UUID, str]:
     """Return the ids and types of active authenticators."""
-    read = _read_before(tx, subject)
-    if read is not None:
-        return {row.id: row.type for row in _holding(tx, read)}
-    found = _TYPES.rows(tx, {"b_subject": subject})
-    held = (cells for cells in found if cells_hold(tx, AuthenticatorRow, cells))
-    types: dict[UUID, str] = {cells[0]: cells[_TYPE] for cells in held}
+    known = _known(tx)
+    if known is not None and known.subject == subject and unchanged(tx, AuthenticatorRow):
+        return dict(known.types)
+    read = _read_before(tx)
+    if read is not None and read.subject == subject:
+        types = {row.id: row.type for row in _holding(tx, read.rows)}
+    else:
+        found = _TYPES.rows(tx, {"b_subject": subject})
+        held = (cells for cells in found if cells_hold(tx, AuthenticatorRow, cells))
+        types = {cells[0]: cells[_TYPE] for cells in held}
     if unchanged(tx, AuthenticatorRow):
-        tx.info[_KNOWN] = types.keys()
-    return types
+        remembered(tx)[_KNOWN] = _Known(subject, types)
+    return dict(types)
 
 
 def beside(subject: ColumnElement[UUID]) -> Part:
@@ -303,10 +316,14 @@ def standing(tx: Tx, found: Iterable[Cells]) -> frozenset[UUID]:
     return frozenset(cells[0] for cells in there if cells_hold(tx, AuthenticatorRow, cells))
 
 
-def _read_before(tx: Tx, subject: UUID) -> Sequence[SealedVerifier] | None:
+def _known(tx: Tx) -> _Known | None:
+    return cast("_Known | None", remembered(tx).get(_KNOWN))
+
+
+def _read_before(tx: Tx) -> _Read | None:
     """Return the rows that `verifier` read, unless this transaction has changed any since."""
-    owner, rows = tx.info.get(_READ, (None, ()))
-    return rows if owner == subject and unchanged(tx, AuthenticatorRow) else None
+    read = cast("_Read | None", remembered(tx).get(_READ))
+    return read if unchanged(tx, AuthenticatorRow) else None
 
 
 def established(tx: Tx, authenticators: Collection[UUID], before: datetime) -> frozenset[UUID]:
@@ -322,10 +339,18 @@ def touch(tx: Tx, authenticator: UUID, now: datetime) -> bool:
     with Conflict if it was revoked since.
     """
     values = {"b_id": authenticator, "b_now": now}
-    if unchanged(tx, AuthenticatorRow) and authenticator in tx.info.get(_KNOWN, ()):
+    if _read_as_active(tx, authenticator):
         later(tx, _TOUCH, values, else_raise=changed)
         return True
     return tx.execute(_TOUCH, values).first() is not None
+
+
+def _read_as_active(tx: Tx, authenticator: UUID) -> bool:
+    known = _known(tx)
+    read = _read_before(tx)
+    if known is not None and authenticator in known.types:
+        return unchanged(tx, AuthenticatorRow)
+    return read is not None and any(row.id == authenticator for row in read.rows)
 
 
 def begin(tx: Tx, authenticator: UUID, client: UUID) -> None:

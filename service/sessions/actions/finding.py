@@ -15,9 +15,9 @@ from service.domain.clock import Clock, has_come, in_force
 from service.sessions import store
 from service.sessions.model import evidence_of
 from service.sessions.store import SessionCells
+from service.store.driver_sql import Cells
 from service.store.engine import Tx
 from service.store.part import Part
-from service.store.prepared import Cells
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

@@ -26,6 +26,7 @@ from crypto import rows
 from crypto.errors import OpenError
 from crypto.rows import RowKey
 from service.domain.errors import RowRefused
+from service.store.driver_sql import Cells
 from service.store.later import later
 from service.store.sealed import sealer_of
 from service.store.shapes import Authentic, Noted, Recorded, Shape, shape_of
@@ -81,7 +82,7 @@ def holds(tx: Session, model: type[Authentic], row: Any) -> bool:
     return _holds(tx, shape, values, row.mac)
 
 
-def cells_hold(tx: Session, model: type[Authentic], cells: Sequence[Any]) -> bool:
+def cells_hold(tx: Session, model: type[Authentic], cells: Cells) -> bool:
     """Return whether the cells of a row, as `reading` selects them, end with their valid MAC."""
     return _holds(tx, shape_of(model), cells[:-1], cells[-1])
 

@@ -19,7 +19,7 @@ Cells = tuple[Any, ...]
 """A row of a statement, in the order of its columns."""
 AnyResult = Result[Any]
 """The result of a statement that is built at run time."""
-Convert = Callable[[Any], object]
+Convert = Callable[[object], object]
 """Converts one value for the driver, or from it."""
 _NAMED: Final = re.compile(r"%\((\w+)\)s")
 

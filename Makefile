@@ -19,7 +19,7 @@ DEVELOPMENT := LAMINA_MODE=development LAMINA_DATABASE_URL=sqlite:///var/lamina.
 	LAMINA_BIND='$(LAMINA_BIND)' LAMINA_ISSUER='$(LAMINA_ISSUER)'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-context bench-policy bench-face bench-behavior settings-docs lock format
+.PHONY: help install demo serve check test races restore clock tamper oracles flood chaos bench bench-keys bench-log bench-storage bench-context bench-policy bench-face bench-behavior settings-docs lock format
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -120,6 +120,9 @@ bench-keys: $(VENV)/.bench ## Measure keys against rivals (QUICK=1, ROWS=N, URL=
 
 bench-log: install ## Measure how fast entries of the audit log get their place (URL=postgresql…)
 	$(BIN)/python -m benchmarks.sequencer $(if $(URL),--url $(URL))
+
+bench-storage: install ## Measure bytes, WAL and the worker's CPU a login (URL=postgresql…, LOGINS=N, OUT=FILE)
+	$(BIN)/python -m benchmarks.storage --url $(URL) $(if $(LOGINS),--logins $(LOGINS)) $(if $(OUT),--out $(OUT))
 
 bench-context: install ## Measure the login context and its rivals (QUICK=1, OUT=FILE, PLOT=FILE.png)
 	$(BIN)/python -m benchmarks.login_context $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(if $(PLOT),--plot $(PLOT))

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from crypto import canonical
 from crypto.canonical import canonical_json
 from tests.depth import depth
 from tests.unit.crypto.former_json import canonical_json as former
@@ -56,6 +57,41 @@ def _value(rng, depth=4):
     if kind == 2:
         return [_value(rng, depth - 1) for _ in range(rng.randrange(5))]
     return tuple(_scalar(rng) for _ in range(3)) if kind == 3 else _scalar(rng)
+
+
+@pytest.mark.parametrize(
+    ("value", "fast"),
+    [
+        ({"b": [1, "é", None, True], "a": {"c": ()}}, True),
+        ({"é": 1}, False),
+        ([0.5], False),
+        ([{"a": 1.0}], False),
+        ("\ud800", False),
+        (2**53, False),
+        ({1: 2}, False),
+        ([type("Text", (str,), {})("a")], False),
+    ],
+)
+def test_the_fast_writer_has_only_what_it_writes_alike(monkeypatch, value, fast):
+    """Floats, names beyond ASCII and whatever is refused go to the writer of RFC 8785."""
+    asked = []
+    slow = canonical.rfc8785.dumps
+    monkeypatch.setattr(
+        canonical.rfc8785, "dumps", lambda given: asked.append(given) or slow(given)
+    )
+    try:
+        canonical_json(value)
+    except ValueError:
+        assert not fast
+    assert (not asked) is fast
+
+
+def test_what_is_nested_deeper_than_the_fast_writer_goes_is_written():
+    """300 lists within each other have their form."""
+    value = []
+    for _ in range(300):
+        value = [value]
+    assert canonical_json(value) == b"[" * 301 + b"]" * 301
 
 
 def test_the_form_is_that_of_the_writer_before():

@@ -26,7 +26,7 @@ def link(previous: bytes, leaf: bytes) -> bytes:
 
 def link_mac(key: bytes, position: int, head: bytes) -> bytes:
     """Return the HMAC-SHA-256 of a head and its position."""
-    return hmac.new(key, b"lamina/1/link" + position.to_bytes(8, "big") + head, "sha256").digest()
+    return hmac.digest(key, b"lamina/1/link" + position.to_bytes(8, "big") + head, "sha256")
 
 
 def verify_chain(

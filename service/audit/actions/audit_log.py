@@ -160,7 +160,7 @@ class AuditLog:
             position = position + 1
             head = chain.link(head, covered(leaf))
             mac = chain.link_mac(keys.link, position, head) if keys else None
-            links.append({"position": position, "leaf_id": leaf.id, "head": head, "mac": mac})
+            links.append(store.NewLink(leaf.id, head, mac))
         if links:
             store.place(tx, before, links)
         if keys and position:

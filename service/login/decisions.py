@@ -251,7 +251,9 @@ class FlowDecisions:
         facts = judged.facts
         # Before disclosure the decision depends on client and policy only: no subject to record.
         if flow.disclosing:
-            dependencies.policies.record(tx, subject, judged)
+            passing = dependencies.policies.record(tx, subject, judged)
+            if passing:
+                dependencies.audit.mention(tx, decision=passing)
             dependencies.standing.hold(tx, subject, decision, facts.standing)
             flow = replace(flow, held=min(decision.hold, facts.standing) < 0)
         if decision.effect is Effect.SUSPEND:

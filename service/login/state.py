@@ -1,4 +1,4 @@
-"""The bytes that are stored of a flow: a version, then JSON of its members."""
+"""The bytes that are stored of a flow: a version, then JSON of its members, squeezed."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,13 +6,18 @@ from typing import Final, NotRequired, TypedDict
 from uuid import UUID
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from service.domain.assurance import Acr, Evidence, EvidenceJson
+from service.domain.squeezing import expand, squeeze
 from service.login.model import Flow, FlowKind, FlowRequest, FlowStatus
+from service.login.wording import WORDING
 from service.risk.model import Band, ClientContext, Reason
 
-_VERSION: Final = b"1"
+_VERSION: Final = b"2"
+_PLAIN: Final = b"1"
+"""The version before: the same JSON, not squeezed."""
+_MOST: Final = 1 << 22
 _OPENING: Final = b"{"
 _FLOW: Final = TypeAdapter(Flow)
 _BESIDE: Final = {"token_digest"}
@@ -71,7 +76,7 @@ class FormerFlow(TypedDict):
 
 def pack(flow: Flow) -> bytes:
     """Return the state of a flow, to be sealed."""
-    return _VERSION + _FLOW.dump_json(flow, exclude=_BESIDE)
+    return _VERSION + squeeze(_FLOW.dump_json(flow, exclude=_BESIDE), WORDING)
 
 
 def unpack(flow_id: UUID, revision: int, state: bytes) -> Flow:
@@ -81,19 +86,21 @@ def unpack(flow_id: UUID, revision: int, state: bytes) -> Flow:
         flow_id: Whose state it is.
         revision: Which of its revisions; both bind the sealed state, and only the former form
             does not hold them.
-        state: What `pack` returned, in this version of the program or in the one before.
+        state: What `pack` returned, in this version of the program or in one before.
 
     Raises:
         ValueError: It is of no form that is known; the text repeats nothing of it.
     """
     if state.startswith(_OPENING):
         return _former(flow_id, revision, orjson.loads(state))
-    if state.startswith(_VERSION):
-        try:
+    try:
+        if state.startswith(_VERSION):
+            return _FLOW.validate_json(expand(state[1:], WORDING, _MOST))
+        if state.startswith(_PLAIN):
             return _FLOW.validate_json(state[1:])
-        except ValidationError:
-            # Its text would show what was read: samples, addresses, challenges.
-            pass
+    except ValueError:
+        # The text of a ValidationError would show what was read: samples, addresses, challenges.
+        pass
     raise ValueError("the state of a flow has a form that this program does not know")
 
 

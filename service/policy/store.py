@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto.fields import FieldContext, Owner
 from service.domain.ids import service_owner, subject_owner
+from service.policy.model.packing import unpack
 from service.policy.model.threshold_shift import ShiftJson
 from service.store.ahead import PlannedRead
 from service.store.authentic import delete_rows, insert_once, record
@@ -42,7 +43,7 @@ _OWNER: Final = service_owner("policies")
 
 def explained(raw: bytes) -> dict[str, object]:
     """Return the facts and reasons of a decision for an export, without the weights of signals."""
-    content = orjson.loads(raw)
+    content = unpack(raw)
     facts = content["facts"]
     outcome = content["outcome"]
     return {
@@ -139,7 +140,7 @@ class PolicyState(Noted, Base):
 
 
 class PolicyDecision(Base):
-    """A decision about a subject, with its facts."""
+    """A decision about a subject that ended its flow or outlives it, with its facts."""
 
     __tablename__ = "policy_decision"
     __personal__ = Personal(

@@ -28,6 +28,7 @@ _ROUND: Final = 20_000
 _ASKED: Final = 500
 _ACTOR: Final = "audit_actor"
 _LEAVES: Final = "lamina_leaves"
+_MENTIONED: Final = "lamina_mentioned"
 
 
 class Seal(Protocol):
@@ -76,6 +77,7 @@ class AuditLog:
                 is not the calling client, the leaf also names the client, as `via`.
             data: Further data to store.
         """
+        data |= tx.info.pop(_MENTIONED, {})
         values = self._leaf(tx, kind=kind, subject=subject, actor=actor, data=data)
         leaves: list[LeafValues] = tx.info.setdefault(_LEAVES, [])
         if not leaves:
@@ -88,6 +90,10 @@ class AuditLog:
                     values["id"], kind=kind, at=values["at"], subject=subject, data=values["data"]
                 ),
             )
+
+    def mention(self, tx: Tx, **data: object) -> None:
+        """Add data to the next leaf of a transaction; if there is none, it is dropped."""
+        tx.info.setdefault(_MENTIONED, {}).update(data)
 
     def close(self, tx: Tx) -> None:
         """Write the leaves of a transaction, with its changes of rows that carry a MAC."""

@@ -5,14 +5,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import orjson
-
 from crypto.errors import CryptoError
 from service.domain.errors import LaminaError
 from service.policy import store
 from service.policy.actions import repository
 from service.policy.model import engine, replay
 from service.policy.model.compiler import Whole
+from service.policy.model.packing import unpack
 from service.policy.model.replay import StoredDecision, Table
 from service.policy.store import PolicyDecision
 from service.store.engine import Tx
@@ -61,7 +60,7 @@ class Backtest:
                 # The subject was erased, and its facts with it.
                 self.table.unopened += 1
             else:
-                yield row, orjson.loads(opened)
+                yield row, unpack(opened)
 
     def _again(self, tx: Tx, row: PolicyDecision, content: StoredDecision) -> None:
         whole = self._whole or self._made_by(tx, row.policy)

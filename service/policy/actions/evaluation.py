@@ -1,11 +1,11 @@
 """Evaluation by the active policy of this process, which is reloaded every few seconds."""
 
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
-
-import orjson
 
 from crypto.errors import CryptoError, KeyUnavailable
 from service.domain.assurance import Acr
@@ -16,16 +16,21 @@ from service.policy import store
 from service.policy.actions import repository
 from service.policy.actions.parsing import shipped
 from service.policy.model import bands as bands_of
-from service.policy.model import engine, parser, replay
+from service.policy.model import engine, packing, parser, replay
 from service.policy.model.compiler import Whole
-from service.policy.model.decision import Decision, Facts
+from service.policy.model.decision import Decision, Effect, Facts
 from service.policy.model.threshold_shift import ThresholdShift, value_at
 from service.policy.store import NewDecision, PolicyStateContent
 from service.risk.model import Assessment, Band
 from service.store.engine import Store, Tx
 from service.store.erasing import erases
+from service.store.sealed import sealer_of
 from service.store.turns import take_start
 from service.telemetry import logs
+
+_PURPOSE: Final = "decision-digest"
+_DIGEST: Final = 16
+"""Bytes of a keyed digest: nobody without the key can try which facts it is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +139,18 @@ class Policies:
         bands = self._live.active.segment(segment).bands
         return bands_of.band(bands, bands_of.total(assessments), tighten)
 
-    def record(self, tx: Tx, subject: UUID, judged: Judged) -> None:
-        """Store a decision about a subject with its facts."""
+    def record(self, tx: Tx, subject: UUID, judged: Judged) -> str:
+        """Store a decision about a subject with its facts, unless it only asks for more factors.
+
+        Returns:
+            A keyed digest of a decision that is not stored, for the log; empty for one that is.
+        """
         facts = judged.facts
         decision = judged.decision
-        content = {
-            "facts": replay.facts_to_json(facts),
-            "outcome": replay.decision_to_json(decision),
-        }
+        content = packing.content_of(facts, decision)
+        if decision.effect is Effect.REQUIRE and decision.hold >= facts.standing:
+            key = sealer_of(tx).purpose_key(tx, _PURPOSE)
+            return hmac.digest(key, content, "sha256")[:_DIGEST].hex()
         values: NewDecision = {
             "id": new_id(facts.now),
             "subject_id": subject,
@@ -153,7 +162,8 @@ class Policies:
             "shadow": judged.shadow,
             "shadow_change": judged.shadow_change,
         }
-        store.add_decision(tx, values, orjson.dumps(content))
+        store.add_decision(tx, values, packing.pack(content))
+        return ""
 
     @erases("biometric", "behavior", "factor", tables=("policy_decision",))
     def delete_for(self, tx: Tx, subject: UUID) -> int:

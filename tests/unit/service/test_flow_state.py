@@ -12,17 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.domain.squeezing import expand, squeeze
 from service.login.state import pack, unpack
+from service.login.wording import WORDING
 from tests.former_flows import former_state
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "login" / "flows.json"
 STATES = {name: value for name, value in json.loads(VECTORS.read_text()).items() if name != "what"}
+SQUEEZED = VECTORS.parent / "squeezed.json"
 ID = UUID(int=3)
 
 
 def read(name, revision=4):
     """Return a flow that the program before wrote."""
     return unpack(ID, revision, orjson.dumps(STATES[name]))
+
+
+FULL = read("full")
+PLAIN = expand(pack(FULL)[1:], WORDING, 1 << 20)
 
 
 def _types(value):
@@ -73,7 +80,20 @@ def test_any_moment_number_and_text_survives(moment, readings, samples, tried):
 
 @pytest.mark.parametrize(
     "state",
-    [b"", b"2{}", b"[]", b"1", b"1[]", b"1{}", pack(read("full")).replace(b"step_up", b"canary")],
+    [
+        b"",
+        b"3{}",
+        b"[]",
+        b"1",
+        b"1[]",
+        b"1{}",
+        b"1" + PLAIN.replace(b"step_up", b"canary"),
+        b"2",
+        b"2{}",
+        b"2" + squeeze(PLAIN.replace(b"step_up", b"canary"), WORDING),
+        pack(FULL)[:-1],
+        pack(FULL) + b"x",
+    ],
 )
 def test_a_state_of_another_form_is_refused_and_not_repeated(state):
     """One of a later program, for example, after going back to this one."""
@@ -87,3 +107,10 @@ def test_what_is_told_of_a_flow_does_not_hold_its_secrets():
     flow = unpack(ID, 4, pack(read("full")))
     assert [it for it in ("192.0.2.1", "steps", "still", "Mozilla") if it in repr(flow)] == []
     assert datetime(2026, 11, 30, 11, 0, 0, 123456, UTC) == flow.began_at
+
+
+def test_what_was_squeezed_stays_readable():
+    """A state of the form before, and a frozen one of this form: its dictionary never changes."""
+    assert unpack(ID, 4, b"1" + PLAIN) == FULL
+    frozen = json.loads(SQUEEZED.read_text())
+    assert unpack(ID, 4, bytes.fromhex(frozen["flow"])) == FULL

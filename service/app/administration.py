@@ -28,6 +28,7 @@ from service.login.actions import Login
 from service.notifications.actions.outbox import Outbox
 from service.policy.routes import BACKTEST
 from service.privacy.actions.export import KIND
+from service.store.dropping import PAGE
 from service.store.engine import Store, Tx, database_time
 
 _SECOND = timedelta(seconds=1)
@@ -116,7 +117,9 @@ def _tasks(
         Task(
             name="audit.sequence",
             every=_SECOND,
-            run=lambda tx, _now: audit.sequence_waiting(tx),
+            run=lambda tx, _now: audit.sequence(tx, PAGE),
+            paged=True,
+            share=1.0,
         ),
         Task(name="ledger.note", every=_SECOND, run=memory.remember_due),
         Task(name="ledger.remember", every=_MINUTE, run=privacy.erasure.remember_due),

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -14,7 +15,7 @@ from service.jobs.actions import long
 from service.jobs.actions import worker as actions
 from service.jobs.actions.long import LongJobs
 from service.jobs.actions.work import JobStep, Work
-from service.jobs.actions.worker import Jobs, Task
+from service.jobs.actions.worker import ROUND, TICK, Jobs, Task
 from service.keys.actions import instances
 from service.store.dropping import PAGE
 from service.telemetry import logs
@@ -55,9 +56,9 @@ def logged(service):
     structlog.configure(**before)
 
 
-def jobs_of(service, *tasks):
+def jobs_of(service, *tasks, **named):
     """Background work with tasks of our own."""
-    return Jobs(database=service.container.store, tasks=tasks, clock=service.clock)
+    return Jobs(database=service.container.store, tasks=tasks, clock=service.clock, **named)
 
 
 def test_a_task_that_fails_holds_up_no_other_and_is_tried_again_soon(service, logged):
@@ -100,7 +101,7 @@ def test_a_frequent_task_that_fails_waits_no_longer_than_its_turn(service):
 def test_the_loop_goes_on_after_any_error(service, logged, monkeypatch):
     """An error that none of ours is, at the lease itself, ends the thread no more."""
     failing = Clockwork(2)
-    monkeypatch.setattr(actions, "_TICK", 0.001)
+    monkeypatch.setattr(actions, "TICK", 0.001)
     jobs = jobs_of(service)
     monkeypatch.setattr(jobs, "run_due", failing)
     thread = threading.Thread(target=jobs.loop)
@@ -210,17 +211,81 @@ def test_the_long_jobs_go_on_after_any_error(service, logged, monkeypatch):
     assert told == [("jobs_paused", "ValueError")] * 2
 
 
-def test_a_task_that_drops_pages_goes_on_until_none_is_whole(service):
-    """Page after page, each a unit of work, so many a turn; what is left comes next."""
-    left = [PAGE * 23 + 5]
+class Backlog:
+    """A paged task with rows to drop, each page of which takes a while."""
 
-    def drop(_tx, _now):
-        done = min(PAGE, left[0])
-        left[0] -= done
+    def __init__(self, name, pages, watch, seconds=0.125, **task):
+        self.left = PAGE * pages + 5
+        self.watch = watch
+        self.seconds = seconds
+        self.task = Task(name=name, every=timedelta(hours=1), run=self.drop, paged=True, **task)
+
+    def drop(self, _tx, _now):
+        """Drop a page."""
+        done = min(PAGE, self.left)
+        self.left -= done
+        self.watch[0] += self.seconds
         return done
 
-    jobs = jobs_of(service, Task(name="drop", every=timedelta(hours=1), run=drop, paged=True))
-    assert jobs.run_due() == {"drop": PAGE * 20}
-    assert jobs.run_due() == {"drop": PAGE * 3 + 5}
+
+def test_a_task_that_drops_pages_goes_on_until_none_is_whole(service):
+    """Page after page, each a unit of work, for its share of a round; what is left comes next."""
+    watch = [0.0]
+    backlog = Backlog("drop", 9, watch)
+    jobs = jobs_of(service, backlog.task, elapsed=lambda: watch[0])
+    assert jobs.run_due() == {"drop": PAGE * 5}
+    assert jobs.run_due() == {"drop": PAGE * 4 + 5}
     assert jobs.run_due() == {}
-    assert left == [0]
+    assert backlog.left == 0
+
+
+def test_a_round_has_a_page_of_each_task_and_few_seconds_of_more(service):
+    """Nobody waits for a backlog of others, and who got least is the next one to get more."""
+    watch = [0.0]
+    names = [f"drop{number}" for number in range(8)]
+    tasks = [Backlog(name, 40, watch, final=True) for name in names]
+    chain = Backlog("chain", 40, watch, share=1.0)
+    jobs = jobs_of(service, *(item.task for item in tasks), chain.task, elapsed=lambda: watch[0])
+    first = jobs.run_due()
+    assert list(first) == ["chain", *names]
+    assert watch[0] <= ROUND + 0.125 * (len(names) + 1)
+    assert min(first.values()) == PAGE
+    assert first["chain"] == PAGE * 9
+    for _ in range(12):
+        jobs.run_due()
+    rest = [item.left for item in tasks]
+    assert max(rest) - min(rest) <= PAGE * 6
+    while any(jobs.run_due().values()):
+        pass
+    assert [item.left for item in (*tasks, chain)] == [0] * 9
+
+
+def test_work_that_is_left_is_gone_on_with_at_once_unless_it_may_not_be(service, monkeypatch):
+    """The loop does not wait a second between rounds then; without the lease it does."""
+    watch = [0.0]
+    backlog = Backlog("drop", 20, watch, final=True)
+    jobs = jobs_of(service, backlog.task, elapsed=lambda: watch[0])
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        return len(waits) > 4
+
+    monkeypatch.setattr(jobs._stop, "wait", wait)
+    jobs.loop()
+    assert waits[0] == TICK
+    assert set(waits[1:4]) == {0.02}
+
+
+def test_what_waits_for_the_clocks_is_no_work_that_is_left(service, monkeypatch):
+    """Otherwise the loop would ask for the lease fifty times a second until they agree."""
+    watch = [0.0]
+    backlog = Backlog("drop", 20, watch, final=True)
+    jobs = jobs_of(service, backlog.task, elapsed=lambda: watch[0])
+    jobs.run_due()
+    jobs.readings = SimpleNamespace(agree=lambda _tx: False)
+    assert jobs.run_due() == {}
+    waits = []
+    monkeypatch.setattr(jobs._stop, "wait", lambda seconds: waits.append(seconds) or True)
+    jobs.loop()
+    assert waits == [TICK]

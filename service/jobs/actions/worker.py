@@ -18,9 +18,12 @@ from service.telemetry import logs
 
 _NAME: Final = "worker"
 _LEASE: Final = timedelta(seconds=30)
-_TICK: Final = 1.0
-_PAGES: Final = 20
-"""Maximum number of pages that a task drops per run; the rest is left to the next run."""
+ROUND: Final = 2.0
+"""Seconds that the further pages of all tasks may take in a round; each task has a first page."""
+TICK: Final = 1.0
+"""Seconds between rounds, unless one left work."""
+_BREATH: Final = 0.02
+"""Seconds between rounds while there is work, so that others get the database in between."""
 _AGAIN: Final = timedelta(minutes=1)
 """Retry interval of failed work, if its next run would not be sooner."""
 
@@ -36,7 +39,8 @@ def _ignore(_name: str, _seconds: float, _failed: bool) -> None:  # noqa: FBT001
 class Task:
     """A periodic task: its interval, and its work in one transaction (returns the number of rows).
 
-    A paged task is called again while it fills whole pages. A final task is irreversible, and waits
+    A paged task is called again while it fills whole pages, in this round for at most `share`
+    seconds and in the next ones until nothing is left. A final task is irreversible, and waits
     while clocks disagree.
     """
 
@@ -45,6 +49,7 @@ class Task:
     run: Callable[[Tx, datetime], int]
     paged: bool = False
     final: bool = False
+    share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,12 @@ class Jobs:
         clock: Clock,
         readings: Readings | None = None,
         apart: Sequence[Apart] = (),
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self.readings = readings
+        self._elapsed = elapsed
+        self._left: set[str] = set()
+        self._served: dict[str, float] = {}
         self._database = database
         self._tasks = tuple(tasks)
         self._apart = tuple(apart)
@@ -109,34 +118,45 @@ class Jobs:
     def run_due(self) -> dict[str, int]:
         """Run every due task if this process holds the lease; return rows by task.
 
-        A failing task is logged and retried within a minute; it does not delay the others.
+        A failing task is logged and retried within a minute; it does not delay the others. A task
+        that leaves work is due in the next round, behind those that got less.
         """
         now = self._clock.now()
         with self._database.transaction() as tx:
             if not store.take(tx, name=_NAME, holder=self._holder, now=now, until=now + _LEASE):
+                self._left.clear()
                 return {}
             sure = self.readings is None or self.readings.agree(tx)
         done = {}
-        for task in self._tasks:
+        spare = ROUND
+        for task in self._in_turn():
             # A due time more than one interval ahead was set by a wrong clock: run at once.
+            self._left.discard(task.name)
             if now < self._due.get(task.name, now) <= now + task.every:
                 continue
             if task.final and not sure:
                 continue
             wait = task.every
-            begun = time.monotonic()
+            begun = self._elapsed()
             failed = False
             try:
-                rows = done[task.name] = self._run(task, now)
-                if task.paged and rows >= PAGE * _PAGES:
+                done[task.name], further = self._run(task, now, min(task.share, spare))
+                if further:
+                    spare = max(0.0, spare - further)
+                    self._served[task.name] = self._elapsed()
+                if task.name in self._left:
                     wait = timedelta(0)
             except Exception as error:  # noqa: BLE001 - whatever it was, the other tasks run
                 logs.get().error("job_failed", job=task.name, **logs.kind(error))
                 wait = min(wait, _AGAIN)
                 failed = True
-            self._ended(task.name, time.monotonic() - begun, failed)
+            self._ended(task.name, self._elapsed() - begun, failed)
             self._due[task.name] = now + wait
         return done
+
+    def _in_turn(self) -> Sequence[Task]:
+        """Return the tasks: final ones last, first those whose further pages were longest ago."""
+        return sorted(self._tasks, key=lambda task: (task.final, self._served.get(task.name, 0.0)))
 
     @staticmethod
     def seen(tx: Tx) -> WorkerHeartbeat | None:
@@ -168,7 +188,7 @@ class Jobs:
 
     def loop(self) -> None:
         """Run until `stop`; a failure is logged and retried in the next round."""
-        while not self._stop.wait(_TICK):
+        while not self._stop.wait(_BREATH if self._left else TICK):
             try:
                 if self.run_due():
                     self.begin_apart()
@@ -187,17 +207,27 @@ class Jobs:
             if work.stop is not None:
                 work.stop()
 
-    def _run(self, task: Task, now: datetime) -> int:
+    def _run(self, task: Task, now: datetime, most: float) -> tuple[int, float]:
+        """Run a task; return its rows and the seconds of the pages after the first one."""
         rows = 0
-        for _ in range(_PAGES):
+        further = 0.0
+        begun: float | None = None
+        while True:
             with self._database.transaction() as tx:
                 done = task.run(tx, now)
             rows += done
+            if begun is None:
+                begun = self._elapsed()
+            else:
+                further = self._elapsed() - begun
             if done < PAGE or not task.paged or self._stop.is_set():
+                break
+            if further >= most:
+                self._left.add(task.name)
                 break
         if rows:
             logs.get().info("job", job=task.name, rows=rows)
-        return rows
+        return rows, further
 
     def _do_apart(self, work: Apart) -> None:
         begun = time.monotonic()

@@ -20,6 +20,7 @@ from service.store.engine import Tx
 _MINUTE: Final = timedelta(minutes=1)
 _OFTEN: Final = timedelta(minutes=5)
 _HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
 
 
 def retention_tasks(  # noqa: PLR0913 - one argument per floor
@@ -55,7 +56,7 @@ def retention_tasks(  # noqa: PLR0913 - one argument per floor
         ("codes.drop", _MINUTE, identity.accounts.drop_ended),
         ("devices.drop", _HOUR, identity.devices.drop_expired),
         ("exports.drop", _MINUTE, exports.drop_expired),
-        ("flows.drop", _OFTEN, login.drop_ended),
+        ("flows.drop", _MINUTE, login.drop_ended),
         ("grants.drop", _OFTEN, identity.authenticators.grants.drop_expired),
         ("jobs.drop", _HOUR, long_jobs.drop_old),
         ("failures.drop", _MINUTE, risk.context.drop_failures),
@@ -66,6 +67,7 @@ def retention_tasks(  # noqa: PLR0913 - one argument per floor
         ("recoveries.end", _MINUTE, identity.recoveries.end_over),
         ("sessions.drop", _HOUR, sessions),
         ("steps.drop", _OFTEN, factors.totp.drop_used),
+        ("steps.sweep", _DAY, factors.totp.sweep_used),
         ("throttle.drop", _HOUR, core.throttling.drop_unused),
         ("tokens.drop", _OFTEN, identity.tokens.drop_expired),
     )

@@ -35,8 +35,6 @@ class Point:
 
 
 _BEGINNING: Final = Point(0, chain.GENESIS)
-_LATEST: Final = 2**48 - 1
-"""Milliseconds, of what a UUIDv7 holds."""
 
 
 class LeafValues(TypedDict):
@@ -65,12 +63,6 @@ class Wanted:
     name: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-
-
-def ids_at(moment: datetime) -> tuple[UUID, UUID]:
-    """Return the first and the last id that an entry of a moment, to the millisecond, can have."""
-    at = min(max(int(moment.timestamp() * 1000), 0), _LATEST) << 80
-    return UUID(int=at), UUID(int=at | (2**80 - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.audit.model import Checkpoint, LeafValues, Wanted, ids_at
+from service.audit.model import Checkpoint, LeafValues, Wanted
+from service.domain.ids import ids_at
 from service.store import authentic
 from service.store.authentic import change, one, reading
-from service.store.base import Base, table_of
+from service.store.base import WIDE, Base, table_of
 from service.store.engine import AnyRow, Tx, insert_once
 from service.store.later import later
 from service.store.personal_data import Personal, anybody
@@ -92,7 +93,7 @@ class Leaf(Base):
     subject_id: Mapped[UUID | None]
     actor: Mapped[str | None] = mapped_column(String(128))
     data: Mapped[dict[str, object]] = mapped_column(JSON())
-    position: Mapped[int | None]
+    position: Mapped[int | None] = mapped_column(WIDE)
 
 
 class Link(Base):
@@ -100,7 +101,7 @@ class Link(Base):
 
     __tablename__ = "audit_link"
 
-    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(WIDE, primary_key=True, autoincrement=False)
     leaf_id: Mapped[UUID] = mapped_column(unique=True)
     head: Mapped[bytes] = mapped_column(LargeBinary)
     # None for links of the first version.
@@ -113,9 +114,9 @@ class CheckpointRow(Base):
     __tablename__ = "audit_checkpoint"
 
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    position: Mapped[int]
+    position: Mapped[int] = mapped_column(WIDE)
     head: Mapped[bytes] = mapped_column(LargeBinary)
-    start: Mapped[int]
+    start: Mapped[int] = mapped_column(WIDE)
     began_at: Mapped[datetime]
     at: Mapped[datetime]
     adopted: Mapped[str] = mapped_column(String(16))
@@ -143,7 +144,7 @@ class RowMark(Authentic, Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     since: Mapped[datetime]
-    position: Mapped[int]
+    position: Mapped[int] = mapped_column(WIDE)
     checked_at: Mapped[datetime | None]
 
 

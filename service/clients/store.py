@@ -81,7 +81,7 @@ class UsedAssertion(Noted, Base):
 
     client_id: Mapped[UUID] = mapped_column(primary_key=True)
     jti: Mapped[str] = mapped_column(String(64), primary_key=True)
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 def get(tx: Tx, client: UUID, *, lock: bool = False) -> ClientRow | None:

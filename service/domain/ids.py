@@ -9,6 +9,8 @@ from crypto.fields import Owner, OwnerKind
 
 _RESERVED: Final = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 
+_LATEST: Final = 2**48 - 1
+"""Milliseconds, of what a UUIDv7 holds."""
 DECOY: Final = uuid5(_RESERVED, "urn:lamina:subject:decoy")
 """The decoy subject, with verifiers that stand in for those of unknown identifiers."""
 
@@ -16,6 +18,12 @@ DECOY: Final = uuid5(_RESERVED, "urn:lamina:subject:decoy")
 def new_id(now: datetime) -> UUID:
     """Return a UUIDv7 for a row, generated before the insert so that it can be associated data."""
     return opaque.uuid7(int(now.timestamp() * 1000))
+
+
+def ids_at(moment: datetime) -> tuple[UUID, UUID]:
+    """Return the first and the last id that a row of a moment, to the millisecond, can have."""
+    at = min(max(int(moment.timestamp() * 1000), 0), _LATEST) << 80
+    return UUID(int=at), UUID(int=at | (2**80 - 1))
 
 
 _SUBJECT: Final = OwnerKind.SUBJECT

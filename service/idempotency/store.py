@@ -40,7 +40,7 @@ class KeptAnswer(Base):
     body_mac: Mapped[bytes] = mapped_column(LargeBinary(32))
     status: Mapped[int | None]
     content_type: Mapped[str] = mapped_column(String(64))
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
     answer = encrypted_optional("service")
 
     def field_owner(self) -> Owner:

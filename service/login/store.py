@@ -33,7 +33,7 @@ class FlowRow(Noted, Base):
     __revision__ = "revision"
     __personal__ = Unlinked(
         "a sign-in under way",
-        "15 minutes, then an hour as ended",
+        "5 minutes after its last step, 15 at most, and 5 as ended",
         "a flow is sealed whole and found by its own number only",
     )
 

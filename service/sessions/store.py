@@ -11,12 +11,14 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     FromClause,
+    Index,
     Integer,
     ScalarSelect,
     and_,
     bindparam,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -45,6 +47,10 @@ from service.store.sealed import encrypted_optional, encrypted_text
 from service.store.shapes import Authentic
 
 
+def _partial(name: str, column: str, which: str) -> Index:
+    return Index(name, column, sqlite_where=text(which), postgresql_where=text(which))
+
+
 class SessionRow(Authentic, Base):
     """A session; its evidence is sealed, so that no level can be written into the database.
 
@@ -67,6 +73,11 @@ class SessionRow(Authentic, Base):
         "device_id",
     )
     __until__ = "expires_at"
+    __table_args__ = (
+        _partial("ix_session_revoked_at", "revoked_at", "revoked_at IS NOT NULL"),
+        _partial("ix_session_untaken", "created_at", "taken_up_at IS NULL"),
+        _partial("ix_session_replaces", "replaces", "replaces IS NOT NULL"),
+    )
     __personal__ = Personal(
         purpose="the person's sign-in: its evidence, and the device and network where it started",
         retention="a day after its end; device and network until it is ended",
@@ -79,11 +90,11 @@ class SessionRow(Authentic, Base):
     client_id: Mapped[UUID]
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
     idle_seconds: Mapped[int]
     revoked_at: Mapped[datetime | None]
     taken_up_at: Mapped[datetime | None]
-    replaces: Mapped[UUID | None] = mapped_column(index=True)
+    replaces: Mapped[UUID | None]
     device_id: Mapped[UUID | None]
     evidence = encrypted_text(
         "service", bound=("subject_id", "client_id", "expires_at", "idle_seconds")

@@ -1,10 +1,10 @@
 """The declarative base: a naming convention, and types with the same meaning on both databases."""
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import JSON, DateTime, Dialect, MetaData, Table, Uuid
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, MetaData, Table, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped
 from sqlalchemy.types import NullType, TypeDecorator
 
@@ -29,6 +29,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+WIDE: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""Numbers beyond two billion; SQLite's integers hold them."""
 
 
 class Base(DeclarativeBase):

@@ -13,7 +13,7 @@ from service.store.engine import refusal_of
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0024"
+HEAD: Final = "0025"
 """The schema revision that this program needs: the newest of `migrations`."""
 STARTING: Final = text("SELECT pg_advisory_xact_lock(7811320119)")
 """Serializes schema changes and first starts; the lock ends with the transaction.

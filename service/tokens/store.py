@@ -59,7 +59,7 @@ class CompletionCode(Authentic, Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     client_id: Mapped[UUID]
     session_id: Mapped[UUID] = mapped_column(ForeignKey("session.id"))
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
     used_at: Mapped[datetime | None]
 
 
@@ -84,7 +84,7 @@ class RefreshToken(Authentic, Base):
     client_id: Mapped[UUID]
     session_id: Mapped[UUID] = mapped_column(ForeignKey("session.id"), index=True)
     scope: Mapped[str] = mapped_column(String(1024))
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
     used_at: Mapped[datetime | None]
     successor = encrypted_optional("service", bound=("client_id", "session_id"))
 
@@ -101,7 +101,7 @@ class RevokedToken(Noted, Base):
     __until__ = "expires_at"
 
     jti: Mapped[UUID] = mapped_column(primary_key=True)
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 _CODES: Final = table_of(CompletionCode)

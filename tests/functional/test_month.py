@@ -14,13 +14,17 @@ import pytest
 from sqlalchemy import func, select
 
 import service.app.container  # noqa: F401 - so that every table is known
+from service.jobs.actions.worker import ROUND, TICK
 from service.store.base import Base
+from service.store.dropping import PAGE
 from tests.depth import DEEP
 from tests.functional.conftest import CONSENT, PASSWORD
 
 STEP = timedelta(hours=float(os.environ.get("LAMINA_TEST_MONTH_STEP", "12" if DEEP else "24")))
 MONTH = timedelta(days=31)
 PEOPLE = 2
+LOGINS = 200
+"""Logins a second that the worker must keep up with."""
 DAY, TURN = 24.0, 2
 """Hours, and the steps that are under way or wait for the turn of their task."""
 FOR_ITS_LIFE = "as long as what it belongs to"
@@ -67,7 +71,7 @@ BOUNDS = {
     "data_generation": Bound(fixed=40, after=FOR_ITS_LIFE),
     "dek": Bound(fixed=12 * OWNED + 40, after=FOR_ITS_LIFE),
     "face_template_secret": Bound(fixed=OWNED),
-    "flow": Bound(1.5, each=10),
+    "flow": Bound(0.5, each=10),
     "grant": Bound(0.2, each=1),
     "index_key": Bound(fixed=2, after=FOR_ITS_LIFE),
     "job_lease": Bound(DAY, each=1, fixed=12),
@@ -125,6 +129,22 @@ def counts(container):
 def test_every_table_has_a_bound():
     """A new table fails here until somebody has said when its rows end."""
     assert set(BOUNDS) == set(Base.metadata.tables)
+
+
+def test_the_worker_drops_what_200_logins_a_second_add(service):
+    """Of each table a page in each round, whatever else waits, is more than logins bring."""
+    person = service.register()
+    service.clock.advance(minutes=1)
+    before = counts(service.container)
+    done = service.login(person)
+    assert service.exchange(done["completion_code"]).status_code == 200
+    after = counts(service.container)
+    added = {name: after[name] - before[name] for name in after if after[name] > before[name]}
+    dropped = {name for name in added if BOUNDS[name].after not in {ALWAYS, FOR_ITS_LIFE}}
+    assert {"flow", "session", "refresh_token", "policy_decision", "totp_used_step"} <= dropped
+    least = PAGE / (ROUND + TICK)
+    fast = {name: added[name] * LOGINS for name in dropped}
+    assert {name: rate for name, rate in fast.items() if rate > least} == {}
 
 
 class Month:

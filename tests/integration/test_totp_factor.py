@@ -323,11 +323,25 @@ def test_the_form_of_a_code_is_checked_before_anything_else(container):
         container.totp.parse({"code": "123456", "more": 1})
 
 
-def kept_steps(container, **ahead):
+def kept_steps(container, *, sweep=True, **ahead):
     """Drop the used steps that have ended, at a clock that may run ahead, and count the rest."""
     with container.store.transaction() as tx:
-        container.totp.drop_used(tx, container.clock.now() + timedelta(**ahead))
+        drop = container.totp.sweep_used if sweep else container.totp.drop_used
+        drop(tx, container.clock.now() + timedelta(**ahead))
         return len(tx.execute(text("SELECT step FROM totp_used_step")).all())
+
+
+def test_a_newer_step_ends_an_older_one_without_a_look_at_all(container, alice, secret):
+    """Within the hour after it was used; who does not sign in again keeps one row."""
+    present(container, alice.id, code(container, secret))
+    container.clock.advance(minutes=9)
+    present(container, alice.id, code(container, secret))
+    assert kept_steps(container, sweep=False) == 2
+    assert kept_steps(container, sweep=False, minutes=2) == 1
+    container.clock.advance(days=1)
+    assert kept_steps(container, sweep=False) == 1
+    present(container, alice.id, code(container, secret))
+    assert kept_steps(container, sweep=False) == 1
 
 
 def test_used_steps_end_but_the_newest_which_refuses_all_before_it(container, alice, secret):

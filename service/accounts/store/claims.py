@@ -18,6 +18,7 @@ from service.store.authentic import (
     reading,
 )
 from service.store.base import table_of
+from service.store.dropping import drop_page
 from service.store.engine import AnyRow, Tx
 
 _INDEX: Final = table_of(SubjectIndex)
@@ -187,9 +188,9 @@ def drop_code(tx: Tx, subject: UUID, field: str) -> None:
 
 
 def drop_codes(tx: Tx, now: datetime) -> int:
-    """Delete expired codes; return how many."""
-    gone = delete(VerificationCode).where(VerificationCode.expires_at <= now)
-    return len(tx.execute(gone.returning(VerificationCode.id)).all())
+    """Delete a page of expired codes; return how many."""
+    codes = table_of(VerificationCode)
+    return drop_page(tx, codes, codes.c.expires_at <= now)
 
 
 def verification(tx: Tx, subject: UUID, field: str) -> VerificationCode | None:

@@ -128,7 +128,7 @@ class VerificationCode(Authentic, Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(ForeignKey("subject.id"))
     field: Mapped[str] = mapped_column(String(16))
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
     code = encrypted_bytes("factor", bound=("field",))
 
     def field_owner(self) -> Owner:

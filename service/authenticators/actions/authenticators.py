@@ -314,9 +314,14 @@ class Authenticators:
         """Delete a page of authenticators never confirmed or revoked long ago; return how many."""
         return retention.drop_ended(tx, now - PENDING_LIFE, now - _REVOKED_KEPT)
 
-    def drop_steps(self, tx: Tx, before: int) -> int:
-        """Delete a page of used steps before a step, except each authenticator's newest."""
-        return retention.drop_steps(tx, before)
+    def drop_steps(self, tx: Tx, before: int, since: int | None = None) -> int:
+        """Delete a page of used steps before a step, except each authenticator's newest.
+
+        With `since`, it looks only at authenticators that were used from that step on.
+        """
+        if since is None:
+            return retention.sweep_steps(tx, before)
+        return retention.drop_steps(tx, before, since)
 
     def most(self, kind: str) -> int:
         """Return how many authenticators of a type may be active at once."""

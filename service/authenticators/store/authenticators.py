@@ -43,6 +43,7 @@ from service.store.prepared import DriverRead
 from service.store.sealed import ClassBy, encrypted_bytes, encrypted_optional, open_value
 from service.store.shapes import Authentic, shape_of
 
+_OVER: Final = "status <> 'active'"
 _ONE_EACH: Final = "status = 'active' AND type <> 'totp'"
 """Several code generators are allowed; the subject's lock enforces their maximum."""
 
@@ -72,6 +73,13 @@ class AuthenticatorRow(Authentic, Base):
             unique=True,
             sqlite_where=text(_ONE_EACH),
             postgresql_where=text(_ONE_EACH),
+        ),
+        Index(
+            "ix_authenticator_ended",
+            "status",
+            "created_at",
+            sqlite_where=text(_OVER),
+            postgresql_where=text(_OVER),
         ),
     )
     __personal__ = Personal(

@@ -46,7 +46,7 @@ class Grant(Authentic, Base):
     client_id: Mapped[UUID]
     act: Mapped[str] = mapped_column(String(64))
     session_id: Mapped[UUID | None]
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
     used_at: Mapped[datetime | None]
 
 

@@ -24,7 +24,7 @@ class UsedStep(Noted, Base):
     )
 
     authenticator_id: Mapped[UUID] = mapped_column(ForeignKey("authenticator.id"), primary_key=True)
-    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, index=True)
 
 
 _STEPS: Final = table_of(UsedStep)

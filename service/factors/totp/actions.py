@@ -42,6 +42,8 @@ from service.store.engine import Tx
 
 TYPE: Final = "totp"
 _USUAL: Final = CodeForm()
+_LATELY: Final = 120
+"""Steps of an hour: far more than a step is kept and a turn of its task takes."""
 
 
 def _digits(typed: str) -> str:
@@ -240,5 +242,13 @@ class TotpFactor(
         return self._authenticators.use_step(tx, authenticator, step.stored, step.newest_stored)
 
     def drop_used(self, tx: Tx, now: datetime) -> int:
-        """Delete a page of steps older than any allowed clock drift; return how many."""
+        """Delete a page of steps older than any allowed clock drift; return how many.
+
+        It looks at authenticators that were used lately: only a newer step ends an older one.
+        """
+        present = unix(now) // PERIOD
+        return self._authenticators.drop_steps(tx, present - KEPT_STEPS, present - _LATELY)
+
+    def sweep_used(self, tx: Tx, now: datetime) -> int:
+        """Delete a page of such steps among those of all authenticators; return how many."""
         return self._authenticators.drop_steps(tx, unix(now) // PERIOD - KEPT_STEPS)

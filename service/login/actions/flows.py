@@ -33,7 +33,7 @@ from service.store.bearer import token_digest
 from service.store.engine import Tx
 from service.throttling.model import Lane
 
-_KEPT: Final = timedelta(hours=1)
+_KEPT: Final = timedelta(minutes=5)
 
 
 class Login:
@@ -145,7 +145,7 @@ class Login:
                 )
 
     def drop_ended(self, tx: Tx, now: datetime) -> int:
-        """Delete flows that ended an hour ago; return how many."""
+        """Delete flows that expired five minutes ago; return how many."""
         return store.drop_ended(tx, now - _KEPT)
 
     def _terms(

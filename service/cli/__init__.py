@@ -31,6 +31,10 @@ _PLACES: Final = {
     ),
     "face": CommandPlace("service.cli.face:face", "Manage and evaluate the face engine."),
     "keys": CommandPlace("service.cli.keys:keys", "Create, list, rotate, verify and destroy keys."),
+    "maintenance": CommandPlace(
+        "service.cli.maintenance:maintenance",
+        "Show rows and bytes of each table, bytes a login, overdue rows and unused indexes.",
+    ),
     "operators": CommandPlace(
         "service.cli.operators:operators",
         "Bootstrap operators; list, grant and revoke roles.",

@@ -19,6 +19,8 @@ OPEN_LEAVES: Final = 5_000
 """Maximum number of leaves by which a checkpoint advances."""
 UPGRADE: Final = "upgrade"
 ACCEPTED: Final = "accepted"
+_NOT_GIVEN: Final = frozenset({"rows", "rows_mac", "operators"})
+"""What of a leaf is no part of an export: notes of rows, and which operators two were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class LeafValues(TypedDict):
     subject_id: UUID | None
     actor: str | None
     data: Mapping[str, object]
+
+
+def decided(data: Mapping[str, object]) -> dict[str, object]:
+    """Give what was decided, without the notes of rows that go with it nor who of the operators."""
+    return {name: value for name, value in data.items() if name not in _NOT_GIVEN}
 
 
 @dataclass(frozen=True, slots=True)

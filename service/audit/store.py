@@ -1,6 +1,6 @@
 """Tables of the audit log: leaves, the chain that orders them, checkpoints and notices."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.audit.model import Checkpoint, LeafValues, Wanted
+from service.audit.model import Checkpoint, LeafValues, Wanted, decided
 from service.domain.ids import ids_at
 from service.store import authentic
 from service.store.authentic import change, one, reading
@@ -35,15 +35,6 @@ from service.store.engine import AnyRow, Tx, insert_once
 from service.store.later import later
 from service.store.personal_data import Personal, anybody
 from service.store.shapes import Authentic
-
-_NOT_GIVEN: Final = frozenset({"rows", "rows_mac", "operators"})
-"""What of a leaf is no part of an export: notes of rows, and which operators two were."""
-
-
-def decided(data: Mapping[str, object]) -> dict[str, object]:
-    """Give what was decided, without the notes of rows that go with it nor who of the operators."""
-    return {name: value for name, value in data.items() if name not in _NOT_GIVEN}
-
 
 _OFTEN: Final = frozenset(
     {

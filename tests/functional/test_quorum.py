@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import delete, text
 
-from service.audit.store import decided
+from service.audit.model import decided
 from service.cli import main
 from service.domain.errors import BadInput, Conflict, NotFound
 from service.operators.model import Role

@@ -155,7 +155,7 @@ class Jobs:
         return done
 
     def _in_turn(self) -> Sequence[Task]:
-        """Return the tasks: final ones last, first those whose further pages were longest ago."""
+        """Return the tasks: final ones last, ordered by how long ago each had more than a page."""
         return sorted(self._tasks, key=lambda task: (task.final, self._served.get(task.name, 0.0)))
 
     @staticmethod

@@ -5,7 +5,7 @@ from functools import partial
 from uuid import UUID
 
 from flask import Flask
-from flask_limiter import Limiter
+from limits.strategies import RateLimiter
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.accounts.routes import AccountDependencies, SubjectRoutes
@@ -54,28 +54,24 @@ def create_app(container: Container) -> Flask:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops)  # type: ignore[method-assign]  # as werkzeug documents it
-    limiter = Limiter(
-        limits.caller,
-        app=app,
-        storage_uri=limits.STORAGE,
-        storage_options={"redis_url": settings.redis_url, "processes": settings.workers},
-    )
+    limiter = limits.limiter(settings.redis_url, settings.workers)
     with container.store.transaction() as tx:
         pace = RequestRates(limiter, settings, container.key_store.purpose_key(tx, "pace"))
 
     api = Api(
         guard=container.tokens.authorize,
-        pace=pace.call,
+        rates=pace,
         answers=container.answers,
         metrics=container.metrics,
         repeat=container.store.repeat,
     )
     _routes(api, container, pace, limiter)
-    api.install(app, limiter)
+    container.tokens.on_authenticated(api.authenticated)
+    api.install(app)
     return app
 
 
-def _routes(api: Api, container: Container, pace: RequestRates, limiter: Limiter) -> None:
+def _routes(api: Api, container: Container, pace: RequestRates, limiter: RateLimiter) -> None:
     room = DiskSpace(container.store.engine, container.settings.sqlite_file)
 
     def findings() -> list[str]:

@@ -44,6 +44,8 @@ class Bounds(BaseModel):
     """Used client assertions of a client that have not expired."""
     max_calls_per_minute: _Many = 60_000
     """Calls of a client under /v1."""
+    max_token_calls_per_minute: _Many = 60_000
+    """Calls of a client under /oauth2."""
     max_flows_per_minute: _Many = 3_000
     """Flows started by a client."""
     max_flows_per_identifier: _Many = 300

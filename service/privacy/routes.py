@@ -128,7 +128,7 @@ class PrivacyRoutes:
     @get(
         "/.well-known/lamina-log-keys",
         scope=None,
-        limit="600/minute",
+        limit=600,
         answer=RecordKeySet,
         problems=DATABASE,
     )

@@ -35,6 +35,8 @@ REASONS: Final = frozenset(
         "too_many_jobs",
         "too_many_pending",
         "too_many_requests",
+        "too_many_token_calls",
+        "too_many_unauthenticated",
         "verification_limited",
     }
 )

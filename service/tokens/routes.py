@@ -18,7 +18,7 @@ from service.tokens.views import IntrospectionView, RevocationView, TokenView
 from service.web.call import Call, Reply
 from service.web.operation import get, post
 
-_LIMIT: Final = "1200/minute"
+_LIMIT: Final = 1200
 _BODY: Final = 64 * 1024
 _FORM: Final = "application/x-www-form-urlencoded"
 _CLIENT: Final = ("400 invalid_request", "401 invalid_client")
@@ -42,7 +42,6 @@ class TokenRoutes:
         form=TokenRequest,
         scope=None,
         oauth=True,
-        limit=_LIMIT,
         max_body=_BODY,
         answer=TokenView,
         problems=(
@@ -71,7 +70,6 @@ class TokenRoutes:
         form=TokenReference,
         scope=None,
         oauth=True,
-        limit=_LIMIT,
         max_body=_BODY,
         also=(INTROSPECT,),
         answer=IntrospectionView,
@@ -87,7 +85,6 @@ class TokenRoutes:
         form=TokenReference,
         scope=None,
         oauth=True,
-        limit=_LIMIT,
         max_body=_BODY,
         answer=RevocationView,
         problems=_CLIENT,

@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -10,8 +11,8 @@ from uuid import UUID
 
 import orjson
 from flask import Flask, Response, g, request
-from flask_limiter import Limiter
 from pydantic import BaseModel
+from werkzeug.exceptions import HTTPException
 
 from crypto import opaque
 from service.domain import validation
@@ -24,6 +25,7 @@ from service.domain.errors import (
     Malformed,
     NotFound,
     Unauthorized,
+    Unavailable,
 )
 from service.domain.ids import parse_id
 from service.telemetry import logs
@@ -31,6 +33,7 @@ from service.telemetry.metrics import Metrics, method_label
 from service.web import front, multipart, paging, problems, queries, strict_json
 from service.web.call import Call, View, respond
 from service.web.idempotency import About, Answer, AnswerStore
+from service.web.limits import RequestRates
 from service.web.operation import DEFAULT_BODY, Operation, declared
 
 _LONGEST_KEY: Final = 255
@@ -66,7 +69,7 @@ class Api:
 
     Args:
         guard: Returns the caller of an access token; raises Unauthorized.
-        pace: Counts a call of a client; raises TooMany.
+        rates: Counts the calls of clients and addresses.
         answers: The stored answers of idempotent operations.
         metrics: The metrics.
         repeat: Runs a view, and again where the database asks for it.
@@ -76,7 +79,7 @@ class Api:
         self,
         *,
         guard: Callable[[str], Caller],
-        pace: Callable[[UUID], None],
+        rates: RequestRates,
         answers: AnswerStore,
         metrics: Metrics,
         repeat: Repeat,
@@ -84,7 +87,7 @@ class Api:
         self.operations: list[Operation] = []
         self.views: list[tuple[View, Callable[[Call], None] | None]] = []
         self._guard = guard
-        self._pace = pace
+        self._rates = rates
         self._answers = answers
         self._metrics = metrics
         self._repeat = repeat
@@ -96,19 +99,17 @@ class Api:
             self.operations.append(operation)
             self.views.append((view, may))
 
-    def install(self, app: Flask, limiter: Limiter) -> None:
+    def install(self, app: Flask) -> None:
         """Add all operations to the app as routes."""
         for operation, (view, may) in zip(self.operations, self.views, strict=True):
             endpoint = f"{operation.method} {operation.path}".replace(".", "_")
             handler = self._handler(operation, view, may)
-            if operation.limit:
-                handler = limiter.limit(operation.limit, exempt_when=counted)(handler)
             rule = operation.path.replace("{", "<").replace("}", ">")
             app.add_url_rule(rule, endpoint, handler, methods=[operation.method])
         app.extensions["lamina.api"] = self
         app.before_request(_start)
         app.after_request(self._finish)
-        problems.install(app, limiter)
+        problems.install(app)
 
     def _handler(
         self, operation: Operation, view: View, may: Callable[[Call], None] | None
@@ -116,27 +117,58 @@ class Api:
         def handle(**path: str) -> Response:
             g.operation = operation
             request.max_content_length = operation.max_body
-            _check_headers()
-            call = Call(path=path)
-            if operation.scope is not None:
-                call.caller = self._authorize(operation)
-                g.client = str(call.caller.client)
-            _check_texts(path)
-            if front.ASK in request.environ:
-                return _admit(operation)
-            if operation.body is not None:
-                call.raw, call.body = self._body(operation, operation.body)
-            if operation.query is not None:
-                call.filters = queries.read(operation.query, request.args, paged=operation.paged)
-            if operation.paged:
-                call.page = paging.read(request.args)
-            with acting(call.caller):
-                if may is not None:
-                    may(call)
-                return self._answer(operation, view, call)
+            if operation.limit and not counted():
+                self._rates.public(operation.path, operation.limit)
+            if not operation.oauth:
+                return self._serve(operation, view, may, Call(path=path))
+            with self._counting_strangers():
+                return self._serve(operation, view, may, Call(path=path))
 
         handle.__name__ = f"{operation.method}_{operation.path}"
         return handle
+
+    def _serve(
+        self, operation: Operation, view: View, may: Callable[[Call], None] | None, call: Call
+    ) -> Response:
+        _check_headers()
+        if operation.scope is not None:
+            call.caller = self._authorize(operation)
+            g.client = str(call.caller.client)
+        _check_texts(call.path)
+        if front.ASK in request.environ:
+            return _admit(operation)
+        if operation.body is not None:
+            call.raw, call.body = self._body(operation, operation.body)
+        if operation.query is not None:
+            call.filters = queries.read(operation.query, request.args, paged=operation.paged)
+        if operation.paged:
+            call.page = paging.read(request.args)
+        with acting(call.caller):
+            if may is not None:
+                may(call)
+            return self._answer(operation, view, call)
+
+    @contextmanager
+    def _counting_strangers(self) -> Iterator[None]:
+        """Count a request to its address unless a client authenticates; raises TooMany.
+
+        A body that is still to come counts before it is read. An outage counts for nobody.
+        """
+        self._rates.require_room()
+        if front.ASK in request.environ:
+            self._rates.unauthenticated()
+        try:
+            yield
+        except (LaminaError, HTTPException) as error:
+            known = counted() or front.ASK in request.environ or "client" in g
+            if not known and not isinstance(error, Unavailable):
+                self._rates.unauthenticated()
+            raise
+
+    def authenticated(self, client: UUID) -> None:
+        """Count a call of a client that has authenticated itself; raises TooMany."""
+        g.client = str(client)
+        self._rates.token_call(client)
 
     def _authorize(self, operation: Operation) -> Caller:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -144,7 +176,7 @@ class Api:
             raise Unauthorized("token_missing", "This needs an access token: Authorization: Bearer")
         caller = self._guard(token.strip())
         if not counted():
-            self._pace(caller.client)
+            self._rates.call(caller.client)
         if operation.scope and operation.scope not in caller.scopes:
             detail = f"This needs the scope {operation.scope}."
             raise Forbidden("insufficient_scope", detail, scope=operation.scope)

@@ -6,6 +6,7 @@ from typing import Final
 
 from service.web import parameters
 from service.web.operation import Operation
+from service.web.problems import LATER
 
 DATABASE: Final = (
     "503 database_away",
@@ -35,7 +36,6 @@ _GUARDED: Final = (
 """Answers of operations for clients and operators: the policy says how long a session lasts."""
 _OAUTH: Final = (
     *DATABASE,
-    "429 too_many_assertions",
     "503 policy_unavailable",
     "503 signing_unavailable",
 )
@@ -56,7 +56,7 @@ def of(operation: Operation) -> dict[int, tuple[str, ...]]:
 
 def of_oauth(operation: Operation) -> dict[int, tuple[str, ...]]:
     """Return the error codes in OAuth's format, sorted, by status; none of other operations."""
-    return _by_status(operation.problems if operation.oauth else ())
+    return _by_status((*operation.problems, f"429 {LATER}") if operation.oauth else ())
 
 
 def _by_status(problems: Iterable[str]) -> dict[int, tuple[str, ...]]:

@@ -1,8 +1,6 @@
 """Limits of addresses and of clients, counted in Redis, or per process while it is unavailable.
 
 A limit is never looser without Redis.
-
-Registered with `limits`, the library beneath flask-limiter, under the scheme `lamina`.
 """
 
 import hashlib
@@ -14,10 +12,9 @@ from typing import Final
 from uuid import UUID
 
 from flask import request
-from flask_limiter import Limiter
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import RedisStorage, Storage
-from limits.strategies import RateLimiter
+from limits.strategies import FixedWindowRateLimiter, RateLimiter
 from redis import RedisError
 
 from service.domain import addresses
@@ -25,7 +22,8 @@ from service.domain.bounds import Bounds
 from service.domain.errors import TooMany
 from service.telemetry import logs
 
-STORAGE: Final = "lamina://"
+_UNAUTHENTICATED: Final = RateLimitItemPerMinute(1200)
+"""Requests of an address at the OAuth endpoints that no client has authenticated."""
 _PATIENCE: Final = 0.25
 """Timeout in seconds of a Redis command, because a request waits for it."""
 _AGAIN: Final = 1.0
@@ -44,25 +42,35 @@ def left(limiter: RateLimiter, item: RateLimitItem, *names: str) -> int:
     return min(item.get_expiry(), max(1, math.ceil(ends - time.time())))
 
 
+def limiter(redis_url: str, processes: int) -> RateLimiter:
+    """Return what counts in windows of a minute, for all processes that share a Redis.
+
+    Args:
+        redis_url: URL of Redis; empty if each process counts alone.
+        processes: Number of processes that share a limit.
+    """
+    return FixedWindowRateLimiter(EdgeCounts(redis_url=redis_url, processes=processes))
+
+
 def reachable(url: str) -> bool:
     """Return whether Redis responds now, with the timeout of a request."""
     return _redis(url).check()
 
 
 class RequestRates:
-    """Counts calls and flows per minute.
+    """Counts calls and flows per minute: of a client that has authenticated, else of an address.
 
     Args:
-        limiter: The app's limiter, with storage shared by all processes; it falls back to local
-            counts while Redis is unavailable.
+        limiter: Counts for all processes; it falls back to local counts while Redis is unavailable.
         bounds: The limits.
         key: Key of the digests of identifiers, so that none leaves this process.
     """
 
-    def __init__(self, limiter: Limiter, bounds: Bounds, key: bytes) -> None:
+    def __init__(self, limiter: RateLimiter, bounds: Bounds, key: bytes) -> None:
         self._limiter = limiter
         self._key = key
         self._calls = RateLimitItemPerMinute(bounds.max_calls_per_minute)
+        self._token_calls = RateLimitItemPerMinute(bounds.max_token_calls_per_minute)
         self._flows = RateLimitItemPerMinute(bounds.max_flows_per_minute)
         self._one = RateLimitItemPerMinute(bounds.max_flows_per_identifier)
 
@@ -71,6 +79,39 @@ class RequestRates:
         wait = self._wait(self._calls, "calls", str(client))
         if wait:
             raise TooMany("too_many_calls", "This client calls too often; wait.", wait)
+
+    def token_call(self, client: UUID) -> None:
+        """Count a call at the OAuth endpoints of a client that has authenticated; raises TooMany.
+
+        A request that only names the client does not count, or a stranger could use up its bound.
+        """
+        wait = self._wait(self._token_calls, "token calls", str(client))
+        if wait:
+            raise TooMany("too_many_token_calls", "This client calls too often; wait.", wait)
+
+    def public(self, route: str, most: int) -> None:
+        """Count a request of the present address at a route without a token; raises TooMany."""
+        wait = self._wait(RateLimitItemPerMinute(most), route, caller())
+        if wait:
+            raise TooMany("too_many_requests", "This address asks too often; wait.", wait)
+
+    def require_room(self) -> None:
+        """Refuse the present address if it has failed to authenticate too often; raises TooMany.
+
+        Looks only at what this process knows: it learns the count of all with its next failure.
+        """
+        names = ("unauthenticated", caller())
+        if not self._limiter.test(_UNAUTHENTICATED, *names):
+            raise _too_many_failures(left(self._limiter, _UNAUTHENTICATED, *names))
+
+    def unauthenticated(self) -> None:
+        """Count a request of the present address that no client authenticated; raises TooMany.
+
+        All OAuth endpoints count together, so that another path allows no further guesses.
+        """
+        wait = self._wait(_UNAUTHENTICATED, "unauthenticated", caller())
+        if wait:
+            raise _too_many_failures(wait)
 
     def flow(self, client: UUID, name: str) -> None:
         """Count a flow that a client starts, for a known or unknown identifier; raises TooMany."""
@@ -83,8 +124,12 @@ class RequestRates:
 
     def _wait(self, item: RateLimitItemPerMinute, *names: str) -> int:
         """Count one use; return 0, or the remaining seconds of a full window."""
-        counts = self._limiter.limiter
-        return 0 if counts.hit(item, *names) else left(counts, item, *names)
+        return 0 if self._limiter.hit(item, *names) else left(self._limiter, item, *names)
+
+
+def _too_many_failures(wait: int) -> TooMany:
+    detail = "Too many requests of this address did not authenticate; wait."
+    return TooMany("too_many_unauthenticated", detail, wait)
 
 
 class _Counts:
@@ -156,17 +201,8 @@ class EdgeCounts(Storage):
         processes: Number of processes that share the limit.
     """
 
-    STORAGE_SCHEME: list[str] | None = ["lamina"]  # noqa: RUF012 - as its base declares it
-
-    def __init__(
-        self,
-        uri: str | None = None,
-        wrap_exceptions: bool = False,  # noqa: FBT001, FBT002 - as limits calls it
-        *,
-        redis_url: str = "",
-        processes: int = 1,
-    ) -> None:
-        super().__init__(uri, wrap_exceptions=wrap_exceptions)
+    def __init__(self, *, redis_url: str = "", processes: int = 1) -> None:
+        super().__init__()
         self._redis = _redis(redis_url) if redis_url else None
         self._processes = processes
         self._seen = _Counts()
@@ -207,6 +243,8 @@ class EdgeCounts(Storage):
             else:
                 if left > 0:
                     return time.time() + max(left / 1000, self._alone.end(key))
+                # The window has ended, though this process saw its count later than others.
+                self._seen.clear(key)
         return time.time() + max(self._seen.end(key), self._alone.end(key))
 
     def check(self) -> bool:

@@ -51,7 +51,8 @@ class Operation:
             `problems` are codes of such errors.
         idempotent: Whether it takes `Idempotency-Key`.
         secret: Whether the response holds a secret, so that it is stored for a replay only briefly.
-        limit: The edge limit of a public route, in flask-limiter's syntax.
+        limit: The requests of an address in a minute at a route that anybody may call; 0 for one
+            that counts by client, or not at all.
         max_body: The maximum bytes of a body.
         headers: The names of further request headers that it reads.
         frames: Whether frames may also be sent as multipart/form-data.
@@ -83,7 +84,7 @@ class Operation:
     oauth: bool = False
     idempotent: bool = False
     secret: bool = False
-    limit: str = ""
+    limit: int = 0
     max_body: int = DEFAULT_BODY
     headers: tuple[str, ...] = ()
     frames: bool = False
@@ -118,7 +119,7 @@ class Properties(TypedDict, total=False):
     oauth: bool
     idempotent: bool
     secret: bool
-    limit: str
+    limit: int
     max_body: int
     headers: tuple[str, ...]
     frames: bool

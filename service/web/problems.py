@@ -5,8 +5,6 @@ from typing import Annotated, Final, NotRequired
 
 import orjson
 from flask import Flask, Response, g, request
-from flask_limiter import Limiter
-from flask_limiter.errors import RateLimitExceeded
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -17,10 +15,12 @@ from service.domain import errors, fault_views
 from service.domain.errors import LaminaError, OAuthError
 from service.domain.formats import FaultView, JsonObject, Timestamp
 from service.telemetry import logs
-from service.web import limits
 from service.web.front import LARGEST_BODY, too_large
 
 MEDIA_TYPE: Final = "application/problem+json"
+LATER: Final = "temporarily_unavailable"
+"""The OAuth error of a 429: RFC 6749 has none at the token endpoint, but this one where it sends
+people back (section 4.1.2.1). `slow_down` of RFC 8628 would ask a client to poll less often."""
 _STATUS: Final[dict[type[LaminaError], int]] = {
     errors.BadInput: 422,
     errors.Malformed: 400,
@@ -133,22 +133,31 @@ def render(error: LaminaError) -> Response:
     """Return the response to an expected error."""
     if isinstance(error, OAuthError):
         return _oauth(error)
+    if isinstance(error, errors.Throttled) and getattr(g.get("operation"), "oauth", False):
+        response = _oauth(OAuthError(LATER, error.detail, HTTPStatus.TOO_MANY_REQUESTS))
+        g.problem_code = error.code
+        return _waiting(response, error)
     status = _STATUS[type(error)]
     extra = dict(error.extra)
     if isinstance(error, errors.BadInput):
         extra["errors"] = fault_views.views(error.faults)
     response = _document(status, error.code, error.detail, **extra)
     g.problem_code = error.code
-    if isinstance(error, errors.Throttled | errors.Unavailable):
+    if isinstance(error, errors.Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.Throttled):
-        response.headers["RateLimit-Remaining"] = "0"
-        response.headers["RateLimit-Reset"] = str(error.retry_after)
+        _waiting(response, error)
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = f'Bearer error="{error.code}"'
     if error.code == "insufficient_user_authentication" and "acr_values" in extra:
         challenge = f'Bearer error="{error.code}", acr_values="{extra["acr_values"]}"'
         response.headers["WWW-Authenticate"] = challenge
+    return response
+
+
+def _waiting(response: Response, error: errors.Throttled) -> Response:
+    response.headers["Retry-After"] = response.headers["RateLimit-Reset"] = str(error.retry_after)
+    response.headers["RateLimit-Remaining"] = "0"
     return response
 
 
@@ -181,17 +190,6 @@ def _http(error: HTTPException) -> Response:
     return response
 
 
-def _limited(error: RateLimitExceeded, limiter: Limiter) -> Response:
-    response = _http(error)
-    hit = limiter.current_limit
-    seconds = error.limit.limit.get_expiry()
-    if hit is not None:
-        seconds = limits.left(hit.limiter, hit.limit, *hit.request_args)
-    response.headers["Retry-After"] = response.headers["RateLimit-Reset"] = str(seconds)
-    response.headers["RateLimit-Remaining"] = "0"
-    return response
-
-
 def _crypto(error: CryptoError) -> Response:
     # A value that does not open raises an alarm and is not the caller's fault; the log has details.
     logs.get().error("sealed_value_refused", error=type(error).__name__, trace_id=trace_id())
@@ -207,14 +205,8 @@ def _unexpected(error: Exception) -> Response:
     return _document(500, "internal_error", "Something went wrong here; the log knows the trace.")
 
 
-def install(app: Flask, limiter: Limiter) -> None:
-    """Register handlers that render every error of an app as a problem document.
-
-    Args:
-        app: The app.
-        limiter: Its edge limits, for the remaining time of a window.
-    """
-    app.register_error_handler(RateLimitExceeded, lambda error: _limited(error, limiter))
+def install(app: Flask) -> None:
+    """Register handlers that render every error of an app as a problem document."""
     app.register_error_handler(LaminaError, render)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(CryptoError, _crypto)

@@ -12,6 +12,7 @@ SMALL = {
     "max_idempotency_keys": 6,
     "max_assertions": 4,
     "max_calls_per_minute": 120,
+    "max_token_calls_per_minute": 50,
     "max_totps": 2,
     "max_webhooks": 2,
     "max_flows_per_minute": 30,

@@ -1,6 +1,6 @@
 """The token endpoint, and which access tokens authorize (RFC 6749, 7009)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -80,6 +80,11 @@ class Tokens:
         self._behind_refresh = sessions.finding.behind(store.refresh_before)
         self._audit = audit
         self._clock = clock
+        self._authenticated: Callable[[UUID], None] = _uncounted
+
+    def on_authenticated(self, listener: Callable[[UUID], None]) -> None:
+        """Register what hears of each authenticated client; its error refuses the call."""
+        self._authenticated = listener
 
     def issue_code(self, tx: Tx, session: SessionValue) -> str:
         """Return a completion code, shown only once, for the client of a session."""
@@ -191,7 +196,10 @@ class Tokens:
         """Return a client that showed the same secret a moment ago; None to read it."""
         if credentials.assertion:
             return None
-        return self._clients.recognized(credentials.client_id, credentials.secret)
+        client = self._clients.recognized(credentials.client_id, credentials.secret)
+        if client is not None:
+            self._authenticated(client.id)
+        return client
 
     def _reading(self, credentials: Credentials) -> AbstractContextManager[Tx]:
         """Open a read; an assertion counts once, which is written."""
@@ -239,6 +247,7 @@ class Tokens:
                 )
         except Unauthorized as error:
             raise invalid_client(error.detail) from None
+        self._authenticated(client.id)
         self._audit.act_for(tx, client.id)
         return client
 
@@ -366,6 +375,10 @@ class Tokens:
             return None
         successor = store.refresh_token(tx, token_digest(tx, token, "refresh"))
         return token if successor is not None and successor.used_at is None else None
+
+
+def _uncounted(_client: UUID) -> None:
+    """Count nothing: no server is in front."""
 
 
 def _unauthorized() -> Unauthorized:

@@ -1,6 +1,5 @@
 """Calls and flows of a client are counted, by each process alone where what they share is away."""
 
-from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -17,7 +16,7 @@ BOUNDS = Bounds(max_calls_per_minute=3, max_flows_per_minute=5, max_flows_per_id
 def away():
     """Return a limiter as the app has it, whose Redis does not answer."""
     storage = EdgeCounts(redis_url="redis://127.0.0.1:1/0", processes=1)
-    return SimpleNamespace(limiter=FixedWindowRateLimiter(storage))
+    return FixedWindowRateLimiter(storage)
 
 
 def allowed(count, *arguments):

@@ -38,6 +38,10 @@ class PasswordMismatch(CryptoError):
         super().__init__("the password does not match")
 
 
+class TurnsBusy(CryptoError):
+    """No turn is expected, or came, within the deadline."""
+
+
 class HasherBusy(CryptoError):
     """Too many hashes are waiting; memory is bounded, so no further hash is started."""
 

@@ -23,7 +23,7 @@ from service.domain.bounds import Bounds
 from service.domain.errors import SetupError
 
 PREFIX: Final = "LAMINA_"
-_COUNTS: Final = "_LAMINA_COUNTS"
+_SHARED: Final = "_LAMINA_SHARED"
 """Not a setting: what the server tells its own workers."""
 _CLASS_PREFIX: Final = "ROOT_KEY_"
 CONSOLE: Final = "console:"
@@ -70,6 +70,7 @@ class Settings(Bounds):
     backup_days: Annotated[int, Field(ge=1, le=3660)] = 35
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     caller_seconds: Annotated[float, Field(ge=0, le=5)] = 1
+    hash_slots: Annotated[int, Field(ge=0, le=256)] = 0
     refresh_grace: Annotated[int, Field(ge=0, le=300)] = 60
     flow_lifetime: Annotated[int, Field(ge=120, le=900)] = 900
     flow_idle: Annotated[int, Field(ge=60, le=900)] = 300
@@ -376,14 +377,14 @@ def _key_class(name: str, bare: str) -> str:
     return key_class
 
 
-def hand_down(workers: int, counts: Path | None = None) -> None:
-    """Tell the processes that this one starts how many they are, and where they share counts."""
+def hand_down(workers: int, shared: Path | None = None) -> None:
+    """Tell the processes that this one starts how many they are, and the directory they share."""
     os.environ[f"{PREFIX}WORKERS"] = str(workers)
-    if counts is not None:
-        os.environ[_COUNTS] = str(counts)
+    if shared is not None:
+        os.environ[_SHARED] = str(shared)
 
 
-def shared_counts() -> Path | None:
-    """Return where the workers of this server share what they count; None for a single one."""
-    place = os.environ.get(_COUNTS)
+def shared_directory() -> Path | None:
+    """Return where the workers of this server share counts and turns; None for a single one."""
+    place = os.environ.get(_SHARED)
     return Path(place) if place else None

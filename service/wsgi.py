@@ -4,7 +4,7 @@ import ctypes
 import os
 
 from service.app import create_app, open_container
-from service.settings import load, shared_counts
+from service.settings import load, shared_directory
 from service.telemetry import core_dumps
 from service.web.front import Front
 
@@ -28,7 +28,7 @@ container.face.available()
 container.erasure.compare()
 if container.settings.metrics_bind:
     container.metrics.expose(container.settings.metrics_bind, container.settings.workers)
-if shared := shared_counts():
+if shared := shared_directory():
     container.metrics.share(shared, container.settings.workers)
 container.keys.instances.start()
 container.watch.start()

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from crypto.hashing import PasswordHasher
 from crypto.opaque import new_token
+from crypto.turns import HostTurns
 from service.accounts.actions.accounts import Accounts
 from service.app.core import Core
 from service.app.identity import Identity
@@ -26,6 +27,7 @@ from service.factors.recovery_codes.actions import CODES, RecoveryCodeFactor
 from service.factors.totp.actions import TotpFactor
 from service.factors.totp.model import CodeForm
 from service.policy.actions.documents import Lives
+from service.settings import Settings, shared_directory
 from service.store.turns import take_start
 
 _NOBODY: Final = UUID(int=0)
@@ -58,7 +60,9 @@ def build_factors(
     """
     settings = core.settings
     authenticators = identity.authenticators
-    password = PasswordFactor(authenticators, hasher or _hasher(), DECOY, risk.behaviors.delete_for)
+    password = PasswordFactor(
+        authenticators, hasher or _hasher(settings), DECOY, risk.behaviors.delete_for
+    )
     totp = TotpFactor(
         authenticators,
         settings.totp_issuer or settings.service_name,
@@ -110,12 +114,17 @@ def _face(core: Core, identity: Identity) -> FaceFactor:
     )
 
 
-def _hasher() -> PasswordHasher:
-    return PasswordHasher(concurrency=max(2, _cores()))
+def _hasher(settings: Settings) -> PasswordHasher:
+    """Return a hasher that shares its turns with the other workers of this server."""
+    turns = settings.hash_slots or _cores()
+    if shared := shared_directory():
+        return PasswordHasher(turns, host=HostTurns(shared, turns))
+    return PasswordHasher(max(1, turns // settings.workers))
 
 
 def _cores() -> int:
-    return os.cpu_count() or 1
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ensure_decoy(

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.pool import QueuePool
 
-from crypto.hashing import Load
+from crypto.turns import Load
 from service.domain.clock import Clock
 from service.domain.errors import LaminaError
 from service.jobs.actions.long import LongJobs
@@ -35,7 +35,7 @@ _FAMILIES: Final = {
     "lamina_database_up": ("Whether the database answers.", ()),
     "lamina_database_connections": ("Connections of this process.", ("state",)),
     "lamina_database_connections_most": ("Maximum connections of this process.", ()),
-    "lamina_hash_turns": ("Maximum concurrent password hashes.", ()),
+    "lamina_hash_turns": ("Maximum concurrent password hashes of all workers.", ()),
     "lamina_hashes": ("Password hashes that run or wait.", ("state",)),
 }
 

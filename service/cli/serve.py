@@ -74,22 +74,23 @@ def serve(workers: int | None) -> None:
     container.store.engine.dispose()
     for line in _beside(found, count):
         click.echo(f"lamina: {line}", err=True)
-    with _counts(count) as counts:
-        hand_down(count, counts)
+    with _shared(count) as shared:
+        hand_down(count, shared)
         click.echo(f"lamina: serving {found.issuer} on {found.bind}", err=True)
         _serve(host, port, count)
 
 
 @contextmanager
-def _counts(workers: int) -> Iterator[Path | None]:
-    """Create the directory in which workers share metrics while they serve."""
+def _shared(workers: int) -> Iterator[Path | None]:
+    """Create the directory in which workers share metrics and turns while they serve."""
     if workers == 1:
         yield None
         return
     try:
         made = tempfile.TemporaryDirectory(prefix="lamina-", ignore_cleanup_errors=True)
     except OSError as error:
-        problem = f"no temporary directory ({error.strerror}): /metrics shows one worker at a time"
+        problem = f"no temporary directory ({error.strerror}): /metrics shows one worker at a time,"
+        problem += " and each hashes as many passwords as its share of the cores"
         click.echo(f"lamina: {problem}", err=True)
         yield None
         return

@@ -32,6 +32,7 @@ BAD = {
     "backup_days": "canary",
     "workers": "canary",
     "caller_seconds": "canary",
+    "hash_slots": "canary",
     "refresh_grace": "canary",
     "service_name": "=?canary",
     "flow_lifetime": "901",

@@ -8,7 +8,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from crypto.errors import HasherBusy, PasswordMismatch
-from crypto.hashing import Load, PasswordHasher
+from crypto.hashing import PasswordHasher
+from crypto.turns import Load
 from service.authenticators.actions import Authenticators
 from service.authenticators.enrollment import Enrollment
 from service.authenticators.factor import Match, Presented
